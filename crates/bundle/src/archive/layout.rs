@@ -1,0 +1,291 @@
+//! What has been seen of an OCI image layout, and the walk from its root down: everything that a descriptor names
+//! must have been seen.
+
+use std::collections::{HashMap, HashSet};
+
+use oci_spec::image::{Digest, MediaType};
+use serde::Deserialize;
+
+use super::ArchiveError;
+use super::error::{DEEPEST, MOST};
+use crate::document::{
+    DOCKER_LIST, DOCKER_MANIFEST, Descriptor, Document, IndexDocument, LARGEST, ManifestDocument,
+    OCI_INDEX, OCI_MANIFEST,
+};
+use crate::lock::{Artifact, Blob, Kind, Manifest};
+use crate::name::Name;
+
+pub(super) const LAYOUT_FILE: &str = "oci-layout";
+pub(super) const INDEX_FILE: &str = "index.json";
+
+/// What has been seen of an archive.
+#[derive(Default)]
+pub(super) struct Layout {
+    version: Option<String>,
+    roots: Option<Vec<Descriptor>>,
+    sizes: HashMap<Digest, u64>,
+    documents: HashMap<Digest, Document>,
+    descriptors: usize,
+}
+
+impl Layout {
+    pub(super) fn file(&mut self, path: &str, text: &[u8]) -> Result<(), ArchiveError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct LayoutFile {
+            image_layout_version: String,
+        }
+        #[derive(Deserialize)]
+        struct IndexFile {
+            manifests: Vec<Descriptor>,
+        }
+        let misunderstood = |source| ArchiveError::Document {
+            document: path.to_owned(),
+            source,
+        };
+        let (file, was_there) = if path == LAYOUT_FILE {
+            let file: LayoutFile = serde_json::from_slice(text).map_err(misunderstood)?;
+            let before = self.version.replace(file.image_layout_version);
+            (LAYOUT_FILE, before.is_some())
+        } else {
+            let file: IndexFile = serde_json::from_slice(text).map_err(misunderstood)?;
+            (INDEX_FILE, self.roots.replace(file.manifests).is_some())
+        };
+        if was_there {
+            return Err(ArchiveError::Twice { file });
+        }
+        Ok(())
+    }
+
+    pub(super) fn blob(
+        &mut self,
+        digest: &Digest,
+        size: u64,
+        document: Option<Document>,
+    ) -> Result<(), ArchiveError> {
+        self.sizes.insert(digest.clone(), size);
+        if let Some(document) = document {
+            self.descriptors += document.descriptors();
+            self.documents.insert(digest.clone(), document);
+        }
+        if self.sizes.len() > MOST || self.descriptors > MOST {
+            return Err(ArchiveError::TooMany);
+        }
+        Ok(())
+    }
+
+    /// Follows the documents from the root down, once the archive has ended.
+    pub(super) fn artifact(
+        &self,
+        path: &str,
+        name: &Name,
+    ) -> Result<(Artifact, u64), ArchiveError> {
+        match &self.version {
+            None => return Err(ArchiveError::NoLayout),
+            Some(version) if version == "1" || version.starts_with("1.") => {}
+            Some(version) => {
+                return Err(ArchiveError::LayoutVersion {
+                    version: version.escape_debug().to_string(),
+                });
+            }
+        }
+        let roots = self.roots.as_ref().ok_or(ArchiveError::NoIndex)?;
+        let [root] = roots.as_slice() else {
+            return Err(ArchiveError::Roots { count: roots.len() });
+        };
+        let mut tree = Tree::new(self);
+        tree.descend(root, INDEX_FILE, 0)?;
+        let artifact = Artifact {
+            repository: name.repository().to_owned(),
+            tag: name.tag().to_owned(),
+            kind: tree.kind(root),
+            archive: path.to_owned(),
+            digest: root.digest.clone(),
+            media_type: root.media_type.clone(),
+            size: root.size,
+            manifests: tree.manifests,
+        };
+        let unnamed = self.sizes.len().saturating_sub(tree.named.len());
+        Ok((artifact, unnamed as u64))
+    }
+}
+
+/// The walk from the root of an artifact over all its manifests, children first.
+struct Tree<'a> {
+    layout: &'a Layout,
+    manifests: Vec<Manifest>,
+    /// Everything that a descriptor led to.
+    named: HashSet<&'a Digest>,
+    done: HashSet<&'a Digest>,
+    has_image: bool,
+    has_chart: bool,
+}
+
+impl<'a> Tree<'a> {
+    fn new(layout: &'a Layout) -> Self {
+        Self {
+            layout,
+            manifests: Vec::new(),
+            named: HashSet::new(),
+            done: HashSet::new(),
+            has_image: false,
+            has_chart: false,
+        }
+    }
+
+    fn descend(
+        &mut self,
+        descriptor: &'a Descriptor,
+        named_by: &str,
+        depth: usize,
+    ) -> Result<(), ArchiveError> {
+        let digest = &descriptor.digest;
+        self.require(digest, descriptor.size, named_by)?;
+        if !self.done.insert(digest) {
+            return Ok(());
+        }
+        if descriptor.size > LARGEST {
+            return Err(ArchiveError::TooLarge {
+                document: digest.to_string(),
+                size: descriptor.size,
+            });
+        }
+        let is_index = match descriptor.media_type.as_ref() {
+            OCI_MANIFEST | DOCKER_MANIFEST => false,
+            OCI_INDEX | DOCKER_LIST => true,
+            other => {
+                return Err(ArchiveError::MediaType {
+                    digest: digest.clone(),
+                    media_type: other.escape_debug().to_string(),
+                });
+            }
+        };
+        let ambiguous = || ArchiveError::Ambiguous {
+            digest: digest.clone(),
+            media_type: descriptor.media_type.to_string(),
+        };
+        let says_otherwise = |said: &Option<MediaType>| {
+            said.as_ref()
+                .is_some_and(|said| *said != descriptor.media_type)
+        };
+        let (blobs, platform) = match self.layout.documents.get(digest) {
+            Some(Document::Manifest(manifest)) => {
+                if is_index || manifest.is_ambiguous() || says_otherwise(&manifest.media_type) {
+                    return Err(ambiguous());
+                }
+                let blobs = self.blobs_of(manifest, digest)?;
+                (blobs, self.platform(descriptor, manifest))
+            }
+            Some(Document::Index(index)) => {
+                if !is_index || index.is_ambiguous() || says_otherwise(&index.media_type) {
+                    return Err(ambiguous());
+                }
+                if depth >= DEEPEST {
+                    return Err(ArchiveError::TooDeep);
+                }
+                for child in &index.manifests {
+                    self.descend(child, digest.as_ref(), depth + 1)?;
+                }
+                (Vec::new(), None)
+            }
+            Some(Document::Broken(source)) => return Err(broken(digest, source)),
+            Some(Document::Config(_)) | None => {
+                return Err(ArchiveError::NoManifest {
+                    digest: digest.clone(),
+                });
+            }
+        };
+        self.manifests.push(Manifest {
+            digest: digest.clone(),
+            media_type: descriptor.media_type.clone(),
+            size: descriptor.size,
+            platform,
+            blobs,
+        });
+        Ok(())
+    }
+
+    /// Returns config and layers of a manifest, all of which must be in the archive.
+    fn blobs_of(
+        &mut self,
+        manifest: &'a ManifestDocument,
+        named_by: &Digest,
+    ) -> Result<Vec<Blob>, ArchiveError> {
+        self.has_image |= manifest.is_image();
+        self.has_chart |= manifest.is_chart();
+        let config = (&manifest.config.digest, manifest.config.size);
+        let layers = manifest
+            .layers
+            .iter()
+            .map(|layer| (&layer.digest, layer.size));
+        let mut blobs: Vec<Blob> = Vec::with_capacity(1 + manifest.layers.len());
+        for (digest, size) in std::iter::once(config).chain(layers) {
+            self.require(digest, size, named_by.as_ref())?;
+            // An image may have one layer twice; it is listed, and sent, once.
+            if blobs.iter().all(|blob| blob.digest != *digest) {
+                blobs.push(Blob {
+                    digest: digest.clone(),
+                    size,
+                });
+            }
+        }
+        Ok(blobs)
+    }
+
+    /// Notes that a descriptor leads to a blob, which must be there with that size.
+    fn require(
+        &mut self,
+        digest: &'a Digest,
+        size: u64,
+        named_by: &str,
+    ) -> Result<(), ArchiveError> {
+        match self.layout.sizes.get(digest) {
+            Some(&found) if found == size => {
+                self.named.insert(digest);
+                Ok(())
+            }
+            Some(&found) => Err(ArchiveError::BlobSize {
+                digest: digest.clone(),
+                size,
+                found,
+                named_by: named_by.to_owned(),
+            }),
+            None => Err(ArchiveError::MissingBlob {
+                digest: digest.clone(),
+                named_by: named_by.to_owned(),
+            }),
+        }
+    }
+
+    /// Returns the platform that the descriptor says, or else the image's own config.
+    fn platform(&self, descriptor: &Descriptor, manifest: &ManifestDocument) -> Option<String> {
+        match &descriptor.platform {
+            Some(platform) => platform.name(),
+            None => match self.layout.documents.get(&manifest.config.digest) {
+                Some(Document::Config(platform)) if manifest.is_image() => platform.clone(),
+                _ => None,
+            },
+        }
+    }
+
+    /// An index is what its children are, unless it says itself that it is something else.
+    fn kind(&self, root: &Descriptor) -> Kind {
+        let declared = match self.layout.documents.get(&root.digest) {
+            Some(Document::Index(IndexDocument { artifact_type, .. })) => artifact_type.is_some(),
+            _ => false,
+        };
+        match (self.has_image && !declared, self.has_chart) {
+            (true, _) => Kind::Image,
+            (false, true) => Kind::Chart,
+            (false, false) => Kind::Artifact,
+        }
+    }
+}
+
+/// The parser's error belongs to the archive's documents, so it is told again as a new one.
+fn broken(digest: &Digest, error: &serde_json::Error) -> ArchiveError {
+    ArchiveError::Document {
+        document: digest.to_string(),
+        source: serde::de::Error::custom(error),
+    }
+}

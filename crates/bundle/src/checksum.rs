@@ -1,0 +1,154 @@
+//! The vendor's checksum file. Its exact form is not documented beyond the `sha256sum -c` that it is for, so it is read
+//! leniently: the hash must be plain, and the file name is only reported.
+
+use reqwest::Client;
+use reqwest::header::CONTENT_TYPE;
+use url::Url;
+
+use crate::digest;
+use crate::http::{self, RequestError, Retry};
+use crate::name::base_name;
+
+/// A checksum file is a line or a few.
+const LARGEST: usize = 64 << 10;
+
+/// What a checksum file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checksum {
+    /// The sha256, 64 lower-case hexadecimal digits.
+    pub sha256: String,
+    /// The file that it is of, as the checksum file calls it, without folders. A name other than the one that was
+    /// asked for deserves a warning.
+    pub named_file: Option<String>,
+}
+
+/// Why there is no checksum.
+#[derive(Debug, thiserror::Error)]
+pub enum ChecksumError {
+    /// The checksum file cannot be downloaded.
+    #[error(transparent)]
+    Request(RequestError),
+    /// An HTML page came instead.
+    #[error("{url} is an HTML page, not a checksum file")]
+    Html {
+        /// The URL.
+        url: String,
+    },
+    /// The file is far too large.
+    #[error("{url} has more than 64 KiB, and a checksum file has a line or a few")]
+    TooLarge {
+        /// The URL.
+        url: String,
+    },
+    /// There is no sha256 in it.
+    #[error("{url} holds no sha256")]
+    None {
+        /// The URL.
+        url: String,
+    },
+    /// There are several, and none is of the file.
+    #[error("{url} holds {count} checksums, and none is of `{file}`")]
+    NotListed {
+        /// The URL.
+        url: String,
+        /// How many.
+        count: usize,
+        /// The file that was asked for.
+        file: String,
+    },
+}
+
+/// Downloads the checksum file at `url`, and returns what it says of `file_name`.
+///
+/// # Errors
+/// When it cannot be downloaded after a few attempts, or says nothing of the file.
+pub async fn checksum(
+    url: &str,
+    file_name: &str,
+    client: &Client,
+) -> Result<Checksum, ChecksumError> {
+    let parsed = http::parse(url).map_err(ChecksumError::Request)?;
+    let retry = Retry::default();
+    let mut failures = 0;
+    loop {
+        let error = match fetch(&parsed, client).await {
+            Ok(text) => return parse(&text, file_name, &http::shown(&parsed)),
+            Err(ChecksumError::Request(error)) => error,
+            Err(error) => return Err(error),
+        };
+        failures += 1;
+        match retry.wait(failures, &error) {
+            Some(wait) => tokio::time::sleep(wait).await,
+            None => return Err(ChecksumError::Request(error)),
+        }
+    }
+}
+
+async fn fetch(url: &Url, client: &Client) -> Result<String, ChecksumError> {
+    let failed = |error| ChecksumError::Request(RequestError::of(url, error));
+    let mut response = client.get(url.clone()).send().await.map_err(failed)?;
+    if !response.status().is_success() {
+        return Err(ChecksumError::Request(RequestError::status(url, &response)));
+    }
+    let is_html = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"text/html"));
+    let mut text = Vec::new();
+    while let Some(piece) = response.chunk().await.map_err(failed)? {
+        text.extend_from_slice(&piece);
+        if text.len() > LARGEST {
+            return Err(ChecksumError::TooLarge {
+                url: http::shown(url),
+            });
+        }
+    }
+    if is_html || text.trim_ascii_start().first() == Some(&b'<') {
+        return Err(ChecksumError::Html {
+            url: http::shown(url),
+        });
+    }
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+fn parse(text: &str, file_name: &str, url: &str) -> Result<Checksum, ChecksumError> {
+    let mut found: Vec<Checksum> = text.lines().filter_map(parse_line).collect();
+    let named = found
+        .iter()
+        .position(|checksum| checksum.named_file.as_deref() == Some(file_name));
+    match (named, found.len()) {
+        (Some(place), _) => Ok(found.swap_remove(place)),
+        (None, 0) => Err(ChecksumError::None {
+            url: url.to_owned(),
+        }),
+        (None, 1) => Ok(found.swap_remove(0)),
+        (None, count) => Err(ChecksumError::NotListed {
+            url: url.to_owned(),
+            count,
+            file: file_name.to_owned(),
+        }),
+    }
+}
+
+/// Reads a line in GNU's form (`<hex>  <name>`, `<hex> *<name>`, also without a name) or BSD's (`SHA256 (<name>) = <hex>`).
+fn parse_line(line: &str) -> Option<Checksum> {
+    // GNU marks a line whose name is escaped with a backslash.
+    let line = line.trim_start_matches(['\u{feff}', '\\']).trim();
+    let (hex, name) = match line.strip_prefix("SHA256 (") {
+        Some(rest) => {
+            let (name, hex) = rest.rsplit_once(") = ")?;
+            (hex, name)
+        }
+        None => line.split_once(char::is_whitespace).unwrap_or((line, "")),
+    };
+    let sha256 = hex.to_ascii_lowercase();
+    digest::from_hex(&sha256)?;
+    let name = base_name(name.trim_start().trim_start_matches('*'));
+    Some(Checksum {
+        sha256,
+        named_file: (!name.is_empty()).then(|| name.to_owned()),
+    })
+}
+
+#[cfg(test)]
+mod tests;

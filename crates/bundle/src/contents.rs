@@ -1,0 +1,22 @@
+//! What a reading found: everything that a lock says of a bundle, and what it does not say but people want to know.
+
+use std::collections::BTreeMap;
+
+use crate::lock::{Artifact, LockedFile};
+
+/// What is in a bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents {
+    /// The size of the compressed bundle in bytes.
+    pub size: u64,
+    /// The sha256 of the compressed bundle, 64 hexadecimal digits.
+    pub sha256: String,
+    /// The artifacts, in the order of their archives in the bundle.
+    pub artifacts: Vec<Artifact>,
+    /// The release matrix, if there is one.
+    pub release_matrix: Option<LockedFile>,
+    /// How many other files the bundle holds, which nobody looked at.
+    pub ignored_files: u64,
+    /// Blobs that are in an archive though no manifest of it names them, by archive: how many.
+    pub unnamed_blobs: BTreeMap<String, u64>,
+}

@@ -1,0 +1,142 @@
+//! Digests and how they are made. Only sha256 is accepted anywhere, so that a digest is also a file name in the store
+//! and one hash decides about every byte.
+
+use std::fmt;
+use std::str::FromStr;
+
+use oci_spec::image::{Digest, DigestAlgorithm, Sha256Digest};
+use serde::Deserializer;
+use serde::de::Visitor;
+use sha2::{Digest as _, Sha256};
+
+/// Why a text is not a digest that is accepted here.
+#[derive(Debug, thiserror::Error)]
+pub enum DigestError {
+    /// The text has not the form `algorithm:value`, or the value not the form that the algorithm asks for.
+    #[error("`{text}` is not a digest")]
+    Malformed {
+        /// The text, escaped.
+        text: String,
+    },
+    /// The digest uses an algorithm other than sha256.
+    #[error("digest `{text}` uses `{algorithm}`, and only `sha256` is accepted")]
+    Algorithm {
+        /// The digest.
+        text: String,
+        /// Its algorithm.
+        algorithm: String,
+    },
+}
+
+/// Returns `text` as a digest.
+///
+/// # Errors
+/// When it is none, or uses another algorithm than sha256.
+pub fn sha256_digest(text: &str) -> Result<Digest, DigestError> {
+    let digest = Digest::from_str(text).map_err(|_| DigestError::Malformed {
+        // It may be from a document that somebody else wrote.
+        text: text.escape_debug().to_string(),
+    })?;
+    match digest.algorithm() {
+        DigestAlgorithm::Sha256 => Ok(digest),
+        other => Err(DigestError::Algorithm {
+            text: text.to_owned(),
+            algorithm: other.to_string(),
+        }),
+    }
+}
+
+/// Returns the digest whose 64 lower-case hexadecimal digits are `hex`, or none.
+pub(crate) fn from_hex(hex: &str) -> Option<Digest> {
+    Sha256Digest::from_str(hex).ok().map(Digest::from)
+}
+
+/// Returns the sha256 of `bytes` as 64 hexadecimal digits.
+pub(crate) fn hex_of(bytes: &[u8]) -> String {
+    let mut hasher = Hasher::new();
+    hasher.update(bytes);
+    hasher.hex()
+}
+
+/// Returns the digest of `bytes`.
+pub(crate) fn digest_of(bytes: &[u8]) -> Digest {
+    let mut hasher = Hasher::new();
+    hasher.update(bytes);
+    hasher.digest()
+}
+
+/// Reads a digest in a document, such that an error carries the place of the digest itself.
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
+    struct DigestVisitor;
+
+    impl Visitor<'_> for DigestVisitor {
+        type Value = Digest;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a sha256 digest")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Digest, E> {
+            sha256_digest(text).map_err(E::custom)
+        }
+    }
+
+    deserializer.deserialize_str(DigestVisitor)
+}
+
+/// A sha256 in the making.
+#[derive(Clone)]
+pub(crate) struct Hasher(Sha256);
+
+impl Hasher {
+    pub(crate) fn new() -> Self {
+        Self(Sha256::new())
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub(crate) fn hex(self) -> String {
+        hex::encode(self.0.finalize())
+    }
+
+    pub(crate) fn digest(self) -> Digest {
+        from_hex(&self.hex()).expect("a sha256 has 64 hexadecimal digits")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_as_the_standard_says() {
+        assert_eq!(
+            hex_of(b"abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+
+    #[test]
+    fn refuses_other_algorithms_by_name() {
+        let text = format!("sha512:{}", "0".repeat(128));
+        let error = sha256_digest(&text).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("digest `{text}` uses `sha512`, and only `sha256` is accepted")
+        );
+    }
+
+    #[test]
+    fn refuses_what_is_no_digest() {
+        for text in ["", "sha256", "sha256:12", "sha256:../../etc/passwd"] {
+            assert!(
+                matches!(sha256_digest(text), Err(DigestError::Malformed { .. })),
+                "{text}"
+            );
+        }
+        let upper = format!("sha256:{}", "A".repeat(64));
+        assert!(sha256_digest(&upper).is_err());
+    }
+}

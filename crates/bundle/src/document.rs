@@ -1,0 +1,270 @@
+//! The JSON documents of an OCI image layout, cut down to what is needed here.
+//!
+//! While an archive streams by, nobody knows yet which blobs are manifests: the descriptors that say so may come
+//! after them. So every blob that might be one is looked at as it passes, and of each only what this file keeps stays
+//! in memory.
+
+use oci_spec::image::{Digest, MediaType};
+use serde::Deserialize;
+
+use crate::digest;
+
+/// The largest manifest, index or other document that is read, in bytes: 4 MiB, which is what registries accept.
+pub(crate) const LARGEST: u64 = 4 << 20;
+
+pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+pub(crate) const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+pub(crate) const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+pub(crate) const HELM_CONFIG: &str = "application/vnd.cncf.helm.config.v1+json";
+
+/// What a blob turned out to be.
+#[derive(Debug)]
+pub(crate) enum Document {
+    /// An image manifest, which is also what charts and other artifacts have.
+    Manifest(ManifestDocument),
+    /// An index of manifests.
+    Index(IndexDocument),
+    /// The configuration of an image, with its platform if it says one.
+    Config(Option<String>),
+    /// Something with a `schemaVersion` that is neither manifest nor index. It matters only if a descriptor
+    /// claims otherwise.
+    Broken(serde_json::Error),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ManifestDocument {
+    pub(crate) media_type: Option<MediaType>,
+    pub(crate) artifact_type: Option<String>,
+    pub(crate) config: Config,
+    pub(crate) layers: Vec<Layer>,
+    /// Present only in a document that tries to be an index as well.
+    manifests: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct IndexDocument {
+    pub(crate) media_type: Option<MediaType>,
+    pub(crate) artifact_type: Option<String>,
+    pub(crate) manifests: Vec<Descriptor>,
+    /// Present only in a document that tries to be a manifest as well.
+    layers: Option<serde::de::IgnoredAny>,
+}
+
+/// A descriptor that leads to a manifest or an index.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Descriptor {
+    pub(crate) media_type: MediaType,
+    #[serde(deserialize_with = "digest::deserialize")]
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+    pub(crate) platform: Option<Platform>,
+}
+
+/// A manifest's descriptor of its config.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Config {
+    pub(crate) media_type: String,
+    #[serde(deserialize_with = "digest::deserialize")]
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+}
+
+/// A manifest's descriptor of a layer.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Layer {
+    #[serde(deserialize_with = "digest::deserialize")]
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Platform {
+    os: Option<String>,
+    architecture: Option<String>,
+    variant: Option<String>,
+}
+
+impl Document {
+    /// Returns what `bytes` are, or none if they are nothing that matters here.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Probe {
+            schema_version: Option<serde::de::IgnoredAny>,
+            manifests: Option<serde::de::IgnoredAny>,
+            architecture: Option<serde::de::IgnoredAny>,
+        }
+        let probe: Probe = serde_json::from_slice(bytes).ok()?;
+        let document = if probe.schema_version.is_none() {
+            probe.architecture?;
+            Ok(Self::Config(
+                serde_json::from_slice::<Platform>(bytes).ok()?.name(),
+            ))
+        } else if probe.manifests.is_some() {
+            serde_json::from_slice(bytes).map(Self::Index)
+        } else {
+            serde_json::from_slice(bytes).map(Self::Manifest)
+        };
+        Some(document.unwrap_or_else(Self::Broken))
+    }
+
+    /// Returns how many descriptors are kept for this document.
+    pub(crate) fn descriptors(&self) -> usize {
+        match self {
+            Self::Manifest(manifest) => 1 + manifest.layers.len(),
+            Self::Index(index) => index.manifests.len(),
+            Self::Config(_) | Self::Broken(_) => 1,
+        }
+    }
+}
+
+impl ManifestDocument {
+    /// Returns whether the document could be taken for an index too.
+    pub(crate) fn is_ambiguous(&self) -> bool {
+        self.manifests.is_some()
+    }
+
+    pub(crate) fn is_chart(&self) -> bool {
+        self.config.media_type == HELM_CONFIG
+    }
+
+    /// Returns whether this is an image that can run, and not an artifact in an image's form.
+    pub(crate) fn is_image(&self) -> bool {
+        self.artifact_type.is_none()
+            && [OCI_CONFIG, DOCKER_CONFIG].contains(&self.config.media_type.as_str())
+    }
+}
+
+impl IndexDocument {
+    /// Returns whether the document could be taken for a manifest too.
+    pub(crate) fn is_ambiguous(&self) -> bool {
+        self.layers.is_some()
+    }
+}
+
+impl Platform {
+    /// Returns `os/architecture[/variant]`, or none if one of them is absent or `unknown`, which is how
+    /// attestations are marked that travel with an image.
+    pub(crate) fn name(&self) -> Option<String> {
+        let known = |part: &Option<String>| part.clone().filter(|text| is_platform_word(text));
+        let (os, architecture) = (known(&self.os)?, known(&self.architecture)?);
+        Some(match known(&self.variant) {
+            Some(variant) => format!("{os}/{architecture}/{variant}"),
+            None => format!("{os}/{architecture}"),
+        })
+    }
+}
+
+/// Returns whether `text` can be a media type (RFC 6838, section 4.2). It goes into an HTTP header as it stands.
+pub(crate) fn is_media_type(text: &str) -> bool {
+    let is_name = |part: &str| {
+        part.len() <= 127
+            && part.starts_with(|character: char| character.is_ascii_alphanumeric())
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
+    };
+    text.split_once('/')
+        .is_some_and(|(kind, name)| is_name(kind) && is_name(name))
+}
+
+fn is_platform_word(text: &str) -> bool {
+    !text.is_empty()
+        && text != "unknown"
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_documents_apart() {
+        let layer = format!(
+            r#"{{"mediaType":"application/x","digest":"sha256:{}","size":3}}"#,
+            "0".repeat(64)
+        );
+        let manifest =
+            format!(r#"{{"schemaVersion":2,"config":{layer},"layers":[{layer},{layer}]}}"#);
+        let Some(Document::Manifest(document)) = Document::parse(manifest.as_bytes()) else {
+            panic!("not taken for a manifest");
+        };
+        assert_eq!((document.layers.len(), document.config.size), (2, 3));
+        let index = format!(r#"{{"schemaVersion":2,"manifests":[{layer}]}}"#);
+        assert!(matches!(
+            Document::parse(index.as_bytes()),
+            Some(Document::Index(_))
+        ));
+        let both = format!(r#"{{"schemaVersion":2,"manifests":[{layer}],"layers":[]}}"#);
+        let Some(Document::Index(document)) = Document::parse(both.as_bytes()) else {
+            panic!("not taken for an index");
+        };
+        assert!(document.is_ambiguous());
+        let config = br#"{"architecture":"arm64","os":"linux","variant":"v8","config":{"Env":[]}}"#;
+        let Some(Document::Config(platform)) = Document::parse(config) else {
+            panic!("not taken for a config");
+        };
+        assert_eq!(platform.as_deref(), Some("linux/arm64/v8"));
+        assert!(Document::parse(br#"{"name":"dex","version":"0.23.0"}"#).is_none());
+        assert!(Document::parse(b"{ not json").is_none());
+    }
+
+    #[test]
+    fn keeps_why_a_manifest_is_broken() {
+        let sha512 = format!("sha512:{}", "0".repeat(128));
+        let text = format!(
+            r#"{{"schemaVersion":2,"config":{{"mediaType":"a/b","digest":"{sha512}","size":1}},"layers":[]}}"#
+        );
+        let Some(Document::Broken(error)) = Document::parse(text.as_bytes()) else {
+            panic!("not broken");
+        };
+        assert!(
+            error.to_string().contains("only `sha256` is accepted"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_unknown_platform_is_none() {
+        let platform = |os: &str, architecture: &str| {
+            Platform {
+                os: Some(os.to_owned()),
+                architecture: Some(architecture.to_owned()),
+                variant: None,
+            }
+            .name()
+        };
+        assert_eq!(platform("linux", "amd64").as_deref(), Some("linux/amd64"));
+        assert_eq!(platform("unknown", "unknown"), None);
+        assert_eq!(platform("", "amd64"), None);
+        assert_eq!(platform("linux\u{1b}[2J", "amd64"), None);
+    }
+
+    #[test]
+    fn knows_media_types() {
+        for good in [OCI_MANIFEST, DOCKER_LIST, HELM_CONFIG, "a/b"] {
+            assert!(is_media_type(good), "{good}");
+        }
+        for bad in [
+            "",
+            "a",
+            "a/",
+            "/b",
+            "a/b/c",
+            "a/b c",
+            "a/b\r\nHost: x",
+            "ä/b",
+        ] {
+            assert!(!is_media_type(bad), "{bad:?}");
+        }
+    }
+}

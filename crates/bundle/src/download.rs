@@ -1,0 +1,432 @@
+//! Downloads a file of many gigabytes over a line that breaks: what has arrived is kept as `<destination>.part` and
+//! gone on with, in this run or the next, and the file gets its name only when it is whole.
+//!
+//! Everything that this tool downloads is gzip, so a file that does not begin as gzip does is refused at once: it is
+//! a proxy's log-in page or an error page more often than not.
+
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, RANGE};
+use reqwest::{Client, Response, StatusCode};
+use url::Url;
+
+use crate::event::{Event, Observer};
+use crate::http::{self, RequestError, Retry};
+
+mod part;
+
+/// How often progress is told, in bytes.
+const REPORT: u64 = 1 << 20;
+
+use part::{Note, Part, Writing};
+
+/// What to download, and where to.
+#[derive(Clone, Debug)]
+pub struct Download {
+    /// The URL, of HTTP or HTTPS.
+    pub url: String,
+    /// The file to make. Beside it stand `<destination>.part` and `<destination>.part.json` until it is whole.
+    pub destination: Utf8PathBuf,
+    /// What it is known to be, if something is known.
+    pub expected: Option<Expected>,
+    /// When to try again.
+    pub retry: Retry,
+}
+
+/// What a file must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// Its size in bytes, where it is known.
+    pub size: Option<u64>,
+    /// Its sha256, 64 lower-case hexadecimal digits.
+    pub sha256: String,
+}
+
+/// A file that is whole and under its own name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Downloaded {
+    /// The file.
+    pub path: Utf8PathBuf,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its sha256, 64 lower-case hexadecimal digits.
+    pub sha256: String,
+}
+
+/// Why a file was not downloaded.
+#[derive(Debug, thiserror::Error)]
+pub enum DownloadError {
+    /// The request failed, for good or too many times.
+    #[error(transparent)]
+    Request(RequestError),
+    /// An HTML page came instead of the file.
+    #[error("{url} is an HTML page, where a gzip file is expected")]
+    Html {
+        /// The URL.
+        url: String,
+    },
+    /// Something else came instead of the file.
+    #[error("{url} is not a gzip file")]
+    NotGzip {
+        /// The URL.
+        url: String,
+    },
+    /// The file has another size than it should.
+    #[error("{url} has {found} bytes, where {expected} are expected")]
+    Size {
+        /// The URL.
+        url: String,
+        /// The size that was expected, in bytes.
+        expected: u64,
+        /// The size of the file, in bytes.
+        found: u64,
+    },
+    /// The file has another sha256 than it should.
+    #[error("{url} has the sha256 {found}, where {expected} is expected")]
+    Sha256 {
+        /// The URL.
+        url: String,
+        /// The sha256 that was expected.
+        expected: String,
+        /// The sha256 of the file.
+        found: String,
+    },
+    /// Another process downloads the same file.
+    #[error("`{path}` is being downloaded by another process")]
+    Busy {
+        /// The unfinished file.
+        path: Utf8PathBuf,
+    },
+    /// The disk, or the quota, is full.
+    #[error("no space left for `{path}`{}", still_wanted(.wanted))]
+    Full {
+        /// The unfinished file. It is kept, and gone on with next time.
+        path: Utf8PathBuf,
+        /// How many bytes are still to come, if that is known.
+        wanted: Option<u64>,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The operating system refuses something.
+    #[error("cannot {action} `{path}`")]
+    Io {
+        /// What was to be done: `read`, `write`, `create`, `lock`, `rename`.
+        action: &'static str,
+        /// With which file.
+        path: Utf8PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl Download {
+    /// Returns the download of `url` to `destination`, of which nothing is known, with the usual patience.
+    pub fn new(url: &str, destination: &Utf8Path) -> Self {
+        Self {
+            url: url.to_owned(),
+            destination: destination.to_owned(),
+            expected: None,
+            retry: Retry::default(),
+        }
+    }
+}
+
+/// Downloads a file, or goes on with a download. A file that is there already and is what is expected is not asked for
+/// again; one that is something else is replaced when the new one is whole.
+///
+/// # Errors
+/// When requests fail for good or too often, when something else comes than was expected, or when it cannot be written.
+pub async fn download(
+    request: &Download,
+    client: &Client,
+    observer: &dyn Observer,
+) -> Result<Downloaded, DownloadError> {
+    let url = http::parse(&request.url).map_err(DownloadError::Request)?;
+    if let Some(present) = part::present(request).await? {
+        return Ok(present);
+    }
+    let transfer = Transfer {
+        request,
+        shown: http::shown(&url),
+        url,
+        client,
+        observer,
+    };
+    let part = Part::open(&request.destination)?;
+    let mut writing = transfer.begin(&part).await?;
+    let mut is_old = writing.length() > 0;
+    loop {
+        transfer.run(&part, &mut writing).await?;
+        match transfer.check(&writing) {
+            // What an earlier run left may have been damaged since, when the machine went down for example.
+            Err(_) if is_old => {
+                is_old = false;
+                part.reset(&mut writing).await?;
+            }
+            Err(error) => {
+                part.remove();
+                return Err(error);
+            }
+            Ok(()) => return part.finish(writing).await,
+        }
+    }
+}
+
+/// One file on its way.
+struct Transfer<'a> {
+    request: &'a Download,
+    url: Url,
+    shown: String,
+    client: &'a Client,
+    observer: &'a dyn Observer,
+}
+
+impl Transfer<'_> {
+    /// Takes up what an earlier run left, if the server can be asked for the rest of just that.
+    async fn begin(&self, part: &Part) -> Result<Writing, DownloadError> {
+        let mut writing = part.take_up().await?;
+        let note = part.note();
+        let is_same = note
+            .as_ref()
+            .is_some_and(|note| note.url == self.request.url);
+        // Without a validator only the hash can tell whether the rest belongs to the beginning.
+        let can_tell = self.request.expected.is_some()
+            || note.as_ref().is_some_and(|note| note.validator().is_some());
+        let too_long = self.size().is_some_and(|size| writing.length() > size);
+        if !is_same || !can_tell || too_long {
+            part.reset(&mut writing).await?;
+        }
+        Ok(writing)
+    }
+
+    /// Tries until the file is there to its end, or there is no hope.
+    async fn run(&self, part: &Part, writing: &mut Writing) -> Result<(), DownloadError> {
+        let mut failures = 0;
+        loop {
+            let before = writing.length();
+            let outcome = self.attempt(part, writing).await;
+            // What has arrived is worth keeping, whatever came after it.
+            let kept = part.flush(writing, self.size()).await;
+            let error = match outcome {
+                Ok(()) => return kept,
+                Err(DownloadError::Request(error)) => error,
+                Err(error) => return Err(error),
+            };
+            kept?;
+            failures = if writing.length() > before {
+                1
+            } else {
+                failures + 1
+            };
+            let Some(wait) = self.request.retry.wait(failures, &error) else {
+                return Err(DownloadError::Request(error));
+            };
+            self.observer.event(Event::Retrying {
+                url: &self.shown,
+                failures,
+                wait,
+                reason: &reason(&error),
+            });
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Makes one request and takes what it brings.
+    async fn attempt(&self, part: &Part, writing: &mut Writing) -> Result<(), DownloadError> {
+        if self.size().is_some_and(|size| size == writing.length()) {
+            return Ok(());
+        }
+        let note = part.note();
+        let offset = writing.length();
+        self.observer.event(Event::DownloadStarted {
+            url: &self.shown,
+            offset,
+        });
+        let mut get = self.client.get(self.url.clone());
+        if offset > 0 {
+            get = get.header(RANGE, format!("bytes={offset}-"));
+            if let Some(validator) = note.as_ref().and_then(Note::validator) {
+                get = get.header(IF_RANGE, validator);
+            }
+        }
+        let response = get.send().await.map_err(|error| self.failed(error))?;
+        match response.status() {
+            StatusCode::PARTIAL_CONTENT if offset > 0 => {
+                if !self.continues(&response, offset, note.as_ref()) {
+                    part.reset(writing).await?;
+                    return Err(self.wrong_part());
+                }
+                let whole = content_range(response.headers()).and_then(|(_, whole)| whole);
+                self.receive(part, writing, response, whole).await
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE if offset > 0 => {
+                // The server has no byte more: either that was all, or this is another file.
+                if content_range(response.headers()) == Some((None, Some(offset))) {
+                    return Ok(());
+                }
+                part.reset(writing).await?;
+                Err(self.wrong_part())
+            }
+            StatusCode::OK => {
+                // The server does not do ranges, or has another file by now.
+                part.reset(writing).await?;
+                part.write_note(&Note::of(&self.request.url, response.headers()))?;
+                let size = response.content_length();
+                self.receive(part, writing, response, size).await
+            }
+            _ => Err(DownloadError::Request(RequestError::status(
+                &self.url, &response,
+            ))),
+        }
+    }
+
+    /// Writes the body of an answer. `whole` is the size of the whole file, as far as the server says.
+    async fn receive(
+        &self,
+        part: &Part,
+        writing: &mut Writing,
+        mut response: Response,
+        whole: Option<u64>,
+    ) -> Result<(), DownloadError> {
+        // Better to know before the gigabytes than after.
+        if let (Some(expected), Some(found)) = (self.size(), whole)
+            && expected != found
+        {
+            return Err(self.wrong_size(expected, found));
+        }
+        let total = self.size().or(whole);
+        let taken = self.take(part, writing, &mut response, total).await;
+        self.observer.event(Event::Downloaded {
+            bytes: writing.length(),
+            total,
+        });
+        taken?;
+        match whole {
+            Some(whole) if whole != writing.length() => Err(self.wrong_part()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Appends what comes, until nothing more does.
+    async fn take(
+        &self,
+        part: &Part,
+        writing: &mut Writing,
+        response: &mut Response,
+        total: Option<u64>,
+    ) -> Result<(), DownloadError> {
+        let mut reported = writing.length();
+        while let Some(bytes) = response.chunk().await.map_err(|error| self.failed(error))? {
+            if let Some(error) = writing.not_gzip(&bytes, &self.shown) {
+                part.remove();
+                return Err(error);
+            }
+            part.append(writing, &bytes, total).await?;
+            if writing.length() - reported >= REPORT {
+                reported = writing.length();
+                self.observer.event(Event::Downloaded {
+                    bytes: reported,
+                    total,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether the answer goes on just where the file on disk ends.
+    fn continues(&self, response: &Response, offset: u64, note: Option<&Note>) -> bool {
+        let before = note.and_then(|note| note.etag.as_deref());
+        let now = etag(response.headers());
+        let is_other_file = matches!((before, &now), (Some(before), Some(now)) if before != now);
+        let start = content_range(response.headers()).and_then(|(start, _)| start);
+        start == Some(offset) && !is_other_file
+    }
+
+    /// Compares the whole file with what is expected.
+    fn check(&self, writing: &Writing) -> Result<(), DownloadError> {
+        let found = writing.length();
+        if let Some(expected) = self.size()
+            && expected != found
+        {
+            return Err(self.wrong_size(expected, found));
+        }
+        if found < part::MAGIC.len() as u64 {
+            return Err(DownloadError::NotGzip {
+                url: self.shown.clone(),
+            });
+        }
+        match &self.request.expected {
+            Some(expected) if expected.sha256 != writing.sha256() => Err(DownloadError::Sha256 {
+                url: self.shown.clone(),
+                expected: expected.sha256.clone(),
+                found: writing.sha256(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn size(&self) -> Option<u64> {
+        self.request.expected.as_ref()?.size
+    }
+
+    fn failed(&self, error: reqwest::Error) -> DownloadError {
+        DownloadError::Request(RequestError::of(&self.url, error))
+    }
+
+    fn wrong_part(&self) -> DownloadError {
+        DownloadError::Request(RequestError::WrongPart {
+            url: self.shown.clone(),
+        })
+    }
+
+    fn wrong_size(&self, expected: u64, found: u64) -> DownloadError {
+        DownloadError::Size {
+            url: self.shown.clone(),
+            expected,
+            found,
+        }
+    }
+}
+
+/// Returns start and whole size of a `Content-Range`, such as `bytes 5-9/10` or `bytes */10`.
+fn content_range(headers: &HeaderMap) -> Option<(Option<u64>, Option<u64>)> {
+    let text = headers.get(CONTENT_RANGE)?.to_str().ok()?;
+    let (range, whole) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
+    let start = match range.trim() {
+        "*" => None,
+        range => Some(range.split_once('-')?.0.trim().parse().ok()?),
+    };
+    Some((start, whole.trim().parse().ok()))
+}
+
+/// Returns the entity tag if it is a strong one; a weak one does not promise the same bytes.
+fn etag(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(ETAG)?.to_str().ok()?;
+    text.starts_with('"').then(|| text.to_owned())
+}
+
+fn last_modified(headers: &HeaderMap) -> Option<String> {
+    Some(headers.get(LAST_MODIFIED)?.to_str().ok()?.to_owned())
+}
+
+/// Returns the error and its causes in one line, for an observer.
+fn reason(error: &RequestError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn still_wanted(wanted: &Option<u64>) -> String {
+    match wanted {
+        Some(bytes) => format!(": {bytes} more bytes are to come"),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,328 @@
+//! The unfinished file: bytes on disk, the hash of just these bytes, and a note of where they are from.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use reqwest::header::HeaderMap;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncSeekExt, AsyncWriteExt, BufWriter};
+
+use super::{Download, DownloadError, Downloaded, etag, last_modified};
+use crate::digest::Hasher;
+
+/// How gzip begins (RFC 1952, section 2.3.1).
+pub(super) const MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// How many bytes are gathered before they are written.
+const BUFFER: usize = 1 << 20;
+
+/// Where the bytes of an unfinished file are from: the file's `.part.json`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Note {
+    pub(super) url: String,
+    pub(super) etag: Option<String>,
+    pub(super) last_modified: Option<String>,
+}
+
+impl Note {
+    pub(super) fn of(url: &str, headers: &HeaderMap) -> Self {
+        Self {
+            url: url.to_owned(),
+            etag: etag(headers),
+            last_modified: last_modified(headers),
+        }
+    }
+
+    /// Returns what `If-Range` is to say, so that the server sends the rest only of the same file.
+    pub(super) fn validator(&self) -> Option<&str> {
+        self.etag.as_deref().or(self.last_modified.as_deref())
+    }
+}
+
+/// An unfinished file that belongs to this process alone.
+pub(super) struct Part {
+    destination: Utf8PathBuf,
+    path: Utf8PathBuf,
+    note: Utf8PathBuf,
+    /// Holds the lock.
+    file: File,
+}
+
+/// The file while bytes are appended to it.
+pub(super) struct Writing {
+    file: BufWriter<tokio::fs::File>,
+    hasher: Hasher,
+    length: u64,
+    /// The first bytes, until it is clear that they are gzip's.
+    head: Vec<u8>,
+}
+
+impl Writing {
+    pub(super) fn new(file: File, hasher: Hasher, length: u64) -> Self {
+        Self {
+            file: BufWriter::with_capacity(BUFFER, tokio::fs::File::from_std(file)),
+            hasher,
+            length,
+            head: Vec::new(),
+        }
+    }
+
+    /// Returns how many bytes there are.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    pub(super) fn sha256(&self) -> String {
+        self.hasher.clone().hex()
+    }
+
+    /// Says by the first bytes of the file, of which `next` are the next, if it is not gzip.
+    pub(super) fn not_gzip(&mut self, next: &[u8], url: &str) -> Option<DownloadError> {
+        if self.length >= MAGIC.len() as u64 {
+            return None;
+        }
+        self.head
+            .extend_from_slice(&next[..next.len().min(MAGIC.len())]);
+        if MAGIC.starts_with(&self.head) || self.head.starts_with(&MAGIC) {
+            return None;
+        }
+        let url = url.to_owned();
+        Some(match next.trim_ascii_start().first() {
+            Some(b'<') => DownloadError::Html { url },
+            _ => DownloadError::NotGzip { url },
+        })
+    }
+}
+
+impl Part {
+    pub(super) fn open(destination: &Utf8Path) -> Result<Self, DownloadError> {
+        if let Some(folder) = destination.parent() {
+            fs::create_dir_all(folder).map_err(|source| io_error("create", folder, source))?;
+        }
+        let path = Utf8PathBuf::from(format!("{destination}.part"));
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|source| io_error("create", &path, source))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(DownloadError::Busy { path }),
+            Err(TryLockError::Error(source)) => return Err(io_error("lock", &path, source)),
+        }
+        let part = Self {
+            destination: destination.to_owned(),
+            note: Utf8PathBuf::from(format!("{path}.json")),
+            path,
+            file,
+        };
+        // Between opening and locking, its owner may have given the file its final name. It is not to be written to
+        // then.
+        let is_there = part.is_still_there();
+        if is_there.map_err(|source| io_error("read", &part.path, source))? {
+            Ok(part)
+        } else {
+            Err(DownloadError::Busy { path: part.path })
+        }
+    }
+
+    /// Returns whether the file still has the name under which it was opened.
+    pub(super) fn is_still_there(&self) -> io::Result<bool> {
+        is_named(&self.file, &self.path)
+    }
+
+    /// Returns the note, or none if there is none that can be understood.
+    pub(super) fn note(&self) -> Option<Note> {
+        serde_json::from_slice(&fs::read(&self.note).ok()?).ok()
+    }
+
+    pub(super) fn write_note(&self, note: &Note) -> Result<(), DownloadError> {
+        let text = serde_json::to_vec_pretty(note).expect("a note holds nothing JSON cannot say");
+        fs::write(&self.note, text).map_err(|source| self.error(&self.note, None, source))
+    }
+
+    /// Hashes what is on disk, and returns the file ready to be appended to.
+    pub(super) async fn take_up(&self) -> Result<Writing, DownloadError> {
+        let cloned = self.file.try_clone();
+        let mut file = cloned.map_err(|source| io_error("read", &self.path, source))?;
+        let hashed = blocking(move || {
+            let hashed = hash(&mut file)?;
+            Ok((file, hashed))
+        });
+        let (file, (hasher, length)) = hashed
+            .await
+            .map_err(|source| io_error("read", &self.path, source))?;
+        Ok(Writing::new(file, hasher, length))
+    }
+
+    pub(super) async fn append(
+        &self,
+        writing: &mut Writing,
+        bytes: &[u8],
+        total: Option<u64>,
+    ) -> Result<(), DownloadError> {
+        let written = writing.file.write_all(bytes).await;
+        written.map_err(|source| self.write_error(writing, total, source))?;
+        writing.hasher.update(bytes);
+        writing.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Brings everything that was appended to the file.
+    pub(super) async fn flush(
+        &self,
+        writing: &mut Writing,
+        total: Option<u64>,
+    ) -> Result<(), DownloadError> {
+        let flushed = writing.file.flush().await;
+        flushed.map_err(|source| self.write_error(writing, total, source))
+    }
+
+    /// Throws away what there is, and begins with nothing.
+    pub(super) async fn reset(&self, writing: &mut Writing) -> Result<(), DownloadError> {
+        let emptied = async {
+            writing.file.flush().await?;
+            writing.file.get_mut().set_len(0).await?;
+            writing.file.seek(SeekFrom::Start(0)).await
+        };
+        emptied
+            .await
+            .map_err(|source| self.error(&self.path, None, source))?;
+        writing.hasher = Hasher::new();
+        writing.length = 0;
+        writing.head.clear();
+        Ok(())
+    }
+
+    /// Gives the file, which is whole, its name.
+    pub(super) async fn finish(self, writing: Writing) -> Result<Downloaded, DownloadError> {
+        let downloaded = Downloaded {
+            path: self.destination.clone(),
+            size: writing.length,
+            sha256: writing.sha256(),
+        };
+        let synced = writing.file.get_ref().sync_all().await;
+        synced.map_err(|source| self.error(&self.path, None, source))?;
+        fs::rename(&self.path, &self.destination)
+            .map_err(|source| io_error("rename", &self.path, source))?;
+        // The note means nothing without its file, so that it stays is no failure.
+        let _ = fs::remove_file(&self.note);
+        let folder = match self.destination.parent() {
+            Some(folder) if folder != "" => folder,
+            _ => Utf8Path::new("."),
+        };
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|source| io_error("write", folder, source))?;
+        Ok(downloaded)
+    }
+
+    /// Removes what can be of no use. That it stays is no failure: the next run finds out too.
+    pub(super) fn remove(&self) {
+        let _ = fs::remove_file(&self.note);
+        let _ = fs::remove_file(&self.path);
+    }
+
+    fn write_error(
+        &self,
+        writing: &Writing,
+        total: Option<u64>,
+        source: io::Error,
+    ) -> DownloadError {
+        let wanted = total.map(|total| total.saturating_sub(writing.length));
+        self.error(&self.path, wanted, source)
+    }
+
+    fn error(&self, path: &Utf8Path, wanted: Option<u64>, source: io::Error) -> DownloadError {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DownloadError::Full {
+                path: self.path.clone(),
+                wanted,
+                source,
+            },
+            _ => io_error("write", path, source),
+        }
+    }
+}
+
+/// Returns the finished file if it is there and just what is expected.
+pub(super) async fn present(request: &Download) -> Result<Option<Downloaded>, DownloadError> {
+    let Some(expected) = &request.expected else {
+        return Ok(None);
+    };
+    let path = request.destination.clone();
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(io_error("read", &path, source)),
+    };
+    let length = file
+        .metadata()
+        .map_err(|source| io_error("read", &path, source))?
+        .len();
+    if expected.size.is_some_and(|size| size != length) {
+        return Ok(None);
+    }
+    let hashed = blocking(move || hash(&mut file)).await;
+    let (hasher, size) = hashed.map_err(|source| io_error("read", &path, source))?;
+    let sha256 = hasher.hex();
+    Ok((sha256 == expected.sha256).then_some(Downloaded { path, size, sha256 }))
+}
+
+/// Returns whether `path` is the name of `file`.
+#[cfg(unix)]
+fn is_named(file: &File, path: &Utf8Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let opened = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (opened.dev(), opened.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(not(unix))]
+fn is_named(_: &File, _: &Utf8Path) -> io::Result<bool> {
+    // A file that is open cannot be renamed there.
+    Ok(true)
+}
+
+/// Hashes a file from its beginning, and leaves it at its end.
+fn hash(file: &mut File) -> io::Result<(Hasher, u64)> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut hasher = Hasher::new();
+    let mut length = 0;
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok((hasher, length)),
+            Ok(count) => {
+                hasher.update(&buffer[..count]);
+                length += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Runs work that waits for the disk where it does not hold up the network.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+fn io_error(action: &'static str, path: &Utf8Path, source: io::Error) -> DownloadError {
+    DownloadError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,342 @@
+//! The compressed side of a bundle: one stream of bytes in, hashed and counted, and one inflated stream out.
+//!
+//! What is wrong with the stream is told apart here, because the cures differ: an HTML page instead of a bundle is
+//! a proxy's doing, a stream that ends early is a copy that was cut, bytes after the end are a copy that went wrong.
+
+use std::error::Error;
+use std::io::{self, BufRead, Read};
+
+use flate2::bufread::GzDecoder;
+
+use crate::digest::Hasher;
+use crate::event::{Event, Observer};
+
+/// How many compressed bytes are read at once.
+const BUFFER: usize = 256 << 10;
+
+/// How many bytes at the beginning decide what a file is: a tar says so at offset 257.
+const HEAD: usize = 512;
+
+/// How often progress is told, in bytes.
+const REPORT: u64 = 1 << 20;
+
+/// What is wrong with the stream. It travels inside [`io::Error`], through readers that know nothing of it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StreamFault {
+    #[error("nothing to read")]
+    Empty,
+    #[error("an HTML page")]
+    Html,
+    #[error("an uncompressed tar")]
+    Tar,
+    #[error("not gzip")]
+    NotGzip,
+    #[error("the stream ends early")]
+    Truncated,
+    #[error("something follows the end at byte {offset}")]
+    TrailingGarbage { offset: u64 },
+    #[error("the stream is corrupt")]
+    Corrupt(#[source] io::Error),
+    #[error("cannot read")]
+    Input(#[source] io::Error),
+}
+
+impl StreamFault {
+    /// Returns the fault inside `error`, or gives the error back.
+    pub(crate) fn of(error: io::Error) -> Result<Self, io::Error> {
+        error.downcast::<Self>()
+    }
+
+    fn is_in(error: &io::Error) -> bool {
+        error
+            .get_ref()
+            .is_some_and(<dyn Error + Send + Sync>::is::<Self>)
+    }
+}
+
+impl From<StreamFault> for io::Error {
+    fn from(fault: StreamFault) -> Self {
+        Self::new(io::ErrorKind::InvalidData, fault)
+    }
+}
+
+/// Inflates gzip of one or several members, to the very end of what it reads.
+pub(crate) struct Gunzip<'a, R> {
+    state: State<'a, R>,
+}
+
+enum State<'a, R> {
+    /// Between two members, or before the first.
+    Between(Source<'a, R>),
+    /// Within a member.
+    Member(Box<GzDecoder<Source<'a, R>>>),
+    /// After a failure, which is final.
+    Broken,
+}
+
+impl<'a, R: Read> Gunzip<'a, R> {
+    pub(crate) fn new(input: R, observer: &'a dyn Observer) -> Self {
+        Self {
+            state: State::Between(Source::new(input, observer)),
+        }
+    }
+
+    /// Returns size and sha256 of everything that was read. They are those of the whole file once reading has returned
+    /// no more bytes.
+    pub(crate) fn finish(self) -> Option<(u64, String)> {
+        match self.state {
+            State::Between(source) => Some((source.total, source.hasher.hex())),
+            State::Member(_) | State::Broken => None,
+        }
+    }
+}
+
+impl<R: Read> Read for Gunzip<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            match std::mem::replace(&mut self.state, State::Broken) {
+                State::Between(mut source) => {
+                    let first = source.position() == 0;
+                    let head = source.peek(if first { HEAD } else { 2 })?;
+                    match head {
+                        [] if !first => {
+                            self.state = State::Between(source);
+                            return Ok(0);
+                        }
+                        [0x1f, 0x8b, ..] => {
+                            self.state = State::Member(Box::new(GzDecoder::new(source)))
+                        }
+                        _ if first => return Err(what_else(head).into()),
+                        // A member that is cut within its first two bytes looks no different from other garbage.
+                        _ => {
+                            let offset = source.position();
+                            return Err(StreamFault::TrailingGarbage { offset }.into());
+                        }
+                    }
+                }
+                State::Member(mut decoder) => match decoder.read(buffer) {
+                    Ok(0) => self.state = State::Between(decoder.into_inner()),
+                    Ok(count) => {
+                        self.state = State::Member(decoder);
+                        return Ok(count);
+                    }
+                    Err(error) if StreamFault::is_in(&error) => return Err(error),
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                        return Err(StreamFault::Truncated.into());
+                    }
+                    Err(error) => return Err(StreamFault::Corrupt(error).into()),
+                },
+                State::Broken => return Err(io::ErrorKind::BrokenPipe.into()),
+            }
+        }
+    }
+}
+
+/// Says what a file is whose beginning is not gzip's.
+fn what_else(head: &[u8]) -> StreamFault {
+    let text = head.trim_ascii_start();
+    if head.is_empty() {
+        StreamFault::Empty
+    } else if text.first() == Some(&b'<') {
+        StreamFault::Html
+    } else if head.get(257..262) == Some(b"ustar") {
+        StreamFault::Tar
+    } else {
+        StreamFault::NotGzip
+    }
+}
+
+/// The compressed bytes, buffered, and hashed and counted as they come in.
+struct Source<'a, R> {
+    input: R,
+    buffer: Box<[u8]>,
+    start: usize,
+    end: usize,
+    total: u64,
+    reported: u64,
+    hasher: Hasher,
+    observer: &'a dyn Observer,
+}
+
+impl<'a, R: Read> Source<'a, R> {
+    fn new(input: R, observer: &'a dyn Observer) -> Self {
+        Self {
+            input,
+            buffer: vec![0; BUFFER].into_boxed_slice(),
+            start: 0,
+            end: 0,
+            total: 0,
+            reported: 0,
+            hasher: Hasher::new(),
+            observer,
+        }
+    }
+
+    /// Returns how many bytes have been consumed.
+    fn position(&self) -> u64 {
+        self.total - (self.end - self.start) as u64
+    }
+
+    /// Returns the next `count` bytes without consuming them; fewer only at the end.
+    fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
+        if self.end - self.start < count {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+            while self.end < count && self.fill()? > 0 {}
+        }
+        let end = self.end.min(self.start + count);
+        Ok(&self.buffer[self.start..end])
+    }
+
+    /// Reads into the free end of the buffer.
+    fn fill(&mut self) -> io::Result<usize> {
+        let count = loop {
+            match self.input.read(&mut self.buffer[self.end..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(StreamFault::Input(error).into()),
+                Ok(count) => break count,
+            }
+        };
+        self.hasher.update(&self.buffer[self.end..self.end + count]);
+        self.end += count;
+        self.total += count as u64;
+        if self.total - self.reported >= REPORT || (count == 0 && self.total > self.reported) {
+            self.reported = self.total;
+            self.observer.event(Event::BundleRead { bytes: self.total });
+        }
+        Ok(count)
+    }
+}
+
+impl<R: Read> Read for Source<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl<R: Read> BufRead for Source<'_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+            self.fill()?;
+        }
+        Ok(&self.buffer[self.start..self.end])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.start = self.end.min(self.start + count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+    use crate::digest;
+    use crate::event::Silent;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// Gives its bytes one at a time, as a slow pipe might.
+    struct Trickle<'a>(&'a [u8]);
+
+    impl Read for Trickle<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.read(&mut buffer[..1])
+        }
+    }
+
+    fn inflate(bytes: &[u8]) -> Result<(Vec<u8>, u64, String), StreamFault> {
+        let mut out = Vec::new();
+        let mut gunzip = Gunzip::new(Trickle(bytes), &Silent);
+        gunzip
+            .read_to_end(&mut out)
+            .map_err(|error| StreamFault::of(error).unwrap())?;
+        let (size, sha256) = gunzip.finish().unwrap();
+        Ok((out, size, sha256))
+    }
+
+    #[test]
+    fn reads_several_members_and_hashes_them_all() {
+        let packed = [gzip(b"one"), gzip(b""), gzip(b" two")].concat();
+        let (out, size, sha256) = inflate(&packed).unwrap();
+        assert_eq!(out, b"one two");
+        assert_eq!(size, packed.len() as u64);
+        assert_eq!(sha256, digest::hex_of(&packed));
+    }
+
+    #[test]
+    fn tells_what_is_no_gzip() {
+        let mut tar = vec![0; 512];
+        tar[257..262].copy_from_slice(b"ustar");
+        assert!(matches!(inflate(b""), Err(StreamFault::Empty)));
+        assert!(matches!(
+            inflate(b"\n <!doctype html>"),
+            Err(StreamFault::Html)
+        ));
+        assert!(matches!(inflate(&tar), Err(StreamFault::Tar)));
+        assert!(matches!(inflate(b"PK\x03\x04"), Err(StreamFault::NotGzip)));
+        assert!(matches!(inflate(b"\x1f"), Err(StreamFault::NotGzip)));
+    }
+
+    #[test]
+    fn every_cut_is_an_error() {
+        let packed = gzip(&b"some text that is long enough to be packed, packed, packed".repeat(9));
+        for length in 2..packed.len() {
+            assert!(
+                matches!(inflate(&packed[..length]), Err(StreamFault::Truncated)),
+                "cut after {length}"
+            );
+        }
+    }
+
+    #[test]
+    fn garbage_after_the_end_is_an_error_and_has_a_place() {
+        let packed = gzip(b"bundle");
+        for garbage in [&b"x"[..], b"\0\0\0", b"\x1f"] {
+            let all = [&packed, garbage].concat();
+            match inflate(&all) {
+                Err(StreamFault::TrailingGarbage { offset }) => {
+                    assert_eq!(offset, packed.len() as u64);
+                }
+                other => panic!("{garbage:?}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_checksum_is_corruption() {
+        let mut packed = gzip(b"bundle");
+        let last = packed.len() - 6;
+        packed[last] ^= 1;
+        assert!(matches!(inflate(&packed), Err(StreamFault::Corrupt(_))));
+    }
+
+    #[test]
+    fn a_failing_input_is_not_corruption() {
+        struct Failing;
+        impl Read for Failing {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StaleNetworkFileHandle.into())
+            }
+        }
+        let mut gunzip = Gunzip::new(Failing, &Silent);
+        let error = gunzip.read(&mut [0; 8]).unwrap_err();
+        assert!(matches!(StreamFault::of(error), Ok(StreamFault::Input(_))));
+    }
+}

@@ -1,0 +1,411 @@
+//! What downloads have in common: the client, the classes of failure, and when to try again.
+
+use std::error::Error;
+use std::time::Duration;
+
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use reqwest::{Client, ClientBuilder, Response, StatusCode};
+use url::Url;
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// How long a server may say nothing.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// How many redirects are followed.
+const REDIRECTS: usize = 10;
+
+/// The longest that a server's `Retry-After` is obeyed.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
+
+/// Why a request brought nothing. URLs are told without credentials and queries, which may hold secrets.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The URL cannot be understood, or is not one of HTTP.
+    #[error("`{url}` is not a URL that can be downloaded from")]
+    Url {
+        /// The URL.
+        url: String,
+    },
+    /// The HTTP client cannot be built.
+    #[error("cannot prepare HTTP requests")]
+    Client {
+        /// Why not.
+        source: reqwest::Error,
+    },
+    /// There is nothing at the URL (404 or 410). The vendor offers no bundle for some releases.
+    #[error("there is nothing at {url} (status {status})")]
+    NotFound {
+        /// The URL.
+        url: String,
+        /// 404 or 410.
+        status: u16,
+    },
+    /// The server refuses, or has a problem.
+    #[error("{url} answers with status {status}")]
+    Status {
+        /// The URL.
+        url: String,
+        /// The status.
+        status: u16,
+        /// How long the server asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The server redirects for ever.
+    #[error("{url} redirects more than {REDIRECTS} times")]
+    TooManyRedirects {
+        /// The URL.
+        url: String,
+    },
+    /// The server redirects from HTTPS to HTTP, where nobody knows who answers.
+    #[error("{url} redirects from https to http")]
+    InsecureRedirect {
+        /// The URL.
+        url: String,
+    },
+    /// TLS cannot be agreed on: the certificate is not trusted, or not the host's, or the server speaks no TLS.
+    #[error("no secure connection to {url}")]
+    Tls {
+        /// The URL.
+        url: String,
+        /// Why not.
+        source: reqwest::Error,
+    },
+    /// The host's name cannot be resolved.
+    #[error("cannot find the host of {url}")]
+    Name {
+        /// The URL.
+        url: String,
+        /// Why not.
+        source: reqwest::Error,
+    },
+    /// The host does not accept a connection.
+    #[error("cannot connect to {url}")]
+    Connect {
+        /// The URL.
+        url: String,
+        /// Why not.
+        source: reqwest::Error,
+    },
+    /// The server says nothing for too long.
+    #[error("{url} does not answer in time")]
+    TimedOut {
+        /// The URL.
+        url: String,
+        /// What took too long.
+        source: reqwest::Error,
+    },
+    /// The connection broke.
+    #[error("the connection to {url} broke")]
+    Interrupted {
+        /// The URL.
+        url: String,
+        /// How.
+        source: reqwest::Error,
+    },
+    /// The answer ended before the length that it announced, or does not continue what was asked for.
+    #[error("the answer of {url} is not the part of the file that was asked for")]
+    WrongPart {
+        /// The URL.
+        url: String,
+    },
+}
+
+/// When to try again after failures that may pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Retry {
+    /// How many failures in a row are too many. An attempt that brought bytes begins a new row.
+    pub failures: u32,
+    /// How long to wait after the first failure; twice as long after each further one.
+    pub first_wait: Duration,
+    /// The longest wait, unless the server asks for a longer one.
+    pub longest_wait: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            failures: 6,
+            first_wait: Duration::from_secs(1),
+            longest_wait: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Retry {
+    /// Returns how long to wait after so many failures in a row, or none if that are too many or the error is final.
+    pub(crate) fn wait(&self, failures: u32, error: &RequestError) -> Option<Duration> {
+        if failures >= self.failures || !error.is_transient() {
+            return None;
+        }
+        let doubled = self
+            .first_wait
+            .saturating_mul(1 << failures.saturating_sub(1).min(16));
+        let own = doubled.min(self.longest_wait);
+        Some(match error {
+            RequestError::Status {
+                retry_after: Some(asked),
+                ..
+            } => own.max((*asked).min(LONGEST_RETRY_AFTER)),
+            _ => own,
+        })
+    }
+}
+
+/// Builds the client for downloads: proxies of the environment, the system's certificates, no limit for the whole of a
+/// transfer but one for silence.
+///
+/// # Errors
+/// When the system's certificates or the proxies of the environment cannot be used.
+pub fn http_client() -> Result<Client, RequestError> {
+    builder()
+        .build()
+        .map_err(|source| RequestError::Client { source })
+}
+
+/// Returns the client's settings.
+pub(crate) fn builder() -> ClientBuilder {
+    // Whoever comes first installs it; that somebody else was first is no failure.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder()
+        .connect_timeout(CONNECT)
+        .read_timeout(SILENCE)
+        .user_agent(concat!("airlock/", env!("CARGO_PKG_VERSION")))
+        .redirect(Policy::custom(|attempt| {
+            match refusal(attempt.previous(), attempt.url()) {
+                Some(refused) => attempt.error(refused),
+                None => attempt.follow(),
+            }
+        }))
+}
+
+/// Says why a redirect is not to be followed, if it is not. `previous` are the URLs so far, the first one included.
+fn refusal(previous: &[Url], next: &Url) -> Option<Refused> {
+    if previous.len() > REDIRECTS {
+        return Some(Refused::TooManyRedirects);
+    }
+    let from_https = previous.last().is_some_and(|url| url.scheme() == "https");
+    (from_https && next.scheme() != "https").then_some(Refused::Insecure)
+}
+
+/// Why a redirect was not followed. It travels inside reqwest's error.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum Refused {
+    #[error("too many redirects")]
+    TooManyRedirects,
+    #[error("a redirect from https to http")]
+    Insecure,
+}
+
+impl RequestError {
+    /// Returns whether the same request may succeed later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
+            Self::Name { .. }
+            | Self::Connect { .. }
+            | Self::TimedOut { .. }
+            | Self::Interrupted { .. }
+            | Self::WrongPart { .. } => true,
+            Self::Url { .. }
+            | Self::Client { .. }
+            | Self::NotFound { .. }
+            | Self::TooManyRedirects { .. }
+            | Self::InsecureRedirect { .. }
+            | Self::Tls { .. } => false,
+        }
+    }
+
+    /// Tells by a failed request what failed.
+    pub(crate) fn of(url: &Url, error: reqwest::Error) -> Self {
+        let url = shown(url);
+        // The error's own URL may be that of a redirect, with a signature in its query.
+        let source = error.without_url();
+        match find::<Refused>(&source) {
+            Some(Refused::TooManyRedirects) => return Self::TooManyRedirects { url },
+            Some(Refused::Insecure) => return Self::InsecureRedirect { url },
+            None => {}
+        }
+        if find::<rustls::Error>(&source).is_some() {
+            Self::Tls { url, source }
+        } else if source.is_dns() {
+            Self::Name { url, source }
+        } else if source.is_timeout() {
+            Self::TimedOut { url, source }
+        } else if source.is_connect() {
+            Self::Connect { url, source }
+        } else {
+            Self::Interrupted { url, source }
+        }
+    }
+
+    /// Tells by an answer that is no success what is wrong.
+    pub(crate) fn status(url: &Url, response: &Response) -> Self {
+        let url = shown(url);
+        let status = response.status();
+        match status {
+            StatusCode::NOT_FOUND | StatusCode::GONE => Self::NotFound {
+                url,
+                status: status.as_u16(),
+            },
+            _ => Self::Status {
+                url,
+                status: status.as_u16(),
+                retry_after: retry_after(response.headers()),
+            },
+        }
+    }
+}
+
+/// Reads a URL of HTTP.
+pub(crate) fn parse(text: &str) -> Result<Url, RequestError> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
+        Ok(url) => Err(RequestError::Url { url: shown(&url) }),
+        // What cannot be parsed cannot be cleaned of secrets either; it is the text of a file of ours.
+        Err(_) => Err(RequestError::Url {
+            url: text.to_owned(),
+        }),
+    }
+}
+
+/// Returns the URL as people may see it.
+pub(crate) fn shown(url: &Url) -> String {
+    let mut shown = url.clone();
+    // These fail only for URLs without a host, which have no credentials.
+    let _ = shown.set_username("");
+    let _ = shown.set_password(None);
+    shown.set_query(None);
+    shown.set_fragment(None);
+    shown.to_string()
+}
+
+/// Returns how long the server asks to wait, in seconds or until a date. The date is compared with the server's own, so
+/// that its clock and ours need not agree.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let now = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+    httpdate::parse_http_date(text)
+        .ok()?
+        .duration_since(now)
+        .ok()
+}
+
+/// Looks for an error of type `E` among the causes of `error`, also where an [`std::io::Error`] hides it.
+fn find<'a, E: Error + 'static>(error: &'a reqwest::Error) -> Option<&'a E> {
+    let mut cause: Option<&'a (dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        // The source of an I/O error is the source of what it holds, and not that itself.
+        cause = match error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+        {
+            Some(held) => Some(held),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(status: u16, retry_after: Option<u64>) -> RequestError {
+        RequestError::Status {
+            url: String::new(),
+            status,
+            retry_after: retry_after.map(Duration::from_secs),
+        }
+    }
+
+    #[test]
+    fn waits_longer_each_time_and_not_for_ever() {
+        let retry = Retry::default();
+        let waits: Vec<Option<u64>> = (1..=6)
+            .map(|failures| Some(retry.wait(failures, &status(503, None))?.as_secs()))
+            .collect();
+        assert_eq!(waits, [Some(1), Some(2), Some(4), Some(8), Some(16), None]);
+        let many = Retry {
+            failures: 100,
+            ..retry
+        };
+        assert_eq!(
+            many.wait(50, &status(503, None)),
+            Some(Duration::from_secs(30))
+        );
+    }
+
+    #[test]
+    fn obeys_the_server_within_reason() {
+        let retry = Retry::default();
+        let wait = |asked| retry.wait(1, &status(429, Some(asked))).unwrap().as_secs();
+        assert_eq!((wait(0), wait(45), wait(86_400)), (1, 45, 300));
+    }
+
+    #[test]
+    fn tells_what_may_pass() {
+        for (code, expected) in [
+            (403, false),
+            (400, false),
+            (408, true),
+            (429, true),
+            (502, true),
+        ] {
+            assert_eq!(status(code, None).is_transient(), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn reads_both_forms_of_retry_after() {
+        let headers = |pairs: &[(reqwest::header::HeaderName, &str)]| -> HeaderMap {
+            pairs
+                .iter()
+                .map(|(name, value)| (name.clone(), value.parse().unwrap()))
+                .collect()
+        };
+        let seconds = headers(&[(RETRY_AFTER, "7")]);
+        let date = headers(&[
+            (DATE, "Sun, 22 Nov 2026 10:00:00 GMT"),
+            (RETRY_AFTER, "Sun, 22 Nov 2026 10:00:09 GMT"),
+        ]);
+        let past = headers(&[
+            (DATE, "Sun, 22 Nov 2026 10:00:00 GMT"),
+            (RETRY_AFTER, "Sun, 22 Nov 2026 09:00:00 GMT"),
+        ]);
+        assert_eq!(retry_after(&seconds), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after(&date), Some(Duration::from_secs(9)));
+        assert_eq!(retry_after(&past), None);
+        assert_eq!(retry_after(&headers(&[(RETRY_AFTER, "soon")])), None);
+    }
+
+    #[test]
+    fn follows_redirects_but_never_from_https_to_http() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        let (plain, secure) = (url("http://a.example/"), url("https://b.example/"));
+        let of = |previous: &[&Url], next: &Url| {
+            let previous: Vec<Url> = previous.iter().map(|&url| url.clone()).collect();
+            refusal(&previous, next)
+        };
+        assert_eq!(of(&[&plain], &secure), None);
+        assert_eq!(of(&[&secure], &secure), None);
+        assert_eq!(of(&[&plain], &plain), None);
+        assert_eq!(of(&[&secure], &plain), Some(Refused::Insecure));
+        assert_eq!(of(&[&plain; 10], &plain), None);
+        assert_eq!(of(&[&plain; 11], &plain), Some(Refused::TooManyRedirects));
+    }
+
+    #[test]
+    fn shows_no_secrets() {
+        let url = Url::parse("https://user:secret@host.example:8443/a/b?token=secret#x").unwrap();
+        assert_eq!(shown(&url), "https://host.example:8443/a/b");
+    }
+}

@@ -1,0 +1,63 @@
+//! The vendor's bundle: what is in it, getting it, and taking it apart.
+//!
+//! A bundle is a gzip'd tar that holds one OCI archive (an uncompressed tar of an OCI image layout) for each image and
+//! each Helm chart of a release. This crate knows four things about it:
+//!
+//! - [`name`]: how an archive's file name says repository and tag;
+//! - [`Lock`]: the committed record of everything that a bundle holds;
+//! - [`download()`] and [`checksum()`]: how to get one, across interruptions;
+//! - [`read()`]: how to take one apart in a single pass, into a [`Store`] or, just to look, an [`Inspection`].
+//!
+//! [`make`] writes bundles in the vendor's format, for the demonstration release, tests and benchmarks.
+//!
+//! ```text
+//!  bundle.tar.gz ─▶ gzip ─▶ outer tar ─▶ one archive at a time ─▶ every blob hashed ─▶ Sink (Store)
+//!        │                                        │
+//!        └─▶ size, sha256                         └─▶ Contents ─▶ Lock
+//! ```
+//!
+//! Nothing is extracted: no path in a bundle is ever used as a path on disk, and memory does not depend on the size
+//! of anything in it but the number of artifacts.
+//!
+//! This crate must not know registries, environments, the meaning of `mke4.yaml`, or the terminal. It neither reads
+//! the environment's variables nor asks the clock, and only [`download()`] and [`checksum()`] use the network.
+
+pub mod name;
+
+mod digest;
+mod lock;
+
+mod event;
+mod sink;
+mod store;
+
+mod archive;
+mod contents;
+mod document;
+mod gzip;
+mod read;
+mod tarball;
+
+mod checksum;
+mod download;
+mod http;
+
+pub mod make;
+
+#[cfg(test)]
+mod testing;
+
+pub use archive::ArchiveError;
+pub use checksum::{Checksum, ChecksumError, checksum};
+pub use contents::Contents;
+pub use digest::{DigestError, sha256_digest};
+pub use download::{Download, DownloadError, Downloaded, Expected, download};
+pub use event::{Event, Observer, Silent};
+pub use http::{RequestError, Retry, http_client};
+pub use lock::{
+    Artifact, Blob, Contradiction, Kind, Lock, LockError, LockedBundle, LockedFile, LockedMkectl,
+    Manifest,
+};
+pub use read::{Place, ReadError, read};
+pub use sink::{BlobSink, Inspection, Sink};
+pub use store::{BlobWriter, Listed, MissingBlob, Store, StoreError};

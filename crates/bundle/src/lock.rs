@@ -1,0 +1,338 @@
+//! The lock: the committed record of a bundle. It is read by people in reviews and by every later step in place of the
+//! bundle, so it is sorted, the same to the byte whoever makes it, and refused when it contradicts itself.
+
+use std::collections::BTreeMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use oci_spec::image::{Digest, MediaType};
+use serde::{Deserialize, Serialize};
+
+use crate::contents::Contents;
+use crate::digest;
+
+mod check;
+
+pub use check::Contradiction;
+
+/// The version of the lock's own form that this crate reads and writes.
+const VERSION: u32 = 1;
+
+/// Everything that is in one bundle, and the `mkectl` that belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Lock {
+    /// The version of this form: 1.
+    pub version: u32,
+    /// The release with a leading `v`, such as `v4.1.5`.
+    pub release: String,
+    /// The architecture in the bundle's name, such as `amd64`.
+    pub arch: String,
+    /// The bundle itself.
+    pub bundle: LockedBundle,
+    /// The vendor's release matrix, if the bundle holds one. `mkectl upgrade --release-matrix` wants it unchanged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release_matrix: Option<LockedFile>,
+    /// The downloads of `mkectl`, by platform.
+    #[serde(default)]
+    pub mkectl: Vec<LockedMkectl>,
+    /// The artifacts, by repository and tag.
+    pub artifacts: Vec<Artifact>,
+}
+
+/// The bundle as a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedBundle {
+    /// Its file name, such as `mke_bundle_v4.1.5_amd64.tar.gz`.
+    pub file: String,
+    /// Where it was downloaded from.
+    pub url: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its sha256, 64 hexadecimal digits.
+    pub sha256: String,
+}
+
+/// A download of `mkectl`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedMkectl {
+    /// The platform in the download's name, such as `linux-x86_64`.
+    pub platform: String,
+    /// Where it is downloaded from.
+    pub url: String,
+    /// The sha256 of the download, 64 hexadecimal digits.
+    pub sha256: String,
+}
+
+/// A file of the bundle that is no archive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedFile {
+    /// Its path in the bundle.
+    pub path: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its sha256, 64 hexadecimal digits.
+    pub sha256: String,
+}
+
+/// What one archive holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Artifact {
+    /// The repository, such as `calico/apiserver`.
+    pub repository: String,
+    /// The tag, such as `v3.30.2`.
+    pub tag: String,
+    /// What kind of thing it is.
+    pub kind: Kind,
+    /// The path of its archive in the bundle.
+    pub archive: String,
+    /// The digest of its root manifest: what the tag is to point at.
+    #[serde(deserialize_with = "digest::deserialize")]
+    pub digest: Digest,
+    /// The media type of its root manifest.
+    pub media_type: MediaType,
+    /// The size of its root manifest in bytes.
+    pub size: u64,
+    /// Every manifest of it, each once: children before the index that names them, the root last.
+    pub manifests: Vec<Manifest>,
+}
+
+/// What kind of thing an artifact is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A container image, for one platform or several.
+    Image,
+    /// A Helm chart.
+    Chart,
+    /// Any other OCI artifact.
+    Artifact,
+}
+
+/// One manifest or index, and the blobs that it names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Manifest {
+    /// Its digest.
+    #[serde(deserialize_with = "digest::deserialize")]
+    pub digest: Digest,
+    /// Its media type, as the descriptor that leads to it says.
+    pub media_type: MediaType,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The platform of an image, such as `linux/arm64/v8`, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// The blobs that it names: the config first, then the layers. An index names none.
+    pub blobs: Vec<Blob>,
+}
+
+/// A config or a layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Blob {
+    /// Its digest.
+    #[serde(deserialize_with = "digest::deserialize")]
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// Why a lock cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// The file cannot be read, or is not UTF-8.
+    #[error("cannot read the lock `{path}`")]
+    Read {
+        /// The lock.
+        path: Utf8PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The text is not YAML, or not a lock: a key is missing, unknown or of another type.
+    #[error("{path}:{line}:{column}: this is not a lock")]
+    Syntax {
+        /// The lock.
+        path: Utf8PathBuf,
+        /// The line, from 1; 1 if the place is not known.
+        line: usize,
+        /// The column, from 1; 1 if the place is not known.
+        column: usize,
+        /// What is wrong there.
+        source: serde_yaml::Error,
+    },
+    /// The lock was written by another version of this tool.
+    #[error(
+        "{path}: the lock has the form of version {found}, and this tool knows version {VERSION}"
+    )]
+    Version {
+        /// The lock.
+        path: Utf8PathBuf,
+        /// The version that it claims.
+        found: u64,
+    },
+    /// The lock says two things that cannot both be true, or something that cannot be true at all.
+    #[error("{path}: the lock contradicts itself")]
+    Contradiction {
+        /// The lock.
+        path: Utf8PathBuf,
+        /// What it says.
+        source: Contradiction,
+    },
+}
+
+impl Lock {
+    /// Returns the lock of a bundle that has been read.
+    ///
+    /// `file` and `url` are the bundle's name and source; `mkectl` are the downloads that belong to the release.
+    pub fn from_contents(
+        release: &semver::Version,
+        arch: &str,
+        file: &str,
+        url: &str,
+        mkectl: Vec<LockedMkectl>,
+        contents: Contents,
+    ) -> Self {
+        let mut lock = Self {
+            version: VERSION,
+            release: format!("v{release}"),
+            arch: arch.to_owned(),
+            bundle: LockedBundle {
+                file: file.to_owned(),
+                url: url.to_owned(),
+                size: contents.size,
+                sha256: contents.sha256,
+            },
+            release_matrix: contents.release_matrix,
+            mkectl,
+            artifacts: contents.artifacts,
+        };
+        lock.sort();
+        lock
+    }
+
+    /// Returns the name of the lock's file, such as `v4.1.5-amd64.lock.yaml`. `release` has its leading `v`.
+    pub fn file_name(release: &str, arch: &str) -> String {
+        format!("{release}-{arch}.lock.yaml")
+    }
+
+    /// Returns the sha256 of a lock's text, 64 hexadecimal digits: what a receipt names it by.
+    pub fn digest(text: &str) -> String {
+        digest::hex_of(text.as_bytes())
+    }
+
+    /// Reads the lock at `path`.
+    ///
+    /// # Errors
+    /// When it cannot be read, is no lock, is of another version, or contradicts itself.
+    pub fn read(path: &Utf8Path) -> Result<Self, LockError> {
+        let text = std::fs::read_to_string(path).map_err(|source| LockError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads the lock in `text`. `path` is named in errors.
+    ///
+    /// # Errors
+    /// When it is no lock, is of another version, or contradicts itself.
+    pub fn parse(text: &str, path: &Utf8Path) -> Result<Self, LockError> {
+        /// The one key that every version of the form has. The others are not looked at yet: a lock of a later
+        /// version is to be called that, and not to be accused of an unknown key.
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u64,
+        }
+
+        // A byte order mark, which some editors write, is a second document to the YAML reader.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let syntax = |source: serde_yaml::Error| {
+            let place = source.location();
+            LockError::Syntax {
+                path: path.to_owned(),
+                line: place.as_ref().map_or(1, serde_yaml::Location::line),
+                column: place.as_ref().map_or(1, serde_yaml::Location::column),
+                source,
+            }
+        };
+        let versioned: Versioned = serde_yaml::from_str(text).map_err(syntax)?;
+        if versioned.version != u64::from(VERSION) {
+            return Err(LockError::Version {
+                path: path.to_owned(),
+                found: versioned.version,
+            });
+        }
+        let lock: Self = serde_yaml::from_str(text).map_err(syntax)?;
+        lock.check().map_err(|source| LockError::Contradiction {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(lock)
+    }
+
+    /// Returns the lock's text. The same lock has the same text everywhere, whatever the order of its artifacts was.
+    pub fn to_yaml(&self) -> String {
+        let mut sorted = self.clone();
+        sorted.sort();
+        let body = serde_yaml::to_string(&sorted).expect("a lock holds nothing YAML cannot say");
+        format!(
+            "# What is in {}. Written by `cargo xtask lock {}`; not to be edited.\n{body}",
+            self.bundle.file, self.release
+        )
+    }
+
+    /// Returns the unique blobs that a registry must hold, manifests included, with their sizes in bytes. The release
+    /// matrix is none of them.
+    pub fn blobs(&self) -> BTreeMap<String, u64> {
+        let manifests = || {
+            self.artifacts
+                .iter()
+                .flat_map(|artifact| &artifact.manifests)
+        };
+        let blobs = manifests().flat_map(|manifest| &manifest.blobs);
+        manifests()
+            .map(|manifest| (manifest.digest.to_string(), manifest.size))
+            .chain(blobs.map(|blob| (blob.digest.to_string(), blob.size)))
+            .collect()
+    }
+
+    /// Returns the bytes of [`Lock::blobs`] in all.
+    pub fn unique_bytes(&self) -> u64 {
+        self.blobs().values().sum()
+    }
+
+    fn sort(&mut self) {
+        self.artifacts
+            .sort_by(|one, other| one.sort_key().cmp(&other.sort_key()));
+        self.mkectl
+            .sort_by(|one, other| one.platform.cmp(&other.platform));
+    }
+}
+
+impl Artifact {
+    /// Returns `repository:tag`.
+    pub fn reference(&self) -> String {
+        format!("{}:{}", self.repository, self.tag)
+    }
+
+    pub(crate) fn sort_key(&self) -> (&str, &str) {
+        (&self.repository, &self.tag)
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Image => "image",
+            Self::Chart => "chart",
+            Self::Artifact => "artifact",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

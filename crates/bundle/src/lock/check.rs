@@ -1,0 +1,255 @@
+//! What a lock must not say. Whoever edits a lock by hand, or merges two in a version control system, is told here.
+
+use std::collections::{HashMap, HashSet};
+
+use oci_spec::image::Digest;
+
+use super::{Artifact, Lock};
+use crate::digest;
+use crate::document::is_media_type;
+use crate::name::{Name, NameError};
+
+/// Something that a lock says and that cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum Contradiction {
+    /// The release is not `v` and a semantic version.
+    #[error("`{release}` is not a release: expected `v` and a version, such as `v4.1.5`")]
+    Release {
+        /// What it says.
+        release: String,
+    },
+    /// A word that becomes part of a file name has characters that do not belong there.
+    #[error("`{text}` cannot be the {what}")]
+    Word {
+        /// Which word: `architecture`, `platform of mkectl`, `file name of the bundle`.
+        what: &'static str,
+        /// What it says.
+        text: String,
+    },
+    /// A sha256 is not 64 lower-case hexadecimal digits.
+    #[error("the sha256 of {what} is not 64 lower-case hexadecimal digits")]
+    Sha256 {
+        /// Of what.
+        what: String,
+    },
+    /// A URL cannot be read as one.
+    #[error("the URL of {what} cannot be understood")]
+    Url {
+        /// Of what.
+        what: String,
+        /// Why not.
+        source: url::ParseError,
+    },
+    /// A URL carries a user or a password, and locks are committed.
+    #[error("the URL of {what} carries credentials, which must not be in a file that is committed")]
+    UrlWithCredentials {
+        /// Of what.
+        what: String,
+    },
+    /// There are two downloads of `mkectl` for one platform.
+    #[error("mkectl for `{platform}` is listed twice")]
+    MkectlTwice {
+        /// The platform.
+        platform: String,
+    },
+    /// There is not one artifact.
+    #[error("it lists no artifact")]
+    NoArtifacts,
+    /// A repository or a tag is outside the grammar.
+    #[error("an artifact has a name that no registry takes")]
+    Name(#[source] NameError),
+    /// The archive's file name says something else than the artifact.
+    #[error("`{reference}` comes from `{archive}`, whose name does not say so")]
+    Archive {
+        /// The artifact.
+        reference: String,
+        /// The archive, escaped.
+        archive: String,
+    },
+    /// One repository and tag is listed twice.
+    #[error("`{reference}` is listed twice")]
+    Twice {
+        /// The artifact.
+        reference: String,
+    },
+    /// An artifact has no manifest.
+    #[error("`{reference}` has no manifest")]
+    NoManifest {
+        /// The artifact.
+        reference: String,
+    },
+    /// An artifact lists a manifest twice.
+    #[error("`{reference}` lists the manifest `{digest}` twice")]
+    ManifestTwice {
+        /// The artifact.
+        reference: String,
+        /// The manifest.
+        digest: Digest,
+    },
+    /// The last manifest is not the root.
+    #[error(
+        "the last manifest of `{reference}` is not its root `{digest}` with the same size and media type"
+    )]
+    RootNotLast {
+        /// The artifact.
+        reference: String,
+        /// The root.
+        digest: Digest,
+    },
+    /// A media type cannot be one.
+    #[error("`{media_type}` of `{reference}` is not a media type")]
+    MediaType {
+        /// The artifact.
+        reference: String,
+        /// The media type.
+        media_type: String,
+    },
+    /// One digest has two sizes.
+    #[error("`{digest}` has {first} bytes in one place and {second} in another")]
+    TwoSizes {
+        /// The digest.
+        digest: Digest,
+        /// Its size where it is named first.
+        first: u64,
+        /// Its size where it is named again.
+        second: u64,
+    },
+}
+
+impl Lock {
+    /// Says what is wrong with the lock, if something is.
+    pub(super) fn check(&self) -> Result<(), Contradiction> {
+        self.check_source()?;
+        if self.artifacts.is_empty() {
+            return Err(Contradiction::NoArtifacts);
+        }
+        let mut references = HashSet::new();
+        let mut sizes = HashMap::new();
+        for artifact in &self.artifacts {
+            check_artifact(artifact)?;
+            if !references.insert(artifact.reference()) {
+                return Err(Contradiction::Twice {
+                    reference: artifact.reference(),
+                });
+            }
+            for manifest in &artifact.manifests {
+                let named = manifest.blobs.iter().map(|blob| (&blob.digest, blob.size));
+                for (digest, size) in named.chain([(&manifest.digest, manifest.size)]) {
+                    let first = *sizes.entry(digest.as_ref()).or_insert(size);
+                    if first != size {
+                        return Err(Contradiction::TwoSizes {
+                            digest: digest.clone(),
+                            first,
+                            second: size,
+                        });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks everything that is not an artifact.
+    fn check_source(&self) -> Result<(), Contradiction> {
+        let version = self.release.strip_prefix('v').unwrap_or_default();
+        if semver::Version::parse(version).is_err() {
+            return Err(Contradiction::Release {
+                release: self.release.clone(),
+            });
+        }
+        check_word("architecture", &self.arch)?;
+        check_word("file name of the bundle", &self.bundle.file)?;
+        check_sha256("the bundle", &self.bundle.sha256)?;
+        check_url("the bundle", &self.bundle.url)?;
+        if let Some(matrix) = &self.release_matrix {
+            check_sha256("the release matrix", &matrix.sha256)?;
+        }
+        let mut platforms = HashSet::new();
+        for mkectl in &self.mkectl {
+            check_word("platform of mkectl", &mkectl.platform)?;
+            let what = format!("mkectl for `{}`", mkectl.platform);
+            check_sha256(&what, &mkectl.sha256)?;
+            check_url(&what, &mkectl.url)?;
+            if !platforms.insert(&mkectl.platform) {
+                return Err(Contradiction::MkectlTwice {
+                    platform: mkectl.platform.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_artifact(artifact: &Artifact) -> Result<(), Contradiction> {
+    let reference = artifact.reference();
+    let name = Name::new(&artifact.repository, &artifact.tag).map_err(Contradiction::Name)?;
+    let is_printable = !artifact.archive.chars().any(char::is_control);
+    if !is_printable || Name::decode(&artifact.archive).as_ref() != Ok(&name) {
+        return Err(Contradiction::Archive {
+            reference,
+            archive: artifact.archive.escape_debug().to_string(),
+        });
+    }
+    let Some(root) = artifact.manifests.last() else {
+        return Err(Contradiction::NoManifest { reference });
+    };
+    if (&root.digest, root.size, &root.media_type)
+        != (&artifact.digest, artifact.size, &artifact.media_type)
+    {
+        return Err(Contradiction::RootNotLast {
+            reference,
+            digest: artifact.digest.clone(),
+        });
+    }
+    let mut digests = HashSet::new();
+    for manifest in &artifact.manifests {
+        if !is_media_type(manifest.media_type.as_ref()) {
+            return Err(Contradiction::MediaType {
+                reference,
+                media_type: manifest.media_type.to_string(),
+            });
+        }
+        if !digests.insert(&manifest.digest) {
+            return Err(Contradiction::ManifestTwice {
+                reference,
+                digest: manifest.digest.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Words become parts of file names, so they have none of the characters that mean something in a path.
+fn check_word(what: &'static str, text: &str) -> Result<(), Contradiction> {
+    let allowed =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'+');
+    if text.is_empty() || text.starts_with('.') || !text.bytes().all(allowed) {
+        return Err(Contradiction::Word {
+            what,
+            text: text.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+fn check_sha256(what: &str, hex: &str) -> Result<(), Contradiction> {
+    match digest::from_hex(hex) {
+        Some(_) => Ok(()),
+        None => Err(Contradiction::Sha256 {
+            what: what.to_owned(),
+        }),
+    }
+}
+
+fn check_url(what: &str, text: &str) -> Result<(), Contradiction> {
+    let url = url::Url::parse(text).map_err(|source| Contradiction::Url {
+        what: what.to_owned(),
+        source,
+    })?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Contradiction::UrlWithCredentials {
+            what: what.to_owned(),
+        });
+    }
+    Ok(())
+}

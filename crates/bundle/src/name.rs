@@ -1,0 +1,328 @@
+//! An archive's file name is its only statement of where it belongs: `calico&apiserver@v3.30.2.tar` is to become
+//! `calico/apiserver:v3.30.2`. So the name is decoded strictly, and refused rather than guessed at.
+//!
+//! The encoding is the vendor's (offline installation of MKE 4k 4.1.1, the upload loop): `&` stands for `/` and `@`
+//! for `:`. Neither can occur in a repository or a tag, so there is one reading only. The shell in that text removes
+//! the first `.tar` of the name; what is meant is the last.
+
+use std::fmt;
+
+/// A repository and a tag, both within the grammar of the OCI distribution specification.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name {
+    repository: String,
+    tag: String,
+}
+
+/// Why a file name does not say a repository and a tag.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// The name does not end in `.tar`.
+    #[error("`{name}` does not end in `.tar`")]
+    Suffix {
+        /// The file name.
+        name: String,
+    },
+    /// The name has no `@`, or more than one.
+    #[error("`{name}` has {count} `@` where one is to stand between repository and tag")]
+    Separator {
+        /// The file name.
+        name: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// The part before the `@` is not a repository.
+    #[error("`{repository}` is not a repository name: {reason}")]
+    Repository {
+        /// The repository as decoded.
+        repository: String,
+        /// What the grammar asks for.
+        reason: &'static str,
+    },
+    /// The part after the `@` is not a tag.
+    #[error("`{tag}` is not a tag: {reason}")]
+    Tag {
+        /// The tag.
+        tag: String,
+        /// What the grammar asks for.
+        reason: &'static str,
+    },
+}
+
+/// The longest repository that registries take, in bytes (OCI distribution specification: 255 with the host).
+const LONGEST_REPOSITORY: usize = 255;
+
+impl Name {
+    /// Returns the name of `repository` and `tag`.
+    ///
+    /// # Errors
+    /// When one of them is outside the grammar.
+    pub fn new(repository: &str, tag: &str) -> Result<Self, NameError> {
+        check_repository(repository)?;
+        check_tag(tag)?;
+        Ok(Self {
+            repository: repository.to_owned(),
+            tag: tag.to_owned(),
+        })
+    }
+
+    /// Returns what the file name at the end of `path` says. Folders before it mean nothing.
+    ///
+    /// # Errors
+    /// When it says nothing, or something outside the grammar.
+    pub fn decode(path: &str) -> Result<Self, NameError> {
+        let name = base_name(path);
+        let Some(stem) = name.strip_suffix(".tar") else {
+            return Err(NameError::Suffix {
+                name: name.to_owned(),
+            });
+        };
+        match stem.split_once('@') {
+            Some((repository, tag)) if !tag.contains('@') => {
+                Self::new(&repository.replace('&', "/"), tag)
+            }
+            _ => Err(NameError::Separator {
+                name: name.to_owned(),
+                count: stem.matches('@').count(),
+            }),
+        }
+    }
+
+    /// Returns the file name that decodes to this.
+    pub fn file_name(&self) -> String {
+        format!("{}@{}.tar", self.repository.replace('/', "&"), self.tag)
+    }
+
+    /// Returns the repository, such as `calico/apiserver`.
+    pub fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    /// Returns the tag, such as `v3.30.2`.
+    pub fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    /// Returns whether the first part of a repository of several parts looks like a registry's host
+    /// (`quay.io/foo/bar`). The vendor strips hosts; one that is left becomes part of the path in the target
+    /// registry, which deserves a word.
+    pub fn begins_with_host(&self) -> bool {
+        self.repository
+            .split_once('/')
+            .is_some_and(|(first, _)| first.contains('.'))
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}", self.repository, self.tag)
+    }
+}
+
+/// Returns what stands after the last slash.
+pub(crate) fn base_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// The grammar: parts joined by `/`, each `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
+fn check_repository(repository: &str) -> Result<(), NameError> {
+    let wrong = |reason| NameError::Repository {
+        repository: repository.to_owned(),
+        reason,
+    };
+    if repository.is_empty() {
+        return Err(wrong("it is empty"));
+    }
+    if repository.len() > LONGEST_REPOSITORY {
+        return Err(wrong("it is longer than 255 bytes"));
+    }
+    for part in repository.split('/') {
+        if part.is_empty() {
+            return Err(wrong("a part between slashes is empty"));
+        }
+        let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        if !part
+            .bytes()
+            .all(|byte| alphanumeric(byte) || matches!(byte, b'.' | b'_' | b'-'))
+        {
+            return Err(wrong(
+                "only lower-case letters, digits, `.`, `_`, `-` and `/` are allowed",
+            ));
+        }
+        let ends = [part.as_bytes()[0], part.as_bytes()[part.len() - 1]];
+        if !ends.into_iter().all(alphanumeric) {
+            return Err(wrong("a part must begin and end with a letter or a digit"));
+        }
+        let mut separators = part.split(|character: char| character.is_ascii_alphanumeric());
+        if !separators.all(|separator| {
+            matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|byte| byte == b'-')
+        }) {
+            return Err(wrong(
+                "letters and digits may be separated by one `.`, one or two `_`, or any number of `-`",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The grammar: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
+fn check_tag(tag: &str) -> Result<(), NameError> {
+    let wrong = |reason| NameError::Tag {
+        tag: tag.to_owned(),
+        reason,
+    };
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let Some(&first) = tag.as_bytes().first() else {
+        return Err(wrong("it is empty"));
+    };
+    if tag.len() > 128 {
+        return Err(wrong("it is longer than 128 bytes"));
+    }
+    if !word(first) {
+        return Err(wrong("it must begin with a letter, a digit or `_`"));
+    }
+    if !tag
+        .bytes()
+        .all(|byte| word(byte) || matches!(byte, b'.' | b'-'))
+    {
+        return Err(wrong("only letters, digits, `_`, `.` and `-` are allowed"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn decodes_the_vendors_names() {
+        let cases = [
+            (
+                "images/calico&apiserver@v3.30.2.tar",
+                "calico/apiserver:v3.30.2",
+            ),
+            ("calico&apiserver@v3.30.2.tar", "calico/apiserver:v3.30.2"),
+            ("./bundles/images/pause@3.9.tar", "pause:3.9"),
+            ("bundle/charts/charts&kof@1.8.1.tar", "charts/kof:1.8.1"),
+            (
+                "envoyproxy&envoy@distroless-v1.37.3.tar",
+                "envoyproxy/envoy:distroless-v1.37.3",
+            ),
+            ("a&b&c&d@1.tar", "a/b/c/d:1"),
+            // Only the last `.tar` is the suffix.
+            ("my.tar.tool@v1.tar.tar", "my.tar.tool:v1.tar"),
+            (
+                "metric-starter@1.0.0_build.5.tar",
+                "metric-starter:1.0.0_build.5",
+            ),
+            ("a__b@1.tar", "a__b:1"),
+            ("a---b@_.tar", "a---b:_"),
+            // The folder's own signs mean nothing.
+            ("odd@folder&name/pause@3.9.tar", "pause:3.9"),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(Name::decode(path).unwrap().to_string(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn refuses_rather_than_guesses() {
+        let cases = [
+            ("pause@3.9", "`pause@3.9` does not end in `.tar`"),
+            (
+                "pause@3.9.tar.gz",
+                "`pause@3.9.tar.gz` does not end in `.tar`",
+            ),
+            (
+                "pause.tar",
+                "`pause.tar` has 0 `@` where one is to stand between repository and tag",
+            ),
+            (
+                "pause@sha256@ab.tar",
+                "`pause@sha256@ab.tar` has 2 `@` where one is to stand between repository and tag",
+            ),
+            ("@v1.tar", "`` is not a repository name: it is empty"),
+            ("a@.tar", "`` is not a tag: it is empty"),
+            (
+                "a&&b@1.tar",
+                "`a//b` is not a repository name: a part between slashes is empty",
+            ),
+            (
+                "&a@1.tar",
+                "`/a` is not a repository name: a part between slashes is empty",
+            ),
+            (
+                "Calico@1.tar",
+                "`Calico` is not a repository name: only lower-case letters, digits, `.`, `_`, `-` and `/` are allowed",
+            ),
+            (
+                "reg:5000&a@1.tar",
+                "`reg:5000/a` is not a repository name: only lower-case letters, digits, `.`, `_`, `-` and `/` are allowed",
+            ),
+            (
+                "..&..&etc@1.tar",
+                "`../../etc` is not a repository name: a part must begin and end with a letter or a digit",
+            ),
+            (
+                "._pause@3.9.tar",
+                "`._pause` is not a repository name: a part must begin and end with a letter or a digit",
+            ),
+            (
+                "a..b@1.tar",
+                "`a..b` is not a repository name: letters and digits may be separated by one `.`, one or two `_`, or any number of `-`",
+            ),
+            (
+                "a___b@1.tar",
+                "`a___b` is not a repository name: letters and digits may be separated by one `.`, one or two `_`, or any number of `-`",
+            ),
+            (
+                "a@-1.tar",
+                "`-1` is not a tag: it must begin with a letter, a digit or `_`",
+            ),
+            (
+                "a@1+2.tar",
+                "`1+2` is not a tag: only letters, digits, `_`, `.` and `-` are allowed",
+            ),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(
+                Name::decode(path).unwrap_err().to_string(),
+                expected,
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn limits_lengths() {
+        assert!(Name::new(&"a".repeat(255), &"1".repeat(128)).is_ok());
+        assert!(Name::new(&"a".repeat(256), "1").is_err());
+        assert!(Name::new("a", &"1".repeat(129)).is_err());
+    }
+
+    #[test]
+    fn reports_what_looks_like_a_host() {
+        let host = |name| Name::decode(name).unwrap().begins_with_host();
+        assert!(host("quay.io&calico&node@v1.tar"));
+        assert!(!host("calico&node@v1.tar"));
+        assert!(!host("node.js@v1.tar"));
+    }
+
+    proptest! {
+        #[test]
+        fn file_name_and_decode_are_inverse(
+            repository in "[a-z0-9]{1,8}([._-][a-z0-9]{1,8}){0,2}(/[a-z0-9]{1,8}){0,3}",
+            tag in "[a-zA-Z0-9_][a-zA-Z0-9._-]{0,20}",
+        ) {
+            let name = Name::new(&repository, &tag).unwrap();
+            prop_assert_eq!(Name::decode(&name.file_name()).unwrap(), name);
+        }
+
+        #[test]
+        fn never_panics(path in ".*") {
+            let _ = Name::decode(&path);
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! Reads a bundle in one pass: inflates it once, walks the tar, reads each archive in place, and compares with the lock
+//! where there is one.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::{self, Read};
+
+use crate::archive::{ArchiveError, ArchiveReader, Fault};
+use crate::contents::Contents;
+use crate::digest;
+use crate::document::LARGEST;
+use crate::event::{Event, Observer};
+use crate::gzip::{Gunzip, StreamFault};
+use crate::lock::{Artifact, Lock, LockedFile};
+use crate::name::{Name, base_name};
+use crate::sink::Sink;
+use crate::store::StoreError;
+use crate::tarball::{self, End, Member};
+
+mod error;
+
+pub use error::{Place, ReadError};
+
+/// Reads the bundle in `bundle` from beginning to end, and hands its blobs to `sink`.
+///
+/// With `expected`, everything is compared with that lock, and only blobs that it lists are handed on. Success then
+/// means that bundle and lock are the same, to the last byte. Without it, success means that the bundle is whole in
+/// itself.
+///
+/// # Errors
+/// At the first thing that is wrong. Blobs that were handed on before are right nevertheless.
+pub fn read(
+    bundle: impl Read,
+    sink: &mut dyn Sink,
+    expected: Option<&Lock>,
+    observer: &dyn Observer,
+) -> Result<Contents, ReadError> {
+    let mut reading = Reading::new(sink, expected, observer);
+    let mut stream = Gunzip::new(bundle, observer);
+    let walked = tarball::walk(&mut stream, End::Required, &mut |member| {
+        reading.member(member)
+    });
+    if let Err(stop) = walked {
+        return Err(reading.explain(stop));
+    }
+    let (size, sha256) = stream
+        .finish()
+        .expect("a stream that was read to its end has been hashed");
+    reading.finish(size, sha256)
+}
+
+/// Why the walk over the bundle stopped: a reader's error, still to be explained, or one that is complete.
+enum Stop {
+    Io(io::Error),
+    Error(Box<ReadError>),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<ReadError> for Stop {
+    fn from(error: ReadError) -> Self {
+        Self::Error(Box::new(error))
+    }
+}
+
+/// The state of one reading.
+struct Reading<'a> {
+    sink: &'a mut dyn Sink,
+    observer: &'a dyn Observer,
+    archives: ArchiveReader,
+    place: Place,
+    expected: Option<Expected<'a>>,
+    /// The path of the archive by its repository and tag.
+    seen: HashMap<Name, String>,
+    artifacts: Vec<Artifact>,
+    unnamed_blobs: BTreeMap<String, u64>,
+    matrix: Option<Matrix>,
+    ignored_files: u64,
+}
+
+/// The lock, in the form in which it is asked.
+struct Expected<'a> {
+    lock: &'a Lock,
+    artifacts: HashMap<&'a str, &'a Artifact>,
+    /// The size of each blob.
+    blobs: BTreeMap<String, u64>,
+}
+
+/// The best candidate for the release matrix so far.
+struct Matrix {
+    path: String,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(sink: &'a mut dyn Sink, expected: Option<&'a Lock>, observer: &'a dyn Observer) -> Self {
+        let expected = expected.map(|lock| Expected {
+            lock,
+            artifacts: lock
+                .artifacts
+                .iter()
+                .map(|artifact| (artifact.archive.as_str(), artifact))
+                .collect(),
+            blobs: lock.blobs(),
+        });
+        Self {
+            sink,
+            observer,
+            archives: ArchiveReader::new(),
+            place: Place::Start,
+            expected,
+            seen: HashMap::new(),
+            artifacts: Vec::new(),
+            unnamed_blobs: BTreeMap::new(),
+            matrix: None,
+            ignored_files: 0,
+        }
+    }
+
+    fn member(&mut self, member: &mut Member<'_>) -> Result<(), Stop> {
+        if member.kind.is_dir() || member.kind.is_pax_global_extensions() {
+            return Ok(());
+        }
+        let printable = std::str::from_utf8(&member.path)
+            .ok()
+            .filter(|path| !path.chars().any(char::is_control))
+            .map(str::to_owned);
+        let Some(path) = printable else {
+            // A file that nobody looks at may be called what it likes.
+            if !member.path.ends_with(b".tar") {
+                self.ignored_files += 1;
+                return Ok(());
+            }
+            let path = member.path.escape_ascii().to_string();
+            return Err(ReadError::Path { path }.into());
+        };
+        if path.ends_with(".tar") {
+            return self.archive(member, path);
+        }
+        if is_compressed_archive(&path) {
+            return Err(ReadError::CompressedName { file: path }.into());
+        }
+        if member.kind.is_file() && is_matrix(&path) {
+            return self.matrix(member, path);
+        }
+        self.ignored_files += 1;
+        Ok(())
+    }
+
+    fn archive(&mut self, member: &mut Member<'_>, path: String) -> Result<(), Stop> {
+        if !member.kind.is_file() {
+            return Err(ReadError::NotRegular { archive: path }.into());
+        }
+        let name = Name::decode(&path).map_err(|source| ReadError::Name {
+            archive: path.clone(),
+            source,
+        })?;
+        if let Some(first) = self.seen.insert(name.clone(), path.clone()) {
+            return Err(ReadError::Twice {
+                reference: name.to_string(),
+                first,
+                second: path,
+            }
+            .into());
+        }
+        let expected = self.expected.as_ref();
+        let locked = match expected {
+            None => None,
+            Some(expected) => match expected.artifacts.get(path.as_str()) {
+                Some(&artifact) => Some(artifact),
+                None => return Err(ReadError::Unexpected { archive: path }.into()),
+            },
+        };
+        self.place = Place::In(path.clone());
+        self.observer.event(Event::ArchiveStarted {
+            archive: &path,
+            size: member.size,
+        });
+        let wanted = expected.map(|expected| &expected.blobs);
+        let read = self.archives.read(member, &path, &name, wanted, self.sink);
+        let (artifact, unnamed) = read.map_err(|fault| self.stop(fault, &path))?;
+        if let Some(locked) = locked {
+            compare(locked, &artifact)?;
+        }
+        if unnamed > 0 {
+            self.unnamed_blobs.insert(path.clone(), unnamed);
+        }
+        self.sink
+            .artifact(&artifact)
+            .map_err(|source| self.sink_error(source))?;
+        self.observer.event(Event::ArchiveFinished {
+            artifact: &artifact,
+        });
+        self.artifacts.push(artifact);
+        self.place = Place::After(path);
+        Ok(())
+    }
+
+    fn matrix(&mut self, member: &mut Member<'_>, path: String) -> Result<(), Stop> {
+        if member.size > LARGEST {
+            let size = member.size;
+            return Err(ReadError::MatrixSize { path, size }.into());
+        }
+        let mut bytes = Vec::new();
+        member.read_to_end(&mut bytes)?;
+        let found = Matrix { path, bytes };
+        let is_better = match &self.matrix {
+            Some(best) => found.rank() < best.rank(),
+            None => true,
+        };
+        if self.matrix.is_some() {
+            self.ignored_files += 1;
+        }
+        if is_better {
+            self.matrix = Some(found);
+        }
+        Ok(())
+    }
+
+    /// Everything has been read: is it everything, and what the lock says?
+    fn finish(mut self, size: u64, sha256: String) -> Result<Contents, ReadError> {
+        if self.artifacts.is_empty() {
+            return Err(ReadError::NoArchives {
+                files: self.ignored_files + u64::from(self.matrix.is_some()),
+            });
+        }
+        let release_matrix = self.matrix.as_ref().map(Matrix::locked);
+        if let Some(expected) = &self.expected {
+            expected.compare(&self.artifacts, release_matrix.as_ref(), size, &sha256)?;
+        }
+        self.keep_matrix()
+            .and_then(|()| self.sink.finish())
+            .map_err(|source| self.sink_error(source))?;
+        Ok(Contents {
+            size,
+            sha256,
+            artifacts: self.artifacts,
+            release_matrix,
+            ignored_files: self.ignored_files,
+            unnamed_blobs: self.unnamed_blobs,
+        })
+    }
+
+    fn keep_matrix(&mut self) -> Result<(), StoreError> {
+        let Some(matrix) = &self.matrix else {
+            return Ok(());
+        };
+        let digest = digest::digest_of(&matrix.bytes);
+        if let Some(mut blob) = self.sink.blob(&digest, matrix.bytes.len() as u64)? {
+            blob.write(&matrix.bytes)?;
+            blob.commit()?;
+        }
+        Ok(())
+    }
+
+    /// An error of a reader within an archive is either the bundle's or the archive's own.
+    fn stop(&self, fault: Fault, archive: &str) -> Stop {
+        let archive = archive.to_owned();
+        match fault {
+            Fault::Io(error) => match StreamFault::of(error) {
+                Ok(fault) => Stop::Io(fault.into()),
+                Err(source) => ReadError::Archive {
+                    archive,
+                    source: ArchiveError::Tar { source },
+                }
+                .into(),
+            },
+            Fault::Archive(source) => ReadError::Archive { archive, source }.into(),
+            Fault::Sink(source) => self.sink_error(source).into(),
+        }
+    }
+
+    fn sink_error(&self, source: StoreError) -> ReadError {
+        ReadError::Sink {
+            place: self.place.clone(),
+            source,
+        }
+    }
+
+    /// Says what an error of the outer readers means.
+    fn explain(self, stop: Stop) -> ReadError {
+        let place = self.place;
+        let error = match stop {
+            Stop::Error(error) => return *error,
+            Stop::Io(error) => error,
+        };
+        match StreamFault::of(error) {
+            Ok(StreamFault::Empty) => ReadError::Empty,
+            Ok(StreamFault::Html) => ReadError::Html,
+            Ok(StreamFault::Tar) => ReadError::UncompressedTar,
+            Ok(StreamFault::NotGzip) => ReadError::NotGzip,
+            Ok(StreamFault::Truncated) => ReadError::Truncated { place },
+            Ok(StreamFault::TrailingGarbage { offset }) => ReadError::TrailingGarbage { offset },
+            Ok(StreamFault::Corrupt(source)) => ReadError::Corrupt { place, source },
+            Ok(StreamFault::Input(source)) => ReadError::Input { place, source },
+            Err(source) => ReadError::Tar { place, source },
+        }
+    }
+}
+
+impl Expected<'_> {
+    fn compare(
+        &self,
+        artifacts: &[Artifact],
+        matrix: Option<&LockedFile>,
+        size: u64,
+        sha256: &str,
+    ) -> Result<(), ReadError> {
+        let found: HashSet<&str> = artifacts
+            .iter()
+            .map(|artifact| artifact.archive.as_str())
+            .collect();
+        let locked = &self.lock.artifacts;
+        if let Some(missing) = locked
+            .iter()
+            .find(|artifact| !found.contains(artifact.archive.as_str()))
+        {
+            return Err(ReadError::Missing {
+                archive: missing.archive.clone(),
+            });
+        }
+        if matrix != self.lock.release_matrix.as_ref() {
+            return Err(ReadError::Matrix);
+        }
+        let bundle = &self.lock.bundle;
+        if size != bundle.size {
+            return Err(ReadError::Size {
+                locked: bundle.size,
+                found: size,
+            });
+        }
+        if sha256 != bundle.sha256 {
+            return Err(ReadError::Sha256 {
+                locked: bundle.sha256.clone(),
+                found: sha256.to_owned(),
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Matrix {
+    /// The plain name is better than a decorated one, and then the order of paths decides.
+    fn rank(&self) -> (bool, &str) {
+        (base_name(&self.path) != "release-matrix.json", &self.path)
+    }
+
+    fn locked(&self) -> LockedFile {
+        LockedFile {
+            path: self.path.clone(),
+            size: self.bytes.len() as u64,
+            sha256: digest::hex_of(&self.bytes),
+        }
+    }
+}
+
+fn compare(locked: &Artifact, found: &Artifact) -> Result<(), ReadError> {
+    let archive = || found.archive.clone();
+    if locked.digest != found.digest {
+        return Err(ReadError::Differs {
+            archive: archive(),
+            locked: locked.digest.clone(),
+            found: found.digest.clone(),
+        });
+    }
+    if locked != found {
+        return Err(ReadError::DescribedWrongly { archive: archive() });
+    }
+    Ok(())
+}
+
+/// Returns whether `path` is a release matrix. The vendor keeps a schema beside it, which is none.
+fn is_matrix(path: &str) -> bool {
+    let name = base_name(path);
+    name.starts_with("release-matrix") && name.ends_with(".json") && !name.contains("schema")
+}
+
+/// Returns whether `path` is named as an archive is, with a compression's suffix.
+fn is_compressed_archive(path: &str) -> bool {
+    let name = base_name(path);
+    let is_packed = [".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2"]
+        .iter()
+        .any(|suffix| name.ends_with(suffix));
+    name.contains('@') && is_packed
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,735 @@
+//! What can be wrong with a bundle, and that nothing of it goes unnoticed.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+
+use oci_spec::image::Digest;
+use serde_json::{Value, json};
+use tar::EntryType;
+
+use super::*;
+use crate::digest::{digest_of, hex_of};
+use crate::lock::Kind;
+use crate::make::{ContentsRecipe, Recipe};
+use crate::sink::{BlobSink, Inspection};
+use crate::testing::{File, chain, file, gunzip, gzip, lock, make, small_recipe, tar, untar};
+use crate::{Silent, Store, testing};
+
+fn inspect(bundle: &[u8]) -> Result<Contents, ReadError> {
+    read(bundle, &mut Inspection, None, &Silent)
+}
+
+fn against(bundle: &[u8], lock: &Lock) -> Result<Contents, ReadError> {
+    read(bundle, &mut Inspection, Some(lock), &Silent)
+}
+
+#[test]
+fn says_what_is_in_a_bundle() {
+    let bundle = make(&small_recipe());
+    let contents = inspect(&bundle).unwrap();
+    assert_eq!(contents.size, bundle.len() as u64);
+    assert_eq!(contents.sha256, hex_of(&bundle));
+    assert_eq!(contents.ignored_files, 0);
+    assert!(contents.unnamed_blobs.is_empty());
+    let matrix = contents.release_matrix.unwrap();
+    assert_eq!(
+        (matrix.path.as_str(), matrix.size, matrix.sha256),
+        ("bundles/release-matrix.json", 3, hex_of(b"[]\n"))
+    );
+    let summary: Vec<String> = contents
+        .artifacts
+        .iter()
+        .map(|artifact| {
+            let manifests: Vec<String> = artifact
+                .manifests
+                .iter()
+                .map(|manifest| {
+                    let platform = manifest.platform.as_deref().unwrap_or("-");
+                    format!("{platform} {}", manifest.blobs.len())
+                })
+                .collect();
+            format!(
+                "{} {} {} [{}]",
+                artifact.kind,
+                artifact.archive,
+                artifact.reference(),
+                manifests.join(", ")
+            )
+        })
+        .collect();
+    insta::assert_snapshot!(summary.join("\n"), @r"
+    image bundles/images/calico&node@v1.0.tar calico/node:v1.0 [linux/amd64 3, linux/arm64/v8 3, - 0]
+    image bundles/images/pause@v1.0.tar pause:v1.0 [linux/amd64 3]
+    chart bundles/charts/charts&dex@0.3.0.tar charts/dex:0.3.0 [- 2]
+    ");
+    for artifact in &contents.artifacts {
+        let root = artifact.manifests.last().unwrap();
+        assert_eq!(root.digest, artifact.digest);
+    }
+}
+
+#[test]
+fn the_lock_of_a_bundle_is_the_bundle() {
+    for level in [0, 6] {
+        let bundle = make(&Recipe {
+            level,
+            ..small_recipe()
+        });
+        against(&bundle, &lock(&bundle)).unwrap();
+    }
+}
+
+/// Hands its bytes on in pieces of odd sizes, as the network does.
+struct Pieces<'a>(&'a [u8]);
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let limit = buffer.len().min(1 + self.0.len() % 97);
+        self.0.read(&mut buffer[..limit])
+    }
+}
+
+#[test]
+fn the_size_of_reads_does_not_matter() {
+    let bundle = make(&small_recipe());
+    let pieces = read(Pieces(&bundle), &mut Inspection, None, &Silent).unwrap();
+    assert_eq!(pieces, inspect(&bundle).unwrap());
+}
+
+/// Flips one bit of every byte. The bundle is as small as one can be, so that not a byte need be left out.
+fn flip_every_byte(level: u32) {
+    let mut recipe = small_recipe();
+    recipe.level = level;
+    recipe.artifacts.drain(..1);
+    recipe.artifacts.truncate(1);
+    let ContentsRecipe::Image { layers, .. } = &mut recipe.artifacts[0].contents else {
+        panic!("not an image");
+    };
+    layers.truncate(1);
+    let bundle = make(&recipe);
+    let lock = lock(&bundle);
+    let mut flipped = bundle.clone();
+    for place in 0..bundle.len() {
+        let bit = 1 << (place % 8);
+        flipped[place] ^= bit;
+        let result = against(&flipped, &lock);
+        assert!(result.is_err(), "byte {place} of {}", bundle.len());
+        flipped[place] ^= bit;
+    }
+    against(&flipped, &lock).unwrap();
+}
+
+#[test]
+fn every_flipped_bit_is_an_error_where_nothing_is_compressed() {
+    flip_every_byte(0);
+}
+
+#[test]
+fn every_flipped_bit_is_an_error_where_everything_is_compressed() {
+    flip_every_byte(6);
+}
+
+#[test]
+fn every_cut_is_an_error_without_any_lock() {
+    let bundle = make(&Recipe {
+        level: 6,
+        ..small_recipe()
+    });
+    for length in 0..bundle.len() {
+        assert!(inspect(&bundle[..length]).is_err(), "cut after {length}");
+    }
+}
+
+#[test]
+fn a_cut_names_the_archive() {
+    let bundle = make(&small_recipe());
+    let error = inspect(&bundle[..bundle.len() / 4]).unwrap_err();
+    assert_eq!(
+        chain(&error),
+        "the bundle ends early, in the archive `bundles/images/calico&node@v1.0.tar`"
+    );
+}
+
+#[test]
+fn garbage_behind_the_end_is_an_error() {
+    let bundle = make(&small_recipe());
+    let error = inspect(&[&bundle, &b"\n"[..]].concat()).unwrap_err();
+    assert_eq!(
+        chain(&error),
+        format!(
+            "the bundle's gzip stream ends at byte {}, and something else follows",
+            bundle.len()
+        )
+    );
+    // A second gzip member is not garbage to gzip, but it is to the tar.
+    let error = inspect(&[bundle, gzip(b"more")].concat()).unwrap_err();
+    assert_eq!(
+        chain(&error),
+        "the tar in the bundle is broken, after the archive `bundles/charts/charts&dex@0.3.0.tar`: \
+         something follows the end marker"
+    );
+}
+
+#[test]
+fn tells_what_is_no_bundle() {
+    let cases: [(&[u8], &str); 5] = [
+        (b"", "the bundle is empty"),
+        (
+            b"<html>Please log in</html>",
+            "the bundle is an HTML page, not a gzip file",
+        ),
+        (
+            &gunzip(&make(&small_recipe())),
+            "the bundle is an uncompressed tar, and its hash is that of the compressed one",
+        ),
+        (b"PK\x03\x04", "the bundle is not a gzip file"),
+        (
+            &gzip(&tar(&[
+                file("bundles/README", "hello"),
+                file("bundles/metric-starter", "x"),
+            ])),
+            "the bundle holds no archive: not one of its 2 files ends in `.tar`",
+        ),
+    ];
+    for (bundle, expected) in cases {
+        assert_eq!(chain(&inspect(bundle).unwrap_err()), expected);
+    }
+}
+
+/// Repacks the small bundle after a change to its files.
+fn changed(change: impl FnOnce(&mut Vec<File>)) -> Vec<u8> {
+    let mut files = untar(&gunzip(&make(&small_recipe())));
+    change(&mut files);
+    gzip(&tar(&files))
+}
+
+/// Repacks the small bundle after a change to the files of its archive `pause`.
+fn changed_archive(change: impl FnOnce(&mut Vec<File>)) -> Vec<u8> {
+    changed(|files| {
+        let archive = &mut files[PAUSE].bytes;
+        let mut inner = untar(archive);
+        change(&mut inner);
+        *archive = tar(&inner);
+    })
+}
+
+/// Where the archive of `pause` is in the small bundle, behind the matrix and one more archive.
+const PAUSE: usize = 2;
+
+#[test]
+fn compares_archives_with_the_lock() {
+    let lock = lock(&make(&small_recipe()));
+    let cases = [
+        (
+            changed(|files| drop(files.remove(PAUSE))),
+            "the bundle lacks `bundles/images/pause@v1.0.tar`, which the lock lists",
+        ),
+        (
+            changed(|files| files[PAUSE].path = "bundles/images/pause@v2.tar".to_owned()),
+            "the bundle holds `bundles/images/pause@v2.tar`, which the lock does not list",
+        ),
+        (
+            changed(|files| {
+                let node = files[PAUSE - 1].bytes.clone();
+                files[PAUSE].bytes = node;
+            }),
+            "`bundles/images/pause@v1.0.tar` holds `",
+        ),
+        (
+            changed(|files| files[0].bytes = b"{}\n".to_vec()),
+            "the bundle's release matrix differs from the lock's",
+        ),
+        (
+            changed(|files| files.push(file("bundles/README", "hello"))),
+            "the bundle has ",
+        ),
+    ];
+    for (bundle, expected) in cases {
+        let text = chain(&against(&bundle, &lock).unwrap_err());
+        assert!(text.starts_with(expected), "{text}");
+    }
+}
+
+#[test]
+fn a_lock_that_was_edited_is_found_out() {
+    let bundle = make(&small_recipe());
+    let mut lock = lock(&bundle);
+    lock.artifacts[0].manifests[0].platform = Some("linux/s390x".to_owned());
+    let error = against(&bundle, &lock).unwrap_err();
+    assert!(
+        matches!(&error, ReadError::DescribedWrongly { archive } if archive.contains("node")),
+        "{error}"
+    );
+}
+
+#[test]
+fn refuses_archives_by_name() {
+    let cases = [
+        (
+            changed(|files| files.push(file("x/Pause@1.tar", ""))),
+            "the archive `x/Pause@1.tar` has a name that says no repository and tag: `Pause` is not a repository name: \
+             only lower-case letters, digits, `.`, `_`, `-` and `/` are allowed",
+        ),
+        (
+            changed(|files| {
+                let mut again = files[PAUSE].clone();
+                again.path = "other/pause@v1.0.tar".to_owned();
+                files.push(again);
+            }),
+            "the archives `bundles/images/pause@v1.0.tar` and `other/pause@v1.0.tar` are both `pause:v1.0`",
+        ),
+        (
+            changed(|files| {
+                files.push(File {
+                    path: "link@1.tar".to_owned(),
+                    kind: EntryType::Symlink,
+                    bytes: Vec::new(),
+                });
+            }),
+            "`link@1.tar` is named as an archive and is not a regular file",
+        ),
+        (
+            changed(|files| files.push(file("x/pause@2.tar.gz", "x"))),
+            "`x/pause@2.tar.gz` looks like a compressed archive, and only uncompressed ones ending in `.tar` are known",
+        ),
+        (
+            changed(|files| files.push(file("x/\u{1b}[2J@2.tar", "x"))),
+            r"the path of an archive is not printable: `x/\x1b[2J@2.tar`",
+        ),
+        (
+            changed(|files| files[PAUSE].bytes = gzip(&files[PAUSE].bytes)),
+            "the archive `bundles/images/pause@v1.0.tar` cannot be used: \
+             it is compressed with gzip, where an uncompressed OCI archive is expected",
+        ),
+        (
+            changed(|files| files[PAUSE].bytes = b"no tar ".repeat(200)),
+            "the archive `bundles/images/pause@v1.0.tar` cannot be used: it is not a whole tar: \
+             numeric field was not a number: ",
+        ),
+        (
+            changed(|files| files[PAUSE].bytes.clear()),
+            "the archive `bundles/images/pause@v1.0.tar` cannot be used: \
+             it has no `oci-layout`, so it is not an OCI archive",
+        ),
+        (
+            changed(|files| files[PAUSE].bytes.truncate(2000)),
+            "the archive `bundles/images/pause@v1.0.tar` cannot be used: it is not a whole tar: \
+             a member ends before its size is reached",
+        ),
+    ];
+    for (bundle, expected) in cases {
+        let text = chain(&inspect(&bundle).unwrap_err());
+        assert!(text.starts_with(expected), "{text}");
+    }
+}
+
+/// The files of an archive whose index names `root`, with `blobs` in it.
+fn archive(root: &Value, blobs: &[&[u8]]) -> Vec<File> {
+    let mut files = vec![
+        file("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#),
+        file(
+            "index.json",
+            json!({"schemaVersion": 2, "manifests": [root]}).to_string(),
+        ),
+    ];
+    for blob in blobs {
+        files.push(file(&format!("blobs/sha256/{}", hex_of(blob)), *blob));
+    }
+    files
+}
+
+fn descriptor(media_type: &str, blob: &[u8]) -> Value {
+    json!({"mediaType": media_type, "digest": digest_of(blob).to_string(), "size": blob.len()})
+}
+
+/// Returns what is wrong with an archive of these files.
+fn fault(files: Vec<File>) -> String {
+    let bundle = changed_archive(|inner| *inner = files);
+    let text = chain(&inspect(&bundle).unwrap_err());
+    let prefix = "the archive `bundles/images/pause@v1.0.tar` cannot be used: ";
+    text.strip_prefix(prefix).unwrap_or(&text).to_owned()
+}
+
+const MANIFEST: &str = crate::document::OCI_MANIFEST;
+const INDEX: &str = crate::document::OCI_INDEX;
+
+#[test]
+fn refuses_layouts_that_are_not_whole() {
+    let config = b"{}".as_slice();
+    let manifest = json!({
+        "schemaVersion": 2,
+        "config": descriptor("application/vnd.oci.image.config.v1+json", config),
+        "layers": [],
+    })
+    .to_string();
+    let manifest = manifest.as_bytes();
+    let root = descriptor(MANIFEST, manifest);
+    let whole = || archive(&root, &[config, manifest]);
+    let with = |change: fn(&mut Vec<File>)| {
+        let mut files = whole();
+        change(&mut files);
+        fault(files)
+    };
+    let (config_digest, manifest_digest) = (digest_of(config), digest_of(manifest));
+
+    inspect(&changed_archive(|inner| *inner = whole())).unwrap();
+    assert_eq!(
+        with(|files| drop(files.remove(0))),
+        "it has no `oci-layout`, so it is not an OCI archive"
+    );
+    assert_eq!(
+        with(|files| files[0].bytes = br#"{"imageLayoutVersion":"2.0.0"}"#.to_vec()),
+        "its OCI layout has version `2.0.0`, and only 1.x is known"
+    );
+    assert_eq!(
+        with(|files| drop(files.remove(1))),
+        "it has no `index.json`"
+    );
+    assert_eq!(
+        with(|files| files.push(files[1].clone())),
+        "it has `index.json` twice"
+    );
+    assert_eq!(
+        with(|files| files[1].bytes = b"[".to_vec()),
+        "`index.json` cannot be understood: EOF while parsing a list at line 1 column 1"
+    );
+    assert_eq!(
+        with(|files| files[1].bytes = vec![b' '; (4 << 20) + 1]),
+        "`index.json` has 4194305 bytes, and a manifest has at most 4 MiB"
+    );
+    assert_eq!(
+        with(|files| files[1].bytes = br#"{"manifests":[]}"#.to_vec()),
+        "its `index.json` names 0 manifests where there is to be one"
+    );
+    assert_eq!(
+        with(|files| drop(files.remove(2))),
+        format!("blob `{config_digest}` is missing, which `{manifest_digest}` names")
+    );
+    assert_eq!(
+        with(|files| drop(files.remove(3))),
+        format!("blob `{manifest_digest}` is missing, which `index.json` names")
+    );
+    assert_eq!(
+        with(|files| files[2].bytes = b"{ ".to_vec()),
+        format!(
+            "blob `{config_digest}` has the content of `{}`",
+            digest_of(b"{ ")
+        )
+    );
+    assert_eq!(
+        with(|files| files[2].kind = EntryType::Link),
+        format!(
+            "`blobs/sha256/{}` in it is not a regular file",
+            config_digest.digest()
+        )
+    );
+}
+
+#[test]
+fn refuses_descriptors_that_lie() {
+    let manifest = br#"{"schemaVersion":2}"#.as_slice();
+    let digest = digest_of(manifest);
+    let root = |media_type: &str| archive(&descriptor(media_type, manifest), &[manifest]);
+    assert_eq!(
+        fault(root("application/vnd.docker.distribution.manifest.v1+json")),
+        format!(
+            "`{digest}` has the media type `application/vnd.docker.distribution.manifest.v1+json`, \
+             which is neither a manifest's nor an index's"
+        )
+    );
+    assert_eq!(
+        fault(root(MANIFEST)),
+        format!("`{digest}` cannot be understood: missing field `config` at line 1 column 19")
+    );
+    let index = br#"{"schemaVersion":2,"manifests":[]}"#;
+    assert_eq!(
+        fault(archive(&descriptor(MANIFEST, index), &[index])),
+        format!(
+            "`{}` is named as `{MANIFEST}` and says otherwise itself",
+            digest_of(index)
+        )
+    );
+    let both = br#"{"schemaVersion":2,"manifests":[],"layers":[]}"#;
+    assert_eq!(
+        fault(archive(&descriptor(INDEX, both), &[both])),
+        format!(
+            "`{}` is named as `{INDEX}` and says otherwise itself",
+            digest_of(both)
+        )
+    );
+    let list = br#"{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.list.v2+json","manifests":[]}"#;
+    assert_eq!(
+        fault(archive(&descriptor(INDEX, list), &[list])),
+        format!(
+            "`{}` is named as `{INDEX}` and says otherwise itself",
+            digest_of(list)
+        )
+    );
+    let noise = b"noise".as_slice();
+    assert_eq!(
+        fault(archive(&descriptor(MANIFEST, noise), &[noise])),
+        format!("`{}` is named as a manifest and is none", digest_of(noise))
+    );
+    let mut short = descriptor(MANIFEST, manifest);
+    short["size"] = json!(3);
+    assert_eq!(
+        fault(archive(&short, &[manifest])),
+        format!("blob `{digest}` has 19 bytes, and `index.json` says 3")
+    );
+    let sha512 =
+        json!({"mediaType": MANIFEST, "digest": format!("sha512:{}", "0".repeat(128)), "size": 1});
+    let text = fault(archive(&sha512, &[]));
+    assert!(
+        text.contains("uses `sha512`, and only `sha256` is accepted"),
+        "{text}"
+    );
+}
+
+#[test]
+fn follows_nested_indexes_to_a_depth() {
+    let nested = |levels: usize| {
+        let mut blobs = vec![b"{}".to_vec()];
+        let config = descriptor(crate::document::OCI_CONFIG, &blobs[0]);
+        let manifest = json!({"schemaVersion": 2, "config": config, "layers": []}).to_string();
+        let mut root = descriptor(MANIFEST, manifest.as_bytes());
+        blobs.push(manifest.into_bytes());
+        for _ in 0..levels {
+            // Each child twice: it must be listed once, and the walk must not double at each level.
+            let index = json!({"schemaVersion": 2, "manifests": [root, root]}).to_string();
+            root = descriptor(INDEX, index.as_bytes());
+            blobs.push(index.into_bytes());
+        }
+        let blobs: Vec<&[u8]> = blobs.iter().map(Vec::as_slice).collect();
+        archive(&root, &blobs)
+    };
+    let bundle = changed_archive(|inner| *inner = nested(8));
+    let contents = inspect(&bundle).unwrap();
+    let manifests = &contents.artifacts[1].manifests;
+    assert_eq!(manifests.len(), 9);
+    let unique: HashSet<&str> = manifests.iter().map(|one| one.digest.as_ref()).collect();
+    assert_eq!(unique.len(), 9);
+    assert_eq!(
+        fault(nested(9)),
+        "its indexes are nested deeper than 8 levels"
+    );
+}
+
+#[test]
+fn takes_docker_images_and_other_artifacts() {
+    let config = br#"{"os":"linux","architecture":"amd64"}"#.as_slice();
+    let kind = |media_type: &str, config_type: &str, artifact_type: Option<&str>| {
+        let mut manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": media_type,
+            "config": descriptor(config_type, config),
+            "layers": [descriptor("application/octet-stream", config)],
+        });
+        if let Some(artifact_type) = artifact_type {
+            manifest["artifactType"] = json!(artifact_type);
+        }
+        let manifest = manifest.to_string();
+        let files = archive(
+            &descriptor(media_type, manifest.as_bytes()),
+            &[config, manifest.as_bytes()],
+        );
+        let contents = inspect(&changed_archive(|inner| *inner = files)).unwrap();
+        let artifact = contents.artifacts[1].clone();
+        // Config and layer are one blob here, which is listed once.
+        assert_eq!(artifact.manifests[0].blobs.len(), 1);
+        (artifact.kind, artifact.manifests[0].platform.clone())
+    };
+    let docker = "application/vnd.docker.distribution.manifest.v2+json";
+    let amd64 = Some("linux/amd64".to_owned());
+    assert_eq!(
+        kind(
+            docker,
+            "application/vnd.docker.container.image.v1+json",
+            None
+        ),
+        (Kind::Image, amd64)
+    );
+    assert_eq!(
+        kind(MANIFEST, "application/vnd.cncf.helm.config.v1+json", None),
+        (Kind::Chart, None)
+    );
+    assert_eq!(
+        kind(MANIFEST, "application/vnd.example+json", None),
+        (Kind::Artifact, None)
+    );
+    assert_eq!(
+        kind(
+            MANIFEST,
+            crate::document::OCI_CONFIG,
+            Some("application/vnd.example")
+        ),
+        (Kind::Artifact, None)
+    );
+}
+
+#[test]
+fn prefers_the_plain_matrix_and_counts_the_rest() {
+    let bundle = changed(|files| {
+        files.insert(0, file("a/release-matrix-old.json", "1"));
+        files.insert(0, file("a/release-matrix-schema.json", "2"));
+        files.push(file("mkectl_linux_x86_64.tar.gz", "3"));
+    });
+    let contents = inspect(&bundle).unwrap();
+    let matrix = contents.release_matrix.unwrap();
+    assert_eq!(matrix.path, "bundles/release-matrix.json");
+    assert_eq!(contents.ignored_files, 3);
+}
+
+#[test]
+fn counts_blobs_that_nobody_names() {
+    let bundle = changed_archive(|files| {
+        files.push(file(&format!("blobs/sha256/{}", hex_of(b"stray")), "stray"));
+    });
+    let contents = inspect(&bundle).unwrap();
+    assert_eq!(
+        contents.unnamed_blobs.into_iter().collect::<Vec<_>>(),
+        [("bundles/images/pause@v1.0.tar".to_owned(), 1)]
+    );
+}
+
+/// Notes what it is offered.
+#[derive(Default)]
+struct Recorder {
+    offered: Vec<String>,
+    kept: std::sync::Arc<Mutex<Vec<Vec<u8>>>>,
+    artifacts: Vec<String>,
+    finished: bool,
+}
+
+struct Keeper(std::sync::Arc<Mutex<Vec<Vec<u8>>>>, Vec<u8>);
+
+impl Sink for Recorder {
+    fn blob(&mut self, digest: &Digest, _: u64) -> Result<Option<Box<dyn BlobSink>>, StoreError> {
+        self.offered.push(digest.to_string());
+        Ok(Some(Box::new(Keeper(self.kept.clone(), Vec::new()))))
+    }
+
+    fn artifact(&mut self, artifact: &Artifact) -> Result<(), StoreError> {
+        self.artifacts.push(artifact.reference());
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), StoreError> {
+        self.finished = true;
+        Ok(())
+    }
+}
+
+impl BlobSink for Keeper {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.1.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        self.0.lock().unwrap().push(self.1);
+        Ok(())
+    }
+}
+
+#[test]
+fn keeps_only_blobs_whose_content_is_right() {
+    let bundle = changed_archive(|files| {
+        let blob = files
+            .iter_mut()
+            .find(|file| file.path.starts_with("blobs/"))
+            .unwrap();
+        blob.bytes[0] ^= 1;
+    });
+    let mut recorder = Recorder::default();
+    read(bundle.as_slice(), &mut recorder, None, &Silent).unwrap_err();
+    assert_eq!(recorder.artifacts, ["calico/node:v1.0"]);
+    assert!(!recorder.finished);
+    let kept: HashSet<String> = (recorder.kept.lock().unwrap().iter())
+        .map(|bytes| digest_of(bytes).to_string())
+        .collect();
+    let offered: HashSet<String> = recorder.offered.into_iter().collect();
+    let dropped: Vec<&String> = offered.difference(&kept).collect();
+    assert_eq!(dropped.len(), 1);
+    assert!(kept.is_subset(&offered));
+}
+
+#[test]
+fn with_a_lock_only_its_blobs_are_offered() {
+    let stray = hex_of(b"stray");
+    let bundle = changed_archive(|files| {
+        files.push(file(&format!("blobs/sha256/{stray}"), "stray"));
+    });
+    let lock = lock(&bundle);
+    let stray = format!("sha256:{stray}");
+    let mut all = Recorder::default();
+    read(bundle.as_slice(), &mut all, None, &Silent).unwrap();
+    assert!(all.offered.contains(&stray));
+    let mut locked = Recorder::default();
+    read(bundle.as_slice(), &mut locked, Some(&lock), &Silent).unwrap();
+    assert!(!locked.offered.contains(&stray));
+    assert!(locked.finished);
+}
+
+#[test]
+fn a_bundle_that_was_read_into_a_store_is_whole_there() {
+    let bundle = make(&small_recipe());
+    let lock = lock(&bundle);
+    let folder = testing::Folder::new();
+    let mut store = Store::open(&folder.join("store")).unwrap();
+    assert_eq!(store.missing(&lock).len(), lock.blobs().len() + 1);
+    read(bundle.as_slice(), &mut store, Some(&lock), &Silent).unwrap();
+    assert_eq!(store.missing(&lock), []);
+    for (digest, size) in lock.blobs() {
+        let digest = crate::sha256_digest(&digest).unwrap();
+        store.verify_blob(&digest, size).unwrap();
+    }
+    let listed: Vec<String> = store
+        .listed()
+        .unwrap()
+        .into_iter()
+        .map(|listed| listed.reference)
+        .collect();
+    assert_eq!(
+        listed,
+        ["calico/node:v1.0", "charts/dex:0.3.0", "pause:v1.0"]
+    );
+    // Nothing is left of the writing, and there is nothing that the archives named.
+    let strays: Vec<String> = folder
+        .files()
+        .into_iter()
+        .filter(|path| !path.starts_with("store/blobs/sha256/"))
+        .collect();
+    assert_eq!(
+        strays,
+        [
+            "store/incoming/lock",
+            "store/index.json",
+            "store/index.lock",
+            "store/oci-layout"
+        ]
+    );
+}
+
+#[test]
+fn tells_how_far_it_is() {
+    #[derive(Default)]
+    struct Log(Mutex<Vec<String>>);
+    impl Observer for Log {
+        fn event(&self, event: Event<'_>) {
+            let line = match event {
+                Event::BundleRead { bytes } => format!("read {bytes}"),
+                Event::ArchiveStarted { archive, .. } => format!("started {archive}"),
+                Event::ArchiveFinished { artifact } => format!("finished {}", artifact.reference()),
+                other => panic!("{other:?}"),
+            };
+            self.0.lock().unwrap().push(line);
+        }
+    }
+    let bundle = make(&small_recipe());
+    let log = Log::default();
+    read(bundle.as_slice(), &mut Inspection, None, &log).unwrap();
+    let lines = log.0.into_inner().unwrap();
+    assert_eq!(lines[0], "started bundles/images/calico&node@v1.0.tar");
+    assert_eq!(lines[1], "finished calico/node:v1.0");
+    assert_eq!(lines.last().unwrap(), &format!("read {}", bundle.len()));
+}

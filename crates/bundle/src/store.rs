@@ -1,0 +1,423 @@
+//! The store: a content-addressed OCI image layout on disk that holds each blob once, over all releases.
+//!
+//! ```text
+//! oci-layout             the version of the layout
+//! index.json             every artifact that was ingested, as `<repository>:<tag>`
+//! blobs/sha256/<hex>     the blobs
+//! incoming/              blobs that are being written, under names of their own
+//! index.lock             held while index.json is changed
+//! ```
+//!
+//! Other tools read it: `skopeo inspect oci:bundles/store:<repository>:<tag>`.
+//!
+//! **What a crash can leave.** A blob gets its final name by a rename, after its digest has been found right, so a
+//! killed process leaves at most files in `incoming`, which the next writer removes. When the machine itself dies, a
+//! renamed file may be shorter than it was, since file systems may write a name before the content. So large blobs
+//! are synced before the rename, where the cost is that of the writing itself; small ones are synced together before
+//! `index.json` names them; and whoever uses a blob compares its size ([`Store::has`]) or its digest
+//! ([`Store::read`], [`Store::verify_blob`]).
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use oci_spec::image::Digest;
+
+use crate::digest::{self, Hasher};
+use crate::lock::{Artifact, Lock};
+use crate::sink::{BlobSink, Sink};
+
+mod index;
+mod writer;
+
+pub use index::Listed;
+pub use writer::BlobWriter;
+
+/// Why the store cannot do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The folder holds something else, or a layout of another version.
+    #[error("`{path}` is not an OCI image layout of version 1.0.0, and not empty")]
+    NotAStore {
+        /// The folder.
+        path: Utf8PathBuf,
+    },
+    /// The operating system refuses something.
+    #[error("cannot {action} `{path}`")]
+    Io {
+        /// What was to be done: `read`, `write`, `create`, `lock`, `remove`.
+        action: &'static str,
+        /// With which file.
+        path: Utf8PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The disk, or the quota, is full.
+    #[error("no space left in `{path}` for a blob of {size} bytes")]
+    Full {
+        /// The folder of the store.
+        path: Utf8PathBuf,
+        /// The size of the blob in bytes.
+        size: u64,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// A blob is not in the store.
+    #[error("`{digest}` is not in the store `{path}`")]
+    Missing {
+        /// The blob.
+        digest: Digest,
+        /// The folder of the store.
+        path: Utf8PathBuf,
+    },
+    /// A blob in the store has not the content of its name.
+    #[error("`{path}` has not the content of its name but that of `{found}`")]
+    Corrupt {
+        /// The file.
+        path: Utf8PathBuf,
+        /// The digest of its content.
+        found: Digest,
+    },
+    /// A blob in the store has another size than it should.
+    #[error("`{path}` has {found} bytes where {size} are expected")]
+    Size {
+        /// The file.
+        path: Utf8PathBuf,
+        /// The size that was expected, in bytes.
+        size: u64,
+        /// The size of the file, in bytes.
+        found: u64,
+    },
+    /// A blob that was to be read into memory is too large for that.
+    #[error("`{path}` has {size} bytes, more than the {limit} that may be read")]
+    TooLarge {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Its size in bytes.
+        size: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// `index.json` or `oci-layout` cannot be understood.
+    #[error("cannot understand `{path}`")]
+    Json {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why not.
+        source: serde_json::Error,
+    },
+}
+
+/// A store in a folder. Cheap to clone; clones share the folder and may be used from several threads.
+#[derive(Clone, Debug)]
+pub struct Store {
+    directory: Utf8PathBuf,
+    shared: Arc<Mutex<Shared>>,
+}
+
+/// What the clones of a store share.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Held while this process may have files in `incoming`. None before the first write.
+    incoming: Option<File>,
+    /// Small blobs that were written and not yet synced.
+    unsynced: Vec<Digest>,
+    /// Artifacts that were read and are not yet listed.
+    read: Vec<Artifact>,
+}
+
+/// A blob that a lock names and the store lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingBlob {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+impl Store {
+    /// Opens the store in `directory`. A folder that is not there is an empty store, and made by the first write.
+    ///
+    /// # Errors
+    /// When the folder holds something else, or cannot be read.
+    pub fn open(directory: &Utf8Path) -> Result<Self, StoreError> {
+        index::check_layout(directory)?;
+        Ok(Self {
+            directory: directory.to_owned(),
+            shared: Arc::default(),
+        })
+    }
+
+    /// Returns the store's folder.
+    pub fn directory(&self) -> &Utf8Path {
+        &self.directory
+    }
+
+    /// Returns where the blob is, or would be. A digest of another algorithm than sha256 never is anywhere.
+    pub fn path(&self, digest: &Digest) -> Utf8PathBuf {
+        self.directory
+            .join("blobs")
+            .join(digest.algorithm().as_ref())
+            .join(digest.digest())
+    }
+
+    /// Returns whether the blob is there, with `size` bytes.
+    pub fn has(&self, digest: &Digest, size: u64) -> bool {
+        fs::symlink_metadata(self.path(digest))
+            .is_ok_and(|metadata| metadata.is_file() && metadata.len() == size)
+    }
+
+    /// Returns what the store lacks of everything that `lock` lists, the release matrix included, by digest.
+    /// A bundle of which nothing is missing need not be read.
+    pub fn missing(&self, lock: &Lock) -> Vec<MissingBlob> {
+        let matrix = lock
+            .release_matrix
+            .iter()
+            .map(|file| (format!("sha256:{}", file.sha256), file.size));
+        let blobs: BTreeMap<String, u64> = lock.blobs().into_iter().chain(matrix).collect();
+        blobs
+            .into_iter()
+            .filter_map(|(digest, size)| {
+                let digest = digest::sha256_digest(&digest).ok()?;
+                (!self.has(&digest, size)).then_some(MissingBlob { digest, size })
+            })
+            .collect()
+    }
+
+    /// Reads a blob of at most `limit` bytes, and compares it with its digest.
+    ///
+    /// # Errors
+    /// When it is not there, is larger, or has other content.
+    pub fn read(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>, StoreError> {
+        let path = self.path(digest);
+        let file = self.open_blob(digest)?;
+        let size = file
+            .metadata()
+            .map_err(|source| io_error("read", &path, source))?
+            .len();
+        if size > limit {
+            return Err(StoreError::TooLarge { path, size, limit });
+        }
+        let mut bytes = Vec::new();
+        file.take(limit)
+            .read_to_end(&mut bytes)
+            .map_err(|source| io_error("read", &path, source))?;
+        same(digest, digest::digest_of(&bytes), path)?;
+        Ok(bytes)
+    }
+
+    /// Opens a blob for reading. Its content is not compared with its digest; whoever sends it on hashes it on the way.
+    ///
+    /// # Errors
+    /// When it is not there or cannot be read.
+    pub fn open_blob(&self, digest: &Digest) -> Result<File, StoreError> {
+        let path = self.path(digest);
+        File::open(&path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => StoreError::Missing {
+                digest: digest.clone(),
+                path: self.directory.clone(),
+            },
+            _ => io_error("read", &path, source),
+        })
+    }
+
+    /// Reads a blob from beginning to end and compares it with its digest and `size`.
+    ///
+    /// # Errors
+    /// When it is not there, or is something else.
+    pub fn verify_blob(&self, digest: &Digest, size: u64) -> Result<(), StoreError> {
+        let path = self.path(digest);
+        let mut file = self.open_blob(digest)?;
+        let mut hasher = Hasher::new();
+        let mut found = 0;
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            let count = match file.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(source) if source.kind() == io::ErrorKind::Interrupted => continue,
+                Err(source) => return Err(io_error("read", &path, source)),
+            };
+            hasher.update(&buffer[..count]);
+            found += count as u64;
+        }
+        if found != size {
+            return Err(StoreError::Size { path, size, found });
+        }
+        same(digest, hasher.digest(), path)
+    }
+
+    /// Removes a blob that was found to be something else than its name says, so that the next reading brings it again.
+    ///
+    /// # Errors
+    /// When it cannot be removed. That it is not there is none.
+    pub fn discard(&self, digest: &Digest) -> Result<(), StoreError> {
+        let path = self.path(digest);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(io_error("remove", &path, source))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Begins to write a blob of `size` bytes. The writer trusts whoever calls [`BlobSink::commit`] with the digest,
+    /// and checks the size.
+    ///
+    /// # Errors
+    /// When nothing can be written.
+    pub fn writer(&self, digest: &Digest, size: u64) -> Result<BlobWriter, StoreError> {
+        self.prepare()?;
+        let incoming = self.incoming();
+        BlobWriter::new(self.clone(), &incoming, digest, size)
+    }
+
+    /// Names `artifacts` in `index.json`, in place of others of the same repository and tag, after making their blobs
+    /// durable. Their blobs must be there.
+    ///
+    /// # Errors
+    /// When a root manifest is missing, or something cannot be written.
+    pub fn list<'a>(
+        &self,
+        artifacts: impl IntoIterator<Item = &'a Artifact>,
+    ) -> Result<(), StoreError> {
+        let artifacts: Vec<&Artifact> = artifacts.into_iter().collect();
+        for artifact in &artifacts {
+            if !self.has(&artifact.digest, artifact.size) {
+                return Err(StoreError::Missing {
+                    digest: artifact.digest.clone(),
+                    path: self.directory.clone(),
+                });
+            }
+        }
+        self.prepare()?;
+        self.sync()?;
+        index::add(&self.directory, &artifacts)
+    }
+
+    /// Returns the artifacts that `index.json` names, by name.
+    ///
+    /// # Errors
+    /// When `index.json` cannot be read.
+    pub fn listed(&self) -> Result<Vec<Listed>, StoreError> {
+        index::read(&self.directory)
+    }
+
+    fn incoming(&self) -> Utf8PathBuf {
+        self.directory.join("incoming")
+    }
+
+    /// Makes the folders and the layout file before the first write, and removes what killed processes have left.
+    fn prepare(&self) -> Result<(), StoreError> {
+        let mut shared = self.shared();
+        if shared.incoming.is_some() {
+            return Ok(());
+        }
+        let incoming = self.incoming();
+        for folder in [&self.directory.join("blobs").join("sha256"), &incoming] {
+            fs::create_dir_all(folder).map_err(|source| io_error("create", folder, source))?;
+        }
+        index::write_layout(&self.directory)?;
+        shared.incoming = Some(take_over(&incoming)?);
+        Ok(())
+    }
+
+    /// Syncs the small blobs of this process, and the folder with their names.
+    fn sync(&self) -> Result<(), StoreError> {
+        let unsynced = std::mem::take(&mut self.shared().unsynced);
+        for digest in unsynced {
+            let path = self.path(&digest);
+            match File::open(&path).and_then(|file| file.sync_data()) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(io_error("write", &path, source));
+                }
+                _ => {}
+            }
+        }
+        let folder = self.directory.join("blobs").join("sha256");
+        File::open(&folder)
+            .and_then(|file| file.sync_all())
+            .map_err(|source| io_error("write", &folder, source))
+    }
+
+    fn shared(&self) -> std::sync::MutexGuard<'_, Shared> {
+        // Nothing is left half-done in there by a thread that panics.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sink for Store {
+    fn blob(
+        &mut self,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<Option<Box<dyn BlobSink>>, StoreError> {
+        if self.has(digest, size) {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(self.writer(digest, size)?)))
+    }
+
+    fn artifact(&mut self, artifact: &Artifact) -> Result<(), StoreError> {
+        self.shared().read.push(artifact.clone());
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), StoreError> {
+        let read = std::mem::take(&mut self.shared().read);
+        self.list(&read)
+    }
+}
+
+/// Removes the files of processes that are no more, and returns what tells other processes that this one is there.
+///
+/// Whoever writes holds the lock in common with the other writers. So whoever gets it alone knows that no file in the
+/// folder belongs to anybody.
+fn take_over(incoming: &Utf8Path) -> Result<File, StoreError> {
+    let path = incoming.join("lock");
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|source| io_error("create", &path, source))?;
+    match lock.try_lock() {
+        Ok(()) => {
+            let files = incoming
+                .read_dir_utf8()
+                .map_err(|source| io_error("read", incoming, source))?;
+            for file in files.flatten().filter(|file| file.path() != path) {
+                fs::remove_file(file.path())
+                    .map_err(|source| io_error("remove", file.path(), source))?;
+            }
+            lock.unlock()
+                .map_err(|source| io_error("lock", &path, source))?;
+        }
+        Err(TryLockError::WouldBlock) => {}
+        Err(TryLockError::Error(source)) => return Err(io_error("lock", &path, source)),
+    }
+    lock.lock_shared()
+        .map_err(|source| io_error("lock", &path, source))?;
+    Ok(lock)
+}
+
+fn same(digest: &Digest, found: Digest, path: Utf8PathBuf) -> Result<(), StoreError> {
+    if found == *digest {
+        Ok(())
+    } else {
+        Err(StoreError::Corrupt { path, found })
+    }
+}
+
+fn io_error(action: &'static str, path: &Utf8Path, source: io::Error) -> StoreError {
+    StoreError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+//! The layout's two documents: `oci-layout`, and `index.json` with the artifacts by name.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+
+use camino::Utf8Path;
+use oci_spec::image::{Digest, MediaType};
+use serde::{Deserialize, Serialize};
+
+use super::writer::readable_by_all;
+use super::{StoreError, io_error};
+use crate::digest;
+use crate::document::OCI_INDEX;
+use crate::lock::Artifact;
+
+const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// An artifact that the store's `index.json` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// `<repository>:<tag>`.
+    pub reference: String,
+    /// The digest of its root manifest.
+    pub digest: Digest,
+    /// The media type of its root manifest.
+    pub media_type: MediaType,
+    /// The size of its root manifest in bytes.
+    pub size: u64,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Index {
+    schema_version: u8,
+    media_type: String,
+    manifests: Vec<Entry>,
+}
+
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    media_type: MediaType,
+    #[serde(deserialize_with = "digest::deserialize")]
+    digest: Digest,
+    size: u64,
+    annotations: Annotations,
+}
+
+/// The annotation by which a layout names its manifests (OCI image specification, annotations).
+#[derive(Clone, Deserialize, Serialize)]
+struct Annotations {
+    #[serde(rename = "org.opencontainers.image.ref.name")]
+    name: String,
+}
+
+/// Says whether `directory` is a store, or may become one.
+pub(super) fn check_layout(directory: &Utf8Path) -> Result<(), StoreError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Layout {
+        image_layout_version: String,
+    }
+    let not_a_store = || StoreError::NotAStore {
+        path: directory.to_owned(),
+    };
+    let path = directory.join("oci-layout");
+    match fs::read(&path) {
+        Ok(text) => {
+            let layout: Layout = serde_json::from_slice(&text)
+                .map_err(|source| StoreError::Json { path, source })?;
+            match layout.image_layout_version.as_str() {
+                "1.0.0" => Ok(()),
+                _ => Err(not_a_store()),
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::read_dir(directory) {
+            // A first write that was killed leaves the folders alone.
+            Ok(files) => {
+                let ours = ["blobs", "incoming"];
+                let foreign = files
+                    .flatten()
+                    .any(|file| !ours.iter().any(|name| file.file_name() == *name));
+                if foreign { Err(not_a_store()) } else { Ok(()) }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(io_error("read", directory, source)),
+        },
+        Err(source) => Err(io_error("read", &path, source)),
+    }
+}
+
+/// Writes `oci-layout` if it is not there.
+pub(super) fn write_layout(directory: &Utf8Path) -> Result<(), StoreError> {
+    let path = directory.join("oci-layout");
+    if path.exists() {
+        return Ok(());
+    }
+    replace(directory, &path, LAYOUT.as_bytes())
+}
+
+/// Returns what is listed, by name. A store without `index.json` lists nothing.
+pub(super) fn read(directory: &Utf8Path) -> Result<Vec<Listed>, StoreError> {
+    Ok(read_entries(directory)?
+        .into_iter()
+        .map(|entry| Listed {
+            reference: entry.annotations.name,
+            digest: entry.digest,
+            media_type: entry.media_type,
+            size: entry.size,
+        })
+        .collect())
+}
+
+/// Lists `artifacts`, in place of others of the same name.
+pub(super) fn add(directory: &Utf8Path, artifacts: &[&Artifact]) -> Result<(), StoreError> {
+    // The lock is on a file of its own, since index.json itself is replaced.
+    let lock_path = directory.join("index.lock");
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&lock_path)
+        .map_err(|source| io_error("create", &lock_path, source))?;
+    lock.lock()
+        .map_err(|source| io_error("lock", &lock_path, source))?;
+    let mut entries = read_entries(directory)?;
+    for artifact in artifacts {
+        let name = artifact.reference();
+        entries.retain(|entry| entry.annotations.name != name);
+        entries.push(Entry {
+            media_type: artifact.media_type.clone(),
+            digest: artifact.digest.clone(),
+            size: artifact.size,
+            annotations: Annotations { name },
+        });
+    }
+    entries.sort_by(|one, other| one.annotations.name.cmp(&other.annotations.name));
+    let index = Index {
+        schema_version: 2,
+        media_type: OCI_INDEX.to_owned(),
+        manifests: entries,
+    };
+    let text = serde_json::to_vec_pretty(&index).expect("an index holds nothing JSON cannot say");
+    replace(directory, &directory.join("index.json"), &text)
+}
+
+fn read_entries(directory: &Utf8Path) -> Result<Vec<Entry>, StoreError> {
+    let path = directory.join("index.json");
+    match fs::read(&path) {
+        Ok(text) => serde_json::from_slice::<Index>(&text)
+            .map(|index| index.manifests)
+            .map_err(|source| StoreError::Json { path, source }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(source) => Err(io_error("read", &path, source)),
+    }
+}
+
+/// Replaces a file in one step: whoever reads it sees the old text or the new one.
+fn replace(directory: &Utf8Path, path: &Utf8Path, text: &[u8]) -> Result<(), StoreError> {
+    let write = || -> io::Result<()> {
+        let mut file = tempfile::Builder::new().tempfile_in(directory.join("incoming"))?;
+        file.write_all(text)?;
+        readable_by_all(file.as_file())?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(|source| io_error("write", path, source))
+}

@@ -1,0 +1,246 @@
+//! The store alone: what it keeps, what it refuses, and what a killed process leaves.
+
+use super::writer::LARGE;
+use super::*;
+use crate::digest::digest_of;
+use crate::lock::{Kind, Manifest};
+use crate::testing::{Folder, chain};
+use oci_spec::image::MediaType;
+
+fn put(store: &Store, bytes: &[u8]) -> Digest {
+    let digest = digest_of(bytes);
+    let mut writer = Box::new(store.writer(&digest, bytes.len() as u64).unwrap());
+    writer.write(bytes).unwrap();
+    writer.commit().unwrap();
+    digest
+}
+
+fn artifact(tag: &str, root: &[u8]) -> Artifact {
+    let digest = digest_of(root);
+    Artifact {
+        repository: "pause".to_owned(),
+        tag: tag.to_owned(),
+        kind: Kind::Image,
+        archive: format!("pause@{tag}.tar"),
+        digest: digest.clone(),
+        media_type: MediaType::ImageManifest,
+        size: root.len() as u64,
+        manifests: vec![Manifest {
+            digest,
+            media_type: MediaType::ImageManifest,
+            size: root.len() as u64,
+            platform: None,
+            blobs: Vec::new(),
+        }],
+    }
+}
+
+#[test]
+fn gives_back_what_it_was_given() {
+    let folder = Folder::new();
+    let store = Store::open(&folder.join("a/store")).unwrap();
+    let large = vec![7; LARGE as usize + 1];
+    for bytes in [b"".as_slice(), b"small", &large] {
+        let digest = put(&store, bytes);
+        let size = bytes.len() as u64;
+        assert!(store.has(&digest, size));
+        assert!(!store.has(&digest, size + 1));
+        assert!(store.read(&digest, size).unwrap() == bytes);
+        store.verify_blob(&digest, size).unwrap();
+    }
+}
+
+#[test]
+fn a_missing_store_is_empty_and_is_not_made_by_looking() {
+    let folder = Folder::new();
+    let store = Store::open(&folder.join("store")).unwrap();
+    let digest = digest_of(b"x");
+    assert!(!store.has(&digest, 1));
+    assert_eq!(store.listed().unwrap(), []);
+    assert!(matches!(
+        store.read(&digest, 1),
+        Err(StoreError::Missing { .. })
+    ));
+    store.discard(&digest).unwrap();
+    assert!(!folder.join("store").exists());
+}
+
+#[test]
+fn refuses_a_folder_of_something_else() {
+    let folder = Folder::new();
+    fs::write(folder.join("thesis.txt"), "").unwrap();
+    assert!(matches!(
+        Store::open(folder.path()),
+        Err(StoreError::NotAStore { .. })
+    ));
+    fs::remove_file(folder.join("thesis.txt")).unwrap();
+    Store::open(folder.path()).unwrap();
+    fs::write(
+        folder.join("oci-layout"),
+        r#"{"imageLayoutVersion":"9.0.0"}"#,
+    )
+    .unwrap();
+    assert!(matches!(
+        Store::open(folder.path()),
+        Err(StoreError::NotAStore { .. })
+    ));
+}
+
+#[test]
+fn a_blob_that_is_not_committed_leaves_nothing() {
+    let folder = Folder::new();
+    let store = Store::open(folder.path()).unwrap();
+    let digest = digest_of(b"whole");
+    let mut writer = store.writer(&digest, 5).unwrap();
+    writer.write(b"who").unwrap();
+    drop(writer);
+    assert!(!store.has(&digest, 5));
+    let mut short = Box::new(store.writer(&digest, 5).unwrap());
+    short.write(b"who").unwrap();
+    assert!(matches!(
+        short.commit(),
+        Err(StoreError::Size {
+            size: 5,
+            found: 3,
+            ..
+        })
+    ));
+    assert_eq!(folder.files(), ["incoming/lock", "oci-layout"]);
+}
+
+#[test]
+fn what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not() {
+    let folder = Folder::new();
+    let living = Store::open(folder.path()).unwrap();
+    let digest = digest_of(b"x");
+    let writer = living.writer(&digest, 1).unwrap();
+    let names = || {
+        let files = folder.files().into_iter();
+        files
+            .filter(|path| path.starts_with("incoming/") && path != "incoming/lock")
+            .count()
+    };
+    let other = Store::open(folder.path()).unwrap();
+    put(&other, b"y");
+    assert_eq!(names(), 1);
+    // As if it were killed: the file stays, and the lock is gone.
+    std::mem::forget(writer.file.into_temp_path());
+    drop((living, writer.store, other));
+    assert_eq!(names(), 1);
+    put(&Store::open(folder.path()).unwrap(), b"z");
+    assert_eq!(names(), 0);
+}
+
+#[test]
+fn notices_damage_and_gets_over_it() {
+    let folder = Folder::new();
+    let store = Store::open(folder.path()).unwrap();
+    let digest = put(&store, b"right");
+    fs::write(store.path(&digest), b"wrong").unwrap();
+    assert!(store.has(&digest, 5), "the size is all that is looked at");
+    assert_eq!(
+        chain(&store.read(&digest, 5).unwrap_err()),
+        format!(
+            "`{}` has not the content of its name but that of `{}`",
+            store.path(&digest),
+            digest_of(b"wrong")
+        )
+    );
+    assert!(matches!(
+        store.verify_blob(&digest, 5),
+        Err(StoreError::Corrupt { .. })
+    ));
+    store.discard(&digest).unwrap();
+    assert!(!store.has(&digest, 5));
+    fs::write(store.path(&digest), b"short").unwrap();
+    assert!(matches!(
+        store.verify_blob(&digest, 9),
+        Err(StoreError::Size {
+            size: 9,
+            found: 5,
+            ..
+        })
+    ));
+    assert!(matches!(
+        store.read(&digest, 4),
+        Err(StoreError::TooLarge { limit: 4, .. })
+    ));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_is_no_blob() {
+    let folder = Folder::new();
+    let store = Store::open(folder.path()).unwrap();
+    let digest = put(&store, b"right");
+    let path = store.path(&digest);
+    fs::rename(&path, folder.join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(folder.join("elsewhere"), &path).unwrap();
+    assert!(!store.has(&digest, 5));
+}
+
+#[test]
+fn lists_artifacts_by_name_and_the_last_one_wins() {
+    let folder = Folder::new();
+    let store = Store::open(folder.path()).unwrap();
+    for root in [b"one", b"two"] {
+        put(&store, root);
+    }
+    store
+        .list(&[artifact("v2", b"one"), artifact("v1", b"one")])
+        .unwrap();
+    let again = Store::open(folder.path()).unwrap();
+    again.list(&[artifact("v2", b"two")]).unwrap();
+    let listed: Vec<(String, Digest)> = store
+        .listed()
+        .unwrap()
+        .into_iter()
+        .map(|listed| (listed.reference, listed.digest))
+        .collect();
+    assert_eq!(
+        listed,
+        [
+            ("pause:v1".to_owned(), digest_of(b"one")),
+            ("pause:v2".to_owned(), digest_of(b"two"))
+        ]
+    );
+    assert!(matches!(
+        store.list(&[artifact("v3", b"absent")]),
+        Err(StoreError::Missing { .. })
+    ));
+}
+
+#[test]
+fn nobody_is_lost_when_many_list_at_once() {
+    let folder = Folder::new();
+    let store = Store::open(folder.path()).unwrap();
+    put(&store, b"one");
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            // Each as a process of its own would: with nothing shared but the folder.
+            let store = Store::open(folder.path()).unwrap();
+            scope.spawn(move || {
+                store
+                    .list(&[artifact(&format!("v{number}"), b"one")])
+                    .unwrap()
+            });
+        }
+    });
+    assert_eq!(store.listed().unwrap().len(), 8);
+}
+
+#[test]
+fn blobs_are_readable_by_the_team() {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = Folder::new();
+        let store = Store::open(folder.path()).unwrap();
+        let digest = put(&store, b"x");
+        let mode = fs::metadata(store.path(&digest))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o644);
+    }
+}

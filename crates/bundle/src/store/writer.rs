@@ -1,0 +1,109 @@
+//! Writes one blob into the store: under a name of its own first, and under its digest when it is whole.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+
+use camino::Utf8Path;
+use oci_spec::image::Digest;
+use tempfile::NamedTempFile;
+
+use super::{Store, StoreError, io_error};
+use crate::sink::BlobSink;
+
+/// From this size in bytes a blob is synced on its own: 1 MiB.
+pub(super) const LARGE: u64 = 1 << 20;
+
+/// A blob on its way into the store. It has its final name only after [`BlobSink::commit`].
+#[derive(Debug)]
+pub struct BlobWriter {
+    pub(super) store: Store,
+    digest: Digest,
+    size: u64,
+    written: u64,
+    pub(super) file: NamedTempFile,
+}
+
+impl BlobSink for BlobWriter {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let result = self.file.write_all(bytes);
+        result.map_err(|source| self.error(source))?;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        let path = self.store.path(&self.digest);
+        if self.written != self.size {
+            return Err(StoreError::Size {
+                path,
+                size: self.size,
+                found: self.written,
+            });
+        }
+        if self.size >= LARGE {
+            let synced = self.file.as_file().sync_data();
+            synced.map_err(|source| self.error(source))?;
+        } else {
+            self.store.shared().unsynced.push(self.digest.clone());
+        }
+        readable_by_all(self.file.as_file()).map_err(|source| io_error("write", &path, source))?;
+        self.file
+            .persist(&path)
+            .map_err(|error| io_error("write", &path, error.error))?;
+        Ok(())
+    }
+}
+
+impl BlobWriter {
+    /// Begins a file of its own in `incoming`.
+    pub(super) fn new(
+        store: Store,
+        incoming: &Utf8Path,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<Self, StoreError> {
+        let file = tempfile::Builder::new()
+            .prefix(digest.digest())
+            .tempfile_in(incoming)
+            .map_err(|source| write_error(incoming, &store.directory, size, source))?;
+        Ok(Self {
+            store,
+            digest: digest.clone(),
+            size,
+            written: 0,
+            file,
+        })
+    }
+
+    fn error(&self, source: io::Error) -> StoreError {
+        write_error(
+            &self.store.path(&self.digest),
+            &self.store.directory,
+            self.size,
+            source,
+        )
+    }
+}
+
+/// Temporary files are private, and a store is shared by a team and read by other tools.
+#[cfg(unix)]
+pub(super) fn readable_by_all(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+pub(super) fn readable_by_all(_: &File) -> io::Result<()> {
+    Ok(())
+}
+
+fn write_error(path: &Utf8Path, store: &Utf8Path, size: u64, source: io::Error) -> StoreError {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full {
+            path: store.to_owned(),
+            size,
+            source,
+        },
+        _ => io_error("write", path, source),
+    }
+}

@@ -1,0 +1,82 @@
+//! What reading must not cost: memory that grows with the bundle, and time that an unoptimised hash would take.
+//!
+//! A test program of its own, since its allocator counts for the whole process.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bundle::make::{self, ArtifactRecipe, ContentsRecipe, LayerRecipe, Recipe};
+use bundle::{Silent, Store};
+use camino::Utf8Path;
+
+/// The system's allocator, and how much of it is in use.
+struct Counting;
+
+static IN_USE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is handed on to the system's allocator as it came; beside it, only two atomic numbers change.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let now = IN_USE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(now, Ordering::Relaxed);
+        // SAFETY: as for the caller.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as for the caller.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The bytes in the one layer of the bundle: far more than reading may take.
+const LAYER: usize = 96 << 20;
+
+#[test]
+fn reading_takes_little_memory_and_little_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = Utf8Path::from_path(folder.path()).unwrap();
+    let path = folder.join("bundle.tar.gz");
+    let recipe = Recipe {
+        directory: "bundles".to_owned(),
+        level: 0,
+        matrix: None,
+        artifacts: vec![ArtifactRecipe {
+            repository: "large".to_owned(),
+            tag: "v1".to_owned(),
+            contents: ContentsRecipe::Image {
+                platforms: vec!["linux/amd64".to_owned()],
+                layers: vec![LayerRecipe {
+                    name: "large".to_owned(),
+                    size: LAYER,
+                    same_on_every_platform: true,
+                }],
+            },
+        }],
+    };
+    let mut output = BufWriter::new(File::create(&path).unwrap());
+    make::write(&recipe, &mut output).unwrap();
+    output.flush().unwrap();
+    drop(output);
+
+    let mut store = Store::open(&folder.join("store")).unwrap();
+    let before = IN_USE.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    let start = Instant::now();
+    bundle::read(File::open(&path).unwrap(), &mut store, None, &Silent).unwrap();
+    let elapsed = start.elapsed();
+    let taken = PEAK.load(Ordering::Relaxed) - before;
+
+    // Two buffers of 256 KiB and what is known of the artifacts. The limit of the whole tool is 30 MB.
+    assert!(taken < 4 << 20, "reading took {taken} bytes");
+    // Hashing twice and inflating takes a third of a second; without optimisation of these crates it takes over ten.
+    assert!(elapsed < Duration::from_secs(8), "reading took {elapsed:?}");
+}

@@ -1,0 +1,297 @@
+//! Checks what a file says against the keys there are and what their values may be.
+//!
+//! Each file of a chain is checked by itself, so that a mistake in a parent is found even where a child hides it.
+
+use semver::Version;
+
+use crate::{
+    grammar::{self, Fault},
+    mask::Secrets,
+    nearest::nearest,
+    problem::{Problem, quote},
+    yaml::{Mapping, Node, Style},
+};
+
+/// The keys of the document.
+const DOCUMENT: &[&str] = &[
+    "inherit",
+    "release",
+    "registry",
+    "protected",
+    "rehearsal",
+    "mkectl",
+    "config",
+];
+
+/// The keys below `registry`.
+const REGISTRY: &[&str] = &["address", "project", "ca", "push-credentials"];
+
+/// The keys below `registry.push-credentials`.
+const PUSH_CREDENTIALS: &[&str] = &["env"];
+
+/// What to write under `registry.push-credentials`.
+pub(crate) const PUSH_CREDENTIALS_HELP: &str = "files hold the names of secrets, never secrets: \
+    write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD";
+
+/// Parts of keys under which people put secrets.
+const SECRET_WORDS: &[&str] = &[
+    "user",
+    "pass",
+    "token",
+    "secret",
+    "auth",
+    "login",
+    "credential",
+];
+
+/// What is wrong with files, and which secrets must not be shown with it.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) secrets: Secrets,
+}
+
+impl Findings {
+    pub(crate) fn add(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// Notes what is wrong with a value, if something is.
+    fn note<Value>(&mut self, result: Result<Value, Problem>) {
+        if let Err(problem) = result {
+            self.add(problem);
+        }
+    }
+}
+
+/// Checks one file's document, which is a mapping, down to where `config` begins.
+pub(crate) fn document(document: &Mapping, findings: &mut Findings) {
+    for (key, value) in document.iter() {
+        let name = key.text().unwrap_or_default();
+        if !DOCUMENT.contains(&name) {
+            unknown(key, value, DOCUMENT, "", findings);
+        } else if value.is_null() {
+            // It removes what a parent says.
+        } else {
+            match name {
+                "inherit" => findings.note(path(value, name)),
+                "release" => findings.note(release(value)),
+                "registry" => registry(value, findings),
+                "protected" | "rehearsal" => findings.note(boolean(value, name)),
+                "mkectl" => findings.note(path(value, name)),
+                _ => findings.note(mapping(value, name)),
+            }
+        }
+    }
+}
+
+/// Reads `release`.
+pub(crate) fn release(node: &Node) -> Result<Version, Problem> {
+    let text = text(node, "release")?;
+    grammar::release(text).map_err(|fault| problem(node, fault))
+}
+
+/// Reads `registry.address`.
+pub(crate) fn address(node: &Node) -> Result<&str, Problem> {
+    let text = text(node, "registry.address")?;
+    match grammar::address(text) {
+        Ok(()) => Ok(text),
+        Err(fault) => Err(problem(node, fault)),
+    }
+}
+
+/// Reads `registry.project`.
+pub(crate) fn project(node: &Node) -> Result<&str, Problem> {
+    let text = text(node, "registry.project")?;
+    match grammar::project(text) {
+        Ok(()) => Ok(text),
+        Err(fault) => Err(problem(node, fault)),
+    }
+}
+
+/// Reads a path, which is not interpreted yet.
+pub(crate) fn path<'node>(node: &'node Node, name: &str) -> Result<&'node str, Problem> {
+    let text = text(node, name)?;
+    if text.is_empty() {
+        return Err(Problem::at(node, format!("`{name}` is empty"))
+            .with_help("write a path, or remove the key"));
+    }
+    Ok(text)
+}
+
+/// Reads `protected` or `rehearsal`.
+pub(crate) fn boolean(node: &Node, name: &str) -> Result<bool, Problem> {
+    let rule = |what: &str| Problem::at(node, format!("`{name}` is {what}, not a boolean"));
+    let help = "write `true` or `false`";
+    let Some(scalar) = node.as_scalar() else {
+        return Err(rule(node.kind()).with_help(help));
+    };
+    let text = scalar.text.as_str();
+    let is_string = match scalar.tag.as_deref() {
+        None => scalar.style != Style::Plain,
+        Some(tag) => tag != "tag:yaml.org,2002:bool",
+    };
+    if !is_string {
+        match text {
+            "true" => return Ok(true),
+            "false" => return Ok(false),
+            _ => {}
+        }
+    }
+    let meant = match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "y" | "1" => Some(true),
+        "false" | "no" | "off" | "n" | "0" => Some(false),
+        _ => None,
+    };
+    Err(match meant {
+        Some(meant) if is_string && text == meant.to_string() => {
+            rule("a string").with_help(format!("write {} without quotes", quote(text)))
+        }
+        // YAML 1.1 takes such words for booleans and YAML 1.2 does not, so that nobody can be sure of them.
+        Some(meant) => rule(&quote(text)).with_help(format!("write `{meant}`")),
+        None => rule(&quote(text)).with_help(help),
+    })
+}
+
+/// Reads `registry.push-credentials`: the name of the environment variables.
+pub(crate) fn push_credentials(node: &Node) -> Option<&str> {
+    node.get("env")
+        .and_then(Node::text)
+        .filter(|name| grammar::is_variable_name(name))
+}
+
+fn registry(node: &Node, findings: &mut Findings) {
+    let keys = match mapping(node, "registry") {
+        Ok(keys) => keys,
+        Err(problem) => {
+            return findings.add(problem.with_help("`address` and the others stand below it"));
+        }
+    };
+    for (key, value) in keys.iter() {
+        let name = key.text().unwrap_or_default();
+        if !REGISTRY.contains(&name) {
+            unknown(key, value, REGISTRY, "registry", findings);
+        } else if value.is_null() {
+            // It removes what a parent says.
+        } else {
+            match name {
+                "address" => {
+                    if value.text().is_some_and(|text| text.contains('@')) {
+                        findings.secrets.add(value);
+                    }
+                    findings.note(address(value));
+                }
+                "project" => findings.note(project(value)),
+                "ca" => findings.note(path(value, "registry.ca")),
+                _ => check_push_credentials(value, findings),
+            }
+        }
+    }
+}
+
+fn check_push_credentials(node: &Node, findings: &mut Findings) {
+    let Some(keys) = node.as_mapping() else {
+        findings.secrets.add(node);
+        let rule = format!(
+            "`registry.push-credentials` is {}, not `{{ env: NAME }}`",
+            node.kind()
+        );
+        return findings.add(Problem::at(node, rule).with_help(PUSH_CREDENTIALS_HELP));
+    };
+    for (key, value) in keys.iter() {
+        let name = key.text().unwrap_or_default();
+        if name != "env" {
+            unknown(
+                key,
+                value,
+                PUSH_CREDENTIALS,
+                "registry.push-credentials",
+                findings,
+            );
+        } else if !value.is_null() && !value.text().is_some_and(grammar::is_variable_name) {
+            // Whatever this is, it may be a secret, and is not repeated.
+            findings.secrets.add(value);
+            let rule = "this is not the name of an environment variable";
+            findings.add(Problem::at(value, rule).with_help(format!(
+                "{PUSH_CREDENTIALS_HELP}, in capital letters, digits and underscores"
+            )));
+        }
+    }
+}
+
+/// Notes a key that there is not.
+fn unknown(key: &Node, value: &Node, known: &[&str], parent: &str, findings: &mut Findings) {
+    let name = key.text().unwrap_or_default();
+    let nearest = nearest(name, known.iter().copied());
+    note_secrets(key, value, findings);
+    if nearest.is_none() && is_secret_like(name) {
+        let rule = format!("{} does not belong in a file", quote(name));
+        return findings.add(Problem::at(key, rule).with_help(
+            "files hold the names of secrets, never secrets: \
+            write `push-credentials: { env: NAME }` below `registry`",
+        ));
+    }
+    let rule = match parent {
+        "" => format!("unknown key {}", quote(name)),
+        parent => format!("unknown key {} in `{parent}`", quote(name)),
+    };
+    let elsewhere = [("", DOCUMENT), ("registry", REGISTRY)]
+        .into_iter()
+        .find(|(place, keys)| *place != parent && keys.contains(&name));
+    let help = match (nearest, elsewhere) {
+        (_, Some(("", _))) => format!("{} belongs at the top level", quote(name)),
+        (_, Some((place, _))) => format!("{} belongs below `{place}`", quote(name)),
+        (Some(nearest), None) => format!("did you mean `{nearest}`?"),
+        (None, None) => {
+            let known: Vec<String> = known.iter().map(|key| format!("`{key}`")).collect();
+            let known = match known.as_slice() {
+                [only] => format!("the only key is {only}"),
+                known => format!("the keys are {}", known.join(", ")),
+            };
+            match parent {
+                "" => format!("{known}; what is for the cluster belongs below `config`"),
+                _ => known,
+            }
+        }
+    };
+    findings.add(Problem::at(key, rule).with_help(help));
+}
+
+/// Notes the values under a key, and below it, which its name says are secrets.
+fn note_secrets(key: &Node, value: &Node, findings: &mut Findings) {
+    if key.text().is_some_and(is_secret_like) {
+        findings.secrets.add(value);
+        return;
+    }
+    for (key, value) in value.as_mapping().into_iter().flat_map(Mapping::iter) {
+        note_secrets(key, value, findings);
+    }
+}
+
+/// Returns whether people put secrets under such a key.
+fn is_secret_like(name: &str) -> bool {
+    let name = name.to_lowercase();
+    SECRET_WORDS.iter().any(|word| name.contains(word))
+}
+
+fn mapping<'node>(node: &'node Node, name: &str) -> Result<&'node Mapping, Problem> {
+    node.as_mapping()
+        .ok_or_else(|| Problem::at(node, format!("`{name}` is {}, not a mapping", node.kind())))
+}
+
+fn text<'node>(node: &'node Node, name: &str) -> Result<&'node str, Problem> {
+    match node.as_scalar() {
+        Some(scalar) if !scalar.is_null() => Ok(&scalar.text),
+        _ => Err(Problem::at(
+            node,
+            format!("`{name}` is {}, not a text", node.kind()),
+        )),
+    }
+}
+
+fn problem(node: &Node, fault: Fault) -> Problem {
+    Problem {
+        help: fault.help,
+        ..Problem::at(node, fault.rule)
+    }
+}

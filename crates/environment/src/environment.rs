@@ -1,0 +1,192 @@
+//! What a checked environment is.
+
+use std::{net::IpAddr, sync::Arc};
+
+use camino::Utf8PathBuf;
+use semver::Version;
+
+use crate::yaml::{Node, Source};
+
+/// A checked environment: where a release goes and how the cluster is to look.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// The name of its folder.
+    pub name: String,
+    /// Its folder, below the workspace root that was given to [`load`](crate::load).
+    pub directory: Utf8PathBuf,
+    /// The release that it is to run.
+    pub release: Version,
+    /// The registry that its nodes pull from.
+    pub registry: Registry,
+    /// Whether a deploy asks for the environment's name first.
+    pub protected: bool,
+    /// Whether nothing outside this machine takes part: the registry is embedded and `mkectl` has a stand-in.
+    pub rehearsal: bool,
+    /// The `mkectl` to use instead of the one on the PATH. Whether it is there has not been checked.
+    pub mkectl: Option<Utf8PathBuf>,
+    /// What is written under `config`, untouched: a mapping, maybe empty.
+    pub config: Node,
+    /// The whole document as merged, without `inherit` and without keys that `null` removed.
+    pub merged: Node,
+    /// The files that were read: the environment's own first, then its parent, and so on.
+    pub files: Vec<Arc<Source>>,
+}
+
+/// The registry that an environment's nodes pull from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registry {
+    /// `host[:port]`, in lower case, without a scheme. An IPv6 address stands in brackets.
+    pub address: String,
+    /// The path below the address, such as `platform/mke`; empty for none.
+    pub project: String,
+    /// The authority that signed the registry's certificate, if it is not a public one.
+    pub ca: Option<CertificateAuthority>,
+    /// Where the credentials for pushing are; nothing for the files and helpers of Docker and Podman.
+    pub push_credentials: Option<PushCredentials>,
+}
+
+/// A private certificate authority.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateAuthority {
+    /// The file with its certificate.
+    pub path: Utf8PathBuf,
+    /// The text of the file, which holds at least one PEM certificate and no private key. Lines end in `\n`, the last
+    /// one as well.
+    pub pem: String,
+}
+
+/// Where credentials for pushing are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PushCredentials {
+    /// In the environment variables `<name>_USERNAME` and `<name>_PASSWORD`.
+    Environment(String),
+}
+
+impl Registry {
+    /// Returns the host without port and brackets, as certificates and resolvers want it.
+    pub fn host(&self) -> &str {
+        let (host, _) = split_address(&self.address);
+        host.strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(host)
+    }
+
+    /// Returns the port, if the address names one.
+    pub fn port(&self) -> Option<u16> {
+        split_address(&self.address)
+            .1
+            .and_then(|port| port.parse().ok())
+    }
+
+    /// Returns whether the registry is on this machine: `localhost`, 127.0.0.0/8 or `[::1]`.
+    pub fn is_loopback(&self) -> bool {
+        let host = self.host();
+        host == "localhost"
+            || host
+                .parse()
+                .is_ok_and(|address: IpAddr| address.is_loopback())
+    }
+
+    /// Returns where images are, as MKE writes it: `host:port/project`.
+    pub fn image_url(&self) -> String {
+        match self.project.as_str() {
+            "" => self.address.clone(),
+            project => format!("{}/{project}", self.address),
+        }
+    }
+
+    /// Returns where charts are, as MKE writes it: `oci://host:port/project`.
+    pub fn chart_url(&self) -> String {
+        format!("oci://{}", self.image_url())
+    }
+
+    /// Returns the repository that holds an artifact, as the registry's API names it: `project/name`.
+    pub fn repository(&self, name: &str) -> String {
+        match self.project.as_str() {
+            "" => name.to_owned(),
+            project => format!("{project}/{name}"),
+        }
+    }
+}
+
+/// Splits `host[:port]`. The colons within an IPv6 address's brackets are the host's.
+pub(crate) fn split_address(address: &str) -> (&str, Option<&str>) {
+    let host_end = match address.rfind(']') {
+        Some(bracket) => bracket,
+        // An open bracket leaves no way to tell a port.
+        None if address.starts_with('[') => address.len(),
+        None => 0,
+    };
+    match address[host_end..].rfind(':') {
+        Some(colon) => {
+            let colon = host_end + colon;
+            (&address[..colon], Some(&address[colon + 1..]))
+        }
+        None => (address, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registry(address: &str, project: &str) -> Registry {
+        Registry {
+            address: address.to_owned(),
+            project: project.to_owned(),
+            ca: None,
+            push_credentials: None,
+        }
+    }
+
+    #[test]
+    fn addresses_fall_into_host_and_port() {
+        let cases = [
+            ("registry.example.com", "registry.example.com", None, false),
+            (
+                "registry.example.com:5000",
+                "registry.example.com",
+                Some(5000),
+                false,
+            ),
+            ("127.0.0.1:5443", "127.0.0.1", Some(5443), true),
+            ("127.8.9.1", "127.8.9.1", None, true),
+            ("10.0.0.1:80", "10.0.0.1", Some(80), false),
+            ("localhost:5000", "localhost", Some(5000), true),
+            (
+                "localhost.example.com",
+                "localhost.example.com",
+                None,
+                false,
+            ),
+            ("[::1]:5000", "::1", Some(5000), true),
+            ("[::1]", "::1", None, true),
+            ("[2001:db8::7]:443", "2001:db8::7", Some(443), false),
+        ];
+        for (address, host, port, is_loopback) in cases {
+            let registry = registry(address, "mke");
+            assert_eq!(registry.host(), host, "{address}");
+            assert_eq!(registry.port(), port, "{address}");
+            assert_eq!(registry.is_loopback(), is_loopback, "{address}");
+        }
+    }
+
+    #[test]
+    fn the_project_is_a_prefix_only_where_there_is_one() {
+        let nested = registry("registry.example.com:5000", "platform/mke");
+        assert_eq!(nested.image_url(), "registry.example.com:5000/platform/mke");
+        assert_eq!(
+            nested.chart_url(),
+            "oci://registry.example.com:5000/platform/mke"
+        );
+        assert_eq!(
+            nested.repository("calico/apiserver"),
+            "platform/mke/calico/apiserver"
+        );
+
+        let bare = registry("registry.example.com:5000", "");
+        assert_eq!(bare.image_url(), "registry.example.com:5000");
+        assert_eq!(bare.chart_url(), "oci://registry.example.com:5000");
+        assert_eq!(bare.repository("calico/apiserver"), "calico/apiserver");
+    }
+}

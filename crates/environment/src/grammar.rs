@@ -1,0 +1,235 @@
+//! What an address, a project, a release and a name may look like. Pure: text in, or what is wrong with it.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use semver::Version;
+
+use crate::{environment::split_address, error::Error, problem::quote};
+
+/// What is wrong with a text, and what to do about it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) rule: String,
+    pub(crate) help: Option<String>,
+}
+
+impl Fault {
+    fn new(rule: impl Into<String>) -> Fault {
+        Fault {
+            rule: rule.into(),
+            help: None,
+        }
+    }
+
+    fn help(mut self, help: impl Into<String>) -> Fault {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// Reads a release: `v` and a semantic version.
+pub(crate) fn release(text: &str) -> Result<Version, Fault> {
+    let fault = || Fault::new(format!("{} is not a release", quote(text)));
+    let Some(number) = text.strip_prefix('v') else {
+        let number = text.strip_prefix('V').unwrap_or(text);
+        return Err(match Version::parse(number) {
+            Ok(version) => fault().help(format!("write `v{version}`")),
+            Err(_) => fault().help("write `v` and three numbers, such as `v4.1.5`"),
+        });
+    };
+    Version::parse(number)
+        .map_err(|_| fault().help("write `v` and three numbers, such as `v4.1.5`"))
+}
+
+/// Checks a registry's address: `host[:port]`.
+///
+/// Messages do not quote an address with user information, which may hold a password.
+pub(crate) fn address(text: &str) -> Result<(), Fault> {
+    if text.is_empty() {
+        return Err(
+            Fault::new("the registry's address is empty").help("write `host` or `host:port`")
+        );
+    }
+    if text.contains('@') {
+        return Err(Fault::new("an address holds no user or password")
+            .help("write `host` or `host:port`, and name the credentials in `push-credentials`"));
+    }
+    let quoted = quote(text);
+    if let Some((_, rest)) = text.split_once("://") {
+        let rest = rest.trim_matches('/');
+        return Err(
+            Fault::new(format!("the address {quoted} has a scheme")).help(
+                match rest.split_once('/') {
+                    None => format!("write {}", quote(rest)),
+                    Some((host, path)) => {
+                        format!("write {}, and {} as `project`", quote(host), quote(path))
+                    }
+                },
+            ),
+        );
+    }
+    if let Some((host, path)) = text.split_once('/') {
+        let path = path.trim_matches('/');
+        return Err(Fault::new(format!("the address {quoted} has a path")).help(
+            if path.is_empty() {
+                format!("write {}", quote(host))
+            } else {
+                format!("write {}, and {} as `project`", quote(host), quote(path))
+            },
+        ));
+    }
+    let (host, port) = split_address(text);
+    if !host.starts_with('[') && host.contains(':') {
+        let fault = Fault::new(format!("the address {quoted} has more than one colon"));
+        return Err(if text.parse::<Ipv6Addr>().is_ok() {
+            fault.help(format!("write an IPv6 address in brackets: `[{text}]`"))
+        } else {
+            fault.help("write `host` or `host:port`")
+        });
+    }
+    check_host(host)?;
+    let Some(port) = port else {
+        return check_not_docker_hub(host);
+    };
+    let is_number = !port.is_empty() && port.chars().all(|c| c.is_ascii_digit());
+    if !is_number || !port.parse::<u16>().is_ok_and(|port| port > 0) {
+        return Err(Fault::new(format!("{} is not a port", quote(port)))
+            .help("a port is a number from 1 to 65535"));
+    }
+    Ok(())
+}
+
+fn check_host(host: &str) -> Result<(), Fault> {
+    let quoted = quote(host);
+    if let Some(rest) = host.strip_prefix('[') {
+        return match rest.strip_suffix(']') {
+            Some(inner) if inner.parse::<Ipv6Addr>().is_ok() => Ok(()),
+            _ => Err(Fault::new(format!(
+                "{quoted} is not an IPv6 address in brackets"
+            ))),
+        };
+    }
+    if host.chars().any(char::is_uppercase) {
+        return Err(
+            Fault::new(format!("the host {quoted} has upper-case letters"))
+                .help(format!("write {}", quote(&host.to_lowercase()))),
+        );
+    }
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+    };
+    if host.len() > 253 || !host.split('.').all(is_label) {
+        return Err(Fault::new(format!("{quoted} is not a host name"))
+            .help("a host name is made of letters, digits and hyphens between single dots"));
+    }
+    // A name whose last part is a number is an IPv4 address to every resolver, or a broken one.
+    let ends_in_number = host
+        .rsplit('.')
+        .next()
+        .is_some_and(|label| label.chars().all(|c| c.is_ascii_digit()));
+    if ends_in_number && host.parse::<Ipv4Addr>().is_err() {
+        return Err(Fault::new(format!("{quoted} is not an IPv4 address")));
+    }
+    Ok(())
+}
+
+/// Refuses a bare word without a port. In an image reference the part in front of the first slash is a registry only
+/// if it holds a dot or a colon or is `localhost`; otherwise the nodes would pull from Docker Hub.
+fn check_not_docker_hub(host: &str) -> Result<(), Fault> {
+    if host.contains(['.', ':']) || host == "localhost" {
+        return Ok(());
+    }
+    Err(Fault::new(format!(
+        "in an image reference {} without a port is a folder on Docker Hub",
+        quote(host)
+    ))
+    .help(format!(
+        "write the port as well, such as `{host}:443`, or the full host name"
+    )))
+}
+
+/// Checks a project: empty, or a path of repository name components by the OCI distribution specification.
+pub(crate) fn project(text: &str) -> Result<(), Fault> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let quoted = quote(text);
+    if text.contains("://") {
+        return Err(Fault::new(format!("the project {quoted} has a scheme"))
+            .help("a project is the path alone, such as `platform/mke`"));
+    }
+    let trimmed: Vec<&str> = text.split('/').filter(|part| !part.is_empty()).collect();
+    if trimmed.len() != text.split('/').count() {
+        return Err(
+            Fault::new(format!("the project {quoted} has a slash too many")).help(
+                if trimmed.is_empty() {
+                    "remove it".to_owned()
+                } else {
+                    format!("write {}", quote(&trimmed.join("/")))
+                },
+            ),
+        );
+    }
+    match trimmed.iter().find(|part| !is_repository_component(part)) {
+        None => Ok(()),
+        Some(part) if part.chars().any(|c| c.is_ascii_uppercase()) => Err(Fault::new(format!(
+            "the project {quoted} has upper-case letters"
+        ))
+        .help(format!("write {}", quote(&text.to_lowercase())))),
+        Some(part) => {
+            let rule = format!("{} cannot be part of a repository name", quote(part));
+            Err(Fault::new(rule).help(
+                "each part is made of lower-case letters and digits, which `.`, `_`, `__` or hyphens may separate",
+            ))
+        }
+    }
+}
+
+/// Returns whether a text matches `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
+fn is_repository_component(text: &str) -> bool {
+    let is_letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let separators: Vec<&str> = text
+        .split(is_letter)
+        .filter(|separator| !separator.is_empty())
+        .collect();
+    let is_separator = |separator: &&str| {
+        matches!(*separator, "." | "_" | "__") || separator.chars().all(|c| c == '-')
+    };
+    text.starts_with(is_letter) && text.ends_with(is_letter) && separators.iter().all(is_separator)
+}
+
+/// Returns whether a text can name an environment variable here: `[A-Z_][A-Z0-9_]*`.
+pub(crate) fn is_variable_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// Checks the name of an environment, which is the name of a folder and part of messages, file names and prompts.
+pub(crate) fn environment_name(text: &str) -> Result<(), Error> {
+    let is_letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let rule = if text.is_empty() {
+        "it is empty"
+    } else if text.len() > 63 {
+        "it has more than 63 characters"
+    } else if !text.chars().all(|c| is_letter(c) || c == '-') {
+        "it holds something else than lower-case letters, digits and hyphens"
+    } else if !text.starts_with(is_letter) || !text.ends_with(is_letter) {
+        "it begins or ends with a hyphen"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Name {
+        name: text.to_owned(),
+        rule: rule.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,46 @@
+//! Turns the files of `environments/<name>/` into a checked [`Environment`], or into every problem with them.
+//!
+//! An environment says where a release goes and how the cluster is to look. People write it as YAML, in
+//! `environment.yaml` and in the files that this one inherits from; [`load`] reads them, merges them and checks
+//! them. Whatever is wrong is reported at once, each [`Problem`] with its file, line and column.
+//!
+//! ```yaml
+//! inherit: ../base.yaml                        # one parent; maps merge, lists and scalars replace, `null` removes
+//! release: v4.1.5                              # required, here or in a parent
+//! registry:
+//!   address: registry.prod.example.com:5000    # required; host[:port]
+//!   project: platform/mke                      # the path below it, if any
+//!   ca: registry-ca.pem                        # the CA's certificate, if the registry has a private one
+//!   push-credentials: { env: PROD_REGISTRY }   # the name of a secret, never a secret
+//! protected: true                              # `deploy` asks for the environment's name
+//! rehearsal: false                             # the registry is embedded and mkectl stands in for itself
+//! mkectl: ../../tools/mkectl                   # instead of the one on the PATH
+//! config: {}                                   # becomes MkeConfig.spec; passes untouched
+//! ```
+//!
+//! The documents live in [`yaml`], a tree of its own that remembers where each value was written and how, so that
+//! a port, a version or a mode such as `0755` comes out as it went in.
+//!
+//! # What this crate must not know
+//!
+//! The network; what the keys under `config` mean; the values of secrets, of which it knows only the names.
+
+mod certificate;
+mod check;
+mod environment;
+mod error;
+mod grammar;
+mod inherit;
+mod load;
+mod mask;
+mod merge;
+mod nearest;
+mod problem;
+mod scaffold;
+pub mod yaml;
+
+pub use environment::{CertificateAuthority, Environment, PushCredentials, Registry};
+pub use error::Error;
+pub use load::{load, names};
+pub use problem::{Problem, Problems};
+pub use scaffold::scaffold;

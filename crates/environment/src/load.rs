@@ -1,0 +1,331 @@
+//! Reads an environment from its files.
+
+use std::{fs, io, sync::Arc};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::{
+    certificate,
+    check::{self, Findings},
+    environment::{CertificateAuthority, Environment, PushCredentials, Registry},
+    error::Error,
+    grammar, inherit,
+    merge::{merge, without_nulls},
+    nearest::nearest,
+    problem::{Problem, Problems, quote},
+    yaml::{Mapping, Node, Source, Value},
+};
+
+/// The folder below the workspace root that holds the environments.
+const ENVIRONMENTS: &str = "environments";
+
+/// The file in an environment's folder that people write.
+const FILE: &str = "environment.yaml";
+
+/// Returns the names of all environments, sorted: the folders below `environments` that hold an `environment.yaml`.
+///
+/// `root` is the workspace root. A name that no environment may have is among them, so that loading it says what is
+/// wrong with it.
+///
+/// # Errors
+///
+/// Returns [`Error::Read`] if the folder cannot be read. Without the folder there are no environments.
+pub fn names(root: &Utf8Path) -> Result<Vec<String>, Error> {
+    let directory = root.join(ENVIRONMENTS);
+    let cannot_read = |source| Error::Read {
+        path: directory.clone(),
+        source,
+    };
+    let entries = match directory.read_dir_utf8() {
+        Ok(entries) => entries,
+        Err(error) if inherit::is_absent(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(cannot_read(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(cannot_read)?;
+        if entry.path().join(FILE).is_file() {
+            names.push(entry.file_name().to_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Reads the environment of a name, with all that it inherits, and checks it.
+///
+/// `root` is the workspace root. Files are shown by their paths below it.
+///
+/// # Errors
+///
+/// Returns [`Error::Wrong`] with everything that is wrong with the files at once, or what kept them from being read.
+pub fn load(root: &Utf8Path, name: &str) -> Result<Environment, Error> {
+    grammar::environment_name(name)?;
+    let path = Utf8Path::new(ENVIRONMENTS).join(name).join(FILE);
+    if !root.join(&path).is_file() {
+        let known = names(root)?;
+        return Err(Error::Unknown {
+            name: name.to_owned(),
+            nearest: nearest(name, known.iter().map(String::as_str)).map(str::to_owned),
+            known,
+        });
+    }
+
+    let mut findings = Findings::default();
+    let chain = inherit::read(root, &path, &mut findings)?;
+    let merged = merge_all(chain.documents);
+    if let Some(merged) = &merged {
+        if chain.is_complete {
+            check_required(merged, &chain.files[0], &mut findings);
+        }
+        check_rehearsal(merged, &mut findings);
+    }
+    let environment = match merged {
+        Some(merged) => build(root, name, merged, chain.files.clone(), &mut findings)?,
+        None => None,
+    };
+    match environment {
+        Some(environment) if findings.problems.is_empty() => Ok(environment),
+        _ => Err(Error::Wrong(in_order(findings, &chain.files))),
+    }
+}
+
+/// Merges the documents of a chain, of which the first is the environment's own. An empty document says nothing.
+fn merge_all(documents: Vec<Node>) -> Option<Node> {
+    let nothing = Node::mapping::<String>([]);
+    let mut merged = documents
+        .into_iter()
+        .rev()
+        .map(|document| match document.value {
+            Value::Mapping(_) => document,
+            _ => Node {
+                value: nothing.value.clone(),
+                ..document
+            },
+        })
+        .reduce(merge)
+        .map(without_nulls)?;
+    if let Some(keys) = merged.as_mapping_mut() {
+        keys.remove("inherit");
+    }
+    Some(merged)
+}
+
+/// Notes what no file of the chain says although one must.
+fn check_required(merged: &Node, file: &Arc<Source>, findings: &mut Findings) {
+    let missing = |name: &str, help: &str| Problem {
+        source: Arc::clone(file),
+        span: 0..0,
+        rule: format!("`{name}` is missing"),
+        help: Some(help.to_owned()),
+    };
+    let keys = merged.as_mapping();
+    if merged.get("release").is_none() {
+        findings.add(missing(
+            "release",
+            "write the release to install, such as `release: v4.1.5`",
+        ));
+    }
+    let help = "write the registry's `host:port`";
+    match keys.and_then(|keys| keys.pair("registry")) {
+        None => findings.add(missing("registry.address", help)),
+        Some((key, registry)) => {
+            if registry.as_mapping().is_some() && registry.get("address").is_none() {
+                let rule = "`registry.address` is missing";
+                findings.add(Problem::at(key, rule).with_help(help));
+            }
+            if let Some((key, credentials)) = registry
+                .as_mapping()
+                .and_then(|keys| keys.pair("push-credentials"))
+                && credentials.as_mapping().is_some_and(Mapping::is_empty)
+            {
+                let rule = "`registry.push-credentials.env` is missing";
+                findings.add(Problem::at(key, rule).with_help(check::PUSH_CREDENTIALS_HELP));
+            }
+        }
+    }
+}
+
+/// Notes a rehearsal whose registry is not on this machine, where the embedded one could not stand in for it.
+fn check_rehearsal(merged: &Node, findings: &mut Findings) {
+    let is_rehearsal = merged
+        .get("rehearsal")
+        .is_some_and(|node| check::boolean(node, "rehearsal") == Ok(true));
+    let Some(node) = merged
+        .get("registry")
+        .and_then(|registry| registry.get("address"))
+    else {
+        return;
+    };
+    let Ok(address) = check::address(node) else {
+        return;
+    };
+    if !is_rehearsal {
+        return;
+    }
+    let registry = Registry {
+        address: address.to_owned(),
+        project: String::new(),
+        ca: None,
+        push_credentials: None,
+    };
+    const HELP: &str = "write an address such as `127.0.0.1:5443`, or remove `rehearsal: true`";
+    if !registry.is_loopback() {
+        let rule = format!(
+            "a rehearsal's registry runs on this machine, but {} is another one",
+            quote(address)
+        );
+        findings.add(Problem::at(node, rule).with_help(HELP));
+    } else if registry.port().is_none() {
+        let rule = format!(
+            "a rehearsal's registry needs a port, but {} names none",
+            quote(address)
+        );
+        findings.add(Problem::at(node, rule).with_help(HELP));
+    }
+}
+
+/// Makes the environment of a merged document. Values that are wrong have been noted, file by file; then there is
+/// none.
+fn build(
+    root: &Utf8Path,
+    name: &str,
+    merged: Node,
+    files: Vec<Arc<Source>>,
+    findings: &mut Findings,
+) -> Result<Option<Environment>, Error> {
+    let registry = merged.get("registry");
+    let in_registry = |key: &str| registry.and_then(|registry| registry.get(key));
+    // Read first, so that what is wrong with the file is noted whatever else is.
+    let ca = match in_registry("ca") {
+        Some(node) => authority(root, node, findings)?,
+        None => None,
+    };
+    let (Some(release), Some(address)) = (
+        merged
+            .get("release")
+            .and_then(|node| check::release(node).ok()),
+        in_registry("address").and_then(|node| check::address(node).ok()),
+    ) else {
+        return Ok(None);
+    };
+    let is_true = |key: &str| {
+        merged
+            .get(key)
+            .is_some_and(|node| check::boolean(node, key) == Ok(true))
+    };
+    let registry = Registry {
+        address: address.to_owned(),
+        project: in_registry("project")
+            .and_then(Node::text)
+            .unwrap_or_default()
+            .to_owned(),
+        ca,
+        push_credentials: in_registry("push-credentials")
+            .and_then(check::push_credentials)
+            .map(|name| PushCredentials::Environment(name.to_owned())),
+    };
+    Ok(Some(Environment {
+        name: name.to_owned(),
+        directory: root.join(ENVIRONMENTS).join(name),
+        release,
+        registry,
+        protected: is_true("protected"),
+        rehearsal: is_true("rehearsal"),
+        mkectl: merged
+            .get("mkectl")
+            .and_then(|node| Some(path_below(root, node, node.text()?))),
+        config: merged
+            .get("config")
+            .cloned()
+            .unwrap_or_else(|| Node::mapping::<String>([])),
+        files,
+        merged,
+    }))
+}
+
+/// Reads the file of `registry.ca`.
+fn authority(
+    root: &Utf8Path,
+    node: &Node,
+    findings: &mut Findings,
+) -> Result<Option<CertificateAuthority>, Error> {
+    let Ok(written) = check::path(node, "registry.ca") else {
+        return Ok(None);
+    };
+    let path = path_below(root, node, written);
+    let quoted = quote(written);
+    let mut refuse = |rule: String, help: &str| {
+        findings.add(Problem::at(node, rule).with_help(help));
+        Ok(None)
+    };
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if inherit::is_absent(&error) => {
+            let help = inherit::looked_for_from(&node.source);
+            return refuse(format!("there is no file {quoted}"), &help);
+        }
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+            return refuse(
+                format!("{quoted} is a folder"),
+                "write the path of a PEM file",
+            );
+        }
+        Err(source) => return Err(Error::Read { path, source }),
+    };
+    let Ok(text) = String::from_utf8(bytes) else {
+        return refuse(
+            format!("{quoted} is not a PEM file"),
+            "convert it: `openssl x509 -inform der -in FILE -out FILE.pem`",
+        );
+    };
+    match certificate::check(&text) {
+        Ok(pem) => Ok(Some(CertificateAuthority { path, pem })),
+        Err(certificate::Fault::NoCertificate) => refuse(
+            format!("{quoted} holds no PEM certificate"),
+            "it begins with `-----BEGIN CERTIFICATE-----`",
+        ),
+        Err(certificate::Fault::Broken) => refuse(
+            format!("{quoted} is not valid PEM"),
+            "copy the file again from its source",
+        ),
+        Err(certificate::Fault::NotACertificate(number)) => refuse(
+            format!("certificate {number} in {quoted} is not an X.509 certificate"),
+            "copy the file again from its source",
+        ),
+        Err(certificate::Fault::PrivateKey) => refuse(
+            format!("{quoted} holds a private key"),
+            "every node gets this file: keep only the certificates in it",
+        ),
+    }
+}
+
+/// Returns the path that a value means, read from the folder of the file that it stands in.
+fn path_below(root: &Utf8Path, node: &Node, written: &str) -> Utf8PathBuf {
+    let written = Utf8Path::new(written);
+    let directory = inherit::directory(&node.source);
+    match inherit::relative_to(directory, written) {
+        Some(path) => root.join(path),
+        // It leads above the workspace, where only the operating system knows what `..` is.
+        None => root.join(directory).join(written),
+    }
+}
+
+/// Sorts problems by file and place, and covers the secrets in what they show.
+fn in_order(findings: Findings, files: &[Arc<Source>]) -> Problems {
+    let Findings {
+        mut problems,
+        secrets,
+    } = findings;
+    problems.sort_by_key(|problem| {
+        let file = files
+            .iter()
+            .position(|file| file.path == problem.source.path);
+        (file, problem.span.start)
+    });
+    secrets.cover(&mut problems);
+    Problems(problems)
+}
+
+#[cfg(test)]
+mod tests;

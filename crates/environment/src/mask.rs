@@ -1,0 +1,53 @@
+//! Covers secrets that somebody wrote into a file, before the file's text is shown with its problems.
+
+use std::{collections::HashMap, ops::Range, sync::Arc};
+
+use camino::Utf8PathBuf;
+
+use crate::{
+    problem::Problem,
+    yaml::{Node, Source},
+};
+
+/// Where secrets were found.
+#[derive(Debug, Default)]
+pub(crate) struct Secrets(Vec<(Arc<Source>, Range<usize>)>);
+
+impl Secrets {
+    /// Notes that a value is, or may be, a secret.
+    pub(crate) fn add(&mut self, node: &Node) {
+        self.0.push((Arc::clone(&node.source), node.span.clone()));
+    }
+
+    /// Covers the secrets in the sources of all problems.
+    pub(crate) fn cover(&self, problems: &mut [Problem]) {
+        let mut covered: HashMap<Utf8PathBuf, Source> = HashMap::new();
+        for (source, span) in &self.0 {
+            let source = covered
+                .entry(source.path.clone())
+                .or_insert_with(|| Source::clone(source));
+            let cover: String = source.text[span.clone()].chars().map(cover).collect();
+            source.text.replace_range(span.clone(), &cover);
+        }
+        let covered: HashMap<Utf8PathBuf, Arc<Source>> = covered
+            .into_iter()
+            .map(|(path, source)| (path, Arc::new(source)))
+            .collect();
+        for problem in problems {
+            if let Some(source) = covered.get(&problem.source.path) {
+                problem.source = Arc::clone(source);
+            }
+        }
+    }
+}
+
+/// Returns a character that takes as many bytes, so that offsets, lines and columns stay those of the file.
+fn cover(character: char) -> char {
+    match (character, character.len_utf8()) {
+        ('\n' | '\r', _) => character,
+        (_, 1) => '*',
+        (_, 2) => '·',
+        (_, 3) => '•',
+        _ => '🔒',
+    }
+}

@@ -1,0 +1,140 @@
+//! What is wrong with a file, and where.
+
+use std::{fmt, ops::Range, sync::Arc};
+
+use crate::yaml::{Node, Source};
+
+/// One thing that is wrong, at its place in a file.
+///
+/// It displays as one line: `environments/prod/environment.yaml:4:3: unknown key `adress`; did you mean `address`?`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file. Where somebody wrote a secret into it, the secret is covered here, so that whoever shows the text
+    /// shows no secret; offsets, lines and columns are those of the file.
+    pub source: Arc<Source>,
+    /// The offending text, in bytes. Empty where something is missing.
+    pub span: Range<usize>,
+    /// What is wrong: a lower-case fragment.
+    pub rule: String,
+    /// What to do about it: a lower-case fragment.
+    pub help: Option<String>,
+}
+
+impl Problem {
+    /// Makes a problem with a value.
+    pub fn at(node: &Node, rule: impl Into<String>) -> Problem {
+        Problem {
+            source: Arc::clone(&node.source),
+            span: node.span.clone(),
+            rule: rule.into(),
+            help: None,
+        }
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn with_help(mut self, help: impl Into<String>) -> Problem {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Returns the line where the offending text begins, from 1.
+    pub fn line(&self) -> usize {
+        self.source.position(self.span.start).line
+    }
+
+    /// Returns the column in characters where the offending text begins, from 1.
+    pub fn column(&self) -> usize {
+        self.source.position(self.span.start).column
+    }
+
+    /// Returns the line of the file on which the offending text begins.
+    pub fn excerpt(&self) -> &str {
+        self.source.line_at(self.span.start)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Problem { source, rule, .. } = self;
+        let position = source.position(self.span.start);
+        write!(
+            formatter,
+            "{}:{}:{}: {rule}",
+            source.path, position.line, position.column
+        )?;
+        match &self.help {
+            Some(help) => write!(formatter, "; {help}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// Everything that is wrong with an environment, in the order of its files and of the text in them. Never empty
+/// where it is returned.
+///
+/// It displays as one line for each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            if index > 0 {
+                formatter.write_str("\n")?;
+            }
+            problem.fmt(formatter)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// Quotes text from a file within a message: on one line and not too long.
+pub(crate) fn quote(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let mut line: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(LONGEST)
+        .collect();
+    if text.chars().nth(LONGEST).is_some() {
+        line.push('…');
+    }
+    format!("`{line}`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_text_stays_on_one_short_line() {
+        assert_eq!(quote("a\nb"), "`a b`");
+        assert_eq!(quote(&"é".repeat(60)), format!("`{}`", "é".repeat(60)));
+        assert_eq!(quote(&"é".repeat(61)), format!("`{}…`", "é".repeat(60)));
+    }
+
+    #[test]
+    fn problems_display_one_line_each() {
+        let source = Arc::new(Source {
+            path: "environments/a.yaml".into(),
+            text: "a: 1\nb:  2\n".to_owned(),
+        });
+        let problem = |span: Range<usize>, help: Option<&str>| Problem {
+            source: Arc::clone(&source),
+            span,
+            rule: "wrong".to_owned(),
+            help: help.map(str::to_owned),
+        };
+        let problems = Problems(vec![problem(0..1, None), problem(9..10, Some("write `3`"))]);
+        assert_eq!(
+            problems.to_string(),
+            "environments/a.yaml:1:1: wrong\nenvironments/a.yaml:2:5: wrong; write `3`"
+        );
+        assert_eq!(problems.0[1].excerpt(), "b:  2");
+    }
+}

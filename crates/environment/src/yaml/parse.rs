@@ -1,0 +1,494 @@
+//! Reads one YAML document into a tree.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+    sync::Arc,
+};
+
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
+
+use super::{
+    mapping::Mapping,
+    node::{Node, Value},
+    scalar::{CORE_TAG, Scalar, Style},
+    source::{BYTE_ORDER_MARK, Source},
+};
+use crate::problem::{Problem, quote};
+
+/// How many levels a document may have. Everything that walks the tree recurses, and relies on this.
+const DEEPEST: usize = 128;
+
+/// How many values all anchors and aliases of a document may copy. Aliases of aliases grow exponentially: a file of
+/// one kilobyte can ask for more memory than there is.
+const MOST_COPIED_NODES: usize = 100_000;
+
+/// How many bytes of text all anchors and aliases of a document may copy.
+const MOST_COPIED_BYTES: usize = 8 << 20;
+
+/// Reads the one document of a file.
+///
+/// Anchors, aliases and merge keys (`<<`) are resolved; a copied value keeps the place of its original. An empty file
+/// is a null. A byte order mark is skipped.
+///
+/// # Errors
+///
+/// Returns the first problem with the file: text that is not YAML, a second document, a key that is there twice or
+/// is not a single value, a tag on a collection, more than 128 levels, aliases that grow without measure.
+pub fn parse(source: Arc<Source>) -> Result<Node, Problem> {
+    let body = source
+        .text
+        .strip_prefix(BYTE_ORDER_MARK)
+        .unwrap_or(&source.text);
+    let mut builder = Builder::new(&source, source.text.len() - body.len());
+    for event in Parser::new_from_str(body) {
+        let (event, span) = event.map_err(|error| builder.not_yaml(&error))?;
+        builder.event(event, span)?;
+    }
+    Ok(builder.root.unwrap_or_else(|| Node {
+        value: Value::Scalar(Scalar {
+            text: String::new(),
+            style: Style::Plain,
+            tag: None,
+        }),
+        source: Arc::clone(&source),
+        span: 0..0,
+    }))
+}
+
+/// Builds the tree from the parser's events, without recursion.
+struct Builder<'source> {
+    source: &'source Arc<Source>,
+    offsets: Offsets,
+    /// The collections that are open, the outermost first.
+    frames: Vec<Frame>,
+    anchors: HashMap<usize, Anchored>,
+    copied: Size,
+    documents: usize,
+    root: Option<Node>,
+}
+
+/// A collection whose end has not come yet.
+struct Frame {
+    start: usize,
+    /// The end of the last value in it.
+    end: usize,
+    /// The parser's number of its anchor; 0 for none.
+    anchor: usize,
+    content: Content,
+}
+
+enum Content {
+    Sequence(Vec<Node>),
+    Mapping(OpenMapping),
+}
+
+#[derive(Default)]
+struct OpenMapping {
+    pairs: Vec<(Node, Node)>,
+    /// The texts of all keys so far.
+    keys: HashSet<String>,
+    /// The key whose value comes next.
+    key: Option<Node>,
+    merge: Option<Merge>,
+}
+
+/// What `<<` brings, and before which pair it stands.
+struct Merge {
+    index: usize,
+    mappings: Vec<Mapping>,
+}
+
+struct Anchored {
+    node: Node,
+    size: Size,
+}
+
+/// How much there is of a value.
+#[derive(Default, Clone, Copy)]
+struct Size {
+    nodes: usize,
+    bytes: usize,
+    levels: usize,
+}
+
+impl<'source> Builder<'source> {
+    fn new(source: &'source Arc<Source>, base: usize) -> Builder<'source> {
+        Builder {
+            source,
+            offsets: Offsets::new(&source.text, base),
+            frames: Vec::new(),
+            anchors: HashMap::new(),
+            copied: Size::default(),
+            documents: 0,
+            root: None,
+        }
+    }
+
+    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Problem> {
+        let span = self.bytes(span);
+        match event {
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
+            Event::DocumentStart(_) => {
+                self.documents += 1;
+                if self.documents > 1 {
+                    return Err(self
+                        .problem(span, "a second document begins here")
+                        .with_help("a file holds one document: remove this `---`"));
+                }
+                Ok(())
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                let tag = tag.map(|tag| format!("{}{}", tag.handle, tag.suffix));
+                let node = self.scalar(text.into_owned(), style, tag, span);
+                let span = node.span.clone();
+                self.remember(anchor, &node)?;
+                self.attach(node, span)
+            }
+            Event::Alias(anchor) => {
+                let node = self.alias(anchor, &span)?;
+                self.attach(node, span)
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.check_collection_tag(tag.as_deref(), "seq", &span)?;
+                self.open(span, anchor, Content::Sequence(Vec::new()))
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.check_collection_tag(tag.as_deref(), "map", &span)?;
+                self.open(span, anchor, Content::Mapping(OpenMapping::default()))
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.close(span),
+        }
+    }
+
+    fn scalar(
+        &self,
+        text: String,
+        style: ScalarStyle,
+        tag: Option<String>,
+        span: Range<usize>,
+    ) -> Node {
+        let style = match style {
+            ScalarStyle::Plain => Style::Plain,
+            ScalarStyle::SingleQuoted => Style::SingleQuoted,
+            ScalarStyle::DoubleQuoted => Style::DoubleQuoted,
+            ScalarStyle::Literal => Style::Literal,
+            ScalarStyle::Folded => Style::Folded,
+        };
+        // A block's end is found only where the next value begins, after blank lines.
+        let written = self.source.text[span.clone()].trim_end().len();
+        Node {
+            value: Value::Scalar(Scalar { text, style, tag }),
+            source: Arc::clone(self.source),
+            span: span.start..span.start + written,
+        }
+    }
+
+    fn alias(&mut self, anchor: usize, span: &Range<usize>) -> Result<Node, Problem> {
+        // The parser has refused names that no anchor before this place has; what is not here is still open.
+        let Some(Anchored { node, size }) = self.anchors.get(&anchor) else {
+            return Err(self.problem(span.clone(), "the alias stands within its own anchor"));
+        };
+        let (node, size) = (node.clone(), *size);
+        self.count_copy(size, span)?;
+        if self.frames.len() + size.levels > DEEPEST {
+            return Err(self.too_deep(span.clone()));
+        }
+        Ok(node)
+    }
+
+    /// Keeps a value for the aliases of its anchor.
+    fn remember(&mut self, anchor: usize, node: &Node) -> Result<(), Problem> {
+        if anchor == 0 {
+            return Ok(());
+        }
+        let size = Size::of(node);
+        self.count_copy(size, &node.span)?;
+        let node = node.clone();
+        self.anchors.insert(anchor, Anchored { node, size });
+        Ok(())
+    }
+
+    fn count_copy(&mut self, size: Size, span: &Range<usize>) -> Result<(), Problem> {
+        self.copied.nodes += size.nodes;
+        self.copied.bytes += size.bytes;
+        if self.copied.nodes > MOST_COPIED_NODES || self.copied.bytes > MOST_COPIED_BYTES {
+            return Err(self.problem(
+                span.clone(),
+                "the aliases up to here copy more than a configuration can mean",
+            ));
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, span: Range<usize>, anchor: usize, content: Content) -> Result<(), Problem> {
+        if self.frames.len() >= DEEPEST {
+            return Err(self.too_deep(span));
+        }
+        self.frames.push(Frame {
+            start: span.start,
+            end: span.end,
+            anchor,
+            content,
+        });
+        Ok(())
+    }
+
+    /// Closes the innermost collection.
+    fn close(&mut self, span: Range<usize>) -> Result<(), Problem> {
+        let Some(frame) = self.frames.pop() else {
+            return Err(self.problem(span, "not valid YAML: a collection ends that never began"));
+        };
+        // A collection in brackets ends with its bracket, another with its last value.
+        let end = if span.is_empty() { frame.end } else { span.end };
+        let value = match frame.content {
+            Content::Sequence(items) => Value::Sequence(items),
+            Content::Mapping(mapping) => Value::Mapping(mapping.close()),
+        };
+        let span = frame.start..end.max(frame.start);
+        let node = Node {
+            value,
+            source: Arc::clone(self.source),
+            span: span.clone(),
+        };
+        self.remember(frame.anchor, &node)?;
+        self.attach(node, span)
+    }
+
+    /// Puts a finished value where it belongs. `span` is where it was used: for an alias, not where it was written.
+    fn attach(&mut self, node: Node, span: Range<usize>) -> Result<(), Problem> {
+        let Some(frame) = self.frames.last_mut() else {
+            self.root = Some(node);
+            return Ok(());
+        };
+        frame.end = frame.end.max(span.end);
+        let refused = match &mut frame.content {
+            Content::Sequence(items) => {
+                items.push(node);
+                Ok(())
+            }
+            Content::Mapping(mapping) if mapping.key.is_none() => mapping.add_key(node),
+            Content::Mapping(mapping) => mapping.add_value(node),
+        };
+        refused.map_err(|refusal| Problem {
+            help: refusal.help,
+            ..self.problem(span, refusal.rule)
+        })
+    }
+
+    /// Refuses the tags of collections, except those that say what is plain to see: they would be lost.
+    fn check_collection_tag(
+        &self,
+        tag: Option<&saphyr_parser::Tag>,
+        expected: &str,
+        span: &Range<usize>,
+    ) -> Result<(), Problem> {
+        match tag {
+            Some(tag) if !(tag.is_yaml_core_schema() && tag.suffix == expected) => {
+                let rule = "a tag on a list or a mapping is not supported".to_owned();
+                Err(self.problem(span.clone(), rule))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn too_deep(&self, span: Range<usize>) -> Problem {
+        let rule = format!("more than {DEEPEST} levels of lists and mappings");
+        self.problem(span, rule)
+    }
+
+    fn not_yaml(&self, error: &ScanError) -> Problem {
+        let start = self.offsets.byte(error.marker().index());
+        let end = self.source.text[start..]
+            .chars()
+            .next()
+            .map_or(start, |character| start + character.len_utf8());
+        let info = error.info();
+        let problem = self.problem(start..end, format!("not valid YAML: {info}"));
+        if info.contains("tab") {
+            problem.with_help("indent with spaces")
+        } else if info.contains("mapping values are not allowed") {
+            problem.with_help(
+                "check the indentation, and put quotes around a text that holds a colon and a space",
+            )
+        } else {
+            problem
+        }
+    }
+
+    fn problem(&self, span: Range<usize>, rule: impl Into<String>) -> Problem {
+        Problem {
+            source: Arc::clone(self.source),
+            span,
+            rule: rule.into(),
+            help: None,
+        }
+    }
+
+    fn bytes(&self, span: Span) -> Range<usize> {
+        let start = self.offsets.byte(span.start.index());
+        start..self.offsets.byte(span.end.index()).max(start)
+    }
+}
+
+/// Why a mapping does not take a key or a value.
+struct Refusal {
+    rule: String,
+    help: Option<String>,
+}
+
+impl Refusal {
+    fn new(rule: impl Into<String>) -> Refusal {
+        Refusal {
+            rule: rule.into(),
+            help: None,
+        }
+    }
+}
+
+impl OpenMapping {
+    fn add_key(&mut self, node: Node) -> Result<(), Refusal> {
+        let Some(scalar) = node.as_scalar() else {
+            let kind = node.kind();
+            return Err(Refusal::new(format!(
+                "a key must be a single value, but this is {kind}"
+            )));
+        };
+        if scalar.text.is_empty() && scalar.style == Style::Plain {
+            return Err(Refusal::new("there is no key in front of this `:`"));
+        }
+        if !self.keys.insert(scalar.text.clone()) {
+            let rule = format!("the key {} is there already", quote(&scalar.text));
+            let first = self
+                .pairs
+                .iter()
+                .find(|(key, _)| key.key_text() == scalar.text);
+            return Err(Refusal {
+                rule,
+                help: first.map(|(key, _)| format!("it is also in line {}", key.line())),
+            });
+        }
+        self.key = Some(node);
+        Ok(())
+    }
+
+    fn add_value(&mut self, node: Node) -> Result<(), Refusal> {
+        match self.key.take() {
+            Some(key) if !is_merge_key(&key) => self.pairs.push((key, node)),
+            _ => {
+                let mappings = mappings_to_merge(node)
+                    .ok_or_else(|| Refusal::new("`<<` wants a mapping or a list of mappings"))?;
+                self.merge = Some(Merge {
+                    index: self.pairs.len(),
+                    mappings,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts what `<<` brings in its place. The mapping's own keys win, then those of the earlier mappings.
+    fn close(mut self) -> Mapping {
+        let Some(Merge { index, mappings }) = self.merge else {
+            return Mapping::of_distinct(self.pairs);
+        };
+        // The key `<<` itself is spent; a quoted one that comes with a merged mapping is a key like any other.
+        self.keys.remove("<<");
+        let after = self.pairs.split_off(index);
+        for (key, value) in mappings.into_iter().flatten() {
+            if self.keys.insert(key.key_text().to_owned()) {
+                self.pairs.push((key, value));
+            }
+        }
+        self.pairs.extend(after);
+        Mapping::of_distinct(self.pairs)
+    }
+}
+
+impl Size {
+    fn of(node: &Node) -> Size {
+        let children: Vec<&Node> = match &node.value {
+            Value::Scalar(scalar) => {
+                return Size {
+                    nodes: 1,
+                    bytes: scalar.text.len(),
+                    levels: 0,
+                };
+            }
+            Value::Sequence(items) => items.iter().collect(),
+            Value::Mapping(mapping) => mapping
+                .iter()
+                .flat_map(|(key, value)| [key, value])
+                .collect(),
+        };
+        let mut size = Size {
+            nodes: 1,
+            bytes: 0,
+            levels: 0,
+        };
+        for child in children.into_iter().map(Size::of) {
+            size.nodes += child.nodes;
+            size.bytes += child.bytes;
+            size.levels = size.levels.max(child.levels);
+        }
+        size.levels += 1;
+        size
+    }
+}
+
+/// From the parser's offsets in characters to offsets in bytes.
+struct Offsets {
+    base: usize,
+    /// The offset of each character and of the end; nothing for a text in which every character is a byte.
+    bytes: Option<Vec<usize>>,
+    length: usize,
+}
+
+impl Offsets {
+    fn new(text: &str, base: usize) -> Offsets {
+        let body = &text[base..];
+        let bytes = (!body.is_ascii()).then(|| body.char_indices().map(|(at, _)| at).collect());
+        Offsets {
+            base,
+            bytes,
+            length: body.len(),
+        }
+    }
+
+    fn byte(&self, character: usize) -> usize {
+        let at = match &self.bytes {
+            Some(bytes) => bytes.get(character).copied().unwrap_or(self.length),
+            None => character.min(self.length),
+        };
+        self.base + at
+    }
+}
+
+fn is_merge_key(key: &Node) -> bool {
+    key.as_scalar().is_some_and(|scalar| {
+        scalar.text == "<<"
+            && match scalar.tag.as_deref() {
+                None => scalar.style == Style::Plain,
+                Some(tag) => tag
+                    .strip_prefix(CORE_TAG)
+                    .is_some_and(|name| name == "merge"),
+            }
+    })
+}
+
+fn mappings_to_merge(node: Node) -> Option<Vec<Mapping>> {
+    match node.value {
+        Value::Scalar(_) => None,
+        Value::Mapping(mapping) => Some(vec![mapping]),
+        Value::Sequence(items) => items
+            .into_iter()
+            .map(|item| match item.value {
+                Value::Mapping(mapping) => Some(mapping),
+                _ => None,
+            })
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

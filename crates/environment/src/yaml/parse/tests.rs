@@ -1,0 +1,256 @@
+//! Tests of reading: places, resolved values, and everything that is refused.
+
+use std::fmt::Write as _;
+
+use super::*;
+use crate::yaml::emit;
+
+fn source(text: &str) -> Arc<Source> {
+    Arc::new(Source {
+        path: "environments/a.yaml".into(),
+        text: text.to_owned(),
+    })
+}
+
+fn parsed(text: &str) -> Node {
+    parse(source(text)).unwrap_or_else(|problem| panic!("{problem}\n{text}"))
+}
+
+fn refused(text: &str) -> Problem {
+    match parse(source(text)) {
+        Ok(node) => panic!("accepted as\n{}", emit(&node)),
+        Err(problem) => problem,
+    }
+}
+
+/// Lists every value with its place and the text that its span covers.
+fn places(node: &Node, out: &mut String) {
+    let covered = &node.source.text[node.span.clone()];
+    writeln!(out, "{}:{} {covered:?}", node.line(), node.column()).unwrap();
+    match &node.value {
+        Value::Scalar(_) => {}
+        Value::Sequence(items) => items.iter().for_each(|item| places(item, out)),
+        Value::Mapping(mapping) => {
+            for (key, value) in mapping.iter() {
+                places(key, out);
+                places(value, out);
+            }
+        }
+    }
+}
+
+#[test]
+fn each_value_knows_its_place() {
+    let text = "\u{feff}# Größe\nä: b c  # d\nempty:\nlist:\n  - 'ü' \n  - {x: \"y\", z: []}\n\nblock: |\n  one\n  two\n\n# end\n";
+    let mut out = String::new();
+    places(&parsed(text), &mut out);
+    insta::assert_snapshot!(out, @r#"
+    2:1 "ä: b c  # d\nempty:\nlist:\n  - 'ü' \n  - {x: \"y\", z: []}\n\nblock: |\n  one\n  two"
+    2:1 "ä"
+    2:4 "b c"
+    3:1 "empty"
+    3:6 ""
+    4:1 "list"
+    5:3 "- 'ü' \n  - {x: \"y\", z: []}"
+    5:5 "'ü'"
+    6:5 "{x: \"y\", z: []}"
+    6:6 "x"
+    6:9 "\"y\""
+    6:14 "z"
+    6:17 "[]"
+    8:1 "block"
+    9:3 "one\n  two"
+    "#);
+}
+
+#[test]
+fn styles_and_texts_are_kept_as_written() {
+    let node = parsed(
+        "- on\n- 0755\n- 1.10\n- ~\n-\n- 'it''s'\n- \"a\\tb\\u263a\"\n- |\n  x\n   y\n- >-\n  x\n  y\n- a\n  b\n- !!str 12\n- !local x\n- !<tag:example.com,2000:x> y\n- ! z\n",
+    );
+    let items: Vec<_> = node
+        .as_sequence()
+        .unwrap()
+        .iter()
+        .map(|item| {
+            let scalar = item.as_scalar().unwrap();
+            (scalar.text.as_str(), scalar.style, scalar.tag.as_deref())
+        })
+        .collect();
+    assert_eq!(
+        items,
+        [
+            ("on", Style::Plain, None),
+            ("0755", Style::Plain, None),
+            ("1.10", Style::Plain, None),
+            ("~", Style::Plain, None),
+            ("", Style::Plain, None),
+            ("it's", Style::SingleQuoted, None),
+            ("a\tb☺", Style::DoubleQuoted, None),
+            ("x\n y\n", Style::Literal, None),
+            ("x y", Style::Folded, None),
+            ("a b", Style::Plain, None),
+            ("12", Style::Plain, Some("tag:yaml.org,2002:str")),
+            ("x", Style::Plain, Some("!local")),
+            ("y", Style::Plain, Some("tag:example.com,2000:x")),
+            ("z", Style::Plain, Some("!")),
+        ]
+    );
+}
+
+#[test]
+fn files_from_windows_read_like_others() {
+    let text = "a: |\n  x\n  y\nb: \"x\n  y\"\nc:\n  - p\n    q\n";
+    assert_eq!(
+        emit(&parsed(&text.replace('\n', "\r\n"))),
+        emit(&parsed(text))
+    );
+}
+
+#[test]
+fn a_byte_order_mark_is_skipped() {
+    let node = parsed("\u{feff}a: 1\n");
+    assert_eq!(node.get("a").and_then(Node::text), Some("1"));
+    assert_eq!(node.get("a").unwrap().column(), 4);
+}
+
+#[test]
+fn a_file_that_says_nothing_is_null() {
+    for text in ["", "\n", "# remark\n", "---\n", "---\n...\n", "~\n"] {
+        assert!(parsed(text).is_null(), "{text:?}");
+    }
+}
+
+#[test]
+fn anchors_aliases_and_merge_keys_are_resolved() {
+    let cases = [
+        ("a: &x 1\nb: *x\n", "a: 1\nb: 1\n"),
+        (
+            "a: &x {p: 1}\nb: [*x, *x]\n",
+            "a:\n  p: 1\nb:\n  - p: 1\n  - p: 1\n",
+        ),
+        // An anchor that is set again means the later value from there on.
+        ("a: &x 1\nb: &x 2\nc: *x\n", "a: 1\nb: 2\nc: 2\n"),
+        ("a: &x k\n*x : 1\n", "a: k\nk: 1\n"),
+        // The mapping's own keys win wherever they stand.
+        (
+            "d: &d {p: 1, q: 2}\ne:\n  o: 0\n  <<: *d\n  q: 3\n",
+            "d:\n  p: 1\n  q: 2\ne:\n  o: 0\n  p: 1\n  q: 3\n",
+        ),
+        ("e:\n  q: 3\n  <<: {p: 1, q: 2}\n", "e:\n  q: 3\n  p: 1\n"),
+        // Of several mappings the earlier wins.
+        ("<<: [{p: 1}, {p: 2, q: 2}]\nr: 3\n", "p: 1\nq: 2\nr: 3\n"),
+        ("<<: []\nr: 3\n", "r: 3\n"),
+        // A quoted one is a key like any other.
+        ("'<<': 1\n", "'<<': 1\n"),
+        ("<<: {'<<': 1}\n", "'<<': 1\n"),
+        ("a: <<\n", "a: <<\n"),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(emit(&parsed(text)), expected, "{text}");
+    }
+}
+
+#[test]
+fn copies_point_at_their_original() {
+    let node = parsed("a: &x\n  p: 1\nb: *x\n");
+    assert_eq!(node.get("b").unwrap().get("p").unwrap().line(), 2);
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused_at_its_place() {
+    let cases = [
+        "a: 1\nb: 2\na: 3\n",
+        "x: {k: 1, \"k\": 2}\n",
+        "1: a\n'1': b\n",
+        "<<: {a: 1}\n<<: {b: 1}\n",
+        "<<: 1\n",
+        "<<: [1]\n",
+        "? {a: b}\n: c\n",
+        "? [a]\n: c\n",
+        ": v\n",
+        "a: 1\n---\nb: 2\n",
+        "--- a\n--- b\n",
+        "a: &x [*x]\n",
+        "a: *nowhere\n",
+        "a: !!set {b: }\n",
+        "a: !x [b]\n",
+        "a: b: c\n",
+        "a:\n\t- b\n",
+        "a: 'b\n",
+        "é: [1, 2\n",
+        "a: |\n\n   x\n  y\n",
+        "a: @b\n",
+        "a: 1\n b: 2\n",
+    ];
+    let mut out = String::new();
+    for text in cases {
+        writeln!(out, "{}", refused(text)).unwrap();
+    }
+    insta::assert_snapshot!(out, @"
+    environments/a.yaml:3:1: the key `a` is there already; it is also in line 1
+    environments/a.yaml:1:11: the key `k` is there already; it is also in line 1
+    environments/a.yaml:2:1: the key `1` is there already; it is also in line 1
+    environments/a.yaml:2:1: the key `<<` is there already
+    environments/a.yaml:1:5: `<<` wants a mapping or a list of mappings
+    environments/a.yaml:1:5: `<<` wants a mapping or a list of mappings
+    environments/a.yaml:1:3: a key must be a single value, but this is a mapping
+    environments/a.yaml:1:3: a key must be a single value, but this is a list
+    environments/a.yaml:1:1: there is no key in front of this `:`
+    environments/a.yaml:2:1: a second document begins here; a file holds one document: remove this `---`
+    environments/a.yaml:2:1: a second document begins here; a file holds one document: remove this `---`
+    environments/a.yaml:1:8: the alias stands within its own anchor
+    environments/a.yaml:1:4: not valid YAML: while parsing node, found unknown anchor
+    environments/a.yaml:1:4: a tag on a list or a mapping is not supported
+    environments/a.yaml:1:4: a tag on a list or a mapping is not supported
+    environments/a.yaml:1:5: not valid YAML: mapping values are not allowed in this context; check the indentation, and put quotes around a text that holds a colon and a space
+    environments/a.yaml:2:2: not valid YAML: tabs disallowed within this context (block indentation); indent with spaces
+    environments/a.yaml:1:4: not valid YAML: while scanning a quoted scalar, found unexpected end of stream
+    environments/a.yaml:2:1: not valid YAML: while parsing a flow sequence, expected ',' or ']'
+    environments/a.yaml:4:3: not valid YAML: while parsing a block mapping, did not find expected key
+    environments/a.yaml:1:4: not valid YAML: unexpected character: `@'
+    environments/a.yaml:2:3: not valid YAML: mapping values are not allowed in this context; check the indentation, and put quotes around a text that holds a colon and a space
+    ");
+}
+
+#[test]
+fn aliases_that_grow_without_measure_are_refused() {
+    let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..10 {
+        let below = format!("*a{}, ", level - 1).repeat(10);
+        writeln!(text, "a{level}: &a{level} [{below}]").unwrap();
+    }
+    assert!(refused(&text).rule.contains("copy more"), "nodes");
+
+    let long = "x".repeat(1 << 20);
+    let text = format!("a: &a {long}\nb: [*a, *a, *a, *a, *a, *a, *a, *a]\n");
+    assert!(refused(&text).rule.contains("copy more"), "bytes");
+
+    // What a person writes is far from it.
+    let many = "- *a\n".repeat(1000);
+    parsed(&format!("- &a {{b: c}}\n{many}"));
+}
+
+#[test]
+fn the_depth_has_an_end() {
+    let nested = |levels: usize| {
+        let mut text = String::new();
+        for level in 0..levels {
+            writeln!(text, "{}a:", " ".repeat(level)).unwrap();
+        }
+        text
+    };
+    parsed(&nested(128));
+    assert!(refused(&nested(129)).rule.contains("128 levels"));
+    assert!(refused(&"- ".repeat(100_000)).rule.contains("128 levels"));
+    // In brackets the parser's own limit may come first.
+    refused(&"[".repeat(100_000));
+    refused(&format!("{}1{}", "[".repeat(129), "]".repeat(129)));
+
+    // Aliases can lead deeper than anything that is written.
+    let mut text = String::from("a0: &a0 [x]\n");
+    for level in 1..130 {
+        writeln!(text, "a{level}: &a{level} [*a{}]", level - 1).unwrap();
+    }
+    assert!(refused(&text).rule.contains("128 levels"));
+}

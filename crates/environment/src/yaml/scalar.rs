@@ -1,0 +1,256 @@
+//! A single value as it stands in a file, and what readers make of it.
+
+/// The prefix of the tags that YAML itself defines.
+pub(super) const CORE_TAG: &str = "tag:yaml.org,2002:";
+
+/// A single value: its text and how it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scalar {
+    /// The text, with quotes, escapes, indentation and folded line breaks resolved; never interpreted further.
+    pub text: String,
+    /// How it was written.
+    pub style: Style,
+    /// The tag in full where one was written: `tag:yaml.org,2002:str` for `!!str`, `!local` for `!local`.
+    pub tag: Option<String>,
+}
+
+/// How a scalar is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// Without quotes. Only such a scalar can be a boolean, a number or null.
+    Plain,
+    /// `'...'`
+    SingleQuoted,
+    /// `"..."`
+    DoubleQuoted,
+    /// A `|` block.
+    Literal,
+    /// A `>` block.
+    Folded,
+}
+
+impl Scalar {
+    /// Returns whether this is YAML's null: nothing at all, `~` or `null`, without quotes.
+    pub fn is_null(&self) -> bool {
+        match self.tag.as_deref() {
+            None => {
+                self.style == Style::Plain
+                    && matches!(self.text.as_str(), "" | "~" | "null" | "Null" | "NULL")
+            }
+            Some(tag) => tag
+                .strip_prefix(CORE_TAG)
+                .is_some_and(|name| name == "null"),
+        }
+    }
+}
+
+/// Returns whether a plain scalar of this text, on one line in block style, is read as this text again.
+///
+/// It says nothing of how readers interpret the text; see [`is_plain_string`].
+pub(super) fn can_be_plain(text: &str) -> bool {
+    let mut characters = text.chars();
+    let Some(first) = characters.next() else {
+        return true;
+    };
+    let second = characters.next();
+    let starts_well = match first {
+        '-' | '?' | ':' => second.is_some_and(|second| second != ' '),
+        _ => !",[]{}#&*!|>'\"%@` ".contains(first),
+    };
+    // Tabs are legal within plain scalars, but readers differ about them next to indicators.
+    let characters_fit = text.chars().all(|c| is_printable(c) && c != '\t');
+    let is_document_marker = ["---", "..."].into_iter().any(|marker| {
+        text.strip_prefix(marker)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    });
+    starts_well
+        && characters_fit
+        && !is_document_marker
+        && !text.ends_with(' ')
+        && !text.ends_with(':')
+        && !text.contains(": ")
+        && !text.contains(" #")
+}
+
+/// Returns whether every reader of YAML 1.1 and 1.2 takes a plain scalar of this text for a string of this text.
+///
+/// Errs on the side of no: an IPv4 address is refused like the number it begins as.
+pub(super) fn is_plain_string(text: &str) -> bool {
+    !text.is_empty() && can_be_plain(text) && !is_special_word(text) && !is_like_a_number(text)
+}
+
+/// Returns whether a character can stand for itself in a YAML file of any version and ends no line there.
+pub(super) fn is_printable(character: char) -> bool {
+    match character {
+        '\t' | ' '..='~' => true,
+        // Breaks lines in YAML 1.1 and not in 1.2.
+        '\u{2028}' | '\u{2029}' => false,
+        // Taken for a byte order mark.
+        '\u{feff}' => false,
+        '\u{a0}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}' => true,
+        _ => false,
+    }
+}
+
+/// Returns whether some YAML version gives this word a meaning of its own, whatever its case.
+fn is_special_word(text: &str) -> bool {
+    const WORDS: [&str; 12] = [
+        "y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", "=", "<<",
+    ];
+    WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
+}
+
+/// Returns whether this begins and goes on like a number, a date or a time of day of some YAML version.
+fn is_like_a_number(text: &str) -> bool {
+    let unsigned = text.trim_start_matches(['+', '-']);
+    let begins = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    let unpointed = unsigned.trim_start_matches('.');
+    let is_named = ["inf", "nan"]
+        .iter()
+        .any(|name| unpointed.eq_ignore_ascii_case(name));
+    // Hexadecimal digits, the letters of the prefixes 0x and 0o, and those of a timestamp.
+    let goes_on = unsigned
+        .chars()
+        .all(|c| c.is_ascii_hexdigit() || "xXoO_+-.:tTzZ ".contains(c));
+    begins && (goes_on || is_named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_is_only_what_yaml_calls_null() {
+        let scalar = |text: &str, style, tag: Option<&str>| Scalar {
+            text: text.to_owned(),
+            style,
+            tag: tag.map(str::to_owned),
+        };
+        for text in ["", "~", "null", "Null", "NULL"] {
+            assert!(scalar(text, Style::Plain, None).is_null(), "{text:?}");
+            assert!(
+                !scalar(text, Style::DoubleQuoted, None).is_null(),
+                "{text:?}"
+            );
+        }
+        assert!(!scalar("nULL", Style::Plain, None).is_null());
+        assert!(!scalar("none", Style::Plain, None).is_null());
+        assert!(!scalar("", Style::Plain, Some("tag:yaml.org,2002:str")).is_null());
+        assert!(scalar("", Style::Plain, Some("tag:yaml.org,2002:null")).is_null());
+    }
+
+    #[test]
+    fn strings_that_some_reader_takes_for_something_else_are_not_plain() {
+        let quoted = [
+            "",
+            "yes",
+            "No",
+            "ON",
+            "off",
+            "y",
+            "N",
+            "true",
+            "False",
+            "null",
+            "~",
+            "=",
+            "<<",
+            "0",
+            "12",
+            "-1",
+            "+1",
+            "1.10",
+            ".5",
+            "1e3",
+            "1_000",
+            "0755",
+            "0o17",
+            "0x1F",
+            "0b10",
+            "12:30",
+            "12:30:45",
+            "190:20:30",
+            "2026-01-01",
+            "2026-01-01T10:00:00Z",
+            "2001-12-14 21:59:43",
+            ".inf",
+            "-.INF",
+            ".nan",
+            "+.inf",
+            "10.0.0.1",
+            " a",
+            "a ",
+            "a\t",
+            "\ta",
+            "-",
+            "- a",
+            "?",
+            "? a",
+            ":",
+            ": a",
+            "a:",
+            "a: b",
+            "a #b",
+            "#a",
+            "&a",
+            "*a",
+            "!a",
+            "|",
+            ">",
+            "'a'",
+            "\"a\"",
+            "%a",
+            "@a",
+            "`a`",
+            "[a",
+            "]",
+            "{a",
+            "}",
+            ",a",
+            "---",
+            "--- a",
+            "...",
+            "a\nb",
+            "a\n",
+            "a\r",
+            "\u{85}",
+            "\u{2028}",
+            "\u{feff}",
+            "\u{7}",
+        ];
+        for text in quoted {
+            assert!(!is_plain_string(text), "{text:?}");
+        }
+        let plain = [
+            "a",
+            "v4.1.5",
+            "mke",
+            "registry.example.com:5000/mke",
+            "oci://registry/mke",
+            "a b",
+            "-a",
+            "?a",
+            ":a",
+            "a#b",
+            "a:b",
+            "a,b",
+            "a]",
+            "yesterday",
+            "nothing",
+            "~/.ssh/key",
+            "infinity",
+            "Größe",
+            "设置",
+            "😀",
+            "10.96.0.0/16",
+            "8GB",
+            "1m0s",
+            "a'b",
+            "a\"b",
+            "---a",
+        ];
+        for text in plain {
+            assert!(is_plain_string(text), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,485 @@
+//! What one release is called, where its parts are, and what it asks for.
+//!
+//! A release is a row of the table, and one code path serves them all. A version without a row is not refused: the vendor
+//! will release after this was built, and the patterns have held for a while.
+
+use semver::{BuildMetadata, Prerelease, Version};
+use serde::Deserialize;
+
+use crate::table::{Known, Row, TABLE};
+
+/// One release of MKE 4k, or a version for which the newest release before it stands in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    version: Version,
+    row: &'static Row,
+}
+
+/// Why a version cannot be installed with this tool.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReleaseError {
+    /// The vendor documents no offline installation for it.
+    #[error(
+        "v{version} has no documented offline installation; v{oldest} is the first release that has"
+    )]
+    NoOfflineInstallation {
+        /// The version that was asked for.
+        version: Version,
+        /// The first release that can be installed offline.
+        oldest: Version,
+    },
+}
+
+/// Whether a release does something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Support {
+    /// It does.
+    #[serde(rename = "supported")]
+    Yes,
+    /// It does not.
+    #[serde(rename = "unsupported")]
+    No,
+    /// Sources differ or are silent.
+    Unverified,
+}
+
+/// How well something is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Certainty {
+    /// It was read in the vendor's own text.
+    Documented,
+    /// It follows from the releases before and after, or was seen to work by others.
+    Inferred,
+    /// Sources differ or are silent.
+    Unverified,
+}
+
+/// A `mkectl` to download.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Download {
+    /// System and machine, as in `linux-x86_64`.
+    pub platform: &'static str,
+    /// The address of a `.tar.gz` that holds the program `mkectl` at its root.
+    pub url: String,
+    /// The SHA-256 of the archive in hexadecimal, where the vendor has published one.
+    pub sha256: Option<&'static str>,
+}
+
+/// Something that is known of a release, with where it is known from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fact {
+    /// What it is about, such as `bundle`.
+    pub subject: &'static str,
+    /// What is known.
+    pub value: String,
+    /// How well.
+    pub certainty: Certainty,
+    /// The documents that say so.
+    pub sources: Vec<&'static str>,
+}
+
+impl Release {
+    /// Returns what is known of a version.
+    ///
+    /// A pre-release takes the facts of the release that it leads to, except for hashes, which are those of one build.
+    /// A version that is not in the table takes the patterns of the newest release before it, and [`Release::warnings`]
+    /// says so.
+    ///
+    /// # Errors
+    ///
+    /// For versions before the first that has an offline installation.
+    pub fn of(version: &Version) -> Result<Self, ReleaseError> {
+        let wanted = core(version);
+        match TABLE.releases.iter().rfind(|row| row.version <= wanted) {
+            Some(row) => Ok(Self {
+                version: version.clone(),
+                row,
+            }),
+            None => Err(ReleaseError::NoOfflineInstallation {
+                version: version.clone(),
+                oldest: TABLE.releases[0].version.clone(),
+            }),
+        }
+    }
+
+    /// Returns the version.
+    pub fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// Whether the table has a row for this version, or for the release that this pre-release leads to.
+    pub fn is_known(&self) -> bool {
+        core(&self.version) == self.row.version
+    }
+
+    /// Returns the file name of the bundle. `arch` is the vendor's word, `amd64`; v4.1.0 has one bundle without it.
+    pub fn bundle_file(&self, arch: &str) -> String {
+        self.fill(&self.row.bundle.value, arch)
+    }
+
+    /// Returns the address of the bundle. It can be downloaded without credentials.
+    pub fn bundle_url(&self, arch: &str) -> String {
+        self.fill(&TABLE.bundle_url.value, arch)
+    }
+
+    /// Returns the address of the bundle's checksum, a line in the format of `sha256sum`. v4.1.0 has none.
+    pub fn checksum_url(&self, arch: &str) -> Option<String> {
+        let pattern = self.row.checksum.value.as_ref()?;
+        Some(self.fill(pattern, arch))
+    }
+
+    /// Returns the `mkectl` of this release for each platform that the vendor builds it for.
+    pub fn mkectl(&self) -> Vec<Download> {
+        PLATFORMS
+            .iter()
+            .map(|(platform, system, machine)| Download {
+                platform,
+                url: self
+                    .fill(&TABLE.mkectl_url.value, "")
+                    .replace("{system}", system)
+                    .replace("{machine}", machine),
+                sha256: self
+                    .row
+                    .mkectl
+                    .sha256
+                    .get(*platform)
+                    .map(String::as_str)
+                    .filter(|_| self.version == self.row.version),
+            })
+            .collect()
+    }
+
+    /// Whether nodes trust a registry whose certificate is of a private authority, given with `caData`.
+    pub fn private_ca(&self) -> Support {
+        self.row.private_ca.value
+    }
+
+    /// Whether nodes pull without credentials only, so that the registry must allow it.
+    pub fn anonymous_pull_required(&self) -> bool {
+        self.row.anonymous_pull_required.value
+    }
+
+    /// Whether `spec.apiServer.externalAddress` must be set.
+    pub fn external_address_required(&self) -> bool {
+        self.row.external_address_required.value
+    }
+
+    /// Returns what whoever installs this release should know first: that it is not in the table, its known faults, and
+    /// the facts that are unverified. Each is a fragment for one line, without a final stop.
+    pub fn warnings(&self) -> Vec<String> {
+        let version = &self.version;
+        if !self.is_known() {
+            // Faults are of one release, and everything else about this one is a guess, as this line says.
+            return vec![format!(
+                "v{version} is not known to this version of the tool; the names and rules of v{} are taken for it",
+                self.row.version
+            )];
+        }
+        let faults = self
+            .row
+            .faults
+            .iter()
+            .map(|fault| format!("v{version}: {}", fault.what));
+        let unverified = (self.row.anonymous_pull_required.certainty == Certainty::Unverified).then(|| {
+            format!(
+                "v{version}: it is unverified whether nodes can pull with credentials; the registry is expected to allow \
+                 pulling without"
+            )
+        });
+        // An unverified private CA matters only to those who have one; rendering warns them.
+        faults.chain(unverified).collect()
+    }
+
+    /// Returns everything in the table about this release, with its sources.
+    pub fn facts(&self) -> Vec<Fact> {
+        let row = self.row;
+        let mkectl = match row.mkectl.sha256.len() {
+            0 => "no published hashes".to_owned(),
+            hashes => format!("hashes for {hashes} platforms"),
+        };
+        let mut facts = vec![
+            row.bundle.to_fact("bundle", |name| name.clone()),
+            TABLE
+                .bundle_url
+                .to_fact("bundle address", |url| url.clone()),
+            row.checksum.to_fact("checksum", |url| {
+                url.clone().unwrap_or_else(|| "none".to_owned())
+            }),
+            row.private_ca.to_fact("private CA", |support| {
+                match support {
+                    Support::Yes => "supported",
+                    Support::No => "unsupported",
+                    Support::Unverified => "unverified",
+                }
+                .to_owned()
+            }),
+            row.anonymous_pull_required
+                .to_fact("anonymous pull", |required| required_or_not(*required)),
+            row.external_address_required
+                .to_fact("externalAddress", |required| required_or_not(*required)),
+            fact("mkectl", mkectl, row.mkectl.certainty, &row.mkectl.source),
+            TABLE
+                .mkectl_url
+                .to_fact("mkectl address", |url| url.clone()),
+        ];
+        facts.extend(
+            row.faults.iter().map(|fault| {
+                self::fact("fault", fault.what.clone(), fault.certainty, &fault.source)
+            }),
+        );
+        facts
+    }
+
+    fn fill(&self, pattern: &str, arch: &str) -> String {
+        // The file first: its own pattern has the other two in it.
+        let with_file = match pattern.contains("{file}") {
+            true => pattern.replace("{file}", &self.row.bundle.value),
+            false => pattern.to_owned(),
+        };
+        with_file
+            .replace("{version}", &format!("v{}", self.version))
+            .replace("{arch}", arch)
+    }
+}
+
+/// Returns the table, oldest release first.
+pub fn releases() -> Vec<Release> {
+    TABLE
+        .releases
+        .iter()
+        .map(|row| Release {
+            version: row.version.clone(),
+            row,
+        })
+        .collect()
+}
+
+/// The platforms that the vendor builds `mkectl` for: our name, and the two parts of the file's name.
+const PLATFORMS: &[(&str, &str, &str)] = &[
+    ("linux-x86_64", "linux", "x86_64"),
+    ("darwin-x86_64", "darwin", "x86_64"),
+    ("darwin-arm64", "darwin", "arm64"),
+];
+
+impl<T> Known<T> {
+    fn to_fact(&self, subject: &'static str, show: impl Fn(&T) -> String) -> Fact {
+        fact(subject, show(&self.value), self.certainty, &self.source)
+    }
+}
+
+fn fact(subject: &'static str, value: String, certainty: Certainty, sources: &[String]) -> Fact {
+    Fact {
+        subject,
+        value,
+        certainty,
+        sources: sources
+            .iter()
+            .filter_map(|source| TABLE.sources.get(source))
+            .map(String::as_str)
+            .collect(),
+    }
+}
+
+fn required_or_not(required: bool) -> String {
+    if required { "required" } else { "not required" }.to_owned()
+}
+
+/// Returns the release that a pre-release leads to; a release is its own.
+fn core(version: &Version) -> Version {
+    Version {
+        pre: Prerelease::EMPTY,
+        build: BuildMetadata::EMPTY,
+        ..version.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn release(version: &str) -> Release {
+        Release::of(&version.parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_table_is_complete_and_in_order() {
+        let releases = releases();
+        let versions: Vec<String> = releases
+            .iter()
+            .map(|release| release.version().to_string())
+            .collect();
+        assert_eq!(
+            versions,
+            [
+                "4.1.0", "4.1.1", "4.1.2", "4.1.3", "4.1.4", "4.1.5", "4.2.0", "4.2.1"
+            ]
+        );
+        for release in &releases {
+            assert_eq!(Release::of(release.version()).as_ref(), Ok(release));
+            assert!(release.is_known());
+            // A source that is not in the list of sources would be missing here.
+            for fact in release.facts() {
+                assert!(
+                    !fact.sources.is_empty(),
+                    "{} {}",
+                    release.version(),
+                    fact.subject
+                );
+            }
+            for download in release.mkectl() {
+                let known_hash = download.sha256.is_none_or(|hash| {
+                    hash.len() == 64
+                        && hash
+                            .bytes()
+                            .all(|digit| b"0123456789abcdef".contains(&digit))
+                });
+                assert!(known_hash, "{} {}", release.version(), download.platform);
+            }
+        }
+        let named = TABLE.releases.iter().flat_map(|row| {
+            row.bundle
+                .source
+                .iter()
+                .chain(&row.checksum.source)
+                .chain(&row.private_ca.source)
+                .chain(&row.anonymous_pull_required.source)
+                .chain(&row.external_address_required.source)
+                .chain(&row.mkectl.source)
+                .chain(row.faults.iter().flat_map(|fault| &fault.source))
+        });
+        for source in named {
+            assert!(TABLE.sources.contains_key(source), "{source}");
+        }
+    }
+
+    #[test]
+    fn bundles_are_named_as_each_release_names_them() {
+        for (version, arch, file, has_checksum) in [
+            ("4.1.0", "amd64", "mke_bundle_v4.1.0.tar.gz", false),
+            ("4.1.1", "amd64", "mke_bundle_v4.1.1_amd64.tar.gz", true),
+            ("4.1.5", "arm64", "mke_bundle_v4.1.5_arm64.tar.gz", true),
+            (
+                "4.1.5-demo",
+                "amd64",
+                "mke_bundle_v4.1.5-demo_amd64.tar.gz",
+                true,
+            ),
+            (
+                "4.2.1-rc.3",
+                "amd64",
+                "mke_bundle_v4.2.1-rc.3_amd64.tar.gz",
+                true,
+            ),
+            ("4.9.0", "amd64", "mke_bundle_v4.9.0_amd64.tar.gz", true),
+        ] {
+            let release = release(version);
+            assert_eq!(release.bundle_file(arch), file);
+            assert_eq!(
+                release.bundle_url(arch),
+                format!("https://packages.mirantis.com/caas/{file}")
+            );
+            assert_eq!(
+                release.checksum_url(arch).is_some(),
+                has_checksum,
+                "{version}"
+            );
+        }
+        assert_eq!(
+            release("4.1.1").checksum_url("amd64").unwrap(),
+            "https://github.com/MirantisContainers/mke-release/releases/download/v4.1.1/\
+             mke_bundle_v4.1.1_amd64_checksum.txt"
+        );
+    }
+
+    #[test]
+    fn mkectl_is_known_by_its_hash_only_for_the_very_release() {
+        let downloads = release("4.1.5").mkectl();
+        assert_eq!(
+            downloads[0],
+            Download {
+                platform: "linux-x86_64",
+                url: "https://github.com/MirantisContainers/mke-release/releases/download/v4.1.5/\
+                      mkectl_linux_x86_64.tar.gz"
+                    .to_owned(),
+                sha256: Some("665e8e79925ea74cdde2f6a47ae75ab9f3871f54fa1a0d9168d114b40fe6b78f"),
+            }
+        );
+        let platforms: Vec<_> = downloads.iter().map(|download| download.platform).collect();
+        assert_eq!(platforms, ["linux-x86_64", "darwin-x86_64", "darwin-arm64"]);
+        assert!(downloads.iter().all(|download| download.sha256.is_some()));
+        for version in ["4.1.5-rc.1", "4.2.1", "4.1.6"] {
+            assert!(
+                release(version)
+                    .mkectl()
+                    .iter()
+                    .all(|download| download.sha256.is_none()),
+                "{version}"
+            );
+        }
+    }
+
+    #[test]
+    fn registries_are_asked_for_what_each_release_needs() {
+        for (version, private_ca, anonymous, external_address) in [
+            ("4.1.0", Support::Unverified, true, false),
+            ("4.1.1", Support::Yes, true, false),
+            ("4.1.5-demo", Support::Yes, true, false),
+            ("4.1.9", Support::Yes, true, false),
+            ("4.2.0", Support::Yes, true, true),
+            ("4.2.1", Support::Yes, false, true),
+            ("5.0.0", Support::Yes, false, true),
+        ] {
+            let release = release(version);
+            assert_eq!(release.private_ca(), private_ca, "{version}");
+            assert_eq!(release.anonymous_pull_required(), anonymous, "{version}");
+            assert_eq!(
+                release.external_address_required(),
+                external_address,
+                "{version}"
+            );
+        }
+    }
+
+    #[test]
+    fn releases_without_an_offline_installation_are_refused() {
+        for version in ["3.8.2", "4.0.0", "4.0.1-rc.7"] {
+            let error = Release::of(&version.parse().unwrap()).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "v{version} has no documented offline installation; v4.1.0 is the first release that has"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn warnings_name_faults_and_what_is_unverified() {
+        let warnings = |version| release(version).warnings();
+        for version in ["4.1.0", "4.1.1", "4.1.5", "4.1.5-demo"] {
+            assert_eq!(warnings(version), [""; 0], "{version}");
+        }
+        assert_eq!(warnings("4.1.3").len(), 2);
+        assert!(warnings("4.1.3")[0].starts_with("v4.1.3: fresh installations only"));
+        assert!(warnings("4.1.4")[0].contains("removed it from the release matrix"));
+        assert!(
+            warnings("4.2.0")[0].contains("unverified whether nodes can pull with credentials")
+        );
+        for (version, stand_in) in [
+            ("4.1.6", "v4.1.5"),
+            ("4.3.0", "v4.2.1"),
+            ("4.2.2-rc.1", "v4.2.1"),
+        ] {
+            assert_eq!(
+                warnings(version),
+                [format!(
+                    "v{version} is not known to this version of the tool; the names and rules of {stand_in} are taken \
+                     for it"
+                )]
+            );
+        }
+    }
+}

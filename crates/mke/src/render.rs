@@ -1,0 +1,185 @@
+//! `mke4.yaml` from an environment: what the tool decides first, then `config` as people wrote it.
+
+use environment::yaml::{self, Mapping, Node};
+use environment::{Environment, Problem, Problems};
+
+use crate::owned::{self, Notes};
+use crate::{RegistryUrls, Release, Support, hosts};
+
+/// An `mke4.yaml` and what its reader should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// The file's text.
+    pub text: String,
+    /// What is unverified about the release or missing in the environment, a fragment each.
+    pub warnings: Vec<String>,
+}
+
+/// Tells whether the cluster's nodes pull with a secret (`credentialsSecretName`, mke4.md section 1.5) and not anonymously.
+pub fn pulls_with_secret(environment: &Environment) -> bool {
+    let path = ["registries", "imageRegistry", "credentialsSecretName"];
+    path.iter()
+        .try_fold(&environment.config, |node, key| node.as_mapping()?.get(key))
+        .and_then(Node::text)
+        .is_some_and(|name| !name.is_empty())
+}
+
+/// The keys around `spec`, which people paste along with it.
+const AROUND_SPEC: [&str; 4] = ["apiVersion", "kind", "metadata", "spec"];
+
+/// Returns the `mke4.yaml` of an environment.
+///
+/// `config` holds the keys of `MkeConfig.spec`. They keep their order and their spelling; only `version`, `airgap` and
+/// `registries`, which come first, are completed by what the environment says elsewhere. The result depends on nothing
+/// but the arguments.
+///
+/// # Errors
+///
+/// Every place where `config` contradicts what the tool decides, or where a known key cannot be right.
+pub fn render(
+    environment: &Environment,
+    registry: RegistryUrls<'_>,
+    release: &Release,
+) -> Result<Rendered, Problems> {
+    let mut notes = Notes {
+        problems: Vec::new(),
+        warnings: release.warnings(),
+    };
+    let empty = Mapping::new();
+    let config = environment.config.as_mapping().unwrap_or(&empty);
+    refuse_around_spec(config, &mut notes);
+    hosts::check(config, &mut notes);
+    check_external_address(config, release, &mut notes);
+    check_registry(config, registry, release, &mut notes);
+
+    let version = format!("v{}", release.version());
+    let mut spec = Mapping::new();
+    let sections = [
+        owned::version(config, &version, &mut notes),
+        owned::airgap(config, &mut notes),
+        owned::registries(config, registry, &mut notes),
+    ];
+    for (name, section) in owned::SECTIONS.into_iter().zip(sections) {
+        spec.insert(Node::string(name), section);
+    }
+    for (key, value) in config.iter() {
+        if !owned::SECTIONS.contains(&key.text().unwrap_or_default()) {
+            spec.insert(key.clone(), value.clone());
+        }
+    }
+
+    let Notes {
+        mut problems,
+        warnings,
+    } = notes;
+    if !problems.is_empty() {
+        // In the order of the files, which is the order in which they are mended.
+        let file = |problem: &Problem| {
+            let files = &environment.files;
+            files
+                .iter()
+                .position(|file| file.path == problem.source.path)
+        };
+        problems.sort_by_key(|problem| (file(problem), problem.span.start));
+        return Err(Problems(problems));
+    }
+    let document = Node::mapping([
+        ("apiVersion", Node::string("mke.mirantis.com/v1alpha1")),
+        ("kind", Node::string("MkeConfig")),
+        (
+            "metadata",
+            Node::mapping([
+                ("name", Node::string("mke")),
+                // With any other namespace the installation fails.
+                ("namespace", Node::string("mke")),
+            ]),
+        ),
+        ("spec", owned::mapping(spec)),
+    ]);
+    Ok(Rendered {
+        text: format!("{}\n{}", first_line(environment), yaml::emit(&document)),
+        warnings,
+    })
+}
+
+/// Returns the comment that keeps people from changing the result.
+fn first_line(environment: &Environment) -> String {
+    let name = &environment.name;
+    let file = match environment.files.first() {
+        Some(file) => file.path.to_string(),
+        None => format!("environments/{name}/environment.yaml"),
+    };
+    format!("# Written by `cargo xtask render {name}`. To change it, change {file}.")
+}
+
+fn refuse_around_spec(config: &Mapping, notes: &mut Notes) {
+    for name in AROUND_SPEC {
+        if let Some((key, _)) = config.pair(name) {
+            notes.problems.push(
+                Problem::at(key, format!("`{name}` does not belong into `config`")).with_help(
+                    "`config` holds the keys below `spec`; what stands around them is written by the tool",
+                ),
+            );
+        }
+    }
+}
+
+fn check_external_address(config: &Mapping, release: &Release, notes: &mut Notes) {
+    let address = config
+        .get("apiServer")
+        .and_then(|server| server.get("externalAddress"))
+        .filter(|address| !address.is_null());
+    match address {
+        Some(address) if address.text().is_some_and(|text| text.contains("://")) => {
+            notes.problems.push(
+                Problem::at(
+                    address,
+                    "`apiServer.externalAddress` is a host with an optional port, without a scheme",
+                )
+                .with_help("remove everything up to `://`"),
+            );
+        }
+        None if release.external_address_required() => notes.warnings.push(format!(
+            "`config.apiServer.externalAddress` is not set, and v{} needs it",
+            release.version()
+        )),
+        _ => {}
+    }
+}
+
+fn check_registry(
+    config: &Mapping,
+    registry: RegistryUrls<'_>,
+    release: &Release,
+    notes: &mut Notes,
+) {
+    let version = release.version();
+    if registry.ca_pem.is_some() {
+        match release.private_ca() {
+            Support::Yes => {}
+            Support::No => notes.warnings.push(format!(
+                "v{version} does not support a registry with a certificate of a private authority"
+            )),
+            Support::Unverified => notes.warnings.push(format!(
+                "it is unverified whether v{version} honours `caData`; its documentation first asked for a publicly \
+                 trusted certificate"
+            )),
+        }
+    }
+    let names_credentials = config
+        .get("registries")
+        .and_then(Node::as_mapping)
+        .is_some_and(|registries| {
+            registries
+                .iter()
+                .any(|(_, registry)| registry.get("credentialsSecretName").is_some())
+        });
+    if names_credentials && release.anonymous_pull_required() {
+        notes.warnings.push(format!(
+            "`credentialsSecretName` is set, but v{version} is expected to pull without credentials only"
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests;

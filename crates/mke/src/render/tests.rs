@@ -1,0 +1,379 @@
+//! Environments and the files that become of them.
+
+use std::sync::Arc;
+
+use environment::Registry;
+use environment::yaml::Source;
+
+use super::*;
+use crate::review;
+
+const PEM: &str =
+    "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUE=\n-----END CERTIFICATE-----\n";
+
+const URLS: RegistryUrls<'static> = RegistryUrls {
+    image: "registry.example.com:5000/mke",
+    chart: "oci://registry.example.com:5000/mke",
+    ca_pem: None,
+};
+
+const WITH_CA: RegistryUrls<'static> = RegistryUrls {
+    ca_pem: Some(PEM),
+    ..URLS
+};
+
+const HOSTS: &str =
+    "hosts:\n  - role: single\n    ssh: {address: 10.0.0.1, user: root, keyPath: ~/.ssh/id}\n";
+
+/// An environment with this text under `config`.
+fn environment(config: &str) -> Environment {
+    let source = Arc::new(Source {
+        path: "environments/prod/environment.yaml".into(),
+        text: config.to_owned(),
+    });
+    let config = match config {
+        "" => Node::mapping::<String>([]),
+        _ => yaml::parse(Arc::clone(&source)).unwrap(),
+    };
+    Environment {
+        name: "prod".to_owned(),
+        directory: "environments/prod".into(),
+        release: "4.1.5".parse().unwrap(),
+        registry: Registry {
+            address: "registry.example.com:5000".to_owned(),
+            project: "mke".to_owned(),
+            ca: None,
+            push_credentials: None,
+        },
+        protected: false,
+        rehearsal: false,
+        mkectl: None,
+        merged: config.clone(),
+        config,
+        files: vec![source],
+    }
+}
+
+fn release(version: &str) -> Release {
+    Release::of(&version.parse().unwrap()).unwrap()
+}
+
+fn rendered(config: &str) -> String {
+    render(&environment(config), URLS, &release("4.1.5"))
+        .unwrap()
+        .text
+}
+
+fn problems(config: &str, urls: RegistryUrls<'_>) -> String {
+    render(&environment(config), urls, &release("4.1.5"))
+        .unwrap_err()
+        .to_string()
+}
+
+#[test]
+fn a_whole_environment() {
+    let config = "\
+apiServer:
+  externalAddress: mke.prod.example.com
+  sans: [mke.prod.example.com, 10.0.0.10]
+hosts:
+  - role: controller+worker
+    ssh: {address: 10.0.0.1, user: root, port: 22, keyPath: ~/.ssh/id}
+  - role: worker
+    ssh: {address: 10.0.0.2, user: root, port: 22, keyPath: ~/.ssh/id}
+registries:
+  chartRegistry:
+    credentialsSecretName: mke-registry
+kubelet:
+  maxPods: 0110
+  eventRecordQPS: 1e3
+tracking:
+  enabled: no
+  clusterLabel: 'on'
+";
+    let rendered = render(&environment(config), WITH_CA, &release("4.2.1")).unwrap();
+    insta::assert_snapshot!(rendered.text, @r#"
+    # Written by `cargo xtask render prod`. To change it, change environments/prod/environment.yaml.
+    apiVersion: mke.mirantis.com/v1alpha1
+    kind: MkeConfig
+    metadata:
+      name: mke
+      namespace: mke
+    spec:
+      version: v4.2.1
+      airgap:
+        enabled: true
+      registries:
+        imageRegistry:
+          url: registry.example.com:5000/mke
+          caData: |
+            -----BEGIN CERTIFICATE-----
+            MIIBszCCAVmgAwIBAgIUE=
+            -----END CERTIFICATE-----
+        chartRegistry:
+          url: oci://registry.example.com:5000/mke
+          caData: |
+            -----BEGIN CERTIFICATE-----
+            MIIBszCCAVmgAwIBAgIUE=
+            -----END CERTIFICATE-----
+          credentialsSecretName: mke-registry
+      apiServer:
+        externalAddress: mke.prod.example.com
+        sans:
+          - mke.prod.example.com
+          - 10.0.0.10
+      hosts:
+        - role: controller+worker
+          ssh:
+            address: 10.0.0.1
+            user: root
+            port: 22
+            keyPath: ~/.ssh/id
+        - role: worker
+          ssh:
+            address: 10.0.0.2
+            user: root
+            port: 22
+            keyPath: ~/.ssh/id
+      kubelet:
+        maxPods: 0110
+        eventRecordQPS: 1e3
+      tracking:
+        enabled: no
+        clusterLabel: 'on'
+    "#);
+    let reviewed = review(&rendered.text).unwrap();
+    assert_eq!(reviewed.image_registry, URLS.image);
+    assert_eq!(reviewed.chart_registry, URLS.chart);
+    assert_eq!(reviewed.hosts.len(), 2);
+}
+
+#[test]
+fn an_empty_config_renders_with_a_warning() {
+    let rendered = render(&environment(""), URLS, &release("4.1.5")).unwrap();
+    insta::assert_snapshot!(rendered.text, @r#"
+    # Written by `cargo xtask render prod`. To change it, change environments/prod/environment.yaml.
+    apiVersion: mke.mirantis.com/v1alpha1
+    kind: MkeConfig
+    metadata:
+      name: mke
+      namespace: mke
+    spec:
+      version: v4.1.5
+      airgap:
+        enabled: true
+      registries:
+        imageRegistry:
+          url: registry.example.com:5000/mke
+        chartRegistry:
+          url: oci://registry.example.com:5000/mke
+    "#);
+    assert_eq!(
+        rendered.warnings,
+        ["`config.hosts` names no machine, and without one nothing can be installed"]
+    );
+}
+
+#[test]
+fn every_value_reads_back_as_it_was_written() {
+    let config = format!(
+        "{HOSTS}{}",
+        r#"
+version: v4.1.5
+airgap: {enabled: true, future: on}
+registries:
+  imageRegistry: {url: registry.example.com:5000/mke, credentialsSecretName: pull, mirror: 'no'}
+  extraRegistry: {url: elsewhere}
+policy: &policy
+  modes: [0755, '0755', 0o17, 1_000, 12:30:45, 2026-01-01, 1.10, "1.10", 1e3, .5, ~, null, '', "~"]
+  words: [yes, 'yes', no, on, off, y, n, =, <<, true, "true"]
+alias: *policy
+? "a key: with colon"
+: value
+"quoted # key": "a # b"
+тест: "\u00e9\t\"\\"
+text: |
+  first
+    second
+
+  last
+folded: >-
+  one
+  line
+empty: {map: {}, list: []}
+"#
+    );
+    let read = |text: &str| -> serde_yaml::Value { serde_yaml::from_str(text).unwrap() };
+    let mut expected = read(&config);
+    expected["registries"] = read(
+        "imageRegistry: {url: registry.example.com:5000/mke, credentialsSecretName: pull, mirror: 'no'}\n\
+         chartRegistry: {url: 'oci://registry.example.com:5000/mke'}\n\
+         extraRegistry: {url: elsewhere}\n",
+    );
+    assert_eq!(read(&rendered(&config))["spec"], expected);
+}
+
+#[test]
+fn the_order_and_spelling_of_people_survive() {
+    let text = rendered(&format!(
+        "zebra: 0x1F\n{HOSTS}apple: 1.10\nversion: v4.1.5\nmango: on\n"
+    ));
+    let tail: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .collect();
+    assert_eq!(
+        tail,
+        [
+            "  name: mke",
+            "  namespace: mke",
+            "  version: v4.1.5",
+            "  airgap:",
+            "  registries:",
+            "  zebra: 0x1F",
+            "  hosts:",
+            "  apple: 1.10",
+            "  mango: on",
+        ]
+    );
+}
+
+#[test]
+fn rendering_twice_gives_the_same_bytes() {
+    let config = format!("{HOSTS}b: 1\na: 2\n");
+    assert_eq!(rendered(&config), rendered(&config));
+}
+
+#[test]
+fn what_contradicts_the_tool_is_refused_where_it_stands() {
+    let config = "\
+version: v4.1.4
+airgap:
+  enabled: yes
+registries:
+  imageRegistry:
+    URL: registry.mirantis.com/mke
+    caData: |
+      -----BEGIN CERTIFICATE-----
+      other
+      -----END CERTIFICATE-----
+  chartRegistry:
+    url: registry.example.com:5000/mke
+spec:
+  hosts: []
+metadata: {name: mke}
+hosts:
+  - role: single
+    ssh: {address: 10.0.0.1, user: root}
+";
+    insta::assert_snapshot!(problems(config, WITH_CA), @r#"
+    environments/prod/environment.yaml:1:10: `version` contradicts `release`, which is v4.1.5; remove it, since `release` decides what is installed
+    environments/prod/environment.yaml:3:12: `airgap.enabled` cannot be anything but `true`: images come from the registry alone; remove it
+    environments/prod/environment.yaml:6:10: `registries.imageRegistry.URL` contradicts `registry`, which makes it `registry.example.com:5000/mke`; remove it, since `registry` decides where images and charts are
+    environments/prod/environment.yaml:8:7: `registries.imageRegistry.caData` contradicts the certificate in `registry.ca`; put the certificate into a file and name that in `registry.ca`
+    environments/prod/environment.yaml:12:10: `registries.chartRegistry.url` contradicts `registry`, which makes it `oci://registry.example.com:5000/mke`; remove it, since `registry` decides where images and charts are
+    environments/prod/environment.yaml:13:1: `spec` does not belong into `config`; `config` holds the keys below `spec`; what stands around them is written by the tool
+    environments/prod/environment.yaml:15:1: `metadata` does not belong into `config`; `config` holds the keys below `spec`; what stands around them is written by the tool
+    "#);
+    let no_ca = format!(
+        "{HOSTS}registries: {{imageRegistry: {{caData: x}}, chartRegistry: []}}\nairgap: true\n"
+    );
+    insta::assert_snapshot!(problems(&no_ca, URLS), @r#"
+    environments/prod/environment.yaml:4:38: `registries.imageRegistry.caData` is set from `registry.ca`, and there is none; put the certificate into a file and name that in `registry.ca`
+    environments/prod/environment.yaml:4:57: `registries.chartRegistry` is a list where a mapping belongs
+    environments/prod/environment.yaml:5:9: `airgap` is a single value where a mapping belongs
+    "#);
+}
+
+#[test]
+fn what_says_the_same_as_the_tool_is_accepted() {
+    let pem = PEM.trim_end().replace('\n', "\n        ");
+    let config = format!(
+        "{HOSTS}airgap: {{enabled: true}}\nregistries:\n  imageRegistry:\n    URL: {}\n    caData: |-\n        {pem}\n",
+        URLS.image
+    );
+    let with = render(&environment(&config), WITH_CA, &release("4.1.5")).unwrap();
+    let without = render(&environment(HOSTS), WITH_CA, &release("4.1.5")).unwrap();
+    assert_eq!(with.text, without.text);
+    assert_eq!(
+        with.warnings,
+        [
+            "`registries.imageRegistry.URL` is left out: MKE reads `url`, which is set from `registry`"
+        ]
+    );
+}
+
+#[test]
+fn hosts_are_checked_where_they_stand() {
+    let config = "\
+hosts:
+  - role: manager
+    ssh: {address: 10.0.0.1, user: root}
+  - ssh: {address: 10.0.0.1, port: ssh}
+  - role: worker
+    ssh: 10.0.0.3
+  - worker
+apiServer:
+  externalAddress: https://mke.example.com
+";
+    insta::assert_snapshot!(problems(config, URLS), @r#"
+    environments/prod/environment.yaml:2:11: `manager` is not a role; roles are `controller+worker`, `worker` and `single`
+    environments/prod/environment.yaml:4:5: a host has no `role`; roles are `controller+worker`, `worker` and `single`
+    environments/prod/environment.yaml:4:10: a host has no `ssh.user`
+    environments/prod/environment.yaml:4:20: `10.0.0.1` is the address of the host in line 3 too
+    environments/prod/environment.yaml:4:36: `ssh.port` is no number from 1 to 65535
+    environments/prod/environment.yaml:6:10: a host has no `ssh` mapping; write `ssh: { address: 10.0.0.1, user: root, keyPath: ... }`
+    environments/prod/environment.yaml:7:5: a host is a single value where a mapping belongs
+    environments/prod/environment.yaml:9:20: `apiServer.externalAddress` is a host with an optional port, without a scheme; remove everything up to `://`
+    "#);
+    assert_eq!(
+        problems("hosts: 10.0.0.1\n", URLS),
+        "environments/prod/environment.yaml:1:8: `hosts` is a single value where a list of machines belongs"
+    );
+    assert_eq!(
+        problems(
+            "hosts:\n  - {role: worker, ssh: {address: a, user: root}}\n",
+            URLS
+        ),
+        "environments/prod/environment.yaml:2:5: no host is a controller; give at least one the role `controller+worker`"
+    );
+}
+
+#[test]
+fn what_a_release_may_not_support_is_a_warning() {
+    let credentials =
+        format!("{HOSTS}registries: {{imageRegistry: {{credentialsSecretName: pull}}}}\n");
+    for (version, urls, config, expected) in [
+        ("4.1.0", URLS, HOSTS, &[][..]),
+        (
+            "4.1.0",
+            WITH_CA,
+            HOSTS,
+            &[
+                "it is unverified whether v4.1.0 honours `caData`; its documentation first asked for a publicly trusted \
+                 certificate",
+            ],
+        ),
+        ("4.1.1", WITH_CA, HOSTS, &[]),
+        (
+            "4.1.5",
+            URLS,
+            &credentials,
+            &[
+                "`credentialsSecretName` is set, but v4.1.5 is expected to pull without credentials only",
+            ],
+        ),
+        (
+            "4.2.2",
+            URLS,
+            &credentials,
+            &[
+                "v4.2.2 is not known to this version of the tool; the names and rules of v4.2.1 are taken for it",
+                "`config.apiServer.externalAddress` is not set, and v4.2.2 needs it",
+            ],
+        ),
+    ] {
+        let rendered = render(&environment(config), urls, &release(version)).unwrap();
+        assert_eq!(rendered.warnings, expected, "{version}");
+    }
+}

@@ -1,0 +1,434 @@
+//! Reading an `mke4.yaml` as MKE would, and saying what is wrong with it.
+//!
+//! It reads the text by `serde_yaml` and knows nothing of how it was rendered, so that a fault of the renderer cannot
+//! hide itself. The rehearsal's `mkectl` does nothing else.
+
+use semver::Version;
+use serde_yaml::Value;
+
+use crate::{Release, hosts};
+
+/// What an `mke4.yaml` asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reviewed {
+    /// The release to install.
+    pub version: Version,
+    /// Where images are pulled from, without scheme.
+    pub image_registry: String,
+    /// The certificate authority of that registry, in PEM, if it is a private one.
+    pub image_ca: Option<String>,
+    /// Where charts are pulled from, with `oci://`.
+    pub chart_registry: String,
+    /// The certificate authority of that registry, in PEM, if it is a private one.
+    pub chart_ca: Option<String>,
+    /// Where clients find the cluster, if it is given.
+    pub external_address: Option<String>,
+    /// The machines, in their order.
+    pub hosts: Vec<Host>,
+}
+
+/// A machine of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// `controller+worker`, `worker` or `single`.
+    pub role: String,
+    /// Where it is reached by SSH.
+    pub address: String,
+    /// Who logs in there.
+    pub user: String,
+}
+
+/// Checks the text of an `mke4.yaml` for an offline installation.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, a fragment each, in the order of the file's usual layout.
+pub fn review(text: &str) -> Result<Reviewed, Vec<String>> {
+    let document: Value = match serde_yaml::from_str(text) {
+        Ok(document) => document,
+        Err(error) => return Err(vec![format!("it is not YAML: {error}")]),
+    };
+    let mut review = Review {
+        document: &document,
+        wrong: Vec::new(),
+    };
+    review.constant("apiVersion", "mke.mirantis.com/v1alpha1");
+    review.constant("kind", "MkeConfig");
+    review.string("metadata.name");
+    review.constant("metadata.namespace", "mke");
+    let version = review.version();
+    if review.value("spec.airgap.enabled") != Some(&Value::Bool(true)) {
+        review.note("`spec.airgap.enabled` is not `true`");
+    }
+    let image_registry = review.registry("imageRegistry", "");
+    let chart_registry = review.registry("chartRegistry", "oci://");
+    let external_address = review.external_address(version.as_ref());
+    let hosts = review.hosts();
+
+    match (version, image_registry, chart_registry) {
+        (Some(version), Some(image_registry), Some(chart_registry)) if review.wrong.is_empty() => {
+            Ok(Reviewed {
+                version,
+                image_registry,
+                image_ca: review.ca("imageRegistry"),
+                chart_registry,
+                chart_ca: review.ca("chartRegistry"),
+                external_address,
+                hosts,
+            })
+        }
+        _ => Err(review.wrong),
+    }
+}
+
+struct Review<'a> {
+    document: &'a Value,
+    wrong: Vec<String>,
+}
+
+impl<'a> Review<'a> {
+    fn note(&mut self, wrong: impl Into<String>) {
+        self.wrong.push(wrong.into());
+    }
+
+    /// Returns the value at a path of keys with dots between them.
+    fn value(&self, path: &str) -> Option<&'a Value> {
+        path.split('.')
+            .try_fold(self.document, |value, key| value.get(key))
+            .filter(|value| !value.is_null())
+    }
+
+    /// Returns the string at a path, and notes when there is none.
+    fn string(&mut self, path: &str) -> Option<&'a str> {
+        match self.value(path) {
+            Some(Value::String(text)) if !text.is_empty() => Some(text),
+            Some(_) => {
+                self.note(format!("`{path}` is not a string"));
+                None
+            }
+            None => {
+                self.note(format!("`{path}` is missing"));
+                None
+            }
+        }
+    }
+
+    fn constant(&mut self, path: &str, expected: &str) {
+        if let Some(text) = self.string(path)
+            && text != expected
+        {
+            self.note(format!("`{path}` is `{text}`, not `{expected}`"));
+        }
+    }
+
+    fn version(&mut self) -> Option<Version> {
+        let text = self.string("spec.version")?;
+        let version = text
+            .strip_prefix('v')
+            .and_then(|version| Version::parse(version).ok());
+        match version.as_ref().map(Release::of) {
+            None => self.note(format!(
+                "`spec.version` is `{text}`, not a version such as `v4.1.5`"
+            )),
+            Some(Err(error)) => self.note(error.to_string()),
+            Some(Ok(_)) => {}
+        }
+        version
+    }
+
+    /// Returns the certificate authority of a registry.
+    fn ca(&self, name: &str) -> Option<String> {
+        let pem = self.value(&format!("spec.registries.{name}.caData"))?;
+        pem.as_str().map(str::to_owned)
+    }
+
+    /// Returns the address of a registry, which begins with `scheme` and has nothing to do with any other.
+    fn registry(&mut self, name: &str, scheme: &str) -> Option<String> {
+        let path = format!("spec.registries.{name}");
+        if self.value(&format!("{path}.URL")).is_some() {
+            self.note(format!("`{path}.URL` is not read; the key is `url`"));
+        }
+        if let Some(pem) = self.value(&format!("{path}.caData")) {
+            let is_certificate = pem
+                .as_str()
+                .is_some_and(|pem| pem.contains("-----BEGIN CERTIFICATE-----"));
+            if !is_certificate {
+                self.note(format!("`{path}.caData` holds no certificate in PEM"));
+            }
+        }
+        let path = format!("{path}.url");
+        let url = self.string(&path)?;
+        match url.strip_prefix(scheme) {
+            None => self.note(format!(
+                "`{path}` is `{url}`, which does not begin with `{scheme}`"
+            )),
+            Some(rest) if rest.contains("://") => {
+                self.note(format!(
+                    "`{path}` is `{url}`, which has a scheme where a host belongs"
+                ));
+            }
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+                self.note(format!("`{path}` is `{url}`, which names no host"));
+            }
+            Some(rest) if rest.ends_with('/') => {
+                self.note(format!("`{path}` is `{url}`, which ends with a slash"));
+            }
+            Some(_) => {}
+        }
+        Some(url.to_owned())
+    }
+
+    fn external_address(&mut self, version: Option<&Version>) -> Option<String> {
+        const PATH: &str = "spec.apiServer.externalAddress";
+        let is_required = version
+            .and_then(|version| Release::of(version).ok())
+            .is_some_and(|release| release.external_address_required());
+        if !is_required && self.value(PATH).is_none() {
+            return None;
+        }
+        let address = self.string(PATH)?;
+        if address.contains("://") {
+            self.note(format!("`{PATH}` is `{address}`, which has a scheme"));
+        }
+        Some(address.to_owned())
+    }
+
+    fn hosts(&mut self) -> Vec<Host> {
+        let hosts = match self.value("spec.hosts") {
+            Some(Value::Sequence(hosts)) if !hosts.is_empty() => hosts,
+            _ => {
+                self.note("`spec.hosts` names no machine");
+                return Vec::new();
+            }
+        };
+        let mut read = Vec::new();
+        for (index, host) in hosts.iter().enumerate() {
+            let path = format!("spec.hosts[{index}]");
+            let mut text = |keys: &[&str]| {
+                let value = keys.iter().try_fold(host, |value, key| value.get(*key));
+                let text = value.and_then(Value::as_str).unwrap_or_default();
+                if text.is_empty() {
+                    self.note(format!(
+                        "`{path}.{}` is missing or not a string",
+                        keys.join(".")
+                    ));
+                }
+                text.to_owned()
+            };
+            let host = Host {
+                role: text(&["role"]),
+                address: text(&["ssh", "address"]),
+                user: text(&["ssh", "user"]),
+            };
+            if !host.role.is_empty() && !hosts::ROLES.contains(&host.role.as_str()) {
+                self.note(format!(
+                    "`{path}.role` is `{}`, which is not a role",
+                    host.role
+                ));
+            }
+            read.push(host);
+        }
+        if !read.iter().any(|host| hosts::is_controller(&host.role)) {
+            self.note("no host in `spec.hosts` is a controller");
+        }
+        read
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "\
+apiVersion: mke.mirantis.com/v1alpha1
+kind: MkeConfig
+metadata:
+  name: mke
+  namespace: mke
+spec:
+  version: v4.2.0
+  airgap:
+    enabled: true
+  registries:
+    imageRegistry:
+      url: registry.example.com:5000/mke
+      caData: |
+        -----BEGIN CERTIFICATE-----
+        AAAA
+        -----END CERTIFICATE-----
+    chartRegistry:
+      url: oci://registry.example.com:5000/mke
+  apiServer:
+    externalAddress: mke.example.com
+  hosts:
+    - role: controller+worker
+      ssh: { address: 10.0.0.1, user: root, port: 22 }
+    - role: worker
+      ssh: { address: 10.0.0.2, user: root }
+";
+
+    #[test]
+    fn a_good_file_is_read() {
+        let reviewed = review(GOOD).unwrap();
+        assert_eq!(reviewed.version.to_string(), "4.2.0");
+        assert_eq!(reviewed.image_registry, "registry.example.com:5000/mke");
+        assert_eq!(
+            reviewed.chart_registry,
+            "oci://registry.example.com:5000/mke"
+        );
+        assert_eq!(
+            reviewed.external_address.as_deref(),
+            Some("mke.example.com")
+        );
+        assert_eq!(
+            reviewed.hosts[1],
+            Host {
+                role: "worker".to_owned(),
+                address: "10.0.0.2".to_owned(),
+                user: "root".to_owned(),
+            }
+        );
+    }
+
+    #[test]
+    fn each_rule_has_its_own_words() {
+        for (old, new, expected) in [
+            (
+                "mke.mirantis.com/v1alpha1",
+                "v1",
+                "`apiVersion` is `v1`, not `mke.mirantis.com/v1alpha1`",
+            ),
+            (
+                "kind: MkeConfig",
+                "kind: Cluster",
+                "`kind` is `Cluster`, not `MkeConfig`",
+            ),
+            (
+                "namespace: mke",
+                "namespace: default",
+                "`metadata.namespace` is `default`, not `mke`",
+            ),
+            ("  name: mke\n", "", "`metadata.name` is missing"),
+            (
+                "v4.2.0",
+                "4.2.0",
+                "`spec.version` is `4.2.0`, not a version such as `v4.1.5`",
+            ),
+            (
+                "version: v4.2.0",
+                "version: 4.2",
+                "`spec.version` is not a string",
+            ),
+            (
+                "v4.2.0",
+                "v4.0.0",
+                "v4.0.0 has no documented offline installation; v4.1.0 is the first release that has",
+            ),
+            (
+                "enabled: true",
+                "enabled: 'true'",
+                "`spec.airgap.enabled` is not `true`",
+            ),
+            (
+                "enabled: true",
+                "enabled: false",
+                "`spec.airgap.enabled` is not `true`",
+            ),
+            (
+                "url: registry.example.com",
+                "url: https://registry.example.com",
+                "`spec.registries.imageRegistry.url` is `https://registry.example.com:5000/mke`, which has a scheme \
+                 where a host belongs",
+            ),
+            (
+                "url: oci://registry",
+                "url: registry",
+                "`spec.registries.chartRegistry.url` is `registry.example.com:5000/mke`, which does not begin with \
+                 `oci://`",
+            ),
+            (
+                "url: oci://registry.example.com:5000/mke",
+                "url: oci://",
+                "`spec.registries.chartRegistry.url` is `oci://`, which names no host",
+            ),
+            (
+                "  caData: |\n        -----BEGIN CERTIFICATE-----\n        AAAA\n        -----END CERTIFICATE-----",
+                "  caData: registry-ca.pem",
+                "`spec.registries.imageRegistry.caData` holds no certificate in PEM",
+            ),
+            (
+                "url: oci://registry.example.com:5000/mke",
+                "url: oci://registry.example.com:5000/mke/",
+                "`spec.registries.chartRegistry.url` is `oci://registry.example.com:5000/mke/`, which ends with a slash",
+            ),
+            (
+                "    externalAddress: mke.example.com\n",
+                "    sans: []\n",
+                "`spec.apiServer.externalAddress` is missing",
+            ),
+            (
+                "externalAddress: mke",
+                "externalAddress: https://mke",
+                "`spec.apiServer.externalAddress` is `https://mke.example.com`, which has a scheme",
+            ),
+            (
+                "role: controller+worker",
+                "role: worker",
+                "no host in `spec.hosts` is a controller",
+            ),
+            (
+                "role: worker",
+                "role: manager",
+                "`spec.hosts[1].role` is `manager`, which is not a role",
+            ),
+            (
+                "address: 10.0.0.2, ",
+                "",
+                "`spec.hosts[1].ssh.address` is missing or not a string",
+            ),
+            (
+                "  hosts:\n",
+                "  hosts: []\n  others:\n",
+                "`spec.hosts` names no machine",
+            ),
+        ] {
+            assert!(GOOD.contains(old), "{old}");
+            assert_eq!(
+                review(&GOOD.replace(old, new)),
+                Err(vec![expected.to_owned()]),
+                "{new}"
+            );
+        }
+    }
+
+    #[test]
+    fn everything_wrong_is_told_at_once() {
+        let wrong = review("spec: {registries: {imageRegistry: {URL: a/}}}").unwrap_err();
+        assert_eq!(
+            wrong,
+            [
+                "`apiVersion` is missing",
+                "`kind` is missing",
+                "`metadata.name` is missing",
+                "`metadata.namespace` is missing",
+                "`spec.version` is missing",
+                "`spec.airgap.enabled` is not `true`",
+                "`spec.registries.imageRegistry.URL` is not read; the key is `url`",
+                "`spec.registries.imageRegistry.url` is missing",
+                "`spec.registries.chartRegistry.url` is missing",
+                "`spec.hosts` names no machine",
+            ]
+        );
+        assert!(review("a: b: c").unwrap_err()[0].starts_with("it is not YAML: "));
+        assert!(review("a: 1\na: 2\n").unwrap_err()[0].contains("duplicate"));
+        assert_eq!(review("").unwrap_err().len(), 9);
+    }
+
+    #[test]
+    fn older_releases_need_no_external_address() {
+        let text = GOOD
+            .replace("v4.2.0", "v4.1.5")
+            .replace("    externalAddress: mke.example.com\n", "    sans: []\n");
+        assert_eq!(review(&text).unwrap().external_address, None);
+    }
+}

@@ -1,0 +1,195 @@
+//! What is run, as a value: building a command is pure, so that it can be shown, tested and only then run.
+
+use std::fmt;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use secrecy::SecretString;
+
+use crate::{Help, Variables};
+
+/// A `mkectl` program. It is made by [`find`](crate::find) or [`Mkectl::at`], which check that it is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mkectl {
+    /// The file to execute.
+    pub program: Utf8PathBuf,
+    /// Arguments that come before all others, for a program that plays `mkectl` under a subcommand of its own.
+    pub leading: Vec<String>,
+    /// The environment that it is run with.
+    pub variables: Variables,
+}
+
+impl Mkectl {
+    /// Returns the program at a path that is known to be executable.
+    pub fn new(program: impl Into<Utf8PathBuf>, variables: Variables) -> Self {
+        Self {
+            program: program.into(),
+            leading: Vec::new(),
+            variables,
+        }
+    }
+
+    /// Returns the program with arguments that come before all others.
+    #[must_use]
+    pub fn leading<A: Into<String>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.leading = arguments.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Builds `mkectl apply -f FILE`, with `--no-color` and `--no-pretty-print` where `help`, the answer of
+    /// [`Mkectl::apply_help`], lists them. Without them the log would hold terminal control sequences.
+    pub fn apply(&self, file: &Utf8Path, help: &Help) -> Command {
+        let plain = ["--no-color", "--no-pretty-print"]
+            .into_iter()
+            .filter(|flag| help.lists(flag));
+        self.command(["apply", "-f", file.as_str()].into_iter().chain(plain))
+    }
+
+    /// Builds a command of this program.
+    pub(crate) fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
+        Command {
+            program: self.program.clone(),
+            arguments: self
+                .leading
+                .iter()
+                .cloned()
+                .chain(arguments.into_iter().map(str::to_owned))
+                .collect(),
+            secrets: Vec::new(),
+            variables: self.variables.clone(),
+        }
+    }
+}
+
+/// One command, ready to be shown by [`Command::display`] and run by [`run`](crate::run).
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// The file to execute.
+    pub program: Utf8PathBuf,
+    /// Its arguments, in order. Secrets do not belong here: every user of the machine can read them.
+    pub arguments: Vec<String>,
+    /// Variables whose values are secret, over [`Command::variables`]. The values are masked in all output.
+    pub secrets: Vec<(String, SecretString)>,
+    /// The rest of its environment.
+    pub variables: Variables,
+}
+
+impl Command {
+    /// Returns the command with one more argument.
+    #[must_use]
+    pub fn argument(mut self, argument: impl Into<String>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Returns the command with a secret in its environment, `MKE_CHART_REGISTRY_PASSWORD` for example.
+    #[must_use]
+    pub fn secret(mut self, name: impl Into<String>, value: SecretString) -> Self {
+        self.secrets.push((name.into(), value));
+        self
+    }
+
+    /// Returns the command as one would type it in a shell, with secret values masked. Inherited variables are left out.
+    pub fn display(&self) -> impl fmt::Display + '_ {
+        Shown(self)
+    }
+}
+
+struct Shown<'a>(&'a Command);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, _) in &self.0.secrets {
+            write!(formatter, "{name}=*** ")?;
+        }
+        write!(formatter, "{}", Quoted(self.0.program.as_str()))?;
+        for argument in &self.0.arguments {
+            write!(formatter, " {}", Quoted(argument))?;
+        }
+        Ok(())
+    }
+}
+
+/// Text as a POSIX shell would read it back as one word.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = !self.0.is_empty()
+            && self.0.chars().all(|character| {
+                character.is_ascii_alphanumeric() || "_@%+=:,./-".contains(character)
+            });
+        if plain {
+            formatter.write_str(self.0)
+        } else {
+            write!(formatter, "'{}'", self.0.replace('\'', r"'\''"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mkectl() -> Mkectl {
+        Mkectl::new("/usr/local/bin/mkectl", Variables::default())
+    }
+
+    #[test]
+    fn apply_asks_for_plain_output_only_where_the_help_lists_it() {
+        let file = Utf8Path::new("environments/prod/mke4.yaml");
+        for (help, expected) in [
+            (
+                "",
+                "/usr/local/bin/mkectl apply -f environments/prod/mke4.yaml",
+            ),
+            (
+                "--no-color",
+                "/usr/local/bin/mkectl apply -f environments/prod/mke4.yaml --no-color",
+            ),
+            (
+                "  -h, --help\n      --no-color\n      --no-pretty-print\n",
+                "/usr/local/bin/mkectl apply -f environments/prod/mke4.yaml --no-color --no-pretty-print",
+            ),
+        ] {
+            let command = mkectl().apply(file, &Help::parse(help));
+            assert_eq!(command.display().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn leading_arguments_come_first() {
+        let command = mkectl()
+            .leading(["rehearse", "--as", "mkectl"])
+            .apply(Utf8Path::new("a b.yaml"), &Help::default())
+            .argument("it's")
+            .argument("");
+        assert_eq!(
+            command.arguments,
+            [
+                "rehearse", "--as", "mkectl", "apply", "-f", "a b.yaml", "it's", ""
+            ]
+        );
+        assert_eq!(
+            command.display().to_string(),
+            r"/usr/local/bin/mkectl rehearse --as mkectl apply -f 'a b.yaml' 'it'\''s' ''"
+        );
+    }
+
+    #[test]
+    fn no_secret_is_shown_or_becomes_an_argument() {
+        let mut mkectl = mkectl();
+        mkectl.variables.set("PROD_PASSWORD", "swordfish");
+        let command = mkectl
+            .apply(Utf8Path::new("mke4.yaml"), &Help::default())
+            .secret("MKE_CHART_REGISTRY_PASSWORD", SecretString::from("hunter2"));
+        assert_eq!(
+            command.display().to_string(),
+            "MKE_CHART_REGISTRY_PASSWORD=*** /usr/local/bin/mkectl apply -f mke4.yaml"
+        );
+        let debug = format!("{command:?}");
+        assert!(
+            !debug.contains("hunter2") && !debug.contains("swordfish"),
+            "{debug}"
+        );
+    }
+}

@@ -1,0 +1,197 @@
+//! Finding `mkectl`: on a search path by name, or at a path that an environment names.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::{Error, Mkectl, Variables, platform};
+
+/// Returns the first executable file called `name` in the folders of `PATH`, as `variables` has it.
+///
+/// Empty and relative entries of `PATH` are skipped: a program that is handed a registry's password must not depend on
+/// the folder the operator stands in.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] when there is no file of that name; otherwise, for the first that was found,
+/// [`Error::NotExecutable`] or [`Error::WrongPlatform`].
+pub fn find(name: &str, variables: Variables) -> Result<Mkectl, Error> {
+    let path = variables
+        .get("PATH")
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let mut searched = 0;
+    let mut useless = None;
+    for folder in path.split(':').map(Utf8Path::new) {
+        if !folder.is_absolute() {
+            continue;
+        }
+        searched += 1;
+        let candidate = folder.join(name);
+        match check(&candidate) {
+            Ok(()) => return Ok(Mkectl::new(candidate, variables)),
+            Err(Error::Missing { .. }) => {}
+            Err(error) => useless = useless.or(Some(error)),
+        }
+    }
+    Err(useless.unwrap_or(Error::NotFound {
+        name: name.to_owned(),
+        searched,
+    }))
+}
+
+impl Mkectl {
+    /// Returns the program at `path`, which an environment may name instead of leaving it to `PATH`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] when nothing is there, [`Error::NotExecutable`] when it may not be executed,
+    /// [`Error::WrongPlatform`] when it is not for this machine.
+    pub fn at(path: impl Into<Utf8PathBuf>, variables: Variables) -> Result<Self, Error> {
+        let path = path.into();
+        check(&path)?;
+        Ok(Self::new(path, variables))
+    }
+}
+
+/// Checks that there is a program that this process may execute.
+fn check(path: &Utf8Path) -> Result<(), Error> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let metadata = std::fs::metadata(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Error::Missing {
+            path: path.to_owned(),
+        },
+        _ => Error::NotExecutable {
+            path: path.to_owned(),
+        },
+    })?;
+    // One of the three bits is enough here. Whether it is the right one for this user is for `execve` to say, and its
+    // refusal becomes the same error.
+    if !metadata.is_file() || metadata.permissions().mode() & 0o111 == 0 {
+        return Err(Error::NotExecutable {
+            path: path.to_owned(),
+        });
+    }
+    // A file may be executable and not readable. Then the operating system has the only word.
+    match beginning(path).ok().as_deref().and_then(platform::foreign) {
+        None => Ok(()),
+        Some(found) => Err(Error::WrongPlatform {
+            program: path.to_owned(),
+            found,
+        }),
+    }
+}
+
+/// Returns as much of a file as tells what it is.
+fn beginning(path: &Utf8Path) -> io::Result<Vec<u8>> {
+    let mut header = Vec::with_capacity(platform::HEADER);
+    File::open(path)?
+        .take(platform::HEADER as u64)
+        .read_to_end(&mut header)?;
+    Ok(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    struct Folders {
+        root: tempfile::TempDir,
+    }
+
+    impl Folders {
+        fn new() -> Self {
+            Self {
+                root: tempfile::tempdir().unwrap(),
+            }
+        }
+
+        fn path(&self, path: &str) -> Utf8PathBuf {
+            Utf8PathBuf::from_path_buf(self.root.path().join(path)).unwrap()
+        }
+
+        fn file(&self, path: &str, mode: u32) -> Utf8PathBuf {
+            let path = self.path(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "#!/bin/sh\n").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            path
+        }
+
+        fn variables(&self, folders: &[&str]) -> Variables {
+            let folders: Vec<String> = folders
+                .iter()
+                .map(|folder| self.path(folder).into_string())
+                .collect();
+            Variables::inherited([("PATH", folders.join(":"))])
+        }
+    }
+
+    #[test]
+    fn the_first_executable_file_on_the_path_is_taken() {
+        let folders = Folders::new();
+        folders.file("a/mkectl", 0o644);
+        fs::create_dir_all(folders.path("b/mkectl")).unwrap();
+        let wanted = folders.file("c/mkectl", 0o755);
+        folders.file("d/mkectl", 0o755);
+        let variables = folders.variables(&["none", "a", "b", "c", "d"]);
+        assert_eq!(find("mkectl", variables).unwrap().program, wanted);
+    }
+
+    #[test]
+    fn not_found_and_not_executable_are_told_apart() {
+        let folders = Folders::new();
+        folders.file("a/mkectl", 0o644);
+        assert_eq!(
+            find("mkectl", folders.variables(&["none", "other"]))
+                .unwrap_err()
+                .to_string(),
+            "no `mkectl` in any folder of PATH (2 searched)"
+        );
+        assert_eq!(
+            find("mkectl", folders.variables(&["none", "a"]))
+                .unwrap_err()
+                .to_string(),
+            format!("{} is not executable", folders.path("a/mkectl"))
+        );
+        assert!(matches!(
+            Mkectl::at(folders.path("b/mkectl"), Variables::default()),
+            Err(Error::Missing { .. })
+        ));
+        assert!(matches!(
+            Mkectl::at(folders.path("a/mkectl"), Variables::default()),
+            Err(Error::NotExecutable { .. })
+        ));
+        assert!(matches!(
+            Mkectl::at(folders.path("a"), Variables::default()),
+            Err(Error::NotExecutable { .. })
+        ));
+        let archive = folders.file("c/mkectl", 0o755);
+        fs::write(&archive, b"\x1f\x8b\x08\0").unwrap();
+        assert_eq!(
+            Mkectl::at(&archive, Variables::default())
+                .unwrap_err()
+                .to_string(),
+            format!("this machine cannot run {archive}: it is a gzip archive")
+        );
+    }
+
+    #[test]
+    fn relative_and_empty_entries_of_the_path_are_never_searched() {
+        let variables = Variables::inherited([("PATH", ":.:src:")]);
+        assert!(matches!(
+            find("lib.rs", variables),
+            Err(Error::NotFound { searched: 0, .. })
+        ));
+        assert!(matches!(
+            find("mkectl", Variables::default()),
+            Err(Error::NotFound { searched: 0, .. })
+        ));
+    }
+}

@@ -1,0 +1,34 @@
+//! Finds, asks and runs `mkectl`, the vendor's program that installs MKE.
+//!
+//! Every program that a release starts is started here: [`Mkectl::version`] and [`Mkectl::apply_help`] ask short
+//! questions, [`Mkectl::apply`] builds a [`Command`] without running it, and [`run`] runs one to its end, hands over
+//! each line as it comes, keeps a log, and passes signals on.
+//!
+//! Three things hold for all of them. A program gets exactly the [`Variables`] that it is given and nothing of this
+//! process's own environment. Secrets travel as variables, never as arguments, and their values are masked in the log
+//! and in every line. A program leads a session of its own, so that it and all that it starts can be signalled as one,
+//! and so that a question to the terminal fails at once instead of waiting for an answer that nobody can give.
+//!
+//! This crate must not know what the YAML means, what a registry or an environment is, or how anything is drawn.
+//! Nor does it read this process's environment: what a program is to inherit is passed in.
+
+mod command;
+mod error;
+mod event;
+mod find;
+mod help;
+mod lines;
+mod platform;
+mod probe;
+mod process;
+mod run;
+mod variables;
+mod version;
+
+pub use command::{Command, Mkectl};
+pub use error::Error;
+pub use event::{Event, Observer};
+pub use find::find;
+pub use help::Help;
+pub use run::{Exit, Finished, Signal, run};
+pub use variables::Variables;

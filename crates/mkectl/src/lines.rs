@@ -1,0 +1,154 @@
+//! Cutting a stream of bytes into lines, and keeping secrets out of them.
+//!
+//! Masking needs whole lines: in a chunk as the pipe hands it over, a secret could be cut in two.
+
+/// What a secret becomes.
+const MASK: &[u8] = b"***";
+
+/// A line longer than this is handed over in pieces, so that memory stays bounded whatever a program prints.
+const LONGEST: usize = 1 << 20;
+
+/// The lines of a stream, as they become complete.
+pub(crate) struct Lines {
+    partial: Vec<u8>,
+    secrets: Vec<Vec<u8>>,
+}
+
+impl Lines {
+    /// Returns an empty stream whose lines will not hold any of `secrets`. A secret of several lines is masked line by
+    /// line.
+    pub(crate) fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut secrets: Vec<Vec<u8>> = secrets
+            .into_iter()
+            .flat_map(str::lines)
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .map(|line| line.as_bytes().to_vec())
+            .collect();
+        // The longest first: what is left of it after masking a shorter one within it would tell the rest.
+        secrets.sort_by(|left, right| right.len().cmp(&left.len()).then(left.cmp(right)));
+        secrets.dedup();
+        Self {
+            partial: Vec::new(),
+            secrets,
+        }
+    }
+
+    /// Adds a chunk and hands over every line that it completes, with its line end.
+    pub(crate) fn push(&mut self, chunk: &[u8], line: &mut dyn FnMut(&[u8])) {
+        let mut rest = chunk;
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let (head, tail) = rest.split_at(end + 1);
+            self.partial.extend_from_slice(head);
+            rest = tail;
+            self.hand_over(line);
+        }
+        self.partial.extend_from_slice(rest);
+        if self.partial.len() > LONGEST {
+            self.hand_over_piece(line);
+        }
+    }
+
+    /// Hands over what came after the last line end.
+    pub(crate) fn finish(&mut self, line: &mut dyn FnMut(&[u8])) {
+        if !self.partial.is_empty() {
+            self.hand_over(line);
+        }
+    }
+
+    fn hand_over(&mut self, line: &mut dyn FnMut(&[u8])) {
+        mask(&mut self.partial, &self.secrets);
+        line(&self.partial);
+        self.partial.clear();
+    }
+
+    /// Hands over all of an unfinished line but the end in which a secret may just have begun.
+    fn hand_over_piece(&mut self, line: &mut dyn FnMut(&[u8])) {
+        mask(&mut self.partial, &self.secrets);
+        let kept = self.secrets.first().map_or(0, |longest| longest.len() - 1);
+        let piece = self.partial.len().saturating_sub(kept);
+        line(&self.partial[..piece]);
+        self.partial.drain(..piece);
+    }
+}
+
+/// Replaces every secret in a text.
+fn mask(text: &mut Vec<u8>, secrets: &[Vec<u8>]) {
+    for secret in secrets {
+        if !text.windows(secret.len()).any(|window| window == secret) {
+            continue;
+        }
+        let mut masked = Vec::with_capacity(text.len());
+        let mut rest = text.as_slice();
+        while !rest.is_empty() {
+            if rest.starts_with(secret) {
+                masked.extend_from_slice(MASK);
+                rest = &rest[secret.len()..];
+            } else {
+                masked.push(rest[0]);
+                rest = &rest[1..];
+            }
+        }
+        *text = masked;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(secrets: &[&str], chunks: &[&[u8]]) -> Vec<String> {
+        let mut lines = Lines::new(secrets.iter().copied());
+        let mut seen = Vec::new();
+        let mut note = |line: &[u8]| seen.push(String::from_utf8(line.to_vec()).unwrap());
+        for chunk in chunks {
+            lines.push(chunk, &mut note);
+        }
+        lines.finish(&mut note);
+        seen
+    }
+
+    #[test]
+    fn lines_are_whole_however_the_bytes_arrive() {
+        let text = b"one\n\ntwo\r\nthree";
+        let whole = lines(&[], &[text]);
+        assert_eq!(whole, ["one\n", "\n", "two\r\n", "three"]);
+        let bytes: Vec<&[u8]> = text.chunks(1).collect();
+        assert_eq!(lines(&[], &bytes), whole);
+        assert_eq!(lines(&[], &[]), [""; 0]);
+    }
+
+    #[test]
+    fn secrets_are_masked_even_when_a_chunk_ends_within_one() {
+        for (secrets, text, expected) in [
+            (
+                &["hunter2"][..],
+                "password hunter2, hunter2!\n",
+                "password ***, ***!\n",
+            ),
+            (&["hunter", "hunter2"], "is hunter2\n", "is ***\n"),
+            (&["first\nsecond\n"], "second first\n", "*** ***\n"),
+            (&["", "\n"], "nothing to hide\n", "nothing to hide\n"),
+        ] {
+            let bytes: Vec<&[u8]> = text.as_bytes().chunks(3).collect();
+            assert_eq!(lines(secrets, &bytes), [expected], "{secrets:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_comes_in_pieces_that_cut_no_secret() {
+        const CHUNK: usize = 4096;
+        // The first piece is cut where the first chunk ends that is too much. There the secret has just begun.
+        let mut text = vec![b'x'; LONGEST + CHUNK - 3];
+        text.extend_from_slice(b"hunter2");
+        text.extend(vec![b'y'; LONGEST]);
+        let chunks: Vec<&[u8]> = text.chunks(CHUNK).collect();
+        let pieces = lines(&["hunter2"], &chunks);
+        assert!(pieces.len() > 1);
+        let longest = pieces.iter().map(String::len).max().unwrap();
+        assert!(longest <= LONGEST + CHUNK, "{longest}");
+        let whole = pieces.concat();
+        assert!(!whole.contains("hunter2") && whole.contains("***"));
+        assert_eq!(whole.len(), text.len() - "hunter2".len() + MASK.len());
+    }
+}

@@ -1,0 +1,171 @@
+//! What the standard library does not offer for a child process and everything that it starts: a session of its own, a
+//! signal to the whole group, a look at whether its leader has ended, a bounded wait for output.
+//!
+//! All the `unsafe` of this crate is here, one system call each.
+
+use std::io::{self, PipeReader, Read};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// How long to wait for more output, at the longest, before looking at signals and limits again.
+const TURN: Duration = Duration::from_millis(50);
+
+/// How long output is still read after a program has ended, if something that it started holds the pipe open.
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
+
+/// Makes a program that is about to be started the leader of a session and process group of its own.
+///
+/// A group alone would do for signals. The session also takes the terminal away: a question that a program asks there
+/// (`ssh` does, for an unknown host key) fails at once, where a mere background group would be stopped by the system
+/// and wait for ever.
+pub(crate) fn lead_own_session(command: &mut Command) -> io::Result<()> {
+    // SAFETY: `setsid` is async-signal-safe and touches no memory.
+    unsafe {
+        command.pre_exec(|| match libc::setsid() {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        });
+    }
+    Ok(())
+}
+
+/// The process group of a program that [`lead_own_session`] was called for and that has not been reaped.
+///
+/// As long as its leader is not reaped, no other process can get its number, so that a signal cannot hit a stranger.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Group {
+    leader: libc::pid_t,
+}
+
+impl Group {
+    /// Returns the group of a process id.
+    pub(crate) fn of(process: u32) -> Self {
+        Self {
+            leader: process.cast_signed(),
+        }
+    }
+
+    /// Whether the leader has ended. It stays unreaped.
+    pub(crate) fn leader_has_ended(self) -> io::Result<bool> {
+        // SAFETY: all-zero is a valid `siginfo_t`, and `waitid` writes nothing else.
+        let (answer, info) = unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            let answer = libc::waitid(
+                libc::P_PID,
+                self.leader.cast_unsigned(),
+                &raw mut info,
+                libc::WEXITED | libc::WNOHANG | libc::WNOWAIT,
+            );
+            (answer, info)
+        };
+        if answer == -1 {
+            let error = io::Error::last_os_error();
+            return match error.raw_os_error() {
+                Some(libc::EINTR) => Ok(false),
+                _ => Err(error),
+            };
+        }
+        // SAFETY: the field is set for a child that has ended, and zero, as it was, when there is none.
+        Ok(unsafe { info.si_pid() } != 0)
+    }
+
+    /// Sends a signal to every process of the group. A group that has ended is none the worse for it.
+    pub(crate) fn signal(self, signal: libc::c_int) {
+        // SAFETY: `kill` touches no memory. It fails only for a group that is gone or, on some systems, is all zombies.
+        unsafe {
+            libc::kill(-self.leader, signal);
+        }
+    }
+
+    /// Kills every process of the group.
+    pub(crate) fn kill(self) {
+        self.signal(libc::SIGKILL);
+    }
+}
+
+/// Reads what a group writes until its leader has ended and the pipe is closed, and returns then.
+///
+/// `tick` is called at least every 50 milliseconds. Whoever still holds the pipe open [`GRACE`] after the leader's end
+/// is killed, and what is in the pipe by then is still read.
+///
+/// One thread does it all, with a wait that is bounded: a thread that blocked in `read` could not be called back.
+pub(crate) fn drain(
+    pipe: &mut PipeReader,
+    group: Group,
+    chunk: &mut dyn FnMut(&[u8]),
+    tick: &mut dyn FnMut(),
+) -> io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut ended: Option<Instant> = None;
+    loop {
+        tick();
+        if ended.is_none() && group.leader_has_ended()? {
+            ended = Some(Instant::now());
+        }
+        if ended.is_some_and(|at| at.elapsed() >= GRACE) {
+            group.kill();
+            return drain_rest(pipe, &mut buffer, chunk);
+        }
+        if !is_readable(pipe, TURN)? {
+            continue;
+        }
+        match pipe.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => chunk(&buffer[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    // A program may close its output and work on.
+    while !group.leader_has_ended()? {
+        tick();
+        std::thread::sleep(TURN);
+    }
+    Ok(())
+}
+
+/// Reads what is in the pipe now, at most as much as a pipe holds by default times sixteen: a process that left the
+/// group could go on writing for ever.
+fn drain_rest(
+    pipe: &mut PipeReader,
+    buffer: &mut [u8],
+    chunk: &mut dyn FnMut(&[u8]),
+) -> io::Result<()> {
+    let mut left = 1 << 20;
+    while left > 0 && is_readable(pipe, Duration::ZERO)? {
+        match pipe.read(buffer)? {
+            0 => break,
+            length => {
+                chunk(&buffer[..length]);
+                left = usize::saturating_sub(left, length);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether reading would not block, for bytes or for the end. Waits for it no longer than `limit`.
+fn is_readable(pipe: &PipeReader, limit: Duration) -> io::Result<bool> {
+    use std::os::fd::AsFd;
+
+    let descriptor: BorrowedFd<'_> = pipe.as_fd();
+    let mut wanted = libc::pollfd {
+        fd: descriptor.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    let milliseconds = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
+    // SAFETY: the pointer is to one valid `pollfd`, and the descriptor is open as long as it is borrowed.
+    match unsafe { libc::poll(&raw mut wanted, 1, milliseconds) } {
+        -1 => {
+            let error = io::Error::last_os_error();
+            match error.kind() {
+                io::ErrorKind::Interrupted => Ok(false),
+                _ => Err(error),
+            }
+        }
+        ready => Ok(ready > 0),
+    }
+}

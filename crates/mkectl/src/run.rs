@@ -1,0 +1,299 @@
+//! Running a command to its end: every line live, a log, signals passed on, nothing left behind.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::mpsc::Receiver;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use secrecy::ExposeSecret;
+
+use crate::lines::Lines;
+use crate::process::{self, Group};
+use crate::{Command, Error, Event, Observer};
+
+/// How many of the last lines [`Finished`] carries.
+const LAST_LINES: usize = 20;
+
+/// A wish of the operator's that the running program should end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// `SIGINT`, what Ctrl-C sends.
+    Interrupt,
+    /// `SIGTERM`, what a service manager or a CI runner sends.
+    Terminate,
+}
+
+impl Signal {
+    fn number(self) -> libc::c_int {
+        match self {
+            Self::Interrupt => libc::SIGINT,
+            Self::Terminate => libc::SIGTERM,
+        }
+    }
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It exited with this code.
+    Code(i32),
+    /// It was ended by the signal of this number.
+    Signal(i32),
+}
+
+impl Exit {
+    /// Whether it exited with code zero.
+    pub fn is_success(self) -> bool {
+        self == Self::Code(0)
+    }
+
+    /// Returns the exit code, or `None` for an end by a signal.
+    pub fn code(self) -> Option<i32> {
+        match self {
+            Self::Code(code) => Some(code),
+            Self::Signal(_) => None,
+        }
+    }
+
+    pub(crate) fn of(status: ExitStatus) -> Self {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Self::Code(code),
+            // A child that was waited for has the one or the other.
+            (None, signal) => Self::Signal(signal.unwrap_or_default()),
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(formatter, "exited with code {code}"),
+            Self::Signal(signal) => write!(formatter, "was ended by signal {signal}"),
+        }
+    }
+}
+
+/// What is known after a command has run, whether it succeeded or not.
+#[derive(Debug)]
+pub struct Finished {
+    /// How it ended.
+    pub exit: Exit,
+    /// The first signal that was passed on to it, if there was one.
+    pub signal: Option<Signal>,
+    /// The log of all that it wrote.
+    pub log: Utf8PathBuf,
+    /// Why the log is incomplete, if it is. A program is not stopped half-way because a disk is full.
+    pub log_failure: Option<io::Error>,
+    /// The last lines that it wrote, twenty at the most, without line ends.
+    ///
+    /// The first `mkectl apply` prints the administrator's password once, so that these may hold it. They are for the
+    /// operator's eyes and belong into no file that is committed.
+    pub last_lines: Vec<String>,
+}
+
+/// Runs `command` until it has ended, and returns how it did.
+///
+/// Standard output and standard error come through one pipe, in the order in which they were written. Each line goes to
+/// `observer` as soon as it is complete and to the file `log`, which is replaced and which only its owner may read,
+/// since `mkectl` prints a generated password. The values of [`Command::secrets`] are masked in both. Standard input is
+/// empty.
+///
+/// The first of `signals` is passed on to the program and everything in its group, once, and then the program is waited
+/// for: it knows how to leave a cluster in good order. The second kills the group. After the program's end, whatever it
+/// started and still holds its output open is killed after five seconds; if there was a signal, nothing of the group is
+/// left in any case.
+///
+/// This blocks, for as long as an hour; asynchronous callers put it on a thread of its own.
+///
+/// # Errors
+///
+/// [`Error::Log`] and what starting a program can end in; [`Error::Supervise`] if the operating system refused to tell
+/// about the child, which is killed then. An exit code other than zero is no error here.
+pub fn run(
+    command: &Command,
+    log: &Utf8Path,
+    observer: &dyn Observer,
+    signals: Receiver<Signal>,
+) -> Result<Finished, Error> {
+    let log_file = open_log(log).map_err(|source| Error::Log {
+        path: log.to_owned(),
+        source,
+    })?;
+    let (child, mut pipe) = start(command)?;
+    observer.event(Event::Started {
+        process: child.process,
+    });
+
+    let mut record = Record {
+        log: BufWriter::new(log_file),
+        log_failure: None,
+        last_lines: VecDeque::with_capacity(LAST_LINES),
+        observer,
+    };
+    let mut lines = Lines::new(
+        command
+            .secrets
+            .iter()
+            .map(|(_, value)| value.expose_secret()),
+    );
+    let mut first = None;
+    let group = child.group;
+    let supervise = |source| Error::Supervise {
+        program: command.program.clone(),
+        source,
+    };
+    process::drain(
+        &mut pipe,
+        group,
+        &mut |chunk| {
+            lines.push(chunk, &mut |line| record.line(line));
+            record.flush();
+        },
+        &mut || {
+            for signal in signals.try_iter() {
+                if first.is_none() {
+                    first = Some(signal);
+                    group.signal(signal.number());
+                    observer.event(Event::Passed { signal });
+                } else {
+                    group.kill();
+                    observer.event(Event::Killed);
+                }
+            }
+        },
+    )
+    .map_err(supervise)?;
+    lines.finish(&mut |line| record.line(line));
+    record.flush();
+    if first.is_some() {
+        group.kill();
+    }
+    let exit = child.reap().map_err(supervise)?;
+
+    Ok(Finished {
+        exit,
+        signal: first,
+        log: log.to_owned(),
+        log_failure: record.log_failure,
+        last_lines: record.last_lines.into(),
+    })
+}
+
+/// A program that was started and not yet reaped. It does not outlive this value, whatever unwinds.
+struct Running {
+    process: u32,
+    group: Group,
+    handle: Option<duct::Handle>,
+}
+
+impl Running {
+    /// Takes the exit of a program that has ended.
+    fn reap(mut self) -> io::Result<Exit> {
+        match self.handle.take() {
+            Some(handle) => handle.into_output().map(|output| Exit::of(output.status)),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(handle) = self.handle.take() {
+            self.group.kill();
+            // The wait is for reaping alone; there is nobody left to tell of a failure.
+            let _ = handle.wait();
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the crate that starts programs"
+)]
+fn start(command: &Command) -> Result<(Running, io::PipeReader), Error> {
+    let failed = |source| Error::start(command.program.clone(), source);
+    let (reader, writer) = io::pipe().map_err(failed)?;
+    let secrets = command
+        .secrets
+        .iter()
+        .map(|(name, value)| (name.as_ref(), value.expose_secret().as_ref()));
+    let variables = command
+        .variables
+        .iter()
+        .chain(secrets)
+        .map(|(name, value): (&std::ffi::OsStr, &std::ffi::OsStr)| (name, value));
+    let handle = duct::cmd(command.program.as_std_path(), &command.arguments)
+        .full_env(variables)
+        .before_spawn(process::lead_own_session)
+        .stdin_null()
+        .stderr_to_stdout()
+        .stdout_file(writer)
+        .unchecked()
+        .start()
+        .map_err(failed)?;
+    let process = *handle
+        .pids()
+        .first()
+        .expect("a command that was started is one process");
+    let running = Running {
+        process,
+        group: Group::of(process),
+        handle: Some(handle),
+    };
+    Ok((running, reader))
+}
+
+/// Opens the log for this run alone: what an earlier run left is gone, and so is any access that others had.
+fn open_log(path: &Utf8Path) -> io::Result<File> {
+    const OWNER_ONLY: u32 = 0o600;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(OWNER_ONLY)
+        .open(path)?;
+    // The mode above is for a new file. An old one may have had another. A device is not ours to change.
+    if file.metadata()?.is_file() {
+        file.set_permissions(std::fs::Permissions::from_mode(OWNER_ONLY))?;
+    }
+    Ok(file)
+}
+
+/// Where a line goes.
+struct Record<'a> {
+    log: BufWriter<File>,
+    log_failure: Option<io::Error>,
+    last_lines: VecDeque<String>,
+    observer: &'a dyn Observer,
+}
+
+impl Record<'_> {
+    fn line(&mut self, line: &[u8]) {
+        if self.log_failure.is_none() {
+            self.log_failure = self.log.write_all(line).err();
+        }
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        let text = String::from_utf8_lossy(text);
+        self.observer.event(Event::Line { text: &text });
+        if self.last_lines.len() == LAST_LINES {
+            self.last_lines.pop_front();
+        }
+        self.last_lines.push_back(text.into_owned());
+    }
+
+    /// Makes the log say as much as the observer was told, for whoever follows it.
+    fn flush(&mut self) {
+        if self.log_failure.is_none() {
+            self.log_failure = self.log.flush().err();
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,388 @@
+//! Runs of small shell scripts, each with one of the habits that a long-running program can have.
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Mutex;
+use std::sync::mpsc::{self, Sender};
+use std::time::{Duration, Instant};
+
+use secrecy::SecretString;
+
+use super::*;
+use crate::{Mkectl, Variables};
+
+/// Keeps what it is told, and sends signals at the lines that it was told to watch for.
+#[derive(Default)]
+struct Recorder {
+    lines: Mutex<Vec<(Instant, String)>>,
+    others: Mutex<Vec<String>>,
+    answers: Vec<(&'static str, Sender<Signal>, Signal)>,
+}
+
+impl Recorder {
+    fn lines(&self) -> Vec<String> {
+        let lines = self.lines.lock().unwrap();
+        lines.iter().map(|(_, text)| text.clone()).collect()
+    }
+
+    fn others(&self) -> Vec<String> {
+        self.others.lock().unwrap().clone()
+    }
+}
+
+impl Observer for Recorder {
+    fn event(&self, event: Event<'_>) {
+        match event {
+            Event::Line { text } => {
+                let mut lines = self.lines.lock().unwrap();
+                lines.push((Instant::now(), text.to_owned()));
+                for (line, sender, signal) in &self.answers {
+                    if *line == text {
+                        sender.send(*signal).unwrap();
+                    }
+                }
+            }
+            Event::Started { process } => assert!(process > 1),
+            other => self.others.lock().unwrap().push(format!("{other:?}")),
+        }
+    }
+}
+
+struct Bench {
+    folder: tempfile::TempDir,
+    recorder: Recorder,
+    signals: Receiver<Signal>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        // Without a sender the channel is closed from the start, as it may be for a caller that handles no signals.
+        Self::answering(&[])
+    }
+
+    /// A bench that sends each signal when the line beside it arrives.
+    fn answering(answers: &[(&'static str, Signal)]) -> Self {
+        let (sender, signals) = mpsc::channel();
+        let answers = answers
+            .iter()
+            .map(|(line, signal)| (*line, sender.clone(), *signal))
+            .collect();
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            recorder: Recorder {
+                answers,
+                ..Recorder::default()
+            },
+            signals,
+        }
+    }
+
+    fn path(&self, name: &str) -> Utf8PathBuf {
+        Utf8PathBuf::from_path_buf(self.folder.path().join(name)).unwrap()
+    }
+
+    fn run(self, script: &str) -> (Finished, Recorder, String) {
+        let command = shell(script);
+        let log = self.path("apply.log");
+        let finished = run(&command, &log, &self.recorder, self.signals).unwrap();
+        let text = std::fs::read_to_string(&log).unwrap();
+        (finished, self.recorder, text)
+    }
+}
+
+fn shell(script: &str) -> Command {
+    Mkectl::new("/bin/sh", Variables::inherited([("PATH", "/usr/bin:/bin")]))
+        .command(["-c", script])
+}
+
+/// Waits until a process is gone or a zombie, and fails if that takes too long.
+pub(crate) fn assert_ends(process: u32) {
+    let stat = format!("/proc/{process}/stat");
+    let deadline = Instant::now() + Duration::from_secs(3);
+    loop {
+        match std::fs::read_to_string(&stat) {
+            Err(_) => return,
+            Ok(stat) if stat.contains(") Z ") => return,
+            Ok(_) => assert!(
+                Instant::now() < deadline,
+                "process {process} is still there"
+            ),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn both_outputs_arrive_in_order_and_in_the_log() {
+    let (finished, recorder, log) =
+        Bench::new().run("echo one; echo two >&2; echo; printf 'three\\r\\n'; printf 'no end'");
+    assert_eq!(finished.exit, Exit::Code(0));
+    assert!(finished.exit.is_success());
+    assert_eq!(recorder.lines(), ["one", "two", "", "three", "no end"]);
+    assert_eq!(finished.last_lines, recorder.lines());
+    assert_eq!(log, "one\ntwo\n\nthree\r\nno end");
+    assert_eq!(recorder.others(), [""; 0]);
+    assert_eq!(finished.signal, None);
+    assert!(finished.log_failure.is_none());
+}
+
+#[test]
+fn exit_codes_and_signals_are_reported() {
+    let (finished, ..) = Bench::new().run("echo FTL; exit 7");
+    assert_eq!(
+        (finished.exit, finished.exit.code()),
+        (Exit::Code(7), Some(7))
+    );
+    assert_eq!(finished.exit.to_string(), "exited with code 7");
+    let (finished, ..) = Bench::new().run("kill -TERM $$");
+    assert_eq!(
+        (finished.exit, finished.exit.code()),
+        (Exit::Signal(15), None)
+    );
+}
+
+#[test]
+fn no_line_of_a_flood_is_lost() {
+    const LINES: usize = 200_000;
+    let (finished, recorder, log) = Bench::new().run(&format!(
+        "seq {LINES} | sed 's/$/ INF still waiting for nodes/'; exit 7"
+    ));
+    assert_eq!(finished.exit, Exit::Code(7));
+    let lines = recorder.lines();
+    assert_eq!(lines.len(), LINES);
+    for (index, line) in lines.iter().enumerate() {
+        assert_eq!(*line, format!("{} INF still waiting for nodes", index + 1));
+    }
+    assert_eq!(finished.last_lines, lines[LINES - LAST_LINES..]);
+    assert_eq!(log.lines().count(), LINES);
+}
+
+#[test]
+fn lines_arrive_while_the_program_runs() {
+    let begun = Instant::now();
+    let (_, recorder, _) = Bench::new().run("echo first; sleep 1; echo second");
+    let lines = recorder.lines.into_inner().unwrap();
+    assert!(lines[0].0.duration_since(begun) < Duration::from_millis(900));
+    assert!(lines[1].0.duration_since(lines[0].0) > Duration::from_millis(700));
+}
+
+#[test]
+fn bytes_that_are_no_text_reach_the_log_untouched() {
+    let bench = Bench::new();
+    let log = bench.path("apply.log");
+    run(
+        &shell(r"printf '\377\376 caf\303\251\n'"),
+        &log,
+        &bench.recorder,
+        bench.signals,
+    )
+    .unwrap();
+    assert_eq!(std::fs::read(&log).unwrap(), b"\xff\xfe caf\xc3\xa9\n");
+    assert_eq!(bench.recorder.lines(), ["\u{fffd}\u{fffd} café"]);
+}
+
+#[test]
+fn a_first_signal_leaves_time_to_clean_up() {
+    for (signal, name) in [(Signal::Interrupt, "INT"), (Signal::Terminate, "TERM")] {
+        let bench = Bench::answering(&[("ready", signal)]);
+        let (finished, recorder, log) = bench.run(&format!(
+            "trap 'echo cleaning up; sleep 0.3; echo clean; exit 9' {name}; echo ready; \
+             while :; do sleep 0.1; done"
+        ));
+        assert_eq!(finished.exit, Exit::Code(9));
+        assert_eq!(finished.signal, Some(signal));
+        assert_eq!(
+            recorder.others(),
+            [format!("Passed {{ signal: {signal:?} }}")]
+        );
+        // The shell itself may add a line on the job that the signal has ended.
+        assert!(log.ends_with("cleaning up\nclean\n"), "{log}");
+    }
+}
+
+#[test]
+fn a_signal_reaches_what_the_program_has_started_too() {
+    // A shell makes its background jobs deaf to INT, therefore TERM. What it says of killed jobs is not wanted here.
+    let bench = Bench::answering(&[("ready", Signal::Terminate)]);
+    let (finished, recorder, _) = bench.run(
+        "exec 2>/dev/null; (trap 'echo below; exit 0' TERM; echo ready; while :; do sleep 0.1; done) & \
+         trap : TERM; wait; wait; echo above",
+    );
+    assert_eq!(finished.exit, Exit::Code(0));
+    assert_eq!(recorder.lines(), ["ready", "below", "above"]);
+}
+
+#[test]
+fn a_second_signal_kills() {
+    let bench = Bench::answering(&[("ready", Signal::Interrupt), ("ignored", Signal::Interrupt)]);
+    let begun = Instant::now();
+    let (finished, recorder, _) =
+        bench.run("trap 'echo ignored' INT; echo ready; while :; do sleep 0.1; done");
+    assert_eq!(finished.exit, Exit::Signal(9));
+    assert_eq!(
+        recorder.others(),
+        ["Passed { signal: Interrupt }", "Killed"]
+    );
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn after_a_signal_nothing_is_left_running() {
+    let bench = Bench::answering(&[("ready", Signal::Interrupt)]);
+    let (finished, recorder, _) = bench.run(
+        "(trap '' INT; exec sleep 60 >/dev/null 2>&1) & echo $!; \
+         trap 'exit 1' INT; sleep 0.3; echo ready; wait",
+    );
+    assert_eq!(finished.exit, Exit::Code(1));
+    assert_ends(recorder.lines()[0].parse().unwrap());
+}
+
+#[test]
+fn a_descendant_that_holds_the_output_open_is_not_waited_for() {
+    let begun = Instant::now();
+    let (finished, recorder, _) = Bench::new().run("sleep 60 & echo $!; echo done; exit 4");
+    let elapsed = begun.elapsed();
+    assert_eq!(finished.exit, Exit::Code(4));
+    assert_eq!(recorder.lines()[1], "done");
+    assert!(
+        elapsed >= process::GRACE && elapsed < process::GRACE * 2,
+        "{elapsed:?}"
+    );
+    assert_ends(recorder.lines()[0].parse().unwrap());
+}
+
+#[test]
+fn late_output_of_a_descendant_is_not_lost() {
+    let (_, recorder, _) = Bench::new().run("(sleep 1; echo late) & echo early");
+    assert_eq!(recorder.lines(), ["early", "late"]);
+}
+
+#[test]
+fn a_program_that_closes_its_output_is_still_waited_for() {
+    let (finished, ..) = Bench::new().run("exec >&- 2>&-; sleep 0.5; exit 6");
+    assert_eq!(finished.exit, Exit::Code(6));
+}
+
+#[test]
+fn a_program_can_ask_nobody() {
+    let (_, recorder, _) = Bench::new().run(
+        "cat; echo \"input ended\"; if (: </dev/tty) 2>/dev/null; then echo terminal; else echo none; fi",
+    );
+    assert_eq!(recorder.lines(), ["input ended", "none"]);
+}
+
+#[test]
+fn the_log_is_replaced_and_only_its_owner_may_read_it() {
+    let bench = Bench::new();
+    let log = bench.path("apply.log");
+    std::fs::write(&log, "an earlier run, and a longer one\n").unwrap();
+    std::fs::set_permissions(&log, std::fs::Permissions::from_mode(0o644)).unwrap();
+    run(&shell("echo new"), &log, &bench.recorder, bench.signals).unwrap();
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "new\n");
+    let mode = std::fs::metadata(&log).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+// Other systems have no such device.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_does_not_stop_the_program() {
+    let bench = Bench::new();
+    let finished = run(
+        &shell("echo one; sleep 0.2; echo two; exit 5"),
+        Utf8Path::new("/dev/full"),
+        &bench.recorder,
+        bench.signals,
+    )
+    .unwrap();
+    assert_eq!(finished.exit, Exit::Code(5));
+    assert_eq!(bench.recorder.lines(), ["one", "two"]);
+    assert_eq!(
+        finished.log_failure.unwrap().kind(),
+        io::ErrorKind::StorageFull
+    );
+}
+
+#[test]
+fn a_log_that_does_not_open_means_that_nothing_is_run() {
+    let bench = Bench::new();
+    let log = bench.path("no-such-folder/apply.log");
+    let witness = bench.path("witness");
+    let error = run(
+        &shell(&format!("touch {witness}")),
+        &log,
+        &bench.recorder,
+        bench.signals,
+    )
+    .unwrap_err();
+    assert!(matches!(error, Error::Log { .. }), "{error}");
+    assert!(!witness.exists());
+}
+
+#[test]
+fn secrets_reach_the_program_and_nothing_else() {
+    let bench = Bench::new();
+    let log = bench.path("apply.log");
+    let command =
+        shell("printf %s \"$PW\" | wc -c; echo \"using $PW as password\"; echo $PW | rev")
+            .secret("PW", SecretString::from("s3cret word"));
+    let finished = run(&command, &log, &bench.recorder, bench.signals).unwrap();
+    let expected = ["11", "using *** as password", "drow terc3s"];
+    assert_eq!(bench.recorder.lines(), expected);
+    assert_eq!(finished.last_lines, expected);
+    assert_eq!(
+        std::fs::read_to_string(&log).unwrap(),
+        expected.map(|line| format!("{line}\n")).concat()
+    );
+}
+
+#[test]
+fn a_program_does_not_outlive_a_panic_of_its_observer() {
+    struct Panicking(Mutex<Option<u32>>);
+
+    impl Observer for Panicking {
+        fn event(&self, event: Event<'_>) {
+            match event {
+                Event::Started { process } => *self.0.lock().unwrap() = Some(process),
+                _ => panic!("the terminal is gone"),
+            }
+        }
+    }
+
+    let bench = Bench::new();
+    let log = bench.path("apply.log");
+    let observer = Panicking(Mutex::new(None));
+    let begun = Instant::now();
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        run(
+            &shell("echo line; sleep 60"),
+            &log,
+            &observer,
+            bench.signals,
+        )
+    }));
+    assert!(outcome.is_err());
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert_ends(observer.0.into_inner().unwrap().unwrap());
+}
+
+#[test]
+fn a_program_that_cannot_be_started_says_why() {
+    let bench = Bench::new();
+    let log = bench.path("apply.log");
+    let program = bench.path("mkectl");
+    for (text, mode, expected) in [
+        ("", 0o644, format!("{program} is not executable")),
+        (
+            "#!/no/such/interpreter\n",
+            0o755,
+            format!("cannot start {program}"),
+        ),
+    ] {
+        std::fs::write(&program, text).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(mode)).unwrap();
+        let command = Mkectl::new(&program, Variables::default()).command(["apply"]);
+        let (_sender, signals) = mpsc::channel();
+        let error = run(&command, &log, &bench.recorder, signals).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+}

@@ -1,0 +1,106 @@
+//! The environment variables that a program is started with.
+//!
+//! `cargo run` adds variables for its own child, this tool. They are not meant for `mkectl`, and the library path among
+//! them could even change what it loads.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+
+/// The environment of a program, in full: it gets these variables and no others.
+///
+/// Values may be secrets of the operator's shell, so that `Debug` shows names only.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Variables(BTreeMap<OsString, OsString>);
+
+impl Variables {
+    /// Returns `variables`, usually those of this process, without what `cargo run` and `rustup` add:
+    /// `CARGO`, `CARGO_*`, `RUSTUP_*`, `RUST_*` and the dynamic linker's search paths.
+    pub fn inherited<N, V>(variables: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: Into<OsString>,
+        V: Into<OsString>,
+    {
+        Self(
+            variables
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .filter(|(name, _)| !is_of_cargo(name))
+                .collect(),
+        )
+    }
+
+    /// Returns the value of a variable.
+    pub fn get(&self, name: &str) -> Option<&OsStr> {
+        self.0.get(OsStr::new(name)).map(OsString::as_os_str)
+    }
+
+    /// Sets a variable. For secrets there is [`Command::secret`](crate::Command::secret).
+    pub fn set(&mut self, name: impl Into<OsString>, value: impl Into<OsString>) {
+        self.0.insert(name.into(), value.into());
+    }
+
+    /// Removes a variable, for example one that holds a secret which the program has no use for.
+    pub fn remove(&mut self, name: &str) {
+        self.0.remove(OsStr::new(name));
+    }
+
+    /// Returns all variables, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+}
+
+impl fmt::Debug for Variables {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+fn is_of_cargo(name: &OsStr) -> bool {
+    const NAMES: &[&str] = &[
+        "CARGO",
+        "DYLD_FALLBACK_LIBRARY_PATH",
+        "DYLD_LIBRARY_PATH",
+        "LD_LIBRARY_PATH",
+    ];
+    const PREFIXES: &[&str] = &["CARGO_", "RUSTUP_", "RUST_"];
+    name.to_str().is_some_and(|name| {
+        NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_variables_of_cargo_are_left_out() {
+        let variables = Variables::inherited([
+            ("PATH", "/bin"),
+            ("HOME", "/root"),
+            ("SSH_AUTH_SOCK", "/run/agent"),
+            ("CARGOES", "kept"),
+            ("RUSTIC", "kept"),
+            ("CARGO", "x"),
+            ("CARGO_MANIFEST_DIR", "x"),
+            ("RUSTUP_TOOLCHAIN", "x"),
+            ("RUST_BACKTRACE", "x"),
+            ("RUST_LOG", "x"),
+            ("LD_LIBRARY_PATH", "x"),
+        ]);
+        let names: Vec<_> = variables.iter().map(|(name, _)| name).collect();
+        assert_eq!(
+            names,
+            ["CARGOES", "HOME", "PATH", "RUSTIC", "SSH_AUTH_SOCK"]
+        );
+    }
+
+    #[test]
+    fn debug_shows_no_value() {
+        let variables = Variables::inherited([("PROD_REGISTRY_PASSWORD", "hunter2")]);
+        assert_eq!(format!("{variables:?}"), r#"{"PROD_REGISTRY_PASSWORD"}"#);
+    }
+}

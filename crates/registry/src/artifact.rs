@@ -1,0 +1,269 @@
+//! What is pushed, described by digests alone, and where its bytes come from.
+//!
+//! The caller knows archives and stores; this crate knows digests and sizes. The two meet in [`BlobSource`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io;
+
+use oci_client::Reference;
+use oci_spec::image::{Digest, MediaType};
+
+use crate::Error;
+use crate::digest::check_digest;
+
+/// An image, a chart or any other artifact, complete with everything that it refers to.
+#[derive(Debug, Clone)]
+pub struct Artifact {
+    /// The whole repository path, project included: `mke/calico/node`.
+    pub repository: String,
+    /// The tag that is to point at the last of the manifests.
+    pub tag: String,
+    /// Every manifest once, children before the indexes that list them, the one that is tagged last.
+    pub manifests: Vec<Manifest>,
+}
+
+/// One manifest or index; its bytes come from the [`BlobSource`].
+#[derive(Debug, Clone)]
+pub struct Manifest {
+    /// The digest of the manifest's bytes.
+    pub digest: Digest,
+    /// What the registry is told that it is.
+    pub media_type: MediaType,
+    /// Its length in bytes.
+    pub size: u64,
+    /// What it refers to in the same repository, other manifests left out: the configuration and the layers; nothing for an index.
+    pub blobs: Vec<Blob>,
+}
+
+/// One blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blob {
+    /// The digest of the blob's bytes.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// Where the bytes of blobs and manifests are read from.
+///
+/// A blob may be opened more than once, since an upload that was cut starts over from a fresh file.
+pub trait BlobSource: Send + Sync {
+    /// Opens the file whose content is `digest`, at its beginning. The content is checked while it is sent.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the file system says; it is reported as [`Error::Source`] with the digest.
+    fn open(&self, digest: &Digest) -> io::Result<File>;
+}
+
+impl Artifact {
+    /// Returns `repository:tag`, as people write it.
+    pub fn name(&self) -> String {
+        format!("{}:{}", self.repository, self.tag)
+    }
+
+    /// Returns the manifest that the tag is to point at.
+    pub(crate) fn root(&self) -> Result<&Manifest, Error> {
+        self.manifests.last().ok_or_else(|| Error::Artifact {
+            name: self.name(),
+            rule: "has no manifest".to_owned(),
+        })
+    }
+
+    /// Returns each blob once, the largest first, since a large blob that is begun last is waited for alone.
+    pub(crate) fn blobs_by_size(&self) -> Vec<&Blob> {
+        let mut seen = BTreeSet::new();
+        let mut blobs: Vec<&Blob> = self
+            .manifests
+            .iter()
+            .flat_map(|manifest| &manifest.blobs)
+            .filter(|blob| seen.insert(blob.digest.as_ref()))
+            .collect();
+        blobs.sort_by(|a, b| (b.size, a.digest.as_ref()).cmp(&(a.size, b.digest.as_ref())));
+        blobs
+    }
+
+    /// Checks everything that can be checked without a request.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        check_repository(&self.repository)?;
+        check_tag(&self.tag)?;
+        self.root()?;
+        let mut sizes = BTreeMap::new();
+        let mut manifests = BTreeSet::new();
+        for manifest in &self.manifests {
+            check_digest(&manifest.digest)?;
+            if !manifests.insert(manifest.digest.as_ref()) {
+                return Err(self.wrong(format!("lists manifest {} twice", manifest.digest)));
+            }
+            for blob in &manifest.blobs {
+                check_digest(&blob.digest)?;
+                let size = *sizes.entry(blob.digest.as_ref()).or_insert(blob.size);
+                if size != blob.size {
+                    return Err(self.wrong(format!("gives blob {} two sizes", blob.digest)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn wrong(&self, rule: String) -> Error {
+        Error::Artifact {
+            name: self.name(),
+            rule,
+        }
+    }
+}
+
+/// Checks a repository path by the grammar of the OCI distribution specification.
+pub(crate) fn check_repository(repository: &str) -> Result<(), Error> {
+    // The library's parser guesses registries out of short names; with a registry in front there is nothing to guess.
+    let parsed = format!("registry.invalid/{repository}").parse::<Reference>();
+    match parsed {
+        Ok(reference) if reference.repository() == repository => Ok(()),
+        _ => Err(Error::Name {
+            kind: "repository",
+            name: repository.to_owned(),
+        }),
+    }
+}
+
+/// Checks a tag by the grammar of the OCI distribution specification.
+pub(crate) fn check_tag(tag: &str) -> Result<(), Error> {
+    let parsed = format!("registry.invalid/repository:{tag}").parse::<Reference>();
+    match parsed {
+        Ok(reference) if reference.tag() == Some(tag) && reference.digest().is_none() => Ok(()),
+        _ => Err(Error::Name {
+            kind: "tag",
+            name: tag.to_owned(),
+        }),
+    }
+}
+
+/// Checks a tag or a digest, whichever `reference` is.
+pub(crate) fn check_reference(reference: &str) -> Result<Option<Digest>, Error> {
+    if reference.contains(':') {
+        let digest: Digest = reference.parse().map_err(|_| Error::Name {
+            kind: "digest",
+            name: reference.to_owned(),
+        })?;
+        check_digest(&digest)?;
+        Ok(Some(digest))
+    } else {
+        check_tag(reference)?;
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(fill: char) -> Digest {
+        format!("sha256:{}", String::from(fill).repeat(64))
+            .parse()
+            .unwrap()
+    }
+
+    fn blob(fill: char, size: u64) -> Blob {
+        Blob {
+            digest: digest(fill),
+            size,
+        }
+    }
+
+    fn manifest(fill: char, blobs: Vec<Blob>) -> Manifest {
+        Manifest {
+            digest: digest(fill),
+            media_type: MediaType::ImageManifest,
+            size: 2,
+            blobs,
+        }
+    }
+
+    fn artifact(manifests: Vec<Manifest>) -> Artifact {
+        Artifact {
+            repository: "mke/calico/node".to_owned(),
+            tag: "v3.30.2".to_owned(),
+            manifests,
+        }
+    }
+
+    #[test]
+    fn names_are_checked_by_the_grammar() {
+        for (repository, good) in [
+            ("mke/calico/node", true),
+            ("node", true),
+            ("a/b/c/d/e", true),
+            ("a__b/c-d.e", true),
+            ("", false),
+            ("/a", false),
+            ("a/", false),
+            ("a//b", false),
+            ("A/b", false),
+            ("a/../b", false),
+            ("a/b:c", false),
+            ("a/b@sha256:00", false),
+            ("a b", false),
+        ] {
+            assert_eq!(check_repository(repository).is_ok(), good, "{repository}");
+        }
+        for (tag, good) in [
+            ("v3.30.2", true),
+            ("_a", true),
+            ("v1-2_3", true),
+            ("", false),
+            (".a", false),
+            ("a/b", false),
+            ("a:b", false),
+            ("a@b", false),
+            ("a?b", false),
+        ] {
+            assert_eq!(check_tag(tag).is_ok(), good, "{tag}");
+        }
+    }
+
+    #[test]
+    fn other_digests_than_sha256_are_refused_by_name() {
+        let sha512 = format!("sha512:{}", "a".repeat(128));
+        let error = check_reference(&sha512).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("digest `{sha512}` is not a sha256 digest")
+        );
+        assert!(check_reference("sha256:short").is_err());
+        assert_eq!(check_reference("v1").unwrap(), None);
+        assert_eq!(
+            check_reference(digest('a').as_ref()).unwrap(),
+            Some(digest('a'))
+        );
+    }
+
+    #[test]
+    fn blobs_come_once_each_and_the_largest_first() {
+        let artifact = artifact(vec![
+            manifest('1', vec![blob('a', 1), blob('b', 30)]),
+            manifest('2', vec![blob('c', 20), blob('b', 30), blob('d', 20)]),
+        ]);
+        let order: Vec<u64> = artifact.blobs_by_size().iter().map(|b| b.size).collect();
+        assert_eq!(order, [30, 20, 20, 1]);
+    }
+
+    #[test]
+    fn an_artifact_that_contradicts_itself_is_refused() {
+        for (manifests, rule) in [
+            (vec![], "has no manifest"),
+            (vec![manifest('1', vec![]), manifest('1', vec![])], "twice"),
+            (
+                vec![manifest('1', vec![blob('a', 1), blob('a', 2)])],
+                "two sizes",
+            ),
+        ] {
+            let error = artifact(manifests).check().unwrap_err();
+            assert!(error.to_string().contains(rule), "{error}");
+        }
+        artifact(vec![manifest('1', vec![blob('a', 1), blob('a', 1)])])
+            .check()
+            .unwrap();
+    }
+}

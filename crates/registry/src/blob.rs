@@ -1,0 +1,258 @@
+//! One blob: is it there, read it back.
+
+use bytes::Bytes;
+use oci_spec::image::Digest;
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName};
+use reqwest::{Method, StatusCode};
+use sha2::{Digest as _, Sha256};
+use url::Url;
+
+use crate::artifact::check_repository;
+use crate::digest::{check_digest, written};
+use crate::transport::{Access, Call, Response};
+use crate::{Blob, Error, Observer, Registry, Settings};
+
+/// The header in which registries say what they hold.
+pub(crate) const DOCKER_CONTENT_DIGEST: HeaderName =
+    HeaderName::from_static("docker-content-digest");
+
+impl Registry {
+    /// Tells whether the repository holds the blob. A blob that only other repositories of the registry hold is not there.
+    ///
+    /// # Errors
+    ///
+    /// Why the registry could not be asked.
+    pub async fn has_blob(&self, repository: &str, digest: &Digest) -> Result<bool, Error> {
+        check_repository(repository)?;
+        check_digest(digest)?;
+        let size = self.head_blob(repository, digest, &()).await?;
+        Ok(size.is_some())
+    }
+
+    /// Begins to read a blob. Its bytes are checked while they come; a blob has been read only when [`BlobReader::next`] says so.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] if the repository does not hold the blob; otherwise why the registry could not be asked.
+    pub async fn get_blob(&self, repository: &str, digest: &Digest) -> Result<BlobReader, Error> {
+        check_repository(repository)?;
+        check_digest(digest)?;
+        let transport = self.transport();
+        let url = self.blob_url(repository, digest);
+        let call = Call::new(Method::GET, url, repository).access(Access::Pull);
+        let response = transport.send(&call, &()).await?;
+        Ok(BlobReader {
+            size: content_length(response.headers()),
+            response,
+            digest: digest.clone(),
+            hasher: Some(Sha256::new()),
+            settings: transport.settings().clone(),
+        })
+    }
+
+    /// Asks for a blob, and returns what the registry says of its size if it holds the blob.
+    pub(crate) async fn head_blob(
+        &self,
+        repository: &str,
+        digest: &Digest,
+        observer: &dyn Observer,
+    ) -> Result<Option<BlobSize>, Error> {
+        let url = self.blob_url(repository, digest);
+        let call = Call::new(Method::HEAD, url, repository)
+            .access(Access::Pull)
+            .wants(&[StatusCode::OK, StatusCode::NOT_FOUND]);
+        let response = self.transport().send(&call, observer).await?;
+        Ok((response.status() == StatusCode::OK)
+            .then(|| BlobSize(content_length(response.headers()))))
+    }
+
+    /// Tells whether the repository holds the blob, and not something of another size under its name.
+    ///
+    /// 403 counts as no: some registries say it for what is not there, and one that means it says it again to the upload.
+    pub(crate) async fn holds(
+        &self,
+        repository: &str,
+        blob: &Blob,
+        observer: &dyn Observer,
+    ) -> Result<bool, Error> {
+        match self.head_blob(repository, &blob.digest, observer).await {
+            Ok(found) => Ok(found.is_some_and(|size| size.may_be(blob.size))),
+            Err(Error::Forbidden { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn blob_url(&self, repository: &str, digest: &Digest) -> Url {
+        let path = format!("/v2/{repository}/blobs/{digest}");
+        self.transport().endpoint().url(&path)
+    }
+}
+
+/// A blob that is being read from a registry.
+#[derive(Debug)]
+pub struct BlobReader {
+    response: Response,
+    digest: Digest,
+    size: Option<u64>,
+    hasher: Option<Sha256>,
+    settings: Settings,
+}
+
+impl BlobReader {
+    /// Returns the size that the registry named, in bytes.
+    pub fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// Returns the next bytes, or `None` after the last ones, when all of them together were found to be the blob.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DigestMismatch`] if they are not; [`Error::TimedOut`] or [`Error::ConnectionLost`] if they stop coming.
+    /// A read that failed does not go on.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        let Some(hasher) = &mut self.hasher else {
+            return Ok(None);
+        };
+        let chunk = self.response.chunk(self.settings.stall_timeout).await;
+        match chunk.map_err(|fault| fault.failure(self.response.place()).error)? {
+            Some(chunk) => {
+                hasher.update(&chunk);
+                Ok(Some(chunk))
+            }
+            None => {
+                let found = self.hasher.take().map(written).unwrap_or_default();
+                if found == self.digest.as_ref() {
+                    Ok(None)
+                } else {
+                    Err(mismatch(&self.response, &self.digest, &found))
+                }
+            }
+        }
+    }
+}
+
+/// What a registry says of a blob's size, if it says anything.
+pub(crate) struct BlobSize(Option<u64>);
+
+impl BlobSize {
+    /// Tells whether a blob of this size can be meant. A length of 0 is what some proxies make of an answer without a body.
+    fn may_be(&self, size: u64) -> bool {
+        self.0.is_none_or(|found| found == size || found == 0)
+    }
+}
+
+/// Returns the digest that an answer names, as it stands there.
+pub(crate) fn answered_digest(headers: &HeaderMap) -> Option<&str> {
+    headers.get(DOCKER_CONTENT_DIGEST)?.to_str().ok()
+}
+
+/// Returns the length that an answer names. Not the body's, which a HEAD has none of.
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+pub(crate) fn mismatch(answer: &Response, expected: &Digest, found: &str) -> Error {
+    Error::DigestMismatch {
+        at: Box::new(answer.place().clone()),
+        expected: expected.clone(),
+        found: found.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode as Status;
+    use axum::response::{Html, IntoResponse};
+    use secrecy::SecretString;
+
+    use super::*;
+    use crate::Credentials;
+    use crate::fake::{Blobs, Fake};
+
+    const REPOSITORY: &str = "mke/calico/node";
+
+    #[tokio::test]
+    async fn redirects_are_followed_without_credentials_and_not_for_ever() {
+        let storage = Fake::start(|_| "twelve bytes".into_response()).await;
+        let location = format!("http://{}/bucket/1", storage.address);
+        let fake = Fake::start(move |seen| match seen.header("authorization") {
+            None => (Status::UNAUTHORIZED, [("www-authenticate", "Basic")]).into_response(),
+            Some(_) => {
+                (Status::TEMPORARY_REDIRECT, [("location", location.clone())]).into_response()
+            }
+        })
+        .await;
+        let registry = fake.registry_as(Credentials::Basic {
+            username: "deployer".to_owned(),
+            password: SecretString::from("open sesame"),
+        });
+        let digest = Blobs::new().put(b"twelve bytes");
+        let mut reader = registry.get_blob(REPOSITORY, &digest).await.unwrap();
+        assert_eq!(reader.size(), Some(12));
+        assert_eq!(
+            reader.next().await.unwrap().unwrap().as_ref(),
+            b"twelve bytes"
+        );
+        assert_eq!(reader.next().await.unwrap(), None);
+        assert_eq!(
+            storage.seen(|seen| seen.header("authorization").is_some()),
+            [false]
+        );
+
+        let fake = Fake::start(|_| {
+            (
+                Status::TEMPORARY_REDIRECT,
+                [("location", "/round/and/round")],
+            )
+                .into_response()
+        })
+        .await;
+        let error = fake
+            .registry()
+            .has_blob(REPOSITORY, &digest)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::Rejected { .. }), "{error:?}");
+        assert_eq!(fake.requests().len(), 6);
+    }
+
+    #[tokio::test]
+    async fn a_login_page_is_not_a_blob() {
+        let fake = Fake::start(|_| Html("<form>").into_response()).await;
+        let digest = Blobs::new().put(b"twelve bytes");
+        let error = fake
+            .registry()
+            .has_blob(REPOSITORY, &digest)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::NotARegistry { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_blob_of_another_size_is_not_held() {
+        let fake = Fake::over_registry(|_| None).await;
+        let registry = fake.registry();
+        let blobs = Blobs::new();
+        let blob = blobs.blob(b"twelve bytes");
+        assert!(!registry.has_blob(REPOSITORY, &blob.digest).await.unwrap());
+        registry
+            .upload(REPOSITORY, &blob, &blobs, &())
+            .await
+            .unwrap();
+        assert!(registry.has_blob(REPOSITORY, &blob.digest).await.unwrap());
+        assert!(registry.holds(REPOSITORY, &blob, &()).await.unwrap());
+        let longer = Blob { size: 13, ..blob };
+        assert!(!registry.holds(REPOSITORY, &longer, &()).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_blob_that_comes_back_wrong_is_found_at_its_end() {
+        let fake = Fake::start(|_| "something else".into_response()).await;
+        let digest = Blobs::new().put(b"twelve bytes");
+        let mut reader = fake.registry().get_blob(REPOSITORY, &digest).await.unwrap();
+        assert!(reader.next().await.unwrap().is_some());
+        let error = reader.next().await.unwrap_err();
+        assert!(matches!(error, Error::DigestMismatch { .. }), "{error:?}");
+    }
+}

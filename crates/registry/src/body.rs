@@ -1,0 +1,329 @@
+//! The body of an upload: read from a file in pieces, hashed on the way, and watched while it goes.
+//!
+//! Memory holds a piece or two whatever the size of the blob. The last piece leaves only when the hash of the whole is right,
+//! so that a registry never gets to accept a file that is not its digest.
+
+use std::fs::File;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use reqwest::RequestBuilder;
+use reqwest::header::CONTENT_LENGTH;
+use sha2::{Digest as _, Sha256};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::io::ReaderStream;
+
+use crate::digest::{sha256, written};
+use crate::retry::Failure;
+use crate::{Blob, BlobSource, Error, Event, Observer, Place, Settings, classify};
+
+/// How much of a file is read at a time, in bytes. Smaller pieces cost processor time; larger ones only memory.
+const PIECE: usize = 512 * 1024;
+
+/// How often progress is told and the watch looks.
+const BEAT: Duration = Duration::from_millis(200);
+
+/// A blob on its way into a repository.
+pub(crate) struct Upload<'a> {
+    pub(crate) repository: &'a str,
+    pub(crate) blob: &'a Blob,
+    pub(crate) source: &'a dyn BlobSource,
+}
+
+/// What the body, which belongs to the connection, tells the watch.
+#[derive(Debug, Default)]
+struct Progress {
+    sent: AtomicU64,
+    fault: Mutex<Option<Error>>,
+}
+
+impl Upload<'_> {
+    pub(crate) fn size(&self) -> u64 {
+        self.blob.size
+    }
+
+    /// Sends the blob by `request` and waits for the head of the answer.
+    pub(crate) async fn send(
+        &self,
+        request: RequestBuilder,
+        place: Place,
+        settings: &Settings,
+        observer: &dyn Observer,
+    ) -> Result<reqwest::Response, Failure> {
+        let file = open(self.source, self.blob).map_err(Failure::last)?;
+        let progress = Arc::new(Progress::default());
+        let size = self.blob.size;
+        let body = body(file, self.blob.clone(), Arc::clone(&progress));
+        // With the length known, reqwest sends it instead of chunks, which some registries and proxies refuse.
+        let answer = request
+            .header(CONTENT_LENGTH, size)
+            .body(reqwest::Body::wrap_stream(body))
+            .send();
+        tokio::pin!(answer);
+        let mut beat = interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut seen = 0;
+        let mut moved = Instant::now();
+        let answer = loop {
+            tokio::select! {
+                answer = &mut answer => break answer,
+                _ = beat.tick() => {}
+            }
+            let sent = progress.sent.load(Ordering::Relaxed);
+            if sent != seen {
+                seen = sent;
+                moved = Instant::now();
+                observer.event(Event::BlobProgress {
+                    repository: self.repository,
+                    digest: &self.blob.digest,
+                    sent,
+                    size,
+                });
+            }
+            let patience = if sent == size {
+                settings.finish_timeout
+            } else {
+                settings.stall_timeout
+            };
+            if moved.elapsed() >= patience {
+                return Err(Failure::passing(Error::Stalled {
+                    at: Box::new(place),
+                    moved: sent,
+                    size,
+                    after: patience,
+                }));
+            }
+        };
+        // A fault of the source is the cause even if the connection's error is what shows.
+        if let Some(fault) = progress.take_fault() {
+            return Err(Failure::last(fault));
+        }
+        answer.map_err(|error| classify::connection(error, place, settings.connect_timeout))
+    }
+}
+
+/// Reads a manifest whole, and checks it like any other blob.
+pub(crate) fn read_whole(source: &dyn BlobSource, blob: &Blob, limit: u64) -> Result<Bytes, Error> {
+    let content = |found: String| Error::SourceContent {
+        digest: blob.digest.clone(),
+        found,
+    };
+    let file = open(source, blob)?;
+    if blob.size > limit {
+        return Err(content(format!(
+            "{} bytes, too many for a manifest",
+            blob.size
+        )));
+    }
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(file, limit), &mut bytes).map_err(|source| {
+        Error::Source {
+            digest: blob.digest.clone(),
+            source,
+        }
+    })?;
+    if bytes.len() as u64 != blob.size {
+        return Err(content(format!("{} bytes", bytes.len())));
+    }
+    let found = sha256(&bytes);
+    if found != blob.digest.as_ref() {
+        return Err(content(found));
+    }
+    Ok(bytes.into())
+}
+
+/// Opens a blob and compares its length, which costs nothing and finds a file that was cut before any of it is sent.
+fn open(source: &dyn BlobSource, blob: &Blob) -> Result<File, Error> {
+    let read = |source| Error::Source {
+        digest: blob.digest.clone(),
+        source,
+    };
+    let file = source.open(&blob.digest).map_err(read)?;
+    let length = file.metadata().map_err(read)?.len();
+    if length != blob.size {
+        return Err(Error::SourceContent {
+            digest: blob.digest.clone(),
+            found: format!("{length} bytes instead of {}", blob.size),
+        });
+    }
+    Ok(file)
+}
+
+fn body(
+    file: File,
+    blob: Blob,
+    progress: Arc<Progress>,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    struct State {
+        pieces: ReaderStream<tokio::fs::File>,
+        hasher: Sha256,
+        left: u64,
+        blob: Blob,
+        progress: Arc<Progress>,
+        ended: bool,
+    }
+    let state = State {
+        pieces: ReaderStream::with_capacity(tokio::fs::File::from_std(file), PIECE),
+        hasher: Sha256::new(),
+        left: blob.size,
+        blob,
+        progress,
+        ended: false,
+    };
+    stream::unfold(state, |mut state| async move {
+        if state.ended {
+            return None;
+        }
+        let fault = match state.pieces.next().await {
+            Some(Ok(piece)) if piece.len() as u64 <= state.left => {
+                state.hasher.update(&piece);
+                state.left -= piece.len() as u64;
+                if state.left > 0 {
+                    state.progress.add(piece.len());
+                    return Some((Ok(piece), state));
+                }
+                let found = written(state.hasher.clone());
+                if found == state.blob.digest.as_ref() {
+                    state.progress.add(piece.len());
+                    state.ended = true;
+                    return Some((Ok(piece), state));
+                }
+                Error::SourceContent {
+                    digest: state.blob.digest.clone(),
+                    found,
+                }
+            }
+            Some(Err(source)) => Error::Source {
+                digest: state.blob.digest.clone(),
+                source,
+            },
+            None if state.blob.size == 0 && sha256(b"") == state.blob.digest.as_ref() => {
+                return None;
+            }
+            Some(Ok(_)) | None => Error::SourceContent {
+                digest: state.blob.digest.clone(),
+                found: "another length than when it was opened".to_owned(),
+            },
+        };
+        state.progress.fail(fault);
+        state.ended = true;
+        // Breaks the request off, so that the registry sees an upload that was cut.
+        let cut = io::Error::new(io::ErrorKind::InvalidData, "the source of the blob failed");
+        Some((Err(cut), state))
+    })
+}
+
+impl Progress {
+    fn add(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn fail(&self, fault: Error) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+    }
+
+    fn take_fault(&self) -> Option<Error> {
+        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        fault.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::TryStreamExt;
+    use oci_spec::image::Digest;
+
+    use super::*;
+    use crate::fake::Blobs;
+
+    async fn collect(bytes: &[u8], digest: &Digest) -> (io::Result<Vec<Bytes>>, Option<Error>) {
+        let blobs = Blobs::new();
+        blobs.put_as(digest, bytes);
+        let blob = Blob {
+            digest: digest.clone(),
+            size: bytes.len() as u64,
+        };
+        let progress = Arc::new(Progress::default());
+        let file = open(&blobs, &blob).unwrap();
+        let pieces = body(file, blob, Arc::clone(&progress)).try_collect().await;
+        let fault = progress.take_fault();
+        (pieces, fault)
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_its_digest_goes_through_in_pieces() {
+        for size in [0, 1, PIECE, PIECE + 1, 3 * PIECE] {
+            let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
+            let digest = sha256(&bytes).parse().unwrap();
+            let (pieces, fault) = collect(&bytes, &digest).await;
+            let pieces = pieces.unwrap();
+            assert!(fault.is_none());
+            assert!(pieces.iter().all(|piece| piece.len() <= PIECE));
+            assert_eq!(pieces.concat(), bytes);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_last_piece_of_a_wrong_file_is_kept_back() {
+        for size in [0, 5, PIECE + 5] {
+            let bytes = vec![7; size];
+            let digest: Digest = sha256(b"something else").parse().unwrap();
+            let blobs = Blobs::new();
+            blobs.put_as(&digest, &bytes);
+            let blob = Blob {
+                digest: digest.clone(),
+                size: size as u64,
+            };
+            let progress = Arc::new(Progress::default());
+            let file = open(&blobs, &blob).unwrap();
+            let mut stream = Box::pin(body(file, blob, Arc::clone(&progress)));
+            let mut sent = 0;
+            let error = loop {
+                match stream.next().await.unwrap() {
+                    Ok(piece) => sent += piece.len(),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+            assert!(sent < size.max(1), "{sent} of {size}");
+            assert!(stream.next().await.is_none());
+            let fault = progress.take_fault().unwrap();
+            assert!(
+                fault.to_string().contains("holds something else"),
+                "{fault}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_of_another_length_is_found_before_anything_is_sent() {
+        let blobs = Blobs::new();
+        let digest = blobs.put(b"twelve bytes");
+        let error = open(
+            &blobs,
+            &Blob {
+                digest: digest.clone(),
+                size: 13,
+            },
+        )
+        .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("the source of {digest} holds something else: 12 bytes instead of 13")
+        );
+        let missing: Digest = sha256(b"missing").parse().unwrap();
+        let error = open(
+            &blobs,
+            &Blob {
+                digest: missing,
+                size: 13,
+            },
+        )
+        .unwrap_err();
+        assert!(matches!(error, Error::Source { .. }));
+    }
+}

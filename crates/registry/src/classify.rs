@@ -1,0 +1,464 @@
+//! What a failed connection or a status means: which error it is, and whether it may pass.
+//!
+//! reqwest tells little by itself. What happened is further down its chain of sources: the TLS library's error, the system's error.
+
+use std::error::Error as StdError;
+use std::io;
+use std::time::Duration;
+
+use oci_client::errors::OciEnvelope;
+use reqwest::StatusCode;
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use rustls::{AlertDescription, CertificateError};
+
+use crate::retry::{Again, Failure};
+use crate::{Answer, Error, Place};
+
+/// The longest message of a registry that is passed on, in characters.
+const LONGEST_MESSAGE: usize = 300;
+
+/// Turns a request that got no answer into an error of ours.
+pub(crate) fn connection(error: reqwest::Error, at: Place, connect_timeout: Duration) -> Failure {
+    let at = Box::new(at);
+    // The URL is in `at` already, and without what may be secret in its query.
+    let error = error.without_url();
+    if let Some(tls) = find::<rustls::Error>(&error) {
+        return tls_failure(tls.clone(), error, at);
+    }
+    if error.is_builder() {
+        return Failure::last(Error::ConnectionLost { at, source: error });
+    }
+    if error.is_timeout() {
+        return Failure::passing(Error::TimedOut {
+            at,
+            after: connect_timeout,
+        });
+    }
+    let kind = find::<io::Error>(&error).map(io::Error::kind);
+    if kind == Some(io::ErrorKind::ConnectionRefused) && error.is_connect() {
+        return Failure::passing(Error::ConnectionRefused { at });
+    }
+    // The resolver's error has no type to tell it by, only the text of the connector that wraps it.
+    if error.is_connect() && chain(&error).any(|source| source.to_string() == "dns error") {
+        return Failure::passing(Error::NameNotResolved { at, source: error });
+    }
+    Failure::passing(Error::ConnectionLost { at, source: error })
+}
+
+fn tls_failure(tls: rustls::Error, error: reqwest::Error, at: Box<Place>) -> Failure {
+    use CertificateError as Certificate;
+    use rustls::Error as Tls;
+    let error = match &tls {
+        Tls::InvalidCertificate(Certificate::UnknownIssuer | Certificate::BadSignature) => {
+            Error::UnknownAuthority { at, source: tls }
+        }
+        Tls::InvalidCertificate(Certificate::NotValidForName) => Error::WrongHostName {
+            at,
+            presented: Vec::new(),
+        },
+        Tls::InvalidCertificate(Certificate::NotValidForNameContext { presented, .. }) => {
+            Error::WrongHostName {
+                at,
+                presented: presented.iter().map(|name| readable_name(name)).collect(),
+            }
+        }
+        Tls::InvalidCertificate(Certificate::Expired | Certificate::ExpiredContext { .. }) => {
+            Error::CertificateExpired { at, source: tls }
+        }
+        Tls::InvalidCertificate(
+            Certificate::NotValidYet | Certificate::NotValidYetContext { .. },
+        ) => Error::CertificateNotYetValid { at, source: tls },
+        Tls::InvalidMessage(_) => Error::PlainHttpServer { at, source: tls },
+        // Sent by servers that are shutting down or overloaded; everything else in TLS is a setting on one of the two sides.
+        Tls::AlertReceived(AlertDescription::InternalError | AlertDescription::UserCanceled) => {
+            return Failure::passing(Error::ConnectionLost { at, source: error });
+        }
+        _ => Error::Tls { at, source: tls },
+    };
+    Failure::last(error)
+}
+
+/// Unwraps the TLS library's way of writing names, `DnsName("registry.example.com")` and `IpAddress(127.0.0.1)`.
+fn readable_name(name: &str) -> String {
+    let inner = name.split_once('(').map_or(name, |(_, rest)| rest);
+    inner.trim_end_matches(')').trim_matches('"').to_owned()
+}
+
+/// Turns an answer that was not wanted into an error of ours. `size` is what the request carried, in bytes.
+pub(crate) fn status(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    at: Place,
+    size: u64,
+) -> Failure {
+    let at = Box::new(at);
+    let text = String::from_utf8_lossy(body);
+    if status == StatusCode::BAD_REQUEST && speaks_of_https(&text) {
+        return Failure::last(Error::HttpsServer { at });
+    }
+    let answer = Box::new(read_answer(status, headers, &text));
+    let retry_after = retry_after(headers);
+    match status {
+        StatusCode::UNAUTHORIZED => Failure::last(Error::Unauthorized { at, answer }),
+        StatusCode::FORBIDDEN => Failure::last(Error::Forbidden { at, answer }),
+        StatusCode::NOT_FOUND => Failure::last(Error::NotFound { at, answer }),
+        StatusCode::PAYLOAD_TOO_LARGE => Failure::last(Error::TooLarge { at, answer, size }),
+        StatusCode::TOO_MANY_REQUESTS => Failure {
+            error: Error::RateLimited {
+                at,
+                answer,
+                retry_after,
+            },
+            again: Again::After(retry_after),
+        },
+        // A later attempt changes nothing in what a server does not know how to do.
+        StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => {
+            Failure::last(Error::Rejected { at, answer })
+        }
+        _ if status == StatusCode::REQUEST_TIMEOUT || status.is_server_error() => Failure {
+            error: Error::Unavailable { at, answer },
+            again: Again::After(retry_after),
+        },
+        _ => Failure::last(Error::Rejected { at, answer }),
+    }
+}
+
+/// Tells whether a server complains that plain HTTP was spoken to its TLS port, in the words of Go's and nginx's servers.
+fn speaks_of_https(text: &str) -> bool {
+    text.contains("HTTP request to an HTTPS server")
+        || text.contains("plain HTTP request was sent to HTTPS port")
+}
+
+fn read_answer(status: StatusCode, headers: &HeaderMap, text: &str) -> Answer {
+    let (code, message) = match serde_json::from_str::<OciEnvelope>(text) {
+        Ok(envelope) => {
+            // The code's own name is what the library reads it from.
+            let first = envelope.errors.into_iter().next();
+            let code = first
+                .as_ref()
+                .and_then(|error| serde_json::to_value(&error.code).ok())
+                .and_then(|code| code.as_str().map(tidy));
+            (code, first.map(|error| error.message))
+        }
+        Err(_) if is_html(headers) => (None, Some("an HTML page".to_owned())),
+        Err(_) => (None, Some(text.to_owned())),
+    };
+    Answer {
+        status: status.as_u16(),
+        code: code.filter(|code| !code.is_empty()),
+        message: message.map(|m| tidy(&m)).filter(|m| !m.is_empty()),
+    }
+}
+
+/// Makes a text from outside fit for one line of a terminal.
+fn tidy(text: &str) -> String {
+    let line: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(LONGEST_MESSAGE) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+pub(crate) fn is_html(headers: &HeaderMap) -> bool {
+    headers
+        .get(reqwest::header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.trim_start().starts_with("text/html"))
+}
+
+/// Reads `Retry-After`, in seconds or as a date. A date is compared with the server's own, since clocks differ in places without a network.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse::<u32>() {
+        return Some(Duration::from_secs(seconds.into()));
+    }
+    let until = httpdate::parse_http_date(value).ok()?;
+    let now = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+    Some(until.duration_since(now).unwrap_or_default())
+}
+
+/// Finds the error of type `T` that caused `error`.
+fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    chain(error).find_map(|source| source.downcast_ref::<T>())
+}
+
+/// Walks from an error to what caused it. An `io::Error` that wraps another error names that error's source as its own,
+/// so that the wrapped one would be passed over.
+fn chain<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error| {
+        let error: &'a (dyn StdError + 'static) = *error;
+        let wrapped = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        match wrapped {
+            Some(wrapped) => Some(wrapped as &(dyn StdError + 'static)),
+            None => error.source(),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place() -> Place {
+        let url = url::Url::parse("https://registry.example.com/v2/a/manifests/v1").unwrap();
+        Place::new("PUT", &url, "a")
+    }
+
+    fn failure(code: u16, headers: &[(&'static str, &str)], body: &str) -> Failure {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, value.parse().unwrap());
+        }
+        status(
+            StatusCode::from_u16(code).unwrap(),
+            &map,
+            body.as_bytes(),
+            place(),
+            7,
+        )
+    }
+
+    #[test]
+    fn every_status_has_its_meaning() {
+        let envelope = r#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown"}]}"#;
+        let mut table = String::new();
+        for (code, headers, body) in [
+            (401, &[][..], ""),
+            (
+                403,
+                &[],
+                r#"{"errors":[{"code":"DENIED","message":"quota\nexceeded"}]}"#,
+            ),
+            (404, &[], r#"{"errors":[{"code":"NAME_UNKNOWN"}]}"#),
+            (408, &[], ""),
+            (413, &[("content-type", "text/html")], "<html>nginx</html>"),
+            (429, &[("retry-after", "3")], ""),
+            (400, &[], envelope),
+            (
+                400,
+                &[],
+                "Client sent an HTTP request to an HTTPS server.\n",
+            ),
+            (
+                409,
+                &[],
+                r#"{"errors":[{"code":"ARTIFACT_LOCKED","message":"locked"}]}"#,
+            ),
+            (500, &[], "\u{1b}[31mred\u{1b}[0m"),
+            (501, &[], ""),
+            (
+                503,
+                &[
+                    ("retry-after", "Sun, 22 Nov 2026 10:00:30 GMT"),
+                    ("date", "Sun, 22 Nov 2026 10:00:00 GMT"),
+                ],
+                "",
+            ),
+            (503, &[("retry-after", "Sun, 22 Nov 2026 10:00:30 GMT")], ""),
+        ] {
+            let Failure { error, again } = failure(code, headers, body);
+            let kind = format!("{error:?}");
+            let kind = kind.split([' ', '{']).next().unwrap();
+            let text = error.to_string();
+            let text = text
+                .strip_prefix("PUT https://registry.example.com/v2/a/manifests/v1: ")
+                .unwrap();
+            table.push_str(&format!("{kind} | {text} | {again:?}\n"));
+        }
+        insta::assert_snapshot!(table, @r"
+        Unauthorized | not authenticated: 401 Unauthorized | Never
+        Forbidden | not allowed: 403 Forbidden (DENIED: quota exceeded) | Never
+        NotFound | not found: 404 Not Found (NAME_UNKNOWN) | Never
+        Unavailable | the registry fails: 408 Request Timeout | After(None)
+        TooLarge | 7 bytes are too much for one request: 413 Payload Too Large (an HTML page) | Never
+        RateLimited | too many requests: 429 Too Many Requests | After(Some(3s))
+        Rejected | rejected: 400 Bad Request (MANIFEST_BLOB_UNKNOWN: blob unknown) | Never
+        HttpsServer | the server wants TLS | Never
+        Rejected | rejected: 409 Conflict (ARTIFACT_LOCKED: locked) | Never
+        Unavailable | the registry fails: 500 Internal Server Error ([31mred [0m) | After(None)
+        Rejected | rejected: 501 Not Implemented | Never
+        Unavailable | the registry fails: 503 Service Unavailable | After(Some(30s))
+        Unavailable | the registry fails: 503 Service Unavailable | After(None)
+        ");
+    }
+
+    #[test]
+    fn long_messages_are_cut() {
+        let Failure { error, .. } = failure(400, &[], &"é".repeat(10_000));
+        assert_eq!(error.to_string().matches('é').count(), LONGEST_MESSAGE);
+    }
+
+    #[test]
+    fn a_wrapped_error_is_found_below_an_io_error() {
+        let inner = rustls::Error::HandshakeNotComplete;
+        let error = io::Error::other(io::Error::other(inner.clone()));
+        assert_eq!(find::<rustls::Error>(&error), Some(&inner));
+    }
+
+    mod over_the_wire {
+        use std::time::Duration;
+
+        use rcgen::date_time_ymd;
+        use tokio::io::AsyncReadExt;
+        use tokio::net::TcpListener;
+
+        use crate::fake::{
+            Certificates, Fake, certificates, certificates_with, free_address, hasty,
+        };
+        use crate::{Credentials, Endpoint, Error, Registry, Settings};
+
+        fn registry(address: &str, ca_pem: Option<&str>, settings: Settings) -> Registry {
+            let endpoint = Endpoint::new(address, ca_pem).unwrap();
+            Registry::with_settings(endpoint, Credentials::Anonymous, settings).unwrap()
+        }
+
+        async fn ping(certificates: &Certificates, ca_pem: &str) -> (Result<(), Error>, usize) {
+            let fake = Fake::over_tls(certificates).await;
+            let address = fake.address.to_string();
+            let result = registry(&address, Some(ca_pem), hasty()).ping().await;
+            (result, fake.requests().len())
+        }
+
+        #[tokio::test]
+        async fn a_private_authority_is_trusted_when_it_is_given() {
+            let certificates = certificates();
+            let (result, requests) = ping(&certificates, &certificates.ca_pem).await;
+            result.unwrap();
+            assert_eq!(requests, 1);
+        }
+
+        #[tokio::test]
+        async fn an_unknown_authority_is_named_and_gets_no_request() {
+            let (result, requests) = ping(&certificates(), &certificates().ca_pem).await;
+            let error = result.unwrap_err();
+            assert!(matches!(error, Error::UnknownAuthority { .. }), "{error:?}");
+            assert_eq!(requests, 0);
+        }
+
+        #[tokio::test]
+        async fn a_certificate_for_other_names_says_which() {
+            let names = ["registry.example.com", "10.0.0.7"];
+            let certificates = certificates_with(&names, |_| {});
+            let (result, _) = ping(&certificates, &certificates.ca_pem).await;
+            let error = result.unwrap_err();
+            let text = error.to_string();
+            assert!(
+                text.ends_with("the server's certificate is for registry.example.com, 10.0.0.7"),
+                "{text}"
+            );
+            assert!(matches!(error, Error::WrongHostName { .. }), "{error:?}");
+        }
+
+        #[tokio::test]
+        async fn certificates_out_of_their_time_are_told_apart() {
+            let expired = certificates_with(&["127.0.0.1"], |params| {
+                params.not_before = date_time_ymd(2001, 1, 1);
+                params.not_after = date_time_ymd(2002, 1, 1);
+            });
+            let (result, _) = ping(&expired, &expired.ca_pem).await;
+            let error = result.unwrap_err();
+            assert!(
+                matches!(error, Error::CertificateExpired { .. }),
+                "{error:?}"
+            );
+
+            let early = certificates_with(&["127.0.0.1"], |params| {
+                params.not_before = date_time_ymd(4001, 1, 1);
+                params.not_after = date_time_ymd(4002, 1, 1);
+            });
+            let (result, _) = ping(&early, &early.ca_pem).await;
+            let error = result.unwrap_err();
+            assert!(
+                matches!(error, Error::CertificateNotYetValid { .. }),
+                "{error:?}"
+            );
+        }
+
+        #[tokio::test]
+        async fn https_to_a_plain_server_is_named() {
+            let fake = Fake::over_registry(|_| None).await;
+            let ca = certificates().ca_pem;
+            let address = fake.address.to_string();
+            let error = registry(&address, Some(&ca), hasty())
+                .ping()
+                .await
+                .unwrap_err();
+            assert!(matches!(error, Error::PlainHttpServer { .. }), "{error:?}");
+        }
+
+        #[tokio::test]
+        async fn a_name_without_an_address_is_named() {
+            // Patient, since a machine whose name server is out of reach takes a while to find out.
+            let settings = Settings {
+                attempts: 1,
+                connect_timeout: Duration::from_secs(120),
+                answer_timeout: Duration::from_secs(120),
+                ..hasty()
+            };
+            let registry = registry("registry.invalid:5000", None, settings);
+            let error = registry.ping().await.unwrap_err();
+            assert!(matches!(error, Error::NameNotResolved { .. }), "{error:?}");
+        }
+
+        #[tokio::test]
+        async fn a_server_that_never_answers_times_out() {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap().to_string();
+            let server = tokio::spawn(async move {
+                let mut held = Vec::new();
+                loop {
+                    held.push(listener.accept().await.unwrap());
+                }
+            });
+            let settings = Settings {
+                answer_timeout: Duration::from_millis(100),
+                ..hasty()
+            };
+            let error = registry(&address, None, settings).ping().await.unwrap_err();
+            assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
+            assert!(
+                error.to_string().ends_with("no answer within 0.1 s"),
+                "{error}"
+            );
+            server.abort();
+        }
+
+        #[tokio::test]
+        async fn a_connection_that_is_cut_is_tried_again_and_then_named() {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap().to_string();
+            let server = tokio::spawn(async move {
+                let mut accepted = 0;
+                while accepted < 2 {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    let _ = stream.read(&mut [0; 1024]).await;
+                    accepted += 1;
+                }
+                accepted
+            });
+            let error = registry(&address, None, hasty()).ping().await.unwrap_err();
+            assert!(matches!(error, Error::ConnectionLost { .. }), "{error:?}");
+            assert_eq!(server.await.unwrap(), 2);
+        }
+
+        #[tokio::test]
+        async fn nobody_there_is_named() {
+            let address = free_address().await;
+            let error = registry(&address, None, hasty()).ping().await.unwrap_err();
+            assert!(
+                matches!(error, Error::ConnectionRefused { .. }),
+                "{error:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Who pushes. Where the secret was found is the caller's affair.
+
+use secrecy::SecretString;
+
+/// What is shown to a registry that asks who is there.
+#[derive(Debug, Clone)]
+pub enum Credentials {
+    /// Nothing: the registry has to let everybody in.
+    Anonymous,
+    /// A name and a password, or a token in the password's place. Sent to the registry and to the token server that it names, nowhere else,
+    /// and only after one of them asked.
+    Basic {
+        /// The account's name.
+        username: String,
+        /// The account's password or access token.
+        password: SecretString,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_hides_the_password() {
+        let credentials = Credentials::Basic {
+            username: "deployer".to_owned(),
+            password: SecretString::from("open sesame"),
+        };
+        let shown = format!("{credentials:?}");
+        assert!(shown.contains("deployer"));
+        assert!(!shown.contains("sesame"));
+    }
+}

@@ -1,0 +1,366 @@
+//! Where a registry is and how it is spoken to: the address, the scheme, the certificate authority.
+//!
+//! The scheme follows from the address, never from a flag: credentials must not leave this machine in clear text.
+
+use std::net::IpAddr;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use url::{Host, Url};
+
+use crate::Error;
+
+/// How a registry is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// TLS, against the system's authorities and the endpoint's own.
+    Https,
+    /// Plain HTTP, to this very machine.
+    HttpOnLoopback,
+}
+
+/// A registry's address, with the certificate authority that vouches for it.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    address: String,
+    base: Url,
+    scheme: Scheme,
+    authority: Option<Authority>,
+}
+
+#[derive(Debug, Clone)]
+struct Authority {
+    pem: String,
+    certificates: Vec<CertificateDer<'static>>,
+}
+
+impl Endpoint {
+    /// Returns the endpoint at `address` (`host[:port]`, no scheme, no path), trusting `ca_pem` on top of the system's authorities.
+    ///
+    /// A loopback address without an authority of its own is spoken to by plain HTTP; everything else by HTTPS.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Address`] if `address` is not `host[:port]`; [`Error::CertificateAuthority`] if `ca_pem` holds no certificate
+    /// or one that cannot be an authority.
+    pub fn new(address: &str, ca_pem: Option<&str>) -> Result<Self, Error> {
+        let wrong = |rule| Error::Address {
+            address: address.to_owned(),
+            rule,
+        };
+        if address.contains("://") {
+            return Err(wrong("has a scheme; only `host[:port]` is wanted"));
+        }
+        if address.contains('@') {
+            return Err(wrong("holds credentials; only `host[:port]` is wanted"));
+        }
+        if address.contains(['/', '?', '#', '\\']) || address.contains(char::is_whitespace) {
+            return Err(wrong("has more than `host[:port]`"));
+        }
+        let parsed = Url::parse(&format!("https://{address}/"))
+            .map_err(|_| wrong("is not a host name or an IP address with an optional port"))?;
+        if parsed.port() == Some(0) || address.ends_with(':') {
+            return Err(wrong("has a port outside of 1 to 65535"));
+        }
+        let loopback = is_loopback(&parsed);
+        let authority = match ca_pem {
+            Some(pem) => Some(Authority::read(address, pem)?),
+            None => None,
+        };
+        let scheme = if loopback && authority.is_none() {
+            Scheme::HttpOnLoopback
+        } else {
+            Scheme::Https
+        };
+        let base = match scheme {
+            Scheme::Https => parsed,
+            Scheme::HttpOnLoopback => Url::parse(&format!("http://{address}/"))
+                .map_err(|_| wrong("is not a host name or an IP address with an optional port"))?,
+        };
+        Ok(Self {
+            address: address.to_owned(),
+            base,
+            scheme,
+            authority,
+        })
+    }
+
+    /// Returns the address as it was given: `host[:port]`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Returns how the registry is spoken to.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// Returns the certificate authority in PEM, if the endpoint has one of its own.
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.authority.as_ref().map(|a| a.pem.as_str())
+    }
+
+    /// Tells whether the registry is on this machine.
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(&self.base)
+    }
+
+    pub(crate) fn certificates(&self) -> &[CertificateDer<'static>] {
+        self.authority
+            .as_ref()
+            .map_or(&[], |a| a.certificates.as_slice())
+    }
+
+    /// Returns the URL of an absolute `path`, which starts with `/v2/` and has checked parts only.
+    pub(crate) fn url(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(path);
+        url
+    }
+
+    /// Tells whether `url` is this registry itself, so that credentials may go there.
+    pub(crate) fn owns(&self, url: &Url) -> bool {
+        url.origin() == self.base.origin()
+    }
+
+    /// Resolves what the registry names in an answer (`Location`, `realm`) against the URL that was asked.
+    ///
+    /// A registry behind a proxy that ends TLS often builds absolute URLs from what it sees itself: `http://`, or without the
+    /// port that clients use. Both are put right where the host is this registry's; another host is left as it is named.
+    /// Returns `None` if `location` is no URL, or one by which content would leave TLS.
+    pub(crate) fn resolve(&self, asked: &Url, location: &str) -> Option<Url> {
+        let mut url = asked.join(location).ok()?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return None;
+        }
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        if url.host() == self.base.host() && !self.owns(&url) {
+            let downgraded = self.scheme == Scheme::Https && url.scheme() == "http";
+            let port_missing = url.port().is_none();
+            if downgraded && (port_missing || url.port() == self.base.port_or_known_default()) {
+                url.set_scheme("https").ok()?;
+            }
+            if port_missing && url.scheme() == self.base.scheme() {
+                url.set_port(self.base.port()).ok()?;
+            }
+        }
+        let leaves_tls = self.scheme == Scheme::Https && url.scheme() == "http";
+        let leaves_loopback =
+            self.scheme == Scheme::HttpOnLoopback && url.scheme() == "http" && !is_loopback(&url);
+        (!leaves_tls && !leaves_loopback).then_some(url)
+    }
+}
+
+impl Authority {
+    fn read(address: &str, pem: &str) -> Result<Self, Error> {
+        let wrong = |rule: String| Error::CertificateAuthority {
+            address: address.to_owned(),
+            rule,
+        };
+        // Checked here because reqwest and oci-client accept a text without any certificate and then trust nothing new.
+        let mut certificates = Vec::new();
+        let mut roots = rustls::RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+            let certificate =
+                certificate.map_err(|error| wrong(format!("is not valid PEM: {error}")))?;
+            roots.add(certificate.clone()).map_err(|error| {
+                wrong(format!(
+                    "holds a certificate that cannot be read, number {}: {error}",
+                    certificates.len() + 1
+                ))
+            })?;
+            certificates.push(certificate);
+        }
+        if certificates.is_empty() {
+            return Err(wrong("holds no PEM certificate".to_owned()));
+        }
+        Ok(Self {
+            pem: pem.to_owned(),
+            certificates,
+        })
+    }
+}
+
+/// Makes ring the process's TLS provider, once; later calls change nothing.
+///
+/// Called by everything in this crate that makes an HTTP client, since reqwest and oci-client panic without a provider,
+/// for plain HTTP too.
+pub fn install_crypto_provider() {
+    // An error says that a provider is installed already, by us or by the program; either serves.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn authority() -> String {
+        crate::fake::certificates().ca_pem
+    }
+
+    #[test]
+    fn the_scheme_follows_from_the_address() {
+        let ca = authority();
+        for (address, ca_pem, url) in [
+            ("127.0.0.1:5000", None, "http://127.0.0.1:5000/v2/"),
+            ("127.9.9.9", None, "http://127.9.9.9/v2/"),
+            ("localhost:80", None, "http://localhost/v2/"),
+            ("[::1]:5000", None, "http://[::1]:5000/v2/"),
+            ("127.0.0.1:5000", Some(&ca), "https://127.0.0.1:5000/v2/"),
+            (
+                "registry.example.com",
+                None,
+                "https://registry.example.com/v2/",
+            ),
+            ("10.0.0.7:5000", None, "https://10.0.0.7:5000/v2/"),
+            (
+                "localhost.example.com",
+                None,
+                "https://localhost.example.com/v2/",
+            ),
+        ] {
+            let endpoint = Endpoint::new(address, ca_pem.map(String::as_str)).unwrap();
+            assert_eq!(endpoint.url("/v2/").as_str(), url);
+            assert_eq!(endpoint.address(), address);
+        }
+    }
+
+    #[test]
+    fn an_address_is_a_host_and_a_port_and_nothing_else() {
+        for address in [
+            "",
+            "https://registry.example.com",
+            "registry.example.com/mke",
+            "user:secret@registry.example.com",
+            "registry.example.com:",
+            "registry.example.com:0",
+            "registry.example.com:65536",
+            "registry example.com",
+            "registry.example.com?x",
+            "[::1",
+        ] {
+            let result = Endpoint::new(address, None);
+            assert!(matches!(result, Err(Error::Address { .. })), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_authority_without_a_certificate_is_refused() {
+        let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for pem in ["", "not a certificate", garbage] {
+            let result = Endpoint::new("registry.example.com", Some(pem));
+            assert!(
+                matches!(result, Err(Error::CertificateAuthority { .. })),
+                "{pem:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn locations_are_put_right_on_our_host_and_left_alone_elsewhere() {
+        let ca = authority();
+        let tls = Endpoint::new("registry.example.com:5000", None).unwrap();
+        let plain = Endpoint::new("127.0.0.1:5000", None).unwrap();
+        let tls_loopback = Endpoint::new("127.0.0.1:5000", Some(&ca)).unwrap();
+        for (endpoint, location, resolved) in [
+            (
+                &tls,
+                "/v2/a/x?s=1",
+                Some("https://registry.example.com:5000/v2/a/x?s=1"),
+            ),
+            (
+                &tls,
+                "x",
+                Some("https://registry.example.com:5000/v2/a/blobs/uploads/x"),
+            ),
+            (
+                &tls,
+                "https://registry.example.com:5000/u",
+                Some("https://registry.example.com:5000/u"),
+            ),
+            (
+                &tls,
+                "http://registry.example.com:5000/u",
+                Some("https://registry.example.com:5000/u"),
+            ),
+            (
+                &tls,
+                "http://registry.example.com/u",
+                Some("https://registry.example.com:5000/u"),
+            ),
+            (
+                &tls,
+                "https://registry.example.com/u",
+                Some("https://registry.example.com:5000/u"),
+            ),
+            (
+                &tls,
+                "//registry.example.com:5000/u",
+                Some("https://registry.example.com:5000/u"),
+            ),
+            (
+                &tls,
+                "https://me:secret@registry.example.com/u",
+                Some("https://registry.example.com:5000/u"),
+            ),
+            (
+                &tls,
+                "https://blobs.example.com/u",
+                Some("https://blobs.example.com/u"),
+            ),
+            (
+                &tls,
+                "https://registry.example.com:7000/u",
+                Some("https://registry.example.com:7000/u"),
+            ),
+            (&tls, "http://registry.example.com:7000/u", None),
+            (&tls, "http://blobs.example.com/u", None),
+            (&tls, "ftp://registry.example.com/u", None),
+            (&tls, "http://[broken", None),
+            (
+                &plain,
+                "http://127.0.0.1/u",
+                Some("http://127.0.0.1:5000/u"),
+            ),
+            (
+                &plain,
+                "http://localhost:6000/u",
+                Some("http://localhost:6000/u"),
+            ),
+            (&plain, "http://blobs.example.com/u", None),
+            (
+                &tls_loopback,
+                "http://127.0.0.1:5000/u",
+                Some("https://127.0.0.1:5000/u"),
+            ),
+        ] {
+            let asked = endpoint.url("/v2/a/blobs/uploads/");
+            let found = endpoint.resolve(&asked, location);
+            assert_eq!(found.as_ref().map(Url::as_str), resolved, "{location}");
+        }
+    }
+
+    #[test]
+    fn only_the_registry_itself_is_owned() {
+        let endpoint = Endpoint::new("registry.example.com", None).unwrap();
+        for (url, owned) in [
+            ("https://registry.example.com/v2/", true),
+            ("https://registry.example.com:443/v2/", true),
+            ("https://registry.example.com:444/v2/", false),
+            ("http://registry.example.com/v2/", false),
+            ("https://other.example.com/v2/", false),
+        ] {
+            assert_eq!(endpoint.owns(&Url::parse(url).unwrap()), owned, "{url}");
+        }
+    }
+}

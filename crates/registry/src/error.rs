@@ -1,0 +1,453 @@
+//! Everything that can go wrong between here and a registry, each thing under its own name.
+//!
+//! The variants are what an operator would act on differently. What to do about each is said by whoever shows the error.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use oci_client::errors::OciDistributionError;
+use oci_spec::image::Digest;
+use url::Url;
+
+/// Why a registry does not hold what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The registry's address is not `host[:port]`.
+    #[error("registry address `{address}` {rule}")]
+    Address {
+        /// The address as it was given.
+        address: String,
+        /// What is wrong with it.
+        rule: &'static str,
+    },
+    /// The certificate authority of the registry cannot be used.
+    #[error("the certificate authority of registry {address} {rule}")]
+    CertificateAuthority {
+        /// The registry's address.
+        address: String,
+        /// What is wrong with the PEM text.
+        rule: String,
+    },
+    /// No HTTP client can be set up on this machine, for instance because the system has no certificate authorities at all.
+    #[error("cannot set up the HTTP client for registry {address}")]
+    Client {
+        /// The registry's address.
+        address: String,
+        /// What the HTTP library says.
+        source: reqwest::Error,
+    },
+    /// A repository, tag or digest breaks the grammar of the OCI distribution specification.
+    #[error("`{name}` is not a valid {kind}")]
+    Name {
+        /// `repository`, `tag` or `digest`.
+        kind: &'static str,
+        /// The text as it was given.
+        name: String,
+    },
+    /// The digest is of an algorithm that registries need not verify.
+    #[error("digest `{digest}` is not a sha256 digest")]
+    DigestAlgorithm {
+        /// The digest as it was given.
+        digest: Digest,
+    },
+    /// The artifact to push contradicts itself.
+    #[error("artifact {name} {rule}")]
+    Artifact {
+        /// `repository:tag`.
+        name: String,
+        /// What is wrong with it.
+        rule: String,
+    },
+    /// A blob or manifest cannot be read from its source.
+    #[error("cannot read {digest} from its source")]
+    Source {
+        /// The blob.
+        digest: Digest,
+        /// What the file system says.
+        source: io::Error,
+    },
+    /// The file of a blob or manifest does not hold the blob. Nothing of it was accepted by the registry.
+    #[error("the source of {digest} holds something else: {found}")]
+    SourceContent {
+        /// The blob that should be there.
+        digest: Digest,
+        /// Its digest or size as found.
+        found: String,
+    },
+
+    /// 401: the registry, or its token server, wants credentials or refuses those it was shown.
+    #[error("{at}: not authenticated: {answer}")]
+    Unauthorized {
+        /// The request.
+        at: Box<Place>,
+        /// The answer.
+        answer: Box<Answer>,
+    },
+    /// 403: the account may not do this here, or a rule of the registry forbids it (a tag that cannot be changed, a quota).
+    #[error("{at}: not allowed: {answer}")]
+    Forbidden {
+        /// The request.
+        at: Box<Place>,
+        /// The answer.
+        answer: Box<Answer>,
+    },
+    /// 404 where something had to be there. When an upload begins it says that the project does not exist in the registry.
+    #[error("{at}: not found: {answer}")]
+    NotFound {
+        /// The request.
+        at: Box<Place>,
+        /// The answer.
+        answer: Box<Answer>,
+    },
+    /// 413: the registry, more often a proxy before it, limits the size of a request.
+    #[error("{at}: {size} bytes are too much for one request: {answer}")]
+    TooLarge {
+        /// The request.
+        at: Box<Place>,
+        /// The answer.
+        answer: Box<Answer>,
+        /// How many bytes were to be sent.
+        size: u64,
+    },
+    /// 429, still after every attempt, or with an order to wait for longer than this program does.
+    #[error("{at}: too many requests: {answer}")]
+    RateLimited {
+        /// The request.
+        at: Box<Place>,
+        /// The answer.
+        answer: Box<Answer>,
+        /// How long the registry wants to be left alone, where it said so.
+        retry_after: Option<Duration>,
+    },
+    /// 408 or 5xx, still after every attempt: the registry or its storage is in trouble.
+    #[error("{at}: the registry fails: {answer}")]
+    Unavailable {
+        /// The request.
+        at: Box<Place>,
+        /// The answer.
+        answer: Box<Answer>,
+    },
+    /// Any other status that the request should not have got; the code says which of the specification's errors it is.
+    #[error("{at}: rejected: {answer}")]
+    Rejected {
+        /// The request.
+        at: Box<Place>,
+        /// The answer.
+        answer: Box<Answer>,
+    },
+    /// What the registry holds, or says that it holds, is not what it should be.
+    #[error("{at}: the registry has {found} where {expected} should be")]
+    DigestMismatch {
+        /// The request.
+        at: Box<Place>,
+        /// The digest that was asked for or sent.
+        expected: Digest,
+        /// The digest that was computed or answered, or `nothing`.
+        found: String,
+    },
+    /// An answer lacks what the specification demands, so that one cannot go on.
+    #[error("{at}: the answer {problem}")]
+    Protocol {
+        /// The request.
+        at: Box<Place>,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The registry names a token server to which credentials must not be sent: one without TLS.
+    #[error("{at}: names the token server {realm}, which is not to be trusted with credentials")]
+    UntrustedRealm {
+        /// The request.
+        at: Box<Place>,
+        /// The token server.
+        realm: String,
+    },
+    /// Something else than a registry answers at this address.
+    #[error("{at}: is not a registry: {found}")]
+    NotARegistry {
+        /// The request.
+        at: Box<Place>,
+        /// What answers there instead.
+        found: String,
+    },
+    /// HTTPS was spoken to a server that speaks plain HTTP.
+    #[error("{at}: the server does not speak TLS")]
+    PlainHttpServer {
+        /// The request.
+        at: Box<Place>,
+        /// What the TLS library says.
+        source: rustls::Error,
+    },
+    /// Plain HTTP was spoken to a server that speaks TLS; its certificate authority is missing from the endpoint.
+    #[error("{at}: the server wants TLS")]
+    HttpsServer {
+        /// The request.
+        at: Box<Place>,
+    },
+
+    /// The server's certificate comes from an authority that neither the system nor the endpoint knows.
+    #[error("{at}: the server's certificate is from an unknown authority")]
+    UnknownAuthority {
+        /// The request.
+        at: Box<Place>,
+        /// What the TLS library says.
+        source: rustls::Error,
+    },
+    /// The server's certificate is for other names.
+    #[error("{at}: the server's certificate is for {}", names(presented))]
+    WrongHostName {
+        /// The request.
+        at: Box<Place>,
+        /// The names that the certificate is for.
+        presented: Vec<String>,
+    },
+    /// The server's certificate, or one above it, is past its time, or this machine's clock is ahead.
+    #[error("{at}: the server's certificate has expired")]
+    CertificateExpired {
+        /// The request.
+        at: Box<Place>,
+        /// What the TLS library says.
+        source: rustls::Error,
+    },
+    /// The server's certificate is not valid yet, or this machine's clock is behind.
+    #[error("{at}: the server's certificate is not valid yet")]
+    CertificateNotYetValid {
+        /// The request.
+        at: Box<Place>,
+        /// What the TLS library says.
+        source: rustls::Error,
+    },
+    /// The TLS connection failed for any other reason.
+    #[error("{at}: no TLS connection")]
+    Tls {
+        /// The request.
+        at: Box<Place>,
+        /// What the TLS library says.
+        source: rustls::Error,
+    },
+    /// Nothing listens at this address and port.
+    #[error("{at}: connection refused")]
+    ConnectionRefused {
+        /// The request.
+        at: Box<Place>,
+    },
+    /// The host's name has no address.
+    #[error("{at}: the host name cannot be resolved")]
+    NameNotResolved {
+        /// The request.
+        at: Box<Place>,
+        /// What the resolver says.
+        source: reqwest::Error,
+    },
+    /// No answer came in time.
+    #[error("{at}: no answer within {} s", after.as_secs_f32())]
+    TimedOut {
+        /// The request.
+        at: Box<Place>,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// A transfer stopped moving.
+    #[error("{at}: stalled for {} s after {moved} of {size} bytes", after.as_secs_f32())]
+    Stalled {
+        /// The request.
+        at: Box<Place>,
+        /// How many bytes had been moved.
+        moved: u64,
+        /// How many there are.
+        size: u64,
+        /// How long nothing moved.
+        after: Duration,
+    },
+    /// The connection failed or broke: reset, no route to the host, a proxy that refuses.
+    #[error("{at}: the connection failed")]
+    ConnectionLost {
+        /// The request.
+        at: Box<Place>,
+        /// What the HTTP library says.
+        source: reqwest::Error,
+    },
+
+    /// The independent reader cannot pull the artifact as a node would.
+    #[error("cannot pull {reference} from registry {address} as a node does")]
+    NodePull {
+        /// The registry's address.
+        address: String,
+        /// `repository:tag` or `repository@digest`.
+        reference: String,
+        /// What oci-client says.
+        source: Box<OciDistributionError>,
+    },
+    /// The independent reader got something that is no manifest, or one that breaks a rule.
+    #[error("{reference} in registry {address} {problem}")]
+    NodeContent {
+        /// The registry's address.
+        address: String,
+        /// `repository:tag` or `repository@digest`.
+        reference: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl Error {
+    /// Returns the request that failed, where it came to one.
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Unauthorized { at, .. }
+            | Self::Forbidden { at, .. }
+            | Self::NotFound { at, .. }
+            | Self::TooLarge { at, .. }
+            | Self::RateLimited { at, .. }
+            | Self::Unavailable { at, .. }
+            | Self::Rejected { at, .. }
+            | Self::DigestMismatch { at, .. }
+            | Self::Protocol { at, .. }
+            | Self::UntrustedRealm { at, .. }
+            | Self::NotARegistry { at, .. }
+            | Self::PlainHttpServer { at, .. }
+            | Self::HttpsServer { at }
+            | Self::UnknownAuthority { at, .. }
+            | Self::WrongHostName { at, .. }
+            | Self::CertificateExpired { at, .. }
+            | Self::CertificateNotYetValid { at, .. }
+            | Self::Tls { at, .. }
+            | Self::ConnectionRefused { at }
+            | Self::NameNotResolved { at, .. }
+            | Self::TimedOut { at, .. }
+            | Self::Stalled { at, .. }
+            | Self::ConnectionLost { at, .. } => Some(at),
+            Self::Address { .. }
+            | Self::CertificateAuthority { .. }
+            | Self::Client { .. }
+            | Self::Name { .. }
+            | Self::DigestAlgorithm { .. }
+            | Self::Artifact { .. }
+            | Self::Source { .. }
+            | Self::SourceContent { .. }
+            | Self::NodePull { .. }
+            | Self::NodeContent { .. } => None,
+        }
+    }
+
+    /// Returns the answer that the error is about, where there was one.
+    pub fn answer(&self) -> Option<&Answer> {
+        match self {
+            Self::Unauthorized { answer, .. }
+            | Self::Forbidden { answer, .. }
+            | Self::NotFound { answer, .. }
+            | Self::TooLarge { answer, .. }
+            | Self::RateLimited { answer, .. }
+            | Self::Unavailable { answer, .. }
+            | Self::Rejected { answer, .. } => Some(answer),
+            _ => None,
+        }
+    }
+}
+
+/// A request, as far as it may be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The method: `PUT`.
+    pub method: String,
+    /// The URL without its query, in which storage services put their signatures.
+    pub url: String,
+    /// The repository that the request was about; empty for requests about the registry as a whole.
+    pub repository: String,
+}
+
+impl Place {
+    pub(crate) fn new(method: &str, url: &Url, repository: &str) -> Self {
+        let mut url = url.clone();
+        url.set_query(None);
+        url.set_fragment(None);
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        Self {
+            method: method.to_owned(),
+            url: url.into(),
+            repository: repository.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.url)
+    }
+}
+
+/// An answer that is an error, as far as it says something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The first error code of the body: `DENIED`.
+    pub code: Option<String>,
+    /// What the body says, shortened and without control characters.
+    pub message: Option<String>,
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.status)?;
+        let reason = reqwest::StatusCode::from_u16(self.status)
+            .ok()
+            .and_then(|status| status.canonical_reason());
+        if let Some(reason) = reason {
+            write!(f, " {reason}")?;
+        }
+        match (&self.code, &self.message) {
+            (Some(code), Some(message)) => write!(f, " ({code}: {message})"),
+            (Some(text), None) | (None, Some(text)) => write!(f, " ({text})"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+fn names(presented: &[String]) -> String {
+    if presented.is_empty() {
+        return "another name".to_owned();
+    }
+    presented.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_shows_neither_query_nor_userinfo() {
+        let url = Url::parse("https://me:secret@blobs.example.com/u/1?X-Signature=abc#x").unwrap();
+        let place = Place::new("PUT", &url, "mke/calico/node");
+        assert_eq!(place.to_string(), "PUT https://blobs.example.com/u/1");
+        assert!(!format!("{place:?}").contains("secret"));
+        assert!(!format!("{place:?}").contains("abc"));
+    }
+
+    #[test]
+    fn answers_read_like_the_registry_meant_them() {
+        let answer = |status, code: Option<&str>, message: Option<&str>| Answer {
+            status,
+            code: code.map(str::to_owned),
+            message: message.map(str::to_owned),
+        };
+        for (answer, text) in [
+            (
+                answer(403, Some("DENIED"), Some("quota exceeded")),
+                "403 Forbidden (DENIED: quota exceeded)",
+            ),
+            (
+                answer(503, None, Some("try later")),
+                "503 Service Unavailable (try later)",
+            ),
+            (
+                answer(404, Some("NAME_UNKNOWN"), None),
+                "404 Not Found (NAME_UNKNOWN)",
+            ),
+            (answer(599, None, None), "599"),
+        ] {
+            assert_eq!(answer.to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Makes a registry hold an artifact, byte for byte, and proves that it does.
+//!
+//! The way through the crate, from the outside in:
+//!
+//! ```text
+//! push       what has to be sent, in which order, and the proof at the end
+//!   upload     one blob into a repository; its bytes come from `body`, hashed and watched on the way
+//!   blob       one blob: is it there, read it back
+//!   manifest   one manifest: is it there, put it, read it back
+//!     transport  one request: authenticate, send, follow, retry, classify the answer
+//!       authentication   challenges and tokens, one fetch at a time
+//!       retry            when to try again, and when to stop
+//!       classify         what a failed connection or a status means
+//! ```
+//!
+//! [`push`](Registry::push) never talks HTTP and the transport knows nothing of artifacts, so that either can change alone.
+//!
+//! [`node`] reads an artifact back the way a cluster's node does, anonymously and through another implementation (oci-client):
+//! what was pushed is checked by code that did not push it. [`embedded`] is a registry in this process, for rehearsals and tests.
+//!
+//! Only sha256 digests are accepted. Manifests travel untouched: no byte of them is parsed and written again.
+//!
+//! This crate must not know: bundles, tar archives, environments, MKE, the terminal, where credentials are kept.
+
+mod endpoint;
+pub use endpoint::{Endpoint, Scheme, install_crypto_provider};
+
+mod credentials;
+pub use credentials::Credentials;
+
+mod artifact;
+pub use artifact::{Artifact, Blob, BlobSource, Manifest};
+
+mod event;
+pub use event::{Event, Observer};
+
+mod push;
+pub use push::{Pushed, Tally};
+
+mod registry;
+pub use registry::{Registry, Settings};
+
+mod manifest;
+pub use manifest::{Fetched, Found};
+
+mod blob;
+pub use blob::BlobReader;
+
+mod upload;
+
+mod body;
+
+mod digest;
+
+mod transport;
+
+mod authentication;
+
+mod retry;
+
+mod classify;
+
+mod error;
+pub use error::{Answer, Error, Place};
+
+pub mod embedded;
+pub mod node;
+
+#[cfg(test)]
+mod fake;

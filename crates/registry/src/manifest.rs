@@ -1,0 +1,369 @@
+//! One manifest: is it there, put it, read it back. Its bytes are never parsed here.
+
+use bytes::Bytes;
+use oci_client::manifest::{
+    IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE,
+    OCI_IMAGE_MEDIA_TYPE,
+};
+use oci_spec::image::{Digest, MediaType};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, StatusCode};
+
+use crate::artifact::{check_reference, check_repository};
+use crate::blob::{answered_digest, content_length, mismatch};
+use crate::digest::{check_digest, sha256};
+use crate::transport::{Access, Call, Content, Response};
+
+use crate::{Error, Manifest, Observer, Registry};
+
+/// The largest manifest that is sent or read, in bytes; registries need not accept larger ones.
+pub(crate) const LARGEST_MANIFEST: usize = 4 * 1024 * 1024;
+
+/// Every kind of manifest that a registry may hold for us. Without it, registries translate manifests for old clients,
+/// or say that there are none.
+pub(crate) const MANIFEST_MEDIA_TYPES: [&str; 4] = [
+    OCI_IMAGE_INDEX_MEDIA_TYPE,
+    OCI_IMAGE_MEDIA_TYPE,
+    IMAGE_MANIFEST_LIST_MEDIA_TYPE,
+    IMAGE_MANIFEST_MEDIA_TYPE,
+];
+
+/// What a registry says of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The digest, where the registry says it.
+    pub digest: Option<Digest>,
+    /// The length in bytes, where the registry says it.
+    pub size: Option<u64>,
+    /// The media type, where the registry says it.
+    pub media_type: Option<MediaType>,
+}
+
+/// A manifest as a registry serves it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// The manifest's bytes, untouched.
+    pub bytes: Bytes,
+    /// The digest of these bytes.
+    pub digest: Digest,
+    /// The media type, where the registry says it.
+    pub media_type: Option<MediaType>,
+}
+
+impl Registry {
+    /// Asks what the repository holds under a tag or a digest. `None` says that there is nothing.
+    ///
+    /// # Errors
+    ///
+    /// Why the registry could not be asked.
+    pub async fn head_manifest(
+        &self,
+        repository: &str,
+        reference: &str,
+    ) -> Result<Option<Found>, Error> {
+        check_repository(repository)?;
+        check_reference(reference)?;
+        let answer = self.head(repository, reference, &()).await?;
+        Ok(answer.map(|answer| Found {
+            digest: answered_digest(answer.headers()).and_then(|digest| digest.parse().ok()),
+            size: content_length(answer.headers()),
+            media_type: media_type(answer.headers()),
+        }))
+    }
+
+    /// Reads a manifest by tag or digest, and checks it against the digest asked for and the one answered.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] if there is none; [`Error::DigestMismatch`] if the bytes are not what they are said to be.
+    pub async fn get_manifest(&self, repository: &str, reference: &str) -> Result<Fetched, Error> {
+        check_repository(repository)?;
+        let asked = check_reference(reference)?;
+        let transport = self.transport();
+        let call = self.manifest_call(Method::GET, repository, reference);
+        let response = transport.send(&call, &()).await?;
+        let place = response.place().clone();
+        let headers = response.headers().clone();
+        let bytes = response
+            .body(LARGEST_MANIFEST, transport.settings())
+            .await
+            .map_err(|failure| failure.error)?;
+        let found = sha256(&bytes);
+        let wrong = |expected: Digest| Error::DigestMismatch {
+            at: Box::new(place.clone()),
+            expected,
+            found: found.clone(),
+        };
+        let digest: Digest = found.parse().map_err(|_| Error::Name {
+            kind: "digest",
+            name: found.clone(),
+        })?;
+        let answered = answered_digest(&headers).and_then(|digest| digest.parse().ok());
+        for expected in asked.into_iter().chain(answered) {
+            check_digest(&expected)?;
+            if expected != digest {
+                return Err(wrong(expected));
+            }
+        }
+        Ok(Fetched {
+            bytes,
+            digest,
+            media_type: media_type(&headers),
+        })
+    }
+
+    /// Returns the digest that a tag points at, by one request where the registry says it in a header, by two where it does not.
+    pub(crate) async fn tag_digest(
+        &self,
+        repository: &str,
+        tag: &str,
+        observer: &dyn Observer,
+    ) -> Result<Option<Digest>, Error> {
+        let Some(answer) = self.head(repository, tag, observer).await? else {
+            return Ok(None);
+        };
+        match answered_digest(answer.headers()).and_then(|digest| digest.parse().ok()) {
+            Some(digest) => Ok(Some(digest)),
+            None => Ok(Some(self.get_manifest(repository, tag).await?.digest)),
+        }
+    }
+
+    /// Puts a manifest under a tag, or under its digest, and returns when the registry has confirmed the digest.
+    pub(crate) async fn put_manifest(
+        &self,
+        repository: &str,
+        reference: &str,
+        manifest: &Manifest,
+        bytes: Bytes,
+        observer: &dyn Observer,
+    ) -> Result<(), Error> {
+        let media_type =
+            HeaderValue::from_str(manifest.media_type.as_ref()).map_err(|_| Error::Name {
+                kind: "media type",
+                name: manifest.media_type.to_string(),
+            })?;
+        let path = format!("/v2/{repository}/manifests/{reference}");
+        let url = self.endpoint().url(&path);
+        let call = Call::new(Method::PUT, url, repository)
+            .access(Access::Push)
+            .content(Content::Bytes(bytes), media_type)
+            .wants(&[StatusCode::CREATED, StatusCode::OK]);
+        let answer = self.transport().send(&call, observer).await?;
+        match answered_digest(answer.headers()) {
+            Some(found) if found == manifest.digest.as_ref() => Ok(()),
+            Some(found) => Err(mismatch(&answer, &manifest.digest, found)),
+            None => match self.tag_digest(repository, reference, observer).await? {
+                Some(found) if found == manifest.digest => Ok(()),
+                Some(found) => Err(mismatch(&answer, &manifest.digest, found.as_ref())),
+                None => Err(mismatch(&answer, &manifest.digest, "nothing")),
+            },
+        }
+    }
+
+    async fn head(
+        &self,
+        repository: &str,
+        reference: &str,
+        observer: &dyn Observer,
+    ) -> Result<Option<Response>, Error> {
+        let call = self
+            .manifest_call(Method::HEAD, repository, reference)
+            .wants(&[StatusCode::OK, StatusCode::NOT_FOUND]);
+        let answer = self.transport().send(&call, observer).await?;
+        Ok((answer.status() == StatusCode::OK).then_some(answer))
+    }
+
+    fn manifest_call<'a>(&self, method: Method, repository: &'a str, reference: &str) -> Call<'a> {
+        let path = format!("/v2/{repository}/manifests/{reference}");
+        let url = self.endpoint().url(&path);
+        let mut call = Call::new(method, url, repository).access(Access::Pull);
+        for media_type in MANIFEST_MEDIA_TYPES {
+            call = call.header(ACCEPT, HeaderValue::from_static(media_type));
+        }
+        call
+    }
+}
+
+fn media_type(headers: &HeaderMap) -> Option<MediaType> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    // What comes after a semicolon is about the encoding of the text.
+    let bare = value.split(';').next().unwrap_or(value).trim();
+    Some(MediaType::from(bare))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode as Status;
+    use axum::response::IntoResponse;
+
+    use super::*;
+    use crate::fake::{Blobs, Fake, image};
+
+    const REPOSITORY: &str = "mke/calico/node";
+
+    fn put(bytes: &'static [u8]) -> Manifest {
+        Manifest {
+            digest: Blobs::new().put(bytes),
+            media_type: MediaType::ImageManifest,
+            size: bytes.len() as u64,
+            blobs: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn manifests_travel_byte_for_byte() {
+        let fake = Fake::over_registry(|_| None).await;
+        let registry = fake.registry();
+        let blobs = Blobs::new();
+        let artifact = image(&blobs, REPOSITORY, "v1", &[b"layer"]);
+        registry.push(&artifact, &blobs, &()).await.unwrap();
+        let manifest = &artifact.manifests[0];
+        let mut sent = Vec::new();
+        let mut file = crate::BlobSource::open(&blobs, &manifest.digest).unwrap();
+        std::io::Read::read_to_end(&mut file, &mut sent).unwrap();
+
+        let fetched = registry.get_manifest(REPOSITORY, "v1").await.unwrap();
+        assert_eq!(fetched.bytes, sent);
+        assert_eq!(fetched.digest, manifest.digest);
+        assert_eq!(fetched.media_type, Some(MediaType::ImageManifest));
+        let found = registry.head_manifest(REPOSITORY, "v1").await.unwrap();
+        assert_eq!(
+            found,
+            Some(Found {
+                digest: Some(manifest.digest.clone()),
+                size: Some(manifest.size),
+                media_type: Some(MediaType::ImageManifest),
+            })
+        );
+        let put = fake.seen(|seen| seen.is("PUT", "/manifests/").then(|| seen.clone()));
+        let put = put.into_iter().flatten().next().unwrap();
+        assert_eq!(put.body, sent);
+        assert_eq!(put.header("content-type"), Some(OCI_IMAGE_MEDIA_TYPE));
+    }
+
+    #[tokio::test]
+    async fn questions_name_every_kind_of_manifest() {
+        let fake = Fake::over_registry(|_| None).await;
+        let found = fake.registry().head_manifest(REPOSITORY, "v1").await;
+        assert_eq!(found.unwrap(), None);
+        let accepted = fake.seen(|seen| {
+            let values = seen.headers.get_all("accept").iter();
+            values
+                .map(|v| v.to_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        });
+        for media_type in MANIFEST_MEDIA_TYPES {
+            assert!(accepted[0].iter().any(|value| value == media_type));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_manifest_that_is_not_there_is_an_error_to_read() {
+        let fake = Fake::over_registry(|_| None).await;
+        let error = fake
+            .registry()
+            .get_manifest(REPOSITORY, "v1")
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_manifest_that_is_not_its_digest_is_refused() {
+        let other = Blobs::new().put(b"{\"other\":1}");
+        let header = other.to_string();
+        let fake =
+            Fake::start(move |_| [("docker-content-digest", header.clone())].into_response()).await;
+        let registry = fake.registry();
+        for reference in ["v1", other.as_ref()] {
+            let error = registry
+                .get_manifest(REPOSITORY, reference)
+                .await
+                .unwrap_err();
+            assert!(matches!(error, Error::DigestMismatch { .. }), "{error:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_manifest_without_end_is_refused() {
+        let fake = Fake::start(|_| vec![b' '; LARGEST_MANIFEST + 1].into_response()).await;
+        let error = fake
+            .registry()
+            .get_manifest(REPOSITORY, "v1")
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn the_answered_digest_is_compared() {
+        let other = format!("sha256:{}", "0".repeat(64));
+        let fake = Fake::start(move |_| {
+            (Status::CREATED, [("docker-content-digest", other.clone())]).into_response()
+        })
+        .await;
+        let bytes = b"{\"schemaVersion\":2}";
+        let error = fake
+            .registry()
+            .put_manifest(
+                REPOSITORY,
+                "v1",
+                &put(bytes),
+                Bytes::from_static(bytes),
+                &(),
+            )
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::DigestMismatch { .. }), "{error:?}");
+        assert_eq!(fake.requests().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_names_no_digest_is_read_back() {
+        let bytes = b"{\"schemaVersion\":2}";
+        let fake = Fake::start(|seen| match seen.method.as_str() {
+            "PUT" => Status::CREATED.into_response(),
+            _ => bytes.into_response(),
+        })
+        .await;
+        fake.registry()
+            .put_manifest(
+                REPOSITORY,
+                "v1",
+                &put(bytes),
+                Bytes::from_static(bytes),
+                &(),
+            )
+            .await
+            .unwrap();
+        let methods = fake.seen(|seen| seen.method.to_string());
+        assert_eq!(methods, ["PUT", "HEAD", "GET"]);
+    }
+
+    #[tokio::test]
+    async fn a_manifest_that_a_registry_refuses_names_the_code() {
+        let fake = Fake::start(|_| {
+            let body = r#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown"}]}"#;
+            (Status::BAD_REQUEST, body).into_response()
+        })
+        .await;
+        let bytes = b"{}";
+        let error = fake
+            .registry()
+            .put_manifest(
+                REPOSITORY,
+                "v1",
+                &put(bytes),
+                Bytes::from_static(bytes),
+                &(),
+            )
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::Rejected { .. }), "{error:?}");
+        assert!(
+            error
+                .to_string()
+                .contains("MANIFEST_BLOB_UNKNOWN: blob unknown")
+        );
+    }
+}

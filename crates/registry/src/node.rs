@@ -1,0 +1,419 @@
+//! Reads an artifact back the way a cluster's node does: without credentials, and by code that did not push it.
+//!
+//! The push is this crate's own; this reader is oci-client's. What both agree on is not one program's idea of itself.
+
+use std::collections::HashSet;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
+use oci_client::errors::OciDistributionError;
+use oci_client::secrets::RegistryAuth;
+use oci_client::{Client, Reference};
+use oci_spec::image::Digest;
+use serde::Deserialize;
+
+use crate::artifact::{check_repository, check_tag};
+use crate::digest::check_digest;
+use crate::manifest::{LARGEST_MANIFEST, MANIFEST_MEDIA_TYPES};
+use crate::retry::{Again, Attempts, Failure};
+use crate::{
+    Blob, Endpoint, Error, Place, Scheme, Settings, Tally, classify, install_crypto_provider,
+};
+
+/// How deep indexes may list indexes. The specification allows any depth; real ones have one.
+const DEEPEST_INDEX: usize = 8;
+
+/// How many blobs are read at once.
+const READS_AT_ONCE: usize = 4;
+
+/// How often a read is begun.
+const ATTEMPTS: u32 = 3;
+
+/// A reader without credentials.
+pub struct Node {
+    client: Client,
+    endpoint: Endpoint,
+    settings: Settings,
+}
+
+/// What was read, every byte of it checked against its digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pulled {
+    /// What the tag points at.
+    pub digest: Digest,
+    /// The digests of all manifests and indexes that were read, the one that the tag points at first.
+    pub manifests: Vec<Digest>,
+    /// The blobs that they refer to, each once.
+    pub blobs: Tally,
+}
+
+/// As much of a manifest or an index as leads on; written by others, so that unknown fields are no concern of ours.
+#[derive(Deserialize)]
+struct Shape {
+    #[serde(default)]
+    manifests: Vec<Descriptor>,
+    config: Option<Descriptor>,
+    #[serde(default)]
+    layers: Vec<Descriptor>,
+}
+
+#[derive(Deserialize)]
+struct Descriptor {
+    digest: Digest,
+    size: u64,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node")
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// Returns a reader for the registry at `endpoint`. No request is made.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Client`] or [`Error::NodePull`] if no HTTP client can be set up on this machine.
+    pub fn new(endpoint: Endpoint) -> Result<Self, Error> {
+        install_crypto_provider();
+        let settings = Settings {
+            attempts: ATTEMPTS,
+            ..Settings::default()
+        };
+        let mut config = ClientConfig {
+            protocol: match endpoint.scheme() {
+                Scheme::Https => ClientProtocol::Https,
+                Scheme::HttpOnLoopback => ClientProtocol::Http,
+            },
+            extra_root_certificates: endpoint
+                .certificates()
+                .iter()
+                .map(|certificate| Certificate {
+                    encoding: CertificateEncoding::Der,
+                    data: certificate.to_vec(),
+                })
+                .collect(),
+            connect_timeout: Some(settings.connect_timeout),
+            // Nothing is uploaded here, so this is what its name says.
+            read_timeout: Some(settings.stall_timeout),
+            user_agent: concat!("airlock-node/", env!("CARGO_PKG_VERSION")),
+            ..ClientConfig::default()
+        };
+        if endpoint.is_loopback() {
+            // oci-client cannot be told to use no proxy, only to use another one than the environment's, and where not to.
+            let unused = Some("http://127.0.0.1:9".to_owned());
+            config.http_proxy = unused.clone();
+            config.https_proxy = unused;
+            config.no_proxy = Some("localhost,127.0.0.0/8,::1".to_owned());
+        }
+        let client = Client::try_from(config).map_err(|source| match source {
+            OciDistributionError::RequestError(source) => Error::Client {
+                address: endpoint.address().to_owned(),
+                source,
+            },
+            source => Error::NodePull {
+                address: endpoint.address().to_owned(),
+                reference: "anything".to_owned(),
+                source: Box::new(source),
+            },
+        })?;
+        Ok(Self {
+            client,
+            endpoint,
+            settings,
+        })
+    }
+
+    /// Reads an artifact whole: the manifest that the tag points at, everything that it lists, and every blob. Nothing is kept.
+    ///
+    /// A real node reads the parts for its own platform only; here all platforms are read, since any node may come.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unauthorized`] if nodes would need credentials; [`Error::NodePull`] and [`Error::NodeContent`] if something is
+    /// missing or is not what its digest says; otherwise why the registry could not be read.
+    pub async fn pull(&self, repository: &str, tag: &str) -> Result<Pulled, Error> {
+        check_repository(repository)?;
+        check_tag(tag)?;
+        let registry = self.endpoint.address().to_owned();
+        let tagged = Reference::with_tag(registry, repository.to_owned(), tag.to_owned());
+        let mut waiting = vec![(tagged, 0)];
+        let mut manifests = Vec::new();
+        let mut seen = HashSet::new();
+        let mut blobs = Vec::new();
+        while let Some((reference, depth)) = waiting.pop() {
+            if depth > DEEPEST_INDEX {
+                return Err(self.content(
+                    &reference,
+                    format!("is an index more than {DEEPEST_INDEX} deep"),
+                ));
+            }
+            let (digest, shape) = self.manifest(&reference).await?;
+            if manifests.contains(&digest) {
+                continue;
+            }
+            manifests.push(digest);
+            for child in shape.manifests {
+                check_digest(&child.digest)?;
+                let child = self.by_digest(repository, &child.digest);
+                waiting.push((child, depth + 1));
+            }
+            for blob in shape.config.into_iter().chain(shape.layers) {
+                check_digest(&blob.digest)?;
+                if seen.insert(blob.digest.clone()) {
+                    blobs.push(Blob {
+                        digest: blob.digest,
+                        size: blob.size,
+                    });
+                }
+            }
+        }
+        let mut tally = Tally::default();
+        // Made before any of them runs: a closure inside of the stream would keep callers from spawning the pull.
+        let reads: Vec<_> = blobs
+            .iter()
+            .map(|blob| self.blob(repository, blob))
+            .collect();
+        let mut reads = stream::iter(reads).buffer_unordered(READS_AT_ONCE);
+        while let Some(size) = reads.try_next().await? {
+            tally.blobs += 1;
+            tally.bytes += size;
+        }
+        Ok(Pulled {
+            digest: manifests[0].clone(),
+            manifests,
+            blobs: tally,
+        })
+    }
+
+    async fn manifest(&self, reference: &Reference) -> Result<(Digest, Shape), Error> {
+        let mut attempts = Attempts::new(&self.settings, &());
+        let (bytes, digest) = loop {
+            let answer = self
+                .client
+                .pull_manifest_raw(reference, &RegistryAuth::Anonymous, &MANIFEST_MEDIA_TYPES)
+                .await;
+            match answer {
+                Ok(answer) => break answer,
+                Err(error) => {
+                    attempts
+                        .pause(self.failure(error, reference, "manifests"))
+                        .await?
+                }
+            }
+        };
+        if bytes.len() > LARGEST_MANIFEST {
+            return Err(self.content(
+                reference,
+                format!("is longer than {LARGEST_MANIFEST} bytes"),
+            ));
+        }
+        let digest: Digest = digest.parse().map_err(|_| Error::Name {
+            kind: "digest",
+            name: digest.clone(),
+        })?;
+        check_digest(&digest)?;
+        let shape = serde_json::from_slice(&bytes)
+            .map_err(|error| self.content(reference, format!("is no manifest: {error}")))?;
+        Ok((digest, shape))
+    }
+
+    async fn blob(&self, repository: &str, blob: &Blob) -> Result<u64, Error> {
+        let reference = self.by_digest(repository, &blob.digest);
+        let mut attempts = Attempts::new(&self.settings, &());
+        loop {
+            match self.blob_once(&reference, blob).await {
+                Ok(size) if size == blob.size => return Ok(size),
+                Ok(size) => {
+                    let problem = format!("has {size} bytes, {} by its manifest", blob.size);
+                    return Err(self.content(&reference, problem));
+                }
+                Err(error) => {
+                    attempts
+                        .pause(self.failure(error, &reference, "blobs"))
+                        .await?
+                }
+            }
+        }
+    }
+
+    async fn blob_once(
+        &self,
+        reference: &Reference,
+        blob: &Blob,
+    ) -> Result<u64, OciDistributionError> {
+        let mut stream = self
+            .client
+            .pull_blob_stream(reference, blob.digest.as_ref())
+            .await?
+            .stream;
+        let mut size = 0;
+        // The stream ends with an error if its bytes are not the digest's.
+        while let Some(piece) = stream.try_next().await? {
+            size += piece.len() as u64;
+        }
+        Ok(size)
+    }
+
+    fn by_digest(&self, repository: &str, digest: &Digest) -> Reference {
+        let registry = self.endpoint.address().to_owned();
+        Reference::with_digest(registry, repository.to_owned(), digest.to_string())
+    }
+
+    /// Tells what of oci-client's errors is one of ours, and what may pass.
+    fn failure(&self, error: OciDistributionError, reference: &Reference, kind: &str) -> Failure {
+        let repository = reference.repository();
+        let named = reference.digest().or(reference.tag()).unwrap_or_default();
+        let path = format!("/v2/{repository}/{kind}/{named}");
+        let place = Place::new("GET", &self.endpoint.url(&path), repository);
+        let again = match &error {
+            OciDistributionError::ServerError { code, .. } if *code == 429 || *code >= 500 => {
+                Again::After(None)
+            }
+            // A connection that broke in the middle; wrong content is wrapped in the same way and stays wrong.
+            OciDistributionError::IoError(error) if !is_wrong_content(error) => Again::After(None),
+            _ => Again::Never,
+        };
+        match error {
+            OciDistributionError::RequestError(error) => {
+                classify::connection(error, place, self.settings.connect_timeout)
+            }
+            OciDistributionError::UnauthorizedError { .. } => Failure::last(Error::Unauthorized {
+                at: Box::new(place),
+                answer: Box::new(crate::Answer {
+                    status: 401,
+                    code: None,
+                    message: Some("nodes have no credentials".to_owned()),
+                }),
+            }),
+            error => Failure {
+                error: Error::NodePull {
+                    address: self.endpoint.address().to_owned(),
+                    reference: self.shown(reference),
+                    source: Box::new(error),
+                },
+                again,
+            },
+        }
+    }
+
+    fn content(&self, reference: &Reference, problem: String) -> Error {
+        Error::NodeContent {
+            address: self.endpoint.address().to_owned(),
+            reference: self.shown(reference),
+            problem,
+        }
+    }
+
+    fn shown(&self, reference: &Reference) -> String {
+        match (reference.digest(), reference.tag()) {
+            (Some(digest), _) => format!("{}@{digest}", reference.repository()),
+            (None, tag) => format!("{}:{}", reference.repository(), tag.unwrap_or_default()),
+        }
+    }
+}
+
+fn is_wrong_content(error: &std::io::Error) -> bool {
+    error
+        .get_ref()
+        .is_some_and(|inner| inner.is::<oci_client::errors::DigestError>())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+    use axum::response::IntoResponse;
+
+    use super::*;
+    use crate::fake::{Blobs, Fake, certificates, index};
+    use crate::{Artifact, Credentials, Registry};
+
+    const REPOSITORY: &str = "mke/calico/node";
+
+    async fn pushed(fake: &Fake) -> Artifact {
+        let blobs = Blobs::new();
+        let artifact = index(&blobs, REPOSITORY, "v1");
+        fake.registry().push(&artifact, &blobs, &()).await.unwrap();
+        artifact
+    }
+
+    #[tokio::test]
+    async fn everything_that_was_pushed_is_read() {
+        let fake = Fake::over_registry(|_| None).await;
+        let artifact = pushed(&fake).await;
+        let node = Node::new(fake.endpoint()).unwrap();
+        let pulled = node.pull(REPOSITORY, "v1").await.unwrap();
+        assert_eq!(pulled.digest, artifact.manifests[2].digest);
+        assert_eq!(pulled.manifests.len(), 3);
+        let sizes = artifact.blobs_by_size();
+        assert_eq!(pulled.blobs.blobs, sizes.len() as u64);
+        assert_eq!(
+            pulled.blobs.bytes,
+            sizes.iter().map(|b| b.size).sum::<u64>()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_private_authority_serves_nodes_too() {
+        let certificates = certificates();
+        let fake = Fake::over_tls(&certificates).await;
+        let address = fake.address.to_string();
+        let endpoint = Endpoint::new(&address, Some(&certificates.ca_pem)).unwrap();
+        let blobs = Blobs::new();
+        let artifact = index(&blobs, REPOSITORY, "v1");
+        let registry = Registry::new(endpoint.clone(), Credentials::Anonymous).unwrap();
+        registry.push(&artifact, &blobs, &()).await.unwrap();
+        let node = Node::new(endpoint).unwrap();
+        node.pull(REPOSITORY, "v1").await.unwrap();
+
+        let stranger = crate::fake::certificates().ca_pem;
+        let endpoint = Endpoint::new(&address, Some(&stranger)).unwrap();
+        let node = Node::new(endpoint).unwrap();
+        let error = node.pull(REPOSITORY, "v1").await.unwrap_err();
+        assert!(matches!(error, Error::UnknownAuthority { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_blob_that_is_not_its_digest_is_found() {
+        let fake = Fake::over_registry(|seen| {
+            (seen.is("GET", "/blobs/")).then(|| "something else".into_response())
+        })
+        .await;
+        pushed(&fake).await;
+        let node = Node::new(fake.endpoint()).unwrap();
+        let error = node.pull(REPOSITORY, "v1").await.unwrap_err();
+        assert!(matches!(error, Error::NodePull { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_missing_child_or_blob_is_found() {
+        for part in ["/manifests/sha256:", "/blobs/"] {
+            let fake = Fake::over_registry(move |seen| {
+                seen.is("GET", part)
+                    .then(|| StatusCode::NOT_FOUND.into_response())
+            })
+            .await;
+            pushed(&fake).await;
+            let node = Node::new(fake.endpoint()).unwrap();
+            let error = node.pull(REPOSITORY, "v1").await.unwrap_err();
+            assert!(matches!(error, Error::NodePull { .. }), "{error:?}");
+            let text = error.to_string();
+            assert!(text.contains("mke/calico/node@sha256:"), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_wants_credentials_of_nodes_is_named() {
+        let fake = Fake::start(|_| {
+            let challenge = [("www-authenticate", "Basic realm=\"registry\"")];
+            (StatusCode::UNAUTHORIZED, challenge).into_response()
+        })
+        .await;
+        let node = Node::new(fake.endpoint()).unwrap();
+        let error = node.pull(REPOSITORY, "v1").await.unwrap_err();
+        assert!(matches!(error, Error::Unauthorized { .. }), "{error:?}");
+    }
+}

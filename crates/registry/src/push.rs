@@ -1,0 +1,528 @@
+//! What has to be sent, in which order, and the proof at the end that it is there.
+//!
+//! Blobs first, then the manifests that refer to them, then the indexes that list those, the tag last: at no instant does
+//! a registry serve something that is incomplete. Nothing here speaks HTTP.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use oci_spec::image::Digest;
+
+use crate::body::read_whole;
+use crate::manifest::LARGEST_MANIFEST;
+use crate::{Artifact, Blob, BlobSource, Error, Event, Manifest, Observer, Place, Registry};
+
+/// The proof that a registry holds an artifact, and what it took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pushed {
+    /// What the tag points at, by the registry's own answer at the end of this push.
+    pub digest: Digest,
+    /// What the tag pointed at before, if that was something else.
+    pub replaced: Option<Digest>,
+    /// Blobs that were sent.
+    pub uploaded: Tally,
+    /// Blobs that the registry took over from another of its repositories.
+    pub mounted: Tally,
+    /// Blobs that the repository held already; all of them if the tag was right from the start.
+    pub present: Tally,
+    /// How many manifests and indexes were sent.
+    pub manifests: u64,
+}
+
+/// A number of blobs, and their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How many.
+    pub blobs: u64,
+    /// Their sizes' sum in bytes.
+    pub bytes: u64,
+}
+
+impl Tally {
+    fn add(&mut self, size: u64) {
+        self.blobs += 1;
+        self.bytes += size;
+    }
+}
+
+/// What is known of a registry from this run, for everybody who pushes to it.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Blobs that the registry has confirmed, by repository. A blob is there for one repository, not for its neighbours.
+    held: Mutex<HashSet<Key>>,
+    /// One lock for each blob that somebody works on, so that no two uploads carry the same bytes.
+    worked_on: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+type Key = (String, Digest);
+
+/// How a blob came to be in its repository.
+enum Outcome {
+    Present,
+    Uploaded,
+}
+
+impl Registry {
+    /// Makes the registry hold an artifact: whatever is missing is sent, and the tag's own answer is the proof at the end.
+    ///
+    /// If the tag points at the artifact already, one request finds it out and nothing else is done. A tag that points at
+    /// something else is moved, which [`Pushed::replaced`] tells. Pushes may run side by side; a blob that two of them want in one
+    /// repository is sent once. When a push fails, or its future is dropped, the tag has not moved; the next push sends what is still missing.
+    ///
+    /// # Errors
+    ///
+    /// The first error after which the artifact cannot be completed. See [`Error`].
+    pub async fn push(
+        &self,
+        artifact: &Artifact,
+        blobs: &dyn BlobSource,
+        observer: &dyn Observer,
+    ) -> Result<Pushed, Error> {
+        artifact.check()?;
+        let Artifact {
+            repository,
+            tag,
+            manifests,
+        } = artifact;
+        let root = artifact.root()?;
+        let before = match self.tag_digest(repository, tag, observer).await {
+            // Some registries answer so for what is not there yet; if it is meant, the first upload hears it again.
+            Err(Error::Forbidden { .. }) => None,
+            answer => answer?,
+        };
+        let wanted = artifact.blobs_by_size();
+        let mut pushed = Pushed {
+            digest: root.digest.clone(),
+            replaced: None,
+            uploaded: Tally::default(),
+            mounted: Tally::default(),
+            present: Tally::default(),
+            manifests: 0,
+        };
+        if before.as_ref() == Some(&root.digest) {
+            wanted.iter().for_each(|blob| pushed.present.add(blob.size));
+            observer.event(Event::ArtifactPresent {
+                repository,
+                tag,
+                digest: &root.digest,
+            });
+            return Ok(pushed);
+        }
+        pushed.replaced = before;
+
+        let at_once = self.transport().settings().uploads_at_once.max(1);
+        // Made before any of them runs: a closure inside of the stream would keep callers from spawning the push.
+        let ensured: Vec<_> = wanted
+            .into_iter()
+            .map(|blob| self.ensure_blob(repository, blob, blobs, observer))
+            .collect();
+        let mut outcomes = stream::iter(ensured).buffer_unordered(at_once);
+        while let Some((outcome, size)) = outcomes.try_next().await? {
+            match outcome {
+                Outcome::Present => pushed.present.add(size),
+                Outcome::Uploaded => pushed.uploaded.add(size),
+            }
+        }
+        drop(outcomes);
+
+        for manifest in manifests {
+            let is_root = manifest.digest == root.digest;
+            let reference = if is_root {
+                tag.as_str()
+            } else {
+                manifest.digest.as_ref()
+            };
+            let bytes = read_manifest(blobs, manifest)?;
+            self.put_manifest(repository, reference, manifest, bytes, observer)
+                .await?;
+            pushed.manifests += 1;
+            observer.event(Event::ManifestPut {
+                repository,
+                digest: &manifest.digest,
+                size: manifest.size,
+            });
+        }
+        self.confirm(repository, tag, &root.digest, observer)
+            .await?;
+        observer.event(Event::Tagged {
+            repository,
+            tag,
+            digest: &root.digest,
+        });
+        Ok(pushed)
+    }
+
+    /// Makes the repository hold a blob, as the only one who works on it, and returns the blob's size with the outcome.
+    async fn ensure_blob(
+        &self,
+        repository: &str,
+        blob: &Blob,
+        source: &dyn BlobSource,
+        observer: &dyn Observer,
+    ) -> Result<(Outcome, u64), Error> {
+        let digest = &blob.digest;
+        let known = &self.inner.known;
+        let key = (repository.to_owned(), digest.clone());
+        let turn = known.turn(&key);
+        let _only_one = turn.lock().await;
+        if known.holds(&key) || self.holds(repository, blob, observer).await? {
+            known.note(key);
+            observer.event(Event::BlobPresent {
+                repository,
+                digest,
+                size: blob.size,
+            });
+            return Ok((Outcome::Present, blob.size));
+        }
+        let _slot = self.inner.uploads.acquire().await;
+        self.upload(repository, blob, source, observer).await?;
+        known.note(key);
+        observer.event(Event::BlobUploaded {
+            repository,
+            digest,
+            size: blob.size,
+        });
+        Ok((Outcome::Uploaded, blob.size))
+    }
+
+    /// Asks the registry what the tag points at now.
+    async fn confirm(
+        &self,
+        repository: &str,
+        tag: &str,
+        digest: &Digest,
+        observer: &dyn Observer,
+    ) -> Result<(), Error> {
+        let found = self.tag_digest(repository, tag, observer).await?;
+        if found.as_ref() == Some(digest) {
+            return Ok(());
+        }
+        let path = format!("/v2/{repository}/manifests/{tag}");
+        let url = self.endpoint().url(&path);
+        Err(Error::DigestMismatch {
+            at: Box::new(Place::new("HEAD", &url, repository)),
+            expected: digest.clone(),
+            found: found.map_or_else(|| "nothing".to_owned(), |found| found.to_string()),
+        })
+    }
+}
+
+impl Known {
+    fn holds(&self, key: &Key) -> bool {
+        lock(&self.held).contains(key)
+    }
+
+    fn note(&self, key: Key) {
+        lock(&self.held).insert(key.clone());
+        // Whoever comes from now on finds the blob noted, so the lock has served.
+        lock(&self.worked_on).remove(&key);
+    }
+
+    fn turn(&self, key: &Key) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(lock(&self.worked_on).entry(key.clone()).or_default())
+    }
+}
+
+fn read_manifest(source: &dyn BlobSource, manifest: &Manifest) -> Result<bytes::Bytes, Error> {
+    let blob = Blob {
+        digest: manifest.digest.clone(),
+        size: manifest.size,
+    };
+    read_whole(source, &blob, LARGEST_MANIFEST as u64)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that is done under these locks can leave them half-changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use axum::http::StatusCode;
+    use axum::response::IntoResponse;
+
+    use super::*;
+    use crate::fake::{Blobs, Fake, hasty, image, index};
+    use crate::{Credentials, Settings};
+
+    const REPOSITORY: &str = "mke/calico/node";
+
+    /// Remembers how many uploads there were, and how many at once.
+    #[derive(Default)]
+    struct Uploads {
+        now: AtomicUsize,
+        most: AtomicUsize,
+        done: AtomicUsize,
+        already: AtomicBool,
+    }
+
+    impl Observer for Uploads {
+        fn event(&self, event: Event<'_>) {
+            match event {
+                Event::BlobStarted { .. } => {
+                    let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+                    self.most.fetch_max(now, Ordering::SeqCst);
+                }
+                Event::BlobUploaded { .. } => {
+                    self.now.fetch_sub(1, Ordering::SeqCst);
+                    self.done.fetch_add(1, Ordering::SeqCst);
+                }
+                Event::ArtifactPresent { .. } => self.already.store(true, Ordering::SeqCst),
+                _ => {}
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_index_arrives_whole_in_order_and_untouched() {
+        let fake = Fake::over_registry(|_| None).await;
+        let blobs = Blobs::new();
+        let artifact = index(&blobs, REPOSITORY, "v1");
+        let registry = fake.registry();
+        let pushed = registry.push(&artifact, &blobs, &()).await.unwrap();
+
+        // Two configurations are one blob here, and the first layer is shared.
+        let sizes: Vec<u64> = artifact.blobs_by_size().iter().map(|b| b.size).collect();
+        assert_eq!(pushed.uploaded.blobs, 4);
+        assert_eq!(pushed.uploaded.bytes, sizes.iter().sum::<u64>());
+        assert_eq!((pushed.present, pushed.mounted), Default::default());
+        assert_eq!((pushed.manifests, pushed.replaced), (3, None));
+        assert_eq!(pushed.digest, artifact.manifests[2].digest);
+
+        let puts: Vec<String> = fake
+            .requests()
+            .into_iter()
+            .filter_map(|request| request.strip_prefix("PUT ").map(str::to_owned))
+            .collect();
+        let manifest = |reference: &str| format!("/v2/{REPOSITORY}/manifests/{reference}");
+        assert!(puts[..4].iter().all(|put| put.contains("/blobs/uploads/")));
+        assert_eq!(puts[4], manifest(artifact.manifests[0].digest.as_ref()));
+        assert_eq!(puts[5], manifest(artifact.manifests[1].digest.as_ref()));
+        assert_eq!(puts[6], manifest("v1"));
+        assert_eq!(puts.len(), 7);
+        assert_eq!(
+            fake.requests().last().unwrap(),
+            &format!("HEAD {}", manifest("v1"))
+        );
+
+        for wanted in &artifact.manifests {
+            let digest = wanted.digest.as_ref();
+            let fetched = registry.get_manifest(REPOSITORY, digest).await.unwrap();
+            assert_eq!(fetched.digest, wanted.digest);
+            assert_eq!(fetched.media_type.as_ref(), Some(&wanted.media_type));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_push_of_what_is_there_costs_one_request() {
+        let fake = Fake::over_registry(|_| None).await;
+        let blobs = Blobs::new();
+        let artifact = index(&blobs, REPOSITORY, "v1");
+        fake.registry().push(&artifact, &blobs, &()).await.unwrap();
+        let before = fake.requests().len();
+
+        let seen = Uploads::default();
+        let pushed = fake
+            .registry()
+            .push(&artifact, &blobs, &seen)
+            .await
+            .unwrap();
+        assert_eq!(fake.requests().len() - before, 1);
+        assert_eq!(pushed.uploaded, Tally::default());
+        assert_eq!(pushed.present.blobs, 4);
+        assert_eq!(pushed.manifests, 0);
+        assert!(seen.already.load(Ordering::SeqCst));
+    }
+
+    #[tokio::test]
+    async fn blobs_that_are_there_are_not_sent_again() {
+        let fake = Fake::over_registry(|_| None).await;
+        let blobs = Blobs::new();
+        let first = image(&blobs, REPOSITORY, "v1", &[b"base", b"one"]);
+        let second = image(&blobs, REPOSITORY, "v2", &[b"base", b"two"]);
+        let registry = fake.registry();
+        registry.push(&first, &blobs, &()).await.unwrap();
+        let heads = fake.count("HEAD", "/blobs/");
+        let pushed = registry.push(&second, &blobs, &()).await.unwrap();
+        // The configuration and the base layer are known from the first push, without a request.
+        assert_eq!((pushed.present.blobs, pushed.uploaded.blobs), (2, 1));
+        assert_eq!(fake.count("HEAD", "/blobs/") - heads, 1);
+        assert_eq!(fake.count("PUT", "/blobs/uploads/"), 4);
+
+        let third = image(&blobs, REPOSITORY, "v3", &[b"base", b"two"]);
+        let pushed = fake.registry().push(&third, &blobs, &()).await.unwrap();
+        assert_eq!((pushed.present.blobs, pushed.uploaded.blobs), (3, 0));
+        assert_eq!(fake.count("PUT", "/blobs/uploads/"), 4);
+    }
+
+    #[tokio::test]
+    async fn a_tag_that_moves_is_told() {
+        let fake = Fake::over_registry(|_| None).await;
+        let blobs = Blobs::new();
+        let first = image(&blobs, REPOSITORY, "v1", &[b"one"]);
+        let second = image(&blobs, REPOSITORY, "v1", &[b"two"]);
+        let registry = fake.registry();
+        registry.push(&first, &blobs, &()).await.unwrap();
+        let pushed = registry.push(&second, &blobs, &()).await.unwrap();
+        assert_eq!(pushed.replaced, Some(first.manifests[0].digest.clone()));
+        let found = registry.head_manifest(REPOSITORY, "v1").await.unwrap();
+        assert_eq!(
+            found.unwrap().digest,
+            Some(second.manifests[0].digest.clone())
+        );
+    }
+
+    #[tokio::test]
+    async fn pushes_side_by_side_send_each_blob_once_and_keep_to_the_limit() {
+        let fake = Fake::over_registry(|_| None).await;
+        let blobs = Blobs::new();
+        let settings = Settings {
+            uploads_at_once: 2,
+            ..hasty()
+        };
+        let registry =
+            Registry::with_settings(fake.endpoint(), Credentials::Anonymous, settings).unwrap();
+        let seen = Uploads::default();
+        let artifacts: Vec<Artifact> = (0..6)
+            .map(|number| {
+                let own = format!("layer {number}");
+                let tag = format!("v{number}");
+                image(&blobs, REPOSITORY, &tag, &[b"shared", own.as_bytes()])
+            })
+            .collect();
+        let pushes = artifacts
+            .iter()
+            .map(|artifact| registry.push(artifact, &blobs, &seen));
+        let pushed = futures_util::future::try_join_all(pushes).await.unwrap();
+        // One configuration, one shared layer, one layer of each.
+        assert_eq!(fake.count("PUT", "/blobs/uploads/"), 8);
+        assert_eq!(pushed.iter().map(|p| p.uploaded.blobs).sum::<u64>(), 8);
+        assert_eq!(pushed.iter().map(|p| p.present.blobs).sum::<u64>(), 10);
+        assert_eq!(seen.most.load(Ordering::SeqCst), 2);
+        assert_eq!(seen.done.load(Ordering::SeqCst), 8);
+    }
+
+    #[tokio::test]
+    async fn a_push_that_fails_leaves_the_tag_alone() {
+        let broken = Arc::new(AtomicBool::new(false));
+        let cut = Arc::clone(&broken);
+        let fake = Fake::over_registry(move |seen| {
+            (cut.load(Ordering::SeqCst) && seen.is("PUT", "/blobs/uploads/"))
+                .then(|| StatusCode::BAD_REQUEST.into_response())
+        })
+        .await;
+        let blobs = Blobs::new();
+        let first = image(&blobs, REPOSITORY, "v1", &[b"one"]);
+        let second = image(&blobs, REPOSITORY, "v1", &[b"two"]);
+        let registry = fake.registry();
+        registry.push(&first, &blobs, &()).await.unwrap();
+        broken.store(true, Ordering::SeqCst);
+        let error = registry.push(&second, &blobs, &()).await.unwrap_err();
+        assert!(matches!(error, Error::Rejected { .. }), "{error:?}");
+        assert_eq!(fake.count("PUT", "/manifests/"), 1);
+        broken.store(false, Ordering::SeqCst);
+        let pushed = registry.push(&second, &blobs, &()).await.unwrap();
+        assert_eq!(pushed.replaced, Some(first.manifests[0].digest.clone()));
+    }
+
+    #[tokio::test]
+    async fn success_needs_the_tags_own_answer() {
+        let put = AtomicBool::new(false);
+        let fake = Fake::over_registry(move |seen| {
+            if seen.is("PUT", "/manifests/v1") {
+                put.store(true, Ordering::SeqCst);
+            }
+            (put.load(Ordering::SeqCst) && seen.is("HEAD", "/manifests/v1")).then(|| {
+                let other = format!("sha256:{}", "0".repeat(64));
+                [("docker-content-digest", other)].into_response()
+            })
+        })
+        .await;
+        let blobs = Blobs::new();
+        let artifact = image(&blobs, REPOSITORY, "v1", &[b"one"]);
+        let error = fake
+            .registry()
+            .push(&artifact, &blobs, &())
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::DigestMismatch { .. }), "{error:?}");
+        assert!(error.to_string().contains(&"0".repeat(64)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn forbidden_questions_do_not_stop_a_push_that_is_allowed() {
+        let put = AtomicBool::new(false);
+        let fake = Fake::over_registry(move |seen| {
+            if seen.is("PUT", "/manifests/") {
+                put.store(true, Ordering::SeqCst);
+            }
+            (!put.load(Ordering::SeqCst) && seen.method == "HEAD")
+                .then(|| StatusCode::FORBIDDEN.into_response())
+        })
+        .await;
+        let blobs = Blobs::new();
+        let artifact = image(&blobs, REPOSITORY, "v1", &[b"one"]);
+        let pushed = fake.registry().push(&artifact, &blobs, &()).await.unwrap();
+        assert_eq!(pushed.uploaded.blobs, 2);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_its_digest_never_arrives() {
+        let fake = Fake::over_registry(|_| None).await;
+        let blobs = Blobs::new();
+        let artifact = image(&blobs, REPOSITORY, "v1", &[&[1; 2_000_000]]);
+        let layer = artifact.manifests[0].blobs[1].digest.clone();
+        blobs.put_as(&layer, &[2; 2_000_000]);
+        let error = fake
+            .registry()
+            .push(&artifact, &blobs, &())
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::SourceContent { .. }), "{error:?}");
+        assert_eq!(blobs.opened(&layer), 1);
+
+        let manifest = artifact.manifests[0].clone();
+        blobs.put_as(&layer, &[1; 2_000_000]);
+        blobs.put_as(&manifest.digest, &vec![b' '; manifest.size as usize]);
+        let error = fake
+            .registry()
+            .push(&artifact, &blobs, &())
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::SourceContent { .. }), "{error:?}");
+        assert_eq!(fake.count("PUT", "/manifests/"), 0);
+    }
+
+    #[tokio::test]
+    async fn a_push_and_a_pull_can_be_given_to_other_tasks() {
+        let fake = Fake::over_registry(|_| None).await;
+        let registry = fake.registry();
+        let pushed = tokio::spawn(async move {
+            let blobs = Blobs::new();
+            let artifact = index(&blobs, REPOSITORY, "v1");
+            registry.push(&artifact, &blobs, &()).await.unwrap()
+        });
+        let digest = pushed.await.unwrap().digest;
+        let node = crate::node::Node::new(fake.endpoint()).unwrap();
+        let pulled = tokio::spawn(async move { node.pull(REPOSITORY, "v1").await.unwrap() });
+        assert_eq!(pulled.await.unwrap().digest, digest);
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_is_shown_nonsense_is_not_asked() {
+        let fake = Fake::over_registry(|_| None).await;
+        let blobs = Blobs::new();
+        for (repository, tag) in [("a/../b", "v1"), (REPOSITORY, "../v1"), ("A", "v1")] {
+            let artifact = image(&blobs, repository, tag, &[]);
+            let result = fake.registry().push(&artifact, &blobs, &()).await;
+            assert!(
+                matches!(result, Err(Error::Name { .. })),
+                "{repository}:{tag}"
+            );
+        }
+        assert!(fake.requests().is_empty());
+    }
+}

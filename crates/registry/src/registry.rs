@@ -1,0 +1,182 @@
+//! The registry as its callers hold it: one handle that is cheap to clone and shares connections, tokens and limits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Method;
+use tokio::sync::Semaphore;
+
+use crate::push::Known;
+use crate::transport::{Call, Transport};
+use crate::{Credentials, Endpoint, Error};
+
+/// A registry that can be pushed to and read from.
+///
+/// Clones share everything: the connection pool, the tokens, the limit of uploads at once, and what is known to be there.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) transport: Transport,
+    pub(crate) uploads: Semaphore,
+    pub(crate) known: Known,
+}
+
+/// How patient and how busy a [`Registry`] is.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How often a piece of work is begun before its error is final.
+    pub attempts: u32,
+    /// The pause before the second attempt; it doubles with each further one.
+    pub first_pause: Duration,
+    /// The longest pause of our own choice.
+    pub longest_pause: Duration,
+    /// The longest pause that a registry may order by `Retry-After`; a longer one is an error.
+    pub longest_wait: Duration,
+    /// How long a connection may take to be made, TLS included.
+    pub connect_timeout: Duration,
+    /// How long the answer to a request without a large body may take.
+    pub answer_timeout: Duration,
+    /// How long an upload or a download may stand still before it is given up.
+    pub stall_timeout: Duration,
+    /// How long the answer may take after the last byte of an upload: registries hash and move the blob then.
+    pub finish_timeout: Duration,
+    /// How many blobs are uploaded at once, over all pushes to this registry.
+    pub uploads_at_once: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            attempts: 6,
+            first_pause: Duration::from_millis(500),
+            longest_pause: Duration::from_secs(20),
+            longest_wait: Duration::from_secs(300),
+            connect_timeout: Duration::from_secs(10),
+            answer_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(60),
+            finish_timeout: Duration::from_secs(600),
+            uploads_at_once: 4,
+        }
+    }
+}
+
+impl Registry {
+    /// Returns a handle for the registry at `endpoint`. No request is made.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Client`] if no HTTP client can be set up on this machine.
+    pub fn new(endpoint: Endpoint, credentials: Credentials) -> Result<Self, Error> {
+        Self::with_settings(endpoint, credentials, Settings::default())
+    }
+
+    /// Returns a handle like [`Registry::new`], with other settings than the default ones.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Client`] if no HTTP client can be set up on this machine.
+    pub fn with_settings(
+        endpoint: Endpoint,
+        credentials: Credentials,
+        settings: Settings,
+    ) -> Result<Self, Error> {
+        let uploads = Semaphore::new(settings.uploads_at_once.max(1));
+        Ok(Self {
+            inner: Arc::new(Inner {
+                transport: Transport::new(endpoint, credentials, settings)?,
+                uploads,
+                known: Known::default(),
+            }),
+        })
+    }
+
+    /// Returns where the registry is.
+    pub fn endpoint(&self) -> &Endpoint {
+        self.inner.transport.endpoint()
+    }
+
+    /// Asks the registry whether it is one, and whether it accepts the credentials where it wants any.
+    ///
+    /// Tried twice at most: somebody is waiting for the answer. A registry that lets everybody read does not look at
+    /// credentials here, so a wrong password may still show at the first push.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotARegistry`] if something else answers there; otherwise why the request failed.
+    pub async fn ping(&self) -> Result<(), Error> {
+        let transport = &self.inner.transport;
+        let call = Call::new(Method::GET, transport.endpoint().url("/v2/"), "").briefly();
+        match transport.send(&call, &()).await {
+            Ok(_) => Ok(()),
+            Err(Error::NotFound { at, answer }) => Err(Error::NotARegistry {
+                at,
+                found: format!("its answer is {answer}"),
+            }),
+            Err(Error::Rejected { at, answer }) if answer.status < 400 => {
+                Err(Error::NotARegistry {
+                    at,
+                    found: format!("it sends its callers elsewhere with {answer}"),
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.inner.transport
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+    use axum::response::{Html, IntoResponse};
+
+    use super::*;
+    use crate::fake::{self, Fake};
+
+    #[tokio::test]
+    async fn ping_knows_a_registry_when_it_sees_one() {
+        let fake = Fake::start(|_| StatusCode::OK.into_response()).await;
+        fake.registry().ping().await.unwrap();
+        assert_eq!(fake.requests(), ["GET /v2/"]);
+    }
+
+    #[tokio::test]
+    async fn ping_knows_what_is_not_a_registry() {
+        for (answer, found) in [
+            (StatusCode::NOT_FOUND.into_response(), "404 Not Found"),
+            (Html("<h1>Welcome</h1>").into_response(), "an HTML page"),
+            (
+                (
+                    StatusCode::FOUND,
+                    [("location", "https://example.com/login")],
+                )
+                    .into_response(),
+                "302 Found",
+            ),
+        ] {
+            let answer = std::sync::Mutex::new(Some(answer));
+            let fake = Fake::start(move |_| answer.lock().unwrap().take().unwrap()).await;
+            let error = fake.registry().ping().await.unwrap_err();
+            assert!(matches!(error, Error::NotARegistry { .. }), "{error:?}");
+            assert!(error.to_string().contains(found), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn ping_does_not_wait_long_for_a_registry_that_is_down() {
+        let endpoint = Endpoint::new(&fake::free_address().await, None).unwrap();
+        let registry =
+            Registry::with_settings(endpoint, Credentials::Anonymous, fake::hasty()).unwrap();
+        let error = registry.ping().await.unwrap_err();
+        assert!(
+            matches!(error, Error::ConnectionRefused { .. }),
+            "{error:?}"
+        );
+    }
+}

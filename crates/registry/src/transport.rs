@@ -1,0 +1,464 @@
+//! The one place that sends requests: it authenticates, follows, watches, and turns answers that are errors into errors.
+//!
+//! It knows methods, URLs, headers and bodies, and nothing of what they are for. [`Transport::exchange`] is one attempt;
+//! [`Transport::send`] is as many as the settings allow. Work that takes several requests makes its own attempts of exchanges.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
+};
+use reqwest::{Client, Method, StatusCode, redirect};
+use tokio::time::timeout;
+use url::Url;
+
+use crate::authentication::{
+    Asker, Authentication, Authorization, Scopes, says_insufficient_scope,
+};
+use crate::body::Upload;
+use crate::retry::{Attempts, Failure};
+use crate::{
+    Credentials, Endpoint, Error, Observer, Place, Settings, classify, install_crypto_provider,
+};
+
+/// How many redirects of one request are followed.
+const MOST_REDIRECTS: usize = 5;
+
+/// The largest error body that is read, in bytes.
+const LARGEST_ERROR: usize = 64 * 1024;
+
+/// How often a request that somebody waits for is made.
+const BRIEF_ATTEMPTS: u32 = 2;
+
+/// What a request may do in a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Pull,
+    Push,
+}
+
+/// A request, to be made as often as it takes.
+pub(crate) struct Call<'a> {
+    method: Method,
+    url: Url,
+    repository: &'a str,
+    scopes: Scopes,
+    headers: HeaderMap,
+    content: Content<'a>,
+    wanted: &'a [StatusCode],
+    attempts: u32,
+}
+
+/// What a request carries. Everything here can be sent again.
+pub(crate) enum Content<'a> {
+    Nothing,
+    Bytes(Bytes),
+    Upload(&'a Upload<'a>),
+}
+
+/// A wanted answer.
+#[derive(Debug)]
+pub(crate) struct Response {
+    inner: reqwest::Response,
+    place: Place,
+}
+
+/// Why a body could not be read.
+pub(crate) enum BodyFault {
+    TooLong {
+        limit: usize,
+    },
+    Slow {
+        after: Duration,
+    },
+    Broken {
+        error: reqwest::Error,
+        after: Duration,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) struct Transport {
+    endpoint: Endpoint,
+    client: Client,
+    authentication: Authentication,
+    settings: Settings,
+}
+
+impl<'a> Call<'a> {
+    /// Returns a request that wants the answer 200, carries nothing and needs no rights.
+    pub(crate) fn new(method: Method, url: Url, repository: &'a str) -> Self {
+        Self {
+            method,
+            url,
+            repository,
+            scopes: Vec::new(),
+            headers: HeaderMap::new(),
+            content: Content::Nothing,
+            wanted: &[StatusCode::OK],
+            attempts: u32::MAX,
+        }
+    }
+
+    /// Asks for rights in the repository.
+    pub(crate) fn access(mut self, access: Access) -> Self {
+        let actions = match access {
+            Access::Pull => "pull",
+            Access::Push => "pull,push",
+        };
+        self.scopes
+            .push(format!("repository:{}:{actions}", self.repository));
+        self
+    }
+
+    pub(crate) fn header(mut self, name: reqwest::header::HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+
+    pub(crate) fn content(mut self, content: Content<'a>, media_type: HeaderValue) -> Self {
+        self.content = content;
+        self.headers.insert(CONTENT_TYPE, media_type);
+        self
+    }
+
+    pub(crate) fn wants(mut self, wanted: &'a [StatusCode]) -> Self {
+        self.wanted = wanted;
+        self
+    }
+
+    /// Makes fewer attempts, since somebody is waiting for the answer.
+    pub(crate) fn briefly(mut self) -> Self {
+        self.attempts = BRIEF_ATTEMPTS;
+        self
+    }
+
+    fn place(&self, url: &Url) -> Place {
+        Place::new(self.method.as_str(), url, self.repository)
+    }
+
+    fn size(&self) -> u64 {
+        match &self.content {
+            Content::Nothing => 0,
+            Content::Bytes(bytes) => bytes.len() as u64,
+            Content::Upload(upload) => upload.size(),
+        }
+    }
+}
+
+impl Transport {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        credentials: Credentials,
+        settings: Settings,
+    ) -> Result<Self, Error> {
+        install_crypto_provider();
+        let cannot = |source| Error::Client {
+            address: endpoint.address().to_owned(),
+            source,
+        };
+        let mut builder = Client::builder()
+            .user_agent(concat!("airlock/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(settings.connect_timeout)
+            // Followed here, where it is known which requests can be repeated and who may see credentials.
+            .redirect(redirect::Policy::none())
+            // No read timeout: reqwest counts the time of sending a body against it, so it would cut every long upload.
+            .pool_max_idle_per_host(settings.uploads_at_once.max(1) * 2);
+        for certificate in endpoint.certificates() {
+            let certificate = reqwest::Certificate::from_der(certificate).map_err(cannot)?;
+            builder = builder.tls_certs_merge([certificate]);
+        }
+        if endpoint.is_loopback() {
+            // A proxy does not know this machine's loopback, whatever the environment says.
+            builder = builder.no_proxy();
+        }
+        let client = builder.build().map_err(cannot)?;
+        Ok(Self {
+            client,
+            authentication: Authentication::new(credentials),
+            settings,
+            endpoint,
+        })
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Makes a request until it gets a wanted answer, one that will not change, or the attempts are used up.
+    pub(crate) async fn send(
+        &self,
+        call: &Call<'_>,
+        observer: &dyn Observer,
+    ) -> Result<Response, Error> {
+        let mut attempts = Attempts::new(&self.settings, observer).at_most(call.attempts);
+        loop {
+            match self.exchange(call, observer).await {
+                Ok(response) => return Ok(response),
+                Err(failure) => attempts.pause(failure).await?,
+            }
+        }
+    }
+
+    /// Makes a request once. A challenge and redirects belong to the one attempt.
+    pub(crate) async fn exchange(
+        &self,
+        call: &Call<'_>,
+        observer: &dyn Observer,
+    ) -> Result<Response, Failure> {
+        let asker = Asker {
+            client: &self.client,
+            endpoint: &self.endpoint,
+            settings: &self.settings,
+        };
+        let mut url = call.url.clone();
+        let mut redirects = 0;
+        let mut challenged = false;
+        let mut authorization = None;
+        if self.endpoint.owns(&url) {
+            authorization = self.authentication.known(&call.scopes, &asker).await?;
+        }
+        loop {
+            let ours = self.endpoint.owns(&url);
+            let shown = authorization.as_ref().filter(|_| ours);
+            let response = self.once(call, &url, shown, observer).await?;
+            let status = response.status();
+            if status == StatusCode::UNAUTHORIZED && ours {
+                if challenged {
+                    return Err(self.refused(response, call.place(&url)).await);
+                }
+                challenged = true;
+                let headers = response.headers().clone();
+                let place = call.place(&url);
+                // Read to its end, so that the connection can carry the next request.
+                let _ = read_body(response, LARGEST_ERROR, &self.settings).await;
+                let answer = self
+                    .authentication
+                    .answer(
+                        &headers,
+                        authorization.as_ref(),
+                        &call.scopes,
+                        place,
+                        &asker,
+                    )
+                    .await?;
+                authorization = Some(answer);
+                continue;
+            }
+            if call.wanted.contains(&status) {
+                let place = call.place(&url);
+                // Login pages come with 200 too, and must not be taken for a blob that is there.
+                if status.is_success() && classify::is_html(response.headers()) {
+                    return Err(Failure::last(Error::NotARegistry {
+                        at: Box::new(place),
+                        found: "its answer is an HTML page".to_owned(),
+                    }));
+                }
+                return Ok(Response {
+                    inner: response,
+                    place,
+                });
+            }
+            if let Some(target) = self.redirect(call, &url, &response)?
+                && redirects < MOST_REDIRECTS
+            {
+                redirects += 1;
+                url = target;
+                continue;
+            }
+            return Err(self.unwanted(response, call.place(&url), call.size()).await);
+        }
+    }
+
+    /// Sends one request and waits for the head of its answer.
+    async fn once(
+        &self,
+        call: &Call<'_>,
+        url: &Url,
+        authorization: Option<&Authorization>,
+        observer: &dyn Observer,
+    ) -> Result<reqwest::Response, Failure> {
+        let mut request = self
+            .client
+            .request(call.method.clone(), url.clone())
+            .headers(call.headers.clone());
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization.header.clone());
+        }
+        let place = call.place(url);
+        let settings = &self.settings;
+        if let Content::Upload(upload) = &call.content {
+            return upload.send(request, place, settings, observer).await;
+        }
+        if let Content::Bytes(bytes) = &call.content {
+            request = request.body(bytes.clone());
+        } else if !matches!(call.method, Method::GET | Method::HEAD) {
+            // Some registries wait for a body unless they are told that there is none.
+            request = request.header(CONTENT_LENGTH, 0);
+        }
+        match timeout(settings.answer_timeout, request.send()).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(classify::connection(error, place, settings.connect_timeout)),
+            Err(_) => Err(Failure::passing(Error::TimedOut {
+                at: Box::new(place),
+                after: settings.answer_timeout,
+            })),
+        }
+    }
+
+    /// Returns where an answer sends the request, if it is one that may be made there.
+    fn redirect(
+        &self,
+        call: &Call<'_>,
+        asked: &Url,
+        response: &reqwest::Response,
+    ) -> Result<Option<Url>, Failure> {
+        let reads = matches!(call.method, Method::GET | Method::HEAD);
+        let follows = match response.status() {
+            StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
+            // These change the method of other requests to GET, which is never what was meant.
+            StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => reads,
+            _ => false,
+        };
+        // The registry as a whole is where it says it is; what leads elsewhere from there is a login page.
+        if !follows || call.repository.is_empty() {
+            return Ok(None);
+        }
+        self.location(call.place(asked), asked, response.headers())
+            .map(Some)
+    }
+
+    /// Reads the `Location` of an answer to a request for `asked`.
+    pub(crate) fn location(
+        &self,
+        at: Place,
+        asked: &Url,
+        headers: &HeaderMap,
+    ) -> Result<Url, Failure> {
+        let problem = match headers.get(LOCATION).map(HeaderValue::to_str) {
+            None => "has no Location".to_owned(),
+            Some(Err(_)) => "has a Location that cannot be read".to_owned(),
+            Some(Ok(location)) => match self.endpoint.resolve(asked, location) {
+                Some(url) => return Ok(url),
+                // Shown as far as it is no secret; where it leads is what the operator has to know.
+                None => match asked.join(location) {
+                    Ok(url) => format!(
+                        "leads away from TLS or to no web address, to {}",
+                        Place::new("", &url, "").url
+                    ),
+                    Err(_) => "has a Location that is no URL".to_owned(),
+                },
+            },
+        };
+        Err(Failure::last(Error::Protocol {
+            at: Box::new(at),
+            problem,
+        }))
+    }
+
+    /// Turns the second 401 into an error.
+    async fn refused(&self, response: reqwest::Response, place: Place) -> Failure {
+        let insufficient = says_insufficient_scope(response.headers());
+        match self.unwanted(response, place, 0).await {
+            Failure {
+                error: Error::Unauthorized { at, answer },
+                again,
+            } if insufficient => Failure {
+                error: Error::Forbidden { at, answer },
+                again,
+            },
+            failure => failure,
+        }
+    }
+
+    async fn unwanted(&self, response: reqwest::Response, place: Place, size: u64) -> Failure {
+        let status = response.status();
+        let headers = response.headers().clone();
+        // The status alone says enough if the body does not come.
+        let body = read_body(response, LARGEST_ERROR, &self.settings)
+            .await
+            .unwrap_or_default();
+        classify::status(status, &headers, &body, place, size)
+    }
+}
+
+impl Response {
+    pub(crate) fn status(&self) -> StatusCode {
+        self.inner.status()
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        self.inner.headers()
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Returns the URL that answered.
+    pub(crate) fn url(&self) -> &Url {
+        self.inner.url()
+    }
+
+    /// Returns the body, of `limit` bytes at most.
+    pub(crate) async fn body(self, limit: usize, settings: &Settings) -> Result<Bytes, Failure> {
+        let place = self.place;
+        read_body(self.inner, limit, settings)
+            .await
+            .map_err(|fault| fault.failure(&place))
+    }
+
+    /// Returns the next piece of the body.
+    pub(crate) async fn chunk(&mut self, patience: Duration) -> Result<Option<Bytes>, BodyFault> {
+        next_chunk(&mut self.inner, patience).await
+    }
+}
+
+impl BodyFault {
+    pub(crate) fn failure(self, place: &Place) -> Failure {
+        let at = Box::new(place.clone());
+        match self {
+            Self::TooLong { limit } => Failure::last(Error::Protocol {
+                at,
+                problem: format!("is longer than {limit} bytes"),
+            }),
+            Self::Slow { after } => Failure::passing(Error::TimedOut { at, after }),
+            Self::Broken { error, after } => classify::connection(error, place.clone(), after),
+        }
+    }
+}
+
+/// Reads a whole body into memory, of `limit` bytes at most.
+pub(crate) async fn read_body(
+    mut response: reqwest::Response,
+    limit: usize,
+    settings: &Settings,
+) -> Result<Bytes, BodyFault> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = next_chunk(&mut response, settings.answer_timeout).await? {
+        if body.len() + chunk.len() > limit {
+            return Err(BodyFault::TooLong { limit });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+async fn next_chunk(
+    response: &mut reqwest::Response,
+    patience: Duration,
+) -> Result<Option<Bytes>, BodyFault> {
+    match timeout(patience, response.chunk()).await {
+        Ok(Ok(chunk)) => Ok(chunk),
+        Ok(Err(error)) => Err(BodyFault::Broken {
+            error,
+            after: patience,
+        }),
+        Err(_) => Err(BodyFault::Slow { after: patience }),
+    }
+}

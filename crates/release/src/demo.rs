@@ -1,0 +1,39 @@
+//! The demo's bundle: made in code, the same bytes everywhere, so that its lock can be committed.
+
+use camino::Utf8Path;
+use semver::Version;
+
+use crate::Error;
+
+/// What stands in the demo's lock in place of the vendor's URL.
+pub const URL: &str = "airlock:demo";
+
+/// Returns the release whose committed lock is the demo's.
+pub fn release() -> Version {
+    Version {
+        pre: semver::Prerelease::new("demo").unwrap_or_default(),
+        ..Version::new(4, 1, 5)
+    }
+}
+
+/// Says whether a release is the demo's: a pre-release named `demo` of a real one.
+pub fn is_demo(release: &Version) -> bool {
+    release.pre.as_str() == "demo"
+}
+
+/// Writes the demo's bundle to `path`.
+///
+/// # Errors
+/// The file cannot be written.
+pub(crate) fn make(path: &Utf8Path, release: &Version) -> Result<(), Error> {
+    let failed = |source| Error::io("write", path, source);
+    let directory = path.parent().unwrap_or(Utf8Path::new("."));
+    std::fs::create_dir_all(directory).map_err(failed)?;
+    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
+    bundle::make::write(&bundle::make::demo(release), &mut file).map_err(|source| Error::Demo {
+        path: path.to_owned(),
+        source,
+    })?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}

@@ -1,0 +1,257 @@
+//! Everything that can go wrong on the way, each with what a reader needs to act.
+//!
+//! Causes are sources and never repeated in a message: whoever shows an error shows its whole chain.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use thiserror::Error;
+
+/// Why a step failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The environment's files are wrong.
+    #[error(transparent)]
+    Environment(environment::Error),
+    /// The release has no offline procedure, or its name is none.
+    #[error(transparent)]
+    Release(mke::ReleaseError),
+    /// The configuration cannot be rendered.
+    #[error("{0}")]
+    Render(environment::Problems),
+    /// No lock is committed for a release.
+    #[error("release {release} is not locked: there is no {path}")]
+    NotLocked {
+        /// The release.
+        release: String,
+        /// Where its lock would be, relative to the workspace.
+        path: Utf8PathBuf,
+    },
+    /// A lock that cannot be read.
+    #[error(transparent)]
+    Lock(bundle::LockError),
+    /// A lock is to be written where a different one is committed.
+    #[error("{path} locks other bytes than this bundle holds")]
+    LockDiffers {
+        /// The committed lock.
+        path: Utf8PathBuf,
+        /// The first lines that differ, as a unified diff.
+        diff: String,
+    },
+    /// The bundle does not have the checksum that the vendor publishes for it.
+    #[error("{path} has SHA-256 {found}, and the vendor's {url} says {expected}")]
+    VendorChecksum {
+        /// The bundle.
+        path: Utf8PathBuf,
+        /// Where the vendor publishes the checksum.
+        url: String,
+        /// What it says.
+        expected: String,
+        /// What the bundle has.
+        found: String,
+    },
+    /// The download failed.
+    #[error("cannot download {url}")]
+    Download {
+        /// What was to be downloaded.
+        url: String,
+        /// Why.
+        source: bundle::DownloadError,
+    },
+    /// The vendor's checksum cannot be had.
+    #[error("cannot compare the bundle with the vendor's checksum")]
+    Checksum {
+        /// Why not.
+        source: bundle::ChecksumError,
+    },
+    /// The demo's bundle cannot be made.
+    #[error("cannot make {path}")]
+    Demo {
+        /// The bundle.
+        path: Utf8PathBuf,
+        /// Why not.
+        source: bundle::make::MakeError,
+    },
+    /// The bundle's file is there and not of the size that the lock says.
+    #[error("{path} has {found} bytes, and its lock says {expected}")]
+    BundleSize {
+        /// The bundle.
+        path: Utf8PathBuf,
+        /// Its size.
+        found: u64,
+        /// The lock's.
+        expected: u64,
+    },
+    /// The bundle cannot be read, or is not what its lock says.
+    #[error("{path} is refused")]
+    Bundle {
+        /// The bundle.
+        path: Utf8PathBuf,
+        /// Why.
+        source: bundle::ReadError,
+    },
+    /// The store of blobs failed.
+    #[error("the store at {path} failed")]
+    Store {
+        /// The store.
+        path: Utf8PathBuf,
+        /// Why.
+        source: bundle::StoreError,
+    },
+    /// The store lacks something that was checked to be there.
+    #[error("the store at {path} lost blob {digest} while it was used")]
+    StoreLost {
+        /// The store.
+        path: Utf8PathBuf,
+        /// What is not there any more.
+        digest: String,
+    },
+    /// The registry cannot be used.
+    #[error("registry {address}")]
+    Registry {
+        /// Its address.
+        address: String,
+        /// Why.
+        source: registry::Error,
+    },
+    /// Credentials for the registry cannot be had.
+    #[error("no credentials for registry {address}")]
+    Credentials {
+        /// The registry.
+        address: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Some artifacts could not be pushed. The others were.
+    #[error("{} of {total} artifacts could not be pushed to {address}", failed.len())]
+    Push {
+        /// The registry.
+        address: String,
+        /// How many were to be pushed.
+        total: usize,
+        /// Which ones failed, and why.
+        failed: Vec<(String, registry::Error)>,
+    },
+    /// The registry does not serve what the lock names.
+    #[error("registry {address} does not serve what the lock names")]
+    NotConfirmed {
+        /// The registry.
+        address: String,
+        /// What is wrong, an entry each.
+        wrong: Vec<String>,
+    },
+    /// Nodes would not get what push credentials can read.
+    #[error("registry {address} does not serve {repository} without credentials")]
+    NotAnonymous {
+        /// The registry.
+        address: String,
+        /// The first repository that was refused.
+        repository: String,
+        /// What the registry answered.
+        source: registry::Error,
+    },
+    /// The embedded registry cannot be started.
+    #[error("the embedded registry cannot be started at {address}")]
+    Embedded {
+        /// Where it was to listen.
+        address: String,
+        /// Why.
+        source: registry::embedded::EmbeddedError,
+    },
+    /// A rehearsal's registry wants an IP address, since it is listened at.
+    #[error("a rehearsal's registry.address is an IP address with a port, not {address}")]
+    EmbeddedAddress {
+        /// What was given.
+        address: String,
+    },
+    /// The receipt cannot be read or written.
+    #[error("{path} is no receipt")]
+    Receipt {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        source: serde_yaml::Error,
+    },
+    /// The receipt is of a format that this version does not know.
+    #[error(
+        "{path} is a receipt of version {version}, which this version of Airlock does not know"
+    )]
+    ReceiptVersion {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Its format's version.
+        version: u32,
+    },
+    /// The environment names another registry than its cluster was installed from.
+    #[error(
+        "the cluster of {environment} pulls from {applied}, and its environment now says {wanted}"
+    )]
+    RegistryChanged {
+        /// The environment.
+        environment: String,
+        /// What the receipt says.
+        applied: String,
+        /// What the files say.
+        wanted: String,
+    },
+    /// The environment names another release than its cluster runs.
+    #[error("the cluster of {environment} runs {applied}, and its environment now says {wanted}")]
+    ReleaseChanged {
+        /// The environment.
+        environment: String,
+        /// What the receipt says.
+        applied: String,
+        /// What the files say.
+        wanted: String,
+    },
+    /// mkectl cannot be used.
+    #[error(transparent)]
+    Mkectl(mkectl::Error),
+    /// mkectl is not the release's own.
+    #[error("{program} is mkectl {found}, and release {wanted} wants its own")]
+    MkectlVersion {
+        /// The program.
+        program: Utf8PathBuf,
+        /// What it says it is.
+        found: String,
+        /// What is needed.
+        wanted: String,
+    },
+    /// mkectl ran and failed.
+    #[error("mkectl {exit}")]
+    MkectlFailed {
+        /// How it ended: its own exit code, or the signal that ended it.
+        exit: mkectl::Exit,
+        /// Where everything that it printed is kept.
+        log: Utf8PathBuf,
+        /// The last lines that it printed.
+        last_lines: Vec<String>,
+    },
+    /// mkectl ran, got a signal because the program got one, and ended.
+    #[error("mkectl was interrupted and {exit}")]
+    MkectlInterrupted {
+        /// How it ended.
+        exit: mkectl::Exit,
+        /// Where everything that it printed is kept.
+        log: Utf8PathBuf,
+    },
+    /// A file or folder failed.
+    #[error("cannot {doing} {path}")]
+    Io {
+        /// What was to be done.
+        doing: &'static str,
+        /// With which file or folder.
+        path: Utf8PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(doing: &'static str, path: &Utf8Path, source: std::io::Error) -> Self {
+        Self::Io {
+            doing,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}

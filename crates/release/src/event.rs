@@ -1,0 +1,85 @@
+//! What the steps report while they work: one closed enum, one trait. Drawing is xtask's.
+
+use std::fmt;
+
+/// Hears of progress. Called from several threads.
+pub trait Reporter: Send + Sync {
+    /// Takes note of `event`; must return soon.
+    fn report(&self, event: Event<'_>);
+}
+
+/// A step of the way, by the name of its command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Bring what the lock names to this machine.
+    Fetch,
+    /// Check it, byte by byte, into the store.
+    Verify,
+    /// Send the registry what it lacks.
+    Push,
+    /// Look at the registry as a node does.
+    Confirm,
+    /// Write `mke4.yaml`.
+    Render,
+    /// Run mkectl.
+    Apply,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Fetch => "fetch",
+            Self::Verify => "verify",
+            Self::Push => "push",
+            Self::Confirm => "confirm",
+            Self::Render => "render",
+            Self::Apply => "apply",
+        })
+    }
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A step begins.
+    Started {
+        /// Which one.
+        step: Step,
+        /// What it is about to do.
+        what: String,
+        /// How many bytes it will go through, where that is known.
+        bytes: Option<u64>,
+    },
+    /// A step went further by so many bytes.
+    Advanced {
+        /// Which one.
+        step: Step,
+        /// Bytes since the last event.
+        bytes: u64,
+    },
+    /// A step looks at something else now: an archive, an artifact.
+    At {
+        /// Which one.
+        step: Step,
+        /// What it looks at.
+        item: &'a str,
+    },
+    /// A step is done.
+    Finished {
+        /// Which one.
+        step: Step,
+        /// What came of it.
+        what: String,
+    },
+    /// A request is tried again.
+    Retried {
+        /// Which step.
+        step: Step,
+        /// What is tried again, and why.
+        why: String,
+    },
+    /// A line that mkectl printed, without its line end.
+    Mkectl(&'a str),
+    /// Something that people should know and that stops nothing.
+    Warning(String),
+}

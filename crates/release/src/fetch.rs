@@ -1,0 +1,171 @@
+//! Brings what a lock names to this machine, and does nothing where it is here already.
+
+use camino::Utf8PathBuf;
+use semver::Version;
+
+use crate::event::{Event, Step};
+use crate::observe::BundleObserver;
+use crate::{Context, Error, Workspace, demo, sha256};
+
+/// A committed lock and where it lies.
+#[derive(Debug)]
+pub struct Locked {
+    /// Its file.
+    pub path: Utf8PathBuf,
+    /// SHA-256 of the file.
+    pub digest: String,
+    /// What it says.
+    pub lock: bundle::Lock,
+}
+
+/// Reads the lock of a release.
+///
+/// # Errors
+/// The release is not locked, or the lock cannot be read.
+pub fn locked(workspace: &Workspace, release: &Version) -> Result<Locked, Error> {
+    let release = format!("v{release}");
+    let path = workspace.lock(&release, crate::workspace::DEFAULT_ARCH);
+    let text = crate::workspace::read_if_there(&path)?.ok_or_else(|| Error::NotLocked {
+        path: workspace.shown(&path).to_owned(),
+        release,
+    })?;
+    let lock = bundle::Lock::parse(&text, workspace.shown(&path)).map_err(Error::Lock)?;
+    Ok(Locked {
+        digest: sha256(text.as_bytes()),
+        lock,
+        path,
+    })
+}
+
+/// Where the bytes of a bundle come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The store has every blob.
+    Store,
+    /// The bundle's file is here.
+    File(Utf8PathBuf),
+    /// It is the demo's, which is made in code.
+    Made(Utf8PathBuf),
+    /// It has to be downloaded to this file.
+    Download(Utf8PathBuf),
+}
+
+impl Source {
+    /// Returns what has to be done, in a word.
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::Store => "nothing",
+            Self::File(_) => "read",
+            Self::Made(_) => "make",
+            Self::Download(_) => "download",
+        }
+    }
+}
+
+/// Finds out where the bytes of a locked bundle would come from.
+///
+/// # Errors
+/// The store cannot be looked at, or the bundle's file is there with another size than the lock's.
+pub fn source(workspace: &Workspace, lock: &bundle::Lock) -> Result<Source, Error> {
+    let store = open_store(workspace)?;
+    if store.missing(lock).is_empty() {
+        return Ok(Source::Store);
+    }
+    let path = workspace.bundle(&lock.bundle.file);
+    match std::fs::metadata(&path) {
+        Ok(found) if found.len() == lock.bundle.size => Ok(Source::File(path)),
+        Ok(found) => Err(Error::BundleSize {
+            path: workspace.shown(&path).to_owned(),
+            found: found.len(),
+            expected: lock.bundle.size,
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            if lock.bundle.url == demo::URL {
+                Ok(Source::Made(path))
+            } else {
+                Ok(Source::Download(path))
+            }
+        }
+        Err(source) => Err(Error::io("look at", &path, source)),
+    }
+}
+
+/// The bundle's bytes are on this machine. They are not checked yet.
+#[derive(Debug)]
+pub struct LocalBundle(pub(crate) Local);
+
+#[derive(Debug)]
+pub(crate) enum Local {
+    Store,
+    File(Utf8PathBuf),
+}
+
+/// Brings a locked bundle to this machine.
+///
+/// # Errors
+/// The download failed, or a file cannot be written.
+pub async fn fetch(context: &Context<'_>, lock: &bundle::Lock) -> Result<LocalBundle, Error> {
+    let local = match source(context.workspace, lock)? {
+        Source::Store => Local::Store,
+        Source::File(path) => Local::File(path),
+        Source::Made(path) => {
+            demo::make(&path, &demo::release())?;
+            Local::File(path)
+        }
+        Source::Download(path) => {
+            let expected = bundle::Expected {
+                size: Some(lock.bundle.size),
+                sha256: lock.bundle.sha256.clone(),
+            };
+            download(context, &lock.bundle.url, &path, Some(expected)).await?;
+            Local::File(path)
+        }
+    };
+    Ok(LocalBundle(local))
+}
+
+/// Downloads `url` to `path`, and reports how it goes.
+pub(crate) async fn download(
+    context: &Context<'_>,
+    url: &str,
+    path: &camino::Utf8Path,
+    expected: Option<bundle::Expected>,
+) -> Result<bundle::Downloaded, Error> {
+    context.reporter.report(Event::Started {
+        step: Step::Fetch,
+        what: url.to_owned(),
+        bytes: expected.as_ref().and_then(|expected| expected.size),
+    });
+    let failed = |source| Error::Download {
+        url: url.to_owned(),
+        source,
+    };
+    let client =
+        bundle::http_client().map_err(|source| failed(bundle::DownloadError::Request(source)))?;
+    let request = bundle::Download {
+        url: url.to_owned(),
+        destination: path.to_owned(),
+        expected,
+        retry: bundle::Retry::default(),
+    };
+    let downloaded = bundle::download(
+        &request,
+        &client,
+        &BundleObserver::new(context.reporter, Step::Fetch),
+    )
+    .await
+    .map_err(failed)?;
+    context.reporter.report(Event::Finished {
+        step: Step::Fetch,
+        what: format!("downloaded {}", context.workspace.shown(path)),
+    });
+    Ok(downloaded)
+}
+
+/// Opens the store of this workspace.
+pub(crate) fn open_store(workspace: &Workspace) -> Result<bundle::Store, Error> {
+    bundle::Store::open(&workspace.store()).map_err(|source| Error::Store {
+        path: workspace.shown(&workspace.store()).to_owned(),
+        source,
+    })
+}

@@ -1,0 +1,126 @@
+//! The steps that carry a release across the gap, in their order, and the proof that each hands to the next.
+//!
+//! ```text
+//! environments/prod/  ─┐
+//! bundles/*.lock.yaml ─┼─▶ plan ─▶ fetch ─▶ verify ─▶ push ─▶ verify, as a node ─▶ render ─▶ apply ─▶ receipt
+//! receipt, registry   ─┘
+//! ```
+//!
+//! A step that needs another to have happened takes what only that one can make:
+//!
+//! | step | takes | makes |
+//! |---|---|---|
+//! | [`plan::plan`] | an environment, its lock and receipt, a look at the registry | [`Plan`] |
+//! | [`fetch::fetch`] | a lock | [`fetch::LocalBundle`] |
+//! | [`verify::bundle`] | a `LocalBundle` | [`verify::VerifiedBundle`]: every byte that the lock names is in the store |
+//! | [`push::push`] | a `VerifiedBundle` | [`push::Sent`] |
+//! | [`verify::registry`] | the plan and what was sent | [`verify::Confirmed`]: a node gets every digest of the lock |
+//! | [`render::write`] | the plan | [`render::Written`] |
+//! | [`apply::apply`] | `Confirmed` and `Written` | [`apply::Applied`] |
+//!
+//! [`deploy::deploy`] is these lines one after the other. [`render`] needs neither bundle nor network.
+//!
+//! This crate must not know: clap, colours, standard input, how a process exits. It reports through
+//! [`event::Reporter`] and returns errors; `xtask` decides how they look.
+
+pub mod apply;
+pub mod demo;
+pub mod deploy;
+pub mod event;
+pub mod fetch;
+pub mod inspect;
+pub mod list;
+pub mod lock;
+pub mod new;
+pub mod plan;
+pub mod push;
+pub mod receipt;
+pub mod rehearse;
+pub mod render;
+pub mod verify;
+pub mod workspace;
+
+mod error;
+mod observe;
+
+pub use bundle::{DownloadError, RequestError};
+pub use error::Error;
+pub use mkectl::{Error as MkectlError, Variables};
+pub use plan::Plan;
+pub use registry::{Credentials, Error as RegistryError};
+pub use workspace::Workspace;
+
+/// What a step is given of the world outside: where files lie, whom to report to, and what only
+/// the program itself may ask for (its own path, its environment, the clock).
+pub struct Context<'a> {
+    /// Where everything is kept.
+    pub workspace: &'a Workspace,
+    /// Who hears of progress.
+    pub reporter: &'a dyn event::Reporter,
+    /// The program that runs.
+    pub tool: &'a Tool,
+    /// Who knows the credentials for an environment's registry.
+    pub keeper: &'a dyn Keeper,
+}
+
+impl Context<'_> {
+    /// Returns what may be used to push to an environment's registry.
+    ///
+    /// # Errors
+    /// The credentials that the environment names cannot be had.
+    pub fn credentials(
+        &self,
+        environment: &environment::Environment,
+    ) -> Result<Credentials, Error> {
+        self.keeper
+            .credentials(environment)
+            .map_err(|source| Error::Credentials {
+                address: environment.registry.address.clone(),
+                source,
+            })
+    }
+}
+
+/// Keeps credentials. Environments hold the names of secrets; where those lead to is the program's affair.
+pub trait Keeper: Send + Sync {
+    /// Returns what may be used to push to an environment's registry; [`Credentials::Anonymous`] where nothing is kept.
+    ///
+    /// # Errors
+    /// What the environment names is not there.
+    fn credentials(
+        &self,
+        environment: &environment::Environment,
+    ) -> Result<Credentials, Box<dyn std::error::Error + Send + Sync>>;
+}
+
+/// The running program, as steps need to know it.
+pub struct Tool {
+    /// Its version, as receipts record it.
+    pub version: String,
+    /// Its own executable: a rehearsal runs it in mkectl's place.
+    pub executable: camino::Utf8PathBuf,
+    /// The environment variables that programs started by it shall have; `PATH` among them is where they are looked for.
+    pub variables: mkectl::Variables,
+    /// The present time.
+    pub now: fn() -> jiff::Timestamp,
+    /// Signals that a running mkectl shall get.
+    pub signals: std::sync::Arc<apply::Signals>,
+}
+
+/// Returns an error with all its causes in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Returns the SHA-256 of `value` in lower-case hexadecimal digits.
+pub(crate) fn sha256(value: &[u8]) -> String {
+    use sha2::Digest as _;
+    hex::encode(sha2::Sha256::digest(value))
+}

@@ -1,0 +1,129 @@
+//! Shows what the workspace holds: its environments and its locked releases, and the state of each.
+
+use serde::Serialize;
+
+use crate::receipt::Receipt;
+use crate::workspace::Output;
+use crate::{Error, Workspace, fetch};
+
+/// What a workspace holds.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Listing {
+    /// Its environments, by name.
+    pub environments: Vec<EnvironmentRow>,
+    /// Its locked releases, by file name.
+    pub releases: Vec<ReleaseRow>,
+}
+
+/// One environment.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct EnvironmentRow {
+    /// Its name.
+    pub name: String,
+    /// Its release, `v4.1.5`; empty when its files are wrong.
+    pub release: String,
+    /// Its registry and project; empty when its files are wrong.
+    pub registry: String,
+    /// Whether deploy asks before it changes anything.
+    pub protected: bool,
+    /// Where it stands.
+    pub state: String,
+}
+
+/// One locked release.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ReleaseRow {
+    /// The release, `v4.1.5`.
+    pub release: String,
+    /// The bundle's architecture.
+    pub arch: String,
+    /// How many artifacts it has.
+    pub artifacts: usize,
+    /// The bundle's size in bytes.
+    pub size: u64,
+    /// Whether its bytes are on this machine.
+    pub state: String,
+}
+
+/// Lists environments and locked releases. An environment whose files are wrong is listed as such.
+///
+/// # Errors
+/// Folders that cannot be listed, or a lock that cannot be read.
+pub fn list(workspace: &Workspace) -> Result<Listing, Error> {
+    let names = environment::names(workspace.root()).map_err(Error::Environment)?;
+    let mut environments = Vec::with_capacity(names.len());
+    for name in names {
+        environments.push(environment_row(workspace, name)?);
+    }
+    let mut releases = Vec::new();
+    for path in workspace.locks()? {
+        let lock = bundle::Lock::read(&path).map_err(Error::Lock)?;
+        let state = match fetch::source(workspace, &lock) {
+            Ok(fetch::Source::Store) => "in the store",
+            Ok(fetch::Source::File(_)) => "bundle is here",
+            Ok(fetch::Source::Made(_)) => "made when needed",
+            Ok(fetch::Source::Download(_)) => "to be fetched",
+            Err(_) => "bundle of another size is here",
+        };
+        releases.push(ReleaseRow {
+            release: lock.release.clone(),
+            arch: lock.arch.clone(),
+            artifacts: lock.artifacts.len(),
+            size: lock.bundle.size,
+            state: state.to_owned(),
+        });
+    }
+    Ok(Listing {
+        environments,
+        releases,
+    })
+}
+
+fn environment_row(workspace: &Workspace, name: String) -> Result<EnvironmentRow, Error> {
+    let environment = match environment::load(workspace.root(), &name) {
+        Ok(environment) => environment,
+        Err(environment::Error::Wrong(problems)) => {
+            return Ok(EnvironmentRow {
+                name,
+                release: String::new(),
+                registry: String::new(),
+                protected: false,
+                state: match problems.0.len() {
+                    1 => "wrong: 1 problem".to_owned(),
+                    count => format!("wrong: {count} problems"),
+                },
+            });
+        }
+        Err(error) => return Err(Error::Environment(error)),
+    };
+    let output = Output::below(&workspace.environment(&name));
+    let receipt = Receipt::read(&output.receipt)?;
+    let state = match &receipt {
+        Some(Receipt {
+            failed: Some(failed),
+            ..
+        }) => format!(
+            "{} failed at {} {}",
+            failed.release, failed.step, failed.when
+        ),
+        Some(Receipt {
+            applied: Some(applied),
+            ..
+        }) => format!("{} deployed {}", applied.release, applied.when),
+        _ => match fetch::locked(workspace, &environment.release) {
+            Ok(_) => "never deployed".to_owned(),
+            Err(Error::NotLocked { .. }) => "never deployed, release not locked".to_owned(),
+            Err(error) => return Err(error),
+        },
+    };
+    Ok(EnvironmentRow {
+        release: format!("v{}", environment.release),
+        registry: environment.registry.image_url(),
+        protected: environment.protected,
+        name,
+        state,
+    })
+}

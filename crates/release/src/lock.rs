@@ -1,0 +1,191 @@
+//! Makes the lock of a release from its bundle: the one time that the bundle itself is believed.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use semver::Version;
+
+use crate::event::{Event, Step};
+use crate::fetch;
+use crate::observe::BundleObserver;
+use crate::workspace::{DEFAULT_ARCH, write_whole};
+use crate::{Context, Error, demo, render};
+
+/// What to lock, and where its bundle comes from.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The release.
+    pub release: Version,
+    /// The bundle's architecture, as it stands in its file name; [`DEFAULT_ARCH`] where nothing is said.
+    pub arch: Option<String>,
+    /// A bundle that is here already, instead of a download.
+    pub bundle: Option<Utf8PathBuf>,
+    /// Where to download it, instead of the vendor's URL for this release.
+    pub url: Option<String>,
+    /// Whether a committed lock that differs may be replaced.
+    pub replace: bool,
+}
+
+/// What locking came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The lock's file, relative to the workspace.
+    pub path: Utf8PathBuf,
+    /// What it says.
+    pub lock: bundle::Lock,
+    /// Whether the file was written; false where it held the same already.
+    pub written: bool,
+    /// Whether the vendor's checksum was compared.
+    pub checksum: Checksum,
+}
+
+/// Whether the bundle was compared with the vendor's checksum.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Checksum {
+    /// It has the checksum that stands at this URL.
+    Confirmed(String),
+    /// The vendor publishes none for this release, as far as is known.
+    NotPublished,
+    /// There is none at this URL, although there should be.
+    NotFound(String),
+    /// The bundle was given as a file or from another URL, so the vendor was not asked.
+    NotAsked,
+}
+
+/// Locks a release.
+///
+/// # Errors
+/// The bundle cannot be had or read, it does not have the vendor's checksum, or the committed lock differs.
+pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, Error> {
+    let facts = mke::Release::of(&request.release).map_err(Error::Release)?;
+    let release = format!("v{}", request.release);
+    let arch = request.arch.as_deref().unwrap_or(DEFAULT_ARCH);
+    let vendor_url = if demo::is_demo(&request.release) {
+        demo::URL.to_owned()
+    } else {
+        facts.bundle_url(arch)
+    };
+    let url = request.url.clone().unwrap_or(vendor_url);
+    let file = facts.bundle_file(arch);
+    let from_vendor = request.url.is_none() && request.bundle.is_none();
+    let path = local_bundle(context, request, &url, &file).await?;
+
+    let store = fetch::open_store(context.workspace)?;
+    context.reporter.report(Event::Started {
+        step: Step::Verify,
+        what: context.workspace.shown(&path).to_string(),
+        bytes: std::fs::metadata(&path).ok().map(|metadata| metadata.len()),
+    });
+    let (_store, contents) = read(context, &path, store, None).await?;
+    let checksum = if from_vendor && url != demo::URL {
+        compare_with_vendor(context, &facts, arch, &file, &path, &contents).await?
+    } else {
+        Checksum::NotAsked
+    };
+    let downloads = facts.mkectl();
+    let mkectl = downloads
+        .iter()
+        .filter_map(|download| {
+            Some(bundle::LockedMkectl {
+                platform: download.platform.to_string(),
+                url: download.url.clone(),
+                sha256: download.sha256?.to_string(),
+            })
+        })
+        .collect();
+    let lock = bundle::Lock::from_contents(&request.release, arch, &file, &url, mkectl, contents);
+    let text = lock.to_yaml();
+    let lock_path = context.workspace.lock(&release, arch);
+    let shown = context.workspace.shown(&lock_path).to_owned();
+    let committed = crate::workspace::read_if_there(&lock_path)?;
+    let written = committed.as_deref() != Some(&text);
+    if written {
+        if committed.is_some() && !request.replace {
+            return Err(Error::LockDiffers {
+                diff: render::diff(&shown, committed.as_deref(), &text),
+                path: shown,
+            });
+        }
+        write_whole(&lock_path, &text)?;
+    }
+    context.reporter.report(Event::Finished {
+        step: Step::Verify,
+        what: format!("{} artifacts locked", lock.artifacts.len()),
+    });
+    Ok(Outcome {
+        path: shown,
+        lock,
+        written,
+        checksum,
+    })
+}
+
+/// Has the bundle here: the file that was given, the one that is there, the demo's, or a download.
+async fn local_bundle(
+    context: &Context<'_>,
+    request: &Request,
+    url: &str,
+    file: &str,
+) -> Result<Utf8PathBuf, Error> {
+    if let Some(bundle) = &request.bundle {
+        return Ok(bundle.clone());
+    }
+    let path = context.workspace.bundle(file);
+    if url == demo::URL {
+        demo::make(&path, &request.release)?;
+    } else if !path.exists() {
+        fetch::download(context, url, &path, None).await?;
+    }
+    Ok(path)
+}
+
+/// Compares the bundle with the checksum that the vendor publishes beside each release of mkectl (mke4.md, section 1.1).
+async fn compare_with_vendor(
+    context: &Context<'_>,
+    facts: &mke::Release,
+    arch: &str,
+    file: &str,
+    path: &Utf8Path,
+    contents: &bundle::Contents,
+) -> Result<Checksum, Error> {
+    let Some(url) = facts.checksum_url(arch) else {
+        return Ok(Checksum::NotPublished);
+    };
+    let client = bundle::http_client().map_err(|source| Error::Checksum {
+        source: bundle::ChecksumError::Request(source),
+    })?;
+    let checksum = match bundle::checksum(&url, file, &client).await {
+        Ok(checksum) => checksum,
+        Err(bundle::ChecksumError::Request(bundle::RequestError::NotFound { .. })) => {
+            return Ok(Checksum::NotFound(url));
+        }
+        Err(source) => return Err(Error::Checksum { source }),
+    };
+    if checksum.sha256 != contents.sha256 {
+        return Err(Error::VendorChecksum {
+            path: context.workspace.shown(path).to_owned(),
+            url,
+            expected: checksum.sha256,
+            found: contents.sha256.clone(),
+        });
+    }
+    Ok(Checksum::Confirmed(url))
+}
+
+/// Reads a bundle into the store in a thread of its own, and gives the store back.
+pub(crate) async fn read(
+    context: &Context<'_>,
+    path: &Utf8Path,
+    mut store: bundle::Store,
+    expected: Option<&bundle::Lock>,
+) -> Result<(bundle::Store, bundle::Contents), Error> {
+    let file = std::fs::File::open(path).map_err(|source| Error::io("open", path, source))?;
+    let shown = context.workspace.shown(path).to_owned();
+    let observer = BundleObserver::new(context.reporter, Step::Verify);
+    // Reading is work for a processor and a disk, not for the runtime.
+    let contents =
+        tokio::task::block_in_place(|| bundle::read(file, &mut store, expected, &observer))
+            .map_err(|source| Error::Bundle {
+                path: shown,
+                source,
+            })?;
+    Ok((store, contents))
+}

@@ -1,0 +1,344 @@
+//! The plan: everything that `deploy` would do, computed first. The steps obey it and decide nothing.
+//!
+//! The registry is looked at as a node looks at it, without credentials: what is found right that way
+//! needs no second look, so that a deploy that changes nothing costs one request an artifact.
+
+use camino::Utf8PathBuf;
+use environment::Environment;
+use serde::Serialize;
+
+use crate::receipt::Receipt;
+use crate::workspace::Output;
+use crate::{Context, Error, fetch, push, render, sha256, verify};
+
+/// What `deploy` will do.
+#[derive(Debug)]
+pub struct Plan {
+    /// Where to.
+    pub environment: Environment,
+    /// What is known of the release.
+    pub release: mke::Release,
+    /// What is carried.
+    pub lock: bundle::Lock,
+    /// SHA-256 of the lock's file.
+    pub lock_digest: String,
+    /// The lock's file.
+    pub lock_path: camino::Utf8PathBuf,
+    /// Where the bundle's bytes come from.
+    pub bundle: fetch::Source,
+    /// What each artifact of the lock, in its order, needs.
+    pub artifacts: Vec<Planned>,
+    /// The configuration, as it is to be.
+    pub config: Config,
+    /// How mkectl is to be run.
+    pub mkectl: MkectlPlan,
+    /// Where results are written.
+    pub output: Output,
+    /// What the last deploy did.
+    pub receipt: Option<Receipt>,
+    /// What people should know before they go on.
+    pub warnings: Vec<String>,
+}
+
+/// What one artifact needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Planned {
+    /// The registry serves it, with the right digest, to everybody.
+    Confirmed,
+    /// The registry has it and does not serve it without credentials.
+    Unconfirmed,
+    /// The registry does not have the tag.
+    Missing,
+    /// The registry has something else under the tag.
+    Different,
+}
+
+impl Planned {
+    /// Says whether the artifact has to be pushed.
+    pub fn is_to_be_pushed(self) -> bool {
+        matches!(self, Self::Missing | Self::Different)
+    }
+}
+
+/// The configuration, as it is to be and as it is committed.
+#[derive(Debug)]
+pub struct Config {
+    /// The text of `mke4.yaml`.
+    pub text: String,
+    /// Its SHA-256.
+    pub digest: String,
+    /// What the file holds now.
+    pub committed: Option<String>,
+}
+
+impl Config {
+    /// Says whether the file is to be written.
+    pub fn is_stale(&self) -> bool {
+        self.committed.as_deref() != Some(&self.text)
+    }
+}
+
+/// Whether and how mkectl is to be run.
+#[derive(Debug)]
+pub enum MkectlPlan {
+    /// The cluster has this configuration already.
+    NotNeeded,
+    /// It has not.
+    Run {
+        /// Why.
+        reason: &'static str,
+        /// The program, or why there is none that would do. A plan can be made without one; deploy cannot go on.
+        program: Result<crate::apply::Program, Error>,
+    },
+}
+
+impl Plan {
+    /// Says whether `deploy` would change nothing.
+    pub fn is_empty(&self) -> bool {
+        self.artifacts
+            .iter()
+            .all(|planned| *planned == Planned::Confirmed)
+            && !self.config.is_stale()
+            && matches!(self.mkectl, MkectlPlan::NotNeeded)
+    }
+
+    /// Returns the artifacts that are to be pushed.
+    pub fn to_be_pushed(&self) -> impl Iterator<Item = &bundle::Artifact> {
+        self.lock
+            .artifacts
+            .iter()
+            .zip(&self.artifacts)
+            .filter(|(_, planned)| planned.is_to_be_pushed())
+            .map(|(artifact, _)| artifact)
+    }
+
+    /// Returns the bytes that are to be sent at most: what the missing artifacts consist of, each blob counted once.
+    /// What the registry turns out to have of them is not sent.
+    pub fn bytes_to_send(&self) -> u64 {
+        push::unique_bytes(self.to_be_pushed())
+    }
+}
+
+/// What a plan is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The whole way.
+    Deploy,
+    /// The registry alone. It may get a release that the cluster is to be upgraded to.
+    Push,
+    /// mkectl alone, also where the configuration was applied before.
+    Apply,
+}
+
+/// Computes the plan of a loaded environment.
+///
+/// # Errors
+/// The release is unknown or not locked, the configuration cannot be rendered, the registry cannot be asked,
+/// or the receipt forbids what the files want. A missing mkectl is part of the plan, not an error.
+pub async fn plan(
+    context: &Context<'_>,
+    environment: Environment,
+    output: Output,
+    purpose: Purpose,
+) -> Result<Plan, Error> {
+    let locked = fetch::locked(context.workspace, &environment.release)?;
+    of_locked(context, environment, locked, output, purpose).await
+}
+
+/// Computes the plan of an environment with a lock that need not be its release's own.
+pub(crate) async fn of_locked(
+    context: &Context<'_>,
+    environment: Environment,
+    locked: fetch::Locked,
+    output: Output,
+    purpose: Purpose,
+) -> Result<Plan, Error> {
+    let release = mke::Release::of(&environment.release).map_err(Error::Release)?;
+    let rendered = render::render(&environment, &release)?;
+    let config = Config {
+        digest: sha256(rendered.text.as_bytes()),
+        committed: crate::workspace::read_if_there(&output.config)?,
+        text: rendered.text,
+    };
+    let receipt = Receipt::read(&output.receipt)?;
+    let applied = receipt
+        .as_ref()
+        .and_then(|receipt| receipt.applied.as_ref());
+    if let Some(applied) = applied {
+        refuse_what_the_receipt_forbids(&environment, applied, purpose)?;
+    }
+    let reason = match (purpose, applied) {
+        (Purpose::Push, _) => None,
+        (Purpose::Apply, _) => Some("it was asked for"),
+        (Purpose::Deploy, None) => Some("no receipt tells of a successful deploy"),
+        (Purpose::Deploy, Some(applied)) if applied.config != config.digest => {
+            Some("the configuration changed")
+        }
+        (Purpose::Deploy, Some(_)) => None,
+    };
+    let mkectl = reason.map_or(MkectlPlan::NotNeeded, |reason| MkectlPlan::Run {
+        reason,
+        program: crate::apply::program(context, &environment, &locked.path),
+    });
+    let artifacts = verify::look(context, &environment, &locked.lock).await?;
+    let bundle = fetch::source(context.workspace, &locked.lock)?;
+    let mut warnings = rendered.warnings;
+    if !artifacts.is_empty() && artifacts.contains(&Planned::Different) {
+        warnings.push(
+            "the registry has other content under tags of this release; the push will move those tags".to_owned(),
+        );
+    }
+    Ok(Plan {
+        mkectl,
+        environment,
+        release,
+        lock: locked.lock,
+        lock_digest: locked.digest,
+        lock_path: locked.path,
+        bundle,
+        artifacts,
+        config,
+        output,
+        receipt,
+        warnings,
+    })
+}
+
+/// The vendor's rules for a cluster that exists: its registry is write-once, and another release is an upgrade,
+/// which is another command of mkectl than apply (mke4.md, sections 1.4 and 2.2).
+fn refuse_what_the_receipt_forbids(
+    environment: &Environment,
+    applied: &crate::receipt::Applied,
+    purpose: Purpose,
+) -> Result<(), Error> {
+    let registry = environment.registry.image_url();
+    if applied.registry != registry {
+        return Err(Error::RegistryChanged {
+            environment: environment.name.clone(),
+            applied: applied.registry.clone(),
+            wanted: registry,
+        });
+    }
+    let release = format!("v{}", environment.release);
+    if applied.release != release && purpose != Purpose::Push {
+        return Err(Error::ReleaseChanged {
+            environment: environment.name.clone(),
+            applied: applied.release.clone(),
+            wanted: release,
+        });
+    }
+    Ok(())
+}
+
+/// The plan, as it is printed: for people by xtask, for machines as JSON.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Summary {
+    /// The environment's name.
+    pub environment: String,
+    /// The release, `v4.1.5`.
+    pub release: String,
+    /// SHA-256 of the lock.
+    pub lock: String,
+    /// What has to be done to have the bundle here.
+    pub bundle: BundleSummary,
+    /// The registry and project.
+    pub registry: String,
+    /// How many artifacts the lock names.
+    pub artifacts: usize,
+    /// The artifacts that the registry does not have, `repository:tag`.
+    pub missing: Vec<String>,
+    /// The artifacts whose tag holds something else in the registry.
+    pub different: Vec<String>,
+    /// The artifacts that nodes cannot pull without credentials.
+    pub unconfirmed: Vec<String>,
+    /// Bytes to be sent at most.
+    pub bytes_to_send: u64,
+    /// The rendered configuration's file, relative to the workspace.
+    pub config: Utf8PathBuf,
+    /// How that file changes, as a unified diff; empty when it does not.
+    pub config_diff: String,
+    /// The mkectl command that will be run; `None` when none is needed or none is there.
+    pub mkectl: Option<String>,
+    /// Why mkectl is run.
+    pub mkectl_reason: Option<&'static str>,
+    /// What is wrong with mkectl, so that deploy would refuse.
+    pub mkectl_problem: Option<String>,
+    /// What people should know.
+    pub warnings: Vec<String>,
+    /// Whether nothing is to be done.
+    pub nothing_to_do: bool,
+}
+
+/// What has to be done to have the bundle here.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct BundleSummary {
+    /// `nothing`, `read`, `make` or `download`.
+    pub action: &'static str,
+    /// The bundle's file.
+    pub file: String,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+impl Plan {
+    /// Returns the plan as it is printed.
+    pub fn summary(&self, workspace: &crate::Workspace) -> Summary {
+        let names = |wanted: Planned| -> Vec<String> {
+            self.lock
+                .artifacts
+                .iter()
+                .zip(&self.artifacts)
+                .filter(|(_, planned)| **planned == wanted)
+                .map(|(artifact, _)| artifact.reference())
+                .collect()
+        };
+        let missing = names(Planned::Missing);
+        let different = names(Planned::Different);
+        let needs_bundle = !(missing.is_empty() && different.is_empty());
+        let (mkectl, mkectl_reason, mkectl_problem) = match &self.mkectl {
+            MkectlPlan::NotNeeded => (None, None, None),
+            MkectlPlan::Run {
+                reason,
+                program: Ok(program),
+            } => {
+                let command = workspace.shown_command(&program.apply(&self.output.config));
+                (Some(command), Some(*reason), None)
+            }
+            MkectlPlan::Run {
+                reason,
+                program: Err(error),
+            } => (None, Some(*reason), Some(error.to_string())),
+        };
+        let config = workspace.shown(&self.output.config).to_owned();
+        Summary {
+            environment: self.environment.name.clone(),
+            release: format!("v{}", self.environment.release),
+            lock: self.lock_digest.clone(),
+            bundle: BundleSummary {
+                action: if needs_bundle {
+                    self.bundle.action()
+                } else {
+                    "nothing"
+                },
+                file: self.lock.bundle.file.clone(),
+                size: self.lock.bundle.size,
+            },
+            registry: self.environment.registry.image_url(),
+            artifacts: self.lock.artifacts.len(),
+            missing,
+            different,
+            unconfirmed: names(Planned::Unconfirmed),
+            bytes_to_send: self.bytes_to_send(),
+            config_diff: render::diff(&config, self.config.committed.as_deref(), &self.config.text),
+            config,
+            mkectl,
+            mkectl_reason,
+            mkectl_problem,
+            warnings: self.warnings.clone(),
+            nothing_to_do: self.is_empty(),
+        }
+    }
+}

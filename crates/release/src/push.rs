@@ -1,0 +1,147 @@
+//! Sends the registry what it lacks of a verified bundle.
+//!
+//! The only place where a blob of the store and a blob of the registry are seen together.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use environment::Environment;
+
+use crate::event::{Event, Step};
+use crate::observe::PushObserver;
+use crate::plan::Plan;
+use crate::verify::VerifiedBundle;
+use crate::{Context, Credentials, Error};
+
+/// What was sent. It says nothing yet about what the registry serves: see [`crate::verify::registry`].
+#[derive(Debug, Default)]
+pub struct Sent {
+    /// Artifacts that were pushed.
+    pub artifacts: usize,
+    /// Bytes that went to the registry.
+    pub uploaded_bytes: u64,
+    /// Blobs that went to the registry.
+    pub uploaded_blobs: u64,
+    /// Blobs that the registry turned out to have.
+    pub present_blobs: u64,
+}
+
+/// Pushes the artifacts that the plan names.
+///
+/// An artifact that fails does not stop the others.
+///
+/// # Errors
+/// The registry cannot be used at all, or some artifacts could not be pushed.
+pub async fn push(
+    context: &Context<'_>,
+    plan: &Plan,
+    bundle: &VerifiedBundle,
+) -> Result<Sent, Error> {
+    let to_be_pushed: Vec<&bundle::Artifact> = plan.to_be_pushed().collect();
+    if to_be_pushed.is_empty() {
+        return Ok(Sent::default());
+    }
+    let address = &plan.environment.registry.address;
+    let registry = connect(&plan.environment, context.credentials(&plan.environment)?)?;
+    registry.ping().await.map_err(|source| Error::Registry {
+        address: address.clone(),
+        source,
+    })?;
+    context.reporter.report(Event::Started {
+        step: Step::Push,
+        what: format!(
+            "{} artifacts to {}",
+            to_be_pushed.len(),
+            plan.environment.registry.image_url()
+        ),
+        bytes: Some(unique_bytes(to_be_pushed.iter().copied())),
+    });
+    let source = StoreSource(bundle.store.clone());
+    let mut sent = Sent::default();
+    let mut failed = Vec::new();
+    let observer = PushObserver::new(context.reporter);
+    for artifact in &to_be_pushed {
+        let reference = artifact.reference();
+        context.reporter.report(Event::At {
+            step: Step::Push,
+            item: &reference,
+        });
+        let target = target(&plan.environment, artifact);
+        match registry.push(&target, &source, &observer).await {
+            Ok(pushed) => {
+                sent.artifacts += 1;
+                sent.uploaded_bytes += pushed.uploaded.bytes;
+                sent.uploaded_blobs += pushed.uploaded.blobs;
+                sent.present_blobs += pushed.present.blobs;
+            }
+            Err(error) => failed.push((reference, error)),
+        }
+    }
+    if !failed.is_empty() {
+        return Err(Error::Push {
+            address: address.clone(),
+            total: to_be_pushed.len(),
+            failed,
+        });
+    }
+    Ok(sent)
+}
+
+/// Returns the bytes of some artifacts, each manifest and blob counted once.
+pub(crate) fn unique_bytes<'a>(artifacts: impl Iterator<Item = &'a bundle::Artifact>) -> u64 {
+    let mut sizes = BTreeMap::new();
+    for artifact in artifacts {
+        for manifest in &artifact.manifests {
+            sizes.insert(manifest.digest.as_ref(), manifest.size);
+            for blob in &manifest.blobs {
+                sizes.insert(blob.digest.as_ref(), blob.size);
+            }
+        }
+    }
+    sizes.values().sum()
+}
+
+/// Makes a client for an environment's registry.
+pub(crate) fn connect(
+    environment: &Environment,
+    credentials: Credentials,
+) -> Result<registry::Registry, Error> {
+    let target = &environment.registry;
+    let ca = target.ca.as_ref().map(|ca| ca.pem.as_str());
+    registry::Endpoint::new(&target.address, ca)
+        .and_then(|endpoint| registry::Registry::new(endpoint, credentials))
+        .map_err(|source| Error::Registry {
+            address: target.address.clone(),
+            source,
+        })
+}
+
+/// Says what the registry is to hold for an artifact of the lock.
+pub(crate) fn target(environment: &Environment, artifact: &bundle::Artifact) -> registry::Artifact {
+    let blob = |blob: &bundle::Blob| registry::Blob {
+        digest: blob.digest.clone(),
+        size: blob.size,
+    };
+    registry::Artifact {
+        repository: environment.registry.repository(&artifact.repository),
+        tag: artifact.tag.clone(),
+        manifests: artifact
+            .manifests
+            .iter()
+            .map(|manifest| registry::Manifest {
+                digest: manifest.digest.clone(),
+                media_type: manifest.media_type.clone(),
+                size: manifest.size,
+                blobs: manifest.blobs.iter().map(blob).collect(),
+            })
+            .collect(),
+    }
+}
+
+struct StoreSource(Arc<bundle::Store>);
+
+impl registry::BlobSource for StoreSource {
+    fn open(&self, digest: &oci_spec::image::Digest) -> std::io::Result<std::fs::File> {
+        self.0.open_blob(digest).map_err(std::io::Error::other)
+    }
+}

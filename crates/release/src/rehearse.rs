@@ -1,0 +1,299 @@
+//! Rehearsals: the whole way with an embedded registry on loopback and a stand-in for mkectl,
+//! so that an environment can be tried without its registry or its cluster being touched.
+//!
+//! The stand-in is a program like the real one: Airlock's own executable, run by the `mkectl` crate with
+//! [`COMMAND`] in front of mkectl's arguments. It checks the file as MKE would, pulls every artifact without
+//! credentials through the URLs in that file, by oci-client and not by the code that pushed it, and says plainly
+//! that it is a rehearsal.
+
+use std::io::Write;
+use std::net::SocketAddr;
+
+use camino::Utf8Path;
+use environment::Environment;
+use semver::Version;
+
+use crate::deploy::{self, Deployed};
+use crate::fetch::{self, Locked};
+use crate::plan::{self, Plan};
+use crate::workspace::Output;
+use crate::{Context, Error, Tool, Workspace, demo};
+
+/// The hidden command of Airlock's executable that plays mkectl.
+pub const COMMAND: &str = "rehearsal-mkectl";
+
+/// Returns the stand-in as a program that the `mkectl` crate can run.
+pub(crate) fn program(
+    tool: &Tool,
+    variables: mkectl::Variables,
+    release: &Version,
+    lock: &Utf8Path,
+) -> mkectl::Mkectl {
+    let leading = [
+        COMMAND,
+        "--release",
+        &format!("v{release}"),
+        "--lock",
+        lock.as_str(),
+    ];
+    mkectl::Mkectl::new(&tool.executable, variables).leading(leading)
+}
+
+/// Starts the embedded registry of an environment that is a rehearsal; does nothing for others.
+/// The registry serves until the answer is dropped, and keeps its content for the next time.
+///
+/// # Errors
+/// Its address is not an IP address on loopback, or is in use.
+pub async fn serve(
+    workspace: &Workspace,
+    environment: &Environment,
+) -> Result<Option<registry::embedded::Embedded>, Error> {
+    if !environment.rehearsal {
+        return Ok(None);
+    }
+    let address = &environment.registry.address;
+    let socket: SocketAddr = address.parse().map_err(|_| Error::EmbeddedAddress {
+        address: address.clone(),
+    })?;
+    start(workspace, &environment.name, socket).await.map(Some)
+}
+
+async fn start(
+    workspace: &Workspace,
+    name: &str,
+    address: SocketAddr,
+) -> Result<registry::embedded::Embedded, Error> {
+    let directory = workspace.rehearsal(name).join("registry");
+    registry::embedded::Embedded::start(address, Some(&directory))
+        .await
+        .map_err(|source| Error::Embedded {
+            address: address.to_string(),
+            source,
+        })
+}
+
+/// A rehearsal that is ready to run: its plan, and the registry that serves as long as this lives.
+#[derive(Debug)]
+pub struct Rehearsal {
+    /// What it will do.
+    pub plan: Plan,
+    /// The release of the demo's bundle, where it stands in because the environment's own is not here.
+    pub stand_in: Option<String>,
+    _registry: registry::embedded::Embedded,
+}
+
+/// Prepares the rehearsal of an environment: the same files, with the registry's address and mkectl exchanged, and
+/// with all results below `bundles/rehearsal/`.
+///
+/// # Errors
+/// What [`plan::plan`] returns, or the embedded registry cannot be started.
+pub async fn prepare(
+    context: &Context<'_>,
+    mut environment: Environment,
+) -> Result<Rehearsal, Error> {
+    let directory = context.workspace.rehearsal(&environment.name);
+    let registry = start(
+        context.workspace,
+        &environment.name,
+        SocketAddr::from(([127, 0, 0, 1], 0)),
+    )
+    .await?;
+    environment.rehearsal = true;
+    environment.protected = false;
+    environment.mkectl = None;
+    environment.registry.address = registry.address().to_string();
+    environment.registry.ca = None;
+    environment.registry.push_credentials = None;
+
+    let output = Output::below(&directory);
+    // Each rehearsal is the first one: it has a port of its own, and an earlier receipt would forbid the change.
+    match std::fs::remove_file(&output.receipt) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::io("remove", &output.receipt, error));
+        }
+        _ => {}
+    }
+    let (locked, stand_in) = bundle_at_hand(context.workspace, &environment.release)?;
+    let plan = plan::of_locked(context, environment, locked, output, plan::Purpose::Deploy).await?;
+    Ok(Rehearsal {
+        plan,
+        stand_in,
+        _registry: registry,
+    })
+}
+
+/// Runs a rehearsal.
+///
+/// # Errors
+/// What [`deploy::deploy`] returns.
+pub async fn run(context: &Context<'_>, rehearsal: &Rehearsal) -> Result<Deployed, Error> {
+    deploy::deploy(context, &rehearsal.plan).await
+}
+
+/// Returns the lock of the release if its bundle is on this machine, else the demo's: a rehearsal downloads nothing.
+fn bundle_at_hand(
+    workspace: &Workspace,
+    release: &Version,
+) -> Result<(Locked, Option<String>), Error> {
+    match fetch::locked(workspace, release) {
+        Ok(locked) => {
+            if !matches!(
+                fetch::source(workspace, &locked.lock)?,
+                fetch::Source::Download(_)
+            ) {
+                return Ok((locked, None));
+            }
+        }
+        Err(Error::NotLocked { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    let locked = fetch::locked(workspace, &demo::release())?;
+    let stand_in = locked.lock.release.clone();
+    Ok((locked, Some(stand_in)))
+}
+
+/// What the stand-in answers to `mkectl version`.
+pub fn version(release: &str, out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(out, "Version: {release}")?;
+    writeln!(
+        out,
+        "Rehearsal: this stands in for mkectl and changes no cluster."
+    )
+}
+
+/// What the stand-in does on `mkectl apply -f FILE`: returns the exit code.
+///
+/// # Errors
+/// Its output cannot be written.
+pub async fn apply(
+    release: &str,
+    lock: &Utf8Path,
+    file: &Utf8Path,
+    out: &mut (dyn Write + Send),
+) -> std::io::Result<u8> {
+    writeln!(
+        out,
+        "INF Rehearsal of mkectl {release}: no host will be touched"
+    )?;
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) => {
+            writeln!(out, "FTL cannot read {file}: {error}")?;
+            return Ok(1);
+        }
+    };
+    let reviewed = match mke::review(&text) {
+        Ok(reviewed) => reviewed,
+        Err(findings) => {
+            for finding in &findings {
+                writeln!(out, "ERR {file}: {finding}")?;
+            }
+            writeln!(out, "FTL MKE would refuse this configuration")?;
+            return Ok(1);
+        }
+    };
+    let version = format!("v{}", reviewed.version);
+    if version != release {
+        writeln!(
+            out,
+            "FTL {file}: spec.version is {version}, and this mkectl serves {release} only"
+        )?;
+        return Ok(1);
+    }
+    writeln!(
+        out,
+        "INF Configuration accepted: {} hosts, {version}",
+        reviewed.hosts.len()
+    )?;
+    let lock = match bundle::Lock::read(lock) {
+        Ok(lock) => lock,
+        Err(error) => {
+            writeln!(out, "FTL cannot read the rehearsal's lock: {error}")?;
+            return Ok(1);
+        }
+    };
+    if !pull_all(&lock, &reviewed, out).await? {
+        writeln!(out, "FTL Nodes could not pull everything")?;
+        return Ok(1);
+    }
+    for host in &reviewed.hosts {
+        writeln!(out, "INF Would install {} on {}", host.role, host.address)?;
+    }
+    writeln!(
+        out,
+        "INF A real first apply prints the admin password here, once"
+    )?;
+    writeln!(
+        out,
+        "INF Rehearsal complete: mkectl would be run with this file"
+    )?;
+    Ok(0)
+}
+
+/// Pulls every artifact of the lock as nodes do: images from the image registry, charts from the chart registry.
+/// Returns false if something could not be pulled.
+async fn pull_all(
+    lock: &bundle::Lock,
+    reviewed: &mke::Reviewed,
+    out: &mut (dyn Write + Send),
+) -> std::io::Result<bool> {
+    let mut bytes = 0;
+    let mut complete = true;
+    for artifact in &lock.artifacts {
+        let (url, ca_pem) = match artifact.kind {
+            bundle::Kind::Chart => (&reviewed.chart_registry, &reviewed.chart_ca),
+            bundle::Kind::Image | bundle::Kind::Artifact => {
+                (&reviewed.image_registry, &reviewed.image_ca)
+            }
+        };
+        let url = url.strip_prefix("oci://").unwrap_or(url);
+        match pull(url, ca_pem.as_deref(), artifact).await {
+            Ok(pulled) => bytes += pulled,
+            Err(error) => {
+                complete = false;
+                writeln!(
+                    out,
+                    "ERR {}: {}",
+                    artifact.reference(),
+                    crate::chain(&error)
+                )?;
+            }
+        }
+    }
+    if complete {
+        writeln!(
+            out,
+            "INF Pulled {} artifacts, {bytes} bytes, without credentials",
+            lock.artifacts.len()
+        )?;
+    }
+    Ok(complete)
+}
+
+/// Pulls one artifact from a registry of the configuration and returns its bytes.
+async fn pull(
+    url: &str,
+    ca_pem: Option<&str>,
+    artifact: &bundle::Artifact,
+) -> Result<u64, registry::Error> {
+    let (address, project) = url.split_once('/').unwrap_or((url, ""));
+    let repository = match project {
+        "" => artifact.repository.clone(),
+        project => format!("{project}/{}", artifact.repository),
+    };
+    let endpoint = registry::Endpoint::new(address, ca_pem)?;
+    let pulled = registry::node::Node::new(endpoint)?
+        .pull(&repository, &artifact.tag)
+        .await?;
+    if pulled.digest != artifact.digest {
+        return Err(registry::Error::NodeContent {
+            address: address.to_owned(),
+            reference: format!("{repository}:{}", artifact.tag),
+            problem: format!(
+                "is {}, and the lock says {}",
+                pulled.digest, artifact.digest
+            ),
+        });
+    }
+    Ok(pulled.blobs.bytes)
+}

@@ -1,0 +1,99 @@
+//! Renders `mke4.yaml` from an environment's files: pure, without bundle, network or clock.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use environment::Environment;
+
+use crate::Error;
+use crate::plan::Plan;
+use crate::workspace::write_whole;
+
+/// Renders the configuration of an environment.
+///
+/// # Errors
+/// The environment's `config` contradicts what the tool has to set.
+pub fn render(environment: &Environment, release: &mke::Release) -> Result<mke::Rendered, Error> {
+    let image = environment.registry.image_url();
+    let chart = environment.registry.chart_url();
+    let urls = mke::RegistryUrls {
+        image: &image,
+        chart: &chart,
+        ca_pem: environment.registry.ca.as_ref().map(|ca| ca.pem.as_str()),
+    };
+    mke::render(environment, urls, release).map_err(Error::Render)
+}
+
+/// The configuration is in its file.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Written {
+    /// The file.
+    pub path: Utf8PathBuf,
+    /// Its SHA-256.
+    pub digest: String,
+}
+
+/// Writes the configuration that the plan holds, unless the file holds it already.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write(plan: &Plan) -> Result<Written, Error> {
+    if plan.config.is_stale() {
+        write_whole(&plan.output.config, &plan.config.text)?;
+    }
+    Ok(Written {
+        path: plan.output.config.clone(),
+        digest: plan.config.digest.clone(),
+    })
+}
+
+/// What rendering an environment came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The environment.
+    pub environment: String,
+    /// The file, relative to the workspace.
+    pub path: Utf8PathBuf,
+    /// How the file differs from what is rendered, as a unified diff; empty when it does not.
+    pub diff: String,
+    /// What is rendered.
+    pub text: String,
+    /// What people should know.
+    pub warnings: Vec<String>,
+}
+
+/// Renders one environment, and writes its file if `write` says so.
+///
+/// # Errors
+/// The environment or its release is wrong, or the file cannot be read or written.
+pub fn one(workspace: &crate::Workspace, name: &str, write: bool) -> Result<Outcome, Error> {
+    let environment = environment::load(workspace.root(), name).map_err(Error::Environment)?;
+    let release = mke::Release::of(&environment.release).map_err(Error::Release)?;
+    let rendered = render(&environment, &release)?;
+    let path = crate::workspace::Output::below(&workspace.environment(name)).config;
+    let committed = crate::workspace::read_if_there(&path)?;
+    let shown = workspace.shown(&path).to_owned();
+    let diff = diff(&shown, committed.as_deref(), &rendered.text);
+    if write && !diff.is_empty() {
+        write_whole(&path, &rendered.text)?;
+    }
+    Ok(Outcome {
+        environment: name.to_owned(),
+        path: shown,
+        diff,
+        text: rendered.text,
+        warnings: rendered.warnings,
+    })
+}
+
+/// Returns how `path` would change, as a unified diff; empty when it would not.
+pub fn diff(path: &Utf8Path, old: Option<&str>, new: &str) -> String {
+    let diff = similar::TextDiff::from_lines(old.unwrap_or(""), new);
+    let old_name = match old {
+        Some(_) => format!("a/{path}"),
+        None => "/dev/null".to_owned(),
+    };
+    diff.unified_diff()
+        .context_radius(3)
+        .header(&old_name, &format!("b/{path}"))
+        .to_string()
+}

@@ -1,0 +1,296 @@
+//! Checks both ends of the way: the bundle against its lock, and the registry as a node sees it.
+
+use std::sync::Arc;
+
+use environment::Environment;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+
+use crate::event::{Event, Step};
+use crate::fetch::{Local, LocalBundle, open_store};
+use crate::plan::{Plan, Planned};
+use crate::push::{Sent, connect, target};
+use crate::{Context, Credentials, Error};
+
+/// How many requests are under way at once while the registry is only asked.
+const QUESTIONS_AT_ONCE: usize = 16;
+
+/// Every byte that the lock names is in the store. Only [`bundle()`] makes one.
+#[derive(Debug)]
+pub struct VerifiedBundle {
+    pub(crate) store: Arc<bundle::Store>,
+}
+
+/// Checks a bundle against its lock, and leaves its blobs in the store.
+///
+/// A bundle whose blobs are in the store was checked when they came there, and is not read again.
+///
+/// # Errors
+/// The bundle differs from its lock in anything, or cannot be read.
+pub async fn bundle(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    local: LocalBundle,
+) -> Result<VerifiedBundle, Error> {
+    let store = open_store(context.workspace)?;
+    let store = match local.0 {
+        Local::Store => store,
+        Local::File(path) => {
+            context.reporter.report(Event::Started {
+                step: Step::Verify,
+                what: context.workspace.shown(&path).to_string(),
+                bytes: Some(lock.bundle.size),
+            });
+            let (store, _) = crate::lock::read(context, &path, store, Some(lock)).await?;
+            context.reporter.report(Event::Finished {
+                step: Step::Verify,
+                what: format!("{} artifacts are what the lock says", lock.artifacts.len()),
+            });
+            store
+        }
+    };
+    if let Some(lost) = store.missing(lock).first() {
+        return Err(Error::StoreLost {
+            path: context
+                .workspace
+                .shown(&context.workspace.store())
+                .to_owned(),
+            digest: lost.digest.to_string(),
+        });
+    }
+    Ok(VerifiedBundle {
+        store: Arc::new(store),
+    })
+}
+
+/// Every digest of the lock was confirmed in the registry during this run, through the eyes of a node.
+/// Only [`registry()`] makes one.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Confirmed {
+    /// How many artifacts there are.
+    pub artifacts: usize,
+    /// How many of them were looked at in full, down to each blob.
+    pub in_full: usize,
+}
+
+/// How much of an artifact is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Its tag: the registry took no manifest without what it refers to, so its digest vouches for the rest.
+    Tag,
+    /// Its tag, each of its manifests and each of their blobs.
+    Full,
+}
+
+/// Looks at the registry as a node does, after a push: in full at what was sent, and at the tags that the plan
+/// has not confirmed already.
+///
+/// # Errors
+/// Something that the lock names is not served, or not to nodes.
+pub async fn registry(context: &Context<'_>, plan: &Plan, sent: &Sent) -> Result<Confirmed, Error> {
+    let unconfirmed: Vec<_> = plan
+        .lock
+        .artifacts
+        .iter()
+        .zip(&plan.artifacts)
+        .filter(|(_, planned)| **planned != Planned::Confirmed)
+        .map(|(artifact, planned)| match planned {
+            Planned::Missing | Planned::Different => (artifact, Depth::Full),
+            Planned::Confirmed | Planned::Unconfirmed => (artifact, Depth::Tag),
+        })
+        .collect();
+    debug_assert!(sent.artifacts <= unconfirmed.len());
+    confirm(context, &plan.environment, &unconfirmed).await?;
+    Ok(Confirmed {
+        artifacts: plan.lock.artifacts.len(),
+        in_full: unconfirmed
+            .iter()
+            .filter(|(_, depth)| *depth == Depth::Full)
+            .count(),
+    })
+}
+
+/// Looks at everything that a lock names as a node does, whatever was confirmed before.
+///
+/// # Errors
+/// Something that the lock names is not served, or not to nodes.
+pub async fn everything(
+    context: &Context<'_>,
+    environment: &Environment,
+    lock: &bundle::Lock,
+    depth: Depth,
+) -> Result<Confirmed, Error> {
+    let all: Vec<_> = lock
+        .artifacts
+        .iter()
+        .map(|artifact| (artifact, depth))
+        .collect();
+    confirm(context, environment, &all).await?;
+    Ok(Confirmed {
+        artifacts: all.len(),
+        in_full: if depth == Depth::Full { all.len() } else { 0 },
+    })
+}
+
+/// Returns the client that sees what nodes see: without credentials, unless the configuration gives nodes a secret
+/// to pull with. What is in that secret is not known here; the push credentials stand in for it.
+fn as_node(context: &Context<'_>, environment: &Environment) -> Result<registry::Registry, Error> {
+    let credentials = if mke::pulls_with_secret(environment) {
+        context.credentials(environment)?
+    } else {
+        Credentials::Anonymous
+    };
+    connect(environment, credentials)
+}
+
+/// Looks at each artifact's tag in the registry as a node would. One request an artifact. What a node is refused
+/// is looked at once more with push credentials, so that the plan can tell a private artifact from a missing one.
+///
+/// # Errors
+/// The registry cannot be reached, or answers nonsense.
+pub(crate) async fn look(
+    context: &Context<'_>,
+    environment: &Environment,
+    lock: &bundle::Lock,
+) -> Result<Vec<Planned>, Error> {
+    let node = as_node(context, environment)?;
+    let seen = look_at_tags(&node, environment, lock).await?;
+    if seen.iter().all(|planned| *planned != Planned::Unconfirmed) {
+        return Ok(seen);
+    }
+    let credentials = context.credentials(environment)?;
+    if matches!(credentials, Credentials::Anonymous) {
+        return Ok(seen);
+    }
+    let pusher = connect(environment, credentials)?;
+    let seen_by_pusher = look_at_tags(&pusher, environment, lock).await?;
+    Ok(seen
+        .into_iter()
+        .zip(seen_by_pusher)
+        .map(|(by_node, by_pusher)| match (by_node, by_pusher) {
+            (Planned::Unconfirmed, Planned::Confirmed) => Planned::Unconfirmed,
+            (Planned::Unconfirmed, by_pusher) => by_pusher,
+            (by_node, _) => by_node,
+        })
+        .collect())
+}
+
+async fn look_at_tags(
+    registry: &registry::Registry,
+    environment: &Environment,
+    lock: &bundle::Lock,
+) -> Result<Vec<Planned>, Error> {
+    futures_util::stream::iter(&lock.artifacts)
+        .map(|artifact| async move {
+            let repository = environment.registry.repository(&artifact.repository);
+            match registry.head_manifest(&repository, &artifact.tag).await {
+                Ok(Some(found)) if found.digest.as_ref() == Some(&artifact.digest) => {
+                    Ok(Planned::Confirmed)
+                }
+                Ok(Some(_)) => Ok(Planned::Different),
+                Ok(None) => Ok(Planned::Missing),
+                Err(error) if is_refusal(&error) => Ok(Planned::Unconfirmed),
+                Err(source) => Err(unusable(environment, source)),
+            }
+        })
+        .buffered(QUESTIONS_AT_ONCE)
+        .try_collect()
+        .await
+}
+
+async fn confirm(
+    context: &Context<'_>,
+    environment: &Environment,
+    artifacts: &[(&bundle::Artifact, Depth)],
+) -> Result<(), Error> {
+    if artifacts.is_empty() {
+        return Ok(());
+    }
+    context.reporter.report(Event::Started {
+        step: Step::Confirm,
+        what: format!("{} artifacts as a node pulls them", artifacts.len()),
+        bytes: None,
+    });
+    let node = as_node(context, environment)?;
+    let node = &node;
+    let wrong: Vec<Vec<String>> = futures_util::stream::iter(artifacts)
+        .map(|(artifact, depth)| confirm_artifact(node, environment, artifact, *depth))
+        .buffered(QUESTIONS_AT_ONCE)
+        .try_collect()
+        .await?;
+    let wrong: Vec<String> = wrong.into_iter().flatten().collect();
+    if !wrong.is_empty() {
+        return Err(Error::NotConfirmed {
+            address: environment.registry.image_url(),
+            wrong,
+        });
+    }
+    context.reporter.report(Event::Finished {
+        step: Step::Confirm,
+        what: format!("{} artifacts are served to nodes", artifacts.len()),
+    });
+    Ok(())
+}
+
+/// Returns what is wrong with an artifact in the registry; nothing if it is served whole.
+async fn confirm_artifact(
+    node: &registry::Registry,
+    environment: &Environment,
+    artifact: &bundle::Artifact,
+    depth: Depth,
+) -> Result<Vec<String>, Error> {
+    let name = artifact.reference();
+    let target = target(environment, artifact);
+    let mut wrong = Vec::new();
+    match node.head_manifest(&target.repository, &artifact.tag).await {
+        Ok(Some(found)) => match found.digest {
+            Some(digest) if digest == artifact.digest => {}
+            Some(digest) => wrong.push(format!("{name} is {digest}, not {}", artifact.digest)),
+            None => wrong.push(format!("{name}: the registry does not tell its digest")),
+        },
+        Ok(None) => wrong.push(format!("{name} is missing")),
+        Err(error) if is_refusal(&error) => {
+            return Err(Error::NotAnonymous {
+                address: environment.registry.address.clone(),
+                repository: target.repository,
+                source: error,
+            });
+        }
+        Err(source) => return Err(unusable(environment, source)),
+    }
+    if depth == Depth::Full && wrong.is_empty() {
+        for manifest in &target.manifests {
+            let found = node
+                .head_manifest(&target.repository, manifest.digest.as_ref())
+                .await
+                .map_err(|source| unusable(environment, source))?;
+            if found.is_none() {
+                wrong.push(format!("{name}: manifest {} is missing", manifest.digest));
+            }
+            for blob in &manifest.blobs {
+                let there = node
+                    .has_blob(&target.repository, &blob.digest)
+                    .await
+                    .map_err(|source| unusable(environment, source))?;
+                if !there {
+                    wrong.push(format!("{name}: blob {} is missing", blob.digest));
+                }
+            }
+        }
+    }
+    Ok(wrong)
+}
+
+fn is_refusal(error: &registry::Error) -> bool {
+    matches!(
+        error,
+        registry::Error::Unauthorized { .. } | registry::Error::Forbidden { .. }
+    )
+}
+
+fn unusable(environment: &Environment, source: registry::Error) -> Error {
+    Error::Registry {
+        address: environment.registry.address.clone(),
+        source,
+    }
+}

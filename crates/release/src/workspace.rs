@@ -1,0 +1,148 @@
+//! Where everything is kept below the workspace's root, so that no other file puts paths together.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::Error;
+
+/// The repository that a platform team keeps: environments, locks, and the bundles beside them.
+#[derive(Debug, Clone)]
+pub struct Workspace {
+    root: Utf8PathBuf,
+}
+
+/// The architecture whose bundle is meant when nothing else is said. The vendor documents no other one
+/// (mke4.md, section 1.1).
+pub const DEFAULT_ARCH: &str = "amd64";
+
+impl Workspace {
+    /// Takes the folder that holds `environments/` and `bundles/`.
+    pub fn new(root: impl Into<Utf8PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Returns the folder that holds `environments/` and `bundles/`.
+    pub fn root(&self) -> &Utf8Path {
+        &self.root
+    }
+
+    /// Returns the folder of locks, bundles and the store.
+    pub fn bundles(&self) -> Utf8PathBuf {
+        self.root.join("bundles")
+    }
+
+    /// Returns the folder of the content-addressed store, shared by all releases.
+    pub fn store(&self) -> Utf8PathBuf {
+        self.bundles().join("store")
+    }
+
+    /// Returns the lock of a release and architecture, whether it exists or not.
+    pub fn lock(&self, release: &str, arch: &str) -> Utf8PathBuf {
+        self.bundles().join(bundle::Lock::file_name(release, arch))
+    }
+
+    /// Returns where a bundle of this file name is kept.
+    pub fn bundle(&self, file: &str) -> Utf8PathBuf {
+        self.bundles().join(file)
+    }
+
+    /// Returns the folder of an environment.
+    pub fn environment(&self, name: &str) -> Utf8PathBuf {
+        self.root.join("environments").join(name)
+    }
+
+    /// Returns the folder that a rehearsal of an environment may write to, instead of the environment's own.
+    pub fn rehearsal(&self, name: &str) -> Utf8PathBuf {
+        self.bundles().join("rehearsal").join(name)
+    }
+
+    /// Returns `path` as people are shown it: relative to the root where it lies below it.
+    pub fn shown<'p>(&self, path: &'p Utf8Path) -> &'p Utf8Path {
+        path.strip_prefix(&self.root).unwrap_or(path)
+    }
+
+    /// Returns a command line as people are shown it: without the way to the root.
+    pub fn shown_command(&self, command: &mkectl::Command) -> String {
+        command
+            .display()
+            .to_string()
+            .replace(&format!("{}/", self.root), "")
+    }
+
+    /// Returns every committed lock, sorted by file name.
+    ///
+    /// # Errors
+    /// A `bundles/` folder that cannot be listed. One that is missing holds no lock.
+    pub fn locks(&self) -> Result<Vec<Utf8PathBuf>, Error> {
+        let directory = self.bundles();
+        let listing = match directory.read_dir_utf8() {
+            Ok(listing) => listing,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(Error::io("list", &directory, source)),
+        };
+        let mut locks = Vec::new();
+        for entry in listing {
+            let entry = entry.map_err(|source| Error::io("list", &directory, source))?;
+            if entry.file_name().ends_with(".lock.yaml") {
+                locks.push(entry.into_path());
+            }
+        }
+        locks.sort();
+        Ok(locks)
+    }
+}
+
+/// Where the results of a run for one environment go.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// The rendered configuration.
+    pub config: Utf8PathBuf,
+    /// The receipt.
+    pub receipt: Utf8PathBuf,
+    /// The folder of mkectl's logs.
+    pub logs: Utf8PathBuf,
+}
+
+impl Output {
+    /// Returns the places below `directory`: the environment's own folder, or a rehearsal's.
+    pub fn below(directory: &Utf8Path) -> Self {
+        Self {
+            config: directory.join("mke4.yaml"),
+            receipt: directory.join("receipt.yaml"),
+            logs: directory.join("logs"),
+        }
+    }
+}
+
+/// Writes `text` to `path` by a temporary file beside it and a rename, so that no reader sees half of it.
+///
+/// # Errors
+/// The folder cannot be made, or the file not be written.
+pub(crate) fn write_whole(path: &Utf8Path, text: &str) -> Result<(), Error> {
+    use std::io::Write as _;
+    let directory = path.parent().unwrap_or(Utf8Path::new("."));
+    std::fs::create_dir_all(directory).map_err(|source| Error::io("make", directory, source))?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".")
+        .suffix(".part")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(directory)
+        .map_err(|source| Error::io("write", path, source))?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(|source| Error::io("write", path, source))?;
+    file.persist(path)
+        .map_err(|error| Error::io("write", path, error.error))?;
+    Ok(())
+}
+
+/// Reads `path`, or answers `None` where there is no such file.
+///
+/// # Errors
+/// The file exists and cannot be read.
+pub(crate) fn read_if_there(path: &Utf8Path) -> Result<Option<String>, Error> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::io("read", path, source)),
+    }
+}

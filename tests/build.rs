@@ -1,0 +1,62 @@
+//! Finds out what this machine can test with, so that tests which need more are shown as ignored, with the reason.
+//!
+//! `registry:2` needs Docker, and skopeo is the referee of what was pushed. Under `CI` nothing is ignored:
+//! there a missing program is a failure.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what the machine has is found by its environment"
+)]
+
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+fn main() {
+    for variable in ["CI", "DOCKER_HOST", "PATH"] {
+        println!("cargo::rerun-if-env-changed={variable}");
+    }
+    // Docker may be started or skopeo installed at any time, so this is asked anew for each build.
+    println!("cargo::rerun-if-changed=/nonexistent/asked-anew-for-each-build");
+    println!("cargo::rustc-check-cfg=cfg(without_docker)");
+    println!("cargo::rustc-check-cfg=cfg(without_skopeo)");
+    if std::env::var_os("CI").is_some() {
+        return;
+    }
+    if !docker_answers() {
+        println!("cargo::rustc-cfg=without_docker");
+    }
+    if !on_path("skopeo") {
+        println!("cargo::rustc-cfg=without_skopeo");
+    }
+}
+
+/// Says whether somebody listens where testcontainers looks: `DOCKER_HOST`, or the usual sockets.
+fn docker_answers() -> bool {
+    if let Some(host) = std::env::var_os("DOCKER_HOST") {
+        let host = host.to_string_lossy();
+        return match host.split_once("://") {
+            Some(("unix", path)) => UnixStream::connect(path).is_ok(),
+            Some((_, address)) => std::net::TcpStream::connect(address).is_ok(),
+            None => false,
+        };
+    }
+    let mut sockets = vec!["/var/run/docker.sock".to_owned()];
+    if let Some(folder) = std::env::var_os("XDG_RUNTIME_DIR") {
+        sockets.push(format!("{}/docker.sock", folder.to_string_lossy()));
+    }
+    if let Some(home) = std::env::var_os("HOME") {
+        sockets.push(format!(
+            "{}/.docker/run/docker.sock",
+            home.to_string_lossy()
+        ));
+    }
+    sockets
+        .iter()
+        .any(|socket| UnixStream::connect(socket).is_ok())
+}
+
+fn on_path(program: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|folder| Path::new(&folder).join(program).is_file())
+    })
+}

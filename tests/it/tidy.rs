@@ -1,0 +1,242 @@
+//! The rules of this repository that no compiler knows.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use sha2::Digest as _;
+use support::sandbox::repository;
+
+/// Which crate of ours may know which other. Whoever adds an edge adds it here, and says why in ARCHITECTURE.md.
+const EDGES: &[(&str, &[&str])] = &[
+    ("environment", &[]),
+    ("bundle", &[]),
+    ("registry", &[]),
+    ("mkectl", &[]),
+    ("mke", &["environment"]),
+    (
+        "release",
+        &["bundle", "environment", "mke", "mkectl", "registry"],
+    ),
+    ("xtask", &["environment", "release"]),
+];
+
+#[test]
+fn crates_know_only_what_they_may() {
+    let found: BTreeMap<String, Vec<String>> = ["xtask".to_owned()]
+        .into_iter()
+        .chain(
+            names_in("crates")
+                .into_iter()
+                .map(|name| format!("crates/{name}")),
+        )
+        .map(|folder| {
+            let manifest = read(&format!("{folder}/Cargo.toml"));
+            let name = folder.rsplit('/').next().unwrap_or(&folder).to_owned();
+            (name, dependencies(&manifest))
+        })
+        .collect();
+    let ours: Vec<&str> = EDGES.iter().map(|(name, _)| *name).collect();
+    assert_eq!(
+        found.keys().map(String::as_str).collect::<Vec<_>>(),
+        {
+            let mut sorted = ours.clone();
+            sorted.sort_unstable();
+            sorted
+        },
+        "a crate came or went without a word in EDGES"
+    );
+    for (name, allowed) in EDGES {
+        let known: Vec<&str> = found[*name]
+            .iter()
+            .map(String::as_str)
+            .filter(|dependency| ours.contains(dependency))
+            .collect();
+        assert_eq!(&known, allowed, "edges of `{name}`");
+    }
+}
+
+#[test]
+fn leaf_crates_leave_terminal_protocol_and_processes_to_others() {
+    let forbidden = [
+        (
+            "environment",
+            &["reqwest", "tokio", "oci-client", "duct", "xshell"][..],
+        ),
+        (
+            "bundle",
+            &["oci-client", "indicatif", "clap", "duct", "xshell"],
+        ),
+        (
+            "registry",
+            &["tar", "flate2", "indicatif", "clap", "duct", "xshell"],
+        ),
+        ("mke", &["reqwest", "tokio", "tempfile", "duct", "xshell"]),
+        (
+            "mkectl",
+            &["reqwest", "oci-client", "serde_yaml", "saphyr-parser"],
+        ),
+        (
+            "release",
+            &["clap", "indicatif", "console", "duct", "xshell"],
+        ),
+        (
+            "xtask",
+            &[
+                "oci-client",
+                "tar",
+                "serde_yaml",
+                "reqwest",
+                "duct",
+                "xshell",
+            ],
+        ),
+    ];
+    for (name, forbidden) in forbidden {
+        let folder = if name == "xtask" {
+            name.to_owned()
+        } else {
+            format!("crates/{name}")
+        };
+        let dependencies = dependencies(&read(&format!("{folder}/Cargo.toml")));
+        for dependency in forbidden {
+            assert!(
+                !dependencies.iter().any(|known| known == dependency),
+                "`{name}` must not know `{dependency}`"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_file_says_why_it_exists() {
+    let mut silent = Vec::new();
+    for file in sources() {
+        if !std::fs::read_to_string(&file).unwrap().starts_with("//!") {
+            silent.push(file);
+        }
+    }
+    assert!(
+        silent.is_empty(),
+        "files that do not open with `//!`: {silent:?}"
+    );
+}
+
+#[test]
+fn every_package_takes_the_workspaces_lints_and_versions() {
+    for folder in ["xtask".to_owned(), "tests".to_owned()].into_iter().chain(
+        names_in("crates")
+            .into_iter()
+            .map(|name| format!("crates/{name}")),
+    ) {
+        let manifest = read(&format!("{folder}/Cargo.toml"));
+        assert!(
+            manifest.contains("[lints]\nworkspace = true"),
+            "{folder} has no `[lints] workspace = true`"
+        );
+        for line in
+            section(&manifest, "[dependencies]").chain(section(&manifest, "[dev-dependencies]"))
+        {
+            assert!(
+                line.contains("workspace = true"),
+                "{folder}: `{line}` has a version of its own"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_test_file_is_forgotten() {
+    let main = read("tests/it/main.rs");
+    for file in names_in("tests/it") {
+        let Some(module) = file.strip_suffix(".rs").filter(|module| *module != "main") else {
+            continue;
+        };
+        assert!(
+            main.contains(&format!("mod {module};")),
+            "tests/it/{file} is in no test"
+        );
+    }
+}
+
+#[test]
+fn hashing_is_fast_in_the_profile_that_the_alias_builds() {
+    let block = vec![0x5a_u8; 1 << 20];
+    let mut best = Duration::MAX;
+    for _ in 0..3 {
+        let began = Instant::now();
+        let mut hasher = sha2::Sha256::new();
+        for _ in 0..64 {
+            hasher.update(&block);
+        }
+        std::hint::black_box(hasher.finalize());
+        best = best.min(began.elapsed());
+    }
+    // Without optimisation 64 MiB take two seconds and more; with it, even without SHA instructions, a third of one.
+    assert!(
+        best < Duration::from_secs(1),
+        "64 MiB hashed in {best:?}: is sha2 still in [profile.dev.package]?"
+    );
+}
+
+fn read(path: &str) -> String {
+    let path = repository().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Returns the names in a folder, sorted.
+fn names_in(folder: &str) -> Vec<String> {
+    let mut names: Vec<String> = repository()
+        .join(folder)
+        .read_dir_utf8()
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_owned())
+        .filter(|name| name != "snapshots")
+        .collect();
+    names.sort();
+    names
+}
+
+/// Returns the names of a manifest's own dependencies, sorted, without those of its tests.
+fn dependencies(manifest: &str) -> Vec<String> {
+    let mut names: Vec<String> = section(manifest, "[dependencies]")
+        .filter_map(|line| line.split([' ', '=', '.']).next())
+        .map(str::to_owned)
+        .collect();
+    names.sort();
+    names
+}
+
+fn section<'a>(manifest: &'a str, title: &'a str) -> impl Iterator<Item = &'a str> {
+    manifest
+        .lines()
+        .skip_while(move |line| *line != title)
+        .skip(1)
+        .take_while(|line| !line.starts_with('['))
+        .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
+}
+
+/// Returns every Rust file of the repository.
+fn sources() -> Vec<Utf8PathBuf> {
+    let mut found = Vec::new();
+    for folder in ["crates", "xtask", "tests"] {
+        collect(&repository().join(folder), &mut found);
+    }
+    assert!(
+        found.len() > 50,
+        "only {} files found: the search is broken",
+        found.len()
+    );
+    found
+}
+
+fn collect(folder: &Utf8Path, found: &mut Vec<Utf8PathBuf>) {
+    for entry in folder.read_dir_utf8().unwrap() {
+        let path = entry.unwrap().into_path();
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension() == Some("rs") {
+            found.push(path);
+        }
+    }
+}

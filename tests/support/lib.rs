@@ -1,0 +1,12 @@
+//! What the integration tests share: a workspace in a temporary folder, the command run in it, bundles made in code,
+//! and registries to push to.
+//!
+//! A sandbox sees nothing of the machine: its environment is cleared, its HOME is its own, PATH holds only what a
+//! test puts there. What it prints is redacted, so that snapshots hold on every machine.
+
+pub mod bundles;
+pub mod registries;
+pub mod sandbox;
+
+pub use registries::TestRegistry;
+pub use sandbox::{Run, Sandbox};

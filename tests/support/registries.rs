@@ -1,0 +1,180 @@
+//! Registries to push to: the embedded one, and `registry:2` by testcontainers, plain, with TLS, with credentials.
+
+use std::time::Duration;
+
+use registry::embedded::Embedded;
+use secrecy::SecretString;
+use testcontainers::core::{IntoContainerPort, WaitFor};
+use testcontainers::runners::AsyncRunner;
+use testcontainers::{ContainerAsync, CopyTargetOptions, GenericImage, ImageExt};
+
+/// The user that the registry with credentials knows.
+pub const USER: &str = "courier";
+/// That user's password.
+pub const PASSWORD: &str = "correct-horse";
+/// The line of that user for htpasswd, which wants bcrypt.
+const HTPASSWD: &str = include_str!("htpasswd");
+
+/// Debian's package asks for credentials in its configuration; with this one every `registry:2` is alike.
+const CONFIG: &str = "\
+version: 0.1
+log: { level: info }
+storage:
+  delete: { enabled: true }
+  filesystem: { rootdirectory: /var/lib/registry }
+http: { addr: :5000 }
+";
+
+/// A registry that lives as long as this value.
+pub struct TestRegistry {
+    /// Its address, `127.0.0.1:port`.
+    pub address: String,
+    /// The CA that signed its certificate, if it has one.
+    pub ca_pem: Option<String>,
+    /// Whether it wants [`USER`] and [`PASSWORD`].
+    pub wants_credentials: bool,
+    _running: Running,
+}
+
+enum Running {
+    Embedded(#[expect(dead_code, reason = "it serves until it is dropped")] Embedded),
+    Container(
+        #[expect(dead_code, reason = "it serves until it is dropped")]
+        Box<ContainerAsync<GenericImage>>,
+    ),
+}
+
+impl TestRegistry {
+    /// Starts the embedded registry, its content in memory.
+    pub async fn embedded() -> Self {
+        let embedded = Embedded::start(([127, 0, 0, 1], 0).into(), None)
+            .await
+            .expect("the embedded registry");
+        Self {
+            address: embedded.address().to_string(),
+            ca_pem: None,
+            wants_credentials: false,
+            _running: Running::Embedded(embedded),
+        }
+    }
+
+    /// Starts `registry:2` over plain HTTP, open to everybody.
+    pub async fn plain() -> Self {
+        Self::container(image(), None, false).await
+    }
+
+    /// Starts `registry:2` over HTTPS, with a certificate of a CA made for it.
+    pub async fn tls() -> Self {
+        let certificates = Certificates::new();
+        let image = with_tls(image(), &certificates);
+        Self::container(image, Some(certificates.ca_pem), false).await
+    }
+
+    /// Starts `registry:2` over HTTPS, for [`USER`] only.
+    pub async fn with_credentials() -> Self {
+        let certificates = Certificates::new();
+        let image = with_tls(image(), &certificates)
+            .with_copy_to("/auth/htpasswd", HTPASSWD.as_bytes().to_vec())
+            .with_env_var("REGISTRY_AUTH", "htpasswd")
+            .with_env_var("REGISTRY_AUTH_HTPASSWD_REALM", "test")
+            .with_env_var("REGISTRY_AUTH_HTPASSWD_PATH", "/auth/htpasswd");
+        Self::container(image, Some(certificates.ca_pem), true).await
+    }
+
+    /// Returns a client with the credentials that may push.
+    pub fn client(&self) -> registry::Registry {
+        let credentials = if self.wants_credentials {
+            registry::Credentials::Basic {
+                username: USER.to_owned(),
+                password: SecretString::from(PASSWORD),
+            }
+        } else {
+            registry::Credentials::Anonymous
+        };
+        registry::Registry::new(self.endpoint(), credentials).expect("a client")
+    }
+
+    /// Returns where it is.
+    pub fn endpoint(&self) -> registry::Endpoint {
+        registry::Endpoint::new(&self.address, self.ca_pem.as_deref()).expect("an endpoint")
+    }
+
+    async fn container(
+        image: testcontainers::ContainerRequest<GenericImage>,
+        ca_pem: Option<String>,
+        wants_credentials: bool,
+    ) -> Self {
+        let container = image.with_startup_timeout(Duration::from_secs(60)).start().await.unwrap_or_else(|error| {
+            panic!("registry:2 cannot be started: {error}\nwhere it cannot be pulled, tests/support/registry-image.sh makes it")
+        });
+        let port = container
+            .get_host_port_ipv4(5000)
+            .await
+            .expect("the port of registry:2");
+        Self {
+            address: format!("127.0.0.1:{port}"),
+            ca_pem,
+            wants_credentials,
+            _running: Running::Container(Box::new(container)),
+        }
+    }
+}
+
+fn image() -> testcontainers::ContainerRequest<GenericImage> {
+    GenericImage::new("registry", "2")
+        .with_exposed_port(5000.tcp())
+        .with_wait_for(WaitFor::message_on_stderr("listening on"))
+        .with_copy_to(
+            "/etc/docker/registry/config.yml",
+            CONFIG.as_bytes().to_vec(),
+        )
+}
+
+fn with_tls(
+    image: testcontainers::ContainerRequest<GenericImage>,
+    certificates: &Certificates,
+) -> testcontainers::ContainerRequest<GenericImage> {
+    image
+        .with_copy_to("/certs/tls.crt", certificates.leaf_pem.clone().into_bytes())
+        .with_copy_to(
+            CopyTargetOptions::new("/certs/tls.key").with_mode(0o600),
+            certificates.key_pem.clone().into_bytes(),
+        )
+        .with_env_var("REGISTRY_HTTP_TLS_CERTIFICATE", "/certs/tls.crt")
+        .with_env_var("REGISTRY_HTTP_TLS_KEY", "/certs/tls.key")
+}
+
+/// A CA and a certificate of it for a registry on this machine.
+pub struct Certificates {
+    /// The CA's certificate.
+    pub ca_pem: String,
+    /// The registry's certificate.
+    pub leaf_pem: String,
+    /// The registry's key.
+    pub key_pem: String,
+}
+
+impl Certificates {
+    /// Makes both.
+    #[expect(clippy::new_without_default, reason = "each call makes others")]
+    pub fn new() -> Self {
+        use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+        let ca_key = KeyPair::generate().expect("a key");
+        let mut ca = CertificateParams::new(Vec::new()).expect("parameters");
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        ca.distinguished_name
+            .push(rcgen::DnType::CommonName, "Airlock test CA");
+        let ca_pem = ca.self_signed(&ca_key).expect("a certificate").pem();
+        let issuer = Issuer::new(ca, ca_key);
+        let key = KeyPair::generate().expect("a key");
+        let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()])
+            .expect("parameters")
+            .signed_by(&key, &issuer)
+            .expect("a certificate");
+        Self {
+            ca_pem,
+            leaf_pem: leaf.pem(),
+            key_pem: key.serialize_pem(),
+        }
+    }
+}

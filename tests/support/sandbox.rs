@@ -1,0 +1,249 @@
+//! A workspace of its own for each test, and the real command run in it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// A workspace in a temporary folder.
+pub struct Sandbox {
+    _folder: tempfile::TempDir,
+    root: Utf8PathBuf,
+    program: Utf8PathBuf,
+    variables: BTreeMap<String, String>,
+}
+
+/// What a run of the command came to.
+#[must_use = "a run is either compared whole or asked for its code"]
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Its exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output, redacted.
+    pub stdout: String,
+    /// Standard error, redacted.
+    pub stderr: String,
+}
+
+impl Sandbox {
+    /// Makes an empty workspace; `program` is the command under test, `env!("CARGO_BIN_EXE_xtask-under-test")`.
+    pub fn new(program: &str) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("airlock-test-")
+            .tempdir()
+            .expect("a temporary folder");
+        let root = Utf8Path::from_path(folder.path())
+            .expect("a path in UTF-8")
+            .canonicalize_utf8()
+            .expect("the folder was just made");
+        for below in ["workspace/environments", "workspace/bundles", "home", "bin"] {
+            std::fs::create_dir_all(root.join(below)).expect("a folder");
+        }
+        Self {
+            root,
+            program: Utf8PathBuf::from(program),
+            variables: BTreeMap::new(),
+            _folder: folder,
+        }
+    }
+
+    /// Makes a workspace with the environments and locks that this repository ships, the demo's registry at a free port.
+    pub fn shipped(program: &str) -> Self {
+        let sandbox = Self::new(program);
+        let repository = repository();
+        for below in ["environments", "bundles"] {
+            copy_committed(&repository.join(below), &sandbox.path(below));
+        }
+        let demo = sandbox.path("environments/demo/environment.yaml");
+        let text = std::fs::read_to_string(&demo).expect("the demo's file");
+        let moved = text.replace("127.0.0.1:5443", &format!("127.0.0.1:{}", free_port()));
+        assert_ne!(
+            text, moved,
+            "the demo's registry has moved; tell this function where to"
+        );
+        std::fs::write(&demo, moved).expect("the demo's file");
+        sandbox
+    }
+
+    /// Returns a path below the workspace.
+    pub fn path(&self, below: &str) -> Utf8PathBuf {
+        self.root.join("workspace").join(below)
+    }
+
+    /// Returns the folder that is the command's PATH.
+    pub fn bin(&self) -> Utf8PathBuf {
+        self.root.join("bin")
+    }
+
+    /// Returns the folder that is the command's HOME.
+    pub fn home(&self) -> Utf8PathBuf {
+        self.root.join("home")
+    }
+
+    /// Writes a file below the workspace.
+    pub fn write(&self, below: &str, text: &str) {
+        let path = self.path(below);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, text).expect("a file");
+    }
+
+    /// Reads a file below the workspace.
+    pub fn read(&self, below: &str) -> String {
+        let path = self.path(below);
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// Puts the program `source` on the command's PATH under `name`.
+    pub fn install(&self, source: &str, name: &str) {
+        std::os::unix::fs::symlink(source, self.bin().join(name)).expect("a link");
+    }
+
+    /// Sets a variable for all runs to come.
+    pub fn variable(&mut self, name: &str, value: &str) -> &mut Self {
+        self.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Returns the command, ready to be run in this workspace.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "tests start the command that they test"
+        )]
+        let mut command = Command::new(&self.program);
+        command
+            .args(arguments)
+            .current_dir(self.root.join("workspace"))
+            .env_clear()
+            .env("HOME", self.home())
+            .env("PATH", self.bin())
+            .env("NO_COLOR", "1")
+            .envs(&self.variables)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Run {
+        let output = self
+            .command(arguments)
+            .output()
+            .expect("the command under test");
+        Run {
+            code: output.status.code(),
+            stdout: self.redact(&String::from_utf8_lossy(&output.stdout)),
+            stderr: self.redact(&String::from_utf8_lossy(&output.stderr)),
+        }
+    }
+
+    /// Replaces what differs from machine to machine and from run to run.
+    pub fn redact(&self, text: &str) -> String {
+        let mut text = text
+            .replace(self.path("").as_str().trim_end_matches('/'), "[WORKSPACE]")
+            .replace(self.program.as_str(), "[AIRLOCK]")
+            .replace(self.root.as_str(), "[SANDBOX]");
+        text = redact_ports(&text);
+        redact_times(&text)
+    }
+}
+
+impl Run {
+    /// Returns code, standard output and standard error as one text, for a snapshot.
+    pub fn whole(&self) -> String {
+        let code = self
+            .code
+            .map_or_else(|| "a signal".to_owned(), |code| code.to_string());
+        format!(
+            "exit code: {code}\n--- stdout\n{}--- stderr\n{}",
+            self.stdout, self.stderr
+        )
+    }
+
+    /// Checks that the run ended with this code, and says what it printed if not.
+    #[track_caller]
+    pub fn ends_with(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{}", self.whole());
+        self
+    }
+}
+
+/// Returns this repository's root.
+pub fn repository() -> Utf8PathBuf {
+    Utf8Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace's folder")
+        .to_owned()
+}
+
+/// Returns a port on which nobody listens at this moment.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+        .port()
+}
+
+/// Copies what is committed: no bundle, no store, no receipt, no log.
+fn copy_committed(from: &Utf8Path, to: &Utf8Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in from.read_dir_utf8().expect("a folder of the repository") {
+        let entry = entry.expect("a folder of the repository");
+        let name = entry.file_name();
+        let path = entry.path();
+        if path.is_dir() {
+            if !["store", "rehearsal", "logs"].contains(&name) {
+                copy_committed(path, &to.join(name));
+            }
+        } else if Path::new(name)
+            .extension()
+            .is_some_and(|extension| extension != "gz")
+            && name != "receipt.yaml"
+        {
+            std::fs::copy(path, to.join(name)).expect("a file of the repository");
+        }
+    }
+}
+
+/// Replaces the ports of loopback addresses.
+fn redact_ports(text: &str) -> String {
+    let mut redacted = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("127.0.0.1:") {
+        let (before, after) = rest.split_at(at + "127.0.0.1:".len());
+        redacted.push_str(before);
+        rest = after.trim_start_matches(|character: char| character.is_ascii_digit());
+        redacted.push_str("[PORT]");
+    }
+    redacted.push_str(rest);
+    redacted
+}
+
+/// Replaces times such as `2026-01-02T03:04:05Z` and `2026-01-02T03-04-05Z`.
+fn redact_times(text: &str) -> String {
+    const SHAPE: &[u8] = b"dddd-dd-ddTdd?dd?ddZ";
+    let bytes = text.as_bytes();
+    let mut redacted = String::with_capacity(text.len());
+    let mut kept = 0;
+    let mut at = 0;
+    while at + SHAPE.len() <= bytes.len() {
+        let fits = SHAPE
+            .iter()
+            .zip(&bytes[at..])
+            .all(|(shape, byte)| match shape {
+                b'd' => byte.is_ascii_digit(),
+                b'?' => matches!(byte, b':' | b'-'),
+                shape => byte == shape,
+            });
+        if fits {
+            redacted.push_str(&text[kept..at]);
+            redacted.push_str("[TIME]");
+            at += SHAPE.len();
+            kept = at;
+        } else {
+            at += 1;
+        }
+    }
+    redacted.push_str(&text[kept..]);
+    redacted
+}

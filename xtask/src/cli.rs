@@ -1,0 +1,262 @@
+//! What can be typed. The comments of this file are the help texts.
+
+use std::process::ExitCode;
+
+use camino::Utf8PathBuf;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Carry a release of Mirantis Kubernetes Engine 4 across an air gap.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    version,
+    help_template = HELP,
+    disable_help_subcommand = true,
+    max_term_width = 100,
+    subcommand_required = true
+)]
+pub(crate) struct Cli {
+    /// How results and progress are written: for people, or one JSON object a line on standard output
+    #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+
+    /// The folder that holds environments/ and bundles/ [default: the nearest one upwards from here]
+    #[arg(short = 'C', long, global = true, value_name = "DIR")]
+    pub(crate) directory: Option<Utf8PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands, by the road. A test holds that none is forgotten.
+const HELP: &str = "\
+{about}
+
+{usage-heading} {usage}
+
+Look
+  list       Show environments and locked releases
+  show       Print an environment with everything that it inherits
+  inspect    List what a bundle holds
+  plan       Say what deploy would do
+
+Prepare
+  new        Write a new environment
+  lock       Record a release's bundle, byte by byte, in a file to be committed
+  fetch      Bring a locked bundle to this machine and check it
+  render     Write an environment's mke4.yaml
+  rehearse   Go the whole way without touching registry or cluster
+
+Deploy
+  deploy     Do it all: fetch, verify, push, render, apply
+  push       Send the registry what it lacks
+  apply      Run mkectl on the rendered mke4.yaml
+
+Prove
+  verify     Look at the registry as a node does
+
+Options:
+{options}
+
+Exit codes: 0 done, 1 failed, 2 something differs (plan --detailed-exitcode, render --check),
+3 a file of yours is wrong, 4 the bundle is not what its lock says, 5 the registry, 6 no fitting mkectl,
+7 mkectl itself failed, 8 not confirmed, 64 wrong command line, 130 interrupted.
+";
+
+/// How results and progress are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Human,
+    /// For machines.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show environments and locked releases
+    List,
+    /// Print an environment with everything that it inherits, and where each value comes from
+    Show {
+        /// The environment
+        environment: String,
+    },
+    /// List what a bundle holds: artifacts, kinds, platforms, sizes, shared bytes
+    Inspect {
+        /// A locked release (v4.1.5), or a bundle's file
+        #[arg(value_name = "RELEASE|FILE")]
+        what: String,
+    },
+    /// Say what deploy would do
+    Plan {
+        /// The environment
+        environment: String,
+        /// Exit with code 2 when something is to be done
+        #[arg(long)]
+        detailed_exitcode: bool,
+    },
+    /// Write a new environment, commented, ready to be filled in
+    New {
+        /// The name of its folder below environments/
+        environment: String,
+        /// The release that it shall have [default: the newest that is known]
+        #[arg(long)]
+        release: Option<String>,
+    },
+    /// Record a release's bundle, byte by byte, in a file to be committed
+    Lock(LockArgs),
+    /// Bring a locked bundle to this machine and check it
+    Fetch {
+        /// An environment, or a locked release (v4.1.5)
+        #[arg(value_name = "ENVIRONMENT|RELEASE")]
+        what: String,
+    },
+    /// Write an environment's mke4.yaml
+    Render {
+        /// The environment
+        #[arg(required_unless_present = "all")]
+        environment: Option<String>,
+        /// Every environment
+        #[arg(long, conflicts_with = "environment")]
+        all: bool,
+        /// Write nothing; show what would change and exit with code 2 if something would
+        #[arg(long)]
+        check: bool,
+    },
+    /// Go the whole way without touching registry or cluster: an embedded registry, a stand-in for mkectl
+    Rehearse {
+        /// The environment
+        environment: String,
+    },
+    /// Do it all: fetch, verify, push, render, apply, and write the receipt
+    Deploy {
+        /// The environment
+        environment: String,
+        /// The environment's name once more, instead of the question that a protected environment asks
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+    },
+    /// Send the registry what it lacks, and look at it as a node does
+    Push {
+        /// The environment
+        environment: String,
+        /// The environment's name once more, instead of the question that a protected environment asks
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+    },
+    /// Run mkectl on the rendered mke4.yaml, after looking at the registry
+    Apply {
+        /// The environment
+        environment: String,
+        /// The environment's name once more, instead of the question that a protected environment asks
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+    },
+    /// Look at the registry as a node does: every tag, manifest and blob of the lock
+    Verify {
+        /// The environment
+        environment: String,
+    },
+    /// Play mkectl in a rehearsal
+    #[command(hide = true, name = release::rehearse::COMMAND)]
+    RehearsalMkectl(RehearsalArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LockArgs {
+    /// The release, such as v4.1.5
+    pub(crate) release: String,
+    /// A bundle that is here already, instead of a download
+    #[arg(long, value_name = "FILE")]
+    pub(crate) bundle: Option<Utf8PathBuf>,
+    /// Where the bundle is, instead of the vendor's URL for this release
+    #[arg(long)]
+    pub(crate) url: Option<String>,
+    /// The bundle's architecture, as in its file name [default: amd64]
+    #[arg(long)]
+    pub(crate) arch: Option<String>,
+    /// Replace a committed lock that differs
+    #[arg(long)]
+    pub(crate) replace: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RehearsalArgs {
+    /// The release whose mkectl is played
+    #[arg(long)]
+    pub(crate) release: String,
+    /// The lock that says what nodes pull
+    #[arg(long)]
+    pub(crate) lock: Utf8PathBuf,
+    #[command(subcommand)]
+    pub(crate) command: RehearsalCommand,
+}
+
+/// What the stand-in understands of mkectl.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RehearsalCommand {
+    /// Print the version
+    Version,
+    /// Check the configuration and pull everything as nodes would
+    Apply {
+        /// The configuration
+        #[arg(short, long, default_value = "mke4.yaml")]
+        file: Utf8PathBuf,
+        /// Accepted, as mkectl accepts it: there are no colours
+        #[arg(long)]
+        no_color: bool,
+        /// Accepted, as mkectl accepts it: nothing is pretty-printed
+        #[arg(long)]
+        no_pretty_print: bool,
+    },
+}
+
+/// Parses the command line.
+///
+/// # Errors
+/// With the exit code, after the help or the complaint was printed. clap's own code for a wrong command line is 2,
+/// which here means that something differs.
+pub(crate) fn parse() -> Result<Cli, ExitCode> {
+    Cli::try_parse().map_err(|error| {
+        let code = if error.use_stderr() {
+            crate::failure::USAGE
+        } else {
+            0
+        };
+        // Nothing can be done about a closed terminal.
+        let _ = error.print();
+        ExitCode::from(code)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_names_every_command_once_and_no_other() {
+        let listed: Vec<&str> = HELP
+            .lines()
+            .filter_map(|line| line.strip_prefix("  "))
+            .filter_map(|line| line.split_whitespace().next())
+            .collect();
+        let mut listed = listed;
+        listed.sort_unstable();
+        let command = Cli::command();
+        let mut known: Vec<&str> = command
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set())
+            .map(clap::Command::get_name)
+            .collect();
+        known.sort_unstable();
+        assert_eq!(listed, known);
+    }
+}

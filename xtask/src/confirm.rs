@@ -1,0 +1,48 @@
+//! The one question that is ever asked: the name of a protected environment, before it is changed.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+
+use environment::Environment;
+
+use crate::failure::Failure;
+
+/// Returns when the environment may be changed: it is not protected, or its name was given or is typed now.
+///
+/// # Errors
+/// Another name was given, or there is nobody to ask.
+pub(crate) fn confirm(environment: &Environment, given: Option<&str>) -> Result<(), Failure> {
+    if !environment.protected {
+        return Ok(());
+    }
+    let name = &environment.name;
+    let declined = |why: String| {
+        Err(Failure::Declined {
+            environment: name.clone(),
+            why,
+        })
+    };
+    if let Some(given) = given {
+        if given == name {
+            return Ok(());
+        }
+        return declined(format!("--confirm says `{given}`"));
+    }
+    if !std::io::stdin().is_terminal() {
+        return declined("there is no terminal to ask on".to_owned());
+    }
+    let mut out = std::io::stderr();
+    let asked =
+        write!(out, "\n{name} is protected. Type its name to go on: ").and_then(|()| out.flush());
+    let mut answer = String::new();
+    if asked
+        .and_then(|()| std::io::stdin().lock().read_line(&mut answer))
+        .is_err()
+    {
+        return declined("nothing could be read from the terminal".to_owned());
+    }
+    match answer.trim() {
+        answer if answer == name => Ok(()),
+        "" => declined("nothing was typed".to_owned()),
+        answer => declined(format!("`{answer}` was typed")),
+    }
+}

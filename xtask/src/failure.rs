@@ -1,0 +1,177 @@
+//! What people are told when something fails: the words, the advice, the exit code. Libraries describe; this decides.
+
+use camino::Utf8PathBuf;
+use registry_error::advice;
+use release::{Error, MkectlError};
+
+mod registry_error;
+
+/// Something differs: `plan --detailed-exitcode`, `render --check`.
+pub(crate) const DIFFERS: u8 = 2;
+/// The command line is wrong.
+pub(crate) const USAGE: u8 = 64;
+/// A signal ended it.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Release(#[from] Error),
+    #[error("{environment} was not confirmed: {why}")]
+    Declined { environment: String, why: String },
+    #[error("there is no workspace at {0}: no folder environments/ there or above")]
+    NoWorkspace(Utf8PathBuf),
+    #[error("cannot find the path of this program")]
+    NoExecutable,
+    #[error("cannot start the runtime")]
+    Runtime(#[source] std::io::Error),
+    #[error("`{0}` is no release: a release is written like v4.1.5")]
+    NotARelease(String),
+    #[error("`{0}` is neither an environment nor a locked release")]
+    NeitherEnvironmentNorRelease(String),
+    #[error("{0} exists already")]
+    Exists(Utf8PathBuf),
+    #[error("cannot write {path}")]
+    Write {
+        path: Utf8PathBuf,
+        source: std::io::Error,
+    },
+    #[error("cannot write to standard output")]
+    Output(#[source] std::io::Error),
+}
+
+impl Failure {
+    /// Returns the exit code. The numbers are promised in the README and in `--help`.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Release(error) => match error {
+                Error::Environment(_)
+                | Error::Release(_)
+                | Error::Render(_)
+                | Error::NotLocked { .. }
+                | Error::Lock(_)
+                | Error::Receipt { .. }
+                | Error::ReceiptVersion { .. }
+                | Error::RegistryChanged { .. }
+                | Error::ReleaseChanged { .. }
+                | Error::EmbeddedAddress { .. }
+                | Error::Credentials { .. } => 3,
+                Error::LockDiffers { .. }
+                | Error::VendorChecksum { .. }
+                | Error::Checksum { .. }
+                | Error::BundleSize { .. }
+                | Error::Bundle { .. }
+                | Error::StoreLost { .. } => 4,
+                Error::Registry { .. }
+                | Error::Push { .. }
+                | Error::NotConfirmed { .. }
+                | Error::NotAnonymous { .. }
+                | Error::Embedded { .. } => 5,
+                Error::Mkectl(_) | Error::MkectlVersion { .. } => 6,
+                Error::MkectlFailed { .. } => 7,
+                Error::MkectlInterrupted { .. } => INTERRUPTED,
+                _ => 1,
+            },
+            Self::NotARelease(_) | Self::NeitherEnvironmentNorRelease(_) => USAGE,
+            Self::Declined { .. } => 8,
+            Self::Exists(_) | Self::NoWorkspace(_) => 3,
+            Self::NoExecutable | Self::Runtime(_) | Self::Write { .. } | Self::Output(_) => 1,
+        }
+    }
+
+    /// Returns what can be done about it, a line each.
+    pub(crate) fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Release(error) => hints(error),
+            Self::Declined { environment, .. } => {
+                vec![format!(
+                    "add `--confirm {environment}` where nobody can be asked"
+                )]
+            }
+            Self::NoWorkspace(_) => {
+                vec!["go to the workspace's folder, or name it with `-C DIR`".to_owned()]
+            }
+            Self::NeitherEnvironmentNorRelease(_) => {
+                vec!["`cargo xtask list` shows both".to_owned()]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn hints(error: &Error) -> Vec<String> {
+    let hint = match error {
+        Error::Environment(environment::Error::Unknown { nearest: Some(nearest), .. }) => {
+            format!("did you mean `{nearest}`? `cargo xtask list` shows them all")
+        }
+        Error::Environment(environment::Error::Unknown { .. }) => {
+            "`cargo xtask list` shows the environments, `cargo xtask new NAME` makes one".to_owned()
+        }
+        Error::NotLocked { release, .. } => format!(
+            "on a machine with internet: `cargo xtask lock {release}`, and commit the lock; \
+             with the bundle at hand: `cargo xtask lock {release} --bundle FILE`"
+        ),
+        Error::LockDiffers { .. } => {
+            "the vendor's bundle changed, or this is another one: find out which; `--replace` takes the new one".to_owned()
+        }
+        Error::VendorChecksum { path, .. } => format!("delete {path} and run it again; if it stays so, ask the vendor"),
+        Error::Download { source, .. } => return download_hints(source),
+        Error::BundleSize { path, .. } => format!("delete {path}, then fetch it again, or copy it again"),
+        Error::Bundle { path, .. } => {
+            format!("delete {path} and bring it again; nothing of it was pushed")
+        }
+        Error::StoreLost { .. } => "run it again: what is missing is read from the bundle".to_owned(),
+        Error::Registry { source, .. } | Error::NotAnonymous { source, .. } => return advice(error, source),
+        Error::Push { failed, .. } => {
+            let mut hints: Vec<String> = failed.iter().flat_map(|(_, source)| advice(error, source)).collect();
+            hints.sort();
+            hints.dedup();
+            hints.push("what was pushed stays; the next run goes on from there".to_owned());
+            return hints;
+        }
+        Error::NotConfirmed { .. } => "`cargo xtask push` sends what is missing".to_owned(),
+        Error::Embedded { .. } => {
+            "another command of this environment may be running; else change registry.address to a free port".to_owned()
+        }
+        Error::RegistryChanged { applied, .. } => format!(
+            "MKE's registry settings are write-once: set registry back to {applied}. \
+             For a new cluster delete the environment's receipt.yaml"
+        ),
+        Error::ReleaseChanged { .. } => {
+            "another release is an upgrade, and `mkectl apply` does none: `cargo xtask push` brings the release \
+             to the registry, then `mkectl upgrade` by the vendor's page"
+                .to_owned()
+        }
+        Error::Credentials { .. } => {
+            "set the variables that registry.push-credentials names, or remove it and log in with Docker, Podman or Skopeo"
+                .to_owned()
+        }
+        Error::Mkectl(MkectlError::NotFound { .. } | MkectlError::Missing { .. }) => {
+            "install the release's mkectl on PATH, or name it in the environment: `mkectl: ./path/to/mkectl`".to_owned()
+        }
+        Error::Mkectl(MkectlError::NotExecutable { path }) => format!("chmod +x {path}"),
+        Error::Mkectl(MkectlError::WrongPlatform { .. }) => {
+            "take the mkectl that was built for this operating system and processor".to_owned()
+        }
+        Error::MkectlVersion { wanted, .. } => format!("each mkectl serves one release only: install mkectl {wanted}"),
+        Error::MkectlFailed { log, .. } | Error::MkectlInterrupted { log, .. } => {
+            format!("everything that it printed is in {log}")
+        }
+        _ => return Vec::new(),
+    };
+    vec![hint]
+}
+
+fn download_hints(error: &release::DownloadError) -> Vec<String> {
+    let hint = match error {
+        release::DownloadError::Request(release::RequestError::NotFound { .. }) => {
+            "the vendor has no bundle there: is the release right? `--url URL` takes another place, `--bundle FILE` a file"
+        }
+        release::DownloadError::Full { .. } => {
+            "free some space, then run it again: it goes on where it stopped"
+        }
+        _ => "run it again: it goes on where it stopped. Behind a proxy, set HTTPS_PROXY",
+    };
+    vec![hint.to_owned()]
+}

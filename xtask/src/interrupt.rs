@@ -1,0 +1,45 @@
+//! Ctrl-C and SIGTERM: a running mkectl gets them and is waited for; anything else is safe to leave at any instant.
+
+use std::future::Future;
+
+use release::apply::Signal;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::App;
+use crate::failure::{self, Failure};
+
+/// Runs `work` to its end on a runtime of its own, or until the first signal that no mkectl takes: then the
+/// process ends at once. The store, the download and the registry can be left at any instant; the next run goes on.
+pub(crate) fn until_interrupted<T>(
+    app: &App<'_>,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::Runtime)?;
+    runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Runtime)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Runtime)?;
+        let signals = app.tool.signals.clone();
+        let ui = app.ui.clone();
+        // A task of its own, since reading a bundle and running mkectl keep the main one from looking.
+        tokio::spawn(async move {
+            loop {
+                let received = tokio::select! {
+                    _ = interrupt.recv() => Signal::Interrupt,
+                    _ = terminate.recv() => Signal::Terminate,
+                };
+                if !signals.deliver(received) {
+                    ui.interrupted();
+                    #[expect(
+                        clippy::exit,
+                        reason = "work that blocks a thread cannot be told to stop otherwise"
+                    )]
+                    std::process::exit(failure::INTERRUPTED.into());
+                }
+            }
+        });
+        work.await
+    })
+}

@@ -1,0 +1,31 @@
+//! The command line of Airlock: parse, call, draw, exit.
+//!
+//! What a command does is in `release`; here is only what it is asked by and how it is shown. This crate must not
+//! know: oci-client, tar, the fields of `mke4.yaml`. It alone reads the environment, the terminal and the clock,
+//! decides what is said to people (`ui`), which advice an error gets and with which code the program exits
+//! (`failure`).
+
+mod app;
+mod cli;
+mod confirm;
+mod credentials;
+mod failure;
+mod interrupt;
+mod tasks;
+mod ui;
+
+use std::process::ExitCode;
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let cli = match cli::parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    let ui = ui::Ui::new(cli.format);
+    let outcome = app::App::new(&cli, &ui).and_then(|app| tasks::run(&app, &cli));
+    match outcome {
+        Ok(code) => code,
+        Err(failure) => ui.failure(&failure),
+    }
+}

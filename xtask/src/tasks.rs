@@ -1,0 +1,78 @@
+//! One file a command: flags in, one call of `release`, a result out.
+
+mod apply;
+mod deploy;
+mod fetch;
+mod inspect;
+mod list;
+mod lock;
+mod new;
+mod plan;
+mod push;
+mod rehearsal_mkectl;
+mod rehearse;
+mod render;
+mod show;
+mod verify;
+
+use std::process::ExitCode;
+
+use semver::Version;
+
+use crate::app::App;
+use crate::cli::{Cli, Command};
+use crate::failure::Failure;
+
+/// Runs the command that was typed.
+pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
+    match &cli.command {
+        Command::List => list::run(app),
+        Command::Show { environment } => show::run(app, environment),
+        Command::Inspect { what } => inspect::run(app, what),
+        Command::Plan {
+            environment,
+            detailed_exitcode,
+        } => plan::run(app, environment, *detailed_exitcode),
+        Command::New {
+            environment,
+            release,
+        } => new::run(app, environment, release.as_deref()),
+        Command::Lock(arguments) => lock::run(app, arguments),
+        Command::Fetch { what } => fetch::run(app, what),
+        Command::Render {
+            environment,
+            all: _,
+            check,
+        } => render::run(app, environment.as_deref(), *check),
+        Command::Rehearse { environment } => rehearse::run(app, environment),
+        Command::Deploy {
+            environment,
+            confirm,
+        } => deploy::run(app, environment, confirm.as_deref()),
+        Command::Push {
+            environment,
+            confirm,
+        } => push::run(app, environment, confirm.as_deref()),
+        Command::Apply {
+            environment,
+            confirm,
+        } => apply::run(app, environment, confirm.as_deref()),
+        Command::Verify { environment } => verify::run(app, environment),
+        Command::RehearsalMkectl(arguments) => rehearsal_mkectl::run(arguments),
+    }
+}
+
+/// Reads a release as people write it: `v4.1.5`.
+fn release(text: &str) -> Result<Version, Failure> {
+    text.strip_prefix('v')
+        .and_then(|version| Version::parse(version).ok())
+        .ok_or_else(|| Failure::NotARelease(text.to_owned()))
+}
+
+/// Returns a number of things in words: no message says "1 artifact(s)".
+fn count(number: usize, thing: &str) -> String {
+    match number {
+        1 => format!("1 {thing}"),
+        number => format!("{number} {thing}s"),
+    }
+}

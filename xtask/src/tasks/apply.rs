@@ -1,0 +1,34 @@
+//! `apply`: mkectl on the rendered configuration.
+
+use std::process::ExitCode;
+
+use release::plan::Purpose;
+use release::workspace::Output;
+use serde_json::json;
+
+use crate::app::App;
+use crate::confirm::confirm;
+use crate::failure::Failure;
+use crate::interrupt::until_interrupted;
+
+pub(crate) fn run(app: &App<'_>, name: &str, confirmed: Option<&str>) -> Result<ExitCode, Failure> {
+    let environment = app.environment(name)?;
+    until_interrupted(app, async {
+        let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
+        let context = app.context();
+        let output = Output::below(&app.workspace.environment(name));
+        let plan = release::plan::plan(&context, environment, output, Purpose::Apply).await?;
+        app.ui.plan(&plan.summary(&app.workspace));
+        confirm(&plan.environment, confirmed)?;
+        let deployed = release::deploy::apply_alone(&context, &plan).await?;
+        let log = deployed.applied.map(|applied| applied.log);
+        app.ui.result(
+            &format!(
+                "{name}: applied; mkectl's log is {}\n",
+                log.as_deref().unwrap_or("none".into())
+            ),
+            &json!({ "environment": name, "log": log }),
+        )
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,67 @@
+//! `deploy`: the whole way.
+
+use std::process::ExitCode;
+
+use indicatif::DecimalBytes;
+use release::deploy::Deployed;
+use release::plan::{Plan, Purpose};
+use release::workspace::Output;
+use serde_json::json;
+
+use crate::app::App;
+use crate::confirm::confirm;
+use crate::failure::Failure;
+use crate::interrupt::until_interrupted;
+
+pub(crate) fn run(app: &App<'_>, name: &str, confirmed: Option<&str>) -> Result<ExitCode, Failure> {
+    let environment = app.environment(name)?;
+    until_interrupted(app, async {
+        let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
+        let context = app.context();
+        let output = Output::below(&app.workspace.environment(name));
+        let plan = release::plan::plan(&context, environment, output, Purpose::Deploy).await?;
+        app.ui.plan(&plan.summary(&app.workspace));
+        if !plan.is_empty() {
+            confirm(&plan.environment, confirmed)?;
+        }
+        let deployed = release::deploy::deploy(&context, &plan).await?;
+        report(app, &plan, &deployed)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes what a deploy came to.
+pub(super) fn report(app: &App<'_>, plan: &Plan, deployed: &Deployed) -> Result<(), Failure> {
+    let environment = &plan.environment;
+    let text = if plan.is_empty() {
+        format!("{}: nothing to do\n", environment.name)
+    } else {
+        format!(
+            "{}: v{} deployed: {} in {}, {} pushed, {} sent, {}\n",
+            environment.name,
+            environment.release,
+            super::count(deployed.confirmed.artifacts, "artifact"),
+            environment.registry.image_url(),
+            deployed.sent.artifacts,
+            DecimalBytes(deployed.sent.uploaded_bytes),
+            match &deployed.applied {
+                Some(applied) => format!("mkectl's log is {}", applied.log),
+                None => "mkectl not needed".to_owned(),
+            },
+        )
+    };
+    app.ui.result(
+        &text,
+        &json!({
+            "environment": environment.name,
+            "release": format!("v{}", environment.release),
+            "registry": environment.registry.image_url(),
+            "artifacts": deployed.confirmed.artifacts,
+            "pushed": deployed.sent.artifacts,
+            "sent-bytes": deployed.sent.uploaded_bytes,
+            "applied": deployed.applied.is_some(),
+            "log": deployed.applied.as_ref().map(|applied| &applied.log),
+            "nothing-to-do": plan.is_empty(),
+        }),
+    )
+}

@@ -1,0 +1,41 @@
+//! `fetch`: a locked bundle, brought here and checked.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use crate::app::App;
+use crate::failure::Failure;
+use crate::interrupt::until_interrupted;
+
+pub(crate) fn run(app: &App<'_>, what: &str) -> Result<ExitCode, Failure> {
+    let release = match super::release(what) {
+        Ok(release) => release,
+        Err(_) => match app.environment(what) {
+            Ok(environment) => environment.release,
+            Err(Failure::Release(release::Error::Environment(environment::Error::Unknown {
+                nearest: None,
+                ..
+            }))) => {
+                return Err(Failure::NeitherEnvironmentNorRelease(what.to_owned()));
+            }
+            Err(failure) => return Err(failure),
+        },
+    };
+    let locked = release::fetch::locked(&app.workspace, &release)?;
+    until_interrupted(app, async {
+        let context = app.context();
+        let local = release::fetch::fetch(&context, &locked.lock).await?;
+        release::verify::bundle(&context, &locked.lock, local).await?;
+        Ok(())
+    })?;
+    let artifacts = locked.lock.artifacts.len();
+    app.ui.result(
+        &format!(
+            "v{release} is here and is what its lock says: {}\n",
+            super::count(artifacts, "artifact")
+        ),
+        &json!({ "release": format!("v{release}"), "artifacts": artifacts }),
+    )?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,50 @@
+//! `inspect`: what a bundle holds.
+
+use std::process::ExitCode;
+
+use camino::Utf8Path;
+use indicatif::DecimalBytes;
+use release::inspect::{of_file, of_lock};
+
+use crate::app::App;
+use crate::failure::Failure;
+use crate::interrupt::until_interrupted;
+use crate::ui::table;
+
+pub(crate) fn run(app: &App<'_>, what: &str) -> Result<ExitCode, Failure> {
+    let inspection = match super::release(what) {
+        Ok(release) => of_lock(&release::fetch::locked(&app.workspace, &release)?.lock),
+        Err(_) => until_interrupted(app, async {
+            Ok(of_file(&app.context(), Utf8Path::new(what)).await?)
+        })?,
+    };
+    let mut text = table(
+        &["artifact", "kind", "platforms", "size", "shared", "digest"],
+        &["size", "shared"],
+        inspection
+            .artifacts
+            .iter()
+            .map(|row| {
+                vec![
+                    row.name.clone(),
+                    row.kind.clone(),
+                    row.platforms.join(" "),
+                    DecimalBytes(row.bytes).to_string(),
+                    DecimalBytes(row.shared_bytes).to_string(),
+                    row.digest.chars().take("sha256:".len() + 12).collect(),
+                ]
+            })
+            .collect(),
+    );
+    text.push_str(&format!(
+        "\n{}: {}, SHA-256 {}\n{}, {} of them unique\n",
+        inspection.bundle,
+        DecimalBytes(inspection.size),
+        inspection.sha256,
+        super::count(inspection.artifacts.len(), "artifact")
+            + &format!(" of {}", DecimalBytes(inspection.total_bytes)),
+        DecimalBytes(inspection.unique_bytes),
+    ));
+    app.ui.result(&text, &inspection)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,55 @@
+//! `lock`: the record of a release's bundle.
+
+use std::process::ExitCode;
+
+use release::lock::{Checksum, Request};
+use serde_json::json;
+
+use crate::app::App;
+use crate::cli::LockArgs;
+use crate::failure::Failure;
+use crate::interrupt::until_interrupted;
+
+pub(crate) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failure> {
+    let request = Request {
+        release: super::release(&arguments.release)?,
+        arch: arguments.arch.clone(),
+        bundle: arguments.bundle.clone(),
+        url: arguments.url.clone(),
+        replace: arguments.replace,
+    };
+    let outcome = until_interrupted(app, async {
+        Ok(release::lock::lock(&app.context(), &request).await?)
+    })?;
+    let checksum = match &outcome.checksum {
+        Checksum::Confirmed(url) => format!("SHA-256 confirmed by {url}"),
+        Checksum::NotPublished => {
+            "the vendor publishes no checksum for this release: compare it by other means"
+                .to_owned()
+        }
+        Checksum::NotFound(url) => format!("no checksum at {url}: compare it by other means"),
+        Checksum::NotAsked => "not compared with a checksum of the vendor's".to_owned(),
+    };
+    let action = if outcome.written {
+        "wrote"
+    } else {
+        "unchanged:"
+    };
+    let text = format!(
+        "{action} {}: {}, SHA-256 {}\n{checksum}\n",
+        outcome.path,
+        super::count(outcome.lock.artifacts.len(), "artifact"),
+        outcome.lock.bundle.sha256,
+    );
+    app.ui.result(
+        &text,
+        &json!({
+            "path": outcome.path,
+            "written": outcome.written,
+            "artifacts": outcome.lock.artifacts.len(),
+            "sha256": outcome.lock.bundle.sha256,
+            "checksum": checksum,
+        }),
+    )?;
+    Ok(ExitCode::SUCCESS)
+}

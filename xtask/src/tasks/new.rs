@@ -1,0 +1,40 @@
+//! `new`: a first environment.yaml, commented, that is valid as it is.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use crate::app::App;
+use crate::failure::Failure;
+
+pub(crate) fn run(app: &App<'_>, name: &str, release: Option<&str>) -> Result<ExitCode, Failure> {
+    let release = match release {
+        Some(text) => Some(super::release(text)?),
+        None => None,
+    };
+    let text = release::new::scaffold(&app.workspace, name, release.as_ref())?;
+    let directory = app.workspace.environment(name);
+    let path = directory.join("environment.yaml");
+    let shown = app.workspace.shown(&path).to_owned();
+    let failed = |source| Failure::Write {
+        path: shown.clone(),
+        source,
+    };
+    std::fs::create_dir_all(&directory).map_err(failed)?;
+    let mut file = match std::fs::File::create_new(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            return Err(Failure::Exists(shown));
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    app.ui.result(
+        &format!(
+            "wrote {shown}: fill in the registry and the hosts, then `cargo xtask render {name}`\n"
+        ),
+        &json!({ "path": shown }),
+    )?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,29 @@
+//! `rehearse`: the whole way, without touching registry or cluster.
+
+use std::process::ExitCode;
+
+use crate::app::App;
+use crate::failure::Failure;
+use crate::interrupt::until_interrupted;
+
+pub(crate) fn run(app: &App<'_>, name: &str) -> Result<ExitCode, Failure> {
+    let environment = app.environment(name)?;
+    until_interrupted(app, async {
+        let context = app.context();
+        let rehearsal = release::rehearse::prepare(&context, environment).await?;
+        app.ui.note(&format!(
+            "A rehearsal: everything is written below {}, nothing else is touched.",
+            app.workspace.shown(&app.workspace.rehearsal(name))
+        ));
+        if let Some(stand_in) = &rehearsal.stand_in {
+            app.ui.note(&format!(
+                "The bundle of v{} is not here; the small one of {stand_in} stands in for it.",
+                rehearsal.plan.environment.release
+            ));
+        }
+        app.ui.plan(&rehearsal.plan.summary(&app.workspace));
+        let deployed = release::rehearse::run(&context, &rehearsal).await?;
+        super::deploy::report(app, &rehearsal.plan, &deployed)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,57 @@
+//! `render`: mke4.yaml, written or compared.
+
+use std::process::ExitCode;
+
+use release::render::{Outcome, one};
+use serde_json::json;
+
+use crate::app::App;
+use crate::failure::{DIFFERS, Failure};
+use crate::ui::coloured;
+
+pub(crate) fn run(app: &App<'_>, name: Option<&str>, check: bool) -> Result<ExitCode, Failure> {
+    let names = match name {
+        Some(name) => vec![name.to_owned()],
+        None => environment::names(app.workspace.root())
+            .map_err(|error| Failure::from(release::Error::Environment(error)))?,
+    };
+    let mut outcomes = Vec::with_capacity(names.len());
+    for name in &names {
+        outcomes.push(one(&app.workspace, name, !check)?);
+    }
+    for warning in outcomes.iter().flat_map(|outcome| &outcome.warnings) {
+        app.ui.note(&format!("warning: {warning}"));
+    }
+    let stale = outcomes.iter().any(|outcome| !outcome.diff.is_empty());
+    let text: String = outcomes
+        .iter()
+        .map(|outcome| text(outcome, check))
+        .collect();
+    let value: Vec<_> = outcomes
+        .iter()
+        .map(|outcome| {
+            json!({
+                "environment": outcome.environment,
+                "path": outcome.path,
+                "changed": !outcome.diff.is_empty(),
+                "diff": outcome.diff,
+                "warnings": outcome.warnings,
+            })
+        })
+        .collect();
+    app.ui.result(&text, &value)?;
+    if check && stale {
+        app.ui
+            .note("hint: `cargo xtask render` writes them; commit what it wrote");
+        return Ok(ExitCode::from(DIFFERS));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(outcome: &Outcome, check: bool) -> String {
+    match (outcome.diff.is_empty(), check) {
+        (true, _) => format!("{} is up to date\n", outcome.path),
+        (false, true) => format!("{} is stale\n{}", outcome.path, coloured(&outcome.diff)),
+        (false, false) => format!("wrote {}\n", outcome.path),
+    }
+}

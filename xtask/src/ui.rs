@@ -1,0 +1,105 @@
+//! Everything that is shown: progress and messages on standard error, results on standard output.
+
+mod human;
+mod json;
+mod plan;
+mod problems;
+mod table;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use release::event::{Event, Reporter};
+use serde::Serialize;
+
+use crate::cli::Format;
+use crate::failure::Failure;
+
+pub(crate) use plan::{Detail, coloured};
+pub(crate) use table::table;
+
+/// Shows what happens, in the form that was asked for. Cheap to clone; every clone is the same.
+#[derive(Clone)]
+pub(crate) struct Ui(Arc<Form>);
+
+enum Form {
+    Human(human::Human),
+    Json(json::Json),
+}
+
+impl Ui {
+    pub(crate) fn new(format: Format) -> Self {
+        Self(Arc::new(match format {
+            Format::Human => Form::Human(human::Human::new()),
+            Format::Json => Form::Json(json::Json),
+        }))
+    }
+
+    /// Writes a result: `text` for people, `value` for machines.
+    ///
+    /// # Errors
+    /// Standard output cannot be written to.
+    pub(crate) fn result(&self, text: &str, value: &impl Serialize) -> Result<(), Failure> {
+        let line = match &*self.0 {
+            Form::Human(human) => {
+                human.clear();
+                text.to_owned()
+            }
+            Form::Json(_) => json::line("result", value),
+        };
+        let mut out = std::io::stdout().lock();
+        match out.write_all(line.as_bytes()).and_then(|()| out.flush()) {
+            // Whoever reads no further (`| head`) has what they wanted.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            other => other.map_err(Failure::Output),
+        }
+    }
+
+    /// Tells people something beside the result; machines have it in the result.
+    pub(crate) fn note(&self, text: &str) {
+        if let Form::Human(human) = &*self.0 {
+            human.print(text);
+        }
+    }
+
+    /// Shows a plan that is about to be obeyed.
+    pub(crate) fn plan(&self, summary: &release::plan::Summary) {
+        match &*self.0 {
+            Form::Human(human) => human.print(plan::text(summary, Detail::Short).trim_end()),
+            Form::Json(json) => json.emit("plan", summary),
+        }
+    }
+
+    /// Returns a plan as the result of `plan` shows it.
+    pub(crate) fn plan_text(summary: &release::plan::Summary, detail: Detail) -> String {
+        plan::text(summary, detail)
+    }
+
+    /// Shows a failure and returns its exit code.
+    pub(crate) fn failure(&self, failure: &Failure) -> ExitCode {
+        let code = failure.exit_code();
+        match &*self.0 {
+            Form::Human(human) => human.failure(failure),
+            Form::Json(json) => json.failure(failure, code),
+        }
+        ExitCode::from(code)
+    }
+
+    /// Leaves the terminal in order before the process ends on a signal.
+    pub(crate) fn interrupted(&self) {
+        if let Form::Human(human) = &*self.0 {
+            human.clear();
+            human.print("interrupted; the next run goes on from here");
+        }
+    }
+}
+
+impl Reporter for Ui {
+    fn report(&self, event: Event<'_>) {
+        match &*self.0 {
+            Form::Human(human) => human.report(&event),
+            Form::Json(json) => json.report(&event),
+        }
+    }
+}

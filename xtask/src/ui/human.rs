@@ -1,0 +1,256 @@
+//! For people: a bar on a terminal, a line now and then in a log.
+
+use std::io::Write as _;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use console::{Term, style};
+use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use release::event::{Event, Step};
+
+use crate::failure::Failure;
+use crate::ui::problems;
+
+/// How often a line is written where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Bars that would vanish at once are not drawn at all.
+const DRAW_AFTER: Duration = Duration::from_millis(150);
+
+/// How many of mkectl's last lines an error repeats; they have scrolled by already, and the log has them all.
+const LAST_LINES: usize = 5;
+
+/// Draws on standard error.
+pub(super) struct Human {
+    terminal: bool,
+    running: Mutex<Option<Running>>,
+}
+
+/// The step that is under way and known by its bytes.
+struct Running {
+    step: Step,
+    bar: ProgressBar,
+    done: u64,
+    total: Option<u64>,
+    began: Instant,
+    written: Instant,
+}
+
+impl Human {
+    pub(super) fn new() -> Self {
+        Self {
+            terminal: Term::stderr().features().is_attended(),
+            running: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn report(&self, event: &Event<'_>) {
+        match event {
+            Event::Started { step, what, bytes } => {
+                self.clear();
+                self.print(&format!("{} {what}", label(*step)));
+                *self.lock() = Some(self.running(*step, *bytes));
+            }
+            Event::Advanced { step, bytes } => self.advance(*step, *bytes),
+            Event::At { item, .. } => {
+                if let Some(running) = &*self.lock() {
+                    running.bar.set_message((*item).to_owned());
+                }
+            }
+            Event::Finished { step, what } => {
+                let taken = self.finish(*step);
+                let taken = taken.map_or_else(String::new, |taken| format!(", {taken}"));
+                self.print(&format!("{} {what}{taken}", label(*step)));
+            }
+            Event::Retried { step, why } => self.print(&format!("{} {why}", label(*step))),
+            Event::Mkectl(line) => {
+                self.clear();
+                self.print(&format!("{} {line}", style("mkectl |").for_stderr().dim()));
+            }
+            Event::Warning(text) => self.print(&format!(
+                "{} {text}",
+                style("warning:").for_stderr().yellow().bold()
+            )),
+        }
+    }
+
+    pub(super) fn failure(&self, failure: &Failure) {
+        self.clear();
+        let mut text = String::new();
+        match failure {
+            Failure::Release(release::Error::Environment(environment::Error::Wrong(found))) => {
+                text.push_str(&problems::render(found, self.terminal));
+            }
+            Failure::Release(release::Error::Render(found)) => {
+                text.push_str(&problems::render(found, self.terminal));
+            }
+            failure => text.push_str(&chain(failure)),
+        }
+        for hint in failure.hints() {
+            text.push_str(&format!(
+                "{} {hint}\n",
+                style("hint:").for_stderr().cyan().bold()
+            ));
+        }
+        self.print(text.trim_end());
+    }
+
+    /// Writes a message above the bar.
+    pub(super) fn print(&self, text: &str) {
+        let write = || {
+            let mut err = std::io::stderr().lock();
+            // Nothing can be done about a closed standard error.
+            let _ = writeln!(err, "{text}");
+        };
+        match &*self.lock() {
+            Some(running) if self.terminal => running.bar.suspend(write),
+            _ => write(),
+        }
+    }
+
+    /// Removes the bar.
+    pub(super) fn clear(&self) {
+        if let Some(running) = self.lock().take() {
+            running.bar.finish_and_clear();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Running>> {
+        self.running
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn running(&self, step: Step, total: Option<u64>) -> Running {
+        let target = if self.terminal {
+            ProgressDrawTarget::stderr_with_hz(10)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(total, target);
+        let template = match total {
+            Some(_) => {
+                "{prefix:>9} [{bar:30}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}, {eta} left {wide_msg:.dim}"
+            }
+            None => "{prefix:>9} {spinner} {decimal_bytes} {decimal_bytes_per_sec} {wide_msg:.dim}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_prefix(step.to_string());
+        let now = Instant::now();
+        Running {
+            step,
+            bar,
+            done: 0,
+            total,
+            began: now,
+            written: now,
+        }
+    }
+
+    fn advance(&self, step: Step, bytes: u64) {
+        let mut line = None;
+        if let Some(running) = &mut *self.lock() {
+            if running.step != step {
+                return;
+            }
+            running.done += bytes;
+            if running.began.elapsed() > DRAW_AFTER {
+                running.bar.set_position(running.done);
+            }
+            if !self.terminal && running.written.elapsed() > LINE_EVERY {
+                running.written = Instant::now();
+                line = Some(running.line());
+            }
+        }
+        if let Some(line) = line {
+            self.print(&line);
+        }
+    }
+
+    /// Removes the bar of a step and returns what it went through and how fast, if it took any time.
+    fn finish(&self, step: Step) -> Option<String> {
+        let running = self.lock().take()?;
+        running.bar.finish_and_clear();
+        let seconds = running.began.elapsed().as_secs_f64();
+        if running.step != step || running.done == 0 || seconds < 1.0 {
+            return None;
+        }
+        Some(format!(
+            "{} in {seconds:.1} s, {}/s",
+            DecimalBytes(running.done),
+            DecimalBytes(rate(running.done, seconds))
+        ))
+    }
+}
+
+impl Running {
+    /// What a log is told: how far, how fast, how long still.
+    fn line(&self) -> String {
+        let seconds = self.began.elapsed().as_secs_f64();
+        let rate = rate(self.done, seconds);
+        let mut line = format!("{} {}", label(self.step), DecimalBytes(self.done));
+        if let Some(total) = self.total {
+            line.push_str(&format!(" of {}", DecimalBytes(total)));
+        }
+        line.push_str(&format!(", {}/s", DecimalBytes(rate)));
+        if let (Some(total), 1..) = (self.total, rate) {
+            line.push_str(&format!(
+                ", {} s left",
+                total.saturating_sub(self.done) / rate
+            ));
+        }
+        line
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a rate is shown with three digits"
+)]
+fn rate(bytes: u64, seconds: f64) -> u64 {
+    (bytes as f64 / seconds.max(0.001)) as u64
+}
+
+fn label(step: Step) -> impl std::fmt::Display {
+    style(format!("{:>9}", step.to_string()))
+        .for_stderr()
+        .green()
+        .bold()
+}
+
+/// Returns the error with all its causes, the details that it carries in lists, and what mkectl said last.
+fn chain(failure: &Failure) -> String {
+    let mut text = format!("{} {failure}\n", style("error:").for_stderr().red().bold());
+    let mut source = std::error::Error::source(failure);
+    while let Some(cause) = source {
+        text.push_str(&format!("  because: {cause}\n"));
+        source = cause.source();
+    }
+    let Failure::Release(error) = failure else {
+        return text;
+    };
+    match error {
+        release::Error::Push { failed, .. } => {
+            for (artifact, cause) in failed {
+                text.push_str(&format!("  {artifact}: {}\n", release::chain(cause)));
+            }
+        }
+        release::Error::NotConfirmed { wrong, .. } => {
+            for wrong in wrong {
+                text.push_str(&format!("  {wrong}\n"));
+            }
+        }
+        release::Error::LockDiffers { diff, .. } => text.push_str(&super::plan::coloured(diff)),
+        release::Error::MkectlFailed { last_lines, .. } => {
+            for line in last_lines.iter().rev().take(LAST_LINES).rev() {
+                text.push_str(&format!("  mkectl | {line}\n"));
+            }
+        }
+        _ => {}
+    }
+    text
+}

@@ -1,0 +1,102 @@
+//! For machines: one object a line on standard output, the last of them the result or the error.
+
+use std::io::Write as _;
+
+use release::event::Event;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+
+/// Writes objects.
+pub(super) struct Json;
+
+/// Returns a line with one key.
+pub(super) fn line(key: &str, value: &impl Serialize) -> String {
+    let mut line = json!({ key: value }).to_string();
+    line.push('\n');
+    line
+}
+
+impl Json {
+    pub(super) fn report(&self, event: &Event<'_>) {
+        let event = match event {
+            Event::Started { step, what, bytes } => {
+                json!({"kind": "started", "step": step.to_string(), "what": what, "bytes": bytes})
+            }
+            // One line for each piece of a transfer would drown everything else.
+            Event::Advanced { .. } => return,
+            Event::At { step, item } => {
+                json!({"kind": "at", "step": step.to_string(), "item": item})
+            }
+            Event::Finished { step, what } => {
+                json!({"kind": "finished", "step": step.to_string(), "what": what})
+            }
+            Event::Retried { step, why } => {
+                json!({"kind": "retried", "step": step.to_string(), "why": why})
+            }
+            Event::Mkectl(line) => json!({"kind": "mkectl", "line": line}),
+            Event::Warning(text) => json!({"kind": "warning", "text": text}),
+        };
+        self.emit("event", &event);
+    }
+
+    pub(super) fn failure(&self, failure: &Failure, code: u8) {
+        let mut causes = Vec::new();
+        let mut source = std::error::Error::source(failure);
+        while let Some(cause) = source {
+            causes.push(cause.to_string());
+            source = cause.source();
+        }
+        let mut error = json!({
+            "message": failure.to_string(),
+            "causes": causes,
+            "hints": failure.hints(),
+            "exit-code": code,
+        });
+        if let Failure::Release(release) = failure {
+            add_details(&mut error, release);
+        }
+        self.emit("error", &error);
+    }
+
+    pub(super) fn emit(&self, key: &str, value: &impl Serialize) {
+        // Nothing can be done about a closed standard output while working; the result will say so.
+        let _ = std::io::stdout()
+            .lock()
+            .write_all(line(key, value).as_bytes());
+    }
+}
+
+fn add_details(object: &mut Value, error: &release::Error) {
+    match error {
+        release::Error::MkectlFailed { exit, log, .. } => {
+            object["mkectl-exit-code"] = json!(exit.code());
+            object["log"] = json!(log);
+        }
+        release::Error::Push { failed, .. } => {
+            object["failed"] = failed
+                .iter()
+                .map(|(artifact, cause)| json!({"artifact": artifact, "error": release::chain(cause)}))
+                .collect();
+        }
+        release::Error::NotConfirmed { wrong, .. } => object["wrong"] = json!(wrong),
+        release::Error::Environment(environment::Error::Wrong(problems))
+        | release::Error::Render(problems) => {
+            object["problems"] = problems
+                .0
+                .iter()
+                .map(|problem| {
+                    json!({
+                        "file": problem.source.path,
+                        "line": problem.line(),
+                        "column": problem.column(),
+                        "rule": problem.rule,
+                        "help": problem.help,
+                    })
+                })
+                .collect();
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,133 @@
+//! A plan, for people to read before it is obeyed.
+
+use console::style;
+use indicatif::DecimalBytes;
+use release::plan::Summary;
+
+/// How many names are listed before a plan says "and N more".
+const NAMES: usize = 10;
+
+/// How much of a plan is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// What fits a screen.
+    Short,
+    /// Every name and the whole diff.
+    Full,
+}
+
+/// Returns the plan as text.
+pub(super) fn text(plan: &Summary, detail: Detail) -> String {
+    let mut text = format!(
+        "Plan for {}: {} to {}\n",
+        plan.environment, plan.release, plan.registry
+    );
+    for warning in &plan.warnings {
+        text.push_str(&format!(
+            "{} {warning}\n",
+            style("warning:").yellow().bold()
+        ));
+    }
+    if plan.nothing_to_do {
+        text.push_str(&format!(
+            "Nothing to do: {} are in the registry, mke4.yaml is applied.\n",
+            artifacts(plan.artifacts)
+        ));
+        return text;
+    }
+    let bundle = match plan.bundle.action {
+        "nothing" => "not needed".to_owned(),
+        action => format!(
+            "{action} {} ({})",
+            plan.bundle.file,
+            DecimalBytes(plan.bundle.size)
+        ),
+    };
+    field(&mut text, "bundle", &bundle);
+    let to_push = plan.missing.len() + plan.different.len();
+    let registry = if to_push == 0 {
+        format!("{} there", artifacts(plan.artifacts))
+    } else {
+        format!(
+            "push {to_push} of {}, {} at most",
+            artifacts(plan.artifacts),
+            DecimalBytes(plan.bytes_to_send)
+        )
+    };
+    field(&mut text, "registry", &registry);
+    names(&mut text, "+", &plan.missing, detail);
+    names(&mut text, "~", &plan.different, detail);
+    if !plan.unconfirmed.is_empty() {
+        text.push_str("            nodes are refused without credentials:\n");
+        names(&mut text, "!", &plan.unconfirmed, detail);
+    }
+    let config = if plan.config_diff.is_empty() {
+        "unchanged"
+    } else {
+        "write"
+    };
+    field(&mut text, "config", &format!("{config} {}", plan.config));
+    match (&plan.mkectl, &plan.mkectl_problem, plan.mkectl_reason) {
+        (Some(command), _, Some(reason)) => {
+            field(&mut text, "mkectl", command);
+            text.push_str(&format!("            since {reason}\n"));
+        }
+        (None, Some(problem), _) => {
+            field(&mut text, "mkectl", &format!("cannot be run: {problem}"))
+        }
+        _ => field(&mut text, "mkectl", "not needed"),
+    }
+    if detail == Detail::Full && !plan.config_diff.is_empty() {
+        text.push('\n');
+        text.push_str(&coloured(&plan.config_diff));
+    }
+    text
+}
+
+/// Returns a unified diff with its lines coloured. The signs stay: colour never carries meaning alone.
+pub(crate) fn coloured(diff: &str) -> String {
+    let mut text = String::with_capacity(diff.len());
+    for line in diff.lines() {
+        let line = if line.starts_with("+++") || line.starts_with("---") {
+            style(line).bold()
+        } else if line.starts_with('+') {
+            style(line).green()
+        } else if line.starts_with('-') {
+            style(line).red()
+        } else if line.starts_with("@@") {
+            style(line).cyan()
+        } else {
+            style(line)
+        };
+        text.push_str(&format!("{line}\n"));
+    }
+    text
+}
+
+fn field(text: &mut String, name: &str, value: &str) {
+    text.push_str(&format!("  {name:<9} {value}\n"));
+}
+
+fn names(text: &mut String, sign: &str, names: &[String], detail: Detail) {
+    let shown = if detail == Detail::Full {
+        names.len()
+    } else {
+        NAMES
+    };
+    for name in names.iter().take(shown) {
+        text.push_str(&format!("            {sign} {name}\n"));
+    }
+    if names.len() > shown {
+        text.push_str(&format!(
+            "            {sign} and {} more\n",
+            names.len() - shown
+        ));
+    }
+}
+
+fn artifacts(count: usize) -> String {
+    match count {
+        1 => "1 artifact".to_owned(),
+        count => format!("{count} artifacts"),
+    }
+}

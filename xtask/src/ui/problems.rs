@@ -1,0 +1,33 @@
+//! Problems of a file, each with the lines that it is about.
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use environment::Problems;
+
+/// Returns all problems as rustc would show them.
+pub(super) fn render(problems: &Problems, coloured: bool) -> String {
+    let renderer = if coloured && console::colors_enabled_stderr() {
+        Renderer::styled()
+    } else {
+        Renderer::plain()
+    };
+    let mut text = String::new();
+    for problem in &problems.0 {
+        let snippet = Snippet::source(problem.source.text.as_str())
+            .path(problem.source.path.as_str())
+            .annotation(AnnotationKind::Primary.span(problem.span.clone()));
+        let mut group = Level::ERROR
+            .primary_title(problem.rule.as_str())
+            .element(snippet);
+        if let Some(help) = &problem.help {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        text.push_str(&renderer.render(&[group]).to_string());
+        text.push_str("\n\n");
+    }
+    let count = problems.0.len();
+    text.push_str(&match count {
+        1 => "1 problem\n".to_owned(),
+        count => format!("{count} problems\n"),
+    });
+    text
+}
