@@ -94,6 +94,34 @@ impl Sandbox {
         std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
+    /// Reads an environment's receipt, with what differs from run to run replaced.
+    pub fn receipt(&self, environment: &str) -> String {
+        let text = self.read(&format!("environments/{environment}/receipt.yaml"));
+        let mut redacted = String::new();
+        for line in self.redact(&text).lines() {
+            // The configuration names the registry's port, so that its digest differs each time.
+            let line = match line.split_once(": ") {
+                Some((key @ "  config", digest)) if digest.len() == 64 => {
+                    format!("{key}: [SHA-256]")
+                }
+                Some((key @ "  airlock", version)) if version == env!("CARGO_PKG_VERSION") => {
+                    format!("{key}: [VERSION]")
+                }
+                _ => line.to_owned(),
+            };
+            redacted.push_str(&line);
+            redacted.push('\n');
+        }
+        redacted
+    }
+
+    /// Returns every file below the sandbox, workspace, home and PATH alike, with its content.
+    pub fn files(&self) -> BTreeMap<Utf8PathBuf, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        collect(&self.root, &mut files);
+        files
+    }
+
     /// Puts the program `source` on the command's PATH under `name`.
     pub fn install(&self, source: &str, name: &str) {
         std::os::unix::fs::symlink(source, self.bin().join(name)).expect("a link");
@@ -144,7 +172,8 @@ impl Sandbox {
             .replace(self.program.as_str(), "[AIRLOCK]")
             .replace(self.root.as_str(), "[SANDBOX]");
         text = redact_ports(&text);
-        redact_times(&text)
+        text = redact_times(&text);
+        redact_speeds(&text)
     }
 }
 
@@ -203,6 +232,41 @@ fn copy_committed(from: &Utf8Path, to: &Utf8Path) {
             std::fs::copy(path, to.join(name)).expect("a file of the repository");
         }
     }
+}
+
+fn collect(folder: &Utf8Path, files: &mut BTreeMap<Utf8PathBuf, Vec<u8>>) {
+    for entry in folder.read_dir_utf8().expect("a folder of the sandbox") {
+        let path = entry.expect("a folder of the sandbox").into_path();
+        let kind = path.symlink_metadata().expect("a file of the sandbox");
+        if kind.is_dir() {
+            collect(&path, files);
+        } else if kind.is_file() {
+            let content = std::fs::read(&path).expect("a file of the sandbox");
+            files.insert(path, content);
+        }
+    }
+}
+
+/// Removes how long a step took, `, 2.10 MB in 1.2 s, 1.75 MB/s`, which is told only of steps that took a while.
+fn redact_speeds(text: &str) -> String {
+    let mut redacted = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let (content, end) = line
+            .strip_suffix('\n')
+            .map_or((line, ""), |line| (line, "\n"));
+        let speed = content
+            .ends_with("/s")
+            .then(|| {
+                content
+                    .rfind(" s, ")
+                    .and_then(|at| content[..at].rfind(" in "))
+            })
+            .flatten();
+        let kept = speed.and_then(|at| content[..at].rfind(", "));
+        redacted.push_str(kept.map_or(content, |at| &content[..at]));
+        redacted.push_str(end);
+    }
+    redacted
 }
 
 /// Replaces the ports of loopback addresses.
