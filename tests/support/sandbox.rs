@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -122,6 +123,30 @@ impl Sandbox {
         files
     }
 
+    /// Returns the state of every file of the workspace, to be compared with a later one.
+    pub fn state(&self) -> State {
+        let files = self.files().into_iter();
+        let files = files.filter_map(|(path, content)| {
+            let name = path.strip_prefix(self.path("")).ok()?.to_owned();
+            let changed = std::fs::metadata(&path).and_then(|file| file.modified());
+            Some((name, (changed.expect("a time of change"), content)))
+        });
+        State(files.collect())
+    }
+
+    /// Returns the files of the workspace that were written, made or removed since then, whatever is in them.
+    pub fn changes_since(&self, before: &State) -> Vec<String> {
+        let now = self.state();
+        let names = before.0.keys().chain(now.0.keys());
+        let mut changed: Vec<String> = names
+            .filter(|name| before.0.get(*name) != now.0.get(*name))
+            .map(ToString::to_string)
+            .collect();
+        changed.sort();
+        changed.dedup();
+        changed
+    }
+
     /// Puts the program `source` on the command's PATH under `name`.
     pub fn install(&self, source: &str, name: &str) {
         std::os::unix::fs::symlink(source, self.bin().join(name)).expect("a link");
@@ -176,6 +201,9 @@ impl Sandbox {
         redact_speeds(&text)
     }
 }
+
+/// The files of a workspace at some time: when each was changed, and its content.
+pub struct State(BTreeMap<Utf8PathBuf, (SystemTime, Vec<u8>)>);
 
 impl Run {
     /// Returns code, standard output and standard error as one text, for a snapshot.
