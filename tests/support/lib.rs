@@ -5,8 +5,10 @@
 //! test puts there. What it prints is redacted, so that snapshots hold on every machine.
 
 pub mod bundles;
+pub mod lab;
 pub mod registries;
 pub mod sandbox;
 
+pub use lab::Lab;
 pub use registries::TestRegistry;
 pub use sandbox::{Run, Sandbox};
