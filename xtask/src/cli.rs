@@ -173,6 +173,9 @@ pub(crate) struct LockArgs {
     /// Where the bundle is, instead of the vendor's URL for this release
     #[arg(long)]
     pub(crate) url: Option<String>,
+    /// Where the bundle's checksum is, instead of the vendor's URL for this release
+    #[arg(long, value_name = "URL")]
+    pub(crate) checksum_url: Option<String>,
     /// The bundle's architecture, as in its file name [default: amd64]
     #[arg(long)]
     pub(crate) arch: Option<String>,
