@@ -1,5 +1,6 @@
 //! Tests of `fetch`: a bundle that comes whole, in pieces, wrong, or not at all.
 
+use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -38,7 +39,11 @@ async fn a_fetch_that_was_killed_is_gone_on_with() {
     .await;
     let sandbox = locked(&bundle, &server.url(FILE));
 
-    let mut child = sandbox.command(&["fetch", "v4.1.5"]).spawn().unwrap();
+    let mut child = sandbox
+        .command(&["fetch", "v4.1.5"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let part = sandbox.path(&format!("bundles/{FILE}.part"));
     let began = Instant::now();
     // It writes in pieces of a megabyte.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
+use std::process::Stdio;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use bundle::{Lock, Store};
 use camino::Utf8Path;
@@ -314,6 +316,73 @@ async fn a_push_goes_on_after_some_artifacts_are_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn a_push_that_is_killed_tags_nothing_that_is_incomplete_and_the_next_one_finishes() {
+    let registry = TestRegistry::plain().await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    registry.describe(&sandbox, "");
+    bundles::make_locked(&sandbox, &bundles::small());
+    let lock = bundles::lock_of(&sandbox);
+    for milliseconds in [0, 30, 60, 100, 150, 220, 300, 400] {
+        let mut child = sandbox
+            .command(&["push", "lab"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let client = registry.client();
+        for artifact in artifacts(&lock, "mke/four") {
+            let (repository, tag) = (&artifact.repository, &artifact.tag);
+            let Some(found) = client.head_manifest(repository, tag).await.unwrap() else {
+                continue;
+            };
+            assert_eq!(found.digest.as_ref(), Some(&root(&artifact).digest));
+            for manifest in &artifact.manifests {
+                let digest = manifest.digest.as_ref();
+                let child = client.head_manifest(repository, digest).await.unwrap();
+                assert!(child.is_some(), "{} lacks {digest}", artifact.name());
+                for blob in &manifest.blobs {
+                    let there = client.has_blob(repository, &blob.digest).await.unwrap();
+                    assert!(there, "{} lacks {}", artifact.name(), blob.digest);
+                }
+            }
+        }
+    }
+    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    let _ = sandbox.run(&["verify", "lab"]).ends_with(0);
+    // Nor does the store keep what was half written.
+    let half_written = files_below(&sandbox.path("bundles/store"))
+        .into_iter()
+        .filter(|file| !file.contains("/blobs/sha256/"))
+        .map(|file| file.rsplit('/').next().unwrap().to_owned())
+        .collect::<BTreeSet<String>>();
+    insta::assert_snapshot!(format!("{half_written:?}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_to_a_protected_environment_wants_its_name() {
+    let registry = TestRegistry::embedded().await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    registry.describe(&sandbox, "");
+    let file = "environments/lab/environment.yaml";
+    sandbox.write(file, &format!("protected: true\n{}", sandbox.read(file)));
+    bundles::make_locked(&sandbox, &bundles::tiny());
+    insta::assert_snapshot!(sandbox.run(&["push", "lab"]).whole());
+    assert_nothing_tagged(&registry, &bundles::lock_of(&sandbox)).await;
+    let _ = sandbox
+        .run(&["push", "lab", "--confirm", "prod"])
+        .ends_with(8);
+    let _ = sandbox
+        .run(&["push", "lab", "--confirm", "lab"])
+        .ends_with(0);
+    // Where nothing is to be pushed, nobody has to be asked.
+    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
 async fn the_command_pushes_to_registry_2_over_plain_http_on_loopback() {
     let registry = TestRegistry::plain().await;
     let sandbox = Sandbox::new(AIRLOCK);
@@ -563,8 +632,9 @@ async fn nothing_is_written_outside_of_bundles_and_the_environments_folder() {
         let status = sandbox
             .command(arguments)
             .env("TMPDIR", &temporary)
-            .status()
-            .unwrap();
+            .output()
+            .unwrap()
+            .status;
         assert_eq!(status.code(), Some(0), "{arguments:?}");
     }
     assert_eq!(elsewhere(&sandbox), before);
@@ -862,7 +932,12 @@ fn root(artifact: &Artifact) -> &Manifest {
 /// `wait4` tells instead would include the memory of the process that started the command.
 #[cfg(target_os = "linux")]
 fn memory_of(sandbox: &Sandbox, arguments: &[&str]) -> (Option<i32>, u64) {
-    let mut child = sandbox.command(arguments).spawn().unwrap();
+    let mut child = sandbox
+        .command(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let status = format!("/proc/{}/status", child.id());
     let mut most = 0;
     loop {
@@ -875,7 +950,7 @@ fn memory_of(sandbox: &Sandbox, arguments: &[&str]) -> (Option<i32>, u64) {
         if let Some(ended) = child.try_wait().unwrap() {
             return (ended.code(), most);
         }
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -83,6 +83,14 @@ async fn manifests_and_blobs_below_a_right_tag_are_looked_at_too() {
     )
     .await;
     insta::assert_snapshot!(sandbox.run(&["verify", "lab"]).whole());
+
+    // The hint holds what it promises.
+    for artifact in [node, dex] {
+        let url = manifest_url(&registry, artifact, artifact.digest.as_ref());
+        delete(&http, &url).await;
+    }
+    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    let _ = sandbox.run(&["verify", "lab"]).ends_with(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
