@@ -1,1 +1,230 @@
-//! Tests of `fetch`.
+//! Tests of `fetch`: a bundle that comes whole, in pieces, wrong, or not at all.
+
+use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse as _};
+use support::bundles::{self, FILE, LOCK};
+use support::server::{self, TAG};
+use support::{Sandbox, Server};
+
+use crate::AIRLOCK;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_is_fetched_once_by_release_and_by_environment() {
+    let bundle = bundle();
+    let server = Server::of(bundle.clone()).await;
+    let sandbox = locked(&bundle, &server.url(FILE));
+    sandbox.write("environments/lab/environment.yaml", LAB);
+    insta::assert_snapshot!(sandbox.run(&["fetch", "v4.1.5"]).whole());
+    assert_eq!(std::fs::read(file(&sandbox)).unwrap(), bundle);
+    insta::assert_snapshot!(sandbox.run(&["fetch", "lab"]).whole());
+    insta::assert_snapshot!(sandbox.run(&["fetch", "lab", "--format", "json"]).whole());
+    assert_eq!(server.asked().len(), 1, "{:?}", server.asked());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_that_was_killed_is_gone_on_with() {
+    let bundle = bundle();
+    let sent = bundle.len() - 100_000;
+    let asked = AtomicUsize::new(0);
+    let whole = bundle.clone();
+    let server = Server::start(move |request| match asked.fetch_add(1, Ordering::SeqCst) {
+        0 => server::beginning_of(&whole, sent),
+        _ => server::part_of(&whole, request),
+    })
+    .await;
+    let sandbox = locked(&bundle, &server.url(FILE));
+
+    let mut child = sandbox
+        .command(&["fetch", "v4.1.5"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let part = sandbox.path(&format!("bundles/{FILE}.part"));
+    let began = Instant::now();
+    // It writes in pieces of a megabyte.
+    while std::fs::metadata(&part).map_or(0, |part| part.len()) < 1_000_000 {
+        assert!(began.elapsed() < Duration::from_secs(60), "nothing arrives");
+        assert!(child.try_wait().unwrap().is_none(), "it has ended");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!file(&sandbox).exists());
+    let kept = std::fs::metadata(&part).unwrap().len();
+
+    let _ = sandbox.run(&["fetch", "v4.1.5"]).ends_with(0);
+    assert_eq!(std::fs::read(file(&sandbox)).unwrap(), bundle);
+    let asked = server.asked();
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    assert_eq!(asked[0].header("range"), "");
+    assert_eq!(asked[1].header("range"), format!("bytes={kept}-"));
+    assert_eq!(asked[1].header("if-range"), TAG);
+    assert_eq!(
+        in_bundles(&sandbox),
+        [LOCK.to_owned(), format!("bundles/{FILE}")]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_file_at_the_url_is_not_glued_to_what_is_there() {
+    let bundle = bundle();
+    let server = Server::of(bundle.clone()).await;
+    let sandbox = locked(&bundle, &server.url(FILE));
+    let part = format!("bundles/{FILE}.part");
+    std::fs::write(sandbox.path(&part), vec![0x1f; 5_000]).unwrap();
+    sandbox.write(
+        &format!("{part}.json"),
+        &format!(
+            r#"{{"url":"{}","etag":"\"another\"","last-modified":null}}"#,
+            server.url(FILE)
+        ),
+    );
+    let _ = sandbox.run(&["fetch", "v4.1.5"]).ends_with(0);
+    assert_eq!(server.asked()[0].header("if-range"), "\"another\"");
+    assert_eq!(std::fs::read(file(&sandbox)).unwrap(), bundle);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_is_followed() {
+    let bundle = bundle();
+    let whole = bundle.clone();
+    let server = Server::start(move |asked| match asked.path.as_str() {
+        "/elsewhere" => server::part_of(&whole, asked),
+        _ => server::redirect("/elsewhere"),
+    })
+    .await;
+    let sandbox = locked(&bundle, &server.url(FILE));
+    let _ = sandbox.run(&["fetch", "v4.1.5"]).ends_with(0);
+    assert_eq!(std::fs::read(file(&sandbox)).unwrap(), bundle);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redirects_without_end_are_not() {
+    let server = Server::start(|_| server::redirect("/round")).await;
+    let sandbox = locked(&bundle(), &server.url(FILE));
+    insta::assert_snapshot!(sandbox.run(&["fetch", "v4.1.5"]).whole());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_that_is_not_there_is_asked_for_once() {
+    let server = Server::start(|_| StatusCode::NOT_FOUND.into_response()).await;
+    let sandbox = locked(&bundle(), &server.url(FILE));
+    insta::assert_snapshot!(sandbox.run(&["fetch", "v4.1.5"]).whole());
+    assert_eq!(server.asked().len(), 1);
+    assert_eq!(in_bundles(&sandbox), [LOCK]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_instead_of_a_bundle_is_refused_and_not_kept() {
+    let server = Server::start(|_| Html("<!DOCTYPE html><title>Log in</title>").into_response());
+    let server = server.await;
+    let sandbox = locked(&bundle(), &server.url(FILE));
+    insta::assert_snapshot!(sandbox.run(&["fetch", "v4.1.5"]).whole());
+    assert_eq!(in_bundles(&sandbox), [LOCK]);
+
+    // Without a length, nothing but the content tells.
+    let server = Server::start(|_| {
+        let page: Result<Bytes, std::io::Error> = Ok(Bytes::from_static(b"<html>"));
+        let body = futures_util::stream::iter([page]);
+        axum::body::Body::from_stream(body).into_response()
+    })
+    .await;
+    let sandbox = locked(&bundle(), &server.url(FILE));
+    insta::assert_snapshot!(sandbox.run(&["fetch", "v4.1.5"]).whole());
+    assert_eq!(in_bundles(&sandbox), [LOCK]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_too_short_is_refused() {
+    let bundle = bundle();
+    let server = Server::of(bundle.slice(..bundle.len() - 1)).await;
+    let sandbox = locked(&bundle, &server.url(FILE));
+    let run = sandbox.run(&["fetch", "v4.1.5"]);
+    insta::assert_snapshot!(run.whole());
+    assert_eq!(in_bundles(&sandbox), [LOCK]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_with_another_hash_is_refused_and_not_kept() {
+    let bundle = bundle();
+    let mut other = bundle.to_vec();
+    let middle = other.len() / 2;
+    other[middle] ^= 1;
+    let server = Server::of(other).await;
+    let sandbox = locked(&bundle, &server.url(FILE));
+    insta::assert_snapshot!(sandbox.run(&["fetch", "v4.1.5"]).whole());
+    assert_eq!(in_bundles(&sandbox), [LOCK]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_url_holds_of_secrets_is_not_told() {
+    let server = Server::start(|_| StatusCode::NOT_FOUND.into_response()).await;
+    let url = format!("{}?signature=c0ffee", server.url(FILE));
+    let sandbox = locked(&bundle(), &url);
+    for format in ["human", "json"] {
+        let run = sandbox.run(&["fetch", "v4.1.5", "--format", format]);
+        assert_eq!(run.code, Some(1), "{}", run.whole());
+        assert!(!run.whole().contains("c0ffee"), "{}", run.whole());
+    }
+}
+
+#[test]
+fn what_is_neither_environment_nor_release_is_said_to_be_so() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    insta::assert_snapshot!(sandbox.run(&["fetch", "nowhere"]).whole());
+    insta::assert_snapshot!(sandbox.run(&["fetch", "stagin"]).whole());
+    insta::assert_snapshot!(sandbox.run(&["fetch", "v4.1.5"]).whole());
+}
+
+#[test]
+fn a_bundle_that_was_carried_here_is_read_and_not_downloaded() {
+    let sandbox = locked(&bundle(), "http://192.0.2.1/unreachable.tar.gz");
+    std::fs::write(file(&sandbox), bundle()).unwrap();
+    let _ = sandbox.run(&["fetch", "v4.1.5"]).ends_with(0);
+    // What is in the store is not read again.
+    std::fs::remove_file(file(&sandbox)).unwrap();
+    let _ = sandbox.run(&["fetch", "v4.1.5"]).ends_with(0);
+}
+
+/// An environment of the release.
+const LAB: &str = "\
+release: v4.1.5
+registry: { address: registry.lab.example.com }
+";
+
+fn bundle() -> Bytes {
+    bundles::bytes(&bundles::small()).into()
+}
+
+/// Makes a workspace in which this bundle is locked and not there.
+fn locked(bundle: &[u8], url: &str) -> Sandbox {
+    let sandbox = Sandbox::new(AIRLOCK);
+    bundles::put_locked(&sandbox, bundle);
+    std::fs::remove_file(file(&sandbox)).unwrap();
+    let mut lock = bundles::lock_of(&sandbox);
+    lock.bundle.url = url.to_owned();
+    sandbox.write(LOCK, &lock.to_yaml());
+    sandbox
+}
+
+fn file(sandbox: &Sandbox) -> camino::Utf8PathBuf {
+    sandbox.path(&format!("bundles/{FILE}"))
+}
+
+/// Returns the files in `bundles/`, the store left out.
+fn in_bundles(sandbox: &Sandbox) -> Vec<String> {
+    let mut files: Vec<String> = sandbox
+        .path("bundles")
+        .read_dir_utf8()
+        .unwrap()
+        .map(|entry| format!("bundles/{}", entry.unwrap().file_name()))
+        .filter(|file| file != "bundles/store")
+        .collect();
+    files.sort_by_key(|file| file != LOCK);
+    files
+}

@@ -1,1 +1,290 @@
-//! Tests of `lock`.
+//! Tests of `lock`: the same lock from wherever the bundle comes, and none from a bundle that is wrong.
+
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse as _};
+use bundle::make::Recipe;
+use sha2::Digest as _;
+use support::bundles::{self, FILE, LOCK, Member};
+use support::{Run, Sandbox, Server};
+
+use crate::AIRLOCK;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_is_the_same_from_a_file_from_a_server_and_on_repetition() {
+    let bundle = bundles::bytes(&bundles::tiny());
+    let server = Server::of(bundle.clone()).await;
+    let url = server.url("mirror/bundle.tar.gz");
+
+    let downloading = Sandbox::new(AIRLOCK);
+    let run = downloading.run(&["lock", "v4.1.5", "--url", &url]);
+    insta::assert_snapshot!(run.whole());
+    let lock = downloading.read(LOCK);
+    assert_eq!(
+        std::fs::read(downloading.path(&format!("bundles/{FILE}"))).unwrap(),
+        bundle
+    );
+
+    let carrying = Sandbox::new(AIRLOCK);
+    let file = carrying.path("anything.tar.gz");
+    std::fs::write(&file, &bundle).unwrap();
+    let _ = carrying
+        .run(&["lock", "v4.1.5", "--bundle", file.as_str(), "--url", &url])
+        .ends_with(0);
+    assert_eq!(carrying.read(LOCK), lock);
+    assert_eq!(
+        server.asked().len(),
+        1,
+        "a file was given, and yet asked for"
+    );
+
+    let run = downloading.run(&["lock", "v4.1.5", "--url", &url]);
+    insta::assert_snapshot!(run.whole());
+    assert_eq!(downloading.read(LOCK), lock);
+    assert_eq!(server.asked().len(), 1, "the bundle was here already");
+}
+
+#[test]
+fn a_lock_says_everything_about_a_bundle() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    bundles::make_locked(&sandbox, &bundles::tiny());
+    insta::assert_snapshot!(sandbox.read(LOCK));
+}
+
+#[test]
+fn the_result_is_one_object_for_machines() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let run = lock(
+        &sandbox,
+        &bundles::bytes(&bundles::tiny()),
+        &["--format", "json"],
+    );
+    insta::assert_snapshot!(run.whole());
+}
+
+#[test]
+fn a_committed_lock_is_replaced_only_when_asked() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let _ = lock(&sandbox, &bundles::bytes(&bundles::tiny()), &[]).ends_with(0);
+    let committed = sandbox.read(LOCK);
+    let mut recipe = bundles::tiny();
+    recipe.artifacts[1].tag = "3.11".to_owned();
+    let other = bundles::bytes(&recipe);
+    insta::assert_snapshot!(lock(&sandbox, &other, &[]).whole());
+    assert_eq!(sandbox.read(LOCK), committed);
+    let _ = lock(&sandbox, &other, &["--replace"]).ends_with(0);
+    assert!(sandbox.read(LOCK).contains("3.11"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_is_compared_with_the_checksum_at_a_mirror() {
+    let bundle = bundles::bytes(&bundles::tiny());
+    let right = hex::encode(sha2::Sha256::digest(&bundle));
+    let wrong = "0".repeat(64);
+    let served = bundle.clone();
+    let server = Server::start(move |asked| match asked.path.as_str() {
+        "/right" => format!("{right}  {FILE}\n").into_response(),
+        "/wrong" => format!("{wrong}  {FILE}\n").into_response(),
+        "/page" => Html("<html>log in</html>").into_response(),
+        "/bundle" => support::server::part_of(&served.clone().into(), asked),
+        _ => StatusCode::NOT_FOUND.into_response(),
+    })
+    .await;
+    let checked = |path: &str| {
+        let sandbox = Sandbox::new(AIRLOCK);
+        let run = lock(&sandbox, &bundle, &["--checksum-url", &server.url(path)]);
+        assert_eq!(sandbox.path(LOCK).exists(), run.code == Some(0), "{path}");
+        run.whole()
+    };
+    insta::assert_snapshot!("the_checksum_is_right", checked("right"));
+    insta::assert_snapshot!("the_checksum_is_another", checked("wrong"));
+    insta::assert_snapshot!("the_checksum_is_a_page", checked("page"));
+    insta::assert_snapshot!("the_checksum_is_not_there", checked("missing"));
+
+    let sandbox = Sandbox::new(AIRLOCK);
+    let (url, checksum) = (server.url("bundle"), server.url("wrong"));
+    let arguments = ["lock", "v4.1.5", "--url", &url, "--checksum-url", &checksum];
+    let _ = sandbox.run(&arguments).ends_with(4);
+    assert!(!sandbox.path(LOCK).exists());
+}
+
+#[test]
+fn releases_are_taken_as_they_are_known() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let file = sandbox.path("bundle.tar.gz");
+    bundles::make(&bundles::tiny(), &file);
+    let locked = |release: &str| {
+        sandbox
+            .run(&["lock", release, "--bundle", file.as_str()])
+            .whole()
+    };
+    insta::assert_snapshot!("a_release_without_offline_installation", locked("v4.0.0"));
+    insta::assert_snapshot!("a_release_that_is_not_known_yet", locked("v4.9.0"));
+    insta::assert_snapshot!("no_release_at_all", locked("4.1.5"));
+}
+
+#[test]
+fn a_bundle_that_is_wrong_inside_is_refused_by_the_archives_name() {
+    let pause = |members: &mut Vec<Member>| {
+        members
+            .iter()
+            .position(|member| member.path.contains("pause"))
+            .unwrap()
+    };
+    let refused = |name: &str, change: &dyn Fn(&mut Vec<Member>)| {
+        let mut members = bundles::unpack(&bundles::bytes(&bundles::tiny()));
+        change(&mut members);
+        assert_refused(name, &bundles::pack(&members));
+    };
+    refused("no_archive", &|members| {
+        members.retain(|member| !member.path.ends_with(".tar"));
+    });
+    refused("two_archives_of_one_name", &|members| {
+        let place = pause(members);
+        let twin = Member::new("bundles/more/pause@3.10.tar", members[place].bytes.clone());
+        members.push(twin);
+    });
+    refused("a_name_without_a_tag", &|members| {
+        let place = pause(members);
+        members[place].path = "bundles/images/pause.tar".to_owned();
+    });
+    refused("a_missing_layer", &|members| {
+        let place = pause(members);
+        let mut archive = bundles::untar(&members[place].bytes);
+        // The largest of the blobs is the layer that all images stand on.
+        let largest = archive.iter().map(|blob| blob.bytes.len()).max();
+        let layer = archive
+            .iter()
+            .position(|blob| Some(blob.bytes.len()) == largest);
+        archive.remove(layer.unwrap());
+        members[place].bytes = bundles::tar(&archive);
+    });
+    refused("a_wrong_blob", &|members| {
+        let place = pause(members);
+        let mut archive = bundles::untar(&members[place].bytes);
+        let blob = archive
+            .iter_mut()
+            .find(|blob| blob.path.contains("blobs/sha256/"));
+        blob.unwrap().bytes[0] ^= 1;
+        members[place].bytes = bundles::tar(&archive);
+    });
+    refused("an_archive_that_is_compressed", &|members| {
+        let place = pause(members);
+        members[place].bytes = bundles::gzip(&members[place].bytes);
+    });
+    refused("an_archive_that_is_named_as_compressed", &|members| {
+        let place = pause(members);
+        members[place].bytes = bundles::gzip(&members[place].bytes);
+        members[place].path.push_str(".gz");
+    });
+    refused("an_archive_of_docker_save", &|members| {
+        let place = pause(members);
+        members[place].bytes = bundles::tar(&[Member::new("manifest.json", "[]")]);
+    });
+    refused("an_archive_that_is_cut", &|members| {
+        let place = pause(members);
+        let half = members[place].bytes.len() / 2;
+        members[place].bytes.truncate(half);
+    });
+}
+
+#[test]
+fn what_is_no_bundle_is_refused() {
+    let whole = bundles::bytes(&bundles::tiny());
+    assert_refused("nothing", b"");
+    assert_refused("a_page", b"<!DOCTYPE html><title>Log in</title>");
+    assert_refused(
+        "an_unpacked_bundle",
+        &bundles::tar(&bundles::unpack(&whole)),
+    );
+    assert_refused("half_a_bundle", &whole[..whole.len() / 2]);
+    assert_refused("a_bundle_and_more", &[&whole[..], b"more"].concat());
+    let sandbox = Sandbox::new(AIRLOCK);
+    let run = sandbox.run(&["lock", "v4.1.5", "--bundle", "nowhere.tar.gz"]);
+    insta::assert_snapshot!("no_such_file", run.whole());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_in_a_url_is_not_committed() {
+    let server = Server::of(bundles::bytes(&bundles::tiny())).await;
+    let url = server
+        .url("bundle.tar.gz")
+        .replace("http://", "http://courier:correct-horse@");
+    let sandbox = Sandbox::new(AIRLOCK);
+    let run = sandbox.run(&["lock", "v4.1.5", "--url", &url]);
+    insta::assert_snapshot!(run.whole());
+    assert!(!run.whole().contains("correct-horse"));
+    assert!(!sandbox.path(LOCK).exists());
+    assert_eq!(server.asked().len(), 0);
+}
+
+#[test]
+fn a_lock_that_nobody_could_read_is_not_written() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let bundle = bundles::bytes(&bundles::tiny());
+    let run = lock(&sandbox, &bundle, &["--url", "packages.example.com/bundle"]);
+    insta::assert_snapshot!(run.whole());
+    assert!(!sandbox.path(LOCK).exists());
+}
+
+#[test]
+fn a_mirror_keeps_to_its_own_architecture() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let _ = lock(
+        &sandbox,
+        &bundles::bytes(&bundles::tiny()),
+        &["--arch", "arm64"],
+    )
+    .ends_with(0);
+    let text = sandbox.read("bundles/v4.1.5-arm64.lock.yaml");
+    assert!(
+        text.contains("file: mke_bundle_v4.1.5_arm64.tar.gz"),
+        "{text}"
+    );
+    assert!(!sandbox.path(LOCK).exists());
+}
+
+#[test]
+fn a_bundle_made_of_other_things_than_images_and_charts_keeps_its_kinds() {
+    let recipe = Recipe {
+        directory: "bundle".to_owned(),
+        level: 6,
+        matrix: None,
+        ..bundles::tiny()
+    };
+    let sandbox = Sandbox::new(AIRLOCK);
+    bundles::make_locked(&sandbox, &recipe);
+    let lock = bundles::lock_of(&sandbox);
+    let kinds: Vec<String> = lock
+        .artifacts
+        .iter()
+        .map(|artifact| format!("{} {}", artifact.kind, artifact.reference()))
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            "image calico/node:v3.30.2",
+            "chart charts/dex:0.23.0",
+            "image pause:3.10"
+        ]
+    );
+    assert_eq!(lock.release_matrix, None);
+}
+
+/// Checks that a bundle is refused with code 4, that no lock is written, and what is said.
+#[track_caller]
+fn assert_refused(name: &str, bundle: &[u8]) {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let run = lock(&sandbox, bundle, &[]);
+    assert_eq!(run.code, Some(4), "{name}: {}", run.whole());
+    assert!(!sandbox.path(LOCK).exists(), "{name}");
+    insta::assert_snapshot!(name, run.whole());
+}
+
+/// Locks these bytes as v4.1.5.
+fn lock(sandbox: &Sandbox, bundle: &[u8], more: &[&str]) -> Run {
+    let file = sandbox.path("bundle.tar.gz");
+    std::fs::write(&file, bundle).unwrap();
+    let mut arguments = vec!["lock", "v4.1.5", "--bundle", file.as_str()];
+    arguments.extend(more);
+    sandbox.run(&arguments)
+}

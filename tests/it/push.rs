@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
+use std::process::Stdio;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use bundle::{Lock, Store};
 use camino::Utf8Path;
@@ -10,6 +12,7 @@ use oci_spec::image::Digest;
 use registry::node::Node;
 use registry::{Artifact, Blob, BlobSource, Credentials, Endpoint, Error, Manifest, Registry};
 use secrecy::SecretString;
+use sha2::Digest as _;
 use support::bundles::{self, FILE, Member};
 use support::registries::{Certificates, PASSWORD, USER};
 use support::{Run, Sandbox, TestRegistry};
@@ -313,6 +316,73 @@ async fn a_push_goes_on_after_some_artifacts_are_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn a_push_that_is_killed_tags_nothing_that_is_incomplete_and_the_next_one_finishes() {
+    let registry = TestRegistry::plain().await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    registry.describe(&sandbox, "");
+    bundles::make_locked(&sandbox, &bundles::small());
+    let lock = bundles::lock_of(&sandbox);
+    for milliseconds in [0, 30, 60, 100, 150, 220, 300, 400] {
+        let mut child = sandbox
+            .command(&["push", "lab"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let client = registry.client();
+        for artifact in artifacts(&lock, "mke/four") {
+            let (repository, tag) = (&artifact.repository, &artifact.tag);
+            let Some(found) = client.head_manifest(repository, tag).await.unwrap() else {
+                continue;
+            };
+            assert_eq!(found.digest.as_ref(), Some(&root(&artifact).digest));
+            for manifest in &artifact.manifests {
+                let digest = manifest.digest.as_ref();
+                let child = client.head_manifest(repository, digest).await.unwrap();
+                assert!(child.is_some(), "{} lacks {digest}", artifact.name());
+                for blob in &manifest.blobs {
+                    let there = client.has_blob(repository, &blob.digest).await.unwrap();
+                    assert!(there, "{} lacks {}", artifact.name(), blob.digest);
+                }
+            }
+        }
+    }
+    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    let _ = sandbox.run(&["verify", "lab"]).ends_with(0);
+    // Nor does the store keep what was half written.
+    let half_written = files_below(&sandbox.path("bundles/store"))
+        .into_iter()
+        .filter(|file| !file.contains("/blobs/sha256/"))
+        .map(|file| file.rsplit('/').next().unwrap().to_owned())
+        .collect::<BTreeSet<String>>();
+    insta::assert_snapshot!(format!("{half_written:?}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_to_a_protected_environment_wants_its_name() {
+    let registry = TestRegistry::embedded().await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    registry.describe(&sandbox, "");
+    let file = "environments/lab/environment.yaml";
+    sandbox.write(file, &format!("protected: true\n{}", sandbox.read(file)));
+    bundles::make_locked(&sandbox, &bundles::tiny());
+    insta::assert_snapshot!(sandbox.run(&["push", "lab"]).whole());
+    assert_nothing_tagged(&registry, &bundles::lock_of(&sandbox)).await;
+    let _ = sandbox
+        .run(&["push", "lab", "--confirm", "prod"])
+        .ends_with(8);
+    let _ = sandbox
+        .run(&["push", "lab", "--confirm", "lab"])
+        .ends_with(0);
+    // Where nothing is to be pushed, nobody has to be asked.
+    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
 async fn the_command_pushes_to_registry_2_over_plain_http_on_loopback() {
     let registry = TestRegistry::plain().await;
     let sandbox = Sandbox::new(AIRLOCK);
@@ -364,7 +434,9 @@ async fn a_registry_that_serves_nobody_without_credentials_fails_the_push_that_f
     assert!(!run.whole().contains(PASSWORD));
     // It is there all the same.
     assert_pushed(&registry, &bundles::lock_of(&sandbox)).await;
-    let run = sandbox.run(&["push", "lab", "--format", "json"]).ends_with(5);
+    let run = sandbox
+        .run(&["push", "lab", "--format", "json"])
+        .ends_with(5);
     assert!(!run.whole().contains(PASSWORD));
     insta::assert_snapshot!(run.whole());
 }
@@ -414,7 +486,7 @@ async fn a_bundle_with_one_flipped_bit_is_refused_wherever_it_is() {
 
     // The headers of gzip and of the first members, its trailer, and places all over.
     let length = whole.len();
-    let mut places: BTreeSet<usize> = (0..length).step_by(length / 60).collect();
+    let mut places: BTreeSet<usize> = (0..length).step_by(length / 40).collect();
     places.extend([0, 1, 2, 3, 9, 10, 11, 15, 20, 130, 160, 170, 280]);
     places.extend((1..10).map(|from_end| length - from_end));
     places.extend(layers.iter().map(|(place, _)| place.start + 100));
@@ -446,9 +518,14 @@ async fn a_bundle_that_was_cut_is_refused_wherever_it_was() {
     bundles::put_locked(&sandbox, &whole);
     let lock = bundles::lock_of(&sandbox);
     let length = whole.len();
-    let cuts = (0..length)
-        .step_by(length / 15)
-        .chain([1, 10, length - 1024, length - 9, length - 8, length - 1]);
+    let cuts = (0..length).step_by(length / 10).chain([
+        1,
+        10,
+        length - 1024,
+        length - 9,
+        length - 8,
+        length - 1,
+    ]);
     for cut in cuts {
         let run = push_of(&sandbox, &whole[..cut]);
         assert_eq!(run.code, Some(4), "{cut} bytes: {}", run.whole());
@@ -485,22 +562,36 @@ async fn a_bundle_that_was_repacked_is_refused_by_the_archives_name() {
     // An archive is gone, and the size is as it was.
     let mut without = members.clone();
     without[place].path = "bundles/images/padding.txt".to_owned();
-    insta::assert_snapshot!("an_archive_is_missing", push_of(&sandbox, &bundles::pack(&without)).whole());
+    insta::assert_snapshot!(
+        "an_archive_is_missing",
+        push_of(&sandbox, &bundles::pack(&without)).whole()
+    );
 
     // An archive holds something else of the same size: a layer's byte, and its digests with it.
     let mut other = bundles::tiny();
-    other.artifacts[1] = bundles::image("pause", "3.10", &["linux/amd64"], &[("base", 900), ("esuap", 700)]);
+    other.artifacts[1] = bundles::image(
+        "pause",
+        "3.10",
+        &["linux/amd64"],
+        &[("base", 900), ("esuap", 700)],
+    );
     let other = bundles::pack(&bundles::unpack(&bundles::bytes(&other)));
     insta::assert_snapshot!("an_archive_is_another", push_of(&sandbox, &other).whole());
 
     // The archives are as they were, and their order is not.
     let mut turned = members.clone();
     turned.swap(place, place - 1);
-    insta::assert_snapshot!("archives_are_in_another_order", push_of(&sandbox, &bundles::pack(&turned)).whole());
+    insta::assert_snapshot!(
+        "archives_are_in_another_order",
+        push_of(&sandbox, &bundles::pack(&turned)).whole()
+    );
 
     // One more archive, in the place of the matrix.
     let mut more = members.clone();
-    more.push(Member::new("bundles/images/extra@v1.tar", members[place].bytes.clone()));
+    more.push(Member::new(
+        "bundles/images/extra@v1.tar",
+        members[place].bytes.clone(),
+    ));
     let more = bundles::pack(&more);
     let text = sandbox.read(bundles::LOCK);
     sandbox.write(
@@ -541,8 +632,9 @@ async fn nothing_is_written_outside_of_bundles_and_the_environments_folder() {
         let status = sandbox
             .command(arguments)
             .env("TMPDIR", &temporary)
-            .status()
-            .unwrap();
+            .output()
+            .unwrap()
+            .status;
         assert_eq!(status.code(), Some(0), "{arguments:?}");
     }
     assert_eq!(elsewhere(&sandbox), before);
@@ -583,6 +675,114 @@ async fn memory_does_not_depend_on_the_size_of_a_bundle() {
     assert_eq!(code, Some(0));
     assert!((1..MOST).contains(&bytes), "push takes {bytes} bytes");
     assert_pushed(&registry, &bundles::lock_of(&sandbox)).await;
+}
+
+/// `skopeo` is the referee: another program, of other authors, from the same archives.
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+#[cfg_attr(without_skopeo, ignore = "skopeo is not on PATH")]
+async fn skopeo_finds_what_it_would_have_pushed_itself() {
+    let registry = TestRegistry::plain().await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    registry.describe(&sandbox, "");
+    let mut members = bundles::unpack(&bundles::bytes(&bundles::small()));
+    members.extend(archives_by_skopeo(&sandbox));
+    bundles::put_locked(&sandbox, &bundles::pack(&members));
+    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+
+    let lock = bundles::lock_of(&sandbox);
+    let kinds: BTreeSet<String> = lock
+        .artifacts
+        .iter()
+        .flat_map(|artifact| &artifact.manifests)
+        .map(|manifest| manifest.media_type.to_string())
+        .collect();
+    assert_eq!(
+        kinds.iter().map(String::as_str).collect::<Vec<_>>(),
+        [
+            "application/vnd.docker.distribution.manifest.v2+json",
+            "application/vnd.oci.image.index.v1+json",
+            "application/vnd.oci.image.manifest.v1+json",
+        ]
+    );
+    assert_eq!(lock.artifacts.len(), 17);
+    for artifact in &lock.artifacts {
+        let name = artifact.reference();
+        let archive = members
+            .iter()
+            .find(|member| member.path == artifact.archive)
+            .unwrap();
+        let ours = skopeo(
+            &sandbox,
+            &[
+                "inspect",
+                "--raw",
+                "--tls-verify=false",
+                &format!("docker://{}/mke/four/{name}", registry.address),
+            ],
+        );
+        assert_eq!(
+            ours,
+            blob_of(&archive.bytes, artifact.digest.digest()),
+            "{name}"
+        );
+
+        let file = sandbox.path("archive.tar");
+        std::fs::write(&file, &archive.bytes).unwrap();
+        let theirs = format!("docker://{}/skopeo/{name}", registry.address);
+        let from = format!("oci-archive:{file}");
+        if artifact
+            .media_type
+            .to_string()
+            .starts_with("application/vnd.docker.")
+        {
+            // skopeo takes no such manifest from an OCI archive; it was made by skopeo, and pushed from where it was.
+            let from = format!("dir:{}", sandbox.path("docker"));
+            skopeo(
+                &sandbox,
+                &[
+                    "copy",
+                    "--preserve-digests",
+                    "--dest-tls-verify=false",
+                    &from,
+                    &theirs,
+                ],
+            );
+        } else {
+            skopeo(
+                &sandbox,
+                &[
+                    "copy",
+                    "--multi-arch",
+                    "all",
+                    "--preserve-digests",
+                    "--dest-tls-verify=false",
+                    &from,
+                    &theirs,
+                ],
+            );
+        }
+        let theirs = skopeo(
+            &sandbox,
+            &["inspect", "--raw", "--tls-verify=false", &theirs],
+        );
+        assert_eq!(ours, theirs, "{name}");
+        // And what we pushed can be copied out whole, blobs included.
+        let out = sandbox.path("out");
+        let _ = std::fs::remove_dir_all(&out);
+        skopeo(
+            &sandbox,
+            &[
+                "copy",
+                "--multi-arch",
+                "all",
+                "--preserve-digests",
+                "--src-tls-verify=false",
+                &format!("docker://{}/mke/four/{name}", registry.address),
+                &format!("dir:{out}"),
+            ],
+        );
+    }
 }
 
 /// The blobs of a bundle, and what a registry is to hold of it.
@@ -732,7 +932,12 @@ fn root(artifact: &Artifact) -> &Manifest {
 /// `wait4` tells instead would include the memory of the process that started the command.
 #[cfg(target_os = "linux")]
 fn memory_of(sandbox: &Sandbox, arguments: &[&str]) -> (Option<i32>, u64) {
-    let mut child = sandbox.command(arguments).spawn().unwrap();
+    let mut child = sandbox
+        .command(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let status = format!("/proc/{}/status", child.id());
     let mut most = 0;
     loop {
@@ -745,7 +950,7 @@ fn memory_of(sandbox: &Sandbox, arguments: &[&str]) -> (Option<i32>, u64) {
         if let Some(ended) = child.try_wait().unwrap() {
             return (ended.code(), most);
         }
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -796,4 +1001,97 @@ fn files_below(folder: &Utf8Path) -> BTreeSet<String> {
         }
     }
     files
+}
+
+/// Returns archives that skopeo wrote: an image for one platform, one for two, and one in Docker's format.
+fn archives_by_skopeo(sandbox: &Sandbox) -> Vec<Member> {
+    let members = bundles::unpack(&bundles::bytes(&bundles::tiny()));
+    let layout = |part: &str| {
+        let archive = members
+            .iter()
+            .find(|member| member.path.contains(part))
+            .unwrap();
+        let folder = sandbox.path(&format!("layouts/{part}"));
+        for file in bundles::untar(&archive.bytes) {
+            let path = folder.join(file.path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, file.bytes).unwrap();
+        }
+        folder
+    };
+    let archive = |part: &str| {
+        let file = sandbox.path(&format!("{part}.tar"));
+        let to = format!("oci-archive:{file}");
+        let from = format!("oci:{}", layout(part));
+        skopeo(
+            sandbox,
+            &[
+                "copy",
+                "--multi-arch",
+                "all",
+                "--preserve-digests",
+                &from,
+                &to,
+            ],
+        );
+        std::fs::read(&file).unwrap()
+    };
+    // An OCI layout around what skopeo makes of the image in Docker's format.
+    let docker = sandbox.path("docker");
+    let from = format!("oci:{}", layout("pause"));
+    skopeo(
+        sandbox,
+        &["copy", "--format", "v2s2", &from, &format!("dir:{docker}")],
+    );
+    let manifest = std::fs::read(docker.join("manifest.json")).unwrap();
+    let digest = hex::encode(sha2::Sha256::digest(&manifest));
+    let index = serde_json::json!({
+        "schemaVersion": 2,
+        "manifests": [{
+            "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+            "digest": format!("sha256:{digest}"),
+            "size": manifest.len(),
+        }],
+    });
+    let mut layout = vec![
+        Member::new("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#),
+        Member::new("index.json", index.to_string()),
+        Member::new(&format!("blobs/sha256/{digest}"), manifest),
+    ];
+    for entry in docker.read_dir_utf8().unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name().len() == 64 {
+            let path = format!("blobs/sha256/{}", entry.file_name());
+            layout.push(Member::new(&path, std::fs::read(entry.path()).unwrap()));
+        }
+    }
+    vec![
+        Member::new("bundles/images/skopeo&one@v1.tar", archive("pause")),
+        Member::new("bundles/images/skopeo&two@v1.tar", archive("node")),
+        Member::new("bundles/images/skopeo&docker@v1.tar", bundles::tar(&layout)),
+    ]
+}
+
+/// Runs skopeo and returns its standard output.
+fn skopeo(sandbox: &Sandbox, arguments: &[&str]) -> Vec<u8> {
+    #[expect(clippy::disallowed_methods, reason = "another program is the referee")]
+    let output = std::process::Command::new("skopeo")
+        .arg("--insecure-policy")
+        .args(arguments)
+        .env("HOME", sandbox.home())
+        .env_remove("XDG_RUNTIME_DIR")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "skopeo {arguments:?}: {said}");
+    output.stdout
+}
+
+/// Returns a blob of an archive.
+fn blob_of(archive: &[u8], hex: &str) -> Vec<u8> {
+    bundles::untar(archive)
+        .into_iter()
+        .find(|member| member.path.ends_with(hex))
+        .unwrap()
+        .bytes
 }

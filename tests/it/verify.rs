@@ -34,7 +34,7 @@ async fn a_moved_tag_and_a_missing_one_are_named_and_nothing_else_is() {
     let pause = artifact(&lock, "pause");
     let node = artifact(&lock, "calico/node");
     // The tag of the image for two platforms now points at the one of its children.
-    let http = reqwest::Client::new();
+    let http = support::registries::http();
     let child = &node.manifests[0];
     let url = manifest_url(&registry, node, child.digest.as_ref());
     let media_type = child.media_type.to_string();
@@ -45,7 +45,11 @@ async fn a_moved_tag_and_a_missing_one_are_named_and_nothing_else_is() {
         .header("content-type", &media_type)
         .body(manifest.bytes().await.unwrap());
     moved.send().await.unwrap().error_for_status().unwrap();
-    delete(&http, &manifest_url(&registry, pause, pause.digest.as_ref())).await;
+    delete(
+        &http,
+        &manifest_url(&registry, pause, pause.digest.as_ref()),
+    )
+    .await;
 
     insta::assert_snapshot!(sandbox.run(&["verify", "lab"]).whole());
     insta::assert_snapshot!(sandbox.run(&["verify", "lab", "--format", "json"]).whole());
@@ -63,7 +67,7 @@ async fn manifests_and_blobs_below_a_right_tag_are_looked_at_too() {
     let lock = bundles::lock_of(&sandbox);
     let node = artifact(&lock, "calico/node");
     let dex = artifact(&lock, "charts/dex");
-    let http = reqwest::Client::new();
+    let http = support::registries::http();
     delete(
         &http,
         &manifest_url(&registry, node, node.manifests[0].digest.as_ref()),
@@ -79,6 +83,14 @@ async fn manifests_and_blobs_below_a_right_tag_are_looked_at_too() {
     )
     .await;
     insta::assert_snapshot!(sandbox.run(&["verify", "lab"]).whole());
+
+    // The hint holds what it promises.
+    for artifact in [node, dex] {
+        let url = manifest_url(&registry, artifact, artifact.digest.as_ref());
+        delete(&http, &url).await;
+    }
+    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    let _ = sandbox.run(&["verify", "lab"]).ends_with(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

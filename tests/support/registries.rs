@@ -112,7 +112,8 @@ impl TestRegistry {
 
     /// Returns a client without credentials.
     pub fn stranger(&self) -> registry::Registry {
-        registry::Registry::new(self.endpoint(), registry::Credentials::Anonymous).expect("a client")
+        registry::Registry::new(self.endpoint(), registry::Credentials::Anonymous)
+            .expect("a client")
     }
 
     /// Writes the environment `lab` of release v4.1.5 with this registry, its CA beside it, and with `more` lines of
@@ -149,6 +150,15 @@ impl TestRegistry {
             _running: Running::Container(Box::new(container)),
         }
     }
+}
+
+/// Returns an HTTP client for what no client of the product does: moving and deleting what is there.
+pub fn http() -> reqwest::Client {
+    registry::install_crypto_provider();
+    reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .expect("a client")
 }
 
 fn image() -> testcontainers::ContainerRequest<GenericImage> {

@@ -63,6 +63,9 @@ impl Failure {
                 | Error::BundleSize { .. }
                 | Error::Bundle { .. }
                 | Error::StoreLost { .. } => 4,
+                Error::Download { source, .. } if is_another_file(source) => 4,
+                // A command line that would have written a secret into a file that is committed.
+                Error::UrlWithCredentials { .. } => USAGE,
                 Error::Registry { .. }
                 | Error::Push { .. }
                 | Error::NotConfirmed { .. }
@@ -116,6 +119,9 @@ fn hints(error: &Error) -> Vec<String> {
             "the vendor's bundle changed, or this is another one: find out which; `--replace` takes the new one".to_owned()
         }
         Error::VendorChecksum { path, .. } => format!("delete {path} and run it again; if it stays so, ask the vendor"),
+        Error::Checksum { .. } => {
+            "no lock was written: run it again, or compare the bundle by other means and lock it with `--bundle FILE`".to_owned()
+        }
         Error::Download { source, .. } => return download_hints(source),
         Error::BundleSize { path, .. } => format!("delete {path}, then fetch it again, or copy it again"),
         Error::Bundle { path, .. } => {
@@ -130,7 +136,15 @@ fn hints(error: &Error) -> Vec<String> {
             hints.push("what was pushed stays; the next run goes on from there".to_owned());
             return hints;
         }
+        Error::NotConfirmed { is_below_tags: true, .. } => {
+            "the registry lost something of what its tags still name, and a push trusts tags: delete those tags in the registry, \
+             then `cargo xtask push`"
+                .to_owned()
+        }
         Error::NotConfirmed { .. } => "`cargo xtask push` sends what is missing".to_owned(),
+        Error::UrlWithCredentials { .. } => {
+            "download the bundle by other means, then give the file with `--bundle FILE` and the URL without credentials".to_owned()
+        }
         Error::Embedded { .. } => {
             "another command of this environment may be running; else change registry.address to a free port".to_owned()
         }
@@ -167,10 +181,33 @@ fn hints(error: &Error) -> Vec<String> {
     vec![hint]
 }
 
+/// Says whether something came, and was not what it should be.
+fn is_another_file(error: &release::DownloadError) -> bool {
+    use release::DownloadError::{Html, NotGzip, Sha256, Size};
+    matches!(
+        error,
+        Html { .. } | NotGzip { .. } | Size { .. } | Sha256 { .. }
+    )
+}
+
 fn download_hints(error: &release::DownloadError) -> Vec<String> {
     let hint = match error {
         release::DownloadError::Request(release::RequestError::NotFound { .. }) => {
-            "the vendor has no bundle there: is the release right? `--url URL` takes another place, `--bundle FILE` a file"
+            "there is no bundle there: is the release right? `cargo xtask lock` takes another place with `--url URL`, and a file with \
+             `--bundle FILE`; a bundle that is copied to bundles/ is not downloaded"
+        }
+        release::DownloadError::Html { .. } => {
+            "somebody on the way wants a log-in, or answers for the server: open the URL in a browser. \
+             Behind a proxy, set HTTPS_PROXY"
+        }
+        error if is_another_file(error) => {
+            "the file at the URL is not the one that was locked, and nothing of it was kept: find out which of the two changed"
+        }
+        release::DownloadError::Request(
+            release::RequestError::TooManyRedirects { .. }
+            | release::RequestError::InsecureRedirect { .. },
+        ) => {
+            "the server sends its callers astray; a bundle that is copied to bundles/ is not downloaded"
         }
         release::DownloadError::Full { .. } => {
             "free some space, then run it again: it goes on where it stopped"

@@ -157,7 +157,13 @@ pub async fn download(
     let mut writing = transfer.begin(&part).await?;
     let mut is_old = writing.length() > 0;
     loop {
-        transfer.run(&part, &mut writing).await?;
+        if let Err(error) = transfer.run(&part, &mut writing).await {
+            if writing.length() == 0 {
+                // There is nothing to go on with.
+                part.remove();
+            }
+            return Err(error);
+        }
         match transfer.check(&writing) {
             // What an earlier run left may have been damaged since, when the machine went down for example.
             Err(_) if is_old => {
@@ -293,7 +299,11 @@ impl Transfer<'_> {
         if let (Some(expected), Some(found)) = (self.size(), whole)
             && expected != found
         {
-            return Err(self.wrong_size(expected, found));
+            // A page is called a page, whatever its size.
+            let first = response.chunk().await.map_err(|error| self.failed(error))?;
+            return Err(first
+                .and_then(|bytes| writing.not_gzip(&bytes, &self.shown))
+                .unwrap_or_else(|| self.wrong_size(expected, found)));
         }
         let total = self.size().or(whole);
         let taken = self.take(part, writing, &mut response, total).await;

@@ -271,6 +271,20 @@ pub(crate) fn parse(text: &str) -> Result<Url, RequestError> {
     }
 }
 
+/// Returns a URL as people may see it: without credentials and query, which may hold secrets.
+pub fn shown_url(url: &str) -> String {
+    match Url::parse(url) {
+        Ok(url) => shown(&url),
+        // Nobody can tell what in it is secret.
+        Err(_) => "a URL that cannot be understood".to_owned(),
+    }
+}
+
+/// Says whether a URL carries a user or a password.
+pub fn has_credentials(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| !url.username().is_empty() || url.password().is_some())
+}
+
 /// Returns the URL as people may see it.
 pub(crate) fn shown(url: &Url) -> String {
     let mut shown = url.clone();

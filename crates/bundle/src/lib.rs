@@ -53,7 +53,7 @@ pub use contents::Contents;
 pub use digest::{DigestError, sha256_digest};
 pub use download::{Download, DownloadError, Downloaded, Expected, download};
 pub use event::{Event, Observer, Silent};
-pub use http::{RequestError, Retry, http_client};
+pub use http::{RequestError, Retry, has_credentials, http_client, shown_url};
 pub use lock::{
     Artifact, Blob, Contradiction, Kind, Lock, LockError, LockedBundle, LockedFile, LockedMkectl,
     Manifest,

@@ -38,7 +38,7 @@ pub enum Error {
         diff: String,
     },
     /// The bundle does not have the checksum that the vendor publishes for it.
-    #[error("{path} has SHA-256 {found}, and the vendor's {url} says {expected}")]
+    #[error("{path} has SHA-256 {found}, and {url} says {expected}")]
     VendorChecksum {
         /// The bundle.
         path: Utf8PathBuf,
@@ -57,8 +57,14 @@ pub enum Error {
         /// Why.
         source: bundle::DownloadError,
     },
+    /// A URL to be locked carries a user or a password, and locks are committed.
+    #[error("the URL {url} carries credentials, which must not be in a lock: it is committed")]
+    UrlWithCredentials {
+        /// The URL, without the credentials.
+        url: String,
+    },
     /// The vendor's checksum cannot be had.
-    #[error("cannot compare the bundle with the vendor's checksum")]
+    #[error("cannot compare the bundle with its checksum")]
     Checksum {
         /// Why not.
         source: bundle::ChecksumError,
@@ -138,6 +144,8 @@ pub enum Error {
         address: String,
         /// What is wrong, an entry each.
         wrong: Vec<String>,
+        /// Whether something below a tag that is right is missing.
+        is_below_tags: bool,
     },
     /// Nodes would not get what push credentials can read.
     #[error("registry {address} does not serve {repository} without credentials")]

@@ -133,11 +133,11 @@ pub(crate) async fn download(
 ) -> Result<bundle::Downloaded, Error> {
     context.reporter.report(Event::Started {
         step: Step::Fetch,
-        what: url.to_owned(),
+        what: bundle::shown_url(url),
         bytes: expected.as_ref().and_then(|expected| expected.size),
     });
     let failed = |source| Error::Download {
-        url: url.to_owned(),
+        url: bundle::shown_url(url),
         source,
     };
     let client =

@@ -72,6 +72,11 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, E
         facts.bundle_url(arch)
     };
     let url = request.url.clone().unwrap_or(vendor_url);
+    if bundle::has_credentials(&url) {
+        return Err(Error::UrlWithCredentials {
+            url: bundle::shown_url(&url),
+        });
+    }
     let file = facts.bundle_file(arch);
     let from_vendor = request.url.is_none() && request.bundle.is_none();
     let path = local_bundle(context, request, &url, &file).await?;
@@ -86,7 +91,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, E
     let checksum = if let Some(checksum_url) = &request.checksum_url {
         compare(context, checksum_url, &file, &path, &contents)
             .await
-            .map(|()| Checksum::Confirmed(checksum_url.clone()))?
+            .map(|()| Checksum::Confirmed(bundle::shown_url(checksum_url)))?
     } else if from_vendor && url != demo::URL {
         compare_with_vendor(context, &facts, arch, &file, &path, &contents).await?
     } else {
@@ -107,6 +112,8 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, E
     let text = lock.to_yaml();
     let lock_path = context.workspace.lock(&release, arch);
     let shown = context.workspace.shown(&lock_path).to_owned();
+    // What this writes, every later step must be able to read.
+    bundle::Lock::parse(&text, &shown).map_err(Error::Lock)?;
     let committed = crate::workspace::read_if_there(&lock_path)?;
     let written = committed.as_deref() != Some(&text);
     if written {
@@ -187,7 +194,7 @@ async fn compare(
     if checksum.sha256 != contents.sha256 {
         return Err(Error::VendorChecksum {
             path: context.workspace.shown(path).to_owned(),
-            url: url.to_owned(),
+            url: bundle::shown_url(url),
             expected: checksum.sha256,
             found: contents.sha256.clone(),
         });

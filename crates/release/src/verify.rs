@@ -221,16 +221,22 @@ async fn confirm(
     });
     let node = as_node(context, environment)?;
     let node = &node;
-    let wrong: Vec<Vec<String>> = futures_util::stream::iter(artifacts)
+    let wrong: Vec<Vec<Wrong>> = futures_util::stream::iter(artifacts)
         .map(|(artifact, depth)| confirm_artifact(node, environment, artifact, *depth))
         .buffered(QUESTIONS_AT_ONCE)
         .try_collect()
         .await?;
-    let wrong: Vec<String> = wrong.into_iter().flatten().collect();
+    let wrong: Vec<Wrong> = wrong.into_iter().flatten().collect();
     if !wrong.is_empty() {
         return Err(Error::NotConfirmed {
             address: environment.registry.image_url(),
-            wrong,
+            is_below_tags: wrong
+                .iter()
+                .any(|wrong| matches!(wrong, Wrong::BelowTag(_))),
+            wrong: wrong
+                .into_iter()
+                .map(|(Wrong::Tag(text) | Wrong::BelowTag(text))| text)
+                .collect(),
         });
     }
     context.reporter.report(Event::Finished {
@@ -240,23 +246,36 @@ async fn confirm(
     Ok(())
 }
 
+/// Something that is not as the lock says.
+enum Wrong {
+    /// The tag itself: a push sets it right.
+    Tag(String),
+    /// What a right tag refers to, which no push looks at.
+    BelowTag(String),
+}
+
 /// Returns what is wrong with an artifact in the registry; nothing if it is served whole.
 async fn confirm_artifact(
     node: &registry::Registry,
     environment: &Environment,
     artifact: &bundle::Artifact,
     depth: Depth,
-) -> Result<Vec<String>, Error> {
+) -> Result<Vec<Wrong>, Error> {
     let name = artifact.reference();
     let target = target(environment, artifact);
     let mut wrong = Vec::new();
     match node.head_manifest(&target.repository, &artifact.tag).await {
         Ok(Some(found)) => match found.digest {
             Some(digest) if digest == artifact.digest => {}
-            Some(digest) => wrong.push(format!("{name} is {digest}, not {}", artifact.digest)),
-            None => wrong.push(format!("{name}: the registry does not tell its digest")),
+            Some(digest) => wrong.push(Wrong::Tag(format!(
+                "{name} is {digest}, not {}",
+                artifact.digest
+            ))),
+            None => wrong.push(Wrong::Tag(format!(
+                "{name}: the registry does not tell its digest"
+            ))),
         },
-        Ok(None) => wrong.push(format!("{name} is missing")),
+        Ok(None) => wrong.push(Wrong::Tag(format!("{name} is missing"))),
         Err(error) if is_refusal(&error) => {
             return Err(Error::NotAnonymous {
                 address: environment.registry.address.clone(),
@@ -273,7 +292,10 @@ async fn confirm_artifact(
                 .await
                 .map_err(|source| unusable(environment, source))?;
             if found.is_none() {
-                wrong.push(format!("{name}: manifest {} is missing", manifest.digest));
+                wrong.push(Wrong::BelowTag(format!(
+                    "{name}: manifest {} is missing",
+                    manifest.digest
+                )));
             }
             for blob in &manifest.blobs {
                 let there = node
@@ -281,7 +303,10 @@ async fn confirm_artifact(
                     .await
                     .map_err(|source| unusable(environment, source))?;
                 if !there {
-                    wrong.push(format!("{name}: blob {} is missing", blob.digest));
+                    wrong.push(Wrong::BelowTag(format!(
+                        "{name}: blob {} is missing",
+                        blob.digest
+                    )));
                 }
             }
         }

@@ -242,11 +242,11 @@ fn check_sha256(what: &str, hex: &str) -> Result<(), Contradiction> {
 }
 
 fn check_url(what: &str, text: &str) -> Result<(), Contradiction> {
-    let url = url::Url::parse(text).map_err(|source| Contradiction::Url {
+    url::Url::parse(text).map_err(|source| Contradiction::Url {
         what: what.to_owned(),
         source,
     })?;
-    if !url.username().is_empty() || url.password().is_some() {
+    if crate::http::has_credentials(text) {
         return Err(Contradiction::UrlWithCredentials {
             what: what.to_owned(),
         });

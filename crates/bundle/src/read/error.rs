@@ -61,7 +61,7 @@ pub enum ReadError {
         source: io::Error,
     },
     /// The bundle holds no archive at all.
-    #[error("the bundle holds no archive: not one of its {files} files ends in `.tar`")]
+    #[error("the bundle holds no archive: none of its files ends in `.tar` ({files} in all)")]
     NoArchives {
         /// How many files it holds.
         files: u64,

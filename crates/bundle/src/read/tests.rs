@@ -188,7 +188,7 @@ fn tells_what_is_no_bundle() {
                 file("bundles/README", "hello"),
                 file("bundles/metric-starter", "x"),
             ])),
-            "the bundle holds no archive: not one of its 2 files ends in `.tar`",
+            "the bundle holds no archive: none of its files ends in `.tar` (2 in all)",
         ),
     ];
     for (bundle, expected) in cases {
