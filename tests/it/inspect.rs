@@ -90,7 +90,28 @@ fn what_is_no_bundle_is_named() {
 #[test]
 fn what_is_not_there_is_named() {
     let sandbox = Sandbox::new(AIRLOCK);
-    insta::assert_snapshot!(sandbox.run(&["inspect", "v4.1.5"]).whole(), @"");
-    insta::assert_snapshot!(sandbox.run(&["inspect", "nowhere.tar.gz"]).whole(), @"");
-    insta::assert_snapshot!(sandbox.run(&["inspect", "environments"]).whole(), @"");
+    insta::assert_snapshot!(sandbox.run(&["inspect", "v4.1.5"]).whole(), @r#"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: release v4.1.5 is not locked: there is no bundles/v4.1.5-amd64.lock.yaml
+    hint: on a machine with internet: `cargo xtask lock v4.1.5`, and commit the lock; with the bundle at hand: `cargo xtask lock v4.1.5 --bundle FILE`
+    "#);
+    insta::assert_snapshot!(sandbox.run(&["inspect", "nowhere.tar.gz"]).whole(), @r#"
+    exit code: 1
+    --- stdout
+    --- stderr
+    error: cannot open nowhere.tar.gz
+      because: No such file or directory (os error 2)
+    "#);
+    insta::assert_snapshot!(sandbox.run(&["inspect", "environments"]).whole(), @r#"
+    exit code: 4
+    --- stdout
+    --- stderr
+       verify environments
+    error: environments is refused
+      because: the bundle cannot be read, before the first archive
+      because: Is a directory (os error 21)
+    hint: delete environments and bring it again; nothing of it was pushed
+    "#);
 }
