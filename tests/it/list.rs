@@ -27,7 +27,7 @@ fn an_empty_workspace_says_how_to_begin() {
     insta::assert_snapshot!(sandbox.run(&["list"]).whole(), @r#"
     exit code: 0
     --- stdout
-    ENVIRONMENT  RELEASE  REGISTRY  PROTECTED  STATE
+    There is no environment yet. `cargo xtask new NAME` makes one.
 
     No release is locked. `cargo xtask lock v4.1.5` locks one.
     --- stderr
@@ -50,10 +50,17 @@ fn a_wrong_environment_does_not_hide_the_others() {
         "version: 1\nsigned: yes\n",
     );
     insta::assert_snapshot!(sandbox.run(&["list"]).whole(), @r#"
-    exit code: 3
+    exit code: 0
     --- stdout
+    ENVIRONMENT  RELEASE      REGISTRY                            PROTECTED  STATE
+    Bad Name                                                      no         wrong: its name
+    demo         v4.1.5-demo  127.0.0.1:[PORT]/mke                 no         never deployed
+    prod         v4.1.5       registry.prod.example.com:5000/mke  yes        its receipt cannot be read
+    staging                                                       no         wrong: 3 problems
+
+    RELEASE      ARCH   ARTIFACTS   BUNDLE  STATE
+    v4.1.5-demo  amd64         14  5.23 MB  made when needed
     --- stderr
-    error: `Bad Name` cannot be the name of an environment: it holds something else than lower-case letters, digits and hyphens
     "#);
 }
 
