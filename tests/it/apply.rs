@@ -9,7 +9,8 @@ async fn a_registry_that_lacks_something_is_not_applied_from() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     insta::assert_snapshot!("lacking", lab.run(&["apply", "lab"]).whole());
     assert_eq!(lab.applies().len(), 0);
-    insta::assert_snapshot!("lacking_receipt", lab.receipt());
+    // Nothing was attempted, so that there is nothing to tell.
+    assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
     let run = lab.run(&["apply", "lab", "--format", "json"]).ends_with(5);
     let last: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(last["error"]["wrong"].as_array().unwrap().len(), 14);
