@@ -54,6 +54,7 @@ fn machines_get_the_result() {
     let result = &last["result"];
     assert_eq!(result["environment"], "prod");
     assert_eq!(result["applied"], true);
+    assert_eq!(result["rehearsal"], true);
     assert!(
         result["log"]
             .as_str()
