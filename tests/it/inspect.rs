@@ -98,20 +98,17 @@ fn what_is_not_there_is_named() {
     hint: on a machine with internet: `cargo xtask lock v4.1.5`, and commit the lock; with the bundle at hand: `cargo xtask lock v4.1.5 --bundle FILE`
     "#);
     insta::assert_snapshot!(sandbox.run(&["inspect", "nowhere.tar.gz"]).whole(), @r#"
-    exit code: 1
+    exit code: 64
     --- stdout
     --- stderr
-    error: cannot open nowhere.tar.gz
-      because: No such file or directory (os error 2)
+    error: `nowhere.tar.gz` is neither a release nor a bundle's file
+    hint: a release is written like v4.1.5; `cargo xtask list` shows those that are locked
     "#);
     insta::assert_snapshot!(sandbox.run(&["inspect", "environments"]).whole(), @r#"
-    exit code: 4
+    exit code: 64
     --- stdout
     --- stderr
-       verify environments
-    error: environments is refused
-      because: the bundle cannot be read, before the first archive
-      because: Is a directory (os error 21)
-    hint: delete environments and bring it again; nothing of it was pushed
+    error: `environments` is neither a release nor a bundle's file
+    hint: a release is written like v4.1.5; `cargo xtask list` shows those that are locked
     "#);
 }

@@ -155,6 +155,7 @@ async fn a_receipt_that_cannot_be_read_stops_it() {
     --- stderr
     error: [WORKSPACE]/environments/lab/receipt.yaml is no receipt
       because: unknown field `signed`, expected one of `version`, `applied`, `failed` at line 2 column 1
+    hint: restore the committed one: it alone tells what the cluster runs
     "#);
     lab.sandbox
         .write("environments/lab/receipt.yaml", "version: 2\n");
