@@ -7,16 +7,96 @@ use crate::AIRLOCK;
 #[test]
 fn a_mistyped_command_is_guessed_and_has_a_code_of_its_own() {
     let sandbox = Sandbox::new(AIRLOCK);
-    insta::assert_snapshot!(sandbox.run(&["depoly", "demo"]).whole(), @"");
-    insta::assert_snapshot!(sandbox.run(&["deploy"]).whole(), @"");
-    insta::assert_snapshot!(sandbox.run(&["deploy", "demo", "--confrim", "demo"]).whole(), @"");
-    insta::assert_snapshot!(sandbox.run(&["list", "--format", "xml"]).whole(), @"");
+    insta::assert_snapshot!(sandbox.run(&["depoly", "demo"]).whole(), @r#"
+    exit code: 64
+    --- stdout
+    --- stderr
+    error: unrecognized subcommand 'depoly'
+
+      tip: some similar subcommands exist: 'apply', 'deploy'
+
+    Usage: cargo xtask [OPTIONS] <COMMAND>
+
+    For more information, try '--help'.
+    "#);
+    insta::assert_snapshot!(sandbox.run(&["deploy"]).whole(), @r#"
+    exit code: 64
+    --- stdout
+    --- stderr
+    error: the following required arguments were not provided:
+      <ENVIRONMENT>
+
+    Usage: cargo xtask deploy <ENVIRONMENT>
+
+    For more information, try '--help'.
+    "#);
+    insta::assert_snapshot!(sandbox.run(&["deploy", "demo", "--confrim", "demo"]).whole(), @r#"
+    exit code: 64
+    --- stdout
+    --- stderr
+    error: unexpected argument '--confrim' found
+
+      tip: a similar argument exists: '--confirm'
+
+    Usage: cargo xtask deploy --confirm <NAME> <ENVIRONMENT>
+
+    For more information, try '--help'.
+    "#);
+    insta::assert_snapshot!(sandbox.run(&["list", "--format", "xml"]).whole(), @r#"
+    exit code: 64
+    --- stdout
+    --- stderr
+    error: invalid value 'xml' for '--format <FORMAT>'
+      [possible values: human, json]
+
+    For more information, try '--help'.
+    "#);
 }
 
 #[test]
 fn no_command_shows_what_there_is() {
     let sandbox = Sandbox::new(AIRLOCK);
-    insta::assert_snapshot!(sandbox.run(&[]).whole(), @"");
+    insta::assert_snapshot!(sandbox.run(&[]).whole(), @r#"
+    exit code: 64
+    --- stdout
+    --- stderr
+    Carry a release of Mirantis Kubernetes Engine 4 across an air gap
+
+    Usage: cargo xtask [OPTIONS] <COMMAND>
+
+    Look
+      list       Show environments and locked releases
+      show       Print an environment with everything that it inherits
+      inspect    List what a bundle holds
+      plan       Say what deploy would do
+
+    Prepare
+      new        Write a new environment
+      lock       Record a release's bundle, byte by byte, in a file to be committed
+      fetch      Bring a locked bundle to this machine and check it
+      render     Write an environment's mke4.yaml
+      rehearse   Go the whole way without touching registry or cluster
+
+    Deploy
+      deploy     Do it all: fetch, verify, push, render, apply
+      push       Send the registry what it lacks
+      apply      Run mkectl on the rendered mke4.yaml
+
+    Prove
+      verify     Look at the registry as a node does
+
+    Options:
+          --format <FORMAT>  How results and progress are written: for people, or one JSON object a line
+                             on standard output [default: human] [possible values: human, json]
+      -C, --directory <DIR>  The folder that holds environments/ and bundles/ [default: the nearest one
+                             upwards from here]
+      -h, --help             Print help (see more with '--help')
+      -V, --version          Print version
+
+    Exit codes: 0 done, 1 failed, 2 something differs (plan --detailed-exitcode, render --check),
+    3 a file of yours is wrong, 4 the bundle is not what its lock says, 5 the registry, 6 no fitting mkectl,
+    7 mkectl itself failed, 8 not confirmed, 64 wrong command line, 130 interrupted.
+    "#);
 }
 
 #[test]

@@ -508,6 +508,7 @@ async fn machines_get_the_plan_the_events_and_the_result() {
     assert_eq!(result["artifacts"], result["pushed"]);
     assert_eq!(result["applied"], true);
     assert_eq!(result["nothing-to-do"], false);
+    assert_eq!(result["rehearsal"], false);
     assert!(
         lab.sandbox
             .path(

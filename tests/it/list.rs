@@ -7,13 +7,31 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 #[test]
 fn a_fresh_checkout_is_listed() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    insta::assert_snapshot!(sandbox.run(&["list"]).whole(), @"");
+    insta::assert_snapshot!(sandbox.run(&["list"]).whole(), @r#"
+    exit code: 0
+    --- stdout
+    ENVIRONMENT  RELEASE      REGISTRY                                   PROTECTED  STATE
+    demo         v4.1.5-demo  127.0.0.1:[PORT]/mke                        no         never deployed
+    prod         v4.1.5       registry.prod.example.com:5000/mke         yes        never deployed, release not locked
+    staging      v4.1.5       registry.staging.example.com/platform/mke  no         never deployed, release not locked
+
+    RELEASE      ARCH   ARTIFACTS   BUNDLE  STATE
+    v4.1.5-demo  amd64         14  5.23 MB  made when needed
+    --- stderr
+    "#);
 }
 
 #[test]
 fn an_empty_workspace_says_how_to_begin() {
     let sandbox = Sandbox::new(AIRLOCK);
-    insta::assert_snapshot!(sandbox.run(&["list"]).whole(), @"");
+    insta::assert_snapshot!(sandbox.run(&["list"]).whole(), @r#"
+    exit code: 0
+    --- stdout
+    There is no environment yet. `cargo xtask new NAME` makes one.
+
+    No release is locked. `cargo xtask lock v4.1.5` locks one.
+    --- stderr
+    "#);
 }
 
 #[test]
@@ -31,7 +49,19 @@ fn a_wrong_environment_does_not_hide_the_others() {
         "environments/prod/receipt.yaml",
         "version: 1\nsigned: yes\n",
     );
-    insta::assert_snapshot!(sandbox.run(&["list"]).whole(), @"");
+    insta::assert_snapshot!(sandbox.run(&["list"]).whole(), @r#"
+    exit code: 0
+    --- stdout
+    ENVIRONMENT  RELEASE      REGISTRY                            PROTECTED  STATE
+    Bad Name                                                      no         wrong: its name
+    demo         v4.1.5-demo  127.0.0.1:[PORT]/mke                 no         never deployed
+    prod         v4.1.5       registry.prod.example.com:5000/mke  yes        its receipt cannot be read
+    staging                                                       no         wrong: 3 problems
+
+    RELEASE      ARCH   ARTIFACTS   BUNDLE  STATE
+    v4.1.5-demo  amd64         14  5.23 MB  made when needed
+    --- stderr
+    "#);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,12 @@ fn a_new_environment_is_valid_as_it_is() {
     for sandbox in [Sandbox::new(AIRLOCK), Sandbox::shipped(AIRLOCK)] {
         let run = sandbox.run(&["new", "lab"]);
         insta::allow_duplicates! {
-            insta::assert_snapshot!(run.whole(), @"");
+            insta::assert_snapshot!(run.whole(), @r#"
+            exit code: 0
+            --- stdout
+            wrote environments/lab/environment.yaml: fill in the registry and the hosts, then `cargo xtask render lab`
+            --- stderr
+            "#);
         }
         let shown = sandbox.run(&["show", "lab"]).ends_with(0);
         assert!(
@@ -49,7 +54,12 @@ fn it_is_commented_and_inherits_where_there_is_something_to_inherit() {
 fn one_that_exists_is_left_alone() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     let before = sandbox.state();
-    insta::assert_snapshot!(sandbox.run(&["new", "prod"]).whole(), @"");
+    insta::assert_snapshot!(sandbox.run(&["new", "prod"]).whole(), @r#"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: environments/prod/environment.yaml exists already
+    "#);
     assert_eq!(sandbox.changes_since(&before), [""; 0]);
 }
 
@@ -72,7 +82,17 @@ fn names_that_cannot_be_are_refused_and_leave_nothing() {
         assert_eq!(run.stdout, "");
         all.push_str(&run.stderr);
     }
-    insta::assert_snapshot!(all, @"");
+    insta::assert_snapshot!(all, @r#"
+    error: `Prod` cannot be the name of an environment: it holds something else than lower-case letters, digits and hyphens
+    error: `../lab` cannot be the name of an environment: it holds something else than lower-case letters, digits and hyphens
+    error: `a b` cannot be the name of an environment: it holds something else than lower-case letters, digits and hyphens
+    error: `-lab-` cannot be the name of an environment: it begins or ends with a hyphen
+    error: `lab_1` cannot be the name of an environment: it holds something else than lower-case letters, digits and hyphens
+    error: `` cannot be the name of an environment: it is empty
+    error: `.` cannot be the name of an environment: it holds something else than lower-case letters, digits and hyphens
+    error: `ö` cannot be the name of an environment: it holds something else than lower-case letters, digits and hyphens
+    error: `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa` cannot be the name of an environment: it has more than 63 characters
+    "#);
     let left: Vec<_> = sandbox
         .path("environments")
         .read_dir_utf8()
@@ -92,8 +112,18 @@ fn the_release_can_be_named() {
             .read("environments/lab/environment.yaml")
             .contains("\nrelease: v4.1.1\n")
     );
-    insta::assert_snapshot!(sandbox.run(&["new", "old", "--release", "v4.0.0"]).whole(), @"");
-    insta::assert_snapshot!(sandbox.run(&["new", "older", "--release", "4.1.5"]).whole(), @"");
+    insta::assert_snapshot!(sandbox.run(&["new", "old", "--release", "v4.0.0"]).whole(), @r#"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: v4.0.0 has no documented offline installation; v4.1.0 is the first release that has
+    "#);
+    insta::assert_snapshot!(sandbox.run(&["new", "older", "--release", "4.1.5"]).whole(), @r#"
+    exit code: 64
+    --- stdout
+    --- stderr
+    error: `4.1.5` is no release: a release is written like v4.1.5
+    "#);
     assert!(!sandbox.path("environments/old").exists());
     assert!(!sandbox.path("environments/older").exists());
 }
@@ -112,5 +142,5 @@ fn machines_get_the_path() {
     let run = sandbox
         .run(&["new", "lab", "--format", "json"])
         .ends_with(3);
-    insta::assert_snapshot!(run.stdout, @"");
+    insta::assert_snapshot!(run.stdout, @r#"{"error":{"causes":[],"exit-code":3,"hints":[],"message":"environments/lab/environment.yaml exists already"}}"#);
 }

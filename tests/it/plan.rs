@@ -23,14 +23,37 @@ async fn the_exit_code_tells_whether_something_is_to_be_done() {
     let _ = lab.run(&["plan", "lab"]).ends_with(0);
     let _ = lab.run(&["deploy", "lab"]).ends_with(0);
     let run = lab.run(&plan);
-    insta::assert_snapshot!(run.whole(), @"");
+    insta::assert_snapshot!(run.whole(), @r#"
+    exit code: 0
+    --- stdout
+    Plan for lab: v4.1.5 to 127.0.0.1:[PORT]/mke
+    Nothing to do: 14 artifacts are in the registry, mke4.yaml is applied.
+    --- stderr
+    "#);
 
     // Each of these alone is something to do.
     let path = "environments/lab/mke4.yaml";
     let config = lab.sandbox.read(path);
     lab.sandbox.write(path, &format!("{config}# by hand\n"));
     let by_hand = lab.run(&plan);
-    insta::assert_snapshot!(by_hand.whole(), @"");
+    insta::assert_snapshot!(by_hand.whole(), @r#"
+    exit code: 2
+    --- stdout
+    Plan for lab: v4.1.5 to 127.0.0.1:[PORT]/mke
+      bundle    not needed
+      registry  14 artifacts there
+      config    write environments/lab/mke4.yaml
+      mkectl    not needed
+
+    --- a/environments/lab/mke4.yaml
+    +++ b/environments/lab/mke4.yaml
+    @@ -22,4 +22,3 @@
+             user: ubuntu
+             port: 22
+             keyPath: ~/.ssh/id_ed25519
+    -# by hand
+    --- stderr
+    "#);
     lab.sandbox.write(path, &config);
     let _ = lab.run(&plan).ends_with(0);
 
@@ -91,8 +114,19 @@ async fn machines_get_the_same_plan() {
 #[test]
 fn a_release_without_a_lock_says_how_to_lock_it() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    insta::assert_snapshot!(sandbox.run(&["plan", "staging"]).whole(), @"");
-    insta::assert_snapshot!(sandbox.run(&["plan", "staging", "--format", "json"]).whole(), @"");
+    insta::assert_snapshot!(sandbox.run(&["plan", "staging"]).whole(), @r#"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: release v4.1.5 is not locked: there is no bundles/v4.1.5-amd64.lock.yaml
+    hint: on a machine with internet: `cargo xtask lock v4.1.5`, and commit the lock; with the bundle at hand: `cargo xtask lock v4.1.5 --bundle FILE`
+    "#);
+    insta::assert_snapshot!(sandbox.run(&["plan", "staging", "--format", "json"]).whole(), @r#"
+    exit code: 3
+    --- stdout
+    {"error":{"causes":[],"exit-code":3,"hints":["on a machine with internet: `cargo xtask lock v4.1.5`, and commit the lock; with the bundle at hand: `cargo xtask lock v4.1.5 --bundle FILE`"],"message":"release v4.1.5 is not locked: there is no bundles/v4.1.5-amd64.lock.yaml"}}
+    --- stderr
+    "#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,7 +134,14 @@ async fn a_registry_that_is_down_says_so() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let nobody = format!("127.0.0.1:{}", support::sandbox::free_port());
     lab.edit_environment(&lab.registry.address, &nobody);
-    insta::assert_snapshot!(lab.run(&["plan", "lab"]).whole(), @"");
+    insta::assert_snapshot!(lab.run(&["plan", "lab"]).whole(), @r#"
+    exit code: 5
+    --- stdout
+    --- stderr
+    error: registry 127.0.0.1:[PORT]
+      because: HEAD http://127.0.0.1:[PORT]/v2/mke/calico/apiserver/manifests/v3.30.2: connection refused
+    hint: is the registry up, and the port right? A firewall may refuse, too
+    "#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,10 +149,22 @@ async fn a_receipt_that_cannot_be_read_stops_it() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox
         .write("environments/lab/receipt.yaml", "version: 1\nsigned: yes\n");
-    insta::assert_snapshot!(lab.run(&["plan", "lab"]).whole(), @"");
+    insta::assert_snapshot!(lab.run(&["plan", "lab"]).whole(), @r#"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: [WORKSPACE]/environments/lab/receipt.yaml is no receipt
+      because: unknown field `signed`, expected one of `version`, `applied`, `failed` at line 2 column 1
+    hint: restore the committed one: it alone tells what the cluster runs
+    "#);
     lab.sandbox
         .write("environments/lab/receipt.yaml", "version: 2\n");
-    insta::assert_snapshot!(lab.run(&["plan", "lab"]).whole(), @"");
+    insta::assert_snapshot!(lab.run(&["plan", "lab"]).whole(), @r#"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: [WORKSPACE]/environments/lab/receipt.yaml is a receipt of version 2, which this version of Airlock does not know
+    "#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,5 +174,11 @@ async fn a_lock_that_is_broken_stops_it() {
     let lock = lab.sandbox.read(path);
     lab.sandbox
         .write(path, &lock.replacen("kind: image", "kind: picture", 1));
-    insta::assert_snapshot!(lab.run(&["plan", "lab"]).whole(), @"");
+    insta::assert_snapshot!(lab.run(&["plan", "lab"]).whole(), @r#"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: bundles/v4.1.5-amd64.lock.yaml:27:9: this is not a lock
+      because: artifacts[0].kind: unknown variant `picture`, expected one of `image`, `chart`, `artifact` at line 27 column 9
+    "#);
 }

@@ -54,6 +54,7 @@ fn machines_get_the_result() {
     let result = &last["result"];
     assert_eq!(result["environment"], "prod");
     assert_eq!(result["applied"], true);
+    assert_eq!(result["rehearsal"], true);
     assert!(
         result["log"]
             .as_str()
@@ -75,5 +76,18 @@ fn a_configuration_that_cannot_be_is_refused() {
             "externalAddress: https://mke",
         ),
     );
-    insta::assert_snapshot!(sandbox.run(&["rehearse", "staging"]).whole(), @"");
+    insta::assert_snapshot!(sandbox.run(&["rehearse", "staging"]).whole(), @r#"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: `apiServer.externalAddress` is a host with an optional port, without a scheme
+      --> environments/staging/environment.yaml:13:22
+       |
+    13 |     externalAddress: https://mke
+       |                      ^^^^^^^^^^^
+       |
+       = help: remove everything up to `://`
+
+    1 problem
+    "#);
 }

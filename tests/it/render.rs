@@ -159,7 +159,7 @@ fn a_stale_file_is_shown_by_check_and_written_without() {
              port: 22
              keyPath: ~/.ssh/mke-staging
     --- stderr
-    hint: `cargo xtask render` writes them; commit what it wrote
+    hint: `cargo xtask render staging` writes what is stale; commit it
     "#);
     assert_eq!(sandbox.read(rendered), before, "--check has written");
     let others = sandbox.run(&["render", "prod", "--check"]);
@@ -311,9 +311,9 @@ fn render_wants_a_name_or_all() {
     --- stdout
     --- stderr
     error: the following required arguments were not provided:
-      <ENVIRONMENT>
+      <ENVIRONMENT|--all>
 
-    Usage: cargo xtask render <ENVIRONMENT>
+    Usage: cargo xtask render <ENVIRONMENT|--all>
 
     For more information, try '--help'.
     "#);
@@ -323,7 +323,7 @@ fn render_wants_a_name_or_all() {
     --- stderr
     error: the argument '--all' cannot be used with '[ENVIRONMENT]'
 
-    Usage: cargo xtask render --all [ENVIRONMENT]
+    Usage: cargo xtask render <ENVIRONMENT|--all>
 
     For more information, try '--help'.
     "#);

@@ -30,6 +30,8 @@ pub(crate) enum Failure {
     NotARelease(String),
     #[error("`{0}` is neither an environment nor a locked release")]
     NeitherEnvironmentNorRelease(String),
+    #[error("`{0}` is neither a release nor a bundle's file")]
+    NeitherReleaseNorFile(String),
     #[error("{0} exists already")]
     Exists(Utf8PathBuf),
     #[error("cannot write {path}")]
@@ -76,7 +78,9 @@ impl Failure {
                 Error::MkectlInterrupted { .. } => INTERRUPTED,
                 _ => 1,
             },
-            Self::NotARelease(_) | Self::NeitherEnvironmentNorRelease(_) => USAGE,
+            Self::NotARelease(_)
+            | Self::NeitherEnvironmentNorRelease(_)
+            | Self::NeitherReleaseNorFile(_) => USAGE,
             Self::Declined { .. } => 8,
             Self::Exists(_) | Self::NoWorkspace(_) => 3,
             Self::NoExecutable | Self::Runtime(_) | Self::Write { .. } | Self::Output(_) => 1,
@@ -94,6 +98,9 @@ impl Failure {
             }
             Self::NoWorkspace(_) => {
                 vec!["go to the workspace's folder, or name it with `-C DIR`".to_owned()]
+            }
+            Self::NeitherReleaseNorFile(_) => {
+                vec!["a release is written like v4.1.5; `cargo xtask list` shows those that are locked".to_owned()]
             }
             Self::NeitherEnvironmentNorRelease(_) => {
                 vec!["`cargo xtask list` shows both".to_owned()]
@@ -147,6 +154,9 @@ fn hints(error: &Error) -> Vec<String> {
         }
         Error::Embedded { .. } => {
             "another command of this environment may be running; else change registry.address to a free port".to_owned()
+        }
+        Error::Receipt { .. } => {
+            "restore the committed one: it alone tells what the cluster runs".to_owned()
         }
         Error::RegistryChanged { applied, .. } => format!(
             "MKE's registry settings are write-once: set registry back to {applied}. \

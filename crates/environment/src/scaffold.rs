@@ -33,6 +33,7 @@ inherit: ../base.yaml
     Ok(format!(
         "\
 # Where {name} is and how its cluster is to look. Try it with `cargo xtask plan {name}`, which changes nothing.
+
 {inherit}# The release that {name} is to run. Changing this line is how an upgrade begins.
 release: v{release}
 

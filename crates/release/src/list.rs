@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::receipt::Receipt;
 use crate::workspace::Output;
-use crate::{Error, Workspace, fetch};
+use crate::{Error, Workspace, chain, fetch};
 
 /// What a workspace holds.
 #[derive(Debug, Serialize)]
@@ -54,10 +54,10 @@ pub struct ReleaseRow {
 /// Folders that cannot be listed, or a lock that cannot be read.
 pub fn list(workspace: &Workspace) -> Result<Listing, Error> {
     let names = environment::names(workspace.root()).map_err(Error::Environment)?;
-    let mut environments = Vec::with_capacity(names.len());
-    for name in names {
-        environments.push(environment_row(workspace, name)?);
-    }
+    let environments = names
+        .into_iter()
+        .map(|name| environment_row(workspace, name))
+        .collect();
     let mut releases = Vec::new();
     for path in workspace.locks()? {
         let lock = bundle::Lock::read(&path).map_err(Error::Lock)?;
@@ -82,26 +82,45 @@ pub fn list(workspace: &Workspace) -> Result<Listing, Error> {
     })
 }
 
-fn environment_row(workspace: &Workspace, name: String) -> Result<EnvironmentRow, Error> {
+fn environment_row(workspace: &Workspace, name: String) -> EnvironmentRow {
     let environment = match environment::load(workspace.root(), &name) {
         Ok(environment) => environment,
-        Err(environment::Error::Wrong(problems)) => {
-            return Ok(EnvironmentRow {
-                name,
+        Err(error) => {
+            return EnvironmentRow {
                 release: String::new(),
                 registry: String::new(),
                 protected: false,
-                state: match problems.0.len() {
-                    1 => "wrong: 1 problem".to_owned(),
-                    count => format!("wrong: {count} problems"),
+                state: match &error {
+                    environment::Error::Wrong(problems) if problems.0.len() == 1 => {
+                        "wrong: 1 problem".to_owned()
+                    }
+                    environment::Error::Wrong(problems) => {
+                        format!("wrong: {} problems", problems.0.len())
+                    }
+                    environment::Error::Name { .. } => "wrong: its name".to_owned(),
+                    error => format!("wrong: {}", chain(error)),
                 },
-            });
+                name,
+            };
         }
-        Err(error) => return Err(Error::Environment(error)),
     };
-    let output = Output::below(&workspace.environment(&name));
-    let receipt = Receipt::read(&output.receipt)?;
-    let state = match &receipt {
+    EnvironmentRow {
+        release: format!("v{}", environment.release),
+        registry: environment.registry.image_url(),
+        protected: environment.protected,
+        state: state(workspace, &environment),
+        name,
+    }
+}
+
+/// Returns where an environment stands, in a few words. What cannot be read is said, too: it is no reason not to list the
+/// others.
+fn state(workspace: &Workspace, environment: &environment::Environment) -> String {
+    let output = Output::below(&workspace.environment(&environment.name));
+    let Ok(receipt) = Receipt::read(&output.receipt) else {
+        return "its receipt cannot be read".to_owned();
+    };
+    match &receipt {
         Some(Receipt {
             failed: Some(failed),
             ..
@@ -116,14 +135,7 @@ fn environment_row(workspace: &Workspace, name: String) -> Result<EnvironmentRow
         _ => match fetch::locked(workspace, &environment.release) {
             Ok(_) => "never deployed".to_owned(),
             Err(Error::NotLocked { .. }) => "never deployed, release not locked".to_owned(),
-            Err(error) => return Err(error),
+            Err(_) => "never deployed, its lock cannot be read".to_owned(),
         },
-    };
-    Ok(EnvironmentRow {
-        release: format!("v{}", environment.release),
-        registry: environment.registry.image_url(),
-        protected: environment.protected,
-        name,
-        state,
-    })
+    }
 }

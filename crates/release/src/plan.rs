@@ -187,6 +187,9 @@ pub(crate) async fn of_locked(
         program: crate::apply::program(context, &environment, &locked.path),
     });
     let artifacts = verify::look(context, &environment, &locked.lock).await?;
+    if purpose == Purpose::Apply {
+        refuse_what_the_registry_lacks(&environment, &locked.lock, &artifacts)?;
+    }
     let bundle = fetch::source(context.workspace, &locked.lock)?;
     let mut warnings = rendered.warnings;
     if !artifacts.is_empty() && artifacts.contains(&Planned::Different) {
@@ -241,6 +244,31 @@ fn refuse_what_the_receipt_forbids(
         });
     }
     Ok(())
+}
+
+/// mkectl alone sends nothing, so that whatever the registry lacks now it would lack half-way through an installation.
+fn refuse_what_the_registry_lacks(
+    environment: &Environment,
+    lock: &bundle::Lock,
+    artifacts: &[Planned],
+) -> Result<(), Error> {
+    let wrong: Vec<String> = lock
+        .artifacts
+        .iter()
+        .zip(artifacts)
+        .filter_map(|(artifact, planned)| match planned {
+            Planned::Missing => Some(format!("{} is missing", artifact.reference())),
+            Planned::Different => Some(format!("{} is something else", artifact.reference())),
+            Planned::Confirmed | Planned::Unconfirmed => None,
+        })
+        .collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(Error::NotConfirmed {
+        address: environment.registry.image_url(),
+        wrong,
+    })
 }
 
 /// The plan, as it is printed: for people by xtask, for machines as JSON.

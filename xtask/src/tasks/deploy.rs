@@ -25,19 +25,24 @@ pub(crate) fn run(app: &App<'_>, name: &str, confirmed: Option<&str>) -> Result<
             confirm(&plan.environment, confirmed)?;
         }
         let deployed = release::deploy::deploy(&context, &plan).await?;
-        report(app, &plan, &deployed)
+        report(app, "deployed", &plan, &deployed)
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes what a deploy came to.
-pub(super) fn report(app: &App<'_>, plan: &Plan, deployed: &Deployed) -> Result<(), Failure> {
+/// Writes what a deploy came to; `done` is the word for it.
+pub(super) fn report(
+    app: &App<'_>,
+    done: &str,
+    plan: &Plan,
+    deployed: &Deployed,
+) -> Result<(), Failure> {
     let environment = &plan.environment;
     let text = if plan.is_empty() {
         format!("{}: nothing to do\n", environment.name)
     } else {
         format!(
-            "{}: v{} deployed: {} in {}, {} pushed, {} sent, {}\n",
+            "{}: v{} {done}: {} in {}, {} pushed, {} sent, {}\n",
             environment.name,
             environment.release,
             super::count(deployed.confirmed.artifacts, "artifact"),
@@ -62,6 +67,7 @@ pub(super) fn report(app: &App<'_>, plan: &Plan, deployed: &Deployed) -> Result<
             "applied": deployed.applied.is_some(),
             "log": deployed.applied.as_ref().map(|applied| &applied.log),
             "nothing-to-do": plan.is_empty(),
+            "rehearsal": environment.rehearsal,
         }),
     )
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use indicatif::DecimalBytes;
+use release::list::Listing;
 
 use crate::app::App;
 use crate::failure::Failure;
@@ -10,7 +11,23 @@ use crate::ui::table;
 
 pub(crate) fn run(app: &App<'_>) -> Result<ExitCode, Failure> {
     let listing = release::list::list(&app.workspace)?;
-    let mut text = table(
+    let mut text = if listing.environments.is_empty() {
+        "There is no environment yet. `cargo xtask new NAME` makes one.\n".to_owned()
+    } else {
+        environments(&listing)
+    };
+    text.push('\n');
+    if listing.releases.is_empty() {
+        text.push_str("No release is locked. `cargo xtask lock v4.1.5` locks one.\n");
+    } else {
+        text.push_str(&releases(&listing));
+    }
+    app.ui.result(&text, &listing)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn environments(listing: &Listing) -> String {
+    table(
         &["environment", "release", "registry", "protected", "state"],
         &[],
         listing
@@ -26,29 +43,25 @@ pub(crate) fn run(app: &App<'_>) -> Result<ExitCode, Failure> {
                 ]
             })
             .collect(),
-    );
-    text.push('\n');
-    if listing.releases.is_empty() {
-        text.push_str("No release is locked. `cargo xtask lock v4.1.5` locks one.\n");
-    } else {
-        text.push_str(&table(
-            &["release", "arch", "artifacts", "bundle", "state"],
-            &["artifacts", "bundle"],
-            listing
-                .releases
-                .iter()
-                .map(|row| {
-                    vec![
-                        row.release.clone(),
-                        row.arch.clone(),
-                        row.artifacts.to_string(),
-                        DecimalBytes(row.size).to_string(),
-                        row.state.clone(),
-                    ]
-                })
-                .collect(),
-        ));
-    }
-    app.ui.result(&text, &listing)?;
-    Ok(ExitCode::SUCCESS)
+    )
+}
+
+fn releases(listing: &Listing) -> String {
+    table(
+        &["release", "arch", "artifacts", "bundle", "state"],
+        &["artifacts", "bundle"],
+        listing
+            .releases
+            .iter()
+            .map(|row| {
+                vec![
+                    row.release.clone(),
+                    row.arch.clone(),
+                    row.artifacts.to_string(),
+                    DecimalBytes(row.size).to_string(),
+                    row.state.clone(),
+                ]
+            })
+            .collect(),
+    )
 }

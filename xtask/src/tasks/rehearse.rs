@@ -12,8 +12,9 @@ pub(crate) fn run(app: &App<'_>, name: &str) -> Result<ExitCode, Failure> {
         let context = app.context();
         let rehearsal = release::rehearse::prepare(&context, environment).await?;
         app.ui.note(&format!(
-            "A rehearsal: everything is written below {}, nothing else is touched.",
-            app.workspace.shown(&app.workspace.rehearsal(name))
+            "A rehearsal: its results are below {}, and nothing outside {} is touched.",
+            app.workspace.shown(&app.workspace.rehearsal(name)),
+            app.workspace.shown(&app.workspace.bundles())
         ));
         if let Some(stand_in) = &rehearsal.stand_in {
             app.ui.note(&format!(
@@ -23,7 +24,7 @@ pub(crate) fn run(app: &App<'_>, name: &str) -> Result<ExitCode, Failure> {
         }
         app.ui.plan(&rehearsal.plan.summary(&app.workspace));
         let deployed = release::rehearse::run(&context, &rehearsal).await?;
-        super::deploy::report(app, &rehearsal.plan, &deployed)
+        super::deploy::report(app, "rehearsed", &rehearsal.plan, &deployed)
     })?;
     Ok(ExitCode::SUCCESS)
 }
