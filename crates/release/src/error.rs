@@ -112,7 +112,7 @@ pub enum Error {
         digest: String,
     },
     /// The registry cannot be used.
-    #[error("registry {address}")]
+    #[error("registry {address} cannot be used")]
     Registry {
         /// Its address.
         address: String,

@@ -268,6 +268,7 @@ fn refuse_what_the_registry_lacks(
     Err(Error::NotConfirmed {
         address: environment.registry.image_url(),
         wrong,
+        is_below_tags: false,
     })
 }
 

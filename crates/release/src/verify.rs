@@ -125,11 +125,21 @@ pub async fn everything(
         .iter()
         .map(|artifact| (artifact, depth))
         .collect();
+    knock(&as_node(context, environment)?, environment).await?;
     confirm(context, environment, &all).await?;
     Ok(Confirmed {
         artifacts: all.len(),
         in_full: if depth == Depth::Full { all.len() } else { 0 },
     })
+}
+
+/// Asks whether the registry is there before anything is asked of it: while a request for an artifact is tried again and
+/// again over a minute, a wrong address or certificate should be told at once.
+async fn knock(node: &registry::Registry, environment: &Environment) -> Result<(), Error> {
+    match node.ping().await {
+        Err(error) if !is_refusal(&error) => Err(unusable(environment, error)),
+        _ => Ok(()),
+    }
 }
 
 /// Returns the client that sees what nodes see: without credentials, unless the configuration gives nodes a secret
@@ -154,6 +164,7 @@ pub(crate) async fn look(
     lock: &bundle::Lock,
 ) -> Result<Vec<Planned>, Error> {
     let node = as_node(context, environment)?;
+    knock(&node, environment).await?;
     let seen = look_at_tags(&node, environment, lock, |error| {
         is_refusal(&error)
             .then_some(Planned::Unconfirmed)
