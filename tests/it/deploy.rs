@@ -1,12 +1,14 @@
 //! `deploy`: the whole way, in one command, for the demo and for an environment with a mkectl that does as it is told.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::fd::FromRawFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
-use support::{Lab, Run, Sandbox, TestRegistry, lab};
+use support::{Lab, Run, Sandbox, TestRegistry, lab, registries};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -420,6 +422,29 @@ async fn a_protected_environment_wants_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn at_a_terminal_the_name_is_asked_for() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.write_environment("protected: true\n");
+    let wrong = answer(&lab, &["deploy", "lab"], "prod\n");
+    insta::assert_snapshot!(last_stderr(&wrong, 4), @r#"
+    exit code: 8
+                since no receipt tells of a successful deploy
+
+    lab is protected. Type its name to go on: error: lab was not confirmed: `prod` was typed
+    hint: add `--confirm lab` where nobody can be asked
+    "#);
+    let nothing = answer(&lab, &["deploy", "lab"], "\n");
+    insta::assert_snapshot!(last_stderr(&nothing, 2), @r#"
+    exit code: 8
+    lab is protected. Type its name to go on: error: lab was not confirmed: nothing was typed
+    hint: add `--confirm lab` where nobody can be asked
+    "#);
+    assert!(lab.repositories().await.is_empty());
+    let _ = answer(&lab, &["deploy", "lab"], "lab\n").ends_with(0);
+    assert_eq!(lab.applies().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn secrets_are_nowhere() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox
@@ -446,16 +471,28 @@ async fn secrets_are_nowhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
-async fn secrets_are_nowhere_when_the_registry_refuses_them() {
-    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.registry = TestRegistry::with_credentials().await;
-    let ca = lab.registry.ca_pem.clone().unwrap();
-    lab.sandbox.write("environments/lab/registry-ca.pem", &ca);
-    lab.write_environment("");
+async fn secrets_that_were_used_are_nowhere() {
+    let mut lab = with_credentials().await;
+    lab.sandbox
+        .variable("LAB_REGISTRY_USERNAME", registries::USER)
+        .variable("LAB_REGISTRY_PASSWORD", registries::PASSWORD);
     lab.edit_environment(
-        "  project: mke\n",
-        "  project: mke\n  ca: registry-ca.pem\n",
+        "config:\n",
+        "config:\n  registries: { imageRegistry: { credentialsSecretName: pull } }\n",
     );
+    let runs = [
+        lab.run(&["plan", "lab"]).ends_with(0),
+        lab.run(&["deploy", "lab"]).ends_with(0),
+        lab.run(&["verify", "lab", "--format", "json"]).ends_with(0),
+    ];
+    let header = "Y291cmllcjpjb3JyZWN0LWhvcnNl";
+    assert_no_secret(&lab.sandbox, &runs, &[registries::PASSWORD, header]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn secrets_are_nowhere_when_the_registry_refuses_them() {
+    let lab = with_credentials().await;
     let mut runs = Vec::new();
     for arguments in [
         &["plan", "lab"][..],
@@ -563,6 +600,51 @@ async fn what_mkectl_printed_is_in_a_log_that_others_cannot_read() {
                 .read(&format!("environments/lab/{name}"))
                 .contains("fake-generated-password")
         );
+    }
+}
+
+/// Makes an environment whose registry knows one user, who is not the one that its variables name.
+async fn with_credentials() -> Lab {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.registry = TestRegistry::with_credentials().await;
+    let ca = lab.registry.ca_pem.clone().unwrap();
+    lab.sandbox.write("environments/lab/registry-ca.pem", &ca);
+    lab.write_environment("");
+    lab.edit_environment(
+        "  project: mke\n",
+        "  project: mke\n  ca: registry-ca.pem\n",
+    );
+    lab
+}
+
+/// Runs the command with a terminal for standard input, on which this is typed.
+fn answer(lab: &Lab, arguments: &[&str], typed: &str) -> Run {
+    let (mut controller, mut terminal) = (0, 0);
+    // SAFETY: both pointers are to locals, and null stands for a name, settings and a size that nobody asks for.
+    let opened = unsafe {
+        libc::openpty(
+            &raw mut controller,
+            &raw mut terminal,
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+        )
+    };
+    assert_eq!(opened, 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: both descriptors were just opened and belong to nobody else.
+    let (mut controller, terminal) =
+        unsafe { (File::from_raw_fd(controller), File::from_raw_fd(terminal)) };
+    controller.write_all(typed.as_bytes()).unwrap();
+    let output = lab
+        .sandbox
+        .command(arguments)
+        .stdin(terminal)
+        .output()
+        .unwrap();
+    Run {
+        code: output.status.code(),
+        stdout: lab.sandbox.redact(&String::from_utf8_lossy(&output.stdout)),
+        stderr: lab.sandbox.redact(&String::from_utf8_lossy(&output.stderr)),
     }
 }
 
