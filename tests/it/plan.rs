@@ -139,7 +139,7 @@ async fn a_registry_that_is_down_says_so() {
     --- stdout
     --- stderr
     error: registry 127.0.0.1:[PORT] cannot be used
-      because: HEAD http://127.0.0.1:[PORT]/v2/mke/calico/apiserver/manifests/v3.30.2: connection refused
+      because: GET http://127.0.0.1:[PORT]/v2/: connection refused
     hint: is the registry up, and the port right? A firewall may refuse, too
     "#);
 }
