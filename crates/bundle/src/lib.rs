@@ -65,4 +65,4 @@ pub use lock::{
 };
 pub use read::{Place, ReadError, read};
 pub use sink::{BlobSink, Inspection, Sink};
-pub use store::{BlobWriter, Listed, MissingBlob, Store, StoreError};
+pub use store::{BlobWriter, Exclusive, Listed, MissingBlob, Store, StoreError};
