@@ -6,7 +6,7 @@
 //!
 //! | variable | effect |
 //! |---|---|
-//! | `FAKE_MKECTL_RECORD` | file to which each call adds a line of JSON: arguments, environment, standard input, and for `apply` the text of the file |
+//! | `FAKE_MKECTL_RECORD` | file to which each call adds a line of JSON: arguments, environment, standard input, process id, and for `apply` the text of the file |
 //! | `FAKE_MKECTL_VERSION` | the version to claim, `v4.1.5` if unset; empty for an answer without version |
 //! | `FAKE_MKECTL_FLAGS` | `old` leaves `--no-color` and `--no-pretty-print` out of the help and refuses them |
 //! | `FAKE_MKECTL_FLOOD` | how many lines `apply` writes, numbered from 1, by turns on both outputs |
@@ -248,6 +248,7 @@ fn record(arguments: &[String], file: Option<&str>) -> io::Result<()> {
         "environment": environment,
         "stdin": String::from_utf8_lossy(&stdin),
         "file": file,
+        "process": std::process::id(),
     });
     let mut record = OpenOptions::new().create(true).append(true).open(path)?;
     // One write, so that the lines of calls at the same time do not mix.

@@ -5,4 +5,24 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod apply;
+mod command_line;
+mod deploy;
+mod fetch;
+mod inspect;
+mod list;
+mod lock;
+mod new;
+mod plan;
+mod push;
+mod rehearse;
+mod render;
+mod show;
 mod tidy;
+mod verify;
+
+/// The command under test.
+const AIRLOCK: &str = env!("CARGO_BIN_EXE_xtask-under-test");
+
+/// The program that plays mkectl.
+const FAKE_MKECTL: &str = env!("CARGO_BIN_EXE_fake-mkectl");

@@ -160,6 +160,29 @@ fn no_test_file_is_forgotten() {
 }
 
 #[test]
+fn every_verb_has_its_three_files() {
+    for task in names_in("xtask/src/tasks") {
+        let verb = task.trim_end_matches(".rs");
+        if verb == "rehearsal_mkectl" {
+            continue;
+        }
+        assert!(
+            repository().join(format!("tests/it/{verb}.rs")).is_file(),
+            "`{verb}` has no tests/it/{verb}.rs"
+        );
+        // `show` prints what `environment` has read; there is no step to it.
+        if verb != "show" {
+            assert!(
+                repository()
+                    .join(format!("crates/release/src/{verb}.rs"))
+                    .is_file(),
+                "`{verb}` has no crates/release/src/{verb}.rs"
+            );
+        }
+    }
+}
+
+#[test]
 fn hashing_is_fast_in_the_profile_that_the_alias_builds() {
     let block = vec![0x5a_u8; 1 << 20];
     let mut best = Duration::MAX;

@@ -1,8 +1,22 @@
-//! Bundles for tests, in the vendor's format.
+//! Bundles for tests, in the vendor's format, whole and broken, and their locks.
 
-use bundle::make::{Recipe, demo, write};
+use std::io::{Read as _, Write as _};
+
+use bundle::make::{ArtifactRecipe, ContentsRecipe, LayerRecipe, Recipe, demo, write};
+use bundle::{Lock, Silent, Store};
 use camino::Utf8Path;
+use flate2::Compression;
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
 use semver::Version;
+
+use crate::Sandbox;
+
+/// The bundle's file name for v4.1.5.
+pub const FILE: &str = "mke_bundle_v4.1.5_amd64.tar.gz";
+
+/// The lock of v4.1.5 in a workspace.
+pub const LOCK: &str = "bundles/v4.1.5-amd64.lock.yaml";
 
 /// Returns the recipe of a small bundle with everything in it: images of one and of several platforms that share
 /// layers, nested names, charts, a release matrix.
@@ -10,9 +24,189 @@ pub fn small() -> Recipe {
     demo(&Version::new(4, 1, 5))
 }
 
+/// Returns the recipe of a bundle of a few kilobytes: an image for two platforms and one for a single platform that
+/// share a layer, and a chart.
+pub fn tiny() -> Recipe {
+    Recipe {
+        directory: "bundles".to_owned(),
+        level: 0,
+        matrix: Some("[]\n".to_owned()),
+        artifacts: vec![
+            image(
+                "calico/node",
+                "v3.30.2",
+                &["linux/amd64", "linux/arm64"],
+                &[("base", 900), ("node", 1_500)],
+            ),
+            image(
+                "pause",
+                "3.10",
+                &["linux/amd64"],
+                &[("base", 900), ("pause", 700)],
+            ),
+            ArtifactRecipe {
+                repository: "charts/dex".to_owned(),
+                tag: "0.23.0".to_owned(),
+                contents: ContentsRecipe::Chart {
+                    name: "dex".to_owned(),
+                    version: "0.23.0".to_owned(),
+                    description: "OpenID Connect".to_owned(),
+                },
+            },
+        ],
+    }
+}
+
+/// Returns the recipe of an image with these layers, each with its name and size. The first layer is the same on every
+/// platform.
+pub fn image(
+    repository: &str,
+    tag: &str,
+    platforms: &[&str],
+    layers: &[(&str, usize)],
+) -> ArtifactRecipe {
+    ArtifactRecipe {
+        repository: repository.to_owned(),
+        tag: tag.to_owned(),
+        contents: ContentsRecipe::Image {
+            platforms: platforms.iter().map(|&name| name.to_owned()).collect(),
+            layers: layers
+                .iter()
+                .enumerate()
+                .map(|(place, (name, size))| LayerRecipe {
+                    name: (*name).to_owned(),
+                    size: *size,
+                    same_on_every_platform: place == 0,
+                })
+                .collect(),
+        },
+    }
+}
+
 /// Writes a bundle to `path`.
 pub fn make(recipe: &Recipe, path: &Utf8Path) {
     std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
     let mut file = std::fs::File::create(path).expect("a file");
     write(recipe, &mut file).expect("a bundle");
+}
+
+/// Returns the bytes of a bundle.
+pub fn bytes(recipe: &Recipe) -> Vec<u8> {
+    let mut bundle = Vec::new();
+    write(recipe, &mut bundle).expect("a bundle");
+    bundle
+}
+
+/// Reads a bundle into a store in `folder`, and returns both lock and store.
+pub fn ingest(recipe: &Recipe, folder: &Utf8Path) -> (Lock, Store) {
+    let mut store = Store::open(folder).expect("a store");
+    let contents =
+        bundle::read(bytes(recipe).as_slice(), &mut store, None, &Silent).expect("a bundle");
+    let url = format!("https://packages.example.com/{FILE}");
+    let lock = Lock::from_contents(
+        &Version::new(4, 1, 5),
+        "amd64",
+        FILE,
+        &url,
+        Vec::new(),
+        contents,
+    );
+    (lock, store)
+}
+
+/// Makes a bundle in a workspace and locks it there; its store is left empty.
+pub fn make_locked(sandbox: &Sandbox, recipe: &Recipe) {
+    put_locked(sandbox, &bytes(recipe));
+}
+
+/// Puts a bundle into a workspace and locks it there; its store is left empty.
+pub fn put_locked(sandbox: &Sandbox, bundle: &[u8]) {
+    let file = sandbox.path(&format!("bundles/{FILE}"));
+    std::fs::write(&file, bundle).expect("a file");
+    let _ = sandbox
+        .run(&["lock", "v4.1.5", "--bundle", file.as_str()])
+        .ends_with(0);
+    forget_store(sandbox);
+}
+
+/// Reads the lock of v4.1.5 in a workspace.
+pub fn lock_of(sandbox: &Sandbox) -> Lock {
+    Lock::read(&sandbox.path(LOCK)).expect("a lock")
+}
+
+/// Removes a workspace's store, as if nothing had been read there yet.
+pub fn forget_store(sandbox: &Sandbox) {
+    match std::fs::remove_dir_all(sandbox.path("bundles/store")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("the store: {error}"),
+        _ => {}
+    }
+}
+
+/// A file in a tar.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// Its path.
+    pub path: String,
+    /// What it holds.
+    pub bytes: Vec<u8>,
+}
+
+impl Member {
+    /// Returns a file.
+    pub fn new(path: &str, bytes: impl Into<Vec<u8>>) -> Self {
+        Self {
+            path: path.to_owned(),
+            bytes: bytes.into(),
+        }
+    }
+}
+
+/// Returns the files of a tar in their order.
+pub fn untar(tar: &[u8]) -> Vec<Member> {
+    tar::Archive::new(tar)
+        .entries()
+        .expect("a tar")
+        .map(|entry| {
+            let mut entry = entry.expect("a tar");
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).expect("a tar");
+            let path = String::from_utf8(entry.path_bytes().into_owned()).expect("a path in UTF-8");
+            Member { path, bytes }
+        })
+        .collect()
+}
+
+/// Returns a tar of these files.
+pub fn tar(members: &[Member]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for member in members {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(member.bytes.len() as u64);
+        builder
+            .append_data(&mut header, &member.path, member.bytes.as_slice())
+            .expect("a tar");
+    }
+    builder.into_inner().expect("a tar")
+}
+
+/// Returns the files of a bundle in their order.
+pub fn unpack(bundle: &[u8]) -> Vec<Member> {
+    let mut tar = Vec::new();
+    MultiGzDecoder::new(bundle)
+        .read_to_end(&mut tar)
+        .expect("gzip");
+    untar(&tar)
+}
+
+/// Returns a bundle of these files, without compression, so that what is in it can be found in it.
+pub fn pack(members: &[Member]) -> Vec<u8> {
+    gzip(&tar(members))
+}
+
+/// Returns `bytes` as gzip, without compression.
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::none());
+    encoder.write_all(bytes).expect("gzip");
+    encoder.finish().expect("gzip")
 }

@@ -1,12 +1,16 @@
 //! What the integration tests share: a workspace in a temporary folder, the command run in it, bundles made in code,
-//! and registries to push to.
+//! registries to push to, and a server to download from.
 //!
 //! A sandbox sees nothing of the machine: its environment is cleared, its HOME is its own, PATH holds only what a
 //! test puts there. What it prints is redacted, so that snapshots hold on every machine.
 
 pub mod bundles;
+pub mod lab;
 pub mod registries;
 pub mod sandbox;
+pub mod server;
 
+pub use lab::Lab;
 pub use registries::TestRegistry;
 pub use sandbox::{Run, Sandbox};
+pub use server::Server;

@@ -8,6 +8,8 @@ use testcontainers::core::{IntoContainerPort, WaitFor};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, CopyTargetOptions, GenericImage, ImageExt};
 
+use crate::Sandbox;
+
 /// The user that the registry with credentials knows.
 pub const USER: &str = "courier";
 /// That user's password.
@@ -22,7 +24,16 @@ log: { level: info }
 storage:
   delete: { enabled: true }
   filesystem: { rootdirectory: /var/lib/registry }
-http: { addr: :5000 }
+http: { addr: ':5000' }
+";
+
+/// A cluster that nothing is said against.
+const CLUSTER: &str = "\
+config:
+  apiServer: { externalAddress: mke.lab.example.com }
+  hosts:
+    - role: controller+worker
+      ssh: { address: 192.0.2.10, user: ubuntu, port: 22, keyPath: ~/.ssh/lab }
 ";
 
 /// A registry that lives as long as this value.
@@ -97,6 +108,26 @@ impl TestRegistry {
     /// Returns where it is.
     pub fn endpoint(&self) -> registry::Endpoint {
         registry::Endpoint::new(&self.address, self.ca_pem.as_deref()).expect("an endpoint")
+    }
+
+    /// Returns a client without credentials.
+    pub fn stranger(&self) -> registry::Registry {
+        registry::Registry::new(self.endpoint(), registry::Credentials::Anonymous).expect("a client")
+    }
+
+    /// Writes the environment `lab` of release v4.1.5 with this registry, its CA beside it, and with `more` lines of
+    /// `registry:`.
+    pub fn describe(&self, sandbox: &Sandbox, more: &str) {
+        let mut registry = format!("  address: {}\n  project: mke/four\n", self.address);
+        if let Some(ca_pem) = &self.ca_pem {
+            sandbox.write("environments/lab/registry-ca.pem", ca_pem);
+            registry.push_str("  ca: registry-ca.pem\n");
+        }
+        registry.push_str(more);
+        sandbox.write(
+            "environments/lab/environment.yaml",
+            &format!("release: v4.1.5\nregistry:\n{registry}{CLUSTER}"),
+        );
     }
 
     async fn container(

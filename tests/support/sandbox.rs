@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -94,6 +95,58 @@ impl Sandbox {
         std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
+    /// Reads an environment's receipt, with what differs from run to run replaced.
+    pub fn receipt(&self, environment: &str) -> String {
+        let text = self.read(&format!("environments/{environment}/receipt.yaml"));
+        let mut redacted = String::new();
+        for line in self.redact(&text).lines() {
+            // The configuration names the registry's port, so that its digest differs each time.
+            let line = match line.split_once(": ") {
+                Some((key @ "  config", digest)) if digest.len() == 64 => {
+                    format!("{key}: [SHA-256]")
+                }
+                Some((key @ "  airlock", version)) if version == env!("CARGO_PKG_VERSION") => {
+                    format!("{key}: [VERSION]")
+                }
+                _ => line.to_owned(),
+            };
+            redacted.push_str(&line);
+            redacted.push('\n');
+        }
+        redacted
+    }
+
+    /// Returns every file below the sandbox, workspace, home and PATH alike, with its content.
+    pub fn files(&self) -> BTreeMap<Utf8PathBuf, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        collect(&self.root, &mut files);
+        files
+    }
+
+    /// Returns the state of every file of the workspace, to be compared with a later one.
+    pub fn state(&self) -> State {
+        let files = self.files().into_iter();
+        let files = files.filter_map(|(path, content)| {
+            let name = path.strip_prefix(self.path("")).ok()?.to_owned();
+            let changed = std::fs::metadata(&path).and_then(|file| file.modified());
+            Some((name, (changed.expect("a time of change"), content)))
+        });
+        State(files.collect())
+    }
+
+    /// Returns the files of the workspace that were written, made or removed since then, whatever is in them.
+    pub fn changes_since(&self, before: &State) -> Vec<String> {
+        let now = self.state();
+        let names = before.0.keys().chain(now.0.keys());
+        let mut changed: Vec<String> = names
+            .filter(|name| before.0.get(*name) != now.0.get(*name))
+            .map(ToString::to_string)
+            .collect();
+        changed.sort();
+        changed.dedup();
+        changed
+    }
+
     /// Puts the program `source` on the command's PATH under `name`.
     pub fn install(&self, source: &str, name: &str) {
         std::os::unix::fs::symlink(source, self.bin().join(name)).expect("a link");
@@ -144,9 +197,13 @@ impl Sandbox {
             .replace(self.program.as_str(), "[AIRLOCK]")
             .replace(self.root.as_str(), "[SANDBOX]");
         text = redact_ports(&text);
-        redact_times(&text)
+        text = redact_times(&text);
+        redact_speeds(&text)
     }
 }
+
+/// The files of a workspace at some time: when each was changed, and its content.
+pub struct State(BTreeMap<Utf8PathBuf, (SystemTime, Vec<u8>)>);
 
 impl Run {
     /// Returns code, standard output and standard error as one text, for a snapshot.
@@ -203,6 +260,41 @@ fn copy_committed(from: &Utf8Path, to: &Utf8Path) {
             std::fs::copy(path, to.join(name)).expect("a file of the repository");
         }
     }
+}
+
+fn collect(folder: &Utf8Path, files: &mut BTreeMap<Utf8PathBuf, Vec<u8>>) {
+    for entry in folder.read_dir_utf8().expect("a folder of the sandbox") {
+        let path = entry.expect("a folder of the sandbox").into_path();
+        let kind = path.symlink_metadata().expect("a file of the sandbox");
+        if kind.is_dir() {
+            collect(&path, files);
+        } else if kind.is_file() {
+            let content = std::fs::read(&path).expect("a file of the sandbox");
+            files.insert(path, content);
+        }
+    }
+}
+
+/// Removes how long a step took, `, 2.10 MB in 1.2 s, 1.75 MB/s`, which is told only of steps that took a while.
+fn redact_speeds(text: &str) -> String {
+    let mut redacted = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let (content, end) = line
+            .strip_suffix('\n')
+            .map_or((line, ""), |line| (line, "\n"));
+        let speed = content
+            .ends_with("/s")
+            .then(|| {
+                content
+                    .rfind(" s, ")
+                    .and_then(|at| content[..at].rfind(" in "))
+            })
+            .flatten();
+        let kept = speed.and_then(|at| content[..at].rfind(", "));
+        redacted.push_str(kept.map_or(content, |at| &content[..at]));
+        redacted.push_str(end);
+    }
+    redacted
 }
 
 /// Replaces the ports of loopback addresses.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use camino::Utf8PathBuf;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 /// Carry a release of Mirantis Kubernetes Engine 4 across an air gap.
 #[derive(Debug, Parser)]
@@ -116,12 +116,12 @@ pub(crate) enum Command {
         what: String,
     },
     /// Write an environment's mke4.yaml
+    #[command(group = ArgGroup::new("which").required(true).args(["environment", "all"]))]
     Render {
         /// The environment
-        #[arg(required_unless_present = "all")]
         environment: Option<String>,
         /// Every environment
-        #[arg(long, conflicts_with = "environment")]
+        #[arg(long)]
         all: bool,
         /// Write nothing; show what would change and exit with code 2 if something would
         #[arg(long)]
@@ -192,6 +192,9 @@ pub(crate) struct LockArgs {
     /// Where the bundle is, instead of the vendor's URL for this release
     #[arg(long)]
     pub(crate) url: Option<String>,
+    /// Where the bundle's checksum is, instead of the vendor's URL for this release
+    #[arg(long, value_name = "URL")]
+    pub(crate) checksum_url: Option<String>,
     /// The bundle's architecture, as in its file name [default: amd64]
     #[arg(long)]
     pub(crate) arch: Option<String>,

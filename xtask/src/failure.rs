@@ -157,6 +157,10 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Mkectl(MkectlError::WrongPlatform { .. }) => {
             "take the mkectl that was built for this operating system and processor".to_owned()
         }
+        Error::Mkectl(MkectlError::NoVersion { .. } | MkectlError::Failed { .. } | MkectlError::TimedOut { .. }) => {
+            "is this the mkectl of MKE 4? Another one on PATH may hide it: `mkectl: ./path/to/mkectl` in the environment names it"
+                .to_owned()
+        }
         Error::MkectlVersion { wanted, .. } => format!("each mkectl serves one release only: install mkectl {wanted}"),
         Error::MkectlFailed { log, .. } | Error::MkectlInterrupted { log, .. } => {
             format!("everything that it printed is in {log}")

@@ -194,9 +194,15 @@ impl mkectl::Observer for Lines<'_> {
     fn event(&self, event: mkectl::Event<'_>) {
         match event {
             mkectl::Event::Line { text } => self.0.report(Event::Mkectl(text)),
-            mkectl::Event::Passed { signal } => self.0.report(Event::Warning(format!(
-                "{signal:?} was passed on to mkectl, whose end is awaited; a second one kills it"
-            ))),
+            mkectl::Event::Passed { signal } => {
+                let name = match signal {
+                    Signal::Interrupt => "SIGINT",
+                    Signal::Terminate => "SIGTERM",
+                };
+                self.0.report(Event::Warning(format!(
+                    "{name} was passed on to mkectl, whose end is awaited; a second one kills it"
+                )));
+            }
             mkectl::Event::Killed => self
                 .0
                 .report(Event::Warning("mkectl was killed".to_owned())),

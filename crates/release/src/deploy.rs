@@ -120,8 +120,13 @@ fn conclude(
 ) -> Result<Deployed, Error> {
     match outcome {
         Ok(deployed) => {
-            // A deploy that changed nothing leaves the tree as clean as it was.
-            if !plan.is_empty() {
+            // A deploy that changed nothing leaves the tree as clean as it was, unless the receipt tells of a failure
+            // that is overcome.
+            let failed_before = plan
+                .receipt
+                .as_ref()
+                .is_some_and(|receipt| receipt.failed.is_some());
+            if !plan.is_empty() || failed_before {
                 receipt_of_success(context, plan, &deployed).write(&plan.output.receipt)?;
             }
             Ok(deployed)

@@ -20,6 +20,9 @@ pub struct Request {
     pub bundle: Option<Utf8PathBuf>,
     /// Where to download it, instead of the vendor's URL for this release.
     pub url: Option<String>,
+    /// Where to find the bundle's checksum, instead of the vendor's URL for this release. The vendor's is asked only for
+    /// a bundle that comes from the vendor; this one always.
+    pub checksum_url: Option<String>,
     /// Whether a committed lock that differs may be replaced.
     pub replace: bool,
 }
@@ -56,6 +59,11 @@ pub enum Checksum {
 /// The bundle cannot be had or read, it does not have the vendor's checksum, or the committed lock differs.
 pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, Error> {
     let facts = mke::Release::of(&request.release).map_err(Error::Release)?;
+    if !facts.is_known() {
+        for warning in facts.warnings() {
+            context.reporter.report(Event::Warning(warning));
+        }
+    }
     let release = format!("v{}", request.release);
     let arch = request.arch.as_deref().unwrap_or(DEFAULT_ARCH);
     let vendor_url = if demo::is_demo(&request.release) {
@@ -75,7 +83,11 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, E
         bytes: std::fs::metadata(&path).ok().map(|metadata| metadata.len()),
     });
     let (_store, contents) = read(context, &path, store, None).await?;
-    let checksum = if from_vendor && url != demo::URL {
+    let checksum = if let Some(checksum_url) = &request.checksum_url {
+        compare(context, checksum_url, &file, &path, &contents)
+            .await
+            .map(|()| Checksum::Confirmed(checksum_url.clone()))?
+    } else if from_vendor && url != demo::URL {
         compare_with_vendor(context, &facts, arch, &file, &path, &contents).await?
     } else {
         Checksum::NotAsked
@@ -149,25 +161,38 @@ async fn compare_with_vendor(
     let Some(url) = facts.checksum_url(arch) else {
         return Ok(Checksum::NotPublished);
     };
+    match compare(context, &url, file, path, contents).await {
+        Ok(()) => Ok(Checksum::Confirmed(url)),
+        Err(Error::Checksum {
+            source: bundle::ChecksumError::Request(bundle::RequestError::NotFound { .. }),
+        }) => Ok(Checksum::NotFound(url)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Compares the bundle with the checksum at `url`.
+async fn compare(
+    context: &Context<'_>,
+    url: &str,
+    file: &str,
+    path: &Utf8Path,
+    contents: &bundle::Contents,
+) -> Result<(), Error> {
     let client = bundle::http_client().map_err(|source| Error::Checksum {
         source: bundle::ChecksumError::Request(source),
     })?;
-    let checksum = match bundle::checksum(&url, file, &client).await {
-        Ok(checksum) => checksum,
-        Err(bundle::ChecksumError::Request(bundle::RequestError::NotFound { .. })) => {
-            return Ok(Checksum::NotFound(url));
-        }
-        Err(source) => return Err(Error::Checksum { source }),
-    };
+    let checksum = bundle::checksum(url, file, &client)
+        .await
+        .map_err(|source| Error::Checksum { source })?;
     if checksum.sha256 != contents.sha256 {
         return Err(Error::VendorChecksum {
             path: context.workspace.shown(path).to_owned(),
-            url,
+            url: url.to_owned(),
             expected: checksum.sha256,
             found: contents.sha256.clone(),
         });
     }
-    Ok(Checksum::Confirmed(url))
+    Ok(())
 }
 
 /// Reads a bundle into the store in a thread of its own, and gives the store back.

@@ -7,6 +7,7 @@ use camino::Utf8PathBuf;
 use environment::Environment;
 use serde::Serialize;
 
+use crate::event::Step;
 use crate::receipt::Receipt;
 use crate::workspace::Output;
 use crate::{Context, Error, fetch, push, render, sha256, verify};
@@ -175,6 +176,10 @@ pub(crate) async fn of_locked(
         (Purpose::Deploy, Some(applied)) if applied.config != config.digest => {
             Some("the configuration changed")
         }
+        // The cluster may be half-way to what the files said then, whatever they say now.
+        (Purpose::Deploy, Some(_)) if failed_at_apply(receipt.as_ref()) => {
+            Some("the last one failed")
+        }
         (Purpose::Deploy, Some(_)) => None,
     };
     let mkectl = reason.map_or(MkectlPlan::NotNeeded, |reason| MkectlPlan::Run {
@@ -203,6 +208,13 @@ pub(crate) async fn of_locked(
         receipt,
         warnings,
     })
+}
+
+/// Says whether mkectl was what failed in the last deploy.
+fn failed_at_apply(receipt: Option<&Receipt>) -> bool {
+    receipt
+        .and_then(|receipt| receipt.failed.as_ref())
+        .is_some_and(|failed| failed.step == Step::Apply.to_string())
 }
 
 /// The vendor's rules for a cluster that exists: its registry is write-once, and another release is an upgrade,
@@ -310,7 +322,7 @@ impl Plan {
             MkectlPlan::Run {
                 reason,
                 program: Err(error),
-            } => (None, Some(*reason), Some(error.to_string())),
+            } => (None, Some(*reason), Some(crate::chain(error))),
         };
         let config = workspace.shown(&self.output.config).to_owned();
         Summary {

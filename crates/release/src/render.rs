@@ -61,11 +61,11 @@ pub struct Outcome {
     pub warnings: Vec<String>,
 }
 
-/// Renders one environment, and writes its file if `write` says so.
+/// Renders one environment and compares its file. Nothing is written.
 ///
 /// # Errors
-/// The environment or its release is wrong, or the file cannot be read or written.
-pub fn one(workspace: &crate::Workspace, name: &str, write: bool) -> Result<Outcome, Error> {
+/// The environment or its release is wrong, or the file cannot be read.
+pub fn one(workspace: &crate::Workspace, name: &str) -> Result<Outcome, Error> {
     let environment = environment::load(workspace.root(), name).map_err(Error::Environment)?;
     let release = mke::Release::of(&environment.release).map_err(Error::Release)?;
     let rendered = render(&environment, &release)?;
@@ -73,9 +73,6 @@ pub fn one(workspace: &crate::Workspace, name: &str, write: bool) -> Result<Outc
     let committed = crate::workspace::read_if_there(&path)?;
     let shown = workspace.shown(&path).to_owned();
     let diff = diff(&shown, committed.as_deref(), &rendered.text);
-    if write && !diff.is_empty() {
-        write_whole(&path, &rendered.text)?;
-    }
     Ok(Outcome {
         environment: name.to_owned(),
         path: shown,
@@ -83,6 +80,17 @@ pub fn one(workspace: &crate::Workspace, name: &str, write: bool) -> Result<Outc
         text: rendered.text,
         warnings: rendered.warnings,
     })
+}
+
+/// Writes the file of an environment, unless it holds the same already.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn keep(workspace: &crate::Workspace, outcome: &Outcome) -> Result<(), Error> {
+    if outcome.diff.is_empty() {
+        return Ok(());
+    }
+    write_whole(&workspace.root().join(&outcome.path), &outcome.text)
 }
 
 /// Returns how `path` would change, as a unified diff; empty when it would not.

@@ -240,23 +240,30 @@ fn as_node(context: &Context<'_>, environment: &Environment) -> Result<registry:
 /// is looked at once more with push credentials, so that the plan can tell a private artifact from a missing one.
 ///
 /// # Errors
-/// The registry cannot be reached, or answers nonsense.
+/// The registry cannot be reached, does not accept the push credentials, or answers nonsense.
 pub(crate) async fn look(
     context: &Context<'_>,
     environment: &Environment,
     lock: &bundle::Lock,
 ) -> Result<Vec<Planned>, Error> {
     let node = as_node(context, environment)?;
-    let seen = look_at_tags(&node, environment, lock).await?;
+    let seen = look_at_tags(&node, environment, lock, |error| {
+        is_refusal(&error)
+            .then_some(Planned::Unconfirmed)
+            .ok_or(error)
+    })
+    .await?;
     if seen.iter().all(|planned| *planned != Planned::Unconfirmed) {
         return Ok(seen);
     }
-    let credentials = context.credentials(environment)?;
-    if matches!(credentials, Credentials::Anonymous) {
-        return Ok(seen);
-    }
-    let pusher = connect(environment, credentials)?;
-    let seen_by_pusher = look_at_tags(&pusher, environment, lock).await?;
+    let pusher = connect(environment, context.credentials(environment)?)?;
+    // Some registries forbid looking at what is not there yet; if it is meant, the push hears it again. Credentials that
+    // are not accepted, or are wanted and not there, are the user's affair now and not after the bundle was read.
+    let seen_by_pusher = look_at_tags(&pusher, environment, lock, |error| match error {
+        registry::Error::Forbidden { .. } => Ok(Planned::Missing),
+        error => Err(error),
+    })
+    .await?;
     Ok(seen
         .into_iter()
         .zip(seen_by_pusher)
@@ -268,10 +275,12 @@ pub(crate) async fn look(
         .collect())
 }
 
+/// Asks for each tag; `refused` says what an error means for the artifact, if it is not one of the registry as a whole.
 async fn look_at_tags(
     registry: &registry::Registry,
     environment: &Environment,
     lock: &bundle::Lock,
+    refused: impl Fn(registry::Error) -> Result<Planned, registry::Error> + Copy,
 ) -> Result<Vec<Planned>, Error> {
     futures_util::stream::iter(&lock.artifacts)
         .map(|artifact| async move {
@@ -282,8 +291,7 @@ async fn look_at_tags(
                 }
                 Ok(Some(_)) => Ok(Planned::Different),
                 Ok(None) => Ok(Planned::Missing),
-                Err(error) if is_refusal(&error) => Ok(Planned::Unconfirmed),
-                Err(source) => Err(unusable(environment, source)),
+                Err(error) => refused(error).map_err(|source| unusable(environment, source)),
             }
         })
         .buffered(QUESTIONS_AT_ONCE)

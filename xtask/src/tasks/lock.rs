@@ -16,6 +16,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failu
         arch: arguments.arch.clone(),
         bundle: arguments.bundle.clone(),
         url: arguments.url.clone(),
+        checksum_url: arguments.checksum_url.clone(),
         replace: arguments.replace,
     };
     let outcome = until_interrupted(app, async {

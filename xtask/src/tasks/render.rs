@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use release::render::{Outcome, one};
+use release::render::{Outcome, keep, one};
 use serde_json::json;
 
 use crate::app::App;
@@ -17,7 +17,13 @@ pub(crate) fn run(app: &App<'_>, name: Option<&str>, check: bool) -> Result<Exit
     };
     let mut outcomes = Vec::with_capacity(names.len());
     for name in &names {
-        outcomes.push(one(&app.workspace, name, !check)?);
+        outcomes.push(one(&app.workspace, name)?);
+    }
+    // Only now, so that one wrong environment does not leave the others half-way between two commits.
+    if !check {
+        for outcome in &outcomes {
+            keep(&app.workspace, outcome)?;
+        }
     }
     for warning in outcomes.iter().flat_map(|outcome| &outcome.warnings) {
         app.ui.note(&format!("warning: {warning}"));
@@ -41,8 +47,10 @@ pub(crate) fn run(app: &App<'_>, name: Option<&str>, check: bool) -> Result<Exit
         .collect();
     app.ui.result(&text, &value)?;
     if check && stale {
-        app.ui
-            .note("hint: `cargo xtask render` writes them; commit what it wrote");
+        app.ui.note(&format!(
+            "hint: `cargo xtask render {}` writes what is stale; commit it",
+            name.unwrap_or("--all")
+        ));
         return Ok(ExitCode::from(DIFFERS));
     }
     Ok(ExitCode::SUCCESS)

@@ -49,7 +49,7 @@ impl Human {
             Event::Started { step, what, bytes } => {
                 self.clear();
                 self.print(&format!("{} {what}", label(*step)));
-                *self.lock() = Some(self.running(*step, *bytes));
+                *self.lock() = Some(Running::new(*step, *bytes));
             }
             Event::Advanced { step, bytes } => self.advance(*step, *bytes),
             Event::At { item, .. } => {
@@ -121,34 +121,6 @@ impl Human {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn running(&self, step: Step, total: Option<u64>) -> Running {
-        let target = if self.terminal {
-            ProgressDrawTarget::stderr_with_hz(10)
-        } else {
-            ProgressDrawTarget::hidden()
-        };
-        let bar = ProgressBar::with_draw_target(total, target);
-        let template = match total {
-            Some(_) => {
-                "{prefix:>9} [{bar:30}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}, {eta} left {wide_msg:.dim}"
-            }
-            None => "{prefix:>9} {spinner} {decimal_bytes} {decimal_bytes_per_sec} {wide_msg:.dim}",
-        };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        bar.set_prefix(step.to_string());
-        let now = Instant::now();
-        Running {
-            step,
-            bar,
-            done: 0,
-            total,
-            began: now,
-            written: now,
-        }
-    }
-
     fn advance(&self, step: Step, bytes: u64) {
         let mut line = None;
         if let Some(running) = &mut *self.lock() {
@@ -156,9 +128,12 @@ impl Human {
                 return;
             }
             running.done += bytes;
-            if running.began.elapsed() > DRAW_AFTER {
-                running.bar.set_position(running.done);
+            if self.terminal && running.bar.is_hidden() && running.began.elapsed() > DRAW_AFTER {
+                running
+                    .bar
+                    .set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
             }
+            running.bar.set_position(running.done);
             if !self.terminal && running.written.elapsed() > LINE_EVERY {
                 running.written = Instant::now();
                 line = Some(running.line());
@@ -186,6 +161,32 @@ impl Human {
 }
 
 impl Running {
+    /// Begins a step. Its bar is not drawn before it has moved for a while.
+    fn new(step: Step, total: Option<u64>) -> Self {
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
+        let template = match total {
+            Some(_) => {
+                "{prefix:>9} [{bar:30}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}, {eta} left {wide_msg:.dim}   "
+            }
+            None => {
+                "{prefix:>9} {spinner} {decimal_bytes} {decimal_bytes_per_sec} {wide_msg:.dim}   "
+            }
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_prefix(step.to_string());
+        let now = Instant::now();
+        Self {
+            step,
+            bar,
+            done: 0,
+            total,
+            began: now,
+            written: now,
+        }
+    }
+
     /// What a log is told: how far, how fast, how long still.
     fn line(&self) -> String {
         let seconds = self.began.elapsed().as_secs_f64();

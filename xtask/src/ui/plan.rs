@@ -35,7 +35,9 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
         ));
         return text;
     }
+    let to_push = plan.missing.len() + plan.different.len();
     let bundle = match plan.bundle.action {
+        "nothing" if to_push > 0 => "in the store already".to_owned(),
         "nothing" => "not needed".to_owned(),
         action => format!(
             "{action} {} ({})",
@@ -44,7 +46,6 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
         ),
     };
     field(&mut text, "bundle", &bundle);
-    let to_push = plan.missing.len() + plan.different.len();
     let registry = if to_push == 0 {
         format!("{} there", artifacts(plan.artifacts))
     } else {

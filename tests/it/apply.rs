@@ -1,0 +1,72 @@
+//! `apply`: mkectl's part alone, after a look at the registry.
+
+use support::Lab;
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_lacks_something_is_not_applied_from() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    insta::assert_snapshot!("lacking", lab.run(&["apply", "lab"]).whole());
+    assert_eq!(lab.applies().len(), 0);
+    insta::assert_snapshot!("lacking_receipt", lab.receipt());
+    let run = lab.run(&["apply", "lab", "--format", "json"]).ends_with(5);
+    let last: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(last["error"]["wrong"].as_array().unwrap().len(), 14);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_push_it_renders_applies_and_writes_the_receipt() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let _ = lab.run(&["push", "lab"]).ends_with(0);
+    assert!(lab.applies().is_empty());
+    insta::assert_snapshot!(lab.run(&["apply", "lab"]).whole(), @"");
+    let receipt = lab.receipt();
+    assert!(
+        receipt.contains("\napplied:\n") && receipt.contains("  pushed: 0\n"),
+        "{receipt}"
+    );
+    assert_eq!(
+        lab.applies()[0].file,
+        Some(lab.sandbox.read("environments/lab/mke4.yaml"))
+    );
+    // Deploy has nothing to add, and apply does it again when asked.
+    insta::assert_snapshot!(lab.run(&["deploy", "lab"]).stdout, @"");
+    let run = lab.run(&["apply", "lab", "--format", "json"]).ends_with(0);
+    assert_eq!(run.stderr, "");
+    let last: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(last["result"]["environment"], "lab");
+    assert_eq!(lab.applies().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_mkectl_is_told_first() {
+    let lab = Lab::without_mkectl(AIRLOCK).await;
+    let _ = lab.run(&["push", "lab"]).ends_with(0);
+    let run = lab.run(&["apply", "lab"]).ends_with(6);
+    assert!(
+        run.stderr.contains("hint: install the release's mkectl"),
+        "{}",
+        run.stderr
+    );
+    assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
+    assert!(!lab.sandbox.path("environments/lab/mke4.yaml").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_protected_environment_wants_its_name() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.write_environment("protected: true\n");
+    let _ = lab.run(&["push", "lab"]).ends_with(8);
+    let _ = lab.run(&["push", "lab", "--confirm", "lab"]).ends_with(0);
+    let run = lab.run(&["apply", "lab"]).ends_with(8);
+    assert!(
+        run.stderr
+            .ends_with("hint: add `--confirm lab` where nobody can be asked\n"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(lab.applies().len(), 0);
+    let _ = lab.run(&["apply", "lab", "--confirm", "lab"]).ends_with(0);
+    assert_eq!(lab.applies().len(), 1);
+}

@@ -1,0 +1,696 @@
+//! `deploy`: the whole way, in one command, for the demo and for an environment with a mkectl that does as it is told.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use camino::Utf8PathBuf;
+use support::{Lab, Run, Sandbox, TestRegistry, lab};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+#[test]
+fn the_demo_is_deployed_from_a_fresh_checkout() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    let run = sandbox.run(&["deploy", "demo"]);
+    insta::assert_snapshot!("demo_first", run.whole());
+    insta::assert_snapshot!("demo_receipt", sandbox.receipt("demo"));
+    let log = only_log(&sandbox, "demo");
+    insta::assert_snapshot!(
+        "demo_log",
+        sandbox.redact(&std::fs::read_to_string(log).unwrap())
+    );
+}
+
+#[test]
+fn a_second_deploy_changes_nothing_and_is_quick() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    let _ = sandbox.run(&["deploy", "demo"]).ends_with(0);
+    let before = sandbox.state();
+    let mut quickest = Duration::MAX;
+    for _ in 0..3 {
+        let began = Instant::now();
+        let run = sandbox.run(&["deploy", "demo"]);
+        quickest = quickest.min(began.elapsed());
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(run.whole(), @r#"
+            exit code: 0
+            --- stdout
+            demo: nothing to do
+            --- stderr
+            Plan for demo: v4.1.5-demo to 127.0.0.1:[PORT]/mke
+            Nothing to do: 14 artifacts are in the registry, mke4.yaml is applied.
+            "#);
+        }
+    }
+    // The embedded registry is not ours: a look at it may leave a trace.
+    let mut changes = sandbox.changes_since(&before);
+    changes.retain(|path| !path.starts_with("bundles/rehearsal/"));
+    assert_eq!(changes, [""; 0]);
+    assert!(quickest < Duration::from_secs(1), "{quickest:?}");
+}
+
+#[test]
+fn what_mke_would_refuse_is_refused_before_anything_is_sent() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    let path = "environments/demo/environment.yaml";
+    let text = sandbox.read(path);
+    sandbox.write(
+        path,
+        &text.replace("role: controller+worker", "role: worker"),
+    );
+    let run = sandbox.run(&["deploy", "demo"]);
+    insta::assert_snapshot!(run.whole(), @r#"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: no host is a controller
+      --> environments/demo/environment.yaml:19:7
+       |
+    19 |       - role: worker
+       |  _______^
+    20 | |       ssh:
+    21 | |         address: 192.0.2.10
+    22 | |         user: ubuntu
+    23 | |         port: 22
+    24 | |         keyPath: ~/.ssh/id_ed25519
+       | |__________________________________^
+       |
+       = help: give at least one the role `controller+worker`
+
+    1 problem
+    "#);
+}
+
+#[test]
+fn the_stand_in_for_mkectl_refuses_what_mke_would_refuse() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    let lock = "bundles/v4.1.5-demo-amd64.lock.yaml";
+    let apply = |file: &str| {
+        sandbox.run(&[
+            "rehearsal-mkectl",
+            "--release",
+            "v4.1.5-demo",
+            "--lock",
+            lock,
+            "apply",
+            "-f",
+            file,
+        ])
+    };
+    let right = sandbox.read("environments/demo/mke4.yaml");
+    let wrong = right
+        .replace("url: oci://127", "url: 127")
+        .replace("enabled: true", "enabled: false")
+        .replace("role: controller+worker", "role: master");
+    sandbox.write("wrong.yaml", &wrong);
+    insta::assert_snapshot!(apply("wrong.yaml").whole(), @r#"
+    exit code: 1
+    --- stdout
+    INF Rehearsal of mkectl v4.1.5-demo: no host will be touched
+    ERR wrong.yaml: `spec.airgap.enabled` is not `true`
+    ERR wrong.yaml: `spec.registries.chartRegistry.url` is `127.0.0.1:[PORT]/mke`, which does not begin with `oci://`
+    ERR wrong.yaml: `spec.hosts[0].role` is `master`, which is not a role
+    ERR wrong.yaml: no host in `spec.hosts` is a controller
+    FTL MKE would refuse this configuration
+    --- stderr
+    "#);
+    // The registry does not run, so that nothing can be pulled.
+    let run = apply("environments/demo/mke4.yaml");
+    assert_eq!(run.code, Some(1), "{}", run.whole());
+    assert!(
+        run.stdout
+            .ends_with("FTL Nodes could not pull everything\n"),
+        "{}",
+        run.stdout
+    );
+    assert_eq!(run.stdout.matches("ERR ").count(), 14, "{}", run.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mkectl_is_called_with_the_rendered_file_and_nothing_it_has_no_use_for() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    // What `cargo run` adds for its own child is not meant for mkectl either.
+    lab.sandbox
+        .variable("CARGO_MANIFEST_DIR", "/nowhere")
+        .variable("SSH_AUTH_SOCK", "/run/agent");
+    let run = lab.run(&["deploy", "lab"]);
+    insta::assert_snapshot!("lab_first", run.whole());
+    insta::assert_snapshot!("lab_receipt", lab.receipt());
+
+    let applies = lab.applies();
+    let [apply] = applies.as_slice() else {
+        panic!("{applies:#?}");
+    };
+    let config = lab.sandbox.path("environments/lab/mke4.yaml");
+    assert_eq!(
+        apply.arguments,
+        [
+            "apply",
+            "-f",
+            config.as_str(),
+            "--no-color",
+            "--no-pretty-print"
+        ]
+    );
+    assert_eq!(
+        apply.file,
+        Some(lab.sandbox.read("environments/lab/mke4.yaml"))
+    );
+    for call in lab.calls() {
+        let names: Vec<&str> = call.environment.keys().map(String::as_str).collect();
+        let expected = [
+            "FAKE_MKECTL_RECORD",
+            "HOME",
+            "NO_COLOR",
+            "PATH",
+            "SSH_AUTH_SOCK",
+        ];
+        assert_eq!(names, expected, "{:?}", call.arguments);
+        assert_eq!(call.stdin, "", "{:?}", call.arguments);
+    }
+
+    let again = lab.run(&["deploy", "lab"]);
+    insta::assert_snapshot!(again.whole(), @r#"
+    exit code: 0
+    --- stdout
+    lab: nothing to do
+    --- stderr
+    Plan for lab: v4.1.5 to 127.0.0.1:[PORT]/mke
+    Nothing to do: 14 artifacts are in the registry, mke4.yaml is applied.
+    "#);
+    assert_eq!(lab.applies().len(), 1, "mkectl ran for nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_mkectl_is_not_given_flags_that_it_does_not_know() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox.variable("FAKE_MKECTL_FLAGS", "old");
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    let config = lab.sandbox.path("environments/lab/mke4.yaml");
+    assert_eq!(lab.applies()[0].arguments, ["apply", "-f", config.as_str()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mkectls_failure_is_told_from_ours_and_kept() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "7");
+    let run = lab.run(&["deploy", "lab"]);
+    insta::assert_snapshot!("mkectl_fails", run.whole());
+    insta::assert_snapshot!("mkectl_fails_receipt", lab.receipt());
+
+    // Any other code of mkectl's is our 7, too.
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "3");
+    let run = lab.run(&["deploy", "lab", "--format", "json"]).ends_with(7);
+    let error = last_line(&run)["error"].clone();
+    assert_eq!(error["exit-code"], 7);
+    assert_eq!(error["mkectl-exit-code"], 3);
+
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    let receipt = lab.receipt();
+    assert!(!receipt.contains("failed:"), "{receipt}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_failed_apply_mkectl_runs_again_even_if_the_files_are_set_back() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
+    let _ = lab.run(&["deploy", "lab"]).ends_with(7);
+    // The cluster may be half-way to what the files said then.
+    lab.edit_environment("mke2.lab.example.com", "mke.lab.example.com");
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    let run = lab.run(&["deploy", "lab"]);
+    insta::assert_snapshot!(run.whole(), @r#"
+    exit code: 0
+    --- stdout
+    lab: v4.1.5 deployed: 14 artifacts in 127.0.0.1:[PORT]/mke, 0 pushed, 0 B sent, mkectl's log is environments/lab/logs/[TIME]-apply.log
+    --- stderr
+    Plan for lab: v4.1.5 to 127.0.0.1:[PORT]/mke
+      bundle    not needed
+      registry  14 artifacts there
+      config    write environments/lab/mke4.yaml
+      mkectl    [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml --no-color --no-pretty-print
+                since the last one failed
+        apply [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml --no-color --no-pretty-print
+    mkectl | INF mkectl v4.1.5 reads [WORKSPACE]/environments/lab/mke4.yaml
+    mkectl | Username: admin
+    mkectl | Password: fake-generated-password (they are only showed once)
+    mkectl | INF MKE v4.1.5 is installed
+        apply applied; log in environments/lab/logs/[TIME]-apply.log
+    "#);
+    assert_eq!(lab.applies().len(), 3);
+    let receipt = lab.receipt();
+    assert!(!receipt.contains("failed:"), "{receipt}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mkectl_that_will_not_do_is_found_before_anything_is_pushed() {
+    let lab = Lab::without_mkectl(AIRLOCK).await;
+    let missing = lab.run(&["deploy", "lab"]);
+    insta::assert_snapshot!("mkectl_missing", missing.whole());
+    assert_eq!(missing.code, Some(6));
+
+    let path = lab.sandbox.bin().join("mkectl");
+    std::fs::write(&path, "#!/bin/sh\n").unwrap();
+    let not_executable = lab.run(&["deploy", "lab"]);
+    assert_eq!(not_executable.code, Some(6));
+    insta::assert_snapshot!("mkectl_not_executable", last_stderr(&not_executable, 2));
+    std::fs::remove_file(&path).unwrap();
+
+    let mut lab = lab;
+    lab.sandbox.install(FAKE_MKECTL, "mkectl");
+    lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.4");
+    let wrong_version = lab.run(&["deploy", "lab"]);
+    assert_eq!(wrong_version.code, Some(6));
+    insta::assert_snapshot!("mkectl_wrong_version", last_stderr(&wrong_version, 2));
+
+    lab.sandbox.variable("FAKE_MKECTL_VERSION", "");
+    let no_version = lab.run(&["deploy", "lab"]);
+    assert_eq!(no_version.code, Some(6));
+    insta::assert_snapshot!("mkectl_no_version", last_stderr(&no_version, 2));
+
+    let named = lab.sandbox.path("environments/lab/environment.yaml");
+    let text = std::fs::read_to_string(&named).unwrap();
+    std::fs::write(&named, format!("mkectl: ../../tools/mkectl\n{text}")).unwrap();
+    let not_there = lab.run(&["deploy", "lab"]);
+    assert_eq!(not_there.code, Some(6));
+    insta::assert_snapshot!("mkectl_named_and_missing", last_stderr(&not_there, 2));
+
+    assert!(
+        lab.repositories().await.is_empty(),
+        "{:?}",
+        lab.repositories().await
+    );
+    assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
+    assert!(!lab.sandbox.path("environments/lab/mke4.yaml").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mkectl_that_an_environment_names_goes_before_the_one_on_the_path() {
+    let lab = Lab::without_mkectl(AIRLOCK).await;
+    std::fs::create_dir(lab.sandbox.path("tools")).unwrap();
+    std::os::unix::fs::symlink(FAKE_MKECTL, lab.sandbox.path("tools/mkectl")).unwrap();
+    lab.write_environment("mkectl: ../../tools/mkectl\n");
+    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    assert!(
+        run.stderr
+            .contains("tools/mkectl apply -f environments/lab/mke4.yaml"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(lab.applies().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_reaches_mkectl_once_and_its_end_is_awaited() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox.variable("FAKE_MKECTL_HANG", "yes");
+    let mut running = Running::start(&lab, &["deploy", "lab"]);
+    running.wait_for("waiting for nodes");
+    running.interrupt();
+    let run = running.end();
+    insta::assert_snapshot!("interrupted", last_stderr(&run, 7));
+    assert_eq!(run.code, Some(130), "{}", run.whole());
+    assert_eq!(
+        run.stderr.matches("received SIGINT").count(),
+        1,
+        "{}",
+        run.stderr
+    );
+    assert_ended(&lab);
+    let receipt = lab.receipt();
+    assert!(receipt.contains("mkectl-exit-code: 130"), "{receipt}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_interrupt_kills_a_mkectl_that_does_not_end() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox.variable("FAKE_MKECTL_HANG", "ignore");
+    let mut running = Running::start(&lab, &["deploy", "lab"]);
+    running.wait_for("waiting for nodes");
+    running.interrupt();
+    running.wait_for("which is ignored");
+    running.interrupt();
+    let run = running.end();
+    insta::assert_snapshot!("killed", last_stderr(&run, 6));
+    assert_eq!(run.code, Some(130), "{}", run.whole());
+    assert_ended(&lab);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_registry_is_refused_once_a_cluster_runs_from_the_first() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.edit_environment("project: mke", "project: other");
+    for command in ["deploy", "plan", "apply", "push"] {
+        let run = lab.run(&[command, "lab"]);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(run.whole(), @r#"
+            exit code: 3
+            --- stdout
+            --- stderr
+            error: the cluster of lab pulls from 127.0.0.1:[PORT]/mke, and its environment now says 127.0.0.1:[PORT]/other
+            hint: MKE's registry settings are write-once: set registry back to 127.0.0.1:[PORT]/mke. For a new cluster delete the environment's receipt.yaml
+            "#);
+        }
+    }
+    assert_eq!(lab.applies().len(), 1);
+    assert!(
+        !lab.repositories()
+            .await
+            .iter()
+            .any(|name| name.starts_with("other/"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_release_is_an_upgrade_and_no_apply() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
+    let _ = lab
+        .run(&["lock", "v4.1.6", "--bundle", bundle.as_str()])
+        .ends_with(0);
+    lab.edit_environment("v4.1.5", "v4.1.6");
+    lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.6");
+    for command in ["deploy", "apply"] {
+        let run = lab.run(&[command, "lab"]);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(run.whole(), @r#"
+            exit code: 3
+            --- stdout
+            --- stderr
+            error: the cluster of lab runs v4.1.5, and its environment now says v4.1.6
+            hint: another release is an upgrade, and `mkectl apply` does none: `cargo xtask push` brings the release to the registry, then `mkectl upgrade` by the vendor's page
+            "#);
+        }
+    }
+    assert_eq!(lab.applies().len(), 1);
+    // The registry may get it; that is what an upgrade begins with.
+    let _ = lab.run(&["push", "lab"]).ends_with(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_protected_environment_wants_its_name() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.write_environment("protected: true\n");
+    let nobody_to_ask = lab.run(&["deploy", "lab"]);
+    assert_eq!(nobody_to_ask.code, Some(8));
+    insta::assert_snapshot!("protected", nobody_to_ask.whole());
+    let wrong = lab.run(&["deploy", "lab", "--confirm", "prod"]);
+    assert_eq!(wrong.code, Some(8));
+    insta::assert_snapshot!(last_stderr(&wrong, 2), @r#"
+    exit code: 8
+    error: lab was not confirmed: --confirm says `prod`
+    hint: add `--confirm lab` where nobody can be asked
+    "#);
+    let machine = lab.run(&["deploy", "lab", "--format", "json"]).ends_with(8);
+    assert_eq!(last_line(&machine)["error"]["exit-code"], 8);
+    assert!(lab.repositories().await.is_empty());
+    assert_eq!(lab.applies().len(), 0);
+
+    let _ = lab.run(&["deploy", "lab", "--confirm", "lab"]).ends_with(0);
+    assert_eq!(lab.applies().len(), 1);
+    // Where nothing is to be done, nothing is asked.
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_are_nowhere() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox
+        .variable("RUST_LOG", "trace")
+        .variable("RUST_BACKTRACE", "full");
+    let mut runs = Vec::new();
+    for arguments in [
+        &["plan", "lab"][..],
+        &["show", "lab"],
+        &["deploy", "lab"],
+        &["deploy", "lab", "--format", "json"],
+        &["apply", "lab"],
+        &["push", "lab"],
+        &["verify", "lab"],
+        &["rehearse", "lab"],
+        &["list"],
+    ] {
+        runs.push(lab.run(arguments).ends_with(0));
+    }
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "9");
+    runs.push(lab.run(&["apply", "lab"]).ends_with(7));
+    assert_no_secret(&lab.sandbox, &runs, &[lab::USER, lab::PASSWORD]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn secrets_are_nowhere_when_the_registry_refuses_them() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.registry = TestRegistry::with_credentials().await;
+    let ca = lab.registry.ca_pem.clone().unwrap();
+    lab.sandbox.write("environments/lab/registry-ca.pem", &ca);
+    lab.write_environment("");
+    lab.edit_environment(
+        "  project: mke\n",
+        "  project: mke\n  ca: registry-ca.pem\n",
+    );
+    let mut runs = Vec::new();
+    for arguments in [
+        &["plan", "lab"][..],
+        &["deploy", "lab"],
+        &["push", "lab", "--format", "json"],
+        &["verify", "lab"],
+    ] {
+        runs.push(lab.run(arguments));
+    }
+    assert_eq!(runs[1].code, Some(5), "{}", runs[1].whole());
+    assert_no_secret(&lab.sandbox, &runs, &[lab::USER, lab::PASSWORD]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_that_are_named_and_not_set_are_missed_before_anything_is_sent() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox.variable("LAB_REGISTRY_PASSWORD", "");
+    let run = lab.run(&["deploy", "lab"]);
+    assert_eq!(run.code, Some(3), "{}", run.whole());
+    insta::assert_snapshot!(last_stderr(&run, 3), @r#"
+    exit code: 3
+    error: no credentials for registry 127.0.0.1:[PORT]
+      because: the variable LAB_REGISTRY_PASSWORD is not set
+    hint: set the variables that registry.push-credentials names, or remove it and log in with Docker, Podman or Skopeo
+    "#);
+    assert!(lab.repositories().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_get_the_plan_the_events_and_the_result() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let run = lab.run(&["deploy", "lab", "--format", "json"]).ends_with(0);
+    assert_eq!(run.stderr, "");
+    let keys: Vec<String> = run
+        .stdout
+        .lines()
+        .map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            line.as_object().unwrap().keys().next().unwrap().clone()
+        })
+        .collect();
+    assert_eq!(keys.first().unwrap(), "plan");
+    assert!(
+        keys[1..keys.len() - 1].iter().all(|key| key == "event"),
+        "{keys:?}"
+    );
+    assert_eq!(keys.last().unwrap(), "result");
+    let result = last_line(&run)["result"].clone();
+    assert_eq!(result["environment"], "lab");
+    assert_eq!(result["artifacts"], result["pushed"]);
+    assert_eq!(result["applied"], true);
+    assert_eq!(result["nothing-to-do"], false);
+    assert!(
+        lab.sandbox
+            .path(
+                result["log"]
+                    .as_str()
+                    .unwrap()
+                    .replace("[TIME]", "x")
+                    .rsplit_once('/')
+                    .unwrap()
+                    .0
+            )
+            .exists()
+    );
+
+    let again = lab.run(&["deploy", "lab", "--format", "json"]).ends_with(0);
+    let result = last_line(&again)["result"].clone();
+    assert_eq!(result["nothing-to-do"], true);
+    assert_eq!(result["pushed"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_mkectl_printed_is_in_a_log_that_others_cannot_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox.variable("FAKE_MKECTL_FLOOD", "2000");
+    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    let log = only_log(&lab.sandbox, "lab");
+    let mode = std::fs::metadata(&log).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let text = std::fs::read_to_string(&log).unwrap();
+    for (what, text) in [
+        ("the log", text.as_str()),
+        ("standard error", run.stderr.as_str()),
+    ] {
+        let lines: Vec<&str> = text
+            .lines()
+            .filter(|line| line.contains("flood line"))
+            .collect();
+        assert_eq!(lines.len(), 2000, "{what}");
+        for (at, line) in lines.iter().enumerate() {
+            assert!(
+                line.ends_with(&format!("flood line {} of 2000", at + 1)),
+                "{what}: {line}"
+            );
+        }
+    }
+    // The administrator's password is for the terminal and the log, and for nothing that is committed.
+    assert!(text.contains("fake-generated-password"));
+    for name in ["receipt.yaml", "mke4.yaml"] {
+        assert!(
+            !lab.sandbox
+                .read(&format!("environments/lab/{name}"))
+                .contains("fake-generated-password")
+        );
+    }
+}
+
+/// Returns the one log that an environment has.
+fn only_log(sandbox: &Sandbox, environment: &str) -> Utf8PathBuf {
+    let folder = sandbox.path(&format!("environments/{environment}/logs"));
+    let logs: Vec<_> = folder
+        .read_dir_utf8()
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .collect();
+    assert_eq!(logs.len(), 1, "{logs:?}");
+    logs[0].path().to_owned()
+}
+
+/// Returns the last lines of standard error, with the exit code.
+fn last_stderr(run: &Run, lines: usize) -> String {
+    let all: Vec<&str> = run.stderr.lines().collect();
+    let code = run
+        .code
+        .map_or_else(|| "a signal".to_owned(), |code| code.to_string());
+    format!(
+        "exit code: {code}\n{}",
+        all[all.len().saturating_sub(lines)..].join("\n")
+    )
+}
+
+/// Returns the last line of JSON that a run wrote.
+fn last_line(run: &Run) -> serde_json::Value {
+    let line = run
+        .stdout
+        .lines()
+        .last()
+        .unwrap_or_else(|| panic!("{}", run.whole()));
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+#[track_caller]
+fn assert_no_secret(sandbox: &Sandbox, runs: &[Run], secrets: &[&str]) {
+    for secret in secrets {
+        for run in runs {
+            assert!(
+                !run.whole().contains(secret),
+                "{secret} in\n{}",
+                run.whole()
+            );
+        }
+        for (path, content) in sandbox.files() {
+            let found = content
+                .windows(secret.len())
+                .any(|window| window == secret.as_bytes());
+            assert!(!found, "{secret} in {path}");
+        }
+    }
+}
+
+/// Checks that no mkectl runs any more.
+#[track_caller]
+fn assert_ended(lab: &Lab) {
+    for call in lab.calls() {
+        // SAFETY: signal 0 asks whether a process exists, and touches no memory.
+        let answer = unsafe { libc::kill(call.process, 0) };
+        assert_eq!(
+            answer, -1,
+            "process {} of {:?} is left",
+            call.process, call.arguments
+        );
+    }
+}
+
+/// The command while it runs, leader of a process group as at a terminal.
+struct Running<'a> {
+    lab: &'a Lab,
+    child: Child,
+    stderr: BufReader<std::process::ChildStderr>,
+    seen: String,
+}
+
+impl<'a> Running<'a> {
+    fn start(lab: &'a Lab, arguments: &[&str]) -> Self {
+        let mut child = lab
+            .sandbox
+            .command(arguments)
+            .process_group(0)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        Self {
+            lab,
+            child,
+            stderr,
+            seen: String::new(),
+        }
+    }
+
+    /// Reads standard error up to a line with this text.
+    #[track_caller]
+    fn wait_for(&mut self, text: &str) {
+        loop {
+            let mut line = String::new();
+            let read = self.stderr.read_line(&mut line).unwrap();
+            self.seen.push_str(&line);
+            assert_ne!(read, 0, "no {text:?} in\n{}", self.seen);
+            if line.contains(text) {
+                return;
+            }
+        }
+    }
+
+    /// Does what a terminal does on Ctrl-C: each process of the group gets SIGINT.
+    fn interrupt(&self) {
+        let group = -self.child.id().cast_signed();
+        // SAFETY: `kill` touches no memory, and the group's leader has not been waited for.
+        let answer = unsafe { libc::kill(group, libc::SIGINT) };
+        assert_eq!(answer, 0);
+    }
+
+    fn end(mut self) -> Run {
+        self.stderr.read_to_string(&mut self.seen).unwrap();
+        let output = self.child.wait_with_output().unwrap();
+        Run {
+            code: output.status.code(),
+            stdout: self
+                .lab
+                .sandbox
+                .redact(&String::from_utf8_lossy(&output.stdout)),
+            stderr: self.lab.sandbox.redact(&self.seen),
+        }
+    }
+}

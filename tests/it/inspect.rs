@@ -1,0 +1,96 @@
+//! `inspect`: what a bundle holds, from its lock or from the file itself.
+
+use support::{Sandbox, bundles};
+
+use crate::AIRLOCK;
+
+#[test]
+fn a_locked_release_is_inspected_without_its_bundle() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    insta::assert_snapshot!("demo", sandbox.run(&["inspect", "v4.1.5-demo"]).whole());
+}
+
+#[test]
+fn a_file_says_the_same_as_its_lock() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let bundle = sandbox.path("mke_bundle_v4.1.5_amd64.tar.gz");
+    bundles::make(&bundles::small(), &bundle);
+    let before = sandbox.state();
+    let of_file = sandbox.run(&["inspect", bundle.as_str()]);
+    insta::assert_snapshot!("file", of_file.whole());
+    assert_eq!(sandbox.changes_since(&before), [""; 0]);
+
+    let _ = sandbox
+        .run(&["lock", "v4.1.5", "--bundle", bundle.as_str()])
+        .ends_with(0);
+    let of_lock = sandbox.run(&["inspect", "v4.1.5"]).ends_with(0);
+    assert_eq!(of_file.stdout, of_lock.stdout);
+}
+
+#[test]
+fn machines_get_every_artifact() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    let run = sandbox
+        .run(&["inspect", "v4.1.5-demo", "--format", "json"])
+        .ends_with(0);
+    assert_eq!(run.stderr, "");
+    let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let result = &value["result"];
+    let artifacts = result["artifacts"].as_array().unwrap();
+    assert_eq!(artifacts.len(), 14);
+    let sum: u64 = artifacts
+        .iter()
+        .map(|row| row["bytes"].as_u64().unwrap())
+        .sum();
+    assert_eq!(result["total-bytes"], sum);
+    assert!(result["unique-bytes"].as_u64().unwrap() < sum);
+    assert_eq!(artifacts[0]["name"], "calico/apiserver:v3.30.2");
+    assert_eq!(
+        artifacts[0]["platforms"],
+        serde_json::json!(["linux/amd64", "linux/arm64"])
+    );
+}
+
+#[test]
+fn what_is_no_bundle_is_named() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let bundle = sandbox.path("whole.tar.gz");
+    bundles::make(&bundles::small(), &bundle);
+    let whole = std::fs::read(&bundle).unwrap();
+    let mut inflated = Vec::new();
+    std::io::Read::read_to_end(
+        &mut flate2::read::MultiGzDecoder::new(whole.as_slice()),
+        &mut inflated,
+    )
+    .unwrap();
+    let mut flipped = whole.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    let mut longer = whole.clone();
+    longer.extend_from_slice(b"and more");
+    let html = b"<!DOCTYPE html>\n<html><body>404</body></html>\n".to_vec();
+    let cases = [
+        ("html.tar.gz", html),
+        ("cut.tar.gz", whole[..whole.len() / 3].to_vec()),
+        ("plain.tar", inflated),
+        ("flipped.tar.gz", flipped),
+        ("longer.tar.gz", longer),
+        ("empty.tar.gz", Vec::new()),
+    ];
+    let mut all = String::new();
+    for (name, content) in cases {
+        std::fs::write(sandbox.path(name), content).unwrap();
+        let run = sandbox.run(&["inspect", name]).ends_with(4);
+        assert_eq!(run.stdout, "", "{name}");
+        all.push_str(&format!("## {name}\n{}", run.stderr));
+    }
+    insta::assert_snapshot!("no_bundle", all);
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    insta::assert_snapshot!(sandbox.run(&["inspect", "v4.1.5"]).whole(), @"");
+    insta::assert_snapshot!(sandbox.run(&["inspect", "nowhere.tar.gz"]).whole(), @"");
+    insta::assert_snapshot!(sandbox.run(&["inspect", "environments"]).whole(), @"");
+}

@@ -1,0 +1,72 @@
+//! `list`: environments and locked releases, and where each stands.
+
+use support::{Lab, Sandbox};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+#[test]
+fn a_fresh_checkout_is_listed() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    insta::assert_snapshot!(sandbox.run(&["list"]).whole(), @"");
+}
+
+#[test]
+fn an_empty_workspace_says_how_to_begin() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    insta::assert_snapshot!(sandbox.run(&["list"]).whole(), @"");
+}
+
+#[test]
+fn a_wrong_environment_does_not_hide_the_others() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    sandbox.write(
+        "environments/staging/environment.yaml",
+        "release: 4.1.5\nprotectd: true\n",
+    );
+    sandbox.write(
+        "environments/Bad Name/environment.yaml",
+        "release: v4.1.5\n",
+    );
+    sandbox.write(
+        "environments/prod/receipt.yaml",
+        "version: 1\nsigned: yes\n",
+    );
+    insta::assert_snapshot!(sandbox.run(&["list"]).whole(), @"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_done_is_listed() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let states = |lab: &Lab| {
+        let run = lab.run(&["list", "--format", "json"]).ends_with(0);
+        assert_eq!(run.stderr, "");
+        let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        let environment = &value["result"]["environments"][0];
+        assert_eq!(environment["name"], "lab");
+        assert_eq!(environment["release"], "v4.1.5");
+        assert_eq!(environment["protected"], false);
+        let release = &value["result"]["releases"][0];
+        assert_eq!(release["arch"], "amd64");
+        assert_eq!(release["artifacts"], 14);
+        let state = |row: &serde_json::Value| row["state"].as_str().unwrap().to_owned();
+        (state(environment), state(release))
+    };
+    let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+    assert_eq!(states(&lab), pair("never deployed", "in the store"));
+    std::fs::remove_dir_all(lab.sandbox.path("bundles/store")).unwrap();
+    assert_eq!(states(&lab), pair("never deployed", "bundle is here"));
+    let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    assert_eq!(states(&lab), pair("v4.1.5 deployed [TIME]", "in the store"));
+
+    std::fs::remove_dir_all(lab.sandbox.path("bundles/store")).unwrap();
+    std::fs::remove_file(&bundle).unwrap();
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
+    let _ = lab.run(&["apply", "lab"]).ends_with(7);
+    assert_eq!(
+        states(&lab),
+        pair("v4.1.5 failed at apply [TIME]", "to be fetched")
+    );
+    std::fs::write(&bundle, "cut").unwrap();
+    assert_eq!(states(&lab).1, "bundle of another size is here");
+}

@@ -1,0 +1,116 @@
+//! `new`: a first environment.yaml that is valid as it is.
+
+use support::Sandbox;
+
+use crate::AIRLOCK;
+
+#[test]
+fn a_new_environment_is_valid_as_it_is() {
+    for sandbox in [Sandbox::new(AIRLOCK), Sandbox::shipped(AIRLOCK)] {
+        let run = sandbox.run(&["new", "lab"]);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(run.whole(), @"");
+        }
+        let shown = sandbox.run(&["show", "lab"]).ends_with(0);
+        assert!(
+            shown.stdout.contains("registry.lab.example.com:5000"),
+            "{}",
+            shown.stdout
+        );
+        let _ = sandbox.run(&["render", "lab"]).ends_with(0);
+        let _ = sandbox.run(&["render", "lab", "--check"]).ends_with(0);
+        let listed = sandbox.run(&["list"]).ends_with(0);
+        assert!(
+            listed.stdout.contains("never deployed"),
+            "{}",
+            listed.stdout
+        );
+    }
+}
+
+#[test]
+fn it_is_commented_and_inherits_where_there_is_something_to_inherit() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    let _ = sandbox.run(&["new", "lab"]).ends_with(0);
+    insta::assert_snapshot!(
+        "new_inheriting",
+        sandbox.read("environments/lab/environment.yaml")
+    );
+    let sandbox = Sandbox::new(AIRLOCK);
+    let _ = sandbox.run(&["new", "lab"]).ends_with(0);
+    assert!(
+        !sandbox
+            .read("environments/lab/environment.yaml")
+            .contains("\ninherit:")
+    );
+}
+
+#[test]
+fn one_that_exists_is_left_alone() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    let before = sandbox.state();
+    insta::assert_snapshot!(sandbox.run(&["new", "prod"]).whole(), @"");
+    assert_eq!(sandbox.changes_since(&before), [""; 0]);
+}
+
+#[test]
+fn names_that_cannot_be_are_refused_and_leave_nothing() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let mut all = String::new();
+    for name in [
+        "Prod",
+        "../lab",
+        "a b",
+        "-lab-",
+        "lab_1",
+        "",
+        ".",
+        "ö",
+        &"a".repeat(64),
+    ] {
+        let run = sandbox.run(&["new", "--", name]).ends_with(3);
+        assert_eq!(run.stdout, "");
+        all.push_str(&run.stderr);
+    }
+    insta::assert_snapshot!(all, @"");
+    let left: Vec<_> = sandbox
+        .path("environments")
+        .read_dir_utf8()
+        .unwrap()
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn the_release_can_be_named() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let _ = sandbox
+        .run(&["new", "lab", "--release", "v4.1.1"])
+        .ends_with(0);
+    assert!(
+        sandbox
+            .read("environments/lab/environment.yaml")
+            .contains("\nrelease: v4.1.1\n")
+    );
+    insta::assert_snapshot!(sandbox.run(&["new", "old", "--release", "v4.0.0"]).whole(), @"");
+    insta::assert_snapshot!(sandbox.run(&["new", "older", "--release", "4.1.5"]).whole(), @"");
+    assert!(!sandbox.path("environments/old").exists());
+    assert!(!sandbox.path("environments/older").exists());
+}
+
+#[test]
+fn machines_get_the_path() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let run = sandbox
+        .run(&["new", "lab", "--format", "json"])
+        .ends_with(0);
+    assert_eq!(
+        run.stdout,
+        "{\"result\":{\"path\":\"environments/lab/environment.yaml\"}}\n"
+    );
+    assert_eq!(run.stderr, "");
+    let run = sandbox
+        .run(&["new", "lab", "--format", "json"])
+        .ends_with(3);
+    insta::assert_snapshot!(run.stdout, @"");
+}

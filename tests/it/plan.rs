@@ -1,0 +1,125 @@
+//! `plan`: what deploy would do, for people, machines and scripts.
+
+use support::{Lab, Sandbox};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_says_everything_and_does_nothing() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let before = lab.sandbox.state();
+    let run = lab.run(&["plan", "lab"]).ends_with(0);
+    insta::assert_snapshot!("first", run.whole());
+    assert_eq!(lab.sandbox.changes_since(&before), [""; 0]);
+    assert!(lab.repositories().await.is_empty());
+    assert!(lab.applies().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_exit_code_tells_whether_something_is_to_be_done() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let plan = ["plan", "lab", "--detailed-exitcode"];
+    let _ = lab.run(&plan).ends_with(2);
+    let _ = lab.run(&["plan", "lab"]).ends_with(0);
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    let run = lab.run(&plan);
+    insta::assert_snapshot!(run.whole(), @"");
+
+    // Each of these alone is something to do.
+    let path = "environments/lab/mke4.yaml";
+    let config = lab.sandbox.read(path);
+    lab.sandbox.write(path, &format!("{config}# by hand\n"));
+    let by_hand = lab.run(&plan);
+    insta::assert_snapshot!(by_hand.whole(), @"");
+    lab.sandbox.write(path, &config);
+    let _ = lab.run(&plan).ends_with(0);
+
+    std::fs::remove_file(lab.sandbox.path("environments/lab/receipt.yaml")).unwrap();
+    let _ = lab.run(&plan).ends_with(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_get_the_same_plan() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let plan = |lab: &Lab, code: i32| {
+        let run = lab
+            .run(&["plan", "lab", "--format", "json", "--detailed-exitcode"])
+            .ends_with(code);
+        assert_eq!(run.stderr, "");
+        let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        value["result"].clone()
+    };
+    let first = plan(&lab, 2);
+    assert_eq!(first["environment"], "lab");
+    assert_eq!(first["release"], "v4.1.5");
+    assert_eq!(first["artifacts"], 14);
+    assert_eq!(first["missing"].as_array().unwrap().len(), 14);
+    assert_eq!(first["nothing-to-do"], false);
+    assert_eq!(first["config"], "environments/lab/mke4.yaml");
+    assert!(
+        first["config-diff"]
+            .as_str()
+            .unwrap()
+            .contains("+kind: MkeConfig\n")
+    );
+    assert!(
+        first["mkectl"]
+            .as_str()
+            .unwrap()
+            .ends_with("--no-pretty-print")
+    );
+    assert_eq!(first["mkectl-problem"], serde_json::Value::Null);
+
+    lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.4");
+    let without = plan(&lab, 2);
+    assert_eq!(without["mkectl"], serde_json::Value::Null);
+    let problem = without["mkectl-problem"].as_str().unwrap();
+    assert!(
+        problem.ends_with("is mkectl v4.1.4, and release v4.1.5 wants its own"),
+        "{problem}"
+    );
+
+    lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.5");
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    let last = plan(&lab, 0);
+    assert_eq!(last["nothing-to-do"], true);
+    assert_eq!(last["missing"].as_array().unwrap().len(), 0);
+    assert_eq!(last["bytes-to-send"], 0);
+    assert_eq!(last["config-diff"], "");
+}
+
+#[test]
+fn a_release_without_a_lock_says_how_to_lock_it() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    insta::assert_snapshot!(sandbox.run(&["plan", "staging"]).whole(), @"");
+    insta::assert_snapshot!(sandbox.run(&["plan", "staging", "--format", "json"]).whole(), @"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_is_down_says_so() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let nobody = format!("127.0.0.1:{}", support::sandbox::free_port());
+    lab.edit_environment(&lab.registry.address, &nobody);
+    insta::assert_snapshot!(lab.run(&["plan", "lab"]).whole(), @"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_that_cannot_be_read_stops_it() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox
+        .write("environments/lab/receipt.yaml", "version: 1\nsigned: yes\n");
+    insta::assert_snapshot!(lab.run(&["plan", "lab"]).whole(), @"");
+    lab.sandbox
+        .write("environments/lab/receipt.yaml", "version: 2\n");
+    insta::assert_snapshot!(lab.run(&["plan", "lab"]).whole(), @"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_is_broken_stops_it() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let path = "bundles/v4.1.5-amd64.lock.yaml";
+    let lock = lab.sandbox.read(path);
+    lab.sandbox
+        .write(path, &lock.replacen("kind: image", "kind: picture", 1));
+    insta::assert_snapshot!(lab.run(&["plan", "lab"]).whole(), @"");
+}

@@ -1,0 +1,799 @@
+//! Tests of `push`: one contract over every kind of registry, the command itself, and bundles that must be refused.
+
+use std::collections::BTreeSet;
+use std::io::Read as _;
+use std::sync::Mutex;
+
+use bundle::{Lock, Store};
+use camino::Utf8Path;
+use oci_spec::image::Digest;
+use registry::node::Node;
+use registry::{Artifact, Blob, BlobSource, Credentials, Endpoint, Error, Manifest, Registry};
+use secrecy::SecretString;
+use support::bundles::{self, FILE, Member};
+use support::registries::{Certificates, PASSWORD, USER};
+use support::{Run, Sandbox, TestRegistry};
+
+use crate::AIRLOCK;
+
+/// Makes a test of each promise for each kind of registry.
+macro_rules! promises {
+    ($($promise:ident),* $(,)?) => {
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $promise() {
+                super::$promise(support::TestRegistry::embedded().await).await;
+            })*
+        }
+        mod registry_2_plain {
+            $(#[tokio::test(flavor = "multi_thread")]
+            #[cfg_attr(without_docker, ignore = "Docker does not answer")]
+            async fn $promise() {
+                super::$promise(support::TestRegistry::plain().await).await;
+            })*
+        }
+        mod registry_2_with_tls {
+            $(#[tokio::test(flavor = "multi_thread")]
+            #[cfg_attr(without_docker, ignore = "Docker does not answer")]
+            async fn $promise() {
+                super::$promise(support::TestRegistry::tls().await).await;
+            })*
+        }
+        mod registry_2_with_credentials {
+            $(#[tokio::test(flavor = "multi_thread")]
+            #[cfg_attr(without_docker, ignore = "Docker does not answer")]
+            async fn $promise() {
+                super::$promise(support::TestRegistry::with_credentials().await).await;
+            })*
+        }
+    };
+}
+
+promises!(
+    everything_that_was_pushed_is_served_byte_for_byte,
+    a_second_push_sends_nothing,
+    a_push_sends_only_what_is_missing,
+    a_missing_blob_tags_nothing,
+    a_tag_that_points_elsewhere_is_moved,
+    nodes_read_everything_back_where_nobody_is_refused,
+);
+
+async fn everything_that_was_pushed_is_served_byte_for_byte(registry: TestRegistry) {
+    let content = Content::of(&bundles::small());
+    let client = registry.client();
+    for artifact in content.artifacts() {
+        let pushed = client.push(&artifact, &content.store, &()).await.unwrap();
+        assert_eq!(pushed.digest, root(&artifact).digest);
+        assert_eq!(pushed.replaced, None);
+    }
+    // Another client, which has no memory of what it sent.
+    let client = registry.client();
+    for artifact in content.artifacts() {
+        let name = artifact.name();
+        let found = client
+            .head_manifest(&artifact.repository, &artifact.tag)
+            .await
+            .unwrap()
+            .unwrap_or_else(|| panic!("{name}"));
+        let root = root(&artifact);
+        assert_eq!(found.digest.as_ref(), Some(&root.digest), "{name}");
+        assert_eq!(found.media_type.as_ref(), Some(&root.media_type), "{name}");
+        let tagged = client
+            .get_manifest(&artifact.repository, &artifact.tag)
+            .await
+            .unwrap();
+        assert_eq!(tagged.bytes, content.bytes(&root.digest), "{name}");
+        for manifest in &artifact.manifests {
+            let fetched = client
+                .get_manifest(&artifact.repository, manifest.digest.as_ref())
+                .await
+                .unwrap();
+            assert_eq!(fetched.bytes, content.bytes(&manifest.digest), "{name}");
+            assert_eq!(
+                fetched.media_type.as_ref(),
+                Some(&manifest.media_type),
+                "{name}"
+            );
+            for blob in &manifest.blobs {
+                let mut reader = client
+                    .get_blob(&artifact.repository, &blob.digest)
+                    .await
+                    .unwrap();
+                let mut bytes = Vec::new();
+                while let Some(piece) = reader.next().await.unwrap() {
+                    bytes.extend_from_slice(&piece);
+                }
+                assert_eq!(bytes, content.bytes(&blob.digest), "{name}");
+            }
+        }
+    }
+}
+
+async fn a_second_push_sends_nothing(registry: TestRegistry) {
+    let content = Content::of(&bundles::tiny());
+    content.push_all(&registry.client()).await;
+    let client = registry.client();
+    for artifact in content.artifacts() {
+        let counted = Counted::new(&content.store.0);
+        let pushed = client.push(&artifact, &counted, &()).await.unwrap();
+        assert_eq!((pushed.uploaded.blobs, pushed.manifests), (0, 0));
+        assert_eq!(counted.opened(), BTreeSet::new(), "{}", artifact.name());
+    }
+}
+
+async fn a_push_sends_only_what_is_missing(registry: TestRegistry) {
+    let content = Content::of(&bundles::tiny());
+    content.push_all(&registry.client()).await;
+    // The same artifact under another tag: all blobs and children are in this repository.
+    for mut artifact in content.artifacts() {
+        artifact.tag = "again".to_owned();
+        let counted = Counted::new(&content.store.0);
+        let pushed = registry
+            .client()
+            .push(&artifact, &counted, &())
+            .await
+            .unwrap();
+        assert_eq!(pushed.uploaded.blobs, 0, "{}", artifact.name());
+        assert_eq!(pushed.uploaded.bytes, 0, "{}", artifact.name());
+        let manifests: BTreeSet<String> = artifact
+            .manifests
+            .iter()
+            .map(|manifest| manifest.digest.to_string())
+            .collect();
+        assert!(
+            counted.opened().is_subset(&manifests),
+            "{}",
+            artifact.name()
+        );
+    }
+}
+
+async fn a_missing_blob_tags_nothing(registry: TestRegistry) {
+    let content = Content::of(&bundles::tiny());
+    for artifact in content.artifacts() {
+        let client = registry.client();
+        // The layer that no other artifact has.
+        let missing = &artifact.manifests[0].blobs.last().unwrap().digest;
+        let source = Lacking {
+            store: &content.store.0,
+            digest: missing,
+        };
+        let error = client.push(&artifact, &source, &()).await.unwrap_err();
+        assert!(matches!(error, Error::Source { .. }), "{error:?}");
+        assert!(error.to_string().contains(missing.as_ref()), "{error}");
+        assert_eq!(
+            registry
+                .client()
+                .head_manifest(&artifact.repository, &artifact.tag)
+                .await
+                .unwrap(),
+            None,
+            "{}",
+            artifact.name()
+        );
+        // And the same client goes on where it failed.
+        client.push(&artifact, &content.store, &()).await.unwrap();
+    }
+}
+
+async fn a_tag_that_points_elsewhere_is_moved(registry: TestRegistry) {
+    let content = Content::of(&bundles::tiny());
+    let mut artifacts = content.artifacts();
+    let client = registry.client();
+    let there = artifacts.pop().unwrap();
+    client.push(&there, &content.store, &()).await.unwrap();
+    let wanted = Artifact {
+        repository: there.repository.clone(),
+        tag: there.tag.clone(),
+        ..artifacts.pop().unwrap()
+    };
+    let pushed = client.push(&wanted, &content.store, &()).await.unwrap();
+    assert_eq!(pushed.replaced.as_ref(), Some(&root(&there).digest));
+    let found = client
+        .head_manifest(&wanted.repository, &wanted.tag)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(found.digest.as_ref(), Some(&root(&wanted).digest));
+}
+
+async fn nodes_read_everything_back_where_nobody_is_refused(registry: TestRegistry) {
+    let content = Content::of(&bundles::small());
+    content.push_all(&registry.client()).await;
+    let node = Node::new(registry.endpoint()).unwrap();
+    for artifact in content.artifacts() {
+        let pulled = node.pull(&artifact.repository, &artifact.tag).await;
+        if registry.wants_credentials {
+            let error = pulled.unwrap_err();
+            assert!(matches!(error, Error::Unauthorized { .. }), "{error:?}");
+            continue;
+        }
+        let pulled = pulled.unwrap();
+        let digests = |digests: Vec<&Digest>| -> BTreeSet<String> {
+            digests.into_iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(pulled.digest, root(&artifact).digest);
+        assert_eq!(
+            digests(pulled.manifests.iter().collect()),
+            digests(artifact.manifests.iter().map(|one| &one.digest).collect())
+        );
+        let blobs = digests(
+            artifact
+                .manifests
+                .iter()
+                .flat_map(|manifest| &manifest.blobs)
+                .map(|blob| &blob.digest)
+                .collect(),
+        );
+        assert_eq!(pulled.blobs.blobs, blobs.len() as u64);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn a_wrong_password_is_unauthorized_and_never_told() {
+    let registry = TestRegistry::with_credentials().await;
+    let content = Content::of(&bundles::tiny());
+    let wrong = Credentials::Basic {
+        username: USER.to_owned(),
+        password: SecretString::from("not-the-password"),
+    };
+    for credentials in [wrong, Credentials::Anonymous] {
+        let client = Registry::new(registry.endpoint(), credentials).unwrap();
+        let refused = [
+            client.ping().await.unwrap_err(),
+            client
+                .push(&content.artifacts()[0], &content.store, &())
+                .await
+                .unwrap_err(),
+        ];
+        for error in refused {
+            assert!(matches!(error, Error::Unauthorized { .. }), "{error:?}");
+            assert!(!format!("{error} {error:?}").contains("not-the-password"));
+        }
+    }
+    registry.client().ping().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn a_certificate_of_another_authority_is_refused() {
+    let registry = TestRegistry::tls().await;
+    let other = Certificates::new();
+    // Without any CA, loopback is taken for plain HTTP; `localhost` in the certificate is not the point here.
+    let endpoint = Endpoint::new(&registry.address, Some(&other.ca_pem)).unwrap();
+    let client = Registry::new(endpoint.clone(), Credentials::Anonymous).unwrap();
+    let error = client.ping().await.unwrap_err();
+    assert!(matches!(error, Error::UnknownAuthority { .. }), "{error:?}");
+    let node = Node::new(endpoint).unwrap();
+    let error = node.pull("mke/pause", "3.10").await.unwrap_err();
+    assert!(matches!(error, Error::UnknownAuthority { .. }), "{error:?}");
+
+    let endpoint = Endpoint::new(&registry.address, None).unwrap();
+    let client = Registry::new(endpoint, Credentials::Anonymous).unwrap();
+    let error = client.ping().await.unwrap_err();
+    assert!(matches!(error, Error::HttpsServer { .. }), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_pushes_once_and_then_finds_nothing_to_do() {
+    let registry = TestRegistry::embedded().await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    registry.describe(&sandbox, "");
+    bundles::make_locked(&sandbox, &bundles::tiny());
+    let run = sandbox.run(&["push", "lab"]);
+    insta::assert_snapshot!(run.whole());
+    assert_pushed(&registry, &bundles::lock_of(&sandbox)).await;
+
+    // Neither bundle nor store is needed once the registry has everything.
+    std::fs::remove_file(sandbox.path(&format!("bundles/{FILE}"))).unwrap();
+    bundles::forget_store(&sandbox);
+    let run = sandbox.run(&["push", "lab"]);
+    insta::assert_snapshot!(run.whole());
+    let run = sandbox.run(&["push", "lab", "--format", "json"]);
+    insta::assert_snapshot!(run.whole());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_goes_on_after_some_artifacts_are_there() {
+    let registry = TestRegistry::embedded().await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    registry.describe(&sandbox, "");
+    bundles::make_locked(&sandbox, &bundles::tiny());
+    let content = Content::of(&bundles::tiny());
+    registry
+        .client()
+        .push(&content.artifacts()[0], &content.store, &())
+        .await
+        .unwrap();
+    let run = sandbox.run(&["push", "lab"]).ends_with(0);
+    assert!(run.stdout.contains("2 pushed"), "{}", run.whole());
+    assert_pushed(&registry, &content.lock).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn the_command_pushes_to_registry_2_over_plain_http_on_loopback() {
+    let registry = TestRegistry::plain().await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    registry.describe(&sandbox, "");
+    bundles::make_locked(&sandbox, &bundles::small());
+    let run = sandbox.run(&["push", "lab"]);
+    insta::assert_snapshot!(run.whole());
+    assert_pushed(&registry, &bundles::lock_of(&sandbox)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn the_command_trusts_the_authority_that_the_environment_names() {
+    let registry = TestRegistry::tls().await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    registry.describe(&sandbox, "");
+    bundles::make_locked(&sandbox, &bundles::tiny());
+    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    assert_pushed(&registry, &bundles::lock_of(&sandbox)).await;
+
+    sandbox.write(
+        "environments/lab/registry-ca.pem",
+        &Certificates::new().ca_pem,
+    );
+    let run = sandbox.run(&["push", "lab"]);
+    insta::assert_snapshot!(run.whole());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn a_registry_that_serves_nobody_without_credentials_fails_the_push_that_filled_it() {
+    let registry = TestRegistry::with_credentials().await;
+    let mut sandbox = Sandbox::new(AIRLOCK);
+    registry.describe(&sandbox, "  push-credentials: { env: LAB }\n");
+    bundles::make_locked(&sandbox, &bundles::tiny());
+
+    let run = sandbox.run(&["push", "lab"]);
+    insta::assert_snapshot!(run.whole());
+
+    sandbox
+        .variable("LAB_USERNAME", USER)
+        .variable("LAB_PASSWORD", "not-the-password");
+    let run = sandbox.run(&["push", "lab"]);
+    insta::assert_snapshot!(run.whole());
+
+    sandbox.variable("LAB_PASSWORD", PASSWORD);
+    let run = sandbox.run(&["push", "lab"]);
+    insta::assert_snapshot!(run.whole());
+    assert!(!run.whole().contains(PASSWORD));
+    // It is there all the same.
+    assert_pushed(&registry, &bundles::lock_of(&sandbox)).await;
+    let run = sandbox.run(&["push", "lab", "--format", "json"]).ends_with(5);
+    assert!(!run.whole().contains(PASSWORD));
+    insta::assert_snapshot!(run.whole());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn credentials_are_found_where_docker_keeps_them() {
+    let registry = TestRegistry::with_credentials().await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    // Nodes have a secret to pull with, so that a registry which refuses strangers will do.
+    registry.describe(&sandbox, "");
+    let file = "environments/lab/environment.yaml";
+    let text = sandbox.read(file);
+    sandbox.write(
+        file,
+        &text.replace(
+            "config:\n",
+            "config:\n  registries: { imageRegistry: { credentialsSecretName: pull }, chartRegistry: { credentialsSecretName: pull } }\n",
+        ),
+    );
+    bundles::make_locked(&sandbox, &bundles::tiny());
+    // base64 of `courier:correct-horse`, as `docker login` writes it.
+    let auths = serde_json::json!({
+        "auths": { &registry.address: { "auth": "Y291cmllcjpjb3JyZWN0LWhvcnNl" } }
+    });
+    std::fs::create_dir_all(sandbox.home().join(".docker")).unwrap();
+    std::fs::write(
+        sandbox.home().join(".docker/config.json"),
+        auths.to_string(),
+    )
+    .unwrap();
+    let run = sandbox.run(&["push", "lab"]);
+    insta::assert_snapshot!(run.whole());
+    assert_pushed(&registry, &bundles::lock_of(&sandbox)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_with_one_flipped_bit_is_refused_wherever_it_is() {
+    let registry = TestRegistry::embedded().await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    registry.describe(&sandbox, "");
+    let whole = bundles::bytes(&bundles::tiny());
+    bundles::put_locked(&sandbox, &whole);
+    let lock = bundles::lock_of(&sandbox);
+    let layers = layers(&whole, &lock);
+    assert!(layers.len() > 3, "{layers:?}");
+
+    // The headers of gzip and of the first members, its trailer, and places all over.
+    let length = whole.len();
+    let mut places: BTreeSet<usize> = (0..length).step_by(length / 60).collect();
+    places.extend([0, 1, 2, 3, 9, 10, 11, 15, 20, 130, 160, 170, 280]);
+    places.extend((1..10).map(|from_end| length - from_end));
+    places.extend(layers.iter().map(|(place, _)| place.start + 100));
+    for place in places {
+        let mut broken = whole.clone();
+        broken[place] ^= 1 << (place % 8);
+        let run = push_of(&sandbox, &broken);
+        assert_eq!(run.code, Some(4), "byte {place}: {}", run.whole());
+        if let Some((_, archive)) = layers.iter().find(|(layer, _)| layer.contains(&place)) {
+            assert!(
+                run.stderr.contains(archive.as_str()),
+                "byte {place} is in {archive}: {}",
+                run.whole()
+            );
+        }
+    }
+    assert_nothing_tagged(&registry, &lock).await;
+    // It was the flipped bits alone.
+    let _ = push_of(&sandbox, &whole).ends_with(0);
+    assert_pushed(&registry, &lock).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_that_was_cut_is_refused_wherever_it_was() {
+    let registry = TestRegistry::embedded().await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    registry.describe(&sandbox, "");
+    let whole = bundles::bytes(&bundles::tiny());
+    bundles::put_locked(&sandbox, &whole);
+    let lock = bundles::lock_of(&sandbox);
+    let length = whole.len();
+    let cuts = (0..length)
+        .step_by(length / 15)
+        .chain([1, 10, length - 1024, length - 9, length - 8, length - 1]);
+    for cut in cuts {
+        let run = push_of(&sandbox, &whole[..cut]);
+        assert_eq!(run.code, Some(4), "{cut} bytes: {}", run.whole());
+        // Cut, and filled up with what a sparse copy leaves.
+        let mut filled = whole[..cut].to_vec();
+        filled.resize(length, 0);
+        if filled == whole {
+            // The last bytes of gzip are the high ones of a length.
+            continue;
+        }
+        let run = push_of(&sandbox, &filled);
+        assert_eq!(run.code, Some(4), "{cut} bytes, filled: {}", run.whole());
+    }
+    let mut longer = whole.clone();
+    longer.push(0);
+    let _ = push_of(&sandbox, &longer).ends_with(4);
+    assert_nothing_tagged(&registry, &lock).await;
+    insta::assert_snapshot!(push_of(&sandbox, &whole[..length / 2]).whole());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_that_was_repacked_is_refused_by_the_archives_name() {
+    let registry = TestRegistry::embedded().await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    registry.describe(&sandbox, "");
+    let members = bundles::unpack(&bundles::bytes(&bundles::tiny()));
+    bundles::put_locked(&sandbox, &bundles::pack(&members));
+    let lock = bundles::lock_of(&sandbox);
+    let place = members
+        .iter()
+        .position(|member| member.path.contains("pause"))
+        .unwrap();
+
+    // An archive is gone, and the size is as it was.
+    let mut without = members.clone();
+    without[place].path = "bundles/images/padding.txt".to_owned();
+    insta::assert_snapshot!("an_archive_is_missing", push_of(&sandbox, &bundles::pack(&without)).whole());
+
+    // An archive holds something else of the same size: a layer's byte, and its digests with it.
+    let mut other = bundles::tiny();
+    other.artifacts[1] = bundles::image("pause", "3.10", &["linux/amd64"], &[("base", 900), ("esuap", 700)]);
+    let other = bundles::pack(&bundles::unpack(&bundles::bytes(&other)));
+    insta::assert_snapshot!("an_archive_is_another", push_of(&sandbox, &other).whole());
+
+    // The archives are as they were, and their order is not.
+    let mut turned = members.clone();
+    turned.swap(place, place - 1);
+    insta::assert_snapshot!("archives_are_in_another_order", push_of(&sandbox, &bundles::pack(&turned)).whole());
+
+    // One more archive, in the place of the matrix.
+    let mut more = members.clone();
+    more.push(Member::new("bundles/images/extra@v1.tar", members[place].bytes.clone()));
+    let more = bundles::pack(&more);
+    let text = sandbox.read(bundles::LOCK);
+    sandbox.write(
+        bundles::LOCK,
+        &text.replace(
+            &format!("size: {}\n", lock.bundle.size),
+            &format!("size: {}\n", more.len()),
+        ),
+    );
+    insta::assert_snapshot!("an_archive_is_too_many", push_of(&sandbox, &more).whole());
+    sandbox.write(bundles::LOCK, &text);
+    assert_nothing_tagged(&registry, &lock).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_written_outside_of_bundles_and_the_environments_folder() {
+    let registry = TestRegistry::embedded().await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    registry.describe(&sandbox, "");
+    let bundle = sandbox.path("carried.tar.gz");
+    bundles::make(&bundles::tiny(), &bundle);
+    let elsewhere = |sandbox: &Sandbox| -> BTreeSet<String> {
+        let kept = [sandbox.path("bundles"), sandbox.path("environments/lab")];
+        files_below(sandbox.path("").parent().unwrap())
+            .into_iter()
+            .filter(|file| !kept.iter().any(|folder| file.starts_with(folder.as_str())))
+            .collect()
+    };
+    let before = elsewhere(&sandbox);
+    let temporary = sandbox.bin().parent().unwrap().join("temporary");
+    std::fs::create_dir(&temporary).unwrap();
+    for arguments in [
+        &["lock", "v4.1.5", "--bundle", bundle.as_str()][..],
+        &["fetch", "v4.1.5"],
+        &["push", "lab"],
+        &["verify", "lab"],
+    ] {
+        let status = sandbox
+            .command(arguments)
+            .env("TMPDIR", &temporary)
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(0), "{arguments:?}");
+    }
+    assert_eq!(elsewhere(&sandbox), before);
+    assert_eq!(files_below(&temporary), BTreeSet::new());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn memory_does_not_depend_on_the_size_of_a_bundle() {
+    const ARCHIVES: usize = 12;
+    const LAYER: usize = 26_000_000;
+    /// Less than the bundle by far, and more than the program takes for itself.
+    const MOST: u64 = 200_000_000;
+    let registry = TestRegistry::plain().await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    registry.describe(&sandbox, "");
+    let recipe = bundle::make::Recipe {
+        directory: "bundles".to_owned(),
+        level: 0,
+        matrix: None,
+        artifacts: (0..ARCHIVES)
+            .map(|number| {
+                let name = format!("large-{number}");
+                bundles::image(&name, "v1", &["linux/amd64"], &[(&name, LAYER)])
+            })
+            .collect(),
+    };
+    let file = sandbox.path(&format!("bundles/{FILE}"));
+    bundles::make(&recipe, &file);
+    assert!(std::fs::metadata(&file).unwrap().len() > 300_000_000);
+    let (code, bytes) = memory_of(&sandbox, &["lock", "v4.1.5", "--bundle", file.as_str()]);
+    assert_eq!(code, Some(0));
+    assert!((1..MOST).contains(&bytes), "lock takes {bytes} bytes");
+    // Reading and pushing in one process, as it is inside.
+    bundles::forget_store(&sandbox);
+    let (code, bytes) = memory_of(&sandbox, &["push", "lab"]);
+    assert_eq!(code, Some(0));
+    assert!((1..MOST).contains(&bytes), "push takes {bytes} bytes");
+    assert_pushed(&registry, &bundles::lock_of(&sandbox)).await;
+}
+
+/// The blobs of a bundle, and what a registry is to hold of it.
+struct Content {
+    _folder: tempfile::TempDir,
+    lock: Lock,
+    store: Stored,
+}
+
+/// A store as a source of blobs.
+struct Stored(Store);
+
+/// A store that notes what was opened.
+struct Counted<'a> {
+    store: &'a Store,
+    opened: Mutex<BTreeSet<String>>,
+}
+
+/// A store that lacks one blob.
+struct Lacking<'a> {
+    store: &'a Store,
+    digest: &'a Digest,
+}
+
+impl Content {
+    fn of(recipe: &bundle::make::Recipe) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(folder.path()).unwrap();
+        let (lock, store) = bundles::ingest(recipe, &path.join("store"));
+        Self {
+            _folder: folder,
+            lock,
+            store: Stored(store),
+        }
+    }
+
+    fn artifacts(&self) -> Vec<Artifact> {
+        artifacts(&self.lock, "mke/four")
+    }
+
+    fn bytes(&self, digest: &Digest) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut file = self.store.0.open_blob(digest).unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
+    async fn push_all(&self, client: &Registry) {
+        for artifact in self.artifacts() {
+            client.push(&artifact, &self.store, &()).await.unwrap();
+        }
+    }
+}
+
+impl BlobSource for Stored {
+    fn open(&self, digest: &Digest) -> std::io::Result<std::fs::File> {
+        self.0.open_blob(digest).map_err(std::io::Error::other)
+    }
+}
+
+impl<'a> Counted<'a> {
+    fn new(store: &'a Store) -> Self {
+        Self {
+            store,
+            opened: Mutex::default(),
+        }
+    }
+
+    fn opened(&self) -> BTreeSet<String> {
+        self.opened.lock().unwrap().clone()
+    }
+}
+
+impl BlobSource for Counted<'_> {
+    fn open(&self, digest: &Digest) -> std::io::Result<std::fs::File> {
+        self.opened.lock().unwrap().insert(digest.to_string());
+        self.store.open_blob(digest).map_err(std::io::Error::other)
+    }
+}
+
+impl BlobSource for Lacking<'_> {
+    fn open(&self, digest: &Digest) -> std::io::Result<std::fs::File> {
+        if digest == self.digest {
+            return Err(std::io::ErrorKind::NotFound.into());
+        }
+        self.store.open_blob(digest).map_err(std::io::Error::other)
+    }
+}
+
+/// Checks that every tag of a lock has its digest, by a client that did not push.
+async fn assert_pushed(registry: &TestRegistry, lock: &Lock) {
+    let client = registry.client();
+    for artifact in artifacts(lock, "mke/four") {
+        let found = client
+            .head_manifest(&artifact.repository, &artifact.tag)
+            .await
+            .unwrap()
+            .unwrap_or_else(|| panic!("{} is missing", artifact.name()));
+        assert_eq!(found.digest.as_ref(), Some(&root(&artifact).digest));
+    }
+}
+
+/// Checks that a registry has none of a lock's tags.
+async fn assert_nothing_tagged(registry: &TestRegistry, lock: &Lock) {
+    let client = registry.client();
+    for artifact in artifacts(lock, "mke/four") {
+        let found = client
+            .head_manifest(&artifact.repository, &artifact.tag)
+            .await
+            .unwrap();
+        assert_eq!(found, None, "{}", artifact.name());
+    }
+}
+
+/// Returns what a registry is to hold below `project` for a lock.
+fn artifacts(lock: &Lock, project: &str) -> Vec<Artifact> {
+    let manifest = |manifest: &bundle::Manifest| Manifest {
+        digest: manifest.digest.clone(),
+        media_type: manifest.media_type.clone(),
+        size: manifest.size,
+        blobs: manifest
+            .blobs
+            .iter()
+            .map(|blob| Blob {
+                digest: blob.digest.clone(),
+                size: blob.size,
+            })
+            .collect(),
+    };
+    lock.artifacts
+        .iter()
+        .map(|artifact| Artifact {
+            repository: format!("{project}/{}", artifact.repository),
+            tag: artifact.tag.clone(),
+            manifests: artifact.manifests.iter().map(manifest).collect(),
+        })
+        .collect()
+}
+
+fn root(artifact: &Artifact) -> &Manifest {
+    artifact.manifests.last().unwrap()
+}
+
+/// Runs the command to its end, and returns its exit code and the most memory that it had, in bytes.
+///
+/// The kernel's figure only ever grows, so that asking for it now and then misses nothing but the last moments. What
+/// `wait4` tells instead would include the memory of the process that started the command.
+#[cfg(target_os = "linux")]
+fn memory_of(sandbox: &Sandbox, arguments: &[&str]) -> (Option<i32>, u64) {
+    let mut child = sandbox.command(arguments).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut most = 0;
+    loop {
+        // It is gone from the file as soon as the process has ended.
+        let kilobytes = std::fs::read_to_string(&status).ok().and_then(|text| {
+            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+            line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+        });
+        most = kilobytes.map_or(most, |kilobytes| kilobytes * 1024);
+        if let Some(ended) = child.try_wait().unwrap() {
+            return (ended.code(), most);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+/// Puts these bytes where the bundle is expected, forgets what was read before, and pushes.
+fn push_of(sandbox: &Sandbox, bundle: &[u8]) -> Run {
+    std::fs::write(sandbox.path(&format!("bundles/{FILE}")), bundle).unwrap();
+    bundles::forget_store(sandbox);
+    sandbox.run(&["push", "lab"])
+}
+
+/// Finds the layers of an uncompressed bundle: which of its bytes each takes, and in which archive it is.
+fn layers(bundle: &[u8], lock: &Lock) -> Vec<(std::ops::Range<usize>, String)> {
+    let mut found = Vec::new();
+    for member in bundles::unpack(bundle) {
+        if !member.path.ends_with(".tar") {
+            continue;
+        }
+        let layers: BTreeSet<&str> = lock
+            .artifacts
+            .iter()
+            .filter(|artifact| artifact.archive == member.path)
+            .flat_map(|artifact| &artifact.manifests)
+            .flat_map(|manifest| manifest.blobs.iter().skip(1))
+            .map(|blob| blob.digest.digest())
+            .collect();
+        for blob in bundles::untar(&member.bytes) {
+            let name = blob.path.rsplit('/').next().unwrap();
+            // What is shared stands in several places, and what crosses a block of gzip in none.
+            let mut places = (0..bundle.len() - blob.bytes.len())
+                .filter(|&start| bundle[start..].starts_with(&blob.bytes));
+            if let (true, Some(start), None) = (layers.contains(name), places.next(), places.next())
+            {
+                found.push((start..start + blob.bytes.len(), member.path.clone()));
+            }
+        }
+    }
+    found
+}
+
+fn files_below(folder: &Utf8Path) -> BTreeSet<String> {
+    let mut files = BTreeSet::new();
+    for entry in folder.read_dir_utf8().unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            files.extend(files_below(entry.path()));
+        } else {
+            files.insert(entry.path().to_string());
+        }
+    }
+    files
+}

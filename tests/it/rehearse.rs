@@ -1,0 +1,79 @@
+//! `rehearse`: the whole way, touching neither registry nor cluster.
+
+use support::{Lab, Sandbox};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+#[test]
+fn what_is_shipped_can_be_rehearsed_without_any_bundle() {
+    for name in ["prod", "staging"] {
+        let sandbox = Sandbox::shipped(AIRLOCK);
+        let before = sandbox.state();
+        let run = sandbox.run(&["rehearse", name]).ends_with(0);
+        insta::assert_snapshot!(format!("rehearse_{name}"), run.whole());
+        let mut changes = sandbox.changes_since(&before);
+        changes.retain(|path| !path.starts_with("bundles/"));
+        assert_eq!(changes, [""; 0], "{name}");
+    }
+}
+
+#[test]
+fn a_second_rehearsal_is_like_the_first() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    let _ = sandbox.run(&["rehearse", "staging"]).ends_with(0);
+    let again = sandbox.run(&["rehearse", "staging"]).ends_with(0);
+    assert!(again.stdout.contains(", 0 pushed, "), "{}", again.stdout);
+    assert!(
+        again.stderr.contains("INF Rehearsal complete"),
+        "{}",
+        again.stderr
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_registry_nor_mkectl_nor_credentials_are_touched() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.write_environment("protected: true\n");
+    let run = lab.run(&["rehearse", "lab"]).ends_with(0);
+    assert!(!run.stderr.contains("stands in for it"), "{}", run.stderr);
+    assert!(lab.calls().is_empty(), "{:?}", lab.calls());
+    assert!(lab.repositories().await.is_empty());
+    assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
+    assert!(!lab.sandbox.path("environments/lab/mke4.yaml").exists());
+    assert!(!lab.sandbox.path("environments/lab/logs").exists());
+}
+
+#[test]
+fn machines_get_the_result() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    let run = sandbox
+        .run(&["rehearse", "prod", "--format", "json"])
+        .ends_with(0);
+    assert_eq!(run.stderr, "");
+    let last: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
+    let result = &last["result"];
+    assert_eq!(result["environment"], "prod");
+    assert_eq!(result["applied"], true);
+    assert!(
+        result["log"]
+            .as_str()
+            .unwrap()
+            .starts_with("bundles/rehearsal/prod/logs/"),
+        "{result}"
+    );
+}
+
+#[test]
+fn a_configuration_that_cannot_be_is_refused() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    let path = "environments/staging/environment.yaml";
+    let text = sandbox.read(path);
+    sandbox.write(
+        path,
+        &text.replace(
+            "externalAddress: mke.staging.example.com",
+            "externalAddress: https://mke",
+        ),
+    );
+    insta::assert_snapshot!(sandbox.run(&["rehearse", "staging"]).whole(), @"");
+}
