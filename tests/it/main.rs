@@ -18,6 +18,7 @@ mod push;
 mod rehearse;
 mod render;
 mod show;
+mod store;
 mod tidy;
 mod verify;
 

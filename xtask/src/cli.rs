@@ -56,6 +56,9 @@ Deploy
 Prove
   verify     Look at the registry as a node does
 
+Care
+  store      Say what the store holds, by release; `store gc` removes what no lock names
+
 Options:
 {options}
 
@@ -158,9 +161,25 @@ pub(crate) enum Command {
         /// The environment
         environment: String,
     },
+    /// Say what the store holds: for each committed lock, what is there, what is shared, and what it would free
+    Store {
+        #[command(subcommand)]
+        command: Option<StoreCommand>,
+    },
     /// Play mkectl in a rehearsal
     #[command(hide = true, name = release::rehearse::COMMAND)]
     RehearsalMkectl(RehearsalArgs),
+}
+
+/// What can be done with the store.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Show what no committed lock names, and remove it
+    Gc {
+        /// Show it, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -2,7 +2,7 @@
 
 use camino::Utf8PathBuf;
 use registry_error::advice;
-use release::{Error, MkectlError};
+use release::{Error, MkectlError, StoreError};
 
 mod registry_error;
 
@@ -133,6 +133,9 @@ fn hints(error: &Error) -> Vec<String> {
         Error::BundleSize { path, .. } => format!("delete {path}, then fetch it again, or copy it again"),
         Error::Bundle { path, .. } => {
             format!("delete {path} and bring it again; nothing of it was pushed")
+        }
+        Error::Store { source: StoreError::InUse { .. }, .. } => {
+            "run it again when the other command is done".to_owned()
         }
         Error::StoreLost { .. } => "run it again: what is missing is read from the bundle".to_owned(),
         Error::Registry { source, .. } | Error::NotAnonymous { source, .. } => return advice(error, source),

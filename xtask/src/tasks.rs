@@ -13,6 +13,7 @@ mod rehearsal_mkectl;
 mod rehearse;
 mod render;
 mod show;
+mod store;
 mod verify;
 
 use std::process::ExitCode;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 use semver::Version;
 
 use crate::app::App;
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, StoreCommand};
 use crate::failure::Failure;
 
 /// Runs the command that was typed.
@@ -58,6 +59,10 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             confirm,
         } => apply::run(app, environment, confirm.as_deref()),
         Command::Verify { environment } => verify::run(app, environment),
+        Command::Store { command: None } => store::run(app),
+        Command::Store {
+            command: Some(StoreCommand::Gc { dry_run }),
+        } => store::collect(app, *dry_run),
         Command::RehearsalMkectl(arguments) => rehearsal_mkectl::run(arguments),
     }
 }

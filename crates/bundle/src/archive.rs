@@ -7,14 +7,16 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use oci_spec::image::Digest;
 
-use crate::digest::{self, Hasher};
+use crate::digest;
 use crate::document::{Document, LARGEST};
+use crate::keeper::Keeper;
 use crate::lock::Artifact;
 use crate::name::Name;
-use crate::sink::{BlobSink, Sink};
+use crate::sink::Sink;
 use crate::store::StoreError;
 use crate::tarball::{self, End, Member};
 
@@ -23,9 +25,6 @@ mod layout;
 
 pub use error::ArchiveError;
 use layout::{INDEX_FILE, LAYOUT_FILE, Layout};
-
-/// How many bytes are read, hashed and written at once.
-const PIECE: usize = 256 << 10;
 
 /// Why reading an archive came to an end.
 #[derive(Debug)]
@@ -50,30 +49,37 @@ impl From<ArchiveError> for Fault {
     }
 }
 
-/// Reads archives, one after the other, with one set of buffers.
-pub(crate) struct ArchiveReader {
-    piece: Box<[u8]>,
+/// What the archives of a bundle are read with, and for.
+pub(crate) struct ArchiveReader<'a> {
+    /// Where blobs are hashed and kept.
+    pub(crate) keeper: Keeper,
+    /// The blobs to offer to the sink, with their sizes; without it, all are.
+    pub(crate) wanted: Option<BTreeMap<String, u64>>,
+    pub(crate) sink: &'a mut dyn Sink,
     document: Vec<u8>,
 }
 
-impl ArchiveReader {
-    pub(crate) fn new() -> Self {
+impl<'a> ArchiveReader<'a> {
+    pub(crate) fn new(
+        keeper: Keeper,
+        wanted: Option<BTreeMap<String, u64>>,
+        sink: &'a mut dyn Sink,
+    ) -> Self {
         Self {
-            piece: vec![0; PIECE].into_boxed_slice(),
+            keeper,
+            wanted,
+            sink,
             document: Vec::new(),
         }
     }
 
-    /// Reads the archive in `reader` to its end. Returns its artifact and how many blobs no manifest names.
-    ///
-    /// `wanted` are the blobs to offer to the sink, with their sizes; without it, all are.
+    /// Reads the archive in `reader` to its end. Returns its artifact and how many blobs no manifest names. Every blob
+    /// of it has then been hashed and is right; it may not be committed yet.
     pub(crate) fn read(
         &mut self,
         reader: &mut dyn Read,
         path: &str,
         name: &Name,
-        wanted: Option<&BTreeMap<String, u64>>,
-        sink: &mut dyn Sink,
     ) -> Result<(Artifact, u64), Fault> {
         let mut layout = Layout::default();
         let start = read_start(reader)?;
@@ -81,10 +87,12 @@ impl ArchiveReader {
             return Err(ArchiveError::Compressed { format }.into());
         }
         let mut whole = start.as_slice().chain(reader);
+        let archive: Arc<str> = path.into();
         // The end marker is not asked for: what is in the archive is counted by its manifests.
         tarball::walk::<Fault>(&mut whole, End::Optional, &mut |member| {
-            self.member(member, &mut layout, wanted, sink)
+            self.member(member, &mut layout, &archive)
         })?;
+        self.keeper.settle()?;
         Ok(layout.artifact(path, name)?)
     }
 
@@ -92,8 +100,7 @@ impl ArchiveReader {
         &mut self,
         member: &mut Member<'_>,
         layout: &mut Layout,
-        wanted: Option<&BTreeMap<String, u64>>,
-        sink: &mut dyn Sink,
+        archive: &Arc<str>,
     ) -> Result<(), Fault> {
         let Ok(path) = std::str::from_utf8(&member.path).map(str::to_owned) else {
             return Ok(());
@@ -111,68 +118,58 @@ impl ArchiveReader {
             let text = self.text(member, &path)?;
             return Ok(layout.file(&path, text)?);
         };
-        let is_wanted = match wanted.map(|wanted| wanted.get(digest.as_ref())) {
-            None => true,
-            Some(None) => false,
-            // Not a byte is written of what is too long or too short to be right.
-            Some(Some(&size)) if size != member.size => {
-                return Err(ArchiveError::BlobSize {
-                    digest,
-                    size,
-                    found: member.size,
-                    named_by: "the lock".to_owned(),
-                }
-                .into());
-            }
-            Some(Some(_)) => true,
-        };
-        let offered = if is_wanted {
-            sink.blob(&digest, member.size).map_err(Fault::Sink)?
+        let is_wanted = self.is_wanted(&digest, member.size)?;
+        self.keeper.check()?;
+        // What is on its way to the sink need not go there twice.
+        let offered = if is_wanted && !self.keeper.is_on_the_way(&digest) {
+            self.sink.blob(&digest, member.size).map_err(Fault::Sink)?
         } else {
             None
         };
-        let document = self.blob(member, &digest, offered)?;
+        self.keeper.begin(archive, &digest, offered)?;
+        let document = self.blob(member)?;
+        self.keeper.end()?;
         layout.blob(&digest, member.size, document)?;
         Ok(())
     }
 
-    /// Reads one blob, compares it with its digest and only then has it kept. Returns it if it is a document.
-    fn blob(
-        &mut self,
-        member: &mut Member<'_>,
-        digest: &Digest,
-        mut sink: Option<Box<dyn BlobSink>>,
-    ) -> Result<Option<Document>, Fault> {
-        let mut hasher = Hasher::new();
+    fn is_wanted(&self, digest: &Digest, found: u64) -> Result<bool, ArchiveError> {
+        let Some(wanted) = &self.wanted else {
+            return Ok(true);
+        };
+        match wanted.get(digest.as_ref()) {
+            None => Ok(false),
+            // Not a byte is written of what is too long or too short to be right.
+            Some(&size) if size != found => Err(ArchiveError::BlobSize {
+                digest: digest.clone(),
+                size,
+                found,
+                named_by: "the lock".to_owned(),
+            }),
+            Some(_) => Ok(true),
+        }
+    }
+
+    /// Reads one blob, which is compared with its digest and only then kept. Returns it if it is a document.
+    fn blob(&mut self, member: &mut Member<'_>) -> Result<Option<Document>, Fault> {
         let mut may_be_document = member.size <= LARGEST;
+        let mut left = member.size;
         self.document.clear();
-        loop {
-            let count = member.read(&mut self.piece)?;
-            let bytes = &self.piece[..count];
-            if bytes.is_empty() {
-                break;
+        while left > 0 {
+            if left < member.size {
+                self.keeper.check()?;
             }
-            hasher.update(bytes);
-            if let Some(sink) = &mut sink {
-                sink.write(bytes).map_err(Fault::Sink)?;
-            }
+            let mut piece = self.keeper.piece()?;
+            piece.fill(member)?;
+            let bytes = piece.bytes();
+            left -= bytes.len() as u64;
             if self.document.is_empty() && bytes.trim_ascii_start().first() != Some(&b'{') {
                 may_be_document = false;
             }
             if may_be_document {
                 self.document.extend_from_slice(bytes);
             }
-        }
-        let found = hasher.digest();
-        if found != *digest {
-            return Err(ArchiveError::WrongBlob {
-                digest: digest.clone(),
-                found,
-            }
-            .into());
-        }
-        if let Some(sink) = sink {
-            sink.commit().map_err(Fault::Sink)?;
+            self.keeper.bytes(piece)?;
         }
         Ok(if may_be_document {
             Document::parse(&self.document)

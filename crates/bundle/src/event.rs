@@ -51,7 +51,7 @@ pub enum Event<'a> {
     },
 }
 
-/// Takes events as they come. Called from the working thread: an observer that waits makes the work wait.
+/// Takes events as they come. Called from the thread that reads or downloads: an observer that waits makes it wait.
 pub trait Observer: Send + Sync {
     /// Takes one event.
     fn event(&self, event: Event<'_>);

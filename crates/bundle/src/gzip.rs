@@ -8,11 +8,8 @@ use std::io::{self, BufRead, Read};
 
 use flate2::bufread::GzDecoder;
 
-use crate::digest::Hasher;
+use crate::ahead::{Ahead, Chunk};
 use crate::event::{Event, Observer};
-
-/// How many compressed bytes are read at once.
-const BUFFER: usize = 256 << 10;
 
 /// How many bytes at the beginning decide what a file is: a tar says so at offset 257.
 const HEAD: usize = 512;
@@ -61,21 +58,21 @@ impl From<StreamFault> for io::Error {
 }
 
 /// Inflates gzip of one or several members, to the very end of what it reads.
-pub(crate) struct Gunzip<'a, R> {
-    state: State<'a, R>,
+pub(crate) struct Gunzip<'a> {
+    state: State<'a>,
 }
 
-enum State<'a, R> {
+enum State<'a> {
     /// Between two members, or before the first.
-    Between(Source<'a, R>),
+    Between(Source<'a>),
     /// Within a member.
-    Member(Box<GzDecoder<Source<'a, R>>>),
+    Member(Box<GzDecoder<Source<'a>>>),
     /// After a failure, which is final.
     Broken,
 }
 
-impl<'a, R: Read> Gunzip<'a, R> {
-    pub(crate) fn new(input: R, observer: &'a dyn Observer) -> Self {
+impl<'a> Gunzip<'a> {
+    pub(crate) fn new(input: Ahead, observer: &'a dyn Observer) -> Self {
         Self {
             state: State::Between(Source::new(input, observer)),
         }
@@ -85,13 +82,13 @@ impl<'a, R: Read> Gunzip<'a, R> {
     /// no more bytes.
     pub(crate) fn finish(self) -> Option<(u64, String)> {
         match self.state {
-            State::Between(source) => Some((source.total, source.hasher.hex())),
+            State::Between(source) => Some((source.total, source.input.sha256()?)),
             State::Member(_) | State::Broken => None,
         }
     }
 }
 
-impl<R: Read> Read for Gunzip<'_, R> {
+impl Read for Gunzip<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
@@ -149,70 +146,79 @@ fn what_else(head: &[u8]) -> StreamFault {
     }
 }
 
-/// The compressed bytes, buffered, and hashed and counted as they come in.
-struct Source<'a, R> {
-    input: R,
-    buffer: Box<[u8]>,
+/// The compressed bytes as they come in, counted.
+struct Source<'a> {
+    input: Ahead,
+    chunk: Option<Chunk>,
+    /// How many bytes of the chunk have been consumed.
     start: usize,
-    end: usize,
+    /// The bytes at the seam of two chunks, where somebody looked over it. They come before the chunk.
+    seam: Vec<u8>,
     total: u64,
     reported: u64,
-    hasher: Hasher,
     observer: &'a dyn Observer,
 }
 
-impl<'a, R: Read> Source<'a, R> {
-    fn new(input: R, observer: &'a dyn Observer) -> Self {
+impl<'a> Source<'a> {
+    fn new(input: Ahead, observer: &'a dyn Observer) -> Self {
         Self {
             input,
-            buffer: vec![0; BUFFER].into_boxed_slice(),
+            chunk: None,
             start: 0,
-            end: 0,
+            seam: Vec::new(),
             total: 0,
             reported: 0,
-            hasher: Hasher::new(),
             observer,
         }
     }
 
     /// Returns how many bytes have been consumed.
     fn position(&self) -> u64 {
-        self.total - (self.end - self.start) as u64
+        self.total - (self.seam.len() + self.rest().len()) as u64
+    }
+
+    /// Returns what is left of the chunk.
+    fn rest(&self) -> &[u8] {
+        self.chunk
+            .as_ref()
+            .map_or(&[], |chunk| &chunk.bytes()[self.start..])
     }
 
     /// Returns the next `count` bytes without consuming them; fewer only at the end.
     fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
-        if self.end - self.start < count {
-            self.buffer.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-            while self.end < count && self.fill()? > 0 {}
+        if self.seam.is_empty() && self.rest().len() >= count {
+            return Ok(&self.rest()[..count]);
         }
-        let end = self.end.min(self.start + count);
-        Ok(&self.buffer[self.start..end])
+        while self.seam.len() < count {
+            if self.rest().is_empty() && !self.next()? {
+                break;
+            }
+            let taken = self.rest().len().min(count - self.seam.len());
+            let end = self.start + taken;
+            if let Some(chunk) = &self.chunk {
+                self.seam.extend_from_slice(&chunk.bytes()[self.start..end]);
+            }
+            self.start = end;
+        }
+        Ok(&self.seam[..self.seam.len().min(count)])
     }
 
-    /// Reads into the free end of the buffer.
-    fn fill(&mut self) -> io::Result<usize> {
-        let count = loop {
-            match self.input.read(&mut self.buffer[self.end..]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(StreamFault::Input(error).into()),
-                Ok(count) => break count,
-            }
-        };
-        self.hasher.update(&self.buffer[self.end..self.end + count]);
-        self.end += count;
-        self.total += count as u64;
+    /// Takes the next chunk. Returns false at the end.
+    fn next(&mut self) -> io::Result<bool> {
+        let used = self.chunk.take();
+        self.start = 0;
+        self.chunk = self.input.next(used).map_err(StreamFault::Input)?;
+        let count = self.rest().len() as u64;
+        self.total += count;
         if self.total - self.reported >= REPORT || (count == 0 && self.total > self.reported) {
             self.reported = self.total;
             self.observer.event(Event::BundleRead { bytes: self.total });
         }
-        Ok(count)
+        Ok(self.chunk.is_some())
     }
 }
 
-impl<R: Read> Read for Source<'_, R> {
+impl Read for Source<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.fill_buf()?.read(buffer)?;
         self.consume(count);
@@ -220,18 +226,23 @@ impl<R: Read> Read for Source<'_, R> {
     }
 }
 
-impl<R: Read> BufRead for Source<'_, R> {
+impl BufRead for Source<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.start == self.end {
-            self.start = 0;
-            self.end = 0;
-            self.fill()?;
+        if !self.seam.is_empty() {
+            return Ok(&self.seam);
         }
-        Ok(&self.buffer[self.start..self.end])
+        if self.rest().is_empty() {
+            self.next()?;
+        }
+        Ok(self.rest())
     }
 
     fn consume(&mut self, count: usize) {
-        self.start = self.end.min(self.start + count);
+        if self.seam.is_empty() {
+            self.start += count;
+        } else {
+            self.seam.drain(..count);
+        }
     }
 }
 
@@ -261,37 +272,74 @@ mod tests {
         }
     }
 
-    fn inflate(bytes: &[u8]) -> Result<(Vec<u8>, u64, String), StreamFault> {
-        let mut out = Vec::new();
-        let mut gunzip = Gunzip::new(Trickle(bytes), &Silent);
-        gunzip
-            .read_to_end(&mut out)
-            .map_err(|error| StreamFault::of(error).unwrap())?;
-        let (size, sha256) = gunzip.finish().unwrap();
-        Ok((out, size, sha256))
+    fn inflate(input: impl Read + Send) -> Result<(Vec<u8>, u64, String), StreamFault> {
+        std::thread::scope(|scope| {
+            let mut out = Vec::new();
+            let input = Ahead::start(scope, input).unwrap();
+            let mut gunzip = Gunzip::new(input, &Silent);
+            gunzip
+                .read_to_end(&mut out)
+                .map_err(|error| StreamFault::of(error).unwrap())?;
+            let (size, sha256) = gunzip.finish().unwrap();
+            Ok((out, size, sha256))
+        })
     }
 
     #[test]
     fn reads_several_members_and_hashes_them_all() {
         let packed = [gzip(b"one"), gzip(b""), gzip(b" two")].concat();
-        let (out, size, sha256) = inflate(&packed).unwrap();
+        let (out, size, sha256) = inflate(Trickle(&packed)).unwrap();
         assert_eq!(out, b"one two");
         assert_eq!(size, packed.len() as u64);
         assert_eq!(sha256, digest::hex_of(&packed));
     }
 
     #[test]
+    fn a_member_may_begin_anywhere_in_a_chunk() {
+        // Stored blocks: a byte more in is a byte more out, so the seam of two chunks meets every part of a header.
+        let noise: Vec<u8> = (0..256 << 10)
+            .map(|place| (place * 7 % 251) as u8)
+            .collect();
+        let stored = |length: usize| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::none());
+            encoder.write_all(&noise[..length]).unwrap();
+            encoder.finish().unwrap()
+        };
+        let overhead = stored(noise.len() - 64).len() - (noise.len() - 64);
+        for before_the_seam in 0..12 {
+            let length = noise.len() - overhead - before_the_seam;
+            let packed = [stored(length), gzip(b"two")].concat();
+            let (out, _, sha256) = inflate(packed.as_slice()).unwrap();
+            assert!(out == [&noise[..length], b"two"].concat());
+            assert_eq!(sha256, digest::hex_of(&packed));
+            let garbage = [stored(length), b"xyz".to_vec()].concat();
+            match inflate(garbage.as_slice()) {
+                Err(StreamFault::TrailingGarbage { offset }) => {
+                    assert_eq!(offset, garbage.len() as u64 - 3);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
     fn tells_what_is_no_gzip() {
         let mut tar = vec![0; 512];
         tar[257..262].copy_from_slice(b"ustar");
-        assert!(matches!(inflate(b""), Err(StreamFault::Empty)));
+        assert!(matches!(inflate(Trickle(b"")), Err(StreamFault::Empty)));
         assert!(matches!(
-            inflate(b"\n <!doctype html>"),
+            inflate(Trickle(b"\n <!doctype html>")),
             Err(StreamFault::Html)
         ));
-        assert!(matches!(inflate(&tar), Err(StreamFault::Tar)));
-        assert!(matches!(inflate(b"PK\x03\x04"), Err(StreamFault::NotGzip)));
-        assert!(matches!(inflate(b"\x1f"), Err(StreamFault::NotGzip)));
+        assert!(matches!(inflate(Trickle(&tar)), Err(StreamFault::Tar)));
+        assert!(matches!(
+            inflate(Trickle(b"PK\x03\x04")),
+            Err(StreamFault::NotGzip)
+        ));
+        assert!(matches!(
+            inflate(Trickle(b"\x1f")),
+            Err(StreamFault::NotGzip)
+        ));
     }
 
     #[test]
@@ -299,7 +347,10 @@ mod tests {
         let packed = gzip(&b"some text that is long enough to be packed, packed, packed".repeat(9));
         for length in 2..packed.len() {
             assert!(
-                matches!(inflate(&packed[..length]), Err(StreamFault::Truncated)),
+                matches!(
+                    inflate(Trickle(&packed[..length])),
+                    Err(StreamFault::Truncated)
+                ),
                 "cut after {length}"
             );
         }
@@ -310,7 +361,7 @@ mod tests {
         let packed = gzip(b"bundle");
         for garbage in [&b"x"[..], b"\0\0\0", b"\x1f"] {
             let all = [&packed, garbage].concat();
-            match inflate(&all) {
+            match inflate(Trickle(&all)) {
                 Err(StreamFault::TrailingGarbage { offset }) => {
                     assert_eq!(offset, packed.len() as u64);
                 }
@@ -324,7 +375,10 @@ mod tests {
         let mut packed = gzip(b"bundle");
         let last = packed.len() - 6;
         packed[last] ^= 1;
-        assert!(matches!(inflate(&packed), Err(StreamFault::Corrupt(_))));
+        assert!(matches!(
+            inflate(Trickle(&packed)),
+            Err(StreamFault::Corrupt(_))
+        ));
     }
 
     #[test]
@@ -335,8 +389,6 @@ mod tests {
                 Err(io::ErrorKind::StaleNetworkFileHandle.into())
             }
         }
-        let mut gunzip = Gunzip::new(Failing, &Silent);
-        let error = gunzip.read(&mut [0; 8]).unwrap_err();
-        assert!(matches!(StreamFault::of(error), Ok(StreamFault::Input(_))));
+        assert!(matches!(inflate(Failing), Err(StreamFault::Input(_))));
     }
 }

@@ -16,6 +16,9 @@
 //!        └─▶ size, sha256                         └─▶ Contents ─▶ Lock
 //! ```
 //!
+//! Reading, taking apart, hashing and keeping are four threads with a few buffers between them, so that the disk is
+//! the limit.
+//!
 //! Nothing is extracted: no path in a bundle is ever used as a path on disk, and memory does not depend on the size
 //! of anything in it but the number of artifacts.
 //!
@@ -31,10 +34,12 @@ mod event;
 mod sink;
 mod store;
 
+mod ahead;
 mod archive;
 mod contents;
 mod document;
 mod gzip;
+mod keeper;
 mod read;
 mod tarball;
 
@@ -60,4 +65,4 @@ pub use lock::{
 };
 pub use read::{Place, ReadError, read};
 pub use sink::{BlobSink, Inspection, Sink};
-pub use store::{BlobWriter, Listed, MissingBlob, Store, StoreError};
+pub use store::{BlobWriter, Exclusive, Listed, MissingBlob, Store, StoreError};

@@ -1,15 +1,17 @@
 //! Reads a bundle in one pass: inflates it once, walks the tar, reads each archive in place, and compares with the lock
 //! where there is one.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io::{self, Read};
 
+use crate::ahead::Ahead;
 use crate::archive::{ArchiveError, ArchiveReader, Fault};
 use crate::contents::Contents;
 use crate::digest;
 use crate::document::LARGEST;
 use crate::event::{Event, Observer};
 use crate::gzip::{Gunzip, StreamFault};
+use crate::keeper::Keeper;
 use crate::lock::{Artifact, Lock, LockedFile};
 use crate::name::{Name, base_name};
 use crate::sink::Sink;
@@ -26,26 +28,34 @@ pub use error::{Place, ReadError};
 /// means that bundle and lock are the same, to the last byte. Without it, success means that the bundle is whole in
 /// itself.
 ///
+/// The work is spread over four threads: one reads and hashes the bundle, the caller's inflates it and takes it apart,
+/// one hashes blobs and writes them, one commits them. `sink` and `observer` are called from the caller's thread, and
+/// the [`crate::BlobSink`]s of the sink from the other ones. All of them have ended when this returns; after an error
+/// it waits for the read of `bundle` that is under way, and for no other.
+///
 /// # Errors
 /// At the first thing that is wrong. Blobs that were handed on before are right nevertheless.
 pub fn read(
-    bundle: impl Read,
+    bundle: impl Read + Send,
     sink: &mut dyn Sink,
     expected: Option<&Lock>,
     observer: &dyn Observer,
 ) -> Result<Contents, ReadError> {
-    let mut reading = Reading::new(sink, expected, observer);
-    let mut stream = Gunzip::new(bundle, observer);
-    let walked = tarball::walk(&mut stream, End::Required, &mut |member| {
-        reading.member(member)
-    });
-    if let Err(stop) = walked {
-        return Err(reading.explain(stop));
-    }
-    let (size, sha256) = stream
-        .finish()
-        .expect("a stream that was read to its end has been hashed");
-    reading.finish(size, sha256)
+    std::thread::scope(|scope| {
+        let thread = |source| ReadError::Thread { source };
+        let mut stream = Gunzip::new(Ahead::start(scope, bundle).map_err(thread)?, observer);
+        let keeper = Keeper::start(scope).map_err(thread)?;
+        let mut reading = Reading::new(sink, keeper, expected, observer);
+        let walked = tarball::walk(&mut stream, End::Required, &mut |member| {
+            reading.member(member)
+        });
+        reading.keep_rest()?;
+        walked.map_err(|stop| reading.explain(stop))?;
+        let (size, sha256) = stream
+            .finish()
+            .expect("a stream that was read to its end has been hashed");
+        reading.finish(size, sha256)
+    })
 }
 
 /// Why the walk over the bundle stopped: a reader's error, still to be explained, or one that is complete.
@@ -68,9 +78,11 @@ impl From<ReadError> for Stop {
 
 /// The state of one reading.
 struct Reading<'a> {
-    sink: &'a mut dyn Sink,
     observer: &'a dyn Observer,
-    archives: ArchiveReader,
+    archives: ArchiveReader<'a>,
+    /// The artifacts that the sink has not been told of, since not all of their blobs are committed: how many blobs
+    /// must be, and the artifact's place in `artifacts`.
+    untold: VecDeque<(u64, usize)>,
     place: Place,
     expected: Option<Expected<'a>>,
     /// The path of the archive by its repository and tag.
@@ -85,8 +97,6 @@ struct Reading<'a> {
 struct Expected<'a> {
     lock: &'a Lock,
     artifacts: HashMap<&'a str, &'a Artifact>,
-    /// The size of each blob.
-    blobs: BTreeMap<String, u64>,
 }
 
 /// The best candidate for the release matrix so far.
@@ -96,7 +106,13 @@ struct Matrix {
 }
 
 impl<'a> Reading<'a> {
-    fn new(sink: &'a mut dyn Sink, expected: Option<&'a Lock>, observer: &'a dyn Observer) -> Self {
+    fn new(
+        sink: &'a mut dyn Sink,
+        keeper: Keeper,
+        expected: Option<&'a Lock>,
+        observer: &'a dyn Observer,
+    ) -> Self {
+        let wanted = expected.map(Lock::blobs);
         let expected = expected.map(|lock| Expected {
             lock,
             artifacts: lock
@@ -104,12 +120,11 @@ impl<'a> Reading<'a> {
                 .iter()
                 .map(|artifact| (artifact.archive.as_str(), artifact))
                 .collect(),
-            blobs: lock.blobs(),
         });
         Self {
-            sink,
             observer,
-            archives: ArchiveReader::new(),
+            archives: ArchiveReader::new(keeper, wanted, sink),
+            untold: VecDeque::new(),
             place: Place::Start,
             expected,
             seen: HashMap::new(),
@@ -179,8 +194,7 @@ impl<'a> Reading<'a> {
             archive: &path,
             size: member.size,
         });
-        let wanted = expected.map(|expected| &expected.blobs);
-        let read = self.archives.read(member, &path, &name, wanted, self.sink);
+        let read = self.archives.read(member, &path, &name);
         let (artifact, unnamed) = read.map_err(|fault| self.stop(fault, &path))?;
         if let Some(locked) = locked {
             compare(locked, &artifact)?;
@@ -188,15 +202,43 @@ impl<'a> Reading<'a> {
         if unnamed > 0 {
             self.unnamed_blobs.insert(path.clone(), unnamed);
         }
-        self.sink
-            .artifact(&artifact)
-            .map_err(|source| self.sink_error(source))?;
         self.observer.event(Event::ArchiveFinished {
             artifact: &artifact,
         });
+        let blobs = self.archives.keeper.begun();
+        self.untold.push_back((blobs, self.artifacts.len()));
         self.artifacts.push(artifact);
         self.place = Place::After(path);
+        self.tell(self.archives.keeper.kept())?;
         Ok(())
+    }
+
+    /// Tells the sink of the artifacts whose blobs are among the first `kept` ones.
+    fn tell(&mut self, kept: u64) -> Result<(), ReadError> {
+        while let Some(&(blobs, place)) = self.untold.front()
+            && blobs <= kept
+        {
+            self.untold.pop_front();
+            let artifact = &self.artifacts[place];
+            let told = self.archives.sink.artifact(artifact);
+            told.map_err(|source| ReadError::Sink {
+                place: Place::In(artifact.archive.clone()),
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the blobs that are still on their way. What failed among them comes before whatever stopped the walk,
+    /// since the walk is ahead of them.
+    fn keep_rest(&mut self) -> Result<(), ReadError> {
+        let (kept, failure) = self.archives.keeper.finish();
+        self.tell(kept)?;
+        let Some(failure) = failure else {
+            return Ok(());
+        };
+        let stop = self.stop(failure.fault, &failure.archive);
+        Err(self.explain(stop))
     }
 
     fn matrix(&mut self, member: &mut Member<'_>, path: String) -> Result<(), Stop> {
@@ -232,7 +274,7 @@ impl<'a> Reading<'a> {
             expected.compare(&self.artifacts, release_matrix.as_ref(), size, &sha256)?;
         }
         self.keep_matrix()
-            .and_then(|()| self.sink.finish())
+            .and_then(|()| self.archives.sink.finish())
             .map_err(|source| self.sink_error(source))?;
         Ok(Contents {
             size,
@@ -249,7 +291,11 @@ impl<'a> Reading<'a> {
             return Ok(());
         };
         let digest = digest::digest_of(&matrix.bytes);
-        if let Some(mut blob) = self.sink.blob(&digest, matrix.bytes.len() as u64)? {
+        if let Some(mut blob) = self
+            .archives
+            .sink
+            .blob(&digest, matrix.bytes.len() as u64)?
+        {
             blob.write(&matrix.bytes)?;
             blob.commit()?;
         }
@@ -269,7 +315,11 @@ impl<'a> Reading<'a> {
                 .into(),
             },
             Fault::Archive(source) => ReadError::Archive { archive, source }.into(),
-            Fault::Sink(source) => self.sink_error(source).into(),
+            Fault::Sink(source) => ReadError::Sink {
+                place: Place::In(archive),
+                source,
+            }
+            .into(),
         }
     }
 
@@ -281,8 +331,8 @@ impl<'a> Reading<'a> {
     }
 
     /// Says what an error of the outer readers means.
-    fn explain(self, stop: Stop) -> ReadError {
-        let place = self.place;
+    fn explain(&self, stop: Stop) -> ReadError {
+        let place = self.place.clone();
         let error = match stop {
             Stop::Error(error) => return *error,
             Stop::Io(error) => error,

@@ -8,9 +8,10 @@ use crate::store::StoreError;
 
 /// Takes what [`crate::read()`] finds.
 ///
-/// The order for one archive is: its blobs, in the order in which they are in the archive, and then the artifact. A
-/// blob that was committed is right whatever becomes of the archive, since its content has been compared with its
-/// digest.
+/// The order for one archive is: its blobs, in the order in which they are in the archive, and, once all of them are
+/// committed, the artifact. The blobs of the next archives may be offered before that. A blob is not offered again
+/// while it is on its way, and one that was committed is right whatever becomes of the archive, since its content has
+/// been compared with its digest.
 pub trait Sink {
     /// Offers a blob of `size` bytes. Returns where to write it, or none if the sink holds or wants it not; the
     /// reader hashes it in either case.
@@ -33,7 +34,8 @@ pub trait Sink {
     fn finish(&mut self) -> Result<(), StoreError>;
 }
 
-/// Takes the bytes of one blob. Dropped without [`BlobSink::commit`], it leaves nothing behind.
+/// Takes the bytes of one blob, in another thread than the [`Sink`]'s. Dropped without [`BlobSink::commit`], it leaves
+/// nothing behind.
 pub trait BlobSink: Send {
     /// Takes the next bytes.
     ///

@@ -5,6 +5,7 @@
 //! index.json             every artifact that was ingested, as `<repository>:<tag>`
 //! blobs/sha256/<hex>     the blobs
 //! incoming/              blobs that are being written, under names of their own
+//! incoming/lock          held in common by whoever writes, and alone by whoever removes
 //! index.lock             held while index.json is changed
 //! ```
 //!
@@ -29,9 +30,11 @@ use crate::digest::{self, Hasher};
 use crate::lock::{Artifact, Lock};
 use crate::sink::{BlobSink, Sink};
 
+mod collect;
 mod index;
 mod writer;
 
+pub use collect::Exclusive;
 pub use index::Listed;
 pub use writer::BlobWriter;
 
@@ -99,6 +102,12 @@ pub enum StoreError {
         size: u64,
         /// The limit in bytes.
         limit: u64,
+    },
+    /// Another process, or another part of this one, is writing to the store.
+    #[error("somebody else is writing to `{path}`")]
+    InUse {
+        /// The folder of the store.
+        path: Utf8PathBuf,
     },
     /// `index.json` or `oci-layout` cannot be understood.
     #[error("cannot understand `{path}`")]
@@ -305,6 +314,60 @@ impl Store {
         index::read(&self.directory)
     }
 
+    /// Returns every blob that is there with its size in bytes, by digest.
+    ///
+    /// # Errors
+    /// When the folder cannot be read. That it is not there is none.
+    pub fn blobs(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        let folder = self.directory.join("blobs").join("sha256");
+        let read = |source| io_error("read", &folder, source);
+        let files = match folder.read_dir_utf8() {
+            Ok(files) => files,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            Err(source) => return Err(read(source)),
+        };
+        let mut blobs = BTreeMap::new();
+        for file in files {
+            let file = file.map_err(read)?;
+            // What is no blob is not ours.
+            let Some(digest) = digest::from_hex(file.file_name()) else {
+                continue;
+            };
+            match file.metadata() {
+                Ok(metadata) => blobs.insert(digest.to_string(), metadata.len()),
+                // Another process has removed it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(source) => return Err(read(source)),
+            };
+        }
+        Ok(blobs)
+    }
+
+    /// Returns the store for removing from it, while nobody writes to it; none if there is no store.
+    ///
+    /// # Errors
+    /// When somebody writes to it at this moment, another [`Store`] of this process or a clone of this one included, or
+    /// it cannot be locked.
+    pub fn exclusive(&self) -> Result<Option<Exclusive<'_>>, StoreError> {
+        if !self.directory.join("oci-layout").exists() {
+            return Ok(None);
+        }
+        let incoming = self.incoming();
+        fs::create_dir_all(&incoming).map_err(|source| io_error("create", &incoming, source))?;
+        let path = incoming.join("lock");
+        let lock = open_lock(&path)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Some(Exclusive {
+                store: self,
+                _lock: lock,
+            })),
+            Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
+                path: self.directory.clone(),
+            }),
+            Err(TryLockError::Error(source)) => Err(io_error("lock", &path, source)),
+        }
+    }
+
     fn incoming(&self) -> Utf8PathBuf {
         self.directory.join("incoming")
     }
@@ -354,6 +417,8 @@ impl Sink for Store {
         digest: &Digest,
         size: u64,
     ) -> Result<Option<Box<dyn BlobSink>>, StoreError> {
+        // Also where nothing needs to be written: from here to the end of the reading, nobody may remove what is there.
+        self.prepare()?;
         if self.has(digest, size) {
             return Ok(None);
         }
@@ -377,21 +442,10 @@ impl Sink for Store {
 /// folder belongs to anybody.
 fn take_over(incoming: &Utf8Path) -> Result<File, StoreError> {
     let path = incoming.join("lock");
-    let lock = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(|source| io_error("create", &path, source))?;
+    let lock = open_lock(&path)?;
     match lock.try_lock() {
         Ok(()) => {
-            let files = incoming
-                .read_dir_utf8()
-                .map_err(|source| io_error("read", incoming, source))?;
-            for file in files.flatten().filter(|file| file.path() != path) {
-                fs::remove_file(file.path())
-                    .map_err(|source| io_error("remove", file.path(), source))?;
-            }
+            sweep(incoming)?;
             lock.unlock()
                 .map_err(|source| io_error("lock", &path, source))?;
         }
@@ -401,6 +455,26 @@ fn take_over(incoming: &Utf8Path) -> Result<File, StoreError> {
     lock.lock_shared()
         .map_err(|source| io_error("lock", &path, source))?;
     Ok(lock)
+}
+
+/// Removes every file in `incoming` but the lock, which the caller holds alone.
+fn sweep(incoming: &Utf8Path) -> Result<(), StoreError> {
+    let files = incoming
+        .read_dir_utf8()
+        .map_err(|source| io_error("read", incoming, source))?;
+    for file in files.flatten().filter(|file| file.file_name() != "lock") {
+        fs::remove_file(file.path()).map_err(|source| io_error("remove", file.path(), source))?;
+    }
+    Ok(())
+}
+
+fn open_lock(path: &Utf8Path) -> Result<File, StoreError> {
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(|source| io_error("create", path, source))
 }
 
 fn same(digest: &Digest, found: Digest, path: Utf8PathBuf) -> Result<(), StoreError> {

@@ -1,7 +1,7 @@
 //! The whole way, step after step, as the plan says, and the receipt at its end.
 
 use crate::apply::Applied;
-use crate::event::Step;
+use crate::event::{Event, Step};
 use crate::plan::Plan;
 use crate::push::Sent;
 use crate::receipt::{self, Receipt};
@@ -54,12 +54,37 @@ pub async fn send(context: &Context<'_>, plan: &Plan, step: &mut Step) -> Result
     if plan.to_be_pushed().next().is_none() {
         return Ok(Sent::default());
     }
+    let verified = bring(context, plan, step).await?;
+    *step = Step::Push;
+    let error = match push::push(context, plan, &verified).await {
+        Ok(sent) => return Ok(sent),
+        Err(error) => error,
+    };
+    let damaged = verify::discard_damaged(context, &plan.lock, &verified, &error)?;
+    if damaged.is_empty() {
+        return Err(error);
+    }
+    for digest in damaged {
+        context.reporter.report(Event::Warning(format!(
+            "{digest} was damaged in the store and is read again from the bundle"
+        )));
+    }
+    // Once only: a disk that damages blobs again at once is not to be trusted.
+    let verified = bring(context, plan, step).await?;
+    *step = Step::Push;
+    push::push(context, plan, &verified).await
+}
+
+/// Brings the bundle here, and has every blob of it in the store.
+async fn bring(
+    context: &Context<'_>,
+    plan: &Plan,
+    step: &mut Step,
+) -> Result<verify::VerifiedBundle, Error> {
     *step = Step::Fetch;
     let local = fetch::fetch(context, &plan.lock).await?;
     *step = Step::Verify;
-    let verified = verify::bundle(context, &plan.lock, local).await?;
-    *step = Step::Push;
-    push::push(context, plan, &verified).await
+    verify::bundle(context, &plan.lock, local).await
 }
 
 /// Applies the configuration alone: looks at the registry first, renders, runs mkectl, writes the receipt.

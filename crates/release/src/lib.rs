@@ -37,13 +37,14 @@ pub mod push;
 pub mod receipt;
 pub mod rehearse;
 pub mod render;
+pub mod store;
 pub mod verify;
 pub mod workspace;
 
 mod error;
 mod observe;
 
-pub use bundle::{DownloadError, RequestError};
+pub use bundle::{DownloadError, RequestError, StoreError};
 pub use error::Error;
 pub use mkectl::{Error as MkectlError, Variables};
 pub use plan::Plan;

@@ -52,6 +52,12 @@ pub enum ReadError {
         /// Why not.
         source: io::Error,
     },
+    /// The operating system gives no thread to read with.
+    #[error("cannot start a thread to read the bundle with")]
+    Thread {
+        /// Why not.
+        source: io::Error,
+    },
     /// The tar in the bundle is broken.
     #[error("the tar in the bundle is broken, {place}")]
     Tar {

@@ -53,6 +53,17 @@ struct Annotations {
     name: String,
 }
 
+impl Entry {
+    fn listed(&self) -> Listed {
+        Listed {
+            reference: self.annotations.name.clone(),
+            digest: self.digest.clone(),
+            media_type: self.media_type.clone(),
+            size: self.size,
+        }
+    }
+}
+
 /// Says whether `directory` is a store, or may become one.
 pub(super) fn check_layout(directory: &Utf8Path) -> Result<(), StoreError> {
     #[derive(Deserialize)]
@@ -100,19 +111,38 @@ pub(super) fn write_layout(directory: &Utf8Path) -> Result<(), StoreError> {
 
 /// Returns what is listed, by name. A store without `index.json` lists nothing.
 pub(super) fn read(directory: &Utf8Path) -> Result<Vec<Listed>, StoreError> {
-    Ok(read_entries(directory)?
-        .into_iter()
-        .map(|entry| Listed {
-            reference: entry.annotations.name,
-            digest: entry.digest,
-            media_type: entry.media_type,
-            size: entry.size,
-        })
-        .collect())
+    let entries = read_entries(directory)?;
+    Ok(entries.iter().map(Entry::listed).collect())
 }
 
 /// Lists `artifacts`, in place of others of the same name.
 pub(super) fn add(directory: &Utf8Path, artifacts: &[&Artifact]) -> Result<(), StoreError> {
+    change(directory, &|entries| {
+        for artifact in artifacts {
+            let name = artifact.reference();
+            entries.retain(|entry| entry.annotations.name != name);
+            entries.push(Entry {
+                media_type: artifact.media_type.clone(),
+                digest: artifact.digest.clone(),
+                size: artifact.size,
+                annotations: Annotations { name },
+            });
+        }
+    })
+}
+
+/// Keeps those entries that `keep` wants.
+pub(super) fn retain(
+    directory: &Utf8Path,
+    keep: &dyn Fn(&Listed) -> bool,
+) -> Result<(), StoreError> {
+    change(directory, &|entries| {
+        entries.retain(|entry| keep(&entry.listed()));
+    })
+}
+
+/// Changes the entries in one step, after whoever else is about to.
+fn change(directory: &Utf8Path, change: &dyn Fn(&mut Vec<Entry>)) -> Result<(), StoreError> {
     // The lock is on a file of its own, since index.json itself is replaced.
     let lock_path = directory.join("index.lock");
     let lock = File::options()
@@ -124,16 +154,7 @@ pub(super) fn add(directory: &Utf8Path, artifacts: &[&Artifact]) -> Result<(), S
     lock.lock()
         .map_err(|source| io_error("lock", &lock_path, source))?;
     let mut entries = read_entries(directory)?;
-    for artifact in artifacts {
-        let name = artifact.reference();
-        entries.retain(|entry| entry.annotations.name != name);
-        entries.push(Entry {
-            media_type: artifact.media_type.clone(),
-            digest: artifact.digest.clone(),
-            size: artifact.size,
-            annotations: Annotations { name },
-        });
-    }
+    change(&mut entries);
     entries.sort_by(|one, other| one.annotations.name.cmp(&other.annotations.name));
     let index = Index {
         schema_version: 2,

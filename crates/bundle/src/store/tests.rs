@@ -244,3 +244,90 @@ fn blobs_are_readable_by_the_team() {
         assert_eq!(mode & 0o777, 0o644);
     }
 }
+
+#[test]
+fn says_what_is_there_and_leaves_foreign_files_alone() {
+    let folder = Folder::new();
+    let store = Store::open(&folder.join("store")).unwrap();
+    assert_eq!(store.blobs().unwrap(), BTreeMap::new());
+    assert!(store.exclusive().unwrap().is_none());
+    assert!(!folder.join("store").exists(), "looking makes no store");
+    let (one, two) = (put(&store, b"one"), put(&store, b"three"));
+    fs::write(folder.join("store/blobs/sha256/notes.txt"), "x").unwrap();
+    let found = store.blobs().unwrap();
+    assert_eq!(
+        found,
+        BTreeMap::from([(one.to_string(), 3), (two.to_string(), 5)])
+    );
+}
+
+#[test]
+fn nobody_removes_while_somebody_writes() {
+    let folder = Folder::new();
+    let writing = Store::open(folder.path()).unwrap();
+    let digest = put(&writing, b"one");
+    let collecting = Store::open(folder.path()).unwrap();
+    assert!(matches!(
+        collecting.exclusive(),
+        Err(StoreError::InUse { .. })
+    ));
+    drop(writing);
+    // A reading that finds everything there writes nothing, and relies on it all the same.
+    let mut reading = Store::open(folder.path()).unwrap();
+    assert!(reading.blob(&digest, 3).unwrap().is_none());
+    assert!(matches!(
+        collecting.exclusive(),
+        Err(StoreError::InUse { .. })
+    ));
+    drop(reading);
+    collecting.exclusive().unwrap().unwrap();
+}
+
+#[test]
+fn nobody_writes_while_somebody_removes() {
+    let folder = Folder::new();
+    put(&Store::open(folder.path()).unwrap(), b"one");
+    let collecting = Store::open(folder.path()).unwrap();
+    let exclusive = collecting.exclusive().unwrap().unwrap();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut store = Store::open(folder.path()).unwrap();
+            let is_there = store.blob(&digest_of(b"one"), 3).unwrap().is_none();
+            sender.send(is_there).unwrap();
+        });
+        let waited = receiver.recv_timeout(std::time::Duration::from_millis(200));
+        assert!(waited.is_err(), "the reading did not wait");
+        exclusive.remove(&digest_of(b"one")).unwrap();
+        drop(exclusive);
+        assert!(!receiver.recv().unwrap(), "what was removed is not there");
+    });
+}
+
+#[test]
+fn takes_artifacts_out_of_the_index_and_sweeps() {
+    let folder = Folder::new();
+    {
+        let store = Store::open(folder.path()).unwrap();
+        put(&store, b"one");
+        store
+            .list(&[artifact("v1", b"one"), artifact("v2", b"one")])
+            .unwrap();
+    }
+    fs::write(folder.join("incoming/left-behind"), "x").unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let exclusive = store.exclusive().unwrap().unwrap();
+    exclusive
+        .unlist(&|listed| listed.reference == "pause:v2")
+        .unwrap();
+    exclusive.sweep().unwrap();
+    drop(exclusive);
+    let names: Vec<String> = (store.listed().unwrap().into_iter())
+        .map(|listed| listed.reference)
+        .collect();
+    assert_eq!(names, ["pause:v2"]);
+    let incoming: Vec<String> = (folder.files().into_iter())
+        .filter(|path| path.starts_with("incoming/"))
+        .collect();
+    assert_eq!(incoming, ["incoming/lock"]);
+}

@@ -1,0 +1,206 @@
+//! Reads the compressed bundle ahead of whoever inflates it, and hashes it on the way, in a thread of its own.
+//!
+//! A fixed number of chunks goes round between the two, full ones this way and empty ones that way. So memory is
+//! bounded, and whichever side is slower makes the other one wait.
+
+use std::io::{self, Read};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{Builder, Scope};
+
+use crate::digest::Hasher;
+
+/// How many compressed bytes are read at once.
+const CHUNK: usize = 256 << 10;
+
+/// How many chunks there are. Two would do if both sides were equally fast at every moment.
+const CHUNKS: usize = 4;
+
+/// Some bytes of the input: as many as a chunk takes, but at the end of the input, or before an error.
+pub(crate) struct Chunk {
+    bytes: Box<[u8]>,
+    length: usize,
+}
+
+impl Chunk {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    /// Reads until the chunk is full or the input ends. What was read before an error stays.
+    fn fill(&mut self, input: &mut impl Read) -> io::Result<()> {
+        self.length = 0;
+        while self.length < self.bytes.len() {
+            match input.read(&mut self.bytes[self.length..]) {
+                Ok(0) => break,
+                Ok(count) => self.length += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+enum Filled {
+    Chunk(Chunk),
+    Failed(io::Error),
+    /// The input has ended, and this is its sha256.
+    End(String),
+}
+
+/// The input, as it comes from the thread that reads it. Dropping it ends the thread as soon as the read that is under
+/// way returns.
+pub(crate) struct Ahead {
+    filled: Receiver<Filled>,
+    emptied: SyncSender<Chunk>,
+    sha256: Option<String>,
+}
+
+impl Ahead {
+    /// Begins to read `input`.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub(crate) fn start<'scope, R: Read + Send + 'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        input: R,
+    ) -> io::Result<Self> {
+        let (fill, filled) = sync_channel(CHUNKS);
+        let (emptied, reuse) = sync_channel(CHUNKS);
+        Builder::new()
+            .name("bundle reader".to_owned())
+            .spawn_scoped(scope, move || read(input, &fill, &reuse))?;
+        Ok(Self {
+            filled,
+            emptied,
+            sha256: None,
+        })
+    }
+
+    /// Returns the next bytes, none at the end, and takes back a chunk that is used up.
+    pub(crate) fn next(&mut self, used: Option<Chunk>) -> io::Result<Option<Chunk>> {
+        if let Some(used) = used {
+            // There is room for every chunk there is; a thread that has read everything wants none.
+            let _ = self.emptied.send(used);
+        }
+        if self.sha256.is_some() {
+            return Ok(None);
+        }
+        match self.filled.recv() {
+            Ok(Filled::Chunk(chunk)) => Ok(Some(chunk)),
+            Ok(Filled::End(sha256)) => {
+                self.sha256 = Some(sha256);
+                Ok(None)
+            }
+            Ok(Filled::Failed(error)) => Err(error),
+            Err(_) => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    /// Returns the sha256 of the input, 64 hexadecimal digits, once its end was returned.
+    pub(crate) fn sha256(self) -> Option<String> {
+        self.sha256
+    }
+}
+
+/// The thread's work. It ends when the input does, and when nobody listens any more.
+fn read(mut input: impl Read, fill: &SyncSender<Filled>, reuse: &Receiver<Chunk>) {
+    let mut hasher = Hasher::new();
+    let mut made = 0;
+    loop {
+        let chunk = if made < CHUNKS {
+            made += 1;
+            Some(Chunk {
+                bytes: vec![0; CHUNK].into_boxed_slice(),
+                length: 0,
+            })
+        } else {
+            reuse.recv().ok()
+        };
+        let Some(mut chunk) = chunk else { return };
+        let result = chunk.fill(&mut input);
+        hasher.update(chunk.bytes());
+        let is_last = chunk.length < CHUNK;
+        if chunk.length > 0 && fill.send(Filled::Chunk(chunk)).is_err() {
+            return;
+        }
+        let last = match result {
+            Err(error) => Filled::Failed(error),
+            Ok(()) if is_last => Filled::End(hasher.hex()),
+            Ok(()) => continue,
+        };
+        // Nobody may be interested any more.
+        let _ = fill.send(last);
+        return;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread::scope;
+
+    use super::*;
+    use crate::digest::hex_of;
+
+    #[test]
+    fn hands_on_every_byte_and_the_hash_of_all() {
+        for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 9 * CHUNK + 7] {
+            let input: Vec<u8> = (0..length).map(|place| (place % 251) as u8).collect();
+            let (found, sha256) = scope(|scope| {
+                let mut ahead = Ahead::start(scope, input.as_slice()).unwrap();
+                let mut found = Vec::new();
+                let mut used = None;
+                while let Some(chunk) = ahead.next(used).unwrap() {
+                    found.extend_from_slice(chunk.bytes());
+                    used = Some(chunk);
+                }
+                assert!(ahead.next(None).unwrap().is_none(), "an end stays one");
+                (found, ahead.sha256().unwrap())
+            });
+            assert!(found == input, "{length} bytes");
+            assert_eq!(sha256, hex_of(&input));
+        }
+    }
+
+    /// An input without end that counts what was taken from it.
+    struct Endless<'a>(&'a AtomicUsize);
+
+    impl Read for Endless<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.fetch_add(buffer.len(), Ordering::SeqCst);
+            buffer.fill(7);
+            Ok(buffer.len())
+        }
+    }
+
+    #[test]
+    fn reads_no_further_ahead_than_it_may_and_ends_when_nobody_listens() {
+        let taken = AtomicUsize::new(0);
+        scope(|scope| {
+            let mut ahead = Ahead::start(scope, Endless(&taken)).unwrap();
+            let first = ahead.next(None).unwrap();
+            assert!(first.is_some());
+            // The scope ends only when the thread has, so that a thread that went on for ever would be seen.
+        });
+        assert!(taken.load(Ordering::SeqCst) <= CHUNKS * CHUNK);
+    }
+
+    #[test]
+    fn an_error_comes_after_what_was_read_before_it() {
+        struct Failing;
+        impl Read for Failing {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::TimedOut.into())
+            }
+        }
+        scope(|scope| {
+            let input = b"before".chain(Failing);
+            let mut ahead = Ahead::start(scope, input).unwrap();
+            assert_eq!(ahead.next(None).unwrap().unwrap().bytes(), b"before");
+            let error = ahead.next(None).err().unwrap();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            assert!(ahead.sha256().is_none());
+        });
+    }
+}

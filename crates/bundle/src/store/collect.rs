@@ -1,0 +1,42 @@
+//! Removes what nobody needs any more, while no other process writes.
+
+use std::fs::File;
+
+use oci_spec::image::Digest;
+
+use super::{Listed, Store, StoreError, index, sweep};
+
+/// A store to which nobody writes as long as this lives: other processes wait with their first write, and this one
+/// was refused if another had written and was not done. So what is not needed now cannot become needed meanwhile.
+#[derive(Debug)]
+pub struct Exclusive<'a> {
+    pub(super) store: &'a Store,
+    /// Held, not used.
+    pub(super) _lock: File,
+}
+
+impl Exclusive<'_> {
+    /// Removes a blob. It must not be named by `index.json` any more.
+    ///
+    /// # Errors
+    /// When it cannot be removed. That it is not there is none.
+    pub fn remove(&self, digest: &Digest) -> Result<(), StoreError> {
+        self.store.discard(digest)
+    }
+
+    /// Takes those artifacts out of `index.json` which `keep` does not want.
+    ///
+    /// # Errors
+    /// When `index.json` cannot be read or written.
+    pub fn unlist(&self, keep: &dyn Fn(&Listed) -> bool) -> Result<(), StoreError> {
+        index::retain(&self.store.directory, keep)
+    }
+
+    /// Removes what killed processes have left half-written.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub fn sweep(&self) -> Result<(), StoreError> {
+        sweep(&self.store.incoming())
+    }
+}

@@ -1,0 +1,107 @@
+//! Tests of `store`: what it holds, what each release would free, and what goes when no lock names it.
+
+use std::fs;
+
+use support::Sandbox;
+
+use crate::AIRLOCK;
+
+const LOCK: &str = "bundles/v4.1.5-demo-amd64.lock.yaml";
+
+/// A workspace as it is shipped, with the demo's bundle in its store.
+fn fetched() -> Sandbox {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    let _ = sandbox.run(&["fetch", "demo"]).ends_with(0);
+    sandbox
+}
+
+/// Returns how many blobs are in the store.
+fn blobs(sandbox: &Sandbox) -> usize {
+    fs::read_dir(sandbox.path("bundles/store/blobs/sha256"))
+        .unwrap()
+        .count()
+}
+
+#[test]
+fn says_what_each_release_holds() {
+    let sandbox = fetched();
+    let run = sandbox.run(&["store"]).ends_with(0);
+    let text = run.whole();
+    assert!(
+        text.contains("v4.1.5-demo  amd64     65  3.10 MB"),
+        "{text}"
+    );
+    assert!(
+        text.contains("bundles/store: 65 blobs of 3.10 MB"),
+        "{text}"
+    );
+    assert!(!text.contains("No lock names"), "{text}");
+}
+
+#[test]
+fn gc_shows_what_no_lock_names_and_removes_it() {
+    let sandbox = fetched();
+    let whole = blobs(&sandbox);
+    let text = sandbox.run(&["store", "gc"]).ends_with(0).whole();
+    assert!(text.contains("Nothing to remove"), "{text}");
+    assert_eq!(blobs(&sandbox), whole);
+
+    let lock = sandbox.read(LOCK);
+    fs::remove_file(sandbox.path(LOCK)).unwrap();
+    let before = sandbox.state();
+    let text = sandbox
+        .run(&["store", "gc", "--dry-run"])
+        .ends_with(0)
+        .whole();
+    assert!(text.contains("  k0sproject/pause:3.10\n"), "{text}");
+    assert!(text.contains("would be removed. Nothing was."), "{text}");
+    assert_eq!(sandbox.changes_since(&before), Vec::<String>::new());
+
+    let text = sandbox.run(&["store", "gc"]).ends_with(0).whole();
+    assert!(text.contains("  k0sproject/pause:3.10\n"), "{text}");
+    assert!(
+        text.contains(&format!("{whole} blobs of 3.10 MB removed")),
+        "{text}"
+    );
+    assert_eq!(blobs(&sandbox), 0);
+
+    // What went is brought again where it is wanted again.
+    sandbox.write(LOCK, &lock);
+    let _ = sandbox.run(&["fetch", "demo"]).ends_with(0);
+    assert_eq!(blobs(&sandbox), whole);
+}
+
+#[test]
+fn gc_removes_nothing_while_another_process_writes() {
+    let sandbox = fetched();
+    let whole = blobs(&sandbox);
+    fs::remove_file(sandbox.path(LOCK)).unwrap();
+    // What a process holds that reads a bundle into the store.
+    let writing = fs::File::open(sandbox.path("bundles/store/incoming/lock")).unwrap();
+    writing.lock_shared().unwrap();
+    let text = sandbox.run(&["store", "gc"]).ends_with(1).whole();
+    assert!(text.contains("somebody else is writing"), "{text}");
+    assert_eq!(blobs(&sandbox), whole);
+    drop(writing);
+    let _ = sandbox.run(&["store", "gc"]).ends_with(0);
+    assert_eq!(blobs(&sandbox), 0);
+}
+
+#[test]
+fn a_damaged_blob_is_read_again_in_the_run_that_comes_upon_it() {
+    let sandbox = fetched();
+    let lock = bundle::Lock::read(&sandbox.path(LOCK)).unwrap();
+    let layer = lock.artifacts[0].manifests[0].blobs.last().unwrap();
+    let path = sandbox.path(&format!(
+        "bundles/store/blobs/sha256/{}",
+        layer.digest.digest()
+    ));
+    let right = fs::read(&path).unwrap();
+    let mut wrong = right.clone();
+    wrong[0] ^= 1;
+    fs::write(&path, &wrong).unwrap();
+    let text = sandbox.run(&["deploy", "demo"]).ends_with(0).whole();
+    let warning = format!("{} was damaged in the store", layer.digest);
+    assert!(text.contains(&warning), "{text}");
+    assert!(fs::read(&path).unwrap() == right);
+}

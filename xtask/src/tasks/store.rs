@@ -1,0 +1,204 @@
+//! `store`: what the store holds, by release; and `store gc`, which removes what no committed lock names.
+
+use std::process::ExitCode;
+
+use indicatif::DecimalBytes;
+use release::store::{Amount, Garbage, Report};
+use serde_json::json;
+
+use crate::app::App;
+use crate::failure::Failure;
+use crate::ui::table;
+
+/// How many blobs are named one by one; the rest is counted.
+const SHOWN: usize = 10;
+
+pub(crate) fn run(app: &App<'_>) -> Result<ExitCode, Failure> {
+    let report = release::store::report(&app.workspace)?;
+    app.ui.result(&report_text(&report), &report)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn collect(app: &App<'_>, dry_run: bool) -> Result<ExitCode, Failure> {
+    let garbage = if dry_run {
+        release::store::garbage(&app.workspace)?
+    } else {
+        release::store::collect(&app.workspace, &|garbage| {
+            if !garbage.is_empty() {
+                app.ui.note(garbage_text(garbage).trim_end());
+            }
+        })?
+    };
+    let removed = !dry_run && !garbage.is_empty();
+    let amount = format!(
+        "{} of {}",
+        super::count(garbage.blobs.len(), "blob"),
+        DecimalBytes(garbage.bytes)
+    );
+    let text = if garbage.is_empty() {
+        "Nothing to remove: committed locks name everything in the store.\n".to_owned()
+    } else if dry_run {
+        format!(
+            "{}\n{amount} would be removed. Nothing was.\n",
+            garbage_text(&garbage)
+        )
+    } else {
+        format!("{amount} removed\n")
+    };
+    app.ui
+        .result(&text, &json!({ "removed": removed, "garbage": garbage }))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn report_text(report: &Report) -> String {
+    let mut text = String::new();
+    if report.releases.is_empty() {
+        text.push_str("No release is locked. `cargo xtask lock v4.1.5` locks one.\n");
+    } else {
+        let bytes = |amount: &Amount| DecimalBytes(amount.bytes).to_string();
+        text.push_str(&table(
+            &[
+                "release", "arch", "blobs", "held", "missing", "shared", "frees",
+            ],
+            &["blobs", "held", "missing", "shared", "frees"],
+            report
+                .releases
+                .iter()
+                .map(|row| {
+                    vec![
+                        row.release.clone(),
+                        row.arch.clone(),
+                        row.held.blobs.to_string(),
+                        bytes(&row.held),
+                        bytes(&row.missing),
+                        bytes(&row.shared),
+                        bytes(&row.frees),
+                    ]
+                })
+                .collect(),
+        ));
+    }
+    text.push_str(&format!(
+        "\n{}: {} of {}, {} of them shared by releases\n",
+        report.path,
+        super::count(report.blobs, "blob"),
+        DecimalBytes(report.bytes),
+        DecimalBytes(report.shared_bytes),
+    ));
+    if report.unnamed.blobs > 0 {
+        text.push_str(&format!(
+            "No lock names {} of {}: `cargo xtask store gc` frees that.\n",
+            super::count(report.unnamed.blobs, "blob"),
+            DecimalBytes(report.unnamed.bytes),
+        ));
+    }
+    text
+}
+
+fn garbage_text(garbage: &Garbage) -> String {
+    let mut text = String::from("No committed lock names these:\n");
+    for artifact in &garbage.artifacts {
+        text.push_str(&format!("  {artifact}\n"));
+    }
+    for blob in garbage.blobs.iter().take(SHOWN) {
+        text.push_str(&format!(
+            "  {} of {}\n",
+            blob.digest,
+            DecimalBytes(blob.bytes)
+        ));
+    }
+    let rest = garbage.blobs.iter().skip(SHOWN);
+    let more = rest.clone().count();
+    if more > 0 {
+        let bytes = rest.map(|blob| blob.bytes).sum();
+        text.push_str(&format!(
+            "  and {} of {}\n",
+            super::count(more, "smaller blob"),
+            DecimalBytes(bytes)
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use release::store::{Blob, Row};
+
+    use super::*;
+
+    fn amount(blobs: usize, bytes: u64) -> Amount {
+        Amount { blobs, bytes }
+    }
+
+    #[test]
+    fn says_what_is_in_the_store() {
+        let mut report = Report {
+            path: "bundles/store".into(),
+            blobs: 12,
+            bytes: 5_000_000,
+            shared_bytes: 1_500_000,
+            releases: vec![Row {
+                release: "v4.1.5".to_owned(),
+                arch: "amd64".to_owned(),
+                held: amount(9, 4_000_000),
+                missing: amount(1, 20_000),
+                shared: amount(2, 1_500_000),
+                frees: amount(7, 2_500_000),
+            }],
+            unnamed: amount(1, 1_000_000),
+        };
+        assert_eq!(
+            report_text(&report),
+            "\
+RELEASE  ARCH   BLOBS     HELD   MISSING   SHARED    FREES
+v4.1.5   amd64      9  4.00 MB  20.00 kB  1.50 MB  2.50 MB
+
+bundles/store: 12 blobs of 5.00 MB, 1.50 MB of them shared by releases
+No lock names 1 blob of 1.00 MB: `cargo xtask store gc` frees that.
+"
+        );
+        report.releases.clear();
+        report.unnamed = Amount::default();
+        assert_eq!(
+            report_text(&report),
+            "\
+No release is locked. `cargo xtask lock v4.1.5` locks one.
+
+bundles/store: 12 blobs of 5.00 MB, 1.50 MB of them shared by releases
+"
+        );
+    }
+
+    #[test]
+    fn names_what_is_removed_and_counts_the_rest() {
+        let blobs: Vec<Blob> = (0..12)
+            .map(|number| Blob {
+                digest: format!("sha256:{number:02}"),
+                bytes: 2_000_000 - number * 100_000,
+            })
+            .collect();
+        let garbage = Garbage {
+            artifacts: vec!["pause:v1".to_owned()],
+            bytes: blobs.iter().map(|blob| blob.bytes).sum(),
+            blobs,
+        };
+        assert_eq!(
+            garbage_text(&garbage),
+            "\
+No committed lock names these:
+  pause:v1
+  sha256:00 of 2.00 MB
+  sha256:01 of 1.90 MB
+  sha256:02 of 1.80 MB
+  sha256:03 of 1.70 MB
+  sha256:04 of 1.60 MB
+  sha256:05 of 1.50 MB
+  sha256:06 of 1.40 MB
+  sha256:07 of 1.30 MB
+  sha256:08 of 1.20 MB
+  sha256:09 of 1.10 MB
+  and 2 smaller blobs of 1.90 MB
+"
+        );
+    }
+}
