@@ -85,12 +85,15 @@ fn no_command_shows_what_there_is() {
     Prove
       verify     Look at the registry as a node does
 
+    Care
+      store      Say what the store holds, by release; `store gc` removes what no lock names
+
     Options:
           --format <FORMAT>  How results and progress are written: for people, or one JSON object a line
                              on standard output [default: human] [possible values: human, json]
       -C, --directory <DIR>  The folder that holds environments/ and bundles/ [default: the nearest one
                              upwards from here]
-      -h, --help             Print help (see more with '--help')
+      -h, --help             Print help
       -V, --version          Print version
 
     Exit codes: 0 done, 1 failed, 2 something differs (plan --detailed-exitcode, render --check),
@@ -118,7 +121,7 @@ fn every_command_has_help() {
     let sandbox = Sandbox::new(AIRLOCK);
     for command in [
         "list", "show", "inspect", "plan", "new", "lock", "fetch", "render", "rehearse", "deploy",
-        "push", "apply", "verify",
+        "push", "apply", "verify", "store",
     ] {
         let run = sandbox.run(&[command, "--help"]).ends_with(0);
         assert!(

@@ -70,9 +70,8 @@ Exit codes: 0 done, 1 failed, 2 something differs (plan --detailed-exitcode, ren
 /// How results and progress are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people.
+    // No help of their own: the option says what they are, and the help stays within a screen.
     Human,
-    /// For machines.
     Json,
 }
 
