@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::io::ReaderStream;
 
 use crate::digest::{sha256, written};
+use crate::pace::Pace;
 use crate::retry::Failure;
 use crate::{Blob, BlobSource, Error, Event, Observer, Place, Settings, classify};
 
@@ -38,6 +39,7 @@ pub(crate) struct Upload<'a> {
 #[derive(Debug, Default)]
 struct Progress {
     sent: AtomicU64,
+    waits: AtomicBool,
     fault: Mutex<Option<Error>>,
 }
 
@@ -51,13 +53,19 @@ impl Upload<'_> {
         &self,
         request: RequestBuilder,
         place: Place,
+        pace: &Arc<Pace>,
         settings: &Settings,
         observer: &dyn Observer,
     ) -> Result<reqwest::Response, Failure> {
         let file = open(self.source, self.blob).map_err(Failure::last)?;
         let progress = Arc::new(Progress::default());
         let size = self.blob.size;
-        let body = body(file, self.blob.clone(), Arc::clone(&progress));
+        let body = body(
+            file,
+            self.blob.clone(),
+            Arc::clone(pace),
+            Arc::clone(&progress),
+        );
         // With the length known, reqwest sends it instead of chunks, which some registries and proxies refuse.
         let answer = request
             .header(CONTENT_LENGTH, size)
@@ -74,7 +82,12 @@ impl Upload<'_> {
                 _ = beat.tick() => {}
             }
             let sent = progress.sent.load(Ordering::Relaxed);
+            // Nobody who waits for the limit that was set stands still.
+            if progress.waits.load(Ordering::Relaxed) {
+                moved = Instant::now();
+            }
             if sent != seen {
+                pace.sent(sent - seen);
                 seen = sent;
                 moved = Instant::now();
                 observer.event(Event::BlobProgress {
@@ -98,6 +111,8 @@ impl Upload<'_> {
                 }));
             }
         };
+        let sent = progress.sent.load(Ordering::Relaxed);
+        pace.sent(sent.saturating_sub(seen));
         // A fault of the source is the cause even if the connection's error is what shows.
         if let Some(fault) = progress.take_fault() {
             return Err(Failure::last(fault));
@@ -156,6 +171,7 @@ fn open(source: &dyn BlobSource, blob: &Blob) -> Result<File, Error> {
 fn body(
     file: File,
     blob: Blob,
+    pace: Arc<Pace>,
     progress: Arc<Progress>,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     struct State {
@@ -163,14 +179,17 @@ fn body(
         hasher: Sha256,
         left: u64,
         blob: Blob,
+        pace: Arc<Pace>,
         progress: Arc<Progress>,
         ended: bool,
     }
+    let piece = pace.piece(PIECE);
     let state = State {
-        pieces: ReaderStream::with_capacity(tokio::fs::File::from_std(file), PIECE),
+        pieces: ReaderStream::with_capacity(tokio::fs::File::from_std(file), piece),
         hasher: Sha256::new(),
         left: blob.size,
         blob,
+        pace,
         progress,
         ended: false,
     };
@@ -180,6 +199,9 @@ fn body(
         }
         let fault = match state.pieces.next().await {
             Some(Ok(piece)) if piece.len() as u64 <= state.left => {
+                state.progress.waits.store(true, Ordering::Relaxed);
+                state.pace.allow(piece.len()).await;
+                state.progress.waits.store(false, Ordering::Relaxed);
                 state.hasher.update(&piece);
                 state.left -= piece.len() as u64;
                 if state.left > 0 {
@@ -240,6 +262,10 @@ mod tests {
     use super::*;
     use crate::fake::Blobs;
 
+    fn free() -> Arc<Pace> {
+        Arc::new(Pace::new(1, None))
+    }
+
     async fn collect(bytes: &[u8], digest: &Digest) -> (io::Result<Vec<Bytes>>, Option<Error>) {
         let blobs = Blobs::new();
         blobs.put_as(digest, bytes);
@@ -249,7 +275,9 @@ mod tests {
         };
         let progress = Arc::new(Progress::default());
         let file = open(&blobs, &blob).unwrap();
-        let pieces = body(file, blob, Arc::clone(&progress)).try_collect().await;
+        let pieces = body(file, blob, free(), Arc::clone(&progress))
+            .try_collect()
+            .await;
         let fault = progress.take_fault();
         (pieces, fault)
     }
@@ -280,7 +308,7 @@ mod tests {
             };
             let progress = Arc::new(Progress::default());
             let file = open(&blobs, &blob).unwrap();
-            let mut stream = Box::pin(body(file, blob, Arc::clone(&progress)));
+            let mut stream = Box::pin(body(file, blob, free(), Arc::clone(&progress)));
             let mut sent = 0;
             let error = loop {
                 match stream.next().await.unwrap() {

@@ -4,15 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Method;
-use tokio::sync::Semaphore;
 
-use crate::push::Known;
+use crate::known::Known;
 use crate::transport::{Call, Transport};
 use crate::{Credentials, Endpoint, Error};
 
 /// A registry that can be pushed to and read from.
 ///
-/// Clones share everything: the connection pool, the tokens, the limit of uploads at once, and what is known to be there.
+/// Clones share everything: the connection pool, the tokens, the pace that this registry bears, and what is known to be there.
 #[derive(Debug, Clone)]
 pub struct Registry {
     pub(crate) inner: Arc<Inner>,
@@ -21,7 +20,6 @@ pub struct Registry {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) transport: Transport,
-    pub(crate) uploads: Semaphore,
     pub(crate) known: Known,
 }
 
@@ -44,8 +42,11 @@ pub struct Settings {
     pub stall_timeout: Duration,
     /// How long the answer may take after the last byte of an upload: registries hash and move the blob then.
     pub finish_timeout: Duration,
-    /// How many blobs are uploaded at once, over all pushes to this registry.
+    /// How many pieces of work may be under way at once, over all pushes to this registry. It begins with fewer, and goes up to
+    /// this number only as long as the registry gets faster by it.
     pub uploads_at_once: usize,
+    /// How many bytes of blobs are sent each second at most, over all pushes to this registry.
+    pub max_rate: Option<u64>,
 }
 
 impl Default for Settings {
@@ -59,7 +60,8 @@ impl Default for Settings {
             answer_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(60),
             finish_timeout: Duration::from_secs(600),
-            uploads_at_once: 4,
+            uploads_at_once: 12,
+            max_rate: None,
         }
     }
 }
@@ -84,11 +86,9 @@ impl Registry {
         credentials: Credentials,
         settings: Settings,
     ) -> Result<Self, Error> {
-        let uploads = Semaphore::new(settings.uploads_at_once.max(1));
         Ok(Self {
             inner: Arc::new(Inner {
                 transport: Transport::new(endpoint, credentials, settings)?,
-                uploads,
                 known: Known::default(),
             }),
         })

@@ -12,11 +12,14 @@ use crate::{Blob, BlobSource, Error, Event, Observer, Registry};
 
 impl Registry {
     /// Uploads a blob that the repository lacks, and returns when the registry has confirmed its digest.
+    ///
+    /// A `session` that is open already, by a mount that was not granted, is used first.
     pub(crate) async fn upload(
         &self,
         repository: &str,
         blob: &Blob,
         source: &dyn BlobSource,
+        mut session: Option<Url>,
         observer: &dyn Observer,
     ) -> Result<(), Error> {
         let upload = Upload {
@@ -31,7 +34,7 @@ impl Registry {
                 digest: &blob.digest,
                 size: blob.size,
             });
-            match self.upload_once(&upload, observer).await {
+            match self.upload_once(&upload, session.take(), observer).await {
                 Ok(()) => return Ok(()),
                 Err(failure) => attempts.pause(failure).await?,
             }
@@ -48,17 +51,16 @@ impl Registry {
     async fn upload_once(
         &self,
         upload: &Upload<'_>,
+        session: Option<Url>,
         observer: &dyn Observer,
     ) -> Result<(), Failure> {
         let transport = self.transport();
         let repository = upload.repository;
         let digest = &upload.blob.digest;
-        let path = format!("/v2/{repository}/blobs/uploads/");
-        let call = Call::new(Method::POST, transport.endpoint().url(&path), repository)
-            .access(Access::Push)
-            .wants(&[StatusCode::ACCEPTED]);
-        let session = transport.exchange(&call, observer).await?;
-        let mut url = session_url(self, &session)?;
+        let mut url = match session {
+            Some(session) => session,
+            None => self.open_session(repository, observer).await?,
+        };
         // What the session put into its URL stays: registries keep their state there.
         url.query_pairs_mut().append_pair("digest", digest.as_ref());
         let call = Call::new(Method::PUT, url, repository)
@@ -84,9 +86,25 @@ impl Registry {
             }
         }
     }
+
+    /// Opens an upload session.
+    async fn open_session(
+        &self,
+        repository: &str,
+        observer: &dyn Observer,
+    ) -> Result<Url, Failure> {
+        let transport = self.transport();
+        let path = format!("/v2/{repository}/blobs/uploads/");
+        let call = Call::new(Method::POST, transport.endpoint().url(&path), repository)
+            .access(Access::Push)
+            .wants(&[StatusCode::ACCEPTED]);
+        let answer = transport.exchange(&call, observer).await?;
+        session_url(self, &answer)
+    }
 }
 
-fn session_url(registry: &Registry, session: &Response) -> Result<Url, Failure> {
+/// Reads where an upload goes on.
+pub(crate) fn session_url(registry: &Registry, session: &Response) -> Result<Url, Failure> {
     let at = session.place().clone();
     registry
         .transport()
@@ -133,7 +151,7 @@ mod tests {
     async fn upload(registry: &Registry, bytes: &[u8]) -> (Result<(), Error>, usize) {
         let blobs = Blobs::new();
         let blob = blobs.blob(bytes);
-        let result = registry.upload(REPOSITORY, &blob, &blobs, &()).await;
+        let result = registry.upload(REPOSITORY, &blob, &blobs, None, &()).await;
         (result, blobs.opened(&blob.digest))
     }
 
