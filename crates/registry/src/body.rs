@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub(crate) struct Upload<'a> {
     pub(crate) repository: &'a str,
     pub(crate) blob: &'a Blob,
     pub(crate) source: &'a dyn BlobSource,
+    /// The bytes that are sent: all of them, or a part.
+    pub(crate) range: Range<u64>,
 }
 
 /// What the body, which belongs to the connection, tells the watch.
@@ -44,8 +47,39 @@ struct Progress {
 }
 
 impl Upload<'_> {
+    /// Returns how many bytes are sent.
     pub(crate) fn size(&self) -> u64 {
-        self.blob.size
+        self.range.end - self.range.start
+    }
+
+    /// Checks the whole file before a part of it is sent, since a part cannot be told by its digest.
+    pub(crate) async fn check_whole(&self) -> Result<(), Failure> {
+        let mut file = open(self.source, self.blob).map_err(Failure::last)?;
+        let digest = self.blob.digest.clone();
+        let hashing = tokio::task::spawn_blocking(move || {
+            let mut hasher = Sha256::new();
+            let mut piece = vec![0; PIECE];
+            loop {
+                match io::Read::read(&mut file, &mut piece)? {
+                    0 => return Ok(written(hasher)),
+                    length => hasher.update(&piece[..length]),
+                }
+            }
+        });
+        let hashed = hashing
+            .await
+            .map_err(io::Error::other)
+            .and_then(|found| found);
+        let found = hashed.map_err(|source| {
+            Failure::last(Error::Source {
+                digest: digest.clone(),
+                source,
+            })
+        })?;
+        if found == digest.as_ref() {
+            return Ok(());
+        }
+        Err(Failure::last(Error::SourceContent { digest, found }))
     }
 
     /// Sends the blob by `request` and waits for the head of the answer.
@@ -57,12 +91,20 @@ impl Upload<'_> {
         settings: &Settings,
         observer: &dyn Observer,
     ) -> Result<reqwest::Response, Failure> {
-        let file = open(self.source, self.blob).map_err(Failure::last)?;
+        let mut file = open(self.source, self.blob).map_err(Failure::last)?;
+        let Range { start, end } = self.range;
+        io::Seek::seek(&mut file, io::SeekFrom::Start(start)).map_err(|source| {
+            Failure::last(Error::Source {
+                digest: self.blob.digest.clone(),
+                source,
+            })
+        })?;
         let progress = Arc::new(Progress::default());
-        let size = self.blob.size;
+        let size = end - start;
         let body = body(
             file,
             self.blob.clone(),
+            self.range.clone(),
             Arc::clone(pace),
             Arc::clone(&progress),
         );
@@ -93,8 +135,8 @@ impl Upload<'_> {
                 observer.event(Event::BlobProgress {
                     repository: self.repository,
                     digest: &self.blob.digest,
-                    sent,
-                    size,
+                    sent: start + sent,
+                    size: self.blob.size,
                 });
             }
             let patience = if sent == size {
@@ -171,12 +213,14 @@ fn open(source: &dyn BlobSource, blob: &Blob) -> Result<File, Error> {
 fn body(
     file: File,
     blob: Blob,
+    range: Range<u64>,
     pace: Arc<Pace>,
     progress: Arc<Progress>,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     struct State {
-        pieces: ReaderStream<tokio::fs::File>,
-        hasher: Sha256,
+        pieces: ReaderStream<tokio::io::Take<tokio::fs::File>>,
+        /// Nothing for a part, which the file was checked for beforehand.
+        hasher: Option<Sha256>,
         left: u64,
         blob: Blob,
         pace: Arc<Pace>,
@@ -184,10 +228,21 @@ fn body(
         ended: bool,
     }
     let piece = pace.piece(PIECE);
+    let whole = range.start == 0 && range.end == blob.size;
     let state = State {
-        pieces: ReaderStream::with_capacity(tokio::fs::File::from_std(file), piece),
-        hasher: Sha256::new(),
-        left: blob.size,
+        pieces: ReaderStream::with_capacity(
+            tokio::io::AsyncReadExt::take(
+                tokio::fs::File::from_std(file),
+                match whole {
+                    // One byte more than there should be tells a file that has grown.
+                    true => blob.size.saturating_add(1),
+                    false => range.end - range.start,
+                },
+            ),
+            piece,
+        ),
+        hasher: whole.then(Sha256::new),
+        left: range.end - range.start,
         blob,
         pace,
         progress,
@@ -202,14 +257,18 @@ fn body(
                 state.progress.waits.store(true, Ordering::Relaxed);
                 state.pace.allow(piece.len()).await;
                 state.progress.waits.store(false, Ordering::Relaxed);
-                state.hasher.update(&piece);
+                if let Some(hasher) = &mut state.hasher {
+                    hasher.update(&piece);
+                }
                 state.left -= piece.len() as u64;
                 if state.left > 0 {
                     state.progress.add(piece.len());
                     return Some((Ok(piece), state));
                 }
-                let found = written(state.hasher.clone());
-                if found == state.blob.digest.as_ref() {
+                let expected = state.blob.digest.as_ref();
+                let found = state.hasher.take().map(written);
+                let found = found.unwrap_or_else(|| expected.to_owned());
+                if found == expected {
                     state.progress.add(piece.len());
                     state.ended = true;
                     return Some((Ok(piece), state));
@@ -275,9 +334,15 @@ mod tests {
         };
         let progress = Arc::new(Progress::default());
         let file = open(&blobs, &blob).unwrap();
-        let pieces = body(file, blob, free(), Arc::clone(&progress))
-            .try_collect()
-            .await;
+        let pieces = body(
+            file,
+            blob.clone(),
+            0..blob.size,
+            free(),
+            Arc::clone(&progress),
+        )
+        .try_collect()
+        .await;
         let fault = progress.take_fault();
         (pieces, fault)
     }
@@ -308,7 +373,13 @@ mod tests {
             };
             let progress = Arc::new(Progress::default());
             let file = open(&blobs, &blob).unwrap();
-            let mut stream = Box::pin(body(file, blob, free(), Arc::clone(&progress)));
+            let mut stream = Box::pin(body(
+                file,
+                blob.clone(),
+                0..blob.size,
+                free(),
+                Arc::clone(&progress),
+            ));
             let mut sent = 0;
             let error = loop {
                 match stream.next().await.unwrap() {

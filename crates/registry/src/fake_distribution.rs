@@ -17,11 +17,22 @@ use crate::fake::{Fake, Seen};
 pub(crate) struct Quirks {
     /// Whether it mounts.
     pub(crate) mounts: bool,
+    /// Whether a session survives a request that was cut, with what came of it, as in distribution 3. Distribution 2 forgets it.
+    pub(crate) keeps_cut_sessions: bool,
+    /// The most that one request may carry, in bytes.
+    pub(crate) limit: usize,
+    /// The least that it wants in each part, in bytes.
+    pub(crate) least: usize,
 }
 
 impl Default for Quirks {
     fn default() -> Self {
-        Self { mounts: true }
+        Self {
+            mounts: true,
+            keeps_cut_sessions: false,
+            limit: usize::MAX,
+            least: 0,
+        }
     }
 }
 
@@ -61,10 +72,14 @@ impl Distribution {
     ) -> Self {
         let content = Arc::new(Mutex::new(Content::default()));
         let kept = Arc::clone(&content);
-        let fake = Fake::start(move |seen| match intercept(seen) {
-            Some(answer) => answer,
-            None => kept.lock().unwrap().answer(quirks, seen),
-        })
+        let cut = Arc::clone(&content);
+        let fake = Fake::start_with_cuts(
+            move |seen| match intercept(seen) {
+                Some(answer) => answer,
+                None => kept.lock().unwrap().answer(quirks, seen),
+            },
+            move |seen| cut.lock().unwrap().cut(quirks, seen),
+        )
         .await;
         Self { fake, content }
     }
@@ -90,6 +105,13 @@ impl Distribution {
             .manifests
             .get(&(repository.to_owned(), tag.to_owned()));
         found.map(|(_, bytes)| sha256(bytes))
+    }
+
+    /// Spoils what the open sessions hold.
+    pub(crate) fn spoil_sessions(&self) {
+        for held in self.content.lock().unwrap().sessions.values_mut() {
+            held.iter_mut().for_each(|byte| *byte ^= 1);
+        }
     }
 
     /// Returns how many sessions are open.
@@ -118,7 +140,10 @@ impl Content {
         };
         match rest.strip_prefix("uploads/") {
             Some("") => self.open(quirks, seen, repository),
-            Some(session) => self.upload(seen, repository, session),
+            Some(_) if seen.body.len() > quirks.limit => {
+                StatusCode::PAYLOAD_TOO_LARGE.into_response()
+            }
+            Some(session) => self.upload(quirks, seen, repository, session),
             None => {
                 let key = (repository.to_owned(), rest.to_owned());
                 match self.blobs.contains(&key) {
@@ -180,10 +205,22 @@ impl Content {
         self.opened += 1;
         let session = self.opened.to_string();
         self.sessions.insert(session.clone(), Vec::new());
-        self.going_on(StatusCode::ACCEPTED, repository, &session)
+        self.going_on(quirks, StatusCode::ACCEPTED, repository, &session)
     }
 
-    fn upload(&mut self, seen: &Seen, repository: &str, session: &str) -> Response {
+    fn cut(&mut self, quirks: Quirks, seen: &Seen) {
+        let Some((_, session)) = seen.path.split_once("/blobs/uploads/") else {
+            return;
+        };
+        match self.sessions.get_mut(session) {
+            Some(held) if quirks.keeps_cut_sessions => held.extend_from_slice(&seen.body),
+            _ => {
+                self.sessions.remove(session);
+            }
+        }
+    }
+
+    fn upload(&mut self, quirks: Quirks, seen: &Seen, repository: &str, session: &str) -> Response {
         let Some(held) = self.sessions.get_mut(session) else {
             return refusal(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN");
         };
@@ -199,6 +236,16 @@ impl Content {
                 self.blobs.insert((repository.to_owned(), digest.clone()));
                 (StatusCode::CREATED, [("docker-content-digest", digest)]).into_response()
             }
+            "PATCH" => {
+                let range = seen.header("content-range").unwrap_or_default();
+                let expected = format!("{}-{}", held.len(), held.len() + seen.body.len() - 1);
+                if range != expected {
+                    return StatusCode::RANGE_NOT_SATISFIABLE.into_response();
+                }
+                held.extend_from_slice(&seen.body);
+                self.going_on(quirks, StatusCode::ACCEPTED, repository, session)
+            }
+            "GET" => self.going_on(quirks, StatusCode::NO_CONTENT, repository, session),
             "DELETE" => {
                 self.sessions.remove(session);
                 StatusCode::NO_CONTENT.into_response()
@@ -207,7 +254,13 @@ impl Content {
         }
     }
 
-    fn going_on(&self, status: StatusCode, repository: &str, session: &str) -> Response {
+    fn going_on(
+        &self,
+        quirks: Quirks,
+        status: StatusCode,
+        repository: &str,
+        session: &str,
+    ) -> Response {
         let length = self.sessions[session].len();
         let headers = [
             (
@@ -215,6 +268,7 @@ impl Content {
                 format!("/v2/{repository}/blobs/uploads/{session}?state={length}"),
             ),
             ("range", format!("0-{}", length.saturating_sub(1))),
+            ("oci-chunk-min-length", quirks.least.to_string()),
         ];
         (status, headers).into_response()
     }

@@ -3,7 +3,7 @@
 //! Only what the registry confirmed is known. A blob is there for one repository, never for its neighbours.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oci_spec::image::Digest;
@@ -23,6 +23,8 @@ pub(crate) struct Known {
     self_mounts_tried: AtomicBool,
     /// Whether a mount from a repository to itself answers the question if the blob is there.
     self_mounts_answer: AtomicBool,
+    /// The most that one request may carry, in bytes, where the registry has refused more; otherwise 0.
+    at_once: AtomicU64,
 }
 
 pub(crate) type Key = (String, Digest);
@@ -99,6 +101,20 @@ impl Known {
 
     pub(crate) fn self_mounts_are_good(&self) {
         self.self_mounts_answer.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns how many bytes one request may carry.
+    pub(crate) fn at_once(&self) -> u64 {
+        match self.at_once.load(Ordering::Relaxed) {
+            0 => u64::MAX,
+            most => most,
+        }
+    }
+
+    /// Takes note that one request may not carry more than so many bytes.
+    pub(crate) fn may_send_at_once(&self, most: u64) {
+        let most = most.min(self.at_once());
+        self.at_once.store(most, Ordering::Relaxed);
     }
 
     /// Goes back to asking about each blob by itself.

@@ -8,6 +8,7 @@
 //!   drive      what is done next, and what comes of a failure
 //!   ensure     one blob into one repository in the fewest requests: present, mounted or sent
 //!     upload     one blob sent; its bytes come from `body`, hashed and watched on the way
+//!     parts      one blob sent in several requests, or from where it was cut; `sessions` remembers it for another run
 //!   blob       one blob: is it there, read it back
 //!   manifest   one manifest: is it there, put it, read it back
 //!     transport  one request: authenticate, send, follow, retry, classify the answer
@@ -61,6 +62,11 @@ mod blob;
 pub use blob::BlobReader;
 
 mod upload;
+
+mod parts;
+
+mod sessions;
+pub use sessions::{SessionFolder, Sessions};
 
 mod body;
 

@@ -7,7 +7,7 @@ use reqwest::Method;
 
 use crate::known::Known;
 use crate::transport::{Call, Transport};
-use crate::{Credentials, Endpoint, Error};
+use crate::{Credentials, Endpoint, Error, Sessions};
 
 /// A registry that can be pushed to and read from.
 ///
@@ -21,6 +21,7 @@ pub struct Registry {
 pub(crate) struct Inner {
     pub(crate) transport: Transport,
     pub(crate) known: Known,
+    pub(crate) sessions: Option<Arc<dyn Sessions>>,
 }
 
 /// How patient and how busy a [`Registry`] is.
@@ -47,6 +48,8 @@ pub struct Settings {
     pub uploads_at_once: usize,
     /// How many bytes of blobs are sent each second at most, over all pushes to this registry.
     pub max_rate: Option<u64>,
+    /// The size in bytes from which an upload that was cut is worth going on with.
+    pub resume_from: u64,
 }
 
 impl Default for Settings {
@@ -62,6 +65,7 @@ impl Default for Settings {
             finish_timeout: Duration::from_secs(600),
             uploads_at_once: 12,
             max_rate: None,
+            resume_from: 16 << 20,
         }
     }
 }
@@ -86,10 +90,26 @@ impl Registry {
         credentials: Credentials,
         settings: Settings,
     ) -> Result<Self, Error> {
+        Self::with_sessions(endpoint, credentials, settings, None)
+    }
+
+    /// Returns a handle like [`Registry::with_settings`] that remembers uploads of large blobs in `sessions`, so that
+    /// another run goes on with those that were cut, wherever the registry has kept them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Client`] if no HTTP client can be set up on this machine.
+    pub fn with_sessions(
+        endpoint: Endpoint,
+        credentials: Credentials,
+        settings: Settings,
+        sessions: Option<Arc<dyn Sessions>>,
+    ) -> Result<Self, Error> {
         Ok(Self {
             inner: Arc::new(Inner {
                 transport: Transport::new(endpoint, credentials, settings)?,
                 known: Known::default(),
+                sessions,
             }),
         })
     }

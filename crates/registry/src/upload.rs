@@ -1,14 +1,16 @@
 //! The way of one blob into a repository: a session, one request with all of its bytes, and the registry's word that it has them.
 
+use oci_spec::image::Digest;
 use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode};
 use url::Url;
 
 use crate::blob::{answered_digest, mismatch};
 use crate::body::Upload;
+use crate::parts::{Opened, least_part, smaller_part};
 use crate::retry::{Again, Attempts, Failure};
 use crate::transport::{Access, Call, Content, Response};
-use crate::{Blob, BlobSource, Error, Event, Observer, Registry};
+use crate::{Blob, BlobSource, Error, Event, Observer, Registry, Sessions};
 
 impl Registry {
     /// Uploads a blob that the repository lacks, and returns when the registry has confirmed its digest.
@@ -19,48 +21,97 @@ impl Registry {
         repository: &str,
         blob: &Blob,
         source: &dyn BlobSource,
-        mut session: Option<Url>,
+        session: Option<Url>,
         observer: &dyn Observer,
     ) -> Result<(), Error> {
         let upload = Upload {
             repository,
             blob,
             source,
+            range: 0..blob.size,
         };
-        let mut attempts = Attempts::new(self.transport().settings(), observer);
+        let digest = &blob.digest;
+        let settings = self.transport().settings();
+        let large = blob.size >= settings.resume_from;
+        let sessions = self.inner.sessions.as_deref().filter(|_| large);
+        let mut session = session.map(|url| Opened {
+            url,
+            offset: 0,
+            least: 0,
+        });
+        if let Some(kept) = sessions.and_then(|sessions| sessions.load(repository, digest))
+            && let Some(url) = self.endpoint().resolve(&self.endpoint().url("/v2/"), &kept)
+            && let Some(cut) = self.ask_session(repository, url, observer).await
+            && cut.offset <= blob.size
+        {
+            session = Some(cut);
+        }
+        let mut attempts = Attempts::new(settings, observer);
         loop {
             observer.event(Event::BlobStarted {
                 repository,
                 digest: &blob.digest,
                 size: blob.size,
             });
-            match self.upload_once(&upload, session.take(), observer).await {
-                Ok(()) => return Ok(()),
-                Err(failure) => attempts.pause(failure).await?,
+            let outcome = self.upload_once(&upload, &mut session, observer).await;
+            let cut = session.take();
+            let failure = match outcome {
+                Ok(()) => {
+                    forget(sessions, repository, digest);
+                    return Ok(());
+                }
+                Err(failure) => failure,
+            };
+            if let Error::TooLarge { size, .. } = failure.error {
+                let least = cut.as_ref().map_or(0, |cut| cut.least);
+                let part = smaller_part(size).map(|part| part.max(least));
+                if let Some(part) = part.filter(|part| *part < size) {
+                    self.inner.known.may_send_at_once(part);
+                    continue;
+                }
             }
+            // Parts that do not add up would not do so the next time.
+            let odd = matches!(failure.error, Error::Rejected { .. });
+            attempts.pause(failure).await?;
             // The answer may be all that was lost.
             if self.holds(repository, blob, observer).await? {
+                forget(sessions, repository, digest);
                 return Ok(());
+            }
+            if let Some(Opened { url, .. }) = cut.filter(|_| large && !odd) {
+                session = self.ask_session(repository, url, observer).await;
             }
         }
     }
 
-    /// Uploads a blob in one session: one request to open it, one with all of the bytes.
+    /// Uploads a blob in one session, which is left in `session` with where it would go on if it was cut.
     ///
-    /// Not in several pieces: distribution 2 gives up a session of which any request was cut, so pieces would gain nothing there.
+    /// One request opens it and one carries all of the bytes, as long as the registry takes so many at once. Not several, where that
+    /// is not needed: distribution 2 gives up a session of which any request was cut, so pieces would gain nothing there.
     async fn upload_once(
         &self,
         upload: &Upload<'_>,
-        session: Option<Url>,
+        session: &mut Option<Opened>,
         observer: &dyn Observer,
     ) -> Result<(), Failure> {
         let transport = self.transport();
         let repository = upload.repository;
         let digest = &upload.blob.digest;
-        let mut url = match session {
-            Some(session) => session,
+        let opened = match session.take() {
+            Some(opened) => opened,
             None => self.open_session(repository, observer).await?,
         };
+        let opened = session.insert(opened);
+        if upload.blob.size >= transport.settings().resume_from
+            && let Some(sessions) = &self.inner.sessions
+        {
+            sessions.store(repository, digest, opened.url.as_str());
+        }
+        let at_once = self.inner.known.at_once();
+        if opened.offset > 0 || upload.blob.size > at_once {
+            return self.send_parts(upload, opened, at_once, observer).await;
+        }
+        let mut url = opened.url.clone();
         // What the session put into its URL stays: registries keep their state there.
         url.query_pairs_mut().append_pair("digest", digest.as_ref());
         let call = Call::new(Method::PUT, url, repository)
@@ -74,17 +125,7 @@ impl Registry {
             .exchange(&call, observer)
             .await
             .map_err(session_lost)?;
-        match answered_digest(answer.headers()) {
-            Some(found) if found == digest.as_ref() => Ok(()),
-            Some(found) => Err(Failure::last(mismatch(&answer, digest, found))),
-            None => {
-                let held = self.holds(repository, upload.blob, observer).await;
-                match held.map_err(Failure::last)? {
-                    true => Ok(()),
-                    false => Err(Failure::passing(mismatch(&answer, digest, "nothing"))),
-                }
-            }
-        }
+        confirmed(self, upload, &answer, observer).await
     }
 
     /// Opens an upload session.
@@ -92,14 +133,47 @@ impl Registry {
         &self,
         repository: &str,
         observer: &dyn Observer,
-    ) -> Result<Url, Failure> {
+    ) -> Result<Opened, Failure> {
         let transport = self.transport();
         let path = format!("/v2/{repository}/blobs/uploads/");
         let call = Call::new(Method::POST, transport.endpoint().url(&path), repository)
             .access(Access::Push)
             .wants(&[StatusCode::ACCEPTED]);
         let answer = transport.exchange(&call, observer).await?;
-        session_url(self, &answer)
+        Ok(Opened {
+            url: session_url(self, &answer)?,
+            offset: 0,
+            least: least_part(answer.headers()),
+        })
+    }
+}
+
+/// Compares what the registry says that it took.
+pub(crate) async fn confirmed(
+    registry: &Registry,
+    upload: &Upload<'_>,
+    answer: &Response,
+    observer: &dyn Observer,
+) -> Result<(), Failure> {
+    let digest = &upload.blob.digest;
+    match answered_digest(answer.headers()) {
+        Some(found) if found == digest.as_ref() => Ok(()),
+        Some(found) => Err(Failure::last(mismatch(answer, digest, found))),
+        None => {
+            let held = registry
+                .holds(upload.repository, upload.blob, observer)
+                .await;
+            match held.map_err(Failure::last)? {
+                true => Ok(()),
+                false => Err(Failure::passing(mismatch(answer, digest, "nothing"))),
+            }
+        }
+    }
+}
+
+fn forget(sessions: Option<&dyn Sessions>, repository: &str, digest: &Digest) {
+    if let Some(sessions) = sessions {
+        sessions.remove(repository, digest);
     }
 }
 
@@ -112,7 +186,7 @@ pub(crate) fn session_url(registry: &Registry, session: &Response) -> Result<Url
 }
 
 /// Lets a session that the registry lost begin again: replicas that do not share their sessions answer like that.
-fn session_lost(failure: Failure) -> Failure {
+pub(crate) fn session_lost(failure: Failure) -> Failure {
     let lost = match &failure.error {
         Error::NotFound { .. } => true,
         Error::Rejected { answer, .. } => matches!(
@@ -409,7 +483,7 @@ mod tests {
                         let answer = "HTTP/1.1 202 Accepted\r\nlocation: /u\r\n\
                             content-length: 0\r\nconnection: close\r\n\r\n";
                         stream.write_all(answer.as_bytes()).await.unwrap();
-                    } else if head.starts_with(b"PUT") {
+                    } else if head.starts_with(b"PUT") || head.starts_with(b"PATCH") {
                         assert!(length > 0);
                         then(stream).await;
                     } else {
@@ -499,7 +573,8 @@ mod tests {
         .await;
         let (result, opened) = upload(&registry, &bytes).await;
         assert!(matches!(result, Err(Error::TooLarge { .. })), "{result:?}");
-        assert_eq!(opened, 1);
+        // As a whole, and in parts of three sizes, for each of which the file is checked first.
+        assert_eq!(opened, 1 + 3 * 2);
     }
 
     #[tokio::test]

@@ -26,6 +26,13 @@ fn images(blobs: &Blobs, count: usize) -> Vec<Artifact> {
         .collect()
 }
 
+fn no_mounts() -> Quirks {
+    Quirks {
+        mounts: false,
+        ..Quirks::default()
+    }
+}
+
 fn all_good(report: &PushReport) {
     for outcome in &report.artifacts {
         outcome.as_ref().unwrap();
@@ -93,8 +100,8 @@ async fn blobs_are_mounted_from_artifacts_that_are_there() {
 
 #[tokio::test]
 async fn nothing_that_an_earlier_run_finished_is_sent_again() {
-    for mounts in [true, false] {
-        let registry = Distribution::with(Quirks { mounts }, |_| None).await;
+    for quirks in [Quirks::default(), no_mounts()] {
+        let registry = Distribution::with(quirks, |_| None).await;
         let blobs = Blobs::new();
         let artifacts = images(&blobs, 12);
         // The earlier run sent every second layer, and no manifest.
@@ -106,7 +113,7 @@ async fn nothing_that_an_earlier_run_finished_is_sent_again() {
         all_good(&report);
         assert_eq!(report.present.blobs, 6);
         let sent = registry.count("PUT", "/blobs/uploads/");
-        match mounts {
+        match quirks.mounts {
             // One of each kind of shared blob, and the layers that were missing.
             true => assert_eq!(sent, 2 + 6),
             false => assert_eq!(sent, 24 + 6),
@@ -117,7 +124,7 @@ async fn nothing_that_an_earlier_run_finished_is_sent_again() {
 
 #[tokio::test]
 async fn the_session_of_a_refused_mount_is_used() {
-    let registry = Distribution::with(Quirks { mounts: false }, |_| None).await;
+    let registry = Distribution::with(no_mounts(), |_| None).await;
     let blobs = Blobs::new();
     let artifacts = images(&blobs, 12);
     let report = registry.registry().push_all(&artifacts, &blobs, &()).await;
