@@ -44,7 +44,12 @@ pub async fn push(
         return Ok(Sent::default());
     }
     let address = &plan.environment.registry.address;
-    let registry = connect(&plan.environment, context.credentials(&plan.environment)?)?;
+    let sessions = registry::SessionFolder::new(context.workspace.sessions(), address);
+    let registry = connect_remembering(
+        &plan.environment,
+        context.credentials(&plan.environment)?,
+        Some(Arc::new(sessions)),
+    )?;
     registry.ping().await.map_err(|source| Error::Registry {
         address: address.clone(),
         source,
@@ -108,10 +113,22 @@ pub(crate) fn connect(
     environment: &Environment,
     credentials: Credentials,
 ) -> Result<registry::Registry, Error> {
+    connect_remembering(environment, credentials, None)
+}
+
+/// Makes a client that goes on with uploads which an earlier run left.
+fn connect_remembering(
+    environment: &Environment,
+    credentials: Credentials,
+    sessions: Option<Arc<dyn registry::Sessions>>,
+) -> Result<registry::Registry, Error> {
     let target = &environment.registry;
     let ca = target.ca.as_ref().map(|ca| ca.pem.as_str());
     registry::Endpoint::new(&target.address, ca)
-        .and_then(|endpoint| registry::Registry::new(endpoint, credentials))
+        .and_then(|endpoint| {
+            let settings = registry::Settings::default();
+            registry::Registry::with_sessions(endpoint, credentials, settings, sessions)
+        })
         .map_err(|source| Error::Registry {
             address: target.address.clone(),
             source,
