@@ -237,7 +237,7 @@ mod tests {
         let blob = blobs.blob(b"twelve bytes");
         assert!(!registry.has_blob(REPOSITORY, &blob.digest).await.unwrap());
         registry
-            .upload(REPOSITORY, &blob, &blobs, &())
+            .upload(REPOSITORY, &blob, &blobs, None, &())
             .await
             .unwrap();
         assert!(registry.has_blob(REPOSITORY, &blob.digest).await.unwrap());

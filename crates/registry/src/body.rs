@@ -5,7 +5,8 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::io::ReaderStream;
 
 use crate::digest::{sha256, written};
+use crate::pace::Pace;
 use crate::retry::Failure;
 use crate::{Blob, BlobSource, Error, Event, Observer, Place, Settings, classify};
 
@@ -32,18 +34,52 @@ pub(crate) struct Upload<'a> {
     pub(crate) repository: &'a str,
     pub(crate) blob: &'a Blob,
     pub(crate) source: &'a dyn BlobSource,
+    /// The bytes that are sent: all of them, or a part.
+    pub(crate) range: Range<u64>,
 }
 
 /// What the body, which belongs to the connection, tells the watch.
 #[derive(Debug, Default)]
 struct Progress {
     sent: AtomicU64,
+    waits: AtomicBool,
     fault: Mutex<Option<Error>>,
 }
 
 impl Upload<'_> {
+    /// Returns how many bytes are sent.
     pub(crate) fn size(&self) -> u64 {
-        self.blob.size
+        self.range.end - self.range.start
+    }
+
+    /// Checks the whole file before a part of it is sent, since a part cannot be told by its digest.
+    pub(crate) async fn check_whole(&self) -> Result<(), Failure> {
+        let mut file = open(self.source, self.blob).map_err(Failure::last)?;
+        let digest = self.blob.digest.clone();
+        let hashing = tokio::task::spawn_blocking(move || {
+            let mut hasher = Sha256::new();
+            let mut piece = vec![0; PIECE];
+            loop {
+                match io::Read::read(&mut file, &mut piece)? {
+                    0 => return Ok(written(hasher)),
+                    length => hasher.update(&piece[..length]),
+                }
+            }
+        });
+        let hashed = hashing
+            .await
+            .map_err(io::Error::other)
+            .and_then(|found| found);
+        let found = hashed.map_err(|source| {
+            Failure::last(Error::Source {
+                digest: digest.clone(),
+                source,
+            })
+        })?;
+        if found == digest.as_ref() {
+            return Ok(());
+        }
+        Err(Failure::last(Error::SourceContent { digest, found }))
     }
 
     /// Sends the blob by `request` and waits for the head of the answer.
@@ -51,13 +87,27 @@ impl Upload<'_> {
         &self,
         request: RequestBuilder,
         place: Place,
+        pace: &Arc<Pace>,
         settings: &Settings,
         observer: &dyn Observer,
     ) -> Result<reqwest::Response, Failure> {
-        let file = open(self.source, self.blob).map_err(Failure::last)?;
+        let mut file = open(self.source, self.blob).map_err(Failure::last)?;
+        let Range { start, end } = self.range;
+        io::Seek::seek(&mut file, io::SeekFrom::Start(start)).map_err(|source| {
+            Failure::last(Error::Source {
+                digest: self.blob.digest.clone(),
+                source,
+            })
+        })?;
         let progress = Arc::new(Progress::default());
-        let size = self.blob.size;
-        let body = body(file, self.blob.clone(), Arc::clone(&progress));
+        let size = end - start;
+        let body = body(
+            file,
+            self.blob.clone(),
+            self.range.clone(),
+            Arc::clone(pace),
+            Arc::clone(&progress),
+        );
         // With the length known, reqwest sends it instead of chunks, which some registries and proxies refuse.
         let answer = request
             .header(CONTENT_LENGTH, size)
@@ -74,14 +124,19 @@ impl Upload<'_> {
                 _ = beat.tick() => {}
             }
             let sent = progress.sent.load(Ordering::Relaxed);
+            // Nobody who waits for the limit that was set stands still.
+            if progress.waits.load(Ordering::Relaxed) {
+                moved = Instant::now();
+            }
             if sent != seen {
+                pace.sent(sent - seen);
                 seen = sent;
                 moved = Instant::now();
                 observer.event(Event::BlobProgress {
                     repository: self.repository,
                     digest: &self.blob.digest,
-                    sent,
-                    size,
+                    sent: start + sent,
+                    size: self.blob.size,
                 });
             }
             let patience = if sent == size {
@@ -98,6 +153,8 @@ impl Upload<'_> {
                 }));
             }
         };
+        let sent = progress.sent.load(Ordering::Relaxed);
+        pace.sent(sent.saturating_sub(seen));
         // A fault of the source is the cause even if the connection's error is what shows.
         if let Some(fault) = progress.take_fault() {
             return Err(Failure::last(fault));
@@ -156,21 +213,38 @@ fn open(source: &dyn BlobSource, blob: &Blob) -> Result<File, Error> {
 fn body(
     file: File,
     blob: Blob,
+    range: Range<u64>,
+    pace: Arc<Pace>,
     progress: Arc<Progress>,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     struct State {
-        pieces: ReaderStream<tokio::fs::File>,
-        hasher: Sha256,
+        pieces: ReaderStream<tokio::io::Take<tokio::fs::File>>,
+        /// Nothing for a part, which the file was checked for beforehand.
+        hasher: Option<Sha256>,
         left: u64,
         blob: Blob,
+        pace: Arc<Pace>,
         progress: Arc<Progress>,
         ended: bool,
     }
+    let piece = pace.piece(PIECE);
+    let whole = range.start == 0 && range.end == blob.size;
     let state = State {
-        pieces: ReaderStream::with_capacity(tokio::fs::File::from_std(file), PIECE),
-        hasher: Sha256::new(),
-        left: blob.size,
+        pieces: ReaderStream::with_capacity(
+            tokio::io::AsyncReadExt::take(
+                tokio::fs::File::from_std(file),
+                match whole {
+                    // One byte more than there should be tells a file that has grown.
+                    true => blob.size.saturating_add(1),
+                    false => range.end - range.start,
+                },
+            ),
+            piece,
+        ),
+        hasher: whole.then(Sha256::new),
+        left: range.end - range.start,
         blob,
+        pace,
         progress,
         ended: false,
     };
@@ -180,14 +254,21 @@ fn body(
         }
         let fault = match state.pieces.next().await {
             Some(Ok(piece)) if piece.len() as u64 <= state.left => {
-                state.hasher.update(&piece);
+                state.progress.waits.store(true, Ordering::Relaxed);
+                state.pace.allow(piece.len()).await;
+                state.progress.waits.store(false, Ordering::Relaxed);
+                if let Some(hasher) = &mut state.hasher {
+                    hasher.update(&piece);
+                }
                 state.left -= piece.len() as u64;
                 if state.left > 0 {
                     state.progress.add(piece.len());
                     return Some((Ok(piece), state));
                 }
-                let found = written(state.hasher.clone());
-                if found == state.blob.digest.as_ref() {
+                let expected = state.blob.digest.as_ref();
+                let found = state.hasher.take().map(written);
+                let found = found.unwrap_or_else(|| expected.to_owned());
+                if found == expected {
                     state.progress.add(piece.len());
                     state.ended = true;
                     return Some((Ok(piece), state));
@@ -240,6 +321,10 @@ mod tests {
     use super::*;
     use crate::fake::Blobs;
 
+    fn free() -> Arc<Pace> {
+        Arc::new(Pace::new(1, None))
+    }
+
     async fn collect(bytes: &[u8], digest: &Digest) -> (io::Result<Vec<Bytes>>, Option<Error>) {
         let blobs = Blobs::new();
         blobs.put_as(digest, bytes);
@@ -249,7 +334,15 @@ mod tests {
         };
         let progress = Arc::new(Progress::default());
         let file = open(&blobs, &blob).unwrap();
-        let pieces = body(file, blob, Arc::clone(&progress)).try_collect().await;
+        let pieces = body(
+            file,
+            blob.clone(),
+            0..blob.size,
+            free(),
+            Arc::clone(&progress),
+        )
+        .try_collect()
+        .await;
         let fault = progress.take_fault();
         (pieces, fault)
     }
@@ -280,7 +373,13 @@ mod tests {
             };
             let progress = Arc::new(Progress::default());
             let file = open(&blobs, &blob).unwrap();
-            let mut stream = Box::pin(body(file, blob, Arc::clone(&progress)));
+            let mut stream = Box::pin(body(
+                file,
+                blob.clone(),
+                0..blob.size,
+                free(),
+                Arc::clone(&progress),
+            ));
             let mut sent = 0;
             let error = loop {
                 match stream.next().await.unwrap() {

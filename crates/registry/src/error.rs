@@ -330,6 +330,14 @@ impl Error {
         }
     }
 
+    /// Tells whether the registry could not be reached at all, so that it is not a matter of how much is asked of it.
+    pub(crate) fn is_about_reaching(&self) -> bool {
+        matches!(
+            self,
+            Self::ConnectionRefused { .. } | Self::NameNotResolved { .. }
+        )
+    }
+
     /// Returns the answer that the error is about, where there was one.
     pub fn answer(&self) -> Option<&Answer> {
         match self {

@@ -25,6 +25,12 @@ pub enum Event<'a> {
         digest: &'a Digest,
         size: u64,
     },
+    /// The registry took the blob over from another of its repositories.
+    BlobMounted {
+        repository: &'a str,
+        digest: &'a Digest,
+        size: u64,
+    },
     /// An upload begins, or begins again after [`Event::Retrying`].
     BlobStarted {
         repository: &'a str,

@@ -14,6 +14,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, Method};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
+use futures_util::StreamExt;
 use oci_spec::image::{Digest, MediaType};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -40,6 +41,13 @@ impl Seen {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// Returns a parameter of the query, decoded.
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
+        url::form_urlencoded::parse(self.query.as_bytes())
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.into_owned())
+    }
+
     pub(crate) fn is(&self, method: &str, part: &str) -> bool {
         self.method == method && self.path.contains(part)
     }
@@ -61,25 +69,35 @@ impl Drop for Fake {
 impl Fake {
     /// Starts a server that answers every request by `answer`.
     pub(crate) async fn start(answer: impl Fn(&Seen) -> Response + Send + Sync + 'static) -> Self {
-        Self::serve(Router::new(), move |seen| Some(answer(seen)), None).await
+        Self::start_with_cuts(answer, |_| {}).await
+    }
+
+    /// Starts a server like [`Fake::start`] that also hears of requests whose body was cut, with what came of it. They are not counted.
+    pub(crate) async fn start_with_cuts(
+        answer: impl Fn(&Seen) -> Response + Send + Sync + 'static,
+        cut: impl Fn(&Seen) + Send + Sync + 'static,
+    ) -> Self {
+        Self::serve(Router::new(), move |seen| Some(answer(seen)), cut, None).await
     }
 
     /// Starts a real registry, from which `intercept` may take requests away by answering them itself.
     pub(crate) async fn over_registry(
         intercept: impl Fn(&Seen) -> Option<Response> + Send + Sync + 'static,
     ) -> Self {
-        Self::serve(crate::embedded::router(None).unwrap(), intercept, None).await
+        let router = crate::embedded::router(None).unwrap();
+        Self::serve(router, intercept, |_| {}, None).await
     }
 
     /// Starts a real registry that speaks TLS with this certificate.
     pub(crate) async fn over_tls(certificates: &Certificates) -> Self {
         let router = crate::embedded::router(None).unwrap();
-        Self::serve(router, |_| None, Some(certificates.acceptor())).await
+        Self::serve(router, |_| None, |_| {}, Some(certificates.acceptor())).await
     }
 
     async fn serve(
         router: Router,
         intercept: impl Fn(&Seen) -> Option<Response> + Send + Sync + 'static,
+        cut: impl Fn(&Seen) + Send + Sync + 'static,
         tls: Option<TlsAcceptor>,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -87,16 +105,24 @@ impl Fake {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let record = Arc::clone(&seen);
         let intercept = Arc::new(intercept);
+        let cut = Arc::new(cut);
         let router = router
             .fallback(|| async { "nobody answers this" })
             .layer(from_fn(move |request: Request, next: Next| {
                 let (record, intercept) = (Arc::clone(&record), Arc::clone(&intercept));
+                let cut = Arc::clone(&cut);
                 async move {
                     let (parts, body) = request.into_parts();
-                    let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
-                        // The request was cut; there is nobody to answer.
-                        return Response::new(Body::empty());
-                    };
+                    let mut body = body.into_data_stream();
+                    let mut bytes = Vec::new();
+                    let mut whole = true;
+                    while let Some(piece) = body.next().await {
+                        match piece {
+                            Ok(piece) => bytes.extend_from_slice(&piece),
+                            Err(_) => whole = false,
+                        }
+                    }
+                    let body = Bytes::from(bytes);
                     let seen = Seen {
                         method: parts.method.clone(),
                         path: parts.uri.path().to_owned(),
@@ -104,6 +130,11 @@ impl Fake {
                         headers: parts.headers.clone(),
                         body: body.clone(),
                     };
+                    if !whole {
+                        cut(&seen);
+                        // There is nobody to answer.
+                        return Response::new(Body::empty());
+                    }
                     record.lock().unwrap().push(seen.clone());
                     match intercept(&seen) {
                         Some(answer) => answer,

@@ -3,12 +3,17 @@
 //! The way through the crate, from the outside in:
 //!
 //! ```text
-//! push       what has to be sent, in which order, and the proof at the end
-//!   upload     one blob into a repository; its bytes come from `body`, hashed and watched on the way
+//! push       many artifacts as one transfer, or one; the proof at the end
+//!   plan       what has to go where: each blob once to the registry, mounted from there
+//!   drive      what is done next, and what comes of a failure
+//!   ensure     one blob into one repository in the fewest requests: present, mounted or sent
+//!     upload     one blob sent; its bytes come from `body`, hashed and watched on the way
+//!     parts      one blob sent in several requests, or from where it was cut; `sessions` remembers it for another run
 //!   blob       one blob: is it there, read it back
 //!   manifest   one manifest: is it there, put it, read it back
 //!     transport  one request: authenticate, send, follow, retry, classify the answer
 //!       authentication   challenges and tokens, one fetch at a time
+//!       pace             how much at once, and how fast
 //!       retry            when to try again, and when to stop
 //!       classify         what a failed connection or a status means
 //! ```
@@ -35,7 +40,17 @@ mod event;
 pub use event::{Event, Observer};
 
 mod push;
-pub use push::{Pushed, Tally};
+pub use push::{PushReport, Pushed, Tally};
+
+mod drive;
+
+mod plan;
+
+mod ensure;
+
+mod known;
+
+mod pace;
 
 mod registry;
 pub use registry::{Registry, Settings};
@@ -47,6 +62,11 @@ mod blob;
 pub use blob::BlobReader;
 
 mod upload;
+
+mod parts;
+
+mod sessions;
+pub use sessions::{SessionFolder, Sessions};
 
 mod body;
 
@@ -68,3 +88,5 @@ pub mod node;
 
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod fake_distribution;

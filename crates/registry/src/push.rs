@@ -1,15 +1,14 @@
-//! What has to be sent, in which order, and the proof at the end that it is there.
+//! Many artifacts as one transfer, or one of them, and the proof at the end that they are there.
 //!
 //! Blobs first, then the manifests that refer to them, then the indexes that list those, the tag last: at no instant does
 //! a registry serve something that is incomplete. Nothing here speaks HTTP.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
 use oci_spec::image::Digest;
 
 use crate::body::read_whole;
+use crate::drive::Drive;
 use crate::manifest::LARGEST_MANIFEST;
 use crate::{Artifact, Blob, BlobSource, Error, Event, Manifest, Observer, Place, Registry};
 
@@ -40,27 +39,25 @@ pub struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, size: u64) {
+    pub(crate) fn add(&mut self, size: u64) {
         self.blobs += 1;
         self.bytes += size;
     }
 }
 
-/// What is known of a registry from this run, for everybody who pushes to it.
-#[derive(Debug, Default)]
-pub(crate) struct Known {
-    /// Blobs that the registry has confirmed, by repository. A blob is there for one repository, not for its neighbours.
-    held: Mutex<HashSet<Key>>,
-    /// One lock for each blob that somebody works on, so that no two uploads carry the same bytes.
-    worked_on: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>,
-}
-
-type Key = (String, Digest);
-
-/// How a blob came to be in its repository.
-enum Outcome {
-    Present,
-    Uploaded,
+/// What came of a push of many artifacts.
+#[derive(Debug)]
+pub struct PushReport {
+    /// What came of each artifact, in the order in which they were given. One reason may have stopped several of them.
+    pub artifacts: Vec<Result<Pushed, Arc<Error>>>,
+    /// Blobs that were sent, each repository's counted by itself.
+    pub uploaded: Tally,
+    /// Blobs that the registry took over from another of its repositories.
+    pub mounted: Tally,
+    /// Blobs that their repositories held already.
+    pub present: Tally,
+    /// How many manifests and indexes were sent.
+    pub manifests: u64,
 }
 
 impl Registry {
@@ -79,53 +76,46 @@ impl Registry {
         blobs: &dyn BlobSource,
         observer: &dyn Observer,
     ) -> Result<Pushed, Error> {
-        artifact.check()?;
+        let report = self
+            .push_all(std::slice::from_ref(artifact), blobs, observer)
+            .await;
+        let outcome = report.artifacts.into_iter().next();
+        match outcome {
+            Some(Ok(pushed)) => Ok(pushed),
+            Some(Err(error)) => Err(Arc::into_inner(error)
+                .unwrap_or_else(|| unreachable!("a single artifact shares its error with nobody"))),
+            None => unreachable!("each artifact is reported"),
+        }
+    }
+
+    /// Makes the registry hold many artifacts, as one transfer.
+    ///
+    /// Each tag is asked for first; what points at its artifact is done. Of the others, each blob is sent once to the registry and
+    /// mounted from there into the other repositories that need it. The largest are sent first, with room kept for small ones.
+    /// An artifact is tagged as soon as everything that it refers to is there. One that fails stops no other one, and its
+    /// tag has not moved; but a registry that cannot be reached, or refuses the credentials, stops them all.
+    pub async fn push_all(
+        &self,
+        artifacts: &[Artifact],
+        blobs: &dyn BlobSource,
+        observer: &dyn Observer,
+    ) -> PushReport {
+        Drive::new(self, artifacts, blobs, observer).run().await
+    }
+
+    /// Puts the manifests of an artifact whose blobs are there, the tag last, and asks for the tag.
+    pub(crate) async fn finish(
+        &self,
+        artifact: &Artifact,
+        blobs: &dyn BlobSource,
+        observer: &dyn Observer,
+    ) -> Result<(), Error> {
         let Artifact {
             repository,
             tag,
             manifests,
         } = artifact;
         let root = artifact.root()?;
-        let before = match self.tag_digest(repository, tag, observer).await {
-            // Some registries answer so for what is not there yet; if it is meant, the first upload hears it again.
-            Err(Error::Forbidden { .. }) => None,
-            answer => answer?,
-        };
-        let wanted = artifact.blobs_by_size();
-        let mut pushed = Pushed {
-            digest: root.digest.clone(),
-            replaced: None,
-            uploaded: Tally::default(),
-            mounted: Tally::default(),
-            present: Tally::default(),
-            manifests: 0,
-        };
-        if before.as_ref() == Some(&root.digest) {
-            wanted.iter().for_each(|blob| pushed.present.add(blob.size));
-            observer.event(Event::ArtifactPresent {
-                repository,
-                tag,
-                digest: &root.digest,
-            });
-            return Ok(pushed);
-        }
-        pushed.replaced = before;
-
-        let at_once = self.transport().settings().uploads_at_once.max(1);
-        // Made before any of them runs: a closure inside of the stream would keep callers from spawning the push.
-        let ensured: Vec<_> = wanted
-            .into_iter()
-            .map(|blob| self.ensure_blob(repository, blob, blobs, observer))
-            .collect();
-        let mut outcomes = stream::iter(ensured).buffer_unordered(at_once);
-        while let Some((outcome, size)) = outcomes.try_next().await? {
-            match outcome {
-                Outcome::Present => pushed.present.add(size),
-                Outcome::Uploaded => pushed.uploaded.add(size),
-            }
-        }
-        drop(outcomes);
-
         for manifest in manifests {
             let is_root = manifest.digest == root.digest;
             let reference = if is_root {
@@ -136,7 +126,6 @@ impl Registry {
             let bytes = read_manifest(blobs, manifest)?;
             self.put_manifest(repository, reference, manifest, bytes, observer)
                 .await?;
-            pushed.manifests += 1;
             observer.event(Event::ManifestPut {
                 repository,
                 digest: &manifest.digest,
@@ -150,40 +139,7 @@ impl Registry {
             tag,
             digest: &root.digest,
         });
-        Ok(pushed)
-    }
-
-    /// Makes the repository hold a blob, as the only one who works on it, and returns the blob's size with the outcome.
-    async fn ensure_blob(
-        &self,
-        repository: &str,
-        blob: &Blob,
-        source: &dyn BlobSource,
-        observer: &dyn Observer,
-    ) -> Result<(Outcome, u64), Error> {
-        let digest = &blob.digest;
-        let known = &self.inner.known;
-        let key = (repository.to_owned(), digest.clone());
-        let turn = known.turn(&key);
-        let _only_one = turn.lock().await;
-        if known.holds(&key) || self.holds(repository, blob, observer).await? {
-            known.note(key);
-            observer.event(Event::BlobPresent {
-                repository,
-                digest,
-                size: blob.size,
-            });
-            return Ok((Outcome::Present, blob.size));
-        }
-        let _slot = self.inner.uploads.acquire().await;
-        self.upload(repository, blob, source, observer).await?;
-        known.note(key);
-        observer.event(Event::BlobUploaded {
-            repository,
-            digest,
-            size: blob.size,
-        });
-        Ok((Outcome::Uploaded, blob.size))
+        Ok(())
     }
 
     /// Asks the registry what the tag points at now.
@@ -208,33 +164,12 @@ impl Registry {
     }
 }
 
-impl Known {
-    fn holds(&self, key: &Key) -> bool {
-        lock(&self.held).contains(key)
-    }
-
-    fn note(&self, key: Key) {
-        lock(&self.held).insert(key.clone());
-        // Whoever comes from now on finds the blob noted, so the lock has served.
-        lock(&self.worked_on).remove(&key);
-    }
-
-    fn turn(&self, key: &Key) -> Arc<tokio::sync::Mutex<()>> {
-        Arc::clone(lock(&self.worked_on).entry(key.clone()).or_default())
-    }
-}
-
 fn read_manifest(source: &dyn BlobSource, manifest: &Manifest) -> Result<bytes::Bytes, Error> {
     let blob = Blob {
         digest: manifest.digest.clone(),
         size: manifest.size,
     };
     read_whole(source, &blob, LARGEST_MANIFEST as u64)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing that is done under these locks can leave them half-changed.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -4,15 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Method;
-use tokio::sync::Semaphore;
 
-use crate::push::Known;
+use crate::known::Known;
 use crate::transport::{Call, Transport};
-use crate::{Credentials, Endpoint, Error};
+use crate::{Credentials, Endpoint, Error, Sessions};
 
 /// A registry that can be pushed to and read from.
 ///
-/// Clones share everything: the connection pool, the tokens, the limit of uploads at once, and what is known to be there.
+/// Clones share everything: the connection pool, the tokens, the pace that this registry bears, and what is known to be there.
 #[derive(Debug, Clone)]
 pub struct Registry {
     pub(crate) inner: Arc<Inner>,
@@ -21,8 +20,8 @@ pub struct Registry {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) transport: Transport,
-    pub(crate) uploads: Semaphore,
     pub(crate) known: Known,
+    pub(crate) sessions: Option<Arc<dyn Sessions>>,
 }
 
 /// How patient and how busy a [`Registry`] is.
@@ -44,8 +43,13 @@ pub struct Settings {
     pub stall_timeout: Duration,
     /// How long the answer may take after the last byte of an upload: registries hash and move the blob then.
     pub finish_timeout: Duration,
-    /// How many blobs are uploaded at once, over all pushes to this registry.
+    /// How many pieces of work may be under way at once, over all pushes to this registry. It begins with fewer, and goes up to
+    /// this number only as long as the registry gets faster by it.
     pub uploads_at_once: usize,
+    /// How many bytes of blobs are sent each second at most, over all pushes to this registry.
+    pub max_rate: Option<u64>,
+    /// The size in bytes from which an upload that was cut is worth going on with.
+    pub resume_from: u64,
 }
 
 impl Default for Settings {
@@ -59,7 +63,9 @@ impl Default for Settings {
             answer_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(60),
             finish_timeout: Duration::from_secs(600),
-            uploads_at_once: 4,
+            uploads_at_once: 12,
+            max_rate: None,
+            resume_from: 16 << 20,
         }
     }
 }
@@ -84,12 +90,26 @@ impl Registry {
         credentials: Credentials,
         settings: Settings,
     ) -> Result<Self, Error> {
-        let uploads = Semaphore::new(settings.uploads_at_once.max(1));
+        Self::with_sessions(endpoint, credentials, settings, None)
+    }
+
+    /// Returns a handle like [`Registry::with_settings`] that remembers uploads of large blobs in `sessions`, so that
+    /// another run goes on with those that were cut, wherever the registry has kept them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Client`] if no HTTP client can be set up on this machine.
+    pub fn with_sessions(
+        endpoint: Endpoint,
+        credentials: Credentials,
+        settings: Settings,
+        sessions: Option<Arc<dyn Sessions>>,
+    ) -> Result<Self, Error> {
         Ok(Self {
             inner: Arc::new(Inner {
                 transport: Transport::new(endpoint, credentials, settings)?,
-                uploads,
                 known: Known::default(),
+                sessions,
             }),
         })
     }

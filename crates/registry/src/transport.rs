@@ -3,6 +3,7 @@
 //! It knows methods, URLs, headers and bodies, and nothing of what they are for. [`Transport::exchange`] is one attempt;
 //! [`Transport::send`] is as many as the settings allow. Work that takes several requests makes its own attempts of exchanges.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -17,7 +18,8 @@ use crate::authentication::{
     Asker, Authentication, Authorization, Scopes, says_insufficient_scope,
 };
 use crate::body::Upload;
-use crate::retry::{Attempts, Failure};
+use crate::pace::Pace;
+use crate::retry::{Again, Attempts, Failure};
 use crate::{
     Credentials, Endpoint, Error, Observer, Place, Settings, classify, install_crypto_provider,
 };
@@ -84,6 +86,7 @@ pub(crate) struct Transport {
     client: Client,
     authentication: Authentication,
     settings: Settings,
+    pace: Arc<Pace>,
 }
 
 impl<'a> Call<'a> {
@@ -109,6 +112,14 @@ impl<'a> Call<'a> {
         };
         self.scopes
             .push(format!("repository:{}:{actions}", self.repository));
+        self
+    }
+
+    /// Asks for the right to read in another repository as well, by the same token.
+    pub(crate) fn and_pull_from(mut self, other: &str) -> Self {
+        if other != self.repository {
+            self.scopes.push(format!("repository:{other}:pull"));
+        }
         self
     }
 
@@ -177,6 +188,7 @@ impl Transport {
         Ok(Self {
             client,
             authentication: Authentication::new(credentials),
+            pace: Arc::new(Pace::new(settings.uploads_at_once, settings.max_rate)),
             settings,
             endpoint,
         })
@@ -188,6 +200,10 @@ impl Transport {
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    pub(crate) fn pace(&self) -> &Arc<Pace> {
+        &self.pace
     }
 
     /// Makes a request until it gets a wanted answer, one that will not change, or the attempts are used up.
@@ -205,12 +221,29 @@ impl Transport {
         }
     }
 
-    /// Makes a request once. A challenge and redirects belong to the one attempt.
+    /// Makes a request once, at the pace that the registry bears. A challenge and redirects belong to the one attempt.
     pub(crate) async fn exchange(
         &self,
         call: &Call<'_>,
         observer: &dyn Observer,
     ) -> Result<Response, Failure> {
+        let epoch = self.pace.epoch();
+        let answer = self.attempt(call, observer).await;
+        if let Err(Failure {
+            error,
+            again: Again::After(order),
+        }) = &answer
+            && !error.is_about_reaching()
+        {
+            self.pace.congested(epoch);
+            if let Some(order) = order.filter(|order| *order <= self.settings.longest_wait) {
+                self.pace.hold_back(order);
+            }
+        }
+        answer
+    }
+
+    async fn attempt(&self, call: &Call<'_>, observer: &dyn Observer) -> Result<Response, Failure> {
         let asker = Asker {
             client: &self.client,
             endpoint: &self.endpoint,
@@ -292,8 +325,10 @@ impl Transport {
         }
         let place = call.place(url);
         let settings = &self.settings;
+        self.pace.gate().await;
         if let Content::Upload(upload) = &call.content {
-            return upload.send(request, place, settings, observer).await;
+            let (pace, settings) = (&self.pace, &self.settings);
+            return upload.send(request, place, pace, settings, observer).await;
         }
         if let Content::Bytes(bytes) = &call.content {
             request = request.body(bytes.clone());

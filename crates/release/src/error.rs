@@ -134,8 +134,8 @@ pub enum Error {
         address: String,
         /// How many were to be pushed.
         total: usize,
-        /// Which ones failed, and why.
-        failed: Vec<(String, registry::Error)>,
+        /// Which ones failed, and why. One reason may have stopped several of them.
+        failed: Vec<(String, std::sync::Arc<registry::Error>)>,
     },
     /// The registry does not serve what the lock names.
     #[error("registry {address} does not serve what the lock names")]

@@ -87,6 +87,7 @@ impl registry::Observer for PushObserver<'_> {
     fn event(&self, event: registry::Event<'_>) {
         match event {
             registry::Event::BlobPresent { digest, size, .. }
+            | registry::Event::BlobMounted { digest, size, .. }
             | registry::Event::BlobUploaded { digest, size, .. }
             | registry::Event::ManifestPut { digest, size, .. } => self.reached(digest, size),
             registry::Event::BlobProgress { digest, sent, .. } => self.reached(digest, sent),
@@ -96,9 +97,18 @@ impl registry::Observer for PushObserver<'_> {
                     why: format!("{error}; again in {:.1} s", pause.as_secs_f32()),
                 })
             }
-            registry::Event::ArtifactPresent { .. }
-            | registry::Event::BlobStarted { .. }
-            | registry::Event::Tagged { .. } => {}
+            // Artifacts move side by side; the one that something was last begun for is shown.
+            registry::Event::BlobStarted { repository, .. } => self.reporter.report(Event::At {
+                step: Step::Push,
+                item: repository,
+            }),
+            registry::Event::Tagged {
+                repository, tag, ..
+            } => self.reporter.report(Event::At {
+                step: Step::Push,
+                item: &format!("{repository}:{tag}"),
+            }),
+            registry::Event::ArtifactPresent { .. } => {}
         }
     }
 }

@@ -22,13 +22,15 @@ pub struct Sent {
     pub uploaded_bytes: u64,
     /// Blobs that went to the registry.
     pub uploaded_blobs: u64,
-    /// Blobs that the registry turned out to have.
+    /// Blobs that the registry took over from another of its repositories.
+    pub mounted_blobs: u64,
+    /// Blobs that their repositories turned out to have.
     pub present_blobs: u64,
 }
 
-/// Pushes the artifacts that the plan names.
+/// Pushes the artifacts that the plan names, as one transfer.
 ///
-/// An artifact that fails does not stop the others.
+/// An artifact that fails does not stop the others, unless the registry cannot be used at all.
 ///
 /// # Errors
 /// The registry cannot be used at all, or some artifacts could not be pushed.
@@ -42,7 +44,12 @@ pub async fn push(
         return Ok(Sent::default());
     }
     let address = &plan.environment.registry.address;
-    let registry = connect(&plan.environment, context.credentials(&plan.environment)?)?;
+    let sessions = registry::SessionFolder::new(context.workspace.sessions(), address);
+    let registry = connect_remembering(
+        &plan.environment,
+        context.credentials(&plan.environment)?,
+        Some(Arc::new(sessions)),
+    )?;
     registry.ping().await.map_err(|source| Error::Registry {
         address: address.clone(),
         source,
@@ -57,24 +64,24 @@ pub async fn push(
         bytes: Some(unique_bytes(to_be_pushed.iter().copied())),
     });
     let source = StoreSource(bundle.store.clone());
-    let mut sent = Sent::default();
-    let mut failed = Vec::new();
     let observer = PushObserver::new(context.reporter);
-    for artifact in &to_be_pushed {
-        let reference = artifact.reference();
-        context.reporter.report(Event::At {
-            step: Step::Push,
-            item: &reference,
-        });
-        let target = target(&plan.environment, artifact);
-        match registry.push(&target, &source, &observer).await {
-            Ok(pushed) => {
-                sent.artifacts += 1;
-                sent.uploaded_bytes += pushed.uploaded.bytes;
-                sent.uploaded_blobs += pushed.uploaded.blobs;
-                sent.present_blobs += pushed.present.blobs;
-            }
-            Err(error) => failed.push((reference, error)),
+    let targets: Vec<registry::Artifact> = to_be_pushed
+        .iter()
+        .map(|artifact| target(&plan.environment, artifact))
+        .collect();
+    let report = registry.push_all(&targets, &source, &observer).await;
+    let mut sent = Sent {
+        artifacts: 0,
+        uploaded_bytes: report.uploaded.bytes,
+        uploaded_blobs: report.uploaded.blobs,
+        mounted_blobs: report.mounted.blobs,
+        present_blobs: report.present.blobs,
+    };
+    let mut failed = Vec::new();
+    for (artifact, outcome) in to_be_pushed.iter().zip(report.artifacts) {
+        match outcome {
+            Ok(_) => sent.artifacts += 1,
+            Err(error) => failed.push((artifact.reference(), error)),
         }
     }
     if !failed.is_empty() {
@@ -84,6 +91,13 @@ pub async fn push(
             failed,
         });
     }
+    context.reporter.report(Event::Finished {
+        step: Step::Push,
+        what: format!(
+            "{} artifacts pushed: {} blobs sent, {} mounted, {} there already",
+            sent.artifacts, sent.uploaded_blobs, sent.mounted_blobs, sent.present_blobs
+        ),
+    });
     Ok(sent)
 }
 
@@ -106,10 +120,22 @@ pub(crate) fn connect(
     environment: &Environment,
     credentials: Credentials,
 ) -> Result<registry::Registry, Error> {
+    connect_remembering(environment, credentials, None)
+}
+
+/// Makes a client that goes on with uploads which an earlier run left.
+fn connect_remembering(
+    environment: &Environment,
+    credentials: Credentials,
+    sessions: Option<Arc<dyn registry::Sessions>>,
+) -> Result<registry::Registry, Error> {
     let target = &environment.registry;
     let ca = target.ca.as_ref().map(|ca| ca.pem.as_str());
     registry::Endpoint::new(&target.address, ca)
-        .and_then(|endpoint| registry::Registry::new(endpoint, credentials))
+        .and_then(|endpoint| {
+            let settings = registry::Settings::default();
+            registry::Registry::with_sessions(endpoint, credentials, settings, sessions)
+        })
         .map_err(|source| Error::Registry {
             address: target.address.clone(),
             source,

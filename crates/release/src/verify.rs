@@ -102,7 +102,7 @@ pub fn discard_damaged(
     };
     let damaged: BTreeSet<&str> = failed
         .iter()
-        .filter(|(_, error)| matches!(error, registry::Error::SourceContent { .. }))
+        .filter(|(_, error)| matches!(**error, registry::Error::SourceContent { .. }))
         .map(|(reference, _)| reference.as_str())
         .collect();
     let artifacts = lock

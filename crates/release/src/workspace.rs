@@ -45,6 +45,11 @@ impl Workspace {
         self.bundles().join(file)
     }
 
+    /// Returns the folder that remembers uploads which were cut, so that another run goes on with them.
+    pub fn sessions(&self) -> Utf8PathBuf {
+        self.bundles().join("sessions")
+    }
+
     /// Returns the folder of an environment.
     pub fn environment(&self, name: &str) -> Utf8PathBuf {
         self.root.join("environments").join(name)

@@ -1,0 +1,436 @@
+//! Pushes of many artifacts, seen on the wire: each shortcut is taken, and the long way is not.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use secrecy::SecretString;
+
+use super::*;
+use crate::fake::{Blobs, Fake, hasty, image, index};
+use crate::fake_distribution::{Distribution, Quirks, refusal};
+use crate::{Credentials, Settings};
+
+const BASE: &[u8] = b"the layer that everybody has";
+
+/// Makes images in as many repositories, each with a layer of its own and one that all of them share; so is the configuration.
+fn images(blobs: &Blobs, count: usize) -> Vec<Artifact> {
+    (0..count)
+        .map(|number| {
+            let own = format!("layer {number}");
+            let repository = format!("mke/image-{number}");
+            image(blobs, &repository, "v1", &[BASE, own.as_bytes()])
+        })
+        .collect()
+}
+
+fn no_mounts() -> Quirks {
+    Quirks {
+        mounts: false,
+        ..Quirks::default()
+    }
+}
+
+fn all_good(report: &PushReport) {
+    for outcome in &report.artifacts {
+        outcome.as_ref().unwrap();
+    }
+}
+
+fn all_tagged(registry: &Distribution, artifacts: &[Artifact]) {
+    for artifact in artifacts {
+        let digest = artifact.root().unwrap().digest.to_string();
+        let found = registry.tag(&artifact.repository, &artifact.tag);
+        assert_eq!(found, Some(digest), "{}", artifact.name());
+    }
+}
+
+#[tokio::test]
+async fn a_fresh_registry_costs_two_requests_a_blob_and_one_a_mount() {
+    let registry = Distribution::start().await;
+    let blobs = Blobs::new();
+    let artifacts = images(&blobs, 20);
+    let report = registry.registry().push_all(&artifacts, &blobs, &()).await;
+    all_good(&report);
+    all_tagged(&registry, &artifacts);
+    // Twenty layers, the base and the configuration are sent once; the latter two mounted nineteen times each.
+    assert_eq!(report.uploaded.blobs, 22);
+    assert_eq!(report.mounted.blobs, 38);
+    assert_eq!((report.present.blobs, report.manifests), (0, 20));
+    assert_eq!(registry.count("PUT", "/blobs/uploads/"), 22);
+    // And one mount to find out whether self-mounts answer.
+    assert_eq!(registry.count("POST", "/blobs/uploads/"), 22 + 38 + 1);
+    // Only what was begun before that was known is asked for by itself.
+    let asked = registry.count("HEAD", "/blobs/");
+    assert!(asked <= 4, "{asked} blobs were asked for");
+    assert_eq!(registry.count("HEAD", "/manifests/"), 40);
+    assert_eq!(registry.count("PUT", "/manifests/"), 20);
+    assert_eq!(registry.sessions(), 0);
+}
+
+#[tokio::test]
+async fn a_push_of_what_is_there_costs_a_request_an_artifact() {
+    let registry = Distribution::start().await;
+    let blobs = Blobs::new();
+    let artifacts = images(&blobs, 12);
+    all_good(&registry.registry().push_all(&artifacts, &blobs, &()).await);
+    let before = registry.requests().len();
+    let report = registry.registry().push_all(&artifacts, &blobs, &()).await;
+    all_good(&report);
+    assert_eq!(registry.requests().len() - before, 12);
+    assert_eq!(report.present.blobs, 36);
+    assert_eq!((report.uploaded.blobs, report.manifests), (0, 0));
+}
+
+#[tokio::test]
+async fn blobs_are_mounted_from_artifacts_that_are_there() {
+    let registry = Distribution::start().await;
+    let blobs = Blobs::new();
+    let mut artifacts = images(&blobs, 1);
+    all_good(&registry.registry().push_all(&artifacts, &blobs, &()).await);
+    let puts = registry.count("PUT", "/blobs/uploads/");
+    artifacts = images(&blobs, 2);
+    let report = registry.registry().push_all(&artifacts, &blobs, &()).await;
+    all_good(&report);
+    assert_eq!((report.mounted.blobs, report.uploaded.blobs), (2, 1));
+    assert_eq!(registry.count("PUT", "/blobs/uploads/"), puts + 1);
+}
+
+#[tokio::test]
+async fn nothing_that_an_earlier_run_finished_is_sent_again() {
+    for quirks in [Quirks::default(), no_mounts()] {
+        let registry = Distribution::with(quirks, |_| None).await;
+        let blobs = Blobs::new();
+        let artifacts = images(&blobs, 12);
+        // The earlier run sent every second layer, and no manifest.
+        for number in (0..12).step_by(2) {
+            let own = format!("layer {number}");
+            registry.hold(&format!("mke/image-{number}"), own.as_bytes());
+        }
+        let report = registry.registry().push_all(&artifacts, &blobs, &()).await;
+        all_good(&report);
+        assert_eq!(report.present.blobs, 6);
+        let sent = registry.count("PUT", "/blobs/uploads/");
+        match quirks.mounts {
+            // One of each kind of shared blob, and the layers that were missing.
+            true => assert_eq!(sent, 2 + 6),
+            false => assert_eq!(sent, 24 + 6),
+        }
+        assert_eq!(registry.sessions(), 0);
+    }
+}
+
+#[tokio::test]
+async fn the_session_of_a_refused_mount_is_used() {
+    let registry = Distribution::with(no_mounts(), |_| None).await;
+    let blobs = Blobs::new();
+    let artifacts = images(&blobs, 12);
+    let report = registry.registry().push_all(&artifacts, &blobs, &()).await;
+    all_good(&report);
+    all_tagged(&registry, &artifacts);
+    assert_eq!(report.uploaded.blobs, 36);
+    assert_eq!(report.mounted.blobs, 0);
+    // A session for each upload, and the one of the experiment, which is given back.
+    assert_eq!(registry.count("POST", "/blobs/uploads/"), 36 + 1);
+    assert_eq!(registry.count("DELETE", "/blobs/uploads/"), 1);
+    assert_eq!(registry.sessions(), 0);
+    // A registry that never mounts is soon no longer asked.
+    let asked = registry.mounts();
+    assert!((1..=10).contains(&asked), "{asked} mounts were asked for");
+}
+
+#[tokio::test]
+async fn a_mount_that_is_an_error_falls_back_to_an_upload() {
+    for status in [400, 403, 404, 405] {
+        let status = StatusCode::from_u16(status).unwrap();
+        let registry = Distribution::with(Quirks::default(), move |seen| {
+            let mount = seen.method == "POST" && seen.query.contains("mount=");
+            mount.then(|| status.into_response())
+        })
+        .await;
+        let blobs = Blobs::new();
+        let artifacts = images(&blobs, 3);
+        let report = registry.registry().push_all(&artifacts, &blobs, &()).await;
+        all_good(&report);
+        assert_eq!(report.uploaded.blobs, 9, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_mount_carries_one_token_for_both_repositories() {
+    let server = Fake::start(|seen| {
+        // The token says what it is for.
+        let query = url::form_urlencoded::parse(seen.query.as_bytes());
+        let scopes: Vec<String> = query
+            .filter(|(name, _)| name == "scope")
+            .map(|(_, scope)| scope.replace([':', '/', ','], "."))
+            .collect();
+        format!(r#"{{"token":"{}"}}"#, scopes.join("+")).into_response()
+    })
+    .await;
+    let realm = format!("http://{}/token", server.address);
+    let registry = Distribution::with(Quirks::default(), move |seen| {
+        let token = seen.header("authorization").unwrap_or_default().to_owned();
+        let challenge = || {
+            let bearer = format!("Bearer realm=\"{realm}\"");
+            (StatusCode::UNAUTHORIZED, [("www-authenticate", bearer)]).into_response()
+        };
+        let from = seen
+            .parameter("from")
+            .map(|from| from.replace('/', "."))
+            .unwrap_or_default();
+        (token.is_empty() || !token.contains(&from)).then(challenge)
+    })
+    .await;
+    let blobs = Blobs::new();
+    let artifacts = images(&blobs, 2);
+    let report = registry.registry().push_all(&artifacts, &blobs, &()).await;
+    all_good(&report);
+    assert_eq!((report.mounted.blobs, report.uploaded.blobs), (2, 4));
+    let scopes = server.seen(|seen| seen.query.matches("scope=").count());
+    assert_eq!(scopes.iter().filter(|count| **count == 2).count(), 1);
+}
+
+#[tokio::test]
+async fn an_artifact_that_fails_stops_no_other_one() {
+    let registry = Distribution::with(Quirks::default(), |seen| {
+        (seen.method != "HEAD" && seen.path.contains("/image-0/"))
+            .then(|| refusal(StatusCode::FORBIDDEN, "DENIED"))
+    })
+    .await;
+    let blobs = Blobs::new();
+    let artifacts = images(&blobs, 5);
+    let report = registry.registry().push_all(&artifacts, &blobs, &()).await;
+    let failed = report.artifacts[0].as_ref().unwrap_err();
+    assert!(matches!(**failed, Error::Forbidden { .. }), "{failed:?}");
+    assert_eq!(registry.tag("mke/image-0", "v1"), None);
+    all_tagged(&registry, &artifacts[1..]);
+    // What the first one was to send for the others came from another one.
+    assert_eq!(report.uploaded.blobs, 2 + 4);
+    assert_eq!(report.mounted.blobs, 6);
+    assert_eq!(registry.count("PUT", "/image-0/manifests/"), 0);
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_its_digest_fails_everybody_who_needs_it_and_nobody_else() {
+    let registry = Distribution::start().await;
+    let blobs = Blobs::new();
+    let mut artifacts = images(&blobs, 3);
+    artifacts.push(image(&blobs, "mke/other", "v1", &[b"another layer"]));
+    let base = artifacts[0].manifests[0].blobs[1].digest.clone();
+    blobs.put_as(&base, &[b'x'; BASE.len()]);
+    let report = registry.registry().push_all(&artifacts, &blobs, &()).await;
+    for outcome in &report.artifacts[..3] {
+        let error = outcome.as_ref().unwrap_err();
+        assert!(matches!(**error, Error::SourceContent { .. }), "{error:?}");
+    }
+    report.artifacts[3].as_ref().unwrap();
+    assert_eq!(blobs.opened(&base), 1);
+    assert_eq!(registry.count("PUT", "/manifests/"), 1);
+}
+
+#[tokio::test]
+async fn one_tag_is_not_pushed_twice_and_nonsense_not_at_all() {
+    let registry = Distribution::start().await;
+    let blobs = Blobs::new();
+    let artifacts = [
+        image(&blobs, "mke/a", "v1", &[b"one"]),
+        image(&blobs, "mke/a", "v1", &[b"two"]),
+        image(&blobs, "mke/../a", "v1", &[b"three"]),
+        image(&blobs, "mke/a", "v2", &[b"two"]),
+    ];
+    let report = registry.registry().push_all(&artifacts, &blobs, &()).await;
+    let errors: Vec<Option<String>> = report
+        .artifacts
+        .iter()
+        .map(|outcome| outcome.as_ref().err().map(ToString::to_string))
+        .collect();
+    assert_eq!(
+        errors,
+        [
+            None,
+            Some("artifact mke/a:v1 is given twice".to_owned()),
+            Some("`mke/../a` is not a valid repository".to_owned()),
+            None,
+        ]
+    );
+    let nothing = registry.registry().push_all(&[], &blobs, &()).await;
+    assert!(nothing.artifacts.is_empty());
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_not_tried_for_each_artifact() {
+    let fake = Fake::start(|_| {
+        let basic = [("www-authenticate", "Basic realm=x")];
+        (StatusCode::UNAUTHORIZED, basic).into_response()
+    })
+    .await;
+    let registry = fake.registry_as(Credentials::Basic {
+        username: "deployer".to_owned(),
+        password: SecretString::from("open sesame"),
+    });
+    let blobs = Blobs::new();
+    let artifacts = images(&blobs, 30);
+    let report = registry.push_all(&artifacts, &blobs, &()).await;
+    assert_eq!(report.artifacts.len(), 30);
+    for outcome in report.artifacts {
+        let error = outcome.unwrap_err();
+        assert!(matches!(*error, Error::Unauthorized { .. }), "{error:?}");
+    }
+    assert_eq!(fake.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn a_registry_that_goes_away_ends_the_push() {
+    let registry = Distribution::with(Quirks::default(), |seen| {
+        (seen.method != "HEAD").then(|| StatusCode::BAD_GATEWAY.into_response())
+    })
+    .await;
+    let blobs = Blobs::new();
+    let artifacts = images(&blobs, 30);
+    let report = registry.registry().push_all(&artifacts, &blobs, &()).await;
+    for outcome in &report.artifacts {
+        let error = outcome.as_ref().unwrap_err();
+        assert!(matches!(**error, Error::Unavailable { .. }), "{error:?}");
+    }
+    // Three pieces of work with all of their attempts, and what was under way beside them.
+    let posts = registry.count("POST", "/blobs/uploads/");
+    assert!(posts <= 20, "{posts} attempts");
+}
+
+#[tokio::test]
+async fn a_registry_that_contradicts_itself_is_asked_about_everything() {
+    let registry = Distribution::start().await;
+    let blobs = Blobs::new();
+    let artifacts = images(&blobs, 2);
+    let client = registry.registry();
+    let first = client.push_all(&artifacts[..1], &blobs, &()).await;
+    all_good(&first);
+    // The same client knows the blobs of the first artifact; the registry has lost one of them.
+    let base = artifacts[0].manifests[0].blobs[1].digest.to_string();
+    registry.lose("mke/image-0", &base);
+    let again = image(&blobs, "mke/image-0", "v2", &[BASE, b"new"]);
+    let pushed = client.push(&again, &blobs, &()).await.unwrap();
+    assert_eq!(pushed.manifests, 1);
+    all_tagged(&registry, &[again]);
+    assert_eq!(registry.count("PUT", "/manifests/v2"), 2);
+}
+
+#[tokio::test]
+async fn an_artifact_is_tagged_while_large_blobs_are_still_on_their_way() {
+    struct Order(Mutex<Vec<String>>);
+    impl Observer for Order {
+        fn event(&self, event: Event<'_>) {
+            let text = match event {
+                Event::Tagged { repository, .. } => format!("tagged {repository}"),
+                Event::BlobUploaded { size, .. } if size > SMALL => "large blob".to_owned(),
+                _ => return,
+            };
+            self.0.lock().unwrap().push(text);
+        }
+    }
+    let registry = Distribution::start().await;
+    let settings = Settings {
+        // Two large blobs take a second and more.
+        max_rate: Some(6_000_000),
+        ..hasty()
+    };
+    let client =
+        Registry::with_settings(registry.endpoint(), Credentials::Anonymous, settings).unwrap();
+    let blobs = Blobs::new();
+    let mut artifacts = vec![
+        image(&blobs, "mke/large", "v1", &[&[1; 4 << 20]]),
+        image(&blobs, "mke/larger", "v1", &[&[2; 5 << 20]]),
+        image(&blobs, "mke/largest", "v1", &[&[3; 6 << 20]]),
+    ];
+    artifacts.extend(images(&blobs, 3));
+    let order = Order(Mutex::default());
+    let begun = Instant::now();
+    all_good(&client.push_all(&artifacts, &blobs, &order).await);
+    assert!(begun.elapsed() >= Duration::from_secs(2));
+    let order = order.0.into_inner().unwrap();
+    assert!(
+        order[..3]
+            .iter()
+            .all(|event| event.starts_with("tagged mke/image-")),
+        "{order:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_ordered_pause_holds_for_every_request_and_cuts_the_pace_once() {
+    let refused = Arc::new(AtomicBool::new(false));
+    let once = Arc::clone(&refused);
+    let registry = Distribution::with(Quirks::default(), move |seen| {
+        let order = seen.is("PUT", "/blobs/uploads/") && !once.swap(true, Ordering::SeqCst);
+        order.then(|| (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")]).into_response())
+    })
+    .await;
+    let blobs = Blobs::new();
+    let artifacts = images(&blobs, 8);
+    let client = registry.registry();
+    // Somebody else who asks the same registry through the same handle.
+    let bystander = async {
+        while !refused.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let begun = Instant::now();
+        client.ping().await.unwrap();
+        begun.elapsed()
+    };
+    let pushing = client.push_all(&artifacts, &blobs, &());
+    let (report, waited) = futures_util::future::join(pushing, bystander).await;
+    all_good(&report);
+    assert!(waited >= Duration::from_millis(600), "{waited:?}");
+    assert_eq!(client.transport().pace().limit(), 1);
+}
+
+#[tokio::test]
+async fn jobs_are_the_most_that_is_under_way() {
+    let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    struct Count<'a>(&'a AtomicUsize, &'a AtomicUsize);
+    impl Observer for Count<'_> {
+        fn event(&self, event: Event<'_>) {
+            match event {
+                Event::BlobStarted { .. } => {
+                    let now = self.0.fetch_add(1, Ordering::SeqCst) + 1;
+                    self.1.fetch_max(now, Ordering::SeqCst);
+                }
+                Event::BlobUploaded { .. } => {
+                    self.0.fetch_sub(1, Ordering::SeqCst);
+                }
+                _ => {}
+            }
+        }
+    }
+    let registry = Distribution::start().await;
+    let settings = Settings {
+        uploads_at_once: 1,
+        ..hasty()
+    };
+    let client =
+        Registry::with_settings(registry.endpoint(), Credentials::Anonymous, settings).unwrap();
+    let blobs = Blobs::new();
+    let artifacts = images(&blobs, 6);
+    all_good(
+        &client
+            .push_all(&artifacts, &blobs, &Count(&now, &most))
+            .await,
+    );
+    assert_eq!(most.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_push_of_many_can_be_given_to_another_task() {
+    let registry = Distribution::start().await;
+    let client = registry.registry();
+    let report = tokio::spawn(async move {
+        let blobs = Blobs::new();
+        let artifacts = vec![index(&blobs, "mke/a", "v1"), index(&blobs, "mke/b", "v1")];
+        client.push_all(&artifacts, &blobs, &()).await
+    });
+    all_good(&report.await.unwrap());
+}

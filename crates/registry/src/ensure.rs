@@ -1,0 +1,222 @@
+//! How one blob comes into one repository in as few requests as this registry allows: it is there, it is mounted, or it is sent.
+//!
+//! Where the registry is known to answer it, one request asks whether a blob is there and opens the upload if it is not:
+//! a mount from the repository to itself. 201 says that the blob is there, 202 that it is not. Whether a registry answers so
+//! is found out once, with a blob that it has just confirmed. All others are asked by `HEAD` first.
+
+use oci_spec::image::Digest;
+use reqwest::{Method, StatusCode};
+use url::Url;
+
+use crate::transport::{Access, Call};
+use crate::upload::session_url;
+use crate::{Artifact, Blob, BlobSource, Error, Event, Observer, Registry};
+
+/// How a blob came to be in its repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Present,
+    Mounted,
+    Uploaded,
+}
+
+/// What an upload needs besides its blob.
+#[derive(Clone, Copy)]
+pub(crate) struct Errand<'a> {
+    pub(crate) source: &'a dyn BlobSource,
+    pub(crate) observer: &'a dyn Observer,
+    /// Whether so much is to come that it pays to find out how this registry is asked best.
+    pub(crate) find_out: bool,
+}
+
+/// The answer to a request for a mount.
+enum Asked {
+    /// The repository holds the blob now.
+    Held,
+    /// It does not; the blob may be sent to this session.
+    Session(Url),
+    /// It does not, and nothing was opened.
+    Refused,
+}
+
+impl Registry {
+    /// Makes the repository hold a blob, as the only one who works on it.
+    pub(crate) async fn ensure_blob(
+        &self,
+        repository: &str,
+        blob: &Blob,
+        errand: Errand<'_>,
+    ) -> Result<Outcome, Error> {
+        let Blob { digest, size } = blob;
+        let (digest, size) = (digest, *size);
+        let known = &self.inner.known;
+        let turn = known.turn(repository, digest);
+        let _only_one = turn.lock().await;
+        let outcome = if known.holds(repository, digest) {
+            Outcome::Present
+        } else {
+            self.bring(repository, blob, errand).await?
+        };
+        known.note(repository, digest);
+        errand.observer.event(match outcome {
+            Outcome::Present => Event::BlobPresent {
+                repository,
+                digest,
+                size,
+            },
+            Outcome::Mounted => Event::BlobMounted {
+                repository,
+                digest,
+                size,
+            },
+            Outcome::Uploaded => Event::BlobUploaded {
+                repository,
+                digest,
+                size,
+            },
+        });
+        if outcome == Outcome::Uploaded && errand.find_out && known.may_try_self_mounts() {
+            self.try_self_mount(repository, digest, errand.observer)
+                .await;
+        }
+        Ok(outcome)
+    }
+
+    /// Brings what a registry contradicted itself about: each blob is asked for by itself and sent if it is not there.
+    pub(crate) async fn bring_surely(
+        &self,
+        artifact: &Artifact,
+        errand: Errand<'_>,
+    ) -> Result<(), Error> {
+        let Errand {
+            source, observer, ..
+        } = errand;
+        let repository = &artifact.repository;
+        let known = &self.inner.known;
+        known.self_mounts_lied();
+        for blob in artifact.blobs_by_size() {
+            let turn = known.turn(repository, &blob.digest);
+            let _only_one = turn.lock().await;
+            if !self.holds(repository, blob, observer).await? {
+                known.forget(repository, &blob.digest);
+                self.upload(repository, blob, source, None, observer)
+                    .await?;
+            }
+            known.note(repository, &blob.digest);
+        }
+        Ok(())
+    }
+
+    async fn bring(
+        &self,
+        repository: &str,
+        blob: &Blob,
+        errand: Errand<'_>,
+    ) -> Result<Outcome, Error> {
+        let Errand {
+            source, observer, ..
+        } = errand;
+        let known = &self.inner.known;
+        let mut session = None;
+        let mut asked = false;
+        if let Some(from) = known.mountable_from(repository, &blob.digest) {
+            match self
+                .mount(repository, &blob.digest, &from, observer)
+                .await?
+            {
+                Asked::Held => {
+                    known.mount_answered(true);
+                    return Ok(Outcome::Mounted);
+                }
+                Asked::Session(url) => session = Some(url),
+                Asked::Refused => {}
+            }
+            known.mount_answered(false);
+        } else if known.self_mounts_answer() {
+            match self
+                .mount(repository, &blob.digest, repository, observer)
+                .await?
+            {
+                Asked::Held => return Ok(Outcome::Present),
+                Asked::Session(url) => {
+                    session = Some(url);
+                    asked = true;
+                }
+                Asked::Refused => {}
+            }
+        }
+        // A refused mount says nothing of this repository, which may hold the blob from an earlier run.
+        if !asked && self.holds(repository, blob, observer).await? {
+            if let Some(session) = session {
+                self.abandon(repository, session, observer).await;
+            }
+            return Ok(Outcome::Present);
+        }
+        self.upload(repository, blob, source, session, observer)
+            .await?;
+        Ok(Outcome::Uploaded)
+    }
+
+    /// Asks the registry to take a blob over from another repository, or from the same one to hear if it is there.
+    ///
+    /// `from` is always named, since some registries reject a mount without it.
+    async fn mount(
+        &self,
+        repository: &str,
+        digest: &Digest,
+        from: &str,
+        observer: &dyn Observer,
+    ) -> Result<Asked, Error> {
+        let transport = self.transport();
+        let mut url = transport
+            .endpoint()
+            .url(&format!("/v2/{repository}/blobs/uploads/"));
+        url.query_pairs_mut()
+            .append_pair("mount", digest.as_ref())
+            .append_pair("from", from);
+        let call = Call::new(Method::POST, url, repository)
+            .access(Access::Push)
+            .and_pull_from(from)
+            .wants(&[StatusCode::CREATED, StatusCode::ACCEPTED]);
+        let answer = match transport.send(&call, observer).await {
+            Ok(answer) => answer,
+            // The account may not read there, or the registry does not know mounts. A plain upload says more if it fails as well.
+            Err(
+                Error::Unauthorized { .. }
+                | Error::Forbidden { .. }
+                | Error::NotFound { .. }
+                | Error::Rejected { .. },
+            ) => return Ok(Asked::Refused),
+            Err(error) => return Err(error),
+        };
+        if answer.status() == StatusCode::CREATED {
+            let confirmed = crate::blob::answered_digest(answer.headers());
+            return Ok(match confirmed {
+                Some(found) if found != digest.as_ref() => Asked::Refused,
+                _ => Asked::Held,
+            });
+        }
+        match session_url(self, &answer) {
+            Ok(url) => Ok(Asked::Session(url)),
+            Err(_) => Ok(Asked::Refused),
+        }
+    }
+
+    /// Finds out whether self-mounts say that a blob is there, with one that is.
+    async fn try_self_mount(&self, repository: &str, digest: &Digest, observer: &dyn Observer) {
+        match self.mount(repository, digest, repository, observer).await {
+            Ok(Asked::Held) => self.inner.known.self_mounts_are_good(),
+            Ok(Asked::Session(session)) => self.abandon(repository, session, observer).await,
+            // Blobs are asked about one by one then, which works everywhere.
+            Ok(Asked::Refused) | Err(_) => {}
+        }
+    }
+
+    /// Gives a session back that is not needed. A registry that does not want it back forgets it in time.
+    pub(crate) async fn abandon(&self, repository: &str, session: Url, observer: &dyn Observer) {
+        let call = Call::new(Method::DELETE, session, repository)
+            .access(Access::Push)
+            .wants(&[StatusCode::NO_CONTENT, StatusCode::OK, StatusCode::ACCEPTED]);
+        let _ = self.transport().exchange(&call, observer).await;
+    }
+}

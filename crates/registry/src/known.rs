@@ -1,0 +1,129 @@
+//! What is known of a registry from this run, for everybody who pushes to it.
+//!
+//! Only what the registry confirmed is known. A blob is there for one repository, never for its neighbours.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use oci_spec::image::Digest;
+
+/// How many mounts a registry may refuse before it is no longer asked, if it has never granted one.
+const MOST_REFUSALS: u32 = 3;
+
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// The repositories that hold a blob by the registry's own word.
+    held: Mutex<HashMap<Digest, BTreeSet<String>>>,
+    /// One lock for each blob of a repository that somebody works on, so that no two uploads carry the same bytes there.
+    worked_on: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>,
+    mounts_granted: AtomicBool,
+    mounts_refused: AtomicU32,
+    /// Whether somebody has begun to find out what the next one says.
+    self_mounts_tried: AtomicBool,
+    /// Whether a mount from a repository to itself answers the question if the blob is there.
+    self_mounts_answer: AtomicBool,
+    /// The most that one request may carry, in bytes, where the registry has refused more; otherwise 0.
+    at_once: AtomicU64,
+}
+
+pub(crate) type Key = (String, Digest);
+
+impl Known {
+    pub(crate) fn holds(&self, repository: &str, digest: &Digest) -> bool {
+        let held = lock(&self.held);
+        held.get(digest).is_some_and(|by| by.contains(repository))
+    }
+
+    /// Tells whether any repository holds the blob.
+    pub(crate) fn is_held(&self, digest: &Digest) -> bool {
+        lock(&self.held)
+            .get(digest)
+            .is_some_and(|by| !by.is_empty())
+    }
+
+    pub(crate) fn note(&self, repository: &str, digest: &Digest) {
+        lock(&self.held)
+            .entry(digest.clone())
+            .or_default()
+            .insert(repository.to_owned());
+        // Whoever comes from now on finds the blob noted, so the lock has served.
+        lock(&self.worked_on).remove(&(repository.to_owned(), digest.clone()));
+    }
+
+    /// Forgets that a repository holds a blob, after the registry contradicted itself.
+    pub(crate) fn forget(&self, repository: &str, digest: &Digest) {
+        if let Some(by) = lock(&self.held).get_mut(digest) {
+            by.remove(repository);
+        }
+    }
+
+    pub(crate) fn turn(&self, repository: &str, digest: &Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let key = (repository.to_owned(), digest.clone());
+        Arc::clone(lock(&self.worked_on).entry(key).or_default())
+    }
+
+    /// Returns a repository that the blob may be mounted from.
+    pub(crate) fn mountable_from(&self, repository: &str, digest: &Digest) -> Option<String> {
+        if !self.mounts() {
+            return None;
+        }
+        let held = lock(&self.held);
+        held.get(digest)?
+            .iter()
+            .find(|other| *other != repository)
+            .cloned()
+    }
+
+    /// Tells whether mounts are still worth asking for.
+    pub(crate) fn mounts(&self) -> bool {
+        self.mounts_granted.load(Ordering::Relaxed)
+            || self.mounts_refused.load(Ordering::Relaxed) < MOST_REFUSALS
+    }
+
+    pub(crate) fn mount_answered(&self, granted: bool) {
+        if granted {
+            self.mounts_granted.store(true, Ordering::Relaxed);
+        } else {
+            self.mounts_refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells whether a mount from a repository to itself says if a blob is there.
+    pub(crate) fn self_mounts_answer(&self) -> bool {
+        self.self_mounts_answer.load(Ordering::Relaxed)
+    }
+
+    /// Lets the first one who comes, and nobody else, find out what self-mounts say.
+    pub(crate) fn may_try_self_mounts(&self) -> bool {
+        !self.self_mounts_tried.swap(true, Ordering::Relaxed)
+    }
+
+    pub(crate) fn self_mounts_are_good(&self) {
+        self.self_mounts_answer.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns how many bytes one request may carry.
+    pub(crate) fn at_once(&self) -> u64 {
+        match self.at_once.load(Ordering::Relaxed) {
+            0 => u64::MAX,
+            most => most,
+        }
+    }
+
+    /// Takes note that one request may not carry more than so many bytes.
+    pub(crate) fn may_send_at_once(&self, most: u64) {
+        let most = most.min(self.at_once());
+        self.at_once.store(most, Ordering::Relaxed);
+    }
+
+    /// Goes back to asking about each blob by itself.
+    pub(crate) fn self_mounts_lied(&self) {
+        self.self_mounts_answer.store(false, Ordering::Relaxed);
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that is done under these locks can leave them half-changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

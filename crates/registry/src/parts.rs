@@ -1,0 +1,156 @@
+//! The way of a blob in several requests: where one request may not carry it, or where an upload that was cut goes on.
+//!
+//! What a session holds is the registry's word alone: it is asked before anything is sent after a cut, and told by each answer.
+//! The digest at the end covers the whole, so that an offset that was wrong is found out and the blob starts over.
+
+use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
+use reqwest::{Method, StatusCode};
+use url::Url;
+
+use crate::body::Upload;
+use crate::retry::{Again, Failure};
+use crate::transport::{Access, Call, Content};
+use crate::upload::{confirmed, session_lost, session_url};
+use crate::{Error, Observer, Registry};
+
+/// What is sent at a time where one request may not carry a blob; a proxy's usual limits are 100 MB, 10 MB and 1 MB.
+const PARTS: [u64; 4] = [64 << 20, 8 << 20, 900 * 1024, 256 * 1024];
+
+/// A session, and how much the registry holds of it in bytes.
+#[derive(Debug, Clone)]
+pub(crate) struct Opened {
+    pub(crate) url: Url,
+    pub(crate) offset: u64,
+    /// The least that the registry wants in each part but the last.
+    pub(crate) least: u64,
+}
+
+/// Returns the largest part that is smaller than what was too much, if there is one.
+pub(crate) fn smaller_part(too_much: u64) -> Option<u64> {
+    PARTS.into_iter().find(|part| *part < too_much)
+}
+
+impl Registry {
+    /// Sends what a session lacks, `part` bytes at a time, and closes it. `session` follows the registry, so that it says
+    /// at any time where the upload would go on.
+    pub(crate) async fn send_parts(
+        &self,
+        upload: &Upload<'_>,
+        session: &mut Opened,
+        part: u64,
+        observer: &dyn Observer,
+    ) -> Result<(), Failure> {
+        let transport = self.transport();
+        let repository = upload.repository;
+        let size = upload.blob.size;
+        upload.check_whole().await?;
+        let part = part.max(session.least).max(1);
+        while session.offset < size {
+            let end = session.offset.saturating_add(part).min(size);
+            let range = format!("{}-{}", session.offset, end - 1);
+            let piece = Upload {
+                range: session.offset..end,
+                ..*upload
+            };
+            let call = Call::new(Method::PATCH, session.url.clone(), repository)
+                .access(Access::Push)
+                .header(
+                    CONTENT_RANGE,
+                    HeaderValue::from_str(&range)
+                        .unwrap_or_else(|_| unreachable!("numbers are always a header's value")),
+                )
+                .content(
+                    Content::Upload(&piece),
+                    HeaderValue::from_static("application/octet-stream"),
+                )
+                .wants(&[
+                    StatusCode::ACCEPTED,
+                    StatusCode::CREATED,
+                    StatusCode::NO_CONTENT,
+                ]);
+            let answer = transport.exchange(&call, observer).await;
+            let answer = answer.map_err(session_lost)?;
+            let held = held_after(answer.headers(), end);
+            if held <= session.offset {
+                return Err(Failure::passing(Error::Protocol {
+                    at: Box::new(answer.place().clone()),
+                    problem: format!("says that nothing of bytes {range} was taken"),
+                }));
+            }
+            session.offset = held;
+            // A registry that names no new place goes on at the old one.
+            if let Ok(url) = session_url(self, &answer) {
+                session.url = url;
+            }
+        }
+        let mut url = session.url.clone();
+        let digest = &upload.blob.digest;
+        url.query_pairs_mut().append_pair("digest", digest.as_ref());
+        let call = Call::new(Method::PUT, url, repository)
+            .access(Access::Push)
+            .wants(&[StatusCode::CREATED, StatusCode::NO_CONTENT]);
+        let answer = transport.exchange(&call, observer).await;
+        let answer = answer.map_err(session_lost).map_err(starts_over)?;
+        confirmed(self, upload, &answer, observer).await
+    }
+
+    /// Asks how far a session came that was cut. `None` says that the blob starts over.
+    pub(crate) async fn ask_session(
+        &self,
+        repository: &str,
+        url: Url,
+        observer: &dyn Observer,
+    ) -> Option<Opened> {
+        let call = Call::new(Method::GET, url.clone(), repository)
+            .access(Access::Push)
+            .wants(&[StatusCode::NO_CONTENT, StatusCode::OK, StatusCode::ACCEPTED])
+            .briefly();
+        let answer = self.transport().send(&call, observer).await.ok()?;
+        let offset = last_byte(answer.headers()).filter(|last| *last > 0)? + 1;
+        Some(Opened {
+            url: session_url(self, &answer).unwrap_or(url),
+            offset,
+            least: least_part(answer.headers()),
+        })
+    }
+}
+
+/// Returns the least that a registry wants in each part.
+pub(crate) fn least_part(headers: &HeaderMap) -> u64 {
+    let value = headers
+        .get("oci-chunk-min-length")
+        .and_then(|value| value.to_str().ok());
+    value.and_then(|value| value.parse().ok()).unwrap_or(0)
+}
+
+/// Returns how much a session holds after a part that ended at `end` was accepted.
+fn held_after(headers: &HeaderMap, end: u64) -> u64 {
+    match last_byte(headers) {
+        // Some registries name the length instead of the last byte.
+        Some(last) if last < end => last + 1,
+        _ => end,
+    }
+}
+
+/// Reads `Range: 0-499`, which some registries write as `bytes=0-499`.
+fn last_byte(headers: &HeaderMap) -> Option<u64> {
+    let value = headers.get(RANGE)?.to_str().ok()?;
+    let range = value.trim().trim_start_matches("bytes=");
+    range.split_once('-')?.1.parse().ok()
+}
+
+/// Lets a blob start over whose parts did not add up: what the session held was not what it was taken for.
+fn starts_over(failure: Failure) -> Failure {
+    match &failure.error {
+        Error::Rejected { answer, .. } if answer.code.as_deref() == Some("DIGEST_INVALID") => {
+            Failure {
+                again: Again::After(None),
+                ..failure
+            }
+        }
+        _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests;

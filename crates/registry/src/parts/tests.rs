@@ -1,0 +1,230 @@
+//! Uploads in parts, seen on the wire: what is sent again after a cut, and what is not.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use camino::Utf8Path;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::fake::{Blobs, hasty, image};
+use crate::fake_distribution::{Distribution, Quirks};
+use crate::{Artifact, Credentials, Endpoint, SessionFolder, Sessions, Settings};
+
+const REPOSITORY: &str = "mke/calico/node";
+const SIZE: usize = 12 << 20;
+
+/// Stands between a client and a registry, and cuts one connection after so many bytes to the registry.
+struct Cutter {
+    address: SocketAddr,
+    passed: Arc<AtomicU64>,
+}
+
+impl Cutter {
+    async fn start(registry: SocketAddr, after: u64) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let passed = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&passed);
+        let cut = Arc::new(AtomicBool::new(false));
+        tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let server = TcpStream::connect(registry).await.unwrap();
+                let (passed, cut) = (Arc::clone(&counted), Arc::clone(&cut));
+                tokio::spawn(async move {
+                    let (mut from_client, mut to_client) = client.into_split();
+                    let (mut from_server, mut to_server) = server.into_split();
+                    let back = tokio::spawn(async move {
+                        let _ = tokio::io::copy(&mut from_server, &mut to_client).await;
+                    });
+                    let mut piece = vec![0; 64 * 1024];
+                    while let Ok(length @ 1..) = from_client.read(&mut piece).await {
+                        if to_server.write_all(&piece[..length]).await.is_err() {
+                            break;
+                        }
+                        let passed = passed.fetch_add(length as u64, Ordering::SeqCst);
+                        if passed >= after && !cut.swap(true, Ordering::SeqCst) {
+                            break;
+                        }
+                    }
+                    back.abort();
+                });
+            }
+        });
+        Self { address, passed }
+    }
+
+    fn registry(&self, attempts: u32, sessions: Option<Arc<dyn Sessions>>) -> Registry {
+        let settings = Settings {
+            attempts,
+            resume_from: 1 << 20,
+            ..hasty()
+        };
+        let endpoint = Endpoint::new(&self.address.to_string(), None).unwrap();
+        Registry::with_sessions(endpoint, Credentials::Anonymous, settings, sessions).unwrap()
+    }
+}
+
+/// Makes an image with one large layer that is not the same anywhere.
+fn large(blobs: &Blobs) -> Artifact {
+    let layer: Vec<u8> = (0..SIZE as u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    image(blobs, REPOSITORY, "v1", &[&layer])
+}
+
+fn keeps_sessions() -> Quirks {
+    Quirks {
+        keeps_cut_sessions: true,
+        ..Quirks::default()
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_much_for_one_request_goes_in_parts_and_so_does_what_follows() {
+    let quirks = Quirks {
+        limit: 1 << 20,
+        ..Quirks::default()
+    };
+    let registry = Distribution::with(quirks, |_| None).await;
+    let blobs = Blobs::new();
+    let client = registry.registry();
+    let artifact = image(&blobs, REPOSITORY, "v1", &[&[1; 3 << 20]]);
+    client.push(&artifact, &blobs, &()).await.unwrap();
+    // As a whole once, and once the next smaller size that the limit allows is found.
+    let parts = (3_usize << 20).div_ceil(900 * 1024);
+    assert_eq!(registry.count("PATCH", "/blobs/uploads/"), parts);
+    let refused = registry.count("POST", "/blobs/uploads/");
+    let second = image(&blobs, REPOSITORY, "v2", &[&[2; 3 << 20]]);
+    client.push(&second, &blobs, &()).await.unwrap();
+    assert_eq!(registry.count("PATCH", "/blobs/uploads/"), 2 * parts);
+    assert_eq!(registry.count("POST", "/blobs/uploads/"), refused + 1);
+    assert!(registry.tag(REPOSITORY, "v2").is_some());
+}
+
+#[tokio::test]
+async fn parts_are_as_long_as_the_registry_wants_them() {
+    let quirks = Quirks {
+        limit: 1 << 20,
+        least: 1 << 20,
+        ..Quirks::default()
+    };
+    let registry = Distribution::with(quirks, |_| None).await;
+    let blobs = Blobs::new();
+    let artifact = image(&blobs, REPOSITORY, "v1", &[&[1; 3 << 20]]);
+    let client = registry.registry();
+    client.push(&artifact, &blobs, &()).await.unwrap();
+    let lengths = registry.seen(|seen| (seen.method == "PATCH").then_some(seen.body.len()));
+    let lengths: Vec<usize> = lengths.into_iter().flatten().collect();
+    assert_eq!(lengths, [1 << 20; 3]);
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_its_digest_is_not_sent_in_parts_either() {
+    let registry = Distribution::start().await;
+    let blobs = Blobs::new();
+    let artifact = large(&blobs);
+    let layer = &artifact.manifests[0].blobs[1].digest;
+    blobs.put_as(layer, &vec![0; SIZE]);
+    let client = registry.registry();
+    client.inner.known.may_send_at_once(1 << 20);
+    let error = client.push(&artifact, &blobs, &()).await.unwrap_err();
+    assert!(matches!(error, Error::SourceContent { .. }), "{error:?}");
+    assert_eq!(registry.count("PATCH", "/blobs/uploads/"), 0);
+}
+
+#[tokio::test]
+async fn an_upload_that_was_cut_goes_on_where_the_registry_kept_it() {
+    let registry = Distribution::with(keeps_sessions(), |_| None).await;
+    let cutter = Cutter::start(registry.address, 6 << 20).await;
+    let blobs = Blobs::new();
+    let artifact = large(&blobs);
+    let client = cutter.registry(3, None);
+    client.push(&artifact, &blobs, &()).await.unwrap();
+    assert_eq!(registry.count("PATCH", "/blobs/uploads/"), 1);
+    let sent = cutter.passed.load(Ordering::SeqCst);
+    assert!(sent < SIZE as u64 + (4 << 20), "{sent} bytes were sent");
+    assert!(registry.tag(REPOSITORY, "v1").is_some());
+}
+
+#[tokio::test]
+async fn an_upload_that_was_cut_starts_over_where_the_registry_lost_it() {
+    let registry = Distribution::start().await;
+    let cutter = Cutter::start(registry.address, 6 << 20).await;
+    let blobs = Blobs::new();
+    let artifact = large(&blobs);
+    let client = cutter.registry(3, None);
+    client.push(&artifact, &blobs, &()).await.unwrap();
+    assert_eq!(registry.count("PATCH", "/blobs/uploads/"), 0);
+    assert!(registry.tag(REPOSITORY, "v1").is_some());
+}
+
+#[tokio::test]
+async fn another_run_goes_on_with_what_the_journal_remembers() {
+    let registry = Distribution::with(keeps_sessions(), |_| None).await;
+    let cutter = Cutter::start(registry.address, 6 << 20).await;
+    let blobs = Blobs::new();
+    let artifact = large(&blobs);
+    let folder = tempfile::tempdir().unwrap();
+    let path = Utf8Path::from_path(folder.path()).unwrap();
+    let journal = || -> Option<Arc<dyn Sessions>> {
+        let address = cutter.address.to_string();
+        Some(Arc::new(SessionFolder::new(path, &address)))
+    };
+    let entries = || std::fs::read_dir(path).unwrap().count();
+
+    let first = cutter.registry(1, journal());
+    first.push(&artifact, &blobs, &()).await.unwrap_err();
+    assert_eq!(entries(), 1);
+    let posts = registry.count("POST", "/blobs/uploads/");
+    let second = cutter.registry(1, journal());
+    second.push(&artifact, &blobs, &()).await.unwrap();
+    assert_eq!(registry.count("POST", "/blobs/uploads/"), posts);
+    assert_eq!(registry.count("PATCH", "/blobs/uploads/"), 1);
+    let sent = cutter.passed.load(Ordering::SeqCst);
+    assert!(sent < SIZE as u64 + (4 << 20), "{sent} bytes were sent");
+    assert_eq!(entries(), 0);
+}
+
+#[tokio::test]
+async fn a_session_that_holds_something_else_is_found_out_and_the_blob_starts_over() {
+    let registry = Distribution::with(keeps_sessions(), |_| None).await;
+    let cutter = Cutter::start(registry.address, 6 << 20).await;
+    let blobs = Blobs::new();
+    let artifact = large(&blobs);
+    let folder = tempfile::tempdir().unwrap();
+    let path = Utf8Path::from_path(folder.path()).unwrap();
+    let journal = || -> Option<Arc<dyn Sessions>> {
+        let address = cutter.address.to_string();
+        Some(Arc::new(SessionFolder::new(path, &address)))
+    };
+    let first = cutter.registry(1, journal());
+    first.push(&artifact, &blobs, &()).await.unwrap_err();
+    registry.spoil_sessions();
+    let second = cutter.registry(3, journal());
+    second.push(&artifact, &blobs, &()).await.unwrap();
+    assert!(registry.tag(REPOSITORY, "v1").is_some());
+}
+
+#[test]
+fn ranges_are_read_as_registries_write_them() {
+    for (range, end, held) in [
+        (Some("0-499"), 500, 500),
+        (Some("bytes=0-499"), 500, 500),
+        // The length instead of the last byte.
+        (Some("0-500"), 500, 500),
+        // Less than was sent.
+        (Some("0-299"), 500, 300),
+        (None, 500, 500),
+        (Some("nonsense"), 500, 500),
+    ] {
+        let mut headers = HeaderMap::new();
+        if let Some(range) = range {
+            headers.insert(RANGE, range.parse().unwrap());
+        }
+        assert_eq!(held_after(&headers, end), held, "{range:?}");
+    }
+}

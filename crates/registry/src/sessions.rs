@@ -1,0 +1,157 @@
+//! What is remembered of an upload that may be cut, so that another run can go on with it.
+//!
+//! It is a hint and nothing more: the registry is asked how far a session came, and the digest covers the whole blob. So a journal
+//! that cannot be read or written costs an upload that starts over, and no error.
+
+use std::fmt::Debug;
+use std::fs;
+use std::io::{self, Write};
+
+use camino::Utf8PathBuf;
+use oci_spec::image::Digest;
+use serde::{Deserialize, Serialize};
+
+/// Remembers where uploads of large blobs would go on.
+pub trait Sessions: Debug + Send + Sync {
+    /// Returns the URL of the session that was last stored for a blob of a repository.
+    fn load(&self, repository: &str, digest: &Digest) -> Option<String>;
+
+    /// Remembers the URL of a session, in place of any other one for the same blob and repository. It is kept when this returns.
+    fn store(&self, repository: &str, digest: &Digest, url: &str);
+
+    /// Forgets the session of a blob and repository.
+    fn remove(&self, repository: &str, digest: &Digest);
+}
+
+/// Sessions in a folder, a small file each. The URLs may carry what lets anybody write to a session, so only the owner reads them.
+#[derive(Debug)]
+pub struct SessionFolder {
+    folder: Utf8PathBuf,
+    address: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Entry {
+    version: u32,
+    registry: String,
+    repository: String,
+    digest: String,
+    session: String,
+}
+
+/// The version of the files' format.
+const VERSION: u32 = 1;
+
+impl SessionFolder {
+    /// Keeps the sessions of the registry at `address` in `folder`, which is made when it is needed. Registries may share a folder.
+    pub fn new(folder: impl Into<Utf8PathBuf>, address: &str) -> Self {
+        Self {
+            folder: folder.into(),
+            address: address.to_owned(),
+        }
+    }
+
+    fn path(&self, repository: &str, digest: &Digest) -> Utf8PathBuf {
+        let key = format!("{}/{repository}@{digest}", self.address);
+        let name = crate::digest::sha256(key.as_bytes()).replace("sha256:", "");
+        self.folder.join(format!("{name}.json"))
+    }
+
+    fn write(&self, repository: &str, digest: &Digest, url: &str) -> io::Result<()> {
+        let entry = Entry {
+            version: VERSION,
+            registry: self.address.clone(),
+            repository: repository.to_owned(),
+            digest: digest.to_string(),
+            session: url.to_owned(),
+        };
+        let path = self.path(repository, digest);
+        fs::create_dir_all(&self.folder)?;
+        // One worker a blob and repository: nobody else writes this name in this process, and another process that does means the same.
+        let part = path.with_extension(format!("{}.part", std::process::id()));
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(&part)?;
+        file.write_all(serde_json::to_string(&entry)?.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&part, &path)?;
+        fs::File::open(&self.folder)?.sync_all()
+    }
+}
+
+impl Sessions for SessionFolder {
+    fn load(&self, repository: &str, digest: &Digest) -> Option<String> {
+        let text = fs::read_to_string(self.path(repository, digest)).ok()?;
+        let entry: Entry = serde_json::from_str(&text).ok()?;
+        let same = entry.version == VERSION
+            && entry.registry == self.address
+            && entry.repository == repository
+            && entry.digest == digest.as_ref();
+        same.then_some(entry.session)
+    }
+
+    fn store(&self, repository: &str, digest: &Digest, url: &str) {
+        let _ = self.write(repository, digest, url);
+    }
+
+    fn remove(&self, repository: &str, digest: &Digest) {
+        let _ = fs::remove_file(self.path(repository, digest));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use camino::Utf8Path;
+
+    use super::*;
+    use crate::digest::sha256;
+
+    #[test]
+    fn sessions_are_kept_by_registry_repository_and_digest() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(folder.path()).unwrap().join("sessions");
+        let digest: Digest = sha256(b"layer").parse().unwrap();
+        let here = SessionFolder::new(&path, "registry.example.com");
+        let there = SessionFolder::new(&path, "other.example.com");
+        assert_eq!(here.load("mke/a", &digest), None);
+        here.store("mke/a", &digest, "https://registry.example.com/1");
+        here.store("mke/a", &digest, "https://registry.example.com/2");
+        let found = SessionFolder::new(&path, "registry.example.com").load("mke/a", &digest);
+        assert_eq!(found.as_deref(), Some("https://registry.example.com/2"));
+        assert_eq!(here.load("mke/b", &digest), None);
+        assert_eq!(there.load("mke/a", &digest), None);
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 1);
+        here.remove("mke/a", &digest);
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_folder_that_is_damaged_or_cannot_be_written_is_no_error() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let digest: Digest = sha256(b"layer").parse().unwrap();
+        let nowhere = SessionFolder::new(Utf8Path::from_path(file.path()).unwrap(), "a");
+        nowhere.store("mke/a", &digest, "https://a/1");
+        assert_eq!(nowhere.load("mke/a", &digest), None);
+        nowhere.remove("mke/a", &digest);
+
+        let folder = tempfile::tempdir().unwrap();
+        let sessions = SessionFolder::new(Utf8Path::from_path(folder.path()).unwrap(), "a");
+        fs::write(sessions.path("mke/a", &digest), "{").unwrap();
+        assert_eq!(sessions.load("mke/a", &digest), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_the_owner_reads_a_session() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let sessions = SessionFolder::new(Utf8Path::from_path(folder.path()).unwrap(), "a");
+        let digest: Digest = sha256(b"layer").parse().unwrap();
+        sessions.store("mke/a", &digest, "https://a/1");
+        let kept = fs::metadata(sessions.path("mke/a", &digest)).unwrap();
+        assert_eq!(kept.permissions().mode() & 0o777, 0o600);
+    }
+}

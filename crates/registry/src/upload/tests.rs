@@ -1,0 +1,392 @@
+//! Uploads of one blob against registries that do what they should not.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::http::StatusCode as Status;
+use axum::response::{IntoResponse, Response as Answer};
+use secrecy::SecretString;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::fake::{Blobs, Fake, Seen, hasty};
+use crate::{Credentials, Endpoint, Settings};
+
+const REPOSITORY: &str = "mke/calico/node";
+
+async fn upload(registry: &Registry, bytes: &[u8]) -> (Result<(), Error>, usize) {
+    let blobs = Blobs::new();
+    let blob = blobs.blob(bytes);
+    let result = registry.upload(REPOSITORY, &blob, &blobs, None, &()).await;
+    (result, blobs.opened(&blob.digest))
+}
+
+/// A registry that answers the first `times` requests of a kind otherwise.
+async fn stumbling(
+    times: usize,
+    method: &'static str,
+    answer: impl Fn() -> Answer + Send + Sync + 'static,
+) -> Fake {
+    let stumbled = AtomicUsize::new(0);
+    Fake::over_registry(move |seen| {
+        (seen.is(method, "/blobs/") && stumbled.fetch_add(1, Ordering::SeqCst) < times)
+            .then(&answer)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_upload_is_two_requests_and_carries_what_it_says() {
+    let fake = Fake::over_registry(|_| None).await;
+    let (result, opened) = upload(&fake.registry(), b"twelve bytes").await;
+    result.unwrap();
+    assert_eq!(opened, 1);
+    let requests = fake.requests();
+    assert_eq!(requests[0], format!("POST /v2/{REPOSITORY}/blobs/uploads/"));
+    assert!(requests[1].starts_with(&format!("PUT /v2/{REPOSITORY}/blobs/uploads/")));
+    assert_eq!(requests.len(), 2);
+    let lengths = fake.seen(|seen| seen.header("content-length").map(str::to_owned));
+    assert_eq!(lengths, [Some("0".to_owned()), Some("12".to_owned())]);
+    let chunked = fake.seen(|seen| seen.header("transfer-encoding").is_some());
+    assert_eq!(chunked, [false, false]);
+}
+
+#[tokio::test]
+async fn an_empty_blob_is_a_blob() {
+    let fake = Fake::over_registry(|seen| {
+        // The embedded registry does not take an empty upload; other registries do.
+        let digest = seen.query.strip_prefix("digest=")?.replace("%3A", ":");
+        Some((Status::CREATED, [("docker-content-digest", digest)]).into_response())
+    })
+    .await;
+    upload(&fake.registry(), b"").await.0.unwrap();
+    let put = fake.seen(Seen::clone).pop().unwrap();
+    assert_eq!(put.header("content-length"), Some("0"));
+    assert!(put.body.is_empty());
+}
+
+#[tokio::test]
+async fn what_may_pass_is_tried_again_from_a_fresh_file() {
+    for status in [408, 429, 500, 502, 503, 504] {
+        let status = Status::from_u16(status).unwrap();
+        for (method, opened) in [("POST", 1), ("PUT", 3)] {
+            let fake = stumbling(2, method, move || status.into_response()).await;
+            let (result, times) = upload(&fake.registry(), b"twelve bytes").await;
+            result.unwrap();
+            assert_eq!(times, opened, "{status} to {method}");
+            assert_eq!(fake.count("POST", "/blobs/uploads/"), 3);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_pass_is_not_tried_again() {
+    for status in [400, 401, 403, 405, 409, 413, 501] {
+        let status = Status::from_u16(status).unwrap();
+        let fake = stumbling(1, "PUT", move || status.into_response()).await;
+        let (result, opened) = upload(&fake.registry(), b"twelve bytes").await;
+        let error = result.unwrap_err();
+        assert_eq!(opened, 1, "{status}");
+        let expected = match status.as_u16() {
+            401 => matches!(error, Error::Unauthorized { .. }),
+            403 => matches!(error, Error::Forbidden { .. }),
+            413 => matches!(error, Error::TooLarge { size: 12, .. }),
+            _ => matches!(error, Error::Rejected { .. }),
+        };
+        assert!(expected, "{error:?}");
+        let place = error.place().unwrap();
+        assert_eq!(place.repository, REPOSITORY);
+        assert!(place.url.contains("/blobs/uploads/") && !place.url.contains('?'));
+    }
+}
+
+#[tokio::test]
+async fn a_project_that_does_not_exist_shows_when_the_upload_begins() {
+    let fake = Fake::start(|_| {
+        let body = r#"{"errors":[{"code":"NAME_UNKNOWN","message":"project mke not found"}]}"#;
+        (Status::NOT_FOUND, body).into_response()
+    })
+    .await;
+    let (result, _) = upload(&fake.registry(), b"twelve bytes").await;
+    let error = result.unwrap_err();
+    assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
+    assert_eq!(
+        error.answer().unwrap().code.as_deref(),
+        Some("NAME_UNKNOWN")
+    );
+    assert_eq!(fake.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn an_ordered_pause_is_kept() {
+    let fake = stumbling(1, "PUT", || {
+        (Status::TOO_MANY_REQUESTS, [("retry-after", "1")]).into_response()
+    })
+    .await;
+    let begun = std::time::Instant::now();
+    upload(&fake.registry(), b"twelve bytes").await.0.unwrap();
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn trouble_that_stays_is_named_after_every_attempt() {
+    let fake = stumbling(usize::MAX, "PUT", || Status::BAD_GATEWAY.into_response()).await;
+    let (result, opened) = upload(&fake.registry(), b"twelve bytes").await;
+    let error = result.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+    assert_eq!(opened, 3);
+
+    let fake = stumbling(usize::MAX, "PUT", || {
+        (Status::TOO_MANY_REQUESTS, [("retry-after", "86400")]).into_response()
+    })
+    .await;
+    let (result, opened) = upload(&fake.registry(), b"twelve bytes").await;
+    let Err(Error::RateLimited { retry_after, .. }) = result else {
+        panic!("{result:?}");
+    };
+    assert_eq!(retry_after, Some(Duration::from_secs(86400)));
+    assert_eq!(opened, 1);
+}
+
+#[tokio::test]
+async fn a_session_that_the_registry_lost_begins_again() {
+    for body in [
+        r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN","message":""}]}"#,
+        r#"{"errors":[{"code":"BLOB_UPLOAD_INVALID","message":""}]}"#,
+    ] {
+        for status in [Status::NOT_FOUND, Status::BAD_REQUEST] {
+            let fake = stumbling(1, "PUT", move || (status, body).into_response()).await;
+            upload(&fake.registry(), b"twelve bytes").await.0.unwrap();
+            assert_eq!(fake.count("POST", "/blobs/uploads/"), 2);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_was_lost_is_not_paid_for_twice() {
+    let fake = Fake::over_registry(|seen| {
+        if seen.is("PUT", "/blobs/uploads/") {
+            return Some(Status::GATEWAY_TIMEOUT.into_response());
+        }
+        seen.is("HEAD", "/blobs/")
+            .then(|| Status::OK.into_response())
+    })
+    .await;
+    let (result, opened) = upload(&fake.registry(), b"twelve bytes").await;
+    result.unwrap();
+    assert_eq!(opened, 1);
+}
+
+#[tokio::test]
+async fn the_answered_digest_is_compared() {
+    let other = format!("sha256:{}", "0".repeat(64));
+    let fake = stumbling(1, "PUT", move || {
+        (Status::CREATED, [("docker-content-digest", other.clone())]).into_response()
+    })
+    .await;
+    let error = upload(&fake.registry(), b"twelve bytes")
+        .await
+        .0
+        .unwrap_err();
+    assert!(matches!(error, Error::DigestMismatch { .. }), "{error:?}");
+
+    // Without a digest in the answer the registry is asked; it has nothing the first time.
+    let fake = stumbling(1, "PUT", || Status::CREATED.into_response()).await;
+    upload(&fake.registry(), b"twelve bytes").await.0.unwrap();
+    assert_eq!(fake.count("PUT", "/blobs/uploads/"), 2);
+}
+
+#[tokio::test]
+async fn a_session_without_a_place_is_named() {
+    for (headers, problem) in [
+        (vec![], "has no Location"),
+        (vec![("location", "http://[x")], "is no URL"),
+        (
+            vec![("location", "http://blobs.example.com/u?sig=1")],
+            "to http://blobs.example.com/u",
+        ),
+    ] {
+        let fake = Fake::start(move |_| {
+            let mut answer = Status::ACCEPTED.into_response();
+            for (name, value) in &headers {
+                answer.headers_mut().insert(*name, value.parse().unwrap());
+            }
+            answer
+        })
+        .await;
+        let error = upload(&fake.registry(), b"x").await.0.unwrap_err();
+        assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
+        let text = error.to_string();
+        assert!(text.ends_with(problem), "{text}");
+        assert_eq!(fake.requests().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn another_host_gets_the_blob_and_no_credentials() {
+    let storage = Fake::start(|seen| {
+        let digest = seen
+            .query
+            .split("digest=")
+            .nth(1)
+            .unwrap()
+            .replace("%3A", ":");
+        (Status::CREATED, [("docker-content-digest", digest)]).into_response()
+    })
+    .await;
+    let location = format!("http://{}/bucket/1?signature=abc", storage.address);
+    let fake = Fake::start(move |seen| match seen.header("authorization") {
+        None => (
+            Status::UNAUTHORIZED,
+            [("www-authenticate", "Basic realm=x")],
+        )
+            .into_response(),
+        Some(_) => (Status::ACCEPTED, [("location", location.clone())]).into_response(),
+    })
+    .await;
+    let registry = fake.registry_as(Credentials::Basic {
+        username: "deployer".to_owned(),
+        password: SecretString::from("open sesame"),
+    });
+    upload(&registry, b"twelve bytes").await.0.unwrap();
+    let seen = storage.seen(Seen::clone);
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].header("authorization"), None);
+    assert!(seen[0].query.starts_with("signature=abc&digest=sha256"));
+    assert_eq!(seen[0].body.as_ref(), b"twelve bytes");
+}
+
+/// A server on a bare socket: it opens sessions, and does as `then` says with the connection of a PUT, whose head it has read.
+async fn bare<F>(then: impl Fn(tokio::net::TcpStream) -> F + Send + Sync + 'static) -> Registry
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let then = Arc::new(then);
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let then = Arc::clone(&then);
+            tokio::spawn(async move {
+                let mut head = vec![0; 4096];
+                let length = stream.read(&mut head).await.unwrap();
+                if head.starts_with(b"POST") {
+                    let answer = "HTTP/1.1 202 Accepted\r\nlocation: /u\r\n\
+                        content-length: 0\r\nconnection: close\r\n\r\n";
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                } else if head.starts_with(b"PUT") || head.starts_with(b"PATCH") {
+                    assert!(length > 0);
+                    then(stream).await;
+                } else {
+                    let answer = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\
+                        connection: close\r\n\r\n";
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            });
+        }
+    });
+    let settings = Settings {
+        attempts: 2,
+        stall_timeout: Duration::from_millis(500),
+        finish_timeout: Duration::from_millis(500),
+        ..hasty()
+    };
+    let endpoint = Endpoint::new(&address, None).unwrap();
+    Registry::with_settings(endpoint, Credentials::Anonymous, settings).unwrap()
+}
+
+#[tokio::test]
+async fn an_upload_that_stands_still_is_given_up() {
+    // More than the buffers of a loopback connection hold.
+    let bytes = vec![1; 24 << 20];
+    let registry = bare(|stream| async move {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        drop(stream);
+    })
+    .await;
+    let (result, opened) = upload(&registry, &bytes).await;
+    let Err(Error::Stalled { moved, size, .. }) = result else {
+        panic!("{result:?}");
+    };
+    assert_eq!(size, 24 << 20);
+    assert!(moved < size, "{moved}");
+    assert_eq!(opened, 2);
+}
+
+#[tokio::test]
+async fn an_upload_that_is_never_answered_is_given_up() {
+    let registry = bare(|mut stream| async move {
+        let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    })
+    .await;
+    let (result, _) = upload(&registry, &[1; 100_000]).await;
+    let Err(Error::Stalled { moved, size, .. }) = result else {
+        panic!("{result:?}");
+    };
+    assert_eq!(moved, size);
+}
+
+#[tokio::test]
+async fn a_slow_upload_is_not_a_stalled_one() {
+    // Reads for longer than the stall time-out in all, and never stands still for as long.
+    let bytes = vec![1; 24 << 20];
+    let registry = bare(|mut stream| async move {
+        let mut piece = vec![0; 1 << 20];
+        for _ in 0..23 {
+            stream.read_exact(&mut piece).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(60)).await;
+        }
+        let answer = "HTTP/1.1 201 Created\r\ndocker-content-digest: sha256:00\r\n\
+            content-length: 0\r\n\r\n";
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    })
+    .await;
+    let (result, opened) = upload(&registry, &bytes).await;
+    // The digest in the answer is not the blob's, which shows that the answer arrived.
+    assert!(
+        matches!(result, Err(Error::DigestMismatch { .. })),
+        "{result:?}"
+    );
+    assert_eq!(opened, 1);
+}
+
+#[tokio::test]
+async fn a_413_that_comes_early_is_heard() {
+    let bytes = vec![1; 24 << 20];
+    let registry = bare(|mut stream| async move {
+        let answer = "HTTP/1.1 413 Payload Too Large\r\ncontent-length: 0\r\n\
+            connection: close\r\n\r\n";
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        // As nginx does: what still comes is read and thrown away for a while, so that the answer is not lost.
+        let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    })
+    .await;
+    let (result, opened) = upload(&registry, &bytes).await;
+    assert!(matches!(result, Err(Error::TooLarge { .. })), "{result:?}");
+    // As a whole, and in parts of three sizes, for each of which the file is checked first.
+    assert_eq!(opened, 1 + 3 * 2);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_is_tried_again() {
+    let cuts = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&cuts);
+    let registry = bare(move |mut stream| {
+        let counted = Arc::clone(&counted);
+        async move {
+            let _ = stream.read(&mut [0; 1024]).await;
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+    })
+    .await;
+    let (result, opened) = upload(&registry, &vec![1; 24 << 20]).await;
+    assert!(
+        matches!(result, Err(Error::ConnectionLost { .. })),
+        "{result:?}"
+    );
+    assert_eq!((opened, cuts.load(Ordering::SeqCst)), (2, 2));
+}
