@@ -26,7 +26,7 @@ const PERIOD: Duration = Duration::from_millis(250);
 const REQUEST: u64 = 128 * 1024;
 
 /// How many periods pass before a limit that did not help is tried again.
-const REST: u32 = 8;
+const REST: u32 = 4;
 
 /// How many periods pass after trouble before the limit is raised again.
 const REST_AFTER_TROUBLE: u32 = 20;
