@@ -94,8 +94,10 @@ pub async fn push(
     context.reporter.report(Event::Finished {
         step: Step::Push,
         what: format!(
-            "{} artifacts pushed: {} blobs sent, {} mounted, {} there already",
-            sent.artifacts, sent.uploaded_blobs, sent.mounted_blobs, sent.present_blobs
+            "{} artifacts pushed: {} blobs sent, {} mounted or there already",
+            sent.artifacts,
+            sent.uploaded_blobs,
+            sent.mounted_blobs + sent.present_blobs
         ),
     });
     Ok(sent)
