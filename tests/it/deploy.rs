@@ -8,7 +8,8 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
-use support::{Lab, Run, Sandbox, TestRegistry, lab, registries};
+use support::wire::Wire;
+use support::{Lab, Run, Sandbox, TestRegistry, bundles, lab, registries};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -51,6 +52,41 @@ fn a_second_deploy_changes_nothing_and_is_quick() {
     changes.retain(|path| !path.starts_with("bundles/rehearsal/"));
     assert_eq!(changes, [""; 0]);
     assert!(quickest < Duration::from_secs(1), "{quickest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_that_changes_nothing_costs_a_request_an_artifact_and_one_more() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let wire = Wire::before(&lab.registry.address).await;
+    lab.edit_environment(&lab.registry.address, &wire.address);
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    let first = wire.take();
+    let of_kind = |seen: &[String], method: &str, part: &str| {
+        seen.iter()
+            .filter(|request| request.starts_with(method) && request.contains(part))
+            .count()
+    };
+    let lock = bundles::lock_of(&lab.sandbox);
+    let mut blobs: Vec<&str> = lock
+        .artifacts
+        .iter()
+        .flat_map(|artifact| &artifact.manifests)
+        .flat_map(|manifest| &manifest.blobs)
+        .map(|blob| blob.digest.as_ref())
+        .collect();
+    blobs.sort_unstable();
+    blobs.dedup();
+    assert_eq!(
+        of_kind(&first, "PUT", "/blobs/uploads/"),
+        blobs.len(),
+        "each blob is sent once"
+    );
+
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    let second = wire.take();
+    let looks = of_kind(&second, "HEAD", "/manifests/");
+    assert_eq!(looks, lock.artifacts.len(), "{second:?}");
+    assert_eq!(second.len(), looks + 1, "{second:?}");
 }
 
 #[test]

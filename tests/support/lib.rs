@@ -9,6 +9,7 @@ pub mod lab;
 pub mod registries;
 pub mod sandbox;
 pub mod server;
+pub mod wire;
 
 pub use lab::Lab;
 pub use registries::TestRegistry;

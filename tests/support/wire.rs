@@ -1,0 +1,72 @@
+//! Counts the requests that reach a registry: an optimisation is there only if the wire shows it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::response::Response;
+
+/// A proxy on loopback that hands every request on and remembers it.
+pub struct Wire {
+    /// Its address, `127.0.0.1:port`, to be used in the registry's place.
+    pub address: String,
+    seen: Seen,
+}
+
+type Seen = Arc<Mutex<Vec<String>>>;
+
+#[derive(Clone)]
+struct Proxy {
+    client: reqwest::Client,
+    registry: String,
+    seen: Seen,
+}
+
+impl Wire {
+    /// Starts one in front of the registry at `address`.
+    pub async fn before(address: &str) -> Self {
+        let seen = Seen::default();
+        let proxy = Proxy {
+            client: crate::registries::http(),
+            registry: address.to_owned(),
+            seen: seen.clone(),
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a free port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let router = axum::Router::new().fallback(hand_on).with_state(proxy);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { address, seen }
+    }
+
+    /// Returns the requests since the last call, each as its method and path.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+async fn hand_on(State(proxy): State<Proxy>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    proxy
+        .seen
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(format!("{} {}", head.method, head.uri.path()));
+    let body = to_bytes(body, usize::MAX).await.expect("a whole request");
+    let answer = proxy
+        .client
+        .request(head.method, format!("http://{}{path}", proxy.registry))
+        .headers(head.headers)
+        .body(body)
+        .send()
+        .await
+        .expect("the registry's answer");
+    let mut response = Response::builder().status(answer.status());
+    for (name, value) in answer.headers() {
+        response = response.header(name, value);
+    }
+    let body = answer.bytes().await.expect("a whole answer");
+    response.body(Body::from(body)).expect("a response")
+}
