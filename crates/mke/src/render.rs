@@ -15,7 +15,7 @@ pub struct Rendered {
     pub warnings: Vec<String>,
 }
 
-/// Tells whether the cluster's nodes pull with a secret (`credentialsSecretName`, mke4.md section 1.5) and not anonymously.
+/// Tells whether the cluster's nodes pull with a secret (`credentialsSecretName`: CHILDREG, APPLY-421) and not anonymously.
 pub fn pulls_with_secret(environment: &Environment) -> bool {
     let path = ["registries", "imageRegistry", "credentialsSecretName"];
     path.iter()

@@ -25,7 +25,7 @@ pub struct Applied {
 ///
 /// # Errors
 /// There is none, it cannot be run, or it is not the release's own: each mkectl serves one release only
-/// (mke4.md, section 3).
+/// (CLI-INST).
 pub(crate) fn program(
     context: &Context<'_>,
     environment: &Environment,

@@ -156,7 +156,7 @@ async fn local_bundle(
     Ok(path)
 }
 
-/// Compares the bundle with the checksum that the vendor publishes beside each release of mkectl (mke4.md, section 1.1).
+/// Compares the bundle with the checksum that the vendor publishes beside each release of mkectl (OFF-411).
 async fn compare_with_vendor(
     context: &Context<'_>,
     facts: &mke::Release,

@@ -221,7 +221,7 @@ fn failed_at_apply(receipt: Option<&Receipt>) -> bool {
 }
 
 /// The vendor's rules for a cluster that exists: its registry is write-once, and another release is an upgrade,
-/// which is another command of mkectl than apply (mke4.md, sections 1.4 and 2.2).
+/// which is another command of mkectl than apply (OFF-411, UPG-411, UPG-412).
 fn refuse_what_the_receipt_forbids(
     environment: &Environment,
     applied: &crate::receipt::Applied,

@@ -1,6 +1,6 @@
 //! The demonstration release: a dozen artifacts with the names and the variety of a real bundle, in a few megabytes.
 //!
-//! Names and versions are the ones that are known of MKE 4k 4.1.5 and its neighbours (`mke4.md`, sections 0 and 5);
+//! Names and versions are the ones that are known of MKE 4k 4.1.5 and its neighbours (MATRIX, LAB, LAB2, REMOTE);
 //! the contents are noise.
 
 use super::{ArtifactRecipe, ContentsRecipe, LayerRecipe, Recipe};
