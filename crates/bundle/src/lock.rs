@@ -288,15 +288,10 @@ impl Lock {
     /// Returns the unique blobs that a registry must hold, manifests included, with their sizes in bytes. The release
     /// matrix is none of them.
     pub fn blobs(&self) -> BTreeMap<String, u64> {
-        let manifests = || {
-            self.artifacts
-                .iter()
-                .flat_map(|artifact| &artifact.manifests)
-        };
-        let blobs = manifests().flat_map(|manifest| &manifest.blobs);
-        manifests()
-            .map(|manifest| (manifest.digest.to_string(), manifest.size))
-            .chain(blobs.map(|blob| (blob.digest.to_string(), blob.size)))
+        self.artifacts
+            .iter()
+            .flat_map(Artifact::blobs)
+            .map(|(digest, size)| (digest.to_string(), size))
             .collect()
     }
 
@@ -317,6 +312,15 @@ impl Artifact {
     /// Returns `repository:tag`.
     pub fn reference(&self) -> String {
         format!("{}:{}", self.repository, self.tag)
+    }
+
+    /// Returns what it consists of, its manifests and their blobs, with sizes in bytes. What several manifests name comes
+    /// as often as they name it.
+    pub fn blobs(&self) -> impl Iterator<Item = (&Digest, u64)> {
+        self.manifests.iter().flat_map(|manifest| {
+            let blobs = manifest.blobs.iter().map(|blob| (&blob.digest, blob.size));
+            std::iter::once((&manifest.digest, manifest.size)).chain(blobs)
+        })
     }
 
     pub(crate) fn sort_key(&self) -> (&str, &str) {

@@ -255,6 +255,13 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn store(workspace: &crate::Workspace, source: bundle::StoreError) -> Self {
+        Self::Store {
+            path: workspace.shown(&workspace.store()).to_owned(),
+            source,
+        }
+    }
+
     pub(crate) fn io(doing: &'static str, path: &Utf8Path, source: std::io::Error) -> Self {
         Self::Io {
             doing,

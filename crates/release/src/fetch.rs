@@ -164,8 +164,5 @@ pub(crate) async fn download(
 
 /// Opens the store of this workspace.
 pub(crate) fn open_store(workspace: &Workspace) -> Result<bundle::Store, Error> {
-    bundle::Store::open(&workspace.store()).map_err(|source| Error::Store {
-        path: workspace.shown(&workspace.store()).to_owned(),
-        source,
-    })
+    bundle::Store::open(&workspace.store()).map_err(|source| Error::store(workspace, source))
 }

@@ -125,12 +125,8 @@ pub async fn of_file(context: &Context<'_>, path: &Utf8Path) -> Result<Inspectio
 }
 
 fn blobs(artifact: &bundle::Artifact) -> BTreeMap<&str, u64> {
-    let mut blobs = BTreeMap::new();
-    for manifest in &artifact.manifests {
-        blobs.insert(manifest.digest.as_ref(), manifest.size);
-        for blob in &manifest.blobs {
-            blobs.insert(blob.digest.as_ref(), blob.size);
-        }
-    }
-    blobs
+    artifact
+        .blobs()
+        .map(|(digest, size)| (digest.as_ref(), size))
+        .collect()
 }

@@ -105,15 +105,10 @@ pub async fn push(
 
 /// Returns the bytes of some artifacts, each manifest and blob counted once.
 pub(crate) fn unique_bytes<'a>(artifacts: impl Iterator<Item = &'a bundle::Artifact>) -> u64 {
-    let mut sizes = BTreeMap::new();
-    for artifact in artifacts {
-        for manifest in &artifact.manifests {
-            sizes.insert(manifest.digest.as_ref(), manifest.size);
-            for blob in &manifest.blobs {
-                sizes.insert(blob.digest.as_ref(), blob.size);
-            }
-        }
-    }
+    let sizes: BTreeMap<&str, u64> = artifacts
+        .flat_map(bundle::Artifact::blobs)
+        .map(|(digest, size)| (digest.as_ref(), size))
+        .collect();
     sizes.values().sum()
 }
 

@@ -97,7 +97,9 @@ impl Garbage {
 pub fn report(workspace: &Workspace) -> Result<Report, Error> {
     let named = Named::read(workspace)?;
     let store = open_store(workspace)?;
-    let held = store.blobs().map_err(|source| failed(workspace, source))?;
+    let held = store
+        .blobs()
+        .map_err(|source| Error::store(workspace, source))?;
     let mut report = Report {
         path: workspace.shown(&workspace.store()).to_owned(),
         blobs: held.len(),
@@ -158,7 +160,7 @@ pub fn garbage(workspace: &Workspace) -> Result<Garbage, Error> {
 /// # Errors
 /// The store or a lock cannot be read, another process is writing to the store, or something cannot be removed.
 pub fn collect(workspace: &Workspace, show: &dyn Fn(&Garbage)) -> Result<Garbage, Error> {
-    let fail = |source| failed(workspace, source);
+    let fail = |source| Error::store(workspace, source);
     let store = open_store(workspace)?;
     let exclusive = store.exclusive().map_err(fail)?;
     // The locks are read only now, when no other one can come.
@@ -186,7 +188,7 @@ pub fn collect(workspace: &Workspace, show: &dyn Fn(&Garbage)) -> Result<Garbage
 
 fn find_garbage(workspace: &Workspace, store: &bundle::Store) -> Result<Garbage, Error> {
     let named = Named::read(workspace)?;
-    let fail = |source| failed(workspace, source);
+    let fail = |source| Error::store(workspace, source);
     let mut blobs: Vec<Blob> = store
         .blobs()
         .map_err(fail)?
@@ -246,13 +248,6 @@ fn blobs(lock: &bundle::Lock) -> BTreeMap<String, u64> {
         blobs.insert(format!("sha256:{}", matrix.sha256), matrix.size);
     }
     blobs
-}
-
-fn failed(workspace: &Workspace, source: bundle::StoreError) -> Error {
-    Error::Store {
-        path: workspace.shown(&workspace.store()).to_owned(),
-        source,
-    }
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ pub async fn bundle(
             digest: lost.digest.to_string(),
         });
     }
-    list(&store, lock).map_err(|source| store_failed(context, source))?;
+    list(&store, lock).map_err(|source| Error::store(context.workspace, source))?;
     Ok(VerifiedBundle {
         store: Arc::new(store),
     })
@@ -110,23 +110,17 @@ pub fn discard_damaged(
         .iter()
         .filter(|artifact| damaged.contains(artifact.reference().as_str()));
     tokio::task::block_in_place(|| discard_damaged_of(artifacts, &bundle.store))
-        .map_err(|source| store_failed(context, source))
+        .map_err(|source| Error::store(context.workspace, source))
 }
 
 fn discard_damaged_of<'a>(
     artifacts: impl Iterator<Item = &'a bundle::Artifact>,
     store: &bundle::Store,
 ) -> Result<BTreeSet<String>, bundle::StoreError> {
-    let mut blobs = BTreeMap::new();
-    for manifest in artifacts.flat_map(|artifact| &artifact.manifests) {
-        blobs.insert(
-            manifest.digest.to_string(),
-            (&manifest.digest, manifest.size),
-        );
-        for blob in &manifest.blobs {
-            blobs.insert(blob.digest.to_string(), (&blob.digest, blob.size));
-        }
-    }
+    let blobs: BTreeMap<String, _> = artifacts
+        .flat_map(bundle::Artifact::blobs)
+        .map(|(digest, size)| (digest.to_string(), (digest, size)))
+        .collect();
     let mut discarded = BTreeSet::new();
     for (name, (digest, size)) in blobs {
         match store.verify_blob(digest, size) {
@@ -145,18 +139,8 @@ fn discard_damaged_of<'a>(
     Ok(discarded)
 }
 
-fn store_failed(context: &Context<'_>, source: bundle::StoreError) -> Error {
-    Error::Store {
-        path: context
-            .workspace
-            .shown(&context.workspace.store())
-            .to_owned(),
-        source,
-    }
-}
-
 /// Every digest of the lock was confirmed in the registry during this run, through the eyes of a node.
-/// Only [`registry()`] makes one.
+/// Only [`registry()`] and [`everything`] make one.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Confirmed {
