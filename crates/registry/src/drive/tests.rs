@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use super::*;
 use crate::fake::{Blobs, Fake, hasty, image, index};
 use crate::fake_distribution::{Distribution, Quirks, refusal};
+use crate::queues::SMALL;
 use crate::{Credentials, Settings};
 
 const BASE: &[u8] = b"the layer that everybody has";
