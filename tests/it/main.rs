@@ -1,4 +1,4 @@
-//! The integration tests: one program, a file for each verb, and `tidy` for the rules of the repository.
+//! The integration tests: one program, a file for each verb, `resume` for uploads that end early, and `tidy` for the rules of the repository.
 //!
 //! Tests that need Docker or skopeo are shown as ignored, with the reason, where those are missing; `build.rs` looks.
 //! Under `CI` they run and fail instead.
@@ -18,6 +18,7 @@ mod plan;
 mod push;
 mod rehearse;
 mod render;
+mod resume;
 mod show;
 mod store;
 mod tidy;
