@@ -1,6 +1,6 @@
 //! What people are told when something fails: the words, the advice, the exit code. Libraries describe; this decides.
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use registry_error::advice;
 use release::{Error, MkectlError, StoreError};
 
@@ -39,11 +39,33 @@ pub(crate) enum Failure {
         path: Utf8PathBuf,
         source: std::io::Error,
     },
+    #[error("{0} is not installed")]
+    NotInstalled(String),
+    #[error("{what} failed with {status}; its last lines:\n{last_lines}")]
+    Measured {
+        what: String,
+        status: String,
+        last_lines: String,
+    },
+    #[error("cannot {doing} {path}")]
+    Bench {
+        doing: &'static str,
+        path: Utf8PathBuf,
+        source: std::io::Error,
+    },
     #[error("cannot write to standard output")]
     Output(#[source] std::io::Error),
 }
 
 impl Failure {
+    pub(crate) fn bench(doing: &'static str, path: &Utf8Path, source: std::io::Error) -> Self {
+        Self::Bench {
+            doing,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
     /// Returns the exit code. The numbers are promised in the README and in `--help`.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
@@ -83,7 +105,13 @@ impl Failure {
             | Self::NeitherReleaseNorFile(_) => USAGE,
             Self::Declined { .. } => 8,
             Self::Exists(_) | Self::NoWorkspace(_) => 3,
-            Self::NoExecutable | Self::Runtime(_) | Self::Write { .. } | Self::Output(_) => 1,
+            Self::NoExecutable
+            | Self::Runtime(_)
+            | Self::Write { .. }
+            | Self::NotInstalled(_)
+            | Self::Measured { .. }
+            | Self::Bench { .. }
+            | Self::Output(_) => 1,
         }
     }
 
@@ -101,6 +129,17 @@ impl Failure {
             }
             Self::NeitherReleaseNorFile(_) => {
                 vec!["a release is written like v4.1.5; `cargo xtask list` shows those that are locked".to_owned()]
+            }
+            Self::NotInstalled(program) => {
+                vec![format!(
+                    "Debian and Ubuntu have it: `apt-get install {program}`"
+                )]
+            }
+            Self::Bench { doing: "lock", .. } => {
+                vec![
+                    "another `cargo xtask bench` is running here: two would measure each other"
+                        .to_owned(),
+                ]
             }
             Self::NeitherEnvironmentNorRelease(_) => {
                 vec!["`cargo xtask list` shows both".to_owned()]

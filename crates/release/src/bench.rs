@@ -95,24 +95,24 @@ pub fn held(workspace: &Workspace) -> Result<Held, Error> {
 pub fn inflate_and_hash(path: &Utf8Path) -> Result<u64, Error> {
     let failed = |source| Error::io("read", path, source);
     let mut file = std::fs::File::open(path).map_err(failed)?;
+    let (packed, to_inflate) = pipe();
+    let (inflated, to_hash) = pipe();
     std::thread::scope(|scope| {
-        let (packed, to_inflate) = sync_channel(AHEAD);
-        let (inflated, to_hash) = sync_channel(AHEAD);
         let reader = scope.spawn(move || pump(&mut file, &packed, Some(Sha256::new())));
         let hasher = scope.spawn(move || {
             let mut hash = Sha256::new();
             let mut bytes = 0;
-            for buffer in to_hash {
-                let buffer: Vec<u8> = buffer;
-                hash.update(&buffer);
-                bytes += buffer.len() as u64;
+            while let Ok((buffer, count)) = to_hash.full.recv() {
+                hash.update(&buffer[..count]);
+                bytes += count as u64;
+                to_hash.give_back(buffer);
             }
             std::hint::black_box(hash.finalize());
             bytes
         });
         let mut gzip = MultiGzDecoder::new(Arriving {
-            buffers: to_inflate,
-            now: Vec::new(),
+            pipe: to_inflate,
+            now: (Vec::new(), 0),
             taken: 0,
         });
         let outcome = pump(&mut gzip, &inflated, None);
@@ -128,47 +128,81 @@ pub fn inflate_and_hash(path: &Utf8Path) -> Result<u64, Error> {
     })
 }
 
-/// Moves everything from a reader to a thread, and hashes it on the way if it is to be hashed.
-fn pump(
-    from: &mut impl Read,
-    to: &SyncSender<Vec<u8>>,
-    mut hash: Option<Sha256>,
-) -> io::Result<()> {
-    loop {
-        let mut buffer = vec![0; BUFFER];
+/// Moves everything from a reader into a pipe, and hashes it on the way if it is to be hashed.
+fn pump(from: &mut impl Read, to: &Filling, mut hash: Option<Sha256>) -> io::Result<()> {
+    // When the other end is gone, whoever took from there has met an error, and tells of it.
+    while let Ok(mut buffer) = to.empty.recv() {
         let count = from.read(&mut buffer)?;
         if count == 0 {
-            std::hint::black_box(hash.map(Sha256::finalize));
-            return Ok(());
+            break;
         }
-        buffer.truncate(count);
         if let Some(hash) = &mut hash {
-            hash.update(&buffer);
+            hash.update(&buffer[..count]);
         }
-        if to.send(buffer).is_err() {
-            // Whoever takes them has met an error, and tells of it.
-            return Ok(());
+        if to.full.send((buffer, count)).is_err() {
+            break;
         }
+    }
+    std::hint::black_box(hash.map(Sha256::finalize));
+    Ok(())
+}
+
+/// The end of a pipe at which buffers are filled.
+struct Filling {
+    /// Buffers, and how much of each is filled.
+    full: SyncSender<(Vec<u8>, usize)>,
+    empty: Receiver<Vec<u8>>,
+}
+
+/// The end of a pipe at which they are emptied and given back: memory that is new each time would cost more than the hashing.
+struct Emptying {
+    full: Receiver<(Vec<u8>, usize)>,
+    empty: SyncSender<Vec<u8>>,
+}
+
+impl Emptying {
+    fn give_back(&self, buffer: Vec<u8>) {
+        // Nobody wants it when everything has been read.
+        let _ = self.empty.send(buffer);
     }
 }
 
-/// Reads what another thread sends.
+fn pipe() -> (Filling, Emptying) {
+    let (full, to_empty) = sync_channel(AHEAD);
+    let (emptied, empty) = sync_channel(AHEAD);
+    for _ in 0..AHEAD {
+        // There is room for all of them.
+        let _ = emptied.send(vec![0; BUFFER]);
+    }
+    (
+        Filling { full, empty },
+        Emptying {
+            full: to_empty,
+            empty: emptied,
+        },
+    )
+}
+
+/// Reads what comes through a pipe.
 struct Arriving {
-    buffers: Receiver<Vec<u8>>,
-    now: Vec<u8>,
+    pipe: Emptying,
+    now: (Vec<u8>, usize),
     taken: usize,
 }
 
 impl Read for Arriving {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.taken == self.now.len() {
-            let Ok(next) = self.buffers.recv() else {
+        if self.taken == self.now.1 {
+            let Ok(next) = self.pipe.full.recv() else {
                 return Ok(0);
             };
-            self.now = next;
+            let (before, _) = std::mem::replace(&mut self.now, next);
+            if !before.is_empty() {
+                self.pipe.give_back(before);
+            }
             self.taken = 0;
         }
-        let rest = &self.now[self.taken..];
+        let rest = &self.now.0[self.taken..self.now.1];
         let count = rest.len().min(into.len());
         into[..count].copy_from_slice(&rest[..count]);
         self.taken += count;
