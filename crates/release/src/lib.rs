@@ -24,6 +24,7 @@
 //! [`event::Reporter`] and returns errors; `xtask` decides how they look.
 
 pub mod apply;
+pub mod bench;
 pub mod carry;
 pub mod demo;
 pub mod deploy;
