@@ -1,4 +1,5 @@
-//! The integration tests: one program, a file for each verb, and `tidy` for the rules of the repository.
+//! The integration tests: one program, a file for each verb, `faults` and `interrupted` for what goes wrong on the way,
+//! and `tidy` for the rules of the repository.
 //!
 //! Tests that need Docker or skopeo are shown as ignored, with the reason, where those are missing; `build.rs` looks.
 //! Under `CI` they run and fail instead.
@@ -8,8 +9,10 @@
 mod apply;
 mod command_line;
 mod deploy;
+mod faults;
 mod fetch;
 mod inspect;
+mod interrupted;
 mod list;
 mod lock;
 mod new;
