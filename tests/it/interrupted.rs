@@ -15,6 +15,8 @@ use support::{Sandbox, TestRegistry};
 use crate::AIRLOCK;
 use crate::push::{Content, root};
 
+mod calm;
+
 /// How many bytes may be sent once more where a session goes on.
 const AGAIN: u64 = 8 << 20;
 

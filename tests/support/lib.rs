@@ -10,6 +10,7 @@ pub mod lab;
 pub mod registries;
 pub mod sandbox;
 pub mod server;
+pub mod tap;
 pub mod wire;
 
 pub use faulty::FaultyRegistry;
