@@ -98,7 +98,7 @@ fn no_command_shows_what_there_is() {
 
     Exit codes: 0 done, 1 failed, 2 something differs (plan --detailed-exitcode, render --check),
     3 a file of yours is wrong, 4 the bundle is not what its lock says, 5 the registry, 6 no fitting mkectl,
-    7 mkectl itself failed, 8 not confirmed, 64 wrong command line, 130 interrupted.
+    7 mkectl itself failed, 8 not confirmed, 9 pushed in part, 64 wrong command line, 130 interrupted.
     "#);
 }
 

@@ -204,11 +204,7 @@ fn bundle() -> Bytes {
 /// Makes a workspace in which this bundle is locked and not there.
 fn locked(bundle: &[u8], url: &str) -> Sandbox {
     let sandbox = Sandbox::new(AIRLOCK);
-    bundles::put_locked(&sandbox, bundle);
-    std::fs::remove_file(file(&sandbox)).unwrap();
-    let mut lock = bundles::lock_of(&sandbox);
-    lock.bundle.url = url.to_owned();
-    sandbox.write(LOCK, &lock.to_yaml());
+    bundles::lock_at(&sandbox, bundle, url);
     sandbox
 }
 

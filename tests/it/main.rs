@@ -1,5 +1,5 @@
-//! The integration tests: one program, a file for each verb, `faults` and `interrupted` for what goes wrong on the way,
-//! and `tidy` for the rules of the repository.
+//! The integration tests: one program, a file for each verb, `carry` for reading and pushing at once, `resume`, `faults` and `interrupted`
+//! for what goes wrong on the way, and `tidy` for the rules of the repository.
 //!
 //! Tests that need Docker or skopeo are shown as ignored, with the reason, where those are missing; `build.rs` looks.
 //! Under `CI` they run and fail instead.
@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod apply;
+mod carry;
 mod command_line;
 mod deploy;
 mod faults;
@@ -20,6 +21,7 @@ mod plan;
 mod push;
 mod rehearse;
 mod render;
+mod resume;
 mod show;
 mod store;
 mod tidy;

@@ -129,6 +129,15 @@ pub fn put_locked(sandbox: &Sandbox, bundle: &[u8]) {
     forget_store(sandbox);
 }
 
+/// Locks a bundle in a workspace as one that is still to be downloaded from `url`.
+pub fn lock_at(sandbox: &Sandbox, bundle: &[u8], url: &str) {
+    put_locked(sandbox, bundle);
+    std::fs::remove_file(sandbox.path(&format!("bundles/{FILE}"))).expect("the bundle");
+    let mut lock = lock_of(sandbox);
+    lock.bundle.url = url.to_owned();
+    sandbox.write(LOCK, &lock.to_yaml());
+}
+
 /// Reads the lock of v4.1.5 in a workspace.
 pub fn lock_of(sandbox: &Sandbox) -> Lock {
     Lock::read(&sandbox.path(LOCK)).expect("a lock")

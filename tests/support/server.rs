@@ -1,6 +1,8 @@
 //! A web server on loopback that answers as a test tells it, and notes what it was asked.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::header::{
@@ -79,6 +81,11 @@ impl Server {
         Self::start(move |asked| part_of(&bytes, asked)).await
     }
 
+    /// Returns where it listens, `127.0.0.1:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Returns the URL of `path`, which has no leading slash.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}/{path}", self.address)
@@ -131,6 +138,43 @@ pub fn beginning_of(bytes: &Bytes, sent: usize) -> Response {
             (CONTENT_LENGTH, bytes.len().to_string()),
         ],
         Body::from_stream(body),
+    )
+        .into_response()
+}
+
+/// Sends all but the last `held` bytes, and those only once `released`.
+pub fn hold_back(bytes: &Bytes, held: usize, released: Arc<AtomicBool>) -> Response {
+    let (first, last) = (
+        bytes.slice(..bytes.len() - held),
+        bytes.slice(bytes.len() - held..),
+    );
+    let last = async move {
+        while !released.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok::<_, std::io::Error>(last)
+    };
+    let body = futures_util::stream::iter([Ok(first)]).chain(futures_util::stream::once(last));
+    (
+        [
+            (ETAG, TAG.to_owned()),
+            (CONTENT_LENGTH, bytes.len().to_string()),
+        ],
+        Body::from_stream(body),
+    )
+        .into_response()
+}
+
+/// Answers like a registry that holds nothing, and lets nobody push.
+pub fn closed_registry(asked: &Asked) -> Response {
+    let status = match asked.path.as_str() {
+        "/v2/" => StatusCode::OK,
+        path if path.contains("/uploads/") => StatusCode::FORBIDDEN,
+        _ => StatusCode::NOT_FOUND,
+    };
+    (
+        status,
+        [("docker-distribution-api-version", "registry/2.0")],
     )
         .into_response()
 }

@@ -18,6 +18,7 @@ pub(crate) struct App<'a> {
     pub(crate) tool: Tool,
     pub(crate) ui: &'a Ui,
     keeper: EnvironmentKeeper,
+    limits: release::push::Limits,
 }
 
 impl<'a> App<'a> {
@@ -27,6 +28,7 @@ impl<'a> App<'a> {
             tool: tool()?,
             ui,
             keeper: EnvironmentKeeper,
+            limits: cli.limits(),
         })
     }
 
@@ -36,6 +38,7 @@ impl<'a> App<'a> {
             reporter: self.ui,
             tool: &self.tool,
             keeper: &self.keeper,
+            limits: self.limits,
         }
     }
 

@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
+use bytesize::ByteSize;
 use camino::Utf8PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use release::push::Limits;
 
 /// Carry a release of Mirantis Kubernetes Engine 4 across an air gap.
 #[derive(Debug, Parser)]
@@ -64,7 +66,7 @@ Options:
 
 Exit codes: 0 done, 1 failed, 2 something differs (plan --detailed-exitcode, render --check),
 3 a file of yours is wrong, 4 the bundle is not what its lock says, 5 the registry, 6 no fitting mkectl,
-7 mkectl itself failed, 8 not confirmed, 64 wrong command line, 130 interrupted.
+7 mkectl itself failed, 8 not confirmed, 9 pushed in part, 64 wrong command line, 130 interrupted.
 ";
 
 /// How results and progress are written.
@@ -138,15 +140,11 @@ pub(crate) enum Command {
         /// The environment's name once more, instead of the question that a protected environment asks
         #[arg(long, value_name = "NAME")]
         confirm: Option<String>,
+        #[command(flatten)]
+        limits: LimitArgs,
     },
-    /// Send the registry what it lacks, and look at it as a node does
-    Push {
-        /// The environment
-        environment: String,
-        /// The environment's name once more, instead of the question that a protected environment asks
-        #[arg(long, value_name = "NAME")]
-        confirm: Option<String>,
-    },
+    /// Send registries what they lack, and look at them as a node does
+    Push(PushArgs),
     /// Run mkectl on the rendered mke4.yaml, after looking at the registry
     Apply {
         /// The environment
@@ -179,6 +177,32 @@ pub(crate) enum StoreCommand {
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PushArgs {
+    /// The environments; what several of them want is read once
+    #[arg(required = true, value_name = "ENVIRONMENT")]
+    pub(crate) environments: Vec<String>,
+    /// The environment's name once more, instead of the question that a protected environment asks; once for each of them
+    #[arg(long, value_name = "NAME")]
+    pub(crate) confirm: Vec<String>,
+    /// Stop at this time and leave the rest to the next run: 06:30, 2026-01-31T06:30, or 90m from now
+    #[arg(long, value_name = "TIME", value_parser = crate::until::parse)]
+    pub(crate) until: Option<crate::until::Until>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+}
+
+/// How much a registry is asked for.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct LimitArgs {
+    /// Upload at most so many blobs at once [default: as many as the registry gets faster by]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
+    /// Send each registry at most so many bytes a second, such as 20MB
+    #[arg(long, value_name = "BYTES", value_parser = rate)]
+    pub(crate) max_rate: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -231,6 +255,30 @@ pub(crate) enum RehearsalCommand {
         #[arg(long)]
         no_pretty_print: bool,
     },
+}
+
+impl Cli {
+    /// Returns how much registries may be asked for by this command.
+    pub(crate) fn limits(&self) -> Limits {
+        let (Command::Push(PushArgs { limits, .. }) | Command::Deploy { limits, .. }) =
+            &self.command
+        else {
+            return Limits::default();
+        };
+        Limits {
+            jobs: limits.jobs.map(usize::from),
+            max_rate: limits.max_rate,
+        }
+    }
+}
+
+/// Reads a number of bytes a second as people write it.
+fn rate(text: &str) -> Result<u64, String> {
+    match text.parse::<ByteSize>() {
+        Ok(size) if size.as_u64() > 0 => Ok(size.as_u64()),
+        Ok(_) => Err("nothing would ever be sent".to_owned()),
+        Err(_) => Err("a number of bytes is written like 800kB, 20MB or 16MiB".to_owned()),
+    }
 }
 
 /// Parses the command line.

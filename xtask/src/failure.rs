@@ -1,5 +1,7 @@
 //! What people are told when something fails: the words, the advice, the exit code. Libraries describe; this decides.
 
+use std::collections::BTreeSet;
+
 use camino::Utf8PathBuf;
 use registry_error::advice;
 use release::{Error, MkectlError, StoreError};
@@ -8,6 +10,8 @@ mod registry_error;
 
 /// Something differs: `plan --detailed-exitcode`, `render --check`.
 pub(crate) const DIFFERS: u8 = 2;
+/// Some of it was pushed, and some not.
+pub(crate) const PARTLY: u8 = 9;
 /// The command line is wrong.
 pub(crate) const USAGE: u8 = 64;
 /// A signal ended it.
@@ -41,9 +45,34 @@ pub(crate) enum Failure {
     },
     #[error("cannot write to standard output")]
     Output(#[source] std::io::Error),
+    #[error(transparent)]
+    Interrupted(Box<Failure>),
+    #[error("{} of {total} environments failed", failed.len())]
+    Several {
+        failed: Vec<(String, Failure)>,
+        total: usize,
+    },
 }
 
 impl Failure {
+    /// Returns what came of several environments, of which these failed.
+    pub(crate) fn of_several(mut failed: Vec<(String, Self)>, total: usize) -> Result<(), Self> {
+        match (failed.len(), total) {
+            (0, _) => Ok(()),
+            (1, 1) => failed.pop().map_or(Ok(()), |(_, failure)| Err(failure)),
+            _ => Err(Self::Several { failed, total }),
+        }
+    }
+
+    /// Says whether everything that failed did so because it was asked to stop.
+    pub(crate) fn is_stopped(&self) -> bool {
+        match self {
+            Self::Release(Error::Stopped { .. }) => true,
+            Self::Several { failed, .. } => failed.iter().all(|(_, failure)| failure.is_stopped()),
+            _ => false,
+        }
+    }
+
     /// Returns the exit code. The numbers are promised in the README and in `--help`.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
@@ -68,6 +97,8 @@ impl Failure {
                 Error::Download { source, .. } if is_another_file(source) => 4,
                 // A command line that would have written a secret into a file that is committed.
                 Error::UrlWithCredentials { .. } => USAGE,
+                Error::Push { failed, total, .. } if failed.len() < *total => PARTLY,
+                Error::Stopped { .. } => PARTLY,
                 Error::Registry { .. }
                 | Error::Push { .. }
                 | Error::NotConfirmed { .. }
@@ -83,6 +114,15 @@ impl Failure {
             | Self::NeitherReleaseNorFile(_) => USAGE,
             Self::Declined { .. } => 8,
             Self::Exists(_) | Self::NoWorkspace(_) => 3,
+            Self::Interrupted(_) => INTERRUPTED,
+            Self::Several { failed, total } if failed.len() < *total => PARTLY,
+            Self::Several { failed, .. } => {
+                let codes: BTreeSet<u8> = failed.iter().map(|(_, one)| one.exit_code()).collect();
+                match codes.first() {
+                    Some(code) if codes.len() == 1 => *code,
+                    _ => 1,
+                }
+            }
             Self::NoExecutable | Self::Runtime(_) | Self::Write { .. } | Self::Output(_) => 1,
         }
     }
@@ -91,6 +131,14 @@ impl Failure {
     pub(crate) fn hints(&self) -> Vec<String> {
         match self {
             Self::Release(error) => hints(error),
+            Self::Interrupted(failure) => failure.hints(),
+            Self::Several { failed, .. } => {
+                let mut hints: Vec<String> =
+                    failed.iter().flat_map(|(_, one)| one.hints()).collect();
+                hints.sort();
+                hints.dedup();
+                hints
+            }
             Self::Declined { environment, .. } => {
                 vec![format!(
                     "add `--confirm {environment}` where nobody can be asked"
@@ -132,7 +180,7 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Download { source, .. } => return download_hints(source),
         Error::BundleSize { path, .. } => format!("delete {path}, then fetch it again, or copy it again"),
         Error::Bundle { path, .. } => {
-            format!("delete {path} and bring it again; nothing of it was pushed")
+            format!("delete {path} and bring it again; nothing was tagged")
         }
         Error::Store { source: StoreError::InUse { .. }, .. } => {
             "run it again when the other command is done".to_owned()
@@ -146,6 +194,7 @@ fn hints(error: &Error) -> Vec<String> {
             hints.push("what was pushed stays; the next run goes on from there".to_owned());
             return hints;
         }
+        Error::Stopped { .. } => "run it again: it goes on from here".to_owned(),
         Error::NotConfirmed { is_below_tags: true, .. } => {
             "the registry lost something of what its tags still name, and a push trusts tags: delete those tags in the registry, \
              then `cargo xtask push`"

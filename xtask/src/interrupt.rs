@@ -1,14 +1,17 @@
-//! Ctrl-C and SIGTERM: a running mkectl gets them and is waited for; anything else is safe to leave at any instant.
+//! Ctrl-C and SIGTERM: a running mkectl gets them and is waited for, a push finishes what is in flight; anything else is safe to
+//! leave at any instant.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use release::apply::Signal;
+use release::signals::{Delivered, Signal};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
 use crate::failure::{self, Failure};
 
-/// Runs `work` to its end on a runtime of its own, or until the first signal that no mkectl takes: then the
+/// Runs `work` to its end on a runtime of its own, or until the first signal that nobody takes: then the
 /// process ends at once. The store, the download and the registry can be left at any instant; the next run goes on.
 pub(crate) fn until_interrupted<T>(
     app: &App<'_>,
@@ -23,6 +26,8 @@ pub(crate) fn until_interrupted<T>(
         let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Runtime)?;
         let signals = app.tool.signals.clone();
         let ui = app.ui.clone();
+        let stopped = Arc::new(AtomicBool::new(false));
+        let stopping = Arc::clone(&stopped);
         // A task of its own, since reading a bundle and running mkectl keep the main one from looking.
         tokio::spawn(async move {
             loop {
@@ -30,16 +35,29 @@ pub(crate) fn until_interrupted<T>(
                     _ = interrupt.recv() => Signal::Interrupt,
                     _ = terminate.recv() => Signal::Terminate,
                 };
-                if !signals.deliver(received) {
-                    ui.interrupted();
-                    #[expect(
-                        clippy::exit,
-                        reason = "work that blocks a thread cannot be told to stop otherwise"
-                    )]
-                    std::process::exit(failure::INTERRUPTED.into());
+                match signals.deliver(received) {
+                    Delivered::ToMkectl => {}
+                    Delivered::ToPushes => {
+                        stopping.store(true, Ordering::Relaxed);
+                        ui.stopping();
+                    }
+                    Delivered::ToNobody => {
+                        ui.interrupted();
+                        #[expect(
+                            clippy::exit,
+                            reason = "work that blocks a thread cannot be told to stop otherwise"
+                        )]
+                        std::process::exit(failure::INTERRUPTED.into());
+                    }
                 }
             }
         });
-        work.await
+        work.await.map_err(|failure| {
+            if stopped.load(Ordering::Relaxed) && failure.is_stopped() {
+                Failure::Interrupted(Box::new(failure))
+            } else {
+                failure
+            }
+        })
     })
 }

@@ -13,6 +13,7 @@ mod failure;
 mod interrupt;
 mod tasks;
 mod ui;
+mod until;
 
 use std::process::ExitCode;
 

@@ -49,11 +49,9 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Deploy {
             environment,
             confirm,
+            limits: _,
         } => deploy::run(app, environment, confirm.as_deref()),
-        Command::Push {
-            environment,
-            confirm,
-        } => push::run(app, environment, confirm.as_deref()),
+        Command::Push(arguments) => push::run(app, arguments),
         Command::Apply {
             environment,
             confirm,

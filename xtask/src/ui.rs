@@ -86,6 +86,15 @@ impl Ui {
         ExitCode::from(code)
     }
 
+    /// Tells that a signal was heard.
+    pub(crate) fn stopping(&self) {
+        if let Form::Human(human) = &*self.0 {
+            human.print(
+                "stopping when what is in flight is there; press Ctrl-C again to leave at once",
+            );
+        }
+    }
+
     /// Leaves the terminal in order before the process ends on a signal.
     pub(crate) fn interrupted(&self) {
         if let Form::Human(human) = &*self.0 {

@@ -4,22 +4,31 @@
 //! Everything that this tool downloads is gzip, so a file that does not begin as gzip does is refused at once: it is
 //! a proxy's log-in page or an error page more often than not.
 
-use std::io;
+use std::pin::pin;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, RANGE};
 use reqwest::{Client, Response, StatusCode};
+use tokio::time::timeout;
 use url::Url;
 
 use crate::event::{Event, Observer};
 use crate::http::{self, RequestError, Retry};
 
+mod error;
+mod following;
 mod part;
 
-/// How often progress is told, in bytes.
+pub use error::DownloadError;
+pub use following::{Feed, FollowError, Following, following};
+use part::{Note, Part, Writing};
+
+/// How often progress is told and bytes are brought to the file, in bytes.
 const REPORT: u64 = 1 << 20;
 
-use part::{Note, Part, Writing};
+/// For how long bytes that have come may stay in memory when no more come.
+const IDLE: Duration = Duration::from_millis(100);
 
 /// What to download, and where to.
 #[derive(Clone, Debug)]
@@ -54,72 +63,6 @@ pub struct Downloaded {
     pub sha256: String,
 }
 
-/// Why a file was not downloaded.
-#[derive(Debug, thiserror::Error)]
-pub enum DownloadError {
-    /// The request failed, for good or too many times.
-    #[error(transparent)]
-    Request(RequestError),
-    /// An HTML page came instead of the file.
-    #[error("{url} is an HTML page, where a gzip file is expected")]
-    Html {
-        /// The URL.
-        url: String,
-    },
-    /// Something else came instead of the file.
-    #[error("{url} is not a gzip file")]
-    NotGzip {
-        /// The URL.
-        url: String,
-    },
-    /// The file has another size than it should.
-    #[error("{url} has {found} bytes, where {expected} are expected")]
-    Size {
-        /// The URL.
-        url: String,
-        /// The size that was expected, in bytes.
-        expected: u64,
-        /// The size of the file, in bytes.
-        found: u64,
-    },
-    /// The file has another sha256 than it should.
-    #[error("{url} has the sha256 {found}, where {expected} is expected")]
-    Sha256 {
-        /// The URL.
-        url: String,
-        /// The sha256 that was expected.
-        expected: String,
-        /// The sha256 of the file.
-        found: String,
-    },
-    /// Another process downloads the same file.
-    #[error("`{path}` is being downloaded by another process")]
-    Busy {
-        /// The unfinished file.
-        path: Utf8PathBuf,
-    },
-    /// The disk, or the quota, is full.
-    #[error("no space left for `{path}`{}", still_wanted(.wanted))]
-    Full {
-        /// The unfinished file. It is kept, and gone on with next time.
-        path: Utf8PathBuf,
-        /// How many bytes are still to come, if that is known.
-        wanted: Option<u64>,
-        /// What the operating system says.
-        source: io::Error,
-    },
-    /// The operating system refuses something.
-    #[error("cannot {action} `{path}`")]
-    Io {
-        /// What was to be done: `read`, `write`, `create`, `lock`, `rename`.
-        action: &'static str,
-        /// With which file.
-        path: Utf8PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-}
-
 impl Download {
     /// Returns the download of `url` to `destination`, of which nothing is known, with the usual patience.
     pub fn new(url: &str, destination: &Utf8Path) -> Self {
@@ -142,8 +85,40 @@ pub async fn download(
     client: &Client,
     observer: &dyn Observer,
 ) -> Result<Downloaded, DownloadError> {
+    download_to(request, client, observer, None).await
+}
+
+/// Downloads a file as [`download()`] does, and lets the other end of `feed` read it meanwhile ([`following()`]). That
+/// gets what an earlier run left once the server has said that the rest belongs to it, and the bytes of a file that is
+/// there already at once.
+///
+/// The download waits for no reader. The reader, in a thread of its own, waits for the download, so this is to be polled
+/// until it is ready or dropped.
+///
+/// # Errors
+/// As [`download()`]. The reader gets [`FollowError::Failed`] then.
+pub async fn download_feeding(
+    request: &Download,
+    client: &Client,
+    observer: &dyn Observer,
+    feed: Feed,
+) -> Result<Downloaded, DownloadError> {
+    let result = download_to(request, client, observer, Some(&feed)).await;
+    feed.end(result.is_ok());
+    result
+}
+
+async fn download_to(
+    request: &Download,
+    client: &Client,
+    observer: &dyn Observer,
+    feed: Option<&Feed>,
+) -> Result<Downloaded, DownloadError> {
     let url = http::parse(&request.url).map_err(DownloadError::Request)?;
     if let Some(present) = part::present(request).await? {
+        if let Some(feed) = feed {
+            part::feed_whole(feed, &present)?;
+        }
         return Ok(present);
     }
     let transfer = Transfer {
@@ -153,7 +128,7 @@ pub async fn download(
         client,
         observer,
     };
-    let part = Part::open(&request.destination)?;
+    let part = Part::open(&request.destination, feed)?;
     let mut writing = transfer.begin(&part).await?;
     let mut is_old = writing.length() > 0;
     loop {
@@ -190,7 +165,7 @@ struct Transfer<'a> {
 
 impl Transfer<'_> {
     /// Takes up what an earlier run left, if the server can be asked for the rest of just that.
-    async fn begin(&self, part: &Part) -> Result<Writing, DownloadError> {
+    async fn begin(&self, part: &Part<'_>) -> Result<Writing, DownloadError> {
         let mut writing = part.take_up().await?;
         let note = part.note();
         let is_same = note
@@ -207,7 +182,7 @@ impl Transfer<'_> {
     }
 
     /// Tries until the file is there to its end, or there is no hope.
-    async fn run(&self, part: &Part, writing: &mut Writing) -> Result<(), DownloadError> {
+    async fn run(&self, part: &Part<'_>, writing: &mut Writing) -> Result<(), DownloadError> {
         let mut failures = 0;
         loop {
             let before = writing.length();
@@ -239,8 +214,9 @@ impl Transfer<'_> {
     }
 
     /// Makes one request and takes what it brings.
-    async fn attempt(&self, part: &Part, writing: &mut Writing) -> Result<(), DownloadError> {
+    async fn attempt(&self, part: &Part<'_>, writing: &mut Writing) -> Result<(), DownloadError> {
         if self.size().is_some_and(|size| size == writing.length()) {
+            writing.confirm();
             return Ok(());
         }
         let note = part.note();
@@ -263,12 +239,14 @@ impl Transfer<'_> {
                     part.reset(writing).await?;
                     return Err(self.wrong_part());
                 }
+                writing.confirm();
                 let whole = content_range(response.headers()).and_then(|(_, whole)| whole);
                 self.receive(part, writing, response, whole).await
             }
             StatusCode::RANGE_NOT_SATISFIABLE if offset > 0 => {
                 // The server has no byte more: either that was all, or this is another file.
                 if content_range(response.headers()) == Some((None, Some(offset))) {
+                    writing.confirm();
                     return Ok(());
                 }
                 part.reset(writing).await?;
@@ -290,7 +268,7 @@ impl Transfer<'_> {
     /// Writes the body of an answer. `whole` is the size of the whole file, as far as the server says.
     async fn receive(
         &self,
-        part: &Part,
+        part: &Part<'_>,
         writing: &mut Writing,
         mut response: Response,
         whole: Option<u64>,
@@ -321,19 +299,38 @@ impl Transfer<'_> {
     /// Appends what comes, until nothing more does.
     async fn take(
         &self,
-        part: &Part,
+        part: &Part<'_>,
         writing: &mut Writing,
         response: &mut Response,
         total: Option<u64>,
     ) -> Result<(), DownloadError> {
+        // What an earlier run left has just been confirmed.
+        part.flush(writing, total).await?;
         let mut reported = writing.length();
-        while let Some(bytes) = response.chunk().await.map_err(|error| self.failed(error))? {
+        let mut flushed = writing.length();
+        loop {
+            let mut next = pin!(response.chunk());
+            let received = if writing.length() == flushed {
+                next.await
+            } else if let Ok(received) = timeout(IDLE, &mut next).await {
+                received
+            } else {
+                // A reader is not to wait for what is here already.
+                part.flush(writing, total).await?;
+                flushed = writing.length();
+                next.await
+            };
+            let Some(bytes) = received.map_err(|error| self.failed(error))? else {
+                return Ok(());
+            };
             if let Some(error) = writing.not_gzip(&bytes, &self.shown) {
                 part.remove();
                 return Err(error);
             }
             part.append(writing, &bytes, total).await?;
             if writing.length() - reported >= REPORT {
+                part.flush(writing, total).await?;
+                flushed = writing.length();
                 reported = writing.length();
                 self.observer.event(Event::Downloaded {
                     bytes: reported,
@@ -341,7 +338,6 @@ impl Transfer<'_> {
                 });
             }
         }
-        Ok(())
     }
 
     /// Returns whether the answer goes on just where the file on disk ends.
@@ -429,13 +425,6 @@ fn reason(error: &RequestError) -> String {
         cause = error.source();
     }
     text
-}
-
-fn still_wanted(wanted: &Option<u64>) -> String {
-    match wanted {
-        Some(bytes) => format!(": {bytes} more bytes are to come"),
-        None => String::new(),
-    }
 }
 
 #[cfg(test)]

@@ -56,7 +56,10 @@ pub use archive::ArchiveError;
 pub use checksum::{Checksum, ChecksumError, checksum};
 pub use contents::Contents;
 pub use digest::{DigestError, sha256_digest};
-pub use download::{Download, DownloadError, Downloaded, Expected, download};
+pub use download::{
+    Download, DownloadError, Downloaded, Expected, Feed, FollowError, Following, download,
+    download_feeding, following,
+};
 pub use event::{Event, Observer, Silent};
 pub use http::{RequestError, Retry, has_credentials, http_client, shown_url};
 pub use lock::{

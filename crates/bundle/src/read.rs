@@ -33,6 +33,9 @@ pub use error::{Place, ReadError};
 /// the [`crate::BlobSink`]s of the sink from the other ones. All of them have ended when this returns; after an error
 /// it waits for the read of `bundle` that is under way, and for no other.
 ///
+/// To stop it from outside, let `bundle` return an error of any kind but [`io::ErrorKind::Interrupted`], after which
+/// reading goes on: it comes back as the source of [`ReadError::Input`].
+///
 /// # Errors
 /// At the first thing that is wrong. Blobs that were handed on before are right nevertheless.
 pub fn read(

@@ -16,8 +16,8 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
 
+use crate::response::read_body;
 use crate::retry::Failure;
-use crate::transport::read_body;
 use crate::{Answer, Credentials, Endpoint, Error, Place, Settings, classify};
 
 /// What a token is asked for, in the words of the token protocol: `repository:mke/calico/node:pull,push`.

@@ -9,7 +9,8 @@ use url::Url;
 
 use crate::artifact::check_repository;
 use crate::digest::{check_digest, written};
-use crate::transport::{Access, Call, Response};
+use crate::response::Response;
+use crate::transport::{Access, Call};
 use crate::{Blob, Error, Observer, Registry, Settings};
 
 /// The header in which registries say what they hold.

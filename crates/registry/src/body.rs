@@ -1,7 +1,8 @@
 //! The body of an upload: read from a file in pieces, hashed on the way, and watched while it goes.
 //!
 //! Memory holds a piece or two whatever the size of the blob. The last piece leaves only when the hash of the whole is right,
-//! so that a registry never gets to accept a file that is not its digest.
+//! so that a registry never gets to accept a file that is not its digest. A body whose length nobody was told ends early, and
+//! in good order, when the end was asked for.
 
 use std::fs::File;
 use std::io;
@@ -21,7 +22,7 @@ use tokio_util::io::ReaderStream;
 use crate::digest::{sha256, written};
 use crate::pace::Pace;
 use crate::retry::Failure;
-use crate::{Blob, BlobSource, Error, Event, Observer, Place, Settings, classify};
+use crate::{Blob, BlobSource, Error, Event, Observer, Place, Settings, Stop, classify};
 
 /// How much of a file is read at a time, in bytes. Smaller pieces cost processor time; larger ones only memory.
 const PIECE: usize = 512 * 1024;
@@ -36,6 +37,34 @@ pub(crate) struct Upload<'a> {
     pub(crate) source: &'a dyn BlobSource,
     /// The bytes that are sent: all of them, or a part.
     pub(crate) range: Range<u64>,
+    /// How the body may end before its end, if the request does not tell its length.
+    pub(crate) open_end: Option<&'a OpenEnd>,
+}
+
+/// The end of a body that goes to the end of its blob, and may end anywhere before.
+#[derive(Debug)]
+pub(crate) struct OpenEnd {
+    /// What the session holds already, hashed.
+    hashed: Sha256,
+    /// The least that the body has to carry before it may end early, in bytes.
+    least: u64,
+    /// How much it carried when it was sent last, in bytes.
+    sent: AtomicU64,
+}
+
+impl OpenEnd {
+    pub(crate) fn new(hashed: Sha256, least: u64) -> Self {
+        Self {
+            hashed,
+            least,
+            sent: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns how much the body carried when it was sent last, in bytes.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
 }
 
 /// What the body, which belongs to the connection, tells the watch.
@@ -53,33 +82,45 @@ impl Upload<'_> {
     }
 
     /// Checks the whole file before a part of it is sent, since a part cannot be told by its digest.
-    pub(crate) async fn check_whole(&self) -> Result<(), Failure> {
-        let mut file = open(self.source, self.blob).map_err(Failure::last)?;
-        let digest = self.blob.digest.clone();
+    pub(crate) async fn check_whole(&self, stop: &Stop) -> Result<(), Failure> {
+        let digest = &self.blob.digest;
+        let found = written(self.hash(self.blob.size, stop).await?);
+        if found == digest.as_ref() {
+            return Ok(());
+        }
+        Err(Failure::last(Error::SourceContent {
+            digest: digest.clone(),
+            found,
+        }))
+    }
+
+    /// Hashes the file's first `length` bytes.
+    pub(crate) async fn hash(&self, length: u64, stop: &Stop) -> Result<Sha256, Failure> {
+        if length == 0 {
+            return Ok(Sha256::new());
+        }
+        let file = open(self.source, self.blob).map_err(Failure::last)?;
+        let stop = stop.clone();
         let hashing = tokio::task::spawn_blocking(move || {
+            let mut file = io::Read::take(file, length);
             let mut hasher = Sha256::new();
             let mut piece = vec![0; PIECE];
             loop {
                 match io::Read::read(&mut file, &mut piece)? {
-                    0 => return Ok(written(hasher)),
+                    0 => return Ok(Some(hasher)),
+                    _ if stop.is_requested() => return Ok(None),
                     length => hasher.update(&piece[..length]),
                 }
             }
         });
-        let hashed = hashing
-            .await
-            .map_err(io::Error::other)
-            .and_then(|found| found);
-        let found = hashed.map_err(|source| {
+        let hashed = hashing.await.map_err(io::Error::other).flatten();
+        let hashed = hashed.map_err(|source| {
             Failure::last(Error::Source {
-                digest: digest.clone(),
+                digest: self.blob.digest.clone(),
                 source,
             })
         })?;
-        if found == digest.as_ref() {
-            return Ok(());
-        }
-        Err(Failure::last(Error::SourceContent { digest, found }))
+        hashed.ok_or(Failure::last(Error::Stopped))
     }
 
     /// Sends the blob by `request` and waits for the head of the answer.
@@ -101,18 +142,27 @@ impl Upload<'_> {
         })?;
         let progress = Arc::new(Progress::default());
         let size = end - start;
-        let body = body(
+        let whole = size == self.blob.size;
+        let body = body(Body {
             file,
-            self.blob.clone(),
-            self.range.clone(),
-            Arc::clone(pace),
-            Arc::clone(&progress),
-        );
-        // With the length known, reqwest sends it instead of chunks, which some registries and proxies refuse.
-        let answer = request
-            .header(CONTENT_LENGTH, size)
-            .body(reqwest::Body::wrap_stream(body))
-            .send();
+            blob: self.blob.clone(),
+            range: self.range.clone(),
+            hasher: match self.open_end {
+                Some(open_end) => Some(open_end.hashed.clone()),
+                None => whole.then(Sha256::new),
+            },
+            early: self
+                .open_end
+                .map(|open_end| (settings.stop.clone(), open_end.least)),
+            pace: Arc::clone(pace),
+            progress: Arc::clone(&progress),
+        });
+        // With the length known, reqwest sends it instead of chunks.
+        let request = match self.open_end {
+            Some(_) => request,
+            None => request.header(CONTENT_LENGTH, size),
+        };
+        let answer = request.body(reqwest::Body::wrap_stream(body)).send();
         tokio::pin!(answer);
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -155,6 +205,9 @@ impl Upload<'_> {
         };
         let sent = progress.sent.load(Ordering::Relaxed);
         pace.sent(sent.saturating_sub(seen));
+        if let Some(open_end) = self.open_end {
+            open_end.sent.store(sent, Ordering::Relaxed);
+        }
         // A fault of the source is the cause even if the connection's error is what shows.
         if let Some(fault) = progress.take_fault() {
             return Err(Failure::last(fault));
@@ -210,42 +263,48 @@ fn open(source: &dyn BlobSource, blob: &Blob) -> Result<File, Error> {
     Ok(file)
 }
 
-fn body(
+/// What a body is made of.
+struct Body {
     file: File,
     blob: Blob,
     range: Range<u64>,
+    /// Covers what comes before the range; nothing for a part, which the file was checked for beforehand.
+    hasher: Option<Sha256>,
+    /// What ends the body early, once it has carried so many bytes.
+    early: Option<(Stop, u64)>,
     pace: Arc<Pace>,
     progress: Arc<Progress>,
-) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+}
+
+fn body(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     struct State {
         pieces: ReaderStream<tokio::io::Take<tokio::fs::File>>,
-        /// Nothing for a part, which the file was checked for beforehand.
         hasher: Option<Sha256>,
+        early: Option<(Stop, u64)>,
+        sent: u64,
         left: u64,
         blob: Blob,
         pace: Arc<Pace>,
         progress: Arc<Progress>,
         ended: bool,
     }
-    let piece = pace.piece(PIECE);
-    let whole = range.start == 0 && range.end == blob.size;
+    let left = body.range.end - body.range.start;
+    let most = match body.hasher {
+        // One byte more than there should be tells a file that has grown.
+        Some(_) => left.saturating_add(1),
+        None => left,
+    };
+    let file = tokio::fs::File::from_std(body.file);
+    let piece = body.pace.piece(PIECE);
     let state = State {
-        pieces: ReaderStream::with_capacity(
-            tokio::io::AsyncReadExt::take(
-                tokio::fs::File::from_std(file),
-                match whole {
-                    // One byte more than there should be tells a file that has grown.
-                    true => blob.size.saturating_add(1),
-                    false => range.end - range.start,
-                },
-            ),
-            piece,
-        ),
-        hasher: whole.then(Sha256::new),
-        left: range.end - range.start,
-        blob,
-        pace,
-        progress,
+        pieces: ReaderStream::with_capacity(tokio::io::AsyncReadExt::take(file, most), piece),
+        hasher: body.hasher,
+        early: body.early,
+        sent: 0,
+        left,
+        blob: body.blob,
+        pace: body.pace,
+        progress: body.progress,
         ended: false,
     };
     stream::unfold(state, |mut state| async move {
@@ -255,11 +314,21 @@ fn body(
         let fault = match state.pieces.next().await {
             Some(Ok(piece)) if piece.len() as u64 <= state.left => {
                 state.progress.waits.store(true, Ordering::Relaxed);
-                state.pace.allow(piece.len()).await;
+                let stop = match &state.early {
+                    Some((stop, least)) if state.sent >= *least => stop.clone(),
+                    _ => Stop::default(),
+                };
+                // With a rate that is set, a piece may wait for long.
+                tokio::select! {
+                    biased;
+                    () = stop.requested() => return None,
+                    () = state.pace.allow(piece.len()) => {}
+                }
                 state.progress.waits.store(false, Ordering::Relaxed);
                 if let Some(hasher) = &mut state.hasher {
                     hasher.update(&piece);
                 }
+                state.sent += piece.len() as u64;
                 state.left -= piece.len() as u64;
                 if state.left > 0 {
                     state.progress.add(piece.len());
@@ -314,115 +383,4 @@ impl Progress {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures_util::TryStreamExt;
-    use oci_spec::image::Digest;
-
-    use super::*;
-    use crate::fake::Blobs;
-
-    fn free() -> Arc<Pace> {
-        Arc::new(Pace::new(1, None))
-    }
-
-    async fn collect(bytes: &[u8], digest: &Digest) -> (io::Result<Vec<Bytes>>, Option<Error>) {
-        let blobs = Blobs::new();
-        blobs.put_as(digest, bytes);
-        let blob = Blob {
-            digest: digest.clone(),
-            size: bytes.len() as u64,
-        };
-        let progress = Arc::new(Progress::default());
-        let file = open(&blobs, &blob).unwrap();
-        let pieces = body(
-            file,
-            blob.clone(),
-            0..blob.size,
-            free(),
-            Arc::clone(&progress),
-        )
-        .try_collect()
-        .await;
-        let fault = progress.take_fault();
-        (pieces, fault)
-    }
-
-    #[tokio::test]
-    async fn a_file_that_is_its_digest_goes_through_in_pieces() {
-        for size in [0, 1, PIECE, PIECE + 1, 3 * PIECE] {
-            let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
-            let digest = sha256(&bytes).parse().unwrap();
-            let (pieces, fault) = collect(&bytes, &digest).await;
-            let pieces = pieces.unwrap();
-            assert!(fault.is_none());
-            assert!(pieces.iter().all(|piece| piece.len() <= PIECE));
-            assert_eq!(pieces.concat(), bytes);
-        }
-    }
-
-    #[tokio::test]
-    async fn the_last_piece_of_a_wrong_file_is_kept_back() {
-        for size in [0, 5, PIECE + 5] {
-            let bytes = vec![7; size];
-            let digest: Digest = sha256(b"something else").parse().unwrap();
-            let blobs = Blobs::new();
-            blobs.put_as(&digest, &bytes);
-            let blob = Blob {
-                digest: digest.clone(),
-                size: size as u64,
-            };
-            let progress = Arc::new(Progress::default());
-            let file = open(&blobs, &blob).unwrap();
-            let mut stream = Box::pin(body(
-                file,
-                blob.clone(),
-                0..blob.size,
-                free(),
-                Arc::clone(&progress),
-            ));
-            let mut sent = 0;
-            let error = loop {
-                match stream.next().await.unwrap() {
-                    Ok(piece) => sent += piece.len(),
-                    Err(error) => break error,
-                }
-            };
-            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-            assert!(sent < size.max(1), "{sent} of {size}");
-            assert!(stream.next().await.is_none());
-            let fault = progress.take_fault().unwrap();
-            assert!(
-                fault.to_string().contains("holds something else"),
-                "{fault}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_file_of_another_length_is_found_before_anything_is_sent() {
-        let blobs = Blobs::new();
-        let digest = blobs.put(b"twelve bytes");
-        let error = open(
-            &blobs,
-            &Blob {
-                digest: digest.clone(),
-                size: 13,
-            },
-        )
-        .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!("the source of {digest} holds something else: 12 bytes instead of 13")
-        );
-        let missing: Digest = sha256(b"missing").parse().unwrap();
-        let error = open(
-            &blobs,
-            &Blob {
-                digest: missing,
-                size: 13,
-            },
-        )
-        .unwrap_err();
-        assert!(matches!(error, Error::Source { .. }));
-    }
-}
+mod tests;

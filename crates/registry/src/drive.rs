@@ -1,23 +1,26 @@
 //! What is done next, and what comes of a failure: the loop that carries a plan out.
 //!
-//! First the tags are asked for, then blobs move, and an artifact is finished as soon as nothing is missing any more. Everything
-//! runs in the one future of the caller, so that dropping it stops everything.
+//! First the tags are asked for, then blobs move, and an artifact is finished as soon as nothing is missing any more, and
+//! nothing that is still to arrive could turn out to be wrong. Everything runs in the one future of the caller, so that dropping
+//! it stops everything.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::future::pending;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use oci_spec::image::Digest;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::ensure::{Errand, Outcome};
 use crate::pace::{Lane, Pace, Slot};
 use crate::plan::{Need, Transfer, plan};
-use crate::{Artifact, BlobSource, Error, Event, Observer, PushReport, Pushed, Registry, Tally};
-
-/// The largest blob that may take the slot that is kept for small ones, in bytes.
-const SMALL: u64 = 1024 * 1024;
+use crate::queues::Queues;
+use crate::{
+    Arrival, Artifact, BlobSource, Error, Event, Observer, PushReport, Pushed, Registry, Tally,
+};
 
 /// How many blobs have to be left for it to pay to find out how this registry is asked best.
 const WORTH_FINDING_OUT: usize = 4;
@@ -35,16 +38,18 @@ pub(crate) struct Drive<'a> {
     questions: VecDeque<usize>,
     /// How many answers are missing before a plan can be made.
     unanswered: usize,
-    large: VecDeque<Transfer<'a>>,
-    small: VecDeque<Transfer<'a>>,
-    /// Blobs that other repositories have. They cost little, and artifacts wait for them.
-    mounts: VecDeque<Transfer<'a>>,
+    queues: Queues<'a>,
+    /// Tells what the source can open, unless that was everything from the start.
+    arrivals: Option<UnboundedReceiver<Arrival>>,
+    /// Whether everything has arrived and is right, so that manifests may be put.
+    whole: bool,
     /// Artifacts of which nothing is missing but their manifests.
     complete: VecDeque<usize>,
     /// Whether the registry has answered this account at all.
     accepted: bool,
     failures: u32,
-    stopped: Option<Arc<Error>>,
+    /// Why everything ends before it is done.
+    ended: Option<Arc<Error>>,
     report: PushReport,
 }
 
@@ -71,6 +76,7 @@ impl<'a> Drive<'a> {
         registry: &'a Registry,
         artifacts: &'a [Artifact],
         source: &'a dyn BlobSource,
+        arrivals: Option<UnboundedReceiver<Arrival>>,
         observer: &'a dyn Observer,
     ) -> Self {
         let mut names = BTreeSet::new();
@@ -92,31 +98,34 @@ impl<'a> Drive<'a> {
             states,
             unanswered: questions.len(),
             questions,
-            large: VecDeque::new(),
-            small: VecDeque::new(),
-            mounts: VecDeque::new(),
+            queues: Queues::new(&registry.inner.known, arrivals.is_some()),
+            whole: arrivals.is_none(),
+            arrivals,
             complete: VecDeque::new(),
             accepted: false,
             failures: 0,
-            stopped: None,
+            ended: None,
             report: PushReport {
                 artifacts: Vec::new(),
                 uploaded: Tally::default(),
                 mounted: Tally::default(),
                 present: Tally::default(),
                 manifests: 0,
+                stopped: false,
             },
         }
     }
 
-    /// Carries everything out and returns what came of it.
+    /// Carries everything out, or as much as is done when the end is asked for, and returns what came of it.
     pub(crate) async fn run(mut self) -> PushReport {
         let pace: &'a Pace = self.registry.transport().pace();
+        let stop = &self.registry.transport().settings().stop;
         let mut running: FuturesUnordered<BoxFuture<'a, Done<'a>>> = FuturesUnordered::new();
         loop {
             let freed = pace.freed();
+            let stopping = stop.is_requested();
             // The first answer tells whether this registry can be talked to at all, and what it asks its callers for.
-            while self.accepted || running.is_empty() {
+            while !stopping && (self.accepted || running.is_empty()) {
                 let Some((slot, work)) = self.next(pace) else {
                     break;
                 };
@@ -124,16 +133,26 @@ impl<'a> Drive<'a> {
                 let working = working.inspect(move |_| drop(slot));
                 running.push(working.boxed());
             }
-            if running.is_empty() && !self.waits() {
-                return self.conclude();
+            if running.is_empty() && (stopping || !self.states.iter().any(State::is_begun)) {
+                return self.conclude(Error::Stopped);
             }
-            let done = tokio::select! {
-                Some(done) = running.next() => done,
-                () = freed => continue,
-            };
-            self.settle(done);
-            if self.stopped.is_some() {
-                return self.conclude();
+            tokio::select! {
+                Some(done) = running.next() => self.settle(done),
+                arrival = next_arrival(&mut self.arrivals), if !self.whole => match arrival {
+                    Some(Arrival::Blob(digest)) => self.queues.arrived(digest),
+                    Some(Arrival::Whole) => {
+                        self.whole = true;
+                        self.queues.all_arrived();
+                    }
+                    // Whoever delivers may have heard of the same wish first.
+                    None if stop.is_requested() => self.arrivals = None,
+                    None => return self.conclude(Error::SourceEnded),
+                },
+                () = freed => {}
+                () = stop.requested(), if !stopping => {}
+            }
+            if let Some(error) = self.ended.take() {
+                return self.conclude(error);
             }
         }
     }
@@ -144,46 +163,15 @@ impl<'a> Drive<'a> {
             let slot = pace.try_slot(Lane::Question)?;
             return Some((slot, Work::Ask(self.questions.pop_front()?)));
         }
-        if !self.complete.is_empty() {
+        if self.whole && !self.complete.is_empty() {
             let slot = pace.try_slot(Lane::Small)?;
             return Some((slot, Work::Finish(self.complete.pop_front()?)));
         }
         let states = &self.states;
-        for (queue, lane) in [
-            (&mut self.mounts, Lane::Small),
-            (&mut self.large, Lane::Large),
-            (&mut self.small, Lane::Small),
-        ] {
-            // What only artifacts wait for that failed in the meantime is not brought any more.
-            while let Some(transfer) = queue.front_mut() {
-                let wanted = |need: &Need<'_>| need.artifacts.iter().any(|n| states[*n].is_begun());
-                transfer.needs.retain(wanted);
-                if !transfer.needs.is_empty() {
-                    break;
-                }
-                queue.pop_front();
-            }
-            if queue.is_empty() {
-                continue;
-            }
-            // Where there is no room for what is large, there may be some for what is small.
-            let Some(slot) = pace.try_slot(lane) else {
-                continue;
-            };
-            let mut transfer = queue.pop_front()?;
-            let need = transfer.needs.pop_front()?;
-            return Some((slot, Work::Bring(transfer, need)));
-        }
-        None
-    }
-
-    /// Tells whether there is work that waits for room.
-    fn waits(&self) -> bool {
-        !(self.questions.is_empty()
-            && self.complete.is_empty()
-            && self.mounts.is_empty()
-            && self.large.is_empty()
-            && self.small.is_empty())
+        // What only artifacts wait for that failed in the meantime is not brought any more.
+        let wants = |need: &Need<'_>| need.artifacts.iter().any(|n| states[*n].is_begun());
+        let (slot, transfer, need) = self.queues.next(pace, wants)?;
+        Some((slot, Work::Bring(transfer, need)))
     }
 
     fn perform(&self, work: Work<'a>) -> impl Future<Output = Done<'a>> + Send + 'a {
@@ -192,7 +180,7 @@ impl<'a> Drive<'a> {
         let errand = Errand {
             source,
             observer,
-            find_out: self.large.len() + self.small.len() >= WORTH_FINDING_OUT,
+            find_out: self.queues.unsent() >= WORTH_FINDING_OUT,
         };
         async move {
             match work {
@@ -259,7 +247,7 @@ impl<'a> Drive<'a> {
                 if everywhere {
                     transfer.needs.clear();
                 }
-                self.queue(transfer);
+                self.queues.push(transfer);
             }
             Done::Finished(number, Ok(())) => {
                 self.succeeded();
@@ -317,33 +305,8 @@ impl<'a> Drive<'a> {
             }
         }
         for transfer in plan(&wanted) {
-            self.queue(transfer);
+            self.queues.push(transfer);
         }
-    }
-
-    /// Lets a transfer wait for its turn.
-    fn queue(&mut self, mut transfer: Transfer<'a>) {
-        let known = &self.registry.inner.known;
-        let blob = transfer.blob;
-        if known.mounts() && known.is_held(&blob.digest) {
-            // Nobody has to wait for the others any more.
-            self.mounts.extend(transfer.needs.drain(..).map(|need| {
-                let needs = VecDeque::from([need]);
-                Transfer { blob, needs }
-            }));
-            return;
-        }
-        if transfer.needs.is_empty() {
-            return;
-        }
-        let queue = if blob.size > SMALL {
-            &mut self.large
-        } else {
-            &mut self.small
-        };
-        // The largest first, and what others wait for before what is as large.
-        let place = queue.partition_point(|other| other.blob.size > blob.size);
-        queue.insert(place, transfer);
     }
 
     fn brought(&mut self, transfer: Transfer<'a>, need: Need<'a>, outcome: Outcome) {
@@ -365,7 +328,7 @@ impl<'a> Drive<'a> {
                 }
             }
         }
-        self.queue(transfer);
+        self.queues.push(transfer);
     }
 
     fn fail(&mut self, number: usize, error: &Arc<Error>) {
@@ -398,22 +361,29 @@ impl<'a> Drive<'a> {
         self.accepted |= refused && !ends;
         let error = Arc::new(error);
         if ends {
-            self.stopped = Some(Arc::clone(&error));
+            self.ended = Some(Arc::clone(&error));
         }
         error
     }
 
-    fn conclude(mut self) -> PushReport {
-        if let Some(error) = self.stopped.take() {
-            for number in 0..self.states.len() {
-                self.fail(number, &error);
-            }
+    /// Reports, and gives `error` to every artifact that is not done.
+    fn conclude(mut self, error: impl Into<Arc<Error>>) -> PushReport {
+        let error = error.into();
+        for number in 0..self.states.len() {
+            self.fail(number, &error);
         }
         let outcomes = self.states.into_iter().map(|state| match state {
             State::Done(outcome) => outcome,
-            State::Begun { .. } => unreachable!("every artifact ends before the work does"),
+            State::Begun { .. } => unreachable!("every artifact has an end by now"),
         });
         self.report.artifacts = outcomes.collect();
+        let stopped = |error: &Arc<Error>| matches!(**error, Error::Stopped);
+        let mut errors = self
+            .report
+            .artifacts
+            .iter()
+            .filter_map(|o| o.as_ref().err());
+        self.report.stopped = errors.any(stopped);
         self.report
     }
 }
@@ -421,6 +391,13 @@ impl<'a> Drive<'a> {
 impl State {
     fn is_begun(&self) -> bool {
         matches!(self, Self::Begun { .. })
+    }
+}
+
+async fn next_arrival(arrivals: &mut Option<UnboundedReceiver<Arrival>>) -> Option<Arrival> {
+    match arrivals {
+        Some(arrivals) => arrivals.recv().await,
+        None => pending().await,
     }
 }
 

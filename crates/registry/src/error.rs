@@ -268,6 +268,13 @@ pub enum Error {
         source: reqwest::Error,
     },
 
+    /// [`Stop`](crate::Stop) was requested before this was done. Nothing failed; the next run goes on from here.
+    #[error("stopped before it was done")]
+    Stopped,
+    /// Whoever was to deliver the blobs ended before everything was there.
+    #[error("the source of the blobs ended before everything was there")]
+    SourceEnded,
+
     /// The independent reader cannot pull the artifact as a node would.
     #[error("cannot pull {reference} from registry {address} as a node does")]
     NodePull {
@@ -325,6 +332,8 @@ impl Error {
             | Self::Artifact { .. }
             | Self::Source { .. }
             | Self::SourceContent { .. }
+            | Self::Stopped
+            | Self::SourceEnded
             | Self::NodePull { .. }
             | Self::NodeContent { .. } => None,
         }

@@ -17,8 +17,11 @@ use crate::fake::{Fake, Seen};
 pub(crate) struct Quirks {
     /// Whether it mounts.
     pub(crate) mounts: bool,
-    /// Whether a session survives a request that was cut, with what came of it, as in distribution 3. Distribution 2 forgets it.
+    /// Whether a session survives a request that was cut, with what came of it, and the use of a place that is not the newest:
+    /// a question is answered, anything else refused. So does distribution 3. Distribution 2 gives the session up for either.
     pub(crate) keeps_cut_sessions: bool,
+    /// Whether it takes a body that does not tell its length.
+    pub(crate) streams: bool,
     /// The most that one request may carry, in bytes.
     pub(crate) limit: usize,
     /// The least that it wants in each part, in bytes.
@@ -30,6 +33,7 @@ impl Default for Quirks {
         Self {
             mounts: true,
             keeps_cut_sessions: false,
+            streams: true,
             limit: usize::MAX,
             least: 0,
         }
@@ -140,6 +144,9 @@ impl Content {
         };
         match rest.strip_prefix("uploads/") {
             Some("") => self.open(quirks, seen, repository),
+            Some(_) if !quirks.streams && seen.header("transfer-encoding").is_some() => {
+                StatusCode::LENGTH_REQUIRED.into_response()
+            }
             Some(_) if seen.body.len() > quirks.limit => {
                 StatusCode::PAYLOAD_TOO_LARGE.into_response()
             }
@@ -224,6 +231,16 @@ impl Content {
         let Some(held) = self.sessions.get_mut(session) else {
             return refusal(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN");
         };
+        // Upload resumed at wrong offset: the place says how much the session held when it was named.
+        if seen.parameter("_state") != Some(held.len().to_string()) {
+            if !quirks.keeps_cut_sessions {
+                self.sessions.remove(session);
+                return refusal(StatusCode::NOT_FOUND, "BLOB_UPLOAD_INVALID");
+            }
+            if seen.method != "GET" {
+                return refusal(StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID");
+            }
+        }
         match seen.method.as_str() {
             "PUT" => {
                 held.extend_from_slice(&seen.body);
@@ -237,9 +254,12 @@ impl Content {
                 (StatusCode::CREATED, [("docker-content-digest", digest)]).into_response()
             }
             "PATCH" => {
-                let range = seen.header("content-range").unwrap_or_default();
-                let expected = format!("{}-{}", held.len(), held.len() + seen.body.len() - 1);
-                if range != expected {
+                let end = held.len() + seen.body.len();
+                let expected = || format!("{}-{}", held.len(), end - 1);
+                if seen
+                    .header("content-range")
+                    .is_some_and(|range| range != expected())
+                {
                     return StatusCode::RANGE_NOT_SATISFIABLE.into_response();
                 }
                 held.extend_from_slice(&seen.body);
@@ -265,7 +285,7 @@ impl Content {
         let headers = [
             (
                 "location",
-                format!("/v2/{repository}/blobs/uploads/{session}?state={length}"),
+                format!("/v2/{repository}/blobs/uploads/{session}?_state={length}"),
             ),
             ("range", format!("0-{}", length.saturating_sub(1))),
             ("oci-chunk-min-length", quirks.least.to_string()),

@@ -25,6 +25,8 @@ pub(crate) struct Known {
     self_mounts_answer: AtomicBool,
     /// The most that one request may carry, in bytes, where the registry has refused more; otherwise 0.
     at_once: AtomicU64,
+    /// Whether a body whose length is not told was refused.
+    streams_refused: AtomicBool,
 }
 
 pub(crate) type Key = (String, Digest);
@@ -115,6 +117,16 @@ impl Known {
     pub(crate) fn may_send_at_once(&self, most: u64) {
         let most = most.min(self.at_once());
         self.at_once.store(most, Ordering::Relaxed);
+    }
+
+    /// Tells whether a body may be sent without its length.
+    pub(crate) fn streams(&self) -> bool {
+        !self.streams_refused.load(Ordering::Relaxed)
+    }
+
+    /// Takes note that every body has to tell its length.
+    pub(crate) fn streams_are_refused(&self) {
+        self.streams_refused.store(true, Ordering::Relaxed);
     }
 
     /// Goes back to asking about each blob by itself.

@@ -5,18 +5,21 @@
 //! ```text
 //! push       many artifacts as one transfer, or one; the proof at the end
 //!   plan       what has to go where: each blob once to the registry, mounted from there
-//!   drive      what is done next, and what comes of a failure
+//!   drive      what is done next, and what comes of a failure; `queues` holds what waits, some of it for its blob to arrive
 //!   ensure     one blob into one repository in the fewest requests: present, mounted or sent
 //!     upload     one blob sent; its bytes come from `body`, hashed and watched on the way
-//!     parts      one blob sent in several requests, or from where it was cut; `sessions` remembers it for another run
+//!     stream     a large one, without telling its length, so that it may end anywhere; `sessions` remembers it for another run
+//!     parts      one sent in several requests, where one may not carry it
 //!   blob       one blob: is it there, read it back
 //!   manifest   one manifest: is it there, put it, read it back
-//!     transport  one request: authenticate, send, follow, retry, classify the answer
+//!     transport  one request: authenticate, send, follow, retry, classify the answer, which is a `response` if it was wanted
 //!       authentication   challenges and tokens, one fetch at a time
 //!       pace             how much at once, and how fast
 //!       retry            when to try again, and when to stop
 //!       classify         what a failed connection or a status means
 //! ```
+//!
+//! [`Stop`] ends it all calmly, at a point from which the next run goes on.
 //!
 //! [`push`](Registry::push) never talks HTTP and the transport knows nothing of artifacts, so that either can change alone.
 //!
@@ -40,9 +43,11 @@ mod event;
 pub use event::{Event, Observer};
 
 mod push;
-pub use push::{PushReport, Pushed, Tally};
+pub use push::{Arrival, PushReport, Pushed, Tally};
 
 mod drive;
+
+mod queues;
 
 mod plan;
 
@@ -65,6 +70,11 @@ mod upload;
 
 mod parts;
 
+mod stream;
+
+mod stop;
+pub use stop::Stop;
+
 mod sessions;
 pub use sessions::{SessionFolder, Sessions};
 
@@ -73,6 +83,8 @@ mod body;
 mod digest;
 
 mod transport;
+
+mod response;
 
 mod authentication;
 

@@ -12,7 +12,8 @@ use reqwest::{Method, StatusCode};
 use crate::artifact::{check_reference, check_repository};
 use crate::blob::{answered_digest, content_length, mismatch};
 use crate::digest::{check_digest, sha256};
-use crate::transport::{Access, Call, Content, Response};
+use crate::response::Response;
+use crate::transport::{Access, Call, Content};
 
 use crate::{Error, Manifest, Observer, Registry};
 

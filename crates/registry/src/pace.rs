@@ -55,6 +55,8 @@ struct State {
     limit: usize,
     busy: usize,
     busy_large: usize,
+    /// Since when nothing has been under way.
+    idle_since: Option<Instant>,
     /// Counts the cuts.
     epoch: u64,
     paused_until: Option<Instant>,
@@ -92,6 +94,7 @@ impl Pace {
                 limit: most.min(FIRST_LIMIT),
                 busy: 0,
                 busy_large: 0,
+                idle_since: None,
                 epoch: 0,
                 paused_until: None,
                 wanted: false,
@@ -110,7 +113,7 @@ impl Pace {
 
     /// Returns leave to work, if there is any left.
     pub(crate) fn try_slot(&self, lane: Lane) -> Option<Slot<'_>> {
-        let entered = lock(&self.state).enter(lane);
+        let entered = lock(&self.state).enter(lane, Instant::now());
         // Made only if there is leave: a slot gives it back when it is dropped.
         entered.then(|| Slot { pace: self, lane })
     }
@@ -179,7 +182,7 @@ impl Pace {
 }
 
 impl State {
-    fn enter(&mut self, lane: Lane) -> bool {
+    fn enter(&mut self, lane: Lane, now: Instant) -> bool {
         let limit = match lane {
             Lane::Question => (self.limit * QUESTIONS).min(self.most),
             Lane::Small | Lane::Large => self.limit,
@@ -196,11 +199,18 @@ impl State {
             self.busy_large += 1;
         }
         self.busy += 1;
+        // Time in which there was nothing to do, since nothing had arrived, says nothing of the registry.
+        if let Some(idle) = self.idle_since.take() {
+            self.since += now.duration_since(idle);
+        }
         true
     }
 
-    fn leave(&mut self, lane: Lane) {
+    fn leave(&mut self, lane: Lane, now: Instant) {
         self.busy -= 1;
+        if self.busy == 0 {
+            self.idle_since = Some(now);
+        }
         if lane == Lane::Large {
             self.busy_large -= 1;
         }
@@ -217,6 +227,8 @@ impl State {
         let before = self.limit;
         match self.before.take() {
             Some(slower) if rate > slower * 1.03 => self.raise(rate),
+            // There was too little to do to tell whether more helps.
+            Some(slower) if !self.wanted => self.before = Some(slower),
             Some(_) => {
                 self.limit = (self.limit - 1).max(1);
                 self.rest = REST;
@@ -251,8 +263,9 @@ impl State {
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
         let mut state = lock(&self.pace.state);
-        state.leave(self.lane);
-        state.work(REQUEST, Instant::now());
+        let now = Instant::now();
+        state.work(REQUEST, now);
+        state.leave(self.lane, now);
         drop(state);
         self.pace.freed.notify_waiters();
     }
@@ -314,6 +327,45 @@ mod tests {
             let now = state.since + PERIOD;
             state.work(10_000_000, now);
         }
+        assert_eq!(state.limit, 3);
+    }
+
+    #[test]
+    fn waiting_for_work_does_not_make_a_registry_slow() {
+        let mut state = state(32);
+        play(&mut state, 10, |limit| limit.min(8) as f64 * 1e7);
+        let grown = state.limit;
+        let rest = state.rest;
+        // A minute in which nothing arrives, and then as much each period as before.
+        let mut now = state.since;
+        for _ in 0..20 {
+            state.busy = 1;
+            state.leave(Lane::Small, now);
+            now += Duration::from_secs(60);
+            assert!(state.enter(Lane::Small, now));
+            assert!(now.duration_since(state.since) < PERIOD);
+            now += PERIOD;
+            state.wanted = true;
+            state.work((grown as f64 * 1e7 * PERIOD.as_secs_f64()) as u64, now);
+        }
+        assert!(state.limit >= grown, "{} of {grown}", state.limit);
+        assert!(state.rest <= rest.max(REST));
+    }
+
+    #[test]
+    fn a_limit_that_nobody_needed_is_not_judged() {
+        let mut state = state(32);
+        state.wanted = true;
+        state.work(10_000_000, state.since + PERIOD);
+        assert_eq!(state.limit, 4);
+        // The source is slow now: less gets done, and nothing waits.
+        for _ in 0..10 {
+            state.work(10, state.since + PERIOD);
+        }
+        assert_eq!(state.limit, 4);
+        // Once work waits again, the limit has to prove itself.
+        state.wanted = true;
+        state.work(10, state.since + PERIOD);
         assert_eq!(state.limit, 3);
     }
 

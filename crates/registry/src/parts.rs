@@ -1,4 +1,4 @@
-//! The way of a blob in several requests: where one request may not carry it, or where an upload that was cut goes on.
+//! The way of a blob in several requests that each tell their length: where one request may not carry it.
 //!
 //! What a session holds is the registry's word alone: it is asked before anything is sent after a cut, and told by each answer.
 //! The digest at the end covers the whole, so that an offset that was wrong is found out and the blob starts over.
@@ -8,9 +8,11 @@ use reqwest::{Method, StatusCode};
 use url::Url;
 
 use crate::body::Upload;
-use crate::retry::{Again, Failure};
+use crate::response::Response;
+use crate::retry::Failure;
+use crate::sessions::Remembered;
 use crate::transport::{Access, Call, Content};
-use crate::upload::{confirmed, session_lost, session_url};
+use crate::upload::{session_lost, session_url};
 use crate::{Error, Observer, Registry};
 
 /// What is sent at a time where one request may not carry a blob; a proxy's usual limits are 100 MB, 10 MB and 1 MB.
@@ -31,21 +33,26 @@ pub(crate) fn smaller_part(too_much: u64) -> Option<u64> {
 }
 
 impl Registry {
-    /// Sends what a session lacks, `part` bytes at a time, and closes it. `session` follows the registry, so that it says
-    /// at any time where the upload would go on.
+    /// Sends what a session lacks, `part` bytes at a time, and closes it. `session` follows the registry, and so does the journal,
+    /// so that both say at any time where the upload would go on.
     pub(crate) async fn send_parts(
         &self,
         upload: &Upload<'_>,
         session: &mut Opened,
         part: u64,
+        journal: Remembered<'_>,
         observer: &dyn Observer,
     ) -> Result<(), Failure> {
         let transport = self.transport();
+        let stop = &transport.settings().stop;
         let repository = upload.repository;
         let size = upload.blob.size;
-        upload.check_whole().await?;
+        upload.check_whole(stop).await?;
         let part = part.max(session.least).max(1);
         while session.offset < size {
+            if stop.is_requested() {
+                return Err(Failure::last(Error::Stopped));
+            }
             let end = session.offset.saturating_add(part).min(size);
             let range = format!("{}-{}", session.offset, end - 1);
             let piece = Upload {
@@ -67,31 +74,43 @@ impl Registry {
                     StatusCode::ACCEPTED,
                     StatusCode::CREATED,
                     StatusCode::NO_CONTENT,
-                ]);
-            let answer = transport.exchange(&call, observer).await;
-            let answer = answer.map_err(session_lost)?;
-            let held = held_after(answer.headers(), end);
-            if held <= session.offset {
-                return Err(Failure::passing(Error::Protocol {
-                    at: Box::new(answer.place().clone()),
-                    problem: format!("says that nothing of bytes {range} was taken"),
-                }));
-            }
-            session.offset = held;
-            // A registry that names no new place goes on at the old one.
-            if let Ok(url) = session_url(self, &answer) {
-                session.url = url;
-            }
+                ])
+                .understood_by(session_lost);
+            let answer = transport.exchange(&call, observer).await?;
+            self.went_on(session, &answer, end, journal)?;
         }
-        let mut url = session.url.clone();
-        let digest = &upload.blob.digest;
-        url.query_pairs_mut().append_pair("digest", digest.as_ref());
-        let call = Call::new(Method::PUT, url, repository)
-            .access(Access::Push)
-            .wants(&[StatusCode::CREATED, StatusCode::NO_CONTENT]);
-        let answer = transport.exchange(&call, observer).await;
-        let answer = answer.map_err(session_lost).map_err(starts_over)?;
-        confirmed(self, upload, &answer, observer).await
+        self.close_session(upload, session, observer).await
+    }
+
+    /// Follows a session after it took what ended at `end`, by the registry's own word.
+    pub(crate) fn went_on(
+        &self,
+        session: &mut Opened,
+        answer: &Response,
+        end: u64,
+        journal: Remembered<'_>,
+    ) -> Result<(), Failure> {
+        let held = held_after(answer.headers(), end);
+        let nothing = held <= session.offset && end > session.offset;
+        // A registry that names no new place goes on at the old one.
+        if let Ok(url) = session_url(self, answer)
+            && url != session.url
+        {
+            journal.store(&url);
+            session.url = url;
+        }
+        if nothing {
+            return Err(Failure::passing(Error::Protocol {
+                at: Box::new(answer.place().clone()),
+                problem: format!(
+                    "says that nothing of bytes {}-{} was taken",
+                    session.offset,
+                    end - 1
+                ),
+            }));
+        }
+        session.offset = held;
+        Ok(())
     }
 
     /// Asks how far a session came that was cut. `None` says that the blob starts over.
@@ -137,19 +156,6 @@ fn last_byte(headers: &HeaderMap) -> Option<u64> {
     let value = headers.get(RANGE)?.to_str().ok()?;
     let range = value.trim().trim_start_matches("bytes=");
     range.split_once('-')?.1.parse().ok()
-}
-
-/// Lets a blob start over whose parts did not add up: what the session held was not what it was taken for.
-fn starts_over(failure: Failure) -> Failure {
-    match &failure.error {
-        Error::Rejected { answer, .. } if answer.code.as_deref() == Some("DIGEST_INVALID") => {
-            Failure {
-                again: Again::After(None),
-                ..failure
-            }
-        }
-        _ => failure,
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use oci_spec::image::Digest;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::body::read_whole;
 use crate::drive::Drive;
@@ -58,6 +59,17 @@ pub struct PushReport {
     pub present: Tally,
     /// How many manifests and indexes were sent.
     pub manifests: u64,
+    /// Whether it ended early because [`Stop`](crate::Stop) was requested. The artifacts that were not done then have [`Error::Stopped`].
+    pub stopped: bool,
+}
+
+/// What becomes of the blobs of a push that begins before they are all there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Arrival {
+    /// The source can open this blob or manifest now.
+    Blob(Digest),
+    /// Everything can be opened, and everything that was announced is right and complete: tags may be set.
+    Whole,
 }
 
 impl Registry {
@@ -94,13 +106,38 @@ impl Registry {
     /// mounted from there into the other repositories that need it. The largest are sent first, with room kept for small ones.
     /// An artifact is tagged as soon as everything that it refers to is there. One that fails stops no other one, and its
     /// tag has not moved; but a registry that cannot be reached, or refuses the credentials, stops them all.
+    ///
+    /// Once [`Settings::stop`](crate::Settings) is requested, nothing new is begun. Small uploads and manifests that are under way are finished,
+    /// a large upload ends where it is, and the session that it leaves is remembered for the next run.
     pub async fn push_all(
         &self,
         artifacts: &[Artifact],
         blobs: &dyn BlobSource,
         observer: &dyn Observer,
     ) -> PushReport {
-        Drive::new(self, artifacts, blobs, observer).run().await
+        Drive::new(self, artifacts, blobs, None, observer)
+            .run()
+            .await
+    }
+
+    /// Makes the registry hold many artifacts like [`Registry::push_all`], while their blobs are still arriving.
+    ///
+    /// Tags are asked for at once; what is right already needs no arrival. A blob is sent when it has arrived, the largest first
+    /// of those that are there. Manifests, and with them tags, are put only after [`Arrival::Whole`], so that nothing can
+    /// be pulled of what may still turn out to be wrong. What arrives twice, or is needed by nobody, changes nothing.
+    ///
+    /// If `arrivals` closes before [`Arrival::Whole`], the push ends at once, and every artifact that is not done has [`Error::SourceEnded`].
+    /// After a [`Stop`](crate::Stop) it ends as calmly as without.
+    pub async fn push_as_they_come(
+        &self,
+        artifacts: &[Artifact],
+        blobs: &dyn BlobSource,
+        arrivals: UnboundedReceiver<Arrival>,
+        observer: &dyn Observer,
+    ) -> PushReport {
+        Drive::new(self, artifacts, blobs, Some(arrivals), observer)
+            .run()
+            .await
     }
 
     /// Puts the manifests of an artifact whose blobs are there, the tag last, and asks for the tag.

@@ -7,7 +7,7 @@ use reqwest::Method;
 
 use crate::known::Known;
 use crate::transport::{Call, Transport};
-use crate::{Credentials, Endpoint, Error, Sessions};
+use crate::{Credentials, Endpoint, Error, Sessions, Stop};
 
 /// A registry that can be pushed to and read from.
 ///
@@ -43,13 +43,21 @@ pub struct Settings {
     pub stall_timeout: Duration,
     /// How long the answer may take after the last byte of an upload: registries hash and move the blob then.
     pub finish_timeout: Duration,
-    /// How many pieces of work may be under way at once, over all pushes to this registry. It begins with fewer, and goes up to
-    /// this number only as long as the registry gets faster by it.
+    /// How many pieces of work may be under way at once, over all pushes to this registry: what operators set as `--jobs`.
+    ///
+    /// It is an upper bound. Work begins with three at once, and goes up to this number only as long as the registry gets faster by it.
+    /// Uploads, mounts and questions count alike. With 1, one request follows the other; 0 means the same.
     pub uploads_at_once: usize,
-    /// How many bytes of blobs are sent each second at most, over all pushes to this registry.
+    /// How many bytes of blobs are sent each second at most, over all pushes to this registry together: what operators set as
+    /// `--max-rate`. `None` sets no bound.
+    ///
+    /// The bytes are spread over the second, so that a line that is shared is not used in bursts. What is sent again counts again;
+    /// manifests, headers and TLS do not count. A registry that is waited for because of it is not taken for a slow one.
     pub max_rate: Option<u64>,
-    /// The size in bytes from which an upload that was cut is worth going on with.
+    /// The size in bytes from which an upload that was cut is worth going on with. Such a blob is sent as a stream that may end anywhere.
     pub resume_from: u64,
+    /// What ends the pushes to this registry calmly. Several registries may share one.
+    pub stop: Stop,
 }
 
 impl Default for Settings {
@@ -66,6 +74,7 @@ impl Default for Settings {
             uploads_at_once: 12,
             max_rate: None,
             resume_from: 16 << 20,
+            stop: Stop::default(),
         }
     }
 }

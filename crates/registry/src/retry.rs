@@ -65,11 +65,13 @@ impl<'a> Attempts<'a> {
         self
     }
 
-    /// Waits before the next attempt, or returns the error if there is to be none.
+    /// Waits before the next attempt, or returns the error if there is to be none. No pause is waited out once the end was asked for.
     pub(crate) async fn pause(&mut self, failure: Failure) -> Result<(), Error> {
         let pause = self.decide(failure)?;
-        tokio::time::sleep(pause).await;
-        Ok(())
+        tokio::select! {
+            () = tokio::time::sleep(pause) => Ok(()),
+            () = self.settings.stop.requested() => Err(Error::Stopped),
+        }
     }
 
     /// Returns how long to wait before the next attempt, or the error if there is to be none.
@@ -90,6 +92,9 @@ impl<'a> Attempts<'a> {
                 pause / 2 + jitter(pause / 2)
             }
         };
+        if self.settings.stop.is_requested() {
+            return Err(Error::Stopped);
+        }
         self.observer.event(Event::Retrying {
             error: &failure.error,
             attempt: self.failed + 1,

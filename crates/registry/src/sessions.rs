@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use camino::Utf8PathBuf;
 use oci_spec::image::Digest;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 /// Remembers where uploads of large blobs would go on.
 pub trait Sessions: Debug + Send + Sync {
@@ -17,10 +18,39 @@ pub trait Sessions: Debug + Send + Sync {
     fn load(&self, repository: &str, digest: &Digest) -> Option<String>;
 
     /// Remembers the URL of a session, in place of any other one for the same blob and repository. It is kept when this returns.
+    ///
+    /// Told after each step, with the newest URL that the registry named: distribution writes into it how much the session holds,
+    /// and gives up a session that is asked for by an older one.
     fn store(&self, repository: &str, digest: &Digest, url: &str);
 
     /// Forgets the session of a blob and repository.
     fn remove(&self, repository: &str, digest: &Digest);
+}
+
+/// What is remembered of one blob of a repository; nothing where no journal is kept.
+#[derive(Clone, Copy)]
+pub(crate) struct Remembered<'a> {
+    pub(crate) sessions: Option<&'a dyn Sessions>,
+    pub(crate) repository: &'a str,
+    pub(crate) digest: &'a Digest,
+}
+
+impl Remembered<'_> {
+    pub(crate) fn load(self) -> Option<String> {
+        self.sessions?.load(self.repository, self.digest)
+    }
+
+    pub(crate) fn store(self, session: &Url) {
+        if let Some(sessions) = self.sessions {
+            sessions.store(self.repository, self.digest, session.as_str());
+        }
+    }
+
+    pub(crate) fn forget(self) {
+        if let Some(sessions) = self.sessions {
+            sessions.remove(self.repository, self.digest);
+        }
+    }
 }
 
 /// Sessions in a folder, a small file each. The URLs may carry what lets anybody write to a session, so only the owner reads them.

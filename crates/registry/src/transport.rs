@@ -4,9 +4,8 @@
 //! [`Transport::send`] is as many as the settings allow. Work that takes several requests makes its own attempts of exchanges.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use reqwest::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
 };
@@ -19,6 +18,7 @@ use crate::authentication::{
 };
 use crate::body::Upload;
 use crate::pace::Pace;
+use crate::response::{Response, read_body};
 use crate::retry::{Again, Attempts, Failure};
 use crate::{
     Credentials, Endpoint, Error, Observer, Place, Settings, classify, install_crypto_provider,
@@ -50,6 +50,8 @@ pub(crate) struct Call<'a> {
     content: Content<'a>,
     wanted: &'a [StatusCode],
     attempts: u32,
+    understood: fn(Failure) -> Failure,
+    finishes: bool,
 }
 
 /// What a request carries. Everything here can be sent again.
@@ -57,27 +59,6 @@ pub(crate) enum Content<'a> {
     Nothing,
     Bytes(Bytes),
     Upload(&'a Upload<'a>),
-}
-
-/// A wanted answer.
-#[derive(Debug)]
-pub(crate) struct Response {
-    inner: reqwest::Response,
-    place: Place,
-}
-
-/// Why a body could not be read.
-pub(crate) enum BodyFault {
-    TooLong {
-        limit: usize,
-    },
-    Slow {
-        after: Duration,
-    },
-    Broken {
-        error: reqwest::Error,
-        after: Duration,
-    },
 }
 
 #[derive(Debug)]
@@ -101,6 +82,8 @@ impl<'a> Call<'a> {
             content: Content::Nothing,
             wanted: &[StatusCode::OK],
             attempts: u32::MAX,
+            understood: |failure| failure,
+            finishes: false,
         }
     }
 
@@ -142,6 +125,18 @@ impl<'a> Call<'a> {
     /// Makes fewer attempts, since somebody is waiting for the answer.
     pub(crate) fn briefly(mut self) -> Self {
         self.attempts = BRIEF_ATTEMPTS;
+        self
+    }
+
+    /// Waits for the answer as long as after the last byte of an upload.
+    pub(crate) fn finishes(mut self) -> Self {
+        self.finishes = true;
+        self
+    }
+
+    /// Has failures read in another way than their status says by itself, so that it is known what may pass.
+    pub(crate) fn understood_by(mut self, understood: fn(Failure) -> Failure) -> Self {
+        self.understood = understood;
         self
     }
 
@@ -229,6 +224,7 @@ impl Transport {
     ) -> Result<Response, Failure> {
         let epoch = self.pace.epoch();
         let answer = self.attempt(call, observer).await;
+        let answer = answer.map_err(call.understood);
         if let Err(Failure {
             error,
             again: Again::After(order),
@@ -292,10 +288,7 @@ impl Transport {
                         found: "its answer is an HTML page".to_owned(),
                     }));
                 }
-                return Ok(Response {
-                    inner: response,
-                    place,
-                });
+                return Ok(Response::new(response, place));
             }
             if let Some(target) = self.redirect(call, &url, &response)?
                 && redirects < MOST_REDIRECTS
@@ -325,7 +318,11 @@ impl Transport {
         }
         let place = call.place(url);
         let settings = &self.settings;
-        self.pace.gate().await;
+        tokio::select! {
+            biased;
+            () = self.pace.gate() => {}
+            () = settings.stop.requested() => return Err(Failure::last(Error::Stopped)),
+        }
         if let Content::Upload(upload) = &call.content {
             let (pace, settings) = (&self.pace, &self.settings);
             return upload.send(request, place, pace, settings, observer).await;
@@ -336,12 +333,16 @@ impl Transport {
             // Some registries wait for a body unless they are told that there is none.
             request = request.header(CONTENT_LENGTH, 0);
         }
-        match timeout(settings.answer_timeout, request.send()).await {
+        let patience = match call.finishes {
+            true => settings.finish_timeout,
+            false => settings.answer_timeout,
+        };
+        match timeout(patience, request.send()).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(classify::connection(error, place, settings.connect_timeout)),
             Err(_) => Err(Failure::passing(Error::TimedOut {
                 at: Box::new(place),
-                after: settings.answer_timeout,
+                after: patience,
             })),
         }
     }
@@ -419,81 +420,5 @@ impl Transport {
             .await
             .unwrap_or_default();
         classify::status(status, &headers, &body, place, size)
-    }
-}
-
-impl Response {
-    pub(crate) fn status(&self) -> StatusCode {
-        self.inner.status()
-    }
-
-    pub(crate) fn headers(&self) -> &HeaderMap {
-        self.inner.headers()
-    }
-
-    pub(crate) fn place(&self) -> &Place {
-        &self.place
-    }
-
-    /// Returns the URL that answered.
-    pub(crate) fn url(&self) -> &Url {
-        self.inner.url()
-    }
-
-    /// Returns the body, of `limit` bytes at most.
-    pub(crate) async fn body(self, limit: usize, settings: &Settings) -> Result<Bytes, Failure> {
-        let place = self.place;
-        read_body(self.inner, limit, settings)
-            .await
-            .map_err(|fault| fault.failure(&place))
-    }
-
-    /// Returns the next piece of the body.
-    pub(crate) async fn chunk(&mut self, patience: Duration) -> Result<Option<Bytes>, BodyFault> {
-        next_chunk(&mut self.inner, patience).await
-    }
-}
-
-impl BodyFault {
-    pub(crate) fn failure(self, place: &Place) -> Failure {
-        let at = Box::new(place.clone());
-        match self {
-            Self::TooLong { limit } => Failure::last(Error::Protocol {
-                at,
-                problem: format!("is longer than {limit} bytes"),
-            }),
-            Self::Slow { after } => Failure::passing(Error::TimedOut { at, after }),
-            Self::Broken { error, after } => classify::connection(error, place.clone(), after),
-        }
-    }
-}
-
-/// Reads a whole body into memory, of `limit` bytes at most.
-pub(crate) async fn read_body(
-    mut response: reqwest::Response,
-    limit: usize,
-    settings: &Settings,
-) -> Result<Bytes, BodyFault> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = next_chunk(&mut response, settings.answer_timeout).await? {
-        if body.len() + chunk.len() > limit {
-            return Err(BodyFault::TooLong { limit });
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body.freeze())
-}
-
-async fn next_chunk(
-    response: &mut reqwest::Response,
-    patience: Duration,
-) -> Result<Option<Bytes>, BodyFault> {
-    match timeout(patience, response.chunk()).await {
-        Ok(Ok(chunk)) => Ok(chunk),
-        Ok(Err(error)) => Err(BodyFault::Broken {
-            error,
-            after: patience,
-        }),
-        Err(_) => Err(BodyFault::Slow { after: patience }),
     }
 }

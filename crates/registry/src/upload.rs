@@ -1,6 +1,5 @@
-//! The way of one blob into a repository: a session, one request with all of its bytes, and the registry's word that it has them.
+//! The way of one blob into a repository: a session, its bytes, and the registry's word that it has them.
 
-use oci_spec::image::Digest;
 use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode};
 use url::Url;
@@ -8,9 +7,16 @@ use url::Url;
 use crate::blob::{answered_digest, mismatch};
 use crate::body::Upload;
 use crate::parts::{Opened, least_part, smaller_part};
+use crate::response::Response;
 use crate::retry::{Again, Attempts, Failure};
-use crate::transport::{Access, Call, Content, Response};
-use crate::{Blob, BlobSource, Error, Event, Observer, Registry, Sessions};
+use crate::sessions::Remembered;
+use crate::stream::refuses_streams;
+use crate::transport::{Access, Call, Content};
+use crate::{Blob, BlobSource, Error, Event, Observer, Registry};
+
+/// How many streams may be lost with all that they carried before a blob is sent with its length: a proxy that breaks what it does not
+/// understand looks like a bad line.
+const MOST_LOST_STREAMS: u32 = 2;
 
 impl Registry {
     /// Uploads a blob that the repository lacks, and returns when the registry has confirmed its digest.
@@ -29,17 +35,25 @@ impl Registry {
             blob,
             source,
             range: 0..blob.size,
+            open_end: None,
         };
-        let digest = &blob.digest;
         let settings = self.transport().settings();
+        let known = &self.inner.known;
         let large = blob.size >= settings.resume_from;
-        let sessions = self.inner.sessions.as_deref().filter(|_| large);
+        let journal = Remembered {
+            sessions: self.inner.sessions.as_deref().filter(|_| large),
+            repository,
+            digest: &blob.digest,
+        };
         let mut session = session.map(|url| Opened {
             url,
             offset: 0,
             least: 0,
         });
-        if let Some(kept) = sessions.and_then(|sessions| sessions.load(repository, digest))
+        if large && settings.stop.is_requested() {
+            return Err(Error::Stopped);
+        }
+        if let Some(kept) = journal.load()
             && let Some(url) = self.endpoint().resolve(&self.endpoint().url("/v2/"), &kept)
             && let Some(cut) = self.ask_session(repository, url, observer).await
             && cut.offset <= blob.size
@@ -47,6 +61,7 @@ impl Registry {
             session = Some(cut);
         }
         let mut attempts = Attempts::new(settings, observer);
+        let mut lost = 0;
         loop {
             let went_on = session.as_ref().is_some_and(|session| session.offset > 0);
             observer.event(Event::BlobStarted {
@@ -54,21 +69,34 @@ impl Registry {
                 digest: &blob.digest,
                 size: blob.size,
             });
-            let outcome = self.upload_once(&upload, &mut session, observer).await;
+            let stream = large && known.streams() && lost < MOST_LOST_STREAMS;
+            let sending = self.upload_once(&upload, &mut session, stream, journal, observer);
+            let outcome = sending.await;
             let cut = session.take();
             let failure = match outcome {
                 Ok(()) => {
-                    forget(sessions, repository, digest);
+                    journal.forget();
                     return Ok(());
                 }
                 Err(failure) => failure,
             };
-            if let Error::TooLarge { size, .. } = failure.error {
-                let least = cut.as_ref().map_or(0, |cut| cut.least);
-                let part = smaller_part(size).map(|part| part.max(least));
-                if let Some(part) = part.filter(|part| *part < size) {
-                    self.inner.known.may_send_at_once(part);
-                    continue;
+            match &failure.error {
+                Error::TooLarge { size, .. } => {
+                    let least = cut.as_ref().map_or(0, |cut| cut.least);
+                    let part = smaller_part(*size).map(|part| part.max(least));
+                    if let Some(part) = part.filter(|part| part < size) {
+                        known.may_send_at_once(part);
+                        continue;
+                    }
+                }
+                // What the session holds is worth nothing.
+                Error::SourceContent { .. } => journal.forget(),
+                error => {
+                    let offset = cut.as_ref().map_or(0, |cut| cut.offset);
+                    if stream && refuses_streams(error, offset) {
+                        known.streams_are_refused();
+                        continue;
+                    }
                 }
             }
             // Parts that do not add up would not do so the next time.
@@ -84,56 +112,88 @@ impl Registry {
             attempts.pause(failure).await?;
             // The answer may be all that was lost.
             if self.holds(repository, blob, observer).await? {
-                forget(sessions, repository, digest);
+                journal.forget();
                 return Ok(());
             }
             if let Some(Opened { url, .. }) = cut.filter(|_| large && !odd) {
                 session = self.ask_session(repository, url, observer).await;
             }
+            lost += u32::from(stream && session.is_none());
         }
     }
 
     /// Uploads a blob in one session, which is left in `session` with where it would go on if it was cut.
     ///
-    /// One request opens it and one carries all of the bytes, as long as the registry takes so many at once. Not several, where that
-    /// is not needed: distribution 2 gives up a session of which any request was cut, so pieces would gain nothing there.
+    /// One request opens it. A small blob goes in one more, with its length. A large one goes as a `stream`, or where that is refused
+    /// in the one request as well, and in parts where a registry has said that so many bytes are too much at once.
     async fn upload_once(
         &self,
         upload: &Upload<'_>,
         session: &mut Option<Opened>,
+        stream: bool,
+        journal: Remembered<'_>,
         observer: &dyn Observer,
     ) -> Result<(), Failure> {
-        let transport = self.transport();
-        let repository = upload.repository;
-        let digest = &upload.blob.digest;
         let opened = match session.take() {
             Some(opened) => opened,
-            None => self.open_session(repository, observer).await?,
+            None => self.open_session(upload.repository, observer).await?,
         };
         let opened = session.insert(opened);
-        if upload.blob.size >= transport.settings().resume_from
-            && let Some(sessions) = &self.inner.sessions
-        {
-            sessions.store(repository, digest, opened.url.as_str());
-        }
+        journal.store(&opened.url);
         let at_once = self.inner.known.at_once();
-        if opened.offset > 0 || upload.blob.size > at_once {
-            return self.send_parts(upload, opened, at_once, observer).await;
+        if upload.blob.size - opened.offset > at_once || (opened.offset > 0 && !stream) {
+            return self
+                .send_parts(upload, opened, at_once, journal, observer)
+                .await;
         }
-        let mut url = opened.url.clone();
-        // What the session put into its URL stays: registries keep their state there.
-        url.query_pairs_mut().append_pair("digest", digest.as_ref());
-        let call = Call::new(Method::PUT, url, repository)
-            .access(Access::Push)
-            .content(
-                Content::Upload(upload),
-                HeaderValue::from_static("application/octet-stream"),
-            )
-            .wants(&[StatusCode::CREATED, StatusCode::NO_CONTENT]);
-        let answer = transport
-            .exchange(&call, observer)
+        if stream {
+            return self.send_stream(upload, opened, journal, observer).await;
+        }
+        let sending = self.close_with(upload, opened, Content::Upload(upload), observer);
+        if upload.blob.size < self.transport().settings().resume_from {
+            return sending.await;
+        }
+        // It would take long, and nothing short of the whole is of use.
+        tokio::select! {
+            outcome = sending => outcome,
+            () = self.transport().settings().stop.requested() => Err(Failure::last(Error::Stopped)),
+        }
+    }
+
+    /// Closes a session that holds the whole blob.
+    pub(crate) async fn close_session(
+        &self,
+        upload: &Upload<'_>,
+        session: &Opened,
+        observer: &dyn Observer,
+    ) -> Result<(), Failure> {
+        self.close_with(upload, session, Content::Nothing, observer)
             .await
-            .map_err(session_lost)?;
+            .map_err(starts_over)
+    }
+
+    /// Closes a session with what it lacks.
+    async fn close_with(
+        &self,
+        upload: &Upload<'_>,
+        session: &Opened,
+        content: Content<'_>,
+        observer: &dyn Observer,
+    ) -> Result<(), Failure> {
+        let mut url = session.url.clone();
+        let digest = upload.blob.digest.as_ref();
+        // What the session put into its URL stays: registries keep their state there.
+        url.query_pairs_mut().append_pair("digest", digest);
+        let mut call = Call::new(Method::PUT, url, upload.repository)
+            .access(Access::Push)
+            .wants(&[StatusCode::CREATED, StatusCode::NO_CONTENT])
+            .understood_by(session_lost)
+            .finishes();
+        if !matches!(content, Content::Nothing) {
+            let media_type = HeaderValue::from_static("application/octet-stream");
+            call = call.content(content, media_type);
+        }
+        let answer = self.transport().exchange(&call, observer).await?;
         confirmed(self, upload, &answer, observer).await
     }
 
@@ -158,7 +218,7 @@ impl Registry {
 }
 
 /// Compares what the registry says that it took.
-pub(crate) async fn confirmed(
+async fn confirmed(
     registry: &Registry,
     upload: &Upload<'_>,
     answer: &Response,
@@ -180,12 +240,6 @@ pub(crate) async fn confirmed(
     }
 }
 
-fn forget(sessions: Option<&dyn Sessions>, repository: &str, digest: &Digest) {
-    if let Some(sessions) = sessions {
-        sessions.remove(repository, digest);
-    }
-}
-
 /// Reads where an upload goes on.
 pub(crate) fn session_url(registry: &Registry, session: &Response) -> Result<Url, Failure> {
     let at = session.place().clone();
@@ -198,10 +252,12 @@ pub(crate) fn session_url(registry: &Registry, session: &Response) -> Result<Url
 pub(crate) fn session_lost(failure: Failure) -> Failure {
     let lost = match &failure.error {
         Error::NotFound { .. } => true,
-        Error::Rejected { answer, .. } => matches!(
-            answer.code.as_deref(),
-            Some("BLOB_UPLOAD_UNKNOWN" | "BLOB_UPLOAD_INVALID")
-        ),
+        // Distribution 3 answers 416 to a place that is not the newest.
+        Error::Rejected { answer, .. } => {
+            let code = answer.code.as_deref();
+            matches!(code, Some("BLOB_UPLOAD_UNKNOWN" | "BLOB_UPLOAD_INVALID"))
+                || answer.status == StatusCode::RANGE_NOT_SATISFIABLE
+        }
         _ => false,
     };
     match lost {
@@ -210,6 +266,19 @@ pub(crate) fn session_lost(failure: Failure) -> Failure {
             ..failure
         },
         false => failure,
+    }
+}
+
+/// Lets a blob start over whose parts did not add up: what the session held was not what it was taken for.
+fn starts_over(failure: Failure) -> Failure {
+    match &failure.error {
+        Error::Rejected { answer, .. } if answer.code.as_deref() == Some("DIGEST_INVALID") => {
+            Failure {
+                again: Again::After(None),
+                ..failure
+            }
+        }
+        _ => failure,
     }
 }
 

@@ -1,8 +1,5 @@
 //! Runs the release's own mkectl on the rendered configuration.
 
-use std::sync::Mutex;
-use std::sync::mpsc::Sender;
-
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::{Environment, PushCredentials};
 
@@ -116,13 +113,13 @@ pub async fn apply(
         what: context.workspace.shown_command(&command),
         bytes: None,
     });
-    let signals = context.tool.signals.receive();
+    let signals = context.tool.signals.for_mkectl();
     let finished = {
         let observer = Lines(context.reporter);
         // mkectl is waited for in a blocking call: its output is read as it comes, by this one thread.
         tokio::task::block_in_place(|| mkectl::run(&command, &log, &observer, signals))
     };
-    context.tool.signals.close();
+    context.tool.signals.mkectl_ended();
     let finished = finished.map_err(Error::Mkectl)?;
     let log = context.workspace.shown(&log).to_owned();
     if let Some(failure) = finished.log_failure {
@@ -153,41 +150,6 @@ pub async fn apply(
     }))
 }
 
-pub use mkectl::Signal;
-
-/// Where the program leaves signals for a running mkectl.
-#[derive(Debug, Default)]
-pub struct Signals(Mutex<Option<Sender<mkectl::Signal>>>);
-
-impl Signals {
-    /// Hands a signal to the mkectl that runs. Returns false where none does: the caller may end then.
-    pub fn deliver(&self, signal: mkectl::Signal) -> bool {
-        let sender = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        sender
-            .as_ref()
-            .is_some_and(|sender| sender.send(signal).is_ok())
-    }
-
-    fn receive(&self) -> std::sync::mpsc::Receiver<mkectl::Signal> {
-        let (sender, receiver) = std::sync::mpsc::channel();
-        *self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(sender);
-        receiver
-    }
-
-    fn close(&self) {
-        *self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = None;
-    }
-}
-
 struct Lines<'a>(&'a dyn Reporter);
 
 impl mkectl::Observer for Lines<'_> {
@@ -196,8 +158,8 @@ impl mkectl::Observer for Lines<'_> {
             mkectl::Event::Line { text } => self.0.report(Event::Mkectl(text)),
             mkectl::Event::Passed { signal } => {
                 let name = match signal {
-                    Signal::Interrupt => "SIGINT",
-                    Signal::Terminate => "SIGTERM",
+                    mkectl::Signal::Interrupt => "SIGINT",
+                    mkectl::Signal::Terminate => "SIGTERM",
                 };
                 self.0.report(Event::Warning(format!(
                     "{name} was passed on to mkectl, whose end is awaited; a second one kills it"

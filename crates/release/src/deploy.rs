@@ -1,12 +1,12 @@
 //! The whole way, step after step, as the plan says, and the receipt at its end.
 
 use crate::apply::Applied;
-use crate::event::{Event, Step};
+use crate::event::Step;
 use crate::plan::Plan;
 use crate::push::Sent;
 use crate::receipt::{self, Receipt};
 use crate::verify::Confirmed;
-use crate::{Context, Error, apply, chain, fetch, push, render, verify};
+use crate::{Context, Error, apply, carry, chain, render, verify};
 
 /// What a deploy came to.
 #[derive(Debug)]
@@ -32,7 +32,9 @@ pub async fn deploy(context: &Context<'_>, plan: &Plan) -> Result<Deployed, Erro
 }
 
 async fn steps(context: &Context<'_>, plan: &Plan, step: &mut Step) -> Result<Deployed, Error> {
-    let sent = send(context, plan, step).await?;
+    let sent = send(context, plan)
+        .await
+        .inspect_err(|error| *step = step_of(error))?;
     *step = Step::Confirm;
     let confirmed = verify::registry(context, plan, &sent).await?;
     *step = Step::Render;
@@ -50,41 +52,11 @@ async fn steps(context: &Context<'_>, plan: &Plan, step: &mut Step) -> Result<De
 ///
 /// # Errors
 /// The bundle cannot be had or is not what its lock says, or the registry did not take all of it.
-pub async fn send(context: &Context<'_>, plan: &Plan, step: &mut Step) -> Result<Sent, Error> {
-    if plan.to_be_pushed().next().is_none() {
-        return Ok(Sent::default());
-    }
-    let verified = bring(context, plan, step).await?;
-    *step = Step::Push;
-    let error = match push::push(context, plan, &verified).await {
-        Ok(sent) => return Ok(sent),
-        Err(error) => error,
-    };
-    let damaged = verify::discard_damaged(context, &plan.lock, &verified, &error)?;
-    if damaged.is_empty() {
-        return Err(error);
-    }
-    for digest in damaged {
-        context.reporter.report(Event::Warning(format!(
-            "{digest} was damaged in the store and is read again from the bundle"
-        )));
-    }
-    // Once only: a disk that damages blobs again at once is not to be trusted.
-    let verified = bring(context, plan, step).await?;
-    *step = Step::Push;
-    push::push(context, plan, &verified).await
-}
-
-/// Brings the bundle here, and has every blob of it in the store.
-async fn bring(
-    context: &Context<'_>,
-    plan: &Plan,
-    step: &mut Step,
-) -> Result<verify::VerifiedBundle, Error> {
-    *step = Step::Fetch;
-    let local = fetch::fetch(context, &plan.lock).await?;
-    *step = Step::Verify;
-    verify::bundle(context, &plan.lock, local).await
+pub async fn send(context: &Context<'_>, plan: &Plan) -> Result<Sent, Error> {
+    let mut outcomes = carry::carry(context, &plan.lock, &[plan]).await?;
+    outcomes
+        .pop()
+        .unwrap_or_else(|| unreachable!("one plan has one outcome"))
 }
 
 /// Applies the configuration alone: looks at the registry first, renders, runs mkectl, writes the receipt.
@@ -135,6 +107,15 @@ fn conclude(
             receipt_of_failure(context, plan, step, &error).write(&plan.output.receipt)?;
             Err(error)
         }
+    }
+}
+
+/// Says which of the steps that go on at the same time an error is of.
+fn step_of(error: &Error) -> Step {
+    match error {
+        Error::Download { .. } | Error::Demo { .. } | Error::BundleSize { .. } => Step::Fetch,
+        Error::Push { .. } | Error::Registry { .. } | Error::Credentials { .. } => Step::Push,
+        _ => Step::Verify,
     }
 }
 

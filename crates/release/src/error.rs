@@ -137,6 +137,18 @@ pub enum Error {
         /// Which ones failed, and why. One reason may have stopped several of them.
         failed: Vec<(String, std::sync::Arc<registry::Error>)>,
     },
+    /// A push was asked to stop, and did. Nothing of what was begun is lost.
+    #[error("stopped with {left} of {total} artifacts still to be pushed to {address}")]
+    Stopped {
+        /// The registry.
+        address: String,
+        /// How many artifacts were to be pushed.
+        total: usize,
+        /// How many of them were not.
+        left: usize,
+        /// Those among them that had failed before, and why.
+        failed: Vec<(String, std::sync::Arc<registry::Error>)>,
+    },
     /// The registry does not serve what the lock names.
     #[error("registry {address} does not serve what the lock names")]
     NotConfirmed {

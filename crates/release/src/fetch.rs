@@ -90,38 +90,29 @@ pub fn source(workspace: &Workspace, lock: &bundle::Lock) -> Result<Source, Erro
     }
 }
 
-/// The bundle's bytes are on this machine. They are not checked yet.
-#[derive(Debug)]
-pub struct LocalBundle(pub(crate) Local);
-
-#[derive(Debug)]
-pub(crate) enum Local {
-    Store,
-    File(Utf8PathBuf),
+/// Says that a download is about to begin.
+pub(crate) fn report_start(context: &Context<'_>, url: &str, size: Option<u64>) {
+    context.reporter.report(Event::Started {
+        step: Step::Fetch,
+        what: bundle::shown_url(url),
+        bytes: size,
+    });
 }
 
-/// Brings a locked bundle to this machine.
-///
-/// # Errors
-/// The download failed, or a file cannot be written.
-pub async fn fetch(context: &Context<'_>, lock: &bundle::Lock) -> Result<LocalBundle, Error> {
-    let local = match source(context.workspace, lock)? {
-        Source::Store => Local::Store,
-        Source::File(path) => Local::File(path),
-        Source::Made(path) => {
-            demo::make(&path, &demo::release())?;
-            Local::File(path)
-        }
-        Source::Download(path) => {
-            let expected = bundle::Expected {
-                size: Some(lock.bundle.size),
-                sha256: lock.bundle.sha256.clone(),
-            };
-            download(context, &lock.bundle.url, &path, Some(expected)).await?;
-            Local::File(path)
-        }
+/// Downloads a locked bundle, and lets a reader follow it.
+pub(crate) async fn download_locked(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    path: &camino::Utf8Path,
+    feed: bundle::Feed,
+) -> Result<(), Error> {
+    let expected = bundle::Expected {
+        size: Some(lock.bundle.size),
+        sha256: lock.bundle.sha256.clone(),
     };
-    Ok(LocalBundle(local))
+    download_feeding(context, &lock.bundle.url, path, Some(expected), Some(feed))
+        .await
+        .map(drop)
 }
 
 /// Downloads `url` to `path`, and reports how it goes.
@@ -129,13 +120,18 @@ pub(crate) async fn download(
     context: &Context<'_>,
     url: &str,
     path: &camino::Utf8Path,
-    expected: Option<bundle::Expected>,
 ) -> Result<bundle::Downloaded, Error> {
-    context.reporter.report(Event::Started {
-        step: Step::Fetch,
-        what: bundle::shown_url(url),
-        bytes: expected.as_ref().and_then(|expected| expected.size),
-    });
+    report_start(context, url, None);
+    download_feeding(context, url, path, None, None).await
+}
+
+async fn download_feeding(
+    context: &Context<'_>,
+    url: &str,
+    path: &camino::Utf8Path,
+    expected: Option<bundle::Expected>,
+    feed: Option<bundle::Feed>,
+) -> Result<bundle::Downloaded, Error> {
     let failed = |source| Error::Download {
         url: bundle::shown_url(url),
         source,
@@ -148,13 +144,12 @@ pub(crate) async fn download(
         expected,
         retry: bundle::Retry::default(),
     };
-    let downloaded = bundle::download(
-        &request,
-        &client,
-        &BundleObserver::new(context.reporter, Step::Fetch),
-    )
-    .await
-    .map_err(failed)?;
+    let observer = BundleObserver::new(context.reporter, Step::Fetch);
+    let downloaded = match feed {
+        Some(feed) => bundle::download_feeding(&request, &client, &observer, feed).await,
+        None => bundle::download(&request, &client, &observer).await,
+    };
+    let downloaded = downloaded.map_err(failed)?;
     context.reporter.report(Event::Finished {
         step: Step::Fetch,
         what: format!("downloaded {}", context.workspace.shown(path)),

@@ -24,6 +24,7 @@
 //! [`event::Reporter`] and returns errors; `xtask` decides how they look.
 
 pub mod apply;
+pub mod carry;
 pub mod demo;
 pub mod deploy;
 pub mod event;
@@ -37,10 +38,12 @@ pub mod push;
 pub mod receipt;
 pub mod rehearse;
 pub mod render;
+pub mod signals;
 pub mod store;
 pub mod verify;
 pub mod workspace;
 
+mod announce;
 mod error;
 mod observe;
 
@@ -62,6 +65,8 @@ pub struct Context<'a> {
     pub tool: &'a Tool,
     /// Who knows the credentials for an environment's registry.
     pub keeper: &'a dyn Keeper,
+    /// How much registries are asked for.
+    pub limits: push::Limits,
 }
 
 impl Context<'_> {
@@ -104,8 +109,8 @@ pub struct Tool {
     pub variables: mkectl::Variables,
     /// The present time.
     pub now: fn() -> jiff::Timestamp,
-    /// Signals that a running mkectl shall get.
-    pub signals: std::sync::Arc<apply::Signals>,
+    /// Signals for what is under way.
+    pub signals: std::sync::Arc<signals::Signals>,
 }
 
 /// Returns an error with all its causes in one line.

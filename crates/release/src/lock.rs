@@ -87,7 +87,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, E
         what: context.workspace.shown(&path).to_string(),
         bytes: std::fs::metadata(&path).ok().map(|metadata| metadata.len()),
     });
-    let (_store, contents) = read(context, &path, store, None).await?;
+    let contents = read(context, &path, store)?;
     let checksum = if let Some(checksum_url) = &request.checksum_url {
         compare(context, checksum_url, &file, &path, &contents)
             .await
@@ -151,7 +151,7 @@ async fn local_bundle(
     if url == demo::URL {
         demo::make(&path, &request.release)?;
     } else if !path.exists() {
-        fetch::download(context, url, &path, None).await?;
+        fetch::download(context, url, &path).await?;
     }
     Ok(path)
 }
@@ -202,22 +202,19 @@ async fn compare(
     Ok(())
 }
 
-/// Reads a bundle into the store in a thread of its own, and gives the store back.
-pub(crate) async fn read(
+/// Reads a bundle into the store.
+fn read(
     context: &Context<'_>,
     path: &Utf8Path,
     mut store: bundle::Store,
-    expected: Option<&bundle::Lock>,
-) -> Result<(bundle::Store, bundle::Contents), Error> {
+) -> Result<bundle::Contents, Error> {
     let file = std::fs::File::open(path).map_err(|source| Error::io("open", path, source))?;
-    let shown = context.workspace.shown(path).to_owned();
     let observer = BundleObserver::new(context.reporter, Step::Verify);
     // Reading is work for a processor and a disk, not for the runtime.
-    let contents =
-        tokio::task::block_in_place(|| bundle::read(file, &mut store, expected, &observer))
-            .map_err(|source| Error::Bundle {
-                path: shown,
-                source,
-            })?;
-    Ok((store, contents))
+    tokio::task::block_in_place(|| bundle::read(file, &mut store, None, &observer)).map_err(
+        |source| Error::Bundle {
+            path: context.workspace.shown(path).to_owned(),
+            source,
+        },
+    )
 }

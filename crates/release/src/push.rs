@@ -6,12 +6,34 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use environment::Environment;
+use futures_util::future::join_all;
+use registry::Arrival;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::event::{Event, Step};
 use crate::observe::PushObserver;
 use crate::plan::Plan;
-use crate::verify::VerifiedBundle;
 use crate::{Context, Credentials, Error};
+
+/// How much a registry is asked for at most, where somebody has an opinion.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits {
+    /// The most uploads at once. Without it, as many as the registry gets faster by, up to a bound.
+    pub jobs: Option<usize>,
+    /// The most bytes a second, over all uploads to one registry.
+    pub max_rate: Option<u64>,
+}
+
+impl Limits {
+    fn settings(self) -> registry::Settings {
+        let usual = registry::Settings::default();
+        registry::Settings {
+            uploads_at_once: self.jobs.unwrap_or(usual.uploads_at_once),
+            max_rate: self.max_rate.or(usual.max_rate),
+            ..usual
+        }
+    }
+}
 
 /// What was sent. It says nothing yet about what the registry serves: see [`crate::verify::registry`].
 #[derive(Debug, Default)]
@@ -28,48 +50,100 @@ pub struct Sent {
     pub present_blobs: u64,
 }
 
-/// Pushes the artifacts that the plan names, as one transfer.
+/// Says that a push is about to begin.
+pub(crate) fn report_start(context: &Context<'_>, plans: &[&Plan]) {
+    if plans.is_empty() {
+        return;
+    }
+    let registries: Vec<String> = plans
+        .iter()
+        .map(|plan| plan.environment.registry.image_url())
+        .collect();
+    let artifacts: usize = plans.iter().map(|plan| plan.to_be_pushed().count()).sum();
+    context.reporter.report(Event::Started {
+        step: Step::Push,
+        what: format!("{artifacts} artifacts to {}", registries.join(" and ")),
+        bytes: Some(plans.iter().map(|plan| plan.bytes_to_send()).sum()),
+    });
+}
+
+/// Pushes what each plan names, each as one transfer, as the blobs come into the store. One that fails stops no other.
 ///
-/// An artifact that fails does not stop the others, unless the registry cannot be used at all.
-///
-/// # Errors
-/// The registry cannot be used at all, or some artifacts could not be pushed.
-pub async fn push(
+/// Registries are pushed to at the same time, but for plans of the same one, which go one after the other.
+pub(crate) async fn push(
+    context: &Context<'_>,
+    plans: &[&Plan],
+    store: &bundle::Store,
+    arrivals: Vec<UnboundedReceiver<Arrival>>,
+) -> Vec<Result<Sent, Error>> {
+    let source = StoreSource(store.clone());
+    let mut turns: BTreeMap<&str, Vec<(usize, &Plan, UnboundedReceiver<Arrival>)>> =
+        BTreeMap::new();
+    for ((place, plan), arrivals) in plans.iter().enumerate().zip(arrivals) {
+        let address = plan.environment.registry.address.as_str();
+        turns
+            .entry(address)
+            .or_default()
+            .push((place, plan, arrivals));
+    }
+    let pushing = turns.into_values().map(|turns| async {
+        let mut outcomes = Vec::new();
+        for (place, plan, arrivals) in turns {
+            outcomes.push((place, push_one(context, plan, &source, arrivals).await));
+        }
+        outcomes
+    });
+    let mut outcomes: Vec<_> = join_all(pushing).await.into_iter().flatten().collect();
+    outcomes.sort_by_key(|(place, _)| *place);
+    let outcomes: Vec<Result<Sent, Error>> =
+        outcomes.into_iter().map(|(_, outcome)| outcome).collect();
+    if !outcomes.is_empty() && outcomes.iter().all(Result::is_ok) {
+        let sum = |number: fn(&Sent) -> u64| outcomes.iter().flatten().map(number).sum::<u64>();
+        context.reporter.report(Event::Finished {
+            step: Step::Push,
+            what: format!(
+                "{} artifacts pushed: {} blobs sent, {} mounted or there already",
+                sum(|sent| sent.artifacts as u64),
+                sum(|sent| sent.uploaded_blobs),
+                sum(|sent| sent.mounted_blobs + sent.present_blobs),
+            ),
+        });
+    }
+    outcomes
+}
+
+async fn push_one(
     context: &Context<'_>,
     plan: &Plan,
-    bundle: &VerifiedBundle,
+    source: &StoreSource,
+    arrivals: UnboundedReceiver<Arrival>,
 ) -> Result<Sent, Error> {
     let to_be_pushed: Vec<&bundle::Artifact> = plan.to_be_pushed().collect();
-    if to_be_pushed.is_empty() {
-        return Ok(Sent::default());
-    }
     let address = &plan.environment.registry.address;
     let sessions = registry::SessionFolder::new(context.workspace.sessions(), address);
-    let registry = connect_remembering(
+    let stop = registry::Stop::default();
+    let registry = connect_with(
         &plan.environment,
         context.credentials(&plan.environment)?,
+        registry::Settings {
+            stop: stop.clone(),
+            ..context.limits.settings()
+        },
         Some(Arc::new(sessions)),
     )?;
     registry.ping().await.map_err(|source| Error::Registry {
         address: address.clone(),
         source,
     })?;
-    context.reporter.report(Event::Started {
-        step: Step::Push,
-        what: format!(
-            "{} artifacts to {}",
-            to_be_pushed.len(),
-            plan.environment.registry.image_url()
-        ),
-        bytes: Some(unique_bytes(to_be_pushed.iter().copied())),
-    });
-    let source = StoreSource(bundle.store.clone());
+    let _pushing = context.tool.signals.stops(stop);
     let observer = PushObserver::new(context.reporter);
     let targets: Vec<registry::Artifact> = to_be_pushed
         .iter()
         .map(|artifact| target(&plan.environment, artifact))
         .collect();
-    let report = registry.push_all(&targets, &source, &observer).await;
+    let report = registry
+        .push_as_they_come(&targets, source, arrivals, &observer)
+        .await;
     let mut sent = Sent {
         artifacts: 0,
         uploaded_bytes: report.uploaded.bytes,
@@ -84,6 +158,18 @@ pub async fn push(
             Err(error) => failed.push((artifact.reference(), error)),
         }
     }
+    let is_stopped =
+        |(_, error): &(String, Arc<registry::Error>)| matches!(**error, registry::Error::Stopped);
+    if failed.iter().any(is_stopped) {
+        let left = failed.len();
+        failed.retain(|failed| !is_stopped(failed));
+        return Err(Error::Stopped {
+            address: address.clone(),
+            total: to_be_pushed.len(),
+            left,
+            failed,
+        });
+    }
     if !failed.is_empty() {
         return Err(Error::Push {
             address: address.clone(),
@@ -91,15 +177,6 @@ pub async fn push(
             failed,
         });
     }
-    context.reporter.report(Event::Finished {
-        step: Step::Push,
-        what: format!(
-            "{} artifacts pushed: {} blobs sent, {} mounted or there already",
-            sent.artifacts,
-            sent.uploaded_blobs,
-            sent.mounted_blobs + sent.present_blobs
-        ),
-    });
     Ok(sent)
 }
 
@@ -117,20 +194,25 @@ pub(crate) fn connect(
     environment: &Environment,
     credentials: Credentials,
 ) -> Result<registry::Registry, Error> {
-    connect_remembering(environment, credentials, None)
+    connect_with(
+        environment,
+        credentials,
+        registry::Settings::default(),
+        None,
+    )
 }
 
-/// Makes a client that goes on with uploads which an earlier run left.
-fn connect_remembering(
+/// Makes a client with other settings, that goes on with uploads which an earlier run left.
+fn connect_with(
     environment: &Environment,
     credentials: Credentials,
+    settings: registry::Settings,
     sessions: Option<Arc<dyn registry::Sessions>>,
 ) -> Result<registry::Registry, Error> {
     let target = &environment.registry;
     let ca = target.ca.as_ref().map(|ca| ca.pem.as_str());
     registry::Endpoint::new(&target.address, ca)
         .and_then(|endpoint| {
-            let settings = registry::Settings::default();
             registry::Registry::with_sessions(endpoint, credentials, settings, sessions)
         })
         .map_err(|source| Error::Registry {
@@ -161,7 +243,7 @@ pub(crate) fn target(environment: &Environment, artifact: &bundle::Artifact) -> 
     }
 }
 
-struct StoreSource(Arc<bundle::Store>);
+struct StoreSource(bundle::Store);
 
 impl registry::BlobSource for StoreSource {
     fn open(&self, digest: &oci_spec::image::Digest) -> std::io::Result<std::fs::File> {

@@ -1,13 +1,16 @@
 //! Checks both ends of the way: the bundle against its lock, and the registry as a node sees it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::io::Read;
 
+use camino::Utf8Path;
 use environment::Environment;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
+use crate::announce::AnnouncingStore;
 use crate::event::{Event, Step};
-use crate::fetch::{Local, LocalBundle, open_store};
+use crate::fetch::open_store;
+use crate::observe::BundleObserver;
 use crate::plan::{Plan, Planned};
 use crate::push::{Sent, connect, target};
 use crate::{Context, Credentials, Error};
@@ -15,40 +18,66 @@ use crate::{Context, Credentials, Error};
 /// How many requests are under way at once while the registry is only asked.
 const QUESTIONS_AT_ONCE: usize = 16;
 
-/// Every byte that the lock names is in the store. Only [`bundle()`] makes one.
+/// Every byte that the lock names is in the store. Only [`read_to_its_end`] and [`stored`] make one.
 #[derive(Debug)]
-pub struct VerifiedBundle {
-    pub(crate) store: Arc<bundle::Store>,
+#[non_exhaustive]
+pub struct VerifiedBundle;
+
+/// Says that a bundle is about to be read.
+pub(crate) fn report_start(context: &Context<'_>, lock: &bundle::Lock, path: &Utf8Path) {
+    context.reporter.report(Event::Started {
+        step: Step::Verify,
+        what: context.workspace.shown(path).to_string(),
+        bytes: Some(lock.bundle.size),
+    });
 }
 
-/// Checks a bundle against its lock, and leaves its blobs in the store.
-///
-/// A bundle whose blobs are in the store was checked when they came there, and is not read again.
+/// Reads a bundle into the store and compares it with its lock.
 ///
 /// # Errors
 /// The bundle differs from its lock in anything, or cannot be read.
-pub async fn bundle(
+pub(crate) fn read(
     context: &Context<'_>,
     lock: &bundle::Lock,
-    local: LocalBundle,
+    path: &Utf8Path,
+    input: impl Read + Send,
+    mut sink: AnnouncingStore,
+) -> Result<(), Error> {
+    let observer = BundleObserver::new(context.reporter, Step::Verify);
+    match bundle::read(input, &mut sink, Some(lock), &observer) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(Error::Bundle {
+            path: context.workspace.shown(path).to_owned(),
+            source,
+        }),
+    }
+}
+
+/// Says that a bundle was read to its end and is what the lock says.
+///
+/// # Errors
+/// Something is not in the store, or its index cannot be written.
+pub(crate) fn read_to_its_end(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    store: &bundle::Store,
 ) -> Result<VerifiedBundle, Error> {
-    let store = open_store(context.workspace)?;
-    let store = match local.0 {
-        Local::Store => store,
-        Local::File(path) => {
-            context.reporter.report(Event::Started {
-                step: Step::Verify,
-                what: context.workspace.shown(&path).to_string(),
-                bytes: Some(lock.bundle.size),
-            });
-            let (store, _) = crate::lock::read(context, &path, store, Some(lock)).await?;
-            context.reporter.report(Event::Finished {
-                step: Step::Verify,
-                what: format!("{} artifacts are what the lock says", lock.artifacts.len()),
-            });
-            store
-        }
-    };
+    context.reporter.report(Event::Finished {
+        step: Step::Verify,
+        what: format!("{} artifacts are what the lock says", lock.artifacts.len()),
+    });
+    stored(context, lock, store)
+}
+
+/// Finds everything that the lock names in the store. What is there was checked when it came.
+///
+/// # Errors
+/// Something is not there, or the store's index cannot be written.
+pub(crate) fn stored(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    store: &bundle::Store,
+) -> Result<VerifiedBundle, Error> {
     if let Some(lost) = store.missing(lock).first() {
         return Err(Error::StoreLost {
             path: context
@@ -58,10 +87,8 @@ pub async fn bundle(
             digest: lost.digest.to_string(),
         });
     }
-    list(&store, lock).map_err(|source| Error::store(context.workspace, source))?;
-    Ok(VerifiedBundle {
-        store: Arc::new(store),
-    })
+    list(store, lock).map_err(|source| Error::store(context.workspace, source))?;
+    Ok(VerifiedBundle)
 }
 
 /// Names the lock's artifacts in the store's index, so that other tools find them by name, where another release has
@@ -91,26 +118,39 @@ fn list(store: &bundle::Store, lock: &bundle::Lock) -> Result<(), bundle::StoreE
 ///
 /// # Errors
 /// The store cannot be read, or a blob not be removed.
-pub fn discard_damaged(
+pub(crate) fn discard_damaged(
     context: &Context<'_>,
     lock: &bundle::Lock,
-    bundle: &VerifiedBundle,
     error: &Error,
 ) -> Result<BTreeSet<String>, Error> {
-    let Error::Push { failed, .. } = error else {
+    let damaged = damaged(error);
+    if damaged.is_empty() {
         return Ok(BTreeSet::new());
-    };
-    let damaged: BTreeSet<&str> = failed
-        .iter()
-        .filter(|(_, error)| matches!(**error, registry::Error::SourceContent { .. }))
-        .map(|(reference, _)| reference.as_str())
-        .collect();
+    }
+    let store = open_store(context.workspace)?;
     let artifacts = lock
         .artifacts
         .iter()
         .filter(|artifact| damaged.contains(artifact.reference().as_str()));
-    tokio::task::block_in_place(|| discard_damaged_of(artifacts, &bundle.store))
+    tokio::task::block_in_place(|| discard_damaged_of(artifacts, &store))
         .map_err(|source| Error::store(context.workspace, source))
+}
+
+/// Says whether a push failed by what is in the store.
+pub(crate) fn is_by_damage(error: &Error) -> bool {
+    !damaged(error).is_empty()
+}
+
+/// Returns the artifacts that a push could not send because of what is in the store.
+fn damaged(error: &Error) -> BTreeSet<&str> {
+    let Error::Push { failed, .. } = error else {
+        return BTreeSet::new();
+    };
+    failed
+        .iter()
+        .filter(|(_, error)| matches!(**error, registry::Error::SourceContent { .. }))
+        .map(|(reference, _)| reference.as_str())
+        .collect()
 }
 
 fn discard_damaged_of<'a>(

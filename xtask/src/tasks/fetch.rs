@@ -25,8 +25,7 @@ pub(crate) fn run(app: &App<'_>, what: &str) -> Result<ExitCode, Failure> {
     let locked = release::fetch::locked(&app.workspace, &release)?;
     until_interrupted(app, async {
         let context = app.context();
-        let local = release::fetch::fetch(&context, &locked.lock).await?;
-        release::verify::bundle(&context, &locked.lock, local).await?;
+        release::carry::bring(&context, &locked.lock).await?;
         Ok(())
     })?;
     let artifacts = locked.lock.artifacts.len();

@@ -1,46 +1,117 @@
-//! `push`: the registry gets what it lacks.
+//! `push`: registries get what they lack.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use indicatif::DecimalBytes;
-use release::event::Step;
-use release::plan::Purpose;
+use release::plan::{Plan, Purpose};
+use release::push::Sent;
 use release::workspace::Output;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::cli::PushArgs;
 use crate::confirm::confirm;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 
-pub(crate) fn run(app: &App<'_>, name: &str, confirmed: Option<&str>) -> Result<ExitCode, Failure> {
-    let environment = app.environment(name)?;
-    until_interrupted(app, async {
-        let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
-        let context = app.context();
-        let output = Output::below(&app.workspace.environment(name));
-        let plan = release::plan::plan(&context, environment, output, Purpose::Push).await?;
-        if plan.to_be_pushed().next().is_some() {
-            confirm(&plan.environment, confirmed)?;
+pub(crate) fn run(app: &App<'_>, arguments: &PushArgs) -> Result<ExitCode, Failure> {
+    let mut environments = Vec::new();
+    for (place, name) in arguments.environments.iter().enumerate() {
+        if !arguments.environments[..place].contains(name) {
+            environments.push(app.environment(name)?);
         }
-        let mut step = Step::Fetch;
-        let sent = release::deploy::send(&context, &plan, &mut step).await?;
-        let confirmed = release::verify::registry(&context, &plan, &sent).await?;
-        app.ui.result(
-            &format!(
-                "{name}: {} in {}, {} pushed, {} sent\n",
-                super::count(confirmed.artifacts, "artifact"),
+    }
+    until_interrupted(app, async {
+        if let Some(until) = arguments.until {
+            let wait = until.from(&(app.tool.now)().to_zoned(jiff::tz::TimeZone::system()));
+            let signals = app.tool.signals.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(wait).await;
+                signals.stop_pushes();
+            });
+        }
+        let context = app.context();
+        let mut registries = Vec::new();
+        let mut plans = Vec::new();
+        for environment in environments {
+            registries.push(release::rehearse::serve(&app.workspace, &environment).await?);
+            let output = Output::below(&app.workspace.environment(&environment.name));
+            plans.push(release::plan::plan(&context, environment, output, Purpose::Push).await?);
+        }
+        for plan in &plans {
+            if plan.to_be_pushed().next().is_some() {
+                confirm(&plan.environment, answer(arguments, plan))?;
+            }
+        }
+        let mut by_bundle: BTreeMap<&str, Vec<&Plan>> = BTreeMap::new();
+        for plan in &plans {
+            by_bundle.entry(&plan.lock_digest).or_default().push(plan);
+        }
+        let mut done = Vec::new();
+        let mut failed = Vec::new();
+        for plans in by_bundle.into_values() {
+            let outcomes = release::carry::carry(&context, &plans[0].lock, &plans).await?;
+            for (plan, outcome) in plans.into_iter().zip(outcomes) {
+                let confirmed = match outcome {
+                    Ok(sent) => release::verify::registry(&context, plan, &sent)
+                        .await
+                        .map(|confirmed| (sent, confirmed.artifacts)),
+                    Err(error) => Err(error),
+                };
+                match confirmed {
+                    Ok((sent, artifacts)) => done.push((plan, sent, artifacts)),
+                    Err(error) => failed.push((plan.environment.name.clone(), error.into())),
+                }
+            }
+        }
+        report(app, plans.len(), &done)?;
+        Failure::of_several(failed, plans.len())
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the confirmation that was given for a plan's environment.
+fn answer<'a>(arguments: &'a PushArgs, plan: &Plan) -> Option<&'a str> {
+    let given = &arguments.confirm;
+    let fitting = given.iter().find(|name| **name == plan.environment.name);
+    fitting.or(given.first()).map(String::as_str)
+}
+
+fn report(app: &App<'_>, asked: usize, done: &[(&Plan, Sent, usize)]) -> Result<(), Failure> {
+    if done.is_empty() {
+        return Ok(());
+    }
+    let text: String = done
+        .iter()
+        .map(|(plan, sent, artifacts)| {
+            format!(
+                "{}: {} in {}, {} pushed, {} sent\n",
+                plan.environment.name,
+                super::count(*artifacts, "artifact"),
                 plan.environment.registry.image_url(),
                 sent.artifacts,
                 DecimalBytes(sent.uploaded_bytes),
-            ),
-            &json!({
-                "environment": name,
-                "artifacts": confirmed.artifacts,
+            )
+        })
+        .collect();
+    let mut values: Vec<Value> = done
+        .iter()
+        .map(|(plan, sent, artifacts)| {
+            json!({
+                "environment": plan.environment.name,
+                "artifacts": artifacts,
                 "pushed": sent.artifacts,
                 "sent-bytes": sent.uploaded_bytes,
-            }),
-        )
-    })?;
-    Ok(ExitCode::SUCCESS)
+            })
+        })
+        .collect();
+    // Whoever asked for one gets one.
+    match (asked, values.pop()) {
+        (1, Some(value)) => app.ui.result(&text, &value),
+        (_, last) => {
+            values.extend(last);
+            app.ui.result(&text, &json!({ "environments": values }))
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use console::{Term, style};
-use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{DecimalBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use release::event::{Event, Step};
 
 use crate::failure::Failure;
@@ -23,13 +23,16 @@ const LAST_LINES: usize = 5;
 /// Draws on standard error.
 pub(super) struct Human {
     terminal: bool,
-    running: Mutex<Option<Running>>,
+    bars: MultiProgress,
+    /// What is under way: a bundle may be downloaded, checked and pushed at the same time.
+    running: Mutex<Vec<Running>>,
 }
 
-/// The step that is under way and known by its bytes.
+/// A step that is under way and known by its bytes.
 struct Running {
     step: Step,
     bar: ProgressBar,
+    is_drawn: bool,
     done: u64,
     total: Option<u64>,
     began: Instant,
@@ -40,20 +43,21 @@ impl Human {
     pub(super) fn new() -> Self {
         Self {
             terminal: Term::stderr().features().is_attended(),
-            running: Mutex::new(None),
+            bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)),
+            running: Mutex::default(),
         }
     }
 
     pub(super) fn report(&self, event: &Event<'_>) {
         match event {
             Event::Started { step, what, bytes } => {
-                self.clear();
+                self.finish(*step);
                 self.print(&format!("{} {what}", label(*step)));
-                *self.lock() = Some(Running::new(*step, *bytes));
+                self.lock().push(Running::new(*step, *bytes));
             }
             Event::Advanced { step, bytes } => self.advance(*step, *bytes),
-            Event::At { item, .. } => {
-                if let Some(running) = &*self.lock() {
+            Event::At { step, item } => {
+                if let Some(running) = self.lock().iter().find(|running| running.step == *step) {
                     running.bar.set_message((*item).to_owned());
                 }
             }
@@ -95,27 +99,28 @@ impl Human {
         self.print(text.trim_end());
     }
 
-    /// Writes a message above the bar.
+    /// Writes a message above the bars.
     pub(super) fn print(&self, text: &str) {
         let write = || {
             let mut err = std::io::stderr().lock();
             // Nothing can be done about a closed standard error.
             let _ = writeln!(err, "{text}");
         };
-        match &*self.lock() {
-            Some(running) if self.terminal => running.bar.suspend(write),
-            _ => write(),
+        if self.terminal {
+            self.bars.suspend(write);
+        } else {
+            write();
         }
     }
 
-    /// Removes the bar.
+    /// Removes the bars.
     pub(super) fn clear(&self) {
-        if let Some(running) = self.lock().take() {
+        for running in self.lock().drain(..) {
             running.bar.finish_and_clear();
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Running>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Running>> {
         self.running
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -123,15 +128,11 @@ impl Human {
 
     fn advance(&self, step: Step, bytes: u64) {
         let mut line = None;
-        if let Some(running) = &mut *self.lock() {
-            if running.step != step {
-                return;
-            }
+        if let Some(running) = (self.lock().iter_mut()).find(|running| running.step == step) {
             running.done += bytes;
-            if self.terminal && running.bar.is_hidden() && running.began.elapsed() > DRAW_AFTER {
-                running
-                    .bar
-                    .set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+            if self.terminal && !running.is_drawn && running.began.elapsed() > DRAW_AFTER {
+                running.is_drawn = true;
+                self.bars.add(running.bar.clone());
             }
             running.bar.set_position(running.done);
             if !self.terminal && running.written.elapsed() > LINE_EVERY {
@@ -146,10 +147,15 @@ impl Human {
 
     /// Removes the bar of a step and returns what it went through and how fast, if it took any time.
     fn finish(&self, step: Step) -> Option<String> {
-        let running = self.lock().take()?;
+        let running = {
+            let mut all = self.lock();
+            let place = all.iter().position(|running| running.step == step)?;
+            all.remove(place)
+        };
         running.bar.finish_and_clear();
+        self.bars.remove(&running.bar);
         let seconds = running.began.elapsed().as_secs_f64();
-        if running.step != step || running.done == 0 || seconds < 1.0 {
+        if running.done == 0 || seconds < 1.0 {
             return None;
         }
         Some(format!(
@@ -180,6 +186,7 @@ impl Running {
         Self {
             step,
             bar,
+            is_drawn: false,
             done: 0,
             total,
             began: now,
@@ -225,6 +232,20 @@ fn label(step: Step) -> impl std::fmt::Display {
 
 /// Returns the error with all its causes, the details that it carries in lists, and what mkectl said last.
 fn chain(failure: &Failure) -> String {
+    if let Failure::Interrupted(failure) = failure {
+        return chain(failure);
+    }
+    if let Failure::Several { failed, .. } = failure {
+        let mut text = String::new();
+        for (environment, failure) in failed {
+            text.push_str(&format!(
+                "{} {}",
+                style(environment).for_stderr().bold(),
+                chain(failure)
+            ));
+        }
+        return text;
+    }
     let mut text = format!("{} {failure}\n", style("error:").for_stderr().red().bold());
     let mut source = std::error::Error::source(failure);
     while let Some(cause) = source {
@@ -235,7 +256,7 @@ fn chain(failure: &Failure) -> String {
         return text;
     };
     match error {
-        release::Error::Push { failed, .. } => {
+        release::Error::Push { failed, .. } | release::Error::Stopped { failed, .. } => {
             for (artifact, cause) in failed {
                 text.push_str(&format!("  {artifact}: {}\n", release::chain(cause)));
             }

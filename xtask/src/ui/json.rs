@@ -42,21 +42,8 @@ impl Json {
     }
 
     pub(super) fn failure(&self, failure: &Failure, code: u8) {
-        let mut causes = Vec::new();
-        let mut source = std::error::Error::source(failure);
-        while let Some(cause) = source {
-            causes.push(cause.to_string());
-            source = cause.source();
-        }
-        let mut error = json!({
-            "message": failure.to_string(),
-            "causes": causes,
-            "hints": failure.hints(),
-            "exit-code": code,
-        });
-        if let Failure::Release(release) = failure {
-            add_details(&mut error, release);
-        }
+        let mut error = describe(failure);
+        error["exit-code"] = json!(code);
         self.emit("error", &error);
     }
 
@@ -68,13 +55,44 @@ impl Json {
     }
 }
 
+fn describe(failure: &Failure) -> Value {
+    let mut causes = Vec::new();
+    let mut source = std::error::Error::source(failure);
+    while let Some(cause) = source {
+        causes.push(cause.to_string());
+        source = cause.source();
+    }
+    let mut error = json!({
+        "message": failure.to_string(),
+        "causes": causes,
+        "hints": failure.hints(),
+    });
+    match failure {
+        Failure::Release(release) => add_details(&mut error, release),
+        Failure::Interrupted(failure) => return describe(failure),
+        Failure::Several { failed, .. } => {
+            error["environments"] = failed
+                .iter()
+                .map(|(environment, failure)| {
+                    let mut error = describe(failure);
+                    error["environment"] = json!(environment);
+                    error["exit-code"] = json!(failure.exit_code());
+                    error
+                })
+                .collect();
+        }
+        _ => {}
+    }
+    error
+}
+
 fn add_details(object: &mut Value, error: &release::Error) {
     match error {
         release::Error::MkectlFailed { exit, log, .. } => {
             object["mkectl-exit-code"] = json!(exit.code());
             object["log"] = json!(log);
         }
-        release::Error::Push { failed, .. } => {
+        release::Error::Push { failed, .. } | release::Error::Stopped { failed, .. } => {
             object["failed"] = failed
                 .iter()
                 .map(|(artifact, cause)| json!({"artifact": artifact, "error": release::chain(cause)}))

@@ -8,7 +8,7 @@ use reqwest::header::HeaderMap;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncSeekExt, AsyncWriteExt, BufWriter};
 
-use super::{Download, DownloadError, Downloaded, etag, last_modified};
+use super::{Download, DownloadError, Downloaded, Feed, etag, last_modified};
 use crate::digest::Hasher;
 
 /// How gzip begins (RFC 1952, section 2.3.1).
@@ -42,12 +42,14 @@ impl Note {
 }
 
 /// An unfinished file that belongs to this process alone.
-pub(super) struct Part {
+pub(super) struct Part<'a> {
     destination: Utf8PathBuf,
     path: Utf8PathBuf,
     note: Utf8PathBuf,
     /// Holds the lock.
     file: File,
+    /// Who reads the file meanwhile.
+    feed: Option<&'a Feed>,
 }
 
 /// The file while bytes are appended to it.
@@ -57,6 +59,8 @@ pub(super) struct Writing {
     length: u64,
     /// The first bytes, until it is clear that they are gzip's.
     head: Vec<u8>,
+    /// Whether what an earlier run left belongs to the file, as far as can be known without all of it.
+    is_confirmed: bool,
 }
 
 impl Writing {
@@ -66,7 +70,13 @@ impl Writing {
             hasher,
             length,
             head: Vec::new(),
+            is_confirmed: false,
         }
+    }
+
+    /// Notes that what is there is the beginning of the file that is being downloaded.
+    pub(super) fn confirm(&mut self) {
+        self.is_confirmed = true;
     }
 
     /// Returns how many bytes there are.
@@ -96,8 +106,11 @@ impl Writing {
     }
 }
 
-impl Part {
-    pub(super) fn open(destination: &Utf8Path) -> Result<Self, DownloadError> {
+impl<'a> Part<'a> {
+    pub(super) fn open(
+        destination: &Utf8Path,
+        feed: Option<&'a Feed>,
+    ) -> Result<Self, DownloadError> {
         if let Some(folder) = destination.parent() {
             fs::create_dir_all(folder).map_err(|source| io_error("create", folder, source))?;
         }
@@ -119,15 +132,18 @@ impl Part {
             note: Utf8PathBuf::from(format!("{path}.json")),
             path,
             file,
+            feed,
         };
         // Between opening and locking, its owner may have given the file its final name. It is not to be written to
         // then.
         let is_there = part.is_still_there();
-        if is_there.map_err(|source| io_error("read", &part.path, source))? {
-            Ok(part)
-        } else {
-            Err(DownloadError::Busy { path: part.path })
+        if !is_there.map_err(|source| io_error("read", &part.path, source))? {
+            return Err(DownloadError::Busy { path: part.path });
         }
+        if let Some(feed) = feed {
+            open_for(feed, &part.path)?;
+        }
+        Ok(part)
     }
 
     /// Returns whether the file still has the name under which it was opened.
@@ -172,18 +188,27 @@ impl Part {
         Ok(())
     }
 
-    /// Brings everything that was appended to the file.
+    /// Brings everything that was appended to the file, where whoever follows it may read it.
     pub(super) async fn flush(
         &self,
         writing: &mut Writing,
         total: Option<u64>,
     ) -> Result<(), DownloadError> {
         let flushed = writing.file.flush().await;
-        flushed.map_err(|source| self.write_error(writing, total, source))
+        flushed.map_err(|source| self.write_error(writing, total, source))?;
+        if let Some(feed) = self.feed
+            && writing.is_confirmed
+        {
+            feed.advance(writing.length);
+        }
+        Ok(())
     }
 
     /// Throws away what there is, and begins with nothing.
     pub(super) async fn reset(&self, writing: &mut Writing) -> Result<(), DownloadError> {
+        if let Some(feed) = self.feed {
+            feed.start_over();
+        }
         let emptied = async {
             writing.file.flush().await?;
             writing.file.get_mut().set_len(0).await?;
@@ -195,6 +220,8 @@ impl Part {
         writing.hasher = Hasher::new();
         writing.length = 0;
         writing.head.clear();
+        // Nothing is the beginning of everything.
+        writing.is_confirmed = true;
         Ok(())
     }
 
@@ -271,6 +298,20 @@ pub(super) async fn present(request: &Download) -> Result<Option<Downloaded>, Do
     let (hasher, size) = hashed.map_err(|source| io_error("read", &path, source))?;
     let sha256 = hasher.hex();
     Ok((sha256 == expected.sha256).then_some(Downloaded { path, size, sha256 }))
+}
+
+/// Lets a file be read that is there already.
+pub(super) fn feed_whole(feed: &Feed, present: &Downloaded) -> Result<(), DownloadError> {
+    open_for(feed, &present.path)?;
+    feed.advance(present.size);
+    Ok(())
+}
+
+/// Opens a file for its reader. A clone of ours would share its position with us.
+fn open_for(feed: &Feed, path: &Utf8Path) -> Result<(), DownloadError> {
+    let file = File::open(path).map_err(|source| io_error("read", path, source))?;
+    feed.open(file);
+    Ok(())
 }
 
 /// Returns whether `path` is the name of `file`.

@@ -426,7 +426,7 @@ async fn two_processes_do_not_write_one_file() {
     let folder = Folder::new();
     let server = Server::start(Vec::new()).await;
     let request = request(&server, &folder, None);
-    let _held = Part::open(&request.destination).unwrap();
+    let _held = Part::open(&request.destination, None).unwrap();
     assert!(matches!(
         run(&request).await,
         Err(DownloadError::Busy { path }) if path.ends_with("bundle.tar.gz.part")
@@ -438,7 +438,7 @@ async fn two_processes_do_not_write_one_file() {
 fn a_file_that_was_finished_meanwhile_is_not_touched() {
     let folder = Folder::new();
     let destination = folder.join("file");
-    let opened = Part::open(&destination).unwrap();
+    let opened = Part::open(&destination, None).unwrap();
     assert!(opened.is_still_there().unwrap());
     fs::rename(folder.join("file.part"), &destination).unwrap();
     assert!(!opened.is_still_there().unwrap());
@@ -451,7 +451,7 @@ fn a_file_that_was_finished_meanwhile_is_not_touched() {
 async fn a_full_disk_has_its_own_error() {
     let folder = Folder::new();
     let bytes = body();
-    let part = Part::open(&folder.join("bundles/bundle.tar.gz")).unwrap();
+    let part = Part::open(&folder.join("bundles/bundle.tar.gz"), None).unwrap();
     // Every write to this device fails as on a full disk.
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
     let mut writing = Writing::new(full, crate::digest::Hasher::new(), 0);

@@ -6,6 +6,7 @@ use std::io;
 use oci_spec::image::Digest;
 
 use crate::archive::ArchiveError;
+use crate::download::FollowError;
 use crate::name::NameError;
 use crate::store::StoreError;
 
@@ -181,6 +182,17 @@ pub enum ReadError {
         /// The sha256 of the bundle.
         found: String,
     },
+}
+
+impl ReadError {
+    /// Returns why the download of the bundle broke off, if the bundle was read from a [`crate::Following`] and that is
+    /// what went wrong.
+    pub fn followed(&self) -> Option<FollowError> {
+        match self {
+            Self::Input { source, .. } => FollowError::of(source),
+            _ => None,
+        }
+    }
 }
 
 /// How far the reading of a bundle came.

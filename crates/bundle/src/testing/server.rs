@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use reqwest::Client;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot::{self, Sender};
 
 /// Serves one answer a connection, in order.
 pub(crate) struct Server {
@@ -13,8 +14,35 @@ pub(crate) struct Server {
     requests: Arc<Mutex<Vec<String>>>,
 }
 
+/// An answer that stops in the middle until it is told to go on.
+struct Answer {
+    first: Vec<u8>,
+    rest: Vec<u8>,
+    released: oneshot::Receiver<()>,
+}
+
 impl Server {
     pub(crate) async fn start(answers: Vec<Vec<u8>>) -> Self {
+        let whole = |answer: Vec<u8>| (answer, 0);
+        let (server, _) = Self::start_holding(answers.into_iter().map(whole).collect()).await;
+        server
+    }
+
+    /// Serves answers whose last bytes, as many as are given with them, come only after something was sent for them.
+    pub(crate) async fn start_holding(answers: Vec<(Vec<u8>, usize)>) -> (Self, Vec<Sender<()>>) {
+        let mut releases = Vec::new();
+        let answers: Vec<Answer> = answers
+            .into_iter()
+            .map(|(mut answer, held)| {
+                let (release, released) = oneshot::channel();
+                releases.push(release);
+                Answer {
+                    rest: answer.split_off(answer.len() - held),
+                    first: answer,
+                    released,
+                }
+            })
+            .collect();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -28,11 +56,18 @@ impl Server {
                 }
                 let request = String::from_utf8(request).unwrap();
                 noted.lock().unwrap().push(request.to_ascii_lowercase());
-                stream.write_all(&answer).await.unwrap();
-                stream.shutdown().await.unwrap();
+                // A client may have gone away, as some tests want it to.
+                if stream.write_all(&answer.first).await.is_err() {
+                    continue;
+                }
+                if !answer.rest.is_empty() {
+                    let _ = answer.released.await;
+                    let _ = stream.write_all(&answer.rest).await;
+                }
+                let _ = stream.shutdown().await;
             }
         });
-        Self { address, requests }
+        (Self { address, requests }, releases)
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

@@ -1,0 +1,113 @@
+//! A wanted answer, and its body: read in pieces or whole, never for longer than the settings allow.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
+use tokio::time::timeout;
+use url::Url;
+
+use crate::retry::Failure;
+use crate::{Error, Place, Settings, classify};
+
+/// A wanted answer.
+#[derive(Debug)]
+pub(crate) struct Response {
+    inner: reqwest::Response,
+    place: Place,
+}
+
+/// Why a body could not be read.
+pub(crate) enum BodyFault {
+    TooLong {
+        limit: usize,
+    },
+    Slow {
+        after: Duration,
+    },
+    Broken {
+        error: reqwest::Error,
+        after: Duration,
+    },
+}
+
+impl Response {
+    pub(crate) fn new(inner: reqwest::Response, place: Place) -> Self {
+        Self { inner, place }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.inner.status()
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        self.inner.headers()
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Returns the URL that answered.
+    pub(crate) fn url(&self) -> &Url {
+        self.inner.url()
+    }
+
+    /// Returns the body, of `limit` bytes at most.
+    pub(crate) async fn body(self, limit: usize, settings: &Settings) -> Result<Bytes, Failure> {
+        let place = self.place;
+        read_body(self.inner, limit, settings)
+            .await
+            .map_err(|fault| fault.failure(&place))
+    }
+
+    /// Returns the next piece of the body.
+    pub(crate) async fn chunk(&mut self, patience: Duration) -> Result<Option<Bytes>, BodyFault> {
+        next_chunk(&mut self.inner, patience).await
+    }
+}
+
+impl BodyFault {
+    pub(crate) fn failure(self, place: &Place) -> Failure {
+        let at = Box::new(place.clone());
+        match self {
+            Self::TooLong { limit } => Failure::last(Error::Protocol {
+                at,
+                problem: format!("is longer than {limit} bytes"),
+            }),
+            Self::Slow { after } => Failure::passing(Error::TimedOut { at, after }),
+            Self::Broken { error, after } => classify::connection(error, place.clone(), after),
+        }
+    }
+}
+
+/// Reads a whole body into memory, of `limit` bytes at most.
+pub(crate) async fn read_body(
+    mut response: reqwest::Response,
+    limit: usize,
+    settings: &Settings,
+) -> Result<Bytes, BodyFault> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = next_chunk(&mut response, settings.answer_timeout).await? {
+        if body.len() + chunk.len() > limit {
+            return Err(BodyFault::TooLong { limit });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+async fn next_chunk(
+    response: &mut reqwest::Response,
+    patience: Duration,
+) -> Result<Option<Bytes>, BodyFault> {
+    match timeout(patience, response.chunk()).await {
+        Ok(Ok(chunk)) => Ok(chunk),
+        Ok(Err(error)) => Err(BodyFault::Broken {
+            error,
+            after: patience,
+        }),
+        Err(_) => Err(BodyFault::Slow { after: patience }),
+    }
+}

@@ -1,0 +1,84 @@
+//! The way of a large blob as one stream that may end anywhere: a request whose length nobody is told, as `docker push` sends it.
+//!
+//! A request that is cut costs distribution 2 its session. One that ends in good order costs nothing anywhere, and without a length
+//! every byte is a good end. So a push that is asked to come to an end leaves sessions behind that another run goes on with.
+//! No `Content-Range` is sent: what comes is appended to what the session holds, and the digest at the end covers the whole.
+
+use reqwest::header::HeaderValue;
+use reqwest::{Method, StatusCode};
+
+use crate::body::{OpenEnd, Upload};
+use crate::parts::Opened;
+use crate::retry::Failure;
+use crate::sessions::Remembered;
+use crate::transport::{Access, Call, Content};
+use crate::upload::session_lost;
+use crate::{Error, Observer, Registry};
+
+impl Registry {
+    /// Sends what a session lacks in one request, and closes it. `session` follows the registry, and so does the journal.
+    ///
+    /// If the end is asked for, the body ends where it is, the registry's answer is heard, and the error is [`Error::Stopped`].
+    pub(crate) async fn send_stream(
+        &self,
+        upload: &Upload<'_>,
+        session: &mut Opened,
+        journal: Remembered<'_>,
+        observer: &dyn Observer,
+    ) -> Result<(), Failure> {
+        let stop = &self.transport().settings().stop;
+        let size = upload.blob.size;
+        // More than once only where a registry takes less than it was sent.
+        while session.offset < size {
+            if stop.is_requested() {
+                return Err(Failure::last(Error::Stopped));
+            }
+            let hashed = upload.hash(session.offset, stop).await?;
+            let open_end = OpenEnd::new(hashed, session.least);
+            let rest = Upload {
+                range: session.offset..size,
+                open_end: Some(&open_end),
+                ..*upload
+            };
+            let call = Call::new(Method::PATCH, session.url.clone(), upload.repository)
+                .access(Access::Push)
+                .content(
+                    Content::Upload(&rest),
+                    HeaderValue::from_static("application/octet-stream"),
+                )
+                .wants(&[
+                    StatusCode::ACCEPTED,
+                    StatusCode::CREATED,
+                    StatusCode::NO_CONTENT,
+                ])
+                .understood_by(session_lost);
+            let answer = self.transport().exchange(&call, observer).await?;
+            let end = session.offset + open_end.sent();
+            self.went_on(session, &answer, end, journal)?;
+        }
+        self.close_session(upload, session, observer).await
+    }
+}
+
+/// Tells whether an answer says that a body has to tell its length: 411 by the book, others by servers that do not know such bodies.
+pub(crate) fn refuses_streams(error: &Error, offset: u64) -> bool {
+    if error.place().is_none_or(|place| place.method != "PATCH") {
+        return false;
+    }
+    let Error::Rejected { answer, .. } = error else {
+        return false;
+    };
+    let about_session = answer
+        .code
+        .as_deref()
+        .is_some_and(|code| code.starts_with("BLOB_UPLOAD_"));
+    match answer.status {
+        400 | 405 | 411 | 415 | 501 => !about_session,
+        // Where there is something already, it is about that.
+        416 => offset == 0,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

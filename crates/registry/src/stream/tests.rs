@@ -1,0 +1,295 @@
+//! Streams, seen on the wire: that they tell no length, where they end, and what the next run sends.
+
+use std::sync::{Arc, Mutex};
+
+use axum::http::StatusCode as Status;
+use axum::response::IntoResponse;
+use camino::Utf8Path;
+use oci_spec::image::Digest;
+use tempfile::TempDir;
+
+use crate::fake::{Blobs, hasty, image};
+use crate::fake_distribution::{Distribution, Quirks, refusal};
+use crate::{
+    Artifact, Credentials, Endpoint, Error, Event, Observer, Registry, SessionFolder, Sessions,
+    Settings, Stop,
+};
+
+const REPOSITORY: &str = "mke/calico/node";
+const SIZE: usize = 12 << 20;
+const SESSION: &str = "/blobs/uploads/";
+
+/// Makes an image with one large layer that is not the same anywhere.
+fn large(blobs: &Blobs) -> Artifact {
+    let layer: Vec<u8> = (0..SIZE as u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    image(blobs, REPOSITORY, "v1", &[&layer])
+}
+
+/// A run with a journal that outlives it.
+struct Run {
+    folder: TempDir,
+    endpoint: Endpoint,
+}
+
+impl Run {
+    fn new(endpoint: Endpoint) -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            endpoint,
+        }
+    }
+
+    fn journal(&self) -> SessionFolder {
+        let path = Utf8Path::from_path(self.folder.path()).unwrap();
+        SessionFolder::new(path, self.endpoint.address())
+    }
+
+    /// Returns a registry as a new process would make it.
+    fn begin(&self, settings: Settings) -> Registry {
+        let sessions: Option<Arc<dyn Sessions>> = Some(Arc::new(self.journal()));
+        let settings = Settings {
+            resume_from: 1 << 20,
+            ..settings
+        };
+        let anonymous = Credentials::Anonymous;
+        Registry::with_sessions(self.endpoint.clone(), anonymous, settings, sessions).unwrap()
+    }
+}
+
+/// Asks for the end as soon as so many bytes of a blob are on their way.
+struct StopsAt(u64, Stop);
+
+impl Observer for StopsAt {
+    fn event(&self, event: Event<'_>) {
+        if matches!(event, Event::BlobProgress { sent, .. } if sent >= self.0) {
+            self.1.request();
+        }
+    }
+}
+
+/// Returns how many bytes each streamed request carried.
+fn carried(registry: &Distribution) -> Vec<usize> {
+    let carried = registry.seen(|seen| {
+        let streamed = seen.header("content-length").is_none()
+            && seen.header("content-range").is_none()
+            && seen.header("transfer-encoding") == Some("chunked");
+        (seen.method == "PATCH" && streamed).then_some(seen.body.len())
+    });
+    carried.into_iter().flatten().collect()
+}
+
+/// At this rate the layer takes four seconds.
+fn slow(stop: &Stop) -> Settings {
+    Settings {
+        max_rate: Some(3 << 20),
+        stop: stop.clone(),
+        ..hasty()
+    }
+}
+
+#[tokio::test]
+async fn a_large_blob_is_one_body_without_a_length_and_a_small_one_is_not() {
+    let registry = Distribution::start().await;
+    let blobs = Blobs::new();
+    let run = Run::new(registry.endpoint());
+    let artifact = large(&blobs);
+    let layer = artifact.manifests[0].blobs[1].digest.clone();
+    let client = run.begin(hasty());
+    client.push(&artifact, &blobs, &()).await.unwrap();
+    assert_eq!(carried(&registry), [SIZE]);
+    // The configuration goes in one PUT, and the other PUT carries nothing.
+    let mut puts = registry.seen(|seen| seen.is("PUT", SESSION).then_some(seen.body.len()));
+    puts.sort_unstable();
+    assert!(matches!(puts[..], [.., Some(0), Some(1..100)]), "{puts:?}");
+    assert_eq!(registry.count("POST", SESSION), 2);
+    assert_eq!(registry.sessions(), 0);
+    // The file is read once.
+    assert_eq!(blobs.opened(&layer), 1);
+}
+
+#[tokio::test]
+async fn a_calm_stop_leaves_a_session_that_the_next_run_goes_on_with_to_the_byte() {
+    for keeps_cut_sessions in [false, true] {
+        let quirks = Quirks {
+            keeps_cut_sessions,
+            ..Quirks::default()
+        };
+        let registry = Distribution::with(quirks, |_| None).await;
+        let blobs = Blobs::new();
+        let run = Run::new(registry.endpoint());
+        let artifact = large(&blobs);
+        let stop = Stop::default();
+        let observer = StopsAt(2 << 20, stop.clone());
+        let client = run.begin(slow(&stop));
+        let report = client
+            .push_all(std::slice::from_ref(&artifact), &blobs, &observer)
+            .await;
+        assert!(report.stopped);
+        let error = report.artifacts[0].as_ref().unwrap_err();
+        assert!(matches!(**error, Error::Stopped), "{error:?}");
+        let first = carried(&registry);
+        assert!(matches!(first[..], [1..SIZE]), "{first:?}");
+        assert_eq!(registry.tag(REPOSITORY, "v1"), None);
+
+        // The journal has the newest place, which says how much is held.
+        let layer = &artifact.manifests[0].blobs[1].digest;
+        let kept = run.journal().load(REPOSITORY, layer).unwrap();
+        assert!(kept.ends_with(&format!("_state={}", first[0])), "{kept}");
+
+        let posts = registry.count("POST", SESSION);
+        let report = run.begin(hasty()).push_all(&[artifact], &blobs, &()).await;
+        assert!(!report.stopped);
+        report.artifacts[0].as_ref().unwrap();
+        assert_eq!(carried(&registry), [first[0], SIZE - first[0]]);
+        assert_eq!(registry.count("POST", SESSION), posts);
+        assert_eq!(std::fs::read_dir(run.folder.path()).unwrap().count(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_hard_end_starts_over_with_distribution_2_and_goes_on_with_3() {
+    for keeps_cut_sessions in [false, true] {
+        let quirks = Quirks {
+            keeps_cut_sessions,
+            ..Quirks::default()
+        };
+        let registry = Distribution::with(quirks, |_| None).await;
+        let blobs = Blobs::new();
+        let run = Run::new(registry.endpoint());
+        let artifact = large(&blobs);
+        // The future is dropped in the middle of the layer, as if the process had ended.
+        let ended = Stop::default();
+        let observer = StopsAt(2 << 20, ended.clone());
+        let client = run.begin(slow(&Stop::default()));
+        tokio::select! {
+            _ = client.push(&artifact, &blobs, &observer) => panic!("it was to take longer"),
+            () = ended.requested() => {}
+        }
+        drop(client);
+        assert_eq!(carried(&registry), [0; 0]);
+        // Until the registry has heard of the cut.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        run.begin(hasty())
+            .push(&artifact, &blobs, &())
+            .await
+            .unwrap();
+        let second = carried(&registry);
+        match keeps_cut_sessions {
+            false => assert_eq!(second, [SIZE]),
+            true => assert!(matches!(second[..], [1..SIZE]), "{second:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stop_before_the_least_part_is_carried_waits_for_it() {
+    let quirks = Quirks {
+        least: 4 << 20,
+        ..Quirks::default()
+    };
+    let registry = Distribution::with(quirks, |_| None).await;
+    let blobs = Blobs::new();
+    let run = Run::new(registry.endpoint());
+    let stop = Stop::default();
+    let observer = StopsAt(1 << 20, stop.clone());
+    let error = run
+        .begin(slow(&stop))
+        .push(&large(&blobs), &blobs, &observer)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Stopped), "{error:?}");
+    let carried = carried(&registry);
+    assert!(matches!(carried[..], [4194304..SIZE]), "{carried:?}");
+}
+
+#[tokio::test]
+async fn a_registry_that_wants_lengths_gets_them_from_then_on() {
+    for status in [400, 405, 411, 501] {
+        let status = Status::from_u16(status).unwrap();
+        let registry = Distribution::with(Quirks::default(), move |seen| {
+            let streamed = seen.header("transfer-encoding").is_some();
+            streamed.then(|| refusal(status, "LENGTH_REQUIRED"))
+        })
+        .await;
+        let blobs = Blobs::new();
+        let client = Run::new(registry.endpoint()).begin(hasty());
+        let second = image(&blobs, REPOSITORY, "v2", &[&[2; 3 << 20]]);
+        client.push(&large(&blobs), &blobs, &()).await.unwrap();
+        client.push(&second, &blobs, &()).await.unwrap();
+        // One stream was tried; everything went by PUT.
+        assert_eq!(carried(&registry), [SIZE], "{status}");
+        assert_eq!(registry.count("PATCH", SESSION), 1);
+        let puts = registry.seen(|seen| seen.is("PUT", SESSION).then_some(seen.body.len()));
+        let sent: usize = puts.into_iter().flatten().filter(|size| *size > 100).sum();
+        assert_eq!(sent, SIZE + (3 << 20));
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_wants_lengths_and_small_ones_gets_parts() {
+    let quirks = Quirks {
+        streams: false,
+        limit: 1 << 20,
+        ..Quirks::default()
+    };
+    let registry = Distribution::with(quirks, |_| None).await;
+    let blobs = Blobs::new();
+    let client = Run::new(registry.endpoint()).begin(hasty());
+    client.push(&large(&blobs), &blobs, &()).await.unwrap();
+    let parts = SIZE.div_ceil(900 * 1024);
+    // A stream, one part that was still too large, and the rest.
+    assert_eq!(registry.count("PATCH", SESSION), 2 + parts);
+}
+
+#[tokio::test]
+async fn a_proxy_that_breaks_streams_gets_lengths_after_a_while() {
+    let registry = Distribution::with(Quirks::default(), |seen| {
+        let streamed = seen.header("transfer-encoding").is_some();
+        streamed.then(|| refusal(Status::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"))
+    })
+    .await;
+    let blobs = Blobs::new();
+    let quirkless = Run::new(registry.endpoint());
+    let client = quirkless.begin(Settings {
+        attempts: 6,
+        ..hasty()
+    });
+    // What the session holds is asked for, and a session that holds nothing is worth nothing.
+    client.push(&large(&blobs), &blobs, &()).await.unwrap();
+    assert_eq!(registry.count("PATCH", SESSION), 2);
+}
+
+#[tokio::test]
+async fn a_damaged_blob_is_never_completed_and_its_session_forgotten() {
+    let registry = Distribution::start().await;
+    let blobs = Blobs::new();
+    let artifact = large(&blobs);
+    let layer: &Digest = &artifact.manifests[0].blobs[1].digest;
+    blobs.put_as(layer, &vec![0; SIZE]);
+    let run = Run::new(registry.endpoint());
+    let client = run.begin(hasty());
+    let error = client.push(&artifact, &blobs, &()).await.unwrap_err();
+    assert!(matches!(error, Error::SourceContent { .. }), "{error:?}");
+    assert_eq!(carried(&registry), [0; 0]);
+    let closed = registry.seen(|seen| seen.parameter("digest") == Some(layer.to_string()));
+    assert!(!closed.contains(&true));
+    assert_eq!(run.journal().load(REPOSITORY, layer), None);
+}
+
+#[tokio::test]
+async fn a_session_that_was_lost_halves_the_pace() {
+    let lost = Mutex::new(false);
+    let registry = Distribution::with(Quirks::default(), move |seen| {
+        let first = seen.is("PUT", SESSION) && !std::mem::replace(&mut *lost.lock().unwrap(), true);
+        first.then(|| refusal(Status::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN").into_response())
+    })
+    .await;
+    let blobs = Blobs::new();
+    let client = registry.registry();
+    let before = client.transport().pace().limit();
+    let artifact = image(&blobs, REPOSITORY, "v1", &[b"layer"]);
+    client.push(&artifact, &blobs, &()).await.unwrap();
+    assert_eq!(client.transport().pace().limit(), before / 2);
+}

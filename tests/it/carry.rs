@@ -1,0 +1,177 @@
+//! Tests of the stream: what is downloaded is read and pushed at the same time, to one registry or to several, and stops when asked.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use support::bundles::{self, FILE};
+use support::wire::Wire;
+use support::{Sandbox, Server, TestRegistry, server};
+
+use crate::AIRLOCK;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A workspace with environments for these registries, and the lock of a bundle that is to be downloaded.
+async fn workspace(server: &Server, bundle: &[u8], registries: &[(&str, &str)]) -> Sandbox {
+    let sandbox = Sandbox::new(AIRLOCK);
+    bundles::lock_at(&sandbox, bundle, &server.url(FILE));
+    for (name, address) in registries {
+        write_environment(&sandbox, name, address);
+    }
+    sandbox
+}
+
+fn write_environment(sandbox: &Sandbox, name: &str, address: &str) {
+    sandbox.write(
+        &format!("environments/{name}/environment.yaml"),
+        &format!(
+            "\
+release: v4.1.5
+registry:
+  address: {address}
+  project: mke
+config:
+  apiServer: {{ externalAddress: mke.lab.example.com }}
+  hosts:
+    - role: controller+worker
+      ssh: {{ address: 192.0.2.10, user: ubuntu, port: 22, keyPath: ~/.ssh/id_ed25519 }}
+"
+        ),
+    );
+}
+
+fn blobs_sent(requests: &[String]) -> usize {
+    let puts = requests.iter().filter(|one| one.starts_with("PUT "));
+    puts.filter(|one| one.contains("/blobs/uploads/")).count()
+}
+
+fn manifests_put(requests: &[String]) -> usize {
+    let puts = requests.iter().filter(|one| one.starts_with("PUT "));
+    puts.filter(|one| one.contains("/manifests/")).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blobs_are_pushed_while_the_bundle_is_downloaded_and_tags_wait_for_its_end() {
+    let bundle = bundles::bytes(&bundles::small());
+    let released = Arc::new(AtomicBool::new(false));
+    let (whole, until) = (Bytes::from(bundle.clone()), Arc::clone(&released));
+    let server = Server::start(move |_| server::hold_back(&whole, 1, Arc::clone(&until))).await;
+    let registry = TestRegistry::embedded().await;
+    let wire = Wire::before(&registry.address).await;
+    let sandbox = workspace(&server, &bundle, &[("lab", &wire.address)]).await;
+
+    let mut child = sandbox.command(&["push", "lab"]).spawn().unwrap();
+    let began = Instant::now();
+    let mut requests = Vec::new();
+    // The last byte is held back, and all archives but the last one can be read.
+    while blobs_sent(&requests) < 10 {
+        assert!(began.elapsed() < PATIENCE, "only {requests:#?}");
+        assert!(child.try_wait().unwrap().is_none(), "it has ended");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        requests.extend(wire.take());
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    requests.extend(wire.take());
+    assert_eq!(manifests_put(&requests), 0, "{requests:#?}");
+
+    released.store(true, Ordering::SeqCst);
+    while child.try_wait().unwrap().is_none() {
+        assert!(began.elapsed() < 2 * PATIENCE, "it does not end");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(child.wait().unwrap().success());
+    assert!(manifests_put(&wire.take()) > 10);
+    let _ = sandbox.run(&["verify", "lab"]).ends_with(0);
+    assert_eq!(server.asked().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_registries_are_served_by_one_download_and_one_reading() {
+    let bundle = bundles::bytes(&bundles::small());
+    let server = Server::of(bundle.clone()).await;
+    let (staging, prod) = (
+        TestRegistry::embedded().await,
+        TestRegistry::embedded().await,
+    );
+    let environments = [
+        ("staging", staging.address.as_str()),
+        ("prod", prod.address.as_str()),
+    ];
+    let sandbox = workspace(&server, &bundle, &environments).await;
+    insta::assert_snapshot!(sandbox.run(&["push", "staging", "prod", "staging"]).whole());
+    assert_eq!(server.asked().len(), 1);
+    for name in ["staging", "prod"] {
+        let _ = sandbox.run(&["verify", name]).ends_with(0);
+    }
+    insta::assert_snapshot!(
+        sandbox
+            .run(&["push", "staging", "prod", "--format", "json"])
+            .whole()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_fails_stops_no_other_one() {
+    let bundle = bundles::bytes(&bundles::tiny());
+    let server = Server::of(bundle.clone()).await;
+    let good = TestRegistry::embedded().await;
+    let bad = TestRegistry::embedded().await;
+    let environments = [
+        ("bad", bad.address.as_str()),
+        ("good", good.address.as_str()),
+    ];
+    let sandbox = workspace(&server, &bundle, &environments).await;
+    // It answers questions, and takes nothing.
+    let refusing = Server::start(server::closed_registry).await;
+    write_environment(&sandbox, "bad", refusing.address());
+    let run = sandbox.run(&["push", "bad", "good"]).ends_with(9);
+    insta::assert_snapshot!(run.whole().replace(refusing.address(), "127.0.0.1:[BAD]"));
+    let _ = sandbox.run(&["verify", "good"]).ends_with(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_stops_at_its_time_and_the_next_one_goes_on() {
+    let bundle = bundles::bytes(&bundles::small());
+    let server = Server::of(bundle.clone()).await;
+    let registry = TestRegistry::embedded().await;
+    let wire = Wire::before(&registry.address).await;
+    let sandbox = workspace(&server, &bundle, &[("lab", &wire.address)]).await;
+    // At this rate all of it takes minutes.
+    let slowly = ["push", "lab", "--max-rate", "20kB", "--jobs", "2"];
+    let began = Instant::now();
+    let run = sandbox.run(&[&slowly[..], &["--until", "2s"]].concat());
+    assert!(began.elapsed() < PATIENCE);
+    let run = run.ends_with(9);
+    assert!(
+        run.whole().contains("stopped with 14 of 14 artifacts"),
+        "{}",
+        run.whole()
+    );
+    let before = wire.take();
+    assert_eq!(manifests_put(&before), 0);
+    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    let after = wire.take();
+    assert!(blobs_sent(&before) > 0, "{before:#?}");
+    // What was there is not sent again.
+    let (lock, _) = bundles::ingest(&bundles::small(), &sandbox.path("elsewhere"));
+    let unique: std::collections::BTreeSet<_> = (lock.artifacts.iter())
+        .flat_map(|artifact| artifact.manifests.iter().flat_map(|one| &one.blobs))
+        .map(|blob| blob.digest.to_string())
+        .collect();
+    assert_eq!(blobs_sent(&before) + blobs_sent(&after), unique.len());
+}
+
+#[test]
+fn limits_are_read_as_people_write_them() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    for (option, value) in [
+        ("--max-rate", "fast"),
+        ("--max-rate", "0"),
+        ("--jobs", "0"),
+        ("--until", "tomorrow"),
+    ] {
+        let _ = sandbox.run(&["push", "lab", option, value]).ends_with(64);
+    }
+}

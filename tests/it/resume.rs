@@ -1,0 +1,149 @@
+//! Uploads that end before their end, against the real registry: what it keeps decides what the next run sends.
+
+use std::fs::File;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use camino::Utf8Path;
+use oci_spec::image::{Digest, MediaType};
+use registry::{
+    Artifact, Blob, BlobSource, Credentials, Error, Event, Manifest, Observer, Registry,
+    SessionFolder, Sessions, Settings, Stop,
+};
+use sha2::Digest as _;
+use support::TestRegistry;
+use tempfile::TempDir;
+
+const SIZE: usize = 12 << 20;
+
+/// An image with one large layer, in files by digest.
+struct Image {
+    folder: TempDir,
+    artifact: Artifact,
+}
+
+/// Asks for the end as soon as two megabytes are on their way, and keeps what it was told.
+#[derive(Default)]
+struct Watch {
+    stop: Stop,
+    sent: Mutex<Vec<u64>>,
+}
+
+impl Observer for Watch {
+    fn event(&self, event: Event<'_>) {
+        if let Event::BlobProgress { sent, size, .. } = event
+            && size == SIZE as u64
+        {
+            self.sent.lock().unwrap().push(sent);
+            if sent >= 2 << 20 {
+                self.stop.request();
+            }
+        }
+    }
+}
+
+impl BlobSource for Image {
+    fn open(&self, digest: &Digest) -> io::Result<File> {
+        File::open(self.folder.path().join(digest.digest()))
+    }
+}
+
+impl Image {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let blob = |bytes: &[u8]| {
+            let hash = hex::encode(sha2::Sha256::digest(bytes));
+            std::fs::write(folder.path().join(&hash), bytes).unwrap();
+            Blob {
+                digest: format!("sha256:{hash}").parse().unwrap(),
+                size: bytes.len() as u64,
+            }
+        };
+        let layer: Vec<u8> = (0..SIZE as u32)
+            .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+            .collect();
+        let (config, layer) = (blob(b"{}"), blob(&layer));
+        let described = |media_type: MediaType, blob: &Blob| {
+            serde_json::json!({
+                "mediaType": media_type.to_string(),
+                "digest": blob.digest.to_string(),
+                "size": blob.size,
+            })
+        };
+        let text = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": MediaType::ImageManifest.to_string(),
+            "config": described(MediaType::ImageConfig, &config),
+            "layers": [described(MediaType::ImageLayer, &layer)],
+        });
+        let manifest = blob(text.to_string().as_bytes());
+        let artifact = Artifact {
+            repository: "mke/large".to_owned(),
+            tag: "v1".to_owned(),
+            manifests: vec![Manifest {
+                digest: manifest.digest,
+                media_type: MediaType::ImageManifest,
+                size: manifest.size,
+                blobs: vec![config, layer],
+            }],
+        };
+        Self { folder, artifact }
+    }
+}
+
+/// Returns a client as a new process would make it; at its rate the layer takes four seconds.
+fn client(registry: &TestRegistry, journal: &TempDir, stop: &Stop) -> Registry {
+    let path = Utf8Path::from_path(journal.path()).unwrap();
+    let sessions: Option<Arc<dyn Sessions>> =
+        Some(Arc::new(SessionFolder::new(path, &registry.address)));
+    let settings = Settings {
+        max_rate: Some(3 << 20),
+        resume_from: 1 << 20,
+        stop: stop.clone(),
+        ..Settings::default()
+    };
+    let anonymous = Credentials::Anonymous;
+    Registry::with_sessions(registry.endpoint(), anonymous, settings, sessions).unwrap()
+}
+
+/// Pushes to the end, and returns what was first told to be on its way of the layer.
+async fn first_told(registry: &TestRegistry, journal: &TempDir, image: &Image) -> u64 {
+    let watch = Watch::default();
+    let client = client(registry, journal, &Stop::default());
+    let pushed = client.push(&image.artifact, image, &watch).await.unwrap();
+    assert_eq!(pushed.digest, image.artifact.manifests[0].digest);
+    watch.sent.into_inner().unwrap()[0]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn registry_2_is_gone_on_with_after_a_calm_stop() {
+    let registry = TestRegistry::plain().await;
+    let (image, journal) = (Image::new(), tempfile::tempdir().unwrap());
+    let watch = Watch::default();
+    let error = client(&registry, &journal, &watch.stop)
+        .push(&image.artifact, &image, &watch)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Stopped), "{error:?}");
+    let first = first_told(&registry, &journal, &image).await;
+    assert!(first > 2 << 20, "{first}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn registry_2_is_filled_after_a_hard_end() {
+    let registry = TestRegistry::plain().await;
+    let (image, journal) = (Image::new(), tempfile::tempdir().unwrap());
+    let watch = Watch::default();
+    let client = client(&registry, &journal, &Stop::default());
+    tokio::select! {
+        _ = client.push(&image.artifact, &image, &watch) => panic!("it was to take longer"),
+        () = watch.stop.requested() => {}
+    }
+    drop(client);
+    assert_eq!(std::fs::read_dir(journal.path()).unwrap().count(), 1);
+    // It is tagged in the end whatever the registry has kept.
+    first_told(&registry, &journal, &image).await;
+    assert_eq!(std::fs::read_dir(journal.path()).unwrap().count(), 0);
+}
