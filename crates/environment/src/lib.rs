@@ -14,6 +14,7 @@
 //!   push-credentials: { env: PROD_REGISTRY }   # the name of a secret, never a secret
 //! protected: true                              # `deploy` asks for the environment's name
 //! rehearsal: false                             # the registry is embedded and mkectl stands in for itself
+//! accept: [even-controllers]                   # rules that are not for this environment
 //! mkectl: ../../tools/mkectl                   # instead of the one on the PATH
 //! config: {}                                   # becomes MkeConfig.spec; passes untouched
 //! ```
@@ -39,8 +40,9 @@ mod problem;
 mod scaffold;
 pub mod yaml;
 
-pub use environment::{CertificateAuthority, Environment, PushCredentials, Registry};
+pub use environment::{CertificateAuthority, Environment, PushCredentials, Registry, Validity};
 pub use error::Error;
 pub use load::{load, names};
-pub use problem::{Problem, Problems};
+pub use nearest::nearest;
+pub use problem::{Problem, Problems, quote};
 pub use scaffold::scaffold;

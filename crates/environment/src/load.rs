@@ -198,7 +198,7 @@ fn build(
     let in_registry = |key: &str| registry.and_then(|registry| registry.get(key));
     // Read first, so that what is wrong with the file is noted whatever else is.
     let ca = match in_registry("ca") {
-        Some(node) => authority(root, node, findings)?,
+        Some(node) => authority(root, node, in_registry("address"), findings)?,
         None => None,
     };
     let (Some(release), Some(address)) = (
@@ -235,6 +235,11 @@ fn build(
         mkectl: merged
             .get("mkectl")
             .and_then(|node| Some(path_below(root, node, node.text()?))),
+        accept: merged
+            .get("accept")
+            .and_then(Node::as_sequence)
+            .unwrap_or_default()
+            .to_vec(),
         config: merged
             .get("config")
             .cloned()
@@ -248,6 +253,7 @@ fn build(
 fn authority(
     root: &Utf8Path,
     node: &Node,
+    address: Option<&Node>,
     findings: &mut Findings,
 ) -> Result<Option<CertificateAuthority>, Error> {
     let Ok(written) = check::path(node, "registry.ca") else {
@@ -279,8 +285,29 @@ fn authority(
             "convert it: `openssl x509 -inform der -in FILE -out FILE.pem`",
         );
     };
-    match certificate::check(&text) {
-        Ok(pem) => Ok(Some(CertificateAuthority { path, pem })),
+    let registry = Registry {
+        address: address.and_then(Node::text).unwrap_or_default().to_owned(),
+        project: String::new(),
+        ca: None,
+        push_credentials: None,
+    };
+    match certificate::check(&text, registry.host()) {
+        Ok(certificate::Authorities { pem, validity }) => Ok(Some(CertificateAuthority {
+            path,
+            pem,
+            validity,
+        })),
+        Err(certificate::Fault::NotAnAuthority(number)) => refuse(
+            format!("certificate {number} in {quoted} is not an authority's"),
+            "nodes trust authorities: take the certificate of the one that signed the registry's",
+        ),
+        Err(certificate::Fault::OtherNames) => refuse(
+            format!(
+                "the authority in {quoted} may not sign for {}",
+                quote(registry.host())
+            ),
+            "its name constraints forbid it: take the certificate of the one that signed the registry's",
+        ),
         Err(certificate::Fault::NoCertificate) => refuse(
             format!("{quoted} holds no PEM certificate"),
             "it begins with `-----BEGIN CERTIFICATE-----`",

@@ -13,7 +13,13 @@
 //! This crate must not know files, the network or the clock: the same input gives the same text, on every machine and
 //! at any time.
 
+mod airgap;
+mod check;
 mod hosts;
+mod keys;
+mod kind;
+mod network;
+mod notes;
 mod owned;
 mod release;
 mod render;

@@ -1,10 +1,12 @@
 //! `mke4.yaml` from an environment: what the tool decides first, then `config` as people wrote it.
 
+use std::sync::Arc;
+
 use environment::yaml::{self, Mapping, Node};
 use environment::{Environment, Problem, Problems};
 
-use crate::owned::{self, Notes};
-use crate::{RegistryUrls, Release, Support, hosts};
+use crate::notes::Notes;
+use crate::{RegistryUrls, Release, Support, airgap, check, hosts, network, owned};
 
 /// An `mke4.yaml` and what its reader should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,16 +43,19 @@ pub fn render(
     registry: RegistryUrls<'_>,
     release: &Release,
 ) -> Result<Rendered, Problems> {
-    let mut notes = Notes {
-        problems: Vec::new(),
-        warnings: release.warnings(),
-    };
+    let mut notes = Notes::new(environment);
+    notes.warnings.extend(release.warnings());
     let empty = Mapping::new();
     let config = environment.config.as_mapping().unwrap_or(&empty);
     refuse_around_spec(config, &mut notes);
-    hosts::check(config, &mut notes);
-    check_external_address(config, release, &mut notes);
+    let machines = config.get("hosts").and_then(Node::as_sequence);
+    let machines = machines.unwrap_or_default();
+    hosts::check(machines, &mut notes);
+    check_external_address(environment, config, release, &mut notes);
     check_registry(config, registry, release, &mut notes);
+    airgap::check(environment, config, &mut notes);
+    network::check(config, machines, release, &mut notes);
+    check::check(config, release, &mut notes);
 
     let version = format!("v{}", release.version());
     let mut spec = Mapping::new();
@@ -69,19 +74,10 @@ pub fn render(
     }
 
     let Notes {
-        mut problems,
-        warnings,
+        problems, warnings, ..
     } = notes;
     if !problems.is_empty() {
-        // In the order of the files, which is the order in which they are mended.
-        let file = |problem: &Problem| {
-            let files = &environment.files;
-            files
-                .iter()
-                .position(|file| file.path == problem.source.path)
-        };
-        problems.sort_by_key(|problem| (file(problem), problem.span.start));
-        return Err(Problems(problems));
+        return Err(in_order(problems, environment));
     }
     let document = Node::mapping([
         ("apiVersion", Node::string("mke.mirantis.com/v1alpha1")),
@@ -100,6 +96,22 @@ pub fn render(
         text: format!("{}\n{}", first_line(environment), yaml::emit(&document)),
         warnings,
     })
+}
+
+/// Sorts problems in the order of the files, which is the order in which they are mended. Of several with one value, the
+/// first that was noted stays: the rules that know most about a value come before those of its type.
+fn in_order(mut problems: Vec<Problem>, environment: &Environment) -> Problems {
+    let file = |problem: &Problem| {
+        let files = &environment.files;
+        files
+            .iter()
+            .position(|file| file.path == problem.source.path)
+    };
+    problems.sort_by_key(|problem| (file(problem), problem.span.start));
+    problems.dedup_by(|later, first| {
+        later.span == first.span && later.source.path == first.source.path
+    });
+    Problems(problems)
 }
 
 /// Returns the comment that keeps people from changing the result.
@@ -124,7 +136,12 @@ fn refuse_around_spec(config: &Mapping, notes: &mut Notes) {
     }
 }
 
-fn check_external_address(config: &Mapping, release: &Release, notes: &mut Notes) {
+fn check_external_address(
+    environment: &Environment,
+    config: &Mapping,
+    release: &Release,
+    notes: &mut Notes,
+) {
     let address = config
         .get("apiServer")
         .and_then(|server| server.get("externalAddress"))
@@ -139,10 +156,28 @@ fn check_external_address(config: &Mapping, release: &Release, notes: &mut Notes
                 .with_help("remove everything up to `://`"),
             );
         }
-        None if release.external_address_required() => notes.warnings.push(format!(
-            "`config.apiServer.externalAddress` is not set, and v{} needs it",
-            release.version()
-        )),
+        None if release.external_address_required() => {
+            let rule = format!(
+                "`config.apiServer.externalAddress` is not set, and v{} needs it",
+                release.version()
+            );
+            match environment.files.first() {
+                // Of an unknown release the rule is a guess.
+                Some(file) if release.is_known() => notes.problems.push(Problem {
+                    source: Arc::clone(file),
+                    span: config
+                        .pair("apiServer")
+                        .filter(|(key, _)| key.source.path == file.path)
+                        .map_or(0..0, |(key, _)| key.span.clone()),
+                    rule,
+                    help: Some(
+                        "write the address of the load balancer, or of the only controller"
+                            .to_owned(),
+                    ),
+                }),
+                _ => notes.warnings.push(rule),
+            }
+        }
         _ => {}
     }
 }
@@ -182,4 +217,4 @@ fn check_registry(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
