@@ -5,7 +5,9 @@
 use semver::Version;
 
 use crate::{
+    form,
     grammar::{self, Fault},
+    inventory,
     mask::Secrets,
     nearest::nearest,
     problem::{Problem, quote},
@@ -21,6 +23,7 @@ const DOCUMENT: &[&str] = &[
     "rehearsal",
     "mkectl",
     "accept",
+    "inventory",
     "config",
 ];
 
@@ -81,7 +84,11 @@ pub(crate) fn document(document: &Mapping, findings: &mut Findings) {
                 "protected" | "rehearsal" => findings.note(boolean(value, name)),
                 "mkectl" => findings.note(path(value, name)),
                 "accept" => accept(value, findings),
-                _ => findings.note(mapping(value, name)),
+                "inventory" => inventory::check(value, findings),
+                _ => {
+                    findings.note(mapping(value, name));
+                    form::check(value, findings);
+                }
             }
         }
     }

@@ -27,6 +27,8 @@ pub struct Environment {
     pub mkectl: Option<Utf8PathBuf>,
     /// The names of the rules that it does without, texts; whether there are such rules has not been checked.
     pub accept: Vec<Node>,
+    /// The machines of the file that `inventory` names: a mapping from column to single value each.
+    pub inventory: Vec<Node>,
     /// What is written under `config`, untouched: a mapping, maybe empty.
     pub config: Node,
     /// The whole document as merged, without `inherit` and without keys that `null` removed.

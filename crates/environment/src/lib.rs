@@ -16,6 +16,7 @@
 //! rehearsal: false                             # the registry is embedded and mkectl stands in for itself
 //! accept: [even-controllers]                   # rules that are not for this environment
 //! mkectl: ../../tools/mkectl                   # instead of the one on the PATH
+//! inventory: hosts.csv                         # machines, a line each
 //! config: {}                                   # becomes MkeConfig.spec; passes untouched
 //! ```
 //!
@@ -30,8 +31,10 @@ mod certificate;
 mod check;
 mod environment;
 mod error;
+mod form;
 mod grammar;
 mod inherit;
+mod inventory;
 mod load;
 mod mask;
 mod merge;
@@ -42,7 +45,9 @@ pub mod yaml;
 
 pub use environment::{CertificateAuthority, Environment, PushCredentials, Registry, Validity};
 pub use error::Error;
+pub use form::{Reference, reference, references, resolve};
 pub use load::{load, names};
+pub use merge::merge;
 pub use nearest::nearest;
 pub use problem::{Problem, Problems, quote};
 pub use scaffold::scaffold;

@@ -9,8 +9,8 @@ use crate::{
     check::{self, Findings},
     environment::{CertificateAuthority, Environment, PushCredentials, Registry},
     error::Error,
-    grammar, inherit,
-    merge::{merge, without_nulls},
+    grammar, inherit, inventory,
+    merge::{merge, settled, without_nulls},
     nearest::nearest,
     problem::{Problem, Problems, quote},
     yaml::{Mapping, Node, Source, Value},
@@ -80,13 +80,28 @@ pub fn load(root: &Utf8Path, name: &str) -> Result<Environment, Error> {
         }
         check_rehearsal(merged, &mut findings);
     }
+    let mut files = chain.files;
+    let inventory = match merged.as_ref().and_then(|merged| merged.get("inventory")) {
+        Some(node) => inventory::read(root, node, &mut findings)?,
+        None => None,
+    };
+    let rows = match inventory {
+        Some(inventory) => {
+            files.push(inventory.source);
+            inventory.rows
+        }
+        None => Vec::new(),
+    };
     let environment = match merged {
-        Some(merged) => build(root, name, merged, chain.files.clone(), &mut findings)?,
+        Some(merged) => build(root, name, merged, files.clone(), &mut findings)?,
         None => None,
     };
     match environment {
-        Some(environment) if findings.problems.is_empty() => Ok(environment),
-        _ => Err(Error::Wrong(in_order(findings, &chain.files))),
+        Some(environment) if findings.problems.is_empty() => Ok(Environment {
+            inventory: rows,
+            ..environment
+        }),
+        _ => Err(Error::Wrong(in_order(findings, &files))),
     }
 }
 
@@ -104,11 +119,23 @@ fn merge_all(documents: Vec<Node>) -> Option<Node> {
             },
         })
         .reduce(merge)
-        .map(without_nulls)?;
+        .map(without_nulls)
+        .map(with_settled_config)?;
     if let Some(keys) = merged.as_mapping_mut() {
         keys.remove("inherit");
     }
     Some(merged)
+}
+
+/// Puts the lists below `config` that asked to be merged in their place.
+fn with_settled_config(mut document: Node) -> Node {
+    if let Some(config) = document
+        .as_mapping_mut()
+        .and_then(|keys| keys.get_mut("config"))
+    {
+        *config = settled(config.clone());
+    }
+    document
 }
 
 /// Notes what no file of the chain says although one must.
@@ -240,6 +267,7 @@ fn build(
             .and_then(Node::as_sequence)
             .unwrap_or_default()
             .to_vec(),
+        inventory: Vec::new(),
         config: merged
             .get("config")
             .cloned()

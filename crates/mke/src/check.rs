@@ -71,6 +71,9 @@ impl Walk<'_> {
                 }
                 return;
             }
+            if environment::reference(node).is_some() {
+                return;
+            }
             if rule.is_secret && node.text().is_some_and(|text| !text.is_empty()) {
                 // The value is not repeated: the message is shown and kept.
                 self.notes.warn(

@@ -66,6 +66,18 @@ pub(crate) fn fault(rule: &Rule, node: &Node) -> Option<Fault> {
     if node.is_null() {
         return None;
     }
+    if environment::reference(node).is_some() {
+        let becomes_right = !matches!(
+            rule.kind,
+            Kind::Boolean | Kind::Integer | Kind::Port | Kind::Map | Kind::List | Kind::Texts
+        );
+        return (!becomes_right).then(|| {
+            Fault::new(
+                "a reference, which becomes a text and here something else belongs",
+                "write the value itself, since it is no secret",
+            )
+        });
+    }
     match rule.kind {
         Kind::Map => (node.as_mapping().is_none()).then(|| {
             let is = format!("{} where a mapping belongs", node.kind());
@@ -76,9 +88,10 @@ pub(crate) fn fault(rule: &Rule, node: &Node) -> Option<Fault> {
                 format!("{} where a list belongs", node.kind()),
                 "write each item on a line of its own behind `- `",
             )),
-            Some(items) if rule.kind == Kind::Texts => {
-                items.iter().find_map(|item| scalar(item, text_fault))
-            }
+            Some(items) if rule.kind == Kind::Texts => items
+                .iter()
+                .filter(|item| environment::reference(item).is_none())
+                .find_map(|item| scalar(item, text_fault)),
             Some(_) => None,
         },
         Kind::Boolean => scalar(node, boolean),

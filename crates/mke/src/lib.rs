@@ -16,6 +16,7 @@
 mod airgap;
 mod check;
 mod hosts;
+mod inventory;
 mod keys;
 mod kind;
 mod network;
@@ -28,5 +29,5 @@ mod table;
 
 pub use owned::RegistryUrls;
 pub use release::{Certainty, Download, Fact, Release, ReleaseError, Support, releases};
-pub use render::{Rendered, pulls_with_secret, render};
+pub use render::{Rendered, Resolved, pulls_with_secret, render, resolve};
 pub use review::{Host, Reviewed, review};

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use environment::yaml::{self, Mapping, Node};
-use environment::{Environment, Problem, Problems};
+use environment::{Environment, Problem, Problems, Reference};
+use secrecy::SecretString;
 
 use crate::notes::Notes;
-use crate::{RegistryUrls, Release, Support, airgap, check, hosts, network, owned};
+use crate::{RegistryUrls, Release, Support, airgap, check, hosts, inventory, network, owned};
 
 /// An `mke4.yaml` and what its reader should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +16,15 @@ pub struct Rendered {
     pub text: String,
     /// What is unverified about the release or missing in the environment, a fragment each.
     pub warnings: Vec<String>,
+}
+
+/// An `mke4.yaml` with the values of its references, for `mkectl` alone.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The file's text.
+    pub text: SecretString,
+    /// The values in it that nobody else may see.
+    pub secrets: Vec<SecretString>,
 }
 
 /// Tells whether the cluster's nodes pull with a secret (`credentialsSecretName`: CHILDREG, APPLY-421) and not anonymously.
@@ -43,10 +53,46 @@ pub fn render(
     registry: RegistryUrls<'_>,
     release: &Release,
 ) -> Result<Rendered, Problems> {
+    let (document, warnings) = document(environment, registry, release)?;
+    Ok(Rendered {
+        text: text(environment, &document),
+        warnings,
+    })
+}
+
+/// Returns the `mke4.yaml` of an environment with values in the place of its references.
+///
+/// `read` returns the value of one, or what keeps it from being read: a lower-case fragment.
+///
+/// # Errors
+///
+/// Those of [`render`], and every reference without a value.
+pub fn resolve(
+    environment: &Environment,
+    registry: RegistryUrls<'_>,
+    release: &Release,
+    read: &dyn Fn(&Reference) -> Result<SecretString, String>,
+) -> Result<Resolved, Problems> {
+    // What is checked, and so may be repeated in a message, are the references, not their values.
+    let (document, _) = document(environment, registry, release)?;
+    let (document, secrets) = environment::resolve(document, read)?;
+    Ok(Resolved {
+        text: text(environment, &document).into(),
+        secrets,
+    })
+}
+
+/// Returns what the file says, and what its reader should know.
+fn document(
+    environment: &Environment,
+    registry: RegistryUrls<'_>,
+    release: &Release,
+) -> Result<(Node, Vec<String>), Problems> {
     let mut notes = Notes::new(environment);
     notes.warnings.extend(release.warnings());
     let empty = Mapping::new();
     let config = environment.config.as_mapping().unwrap_or(&empty);
+    let config = &inventory::with_hosts(environment, config, &mut notes);
     refuse_around_spec(config, &mut notes);
     let machines = config.get("hosts").and_then(Node::as_sequence);
     let machines = machines.unwrap_or_default();
@@ -92,10 +138,11 @@ pub fn render(
         ),
         ("spec", owned::mapping(spec)),
     ]);
-    Ok(Rendered {
-        text: format!("{}\n{}", first_line(environment), yaml::emit(&document)),
-        warnings,
-    })
+    Ok((document, warnings))
+}
+
+fn text(environment: &Environment, document: &Node) -> String {
+    format!("{}\n{}", first_line(environment), yaml::emit(document))
 }
 
 /// Sorts problems in the order of the files, which is the order in which they are mended. Of several with one value, the

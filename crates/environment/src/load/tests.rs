@@ -50,6 +50,8 @@ impl Workspace {
 }
 
 mod dates;
+mod forms;
+mod listing;
 
 pub(crate) const PROD: &str = "environments/prod/environment.yaml";
 const BASE: &str = "environments/base.yaml";
@@ -193,25 +195,6 @@ fn an_empty_parent_says_nothing() {
 }
 
 #[test]
-fn names_are_the_folders_with_the_file() {
-    assert_eq!(
-        names(Workspace::new(&[]).root()).unwrap(),
-        Vec::<String>::new()
-    );
-    let workspace = Workspace::new(&[
-        (PROD, GOOD),
-        (BASE, ""),
-        ("environments/dev/environment.yaml", GOOD),
-        ("environments/notes/README.md", ""),
-        ("environments/Bad Name/environment.yaml", GOOD),
-    ]);
-    assert_eq!(
-        names(workspace.root()).unwrap(),
-        ["Bad Name", "dev", "prod"]
-    );
-}
-
-#[test]
 fn names_that_are_no_environment_are_told_apart() {
     let workspace = Workspace::new(&[
         (PROD, GOOD),
@@ -304,7 +287,7 @@ fn a_mistake_in_a_parent_is_found_where_a_child_hides_it() {
 #[test]
 fn wrong_keys() {
     insta::assert_snapshot!(wrong(&format!("{GOOD}realese: v4.1.5\n")), @"environments/prod/environment.yaml:3:1: unknown key `realese`; did you mean `release`?");
-    insta::assert_snapshot!(wrong(&format!("{GOOD}hosts: []\n")), @"environments/prod/environment.yaml:3:1: unknown key `hosts`; the keys are `inherit`, `release`, `registry`, `protected`, `rehearsal`, `mkectl`, `accept`, `config`; what is for the cluster belongs below `config`");
+    insta::assert_snapshot!(wrong(&format!("{GOOD}hosts: []\n")), @"environments/prod/environment.yaml:3:1: unknown key `hosts`; the keys are `inherit`, `release`, `registry`, `protected`, `rehearsal`, `mkectl`, `accept`, `inventory`, `config`; what is for the cluster belongs below `config`");
     insta::assert_snapshot!(wrong(&format!("{GOOD}address: registry\n")), @"environments/prod/environment.yaml:3:1: unknown key `address`; `address` belongs below `registry`");
     insta::assert_snapshot!(wrong(&format!("{GOOD}Protected: true\n")), @"environments/prod/environment.yaml:3:1: unknown key `Protected`; did you mean `protected`?");
     insta::assert_snapshot!(wrong(&format!("{GOOD}release: v4.1.4\n")), @"environments/prod/environment.yaml:3:1: the key `release` is there already; it is also in line 1");

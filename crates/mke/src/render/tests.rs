@@ -49,6 +49,7 @@ pub(crate) fn environment(config: &str) -> Environment {
         rehearsal: false,
         mkectl: None,
         accept: Vec::new(),
+        inventory: Vec::new(),
         merged: config.clone(),
         config,
         files: vec![source],
