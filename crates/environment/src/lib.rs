@@ -41,6 +41,7 @@ mod merge;
 mod nearest;
 mod problem;
 mod scaffold;
+mod schema;
 pub mod yaml;
 
 pub use environment::{CertificateAuthority, Environment, PushCredentials, Registry, Validity};
@@ -51,3 +52,4 @@ pub use merge::merge;
 pub use nearest::nearest;
 pub use problem::{Problem, Problems, quote};
 pub use scaffold::scaffold;
+pub use schema::schema;

@@ -41,7 +41,6 @@ pub(crate) struct Rule {
     /// The first and the last release that know the key.
     pub(crate) releases: (Version, Option<Version>),
     /// The names of the documents that say so.
-    #[cfg_attr(not(test), expect(dead_code, reason = "its tests read them"))]
     pub(crate) sources: Vec<String>,
 }
 

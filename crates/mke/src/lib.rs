@@ -25,9 +25,11 @@ mod owned;
 mod release;
 mod render;
 mod review;
+mod schema;
 mod table;
 
 pub use owned::RegistryUrls;
 pub use release::{Certainty, Download, Fact, Release, ReleaseError, Support, releases};
 pub use render::{Rendered, Resolved, pulls_with_secret, render, resolve};
 pub use review::{Host, Reviewed, review};
+pub use schema::schema;
