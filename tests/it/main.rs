@@ -7,8 +7,10 @@
 
 mod apply;
 mod command_line;
+mod configuration;
 mod deploy;
 mod fetch;
+mod gallery;
 mod inspect;
 mod list;
 mod lock;

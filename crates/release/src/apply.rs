@@ -4,13 +4,13 @@ use std::sync::Mutex;
 use std::sync::mpsc::Sender;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use environment::{Environment, PushCredentials};
+use environment::{Environment, PushCredentials, Reference};
 
 use crate::event::{Event, Reporter, Step};
 use crate::plan::{MkectlPlan, Plan};
 use crate::render::Written;
 use crate::verify::Confirmed;
-use crate::{Context, Error, rehearse};
+use crate::{Context, Error, rehearse, resolve};
 
 /// The configuration was applied.
 #[derive(Debug)]
@@ -36,6 +36,12 @@ pub(crate) fn program(
         // mkectl has no use for what may push.
         variables.remove(&format!("{prefix}_USERNAME"));
         variables.remove(&format!("{prefix}_PASSWORD"));
+    }
+    for reference in environment::references(&environment.config) {
+        if let Reference::Variable(name) = reference {
+            // It gets the value in its file.
+            variables.remove(&name);
+        }
     }
     let mkectl = if environment.rehearsal {
         rehearse::program(context.tool, variables, &environment.release, lock)
@@ -75,6 +81,9 @@ impl Program {
 /// # Errors
 /// It is to be run, and there is none that would do. Asked before anything is pushed.
 pub(crate) fn require(context: &Context<'_>, plan: &Plan) -> Result<Option<Program>, Error> {
+    if !matches!(plan.mkectl, MkectlPlan::NotNeeded) {
+        resolve::check(context, plan)?;
+    }
     match &plan.mkectl {
         MkectlPlan::NotNeeded => Ok(None),
         MkectlPlan::Run {
@@ -103,7 +112,6 @@ pub async fn apply(
     let Some(program) = require(context, plan)? else {
         return Ok(None);
     };
-    let command = program.apply(&written.path);
     let now = (context.tool.now)();
     let log = plan
         .output
@@ -111,6 +119,10 @@ pub async fn apply(
         .join(format!("{}-apply.log", now.strftime("%Y-%m-%dT%H-%M-%SZ")));
     std::fs::create_dir_all(&plan.output.logs)
         .map_err(|source| Error::io("make", &plan.output.logs, source))?;
+    let resolved = resolve::file(context, plan, &written.path)?;
+    let command = program
+        .apply(resolved.path())
+        .masked(resolved.secrets.iter().cloned());
     context.reporter.report(Event::Started {
         step: Step::Apply,
         what: context.workspace.shown_command(&command),
@@ -123,6 +135,7 @@ pub async fn apply(
         tokio::task::block_in_place(|| mkectl::run(&command, &log, &observer, signals))
     };
     context.tool.signals.close();
+    resolved.remove()?;
     let finished = finished.map_err(Error::Mkectl)?;
     let log = context.workspace.shown(&log).to_owned();
     if let Some(failure) = finished.log_failure {

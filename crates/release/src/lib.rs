@@ -37,6 +37,7 @@ pub mod push;
 pub mod receipt;
 pub mod rehearse;
 pub mod render;
+mod resolve;
 pub mod store;
 pub mod verify;
 pub mod workspace;
