@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use environment::Registry;
 use environment::yaml::Source;
+use proptest::prelude::*;
 
 use super::*;
 use crate::review;
@@ -384,5 +385,67 @@ fn what_a_release_may_not_support_is_a_warning() {
     ] {
         let rendered = render(&environment(config), urls, &release(version)).unwrap();
         assert_eq!(rendered.warnings, expected, "{version}");
+    }
+}
+
+/// Values as people may write them below a key that the tool does not know.
+fn value() -> impl Strategy<Value = serde_yaml::Value> {
+    let hard = prop::sample::select(vec![
+        "on",
+        "1e3",
+        "0755",
+        "~",
+        "1.10",
+        "null",
+        "",
+        "no",
+        "=",
+        "<<",
+        "12:30",
+        "- a",
+        "a: b",
+        "a # b",
+        "значение",
+        "値",
+        "0x1F",
+        " padded ",
+        "line\nline\n",
+        "\t",
+        "{$env: A}",
+        "2026-01-02",
+        "!tag",
+        "*alias",
+        "&anchor",
+        "%",
+        "@",
+        "`",
+    ]);
+    let leaf = prop_oneof![
+        hard.prop_map(serde_yaml::Value::from),
+        "\\PC{0,12}".prop_map(serde_yaml::Value::from),
+        any::<bool>().prop_map(serde_yaml::Value::from),
+        any::<i32>().prop_map(serde_yaml::Value::from),
+        (-1000..1000_i16).prop_map(|number| serde_yaml::Value::from(f64::from(number) / 8.0)),
+    ];
+    leaf.prop_recursive(4, 32, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(serde_yaml::Value::from),
+            prop::collection::btree_map("[a-zа-я0-9~ :#]{1,6}", inner, 0..4).prop_map(|keys| {
+                let pairs = keys.into_iter().map(|(key, value)| (key.into(), value));
+                pairs.collect::<serde_yaml::Mapping>().into()
+            }),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_value_that_is_passed_on_arrives_equal(value in value()) {
+        let mut config = serde_yaml::Mapping::new();
+        config.insert("passed-on".into(), value.clone());
+        let written = serde_yaml::to_string(&config).unwrap();
+        let text = rendered(&format!("{HOSTS}{written}"));
+        let read: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+        prop_assert_eq!(&read["spec"]["passed-on"], &value, "{}", text);
     }
 }
