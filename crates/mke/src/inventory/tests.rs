@@ -36,7 +36,7 @@ fn rendered(environment: &str, inventory: &str) -> String {
     match render(&environment, URLS, &release("4.1.5")) {
         Ok(rendered) => {
             let (_, hosts) = rendered.text.split_once("  hosts:\n").unwrap_or_default();
-            format!("{}{hosts}", rendered.warnings.join("\n"))
+            format!("{}\n---\n{hosts}", rendered.warnings.join("\n"))
         }
         Err(problems) => problems.to_string(),
     }
@@ -64,34 +64,36 @@ address, role, user, zone, port
 10.0.0.2,worker,,b,2222
 10.0.0.3,worker,\"root\",,
 "), @r#"
-    - role: controller+worker
-      ssh:
-        address: "10.0.0.1"
-        user: mke
-        port: 22
-        keyPath: ~/.ssh/prod
-      installFlags:
-        - --labels=topology.kubernetes.io/zone=a
-    - role: worker
-      ssh:
-        address: 10.0.0.2
-        user: admin
-        port: 2222
-        keyPath: ~/.ssh/prod
-      installFlags:
-        - --debug
-        - --labels=topology.kubernetes.io/zone=b
-    - role: worker
-      ssh:
-        address: "10.0.0.3"
-        user: root
-        port: 22
-        keyPath: ~/.ssh/prod
-    - role: worker
-      ssh:
-        address: 10.0.0.9
-        user: mke
-        keyPath: ~/.ssh/prod
+    environments/prod/hosts.csv:4:29: zones become labels by k0s's flag `--labels`, which is unverified for MKE; look at the nodes' labels after the first installation
+    ---
+        - role: controller+worker
+          ssh:
+            address: "10.0.0.1"
+            user: mke
+            port: 22
+            keyPath: ~/.ssh/prod
+          installFlags:
+            - --labels=topology.kubernetes.io/zone=a
+        - role: worker
+          ssh:
+            address: 10.0.0.2
+            user: admin
+            port: 2222
+            keyPath: ~/.ssh/prod
+          installFlags:
+            - --debug
+            - --labels=topology.kubernetes.io/zone=b
+        - role: worker
+          ssh:
+            address: "10.0.0.3"
+            user: root
+            port: 22
+            keyPath: ~/.ssh/prod
+        - role: worker
+          ssh:
+            address: 10.0.0.9
+            user: mke
+            keyPath: ~/.ssh/prod
     "#);
 }
 
@@ -100,14 +102,16 @@ fn a_list_of_maps_is_a_table_too() {
     let environment = "inventory: hosts.yaml\nconfig: { tracking: { enabled: false } }\n";
     let table = "- { address: 10.0.0.1, role: single, user: '1000', keyPath: key, hostname: one, zone: \"a\" }\n";
     insta::assert_snapshot!(rendered(environment, table), @r#"
-    - role: single
-      hostname: one
-      ssh:
-        address: 10.0.0.1
-        user: '1000'
-        keyPath: key
-      installFlags:
-        - --labels=topology.kubernetes.io/zone=a
+    environments/prod/hosts.yaml:1:87: zones become labels by k0s's flag `--labels`, which is unverified for MKE; look at the nodes' labels after the first installation
+    ---
+        - role: single
+          hostname: one
+          ssh:
+            address: 10.0.0.1
+            user: '1000'
+            keyPath: key
+          installFlags:
+            - --labels=topology.kubernetes.io/zone=a
     "#);
 }
 
