@@ -48,6 +48,7 @@ pub use environment::{CertificateAuthority, Environment, PushCredentials, Regist
 pub use error::Error;
 pub use form::{Reference, reference, references, resolve};
 pub use load::{load, names};
+pub use mask::Secrets;
 pub use merge::merge;
 pub use nearest::nearest;
 pub use problem::{Problem, Problems, quote};

@@ -62,9 +62,18 @@ impl Walk<'_> {
             return;
         }
         if let Some(rule) = &key.rule {
+            let is_written_secret = rule.is_secret && environment::reference(node).is_none();
+            if is_written_secret {
+                self.notes.secrets.add(node);
+            }
             if let Some(fault) = kind::fault(rule, node) {
-                let problem =
-                    Problem::at(node, format!("`{path}` is {}", fault.is)).with_help(fault.help);
+                let problem = if is_written_secret {
+                    // Neither the value nor its cure, which may repeat it.
+                    Problem::at(node, format!("`{path}` is not what belongs there"))
+                        .with_help("write `{ $env: NAME }` or `{ $file: path }` in its place")
+                } else {
+                    Problem::at(node, format!("`{path}` is {}", fault.is)).with_help(fault.help)
+                };
                 match fault.is_warning {
                     true => self.notes.warn(problem),
                     false => self.notes.problems.push(problem),

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 
 use environment::yaml::Node;
-use environment::{Environment, Problem, nearest, quote};
+use environment::{Environment, Problem, Secrets, nearest, quote};
 
 /// What is wrong, and what should be known.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
     pub(crate) problems: Vec<Problem>,
     pub(crate) warnings: Vec<String>,
+    /// Secrets that somebody wrote into a file.
+    pub(crate) secrets: Secrets,
     /// The rules that the environment does without.
     accepted: BTreeSet<Rule>,
 }

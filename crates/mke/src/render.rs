@@ -120,10 +120,15 @@ fn document(
     }
 
     let Notes {
-        problems, warnings, ..
+        problems,
+        warnings,
+        secrets,
+        ..
     } = notes;
     if !problems.is_empty() {
-        return Err(in_order(problems, environment));
+        let mut problems = in_order(problems, environment);
+        secrets.cover(&mut problems.0);
+        return Err(problems);
     }
     let document = Node::mapping([
         ("apiVersion", Node::string("mke.mirantis.com/v1alpha1")),

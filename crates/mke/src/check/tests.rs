@@ -188,3 +188,29 @@ fn a_known_release_that_needs_an_external_address_is_refused_without() {
     `config.apiServer.externalAddress` is not set, and v4.3.0 needs it
     "#);
 }
+
+#[test]
+fn a_secret_that_was_written_down_is_not_repeated() {
+    let config = "\
+tracking: {enabled: false}
+license: {token: 20261122}
+authentication: {oidc: {enabled: true, clientSecret: planted-secret}, ldap: {bindPW: [planted-secret]}}
+certificates: {key: planted-secret}
+hosts: []
+kubelet: {maxPods: many}
+";
+    let problems = render(&environment(config), URLS, &release("4.1.5")).unwrap_err();
+    insta::assert_snapshot!(problems, @r#"
+    environments/prod/environment.yaml:2:18: `license.token` is not what belongs there; write `{ $env: NAME }` or `{ $file: path }` in its place
+    environments/prod/environment.yaml:3:86: `authentication.ldap.bindPW` is not what belongs there; write `{ $env: NAME }` or `{ $file: path }` in its place
+    environments/prod/environment.yaml:4:21: `certificates.key` is not what belongs there; write `{ $env: NAME }` or `{ $file: path }` in its place
+    environments/prod/environment.yaml:6:20: `kubelet.maxPods` is `many`, not a number; write a whole number of 1 or more, without quotes
+    "#);
+    for problem in &problems.0 {
+        assert!(!problem.source.text.contains("planted-secret"));
+        assert!(!problem.source.text.contains("20261122"));
+        // What is no secret is shown.
+        assert!(problem.source.text.contains("maxPods: many"));
+    }
+    assert!(!problems.to_string().contains("20261122"));
+}
