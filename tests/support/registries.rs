@@ -34,6 +34,7 @@ config:
   hosts:
     - role: controller+worker
       ssh: { address: 192.0.2.10, user: ubuntu, port: 22, keyPath: ~/.ssh/lab }
+  tracking: { enabled: false }
 ";
 
 /// A registry that lives as long as this value.

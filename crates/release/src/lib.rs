@@ -47,6 +47,7 @@ pub mod workspace;
 mod announce;
 mod error;
 mod observe;
+mod resolve;
 
 pub use bundle::{DownloadError, RequestError, StoreError};
 pub use error::Error;
