@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use indicatif::DecimalBytes;
 use registry_error::advice;
 use release::{Error, MkectlError, StoreError};
 
@@ -233,7 +234,10 @@ fn hints(error: &Error) -> Vec<String> {
             hints.push("what was pushed stays; the next run goes on from there".to_owned());
             return hints;
         }
-        Error::Stopped { .. } => "run it again: it goes on from here".to_owned(),
+        Error::Stopped { sent_bytes, .. } => format!(
+            "run it again: it goes on from here, and sends nothing of the {} again that are there now",
+            DecimalBytes(*sent_bytes)
+        ),
         Error::NotConfirmed { is_below_tags: true, .. } => {
             "the registry lost something of what its tags still name, and a push trusts tags: delete those tags in the registry, \
              then `cargo xtask push`"

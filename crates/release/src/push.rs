@@ -176,6 +176,7 @@ async fn push_one(
             address: address.clone(),
             total: to_be_pushed.len(),
             left,
+            sent_bytes: sent.uploaded_bytes,
             failed,
         });
     }
