@@ -1,10 +1,12 @@
 //! Tests of the stream: what is downloaded is read and pushed at the same time, to one registry or to several, and stops when asked.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
+use axum::response::IntoResponse as _;
 use support::bundles::{self, FILE};
 use support::wire::Wire;
 use support::{Sandbox, Server, TestRegistry, server};
@@ -52,6 +54,17 @@ fn manifests_put(requests: &[String]) -> usize {
     puts.filter(|one| one.contains("/manifests/")).count()
 }
 
+/// Returns how many different blobs the lock of a workspace names, manifests left out.
+fn unique_blobs(sandbox: &Sandbox) -> usize {
+    let lock = bundles::lock_of(sandbox);
+    let manifests = lock.artifacts.iter().flat_map(|one| &one.manifests);
+    let digests: BTreeSet<String> = manifests
+        .flat_map(|manifest| &manifest.blobs)
+        .map(|blob| blob.digest.to_string())
+        .collect();
+    digests.len()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn blobs_are_pushed_while_the_bundle_is_downloaded_and_tags_wait_for_its_end() {
     let bundle = bundles::bytes(&bundles::small());
@@ -85,6 +98,27 @@ async fn blobs_are_pushed_while_the_bundle_is_downloaded_and_tags_wait_for_its_e
     assert!(manifests_put(&wire.take()) > 10);
     let _ = sandbox.run(&["verify", "lab"]).ends_with(0);
     assert_eq!(server.asked().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_that_starts_over_is_read_again_when_it_is_whole() {
+    let bundle = bundles::bytes(&bundles::small());
+    let asked = AtomicUsize::new(0);
+    let whole = Bytes::from(bundle.clone());
+    // It knows no ranges, so that what was cut begins anew, after half of it has been read and pushed.
+    let server = Server::start(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
+        0 => server::cut_after(&whole, whole.len() / 2),
+        _ => whole.clone().into_response(),
+    })
+    .await;
+    let registry = TestRegistry::embedded().await;
+    let wire = Wire::before(&registry.address).await;
+    let sandbox = workspace(&server, &bundle, &[("lab", &wire.address)]).await;
+    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    let requests = wire.take();
+    assert_eq!(blobs_sent(&requests), unique_blobs(&sandbox));
+    assert_eq!(server.asked().len(), 2);
+    let _ = sandbox.run(&["verify", "lab"]).ends_with(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,12 +189,10 @@ async fn a_push_stops_at_its_time_and_the_next_one_goes_on() {
     let after = wire.take();
     assert!(blobs_sent(&before) > 0, "{before:#?}");
     // What was there is not sent again.
-    let (lock, _) = bundles::ingest(&bundles::small(), &sandbox.path("elsewhere"));
-    let unique: std::collections::BTreeSet<_> = (lock.artifacts.iter())
-        .flat_map(|artifact| artifact.manifests.iter().flat_map(|one| &one.blobs))
-        .map(|blob| blob.digest.to_string())
-        .collect();
-    assert_eq!(blobs_sent(&before) + blobs_sent(&after), unique.len());
+    assert_eq!(
+        blobs_sent(&before) + blobs_sent(&after),
+        unique_blobs(&sandbox)
+    );
 }
 
 #[test]

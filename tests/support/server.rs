@@ -142,6 +142,23 @@ pub fn beginning_of(bytes: &Bytes, sent: usize) -> Response {
         .into_response()
 }
 
+/// Sends the first bytes, and breaks the connection.
+pub fn cut_after(bytes: &Bytes, sent: usize) -> Response {
+    let first = Ok(bytes.slice(..sent));
+    let broken = Err(std::io::Error::other("cut"));
+    // What came before the break is on its way by then.
+    let broken = futures_util::stream::once(async move {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        broken
+    });
+    let body = futures_util::stream::iter([first]).chain(broken);
+    (
+        [(CONTENT_LENGTH, bytes.len().to_string())],
+        Body::from_stream(body),
+    )
+        .into_response()
+}
+
 /// Sends all but the last `held` bytes, and those only once `released`.
 pub fn hold_back(bytes: &Bytes, held: usize, released: Arc<AtomicBool>) -> Response {
     let (first, last) = (

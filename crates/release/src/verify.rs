@@ -18,7 +18,7 @@ use crate::{Context, Credentials, Error};
 /// How many requests are under way at once while the registry is only asked.
 const QUESTIONS_AT_ONCE: usize = 16;
 
-/// Every byte that the lock names is in the store. Only [`read_to_its_end`] and [`stored`] make one.
+/// Every byte that the lock names is in the store. Only `read_to_its_end` and `stored` make one.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct VerifiedBundle;
