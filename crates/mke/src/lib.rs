@@ -13,14 +13,18 @@
 //! This crate must not know files, the network or the clock: the same input gives the same text, on every machine and
 //! at any time.
 
+mod compare;
 mod hosts;
 mod owned;
 mod release;
 mod render;
 mod review;
 mod table;
+mod write_once;
 
+pub use compare::{Area, Change, compare};
 pub use owned::RegistryUrls;
 pub use release::{Certainty, Download, Fact, Release, ReleaseError, Support, releases};
 pub use render::{Rendered, pulls_with_secret, render};
 pub use review::{Host, Reviewed, review};
+pub use write_once::{Installed, external_address, refuse_changes};
