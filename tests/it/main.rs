@@ -7,8 +7,10 @@
 
 mod apply;
 mod carry;
+mod check;
 mod command_line;
 mod deploy;
+mod diff;
 mod fetch;
 mod inspect;
 mod list;
@@ -17,6 +19,7 @@ mod new;
 mod plan;
 mod push;
 mod rehearse;
+mod releases;
 mod render;
 mod resume;
 mod show;

@@ -18,15 +18,18 @@
 //! | [`render::write`] | the plan | [`render::Written`] |
 //! | [`apply::apply`] | `Confirmed` and `Written` | [`apply::Applied`] |
 //!
-//! [`deploy::deploy`] is these lines one after the other. [`render`] needs neither bundle nor network.
+//! [`deploy::deploy`] is these lines one after the other. [`render`], [`check`] and [`diff`] need neither bundle nor
+//! network.
 //!
 //! This crate must not know: clap, colours, standard input, how a process exits. It reports through
 //! [`event::Reporter`] and returns errors; `xtask` decides how they look.
 
 pub mod apply;
 pub mod carry;
+pub mod check;
 pub mod demo;
 pub mod deploy;
+pub mod diff;
 pub mod event;
 pub mod fetch;
 pub mod inspect;
@@ -37,6 +40,7 @@ pub mod plan;
 pub mod push;
 pub mod receipt;
 pub mod rehearse;
+pub mod releases;
 pub mod render;
 pub mod signals;
 pub mod store;
