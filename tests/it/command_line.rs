@@ -90,6 +90,7 @@ fn no_command_shows_what_there_is() {
 
     Care
       store      Say what the store holds, by release; `store gc` removes what no lock names
+      bench      Measure a push on this machine, beside the vendor's loop
 
     Options:
           --format <FORMAT>  How results and progress are written: for people, or one JSON object a line
@@ -124,7 +125,7 @@ fn every_command_has_help() {
     let sandbox = Sandbox::new(AIRLOCK);
     for command in [
         "list", "show", "inspect", "plan", "diff", "releases", "new", "check", "lock", "fetch",
-        "render", "rehearse", "deploy", "push", "apply", "verify", "store",
+        "render", "rehearse", "deploy", "push", "apply", "verify", "store", "bench",
     ] {
         let run = sandbox.run(&[command, "--help"]).ends_with(0);
         assert!(

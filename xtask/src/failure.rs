@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use registry_error::advice;
 use release::{Error, MkectlError, StoreError};
 
@@ -54,6 +54,20 @@ pub(crate) enum Failure {
         path: Utf8PathBuf,
         source: std::io::Error,
     },
+    #[error("{0} is not installed")]
+    NotInstalled(String),
+    #[error("{what} failed with {status}; its last lines:\n{last_lines}")]
+    Measured {
+        what: String,
+        status: String,
+        last_lines: String,
+    },
+    #[error("cannot {doing} {path}")]
+    Bench {
+        doing: &'static str,
+        path: Utf8PathBuf,
+        source: std::io::Error,
+    },
     #[error("cannot write to standard output")]
     Output(#[source] std::io::Error),
     #[error(transparent)]
@@ -66,6 +80,14 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    pub(crate) fn bench(doing: &'static str, path: &Utf8Path, source: std::io::Error) -> Self {
+        Self::Bench {
+            doing,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
     /// Returns what came of several environments, of which these failed.
     pub(crate) fn of_several(mut failed: Vec<(String, Self)>, total: usize) -> Result<(), Self> {
         match (failed.len(), total) {
@@ -136,7 +158,13 @@ impl Failure {
                     _ => 1,
                 }
             }
-            Self::NoExecutable | Self::Runtime(_) | Self::Write { .. } | Self::Output(_) => 1,
+            Self::NoExecutable
+            | Self::Runtime(_)
+            | Self::Write { .. }
+            | Self::NotInstalled(_)
+            | Self::Measured { .. }
+            | Self::Bench { .. }
+            | Self::Output(_) => 1,
         }
     }
 
@@ -173,6 +201,17 @@ impl Failure {
                 vec![format!(
                     "`cargo xtask diff {release} OTHER` compares two; `cargo xtask releases {release}` says what is known of one"
                 )]
+            }
+            Self::NotInstalled(program) => {
+                vec![format!(
+                    "Debian and Ubuntu have it: `apt-get install {program}`"
+                )]
+            }
+            Self::Bench { doing: "lock", .. } => {
+                vec![
+                    "another `cargo xtask bench` is running here: two would measure each other"
+                        .to_owned(),
+                ]
             }
             Self::NeitherEnvironmentNorRelease(_) => {
                 vec!["`cargo xtask list` shows both".to_owned()]

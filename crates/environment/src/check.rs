@@ -5,7 +5,9 @@
 use semver::Version;
 
 use crate::{
+    form,
     grammar::{self, Fault},
+    inventory,
     mask::Secrets,
     nearest::nearest,
     problem::{Problem, quote},
@@ -20,6 +22,8 @@ const DOCUMENT: &[&str] = &[
     "protected",
     "rehearsal",
     "mkectl",
+    "accept",
+    "inventory",
     "config",
 ];
 
@@ -79,7 +83,12 @@ pub(crate) fn document(document: &Mapping, findings: &mut Findings) {
                 "registry" => registry(value, findings),
                 "protected" | "rehearsal" => findings.note(boolean(value, name)),
                 "mkectl" => findings.note(path(value, name)),
-                _ => findings.note(mapping(value, name)),
+                "accept" => accept(value, findings),
+                "inventory" => inventory::check(value, findings),
+                _ => {
+                    findings.note(mapping(value, name));
+                    form::check(value, findings);
+                }
             }
         }
     }
@@ -158,6 +167,18 @@ pub(crate) fn push_credentials(node: &Node) -> Option<&str> {
     node.get("env")
         .and_then(Node::text)
         .filter(|name| grammar::is_variable_name(name))
+}
+
+/// Checks `accept`, whose names are the affair of whoever has the rules.
+fn accept(node: &Node, findings: &mut Findings) {
+    let Some(items) = node.as_sequence() else {
+        let rule = format!("`accept` is {}, not a list", node.kind());
+        let help = "write the names of rules in brackets, such as `accept: [even-controllers]`";
+        return findings.add(Problem::at(node, rule).with_help(help));
+    };
+    for item in items {
+        findings.note(text(item, "accept"));
+    }
 }
 
 fn registry(node: &Node, findings: &mut Findings) {

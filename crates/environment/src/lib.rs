@@ -14,7 +14,9 @@
 //!   push-credentials: { env: PROD_REGISTRY }   # the name of a secret, never a secret
 //! protected: true                              # `deploy` asks for the environment's name
 //! rehearsal: false                             # the registry is embedded and mkectl stands in for itself
+//! accept: [even-controllers]                   # rules that are not for this environment
 //! mkectl: ../../tools/mkectl                   # instead of the one on the PATH
+//! inventory: hosts.csv                         # machines, a line each
 //! config: {}                                   # becomes MkeConfig.spec; passes untouched
 //! ```
 //!
@@ -29,18 +31,26 @@ mod certificate;
 mod check;
 mod environment;
 mod error;
+mod form;
 mod grammar;
 mod inherit;
+mod inventory;
 mod load;
 mod mask;
 mod merge;
 mod nearest;
 mod problem;
 mod scaffold;
+mod schema;
 pub mod yaml;
 
-pub use environment::{CertificateAuthority, Environment, PushCredentials, Registry};
+pub use environment::{CertificateAuthority, Environment, PushCredentials, Registry, Validity};
 pub use error::Error;
+pub use form::{Reference, reference, references, resolve};
 pub use load::{load, names};
-pub use problem::{Problem, Problems};
+pub use mask::Secrets;
+pub use merge::merge;
+pub use nearest::nearest;
+pub use problem::{Problem, Problems, quote};
 pub use scaffold::scaffold;
+pub use schema::schema;

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use environment::yaml::{self, Node, Style, Value};
 use serde::Serialize;
 
+use crate::keys::KEYS;
+
 /// One value that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -39,6 +41,19 @@ pub enum Area {
     Other,
 }
 
+/// What the names of keys have in them that hold secrets.
+const SECRETS: [&str; 6] = [
+    "password",
+    "passphrase",
+    "secret",
+    "token",
+    "privatekey",
+    "credential",
+];
+
+/// How the names of keys end that say where a secret is.
+const PLACES: [&str; 5] = ["name", "path", "file", "ref", "url"];
+
 /// What stands in the place of a value that may be a secret.
 const COVERED: &str = "(not shown)";
 
@@ -49,30 +64,6 @@ pub fn compare(old: &Node, new: &Node) -> Vec<Change> {
     walk(&Place::default(), old, new, &mut changes);
     changes.sort_by_key(|change| change.area);
     changes
-}
-
-/// Returns a value on one line, as it would stand in a file; secrets in it are covered.
-pub(crate) fn on_one_line(node: &Node) -> String {
-    match &node.value {
-        Value::Scalar(scalar) if scalar.text.trim_end().contains('\n') => {
-            format!("({} lines)", scalar.text.trim_end().lines().count())
-        }
-        Value::Scalar(_) => canonical(node),
-        Value::Sequence(items) => {
-            let items: Vec<String> = items.iter().map(on_one_line).collect();
-            format!("[{}]", items.join(", "))
-        }
-        Value::Mapping(mapping) => {
-            let pairs: Vec<String> = mapping
-                .iter()
-                .map(|(key, value)| {
-                    let key = key.text().unwrap_or_default();
-                    format!("{key}: {}", shown(key, value))
-                })
-                .collect();
-            format!("{{ {} }}", pairs.join(", "))
-        }
-    }
 }
 
 /// Where a value stands.
@@ -115,8 +106,54 @@ impl Place {
         }
     }
 
+    /// Returns a value that stands here on one line, as it would stand in a file; secrets are covered.
+    fn shown(&self, node: &Node) -> String {
+        match &node.value {
+            Value::Scalar(scalar) => {
+                if !node.is_null() && !scalar.text.is_empty() && self.is_of_a_secret() {
+                    return COVERED.to_owned();
+                }
+                match scalar.text.trim_end().lines().count() {
+                    0 | 1 => canonical(node),
+                    lines => format!("({lines} lines)"),
+                }
+            }
+            Value::Sequence(items) => {
+                let items: Vec<String> = items.iter().map(|item| self.shown(item)).collect();
+                format!("[{}]", items.join(", "))
+            }
+            Value::Mapping(mapping) => {
+                let pairs: Vec<String> = mapping
+                    .iter()
+                    .map(|(key, value)| {
+                        let key = key.text().unwrap_or_default();
+                        format!("{key}: {}", self.key(key).shown(value))
+                    })
+                    .collect();
+                match pairs.is_empty() {
+                    true => "{}".to_owned(),
+                    false => format!("{{ {} }}", pairs.join(", ")),
+                }
+            }
+        }
+    }
+
+    /// Says whether what stands here is a secret, by what is known of the key, or may be one, by how it is named. The name of
+    /// a Kubernetes secret and the path of a key are none.
+    fn is_of_a_secret(&self) -> bool {
+        let is_known = self
+            .path
+            .strip_prefix("spec.")
+            .and_then(|path| KEYS.at(path))
+            .and_then(|key| key.rule.as_ref())
+            .is_some_and(|rule| rule.is_secret);
+        let key = self.key.to_ascii_lowercase();
+        let is_a_place = PLACES.iter().any(|end| key.ends_with(end));
+        is_known || (!is_a_place && SECRETS.iter().any(|word| key.contains(word)))
+    }
+
     fn change(&self, old: Option<&Node>, new: Option<&Node>) -> Change {
-        let shown = |node: &Node| shown(&self.key, node);
+        let shown = |node: &Node| self.shown(node);
         Change {
             area: self.area(),
             path: self.path.clone(),
@@ -204,32 +241,6 @@ fn canonical(node: &Node) -> String {
             .trim_end()
             .to_owned(),
     }
-}
-
-/// Returns a value that stands under a key as it may be shown.
-fn shown(key: &str, node: &Node) -> String {
-    let is_empty = node.is_null() || node.text().is_some_and(str::is_empty);
-    if node.as_scalar().is_some() && !is_empty && is_named_like_a_secret(key) {
-        return COVERED.to_owned();
-    }
-    on_one_line(node)
-}
-
-/// Says whether a key is named as secrets are. The name of a Kubernetes secret and the path of a key are none.
-fn is_named_like_a_secret(key: &str) -> bool {
-    let key = key.to_ascii_lowercase();
-    let is_a_place = ["name", "path", "file", "ref", "url"]
-        .iter()
-        .any(|end| key.ends_with(end));
-    let words = [
-        "password",
-        "passphrase",
-        "secret",
-        "token",
-        "privatekey",
-        "credential",
-    ];
-    !is_a_place && words.iter().any(|word| key.contains(word))
 }
 
 #[cfg(test)]
@@ -332,6 +343,21 @@ mod tests {
                 "Other idp.clientSecret: (not shown) > (not shown)",
                 "Other idp.clientSecretName: dex > other",
                 "Other smtp: - > { password: (not shown) }",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_the_table_calls_a_secret_is_covered_whatever_its_name() {
+        assert_eq!(
+            changes(
+                "spec: { authentication: { ldap: { bindPW: planted-1 } } }\n",
+                "spec: { certificates: { key: planted-2 }, other: { key: shown } }\n",
+            ),
+            [
+                "Other spec.authentication: { ldap: { bindPW: (not shown) } } > -",
+                "Other spec.certificates: - > { key: (not shown) }",
+                "Other spec.other: - > { key: shown }",
             ]
         );
     }

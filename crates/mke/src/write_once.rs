@@ -1,9 +1,7 @@
 //! What nobody can change once a cluster is there.
 
-use environment::yaml::{Mapping, Node};
+use environment::yaml::{self, Mapping, Node};
 use environment::{Environment, Problem};
-
-use crate::compare::on_one_line;
 
 /// What a cluster was installed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +19,7 @@ pub fn external_address(environment: &Environment) -> Option<String> {
         .get("apiServer")
         .and_then(|server| server.get("externalAddress"))
         .filter(|address| !address.is_null() && address.text() != Some(""))
-        .map(on_one_line)
+        .map(|address| yaml::emit(address).trim_end().to_owned())
 }
 
 /// Returns every place where an environment would change what its cluster keeps for good: the registry (OFF-411, UPG-412,

@@ -55,6 +55,7 @@ impl Mkectl {
                 .chain(arguments.into_iter().map(str::to_owned))
                 .collect(),
             secrets: Vec::new(),
+            masked: Vec::new(),
             variables: self.variables.clone(),
         }
     }
@@ -69,6 +70,8 @@ pub struct Command {
     pub arguments: Vec<String>,
     /// Variables whose values are secret, over [`Command::variables`]. The values are masked in all output.
     pub secrets: Vec<(String, SecretString)>,
+    /// Values that reach the program in another way, in a file for example, and are masked in all output too.
+    pub masked: Vec<SecretString>,
     /// The rest of its environment.
     pub variables: Variables,
 }
@@ -85,6 +88,13 @@ impl Command {
     #[must_use]
     pub fn secret(mut self, name: impl Into<String>, value: SecretString) -> Self {
         self.secrets.push((name.into(), value));
+        self
+    }
+
+    /// Returns the command with more values to be masked in its output.
+    #[must_use]
+    pub fn masked(mut self, values: impl IntoIterator<Item = SecretString>) -> Self {
+        self.masked.extend(values);
         self
     }
 

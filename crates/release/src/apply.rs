@@ -1,13 +1,13 @@
 //! Runs the release's own mkectl on the rendered configuration.
 
 use camino::{Utf8Path, Utf8PathBuf};
-use environment::{Environment, PushCredentials};
+use environment::{Environment, PushCredentials, Reference};
 
 use crate::event::{Event, Reporter, Step};
 use crate::plan::{MkectlPlan, Plan};
 use crate::render::Written;
 use crate::verify::Confirmed;
-use crate::{Context, Error, rehearse};
+use crate::{Context, Error, rehearse, resolve};
 
 /// The configuration was applied.
 #[derive(Debug)]
@@ -33,6 +33,12 @@ pub(crate) fn program(
         // mkectl has no use for what may push.
         variables.remove(&format!("{prefix}_USERNAME"));
         variables.remove(&format!("{prefix}_PASSWORD"));
+    }
+    for reference in environment::references(&environment.config) {
+        if let Reference::Variable(name) = reference {
+            // It gets the value in its file.
+            variables.remove(&name);
+        }
     }
     let mkectl = if environment.rehearsal {
         rehearse::program(context.tool, variables, &environment.release, lock)
@@ -72,6 +78,9 @@ impl Program {
 /// # Errors
 /// It is to be run, and there is none that would do. Asked before anything is pushed.
 pub(crate) fn require(context: &Context<'_>, plan: &Plan) -> Result<Option<Program>, Error> {
+    if !matches!(plan.mkectl, MkectlPlan::NotNeeded) {
+        resolve::check(context, plan)?;
+    }
     match &plan.mkectl {
         MkectlPlan::NotNeeded => Ok(None),
         MkectlPlan::Run {
@@ -100,7 +109,6 @@ pub async fn apply(
     let Some(program) = require(context, plan)? else {
         return Ok(None);
     };
-    let command = program.apply(&written.path);
     let now = (context.tool.now)();
     let log = plan
         .output
@@ -108,6 +116,10 @@ pub async fn apply(
         .join(format!("{}-apply.log", now.strftime("%Y-%m-%dT%H-%M-%SZ")));
     std::fs::create_dir_all(&plan.output.logs)
         .map_err(|source| Error::io("make", &plan.output.logs, source))?;
+    let resolved = resolve::file(context, plan, &written.path)?;
+    let command = program
+        .apply(resolved.path())
+        .masked(resolved.secrets.iter().cloned());
     context.reporter.report(Event::Started {
         step: Step::Apply,
         what: context.workspace.shown_command(&command),
@@ -120,6 +132,7 @@ pub async fn apply(
         tokio::task::block_in_place(|| mkectl::run(&command, &log, &observer, signals))
     };
     context.tool.signals.mkectl_ended();
+    resolved.remove()?;
     let finished = finished.map_err(Error::Mkectl)?;
     let log = context.workspace.shown(&log).to_owned();
     if let Some(failure) = finished.log_failure {

@@ -19,26 +19,36 @@ pub struct Checked {
     pub warnings: Vec<String>,
 }
 
-/// Checks one environment: its files, its release, all of its configuration, and what its cluster would keep for good.
+/// Checks one environment: its files, its release, all of its configuration, its registry's certificate at the time `now`,
+/// and what its cluster keeps for good.
 ///
 /// # Errors
 /// Everything that is wrong with it, or what keeps it from being read.
-pub fn one(workspace: &Workspace, name: &str) -> Result<Checked, Error> {
+pub fn one(workspace: &Workspace, name: &str, now: jiff::Timestamp) -> Result<Checked, Error> {
     let environment = environment::load(workspace.root(), name).map_err(Error::Environment)?;
-    let rendered = rendered(&environment);
     let receipt = Receipt::read(&Output::below(&workspace.environment(name)).receipt)?;
     let applied = receipt.and_then(|receipt| receipt.applied);
-    let kept = applied
-        .as_ref()
-        .map_or(Ok(()), |applied| write_once(&environment, applied));
-    let mut warnings = match (rendered, kept) {
-        (Ok(rendered), Ok(())) => rendered.warnings,
-        (Err(Error::Render(mut problems)), Err(Error::WriteOnce(kept))) => {
-            problems.0.extend(kept.0);
-            return Err(Error::Render(problems));
+    let mut problems = Vec::new();
+    let mut warnings = match rendered(&environment) {
+        Ok(rendered) => rendered.warnings,
+        Err(Error::Render(found)) => {
+            problems.extend(found.0);
+            Vec::new()
         }
-        (Err(error), _) | (_, Err(error)) => return Err(error),
+        Err(error) => return Err(error),
     };
+    if let Err(found) = environment.check_dates(now.as_second()) {
+        problems.extend(found.0);
+    }
+    if let Some(Err(Error::WriteOnce(found))) = applied
+        .as_ref()
+        .map(|applied| write_once(&environment, applied))
+    {
+        problems.extend(found.0);
+    }
+    if !problems.is_empty() {
+        return Err(Error::Render(Problems(problems)));
+    }
     let release = format!("v{}", environment.release);
     if let Some(applied) = applied.filter(|applied| applied.release != release) {
         warnings.push(format!(

@@ -9,7 +9,10 @@ use crate::failure::Failure;
 
 pub(crate) fn run(app: &App<'_>, name: Option<&str>) -> Result<ExitCode, Failure> {
     let names = super::one_or_all(app, name)?;
-    let checked = super::with_each(&names, |name| release::check::one(&app.workspace, name))?;
+    let now = (app.tool.now)();
+    let checked = super::with_each(&names, |name| {
+        release::check::one(&app.workspace, name, now)
+    })?;
     for one in &checked {
         for warning in &one.warnings {
             app.ui
