@@ -10,6 +10,9 @@
 //! comes first, and a `config` that contradicts it is refused with the place where it does. [`review`] reads such a
 //! file back with another reader and checks it as MKE would.
 //!
+//! [`compare()`] says what differs between two such files, by meaning, and [`refuse_changes`] what an environment would change
+//! that its cluster keeps for good.
+//!
 //! This crate must not know files, the network or the clock: the same input gives the same text, on every machine and
 //! at any time.
 
