@@ -69,9 +69,12 @@ fn no_command_shows_what_there_is() {
       show       Print an environment with everything that it inherits
       inspect    List what a bundle holds
       plan       Say what deploy would do
+      diff       Compare an environment with what is committed and applied, two environments, or two releases
+      releases   Say what is known of each release, how well, and from where
 
     Prepare
       new        Write a new environment
+      check      Say everything that is wrong with environments, from their files alone
       lock       Record a release's bundle, byte by byte, in a file to be committed
       fetch      Bring a locked bundle to this machine and check it
       render     Write an environment's mke4.yaml
@@ -97,7 +100,7 @@ fn no_command_shows_what_there_is() {
       -h, --help             Print help
       -V, --version          Print version
 
-    Exit codes: 0 done, 1 failed, 2 something differs (plan --detailed-exitcode, render --check),
+    Exit codes: 0 done, 1 failed, 2 something differs (plan and diff --detailed-exitcode, render --check),
     3 a file of yours is wrong, 4 the bundle is not what its lock says, 5 the registry, 6 no fitting mkectl,
     7 mkectl itself failed, 8 not confirmed, 9 pushed in part, 64 wrong command line, 130 interrupted.
     "#);
@@ -121,8 +124,8 @@ fn help_fits_a_screen_and_names_the_road() {
 fn every_command_has_help() {
     let sandbox = Sandbox::new(AIRLOCK);
     for command in [
-        "list", "show", "inspect", "plan", "new", "lock", "fetch", "render", "rehearse", "deploy",
-        "push", "apply", "verify", "store", "bench",
+        "list", "show", "inspect", "plan", "diff", "releases", "new", "check", "lock", "fetch",
+        "render", "rehearse", "deploy", "push", "apply", "verify", "store", "bench",
     ] {
         let run = sandbox.run(&[command, "--help"]).ends_with(0);
         assert!(

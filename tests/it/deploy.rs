@@ -391,8 +391,15 @@ async fn another_registry_is_refused_once_a_cluster_runs_from_the_first() {
             exit code: 3
             --- stdout
             --- stderr
-            error: the cluster of lab pulls from 127.0.0.1:[PORT]/mke, and its environment now says 127.0.0.1:[PORT]/other
-            hint: MKE's registry settings are write-once: set registry back to 127.0.0.1:[PORT]/mke. For a new cluster delete the environment's receipt.yaml
+            error: the cluster of lab pulls from 127.0.0.1:[PORT]/mke, and this says 127.0.0.1:[PORT]/other
+             --> environments/lab/environment.yaml:4:12
+              |
+            4 |   project: other
+              |            ^^^^^
+              |
+              = help: set it back to 127.0.0.1:[PORT]/mke: "You cannot change the registries once a cluster is operational", says the vendor. For a new cluster delete the environment's receipt.yaml
+
+            1 problem
             "#);
         }
     }

@@ -42,9 +42,12 @@ Look
   show       Print an environment with everything that it inherits
   inspect    List what a bundle holds
   plan       Say what deploy would do
+  diff       Compare an environment with what is committed and applied, two environments, or two releases
+  releases   Say what is known of each release, how well, and from where
 
 Prepare
   new        Write a new environment
+  check      Say everything that is wrong with environments, from their files alone
   lock       Record a release's bundle, byte by byte, in a file to be committed
   fetch      Bring a locked bundle to this machine and check it
   render     Write an environment's mke4.yaml
@@ -65,7 +68,7 @@ Care
 Options:
 {options}
 
-Exit codes: 0 done, 1 failed, 2 something differs (plan --detailed-exitcode, render --check),
+Exit codes: 0 done, 1 failed, 2 something differs (plan and diff --detailed-exitcode, render --check),
 3 a file of yours is wrong, 4 the bundle is not what its lock says, 5 the registry, 6 no fitting mkectl,
 7 mkectl itself failed, 8 not confirmed, 9 pushed in part, 64 wrong command line, 130 interrupted.
 ";
@@ -101,6 +104,13 @@ pub(crate) enum Command {
         #[arg(long)]
         detailed_exitcode: bool,
     },
+    /// Compare what is rendered with what is committed and applied; or two environments; or two locked releases
+    Diff(DiffArgs),
+    /// Say what is known of each release, or all that is known of one, how well, and from where
+    Releases {
+        /// The release, such as v4.1.5
+        release: Option<String>,
+    },
     /// Write a new environment, commented, ready to be filled in
     New {
         /// The name of its folder below environments/
@@ -108,6 +118,15 @@ pub(crate) enum Command {
         /// The release that it shall have [default: the newest that is known]
         #[arg(long)]
         release: Option<String>,
+    },
+    /// Say everything that is wrong with environments, without network, credentials or mkectl
+    Check {
+        /// The environment [default: all of them]
+        #[arg(conflicts_with = "all")]
+        environment: Option<String>,
+        /// Every environment
+        #[arg(long)]
+        all: bool,
     },
     /// Record a release's bundle, byte by byte, in a file to be committed
     Lock(LockArgs),
@@ -256,6 +275,22 @@ pub(crate) enum StoreCommand {
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// The environment, or the release (v4.1.3), that others are compared with
+    #[arg(value_name = "ENVIRONMENT|RELEASE")]
+    pub(crate) old: String,
+    /// Another one of the same kind [default: what is committed and applied of the environment]
+    #[arg(value_name = "ENVIRONMENT|RELEASE")]
+    pub(crate) new: Option<String>,
+    /// Write Markdown, for a comment on a pull request
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) markdown: bool,
+    /// Exit with code 2 when something differs
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
 }
 
 #[derive(Debug, Args)]

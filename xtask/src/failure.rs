@@ -9,7 +9,7 @@ use release::{Error, MkectlError, StoreError};
 
 mod registry_error;
 
-/// Something differs: `plan --detailed-exitcode`, `render --check`.
+/// Something differs: `plan --detailed-exitcode`, `diff --detailed-exitcode`, `render --check`.
 pub(crate) const DIFFERS: u8 = 2;
 /// Some of it was pushed, and some not.
 pub(crate) const PARTLY: u8 = 9;
@@ -37,6 +37,17 @@ pub(crate) enum Failure {
     NeitherEnvironmentNorRelease(String),
     #[error("`{0}` is neither a release nor a bundle's file")]
     NeitherReleaseNorFile(String),
+    #[error(
+        "`{old}` and `{new}` are not of a kind: two environments are compared, or two releases"
+    )]
+    Kinds { old: String, new: String },
+    #[error("release {0} is compared with another release")]
+    OneRelease(String),
+    #[error("{} of {total} environments {} wrong", wrong.len(), if wrong.len() == 1 { "is" } else { "are" })]
+    Wrong {
+        wrong: Vec<(String, Error)>,
+        total: usize,
+    },
     #[error("{0} exists already")]
     Exists(Utf8PathBuf),
     #[error("cannot write {path}")]
@@ -107,7 +118,7 @@ impl Failure {
                 | Error::Lock(_)
                 | Error::Receipt { .. }
                 | Error::ReceiptVersion { .. }
-                | Error::RegistryChanged { .. }
+                | Error::WriteOnce(_)
                 | Error::ReleaseChanged { .. }
                 | Error::EmbeddedAddress { .. }
                 | Error::Credentials { .. } => 3,
@@ -134,9 +145,11 @@ impl Failure {
             },
             Self::NotARelease(_)
             | Self::NeitherEnvironmentNorRelease(_)
-            | Self::NeitherReleaseNorFile(_) => USAGE,
+            | Self::NeitherReleaseNorFile(_)
+            | Self::Kinds { .. }
+            | Self::OneRelease(_) => USAGE,
             Self::Declined { .. } => 8,
-            Self::Exists(_) | Self::NoWorkspace(_) => 3,
+            Self::Exists(_) | Self::NoWorkspace(_) | Self::Wrong { .. } => 3,
             Self::Interrupted(_) => INTERRUPTED,
             Self::Several { failed, total } if failed.len() < *total => PARTLY,
             Self::Several { failed, .. } => {
@@ -161,6 +174,12 @@ impl Failure {
         match self {
             Self::Release(error) => hints(error),
             Self::Interrupted(failure) => failure.hints(),
+            Self::Wrong { wrong, .. } => {
+                let mut hints: Vec<String> = wrong.iter().flat_map(|(_, one)| hints(one)).collect();
+                hints.sort();
+                hints.dedup();
+                hints
+            }
             Self::Several { failed, .. } => {
                 let mut hints: Vec<String> =
                     failed.iter().flat_map(|(_, one)| one.hints()).collect();
@@ -178,6 +197,11 @@ impl Failure {
             }
             Self::NeitherReleaseNorFile(_) => {
                 vec!["a release is written like v4.1.5; `cargo xtask list` shows those that are locked".to_owned()]
+            }
+            Self::OneRelease(release) => {
+                vec![format!(
+                    "`cargo xtask diff {release} OTHER` compares two; `cargo xtask releases {release}` says what is known of one"
+                )]
             }
             Self::NotInstalled(program) => {
                 vec![format!(
@@ -253,10 +277,6 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Receipt { .. } => {
             "restore the committed one: it alone tells what the cluster runs".to_owned()
         }
-        Error::RegistryChanged { applied, .. } => format!(
-            "MKE's registry settings are write-once: set registry back to {applied}. \
-             For a new cluster delete the environment's receipt.yaml"
-        ),
         Error::ReleaseChanged { .. } => {
             "another release is an upgrade, and `mkectl apply` does none: `cargo xtask push` brings the release \
              to the registry, then `mkectl upgrade` by the vendor's page"

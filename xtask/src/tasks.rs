@@ -2,7 +2,9 @@
 
 mod apply;
 mod bench;
+mod check;
 mod deploy;
+mod diff;
 mod fetch;
 mod inspect;
 mod list;
@@ -12,6 +14,7 @@ mod plan;
 mod push;
 mod rehearsal_mkectl;
 mod rehearse;
+mod releases;
 mod render;
 mod show;
 mod store;
@@ -35,10 +38,16 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             environment,
             detailed_exitcode,
         } => plan::run(app, environment, *detailed_exitcode),
+        Command::Diff(arguments) => diff::run(app, arguments),
+        Command::Releases { release } => releases::run(app, release.as_deref()),
         Command::New {
             environment,
             release,
         } => new::run(app, environment, release.as_deref()),
+        Command::Check {
+            environment,
+            all: _,
+        } => check::run(app, environment.as_deref()),
         Command::Lock(arguments) => lock::run(app, arguments),
         Command::Fetch { what } => fetch::run(app, what),
         Command::Render {
@@ -73,6 +82,40 @@ fn release(text: &str) -> Result<Version, Failure> {
     text.strip_prefix('v')
         .and_then(|version| Version::parse(version).ok())
         .ok_or_else(|| Failure::NotARelease(text.to_owned()))
+}
+
+/// Returns the environment that was named, or the names of all.
+fn one_or_all(app: &App<'_>, name: Option<&str>) -> Result<Vec<String>, Failure> {
+    match name {
+        Some(name) => Ok(vec![name.to_owned()]),
+        None => environment::names(app.workspace.root())
+            .map_err(|error| Failure::from(release::Error::Environment(error))),
+    }
+}
+
+/// Does something with each environment, and goes on where one of them is wrong.
+///
+/// # Errors
+/// What is wrong with all of them.
+fn with_each<T>(
+    names: &[String],
+    mut work: impl FnMut(&str) -> Result<T, release::Error>,
+) -> Result<Vec<T>, Failure> {
+    let mut done = Vec::with_capacity(names.len());
+    let mut wrong = Vec::new();
+    for name in names {
+        match work(name) {
+            Ok(one) => done.push(one),
+            Err(error) => wrong.push((name.clone(), error)),
+        }
+    }
+    match (wrong.len(), names.len()) {
+        (0, _) => Ok(done),
+        (1, 1) => wrong
+            .pop()
+            .map_or(Ok(done), |(_, error)| Err(Failure::from(error))),
+        (_, total) => Err(Failure::Wrong { wrong, total }),
+    }
 }
 
 /// Returns a number of things in words: no message says "1 artifact(s)".

@@ -46,7 +46,7 @@ pub(crate) struct Rule {
 
 impl Key {
     /// Returns the key at a path of keys with dots between them; items of lists have no path.
-    fn at(&self, path: &str) -> Option<&Key> {
+    pub(crate) fn at(&self, path: &str) -> Option<&Key> {
         path.split('.').try_fold(self, |key, part| {
             let (name, is_list) = match part.strip_suffix("[]") {
                 Some(name) => (name, true),

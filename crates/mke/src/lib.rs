@@ -10,11 +10,15 @@
 //! comes first, and a `config` that contradicts it is refused with the place where it does. [`review`] reads such a
 //! file back with another reader and checks it as MKE would.
 //!
+//! [`compare()`] says what differs between two such files, by meaning, and [`refuse_changes`] what an environment would change
+//! that its cluster keeps for good.
+//!
 //! This crate must not know files, the network or the clock: the same input gives the same text, on every machine and
 //! at any time.
 
 mod airgap;
 mod check;
+mod compare;
 mod hosts;
 mod inventory;
 mod keys;
@@ -27,9 +31,12 @@ mod render;
 mod review;
 mod schema;
 mod table;
+mod write_once;
 
+pub use compare::{Area, Change, compare};
 pub use owned::RegistryUrls;
 pub use release::{Certainty, Download, Fact, Release, ReleaseError, Support, releases};
 pub use render::{Rendered, Resolved, pulls_with_secret, render, resolve};
 pub use review::{Host, Reviewed, review};
 pub use schema::schema;
+pub use write_once::{Installed, external_address, refuse_changes};

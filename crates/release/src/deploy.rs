@@ -136,6 +136,7 @@ fn receipt_of_success(context: &Context<'_>, plan: &Plan, deployed: &Deployed) -
             release: format!("v{}", plan.environment.release),
             lock: plan.lock_digest.clone(),
             registry: plan.environment.registry.image_url(),
+            external_address: mke::external_address(&plan.environment),
             config: plan.config.digest.clone(),
             mkectl,
             when: now(context),

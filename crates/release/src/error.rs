@@ -203,18 +203,9 @@ pub enum Error {
         /// Its format's version.
         version: u32,
     },
-    /// The environment names another registry than its cluster was installed from.
-    #[error(
-        "the cluster of {environment} pulls from {applied}, and its environment now says {wanted}"
-    )]
-    RegistryChanged {
-        /// The environment.
-        environment: String,
-        /// What the receipt says.
-        applied: String,
-        /// What the files say.
-        wanted: String,
-    },
+    /// The environment would change what its cluster keeps for good.
+    #[error("{0}")]
+    WriteOnce(environment::Problems),
     /// The environment names another release than its cluster runs.
     #[error("the cluster of {environment} runs {applied}, and its environment now says {wanted}")]
     ReleaseChanged {
@@ -269,6 +260,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns the places in files where it was found, if it was found in any.
+    pub fn problems(&self) -> Option<&environment::Problems> {
+        match self {
+            Self::Environment(environment::Error::Wrong(problems))
+            | Self::Render(problems)
+            | Self::WriteOnce(problems) => Some(problems),
+            _ => None,
+        }
+    }
+
     pub(crate) fn store(workspace: &crate::Workspace, source: bundle::StoreError) -> Self {
         Self::Store {
             path: workspace.shown(&workspace.store()).to_owned(),

@@ -19,7 +19,8 @@
 //! [`carry::carry`] is fetch, verify and push at the same time: a blob goes on as soon as its own digest is right. What must wait takes
 //! a proof there, too: the word that lets tags be set takes a [`verify::VerifiedBundle`], which says that every byte of the lock is in the store.
 //!
-//! [`deploy::deploy`] is these lines one after the other. [`render`] needs neither bundle nor network.
+//! [`deploy::deploy`] is these lines one after the other. [`render`], [`check`] and [`diff`] need neither bundle
+//! nor network.
 //!
 //! This crate must not know: clap, colours, standard input, how a process exits. It reports through
 //! [`event::Reporter`] and returns errors; `xtask` decides how they look.
@@ -27,8 +28,10 @@
 pub mod apply;
 pub mod bench;
 pub mod carry;
+pub mod check;
 pub mod demo;
 pub mod deploy;
+pub mod diff;
 pub mod event;
 pub mod fetch;
 pub mod inspect;
@@ -39,6 +42,7 @@ pub mod plan;
 pub mod push;
 pub mod receipt;
 pub mod rehearse;
+pub mod releases;
 pub mod render;
 pub mod signals;
 pub mod store;

@@ -223,21 +223,14 @@ fn failed_at_apply(receipt: Option<&Receipt>) -> bool {
         .is_some_and(|failed| failed.step == Step::Apply.to_string())
 }
 
-/// The vendor's rules for a cluster that exists: its registry is write-once, and another release is an upgrade,
+/// The vendor's rules for a cluster that exists: some of it is write-once, and another release is an upgrade,
 /// which is another command of mkectl than apply (OFF-411, UPG-411, UPG-412).
 fn refuse_what_the_receipt_forbids(
     environment: &Environment,
     applied: &crate::receipt::Applied,
     purpose: Purpose,
 ) -> Result<(), Error> {
-    let registry = environment.registry.image_url();
-    if applied.registry != registry {
-        return Err(Error::RegistryChanged {
-            environment: environment.name.clone(),
-            applied: applied.registry.clone(),
-            wanted: registry,
-        });
-    }
+    crate::check::write_once(environment, applied)?;
     let release = format!("v{}", environment.release);
     if applied.release != release && purpose != Purpose::Push {
         return Err(Error::ReleaseChanged {

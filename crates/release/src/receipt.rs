@@ -33,6 +33,9 @@ pub struct Applied {
     pub lock: String,
     /// The registry and project that the cluster pulls from.
     pub registry: String,
+    /// Where clients find the cluster, if that was configured; it cannot be cleared any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_address: Option<String>,
     /// SHA-256 of the rendered `mke4.yaml`.
     pub config: String,
     /// The version that mkectl gave of itself.

@@ -10,15 +10,8 @@ use crate::failure::{DIFFERS, Failure};
 use crate::ui::coloured;
 
 pub(crate) fn run(app: &App<'_>, name: Option<&str>, check: bool) -> Result<ExitCode, Failure> {
-    let names = match name {
-        Some(name) => vec![name.to_owned()],
-        None => environment::names(app.workspace.root())
-            .map_err(|error| Failure::from(release::Error::Environment(error)))?,
-    };
-    let mut outcomes = Vec::with_capacity(names.len());
-    for name in &names {
-        outcomes.push(one(&app.workspace, name)?);
-    }
+    let names = super::one_or_all(app, name)?;
+    let outcomes = super::with_each(&names, |name| one(&app.workspace, name))?;
     // Only now, so that one wrong environment does not leave the others half-way between two commits.
     if !check {
         for outcome in &outcomes {

@@ -20,6 +20,9 @@ const DRAW_AFTER: Duration = Duration::from_millis(150);
 /// How many of mkectl's last lines an error repeats; they have scrolled by already, and the log has them all.
 const LAST_LINES: usize = 5;
 
+/// How many environments that are wrong are named.
+const NAMES: usize = 10;
+
 /// Draws on standard error.
 pub(super) struct Human {
     terminal: bool,
@@ -82,12 +85,11 @@ impl Human {
         self.clear();
         let mut text = String::new();
         match failure {
-            Failure::Release(release::Error::Environment(environment::Error::Wrong(found))) => {
+            Failure::Release(error) if error.problems().is_some() => {
+                let found = error.problems().into_iter().flat_map(|found| &found.0);
                 text.push_str(&problems::render(found, self.terminal));
             }
-            Failure::Release(release::Error::Render(found)) => {
-                text.push_str(&problems::render(found, self.terminal));
-            }
+            Failure::Wrong { wrong, .. } => text.push_str(&self.wrong(failure, wrong)),
             failure => text.push_str(&chain(failure)),
         }
         for hint in failure.hints() {
@@ -97,6 +99,41 @@ impl Human {
             ));
         }
         self.print(text.trim_end());
+    }
+
+    /// Returns everything that is wrong with several environments. What they inherit is wrong once.
+    fn wrong(&self, failure: &Failure, wrong: &[(String, release::Error)]) -> String {
+        let mut text = String::new();
+        let mut found: Vec<&environment::Problem> = Vec::new();
+        for (environment, error) in wrong {
+            match error.problems() {
+                Some(problems) => found.extend(&problems.0),
+                None => text.push_str(&format!(
+                    "{} {environment}: {}\n",
+                    style("error:").for_stderr().red().bold(),
+                    release::chain(error)
+                )),
+            }
+        }
+        // In the order of the environments, so that what is next to each other was found next to each other.
+        let mut seen: Vec<&environment::Problem> = Vec::new();
+        for problem in found {
+            if !seen.contains(&problem) {
+                seen.push(problem);
+            }
+        }
+        if !seen.is_empty() {
+            text.push_str(problems::render(seen, self.terminal).trim_end());
+            text.push_str("; ");
+        }
+        let names: Vec<&str> = wrong.iter().map(|(name, _)| name.as_str()).collect();
+        let shown = names.len().min(NAMES);
+        text.push_str(&format!("{failure}: {}", names[..shown].join(", ")));
+        if names.len() > shown {
+            text.push_str(&format!(" and {} more", names.len() - shown));
+        }
+        text.push('\n');
+        text
     }
 
     /// Writes a message above the bars.

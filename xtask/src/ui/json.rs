@@ -70,6 +70,19 @@ fn describe(failure: &Failure) -> Value {
     match failure {
         Failure::Release(release) => add_details(&mut error, release),
         Failure::Interrupted(failure) => return describe(failure),
+        Failure::Wrong { wrong, .. } => {
+            error["environments"] = wrong
+                .iter()
+                .map(|(environment, wrong)| {
+                    let mut error = json!({
+                        "environment": environment,
+                        "message": wrong.to_string(),
+                    });
+                    add_details(&mut error, wrong);
+                    error
+                })
+                .collect();
+        }
         Failure::Several { failed, .. } => {
             error["environments"] = failed
                 .iter()
@@ -87,6 +100,9 @@ fn describe(failure: &Failure) -> Value {
 }
 
 fn add_details(object: &mut Value, error: &release::Error) {
+    if let Some(problems) = error.problems() {
+        object["problems"] = problems.0.iter().map(problem).collect();
+    }
     match error {
         release::Error::MkectlFailed { exit, log, .. } => {
             object["mkectl-exit-code"] = json!(exit.code());
@@ -99,22 +115,16 @@ fn add_details(object: &mut Value, error: &release::Error) {
                 .collect();
         }
         release::Error::NotConfirmed { wrong, .. } => object["wrong"] = json!(wrong),
-        release::Error::Environment(environment::Error::Wrong(problems))
-        | release::Error::Render(problems) => {
-            object["problems"] = problems
-                .0
-                .iter()
-                .map(|problem| {
-                    json!({
-                        "file": problem.source.path,
-                        "line": problem.line(),
-                        "column": problem.column(),
-                        "rule": problem.rule,
-                        "help": problem.help,
-                    })
-                })
-                .collect();
-        }
         _ => {}
     }
+}
+
+fn problem(problem: &environment::Problem) -> Value {
+    json!({
+        "file": problem.source.path,
+        "line": problem.line(),
+        "column": problem.column(),
+        "rule": problem.rule,
+        "help": problem.help,
+    })
 }

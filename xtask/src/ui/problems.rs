@@ -1,17 +1,22 @@
 //! Problems of a file, each with the lines that it is about.
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
-use environment::Problems;
+use environment::Problem;
 
 /// Returns all problems as rustc would show them.
-pub(super) fn render(problems: &Problems, coloured: bool) -> String {
+pub(super) fn render<'a>(
+    problems: impl IntoIterator<Item = &'a Problem>,
+    coloured: bool,
+) -> String {
     let renderer = if coloured && console::colors_enabled_stderr() {
         Renderer::styled()
     } else {
         Renderer::plain()
     };
     let mut text = String::new();
-    for problem in &problems.0 {
+    let mut count = 0;
+    for problem in problems {
+        count += 1;
         let snippet = Snippet::source(problem.source.text.as_str())
             .path(problem.source.path.as_str())
             .annotation(AnnotationKind::Primary.span(problem.span.clone()));
@@ -24,7 +29,6 @@ pub(super) fn render(problems: &Problems, coloured: bool) -> String {
         text.push_str(&renderer.render(&[group]).to_string());
         text.push_str("\n\n");
     }
-    let count = problems.0.len();
     text.push_str(&match count {
         1 => "1 problem\n".to_owned(),
         count => format!("{count} problems\n"),

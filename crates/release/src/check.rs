@@ -1,0 +1,93 @@
+//! Checks an environment as far as its files alone can be wrong: no network, no credentials, no mkectl, no bundle.
+
+use environment::{Environment, Problem, Problems};
+use serde::Serialize;
+
+use crate::receipt::{Applied, Receipt};
+use crate::workspace::Output;
+use crate::{Error, Workspace, render};
+
+/// An environment that nothing is wrong with.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Checked {
+    /// The environment.
+    pub environment: String,
+    /// Its release, `v4.1.5`.
+    pub release: String,
+    /// What people should know.
+    pub warnings: Vec<String>,
+}
+
+/// Checks one environment: its files, its release, all of its configuration, its registry's certificate at the time `now`,
+/// and what its cluster keeps for good.
+///
+/// # Errors
+/// Everything that is wrong with it, or what keeps it from being read.
+pub fn one(workspace: &Workspace, name: &str, now: jiff::Timestamp) -> Result<Checked, Error> {
+    let environment = environment::load(workspace.root(), name).map_err(Error::Environment)?;
+    let receipt = Receipt::read(&Output::below(&workspace.environment(name)).receipt)?;
+    let applied = receipt.and_then(|receipt| receipt.applied);
+    let mut problems = Vec::new();
+    let mut warnings = match rendered(&environment) {
+        Ok(rendered) => rendered.warnings,
+        Err(Error::Render(found)) => {
+            problems.extend(found.0);
+            Vec::new()
+        }
+        Err(error) => return Err(error),
+    };
+    if let Err(found) = environment.check_dates(now.as_second()) {
+        problems.extend(found.0);
+    }
+    if let Some(Err(Error::WriteOnce(found))) = applied
+        .as_ref()
+        .map(|applied| write_once(&environment, applied))
+    {
+        problems.extend(found.0);
+    }
+    if !problems.is_empty() {
+        return Err(Error::Render(Problems(problems)));
+    }
+    let release = format!("v{}", environment.release);
+    if let Some(applied) = applied.filter(|applied| applied.release != release) {
+        warnings.push(format!(
+            "the cluster runs {}, and {release} is an upgrade: `push` is allowed, `deploy` and `apply` are not",
+            applied.release
+        ));
+    }
+    Ok(Checked {
+        environment: environment.name,
+        release,
+        warnings,
+    })
+}
+
+/// Renders an environment. A release that cannot be installed is a problem of the file that names it.
+pub(crate) fn rendered(environment: &Environment) -> Result<mke::Rendered, Error> {
+    let release = mke::Release::of(&environment.release).map_err(|error| {
+        match environment.merged.get("release") {
+            Some(node) => Error::Render(Problems(vec![Problem::at(node, error.to_string())])),
+            None => Error::Release(error),
+        }
+    })?;
+    render::render(environment, &release)
+}
+
+/// Checks that an environment leaves alone what its cluster keeps for good.
+///
+/// # Errors
+/// It does not.
+pub(crate) fn write_once(environment: &Environment, applied: &Applied) -> Result<(), Error> {
+    let problems = mke::refuse_changes(
+        environment,
+        mke::Installed {
+            registry: &applied.registry,
+            external_address: applied.external_address.as_deref(),
+        },
+    );
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Error::WriteOnce(Problems(problems)))
+}

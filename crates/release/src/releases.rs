@@ -1,0 +1,192 @@
+//! Shows what is known of releases, how well, and from where.
+
+use mke::{Certainty, Release, Support};
+use semver::Version;
+use serde::Serialize;
+
+use crate::Error;
+use crate::workspace::DEFAULT_ARCH;
+
+/// One release of the table.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Row {
+    /// The release, `v4.1.5`.
+    pub release: String,
+    /// Whether the vendor publishes a checksum of its bundle.
+    pub checksum: Answer,
+    /// Whether nodes trust a registry with a private certificate authority.
+    pub private_ca: Answer,
+    /// Whether nodes pull without credentials only.
+    pub anonymous_pull: Answer,
+    /// Whether `apiServer.externalAddress` must be set.
+    pub external_address: Answer,
+    /// For how many platforms the hash of its mkectl is known.
+    pub mkectl_hashes: usize,
+    /// Its known faults.
+    pub faults: Vec<String>,
+}
+
+/// A short answer and how well it is known.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Answer {
+    /// The answer.
+    pub value: &'static str,
+    /// `documented`, `inferred` or `unverified`.
+    pub certainty: &'static str,
+}
+
+/// Everything that is known of one release.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Known {
+    /// The release, `v4.1.5`.
+    pub release: String,
+    /// Whether the table has it; otherwise the newest release before it stands in.
+    pub is_known: bool,
+    /// What is known.
+    pub facts: Vec<Fact>,
+    /// Where its mkectl is, by platform.
+    pub mkectl: Vec<Mkectl>,
+    /// What whoever installs it should know first.
+    pub warnings: Vec<String>,
+}
+
+/// Something that is known.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Fact {
+    /// What it is about.
+    pub subject: &'static str,
+    /// What is known, names and addresses in full.
+    pub value: String,
+    /// `documented`, `inferred` or `unverified`.
+    pub certainty: &'static str,
+    /// The documents that say so.
+    pub sources: Vec<&'static str>,
+    /// What overrides it, where something does.
+    #[serde(rename = "override")]
+    pub overridden_by: Option<&'static str>,
+}
+
+/// A download of mkectl.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Mkectl {
+    /// System and machine, as in `linux-x86_64`.
+    pub platform: &'static str,
+    /// Its address.
+    pub url: String,
+    /// The SHA-256 of the download, where the vendor has published one.
+    pub sha256: Option<&'static str>,
+}
+
+/// Returns the table, oldest release first.
+pub fn all() -> Vec<Row> {
+    mke::releases().iter().map(row).collect()
+}
+
+/// Returns what is known of one release.
+///
+/// # Errors
+/// It has no offline installation.
+pub fn one(version: &Version) -> Result<Known, Error> {
+    let release = Release::of(version).map_err(Error::Release)?;
+    let facts = release
+        .facts()
+        .into_iter()
+        // The downloads say where it is, each in full.
+        .filter(|fact| fact.subject != "mkectl address")
+        .map(|fact| Fact {
+            value: match fact.subject {
+                "bundle" => release.bundle_file(DEFAULT_ARCH),
+                "bundle address" => release.bundle_url(DEFAULT_ARCH),
+                "checksum" => release
+                    .checksum_url(DEFAULT_ARCH)
+                    .unwrap_or_else(|| "none".to_owned()),
+                _ => fact.value,
+            },
+            subject: fact.subject,
+            certainty: word(fact.certainty),
+            sources: fact.sources,
+            overridden_by: match fact.subject {
+                "bundle address" => Some("lock --url URL"),
+                "checksum" => Some("lock --checksum-url URL"),
+                _ => None,
+            },
+        })
+        .collect();
+    Ok(Known {
+        release: format!("v{version}"),
+        is_known: release.is_known(),
+        facts,
+        mkectl: release
+            .mkectl()
+            .into_iter()
+            .map(|download| Mkectl {
+                platform: download.platform,
+                url: download.url,
+                sha256: download.sha256,
+            })
+            .collect(),
+        warnings: release.warnings(),
+    })
+}
+
+fn row(release: &Release) -> Row {
+    let facts = release.facts();
+    let answer = |subject: &str, value: &'static str| Answer {
+        value,
+        certainty: facts
+            .iter()
+            .find(|fact| fact.subject == subject)
+            .map_or("unverified", |fact| word(fact.certainty)),
+    };
+    let yes_or_no = |yes: bool| if yes { "yes" } else { "no" };
+    Row {
+        release: format!("v{}", release.version()),
+        checksum: answer(
+            "checksum",
+            yes_or_no(release.checksum_url(DEFAULT_ARCH).is_some()),
+        ),
+        private_ca: answer(
+            "private CA",
+            match release.private_ca() {
+                Support::Yes => "supported",
+                Support::No => "unsupported",
+                Support::Unverified => "unverified",
+            },
+        ),
+        anonymous_pull: answer(
+            "anonymous pull",
+            required(release.anonymous_pull_required()),
+        ),
+        external_address: answer(
+            "externalAddress",
+            required(release.external_address_required()),
+        ),
+        mkectl_hashes: release
+            .mkectl()
+            .iter()
+            .filter(|download| download.sha256.is_some())
+            .count(),
+        faults: facts
+            .iter()
+            .filter(|fact| fact.subject == "fault")
+            .map(|fact| fact.value.clone())
+            .collect(),
+    }
+}
+
+fn required(yes: bool) -> &'static str {
+    if yes { "required" } else { "optional" }
+}
+
+fn word(certainty: Certainty) -> &'static str {
+    match certainty {
+        Certainty::Documented => "documented",
+        Certainty::Inferred => "inferred",
+        Certainty::Unverified => "unverified",
+    }
+}

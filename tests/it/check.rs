@@ -1,0 +1,230 @@
+//! `check`: everything that is wrong with environments, from their files alone.
+
+use support::{Lab, Sandbox};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+#[test]
+fn what_is_shipped_is_right_and_nothing_is_written() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    let before = sandbox.state();
+    for arguments in [&["check"][..], &["check", "--all"]] {
+        let run = sandbox.run(arguments);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(run.whole(), @r#"
+            exit code: 0
+            --- stdout
+            nothing is wrong with 3 environments
+            --- stderr
+            "#);
+        }
+    }
+    let one = sandbox.run(&["check", "prod"]).ends_with(0);
+    assert_eq!(one.stdout, "nothing is wrong with prod\n");
+    assert_eq!(sandbox.changes_since(&before), [""; 0]);
+    insta::assert_snapshot!(sandbox.run(&["check", "prod", "--all"]).whole(), @r#"
+    exit code: 64
+    --- stdout
+    --- stderr
+    error: the argument '[ENVIRONMENT]' cannot be used with '--all'
+
+    Usage: cargo xtask check <ENVIRONMENT>
+
+    For more information, try '--help'.
+    "#);
+    insta::assert_snapshot!(sandbox.run(&["check", "prdo"]).whole(), @r#"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: there is no environment `prdo`
+    hint: did you mean `prod`? `cargo xtask list` shows them all
+    "#);
+}
+
+#[test]
+fn a_new_environment_is_right_and_warned_of() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    insta::assert_snapshot!(sandbox.run(&["check"]).whole(), @r#"
+    exit code: 0
+    --- stdout
+    There is no environment yet. `cargo xtask new NAME` makes one.
+    --- stderr
+    "#);
+    let _ = sandbox
+        .run(&["new", "lab", "--release", "v4.2.0"])
+        .ends_with(0);
+    let run = sandbox.run(&["check", "lab"]).ends_with(0);
+    assert!(
+        run.stderr.contains("warning: lab: v4.2.0"),
+        "{}",
+        run.stderr
+    );
+
+    let run = sandbox.run(&["check", "--format", "json"]).ends_with(0);
+    assert_eq!(run.stderr, "");
+    let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let one = &value["result"]["environments"][0];
+    assert_eq!(one["environment"], "lab");
+    assert_eq!(one["release"], "v4.2.0");
+    assert!(!one["warnings"].as_array().unwrap().is_empty());
+}
+
+/// Makes a workspace where all of `alpha`, `beta` and `gamma` are wrong, each in another way, two of them by what they
+/// inherit, and `delta` is right.
+fn wrong() -> Sandbox {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let registry = "registry: { address: registry.example.com }\n";
+    let host = |role: &str| {
+        format!(
+            "  apiServer: {{ externalAddress: mke.example.com }}\n  hosts:\n    - role: {role}\n      \
+             ssh: {{ address: 192.0.2.1, user: mke, port: 22, keyPath: key }}\n"
+        )
+    };
+    sandbox.write(
+        "environments/base.yaml",
+        "release: v4.1.5\nconfig:\n  version: v4.1.4\n",
+    );
+    for (name, text) in [
+        (
+            "alpha",
+            format!(
+                "inherit: ../base.yaml\n{registry}config:\n{}",
+                host("master")
+            ),
+        ),
+        (
+            "beta",
+            format!(
+                "inherit: ../base.yaml\n{registry}config:\n{}",
+                host("single")
+            ),
+        ),
+        (
+            "delta",
+            format!("release: v4.1.5\n{registry}config:\n{}", host("single")),
+        ),
+        (
+            "gamma",
+            format!("release: v4.0.1\n{registry}config:\n{}", host("single")),
+        ),
+    ] {
+        sandbox.write(&format!("environments/{name}/environment.yaml"), &text);
+    }
+    sandbox.write(
+        "environments/omega/environment.yaml",
+        &format!("release: v4.1.5\n{registry}config:\n{}", host("single")),
+    );
+    sandbox.write("environments/omega/receipt.yaml", "version: 7\n");
+    sandbox
+}
+
+#[test]
+fn all_of_all_wrong_environments_is_shown_and_what_they_inherit_once() {
+    let sandbox = wrong();
+    insta::assert_snapshot!("several", sandbox.run(&["check", "--all"]).whole());
+}
+
+#[test]
+fn machines_get_the_problems_of_each_environment() {
+    let sandbox = wrong();
+    let run = sandbox
+        .run(&["check", "--all", "--format", "json"])
+        .ends_with(3);
+    assert_eq!(run.stderr, "");
+    let value: serde_json::Value = serde_json::from_str(run.stdout.trim()).unwrap();
+    let error = &value["error"];
+    assert_eq!(error["exit-code"], 3);
+    assert_eq!(error["message"], "4 of 5 environments are wrong");
+    let found: Vec<(&str, usize)> = error["environments"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| {
+            (
+                one["environment"].as_str().unwrap(),
+                one["problems"].as_array().map_or(0, Vec::len),
+            )
+        })
+        .collect();
+    // What two environments inherit is wrong with both of them.
+    assert_eq!(
+        found,
+        [("alpha", 2), ("beta", 1), ("gamma", 1), ("omega", 0)]
+    );
+    let first = &error["environments"][0]["problems"];
+    let files: Vec<&str> = first
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| problem["file"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        files,
+        [
+            "environments/alpha/environment.yaml",
+            "environments/base.yaml"
+        ]
+    );
+}
+
+#[test]
+fn render_shows_all_wrong_environments_and_writes_none() {
+    let sandbox = wrong();
+    let before = sandbox.state();
+    for arguments in [&["render", "--all"][..], &["render", "--all", "--check"]] {
+        let run = sandbox.run(arguments).ends_with(3);
+        for name in ["alpha", "base"] {
+            assert!(
+                run.stderr.contains(&format!("environments/{name}")),
+                "{}",
+                run.stderr
+            );
+        }
+        assert!(
+            run.stderr
+                .contains("v4.0.1 has no documented offline installation")
+        );
+        assert!(
+            run.stderr.contains("3 of 5 environments are wrong"),
+            "{}",
+            run.stderr
+        );
+    }
+    assert_eq!(sandbox.changes_since(&before), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_cluster_keeps_for_good_is_refused_from_the_receipt() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    let _ = lab.run(&["check", "lab"]).ends_with(0);
+    lab.edit_environment(
+        "apiServer: { externalAddress: mke.lab.example.com }",
+        "apiServer: {}",
+    );
+    lab.edit_environment("project: mke", "project: other");
+    insta::assert_snapshot!("write_once", lab.run(&["check", "lab"]).whole());
+    // A deploy obeys the same rules.
+    for command in ["plan", "deploy", "apply"] {
+        let run = lab.run(&[command, "lab"]).ends_with(3);
+        assert!(run.stderr.contains("2 problems"), "{}", run.whole());
+    }
+    assert_eq!(lab.applies().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_external_address_is_allowed_and_another_release_warned_of() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.edit_environment("mke.lab.example.com", "other.lab.example.com");
+    let run = lab.run(&["check", "lab"]).ends_with(0);
+    assert_eq!(run.stderr, "");
+    lab.edit_environment("v4.1.5", "v4.2.1");
+    let run = lab.run(&["check", "lab"]).ends_with(0);
+    assert!(
+        run.stderr
+            .contains("warning: lab: the cluster runs v4.1.5, and v4.2.1 is an upgrade"),
+        "{}",
+        run.stderr
+    );
+}

@@ -1,0 +1,32 @@
+//! `check`: everything that is wrong with environments, from their files alone.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use crate::app::App;
+use crate::failure::Failure;
+
+pub(crate) fn run(app: &App<'_>, name: Option<&str>) -> Result<ExitCode, Failure> {
+    let names = super::one_or_all(app, name)?;
+    let now = (app.tool.now)();
+    let checked = super::with_each(&names, |name| {
+        release::check::one(&app.workspace, name, now)
+    })?;
+    for one in &checked {
+        for warning in &one.warnings {
+            app.ui
+                .note(&format!("warning: {}: {warning}", one.environment));
+        }
+    }
+    let text = match (&checked[..], name) {
+        ([], _) => "There is no environment yet. `cargo xtask new NAME` makes one.\n".to_owned(),
+        ([one], Some(_)) => format!("nothing is wrong with {}\n", one.environment),
+        (several, _) => format!(
+            "nothing is wrong with {}\n",
+            super::count(several.len(), "environment")
+        ),
+    };
+    app.ui.result(&text, &json!({ "environments": checked }))?;
+    Ok(ExitCode::SUCCESS)
+}

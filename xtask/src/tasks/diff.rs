@@ -1,0 +1,173 @@
+//! `diff`: what a reviewer wants to know, in words, in Markdown, or for machines.
+
+use std::process::ExitCode;
+
+use indicatif::DecimalBytes;
+use release::diff::{Area, Drift, Pair, Releases};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::cli::DiffArgs;
+use crate::failure::{DIFFERS, Failure};
+
+mod markdown;
+mod text;
+
+pub(crate) fn run(app: &App<'_>, arguments: &DiffArgs) -> Result<ExitCode, Failure> {
+    let (old, new) = (arguments.old.as_str(), arguments.new.as_deref());
+    let differs = match (super::release(old), new.map(super::release)) {
+        (Ok(_), None) => return Err(Failure::OneRelease(old.to_owned())),
+        (Ok(one), Some(Ok(other))) => {
+            let releases = release::diff::releases(&app.workspace, &one, &other)?;
+            show(app, arguments, &releases)?;
+            releases.differs()
+        }
+        (Err(_), None) => {
+            let drift = release::diff::environment(&app.workspace, old)?;
+            show(app, arguments, &drift)?;
+            drift.differs()
+        }
+        (Err(_), Some(Err(_))) => {
+            let new = new.unwrap_or(old);
+            let pair = release::diff::environments(&app.workspace, old, new)?;
+            show(app, arguments, &pair)?;
+            !pair.changes.is_empty()
+        }
+        (_, Some(_)) => {
+            return Err(Failure::Kinds {
+                old: old.to_owned(),
+                new: new.unwrap_or_default().to_owned(),
+            });
+        }
+    };
+    if arguments.detailed_exitcode && differs {
+        return Ok(ExitCode::from(DIFFERS));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A result that can be written for a terminal and for a page.
+trait Shown: Serialize {
+    /// Returns it for a terminal.
+    fn text(&self) -> String;
+    /// Returns it for a comment on a pull request.
+    fn markdown(&self) -> String;
+}
+
+impl Shown for Drift {
+    fn text(&self) -> String {
+        text::drift(self)
+    }
+    fn markdown(&self) -> String {
+        markdown::drift(self)
+    }
+}
+
+impl Shown for Pair {
+    fn text(&self) -> String {
+        text::pair(self)
+    }
+    fn markdown(&self) -> String {
+        markdown::pair(self)
+    }
+}
+
+impl Shown for Releases {
+    fn text(&self) -> String {
+        text::releases(self)
+    }
+    fn markdown(&self) -> String {
+        markdown::releases(self)
+    }
+}
+
+fn show(app: &App<'_>, arguments: &DiffArgs, result: &impl Shown) -> Result<(), Failure> {
+    let text = if arguments.markdown {
+        result.markdown()
+    } else {
+        result.text()
+    };
+    app.ui.result(&text, result)
+}
+
+/// Says what became of the last apply, in sentences that both forms share.
+fn applied(drift: &Drift) -> Vec<String> {
+    use release::diff::Which;
+    let Some(last) = &drift.applied else {
+        return vec!["nothing was applied yet".to_owned()];
+    };
+    let when = &last.when;
+    let mut lines = vec![match last.config {
+        Which::Rendered => format!("what is rendered was applied at {when}"),
+        Which::Committed => format!(
+            "what is committed was applied at {when}; what differs from it is not applied yet"
+        ),
+        Which::Another => format!(
+            "another configuration was applied at {when}, neither what is committed nor what is rendered; the receipt \
+             keeps only its digest, the history of {} its text",
+            drift.path
+        ),
+    }];
+    for update in &last.changes {
+        lines.push(format!(
+            "since then {} changed from {} to {}",
+            update.subject, update.old, update.new
+        ));
+    }
+    if let Some(step) = &last.failed_later {
+        lines.push(format!(
+            "a later deploy failed at {step}: the cluster may be half-way"
+        ));
+    }
+    lines
+}
+
+/// Says how the committed file stands to what is rendered.
+fn committed(drift: &Drift) -> String {
+    use release::diff::State;
+    let path = &drift.path;
+    match drift.committed {
+        State::Same => format!("{path} is what is rendered"),
+        State::SameValues => {
+            format!("{path} has the same values as what is rendered, in other words")
+        }
+        State::Different => format!("{path} differs from what is rendered"),
+        State::Missing => format!("{path} is not there yet"),
+    }
+}
+
+/// Returns what a part of the configuration is called.
+fn area(area: Area) -> &'static str {
+    match area {
+        Area::Version => "release",
+        Area::Registry => "registry",
+        Area::ApiServer => "API server",
+        Area::Hosts => "hosts",
+        Area::Network => "network",
+        Area::Other => "the rest",
+    }
+}
+
+/// Says how many artifacts came, went and stayed.
+fn shares(releases: &Releases) -> String {
+    format!(
+        "{} added, {} removed, {} changed, {} the same",
+        super::count(releases.added.len(), "artifact"),
+        releases.removed.len(),
+        releases.changed.len(),
+        releases.unchanged
+    )
+}
+
+/// Says what a registry that holds the one release lacks of the other.
+fn lacks(releases: &Releases) -> String {
+    format!(
+        "a registry that holds {} lacks {} of {} and manifests of {}; all of {} is {}",
+        releases.old,
+        super::count(releases.blobs, "blob"),
+        DecimalBytes(releases.blob_bytes),
+        DecimalBytes(releases.manifest_bytes),
+        releases.new,
+        DecimalBytes(releases.unique_bytes),
+    )
+}

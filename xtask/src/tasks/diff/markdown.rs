@@ -1,0 +1,118 @@
+//! Differences for a comment on a pull request.
+
+use indicatif::DecimalBytes;
+use release::diff::{Change, Drift, Pair, Releases, State};
+
+use super::{applied, area, committed, lacks, shares};
+
+pub(super) fn drift(drift: &Drift) -> String {
+    let mut text = format!("### {}\n\n{}.\n", drift.environment, committed(drift));
+    if drift.committed == State::Different {
+        changes(&mut text, &drift.changes);
+    }
+    text.push('\n');
+    for line in applied(drift) {
+        text.push_str(&format!("- {line}\n"));
+    }
+    text
+}
+
+pub(super) fn pair(pair: &Pair) -> String {
+    let mut text = format!("### {} → {}\n", pair.old, pair.new);
+    if pair.changes.is_empty() {
+        text.push_str("\nThe same values.\n");
+    } else {
+        changes(&mut text, &pair.changes);
+    }
+    text
+}
+
+pub(super) fn releases(releases: &Releases) -> String {
+    let mut text = format!(
+        "### {} → {}\n\n{}; {}.\n",
+        releases.old,
+        releases.new,
+        shares(releases),
+        lacks(releases)
+    );
+    if releases.differs() {
+        text.push_str("\n| artifact | old | new | to send |\n|---|---|---|---:|\n");
+    }
+    let nothing = String::new();
+    let added = releases
+        .added
+        .iter()
+        .map(|entry| (&entry.repository, &nothing, &entry.tag, Some(entry.bytes)));
+    let removed = releases
+        .removed
+        .iter()
+        .map(|entry| (&entry.repository, &entry.tag, &nothing, None));
+    let changed = releases.changed.iter().map(|changed| {
+        (
+            &changed.repository,
+            &changed.old,
+            &changed.new,
+            Some(changed.bytes),
+        )
+    });
+    for (repository, old, new, bytes) in added.chain(removed).chain(changed) {
+        let bytes = bytes.map_or_else(String::new, |bytes| DecimalBytes(bytes).to_string());
+        text.push_str(&format!(
+            "| {} | {} | {} | {bytes} |\n",
+            code(repository),
+            code(old),
+            code(new)
+        ));
+    }
+    if !releases.facts.is_empty() {
+        text.push_str("\n| known of the releases | old | new |\n|---|---|---|\n");
+    }
+    for fact in &releases.facts {
+        let side = |value: &Option<String>| code(value.as_deref().unwrap_or_default());
+        text.push_str(&format!(
+            "| {} | {} | {} |\n",
+            fact.subject,
+            side(&fact.old),
+            side(&fact.new)
+        ));
+    }
+    text
+}
+
+fn changes(text: &mut String, changes: &[Change]) {
+    text.push_str("\n| | where | old | new |\n|---|---|---|---|\n");
+    let mut last = None;
+    for change in changes {
+        let title = match last == Some(change.area) {
+            true => "",
+            false => area(change.area),
+        };
+        last = Some(change.area);
+        let side = |value: &Option<String>| code(value.as_deref().unwrap_or_default());
+        text.push_str(&format!(
+            "| {title} | {} | {} | {} |\n",
+            code(&change.path),
+            side(&change.old),
+            side(&change.new)
+        ));
+    }
+}
+
+/// Returns text as code in a cell of a table: nothing in it is taken for markup, and it stays in its cell.
+fn code(text: &str) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
+    let longest = text
+        .split(|character| character != '`')
+        .map(str::len)
+        .max()
+        .unwrap_or(0);
+    let fence = "`".repeat(longest + 1);
+    let text = text.replace('|', "\\|").replace('\n', " ");
+    match longest {
+        0 => format!("{fence}{text}{fence}"),
+        // A backtick at the end would be taken for part of the fence.
+        _ => format!("{fence} {text} {fence}"),
+    }
+}

@@ -1,0 +1,124 @@
+//! Differences for a terminal: a sign, the place, the old value and the new one. Colour never carries meaning alone.
+
+use console::style;
+use indicatif::DecimalBytes;
+use release::diff::{Change, Drift, Pair, Releases, State};
+
+use super::{applied, area, committed, lacks, shares};
+
+/// How many characters of a value are shown. JSON has them all.
+const WIDTH: usize = 100;
+
+pub(super) fn drift(drift: &Drift) -> String {
+    let mut text = format!("{}\n", committed(drift));
+    if drift.committed == State::Different {
+        changes(&mut text, &drift.changes);
+    }
+    text.push('\n');
+    for line in applied(drift) {
+        text.push_str(&format!("{line}\n"));
+    }
+    text
+}
+
+pub(super) fn pair(pair: &Pair) -> String {
+    if pair.changes.is_empty() {
+        return format!("{} and {} have the same values\n", pair.old, pair.new);
+    }
+    let mut text = format!("from {} to {}\n", pair.old, pair.new);
+    changes(&mut text, &pair.changes);
+    text
+}
+
+pub(super) fn releases(releases: &Releases) -> String {
+    let mut text = format!("from {} to {}\n", releases.old, releases.new);
+    text.push_str(&format!("{}\n{}\n", shares(releases), lacks(releases)));
+    let mut rows: Vec<(char, String, String, u64)> = Vec::new();
+    for entry in &releases.added {
+        rows.push((
+            '+',
+            entry.repository.clone(),
+            entry.tag.clone(),
+            entry.bytes,
+        ));
+    }
+    for entry in &releases.removed {
+        rows.push((
+            '-',
+            entry.repository.clone(),
+            entry.tag.clone(),
+            entry.bytes,
+        ));
+    }
+    for changed in &releases.changed {
+        let tags = match changed.old == changed.new {
+            true => format!("{}, other content", changed.new),
+            false => format!("{} → {}", changed.old, changed.new),
+        };
+        rows.push(('~', changed.repository.clone(), tags, changed.bytes));
+    }
+    if !rows.is_empty() {
+        text.push('\n');
+    }
+    let wide = |column: fn(&(char, String, String, u64)) -> &str| {
+        rows.iter().map(|row| column(row).chars().count()).max()
+    };
+    let repository = wide(|row| &row.1).unwrap_or(0);
+    let tags = wide(|row| &row.2).unwrap_or(0);
+    for (sign, name, tag, bytes) in &rows {
+        let line = match sign {
+            '-' => format!("  {sign} {name:<repository$}  {tag}"),
+            _ => format!(
+                "  {sign} {name:<repository$}  {tag:<tags$}  {}",
+                DecimalBytes(*bytes)
+            ),
+        };
+        text.push_str(&format!("{}\n", coloured(*sign, &line)));
+    }
+    if !releases.facts.is_empty() {
+        text.push_str("\nwhat is known of the releases\n");
+    }
+    for fact in &releases.facts {
+        let side = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
+        text.push_str(&format!(
+            "  ~ {}: {} → {}\n",
+            fact.subject,
+            side(&fact.old),
+            side(&fact.new)
+        ));
+    }
+    text
+}
+
+fn changes(text: &mut String, changes: &[Change]) {
+    let mut last = None;
+    for change in changes {
+        if last != Some(change.area) {
+            text.push_str(&format!("\n{}\n", style(area(change.area)).bold()));
+            last = Some(change.area);
+        }
+        let (sign, values) = match (&change.old, &change.new) {
+            (Some(old), Some(new)) => ('~', format!("{} → {}", cut(old), cut(new))),
+            (Some(old), None) => ('-', cut(old)),
+            (None, new) => ('+', cut(new.as_deref().unwrap_or_default())),
+        };
+        let line = format!("  {sign} {}: {values}", change.path);
+        text.push_str(&format!("{}\n", coloured(sign, &line)));
+    }
+}
+
+fn cut(value: &str) -> String {
+    match value.char_indices().nth(WIDTH) {
+        Some((end, _)) => format!("{}…", &value[..end]),
+        None => value.to_owned(),
+    }
+}
+
+fn coloured(sign: char, line: &str) -> String {
+    match sign {
+        '+' => style(line).green(),
+        '-' => style(line).red(),
+        _ => style(line).yellow(),
+    }
+    .to_string()
+}

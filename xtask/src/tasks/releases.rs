@@ -1,0 +1,102 @@
+//! `releases`: what is known of them.
+
+use std::process::ExitCode;
+
+use console::style;
+use release::releases::{Answer, Known, Row, all, one};
+
+use crate::app::App;
+use crate::failure::Failure;
+use crate::ui::table;
+
+pub(crate) fn run(app: &App<'_>, release: Option<&str>) -> Result<ExitCode, Failure> {
+    match release {
+        Some(release) => {
+            let known = one(&super::release(release)?)?;
+            app.ui.result(&details(&known), &known)?;
+        }
+        None => {
+            let rows = all();
+            app.ui.result(&overview(&rows), &rows)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn overview(rows: &[Row]) -> String {
+    let mut text = table(
+        &[
+            "release",
+            "checksum",
+            "private ca",
+            "anonymous pull",
+            "external address",
+            "mkectl hashes",
+            "faults",
+        ],
+        &["mkectl hashes", "faults"],
+        rows.iter()
+            .map(|row| {
+                vec![
+                    row.release.clone(),
+                    short(&row.checksum),
+                    short(&row.private_ca),
+                    short(&row.anonymous_pull),
+                    short(&row.external_address),
+                    row.mkectl_hashes.to_string(),
+                    row.faults.len().to_string(),
+                ]
+            })
+            .collect(),
+    );
+    text.push_str(
+        "\n~ inferred, ? unverified, all else documented; `cargo xtask releases v4.1.5` says all that is known of one, \
+         with sources\n",
+    );
+    text
+}
+
+/// Returns an answer with a sign where it is not documented.
+fn short(answer: &Answer) -> String {
+    match answer.certainty {
+        "documented" => answer.value.to_owned(),
+        // What is unverified may be so in its value already.
+        "unverified" if answer.value == "unverified" => "?".to_owned(),
+        "unverified" => format!("{} ?", answer.value),
+        _ => format!("{} ~", answer.value),
+    }
+}
+
+fn details(known: &Known) -> String {
+    let mut text = format!("{}\n", style(&known.release).bold());
+    for warning in &known.warnings {
+        text.push_str(&format!(
+            "{} {warning}\n",
+            style("warning:").yellow().bold()
+        ));
+    }
+    for fact in &known.facts {
+        text.push_str(&format!("\n{:<16} {}\n", fact.subject, fact.value));
+        let mut line = |words: &str| text.push_str(&format!("{:<16} {words}\n", ""));
+        line(&style(fact.certainty).dim().to_string());
+        for source in &fact.sources {
+            line(&style(source).dim().to_string());
+        }
+        if let Some(command) = fact.overridden_by {
+            line(&format!("`{command}` takes another"));
+        }
+    }
+    for download in &known.mkectl {
+        text.push_str(&format!(
+            "\n{:<16} {}\n{:<16} {}\n",
+            download.platform,
+            download.url,
+            "",
+            download.sha256.map_or_else(
+                || "no published hash".to_owned(),
+                |hash| format!("SHA-256 {hash}")
+            )
+        ));
+    }
+    text
+}
