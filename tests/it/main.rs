@@ -21,6 +21,7 @@ mod inspect;
 mod interrupted;
 mod list;
 mod lock;
+mod mutations;
 mod new;
 mod plan;
 mod push;
