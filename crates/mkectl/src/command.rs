@@ -1,6 +1,7 @@
 //! What is run, as a value: building a command is pure, so that it can be shown, tested and only then run.
 
 use std::fmt;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use secrecy::SecretString;
@@ -55,6 +56,7 @@ impl Mkectl {
                 .chain(arguments.into_iter().map(str::to_owned))
                 .collect(),
             secrets: Vec::new(),
+            time_limit: None,
             variables: self.variables.clone(),
         }
     }
@@ -69,6 +71,8 @@ pub struct Command {
     pub arguments: Vec<String>,
     /// Variables whose values are secret, over [`Command::variables`]. The values are masked in all output.
     pub secrets: Vec<(String, SecretString)>,
+    /// How long it may run; as long as it likes where there is none.
+    pub time_limit: Option<Duration>,
     /// The rest of its environment.
     pub variables: Variables,
 }
@@ -85,6 +89,13 @@ impl Command {
     #[must_use]
     pub fn secret(mut self, name: impl Into<String>, value: SecretString) -> Self {
         self.secrets.push((name.into(), value));
+        self
+    }
+
+    /// Returns the command with a limit on the time that it may run.
+    #[must_use]
+    pub fn within(mut self, limit: Option<Duration>) -> Self {
+        self.time_limit = limit;
         self
     }
 
