@@ -8,6 +8,7 @@ use crate::{
     grammar::{self, Fault},
     mask::Secrets,
     nearest::nearest,
+    operation,
     problem::{Problem, quote},
     yaml::{Mapping, Node, Style},
 };
@@ -20,6 +21,8 @@ const DOCUMENT: &[&str] = &[
     "protected",
     "rehearsal",
     "mkectl",
+    operation::ADMIN_PASSWORD,
+    operation::APPLY_TIMEOUT,
     "config",
 ];
 
@@ -79,6 +82,8 @@ pub(crate) fn document(document: &Mapping, findings: &mut Findings) {
                 "registry" => registry(value, findings),
                 "protected" | "rehearsal" => findings.note(boolean(value, name)),
                 "mkectl" => findings.note(path(value, name)),
+                operation::ADMIN_PASSWORD => admin_password(value, findings),
+                operation::APPLY_TIMEOUT => findings.note(operation::apply_timeout(value)),
                 _ => findings.note(mapping(value, name)),
             }
         }
@@ -158,6 +163,16 @@ pub(crate) fn push_credentials(node: &Node) -> Option<&str> {
     node.get("env")
         .and_then(Node::text)
         .filter(|name| grammar::is_variable_name(name))
+}
+
+fn admin_password(node: &Node, findings: &mut Findings) {
+    if node.as_mapping().is_none() {
+        // Whatever this is, it may be the password, and is not repeated.
+        findings.secrets.add(node);
+    }
+    for problem in operation::check_admin_password(node) {
+        findings.add(problem);
+    }
 }
 
 fn registry(node: &Node, findings: &mut Findings) {

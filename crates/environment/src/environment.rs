@@ -5,6 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use camino::Utf8PathBuf;
 use semver::Version;
 
+use crate::operation::Operation;
 use crate::yaml::{Node, Source};
 
 /// A checked environment: where a release goes and how the cluster is to look.
@@ -24,6 +25,8 @@ pub struct Environment {
     pub rehearsal: bool,
     /// The `mkectl` to use instead of the one on the PATH. Whether it is there has not been checked.
     pub mkectl: Option<Utf8PathBuf>,
+    /// How it is run.
+    pub operation: Operation,
     /// What is written under `config`, untouched: a mapping, maybe empty.
     pub config: Node,
     /// The whole document as merged, without `inherit` and without keys that `null` removed.

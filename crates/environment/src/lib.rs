@@ -15,6 +15,8 @@
 //! protected: true                              # `deploy` asks for the environment's name
 //! rehearsal: false                             # the registry is embedded and mkectl stands in for itself
 //! mkectl: ../../tools/mkectl                   # instead of the one on the PATH
+//! admin-password: { command: [pass, insert, -m, mke/prod] } # who reads the password that mkectl prints; or { file: PATH }
+//! apply-timeout: 2h                            # mkectl is asked to end when it takes longer; 90s, 30m, 2h
 //! config: {}                                   # becomes MkeConfig.spec; passes untouched
 //! ```
 //!
@@ -35,6 +37,7 @@ mod load;
 mod mask;
 mod merge;
 mod nearest;
+mod operation;
 mod problem;
 mod scaffold;
 pub mod yaml;
@@ -42,5 +45,6 @@ pub mod yaml;
 pub use environment::{CertificateAuthority, Environment, PushCredentials, Registry};
 pub use error::Error;
 pub use load::{load, names};
+pub use operation::{AdminPassword, Operation};
 pub use problem::{Problem, Problems};
 pub use scaffold::scaffold;

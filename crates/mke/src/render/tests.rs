@@ -48,6 +48,7 @@ fn environment(config: &str) -> Environment {
         protected: false,
         rehearsal: false,
         mkectl: None,
+        operation: environment::Operation::default(),
         merged: config.clone(),
         config,
         files: vec![source],
