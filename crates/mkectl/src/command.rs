@@ -17,6 +17,8 @@ pub struct Mkectl {
     pub leading: Vec<String>,
     /// The environment that it is run with.
     pub variables: Variables,
+    /// Where its help pages are kept, if anywhere.
+    pub memory: Option<Utf8PathBuf>,
 }
 
 impl Mkectl {
@@ -26,6 +28,7 @@ impl Mkectl {
             program: program.into(),
             leading: Vec::new(),
             variables,
+            memory: None,
         }
     }
 
@@ -36,13 +39,11 @@ impl Mkectl {
         self
     }
 
-    /// Builds `mkectl apply -f FILE`, with `--no-color` and `--no-pretty-print` where `help`, the answer of
-    /// [`Mkectl::apply_help`], lists them. Without them the log would hold terminal control sequences.
+    /// Builds `mkectl apply -f FILE`, with `--no-color` and `--no-pretty-print` where `help`, the answer to
+    /// [`Mkectl::help`] for `apply`, lists them.
     pub fn apply(&self, file: &Utf8Path, help: &Help) -> Command {
-        let plain = ["--no-color", "--no-pretty-print"]
-            .into_iter()
-            .filter(|flag| help.lists(flag));
-        self.command(["apply", "-f", file.as_str()].into_iter().chain(plain))
+        let words = ["apply", "-f", file.as_str()];
+        self.command(words.into_iter().chain(help.plain()))
     }
 
     /// Builds a command of this program.
