@@ -34,15 +34,18 @@ pub mod list;
 pub mod lock;
 pub mod new;
 pub mod plan;
+pub mod program;
 pub mod push;
 pub mod receipt;
 pub mod rehearse;
 pub mod render;
 pub mod signals;
 pub mod store;
+pub mod under_way;
 pub mod verify;
 pub mod workspace;
 
+mod admin_password;
 mod announce;
 mod error;
 mod observe;
