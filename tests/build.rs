@@ -1,6 +1,6 @@
 //! Finds out what this machine can test with, so that tests which need more are shown as ignored, with the reason.
 //!
-//! `registry:2` needs Docker, and skopeo is the referee of what was pushed. Under `CI` nothing is ignored:
+//! `registry:2` needs Docker, skopeo is the referee of what was pushed, and `bench` starts docker-registry itself. Under `CI` nothing is ignored:
 //! there a missing program is a failure.
 
 #![expect(
@@ -19,6 +19,7 @@ fn main() {
     println!("cargo::rerun-if-changed=/nonexistent/asked-anew-for-each-build");
     println!("cargo::rustc-check-cfg=cfg(without_docker)");
     println!("cargo::rustc-check-cfg=cfg(without_skopeo)");
+    println!("cargo::rustc-check-cfg=cfg(without_docker_registry)");
     if std::env::var_os("CI").is_some() {
         return;
     }
@@ -27,6 +28,9 @@ fn main() {
     }
     if !on_path("skopeo") {
         println!("cargo::rustc-cfg=without_skopeo");
+    }
+    if !on_path("docker-registry") {
+        println!("cargo::rustc-cfg=without_docker_registry");
     }
 }
 

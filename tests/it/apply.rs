@@ -94,3 +94,75 @@ async fn a_protected_environment_wants_its_name() {
     let _ = lab.run(&["apply", "lab", "--confirm", "lab"]).ends_with(0);
     assert_eq!(lab.applies().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_are_resolved_for_mkectl_alone() {
+    const TOKEN: &str = "planted-license-5d21";
+    const KEY: &str = "planted-key-77aa";
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.edit_environment(
+        "config:\n",
+        "config:\n  license: { token: { $env: LAB_LICENSE } }\n  \
+         authentication: { oidc: { enabled: true, clientSecret: { $file: ../../secrets/oidc } } }\n",
+    );
+    let _ = lab.run(&["push", "lab"]).ends_with(0);
+
+    // Before anything is applied, what has no value is shown where it stands.
+    let run = lab.run(&["apply", "lab"]).ends_with(3);
+    assert!(
+        run.stderr.contains("the variable `LAB_LICENSE` is not set")
+            && run
+                .stderr
+                .contains("the file `secrets/oidc` cannot be read"),
+        "{}",
+        run.whole()
+    );
+    assert!(lab.applies().is_empty());
+
+    lab.sandbox.variable("LAB_LICENSE", TOKEN);
+    lab.sandbox.write("secrets/oidc", &format!("{KEY}\n"));
+    lab.sandbox.write(
+        "environments/lab/logs/.mke4-killed.yaml",
+        "left by a run that was killed",
+    );
+    let mut runs = vec![lab.run(&["apply", "lab"]).ends_with(0)];
+    for arguments in [
+        &["render", "lab"][..],
+        &["show", "lab"],
+        &["plan", "lab", "--format", "json"],
+    ] {
+        runs.push(lab.run(arguments).ends_with(0));
+    }
+    let applied = lab.applies().remove(0);
+    let file = applied.file.unwrap_or_default();
+    assert!(
+        file.contains(&format!("token: {TOKEN}\n"))
+            && file.contains(&format!("clientSecret: {KEY}\n")),
+        "{file}"
+    );
+    assert!(!applied.environment.contains_key("LAB_LICENSE"));
+
+    for secret in [TOKEN, KEY] {
+        for run in &runs {
+            assert!(!run.whole().contains(secret), "{}", run.whole());
+        }
+        for (path, content) in lab.sandbox.files() {
+            if path.ends_with("secrets/oidc") || path.as_str().contains("mkectl-calls") {
+                continue;
+            }
+            let content = String::from_utf8_lossy(&content);
+            assert!(!content.contains(secret), "{path} holds {secret}");
+        }
+    }
+    let committed = lab.sandbox.read("environments/lab/mke4.yaml");
+    assert!(
+        committed.contains("      $env: LAB_LICENSE\n"),
+        "{committed}"
+    );
+    let logs = lab.sandbox.path("environments/lab/logs");
+    let left: Vec<String> = (logs.read_dir_utf8().unwrap())
+        .map(|entry| entry.unwrap().file_name().to_owned())
+        .filter(|name| name.starts_with('.'))
+        .collect();
+    assert_eq!(left, [""; 0]);
+}

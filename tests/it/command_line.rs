@@ -87,6 +87,7 @@ fn no_command_shows_what_there_is() {
 
     Care
       store      Say what the store holds, by release; `store gc` removes what no lock names
+      bench      Measure a push on this machine, beside the vendor's loop
 
     Options:
           --format <FORMAT>  How results and progress are written: for people, or one JSON object a line
@@ -121,7 +122,7 @@ fn every_command_has_help() {
     let sandbox = Sandbox::new(AIRLOCK);
     for command in [
         "list", "show", "inspect", "plan", "new", "lock", "fetch", "render", "rehearse", "deploy",
-        "push", "apply", "verify", "store",
+        "push", "apply", "verify", "store", "bench",
     ] {
         let run = sandbox.run(&[command, "--help"]).ends_with(0);
         assert!(

@@ -104,15 +104,15 @@ fn what_mke_would_refuse_is_refused_before_anything_is_sent() {
     --- stdout
     --- stderr
     error: no host is a controller
-      --> environments/demo/environment.yaml:19:7
+      --> environments/demo/environment.yaml:20:7
        |
-    19 |       - role: worker
+    20 |       - role: worker
        |  _______^
-    20 | |       ssh:
-    21 | |         address: 192.0.2.10
-    22 | |         user: ubuntu
-    23 | |         port: 22
-    24 | |         keyPath: ~/.ssh/id_ed25519
+    21 | |       ssh:
+    22 | |         address: 192.0.2.10
+    23 | |         user: ubuntu
+    24 | |         port: 22
+    25 | |         keyPath: ~/.ssh/id_ed25519
        | |__________________________________^
        |
        = help: give at least one the role `controller+worker`

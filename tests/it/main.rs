@@ -1,4 +1,5 @@
-//! The integration tests: one program, a file for each verb, `resume` for uploads that end early, and `tidy` for the rules of the repository.
+//! The integration tests: one program, a file for each verb, `carry` for reading and pushing at once, `resume`, `faults` and `interrupted`
+//! for what goes wrong on the way, and `tidy` for the rules of the repository.
 //!
 //! Tests that need Docker or skopeo are shown as ignored, with the reason, where those are missing; `build.rs` looks.
 //! Under `CI` they run and fail instead.
@@ -6,11 +7,16 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod apply;
+mod bench;
 mod carry;
 mod command_line;
+mod configuration;
 mod deploy;
+mod faults;
 mod fetch;
+mod gallery;
 mod inspect;
+mod interrupted;
 mod list;
 mod lock;
 mod mkectl;

@@ -47,10 +47,10 @@ async fn the_exit_code_tells_whether_something_is_to_be_done() {
 
     --- a/environments/lab/mke4.yaml
     +++ b/environments/lab/mke4.yaml
-    @@ -22,4 +22,3 @@
-             user: ubuntu
-             port: 22
+    @@ -24,4 +24,3 @@
              keyPath: ~/.ssh/id_ed25519
+       tracking:
+         enabled: false
     -# by hand
     --- stderr
     "#);

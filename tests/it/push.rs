@@ -789,14 +789,14 @@ async fn skopeo_finds_what_it_would_have_pushed_itself() {
 }
 
 /// The blobs of a bundle, and what a registry is to hold of it.
-struct Content {
+pub(crate) struct Content {
     _folder: tempfile::TempDir,
     lock: Lock,
-    store: Stored,
+    pub(crate) store: Stored,
 }
 
 /// A store as a source of blobs.
-struct Stored(Store);
+pub(crate) struct Stored(Store);
 
 /// A store that notes what was opened.
 struct Counted<'a> {
@@ -811,7 +811,7 @@ struct Lacking<'a> {
 }
 
 impl Content {
-    fn of(recipe: &bundle::make::Recipe) -> Self {
+    pub(crate) fn of(recipe: &bundle::make::Recipe) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = Utf8Path::from_path(folder.path()).unwrap();
         let (lock, store) = bundles::ingest(recipe, &path.join("store"));
@@ -822,11 +822,11 @@ impl Content {
         }
     }
 
-    fn artifacts(&self) -> Vec<Artifact> {
+    pub(crate) fn artifacts(&self) -> Vec<Artifact> {
         artifacts(&self.lock, "mke/four")
     }
 
-    fn bytes(&self, digest: &Digest) -> Vec<u8> {
+    pub(crate) fn bytes(&self, digest: &Digest) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut file = self.store.0.open_blob(digest).unwrap();
         file.read_to_end(&mut bytes).unwrap();
@@ -901,7 +901,7 @@ async fn assert_nothing_tagged(registry: &TestRegistry, lock: &Lock) {
 }
 
 /// Returns what a registry is to hold below `project` for a lock.
-fn artifacts(lock: &Lock, project: &str) -> Vec<Artifact> {
+pub(crate) fn artifacts(lock: &Lock, project: &str) -> Vec<Artifact> {
     let manifest = |manifest: &bundle::Manifest| Manifest {
         digest: manifest.digest.clone(),
         media_type: manifest.media_type.clone(),
@@ -925,7 +925,7 @@ fn artifacts(lock: &Lock, project: &str) -> Vec<Artifact> {
         .collect()
 }
 
-fn root(artifact: &Artifact) -> &Manifest {
+pub(crate) fn root(artifact: &Artifact) -> &Manifest {
     artifact.manifests.last().unwrap()
 }
 

@@ -81,9 +81,9 @@ fn a_configuration_that_cannot_be_is_refused() {
     --- stdout
     --- stderr
     error: `apiServer.externalAddress` is a host with an optional port, without a scheme
-      --> environments/staging/environment.yaml:13:22
+      --> environments/staging/environment.yaml:14:22
        |
-    13 |     externalAddress: https://mke
+    14 |     externalAddress: https://mke
        |                      ^^^^^^^^^^^
        |
        = help: remove everything up to `://`

@@ -181,32 +181,32 @@ fn each_value_says_where_it_comes_from() {
     insta::assert_snapshot!(sandbox.run(&["show", "staging"]).whole(), @r#"
     exit code: 0
     --- stdout
-    release: v4.1.5 # environments/base.yaml:3
+    release: v4.1.5 # environments/base.yaml:4
     config:
       tracking:
-        enabled: false # environments/base.yaml:8
+        enabled: false # environments/base.yaml:9
       cloudProvider:
-        enabled: false # environments/base.yaml:11
+        enabled: false # environments/base.yaml:12
       apiServer:
-        externalAddress: mke.staging.example.com # environments/staging/environment.yaml:13
+        externalAddress: mke.staging.example.com # environments/staging/environment.yaml:14
       hosts:
-        - role: controller+worker # environments/staging/environment.yaml:15
+        - role: controller+worker # environments/staging/environment.yaml:16
           ssh:
-            address: 10.20.0.11 # environments/staging/environment.yaml:16
-            user: ubuntu # environments/staging/environment.yaml:16
-            port: 22 # environments/staging/environment.yaml:16
-            keyPath: ~/.ssh/mke-staging # environments/staging/environment.yaml:16
-        - role: worker # environments/staging/environment.yaml:17
+            address: 10.20.0.11 # environments/staging/environment.yaml:17
+            user: ubuntu # environments/staging/environment.yaml:17
+            port: 22 # environments/staging/environment.yaml:17
+            keyPath: ~/.ssh/mke-staging # environments/staging/environment.yaml:17
+        - role: worker # environments/staging/environment.yaml:18
           ssh:
-            address: 10.20.0.21 # environments/staging/environment.yaml:18
-            user: ubuntu # environments/staging/environment.yaml:18
-            port: 22 # environments/staging/environment.yaml:18
-            keyPath: ~/.ssh/mke-staging # environments/staging/environment.yaml:18
+            address: 10.20.0.21 # environments/staging/environment.yaml:19
+            user: ubuntu # environments/staging/environment.yaml:19
+            port: 22 # environments/staging/environment.yaml:19
+            keyPath: ~/.ssh/mke-staging # environments/staging/environment.yaml:19
     registry:
-      address: registry.staging.example.com # environments/staging/environment.yaml:5
-      project: platform/mke # environments/staging/environment.yaml:6
+      address: registry.staging.example.com # environments/staging/environment.yaml:6
+      project: platform/mke # environments/staging/environment.yaml:7
       push-credentials:
-        env: STAGING_REGISTRY # environments/staging/environment.yaml:9
+        env: STAGING_REGISTRY # environments/staging/environment.yaml:10
     --- stderr
     "#);
 }

@@ -77,6 +77,7 @@ config:
   hosts:
     - role: controller+worker
       ssh: {{ address: 192.0.2.10, user: ubuntu, port: 22, keyPath: ~/.ssh/id_ed25519 }}
+  tracking: {{ enabled: false }}
 ",
                 self.registry.address
             ),

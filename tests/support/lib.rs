@@ -5,12 +5,15 @@
 //! test puts there. What it prints is redacted, so that snapshots hold on every machine.
 
 pub mod bundles;
+pub mod faulty;
 pub mod lab;
 pub mod registries;
 pub mod sandbox;
 pub mod server;
+pub mod tap;
 pub mod wire;
 
+pub use faulty::FaultyRegistry;
 pub use lab::Lab;
 pub use registries::TestRegistry;
 pub use sandbox::{Run, Sandbox};

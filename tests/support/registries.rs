@@ -34,6 +34,7 @@ config:
   hosts:
     - role: controller+worker
       ssh: { address: 192.0.2.10, user: ubuntu, port: 22, keyPath: ~/.ssh/lab }
+  tracking: { enabled: false }
 ";
 
 /// A registry that lives as long as this value.
@@ -119,8 +120,13 @@ impl TestRegistry {
     /// Writes the environment `lab` of release v4.1.5 with this registry, its CA beside it, and with `more` lines of
     /// `registry:`.
     pub fn describe(&self, sandbox: &Sandbox, more: &str) {
-        let mut registry = format!("  address: {}\n  project: mke/four\n", self.address);
-        if let Some(ca_pem) = &self.ca_pem {
+        Self::describe_at(&self.address, self.ca_pem.as_deref(), sandbox, more);
+    }
+
+    /// Writes the same environment for a registry that is not of this kind.
+    pub fn describe_at(address: &str, ca_pem: Option<&str>, sandbox: &Sandbox, more: &str) {
+        let mut registry = format!("  address: {address}\n  project: mke/four\n");
+        if let Some(ca_pem) = ca_pem {
             sandbox.write("environments/lab/registry-ca.pem", ca_pem);
             registry.push_str("  ca: registry-ca.pem\n");
         }

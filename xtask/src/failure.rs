@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
+use indicatif::DecimalBytes;
 use registry_error::advice;
 use release::{Error, MkectlError, StoreError};
 
@@ -43,6 +44,20 @@ pub(crate) enum Failure {
         path: Utf8PathBuf,
         source: std::io::Error,
     },
+    #[error("{0} is not installed")]
+    NotInstalled(String),
+    #[error("{what} failed with {status}; its last lines:\n{last_lines}")]
+    Measured {
+        what: String,
+        status: String,
+        last_lines: String,
+    },
+    #[error("cannot {doing} {path}")]
+    Bench {
+        doing: &'static str,
+        path: Utf8PathBuf,
+        source: std::io::Error,
+    },
     #[error("cannot write to standard output")]
     Output(#[source] std::io::Error),
     #[error(transparent)]
@@ -55,6 +70,14 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    pub(crate) fn bench(doing: &'static str, path: &Utf8Path, source: std::io::Error) -> Self {
+        Self::Bench {
+            doing,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
     /// Returns what came of several environments, of which these failed.
     pub(crate) fn of_several(mut failed: Vec<(String, Self)>, total: usize) -> Result<(), Self> {
         match (failed.len(), total) {
@@ -126,7 +149,13 @@ impl Failure {
                     _ => 1,
                 }
             }
-            Self::NoExecutable | Self::Runtime(_) | Self::Write { .. } | Self::Output(_) => 1,
+            Self::NoExecutable
+            | Self::Runtime(_)
+            | Self::Write { .. }
+            | Self::NotInstalled(_)
+            | Self::Measured { .. }
+            | Self::Bench { .. }
+            | Self::Output(_) => 1,
         }
     }
 
@@ -152,6 +181,17 @@ impl Failure {
             }
             Self::NeitherReleaseNorFile(_) => {
                 vec!["a release is written like v4.1.5; `cargo xtask list` shows those that are locked".to_owned()]
+            }
+            Self::NotInstalled(program) => {
+                vec![format!(
+                    "Debian and Ubuntu have it: `apt-get install {program}`"
+                )]
+            }
+            Self::Bench { doing: "lock", .. } => {
+                vec![
+                    "another `cargo xtask bench` is running here: two would measure each other"
+                        .to_owned(),
+                ]
             }
             Self::NeitherEnvironmentNorRelease(_) => {
                 vec!["`cargo xtask list` shows both".to_owned()]
@@ -197,7 +237,10 @@ fn hints(error: &Error) -> Vec<String> {
             hints.push("what was pushed stays; the next run goes on from there".to_owned());
             return hints;
         }
-        Error::Stopped { .. } => "run it again: it goes on from here".to_owned(),
+        Error::Stopped { sent_bytes, .. } => format!(
+            "run it again: it goes on from here, and sends nothing of the {} again that are there now",
+            DecimalBytes(*sent_bytes)
+        ),
         Error::NotConfirmed { is_below_tags: true, .. } => {
             "the registry lost something of what its tags still name, and a push trusts tags: delete those tags in the registry, \
              then `cargo xtask push`"

@@ -1,6 +1,7 @@
 //! One file a command: flags in, one call of `release`, a result out.
 
 mod apply;
+mod bench;
 mod deploy;
 mod fetch;
 mod inspect;
@@ -61,6 +62,8 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Store {
             command: Some(StoreCommand::Gc { dry_run }),
         } => store::collect(app, *dry_run),
+        Command::Bench(arguments) => bench::run(app, arguments),
+        Command::BenchPart { command } => bench::part(app, command),
         Command::RehearsalMkectl(arguments) => rehearsal_mkectl::run(arguments),
     }
 }

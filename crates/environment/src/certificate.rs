@@ -1,5 +1,7 @@
 //! Checks the file with a registry's certificate authority.
 
+use std::net::IpAddr;
+
 use rustls::{
     RootCertStore,
     pki_types::{
@@ -7,6 +9,13 @@ use rustls::{
         pem::{PemObject, SectionKind},
     },
 };
+use x509_parser::{
+    certificate::X509Certificate,
+    extensions::{GeneralName, GeneralSubtree},
+    prelude::FromDer,
+};
+
+use crate::environment::Validity;
 
 /// What is wrong with a file of certificates.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,12 +26,28 @@ pub(crate) enum Fault {
     Broken,
     /// A certificate, counted from 1, is not one.
     NotACertificate(usize),
+    /// A certificate, counted from 1, is a server's or a user's and not an authority's.
+    NotAnAuthority(usize),
+    /// No authority in it may sign for the registry's name.
+    OtherNames,
     /// There is a private key in it.
     PrivateKey,
 }
 
-/// Checks that a text holds certificates and no key, and returns it with lines that end in `\n`.
-pub(crate) fn check(text: &str) -> Result<String, Fault> {
+/// A text that holds authorities and no key.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Authorities {
+    /// The text, with lines that end in `\n`.
+    pub(crate) pem: String,
+    /// When each of them is valid, in their order.
+    pub(crate) validity: Vec<Validity>,
+}
+
+/// Checks that a text holds certificates of authorities which may sign for a host, and no key.
+///
+/// A server's certificate in the place of its authority's is refused, although some clients would take it: mkectl
+/// does not (LAB). Dates are for whoever knows the time.
+pub(crate) fn check(text: &str, host: &str) -> Result<Authorities, Fault> {
     let text = text.trim_start_matches('\u{feff}');
     // A label is enough: whoever put a key here, of whatever kind and however encrypted, is to hear of it.
     let has_key = text
@@ -33,10 +58,22 @@ pub(crate) fn check(text: &str) -> Result<String, Fault> {
     }
     let mut store = RootCertStore::empty();
     let mut count = 0;
+    let mut validity = Vec::new();
+    let mut may_sign = false;
     for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text.as_bytes()) {
         let (kind, content) = section.map_err(|_| Fault::Broken)?;
         if kind == SectionKind::Certificate {
             count += 1;
+            let (_, certificate) =
+                X509Certificate::from_der(&content).map_err(|_| Fault::NotACertificate(count))?;
+            if !is_authority(&certificate) {
+                return Err(Fault::NotAnAuthority(count));
+            }
+            may_sign |= may_sign_for(&certificate, host);
+            validity.push(Validity {
+                from: certificate.validity().not_before.timestamp(),
+                until: certificate.validity().not_after.timestamp(),
+            });
             store
                 .add(CertificateDer::from(content))
                 .map_err(|_| Fault::NotACertificate(count))?;
@@ -45,7 +82,60 @@ pub(crate) fn check(text: &str) -> Result<String, Fault> {
     if count == 0 {
         return Err(Fault::NoCertificate);
     }
-    Ok(text.trim_end().replace("\r\n", "\n") + "\n")
+    if !may_sign {
+        return Err(Fault::OtherNames);
+    }
+    Ok(Authorities {
+        pem: text.trim_end().replace("\r\n", "\n") + "\n",
+        validity,
+    })
+}
+
+/// Whether a certificate is an authority's. Those of version 1, which cannot say it, are taken for roots.
+fn is_authority(certificate: &X509Certificate<'_>) -> bool {
+    match certificate.basic_constraints() {
+        Ok(Some(constraints)) => constraints.value.ca,
+        _ => certificate.version().0 == 0,
+    }
+}
+
+/// Whether the name constraints of an authority let it sign for a host.
+fn may_sign_for(certificate: &X509Certificate<'_>, host: &str) -> bool {
+    let Ok(Some(constraints)) = certificate.name_constraints() else {
+        return true;
+    };
+    let address: Option<IpAddr> = host.parse().ok();
+    // Nothing for a subtree of another kind of name, which says nothing of this host.
+    let holds = |subtree: &GeneralSubtree<'_>| match (&subtree.base, address) {
+        (GeneralName::DNSName(name), None) => Some(is_below(host, name)),
+        (GeneralName::IPAddress(network), Some(address)) => Some(is_in(address, network)),
+        _ => None,
+    };
+    let excluded = constraints.value.excluded_subtrees.iter().flatten();
+    let permitted = constraints.value.permitted_subtrees.iter().flatten();
+    let permitted: Vec<bool> = permitted.filter_map(holds).collect();
+    !excluded.filter_map(holds).any(|holds| holds)
+        && (permitted.is_empty() || permitted.contains(&true))
+}
+
+fn is_below(host: &str, name: &str) -> bool {
+    let name = name.trim_start_matches('.').to_ascii_lowercase();
+    name.is_empty()
+        || host
+            .strip_suffix(name.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+/// Whether an address is in a network, which is its address and its mask in as many bytes each.
+fn is_in(address: IpAddr, network: &[u8]) -> bool {
+    let address = match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    let (base, mask) = network.split_at(network.len() / 2);
+    address.len() == base.len()
+        && (address.iter().zip(base).zip(mask))
+            .all(|((byte, base), mask)| byte & mask == base & mask)
 }
 
 #[cfg(test)]
@@ -55,18 +145,102 @@ mod tests {
     /// A certificate authority made for these tests; its key is gone.
     const CERTIFICATE: &str = include_str!("certificate/example.pem");
 
+    fn pem(text: &str) -> Result<String, Fault> {
+        check(text, "registry.example.com").map(|found| found.pem)
+    }
+
+    /// A certificate with these properties, in PEM.
+    fn certificate(change: impl Fn(&mut rcgen::CertificateParams)) -> String {
+        let mut parameters = rcgen::CertificateParams::default();
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        change(&mut parameters);
+        let key = rcgen::KeyPair::generate().unwrap();
+        parameters.self_signed(&key).unwrap().pem()
+    }
+
+    #[test]
+    fn a_servers_certificate_is_no_authority() {
+        for is_ca in [rcgen::IsCa::NoCa, rcgen::IsCa::ExplicitNoCa] {
+            let server = certificate(|parameters| parameters.is_ca = is_ca);
+            assert_eq!(pem(&server), Err(Fault::NotAnAuthority(1)));
+            let both = format!("{CERTIFICATE}{server}");
+            assert_eq!(pem(&both), Err(Fault::NotAnAuthority(2)));
+        }
+    }
+
+    #[test]
+    fn an_authority_that_may_not_sign_for_the_registry_is_the_wrong_one() {
+        use rcgen::{CidrSubnet, GeneralSubtree, NameConstraints};
+
+        let dns = |name: &str| GeneralSubtree::DnsName(name.to_owned());
+        let network = GeneralSubtree::IpAddress(CidrSubnet::V4([10, 0, 0, 0], [255, 0, 0, 0]));
+        for (permitted, excluded, host, expected) in [
+            (
+                vec![dns("example.com")],
+                vec![],
+                "registry.example.com",
+                true,
+            ),
+            (
+                vec![dns(".example.com")],
+                vec![],
+                "registry.example.com",
+                true,
+            ),
+            (
+                vec![dns("example.com")],
+                vec![],
+                "registry.badexample.com",
+                false,
+            ),
+            (
+                vec![dns("a.org"), dns("example.com")],
+                vec![],
+                "example.com",
+                true,
+            ),
+            (
+                vec![],
+                vec![dns("example.com")],
+                "registry.example.com",
+                false,
+            ),
+            (vec![], vec![dns("example.com")], "registry.a.org", true),
+            (vec![network.clone()], vec![], "10.1.2.3", true),
+            (vec![network.clone()], vec![], "11.1.2.3", false),
+            (vec![network], vec![], "registry.example.com", true),
+            (vec![], vec![], "anything", true),
+        ] {
+            let text = certificate(|parameters| {
+                parameters.name_constraints = Some(NameConstraints {
+                    permitted_subtrees: permitted.clone(),
+                    excluded_subtrees: excluded.clone(),
+                });
+            });
+            let found = check(&text, host).map(|_| ());
+            let expected = if expected {
+                Ok(())
+            } else {
+                Err(Fault::OtherNames)
+            };
+            assert_eq!(found, expected, "{permitted:?} {excluded:?} {host}");
+            // Another authority beside it may sign.
+            assert!(check(&format!("{text}{CERTIFICATE}"), host).is_ok());
+        }
+    }
+
     #[test]
     fn certificates_pass_with_their_remarks() {
-        assert_eq!(check(CERTIFICATE), Ok(CERTIFICATE.to_owned()));
+        assert_eq!(pem(CERTIFICATE), Ok(CERTIFICATE.to_owned()));
         let two = format!("subject=CN = one\n{CERTIFICATE}\nsubject=CN = two\n{CERTIFICATE}");
-        assert_eq!(check(&two), Ok(two.clone()));
+        assert_eq!(pem(&two), Ok(two.clone()));
     }
 
     #[test]
     fn line_ends_are_made_uniform() {
         let windows = format!("\u{feff}{}\r\n", CERTIFICATE.replace('\n', "\r\n"));
-        assert_eq!(check(&windows), Ok(CERTIFICATE.to_owned()));
-        assert_eq!(check(CERTIFICATE.trim_end()), Ok(CERTIFICATE.to_owned()));
+        assert_eq!(pem(&windows), Ok(CERTIFICATE.to_owned()));
+        assert_eq!(pem(CERTIFICATE.trim_end()), Ok(CERTIFICATE.to_owned()));
     }
 
     #[test]
@@ -92,7 +266,7 @@ mod tests {
             (format!("{encrypted}{CERTIFICATE}"), Fault::PrivateKey),
         ];
         for (text, fault) in cases {
-            assert_eq!(check(&text), Err(fault), "{text}");
+            assert_eq!(pem(&text), Err(fault), "{text}");
         }
     }
 }

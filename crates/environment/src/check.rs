@@ -5,7 +5,9 @@
 use semver::Version;
 
 use crate::{
+    form,
     grammar::{self, Fault},
+    inventory,
     mask::Secrets,
     nearest::nearest,
     operation,
@@ -23,6 +25,8 @@ const DOCUMENT: &[&str] = &[
     "mkectl",
     operation::ADMIN_PASSWORD,
     operation::APPLY_TIMEOUT,
+    "accept",
+    "inventory",
     "config",
 ];
 
@@ -84,7 +88,12 @@ pub(crate) fn document(document: &Mapping, findings: &mut Findings) {
                 "mkectl" => findings.note(path(value, name)),
                 operation::ADMIN_PASSWORD => admin_password(value, findings),
                 operation::APPLY_TIMEOUT => findings.note(operation::apply_timeout(value)),
-                _ => findings.note(mapping(value, name)),
+                "accept" => accept(value, findings),
+                "inventory" => inventory::check(value, findings),
+                _ => {
+                    findings.note(mapping(value, name));
+                    form::check(value, findings);
+                }
             }
         }
     }
@@ -172,6 +181,18 @@ fn admin_password(node: &Node, findings: &mut Findings) {
     }
     for problem in operation::check_admin_password(node) {
         findings.add(problem);
+    }
+}
+
+/// Checks `accept`, whose names are the affair of whoever has the rules.
+fn accept(node: &Node, findings: &mut Findings) {
+    let Some(items) = node.as_sequence() else {
+        let rule = format!("`accept` is {}, not a list", node.kind());
+        let help = "write the names of rules in brackets, such as `accept: [even-controllers]`";
+        return findings.add(Problem::at(node, rule).with_help(help));
+    };
+    for item in items {
+        findings.note(text(item, "accept"));
     }
 }
 

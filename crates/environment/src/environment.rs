@@ -6,6 +6,7 @@ use camino::Utf8PathBuf;
 use semver::Version;
 
 use crate::operation::Operation;
+use crate::problem::{Problem, Problems};
 use crate::yaml::{Node, Source};
 
 /// A checked environment: where a release goes and how the cluster is to look.
@@ -27,6 +28,10 @@ pub struct Environment {
     pub mkectl: Option<Utf8PathBuf>,
     /// How it is run.
     pub operation: Operation,
+    /// The names of the rules that it does without, texts; whether there are such rules has not been checked.
+    pub accept: Vec<Node>,
+    /// The machines of the file that `inventory` names: a mapping from column to single value each.
+    pub inventory: Vec<Node>,
     /// What is written under `config`, untouched: a mapping, maybe empty.
     pub config: Node,
     /// The whole document as merged, without `inherit` and without keys that `null` removed.
@@ -56,6 +61,17 @@ pub struct CertificateAuthority {
     /// The text of the file, which holds at least one PEM certificate and no private key. Lines end in `\n`, the last
     /// one as well.
     pub pem: String,
+    /// When each of its certificates is valid, in their order.
+    pub validity: Vec<Validity>,
+}
+
+/// From when until when a certificate is valid, in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validity {
+    /// The first second.
+    pub from: i64,
+    /// The last second.
+    pub until: i64,
 }
 
 /// Where credentials for pushing are.
@@ -63,6 +79,48 @@ pub struct CertificateAuthority {
 pub enum PushCredentials {
     /// In the environment variables `<name>_USERNAME` and `<name>_PASSWORD`.
     Environment(String),
+}
+
+impl Environment {
+    /// Checks what depends on the time: whether a certificate of the registry's authority is valid.
+    ///
+    /// `now` is in seconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// All of them have expired, or none is valid yet.
+    pub fn check_dates(&self, now: i64) -> Result<(), Problems> {
+        let Some(ca) = &self.registry.ca else {
+            return Ok(());
+        };
+        if ca
+            .validity
+            .iter()
+            .any(|valid| valid.from <= now && now <= valid.until)
+        {
+            return Ok(());
+        }
+        let date = |seconds: i64| {
+            let time = x509_parser::time::ASN1Time::from_timestamp(seconds).ok();
+            let text = time.and_then(|time| time.to_rfc2822().ok());
+            text.unwrap_or_else(|| format!("second {seconds}"))
+        };
+        let last = ca.validity.iter().map(|valid| valid.until).max();
+        let first = ca.validity.iter().map(|valid| valid.from).min();
+        let rule = match (last, first) {
+            (Some(last), _) if last < now => format!("expired on {}", date(last)),
+            (_, Some(first)) => format!("is not valid before {}", date(first)),
+            _ => return Ok(()),
+        };
+        let written = self.merged.get("registry").and_then(|node| node.get("ca"));
+        Err(Problems(written.map_or_else(Vec::new, |node| {
+            let rule = format!("the certificate in `registry.ca` {rule}");
+            vec![
+                Problem::at(node, rule)
+                    .with_help("put the certificate that is in use into the file"),
+            ]
+        })))
+    }
 }
 
 impl Registry {

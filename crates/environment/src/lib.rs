@@ -14,9 +14,11 @@
 //!   push-credentials: { env: PROD_REGISTRY }   # the name of a secret, never a secret
 //! protected: true                              # `deploy` asks for the environment's name
 //! rehearsal: false                             # the registry is embedded and mkectl stands in for itself
+//! accept: [even-controllers]                   # rules that are not for this environment
 //! mkectl: ../../tools/mkectl                   # instead of the one on the PATH
 //! admin-password: { command: [pass, insert, -m, mke/prod] } # who reads the password that mkectl prints; or { file: PATH }
 //! apply-timeout: 2h                            # mkectl is asked to end when it takes longer; 90s, 30m, 2h
+//! inventory: hosts.csv                         # machines, a line each
 //! config: {}                                   # becomes MkeConfig.spec; passes untouched
 //! ```
 //!
@@ -31,8 +33,10 @@ mod certificate;
 mod check;
 mod environment;
 mod error;
+mod form;
 mod grammar;
 mod inherit;
+mod inventory;
 mod load;
 mod mask;
 mod merge;
@@ -40,11 +44,17 @@ mod nearest;
 mod operation;
 mod problem;
 mod scaffold;
+mod schema;
 pub mod yaml;
 
-pub use environment::{CertificateAuthority, Environment, PushCredentials, Registry};
+pub use environment::{CertificateAuthority, Environment, PushCredentials, Registry, Validity};
 pub use error::Error;
+pub use form::{Reference, reference, references, resolve};
 pub use load::{load, names};
+pub use mask::Secrets;
+pub use merge::merge;
+pub use nearest::nearest;
 pub use operation::{AdminPassword, Operation};
-pub use problem::{Problem, Problems};
+pub use problem::{Problem, Problems, quote};
 pub use scaffold::scaffold;
+pub use schema::schema;

@@ -9,8 +9,8 @@ use crate::{
     check::{self, Findings},
     environment::{CertificateAuthority, Environment, PushCredentials, Registry},
     error::Error,
-    grammar, inherit,
-    merge::{merge, without_nulls},
+    grammar, inherit, inventory,
+    merge::{merge, settled, without_nulls},
     nearest::nearest,
     operation::{self, Operation},
     problem::{Problem, Problems, quote},
@@ -81,13 +81,28 @@ pub fn load(root: &Utf8Path, name: &str) -> Result<Environment, Error> {
         }
         check_rehearsal(merged, &mut findings);
     }
+    let mut files = chain.files;
+    let inventory = match merged.as_ref().and_then(|merged| merged.get("inventory")) {
+        Some(node) => inventory::read(root, node, &mut findings)?,
+        None => None,
+    };
+    let rows = match inventory {
+        Some(inventory) => {
+            files.push(inventory.source);
+            inventory.rows
+        }
+        None => Vec::new(),
+    };
     let environment = match merged {
-        Some(merged) => build(root, name, merged, chain.files.clone(), &mut findings)?,
+        Some(merged) => build(root, name, merged, files.clone(), &mut findings)?,
         None => None,
     };
     match environment {
-        Some(environment) if findings.problems.is_empty() => Ok(environment),
-        _ => Err(Error::Wrong(in_order(findings, &chain.files))),
+        Some(environment) if findings.problems.is_empty() => Ok(Environment {
+            inventory: rows,
+            ..environment
+        }),
+        _ => Err(Error::Wrong(in_order(findings, &files))),
     }
 }
 
@@ -105,11 +120,23 @@ fn merge_all(documents: Vec<Node>) -> Option<Node> {
             },
         })
         .reduce(merge)
-        .map(without_nulls)?;
+        .map(without_nulls)
+        .map(with_settled_config)?;
     if let Some(keys) = merged.as_mapping_mut() {
         keys.remove("inherit");
     }
     Some(merged)
+}
+
+/// Puts the lists below `config` that asked to be merged in their place.
+fn with_settled_config(mut document: Node) -> Node {
+    if let Some(config) = document
+        .as_mapping_mut()
+        .and_then(|keys| keys.get_mut("config"))
+    {
+        *config = settled(config.clone());
+    }
+    document
 }
 
 /// Notes what no file of the chain says although one must.
@@ -199,7 +226,7 @@ fn build(
     let in_registry = |key: &str| registry.and_then(|registry| registry.get(key));
     // Read first, so that what is wrong with the file is noted whatever else is.
     let ca = match in_registry("ca") {
-        Some(node) => authority(root, node, findings)?,
+        Some(node) => authority(root, node, in_registry("address"), findings)?,
         None => None,
     };
     let (Some(release), Some(address)) = (
@@ -253,6 +280,12 @@ fn build(
             .get("mkectl")
             .and_then(|node| Some(path_below(root, node, node.text()?))),
         operation,
+        accept: merged
+            .get("accept")
+            .and_then(Node::as_sequence)
+            .unwrap_or_default()
+            .to_vec(),
+        inventory: Vec::new(),
         config: merged
             .get("config")
             .cloned()
@@ -266,6 +299,7 @@ fn build(
 fn authority(
     root: &Utf8Path,
     node: &Node,
+    address: Option<&Node>,
     findings: &mut Findings,
 ) -> Result<Option<CertificateAuthority>, Error> {
     let Ok(written) = check::path(node, "registry.ca") else {
@@ -297,8 +331,29 @@ fn authority(
             "convert it: `openssl x509 -inform der -in FILE -out FILE.pem`",
         );
     };
-    match certificate::check(&text) {
-        Ok(pem) => Ok(Some(CertificateAuthority { path, pem })),
+    let registry = Registry {
+        address: address.and_then(Node::text).unwrap_or_default().to_owned(),
+        project: String::new(),
+        ca: None,
+        push_credentials: None,
+    };
+    match certificate::check(&text, registry.host()) {
+        Ok(certificate::Authorities { pem, validity }) => Ok(Some(CertificateAuthority {
+            path,
+            pem,
+            validity,
+        })),
+        Err(certificate::Fault::NotAnAuthority(number)) => refuse(
+            format!("certificate {number} in {quoted} is not an authority's"),
+            "nodes trust authorities: take the certificate of the one that signed the registry's",
+        ),
+        Err(certificate::Fault::OtherNames) => refuse(
+            format!(
+                "the authority in {quoted} may not sign for {}",
+                quote(registry.host())
+            ),
+            "its name constraints forbid it: take the certificate of the one that signed the registry's",
+        ),
         Err(certificate::Fault::NoCertificate) => refuse(
             format!("{quoted} holds no PEM certificate"),
             "it begins with `-----BEGIN CERTIFICATE-----`",

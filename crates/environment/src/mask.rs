@@ -11,16 +11,16 @@ use crate::{
 
 /// Where secrets were found.
 #[derive(Debug, Default)]
-pub(crate) struct Secrets(Vec<(Arc<Source>, Range<usize>)>);
+pub struct Secrets(Vec<(Arc<Source>, Range<usize>)>);
 
 impl Secrets {
     /// Notes that a value is, or may be, a secret.
-    pub(crate) fn add(&mut self, node: &Node) {
+    pub fn add(&mut self, node: &Node) {
         self.0.push((Arc::clone(&node.source), node.span.clone()));
     }
 
     /// Covers the secrets in the sources of all problems.
-    pub(crate) fn cover(&self, problems: &mut [Problem]) {
+    pub fn cover(&self, problems: &mut [Problem]) {
         let mut covered: HashMap<Utf8PathBuf, Source> = HashMap::new();
         for (source, span) in &self.0 {
             let source = covered

@@ -1,19 +1,82 @@
 //! Puts a file over its parent.
 
-use crate::yaml::{Mapping, Node, Value};
+use crate::{
+    form::{Patch, identity, patch, reference},
+    yaml::{Mapping, Node, Value},
+};
 
-/// Merges a child's document over its parent's.
+/// Merges a child's value over its parent's.
 ///
 /// Mappings merge, with the parent's keys first and new ones after them; lists and single values replace; `null`
-/// removes. Where both have something, what the child wrote is what the result points at.
-pub(crate) fn merge(parent: Node, child: Node) -> Node {
-    match (parent.value, child.value) {
-        (Value::Mapping(below), Value::Mapping(above)) => Node {
-            value: Value::Mapping(merge_mappings(below, above)),
-            ..child
-        },
-        (_, value) => without_nulls(Node { value, ..child }),
+/// removes. A list is merged with the parent's only where the child asks for it, by `$merge` and `$by`. A reference is one
+/// value. Where both have something, what the child wrote is what the result points at.
+pub fn merge(parent: Node, child: Node) -> Node {
+    if reference(&parent).is_some() || reference(&child).is_some() {
+        return without_nulls(child);
     }
+    match (patch(&parent), patch(&child)) {
+        (_, Some(above)) => merge_patch(&parent, above, &child),
+        (Some(_), None) => without_nulls(child),
+        (None, None) => match (parent.value, child.value) {
+            (Value::Mapping(below), Value::Mapping(above)) => Node {
+                value: Value::Mapping(merge_mappings(below, above)),
+                ..child
+            },
+            (_, value) => without_nulls(Node { value, ..child }),
+        },
+    }
+}
+
+/// Merges a list into the parent's, which may itself be waiting for one to be merged into.
+fn merge_patch(parent: &Node, above: Patch<'_>, child: &Node) -> Node {
+    if let Some(below) = parent.as_sequence() {
+        let items = merge_items(below, &above);
+        return Node {
+            value: Value::Sequence(items),
+            ..child.clone()
+        };
+    }
+    let mut merged = child.clone();
+    if let Some(below) = patch(parent).filter(|below| below.by == above.by)
+        && let Some(list) = merged
+            .as_mapping_mut()
+            .and_then(|keys| keys.get_mut("$merge"))
+    {
+        list.value = Value::Sequence(merge_items(below.items, &above));
+    }
+    merged
+}
+
+fn merge_items(below: &[Node], above: &Patch<'_>) -> Vec<Node> {
+    let mut items = below.to_vec();
+    for item in above.items {
+        let name = identity(item, above.by);
+        let same = items
+            .iter_mut()
+            .find(|known| name.is_some() && identity(known, above.by) == name);
+        match same {
+            Some(known) => *known = merge(known.clone(), item.clone()),
+            None => items.push(without_nulls(item.clone())),
+        }
+    }
+    items
+}
+
+/// Puts the lists that had nothing to be merged into in their place.
+pub(crate) fn settled(node: Node) -> Node {
+    let list = patch(&node).map(|patch| patch.items.to_vec());
+    let value = match (list, node.value) {
+        (Some(items), _) | (None, Value::Sequence(items)) => {
+            Value::Sequence(items.into_iter().map(settled).collect())
+        }
+        (None, Value::Mapping(keys)) => Value::Mapping(
+            keys.into_iter()
+                .map(|(key, value)| (key, settled(value)))
+                .collect(),
+        ),
+        (None, value) => value,
+    };
+    Node { value, ..node }
 }
 
 /// Removes the keys of a document that are null, as a merge over nothing would. Lists are left as they are.
@@ -51,6 +114,8 @@ fn merge_mappings(below: Mapping, mut above: Mapping) -> Mapping {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use proptest::prelude::*;
 
     use super::*;
     use crate::yaml::{Source, emit, emit_with_origins, parse};
@@ -120,5 +185,62 @@ mod tests {
         );
         let (key, _) = merged.as_mapping().unwrap().pair("b").unwrap();
         assert_eq!(key.source.path, "child.yaml");
+    }
+
+    /// A document in which each key has values of one kind, and nothing is null. It should be so: what replaces a value of
+    /// another kind, or removes one, does another thing where there is nothing yet.
+    fn documents() -> impl Strategy<Value = Node> {
+        let single = || {
+            prop_oneof![
+                "[a-c]{1,2}".prop_map(Node::string),
+                "[A-C]".prop_map(|name| Node::mapping([("$env", Node::string(name))])),
+                "[a-c]".prop_map(|path| Node::mapping([("$file", Node::string(path))])),
+            ]
+        };
+        let mapping =
+            move || prop::collection::btree_map("[x-z]", single(), 0..3).prop_map(Node::mapping);
+        let items = move || {
+            let rows = prop::collection::btree_map("[p-r]", mapping(), 0..3);
+            rows.prop_map(|rows| {
+                Node::sequence(rows.into_iter().map(|(name, value)| {
+                    Node::mapping([("name", Node::string(name)), ("value", value)])
+                }))
+            })
+        };
+        let list = prop_oneof![
+            items(),
+            items().prop_map(|items| {
+                Node::mapping([("$merge", items), ("$by", Node::string("name"))])
+            }),
+        ];
+        let option = (
+            prop::option::of(single()),
+            prop::option::of(mapping()),
+            prop::option::of(list),
+        );
+        option.prop_map(|(single, mapping, list)| {
+            let pairs = [("single", single), ("mapping", mapping), ("list", list)];
+            Node::mapping(
+                pairs
+                    .into_iter()
+                    .filter_map(|(key, value)| Some((key, value?))),
+            )
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn merging_is_associative(one in documents(), two in documents(), three in documents()) {
+            let left = merge(merge(one.clone(), two.clone()), three.clone());
+            let right = merge(one, merge(two, three));
+            prop_assert_eq!(emit(&settled(left)), emit(&settled(right)));
+        }
+
+        #[test]
+        fn merging_nothing_changes_nothing(value in documents()) {
+            let nothing = || Node::mapping::<String>([]);
+            prop_assert_eq!(emit(&merge(value.clone(), nothing())), emit(&value));
+            prop_assert_eq!(emit(&merge(nothing(), value.clone())), emit(&value));
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Finds what somebody probably meant.
 
 /// Returns the candidate that is most like a word, if one is so much like it that a slip explains the difference.
-pub(crate) fn nearest<'candidate>(
+pub fn nearest<'candidate>(
     word: &str,
     candidates: impl IntoIterator<Item = &'candidate str>,
 ) -> Option<&'candidate str> {

@@ -94,7 +94,7 @@ impl fmt::Display for Problems {
 impl std::error::Error for Problems {}
 
 /// Quotes text from a file within a message: on one line and not too long.
-pub(crate) fn quote(text: &str) -> String {
+pub fn quote(text: &str) -> String {
     const LONGEST: usize = 60;
     let mut line: String = text
         .chars()

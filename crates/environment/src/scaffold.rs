@@ -32,6 +32,7 @@ inherit: ../base.yaml
     };
     Ok(format!(
         "\
+# yaml-language-server: $schema=../environment.schema.json
 # Where {name} is and how its cluster is to look. Try it with `cargo xtask plan {name}`, which changes nothing.
 
 {inherit}# The release that {name} is to run. Changing this line is how an upgrade begins.

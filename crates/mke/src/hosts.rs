@@ -1,11 +1,13 @@
 //! The machines of a cluster, as far as their description can be wrong without `mkectl` being asked.
+//!
+//! What each value may be is in the table of keys; here is what must be there, and what machines may not share.
 
 use std::collections::BTreeMap;
 
 use environment::Problem;
-use environment::yaml::{Mapping, Node};
+use environment::yaml::Node;
 
-use crate::owned::Notes;
+use crate::notes::{Notes, Rule};
 
 /// What a host can be.
 pub(crate) const ROLES: [&str; 3] = ["controller+worker", "worker", "single"];
@@ -15,56 +17,39 @@ pub(crate) fn is_controller(role: &str) -> bool {
     matches!(role, "controller+worker" | "single")
 }
 
-/// Checks `config.hosts`. Keys that are not known here are the vendor's affair.
-pub(crate) fn check(config: &Mapping, notes: &mut Notes) {
-    let hosts = match config.get("hosts") {
-        Some(node) if !node.is_null() => match node.as_sequence() {
-            Some(hosts) => hosts,
-            None => {
-                notes.problems.push(Problem::at(
-                    node,
-                    format!(
-                        "`hosts` is {} where a list of machines belongs",
-                        node.kind()
-                    ),
-                ));
-                return;
-            }
-        },
-        _ => &[],
-    };
+/// Checks the machines.
+pub(crate) fn check(hosts: &[Node], notes: &mut Notes) {
     if hosts.is_empty() {
         notes.warnings.push(
             "`config.hosts` names no machine, and without one nothing can be installed".to_owned(),
         );
         return;
     }
-
-    let mut addresses = BTreeMap::new();
-    let mut roles_are_known = true;
-    let mut has_controller = false;
-    for host in hosts {
-        match role(host, notes) {
-            Some(role) => has_controller |= is_controller(role),
-            None => roles_are_known = false,
+    let roles: Vec<Option<&str>> = hosts.iter().map(|host| role(host, notes)).collect();
+    check_roles(hosts, &roles, notes);
+    let mut unique = Unique::default();
+    let mut without_key = Vec::new();
+    for host in hosts.iter().filter(|host| host.as_mapping().is_some()) {
+        check_ssh(host, &mut unique, &mut without_key, notes);
+        for key in ["privateAddress", "hostname"] {
+            if let Some(node) = host.get(key) {
+                unique.check(key, node, notes);
+            }
         }
-        check_ssh(host, &mut addresses, notes);
     }
-    if roles_are_known && !has_controller {
-        notes.problems.push(
-            Problem::at(&hosts[0], "no host is a controller")
-                .with_help("give at least one the role `controller+worker`"),
-        );
-    }
+    check_keys(&without_key, notes);
 }
 
 /// Returns a host's role if it is one.
 fn role<'a>(host: &'a Node, notes: &mut Notes) -> Option<&'a str> {
     if host.as_mapping().is_none() {
-        notes.problems.push(Problem::at(
-            host,
-            format!("a host is {} where a mapping belongs", host.kind()),
-        ));
+        notes.problems.push(
+            Problem::at(
+                host,
+                format!("a host is {} where a mapping belongs", host.kind()),
+            )
+            .with_help("write `role` and `ssh` below it"),
+        );
         return None;
     }
     let Some(node) = host.get("role") else {
@@ -86,10 +71,58 @@ fn role<'a>(host: &'a Node, notes: &mut Notes) -> Option<&'a str> {
     role
 }
 
-fn check_ssh<'a>(host: &'a Node, addresses: &mut BTreeMap<&'a str, usize>, notes: &mut Notes) {
-    if host.as_mapping().is_none() {
+/// Checks what the roles of all hosts are together, once each is known.
+fn check_roles(hosts: &[Node], roles: &[Option<&str>], notes: &mut Notes) {
+    let Some(roles) = roles.iter().copied().collect::<Option<Vec<&str>>>() else {
+        return;
+    };
+    let place = |host: &'_ Node| host.get("role").unwrap_or(host).clone();
+    let controllers: Vec<&Node> = hosts
+        .iter()
+        .zip(&roles)
+        .filter(|(_, role)| is_controller(role))
+        .map(|(host, _)| host)
+        .collect();
+    if controllers.is_empty() {
+        notes.problems.push(
+            Problem::at(&hosts[0], "no host is a controller")
+                .with_help("give at least one the role `controller+worker`"),
+        );
         return;
     }
+    let single = roles.iter().position(|role| *role == "single");
+    if let Some(index) = single
+        && hosts.len() > 1
+    {
+        notes.problems.push(
+            Problem::at(
+                &place(&hosts[index]),
+                format!(
+                    "a `single` host is a cluster by itself, but there are {} hosts",
+                    hosts.len()
+                ),
+            )
+            .with_help("give it the role `controller+worker`, or remove the others"),
+        );
+    } else if controllers.len().is_multiple_of(2) {
+        let count = controllers.len();
+        let last = controllers[count - 1];
+        let problem = Problem::at(
+            &place(last),
+            format!(
+                "this is controller {count}, and an even number of them survives no more failures than one less"
+            ),
+        );
+        notes.refuse(Rule::EvenControllers, problem, "make their number odd");
+    }
+}
+
+fn check_ssh<'a>(
+    host: &'a Node,
+    unique: &mut Unique<'a>,
+    without_key: &mut Vec<&'a Node>,
+    notes: &mut Notes,
+) {
     let Some(ssh) = host.get("ssh").filter(|ssh| ssh.as_mapping().is_some()) else {
         notes.problems.push(
             Problem::at(
@@ -100,35 +133,83 @@ fn check_ssh<'a>(host: &'a Node, addresses: &mut BTreeMap<&'a str, usize>, notes
         );
         return;
     };
-    for key in ["address", "user"] {
-        let is_given = ssh.get(key).is_some_and(|node| {
-            !node.is_null() && node.text().is_some_and(|text| !text.is_empty())
-        });
-        if !is_given {
-            notes.problems.push(Problem::at(
-                ssh.get(key).unwrap_or(ssh),
-                format!("a host has no `ssh.{key}`"),
-            ));
+    check_login(ssh, "ssh", notes);
+    if let Some(bastion) = ssh
+        .get("bastion")
+        .filter(|node| node.as_mapping().is_some())
+    {
+        check_login(bastion, "ssh.bastion", notes);
+        if bastion.get("keyPath").is_none_or(Node::is_null) {
+            without_key.push(bastion);
         }
     }
-    if let Some(port) = ssh.get("port")
-        && port
-            .text()
-            .and_then(|text| text.parse::<u16>().ok())
-            .is_none_or(|port| port == 0)
-    {
-        notes
-            .problems
-            .push(Problem::at(port, "`ssh.port` is no number from 1 to 65535"));
+    if ssh.get("keyPath").is_none_or(Node::is_null) {
+        without_key.push(ssh);
     }
-    if let Some(node) = ssh.get("address")
-        && let Some(address) = node.text()
-        && let Some(line) = addresses.insert(address, node.line())
-    {
-        notes.problems.push(Problem::at(
-            node,
-            format!("`{address}` is the address of the host in line {line} too"),
-        ));
+    if let Some(address) = ssh.get("address") {
+        unique.check("address", address, notes);
+    }
+}
+
+fn check_login(login: &Node, path: &str, notes: &mut Notes) {
+    for (key, example) in [("address", "10.0.0.1"), ("user", "root")] {
+        let is_given = login
+            .get(key)
+            .is_some_and(|node| !node.is_null() && node.text().is_none_or(|text| !text.is_empty()));
+        if !is_given {
+            notes.problems.push(
+                Problem::at(
+                    login.get(key).unwrap_or(login),
+                    format!("a host has no `{path}.{key}`"),
+                )
+                .with_help(format!("write `{key}: {example}`")),
+            );
+        }
+    }
+}
+
+/// Says once that keys must come from an agent.
+fn check_keys(without_key: &[&Node], notes: &mut Notes) {
+    let Some(first) = without_key.first() else {
+        return;
+    };
+    let problem = Problem::at(
+        first,
+        match without_key.len() {
+            1 => "a host has no `keyPath`, so that only an SSH agent can have its key".to_owned(),
+            count => format!(
+                "{count} hosts have no `keyPath`, so that only an SSH agent can have their keys"
+            ),
+        },
+    );
+    notes.refuse(Rule::SshAgent, problem, "write the path of the private key");
+}
+
+/// Values that no two hosts may share, and where each is.
+#[derive(Default)]
+struct Unique<'a>(BTreeMap<(&'static str, &'a str), &'a Node>);
+
+impl<'a> Unique<'a> {
+    fn check(&mut self, what: &'static str, node: &'a Node, notes: &mut Notes) {
+        let Some(text) = node.text().filter(|_| !node.is_null()) else {
+            return;
+        };
+        if let Some(other) = self.0.insert((what, text), node) {
+            let what = match what {
+                "privateAddress" => "private address",
+                what => what,
+            };
+            notes.problems.push(
+                Problem::at(
+                    node,
+                    format!(
+                        "`{text}` is the {what} of the host in line {} too",
+                        other.line()
+                    ),
+                )
+                .with_help("write each host once"),
+            );
+        }
     }
 }
 

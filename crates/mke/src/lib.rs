@@ -13,14 +13,23 @@
 //! This crate must not know files, the network or the clock: the same input gives the same text, on every machine and
 //! at any time.
 
+mod airgap;
+mod check;
 mod hosts;
+mod inventory;
+mod keys;
+mod kind;
+mod network;
+mod notes;
 mod owned;
 mod release;
 mod render;
 mod review;
+mod schema;
 mod table;
 
 pub use owned::RegistryUrls;
 pub use release::{Certainty, Download, Fact, Release, ReleaseError, Support, releases};
-pub use render::{Rendered, pulls_with_secret, render};
+pub use render::{Rendered, Resolved, pulls_with_secret, render, resolve};
 pub use review::{Host, Reviewed, review};
+pub use schema::schema;

@@ -6,6 +6,8 @@
 use environment::Problem;
 use environment::yaml::{Mapping, Node, Style, Value};
 
+use crate::notes::Notes;
+
 /// Where the nodes of a cluster pull from, as `mke4.yaml` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RegistryUrls<'a> {
@@ -15,13 +17,6 @@ pub struct RegistryUrls<'a> {
     pub chart: &'a str,
     /// The certificate of the private authority that signed the registry's, in PEM.
     pub ca_pem: Option<&'a str>,
-}
-
-/// What was noticed while rendering.
-#[derive(Debug, Default)]
-pub(crate) struct Notes {
-    pub(crate) problems: Vec<Problem>,
-    pub(crate) warnings: Vec<String>,
 }
 
 /// The sections of the spec that this module writes. All others are passed on untouched.
@@ -112,9 +107,10 @@ fn registry(
                         ),
                     );
                 } else if name == "URL" {
-                    notes.warnings.push(format!(
-                        "`{path}.URL` is left out: MKE reads `url`, which is set from `registry`"
-                    ));
+                    notes.warn(
+                        Problem::at(key, format!("`{path}.URL` is left out: MKE reads `url`"))
+                            .with_help("remove it, since `registry` sets `url`"),
+                    );
                 }
             }
             "caData" if !is_same_pem(value.text(), ca_pem) => {

@@ -1,10 +1,13 @@
 //! `mke4.yaml` from an environment: what the tool decides first, then `config` as people wrote it.
 
-use environment::yaml::{self, Mapping, Node};
-use environment::{Environment, Problem, Problems};
+use std::sync::Arc;
 
-use crate::owned::{self, Notes};
-use crate::{RegistryUrls, Release, Support, hosts};
+use environment::yaml::{self, Mapping, Node};
+use environment::{Environment, Problem, Problems, Reference};
+use secrecy::SecretString;
+
+use crate::notes::Notes;
+use crate::{RegistryUrls, Release, Support, airgap, check, hosts, inventory, network, owned};
 
 /// An `mke4.yaml` and what its reader should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +16,15 @@ pub struct Rendered {
     pub text: String,
     /// What is unverified about the release or missing in the environment, a fragment each.
     pub warnings: Vec<String>,
+}
+
+/// An `mke4.yaml` with the values of its references, for `mkectl` alone.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The file's text.
+    pub text: SecretString,
+    /// The values in it that nobody else may see.
+    pub secrets: Vec<SecretString>,
 }
 
 /// Tells whether the cluster's nodes pull with a secret (`credentialsSecretName`: CHILDREG, APPLY-421) and not anonymously.
@@ -41,16 +53,55 @@ pub fn render(
     registry: RegistryUrls<'_>,
     release: &Release,
 ) -> Result<Rendered, Problems> {
-    let mut notes = Notes {
-        problems: Vec::new(),
-        warnings: release.warnings(),
-    };
+    let (document, warnings) = document(environment, registry, release)?;
+    Ok(Rendered {
+        text: text(environment, &document),
+        warnings,
+    })
+}
+
+/// Returns the `mke4.yaml` of an environment with values in the place of its references.
+///
+/// `read` returns the value of one, or what keeps it from being read: a lower-case fragment.
+///
+/// # Errors
+///
+/// Those of [`render`], and every reference without a value.
+pub fn resolve(
+    environment: &Environment,
+    registry: RegistryUrls<'_>,
+    release: &Release,
+    read: &dyn Fn(&Reference) -> Result<SecretString, String>,
+) -> Result<Resolved, Problems> {
+    // What is checked, and so may be repeated in a message, are the references, not their values.
+    let (document, _) = document(environment, registry, release)?;
+    let (document, secrets) = environment::resolve(document, read)?;
+    Ok(Resolved {
+        text: text(environment, &document).into(),
+        secrets,
+    })
+}
+
+/// Returns what the file says, and what its reader should know.
+fn document(
+    environment: &Environment,
+    registry: RegistryUrls<'_>,
+    release: &Release,
+) -> Result<(Node, Vec<String>), Problems> {
+    let mut notes = Notes::new(environment);
+    notes.warnings.extend(release.warnings());
     let empty = Mapping::new();
     let config = environment.config.as_mapping().unwrap_or(&empty);
+    let config = &inventory::with_hosts(environment, config, &mut notes);
     refuse_around_spec(config, &mut notes);
-    hosts::check(config, &mut notes);
-    check_external_address(config, release, &mut notes);
+    let machines = config.get("hosts").and_then(Node::as_sequence);
+    let machines = machines.unwrap_or_default();
+    hosts::check(machines, &mut notes);
+    check_external_address(environment, config, release, &mut notes);
     check_registry(config, registry, release, &mut notes);
+    airgap::check(environment, config, &mut notes);
+    network::check(config, machines, release, &mut notes);
+    check::check(config, release, &mut notes);
 
     let version = format!("v{}", release.version());
     let mut spec = Mapping::new();
@@ -69,19 +120,15 @@ pub fn render(
     }
 
     let Notes {
-        mut problems,
+        problems,
         warnings,
+        secrets,
+        ..
     } = notes;
     if !problems.is_empty() {
-        // In the order of the files, which is the order in which they are mended.
-        let file = |problem: &Problem| {
-            let files = &environment.files;
-            files
-                .iter()
-                .position(|file| file.path == problem.source.path)
-        };
-        problems.sort_by_key(|problem| (file(problem), problem.span.start));
-        return Err(Problems(problems));
+        let mut problems = in_order(problems, environment);
+        secrets.cover(&mut problems.0);
+        return Err(problems);
     }
     let document = Node::mapping([
         ("apiVersion", Node::string("mke.mirantis.com/v1alpha1")),
@@ -96,10 +143,27 @@ pub fn render(
         ),
         ("spec", owned::mapping(spec)),
     ]);
-    Ok(Rendered {
-        text: format!("{}\n{}", first_line(environment), yaml::emit(&document)),
-        warnings,
-    })
+    Ok((document, warnings))
+}
+
+fn text(environment: &Environment, document: &Node) -> String {
+    format!("{}\n{}", first_line(environment), yaml::emit(document))
+}
+
+/// Sorts problems in the order of the files, which is the order in which they are mended. Of several with one value, the
+/// first that was noted stays: the rules that know most about a value come before those of its type.
+fn in_order(mut problems: Vec<Problem>, environment: &Environment) -> Problems {
+    let file = |problem: &Problem| {
+        let files = &environment.files;
+        files
+            .iter()
+            .position(|file| file.path == problem.source.path)
+    };
+    problems.sort_by_key(|problem| (file(problem), problem.span.start));
+    problems.dedup_by(|later, first| {
+        later.span == first.span && later.source.path == first.source.path
+    });
+    Problems(problems)
 }
 
 /// Returns the comment that keeps people from changing the result.
@@ -124,7 +188,12 @@ fn refuse_around_spec(config: &Mapping, notes: &mut Notes) {
     }
 }
 
-fn check_external_address(config: &Mapping, release: &Release, notes: &mut Notes) {
+fn check_external_address(
+    environment: &Environment,
+    config: &Mapping,
+    release: &Release,
+    notes: &mut Notes,
+) {
     let address = config
         .get("apiServer")
         .and_then(|server| server.get("externalAddress"))
@@ -139,10 +208,28 @@ fn check_external_address(config: &Mapping, release: &Release, notes: &mut Notes
                 .with_help("remove everything up to `://`"),
             );
         }
-        None if release.external_address_required() => notes.warnings.push(format!(
-            "`config.apiServer.externalAddress` is not set, and v{} needs it",
-            release.version()
-        )),
+        None if release.external_address_required() => {
+            let rule = format!(
+                "`config.apiServer.externalAddress` is not set, and v{} needs it",
+                release.version()
+            );
+            match environment.files.first() {
+                // Of an unknown release the rule is a guess.
+                Some(file) if release.is_known() => notes.problems.push(Problem {
+                    source: Arc::clone(file),
+                    span: config
+                        .pair("apiServer")
+                        .filter(|(key, _)| key.source.path == file.path)
+                        .map_or(0..0, |(key, _)| key.span.clone()),
+                    rule,
+                    help: Some(
+                        "write the address of the load balancer, or of the only controller"
+                            .to_owned(),
+                    ),
+                }),
+                _ => notes.warnings.push(rule),
+            }
+        }
         _ => {}
     }
 }
@@ -182,4 +269,4 @@ fn check_registry(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

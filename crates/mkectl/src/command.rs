@@ -58,6 +58,7 @@ impl Mkectl {
                 .collect(),
             secrets: Vec::new(),
             time_limit: None,
+            masked: Vec::new(),
             variables: self.variables.clone(),
         }
     }
@@ -74,6 +75,8 @@ pub struct Command {
     pub secrets: Vec<(String, SecretString)>,
     /// How long it may run; as long as it likes where there is none.
     pub time_limit: Option<Duration>,
+    /// Values that reach the program in another way, in a file for example, and are masked in all output too.
+    pub masked: Vec<SecretString>,
     /// The rest of its environment.
     pub variables: Variables,
 }
@@ -97,6 +100,13 @@ impl Command {
     #[must_use]
     pub fn within(mut self, limit: Option<Duration>) -> Self {
         self.time_limit = limit;
+        self
+    }
+
+    /// Returns the command with more values to be masked in its output.
+    #[must_use]
+    pub fn masked(mut self, values: impl IntoIterator<Item = SecretString>) -> Self {
+        self.masked.extend(values);
         self
     }
 

@@ -143,7 +143,8 @@ pub fn run(
         command
             .secrets
             .iter()
-            .map(|(_, value)| value.expose_secret()),
+            .map(|(_, value)| value.expose_secret())
+            .chain(command.masked.iter().map(ExposeSecret::expose_secret)),
     );
     let mut first = None;
     let mut limit = Limit::new(Instant::now(), command.time_limit);

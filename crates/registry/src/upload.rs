@@ -63,6 +63,7 @@ impl Registry {
         let mut attempts = Attempts::new(settings, observer);
         let mut lost = 0;
         loop {
+            let went_on = session.as_ref().is_some_and(|session| session.offset > 0);
             observer.event(Event::BlobStarted {
                 repository,
                 digest: &blob.digest,
@@ -99,7 +100,15 @@ impl Registry {
                 }
             }
             // Parts that do not add up would not do so the next time.
-            let odd = matches!(failure.error, Error::Rejected { .. });
+            let odd = matches!(
+                failure.error,
+                Error::Rejected { .. } | Error::Protocol { .. }
+            );
+            let failure = match went_on && odd {
+                // A registry that takes no more to what was cut may take the whole.
+                true => Failure::passing(failure.error),
+                false => failure,
+            };
             attempts.pause(failure).await?;
             // The answer may be all that was lost.
             if self.holds(repository, blob, observer).await? {

@@ -1,7 +1,7 @@
 //! Runs the release's own mkectl on the rendered configuration.
 
 use camino::{Utf8Path, Utf8PathBuf};
-use environment::{Environment, PushCredentials};
+use environment::{Environment, PushCredentials, Reference};
 
 use crate::admin_password::Keeper;
 use crate::event::{Event, Step};
@@ -10,7 +10,7 @@ use crate::render::Written;
 use crate::under_way::{self, UnderWay};
 use crate::verify::Confirmed;
 use crate::workspace::Output;
-use crate::{Context, Error, rehearse};
+use crate::{Context, Error, rehearse, resolve};
 
 /// The configuration was applied.
 #[derive(Debug)]
@@ -37,6 +37,12 @@ pub(crate) fn program(
         // mkectl has no use for what may push.
         variables.remove(&format!("{prefix}_USERNAME"));
         variables.remove(&format!("{prefix}_PASSWORD"));
+    }
+    for reference in environment::references(&environment.config) {
+        if let Reference::Variable(name) = reference {
+            // It gets the value in its file.
+            variables.remove(&name);
+        }
     }
     let mkectl = if environment.rehearsal {
         rehearse::program(context.tool, variables, &environment.release, lock_path)
@@ -76,6 +82,7 @@ impl Program {
 pub(crate) fn require(context: &Context<'_>, plan: &Plan) -> Result<Option<Program>, Error> {
     if !matches!(plan.mkectl, MkectlPlan::NotNeeded) {
         refuse_a_second_one(context, plan)?;
+        resolve::check(context, plan)?;
     }
     match &plan.mkectl {
         MkectlPlan::NotNeeded => Ok(None),
@@ -125,12 +132,16 @@ pub async fn apply(
         return Ok(None);
     };
     let limit = plan.environment.operation.apply_timeout;
-    let command = program.apply(&written.path).within(limit);
     let now = (context.tool.now)();
     let stamp = now.strftime("%Y-%m-%dT%H-%M-%SZ").to_string();
     let log = plan.output.logs.join(format!("{stamp}-apply.log"));
     std::fs::create_dir_all(&plan.output.logs)
         .map_err(|source| Error::io("make", &plan.output.logs, source))?;
+    let resolved = resolve::file(context, plan, &written.path)?;
+    let command = program
+        .apply(resolved.path())
+        .within(limit)
+        .masked(resolved.secrets.iter().cloned());
     context.reporter.report(Event::Started {
         step: Step::Apply,
         what: context.workspace.shown_command(&command),
@@ -161,6 +172,7 @@ pub async fn apply(
     };
     context.tool.signals.mkectl_ended();
     tokio::task::block_in_place(|| keeper.hand_over(context));
+    resolved.remove()?;
     let finished = finished.map_err(Error::Mkectl)?;
     let log = context.workspace.shown(&log).to_owned();
     if let Some(failure) = finished.log_failure {

@@ -146,6 +146,8 @@ pub enum Error {
         total: usize,
         /// How many of them were not.
         left: usize,
+        /// Bytes of blobs that were sent and are complete. The next run does not send them again.
+        sent_bytes: u64,
         /// Those among them that had failed before, and why.
         failed: Vec<(String, std::sync::Arc<registry::Error>)>,
     },

@@ -11,12 +11,13 @@
 //! | step | takes | makes |
 //! |---|---|---|
 //! | [`plan::plan`] | an environment, its lock and receipt, a look at the registry | [`Plan`] |
-//! | [`fetch::fetch`] | a lock | [`fetch::LocalBundle`] |
-//! | [`verify::bundle`] | a `LocalBundle` | [`verify::VerifiedBundle`]: every byte that the lock names is in the store |
-//! | [`push::push`] | a `VerifiedBundle` | [`push::Sent`] |
+//! | [`carry::carry`] | a lock and plans | [`push::Sent`] for each plan |
 //! | [`verify::registry`] | the plan and what was sent | [`verify::Confirmed`]: a node gets every digest of the lock |
 //! | [`render::write`] | the plan | [`render::Written`] |
 //! | [`apply::apply`] | `Confirmed` and `Written` | [`apply::Applied`] |
+//!
+//! [`carry::carry`] is fetch, verify and push at the same time: a blob goes on as soon as its own digest is right. What must wait takes
+//! a proof there, too: the word that lets tags be set takes a [`verify::VerifiedBundle`], which says that every byte of the lock is in the store.
 //!
 //! [`deploy::deploy`] is these lines one after the other. [`render`] needs neither bundle nor network.
 //!
@@ -24,6 +25,7 @@
 //! [`event::Reporter`] and returns errors; `xtask` decides how they look.
 
 pub mod apply;
+pub mod bench;
 pub mod carry;
 pub mod demo;
 pub mod deploy;
@@ -49,6 +51,7 @@ mod admin_password;
 mod announce;
 mod error;
 mod observe;
+mod resolve;
 
 pub use bundle::{DownloadError, RequestError, StoreError};
 pub use error::Error;

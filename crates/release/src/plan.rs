@@ -157,6 +157,9 @@ pub(crate) async fn of_locked(
     purpose: Purpose,
 ) -> Result<Plan, Error> {
     let release = mke::Release::of(&environment.release).map_err(Error::Release)?;
+    environment
+        .check_dates((context.tool.now)().as_second())
+        .map_err(|problems| Error::Environment(environment::Error::Wrong(problems)))?;
     let rendered = render::render(&environment, &release)?;
     let config = Config {
         digest: sha256(rendered.text.as_bytes()),

@@ -77,19 +77,21 @@ pub(crate) async fn push(
     arrivals: Vec<UnboundedReceiver<Arrival>>,
 ) -> Vec<Result<Sent, Error>> {
     let source = StoreSource(store.clone());
-    let mut turns: BTreeMap<&str, Vec<(usize, &Plan, UnboundedReceiver<Arrival>)>> =
-        BTreeMap::new();
+    let mut turns: BTreeMap<&str, Vec<Turn<'_>>> = BTreeMap::new();
     for ((place, plan), arrivals) in plans.iter().enumerate().zip(arrivals) {
+        let turn = Turn {
+            place,
+            plan,
+            arrivals,
+        };
         let address = plan.environment.registry.address.as_str();
-        turns
-            .entry(address)
-            .or_default()
-            .push((place, plan, arrivals));
+        turns.entry(address).or_default().push(turn);
     }
     let pushing = turns.into_values().map(|turns| async {
         let mut outcomes = Vec::new();
-        for (place, plan, arrivals) in turns {
-            outcomes.push((place, push_one(context, plan, &source, arrivals).await));
+        for turn in turns {
+            let outcome = push_one(context, turn.plan, &source, turn.arrivals).await;
+            outcomes.push((turn.place, outcome));
         }
         outcomes
     });
@@ -110,6 +112,13 @@ pub(crate) async fn push(
         });
     }
     outcomes
+}
+
+/// A plan that waits until its registry has been pushed to for those before it.
+struct Turn<'a> {
+    place: usize,
+    plan: &'a Plan,
+    arrivals: UnboundedReceiver<Arrival>,
 }
 
 async fn push_one(
@@ -167,6 +176,7 @@ async fn push_one(
             address: address.clone(),
             total: to_be_pushed.len(),
             left,
+            sent_bytes: sent.uploaded_bytes,
             failed,
         });
     }

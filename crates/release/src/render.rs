@@ -12,14 +12,36 @@ use crate::workspace::write_whole;
 /// # Errors
 /// The environment's `config` contradicts what the tool has to set.
 pub fn render(environment: &Environment, release: &mke::Release) -> Result<mke::Rendered, Error> {
-    let image = environment.registry.image_url();
-    let chart = environment.registry.chart_url();
-    let urls = mke::RegistryUrls {
-        image: &image,
-        chart: &chart,
+    let (image, chart) = urls(environment);
+    mke::render(environment, registry(environment, &image, &chart), release).map_err(Error::Render)
+}
+
+/// Renders the configuration of an environment with values in the place of its references.
+pub(crate) fn resolve(
+    environment: &Environment,
+    release: &mke::Release,
+    read: &dyn Fn(&environment::Reference) -> Result<secrecy::SecretString, String>,
+) -> Result<mke::Resolved, Error> {
+    let (image, chart) = urls(environment);
+    let registry = registry(environment, &image, &chart);
+    mke::resolve(environment, registry, release, read).map_err(Error::Render)
+}
+
+fn urls(environment: &Environment) -> (String, String) {
+    let registry = &environment.registry;
+    (registry.image_url(), registry.chart_url())
+}
+
+fn registry<'a>(
+    environment: &'a Environment,
+    image: &'a str,
+    chart: &'a str,
+) -> mke::RegistryUrls<'a> {
+    mke::RegistryUrls {
+        image,
+        chart,
         ca_pem: environment.registry.ca.as_ref().map(|ca| ca.pem.as_str()),
-    };
-    mke::render(environment, urls, release).map_err(Error::Render)
+    }
 }
 
 /// The configuration is in its file.

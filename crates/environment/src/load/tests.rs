@@ -7,13 +7,13 @@ use tempfile::TempDir;
 use super::*;
 use crate::yaml::{emit, emit_with_origins};
 
-const CERTIFICATE: &str = include_str!("../certificate/example.pem");
+pub(crate) const CERTIFICATE: &str = include_str!("../certificate/example.pem");
 
 /// A workspace with these files.
-struct Workspace(TempDir);
+pub(crate) struct Workspace(TempDir);
 
 impl Workspace {
-    fn new(files: &[(&str, &str)]) -> Workspace {
+    pub(crate) fn new(files: &[(&str, &str)]) -> Workspace {
         let workspace = Workspace(tempfile::tempdir().unwrap());
         for (path, text) in files {
             workspace.write(path, text.as_bytes());
@@ -21,7 +21,7 @@ impl Workspace {
         workspace
     }
 
-    fn root(&self) -> &Utf8Path {
+    pub(crate) fn root(&self) -> &Utf8Path {
         Utf8Path::from_path(self.0.path()).unwrap()
     }
 
@@ -36,12 +36,12 @@ impl Workspace {
     }
 
     #[track_caller]
-    fn loaded(&self) -> Environment {
+    pub(crate) fn loaded(&self) -> Environment {
         self.load().unwrap_or_else(|error| panic!("{error}"))
     }
 
     #[track_caller]
-    fn problems(&self) -> Problems {
+    pub(crate) fn problems(&self) -> Problems {
         match self.load() {
             Err(Error::Wrong(problems)) => problems,
             other => panic!("{other:?}"),
@@ -49,9 +49,13 @@ impl Workspace {
     }
 }
 
-const PROD: &str = "environments/prod/environment.yaml";
+mod dates;
+mod forms;
+mod listing;
+
+pub(crate) const PROD: &str = "environments/prod/environment.yaml";
 const BASE: &str = "environments/base.yaml";
-const GOOD: &str = "release: v4.1.5\nregistry: { address: registry.example.com }\n";
+pub(crate) const GOOD: &str = "release: v4.1.5\nregistry: { address: registry.example.com }\n";
 
 /// What is wrong with an `environment.yaml`.
 #[track_caller]
@@ -120,6 +124,10 @@ fn everything_that_can_be_said_is_read() {
             ca: Some(CertificateAuthority {
                 path: workspace.root().join("environments/ca.pem"),
                 pem: CERTIFICATE.to_owned(),
+                validity: vec![crate::Validity {
+                    from: 1_795_377_604,
+                    until: 4_948_977_604,
+                }],
             }),
             push_credentials: Some(PushCredentials::Environment("PROD".to_owned())),
         }
@@ -184,25 +192,6 @@ fn an_empty_parent_says_nothing() {
     let child = format!("inherit: ../base.yaml\n{GOOD}");
     let workspace = Workspace::new(&[(BASE, "# later\n"), (PROD, &child)]);
     assert_eq!(workspace.loaded().files.len(), 2);
-}
-
-#[test]
-fn names_are_the_folders_with_the_file() {
-    assert_eq!(
-        names(Workspace::new(&[]).root()).unwrap(),
-        Vec::<String>::new()
-    );
-    let workspace = Workspace::new(&[
-        (PROD, GOOD),
-        (BASE, ""),
-        ("environments/dev/environment.yaml", GOOD),
-        ("environments/notes/README.md", ""),
-        ("environments/Bad Name/environment.yaml", GOOD),
-    ]);
-    assert_eq!(
-        names(workspace.root()).unwrap(),
-        ["Bad Name", "dev", "prod"]
-    );
 }
 
 #[test]
@@ -298,7 +287,7 @@ fn a_mistake_in_a_parent_is_found_where_a_child_hides_it() {
 #[test]
 fn wrong_keys() {
     insta::assert_snapshot!(wrong(&format!("{GOOD}realese: v4.1.5\n")), @"environments/prod/environment.yaml:3:1: unknown key `realese`; did you mean `release`?");
-    insta::assert_snapshot!(wrong(&format!("{GOOD}hosts: []\n")), @"environments/prod/environment.yaml:3:1: unknown key `hosts`; the keys are `inherit`, `release`, `registry`, `protected`, `rehearsal`, `mkectl`, `admin-password`, `apply-timeout`, `config`; what is for the cluster belongs below `config`");
+    insta::assert_snapshot!(wrong(&format!("{GOOD}hosts: []\n")), @"environments/prod/environment.yaml:3:1: unknown key `hosts`; the keys are `inherit`, `release`, `registry`, `protected`, `rehearsal`, `mkectl`, `admin-password`, `apply-timeout`, `accept`, `inventory`, `config`; what is for the cluster belongs below `config`");
     insta::assert_snapshot!(wrong(&format!("{GOOD}address: registry\n")), @"environments/prod/environment.yaml:3:1: unknown key `address`; `address` belongs below `registry`");
     insta::assert_snapshot!(wrong(&format!("{GOOD}Protected: true\n")), @"environments/prod/environment.yaml:3:1: unknown key `Protected`; did you mean `protected`?");
     insta::assert_snapshot!(wrong(&format!("{GOOD}release: v4.1.4\n")), @"environments/prod/environment.yaml:3:1: the key `release` is there already; it is also in line 1");

@@ -32,6 +32,11 @@ impl Mapping {
         self.pairs.iter().map(|(key, value)| (key, value))
     }
 
+    /// Returns the values for changing them, in order.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Node> {
+        self.pairs.iter_mut().map(|(_, value)| value)
+    }
+
     /// Returns the value of a key.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.pair(key).map(|(_, value)| value)
@@ -81,6 +86,17 @@ impl Mapping {
         self.pairs
             .iter()
             .position(|(candidate, _)| candidate.key_text() == key)
+    }
+}
+
+/// Of two pairs with one key the later one's value counts.
+impl FromIterator<(Node, Node)> for Mapping {
+    fn from_iter<Pairs: IntoIterator<Item = (Node, Node)>>(pairs: Pairs) -> Mapping {
+        let mut mapping = Mapping::new();
+        for (key, value) in pairs {
+            mapping.insert(key, value);
+        }
+        mapping
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use environment::Registry;
 use environment::yaml::Source;
+use proptest::prelude::*;
 
 use super::*;
 use crate::review;
@@ -11,7 +12,7 @@ use crate::review;
 const PEM: &str =
     "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUE=\n-----END CERTIFICATE-----\n";
 
-const URLS: RegistryUrls<'static> = RegistryUrls {
+pub(crate) const URLS: RegistryUrls<'static> = RegistryUrls {
     image: "registry.example.com:5000/mke",
     chart: "oci://registry.example.com:5000/mke",
     ca_pem: None,
@@ -22,11 +23,11 @@ const WITH_CA: RegistryUrls<'static> = RegistryUrls {
     ..URLS
 };
 
-const HOSTS: &str =
-    "hosts:\n  - role: single\n    ssh: {address: 10.0.0.1, user: root, keyPath: ~/.ssh/id}\n";
+pub(crate) const HOSTS: &str = "tracking: {enabled: false}\n\
+    hosts:\n  - role: single\n    ssh: {address: 10.0.0.1, user: root, keyPath: ~/.ssh/id}\n";
 
 /// An environment with this text under `config`.
-fn environment(config: &str) -> Environment {
+pub(crate) fn environment(config: &str) -> Environment {
     let source = Arc::new(Source {
         path: "environments/prod/environment.yaml".into(),
         text: config.to_owned(),
@@ -49,13 +50,15 @@ fn environment(config: &str) -> Environment {
         rehearsal: false,
         mkectl: None,
         operation: environment::Operation::default(),
+        accept: Vec::new(),
+        inventory: Vec::new(),
         merged: config.clone(),
         config,
         files: vec![source],
     }
 }
 
-fn release(version: &str) -> Release {
+pub(crate) fn release(version: &str) -> Release {
     Release::of(&version.parse().unwrap()).unwrap()
 }
 
@@ -86,8 +89,7 @@ registries:
   chartRegistry:
     credentialsSecretName: mke-registry
 kubelet:
-  maxPods: 0110
-  eventRecordQPS: 1e3
+  extraArgs: {mode: 0755, rate: 1e3}
 tracking:
   enabled: no
   clusterLabel: 'on'
@@ -137,8 +139,9 @@ tracking:
             port: 22
             keyPath: ~/.ssh/id
       kubelet:
-        maxPods: 0110
-        eventRecordQPS: 1e3
+        extraArgs:
+          mode: 0755
+          rate: 1e3
       tracking:
         enabled: no
         clusterLabel: 'on'
@@ -171,7 +174,11 @@ fn an_empty_config_renders_with_a_warning() {
     "#);
     assert_eq!(
         rendered.warnings,
-        ["`config.hosts` names no machine, and without one nothing can be installed"]
+        [
+            "`config.hosts` names no machine, and without one nothing can be installed",
+            "`tracking.enabled` is not `false`, so that MKE tries to send telemetry to the vendor; write `tracking: { \
+             enabled: false }` below `config`, or `accept: [telemetry]`",
+        ]
     );
 }
 
@@ -232,6 +239,7 @@ fn the_order_and_spelling_of_people_survive() {
             "  airgap:",
             "  registries:",
             "  zebra: 0x1F",
+            "  tracking:",
             "  hosts:",
             "  apple: 1.10",
             "  mango: on",
@@ -265,7 +273,7 @@ spec:
 metadata: {name: mke}
 hosts:
   - role: single
-    ssh: {address: 10.0.0.1, user: root}
+    ssh: {address: 10.0.0.1, user: root, keyPath: key}
 ";
     insta::assert_snapshot!(problems(config, WITH_CA), @r#"
     environments/prod/environment.yaml:1:10: `version` contradicts `release`, which is v4.1.5; remove it, since `release` decides what is installed
@@ -280,9 +288,9 @@ hosts:
         "{HOSTS}registries: {{imageRegistry: {{caData: x}}, chartRegistry: []}}\nairgap: true\n"
     );
     insta::assert_snapshot!(problems(&no_ca, URLS), @r#"
-    environments/prod/environment.yaml:4:38: `registries.imageRegistry.caData` is set from `registry.ca`, and there is none; put the certificate into a file and name that in `registry.ca`
-    environments/prod/environment.yaml:4:57: `registries.chartRegistry` is a list where a mapping belongs
-    environments/prod/environment.yaml:5:9: `airgap` is a single value where a mapping belongs
+    environments/prod/environment.yaml:5:38: `registries.imageRegistry.caData` is set from `registry.ca`, and there is none; put the certificate into a file and name that in `registry.ca`
+    environments/prod/environment.yaml:5:57: `registries.chartRegistry` is a list where a mapping belongs; write keys below it
+    environments/prod/environment.yaml:6:9: `airgap` is a single value where a mapping belongs; write keys below it
     "#);
 }
 
@@ -299,7 +307,8 @@ fn what_says_the_same_as_the_tool_is_accepted() {
     assert_eq!(
         with.warnings,
         [
-            "`registries.imageRegistry.URL` is left out: MKE reads `url`, which is set from `registry`"
+            "environments/prod/environment.yaml:8:5: `registries.imageRegistry.URL` is left out: MKE reads `url`; remove it, \
+             since `registry` sets `url`"
         ]
     );
 }
@@ -309,8 +318,8 @@ fn hosts_are_checked_where_they_stand() {
     let config = "\
 hosts:
   - role: manager
-    ssh: {address: 10.0.0.1, user: root}
-  - ssh: {address: 10.0.0.1, port: ssh}
+    ssh: {address: 10.0.0.1, user: root, keyPath: key}
+  - ssh: {address: 10.0.0.1, port: ssh, keyPath: key}
   - role: worker
     ssh: 10.0.0.3
   - worker
@@ -320,20 +329,21 @@ apiServer:
     insta::assert_snapshot!(problems(config, URLS), @r#"
     environments/prod/environment.yaml:2:11: `manager` is not a role; roles are `controller+worker`, `worker` and `single`
     environments/prod/environment.yaml:4:5: a host has no `role`; roles are `controller+worker`, `worker` and `single`
-    environments/prod/environment.yaml:4:10: a host has no `ssh.user`
-    environments/prod/environment.yaml:4:20: `10.0.0.1` is the address of the host in line 3 too
-    environments/prod/environment.yaml:4:36: `ssh.port` is no number from 1 to 65535
+    environments/prod/environment.yaml:4:10: a host has no `ssh.user`; write `user: root`
+    environments/prod/environment.yaml:4:20: `10.0.0.1` is the address of the host in line 3 too; write each host once
+    environments/prod/environment.yaml:4:36: `hosts[].ssh.port` is `ssh`, not a port; a port is a number from 1 to 65535
     environments/prod/environment.yaml:6:10: a host has no `ssh` mapping; write `ssh: { address: 10.0.0.1, user: root, keyPath: ... }`
-    environments/prod/environment.yaml:7:5: a host is a single value where a mapping belongs
+    environments/prod/environment.yaml:7:5: a host is a single value where a mapping belongs; write `role` and `ssh` below it
     environments/prod/environment.yaml:9:20: `apiServer.externalAddress` is a host with an optional port, without a scheme; remove everything up to `://`
     "#);
     assert_eq!(
         problems("hosts: 10.0.0.1\n", URLS),
-        "environments/prod/environment.yaml:1:8: `hosts` is a single value where a list of machines belongs"
+        "environments/prod/environment.yaml:1:8: `hosts` is a single value where a list belongs; write each item on a line of \
+         its own behind `- `"
     );
     assert_eq!(
         problems(
-            "hosts:\n  - {role: worker, ssh: {address: a, user: root}}\n",
+            "hosts:\n  - {role: worker, ssh: {address: a, user: root, keyPath: key}}\n",
             URLS
         ),
         "environments/prod/environment.yaml:2:5: no host is a controller; give at least one the role `controller+worker`"
@@ -376,5 +386,67 @@ fn what_a_release_may_not_support_is_a_warning() {
     ] {
         let rendered = render(&environment(config), urls, &release(version)).unwrap();
         assert_eq!(rendered.warnings, expected, "{version}");
+    }
+}
+
+/// Values as people may write them below a key that the tool does not know.
+fn value() -> impl Strategy<Value = serde_yaml::Value> {
+    let hard = prop::sample::select(vec![
+        "on",
+        "1e3",
+        "0755",
+        "~",
+        "1.10",
+        "null",
+        "",
+        "no",
+        "=",
+        "<<",
+        "12:30",
+        "- a",
+        "a: b",
+        "a # b",
+        "значение",
+        "値",
+        "0x1F",
+        " padded ",
+        "line\nline\n",
+        "\t",
+        "{$env: A}",
+        "2026-01-02",
+        "!tag",
+        "*alias",
+        "&anchor",
+        "%",
+        "@",
+        "`",
+    ]);
+    let leaf = prop_oneof![
+        hard.prop_map(serde_yaml::Value::from),
+        "\\PC{0,12}".prop_map(serde_yaml::Value::from),
+        any::<bool>().prop_map(serde_yaml::Value::from),
+        any::<i32>().prop_map(serde_yaml::Value::from),
+        (-1000..1000_i16).prop_map(|number| serde_yaml::Value::from(f64::from(number) / 8.0)),
+    ];
+    leaf.prop_recursive(4, 32, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(serde_yaml::Value::from),
+            prop::collection::btree_map("[a-zа-я0-9~ :#]{1,6}", inner, 0..4).prop_map(|keys| {
+                let pairs = keys.into_iter().map(|(key, value)| (key.into(), value));
+                pairs.collect::<serde_yaml::Mapping>().into()
+            }),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_value_that_is_passed_on_arrives_equal(value in value()) {
+        let mut config = serde_yaml::Mapping::new();
+        config.insert("passed-on".into(), value.clone());
+        let written = serde_yaml::to_string(&config).unwrap();
+        let text = rendered(&format!("{HOSTS}{written}"));
+        let read: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+        prop_assert_eq!(&read["spec"]["passed-on"], &value, "{}", text);
     }
 }

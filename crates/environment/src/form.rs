@@ -1,0 +1,224 @@
+//! The values under `config` that stand for something else: `{ $env: NAME }`, `{ $file: path }` and
+//! `{ $merge: [...], $by: key }`.
+//!
+//! A reference is kept as it is in everything that is written into the repository. Only [`resolve`] puts the value in
+//! its place, for a file that is removed again. Nothing here reads a variable or a file: the caller does.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::{
+    check::Findings,
+    grammar, inherit,
+    nearest::nearest,
+    problem::{Problem, Problems, quote},
+    yaml::{Mapping, Node, Value},
+};
+
+/// The keys of all forms.
+const KEYS: [&str; 4] = ["$env", "$file", "$merge", "$by"];
+
+/// What a value is taken from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reference {
+    /// An environment variable.
+    Variable(String),
+    /// A file: an absolute path, or one below the workspace root.
+    File(Utf8PathBuf),
+}
+
+/// Returns what a value refers to, if it is a reference.
+pub fn reference(node: &Node) -> Option<Reference> {
+    let keys = node.as_mapping().filter(|keys| keys.len() == 1)?;
+    if let Some(name) = keys.get("$env") {
+        return name.text().map(|name| Reference::Variable(name.to_owned()));
+    }
+    let written = Utf8Path::new(keys.get("$file")?.text()?);
+    let directory = inherit::directory(&node.source);
+    Some(Reference::File(
+        inherit::relative_to(directory, written).unwrap_or_else(|| directory.join(written)),
+    ))
+}
+
+/// Returns every reference in a value, in its order.
+pub fn references(node: &Node) -> Vec<Reference> {
+    if let Some(reference) = reference(node) {
+        return vec![reference];
+    }
+    match &node.value {
+        Value::Scalar(_) => Vec::new(),
+        Value::Sequence(items) => items.iter().flat_map(references).collect(),
+        Value::Mapping(keys) => keys
+            .iter()
+            .flat_map(|(_, value)| references(value))
+            .collect(),
+    }
+}
+
+/// Puts values in the place of their references, and returns them beside the result, for masking.
+///
+/// A value is always a text. The line break that ends a text of one line is not part of it, since editors put one there.
+///
+/// # Errors
+///
+/// Every reference that `read` had no value for, with what it says: a lower-case fragment.
+pub fn resolve(
+    mut node: Node,
+    read: &dyn Fn(&Reference) -> Result<SecretString, String>,
+) -> Result<(Node, Vec<SecretString>), Problems> {
+    let mut secrets = Vec::new();
+    let mut problems = Vec::new();
+    fill(&mut node, read, &mut secrets, &mut problems);
+    if problems.is_empty() {
+        Ok((node, secrets))
+    } else {
+        Err(Problems(problems))
+    }
+}
+
+fn fill(
+    node: &mut Node,
+    read: &dyn Fn(&Reference) -> Result<SecretString, String>,
+    secrets: &mut Vec<SecretString>,
+    problems: &mut Vec<Problem>,
+) {
+    if let Some(reference) = reference(node) {
+        match read(&reference) {
+            Ok(secret) => {
+                let text = secret.expose_secret();
+                let text = match text.strip_suffix('\n') {
+                    Some(line) if !line.contains('\n') => line.trim_end_matches('\r'),
+                    _ => text,
+                };
+                node.value = match text.contains('\n') {
+                    true => Node::literal(text).value,
+                    false => Node::string(text).value,
+                };
+                secrets.push(SecretString::from(text));
+            }
+            Err(rule) => {
+                let rule = match reference {
+                    Reference::Variable(name) => format!("the variable {} {rule}", quote(&name)),
+                    Reference::File(path) => format!("the file {} {rule}", quote(path.as_str())),
+                };
+                problems.push(Problem::at(node, rule));
+            }
+        }
+        return;
+    }
+    match &mut node.value {
+        Value::Scalar(_) => {}
+        Value::Sequence(items) => {
+            for item in items {
+                fill(item, read, secrets, problems);
+            }
+        }
+        Value::Mapping(keys) => {
+            for value in keys.values_mut() {
+                fill(value, read, secrets, problems);
+            }
+        }
+    }
+}
+
+/// A list that is to be merged into the one that is inherited.
+pub(crate) struct Patch<'node> {
+    pub(crate) items: &'node [Node],
+    /// The key that tells which items are the same, with dots between its parts.
+    pub(crate) by: &'node str,
+}
+
+/// Returns the list that is to be merged, if a value is one.
+pub(crate) fn patch(node: &Node) -> Option<Patch<'_>> {
+    Some(Patch {
+        items: node.get("$merge")?.as_sequence()?,
+        by: node.get("$by")?.text()?,
+    })
+}
+
+/// Checks the forms in one file's `config`.
+pub(crate) fn check(node: &Node, findings: &mut Findings) {
+    match &node.value {
+        Value::Scalar(_) => {}
+        Value::Sequence(items) => items.iter().for_each(|item| check(item, findings)),
+        Value::Mapping(keys) => {
+            check_keys(keys, findings);
+            for (_, value) in keys.iter() {
+                check(value, findings);
+            }
+        }
+    }
+}
+
+fn check_keys(keys: &Mapping, findings: &mut Findings) {
+    for (key, value) in keys.iter() {
+        let name = key.text().unwrap_or_default();
+        let mut note = |node: &Node, rule: String, help: &str| {
+            findings.add(Problem::at(node, rule).with_help(help));
+        };
+        match name {
+            "$env" | "$file" if keys.len() > 1 => note(
+                key,
+                format!("`{name}` stands beside other keys"),
+                "a reference is the whole value: write `{ $env: NAME }` or `{ $file: path }`",
+            ),
+            "$env" if !value.text().is_some_and(grammar::is_variable_name) => {
+                // Whatever this is, it may be the secret itself.
+                findings.secrets.add(value);
+                let rule = "this is not the name of an environment variable";
+                findings.add(
+                    Problem::at(value, rule)
+                        .with_help("write capital letters, digits and underscores"),
+                );
+            }
+            "$file" if value.is_null() || value.text().is_none_or(str::is_empty) => note(
+                value,
+                "`$file` names no file".to_owned(),
+                "write its path, relative to this file",
+            ),
+            "$merge" | "$by" if keys.len() != 2 || !is_patch(keys) => note(
+                key,
+                format!("`{name}` is half a form"),
+                "write `{ $merge: [...], $by: ssh.address }`: a list, and the key that tells its items apart",
+            ),
+            "$merge" => check_items(value, keys, findings),
+            _ if name.starts_with('$') && !KEYS.contains(&name) => {
+                // One that is like none of ours is the vendor's affair.
+                if let Some(nearest) = nearest(name, KEYS) {
+                    note(
+                        key,
+                        format!("there is no form {}", quote(name)),
+                        &format!("did you mean `{nearest}`?"),
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn is_patch(keys: &Mapping) -> bool {
+    let is_list = |node: &Node| node.as_sequence().is_some();
+    keys.get("$merge").is_some_and(is_list)
+        && keys
+            .get("$by")
+            .is_some_and(|by| by.text().is_some_and(|by| !by.is_empty()))
+}
+
+fn check_items(list: &Node, keys: &Mapping, findings: &mut Findings) {
+    let by = keys.get("$by").and_then(Node::text).unwrap_or_default();
+    for item in list.as_sequence().unwrap_or_default() {
+        if identity(item, by).is_none() {
+            let rule = format!("this item has no {} to be merged by", quote(by));
+            findings
+                .add(Problem::at(item, rule).with_help("write it, or another key behind `$by`"));
+        }
+    }
+}
+
+/// Returns what tells an item of a list from the others: the text at a path with dots between its keys.
+pub(crate) fn identity<'node>(item: &'node Node, by: &str) -> Option<&'node str> {
+    by.split('.')
+        .try_fold(item, |node, key| node.get(key))?
+        .text()
+}

@@ -1,0 +1,127 @@
+//! The JSON Schema of `environment.yaml`, for editors: they complete and complain with it before the tool does.
+//!
+//! It says less than the tool checks, and nothing that the tool would not say too.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+/// Returns the schema of `environment.yaml`, with what is known of the keys below `config`, as indented JSON whose keys
+/// are sorted.
+///
+/// `config` may refer to `#/$defs/reference` and `#/$defs/merged`.
+pub fn schema(config: Value) -> String {
+    let text = |about: &str| json!({ "description": about, "type": ["string", "null"] });
+    let flag = |about: &str| json!({ "description": about, "type": ["boolean", "null"] });
+    let object = |about: &str, properties: Value| {
+        json!({
+            "description": about,
+            "type": ["object", "null"],
+            "additionalProperties": false,
+            "properties": properties,
+        })
+    };
+    let schema = json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "An environment of Airlock: environments/<name>/environment.yaml, or a file that one inherits from",
+        "type": ["object", "null"],
+        "additionalProperties": false,
+        "properties": {
+            "inherit": text("The file that this one inherits from, relative to this file. Maps merge, lists and values \
+                replace, null removes."),
+            "release": {
+                "description": "The release that the environment is to run, such as v4.1.5.",
+                "type": ["string", "null"],
+                "pattern": "^v[0-9]+\\.[0-9]+\\.[0-9]+",
+            },
+            "registry": object("The registry that the nodes pull from. Once the cluster runs, it cannot be changed.", json!({
+                "address": {
+                    "description": "host[:port], without a scheme.",
+                    "type": ["string", "null"],
+                    "pattern": "^[^/@A-Z]+$",
+                },
+                "project": text("The path below the address, if there is one; without slashes around it."),
+                "ca": text("A PEM file with the certificate of the registry's authority, if it is a private one."),
+                "push-credentials": object("Where the credentials for pushing are.", json!({
+                    "env": {
+                        "description": "NAME, for the variables NAME_USERNAME and NAME_PASSWORD.",
+                        "type": ["string", "null"],
+                        "pattern": "^[A-Z_][A-Z0-9_]*$",
+                    },
+                })),
+            })),
+            "protected": flag("Whether deploy asks for the environment's name before it changes anything."),
+            "rehearsal": flag("Whether the registry is embedded and mkectl is rehearsed."),
+            "mkectl": text("The mkectl to use instead of the one on the PATH."),
+            "admin-password": object("Who gets the administrator's password, which mkectl prints once: one of the two.", json!({
+                "file": text("A file that only its owner may read, relative to this one."),
+                "command": {
+                    "description": "A program and its arguments. It reads the password from its standard input.",
+                    "type": ["array", "null"],
+                    "minItems": 1,
+                    "items": { "type": "string" },
+                },
+            })),
+            "apply-timeout": {
+                "description": "How long mkectl apply may take, such as 90m: s, m or h.",
+                "type": ["string", "null"],
+                "pattern": "^[0-9]*[1-9][0-9]*[smh]$",
+            },
+            "accept": {
+                "description": "The rules that are not for this environment.",
+                "type": ["array", "null"],
+                "items": { "type": "string" },
+            },
+            "inventory": {
+                "description": "A file of machines, as CSV or YAML: address, role, user, zone and more.",
+                "anyOf": [
+                    { "type": ["string", "null"] },
+                    object("The file, and values for the columns that it leaves out.", json!({
+                        "file": text("The file, relative to this one."),
+                        "defaults": { "type": ["object", "null"] },
+                    })),
+                ],
+            },
+            "config": config,
+        },
+        "$defs": {
+            "reference": {
+                "description": "Taken from the environment or from a file when mkectl runs; never written down.",
+                "type": "object",
+                "additionalProperties": false,
+                "minProperties": 1,
+                "maxProperties": 1,
+                "properties": {
+                    "$env": { "type": "string", "pattern": "^[A-Z_][A-Z0-9_]*$" },
+                    "$file": { "type": "string", "minLength": 1 },
+                },
+            },
+            "merged": {
+                "description": "A list that is merged into the inherited one.",
+                "type": "object",
+                "additionalProperties": false,
+                "required": ["$merge", "$by"],
+                "properties": {
+                    "$merge": { "type": "array" },
+                    "$by": { "description": "The key that tells items apart.", "type": "string" },
+                },
+            },
+        },
+    });
+    format!("{:#}\n", sorted(schema))
+}
+
+/// Sorts keys, whatever order the JSON library has been built to keep.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(keys) => {
+            let keys: BTreeMap<String, Value> = keys
+                .into_iter()
+                .map(|(key, value)| (key, sorted(value)))
+                .collect();
+            keys.into_iter().collect::<serde_json::Map<_, _>>().into()
+        }
+        Value::Array(items) => items.into_iter().map(sorted).collect(),
+        value => value,
+    }
+}

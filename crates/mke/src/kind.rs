@@ -1,0 +1,414 @@
+//! What a value can be, and what is wrong with one that is something else.
+//!
+//! `mkectl` reads YAML 1.1 and hands the values on as JSON, so that a plain `1.10` is a number wherever it stands. A text
+//! that would arrive as something else is refused here; a word that readers disagree on is warned of.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use environment::quote;
+use environment::yaml::{Node, Scalar, Style};
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use crate::keys::Rule;
+
+/// The type of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    /// `true` or `false`.
+    Boolean,
+    /// A whole number.
+    Integer,
+    /// A TCP or UDP port.
+    Port,
+    /// Two ports with a hyphen between them.
+    PortRange,
+    /// Any text.
+    Text,
+    /// A list of texts.
+    Texts,
+    /// A duration as Go writes it, such as `1m30s`.
+    Duration,
+    /// An amount as Kubernetes writes it, such as `500Mi`.
+    Quantity,
+    /// A number of bytes with its unit, such as `8GB`.
+    Size,
+    /// A range of addresses, or two with a comma between them.
+    Cidr,
+    /// An IP address or a host name.
+    Address,
+    /// An address with an optional port.
+    Host,
+    /// An address with a scheme.
+    Url,
+    /// A certificate or key in PEM.
+    Pem,
+    /// A mapping with any keys.
+    Map,
+    /// A list of anything.
+    List,
+}
+
+/// What is wrong with a value.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// What the value is, to stand behind `is`.
+    pub(crate) is: String,
+    /// What to do about it.
+    pub(crate) help: String,
+    /// Whether some readers take it for what was meant.
+    pub(crate) is_warning: bool,
+}
+
+/// Returns what is wrong with a value, if something is. A null is right everywhere: it stands for nothing.
+pub(crate) fn fault(rule: &Rule, node: &Node) -> Option<Fault> {
+    if node.is_null() {
+        return None;
+    }
+    if environment::reference(node).is_some() {
+        let becomes_right = !matches!(
+            rule.kind,
+            Kind::Boolean | Kind::Integer | Kind::Port | Kind::Map | Kind::List | Kind::Texts
+        );
+        return (!becomes_right).then(|| {
+            Fault::new(
+                "a reference, which becomes a text and here something else belongs",
+                "write the value itself, since it is no secret",
+            )
+        });
+    }
+    match rule.kind {
+        Kind::Map => (node.as_mapping().is_none()).then(|| {
+            let is = format!("{} where a mapping belongs", node.kind());
+            Fault::new(is, "write keys below it")
+        }),
+        Kind::List | Kind::Texts => match node.as_sequence() {
+            None => Some(Fault::new(
+                format!("{} where a list belongs", node.kind()),
+                "write each item on a line of its own behind `- `",
+            )),
+            Some(items) if rule.kind == Kind::Texts => items
+                .iter()
+                .filter(|item| environment::reference(item).is_none())
+                .find_map(|item| scalar(item, text_fault)),
+            Some(_) => None,
+        },
+        Kind::Boolean => scalar(node, boolean),
+        Kind::Integer => scalar(node, |value| integer(value, rule.range)),
+        Kind::Port => scalar(node, |value| match reading(value) {
+            Reading::Integer(1..=65535) => None,
+            _ => Some(Fault::new(
+                format!("{}, not a port", quote(&value.text)),
+                "a port is a number from 1 to 65535",
+            )),
+        }),
+        _ => scalar(node, |value| {
+            text_or_quantity(rule.kind, value).or_else(|| one_of(&rule.values, &value.text))
+        }),
+    }
+}
+
+/// Reads a range of ports.
+pub(crate) fn port_range(text: &str) -> Option<(u16, u16)> {
+    let (first, last) = text.split_once('-')?;
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    (0 < first && first <= last).then_some((first, last))
+}
+
+/// Reads ranges of addresses with commas between them.
+pub(crate) fn networks(text: &str) -> Option<Vec<IpNet>> {
+    text.split(',')
+        .map(|network| network.trim().parse().ok())
+        .collect()
+}
+
+impl Fault {
+    fn new(is: impl Into<String>, help: impl Into<String>) -> Fault {
+        Fault {
+            is: is.into(),
+            help: help.into(),
+            is_warning: false,
+        }
+    }
+}
+
+/// What readers make of a scalar.
+#[derive(Debug, PartialEq, Eq)]
+enum Reading {
+    Text,
+    Boolean,
+    /// A boolean in YAML 1.1 and a text in YAML 1.2.
+    OldBoolean(bool),
+    Integer(i64),
+    /// A number that is written otherwise than in decimal digits.
+    Number,
+}
+
+fn reading(scalar: &Scalar) -> Reading {
+    if scalar.style != Style::Plain || scalar.tag.is_some() {
+        return Reading::Text;
+    }
+    let text = scalar.text.as_str();
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "false" => return Reading::Boolean,
+        "yes" | "on" | "y" => return Reading::OldBoolean(true),
+        "no" | "off" | "n" => return Reading::OldBoolean(false),
+        _ => {}
+    }
+    let unsigned = text.trim_start_matches(['+', '-']);
+    let is_decimal = !unsigned.is_empty() && unsigned.bytes().all(|byte| byte.is_ascii_digit());
+    if is_decimal
+        && (unsigned == "0" || !unsigned.starts_with('0'))
+        && let Ok(number) = text.parse()
+    {
+        return Reading::Integer(number);
+    }
+    let unparted = unsigned.replace('_', "");
+    let is_number = unparted.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && (unparted.parse::<f64>().is_ok()
+            || ["0x", "0o", "0b"].iter().any(|prefix| {
+                unparted.strip_prefix(prefix).is_some_and(|digits| {
+                    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit())
+                })
+            })
+            || is_of_sixties(&unparted));
+    if is_number {
+        Reading::Number
+    } else {
+        Reading::Text
+    }
+}
+
+/// Whether YAML 1.1 takes a text for a number to the base of sixty, as in `12:30`.
+fn is_of_sixties(text: &str) -> bool {
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    text.contains(':') && text.split(':').all(is_digits)
+}
+
+fn scalar(node: &Node, check: impl Fn(&Scalar) -> Option<Fault>) -> Option<Fault> {
+    match node.as_scalar() {
+        Some(scalar) => check(scalar),
+        None => Some(Fault::new(
+            format!("{} where a single value belongs", node.kind()),
+            "write the value behind the key",
+        )),
+    }
+}
+
+fn boolean(value: &Scalar) -> Option<Fault> {
+    let quoted = quote(&value.text);
+    match reading(value) {
+        Reading::Boolean => None,
+        Reading::OldBoolean(meant) => Some(Fault {
+            is_warning: true,
+            ..Fault::new(
+                format!("{quoted}, which is a boolean for some readers and a text for others"),
+                format!("write `{meant}`"),
+            )
+        }),
+        Reading::Text if matches!(value.text.as_str(), "true" | "false") => Some(Fault::new(
+            "a text, not a boolean",
+            format!("write {quoted} without quotes"),
+        )),
+        _ => Some(Fault::new(
+            format!("{quoted}, not a boolean"),
+            "write `true` or `false`",
+        )),
+    }
+}
+
+fn integer(value: &Scalar, (least, most): (Option<i64>, Option<i64>)) -> Option<Fault> {
+    let quoted = quote(&value.text);
+    let range = match (least, most) {
+        (Some(least), Some(most)) => format!("a whole number from {least} to {most}"),
+        (Some(least), None) => format!("a whole number of {least} or more"),
+        (None, Some(most)) => format!("a whole number of {most} or less"),
+        (None, None) => "a whole number".to_owned(),
+    };
+    match reading(value) {
+        Reading::Integer(number)
+            if least.is_none_or(|least| least <= number)
+                && most.is_none_or(|most| number <= most) =>
+        {
+            None
+        }
+        Reading::Integer(_) => Some(Fault::new(
+            format!("{quoted}, which is out of range"),
+            format!("write {range}"),
+        )),
+        Reading::Number => Some(Fault::new(
+            format!("{quoted}, which readers of YAML take for different numbers"),
+            format!("write {range}, in decimal digits"),
+        )),
+        _ => Some(Fault::new(
+            format!("{quoted}, not a number"),
+            format!("write {range}, without quotes"),
+        )),
+    }
+}
+
+fn text_fault(value: &Scalar) -> Option<Fault> {
+    let what = match reading(value) {
+        Reading::Text => return None,
+        Reading::Boolean | Reading::OldBoolean(_) => "a boolean",
+        Reading::Integer(_) | Reading::Number => "a number",
+    };
+    Some(Fault::new(
+        format!(
+            "{}, which is read as {what} where a text belongs",
+            quote(&value.text)
+        ),
+        format!("write it in quotes: `\"{}\"`", value.text),
+    ))
+}
+
+fn text_or_quantity(kind: Kind, value: &Scalar) -> Option<Fault> {
+    let is_amount = matches!(kind, Kind::Quantity | Kind::Size);
+    // Kubernetes takes a bare number for an amount.
+    if !(is_amount && matches!(reading(value), Reading::Integer(_) | Reading::Number)) {
+        let fault = text_fault(value);
+        if fault.is_some() {
+            return fault;
+        }
+    }
+    let text = value.text.as_str();
+    let fault = |is: &str, help: &str| Some(Fault::new(format!("{}, {is}", quote(text)), help));
+    match kind {
+        Kind::PortRange if port_range(text).is_none() => fault(
+            "not a range of ports",
+            "write the first and the last, such as `32768-35535`",
+        ),
+        Kind::Duration if !is_duration(text) => fault(
+            "not a duration",
+            "write numbers with units, such as `1m30s`",
+        ),
+        Kind::Quantity if !has_unit(text, QUANTITY_UNITS) => fault(
+            "not an amount",
+            "write a number with a unit of Kubernetes, such as `250m` or `500Mi`",
+        ),
+        Kind::Size if !has_unit(text, SIZE_UNITS) => fault(
+            "not a number of bytes",
+            "write it with its unit, such as `8GB`",
+        ),
+        Kind::Cidr => match networks(text) {
+            None => fault(
+                "not a range of addresses",
+                "write an address and the length of its prefix, such as `10.96.0.0/16`",
+            ),
+            Some(networks) => {
+                let network = networks.iter().find(|net| net.trunc() != **net)?;
+                Some(Fault::new(
+                    format!("{}, whose address is within the range", quote(text)),
+                    format!("write `{}`", network.trunc()),
+                ))
+            }
+        },
+        Kind::Address | Kind::Host => host(kind, text),
+        Kind::Url if !text.contains("://") => fault(
+            "without a scheme",
+            "write the whole address, such as `https://idp.example.com`",
+        ),
+        Kind::Pem if !text.contains("-----BEGIN ") => Some(Fault::new(
+            "not in PEM format",
+            "it begins with `-----BEGIN`; `{ $file: path }` takes it from a file",
+        )),
+        _ => None,
+    }
+}
+
+fn one_of(values: &[String], text: &str) -> Option<Fault> {
+    if values.is_empty() || values.iter().any(|value| value == text) {
+        return None;
+    }
+    let known: Vec<String> = values
+        .iter()
+        .filter(|value| !value.is_empty())
+        .map(|value| format!("`{value}`"))
+        .collect();
+    let help = match environment::nearest(text, values.iter().map(String::as_str)) {
+        Some(nearest) => format!("did you mean `{nearest}`?"),
+        None => format!("write one of {}", known.join(", ")),
+    };
+    Some(Fault::new(
+        format!("{}, which is no value of it", quote(text)),
+        help,
+    ))
+}
+
+/// Checks an address, with a port if the kind has one.
+fn host(kind: Kind, text: &str) -> Option<Fault> {
+    let fault = |is: &str, help: &str| Some(Fault::new(format!("{}, {is}", quote(text)), help));
+    if text.contains("://") {
+        return fault("which has a scheme", "remove everything up to `://`");
+    }
+    if text.is_empty() || text.contains(|c: char| c.is_whitespace() || "/@<>".contains(c)) {
+        return fault(
+            "not the address of a machine",
+            "write an IP address or a host name",
+        );
+    }
+    let host = match text.rsplit_once(':') {
+        Some((host, port)) if kind == Kind::Host && text.parse::<IpAddr>().is_err() => {
+            if port.parse::<u16>().is_ok_and(|port| port > 0) {
+                host
+            } else {
+                return fault("whose port is none", "a port is a number from 1 to 65535");
+            }
+        }
+        Some(_) if kind == Kind::Address && text.parse::<IpAddr>().is_err() => {
+            return fault("which has a port", "write the address alone");
+        }
+        _ => text,
+    };
+    let ends_in_number = host
+        .rsplit('.')
+        .next()
+        .is_some_and(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
+    if ends_in_number && host.parse::<Ipv4Addr>().is_err() {
+        return fault("not an IPv4 address", "write four numbers from 0 to 255");
+    }
+    None
+}
+
+const QUANTITY_UNITS: &[&str] = &[
+    "", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei",
+];
+
+const SIZE_UNITS: &[&str] = &[
+    "", "B", "KB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB", "K", "M", "G", "T", "Ki", "Mi",
+    "Gi", "Ti",
+];
+
+fn has_unit(text: &str, units: &[&str]) -> bool {
+    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let is_number = number.starts_with(|c: char| c.is_ascii_digit())
+        && number.chars().all(|c| c.is_ascii_digit() || c == '.')
+        && number.parse::<f64>().is_ok();
+    is_number && units.contains(&&text[number.len()..])
+}
+
+/// Whether Go reads a text as a duration.
+fn is_duration(text: &str) -> bool {
+    let mut rest = text.trim_start_matches(['+', '-']);
+    if rest == "0" {
+        return true;
+    }
+    let mut parts = 0;
+    while !rest.is_empty() {
+        let unit = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+        let number = &rest[..rest.len() - unit.len()];
+        let next = unit.trim_start_matches(|c: char| c.is_alphabetic());
+        let name = &unit[..unit.len() - next.len()];
+        let is_unit = matches!(name, "ns" | "us" | "µs" | "μs" | "ms" | "s" | "m" | "h");
+        if number.parse::<f64>().is_err() || !is_unit {
+            return false;
+        }
+        parts += 1;
+        rest = next;
+    }
+    parts > 0
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! Values that are right and values that are not, for each type.
+
+use std::sync::Arc;
+
+use environment::yaml::{self, Source};
+use semver::Version;
+
+use super::*;
+
+fn rule(kind: Kind) -> Rule {
+    Rule {
+        kind,
+        range: (None, None),
+        values: Vec::new(),
+        default: None,
+        is_secret: false,
+        releases: (Version::new(4, 1, 0), None),
+        sources: Vec::new(),
+    }
+}
+
+fn node(text: &str) -> Node {
+    yaml::parse(Arc::new(Source {
+        path: "a.yaml".into(),
+        text: text.to_owned(),
+    }))
+    .unwrap()
+}
+
+#[test]
+fn what_is_right_passes_and_what_is_not_does_not() {
+    let cases: [(Kind, &[&str], &[&str]); 14] = [
+        (
+            Kind::Boolean,
+            &["true", "False", "~"],
+            &["'true'", "1", "maybe", "yes", "[]"],
+        ),
+        (
+            Kind::Integer,
+            &["0", "-1", "12500"],
+            &[
+                "'1'", "1.5", "1e3", "0755", "0x1F", "1_000", "12:30", "many",
+            ],
+        ),
+        (
+            Kind::Port,
+            &["1", "22", "65535"],
+            &["0", "65536", "'22'", "ssh", "022"],
+        ),
+        (
+            Kind::PortRange,
+            &["30000-32767"],
+            &["30000", "2-1", "0-5", "1-70000", "a-b"],
+        ),
+        (
+            Kind::Text,
+            &[
+                "a",
+                "'1.10'",
+                "10.0.0.1",
+                "0.0.0.0:10249",
+                "''",
+                "v4.1.5",
+                "1m0s",
+            ],
+            &["1.10", "0755", "true", "on", "12", "{a: b}"],
+        ),
+        (Kind::Texts, &["[]", "[a, '1']"], &["a", "[1]", "[[a]]"]),
+        (
+            Kind::Duration,
+            &["0s", "1m0s", "1h2m3.5s", "'0'", "300ms"],
+            &["1 minute", "10", "m", "1d", "s1"],
+        ),
+        (
+            Kind::Quantity,
+            &["250m", "4Gi", "1", "'1'", "1.5Gi"],
+            &["4 Gi", "Gi", "4GB", "-"],
+        ),
+        (Kind::Size, &["8GB", "2GiB", "1024"], &["8 GB", "lots"]),
+        (
+            Kind::Cidr,
+            &["10.96.0.0/16", "fd00::/108", "10.0.0.0/8,fd00::/64"],
+            &["10.96.0.0", "10.96.0.1/16", "10.96.0.0/33", "cidr"],
+        ),
+        (
+            Kind::Address,
+            &["10.0.0.1", "mke.example.com", "fd00::1"],
+            &["10.0.0.256", "10.0.0.1:22", "https://a", "a b", "''"],
+        ),
+        (
+            Kind::Host,
+            &[
+                "mke.example.com",
+                "mke.example.com:6443",
+                "10.0.0.1",
+                "fd00::1",
+            ],
+            &["https://mke", "mke:0", "mke/path", "1.2.3", "<name>"],
+        ),
+        (
+            Kind::Url,
+            &["https://idp.example.com"],
+            &["idp.example.com"],
+        ),
+        (Kind::Pem, &["'-----BEGIN CERTIFICATE-----'"], &["ca.pem"]),
+    ];
+    for (kind, right, wrong) in cases {
+        for text in right {
+            assert_eq!(fault(&rule(kind), &node(text)), None, "{kind:?} {text}");
+        }
+        for text in wrong {
+            assert!(fault(&rule(kind), &node(text)).is_some(), "{kind:?} {text}");
+        }
+    }
+}
+
+#[test]
+fn the_cure_is_what_to_write() {
+    let numbers = Rule {
+        range: (Some(0), Some(10)),
+        ..rule(Kind::Integer)
+    };
+    let modes = Rule {
+        values: vec!["iptables".to_owned(), "ipvs".to_owned()],
+        ..rule(Kind::Text)
+    };
+    for (rule, text, expected) in [
+        (
+            &numbers,
+            "11",
+            "`11`, which is out of range; write a whole number from 0 to 10",
+        ),
+        (
+            &numbers,
+            "010",
+            "`010`, which readers of YAML take for different numbers; write a whole number from 0 to 10, in decimal digits",
+        ),
+        (
+            &modes,
+            "iptable",
+            "`iptable`, which is no value of it; did you mean `iptables`?",
+        ),
+        (
+            &modes,
+            "ebpf-dataplane",
+            "`ebpf-dataplane`, which is no value of it; write one of `iptables`, `ipvs`",
+        ),
+        (
+            &modes,
+            "1.10",
+            "`1.10`, which is read as a number where a text belongs; write it in quotes: `\"1.10\"`",
+        ),
+        (
+            &self::rule(Kind::Cidr),
+            "10.96.3.0/16",
+            "`10.96.3.0/16`, whose address is within the range; write `10.96.0.0/16`",
+        ),
+    ] {
+        let fault = fault(rule, &node(text)).unwrap();
+        assert_eq!(format!("{}; {}", fault.is, fault.help), expected);
+        assert!(!fault.is_warning);
+    }
+    let fault = fault(&self::rule(Kind::Boolean), &node("no")).unwrap();
+    assert!(fault.is_warning);
+    assert_eq!(fault.help, "write `false`");
+}

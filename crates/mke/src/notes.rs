@@ -1,0 +1,101 @@
+//! What is noticed while a configuration is checked and rendered.
+
+use std::collections::BTreeSet;
+
+use environment::yaml::Node;
+use environment::{Environment, Problem, Secrets, nearest, quote};
+
+/// What is wrong, and what should be known.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) warnings: Vec<String>,
+    /// Secrets that somebody wrote into a file.
+    pub(crate) secrets: Secrets,
+    /// The rules that the environment does without.
+    accepted: BTreeSet<Rule>,
+}
+
+/// A rule that is right nearly always, and that people who know better can do without: `accept: [even-controllers]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rule {
+    /// A number of controllers that is not odd.
+    EvenControllers,
+    /// Hosts without a `keyPath`, so that an SSH agent has the keys.
+    SshAgent,
+    /// A cloud's interface that can be reached from inside.
+    CloudProvider,
+    /// Add-ons that come from, or send to, somewhere else than the registry.
+    OnlineAddons,
+    /// Telemetry that is not off.
+    Telemetry,
+}
+
+/// The rules with the names that people write.
+pub(crate) const RULES: [(Rule, &str); 5] = [
+    (Rule::EvenControllers, "even-controllers"),
+    (Rule::SshAgent, "ssh-agent"),
+    (Rule::CloudProvider, "cloud-provider"),
+    (Rule::OnlineAddons, "online-addons"),
+    (Rule::Telemetry, "telemetry"),
+];
+
+impl Notes {
+    /// Begins with what the environment accepts.
+    pub(crate) fn new(environment: &Environment) -> Notes {
+        let mut notes = Notes::default();
+        for node in &environment.accept {
+            let name = node.text().unwrap_or_default();
+            match RULES.iter().find(|(_, known)| *known == name) {
+                Some((rule, _)) => {
+                    notes.accepted.insert(*rule);
+                }
+                None => notes.problems.push(unknown_rule(node, name)),
+            }
+        }
+        notes
+    }
+
+    /// Notes something that is right or wrong depending on what only people know.
+    pub(crate) fn warn(&mut self, problem: Problem) {
+        self.warnings.push(problem.to_string());
+    }
+
+    /// Whether people have said that a rule is not for them.
+    pub(crate) fn accepts(&self, rule: Rule) -> bool {
+        self.accepted.contains(&rule)
+    }
+
+    /// Notes a breach of a rule, unless people have said that it is not for them.
+    ///
+    /// `help` is a fragment to which the way out is added.
+    pub(crate) fn refuse(&mut self, rule: Rule, problem: Problem, help: &str) {
+        if !self.accepts(rule) {
+            self.problems
+                .push(problem.with_help(format!("{help}, or write `accept: [{}]`", name(rule))));
+        }
+    }
+}
+
+/// Returns the name that people write for a rule.
+pub(crate) fn name(rule: Rule) -> &'static str {
+    RULES
+        .iter()
+        .find(|(known, _)| *known == rule)
+        .map_or("", |(_, name)| name)
+}
+
+fn unknown_rule(node: &Node, name: &str) -> Problem {
+    let help = match nearest(name, RULES.map(|(_, name)| name)) {
+        Some(nearest) => format!("did you mean `{nearest}`?"),
+        None => format!(
+            "the rules are {}",
+            RULES.map(|(_, name)| quote(name)).join(", ")
+        ),
+    };
+    Problem::at(
+        node,
+        format!("{} is no rule that can be accepted", quote(name)),
+    )
+    .with_help(help)
+}

@@ -1,0 +1,92 @@
+//! The schema that is committed, and what an editor says with it.
+
+use boon::{Compiler, Draft, Schemas};
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::*;
+
+fn environments() -> Utf8PathBuf {
+    Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../../environments")
+}
+
+/// Returns what the schema says against a text.
+fn faults(text: &str) -> Option<String> {
+    let mut compiler = Compiler::new();
+    compiler.set_default_draft(Draft::V7);
+    compiler
+        .add_resource("schema.json", serde_json::from_str(&schema()).unwrap())
+        .unwrap();
+    let mut schemas = Schemas::new();
+    let index = compiler.compile("schema.json", &mut schemas).unwrap();
+    let value: Value = serde_yaml::from_str(text).unwrap();
+    let result = schemas.validate(&value, index);
+    result.err().map(|error| error.to_string())
+}
+
+#[test]
+fn the_committed_schema_is_the_one_that_is_made() {
+    let path = environments().join("environment.schema.json");
+    assert!(
+        std::fs::read_to_string(&path).unwrap_or_default() == schema(),
+        "{path} is stale: cargo run -p mke --example schema > environments/environment.schema.json"
+    );
+}
+
+#[test]
+fn every_file_of_this_repository_names_the_schema_and_keeps_to_it() {
+    let mut files = vec![environments().join("base.yaml")];
+    let gallery = environments().join("../tests/gallery");
+    for folder in [environments(), gallery] {
+        for entry in folder.read_dir_utf8().unwrap() {
+            let file = entry.unwrap().path().join("environment.yaml");
+            if file.is_file() {
+                files.push(file);
+            }
+        }
+    }
+    assert!(files.len() >= 20);
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(
+            text.starts_with("# yaml-language-server: $schema="),
+            "{file}"
+        );
+        assert_eq!(faults(&text), None, "{file}");
+    }
+    let version = semver::Version::new(4, 1, 5);
+    assert_eq!(
+        faults(&environment::scaffold("lab", &version, true).unwrap()),
+        None
+    );
+}
+
+#[test]
+fn what_is_right_passes_and_what_is_not_is_refused() {
+    for right in [
+        "",
+        "config: { kubelet: null, aFeatureOfTomorrow: { a: 1 } }",
+        "config: { license: { token: { $env: LICENSE } } }",
+        "config: { hosts: { $merge: [], $by: ssh.address } }",
+        "inventory: { file: hosts.csv, defaults: { port: 22 } }\naccept: [ssh-agent]",
+        "config: { network: { kubeProxy: { mode: ipvs } } }",
+    ] {
+        assert_eq!(faults(right), None, "{right}");
+    }
+    for wrong in [
+        "realese: v4.1.5",
+        "release: 4.1.5",
+        "registry: { adress: a }",
+        "registry: { address: 'https://a' }",
+        "protected: 'yes'",
+        "accept: [everything]",
+        "config: { kubelet: { maxPods: many } }",
+        "config: { kubelet: { maxPods: 0 } }",
+        "config: { network: { kubeProxy: { mode: ebpf } } }",
+        "config: { hosts: [{ role: manager }] }",
+        "config: { hosts: [{ ssh: { port: 70000 } }] }",
+        "config: { apiServer: { sans: a } }",
+        "config: { license: { token: { $evn: LICENSE } } }",
+    ] {
+        assert!(faults(wrong).is_some(), "{wrong}");
+    }
+}

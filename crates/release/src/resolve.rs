@@ -1,0 +1,134 @@
+//! The configuration with the values of its references, in a file that lives as long as mkectl needs it.
+//!
+//! What is committed holds references. Only mkectl gets the values: in a file that its owner alone may read, in the folder
+//! of the logs, which is not committed. It is removed after; one that a killed run has left is removed by the next.
+
+use std::io::Write as _;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use environment::{Environment, Reference};
+use secrecy::{ExposeSecret as _, SecretString};
+use tempfile::NamedTempFile;
+
+use crate::plan::Plan;
+use crate::{Context, Error, render};
+
+/// What the names of such files begin with.
+const PREFIX: &str = ".mke4-";
+
+/// A configuration for mkectl alone. Its file is gone when this is dropped.
+pub(crate) struct Resolved {
+    file: Option<NamedTempFile>,
+    path: Utf8PathBuf,
+    /// The values that must not be shown.
+    pub(crate) secrets: Vec<SecretString>,
+}
+
+impl Resolved {
+    /// Returns the file to apply.
+    pub(crate) fn path(&self) -> &Utf8Path {
+        &self.path
+    }
+
+    /// Removes the file.
+    ///
+    /// # Errors
+    /// It cannot be removed, and so holds secrets still.
+    pub(crate) fn remove(self) -> Result<(), Error> {
+        match self.file {
+            Some(file) => file
+                .close()
+                .map_err(|source| Error::io("remove", &self.path, source)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Says whether the plan's configuration has values that only mkectl is to see. A rehearsal's stand-in has no use for them.
+fn is_needed(environment: &Environment) -> bool {
+    !environment.rehearsal && !environment::references(&environment.config).is_empty()
+}
+
+/// Checks that every reference has a value.
+///
+/// # Errors
+/// One has none.
+pub(crate) fn check(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
+    if is_needed(&plan.environment) {
+        let _ = resolve(context, plan)?;
+    }
+    Ok(())
+}
+
+/// Returns the file that mkectl is to apply: `written` itself where it holds everything.
+///
+/// # Errors
+/// A reference has no value, or the file cannot be written.
+pub(crate) fn file(
+    context: &Context<'_>,
+    plan: &Plan,
+    written: &Utf8Path,
+) -> Result<Resolved, Error> {
+    if !is_needed(&plan.environment) {
+        return Ok(Resolved {
+            file: None,
+            path: written.to_owned(),
+            secrets: Vec::new(),
+        });
+    }
+    let directory = &plan.output.logs;
+    remove_leftovers(directory)?;
+    let resolved = resolve(context, plan)?;
+    let failed = |source| Error::io("write", directory, source);
+    let mut file = tempfile::Builder::new()
+        .prefix(PREFIX)
+        .suffix(".yaml")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .tempfile_in(directory)
+        .map_err(failed)?;
+    file.write_all(resolved.text.expose_secret().as_bytes())
+        .and_then(|()| file.flush())
+        .map_err(failed)?;
+    let path = Utf8PathBuf::try_from(file.path().to_owned())
+        .map_err(|error| failed(error.into_io_error()))?;
+    Ok(Resolved {
+        file: Some(file),
+        path,
+        secrets: resolved.secrets,
+    })
+}
+
+fn resolve(context: &Context<'_>, plan: &Plan) -> Result<mke::Resolved, Error> {
+    let read = |reference: &Reference| match reference {
+        Reference::Variable(name) => match context.tool.variables.get(name) {
+            None => Err("is not set".to_owned()),
+            Some(value) if value.is_empty() => Err("is empty".to_owned()),
+            Some(value) => match value.to_str() {
+                Some(text) => Ok(SecretString::from(text)),
+                None => Err("is not UTF-8 text".to_owned()),
+            },
+        },
+        Reference::File(path) => {
+            let path = context.workspace.root().join(path);
+            match std::fs::read_to_string(path) {
+                Ok(text) if text.is_empty() => Err("is empty".to_owned()),
+                Ok(text) => Ok(SecretString::from(text)),
+                Err(error) => Err(format!("cannot be read: {error}")),
+            }
+        }
+    };
+    render::resolve(&plan.environment, &plan.release, &read)
+}
+
+/// Removes what runs that were killed have left.
+fn remove_leftovers(directory: &Utf8Path) -> Result<(), Error> {
+    let failed = |source| Error::io("list", directory, source);
+    for entry in directory.read_dir_utf8().map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name().starts_with(PREFIX) {
+            std::fs::remove_file(entry.path())
+                .map_err(|source| Error::io("remove", entry.path(), source))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! Tests of `bench`: that everybody who is measured does what is measured. How fast they are depends on the machine.
+
+use serde_json::Value;
+use support::Sandbox;
+
+use crate::AIRLOCK;
+
+/// Returns the report of a run, which is the last line.
+fn report(sandbox: &Sandbox, arguments: &[&str]) -> Value {
+    let run = sandbox.run(arguments).ends_with(0);
+    let last = run.stdout.lines().last().unwrap_or_default().to_owned();
+    let mut line: Value = serde_json::from_str(&last).unwrap();
+    line["result"].take()
+}
+
+/// Returns what a contender cost in the round that is shown.
+fn cost<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let rows = report["measured"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["name"] == name);
+    &row.unwrap_or_else(|| panic!("{name} is not in {report:#}"))["median"]
+}
+
+fn requests(cost: &Value, method: &str) -> u64 {
+    cost["requests"][method].as_u64().unwrap_or(0)
+}
+
+/// Returns where this machine has its programs.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the programs of this machine are measured"
+)]
+fn path() -> String {
+    std::env::var("PATH").unwrap()
+}
+
+#[test]
+#[cfg_attr(without_docker_registry, ignore = "docker-registry is not on PATH")]
+#[cfg_attr(without_skopeo, ignore = "skopeo is not on PATH")]
+fn everybody_is_measured_at_the_same_work() {
+    let mut sandbox = Sandbox::new(AIRLOCK);
+    sandbox.variable("PATH", &path());
+    let report = report(
+        &sandbox,
+        &[
+            "bench",
+            "--size",
+            "2MB",
+            "--archives",
+            "4",
+            "--format",
+            "json",
+        ],
+    );
+    let (blobs, artifacts) = (
+        report["bundle"]["blobs"].as_u64().unwrap(),
+        report["bundle"]["archives"].as_u64().unwrap(),
+    );
+    assert_eq!(artifacts, 4);
+    assert!(blobs > 10, "{report:#}");
+    for name in ["cold", "filled", "curls"] {
+        let cost = cost(&report, name);
+        // An upload is opened by POST; so is a mount, which these blobs may be instead of being sent a second time.
+        assert!(requests(cost, "POST") >= blobs, "{name}: {cost:#}");
+        assert!(cost["peak-memory"].as_u64() > Some(0), "{name}: {cost:#}");
+    }
+    // Each blob is sent once, and there is a manifest for each platform of each artifact, and an index.
+    let manifests = requests(cost(&report, "cold"), "PUT") - blobs;
+    assert!(
+        (artifacts..3 * artifacts).contains(&manifests),
+        "{manifests}"
+    );
+    let bars = report["bars"].as_array().unwrap();
+    assert_eq!(bars.len(), 8, "{report:#}");
+    for bar in bars {
+        assert_eq!(
+            bar["met"].as_bool(),
+            Some(bar["measured"].as_f64() <= bar["at-most"].as_f64())
+        );
+    }
+    let again = cost(&report, "again");
+    assert!(requests(again, "HEAD") >= artifacts, "{again:#}");
+    assert_eq!((requests(again, "POST"), requests(again, "PUT")), (0, 0));
+    // The vendor's loop has nothing to do only as far as blobs go: it puts each manifest once more.
+    for name in ["loop", "parallel"] {
+        let cost = cost(&report, name);
+        assert!(
+            requests(cost, "PUT") >= blobs + artifacts,
+            "{name}: {cost:#}"
+        );
+    }
+    let again = cost(&report, "loop-again");
+    assert_eq!(requests(again, "POST"), 0, "{again:#}");
+    assert_eq!(cost(&report, "inflate")["requests"], serde_json::json!({}));
+    assert!(!sandbox.path("bundles/bench").exists());
+}
+
+#[test]
+#[cfg_attr(without_docker_registry, ignore = "docker-registry is not on PATH")]
+fn who_is_not_installed_is_named_and_a_bundle_that_was_kept_is_not_made_again() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let registry = std::env::split_paths(&path())
+        .map(|folder| folder.join("docker-registry"))
+        .find(|program| program.is_file())
+        .unwrap();
+    sandbox.install(registry.to_str().unwrap(), "docker-registry");
+    let arguments = [
+        "bench",
+        "--size",
+        "1MB",
+        "--archives",
+        "2",
+        "--only",
+        "again,loop,curls",
+        "--keep",
+    ];
+    let text = sandbox.run(&arguments).ends_with(0).whole();
+    assert!(text.contains("missing: skopeo is not installed"), "{text}");
+    assert!(text.contains("missing: curl is not installed"), "{text}");
+    assert!(text.contains("nothing to do, requests: "), "{text}");
+    assert!(text.contains("making a bundle"), "{text}");
+    let text = sandbox.run(&arguments).ends_with(0).whole();
+    assert!(!text.contains("making a bundle"), "{text}");
+}
+
+#[test]
+fn without_a_registry_to_measure_on_it_says_what_to_install() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let text = sandbox.run(&["bench"]).ends_with(1).whole();
+    assert!(text.contains("docker-registry is not installed"), "{text}");
+    assert!(text.contains("apt-get install docker-registry"), "{text}");
+    assert!(!sandbox.path("bundles/bench").exists());
+}

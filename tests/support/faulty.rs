@@ -1,0 +1,421 @@
+//! A registry for tests of what goes wrong: it holds blobs by repository as distribution does, reads uploads piece by piece, plays
+//! faults by rule, and can be looked into afterwards.
+//!
+//! [`Quirks`] are how a registry is; a [`Rule`] is what happens to some of its requests. [`profiles`] puts both together as real
+//! registries are said to be.
+
+mod connection;
+mod content;
+mod fault;
+mod profile;
+mod target;
+mod upload;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::StreamExt as _;
+use tokio::time::Instant;
+
+use connection::{Breaker, Listener};
+pub use content::Transfer;
+use content::{Content, refusal, sha256, text};
+use fault::Faults;
+pub use fault::{Fault, Kind, Rule, UPLOADS, When};
+pub use profile::{Profile, profiles};
+use target::Target;
+
+/// How a registry is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quirks {
+    /// What it does about mounts.
+    pub mounts: Mounts,
+    /// What it does about several parts.
+    pub parts: Parts,
+    /// Whether a session survives a request that was cut, with what came of it, as in distribution 3. Distribution 2 forgets it.
+    pub keeps_cut_sessions: bool,
+    /// Whether it refuses manifests of which it lacks something.
+    pub checks_manifests: bool,
+    /// Whether it refuses manifests that do not name their media type themselves.
+    pub wants_media_type: bool,
+    /// The status of what is not there.
+    pub unknown: u16,
+    /// The most that one request may carry, in bytes.
+    pub body_limit: Option<u64>,
+    /// The least that it wants in each part, in bytes.
+    pub least_part: u64,
+    /// Whether it wants tokens, and for how many requests each is good.
+    pub token_life: Option<u32>,
+    /// How many requests it works on at once; to more it says 503.
+    pub at_once: Option<usize>,
+    /// How fast it reads uploads, all of them together, in bytes a second.
+    pub rate: Option<u64>,
+}
+
+/// What a registry does about a mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mounts {
+    /// It mounts.
+    Granted,
+    /// It opens an upload instead.
+    Ignored,
+    /// It says this status.
+    Refused(u16),
+}
+
+/// What a registry does about an upload in several parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parts {
+    /// It takes them.
+    Taken,
+    /// It takes them, and answers 201 in place of 202.
+    Created,
+    /// It takes the first one only.
+    OneOnly,
+    /// It forgets the ones before when another comes.
+    LastOnly,
+}
+
+impl Default for Quirks {
+    fn default() -> Self {
+        Self {
+            mounts: Mounts::Granted,
+            parts: Parts::Taken,
+            keeps_cut_sessions: false,
+            checks_manifests: true,
+            wants_media_type: false,
+            unknown: 404,
+            body_limit: None,
+            least_part: 0,
+            token_life: None,
+            at_once: None,
+            rate: None,
+        }
+    }
+}
+
+/// The user that a registry with tokens knows.
+pub const USER: &str = "courier";
+/// That user's password.
+pub const PASSWORD: &str = "correct-horse";
+/// Both, as `Basic` says them.
+const BASIC: &str = "Basic Y291cmllcjpjb3JyZWN0LWhvcnNl";
+
+/// A running registry; it stops when this is dropped.
+pub struct FaultyRegistry {
+    /// Its address, `127.0.0.1:port`.
+    pub address: String,
+    inner: Arc<Inner>,
+    server: tokio::task::JoinHandle<()>,
+}
+
+struct Inner {
+    address: String,
+    quirks: Quirks,
+    content: Mutex<Content>,
+    connections: Arc<AtomicUsize>,
+    under_way: AtomicUsize,
+    /// When the next piece may be read.
+    pace: Mutex<Option<Instant>>,
+}
+
+impl Drop for FaultyRegistry {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl FaultyRegistry {
+    /// Starts an empty one. `seed` decides what is drawn by chance.
+    pub async fn start(quirks: Quirks, rules: &[Rule], seed: u64) -> Self {
+        let connections = Arc::<AtomicUsize>::default();
+        let listener = Listener::bind(Arc::clone(&connections))
+            .await
+            .expect("a free port");
+        let address = listener.address().expect("an address").to_string();
+        let mut content = Content::default();
+        content.faults = Faults::new(rules, seed);
+        let inner = Arc::new(Inner {
+            address: address.clone(),
+            quirks,
+            content: Mutex::new(content),
+            connections,
+            under_way: AtomicUsize::new(0),
+            pace: Mutex::default(),
+        });
+        let router = axum::Router::new()
+            .fallback(serve)
+            .with_state(Arc::clone(&inner))
+            .into_make_service_with_connect_info::<Breaker>();
+        let server = tokio::spawn(async move {
+            // It ends with the test.
+            let _ = axum::serve(listener, router).await;
+        });
+        Self {
+            address,
+            inner,
+            server,
+        }
+    }
+
+    /// Plays no faults any more.
+    pub fn calm(&self) {
+        self.inner.content().faults = Faults::default();
+    }
+
+    /// Returns how many requests met a fault.
+    pub fn played(&self) -> usize {
+        self.inner.content().faults.played()
+    }
+
+    /// Counts the requests of a kind.
+    pub fn count(&self, kind: Kind) -> usize {
+        let content = self.inner.content();
+        content.asked.get(&kind).copied().unwrap_or_default()
+    }
+
+    /// Returns how many bytes of uploads were read.
+    pub fn received(&self) -> u64 {
+        self.inner.content().received
+    }
+
+    /// Returns the sessions that were opened, in their order.
+    pub fn transfers(&self) -> Vec<Transfer> {
+        self.inner.content().transfers.clone()
+    }
+
+    /// Returns how many bytes the open session holds that holds most.
+    pub fn most_held(&self) -> u64 {
+        self.inner.content().most_held()
+    }
+
+    /// Returns each repository's blobs by digest.
+    pub fn blobs(&self) -> BTreeSet<(String, String)> {
+        self.inner.content().blobs()
+    }
+
+    /// Returns how often each blob of a repository was uploaded to its end; mounted ones not at all.
+    pub fn completions(&self) -> BTreeMap<(String, String), usize> {
+        self.inner.content().completions().clone()
+    }
+
+    /// Returns a blob of a repository.
+    pub fn blob(&self, repository: &str, digest: &str) -> Option<Bytes> {
+        self.inner.content().blob(repository, digest)
+    }
+
+    /// Returns a manifest by tag or digest: its media type and its bytes.
+    pub fn manifest(&self, repository: &str, reference: &str) -> Option<(String, Bytes)> {
+        self.inner.content().manifest(repository, reference)
+    }
+
+    /// Returns the digest that a tag points at.
+    pub fn tag(&self, repository: &str, tag: &str) -> Option<String> {
+        let (_, bytes) = self.manifest(repository, tag)?;
+        Some(sha256(&bytes))
+    }
+
+    /// Returns every tag with its repository.
+    pub fn tags(&self) -> Vec<(String, String)> {
+        self.inner.content().tags()
+    }
+
+    /// Waits until nobody is connected any more, so that whatever a client sent before it was killed has been dealt with.
+    pub async fn is_left_alone(&self) {
+        while self.inner.connections.load(Ordering::SeqCst) > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+impl Inner {
+    fn content(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until so many more bytes may be read.
+    async fn wait(&self, bytes: usize, rate: Option<u64>) {
+        let Some(rate) = rate else { return };
+        let until = {
+            let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = Instant::now();
+            let begin = pace.map_or(now, |pace| pace.max(now));
+            let until = begin + Duration::from_secs_f64(bytes as f64 / rate as f64);
+            *pace = Some(until);
+            until
+        };
+        tokio::time::sleep_until(until).await;
+    }
+}
+
+/// A count that goes down again when this is dropped.
+struct Working<'a>(&'a AtomicUsize);
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+async fn serve(
+    State(inner): State<Arc<Inner>>,
+    ConnectInfo(breaker): ConnectInfo<Breaker>,
+    request: Request,
+) -> Response {
+    let at_once = inner.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+    let _working = Working(&inner.under_way);
+    let (head, body) = request.into_parts();
+    let query = head.uri.query().unwrap_or_default();
+    let target = Target::of(&head.method, head.uri.path(), query);
+    let fault = {
+        let mut content = inner.content();
+        *content.asked.entry(target.kind).or_default() += 1;
+        let (kind, what) = (target.kind, target.what());
+        content.faults.decide(kind, &target.repository, &what)
+    };
+    if inner.quirks.at_once.is_some_and(|most| at_once > most) {
+        return inner
+            .drained(&target, body, refusal(503, "UNAVAILABLE"))
+            .await;
+    }
+    match fault {
+        Some(Fault::Answer { status, code }) => {
+            return inner.drained(&target, body, refusal(status, code)).await;
+        }
+        Some(Fault::TooManyRequests { retry_after }) => {
+            let mut answer = refusal(429, "TOOMANYREQUESTS");
+            if let Some(seconds) = retry_after {
+                answer.headers_mut().insert("retry-after", seconds.into());
+            }
+            return inner.drained(&target, body, answer).await;
+        }
+        Some(Fault::LoseSession) => inner.content().lose(&target.subject),
+        _ => {}
+    }
+    if let Some(refused) = inner.unauthorized(&target, &head.headers) {
+        return inner.drained(&target, body, refused).await;
+    }
+    let mut answer = inner
+        .answer(&target, &head.headers, body, fault, &breaker)
+        .await;
+    let taken = answer.status().is_success();
+    let headers = answer.headers_mut();
+    match fault {
+        Some(Fault::LoseAnswer) => breaker.break_off(),
+        Some(Fault::NoLocation) => drop(headers.remove("location")),
+        Some(Fault::NoDigest) => drop(headers.remove("docker-content-digest")),
+        Some(Fault::WrongDigest) if taken => {
+            let other = HeaderValue::from_str(&sha256(b"something else")).expect("a digest");
+            headers.insert("docker-content-digest", other);
+        }
+        Some(Fault::RangeOff { by }) => {
+            let range = text(headers, "range").to_owned();
+            if let Some(end) = range
+                .strip_prefix("0-")
+                .and_then(|end| end.parse::<i64>().ok())
+            {
+                let moved = format!("0-{}", (end + by).max(0));
+                headers.insert("range", HeaderValue::from_str(&moved).expect("a range"));
+            }
+        }
+        _ => {}
+    }
+    answer
+}
+
+impl Inner {
+    /// Asks for a token, or issues one.
+    fn unauthorized(&self, target: &Target, headers: &HeaderMap) -> Option<Response> {
+        let life = self.quirks.token_life?;
+        if target.kind == Kind::Token {
+            if text(headers, "authorization") != BASIC {
+                return Some(refusal(401, "UNAUTHORIZED"));
+            }
+            let token = self.content().tokens.issue(life);
+            return Some(format!(r#"{{"token":"{token}","expires_in":300}}"#).into_response());
+        }
+        if self.content().tokens.accept(headers) {
+            return None;
+        }
+        let challenge = format!(
+            r#"Bearer realm="http://{}/token",service="faulty",scope="repository:{}:pull,push""#,
+            self.address, target.repository
+        );
+        let mut answer = refusal(401, "UNAUTHORIZED");
+        let challenge = HeaderValue::from_str(&challenge).expect("a challenge");
+        answer.headers_mut().insert("www-authenticate", challenge);
+        Some(answer)
+    }
+
+    /// Reads a request to its end and answers it, as a proxy does that lets its caller finish.
+    async fn drained(&self, target: &Target, body: Body, answer: Response) -> Response {
+        let mut body = body.into_data_stream();
+        let counts = UPLOADS.contains(&target.kind);
+        while let Some(Ok(piece)) = body.next().await {
+            if counts {
+                self.content().take(&target.subject, &piece, false);
+            }
+        }
+        answer
+    }
+
+    async fn answer(
+        &self,
+        target: &Target,
+        headers: &HeaderMap,
+        body: Body,
+        fault: Option<Fault>,
+        breaker: &Breaker,
+    ) -> Response {
+        let Target {
+            repository,
+            subject,
+            ..
+        } = target;
+        let quirks = &self.quirks;
+        if UPLOADS.contains(&target.kind) {
+            return self.upload(target, headers, body, fault, breaker).await;
+        }
+        let bytes = axum::body::to_bytes(body, usize::MAX).await;
+        let bytes = bytes.unwrap_or_default();
+        match fault {
+            Some(Fault::Reset { .. }) => {
+                breaker.break_off();
+                return StatusCode::OK.into_response();
+            }
+            Some(Fault::Stall { .. }) => return std::future::pending().await,
+            _ => {}
+        }
+        let mut content = self.content();
+        match target.kind {
+            Kind::Ping => StatusCode::OK.into_response(),
+            Kind::HeadManifest | Kind::GetManifest => {
+                content.read_manifest(quirks, repository, subject)
+            }
+            Kind::PutManifest => {
+                let media_type = text(headers, "content-type");
+                content.put_manifest(quirks, repository, subject, media_type, &bytes)
+            }
+            Kind::HeadBlob | Kind::GetBlob => content.read_blob(quirks, repository, subject),
+            Kind::Mount => {
+                let (digest, from) = (target.parameter("mount"), target.parameter("from"));
+                content.mount(quirks, repository, &digest, &from)
+            }
+            Kind::OpenUpload => content.open(quirks, repository),
+            Kind::AskUpload => content.ask(quirks, subject),
+            Kind::CancelUpload => {
+                content.lose(subject);
+                StatusCode::NO_CONTENT.into_response()
+            }
+            Kind::Token | Kind::SendPart | Kind::EndUpload | Kind::Other => {
+                StatusCode::NOT_FOUND.into_response()
+            }
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! What the registry holds, by repository, and what it remembers of how that came.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::body::Bytes;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use sha2::Digest as _;
+
+use super::fault::{Faults, Kind};
+use super::{Mounts, Parts, Quirks};
+
+/// How much of what came by a session is kept to tell later which blob it was.
+const HEAD: usize = 4096;
+
+/// A session that was opened, and what became of it.
+#[derive(Debug, Clone)]
+pub struct Transfer {
+    /// The repository that it was opened in.
+    pub repository: String,
+    /// How many bytes came for it, kept or not.
+    pub received: u64,
+    /// The digest of the blob that it ended with.
+    pub completed: Option<String>,
+    head: Vec<u8>,
+}
+
+impl Transfer {
+    /// Tells whether what came for it is this blob's beginning.
+    pub fn is_of(&self, blob: &[u8]) -> bool {
+        !self.head.is_empty() && blob.starts_with(&self.head)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    pub(super) faults: Faults,
+    pub(super) asked: BTreeMap<Kind, usize>,
+    pub(super) received: u64,
+    pub(super) transfers: Vec<Transfer>,
+    pub(super) tokens: Tokens,
+    blobs: BTreeMap<(String, String), usize>,
+    bytes: BTreeMap<String, Bytes>,
+    manifests: BTreeMap<(String, String), (String, Bytes)>,
+    sessions: BTreeMap<String, Session>,
+}
+
+/// The tokens that are good, and for how many requests each.
+#[derive(Debug, Default)]
+pub(super) struct Tokens {
+    issued: u32,
+    left: BTreeMap<String, u32>,
+}
+
+#[derive(Debug)]
+struct Session {
+    repository: String,
+    held: Vec<u8>,
+    /// Whether it has had a part.
+    begun: bool,
+    transfer: usize,
+}
+
+impl Tokens {
+    pub(super) fn issue(&mut self, life: u32) -> String {
+        self.issued += 1;
+        let token = format!("token-{}", self.issued);
+        self.left.insert(token.clone(), life);
+        token
+    }
+
+    /// Takes one request off the token's life, or says that it is over.
+    pub(super) fn accept(&mut self, headers: &HeaderMap) -> bool {
+        let shown = text(headers, "authorization");
+        let token = shown.strip_prefix("Bearer ").unwrap_or_default();
+        match self.left.get_mut(token) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Content {
+    pub(super) fn blob(&self, repository: &str, digest: &str) -> Option<Bytes> {
+        let key = (repository.to_owned(), digest.to_owned());
+        self.blobs.get(&key)?;
+        self.bytes.get(digest).cloned()
+    }
+
+    pub(super) fn blobs(&self) -> BTreeSet<(String, String)> {
+        self.blobs.keys().cloned().collect()
+    }
+
+    /// Returns how often each blob of a repository was uploaded to its end.
+    pub(super) fn completions(&self) -> &BTreeMap<(String, String), usize> {
+        &self.blobs
+    }
+
+    pub(super) fn manifest(&self, repository: &str, reference: &str) -> Option<(String, Bytes)> {
+        let key = (repository.to_owned(), reference.to_owned());
+        self.manifests.get(&key).cloned()
+    }
+
+    pub(super) fn tags(&self) -> Vec<(String, String)> {
+        let keys = self.manifests.keys();
+        keys.filter(|(_, reference)| !reference.contains(':'))
+            .cloned()
+            .collect()
+    }
+
+    /// Answers about a manifest.
+    pub(super) fn read_manifest(
+        &self,
+        quirks: &Quirks,
+        repository: &str,
+        reference: &str,
+    ) -> Response {
+        match self.manifest(repository, reference) {
+            None => refusal(quirks.unknown, "MANIFEST_UNKNOWN"),
+            Some((media_type, bytes)) => {
+                let headers = [
+                    ("docker-content-digest", sha256(&bytes)),
+                    ("content-type", media_type),
+                ];
+                (headers, bytes).into_response()
+            }
+        }
+    }
+
+    pub(super) fn put_manifest(
+        &mut self,
+        quirks: &Quirks,
+        repository: &str,
+        reference: &str,
+        media_type: &str,
+        bytes: &Bytes,
+    ) -> Response {
+        let Ok(value) = serde_json::from_slice::<serde_json::Value>(bytes) else {
+            return refusal(400, "MANIFEST_INVALID");
+        };
+        if quirks.wants_media_type && value["mediaType"].as_str() != Some(media_type) {
+            return refusal(400, "MANIFEST_INVALID");
+        }
+        let digest_of = |part: &serde_json::Value| part["digest"].as_str().unwrap_or("").to_owned();
+        let parts = |name: &str| value[name].as_array().cloned().unwrap_or_default();
+        let key = |reference: String| (repository.to_owned(), reference);
+        let blobs = parts("layers")
+            .into_iter()
+            .chain(value.get("config").cloned());
+        let known = blobs
+            .map(|part| digest_of(&part))
+            .all(|digest| self.blobs.contains_key(&key(digest)))
+            && parts("manifests")
+                .iter()
+                .map(digest_of)
+                .all(|digest| self.manifests.contains_key(&key(digest)));
+        if quirks.checks_manifests && !known {
+            return refusal(400, "MANIFEST_BLOB_UNKNOWN");
+        }
+        let digest = sha256(bytes);
+        for reference in [reference, &digest] {
+            let entry = (media_type.to_owned(), bytes.clone());
+            self.manifests.insert(key(reference.to_owned()), entry);
+        }
+        (StatusCode::CREATED, [("docker-content-digest", digest)]).into_response()
+    }
+
+    pub(super) fn read_blob(&self, quirks: &Quirks, repository: &str, digest: &str) -> Response {
+        match self.blob(repository, digest) {
+            None => refusal(quirks.unknown, "BLOB_UNKNOWN"),
+            Some(bytes) => ([("docker-content-digest", digest.to_owned())], bytes).into_response(),
+        }
+    }
+
+    pub(super) fn mount(
+        &mut self,
+        quirks: &Quirks,
+        repository: &str,
+        digest: &str,
+        from: &str,
+    ) -> Response {
+        match quirks.mounts {
+            Mounts::Refused(status) => return refusal(status, "UNSUPPORTED"),
+            Mounts::Granted if self.blob(from, digest).is_some() => {
+                let key = (repository.to_owned(), digest.to_owned());
+                self.blobs.entry(key).or_insert(0);
+                let headers = [("docker-content-digest", digest.to_owned())];
+                return (StatusCode::CREATED, headers).into_response();
+            }
+            Mounts::Granted | Mounts::Ignored => {}
+        }
+        self.open(quirks, repository)
+    }
+
+    pub(super) fn open(&mut self, quirks: &Quirks, repository: &str) -> Response {
+        let id = format!("session-{}", self.transfers.len());
+        let session = Session {
+            repository: repository.to_owned(),
+            held: Vec::new(),
+            begun: false,
+            transfer: self.transfers.len(),
+        };
+        self.transfers.push(Transfer {
+            repository: repository.to_owned(),
+            received: 0,
+            completed: None,
+            head: Vec::new(),
+        });
+        self.sessions.insert(id.clone(), session);
+        self.going_on(quirks, StatusCode::ACCEPTED, &id)
+    }
+
+    /// Says how far a session is, or that there is none.
+    pub(super) fn ask(&self, quirks: &Quirks, id: &str) -> Response {
+        match self.sessions.contains_key(id) {
+            true => self.going_on(quirks, StatusCode::NO_CONTENT, id),
+            false => refusal(404, "BLOB_UPLOAD_UNKNOWN"),
+        }
+    }
+
+    /// Says why bytes for a session are not taken, before any of them is read.
+    pub(super) fn refuse(
+        &mut self,
+        quirks: &Quirks,
+        id: &str,
+        kind: Kind,
+        headers: &HeaderMap,
+    ) -> Option<Response> {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return Some(refusal(404, "BLOB_UPLOAD_UNKNOWN"));
+        };
+        let range = text(headers, "content-range");
+        if let Some((from, _)) = range.split_once('-')
+            && from != session.held.len().to_string()
+        {
+            return Some(refusal(416, "BLOB_UPLOAD_INVALID"));
+        }
+        let again = std::mem::replace(&mut session.begun, true) && kind == Kind::SendPart;
+        match quirks.parts {
+            Parts::OneOnly if again => return Some(refusal(400, "UNSUPPORTED")),
+            Parts::LastOnly if again => session.held.clear(),
+            _ => {}
+        }
+        None
+    }
+
+    /// Takes bytes back that a session should not have got.
+    pub(super) fn take_back(&mut self, id: &str, bytes: u64) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            let kept = session.held.len().saturating_sub(bytes as usize);
+            session.held.truncate(kept);
+            session.begun = kept > 0;
+        }
+    }
+
+    /// Takes bytes for a session.
+    pub(super) fn take(&mut self, id: &str, bytes: &[u8], keep: bool) {
+        self.received += bytes.len() as u64;
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        let transfer = &mut self.transfers[session.transfer];
+        if transfer.received == session.held.len() as u64 {
+            let room = HEAD.saturating_sub(transfer.head.len()).min(bytes.len());
+            transfer.head.extend_from_slice(&bytes[..room]);
+        }
+        transfer.received += bytes.len() as u64;
+        if keep {
+            session.held.extend_from_slice(bytes);
+        }
+    }
+
+    /// Forgets a session.
+    pub(super) fn lose(&mut self, id: &str) {
+        self.sessions.remove(id);
+    }
+
+    /// Answers a part that came whole.
+    pub(super) fn part(&self, quirks: &Quirks, id: &str) -> Response {
+        if !self.sessions.contains_key(id) {
+            return refusal(404, "BLOB_UPLOAD_UNKNOWN");
+        }
+        let status = match quirks.parts {
+            Parts::Created => StatusCode::CREATED,
+            _ => StatusCode::ACCEPTED,
+        };
+        self.going_on(quirks, status, id)
+    }
+
+    /// Ends an upload.
+    pub(super) fn end(&mut self, id: &str, digest: &str) -> Response {
+        let Some(session) = self.sessions.remove(id) else {
+            return refusal(404, "BLOB_UPLOAD_UNKNOWN");
+        };
+        if sha256(&session.held) != digest {
+            return refusal(400, "DIGEST_INVALID");
+        }
+        self.transfers[session.transfer].completed = Some(digest.to_owned());
+        self.bytes.insert(digest.to_owned(), session.held.into());
+        let key = (session.repository, digest.to_owned());
+        *self.blobs.entry(key).or_insert(0) += 1;
+        let headers = [("docker-content-digest", digest.to_owned())];
+        (StatusCode::CREATED, headers).into_response()
+    }
+
+    /// Returns how many bytes the session holds that holds most.
+    pub(super) fn most_held(&self) -> u64 {
+        let held = self.sessions.values().map(|session| session.held.len());
+        held.max().unwrap_or_default() as u64
+    }
+
+    fn going_on(&self, quirks: &Quirks, status: StatusCode, id: &str) -> Response {
+        let session = &self.sessions[id];
+        let (repository, length) = (&session.repository, session.held.len());
+        let headers = [
+            (
+                "location",
+                format!("/v2/{repository}/blobs/uploads/{id}?state={length}"),
+            ),
+            ("range", format!("0-{}", length.saturating_sub(1))),
+            ("oci-chunk-min-length", quirks.least_part.to_string()),
+        ];
+        (status, headers).into_response()
+    }
+}
+
+/// Returns an error as the specification writes it.
+pub(super) fn refusal(status: u16, code: &str) -> Response {
+    let status = StatusCode::from_u16(status).expect("a status");
+    let body = format!(r#"{{"errors":[{{"code":"{code}","message":"so it is"}}]}}"#);
+    (status, body).into_response()
+}
+
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(sha2::Sha256::digest(bytes)))
+}
+
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    let value = headers.get(name).and_then(|value| value.to_str().ok());
+    value.unwrap_or_default()
+}

@@ -1,0 +1,254 @@
+//! Registries as they are said to be: the quirks and faults that users of other tools have met, under the names of the products.
+//!
+//! A profile is not the product: it plays what is known to trouble clients, more often than the product would. Where each comes from
+//! stands beside it: an issue of another client, that client's source, or the product's documentation.
+
+use super::{Fault, Kind, Mounts, Parts, Quirks, Rule, UPLOADS, When};
+
+/// A registry as it is said to be.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    /// The product's name.
+    pub name: &'static str,
+    /// How it is.
+    pub quirks: Quirks,
+    /// What happens to some of its requests.
+    pub rules: Vec<Rule>,
+}
+
+/// The usual limit of nginx, `client_max_body_size 1m`.
+const NGINX: Option<u64> = Some(1 << 20);
+
+/// Reads and writes of manifests.
+const MANIFESTS: &[Kind] = &[Kind::HeadManifest, Kind::PutManifest];
+
+/// What begins an upload.
+const BEGINNINGS: &[Kind] = &[Kind::OpenUpload, Kind::Mount];
+
+/// Returns all of them.
+pub fn profiles() -> Vec<Profile> {
+    let plain = Quirks::default;
+    vec![
+        // Sessions do not survive a cut request (registry/handlers/blobupload.go of release 2.8).
+        of("distribution 2", plain(), vec![]),
+        // They do in release 3.
+        of("distribution 3", keeping(), vec![]),
+        // A body limit before the registry (goharbor/harbor#3270, #22353).
+        of(
+            "distribution 2 behind nginx",
+            Quirks {
+                body_limit: NGINX,
+                ..plain()
+            },
+            vec![],
+        ),
+        of(
+            "distribution 3 behind nginx",
+            Quirks {
+                body_limit: NGINX,
+                ..keeping()
+            },
+            vec![],
+        ),
+        // Replicas that do not share sessions, and S3 that says SlowDown (tuist/tuist#12530, distribution/distribution#769).
+        of(
+            "distribution with replicas over S3",
+            plain(),
+            vec![
+                Rule::new(UPLOADS, Fault::LoseSession, When::Chance(0.15)),
+                Rule::new(UPLOADS, answer(500, "UNKNOWN"), When::Chance(0.15)),
+            ],
+        ),
+        // Tokens that end during a push (goharbor/harbor#18860), nginx before it (#3270), mounts that only open uploads (#17097).
+        of(
+            "Harbor",
+            Quirks {
+                token_life: Some(7),
+                body_limit: NGINX,
+                mounts: Mounts::Ignored,
+                ..plain()
+            },
+            vec![Rule::new(
+                &[Kind::EndUpload],
+                answer(504, "UNKNOWN"),
+                When::Chance(0.1),
+            )],
+        ),
+        // 403 for what is not there (RTFACT-13797, from go-containerregistry's source), 404 for a live session
+        // (GoogleContainerTools/jib#3399), trouble with parallel requests (openshift/origin#24514).
+        of(
+            "Artifactory",
+            Quirks {
+                unknown: 403,
+                at_once: Some(4),
+                ..plain()
+            },
+            vec![Rule::new(
+                UPLOADS,
+                answer(404, "BLOB_UPLOAD_UNKNOWN"),
+                When::Chance(0.15),
+            )],
+        ),
+        // Wants manifests to name their media type (containers/buildah#575), and fails where S3 does (nexus-blobstore-s3#63).
+        of(
+            "Nexus",
+            Quirks {
+                wants_media_type: true,
+                ..plain()
+            },
+            vec![Rule::new(
+                &[Kind::EndUpload],
+                answer(500, "UNKNOWN"),
+                When::Chance(0.15),
+            )],
+        ),
+        // Rejects mounts that it does not like (GoogleContainerTools/jib#703), and limits requests (its documentation).
+        of(
+            "Quay",
+            Quirks {
+                mounts: Mounts::Refused(405),
+                ..plain()
+            },
+            vec![Rule::new(BEGINNINGS, busy(None), When::Chance(0.1))],
+        ),
+        // Tokens of five minutes (its documentation), a distribution of its own behind a load balancer.
+        of(
+            "GitLab",
+            Quirks {
+                token_life: Some(11),
+                mounts: Mounts::Ignored,
+                ..plain()
+            },
+            vec![Rule::new(
+                UPLOADS,
+                Fault::Reset { after: 60_000 },
+                When::Chance(0.1),
+            )],
+        ),
+        // PATCH may say 201 (regclient's source), mounts are opt-in and PutImage is limited to 10 a second (its documentation).
+        of(
+            "ECR",
+            Quirks {
+                parts: Parts::Created,
+                mounts: Mounts::Ignored,
+                ..plain()
+            },
+            vec![Rule::new(MANIFESTS, busy(None), When::Each(3))],
+        ),
+        // 429 on manifests, with an order to wait (its documentation).
+        of(
+            "ACR",
+            plain(),
+            vec![Rule::new(MANIFESTS, busy(Some(1)), When::Each(4))],
+        ),
+        // The last part is all that a session holds (oras-project/rust-oci-client#35), and 403 to those who ask too often
+        // (canonical/authd#1765).
+        of(
+            "GHCR",
+            Quirks {
+                parts: Parts::LastOnly,
+                ..plain()
+            },
+            vec![Rule::new(
+                &[Kind::OpenUpload],
+                answer(403, "DENIED"),
+                When::Chance(0.05),
+            )],
+        ),
+        // No upload in several parts (kitops-ml/kitops#777).
+        of(
+            "GAR",
+            Quirks {
+                parts: Parts::OneOnly,
+                ..plain()
+            },
+            vec![Rule::new(
+                UPLOADS,
+                answer(503, "UNAVAILABLE"),
+                When::Chance(0.1),
+            )],
+        ),
+        // `Range` that names the length where the last byte is meant. No product is known for it; the specification's wording is.
+        of(
+            "a registry that counts from one",
+            Quirks {
+                body_limit: NGINX,
+                ..keeping()
+            },
+            vec![Rule::new(
+                &[Kind::SendPart, Kind::AskUpload],
+                Fault::RangeOff { by: 1 },
+                When::Always,
+            )],
+        ),
+        // 404 during a part after a pause (regclient/regclient#323), 429 for who asks too often (its documentation).
+        of(
+            "Docker Hub",
+            Quirks {
+                token_life: Some(20),
+                ..plain()
+            },
+            vec![
+                Rule::new(
+                    &[Kind::SendPart],
+                    answer(404, "BLOB_UPLOAD_UNKNOWN"),
+                    When::Chance(0.2),
+                ),
+                Rule::new(BEGINNINGS, busy(Some(1)), When::Chance(0.03)),
+            ],
+        ),
+        // Connections that end in the middle (google/go-containerregistry#2084), 503 for many at once (containerd/nerdctl#4428).
+        of(
+            "a load balancer",
+            Quirks {
+                at_once: Some(6),
+                ..plain()
+            },
+            vec![
+                Rule::new(UPLOADS, Fault::Reset { after: 30_000 }, When::Chance(0.15)),
+                Rule::new(MANIFESTS, Fault::LoseAnswer, When::Chance(0.1)),
+            ],
+        ),
+        // Nested paths are refused (OCPBUGS-8111, OCPBUGS-11910, the reason for oc-mirror's `--max-nested-paths`).
+        of(
+            "a registry that is flat",
+            plain(),
+            vec![Rule {
+                deeper_than: 4,
+                ..Rule::new(
+                    &[
+                        Kind::HeadManifest,
+                        Kind::HeadBlob,
+                        Kind::OpenUpload,
+                        Kind::Mount,
+                    ],
+                    answer(401, "UNAUTHORIZED"),
+                    When::Always,
+                )
+            }],
+        ),
+    ]
+}
+
+fn of(name: &'static str, quirks: Quirks, rules: Vec<Rule>) -> Profile {
+    Profile {
+        name,
+        quirks,
+        rules,
+    }
+}
+
+fn keeping() -> Quirks {
+    Quirks {
+        keeps_cut_sessions: true,
+        ..Quirks::default()
+    }
+}
+
+fn answer(status: u16, code: &'static str) -> Fault {
+    Fault::Answer { status, code }
+}
+
+fn busy(retry_after: Option<u32>) -> Fault {
+    Fault::TooManyRequests { retry_after }
+}

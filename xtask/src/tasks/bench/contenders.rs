@@ -1,0 +1,298 @@
+//! Who is measured, and what each of them needs to find before it begins.
+
+use std::fmt::Write as _;
+use std::process::Command;
+
+use camino::Utf8PathBuf;
+use release::bench::Held;
+
+use super::measure::{self, Cost};
+use super::registry::{Registry, free_port};
+use super::scratch::{ENVIRONMENT, PROJECT, Scratch, make_folder, remove_folder};
+use crate::app::App;
+use crate::cli::Contender;
+use crate::failure::Failure;
+
+/// The vendor's commands for a bundle (OFF-411), without the log-in, since this registry wants none, and with plain
+/// HTTP allowed. What stands for the body of the loop is the same for one after the other and for several at once.
+const UNPACK: &str = "tar -xzf \"$BUNDLE_NAME\" -C ./";
+const COPY: &str = r#"img=$(basename "$archive" | sed 's~\.tar~~' | tr '&' '/' | tr '@' ':')
+skopeo copy -q --retry-times 3 --multi-arch all --dest-tls-verify=false "oci-archive:$archive" "docker://$REGISTRY_ADDRESS/$REGISTRY_PROJECT_PATH/$img""#;
+
+/// What one of several curls does: it opens all its uploads over one connection, then sends all its blobs over one.
+/// `Expect: 100-continue` is left out, since it would cost a pause for each blob.
+const CURLS: &str = r#"for share in shares/*.open; do
+  ( share=${share%.open}
+    curl --silent --show-error --fail -K "$share.open" > "$share.locations" &&
+    awk 'NR==FNR { location[NR]=$0; next } { split($0, blob, "\t"); print "next"; print "silent"; print "show-error"; print "fail"; print "header=\"Expect:\""; print "header=\"Content-Type: application/octet-stream\""; print "upload-file=\"" blob[2] "\""; print "output=\"/dev/null\""; print "url=\"" location[FNR] "&digest=" blob[1] "\"" }' "$share.locations" "$share.blobs" > "$share.send" &&
+    curl --silent --show-error --fail -K "$share.send"
+  ) & pids="$pids $!"
+done
+for pid in $pids; do wait "$pid" || exit 1; done"#;
+
+/// What is in the registry at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Content {
+    Nothing,
+    OfOurs,
+    OfTheLoop,
+}
+
+pub(super) struct Bench<'a> {
+    app: &'a App<'a>,
+    scratch: &'a Scratch,
+    held: &'a Held,
+    content: Content,
+    port: u16,
+}
+
+impl<'a> Bench<'a> {
+    pub(super) fn new(app: &'a App<'a>, scratch: &'a Scratch, held: &'a Held) -> Self {
+        Self {
+            app,
+            scratch,
+            held,
+            content: Content::Nothing,
+            port: 0,
+        }
+    }
+
+    /// Brings everything into the state that a contender is to find, and measures it.
+    pub(super) fn measure(&mut self, contender: Contender) -> Result<Cost, Failure> {
+        match contender {
+            Contender::Cold => {
+                remove_folder(&self.scratch.store())?;
+                self.empty()?;
+            }
+            Contender::Filled => {
+                self.fill_store()?;
+                self.empty()?;
+            }
+            Contender::Again => self.fill_registry(Content::OfOurs, Contender::Filled)?,
+            Contender::LoopAgain => self.fill_registry(Content::OfTheLoop, Contender::Loop)?,
+            Contender::Loop | Contender::Parallel | Contender::Inflate => self.empty()?,
+            Contender::Curls => {
+                self.fill_store()?;
+                self.empty()?;
+            }
+        }
+        self.take_turn(contender)
+    }
+
+    fn take_turn(&mut self, contender: Contender) -> Result<Cost, Failure> {
+        let name = contender.name();
+        let address = format!("127.0.0.1:{}", self.port);
+        self.scratch.aim_at(&address)?;
+        let command = self.command(contender, &address)?;
+        let registry = Registry::start(self.scratch, self.port)?;
+        let (wall, ended) = measure::run(command, contender.title(), &self.scratch.log(&name))?;
+        let worked = registry.stop()?;
+        match contender {
+            Contender::Cold | Contender::Filled | Contender::Again => {
+                self.content = Content::OfOurs
+            }
+            Contender::Loop | Contender::Parallel | Contender::LoopAgain => {
+                self.content = Content::OfTheLoop;
+            }
+            Contender::Curls => self.content = Content::Nothing,
+            Contender::Inflate => {}
+        }
+        Ok(Cost {
+            wall_seconds: wall.as_secs_f64(),
+            cpu_seconds: ended.cpu.as_secs_f64(),
+            registry_cpu_seconds: worked.cpu.as_secs_f64(),
+            peak_memory: ended.peak_memory,
+            written: ended.written,
+            requests: worked.requests,
+        })
+    }
+
+    fn command(&self, contender: Contender, address: &str) -> Result<Command, Failure> {
+        let shell = self.scratch.shell()?;
+        let program = self.scratch.program();
+        let workspace = self.scratch.workspace();
+        let bundle = self.scratch.bundle();
+        shell.set_var("REGISTRY_ADDRESS", address);
+        shell.set_var("REGISTRY_PROJECT_PATH", PROJECT);
+        shell.set_var("BUNDLE_NAME", &bundle);
+        let script = match contender {
+            Contender::Cold | Contender::Filled | Contender::Again => {
+                let push = xshell::cmd!(shell, "{program} -C {workspace} push {ENVIRONMENT}");
+                return Ok(push.into());
+            }
+            Contender::Inflate => {
+                let inflate = xshell::cmd!(
+                    shell,
+                    "{program} -C {workspace} bench-part inflate {bundle}"
+                );
+                return Ok(inflate.into());
+            }
+            Contender::Loop | Contender::LoopAgain => format!(
+                "set -e; {UNPACK}\nfor archive in $(find ./bundles -print | grep \".tar\"); do\n{COPY}\ndone"
+            ),
+            Contender::Parallel => {
+                let at_once = at_once();
+                format!(
+                    "set -e; {UNPACK}\nfind ./bundles -print | grep \".tar\" | xargs -P {at_once} -n 1 sh -c 'set -e; archive=$1\n{}' sh",
+                    COPY.replace('\'', r"'\''")
+                )
+            }
+            Contender::Curls => {
+                self.share_out(address)?;
+                CURLS.to_owned()
+            }
+        };
+        let folder = self.scratch.path("unpacked");
+        if contender == Contender::Curls {
+            shell.change_dir(self.scratch.path("curls"));
+        } else {
+            remove_folder(&folder)?;
+            make_folder(&folder)?;
+            shell.change_dir(&folder);
+        }
+        Ok(xshell::cmd!(shell, "sh -c {script}").into())
+    }
+
+    /// Divides the blobs among the curls, the largest first and each to the one that has least, and writes down for each
+    /// of them what to open and what to send.
+    fn share_out(&self, address: &str) -> Result<(), Failure> {
+        let folder = self.scratch.path("curls/shares");
+        remove_folder(&folder)?;
+        make_folder(&folder)?;
+        let mut blobs: Vec<(&String, &(Utf8PathBuf, u64))> = self.held.blobs.iter().collect();
+        blobs.sort_by_key(|(_, (_, size))| std::cmp::Reverse(*size));
+        let mut shares: Vec<(u64, String, String)> = vec![Default::default(); at_once()];
+        for (digest, (path, size)) in blobs {
+            let Some((bytes, open, send)) = shares.iter_mut().min_by_key(|share| share.0) else {
+                break;
+            };
+            *bytes += size;
+            // Writing to a string does not fail.
+            let _ = write!(
+                open,
+                "next\nsilent\nshow-error\nfail\nrequest=POST\noutput=/dev/null\nwrite-out=\"%header{{location}}\\n\"\n\
+                 url=\"http://{address}/v2/{PROJECT}/floor/blobs/uploads/\"\n"
+            );
+            let _ = writeln!(send, "{digest}\t{path}");
+        }
+        for (number, (bytes, open, send)) in shares.iter().enumerate() {
+            if *bytes == 0 {
+                continue;
+            }
+            for (name, text) in [("open", open), ("blobs", send)] {
+                let path = folder.join(format!("{number}.{name}"));
+                std::fs::write(&path, text)
+                    .map_err(|source| Failure::bench("write", &path, source))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the registry empty, at a port that nobody's cache has heard of.
+    fn empty(&mut self) -> Result<(), Failure> {
+        Registry::empty(self.scratch)?;
+        self.content = Content::Nothing;
+        self.port = free_port()?;
+        Ok(())
+    }
+
+    /// Makes the store hold the bundle, without measuring it.
+    fn fill_store(&self) -> Result<(), Failure> {
+        if self.held.blobs.values().all(|(path, _)| path.is_file()) {
+            return Ok(());
+        }
+        let shell = self.scratch.shell()?;
+        let (program, workspace) = (self.scratch.program(), self.scratch.workspace());
+        let release = format!("v{}", release::bench::release());
+        let bundle = self.scratch.bundle();
+        let lock = xshell::cmd!(
+            shell,
+            "{program} -C {workspace} lock {release} --bundle {bundle}"
+        );
+        measure::run(lock.into(), "`lock`", &self.scratch.log("lock"))?;
+        Ok(())
+    }
+
+    /// Makes the registry hold the bundle as a contender leaves it, without measuring it.
+    fn fill_registry(&mut self, wanted: Content, by: Contender) -> Result<(), Failure> {
+        if self.content != wanted {
+            self.app
+                .ui
+                .note(&format!("{:>9} filling the registry", "bench"));
+            self.measure(by)?;
+        }
+        Ok(())
+    }
+}
+
+impl Contender {
+    /// Everybody, in the order in which it is their turn: those with nothing to do after those who did it.
+    pub(super) const ALL: [Self; 8] = [
+        Self::Cold,
+        Self::Filled,
+        Self::Again,
+        Self::Loop,
+        Self::LoopAgain,
+        Self::Parallel,
+        Self::Inflate,
+        Self::Curls,
+    ];
+
+    /// Returns the name that stands in the table.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Cold => "push, cold",
+            Self::Filled => "push, store filled",
+            Self::Again => "push, nothing to do",
+            Self::Loop => "vendor's loop",
+            Self::LoopAgain => "vendor's loop, nothing to do",
+            Self::Parallel => "vendor's loop, xargs -P",
+            Self::Inflate => "floor: inflate and hash",
+            Self::Curls => "floor: several curls",
+        }
+    }
+
+    /// Returns the name that is typed.
+    pub(super) fn name(self) -> String {
+        use clap::ValueEnum as _;
+        self.to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Returns the programs that it cannot do without.
+    fn programs(self) -> &'static [&'static str] {
+        match self {
+            Self::Cold | Self::Filled | Self::Again | Self::Inflate => &[],
+            Self::Loop | Self::LoopAgain => &["skopeo", "tar"],
+            Self::Parallel => &["skopeo", "tar", "xargs"],
+            Self::Curls => &["curl", "awk"],
+        }
+    }
+}
+
+/// Returns a program that a contender needs and that is not installed.
+pub(super) fn missing(contender: Contender) -> Option<&'static str> {
+    contender
+        .programs()
+        .iter()
+        .copied()
+        .find(|program| !on_path(program))
+}
+
+/// Says whether a program is on PATH.
+#[expect(clippy::disallowed_methods, reason = "PATH is the environment's")]
+pub(super) fn on_path(program: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    })
+}
+
+/// Returns how many processors there are.
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Returns how many copies and how many curls run at once: two for each processor.
+pub(super) fn at_once() -> usize {
+    2 * cores()
+}

@@ -1,0 +1,158 @@
+//! The registry that is pushed to: `docker-registry`, which is `registry:2`, on loopback, its content in the scratch folder.
+
+use std::collections::BTreeMap;
+use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use super::contenders::on_path;
+use super::measure;
+use super::scratch::{Scratch, make_folder, remove_folder};
+use crate::failure::Failure;
+
+/// The program, as Debian's package of the same name has it.
+const PROGRAM: &str = "docker-registry";
+
+/// How long it may take to answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Says whether the program is there.
+pub(super) fn installed() -> Result<(), Failure> {
+    if on_path(PROGRAM) {
+        Ok(())
+    } else {
+        Err(Failure::NotInstalled(PROGRAM.to_owned()))
+    }
+}
+
+/// A running registry. It is stopped when this is dropped.
+pub(super) struct Registry<'a> {
+    scratch: &'a Scratch,
+    process: Option<u32>,
+}
+
+/// What a registry did until it was stopped.
+pub(super) struct Worked {
+    pub(super) cpu: Duration,
+    pub(super) requests: BTreeMap<String, u64>,
+}
+
+impl<'a> Registry<'a> {
+    /// Removes whatever earlier registries kept.
+    pub(super) fn empty(scratch: &Scratch) -> Result<(), Failure> {
+        remove_folder(&scratch.path("registry"))
+    }
+
+    /// Starts one at this port, with the content that the last one left.
+    pub(super) fn start(scratch: &'a Scratch, port: u16) -> Result<Self, Failure> {
+        let (folder, configuration) = (scratch.path("registry"), scratch.path("registry.yml"));
+        make_folder(&folder)?;
+        // As it comes, but for the access log, which is what requests are counted in.
+        let text = format!(
+            "version: 0.1\n\
+             log: {{ level: error, accesslog: {{ disabled: false }} }}\n\
+             storage:\n  \
+               cache: {{ blobdescriptor: inmemory }}\n  \
+               filesystem: {{ rootdirectory: '{folder}' }}\n\
+             http: {{ addr: '127.0.0.1:{port}' }}\n"
+        );
+        std::fs::write(&configuration, text)
+            .map_err(|source| Failure::bench("write", &configuration, source))?;
+        let log = scratch.log("registry");
+        let failed = |source| Failure::bench("write", &log, source);
+        let output = std::fs::File::create(&log).map_err(failed)?;
+        let errors = output.try_clone().map_err(failed)?;
+        let shell = scratch.shell()?;
+        let serve = xshell::cmd!(shell, "{PROGRAM} serve {configuration}");
+        let mut command = std::process::Command::from(serve);
+        command.stdin(Stdio::null()).stdout(output).stderr(errors);
+        let child = command
+            .spawn()
+            .map_err(|source| Failure::bench("start", PROGRAM.into(), source))?;
+        let registry = Self {
+            scratch,
+            process: Some(child.id()),
+        };
+        let began = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if began.elapsed() > PATIENCE {
+                let source = std::io::ErrorKind::TimedOut.into();
+                return Err(Failure::bench("reach", PROGRAM.into(), source));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(registry)
+    }
+
+    /// Stops it and returns what it did.
+    pub(super) fn stop(mut self) -> Result<Worked, Failure> {
+        let ended = self
+            .end()
+            .map_err(|source| Failure::bench("stop", PROGRAM.into(), source))?;
+        let log = self.scratch.log("registry");
+        let text =
+            std::fs::read_to_string(&log).map_err(|source| Failure::bench("read", &log, source))?;
+        Ok(Worked {
+            cpu: ended.map_or(Duration::ZERO, |ended| ended.cpu),
+            requests: requests(&text),
+        })
+    }
+
+    fn end(&mut self) -> std::io::Result<Option<measure::Ended>> {
+        let Some(process) = self.process.take() else {
+            return Ok(None);
+        };
+        let id = libc::pid_t::try_from(process).map_err(std::io::Error::other)?;
+        // SAFETY: a child that nobody has waited for still has its number.
+        unsafe { libc::kill(id, libc::SIGTERM) };
+        measure::wait(process).map(Some)
+    }
+}
+
+impl Drop for Registry<'_> {
+    fn drop(&mut self) {
+        // Whatever led here is told already.
+        let _ = self.end();
+    }
+}
+
+/// Returns a port on which nobody listens at this moment.
+pub(super) fn free_port() -> Result<u16, Failure> {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .map_err(|source| Failure::bench("listen on", "127.0.0.1".into(), source))
+}
+
+/// Counts the requests of an access log in the combined form, by their methods.
+fn requests(log: &str) -> BTreeMap<String, u64> {
+    let mut counted = BTreeMap::new();
+    for line in log.lines() {
+        let Some((_, request)) = line.split_once("] \"") else {
+            continue;
+        };
+        if let Some((method, path)) = request.split_once(' ')
+            && path.starts_with("/v2/")
+        {
+            *counted.entry(method.to_owned()).or_default() += 1;
+        }
+    }
+    counted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_by_method() {
+        let log = "\
+time=\"2026-11-22T22:38:49Z\" level=error msg=\"something [1] \\\"else\\\"\"
+127.0.0.1 - - [22/Nov/2026:22:38:49 +0000] \"GET /v2/ HTTP/1.1\" 200 2 \"\" \"airlock\"
+127.0.0.1 - - [22/Nov/2026:22:38:50 +0000] \"POST /v2/a/b/blobs/uploads/ HTTP/1.1\" 202 0 \"\" \"curl/7.88.1\"
+127.0.0.1 - - [22/Nov/2026:22:38:51 +0000] \"POST /v2/a/c/blobs/uploads/ HTTP/1.1\" 202 0 \"\" \"curl/7.88.1\"
+";
+        let expected = [("GET".to_owned(), 1), ("POST".to_owned(), 2)];
+        assert_eq!(requests(log), BTreeMap::from(expected));
+    }
+}

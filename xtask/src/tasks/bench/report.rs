@@ -1,0 +1,343 @@
+//! What was measured, as a table with the ratios in words below it, and as JSON with everything.
+
+use std::time::Duration;
+
+use indicatif::DecimalBytes;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::measure::Cost;
+use crate::cli::Contender;
+use crate::ui::table;
+
+/// All that a run of the bench found out.
+pub(super) struct Report {
+    pub(super) bundle_bytes: u64,
+    pub(super) unique_bytes: u64,
+    pub(super) blobs: usize,
+    pub(super) artifacts: usize,
+    pub(super) platforms: usize,
+    pub(super) cores: usize,
+    pub(super) at_once: usize,
+    pub(super) rows: Vec<Row>,
+}
+
+/// A contender, and what each of its rounds cost.
+pub(super) struct Row {
+    pub(super) contender: Contender,
+    /// A program that it needs and that is not installed.
+    pub(super) missing: Option<&'static str>,
+    pub(super) rounds: Vec<Cost>,
+}
+
+/// Something that is promised of a push, beside what was measured.
+#[derive(Debug, Serialize, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+struct Bar {
+    what: &'static str,
+    measured: f64,
+    at_most: f64,
+    unit: &'static str,
+    met: bool,
+}
+
+impl Row {
+    pub(super) fn new(contender: Contender) -> Self {
+        Self {
+            contender,
+            missing: None,
+            rounds: Vec::new(),
+        }
+    }
+
+    /// Returns the round that took as long as the median of all, of two in the middle the slower one.
+    fn median(&self) -> Option<&Cost> {
+        let mut rounds: Vec<&Cost> = self.rounds.iter().collect();
+        rounds.sort_by(|a, b| a.wall_seconds.total_cmp(&b.wall_seconds));
+        rounds.get(rounds.len() / 2).copied()
+    }
+}
+
+impl Report {
+    /// Returns the report for people.
+    pub(super) fn text(&self) -> String {
+        let titles = [
+            "measured", "wall", "cpu", "registry", "memory", "written", "requests",
+        ];
+        let rows = self.rows.iter().map(cells).collect();
+        let mut text = format!(
+            "{} of {}, {} for up to {}; {} of {} in them unique; {}, {} copies and curls at once\n\n",
+            count(self.artifacts, "archive"),
+            DecimalBytes(self.bundle_bytes),
+            "every third image",
+            count(self.platforms, "platform"),
+            count(self.blobs, "blob"),
+            DecimalBytes(self.unique_bytes),
+            count(self.cores, "processor"),
+            self.at_once,
+        );
+        text.push_str(&table(&titles, &titles[1..], rows));
+        text.push_str(
+            "\nwall and cpu in seconds; registry: its own processor time meanwhile; memory: of the largest process\n",
+        );
+        let bars = self.bars();
+        if !bars.is_empty() {
+            text.push('\n');
+        }
+        for bar in bars {
+            let mark = if bar.met { "met" } else { "NOT met" };
+            text.push_str(&format!(
+                "{mark:>7}  {}: {}, at most {}\n",
+                bar.what,
+                with_unit(bar.measured, bar.unit),
+                with_unit(bar.at_most, bar.unit),
+            ));
+        }
+        text
+    }
+
+    /// Returns the report for machines.
+    pub(super) fn value(&self) -> Value {
+        let rows: Vec<Value> = self
+            .rows
+            .iter()
+            .map(|row| {
+                json!({
+                    "name": row.contender.name(),
+                    "what": row.contender.title(),
+                    "missing": row.missing,
+                    "median": row.median(),
+                    "rounds": row.rounds,
+                })
+            })
+            .collect();
+        json!({
+            "bundle": {
+                "bytes": self.bundle_bytes,
+                "archives": self.artifacts,
+                "platforms": self.platforms,
+                "blobs": self.blobs,
+                "unique-bytes": self.unique_bytes,
+            },
+            "processors": self.cores,
+            "at-once": self.at_once,
+            "measured": rows,
+            "bars": self.bars(),
+        })
+    }
+
+    /// Returns what is promised, as far as all that it is about was measured.
+    fn bars(&self) -> Vec<Bar> {
+        let cost = |contender| {
+            let row = self.rows.iter().find(|row| row.contender == contender)?;
+            row.median()
+        };
+        let wall = |contender| cost(contender).map(|cost: &Cost| cost.wall_seconds);
+        let ratio = |ours: Option<f64>, theirs: Option<f64>| Some(ours? / theirs?);
+        let floor = wall(Contender::Inflate)
+            .zip(wall(Contender::Curls))
+            .map(|(inflate, curls)| inflate.max(curls));
+        let ours = [Contender::Cold, Contender::Filled, Contender::Again];
+        let peak = ours
+            .into_iter()
+            .filter_map(cost)
+            .map(|cost| cost.peak_memory)
+            .max();
+        let written = cost(Contender::Cold).and_then(|cost| cost.written);
+        let bars = [
+            (
+                "cold, of the vendor's loop",
+                ratio(wall(Contender::Cold), wall(Contender::Loop)),
+                1.0 / 5.0,
+                "times",
+            ),
+            (
+                "cold, of the vendor's loop with xargs -P",
+                ratio(wall(Contender::Cold), wall(Contender::Parallel)),
+                1.0 / 3.0,
+                "times",
+            ),
+            (
+                "cold, of the higher floor",
+                ratio(wall(Contender::Cold), floor),
+                1.5,
+                "times",
+            ),
+            (
+                "store filled, of the curls",
+                ratio(wall(Contender::Filled), wall(Contender::Curls)),
+                1.3,
+                "times",
+            ),
+            (
+                "nothing to do, of the vendor's loop with nothing to do",
+                ratio(wall(Contender::Again), wall(Contender::LoopAgain)),
+                1.0 / 100.0,
+                "times",
+            ),
+            (
+                "nothing to do, requests",
+                cost(Contender::Again).map(|cost| number(cost.requests())),
+                number(self.artifacts as u64) + 5.0,
+                "",
+            ),
+            (
+                "peak memory of a push",
+                peak.map(|bytes| number(bytes) / 1e6),
+                100.0,
+                "MB",
+            ),
+            (
+                "cold, written to disk, of the blobs that are new",
+                written.map(|bytes| number(bytes) / number(self.unique_bytes)),
+                1.1,
+                "times",
+            ),
+        ];
+        bars.into_iter()
+            .filter_map(|(what, measured, at_most, unit)| {
+                let measured = measured?;
+                Some(Bar {
+                    what,
+                    measured,
+                    at_most,
+                    unit,
+                    met: measured <= at_most,
+                })
+            })
+            .collect()
+    }
+}
+
+fn cells(row: &Row) -> Vec<String> {
+    let title = row.contender.title().to_owned();
+    let Some(cost) = row.median() else {
+        let why = row.missing.map_or_else(String::new, |program| {
+            format!("missing: {program} is not installed")
+        });
+        return vec![format!("{title} ({why})")];
+    };
+    let memory = |bytes| DecimalBytes(bytes).to_string();
+    vec![
+        title,
+        seconds(cost.wall_seconds),
+        seconds(cost.cpu_seconds),
+        seconds(cost.registry_cpu_seconds),
+        memory(cost.peak_memory),
+        cost.written.map_or_else(|| "unknown".to_owned(), memory),
+        cost.requests().to_string(),
+    ]
+}
+
+fn seconds(seconds: f64) -> String {
+    format!(
+        "{:.2}",
+        Duration::from_secs_f64(seconds.max(0.0)).as_secs_f64()
+    )
+}
+
+/// Writes a number with its unit: ratios with three digits, counts as they are.
+fn with_unit(number: f64, unit: &str) -> String {
+    match unit {
+        "times" => format!("{number:.3}"),
+        "" => format!("{number:.0}"),
+        unit => format!("{number:.0} {unit}"),
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "numbers to be divided and shown"
+)]
+fn number(value: u64) -> f64 {
+    value as f64
+}
+
+fn count(number: usize, thing: &str) -> String {
+    super::super::count(number, thing)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn cost(wall_seconds: f64) -> Cost {
+        Cost {
+            wall_seconds,
+            cpu_seconds: wall_seconds / 2.0,
+            registry_cpu_seconds: 1.0,
+            peak_memory: 50_000_000,
+            written: Some(1_100_000),
+            requests: BTreeMap::from([("HEAD".to_owned(), 2), ("PUT".to_owned(), 3)]),
+        }
+    }
+
+    fn report(rows: Vec<Row>) -> Report {
+        Report {
+            bundle_bytes: 1_500_000,
+            unique_bytes: 1_200_000,
+            blobs: 7,
+            artifacts: 4,
+            platforms: 2,
+            cores: 2,
+            at_once: 4,
+            rows,
+        }
+    }
+
+    fn row(contender: Contender, walls: &[f64]) -> Row {
+        Row {
+            contender,
+            missing: None,
+            rounds: walls.iter().copied().map(cost).collect(),
+        }
+    }
+
+    #[test]
+    fn shows_medians_and_says_which_bars_are_met() {
+        let missing = Row {
+            missing: Some("curl"),
+            ..Row::new(Contender::Curls)
+        };
+        let report = report(vec![
+            row(Contender::Cold, &[9.0, 2.0, 3.0]),
+            row(Contender::Loop, &[20.0]),
+            row(Contender::Parallel, &[6.0]),
+            missing,
+        ]);
+        assert_eq!(
+            report.text(),
+            "\
+4 archives of 1.50 MB, every third image for up to 2 platforms; 7 blobs of 1.20 MB in them unique; 2 processors, 4 copies and curls at once
+
+MEASURED                                                WALL    CPU  REGISTRY    MEMORY  WRITTEN  REQUESTS
+push, cold                                              3.00   1.50      1.00  50.00 MB  1.10 MB         5
+vendor's loop                                          20.00  10.00      1.00  50.00 MB  1.10 MB         5
+vendor's loop, xargs -P                                 6.00   3.00      1.00  50.00 MB  1.10 MB         5
+floor: several curls (missing: curl is not installed)
+
+wall and cpu in seconds; registry: its own processor time meanwhile; memory: of the largest process
+
+    met  cold, of the vendor's loop: 0.150, at most 0.200
+NOT met  cold, of the vendor's loop with xargs -P: 0.500, at most 0.333
+    met  peak memory of a push: 50 MB, at most 100 MB
+    met  cold, written to disk, of the blobs that are new: 0.917, at most 1.100
+"
+        );
+    }
+
+    #[test]
+    fn the_floor_is_the_higher_one() {
+        let report = report(vec![
+            row(Contender::Cold, &[6.0]),
+            row(Contender::Inflate, &[3.0]),
+            row(Contender::Curls, &[5.0]),
+        ]);
+        let bars = report.bars();
+        let bar = bars.iter().find(|bar| bar.what.contains("floor")).unwrap();
+        assert!((bar.measured - 1.2).abs() < 1e-9);
+        assert!(bar.met);
+    }
+}

@@ -1,0 +1,178 @@
+//! The folder in which it is measured: a workspace with one environment, the bundle and its lock, and room for others to unpack.
+
+use std::fs;
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use release::Workspace;
+use release::bench::{Held, Shape};
+use xshell::Shell;
+
+use super::measure;
+use crate::app::App;
+use crate::failure::Failure;
+
+/// The environment that is pushed to.
+pub(super) const ENVIRONMENT: &str = "bench";
+
+/// The bundle's file, as the vendor names it (OFF-411).
+const FILE: &str = "mke_bundle_v4.1.5_amd64.tar.gz";
+
+/// The path below the registry.
+pub(super) const PROJECT: &str = "mke";
+
+pub(super) struct Scratch {
+    root: Utf8PathBuf,
+    program: Utf8PathBuf,
+    shape: Shape,
+    /// Locked for as long as this lives: two that measure at once measure each other.
+    _lock: fs::File,
+}
+
+impl Scratch {
+    /// Takes the folder for measuring below the workspace's `bundles/`.
+    pub(super) fn new(app: &App<'_>, shape: Shape) -> Result<Self, Failure> {
+        let root = app.workspace.bundles().join("bench");
+        make_folder(&root)?;
+        let path = root.join("lock");
+        let lock =
+            fs::File::create(&path).map_err(|source| Failure::bench("write", &path, source))?;
+        lock.try_lock()
+            .map_err(|error| Failure::bench("lock", &path, error.into()))?;
+        Ok(Self {
+            root,
+            program: app.tool.executable.clone(),
+            shape,
+            _lock: lock,
+        })
+    }
+
+    /// Makes the bundle, unless an earlier run kept it, and locks it.
+    pub(super) fn prepare(&self, app: &App<'_>) -> Result<Held, Failure> {
+        for folder in [
+            "workspace/environments",
+            "workspace/bundles",
+            "home",
+            "tmp",
+            "logs",
+        ] {
+            make_folder(&self.root.join(folder))?;
+        }
+        let shell = self.shell()?;
+        let (bundle, program, workspace) = (self.bundle(), &self.program, self.workspace());
+        if !bundle.is_file() {
+            app.ui
+                .note(&format!("{:>9} making a bundle in {}", "bench", self.root));
+            let (size, archives, platforms) = (
+                self.shape.size.to_string(),
+                self.shape.archives.to_string(),
+                self.shape.platforms.to_string(),
+            );
+            let make = xshell::cmd!(
+                shell,
+                "{program} -C {workspace} bench-part make {bundle} --size {size} --archives {archives} --platforms {platforms}"
+            );
+            measure::run(make.into(), "the making of a bundle", &self.log("make"))?;
+        }
+        // Where a push looks for it; the same file, so that it is in the page cache for everybody or for nobody.
+        let linked = Workspace::new(&workspace).bundle(FILE);
+        let _ = fs::remove_file(&linked);
+        fs::hard_link(&bundle, &linked)
+            .map_err(|source| Failure::bench("link", &linked, source))?;
+        let release = format!("v{}", release::bench::release());
+        let lock = xshell::cmd!(
+            shell,
+            "{program} -C {workspace} lock {release} --bundle {bundle} --replace"
+        );
+        measure::run(lock.into(), "`lock`", &self.log("lock"))?;
+        Ok(release::bench::held(&Workspace::new(self.workspace()))?)
+    }
+
+    /// Writes the environment, with the registry at this address.
+    pub(super) fn aim_at(&self, address: &str) -> Result<(), Failure> {
+        let folder = self.workspace().join("environments").join(ENVIRONMENT);
+        make_folder(&folder)?;
+        let path = folder.join("environment.yaml");
+        let release = release::bench::release();
+        let text = format!(
+            "release: v{release}\n\
+             registry: {{ address: '{address}', project: {PROJECT} }}\n\
+             config:\n  \
+               apiServer: {{ externalAddress: mke.bench.example.com }}\n  \
+               hosts:\n    \
+                 - role: controller+worker\n      \
+                   ssh: {{ address: 192.0.2.10, user: ubuntu, port: 22, keyPath: ~/.ssh/bench }}\n"
+        );
+        fs::write(&path, text).map_err(|source| Failure::bench("write", &path, source))
+    }
+
+    /// Returns a shell whose programs keep to this folder, so that no setting of this machine's users matters, and what
+    /// is written for a while is written to the same disk by all.
+    pub(super) fn shell(&self) -> Result<Shell, Failure> {
+        let failed =
+            |source: xshell::Error| Failure::bench("enter", &self.root, io::Error::other(source));
+        let shell = Shell::new().map_err(failed)?;
+        shell.change_dir(&self.root);
+        shell.set_var("HOME", self.root.join("home"));
+        shell.set_var("TMPDIR", self.root.join("tmp"));
+        shell.set_var("NO_PROXY", "127.0.0.1");
+        shell.set_var("no_proxy", "127.0.0.1");
+        Ok(shell)
+    }
+
+    pub(super) fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    pub(super) fn program(&self) -> &Utf8Path {
+        &self.program
+    }
+
+    pub(super) fn path(&self, below: &str) -> Utf8PathBuf {
+        self.root.join(below)
+    }
+
+    pub(super) fn workspace(&self) -> Utf8PathBuf {
+        self.root.join("workspace")
+    }
+
+    pub(super) fn store(&self) -> Utf8PathBuf {
+        Workspace::new(self.workspace()).store()
+    }
+
+    /// Returns the bundle's file, named as the vendor names it, in a folder named for its shape.
+    pub(super) fn bundle(&self) -> Utf8PathBuf {
+        let shape = &self.shape;
+        self.root
+            .join(format!(
+                "bundle-{}-{}-{}",
+                shape.size, shape.archives, shape.platforms
+            ))
+            .join(FILE)
+    }
+
+    /// Returns where a program's output goes.
+    pub(super) fn log(&self, name: &str) -> Utf8PathBuf {
+        self.root.join("logs").join(format!("{name}.log"))
+    }
+
+    /// Removes everything.
+    pub(super) fn remove(&self) -> Result<(), Failure> {
+        remove_folder(&self.root)
+    }
+}
+
+/// Makes a folder and those above it.
+pub(super) fn make_folder(path: &Utf8Path) -> Result<(), Failure> {
+    fs::create_dir_all(path).map_err(|source| Failure::bench("make", path, source))
+}
+
+/// Removes a folder and everything in it, if it is there.
+pub(super) fn remove_folder(path: &Utf8Path) -> Result<(), Failure> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Failure::bench("remove", path, error))
+        }
+        _ => Ok(()),
+    }
+}
