@@ -1,8 +1,8 @@
 //! A stand-in for `mkectl` that the tests put on the PATH: it records how it was called and does as it was told.
 //!
-//! It answers `version`, `init`, `apply --help` and `apply -f FILE` in the manner of the vendor's program: results on
-//! standard output, `INF`, `WRN` and `FTL` lines on standard error. Anything else ends with exit code 2, so that a test
-//! notices a command line which the real program would not understand.
+//! It plays the release that `FAKE_MKECTL_VERSION` names, with the commands and flags of `releases.rs`, in the manner of the vendor's
+//! program: results on standard output, `INF`, `WRN` and `FTL` lines on standard error. Anything else ends with exit code 2, so that
+//! a test notices a command line which the real program would not understand.
 //!
 //! | variable | effect |
 //! |---|---|
@@ -10,8 +10,11 @@
 //! | `FAKE_MKECTL_VERSION` | the version to claim, `v4.1.5` if unset; empty for an answer without version |
 //! | `FAKE_MKECTL_FLAGS` | `old` leaves `--no-color` and `--no-pretty-print` out of the help and refuses them |
 //! | `FAKE_MKECTL_FLOOD` | how many lines `apply` writes, numbered from 1, by turns on both outputs |
-//! | `FAKE_MKECTL_HANG` | `apply` waits for SIGINT or SIGTERM, says which came, and exits with 130 or 143; with the value `ignore` it says so and goes on waiting |
-//! | `FAKE_MKECTL_EXIT` | exit code of `apply`, after an `FTL` line unless it is 0; overrides 130 and 143 |
+//! | `FAKE_MKECTL_HANG` | `apply` waits for SIGINT or SIGTERM, says which came, and exits with 130 or 143; with the value `ignore` it says so and goes on waiting, with `no` it does not wait |
+//! | `FAKE_MKECTL_CLEANED` | file to which the name of the signal goes, when it is cleaned up after |
+//! | `FAKE_MKECTL_LEAK` | `apply` prints the value of the variable of this name |
+//! | `FAKE_MKECTL_PASSWORD` | with the value `crash`, `apply` aborts right after it has printed the administrator's password |
+//! | `FAKE_MKECTL_EXIT` | exit code of `apply` and `upgrade`, after an `FTL` line unless it is 0; overrides 130 and 143 |
 
 #![expect(
     clippy::print_stdout,
@@ -25,36 +28,15 @@ use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
+use releases::Release;
+
+mod releases;
+
 /// Exit code for a command line that this program does not know.
 const USAGE: u8 = 2;
 
 /// The default of `FAKE_MKECTL_VERSION`.
 const VERSION: &str = "v4.1.5";
-
-/// The flags of `apply` that are known from public documentation, and whether each takes a value.
-const APPLY_FLAGS: &[(&str, bool)] = &[
-    ("--admin-password", true),
-    ("--bpf-dns-patch", false),
-    ("--chart-registry-password", true),
-    ("--chart-registry-username", true),
-    ("--check-ports", false),
-    ("--cni-check-port", true),
-    ("--cni-check-timeout", true),
-    ("--cni-check-timeout-windows", true),
-    ("--image-registry-password", true),
-    ("--image-registry-username", true),
-    ("--timeout-minutes", true),
-];
-
-/// The flags of every command.
-const GLOBAL_FLAGS: &[(&str, bool)] = &[
-    ("--file", true),
-    ("--help", false),
-    ("--kubeconfig", true),
-    ("--logLevel", true),
-    ("--no-color", false),
-    ("--no-pretty-print", false),
-];
 
 /// Flags that `FAKE_MKECTL_FLAGS=old` takes away.
 const NEW_FLAGS: &[&str] = &["--no-color", "--no-pretty-print"];
@@ -72,40 +54,91 @@ fn main() -> ExitCode {
 fn answer() -> io::Result<u8> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match words.as_slice() {
-        ["version"] => {
-            record(&arguments, None)?;
-            match version().as_str() {
-                "" => println!("mkectl, built from source"),
-                version => println!("Version: {version}"),
+    let release = Release::of(&version());
+    let command_length = words
+        .iter()
+        .take_while(|word| !word.starts_with('-'))
+        .count();
+    let (command, flags) = words.split_at(command_length);
+    if flags.contains(&"--help") || flags.contains(&"-h") {
+        record(&arguments, None)?;
+        return match release.help(command, hidden()) {
+            Some(help) => {
+                print!("{help}");
+                Ok(0)
             }
-            Ok(0)
-        }
-        ["init"] => {
+            None => unknown(&words),
+        };
+    }
+    if !release.commands().contains(&command) {
+        record(&arguments, None)?;
+        return unknown(&words);
+    }
+    let file = match file_of(release, command, flags) {
+        Ok(file) => file,
+        Err(reason) => {
             record(&arguments, None)?;
-            print!("{}", initial(&version()));
-            Ok(0)
+            eprintln!("Error: {reason}");
+            return Ok(USAGE);
         }
-        ["apply", rest @ ..] if rest.contains(&"--help") || rest.contains(&"-h") => {
-            record(&arguments, None)?;
-            print!("{}", help());
-            Ok(0)
-        }
-        ["apply", rest @ ..] => match file_of(rest) {
-            Ok(file) => apply(&arguments, file),
-            Err(reason) => {
-                record(&arguments, None)?;
-                eprintln!("Error: {reason}");
-                Ok(USAGE)
-            }
+    };
+    if command == ["apply"] {
+        return apply(&arguments, file);
+    }
+    record(&arguments, None)?;
+    match command {
+        ["version"] => match version().as_str() {
+            "" => println!("mkectl, built from source"),
+            version => println!("Version: {version}"),
         },
-        _ => {
-            record(&arguments, None)?;
-            eprintln!(
-                "Error: unknown command {:?} for \"mkectl\"",
-                words.join(" ")
+        ["init"] => print!("{}", initial(&version())),
+        ["config", "get"] => config_get(release),
+        ["airgap", "list-images"] => println!(
+            "registry.mirantis.com/mke/calico/node:v3.30.200\nregistry.mirantis.com/k0rdent-enterprise/kcm-controller:1.2.3"
+        ),
+        ["airgap", "list-charts"] => {
+            println!(
+                "oci://registry.mirantis.com/k0rdent-enterprise/charts/k0rdent-enterprise:1.2.3"
             );
-            Ok(USAGE)
+        }
+        ["upgrade"] => return Ok(upgrade()),
+        // `backup` and `restore`.
+        _ => eprintln!("INF {} is done", command.join(" ")),
+    }
+    Ok(0)
+}
+
+fn unknown(words: &[&str]) -> io::Result<u8> {
+    eprintln!(
+        "Error: unknown command {:?} for \"mkectl\"",
+        words.join(" ")
+    );
+    Ok(USAGE)
+}
+
+fn config_get(release: Release) {
+    let config = initial(&version());
+    if release.mixes_log_and_config() {
+        let (head, rest) = config.split_once('\n').unwrap_or_default();
+        print!(
+            "\u{1b}[32mINF\u{1b}[0m reading the cluster\n{head}\n\u{1b}[33mWRN\u{1b}[0m slow\n{rest}"
+        );
+    } else {
+        print!("{config}");
+    }
+}
+
+/// An upgrade that fails takes back what it did.
+fn upgrade() -> u8 {
+    match number("FAKE_MKECTL_EXIT").unwrap_or(0) {
+        0 => {
+            println!("Upgrade Summary");
+            0
+        }
+        code => {
+            eprintln!("FTL Upgrade failed due to error: told to by FAKE_MKECTL_EXIT");
+            eprintln!("INF rolling back\nINF rollback is complete");
+            clamp(code)
         }
     }
 }
@@ -113,6 +146,7 @@ fn answer() -> io::Result<u8> {
 fn apply(arguments: &[String], file: &str) -> io::Result<u8> {
     // Before the first line that a test may react to: a signal that comes early must be waited for, not died of.
     let hang = std::env::var("FAKE_MKECTL_HANG").ok();
+    let hang = hang.filter(|hang| hang != "no");
     let signals = hang.is_some().then(Signals::block);
 
     let text = std::fs::read_to_string(file);
@@ -123,19 +157,30 @@ fn apply(arguments: &[String], file: &str) -> io::Result<u8> {
     }
     eprintln!("INF mkectl {} reads {file}", version());
     flood(number("FAKE_MKECTL_FLOOD").unwrap_or(0))?;
+    if let Ok(name) = std::env::var("FAKE_MKECTL_LEAK") {
+        println!(
+            "WRN connecting with {}",
+            std::env::var(name).unwrap_or_default()
+        );
+    }
+    if std::env::var_os("FAKE_MKECTL_PASSWORD").is_some_and(|when| when == "crash") {
+        credentials()?;
+        std::process::abort();
+    }
 
     let exit = number("FAKE_MKECTL_EXIT");
     if let Some(signals) = signals {
         eprintln!("INF waiting for nodes to become ready");
         let (name, code) = signals.wait(hang.as_deref() == Some("ignore"))?;
-        eprintln!("WRN received {name}, cleaning up");
+        if let Some(path) = std::env::var_os("FAKE_MKECTL_CLEANED") {
+            std::fs::write(path, name)?;
+        }
+        let _ = writeln!(io::stderr(), "WRN received {name}, cleaning up");
         return Ok(exit.map_or(code, clamp));
     }
     match exit.unwrap_or(0) {
         0 => {
-            println!(
-                "Username: admin\nPassword: fake-generated-password (they are only showed once)"
-            );
+            credentials()?;
             eprintln!("INF MKE {} is installed", version());
             Ok(0)
         }
@@ -146,8 +191,27 @@ fn apply(arguments: &[String], file: &str) -> io::Result<u8> {
     }
 }
 
-/// Returns the file that `apply` is to read, or what is wrong with its arguments.
-fn file_of<'a>(arguments: &[&'a str]) -> Result<&'a str, String> {
+/// Prints the box with the administrator's password, in two writes that cut the password (CONF-132).
+fn credentials() -> io::Result<()> {
+    let mut out = io::stdout();
+    out.write_all(
+        b"!!! Make sure to save the admin credentials shown below !!!\n              They are only showed once\n\
+          \x20        You won't be able to see them again\n             Generated username:password\n\
+          \x20       admin:fake-gene",
+    )?;
+    out.flush()?;
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    out.write_all(b"rated-password\n")?;
+    out.flush()
+}
+
+/// Returns the file that the command is to read, or what is wrong with its flags.
+fn file_of<'a>(
+    release: Release,
+    command: &[&str],
+    arguments: &[&'a str],
+) -> Result<&'a str, String> {
+    let flags = release.flags(command);
     let mut file = "mke4.yaml";
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
@@ -160,14 +224,16 @@ fn file_of<'a>(arguments: &[&'a str]) -> Result<&'a str, String> {
             "-l" => "--logLevel",
             name => name,
         };
-        let known = flags().find(|(known, _)| *known == name);
+        let known = flags
+            .iter()
+            .find(|(known, _)| *known == name && !hidden().contains(known));
         let Some((_, takes_value)) = known else {
             return Err(match name.starts_with('-') {
                 true => format!("unknown flag: {name}"),
-                false => format!("unknown command {name:?} for \"mkectl apply\""),
+                false => format!("unknown command {name:?} for \"mkectl\""),
             });
         };
-        if takes_value && value.is_none() {
+        if *takes_value && value.is_none() {
             value = rest.next().copied();
             if value.is_none() {
                 return Err(format!("flag needs an argument: {name}"));
@@ -180,30 +246,12 @@ fn file_of<'a>(arguments: &[&'a str]) -> Result<&'a str, String> {
     Ok(file)
 }
 
-fn flags() -> impl Iterator<Item = (&'static str, bool)> {
-    let old = std::env::var("FAKE_MKECTL_FLAGS").is_ok_and(|flags| flags == "old");
-    APPLY_FLAGS
-        .iter()
-        .chain(GLOBAL_FLAGS)
-        .copied()
-        .filter(move |(name, _)| !(old && NEW_FLAGS.contains(name)))
-}
-
-fn help() -> String {
-    let mut text =
-        "Apply the MKE config to the cluster\n\nUsage:\n  mkectl apply [flags]\n\nFlags:\n"
-            .to_owned();
-    for (name, takes_value) in flags() {
-        let short = match name {
-            "--file" => "  -f, ",
-            "--help" => "  -h, ",
-            "--logLevel" => "  -l, ",
-            _ => "      ",
-        };
-        let value = if takes_value { " string" } else { "" };
-        text.push_str(&format!("{short}{name}{value}\n"));
+/// Returns the flags that are taken away.
+fn hidden() -> &'static [&'static str] {
+    match std::env::var("FAKE_MKECTL_FLAGS") {
+        Ok(flags) if flags == "old" => NEW_FLAGS,
+        _ => &[],
     }
-    text
 }
 
 fn initial(version: &str) -> String {
@@ -300,7 +348,8 @@ impl Signals {
             if !stubborn {
                 return Ok(came);
             }
-            eprintln!("WRN received {}, which is ignored", came.0);
+            // Whoever listened may be gone.
+            let _ = writeln!(io::stderr(), "WRN received {}, which is ignored", came.0);
         }
     }
 }

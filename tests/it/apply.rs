@@ -36,9 +36,13 @@ async fn after_a_push_it_renders_applies_and_writes_the_receipt() {
       confirm 14 artifacts are served to nodes
         apply [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml --no-color --no-pretty-print
     mkectl | INF mkectl v4.1.5 reads [WORKSPACE]/environments/lab/mke4.yaml
-    mkectl | Username: admin
-    mkectl | Password: fake-generated-password (they are only showed once)
+    mkectl | !!! Make sure to save the admin credentials shown below !!!
+    mkectl |               They are only showed once
+    mkectl |          You won't be able to see them again
+    mkectl |              Generated username:password
+    mkectl |         admin:***
     mkectl | INF MKE v4.1.5 is installed
+        apply the password of user admin is in environments/lab/admin-password, for you alone: there is no other copy
         apply applied; log in environments/lab/logs/[TIME]-apply.log
     "#);
     let receipt = lab.receipt();

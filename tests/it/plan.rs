@@ -10,7 +10,10 @@ async fn a_plan_says_everything_and_does_nothing() {
     let before = lab.sandbox.state();
     let run = lab.run(&["plan", "lab"]).ends_with(0);
     insta::assert_snapshot!("first", run.whole());
-    assert_eq!(lab.sandbox.changes_since(&before), [""; 0]);
+    // But for what it has learned of this very mkectl, which is asked once only.
+    let mut changes = lab.sandbox.changes_since(&before);
+    changes.retain(|path| !path.starts_with("bundles/mkectl/help/"));
+    assert_eq!(changes, [""; 0]);
     assert!(lab.repositories().await.is_empty());
     assert!(lab.applies().is_empty());
 }

@@ -636,6 +636,9 @@ async fn nothing_is_written_outside_of_bundles_and_the_environments_folder() {
             .unwrap()
             .status;
         assert_eq!(status.code(), Some(0), "{arguments:?}");
+        if arguments[0] == "lock" {
+            bundles::forget_mkectl(&sandbox);
+        }
     }
     assert_eq!(elsewhere(&sandbox), before);
     assert_eq!(files_below(&temporary), BTreeSet::new());

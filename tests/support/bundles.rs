@@ -135,6 +135,14 @@ pub fn lock_at(sandbox: &Sandbox, bundle: &[u8], url: &str) {
     std::fs::remove_file(sandbox.path(&format!("bundles/{FILE}"))).expect("the bundle");
     let mut lock = lock_of(sandbox);
     lock.bundle.url = url.to_owned();
+    lock.mkectl.clear();
+    sandbox.write(LOCK, &lock.to_yaml());
+}
+
+/// Takes the downloads of mkectl out of the lock, so that `fetch` does not ask the vendor's server for one.
+pub fn forget_mkectl(sandbox: &Sandbox) {
+    let mut lock = lock_of(sandbox);
+    lock.mkectl.clear();
     sandbox.write(LOCK, &lock.to_yaml());
 }
 

@@ -138,7 +138,10 @@ impl Failure {
                 | Error::NotConfirmed { .. }
                 | Error::NotAnonymous { .. }
                 | Error::Embedded { .. } => 5,
-                Error::Mkectl(_) | Error::MkectlVersion { .. } => 6,
+                Error::Mkectl(_)
+                | Error::MkectlVersion { .. }
+                | Error::MkectlRefused { .. }
+                | Error::MkectlRunning { .. } => 6,
                 Error::MkectlFailed { .. } => 7,
                 Error::MkectlInterrupted { .. } => INTERRUPTED,
                 _ => 1,
@@ -287,7 +290,8 @@ fn hints(error: &Error) -> Vec<String> {
                 .to_owned()
         }
         Error::Mkectl(MkectlError::NotFound { .. } | MkectlError::Missing { .. }) => {
-            "install the release's mkectl on PATH, or name it in the environment: `mkectl: ./path/to/mkectl`".to_owned()
+            "install the release's mkectl on PATH, or fetch it with `cargo xtask fetch`, or name it in the environment: `mkectl: ./path/to/mkectl`"
+                .to_owned()
         }
         Error::Mkectl(MkectlError::NotExecutable { path }) => format!("chmod +x {path}"),
         Error::Mkectl(MkectlError::WrongPlatform { .. }) => {
@@ -298,6 +302,12 @@ fn hints(error: &Error) -> Vec<String> {
                 .to_owned()
         }
         Error::MkectlVersion { wanted, .. } => format!("each mkectl serves one release only: install mkectl {wanted}"),
+        Error::MkectlRefused { folder, .. } => {
+            format!("delete {folder} and run `cargo xtask fetch` again, or bring it here again")
+        }
+        Error::MkectlRunning { note, .. } => {
+            format!("wait for its end; if that is another process, delete {note}")
+        }
         Error::MkectlFailed { log, .. } | Error::MkectlInterrupted { log, .. } => {
             format!("everything that it printed is in {log}")
         }

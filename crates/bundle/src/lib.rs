@@ -40,6 +40,7 @@ mod contents;
 mod document;
 mod gzip;
 mod keeper;
+mod program;
 mod read;
 mod tarball;
 
@@ -66,6 +67,7 @@ pub use lock::{
     Artifact, Blob, Contradiction, Kind, Lock, LockError, LockedBundle, LockedFile, LockedMkectl,
     Manifest,
 };
+pub use program::{ProgramError, check_program, unpack_program};
 pub use read::{Place, ReadError, read};
 pub use sink::{BlobSink, Inspection, Sink};
 pub use store::{BlobWriter, Exclusive, Listed, MissingBlob, Store, StoreError};

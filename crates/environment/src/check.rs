@@ -10,6 +10,7 @@ use crate::{
     inventory,
     mask::Secrets,
     nearest::nearest,
+    operation,
     problem::{Problem, quote},
     yaml::{Mapping, Node, Style},
 };
@@ -22,6 +23,8 @@ const DOCUMENT: &[&str] = &[
     "protected",
     "rehearsal",
     "mkectl",
+    operation::ADMIN_PASSWORD,
+    operation::APPLY_TIMEOUT,
     "accept",
     "inventory",
     "config",
@@ -83,6 +86,8 @@ pub(crate) fn document(document: &Mapping, findings: &mut Findings) {
                 "registry" => registry(value, findings),
                 "protected" | "rehearsal" => findings.note(boolean(value, name)),
                 "mkectl" => findings.note(path(value, name)),
+                operation::ADMIN_PASSWORD => admin_password(value, findings),
+                operation::APPLY_TIMEOUT => findings.note(operation::apply_timeout(value)),
                 "accept" => accept(value, findings),
                 "inventory" => inventory::check(value, findings),
                 _ => {
@@ -167,6 +172,16 @@ pub(crate) fn push_credentials(node: &Node) -> Option<&str> {
     node.get("env")
         .and_then(Node::text)
         .filter(|name| grammar::is_variable_name(name))
+}
+
+fn admin_password(node: &Node, findings: &mut Findings) {
+    if node.as_mapping().is_none() {
+        // Whatever this is, it may be the password, and is not repeated.
+        findings.secrets.add(node);
+    }
+    for problem in operation::check_admin_password(node) {
+        findings.add(problem);
+    }
 }
 
 /// Checks `accept`, whose names are the affair of whoever has the rules.

@@ -5,6 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use camino::Utf8PathBuf;
 use semver::Version;
 
+use crate::operation::Operation;
 use crate::problem::{Problem, Problems};
 use crate::yaml::{Node, Source};
 
@@ -25,6 +26,8 @@ pub struct Environment {
     pub rehearsal: bool,
     /// The `mkectl` to use instead of the one on the PATH. Whether it is there has not been checked.
     pub mkectl: Option<Utf8PathBuf>,
+    /// How it is run.
+    pub operation: Operation,
     /// The names of the rules that it does without, texts; whether there are such rules has not been checked.
     pub accept: Vec<Node>,
     /// The machines of the file that `inventory` names: a mapping from column to single value each.

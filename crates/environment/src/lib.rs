@@ -16,6 +16,8 @@
 //! rehearsal: false                             # the registry is embedded and mkectl stands in for itself
 //! accept: [even-controllers]                   # rules that are not for this environment
 //! mkectl: ../../tools/mkectl                   # instead of the one on the PATH
+//! admin-password: { command: [pass, insert, -m, mke/prod] } # who reads the password that mkectl prints; or { file: PATH }
+//! apply-timeout: 2h                            # mkectl is asked to end when it takes longer; 90s, 30m, 2h
 //! inventory: hosts.csv                         # machines, a line each
 //! config: {}                                   # becomes MkeConfig.spec; passes untouched
 //! ```
@@ -39,6 +41,7 @@ mod load;
 mod mask;
 mod merge;
 mod nearest;
+mod operation;
 mod problem;
 mod scaffold;
 mod schema;
@@ -51,6 +54,7 @@ pub use load::{load, names};
 pub use mask::Secrets;
 pub use merge::merge;
 pub use nearest::nearest;
+pub use operation::{AdminPassword, Operation};
 pub use problem::{Problem, Problems, quote};
 pub use scaffold::scaffold;
 pub use schema::schema;

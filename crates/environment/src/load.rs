@@ -12,6 +12,7 @@ use crate::{
     grammar, inherit, inventory,
     merge::{merge, settled, without_nulls},
     nearest::nearest,
+    operation::{self, Operation},
     problem::{Problem, Problems, quote},
     yaml::{Mapping, Node, Source, Value},
 };
@@ -252,6 +253,22 @@ fn build(
             .and_then(check::push_credentials)
             .map(|name| PushCredentials::Environment(name.to_owned())),
     };
+    let admin_password = merged
+        .get(operation::ADMIN_PASSWORD)
+        .map(|node| operation::admin_password(node, |node, path| path_below(root, node, path)));
+    let admin_password = match admin_password.transpose() {
+        Ok(admin_password) => admin_password.flatten(),
+        Err(problem) => {
+            findings.add(problem);
+            None
+        }
+    };
+    let operation = Operation {
+        admin_password,
+        apply_timeout: merged
+            .get(operation::APPLY_TIMEOUT)
+            .and_then(|node| operation::apply_timeout(node).ok()),
+    };
     Ok(Some(Environment {
         name: name.to_owned(),
         directory: root.join(ENVIRONMENTS).join(name),
@@ -262,6 +279,7 @@ fn build(
         mkectl: merged
             .get("mkectl")
             .and_then(|node| Some(path_below(root, node, node.text()?))),
+        operation,
         accept: merged
             .get("accept")
             .and_then(Node::as_sequence)

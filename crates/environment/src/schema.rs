@@ -53,6 +53,20 @@ pub fn schema(config: Value) -> String {
             "protected": flag("Whether deploy asks for the environment's name before it changes anything."),
             "rehearsal": flag("Whether the registry is embedded and mkectl is rehearsed."),
             "mkectl": text("The mkectl to use instead of the one on the PATH."),
+            "admin-password": object("Who gets the administrator's password, which mkectl prints once: one of the two.", json!({
+                "file": text("A file that only its owner may read, relative to this one."),
+                "command": {
+                    "description": "A program and its arguments. It reads the password from its standard input.",
+                    "type": ["array", "null"],
+                    "minItems": 1,
+                    "items": { "type": "string" },
+                },
+            })),
+            "apply-timeout": {
+                "description": "How long mkectl apply may take, such as 90m: s, m or h.",
+                "type": ["string", "null"],
+                "pattern": "^[0-9]*[1-9][0-9]*[smh]$",
+            },
             "accept": {
                 "description": "The rules that are not for this environment.",
                 "type": ["array", "null"],

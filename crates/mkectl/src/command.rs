@@ -1,6 +1,7 @@
 //! What is run, as a value: building a command is pure, so that it can be shown, tested and only then run.
 
 use std::fmt;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use secrecy::SecretString;
@@ -16,6 +17,8 @@ pub struct Mkectl {
     pub leading: Vec<String>,
     /// The environment that it is run with.
     pub variables: Variables,
+    /// Where its help pages are kept, if anywhere.
+    pub memory: Option<Utf8PathBuf>,
 }
 
 impl Mkectl {
@@ -25,6 +28,7 @@ impl Mkectl {
             program: program.into(),
             leading: Vec::new(),
             variables,
+            memory: None,
         }
     }
 
@@ -35,13 +39,11 @@ impl Mkectl {
         self
     }
 
-    /// Builds `mkectl apply -f FILE`, with `--no-color` and `--no-pretty-print` where `help`, the answer of
-    /// [`Mkectl::apply_help`], lists them. Without them the log would hold terminal control sequences.
+    /// Builds `mkectl apply -f FILE`, with `--no-color` and `--no-pretty-print` where `help`, the answer to
+    /// [`Mkectl::help`] for `apply`, lists them.
     pub fn apply(&self, file: &Utf8Path, help: &Help) -> Command {
-        let plain = ["--no-color", "--no-pretty-print"]
-            .into_iter()
-            .filter(|flag| help.lists(flag));
-        self.command(["apply", "-f", file.as_str()].into_iter().chain(plain))
+        let words = ["apply", "-f", file.as_str()];
+        self.command(words.into_iter().chain(help.plain()))
     }
 
     /// Builds a command of this program.
@@ -55,6 +57,7 @@ impl Mkectl {
                 .chain(arguments.into_iter().map(str::to_owned))
                 .collect(),
             secrets: Vec::new(),
+            time_limit: None,
             masked: Vec::new(),
             variables: self.variables.clone(),
         }
@@ -70,6 +73,8 @@ pub struct Command {
     pub arguments: Vec<String>,
     /// Variables whose values are secret, over [`Command::variables`]. The values are masked in all output.
     pub secrets: Vec<(String, SecretString)>,
+    /// How long it may run; as long as it likes where there is none.
+    pub time_limit: Option<Duration>,
     /// Values that reach the program in another way, in a file for example, and are masked in all output too.
     pub masked: Vec<SecretString>,
     /// The rest of its environment.
@@ -88,6 +93,13 @@ impl Command {
     #[must_use]
     pub fn secret(mut self, name: impl Into<String>, value: SecretString) -> Self {
         self.secrets.push((name.into(), value));
+        self
+    }
+
+    /// Returns the command with a limit on the time that it may run.
+    #[must_use]
+    pub fn within(mut self, limit: Option<Duration>) -> Self {
+        self.time_limit = limit;
         self
     }
 

@@ -91,6 +91,23 @@ pub enum Error {
         /// What it wrote to standard output and standard error.
         output: String,
     },
+    /// A program that was given a secret on its standard input ended with a failure. What it printed is not here: it may be the
+    /// secret.
+    #[error("`{command}` {exit} and may not have kept the password")]
+    NotDelivered {
+        /// The command line.
+        command: String,
+        /// How the program ended.
+        exit: Exit,
+    },
+    /// The answer holds no configuration.
+    #[error("`{command}` prints no configuration{}", said(output))]
+    NoConfig {
+        /// The command line.
+        command: String,
+        /// What it wrote to standard output and standard error.
+        output: String,
+    },
     /// The answer to `mkectl version` holds no version.
     #[error("`{command}` names no version{}", said(output))]
     NoVersion {

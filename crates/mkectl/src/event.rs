@@ -1,9 +1,9 @@
 //! What happens while a program runs, for whoever draws it.
 
-use crate::Signal;
+use crate::{AdminPassword, Signal};
 
 /// Something that happened while a program ran.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
     /// The program was started.
     Started {
@@ -23,7 +23,14 @@ pub enum Event<'a> {
         /// The signal.
         signal: Signal,
     },
-    /// A second signal arrived, and the program was killed with everything that it had started.
+    /// The program printed the administrator's password, which is masked in its line. Keep it now: a program that is killed
+    /// before it hands this on has lost it.
+    AdminPassword(&'a AdminPassword),
+    /// The program announced the administrator's password, and none was recognised. It is in the log, if anywhere.
+    PasswordMissed,
+    /// The time limit passed. The program was sent SIGINT and has [`CLEANUP`](crate::run::CLEANUP) to end.
+    TimedOut,
+    /// A second signal arrived or the time to end has passed, and the program was killed with everything that it had started.
     Killed,
 }
 
@@ -31,4 +38,9 @@ pub enum Event<'a> {
 pub trait Observer: Send + Sync {
     /// Takes note of one event. Output waits while this runs, and so does the program once the pipe is full.
     fn event(&self, event: Event<'_>);
+
+    /// Returns what the next line of the log begins with: the time, from a clock that this crate does not have.
+    fn stamp(&self) -> String {
+        String::new()
+    }
 }

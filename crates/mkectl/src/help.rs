@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Help {
     flags: BTreeSet<String>,
+    commands: BTreeSet<String>,
 }
 
 impl Help {
@@ -19,18 +20,52 @@ impl Help {
             .filter(|word| word.starts_with('-') && !word.trim_start_matches('-').is_empty())
             .map(str::to_owned)
             .collect();
-        Self { flags }
+        let commands = text
+            .lines()
+            .skip_while(|line| !line.starts_with("Available Commands:"))
+            .skip(1)
+            .take_while(|line| line.starts_with(' '))
+            .filter_map(|line| line.split_whitespace().next())
+            .map(str::to_owned)
+            .collect();
+        Self { flags, commands }
     }
 
     /// Whether the help lists exactly this flag, `--no-color` for example.
     pub fn lists(&self, flag: &str) -> bool {
         self.flags.contains(flag)
     }
+
+    /// Whether the help lists a command of this name below the one that it is of.
+    pub fn has_command(&self, name: &str) -> bool {
+        self.commands.contains(name)
+    }
+
+    /// Returns the flags, of those that there are, for output that is no terminal's. Without them the log would hold control
+    /// sequences.
+    pub(crate) fn plain(&self) -> Vec<&str> {
+        ["--no-color", "--no-pretty-print"]
+            .into_iter()
+            .filter(|flag| self.lists(flag))
+            .collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_are_found_in_the_layout_of_cobra() {
+        let help = Help::parse(
+            "Manage etcd\n\nUsage:\n  mkectl [command]\n\nAvailable Commands:\n  \
+             apply       Apply the config\n  etcd        Manage etcd\n\nFlags:\n  -h, --help\n",
+        );
+        assert!(help.has_command("apply") && help.has_command("etcd") && help.lists("--help"));
+        for name in ["Manage", "Usage:", "-h,", "backup", ""] {
+            assert!(!help.has_command(name), "{name}");
+        }
+    }
 
     #[test]
     fn flags_are_found_in_the_layout_of_cobra() {

@@ -1,8 +1,8 @@
 //! Finds, asks and runs `mkectl`, the vendor's program that installs MKE.
 //!
-//! Every program that a release starts is started here: [`Mkectl::version`] and [`Mkectl::apply_help`] ask short
-//! questions, [`Mkectl::apply`] builds a [`Command`] without running it, and [`run`] runs one to its end, hands over
-//! each line as it comes, keeps a log, and passes signals on.
+//! Every program that a release starts is started here: [`Mkectl::version`], [`Mkectl::help`] and others ask short questions,
+//! [`Mkectl::apply`] and [`Mkectl::upgrade`] build a [`Command`] without running it, and [`run`] runs one to its end, hands over
+//! each line as it comes, keeps a log, and passes signals on. [`deliver`] gives a secret to a program of the operator's.
 //!
 //! Three things hold for all of them. A program gets exactly the [`Variables`] that it is given and nothing of this
 //! process's own environment. Secrets travel as variables, never as arguments, and their values are masked in the log
@@ -13,22 +13,32 @@
 //! Nor does it read this process's environment: what a program is to inherit is passed in.
 
 mod command;
+mod deliver;
 mod error;
 mod event;
 mod find;
 mod help;
 mod lines;
+mod memory;
+mod password;
 mod platform;
 mod probe;
 mod process;
+mod question;
 mod run;
+mod upgrade;
 mod variables;
 mod version;
 
 pub use command::{Command, Mkectl};
+pub use deliver::deliver;
 pub use error::Error;
 pub use event::{Event, Observer};
 pub use find::find;
 pub use help::Help;
-pub use run::{Exit, Finished, Signal, run};
+pub use password::AdminPassword;
+pub use process::is_running;
+pub use question::Needed;
+pub use run::{CLEANUP, Exit, Finished, Signal, run};
+pub use upgrade::Upgrade;
 pub use variables::Variables;

@@ -2,6 +2,10 @@
 //!
 //! Masking needs whole lines: in a chunk as the pipe hands it over, a secret could be cut in two.
 
+use secrecy::ExposeSecret;
+
+use crate::password::{AdminPassword, Catcher};
+
 /// What a secret becomes.
 const MASK: &[u8] = b"***";
 
@@ -12,26 +16,46 @@ const LONGEST: usize = 1 << 20;
 pub(crate) struct Lines {
     partial: Vec<u8>,
     secrets: Vec<Vec<u8>>,
+    catcher: Catcher,
+    caught: Vec<AdminPassword>,
 }
 
 impl Lines {
     /// Returns an empty stream whose lines will not hold any of `secrets`. A secret of several lines is masked line by
     /// line.
     pub(crate) fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut secrets: Vec<Vec<u8>> = secrets
-            .into_iter()
-            .flat_map(str::lines)
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .map(|line| line.as_bytes().to_vec())
-            .collect();
-        // The longest first: what is left of it after masking a shorter one within it would tell the rest.
-        secrets.sort_by(|left, right| right.len().cmp(&left.len()).then(left.cmp(right)));
-        secrets.dedup();
-        Self {
+        let mut lines = Self {
             partial: Vec::new(),
-            secrets,
+            secrets: Vec::new(),
+            catcher: Catcher::default(),
+            caught: Vec::new(),
+        };
+        for secret in secrets {
+            lines.add(secret);
         }
+        lines
+    }
+
+    /// Masks one more secret from now on.
+    fn add(&mut self, secret: &str) {
+        let lines = secret.lines().map(str::trim);
+        let lines = lines.filter(|line| !line.is_empty());
+        self.secrets
+            .extend(lines.map(|line| line.as_bytes().to_vec()));
+        // The longest first: what is left of it after masking a shorter one within it would tell the rest.
+        self.secrets
+            .sort_by(|left, right| right.len().cmp(&left.len()).then(left.cmp(right)));
+        self.secrets.dedup();
+    }
+
+    /// Takes the administrator's passwords that were caught since the last call. They are masked already.
+    pub(crate) fn take_caught(&mut self) -> Vec<AdminPassword> {
+        std::mem::take(&mut self.caught)
+    }
+
+    /// Whether a password was announced and none was caught.
+    pub(crate) fn missed_password(&self) -> bool {
+        self.catcher.missed()
     }
 
     /// Adds a chunk and hands over every line that it completes, with its line end.
@@ -57,6 +81,10 @@ impl Lines {
     }
 
     fn hand_over(&mut self, line: &mut dyn FnMut(&[u8])) {
+        if let Some(found) = self.catcher.look(&self.partial) {
+            self.add(found.password.expose_secret());
+            self.caught.push(found);
+        }
         mask(&mut self.partial, &self.secrets);
         line(&self.partial);
         self.partial.clear();
@@ -132,6 +160,26 @@ mod tests {
         ] {
             let bytes: Vec<&[u8]> = text.as_bytes().chunks(3).collect();
             assert_eq!(lines(secrets, &bytes), [expected], "{secrets:?}");
+        }
+    }
+
+    #[test]
+    fn the_administrators_password_is_caught_and_masked_wherever_a_chunk_ends() {
+        let text = "They are only showed once\nadmin:aLSgtjNiusU\nagain aLSgtjNiusU.\n";
+        for cut in 0..text.len() {
+            let mut lines = Lines::new([]);
+            let mut seen = Vec::new();
+            let mut note = |line: &[u8]| seen.extend_from_slice(line);
+            let (first, second) = text.as_bytes().split_at(cut);
+            lines.push(first, &mut note);
+            lines.push(second, &mut note);
+            lines.finish(&mut note);
+            let seen = String::from_utf8(seen).unwrap();
+            assert_eq!(seen, "They are only showed once\nadmin:***\nagain ***.\n");
+            let caught = lines.take_caught();
+            assert_eq!(caught.len(), 1);
+            assert_eq!(caught[0].password.expose_secret(), "aLSgtjNiusU");
+            assert!(!lines.missed_password());
         }
     }
 

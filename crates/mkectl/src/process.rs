@@ -20,15 +20,33 @@ pub(crate) const GRACE: Duration = Duration::from_secs(5);
 /// A group alone would do for signals. The session also takes the terminal away: a question that a program asks there
 /// (`ssh` does, for an unknown host key) fails at once, where a mere background group would be stopped by the system
 /// and wait for ever.
+///
+/// On Linux it also asks for SIGINT when the thread that starts it ends before it does, which is when this process is
+/// killed: a program that nobody supervises must not work on a cluster unseen.
 pub(crate) fn lead_own_session(command: &mut Command) -> io::Result<()> {
-    // SAFETY: `setsid` is async-signal-safe and touches no memory.
+    // SAFETY: `setsid` and `prctl` are async-signal-safe and touch no memory.
     unsafe {
-        command.pre_exec(|| match libc::setsid() {
-            -1 => Err(io::Error::last_os_error()),
-            _ => Ok(()),
+        command.pre_exec(|| {
+            if libc::setsid() == -1 {
+                return Err(io::Error::last_os_error());
+            }
+            #[cfg(target_os = "linux")]
+            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGINT) == -1 {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(())
         });
     }
     Ok(())
+}
+
+/// Whether a program that was started by [`run`](crate::run), perhaps of a process that was killed since, still runs.
+///
+/// It leads a session, so that another process which got its number is taken for it only if it leads one too.
+pub fn is_running(process: u32) -> bool {
+    let process = process.cast_signed();
+    // SAFETY: `getsid` touches no memory. Of a process that is gone it says so.
+    process > 0 && unsafe { libc::getsid(process) } == process
 }
 
 /// The process group of a program that [`lead_own_session`] was called for and that has not been reaped.

@@ -8,6 +8,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use secrecy::ExposeSecret;
@@ -18,6 +19,9 @@ use crate::{Command, Error, Event, Observer};
 
 /// How many of the last lines [`Finished`] carries.
 const LAST_LINES: usize = 20;
+
+/// How long a program has to end by itself after its time limit has passed, before it is killed.
+pub const CLEANUP: Duration = Duration::from_secs(120);
 
 /// A wish of the operator's that the running program should end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,26 +89,26 @@ pub struct Finished {
     pub exit: Exit,
     /// The first signal that was passed on to it, if there was one.
     pub signal: Option<Signal>,
+    /// Whether its time limit passed.
+    pub timed_out: bool,
     /// The log of all that it wrote.
     pub log: Utf8PathBuf,
     /// Why the log is incomplete, if it is. A program is not stopped half-way because a disk is full.
     pub log_failure: Option<io::Error>,
-    /// The last lines that it wrote, twenty at the most, without line ends.
-    ///
-    /// The first `mkectl apply` prints the administrator's password once, so that these may hold it. They are for the
-    /// operator's eyes and belong into no file that is committed.
+    /// The last lines that it wrote, twenty at the most, without line ends and with secrets masked.
     pub last_lines: Vec<String>,
 }
 
 /// Runs `command` until it has ended, and returns how it did.
 ///
 /// Standard output and standard error come through one pipe, in the order in which they were written. Each line goes to
-/// `observer` as soon as it is complete and to the file `log`, which is replaced and which only its owner may read,
-/// since `mkectl` prints a generated password. The values of [`Command::secrets`] are masked in both. Standard input is
-/// empty.
+/// `observer` as soon as it is complete and to the file `log`, which is replaced and which only its owner may read; there
+/// it begins with [`Observer::stamp`]. The values of [`Command::secrets`] are masked in both, and so is the administrator's
+/// password, which comes as [`Event::AdminPassword`]. Standard input is empty.
 ///
 /// The first of `signals` is passed on to the program and everything in its group, once, and then the program is waited
-/// for: it knows how to leave a cluster in good order. The second kills the group. After the program's end, whatever it
+/// for: it knows how to leave a cluster in good order. The second kills the group. A program that runs longer than
+/// [`Command::time_limit`] is sent SIGINT and killed after [`CLEANUP`]. After the program's end, whatever it
 /// started and still holds its output open is killed after five seconds; if there was a signal, nothing of the group is
 /// left in any case.
 ///
@@ -143,6 +147,7 @@ pub fn run(
             .chain(command.masked.iter().map(ExposeSecret::expose_secret)),
     );
     let mut first = None;
+    let mut limit = Limit::new(Instant::now(), command.time_limit);
     let group = child.group;
     let supervise = |source| Error::Supervise {
         program: command.program.clone(),
@@ -154,6 +159,9 @@ pub fn run(
         &mut |chunk| {
             lines.push(chunk, &mut |line| record.line(line));
             record.flush();
+            for caught in lines.take_caught() {
+                observer.event(Event::AdminPassword(&caught));
+            }
         },
         &mut || {
             for signal in signals.try_iter() {
@@ -166,12 +174,33 @@ pub fn run(
                     observer.event(Event::Killed);
                 }
             }
+            // Once somebody has asked it to end, it is theirs to say for how long it may.
+            if first.is_some() {
+                return;
+            }
+            match limit.look(Instant::now()) {
+                Some(Passed::Limit) => {
+                    group.signal(libc::SIGINT);
+                    observer.event(Event::TimedOut);
+                }
+                Some(Passed::Cleanup) => {
+                    group.kill();
+                    observer.event(Event::Killed);
+                }
+                None => {}
+            }
         },
     )
     .map_err(supervise)?;
     lines.finish(&mut |line| record.line(line));
     record.flush();
-    if first.is_some() {
+    for caught in lines.take_caught() {
+        observer.event(Event::AdminPassword(&caught));
+    }
+    if lines.missed_password() {
+        observer.event(Event::PasswordMissed);
+    }
+    if first.is_some() || limit.has_passed() {
         group.kill();
     }
     let exit = child.reap().map_err(supervise)?;
@@ -179,10 +208,55 @@ pub fn run(
     Ok(Finished {
         exit,
         signal: first,
+        timed_out: limit.has_passed(),
         log: log.to_owned(),
         log_failure: record.log_failure,
         last_lines: record.last_lines.into(),
     })
+}
+
+/// The time limit of a run.
+struct Limit {
+    /// What passes next, and when.
+    next: Option<(Passed, Instant)>,
+    passed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Passed {
+    /// The time that the program may run.
+    Limit,
+    /// The time that it has to end then.
+    Cleanup,
+}
+
+impl Limit {
+    fn new(started: Instant, limit: Option<Duration>) -> Self {
+        // A limit that no clock can tell is none.
+        let at = limit.and_then(|limit| started.checked_add(limit));
+        Self {
+            next: at.map(|at| (Passed::Limit, at)),
+            passed: false,
+        }
+    }
+
+    /// Returns what has passed since the last look.
+    fn look(&mut self, now: Instant) -> Option<Passed> {
+        let (passed, at) = self.next?;
+        if now < at {
+            return None;
+        }
+        self.passed = true;
+        self.next = match passed {
+            Passed::Limit => now.checked_add(CLEANUP).map(|at| (Passed::Cleanup, at)),
+            Passed::Cleanup => None,
+        };
+        Some(passed)
+    }
+
+    fn has_passed(&self) -> bool {
+        self.passed
+    }
 }
 
 /// A program that was started and not yet reaped. It does not outlive this value, whatever unwinds.
@@ -276,7 +350,9 @@ struct Record<'a> {
 impl Record<'_> {
     fn line(&mut self, line: &[u8]) {
         if self.log_failure.is_none() {
-            self.log_failure = self.log.write_all(line).err();
+            let stamp = self.observer.stamp();
+            let written = self.log.write_all(stamp.as_bytes());
+            self.log_failure = written.and_then(|()| self.log.write_all(line)).err();
         }
         let text = line.strip_suffix(b"\n").unwrap_or(line);
         let text = text.strip_suffix(b"\r").unwrap_or(text);

@@ -2,7 +2,7 @@
 
 use semver::Version;
 
-use crate::{Error, Help, Mkectl};
+use crate::{Error, Mkectl};
 
 impl Mkectl {
     /// Asks the program for its version, with `mkectl version`. It has 30 seconds to answer.
@@ -16,15 +16,6 @@ impl Mkectl {
             command: self.command(["version"]).display().to_string(),
             output: answer,
         })
-    }
-
-    /// Asks the program which flags `mkectl apply` takes, with `mkectl apply --help`. It has 30 seconds to answer.
-    ///
-    /// # Errors
-    ///
-    /// What starting a program can end in.
-    pub fn apply_help(&self) -> Result<Help, Error> {
-        Ok(Help::parse(&self.ask(&["apply", "--help"])?))
     }
 }
 

@@ -3,10 +3,13 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::{Environment, PushCredentials, Reference};
 
-use crate::event::{Event, Reporter, Step};
+use crate::admin_password::Keeper;
+use crate::event::{Event, Step};
 use crate::plan::{MkectlPlan, Plan};
 use crate::render::Written;
+use crate::under_way::{self, UnderWay};
 use crate::verify::Confirmed;
+use crate::workspace::Output;
 use crate::{Context, Error, rehearse, resolve};
 
 /// The configuration was applied.
@@ -26,7 +29,8 @@ pub struct Applied {
 pub(crate) fn program(
     context: &Context<'_>,
     environment: &Environment,
-    lock: &Utf8Path,
+    lock: &bundle::Lock,
+    lock_path: &Utf8Path,
 ) -> Result<Program, Error> {
     let mut variables = context.tool.variables.clone();
     if let Some(PushCredentials::Environment(prefix)) = &environment.registry.push_credentials {
@@ -41,11 +45,9 @@ pub(crate) fn program(
         }
     }
     let mkectl = if environment.rehearsal {
-        rehearse::program(context.tool, variables, &environment.release, lock)
-    } else if let Some(path) = &environment.mkectl {
-        mkectl::Mkectl::at(path, variables).map_err(Error::Mkectl)?
+        rehearse::program(context.tool, variables, &environment.release, lock_path)
     } else {
-        mkectl::find("mkectl", variables).map_err(Error::Mkectl)?
+        crate::program::find(context, environment, lock, variables)?
     };
     let found = mkectl.version().map_err(Error::Mkectl)?;
     if found != environment.release {
@@ -55,7 +57,7 @@ pub(crate) fn program(
             wanted: format!("v{}", environment.release),
         });
     }
-    let help = mkectl.apply_help().map_err(Error::Mkectl)?;
+    let help = mkectl.help(&["apply"]).map_err(Error::Mkectl)?;
     Ok(Program { mkectl, help })
 }
 
@@ -79,6 +81,7 @@ impl Program {
 /// It is to be run, and there is none that would do. Asked before anything is pushed.
 pub(crate) fn require(context: &Context<'_>, plan: &Plan) -> Result<Option<Program>, Error> {
     if !matches!(plan.mkectl, MkectlPlan::NotNeeded) {
+        refuse_a_second_one(context, plan)?;
         resolve::check(context, plan)?;
     }
     match &plan.mkectl {
@@ -90,7 +93,26 @@ pub(crate) fn require(context: &Context<'_>, plan: &Plan) -> Result<Option<Progr
         // The plan only shows the error; looking again is how it comes to be returned.
         MkectlPlan::Run {
             program: Err(_), ..
-        } => program(context, &plan.environment, &plan.lock_path).map(Some),
+        } => program(context, &plan.environment, &plan.lock, &plan.lock_path).map(Some),
+    }
+}
+
+/// Refuses to begin while a mkectl that an earlier run started is at work.
+fn refuse_a_second_one(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
+    let Some(earlier) = UnderWay::read(&plan.output)? else {
+        return Ok(());
+    };
+    match earlier.process {
+        Some(process) if earlier.is_running() => Err(Error::MkectlRunning {
+            release: earlier.release,
+            process,
+            log: earlier.log,
+            note: context
+                .workspace
+                .shown(&under_way::path(&plan.output))
+                .to_owned(),
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -109,16 +131,16 @@ pub async fn apply(
     let Some(program) = require(context, plan)? else {
         return Ok(None);
     };
+    let limit = plan.environment.operation.apply_timeout;
     let now = (context.tool.now)();
-    let log = plan
-        .output
-        .logs
-        .join(format!("{}-apply.log", now.strftime("%Y-%m-%dT%H-%M-%SZ")));
+    let stamp = now.strftime("%Y-%m-%dT%H-%M-%SZ").to_string();
+    let log = plan.output.logs.join(format!("{stamp}-apply.log"));
     std::fs::create_dir_all(&plan.output.logs)
         .map_err(|source| Error::io("make", &plan.output.logs, source))?;
     let resolved = resolve::file(context, plan, &written.path)?;
     let command = program
         .apply(resolved.path())
+        .within(limit)
         .masked(resolved.secrets.iter().cloned());
     context.reporter.report(Event::Started {
         step: Step::Apply,
@@ -126,12 +148,30 @@ pub async fn apply(
         bytes: None,
     });
     let signals = context.tool.signals.for_mkectl();
+    let note = UnderWay {
+        release: format!("v{}", plan.environment.release),
+        log: context.workspace.shown(&log).to_owned(),
+        began: now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        process: None,
+    };
+    note.write(&plan.output)?;
+    let keeper = Keeper::new(
+        plan.environment.operation.admin_password.as_ref(),
+        &plan.output.admin_password,
+        &stamp,
+    );
     let finished = {
-        let observer = Lines(context.reporter);
+        let observer = Lines {
+            context,
+            keeper: &keeper,
+            note: &note,
+            output: &plan.output,
+        };
         // mkectl is waited for in a blocking call: its output is read as it comes, by this one thread.
         tokio::task::block_in_place(|| mkectl::run(&command, &log, &observer, signals))
     };
     context.tool.signals.mkectl_ended();
+    tokio::task::block_in_place(|| keeper.hand_over(context));
     resolved.remove()?;
     let finished = finished.map_err(Error::Mkectl)?;
     let log = context.workspace.shown(&log).to_owned();
@@ -146,9 +186,11 @@ pub async fn apply(
             log,
         });
     }
-    if !finished.exit.is_success() {
+    // Where its time was up, it had to leave something undone, whatever it says.
+    if !finished.exit.is_success() || finished.timed_out {
         return Err(Error::MkectlFailed {
             exit: finished.exit,
+            limit: limit.filter(|_| finished.timed_out),
             log,
             last_lines: finished.last_lines,
         });
@@ -163,25 +205,56 @@ pub async fn apply(
     }))
 }
 
-struct Lines<'a>(&'a dyn Reporter);
+struct Lines<'a> {
+    context: &'a Context<'a>,
+    keeper: &'a Keeper<'a>,
+    note: &'a UnderWay,
+    output: &'a Output,
+}
+
+impl Lines<'_> {
+    fn warn(&self, text: impl Into<String>) {
+        self.context.reporter.report(Event::Warning(text.into()));
+    }
+}
 
 impl mkectl::Observer for Lines<'_> {
     fn event(&self, event: mkectl::Event<'_>) {
         match event {
-            mkectl::Event::Line { text } => self.0.report(Event::Mkectl(text)),
+            mkectl::Event::Line { text } => self.context.reporter.report(Event::Mkectl(text)),
+            mkectl::Event::AdminPassword(caught) => self.keeper.keep(caught),
+            mkectl::Event::PasswordMissed => self.warn(
+                "mkectl announced the administrator's password in a form that is not known, so that it was not caught: look into the log",
+            ),
+            mkectl::Event::TimedOut => self.warn(format!(
+                "the environment's apply-timeout has passed: SIGINT was sent to mkectl, which has {} s to end",
+                mkectl::CLEANUP.as_secs()
+            )),
             mkectl::Event::Passed { signal } => {
                 let name = match signal {
                     mkectl::Signal::Interrupt => "SIGINT",
                     mkectl::Signal::Terminate => "SIGTERM",
                 };
-                self.0.report(Event::Warning(format!(
+                self.warn(format!(
                     "{name} was passed on to mkectl, whose end is awaited; a second one kills it"
-                )));
+                ));
             }
-            mkectl::Event::Killed => self
-                .0
-                .report(Event::Warning("mkectl was killed".to_owned())),
-            mkectl::Event::Started { .. } => {}
+            mkectl::Event::Killed => self.warn("mkectl was killed"),
+            mkectl::Event::Started { process } => {
+                let note = UnderWay {
+                    process: Some(process),
+                    ..self.note.clone()
+                };
+                if let Err(error) = note.write(self.output) {
+                    self.warn(crate::chain(&error));
+                }
+            }
         }
+    }
+
+    fn stamp(&self) -> String {
+        (self.context.tool.now)()
+            .strftime("%Y-%m-%dT%H:%M:%SZ ")
+            .to_string()
     }
 }

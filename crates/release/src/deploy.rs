@@ -6,7 +6,7 @@ use crate::plan::Plan;
 use crate::push::Sent;
 use crate::receipt::{self, Receipt};
 use crate::verify::Confirmed;
-use crate::{Context, Error, apply, carry, chain, render, verify};
+use crate::{Context, Error, apply, carry, chain, render, under_way, verify};
 
 /// What a deploy came to.
 #[derive(Debug)]
@@ -85,6 +85,24 @@ pub async fn apply_alone(context: &Context<'_>, plan: &Plan) -> Result<Deployed,
 
 /// Writes the receipt of what was done, or of what failed.
 fn conclude(
+    context: &Context<'_>,
+    plan: &Plan,
+    step: Step,
+    outcome: Result<Deployed, Error>,
+) -> Result<Deployed, Error> {
+    let outcome = receipt_of(context, plan, step, outcome);
+    // The receipt tells how mkectl ended. Where it could not be written, or mkectl did not run, an earlier note stays.
+    match &outcome {
+        Ok(deployed) if deployed.applied.is_some() => under_way::remove(&plan.output)?,
+        Err(Error::MkectlFailed { .. } | Error::MkectlInterrupted { .. }) => {
+            under_way::remove(&plan.output)?;
+        }
+        _ => {}
+    }
+    outcome
+}
+
+fn receipt_of(
     context: &Context<'_>,
     plan: &Plan,
     step: Step,

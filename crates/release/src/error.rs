@@ -229,11 +229,33 @@ pub enum Error {
         /// What is needed.
         wanted: String,
     },
+    /// The mkectl that was fetched is not the one that was locked.
+    #[error("the mkectl in {folder} is refused")]
+    MkectlRefused {
+        /// The folder of the program and its download.
+        folder: Utf8PathBuf,
+        /// What is wrong with it.
+        source: bundle::ProgramError,
+    },
+    /// A mkectl that an earlier run started is still at work.
+    #[error("mkectl is still applying {release}, as process {process}; its log is {log}")]
+    MkectlRunning {
+        /// The release.
+        release: String,
+        /// Its process id.
+        process: u32,
+        /// Its log.
+        log: Utf8PathBuf,
+        /// The note that tells of it.
+        note: Utf8PathBuf,
+    },
     /// mkectl ran and failed.
-    #[error("mkectl {exit}")]
+    #[error("mkectl {}{exit}", over(*limit))]
     MkectlFailed {
         /// How it ended: its own exit code, or the signal that ended it.
         exit: mkectl::Exit,
+        /// The time limit, where it passed.
+        limit: Option<std::time::Duration>,
         /// Where everything that it printed is kept.
         log: Utf8PathBuf,
         /// The last lines that it printed.
@@ -284,4 +306,11 @@ impl Error {
             source,
         }
     }
+}
+
+/// Returns what goes before the exit of a mkectl whose time was up.
+fn over(limit: Option<std::time::Duration>) -> String {
+    limit.map_or_else(String::new, |limit| {
+        format!("took longer than {} s and ", limit.as_secs())
+    })
 }

@@ -125,6 +125,23 @@ pub(crate) async fn download(
     download_feeding(context, url, path, None, None).await
 }
 
+/// Downloads `url`, which is to have this SHA-256, to `path`, and reports how it goes.
+pub(crate) async fn download_file(
+    context: &Context<'_>,
+    url: &str,
+    path: &camino::Utf8Path,
+    sha256: &str,
+) -> Result<(), Error> {
+    report_start(context, url, None);
+    let expected = bundle::Expected {
+        size: None,
+        sha256: sha256.to_owned(),
+    };
+    download_feeding(context, url, path, Some(expected), None)
+        .await
+        .map(drop)
+}
+
 async fn download_feeding(
     context: &Context<'_>,
     url: &str,

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::event::Step;
 use crate::receipt::Receipt;
+use crate::under_way::UnderWay;
 use crate::workspace::Output;
 use crate::{Context, Error, fetch, push, render, sha256, verify};
 
@@ -172,12 +173,16 @@ pub(crate) async fn of_locked(
     if let Some(applied) = applied {
         refuse_what_the_receipt_forbids(&environment, applied, purpose)?;
     }
+    let under_way = UnderWay::read(&output)?;
     let reason = match (purpose, applied) {
         (Purpose::Push, _) => None,
         (Purpose::Apply, _) => Some("it was asked for"),
         (Purpose::Deploy, None) => Some("no receipt tells of a successful deploy"),
         (Purpose::Deploy, Some(applied)) if applied.config != config.digest => {
             Some("the configuration changed")
+        }
+        (Purpose::Deploy, Some(_)) if under_way.is_some() => {
+            Some("nobody knows how the last one ended")
         }
         // The cluster may be half-way to what the files said then, whatever they say now.
         (Purpose::Deploy, Some(_)) if failed_at_apply(receipt.as_ref()) => {
@@ -187,7 +192,7 @@ pub(crate) async fn of_locked(
     };
     let mkectl = reason.map_or(MkectlPlan::NotNeeded, |reason| MkectlPlan::Run {
         reason,
-        program: crate::apply::program(context, &environment, &locked.path),
+        program: crate::apply::program(context, &environment, &locked.lock, &locked.path),
     });
     let artifacts = verify::look(context, &environment, &locked.lock).await?;
     if purpose == Purpose::Apply {
@@ -195,6 +200,7 @@ pub(crate) async fn of_locked(
     }
     let bundle = fetch::source(context.workspace, &locked.lock)?;
     let mut warnings = rendered.warnings;
+    warnings.extend(under_way.as_ref().map(UnderWay::told));
     if !artifacts.is_empty() && artifacts.contains(&Planned::Different) {
         warnings.push(
             "the registry has other content under tags of this release; the push will move those tags".to_owned(),

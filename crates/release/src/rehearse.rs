@@ -101,6 +101,7 @@ pub async fn prepare(
     environment.rehearsal = true;
     environment.protected = false;
     environment.mkectl = None;
+    environment.operation = environment::Operation::default();
     environment.registry.address = registry.address().to_string();
     environment.registry.ca = None;
     environment.registry.push_credentials = None;

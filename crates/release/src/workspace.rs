@@ -45,6 +45,11 @@ impl Workspace {
         self.bundles().join(file)
     }
 
+    /// Returns the folder of the mkectl of each release, and of what they can do.
+    pub fn mkectl(&self) -> Utf8PathBuf {
+        self.bundles().join("mkectl")
+    }
+
     /// Returns the folder that remembers uploads which were cut, so that another run goes on with them.
     pub fn sessions(&self) -> Utf8PathBuf {
         self.bundles().join("sessions")
@@ -105,6 +110,8 @@ pub struct Output {
     pub receipt: Utf8PathBuf,
     /// The folder of mkectl's logs.
     pub logs: Utf8PathBuf,
+    /// The administrator's password, unless the environment says where it goes.
+    pub admin_password: Utf8PathBuf,
 }
 
 impl Output {
@@ -114,6 +121,7 @@ impl Output {
             config: directory.join("mke4.yaml"),
             receipt: directory.join("receipt.yaml"),
             logs: directory.join("logs"),
+            admin_password: directory.join("admin-password"),
         }
     }
 }

@@ -26,6 +26,7 @@ pub(crate) fn run(app: &App<'_>, what: &str) -> Result<ExitCode, Failure> {
     until_interrupted(app, async {
         let context = app.context();
         release::carry::bring(&context, &locked.lock).await?;
+        release::program::fetch(&context, &locked.lock).await?;
         Ok(())
     })?;
     let artifacts = locked.lock.artifacts.len();

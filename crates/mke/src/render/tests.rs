@@ -49,6 +49,7 @@ pub(crate) fn environment(config: &str) -> Environment {
         protected: false,
         rehearsal: false,
         mkectl: None,
+        operation: environment::Operation::default(),
         accept: Vec::new(),
         inventory: Vec::new(),
         merged: config.clone(),

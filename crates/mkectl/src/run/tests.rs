@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use secrecy::SecretString;
 
 use super::*;
-use crate::{Mkectl, Variables};
+use crate::{Mkectl, Variables, is_running};
 
 /// Keeps what it is told, and sends signals at the lines that it was told to watch for.
 #[derive(Default)]
@@ -385,4 +385,86 @@ fn a_program_that_cannot_be_started_says_why() {
         let error = run(&command, &log, &bench.recorder, signals).unwrap_err();
         assert_eq!(error.to_string(), expected);
     }
+}
+
+#[test]
+fn the_administrators_password_is_handed_over_and_in_no_line() {
+    let bench = Bench::new();
+    // It comes in two writes, and the program crashes after it.
+    let (finished, recorder, log) = bench.run(
+        "echo 'They are only showed once'; printf 'admin:aLSgtj'; sleep 0.2; echo NiusU_GF90; kill -SEGV $$",
+    );
+    assert!(!finished.exit.is_success());
+    assert_eq!(recorder.others().len(), 1, "{:?}", recorder.others());
+    assert!(recorder.others()[0].starts_with("AdminPassword(AdminPassword { username: \"admin\""));
+    let everything = format!(
+        "{log} {:?} {:?} {:?}",
+        finished,
+        recorder.lines(),
+        recorder.others()
+    );
+    assert!(everything.contains("admin:***"), "{everything}");
+    assert!(!everything.contains("aLSgtj"), "{everything}");
+}
+
+#[test]
+fn an_announced_password_that_is_not_recognised_is_told() {
+    let (_, recorder, _) =
+        Bench::new().run("echo 'They are only showed once'; echo 'see the portal'");
+    assert_eq!(recorder.others(), ["PasswordMissed"]);
+}
+
+#[test]
+fn each_line_of_the_log_begins_with_a_stamp() {
+    struct Stamping;
+    impl Observer for Stamping {
+        fn event(&self, _: Event<'_>) {}
+        fn stamp(&self) -> String {
+            "12:00 ".to_owned()
+        }
+    }
+    let bench = Bench::new();
+    let log = bench.path("apply.log");
+    run(&shell("echo one; echo two"), &log, &Stamping, bench.signals).unwrap();
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert_eq!(text, "12:00 one\n12:00 two\n");
+}
+
+#[test]
+fn a_time_limit_ends_a_program_as_ctrl_c_does() {
+    let bench = Bench::new();
+    let log = bench.path("apply.log");
+    let command =
+        shell("trap 'echo cleaning up; exit 9' INT; echo ready; while :; do sleep 0.1; done")
+            .within(Some(Duration::from_secs(3)));
+    let finished = run(&command, &log, &bench.recorder, bench.signals).unwrap();
+    assert!(finished.timed_out);
+    assert_eq!((finished.exit, finished.signal), (Exit::Code(9), None));
+    assert_eq!(bench.recorder.others(), ["TimedOut"]);
+    assert_eq!(finished.last_lines.last().unwrap(), "cleaning up");
+}
+
+#[test]
+fn after_a_time_limit_a_program_has_some_time_to_end() {
+    let start = Instant::now();
+    let second = Duration::from_secs(1);
+    let mut limit = Limit::new(start, Some(second));
+    assert_eq!(limit.look(start), None);
+    assert!(!limit.has_passed());
+    assert_eq!(limit.look(start + second), Some(Passed::Limit));
+    assert_eq!(limit.look(start + second), None);
+    assert_eq!(limit.look(start + second + CLEANUP), Some(Passed::Cleanup));
+    assert_eq!(limit.look(start + second * 2 + CLEANUP), None);
+    assert!(limit.has_passed());
+    let mut none = Limit::new(start, None);
+    assert_eq!(none.look(start + CLEANUP * 1000), None);
+}
+
+#[test]
+fn a_program_is_told_from_one_that_has_ended() {
+    let bench = Bench::answering(&[("ready", Signal::Terminate)]);
+    let (_, recorder, _) = bench.run("echo $$; sleep 0.2; echo ready; exec sleep 60");
+    let process = recorder.lines()[0].parse().unwrap();
+    assert!(!is_running(process));
+    assert!(!is_running(0));
 }

@@ -1,0 +1,264 @@
+//! The download of `mkectl`: a compressed tar with one file (CLI-INST, BREW), which the lock knows by the hash of the whole.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use flate2::read::MultiGzDecoder;
+use sha2::{Digest, Sha256};
+
+/// The name of the file in it.
+const NAME: &str = "mkectl";
+
+/// A program larger than this is none.
+const LARGEST: u64 = 4 << 30;
+
+/// Why a download of `mkectl` is not used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProgramError {
+    /// It cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It is not the one that was locked.
+    #[error("{path} has SHA-256 {found}, and the lock says {expected}")]
+    Sha256 {
+        /// The file.
+        path: Utf8PathBuf,
+        /// What it has.
+        found: String,
+        /// What the lock says.
+        expected: String,
+    },
+    /// There is no program in it.
+    #[error("{path} holds no file `mkectl`")]
+    NoProgram {
+        /// The file.
+        path: Utf8PathBuf,
+    },
+    /// The program that was unpacked from it is another one now.
+    #[error("{path} is not the program in {archive}: it was changed")]
+    Changed {
+        /// The program.
+        path: Utf8PathBuf,
+        /// The download.
+        archive: Utf8PathBuf,
+    },
+    /// It cannot be unpacked.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Unpacks the program in `archive` to `program`, executable, by a rename, if the archive's SHA-256 is `sha256`.
+///
+/// # Errors
+/// It is another archive, there is no program in it, or a file cannot be read or written. Then there is no new `program`.
+pub fn unpack_program(
+    archive: &Utf8Path,
+    sha256: &str,
+    program: &Utf8Path,
+) -> Result<(), ProgramError> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let failed = |source| ProgramError::Write {
+        path: program.to_owned(),
+        source,
+    };
+    let folder = program.parent().unwrap_or(Utf8Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .permissions(std::fs::Permissions::from_mode(0o755))
+        .tempfile_in(folder)
+        .map_err(failed)?;
+    program_in(archive, sha256, &mut file)?;
+    file.as_file().sync_all().map_err(failed)?;
+    // The permissions above pass through the umask.
+    let permissions = std::fs::Permissions::from_mode(0o755);
+    file.as_file()
+        .set_permissions(permissions)
+        .map_err(failed)?;
+    file.persist(program).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+/// Checks that `program` is the one in `archive`, and that the archive's SHA-256 is `sha256`.
+///
+/// # Errors
+/// One of the two is not what it should be, or cannot be read.
+pub fn check_program(
+    archive: &Utf8Path,
+    sha256: &str,
+    program: &Utf8Path,
+) -> Result<(), ProgramError> {
+    let expected = program_in(archive, sha256, &mut io::sink())?;
+    let read = |source| ProgramError::Read {
+        path: program.to_owned(),
+        source,
+    };
+    let mut file = Hashed::new(File::open(program).map_err(read)?);
+    io::copy(&mut file, &mut io::sink()).map_err(read)?;
+    if file.finish() != expected {
+        return Err(ProgramError::Changed {
+            path: program.to_owned(),
+            archive: archive.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Copies the program in `archive` to `out` and returns its SHA-256. What was written is only good if this succeeds.
+fn program_in(
+    archive: &Utf8Path,
+    sha256: &str,
+    out: &mut dyn Write,
+) -> Result<String, ProgramError> {
+    let read = |source| ProgramError::Read {
+        path: archive.to_owned(),
+        source,
+    };
+    let mut input = Hashed::new(File::open(archive).map_err(read)?);
+    let unpacked = copy_program(&mut input, out);
+    // What a wrong file holds is of no interest, so that its hash is looked at first.
+    io::copy(&mut input, &mut io::sink()).map_err(read)?;
+    let found = input.finish();
+    if found != sha256 {
+        return Err(ProgramError::Sha256 {
+            path: archive.to_owned(),
+            found,
+            expected: sha256.to_owned(),
+        });
+    }
+    unpacked.map_err(read)?.ok_or(ProgramError::NoProgram {
+        path: archive.to_owned(),
+    })
+}
+
+fn copy_program(input: &mut dyn Read, out: &mut dyn Write) -> io::Result<Option<String>> {
+    let mut tar = tar::Archive::new(MultiGzDecoder::new(input));
+    for entry in tar.entries()? {
+        let entry = entry?;
+        let is_it = entry.header().entry_type().is_file()
+            && entry.path()?.file_name() == Some(std::ffi::OsStr::new(NAME));
+        if !is_it {
+            continue;
+        }
+        let mut program = Hashed::new(entry.take(LARGEST));
+        io::copy(&mut program, out)?;
+        return Ok(Some(program.finish()));
+    }
+    Ok(None)
+}
+
+/// A reader that hashes what goes through it.
+struct Hashed<R> {
+    input: R,
+    hasher: Sha256,
+}
+
+impl<R> Hashed<R> {
+    fn new(input: R) -> Self {
+        Self {
+            input,
+            hasher: Sha256::new(),
+        }
+    }
+
+    fn finish(self) -> String {
+        hex::encode(self.hasher.finalize())
+    }
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.input.read(buffer)?;
+        self.hasher.update(&buffer[..length]);
+        Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn archive(folder: &Utf8Path, name: &str) -> (Utf8PathBuf, String) {
+        let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let mut tar = tar::Builder::new(gzip);
+        let content: &[u8] = b"#!/bin/sh\necho Version: v4.1.5\n";
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o600);
+        tar.append_data(&mut header, name, content).unwrap();
+        let bytes = tar.into_inner().unwrap().finish().unwrap();
+        let path = folder.join("mkectl.tar.gz");
+        std::fs::write(&path, &bytes).unwrap();
+        (path, hex::encode(Sha256::digest(&bytes)))
+    }
+
+    #[test]
+    fn a_changed_byte_in_either_file_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let (path, sha256) = archive(folder, "mkectl");
+        let program = folder.join("mkectl");
+        unpack_program(&path, &sha256, &program).unwrap();
+        check_program(&path, &sha256, &program).unwrap();
+        let mode = std::fs::metadata(&program).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o755);
+
+        let whole = std::fs::read(&program).unwrap();
+        for at in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            std::fs::write(&program, changed).unwrap();
+            assert!(matches!(
+                check_program(&path, &sha256, &program),
+                Err(ProgramError::Changed { .. })
+            ));
+        }
+        std::fs::write(&program, &whole).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            std::fs::write(&path, changed).unwrap();
+            assert!(matches!(
+                check_program(&path, &sha256, &program),
+                Err(ProgramError::Sha256 { .. })
+            ));
+        }
+        let other = folder.join("other");
+        assert!(matches!(
+            unpack_program(&path, &sha256, &other),
+            Err(ProgramError::Sha256 { .. })
+        ));
+        assert!(!other.exists());
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(
+            check_program(&path, &sha256, &program),
+            Err(ProgramError::Read { .. })
+        ));
+        assert_eq!(folder.read_dir_utf8().unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_archive_without_the_program_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let (path, sha256) = archive(folder, "kubectl");
+        assert!(matches!(
+            unpack_program(&path, &sha256, &folder.join("mkectl")),
+            Err(ProgramError::NoProgram { .. })
+        ));
+    }
+}

@@ -1,0 +1,120 @@
+//! How `mkectl` is run for an environment: how long it may take, and who gets the password that it generates.
+
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+
+use crate::problem::{Problem, quote};
+use crate::yaml::Node;
+
+/// The key that says who gets the administrator's password.
+pub(crate) const ADMIN_PASSWORD: &str = "admin-password";
+
+/// The key that limits the time of `mkectl apply`.
+pub(crate) const APPLY_TIMEOUT: &str = "apply-timeout";
+
+/// What to write under `admin-password`.
+const HELP: &str =
+    "write `{ file: PATH }`, or `{ command: [PROGRAM, ARGUMENT] }` for a program that reads it";
+
+/// How `mkectl` is run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Operation {
+    /// Who gets the administrator's password, which mkectl prints once; a file of the tool's choice where nothing is said.
+    pub admin_password: Option<AdminPassword>,
+    /// How long `mkectl apply` may take; as long as it likes where nothing is said.
+    pub apply_timeout: Option<Duration>,
+}
+
+/// Who gets the administrator's password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdminPassword {
+    /// A file, which only its owner may read.
+    File(Utf8PathBuf),
+    /// A program and its arguments. It reads the password from its standard input.
+    Command(Vec<String>),
+}
+
+/// Checks `admin-password` in one file.
+pub(crate) fn check_admin_password(node: &Node) -> Vec<Problem> {
+    let Some(keys) = node.as_mapping() else {
+        // Perhaps it is the password.
+        let rule = format!("`{ADMIN_PASSWORD}` is {}, not a mapping", node.kind());
+        return vec![Problem::at(node, rule).with_help(HELP)];
+    };
+    let mut problems = Vec::new();
+    for (key, value) in keys.iter() {
+        let name = key.text().unwrap_or_default();
+        let is_right = match name {
+            _ if value.is_null() => true,
+            "file" => value.text().is_some_and(|path| !path.is_empty()),
+            "command" => words(value).is_some_and(|words| !words.is_empty()),
+            _ => {
+                let rule = format!("unknown key {} in `{ADMIN_PASSWORD}`", quote(name));
+                problems.push(Problem::at(key, rule).with_help(HELP));
+                continue;
+            }
+        };
+        if !is_right {
+            let wanted = match name {
+                "file" => "a path",
+                _ => "a list of a program and its arguments",
+            };
+            let rule = format!("`{ADMIN_PASSWORD}.{name}` is not {wanted}");
+            problems.push(Problem::at(value, rule).with_help(HELP));
+        }
+    }
+    problems
+}
+
+/// Reads `admin-password` of the merged document, where `path` finds the file that a value means.
+pub(crate) fn admin_password(
+    node: &Node,
+    path: impl Fn(&Node, &str) -> Utf8PathBuf,
+) -> Result<Option<AdminPassword>, Problem> {
+    let file = node
+        .get("file")
+        .and_then(|file| Some(path(file, file.text()?)));
+    let command = node.get("command").and_then(words);
+    match (file, command) {
+        (Some(_), Some(_)) => Err(Problem::at(
+            node,
+            format!("`{ADMIN_PASSWORD}` names a file and a command"),
+        )
+        .with_help("keep one of them; `null` removes what a parent says")),
+        (Some(file), None) => Ok(Some(AdminPassword::File(file))),
+        (None, Some(command)) => Ok(Some(AdminPassword::Command(command))),
+        (None, None) => Ok(None),
+    }
+}
+
+/// Reads `apply-timeout`: a number of seconds, minutes or hours, such as `90m`.
+pub(crate) fn apply_timeout(node: &Node) -> Result<Duration, Problem> {
+    let wrong = || {
+        Problem::at(node, format!("`{APPLY_TIMEOUT}` is not a span of time"))
+            .with_help("write it like `90m`: a number from 1 on, and `s`, `m` or `h`")
+    };
+    let text = node.text().ok_or_else(wrong)?;
+    let (number, seconds) = [("s", 1), ("m", 60), ("h", 3600)]
+        .into_iter()
+        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))
+        .ok_or_else(wrong)?;
+    let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
+    let number: u32 = number
+        .parse()
+        .ok()
+        .filter(|number| is_number && *number > 0)
+        .ok_or_else(wrong)?;
+    Ok(Duration::from_secs(u64::from(number) * seconds))
+}
+
+/// Returns a list of texts.
+fn words(node: &Node) -> Option<Vec<String>> {
+    node.as_sequence()?
+        .iter()
+        .map(|word| word.text().map(str::to_owned))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

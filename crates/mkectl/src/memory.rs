@@ -1,0 +1,143 @@
+//! What a `mkectl` can do, learned from its own help once and remembered by the hash of its file.
+//!
+//! Nothing is assumed of a release: builds differ, and pages are incomplete. A build is known by its hash, since a version can be
+//! built twice.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use sha2::{Digest, Sha256};
+
+use crate::{Error, Help, Mkectl};
+
+impl Mkectl {
+    /// Returns the program with a folder in which its help pages are kept, so that it is asked once only.
+    #[must_use]
+    pub fn remembering(mut self, folder: impl Into<Utf8PathBuf>) -> Self {
+        self.memory = Some(folder.into());
+        self
+    }
+
+    /// Returns what `mkectl COMMAND --help` lists, from memory where it was asked before. No words ask for the help of the
+    /// program itself. It has 30 seconds to answer.
+    ///
+    /// A script is asked each time, since what it starts can change without it. So is a program that has arguments of its own. A memory that
+    /// cannot be read or written is none.
+    ///
+    /// # Errors
+    ///
+    /// What starting a program can end in.
+    pub fn help(&self, command: &[&str]) -> Result<Help, Error> {
+        let page = self.page(command);
+        if let Some(text) = page.as_deref().and_then(remembered) {
+            return Ok(Help::parse(&text));
+        }
+        let arguments: Vec<&str> = command.iter().copied().chain(["--help"]).collect();
+        let text = self.ask(&arguments)?;
+        if let Some(page) = page {
+            remember(&page, &text);
+        }
+        Ok(Help::parse(&text))
+    }
+
+    /// Returns where a page of its help is kept.
+    fn page(&self, command: &[&str]) -> Option<Utf8PathBuf> {
+        let folder = self.memory.as_ref()?;
+        if !self.leading.is_empty() {
+            return None;
+        }
+        let hash = hash(&self.program).ok()??;
+        let name = match command {
+            [] => "mkectl".to_owned(),
+            words => words.join("-"),
+        };
+        Some(folder.join(hash).join(format!("{name}.txt")))
+    }
+}
+
+/// Returns the SHA-256 of a program in lower-case hexadecimal digits, or none for a script.
+fn hash(program: &Utf8Path) -> io::Result<Option<String>> {
+    let mut file = File::open(program)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 64 * 1024];
+    let mut is_first = true;
+    loop {
+        let length = file.read(&mut buffer)?;
+        if length == 0 {
+            return Ok(Some(hex::encode(hasher.finalize())));
+        }
+        if is_first && buffer[..length].starts_with(b"#!") {
+            return Ok(None);
+        }
+        is_first = false;
+        hasher.update(&buffer[..length]);
+    }
+}
+
+fn remembered(page: &Utf8Path) -> Option<String> {
+    std::fs::read_to_string(page)
+        .ok()
+        .filter(|text| !text.is_empty())
+}
+
+/// Keeps a page, by a rename, so that nobody reads half of it.
+fn remember(page: &Utf8Path, text: &str) {
+    let part = page.with_extension(format!("{}.part", std::process::id()));
+    let kept = page
+        .parent()
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| std::fs::write(&part, text))
+        .and_then(|()| std::fs::rename(&part, page));
+    if kept.is_err() {
+        // It is asked again next time.
+        let _ = std::fs::remove_file(&part);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::Variables;
+
+    #[test]
+    fn a_build_is_asked_once_and_another_one_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap();
+        let memory = folder.join("help");
+        let program = folder.join("echo");
+        fs::create_dir_all(&folder).unwrap();
+        // It says what it was asked.
+        fs::copy("/bin/echo", &program).unwrap();
+        let mkectl = Mkectl::new(&program, Variables::default()).remembering(&memory);
+        assert!(mkectl.help(&["config", "get"]).unwrap().lists("--help"));
+        let pages: Vec<_> = memory.read_dir_utf8().unwrap().collect();
+        assert_eq!(pages.len(), 1);
+        let page = pages[0].as_ref().unwrap().path().join("config-get.txt");
+        assert_eq!(fs::read_to_string(&page).unwrap(), "config get --help\n");
+
+        // What is remembered is not asked.
+        fs::write(&page, "--remembered").unwrap();
+        assert!(
+            mkectl
+                .help(&["config", "get"])
+                .unwrap()
+                .lists("--remembered")
+        );
+        assert!(mkectl.help(&["apply"]).unwrap().lists("--help"));
+        // Another build is.
+        let mut bytes = fs::read(&program).unwrap();
+        bytes.push(0);
+        fs::write(&program, bytes).unwrap();
+        assert!(mkectl.help(&["config", "get"]).unwrap().lists("--help"));
+        // So is one that leads elsewhere, and one whose memory cannot be kept.
+        let leading = mkectl.clone().leading(["rehearse"]);
+        assert!(leading.help(&["apply"]).unwrap().lists("--help"));
+        assert_eq!(memory.read_dir_utf8().unwrap().count(), 2);
+        let full = mkectl.remembering("/dev/null/help");
+        assert!(full.help(&["apply"]).unwrap().lists("--help"));
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

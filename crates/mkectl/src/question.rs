@@ -1,0 +1,134 @@
+//! What `mkectl` knows and prints: a first configuration, the cluster's own, what an offline installation needs.
+
+use crate::{Error, Mkectl};
+
+/// What `mkectl airgap` lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needed {
+    /// The images.
+    Images,
+    /// The charts.
+    Charts,
+}
+
+impl Mkectl {
+    /// Returns the configuration that `mkectl init` prints, as YAML.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoConfig`] when it prints none, and what starting a program can end in.
+    pub fn init(&self) -> Result<String, Error> {
+        self.config(&["init"])
+    }
+
+    /// Returns the configuration of the cluster, by `mkectl config get`, as YAML.
+    ///
+    /// Before 4.1.3 log lines stand among it, which are left out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoConfig`] when it prints none, and what starting a program can end in.
+    pub fn config_get(&self) -> Result<String, Error> {
+        self.config(&["config", "get"])
+    }
+
+    /// Returns the references that an offline installation needs, by `mkectl airgap list-images` or `list-charts`, without
+    /// `oci://`. The commands are in no page of the vendor's documentation: ask [`Mkectl::help`] for `airgap` first.
+    ///
+    /// # Errors
+    ///
+    /// What starting a program can end in; a program that does not know the command fails.
+    pub fn airgap(&self, needed: Needed) -> Result<Vec<String>, Error> {
+        let command = match needed {
+            Needed::Images => "list-images",
+            Needed::Charts => "list-charts",
+        };
+        Ok(references(&self.ask(&["airgap", command])?))
+    }
+
+    fn config(&self, arguments: &[&str]) -> Result<String, Error> {
+        let answer = self.ask(arguments)?;
+        without_log(&answer).ok_or_else(|| Error::NoConfig {
+            command: self
+                .command(arguments.iter().copied())
+                .display()
+                .to_string(),
+            output: answer,
+        })
+    }
+}
+
+/// Returns the document in an answer: from `apiVersion:` on, without lines that are of the log.
+fn without_log(answer: &str) -> Option<String> {
+    let document: Vec<&str> = answer
+        .lines()
+        .skip_while(|line| !line.starts_with("apiVersion:"))
+        .filter(|line| !is_of_log(line))
+        .collect();
+    (!document.is_empty()).then(|| format!("{}\n", document.join("\n")))
+}
+
+/// Whether a line is of the log. In a document such a line would be indented.
+fn is_of_log(line: &str) -> bool {
+    const LEVELS: &[&str] = &["TRC", "DBG", "INF", "WRN", "ERR", "FTL", "INFO[", "WARN["];
+    let mut words = line.split_whitespace();
+    let is_level = |word: Option<&str>| {
+        word.is_some_and(|word| LEVELS.iter().any(|level| word.starts_with(level)))
+    };
+    line.starts_with('\u{1b}')
+        || !line.starts_with(char::is_whitespace)
+            // A time may stand before the level.
+            && (is_level(words.next()) || !line.contains(": ") && is_level(words.next()))
+}
+
+/// Returns the references in an answer, one a line, without what is none.
+fn references(answer: &str) -> Vec<String> {
+    let mut references: Vec<String> = answer
+        .lines()
+        .map(str::trim)
+        .map(|line| line.strip_prefix("oci://").unwrap_or(line))
+        .filter(|line| {
+            let is_word = !line.contains(char::is_whitespace) && !line.contains('\u{1b}');
+            is_word && line.contains('/') && line.contains(':')
+        })
+        .map(str::to_owned)
+        .collect();
+    references.sort();
+    references.dedup();
+    references
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_lines_are_no_part_of_a_configuration() {
+        let document = "apiVersion: mke.mirantis.com/v1alpha1\nkind: MkeConfig\nspec:\n  notes: |\n    INF kept\n";
+        for answer in [
+            document.to_owned(),
+            format!("\u{1b}[32mINF\u{1b}[0m reading\nWRN old\n{document}"),
+            format!("INF reading\n{document}INF done\n2026-01-01T00:00:00Z INF bye\n"),
+            document.replace("spec:", "\u{1b}[33mWRN\u{1b}[0m between\nspec:"),
+        ] {
+            assert_eq!(without_log(&answer).as_deref(), Some(document), "{answer}");
+        }
+        assert_eq!(without_log("INF nothing here\n"), None);
+        assert_eq!(without_log("  apiVersion: v1\n"), None);
+    }
+
+    #[test]
+    fn references_are_told_from_the_log() {
+        assert_eq!(
+            references(
+                "INF listing\nregistry.mirantis.com/mke/calico/node:v3.30.200\n\
+                 oci://registry.mirantis.com/mke/charts/kof:1.8.1\n\
+                 \nregistry.mirantis.com/mke/calico/node:v3.30.200\n"
+            ),
+            [
+                "registry.mirantis.com/mke/calico/node:v3.30.200",
+                "registry.mirantis.com/mke/charts/kof:1.8.1"
+            ]
+        );
+    }
+}

@@ -1,0 +1,81 @@
+//! The note that mkectl is at work: written before it starts, removed when the receipt tells how it ended.
+//!
+//! Whoever finds one knows that the program was killed while mkectl ran, so that the cluster may be anywhere between two states.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::workspace::{Output, read_if_there, write_whole};
+
+/// What the note says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct UnderWay {
+    /// The release that was being applied, `v4.1.5`.
+    pub release: String,
+    /// The log of that run, relative to the workspace.
+    pub log: Utf8PathBuf,
+    /// When it began, in UTC.
+    pub began: String,
+    /// The process id of mkectl, once it had started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<u32>,
+}
+
+impl UnderWay {
+    /// Reads the note, if one is there. One that cannot be understood was cut while it was written, which is as good as none:
+    /// it is replaced by a rename.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read.
+    pub fn read(output: &Output) -> Result<Option<Self>, Error> {
+        Ok(read_if_there(&path(output))?.and_then(|text| serde_yaml::from_str(&text).ok()))
+    }
+
+    /// Whether that mkectl is still at work.
+    pub fn is_running(&self) -> bool {
+        self.process.is_some_and(mkectl::is_running)
+    }
+
+    /// Returns what people are told of it.
+    pub fn told(&self) -> String {
+        let Self {
+            release,
+            log,
+            began,
+            ..
+        } = self;
+        if self.is_running() {
+            return format!("mkectl is still applying {release}, since {began}; its log is {log}");
+        }
+        format!(
+            "mkectl was applying {release} since {began} when this program was killed, and nobody knows how far it came; its log is {log}"
+        )
+    }
+
+    pub(crate) fn write(&self, output: &Output) -> Result<(), Error> {
+        let path = path(output);
+        let text = serde_yaml::to_string(self).map_err(|source| Error::Receipt {
+            path: path.clone(),
+            source,
+        })?;
+        write_whole(&path, &text)
+    }
+}
+
+/// Removes the note, since the receipt tells the rest.
+pub(crate) fn remove(output: &Output) -> Result<(), Error> {
+    let path = path(output);
+    match std::fs::remove_file(&path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("remove", &path, source))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns where the note is: beside the logs, which are not committed either.
+pub(crate) fn path(output: &Output) -> Utf8PathBuf {
+    Utf8Path::join(&output.logs, "under-way.yaml")
+}

@@ -1,0 +1,164 @@
+//! What each release of mkectl understands, as far as it is known: its commands, their flags, and what they print.
+//!
+//! The sources are the vendor's pages and a lab's scripts (OFF-411, UPG-411, UPG-412, UPG-415); where a release's own page was not
+//! seen, this table guesses, and so proves nothing about the real program.
+
+use std::fmt::Write as _;
+
+/// A flag, and whether it takes a value.
+type Flag = (&'static str, bool);
+
+/// The flags of every command.
+const GLOBAL: &[Flag] = &[
+    ("--file", true),
+    ("--help", false),
+    ("--kubeconfig", true),
+    ("--logLevel", true),
+];
+
+/// Global flags that are documented for 4.2 and unverified before. This table has them from 4.1.3 on.
+const PLAIN: &[Flag] = &[("--no-color", false), ("--no-pretty-print", false)];
+
+/// The release that is played: the numbers of its version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Release(u64, u64, u64);
+
+impl Release {
+    /// Reads a version with its leading `v`; another text is the latest release.
+    pub(crate) fn of(version: &str) -> Self {
+        let text = version.trim_start_matches('v');
+        let core = text.split(['-', '+']).next().unwrap_or_default();
+        let mut numbers = core.split('.').map(|number| number.parse().ok());
+        let mut next = || numbers.next().flatten();
+        match (next(), next(), next()) {
+            (Some(major), Some(minor), Some(patch)) => Self(major, minor, patch),
+            _ => Self(4, 2, 1),
+        }
+    }
+
+    /// Returns the commands of this release, by their words.
+    pub(crate) fn commands(self) -> Vec<&'static [&'static str]> {
+        let mut commands: Vec<&'static [&'static str]> = vec![
+            &["version"],
+            &["init"],
+            &["apply"],
+            &["upgrade"],
+            &["config", "get"],
+        ];
+        match self.has_etcd() {
+            true => commands.extend([&["etcd", "backup"][..], &["etcd", "restore"]]),
+            false => commands.extend([&["backup"][..], &["restore"]]),
+        }
+        if self >= Self(4, 1, 3) {
+            commands.extend([&["airgap", "list-images"][..], &["airgap", "list-charts"]]);
+        }
+        commands
+    }
+
+    /// Returns the flags of a command, with the global ones.
+    pub(crate) fn flags(self, command: &[&str]) -> Vec<Flag> {
+        let mut flags: Vec<Flag> = match command {
+            ["version"] if self >= Self(4, 2, 0) => vec![("--json", false), ("--verbose", false)],
+            ["init"] => vec![("--data-dir", true), ("--print-k0sctl-config", false)],
+            ["apply"] => self.apply(),
+            ["upgrade"] => self.upgrade(),
+            [.., "backup"] => vec![("--name", true)],
+            ["etcd", "restore"] => vec![("--name", true)],
+            ["restore"] => vec![("--force", false), ("--hosts-path", true), ("--name", true)],
+            _ => Vec::new(),
+        };
+        flags.extend(GLOBAL);
+        if self >= Self(4, 1, 3) {
+            flags.extend(PLAIN);
+        }
+        flags
+    }
+
+    /// Whether `config get` mixes lines of the log into what it prints.
+    pub(crate) fn mixes_log_and_config(self) -> bool {
+        self < Self(4, 1, 3)
+    }
+
+    fn has_etcd(self) -> bool {
+        self < Self(4, 1, 2)
+    }
+
+    fn apply(self) -> Vec<Flag> {
+        let mut flags = vec![
+            ("--admin-password", true),
+            ("--bpf-dns-patch", false),
+            ("--chart-registry-password", true),
+            ("--chart-registry-username", true),
+            ("--check-ports", false),
+            ("--cni-check-port", true),
+            ("--cni-check-timeout", true),
+            ("--cni-check-timeout-windows", true),
+            ("--image-registry-password", true),
+            ("--image-registry-username", true),
+            ("--timeout-minutes", true),
+        ];
+        if self == Self(4, 1, 3) {
+            flags.push(("--registry-insecure-skip-tls-verify", false));
+        }
+        flags
+    }
+
+    fn upgrade(self) -> Vec<Flag> {
+        let mut flags = vec![
+            ("--chart-registry", true),
+            ("--external-address", true),
+            ("--force", false),
+            ("--hosts-path", true),
+            ("--image-registry", true),
+        ];
+        // The first release is an upgrade of MKE 3 only.
+        if self >= Self(4, 1, 1) {
+            flags.extend([("--upgrade-version", true), ("--release-matrix", true)]);
+        }
+        if self == Self(4, 1, 1) || self == Self(4, 1, 2) {
+            flags.push(("--etcd-snapshot-path", true));
+        }
+        if self >= Self(4, 2, 0) {
+            flags.extend([("--backup-path", true), ("--config-out", true)]);
+        }
+        flags
+    }
+
+    /// Returns the help of the command that these words lead to: its flags, or the commands below it.
+    pub(crate) fn help(self, words: &[&str], hidden: &[&str]) -> Option<String> {
+        let mut text = format!("Usage:\n  mkectl {} [flags]\n\n", words.join(" "));
+        let mut below: Vec<&str> = self
+            .commands()
+            .into_iter()
+            .filter(|command| command.len() > words.len() && command.starts_with(words))
+            .map(|command| command[words.len()])
+            .collect();
+        below.dedup();
+        let is_command = self.commands().contains(&words);
+        if !is_command && below.is_empty() {
+            return None;
+        }
+        if !below.is_empty() {
+            text.push_str("Available Commands:\n");
+            for name in below {
+                let _ = writeln!(text, "  {name:<12} {name} of MKE");
+            }
+            text.push('\n');
+        }
+        text.push_str("Flags:\n");
+        for (name, takes_value) in self.flags(words) {
+            if hidden.contains(&name) {
+                continue;
+            }
+            let short = match name {
+                "--file" => "  -f, ",
+                "--help" => "  -h, ",
+                "--logLevel" => "  -l, ",
+                _ => "      ",
+            };
+            let value = if takes_value { " string" } else { "" };
+            let _ = writeln!(text, "{short}{name}{value}");
+        }
+        Some(text)
+    }
+}

@@ -1,0 +1,351 @@
+//! How mkectl is run: which one, for how long, what becomes of the password that it prints and of a run that is killed.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use camino::Utf8PathBuf;
+use sha2::Digest as _;
+use support::bundles::{self, LOCK, Member};
+use support::{Lab, Sandbox, Server};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+/// What `fake-mkectl` generates.
+const PASSWORD: &str = "fake-generated-password";
+
+const KEPT: &str = "environments/lab/admin-password";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_administrators_password_is_in_one_file_even_when_mkectl_crashes() {
+    for format in ["human", "json"] {
+        let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+        lab.sandbox.variable("FAKE_MKECTL_PASSWORD", "crash");
+        let run = lab.run(&["deploy", "lab", "--format", format]).ends_with(7);
+        assert_eq!(lab.sandbox.read(KEPT), format!("{PASSWORD}\n"));
+        let mode = std::fs::metadata(lab.sandbox.path(KEPT))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(run.whole().contains(KEPT), "{}", run.whole());
+        assert_nowhere_else(&lab, &run.whole());
+        let again = lab.run(&["plan", "lab", "--format", format]).ends_with(0);
+        assert_nowhere_else(&lab, &again.whole());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_gets_the_administrators_password_on_its_standard_input() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let safe = lab.sandbox.home().join("safe");
+    lab.write_environment(&format!(
+        "admin-password: {{ command: [/bin/sh, -c, '/bin/cat - /proc/$$/cmdline > {safe}'] }}\n"
+    ));
+    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    assert!(
+        run.stderr
+            .contains("the password of user admin was given to `/bin/sh`"),
+        "{}",
+        run.stderr
+    );
+    let text = std::fs::read_to_string(&safe).unwrap();
+    assert!(text.starts_with(&format!("{PASSWORD}\n")), "{text}");
+    assert_eq!(text.matches(PASSWORD).count(), 1, "{text}");
+    std::fs::remove_file(safe).unwrap();
+    assert!(!lab.sandbox.path(KEPT).exists());
+    assert_nowhere_else(&lab, &run.whole());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_fails_leaves_the_administrators_password_in_its_file() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.write_environment("admin-password: { command: [/bin/sh, -c, 'cat; exit 3'] }\n");
+    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    assert!(
+        run.stderr
+            .contains("exited with code 3 and may not have kept the password"),
+        "{}",
+        run.stderr
+    );
+    assert!(run.stderr.contains(KEPT), "{}", run.stderr);
+    assert_eq!(lab.sandbox.read(KEPT), format!("{PASSWORD}\n"));
+    assert_nowhere_else(&lab, &run.whole());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_the_environment_names_is_never_written_over() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.write_environment("admin-password: { file: ../../safe/admin }\n");
+    lab.sandbox.write("safe/admin", "of another cluster\n");
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    assert_eq!(lab.sandbox.read("safe/admin"), "of another cluster\n");
+    let files: Vec<Utf8PathBuf> = (lab.sandbox.path("safe").read_dir_utf8().unwrap())
+        .map(|entry| entry.unwrap().into_path())
+        .filter(|path| path.file_name() != Some("admin"))
+        .collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    let text = std::fs::read_to_string(&files[0]).unwrap();
+    assert_eq!(text, format!("{PASSWORD}\n"));
+    assert!(!lab.sandbox.path(KEPT).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mkectl_is_asked_to_end_when_its_time_is_up() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let _ = lab.run(&["push", "lab"]).ends_with(0);
+    lab.write_environment("apply-timeout: 3s\n");
+    lab.sandbox.variable("FAKE_MKECTL_HANG", "yes");
+    let run = lab.run(&["apply", "lab"]).ends_with(7);
+    assert!(
+        run.stderr
+            .contains("error: mkectl took longer than 3 s and exited with code 130\n"),
+        "{}",
+        run.stderr
+    );
+    assert!(
+        run.stderr.contains("received SIGINT, cleaning up"),
+        "{}",
+        run.stderr
+    );
+    assert!(lab.receipt().contains("took longer than 3 s"));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_kill_mkectl_ends_and_the_next_run_tells_what_happened() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let cleaned = lab.sandbox.home().join("cleaned");
+    lab.sandbox
+        .variable("FAKE_MKECTL_HANG", "yes")
+        .variable("FAKE_MKECTL_CLEANED", cleaned.as_str());
+    let mut child = start(&lab.sandbox, &["deploy", "lab"]);
+    wait_for_log(&lab.sandbox, "waiting for nodes");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // Nobody is left to pass a signal on, so that the system does.
+    wait_until(|| cleaned.exists());
+    assert_eq!(std::fs::read_to_string(&cleaned).unwrap(), "SIGINT");
+
+    let told = "mkectl was applying v4.1.5 since [TIME] when this program was killed, and nobody knows how far it came; \
+                its log is environments/lab/logs/[TIME]-apply.log";
+    wait_until(|| lab.run(&["plan", "lab"]).whole().contains(told));
+    lab.sandbox.variable("FAKE_MKECTL_HANG", "no");
+    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    assert!(run.stderr.contains(told), "{}", run.stderr);
+    // Now it is known, and told no more.
+    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    assert_eq!(run.stderr.matches("killed").count(), 0, "{}", run.stderr);
+    assert_eq!(run.stdout, "lab: nothing to do\n");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mkectl_that_is_still_at_work_is_not_joined_by_another_one() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox.variable("FAKE_MKECTL_HANG", "ignore");
+    let mut child = start(&lab.sandbox, &["deploy", "lab"]);
+    wait_for_log(&lab.sandbox, "waiting for nodes");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let process = lab.applies()[0].process;
+    let run = lab.run(&["deploy", "lab"]).ends_with(6);
+    assert!(
+        run.stderr.contains(&format!(
+            "error: mkectl is still applying v4.1.5, as process {process}; its log is environments/lab/logs/"
+        )),
+        "{}",
+        run.stderr
+    );
+    assert!(
+        run.stderr
+            .contains("delete environments/lab/logs/under-way.yaml"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(lab.applies().len(), 1);
+    // SAFETY: `kill` touches no memory, and the process was seen alive a moment ago.
+    unsafe { libc::kill(process, libc::SIGKILL) };
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_a_million_lines_is_in_the_log_and_not_in_memory() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let _ = lab.run(&["push", "lab"]).ends_with(0);
+    lab.sandbox.variable("FAKE_MKECTL_HANG", "yes");
+    let mut peaks = Vec::new();
+    for lines in ["1000", "1000000"] {
+        let _ = std::fs::remove_dir_all(lab.sandbox.path("environments/lab/logs"));
+        lab.sandbox.variable("FAKE_MKECTL_FLOOD", lines);
+        let mut child = start(&lab.sandbox, &["apply", "lab"]);
+        wait_for_log(&lab.sandbox, "waiting for nodes");
+        peaks.push(peak(child.id()));
+        // SAFETY: `kill` touches no memory, and the process has not been waited for.
+        unsafe { libc::kill(child.id().cast_signed(), libc::SIGINT) };
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        let text = log_of(&lab.sandbox).unwrap();
+        let floods = text.lines().filter(|line| line.contains("flood line"));
+        let mut count = 0;
+        for (at, line) in floods.enumerate() {
+            assert!(
+                line.ends_with(&format!("flood line {} of {lines}", at + 1)),
+                "{line}"
+            );
+            count += 1;
+        }
+        assert_eq!(count.to_string(), lines);
+    }
+    // A million lines have 35 megabytes.
+    assert!(peaks[1] < peaks[0] + 16_000, "{peaks:?} kB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_locked_mkectl_is_fetched_and_taken_before_the_one_on_the_path() {
+    let download = bundles::pack(&[Member::new("mkectl", std::fs::read(FAKE_MKECTL).unwrap())]);
+    let server = Server::of(download.clone()).await;
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lock_mkectl(&lab.sandbox, &server.url("mkectl.tar.gz"), &download);
+    let folder = format!("bundles/mkectl/v4.1.5/{}", platform());
+    let program = lab.sandbox.path(&format!("{folder}/mkectl"));
+
+    let run = lab.run(&["fetch", "v4.1.5"]).ends_with(0);
+    assert!(
+        run.stderr
+            .contains(&format!("mkectl v4.1.5 is here: {folder}/mkectl")),
+        "{}",
+        run.stderr
+    );
+    let mode = std::fs::metadata(&program).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o755);
+    let _ = lab.run(&["fetch", "v4.1.5"]).ends_with(0);
+    assert_eq!(server.asked().len(), 1);
+    let plan = lab.run(&["plan", "lab"]).ends_with(0);
+    assert!(
+        plan.stdout.contains(&format!(
+            "{folder}/mkectl apply -f environments/lab/mke4.yaml"
+        )),
+        "{}",
+        plan.stdout
+    );
+
+    // One byte more or less, and nothing is touched.
+    let whole = std::fs::read(&program).unwrap();
+    let mut changed = whole.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    std::fs::write(&program, changed).unwrap();
+    for command in ["deploy", "fetch"] {
+        let run = lab.run(&[command, "lab"]).ends_with(6);
+        assert!(
+            run.stderr
+                .contains(&format!("the mkectl in {folder} is refused"))
+                && run.stderr.contains("it was changed"),
+            "{}",
+            run.stderr
+        );
+    }
+    assert_eq!(lab.repositories().await, [""; 0]);
+    assert!(!lab.sandbox.path("environments/lab/mke4.yaml").exists());
+    std::fs::write(&program, whole).unwrap();
+    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    assert!(run.stderr.contains(&folder), "{}", run.stderr);
+    // What it can do was asked once, for all of this.
+    let asked = |call: &support::lab::Call| call.arguments == ["apply", "--help"];
+    assert_eq!(lab.calls().iter().filter(|call| asked(call)).count(), 1);
+    // An environment's own word goes before it.
+    lab.sandbox.install(FAKE_MKECTL, "other");
+    lab.write_environment(&format!("mkectl: {}\n", lab.sandbox.bin().join("other")));
+    let run = lab.run(&["apply", "lab"]).ends_with(0);
+    assert!(run.stderr.contains("bin/other apply"), "{}", run.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mkectl_that_is_not_the_locked_one_is_not_kept() {
+    let download = bundles::pack(&[Member::new("mkectl", *b"#!/bin/sh\n")]);
+    let other = bundles::pack(&[Member::new("mkectl", *b"#!/bin/sh\necho other\n")]);
+    let server = Server::of(other).await;
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lock_mkectl(&lab.sandbox, &server.url("mkectl.tar.gz"), &download);
+    let run = lab.run(&["fetch", "lab"]).ends_with(4);
+    assert!(run.stderr.contains("mkectl.tar.gz"), "{}", run.stderr);
+    let folder = format!("bundles/mkectl/v4.1.5/{}", platform());
+    for name in ["mkectl", "mkectl.tar.gz"] {
+        let path = lab.sandbox.path(&format!("{folder}/{name}"));
+        assert!(!path.exists(), "{path}");
+    }
+}
+
+/// Checks that the password is in no output, argument, variable or file but the one that it was handed over in.
+#[track_caller]
+fn assert_nowhere_else(lab: &Lab, output: &str) {
+    assert!(!output.contains(PASSWORD), "{output}");
+    for call in lab.calls() {
+        assert!(!format!("{call:?}").contains(PASSWORD), "{call:?}");
+    }
+    for (path, content) in lab.sandbox.files() {
+        let found = String::from_utf8_lossy(&content).contains(PASSWORD);
+        // What is installed there is a link to the program that prints it.
+        let is_meant = path.as_str().ends_with("/admin-password") || path.as_str() == KEPT;
+        assert!(!found || is_meant || path.ends_with("bin/mkectl"), "{path}");
+    }
+}
+
+fn lock_mkectl(sandbox: &Sandbox, url: &str, download: &[u8]) {
+    bundles::forget_mkectl(sandbox);
+    let lock = sandbox.read(LOCK);
+    let sha256 = hex::encode(sha2::Sha256::digest(download));
+    let entry = format!(
+        "mkectl:\n- platform: {}\n  url: {url}\n  sha256: {sha256}\n",
+        platform()
+    );
+    let lock = lock.replace("mkectl: []\n", &entry);
+    assert!(lock.contains(&sha256), "{lock}");
+    sandbox.write(LOCK, &lock);
+}
+
+fn platform() -> String {
+    let system = std::env::consts::OS.replace("macos", "darwin");
+    let machine = std::env::consts::ARCH.replace("aarch64", "arm64");
+    format!("{system}-{machine}")
+}
+
+fn start(sandbox: &Sandbox, arguments: &[&str]) -> Child {
+    sandbox
+        .command(arguments)
+        .process_group(0)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn log_of(sandbox: &Sandbox) -> Option<String> {
+    let logs = sandbox.path("environments/lab/logs");
+    let log = (logs.read_dir_utf8().ok()?)
+        .map(|entry| entry.unwrap().into_path())
+        .find(|path| path.as_str().ends_with("-apply.log"))?;
+    std::fs::read_to_string(log).ok()
+}
+
+#[track_caller]
+fn wait_for_log(sandbox: &Sandbox, text: &str) {
+    wait_until(|| log_of(sandbox).is_some_and(|log| log.contains(text)));
+}
+
+#[track_caller]
+fn wait_until(mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(300), "it never came");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Returns the most memory that a process has used, in kilobytes.
+fn peak(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let number = line.and_then(|line| line.split_whitespace().nth(1));
+    number.unwrap().parse().unwrap()
+}
