@@ -1,0 +1,254 @@
+//! The bundle against its lock: what is read, and what is in the store already.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::Read;
+
+use camino::Utf8Path;
+
+use crate::announce::AnnouncingStore;
+use crate::event::{Event, Step};
+use crate::fetch::open_store;
+use crate::observe::BundleObserver;
+use crate::{Context, Error};
+
+/// Every byte that the lock names is in the store. Only `read_to_its_end` and `stored` make one.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct VerifiedBundle;
+
+/// Says that a bundle is about to be read.
+pub(crate) fn report_start(context: &Context<'_>, lock: &bundle::Lock, path: &Utf8Path) {
+    context.reporter.report(Event::Started {
+        step: Step::Verify,
+        what: context.workspace.shown(path).to_string(),
+        bytes: Some(lock.bundle.size),
+    });
+}
+
+/// Reads a bundle into the store and compares it with its lock.
+///
+/// # Errors
+/// The bundle differs from its lock in anything, or cannot be read.
+pub(crate) fn read(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    path: &Utf8Path,
+    input: impl Read + Send,
+    mut sink: AnnouncingStore,
+) -> Result<(), Error> {
+    let observer = BundleObserver::new(context.reporter, Step::Verify);
+    match bundle::read(input, &mut sink, Some(lock), &observer) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(Error::Bundle {
+            path: context.workspace.shown(path).to_owned(),
+            source,
+        }),
+    }
+}
+
+/// Says that a bundle was read to its end and is what the lock says.
+///
+/// # Errors
+/// Something is not in the store, or its index cannot be written.
+pub(crate) fn read_to_its_end(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    store: &bundle::Store,
+) -> Result<VerifiedBundle, Error> {
+    context.reporter.report(Event::Finished {
+        step: Step::Verify,
+        what: format!("{} artifacts are what the lock says", lock.artifacts.len()),
+    });
+    stored(context, lock, store)
+}
+
+/// Finds everything that the lock names in the store. What is there was checked when it came.
+///
+/// # Errors
+/// Something is not there, or the store's index cannot be written.
+pub(crate) fn stored(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    store: &bundle::Store,
+) -> Result<VerifiedBundle, Error> {
+    if let Some(lost) = store.missing(lock).first() {
+        return Err(Error::StoreLost {
+            path: context
+                .workspace
+                .shown(&context.workspace.store())
+                .to_owned(),
+            digest: lost.digest.to_string(),
+        });
+    }
+    list(store, lock).map_err(|source| Error::store(context.workspace, source))?;
+    Ok(VerifiedBundle)
+}
+
+/// Names the lock's artifacts in the store's index, so that other tools find them by name, where another release has
+/// taken their names or the bundle was read for another lock. Nothing is written where they are named already.
+fn list(store: &bundle::Store, lock: &bundle::Lock) -> Result<(), bundle::StoreError> {
+    let listed: HashMap<String, oci_spec::image::Digest> = store
+        .listed()?
+        .into_iter()
+        .map(|listed| (listed.reference, listed.digest))
+        .collect();
+    let unlisted: Vec<&bundle::Artifact> = lock
+        .artifacts
+        .iter()
+        .filter(|artifact| listed.get(&artifact.reference()) != Some(&artifact.digest))
+        .collect();
+    if unlisted.is_empty() {
+        return Ok(());
+    }
+    store.list(unlisted)
+}
+
+/// Discards the blobs by whose damage a push failed, and every other damaged one of the same artifacts, so that they
+/// are read again from the bundle. Returns their digests; none where the push failed by something else.
+///
+/// Blobs are compared with their digests when they come into the store and when they are sent, and a damaged one is
+/// never sent whole. Between the two, only their sizes are looked at.
+///
+/// # Errors
+/// The store cannot be read, or a blob not be removed.
+pub(crate) fn discard_damaged(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    error: &Error,
+) -> Result<BTreeSet<String>, Error> {
+    let damaged = damaged(error);
+    if damaged.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let store = open_store(context.workspace)?;
+    let artifacts = lock
+        .artifacts
+        .iter()
+        .filter(|artifact| damaged.contains(artifact.reference().as_str()));
+    tokio::task::block_in_place(|| discard_damaged_of(artifacts, &store))
+        .map_err(|source| Error::store(context.workspace, source))
+}
+
+/// Says whether a push failed by what is in the store.
+pub(crate) fn is_by_damage(error: &Error) -> bool {
+    !damaged(error).is_empty()
+}
+
+/// Returns the artifacts that a push could not send because of what is in the store.
+fn damaged(error: &Error) -> BTreeSet<&str> {
+    let Error::Push { failed, .. } = error else {
+        return BTreeSet::new();
+    };
+    failed
+        .iter()
+        .filter(|(_, error)| matches!(**error, registry::Error::SourceContent { .. }))
+        .map(|(reference, _)| reference.as_str())
+        .collect()
+}
+
+fn discard_damaged_of<'a>(
+    artifacts: impl Iterator<Item = &'a bundle::Artifact>,
+    store: &bundle::Store,
+) -> Result<BTreeSet<String>, bundle::StoreError> {
+    let blobs: BTreeMap<String, _> = artifacts
+        .flat_map(bundle::Artifact::blobs)
+        .map(|(digest, size)| (digest.to_string(), (digest, size)))
+        .collect();
+    let mut discarded = BTreeSet::new();
+    for (name, (digest, size)) in blobs {
+        match store.verify_blob(digest, size) {
+            Ok(()) => continue,
+            Err(
+                bundle::StoreError::Corrupt { .. }
+                | bundle::StoreError::Size { .. }
+                | bundle::StoreError::Missing { .. },
+            ) => {}
+            // A disk that cannot be read is not cured by reading the bundle again.
+            Err(error) => return Err(error),
+        }
+        store.discard(digest)?;
+        discarded.insert(name);
+    }
+    Ok(discarded)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use bundle::make::{self, ArtifactRecipe, ContentsRecipe, LayerRecipe, Recipe};
+    use bundle::{Lock, Silent, Store};
+    use camino::Utf8Path;
+
+    use super::*;
+
+    /// Reads a release into a store below `folder`: one image of two layers, and another that shares one of them.
+    fn release(folder: &Utf8Path) -> (Store, Lock) {
+        let image = |name: &str, layers: &[&str]| ArtifactRecipe {
+            repository: name.to_owned(),
+            tag: "v1".to_owned(),
+            contents: ContentsRecipe::Image {
+                platforms: vec!["linux/amd64".to_owned()],
+                layers: layers
+                    .iter()
+                    .map(|&name| LayerRecipe {
+                        name: name.to_owned(),
+                        size: 5000,
+                        same_on_every_platform: true,
+                    })
+                    .collect(),
+            },
+        };
+        let recipe = Recipe {
+            directory: "bundles".to_owned(),
+            level: 0,
+            matrix: None,
+            artifacts: vec![image("one", &["base", "own"]), image("two", &["base"])],
+        };
+        let mut bytes = Vec::new();
+        make::write(&recipe, &mut bytes).unwrap();
+        let mut store = Store::open(&folder.join("store")).unwrap();
+        let contents = bundle::read(bytes.as_slice(), &mut store, None, &Silent).unwrap();
+        let version = semver::Version::new(4, 1, 5);
+        let lock = Lock::from_contents(&version, "amd64", "b.tar.gz", "", Vec::new(), contents);
+        (store, lock)
+    }
+
+    #[test]
+    fn discards_every_damaged_blob_of_an_artifact_and_no_whole_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, lock) = release(Utf8Path::from_path(folder.path()).unwrap());
+        let one = lock.artifacts.iter().find(|one| one.repository == "one");
+        let one = one.unwrap();
+        let discard = || discard_damaged_of(std::iter::once(one), &store).unwrap();
+        assert_eq!(discard(), BTreeSet::new());
+        let layers = &one.manifests[0].blobs[1..];
+        let [flipped, cut] = layers else {
+            panic!("{layers:?}");
+        };
+        let mut bytes = fs::read(store.path(&flipped.digest)).unwrap();
+        bytes[7] ^= 1;
+        fs::write(store.path(&flipped.digest), &bytes).unwrap();
+        fs::write(store.path(&cut.digest), "short").unwrap();
+        let expected: BTreeSet<String> = layers.iter().map(|one| one.digest.to_string()).collect();
+        assert_eq!(discard(), expected);
+        let missing: BTreeSet<String> = (store.missing(&lock).into_iter())
+            .map(|missing| missing.digest.to_string())
+            .collect();
+        assert_eq!(missing, expected, "they are to be read again");
+    }
+
+    #[test]
+    fn a_release_whose_blobs_are_there_is_listed_and_only_then_is_anything_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, lock) = release(Utf8Path::from_path(folder.path()).unwrap());
+        let index = store.directory().join("index.json");
+        let whole = fs::read(&index).unwrap();
+        fs::remove_file(&index).unwrap();
+        list(&store, &lock).unwrap();
+        assert_eq!(fs::read(&index).unwrap(), whole);
+        let written = fs::metadata(&index).unwrap().modified().unwrap();
+        list(&store, &lock).unwrap();
+        assert_eq!(fs::metadata(&index).unwrap().modified().unwrap(), written);
+    }
+}
