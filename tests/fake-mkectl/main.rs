@@ -258,7 +258,8 @@ fn initial(version: &str) -> String {
     format!(
         "apiVersion: mke.mirantis.com/v1alpha1\nkind: MkeConfig\nmetadata:\n  creationTimestamp: null\n  name: mke\n  \
          namespace: mke\nspec:\n  airgap:\n    enabled: false\n  hosts:\n  - role: controller+worker\n    ssh:\n      \
-         address: 1.2.3.4\n      keyPath: path/to/key\n      port: 22\n      user: root\n  registries:\n    \
+         address: 1.2.3.4\n      keyPath: path/to/key\n      port: 22\n      user: root\n  network:\n    nodePortRange: \
+         32768-35535\n    serviceCIDR: 10.96.0.0/16\n  registries:\n    \
          chartRegistry:\n      url: oci://registry.mirantis.com/mke\n    imageRegistry:\n      url: \
          registry.mirantis.com/mke\n  version: {version}\n"
     )

@@ -12,6 +12,7 @@ mod carry;
 mod check;
 mod command_line;
 mod configuration;
+mod defaults;
 mod deploy;
 mod diff;
 mod faults;

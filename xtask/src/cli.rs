@@ -285,6 +285,9 @@ pub(crate) struct DiffArgs {
     /// Another one of the same kind [default: what is committed and applied of the environment]
     #[arg(value_name = "ENVIRONMENT|RELEASE")]
     pub(crate) new: Option<String>,
+    /// Compare with what the cluster has, by mkectl, instead of with what is committed
+    #[arg(long, conflicts_with = "new")]
+    pub(crate) live: bool,
     /// Write Markdown, for a comment on a pull request
     #[arg(long, conflicts_with = "format")]
     pub(crate) markdown: bool,

@@ -115,6 +115,7 @@ impl Failure {
                 | Error::Release(_)
                 | Error::Render(_)
                 | Error::NotLocked { .. }
+                | Error::Defaults { .. }
                 | Error::Lock(_)
                 | Error::Receipt { .. }
                 | Error::ReceiptVersion { .. }
@@ -236,6 +237,9 @@ fn hints(error: &Error) -> Vec<String> {
         Error::NotLocked { release, .. } => format!(
             "on a machine with internet: `cargo xtask lock {release}`, and commit the lock; \
              with the bundle at hand: `cargo xtask lock {release} --bundle FILE`"
+        ),
+        Error::Defaults { release, .. } => format!(
+            "restore the committed file, or lock again on a machine that has mkectl {release}: `cargo xtask lock {release} --replace`"
         ),
         Error::LockDiffers { .. } => {
             "the vendor's bundle changed, or this is another one: find out which; `--replace` takes the new one".to_owned()

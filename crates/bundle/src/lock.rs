@@ -35,6 +35,9 @@ pub struct Lock {
     /// The downloads of `mkectl`, by platform.
     #[serde(default)]
     pub mkectl: Vec<LockedMkectl>,
+    /// SHA-256 of what the release's `mkectl init` prints, which is kept beside the lock; 64 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<String>,
     /// The artifacts, by repository and tag.
     pub artifacts: Vec<Artifact>,
 }
@@ -208,6 +211,7 @@ impl Lock {
             },
             release_matrix: contents.release_matrix,
             mkectl,
+            init: None,
             artifacts: contents.artifacts,
         };
         lock.sort();

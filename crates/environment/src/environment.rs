@@ -34,6 +34,8 @@ pub struct Environment {
     pub inventory: Vec<Node>,
     /// What is written under `config`, untouched: a mapping, maybe empty.
     pub config: Node,
+    /// The file whose values stand in `config` where no file of the environment says anything, by [`Environment::put_over`].
+    pub defaults: Option<Arc<Source>>,
     /// The whole document as merged, without `inherit` and without keys that `null` removed.
     pub merged: Node,
     /// The files that were read: the environment's own first, then its parent, and so on.
@@ -82,6 +84,13 @@ pub enum PushCredentials {
 }
 
 impl Environment {
+    /// Puts `config` over `defaults`, the keys of a `spec` that hold where the environment says nothing.
+    pub fn put_over(&mut self, defaults: Node) {
+        self.files.push(Arc::clone(&defaults.source));
+        self.defaults = Some(Arc::clone(&defaults.source));
+        self.config = crate::merge(defaults, self.config.clone());
+    }
+
     /// Checks what depends on the time: whether a certificate of the registry's authority is valid.
     ///
     /// `now` is in seconds since 1970.

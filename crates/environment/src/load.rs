@@ -291,6 +291,7 @@ fn build(
             .cloned()
             .unwrap_or_else(|| Node::mapping::<String>([])),
         files,
+        defaults: None,
         merged,
     }))
 }

@@ -125,7 +125,9 @@ impl Walk<'_> {
     }
 
     fn unknown(&mut self, parent: &Key, name: &Node, path: &str) {
-        if !self.mentioned.insert(path.to_owned()) {
+        // What the release's own mkectl prints, it knows.
+        let by_mkectl = self.notes.is_default(name);
+        if by_mkectl || !self.mentioned.insert(path.to_owned()) {
             return;
         }
         let text = name.text().unwrap_or_default();
@@ -151,7 +153,7 @@ impl Walk<'_> {
         path: &str,
         (since, until): (Version, Option<Version>),
     ) {
-        if !self.mentioned.insert(path.to_owned()) {
+        if self.notes.is_default(name) || !self.mentioned.insert(path.to_owned()) {
             return;
         }
         let (what, help) = match until {

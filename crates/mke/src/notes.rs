@@ -1,8 +1,9 @@
 //! What is noticed while a configuration is checked and rendered.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use environment::yaml::Node;
+use environment::yaml::{Node, Source};
 use environment::{Environment, Problem, Secrets, nearest, quote};
 
 /// What is wrong, and what should be known.
@@ -14,6 +15,8 @@ pub(crate) struct Notes {
     pub(crate) secrets: Secrets,
     /// The rules that the environment does without.
     accepted: BTreeSet<Rule>,
+    /// The file that says what holds where the environment says nothing.
+    defaults: Option<Arc<Source>>,
 }
 
 /// A rule that is right nearly always, and that people who know better can do without: `accept: [even-controllers]`.
@@ -43,7 +46,10 @@ pub(crate) const RULES: [(Rule, &str); 5] = [
 impl Notes {
     /// Begins with what the environment accepts.
     pub(crate) fn new(environment: &Environment) -> Notes {
-        let mut notes = Notes::default();
+        let mut notes = Notes {
+            defaults: environment.defaults.clone(),
+            ..Notes::default()
+        };
         for node in &environment.accept {
             let name = node.text().unwrap_or_default();
             match RULES.iter().find(|(_, known)| *known == name) {
@@ -54,6 +60,12 @@ impl Notes {
             }
         }
         notes
+    }
+
+    /// Whether something stands in the file of the release's own mkectl, and not in one that people wrote.
+    pub(crate) fn is_default(&self, node: &Node) -> bool {
+        let defaults = self.defaults.as_ref();
+        defaults.is_some_and(|defaults| Arc::ptr_eq(defaults, &node.source))
     }
 
     /// Notes something that is right or wrong depending on what only people know.

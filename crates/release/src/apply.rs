@@ -69,6 +69,11 @@ pub struct Program {
 }
 
 impl Program {
+    /// Returns the configuration that the cluster has, as YAML.
+    pub(crate) fn config_get(&self) -> Result<String, Error> {
+        self.mkectl.config_get().map_err(Error::Mkectl)
+    }
+
     /// Returns the command that applies a configuration.
     pub(crate) fn apply(&self, config: &Utf8Path) -> mkectl::Command {
         self.mkectl.apply(config, &self.help)

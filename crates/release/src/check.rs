@@ -25,11 +25,11 @@ pub struct Checked {
 /// # Errors
 /// Everything that is wrong with it, or what keeps it from being read.
 pub fn one(workspace: &Workspace, name: &str, now: jiff::Timestamp) -> Result<Checked, Error> {
-    let environment = environment::load(workspace.root(), name).map_err(Error::Environment)?;
+    let mut environment = environment::load(workspace.root(), name).map_err(Error::Environment)?;
     let receipt = Receipt::read(&Output::below(&workspace.environment(name)).receipt)?;
     let applied = receipt.and_then(|receipt| receipt.applied);
     let mut problems = Vec::new();
-    let mut warnings = match rendered(&environment) {
+    let mut warnings = match rendered(workspace, &mut environment) {
         Ok(rendered) => rendered.warnings,
         Err(Error::Render(found)) => {
             problems.extend(found.0);
@@ -64,13 +64,17 @@ pub fn one(workspace: &Workspace, name: &str, now: jiff::Timestamp) -> Result<Ch
 }
 
 /// Renders an environment. A release that cannot be installed is a problem of the file that names it.
-pub(crate) fn rendered(environment: &Environment) -> Result<mke::Rendered, Error> {
+pub(crate) fn rendered(
+    workspace: &Workspace,
+    environment: &mut Environment,
+) -> Result<mke::Rendered, Error> {
     let release = mke::Release::of(&environment.release).map_err(|error| {
         match environment.merged.get("release") {
             Some(node) => Error::Render(Problems(vec![Problem::at(node, error.to_string())])),
             None => Error::Release(error),
         }
     })?;
+    crate::defaults::put_under(workspace, environment)?;
     render::render(environment, &release)
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::receipt::Receipt;
 use crate::workspace::{Output, read_if_there};
-use crate::{Error, Workspace, check, sha256};
+use crate::{Context, Error, Workspace, check, fetch, sha256};
 
 mod releases;
 
@@ -100,8 +100,8 @@ pub struct Pair {
 /// # Errors
 /// The environment is wrong, or the committed file or the receipt cannot be read.
 pub fn environment(workspace: &Workspace, name: &str) -> Result<Drift, Error> {
-    let environment = environment::load(workspace.root(), name).map_err(Error::Environment)?;
-    let text = check::rendered(&environment)?.text;
+    let mut environment = environment::load(workspace.root(), name).map_err(Error::Environment)?;
+    let text = check::rendered(workspace, &mut environment)?.text;
     let output = Output::below(&workspace.environment(name));
     let path = workspace.shown(&output.config).to_owned();
     let committed = read_if_there(&output.config)?;
@@ -142,8 +142,9 @@ pub fn environment(workspace: &Workspace, name: &str) -> Result<Drift, Error> {
 /// One of them is wrong.
 pub fn environments(workspace: &Workspace, old: &str, new: &str) -> Result<Pair, Error> {
     let load = |name: &str| -> Result<(Node, Node), Error> {
-        let environment = environment::load(workspace.root(), name).map_err(Error::Environment)?;
-        let text = check::rendered(&environment)?.text;
+        let mut environment =
+            environment::load(workspace.root(), name).map_err(Error::Environment)?;
+        let text = check::rendered(workspace, &mut environment)?.text;
         let path = workspace.environment(name).join("mke4.yaml");
         Ok((parse(workspace.shown(&path), &text)?, around(&environment)))
     };
@@ -154,6 +155,29 @@ pub fn environments(workspace: &Workspace, old: &str, new: &str) -> Result<Pair,
     Ok(Pair {
         old: old.to_owned(),
         new: new.to_owned(),
+        changes,
+    })
+}
+
+/// Compares what the cluster of an environment has, by `mkectl config get`, with what is rendered.
+///
+/// # Errors
+/// The environment is wrong, its mkectl is missing or the wrong one, or the cluster cannot be asked.
+pub fn live(context: &Context<'_>, name: &str) -> Result<Pair, Error> {
+    let workspace = context.workspace;
+    let mut environment = environment::load(workspace.root(), name).map_err(Error::Environment)?;
+    let text = check::rendered(workspace, &mut environment)?.text;
+    let locked = fetch::locked(workspace, &environment.release)?;
+    let program = crate::apply::program(context, &environment, &locked.lock, &locked.path)?;
+    let cluster = program.config_get()?;
+    let path = workspace.environment(name).join("mke4.yaml");
+    let changes = mke::compare(
+        &parse(Utf8Path::new("mkectl config get"), &cluster)?,
+        &parse(workspace.shown(&path), &text)?,
+    );
+    Ok(Pair {
+        old: format!("the cluster of {name}"),
+        new: "what is rendered".to_owned(),
         changes,
     })
 }

@@ -29,6 +29,14 @@ pub enum Error {
     /// A lock that cannot be read.
     #[error(transparent)]
     Lock(bundle::LockError),
+    /// What a release's mkectl would configure is not what was locked.
+    #[error("{path} is not what the lock of {release} says")]
+    Defaults {
+        /// The file.
+        path: Utf8PathBuf,
+        /// The release.
+        release: String,
+    },
     /// A lock is to be written where a different one is committed.
     #[error("{path} locks other bytes than this bundle holds")]
     LockDiffers {

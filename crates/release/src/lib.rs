@@ -53,6 +53,7 @@ pub mod workspace;
 
 mod admin_password;
 mod announce;
+mod defaults;
 mod error;
 mod observe;
 mod resolve;

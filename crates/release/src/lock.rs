@@ -7,7 +7,7 @@ use crate::event::{Event, Step};
 use crate::fetch;
 use crate::observe::BundleObserver;
 use crate::workspace::{DEFAULT_ARCH, write_whole};
-use crate::{Context, Error, demo, render};
+use crate::{Context, Error, demo, render, sha256};
 
 /// What to lock, and where its bundle comes from.
 #[derive(Debug, Clone)]
@@ -108,7 +108,10 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, E
             })
         })
         .collect();
-    let lock = bundle::Lock::from_contents(&request.release, arch, &file, &url, mkectl, contents);
+    let mut lock =
+        bundle::Lock::from_contents(&request.release, arch, &file, &url, mkectl, contents);
+    let init = crate::defaults::ask(context, &request.release)?;
+    lock.init = init.as_ref().map(|text| sha256(text.as_bytes()));
     let text = lock.to_yaml();
     let lock_path = context.workspace.lock(&release, arch);
     let shown = context.workspace.shown(&lock_path).to_owned();
@@ -122,6 +125,9 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, E
                 diff: render::diff(&shown, committed.as_deref(), &text),
                 path: shown,
             });
+        }
+        if let Some(init) = init {
+            write_whole(&context.workspace.init(&request.release), &init)?;
         }
         write_whole(&lock_path, &text)?;
     }

@@ -151,7 +151,7 @@ pub async fn plan(
 /// Computes the plan of an environment with a lock that need not be its release's own.
 pub(crate) async fn of_locked(
     context: &Context<'_>,
-    environment: Environment,
+    mut environment: Environment,
     locked: fetch::Locked,
     output: Output,
     purpose: Purpose,
@@ -160,6 +160,7 @@ pub(crate) async fn of_locked(
     environment
         .check_dates((context.tool.now)().as_second())
         .map_err(|problems| Error::Environment(environment::Error::Wrong(problems)))?;
+    crate::defaults::put_under(context.workspace, &mut environment)?;
     let rendered = render::render(&environment, &release)?;
     let config = Config {
         digest: sha256(rendered.text.as_bytes()),

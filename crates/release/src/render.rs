@@ -88,8 +88,9 @@ pub struct Outcome {
 /// # Errors
 /// The environment or its release is wrong, or the file cannot be read.
 pub fn one(workspace: &crate::Workspace, name: &str) -> Result<Outcome, Error> {
-    let environment = environment::load(workspace.root(), name).map_err(Error::Environment)?;
+    let mut environment = environment::load(workspace.root(), name).map_err(Error::Environment)?;
     let release = mke::Release::of(&environment.release).map_err(Error::Release)?;
+    crate::defaults::put_under(workspace, &mut environment)?;
     let rendered = render(&environment, &release)?;
     let path = crate::workspace::Output::below(&workspace.environment(name)).config;
     let committed = crate::workspace::read_if_there(&path)?;

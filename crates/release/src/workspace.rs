@@ -40,6 +40,11 @@ impl Workspace {
         self.bundles().join(bundle::Lock::file_name(release, arch))
     }
 
+    /// Returns where the output of a release's `mkectl init` is kept.
+    pub fn init(&self, release: &semver::Version) -> Utf8PathBuf {
+        self.bundles().join(format!("v{release}.init.yaml"))
+    }
+
     /// Returns where a bundle of this file name is kept.
     pub fn bundle(&self, file: &str) -> Utf8PathBuf {
         self.bundles().join(file)

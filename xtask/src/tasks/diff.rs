@@ -22,6 +22,11 @@ pub(crate) fn run(app: &App<'_>, arguments: &DiffArgs) -> Result<ExitCode, Failu
             show(app, arguments, &releases)?;
             releases.differs()
         }
+        (Err(_), None) if arguments.live => {
+            let pair = release::diff::live(&app.context(), old)?;
+            show(app, arguments, &pair)?;
+            !pair.changes.is_empty()
+        }
         (Err(_), None) => {
             let drift = release::diff::environment(&app.workspace, old)?;
             show(app, arguments, &drift)?;

@@ -52,6 +52,7 @@ pub(crate) fn environment(config: &str) -> Environment {
         operation: environment::Operation::default(),
         accept: Vec::new(),
         inventory: Vec::new(),
+        defaults: None,
         merged: config.clone(),
         config,
         files: vec![source],

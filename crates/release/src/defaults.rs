@@ -1,0 +1,85 @@
+//! What a release's own mkectl would configure: the output of `mkectl init`, kept beside the lock and named in it, so that an environment
+//! says only what it wants otherwise.
+
+use std::sync::Arc;
+
+use environment::yaml::{self, Node, Source};
+use environment::{Environment, Problem, Problems};
+
+use crate::{Context, Error, Workspace, sha256};
+
+/// What the tool decides itself, and what only a placeholder can stand for.
+const NOT_DEFAULTS: [&str; 4] = ["version", "airgap", "registries", "hosts"];
+
+/// Returns what the release's own mkectl would configure, if it is on the PATH; else what was kept of it before.
+///
+/// # Errors
+/// What it prints is no configuration, or what was kept cannot be read.
+pub(crate) fn ask(
+    context: &Context<'_>,
+    release: &semver::Version,
+) -> Result<Option<String>, Error> {
+    let printed = mkectl::find("mkectl", context.tool.variables.clone())
+        .ok()
+        .filter(|mkectl| mkectl.version().is_ok_and(|found| found == *release))
+        .and_then(|mkectl| mkectl.init().ok());
+    let Some(text) = printed else {
+        return crate::workspace::read_if_there(&context.workspace.init(release));
+    };
+    parsed(context.workspace, release, &text)?;
+    Ok(Some(text))
+}
+
+/// Puts an environment over what its release's mkectl would configure, if that was kept.
+///
+/// # Errors
+/// The file is not the one that was locked, or is no configuration.
+pub(crate) fn put_under(workspace: &Workspace, environment: &mut Environment) -> Result<(), Error> {
+    let release = &environment.release;
+    let path = workspace.init(release);
+    let text = crate::workspace::read_if_there(&path)?;
+    let found = text.as_ref().map(|text| sha256(text.as_bytes()));
+    if found != locked(workspace, release)? {
+        return Err(Error::Defaults {
+            path: workspace.shown(&path).to_owned(),
+            release: format!("v{release}"),
+        });
+    }
+    if let Some(text) = text {
+        environment.put_over(parsed(workspace, release, &text)?);
+    }
+    Ok(())
+}
+
+/// Returns the SHA-256 that the lock of a release names; none where there is no lock, or it names none.
+///
+/// Whoever uses a lock parses and checks all of it. Here a line is enough: environments are rendered by the hundred.
+fn locked(workspace: &Workspace, release: &semver::Version) -> Result<Option<String>, Error> {
+    let path = workspace.lock(&format!("v{release}"), crate::workspace::DEFAULT_ARCH);
+    let text = crate::workspace::read_if_there(&path)?.unwrap_or_default();
+    Ok(text
+        .lines()
+        .take_while(|line| *line != "artifacts:")
+        .find_map(|line| line.strip_prefix("init: "))
+        .map(str::to_owned))
+}
+
+/// Returns the defaults in the output of `mkectl init`.
+fn parsed(workspace: &Workspace, release: &semver::Version, text: &str) -> Result<Node, Error> {
+    let path = workspace.init(release);
+    let source = Arc::new(Source {
+        path: workspace.shown(&path).to_owned(),
+        text: text.to_owned(),
+    });
+    let wrong = |problem| Error::Render(Problems(vec![problem]));
+    let document = yaml::parse(source).map_err(wrong)?;
+    let Some(mut spec) = document.get("spec").cloned() else {
+        return Err(wrong(Problem::at(&document, "it has no `spec`".to_owned())));
+    };
+    if let Some(keys) = spec.as_mapping_mut() {
+        for name in NOT_DEFAULTS {
+            let _ = keys.remove(name);
+        }
+    }
+    Ok(spec)
+}

@@ -1,0 +1,65 @@
+//! What the release's own mkectl would configure: kept by `lock`, put under what an environment says, and compared with a cluster.
+
+use support::bundles::{self, LOCK};
+use support::{Lab, Sandbox};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+const INIT: &str = "bundles/v4.1.5.init.yaml";
+
+const ENVIRONMENT: &str = "\
+release: v4.1.5
+registry: { address: registry.example.com, project: mke }
+config:
+  apiServer: { externalAddress: mke.lab.example.com }
+  tracking: { enabled: false }
+  network: { nodePortRange: 30000-31000 }
+  hosts:
+    - role: single
+      ssh: { address: 192.0.2.10, user: ubuntu, port: 22, keyPath: ~/.ssh/id_ed25519 }
+";
+
+/// A workspace that was locked on a machine with the release's mkectl.
+fn locked() -> Sandbox {
+    let sandbox = Sandbox::new(AIRLOCK);
+    sandbox.install(FAKE_MKECTL, "mkectl");
+    sandbox.write("environments/lab/environment.yaml", ENVIRONMENT);
+    bundles::make_locked(&sandbox, &bundles::tiny());
+    sandbox
+}
+
+#[test]
+fn lock_keeps_what_mkectl_would_configure_and_rendering_puts_the_environment_over_it() {
+    let sandbox = locked();
+    assert!(sandbox.read(INIT).starts_with("apiVersion:"));
+    assert!(sandbox.read(LOCK).contains("\ninit: "));
+    insta::assert_snapshot!(sandbox.run(&["render", "lab"]).whole());
+    // The range of node ports is the environment's, the addresses of services are mkectl's; no placeholder is a host.
+    insta::assert_snapshot!(sandbox.read("environments/lab/mke4.yaml"));
+    // On a machine without mkectl the lock stays as it is.
+    std::fs::remove_file(sandbox.bin().join("mkectl")).unwrap();
+    let before = (sandbox.read(LOCK), sandbox.read(INIT));
+    bundles::make_locked(&sandbox, &bundles::tiny());
+    assert_eq!((sandbox.read(LOCK), sandbox.read(INIT)), before);
+}
+
+#[test]
+fn defaults_that_are_not_the_locked_ones_are_refused() {
+    let sandbox = locked();
+    let text = sandbox.read(INIT);
+    sandbox.write(INIT, &text.replace("10.96.0.0/16", "10.96.0.0/12"));
+    insta::assert_snapshot!(sandbox.run(&["render", "lab"]).ends_with(3).whole());
+    let _ = sandbox.run(&["check", "lab"]).ends_with(3);
+    std::fs::remove_file(sandbox.path(INIT)).unwrap();
+    let _ = sandbox.run(&["render", "lab"]).ends_with(3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_is_compared_with_what_is_rendered() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    insta::assert_snapshot!(lab.run(&["diff", "lab", "--live"]).whole());
+    let _ = lab
+        .run(&["diff", "lab", "--live", "--detailed-exitcode"])
+        .ends_with(2);
+    let _ = lab.run(&["diff", "lab", "lab", "--live"]).ends_with(64);
+}
