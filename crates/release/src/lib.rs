@@ -36,6 +36,7 @@ pub mod list;
 pub mod lock;
 pub mod new;
 pub mod plan;
+pub mod preflight;
 pub mod push;
 pub mod receipt;
 pub mod rehearse;
