@@ -69,6 +69,7 @@ fn no_command_shows_what_there_is() {
       show       Print an environment with everything that it inherits
       inspect    List what a bundle holds
       plan       Say what deploy would do
+      preflight  Find everything from here that would stop an installation
 
     Prepare
       new        Write a new environment
@@ -121,8 +122,22 @@ fn help_fits_a_screen_and_names_the_road() {
 fn every_command_has_help() {
     let sandbox = Sandbox::new(AIRLOCK);
     for command in [
-        "list", "show", "inspect", "plan", "new", "lock", "fetch", "render", "rehearse", "deploy",
-        "push", "apply", "verify", "store", "bench",
+        "list",
+        "show",
+        "inspect",
+        "plan",
+        "preflight",
+        "new",
+        "lock",
+        "fetch",
+        "render",
+        "rehearse",
+        "deploy",
+        "push",
+        "apply",
+        "verify",
+        "store",
+        "bench",
     ] {
         let run = sandbox.run(&[command, "--help"]).ends_with(0);
         assert!(

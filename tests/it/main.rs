@@ -21,6 +21,7 @@ mod list;
 mod lock;
 mod new;
 mod plan;
+mod preflight;
 mod push;
 mod rehearse;
 mod render;

@@ -42,6 +42,7 @@ Look
   show       Print an environment with everything that it inherits
   inspect    List what a bundle holds
   plan       Say what deploy would do
+  preflight  Find everything from here that would stop an installation
 
 Prepare
   new        Write a new environment
@@ -100,6 +101,14 @@ pub(crate) enum Command {
         /// Exit with code 2 when something is to be done
         #[arg(long)]
         detailed_exitcode: bool,
+    },
+    /// Find everything from here that would stop an installation: files, disk, certificate, and what the registry refuses
+    ///
+    /// A small probe is pushed to the registry below PROJECT/airlock-preflight and removed again. Exits with the code of the
+    /// first problem.
+    Preflight {
+        /// The environment
+        environment: String,
     },
     /// Write a new environment, commented, ready to be filled in
     New {

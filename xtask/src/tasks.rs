@@ -9,6 +9,7 @@ mod list;
 mod lock;
 mod new;
 mod plan;
+mod preflight;
 mod push;
 mod rehearsal_mkectl;
 mod rehearse;
@@ -35,6 +36,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             environment,
             detailed_exitcode,
         } => plan::run(app, environment, *detailed_exitcode),
+        Command::Preflight { environment } => preflight::run(app, environment),
         Command::New {
             environment,
             release,

@@ -306,7 +306,12 @@ fn disk(directory: &Utf8Path, to_write: u64) -> Check {
 
 fn judge_room(to_write: u64, free: u64) -> Check {
     let name = "disk";
-    let text = format!("{to_write} bytes are still to be written to bundles/, {free} are free");
+    let shown = |bytes| bytesize::ByteSize(bytes).display().si();
+    let text = format!(
+        "{} are still to be written to bundles/, {} are free",
+        shown(to_write),
+        shown(free)
+    );
     match free < to_write {
         true => Check::wrong(name, WorkspaceFault::DiskFull, text),
         false => Check::fine(name, text),

@@ -42,11 +42,12 @@ pub(super) async fn limit(sending: &mut Sending<'_>, chunks: bool) {
                 return limited(sending, chunks, passed, size);
             }
             Err(Error::TimedOut { after, .. }) => {
-                let text = format!("{size} bytes were not taken within {} s", after.as_secs());
+                let shown = shown(size);
+                let text = format!("{shown} were not taken within {} s", after.as_secs());
                 return sending.findings.warn(Aspect::BodyLimit, Fault::Slow, text);
             }
             Err(error) => {
-                let text = format!("{size} bytes: {}", said(&error));
+                let text = format!("{}: {}", shown(size), said(&error));
                 return sending
                     .findings
                     .warn(Aspect::BodyLimit, Fault::of(&error), text);
@@ -55,14 +56,15 @@ pub(super) async fn limit(sending: &mut Sending<'_>, chunks: bool) {
         let rate = size as f64 / took.as_secs_f64().max(0.001);
         if took > LONG && rate < SLOW {
             let text = format!(
-                "{size} bytes took {:.1} s, {:.0} kB a second",
+                "{} took {:.1} s, {:.0} kB a second",
+                shown(size),
                 took.as_secs_f64(),
                 rate / 1000.0
             );
             return sending.findings.warn(Aspect::BodyLimit, Fault::Slow, text);
         }
         if size == most || took > LONG {
-            let text = format!("one request may carry {size} bytes; no more was tried");
+            let text = format!("one request may carry {}; no more was tried", shown(size));
             return sending.findings.fine(Aspect::BodyLimit, text);
         }
         size = (size * 2).min(most);
@@ -70,7 +72,7 @@ pub(super) async fn limit(sending: &mut Sending<'_>, chunks: bool) {
 }
 
 async fn once(sending: &mut Sending<'_>, chunks: bool, zeros: Bytes) -> Result<(), Error> {
-    let session = sending.open(&sending.repository().to_owned()).await?;
+    let session = sending.open().await?;
     if chunks {
         return sending.part(session.url, 0, zeros).await.map(drop);
     }
@@ -89,8 +91,12 @@ async fn once(sending: &mut Sending<'_>, chunks: bool, zeros: Bytes) -> Result<(
 fn limited(sending: &mut Sending<'_>, chunks: bool, passed: usize, refused: usize) {
     let aspect = Aspect::BodyLimit;
     let text = match passed {
-        0 => format!("one request may not carry {refused} bytes"),
-        _ => format!("one request may carry {passed} bytes, and not {refused}"),
+        0 => format!("one request may not carry {}", shown(refused)),
+        _ => format!(
+            "one request may carry {}, and not {}",
+            shown(passed),
+            shown(refused)
+        ),
     };
     let largest = sending.probe.largest_blob;
     if largest.is_some_and(|largest| largest <= passed as u64) {
@@ -103,4 +109,9 @@ fn limited(sending: &mut Sending<'_>, chunks: bool, passed: usize, refused: usiz
         let text = format!("{text}, and parts are refused, so that larger blobs cannot be sent");
         sending.findings.wrong(aspect, Fault::BodyLimit, text);
     }
+}
+
+/// Returns a number of bytes as people read it; the sizes that are tried are powers of two.
+fn shown(bytes: usize) -> String {
+    bytesize::ByteSize(bytes as u64).display().iec().to_string()
 }

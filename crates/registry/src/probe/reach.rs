@@ -178,3 +178,46 @@ async fn login(probe: &Probe<'_>, registry: &Registry, findings: &mut Findings) 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::Verdict;
+
+    #[test]
+    fn clocks_may_differ_by_a_minute_and_not_by_an_hour() {
+        let date = "Sun, 22 Nov 2026 10:00:00 GMT";
+        let at = |time: &str| {
+            let time = httpdate::parse_http_date(time).unwrap();
+            i64::try_from(time.duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
+        };
+        for (now, verdict, text) in [
+            ("Sun, 22 Nov 2026 10:00:59 GMT", Verdict::Ok, "agrees"),
+            (
+                "Sun, 22 Nov 2026 10:02:00 GMT",
+                Verdict::Warning,
+                "120 s behind",
+            ),
+            (
+                "Sun, 22 Nov 2026 09:00:00 GMT",
+                Verdict::Problem,
+                "3600 s ahead of",
+            ),
+            (
+                "Sun, 22 Nov 2026 11:00:00 GMT",
+                Verdict::Problem,
+                "3600 s behind",
+            ),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(DATE, date.parse().unwrap());
+            let mut findings = Findings::default();
+            clock(&headers, at(now), &mut findings);
+            let found = findings.complete();
+            let clock = found.iter().find(|found| found.aspect == Aspect::Clock);
+            let clock = clock.unwrap();
+            assert_eq!(clock.verdict, verdict, "{now}");
+            assert!(clock.text.contains(text), "{}", clock.text);
+        }
+    }
+}

@@ -71,7 +71,7 @@ fn below(project: &str, name: &str) -> String {
 impl Sending<'_> {
     /// Opens an upload in a deep repository, or where that is refused in a shallow one, to tell which of the two it is about.
     async fn path(&mut self) -> Option<Session> {
-        let refused = match self.open(&self.repository.clone()).await {
+        let refused = match self.open().await {
             Ok(session) => {
                 let text = format!("{} is taken", self.repository);
                 self.findings.fine(Aspect::Path, text);
@@ -80,7 +80,7 @@ impl Sending<'_> {
             Err(error) => error,
         };
         let shallow = below(self.probe.project, FOLDER);
-        match self.open(&shallow).await {
+        match self.open_in(&shallow).await {
             Ok(session) => {
                 let text = format!(
                     "{shallow} is taken; deeper ones are not: {}",
@@ -118,7 +118,7 @@ impl Sending<'_> {
                     continue;
                 }
             }
-            let sent = match self.open(&self.repository.clone()).await {
+            let sent = match self.open().await {
                 Ok(session) => {
                     let bytes = self.bytes(&blob.digest);
                     self.finish(session.url, &blob.digest, bytes).await
@@ -159,7 +159,7 @@ impl Sending<'_> {
     async fn in_two(&mut self, blob: &Blob) -> Result<bool, Error> {
         let bytes = self.bytes(&blob.digest);
         let half = bytes.len() / 2;
-        let session = self.open(&self.repository.clone()).await?;
+        let session = self.open().await?;
         let two = session.least <= half as u64;
         let parts = match two {
             true => vec![0..half, half..bytes.len()],
@@ -359,7 +359,12 @@ impl Sending<'_> {
     }
 
     /// Opens an upload session, to be cancelled unless it is finished.
-    pub(super) async fn open(&mut self, repository: &str) -> Result<Session, Error> {
+    pub(super) async fn open(&mut self) -> Result<Session, Error> {
+        let repository = self.repository.clone();
+        self.open_in(&repository).await
+    }
+
+    async fn open_in(&mut self, repository: &str) -> Result<Session, Error> {
         let transport = self.registry.transport();
         let url = transport
             .endpoint()
@@ -419,10 +424,6 @@ impl Sending<'_> {
         answer.map_err(|failure| failure.error)?;
         self.left.session = None;
         Ok(())
-    }
-
-    pub(super) fn repository(&self) -> &str {
-        &self.repository
     }
 
     /// Returns each blob of the probe once, in the order of the manifests.
