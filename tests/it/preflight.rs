@@ -131,6 +131,36 @@ async fn a_name_without_an_address_is_a_problem_and_skips_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_removes_the_probe_before_it_ends() {
+    let stalls = Rule::new(
+        &[Kind::HeadManifest],
+        Fault::Stall { after: 0 },
+        When::First(1),
+    );
+    let registry = FaultyRegistry::start(limited(), &[stalls], 1).await;
+    let sandbox = sandbox();
+    describe(&sandbox, "lab", &registry.address, None);
+    let mut command = sandbox.command(&["preflight", "lab"]);
+    let child = command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    while registry.played() == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert!(!registry.is_empty());
+    let process = i32::try_from(child.id()).unwrap();
+    // SAFETY: the process is our own child, and nobody has waited for it yet.
+    unsafe { libc::kill(process, libc::SIGINT) };
+    let output = tokio::task::spawn_blocking(|| child.wait_with_output());
+    let output = output.await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(registry.is_empty(), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_embedded_registry_has_no_problem() {
     let registry = TestRegistry::embedded().await;
     let sandbox = sandbox();

@@ -28,7 +28,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 pub use finding::{Aspect, Fault, Finding, Verdict};
 
-use crate::{Credentials, Endpoint, Error, Manifest, Registry, Settings};
+use crate::{Credentials, Endpoint, Error, Manifest, Registry, Settings, Stop};
 use finding::Findings;
 use remove::Left;
 
@@ -63,6 +63,8 @@ pub struct Probe<'a> {
     pub most_in_a_request: usize,
     /// Whether nodes pull with a secret. What is in it is not known here; the push credentials stand in for it.
     pub nodes_have_a_secret: bool,
+    /// What ends it early. What was pushed is removed then, too.
+    pub stop: Stop,
     /// The present time, in seconds since 1970.
     pub now: &'a (dyn Fn() -> i64 + Sync),
 }
@@ -71,7 +73,7 @@ pub struct Probe<'a> {
 ///
 /// # Errors
 ///
-/// [`Error::Client`] if no HTTP client can be set up on this machine.
+/// [`Error::Client`] if no HTTP client can be set up on this machine; [`Error::Stopped`] if it was asked to stop.
 pub async fn probe(probe: &Probe<'_>) -> Result<Vec<Finding>, Error> {
     let settings = Settings {
         attempts: 2,
@@ -93,7 +95,10 @@ pub async fn probe(probe: &Probe<'_>) -> Result<Vec<Finding>, Error> {
             send::send(probe, &registry, &mut findings, &mut left).await;
         }
     };
-    let in_time = timeout_at(deadline, everything).await.is_ok();
+    let (stopped, in_time) = tokio::select! {
+        outcome = timeout_at(deadline, everything) => (false, outcome.is_ok()),
+        () = probe.stop.requested() => (true, true),
+    };
     if !in_time {
         findings.out_of_time(PATIENCE);
     }
@@ -108,7 +113,10 @@ pub async fn probe(probe: &Probe<'_>) -> Result<Vec<Finding>, Error> {
             findings.warn(Aspect::Delete, Fault::NoDelete, text);
         }
     }
-    Ok(findings.complete())
+    match stopped {
+        true => Err(Error::Stopped),
+        false => Ok(findings.complete()),
+    }
 }
 
 impl std::fmt::Debug for Probe<'_> {

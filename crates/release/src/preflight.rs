@@ -123,7 +123,7 @@ impl Report {
 /// Looks at everything. `tag` names the probe that goes to the registry; it must be another one for each run.
 ///
 /// # Errors
-/// No client can be made for the registry. What is wrong is in the report.
+/// No client can be made for the registry, or a signal ended it. What is wrong is in the report.
 pub async fn preflight(
     context: &Context<'_>,
     environment: &Environment,
@@ -147,11 +147,11 @@ pub async fn preflight(
         Credentials::Anonymous
     });
     registry(
+        context,
         environment,
         lock.as_ref(),
         credentials,
         tag,
-        context.tool.now,
         &mut checks,
     )
     .await?;
@@ -320,11 +320,11 @@ fn judge_room(to_write: u64, free: u64) -> Check {
 
 /// Tries the registry.
 async fn registry(
+    context: &Context<'_>,
     environment: &Environment,
     lock: Option<&bundle::Lock>,
     credentials: Credentials,
     tag: &str,
-    now: fn() -> jiff::Timestamp,
     checks: &mut Vec<Check>,
 ) -> Result<(), Error> {
     let target = &environment.registry;
@@ -339,6 +339,9 @@ async fn registry(
         let blobs = lock.artifacts.iter().flat_map(bundle::Artifact::blobs);
         blobs.map(|(_, size)| size).max()
     });
+    let stop = registry::Stop::default();
+    let _probing = context.tool.signals.stops(stop.clone());
+    let now = context.tool.now;
     let probe = registry::probe::Probe {
         endpoint: &endpoint,
         credentials,
@@ -350,6 +353,7 @@ async fn registry(
         largest_blob,
         most_in_a_request: MOST_IN_A_REQUEST,
         nodes_have_a_secret: mke::pulls_with_secret(environment),
+        stop,
         now: &|| now().as_second(),
     };
     let findings = registry::probe::probe(&probe).await.map_err(failed)?;

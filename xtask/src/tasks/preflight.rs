@@ -65,7 +65,8 @@ fn exit_code(report: &Report) -> u8 {
 fn text(report: &Report, cures: &[Option<Cure>]) -> String {
     let mut text = String::new();
     let mut group = None;
-    for (check, cure) in report.checks.iter().zip(cures) {
+    let mut checks = report.checks.iter().zip(cures).peekable();
+    while let Some((check, cure)) = checks.next() {
         if group != Some(check.group) {
             if group.is_some() {
                 text.push('\n');
@@ -73,10 +74,22 @@ fn text(report: &Report, cures: &[Option<Cure>]) -> String {
             group = Some(check.group);
             text.push_str(&format!("{}\n", check.group));
         }
+        // What was skipped for the same reason is one line, so that it does not hide the reason.
+        let mut more = 0;
+        while check.verdict == Verdict::Skipped
+            && checks
+                .next_if(|(next, _)| next.verdict == check.verdict && next.text == check.text)
+                .is_some()
+        {
+            more += 1;
+        }
+        let name = match more {
+            0 => check.name.to_owned(),
+            more => format!("{} and {more} more", check.name),
+        };
         text.push_str(&format!(
-            "  {:VERDICT$} {:NAME$} {}\n",
+            "  {:VERDICT$} {name:NAME$} {}\n",
             verdict(check.verdict),
-            check.name,
             check.text
         ));
         let Some(cure) = cure else { continue };

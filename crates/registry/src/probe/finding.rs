@@ -321,3 +321,26 @@ pub(super) fn said(error: &Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_aspect_has_one_finding_and_time_that_ran_out_is_a_problem() {
+        let mut findings = Findings::default();
+        findings.fine(Aspect::Name, "first");
+        findings.wrong(Aspect::Name, Fault::Other, "second");
+        findings.fine(Aspect::Api, "third");
+        findings.out_of_time(Duration::from_secs(42));
+        let found = findings.complete();
+        let aspects: Vec<Aspect> = found.iter().map(|finding| finding.aspect).collect();
+        assert_eq!(aspects, Aspect::ALL);
+        let verdicts: Vec<Verdict> = found.iter().map(|finding| finding.verdict).collect();
+        assert_eq!(
+            verdicts[..4],
+            [Verdict::Ok, Verdict::Problem, Verdict::Skipped, Verdict::Ok]
+        );
+        assert_eq!(found[1].fault, Some(Fault::Slow));
+    }
+}

@@ -79,6 +79,11 @@ impl Sending<'_> {
             }
             Err(error) => error,
         };
+        // What got no answer at all is not about the path.
+        if refused.answer().is_none() {
+            self.findings.failed(Aspect::Path, &refused);
+            return None;
+        }
         let shallow = below(self.probe.project, FOLDER);
         match self.open_in(&shallow).await {
             Ok(session) => {

@@ -63,6 +63,8 @@ fn there(fault: RegistryFault, environment: &Environment) -> Cure {
     let address = &environment.registry.address;
     let host = environment.registry.host();
     let port = environment.registry.port().unwrap_or(443);
+    let is_plain = environment.registry.is_loopback() && environment.registry.ca.is_none();
+    let scheme = if is_plain { "http" } else { "https" };
     let (text, command) = match fault {
         RegistryFault::NameNotResolved => (
             "put the name into the DNS that nodes and pods use, or mend registry.address",
@@ -74,7 +76,7 @@ fn there(fault: RegistryFault, environment: &Environment) -> Cure {
         ),
         RegistryFault::NotReached => (
             "start the registry, open the port in the firewall, or mend registry.address",
-            format!("curl -v https://{address}/v2/"),
+            format!("curl -v {scheme}://{address}/v2/"),
         ),
         RegistryFault::PlainHttp => (
             "give the registry a certificate: nodes want HTTPS",
@@ -111,15 +113,15 @@ fn there(fault: RegistryFault, environment: &Environment) -> Cure {
         ),
         RegistryFault::LoginPage => (
             "take the registry's own port, or let the proxy before it pass /v2/ without a login page",
-            format!("curl -i https://{address}/v2/"),
+            format!("curl -i {scheme}://{address}/v2/"),
         ),
         RegistryFault::Redirected => (
             "write the host that it leads to into registry.address, or let it answer /v2/ itself",
-            format!("curl -i https://{address}/v2/"),
+            format!("curl -i {scheme}://{address}/v2/"),
         ),
         RegistryFault::NotARegistry => (
             "take the port of the registry, and let proxies before it pass /v2/",
-            format!("curl -i https://{address}/v2/"),
+            format!("curl -i {scheme}://{address}/v2/"),
         ),
         RegistryFault::ClockOff => (
             "set both clocks by the same time server: tokens and certificates depend on them",
@@ -131,7 +133,7 @@ fn there(fault: RegistryFault, environment: &Environment) -> Cure {
         ),
         RegistryFault::TokenService => (
             "start the registry's token service, and let this machine and the nodes reach the address that it names",
-            format!("curl -i https://{address}/v2/"),
+            format!("curl -i {scheme}://{address}/v2/"),
         ),
         RegistryFault::DeepPath => {
             return words(
@@ -193,7 +195,7 @@ fn there(fault: RegistryFault, environment: &Environment) -> Cure {
         }
         RegistryFault::Slow => (
             "find out what holds it up before a push of hours: the line, a proxy, the registry's disk",
-            format!("curl -o /dev/null -w '%{{time_total}}\\n' https://{address}/v2/"),
+            format!("curl -o /dev/null -w '%{{time_total}}\\n' {scheme}://{address}/v2/"),
         ),
         RegistryFault::RateLimited => {
             return words(
