@@ -127,7 +127,7 @@ async fn a_name_without_an_address_is_a_problem_and_skips_the_rest() {
     assert_eq!(run.code, Some(5), "{}", run.stdout);
     let result = result(&run.stdout);
     assert_eq!(of_verdict(&result, "problem"), ["name name-not-resolved"]);
-    assert_eq!(of_verdict(&result, "skipped").len(), 17);
+    assert_eq!(of_verdict(&result, "skipped").len(), 18);
 }
 
 #[tokio::test(flavor = "multi_thread")]

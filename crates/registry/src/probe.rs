@@ -128,3 +128,6 @@ impl std::fmt::Debug for Probe<'_> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

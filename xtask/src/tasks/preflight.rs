@@ -15,7 +15,7 @@ use cure::{Cure, cure};
 
 /// How wide the columns are.
 const VERDICT: usize = 8;
-const NAME: usize = 14;
+const NAME: usize = 17;
 
 pub(crate) fn run(app: &App<'_>, name: &str) -> Result<ExitCode, Failure> {
     let environment = app.environment(name)?;

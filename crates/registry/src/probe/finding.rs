@@ -41,6 +41,8 @@ pub enum Aspect {
     Chart,
     /// A tag is looked up by HEAD.
     Head,
+    /// The host that blobs are served from.
+    Storage,
     /// Everything is read as a node does.
     Pull,
     /// What was pushed can be removed.
@@ -49,7 +51,7 @@ pub enum Aspect {
 
 impl Aspect {
     /// All of them, in their order.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Name,
         Self::Connection,
         Self::Certificate,
@@ -66,6 +68,7 @@ impl Aspect {
         Self::Index,
         Self::Chart,
         Self::Head,
+        Self::Storage,
         Self::Pull,
         Self::Delete,
     ];
@@ -89,6 +92,7 @@ impl Aspect {
             Self::Index => "index",
             Self::Chart => "chart",
             Self::Head => "head",
+            Self::Storage => "storage",
             Self::Pull => "pull",
             Self::Delete => "delete",
         }
@@ -169,6 +173,8 @@ pub enum Fault {
     ManifestRefused,
     /// What was pushed cannot be looked up by HEAD.
     HeadRefused,
+    /// Blobs are served by another host, which nodes have to reach as well.
+    ServedElsewhere,
     /// Nodes are not let in without credentials.
     NotAnonymous,
     /// What was pushed is not served, or is served as something else.

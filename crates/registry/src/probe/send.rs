@@ -259,6 +259,7 @@ impl Sending<'_> {
             }
         }
         self.head(&tags).await;
+        self.storage().await;
         self.pull(&tags).await;
     }
 
@@ -294,6 +295,35 @@ impl Sending<'_> {
             Err(error) => self
                 .findings
                 .wrong(aspect, Fault::HeadRefused, said(&error)),
+        }
+    }
+
+    /// Looks where a blob is served from: registries over object storage send their callers there.
+    async fn storage(&mut self) {
+        let Some(blob) = self.all_blobs().into_iter().next() else {
+            return;
+        };
+        let endpoint = self.registry.endpoint();
+        let url = endpoint.url(&format!("/v2/{}/blobs/{}", self.repository, blob.digest));
+        let call = Call::new(Method::GET, url, &self.repository).access(Access::Pull);
+        let aspect = Aspect::Storage;
+        match self.registry.transport().send(&call, &()).await {
+            Ok(answer) if endpoint.owns(answer.url()) => self
+                .findings
+                .fine(aspect, "blobs are served by the registry itself"),
+            Ok(answer) => {
+                let origin = answer.url().origin().ascii_serialization();
+                let text = format!("blobs are served by {origin}");
+                self.findings.warn(aspect, Fault::ServedElsewhere, text);
+            }
+            Err(error) => {
+                let at = error.place().and_then(|place| Url::parse(&place.url).ok());
+                let fault = match at.is_some_and(|at| !endpoint.owns(&at)) {
+                    true => Fault::ServedElsewhere,
+                    false => Fault::NotServed,
+                };
+                self.findings.wrong(aspect, fault, said(&error));
+            }
         }
     }
 

@@ -177,6 +177,12 @@ fn there(fault: RegistryFault, environment: &Environment) -> Cure {
                 "let the proxy before the registry pass HEAD as it passes GET: container runtimes look tags up by it",
             );
         }
+        RegistryFault::ServedElsewhere => {
+            return words(
+                "let nodes resolve, reach and trust that host as well, or turn redirects off in the registry \
+                 (distribution: storage.redirect.disable)",
+            );
+        }
         RegistryFault::NotAnonymous => {
             return words(
                 "make the project public (Harbor, MSR: the project's access level), or where the release supports it, \
