@@ -216,7 +216,7 @@ impl Fault {
             .and_then(|answer| answer.message.as_deref())
             .unwrap_or_default()
             .to_lowercase();
-        // The second is Harbor's wording (goharbor/harbor, src/pkg/quota/types).
+        // The second is in Harbor's words, by which its own tests tell a quota (goharbor/harbor, tests/robot-cases).
         if message.contains("quota")
             || message.contains("exceed the configured upper limit")
             || answer.is_some_and(|answer| answer.status == 507)
