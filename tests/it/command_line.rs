@@ -71,6 +71,7 @@ fn no_command_shows_what_there_is() {
       plan       Say what deploy would do
       diff       Compare an environment with what is committed and applied, two environments, or two releases
       releases   Say what is known of each release, how well, and from where
+      preflight  Find everything from here that would stop an installation
 
     Prepare
       new        Write a new environment
@@ -124,8 +125,25 @@ fn help_fits_a_screen_and_names_the_road() {
 fn every_command_has_help() {
     let sandbox = Sandbox::new(AIRLOCK);
     for command in [
-        "list", "show", "inspect", "plan", "diff", "releases", "new", "check", "lock", "fetch",
-        "render", "rehearse", "deploy", "push", "apply", "verify", "store", "bench",
+        "list",
+        "show",
+        "inspect",
+        "plan",
+        "diff",
+        "releases",
+        "preflight",
+        "new",
+        "check",
+        "lock",
+        "fetch",
+        "render",
+        "rehearse",
+        "deploy",
+        "push",
+        "apply",
+        "verify",
+        "store",
+        "bench",
     ] {
         let run = sandbox.run(&[command, "--help"]).ends_with(0);
         assert!(

@@ -27,6 +27,7 @@ mod mutations;
 mod new;
 mod operation;
 mod plan;
+mod preflight;
 mod push;
 mod rehearse;
 mod releases;

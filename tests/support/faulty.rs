@@ -54,6 +54,12 @@ pub struct Quirks {
     pub token_life: Option<u32>,
     /// How many requests it works on at once; to more it says 503.
     pub at_once: Option<usize>,
+    /// The media types, of manifests or of their configurations, that it does not take.
+    pub refuses: &'static [&'static str],
+    /// Whether it wants credentials only of those who change something.
+    pub open_for_reading: bool,
+    /// The time that its answers tell, as HTTP writes it, in place of the real one.
+    pub date: Option<&'static str>,
     /// How fast it reads uploads, all of them together, in bytes a second.
     pub rate: Option<u64>,
 }
@@ -95,6 +101,9 @@ impl Default for Quirks {
             least_part: 0,
             token_life: None,
             at_once: None,
+            refuses: &[],
+            open_for_reading: false,
+            date: None,
             rate: None,
         }
     }
@@ -221,6 +230,11 @@ impl FaultyRegistry {
         Some(sha256(&bytes))
     }
 
+    /// Tells whether it holds nothing at all: no manifest, no blob, no open upload.
+    pub fn is_empty(&self) -> bool {
+        self.inner.content().is_empty()
+    }
+
     /// Returns every tag with its repository.
     pub fn tags(&self) -> Vec<(String, String)> {
         self.inner.content().tags()
@@ -288,6 +302,18 @@ async fn serve(
         Some(Fault::Answer { status, code }) => {
             return inner.drained(&target, body, refusal(status, code)).await;
         }
+        Some(Fault::Denied { status, message }) => {
+            let answer = content::denial(status, message);
+            return inner.drained(&target, body, answer).await;
+        }
+        Some(Fault::Redirect { location }) => {
+            let answer = (StatusCode::FOUND, [("location", location)]).into_response();
+            return inner.drained(&target, body, answer).await;
+        }
+        Some(Fault::Page) => {
+            let answer = ([("content-type", "text/html")], "<form>").into_response();
+            return inner.drained(&target, body, answer).await;
+        }
         Some(Fault::TooManyRequests { retry_after }) => {
             let mut answer = refusal(429, "TOOMANYREQUESTS");
             if let Some(seconds) = retry_after {
@@ -306,6 +332,9 @@ async fn serve(
         .await;
     let taken = answer.status().is_success();
     let headers = answer.headers_mut();
+    if let Some(date) = inner.quirks.date {
+        headers.insert("date", HeaderValue::from_static(date));
+    }
     match fault {
         Some(Fault::LoseAnswer) => breaker.break_off(),
         Some(Fault::NoLocation) => drop(headers.remove("location")),
@@ -340,7 +369,11 @@ impl Inner {
             let token = self.content().tokens.issue(life);
             return Some(format!(r#"{{"token":"{token}","expires_in":300}}"#).into_response());
         }
-        if self.content().tokens.accept(headers) {
+        let reads = matches!(
+            target.kind,
+            Kind::HeadManifest | Kind::GetManifest | Kind::HeadBlob | Kind::GetBlob
+        );
+        if (self.quirks.open_for_reading && reads) || self.content().tokens.accept(headers) {
             return None;
         }
         let challenge = format!(
@@ -413,6 +446,8 @@ impl Inner {
                 content.lose(subject);
                 StatusCode::NO_CONTENT.into_response()
             }
+            Kind::DeleteManifest => content.delete_manifest(repository, subject),
+            Kind::DeleteBlob => content.delete_blob(repository, subject),
             Kind::Token | Kind::SendPart | Kind::EndUpload | Kind::Other => {
                 StatusCode::NOT_FOUND.into_response()
             }

@@ -11,6 +11,7 @@ pub mod registries;
 pub mod sandbox;
 pub mod server;
 pub mod tap;
+pub mod tls;
 pub mod wire;
 
 pub use faulty::FaultyRegistry;
@@ -18,3 +19,4 @@ pub use lab::Lab;
 pub use registries::TestRegistry;
 pub use sandbox::{Run, Sandbox};
 pub use server::Server;
+pub use tls::TlsProxy;

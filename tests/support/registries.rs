@@ -125,16 +125,25 @@ impl TestRegistry {
 
     /// Writes the same environment for a registry that is not of this kind.
     pub fn describe_at(address: &str, ca_pem: Option<&str>, sandbox: &Sandbox, more: &str) {
-        let mut registry = format!("  address: {address}\n  project: mke/four\n");
         if let Some(ca_pem) = ca_pem {
             sandbox.write("environments/lab/registry-ca.pem", ca_pem);
-            registry.push_str("  ca: registry-ca.pem\n");
         }
-        registry.push_str(more);
         sandbox.write(
             "environments/lab/environment.yaml",
-            &format!("release: v4.1.5\nregistry:\n{registry}{CLUSTER}"),
+            &Self::description(address, ca_pem.is_some(), more),
         );
+    }
+
+    /// Returns the text of such an environment, its CA in `registry-ca.pem` beside it if it has one.
+    pub fn description(address: &str, has_ca: bool, more: &str) -> String {
+        let ca = if has_ca {
+            "  ca: registry-ca.pem\n"
+        } else {
+            ""
+        };
+        format!(
+            "release: v4.1.5\nregistry:\n  address: {address}\n  project: mke/four\n{ca}{more}{CLUSTER}"
+        )
     }
 
     async fn container(

@@ -44,6 +44,7 @@ Look
   plan       Say what deploy would do
   diff       Compare an environment with what is committed and applied, two environments, or two releases
   releases   Say what is known of each release, how well, and from where
+  preflight  Find everything from here that would stop an installation
 
 Prepare
   new        Write a new environment
@@ -110,6 +111,14 @@ pub(crate) enum Command {
     Releases {
         /// The release, such as v4.1.5
         release: Option<String>,
+    },
+    /// Find everything from here that would stop an installation: files, disk, certificate, and what the registry refuses
+    ///
+    /// A small probe is pushed to the registry below PROJECT/airlock-preflight and removed again. Exits with the code of the
+    /// first problem.
+    Preflight {
+        /// The environment
+        environment: String,
     },
     /// Write a new environment, commented, ready to be filled in
     New {

@@ -101,7 +101,13 @@ impl Failure {
     /// Says whether everything that failed did so because it was asked to stop.
     pub(crate) fn is_stopped(&self) -> bool {
         match self {
-            Self::Release(Error::Stopped { .. }) => true,
+            Self::Release(
+                Error::Stopped { .. }
+                | Error::Registry {
+                    source: release::RegistryError::Stopped,
+                    ..
+                },
+            ) => true,
             Self::Several { failed, .. } => failed.iter().all(|(_, failure)| failure.is_stopped()),
             _ => false,
         }

@@ -11,6 +11,7 @@ mod list;
 mod lock;
 mod new;
 mod plan;
+mod preflight;
 mod push;
 mod rehearsal_mkectl;
 mod rehearse;
@@ -40,6 +41,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
         } => plan::run(app, environment, *detailed_exitcode),
         Command::Diff(arguments) => diff::run(app, arguments),
         Command::Releases { release } => releases::run(app, release.as_deref()),
+        Command::Preflight { environment } => preflight::run(app, environment),
         Command::New {
             environment,
             release,

@@ -38,6 +38,7 @@ const BRIEF_ATTEMPTS: u32 = 2;
 pub(crate) enum Access {
     Pull,
     Push,
+    Delete,
 }
 
 /// A request, to be made as often as it takes.
@@ -59,6 +60,13 @@ pub(crate) enum Content<'a> {
     Nothing,
     Bytes(Bytes),
     Upload(&'a Upload<'a>),
+}
+
+/// Whatever answered, with what it said.
+pub(crate) struct Glance {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 #[derive(Debug)]
@@ -92,6 +100,7 @@ impl<'a> Call<'a> {
         let actions = match access {
             Access::Pull => "pull",
             Access::Push => "pull,push",
+            Access::Delete => "pull,push,delete",
         };
         self.scopes
             .push(format!("repository:{}:{actions}", self.repository));
@@ -199,6 +208,21 @@ impl Transport {
 
     pub(crate) fn pace(&self) -> &Arc<Pace> {
         &self.pace
+    }
+
+    /// Asks for `path` once, and returns whatever answers: nothing is authenticated, followed or taken for an error.
+    pub(crate) async fn glance(&self, path: &str) -> Result<Glance, Error> {
+        let url = self.endpoint.url(path);
+        let call = Call::new(Method::GET, url.clone(), "");
+        let response = self.once(&call, &url, None, &()).await;
+        let response = response.map_err(|failure| failure.error)?;
+        Ok(Glance {
+            status: response.status(),
+            headers: response.headers().clone(),
+            body: read_body(response, LARGEST_ERROR, &self.settings)
+                .await
+                .unwrap_or_default(),
+        })
     }
 
     /// Makes a request until it gets a wanted answer, one that will not change, or the attempts are used up.

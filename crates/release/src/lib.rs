@@ -39,6 +39,7 @@ pub mod list;
 pub mod lock;
 pub mod new;
 pub mod plan;
+pub mod preflight;
 pub mod program;
 pub mod push;
 pub mod receipt;

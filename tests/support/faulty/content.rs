@@ -144,6 +144,10 @@ impl Content {
         if quirks.wants_media_type && value["mediaType"].as_str() != Some(media_type) {
             return refusal(400, "MANIFEST_INVALID");
         }
+        let config = value["config"]["mediaType"].as_str().unwrap_or_default();
+        if quirks.refuses.contains(&media_type) || quirks.refuses.contains(&config) {
+            return refusal(415, "MANIFEST_INVALID");
+        }
         let digest_of = |part: &serde_json::Value| part["digest"].as_str().unwrap_or("").to_owned();
         let parts = |name: &str| value[name].as_array().cloned().unwrap_or_default();
         let key = |reference: String| (repository.to_owned(), reference);
@@ -166,6 +170,30 @@ impl Content {
             self.manifests.insert(key(reference.to_owned()), entry);
         }
         (StatusCode::CREATED, [("docker-content-digest", digest)]).into_response()
+    }
+
+    /// Removes a tag, or a manifest with all tags that point at it.
+    pub(super) fn delete_manifest(&mut self, repository: &str, reference: &str) -> Response {
+        let before = self.manifests.len();
+        self.manifests.retain(|(holder, name), (_, bytes)| {
+            holder != repository || (name != reference && sha256(bytes) != reference)
+        });
+        match self.manifests.len() < before {
+            true => StatusCode::ACCEPTED.into_response(),
+            false => refusal(404, "MANIFEST_UNKNOWN"),
+        }
+    }
+
+    pub(super) fn delete_blob(&mut self, repository: &str, digest: &str) -> Response {
+        let key = (repository.to_owned(), digest.to_owned());
+        match self.blobs.remove(&key) {
+            Some(_) => StatusCode::ACCEPTED.into_response(),
+            None => refusal(404, "BLOB_UNKNOWN"),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.manifests.is_empty() && self.blobs.is_empty() && self.sessions.is_empty()
     }
 
     pub(super) fn read_blob(&self, quirks: &Quirks, repository: &str, digest: &str) -> Response {
@@ -331,6 +359,13 @@ impl Content {
 pub(super) fn refusal(status: u16, code: &str) -> Response {
     let status = StatusCode::from_u16(status).expect("a status");
     let body = format!(r#"{{"errors":[{{"code":"{code}","message":"so it is"}}]}}"#);
+    (status, body).into_response()
+}
+
+/// Returns a denial in a registry's own words.
+pub(super) fn denial(status: u16, message: &str) -> Response {
+    let status = StatusCode::from_u16(status).expect("a status");
+    let body = format!(r#"{{"errors":[{{"code":"DENIED","message":"{message}"}}]}}"#);
     (status, body).into_response()
 }
 

@@ -31,6 +31,10 @@ pub enum Kind {
     AskUpload,
     /// `DELETE` of an upload.
     CancelUpload,
+    /// `DELETE` of a manifest by tag or digest.
+    DeleteManifest,
+    /// `DELETE` of a blob.
+    DeleteBlob,
     /// Anything else.
     Other,
 }
@@ -48,6 +52,20 @@ pub enum Fault {
         /// The code of the specification.
         code: &'static str,
     },
+    /// It is denied with this status and in these words.
+    Denied {
+        /// The status.
+        status: u16,
+        /// The message of the error.
+        message: &'static str,
+    },
+    /// It is sent to another host.
+    Redirect {
+        /// Where to.
+        location: &'static str,
+    },
+    /// A page for browsers comes in place of the answer.
+    Page,
     /// 429, with this `Retry-After` or without one.
     TooManyRequests {
         /// The header, in seconds.

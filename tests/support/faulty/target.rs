@@ -38,6 +38,7 @@ impl Target {
                 "HEAD" => Kind::HeadManifest,
                 "GET" => Kind::GetManifest,
                 "PUT" => Kind::PutManifest,
+                "DELETE" => Kind::DeleteManifest,
                 _ => Kind::Other,
             };
             return (repository, reference, kind);
@@ -49,6 +50,7 @@ impl Target {
         let kind = match (method.as_str(), session) {
             ("HEAD", None) => Kind::HeadBlob,
             ("GET", None) => Kind::GetBlob,
+            ("DELETE", None) => Kind::DeleteBlob,
             ("POST", Some(_)) if query.contains("mount=") => Kind::Mount,
             ("POST", Some(_)) => Kind::OpenUpload,
             ("PATCH", Some(_)) => Kind::SendPart,

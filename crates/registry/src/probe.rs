@@ -1,0 +1,133 @@
+//! Tries on a registry what an installation will want of it, before anything depends on the answers.
+//!
+//! Everything is tried that can be, whatever failed before; each [`Aspect`] gets one [`Finding`]. What is put into the registry for
+//! that is put into repositories of its own and removed again. What to do about a [`Fault`] is said by whoever shows it.
+//!
+//! ```text
+//! reach        the name, the connection, the API, the clock, who is let in
+//!   certificate  the chain as a node sees it
+//!   product      which registry it may be, by its headers
+//! send         a probe into a deep repository: uploads in both ways, a mount, manifests of each kind, read back as a node
+//!   limit        how much one request may carry
+//! remove       all of it again
+//! ```
+
+mod certificate;
+mod finding;
+mod limit;
+mod product;
+mod reach;
+mod remove;
+mod send;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, timeout, timeout_at};
+
+pub use finding::{Aspect, Fault, Finding, Verdict};
+
+use crate::{Credentials, Endpoint, Error, Manifest, Registry, Settings, Stop};
+use finding::Findings;
+use remove::Left;
+
+/// How long everything but the removal may take.
+const PATIENCE: Duration = Duration::from_secs(42);
+
+/// How long the removal may take.
+const REMOVAL: Duration = Duration::from_secs(12);
+
+/// The folder below the project that probes go to.
+pub const FOLDER: &str = "airlock-preflight";
+
+/// What is to be tried, and with what.
+pub struct Probe<'a> {
+    /// The registry.
+    pub endpoint: &'a Endpoint,
+    /// Who pushes.
+    pub credentials: Credentials,
+    /// The path below which everything will lie; empty where there is none.
+    pub project: &'a str,
+    /// The tag of the probe; another one for each run, since several may be under way.
+    pub tag: &'a str,
+    /// An index of several platforms, its images before it.
+    pub index: &'a [Manifest],
+    /// A Helm chart.
+    pub chart: &'a [Manifest],
+    /// The bytes of all manifests and blobs of both, by digest.
+    pub bytes: &'a HashMap<String, Bytes>,
+    /// The largest blob that will be pushed, in bytes, where that is known.
+    pub largest_blob: Option<u64>,
+    /// The most that is sent in one request to find out how much it may carry, in bytes.
+    pub most_in_a_request: usize,
+    /// Whether nodes pull with a secret. What is in it is not known here; the push credentials stand in for it.
+    pub nodes_have_a_secret: bool,
+    /// What ends it early. What was pushed is removed then, too.
+    pub stop: Stop,
+    /// The present time, in seconds since 1970.
+    pub now: &'a (dyn Fn() -> i64 + Sync),
+}
+
+/// Tries everything, within a minute, and returns a finding for each aspect in their order.
+///
+/// # Errors
+///
+/// [`Error::Client`] if no HTTP client can be set up on this machine; [`Error::Stopped`] if it was asked to stop.
+pub async fn probe(probe: &Probe<'_>) -> Result<Vec<Finding>, Error> {
+    let settings = Settings {
+        attempts: 2,
+        first_pause: Duration::from_millis(200),
+        longest_wait: Duration::from_secs(5),
+        connect_timeout: Duration::from_secs(5),
+        answer_timeout: Duration::from_secs(10),
+        stall_timeout: Duration::from_secs(10),
+        finish_timeout: Duration::from_secs(10),
+        ..Settings::default()
+    };
+    let registry =
+        Registry::with_settings(probe.endpoint.clone(), probe.credentials.clone(), settings)?;
+    let mut findings = Findings::default();
+    let mut left = Left::default();
+    let deadline = Instant::now() + PATIENCE;
+    let everything = async {
+        if reach::reach(probe, &registry, &mut findings).await {
+            send::send(probe, &registry, &mut findings, &mut left).await;
+        }
+    };
+    let (stopped, in_time) = tokio::select! {
+        outcome = timeout_at(deadline, everything) => (false, outcome.is_ok()),
+        () = probe.stop.requested() => (true, true),
+    };
+    if !in_time {
+        findings.out_of_time(PATIENCE);
+    }
+    if !left.is_nothing() {
+        let removing = remove::remove(&registry, &left, &mut findings);
+        if timeout(REMOVAL, removing).await.is_err() {
+            let stays = left.names().join(", ");
+            let text = format!(
+                "not done within {} s; this may stay: {stays}",
+                REMOVAL.as_secs()
+            );
+            findings.warn(Aspect::Delete, Fault::NoDelete, text);
+        }
+    }
+    match stopped {
+        true => Err(Error::Stopped),
+        false => Ok(findings.complete()),
+    }
+}
+
+impl std::fmt::Debug for Probe<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Probe")
+            .field("endpoint", &self.endpoint)
+            .field("project", &self.project)
+            .field("tag", &self.tag)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

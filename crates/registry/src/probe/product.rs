@@ -1,0 +1,166 @@
+//! Which registry it may be, by its headers, and what users of other clients have met with it.
+//!
+//! A guess: headers are set by whatever stands before the registry, too. Where each quirk comes from stands beside it.
+
+use reqwest::header::{HeaderMap, SERVER, WWW_AUTHENTICATE};
+
+/// A registry by the name of its product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Product {
+    Harbor,
+    GitLab,
+    Artifactory,
+    Nexus,
+    Quay,
+    Ecr,
+    Acr,
+    Ghcr,
+    Zot,
+    Distribution,
+    Unknown,
+}
+
+impl Product {
+    /// Returns what is to be said of it.
+    pub(super) fn text(self) -> String {
+        let (name, quirks) = match self {
+            // goharbor/harbor#18860, #3270.
+            Self::Harbor => (
+                "Harbor",
+                "projects are made before the first push and may have a quota; nginx before it may limit the size of a request",
+            ),
+            // GitLab's documentation of its token endpoint.
+            Self::GitLab => (
+                "GitLab",
+                "the project is there before the first push; tokens are good for minutes",
+            ),
+            // RTFACT-13797; GoogleContainerTools/jib#3399.
+            Self::Artifactory => (
+                "Artifactory",
+                "it says 403 for what is not there, and 404 for sessions that are",
+            ),
+            // containers/buildah#575; Nexus' documentation of its Docker connectors.
+            Self::Nexus => (
+                "Nexus",
+                "the registry has a port of its own, and its Docker Bearer Token Realm is needed for anonymous pulls",
+            ),
+            // GoogleContainerTools/jib#703; Quay's documentation of FEATURE_EXTENDED_REPOSITORY_NAMES.
+            Self::Quay => (
+                "Quay",
+                "deep paths are a setting, mounts may be refused, and requests are limited",
+            ),
+            // The documentation of ECR: repositories, quotas of its API.
+            Self::Ecr => (
+                "ECR",
+                "each repository is made before the first push, tokens are good for 12 hours, and nobody pulls without one",
+            ),
+            // ACR's documentation of anonymous pull.
+            Self::Acr => (
+                "ACR",
+                "anonymous pulls are a setting of the standard and premium tiers",
+            ),
+            // oras-project/rust-oci-client#35.
+            Self::Ghcr => ("GHCR", "each package is private until it is made public"),
+            Self::Zot => ("zot", ""),
+            // distribution's documentation of its configuration.
+            Self::Distribution => (
+                "distribution, or something built on it",
+                "nothing can be deleted unless storage.delete.enabled says so",
+            ),
+            Self::Unknown => ("not to be told by its headers", ""),
+        };
+        match quirks.is_empty() {
+            true => name.to_owned(),
+            false => format!("{name}: {quirks}"),
+        }
+    }
+}
+
+/// Guesses the product by the address and by the headers of `GET /v2/`.
+pub(super) fn guess(address: &str, headers: &HeaderMap) -> Product {
+    let text = |name: &str| {
+        let value = headers.get(name).and_then(|value| value.to_str().ok());
+        value.unwrap_or_default().to_lowercase()
+    };
+    let server = text(SERVER.as_str());
+    let challenge = text(WWW_AUTHENTICATE.as_str());
+    let host = address.to_lowercase();
+    let host = host.split(':').next().unwrap_or_default();
+    let has = |name: &str| headers.contains_key(name);
+    if challenge.contains("service=\"harbor-registry\"") || has("x-harbor-csrf-token") {
+        Product::Harbor
+    } else if challenge.contains("service=\"container_registry\"") {
+        Product::GitLab
+    } else if has("x-jfrog-version") || has("x-artifactory-id") || server.contains("artifactory") {
+        Product::Artifactory
+    } else if server.starts_with("nexus") || challenge.contains("sonatype nexus") {
+        Product::Nexus
+    } else if host == "quay.io" || challenge.contains("/v2/auth\"") {
+        Product::Quay
+    } else if host.contains(".dkr.ecr.") {
+        Product::Ecr
+    } else if host.ends_with(".azurecr.io") {
+        Product::Acr
+    } else if host == "ghcr.io" {
+        Product::Ghcr
+    } else if server.starts_with("zot") || challenge.contains("realm=\"zot") {
+        Product::Zot
+    } else if has("docker-distribution-api-version") {
+        Product::Distribution
+    } else {
+        Product::Unknown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_are_told_by_what_they_say() {
+        let api = ("docker-distribution-api-version", "registry/2.0");
+        for (address, said, product) in [
+            (
+                "r.example.com",
+                vec![
+                    api,
+                    (
+                        "www-authenticate",
+                        "Bearer realm=\"https://r.example.com/service/token\",service=\"harbor-registry\"",
+                    ),
+                ],
+                Product::Harbor,
+            ),
+            (
+                "r.example.com",
+                vec![
+                    api,
+                    (
+                        "www-authenticate",
+                        "Bearer realm=\"https://git.example.com/jwt/auth\",service=\"container_registry\"",
+                    ),
+                ],
+                Product::GitLab,
+            ),
+            (
+                "r.example.com",
+                vec![api, ("x-jfrog-version", "7")],
+                Product::Artifactory,
+            ),
+            (
+                "r.example.com",
+                vec![api, ("server", "Nexus/3.70")],
+                Product::Nexus,
+            ),
+            ("1.dkr.ecr.eu-west-1.amazonaws.com", vec![api], Product::Ecr),
+            ("r.example.com:5000", vec![api], Product::Distribution),
+            ("r.example.com", vec![("server", "nginx")], Product::Unknown),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in said {
+                headers.insert(name, value.parse().unwrap());
+            }
+            assert_eq!(guess(address, &headers), product);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The way to the registry: its name, the connection, what answers there, its clock, and whether it lets the account in.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use reqwest::StatusCode;
+use reqwest::header::{DATE, HeaderMap, LOCATION};
+use tokio::time::timeout;
+use url::Host;
+
+use super::finding::{Aspect, Fault, Findings, said};
+use super::{Probe, certificate, product};
+use crate::transport::Glance;
+use crate::{Credentials, Error, Place, Registry, Scheme, classify};
+
+/// How long a resolver may take.
+const RESOLVER: Duration = Duration::from_secs(5);
+
+/// From which difference on clocks are worth a word, in seconds.
+const CLOCKS_DIFFER: u64 = 60;
+
+/// From which difference on tokens and certificates fail by it, in seconds.
+const CLOCKS_FAIL: u64 = 300;
+
+/// Looks at everything up to the login, and tells whether there is a registry that may be pushed to.
+pub(super) async fn reach(probe: &Probe<'_>, registry: &Registry, findings: &mut Findings) -> bool {
+    if !resolves(probe, findings).await {
+        return false;
+    }
+    let glance = registry.transport().glance("/v2/").await;
+    let now = (probe.now)();
+    let trusted = match probe.endpoint.scheme() {
+        Scheme::Https => certificate::look(probe.endpoint, now, findings).await,
+        Scheme::HttpOnLoopback => {
+            let text = "plain HTTP is spoken on loopback; nodes elsewhere want HTTPS";
+            findings.skip(Aspect::Certificate, text);
+            true
+        }
+    };
+    let glance = match glance {
+        Ok(glance) => glance,
+        // The certificate has been found to be the reason.
+        Err(_) if !trusted => {
+            findings.fine(Aspect::Connection, "something answers");
+            return false;
+        }
+        Err(error) => {
+            findings.failed(Aspect::Connection, &error);
+            return false;
+        }
+    };
+    findings.fine(Aspect::Connection, "something answers");
+    clock(&glance.headers, now, findings);
+    if !is_registry(probe, &glance, findings) {
+        return false;
+    }
+    let product = product::guess(probe.endpoint.address(), &glance.headers);
+    findings.fine(Aspect::Product, product.text());
+    trusted && login(probe, registry, findings).await
+}
+
+/// Asks the resolver of this machine for the host's addresses.
+async fn resolves(probe: &Probe<'_>, findings: &mut Findings) -> bool {
+    let url = probe.endpoint.url("/v2/");
+    let Some(Host::Domain(name)) = url.host() else {
+        let text = "the registry has an address in place of a name; there is nothing to resolve";
+        findings.fine(Aspect::Name, text);
+        return true;
+    };
+    let port = url.port_or_known_default().unwrap_or(443);
+    let found = match timeout(RESOLVER, tokio::net::lookup_host((name, port))).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => {
+            let text = format!("{name} cannot be resolved: {error}");
+            findings.wrong(Aspect::Name, Fault::NameNotResolved, text);
+            return false;
+        }
+        Err(_) => {
+            let text = format!("{name}: no answer within {} s", RESOLVER.as_secs());
+            findings.wrong(Aspect::Name, Fault::NameNotResolved, text);
+            return false;
+        }
+    };
+    let mut addresses: Vec<_> = found.map(|address| address.ip()).collect();
+    addresses.sort();
+    addresses.dedup();
+    let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    let text = format!("{name} is {}", shown.join(", "));
+    if !probe.endpoint.is_loopback() && addresses.iter().any(|address| address.is_loopback()) {
+        findings.warn(Aspect::Name, Fault::NameOfLoopback, text);
+    } else {
+        findings.fine(Aspect::Name, text);
+    }
+    true
+}
+
+/// Compares the time that an answer names with ours.
+fn clock(headers: &HeaderMap, now: i64, findings: &mut Findings) {
+    let date = headers
+        .get(DATE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| httpdate::parse_http_date(value).ok())
+        .and_then(|date| date.duration_since(UNIX_EPOCH).ok())
+        .and_then(|date| i64::try_from(date.as_secs()).ok());
+    let Some(date) = date else {
+        findings.skip(Aspect::Clock, "its answers do not say the time");
+        return;
+    };
+    let apart = now.abs_diff(date);
+    let side = if date > now { "ahead of" } else { "behind" };
+    let text = format!("the registry's clock is {apart} s {side} this machine's");
+    match apart {
+        ..CLOCKS_DIFFER => findings.fine(Aspect::Clock, "agrees with this machine's"),
+        CLOCKS_DIFFER..CLOCKS_FAIL => findings.warn(Aspect::Clock, Fault::ClockOff, text),
+        _ => findings.wrong(Aspect::Clock, Fault::ClockOff, text),
+    }
+}
+
+/// Tells whether what answers is a registry's API.
+fn is_registry(probe: &Probe<'_>, glance: &Glance, findings: &mut Findings) -> bool {
+    let status = glance.status;
+    if classify::is_html(&glance.headers) {
+        let text = format!("an HTML page answers, with {status}");
+        findings.wrong(Aspect::Api, Fault::LoginPage, text);
+        return false;
+    }
+    if status.is_redirection() {
+        let asked = probe.endpoint.url("/v2/");
+        let location = glance.headers.get(LOCATION);
+        let target = location
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| asked.join(value).ok())
+            .map_or_else(
+                || "nowhere".to_owned(),
+                |url| format!("to {}", Place::new("", &url, "").url),
+            );
+        let text = format!("its callers are sent {target}, with {status}");
+        findings.wrong(Aspect::Api, Fault::Redirected, text);
+        return false;
+    }
+    if status == StatusCode::OK || status == StatusCode::UNAUTHORIZED {
+        findings.fine(Aspect::Api, "it is a registry");
+        return true;
+    }
+    let place = Place::new("GET", &probe.endpoint.url("/v2/"), "");
+    let error = classify::status(status, &glance.headers, &glance.body, place, 0).error;
+    let fault = match &error {
+        Error::NotFound { .. } | Error::Rejected { .. } => Fault::NotARegistry,
+        error => Fault::of(error),
+    };
+    findings.wrong(Aspect::Api, fault, said(&error));
+    false
+}
+
+/// Shows the credentials to a registry that asks for some.
+async fn login(probe: &Probe<'_>, registry: &Registry, findings: &mut Findings) -> bool {
+    match registry.ping().await {
+        Ok(()) => {
+            let text = match &probe.credentials {
+                Credentials::Anonymous => "nothing is asked for".to_owned(),
+                Credentials::Basic { username, .. } => format!("{username} is let in"),
+            };
+            findings.fine(Aspect::Login, text);
+            true
+        }
+        Err(error @ (Error::Unauthorized { .. } | Error::Forbidden { .. })) => {
+            findings.wrong(Aspect::Login, Fault::LoginRefused, said(&error));
+            false
+        }
+        Err(error) => {
+            // What went wrong elsewhere than at the registry went wrong at the token server that it names.
+            let asked = probe.endpoint.url("/v2/").to_string();
+            let elsewhere = error.place().is_some_and(|place| place.url != asked);
+            match elsewhere {
+                true => findings.wrong(Aspect::Login, Fault::TokenService, said(&error)),
+                false => findings.failed(Aspect::Login, &error),
+            }
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::Verdict;
+
+    #[test]
+    fn clocks_may_differ_by_a_minute_and_not_by_an_hour() {
+        let date = "Sun, 22 Nov 2026 10:00:00 GMT";
+        let at = |time: &str| {
+            let time = httpdate::parse_http_date(time).unwrap();
+            i64::try_from(time.duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
+        };
+        for (now, verdict, text) in [
+            ("Sun, 22 Nov 2026 10:00:59 GMT", Verdict::Ok, "agrees"),
+            (
+                "Sun, 22 Nov 2026 10:02:00 GMT",
+                Verdict::Warning,
+                "120 s behind",
+            ),
+            (
+                "Sun, 22 Nov 2026 09:00:00 GMT",
+                Verdict::Problem,
+                "3600 s ahead of",
+            ),
+            (
+                "Sun, 22 Nov 2026 11:00:00 GMT",
+                Verdict::Problem,
+                "3600 s behind",
+            ),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(DATE, date.parse().unwrap());
+            let mut findings = Findings::default();
+            clock(&headers, at(now), &mut findings);
+            let found = findings.complete();
+            let clock = found.iter().find(|found| found.aspect == Aspect::Clock);
+            let clock = clock.unwrap();
+            assert_eq!(clock.verdict, verdict, "{now}");
+            assert!(clock.text.contains(text), "{}", clock.text);
+        }
+    }
+}

@@ -1,0 +1,480 @@
+//! A probe into the registry, and back: uploads in both ways, a mount, manifests of each kind, and the look of a node.
+
+use bytes::Bytes;
+use oci_spec::image::Digest;
+use reqwest::header::{CONTENT_RANGE, HeaderValue};
+use reqwest::{Method, StatusCode};
+use url::Url;
+
+use super::finding::{Aspect, Fault, Findings, said};
+use super::remove::Left;
+use super::{FOLDER, Probe, limit};
+use crate::node::Node;
+use crate::parts::least_part;
+use crate::response::Response;
+use crate::transport::{Access, Call, Content};
+use crate::upload::session_url;
+use crate::{Blob, Error, Manifest, Registry};
+
+/// What uploads are told that they carry.
+const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// A probe under way.
+pub(super) struct Sending<'a> {
+    pub(super) probe: &'a Probe<'a>,
+    pub(super) registry: &'a Registry,
+    pub(super) findings: &'a mut Findings,
+    pub(super) left: &'a mut Left,
+    repository: String,
+}
+
+/// An upload session, and the least that it wants in each part but the last, in bytes.
+pub(super) struct Session {
+    pub(super) url: Url,
+    least: u64,
+}
+
+/// Sends everything, reads it back, and leaves in `left` what is to be removed.
+pub(super) async fn send(
+    probe: &Probe<'_>,
+    registry: &Registry,
+    findings: &mut Findings,
+    left: &mut Left,
+) {
+    let mut sending = Sending {
+        probe,
+        registry,
+        findings,
+        left,
+        repository: below(probe.project, &format!("{FOLDER}/a/b/c")),
+    };
+    let Some(session) = sending.path().await else {
+        return;
+    };
+    if !sending.blobs(session).await {
+        return;
+    }
+    let chunks = sending.findings.is_ok(Aspect::Chunks);
+    sending.mount().await;
+    sending.manifests().await;
+    limit::limit(&mut sending, chunks).await;
+}
+
+/// Returns a path below a project, which may be none.
+fn below(project: &str, name: &str) -> String {
+    match project.is_empty() {
+        true => name.to_owned(),
+        false => format!("{project}/{name}"),
+    }
+}
+
+impl Sending<'_> {
+    /// Opens an upload in a deep repository, or where that is refused in a shallow one, to tell which of the two it is about.
+    async fn path(&mut self) -> Option<Session> {
+        let refused = match self.open().await {
+            Ok(session) => {
+                let text = format!("{} is taken", self.repository);
+                self.findings.fine(Aspect::Path, text);
+                return Some(session);
+            }
+            Err(error) => error,
+        };
+        // What got no answer at all is not about the path.
+        if refused.answer().is_none() {
+            self.findings.failed(Aspect::Path, &refused);
+            return None;
+        }
+        let shallow = below(self.probe.project, FOLDER);
+        match self.open_in(&shallow).await {
+            Ok(session) => {
+                let text = format!(
+                    "{shallow} is taken; deeper ones are not: {}",
+                    said(&refused)
+                );
+                self.findings.wrong(Aspect::Path, Fault::DeepPath, text);
+                self.repository = shallow;
+                Some(session)
+            }
+            Err(_) => {
+                self.findings.failed(Aspect::Path, &refused);
+                None
+            }
+        }
+    }
+
+    /// Sends all blobs, the first in one request and the second in two. Without them no manifest would be taken.
+    async fn blobs(&mut self, session: Session) -> bool {
+        let blobs = self.all_blobs();
+        let Some((first, rest)) = blobs.split_first() else {
+            return false;
+        };
+        if let Err(error) = self
+            .finish(session.url, &first.digest, self.bytes(&first.digest))
+            .await
+        {
+            self.findings.failed(Aspect::Upload, &error);
+            return false;
+        }
+        let mut chunked = false;
+        for blob in rest {
+            if !chunked {
+                chunked = true;
+                if self.chunks(blob).await {
+                    continue;
+                }
+            }
+            let sent = match self.open().await {
+                Ok(session) => {
+                    let bytes = self.bytes(&blob.digest);
+                    self.finish(session.url, &blob.digest, bytes).await
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = sent {
+                self.findings.failed(Aspect::Upload, &error);
+                return false;
+            }
+        }
+        self.findings
+            .fine(Aspect::Upload, "blobs are taken in one request each");
+        true
+    }
+
+    /// Sends a blob in two parts.
+    async fn chunks(&mut self, blob: &Blob) -> bool {
+        let sent = self.in_two(blob).await;
+        match &sent {
+            Ok(true) => self
+                .findings
+                .fine(Aspect::Chunks, "blobs are taken in several requests"),
+            Ok(false) => self.findings.fine(
+                Aspect::Chunks,
+                "blobs are taken in several requests, in larger parts than the probe has",
+            ),
+            Err(error) => {
+                self.left.cancel(self.registry).await;
+                self.findings
+                    .warn(Aspect::Chunks, Fault::NoChunks, said(error));
+            }
+        }
+        sent.is_ok()
+    }
+
+    /// Sends a blob in two parts, or in one where the registry wants larger ones, which it returns.
+    async fn in_two(&mut self, blob: &Blob) -> Result<bool, Error> {
+        let bytes = self.bytes(&blob.digest);
+        let half = bytes.len() / 2;
+        let session = self.open().await?;
+        let two = session.least <= half as u64;
+        let parts = match two {
+            true => vec![0..half, half..bytes.len()],
+            false => vec![0..bytes.len(); 1],
+        };
+        let mut url = session.url;
+        for part in parts {
+            let from = part.start;
+            url = self.part(url, from, bytes.slice(part)).await?;
+        }
+        self.finish(url, &blob.digest, Bytes::new()).await?;
+        Ok(two)
+    }
+
+    /// Has a blob taken over into another repository.
+    async fn mount(&mut self) {
+        let Some(blob) = self.all_blobs().into_iter().next() else {
+            return;
+        };
+        let other = below(self.probe.project, &format!("{FOLDER}-mount"));
+        let mut url = self
+            .registry
+            .endpoint()
+            .url(&format!("/v2/{other}/blobs/uploads/"));
+        url.query_pairs_mut()
+            .append_pair("mount", blob.digest.as_ref())
+            .append_pair("from", &self.repository);
+        let call = Call::new(Method::POST, url, &other)
+            .access(Access::Push)
+            .and_pull_from(&self.repository)
+            .wants(&[StatusCode::CREATED, StatusCode::ACCEPTED]);
+        match self.registry.transport().send(&call, &()).await {
+            Ok(answer) if answer.status() == StatusCode::CREATED => {
+                self.left.blob(&other, &blob.digest);
+                let text = "blobs are taken over from one repository into another";
+                self.findings.fine(Aspect::Mount, text);
+            }
+            Ok(answer) => {
+                self.left.session = self.session(&answer).ok().map(|session| session.url);
+                self.left.cancel(self.registry).await;
+                let text = "a mount is answered by an upload";
+                self.findings.warn(Aspect::Mount, Fault::NoMount, text);
+            }
+            Err(error) => self
+                .findings
+                .warn(Aspect::Mount, Fault::NoMount, said(&error)),
+        }
+    }
+
+    /// Puts manifests of each kind, looks them up and reads them back.
+    async fn manifests(&mut self) {
+        let probe = self.probe;
+        let mut tags = Vec::new();
+        if let Some((index, images)) = probe.index.split_last() {
+            let mut image_tag = None;
+            for image in images {
+                // One is tagged itself, the others are put under their digests.
+                let (reference, is_tag) = match image_tag {
+                    None => (format!("{}-image", probe.tag), true),
+                    Some(_) => (image.digest.to_string(), false),
+                };
+                if let Err(error) = self.put(&reference, image, is_tag).await {
+                    self.refused(Aspect::Image, &error);
+                    break;
+                }
+                image_tag = image_tag.or(Some(reference));
+            }
+            if !self.findings.has(Aspect::Image) {
+                self.findings
+                    .fine(Aspect::Image, "images are taken, by tag and by digest");
+                match self.put(probe.tag, index, true).await {
+                    Ok(()) => {
+                        let text = format!("an index of {} platforms is taken", images.len());
+                        self.findings.fine(Aspect::Index, text);
+                        tags.push((probe.tag.to_owned(), index.digest.clone()));
+                    }
+                    Err(error) => self.refused(Aspect::Index, &error),
+                }
+            }
+            if let (Some(tag), Some(image)) = (image_tag, images.first()) {
+                tags.push((tag, image.digest.clone()));
+            }
+        }
+        if let Some(chart) = probe.chart.last() {
+            let tag = format!("{}-chart", probe.tag);
+            match self.put(&tag, chart, true).await {
+                Ok(()) => {
+                    self.findings.fine(Aspect::Chart, "Helm charts are taken");
+                    tags.push((tag, chart.digest.clone()));
+                }
+                Err(error) => self.refused(Aspect::Chart, &error),
+            }
+        }
+        self.head(&tags).await;
+        self.storage().await;
+        self.pull(&tags).await;
+    }
+
+    fn refused(&mut self, aspect: Aspect, error: &Error) {
+        let fault = match Fault::of(error) {
+            Fault::Quota => Fault::Quota,
+            Fault::Unavailable => Fault::Unavailable,
+            Fault::RateLimited => Fault::RateLimited,
+            Fault::Slow => Fault::Slow,
+            _ => Fault::ManifestRefused,
+        };
+        self.findings.wrong(aspect, fault, said(error));
+    }
+
+    /// Looks a tag up as container runtimes do before they pull.
+    async fn head(&mut self, tags: &[(String, Digest)]) {
+        let Some((tag, digest)) = tags.first() else {
+            return;
+        };
+        let aspect = Aspect::Head;
+        match self.registry.head_manifest(&self.repository, tag).await {
+            Ok(Some(found)) => match found.digest {
+                Some(found) if found != *digest => {
+                    let text = format!("{tag} is {found} where {digest} was pushed");
+                    self.findings.wrong(aspect, Fault::NotServed, text);
+                }
+                _ => self.findings.fine(aspect, "tags are looked up by HEAD"),
+            },
+            Ok(None) => {
+                let text = format!("{tag} was taken, and is not there");
+                self.findings.wrong(aspect, Fault::NotServed, text);
+            }
+            Err(error) => self
+                .findings
+                .wrong(aspect, Fault::HeadRefused, said(&error)),
+        }
+    }
+
+    /// Looks where a blob is served from: registries over object storage send their callers there.
+    async fn storage(&mut self) {
+        let Some(blob) = self.all_blobs().into_iter().next() else {
+            return;
+        };
+        let endpoint = self.registry.endpoint();
+        let url = endpoint.url(&format!("/v2/{}/blobs/{}", self.repository, blob.digest));
+        let call = Call::new(Method::GET, url, &self.repository).access(Access::Pull);
+        let aspect = Aspect::Storage;
+        match self.registry.transport().send(&call, &()).await {
+            Ok(answer) if endpoint.owns(answer.url()) => self
+                .findings
+                .fine(aspect, "blobs are served by the registry itself"),
+            Ok(answer) => {
+                let origin = answer.url().origin().ascii_serialization();
+                let text = format!("blobs are served by {origin}");
+                self.findings.warn(aspect, Fault::ServedElsewhere, text);
+            }
+            Err(error) => {
+                let at = error.place().and_then(|place| Url::parse(&place.url).ok());
+                let fault = match at.is_some_and(|at| !endpoint.owns(&at)) {
+                    true => Fault::ServedElsewhere,
+                    false => Fault::NotServed,
+                };
+                self.findings.wrong(aspect, fault, said(&error));
+            }
+        }
+    }
+
+    /// Reads everything back, as a node does where nodes have no secret.
+    async fn pull(&mut self, tags: &[(String, Digest)]) {
+        if tags.is_empty() {
+            return;
+        }
+        let aspect = Aspect::Pull;
+        if self.probe.nodes_have_a_secret {
+            for (tag, _) in tags {
+                if let Err(error) = self.registry.get_manifest(&self.repository, tag).await {
+                    self.findings.wrong(aspect, Fault::NotServed, said(&error));
+                    return;
+                }
+            }
+            let text =
+                "the push credentials can read it; what is in the nodes' secret is not known here";
+            self.findings.fine(aspect, text);
+            return;
+        }
+        for (tag, digest) in tags {
+            let pulled = match Node::new(self.probe.endpoint.clone()) {
+                Ok(node) => node.pull(&self.repository, tag).await,
+                Err(error) => Err(error),
+            };
+            match pulled {
+                Ok(pulled) if pulled.digest != *digest => {
+                    let text = format!("{tag} is {} where {digest} was pushed", pulled.digest);
+                    self.findings.wrong(aspect, Fault::NotServed, text);
+                    return;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let fault = match &error {
+                        Error::Unauthorized { .. } => Fault::NotAnonymous,
+                        // It is there for whoever pushed it.
+                        Error::NodePull { .. } if self.is_there(tag).await => Fault::NotAnonymous,
+                        _ => Fault::NotServed,
+                    };
+                    self.findings.wrong(aspect, fault, said(&error));
+                    return;
+                }
+            }
+        }
+        let text = "images and charts are served without credentials, and are what was pushed";
+        self.findings.fine(aspect, text);
+    }
+
+    async fn is_there(&self, tag: &str) -> bool {
+        let there = self.registry.get_manifest(&self.repository, tag).await;
+        there.is_ok()
+    }
+
+    async fn put(
+        &mut self,
+        reference: &str,
+        manifest: &Manifest,
+        is_tag: bool,
+    ) -> Result<(), Error> {
+        let bytes = self.bytes(&manifest.digest);
+        // Noted before it is there, since the answer may be lost.
+        let tag = is_tag.then_some(reference);
+        self.left.manifest(&self.repository, &manifest.digest, tag);
+        self.registry
+            .put_manifest(&self.repository, reference, manifest, bytes, &())
+            .await
+    }
+
+    /// Opens an upload session, to be cancelled unless it is finished.
+    pub(super) async fn open(&mut self) -> Result<Session, Error> {
+        let repository = self.repository.clone();
+        self.open_in(&repository).await
+    }
+
+    async fn open_in(&mut self, repository: &str) -> Result<Session, Error> {
+        let transport = self.registry.transport();
+        let url = transport
+            .endpoint()
+            .url(&format!("/v2/{repository}/blobs/uploads/"));
+        let call = Call::new(Method::POST, url, repository)
+            .access(Access::Push)
+            .wants(&[StatusCode::ACCEPTED]);
+        let answer = transport.send(&call, &()).await?;
+        let session = self.session(&answer)?;
+        self.left.repository = repository.to_owned();
+        self.left.session = Some(session.url.clone());
+        Ok(session)
+    }
+
+    fn session(&self, answer: &Response) -> Result<Session, Error> {
+        Ok(Session {
+            url: session_url(self.registry, answer).map_err(|failure| failure.error)?,
+            least: least_part(answer.headers()),
+        })
+    }
+
+    /// Sends a part of a blob, and returns where the next one goes.
+    pub(super) async fn part(&mut self, url: Url, from: usize, bytes: Bytes) -> Result<Url, Error> {
+        let range = format!("{from}-{}", (from + bytes.len()).saturating_sub(1));
+        let range = HeaderValue::from_str(&range)
+            .unwrap_or_else(|_| unreachable!("numbers are always a header's value"));
+        let call = Call::new(Method::PATCH, url, &self.repository)
+            .access(Access::Push)
+            .header(CONTENT_RANGE, range)
+            .content(Content::Bytes(bytes), OCTETS)
+            .wants(&[
+                StatusCode::ACCEPTED,
+                StatusCode::CREATED,
+                StatusCode::NO_CONTENT,
+            ]);
+        let answer = self.registry.transport().exchange(&call, &()).await;
+        let answer = answer.map_err(|failure| failure.error)?;
+        let next = self.session(&answer)?.url;
+        self.left.session = Some(next.clone());
+        Ok(next)
+    }
+
+    /// Ends an upload with these bytes.
+    pub(super) async fn finish(
+        &mut self,
+        mut url: Url,
+        digest: &Digest,
+        bytes: Bytes,
+    ) -> Result<(), Error> {
+        url.query_pairs_mut().append_pair("digest", digest.as_ref());
+        self.left.blob(&self.repository, digest);
+        let call = Call::new(Method::PUT, url, &self.repository)
+            .access(Access::Push)
+            .content(Content::Bytes(bytes), OCTETS)
+            .wants(&[StatusCode::CREATED, StatusCode::NO_CONTENT]);
+        let answer = self.registry.transport().exchange(&call, &()).await;
+        answer.map_err(|failure| failure.error)?;
+        self.left.session = None;
+        Ok(())
+    }
+
+    /// Returns each blob of the probe once, in the order of the manifests.
+    fn all_blobs(&self) -> Vec<Blob> {
+        let mut blobs: Vec<Blob> = Vec::new();
+        let manifests = self.probe.index.iter().chain(self.probe.chart);
+        for blob in manifests.flat_map(|manifest| &manifest.blobs) {
+            if !blobs.contains(blob) {
+                blobs.push(blob.clone());
+            }
+        }
+        blobs
+    }
+
+    fn bytes(&self, digest: &Digest) -> Bytes {
+        let bytes = self.probe.bytes.get(digest.as_ref());
+        bytes.cloned().unwrap_or_default()
+    }
+}

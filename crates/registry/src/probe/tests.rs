@@ -1,0 +1,85 @@
+//! Tests of the probe that want a registry with another host behind it. The command's own tests play everything else.
+
+use std::io::Read as _;
+
+use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
+
+use super::*;
+use crate::fake::{Blobs, Fake, index};
+use crate::{Artifact, BlobSource as _};
+
+const TAG: &str = "0123456789abcdef";
+
+#[tokio::test]
+async fn a_host_that_blobs_are_served_from_is_named_whether_it_answers_or_not() {
+    let storage = Fake::start(|_| "a blob".into_response()).await;
+    let gone = crate::fake::free_address().await;
+    for (host, verdict) in [
+        (storage.address.to_string(), Verdict::Warning),
+        (gone, Verdict::Problem),
+    ] {
+        let location = format!("http://{host}/bucket/1");
+        let fake = Fake::over_registry(move |seen| {
+            let there = [("location", location.clone())];
+            let answer = || (StatusCode::TEMPORARY_REDIRECT, there).into_response();
+            (seen.is("GET", "/blobs/sha256:")).then(answer)
+        })
+        .await;
+        let found = tried(&fake).await;
+        let storage = of(&found, Aspect::Storage);
+        assert_eq!(storage.verdict, verdict, "{storage:?}");
+        assert_eq!(storage.fault, Some(Fault::ServedElsewhere));
+        assert!(storage.text.contains(&host), "{storage:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_serves_its_blobs_itself_is_said_to() {
+    let fake = Fake::over_registry(|_| None).await;
+    let found = tried(&fake).await;
+    assert_eq!(of(&found, Aspect::Storage).verdict, Verdict::Ok);
+    assert_eq!(of(&found, Aspect::Pull).verdict, Verdict::Ok, "{found:?}");
+}
+
+async fn tried(fake: &Fake) -> Vec<Finding> {
+    let blobs = Blobs::new();
+    let sample = index(&blobs, "probe", TAG);
+    let bytes = bytes_of(&blobs, &sample);
+    let endpoint = fake.endpoint();
+    let probe = Probe {
+        endpoint: &endpoint,
+        credentials: Credentials::Anonymous,
+        project: "mke",
+        tag: TAG,
+        index: &sample.manifests,
+        chart: &[],
+        bytes: &bytes,
+        largest_blob: None,
+        most_in_a_request: 64 * 1024,
+        nodes_have_a_secret: false,
+        stop: Stop::default(),
+        now: &|| 0,
+    };
+    super::probe(&probe).await.unwrap()
+}
+
+fn bytes_of(blobs: &Blobs, sample: &Artifact) -> HashMap<String, Bytes> {
+    let manifests = sample.manifests.iter();
+    let digests = manifests.flat_map(|manifest| {
+        let blobs = manifest.blobs.iter().map(|blob| &blob.digest);
+        blobs.chain([&manifest.digest])
+    });
+    let read = |digest| {
+        let mut bytes = Vec::new();
+        let mut file = blobs.open(digest).unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        (digest.to_string(), Bytes::from(bytes))
+    };
+    digests.map(read).collect()
+}
+
+fn of(found: &[Finding], aspect: Aspect) -> &Finding {
+    let mut found = found.iter();
+    found.find(|finding| finding.aspect == aspect).unwrap()
+}

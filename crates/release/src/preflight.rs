@@ -1,0 +1,384 @@
+//! Finds everything from here that would stop an installation, before one is begun: all of it at once, and not one thing after the other.
+//!
+//! The registry is tried by [`registry::probe`], which leaves nothing there. What nodes see of it can only be told as far as this machine
+//! sees the same.
+
+mod sample;
+
+use std::fmt;
+
+use camino::Utf8Path;
+use environment::Environment;
+use serde::{Serialize, Serializer};
+
+pub use registry::probe::{Fault as RegistryFault, Verdict};
+
+use crate::fetch::{self, Source};
+use crate::{Context, Credentials, Error, chain, render};
+
+/// The most that one request to the registry carries to find out how much it may, in bytes. Proxies' usual limits are below.
+const MOST_IN_A_REQUEST: usize = 64 << 20;
+
+/// What was found.
+#[derive(Debug)]
+pub struct Report {
+    /// The environment's name.
+    pub environment: String,
+    /// The release, `v4.1.5`.
+    pub release: String,
+    /// The registry and project.
+    pub registry: String,
+    /// Everything that was looked at.
+    pub checks: Vec<Check>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug)]
+pub struct Check {
+    /// Where it belongs to.
+    pub group: Group,
+    /// Its name, in words with hyphens between them.
+    pub name: &'static str,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// What is wrong, if something is.
+    pub fault: Option<Fault>,
+    /// What was seen, in a sentence without its end.
+    pub text: String,
+}
+
+/// Where a check belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Group {
+    /// Files and folders of this machine.
+    Workspace,
+    /// The registry.
+    Registry,
+}
+
+/// What is wrong, as far as other things would be done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Here.
+    Workspace(WorkspaceFault),
+    /// In the registry, or on the way to it.
+    Registry(RegistryFault),
+}
+
+/// What is wrong on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WorkspaceFault {
+    /// The release is unknown, or the configuration cannot be rendered for it.
+    Configuration,
+    /// The certificate in `registry.ca` is out of its time.
+    AuthorityOutOfDate,
+    /// The credentials that the environment names are not there.
+    CredentialsMissing,
+    /// The release is not locked.
+    NotLocked,
+    /// The lock cannot be read.
+    LockBroken,
+    /// Neither bundle nor store has what the lock names.
+    BundleMissing,
+    /// The bundle's file is not the one that was locked.
+    BundleDiffers,
+    /// The disk has not enough room for what will be written.
+    DiskFull,
+}
+
+impl Serialize for Fault {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Workspace(fault) => fault.serialize(serializer),
+            Self::Registry(fault) => fault.serialize(serializer),
+        }
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Workspace => "workspace",
+            Self::Registry => "registry",
+        })
+    }
+}
+
+impl Report {
+    /// Returns the checks that an installation would fail by, in their order.
+    pub fn problems(&self) -> impl Iterator<Item = &Check> {
+        let checks = self.checks.iter();
+        checks.filter(|check| check.verdict == Verdict::Problem)
+    }
+
+    /// Counts the checks that came to `verdict`.
+    pub fn count(&self, verdict: Verdict) -> usize {
+        let checks = self.checks.iter();
+        checks.filter(|check| check.verdict == verdict).count()
+    }
+}
+
+/// Looks at everything. `tag` names the probe that goes to the registry; it must be another one for each run.
+///
+/// # Errors
+/// No client can be made for the registry, or a signal ended it. What is wrong is in the report.
+pub async fn preflight(
+    context: &Context<'_>,
+    environment: &Environment,
+    tag: &str,
+) -> Result<Report, Error> {
+    let mut checks = Vec::new();
+    configuration(context, environment, &mut checks);
+    let lock = lock(context, environment, &mut checks);
+    match &lock {
+        Some(lock) => bundle_and_disk(context, lock, &mut checks),
+        None => {
+            for name in ["bundle", "disk"] {
+                let text = "not looked at, since there is no lock to compare with".to_owned();
+                checks.push(Check::new(name, Verdict::Skipped, None, text));
+            }
+        }
+    }
+    let credentials = context.credentials(environment).unwrap_or_else(|error| {
+        let fault = WorkspaceFault::CredentialsMissing;
+        checks.push(Check::wrong("credentials", fault, chain(&error)));
+        Credentials::Anonymous
+    });
+    registry(
+        context,
+        environment,
+        lock.as_ref(),
+        credentials,
+        tag,
+        &mut checks,
+    )
+    .await?;
+    Ok(Report {
+        environment: environment.name.clone(),
+        release: format!("v{}", environment.release),
+        registry: environment.registry.image_url(),
+        checks,
+    })
+}
+
+impl Check {
+    fn new(
+        name: &'static str,
+        verdict: Verdict,
+        fault: Option<WorkspaceFault>,
+        text: String,
+    ) -> Self {
+        Self {
+            group: Group::Workspace,
+            name,
+            verdict,
+            fault: fault.map(Fault::Workspace),
+            text,
+        }
+    }
+
+    fn fine(name: &'static str, text: String) -> Self {
+        Self::new(name, Verdict::Ok, None, text)
+    }
+
+    fn wrong(name: &'static str, fault: WorkspaceFault, text: String) -> Self {
+        Self::new(name, Verdict::Problem, Some(fault), text)
+    }
+}
+
+/// Renders the configuration, and looks at the dates in it.
+fn configuration(context: &Context<'_>, environment: &Environment, checks: &mut Vec<Check>) {
+    let name = "configuration";
+    let rendered = mke::Release::of(&environment.release)
+        .map_err(Error::Release)
+        .and_then(|release| render::render(environment, &release));
+    checks.push(match rendered {
+        Ok(_) => Check::fine(
+            name,
+            format!("can be rendered for v{}", environment.release),
+        ),
+        Err(Error::Render(problems)) => {
+            let rules: Vec<&str> = problems
+                .0
+                .iter()
+                .map(|problem| problem.rule.as_str())
+                .collect();
+            Check::wrong(name, WorkspaceFault::Configuration, rules.join("; "))
+        }
+        Err(error) => Check::wrong(name, WorkspaceFault::Configuration, chain(&error)),
+    });
+    if let Err(problems) = environment.check_dates((context.tool.now)().as_second()) {
+        let rules: Vec<&str> = problems
+            .0
+            .iter()
+            .map(|problem| problem.rule.as_str())
+            .collect();
+        let fault = WorkspaceFault::AuthorityOutOfDate;
+        checks.push(Check::wrong("authority", fault, rules.join("; ")));
+    }
+}
+
+fn lock(
+    context: &Context<'_>,
+    environment: &Environment,
+    checks: &mut Vec<Check>,
+) -> Option<bundle::Lock> {
+    let name = "lock";
+    match fetch::locked(context.workspace, &environment.release) {
+        Ok(locked) => {
+            let path = context.workspace.shown(&locked.path);
+            let artifacts = locked.lock.artifacts.len();
+            checks.push(Check::fine(
+                name,
+                format!("{path} names {artifacts} artifacts"),
+            ));
+            Some(locked.lock)
+        }
+        Err(error) => {
+            let fault = match &error {
+                Error::NotLocked { .. } => WorkspaceFault::NotLocked,
+                _ => WorkspaceFault::LockBroken,
+            };
+            checks.push(Check::wrong(name, fault, chain(&error)));
+            None
+        }
+    }
+}
+
+/// Looks where the bundle's bytes would come from, and whether there is room for what will be written of them.
+fn bundle_and_disk(context: &Context<'_>, lock: &bundle::Lock, checks: &mut Vec<Check>) {
+    let workspace = context.workspace;
+    let name = "bundle";
+    let file = &lock.bundle.file;
+    // What the bundle's own file still takes.
+    let mut to_write = 0;
+    checks.push(match fetch::source(workspace, lock) {
+        Ok(Source::Store) => Check::fine(name, "everything is in the store".to_owned()),
+        Ok(Source::File(path)) => {
+            let shown = workspace.shown(&path);
+            let text =
+                format!("{shown} has the lock's size; it is compared byte by byte when it is read");
+            Check::fine(name, text)
+        }
+        Ok(Source::Made(_)) => {
+            to_write = lock.bundle.size;
+            Check::fine(name, "the demo's is made in code".to_owned())
+        }
+        Ok(Source::Download(path)) => {
+            to_write = lock.bundle.size;
+            let text = format!("{} is not here", workspace.shown(&path));
+            Check::wrong(name, WorkspaceFault::BundleMissing, text)
+        }
+        Err(error) => {
+            let fault = match &error {
+                Error::BundleSize { .. } => WorkspaceFault::BundleDiffers,
+                _ => WorkspaceFault::BundleMissing,
+            };
+            Check::wrong(name, fault, format!("{file}: {}", chain(&error)))
+        }
+    });
+    if let Ok(store) = fetch::open_store(workspace) {
+        to_write += store
+            .missing(lock)
+            .iter()
+            .map(|blob| blob.size)
+            .sum::<u64>();
+    }
+    checks.push(disk(&workspace.bundles(), to_write));
+}
+
+fn disk(directory: &Utf8Path, to_write: u64) -> Check {
+    let name = "disk";
+    // The folder itself may have to be made.
+    let there = directory.ancestors().find(|folder| folder.is_dir());
+    let room = rustix::fs::statvfs(there.unwrap_or(directory).as_std_path());
+    let free = match room {
+        Ok(room) => room.f_bavail.saturating_mul(room.f_frsize),
+        Err(error) => {
+            let text = format!("cannot be asked how much is free: {error}");
+            return Check::new(name, Verdict::Skipped, None, text);
+        }
+    };
+    judge_room(to_write, free)
+}
+
+fn judge_room(to_write: u64, free: u64) -> Check {
+    let name = "disk";
+    let shown = |bytes| bytesize::ByteSize(bytes).display().si();
+    let text = format!(
+        "{} are still to be written to bundles/, {} are free",
+        shown(to_write),
+        shown(free)
+    );
+    match free < to_write {
+        true => Check::wrong(name, WorkspaceFault::DiskFull, text),
+        false => Check::fine(name, text),
+    }
+}
+
+/// Tries the registry.
+async fn registry(
+    context: &Context<'_>,
+    environment: &Environment,
+    lock: Option<&bundle::Lock>,
+    credentials: Credentials,
+    tag: &str,
+    checks: &mut Vec<Check>,
+) -> Result<(), Error> {
+    let target = &environment.registry;
+    let failed = |source| Error::Registry {
+        address: target.address.clone(),
+        source,
+    };
+    let ca = target.ca.as_ref().map(|ca| ca.pem.as_str());
+    let endpoint = registry::Endpoint::new(&target.address, ca).map_err(failed)?;
+    let sample = sample::Sample::make(tag)?;
+    let largest_blob = lock.and_then(|lock| {
+        let blobs = lock.artifacts.iter().flat_map(bundle::Artifact::blobs);
+        blobs.map(|(_, size)| size).max()
+    });
+    let stop = registry::Stop::default();
+    let _probing = context.tool.signals.stops(stop.clone());
+    let now = context.tool.now;
+    let probe = registry::probe::Probe {
+        endpoint: &endpoint,
+        credentials,
+        project: &target.project,
+        tag,
+        index: &sample.index,
+        chart: &sample.chart,
+        bytes: &sample.bytes,
+        largest_blob,
+        most_in_a_request: MOST_IN_A_REQUEST,
+        nodes_have_a_secret: mke::pulls_with_secret(environment),
+        stop,
+        now: &|| now().as_second(),
+    };
+    let findings = registry::probe::probe(&probe).await.map_err(failed)?;
+    checks.extend(findings.into_iter().map(|finding| Check {
+        group: Group::Registry,
+        name: finding.aspect.name(),
+        verdict: finding.verdict,
+        fault: finding.fault.map(Fault::Registry),
+        text: finding.text,
+    }));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_full_when_less_is_free_than_is_written() {
+        for (to_write, free, verdict) in [
+            (0, 0, Verdict::Ok),
+            (10, 10, Verdict::Ok),
+            (11, 10, Verdict::Problem),
+        ] {
+            assert_eq!(judge_room(to_write, free).verdict, verdict);
+        }
+    }
+}

@@ -1,0 +1,525 @@
+//! Tests of `preflight`: each fault of a registry is named with its cure, everything else goes on, and nothing stays behind.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use serde_json::Value;
+use support::faulty::{Fault, FaultyRegistry, Kind, Mounts, PASSWORD, Quirks, Rule, USER, When};
+use support::{Sandbox, TestRegistry, TlsProxy, bundles};
+
+use crate::AIRLOCK;
+
+/// What begins an upload, or changes something by itself.
+const WRITES: &[Kind] = &[Kind::OpenUpload, Kind::Mount, Kind::PutManifest];
+
+/// A registry that plays one fault, and what is to be said of it.
+struct Case {
+    name: &'static str,
+    quirks: Quirks,
+    rules: Vec<Rule>,
+    way: Way,
+    /// The check, its fault and its verdict.
+    expected: (&'static str, &'static str, &'static str),
+}
+
+/// How the registry is spoken to.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    /// Plainly.
+    Plain,
+    /// Plainly, though a CA is named.
+    PlainWithCa,
+    /// By TLS, with the right CA.
+    Tls,
+    /// By TLS, with the CA of something else.
+    OtherCa,
+    /// By TLS with a certificate that has expired.
+    Expired,
+    /// By TLS with a certificate for another name.
+    OtherName,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_fault_is_named_with_its_cure_and_nothing_stays() {
+    let sandbox = Arc::new(sandbox());
+    let problems: Vec<String> = futures_util::stream::iter(cases().into_iter().enumerate())
+        .map(|(number, case)| {
+            let sandbox = Arc::clone(&sandbox);
+            async move { play(&sandbox, number, &case).await.err() }
+        })
+        .buffer_unordered(4)
+        .filter_map(|problem| async { problem })
+        .collect()
+        .await;
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_is_as_it_should_be_passes_and_is_left_empty() {
+    let quirks = Quirks {
+        token_life: Some(u32::MAX),
+        open_for_reading: true,
+        ..Quirks::default()
+    };
+    let registry = FaultyRegistry::start(quirks, &[], 1).await;
+    let sandbox = sandbox();
+    describe(&sandbox, "lab", &registry.address, None);
+    let run = sandbox.run(&["preflight", "lab"]).ends_with(0);
+    assert!(
+        run.stdout
+            .ends_with("lab: nothing from here stops an installation of v4.1.5\n"),
+        "{}",
+        run.stdout
+    );
+    assert!(registry.is_empty());
+    assert!(registry.count(Kind::PutManifest) >= 4);
+    assert!(registry.count(Kind::DeleteManifest) >= 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_here_and_what_is_wrong_there_come_at_once() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let free = format!("127.0.0.1:{}", support::sandbox::free_port());
+    describe(&sandbox, "lab", &free, None);
+    let run = sandbox.run(&["preflight", "lab", "--format", "json"]);
+    assert_eq!(run.code, Some(3), "{}", run.stdout);
+    assert_eq!(
+        of_verdict(&result(&run.stdout), "problem"),
+        [
+            "lock not-locked",
+            "credentials credentials-missing",
+            "connection not-reached"
+        ]
+    );
+    let run = sandbox.run(&["preflight", "lab"]);
+    // What is told meanwhile names the probe, and that is drawn.
+    insta::assert_snapshot!(run.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_that_is_cut_and_one_that_is_not_there_are_told_apart() {
+    let registry = FaultyRegistry::start(limited(), &[], 1).await;
+    let sandbox = sandbox();
+    describe(&sandbox, "lab", &registry.address, None);
+    let bundle = sandbox.path(&format!("bundles/{}", bundles::FILE));
+    let bytes = std::fs::read(&bundle).unwrap();
+    std::fs::write(&bundle, &bytes[..bytes.len() / 2]).unwrap();
+    let run = sandbox.run(&["preflight", "lab", "--format", "json"]);
+    assert_eq!(run.code, Some(4), "{}", run.stdout);
+    assert_eq!(
+        of_verdict(&result(&run.stdout), "problem"),
+        ["bundle bundle-differs"]
+    );
+    std::fs::remove_file(&bundle).unwrap();
+    let run = sandbox.run(&["preflight", "lab", "--format", "json"]);
+    assert_eq!(run.code, Some(1), "{}", run.stdout);
+    assert_eq!(
+        of_verdict(&result(&run.stdout), "problem"),
+        ["bundle bundle-missing"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_without_an_address_is_a_problem_and_skips_the_rest() {
+    let sandbox = sandbox();
+    describe(&sandbox, "lab", "registry.invalid:5000", None);
+    let run = sandbox.run(&["preflight", "lab", "--format", "json"]);
+    assert_eq!(run.code, Some(5), "{}", run.stdout);
+    let result = result(&run.stdout);
+    assert_eq!(of_verdict(&result, "problem"), ["name name-not-resolved"]);
+    assert_eq!(of_verdict(&result, "skipped").len(), 18);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_removes_the_probe_before_it_ends() {
+    let stalls = Rule::new(
+        &[Kind::HeadManifest],
+        Fault::Stall { after: 0 },
+        When::First(1),
+    );
+    let registry = FaultyRegistry::start(limited(), &[stalls], 1).await;
+    let sandbox = sandbox();
+    describe(&sandbox, "lab", &registry.address, None);
+    let mut command = sandbox.command(&["preflight", "lab"]);
+    let child = command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    while registry.played() == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert!(!registry.is_empty());
+    let process = i32::try_from(child.id()).unwrap();
+    // SAFETY: the process is our own child, and nobody has waited for it yet.
+    unsafe { libc::kill(process, libc::SIGINT) };
+    let output = tokio::task::spawn_blocking(|| child.wait_with_output());
+    let output = output.await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(registry.is_empty(), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_embedded_registry_has_no_problem() {
+    let registry = TestRegistry::embedded().await;
+    let sandbox = sandbox();
+    registry.describe(&sandbox, "");
+    let run = sandbox.run(&["preflight", "lab", "--format", "json"]);
+    assert_eq!(run.code, Some(0), "{}", run.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn a_real_registry_is_left_as_it_was_and_one_with_credentials_shuts_nodes_out() {
+    let registry = TestRegistry::tls().await;
+    let mut sandbox = sandbox();
+    registry.describe(&sandbox, "");
+    let run = sandbox.run(&["preflight", "lab", "--format", "json"]);
+    assert_eq!(run.code, Some(0), "{}", run.stdout);
+    let result_of = result(&run.stdout);
+    assert_eq!(of_verdict(&result_of, "warning"), Vec::<String>::new());
+
+    let registry = TestRegistry::with_credentials().await;
+    registry.describe(&sandbox, "  push-credentials: { env: LAB }\n");
+    sandbox
+        .variable("LAB_USERNAME", support::registries::USER)
+        .variable("LAB_PASSWORD", support::registries::PASSWORD);
+    let run = sandbox.run(&["preflight", "lab", "--format", "json"]);
+    assert_eq!(run.code, Some(5), "{}", run.stdout);
+    let result = result(&run.stdout);
+    assert_eq!(of_verdict(&result, "problem"), ["pull not-anonymous"]);
+    assert_eq!(of_verdict(&result, "warning"), Vec::<String>::new());
+}
+
+/// Plays one case, and says what was not as it should be.
+async fn play(sandbox: &Arc<Sandbox>, number: usize, case: &Case) -> Result<(), String> {
+    let registry = FaultyRegistry::start(case.quirks.clone(), &case.rules, 1).await;
+    let names: &[&str] = match case.way {
+        Way::OtherName => &["other.example.com"],
+        _ => &["127.0.0.1"],
+    };
+    let proxy = TlsProxy::start(&registry.address, names, |certificate| {
+        if case.way == Way::Expired {
+            certificate.not_before = rcgen::date_time_ymd(2020, 1, 1);
+            certificate.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        }
+    })
+    .await;
+    let other = support::registries::Certificates::new();
+    let (address, ca) = match case.way {
+        Way::Plain => (&registry.address, None),
+        Way::PlainWithCa => (&registry.address, Some(&other.ca_pem)),
+        Way::OtherCa => (&proxy.address, Some(&other.ca_pem)),
+        Way::Tls | Way::Expired | Way::OtherName => (&proxy.address, Some(&proxy.ca_pem)),
+    };
+    let environment = format!("case-{number}");
+    describe(sandbox, &environment, address, ca.map(String::as_str));
+    let run = {
+        let sandbox = Arc::clone(sandbox);
+        let arguments = [
+            "preflight".to_owned(),
+            environment,
+            "--format=json".to_owned(),
+        ];
+        let run = move || sandbox.run(&arguments.each_ref().map(String::as_str));
+        tokio::task::spawn_blocking(run).await.unwrap()
+    };
+    let told = |problem: &str| {
+        Err(format!(
+            "{}: {problem}\n{}{}",
+            case.name, run.stdout, run.stderr
+        ))
+    };
+    let result = result(&run.stdout);
+    let (check, fault, verdict) = case.expected;
+    let expected = format!("{check} {fault}");
+    let problems = of_verdict(&result, "problem");
+    match verdict {
+        "problem" if problems != [expected.as_str()] => return told("another problem"),
+        "warning" if !problems.is_empty() => return told("a problem"),
+        "warning" if !of_verdict(&result, "warning").contains(&expected) => {
+            return told("not warned of it");
+        }
+        _ => {}
+    }
+    let code = if verdict == "problem" { 5 } else { 0 };
+    if run.code != Some(code) {
+        return told("another exit code");
+    }
+    for check in result["checks"].as_array().unwrap() {
+        let cured = check["cure"].as_str().is_some_and(|cure| !cure.is_empty());
+        if check["fault"].is_string() != cured {
+            return told("a fault without a cure");
+        }
+    }
+    if !case.rules.is_empty() && registry.played() == 0 {
+        return told("nothing was played");
+    }
+    if fault == "no-delete" {
+        let stays = result["checks"].as_array().unwrap().last().unwrap()["text"].to_string();
+        let unnamed =
+            |(repository, tag): &(String, String)| !stays.contains(&format!("{repository}:{tag}"));
+        if registry.tags().is_empty() || registry.tags().iter().any(unnamed) {
+            return told("what stays is not named");
+        }
+    } else if !registry.is_empty() {
+        return told("something stayed in the registry");
+    }
+    Ok(())
+}
+
+fn cases() -> Vec<Case> {
+    let case = |name, expected| Case {
+        name,
+        quirks: limited(),
+        rules: Vec::new(),
+        way: Way::Plain,
+        expected,
+    };
+    let ruled = |name, kinds: &[Kind], fault, expected| Case {
+        rules: vec![Rule::new(kinds, fault, When::Always)],
+        ..case(name, expected)
+    };
+    let quirky = |name, quirks, expected| Case {
+        quirks,
+        ..case(name, expected)
+    };
+    let over_tls = |name, way, expected| Case {
+        way,
+        ..case(name, expected)
+    };
+    let answer = |status, code| Fault::Answer { status, code };
+    let closed = || Quirks {
+        token_life: Some(u32::MAX),
+        ..limited()
+    };
+    vec![
+        Case {
+            rules: vec![Rule {
+                deeper_than: 4,
+                ..Rule::new(WRITES, answer(404, "NAME_UNKNOWN"), When::Always)
+            }],
+            ..case("deep path refused", ("path", "deep-path", "problem"))
+        },
+        quirky(
+            "anonymous pull refused",
+            closed(),
+            ("pull", "not-anonymous", "problem"),
+        ),
+        over_tls(
+            "wrong CA",
+            Way::OtherCa,
+            ("certificate", "other-authority", "problem"),
+        ),
+        over_tls(
+            "expired",
+            Way::Expired,
+            ("certificate", "expired", "problem"),
+        ),
+        over_tls(
+            "wrong name",
+            Way::OtherName,
+            ("certificate", "wrong-name", "problem"),
+        ),
+        over_tls(
+            "413 over a size",
+            Way::Tls,
+            ("body-limit", "body-limit", "warning"),
+        ),
+        Case {
+            quirks: Quirks::default(),
+            ..ruled(
+                "no chunks",
+                &[Kind::SendPart],
+                answer(405, "UNSUPPORTED"),
+                ("chunks", "no-chunks", "warning"),
+            )
+        },
+        ruled(
+            "no chunks, and 413 over a size",
+            &[Kind::SendPart],
+            answer(405, "UNSUPPORTED"),
+            ("body-limit", "body-limit", "problem"),
+        ),
+        quirky(
+            "no mount",
+            Quirks {
+                mounts: Mounts::Refused(405),
+                ..limited()
+            },
+            ("mount", "no-mount", "warning"),
+        ),
+        quirky(
+            "a mount that opens an upload",
+            Quirks {
+                mounts: Mounts::Ignored,
+                ..limited()
+            },
+            ("mount", "no-mount", "warning"),
+        ),
+        ruled(
+            "no delete",
+            &[Kind::DeleteManifest, Kind::DeleteBlob],
+            answer(405, "UNSUPPORTED"),
+            ("delete", "no-delete", "warning"),
+        ),
+        quirky(
+            "index refused",
+            Quirks {
+                refuses: &["application/vnd.oci.image.index.v1+json"],
+                ..limited()
+            },
+            ("index", "manifest-refused", "problem"),
+        ),
+        quirky(
+            "Helm media type refused",
+            Quirks {
+                refuses: &["application/vnd.cncf.helm.config.v1+json"],
+                ..limited()
+            },
+            ("chart", "manifest-refused", "problem"),
+        ),
+        ruled(
+            "read-only",
+            WRITES,
+            answer(405, "UNSUPPORTED"),
+            ("path", "read-only", "problem"),
+        ),
+        ruled(
+            "quota",
+            &[Kind::EndUpload],
+            Fault::Denied {
+                status: 403,
+                message: "adding 1 KiB of storage resource, which will exceed the configured upper limit of 1 KiB",
+            },
+            ("upload", "quota", "problem"),
+        ),
+        quirky(
+            "slow",
+            Quirks {
+                rate: Some(10_000),
+                ..limited()
+            },
+            ("body-limit", "slow", "warning"),
+        ),
+        over_tls(
+            "HTTP only",
+            Way::PlainWithCa,
+            ("certificate", "plain-http", "problem"),
+        ),
+        ruled(
+            "redirect to another host",
+            &[Kind::Ping],
+            Fault::Redirect {
+                location: "https://login.example.com/",
+            },
+            ("api", "redirected", "problem"),
+        ),
+        ruled(
+            "login page",
+            &[Kind::Ping],
+            Fault::Page,
+            ("api", "login-page", "problem"),
+        ),
+        ruled(
+            "403 on HEAD",
+            &[Kind::HeadManifest],
+            answer(403, "DENIED"),
+            ("head", "head-refused", "problem"),
+        ),
+        Case {
+            quirks: closed(),
+            ..ruled(
+                "token service down",
+                &[Kind::Token],
+                answer(503, "UNAVAILABLE"),
+                ("login", "token-service", "problem"),
+            )
+        },
+        Case {
+            quirks: closed(),
+            ..ruled(
+                "password refused",
+                &[Kind::Token],
+                answer(401, "UNAUTHORIZED"),
+                ("login", "login-refused", "problem"),
+            )
+        },
+        quirky(
+            "clock off",
+            Quirks {
+                date: Some("Sun, 01 Jan 2023 00:00:00 GMT"),
+                ..limited()
+            },
+            ("clock", "clock-off", "problem"),
+        ),
+        ruled(
+            "no project",
+            WRITES,
+            answer(404, "NAME_UNKNOWN"),
+            ("path", "no-project", "problem"),
+        ),
+        ruled(
+            "may not push",
+            WRITES,
+            answer(403, "DENIED"),
+            ("path", "not-allowed", "problem"),
+        ),
+    ]
+}
+
+/// A registry that takes no large requests: how much one may carry is looked for in each case, and found soon.
+fn limited() -> Quirks {
+    Quirks {
+        body_limit: Some(1 << 20),
+        ..Quirks::default()
+    }
+}
+
+/// Makes a workspace with a locked bundle and credentials.
+fn sandbox() -> Sandbox {
+    let mut sandbox = Sandbox::new(AIRLOCK);
+    let mut recipe = bundles::tiny();
+    // Larger than what the registries that limit requests let through.
+    let large = bundles::image("large", "1", &["linux/amd64"], &[("large", 1_500_000)]);
+    recipe.artifacts.push(large);
+    bundles::make_locked(&sandbox, &recipe);
+    sandbox
+        .variable("FAULTY_USERNAME", USER)
+        .variable("FAULTY_PASSWORD", PASSWORD);
+    sandbox
+}
+
+/// Writes an environment for a registry.
+fn describe(sandbox: &Sandbox, name: &str, address: &str, ca_pem: Option<&str>) {
+    let text = TestRegistry::description(
+        address,
+        ca_pem.is_some(),
+        "  push-credentials: { env: FAULTY }\n",
+    );
+    if let Some(ca_pem) = ca_pem {
+        sandbox.write(&format!("environments/{name}/registry-ca.pem"), ca_pem);
+    }
+    sandbox.write(&format!("environments/{name}/environment.yaml"), &text);
+}
+
+/// Returns the result among the lines of standard output.
+fn result(stdout: &str) -> Value {
+    let line = stdout.lines().last().unwrap_or_default();
+    let value: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{stdout}"));
+    value["result"].clone()
+}
+
+/// Returns the checks of a verdict, each with its fault.
+fn of_verdict(result: &Value, verdict: &str) -> Vec<String> {
+    let checks = result["checks"].as_array().unwrap().iter();
+    checks
+        .filter(|check| check["verdict"] == verdict)
+        .map(|check| {
+            let name = check["name"].as_str().unwrap_or_default();
+            let fault = check["fault"].as_str().unwrap_or_default();
+            format!("{name} {fault}").trim_end().to_owned()
+        })
+        .collect()
+}

@@ -1,0 +1,163 @@
+//! `preflight`: everything from here that would stop an installation, each with its cure.
+
+mod cure;
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::process::ExitCode;
+
+use release::preflight::{Check, Fault, Report, Verdict, WorkspaceFault};
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::failure::Failure;
+use crate::interrupt::until_interrupted;
+use cure::{Cure, cure};
+
+/// How wide the columns are.
+const VERDICT: usize = 8;
+const NAME: usize = 17;
+
+pub(crate) fn run(app: &App<'_>, name: &str) -> Result<ExitCode, Failure> {
+    let environment = app.environment(name)?;
+    let tag = tag();
+    app.ui.note(&format!(
+        "{name}: trying {} with a probe tagged {tag}; this takes up to a minute",
+        environment.registry.image_url()
+    ));
+    let report = until_interrupted(app, async {
+        let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
+        Ok(release::preflight::preflight(&app.context(), &environment, &tag).await?)
+    })?;
+    let cures: Vec<Option<Cure>> = report
+        .checks
+        .iter()
+        .map(|check| check.fault.map(|fault| cure(fault, &environment)))
+        .collect();
+    app.ui
+        .result(&text(&report, &cures), &value(&report, &cures))?;
+    Ok(ExitCode::from(exit_code(&report)))
+}
+
+/// Returns a tag that no other run has. The standard library's hashers begin with what is random for each process.
+fn tag() -> String {
+    format!("{:016x}", RandomState::new().build_hasher().finish())
+}
+
+/// Returns the exit code of the first problem, as the same problem has it in a deploy.
+fn exit_code(report: &Report) -> u8 {
+    let Some(problem) = report.problems().next() else {
+        return 0;
+    };
+    match problem.fault {
+        Some(Fault::Workspace(fault)) => match fault {
+            WorkspaceFault::Configuration
+            | WorkspaceFault::AuthorityOutOfDate
+            | WorkspaceFault::CredentialsMissing
+            | WorkspaceFault::NotLocked
+            | WorkspaceFault::LockBroken => 3,
+            WorkspaceFault::BundleDiffers => 4,
+            WorkspaceFault::BundleMissing | WorkspaceFault::DiskFull => 1,
+        },
+        Some(Fault::Registry(_)) | None => 5,
+    }
+}
+
+fn text(report: &Report, cures: &[Option<Cure>]) -> String {
+    let mut text = String::new();
+    let mut group = None;
+    let mut checks = report.checks.iter().zip(cures).peekable();
+    while let Some((check, cure)) = checks.next() {
+        if group != Some(check.group) {
+            if group.is_some() {
+                text.push('\n');
+            }
+            group = Some(check.group);
+            text.push_str(&format!("{}\n", check.group));
+        }
+        // What was skipped for the same reason is one line, so that it does not hide the reason.
+        let mut more = 0;
+        while check.verdict == Verdict::Skipped
+            && checks
+                .next_if(|(next, _)| next.verdict == check.verdict && next.text == check.text)
+                .is_some()
+        {
+            more += 1;
+        }
+        let name = match more {
+            0 => check.name.to_owned(),
+            more => format!("{} and {more} more", check.name),
+        };
+        text.push_str(&format!(
+            "  {:VERDICT$} {name:NAME$} {}\n",
+            verdict(check.verdict),
+            check.text
+        ));
+        let Some(cure) = cure else { continue };
+        text.push_str(&format!(
+            "  {:VERDICT$} {:NAME$} cure: {}\n",
+            "", "", cure.text
+        ));
+        if let Some(command) = &cure.command {
+            text.push_str(&format!("  {:VERDICT$} {:NAME$} $ {command}\n", "", ""));
+        }
+    }
+    text.push_str(&format!("\n{}: {}\n", report.environment, summary(report)));
+    text
+}
+
+fn summary(report: &Report) -> String {
+    let problems = super::count(report.count(Verdict::Problem), "problem");
+    let warnings = super::count(report.count(Verdict::Warning), "warning");
+    match (
+        report.count(Verdict::Problem),
+        report.count(Verdict::Warning),
+    ) {
+        (0, 0) => format!(
+            "nothing from here stops an installation of {}",
+            report.release
+        ),
+        (0, _) => format!(
+            "nothing from here stops an installation of {}; {warnings}",
+            report.release
+        ),
+        _ => format!("{problems}, {warnings}"),
+    }
+}
+
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Ok => "ok",
+        Verdict::Warning => "warning",
+        Verdict::Problem => "PROBLEM",
+        Verdict::Skipped => "skipped",
+    }
+}
+
+fn value(report: &Report, cures: &[Option<Cure>]) -> Value {
+    let checks: Vec<Value> = report
+        .checks
+        .iter()
+        .zip(cures)
+        .map(|(check, cure)| entry(check, cure.as_ref()))
+        .collect();
+    json!({
+        "environment": report.environment,
+        "release": report.release,
+        "registry": report.registry,
+        "problems": report.count(Verdict::Problem),
+        "warnings": report.count(Verdict::Warning),
+        "checks": checks,
+    })
+}
+
+fn entry(check: &Check, cure: Option<&Cure>) -> Value {
+    json!({
+        "group": check.group,
+        "name": check.name,
+        "verdict": check.verdict,
+        "fault": check.fault,
+        "text": check.text,
+        "cure": cure.map(|cure| &cure.text),
+        "command": cure.and_then(|cure| cure.command.as_ref()),
+    })
+}
