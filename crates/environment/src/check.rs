@@ -23,6 +23,7 @@ const DOCUMENT: &[&str] = &[
     "rehearsal",
     "mkectl",
     "accept",
+    "facts",
     "inventory",
     "config",
 ];
@@ -32,6 +33,9 @@ const REGISTRY: &[&str] = &["address", "project", "ca", "push-credentials"];
 
 /// The keys below `registry.push-credentials`.
 const PUSH_CREDENTIALS: &[&str] = &["env"];
+
+/// The keys below `facts`.
+const FACTS: &[&str] = &["private-ca", "anonymous-pull", "external-address"];
 
 /// What to write under `registry.push-credentials`.
 pub(crate) const PUSH_CREDENTIALS_HELP: &str = "files hold the names of secrets, never secrets: \
@@ -84,6 +88,7 @@ pub(crate) fn document(document: &Mapping, findings: &mut Findings) {
                 "protected" | "rehearsal" => findings.note(boolean(value, name)),
                 "mkectl" => findings.note(path(value, name)),
                 "accept" => accept(value, findings),
+                "facts" => facts(value, findings),
                 "inventory" => inventory::check(value, findings),
                 _ => {
                     findings.note(mapping(value, name));
@@ -169,6 +174,24 @@ pub(crate) fn push_credentials(node: &Node) -> Option<&str> {
         .filter(|name| grammar::is_variable_name(name))
 }
 
+/// Reads a value below `facts`: whether the word for yes stands there.
+pub(crate) fn fact(node: &Node, name: &str) -> Result<bool, Problem> {
+    let (yes, no) = match name {
+        "private-ca" => ("supported", "unsupported"),
+        _ => ("required", "optional"),
+    };
+    let name = format!("facts.{name}");
+    let text = text(node, &name)?;
+    if text == yes || text == no {
+        return Ok(text == yes);
+    }
+    let rule = format!("`{name}` is {}, not `{yes}` or `{no}`", quote(text));
+    Err(match nearest(text, [yes, no]) {
+        Some(nearest) => Problem::at(node, rule).with_help(format!("did you mean `{nearest}`?")),
+        None => Problem::at(node, rule),
+    })
+}
+
 /// Checks `accept`, whose names are the affair of whoever has the rules.
 fn accept(node: &Node, findings: &mut Findings) {
     let Some(items) = node.as_sequence() else {
@@ -178,6 +201,25 @@ fn accept(node: &Node, findings: &mut Findings) {
     };
     for item in items {
         findings.note(text(item, "accept"));
+    }
+}
+
+fn facts(node: &Node, findings: &mut Findings) {
+    let keys = match mapping(node, "facts") {
+        Ok(keys) => keys,
+        Err(problem) => {
+            let help = "write what you know better than the table of releases, such as \
+                `facts: { private-ca: supported }`";
+            return findings.add(problem.with_help(help));
+        }
+    };
+    for (key, value) in keys.iter() {
+        let name = key.text().unwrap_or_default();
+        if !FACTS.contains(&name) {
+            unknown(key, value, FACTS, "facts", findings);
+        } else if !value.is_null() {
+            findings.note(fact(value, name));
+        }
     }
 }
 
@@ -256,7 +298,7 @@ fn unknown(key: &Node, value: &Node, known: &[&str], parent: &str, findings: &mu
         "" => format!("unknown key {}", quote(name)),
         parent => format!("unknown key {} in `{parent}`", quote(name)),
     };
-    let elsewhere = [("", DOCUMENT), ("registry", REGISTRY)]
+    let elsewhere = [("", DOCUMENT), ("registry", REGISTRY), ("facts", FACTS)]
         .into_iter()
         .find(|(place, keys)| *place != parent && keys.contains(&name));
     let help = match (nearest, elsewhere) {

@@ -15,6 +15,7 @@
 //! protected: true                              # `deploy` asks for the environment's name
 //! rehearsal: false                             # the registry is embedded and mkectl stands in for itself
 //! accept: [even-controllers]                   # rules that are not for this environment
+//! facts: { private-ca: supported }             # what is known better than in the table of releases
 //! mkectl: ../../tools/mkectl                   # instead of the one on the PATH
 //! inventory: hosts.csv                         # machines, a line each
 //! config: {}                                   # becomes MkeConfig.spec; passes untouched
@@ -44,7 +45,9 @@ mod scaffold;
 mod schema;
 pub mod yaml;
 
-pub use environment::{CertificateAuthority, Environment, PushCredentials, Registry, Validity};
+pub use environment::{
+    CertificateAuthority, Environment, Facts, PushCredentials, Registry, Validity,
+};
 pub use error::Error;
 pub use form::{Reference, reference, references, resolve};
 pub use load::{load, names};

@@ -3,6 +3,7 @@
 //! A release is a row of the table, and one code path serves them all. A version without a row is not refused: the vendor
 //! will release after this was built, and the patterns have held for a while.
 
+use environment::Facts;
 use semver::{BuildMetadata, Prerelease, Version};
 use serde::Deserialize;
 
@@ -14,6 +15,8 @@ use crate::upgrade;
 pub struct Release {
     version: Version,
     row: &'static Row,
+    /// What people know better than the row.
+    facts: Facts,
 }
 
 /// Why a version cannot be installed with this tool.
@@ -98,12 +101,20 @@ impl Release {
             Some(row) => Ok(Self {
                 version: version.clone(),
                 row,
+                facts: Facts::default(),
             }),
             None => Err(ReleaseError::NoOfflineInstallation {
                 version: version.clone(),
                 oldest: TABLE.releases[0].version.clone(),
             }),
         }
+    }
+
+    /// Returns the release as people know it who know better than the table: where they say something, it stands, and
+    /// nobody is warned that it is unverified. [`Release::facts`] still returns what the table says.
+    #[must_use]
+    pub fn with(self, facts: Facts) -> Self {
+        Self { facts, ..self }
     }
 
     /// Returns the version.
@@ -155,17 +166,23 @@ impl Release {
 
     /// Whether nodes trust a registry whose certificate is of a private authority, given with `caData`.
     pub fn private_ca(&self) -> Support {
-        self.row.private_ca.value
+        match self.facts.private_ca {
+            Some(true) => Support::Yes,
+            Some(false) => Support::No,
+            None => self.row.private_ca.value,
+        }
     }
 
     /// Whether nodes pull without credentials only, so that the registry must allow it.
     pub fn anonymous_pull_required(&self) -> bool {
-        self.row.anonymous_pull_required.value
+        let known = self.row.anonymous_pull_required.value;
+        self.facts.anonymous_pull_required.unwrap_or(known)
     }
 
     /// Whether `spec.apiServer.externalAddress` must be set.
     pub fn external_address_required(&self) -> bool {
-        self.row.external_address_required.value
+        let known = self.row.external_address_required.value;
+        self.facts.external_address_required.unwrap_or(known)
     }
 
     /// Returns what whoever installs this release should know first: that it is not in the table, its known faults, and
@@ -184,10 +201,12 @@ impl Release {
             .faults
             .iter()
             .map(|fault| format!("v{version}: {}; {}", fault.what, fault.cure));
-        let unverified = (self.row.anonymous_pull_required.certainty == Certainty::Unverified).then(|| {
+        let is_unverified = self.row.anonymous_pull_required.certainty == Certainty::Unverified
+            && self.facts.anonymous_pull_required.is_none();
+        let unverified = is_unverified.then(|| {
             format!(
                 "v{version}: it is unverified whether nodes can pull with credentials; the registry is expected to allow \
-                 pulling without"
+                 pulling without. Who knows it writes `facts: {{ anonymous-pull: required }}`, or `optional`"
             )
         });
         // An unverified private CA matters only to those who have one; rendering warns them.
@@ -259,6 +278,7 @@ pub fn releases() -> Vec<Release> {
         .map(|row| Release {
             version: row.version.clone(),
             row,
+            facts: Facts::default(),
         })
         .collect()
 }
