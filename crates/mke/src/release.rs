@@ -250,6 +250,10 @@ impl Release {
                 .mkectl_url
                 .to_fact("mkectl address", |url| url.clone()),
         ];
+        facts.extend(TABLE.write_once.iter().map(|kept| {
+            let value = format!("{}: {}", kept.key, kept.rule);
+            self::fact("write-once", value, kept.certainty, &kept.source)
+        }));
         facts.extend(upgrade::facts(row));
         facts.extend(row.faults.iter().map(|fault| {
             let value = format!("{}; {}", fault.what, fault.cure);

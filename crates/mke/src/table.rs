@@ -20,7 +20,20 @@ pub(crate) struct Table {
     pub(crate) sources: BTreeMap<String, String>,
     pub(crate) bundle_url: Known<String>,
     pub(crate) mkectl_url: Known<String>,
+    pub(crate) write_once: Vec<WriteOnce>,
     pub(crate) releases: Vec<Row>,
+}
+
+/// A key that a cluster keeps for good.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct WriteOnce {
+    /// Its path below `spec`.
+    pub(crate) key: String,
+    /// What cannot be done to it.
+    pub(crate) rule: String,
+    pub(crate) certainty: Certainty,
+    pub(crate) source: Vec<String>,
 }
 
 #[derive(Debug, PartialEq, Eq, Deserialize)]
