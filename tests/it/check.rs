@@ -227,4 +227,31 @@ async fn another_external_address_is_allowed_and_another_release_warned_of() {
         "{}",
         run.stderr
     );
+    assert!(
+        run.stderr.contains(
+            "warning: lab: it is unverified whether the vendor supports the upgrade from v4.1.5 to v4.2.1"
+        ),
+        "{}",
+        run.stderr
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_no_upgrade_leads_to_is_told_with_the_reason() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    let receipt = "environments/lab/receipt.yaml";
+    let applied = lab.sandbox.read(receipt);
+    lab.sandbox
+        .write(receipt, &applied.replace("v4.1.5", "v4.1.2"));
+    lab.edit_environment("v4.1.5", "v4.1.3");
+    let run = lab.run(&["check", "lab"]).ends_with(0);
+    assert!(
+        run.stderr.contains(
+            "warning: lab: the cluster runs v4.1.2, and v4.1.3 is no target of an upgrade: Mirantis supports only fresh \
+             installations of it"
+        ),
+        "{}",
+        run.stderr
+    );
 }

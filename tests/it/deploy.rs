@@ -441,6 +441,20 @@ async fn another_release_is_an_upgrade_and_no_apply() {
     assert_eq!(lab.applies().len(), 1);
     // The registry may get it; that is what an upgrade begins with.
     let _ = lab.run(&["push", "lab"]).ends_with(0);
+    // Where the vendor supports no upgrade, the reason is the vendor's.
+    let _ = lab
+        .run(&["lock", "v4.1.2", "--bundle", bundle.as_str()])
+        .ends_with(0);
+    lab.edit_environment("v4.1.6", "v4.1.2");
+    insta::assert_snapshot!(lab.run(&["deploy", "lab"]).whole(), @r#"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: the cluster of lab runs v4.1.5, and its environment now says v4.1.2
+      because: v4.1.2 is older than v4.1.5, and there is no way back but a backup
+    hint: set `release` back to v4.1.5; `cargo xtask releases RELEASE` says which sources a release has
+    "#);
+    assert_eq!(lab.applies().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -290,7 +290,10 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Receipt { .. } => {
             "restore the committed one: it alone tells what the cluster runs".to_owned()
         }
-        Error::ReleaseChanged { .. } => {
+        Error::ReleaseChanged { refusal: Some(_), applied, .. } => {
+            format!("set `release` back to {applied}; `cargo xtask releases RELEASE` says which sources a release has")
+        }
+        Error::ReleaseChanged { refusal: None, .. } => {
             "another release is an upgrade, and `mkectl apply` does none: `cargo xtask push` brings the release \
              to the registry, then `mkectl upgrade` by the vendor's page"
                 .to_owned()

@@ -26,6 +26,7 @@ const DOCUMENT: &[&str] = &[
     operation::ADMIN_PASSWORD,
     operation::APPLY_TIMEOUT,
     "accept",
+    "facts",
     "inventory",
     "config",
 ];
@@ -35,6 +36,9 @@ const REGISTRY: &[&str] = &["address", "project", "ca", "push-credentials"];
 
 /// The keys below `registry.push-credentials`.
 const PUSH_CREDENTIALS: &[&str] = &["env"];
+
+/// The keys below `facts`.
+const FACTS: &[&str] = &["private-ca", "anonymous-pull", "external-address"];
 
 /// What to write under `registry.push-credentials`.
 pub(crate) const PUSH_CREDENTIALS_HELP: &str = "files hold the names of secrets, never secrets: \
@@ -89,6 +93,7 @@ pub(crate) fn document(document: &Mapping, findings: &mut Findings) {
                 operation::ADMIN_PASSWORD => admin_password(value, findings),
                 operation::APPLY_TIMEOUT => findings.note(operation::apply_timeout(value)),
                 "accept" => accept(value, findings),
+                "facts" => facts(value, findings),
                 "inventory" => inventory::check(value, findings),
                 _ => {
                     findings.note(mapping(value, name));
@@ -184,6 +189,24 @@ fn admin_password(node: &Node, findings: &mut Findings) {
     }
 }
 
+/// Reads a value below `facts`: whether the word for yes stands there.
+pub(crate) fn fact(node: &Node, name: &str) -> Result<bool, Problem> {
+    let (yes, no) = match name {
+        "private-ca" => ("supported", "unsupported"),
+        _ => ("required", "optional"),
+    };
+    let name = format!("facts.{name}");
+    let text = text(node, &name)?;
+    if text == yes || text == no {
+        return Ok(text == yes);
+    }
+    let rule = format!("`{name}` is {}, not `{yes}` or `{no}`", quote(text));
+    Err(match nearest(text, [yes, no]) {
+        Some(nearest) => Problem::at(node, rule).with_help(format!("did you mean `{nearest}`?")),
+        None => Problem::at(node, rule),
+    })
+}
+
 /// Checks `accept`, whose names are the affair of whoever has the rules.
 fn accept(node: &Node, findings: &mut Findings) {
     let Some(items) = node.as_sequence() else {
@@ -193,6 +216,25 @@ fn accept(node: &Node, findings: &mut Findings) {
     };
     for item in items {
         findings.note(text(item, "accept"));
+    }
+}
+
+fn facts(node: &Node, findings: &mut Findings) {
+    let keys = match mapping(node, "facts") {
+        Ok(keys) => keys,
+        Err(problem) => {
+            let help = "write what you know better than the table of releases, such as \
+                `facts: { private-ca: supported }`";
+            return findings.add(problem.with_help(help));
+        }
+    };
+    for (key, value) in keys.iter() {
+        let name = key.text().unwrap_or_default();
+        if !FACTS.contains(&name) {
+            unknown(key, value, FACTS, "facts", findings);
+        } else if !value.is_null() {
+            findings.note(fact(value, name));
+        }
     }
 }
 
@@ -271,7 +313,7 @@ fn unknown(key: &Node, value: &Node, known: &[&str], parent: &str, findings: &mu
         "" => format!("unknown key {}", quote(name)),
         parent => format!("unknown key {} in `{parent}`", quote(name)),
     };
-    let elsewhere = [("", DOCUMENT), ("registry", REGISTRY)]
+    let elsewhere = [("", DOCUMENT), ("registry", REGISTRY), ("facts", FACTS)]
         .into_iter()
         .find(|(place, keys)| *place != parent && keys.contains(&name));
     let help = match (nearest, elsewhere) {

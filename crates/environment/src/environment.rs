@@ -30,6 +30,8 @@ pub struct Environment {
     pub operation: Operation,
     /// The names of the rules that it does without, texts; whether there are such rules has not been checked.
     pub accept: Vec<Node>,
+    /// What people know better of the release than the table of releases does.
+    pub facts: Facts,
     /// The machines of the file that `inventory` names: a mapping from column to single value each.
     pub inventory: Vec<Node>,
     /// What is written under `config`, untouched: a mapping, maybe empty.
@@ -40,6 +42,17 @@ pub struct Environment {
     pub merged: Node,
     /// The files that were read: the environment's own first, then its parent, and so on.
     pub files: Vec<Arc<Source>>,
+}
+
+/// Facts of the release that stand in the place of what the table of releases says; `None` where the table stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Whether nodes trust a registry whose certificate is of a private authority: `private-ca`.
+    pub private_ca: Option<bool>,
+    /// Whether nodes pull without credentials only: `anonymous-pull`.
+    pub anonymous_pull_required: Option<bool>,
+    /// Whether `apiServer.externalAddress` must be set: `external-address`.
+    pub external_address_required: Option<bool>,
 }
 
 /// The registry that an environment's nodes pull from.

@@ -15,6 +15,7 @@
 //! protected: true                              # `deploy` asks for the environment's name
 //! rehearsal: false                             # the registry is embedded and mkectl stands in for itself
 //! accept: [even-controllers]                   # rules that are not for this environment
+//! facts: { private-ca: supported }             # what is known better than in the table of releases
 //! mkectl: ../../tools/mkectl                   # instead of the one on the PATH
 //! admin-password: { command: [pass, insert, -m, mke/prod] } # who reads the password that mkectl prints; or { file: PATH }
 //! apply-timeout: 2h                            # mkectl is asked to end when it takes longer; 90s, 30m, 2h
@@ -47,7 +48,9 @@ mod scaffold;
 mod schema;
 pub mod yaml;
 
-pub use environment::{CertificateAuthority, Environment, PushCredentials, Registry, Validity};
+pub use environment::{
+    CertificateAuthority, Environment, Facts, PushCredentials, Registry, Validity,
+};
 pub use error::Error;
 pub use form::{Reference, reference, references, resolve};
 pub use load::{load, names};

@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::{
     certificate,
     check::{self, Findings},
-    environment::{CertificateAuthority, Environment, PushCredentials, Registry},
+    environment::{CertificateAuthority, Environment, Facts, PushCredentials, Registry},
     error::Error,
     grammar, inherit, inventory,
     merge::{merge, settled, without_nulls},
@@ -242,6 +242,15 @@ fn build(
             .get(key)
             .is_some_and(|node| check::boolean(node, key) == Ok(true))
     };
+    let fact = |name: &str| {
+        let node = merged.get("facts")?.get(name)?;
+        check::fact(node, name).ok()
+    };
+    let facts = Facts {
+        private_ca: fact("private-ca"),
+        anonymous_pull_required: fact("anonymous-pull"),
+        external_address_required: fact("external-address"),
+    };
     let registry = Registry {
         address: address.to_owned(),
         project: in_registry("project")
@@ -285,6 +294,7 @@ fn build(
             .and_then(Node::as_sequence)
             .unwrap_or_default()
             .to_vec(),
+        facts,
         inventory: Vec::new(),
         config: merged
             .get("config")

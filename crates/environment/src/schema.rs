@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 pub fn schema(config: Value) -> String {
     let text = |about: &str| json!({ "description": about, "type": ["string", "null"] });
     let flag = |about: &str| json!({ "description": about, "type": ["boolean", "null"] });
+    let word = |about: &str, words: [&str; 2]| json!({ "description": about, "enum": [words[0], words[1], null] });
     let object = |about: &str, properties: Value| {
         json!({
             "description": about,
@@ -72,6 +73,11 @@ pub fn schema(config: Value) -> String {
                 "type": ["array", "null"],
                 "items": { "type": "string" },
             },
+            "facts": object("What you know better of the release than Airlock's table of releases.", json!({
+                "private-ca": word("Whether nodes trust a registry with a private authority.", ["supported", "unsupported"]),
+                "anonymous-pull": word("Whether nodes pull without credentials only.", ["required", "optional"]),
+                "external-address": word("Whether config.apiServer.externalAddress must be set.", ["required", "optional"]),
+            })),
             "inventory": {
                 "description": "A file of machines, as CSV or YAML: address, role, user, zone and more.",
                 "anyOf": [

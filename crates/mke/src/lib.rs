@@ -11,7 +11,8 @@
 //! file back with another reader and checks it as MKE would.
 //!
 //! [`compare()`] says what differs between two such files, by meaning, and [`refuse_changes`] what an environment would change
-//! that its cluster keeps for good.
+//! that its cluster keeps for good. [`Release::upgrade_from`] answers whether the vendor supports the way from one release to
+//! another.
 //!
 //! This crate must not know files, the network or the clock: the same input gives the same text, on every machine and
 //! at any time.
@@ -31,6 +32,7 @@ mod render;
 mod review;
 mod schema;
 mod table;
+mod upgrade;
 mod write_once;
 
 pub use compare::{Area, Change, compare};
@@ -39,4 +41,5 @@ pub use release::{Certainty, Download, Fact, Release, ReleaseError, Support, rel
 pub use render::{Rendered, Resolved, pulls_with_secret, render, resolve};
 pub use review::{Host, Reviewed, review};
 pub use schema::schema;
+pub use upgrade::{Upgrade, UpgradeError};
 pub use write_once::{Installed, external_address, refuse_changes};

@@ -3,16 +3,20 @@
 //! A release is a row of the table, and one code path serves them all. A version without a row is not refused: the vendor
 //! will release after this was built, and the patterns have held for a while.
 
+use environment::Facts;
 use semver::{BuildMetadata, Prerelease, Version};
 use serde::Deserialize;
 
 use crate::table::{Known, Row, TABLE};
+use crate::upgrade;
 
 /// One release of MKE 4k, or a version for which the newest release before it stands in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Release {
     version: Version,
     row: &'static Row,
+    /// What people know better than the row.
+    facts: Facts,
 }
 
 /// Why a version cannot be installed with this tool.
@@ -97,12 +101,20 @@ impl Release {
             Some(row) => Ok(Self {
                 version: version.clone(),
                 row,
+                facts: Facts::default(),
             }),
             None => Err(ReleaseError::NoOfflineInstallation {
                 version: version.clone(),
                 oldest: TABLE.releases[0].version.clone(),
             }),
         }
+    }
+
+    /// Returns the release as people know it who know better than the table: where they say something, it stands, and
+    /// nobody is warned that it is unverified. [`Release::facts`] still returns what the table says.
+    #[must_use]
+    pub fn with(self, facts: Facts) -> Self {
+        Self { facts, ..self }
     }
 
     /// Returns the version.
@@ -154,17 +166,23 @@ impl Release {
 
     /// Whether nodes trust a registry whose certificate is of a private authority, given with `caData`.
     pub fn private_ca(&self) -> Support {
-        self.row.private_ca.value
+        match self.facts.private_ca {
+            Some(true) => Support::Yes,
+            Some(false) => Support::No,
+            None => self.row.private_ca.value,
+        }
     }
 
     /// Whether nodes pull without credentials only, so that the registry must allow it.
     pub fn anonymous_pull_required(&self) -> bool {
-        self.row.anonymous_pull_required.value
+        let known = self.row.anonymous_pull_required.value;
+        self.facts.anonymous_pull_required.unwrap_or(known)
     }
 
     /// Whether `spec.apiServer.externalAddress` must be set.
     pub fn external_address_required(&self) -> bool {
-        self.row.external_address_required.value
+        let known = self.row.external_address_required.value;
+        self.facts.external_address_required.unwrap_or(known)
     }
 
     /// Returns what whoever installs this release should know first: that it is not in the table, its known faults, and
@@ -182,15 +200,22 @@ impl Release {
             .row
             .faults
             .iter()
-            .map(|fault| format!("v{version}: {}", fault.what));
-        let unverified = (self.row.anonymous_pull_required.certainty == Certainty::Unverified).then(|| {
+            .map(|fault| format!("v{version}: {}; {}", fault.what, fault.cure));
+        let is_unverified = self.row.anonymous_pull_required.certainty == Certainty::Unverified
+            && self.facts.anonymous_pull_required.is_none();
+        let unverified = is_unverified.then(|| {
             format!(
                 "v{version}: it is unverified whether nodes can pull with credentials; the registry is expected to allow \
-                 pulling without"
+                 pulling without. Who knows it writes `facts: {{ anonymous-pull: required }}`, or `optional`"
             )
         });
         // An unverified private CA matters only to those who have one; rendering warns them.
         faults.chain(unverified).collect()
+    }
+
+    /// The row of the table that the answers come from.
+    pub(crate) fn row(&self) -> &'static Row {
+        self.row
     }
 
     /// Returns everything in the table about this release, with its sources.
@@ -225,11 +250,15 @@ impl Release {
                 .mkectl_url
                 .to_fact("mkectl address", |url| url.clone()),
         ];
-        facts.extend(
-            row.faults.iter().map(|fault| {
-                self::fact("fault", fault.what.clone(), fault.certainty, &fault.source)
-            }),
-        );
+        facts.extend(TABLE.write_once.iter().map(|kept| {
+            let value = format!("{}: {}", kept.key, kept.rule);
+            self::fact("write-once", value, kept.certainty, &kept.source)
+        }));
+        facts.extend(upgrade::facts(row));
+        facts.extend(row.faults.iter().map(|fault| {
+            let value = format!("{}; {}", fault.what, fault.cure);
+            self::fact("fault", value, fault.certainty, &fault.source)
+        }));
         facts
     }
 
@@ -253,6 +282,7 @@ pub fn releases() -> Vec<Release> {
         .map(|row| Release {
             version: row.version.clone(),
             row,
+            facts: Facts::default(),
         })
         .collect()
 }
@@ -265,22 +295,32 @@ const PLATFORMS: &[(&str, &str, &str)] = &[
 ];
 
 impl<T> Known<T> {
-    fn to_fact(&self, subject: &'static str, show: impl Fn(&T) -> String) -> Fact {
+    pub(crate) fn to_fact(&self, subject: &'static str, show: impl Fn(&T) -> String) -> Fact {
         fact(subject, show(&self.value), self.certainty, &self.source)
     }
 }
 
-fn fact(subject: &'static str, value: String, certainty: Certainty, sources: &[String]) -> Fact {
+pub(crate) fn fact(
+    subject: &'static str,
+    value: String,
+    certainty: Certainty,
+    source: &[String],
+) -> Fact {
     Fact {
         subject,
         value,
         certainty,
-        sources: sources
-            .iter()
-            .filter_map(|source| TABLE.sources.get(source))
-            .map(String::as_str)
-            .collect(),
+        sources: sources(source),
     }
+}
+
+/// Returns the documents behind their short names.
+pub(crate) fn sources(names: &[String]) -> Vec<&'static str> {
+    names
+        .iter()
+        .filter_map(|name| TABLE.sources.get(name))
+        .map(String::as_str)
+        .collect()
 }
 
 fn required_or_not(required: bool) -> String {
@@ -288,7 +328,7 @@ fn required_or_not(required: bool) -> String {
 }
 
 /// Returns the release that a pre-release leads to; a release is its own.
-fn core(version: &Version) -> Version {
+pub(crate) fn core(version: &Version) -> Version {
     Version {
         pre: Prerelease::EMPTY,
         build: BuildMetadata::EMPTY,
@@ -297,189 +337,4 @@ fn core(version: &Version) -> Version {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn release(version: &str) -> Release {
-        Release::of(&version.parse().unwrap()).unwrap()
-    }
-
-    #[test]
-    fn the_table_is_complete_and_in_order() {
-        let releases = releases();
-        let versions: Vec<String> = releases
-            .iter()
-            .map(|release| release.version().to_string())
-            .collect();
-        assert_eq!(
-            versions,
-            [
-                "4.1.0", "4.1.1", "4.1.2", "4.1.3", "4.1.4", "4.1.5", "4.2.0", "4.2.1"
-            ]
-        );
-        for release in &releases {
-            assert_eq!(Release::of(release.version()).as_ref(), Ok(release));
-            assert!(release.is_known());
-            // A source that is not in the list of sources would be missing here.
-            for fact in release.facts() {
-                assert!(
-                    !fact.sources.is_empty(),
-                    "{} {}",
-                    release.version(),
-                    fact.subject
-                );
-            }
-            for download in release.mkectl() {
-                let known_hash = download.sha256.is_none_or(|hash| {
-                    hash.len() == 64
-                        && hash
-                            .bytes()
-                            .all(|digit| b"0123456789abcdef".contains(&digit))
-                });
-                assert!(known_hash, "{} {}", release.version(), download.platform);
-            }
-        }
-        let named = TABLE.releases.iter().flat_map(|row| {
-            row.bundle
-                .source
-                .iter()
-                .chain(&row.checksum.source)
-                .chain(&row.private_ca.source)
-                .chain(&row.anonymous_pull_required.source)
-                .chain(&row.external_address_required.source)
-                .chain(&row.mkectl.source)
-                .chain(row.faults.iter().flat_map(|fault| &fault.source))
-        });
-        for source in named {
-            assert!(TABLE.sources.contains_key(source), "{source}");
-        }
-    }
-
-    #[test]
-    fn bundles_are_named_as_each_release_names_them() {
-        for (version, arch, file, has_checksum) in [
-            ("4.1.0", "amd64", "mke_bundle_v4.1.0.tar.gz", false),
-            ("4.1.1", "amd64", "mke_bundle_v4.1.1_amd64.tar.gz", true),
-            ("4.1.5", "arm64", "mke_bundle_v4.1.5_arm64.tar.gz", true),
-            (
-                "4.1.5-demo",
-                "amd64",
-                "mke_bundle_v4.1.5-demo_amd64.tar.gz",
-                true,
-            ),
-            (
-                "4.2.1-rc.3",
-                "amd64",
-                "mke_bundle_v4.2.1-rc.3_amd64.tar.gz",
-                true,
-            ),
-            ("4.9.0", "amd64", "mke_bundle_v4.9.0_amd64.tar.gz", true),
-        ] {
-            let release = release(version);
-            assert_eq!(release.bundle_file(arch), file);
-            assert_eq!(
-                release.bundle_url(arch),
-                format!("https://packages.mirantis.com/caas/{file}")
-            );
-            assert_eq!(
-                release.checksum_url(arch).is_some(),
-                has_checksum,
-                "{version}"
-            );
-        }
-        assert_eq!(
-            release("4.1.1").checksum_url("amd64").unwrap(),
-            "https://github.com/MirantisContainers/mke-release/releases/download/v4.1.1/\
-             mke_bundle_v4.1.1_amd64_checksum.txt"
-        );
-    }
-
-    #[test]
-    fn mkectl_is_known_by_its_hash_only_for_the_very_release() {
-        let downloads = release("4.1.5").mkectl();
-        assert_eq!(
-            downloads[0],
-            Download {
-                platform: "linux-x86_64",
-                url: "https://github.com/MirantisContainers/mke-release/releases/download/v4.1.5/\
-                      mkectl_linux_x86_64.tar.gz"
-                    .to_owned(),
-                sha256: Some("665e8e79925ea74cdde2f6a47ae75ab9f3871f54fa1a0d9168d114b40fe6b78f"),
-            }
-        );
-        let platforms: Vec<_> = downloads.iter().map(|download| download.platform).collect();
-        assert_eq!(platforms, ["linux-x86_64", "darwin-x86_64", "darwin-arm64"]);
-        assert!(downloads.iter().all(|download| download.sha256.is_some()));
-        for version in ["4.1.5-rc.1", "4.2.1", "4.1.6"] {
-            assert!(
-                release(version)
-                    .mkectl()
-                    .iter()
-                    .all(|download| download.sha256.is_none()),
-                "{version}"
-            );
-        }
-    }
-
-    #[test]
-    fn registries_are_asked_for_what_each_release_needs() {
-        for (version, private_ca, anonymous, external_address) in [
-            ("4.1.0", Support::Unverified, true, false),
-            ("4.1.1", Support::Yes, true, false),
-            ("4.1.5-demo", Support::Yes, true, false),
-            ("4.1.9", Support::Yes, true, false),
-            ("4.2.0", Support::Yes, true, true),
-            ("4.2.1", Support::Yes, false, true),
-            ("5.0.0", Support::Yes, false, true),
-        ] {
-            let release = release(version);
-            assert_eq!(release.private_ca(), private_ca, "{version}");
-            assert_eq!(release.anonymous_pull_required(), anonymous, "{version}");
-            assert_eq!(
-                release.external_address_required(),
-                external_address,
-                "{version}"
-            );
-        }
-    }
-
-    #[test]
-    fn releases_without_an_offline_installation_are_refused() {
-        for version in ["3.8.2", "4.0.0", "4.0.1-rc.7"] {
-            let error = Release::of(&version.parse().unwrap()).unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                format!(
-                    "v{version} has no documented offline installation; v4.1.0 is the first release that has"
-                )
-            );
-        }
-    }
-
-    #[test]
-    fn warnings_name_faults_and_what_is_unverified() {
-        let warnings = |version| release(version).warnings();
-        for version in ["4.1.0", "4.1.1", "4.1.5", "4.1.5-demo"] {
-            assert_eq!(warnings(version), [""; 0], "{version}");
-        }
-        assert_eq!(warnings("4.1.3").len(), 2);
-        assert!(warnings("4.1.3")[0].starts_with("v4.1.3: fresh installations only"));
-        assert!(warnings("4.1.4")[0].contains("removed it from the release matrix"));
-        assert!(
-            warnings("4.2.0")[0].contains("unverified whether nodes can pull with credentials")
-        );
-        for (version, stand_in) in [
-            ("4.1.6", "v4.1.5"),
-            ("4.3.0", "v4.2.1"),
-            ("4.2.2-rc.1", "v4.2.1"),
-        ] {
-            assert_eq!(
-                warnings(version),
-                [format!(
-                    "v{version} is not known to this version of the tool; the names and rules of {stand_in} are taken \
-                     for it"
-                )]
-            );
-        }
-    }
-}
+mod tests;

@@ -7,7 +7,9 @@ use environment::{Environment, Problem, Problems, Reference};
 use secrecy::SecretString;
 
 use crate::notes::Notes;
-use crate::{RegistryUrls, Release, Support, airgap, check, hosts, inventory, network, owned};
+use crate::{
+    Certainty, RegistryUrls, Release, Support, airgap, check, hosts, inventory, network, owned,
+};
 
 /// An `mke4.yaml` and what its reader should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +90,7 @@ fn document(
     registry: RegistryUrls<'_>,
     release: &Release,
 ) -> Result<(Node, Vec<String>), Problems> {
+    let release = &release.clone().with(environment.facts);
     let mut notes = Notes::new(environment);
     notes.warnings.extend(release.warnings());
     let empty = Mapping::new();
@@ -98,7 +101,8 @@ fn document(
     let machines = machines.unwrap_or_default();
     hosts::check(machines, &mut notes);
     check_external_address(environment, config, release, &mut notes);
-    check_registry(config, registry, release, &mut notes);
+    let is_said_here = environment.facts.anonymous_pull_required.is_some();
+    check_registry(config, registry, release, is_said_here, &mut notes);
     airgap::check(environment, config, &mut notes);
     network::check(config, machines, release, &mut notes);
     check::check(config, release, &mut notes);
@@ -213,6 +217,15 @@ fn check_external_address(
                 "`config.apiServer.externalAddress` is not set, and v{} needs it",
                 release.version()
             );
+            let is_documented = release.is_known()
+                && release.row().external_address_required.certainty == Certainty::Documented
+                || environment.facts.external_address_required.is_some();
+            let way_out = match is_documented {
+                true => "",
+                false => {
+                    "; who knows that it need not be writes `facts: { external-address: optional }`"
+                }
+            };
             match environment.files.first() {
                 // Of an unknown release the rule is a guess.
                 Some(file) if release.is_known() => notes.problems.push(Problem {
@@ -222,12 +235,11 @@ fn check_external_address(
                         .filter(|(key, _)| key.source.path == file.path)
                         .map_or(0..0, |(key, _)| key.span.clone()),
                     rule,
-                    help: Some(
-                        "write the address of the load balancer, or of the only controller"
-                            .to_owned(),
-                    ),
+                    help: Some(format!(
+                        "write the address of the load balancer, or of the only controller{way_out}"
+                    )),
                 }),
-                _ => notes.warnings.push(rule),
+                _ => notes.warnings.push(format!("{rule}{way_out}")),
             }
         }
         _ => {}
@@ -238,6 +250,7 @@ fn check_registry(
     config: &Mapping,
     registry: RegistryUrls<'_>,
     release: &Release,
+    is_said_here: bool,
     notes: &mut Notes,
 ) {
     let version = release.version();
@@ -249,7 +262,7 @@ fn check_registry(
             )),
             Support::Unverified => notes.warnings.push(format!(
                 "it is unverified whether v{version} honours `caData`; its documentation first asked for a publicly \
-                 trusted certificate"
+                 trusted certificate. Who knows it writes `facts: {{ private-ca: supported }}`, or `unsupported`"
             )),
         }
     }
@@ -262,8 +275,14 @@ fn check_registry(
                 .any(|(_, registry)| registry.get("credentialsSecretName").is_some())
         });
     if names_credentials && release.anonymous_pull_required() {
+        let is_documented = release.is_known()
+            && release.row().anonymous_pull_required.certainty == Certainty::Documented;
+        let way_out = match is_documented || is_said_here {
+            true => "",
+            false => "; who knows that it need not writes `facts: { anonymous-pull: optional }`",
+        };
         notes.warnings.push(format!(
-            "`credentialsSecretName` is set, but v{version} is expected to pull without credentials only"
+            "`credentialsSecretName` is set, but v{version} is expected to pull without credentials only{way_out}"
         ));
     }
 }

@@ -20,7 +20,20 @@ pub(crate) struct Table {
     pub(crate) sources: BTreeMap<String, String>,
     pub(crate) bundle_url: Known<String>,
     pub(crate) mkectl_url: Known<String>,
+    pub(crate) write_once: Vec<WriteOnce>,
     pub(crate) releases: Vec<Row>,
+}
+
+/// A key that a cluster keeps for good.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct WriteOnce {
+    /// Its path below `spec`.
+    pub(crate) key: String,
+    /// What cannot be done to it.
+    pub(crate) rule: String,
+    pub(crate) certainty: Certainty,
+    pub(crate) source: Vec<String>,
 }
 
 #[derive(Debug, PartialEq, Eq, Deserialize)]
@@ -33,6 +46,7 @@ pub(crate) struct Row {
     pub(crate) anonymous_pull_required: Known<bool>,
     pub(crate) external_address_required: Known<bool>,
     pub(crate) mkectl: Hashes,
+    pub(crate) upgrade: Upgrades,
     #[serde(default)]
     pub(crate) faults: Vec<Fault>,
 }
@@ -53,10 +67,26 @@ pub(crate) struct Hashes {
     pub(crate) sha256: BTreeMap<String, String>,
 }
 
+/// The release as the target of an upgrade from another release of MKE 4k.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Upgrades {
+    /// The releases that the vendor lists as sources; nothing where no list is known.
+    pub(crate) from: Known<Option<Vec<Version>>>,
+    /// Why it is a target of no upgrade at all.
+    pub(crate) refused: Option<String>,
+    /// How the backup before it is asked for; nothing where the vendor's text names none.
+    pub(crate) backup: Option<Known<Option<String>>>,
+    /// The sources from which node ports for the gateway must be given.
+    pub(crate) gateway_node_ports_from: Option<Known<Vec<Version>>>,
+}
+
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Fault {
     pub(crate) what: String,
+    /// What helps, as far as anything does.
+    pub(crate) cure: String,
     pub(crate) certainty: Certainty,
     pub(crate) source: Vec<String>,
 }

@@ -1,7 +1,9 @@
-//! What nobody can change once a cluster is there.
+//! What nobody can change once a cluster is there. Which keys that are, and by which rule, stands in the table of releases.
 
 use environment::yaml::{self, Mapping, Node};
 use environment::{Environment, Problem};
+
+use crate::table::TABLE;
 
 /// What a cluster was installed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,9 +39,9 @@ pub fn refuse_changes(environment: &Environment, installed: Installed<'_>) -> Ve
                 ),
             )
             .with_help(format!(
-                "set it back to {}: \"You cannot change the registries once a cluster is operational\", says the vendor. For a \
-                 new cluster delete the environment's receipt.yaml",
-                installed.registry
+                "set it back to {}: \"{}\", says the vendor. For a new cluster delete the environment's receipt.yaml",
+                installed.registry,
+                rule("registries")
             )),
         );
     }
@@ -54,9 +56,10 @@ pub fn refuse_changes(environment: &Environment, installed: Installed<'_>) -> Ve
                     environment.name
                 ),
             )
-            .with_help(
-                "set it; the vendor lets nobody clear it once it is set. For a new cluster delete the environment's receipt.yaml",
-            ),
+            .with_help(format!(
+                "set it; {}. For a new cluster delete the environment's receipt.yaml",
+                rule("apiServer.externalAddress")
+            )),
         );
     }
     problems
@@ -75,6 +78,12 @@ fn registry_node<'a>(environment: &'a Environment, installed: &str) -> &'a Node 
         .or_else(|| below("address"))
         .or(registry)
         .unwrap_or(&environment.merged)
+}
+
+/// Returns what the table says that nobody can do to a key.
+fn rule(key: &str) -> &'static str {
+    let kept = TABLE.write_once.iter().find(|kept| kept.key == key);
+    kept.map_or("", |kept| &kept.rule)
 }
 
 /// Returns the key below which the external address is missing, or the nearest one around it.

@@ -29,6 +29,7 @@ pub fn one(workspace: &Workspace, name: &str, now: jiff::Timestamp) -> Result<Ch
     let receipt = Receipt::read(&Output::below(&workspace.environment(name)).receipt)?;
     let applied = receipt.and_then(|receipt| receipt.applied);
     let mut problems = Vec::new();
+    let facts = mke::Release::of(&environment.release).ok();
     let mut warnings = match rendered(workspace, &mut environment) {
         Ok(rendered) => rendered.warnings,
         Err(Error::Render(found)) => {
@@ -51,10 +52,24 @@ pub fn one(workspace: &Workspace, name: &str, now: jiff::Timestamp) -> Result<Ch
     }
     let release = format!("v{}", environment.release);
     if let Some(applied) = applied.filter(|applied| applied.release != release) {
-        warnings.push(format!(
-            "the cluster runs {}, and {release} is an upgrade: `push` is allowed, `deploy` and `apply` are not",
-            applied.release
-        ));
+        let upgrade = facts.and_then(|facts| upgrade(&facts, &applied));
+        let applied = applied.release;
+        match upgrade {
+            Some(Err(refusal)) => warnings.push(format!(
+                "the cluster runs {applied}, and {refusal}: `deploy` and `apply` refuse {release}"
+            )),
+            upgrade => {
+                warnings.push(format!(
+                    "the cluster runs {applied}, and {release} is an upgrade: `push` is allowed, `deploy` and `apply` are not"
+                ));
+                warnings.extend(
+                    upgrade
+                        .and_then(Result::ok)
+                        .into_iter()
+                        .flat_map(|upgrade| upgrade.warnings),
+                );
+            }
+        }
     }
     Ok(Checked {
         environment: environment.name,
@@ -76,6 +91,15 @@ pub(crate) fn rendered(
     })?;
     crate::defaults::put_under(workspace, environment)?;
     render::render(environment, &release)
+}
+
+/// Asks the table about the way from what a cluster runs to another release; nothing where the receipt names no version.
+pub(crate) fn upgrade(
+    to: &mke::Release,
+    applied: &Applied,
+) -> Option<Result<mke::Upgrade, mke::UpgradeError>> {
+    let from = applied.release.strip_prefix('v')?.parse().ok()?;
+    Some(to.upgrade_from(&from))
 }
 
 /// Checks that an environment leaves alone what its cluster keeps for good.

@@ -223,6 +223,9 @@ pub enum Error {
         applied: String,
         /// What the files say.
         wanted: String,
+        /// Why the vendor supports no upgrade from the one to the other, where it does not.
+        #[source]
+        refusal: Option<Box<mke::UpgradeError>>,
     },
     /// mkectl cannot be used.
     #[error(transparent)]

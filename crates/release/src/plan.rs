@@ -172,7 +172,7 @@ pub(crate) async fn of_locked(
         .as_ref()
         .and_then(|receipt| receipt.applied.as_ref());
     if let Some(applied) = applied {
-        refuse_what_the_receipt_forbids(&environment, applied, purpose)?;
+        refuse_what_the_receipt_forbids(&environment, &release, applied, purpose)?;
     }
     let under_way = UnderWay::read(&output)?;
     let reason = match (purpose, applied) {
@@ -234,6 +234,7 @@ fn failed_at_apply(receipt: Option<&Receipt>) -> bool {
 /// which is another command of mkectl than apply (OFF-411, UPG-411, UPG-412).
 fn refuse_what_the_receipt_forbids(
     environment: &Environment,
+    facts: &mke::Release,
     applied: &crate::receipt::Applied,
     purpose: Purpose,
 ) -> Result<(), Error> {
@@ -242,6 +243,9 @@ fn refuse_what_the_receipt_forbids(
     if applied.release != release && purpose != Purpose::Push {
         return Err(Error::ReleaseChanged {
             environment: environment.name.clone(),
+            refusal: crate::check::upgrade(facts, applied)
+                .and_then(Result::err)
+                .map(Box::new),
             applied: applied.release.clone(),
             wanted: release,
         });

@@ -65,7 +65,7 @@ pub struct Fact {
     pub certainty: &'static str,
     /// The documents that say so.
     pub sources: Vec<&'static str>,
-    /// What overrides it, where something does.
+    /// What overrides it, where something does: an option of a command, or a key of `environment.yaml`.
     #[serde(rename = "override")]
     pub overridden_by: Option<&'static str>,
 }
@@ -113,6 +113,9 @@ pub fn one(version: &Version) -> Result<Known, Error> {
             overridden_by: match fact.subject {
                 "bundle address" => Some("lock --url URL"),
                 "checksum" => Some("lock --checksum-url URL"),
+                "private CA" => Some("facts: { private-ca: supported }, or unsupported"),
+                "anonymous pull" => Some("facts: { anonymous-pull: optional }, or required"),
+                "externalAddress" => Some("facts: { external-address: optional }, or required"),
                 _ => None,
             },
         })

@@ -83,7 +83,7 @@ fn details(known: &Known) -> String {
             line(&style(source).dim().to_string());
         }
         if let Some(command) = fact.overridden_by {
-            line(&format!("`{command}` takes another"));
+            line(&format!("overridden by `{command}`"));
         }
     }
     for download in &known.mkectl {

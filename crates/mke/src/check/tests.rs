@@ -185,7 +185,7 @@ fn a_known_release_that_needs_an_external_address_is_refused_without() {
     "#);
     insta::assert_snapshot!(said(HOSTS, "4.3.0"), @r#"
     v4.3.0 is not known to this version of the tool; the names and rules of v4.2.1 are taken for it
-    `config.apiServer.externalAddress` is not set, and v4.3.0 needs it
+    `config.apiServer.externalAddress` is not set, and v4.3.0 needs it; who knows that it need not be writes `facts: { external-address: optional }`
     "#);
 }
 

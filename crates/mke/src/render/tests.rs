@@ -9,6 +9,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::review;
 
+mod facts;
+
 const PEM: &str =
     "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUE=\n-----END CERTIFICATE-----\n";
 
@@ -51,6 +53,7 @@ pub(crate) fn environment(config: &str) -> Environment {
         mkectl: None,
         operation: environment::Operation::default(),
         accept: Vec::new(),
+        facts: environment::Facts::default(),
         inventory: Vec::new(),
         defaults: None,
         merged: config.clone(),
@@ -363,7 +366,7 @@ fn what_a_release_may_not_support_is_a_warning() {
             HOSTS,
             &[
                 "it is unverified whether v4.1.0 honours `caData`; its documentation first asked for a publicly trusted \
-                 certificate",
+                 certificate. Who knows it writes `facts: { private-ca: supported }`, or `unsupported`",
             ],
         ),
         ("4.1.1", WITH_CA, HOSTS, &[]),
@@ -372,7 +375,8 @@ fn what_a_release_may_not_support_is_a_warning() {
             URLS,
             &credentials,
             &[
-                "`credentialsSecretName` is set, but v4.1.5 is expected to pull without credentials only",
+                "`credentialsSecretName` is set, but v4.1.5 is expected to pull without credentials only; who knows that it \
+                 need not writes `facts: { anonymous-pull: optional }`",
             ],
         ),
         (
@@ -381,7 +385,8 @@ fn what_a_release_may_not_support_is_a_warning() {
             &credentials,
             &[
                 "v4.2.2 is not known to this version of the tool; the names and rules of v4.2.1 are taken for it",
-                "`config.apiServer.externalAddress` is not set, and v4.2.2 needs it",
+                "`config.apiServer.externalAddress` is not set, and v4.2.2 needs it; who knows that it need not be writes \
+                 `facts: { external-address: optional }`",
             ],
         ),
     ] {

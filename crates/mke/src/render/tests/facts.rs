@@ -1,0 +1,63 @@
+//! Facts of a release that people know better than the table.
+
+use environment::Facts;
+
+use super::*;
+
+#[test]
+fn what_people_know_better_stands_and_is_not_warned_of() {
+    let credentials =
+        format!("{HOSTS}registries: {{imageRegistry: {{credentialsSecretName: pull}}}}\n");
+    let warnings = |version, urls, config: &str, facts| {
+        let mut environment = environment(config);
+        environment.facts = facts;
+        render(&environment, urls, &release(version)).map(|rendered| rendered.warnings)
+    };
+    let ca = |known| Facts {
+        private_ca: Some(known),
+        ..Facts::default()
+    };
+    let pull = |known| Facts {
+        anonymous_pull_required: Some(known),
+        ..Facts::default()
+    };
+    let address = |known| Facts {
+        external_address_required: Some(known),
+        ..Facts::default()
+    };
+    let nothing = Ok(Vec::<String>::new());
+    let one = |warning: &str| Ok(vec![warning.to_owned()]);
+
+    assert_eq!(warnings("4.1.0", WITH_CA, HOSTS, ca(true)), nothing);
+    assert_eq!(
+        warnings("4.1.0", WITH_CA, HOSTS, ca(false)),
+        one("v4.1.0 does not support a registry with a certificate of a private authority")
+    );
+    assert_eq!(warnings("4.1.5", URLS, &credentials, pull(false)), nothing);
+    assert_eq!(
+        warnings("4.1.5", URLS, &credentials, pull(true)),
+        one(
+            "`credentialsSecretName` is set, but v4.1.5 is expected to pull without credentials only"
+        )
+    );
+    let with_address = format!("{HOSTS}apiServer: {{externalAddress: mke.example.com}}\n");
+    let unsaid = warnings("4.2.0", URLS, &with_address, Facts::default()).unwrap();
+    assert!(
+        unsaid[0].contains("`facts: { anonymous-pull: required }`"),
+        "{unsaid:?}"
+    );
+    for known in [true, false] {
+        assert_eq!(warnings("4.2.0", URLS, &with_address, pull(known)), nothing);
+    }
+
+    assert_eq!(warnings("4.1.5", URLS, HOSTS, address(false)), nothing);
+    let problem = |facts, version| {
+        warnings(version, URLS, HOSTS, facts)
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(!problem(address(true), "4.1.5").contains("facts"));
+    assert!(!problem(Facts::default(), "4.2.0").contains("facts"));
+    assert!(problem(Facts::default(), "4.2.1").contains("`facts: { external-address: optional }`"));
+    assert!(warnings("4.2.1", URLS, HOSTS, address(false)).is_ok());
+}

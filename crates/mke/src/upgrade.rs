@@ -1,0 +1,209 @@
+//! Whether the vendor supports the way from one release to another, and what has to be known for it.
+//!
+//! The vendor lists the sources of each target on a page of its own (UPG-411, UPG-412, UPG-415), and not every release is a
+//! target. What is on no page is allowed with a warning; what contradicts one is refused with the vendor's reason.
+
+use semver::Version;
+
+use crate::release::{core, fact, sources};
+use crate::table::Row;
+use crate::{Certainty, Fact, Release};
+
+/// A way from one release to another that the vendor supports, or that nothing is known against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upgrade {
+    /// How well it is known that the vendor supports it.
+    pub certainty: Certainty,
+    /// The documents that say so, or that are silent.
+    pub sources: Vec<&'static str>,
+    /// How the backup before it is asked for; `None` where no way is known.
+    pub backup: Option<&'static str>,
+    /// Whether `--gateway-http-node-port` and `--gateway-https-node-port` have to be given (UPG-415, LB-420).
+    pub needs_gateway_node_ports: bool,
+    /// What is unverified about it, a fragment each.
+    pub warnings: Vec<String>,
+}
+
+/// Why there is no way from one release to another.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpgradeError {
+    /// It is no other release.
+    #[error("v{version} is the release that is there")]
+    Same {
+        /// The release.
+        version: Version,
+    },
+    /// The target is the older one. No page of the vendor has a way back but to restore a backup.
+    #[error("v{to} is older than v{from}, and there is no way back but a backup")]
+    Downgrade {
+        /// What is there.
+        from: Version,
+        /// What is wanted.
+        to: Version,
+    },
+    /// The vendor supports no upgrade to the target.
+    #[error("v{to} is no target of an upgrade: {reason} ({})", sources.join(", "))]
+    NotATarget {
+        /// What is wanted.
+        to: Version,
+        /// What the vendor says.
+        reason: &'static str,
+        /// Where it says so.
+        sources: Vec<&'static str>,
+    },
+    /// The vendor lists the sources of the target, and this one is not among them.
+    #[error("the vendor lists {listed} as the sources of an upgrade to v{to}, and not v{from} ({})", sources.join(", "))]
+    NotASource {
+        /// What is there.
+        from: Version,
+        /// What is wanted.
+        to: Version,
+        /// The sources that are listed.
+        listed: String,
+        /// Where they are.
+        sources: Vec<&'static str>,
+    },
+}
+
+impl Release {
+    /// Returns what is known of the upgrade to this release from another release of MKE 4k.
+    ///
+    /// Of a release that is not in the table nothing is known, so that every way to it from an older one is allowed and
+    /// warned of. The vendor lists releases only: a pre-release of a listed source is warned of, too.
+    ///
+    /// # Errors
+    ///
+    /// The vendor does not support it.
+    pub fn upgrade_from(&self, from: &Version) -> Result<Upgrade, UpgradeError> {
+        let to = self.version();
+        match from.cmp_precedence(to) {
+            std::cmp::Ordering::Equal => {
+                return Err(UpgradeError::Same {
+                    version: to.clone(),
+                });
+            }
+            std::cmp::Ordering::Greater => {
+                return Err(UpgradeError::Downgrade {
+                    from: from.clone(),
+                    to: to.clone(),
+                });
+            }
+            std::cmp::Ordering::Less => {}
+        }
+        let facts = &self.row().upgrade;
+        if !self.is_known() {
+            return Ok(Upgrade {
+                certainty: Certainty::Unverified,
+                sources: sources(&facts.from.source),
+                backup: None,
+                needs_gateway_node_ports: false,
+                warnings: vec![format!(
+                    "v{to} is not known to this version of the tool: it is unverified whether it can be reached from v{from}"
+                )],
+            });
+        }
+        if let Some(reason) = &facts.refused {
+            return Err(UpgradeError::NotATarget {
+                to: to.clone(),
+                reason,
+                sources: sources(&facts.from.source),
+            });
+        }
+        let mut warnings = Vec::new();
+        let mut certainty = facts.from.certainty;
+        match &facts.from.value {
+            None => warnings.push(format!(
+                "it is unverified whether the vendor supports the upgrade from v{from} to v{to}: no list of its sources is known"
+            )),
+            Some(listed) if !listed.contains(&core(from)) => {
+                return Err(UpgradeError::NotASource {
+                    from: from.clone(),
+                    to: to.clone(),
+                    listed: names(listed),
+                    sources: sources(&facts.from.source),
+                });
+            }
+            Some(_) if !from.pre.is_empty() => {
+                certainty = Certainty::Unverified;
+                warnings.push(format!(
+                    "it is unverified whether the vendor supports the upgrade from the pre-release v{from} to v{to}: its list \
+                     names releases only"
+                ));
+            }
+            Some(_) => {}
+        }
+        let needs_gateway_node_ports =
+            facts
+                .gateway_node_ports_from
+                .as_ref()
+                .is_some_and(|known| {
+                    let is_needed = known.value.contains(&core(from));
+                    if is_needed && known.certainty != Certainty::Documented {
+                        warnings.push(format!(
+                            "it is expected, not documented, that the upgrade from v{from} to v{to} needs the gateway's node ports"
+                        ));
+                    }
+                    is_needed
+                });
+        let backup = facts.backup.as_ref();
+        if backup.is_none_or(|known| known.certainty == Certainty::Unverified) {
+            warnings.push(format!(
+                "it is unverified how the backup before the upgrade to v{to} is asked for; `mkectl upgrade --help` lists it"
+            ));
+        }
+        Ok(Upgrade {
+            certainty,
+            sources: sources(&facts.from.source),
+            backup: backup.and_then(|known| known.value.as_deref()),
+            needs_gateway_node_ports,
+            warnings,
+        })
+    }
+}
+
+/// Returns what the table says about a release as the target of an upgrade.
+pub(crate) fn facts(row: &'static Row) -> Vec<Fact> {
+    let upgrade = &row.upgrade;
+    let from = match (&upgrade.refused, &upgrade.from.value) {
+        (Some(reason), _) => format!("none: {reason}"),
+        (None, None) => "unverified".to_owned(),
+        (None, Some(listed)) if listed.is_empty() => "none".to_owned(),
+        (None, Some(listed)) => names(listed),
+    };
+    let mut facts = vec![fact(
+        "upgrade from",
+        from,
+        upgrade.from.certainty,
+        &upgrade.from.source,
+    )];
+    facts.extend(upgrade.backup.as_ref().map(|known| {
+        let silent = match known.certainty {
+            Certainty::Unverified => "unverified",
+            _ => "the vendor's text names none",
+        };
+        known.to_fact("upgrade backup", |command| {
+            command.clone().unwrap_or_else(|| silent.to_owned())
+        })
+    }));
+    facts.extend(upgrade.gateway_node_ports_from.as_ref().map(|known| {
+        known.to_fact("gateway ports", |from| {
+            format!(
+                "to be given in an upgrade from {}: --gateway-http-node-port, --gateway-https-node-port",
+                names(from)
+            )
+        })
+    }));
+    facts
+}
+
+fn names(versions: &[Version]) -> String {
+    let names: Vec<String> = versions
+        .iter()
+        .map(|version| format!("v{version}"))
+        .collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! Every pair of releases of the table.
+
+use super::*;
+use crate::releases;
+
+fn upgrade(from: &str, to: &str) -> Result<Upgrade, UpgradeError> {
+    let release = Release::of(&to.parse().unwrap()).unwrap();
+    release.upgrade_from(&from.parse().unwrap())
+}
+
+#[test]
+fn every_pair_of_the_table() {
+    let releases = releases();
+    let mut text = String::new();
+    for to in &releases {
+        for from in &releases {
+            let answer = match to.upgrade_from(from.version()) {
+                Err(UpgradeError::Same { .. }) => "same".to_owned(),
+                Err(UpgradeError::Downgrade { .. }) => "downgrade".to_owned(),
+                Err(UpgradeError::NotATarget { .. }) => "not a target".to_owned(),
+                Err(UpgradeError::NotASource { .. }) => "not listed".to_owned(),
+                Ok(upgrade) => {
+                    let ports = match upgrade.needs_gateway_node_ports {
+                        true => ", with node ports",
+                        false => "",
+                    };
+                    assert_eq!(
+                        upgrade.certainty == Certainty::Documented,
+                        upgrade.warnings.is_empty()
+                    );
+                    format!("{:?}{ports}", upgrade.certainty).to_lowercase()
+                }
+            };
+            text.push_str(&format!(
+                "{} to {}: {answer}\n",
+                from.version(),
+                to.version()
+            ));
+        }
+    }
+    insta::assert_snapshot!(text, @r"
+    4.1.0 to 4.1.0: same
+    4.1.1 to 4.1.0: downgrade
+    4.1.2 to 4.1.0: downgrade
+    4.1.3 to 4.1.0: downgrade
+    4.1.4 to 4.1.0: downgrade
+    4.1.5 to 4.1.0: downgrade
+    4.2.0 to 4.1.0: downgrade
+    4.2.1 to 4.1.0: downgrade
+    4.1.0 to 4.1.1: documented
+    4.1.1 to 4.1.1: same
+    4.1.2 to 4.1.1: downgrade
+    4.1.3 to 4.1.1: downgrade
+    4.1.4 to 4.1.1: downgrade
+    4.1.5 to 4.1.1: downgrade
+    4.2.0 to 4.1.1: downgrade
+    4.2.1 to 4.1.1: downgrade
+    4.1.0 to 4.1.2: documented
+    4.1.1 to 4.1.2: documented
+    4.1.2 to 4.1.2: same
+    4.1.3 to 4.1.2: downgrade
+    4.1.4 to 4.1.2: downgrade
+    4.1.5 to 4.1.2: downgrade
+    4.2.0 to 4.1.2: downgrade
+    4.2.1 to 4.1.2: downgrade
+    4.1.0 to 4.1.3: not a target
+    4.1.1 to 4.1.3: not a target
+    4.1.2 to 4.1.3: not a target
+    4.1.3 to 4.1.3: same
+    4.1.4 to 4.1.3: downgrade
+    4.1.5 to 4.1.3: downgrade
+    4.2.0 to 4.1.3: downgrade
+    4.2.1 to 4.1.3: downgrade
+    4.1.0 to 4.1.4: unverified
+    4.1.1 to 4.1.4: unverified
+    4.1.2 to 4.1.4: unverified
+    4.1.3 to 4.1.4: unverified
+    4.1.4 to 4.1.4: same
+    4.1.5 to 4.1.4: downgrade
+    4.2.0 to 4.1.4: downgrade
+    4.2.1 to 4.1.4: downgrade
+    4.1.0 to 4.1.5: documented
+    4.1.1 to 4.1.5: documented
+    4.1.2 to 4.1.5: documented, with node ports
+    4.1.3 to 4.1.5: documented
+    4.1.4 to 4.1.5: not listed
+    4.1.5 to 4.1.5: same
+    4.2.0 to 4.1.5: downgrade
+    4.2.1 to 4.1.5: downgrade
+    4.1.0 to 4.2.0: unverified
+    4.1.1 to 4.2.0: unverified
+    4.1.2 to 4.2.0: unverified, with node ports
+    4.1.3 to 4.2.0: unverified
+    4.1.4 to 4.2.0: unverified
+    4.1.5 to 4.2.0: unverified
+    4.2.0 to 4.2.0: same
+    4.2.1 to 4.2.0: downgrade
+    4.1.0 to 4.2.1: unverified
+    4.1.1 to 4.2.1: unverified
+    4.1.2 to 4.2.1: unverified, with node ports
+    4.1.3 to 4.2.1: unverified
+    4.1.4 to 4.2.1: unverified
+    4.1.5 to 4.2.1: unverified
+    4.2.0 to 4.2.1: unverified
+    4.2.1 to 4.2.1: same
+    ");
+}
+
+#[test]
+fn a_refusal_gives_the_reason_and_where_it_is_from() {
+    let refusal = |from, to| upgrade(from, to).unwrap_err().to_string();
+    insta::assert_snapshot!(refusal("4.1.2", "4.1.3"), @"v4.1.3 is no target of an upgrade: Mirantis supports only fresh installations of it, because of issues with the Envoy gateway and with offline environments (https://docs.mirantis.com/mke4/4.1.3/getting-started/offline-installation/)");
+    insta::assert_snapshot!(refusal("4.1.4", "4.1.5"), @"the vendor lists v4.1.0, v4.1.1, v4.1.2, v4.1.3 as the sources of an upgrade to v4.1.5, and not v4.1.4 (https://docs.mirantis.com/mke4k/latest/upgrades/upgrading-an-mke4k-cluster/)");
+    insta::assert_snapshot!(refusal("4.1.5", "4.1.2"), @"v4.1.2 is older than v4.1.5, and there is no way back but a backup");
+    insta::assert_snapshot!(refusal("4.1.5", "4.1.5"), @"v4.1.5 is the release that is there");
+}
+
+#[test]
+fn what_is_unverified_is_allowed_and_named() {
+    let warnings = |from, to| upgrade(from, to).unwrap().warnings.join("\n");
+    insta::assert_snapshot!(warnings("4.1.2", "4.1.4"), @r"
+    it is unverified whether the vendor supports the upgrade from v4.1.2 to v4.1.4: no list of its sources is known
+    it is unverified how the backup before the upgrade to v4.1.4 is asked for; `mkectl upgrade --help` lists it
+    ");
+    insta::assert_snapshot!(warnings("4.1.2", "4.2.0"), @r"
+    it is unverified whether the vendor supports the upgrade from v4.1.2 to v4.2.0: no list of its sources is known
+    it is expected, not documented, that the upgrade from v4.1.2 to v4.2.0 needs the gateway's node ports
+    ");
+    insta::assert_snapshot!(warnings("4.1.2-rc.1", "4.1.5"), @"it is unverified whether the vendor supports the upgrade from the pre-release v4.1.2-rc.1 to v4.1.5: its list names releases only");
+    insta::assert_snapshot!(warnings("4.2.1", "4.3.0"), @"v4.3.0 is not known to this version of the tool: it is unverified whether it can be reached from v4.2.1");
+}
+
+#[test]
+fn the_backup_is_asked_for_as_each_release_wants_it() {
+    for (from, to, backup) in [
+        (
+            "4.1.0",
+            "4.1.1",
+            Some("mkectl upgrade --etcd-snapshot-path PATH"),
+        ),
+        (
+            "4.1.1",
+            "4.1.2",
+            Some("mkectl upgrade --etcd-snapshot-path PATH"),
+        ),
+        ("4.1.2", "4.1.5", None),
+        ("4.1.5", "4.2.0", Some("mkectl upgrade --backup-path FILE")),
+        (
+            "4.2.0",
+            "4.2.1",
+            Some("mkectl backup --name FILE, with the mkectl of the release that is installed"),
+        ),
+    ] {
+        assert_eq!(upgrade(from, to).unwrap().backup, backup, "{from} to {to}");
+    }
+}
+
+#[test]
+fn a_pre_release_obeys_the_rules_of_the_release_that_it_leads_to() {
+    assert!(matches!(
+        upgrade("4.1.2", "4.1.3-rc.1"),
+        Err(UpgradeError::NotATarget { .. })
+    ));
+    assert!(matches!(
+        upgrade("4.1.5-rc.1", "4.1.5"),
+        Err(UpgradeError::NotASource { .. })
+    ));
+    assert!(
+        upgrade("4.1.2", "4.1.5-rc.1")
+            .unwrap()
+            .needs_gateway_node_ports
+    );
+}
