@@ -47,6 +47,9 @@ pub(crate) fn run(app: &App<'_>, arguments: &BenchArgs) -> Result<ExitCode, Fail
         .collect();
     let mut bench = Bench::new(app, &scratch, &held);
     for round in 1..=arguments.rounds {
+        if round > 1 {
+            scratch.clear_away()?;
+        }
         for row in &mut rows {
             if let Some(program) = contenders::missing(row.contender) {
                 row.missing = Some(program);
@@ -71,7 +74,9 @@ pub(crate) fn run(app: &App<'_>, arguments: &BenchArgs) -> Result<ExitCode, Fail
         platforms: scratch.shape().platforms,
         rows,
     };
-    if !arguments.keep {
+    if arguments.keep {
+        scratch.forget_away()?;
+    } else {
         scratch.remove()?;
     }
     app.ui.result(&report.text(), &report.value())?;

@@ -61,7 +61,7 @@ impl<'a> Bench<'a> {
     pub(super) fn measure(&mut self, contender: Contender) -> Result<Cost, Failure> {
         match contender {
             Contender::Cold => {
-                remove_folder(&self.scratch.store())?;
+                self.scratch.put_away("workspace/bundles/store")?;
                 self.empty()?;
             }
             Contender::Filled => {
@@ -84,6 +84,7 @@ impl<'a> Bench<'a> {
         let address = format!("127.0.0.1:{}", self.port);
         self.scratch.aim_at(&address)?;
         let command = self.command(contender, &address)?;
+        Scratch::settle();
         let registry = Registry::start(self.scratch, self.port)?;
         let (wall, ended) = measure::run(command, contender.title(), &self.scratch.log(&name))?;
         let worked = registry.stop()?;

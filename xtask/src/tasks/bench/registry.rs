@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::contenders::on_path;
 use super::measure;
-use super::scratch::{Scratch, make_folder, remove_folder};
+use super::scratch::{Scratch, make_folder};
 use crate::failure::Failure;
 
 /// The program, as Debian's package of the same name has it.
@@ -38,9 +38,9 @@ pub(super) struct Worked {
 }
 
 impl<'a> Registry<'a> {
-    /// Removes whatever earlier registries kept.
+    /// Puts whatever earlier registries kept out of the way.
     pub(super) fn empty(scratch: &Scratch) -> Result<(), Failure> {
-        remove_folder(&scratch.path("registry"))
+        scratch.put_away("registry")
     }
 
     /// Starts one at this port, with the content that the last one left.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use release::Workspace;
@@ -17,6 +18,9 @@ pub(super) const ENVIRONMENT: &str = "bench";
 
 /// The bundle's file, as the vendor names it (OFF-411).
 const FILE: &str = "mke_bundle_v4.1.5_amd64.tar.gz";
+
+/// How long ext4 takes a removed inode for one that may be needed for recovery.
+const RECENCY: Duration = Duration::from_secs(36);
 
 /// The path below the registry.
 pub(super) const PROJECT: &str = "mke";
@@ -136,10 +140,6 @@ impl Scratch {
         self.root.join("workspace")
     }
 
-    pub(super) fn store(&self) -> Utf8PathBuf {
-        Workspace::new(self.workspace()).store()
-    }
-
     /// Returns the bundle's file, named as the vendor names it, in a folder named for its shape.
     pub(super) fn bundle(&self) -> Utf8PathBuf {
         let shape = &self.shape;
@@ -154,6 +154,43 @@ impl Scratch {
     /// Returns where a program's output goes.
     pub(super) fn log(&self, name: &str) -> Utf8PathBuf {
         self.root.join("logs").join(format!("{name}.log"))
+    }
+
+    /// Puts a folder out of the way of the next measurement.
+    ///
+    /// It is not removed: for half a minute after files were removed, ext4 looks at each inode that it gives to a new one, to not give
+    /// one that may still be needed for recovery. Whoever is measured next would pay for that with each file that it makes.
+    pub(super) fn put_away(&self, name: &str) -> Result<(), Failure> {
+        let folder = self.path(name);
+        let away = self.path("away");
+        make_folder(&away)?;
+        let place = (0..)
+            .map(|number: u32| away.join(number.to_string()))
+            .find(|place| !place.exists())
+            .unwrap_or_else(|| unreachable!("numbers do not end"));
+        match fs::rename(&folder, &place) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Failure::bench("rename", &folder, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes what was put out of the way, and waits until that costs nobody anything any more.
+    pub(super) fn clear_away(&self) -> Result<(), Failure> {
+        self.forget_away()?;
+        std::thread::sleep(RECENCY);
+        Ok(())
+    }
+
+    /// Removes what was put out of the way.
+    pub(super) fn forget_away(&self) -> Result<(), Failure> {
+        remove_folder(&self.path("away"))
+    }
+
+    /// Waits until everything that was written is on the disk, so that nobody is measured while it works for the one before.
+    pub(super) fn settle() {
+        rustix::fs::sync();
     }
 
     /// Removes everything.
