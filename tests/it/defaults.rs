@@ -1,5 +1,6 @@
 //! What the release's own mkectl would configure: kept by `lock`, put under what an environment says, and compared with a cluster.
 
+use sha2::Digest as _;
 use support::bundles::{self, LOCK};
 use support::{Lab, Sandbox};
 
@@ -52,6 +53,42 @@ fn defaults_that_are_not_the_locked_ones_are_refused() {
     let _ = sandbox.run(&["check", "lab"]).ends_with(3);
     std::fs::remove_file(sandbox.path(INIT)).unwrap();
     let _ = sandbox.run(&["render", "lab"]).ends_with(3);
+}
+
+#[test]
+fn fetch_brings_back_what_the_lock_names() {
+    let sandbox = locked();
+    let text = sandbox.read(INIT);
+    std::fs::remove_file(sandbox.path(INIT)).unwrap();
+    bundles::forget_mkectl(&sandbox);
+    let _ = sandbox.run(&["fetch", "v4.1.5"]).ends_with(0);
+    assert_eq!(sandbox.read(INIT), text);
+}
+
+#[test]
+fn two_releases_are_compared_in_what_their_mkectl_configure() {
+    let sandbox = locked();
+    let (lock, init) = (sandbox.read(LOCK), sandbox.read(INIT));
+    let older = init
+        .replace("v4.1.5", "v4.1.2")
+        .replace("10.96.0.0/16", "10.96.0.0/12");
+    let digest = |text: &str| hex::encode(sha2::Sha256::digest(text));
+    sandbox.write("bundles/v4.1.2.init.yaml", &older);
+    sandbox.write(
+        "bundles/v4.1.2-amd64.lock.yaml",
+        &lock
+            .replace("v4.1.5", "v4.1.2")
+            .replace(&digest(&init), &digest(&older)),
+    );
+    for arguments in [
+        &["diff", "v4.1.2", "v4.1.5"][..],
+        &["diff", "v4.1.2", "v4.1.5", "--markdown"],
+    ] {
+        let text = sandbox.run(arguments).ends_with(0).stdout;
+        let (_, defaults) = text.split_once("configures where nothing is said").unwrap();
+        assert!(defaults.contains("spec.network.serviceCIDR"), "{text}");
+        assert!(!defaults.contains("version"), "{text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,7 +35,21 @@ pub(crate) fn ask(
 /// # Errors
 /// The file is not the one that was locked, or is no configuration.
 pub(crate) fn put_under(workspace: &Workspace, environment: &mut Environment) -> Result<(), Error> {
-    let release = &environment.release;
+    let kept = kept(workspace, &environment.release)?;
+    if let Some(spec) = kept.and_then(|document| document.get("spec").cloned()) {
+        environment.put_over(spec);
+    }
+    Ok(())
+}
+
+/// Returns what a release's mkectl would configure, in the form of `mke4.yaml`, if that was kept.
+///
+/// # Errors
+/// The file is not the one that was locked, or is no configuration.
+pub(crate) fn kept(
+    workspace: &Workspace,
+    release: &semver::Version,
+) -> Result<Option<Node>, Error> {
     let path = workspace.init(release);
     let text = crate::workspace::read_if_there(&path)?;
     let found = text.as_ref().map(|text| sha256(text.as_bytes()));
@@ -45,10 +59,27 @@ pub(crate) fn put_under(workspace: &Workspace, environment: &mut Environment) ->
             release: format!("v{release}"),
         });
     }
-    if let Some(text) = text {
-        environment.put_over(parsed(workspace, release, &text)?);
+    let spec = text.map(|text| parsed(workspace, release, &text));
+    Ok(spec
+        .transpose()?
+        .map(|spec| Node::mapping([("spec", spec)])))
+}
+
+/// Brings the file that the lock names back, where it is not here and the release's mkectl on the PATH prints just that.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn restore(context: &Context<'_>, release: &semver::Version) -> Result<(), Error> {
+    let path = context.workspace.init(release);
+    let Some(wanted) = locked(context.workspace, release)?.filter(|_| !path.exists()) else {
+        return Ok(());
+    };
+    match ask(context, release)? {
+        Some(text) if sha256(text.as_bytes()) == wanted => {
+            crate::workspace::write_whole(&path, &text)
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Returns the SHA-256 that the lock of a release names; none where there is no lock, or it names none.

@@ -29,6 +29,7 @@ pub mod apply;
 pub mod bench;
 pub mod carry;
 pub mod check;
+pub mod defaults;
 pub mod demo;
 pub mod deploy;
 pub mod diff;
@@ -54,7 +55,6 @@ pub mod workspace;
 
 mod admin_password;
 mod announce;
-mod defaults;
 mod error;
 mod observe;
 mod resolve;

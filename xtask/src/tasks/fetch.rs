@@ -27,6 +27,7 @@ pub(crate) fn run(app: &App<'_>, what: &str) -> Result<ExitCode, Failure> {
         let context = app.context();
         release::carry::bring(&context, &locked.lock).await?;
         release::program::fetch(&context, &locked.lock).await?;
+        release::defaults::restore(&context, &release)?;
         Ok(())
     })?;
     let artifacts = locked.lock.artifacts.len();

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bundle::{Artifact, Lock};
+use mke::Change;
 use semver::Version;
 use serde::Serialize;
 
@@ -34,6 +35,8 @@ pub struct Releases {
     pub unique_bytes: u64,
     /// What is known of the releases themselves, where that differs.
     pub facts: Vec<Fact>,
+    /// What the two mkectl would configure differently, where both were asked when they were locked. The version is left out.
+    pub defaults: Vec<Change>,
 }
 
 /// An artifact of one of the releases.
@@ -141,6 +144,7 @@ pub fn releases(workspace: &Workspace, old: &Version, new: &Version) -> Result<R
         manifest_bytes,
         unique_bytes: other.unique_bytes(),
         facts: facts(old, new)?,
+        defaults: defaults(workspace, old, new)?,
     };
     let (of_one, of_other) = (by_repository(&one), by_repository(&other));
     let repositories: BTreeSet<&str> = of_one.keys().chain(of_other.keys()).copied().collect();
@@ -215,6 +219,16 @@ fn entry(artifact: &Artifact, known: &BTreeMap<String, u64>) -> Entry {
         kind: artifact.kind.to_string(),
         bytes: bytes(artifact, known),
     }
+}
+
+/// Compares what is kept of the two mkectl; nothing where one was not asked.
+fn defaults(workspace: &Workspace, old: &Version, new: &Version) -> Result<Vec<Change>, Error> {
+    let one = crate::defaults::kept(workspace, old)?;
+    let other = crate::defaults::kept(workspace, new)?;
+    Ok(match (one, other) {
+        (Some(one), Some(other)) => mke::compare(&one, &other),
+        _ => Vec::new(),
+    })
 }
 
 /// Returns the bytes of an artifact that are not known yet.

@@ -76,6 +76,10 @@ pub(super) fn releases(releases: &Releases) -> String {
             side(&fact.new)
         ));
     }
+    if !releases.defaults.is_empty() {
+        text.push_str("\nWhat mkectl configures where nothing is said:\n");
+        changes(&mut text, &releases.defaults);
+    }
     text
 }
 
