@@ -339,8 +339,7 @@ async fn registry(
         let blobs = lock.artifacts.iter().flat_map(bundle::Artifact::blobs);
         blobs.map(|(_, size)| size).max()
     });
-    let stop = registry::Stop::default();
-    let _probing = context.tool.signals.stops(stop.clone());
+    let _probing = context.tool.signals.push_begins();
     let now = context.tool.now;
     let probe = registry::probe::Probe {
         endpoint: &endpoint,
@@ -353,7 +352,7 @@ async fn registry(
         largest_blob,
         most_in_a_request: MOST_IN_A_REQUEST,
         nodes_have_a_secret: mke::pulls_with_secret(environment),
-        stop,
+        stop: context.tool.signals.stop(),
         now: &|| now().as_second(),
     };
     let findings = registry::probe::probe(&probe).await.map_err(failed)?;

@@ -130,12 +130,11 @@ async fn push_one(
     let to_be_pushed: Vec<&bundle::Artifact> = plan.to_be_pushed().collect();
     let address = &plan.environment.registry.address;
     let sessions = registry::SessionFolder::new(context.workspace.sessions(), address);
-    let stop = registry::Stop::default();
     let registry = connect_with(
         &plan.environment,
         context.credentials(&plan.environment)?,
         registry::Settings {
-            stop: stop.clone(),
+            stop: context.tool.signals.stop(),
             ..context.limits.settings()
         },
         Some(Arc::new(sessions)),
@@ -144,7 +143,7 @@ async fn push_one(
         address: address.clone(),
         source,
     })?;
-    let _pushing = context.tool.signals.stops(stop);
+    let _pushing = context.tool.signals.push_begins();
     let observer = PushObserver::new(context.reporter);
     let targets: Vec<registry::Artifact> = to_be_pushed
         .iter()
@@ -167,11 +166,9 @@ async fn push_one(
             Err(error) => failed.push((artifact.reference(), error)),
         }
     }
-    let is_stopped =
-        |(_, error): &(String, Arc<registry::Error>)| matches!(**error, registry::Error::Stopped);
-    if failed.iter().any(is_stopped) {
+    if report.stopped {
         let left = failed.len();
-        failed.retain(|failed| !is_stopped(failed));
+        failed.retain(|(_, error)| !matches!(**error, registry::Error::Stopped));
         return Err(Error::Stopped {
             address: address.clone(),
             total: to_be_pushed.len(),

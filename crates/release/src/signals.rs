@@ -12,11 +12,10 @@ pub struct Signals(Mutex<UnderWay>);
 #[derive(Debug, Default)]
 struct UnderWay {
     mkectl: Option<Sender<Signal>>,
-    /// The pushes, with numbers of their own, and the number of the next one.
-    pushes: Vec<(u64, registry::Stop)>,
-    next: u64,
-    /// Whether pushes were asked to stop, so that none begins any more.
-    stopping: bool,
+    /// How many pushes there are.
+    pushes: usize,
+    /// What all of them listen to, and those that are still to begin.
+    stop: registry::Stop,
 }
 
 /// What becomes of a signal.
@@ -50,31 +49,21 @@ impl Signals {
     /// Asks the pushes that are under way to stop, and those that are still to begin. Returns false where none is under way, or all
     /// have been asked before.
     pub fn stop_pushes(&self) -> bool {
-        let mut under_way = self.lock();
-        under_way.stopping = true;
-        let mut asked = false;
-        for (_, stop) in &under_way.pushes {
-            if !stop.is_requested() {
-                stop.request();
-                asked = true;
-            }
-        }
-        asked
+        let under_way = self.lock();
+        let asks = under_way.pushes > 0 && !under_way.stop.is_requested();
+        under_way.stop.request();
+        asks
     }
 
-    /// Takes note of a push that can be stopped, until the answer is dropped.
-    pub(crate) fn stops(&self, stop: registry::Stop) -> Pushing<'_> {
-        let mut under_way = self.lock();
-        if under_way.stopping {
-            stop.request();
-        }
-        let number = under_way.next;
-        under_way.next += 1;
-        under_way.pushes.push((number, stop));
-        Pushing {
-            signals: self,
-            number,
-        }
+    /// Returns what every push listens to.
+    pub(crate) fn stop(&self) -> registry::Stop {
+        self.lock().stop.clone()
+    }
+
+    /// Takes note of a push that listens, until the answer is dropped.
+    pub(crate) fn push_begins(&self) -> Pushing<'_> {
+        self.lock().pushes += 1;
+        Pushing(self)
     }
 
     /// Returns where a mkectl that is about to run gets its signals.
@@ -96,16 +85,10 @@ impl Signals {
 
 /// A push that is under way.
 #[derive(Debug)]
-pub(crate) struct Pushing<'a> {
-    signals: &'a Signals,
-    number: u64,
-}
+pub(crate) struct Pushing<'a>(&'a Signals);
 
 impl Drop for Pushing<'_> {
     fn drop(&mut self) {
-        let mut under_way = self.signals.lock();
-        under_way
-            .pushes
-            .retain(|(number, _)| *number != self.number);
+        self.0.lock().pushes -= 1;
     }
 }
