@@ -52,21 +52,20 @@ pub async fn carry(
     lock: &bundle::Lock,
     plans: &[&Plan],
 ) -> Result<Outcomes, Error> {
-    let wants = |plan: &&Plan| plan.to_be_pushed().next().is_some();
-    let wanting: Vec<&Plan> = plans.iter().copied().filter(wants).collect();
-    let mut outcomes = Vec::new();
+    let wanting: Vec<&Plan> = (plans.iter().copied())
+        .filter(|plan| plan.pushes())
+        .collect();
+    let mut outcomes = Vec::new().into_iter();
     if !wanting.is_empty() {
-        outcomes = push_all(context, lock, &wanting).await?;
+        outcomes = push_all(context, lock, &wanting).await?.into_iter();
     }
-    let mut outcomes = outcomes.into_iter();
-    let outcome_of = |plan| match wants(plan) {
-        true => outcomes.next(),
-        false => None,
+    let outcome_of = |plan: &&Plan| match plan.pushes() {
+        true => outcomes
+            .next()
+            .unwrap_or_else(|| unreachable!("each plan that was pushed has an outcome")),
+        false => Ok(Sent::default()),
     };
-    let all = plans.iter().map(outcome_of);
-    Ok(all
-        .map(|outcome| outcome.unwrap_or_else(|| Ok(Sent::default())))
-        .collect())
+    Ok(plans.iter().map(outcome_of).collect())
 }
 
 /// Pushes, and once more what failed by a damaged store.
@@ -152,7 +151,6 @@ async fn from_store(
     let store = fetch::open_store(context.workspace)?;
     let bundle = verify::stored(context, lock, &store)?;
     let (announcer, arrivals) = Announcer::new(plans.len());
-    announcer.stored(lock, &store);
     announcer.whole(&bundle);
     push::report_start(context, plans);
     let outcomes = push::push(context, plans, &store, arrivals).await;
@@ -186,14 +184,14 @@ async fn read_and_push(
     let (told, telling) = oneshot::channel();
     verify::report_start(context, lock, path);
     push::report_start(context, plans);
-    let bringing_store = store.clone();
+    let stored = &store;
     // Owns its announcer: when it ends by an error, the pushes hear that nothing more comes.
     let bringing = async move {
         let (besides, read) = future::join(beside, telling).await;
         // Where the download failed, that is why nothing could be read.
         besides?;
         read.unwrap_or_else(|_| unreachable!("a reader that panics is seen below"))?;
-        let bundle = verify::read_to_its_end(context, lock, &bringing_store)?;
+        let bundle = verify::read_to_its_end(context, lock, stored)?;
         announcer.whole(&bundle);
         Ok(bundle)
     };

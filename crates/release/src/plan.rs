@@ -105,6 +105,13 @@ impl Plan {
             && matches!(self.mkectl, MkectlPlan::NotNeeded)
     }
 
+    /// Says whether anything is to be pushed.
+    pub fn pushes(&self) -> bool {
+        self.artifacts
+            .iter()
+            .any(|planned| planned.is_to_be_pushed())
+    }
+
     /// Returns the artifacts that are to be pushed.
     pub fn to_be_pushed(&self) -> impl Iterator<Item = &bundle::Artifact> {
         self.lock

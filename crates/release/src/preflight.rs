@@ -14,7 +14,7 @@ use serde::{Serialize, Serializer};
 pub use registry::probe::{Fault as RegistryFault, Verdict};
 
 use crate::fetch::{self, Source};
-use crate::{Context, Credentials, Error, chain, render};
+use crate::{Context, Credentials, Error, chain, push, render};
 
 /// The most that one request to the registry carries to find out how much it may, in bytes. Proxies' usual limits are below.
 const MOST_IN_A_REQUEST: usize = 64 << 20;
@@ -328,12 +328,7 @@ async fn registry(
     checks: &mut Vec<Check>,
 ) -> Result<(), Error> {
     let target = &environment.registry;
-    let failed = |source| Error::Registry {
-        address: target.address.clone(),
-        source,
-    };
-    let ca = target.ca.as_ref().map(|ca| ca.pem.as_str());
-    let endpoint = registry::Endpoint::new(&target.address, ca).map_err(failed)?;
+    let endpoint = push::endpoint(environment)?;
     let sample = sample::Sample::make(tag)?;
     let largest_blob = lock.and_then(|lock| {
         let blobs = lock.artifacts.iter().flat_map(bundle::Artifact::blobs);
@@ -355,7 +350,12 @@ async fn registry(
         stop: context.tool.signals.stop(),
         now: &|| now().as_second(),
     };
-    let findings = registry::probe::probe(&probe).await.map_err(failed)?;
+    let findings = registry::probe::probe(&probe)
+        .await
+        .map_err(|source| Error::Registry {
+            address: target.address.clone(),
+            source,
+        })?;
     checks.extend(findings.into_iter().map(|finding| Check {
         group: Group::Registry,
         name: finding.aspect.name(),

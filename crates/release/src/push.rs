@@ -216,38 +216,45 @@ fn connect_with(
     settings: registry::Settings,
     sessions: Option<Arc<dyn registry::Sessions>>,
 ) -> Result<registry::Registry, Error> {
-    let target = &environment.registry;
-    let ca = target.ca.as_ref().map(|ca| ca.pem.as_str());
-    registry::Endpoint::new(&target.address, ca)
-        .and_then(|endpoint| {
-            registry::Registry::with_sessions(endpoint, credentials, settings, sessions)
-        })
+    registry::Registry::with_sessions(endpoint(environment)?, credentials, settings, sessions)
         .map_err(|source| Error::Registry {
-            address: target.address.clone(),
+            address: environment.registry.address.clone(),
             source,
         })
 }
 
+/// Returns where an environment's registry is, and whose certificate it may have.
+pub(crate) fn endpoint(environment: &Environment) -> Result<registry::Endpoint, Error> {
+    let target = &environment.registry;
+    let ca = target.ca.as_ref().map(|ca| ca.pem.as_str());
+    registry::Endpoint::new(&target.address, ca).map_err(|source| Error::Registry {
+        address: target.address.clone(),
+        source,
+    })
+}
+
 /// Says what the registry is to hold for an artifact of the lock.
 pub(crate) fn target(environment: &Environment, artifact: &bundle::Artifact) -> registry::Artifact {
+    registry::Artifact {
+        repository: environment.registry.repository(&artifact.repository),
+        tag: artifact.tag.clone(),
+        manifests: manifests(artifact),
+    }
+}
+
+/// Returns what an artifact of a bundle consists of, as registries are told.
+pub(crate) fn manifests(artifact: &bundle::Artifact) -> Vec<registry::Manifest> {
     let blob = |blob: &bundle::Blob| registry::Blob {
         digest: blob.digest.clone(),
         size: blob.size,
     };
-    registry::Artifact {
-        repository: environment.registry.repository(&artifact.repository),
-        tag: artifact.tag.clone(),
-        manifests: artifact
-            .manifests
-            .iter()
-            .map(|manifest| registry::Manifest {
-                digest: manifest.digest.clone(),
-                media_type: manifest.media_type.clone(),
-                size: manifest.size,
-                blobs: manifest.blobs.iter().map(blob).collect(),
-            })
-            .collect(),
-    }
+    let manifest = |manifest: &bundle::Manifest| registry::Manifest {
+        digest: manifest.digest.clone(),
+        media_type: manifest.media_type.clone(),
+        size: manifest.size,
+        blobs: manifest.blobs.iter().map(blob).collect(),
+    };
+    artifact.manifests.iter().map(manifest).collect()
 }
 
 struct StoreSource(bundle::Store);

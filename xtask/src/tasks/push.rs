@@ -40,7 +40,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &PushArgs) -> Result<ExitCode, Failu
             plans.push(release::plan::plan(&context, environment, output, Purpose::Push).await?);
         }
         for plan in &plans {
-            if plan.to_be_pushed().next().is_some() {
+            if plan.pushes() {
                 confirm(&plan.environment, answer(arguments, plan))?;
             }
         }

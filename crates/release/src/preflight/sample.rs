@@ -8,7 +8,7 @@ use bytes::Bytes;
 use camino::Utf8Path;
 use oci_spec::image::Digest;
 
-use crate::Error;
+use crate::{Error, push};
 
 /// Manifests, and the bytes of everything.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Sample {
         let manifests = |kind: bundle::Kind| {
             let mut artifacts = contents.artifacts.iter();
             let found = artifacts.find(|artifact| artifact.kind == kind);
-            found.map_or_else(Vec::new, manifests_of)
+            found.map_or_else(Vec::new, push::manifests)
         };
         let bytes = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(Self {
@@ -93,25 +93,6 @@ fn recipe(tag: &str) -> Recipe {
             },
         ],
     }
-}
-
-fn manifests_of(artifact: &bundle::Artifact) -> Vec<registry::Manifest> {
-    let manifests = artifact.manifests.iter();
-    manifests
-        .map(|manifest| registry::Manifest {
-            digest: manifest.digest.clone(),
-            media_type: manifest.media_type.clone(),
-            size: manifest.size,
-            blobs: manifest
-                .blobs
-                .iter()
-                .map(|blob| registry::Blob {
-                    digest: blob.digest.clone(),
-                    size: blob.size,
-                })
-                .collect(),
-        })
-        .collect()
 }
 
 impl bundle::Sink for Memory {
