@@ -32,6 +32,22 @@ pub(crate) fn smaller_part(too_much: u64) -> Option<u64> {
     PARTS.into_iter().find(|part| *part < too_much)
 }
 
+/// Returns the request that adds to a session what `upload` names.
+pub(crate) fn add_to<'a>(session: &Opened, upload: &'a Upload<'a>) -> Call<'a> {
+    Call::new(Method::PATCH, session.url.clone(), upload.repository)
+        .access(Access::Push)
+        .content(
+            Content::Upload(upload),
+            HeaderValue::from_static("application/octet-stream"),
+        )
+        .wants(&[
+            StatusCode::ACCEPTED,
+            StatusCode::CREATED,
+            StatusCode::NO_CONTENT,
+        ])
+        .understood_by(session_lost)
+}
+
 impl Registry {
     /// Sends what a session lacks, `part` bytes at a time, and closes it. `session` follows the registry, and so does the journal,
     /// so that both say at any time where the upload would go on.
@@ -45,7 +61,6 @@ impl Registry {
     ) -> Result<(), Failure> {
         let transport = self.transport();
         let stop = &transport.settings().stop;
-        let repository = upload.repository;
         let size = upload.blob.size;
         upload.check_whole(stop).await?;
         let part = part.max(session.least).max(1);
@@ -59,23 +74,11 @@ impl Registry {
                 range: session.offset..end,
                 ..*upload
             };
-            let call = Call::new(Method::PATCH, session.url.clone(), repository)
-                .access(Access::Push)
-                .header(
-                    CONTENT_RANGE,
-                    HeaderValue::from_str(&range)
-                        .unwrap_or_else(|_| unreachable!("numbers are always a header's value")),
-                )
-                .content(
-                    Content::Upload(&piece),
-                    HeaderValue::from_static("application/octet-stream"),
-                )
-                .wants(&[
-                    StatusCode::ACCEPTED,
-                    StatusCode::CREATED,
-                    StatusCode::NO_CONTENT,
-                ])
-                .understood_by(session_lost);
+            let call = add_to(session, &piece).header(
+                CONTENT_RANGE,
+                HeaderValue::from_str(&range)
+                    .unwrap_or_else(|_| unreachable!("numbers are always a header's value")),
+            );
             let answer = transport.exchange(&call, observer).await?;
             self.went_on(session, &answer, end, journal)?;
         }

@@ -4,15 +4,10 @@
 //! every byte is a good end. So a push that is asked to come to an end leaves sessions behind that another run goes on with.
 //! No `Content-Range` is sent: what comes is appended to what the session holds, and the digest at the end covers the whole.
 
-use reqwest::header::HeaderValue;
-use reqwest::{Method, StatusCode};
-
 use crate::body::{OpenEnd, Upload};
-use crate::parts::Opened;
+use crate::parts::{Opened, add_to};
 use crate::retry::Failure;
 use crate::sessions::Remembered;
-use crate::transport::{Access, Call, Content};
-use crate::upload::session_lost;
 use crate::{Error, Observer, Registry};
 
 impl Registry {
@@ -40,18 +35,7 @@ impl Registry {
                 open_end: Some(&open_end),
                 ..*upload
             };
-            let call = Call::new(Method::PATCH, session.url.clone(), upload.repository)
-                .access(Access::Push)
-                .content(
-                    Content::Upload(&rest),
-                    HeaderValue::from_static("application/octet-stream"),
-                )
-                .wants(&[
-                    StatusCode::ACCEPTED,
-                    StatusCode::CREATED,
-                    StatusCode::NO_CONTENT,
-                ])
-                .understood_by(session_lost);
+            let call = add_to(session, &rest);
             let answer = self.transport().exchange(&call, observer).await?;
             let end = session.offset + open_end.sent();
             self.went_on(session, &answer, end, journal)?;
