@@ -5,7 +5,8 @@ use std::io::{self, Read, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use flate2::read::MultiGzDecoder;
-use sha2::{Digest, Sha256};
+
+use crate::digest::Hasher;
 
 /// The name of the file in it.
 const NAME: &str = "mkectl";
@@ -161,19 +162,19 @@ fn copy_program(input: &mut dyn Read, out: &mut dyn Write) -> io::Result<Option<
 /// A reader that hashes what goes through it.
 struct Hashed<R> {
     input: R,
-    hasher: Sha256,
+    hasher: Hasher,
 }
 
 impl<R> Hashed<R> {
     fn new(input: R) -> Self {
         Self {
             input,
-            hasher: Sha256::new(),
+            hasher: Hasher::new(),
         }
     }
 
     fn finish(self) -> String {
-        hex::encode(self.hasher.finalize())
+        self.hasher.hex()
     }
 }
 
@@ -202,7 +203,7 @@ mod tests {
         let bytes = tar.into_inner().unwrap().finish().unwrap();
         let path = folder.join("mkectl.tar.gz");
         std::fs::write(&path, &bytes).unwrap();
-        (path, hex::encode(Sha256::digest(&bytes)))
+        (path, crate::digest::hex_of(&bytes))
     }
 
     #[test]
