@@ -35,14 +35,13 @@ pub(crate) fn ask(
 /// # Errors
 /// The file is not the one that was locked, or is no configuration.
 pub(crate) fn put_under(workspace: &Workspace, environment: &mut Environment) -> Result<(), Error> {
-    let kept = kept(workspace, &environment.release)?;
-    if let Some(spec) = kept.and_then(|document| document.get("spec").cloned()) {
+    if let Some(spec) = kept(workspace, &environment.release)? {
         environment.put_over(spec);
     }
     Ok(())
 }
 
-/// Returns what a release's mkectl would configure, in the form of `mke4.yaml`, if that was kept.
+/// Returns what a release's mkectl would configure, the keys of its `spec`, if that was kept.
 ///
 /// # Errors
 /// The file is not the one that was locked, or is no configuration.
@@ -59,10 +58,8 @@ pub(crate) fn kept(
             release: format!("v{release}"),
         });
     }
-    let spec = text.map(|text| parsed(workspace, release, &text));
-    Ok(spec
-        .transpose()?
-        .map(|spec| Node::mapping([("spec", spec)])))
+    text.map(|text| parsed(workspace, release, &text))
+        .transpose()
 }
 
 /// Brings the file that the lock names back, where it is not here and the release's mkectl on the PATH prints just that.
@@ -92,7 +89,8 @@ fn locked(workspace: &Workspace, release: &semver::Version) -> Result<Option<Str
         .lines()
         .take_while(|line| *line != "artifacts:")
         .find_map(|line| line.strip_prefix("init: "))
-        .map(str::to_owned))
+        // Digits alone would be written in quotes.
+        .map(|value| value.trim_matches(['\'', '"']).to_owned()))
 }
 
 /// Returns the defaults in the output of `mkectl init`.

@@ -164,6 +164,9 @@ impl Lock {
         if let Some(matrix) = &self.release_matrix {
             check_sha256("the release matrix", &matrix.sha256)?;
         }
+        if let Some(init) = &self.init {
+            check_sha256("what mkectl init prints", init)?;
+        }
         let mut platforms = HashSet::new();
         for mkectl in &self.mkectl {
             check_word("platform of mkectl", &mkectl.platform)?;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bundle::{Artifact, Lock};
+use environment::yaml::Node;
 use mke::Change;
 use semver::Version;
 use serde::Serialize;
@@ -223,10 +224,11 @@ fn entry(artifact: &Artifact, known: &BTreeMap<String, u64>) -> Entry {
 
 /// Compares what is kept of the two mkectl; nothing where one was not asked.
 fn defaults(workspace: &Workspace, old: &Version, new: &Version) -> Result<Vec<Change>, Error> {
+    let spec = |keys| Node::mapping([("spec", keys)]);
     let one = crate::defaults::kept(workspace, old)?;
     let other = crate::defaults::kept(workspace, new)?;
     Ok(match (one, other) {
-        (Some(one), Some(other)) => mke::compare(&one, &other),
+        (Some(one), Some(other)) => mke::compare(&spec(one), &spec(other)),
         _ => Vec::new(),
     })
 }
