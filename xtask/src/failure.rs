@@ -50,8 +50,14 @@ pub(crate) enum Failure {
     },
     #[error("{0} exists already")]
     Exists(Utf8PathBuf),
-    #[error("cannot write {path}")]
-    Write {
+    #[error("cannot {doing} {path}")]
+    Io {
+        doing: &'static str,
+        path: Utf8PathBuf,
+        source: std::io::Error,
+    },
+    #[error("cannot lock {path}")]
+    Busy {
         path: Utf8PathBuf,
         source: std::io::Error,
     },
@@ -62,12 +68,6 @@ pub(crate) enum Failure {
         what: String,
         status: String,
         last_lines: String,
-    },
-    #[error("cannot {doing} {path}")]
-    Bench {
-        doing: &'static str,
-        path: Utf8PathBuf,
-        source: std::io::Error,
     },
     #[error("cannot write to standard output")]
     Output(#[source] std::io::Error),
@@ -81,8 +81,8 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    pub(crate) fn bench(doing: &'static str, path: &Utf8Path, source: std::io::Error) -> Self {
-        Self::Bench {
+    pub(crate) fn io(doing: &'static str, path: &Utf8Path, source: std::io::Error) -> Self {
+        Self::Io {
             doing,
             path: path.to_owned(),
             source,
@@ -171,10 +171,10 @@ impl Failure {
             }
             Self::NoExecutable
             | Self::Runtime(_)
-            | Self::Write { .. }
+            | Self::Io { .. }
+            | Self::Busy { .. }
             | Self::NotInstalled(_)
             | Self::Measured { .. }
-            | Self::Bench { .. }
             | Self::Output(_) => 1,
         }
     }
@@ -218,7 +218,7 @@ impl Failure {
                     "Debian and Ubuntu have it: `apt-get install {program}`"
                 )]
             }
-            Self::Bench { doing: "lock", .. } => {
+            Self::Busy { .. } => {
                 vec![
                     "another `cargo xtask bench` is running here: two would measure each other"
                         .to_owned(),

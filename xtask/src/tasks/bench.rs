@@ -117,6 +117,6 @@ pub(crate) fn part(app: &App<'_>, command: &BenchPartCommand) -> Result<ExitCode
 
 fn size_of(path: &Utf8Path) -> Result<u64, Failure> {
     let metadata = std::fs::metadata(path);
-    let metadata = metadata.map_err(|source| Failure::bench("read", path, source))?;
+    let metadata = metadata.map_err(|source| Failure::io("read", path, source))?;
     Ok(metadata.len())
 }

@@ -17,10 +17,7 @@ pub(crate) fn run(app: &App<'_>, name: &str, release: Option<&str>) -> Result<Ex
     let directory = app.workspace.environment(name);
     let path = directory.join("environment.yaml");
     let shown = app.workspace.shown(&path).to_owned();
-    let failed = |source| Failure::Write {
-        path: shown.clone(),
-        source,
-    };
+    let failed = |source| Failure::io("write", &shown, source);
     std::fs::create_dir_all(&directory).map_err(failed)?;
     let mut file = match std::fs::File::create_new(&path) {
         Ok(file) => file,

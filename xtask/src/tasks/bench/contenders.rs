@@ -183,7 +183,7 @@ impl<'a> Bench<'a> {
             for (name, text) in [("open", open), ("blobs", send)] {
                 let path = folder.join(format!("{number}.{name}"));
                 std::fs::write(&path, text)
-                    .map_err(|source| Failure::bench("write", &path, source))?;
+                    .map_err(|source| Failure::io("write", &path, source))?;
             }
         }
         Ok(())

@@ -55,7 +55,7 @@ pub(super) fn run(
     what: &str,
     log: &Utf8Path,
 ) -> Result<(Duration, Ended), Failure> {
-    let failed = |source| Failure::bench("write", log, source);
+    let failed = |source| Failure::io("write", log, source);
     let output = std::fs::File::create(log).map_err(failed)?;
     let errors = output.try_clone().map_err(failed)?;
     command.stdin(Stdio::null()).stdout(output).stderr(errors);
@@ -65,9 +65,9 @@ pub(super) fn run(
     let began = Instant::now();
     let child = command
         .spawn()
-        .map_err(|source| Failure::bench("start", Utf8Path::new(&program), source))?;
+        .map_err(|source| Failure::io("start", Utf8Path::new(&program), source))?;
     let ended = wait(child.id())
-        .map_err(|source| Failure::bench("wait for", Utf8Path::new(&program), source))?;
+        .map_err(|source| Failure::io("wait for", Utf8Path::new(&program), source))?;
     let wall = began.elapsed();
     if ended.status.success() {
         return Ok((wall, ended));

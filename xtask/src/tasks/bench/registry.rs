@@ -57,9 +57,9 @@ impl<'a> Registry<'a> {
              http: {{ addr: '127.0.0.1:{port}' }}\n"
         );
         std::fs::write(&configuration, text)
-            .map_err(|source| Failure::bench("write", &configuration, source))?;
+            .map_err(|source| Failure::io("write", &configuration, source))?;
         let log = scratch.log("registry");
-        let failed = |source| Failure::bench("write", &log, source);
+        let failed = |source| Failure::io("write", &log, source);
         let output = std::fs::File::create(&log).map_err(failed)?;
         let errors = output.try_clone().map_err(failed)?;
         let shell = scratch.shell()?;
@@ -68,7 +68,7 @@ impl<'a> Registry<'a> {
         command.stdin(Stdio::null()).stdout(output).stderr(errors);
         let child = command
             .spawn()
-            .map_err(|source| Failure::bench("start", PROGRAM.into(), source))?;
+            .map_err(|source| Failure::io("start", PROGRAM.into(), source))?;
         let registry = Self {
             scratch,
             process: Some(child.id()),
@@ -77,7 +77,7 @@ impl<'a> Registry<'a> {
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             if began.elapsed() > PATIENCE {
                 let source = std::io::ErrorKind::TimedOut.into();
-                return Err(Failure::bench("reach", PROGRAM.into(), source));
+                return Err(Failure::io("reach", PROGRAM.into(), source));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -88,10 +88,10 @@ impl<'a> Registry<'a> {
     pub(super) fn stop(mut self) -> Result<Worked, Failure> {
         let ended = self
             .end()
-            .map_err(|source| Failure::bench("stop", PROGRAM.into(), source))?;
+            .map_err(|source| Failure::io("stop", PROGRAM.into(), source))?;
         let log = self.scratch.log("registry");
         let text =
-            std::fs::read_to_string(&log).map_err(|source| Failure::bench("read", &log, source))?;
+            std::fs::read_to_string(&log).map_err(|source| Failure::io("read", &log, source))?;
         Ok(Worked {
             cpu: ended.map_or(Duration::ZERO, |ended| ended.cpu),
             requests: requests(&text),
@@ -121,7 +121,7 @@ pub(super) fn free_port() -> Result<u16, Failure> {
     TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .map(|address| address.port())
-        .map_err(|source| Failure::bench("listen on", "127.0.0.1".into(), source))
+        .map_err(|source| Failure::io("listen on", "127.0.0.1".into(), source))
 }
 
 /// Counts the requests of an access log in the combined form, by their methods.

@@ -39,10 +39,11 @@ impl Scratch {
         let root = app.workspace.bundles().join("bench");
         make_folder(&root)?;
         let path = root.join("lock");
-        let lock =
-            fs::File::create(&path).map_err(|source| Failure::bench("write", &path, source))?;
-        lock.try_lock()
-            .map_err(|error| Failure::bench("lock", &path, error.into()))?;
+        let lock = fs::File::create(&path).map_err(|source| Failure::io("write", &path, source))?;
+        lock.try_lock().map_err(|error| Failure::Busy {
+            path: path.clone(),
+            source: error.into(),
+        })?;
         Ok(Self {
             root,
             program: app.tool.executable.clone(),
@@ -81,8 +82,7 @@ impl Scratch {
         // Where a push looks for it; the same file, so that it is in the page cache for everybody or for nobody.
         let linked = Workspace::new(&workspace).bundle(FILE);
         let _ = fs::remove_file(&linked);
-        fs::hard_link(&bundle, &linked)
-            .map_err(|source| Failure::bench("link", &linked, source))?;
+        fs::hard_link(&bundle, &linked).map_err(|source| Failure::io("link", &linked, source))?;
         let release = format!("v{}", release::bench::release());
         let lock = xshell::cmd!(
             shell,
@@ -107,14 +107,14 @@ impl Scratch {
                  - role: controller+worker\n      \
                    ssh: {{ address: 192.0.2.10, user: ubuntu, port: 22, keyPath: ~/.ssh/bench }}\n"
         );
-        fs::write(&path, text).map_err(|source| Failure::bench("write", &path, source))
+        fs::write(&path, text).map_err(|source| Failure::io("write", &path, source))
     }
 
     /// Returns a shell whose programs keep to this folder, so that no setting of this machine's users matters, and what
     /// is written for a while is written to the same disk by all.
     pub(super) fn shell(&self) -> Result<Shell, Failure> {
         let failed =
-            |source: xshell::Error| Failure::bench("enter", &self.root, io::Error::other(source));
+            |source: xshell::Error| Failure::io("enter", &self.root, io::Error::other(source));
         let shell = Shell::new().map_err(failed)?;
         shell.change_dir(&self.root);
         shell.set_var("HOME", self.root.join("home"));
@@ -170,7 +170,7 @@ impl Scratch {
             .unwrap_or_else(|| unreachable!("numbers do not end"));
         match fs::rename(&folder, &place) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Failure::bench("rename", &folder, error))
+                Err(Failure::io("rename", &folder, error))
             }
             _ => Ok(()),
         }
@@ -201,14 +201,14 @@ impl Scratch {
 
 /// Makes a folder and those above it.
 pub(super) fn make_folder(path: &Utf8Path) -> Result<(), Failure> {
-    fs::create_dir_all(path).map_err(|source| Failure::bench("make", path, source))
+    fs::create_dir_all(path).map_err(|source| Failure::io("make", path, source))
 }
 
 /// Removes a folder and everything in it, if it is there.
 pub(super) fn remove_folder(path: &Utf8Path) -> Result<(), Failure> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Failure::bench("remove", path, error))
+            Err(Failure::io("remove", path, error))
         }
         _ => Ok(()),
     }

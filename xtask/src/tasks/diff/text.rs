@@ -34,21 +34,11 @@ pub(super) fn releases(releases: &Releases) -> String {
     let mut text = format!("from {} to {}\n", releases.old, releases.new);
     text.push_str(&format!("{}\n{}\n", shares(releases), lacks(releases)));
     let mut rows: Vec<(char, String, String, u64)> = Vec::new();
-    for entry in &releases.added {
-        rows.push((
-            '+',
-            entry.repository.clone(),
-            entry.tag.clone(),
-            entry.bytes,
-        ));
-    }
-    for entry in &releases.removed {
-        rows.push((
-            '-',
-            entry.repository.clone(),
-            entry.tag.clone(),
-            entry.bytes,
-        ));
+    for (sign, entries) in [('+', &releases.added), ('-', &releases.removed)] {
+        for entry in entries {
+            let (name, tag) = (entry.repository.clone(), entry.tag.clone());
+            rows.push((sign, name, tag, entry.bytes));
+        }
     }
     for changed in &releases.changed {
         let tags = match changed.old == changed.new {
