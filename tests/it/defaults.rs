@@ -51,6 +51,9 @@ fn defaults_that_are_not_the_locked_ones_are_refused() {
     sandbox.write(INIT, &text.replace("10.96.0.0/16", "10.96.0.0/12"));
     insta::assert_snapshot!(sandbox.run(&["render", "lab"]).ends_with(3).whole());
     let _ = sandbox.run(&["check", "lab"]).ends_with(3);
+    let preflight = sandbox.run(&["preflight", "lab"]).ends_with(3).whole();
+    let said = "bundles/v4.1.5.init.yaml is not what the lock of v4.1.5 says";
+    assert!(preflight.contains(said), "{preflight}");
     std::fs::remove_file(sandbox.path(INIT)).unwrap();
     let _ = sandbox.run(&["render", "lab"]).ends_with(3);
 }

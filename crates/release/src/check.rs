@@ -89,8 +89,7 @@ pub(crate) fn rendered(
             None => Error::Release(error),
         }
     })?;
-    crate::defaults::put_under(workspace, environment)?;
-    render::render(environment, &release)
+    render::render(workspace, environment, &release)
 }
 
 /// Asks the table about the way from what a cluster runs to another release; nothing where the receipt names no version.

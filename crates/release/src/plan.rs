@@ -167,8 +167,7 @@ pub(crate) async fn of_locked(
     environment
         .check_dates((context.tool.now)().as_second())
         .map_err(|problems| Error::Environment(environment::Error::Wrong(problems)))?;
-    crate::defaults::put_under(context.workspace, &mut environment)?;
-    let rendered = render::render(&environment, &release)?;
+    let rendered = render::render(context.workspace, &mut environment, &release)?;
     let config = Config {
         digest: sha256(rendered.text.as_bytes()),
         committed: crate::workspace::read_if_there(&output.config)?,

@@ -193,7 +193,7 @@ fn configuration(context: &Context<'_>, environment: &Environment, checks: &mut 
     let name = "configuration";
     let rendered = mke::Release::of(&environment.release)
         .map_err(Error::Release)
-        .and_then(|release| render::render(environment, &release));
+        .and_then(|release| render::render(context.workspace, &mut environment.clone(), &release));
     checks.push(match rendered {
         Ok(_) => Check::fine(
             name,

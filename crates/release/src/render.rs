@@ -3,15 +3,20 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 
-use crate::Error;
 use crate::plan::Plan;
 use crate::workspace::write_whole;
+use crate::{Error, Workspace, defaults};
 
-/// Renders the configuration of an environment.
+/// Renders the configuration of an environment, which is put over its release's defaults where those were kept.
 ///
 /// # Errors
-/// The environment's `config` contradicts what the tool has to set.
-pub fn render(environment: &Environment, release: &mke::Release) -> Result<mke::Rendered, Error> {
+/// The environment's `config` contradicts what the tool has to set, or the defaults are not the locked ones.
+pub(crate) fn render(
+    workspace: &Workspace,
+    environment: &mut Environment,
+    release: &mke::Release,
+) -> Result<mke::Rendered, Error> {
+    defaults::put_under(workspace, environment)?;
     let (image, chart) = urls(environment);
     mke::render(environment, registry(environment, &image, &chart), release).map_err(Error::Render)
 }
@@ -87,11 +92,10 @@ pub struct Outcome {
 ///
 /// # Errors
 /// The environment or its release is wrong, or the file cannot be read.
-pub fn one(workspace: &crate::Workspace, name: &str) -> Result<Outcome, Error> {
+pub fn one(workspace: &Workspace, name: &str) -> Result<Outcome, Error> {
     let mut environment = environment::load(workspace.root(), name).map_err(Error::Environment)?;
     let release = mke::Release::of(&environment.release).map_err(Error::Release)?;
-    crate::defaults::put_under(workspace, &mut environment)?;
-    let rendered = render(&environment, &release)?;
+    let rendered = render(workspace, &mut environment, &release)?;
     let path = crate::workspace::Output::below(&workspace.environment(name)).config;
     let committed = crate::workspace::read_if_there(&path)?;
     let shown = workspace.shown(&path).to_owned();
@@ -109,7 +113,7 @@ pub fn one(workspace: &crate::Workspace, name: &str) -> Result<Outcome, Error> {
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn keep(workspace: &crate::Workspace, outcome: &Outcome) -> Result<(), Error> {
+pub fn keep(workspace: &Workspace, outcome: &Outcome) -> Result<(), Error> {
     if outcome.diff.is_empty() {
         return Ok(());
     }
