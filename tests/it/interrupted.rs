@@ -25,18 +25,15 @@ async fn a_push_that_is_killed_again_and_again_sends_nothing_twice_that_was_comp
     const KILLS: usize = 10;
     /// What the bytes are drawn from after which it is killed.
     const SEED: u64 = 0x5eed;
-    let recipe = Recipe {
-        directory: "bundles".to_owned(),
-        level: 0,
-        matrix: None,
-        artifacts: (0..10)
+    let recipe = bundles::of(
+        (0..10)
             .map(|number| {
                 let (name, own) = (format!("image-{number}"), format!("own-{number}"));
                 let layers = [("base", 300_000), (own.as_str(), 3_700_000)];
                 bundles::image(&name, "v1", &["linux/amd64"], &layers)
             })
             .collect(),
-    };
+    );
     let content = Content::of(&recipe);
     // So slow that a kill meets a push that is under way, whatever the machine is like.
     let quirks = Quirks {
@@ -88,17 +85,12 @@ async fn a_blob_of_500_mb_goes_on_where_it_was_cut_if_the_registry_keeps_what_ca
 }
 
 async fn goes_on_after_a_kill(size: usize, rate: u64) {
-    let recipe = Recipe {
-        directory: "bundles".to_owned(),
-        level: 0,
-        matrix: None,
-        artifacts: vec![bundles::image(
-            "large",
-            "v1",
-            &["linux/amd64"],
-            &[("large", size)],
-        )],
-    };
+    let recipe = bundles::of(vec![bundles::image(
+        "large",
+        "v1",
+        &["linux/amd64"],
+        &[("large", size)],
+    )]);
     let content = Content::of(&recipe);
     let artifact = &content.artifacts()[0];
     let total: u64 = artifact.manifests[0]
@@ -138,28 +130,27 @@ async fn goes_on_after_a_kill(size: usize, rate: u64) {
 async fn a_release_that_shares_most_of_its_blobs_sends_and_keeps_only_the_others() {
     const LAYER: usize = 200_000;
     // Ten images of five layers, of which one differs from release to release.
-    let release = |version: &str| Recipe {
-        directory: "bundles".to_owned(),
-        level: 0,
-        matrix: None,
-        artifacts: (0..10)
-            .map(|number| {
-                let names: Vec<String> = (0..5)
-                    .map(|layer| match layer {
-                        4 => format!("{number}-{layer}-{version}"),
-                        _ => format!("{number}-{layer}"),
-                    })
-                    .collect();
-                let layers: Vec<(&str, usize)> =
-                    names.iter().map(|name| (name.as_str(), LAYER)).collect();
-                bundles::image(
-                    &format!("image-{number}"),
-                    version,
-                    &["linux/amd64"],
-                    &layers,
-                )
-            })
-            .collect(),
+    let release = |version: &str| {
+        bundles::of(
+            (0..10)
+                .map(|number| {
+                    let names: Vec<String> = (0..5)
+                        .map(|layer| match layer {
+                            4 => format!("{number}-{layer}-{version}"),
+                            _ => format!("{number}-{layer}"),
+                        })
+                        .collect();
+                    let layers: Vec<(&str, usize)> =
+                        names.iter().map(|name| (name.as_str(), LAYER)).collect();
+                    bundles::image(
+                        &format!("image-{number}"),
+                        version,
+                        &["linux/amd64"],
+                        &layers,
+                    )
+                })
+                .collect(),
+        )
     };
     let (first, second) = (release("v1"), release("v2"));
     let (old, new) = (Content::of(&first), Content::of(&second));

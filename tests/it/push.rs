@@ -655,17 +655,14 @@ async fn memory_does_not_depend_on_the_size_of_a_bundle() {
     let registry = TestRegistry::plain().await;
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
-    let recipe = bundle::make::Recipe {
-        directory: "bundles".to_owned(),
-        level: 0,
-        matrix: None,
-        artifacts: (0..ARCHIVES)
+    let recipe = bundles::of(
+        (0..ARCHIVES)
             .map(|number| {
                 let name = format!("large-{number}");
                 bundles::image(&name, "v1", &["linux/amd64"], &[(&name, LAYER)])
             })
             .collect(),
-    };
+    );
     let file = sandbox.path(&format!("bundles/{FILE}"));
     bundles::make(&recipe, &file);
     assert!(std::fs::metadata(&file).unwrap().len() > 300_000_000);

@@ -28,10 +28,8 @@ pub fn small() -> Recipe {
 /// share a layer, and a chart.
 pub fn tiny() -> Recipe {
     Recipe {
-        directory: "bundles".to_owned(),
-        level: 0,
         matrix: Some("[]\n".to_owned()),
-        artifacts: vec![
+        ..of(vec![
             image(
                 "calico/node",
                 "v3.30.2",
@@ -53,7 +51,17 @@ pub fn tiny() -> Recipe {
                     description: "OpenID Connect".to_owned(),
                 },
             },
-        ],
+        ])
+    }
+}
+
+/// Returns the recipe of a bundle of these artifacts, uncompressed and without a matrix.
+pub fn of(artifacts: Vec<ArtifactRecipe>) -> Recipe {
+    Recipe {
+        directory: "bundles".to_owned(),
+        level: 0,
+        matrix: None,
+        artifacts,
     }
 }
 

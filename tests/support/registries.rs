@@ -9,6 +9,7 @@ use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, CopyTargetOptions, GenericImage, ImageExt};
 
 use crate::Sandbox;
+use crate::tls::{self, Signed};
 
 /// The user that the registry with credentials knows.
 pub const USER: &str = "courier";
@@ -214,19 +215,7 @@ impl Certificates {
     /// Makes both.
     #[expect(clippy::new_without_default, reason = "each call makes others")]
     pub fn new() -> Self {
-        use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-        let ca_key = KeyPair::generate().expect("a key");
-        let mut ca = CertificateParams::new(Vec::new()).expect("parameters");
-        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        ca.distinguished_name
-            .push(rcgen::DnType::CommonName, "Airlock test CA");
-        let ca_pem = ca.self_signed(&ca_key).expect("a certificate").pem();
-        let issuer = Issuer::new(ca, ca_key);
-        let key = KeyPair::generate().expect("a key");
-        let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()])
-            .expect("parameters")
-            .signed_by(&key, &issuer)
-            .expect("a certificate");
+        let Signed { ca_pem, leaf, key } = tls::signed(&["127.0.0.1", "localhost"], |_| ());
         Self {
             ca_pem,
             leaf_pem: leaf.pem(),

@@ -57,7 +57,15 @@ impl TlsProxy {
     }
 }
 
-fn acceptor(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> (String, TlsAcceptor) {
+/// A certificate for a server, and the CA that signed it.
+pub(crate) struct Signed {
+    pub(crate) ca_pem: String,
+    pub(crate) leaf: rcgen::Certificate,
+    pub(crate) key: KeyPair,
+}
+
+/// Makes a CA, and a certificate of it for `names` that `change` has changed.
+pub(crate) fn signed(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Signed {
     let ca_key = KeyPair::generate().expect("a key");
     let mut ca = CertificateParams::new(Vec::new()).expect("parameters");
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -70,6 +78,11 @@ fn acceptor(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> (Str
     let mut leaf = CertificateParams::new(names).expect("parameters");
     change(&mut leaf);
     let leaf = leaf.signed_by(&key, &issuer).expect("a certificate");
+    Signed { ca_pem, leaf, key }
+}
+
+fn acceptor(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> (String, TlsAcceptor) {
+    let Signed { ca_pem, leaf, key } = signed(names, change);
     let chain = vec![CertificateDer::from(leaf.der().to_vec())];
     let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
     registry::install_crypto_provider();

@@ -58,6 +58,8 @@ mod announce;
 mod error;
 mod observe;
 mod resolve;
+#[cfg(test)]
+mod testing;
 
 pub use bundle::{DownloadError, RequestError, StoreError};
 pub use error::Error;

@@ -254,11 +254,12 @@ fn blobs(lock: &bundle::Lock) -> BTreeMap<String, u64> {
 mod tests {
     use std::fs;
 
-    use bundle::make::{self, ArtifactRecipe, ContentsRecipe, LayerRecipe, Recipe};
+    use bundle::make::{self, Recipe};
     use bundle::{Lock, Silent, Store};
     use camino::Utf8Path;
 
     use super::*;
+    use crate::testing;
 
     /// A workspace in a folder that is gone when the test is over.
     struct Place {
@@ -283,21 +284,7 @@ mod tests {
                 directory: "bundles".to_owned(),
                 level: 0,
                 matrix: Some(format!("[\"{release}\"]\n")),
-                artifacts: vec![ArtifactRecipe {
-                    repository: image.to_owned(),
-                    tag: "v1".to_owned(),
-                    contents: ContentsRecipe::Image {
-                        platforms: vec!["linux/amd64".to_owned()],
-                        layers: layers
-                            .iter()
-                            .map(|&name| LayerRecipe {
-                                name: name.to_owned(),
-                                size: 10_000,
-                                same_on_every_platform: true,
-                            })
-                            .collect(),
-                    },
-                }],
+                artifacts: vec![testing::image(image, layers, 10_000)],
             };
             let mut bytes = Vec::new();
             make::write(&recipe, &mut bytes).unwrap();

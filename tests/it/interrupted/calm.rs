@@ -4,7 +4,6 @@
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use bundle::make::Recipe;
 use support::bundles;
 use support::tap::Tap;
 use support::{Sandbox, TestRegistry};
@@ -38,17 +37,12 @@ async fn stops_calmly(signal: i32) {
     let tap = Tap::before(&registry.address).await;
     let sandbox = Sandbox::new(AIRLOCK);
     TestRegistry::describe_at(&tap.address, None, &sandbox, "");
-    let recipe = Recipe {
-        directory: "bundles".to_owned(),
-        level: 0,
-        matrix: None,
-        artifacts: vec![bundles::image(
-            "large",
-            "v1",
-            &["linux/amd64"],
-            &[("large", SIZE)],
-        )],
-    };
+    let recipe = bundles::of(vec![bundles::image(
+        "large",
+        "v1",
+        &["linux/amd64"],
+        &[("large", SIZE)],
+    )]);
     bundles::make_locked(&sandbox, &recipe);
     let total = SIZE as u64;
 

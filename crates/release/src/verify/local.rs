@@ -176,34 +176,23 @@ fn discard_damaged_of<'a>(
 mod tests {
     use std::fs;
 
-    use bundle::make::{self, ArtifactRecipe, ContentsRecipe, LayerRecipe, Recipe};
+    use bundle::make::{self, Recipe};
     use bundle::{Lock, Silent, Store};
     use camino::Utf8Path;
 
     use super::*;
+    use crate::testing::image;
 
     /// Reads a release into a store below `folder`: one image of two layers, and another that shares one of them.
     fn release(folder: &Utf8Path) -> (Store, Lock) {
-        let image = |name: &str, layers: &[&str]| ArtifactRecipe {
-            repository: name.to_owned(),
-            tag: "v1".to_owned(),
-            contents: ContentsRecipe::Image {
-                platforms: vec!["linux/amd64".to_owned()],
-                layers: layers
-                    .iter()
-                    .map(|&name| LayerRecipe {
-                        name: name.to_owned(),
-                        size: 5000,
-                        same_on_every_platform: true,
-                    })
-                    .collect(),
-            },
-        };
         let recipe = Recipe {
             directory: "bundles".to_owned(),
             level: 0,
             matrix: None,
-            artifacts: vec![image("one", &["base", "own"]), image("two", &["base"])],
+            artifacts: vec![
+                image("one", &["base", "own"], 5_000),
+                image("two", &["base"], 5_000),
+            ],
         };
         let mut bytes = Vec::new();
         make::write(&recipe, &mut bytes).unwrap();
