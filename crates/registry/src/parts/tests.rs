@@ -23,6 +23,13 @@ struct Cutter {
 }
 
 impl Cutter {
+    /// Returns what is remembered in `folder` of the uploads through here.
+    fn journal(&self, folder: &tempfile::TempDir) -> Option<Arc<dyn Sessions>> {
+        let path = Utf8Path::from_path(folder.path()).unwrap();
+        let address = self.address.to_string();
+        Some(Arc::new(SessionFolder::new(path, &address)))
+    }
+
     async fn start(registry: SocketAddr, after: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -172,12 +179,8 @@ async fn another_run_goes_on_with_what_the_journal_remembers() {
     let blobs = Blobs::new();
     let artifact = large(&blobs);
     let folder = tempfile::tempdir().unwrap();
-    let path = Utf8Path::from_path(folder.path()).unwrap();
-    let journal = || -> Option<Arc<dyn Sessions>> {
-        let address = cutter.address.to_string();
-        Some(Arc::new(SessionFolder::new(path, &address)))
-    };
-    let entries = || std::fs::read_dir(path).unwrap().count();
+    let journal = || cutter.journal(&folder);
+    let entries = || std::fs::read_dir(folder.path()).unwrap().count();
 
     let first = cutter.registry(1, journal());
     first.push(&artifact, &blobs, &()).await.unwrap_err();
@@ -199,11 +202,7 @@ async fn a_session_that_holds_something_else_is_found_out_and_the_blob_starts_ov
     let blobs = Blobs::new();
     let artifact = large(&blobs);
     let folder = tempfile::tempdir().unwrap();
-    let path = Utf8Path::from_path(folder.path()).unwrap();
-    let journal = || -> Option<Arc<dyn Sessions>> {
-        let address = cutter.address.to_string();
-        Some(Arc::new(SessionFolder::new(path, &address)))
-    };
+    let journal = || cutter.journal(&folder);
     let first = cutter.registry(1, journal());
     first.push(&artifact, &blobs, &()).await.unwrap_err();
     registry.spoil_sessions();
