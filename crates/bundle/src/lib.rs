@@ -16,6 +16,8 @@
 //!        └─▶ size, sha256                         └─▶ Contents ─▶ Lock
 //! ```
 //!
+//! [`download_feeding`] and [`following`] let a bundle be read while it is being downloaded: the bytes go through the unfinished file.
+//!
 //! Reading, taking apart, hashing and keeping are four threads with a few buffers between them, so that the disk is
 //! the limit.
 //!

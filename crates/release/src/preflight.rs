@@ -8,7 +8,7 @@ mod sample;
 use std::fmt;
 
 use camino::Utf8Path;
-use environment::Environment;
+use environment::{Environment, Problems};
 use serde::{Serialize, Serializer};
 
 pub use registry::probe::{Fault as RegistryFault, Verdict};
@@ -200,24 +200,22 @@ fn configuration(context: &Context<'_>, environment: &Environment, checks: &mut 
             format!("can be rendered for v{}", environment.release),
         ),
         Err(Error::Render(problems)) => {
-            let rules: Vec<&str> = problems
-                .0
-                .iter()
-                .map(|problem| problem.rule.as_str())
-                .collect();
-            Check::wrong(name, WorkspaceFault::Configuration, rules.join("; "))
+            Check::wrong(name, WorkspaceFault::Configuration, rules(&problems))
         }
         Err(error) => Check::wrong(name, WorkspaceFault::Configuration, chain(&error)),
     });
     if let Err(problems) = environment.check_dates((context.tool.now)().as_second()) {
-        let rules: Vec<&str> = problems
-            .0
-            .iter()
-            .map(|problem| problem.rule.as_str())
-            .collect();
         let fault = WorkspaceFault::AuthorityOutOfDate;
-        checks.push(Check::wrong("authority", fault, rules.join("; ")));
+        checks.push(Check::wrong("authority", fault, rules(&problems)));
     }
+}
+
+/// Returns what was broken, in one line.
+fn rules(problems: &Problems) -> String {
+    let rules: Vec<&str> = (problems.0.iter())
+        .map(|problem| problem.rule.as_str())
+        .collect();
+    rules.join("; ")
 }
 
 fn lock(
