@@ -102,4 +102,11 @@ async fn a_cluster_is_compared_with_what_is_rendered() {
         .run(&["diff", "lab", "--live", "--detailed-exitcode"])
         .ends_with(2);
     let _ = lab.run(&["diff", "lab", "lab", "--live"]).ends_with(64);
+    lab.edit_environment("release:", "rehearsal: true\nrelease:");
+    let run = lab.run(&["diff", "lab", "--live"]).ends_with(3);
+    assert!(
+        run.stderr.contains("no cluster that could be asked"),
+        "{}",
+        run.stderr
+    );
 }

@@ -122,6 +122,7 @@ impl Failure {
                 | Error::Render(_)
                 | Error::NotLocked { .. }
                 | Error::Defaults { .. }
+                | Error::NoCluster { .. }
                 | Error::Lock(_)
                 | Error::Receipt { .. }
                 | Error::ReceiptVersion { .. }

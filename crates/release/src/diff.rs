@@ -162,10 +162,15 @@ pub fn environments(workspace: &Workspace, old: &str, new: &str) -> Result<Pair,
 /// Compares what the cluster of an environment has, by `mkectl config get`, with what is rendered.
 ///
 /// # Errors
-/// The environment is wrong, its mkectl is missing or the wrong one, or the cluster cannot be asked.
+/// The environment is wrong or a rehearsal, its mkectl is missing or the wrong one, or the cluster cannot be asked.
 pub fn live(context: &Context<'_>, name: &str) -> Result<Pair, Error> {
     let workspace = context.workspace;
     let mut environment = environment::load(workspace.root(), name).map_err(Error::Environment)?;
+    if environment.rehearsal {
+        return Err(Error::NoCluster {
+            environment: environment.name,
+        });
+    }
     let text = check::rendered(workspace, &mut environment)?.text;
     let locked = fetch::locked(workspace, &environment.release)?;
     let program = crate::apply::program(context, &environment, &locked.lock, &locked.path)?;

@@ -227,6 +227,12 @@ pub enum Error {
         #[source]
         refusal: Option<Box<mke::UpgradeError>>,
     },
+    /// A rehearsal was asked for what only a cluster knows.
+    #[error("{environment} is a rehearsal: there is no cluster that could be asked")]
+    NoCluster {
+        /// The environment.
+        environment: String,
+    },
     /// mkectl cannot be used.
     #[error(transparent)]
     Mkectl(mkectl::Error),
