@@ -22,7 +22,7 @@ impl Mkectl {
     }
 
     fn ask_within(&self, arguments: &[&str], limit: Duration) -> Result<String, Error> {
-        let (mut child, mut pipe) = self.start(arguments)?;
+        let (mut child, pipe) = self.start(arguments)?;
         let group = Group::of(child.id());
         let supervise = |source: io::Error| {
             // The answer is lost either way, and nothing may be left behind.
@@ -37,9 +37,9 @@ impl Mkectl {
         let mut late = false;
         let mut answer = Vec::new();
         process::drain(
-            &mut pipe,
+            &mut [pipe],
             group,
-            &mut |chunk| {
+            &mut |_, chunk| {
                 let room = LONGEST.saturating_sub(answer.len());
                 answer.extend_from_slice(&chunk[..chunk.len().min(room)]);
             },
