@@ -117,9 +117,7 @@ async fn any_other_command_gets_the_right_program_and_file() {
         "config:\n",
         "config:\n  license: { token: { $env: LAB_LICENSE } }\n",
     );
-    lab.sandbox
-        .variable("LAB_LICENSE", "planted-license-5d21")
-        .variable("FAKE_MKECTL_LEAK", "LAB_LICENSE");
+    lab.sandbox.variable("LAB_LICENSE", "planted-license-5d21");
     insta::assert_snapshot!(
         "config_get",
         lab.run(&["mkectl", "lab", "--", "config", "get"])

@@ -3,6 +3,7 @@
 //! Every program that a release starts is started here: [`Mkectl::version`], [`Mkectl::help`] and others ask short questions,
 //! [`Mkectl::apply`] and [`Mkectl::upgrade`] build a [`Command`] without running it, and [`run`] runs one to its end, hands over
 //! each line as it comes, keeps a log, and passes signals on. [`deliver`] gives a secret to a program of the operator's.
+//! [`Git`] asks what the history of the workspace's files is.
 //!
 //! Three things hold for all of them. A program gets exactly the [`Variables`] that it is given and nothing of this
 //! process's own environment. Secrets travel as variables; those that a program takes only as arguments are kept apart
@@ -17,6 +18,7 @@ mod deliver;
 mod error;
 mod event;
 mod find;
+mod git;
 mod help;
 mod lines;
 mod memory;
@@ -36,6 +38,7 @@ pub use deliver::deliver;
 pub use error::Error;
 pub use event::{Event, Observer};
 pub use find::find;
+pub use git::{Absent, Git, Past, State};
 pub use help::Help;
 pub use password::AdminPassword;
 pub use process::is_running;

@@ -127,9 +127,7 @@ pub(crate) fn drain(
         if ended.is_some_and(|at| at.elapsed() >= GRACE) {
             group.kill();
             for which in open {
-                drain_rest(&mut pipes[which], &mut buffer, &mut |bytes| {
-                    chunk(which, bytes);
-                })?;
+                drain_rest(&mut pipes[which], &mut |bytes| chunk(which, bytes))?;
             }
             return Ok(());
         }
@@ -152,14 +150,11 @@ pub(crate) fn drain(
 
 /// Reads what is in the pipe now, at most as much as a pipe holds by default times sixteen: a process that left the
 /// group could go on writing for ever.
-fn drain_rest(
-    pipe: &mut PipeReader,
-    buffer: &mut [u8],
-    chunk: &mut dyn FnMut(&[u8]),
-) -> io::Result<()> {
+pub(crate) fn drain_rest(pipe: &mut PipeReader, chunk: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
     let mut left = 1 << 20;
     while left > 0 && !readable(std::slice::from_ref(pipe), &[0], Duration::ZERO)?.is_empty() {
-        match pipe.read(buffer)? {
+        match pipe.read(&mut buffer)? {
             0 => break,
             length => {
                 chunk(&buffer[..length]);
