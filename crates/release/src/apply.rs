@@ -17,6 +17,8 @@ use crate::{Context, Error, rehearse, resolve};
 pub struct Applied {
     /// The version that mkectl gave of itself.
     pub version: String,
+    /// SHA-256 of its file, as it was before it ran; none for a rehearsal's stand-in.
+    pub sha256: Option<String>,
     /// Where everything that it printed is kept.
     pub log: Utf8PathBuf,
 }
@@ -136,6 +138,7 @@ pub async fn apply(
     let Some(program) = require(context, plan)? else {
         return Ok(None);
     };
+    let sha256 = program.mkectl.sha256();
     let limit = plan.environment.operation.apply_timeout;
     let now = (context.tool.now)();
     let stamp = now.strftime("%Y-%m-%dT%H-%M-%SZ").to_string();
@@ -206,6 +209,7 @@ pub async fn apply(
     });
     Ok(Some(Applied {
         version: format!("v{}", plan.environment.release),
+        sha256,
         log,
     }))
 }
