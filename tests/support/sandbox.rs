@@ -100,12 +100,15 @@ impl Sandbox {
         let text = self.read(&format!("environments/{environment}/receipt.yaml"));
         let mut redacted = String::new();
         for line in self.redact(&text).lines() {
-            // The configuration names the registry's port, so that its digest differs each time.
+            // The configuration names the registry's port, and programs are built anew, so that their digests differ each time.
             let line = match line.split_once(": ") {
-                Some((key @ "  config", digest)) if digest.len() == 64 => {
+                Some((key, digest))
+                    if digest.len() == 64
+                        && ["config", "sha256", "plan"].contains(&key.trim_start()) =>
+                {
                     format!("{key}: [SHA-256]")
                 }
-                Some((key @ "  airlock", env!("CARGO_PKG_VERSION"))) => {
+                Some((key, env!("CARGO_PKG_VERSION"))) if key.trim_start() == "airlock" => {
                     format!("{key}: [VERSION]")
                 }
                 _ => line.to_owned(),

@@ -273,9 +273,9 @@ fn hints(error: &Error) -> Vec<String> {
             hints.push("what was pushed stays; the next run goes on from there".to_owned());
             return hints;
         }
-        Error::Stopped { sent_bytes, .. } => format!(
+        Error::Stopped { sent, .. } => format!(
             "run it again: it goes on from here, and sends nothing of the {} again that are there now",
-            DecimalBytes(*sent_bytes)
+            DecimalBytes(sent.uploaded_bytes)
         ),
         Error::NotConfirmed { is_below_tags: true, .. } => {
             "the registry lost something of what its tags still name, and a push trusts tags: delete those tags in the registry, \

@@ -140,10 +140,12 @@ pub(crate) fn drain(
             }
         }
     }
-    // A program may close its output and work on.
+    // A program may close its output and work on. Most end at once.
+    let mut pause = Duration::from_millis(1);
     while !group.leader_has_ended()? {
         tick();
-        std::thread::sleep(TURN);
+        std::thread::sleep(pause);
+        pause = TURN.min(pause * 2);
     }
     Ok(())
 }

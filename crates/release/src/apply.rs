@@ -15,6 +15,8 @@ use crate::{Context, Error, rehearse, resolve};
 pub struct Applied {
     /// The version that mkectl gave of itself.
     pub version: String,
+    /// SHA-256 of its file, as it was before it ran; none for a rehearsal's stand-in.
+    pub sha256: Option<String>,
     /// Where everything that it printed is kept.
     pub log: Utf8PathBuf,
 }
@@ -120,6 +122,7 @@ pub async fn apply(
     let Some(program) = require(context, plan)? else {
         return Ok(None);
     };
+    let sha256 = program.mkectl.sha256();
     let limit = plan.environment.operation.apply_timeout;
     let resolved = resolve::file(context, plan, &written.path)?;
     let command = program
@@ -143,6 +146,7 @@ pub async fn apply(
     });
     Ok(Some(Applied {
         version: format!("v{}", plan.environment.release),
+        sha256,
         log,
     }))
 }
