@@ -3,6 +3,7 @@
 mod apply;
 mod bench;
 mod check;
+mod cluster;
 mod deploy;
 mod diff;
 mod fetch;
@@ -71,6 +72,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             confirm,
             consent: _,
         } => apply::run(app, environment, confirm.as_deref()),
+        Command::Cluster { command } => cluster::run(app, command),
         Command::Mkectl(arguments) => mkectl::run(app, arguments),
         Command::Verify { environment } => verify::run(app, environment),
         Command::Store { command: None } => store::run(app),

@@ -59,6 +59,7 @@ impl Mkectl {
             secrets: Vec::new(),
             secret_arguments: Vec::new(),
             results: Results::default(),
+            directory: None,
             time_limit: None,
             masked: Vec::new(),
             variables: self.variables.clone(),
@@ -79,6 +80,8 @@ pub struct Command {
     /// of the machine can read them in the process list, so that whoever runs such a command must have been told. They are masked
     /// wherever the command is shown, and in all output.
     pub secret_arguments: Vec<(String, SecretString)>,
+    /// The folder that it is run in; that of this process where there is none.
+    pub directory: Option<Utf8PathBuf>,
     /// What becomes of its standard output.
     pub results: Results,
     /// How long it may run; as long as it likes where there is none.
@@ -102,6 +105,13 @@ pub enum Results {
 }
 
 impl Command {
+    /// Returns the command to be run in a folder, which is where some programs write.
+    #[must_use]
+    pub fn within_directory(mut self, directory: impl Into<Utf8PathBuf>) -> Self {
+        self.directory = Some(directory.into());
+        self
+    }
+
     /// Returns the command with another way for its standard output.
     #[must_use]
     pub fn results(mut self, results: Results) -> Self {

@@ -321,6 +321,10 @@ fn start(command: &Command) -> Result<(Running, Vec<io::PipeReader>), Error> {
         .full_env(variables)
         .before_spawn(process::lead_own_session)
         .stdin_null();
+    let program = match &command.directory {
+        Some(directory) => program.dir(directory.as_std_path()),
+        None => program,
+    };
     let program = match command.results {
         Results::Mixed => program.stderr_to_stdout().stdout_file(writer),
         Results::Apart | Results::Unlogged => {

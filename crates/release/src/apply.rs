@@ -135,6 +135,7 @@ pub async fn apply(
         release: format!("v{}", plan.environment.release),
         name: "apply",
         step: Step::Apply,
+        results: None,
         changes: true,
     };
     let ran = run.run(context, &command);

@@ -233,7 +233,10 @@ pub(crate) async fn of_locked(
 fn failed_at_apply(receipt: Option<&Receipt>) -> bool {
     receipt
         .and_then(|receipt| receipt.failed.as_ref())
-        .is_some_and(|failed| failed.step == Step::Apply.to_string())
+        .is_some_and(|failed| {
+            let at = |step: Step| failed.step == step.to_string();
+            at(Step::Apply) || at(Step::Cluster)
+        })
 }
 
 /// The vendor's rules for a cluster that exists: some of it is write-once, and another release is an upgrade,

@@ -115,6 +115,8 @@ pub struct Output {
     pub receipt: Utf8PathBuf,
     /// The folder of mkectl's logs.
     pub logs: Utf8PathBuf,
+    /// The folder of the cluster's backups, and of the notes that tell which mkectl wrote them.
+    pub backups: Utf8PathBuf,
     /// The administrator's password, unless the environment says where it goes.
     pub admin_password: Utf8PathBuf,
 }
@@ -126,6 +128,7 @@ impl Output {
             config: directory.join("mke4.yaml"),
             receipt: directory.join("receipt.yaml"),
             logs: directory.join("logs"),
+            backups: directory.join("backups"),
             admin_password: directory.join("admin-password"),
         }
     }
