@@ -49,7 +49,7 @@ mod schema;
 pub mod yaml;
 
 pub use environment::{
-    CertificateAuthority, Environment, Facts, PushCredentials, Registry, Validity,
+    CertificateAuthority, CredentialSource, Environment, Facts, Registry, Validity,
 };
 pub use error::Error;
 pub use form::{Reference, reference, references, resolve};

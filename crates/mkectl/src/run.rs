@@ -302,7 +302,11 @@ fn start(command: &Command) -> Result<(Running, io::PipeReader), Error> {
         .iter()
         .chain(secrets)
         .map(|(name, value): (&std::ffi::OsStr, &std::ffi::OsStr)| (name, value));
-    let handle = duct::cmd(command.program.as_std_path(), &command.arguments)
+    let mut expression = duct::cmd(command.program.as_std_path(), &command.arguments);
+    if let Some(directory) = &command.directory {
+        expression = expression.dir(directory);
+    }
+    let handle = expression
         .full_env(variables)
         .before_spawn(process::lead_own_session)
         .stdin_null()

@@ -40,7 +40,7 @@ async fn steps(context: &Context<'_>, plan: &Plan, step: &mut Step) -> Result<De
     *step = Step::Render;
     let written = render::write(plan)?;
     *step = Step::Apply;
-    let applied = apply::apply(context, plan, &confirmed, &written).await?;
+    let applied = apply::apply(context, plan, &confirmed, &written, step).await?;
     Ok(Deployed {
         sent,
         confirmed,
@@ -72,7 +72,7 @@ pub async fn apply_alone(context: &Context<'_>, plan: &Plan) -> Result<Deployed,
         step = Step::Render;
         let written = render::write(plan)?;
         step = Step::Apply;
-        let applied = apply::apply(context, plan, &confirmed, &written).await?;
+        let applied = apply::apply(context, plan, &confirmed, &written, &mut step).await?;
         Ok(Deployed {
             sent: Sent::default(),
             confirmed,
@@ -148,6 +148,12 @@ fn receipt_of_success(context: &Context<'_>, plan: &Plan, deployed: &Deployed) -
         (None, Some(before)) => before.mkectl.clone(),
         (None, None) => String::new(),
     };
+    // An upgrade takes no configuration. What it did not bring is applied by the next deploy.
+    let config = match (&deployed.applied, before) {
+        (Some(applied), Some(before)) if !applied.config_is_there => before.config.clone(),
+        (Some(applied), None) if !applied.config_is_there => String::new(),
+        _ => plan.config.digest.clone(),
+    };
     Receipt {
         version: Receipt::VERSION,
         applied: Some(receipt::Applied {
@@ -155,7 +161,7 @@ fn receipt_of_success(context: &Context<'_>, plan: &Plan, deployed: &Deployed) -
             lock: plan.lock_digest.clone(),
             registry: plan.environment.registry.image_url(),
             external_address: mke::external_address(&plan.environment),
-            config: plan.config.digest.clone(),
+            config,
             mkectl,
             when: now(context),
             airlock: context.tool.version.clone(),

@@ -60,6 +60,28 @@ pub(crate) fn check(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
     Ok(())
 }
 
+/// Returns the values that must not be shown.
+///
+/// # Errors
+/// A reference has no value.
+pub(crate) fn secrets(context: &Context<'_>, plan: &Plan) -> Result<Vec<SecretString>, Error> {
+    match is_needed(&plan.environment) {
+        true => Ok(resolve(context, plan)?.secrets),
+        false => Ok(Vec::new()),
+    }
+}
+
+/// Returns the configuration with its values, where it has references.
+///
+/// # Errors
+/// A reference has no value.
+pub(crate) fn text(context: &Context<'_>, plan: &Plan) -> Result<Option<SecretString>, Error> {
+    match is_needed(&plan.environment) {
+        true => Ok(Some(resolve(context, plan)?.text)),
+        false => Ok(None),
+    }
+}
+
 /// Returns the file that mkectl is to apply: `written` itself where it holds everything.
 ///
 /// # Errors
@@ -77,6 +99,7 @@ pub(crate) fn file(
         });
     }
     let directory = &plan.output.logs;
+    std::fs::create_dir_all(directory).map_err(|source| Error::io("make", directory, source))?;
     remove_leftovers(directory)?;
     let resolved = resolve(context, plan)?;
     let failed = |source| Error::io("write", directory, source);

@@ -99,10 +99,10 @@ async fn knock(node: &registry::Registry, environment: &Environment) -> Result<(
 }
 
 /// Returns the client that sees what nodes see: without credentials, unless the configuration gives nodes a secret
-/// to pull with. What is in that secret is not known here; the push credentials stand in for it.
+/// to pull with. What is in that secret the environment may say; else the push credentials stand in for it.
 fn as_node(context: &Context<'_>, environment: &Environment) -> Result<registry::Registry, Error> {
     let credentials = if mke::pulls_with_secret(environment) {
-        context.credentials(environment)?
+        context.pull_credentials(environment)?
     } else {
         Credentials::Anonymous
     };
