@@ -9,8 +9,6 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 /// A cluster of a release, and an environment that names a later one; every bundle is in the store.
 struct Road {
     lab: Lab,
-    from: String,
-    to: String,
 }
 
 impl Road {
@@ -18,11 +16,7 @@ impl Road {
     async fn new(from: &str, to: &str, more: &str) -> Self {
         let lab = Lab::without_mkectl(AIRLOCK).await;
         lab.write_environment(more);
-        let road = Self {
-            lab,
-            from: from.to_owned(),
-            to: to.to_owned(),
-        };
+        let road = Self { lab };
         road.lock(from);
         road.lock(to);
         road.install(from);

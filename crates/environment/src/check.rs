@@ -12,6 +12,7 @@ use crate::{
     nearest::nearest,
     operation,
     problem::{Problem, quote},
+    promotion,
     yaml::{Mapping, Node, Style},
 };
 
@@ -27,6 +28,8 @@ const DOCUMENT: &[&str] = &[
     operation::APPLY_TIMEOUT,
     operation::BACKUPS,
     operation::RELEASE_MATRIX,
+    promotion::REQUIRES,
+    "record-operator",
     "accept",
     "facts",
     "inventory",
@@ -99,7 +102,10 @@ pub(crate) fn document(document: &Mapping, findings: &mut Findings) {
                 "inherit" => findings.note(path(value, name)),
                 "release" => findings.note(release(value)),
                 "registry" => registry(value, findings),
-                "protected" | "rehearsal" => findings.note(boolean(value, name)),
+                "protected" | "rehearsal" | "record-operator" => {
+                    findings.note(boolean(value, name));
+                }
+                promotion::REQUIRES => findings.problems.extend(promotion::check(value)),
                 "mkectl" | operation::BACKUPS | operation::RELEASE_MATRIX => {
                     findings.note(path(value, name))
                 }
@@ -151,7 +157,7 @@ pub(crate) fn path<'node>(node: &'node Node, name: &str) -> Result<&'node str, P
     Ok(text)
 }
 
-/// Reads `protected` or `rehearsal`.
+/// Reads `protected`, `rehearsal` or `record-operator`.
 pub(crate) fn boolean(node: &Node, name: &str) -> Result<bool, Problem> {
     let rule = |what: &str| Problem::at(node, format!("`{name}` is {what}, not a boolean"));
     let help = "write `true` or `false`";

@@ -16,6 +16,8 @@ use crate::{Context, Credentials, Error, rehearse, resolve};
 pub struct Applied {
     /// The version that mkectl gave of itself.
     pub version: String,
+    /// SHA-256 of its file, as it was before it ran; none for a rehearsal's stand-in.
+    pub sha256: Option<String>,
     /// Where everything that it printed is kept.
     pub log: Utf8PathBuf,
     /// Whether the cluster has everything now that the rendered configuration says. An upgrade takes no configuration.
@@ -117,6 +119,11 @@ impl Program {
         })
     }
 
+    /// Returns the program itself, for commands other than `apply`.
+    pub(crate) fn mkectl(&self) -> &mkectl::Mkectl {
+        &self.mkectl
+    }
+
     /// Returns the configuration that the cluster has, as YAML.
     pub(crate) fn config_get(&self) -> Result<String, Error> {
         self.mkectl.config_get().map_err(Error::Mkectl)
@@ -214,6 +221,7 @@ fn apply_config(
     program: &Program,
     written: &Written,
 ) -> Result<Applied, Error> {
+    let sha256 = program.mkectl.sha256();
     let resolved = resolve::file(context, plan, &written.path)?;
     let command = program
         .apply(resolved.path())
@@ -237,6 +245,7 @@ fn apply_config(
     });
     Ok(Applied {
         version: release,
+        sha256,
         log,
         config_is_there: true,
         after_upgrade: None,

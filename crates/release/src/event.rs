@@ -27,6 +27,8 @@ pub enum Step {
     Backup,
     /// Bring the cluster to a later release.
     Upgrade,
+    /// Run another command of mkectl.
+    Cluster,
 }
 
 impl Step {
@@ -41,6 +43,7 @@ impl Step {
             Self::Apply => "apply",
             Self::Backup => "backup",
             Self::Upgrade => "upgrade",
+            Self::Cluster => "mkectl",
         }
     }
 }
@@ -93,6 +96,8 @@ pub enum Event<'a> {
     },
     /// A line that mkectl printed, without its line end.
     Mkectl(&'a str),
+    /// A line that mkectl printed as a result, which somebody may want to have in a file.
+    MkectlResult(&'a str),
     /// Something that people should know and that stops nothing.
     Warning(String),
 }

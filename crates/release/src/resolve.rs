@@ -55,7 +55,7 @@ fn is_needed(environment: &Environment) -> bool {
 /// One has none.
 pub(crate) fn check(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
     if is_needed(&plan.environment) {
-        let _ = resolve(context, plan)?;
+        let _ = resolve(context, &plan.environment, &plan.release)?;
     }
     Ok(())
 }
@@ -66,7 +66,7 @@ pub(crate) fn check(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
 /// A reference has no value.
 pub(crate) fn secrets(context: &Context<'_>, plan: &Plan) -> Result<Vec<SecretString>, Error> {
     match is_needed(&plan.environment) {
-        true => Ok(resolve(context, plan)?.secrets),
+        true => Ok(resolve(context, &plan.environment, &plan.release)?.secrets),
         false => Ok(Vec::new()),
     }
 }
@@ -77,7 +77,9 @@ pub(crate) fn secrets(context: &Context<'_>, plan: &Plan) -> Result<Vec<SecretSt
 /// A reference has no value.
 pub(crate) fn text(context: &Context<'_>, plan: &Plan) -> Result<Option<SecretString>, Error> {
     match is_needed(&plan.environment) {
-        true => Ok(Some(resolve(context, plan)?.text)),
+        true => Ok(Some(
+            resolve(context, &plan.environment, &plan.release)?.text,
+        )),
         false => Ok(None),
     }
 }
@@ -98,10 +100,23 @@ pub(crate) fn file(
             secrets: Vec::new(),
         });
     }
-    let directory = &plan.output.logs;
+    temporary(context, &plan.environment, &plan.release, &plan.output.logs)
+}
+
+/// Returns a file of its own with the environment's configuration, whether it has references or not: for commands that are to find it
+/// and not to change what is committed.
+///
+/// # Errors
+/// It cannot be rendered, a reference has no value, or the file cannot be written.
+pub(crate) fn temporary(
+    context: &Context<'_>,
+    environment: &Environment,
+    release: &mke::Release,
+    directory: &Utf8Path,
+) -> Result<Resolved, Error> {
     std::fs::create_dir_all(directory).map_err(|source| Error::io("make", directory, source))?;
     remove_leftovers(directory)?;
-    let resolved = resolve(context, plan)?;
+    let resolved = resolve(context, environment, release)?;
     let failed = |source| Error::io("write", directory, source);
     let mut file = tempfile::Builder::new()
         .prefix(PREFIX)
@@ -121,7 +136,11 @@ pub(crate) fn file(
     })
 }
 
-fn resolve(context: &Context<'_>, plan: &Plan) -> Result<mke::Resolved, Error> {
+fn resolve(
+    context: &Context<'_>,
+    environment: &Environment,
+    release: &mke::Release,
+) -> Result<mke::Resolved, Error> {
     let read = |reference: &Reference| match reference {
         Reference::Variable(name) => match context.tool.variables.get(name) {
             None => Err("is not set".to_owned()),
@@ -140,7 +159,7 @@ fn resolve(context: &Context<'_>, plan: &Plan) -> Result<mke::Resolved, Error> {
             }
         }
     };
-    render::resolve(&plan.environment, &plan.release, &read)
+    render::resolve(environment, release, &read)
 }
 
 /// Removes what runs that were killed have left.

@@ -8,7 +8,7 @@ use crate::admin_password::Keeper;
 use crate::event::{Event, Step};
 use crate::under_way::{self, UnderWay};
 use crate::workspace::Output;
-use crate::{Context, Error};
+use crate::{Context, Error, consent};
 
 /// What is run, and for whom.
 pub(crate) struct Run<'a> {
@@ -39,12 +39,13 @@ impl Run<'_> {
     /// A command that changes the cluster leaves its note there: whoever writes down how it ended removes it.
     ///
     /// # Errors
-    /// It cannot be started, failed, or was interrupted.
+    /// It shows secrets and may not, cannot be started, failed, or was interrupted.
     pub(crate) fn run(
         &self,
         context: &Context<'_>,
         command: &mkectl::Command,
     ) -> Result<Ran, Error> {
+        consent::ask(context, command)?;
         let now = (context.tool.now)();
         let stamp = now.strftime("%Y-%m-%dT%H-%M-%SZ").to_string();
         let log = (self.output.logs).join(format!("{stamp}-{}.log", self.name));
@@ -145,6 +146,9 @@ impl mkectl::Observer for Lines<'_> {
     fn event(&self, event: mkectl::Event<'_>) {
         match event {
             mkectl::Event::Line { text } => self.context.reporter.report(Event::Mkectl(text)),
+            mkectl::Event::Result { text } => {
+                self.context.reporter.report(Event::MkectlResult(text));
+            }
             mkectl::Event::AdminPassword(caught) => self.keeper.keep(caught),
             mkectl::Event::PasswordMissed => self.warn(
                 "mkectl announced the administrator's password in a form that is not known, so that it was not caught: look into the log",

@@ -225,6 +225,8 @@ pub(crate) async fn upgrade(
         }
     }
     *step = Step::Upgrade;
+    // As it is before it runs.
+    let sha256 = commands.new.mkectl.sha256();
     let Ran { log } = run(*step, release.clone(), &commands.upgrade)?;
     context.reporter.report(Event::Finished {
         step: Step::Upgrade,
@@ -237,6 +239,7 @@ pub(crate) async fn upgrade(
     let is_there = |after: &After| after.changes.iter().all(|change| change.new.is_none());
     Ok(Applied {
         version: release,
+        sha256,
         log,
         config_is_there: plan.environment.rehearsal || after.as_ref().is_some_and(is_there),
         after_upgrade: after,
