@@ -68,7 +68,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             environment,
             confirm,
         } => apply::run(app, environment, confirm.as_deref()),
-        Command::Verify { environment } => verify::run(app, environment),
+        Command::Verify(arguments) => verify::run(app, arguments),
         Command::Store { command: None } => store::run(app),
         Command::Store {
             command: Some(StoreCommand::Gc { dry_run }),

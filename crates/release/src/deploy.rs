@@ -67,8 +67,7 @@ pub async fn apply_alone(context: &Context<'_>, plan: &Plan) -> Result<Deployed,
     apply::require(context, plan)?;
     let mut step = Step::Confirm;
     let outcome = async {
-        let confirmed =
-            verify::everything(context, &plan.environment, &plan.lock, verify::Depth::Tag).await?;
+        let confirmed = verify::tags(context, plan).await?;
         step = Step::Render;
         let written = render::write(plan)?;
         step = Step::Apply;
