@@ -154,6 +154,7 @@ impl Failure {
                 | Error::MkectlRefused { .. }
                 | Error::MkectlRunning { .. } => 6,
                 Error::MkectlFailed { .. } => 7,
+                Error::VisibleSecrets { .. } => 8,
                 Error::MkectlInterrupted { .. } => INTERRUPTED,
                 _ => 1,
             },
@@ -275,9 +276,9 @@ fn hints(error: &Error) -> Vec<String> {
             hints.push("what was pushed stays; the next run goes on from there".to_owned());
             return hints;
         }
-        Error::Stopped { sent_bytes, .. } => format!(
+        Error::Stopped { sent, .. } => format!(
             "run it again: it goes on from here, and sends nothing of the {} again that are there now",
-            DecimalBytes(*sent_bytes)
+            DecimalBytes(sent.uploaded_bytes)
         ),
         Error::NotConfirmed { environment, findings, .. } if release::verify::is_below_right_tags(findings) => format!(
             "the registry lost something of what its tags still name, and a push trusts tags: \
@@ -332,6 +333,9 @@ fn hints(error: &Error) -> Vec<String> {
         }
         Error::MkectlRunning { note, .. } => {
             format!("wait for its end; if that is another process, delete {note}")
+        }
+        Error::VisibleSecrets { .. } => {
+            "on a machine that is yours alone, answer `yes`, or add `--allow-visible-secrets` where nobody can be asked".to_owned()
         }
         Error::MkectlFailed { log, .. } | Error::MkectlInterrupted { log, .. } => {
             format!("everything that it printed is in {log}")

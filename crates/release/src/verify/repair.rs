@@ -16,7 +16,7 @@ use super::served::nodes_of;
 use super::{Depth, Finding, FindingKind};
 use crate::event::{Event, Step};
 use crate::observe::PushObserver;
-use crate::push::{StoreSource, connect_to_push, target};
+use crate::push::{Sent, StoreSource, connect_to_push, target};
 use crate::{Context, Error, RegistryError, carry, fetch};
 
 /// How many blobs are sent, or manifests put, at once.
@@ -129,6 +129,12 @@ pub async fn repair(
             return Err(Error::Push {
                 address: address.clone(),
                 total: named(findings).len(),
+                sent: Sent {
+                    uploaded_bytes: repaired.sent_bytes,
+                    uploaded_blobs: repaired.sent_blobs as u64,
+                    mounted_blobs: repaired.mounted_blobs as u64,
+                    ..Sent::default()
+                },
                 failed: failed.into_iter().collect(),
             });
         }
