@@ -97,8 +97,7 @@ pub async fn apply_alone(context: &Context<'_>, plan: &Plan) -> Result<Deployed,
     apply::require(context, plan)?;
     let mut course = Course::begin(context, plan, Step::Confirm);
     let outcome = async {
-        let confirmed =
-            verify::everything(context, &plan.environment, &plan.lock, verify::Depth::Tag).await?;
+        let confirmed = verify::tags(context, plan).await?;
         course.sent = Some(Sent::default());
         course.step = Step::Render;
         let written = render::write(plan)?;
