@@ -25,6 +25,7 @@ mod reset;
 mod restore;
 mod status;
 
+pub(crate) use backup::describe;
 pub use backup::{Backup, backup};
 pub use check::{Checked, Outcome, check};
 pub use kubeconfig::{keep, kubeconfig};
@@ -133,6 +134,12 @@ impl Cluster {
             .map_err(|source| Error::io("read", config.path(), source))?;
         config.remove()?;
         mke::machines(&text).map_err(|source| Error::Hosts { source })
+    }
+
+    /// Returns the folder of its backups.
+    fn backups(&self) -> &Utf8Path {
+        let named = self.environment.operation.backups.as_ref();
+        named.unwrap_or(&self.output.backups)
     }
 
     /// Returns what its mkectl is, for a note or a receipt.

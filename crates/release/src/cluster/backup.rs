@@ -46,7 +46,7 @@ pub fn backup(
         None => {
             let stamp = (context.tool.now)().strftime("%Y-%m-%dT%H-%M-%SZ");
             let name = format!("{stamp}-{}.tar", cluster.release());
-            cluster.output.backups.join(name)
+            cluster.backups().join(name)
         }
     };
     let shown = context.workspace.shown(&archive).to_owned();
@@ -66,39 +66,48 @@ pub fn backup(
     let mkectl = cluster.mkectl_record();
     let ran = cluster.run(context, "backup", false, |config| {
         let command = cluster.mkectl().backup(config, name, &root);
-        command.within_directory(folder).typed(typed)
+        command.in_directory(folder).typed(typed)
     })?;
-    let (size, sha256) = match measure(&archive) {
-        Ok(measured) => measured,
-        Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Error::BackupMissing { path: shown });
-        }
-        Err(source) => return Err(Error::io("read", &archive, source)),
-    };
-    // It holds the cluster's secrets.
-    std::fs::set_permissions(&archive, std::fs::Permissions::from_mode(0o600))
-        .map_err(|source| Error::io("protect", &archive, source))?;
+    if !archive.exists() {
+        return Err(Error::BackupMissing { path: shown });
+    }
+    let applied = (cluster.receipt.as_ref()).and_then(|receipt| receipt.applied.clone());
+    let note = describe(context, &cluster.environment, &archive, mkectl, applied)?;
+    Ok(Backup {
+        environment: note.environment,
+        archive: shown,
+        size: note.size,
+        mkectl: note.mkectl.version,
+        log: ran.log,
+    })
+}
+
+/// Writes the note of an archive that mkectl has just written, and lets nobody else read the archive: it holds the cluster's secrets.
+///
+/// # Errors
+/// The archive cannot be read, or the note not be written.
+pub(crate) fn describe(
+    context: &Context<'_>,
+    environment: &Environment,
+    archive: &Utf8Path,
+    mkectl: receipt::Program,
+    applied: Option<receipt::Applied>,
+) -> Result<Note, Error> {
+    std::fs::set_permissions(archive, std::fs::Permissions::from_mode(0o600))
+        .map_err(|source| Error::io("protect", archive, source))?;
+    let (size, sha256) = measure(archive).map_err(|source| Error::io("read", archive, source))?;
     let note = Note {
         version: Note::VERSION,
-        environment: cluster.environment.name.clone(),
+        environment: environment.name.clone(),
         size,
         sha256,
         mkectl,
         when: receipt::now(context),
         airlock: context.tool.version.clone(),
-        applied: cluster
-            .receipt
-            .as_ref()
-            .and_then(|receipt| receipt.applied.clone()),
+        applied,
     };
-    note.write(&archive)?;
-    Ok(Backup {
-        environment: note.environment,
-        archive: shown,
-        size,
-        mkectl: note.mkectl.version,
-        log: ran.log,
-    })
+    note.write(archive)?;
+    Ok(note)
 }
 
 /// Returns the size and the SHA-256 of a file.

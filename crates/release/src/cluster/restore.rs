@@ -78,7 +78,7 @@ pub fn restore(
         .unwrap_or(Utf8Path::new(""));
     let outcome = cluster.run(context, "restore", true, |config| {
         let command = cluster.mkectl().restore(config, hosts, name, &root);
-        command.within_directory(folder).typed(typed)
+        command.in_directory(folder).typed(typed)
     });
     if let Some(made) = made {
         made.remove()?;

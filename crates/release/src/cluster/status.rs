@@ -74,7 +74,7 @@ pub fn status(context: &Context<'_>, environment: Environment) -> Result<Status,
         mkectl: cluster.release(),
         unreached: asked.as_ref().err().map(|error| chain(error)),
         cluster: asked.ok(),
-        backups: backups(context, &cluster.output.backups)?,
+        backups: backups(context, cluster.backups())?,
     })
 }
 
