@@ -36,7 +36,7 @@ async fn steps(context: &Context<'_>, plan: &Plan, step: &mut Step) -> Result<De
         .await
         .inspect_err(|error| *step = step_of(error))?;
     *step = Step::Confirm;
-    let confirmed = verify::registry(context, plan, &sent).await?;
+    let confirmed = verify::registry(context, plan, &sent, verify::Depth::Full).await?;
     *step = Step::Render;
     let written = render::write(plan)?;
     *step = Step::Apply;
