@@ -321,7 +321,7 @@ async fn what_another_environment_has_in_the_same_registry_is_taken_over_from_th
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
     bundles::make_locked(&sandbox, &bundles::small());
-    sandbox.run(&["push", "lab"]).ends_with(0);
+    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
     let description = sandbox.read("environments/lab/environment.yaml");
     sandbox.write(
         "environments/prod/environment.yaml",

@@ -64,6 +64,7 @@ Prove
 
 Care
   store      Say what the store holds, by release; `store gc` removes what no lock names
+  mkectl     Run any other command of an environment's own mkectl
   bench      Measure a push on this machine, beside the vendor's loop
 
 Options:
@@ -171,6 +172,8 @@ pub(crate) enum Command {
         confirm: Option<String>,
         #[command(flatten)]
         limits: LimitArgs,
+        #[command(flatten)]
+        consent: ConsentArgs,
     },
     /// Send registries what they lack, and look at them as a node does
     Push(PushArgs),
@@ -181,17 +184,24 @@ pub(crate) enum Command {
         /// The environment's name once more, instead of the question that a protected environment asks
         #[arg(long, value_name = "NAME")]
         confirm: Option<String>,
+        #[command(flatten)]
+        consent: ConsentArgs,
     },
     /// Look at the registry as a node does: every tag, manifest and blob of the lock
-    Verify {
-        /// The environment
-        environment: String,
-    },
+    ///
+    /// Through the URLs in the environment's mke4.yaml, with the credentials that nodes have. Exits with 5 when something is not as the
+    /// lock says, or the registry cannot be asked.
+    Verify(VerifyArgs),
     /// Say what the store holds: for each committed lock, what is there, what is shared, and what it would free
     Store {
         #[command(subcommand)]
         command: Option<StoreCommand>,
     },
+    /// Run any other command of the mkectl that an environment's cluster wants, with its configuration
+    ///
+    /// The configuration, with the values of its references, is handed over by --file where the command has it. What mkectl
+    /// writes to standard output comes on standard output; everything is in the log, secrets masked.
+    Mkectl(MkectlArgs),
     /// Measure a push on this machine, beside the vendor's loop and what no push can go below
     ///
     /// Makes a bundle, starts a `docker-registry` of its own, and measures in turns. Wants skopeo and curl for comparison.
@@ -306,6 +316,27 @@ pub(crate) struct DiffArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The environment
+    pub(crate) environment: String,
+    /// Read and hash every byte, instead of asking whether it is there
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Put back what is missing, from the store or the bundle, and send nothing else
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// The environment's name once more, instead of the question that a protected environment asks before a repair
+    #[arg(long, value_name = "NAME", requires = "repair")]
+    pub(crate) confirm: Option<String>,
+    /// Look again and again, and tell when something changes [default: every 5m]
+    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "5m", value_parser = interval, conflicts_with = "repair")]
+    pub(crate) watch: Option<std::time::Duration>,
+    /// Write what came of it to FILE too, as Prometheus reads it by node_exporter's textfile collector
+    #[arg(long, value_name = "FILE", conflicts_with = "repair")]
+    pub(crate) textfile: Option<Utf8PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct PushArgs {
     /// The environments; what several of them want is read once
     #[arg(required = true, value_name = "ENVIRONMENT")]
@@ -329,6 +360,28 @@ pub(crate) struct LimitArgs {
     /// Send each registry at most so many bytes a second, such as 20MB
     #[arg(long, value_name = "BYTES", value_parser = rate)]
     pub(crate) max_rate: Option<u64>,
+}
+
+/// What is done with secrets that mkectl takes only as arguments.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct ConsentArgs {
+    /// Go on, instead of the question, where mkectl takes a secret only as an argument, which everybody on this machine can read
+    #[arg(long)]
+    pub(crate) allow_visible_secrets: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MkectlArgs {
+    /// The environment
+    pub(crate) environment: String,
+    /// The environment's name once more, instead of the question that a protected environment asks
+    #[arg(long, value_name = "NAME")]
+    pub(crate) confirm: Option<String>,
+    #[command(flatten)]
+    pub(crate) consent: ConsentArgs,
+    /// What mkectl is to be run with
+    #[arg(last = true, required = true, value_name = "ARGS")]
+    pub(crate) arguments: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -384,6 +437,16 @@ pub(crate) enum RehearsalCommand {
 }
 
 impl Cli {
+    /// Says whether secrets may stand in the process list.
+    pub(crate) fn allows_visible_secrets(&self) -> bool {
+        match &self.command {
+            Command::Deploy { consent, .. }
+            | Command::Apply { consent, .. }
+            | Command::Mkectl(MkectlArgs { consent, .. }) => consent.allow_visible_secrets,
+            _ => false,
+        }
+    }
+
     /// Returns how much registries may be asked for by this command.
     pub(crate) fn limits(&self) -> Limits {
         let (Command::Push(PushArgs { limits, .. }) | Command::Deploy { limits, .. }) =
@@ -405,6 +468,18 @@ fn rate(text: &str) -> Result<u64, String> {
         Ok(_) => Err("nothing would ever be sent".to_owned()),
         Err(_) => Err("a number of bytes is written like 800kB, 20MB or 16MiB".to_owned()),
     }
+}
+
+/// Reads how long to wait as people write it.
+fn interval(text: &str) -> Result<std::time::Duration, String> {
+    let interval = text.parse::<jiff::SignedDuration>().ok();
+    interval
+        .and_then(|interval| std::time::Duration::try_from(interval).ok())
+        .filter(|interval| interval.as_secs() > 0)
+        .ok_or_else(|| {
+            "an interval is written like 30s, 5m or 1h; the environment stands before `--watch`"
+                .to_owned()
+        })
 }
 
 /// Parses the command line.

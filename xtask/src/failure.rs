@@ -127,6 +127,8 @@ impl Failure {
                 | Error::Receipt { .. }
                 | Error::ReceiptVersion { .. }
                 | Error::WriteOnce(_)
+                | Error::NoPulls { .. }
+                | Error::PullsElsewhere { .. }
                 | Error::ReleaseChanged { .. }
                 | Error::EmbeddedAddress { .. }
                 | Error::Credentials { .. } => 3,
@@ -144,6 +146,7 @@ impl Failure {
                 Error::Registry { .. }
                 | Error::Push { .. }
                 | Error::NotConfirmed { .. }
+                | Error::NotRepaired { .. }
                 | Error::NotAnonymous { .. }
                 | Error::Embedded { .. } => 5,
                 Error::Mkectl(_)
@@ -151,6 +154,7 @@ impl Failure {
                 | Error::MkectlRefused { .. }
                 | Error::MkectlRunning { .. } => 6,
                 Error::MkectlFailed { .. } => 7,
+                Error::VisibleSecrets { .. } => 8,
                 Error::MkectlInterrupted { .. } => INTERRUPTED,
                 _ => 1,
             },
@@ -272,16 +276,24 @@ fn hints(error: &Error) -> Vec<String> {
             hints.push("what was pushed stays; the next run goes on from there".to_owned());
             return hints;
         }
-        Error::Stopped { sent_bytes, .. } => format!(
+        Error::Stopped { sent, .. } => format!(
             "run it again: it goes on from here, and sends nothing of the {} again that are there now",
-            DecimalBytes(*sent_bytes)
+            DecimalBytes(sent.uploaded_bytes)
         ),
-        Error::NotConfirmed { is_below_tags: true, .. } => {
-            "the registry lost something of what its tags still name, and a push trusts tags: delete those tags in the registry, \
-             then `cargo xtask push`"
+        Error::NotConfirmed { environment, findings, .. } if release::verify::is_below_right_tags(findings) => format!(
+            "the registry lost something of what its tags still name, and a push trusts tags: \
+             `cargo xtask verify {environment} --repair` puts back what is missing"
+        ),
+        Error::NotConfirmed { environment, .. } => format!("`cargo xtask push {environment}` sends what is missing"),
+        Error::NotRepaired { .. } => {
+            "the registry took it and serves another thing: its storage is damaged or something else writes to it; what it keeps under these \
+             digests has to be removed there"
                 .to_owned()
         }
-        Error::NotConfirmed { .. } => "`cargo xtask push` sends what is missing".to_owned(),
+        Error::NoPulls { .. } => "`cargo xtask render` writes it anew".to_owned(),
+        Error::PullsElsewhere { environment, .. } => format!(
+            "only the environment's own registry is sent to; if the file is out of date, `cargo xtask render {environment}` writes it anew"
+        ),
         Error::UrlWithCredentials { .. } => {
             "download the bundle by other means, then give the file with `--bundle FILE` and the URL without credentials".to_owned()
         }
@@ -321,6 +333,9 @@ fn hints(error: &Error) -> Vec<String> {
         }
         Error::MkectlRunning { note, .. } => {
             format!("wait for its end; if that is another process, delete {note}")
+        }
+        Error::VisibleSecrets { .. } => {
+            "on a machine that is yours alone, answer `yes`, or add `--allow-visible-secrets` where nobody can be asked".to_owned()
         }
         Error::MkectlFailed { log, .. } | Error::MkectlInterrupted { log, .. } => {
             format!("everything that it printed is in {log}")

@@ -1,6 +1,6 @@
 //! Short questions to a program: a few lines of answer, a limit on the time.
 
-use std::io;
+use std::io::{self, PipeReader, Write as _};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,14 +15,47 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// How much of an answer is kept, in bytes. A help page has a few kilobytes.
 const LONGEST: usize = 1 << 20;
 
+/// A question: what is asked, and how much of an answer is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Question<'a> {
+    /// The arguments of the program.
+    pub(crate) arguments: &'a [&'a str],
+    /// What it reads from its standard input.
+    pub(crate) input: &'a [u8],
+    /// Whether what it writes to standard error is part of the answer. Where it is not, a failure still tells it.
+    pub(crate) with_errors: bool,
+    /// How long it may take.
+    pub(crate) limit: Duration,
+    /// How much of the answer is kept, in bytes.
+    pub(crate) longest: usize,
+}
+
+impl<'a> Question<'a> {
+    /// Returns a short question to a program like mkectl, which is not particular about where it writes.
+    pub(crate) fn new(arguments: &'a [&'a str]) -> Self {
+        Self {
+            arguments,
+            input: &[],
+            with_errors: true,
+            limit: LIMIT,
+            longest: LONGEST,
+        }
+    }
+}
+
 impl Mkectl {
     /// Runs the program with `arguments` and returns what it wrote to standard output and standard error, in its order.
     pub(crate) fn ask(&self, arguments: &[&str]) -> Result<String, Error> {
-        self.ask_within(arguments, LIMIT)
+        let answer = self.answer(Question::new(arguments))?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 
-    fn ask_within(&self, arguments: &[&str], limit: Duration) -> Result<String, Error> {
-        let (mut child, mut pipe) = self.start(arguments)?;
+    /// Runs the program and returns what it wrote, to the bound that the question sets.
+    pub(crate) fn answer(&self, question: Question<'_>) -> Result<Vec<u8>, Error> {
+        let Question {
+            arguments, limit, ..
+        } = question;
+        let (mut child, pipe, mut errors) = self.start(question)?;
         let group = Group::of(child.id());
         let supervise = |source: io::Error| {
             // The answer is lost either way, and nothing may be left behind.
@@ -36,21 +69,29 @@ impl Mkectl {
         let deadline = Instant::now() + limit;
         let mut late = false;
         let mut answer = Vec::new();
-        process::drain(
-            &mut pipe,
-            group,
-            &mut |chunk| {
-                let room = LONGEST.saturating_sub(answer.len());
-                answer.extend_from_slice(&chunk[..chunk.len().min(room)]);
-            },
-            &mut || {
-                if !late && Instant::now() >= deadline {
-                    late = true;
-                    group.kill();
-                }
-            },
-        )
-        .map_err(supervise)?;
+        let input = child.stdin.take();
+        std::thread::scope(|scope| {
+            if let Some(mut input) = input {
+                // By a thread of its own: a program that answers before it has read everything would wait for this one,
+                // and this one for it. One that reads no further has what it wanted.
+                scope.spawn(move || input.write_all(question.input));
+            }
+            process::drain(
+                &mut [pipe],
+                group,
+                &mut |_, chunk| {
+                    let room = question.longest.saturating_sub(answer.len());
+                    answer.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                },
+                &mut || {
+                    if !late && Instant::now() >= deadline {
+                        late = true;
+                        group.kill();
+                    }
+                },
+            )
+            .map_err(supervise)
+        })?;
         let status = child.wait().map_err(supervise)?;
 
         let command = || {
@@ -64,18 +105,23 @@ impl Mkectl {
                 seconds: limit.as_secs(),
             });
         }
-        let output = String::from_utf8_lossy(&answer).into_owned();
         match Exit::of(status) {
-            Exit::Code(0) => Ok(output),
-            exit => Err(Error::Failed {
-                command: command(),
-                exit,
-                output,
-            }),
+            Exit::Code(0) => Ok(answer),
+            exit => {
+                if let Some(errors) = &mut errors {
+                    process::drain_rest(errors, &mut |chunk| answer.extend_from_slice(chunk))
+                        .map_err(supervise)?;
+                }
+                Err(Error::Failed {
+                    command: command(),
+                    exit,
+                    output: String::from_utf8_lossy(&answer).into_owned(),
+                })
+            }
         }
     }
 
-    /// Starts the program with one pipe for all that it writes.
+    /// Starts the program with one pipe for all that it writes, or with another one for what it writes to standard error.
     ///
     /// `xshell` builds the command. It is not left to run it: it can neither limit the time nor end what a program
     /// has started.
@@ -83,12 +129,16 @@ impl Mkectl {
         clippy::disallowed_methods,
         reason = "this is the crate that starts programs"
     )]
-    fn start(&self, arguments: &[&str]) -> Result<(Child, io::PipeReader), Error> {
+    fn start(
+        &self,
+        question: Question<'_>,
+    ) -> Result<(Child, PipeReader, Option<PipeReader>), Error> {
         let shell = Shell::new().map_err(|source| Error::CurrentFolder {
             program: self.program.clone(),
             source,
         })?;
         let (program, leading) = (&self.program, &self.leading);
+        let arguments = question.arguments;
         let mut command: std::process::Command =
             cmd!(shell, "{program} {leading...} {arguments...}")
                 .env_clear()
@@ -97,16 +147,26 @@ impl Mkectl {
 
         let start = |source| Error::start(self.program.clone(), source);
         let (reader, writer) = io::pipe().map_err(start)?;
+        let errors = match question.with_errors {
+            true => {
+                command.stderr(writer.try_clone().map_err(start)?);
+                None
+            }
+            false => {
+                let (reader, writer) = io::pipe().map_err(start)?;
+                command.stderr(writer);
+                Some(reader)
+            }
+        };
         process::lead_own_session(&mut command).map_err(start)?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(writer.try_clone().map_err(start)?)
-            .stderr(writer)
-            .spawn()
-            .map_err(start)?;
-        // The command holds the writing end. Only when it is gone can the pipe end.
+        let input = match question.input {
+            [] => Stdio::null(),
+            _ => Stdio::piped(),
+        };
+        let child = command.stdin(input).stdout(writer).spawn().map_err(start)?;
+        // The command holds the writing ends. Only when it is gone can the pipes end.
         drop(command);
-        Ok((child, reader))
+        Ok((child, reader, errors))
     }
 }
 
@@ -139,7 +199,10 @@ mod tests {
         ));
         let begun = Instant::now();
         let error = mkectl
-            .ask_within(&["version"], Duration::from_millis(1500))
+            .answer(Question {
+                limit: Duration::from_millis(1500),
+                ..Question::new(&["version"])
+            })
             .unwrap_err();
         assert!(begun.elapsed() < Duration::from_secs(10));
         assert!(

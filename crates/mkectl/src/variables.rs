@@ -30,6 +30,19 @@ impl Variables {
         )
     }
 
+    /// Returns those of the variables that have one of these names.
+    #[must_use]
+    pub fn only(&self, names: &[&str]) -> Self {
+        let kept = self
+            .0
+            .iter()
+            .filter(|(name, _)| name.to_str().is_some_and(|name| names.contains(&name)));
+        Self(
+            kept.map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+        )
+    }
+
     /// Returns the value of a variable.
     pub fn get(&self, name: &str) -> Option<&OsStr> {
         self.0.get(OsStr::new(name)).map(OsString::as_os_str)

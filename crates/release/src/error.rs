@@ -142,6 +142,8 @@ pub enum Error {
         address: String,
         /// How many were to be pushed.
         total: usize,
+        /// What was sent nevertheless.
+        sent: crate::push::Sent,
         /// Which ones failed, and why. One reason may have stopped several of them.
         failed: Vec<(String, std::sync::Arc<registry::Error>)>,
     },
@@ -154,20 +156,50 @@ pub enum Error {
         total: usize,
         /// How many of them were not.
         left: usize,
-        /// Bytes of blobs that were sent and are complete. The next run does not send them again.
-        sent_bytes: u64,
+        /// What was sent and is complete. The next run does not send it again.
+        sent: crate::push::Sent,
         /// Those among them that had failed before, and why.
         failed: Vec<(String, std::sync::Arc<registry::Error>)>,
     },
     /// The registry does not serve what the lock names.
     #[error("registry {address} does not serve what the lock names")]
     NotConfirmed {
+        /// The environment.
+        environment: String,
         /// The registry.
         address: String,
-        /// What is wrong, an entry each.
+        /// What is wrong, each thing once.
+        findings: Vec<crate::verify::Finding>,
+    },
+    /// Everything that was missing was put back, and the registry still serves something else.
+    #[error(
+        "registry {address} still does not serve what the lock names, after everything was put back"
+    )]
+    NotRepaired {
+        /// The registry.
+        address: String,
+        /// What is wrong still, each thing once.
+        findings: Vec<crate::verify::Finding>,
+    },
+    /// An `mke4.yaml` does not say where nodes pull from.
+    #[error("{path} does not say where nodes pull from: {}", wrong.join("; "))]
+    NoPulls {
+        /// The file.
+        path: Utf8PathBuf,
+        /// What is wrong with it.
         wrong: Vec<String>,
-        /// Whether something below a tag that is right is missing.
-        is_below_tags: bool,
+    },
+    /// Nodes pull from a registry that is not the environment's, so that nothing can be sent there.
+    #[error("{path} has nodes pull from {url}, and the registry of {environment} is {registry}")]
+    PullsElsewhere {
+        /// The file.
+        path: Utf8PathBuf,
+        /// The environment.
+        environment: String,
+        /// What stands in the file.
+        url: String,
+        /// What stands in the environment.
+        registry: String,
     },
     /// Nodes would not get what push credentials can read.
     #[error("registry {address} does not serve {repository} without credentials")]
@@ -255,7 +287,7 @@ pub enum Error {
         source: bundle::ProgramError,
     },
     /// A mkectl that an earlier run started is still at work.
-    #[error("mkectl is still applying {release}, as process {process}; its log is {log}")]
+    #[error("mkectl for {release} is still at work, as process {process}; its log is {log}")]
     MkectlRunning {
         /// The release.
         release: String,
@@ -285,6 +317,14 @@ pub enum Error {
         exit: mkectl::Exit,
         /// Where everything that it printed is kept.
         log: Utf8PathBuf,
+    },
+    /// A secret would be visible to others, and nobody said that it may be.
+    #[error("{} would be visible in the process list: {why}", flags.join(" and "))]
+    VisibleSecrets {
+        /// The flags that have secrets.
+        flags: Vec<String>,
+        /// Why nobody said so.
+        why: String,
     },
     /// A file or folder failed.
     #[error("cannot {doing} {path}")]

@@ -36,7 +36,7 @@ impl Limits {
 }
 
 /// What was sent. It says nothing yet about what the registry serves: see [`crate::verify::registry`].
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sent {
     /// Artifacts that were pushed.
     pub artifacts: usize,
@@ -46,8 +46,12 @@ pub struct Sent {
     pub uploaded_blobs: u64,
     /// Blobs that the registry took over from another of its repositories.
     pub mounted_blobs: u64,
+    /// Their bytes.
+    pub mounted_bytes: u64,
     /// Blobs that their repositories turned out to have.
     pub present_blobs: u64,
+    /// Their bytes.
+    pub present_bytes: u64,
 }
 
 /// Says that a push is about to begin.
@@ -129,16 +133,7 @@ async fn push_one(
 ) -> Result<Sent, Error> {
     let to_be_pushed: Vec<&bundle::Artifact> = plan.to_be_pushed().collect();
     let address = &plan.environment.registry.address;
-    let sessions = registry::SessionFolder::new(context.workspace.sessions(), address);
-    let registry = connect_with(
-        &plan.environment,
-        context.credentials(&plan.environment)?,
-        registry::Settings {
-            stop: context.tool.signals.stop(),
-            ..context.limits.settings()
-        },
-        Some(Arc::new(sessions)),
-    )?;
+    let registry = connect_to_push(context, &plan.environment)?;
     registry.ping().await.map_err(|source| Error::Registry {
         address: address.clone(),
         source,
@@ -160,7 +155,9 @@ async fn push_one(
         uploaded_bytes: report.uploaded.bytes,
         uploaded_blobs: report.uploaded.blobs,
         mounted_blobs: report.mounted.blobs,
+        mounted_bytes: report.mounted.bytes,
         present_blobs: report.present.blobs,
+        present_bytes: report.present.bytes,
     };
     let mut failed = Vec::new();
     for (artifact, outcome) in to_be_pushed.iter().zip(report.artifacts) {
@@ -176,7 +173,7 @@ async fn push_one(
             address: address.clone(),
             total: to_be_pushed.len(),
             left,
-            sent_bytes: sent.uploaded_bytes,
+            sent,
             failed,
         });
     }
@@ -184,6 +181,7 @@ async fn push_one(
         return Err(Error::Push {
             address: address.clone(),
             total: to_be_pushed.len(),
+            sent,
             failed,
         });
     }
@@ -209,6 +207,25 @@ pub(crate) fn connect(
         credentials,
         registry::Settings::default(),
         None,
+    )
+}
+
+/// Makes a client that may push: with credentials for that, at the pace that was asked for, going on with cut uploads, until it is
+/// asked to stop.
+pub(crate) fn connect_to_push(
+    context: &Context<'_>,
+    environment: &Environment,
+) -> Result<registry::Registry, Error> {
+    let address = &environment.registry.address;
+    let sessions = registry::SessionFolder::new(context.workspace.sessions(), address);
+    connect_with(
+        environment,
+        context.credentials(environment)?,
+        registry::Settings {
+            stop: context.tool.signals.stop(),
+            ..context.limits.settings()
+        },
+        Some(Arc::new(sessions)),
     )
 }
 
@@ -260,7 +277,8 @@ pub(crate) fn manifests(artifact: &bundle::Artifact) -> Vec<registry::Manifest> 
     artifact.manifests.iter().map(manifest).collect()
 }
 
-struct StoreSource(bundle::Store);
+/// The store, as registries read from it.
+pub(crate) struct StoreSource(pub(crate) bundle::Store);
 
 impl registry::BlobSource for StoreSource {
     fn open(&self, digest: &oci_spec::image::Digest) -> std::io::Result<std::fs::File> {

@@ -74,6 +74,18 @@ impl Human {
                 self.clear();
                 self.print(&format!("{} {line}", style("mkectl |").for_stderr().dim()));
             }
+            Event::MkectlResult(line) => {
+                self.clear();
+                let write = || {
+                    // Whoever reads no further (`| head`) has what they wanted.
+                    let _ = writeln!(std::io::stdout().lock(), "{line}");
+                };
+                if self.terminal {
+                    self.bars.suspend(write);
+                } else {
+                    write();
+                }
+            }
             Event::Warning(text) => self.print(&format!(
                 "{} {text}",
                 style("warning:").for_stderr().yellow().bold()
@@ -298,10 +310,9 @@ fn chain(failure: &Failure) -> String {
                 text.push_str(&format!("  {artifact}: {}\n", release::chain(cause)));
             }
         }
-        release::Error::NotConfirmed { wrong, .. } => {
-            for wrong in wrong {
-                text.push_str(&format!("  {wrong}\n"));
-            }
+        release::Error::NotConfirmed { findings, .. }
+        | release::Error::NotRepaired { findings, .. } => {
+            text.push_str(&super::findings::lines(findings));
         }
         release::Error::LockDiffers { diff, .. } => text.push_str(&super::plan::coloured(diff)),
         release::Error::MkectlFailed { last_lines, .. } => {

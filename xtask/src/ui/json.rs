@@ -36,6 +36,7 @@ impl Json {
                 json!({"kind": "retried", "step": step.to_string(), "why": why})
             }
             Event::Mkectl(line) => json!({"kind": "mkectl", "line": line}),
+            Event::MkectlResult(line) => json!({"kind": "mkectl-result", "line": line}),
             Event::Warning(text) => json!({"kind": "warning", "text": text}),
         };
         self.emit("event", &event);
@@ -114,7 +115,12 @@ fn add_details(object: &mut Value, error: &release::Error) {
                 .map(|(artifact, cause)| json!({"artifact": artifact, "error": release::chain(cause)}))
                 .collect();
         }
-        release::Error::NotConfirmed { wrong, .. } => object["wrong"] = json!(wrong),
+        release::Error::NotConfirmed { findings, .. }
+        | release::Error::NotRepaired { findings, .. } => {
+            let wrong: Vec<String> = findings.iter().map(ToString::to_string).collect();
+            object["wrong"] = json!(wrong);
+            object["findings"] = json!(findings);
+        }
         _ => {}
     }
 }

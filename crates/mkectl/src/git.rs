@@ -1,0 +1,441 @@
+//! What git knows of the workspace: which revision it is at, whether anything differs from it, what a file once held.
+//!
+//! Git is asked and never told: nothing is written, not even its index. Receipts and locks have no other history than this one.
+
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::probe::Question;
+use crate::{Error, Mkectl, Variables, find};
+
+/// How long git may take for an answer. A cold start on a slow disk with a large tree takes a few seconds at the worst.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// How much of an answer is read, in bytes: the history of a lock is a megabyte a version.
+const LONGEST: usize = 256 << 20;
+
+/// Of how many revisions a file's content is read at once.
+const REVISIONS_AT_ONCE: usize = 256;
+
+/// The variables that git gets: those by which it finds itself, its settings and its user. No other, since it has no use for
+/// secrets, and a hook's `GIT_DIR` would lead it to another repository.
+const VARIABLES: &[&str] = &["PATH", "HOME", "XDG_CONFIG_HOME"];
+
+/// Git, for one folder.
+#[derive(Debug, Clone)]
+pub struct Git {
+    program: Mkectl,
+}
+
+/// Why git has no answer. None of it is a failure: a workspace need be no repository.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Absent {
+    /// Git is not installed.
+    #[error("git is not installed")]
+    NotInstalled,
+    /// The folder is in no repository.
+    #[error("{folder} is in no git repository")]
+    NoRepository {
+        /// The folder.
+        folder: Utf8PathBuf,
+    },
+    /// Git refuses, fails, or takes too long.
+    #[error("git has no answer")]
+    Refused {
+        /// Why.
+        source: Error,
+    },
+}
+
+/// Where a workspace stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// The commit that is checked out, in full; none where nothing was committed yet.
+    pub revision: Option<String>,
+    /// The files that differ from it or are not in it, relative to the repository's root, sorted.
+    pub changed: Vec<String>,
+}
+
+/// What a file once held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Past {
+    /// A commit with this content, in full.
+    pub revision: String,
+    /// When that was committed, in seconds since 1970.
+    pub committed: i64,
+    /// The content.
+    pub text: String,
+}
+
+impl Git {
+    /// Returns git for a folder, with `PATH` and `HOME` out of `variables`.
+    ///
+    /// # Errors
+    ///
+    /// [`Absent::NotInstalled`]. Whether the folder is in a repository is not asked yet.
+    pub fn of(folder: &Utf8Path, variables: &Variables) -> Result<Self, Absent> {
+        let mut kept = variables.only(VARIABLES);
+        // What is asked must not change the index, and answers are read by a program.
+        kept.set("GIT_OPTIONAL_LOCKS", "0");
+        kept.set("LC_ALL", "C");
+        let program = find("git", kept).map_err(|_| Absent::NotInstalled)?;
+        Ok(Self {
+            // A setting of the repository may name a program that watches its files; a question starts no program.
+            program: program.leading(["-C", folder.as_str(), "-c", "core.fsmonitor=false"]),
+        })
+    }
+
+    /// Returns where the folder stands, but for files that match one of the patterns in `aside`. Ignored files count for nothing.
+    ///
+    /// # Errors
+    ///
+    /// Git has no answer.
+    pub fn state(&self, aside: &[&str]) -> Result<State, Absent> {
+        let aside: Vec<String> = aside
+            .iter()
+            .map(|pattern| format!(":(exclude,glob){pattern}"))
+            .collect();
+        let mut arguments = vec![
+            "status",
+            "--porcelain=v2",
+            "--branch",
+            "--untracked-files=all",
+            "--no-renames",
+            "-z",
+            "--",
+            ".",
+        ];
+        arguments.extend(aside.iter().map(String::as_str));
+        let answer = self.ask(&arguments, &[])?;
+        Ok(state(&String::from_utf8_lossy(&answer)))
+    }
+
+    /// Returns what a file held at each commit that changed it, the newest first, over all merged branches and also where it is no
+    /// more. Equal contents are told once. `file` is relative to the folder.
+    ///
+    /// # Errors
+    ///
+    /// Git has no answer.
+    pub fn history(&self, file: &Utf8Path) -> Result<Vec<Past>, Absent> {
+        let answer = self.ask(
+            &[
+                "log",
+                "--full-history",
+                "--format=%H %ct",
+                "--",
+                file.as_str(),
+            ],
+            &[],
+        );
+        let answer = match answer {
+            // A repository without a commit has no history.
+            Err(Absent::Refused {
+                source: Error::Failed { output, .. },
+            }) if output.contains("does not have any commits yet") => return Ok(Vec::new()),
+            answer => answer?,
+        };
+        let log = String::from_utf8_lossy(&answer).into_owned();
+        let commits: Vec<(&str, i64)> = log
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .filter_map(|(revision, time)| Some((revision, time.parse().ok()?)))
+            .collect();
+        let mut history: Vec<Past> = Vec::new();
+        for commits in commits.chunks(REVISIONS_AT_ONCE) {
+            let wanted: String = commits
+                .iter()
+                .map(|(revision, _)| format!("{revision}:./{file}\n"))
+                .collect();
+            let answer = self.ask(&["cat-file", "--batch"], wanted.as_bytes())?;
+            for ((revision, committed), text) in commits.iter().zip(contents(&answer)) {
+                let Some(text) = text else { continue };
+                if history.iter().all(|past| past.text != text) {
+                    history.push(Past {
+                        revision: (*revision).to_owned(),
+                        committed: *committed,
+                        text,
+                    });
+                }
+            }
+        }
+        Ok(history)
+    }
+
+    /// Says whether the history was cut when the repository was cloned, so that [`Git::history`] may lack its beginning.
+    ///
+    /// # Errors
+    ///
+    /// Git has no answer.
+    pub fn is_cut(&self) -> Result<bool, Absent> {
+        let answer = self.ask(&["rev-parse", "--is-shallow-repository"], &[])?;
+        Ok(answer.trim_ascii() == b"true")
+    }
+
+    /// Returns a setting such as `user.email`, of the repository or of the user; none where it is not set.
+    ///
+    /// # Errors
+    ///
+    /// Git has no answer.
+    pub fn setting(&self, name: &str) -> Result<Option<String>, Absent> {
+        let answer = self.ask(&["config", "--get", "--default", "", name], &[])?;
+        let value = String::from_utf8_lossy(&answer).trim().to_owned();
+        Ok((!value.is_empty()).then_some(value))
+    }
+
+    fn ask(&self, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, Absent> {
+        let question = Question {
+            arguments,
+            input,
+            with_errors: false,
+            limit: LIMIT,
+            longest: LONGEST,
+        };
+        self.program
+            .answer(question)
+            .map_err(|source| match source {
+                Error::Failed { output, .. } if output.contains("not a git repository") => {
+                    Absent::NoRepository {
+                        folder: self.program.leading[1].as_str().into(),
+                    }
+                }
+                source => Absent::Refused { source },
+            })
+    }
+}
+
+/// Reads `git status --porcelain=v2 --branch -z`.
+fn state(answer: &str) -> State {
+    let mut revision = None;
+    let mut changed = Vec::new();
+    for entry in answer.split('\0') {
+        // The number of fields before the path, by the kind of entry.
+        let fields = match entry.split(' ').next() {
+            Some("#") => {
+                let found = entry.strip_prefix("# branch.oid ");
+                revision = revision.or(found.filter(|found| *found != "(initial)"));
+                continue;
+            }
+            Some("1") => 8,
+            Some("u") => 10,
+            Some("?") => 1,
+            _ => continue,
+        };
+        changed.extend(entry.splitn(fields + 1, ' ').nth(fields).map(str::to_owned));
+    }
+    changed.sort();
+    State {
+        revision: revision.map(str::to_owned),
+        changed,
+    }
+}
+
+/// Reads `git cat-file --batch`: the content of each object that was asked for, nothing for one that is not there or no text.
+fn contents(answer: &[u8]) -> Vec<Option<String>> {
+    let mut contents = Vec::new();
+    let mut rest = answer;
+    while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+        let header = String::from_utf8_lossy(&rest[..end]).into_owned();
+        rest = &rest[end + 1..];
+        let size = header
+            .rsplit_once(" blob ")
+            .and_then(|(_, size)| size.parse::<usize>().ok());
+        let Some(content) = size.and_then(|size| rest.get(..size)) else {
+            contents.push(None);
+            continue;
+        };
+        contents.push(String::from_utf8(content.to_vec()).ok());
+        // A line end follows that is not of the content.
+        rest = rest.get(content.len() + 1..).unwrap_or_default();
+    }
+    contents
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A repository in a temporary folder, whose files are below `work`.
+    struct Repository {
+        _folder: tempfile::TempDir,
+        root: Utf8PathBuf,
+        variables: Variables,
+    }
+
+    impl Repository {
+        fn empty() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let root = Utf8Path::from_path(folder.path()).unwrap().to_owned();
+            std::fs::create_dir(root.join("work")).unwrap();
+            let variables = Variables::inherited([
+                ("PATH", "/usr/local/bin:/usr/bin:/bin".to_owned()),
+                ("HOME", root.to_string()),
+                // Neither of these may lead it astray.
+                ("GIT_DIR", "/nowhere".to_owned()),
+                ("PASSWORD", "hunter2".to_owned()),
+            ]);
+            Self {
+                _folder: folder,
+                root,
+                variables,
+            }
+        }
+
+        fn new() -> Self {
+            let repository = Self::empty();
+            repository.git("init --quiet --initial-branch=main");
+            repository.git("config user.name Somebody");
+            repository.git("config user.email somebody@example.com");
+            repository
+        }
+
+        /// Runs a git that writes, which the code under test never does.
+        fn git(&self, arguments: &str) {
+            let words: Vec<&str> = arguments.split(' ').collect();
+            let program = find("git", self.variables.only(VARIABLES))
+                .unwrap()
+                .leading(["-C", self.root.as_str()]);
+            program.ask(&words).unwrap();
+        }
+
+        fn write(&self, path: &str, text: &str) {
+            std::fs::write(self.root.join("work").join(path), text).unwrap();
+        }
+
+        fn commit(&self) {
+            self.git("add --all");
+            self.git("commit --quiet --message=change");
+        }
+
+        fn asked(&self) -> Git {
+            Git::of(&self.root.join("work"), &self.variables).unwrap()
+        }
+    }
+
+    #[test]
+    fn what_differs_from_the_revision_is_told() {
+        let repository = Repository::new();
+        let asked = repository.asked();
+        repository.write("receipt.yaml", "1\n");
+        let first = asked.state(&[]).unwrap();
+        assert_eq!(first.revision, None);
+        assert_eq!(first.changed, ["work/receipt.yaml"]);
+
+        repository.write("a file", "1\n");
+        repository.commit();
+        let index = std::fs::read(repository.root.join(".git/index")).unwrap();
+        let clean = asked.state(&[]).unwrap();
+        assert_eq!(clean.revision.as_ref().map(String::len), Some(40));
+        assert_eq!(clean.changed, [""; 0]);
+
+        repository.write("a file", "2\n");
+        repository.write("receipt.yaml", "2\n");
+        repository.write("new", "1\n");
+        std::fs::write(repository.root.join("outside"), "1\n").unwrap();
+        let state = asked.state(&["**/receipt.yaml"]).unwrap();
+        assert_eq!(state.revision, clean.revision);
+        assert_eq!(state.changed, ["work/a file", "work/new"]);
+        assert_eq!(
+            std::fs::read(repository.root.join(".git/index")).unwrap(),
+            index,
+            "a question wrote to the index"
+        );
+    }
+
+    #[test]
+    fn a_file_has_the_contents_that_it_once_had() {
+        let repository = Repository::new();
+        let asked = repository.asked();
+        let file = Utf8Path::new("receipt.yaml");
+        assert_eq!(asked.history(file).unwrap(), []);
+        for text in ["one\n", "two\n\nblob 3\n", "one\n", ""] {
+            repository.write("receipt.yaml", text);
+            repository.commit();
+        }
+        // A branch that was merged counts as well, though the file came out as it was before.
+        repository.git("checkout --quiet -b other HEAD~1");
+        repository.write("receipt.yaml", "on a branch\n");
+        repository.commit();
+        repository.git("checkout --quiet main");
+        repository.git("merge --quiet --strategy=ours --no-edit other");
+        std::fs::remove_file(repository.root.join("work/receipt.yaml")).unwrap();
+        repository.commit();
+        let texts = |history: Vec<Past>| -> Vec<String> {
+            history.into_iter().map(|past| past.text).collect()
+        };
+        let history = asked.history(file).unwrap();
+        assert!(history.iter().all(|past| past.committed > 1_600_000_000));
+        let mut texts = texts(history);
+        texts.sort();
+        assert_eq!(texts, ["", "on a branch\n", "one\n", "two\n\nblob 3\n"]);
+        assert_eq!(asked.history(Utf8Path::new("none")).unwrap(), []);
+        assert!(!asked.is_cut().unwrap());
+    }
+
+    #[test]
+    fn a_long_history_is_read_in_pieces() {
+        let repository = Repository::new();
+        let mut stream = String::new();
+        let versions = REVISIONS_AT_ONCE + 3;
+        for version in 0..versions {
+            let text = format!("{version}\n{}", "x".repeat(2000));
+            stream.push_str(&format!(
+                "commit refs/heads/main\ncommitter S <s@example.com> {} +0000\ndata 1\nx\n\
+                 M 100644 inline work/lock.yaml\ndata {}\n{text}\n",
+                1_700_000_000 + version,
+                text.len(),
+            ));
+        }
+        let program = find("git", repository.variables.only(VARIABLES))
+            .unwrap()
+            .leading(["-C", repository.root.as_str()]);
+        program
+            .answer(Question {
+                input: stream.as_bytes(),
+                ..Question::new(&["fast-import", "--quiet"])
+            })
+            .unwrap();
+        let history = repository
+            .asked()
+            .history(Utf8Path::new("lock.yaml"))
+            .unwrap();
+        assert_eq!(history.len(), versions);
+        let newest = &history[0];
+        assert!(newest.text.starts_with(&format!("{}\n", versions - 1)));
+        assert!(history[versions - 1].text.starts_with("0\n"));
+    }
+
+    #[test]
+    fn settings_are_those_of_the_repository() {
+        let asked = Repository::new().asked();
+        // The folder is gone: git is asked where there is nothing.
+        assert!(asked.setting("user.email").is_err());
+        let repository = Repository::new();
+        let asked = repository.asked();
+        assert_eq!(
+            asked.setting("user.email").unwrap().as_deref(),
+            Some("somebody@example.com")
+        );
+        assert_eq!(asked.setting("user.signingkey").unwrap(), None);
+    }
+
+    #[test]
+    fn without_git_or_a_repository_there_is_no_answer() {
+        let repository = Repository::empty();
+        let asked = repository.asked();
+        for answer in [
+            asked.state(&[]).map(drop),
+            asked.history(Utf8Path::new("x")).map(drop),
+        ] {
+            assert!(
+                matches!(answer, Err(Absent::NoRepository { .. })),
+                "{answer:?}"
+            );
+        }
+        assert!(matches!(
+            Git::of(&repository.root, &Variables::default()),
+            Err(Absent::NotInstalled)
+        ));
+    }
+}
