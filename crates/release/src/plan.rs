@@ -28,7 +28,9 @@ pub struct Plan {
     pub lock_path: camino::Utf8PathBuf,
     /// Where the bundle's bytes come from.
     pub bundle: fetch::Source,
-    /// What each artifact of the lock, in its order, needs.
+    /// What the registry has under the tag of each artifact of the lock, in its order.
+    pub seen: Vec<verify::Seen>,
+    /// What each of them needs.
     pub artifacts: Vec<Planned>,
     /// The configuration, as it is to be.
     pub config: Config,
@@ -201,7 +203,8 @@ pub(crate) async fn of_locked(
         reason,
         program: crate::apply::program(context, &environment, &locked.lock, &locked.path),
     });
-    let artifacts = verify::look(context, &environment, &locked.lock).await?;
+    let seen = verify::look(context, &environment, &verify::tags(&locked.lock)).await?;
+    let artifacts = planned(&locked.lock, &seen);
     if purpose == Purpose::Apply {
         refuse_what_the_registry_lacks(&environment, &locked.lock, &artifacts)?;
     }
@@ -221,12 +224,21 @@ pub(crate) async fn of_locked(
         lock_digest: locked.digest,
         lock_path: locked.path,
         bundle,
+        seen,
         artifacts,
         config,
         output,
         receipt,
         warnings,
     })
+}
+
+/// Says what each artifact of a lock needs, by what the registry was seen to have.
+fn planned(lock: &bundle::Lock, seen: &[verify::Seen]) -> Vec<Planned> {
+    let artifacts = lock.artifacts.iter().zip(seen);
+    artifacts
+        .map(|(artifact, seen)| seen.planned(&artifact.digest))
+        .collect()
 }
 
 /// Says whether mkectl was what failed in the last deploy.
