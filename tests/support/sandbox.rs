@@ -200,6 +200,7 @@ impl Sandbox {
             .replace(self.program.as_str(), "[AIRLOCK]")
             .replace(self.root.as_str(), "[SANDBOX]");
         text = redact_ports(&text);
+        text = redact_random(&text);
         text = redact_times(&text);
         redact_speeds(&text)
     }
@@ -296,6 +297,18 @@ fn redact_speeds(text: &str) -> String {
         let kept = speed.and_then(|at| content[..at].rfind(", "));
         redacted.push_str(kept.map_or(content, |at| &content[..at]));
         redacted.push_str(end);
+    }
+    redacted
+}
+
+/// Replaces what is random in the names of files that mkectl alone reads, `.mke4-a1B2c3.yaml`.
+fn redact_random(text: &str) -> String {
+    let mut parts = text.split("/.mke4-");
+    let mut redacted = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|character: char| character.is_ascii_alphanumeric());
+        redacted.push_str("/.mke4-[RANDOM]");
+        redacted.push_str(rest);
     }
     redacted
 }

@@ -151,6 +151,7 @@ impl Failure {
                 | Error::MkectlRefused { .. }
                 | Error::MkectlRunning { .. } => 6,
                 Error::MkectlFailed { .. } => 7,
+                Error::VisibleSecrets { .. } => 8,
                 Error::MkectlInterrupted { .. } => INTERRUPTED,
                 _ => 1,
             },
@@ -321,6 +322,9 @@ fn hints(error: &Error) -> Vec<String> {
         }
         Error::MkectlRunning { note, .. } => {
             format!("wait for its end; if that is another process, delete {note}")
+        }
+        Error::VisibleSecrets { .. } => {
+            "on a machine that is yours alone, answer `yes`, or add `--allow-visible-secrets` where nobody can be asked".to_owned()
         }
         Error::MkectlFailed { log, .. } | Error::MkectlInterrupted { log, .. } => {
             format!("everything that it printed is in {log}")

@@ -257,7 +257,7 @@ pub enum Error {
         source: bundle::ProgramError,
     },
     /// A mkectl that an earlier run started is still at work.
-    #[error("mkectl is still applying {release}, as process {process}; its log is {log}")]
+    #[error("mkectl for {release} is still at work, as process {process}; its log is {log}")]
     MkectlRunning {
         /// The release.
         release: String,
@@ -287,6 +287,14 @@ pub enum Error {
         exit: mkectl::Exit,
         /// Where everything that it printed is kept.
         log: Utf8PathBuf,
+    },
+    /// A secret would be visible to others, and nobody said that it may be.
+    #[error("{} would be visible in the process list: {why}", flags.join(" and "))]
+    VisibleSecrets {
+        /// The flags that have secrets.
+        flags: Vec<String>,
+        /// Why nobody said so.
+        why: String,
     },
     /// A file or folder failed.
     #[error("cannot {doing} {path}")]
