@@ -229,6 +229,26 @@ pub enum Error {
         #[source]
         refusal: Option<Box<mke::UpgradeError>>,
     },
+    /// A promotion that makes no sense.
+    #[error("{to} does not get the release of {from}")]
+    Promotion {
+        /// The environment with the release.
+        from: String,
+        /// The environment that was to get it.
+        to: String,
+        /// Why not.
+        source: crate::promote::Senseless,
+    },
+    /// What the environment requires of another one has not happened.
+    #[error("{environment} requires {requires}: {missing}")]
+    RequirementUnmet {
+        /// The environment.
+        environment: String,
+        /// The environment that it requires.
+        requires: String,
+        /// What is missing.
+        missing: String,
+    },
     /// A rehearsal was asked for what only a cluster knows.
     #[error("{environment} is a rehearsal: there is no cluster that could be asked")]
     NoCluster {

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::event::Step;
 use crate::receipt::Receipt;
+use crate::requires::{self, Unmet};
 use crate::under_way::UnderWay;
 use crate::workspace::Output;
 use crate::{Context, Error, fetch, push, render, sha256, verify};
@@ -40,6 +41,8 @@ pub struct Plan {
     pub output: Output,
     /// What the last deploy did.
     pub receipt: Option<Receipt>,
+    /// What the environment requires of another one and is missing there.
+    pub unmet: Option<Unmet>,
     /// What people should know before they go on.
     pub warnings: Vec<String>,
 }
@@ -104,7 +107,17 @@ impl Plan {
             .iter()
             .all(|planned| *planned == Planned::Confirmed)
             && !self.config.is_stale()
+            && !self.is_receipt_stale()
             && matches!(self.mkectl, MkectlPlan::NotNeeded)
+    }
+
+    /// Says whether the receipt tells of another lock than the one that holds now: then a deploy confirms the present one, and says so.
+    pub fn is_receipt_stale(&self) -> bool {
+        let applied = self
+            .receipt
+            .as_ref()
+            .and_then(|receipt| receipt.applied.as_ref());
+        applied.is_some_and(|applied| applied.lock != self.lock_digest)
     }
 
     /// Says whether anything is to be pushed.
@@ -203,6 +216,16 @@ pub(crate) async fn of_locked(
         reason,
         program: crate::apply::program(context, &environment, &locked.lock, &locked.path),
     });
+    let unmet = match purpose {
+        // What only fills a registry touches no cluster.
+        Purpose::Push => None,
+        Purpose::Deploy | Purpose::Apply => requires::unmet(
+            context.workspace,
+            &environment,
+            &locked.digest,
+            (context.tool.now)(),
+        )?,
+    };
     let seen = verify::look(context, &environment, &verify::tags(&locked.lock)).await?;
     let artifacts = planned(&locked.lock, &seen);
     if purpose == Purpose::Apply {
@@ -229,6 +252,7 @@ pub(crate) async fn of_locked(
         config,
         output,
         receipt,
+        unmet,
         warnings,
     })
 }
@@ -331,6 +355,10 @@ pub struct Summary {
     pub mkectl_reason: Option<&'static str>,
     /// What is wrong with mkectl, so that deploy would refuse.
     pub mkectl_problem: Option<String>,
+    /// Why the receipt is written although nothing else is to be done for it; `None` where it needs no reason.
+    pub receipt_reason: Option<&'static str>,
+    /// What the environment requires and is missing, so that deploy would refuse.
+    pub requirement_problem: Option<String>,
     /// What people should know.
     pub warnings: Vec<String>,
     /// Whether nothing is to be done.
@@ -403,6 +431,14 @@ impl Plan {
             mkectl,
             mkectl_reason,
             mkectl_problem,
+            receipt_reason: self
+                .is_receipt_stale()
+                .then_some("the receipt tells of another lock"),
+            requirement_problem: self
+                .unmet
+                .as_ref()
+                .filter(|_| !self.is_empty())
+                .map(|unmet| unmet.missing.clone()),
             warnings: self.warnings.clone(),
             nothing_to_do: self.is_empty(),
         }

@@ -12,11 +12,11 @@ mod local;
 mod look;
 
 pub use local::VerifiedBundle;
-pub use look::{Held, Seen};
-pub(crate) use look::{look, look_as_node, tags};
 pub(crate) use local::{
     discard_damaged, is_by_damage, read, read_to_its_end, report_start, stored,
 };
+pub use look::{Held, Seen};
+pub(crate) use look::{look, look_as_node, tags};
 
 /// How many requests are under way at once while the registry is only asked.
 const QUESTIONS_AT_ONCE: usize = 16;
