@@ -539,7 +539,7 @@ async fn secrets_that_were_used_are_nowhere() {
         .variable("LAB_REGISTRY_PASSWORD", registries::PASSWORD);
     lab.edit_environment(
         "config:\n",
-        "config:\n  registries: { imageRegistry: { credentialsSecretName: pull } }\n",
+        "config:\n  registries: { imageRegistry: { credentialsSecretName: pull }, chartRegistry: { credentialsSecretName: pull } }\n",
     );
     let runs = [
         lab.run(&["plan", "lab"]).ends_with(0),

@@ -128,6 +128,8 @@ impl Failure {
                 | Error::ReceiptVersion { .. }
                 | Error::WriteOnce(_)
                 | Error::Promotion { .. }
+                | Error::NoPulls { .. }
+                | Error::PullsElsewhere { .. }
                 | Error::ReleaseChanged { .. }
                 | Error::EmbeddedAddress { .. }
                 | Error::Credentials { .. } => 3,
@@ -145,6 +147,7 @@ impl Failure {
                 Error::Registry { .. }
                 | Error::Push { .. }
                 | Error::NotConfirmed { .. }
+                | Error::NotRepaired { .. }
                 | Error::NotAnonymous { .. }
                 | Error::Embedded { .. } => 5,
                 Error::Mkectl(_)
@@ -279,12 +282,20 @@ fn hints(error: &Error) -> Vec<String> {
             "run it again: it goes on from here, and sends nothing of the {} again that are there now",
             DecimalBytes(sent.uploaded_bytes)
         ),
-        Error::NotConfirmed { is_below_tags: true, .. } => {
-            "the registry lost something of what its tags still name, and a push trusts tags: delete those tags in the registry, \
-             then `cargo xtask push`"
+        Error::NotConfirmed { environment, findings, .. } if release::verify::is_below_right_tags(findings) => format!(
+            "the registry lost something of what its tags still name, and a push trusts tags: \
+             `cargo xtask verify {environment} --repair` puts back what is missing"
+        ),
+        Error::NotConfirmed { environment, .. } => format!("`cargo xtask push {environment}` sends what is missing"),
+        Error::NotRepaired { .. } => {
+            "the registry took it and serves another thing: its storage is damaged or something else writes to it; what it keeps under these \
+             digests has to be removed there"
                 .to_owned()
         }
-        Error::NotConfirmed { .. } => "`cargo xtask push` sends what is missing".to_owned(),
+        Error::NoPulls { .. } => "`cargo xtask render` writes it anew".to_owned(),
+        Error::PullsElsewhere { environment, .. } => format!(
+            "only the environment's own registry is sent to; if the file is out of date, `cargo xtask render {environment}` writes it anew"
+        ),
         Error::UrlWithCredentials { .. } => {
             "download the bundle by other means, then give the file with `--bundle FILE` and the URL without credentials".to_owned()
         }
@@ -305,7 +316,7 @@ fn hints(error: &Error) -> Vec<String> {
         Error::RequirementUnmet { environment, requires, .. } => format!(
             "`cargo xtask status {requires}` says more; `cargo xtask deploy {environment} --override-requires REASON` goes without, and the receipt keeps the reason"
         ),
-        Error::Promotion { source: release::promote::Senseless::Unproven(_), from, to } => format!(
+        Error::Promotion { source, from, to } if matches!(**source, release::promote::Senseless::Unproven(_)) => format!(
             "deploy to {from} first, and promote what came of it; `cargo xtask promote {from} {to} --unproven` does it all the same"
         ),
         Error::Credentials { .. } => {

@@ -27,6 +27,7 @@ mod kind;
 mod network;
 mod notes;
 mod owned;
+mod pulls;
 mod release;
 mod render;
 mod review;
@@ -37,6 +38,7 @@ mod write_once;
 
 pub use compare::{Area, Change, compare};
 pub use owned::RegistryUrls;
+pub use pulls::{PulledRegistry, Pulls, pulls};
 pub use release::{Certainty, Download, Fact, Release, ReleaseError, Support, releases};
 pub use render::{Rendered, Resolved, pulls_with_secret, render, resolve};
 pub use review::{Host, Reviewed, review};

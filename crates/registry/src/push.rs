@@ -201,7 +201,10 @@ impl Registry {
     }
 }
 
-fn read_manifest(source: &dyn BlobSource, manifest: &Manifest) -> Result<bytes::Bytes, Error> {
+pub(crate) fn read_manifest(
+    source: &dyn BlobSource,
+    manifest: &Manifest,
+) -> Result<bytes::Bytes, Error> {
     let blob = Blob {
         digest: manifest.digest.clone(),
         size: manifest.size,

@@ -108,8 +108,7 @@ pub async fn apply_alone(
     apply::require(context, plan)?;
     let mut course = Course::begin(context, plan, permit, Step::Confirm);
     let outcome = async {
-        let confirmed =
-            verify::everything(context, &plan.environment, &plan.lock, verify::Depth::Tag).await?;
+        let confirmed = verify::tags(context, plan).await?;
         course.sent = Some(Sent::default());
         course.step = Step::Render;
         let written = render::write(plan)?;

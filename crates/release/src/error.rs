@@ -164,12 +164,42 @@ pub enum Error {
     /// The registry does not serve what the lock names.
     #[error("registry {address} does not serve what the lock names")]
     NotConfirmed {
+        /// The environment.
+        environment: String,
         /// The registry.
         address: String,
-        /// What is wrong, an entry each.
+        /// What is wrong, each thing once.
+        findings: Vec<crate::verify::Finding>,
+    },
+    /// Everything that was missing was put back, and the registry still serves something else.
+    #[error(
+        "registry {address} still does not serve what the lock names, after everything was put back"
+    )]
+    NotRepaired {
+        /// The registry.
+        address: String,
+        /// What is wrong still, each thing once.
+        findings: Vec<crate::verify::Finding>,
+    },
+    /// An `mke4.yaml` does not say where nodes pull from.
+    #[error("{path} does not say where nodes pull from: {}", wrong.join("; "))]
+    NoPulls {
+        /// The file.
+        path: Utf8PathBuf,
+        /// What is wrong with it.
         wrong: Vec<String>,
-        /// Whether something below a tag that is right is missing.
-        is_below_tags: bool,
+    },
+    /// Nodes pull from a registry that is not the environment's, so that nothing can be sent there.
+    #[error("{path} has nodes pull from {url}, and the registry of {environment} is {registry}")]
+    PullsElsewhere {
+        /// The file.
+        path: Utf8PathBuf,
+        /// The environment.
+        environment: String,
+        /// What stands in the file.
+        url: String,
+        /// What stands in the environment.
+        registry: String,
     },
     /// Nodes would not get what push credentials can read.
     #[error("registry {address} does not serve {repository} without credentials")]
@@ -237,7 +267,7 @@ pub enum Error {
         /// The environment that was to get it.
         to: String,
         /// Why not.
-        source: crate::promote::Senseless,
+        source: Box<crate::promote::Senseless>,
     },
     /// What the environment requires of another one has not happened.
     #[error("{environment} requires {requires}: {missing}")]

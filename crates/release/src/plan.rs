@@ -226,7 +226,7 @@ pub(crate) async fn of_locked(
             (context.tool.now)(),
         )?,
     };
-    let seen = verify::look(context, &environment, &verify::tags(&locked.lock)).await?;
+    let seen = verify::look(context, &environment, &verify::tags_of(&locked.lock)).await?;
     let artifacts = planned(&locked.lock, &seen);
     if purpose == Purpose::Apply {
         refuse_what_the_registry_lacks(&environment, &locked.lock, &artifacts)?;
@@ -301,23 +301,31 @@ fn refuse_what_the_registry_lacks(
     lock: &bundle::Lock,
     artifacts: &[Planned],
 ) -> Result<(), Error> {
-    let wrong: Vec<String> = lock
+    let findings: Vec<verify::Finding> = lock
         .artifacts
         .iter()
         .zip(artifacts)
         .filter_map(|(artifact, planned)| match planned {
-            Planned::Missing => Some(format!("{} is missing", artifact.reference())),
-            Planned::Different => Some(format!("{} is something else", artifact.reference())),
+            Planned::Missing => Some((verify::FindingKind::MissingTag, artifact)),
+            Planned::Different => Some((verify::FindingKind::MovedTag, artifact)),
             Planned::Confirmed | Planned::Unconfirmed => None,
         })
+        .map(|(kind, artifact)| verify::Finding {
+            kind,
+            artifact: artifact.reference(),
+            repository: environment.registry.repository(&artifact.repository),
+            digest: artifact.digest.to_string(),
+            size: artifact.size,
+            found: None,
+        })
         .collect();
-    if wrong.is_empty() {
+    if findings.is_empty() {
         return Ok(());
     }
     Err(Error::NotConfirmed {
+        environment: environment.name.clone(),
         address: environment.registry.image_url(),
-        wrong,
-        is_below_tags: false,
+        findings,
     })
 }
 

@@ -74,7 +74,7 @@ pub fn promote(
     let refused = |source| Error::Promotion {
         from: from.to_owned(),
         to: to.to_owned(),
-        source,
+        source: Box::new(source),
     };
     if from == to {
         return Err(refused(Senseless::Same));

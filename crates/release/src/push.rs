@@ -133,16 +133,7 @@ async fn push_one(
 ) -> Result<Sent, Error> {
     let to_be_pushed: Vec<&bundle::Artifact> = plan.to_be_pushed().collect();
     let address = &plan.environment.registry.address;
-    let sessions = registry::SessionFolder::new(context.workspace.sessions(), address);
-    let registry = connect_with(
-        &plan.environment,
-        context.credentials(&plan.environment)?,
-        registry::Settings {
-            stop: context.tool.signals.stop(),
-            ..context.limits.settings()
-        },
-        Some(Arc::new(sessions)),
-    )?;
+    let registry = connect_to_push(context, &plan.environment)?;
     registry.ping().await.map_err(|source| Error::Registry {
         address: address.clone(),
         source,
@@ -216,6 +207,25 @@ pub(crate) fn connect(
     )
 }
 
+/// Makes a client that may push: with credentials for that, at the pace that was asked for, going on with cut uploads, until it is
+/// asked to stop.
+pub(crate) fn connect_to_push(
+    context: &Context<'_>,
+    environment: &Environment,
+) -> Result<registry::Registry, Error> {
+    let address = &environment.registry.address;
+    let sessions = registry::SessionFolder::new(context.workspace.sessions(), address);
+    connect_with(
+        environment,
+        context.credentials(environment)?,
+        registry::Settings {
+            stop: context.tool.signals.stop(),
+            ..context.limits.settings()
+        },
+        Some(Arc::new(sessions)),
+    )
+}
+
 /// Makes a client with other settings, that goes on with uploads which an earlier run left.
 fn connect_with(
     environment: &Environment,
@@ -264,7 +274,8 @@ pub(crate) fn manifests(artifact: &bundle::Artifact) -> Vec<registry::Manifest> 
     artifact.manifests.iter().map(manifest).collect()
 }
 
-struct StoreSource(bundle::Store);
+/// The store, as registries read from it.
+pub(crate) struct StoreSource(pub(crate) bundle::Store);
 
 impl registry::BlobSource for StoreSource {
     fn open(&self, digest: &oci_spec::image::Digest) -> std::io::Result<std::fs::File> {

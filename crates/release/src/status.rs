@@ -282,7 +282,7 @@ async fn registry(
     let name = &environment.name;
     let look = async {
         let _registry = rehearse::serve(context.workspace, environment).await?;
-        verify::look_as_node(context, environment, &verify::tags(lock)).await
+        verify::look_as_node(context, environment, &verify::tags_of(lock)).await
     };
     let mut found = Registry {
         url: environment.registry.image_url(),

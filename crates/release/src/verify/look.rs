@@ -126,7 +126,7 @@ async fn look_at_tags(
 }
 
 /// Returns the tags that a lock names, as they are asked for.
-pub(crate) fn tags(lock: &bundle::Lock) -> Vec<(&str, &str)> {
+pub(crate) fn tags_of(lock: &bundle::Lock) -> Vec<(&str, &str)> {
     let artifacts = lock.artifacts.iter();
     artifacts
         .map(|artifact| (artifact.repository.as_str(), artifact.tag.as_str()))
