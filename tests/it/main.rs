@@ -39,6 +39,7 @@ mod show;
 mod status;
 mod store;
 mod tidy;
+mod upgrade;
 mod verify;
 
 /// The command under test.

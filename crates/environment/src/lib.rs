@@ -55,7 +55,7 @@ pub mod yaml;
 
 pub use edit::with_release;
 pub use environment::{
-    CertificateAuthority, Environment, Facts, PushCredentials, Registry, Validity,
+    CertificateAuthority, CredentialSource, Environment, Facts, Registry, Validity,
 };
 pub use error::Error;
 pub use form::{Reference, reference, references, resolve};

@@ -7,12 +7,15 @@ use camino::Utf8PathBuf;
 use environment::Environment;
 use serde::Serialize;
 
-use crate::event::Step;
 use crate::receipt::Receipt;
 use crate::requires::{self, Unmet};
 use crate::under_way::UnderWay;
 use crate::workspace::Output;
 use crate::{Context, Error, fetch, push, render, sha256, verify};
+
+mod decide;
+
+pub use decide::{CommandSummary, MkectlPlan, MkectlSummary};
 
 /// What `deploy` will do.
 #[derive(Debug)]
@@ -86,20 +89,6 @@ impl Config {
     }
 }
 
-/// Whether and how mkectl is to be run.
-#[derive(Debug)]
-pub enum MkectlPlan {
-    /// The cluster has this configuration already.
-    NotNeeded,
-    /// It has not.
-    Run {
-        /// Why.
-        reason: &'static str,
-        /// The program, or why there is none that would do. A plan can be made without one; deploy cannot go on.
-        program: Result<crate::apply::Program, Error>,
-    },
-}
-
 impl Plan {
     /// Says whether `deploy` would change nothing.
     pub fn is_empty(&self) -> bool {
@@ -108,7 +97,7 @@ impl Plan {
             .all(|planned| *planned == Planned::Confirmed)
             && !self.config.is_stale()
             && !self.is_receipt_stale()
-            && matches!(self.mkectl, MkectlPlan::NotNeeded)
+            && !self.mkectl.is_needed()
     }
 
     /// Says whether the receipt tells of another lock than the one that holds now: then a deploy confirms the present one, and says so.
@@ -193,29 +182,22 @@ pub(crate) async fn of_locked(
         .as_ref()
         .and_then(|receipt| receipt.applied.as_ref());
     if let Some(applied) = applied {
-        refuse_what_the_receipt_forbids(&environment, &release, applied, purpose)?;
+        crate::check::write_once(&environment, applied)?;
     }
     let under_way = UnderWay::read(&output)?;
-    let reason = match (purpose, applied) {
-        (Purpose::Push, _) => None,
-        (Purpose::Apply, _) => Some("it was asked for"),
-        (Purpose::Deploy, None) => Some("no receipt tells of a successful deploy"),
-        (Purpose::Deploy, Some(applied)) if applied.config != config.digest => {
-            Some("the configuration changed")
-        }
-        (Purpose::Deploy, Some(_)) if under_way.is_some() => {
-            Some("nobody knows how the last one ended")
-        }
-        // The cluster may be half-way to what the files said then, whatever they say now.
-        (Purpose::Deploy, Some(_)) if failed_at_apply(receipt.as_ref()) => {
-            Some("the last one failed")
-        }
-        (Purpose::Deploy, Some(_)) => None,
+    let mut warnings = rendered.warnings;
+    warnings.extend(under_way.as_ref().map(UnderWay::told));
+    let question = decide::Question {
+        environment: &environment,
+        release: &release,
+        locked: &locked,
+        config: &config.digest,
+        output: &output,
+        receipt: receipt.as_ref(),
+        under_way: under_way.as_ref(),
+        purpose,
     };
-    let mkectl = reason.map_or(MkectlPlan::NotNeeded, |reason| MkectlPlan::Run {
-        reason,
-        program: crate::apply::program(context, &environment, &locked.lock, &locked.path),
-    });
+    let mkectl = decide::decide(context, &question, &mut warnings)?;
     let unmet = match purpose {
         // What only fills a registry touches no cluster.
         Purpose::Push => None,
@@ -232,8 +214,6 @@ pub(crate) async fn of_locked(
         refuse_what_the_registry_lacks(&environment, &locked.lock, &artifacts)?;
     }
     let bundle = fetch::source(context.workspace, &locked.lock)?;
-    let mut warnings = rendered.warnings;
-    warnings.extend(under_way.as_ref().map(UnderWay::told));
     if !artifacts.is_empty() && artifacts.contains(&Planned::Different) {
         warnings.push(
             "the registry has other content under tags of this release; the push will move those tags".to_owned(),
@@ -263,36 +243,6 @@ fn planned(lock: &bundle::Lock, seen: &[verify::Seen]) -> Vec<Planned> {
     artifacts
         .map(|(artifact, seen)| seen.planned(&artifact.digest))
         .collect()
-}
-
-/// Says whether mkectl was what failed in the last deploy.
-fn failed_at_apply(receipt: Option<&Receipt>) -> bool {
-    receipt
-        .and_then(|receipt| receipt.failed.as_ref())
-        .is_some_and(|failed| failed.step == Step::Apply.to_string())
-}
-
-/// The vendor's rules for a cluster that exists: some of it is write-once, and another release is an upgrade,
-/// which is another command of mkectl than apply (OFF-411, UPG-411, UPG-412).
-fn refuse_what_the_receipt_forbids(
-    environment: &Environment,
-    facts: &mke::Release,
-    applied: &crate::receipt::Applied,
-    purpose: Purpose,
-) -> Result<(), Error> {
-    crate::check::write_once(environment, applied)?;
-    let release = format!("v{}", environment.release);
-    if applied.release != release && purpose != Purpose::Push {
-        return Err(Error::ReleaseChanged {
-            environment: environment.name.clone(),
-            refusal: crate::check::upgrade(facts, applied)
-                .and_then(Result::err)
-                .map(Box::new),
-            applied: applied.release.clone(),
-            wanted: release,
-        });
-    }
-    Ok(())
 }
 
 /// mkectl alone sends nothing, so that whatever the registry lacks now it would lack half-way through an installation.
@@ -357,12 +307,8 @@ pub struct Summary {
     pub config: Utf8PathBuf,
     /// How that file changes, as a unified diff; empty when it does not.
     pub config_diff: String,
-    /// The mkectl command that will be run; `None` when none is needed or none is there.
-    pub mkectl: Option<String>,
-    /// Why mkectl is run.
-    pub mkectl_reason: Option<&'static str>,
-    /// What is wrong with mkectl, so that deploy would refuse.
-    pub mkectl_problem: Option<String>,
+    /// What mkectl is run for, and every command of it.
+    pub mkectl: MkectlSummary,
     /// Why the receipt is written although nothing else is to be done for it; `None` where it needs no reason.
     pub receipt_reason: Option<&'static str>,
     /// What the environment requires and is missing, so that deploy would refuse.
@@ -399,21 +345,9 @@ impl Plan {
         };
         let missing = names(Planned::Missing);
         let different = names(Planned::Different);
-        let needs_bundle = !(missing.is_empty() && different.is_empty());
-        let (mkectl, mkectl_reason, mkectl_problem) = match &self.mkectl {
-            MkectlPlan::NotNeeded => (None, None, None),
-            MkectlPlan::Run {
-                reason,
-                program: Ok(program),
-            } => {
-                let command = workspace.shown_command(&program.apply(&self.output.config));
-                (Some(command), Some(*reason), None)
-            }
-            MkectlPlan::Run {
-                reason,
-                program: Err(error),
-            } => (None, Some(*reason), Some(crate::chain(error))),
-        };
+        // An upgrade wants the release matrix, too.
+        let needs_bundle = !(missing.is_empty() && different.is_empty())
+            || matches!(self.mkectl, MkectlPlan::Upgrade { .. });
         let config = workspace.shown(&self.output.config).to_owned();
         Summary {
             environment: self.environment.name.clone(),
@@ -436,9 +370,7 @@ impl Plan {
             bytes_to_send: self.bytes_to_send(),
             config_diff: render::diff(&config, self.config.committed.as_deref(), &self.config.text),
             config,
-            mkectl,
-            mkectl_reason,
-            mkectl_problem,
+            mkectl: self.mkectl.summary(workspace, &self.output),
             receipt_reason: self
                 .is_receipt_stale()
                 .then_some("the receipt tells of another lock"),
