@@ -371,8 +371,8 @@ impl Plan {
             config_diff: render::diff(&config, self.config.committed.as_deref(), &self.config.text),
             config,
             mkectl: self.mkectl.summary(workspace, &self.output),
-            receipt_reason: self
-                .is_receipt_stale()
+            // Where mkectl runs, there is one anyway.
+            receipt_reason: (self.is_receipt_stale() && !self.mkectl.is_needed())
                 .then_some("the receipt tells of another lock"),
             requirement_problem: self
                 .unmet
