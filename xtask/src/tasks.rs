@@ -10,6 +10,7 @@ mod fetch;
 mod inspect;
 mod list;
 mod lock;
+mod migrate;
 mod mkectl;
 mod new;
 mod plan;
@@ -88,6 +89,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             confirm.as_deref(),
             overrides.override_requires.as_deref(),
         ),
+        Command::Migrate(arguments) => migrate::run(app, arguments),
         Command::Cluster { command } => cluster::run(app, command),
         Command::Verify(arguments) => verify::run(app, arguments),
         Command::Mkectl(arguments) => mkectl::run(app, arguments),

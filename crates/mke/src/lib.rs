@@ -25,6 +25,7 @@ mod inventory;
 mod keys;
 mod kind;
 mod machines;
+mod migration;
 mod network;
 mod notes;
 mod owned;
@@ -39,6 +40,7 @@ mod write_once;
 
 pub use compare::{Area, Change, compare};
 pub use machines::{Login, Machine, machines, migration_hosts, restore_hosts};
+pub use migration::{Migration, MigrationError};
 pub use owned::RegistryUrls;
 pub use pulls::{PulledRegistry, Pulls, pulls};
 pub use release::{Certainty, Download, Fact, Release, ReleaseError, Support, releases};

@@ -142,6 +142,8 @@ pub enum Purpose {
     Push,
     /// mkectl alone, also where the configuration was applied before.
     Apply,
+    /// The whole way, to a cluster that is of MKE 3 still.
+    Migrate,
 }
 
 /// Computes the plan of a loaded environment.
@@ -201,7 +203,7 @@ pub(crate) async fn of_locked(
     let unmet = match purpose {
         // What only fills a registry touches no cluster.
         Purpose::Push => None,
-        Purpose::Deploy | Purpose::Apply => requires::unmet(
+        Purpose::Deploy | Purpose::Apply | Purpose::Migrate => requires::unmet(
             context.workspace,
             &environment,
             &locked.digest,
