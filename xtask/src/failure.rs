@@ -130,6 +130,7 @@ impl Failure {
                 | Error::NoPulls { .. }
                 | Error::PullsElsewhere { .. }
                 | Error::ReleaseChanged { .. }
+                | Error::NoReleaseMatrix { .. }
                 | Error::EmbeddedAddress { .. }
                 | Error::Credentials { .. } => 3,
                 Error::LockDiffers { .. }
@@ -151,6 +152,8 @@ impl Failure {
                 | Error::Embedded { .. } => 5,
                 Error::Mkectl(_)
                 | Error::MkectlVersion { .. }
+                | Error::NoOldMkectl { .. }
+                | Error::ClusterSilent { .. }
                 | Error::MkectlRefused { .. }
                 | Error::MkectlRunning { .. } => 6,
                 Error::MkectlFailed { .. } => 7,
@@ -307,8 +310,19 @@ fn hints(error: &Error) -> Vec<String> {
             format!("set `release` back to {applied}; `cargo xtask releases RELEASE` says which sources a release has")
         }
         Error::ReleaseChanged { refusal: None, .. } => {
-            "another release is an upgrade, and `mkectl apply` does none: `cargo xtask push` brings the release \
-             to the registry, then `mkectl upgrade` by the vendor's page"
+            "another release is an upgrade, which is another command of mkectl: `cargo xtask deploy` does it".to_owned()
+        }
+        Error::NoOldMkectl { release } => format!(
+            "`cargo xtask fetch {release}` brings it, where {release} is locked; or put it on PATH, with the new one fetched or named in \
+             the environment: `mkectl: ./path/to/mkectl`"
+        ),
+        Error::NoReleaseMatrix { .. } => {
+            "take the vendor's release-matrix.json, unmodified, and name it in the environment: `release-matrix: ./release-matrix.json`"
+                .to_owned()
+        }
+        Error::ClusterSilent { .. } => {
+            "mkectl finds the cluster by ~/.mke/mke.kubeconf, or by the file that KUBECONFIG names: is it that of this cluster, and the \
+             cluster up?"
                 .to_owned()
         }
         Error::Credentials { .. } => {

@@ -70,7 +70,7 @@ async fn steps(context: &Context<'_>, plan: &Plan, course: &mut Course) -> Resul
     course.step = Step::Render;
     let written = render::write(plan)?;
     course.step = Step::Apply;
-    let applied = apply::apply(context, plan, &confirmed, &written).await?;
+    let applied = apply::apply(context, plan, &confirmed, &written, &mut course.step).await?;
     Ok(Deployed {
         sent,
         confirmed,
@@ -102,7 +102,7 @@ pub async fn apply_alone(context: &Context<'_>, plan: &Plan) -> Result<Deployed,
         course.step = Step::Render;
         let written = render::write(plan)?;
         course.step = Step::Apply;
-        let applied = apply::apply(context, plan, &confirmed, &written).await?;
+        let applied = apply::apply(context, plan, &confirmed, &written, &mut course.step).await?;
         Ok(Deployed {
             sent: Sent::default(),
             confirmed,
@@ -189,6 +189,12 @@ fn receipt_of_success(
         (None, Some(before)) => before.mkectl.clone(),
         (None, None) => receipt::Program::default(),
     };
+    // An upgrade takes no configuration. What it did not bring is applied by the next deploy.
+    let config = match (&deployed.applied, before) {
+        (Some(applied), Some(before)) if !applied.config_is_there => before.config.clone(),
+        (Some(applied), None) if !applied.config_is_there => String::new(),
+        _ => plan.config.digest.clone(),
+    };
     Receipt {
         version: Receipt::VERSION,
         applied: Some(receipt::Applied {
@@ -196,7 +202,7 @@ fn receipt_of_success(
             registry: plan.environment.registry.image_url(),
             external_address: mke::external_address(&plan.environment),
             lock: plan.lock_digest.clone(),
-            config: plan.config.digest.clone(),
+            config,
             mkectl,
             artifacts: deployed.confirmed.artifacts,
             pushed: receipt::Pushed::of(&deployed.sent),

@@ -259,6 +259,30 @@ pub enum Error {
         #[source]
         refusal: Option<Box<mke::UpgradeError>>,
     },
+    /// The mkectl of the release that is there is needed, for the backup before an upgrade.
+    #[error("the backup before the upgrade is written by mkectl {release}, and there is none")]
+    NoOldMkectl {
+        /// The release that is there.
+        release: String,
+    },
+    /// An upgrade without internet wants the vendor's release matrix, and the bundle had none.
+    #[error(
+        "the upgrade wants a release matrix, and the lock of {release} names none: its bundle holds none"
+    )]
+    NoReleaseMatrix {
+        /// The release to come to.
+        release: String,
+    },
+    /// The cluster has to be asked before an upgrade, and does not answer.
+    #[error(
+        "the cluster of {environment} cannot be asked for its configuration, and an upgrade keeps that first"
+    )]
+    ClusterSilent {
+        /// The environment.
+        environment: String,
+        /// Why not.
+        source: mkectl::Error,
+    },
     /// A rehearsal was asked for what only a cluster knows.
     #[error("{environment} is a rehearsal: there is no cluster that could be asked")]
     NoCluster {

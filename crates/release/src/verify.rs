@@ -115,7 +115,7 @@ async fn knock(node: &registry::Registry, environment: &Environment) -> Result<(
 }
 
 /// Returns the client that sees what nodes see: without credentials, unless the configuration gives nodes a secret
-/// to pull with. What is in that secret is not known here; the push credentials stand in for it.
+/// to pull with. What is in that secret the environment may say; else the push credentials stand in for it.
 fn as_node(context: &Context<'_>, environment: &Environment) -> Result<registry::Registry, Error> {
     let with_secret = mke::pulls_with_secret(environment);
     connect(environment, credentials(context, environment, with_secret)?)
@@ -128,7 +128,7 @@ fn credentials(
     with_secret: bool,
 ) -> Result<Credentials, Error> {
     if with_secret {
-        context.credentials(environment)
+        context.pull_credentials(environment)
     } else {
         Ok(Credentials::Anonymous)
     }
