@@ -13,6 +13,7 @@ mod mkectl;
 mod new;
 mod plan;
 mod preflight;
+mod prune;
 mod push;
 mod rehearsal_mkectl;
 mod rehearse;
@@ -77,6 +78,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Store {
             command: Some(StoreCommand::Gc { dry_run }),
         } => store::collect(app, *dry_run),
+        Command::Prune(arguments) => prune::run(app, arguments),
         Command::Bench(arguments) => bench::run(app, arguments),
         Command::BenchPart { command } => bench::part(app, command),
         Command::RehearsalMkectl(arguments) => rehearsal_mkectl::run(arguments),

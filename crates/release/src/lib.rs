@@ -45,6 +45,7 @@ pub mod new;
 pub mod plan;
 pub mod preflight;
 pub mod program;
+pub mod prune;
 pub mod push;
 pub mod receipt;
 pub mod rehearse;
