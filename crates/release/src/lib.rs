@@ -61,6 +61,7 @@ pub mod workspace;
 mod admin_password;
 mod announce;
 mod error;
+mod neighbours;
 mod observe;
 mod resolve;
 mod run;
