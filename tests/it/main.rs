@@ -28,6 +28,7 @@ mod new;
 mod operation;
 mod plan;
 mod preflight;
+mod prune;
 mod push;
 mod receipt;
 mod rehearse;
