@@ -345,7 +345,7 @@ templated: { image: '{{ .Values.global.registry }}/eight:v8' }
         header.set_cksum();
         encoder.write_all(header.as_bytes()).unwrap();
         let zeros = vec![0; 1 << 20];
-        for _ in 0..LARGEST_CHART * 2 >> 20 {
+        for _ in 0..(LARGEST_CHART * 2) >> 20 {
             encoder.write_all(&zeros).unwrap();
         }
         let bomb = encoder.finish().unwrap();
