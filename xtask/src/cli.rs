@@ -397,6 +397,9 @@ pub(crate) struct LockArgs {
     /// Where the bundle's checksum is, instead of the vendor's URL for this release
     #[arg(long, value_name = "URL")]
     pub(crate) checksum_url: Option<String>,
+    /// Where mkectl is, instead of the vendor's URL for this release; {system} and {machine} stand for linux and x86_64
+    #[arg(long, value_name = "URL")]
+    pub(crate) mkectl_url: Option<String>,
     /// The bundle's architecture, as in its file name [default: amd64]
     #[arg(long)]
     pub(crate) arch: Option<String>,

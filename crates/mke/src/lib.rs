@@ -26,6 +26,7 @@ mod keys;
 mod kind;
 mod network;
 mod notes;
+mod observed;
 mod owned;
 mod pulls;
 mod release;
@@ -37,6 +38,7 @@ mod upgrade;
 mod write_once;
 
 pub use compare::{Area, Change, compare};
+pub use observed::Observed;
 pub use owned::RegistryUrls;
 pub use pulls::{PulledRegistry, Pulls, pulls};
 pub use release::{Certainty, Download, Fact, Release, ReleaseError, Support, releases};

@@ -60,6 +60,7 @@ pub mod workspace;
 mod admin_password;
 mod announce;
 mod error;
+mod existing;
 mod observe;
 mod resolve;
 mod run;

@@ -17,7 +17,7 @@ pub(crate) fn run(app: &App<'_>, name: &str, confirmed: Option<&str>) -> Result<
         let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
         let context = app.context();
         let output = Output::below(&app.workspace.environment(name));
-        let plan = release::plan::plan(&context, environment, output, Purpose::Apply).await?;
+        let plan = release::plan::prepare(&context, environment, output, Purpose::Apply).await?;
         app.ui.plan(&plan.summary(&app.workspace));
         confirm(&plan.environment, confirmed)?;
         let deployed = release::deploy::apply_alone(&context, &plan).await?;

@@ -19,7 +19,7 @@ pub(crate) fn run(app: &App<'_>, name: &str, confirmed: Option<&str>) -> Result<
         let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
         let context = app.context();
         let output = Output::below(&app.workspace.environment(name));
-        let plan = release::plan::plan(&context, environment, output, Purpose::Deploy).await?;
+        let plan = release::plan::prepare(&context, environment, output, Purpose::Deploy).await?;
         app.ui.plan(&plan.summary(&app.workspace));
         if !plan.is_empty() {
             confirm(&plan.environment, confirmed)?;
