@@ -66,7 +66,7 @@ async fn steps(context: &Context<'_>, plan: &Plan, course: &mut Course) -> Resul
     })?;
     course.sent = Some(sent);
     course.step = Step::Confirm;
-    let confirmed = verify::registry(context, plan, &sent).await?;
+    let confirmed = verify::registry(context, plan, &sent, verify::Depth::Full).await?;
     course.step = Step::Render;
     let written = render::write(plan)?;
     course.step = Step::Apply;

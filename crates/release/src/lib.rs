@@ -61,6 +61,7 @@ mod admin_password;
 mod announce;
 mod error;
 mod existing;
+mod neighbours;
 mod observe;
 mod resolve;
 mod run;

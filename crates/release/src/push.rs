@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::event::{Event, Step};
 use crate::observe::PushObserver;
 use crate::plan::Plan;
-use crate::{Context, Credentials, Error};
+use crate::{Context, Credentials, Error, neighbours};
 
 /// How much a registry is asked for at most, where somebody has an opinion.
 #[derive(Debug, Clone, Copy, Default)]
@@ -138,6 +138,9 @@ async fn push_one(
         address: address.clone(),
         source,
     })?;
+    for (repository, digest) in neighbours::offers(context, plan) {
+        registry.offer(&repository, &digest);
+    }
     let _pushing = context.tool.signals.push_begins();
     let observer = PushObserver::new(context.reporter);
     let targets: Vec<registry::Artifact> = to_be_pushed

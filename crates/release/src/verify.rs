@@ -56,12 +56,20 @@ pub enum Depth {
     Bytes,
 }
 
-/// Looks at the registry as a node does, after a push: in full at what was sent, and at the tags that the plan
+/// Looks at the registry as a node does, after a push: at what was sent as far as `depth` says, and at the tags that the plan
 /// has not confirmed already.
+///
+/// A push alone looks at tags: it has heard of each blob and manifest, by the registry's own answer, that it is there, and a tag tells
+/// whether nodes may pull. Whoever goes on to a cluster looks at everything.
 ///
 /// # Errors
 /// Something that the lock names is not served, or not to nodes.
-pub async fn registry(context: &Context<'_>, plan: &Plan, sent: &Sent) -> Result<Confirmed, Error> {
+pub async fn registry(
+    context: &Context<'_>,
+    plan: &Plan,
+    sent: &Sent,
+    depth: Depth,
+) -> Result<Confirmed, Error> {
     let unconfirmed: Vec<_> = plan
         .lock
         .artifacts
@@ -69,7 +77,7 @@ pub async fn registry(context: &Context<'_>, plan: &Plan, sent: &Sent) -> Result
         .zip(&plan.artifacts)
         .filter(|(_, planned)| **planned != Planned::Confirmed)
         .map(|(artifact, planned)| match planned {
-            Planned::Missing | Planned::Different => (artifact, Depth::Full),
+            Planned::Missing | Planned::Different => (artifact, depth),
             Planned::Confirmed | Planned::Unconfirmed => (artifact, Depth::Tag),
         })
         .collect();
