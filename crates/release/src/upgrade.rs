@@ -246,6 +246,7 @@ pub(crate) async fn upgrade(
         let Ran { log } = run(*step, format!("v{}", commands.from), command)?;
         let shown = context.workspace.shown(archive);
         match archive.exists() {
+            _ if plan.environment.rehearsal => {}
             true => context.reporter.report(Event::Finished {
                 step: Step::Backup,
                 what: format!(
@@ -358,10 +359,13 @@ fn after(
             file: None,
         });
     }
+    let places = match changes.len() {
+        1 => "one place".to_owned(),
+        places => format!("{places} places"),
+    };
     warn(format!(
-        "the cluster's configuration is not what is rendered, in {} places: {shown} is what the cluster has; write into the environment \
-         what is to stay",
-        changes.len()
+        "the cluster's configuration is not what is rendered, in {places}: {shown} is what the cluster has; write into the environment \
+         what is to stay"
     ));
     Some(After {
         changes,
