@@ -44,6 +44,7 @@ Look
   plan       Say what deploy would do
   diff       Compare an environment with what is committed and applied, two environments, or two releases
   releases   Say what is known of each release, how well, and from where
+  status     Compare what is wanted with what receipts, registries and clusters say
   preflight  Find everything from here that would stop an installation
 
 Prepare
@@ -52,6 +53,7 @@ Prepare
   lock       Record a release's bundle, byte by byte, in a file to be committed
   fetch      Bring a locked bundle to this machine and check it
   render     Write an environment's mke4.yaml
+  promote    Give one environment the release of another
   rehearse   Go the whole way without touching registry or cluster
 
 Deploy
@@ -64,15 +66,16 @@ Prove
 
 Care
   store      Say what the store holds, by release; `store gc` removes what no lock names
+  cluster    Ask, check, back up, restore or reset a cluster, or get its kubeconfig
   mkectl     Run any other command of an environment's own mkectl
   bench      Measure a push on this machine, beside the vendor's loop
 
 Options:
 {options}
 
-Exit codes: 0 done, 1 failed, 2 something differs (plan and diff --detailed-exitcode, render --check),
+Exit codes: 0 done, 1 failed, 2 something differs (plan, diff and status --detailed-exitcode, render --check),
 3 a file of yours is wrong, 4 the bundle is not what its lock says, 5 the registry, 6 no fitting mkectl,
-7 mkectl itself failed, 8 not confirmed, 9 pushed in part, 64 wrong command line, 130 interrupted.
+7 mkectl itself failed, 8 not allowed, 9 pushed in part, 64 wrong command line, 130 interrupted.
 ";
 
 /// How results and progress are written.
@@ -108,6 +111,10 @@ pub(crate) enum Command {
     },
     /// Compare what is rendered with what is committed and applied; or two environments; or two locked releases
     Diff(DiffArgs),
+    /// Say how environments stand: what their files want, what their receipts tell, what their registries have, a line each
+    ///
+    /// All of them are asked at the same time. Whatever differs is named with the command that mends it. Nothing is written.
+    Status(StatusArgs),
     /// Say what is known of each release, or all that is known of one, how well, and from where
     Releases {
         /// The release, such as v4.1.5
@@ -158,6 +165,10 @@ pub(crate) enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Write the release of one environment into the file of another, and render that one
+    ///
+    /// Nothing else in the file changes, and nothing is deployed. The difference is shown as `diff` shows it.
+    Promote(PromoteArgs),
     /// Go the whole way without touching registry or cluster: an embedded registry, a stand-in for mkectl
     Rehearse {
         /// The environment
@@ -174,6 +185,8 @@ pub(crate) enum Command {
         limits: LimitArgs,
         #[command(flatten)]
         consent: ConsentArgs,
+        #[command(flatten)]
+        overrides: OverrideArgs,
     },
     /// Send registries what they lack, and look at them as a node does
     Push(PushArgs),
@@ -186,6 +199,8 @@ pub(crate) enum Command {
         confirm: Option<String>,
         #[command(flatten)]
         consent: ConsentArgs,
+        #[command(flatten)]
+        overrides: OverrideArgs,
     },
     /// Look at the registry as a node does: every tag, manifest and blob of the lock
     ///
@@ -196,6 +211,11 @@ pub(crate) enum Command {
     Store {
         #[command(subcommand)]
         command: Option<StoreCommand>,
+    },
+    /// Ask, check, back up, restore or reset the cluster of an environment, or get its kubeconfig
+    Cluster {
+        #[command(subcommand)]
+        command: ClusterCommand,
     },
     /// Run any other command of the mkectl that an environment's cluster wants, with its configuration
     ///
@@ -297,6 +317,40 @@ pub(crate) enum StoreCommand {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// The environment [default: all of them]
+    pub(crate) environment: Option<String>,
+    /// Ask clusters as well, by `mkectl config get`
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// Exit with code 2 when something differs or could not be asked
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PromoteArgs {
+    /// The environment that the release was tried on
+    pub(crate) from: String,
+    /// The environment that gets it
+    pub(crate) to: String,
+    /// Do it also where the receipt of FROM does not show that its release was deployed there with success
+    #[arg(long)]
+    pub(crate) unproven: bool,
+    /// Write Markdown, for a comment on a pull request
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) markdown: bool,
+}
+
+/// What is set aside for once.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OverrideArgs {
+    /// Go on although what the environment `requires` has not happened; the receipt keeps the reason
+    #[arg(long, value_name = "REASON", value_parser = reason)]
+    pub(crate) override_requires: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct DiffArgs {
     /// The environment, or the release (v4.1.3), that others are compared with
     #[arg(value_name = "ENVIRONMENT|RELEASE")]
@@ -368,6 +422,79 @@ pub(crate) struct ConsentArgs {
     /// Go on, instead of the question, where mkectl takes a secret only as an argument, which everybody on this machine can read
     #[arg(long)]
     pub(crate) allow_visible_secrets: bool,
+}
+
+/// What can be done with a cluster after it was deployed.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Say what its receipt tells of a cluster, and what it says of itself
+    Status {
+        /// The environment
+        environment: String,
+    },
+    /// Write a backup, and beside it which mkectl wrote it
+    Backup {
+        /// The environment
+        environment: String,
+        /// The archive [default: environments/ENVIRONMENT/backups/TIME-RELEASE.tar]
+        #[arg(long, value_name = "FILE")]
+        output: Option<Utf8PathBuf>,
+        #[command(flatten)]
+        more: MoreArgs,
+    },
+    /// Put a backup back, by the very mkectl that wrote it
+    Restore {
+        /// The environment
+        environment: String,
+        /// The archive, with its note beside it
+        archive: Utf8PathBuf,
+        /// The file of the host to begin with, instead of one for the environment's first controller
+        #[arg(long, value_name = "FILE")]
+        hosts: Option<Utf8PathBuf>,
+        /// The environment's name once more, instead of the question for it
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+        #[command(flatten)]
+        more: MoreArgs,
+    },
+    /// Print the cluster's kubeconfig, or write it to a file for you alone; it is in no log
+    Kubeconfig {
+        /// The environment
+        environment: String,
+        /// The file, instead of standard output
+        #[arg(long, value_name = "FILE")]
+        output: Option<Utf8PathBuf>,
+        /// Replace a file that is there
+        #[arg(long, requires = "output")]
+        replace: bool,
+        #[command(flatten)]
+        more: MoreArgs,
+    },
+    /// Run mkectl's own checks of the machines and of the ports between them, where it has any
+    Check {
+        /// The environment
+        environment: String,
+        #[command(flatten)]
+        more: MoreArgs,
+    },
+    /// Take MKE off every machine of an environment that is not protected
+    Reset {
+        /// The environment
+        environment: String,
+        /// The environment's name once more, instead of the question for it
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+        #[command(flatten)]
+        more: MoreArgs,
+    },
+}
+
+/// What mkectl is given beside what it is given anyway.
+#[derive(Debug, Args)]
+pub(crate) struct MoreArgs {
+    /// More flags for mkectl, as its help lists them
+    #[arg(last = true, value_name = "FLAGS")]
+    pub(crate) flags: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -502,6 +629,14 @@ impl Cli {
             jobs: limits.jobs.map(usize::from),
             max_rate: limits.max_rate,
         }
+    }
+}
+
+/// Takes a reason, which says something.
+fn reason(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("a reason says something".to_owned()),
+        reason => Ok(reason.to_owned()),
     }
 }
 

@@ -127,6 +127,7 @@ impl Failure {
                 | Error::Receipt { .. }
                 | Error::ReceiptVersion { .. }
                 | Error::WriteOnce(_)
+                | Error::Promotion { .. }
                 | Error::NoPulls { .. }
                 | Error::PullsElsewhere { .. }
                 | Error::ReleaseChanged { .. }
@@ -158,7 +159,14 @@ impl Failure {
                 | Error::MkectlRefused { .. }
                 | Error::MkectlRunning { .. } => 6,
                 Error::MkectlFailed { .. } => 7,
-                Error::VisibleSecrets { .. } => 8,
+                Error::RequirementUnmet { .. } => 8,
+                Error::VisibleSecrets { .. } | Error::Protected { .. } => 8,
+                Error::BackupExists { .. }
+                | Error::BackupNote { .. }
+                | Error::NoController { .. }
+                | Error::Hosts { .. } => 3,
+                Error::NoMatchingMkectl { .. } => 6,
+                Error::BackupMissing { .. } | Error::NoKubeconfig { .. } => 7,
                 Error::MkectlInterrupted { .. } => INTERRUPTED,
                 _ => 1,
             },
@@ -333,6 +341,12 @@ fn hints(error: &Error) -> Vec<String> {
              cluster up?"
                 .to_owned()
         }
+        Error::RequirementUnmet { environment, requires, .. } => format!(
+            "`cargo xtask status {requires}` says more; `cargo xtask deploy {environment} --override-requires REASON` goes without, and the receipt keeps the reason"
+        ),
+        Error::Promotion { source, from, to } if matches!(**source, release::promote::Senseless::Unproven(_)) => format!(
+            "deploy to {from} first, and promote what came of it; `cargo xtask promote {from} {to} --unproven` does it all the same"
+        ),
         Error::Credentials { .. } => {
             "set the variables that registry.push-credentials names, or remove it and log in with Docker, Podman or Skopeo"
                 .to_owned()
@@ -356,6 +370,15 @@ fn hints(error: &Error) -> Vec<String> {
         Error::MkectlRunning { note, .. } => {
             format!("wait for its end; if that is another process, delete {note}")
         }
+        Error::Protected { .. } => {
+            "if its end is really wanted, take `protected` out of its environment.yaml, in a change that others see".to_owned()
+        }
+        Error::BackupMissing { .. } => {
+            "the log says what mkectl did; it may have written the backup elsewhere".to_owned()
+        }
+        Error::NoMatchingMkectl { version, .. } => format!(
+            "bring it to bundles/mkectl/{version}/, or name it in the environment for this once: `mkectl: ./path/to/mkectl`"
+        ),
         Error::VisibleSecrets { .. } => {
             "on a machine that is yours alone, answer `yes`, or add `--allow-visible-secrets` where nobody can be asked".to_owned()
         }

@@ -24,6 +24,7 @@ mod hosts;
 mod inventory;
 mod keys;
 mod kind;
+mod machines;
 mod network;
 mod notes;
 mod observed;
@@ -38,6 +39,7 @@ mod upgrade;
 mod write_once;
 
 pub use compare::{Area, Change, compare};
+pub use machines::{Login, Machine, machines, migration_hosts, restore_hosts};
 pub use observed::Observed;
 pub use owned::RegistryUrls;
 pub use pulls::{PulledRegistry, Pulls, pulls};

@@ -145,7 +145,8 @@ pub async fn prepare(
 /// # Errors
 /// What [`deploy::deploy`] returns.
 pub async fn run(context: &Context<'_>, rehearsal: &Rehearsal) -> Result<Deployed, Error> {
-    deploy::deploy(context, &rehearsal.plan).await
+    let permit = crate::requires::permit(&rehearsal.plan, None)?;
+    deploy::deploy(context, &rehearsal.plan, &permit).await
 }
 
 /// Returns the lock of the release if its bundle is on this machine, else the demo's: a rehearsal downloads nothing.
@@ -189,51 +190,9 @@ pub async fn apply(
     file: &Utf8Path,
     out: &mut (dyn Write + Send),
 ) -> std::io::Result<u8> {
-    writeln!(
-        out,
-        "INF Rehearsal of mkectl {release}: no host will be touched"
-    )?;
-    let text = match std::fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) => {
-            writeln!(out, "FTL cannot read {file}: {error}")?;
-            return Ok(1);
-        }
-    };
-    let reviewed = match mke::review(&text) {
-        Ok(reviewed) => reviewed,
-        Err(findings) => {
-            for finding in &findings {
-                writeln!(out, "ERR {file}: {finding}")?;
-            }
-            writeln!(out, "FTL MKE would refuse this configuration")?;
-            return Ok(1);
-        }
-    };
-    let version = format!("v{}", reviewed.version);
-    if version != release {
-        writeln!(
-            out,
-            "FTL {file}: spec.version is {version}, and this mkectl serves {release} only"
-        )?;
+    let Some(reviewed) = look(release, lock, file, out).await? else {
         return Ok(1);
-    }
-    writeln!(
-        out,
-        "INF Configuration accepted: {} hosts, {version}",
-        reviewed.hosts.len()
-    )?;
-    let lock = match bundle::Lock::read(lock) {
-        Ok(lock) => lock,
-        Err(error) => {
-            writeln!(out, "FTL cannot read the rehearsal's lock: {error}")?;
-            return Ok(1);
-        }
     };
-    if !pull_all(&lock, &reviewed, out).await? {
-        writeln!(out, "FTL Nodes could not pull everything")?;
-        return Ok(1);
-    }
     for host in &reviewed.hosts {
         writeln!(out, "INF Would install {} on {}", host.role, host.address)?;
     }
@@ -246,6 +205,61 @@ pub async fn apply(
         "INF Rehearsal complete: mkectl would be run with this file"
     )?;
     Ok(0)
+}
+
+/// Checks the configuration as MKE would, and pulls everything as nodes would; nothing where something is wrong, which is printed.
+async fn look(
+    release: &str,
+    lock: &Utf8Path,
+    file: &Utf8Path,
+    out: &mut (dyn Write + Send),
+) -> std::io::Result<Option<mke::Reviewed>> {
+    writeln!(
+        out,
+        "INF Rehearsal of mkectl {release}: no host will be touched"
+    )?;
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) => {
+            writeln!(out, "FTL cannot read {file}: {error}")?;
+            return Ok(None);
+        }
+    };
+    let reviewed = match mke::review(&text) {
+        Ok(reviewed) => reviewed,
+        Err(findings) => {
+            for finding in &findings {
+                writeln!(out, "ERR {file}: {finding}")?;
+            }
+            writeln!(out, "FTL MKE would refuse this configuration")?;
+            return Ok(None);
+        }
+    };
+    let version = format!("v{}", reviewed.version);
+    if version != release {
+        writeln!(
+            out,
+            "FTL {file}: spec.version is {version}, and this mkectl serves {release} only"
+        )?;
+        return Ok(None);
+    }
+    writeln!(
+        out,
+        "INF Configuration accepted: {} hosts, {version}",
+        reviewed.hosts.len()
+    )?;
+    let lock = match bundle::Lock::read(lock) {
+        Ok(lock) => lock,
+        Err(error) => {
+            writeln!(out, "FTL cannot read the rehearsal's lock: {error}")?;
+            return Ok(None);
+        }
+    };
+    if !pull_all(&lock, &reviewed, out).await? {
+        writeln!(out, "FTL Nodes could not pull everything")?;
+        return Ok(None);
+    }
+    Ok(Some(reviewed))
 }
 
 /// What the stand-in answers to `mkectl upgrade --help`: the flags that the table of releases knows of this one.
@@ -327,7 +341,17 @@ pub async fn upgrade(
     }
     writeln!(out, "INF Rehearsal of the upgrade to {release}")?;
     // The new release has to be where the old one was, whatever else an upgrade does.
-    apply(release, lock, upgrading.file, out).await
+    let Some(reviewed) = look(release, lock, upgrading.file, out).await? else {
+        return Ok(1);
+    };
+    for host in &reviewed.hosts {
+        writeln!(out, "INF Would upgrade {} on {}", host.role, host.address)?;
+    }
+    writeln!(
+        out,
+        "INF Rehearsal complete: mkectl would upgrade to {release}"
+    )?;
+    Ok(0)
 }
 
 /// Pulls every artifact of the lock as nodes do: images from the image registry, charts from the chart registry.

@@ -19,7 +19,7 @@ use crate::plan::Plan;
 use crate::run::{Ran, Run};
 use crate::verify::Confirmed;
 use crate::workspace::{Output, write_whole};
-use crate::{Context, Error, carry, chain, fetch, resolve};
+use crate::{Context, Error, carry, chain, cluster, fetch, receipt, resolve};
 
 /// A release matrix has some kilobytes.
 const LARGEST_MATRIX: u64 = 16 << 20;
@@ -77,15 +77,23 @@ impl Commands {
             .backup
             .iter()
             .map(|(command, _)| (Step::Backup, command.clone()));
-        let config_get = (Step::Confirm, self.new.mkectl.config_get_command());
+        // A rehearsal has no cluster that could be asked.
+        let config_get =
+            (self.seen.is_some()).then(|| (Step::Confirm, self.new.mkectl.config_get_command()));
         backup
-            .chain([(Step::Upgrade, self.upgrade.clone()), config_get])
+            .chain([(Step::Upgrade, self.upgrade.clone())])
+            .chain(config_get)
             .collect()
+    }
+
+    /// Returns the mkectl that knows the cluster as it is before.
+    fn of_before(&self) -> &Program {
+        self.old.as_ref().unwrap_or(&self.new)
     }
 
     /// Asks the cluster for its configuration, by the mkectl that knows it as it is before.
     fn ask(&self, environment: &Environment) -> Result<(String, mke::Observed), Error> {
-        let program = self.old.as_ref().unwrap_or(&self.new);
+        let program = self.of_before();
         tokio::task::block_in_place(|| observe(program)).map_err(|source| match source {
             Error::Mkectl(source) => Error::ClusterSilent {
                 environment: environment.name.clone(),
@@ -229,6 +237,7 @@ pub(crate) async fn upgrade(
             release,
             name: step.name(),
             step,
+            results: None,
             changes: true,
         };
         let command = command
@@ -246,14 +255,23 @@ pub(crate) async fn upgrade(
         let Ran { log } = run(*step, format!("v{}", commands.from), command)?;
         let shown = context.workspace.shown(archive);
         match archive.exists() {
+            // A rehearsal's stand-in writes none.
             _ if plan.environment.rehearsal => {}
-            true => context.reporter.report(Event::Finished {
-                step: Step::Backup,
-                what: format!(
-                    "{shown} is written; only mkectl v{} restores it",
-                    commands.from
-                ),
-            }),
+            true => {
+                let mkectl = receipt::Program {
+                    version: format!("v{}", commands.from),
+                    sha256: commands.of_before().mkectl.sha256(),
+                };
+                let applied = plan.receipt.as_ref().and_then(|before| before.applied.clone());
+                cluster::describe(context, &plan.environment, archive, mkectl, applied)?;
+                context.reporter.report(Event::Finished {
+                    step: Step::Backup,
+                    what: format!(
+                        "{shown} is written; only mkectl v{} restores it",
+                        commands.from
+                    ),
+                });
+            }
             false => context.reporter.report(Event::Warning(format!(
                 "mkectl says that the backup is written, and there is no {shown}: {log} says where it is"
             ))),
