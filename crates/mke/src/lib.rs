@@ -24,6 +24,7 @@ mod hosts;
 mod inventory;
 mod keys;
 mod kind;
+mod machines;
 mod network;
 mod notes;
 mod owned;
@@ -36,6 +37,7 @@ mod upgrade;
 mod write_once;
 
 pub use compare::{Area, Change, compare};
+pub use machines::{Key, Login, Machine, Unknown, machines};
 pub use owned::RegistryUrls;
 pub use release::{Certainty, Download, Fact, Release, ReleaseError, Support, releases};
 pub use render::{Rendered, Resolved, pulls_with_secret, render, resolve};
