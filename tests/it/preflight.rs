@@ -1,5 +1,7 @@
 //! Tests of `preflight`: each fault of a registry is named with its cure, everything else goes on, and nothing stays behind.
 
+mod nodes;
+
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;

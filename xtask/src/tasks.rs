@@ -41,7 +41,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
         } => plan::run(app, environment, *detailed_exitcode),
         Command::Diff(arguments) => diff::run(app, arguments),
         Command::Releases { release } => releases::run(app, release.as_deref()),
-        Command::Preflight { environment } => preflight::run(app, environment),
+        Command::Preflight { environment, nodes } => preflight::run(app, environment, *nodes),
         Command::New {
             environment,
             release,

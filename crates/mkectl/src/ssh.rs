@@ -261,6 +261,10 @@ impl Heard {
                 })
             }
             (Some(_), _) => Err(NotAnswered::new(Why::Cut, text)),
+            // Any other code than 255 is that of what ran there.
+            (None, _) if code.is_some_and(|code| code != 255) => {
+                Err(NotAnswered::new(Why::Cut, text))
+            }
             (None, _) => Err(NotAnswered::read(&text, through_bastion)),
         }
     }

@@ -133,10 +133,9 @@ impl NotAnswered {
 }
 
 fn last(text: &str) -> &str {
-    let lines = text.lines().map(str::trim);
+    let mut lines = text.lines().map(str::trim);
     lines
-        .filter(|line| !line.is_empty())
-        .next_back()
+        .rfind(|line| !line.is_empty())
         .unwrap_or("it said nothing")
 }
 

@@ -173,7 +173,7 @@ fn a_shell_that_ends_early_is_no_answer() {
             "echo 'mke@10.0.0.1: Permission denied (publickey).' >&2; exit 255",
             Why::KeyRefused,
         ),
-        ("echo 'This account is not available.'; exit 1", Why::Other),
+        ("echo 'This account is not available.'; exit 1", Why::Cut),
     ] {
         let played = played(text);
         let answers = ask(&played.ssh, &[to("10.0.0.1")], "echo one");
