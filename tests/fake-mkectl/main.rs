@@ -6,15 +6,23 @@
 //!
 //! | variable | effect |
 //! |---|---|
-//! | `FAKE_MKECTL_RECORD` | file to which each call adds a line of JSON: arguments, environment, standard input, process id, and for `apply` the text of the file |
+//! | `FAKE_MKECTL_RECORD` | file to which each call adds a line of JSON: arguments, environment, standard input, process id, and the texts of the files that `--file` and `--hosts-path` name |
 //! | `FAKE_MKECTL_VERSION` | the version to claim, `v4.1.5` if unset; empty for an answer without version |
 //! | `FAKE_MKECTL_FLAGS` | `old` leaves `--no-color` and `--no-pretty-print` out of the help and refuses them |
-//! | `FAKE_MKECTL_FLOOD` | how many lines `apply` writes, numbered from 1, by turns on both outputs |
-//! | `FAKE_MKECTL_HANG` | `apply` waits for SIGINT or SIGTERM, says which came, and exits with 130 or 143; with the value `ignore` it says so and goes on waiting, with `no` it does not wait |
+//! | `FAKE_MKECTL_CONFIG` | file that `config get` prints, instead of what `init` does |
+//! | `FAKE_MKECTL_IMAGES`, `FAKE_MKECTL_CHARTS` | files that `airgap list-images` and `list-charts` print, instead of a reference or two |
+//! | `FAKE_MKECTL_EXIT` | exit code of a command that works, after an `FTL` line unless it is 0; overrides 130 and 143. An upgrade rolls back first |
+//!
+//! These are for the commands that work for a while: all but `version`, `init`, `config get` and `airgap`.
+//!
+//! | variable | effect |
+//! |---|---|
+//! | `FAKE_MKECTL_FLOOD` | how many lines it writes, numbered from 1, by turns on both outputs |
+//! | `FAKE_MKECTL_HANG` | it waits for SIGINT or SIGTERM, says which came, and exits with 130 or 143; with the value `ignore` it says so and goes on waiting, with `no` it does not wait |
 //! | `FAKE_MKECTL_CLEANED` | file to which the name of the signal goes, when it is cleaned up after |
-//! | `FAKE_MKECTL_LEAK` | `apply` prints the value of the variable of this name |
-//! | `FAKE_MKECTL_PASSWORD` | with the value `crash`, `apply` aborts right after it has printed the administrator's password |
-//! | `FAKE_MKECTL_EXIT` | exit code of `apply` and `upgrade`, after an `FTL` line unless it is 0; overrides 130 and 143 |
+//! | `FAKE_MKECTL_LEAK` | it prints the value of the variable of this name, or with `arguments` all its arguments, each cut in two writes |
+//! | `FAKE_MKECTL_PASSWORD` | with the value `crash`, it aborts right after it has printed the administrator's password |
+//! | `FAKE_MKECTL_CRASH` | with any value, it aborts after its first lines, without cleaning up |
 
 #![expect(
     clippy::print_stdout,
@@ -74,38 +82,55 @@ fn answer() -> io::Result<u8> {
         record(&arguments, None)?;
         return unknown(&words);
     }
-    let file = match file_of(release, command, flags) {
-        Ok(file) => file,
+    let given = match Given::read(release, command, flags) {
+        Ok(given) => given,
         Err(reason) => {
             record(&arguments, None)?;
             eprintln!("Error: {reason}");
             return Ok(USAGE);
         }
     };
-    if command == ["apply"] {
-        return apply(&arguments, file);
-    }
-    record(&arguments, None)?;
     match command {
-        ["version"] => match version().as_str() {
-            "" => println!("mkectl, built from source"),
-            version => println!("Version: {version}"),
-        },
-        ["init"] => print!("{}", initial(&version())),
-        ["config", "get"] => config_get(release),
-        ["airgap", "list-images"] => println!(
-            "registry.mirantis.com/mke/calico/node:v3.30.200\nregistry.mirantis.com/k0rdent-enterprise/kcm-controller:1.2.3"
-        ),
-        ["airgap", "list-charts"] => {
-            println!(
-                "oci://registry.mirantis.com/k0rdent-enterprise/charts/k0rdent-enterprise:1.2.3"
-            );
+        ["version"] => {
+            record(&arguments, Some(&given))?;
+            match version().as_str() {
+                "" => println!("mkectl, built from source"),
+                version => println!("Version: {version}"),
+            }
         }
-        ["upgrade"] => return Ok(upgrade()),
-        // `backup` and `restore`.
-        _ => eprintln!("INF {} is done", command.join(" ")),
+        ["init"] => {
+            record(&arguments, Some(&given))?;
+            print!("{}", initial(&version()));
+        }
+        ["config", "get"] => {
+            record(&arguments, Some(&given))?;
+            config_get(release)?;
+        }
+        ["airgap", "list-images"] => {
+            record(&arguments, Some(&given))?;
+            print!("{}", listed("FAKE_MKECTL_IMAGES", IMAGES)?);
+        }
+        ["airgap", "list-charts"] => {
+            record(&arguments, Some(&given))?;
+            print!("{}", listed("FAKE_MKECTL_CHARTS", CHARTS)?);
+        }
+        _ => return work(release, command, &arguments, &given),
     }
     Ok(0)
+}
+
+/// What `airgap list-images` prints.
+const IMAGES: &str = "registry.mirantis.com/mke/calico/node:v3.30.200\nregistry.mirantis.com/k0rdent-enterprise/kcm-controller:1.2.3\n";
+
+/// What `airgap list-charts` prints.
+const CHARTS: &str =
+    "oci://registry.mirantis.com/k0rdent-enterprise/charts/k0rdent-enterprise:1.2.3\n";
+
+fn listed(variable: &str, otherwise: &str) -> io::Result<String> {
+    match std::env::var_os(variable) {
+        Some(path) => std::fs::read_to_string(path),
+        None => Ok(otherwise.to_owned()),
+    }
 }
 
 fn unknown(words: &[&str]) -> io::Result<u8> {
@@ -116,8 +141,11 @@ fn unknown(words: &[&str]) -> io::Result<u8> {
     Ok(USAGE)
 }
 
-fn config_get(release: Release) {
-    let config = initial(&version());
+fn config_get(release: Release) -> io::Result<()> {
+    let config = match std::env::var_os("FAKE_MKECTL_CONFIG") {
+        Some(path) => std::fs::read_to_string(path)?,
+        None => initial(&version()),
+    };
     if release.mixes_log_and_config() {
         let (head, rest) = config.split_once('\n').unwrap_or_default();
         print!(
@@ -126,45 +154,41 @@ fn config_get(release: Release) {
     } else {
         print!("{config}");
     }
+    Ok(())
 }
 
-/// An upgrade that fails takes back what it did.
-fn upgrade() -> u8 {
-    match number("FAKE_MKECTL_EXIT").unwrap_or(0) {
-        0 => {
-            println!("Upgrade Summary");
-            0
-        }
-        code => {
-            eprintln!("FTL Upgrade failed due to error: told to by FAKE_MKECTL_EXIT");
-            eprintln!("INF rolling back\nINF rollback is complete");
-            clamp(code)
-        }
-    }
-}
-
-fn apply(arguments: &[String], file: &str) -> io::Result<u8> {
+/// What takes a while: it can be told to fail, to hang, to talk too much and to crash.
+fn work(
+    release: Release,
+    command: &[&str],
+    arguments: &[String],
+    given: &Given<'_>,
+) -> io::Result<u8> {
     // Before the first line that a test may react to: a signal that comes early must be waited for, not died of.
     let hang = std::env::var("FAKE_MKECTL_HANG").ok();
     let hang = hang.filter(|hang| hang != "no");
     let signals = hang.is_some().then(Signals::block);
 
-    let text = std::fs::read_to_string(file);
-    record(arguments, text.as_deref().ok())?;
-    if let Err(error) = text {
-        eprintln!("FTL failed to read config file {file}: {error}");
-        return Ok(1);
+    record(arguments, Some(given))?;
+    if command == ["apply"] {
+        let file = given.file();
+        if let Err(error) = std::fs::read_to_string(file) {
+            eprintln!("FTL failed to read config file {file}: {error}");
+            return Ok(1);
+        }
+        eprintln!("INF mkectl {} reads {file}", version());
+    } else {
+        eprintln!("INF mkectl {} begins: {}", version(), command.join(" "));
     }
-    eprintln!("INF mkectl {} reads {file}", version());
     flood(number("FAKE_MKECTL_FLOOD").unwrap_or(0))?;
     if let Ok(name) = std::env::var("FAKE_MKECTL_LEAK") {
-        println!(
-            "WRN connecting with {}",
-            std::env::var(name).unwrap_or_default()
-        );
+        leak(&name, arguments)?;
     }
     if std::env::var_os("FAKE_MKECTL_PASSWORD").is_some_and(|when| when == "crash") {
         credentials()?;
+        std::process::abort();
+    }
+    if std::env::var_os("FAKE_MKECTL_CRASH").is_some() {
         std::process::abort();
     }
 
@@ -179,16 +203,101 @@ fn apply(arguments: &[String], file: &str) -> io::Result<u8> {
         return Ok(exit.map_or(code, clamp));
     }
     match exit.unwrap_or(0) {
-        0 => {
-            credentials()?;
-            eprintln!("INF MKE {} is installed", version());
-            Ok(0)
-        }
+        0 => done(release, command, given),
         code => {
-            eprintln!("FTL apply failed: told to by FAKE_MKECTL_EXIT");
+            match command {
+                ["upgrade"] => {
+                    // An upgrade that fails takes back what it did.
+                    eprintln!("FTL Upgrade failed due to error: told to by FAKE_MKECTL_EXIT");
+                    eprintln!("INF rolling back\nINF rollback is complete");
+                }
+                command => eprintln!(
+                    "FTL {} failed: told to by FAKE_MKECTL_EXIT",
+                    command.join(" ")
+                ),
+            }
             Ok(clamp(code))
         }
     }
+}
+
+/// What a command that works leaves behind when it succeeds.
+fn done(release: Release, command: &[&str], given: &Given<'_>) -> io::Result<u8> {
+    match command {
+        ["apply"] => {
+            credentials()?;
+            eprintln!("INF MKE {} is installed", version());
+        }
+        ["upgrade"] => {
+            if given.value("--hosts-path").is_some() && leftover_kubeconfig() {
+                eprintln!("FATA[0000] Upgrade failed due to error: kubeconfig exists already");
+                return Ok(1);
+            }
+            if let Some(path) = given.value("--config-out") {
+                std::fs::write(path, initial(&version()))?;
+            }
+            println!("Upgrade Summary");
+        }
+        [.., "backup"] | ["backup", "create"] => {
+            // What a build wrote, only the same build restores.
+            let name = given.value("--name").unwrap_or("backup.tar");
+            std::fs::write(name, format!("backup of mkectl {}\n", version()))?;
+            eprintln!("INF {name} is written");
+        }
+        [.., "restore"] => {
+            let name = given.value("--name").unwrap_or("backup.tar");
+            let text = std::fs::read_to_string(name)?;
+            if text != format!("backup of mkectl {}\n", version()) {
+                eprintln!("FTL {name} was written by another build");
+                return Ok(1);
+            }
+            if !release.has_etcd() && given.value("--hosts-path").is_none() {
+                eprintln!("Error: required flag(s) \"hosts-path\" not set");
+                return Ok(USAGE);
+            }
+            eprintln!("INF {name} is restored");
+        }
+        ["kubeconfig" | "login"] => {
+            eprintln!("INF logging in");
+            print!("{KUBECONFIG}");
+        }
+        // Whatever else there is.
+        _ => eprintln!("INF {} is done", command.join(" ")),
+    }
+    Ok(0)
+}
+
+/// What `kubeconfig` prints. Its key is what a log must never have.
+const KUBECONFIG: &str = "apiVersion: v1\nkind: Config\nclusters:\n- name: mke\nusers:\n- name: mke\n  user:\n    \
+                          password: fake-kubeconfig-password\n    client-key-data: ZmFrZS1rdWJlY29uZmln\n";
+
+/// Whether an earlier try has left a kubeconfig where mkectl keeps it.
+fn leftover_kubeconfig() -> bool {
+    std::env::var_os("HOME").is_some_and(|home| {
+        std::path::Path::new(&home)
+            .join(".mke/mke.kubeconf")
+            .exists()
+    })
+}
+
+/// Prints what it should keep to itself, each word cut in two writes.
+fn leak(what: &str, arguments: &[String]) -> io::Result<()> {
+    let words = match what {
+        "arguments" => arguments.to_vec(),
+        name => vec![std::env::var(name).unwrap_or_default()],
+    };
+    let mut out = io::stdout();
+    write!(out, "WRN connecting with")?;
+    for word in words {
+        let (head, tail) = word.as_bytes().split_at(word.len() / 2);
+        out.write_all(b" ")?;
+        out.write_all(head)?;
+        out.flush()?;
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        out.write_all(tail)?;
+    }
+    writeln!(out)?;
+    out.flush()
 }
 
 /// Prints the box with the administrator's password, in two writes that cut the password (CONF-132).
@@ -205,45 +314,54 @@ fn credentials() -> io::Result<()> {
     out.flush()
 }
 
-/// Returns the file that the command is to read, or what is wrong with its flags.
-fn file_of<'a>(
-    release: Release,
-    command: &[&str],
-    arguments: &[&'a str],
-) -> Result<&'a str, String> {
-    let flags = release.flags(command);
-    let mut file = "mke4.yaml";
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        let (name, mut value) = match argument.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (*argument, None),
-        };
-        let name = match name {
-            "-f" => "--file",
-            "-l" => "--logLevel",
-            name => name,
-        };
-        let known = flags
-            .iter()
-            .find(|(known, _)| *known == name && !hidden().contains(known));
-        let Some((_, takes_value)) = known else {
-            return Err(match name.starts_with('-') {
-                true => format!("unknown flag: {name}"),
-                false => format!("unknown command {name:?} for \"mkectl\""),
-            });
-        };
-        if *takes_value && value.is_none() {
-            value = rest.next().copied();
-            if value.is_none() {
-                return Err(format!("flag needs an argument: {name}"));
+/// The flags that were given, with their values.
+struct Given<'a>(Vec<(&'static str, &'a str)>);
+
+impl<'a> Given<'a> {
+    /// Reads the flags of a command, or returns what is wrong with them.
+    fn read(release: Release, command: &[&str], arguments: &[&'a str]) -> Result<Self, String> {
+        let flags = release.flags(command);
+        let mut given = Vec::new();
+        let mut rest = arguments.iter();
+        while let Some(argument) = rest.next() {
+            let (name, mut value) = match argument.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (*argument, None),
+            };
+            let name = match name {
+                "-f" => "--file",
+                "-l" => "--logLevel",
+                name => name,
+            };
+            let known = flags
+                .iter()
+                .find(|(known, _)| *known == name && !hidden().contains(known));
+            let Some((known, takes_value)) = known else {
+                return Err(match name.starts_with('-') {
+                    true => format!("unknown flag: {name}"),
+                    false => format!("unknown command {name:?} for \"mkectl\""),
+                });
+            };
+            if *takes_value && value.is_none() {
+                value = rest.next().copied();
+                if value.is_none() {
+                    return Err(format!("flag needs an argument: {name}"));
+                }
             }
+            given.push((*known, value.unwrap_or_default()));
         }
-        if name == "--file" {
-            file = value.unwrap_or_default();
-        }
+        Ok(Self(given))
     }
-    Ok(file)
+
+    fn value(&self, flag: &str) -> Option<&'a str> {
+        let found = self.0.iter().rev().find(|(name, _)| *name == flag);
+        found.map(|(_, value)| *value)
+    }
+
+    /// Returns the configuration that the command is to read.
+    fn file(&self) -> &'a str {
+        self.value("--file").unwrap_or("mke4.yaml")
+    }
 }
 
 /// Returns the flags that are taken away.
@@ -278,7 +396,7 @@ fn flood(lines: u64) -> io::Result<()> {
 }
 
 /// Adds this call to the record, if one is kept.
-fn record(arguments: &[String], file: Option<&str>) -> io::Result<()> {
+fn record(arguments: &[String], given: Option<&Given<'_>>) -> io::Result<()> {
     let Some(path) = std::env::var_os("FAKE_MKECTL_RECORD") else {
         return Ok(());
     };
@@ -292,11 +410,16 @@ fn record(arguments: &[String], file: Option<&str>) -> io::Result<()> {
             )
         })
         .collect();
+    let text = |flag: &str| {
+        let path = given?.value(flag)?;
+        std::fs::read_to_string(path).ok()
+    };
     let call = serde_json::json!({
         "arguments": arguments,
         "environment": environment,
         "stdin": String::from_utf8_lossy(&stdin),
-        "file": file,
+        "file": text("--file"),
+        "hosts": text("--hosts-path"),
         "process": std::process::id(),
     });
     let mut record = OpenOptions::new().create(true).append(true).open(path)?;

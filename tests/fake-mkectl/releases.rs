@@ -1,6 +1,6 @@
 //! What each release of mkectl understands, as far as it is known: its commands, their flags, and what they print.
 //!
-//! The sources are the vendor's pages and a lab's scripts (OFF-411, UPG-411, UPG-412, UPG-415); where a release's own page was not
+//! The sources are the vendor's pages and a lab's scripts (OFF-411, UPG-411, UPG-412, UPG-415, the pages of single commands for 4.2); where a release's own page was not
 //! seen, this table guesses, and so proves nothing about the real program.
 
 use std::fmt::Write as _;
@@ -18,6 +18,14 @@ const GLOBAL: &[Flag] = &[
 
 /// Global flags that are documented for 4.2 and unverified before. This table has them from 4.1.3 on.
 const PLAIN: &[Flag] = &[("--no-color", false), ("--no-pretty-print", false)];
+
+/// What authenticated registries want (APPLY-421, MKE3-421).
+const PULL_CREDENTIALS: &[Flag] = &[
+    ("--chart-registry-password", true),
+    ("--chart-registry-username", true),
+    ("--image-registry-password", true),
+    ("--image-registry-username", true),
+];
 
 /// The release that is played: the numbers of its version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,9 +53,22 @@ impl Release {
             &["upgrade"],
             &["config", "get"],
         ];
+        commands.extend([&["kubeconfig"][..], &["reset"]]);
+        // The first release has a second pair, for Velero.
+        if self < Self(4, 1, 1) {
+            commands.extend([&["backup", "create"][..], &["backup", "list"]]);
+            commands.extend([&["restore", "create"][..], &["restore", "list"]]);
+        }
         match self.has_etcd() {
             true => commands.extend([&["etcd", "backup"][..], &["etcd", "restore"]]),
             false => commands.extend([&["backup"][..], &["restore"]]),
+        }
+        if self >= Self(4, 1, 1) {
+            commands.push(&["check", "mke3"]);
+        }
+        if self >= Self(4, 2, 0) {
+            commands.extend([&["check", "hosts"][..], &["check", "ports"]]);
+            commands.extend([&["certs", "status"][..], &["certs", "rotate"], &["login"]]);
         }
         if self >= Self(4, 1, 3) {
             commands.extend([&["airgap", "list-images"][..], &["airgap", "list-charts"]]);
@@ -62,9 +83,38 @@ impl Release {
             ["init"] => vec![("--data-dir", true), ("--print-k0sctl-config", false)],
             ["apply"] => self.apply(),
             ["upgrade"] => self.upgrade(),
+            ["backup" | "restore", "create"] => vec![("--name", true)],
+            ["backup"] if self >= Self(4, 2, 0) => vec![
+                ("--disable-pre-backup-cluster-validation", false),
+                ("--name", true),
+                ("--progress-bars", true),
+            ],
             [.., "backup"] => vec![("--name", true)],
             ["etcd", "restore"] => vec![("--name", true)],
             ["restore"] => vec![("--force", false), ("--hosts-path", true), ("--name", true)],
+            ["reset"] => vec![
+                ("--concurrency", true),
+                ("--force", false),
+                ("--reset-timeout-minutes", true),
+            ],
+            ["kubeconfig" | "login"] => vec![
+                ("--address", true),
+                ("--ca-file", true),
+                ("--force-refresh", false),
+                ("--password-env-var", true),
+            ],
+            ["check", "hosts" | "ports"] => vec![
+                ("--concurrency", true),
+                ("--data-dir", true),
+                ("--force", false),
+                ("--output", true),
+            ],
+            ["check", "mke3"] => vec![
+                ("--force", false),
+                ("--mke3-config-path", true),
+                ("--output", true),
+            ],
+            ["certs", _] => vec![("--client-ca", false), ("--etcd", false)],
             _ => Vec::new(),
         };
         flags.extend(GLOBAL);
@@ -79,7 +129,8 @@ impl Release {
         self < Self(4, 1, 3)
     }
 
-    fn has_etcd(self) -> bool {
+    /// Whether backups are below `etcd`.
+    pub(crate) fn has_etcd(self) -> bool {
         self < Self(4, 1, 2)
     }
 
@@ -87,16 +138,15 @@ impl Release {
         let mut flags = vec![
             ("--admin-password", true),
             ("--bpf-dns-patch", false),
-            ("--chart-registry-password", true),
-            ("--chart-registry-username", true),
             ("--check-ports", false),
             ("--cni-check-port", true),
             ("--cni-check-timeout", true),
             ("--cni-check-timeout-windows", true),
-            ("--image-registry-password", true),
-            ("--image-registry-username", true),
             ("--timeout-minutes", true),
         ];
+        if self >= Self(4, 2, 0) {
+            flags.extend(PULL_CREDENTIALS);
+        }
         if self == Self(4, 1, 3) {
             flags.push(("--registry-insecure-skip-tls-verify", false));
         }
@@ -106,20 +156,41 @@ impl Release {
     fn upgrade(self) -> Vec<Flag> {
         let mut flags = vec![
             ("--chart-registry", true),
+            ("--config-out", true),
+            ("--dry-run", false),
             ("--external-address", true),
             ("--force", false),
             ("--hosts-path", true),
             ("--image-registry", true),
+            ("--mke3-admin-password", true),
+            ("--mke3-admin-username", true),
+            ("--mke3-airgapped", true),
+            ("--output", true),
+            ("--upgrade-timeout-minutes", true),
         ];
         // The first release is an upgrade of MKE 3 only.
         if self >= Self(4, 1, 1) {
             flags.extend([("--upgrade-version", true), ("--release-matrix", true)]);
+            flags.extend([
+                ("--chart-registry-ca-file", true),
+                ("--image-registry-ca-file", true),
+            ]);
+        }
+        if self >= Self(4, 1, 5) {
+            flags.extend([
+                ("--gateway-http-node-port", true),
+                ("--gateway-https-node-port", true),
+                ("--remove-ingress-nginx", false),
+            ]);
+        }
+        if self >= Self(4, 2, 1) {
+            flags.extend(PULL_CREDENTIALS);
         }
         if self == Self(4, 1, 1) || self == Self(4, 1, 2) {
             flags.push(("--etcd-snapshot-path", true));
         }
         if self >= Self(4, 2, 0) {
-            flags.extend([("--backup-path", true), ("--config-out", true)]);
+            flags.push(("--backup-path", true));
         }
         flags
     }
@@ -157,7 +228,11 @@ impl Release {
                 _ => "      ",
             };
             let value = if takes_value { " string" } else { "" };
-            let _ = writeln!(text, "{short}{name}{value}");
+            let variable = match name {
+                "--chart-registry-password" => "   (env MKE_CHART_REGISTRY_PASSWORD)",
+                _ => "",
+            };
+            let _ = writeln!(text, "{short}{name}{value}{variable}");
         }
         Some(text)
     }

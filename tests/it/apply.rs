@@ -47,7 +47,7 @@ async fn after_a_push_it_renders_applies_and_writes_the_receipt() {
     "#);
     let receipt = lab.receipt();
     assert!(
-        receipt.contains("\napplied:\n") && receipt.contains("  pushed: 0\n"),
+        receipt.contains("\napplied:\n") && receipt.contains("  pushed:\n    artifacts: 0\n"),
         "{receipt}"
     );
     assert_eq!(

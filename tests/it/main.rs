@@ -29,6 +29,7 @@ mod operation;
 mod plan;
 mod preflight;
 mod push;
+mod receipt;
 mod rehearse;
 mod releases;
 mod render;

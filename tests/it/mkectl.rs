@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use camino::Utf8Path;
 use mkectl::{Mkectl, Needed, Upgrade, Variables};
 
-use crate::FAKE_MKECTL;
+use support::Lab;
+
+use crate::{AIRLOCK, FAKE_MKECTL};
 
 const RELEASES: &[&str] = &[
     "4.1.0", "4.1.1", "4.1.2", "4.1.3", "4.1.4", "4.1.5", "4.2.0", "4.2.1",
@@ -20,6 +22,10 @@ fn of(release: &str) -> Mkectl {
 #[test]
 fn each_release_is_given_the_flags_that_it_lists() {
     let config = Utf8Path::new("mke4.yaml");
+    // What they write, they write here.
+    let folder = tempfile::tempdir().unwrap();
+    let folder = Utf8Path::from_path(folder.path()).unwrap();
+    let (after, archive) = (folder.join("after.yaml"), folder.join("backup.tar"));
     let mut all = String::new();
     for release in RELEASES {
         let mkectl = of(release);
@@ -30,16 +36,18 @@ fn each_release_is_given_the_flags_that_it_lists() {
             release: &version,
             release_matrix: Some(Utf8Path::new("release-matrix.json")),
             backup: Some(Utf8Path::new("before.tar")),
-            config_out: Some(Utf8Path::new("after.yaml")),
+            config_out: Some(&after),
         };
         writeln!(all, "v{release}").unwrap();
         for command in [
             mkectl.apply(config, &mkectl.help(&["apply"]).unwrap()),
             mkectl.upgrade(&upgrade, &mkectl.help(&["upgrade"]).unwrap()),
-            mkectl.backup(config, "backup.tar", &root),
-            mkectl.restore(Utf8Path::new("hosts.yaml"), "backup.tar", &root),
+            mkectl.backup(config, archive.as_str(), &root),
+            mkectl.restore(Utf8Path::new("hosts.yaml"), archive.as_str(), &root),
         ] {
-            writeln!(all, "  {}", command.arguments.join(" ")).unwrap();
+            let arguments = command.arguments.join(" ");
+            let shown = arguments.replace(&format!("{folder}/"), "");
+            writeln!(all, "  {shown}").unwrap();
             // What is built, the release understands.
             if command.arguments[0] != "apply" {
                 let log = tempfile::NamedTempFile::new().unwrap();
@@ -100,4 +108,95 @@ struct Nobody;
 
 impl mkectl::Observer for Nobody {
     fn event(&self, _: mkectl::Event<'_>) {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_other_command_gets_the_right_program_and_file() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.edit_environment(
+        "config:\n",
+        "config:\n  license: { token: { $env: LAB_LICENSE } }\n",
+    );
+    lab.sandbox.variable("LAB_LICENSE", "planted-license-5d21");
+    insta::assert_snapshot!(
+        "config_get",
+        lab.run(&["mkectl", "lab", "--", "config", "get"])
+            .ends_with(0)
+            .whole()
+    );
+    let call = lab.calls().pop().unwrap();
+    assert!(
+        call.file
+            .unwrap_or_default()
+            .contains("token: planted-license-5d21\n"),
+        "{:?}",
+        call.arguments
+    );
+    // It works, it fails, and its own code is told.
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "3");
+    insta::assert_snapshot!(
+        "its_own_code",
+        lab.run(&["mkectl", "lab", "--", "apply", "--check-ports"])
+            .ends_with(7)
+            .whole()
+    );
+    let run = lab
+        .run(&["mkectl", "lab", "--format", "json", "--", "nonsense"])
+        .ends_with(7);
+    let last: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(last["error"]["mkectl-exit-code"], 2);
+    // Nothing of the values is left, nor a note: nobody killed it.
+    for (path, content) in lab.sandbox.files() {
+        let is_meant = path.as_str().ends_with("mkectl-calls");
+        let text = String::from_utf8_lossy(&content);
+        assert!(is_meant || !text.contains("planted-license"), "{path}");
+    }
+    assert!(
+        !lab.sandbox
+            .path("environments/lab/logs/under-way.yaml")
+            .exists()
+    );
+    let _ = lab.run(&["mkectl", "lab"]).ends_with(64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_others_would_see_is_told_and_can_be_refused() {
+    const SECRET: &str = "planted-admin-4410";
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox.variable("FAKE_MKECTL_LEAK", "arguments");
+    let typed = ["--", "apply", "--admin-password", SECRET];
+    let run = lab.run(&[&["mkectl", "lab"][..], &typed].concat());
+    insta::assert_snapshot!("visible_refused", run.whole());
+    assert!(lab.applies().is_empty());
+    let flag = ["mkectl", "lab", "--allow-visible-secrets"];
+    let run = lab.run(&[&flag[..], &typed].concat()).ends_with(0);
+    insta::assert_snapshot!("visible_allowed", run.whole());
+    assert_eq!(
+        lab.applies()[0].arguments.last().unwrap(),
+        &format!("--admin-password={SECRET}")
+    );
+    for (path, content) in lab.sandbox.files() {
+        let is_meant = path.as_str().ends_with("mkectl-calls");
+        let text = String::from_utf8_lossy(&content);
+        assert!(is_meant || !text.contains(SECRET), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_is_that_of_what_the_cluster_runs() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    // The environment goes on to a later release, and the cluster is where it was.
+    lab.edit_environment("release: v4.1.5", "release: v4.2.1");
+    let run = lab.run(&["mkectl", "lab", "--", "version"]).ends_with(0);
+    assert_eq!(run.stdout, "Version: v4.1.5\n");
+    assert!(
+        run.stderr.contains(
+            "the cluster of lab runs v4.1.5, by its receipt, and the environment says v4.2.1"
+        ),
+        "{}",
+        run.stderr
+    );
+    lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.2.1");
+    let _ = lab.run(&["mkectl", "lab", "--", "version"]).ends_with(6);
 }

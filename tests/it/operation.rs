@@ -128,7 +128,7 @@ async fn after_a_kill_mkectl_ends_and_the_next_run_tells_what_happened() {
     wait_until(|| cleaned.exists());
     assert_eq!(std::fs::read_to_string(&cleaned).unwrap(), "SIGINT");
 
-    let told = "mkectl was applying v4.1.5 since [TIME] when this program was killed, and nobody knows how far it came; \
+    let told = "`mkectl apply` for v4.1.5 was at work since [TIME] when this program was killed, and nobody knows how far it came; \
                 its log is environments/lab/logs/[TIME]-apply.log";
     wait_until(|| lab.run(&["plan", "lab"]).whole().contains(told));
     lab.sandbox.variable("FAKE_MKECTL_HANG", "no");
@@ -153,7 +153,7 @@ async fn a_mkectl_that_is_still_at_work_is_not_joined_by_another_one() {
     let run = lab.run(&["deploy", "lab"]).ends_with(6);
     assert!(
         run.stderr.contains(&format!(
-            "error: mkectl is still applying v4.1.5, as process {process}; its log is environments/lab/logs/"
+            "error: mkectl for v4.1.5 is still at work, as process {process}; its log is environments/lab/logs/"
         )),
         "{}",
         run.stderr

@@ -161,12 +161,12 @@ async fn a_receipt_that_cannot_be_read_stops_it() {
     hint: restore the committed one: it alone tells what the cluster runs
     "#);
     lab.sandbox
-        .write("environments/lab/receipt.yaml", "version: 2\n");
+        .write("environments/lab/receipt.yaml", "version: 3\n");
     insta::assert_snapshot!(lab.run(&["plan", "lab"]).whole(), @r#"
     exit code: 3
     --- stdout
     --- stderr
-    error: [WORKSPACE]/environments/lab/receipt.yaml is a receipt of version 2, which this version of Airlock does not know
+    error: [WORKSPACE]/environments/lab/receipt.yaml is a receipt of version 3, which this version of Airlock does not know
     "#);
 }
 

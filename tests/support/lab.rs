@@ -29,8 +29,10 @@ pub struct Call {
     pub environment: BTreeMap<String, String>,
     /// What could be read from its standard input.
     pub stdin: String,
-    /// For `apply`: the text of the file.
+    /// The text of the file that `--file` named.
     pub file: Option<String>,
+    /// The text of the file that `--hosts-path` named.
+    pub hosts: Option<String>,
     /// Its process id.
     pub process: i32,
 }
@@ -140,6 +142,7 @@ fn call(line: &str) -> Call {
         environment: serde_json::from_value(take("environment")).expect("an environment"),
         stdin: serde_json::from_value(take("stdin")).expect("standard input"),
         file: serde_json::from_value(take("file")).expect("a file"),
+        hosts: serde_json::from_value(take("hosts")).expect("a file"),
         process: serde_json::from_value(take("process")).expect("a process id"),
     }
 }

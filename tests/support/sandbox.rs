@@ -100,12 +100,15 @@ impl Sandbox {
         let text = self.read(&format!("environments/{environment}/receipt.yaml"));
         let mut redacted = String::new();
         for line in self.redact(&text).lines() {
-            // The configuration names the registry's port, so that its digest differs each time.
+            // The configuration names the registry's port, and programs are built anew, so that their digests differ each time.
             let line = match line.split_once(": ") {
-                Some((key @ "  config", digest)) if digest.len() == 64 => {
+                Some((key, digest))
+                    if digest.len() == 64
+                        && ["config", "sha256", "plan"].contains(&key.trim_start()) =>
+                {
                     format!("{key}: [SHA-256]")
                 }
-                Some((key @ "  airlock", env!("CARGO_PKG_VERSION"))) => {
+                Some((key, env!("CARGO_PKG_VERSION"))) if key.trim_start() == "airlock" => {
                     format!("{key}: [VERSION]")
                 }
                 _ => line.to_owned(),
@@ -197,6 +200,7 @@ impl Sandbox {
             .replace(self.program.as_str(), "[AIRLOCK]")
             .replace(self.root.as_str(), "[SANDBOX]");
         text = redact_ports(&text);
+        text = redact_random(&text);
         text = redact_times(&text);
         redact_speeds(&text)
     }
@@ -293,6 +297,18 @@ fn redact_speeds(text: &str) -> String {
         let kept = speed.and_then(|at| content[..at].rfind(", "));
         redacted.push_str(kept.map_or(content, |at| &content[..at]));
         redacted.push_str(end);
+    }
+    redacted
+}
+
+/// Replaces what is random in the names of files that mkectl alone reads, `.mke4-a1B2c3.yaml`.
+fn redact_random(text: &str) -> String {
+    let mut parts = text.split("/.mke4-");
+    let mut redacted = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|character: char| character.is_ascii_alphanumeric());
+        redacted.push_str("/.mke4-[RANDOM]");
+        redacted.push_str(rest);
     }
     redacted
 }

@@ -9,6 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use release::{Context, Tool, Workspace};
 
 use crate::cli::Cli;
+use crate::consent::TerminalConsent;
 use crate::credentials::EnvironmentKeeper;
 use crate::failure::Failure;
 use crate::ui::Ui;
@@ -18,6 +19,7 @@ pub(crate) struct App<'a> {
     pub(crate) tool: Tool,
     pub(crate) ui: &'a Ui,
     keeper: EnvironmentKeeper,
+    consent: TerminalConsent,
     limits: release::push::Limits,
 }
 
@@ -28,6 +30,7 @@ impl<'a> App<'a> {
             tool: tool()?,
             ui,
             keeper: EnvironmentKeeper,
+            consent: TerminalConsent::new(cli.allows_visible_secrets()),
             limits: cli.limits(),
         })
     }
@@ -38,6 +41,7 @@ impl<'a> App<'a> {
             reporter: self.ui,
             tool: &self.tool,
             keeper: &self.keeper,
+            consent: &self.consent,
             limits: self.limits,
         }
     }

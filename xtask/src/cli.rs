@@ -64,6 +64,7 @@ Prove
 
 Care
   store      Say what the store holds, by release; `store gc` removes what no lock names
+  mkectl     Run any other command of an environment's own mkectl
   bench      Measure a push on this machine, beside the vendor's loop
 
 Options:
@@ -175,6 +176,8 @@ pub(crate) enum Command {
         confirm: Option<String>,
         #[command(flatten)]
         limits: LimitArgs,
+        #[command(flatten)]
+        consent: ConsentArgs,
     },
     /// Send registries what they lack, and look at them as a node does
     Push(PushArgs),
@@ -185,6 +188,8 @@ pub(crate) enum Command {
         /// The environment's name once more, instead of the question that a protected environment asks
         #[arg(long, value_name = "NAME")]
         confirm: Option<String>,
+        #[command(flatten)]
+        consent: ConsentArgs,
     },
     /// Look at the registry as a node does: every tag, manifest and blob of the lock
     Verify {
@@ -196,6 +201,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<StoreCommand>,
     },
+    /// Run any other command of the mkectl that an environment's cluster wants, with its configuration
+    ///
+    /// The configuration, with the values of its references, is handed over by --file where the command has it. What mkectl
+    /// writes to standard output comes on standard output; everything is in the log, secrets masked.
+    Mkectl(MkectlArgs),
     /// Measure a push on this machine, beside the vendor's loop and what no push can go below
     ///
     /// Makes a bundle, starts a `docker-registry` of its own, and measures in turns. Wants skopeo and curl for comparison.
@@ -335,6 +345,28 @@ pub(crate) struct LimitArgs {
     pub(crate) max_rate: Option<u64>,
 }
 
+/// What is done with secrets that mkectl takes only as arguments.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct ConsentArgs {
+    /// Go on, instead of the question, where mkectl takes a secret only as an argument, which everybody on this machine can read
+    #[arg(long)]
+    pub(crate) allow_visible_secrets: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MkectlArgs {
+    /// The environment
+    pub(crate) environment: String,
+    /// The environment's name once more, instead of the question that a protected environment asks
+    #[arg(long, value_name = "NAME")]
+    pub(crate) confirm: Option<String>,
+    #[command(flatten)]
+    pub(crate) consent: ConsentArgs,
+    /// What mkectl is to be run with
+    #[arg(last = true, required = true, value_name = "ARGS")]
+    pub(crate) arguments: Vec<String>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct LockArgs {
     /// The release, such as v4.1.5
@@ -388,6 +420,16 @@ pub(crate) enum RehearsalCommand {
 }
 
 impl Cli {
+    /// Says whether secrets may stand in the process list.
+    pub(crate) fn allows_visible_secrets(&self) -> bool {
+        match &self.command {
+            Command::Deploy { consent, .. }
+            | Command::Apply { consent, .. }
+            | Command::Mkectl(MkectlArgs { consent, .. }) => consent.allow_visible_secrets,
+            _ => false,
+        }
+    }
+
     /// Returns how much registries may be asked for by this command.
     pub(crate) fn limits(&self) -> Limits {
         let (Command::Push(PushArgs { limits, .. }) | Command::Deploy { limits, .. }) =

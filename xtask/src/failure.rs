@@ -151,6 +151,7 @@ impl Failure {
                 | Error::MkectlRefused { .. }
                 | Error::MkectlRunning { .. } => 6,
                 Error::MkectlFailed { .. } => 7,
+                Error::VisibleSecrets { .. } => 8,
                 Error::MkectlInterrupted { .. } => INTERRUPTED,
                 _ => 1,
             },
@@ -272,9 +273,9 @@ fn hints(error: &Error) -> Vec<String> {
             hints.push("what was pushed stays; the next run goes on from there".to_owned());
             return hints;
         }
-        Error::Stopped { sent_bytes, .. } => format!(
+        Error::Stopped { sent, .. } => format!(
             "run it again: it goes on from here, and sends nothing of the {} again that are there now",
-            DecimalBytes(*sent_bytes)
+            DecimalBytes(sent.uploaded_bytes)
         ),
         Error::NotConfirmed { is_below_tags: true, .. } => {
             "the registry lost something of what its tags still name, and a push trusts tags: delete those tags in the registry, \
@@ -321,6 +322,9 @@ fn hints(error: &Error) -> Vec<String> {
         }
         Error::MkectlRunning { note, .. } => {
             format!("wait for its end; if that is another process, delete {note}")
+        }
+        Error::VisibleSecrets { .. } => {
+            "on a machine that is yours alone, answer `yes`, or add `--allow-visible-secrets` where nobody can be asked".to_owned()
         }
         Error::MkectlFailed { log, .. } | Error::MkectlInterrupted { log, .. } => {
             format!("everything that it printed is in {log}")

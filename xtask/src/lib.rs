@@ -8,6 +8,7 @@
 mod app;
 mod cli;
 mod confirm;
+mod consent;
 mod credentials;
 mod failure;
 mod interrupt;

@@ -9,6 +9,7 @@ mod fetch;
 mod inspect;
 mod list;
 mod lock;
+mod mkectl;
 mod new;
 mod plan;
 mod preflight;
@@ -62,12 +63,15 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             environment,
             confirm,
             limits: _,
+            consent: _,
         } => deploy::run(app, environment, confirm.as_deref()),
         Command::Push(arguments) => push::run(app, arguments),
         Command::Apply {
             environment,
             confirm,
+            consent: _,
         } => apply::run(app, environment, confirm.as_deref()),
+        Command::Mkectl(arguments) => mkectl::run(app, arguments),
         Command::Verify { environment } => verify::run(app, environment),
         Command::Store { command: None } => store::run(app),
         Command::Store {

@@ -12,6 +12,7 @@ use crate::{
     nearest::nearest,
     operation,
     problem::{Problem, quote},
+    promotion,
     yaml::{Mapping, Node, Style},
 };
 
@@ -25,6 +26,8 @@ const DOCUMENT: &[&str] = &[
     "mkectl",
     operation::ADMIN_PASSWORD,
     operation::APPLY_TIMEOUT,
+    promotion::REQUIRES,
+    "record-operator",
     "accept",
     "facts",
     "inventory",
@@ -88,7 +91,10 @@ pub(crate) fn document(document: &Mapping, findings: &mut Findings) {
                 "inherit" => findings.note(path(value, name)),
                 "release" => findings.note(release(value)),
                 "registry" => registry(value, findings),
-                "protected" | "rehearsal" => findings.note(boolean(value, name)),
+                "protected" | "rehearsal" | "record-operator" => {
+                    findings.note(boolean(value, name));
+                }
+                promotion::REQUIRES => findings.problems.extend(promotion::check(value)),
                 "mkectl" => findings.note(path(value, name)),
                 operation::ADMIN_PASSWORD => admin_password(value, findings),
                 operation::APPLY_TIMEOUT => findings.note(operation::apply_timeout(value)),
@@ -138,7 +144,7 @@ pub(crate) fn path<'node>(node: &'node Node, name: &str) -> Result<&'node str, P
     Ok(text)
 }
 
-/// Reads `protected` or `rehearsal`.
+/// Reads `protected`, `rehearsal` or `record-operator`.
 pub(crate) fn boolean(node: &Node, name: &str) -> Result<bool, Problem> {
     let rule = |what: &str| Problem::at(node, format!("`{name}` is {what}, not a boolean"));
     let help = "write `true` or `false`";

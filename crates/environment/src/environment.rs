@@ -7,6 +7,7 @@ use semver::Version;
 
 use crate::operation::Operation;
 use crate::problem::{Problem, Problems};
+use crate::promotion::Requirement;
 use crate::yaml::{Node, Source};
 
 /// A checked environment: where a release goes and how the cluster is to look.
@@ -28,6 +29,10 @@ pub struct Environment {
     pub mkectl: Option<Utf8PathBuf>,
     /// How it is run.
     pub operation: Operation,
+    /// What must have succeeded elsewhere before a deploy.
+    pub requires: Option<Requirement>,
+    /// Whether receipts say who deployed.
+    pub record_operator: bool,
     /// The names of the rules that it does without, texts; whether there are such rules has not been checked.
     pub accept: Vec<Node>,
     /// What people know better of the release than the table of releases does.

@@ -19,6 +19,8 @@
 //! mkectl: ../../tools/mkectl                   # instead of the one on the PATH
 //! admin-password: { command: [pass, insert, -m, mke/prod] } # who reads the password that mkectl prints; or { file: PATH }
 //! apply-timeout: 2h                            # mkectl is asked to end when it takes longer; 90s, 30m, 2h
+//! requires: staging                            # a deploy wants that one to have succeeded with the same lock; or { environment: staging, minimum-age: 24h }
+//! record-operator: true                        # receipts say who deployed
 //! inventory: hosts.csv                         # machines, a line each
 //! config: {}                                   # becomes MkeConfig.spec; passes untouched
 //! ```
@@ -44,8 +46,10 @@ mod merge;
 mod nearest;
 mod operation;
 mod problem;
+mod promotion;
 mod scaffold;
 mod schema;
+mod span;
 pub mod yaml;
 
 pub use environment::{
@@ -59,5 +63,6 @@ pub use merge::merge;
 pub use nearest::nearest;
 pub use operation::{AdminPassword, Operation};
 pub use problem::{Problem, Problems, quote};
+pub use promotion::Requirement;
 pub use scaffold::scaffold;
 pub use schema::schema;

@@ -14,6 +14,7 @@ use crate::{
     nearest::nearest,
     operation::{self, Operation},
     problem::{Problem, Problems, quote},
+    promotion,
     yaml::{Mapping, Node, Source, Value},
 };
 
@@ -272,6 +273,16 @@ fn build(
             None
         }
     };
+    let requires = merged
+        .get(promotion::REQUIRES)
+        .map(|node| promotion::requirement(node, name));
+    let requires = match requires.transpose() {
+        Ok(requires) => requires.flatten(),
+        Err(problem) => {
+            findings.add(problem);
+            None
+        }
+    };
     let operation = Operation {
         admin_password,
         apply_timeout: merged
@@ -289,6 +300,8 @@ fn build(
             .get("mkectl")
             .and_then(|node| Some(path_below(root, node, node.text()?))),
         operation,
+        requires,
+        record_operator: is_true("record-operator"),
         accept: merged
             .get("accept")
             .and_then(Node::as_sequence)

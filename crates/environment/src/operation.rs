@@ -5,6 +5,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 
 use crate::problem::{Problem, quote};
+use crate::span::span;
 use crate::yaml::Node;
 
 /// The key that says who gets the administrator's password.
@@ -88,24 +89,9 @@ pub(crate) fn admin_password(
     }
 }
 
-/// Reads `apply-timeout`: a number of seconds, minutes or hours, such as `90m`.
+/// Reads `apply-timeout`.
 pub(crate) fn apply_timeout(node: &Node) -> Result<Duration, Problem> {
-    let wrong = || {
-        Problem::at(node, format!("`{APPLY_TIMEOUT}` is not a span of time"))
-            .with_help("write it like `90m`: a number from 1 on, and `s`, `m` or `h`")
-    };
-    let text = node.text().ok_or_else(wrong)?;
-    let (number, seconds) = [("s", 1), ("m", 60), ("h", 3600)]
-        .into_iter()
-        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))
-        .ok_or_else(wrong)?;
-    let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
-    let number: u32 = number
-        .parse()
-        .ok()
-        .filter(|number| is_number && *number > 0)
-        .ok_or_else(wrong)?;
-    Ok(Duration::from_secs(u64::from(number) * seconds))
+    span(node, APPLY_TIMEOUT)
 }
 
 /// Returns a list of texts.

@@ -64,10 +64,25 @@ pub fn schema(config: Value) -> String {
                 },
             })),
             "apply-timeout": {
-                "description": "How long mkectl apply may take, such as 90m: s, m or h.",
+                "description": "How long mkectl apply may take, such as 90m: s, m, h or d.",
                 "type": ["string", "null"],
-                "pattern": "^[0-9]*[1-9][0-9]*[smh]$",
+                "pattern": "^[0-9]*[1-9][0-9]*[smhd]$",
             },
+            "requires": {
+                "description": "The environment to which the same lock must have been deployed with success before.",
+                "anyOf": [
+                    { "type": ["string", "null"] },
+                    object("The environment, and how long ago that must have been at least.", json!({
+                        "environment": text("Its name."),
+                        "minimum-age": {
+                            "description": "Such as 24h: s, m, h or d.",
+                            "type": ["string", "null"],
+                            "pattern": "^[0-9]*[1-9][0-9]*[smhd]$",
+                        },
+                    })),
+                ],
+            },
+            "record-operator": flag("Whether receipts say who deployed, by git's settings and the login."),
             "accept": {
                 "description": "The rules that are not for this environment.",
                 "type": ["array", "null"],

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{Help, Variables};
 
@@ -57,6 +57,8 @@ impl Mkectl {
                 .chain(arguments.into_iter().map(str::to_owned))
                 .collect(),
             secrets: Vec::new(),
+            secret_arguments: Vec::new(),
+            results: Results::default(),
             time_limit: None,
             masked: Vec::new(),
             variables: self.variables.clone(),
@@ -69,10 +71,16 @@ impl Mkectl {
 pub struct Command {
     /// The file to execute.
     pub program: Utf8PathBuf,
-    /// Its arguments, in order. Secrets do not belong here: every user of the machine can read them.
+    /// Its arguments, in order. Secrets do not belong here.
     pub arguments: Vec<String>,
     /// Variables whose values are secret, over [`Command::variables`]. The values are masked in all output.
     pub secrets: Vec<(String, SecretString)>,
+    /// Flags that follow the arguments, and their values: secrets that the program takes in no other way. While it runs, every user
+    /// of the machine can read them in the process list, so that whoever runs such a command must have been told. They are masked
+    /// wherever the command is shown, and in all output.
+    pub secret_arguments: Vec<(String, SecretString)>,
+    /// What becomes of its standard output.
+    pub results: Results,
     /// How long it may run; as long as it likes where there is none.
     pub time_limit: Option<Duration>,
     /// Values that reach the program in another way, in a file for example, and are masked in all output too.
@@ -81,7 +89,26 @@ pub struct Command {
     pub variables: Variables,
 }
 
+/// What becomes of what a program writes to standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Results {
+    /// It is told and logged line by line together with standard error, in the order in which both were written.
+    #[default]
+    Mixed,
+    /// Its lines are told apart, as [`Event::Result`](crate::Event::Result), and logged.
+    Apart,
+    /// Its lines are told apart, as they are, and neither logged nor among the last lines: all of it is a secret.
+    Unlogged,
+}
+
 impl Command {
+    /// Returns the command with another way for its standard output.
+    #[must_use]
+    pub fn results(mut self, results: Results) -> Self {
+        self.results = results;
+        self
+    }
+
     /// Returns the command with one more argument.
     #[must_use]
     pub fn argument(mut self, argument: impl Into<String>) -> Self {
@@ -94,6 +121,30 @@ impl Command {
     pub fn secret(mut self, name: impl Into<String>, value: SecretString) -> Self {
         self.secrets.push((name.into(), value));
         self
+    }
+
+    /// Returns the command with a flag whose value is a secret, `--mke3-admin-password` for example, where [`Command::secret`] does
+    /// not do: see [`Command::secret_arguments`].
+    #[must_use]
+    pub fn secret_argument(mut self, flag: impl Into<String>, value: SecretString) -> Self {
+        self.secret_arguments.push((flag.into(), value));
+        self
+    }
+
+    /// Returns all arguments as the program gets them, secrets among them.
+    pub(crate) fn argv(&self) -> Vec<String> {
+        let secrets = self.secret_arguments.iter();
+        let secrets = secrets.map(|(flag, value)| format!("{flag}={}", value.expose_secret()));
+        self.arguments.iter().cloned().chain(secrets).collect()
+    }
+
+    /// Returns every value that must not be in its output.
+    pub(crate) fn unspoken(&self) -> impl Iterator<Item = &str> {
+        let named = self.secrets.iter().chain(&self.secret_arguments);
+        named
+            .map(|(_, value)| value)
+            .chain(&self.masked)
+            .map(|value| value.expose_secret())
     }
 
     /// Returns the command with a limit on the time that it may run.
@@ -126,6 +177,9 @@ impl fmt::Display for Shown<'_> {
         write!(formatter, "{}", Quoted(self.0.program.as_str()))?;
         for argument in &self.0.arguments {
             write!(formatter, " {}", Quoted(argument))?;
+        }
+        for (flag, _) in &self.0.secret_arguments {
+            write!(formatter, " {flag}=***")?;
         }
         Ok(())
     }
@@ -195,6 +249,23 @@ mod tests {
             command.display().to_string(),
             r"/usr/local/bin/mkectl rehearse --as mkectl apply -f 'a b.yaml' 'it'\''s' ''"
         );
+    }
+
+    #[test]
+    fn a_secret_that_is_an_argument_is_shown_masked() {
+        let command = mkectl()
+            .apply(Utf8Path::new("mke4.yaml"), &Help::default())
+            .secret_argument("--admin-password", SecretString::from("hunter2"));
+        assert_eq!(
+            command.display().to_string(),
+            "/usr/local/bin/mkectl apply -f mke4.yaml --admin-password=***"
+        );
+        assert!(!format!("{command:?}").contains("hunter2"), "{command:?}");
+        assert_eq!(
+            command.argv(),
+            ["apply", "-f", "mke4.yaml", "--admin-password=hunter2"]
+        );
+        assert!(command.unspoken().eq(["hunter2"]));
     }
 
     #[test]

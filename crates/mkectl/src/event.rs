@@ -18,6 +18,12 @@ pub enum Event<'a> {
         /// The line.
         text: &'a str,
     },
+    /// The program wrote a line to standard output, where that is kept apart by [`Results`](crate::Results). What holds for
+    /// [`Event::Line`] holds for it; the lines of both are in no order between them.
+    Result {
+        /// The line.
+        text: &'a str,
+    },
     /// A first signal was passed on to the program, which now has the time it needs to end.
     Passed {
         /// The signal.

@@ -6,8 +6,8 @@
 //! [`Git`] asks what the history of the workspace's files is.
 //!
 //! Three things hold for all of them. A program gets exactly the [`Variables`] that it is given and nothing of this
-//! process's own environment. Secrets travel as variables, never as arguments, and their values are masked in the log
-//! and in every line. A program leads a session of its own, so that it and all that it starts can be signalled as one,
+//! process's own environment. Secrets travel as variables; those that a program takes only as arguments are kept apart
+//! ([`Command::secret_arguments`]), so that whoever runs it can be asked. Their values are masked in the log and in every line. A program leads a session of its own, so that it and all that it starts can be signalled as one,
 //! and so that a question to the terminal fails at once instead of waiting for an answer that nobody can give.
 //!
 //! This crate must not know what the YAML means, what a registry or an environment is, or how anything is drawn.
@@ -22,6 +22,7 @@ mod git;
 mod help;
 mod lines;
 mod memory;
+mod other;
 mod password;
 mod platform;
 mod probe;
@@ -33,7 +34,7 @@ mod upgrade;
 mod variables;
 mod version;
 
-pub use command::{Command, Mkectl};
+pub use command::{Command, Mkectl, Results};
 pub use deliver::deliver;
 pub use error::Error;
 pub use event::{Event, Observer};

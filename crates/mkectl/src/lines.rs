@@ -16,7 +16,8 @@ const LONGEST: usize = 1 << 20;
 pub(crate) struct Lines {
     partial: Vec<u8>,
     secrets: Vec<Vec<u8>>,
-    catcher: Catcher,
+    /// None where the text is to stay as it is.
+    catcher: Option<Catcher>,
     caught: Vec<AdminPassword>,
 }
 
@@ -27,7 +28,7 @@ impl Lines {
         let mut lines = Self {
             partial: Vec::new(),
             secrets: Vec::new(),
-            catcher: Catcher::default(),
+            catcher: Some(Catcher::default()),
             caught: Vec::new(),
         };
         for secret in secrets {
@@ -36,8 +37,19 @@ impl Lines {
         lines
     }
 
+    /// Returns an empty stream whose lines stay as they are.
+    pub(crate) fn untouched() -> Self {
+        Self {
+            catcher: None,
+            ..Self::new([])
+        }
+    }
+
     /// Masks one more secret from now on.
-    fn add(&mut self, secret: &str) {
+    pub(crate) fn add(&mut self, secret: &str) {
+        if self.catcher.is_none() {
+            return;
+        }
         let lines = secret.lines().map(str::trim);
         let lines = lines.filter(|line| !line.is_empty());
         self.secrets
@@ -55,7 +67,7 @@ impl Lines {
 
     /// Whether a password was announced and none was caught.
     pub(crate) fn missed_password(&self) -> bool {
-        self.catcher.missed()
+        self.catcher.as_ref().is_some_and(Catcher::missed)
     }
 
     /// Adds a chunk and hands over every line that it completes, with its line end.
@@ -81,7 +93,8 @@ impl Lines {
     }
 
     fn hand_over(&mut self, line: &mut dyn FnMut(&[u8])) {
-        if let Some(found) = self.catcher.look(&self.partial) {
+        let found = self.catcher.as_mut();
+        if let Some(found) = found.and_then(|catcher| catcher.look(&self.partial)) {
             self.add(found.password.expose_secret());
             self.caught.push(found);
         }

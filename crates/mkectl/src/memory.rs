@@ -41,6 +41,16 @@ impl Mkectl {
         Ok(Help::parse(&text))
     }
 
+    /// Returns the SHA-256 of the program's file in lower-case hexadecimal digits; none for a program that plays mkectl under a
+    /// subcommand of its own, and for a file that cannot be read.
+    pub fn sha256(&self) -> Option<String> {
+        if !self.leading.is_empty() {
+            return None;
+        }
+        let file = File::open(&self.program).ok()?;
+        digest(file, &mut |_| true).ok().flatten()
+    }
+
     /// Returns where a page of its help is kept.
     fn page(&self, command: &[&str]) -> Option<Utf8PathBuf> {
         let folder = self.memory.as_ref()?;
@@ -58,7 +68,13 @@ impl Mkectl {
 
 /// Returns the SHA-256 of a program in lower-case hexadecimal digits, or none for a script.
 fn hash(program: &Utf8Path) -> io::Result<Option<String>> {
-    let mut file = File::open(program)?;
+    digest(File::open(program)?, &mut |beginning| {
+        !beginning.starts_with(b"#!")
+    })
+}
+
+/// Returns the SHA-256 of a file, or none where `wanted` does not want it by its beginning.
+fn digest(mut file: File, wanted: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<Option<String>> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 64 * 1024];
     let mut is_first = true;
@@ -67,7 +83,7 @@ fn hash(program: &Utf8Path) -> io::Result<Option<String>> {
         if length == 0 {
             return Ok(Some(hex::encode(hasher.finalize())));
         }
-        if is_first && buffer[..length].starts_with(b"#!") {
+        if is_first && !wanted(&buffer[..length]) {
             return Ok(None);
         }
         is_first = false;

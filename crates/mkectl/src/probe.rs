@@ -55,7 +55,7 @@ impl Mkectl {
         let Question {
             arguments, limit, ..
         } = question;
-        let (mut child, mut pipe, mut errors) = self.start(question)?;
+        let (mut child, pipe, mut errors) = self.start(question)?;
         let group = Group::of(child.id());
         let supervise = |source: io::Error| {
             // The answer is lost either way, and nothing may be left behind.
@@ -77,9 +77,9 @@ impl Mkectl {
                 scope.spawn(move || input.write_all(question.input));
             }
             process::drain(
-                &mut pipe,
+                &mut [pipe],
                 group,
-                &mut |chunk| {
+                &mut |_, chunk| {
                     let room = question.longest.saturating_sub(answer.len());
                     answer.extend_from_slice(&chunk[..chunk.len().min(room)]);
                 },

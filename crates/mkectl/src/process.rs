@@ -103,43 +103,49 @@ impl Group {
     }
 }
 
-/// Reads what a group writes until its leader has ended and the pipe is closed, and returns then.
+/// Reads what a group writes until its leader has ended and the pipes are closed, and returns then. `chunk` is told which of the
+/// pipes it came from.
 ///
-/// `tick` is called at least every 50 milliseconds. Whoever still holds the pipe open [`GRACE`] after the leader's end
-/// is killed, and what is in the pipe by then is still read.
+/// `tick` is called at least every 50 milliseconds. Whoever still holds a pipe open [`GRACE`] after the leader's end
+/// is killed, and what is in the pipes by then is still read.
 ///
 /// One thread does it all, with a wait that is bounded: a thread that blocked in `read` could not be called back.
 pub(crate) fn drain(
-    pipe: &mut PipeReader,
+    pipes: &mut [PipeReader],
     group: Group,
-    chunk: &mut dyn FnMut(&[u8]),
+    chunk: &mut dyn FnMut(usize, &[u8]),
     tick: &mut dyn FnMut(),
 ) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     let mut ended: Option<Instant> = None;
-    loop {
+    let mut open: Vec<usize> = (0..pipes.len()).collect();
+    while !open.is_empty() {
         tick();
         if ended.is_none() && group.leader_has_ended()? {
             ended = Some(Instant::now());
         }
         if ended.is_some_and(|at| at.elapsed() >= GRACE) {
             group.kill();
-            return drain_rest(pipe, chunk);
+            for which in open {
+                drain_rest(&mut pipes[which], &mut |bytes| chunk(which, bytes))?;
+            }
+            return Ok(());
         }
-        if !is_readable(pipe, TURN)? {
-            continue;
-        }
-        match pipe.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(length) => chunk(&buffer[..length]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+        for which in readable(pipes, &open, TURN)? {
+            match pipes[which].read(&mut buffer) {
+                Ok(0) => open.retain(|open| *open != which),
+                Ok(length) => chunk(which, &buffer[..length]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
     }
-    // A program may close its output and work on.
+    // A program may close its output and work on. Most end at once.
+    let mut pause = Duration::from_millis(1);
     while !group.leader_has_ended()? {
         tick();
-        std::thread::sleep(TURN);
+        std::thread::sleep(pause);
+        pause = TURN.min(pause * 2);
     }
     Ok(())
 }
@@ -149,7 +155,7 @@ pub(crate) fn drain(
 pub(crate) fn drain_rest(pipe: &mut PipeReader, chunk: &mut dyn FnMut(&[u8])) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     let mut left = 1 << 20;
-    while left > 0 && is_readable(pipe, Duration::ZERO)? {
+    while left > 0 && !readable(std::slice::from_ref(pipe), &[0], Duration::ZERO)?.is_empty() {
         match pipe.read(&mut buffer)? {
             0 => break,
             length => {
@@ -161,26 +167,34 @@ pub(crate) fn drain_rest(pipe: &mut PipeReader, chunk: &mut dyn FnMut(&[u8])) ->
     Ok(())
 }
 
-/// Whether reading would not block, for bytes or for the end. Waits for it no longer than `limit`.
-fn is_readable(pipe: &PipeReader, limit: Duration) -> io::Result<bool> {
+/// Returns which of the open pipes can be read without blocking, for bytes or for the end. Waits for it no longer than `limit`.
+fn readable(pipes: &[PipeReader], open: &[usize], limit: Duration) -> io::Result<Vec<usize>> {
     use std::os::fd::AsFd;
 
-    let descriptor: BorrowedFd<'_> = pipe.as_fd();
-    let mut wanted = libc::pollfd {
-        fd: descriptor.as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
-    };
-    let milliseconds = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
-    // SAFETY: the pointer is to one valid `pollfd`, and the descriptor is open as long as it is borrowed.
-    match unsafe { libc::poll(&raw mut wanted, 1, milliseconds) } {
-        -1 => {
-            let error = io::Error::last_os_error();
-            match error.kind() {
-                io::ErrorKind::Interrupted => Ok(false),
-                _ => Err(error),
+    let mut wanted: Vec<libc::pollfd> = open
+        .iter()
+        .map(|which| {
+            let descriptor: BorrowedFd<'_> = pipes[*which].as_fd();
+            libc::pollfd {
+                fd: descriptor.as_raw_fd(),
+                events: libc::POLLIN,
+                revents: 0,
             }
-        }
-        ready => Ok(ready > 0),
+        })
+        .collect();
+    let milliseconds = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
+    let count = libc::nfds_t::try_from(wanted.len()).map_err(io::Error::other)?;
+    // SAFETY: the pointer is to so many valid `pollfd`, and the descriptors are open as long as they are borrowed.
+    if unsafe { libc::poll(wanted.as_mut_ptr(), count, milliseconds) } == -1 {
+        let error = io::Error::last_os_error();
+        return match error.kind() {
+            io::ErrorKind::Interrupted => Ok(Vec::new()),
+            _ => Err(error),
+        };
     }
+    let ready = open.iter().zip(&wanted);
+    Ok(ready
+        .filter(|(_, descriptor)| descriptor.revents != 0)
+        .map(|(which, _)| *which)
+        .collect())
 }

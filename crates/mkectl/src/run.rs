@@ -15,7 +15,7 @@ use secrecy::ExposeSecret;
 
 use crate::lines::Lines;
 use crate::process::{self, Group};
-use crate::{Command, Error, Event, Observer};
+use crate::{Command, Error, Event, Observer, Results};
 
 /// How many of the last lines [`Finished`] carries.
 const LAST_LINES: usize = 20;
@@ -101,9 +101,10 @@ pub struct Finished {
 
 /// Runs `command` until it has ended, and returns how it did.
 ///
-/// Standard output and standard error come through one pipe, in the order in which they were written. Each line goes to
+/// Standard output and standard error come through one pipe, in the order in which they were written, unless
+/// [`Command::results`] keeps them apart. Each line goes to
 /// `observer` as soon as it is complete and to the file `log`, which is replaced and which only its owner may read; there
-/// it begins with [`Observer::stamp`]. The values of [`Command::secrets`] are masked in both, and so is the administrator's
+/// it begins with [`Observer::stamp`]. The values of [`Command::secrets`] and [`Command::secret_arguments`] are masked in both, and so is the administrator's
 /// password, which comes as [`Event::AdminPassword`]. Standard input is empty.
 ///
 /// The first of `signals` is passed on to the program and everything in its group, once, and then the program is waited
@@ -128,7 +129,7 @@ pub fn run(
         path: log.to_owned(),
         source,
     })?;
-    let (child, mut pipe) = start(command)?;
+    let (child, mut pipes) = start(command)?;
     observer.event(Event::Started {
         process: child.process,
     });
@@ -139,13 +140,20 @@ pub fn run(
         last_lines: VecDeque::with_capacity(LAST_LINES),
         observer,
     };
-    let mut lines = Lines::new(
-        command
-            .secrets
-            .iter()
-            .map(|(_, value)| value.expose_secret())
-            .chain(command.masked.iter().map(ExposeSecret::expose_secret)),
-    );
+    // The log and everything else that is told comes first, and after it what is kept apart.
+    let mut streams = vec![Lines::new(command.unspoken())];
+    match command.results {
+        Results::Mixed => {}
+        Results::Apart => streams.push(Lines::new(command.unspoken())),
+        Results::Unlogged => streams.push(Lines::untouched()),
+    }
+    let kinds = [
+        Kind::Line,
+        match command.results {
+            Results::Unlogged => Kind::Unlogged,
+            Results::Mixed | Results::Apart => Kind::Result,
+        },
+    ];
     let mut first = None;
     let mut limit = Limit::new(Instant::now(), command.time_limit);
     let group = child.group;
@@ -154,12 +162,16 @@ pub fn run(
         source,
     };
     process::drain(
-        &mut pipe,
+        &mut pipes,
         group,
-        &mut |chunk| {
-            lines.push(chunk, &mut |line| record.line(line));
+        &mut |which, chunk| {
+            streams[which].push(chunk, &mut |line| record.line(kinds[which], line));
             record.flush();
-            for caught in lines.take_caught() {
+            for caught in streams[which].take_caught() {
+                // What one of them has told, the other may repeat.
+                for lines in &mut streams {
+                    lines.add(caught.password.expose_secret());
+                }
                 observer.event(Event::AdminPassword(&caught));
             }
         },
@@ -192,13 +204,15 @@ pub fn run(
         },
     )
     .map_err(supervise)?;
-    lines.finish(&mut |line| record.line(line));
-    record.flush();
-    for caught in lines.take_caught() {
-        observer.event(Event::AdminPassword(&caught));
-    }
-    if lines.missed_password() {
-        observer.event(Event::PasswordMissed);
+    for (lines, kind) in streams.iter_mut().zip(kinds) {
+        lines.finish(&mut |line| record.line(kind, line));
+        record.flush();
+        for caught in lines.take_caught() {
+            observer.event(Event::AdminPassword(&caught));
+        }
+        if lines.missed_password() {
+            observer.event(Event::PasswordMissed);
+        }
     }
     if first.is_some() || limit.has_passed() {
         group.kill();
@@ -290,9 +304,10 @@ impl Drop for Running {
     clippy::disallowed_methods,
     reason = "this is the crate that starts programs"
 )]
-fn start(command: &Command) -> Result<(Running, io::PipeReader), Error> {
+fn start(command: &Command) -> Result<(Running, Vec<io::PipeReader>), Error> {
     let failed = |source| Error::start(command.program.clone(), source);
     let (reader, writer) = io::pipe().map_err(failed)?;
+    let mut readers = vec![reader];
     let secrets = command
         .secrets
         .iter()
@@ -302,15 +317,21 @@ fn start(command: &Command) -> Result<(Running, io::PipeReader), Error> {
         .iter()
         .chain(secrets)
         .map(|(name, value): (&std::ffi::OsStr, &std::ffi::OsStr)| (name, value));
-    let handle = duct::cmd(command.program.as_std_path(), &command.arguments)
+    let program = duct::cmd(command.program.as_std_path(), command.argv())
         .full_env(variables)
         .before_spawn(process::lead_own_session)
-        .stdin_null()
-        .stderr_to_stdout()
-        .stdout_file(writer)
-        .unchecked()
-        .start()
-        .map_err(failed)?;
+        .stdin_null();
+    let program = match command.results {
+        Results::Mixed => program.stderr_to_stdout().stdout_file(writer),
+        Results::Apart | Results::Unlogged => {
+            let (results, out) = io::pipe().map_err(failed)?;
+            readers.push(results);
+            program.stderr_file(writer).stdout_file(out)
+        }
+    };
+    let handle = program.unchecked().start().map_err(failed)?;
+    // It holds the writing ends. Only when they are gone can the pipes end.
+    drop(program);
     let process = *handle
         .pids()
         .first()
@@ -320,7 +341,7 @@ fn start(command: &Command) -> Result<(Running, io::PipeReader), Error> {
         group: Group::of(process),
         handle: Some(handle),
     };
-    Ok((running, reader))
+    Ok((running, readers))
 }
 
 /// Opens the log for this run alone: what an earlier run left is gone, and so is any access that others had.
@@ -339,6 +360,17 @@ fn open_log(path: &Utf8Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// What a line is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Everything that is told as it comes.
+    Line,
+    /// Standard output, kept apart.
+    Result,
+    /// Standard output, kept apart and out of the log.
+    Unlogged,
+}
+
 /// Where a line goes.
 struct Record<'a> {
     log: BufWriter<File>,
@@ -348,8 +380,8 @@ struct Record<'a> {
 }
 
 impl Record<'_> {
-    fn line(&mut self, line: &[u8]) {
-        if self.log_failure.is_none() {
+    fn line(&mut self, kind: Kind, line: &[u8]) {
+        if self.log_failure.is_none() && kind != Kind::Unlogged {
             let stamp = self.observer.stamp();
             let written = self.log.write_all(stamp.as_bytes());
             self.log_failure = written.and_then(|()| self.log.write_all(line)).err();
@@ -357,7 +389,13 @@ impl Record<'_> {
         let text = line.strip_suffix(b"\n").unwrap_or(line);
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         let text = String::from_utf8_lossy(text);
-        self.observer.event(Event::Line { text: &text });
+        self.observer.event(match kind {
+            Kind::Line => Event::Line { text: &text },
+            Kind::Result | Kind::Unlogged => Event::Result { text: &text },
+        });
+        if kind == Kind::Unlogged {
+            return;
+        }
         if self.last_lines.len() == LAST_LINES {
             self.last_lines.pop_front();
         }

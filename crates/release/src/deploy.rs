@@ -4,7 +4,7 @@ use crate::apply::Applied;
 use crate::event::Step;
 use crate::plan::Plan;
 use crate::push::Sent;
-use crate::receipt::{self, Receipt};
+use crate::receipt::{self, By, Receipt};
 use crate::verify::Confirmed;
 use crate::{Context, Error, apply, carry, chain, render, under_way, verify};
 
@@ -26,20 +26,50 @@ pub struct Deployed {
 pub async fn deploy(context: &Context<'_>, plan: &Plan) -> Result<Deployed, Error> {
     // A missing or wrong mkectl is found before the registry is touched.
     apply::require(context, plan)?;
-    let mut step = Step::Fetch;
-    let outcome = steps(context, plan, &mut step).await;
-    conclude(context, plan, step, outcome)
+    let mut course = Course::begin(context, plan, Step::Fetch);
+    let outcome = steps(context, plan, &mut course).await;
+    conclude(context, plan, course, outcome)
 }
 
-async fn steps(context: &Context<'_>, plan: &Plan, step: &mut Step) -> Result<Deployed, Error> {
-    let sent = send(context, plan)
-        .await
-        .inspect_err(|error| *step = step_of(error))?;
-    *step = Step::Confirm;
+/// How far a deploy has come, for the receipt that is written whatever becomes of it.
+struct Course {
+    began: String,
+    /// None where the deploy changes nothing, so that no receipt will want it.
+    by: Option<By>,
+    step: Step,
+    /// What was pushed, once that is known.
+    sent: Option<Sent>,
+}
+
+impl Course {
+    fn begin(context: &Context<'_>, plan: &Plan, step: Step) -> Self {
+        // Before anything is written: what the deploy itself leaves is not what it found.
+        let by = writes_receipt(plan).then(|| By::of(context, &plan.environment));
+        Self {
+            began: receipt::now(context),
+            by,
+            step,
+            sent: None,
+        }
+    }
+
+    fn by(&self, context: &Context<'_>, plan: &Plan) -> By {
+        let by = self.by.clone();
+        by.unwrap_or_else(|| By::of(context, &plan.environment))
+    }
+}
+
+async fn steps(context: &Context<'_>, plan: &Plan, course: &mut Course) -> Result<Deployed, Error> {
+    let sent = send(context, plan).await.inspect_err(|error| {
+        course.step = step_of(error);
+        course.sent = sent_nevertheless(error);
+    })?;
+    course.sent = Some(sent);
+    course.step = Step::Confirm;
     let confirmed = verify::registry(context, plan, &sent).await?;
-    *step = Step::Render;
+    course.step = Step::Render;
     let written = render::write(plan)?;
-    *step = Step::Apply;
+    course.step = Step::Apply;
     let applied = apply::apply(context, plan, &confirmed, &written).await?;
     Ok(Deployed {
         sent,
@@ -65,13 +95,14 @@ pub async fn send(context: &Context<'_>, plan: &Plan) -> Result<Sent, Error> {
 /// The registry does not serve everything, or mkectl is missing or failed.
 pub async fn apply_alone(context: &Context<'_>, plan: &Plan) -> Result<Deployed, Error> {
     apply::require(context, plan)?;
-    let mut step = Step::Confirm;
+    let mut course = Course::begin(context, plan, Step::Confirm);
     let outcome = async {
         let confirmed =
             verify::everything(context, &plan.environment, &plan.lock, verify::Depth::Tag).await?;
-        step = Step::Render;
+        course.sent = Some(Sent::default());
+        course.step = Step::Render;
         let written = render::write(plan)?;
-        step = Step::Apply;
+        course.step = Step::Apply;
         let applied = apply::apply(context, plan, &confirmed, &written).await?;
         Ok(Deployed {
             sent: Sent::default(),
@@ -80,17 +111,28 @@ pub async fn apply_alone(context: &Context<'_>, plan: &Plan) -> Result<Deployed,
         })
     }
     .await;
-    conclude(context, plan, step, outcome)
+    conclude(context, plan, course, outcome)
 }
 
 /// Writes the receipt of what was done, or of what failed.
 fn conclude(
     context: &Context<'_>,
     plan: &Plan,
-    step: Step,
+    course: Course,
     outcome: Result<Deployed, Error>,
 ) -> Result<Deployed, Error> {
-    let outcome = receipt_of(context, plan, step, outcome);
+    let outcome = match outcome {
+        Ok(deployed) => {
+            if writes_receipt(plan) {
+                receipt_of_success(context, plan, course, &deployed).write(&plan.output.receipt)?;
+            }
+            Ok(deployed)
+        }
+        Err(error) => {
+            receipt_of_failure(context, plan, course, &error).write(&plan.output.receipt)?;
+            Err(error)
+        }
+    };
     // The receipt tells how mkectl ended. Where it could not be written, or mkectl did not run, an earlier note stays.
     match &outcome {
         Ok(deployed) if deployed.applied.is_some() => under_way::remove(&plan.output)?,
@@ -102,30 +144,14 @@ fn conclude(
     outcome
 }
 
-fn receipt_of(
-    context: &Context<'_>,
-    plan: &Plan,
-    step: Step,
-    outcome: Result<Deployed, Error>,
-) -> Result<Deployed, Error> {
-    match outcome {
-        Ok(deployed) => {
-            // A deploy that changed nothing leaves the tree as clean as it was, unless the receipt tells of a failure
-            // that is overcome.
-            let failed_before = plan
-                .receipt
-                .as_ref()
-                .is_some_and(|receipt| receipt.failed.is_some());
-            if !plan.is_empty() || failed_before {
-                receipt_of_success(context, plan, &deployed).write(&plan.output.receipt)?;
-            }
-            Ok(deployed)
-        }
-        Err(error) => {
-            receipt_of_failure(context, plan, step, &error).write(&plan.output.receipt)?;
-            Err(error)
-        }
-    }
+/// Says whether a success is worth a receipt. A deploy that changed nothing leaves the tree as clean as it was, unless the receipt
+/// tells of a failure that is overcome.
+fn writes_receipt(plan: &Plan) -> bool {
+    let failed_before = plan
+        .receipt
+        .as_ref()
+        .is_some_and(|receipt| receipt.failed.is_some());
+    !plan.is_empty() || failed_before
 }
 
 /// Says which of the steps that go on at the same time an error is of.
@@ -137,37 +163,59 @@ fn step_of(error: &Error) -> Step {
     }
 }
 
-fn receipt_of_success(context: &Context<'_>, plan: &Plan, deployed: &Deployed) -> Receipt {
+/// Returns what a push that failed has sent all the same.
+fn sent_nevertheless(error: &Error) -> Option<Sent> {
+    match error {
+        Error::Push { sent, .. } | Error::Stopped { sent, .. } => Some(*sent),
+        _ => None,
+    }
+}
+
+fn receipt_of_success(
+    context: &Context<'_>,
+    plan: &Plan,
+    course: Course,
+    deployed: &Deployed,
+) -> Receipt {
     let before = plan
         .receipt
         .as_ref()
         .and_then(|receipt| receipt.applied.as_ref());
     let mkectl = match (&deployed.applied, before) {
-        (Some(applied), _) => applied.version.clone(),
+        (Some(applied), _) => receipt::Program {
+            version: applied.version.clone(),
+            sha256: applied.sha256.clone(),
+        },
         // mkectl was not needed, so the one that applied this configuration still stands.
         (None, Some(before)) => before.mkectl.clone(),
-        (None, None) => String::new(),
+        (None, None) => receipt::Program::default(),
     };
     Receipt {
         version: Receipt::VERSION,
         applied: Some(receipt::Applied {
             release: format!("v{}", plan.environment.release),
-            lock: plan.lock_digest.clone(),
             registry: plan.environment.registry.image_url(),
             external_address: mke::external_address(&plan.environment),
+            lock: plan.lock_digest.clone(),
             config: plan.config.digest.clone(),
             mkectl,
-            when: now(context),
-            airlock: context.tool.version.clone(),
             artifacts: deployed.confirmed.artifacts,
-            pushed: deployed.sent.artifacts,
-            sent_bytes: deployed.sent.uploaded_bytes,
+            pushed: receipt::Pushed::of(&deployed.sent),
+            ended: receipt::now(context),
+            by: course.by(context, plan),
+            began: Some(course.began),
+            overridden: None,
         }),
         failed: None,
     }
 }
 
-fn receipt_of_failure(context: &Context<'_>, plan: &Plan, step: Step, error: &Error) -> Receipt {
+fn receipt_of_failure(
+    context: &Context<'_>,
+    plan: &Plan,
+    course: Course,
+    error: &Error,
+) -> Receipt {
     let mkectl_exit_code = match error {
         Error::MkectlFailed { exit, .. } | Error::MkectlInterrupted { exit, .. } => exit.code(),
         _ => None,
@@ -180,17 +228,17 @@ fn receipt_of_failure(context: &Context<'_>, plan: &Plan, step: Step, error: &Er
             .and_then(|receipt| receipt.applied.clone()),
         failed: Some(receipt::Failed {
             release: format!("v{}", plan.environment.release),
-            step: step.to_string(),
+            registry: Some(plan.environment.registry.image_url()),
+            lock: Some(plan.lock_digest.clone()),
+            config: Some(plan.config.digest.clone()),
+            step: course.step.to_string(),
             error: chain(error),
             mkectl_exit_code,
-            when: now(context),
-            airlock: context.tool.version.clone(),
+            pushed: course.sent.as_ref().map(receipt::Pushed::of),
+            ended: receipt::now(context),
+            by: course.by(context, plan),
+            began: Some(course.began),
+            overridden: None,
         }),
     }
-}
-
-fn now(context: &Context<'_>) -> String {
-    (context.tool.now)()
-        .strftime("%Y-%m-%dT%H:%M:%SZ")
-        .to_string()
 }

@@ -221,7 +221,7 @@ fn last(
     changes.retain(|change| change.old != change.new);
     Ok(Some(Last {
         config,
-        when: applied.when,
+        when: applied.ended,
         changes,
         failed_later: receipt.failed.map(|failed| failed.step),
     }))

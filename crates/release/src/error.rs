@@ -142,6 +142,8 @@ pub enum Error {
         address: String,
         /// How many were to be pushed.
         total: usize,
+        /// What was sent nevertheless.
+        sent: crate::push::Sent,
         /// Which ones failed, and why. One reason may have stopped several of them.
         failed: Vec<(String, std::sync::Arc<registry::Error>)>,
     },
@@ -154,8 +156,8 @@ pub enum Error {
         total: usize,
         /// How many of them were not.
         left: usize,
-        /// Bytes of blobs that were sent and are complete. The next run does not send them again.
-        sent_bytes: u64,
+        /// What was sent and is complete. The next run does not send it again.
+        sent: crate::push::Sent,
         /// Those among them that had failed before, and why.
         failed: Vec<(String, std::sync::Arc<registry::Error>)>,
     },
@@ -255,7 +257,7 @@ pub enum Error {
         source: bundle::ProgramError,
     },
     /// A mkectl that an earlier run started is still at work.
-    #[error("mkectl is still applying {release}, as process {process}; its log is {log}")]
+    #[error("mkectl for {release} is still at work, as process {process}; its log is {log}")]
     MkectlRunning {
         /// The release.
         release: String,
@@ -285,6 +287,14 @@ pub enum Error {
         exit: mkectl::Exit,
         /// Where everything that it printed is kept.
         log: Utf8PathBuf,
+    },
+    /// A secret would be visible to others, and nobody said that it may be.
+    #[error("{} would be visible in the process list: {why}", flags.join(" and "))]
+    VisibleSecrets {
+        /// The flags that have secrets.
+        flags: Vec<String>,
+        /// Why nobody said so.
+        why: String,
     },
     /// A file or folder failed.
     #[error("cannot {doing} {path}")]

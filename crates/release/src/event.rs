@@ -23,6 +23,8 @@ pub enum Step {
     Render,
     /// Run mkectl.
     Apply,
+    /// Run another command of mkectl.
+    Cluster,
 }
 
 impl fmt::Display for Step {
@@ -34,6 +36,7 @@ impl fmt::Display for Step {
             Self::Confirm => "confirm",
             Self::Render => "render",
             Self::Apply => "apply",
+            Self::Cluster => "mkectl",
         })
     }
 }
@@ -80,6 +83,8 @@ pub enum Event<'a> {
     },
     /// A line that mkectl printed, without its line end.
     Mkectl(&'a str),
+    /// A line that mkectl printed as a result, which somebody may want to have in a file.
+    MkectlResult(&'a str),
     /// Something that people should know and that stops nothing.
     Warning(String),
 }

@@ -29,6 +29,8 @@ pub mod apply;
 pub mod bench;
 pub mod carry;
 pub mod check;
+pub mod cluster;
+pub mod consent;
 pub mod defaults;
 pub mod demo;
 pub mod deploy;
@@ -38,6 +40,7 @@ pub mod fetch;
 pub mod inspect;
 pub mod list;
 pub mod lock;
+pub mod mkectl;
 pub mod new;
 pub mod plan;
 pub mod preflight;
@@ -58,12 +61,13 @@ mod announce;
 mod error;
 mod observe;
 mod resolve;
+mod run;
 #[cfg(test)]
 mod testing;
 
+pub use ::mkectl::{Error as MkectlError, Variables};
 pub use bundle::{DownloadError, RequestError, StoreError};
 pub use error::Error;
-pub use mkectl::{Error as MkectlError, Variables};
 pub use plan::Plan;
 pub use registry::{Credentials, Error as RegistryError};
 pub use workspace::Workspace;
@@ -79,6 +83,8 @@ pub struct Context<'a> {
     pub tool: &'a Tool,
     /// Who knows the credentials for an environment's registry.
     pub keeper: &'a dyn Keeper,
+    /// Who says whether a secret may be seen.
+    pub consent: &'a dyn consent::Consent,
     /// How much registries are asked for.
     pub limits: push::Limits,
 }
@@ -120,7 +126,7 @@ pub struct Tool {
     /// Its own executable: a rehearsal runs it in mkectl's place.
     pub executable: camino::Utf8PathBuf,
     /// The environment variables that programs started by it shall have; `PATH` among them is where they are looked for.
-    pub variables: mkectl::Variables,
+    pub variables: Variables,
     /// The present time.
     pub now: fn() -> jiff::Timestamp,
     /// Signals for what is under way.

@@ -126,12 +126,12 @@ fn state(workspace: &Workspace, environment: &environment::Environment) -> Strin
             ..
         }) => format!(
             "{} failed at {} {}",
-            failed.release, failed.step, failed.when
+            failed.release, failed.step, failed.ended
         ),
         Some(Receipt {
             applied: Some(applied),
             ..
-        }) => format!("{} deployed {}", applied.release, applied.when),
+        }) => format!("{} deployed {}", applied.release, applied.ended),
         _ => match fetch::locked(workspace, &environment.release) {
             Ok(_) => "never deployed".to_owned(),
             Err(Error::NotLocked { .. }) => "never deployed, release not locked".to_owned(),

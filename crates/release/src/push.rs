@@ -36,7 +36,7 @@ impl Limits {
 }
 
 /// What was sent. It says nothing yet about what the registry serves: see [`crate::verify::registry`].
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sent {
     /// Artifacts that were pushed.
     pub artifacts: usize,
@@ -46,8 +46,12 @@ pub struct Sent {
     pub uploaded_blobs: u64,
     /// Blobs that the registry took over from another of its repositories.
     pub mounted_blobs: u64,
+    /// Their bytes.
+    pub mounted_bytes: u64,
     /// Blobs that their repositories turned out to have.
     pub present_blobs: u64,
+    /// Their bytes.
+    pub present_bytes: u64,
 }
 
 /// Says that a push is about to begin.
@@ -157,7 +161,9 @@ async fn push_one(
         uploaded_bytes: report.uploaded.bytes,
         uploaded_blobs: report.uploaded.blobs,
         mounted_blobs: report.mounted.blobs,
+        mounted_bytes: report.mounted.bytes,
         present_blobs: report.present.blobs,
+        present_bytes: report.present.bytes,
     };
     let mut failed = Vec::new();
     for (artifact, outcome) in to_be_pushed.iter().zip(report.artifacts) {
@@ -173,7 +179,7 @@ async fn push_one(
             address: address.clone(),
             total: to_be_pushed.len(),
             left,
-            sent_bytes: sent.uploaded_bytes,
+            sent,
             failed,
         });
     }
@@ -181,6 +187,7 @@ async fn push_one(
         return Err(Error::Push {
             address: address.clone(),
             total: to_be_pushed.len(),
+            sent,
             failed,
         });
     }

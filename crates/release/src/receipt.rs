@@ -1,13 +1,19 @@
 //! The receipt: what the last deploy did to an environment, committed beside it.
 //!
 //! The next plan reads it: what is applied already need not be applied again, a registry cannot be changed
-//! once a cluster runs from it, and another release is an upgrade.
+//! once a cluster runs from it, and another release is an upgrade. Its history is git's.
 
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::push::Sent;
 use crate::workspace::{read_if_there, write_whole};
+use crate::{Context, Error};
+
+mod by;
+mod first_version;
+
+pub use by::{By, Operator};
 
 /// What `receipt.yaml` says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,10 +22,10 @@ pub struct Receipt {
     /// The version of this file's format.
     pub version: u32,
     /// The last deploy that succeeded. It stays when a later one fails: this is what the cluster runs.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<Applied>,
     /// The last deploy, if it failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<Failed>,
 }
 
@@ -29,71 +35,171 @@ pub struct Receipt {
 pub struct Applied {
     /// The release, `v4.1.5`.
     pub release: String,
-    /// SHA-256 of the lock file.
-    pub lock: String,
     /// The registry and project that the cluster pulls from.
     pub registry: String,
     /// Where clients find the cluster, if that was configured; it cannot be cleared any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_address: Option<String>,
+    /// SHA-256 of the lock file.
+    pub lock: String,
     /// SHA-256 of the rendered `mke4.yaml`.
     pub config: String,
-    /// The version that mkectl gave of itself.
-    pub mkectl: String,
-    /// When it ended, in UTC.
-    pub when: String,
-    /// The version of Airlock that did it.
-    pub airlock: String,
+    /// The mkectl that applied it.
+    pub mkectl: Program,
     /// How many artifacts of the lock were confirmed in the registry: all of them.
     pub artifacts: usize,
-    /// How many of these had to be pushed.
-    pub pushed: usize,
-    /// Bytes that were sent to the registry.
-    pub sent_bytes: u64,
+    /// What was done for that.
+    pub pushed: Pushed,
+    /// When it began, in UTC. Receipts of version 1 do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<String>,
+    /// When it ended, in UTC.
+    pub ended: String,
+    /// By what it was done, and by whom.
+    pub by: By,
+    /// The condition that was set aside for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overridden: Option<Overridden>,
 }
 
-/// A deploy that failed.
+/// A deploy that failed. Receipts of version 1 tell less of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Failed {
     /// The release that was to be deployed.
     pub release: String,
+    /// The registry and project that it was to go to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<String>,
+    /// SHA-256 of the lock file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<String>,
+    /// SHA-256 of the rendered `mke4.yaml`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
     /// The step that failed, by the name of its command.
     pub step: String,
     /// What went wrong, with its causes.
     pub error: String,
     /// mkectl's own exit code, where mkectl failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mkectl_exit_code: Option<i32>,
+    /// What had been pushed until then. Nothing where nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed: Option<Pushed>,
+    /// When it began, in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<String>,
     /// When it ended, in UTC.
-    pub when: String,
-    /// The version of Airlock that did it.
-    pub airlock: String,
+    pub ended: String,
+    /// By what it was done, and by whom.
+    pub by: By,
+    /// The condition that was set aside for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overridden: Option<Overridden>,
+}
+
+/// A program that was run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Program {
+    /// The version that it gave of itself.
+    pub version: String,
+    /// SHA-256 of its file. A rehearsal's stand-in is this tool, and has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+/// What was done so that a registry holds everything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Pushed {
+    /// How many artifacts the registry did not have under their tags, and has since.
+    pub artifacts: usize,
+    /// The blobs that were sent.
+    pub sent: Amount,
+    /// The blobs that the registry took over from another of its repositories.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mounted: Option<Amount>,
+    /// The blobs of these artifacts that it turned out to have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub present: Option<Amount>,
+}
+
+/// So many blobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Amount {
+    /// How many; receipts of version 1 do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blobs: Option<u64>,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A condition that was set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Overridden {
+    /// What was missing, in words.
+    pub missing: String,
+    /// Why that was no obstacle, in the words of whoever said so.
+    pub reason: String,
+}
+
+impl Pushed {
+    /// Returns what a receipt keeps of a push.
+    pub(crate) fn of(sent: &Sent) -> Self {
+        let amount = |blobs, bytes| Amount {
+            blobs: Some(blobs),
+            bytes,
+        };
+        Self {
+            artifacts: sent.artifacts,
+            sent: amount(sent.uploaded_blobs, sent.uploaded_bytes),
+            mounted: Some(amount(sent.mounted_blobs, sent.mounted_bytes)),
+            present: Some(amount(sent.present_blobs, sent.present_bytes)),
+        }
+    }
 }
 
 impl Receipt {
-    /// The format that this version writes.
-    pub const VERSION: u32 = 1;
+    /// The format that this version writes. It reads version 1, too.
+    pub const VERSION: u32 = 2;
 
     /// Reads a receipt, or answers `None` where nothing was deployed yet.
     ///
     /// # Errors
     /// The file cannot be read, is not a receipt, or is of a later format.
     pub fn read(path: &Utf8Path) -> Result<Option<Self>, Error> {
-        let Some(text) = read_if_there(path)? else {
-            return Ok(None);
-        };
-        let receipt: Self = serde_yaml::from_str(&text).map_err(|source| Error::Receipt {
+        read_if_there(path)?
+            .map(|text| Self::parse(&text, path))
+            .transpose()
+    }
+
+    /// Reads the text of a receipt, which may be of another time; `path` is where it is, or was.
+    ///
+    /// # Errors
+    /// It is not a receipt, or is of a later format.
+    pub fn parse(text: &str, path: &Utf8Path) -> Result<Self, Error> {
+        let wrong = |source| Error::Receipt {
             path: path.to_owned(),
             source,
-        })?;
-        if receipt.version != Self::VERSION {
-            return Err(Error::ReceiptVersion {
-                path: path.to_owned(),
-                version: receipt.version,
-            });
+        };
+        /// All that receipts of every version have.
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
         }
-        Ok(Some(receipt))
+        let Versioned { version } = serde_yaml::from_str(text).map_err(wrong)?;
+        match version {
+            1 => first_version::parse(text).map_err(wrong),
+            Self::VERSION => serde_yaml::from_str(text).map_err(wrong),
+            version => Err(Error::ReceiptVersion {
+                path: path.to_owned(),
+                version,
+            }),
+        }
     }
 
     /// Writes the receipt.
@@ -111,48 +217,12 @@ impl Receipt {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn receipt() -> Receipt {
-        Receipt {
-            version: Receipt::VERSION,
-            applied: None,
-            failed: Some(Failed {
-                release: "v4.1.5".to_owned(),
-                step: "apply".to_owned(),
-                error: "mkectl ended with exit code 7".to_owned(),
-                mkectl_exit_code: Some(7),
-                when: "2026-01-02T03:04:05Z".to_owned(),
-                airlock: "0.1.0".to_owned(),
-            }),
-        }
-    }
-
-    #[test]
-    fn what_is_written_is_read_back() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = Utf8Path::from_path(directory.path())
-            .unwrap()
-            .join("receipt.yaml");
-        assert_eq!(Receipt::read(&path).unwrap(), None);
-        receipt().write(&path).unwrap();
-        assert_eq!(Receipt::read(&path).unwrap(), Some(receipt()));
-    }
-
-    #[test]
-    fn another_format_and_unknown_keys_are_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = Utf8Path::from_path(directory.path())
-            .unwrap()
-            .join("receipt.yaml");
-        std::fs::write(&path, "version: 2\n").unwrap();
-        assert!(matches!(
-            Receipt::read(&path),
-            Err(Error::ReceiptVersion { version: 2, .. })
-        ));
-        std::fs::write(&path, "version: 1\nsigned: yes\n").unwrap();
-        assert!(matches!(Receipt::read(&path), Err(Error::Receipt { .. })));
-    }
+/// Returns the present time as receipts write it.
+pub(crate) fn now(context: &Context<'_>) -> String {
+    (context.tool.now)()
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string()
 }
+
+#[cfg(test)]
+mod tests;

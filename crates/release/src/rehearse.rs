@@ -102,6 +102,8 @@ pub async fn prepare(
     environment.protected = false;
     environment.mkectl = None;
     environment.operation = environment::Operation::default();
+    environment.requires = None;
+    environment.record_operator = false;
     environment.registry.address = registry.address().to_string();
     environment.registry.ca = None;
     environment.registry.push_credentials = None;

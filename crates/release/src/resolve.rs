@@ -55,7 +55,7 @@ fn is_needed(environment: &Environment) -> bool {
 /// One has none.
 pub(crate) fn check(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
     if is_needed(&plan.environment) {
-        let _ = resolve(context, plan)?;
+        let _ = resolve(context, &plan.environment, &plan.release)?;
     }
     Ok(())
 }
@@ -76,9 +76,23 @@ pub(crate) fn file(
             secrets: Vec::new(),
         });
     }
-    let directory = &plan.output.logs;
+    temporary(context, &plan.environment, &plan.release, &plan.output.logs)
+}
+
+/// Returns a file of its own with the environment's configuration, whether it has references or not: for commands that are to find it
+/// and not to change what is committed.
+///
+/// # Errors
+/// It cannot be rendered, a reference has no value, or the file cannot be written.
+pub(crate) fn temporary(
+    context: &Context<'_>,
+    environment: &Environment,
+    release: &mke::Release,
+    directory: &Utf8Path,
+) -> Result<Resolved, Error> {
+    std::fs::create_dir_all(directory).map_err(|source| Error::io("make", directory, source))?;
     remove_leftovers(directory)?;
-    let resolved = resolve(context, plan)?;
+    let resolved = resolve(context, environment, release)?;
     let failed = |source| Error::io("write", directory, source);
     let mut file = tempfile::Builder::new()
         .prefix(PREFIX)
@@ -98,7 +112,11 @@ pub(crate) fn file(
     })
 }
 
-fn resolve(context: &Context<'_>, plan: &Plan) -> Result<mke::Resolved, Error> {
+fn resolve(
+    context: &Context<'_>,
+    environment: &Environment,
+    release: &mke::Release,
+) -> Result<mke::Resolved, Error> {
     let read = |reference: &Reference| match reference {
         Reference::Variable(name) => match context.tool.variables.get(name) {
             None => Err("is not set".to_owned()),
@@ -117,7 +135,7 @@ fn resolve(context: &Context<'_>, plan: &Plan) -> Result<mke::Resolved, Error> {
             }
         }
     };
-    render::resolve(&plan.environment, &plan.release, &read)
+    render::resolve(environment, release, &read)
 }
 
 /// Removes what runs that were killed have left.

@@ -12,7 +12,10 @@ use crate::workspace::{Output, read_if_there, write_whole};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct UnderWay {
-    /// The release that was being applied, `v4.1.5`.
+    /// The command of mkectl, `apply`.
+    #[serde(default = "apply")]
+    pub command: String,
+    /// The release whose mkectl it is, `v4.1.5`.
     pub release: String,
     /// The log of that run, relative to the workspace.
     pub log: Utf8PathBuf,
@@ -41,16 +44,20 @@ impl UnderWay {
     /// Returns what people are told of it.
     pub fn told(&self) -> String {
         let Self {
+            command,
             release,
             log,
             began,
             ..
         } = self;
         if self.is_running() {
-            return format!("mkectl is still applying {release}, since {began}; its log is {log}");
+            return format!(
+                "`mkectl {command}` for {release} is still at work, since {began}; its log is {log}"
+            );
         }
         format!(
-            "mkectl was applying {release} since {began} when this program was killed, and nobody knows how far it came; its log is {log}"
+            "`mkectl {command}` for {release} was at work since {began} when this program was killed, and nobody knows how far it \
+             came; its log is {log}"
         )
     }
 
@@ -78,4 +85,9 @@ pub(crate) fn remove(output: &Output) -> Result<(), Error> {
 /// Returns where the note is: beside the logs, which are not committed either.
 pub(crate) fn path(output: &Output) -> Utf8PathBuf {
     Utf8Path::join(&output.logs, "under-way.yaml")
+}
+
+/// The command of notes that do not name it.
+fn apply() -> String {
+    "apply".to_owned()
 }

@@ -74,6 +74,18 @@ impl Human {
                 self.clear();
                 self.print(&format!("{} {line}", style("mkectl |").for_stderr().dim()));
             }
+            Event::MkectlResult(line) => {
+                self.clear();
+                let write = || {
+                    // Whoever reads no further (`| head`) has what they wanted.
+                    let _ = writeln!(std::io::stdout().lock(), "{line}");
+                };
+                if self.terminal {
+                    self.bars.suspend(write);
+                } else {
+                    write();
+                }
+            }
             Event::Warning(text) => self.print(&format!(
                 "{} {text}",
                 style("warning:").for_stderr().yellow().bold()

@@ -36,6 +36,7 @@ impl Json {
                 json!({"kind": "retried", "step": step.to_string(), "why": why})
             }
             Event::Mkectl(line) => json!({"kind": "mkectl", "line": line}),
+            Event::MkectlResult(line) => json!({"kind": "mkectl-result", "line": line}),
             Event::Warning(text) => json!({"kind": "warning", "text": text}),
         };
         self.emit("event", &event);

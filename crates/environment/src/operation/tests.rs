@@ -59,7 +59,7 @@ fn how_mkectl_is_run_is_checked() {
         "99999999999s",
     ] {
         insta::allow_duplicates! {
-            insta::assert_snapshot!(wrong_key(&format!("apply-timeout: {timeout}\n")), @"environments/prod/environment.yaml:3:16: `apply-timeout` is not a span of time; write it like `90m`: a number from 1 on, and `s`, `m` or `h`");
+            insta::assert_snapshot!(wrong_key(&format!("apply-timeout: {timeout}\n")), @"environments/prod/environment.yaml:3:16: `apply-timeout` is not a span of time; write it like `90m`: a number from 1 on, and `s`, `m`, `h` or `d`");
         }
     }
 }

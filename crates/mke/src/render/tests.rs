@@ -52,6 +52,8 @@ pub(crate) fn environment(config: &str) -> Environment {
         rehearsal: false,
         mkectl: None,
         operation: environment::Operation::default(),
+        requires: None,
+        record_operator: false,
         accept: Vec::new(),
         facts: environment::Facts::default(),
         inventory: Vec::new(),

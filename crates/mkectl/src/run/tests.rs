@@ -336,6 +336,58 @@ fn secrets_reach_the_program_and_nothing_else() {
 }
 
 #[test]
+fn results_can_be_kept_apart_and_out_of_the_log() {
+    const SCRIPT: &str = "echo one >&2; echo 'password: aLSgtjNiusU $PW'; sleep 0.2; echo two >&2; echo \"$PW\"; exit 1";
+    for (results, expected, log_has) in [
+        (Results::Apart, ["password: *** $PW", "***"], true),
+        (
+            Results::Unlogged,
+            ["password: aLSgtjNiusU $PW", "hunter2"],
+            false,
+        ),
+    ] {
+        let bench = Bench::new();
+        let log = bench.path("mkectl.log");
+        let command = shell(SCRIPT)
+            .secret("PW", SecretString::from("hunter2"))
+            .results(results);
+        let finished = run(&command, &log, &bench.recorder, bench.signals).unwrap();
+        assert_eq!(finished.exit, Exit::Code(1));
+        assert_eq!(bench.recorder.lines(), ["one", "two"]);
+        let others = bench.recorder.others();
+        let told: Vec<&String> = (others.iter())
+            .filter(|event| event.starts_with("Result"))
+            .collect();
+        assert_eq!(
+            told,
+            expected
+                .map(|text| format!("Result {{ text: {text:?} }}"))
+                .each_ref()
+        );
+        let log = std::fs::read_to_string(&log).unwrap();
+        for text in [log, finished.last_lines.join("\n")] {
+            assert!(text.contains("one\n") && text.contains("two"), "{text}");
+            assert_eq!(text.contains("password"), log_has, "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_secret_argument_reaches_the_program_and_no_output() {
+    let bench = Bench::new();
+    let log = bench.path("apply.log");
+    // The value straddles two reads, and the program crashes after it.
+    let script =
+        "printf 'with --pw=hun'; sleep 0.2; echo ter2; echo \"$0\" | tr a-z b-za; kill -SEGV $$";
+    let command = shell(script).secret_argument("--pw", SecretString::from("hunter2"));
+    let finished = run(&command, &log, &bench.recorder, bench.signals).unwrap();
+    assert!(!finished.exit.is_success());
+    assert_eq!(bench.recorder.lines(), ["with --pw=***", "--qx=ivoufs2"]);
+    let everything = format!("{finished:?}{}", std::fs::read_to_string(&log).unwrap());
+    assert!(!everything.contains("hunter2"), "{everything}");
+}
+
+#[test]
 fn a_program_does_not_outlive_a_panic_of_its_observer() {
     struct Panicking(Mutex<Option<u32>>);
 

@@ -1,0 +1,137 @@
+//! Whatever somebody types: any command of mkectl, with what it should not be run without put in.
+
+use camino::Utf8Path;
+use secrecy::SecretString;
+
+use crate::{Command, Error, Help, Mkectl};
+
+/// What the names of flags that have secrets end with.
+const SECRET: &[&str] = &["password", "token", "secret", "passphrase"];
+
+impl Mkectl {
+    /// Returns the help of the command that these arguments begin with, or one that lists nothing where there is no such command: the
+    /// program itself is the one to say so.
+    ///
+    /// # Errors
+    ///
+    /// What starting a program can end in.
+    pub fn help_of(&self, arguments: &[String]) -> Result<Help, Error> {
+        let words: Vec<&str> = words(arguments).iter().map(String::as_str).collect();
+        match self.help(&words) {
+            Err(Error::Failed { .. }) => Ok(Help::default()),
+            other => other,
+        }
+    }
+
+    /// Builds a command of arguments that somebody typed. `help` is the answer to [`Mkectl::help_of`]: where it lists them, `--file`
+    /// with this file and the flags for plain output are put in, unless they are there. What is typed for a flag that is named like a
+    /// secret becomes a [`Command::secret_argument`].
+    pub fn other(&self, arguments: &[String], file: Option<&Utf8Path>, help: &Help) -> Command {
+        let words = words(arguments);
+        let (flags, secrets) = secrets(&arguments[words.len()..]);
+        let has = |names: &[&str]| {
+            flags.iter().any(|flag| {
+                let name = flag.split_once('=').map_or(*flag, |(name, _)| name);
+                names.contains(&name)
+            })
+        };
+        let mut all: Vec<&str> = words.iter().map(String::as_str).collect();
+        if !has(&["-h", "--help"]) {
+            if let Some(file) = file
+                && help.lists("--file")
+                && !has(&["-f", "--file"])
+            {
+                all.extend(["-f", file.as_str()]);
+            }
+            all.extend(help.plain().into_iter().filter(|flag| !has(&[flag])));
+        }
+        all.extend(&flags);
+        let mut command = self.command(all);
+        for (flag, value) in secrets {
+            command = command.secret_argument(flag, SecretString::from(value));
+        }
+        command
+    }
+}
+
+/// Returns the words that name the command: everything before the first flag.
+fn words(arguments: &[String]) -> &[String] {
+    let length = arguments
+        .iter()
+        .take_while(|argument| !argument.starts_with('-'))
+        .count();
+    &arguments[..length]
+}
+
+/// Takes the flags that are named like secrets out of what was typed, with their values.
+fn secrets(typed: &[String]) -> (Vec<&str>, Vec<(&str, &str)>) {
+    let mut flags = Vec::new();
+    let mut secrets = Vec::new();
+    let mut rest = typed.iter().map(String::as_str);
+    while let Some(argument) = rest.next() {
+        let (name, value) = match argument.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (argument, None),
+        };
+        let is_secret = name.starts_with("--") && SECRET.iter().any(|end| name.ends_with(end));
+        // A value in the next argument is the flag's, whatever it begins with.
+        match is_secret.then(|| value.or_else(|| rest.next())).flatten() {
+            Some(value) => secrets.push((name, value)),
+            None => flags.push(argument),
+        }
+    }
+    (flags, secrets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Variables;
+
+    fn shown(help: &str, arguments: &[&str]) -> String {
+        let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
+        let file = Utf8Path::new("lab.yaml");
+        Mkectl::new("mkectl", Variables::default())
+            .other(&arguments, Some(file), &Help::parse(help))
+            .display()
+            .to_string()
+    }
+
+    #[test]
+    fn what_is_missing_is_put_in_where_the_help_lists_it() {
+        const ALL: &str = "-f, --file string\n--no-color\n--no-pretty-print\n--help";
+        for (help, typed, expected) in [
+            ("", &["certs", "status"][..], "mkectl certs status"),
+            (
+                ALL,
+                &["certs", "status", "--etcd"],
+                "mkectl certs status -f lab.yaml --no-color --no-pretty-print --etcd",
+            ),
+            (
+                ALL,
+                &["apply", "-f", "my.yaml", "--no-color"],
+                "mkectl apply --no-pretty-print -f my.yaml --no-color",
+            ),
+            (
+                ALL,
+                &["apply", "--file=my.yaml"],
+                "mkectl apply --no-color --no-pretty-print --file=my.yaml",
+            ),
+            (ALL, &["apply", "--help"], "mkectl apply --help"),
+            (
+                "--file",
+                &["apply", "--admin-password", "hunter2", "--force"],
+                "mkectl apply -f lab.yaml --force --admin-password=***",
+            ),
+            (
+                "",
+                &["upgrade", "--mke3-admin-password=-hunter2"],
+                "mkectl upgrade --mke3-admin-password=***",
+            ),
+            ("", &["x", "--admin-password"], "mkectl x --admin-password"),
+            ("", &[], "mkectl"),
+        ] {
+            assert_eq!(shown(help, typed), expected);
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Leave to let a secret be seen: some of them mkectl takes only as an argument, and arguments are no secrets to anybody on the machine.
+//!
+//! Who may say so is the program's affair: a flag, or somebody at the terminal. That it is said before such a command runs is held
+//! here: every run passes by [`ask`].
+
+use crate::event::Event;
+use crate::{Context, Error};
+
+/// Says whether a secret may be seen.
+pub trait Consent: Send + Sync {
+    /// Returns when the values of these flags may stand in the process list. What that means has been told.
+    ///
+    /// # Errors
+    /// They may not, or nobody can be asked.
+    fn visible_secrets(&self, flags: &[String]) -> Result<(), Refused>;
+}
+
+/// A secret may not be seen, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused(pub String);
+
+/// Tells which secrets a command would show, and asks whether it may. Most commands show none.
+///
+/// # Errors
+/// It may not.
+pub(crate) fn ask(context: &Context<'_>, command: &mkectl::Command) -> Result<(), Error> {
+    let flags = command.secret_arguments.iter();
+    visible(context, flags.map(|(flag, _)| flag.clone()).collect())
+}
+
+/// Does the same for flags alone, before there is a command: whoever does something that takes an hour first asks first.
+///
+/// # Errors
+/// They may not be seen.
+pub(crate) fn visible(context: &Context<'_>, flags: Vec<String>) -> Result<(), Error> {
+    if flags.is_empty() {
+        return Ok(());
+    }
+    context.reporter.report(Event::Warning(format!(
+        "mkectl takes {} only as an argument: while it runs, every user of this machine can read it in the process list",
+        flags.join(" and ")
+    )));
+    match context.consent.visible_secrets(&flags) {
+        Ok(()) => Ok(()),
+        Err(Refused(why)) => Err(Error::VisibleSecrets { flags, why }),
+    }
+}

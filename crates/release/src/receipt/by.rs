@@ -1,0 +1,81 @@
+//! By what a deploy was done, and by whom, as far as anybody can tell.
+
+use environment::Environment;
+use serde::{Deserialize, Serialize};
+
+use crate::Context;
+use crate::event::Event;
+
+/// The files that every run may leave uncommitted without anything being different for the next.
+const OF_RUNS: &[&str] = &["environments/*/receipt.yaml"];
+
+/// By what a deploy was done, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct By {
+    /// The version of Airlock.
+    pub airlock: String,
+    /// The commit of the workspace that was checked out when it began; nothing where git does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// Whether nothing in the workspace differed from that commit, receipts aside; nothing where git does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clean: Option<bool>,
+    /// Who did it, where the environment wants that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<Operator>,
+}
+
+/// Who did it, by whom that is said. Neither is a proof.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Operator {
+    /// The name and address that git would put on a commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<String>,
+    /// The login, by the variable `USER`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
+}
+
+impl By {
+    /// Finds out by what and by whom a deploy is about to be done. Git may be missing, slow or refuse: then it is left out.
+    pub(crate) fn of(context: &Context<'_>, environment: &Environment) -> Self {
+        let git = mkectl::Git::of(context.workspace.root(), &context.tool.variables).ok();
+        let state = git.as_ref().and_then(|git| git.state(OF_RUNS).ok());
+        let (revision, clean) = match state {
+            Some(state) => (state.revision, Some(state.changed.is_empty())),
+            None => (None, None),
+        };
+        Self {
+            airlock: context.tool.version.clone(),
+            revision,
+            clean,
+            operator: environment
+                .record_operator
+                .then(|| operator(context, git.as_ref())),
+        }
+    }
+}
+
+fn operator(context: &Context<'_>, git: Option<&mkectl::Git>) -> Operator {
+    let setting = |name| git.and_then(|git| git.setting(name).ok().flatten());
+    let by_git = match (setting("user.name"), setting("user.email")) {
+        (Some(name), Some(address)) => Some(format!("{name} <{address}>")),
+        (name, address) => name.or(address),
+    };
+    let login = context.tool.variables.get("USER");
+    let operator = Operator {
+        git: by_git,
+        login: login
+            .map(|login| login.to_string_lossy().into_owned())
+            .filter(|login| !login.is_empty()),
+    };
+    if operator == Operator::default() {
+        context.reporter.report(Event::Warning(
+            "the environment has `record-operator`, and neither git's user.name nor USER tells who this is: the receipt will not, either"
+                .to_owned(),
+        ));
+    }
+    operator
+}

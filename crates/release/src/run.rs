@@ -1,0 +1,190 @@
+//! One run of mkectl, from the note that it is at work to what became of it: what `apply` shares with every other command that
+//! takes its time.
+
+use camino::Utf8PathBuf;
+use environment::Environment;
+
+use crate::admin_password::Keeper;
+use crate::event::{Event, Step};
+use crate::under_way::{self, UnderWay};
+use crate::workspace::Output;
+use crate::{Context, Error, consent};
+
+/// What is run, and for whom.
+pub(crate) struct Run<'a> {
+    /// The environment whose cluster it is about.
+    pub(crate) environment: &'a Environment,
+    /// Where its results go.
+    pub(crate) output: &'a Output,
+    /// The release whose mkectl it is, `v4.1.5`.
+    pub(crate) release: String,
+    /// What it is, as the log's name and the note say it: `apply`.
+    pub(crate) name: &'a str,
+    /// The step that it belongs to.
+    pub(crate) step: Step,
+    /// Whether it changes the cluster, so that whoever finds it killed must know.
+    pub(crate) changes: bool,
+}
+
+/// A run that succeeded.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    /// Everything that it printed, relative to the workspace.
+    pub(crate) log: Utf8PathBuf,
+}
+
+impl Run<'_> {
+    /// Runs the command to its end.
+    ///
+    /// A command that changes the cluster leaves its note there: whoever writes down how it ended removes it.
+    ///
+    /// # Errors
+    /// It shows secrets and may not, cannot be started, failed, or was interrupted.
+    pub(crate) fn run(
+        &self,
+        context: &Context<'_>,
+        command: &mkectl::Command,
+    ) -> Result<Ran, Error> {
+        consent::ask(context, command)?;
+        let now = (context.tool.now)();
+        let stamp = now.strftime("%Y-%m-%dT%H-%M-%SZ").to_string();
+        let log = (self.output.logs).join(format!("{stamp}-{}.log", self.name));
+        std::fs::create_dir_all(&self.output.logs)
+            .map_err(|source| Error::io("make", &self.output.logs, source))?;
+        context.reporter.report(Event::Started {
+            step: self.step,
+            what: context.workspace.shown_command(command),
+            bytes: None,
+        });
+        let signals = context.tool.signals.for_mkectl();
+        let note = self.changes.then(|| UnderWay {
+            command: self.name.to_owned(),
+            release: self.release.clone(),
+            log: context.workspace.shown(&log).to_owned(),
+            began: now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            process: None,
+        });
+        if let Some(note) = &note {
+            note.write(self.output)?;
+        }
+        let keeper = Keeper::new(
+            self.environment.operation.admin_password.as_ref(),
+            &self.output.admin_password,
+            &stamp,
+        );
+        let finished = {
+            let observer = Lines {
+                context,
+                keeper: &keeper,
+                note: note.as_ref(),
+                output: self.output,
+            };
+            // mkectl is waited for in a blocking call: its output is read as it comes, by this one thread.
+            tokio::task::block_in_place(|| mkectl::run(command, &log, &observer, signals))
+        };
+        context.tool.signals.mkectl_ended();
+        tokio::task::block_in_place(|| keeper.hand_over(context));
+        let finished = finished.map_err(Error::Mkectl)?;
+        let log = context.workspace.shown(&log).to_owned();
+        if let Some(failure) = finished.log_failure {
+            context
+                .reporter
+                .report(Event::Warning(format!("{log} is incomplete: {failure}")));
+        }
+        if finished.signal.is_some() {
+            return Err(Error::MkectlInterrupted {
+                exit: finished.exit,
+                log,
+            });
+        }
+        // Where its time was up, it had to leave something undone, whatever it says.
+        if !finished.exit.is_success() || finished.timed_out {
+            return Err(Error::MkectlFailed {
+                exit: finished.exit,
+                limit: command.time_limit.filter(|_| finished.timed_out),
+                log,
+                last_lines: finished.last_lines,
+            });
+        }
+        Ok(Ran { log })
+    }
+}
+
+/// Refuses to begin while a mkectl that an earlier run started is at work.
+///
+/// # Errors
+/// One is.
+pub(crate) fn refuse_a_second_one(context: &Context<'_>, output: &Output) -> Result<(), Error> {
+    let Some(earlier) = UnderWay::read(output)? else {
+        return Ok(());
+    };
+    match earlier.process {
+        Some(process) if earlier.is_running() => Err(Error::MkectlRunning {
+            release: earlier.release,
+            process,
+            log: earlier.log,
+            note: context.workspace.shown(&under_way::path(output)).to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+struct Lines<'a> {
+    context: &'a Context<'a>,
+    keeper: &'a Keeper<'a>,
+    note: Option<&'a UnderWay>,
+    output: &'a Output,
+}
+
+impl Lines<'_> {
+    fn warn(&self, text: impl Into<String>) {
+        self.context.reporter.report(Event::Warning(text.into()));
+    }
+}
+
+impl mkectl::Observer for Lines<'_> {
+    fn event(&self, event: mkectl::Event<'_>) {
+        match event {
+            mkectl::Event::Line { text } => self.context.reporter.report(Event::Mkectl(text)),
+            mkectl::Event::Result { text } => {
+                self.context.reporter.report(Event::MkectlResult(text));
+            }
+            mkectl::Event::AdminPassword(caught) => self.keeper.keep(caught),
+            mkectl::Event::PasswordMissed => self.warn(
+                "mkectl announced the administrator's password in a form that is not known, so that it was not caught: look into the log",
+            ),
+            mkectl::Event::TimedOut => self.warn(format!(
+                "the environment's apply-timeout has passed: SIGINT was sent to mkectl, which has {} s to end",
+                mkectl::CLEANUP.as_secs()
+            )),
+            mkectl::Event::Passed { signal } => {
+                let name = match signal {
+                    mkectl::Signal::Interrupt => "SIGINT",
+                    mkectl::Signal::Terminate => "SIGTERM",
+                };
+                self.warn(format!(
+                    "{name} was passed on to mkectl, whose end is awaited; a second one kills it"
+                ));
+            }
+            mkectl::Event::Killed => self.warn("mkectl was killed"),
+            mkectl::Event::Started { process } => {
+                let Some(note) = self.note else {
+                    return;
+                };
+                let note = UnderWay {
+                    process: Some(process),
+                    ..note.clone()
+                };
+                if let Err(error) = note.write(self.output) {
+                    self.warn(crate::chain(&error));
+                }
+            }
+        }
+    }
+
+    fn stamp(&self) -> String {
+        (self.context.tool.now)()
+            .strftime("%Y-%m-%dT%H:%M:%SZ ")
+            .to_string()
+    }
+}

@@ -1,0 +1,167 @@
+//! `receipt.yaml`: what was deployed, what was sent for it, from which revision and by whom; also of what failed.
+
+use std::path::Path;
+
+use support::faulty::{FaultyRegistry, Quirks};
+use support::{Lab, bundles};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_that_fails_on_the_way_says_where_and_what_was_sent() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let quirks = Quirks {
+        refuses: &["application/vnd.cncf.helm.config.v1+json"],
+        ..Quirks::default()
+    };
+    let registry = FaultyRegistry::start(quirks, &[], 1).await;
+    lab.edit_environment(&lab.registry.address, &registry.address);
+    let _ = lab.run(&["deploy", "lab"]).ends_with(9);
+    let receipt = lab.receipt();
+    assert!(receipt.contains("\n  step: push\n"), "{receipt}");
+    assert!(!receipt.contains("applied:"), "{receipt}");
+    let lock = bundles::lock_of(&lab.sandbox);
+    let images = lock
+        .artifacts
+        .iter()
+        .filter(|artifact| artifact.kind == bundle::Kind::Image)
+        .count();
+    assert!(
+        receipt.contains(&format!("  pushed:\n    artifacts: {images}\n")),
+        "{receipt}"
+    );
+    let written = release::receipt::Receipt::parse(
+        &lab.sandbox.read("environments/lab/receipt.yaml"),
+        "receipt.yaml".into(),
+    );
+    let failed = written.unwrap().failed.unwrap();
+    let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(
+        lab.sandbox.read("bundles/v4.1.5-amd64.lock.yaml"),
+    ));
+    assert_eq!(failed.lock.as_ref(), Some(&digest));
+    assert!(failed.pushed.unwrap().sent.bytes > 1_000_000);
+    assert!(failed.began.unwrap() <= failed.ended);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_of_the_first_version_is_obeyed_and_kept() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    let path = "environments/lab/receipt.yaml";
+    let present = release::receipt::Receipt::parse(&lab.sandbox.read(path), "receipt.yaml".into());
+    let present = present.unwrap().applied.unwrap();
+    let first = format!(
+        "version: 1\napplied:\n  release: v4.1.5\n  lock: {}\n  registry: {}\n  external-address: mke.lab.example.com\n  config: {}\n  \
+         mkectl: v4.1.5\n  when: 2026-01-02T03:04:05Z\n  airlock: 0.1.0\n  artifacts: 14\n  pushed: 14\n  sent-bytes: 3090196\n",
+        present.lock, present.registry, present.config
+    );
+    lab.sandbox.write(path, &first);
+    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    assert_eq!(run.stdout, "lab: nothing to do\n");
+    assert_eq!(
+        lab.sandbox.read(path),
+        first,
+        "nothing was to do, and it was written"
+    );
+
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
+    let _ = lab.run(&["apply", "lab"]).ends_with(7);
+    let receipt = lab.sandbox.read(path);
+    assert!(
+        receipt.contains("  ended: 2026-01-02T03:04:05Z\n"),
+        "{receipt}"
+    );
+    assert!(receipt.starts_with("# Written by"), "{receipt}");
+    assert!(receipt.contains("\nversion: 2\n"), "{receipt}");
+    lab.edit_environment("project: mke", "project: other");
+    assert_eq!(lab.run(&["plan", "lab"]).code, Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_says_from_which_revision_and_by_whom() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let git = ["/usr/bin/git", "/usr/local/bin/git"]
+        .into_iter()
+        .find(|git| Path::new(git).exists())
+        .expect("git, which every machine that builds this has");
+    lab.sandbox.install(git, "git");
+    lab.sandbox
+        .variable("USER", "planted-login")
+        .variable("GIT_DIR", "/nowhere");
+    // In no repository git has no answer, which is none of a deploy's business.
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    let receipt = lab.receipt();
+    assert!(
+        receipt.ends_with("  by:\n    airlock: [VERSION]\n"),
+        "{receipt}"
+    );
+
+    for arguments in [
+        &["init", "--quiet"][..],
+        &["config", "user.name", "Jane Doe"],
+        &["config", "user.email", "jane@example.com"],
+        &["add", "environments"],
+        &["commit", "--quiet", "--message=first"],
+    ] {
+        git_of(&lab, git, arguments);
+    }
+    let revision = git_of(&lab, git, &["rev-parse", "HEAD"]);
+    lab.sandbox.write(".gitignore", "/bundles/\nlogs/\n");
+    let _ = lab.run(&["apply", "lab"]).ends_with(0);
+    let receipt = lab.receipt();
+    let expected = format!(
+        "  by:\n    airlock: [VERSION]\n    revision: {}\n    clean: false\n",
+        revision.trim()
+    );
+    assert!(receipt.ends_with(&expected), "{receipt}");
+
+    // The receipt that the last one wrote makes no tree dirty.
+    lab.edit_environment("release:", "record-operator: true\nrelease:");
+    git_of(&lab, git, &["add", ".gitignore", "environments"]);
+    git_of(
+        &lab,
+        git,
+        &["reset", "--quiet", "--", "environments/lab/receipt.yaml"],
+    );
+    git_of(&lab, git, &["commit", "--quiet", "--message=second"]);
+    let _ = lab.run(&["apply", "lab"]).ends_with(0);
+    let receipt = lab.receipt();
+    assert!(receipt.contains("    clean: true\n"), "{receipt}");
+    assert!(
+        receipt.ends_with(
+            "    operator:\n      git: Jane Doe <jane@example.com>\n      login: planted-login\n"
+        ),
+        "{receipt}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_whom_nobody_knows_is_warned_of() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.write_environment("record-operator: true\n");
+    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    let warning = "warning: the environment has `record-operator`, and neither git's user.name nor USER tells who this is";
+    assert!(run.stderr.contains(warning), "{}", run.stderr);
+    assert!(lab.receipt().ends_with("    operator: {}\n"));
+}
+
+/// Runs git in the workspace, as its owner would.
+fn git_of(lab: &Lab, git: &str, arguments: &[&str]) -> String {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the workspace's owner starts git, not the code under test"
+    )]
+    let output = std::process::Command::new(git)
+        .args(arguments)
+        .current_dir(lab.sandbox.path(""))
+        .env_clear()
+        .env("HOME", lab.sandbox.home())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "git {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}

@@ -1,0 +1,55 @@
+//! The second question that may be asked: whether a secret may stand in the process list, where everybody on the machine can read it.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use release::consent::{Consent, Refused};
+
+/// Asks at the terminal, unless a flag has said it.
+pub(crate) struct TerminalConsent {
+    /// The flags that may be seen; all of them where a flag of ours says so.
+    allowed: Mutex<Option<Vec<String>>>,
+}
+
+impl TerminalConsent {
+    pub(crate) fn new(allowed: bool) -> Self {
+        Self {
+            allowed: Mutex::new((!allowed).then(Vec::new)),
+        }
+    }
+}
+
+impl Consent for TerminalConsent {
+    fn visible_secrets(&self, flags: &[String]) -> Result<(), Refused> {
+        let mut allowed = self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(allowed) = &mut *allowed else {
+            return Ok(());
+        };
+        if flags.iter().all(|flag| allowed.contains(flag)) {
+            return Ok(());
+        }
+        if !std::io::stdin().is_terminal() {
+            return Err(Refused("there is no terminal to ask on".to_owned()));
+        }
+        let mut out = std::io::stderr();
+        let asked = write!(out, "Go on all the same? Type `yes`: ").and_then(|()| out.flush());
+        let mut answer = String::new();
+        if asked
+            .and_then(|()| std::io::stdin().lock().read_line(&mut answer))
+            .is_err()
+        {
+            return Err(Refused(
+                "nothing could be read from the terminal".to_owned(),
+            ));
+        }
+        match answer.trim() {
+            "yes" => {
+                allowed.extend(flags.iter().cloned());
+                Ok(())
+            }
+            "" => Err(Refused("nothing was typed".to_owned())),
+            answer => Err(Refused(format!("`{answer}` was typed"))),
+        }
+    }
+}

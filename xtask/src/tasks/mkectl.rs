@@ -1,0 +1,27 @@
+//! `mkectl`: whatever else mkectl can do, with the right program and the right file.
+
+use std::process::ExitCode;
+
+use release::mkectl::Typed;
+
+use crate::app::App;
+use crate::cli::MkectlArgs;
+use crate::confirm::confirm;
+use crate::failure::Failure;
+use crate::interrupt::until_interrupted;
+
+pub(crate) fn run(app: &App<'_>, arguments: &MkectlArgs) -> Result<ExitCode, Failure> {
+    let environment = app.environment(&arguments.environment)?;
+    let typed = Typed::new(arguments.arguments.clone());
+    if typed.changes() {
+        confirm(&environment, arguments.confirm.as_deref())?;
+    }
+    until_interrupted(app, async {
+        let logged = release::mkectl::run(&app.context(), environment, &typed)?;
+        // Standard output is mkectl's own.
+        app.ui
+            .note(&format!("mkectl is done; its log is {}", logged.log));
+        app.ui.result("", &logged)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
