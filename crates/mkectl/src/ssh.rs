@@ -143,9 +143,9 @@ impl Ssh {
             // By a thread of its own: a connection that stalls would hold this one up.
             scope.spawn(move || send(script, input, &going));
             let drained = process::drain(
-                &mut pipe,
+                std::slice::from_mut(&mut pipe),
                 group,
-                &mut |chunk| {
+                &mut |_, chunk| {
                     if heard.add(chunk) {
                         // Nobody listens when the program is gone, and then the answer says why.
                         let _ = go.send(());
