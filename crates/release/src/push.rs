@@ -134,11 +134,14 @@ async fn push_one(
     let to_be_pushed: Vec<&bundle::Artifact> = plan.to_be_pushed().collect();
     let address = &plan.environment.registry.address;
     let sessions = registry::SessionFolder::new(context.workspace.sessions(), address);
+    let kept = context.workspace.profiles(address);
+    let profile = kept.load((context.tool.now)().as_second());
     let registry = connect_with(
         &plan.environment,
         context.credentials(&plan.environment)?,
         registry::Settings {
             stop: context.tool.signals.stop(),
+            profile: profile.map(|(profile, _)| profile).unwrap_or_default(),
             ..context.limits.settings()
         },
         Some(Arc::new(sessions)),
@@ -156,6 +159,9 @@ async fn push_one(
     let report = registry
         .push_as_they_come(&targets, source, arrivals, &observer)
         .await;
+    if registry.profile_is_wrong() {
+        kept.forget();
+    }
     let mut sent = Sent {
         artifacts: 0,
         uploaded_bytes: report.uploaded.bytes,
