@@ -37,6 +37,7 @@ mod resume;
 mod show;
 mod store;
 mod tidy;
+mod upgrade;
 mod verify;
 
 /// The command under test.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use camino::Utf8Path;
-use mkectl::{Mkectl, Needed, Upgrade, Variables};
+use mkectl::{Mkectl, Needed, NodePorts, Upgrade, Variables};
 
 use support::Lab;
 
@@ -37,11 +37,15 @@ fn each_release_is_given_the_flags_that_it_lists() {
             release_matrix: Some(Utf8Path::new("release-matrix.json")),
             backup: Some(Utf8Path::new("before.tar")),
             config_out: Some(&after),
+            gateway_node_ports: Some(NodePorts {
+                http: 33000,
+                https: 33001,
+            }),
         };
         writeln!(all, "v{release}").unwrap();
         for command in [
             mkectl.apply(config, &mkectl.help(&["apply"]).unwrap()),
-            mkectl.upgrade(&upgrade, &mkectl.help(&["upgrade"]).unwrap()),
+            mkectl.upgrade(config, &upgrade, &mkectl.help(&["upgrade"]).unwrap()),
             mkectl.backup(config, archive.as_str(), &root),
             mkectl.restore(Utf8Path::new("hosts.yaml"), archive.as_str(), &root),
         ] {

@@ -89,17 +89,18 @@ async fn machines_get_the_same_plan() {
             .contains("+kind: MkeConfig\n")
     );
     assert!(
-        first["mkectl"]
+        first["mkectl"]["commands"][0]["command"]
             .as_str()
             .unwrap()
             .ends_with("--no-pretty-print")
     );
-    assert_eq!(first["mkectl-problem"], serde_json::Value::Null);
+    assert_eq!(first["mkectl"]["action"], "apply");
+    assert_eq!(first["mkectl"]["problem"], serde_json::Value::Null);
 
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.4");
     let without = plan(&lab, 2);
-    assert_eq!(without["mkectl"], serde_json::Value::Null);
-    let problem = without["mkectl-problem"].as_str().unwrap();
+    assert_eq!(without["mkectl"]["commands"], serde_json::json!([]));
+    let problem = without["mkectl"]["problem"].as_str().unwrap();
     assert!(
         problem.ends_with("is mkectl v4.1.4, and release v4.1.5 wants its own"),
         "{problem}"
@@ -112,6 +113,7 @@ async fn machines_get_the_same_plan() {
     assert_eq!(last["missing"].as_array().unwrap().len(), 0);
     assert_eq!(last["bytes-to-send"], 0);
     assert_eq!(last["config-diff"], "");
+    assert_eq!(last["mkectl"]["action"], "none");
 }
 
 #[test]

@@ -316,6 +316,44 @@ async fn a_push_goes_on_after_some_artifacts_are_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn what_another_environment_has_in_the_same_registry_is_taken_over_from_there() {
+    let registry = TestRegistry::plain().await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    registry.describe(&sandbox, "");
+    bundles::make_locked(&sandbox, &bundles::small());
+    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    let description = sandbox.read("environments/lab/environment.yaml");
+    sandbox.write(
+        "environments/prod/environment.yaml",
+        &description.replace("mke/four", "mke/prod"),
+    );
+    let receipt = format!(
+        "version: 1\napplied:\n  release: v4.1.5\n  lock: {0}\n  registry: {1}/mke/four\n  config: {0}\n  mkectl: v4.1.5\n  \
+         when: 2026-01-02T03:04:05Z\n  airlock: 0.1.0\n  artifacts: 1\n  pushed: 1\n  sent-bytes: 1\n",
+        "0".repeat(64),
+        registry.address
+    );
+    sandbox.write("environments/lab/receipt.yaml", &receipt);
+    let run = sandbox.run(&["push", "prod", "--format", "json"]);
+    let last = run.stdout.lines().last().unwrap();
+    let result: serde_json::Value = serde_json::from_str(last).unwrap();
+    assert_eq!(result["result"]["sent-bytes"], 0, "{}", run.whole());
+    let lock = bundles::lock_of(&sandbox);
+    for artifact in artifacts(&lock, "mke/prod") {
+        let found = registry
+            .client()
+            .head_manifest(&artifact.repository, &artifact.tag)
+            .await
+            .unwrap();
+        assert_eq!(
+            found.and_then(|found| found.digest).as_ref(),
+            Some(&root(&artifact).digest)
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
 async fn a_push_that_is_killed_tags_nothing_that_is_incomplete_and_the_next_one_finishes() {
     let registry = TestRegistry::plain().await;
     let sandbox = Sandbox::new(AIRLOCK);

@@ -1,8 +1,15 @@
-//! Tests of `verify`: what the registry lacks is named exactly, and nothing else is.
+//! Tests of `verify`: what the registry lacks is named exactly, and nothing else is; what is repaired is that, and nothing else;
+//! a watch tells of changes and of nothing else.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+use std::time::Duration;
 
 use bundle::Lock;
+use serde_json::Value;
 use support::bundles::{self, FILE};
-use support::{Sandbox, TestRegistry};
+use support::wire::Wire;
+use support::{Run, Sandbox, TestRegistry};
 
 use crate::AIRLOCK;
 
@@ -33,18 +40,8 @@ async fn a_moved_tag_and_a_missing_one_are_named_and_nothing_else_is() {
     let lock = bundles::lock_of(&sandbox);
     let pause = artifact(&lock, "pause");
     let node = artifact(&lock, "calico/node");
-    // The tag of the image for two platforms now points at the one of its children.
     let http = support::registries::http();
-    let child = &node.manifests[0];
-    let url = manifest_url(&registry, node, child.digest.as_ref());
-    let media_type = child.media_type.to_string();
-    let manifest = http.get(&url).header("accept", &media_type);
-    let manifest = manifest.send().await.unwrap().error_for_status().unwrap();
-    let moved = http
-        .put(manifest_url(&registry, node, &node.tag))
-        .header("content-type", &media_type)
-        .body(manifest.bytes().await.unwrap());
-    moved.send().await.unwrap().error_for_status().unwrap();
+    move_tag(&http, &registry, node).await;
     delete(
         &http,
         &manifest_url(&registry, pause, pause.digest.as_ref()),
@@ -85,12 +82,353 @@ async fn manifests_and_blobs_below_a_right_tag_are_looked_at_too() {
     insta::assert_snapshot!(sandbox.run(&["verify", "lab"]).whole());
 
     // The hint holds what it promises.
-    for artifact in [node, dex] {
-        let url = manifest_url(&registry, artifact, artifact.digest.as_ref());
-        delete(&http, &url).await;
-    }
-    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    let _ = sandbox.run(&["verify", "lab", "--repair"]).ends_with(0);
     let _ = sandbox.run(&["verify", "lab"]).ends_with(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn one_thing_that_is_gone_is_found_alone_and_repaired_alone() {
+    let registry = TestRegistry::plain().await;
+    let wire = Wire::before(&registry.address).await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    TestRegistry::describe_at(&wire.address, None, &sandbox, "");
+    bundles::make_locked(&sandbox, &bundles::tiny());
+    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    let lock = bundles::lock_of(&sandbox);
+    let (node, pause) = (artifact(&lock, "calico/node"), artifact(&lock, "pause"));
+    let (child, layer) = (&node.manifests[0], &pause.manifests[0].blobs[2]);
+    let http = support::registries::http();
+    let manifest = |reference: &str| manifest_url(&registry, node, reference);
+    let blob =
+        |digest: &str| manifest_url(&registry, pause, digest).replace("/manifests/", "/blobs/");
+    let children = child.digest.to_string();
+    let cases = [
+        (
+            "missing-child",
+            children.clone(),
+            vec![format!("PUT /v2/mke/four/calico/node/manifests/{children}")],
+        ),
+        (
+            "missing-blob",
+            layer.digest.to_string(),
+            vec!["POST /v2/mke/four/pause/blobs/uploads/".to_owned()],
+        ),
+        (
+            "missing-tag",
+            node.digest.to_string(),
+            vec![format!(
+                "PUT /v2/mke/four/calico/node/manifests/{}",
+                node.tag
+            )],
+        ),
+        (
+            "moved-tag",
+            node.digest.to_string(),
+            vec![format!(
+                "PUT /v2/mke/four/calico/node/manifests/{}",
+                node.tag
+            )],
+        ),
+    ];
+    for (kind, digest, changes) in cases {
+        match kind {
+            "missing-child" => delete(&http, &manifest(&children)).await,
+            "missing-blob" => delete(&http, &blob(layer.digest.as_ref())).await,
+            "missing-tag" => delete(&http, &manifest(node.digest.as_ref())).await,
+            _ => move_tag(&http, &registry, node).await,
+        }
+        let found = findings(
+            &sandbox
+                .run(&["verify", "lab", "--format", "json"])
+                .ends_with(5),
+        );
+        let [finding] = found.as_slice() else {
+            panic!("{kind}: {found:#?}");
+        };
+        assert_eq!(finding["kind"], kind);
+        assert_eq!(finding["digest"], digest.as_str());
+
+        wire.take();
+        let _ = sandbox.run(&["verify", "lab", "--repair"]).ends_with(0);
+        let sent = changing(&wire.take());
+        // An upload is a session and what is put into it.
+        let of_sessions =
+            |request: &String| request.starts_with("PUT") && request.contains("/uploads/");
+        let (uploads, rest): (Vec<String>, Vec<String>) = sent.into_iter().partition(of_sessions);
+        assert_eq!(rest, changes, "{kind}");
+        assert_eq!(
+            uploads.len(),
+            usize::from(kind == "missing-blob"),
+            "{uploads:?}"
+        );
+        let _ = sandbox.run(&["verify", "lab", "--full"]).ends_with(0);
+    }
+    wire.take();
+    let run = sandbox.run(&["verify", "lab", "--repair"]).ends_with(0);
+    assert!(run.stdout.contains("nothing to repair"), "{}", run.whole());
+    assert_eq!(changing(&wire.take()), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn what_the_store_lacks_is_read_from_the_bundle_for_a_repair() {
+    let registry = TestRegistry::plain().await;
+    let sandbox = pushed(&registry, &bundles::tiny());
+    let lock = bundles::lock_of(&sandbox);
+    let pause = artifact(&lock, "pause");
+    let http = support::registries::http();
+    delete(
+        &http,
+        &manifest_url(&registry, pause, pause.digest.as_ref()),
+    )
+    .await;
+    bundles::forget_store(&sandbox);
+    let _ = sandbox.run(&["verify", "lab", "--repair"]).ends_with(0);
+    let _ = sandbox.run(&["verify", "lab"]).ends_with(0);
+
+    // A damaged blob of the store is never sent.
+    let layer = &pause.manifests[0].blobs[2].digest;
+    let file = sandbox.path(&format!(
+        "bundles/store/blobs/{}",
+        layer.to_string().replace(':', "/")
+    ));
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[9] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let url = manifest_url(&registry, pause, layer.as_ref()).replace("/manifests/", "/blobs/");
+    delete(&http, &url).await;
+    let _ = sandbox.run(&["verify", "lab", "--repair"]).ends_with(0);
+    let _ = sandbox.run(&["verify", "lab", "--full"]).ends_with(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_protected_environment_is_asked_before_a_repair() {
+    let registry = TestRegistry::embedded().await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    registry.describe(&sandbox, "");
+    let file = "environments/lab/environment.yaml";
+    sandbox.write(file, &format!("protected: true\n{}", sandbox.read(file)));
+    bundles::make_locked(&sandbox, &bundles::tiny());
+    let run = sandbox.run(&["verify", "lab", "--repair"]).ends_with(8);
+    assert!(
+        run.stderr.contains("pause:3.10 is missing"),
+        "{}",
+        run.whole()
+    );
+    let _ = sandbox.run(&["verify", "lab"]).ends_with(5);
+    let confirmed = ["verify", "lab", "--repair", "--confirm", "lab"];
+    let _ = sandbox.run(&confirmed).ends_with(0);
+    let _ = sandbox.run(&["verify", "lab", "--full"]).ends_with(0);
+}
+
+#[test]
+fn a_byte_that_turned_over_in_the_registry_is_found_by_reading_all_of_them() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    let _ = sandbox.run(&["deploy", "demo"]).ends_with(0);
+    let run = sandbox
+        .run(&["verify", "demo", "--full", "--format", "json"])
+        .ends_with(0);
+    let read = last(&run)["result"]["read-bytes"].as_u64();
+    let lock = Lock::read(&sandbox.path("bundles/v4.1.5-demo-amd64.lock.yaml")).unwrap();
+    let unique: u64 = lock.blobs().values().sum();
+    assert_eq!(read, Some(unique), "each byte once, whatever shares it");
+
+    let layer = lock.artifacts[0].manifests[0]
+        .blobs
+        .iter()
+        .max_by_key(|blob| blob.size)
+        .unwrap();
+    // The embedded registry splits the digest into folders.
+    let hex = layer.digest.to_string().replace("sha256:", "").split_off(2);
+    let kept = sandbox
+        .files()
+        .into_keys()
+        .filter(|path| path.as_str().contains("/rehearsal/demo/registry/"));
+    let file = kept
+        .into_iter()
+        .find(|path| path.as_str().contains(&hex))
+        .unwrap();
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[1_000] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let _ = sandbox.run(&["verify", "demo"]).ends_with(0);
+    let found = findings(
+        &sandbox
+            .run(&["verify", "demo", "--full", "--format", "json"])
+            .ends_with(5),
+    );
+    let [finding] = found.as_slice() else {
+        panic!("{found:#?}");
+    };
+    assert_eq!(finding["kind"], "wrong-digest");
+    assert_eq!(finding["digest"], layer.digest.as_ref());
+
+    // The registry believes that it has the blob, so that nobody can send it one.
+    let run = sandbox
+        .run(&["verify", "demo", "--full", "--repair"])
+        .ends_with(5);
+    assert!(
+        run.stderr.contains("its storage is damaged"),
+        "{}",
+        run.whole()
+    );
+    // Once it is removed there, it comes back; a rehearsal is repaired like anything else.
+    std::fs::remove_file(&file).unwrap();
+    let _ = sandbox.run(&["verify", "demo"]).ends_with(5);
+    let _ = sandbox.run(&["verify", "demo", "--repair"]).ends_with(0);
+    let _ = sandbox.run(&["verify", "demo", "--full"]).ends_with(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_and_charts_are_looked_for_where_the_rendered_file_says() {
+    let registry = TestRegistry::embedded().await;
+    let sandbox = pushed(&registry, &bundles::tiny());
+    let (images, charts) = (
+        Wire::before(&registry.address).await,
+        Wire::before(&registry.address).await,
+    );
+    let _ = sandbox.run(&["render", "lab"]).ends_with(0);
+    let file = "environments/lab/mke4.yaml";
+    let own = format!("{}/mke/four", registry.address);
+    let text = sandbox
+        .read(file)
+        .replace(
+            &format!("oci://{own}"),
+            &format!("oci://{}/mke/four", charts.address),
+        )
+        .replace(&own, &format!("{}/mke/four", images.address));
+    sandbox.write(file, &text);
+    let run = sandbox.run(&["verify", "lab"]).ends_with(0);
+    assert!(
+        run.stderr.contains("has nodes pull from"),
+        "{}",
+        run.whole()
+    );
+    let seen = |wire: &Wire, part: &str| {
+        let seen = wire.take();
+        let about: Vec<bool> = seen
+            .iter()
+            .filter(|one| one.len() > 9)
+            .map(|one| one.contains(part))
+            .collect();
+        (about.len(), about.into_iter().all(|is| is))
+    };
+    let (asked, only_charts) = seen(&charts, "/charts/");
+    assert!(asked > 3 && only_charts);
+    let (asked, is_chart) = seen(&images, "/charts/");
+    assert!(asked > 3 && !is_chart);
+    // Nothing is sent to a registry that is not the environment's.
+    let run = sandbox.run(&["verify", "lab", "--repair"]).ends_with(0);
+    assert!(run.stdout.contains("nothing to repair"), "{}", run.whole());
+    sandbox.write(file, &text.replace("/mke/four", "/other"));
+    let run = sandbox.run(&["verify", "lab", "--repair"]).ends_with(3);
+    assert!(
+        run.stderr.contains("cargo xtask render lab"),
+        "{}",
+        run.whole()
+    );
+
+    sandbox.write(file, "spec: {}\n");
+    let run = sandbox.run(&["verify", "lab"]).ends_with(3);
+    assert!(
+        run.stderr.contains("does not say where nodes pull from"),
+        "{}",
+        run.whole()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_tells_of_each_change_once_and_ends_calmly() {
+    let registry = TestRegistry::embedded().await;
+    let sandbox = pushed(&registry, &bundles::tiny());
+    let metrics = sandbox.path("metrics/airlock.prom");
+    let mut command = sandbox.command(&[
+        "verify",
+        "lab",
+        "--watch",
+        "1s",
+        "--textfile",
+        metrics.as_str(),
+    ]);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut line = || sandbox.redact(&lines.next().unwrap().unwrap());
+    assert_eq!(line(), "[TIME] lab: 3 artifacts of v4.1.5 are served");
+    // Some rounds in which nothing changes.
+    std::thread::sleep(Duration::from_millis(2_500));
+    let lock = bundles::lock_of(&sandbox);
+    let pause = artifact(&lock, "pause");
+    let http = support::registries::http();
+    delete(
+        &http,
+        &manifest_url(&registry, pause, pause.digest.as_ref()),
+    )
+    .await;
+    assert_eq!(line(), "[TIME] lab: pause:3.10 is missing");
+    let text = std::fs::read_to_string(&metrics).unwrap();
+    assert!(
+        text.contains("airlock_verify_success{environment=\"lab\",release=\"v4.1.5\"} 0\n"),
+        "{text}"
+    );
+    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    assert_eq!(line(), "[TIME] lab: 3 artifacts of v4.1.5 are served");
+    let text = std::fs::read_to_string(&metrics).unwrap();
+    assert!(
+        text.contains("airlock_verify_success{environment=\"lab\",release=\"v4.1.5\"} 1\n"),
+        "{text}"
+    );
+    // A file that is wrong for a while ends nothing.
+    let file = "environments/lab/environment.yaml";
+    let right = sandbox.read(file);
+    sandbox.write(file, "release: nonsense\n");
+    assert!(line().starts_with("[TIME] lab: unknown: "));
+    sandbox.write(file, &right);
+    assert_eq!(line(), "[TIME] lab: 3 artifacts of v4.1.5 are served");
+    let process = i32::try_from(child.id()).unwrap();
+    // SAFETY: the process is a child that has not been waited for.
+    unsafe { libc::kill(process, libc::SIGINT) };
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let left: Vec<_> = metrics.parent().unwrap().read_dir_utf8().unwrap().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_look_writes_metrics_whatever_came_of_it() {
+    let registry = TestRegistry::embedded().await;
+    let sandbox = pushed(&registry, &bundles::tiny());
+    let look = ["verify", "lab", "--textfile", "lab.prom"];
+    let metric = |name: &str| {
+        let text = sandbox.read("lab.prom");
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(name))
+            .map(str::to_owned);
+        line.and_then(|line| line.rsplit(' ').next().map(str::to_owned))
+    };
+    let _ = sandbox.run(&look).ends_with(0);
+    assert_eq!(metric("airlock_verify_success").as_deref(), Some("1"));
+    assert_eq!(metric("airlock_verify_artifacts").as_deref(), Some("3"));
+    let file = "environments/lab/environment.yaml";
+    let free = format!("127.0.0.1:{}", support::sandbox::free_port());
+    sandbox.write(file, &sandbox.read(file).replace(&registry.address, &free));
+    let _ = sandbox.run(&look).ends_with(5);
+    assert_eq!(metric("airlock_verify_success").as_deref(), Some("0"));
+    assert_eq!(metric("airlock_verify_completed").as_deref(), Some("0"));
+    assert_eq!(metric("airlock_verify_artifacts"), None);
+    let run = sandbox.run(&["verify", "--watch", "lab"]).ends_with(64);
+    assert!(
+        run.stderr
+            .contains("the environment stands before `--watch`"),
+        "{}",
+        run.whole()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,4 +477,38 @@ async fn delete(http: &reqwest::Client, url: &str) {
         .unwrap()
         .error_for_status()
         .unwrap();
+}
+
+/// Lets the tag of an image for two platforms point at the first of its children.
+async fn move_tag(http: &reqwest::Client, registry: &TestRegistry, artifact: &bundle::Artifact) {
+    let child = &artifact.manifests[0];
+    let url = manifest_url(registry, artifact, child.digest.as_ref());
+    let media_type = child.media_type.to_string();
+    let manifest = http.get(&url).header("accept", &media_type);
+    let manifest = manifest.send().await.unwrap().error_for_status().unwrap();
+    let moved = http
+        .put(manifest_url(registry, artifact, &artifact.tag))
+        .header("content-type", &media_type)
+        .body(manifest.bytes().await.unwrap());
+    moved.send().await.unwrap().error_for_status().unwrap();
+}
+
+/// Returns the last object that a run wrote.
+fn last(run: &Run) -> Value {
+    let line = run.stdout.lines().last().unwrap();
+    serde_json::from_str(line).unwrap()
+}
+
+/// Returns what a run with `--format json` found.
+fn findings(run: &Run) -> Vec<Value> {
+    let error = &last(run)["error"];
+    serde_json::from_value(error["findings"].clone()).unwrap()
+}
+
+/// Returns the requests that change something.
+fn changing(seen: &[String]) -> Vec<String> {
+    let changes = seen
+        .iter()
+        .filter(|request| !(request.starts_with("HEAD ") || request.starts_with("GET ")));
+    changes.cloned().collect()
 }

@@ -192,10 +192,10 @@ pub(crate) enum Command {
         consent: ConsentArgs,
     },
     /// Look at the registry as a node does: every tag, manifest and blob of the lock
-    Verify {
-        /// The environment
-        environment: String,
-    },
+    ///
+    /// Through the URLs in the environment's mke4.yaml, with the credentials that nodes have. Exits with 5 when something is not as the
+    /// lock says, or the registry cannot be asked.
+    Verify(VerifyArgs),
     /// Say what the store holds: for each committed lock, what is there, what is shared, and what it would free
     Store {
         #[command(subcommand)]
@@ -317,6 +317,27 @@ pub(crate) struct DiffArgs {
     /// Exit with code 2 when something differs
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The environment
+    pub(crate) environment: String,
+    /// Read and hash every byte, instead of asking whether it is there
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Put back what is missing, from the store or the bundle, and send nothing else
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// The environment's name once more, instead of the question that a protected environment asks before a repair
+    #[arg(long, value_name = "NAME", requires = "repair")]
+    pub(crate) confirm: Option<String>,
+    /// Look again and again, and tell when something changes [default: every 5m]
+    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "5m", value_parser = interval, conflicts_with = "repair")]
+    pub(crate) watch: Option<std::time::Duration>,
+    /// Write what came of it to FILE too, as Prometheus reads it by node_exporter's textfile collector
+    #[arg(long, value_name = "FILE", conflicts_with = "repair")]
+    pub(crate) textfile: Option<Utf8PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -451,6 +472,18 @@ fn rate(text: &str) -> Result<u64, String> {
         Ok(_) => Err("nothing would ever be sent".to_owned()),
         Err(_) => Err("a number of bytes is written like 800kB, 20MB or 16MiB".to_owned()),
     }
+}
+
+/// Reads how long to wait as people write it.
+fn interval(text: &str) -> Result<std::time::Duration, String> {
+    let interval = text.parse::<jiff::SignedDuration>().ok();
+    interval
+        .and_then(|interval| std::time::Duration::try_from(interval).ok())
+        .filter(|interval| interval.as_secs() > 0)
+        .ok_or_else(|| {
+            "an interval is written like 30s, 5m or 1h; the environment stands before `--watch`"
+                .to_owned()
+        })
 }
 
 /// Parses the command line.

@@ -11,7 +11,7 @@ use std::io::BufReader;
 use std::path::PathBuf;
 
 use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
-use environment::{Environment, PushCredentials};
+use environment::{CredentialSource, Environment};
 use release::{Credentials, Keeper};
 use secrecy::SecretString;
 
@@ -44,13 +44,27 @@ impl Keeper for EnvironmentKeeper {
             return Ok(Credentials::Anonymous);
         }
         match &environment.registry.push_credentials {
-            Some(PushCredentials::Environment(prefix)) => Ok(Credentials::Basic {
-                username: variable(&format!("{prefix}_USERNAME"))?,
-                password: SecretString::from(variable(&format!("{prefix}_PASSWORD"))?),
-            }),
+            Some(source) => Ok(named(source)?),
             None => Ok(from_files(&environment.registry.address)?),
         }
     }
+
+    fn pull_credentials(
+        &self,
+        environment: &Environment,
+    ) -> Result<Option<Credentials>, Box<dyn std::error::Error + Send + Sync>> {
+        match &environment.registry.pull_credentials {
+            Some(source) if !environment.rehearsal => Ok(Some(named(source)?)),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn named(CredentialSource::Environment(prefix): &CredentialSource) -> Result<Credentials, Error> {
+    Ok(Credentials::Basic {
+        username: variable(&format!("{prefix}_USERNAME"))?,
+        password: SecretString::from(variable(&format!("{prefix}_PASSWORD"))?),
+    })
 }
 
 fn variable(name: &str) -> Result<String, Error> {

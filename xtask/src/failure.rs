@@ -127,7 +127,10 @@ impl Failure {
                 | Error::Receipt { .. }
                 | Error::ReceiptVersion { .. }
                 | Error::WriteOnce(_)
+                | Error::NoPulls { .. }
+                | Error::PullsElsewhere { .. }
                 | Error::ReleaseChanged { .. }
+                | Error::NoReleaseMatrix { .. }
                 | Error::EmbeddedAddress { .. }
                 | Error::Credentials { .. } => 3,
                 Error::LockDiffers { .. }
@@ -144,10 +147,13 @@ impl Failure {
                 Error::Registry { .. }
                 | Error::Push { .. }
                 | Error::NotConfirmed { .. }
+                | Error::NotRepaired { .. }
                 | Error::NotAnonymous { .. }
                 | Error::Embedded { .. } => 5,
                 Error::Mkectl(_)
                 | Error::MkectlVersion { .. }
+                | Error::NoOldMkectl { .. }
+                | Error::ClusterSilent { .. }
                 | Error::MkectlRefused { .. }
                 | Error::MkectlRunning { .. } => 6,
                 Error::MkectlFailed { .. } => 7,
@@ -277,12 +283,20 @@ fn hints(error: &Error) -> Vec<String> {
             "run it again: it goes on from here, and sends nothing of the {} again that are there now",
             DecimalBytes(sent.uploaded_bytes)
         ),
-        Error::NotConfirmed { is_below_tags: true, .. } => {
-            "the registry lost something of what its tags still name, and a push trusts tags: delete those tags in the registry, \
-             then `cargo xtask push`"
+        Error::NotConfirmed { environment, findings, .. } if release::verify::is_below_right_tags(findings) => format!(
+            "the registry lost something of what its tags still name, and a push trusts tags: \
+             `cargo xtask verify {environment} --repair` puts back what is missing"
+        ),
+        Error::NotConfirmed { environment, .. } => format!("`cargo xtask push {environment}` sends what is missing"),
+        Error::NotRepaired { .. } => {
+            "the registry took it and serves another thing: its storage is damaged or something else writes to it; what it keeps under these \
+             digests has to be removed there"
                 .to_owned()
         }
-        Error::NotConfirmed { .. } => "`cargo xtask push` sends what is missing".to_owned(),
+        Error::NoPulls { .. } => "`cargo xtask render` writes it anew".to_owned(),
+        Error::PullsElsewhere { environment, .. } => format!(
+            "only the environment's own registry is sent to; if the file is out of date, `cargo xtask render {environment}` writes it anew"
+        ),
         Error::UrlWithCredentials { .. } => {
             "download the bundle by other means, then give the file with `--bundle FILE` and the URL without credentials".to_owned()
         }
@@ -296,8 +310,19 @@ fn hints(error: &Error) -> Vec<String> {
             format!("set `release` back to {applied}; `cargo xtask releases RELEASE` says which sources a release has")
         }
         Error::ReleaseChanged { refusal: None, .. } => {
-            "another release is an upgrade, and `mkectl apply` does none: `cargo xtask push` brings the release \
-             to the registry, then `mkectl upgrade` by the vendor's page"
+            "another release is an upgrade, which is another command of mkectl: `cargo xtask deploy` does it".to_owned()
+        }
+        Error::NoOldMkectl { release } => format!(
+            "`cargo xtask fetch {release}` brings it, where {release} is locked; or put it on PATH, with the new one fetched or named in \
+             the environment: `mkectl: ./path/to/mkectl`"
+        ),
+        Error::NoReleaseMatrix { .. } => {
+            "take the vendor's release-matrix.json, unmodified, and name it in the environment: `release-matrix: ./release-matrix.json`"
+                .to_owned()
+        }
+        Error::ClusterSilent { .. } => {
+            "mkectl finds the cluster by ~/.mke/mke.kubeconf, or by the file that KUBECONFIG names: is it that of this cluster, and the \
+             cluster up?"
                 .to_owned()
         }
         Error::Credentials { .. } => {

@@ -36,7 +36,7 @@ pub(crate) fn until_interrupted<T>(
                     _ = terminate.recv() => Signal::Terminate,
                 };
                 match signals.deliver(received) {
-                    Delivered::ToMkectl => {}
+                    Delivered::ToMkectl | Delivered::ToWatch => {}
                     Delivered::ToPushes => {
                         stopping.store(true, Ordering::Relaxed);
                         ui.stopping();

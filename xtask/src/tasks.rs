@@ -71,8 +71,8 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             confirm,
             consent: _,
         } => apply::run(app, environment, confirm.as_deref()),
+        Command::Verify(arguments) => verify::run(app, arguments),
         Command::Mkectl(arguments) => mkectl::run(app, arguments),
-        Command::Verify { environment } => verify::run(app, environment),
         Command::Store { command: None } => store::run(app),
         Command::Store {
             command: Some(StoreCommand::Gc { dry_run }),

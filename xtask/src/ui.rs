@@ -1,5 +1,6 @@
 //! Everything that is shown: progress and messages on standard error, results on standard output.
 
+mod findings;
 mod human;
 mod json;
 mod plan;
@@ -61,6 +62,11 @@ impl Ui {
         if let Form::Human(human) = &*self.0 {
             human.print(text);
         }
+    }
+
+    /// Shows what a registry does not serve, before it is repaired; machines have it in the result.
+    pub(crate) fn findings(&self, found: &[release::verify::Finding]) {
+        self.note(findings::lines(found).trim_end());
     }
 
     /// Shows a plan that is about to be obeyed.

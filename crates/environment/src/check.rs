@@ -26,6 +26,8 @@ const DOCUMENT: &[&str] = &[
     "mkectl",
     operation::ADMIN_PASSWORD,
     operation::APPLY_TIMEOUT,
+    operation::BACKUPS,
+    operation::RELEASE_MATRIX,
     promotion::REQUIRES,
     "record-operator",
     "accept",
@@ -35,16 +37,25 @@ const DOCUMENT: &[&str] = &[
 ];
 
 /// The keys below `registry`.
-const REGISTRY: &[&str] = &["address", "project", "ca", "push-credentials"];
+const REGISTRY: &[&str] = &[
+    "address",
+    "project",
+    "ca",
+    "push-credentials",
+    "pull-credentials",
+];
 
-/// The keys below `registry.push-credentials`.
-const PUSH_CREDENTIALS: &[&str] = &["env"];
+/// The keys below `registry` that say where credentials are.
+pub(crate) const CREDENTIALS: [&str; 2] = ["push-credentials", "pull-credentials"];
+
+/// The keys below each of them.
+const OF_CREDENTIALS: &[&str] = &["env"];
 
 /// The keys below `facts`.
 const FACTS: &[&str] = &["private-ca", "anonymous-pull", "external-address"];
 
-/// What to write under `registry.push-credentials`.
-pub(crate) const PUSH_CREDENTIALS_HELP: &str = "files hold the names of secrets, never secrets: \
+/// What to write under `registry.push-credentials` and `registry.pull-credentials`.
+pub(crate) const CREDENTIALS_HELP: &str = "files hold the names of secrets, never secrets: \
     write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD";
 
 /// Parts of keys under which people put secrets.
@@ -95,7 +106,9 @@ pub(crate) fn document(document: &Mapping, findings: &mut Findings) {
                     findings.note(boolean(value, name));
                 }
                 promotion::REQUIRES => findings.problems.extend(promotion::check(value)),
-                "mkectl" => findings.note(path(value, name)),
+                "mkectl" | operation::BACKUPS | operation::RELEASE_MATRIX => {
+                    findings.note(path(value, name))
+                }
                 operation::ADMIN_PASSWORD => admin_password(value, findings),
                 operation::APPLY_TIMEOUT => findings.note(operation::apply_timeout(value)),
                 "accept" => accept(value, findings),
@@ -178,8 +191,8 @@ pub(crate) fn boolean(node: &Node, name: &str) -> Result<bool, Problem> {
     })
 }
 
-/// Reads `registry.push-credentials`: the name of the environment variables.
-pub(crate) fn push_credentials(node: &Node) -> Option<&str> {
+/// Reads `registry.push-credentials` or `registry.pull-credentials`: the name of the environment variables.
+pub(crate) fn credentials(node: &Node) -> Option<&str> {
     node.get("env")
         .and_then(Node::text)
         .filter(|name| grammar::is_variable_name(name))
@@ -267,37 +280,30 @@ fn registry(node: &Node, findings: &mut Findings) {
                 }
                 "project" => findings.note(project(value)),
                 "ca" => findings.note(path(value, "registry.ca")),
-                _ => check_push_credentials(value, findings),
+                name => check_credentials(value, name, findings),
             }
         }
     }
 }
 
-fn check_push_credentials(node: &Node, findings: &mut Findings) {
+/// Checks `registry.push-credentials` or `registry.pull-credentials`.
+fn check_credentials(node: &Node, place: &str, findings: &mut Findings) {
+    let place = format!("registry.{place}");
     let Some(keys) = node.as_mapping() else {
         findings.secrets.add(node);
-        let rule = format!(
-            "`registry.push-credentials` is {}, not `{{ env: NAME }}`",
-            node.kind()
-        );
-        return findings.add(Problem::at(node, rule).with_help(PUSH_CREDENTIALS_HELP));
+        let rule = format!("`{place}` is {}, not `{{ env: NAME }}`", node.kind());
+        return findings.add(Problem::at(node, rule).with_help(CREDENTIALS_HELP));
     };
     for (key, value) in keys.iter() {
         let name = key.text().unwrap_or_default();
         if name != "env" {
-            unknown(
-                key,
-                value,
-                PUSH_CREDENTIALS,
-                "registry.push-credentials",
-                findings,
-            );
+            unknown(key, value, OF_CREDENTIALS, &place, findings);
         } else if !value.is_null() && !value.text().is_some_and(grammar::is_variable_name) {
             // Whatever this is, it may be a secret, and is not repeated.
             findings.secrets.add(value);
             let rule = "this is not the name of an environment variable";
             findings.add(Problem::at(value, rule).with_help(format!(
-                "{PUSH_CREDENTIALS_HELP}, in capital letters, digits and underscores"
+                "{CREDENTIALS_HELP}, in capital letters, digits and underscores"
             )));
         }
     }

@@ -70,7 +70,9 @@ pub struct Registry {
     /// The authority that signed the registry's certificate, if it is not a public one.
     pub ca: Option<CertificateAuthority>,
     /// Where the credentials for pushing are; nothing for the files and helpers of Docker and Podman.
-    pub push_credentials: Option<PushCredentials>,
+    pub push_credentials: Option<CredentialSource>,
+    /// Where the credentials are that nodes pull with; nothing where they pull without, or where mkectl has them already.
+    pub pull_credentials: Option<CredentialSource>,
 }
 
 /// A private certificate authority.
@@ -94,9 +96,9 @@ pub struct Validity {
     pub until: i64,
 }
 
-/// Where credentials for pushing are.
+/// Where credentials for the registry are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PushCredentials {
+pub enum CredentialSource {
     /// In the environment variables `<name>_USERNAME` and `<name>_PASSWORD`.
     Environment(String),
 }
@@ -224,6 +226,7 @@ mod tests {
             project: project.to_owned(),
             ca: None,
             push_credentials: None,
+            pull_credentials: None,
         }
     }
 

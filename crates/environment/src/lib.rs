@@ -53,7 +53,7 @@ mod span;
 pub mod yaml;
 
 pub use environment::{
-    CertificateAuthority, Environment, Facts, PushCredentials, Registry, Validity,
+    CertificateAuthority, CredentialSource, Environment, Facts, Registry, Validity,
 };
 pub use error::Error;
 pub use form::{Reference, reference, references, resolve};

@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::{
     certificate,
     check::{self, Findings},
-    environment::{CertificateAuthority, Environment, Facts, PushCredentials, Registry},
+    environment::{CertificateAuthority, CredentialSource, Environment, Facts, Registry},
     error::Error,
     grammar, inherit, inventory,
     merge::{merge, settled, without_nulls},
@@ -163,13 +163,16 @@ fn check_required(merged: &Node, file: &Arc<Source>, findings: &mut Findings) {
                 let rule = "`registry.address` is missing";
                 findings.add(Problem::at(key, rule).with_help(help));
             }
-            if let Some((key, credentials)) = registry
-                .as_mapping()
-                .and_then(|keys| keys.pair("push-credentials"))
-                && credentials.as_mapping().is_some_and(Mapping::is_empty)
-            {
-                let rule = "`registry.push-credentials.env` is missing";
-                findings.add(Problem::at(key, rule).with_help(check::PUSH_CREDENTIALS_HELP));
+            for name in check::CREDENTIALS {
+                let Some((key, credentials)) =
+                    registry.as_mapping().and_then(|keys| keys.pair(name))
+                else {
+                    continue;
+                };
+                if credentials.as_mapping().is_some_and(Mapping::is_empty) {
+                    let rule = format!("`registry.{name}.env` is missing");
+                    findings.add(Problem::at(key, rule).with_help(check::CREDENTIALS_HELP));
+                }
             }
         }
     }
@@ -197,6 +200,7 @@ fn check_rehearsal(merged: &Node, findings: &mut Findings) {
         project: String::new(),
         ca: None,
         push_credentials: None,
+        pull_credentials: None,
     };
     const HELP: &str = "write an address such as `127.0.0.1:5443`, or remove `rehearsal: true`";
     if !registry.is_loopback() {
@@ -252,6 +256,11 @@ fn build(
         anonymous_pull_required: fact("anonymous-pull"),
         external_address_required: fact("external-address"),
     };
+    let credentials = |key: &str| {
+        in_registry(key)
+            .and_then(check::credentials)
+            .map(|name| CredentialSource::Environment(name.to_owned()))
+    };
     let registry = Registry {
         address: address.to_owned(),
         project: in_registry("project")
@@ -259,9 +268,8 @@ fn build(
             .unwrap_or_default()
             .to_owned(),
         ca,
-        push_credentials: in_registry("push-credentials")
-            .and_then(check::push_credentials)
-            .map(|name| PushCredentials::Environment(name.to_owned())),
+        push_credentials: credentials("push-credentials"),
+        pull_credentials: credentials("pull-credentials"),
     };
     let admin_password = merged
         .get(operation::ADMIN_PASSWORD)
@@ -288,6 +296,12 @@ fn build(
         apply_timeout: merged
             .get(operation::APPLY_TIMEOUT)
             .and_then(|node| operation::apply_timeout(node).ok()),
+        backups: merged
+            .get(operation::BACKUPS)
+            .and_then(|node| Some(path_below(root, node, node.text()?))),
+        release_matrix: merged
+            .get(operation::RELEASE_MATRIX)
+            .and_then(|node| Some(path_below(root, node, node.text()?))),
     };
     Ok(Some(Environment {
         name: name.to_owned(),
@@ -360,6 +374,7 @@ fn authority(
         project: String::new(),
         ca: None,
         push_credentials: None,
+        pull_credentials: None,
     };
     match certificate::check(&text, registry.host()) {
         Ok(certificate::Authorities { pem, validity }) => Ok(Some(CertificateAuthority {

@@ -14,6 +14,12 @@ pub(crate) const ADMIN_PASSWORD: &str = "admin-password";
 /// The key that limits the time of `mkectl apply`.
 pub(crate) const APPLY_TIMEOUT: &str = "apply-timeout";
 
+/// The key that says where the backups before upgrades go.
+pub(crate) const BACKUPS: &str = "backups";
+
+/// The key that names a release matrix, for a bundle that has none.
+pub(crate) const RELEASE_MATRIX: &str = "release-matrix";
+
 /// What to write under `admin-password`.
 const HELP: &str =
     "write `{ file: PATH }`, or `{ command: [PROGRAM, ARGUMENT] }` for a program that reads it";
@@ -23,8 +29,12 @@ const HELP: &str =
 pub struct Operation {
     /// Who gets the administrator's password, which mkectl prints once; a file of the tool's choice where nothing is said.
     pub admin_password: Option<AdminPassword>,
-    /// How long `mkectl apply` may take; as long as it likes where nothing is said.
+    /// How long `mkectl apply` may take, and a backup or an upgrade in its place; as long as it likes where nothing is said.
     pub apply_timeout: Option<Duration>,
+    /// The folder that the backups before upgrades go to; one of the tool's choice where nothing is said.
+    pub backups: Option<Utf8PathBuf>,
+    /// The vendor's release matrix, for a release whose bundle has none. Whether it is there has not been checked.
+    pub release_matrix: Option<Utf8PathBuf>,
 }
 
 /// Who gets the administrator's password.

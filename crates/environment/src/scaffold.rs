@@ -74,7 +74,7 @@ mod tests {
     use camino::Utf8Path;
 
     use super::*;
-    use crate::{Environment, PushCredentials, load};
+    use crate::{CredentialSource, Environment, load};
 
     fn loaded(name: &str, text: &str, base: Option<&str>) -> Environment {
         let folder = tempfile::tempdir().unwrap();
@@ -122,7 +122,7 @@ mod tests {
             };
             assert_eq!(
                 loaded(name, &text, None).registry.push_credentials,
-                Some(PushCredentials::Environment(expected.to_owned()))
+                Some(CredentialSource::Environment(expected.to_owned()))
             );
         }
     }

@@ -22,6 +22,13 @@ pub fn schema(config: Value) -> String {
             "properties": properties,
         })
     };
+    let credentials = json!({
+        "env": {
+            "description": "NAME, for the variables NAME_USERNAME and NAME_PASSWORD.",
+            "type": ["string", "null"],
+            "pattern": "^[A-Z_][A-Z0-9_]*$",
+        },
+    });
     let schema = json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "An environment of Airlock: environments/<name>/environment.yaml, or a file that one inherits from",
@@ -43,13 +50,8 @@ pub fn schema(config: Value) -> String {
                 },
                 "project": text("The path below the address, if there is one; without slashes around it."),
                 "ca": text("A PEM file with the certificate of the registry's authority, if it is a private one."),
-                "push-credentials": object("Where the credentials for pushing are.", json!({
-                    "env": {
-                        "description": "NAME, for the variables NAME_USERNAME and NAME_PASSWORD.",
-                        "type": ["string", "null"],
-                        "pattern": "^[A-Z_][A-Z0-9_]*$",
-                    },
-                })),
+                "push-credentials": object("Where the credentials for pushing are.", credentials.clone()),
+                "pull-credentials": object("Where the credentials are that nodes pull with, which mkectl is given.", credentials),
             })),
             "protected": flag("Whether deploy asks for the environment's name before it changes anything."),
             "rehearsal": flag("Whether the registry is embedded and mkectl is rehearsed."),
@@ -68,6 +70,8 @@ pub fn schema(config: Value) -> String {
                 "type": ["string", "null"],
                 "pattern": "^[0-9]*[1-9][0-9]*[smhd]$",
             },
+            "backups": text("The folder that the backups before upgrades go to, relative to this file."),
+            "release-matrix": text("The vendor's release matrix, unmodified, for a release whose bundle has none; relative to this file."),
             "requires": {
                 "description": "The environment to which the same lock must have been deployed with success before.",
                 "anyOf": [

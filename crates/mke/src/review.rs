@@ -48,10 +48,7 @@ pub fn review(text: &str) -> Result<Reviewed, Vec<String>> {
         Ok(document) => document,
         Err(error) => return Err(vec![format!("it is not YAML: {error}")]),
     };
-    let mut review = Review {
-        document: &document,
-        wrong: Vec::new(),
-    };
+    let mut review = Review::new(&document);
     review.constant("apiVersion", "mke.mirantis.com/v1alpha1");
     review.constant("kind", "MkeConfig");
     review.string("metadata.name");
@@ -81,18 +78,26 @@ pub fn review(text: &str) -> Result<Reviewed, Vec<String>> {
     }
 }
 
-struct Review<'a> {
+/// A document that is being read, and what is wrong with it.
+pub(crate) struct Review<'a> {
     document: &'a Value,
-    wrong: Vec<String>,
+    pub(crate) wrong: Vec<String>,
 }
 
 impl<'a> Review<'a> {
+    pub(crate) fn new(document: &'a Value) -> Self {
+        Self {
+            document,
+            wrong: Vec::new(),
+        }
+    }
+
     fn note(&mut self, wrong: impl Into<String>) {
         self.wrong.push(wrong.into());
     }
 
     /// Returns the value at a path of keys with dots between them.
-    fn value(&self, path: &str) -> Option<&'a Value> {
+    pub(crate) fn value(&self, path: &str) -> Option<&'a Value> {
         path.split('.')
             .try_fold(self.document, |value, key| value.get(key))
             .filter(|value| !value.is_null())
@@ -137,13 +142,13 @@ impl<'a> Review<'a> {
     }
 
     /// Returns the certificate authority of a registry.
-    fn ca(&self, name: &str) -> Option<String> {
+    pub(crate) fn ca(&self, name: &str) -> Option<String> {
         let pem = self.value(&format!("spec.registries.{name}.caData"))?;
         pem.as_str().map(str::to_owned)
     }
 
     /// Returns the address of a registry, which begins with `scheme` and has nothing to do with any other.
-    fn registry(&mut self, name: &str, scheme: &str) -> Option<String> {
+    pub(crate) fn registry(&mut self, name: &str, scheme: &str) -> Option<String> {
         let path = format!("spec.registries.{name}");
         if self.value(&format!("{path}.URL")).is_some() {
             self.note(format!("`{path}.URL` is not read; the key is `url`"));

@@ -77,6 +77,9 @@ pub(crate) struct Upgrades {
     pub(crate) refused: Option<String>,
     /// How the backup before it is asked for; nothing where the vendor's text names none.
     pub(crate) backup: Option<Known<Option<String>>>,
+    /// Whether the backup is made first, by the mkectl of the release that is there.
+    #[serde(default)]
+    pub(crate) backup_by_old_mkectl: bool,
     /// The sources from which node ports for the gateway must be given.
     pub(crate) gateway_node_ports_from: Option<Known<Vec<Version>>>,
 }

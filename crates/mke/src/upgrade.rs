@@ -3,6 +3,7 @@
 //! The vendor lists the sources of each target on a page of its own (UPG-411, UPG-412, UPG-415), and not every release is a
 //! target. What is on no page is allowed with a warning; what contradicts one is refused with the vendor's reason.
 
+use environment::{Environment, Problem};
 use semver::Version;
 
 use crate::release::{core, fact, sources};
@@ -18,6 +19,8 @@ pub struct Upgrade {
     pub sources: Vec<&'static str>,
     /// How the backup before it is asked for; `None` where no way is known.
     pub backup: Option<&'static str>,
+    /// Whether that is done first, by the mkectl of the release that is there (UPG-421).
+    pub backup_by_old_mkectl: bool,
     /// Whether `--gateway-http-node-port` and `--gateway-https-node-port` have to be given (UPG-415, LB-420).
     pub needs_gateway_node_ports: bool,
     /// What is unverified about it, a fragment each.
@@ -97,6 +100,8 @@ impl Release {
                 certainty: Certainty::Unverified,
                 sources: sources(&facts.from.source),
                 backup: None,
+                // It costs a few minutes, and nobody knows what else there is.
+                backup_by_old_mkectl: facts.backup_by_old_mkectl,
                 needs_gateway_node_ports: false,
                 warnings: vec![format!(
                     "v{to} is not known to this version of the tool: it is unverified whether it can be reached from v{from}"
@@ -156,9 +161,43 @@ impl Release {
             certainty,
             sources: sources(&facts.from.source),
             backup: backup.and_then(|known| known.value.as_deref()),
+            backup_by_old_mkectl: facts.backup_by_old_mkectl,
             needs_gateway_node_ports,
             warnings,
         })
+    }
+}
+
+impl Upgrade {
+    /// Returns the gateway's node ports of an environment, for HTTP and HTTPS, where this way asks for them.
+    ///
+    /// # Errors
+    ///
+    /// It asks for them, and `gatewayMKEIngress.nodePorts` does not have both.
+    pub fn gateway_node_ports(
+        &self,
+        environment: &Environment,
+    ) -> Result<Option<(u16, u16)>, Problem> {
+        if !self.needs_gateway_node_ports {
+            return Ok(None);
+        }
+        let config = &environment.config;
+        let port = |name: &str| -> Option<u16> {
+            let ports = config.get("gatewayMKEIngress")?.get("nodePorts")?;
+            ports.get(name)?.text()?.parse().ok()
+        };
+        if let (Some(http), Some(https)) = (port("http"), port("https")) {
+            return Ok(Some((http, https)));
+        }
+        let written = environment.merged.get("release");
+        let rule = "this upgrade has to be given the gateway's node ports, and `config.gatewayMKEIngress.nodePorts` \
+                    does not have both";
+        Err(
+            Problem::at(written.unwrap_or(&environment.merged), rule.to_owned()).with_help(
+                "write `gatewayMKEIngress: { nodePorts: { http: 33000, https: 33001 } }` below `config`, with ports that the \
+                 load balancer knows and nothing else has",
+            ),
+        )
     }
 }
 

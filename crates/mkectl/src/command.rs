@@ -56,6 +56,7 @@ impl Mkectl {
                 .cloned()
                 .chain(arguments.into_iter().map(str::to_owned))
                 .collect(),
+            directory: None,
             secrets: Vec::new(),
             secret_arguments: Vec::new(),
             results: Results::default(),
@@ -73,6 +74,8 @@ pub struct Command {
     pub program: Utf8PathBuf,
     /// Its arguments, in order. Secrets do not belong here.
     pub arguments: Vec<String>,
+    /// The folder that it runs in, where that matters; the present one otherwise.
+    pub directory: Option<Utf8PathBuf>,
     /// Variables whose values are secret, over [`Command::variables`]. The values are masked in all output.
     pub secrets: Vec<(String, SecretString)>,
     /// Flags that follow the arguments, and their values: secrets that the program takes in no other way. While it runs, every user
@@ -116,10 +119,33 @@ impl Command {
         self
     }
 
+    /// Returns the command to be run in a folder.
+    #[must_use]
+    pub fn in_directory(mut self, directory: impl Into<Utf8PathBuf>) -> Self {
+        self.directory = Some(directory.into());
+        self
+    }
+
     /// Returns the command with a secret in its environment, `MKE_CHART_REGISTRY_PASSWORD` for example.
     #[must_use]
     pub fn secret(mut self, name: impl Into<String>, value: SecretString) -> Self {
         self.secrets.push((name.into(), value));
+        self
+    }
+
+    /// Returns the command with what nodes pull with from a registry that wants credentials (APPLY-421): the user's name by the
+    /// flags that `help` lists, and the password by the variable that belongs to each. Of the two variables the one for charts is
+    /// documented, and the other one inferred.
+    #[must_use]
+    pub fn pulling_with(mut self, username: &str, password: &SecretString, help: &Help) -> Self {
+        for (flag, variable) in REGISTRY_USERS {
+            if help.lists(flag) {
+                self = self
+                    .argument(flag)
+                    .argument(username)
+                    .secret(variable, password.clone());
+            }
+        }
         self
     }
 
@@ -167,10 +193,19 @@ impl Command {
     }
 }
 
+/// The flags for the names of users that pull, each with the variable of the password.
+const REGISTRY_USERS: [(&str, &str); 2] = [
+    ("--chart-registry-username", "MKE_CHART_REGISTRY_PASSWORD"),
+    ("--image-registry-username", "MKE_IMAGE_REGISTRY_PASSWORD"),
+];
+
 struct Shown<'a>(&'a Command);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(directory) = &self.0.directory {
+            write!(formatter, "cd {} && ", Quoted(directory.as_str()))?;
+        }
         for (name, _) in &self.0.secrets {
             write!(formatter, "{name}=*** ")?;
         }
@@ -249,6 +284,31 @@ mod tests {
             command.display().to_string(),
             r"/usr/local/bin/mkectl rehearse --as mkectl apply -f 'a b.yaml' 'it'\''s' ''"
         );
+    }
+
+    #[test]
+    fn who_pulls_is_named_by_flag_and_the_password_by_variable() {
+        let password = SecretString::from("hunter2");
+        let file = Utf8Path::new("mke4.yaml");
+        for (help, expected) in [
+            ("", "/usr/local/bin/mkectl apply -f mke4.yaml"),
+            (
+                "--chart-registry-username string",
+                "MKE_CHART_REGISTRY_PASSWORD=*** /usr/local/bin/mkectl apply -f mke4.yaml --chart-registry-username puller",
+            ),
+            (
+                "--chart-registry-username string\n--image-registry-username string",
+                "MKE_CHART_REGISTRY_PASSWORD=*** MKE_IMAGE_REGISTRY_PASSWORD=*** /usr/local/bin/mkectl apply -f mke4.yaml \
+                 --chart-registry-username puller --image-registry-username puller",
+            ),
+        ] {
+            let help = Help::parse(help);
+            let command = mkectl()
+                .apply(file, &help)
+                .pulling_with("puller", &password, &help);
+            assert_eq!(command.display().to_string(), expected);
+            assert!(!command.arguments.concat().contains("hunter2"));
+        }
     }
 
     #[test]

@@ -45,5 +45,5 @@ pub use password::AdminPassword;
 pub use process::is_running;
 pub use question::Needed;
 pub use run::{CLEANUP, Exit, Finished, Signal, run};
-pub use upgrade::Upgrade;
+pub use upgrade::{GATEWAY_PORTS, NodePorts, Upgrade};
 pub use variables::Variables;

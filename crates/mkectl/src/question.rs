@@ -1,6 +1,9 @@
 //! What `mkectl` knows and prints: a first configuration, the cluster's own, what an offline installation needs.
 
-use crate::{Error, Mkectl};
+use crate::{Command, Error, Mkectl};
+
+/// The words that ask a cluster for its configuration.
+const CONFIG_GET: &[&str] = &["config", "get"];
 
 /// What `mkectl airgap` lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +32,12 @@ impl Mkectl {
     ///
     /// [`Error::NoConfig`] when it prints none, and what starting a program can end in.
     pub fn config_get(&self) -> Result<String, Error> {
-        self.config(&["config", "get"])
+        self.config(CONFIG_GET)
+    }
+
+    /// Builds the command that [`Mkectl::config_get`] runs, to be shown.
+    pub fn config_get_command(&self) -> Command {
+        self.command(CONFIG_GET.iter().copied())
     }
 
     /// Returns the references that an offline installation needs, by `mkectl airgap list-images` or `list-charts`, without

@@ -317,7 +317,11 @@ fn start(command: &Command) -> Result<(Running, Vec<io::PipeReader>), Error> {
         .iter()
         .chain(secrets)
         .map(|(name, value): (&std::ffi::OsStr, &std::ffi::OsStr)| (name, value));
-    let program = duct::cmd(command.program.as_std_path(), command.argv())
+    let mut program = duct::cmd(command.program.as_std_path(), command.argv());
+    if let Some(directory) = &command.directory {
+        program = program.dir(directory);
+    }
+    let program = program
         .full_env(variables)
         .before_spawn(process::lead_own_session)
         .stdin_null();

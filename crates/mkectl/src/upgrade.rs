@@ -18,18 +18,35 @@ pub struct Upgrade<'a> {
     pub backup: Option<&'a Utf8Path>,
     /// Where to write the configuration that came of it.
     pub config_out: Option<&'a Utf8Path>,
+    /// The node ports of the gateway, which some ways ask for (UPG-415).
+    pub gateway_node_ports: Option<NodePorts>,
+}
+
+/// The ports at which the gateway is reached on every node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodePorts {
+    /// For HTTP.
+    pub http: u16,
+    /// For HTTPS.
+    pub https: u16,
 }
 
 impl Mkectl {
     /// Builds `mkectl upgrade`. `help` is the answer to [`Mkectl::help`] for `upgrade`; what it does not list is left out.
-    pub fn upgrade(&self, upgrade: &Upgrade<'_>, help: &Help) -> Command {
+    ///
+    /// `config` is the file of the cluster's configuration. No page gives it with this command, and `--file` is a flag of every
+    /// command: without it mkectl would look for `mke4.yaml` wherever the operator stands.
+    pub fn upgrade(&self, config: &Utf8Path, upgrade: &Upgrade<'_>, help: &Help) -> Command {
         let release = format!("v{}", upgrade.release);
+        let ports = (upgrade.gateway_node_ports)
+            .map(|ports| (ports.http.to_string(), ports.https.to_string()));
         // The flag was renamed, and between the names there was none (UPG-412, UPG-415).
         let backup = match help.lists("--backup-path") {
             true => "--backup-path",
             false => "--etcd-snapshot-path",
         };
         let flags = [
+            ("--file", Some(config.as_str())),
             ("--upgrade-version", Some(release.as_str())),
             (backup, upgrade.backup.map(Utf8Path::as_str)),
             (
@@ -37,10 +54,19 @@ impl Mkectl {
                 upgrade.release_matrix.map(Utf8Path::as_str),
             ),
             ("--config-out", upgrade.config_out.map(Utf8Path::as_str)),
+            (
+                GATEWAY_PORTS[0],
+                ports.as_ref().map(|(http, _)| http.as_str()),
+            ),
+            (
+                GATEWAY_PORTS[1],
+                ports.as_ref().map(|(_, https)| https.as_str()),
+            ),
         ];
         let mut words = vec!["upgrade"];
         for (flag, value) in flags {
             if let Some(value) = value.filter(|_| help.lists(flag)) {
+                let flag = if flag == "--file" { "-f" } else { flag };
                 words.extend([flag, value]);
             }
         }
@@ -72,6 +98,9 @@ impl Mkectl {
         self.command(words)
     }
 }
+
+/// The flags that say where the gateway is reached on nodes (UPG-415, LB-420).
+pub const GATEWAY_PORTS: [&str; 2] = ["--gateway-http-node-port", "--gateway-https-node-port"];
 
 fn of_etcd(root: &Help) -> Vec<&str> {
     match root.has_command("etcd") {

@@ -17,7 +17,35 @@ use crate::{Blob, Error, Observer, Registry, Settings};
 pub(crate) const DOCKER_CONTENT_DIGEST: HeaderName =
     HeaderName::from_static("docker-content-digest");
 
+/// What a registry says of a blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundBlob {
+    /// The digest, where the registry says it.
+    pub digest: Option<Digest>,
+    /// The length in bytes, where the registry says it. A length of 0 counts as none: some proxies make it of an answer without a body.
+    pub size: Option<u64>,
+}
+
 impl Registry {
+    /// Asks what the repository holds under a digest. `None` says that there is nothing.
+    ///
+    /// # Errors
+    ///
+    /// Why the registry could not be asked.
+    pub async fn find_blob(
+        &self,
+        repository: &str,
+        digest: &Digest,
+    ) -> Result<Option<FoundBlob>, Error> {
+        check_repository(repository)?;
+        check_digest(digest)?;
+        let answer = self.ask_for_blob(repository, digest, &()).await?;
+        Ok(answer.map(|answer| FoundBlob {
+            digest: answered_digest(answer.headers()).and_then(|digest| digest.parse().ok()),
+            size: content_length(answer.headers()).filter(|size| *size > 0),
+        }))
+    }
+
     /// Tells whether the repository holds the blob. A blob that only other repositories of the registry hold is not there.
     ///
     /// # Errors
@@ -58,13 +86,22 @@ impl Registry {
         digest: &Digest,
         observer: &dyn Observer,
     ) -> Result<Option<BlobSize>, Error> {
+        let answer = self.ask_for_blob(repository, digest, observer).await?;
+        Ok(answer.map(|answer| BlobSize(content_length(answer.headers()))))
+    }
+
+    async fn ask_for_blob(
+        &self,
+        repository: &str,
+        digest: &Digest,
+        observer: &dyn Observer,
+    ) -> Result<Option<Response>, Error> {
         let url = self.blob_url(repository, digest);
         let call = Call::new(Method::HEAD, url, repository)
             .access(Access::Pull)
             .wants(&[StatusCode::OK, StatusCode::NOT_FOUND]);
         let response = self.transport().send(&call, observer).await?;
-        Ok((response.status() == StatusCode::OK)
-            .then(|| BlobSize(content_length(response.headers()))))
+        Ok((response.status() == StatusCode::OK).then_some(response))
     }
 
     /// Tells whether the repository holds the blob, and not something of another size under its name.

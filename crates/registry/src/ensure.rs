@@ -119,7 +119,10 @@ impl Registry {
         let known = &self.inner.known;
         let mut session = None;
         let mut asked = false;
-        if let Some(from) = known.mountable_from(repository, &blob.digest) {
+        let confirmed = known.mountable_from(repository, &blob.digest);
+        let is_offer = confirmed.is_none();
+        let from = confirmed.or_else(|| known.offered_by(repository, &blob.digest));
+        if let Some(from) = from {
             match self
                 .mount(repository, &blob.digest, &from, observer)
                 .await?
@@ -131,7 +134,11 @@ impl Registry {
                 Asked::Session(url) => session = Some(url),
                 Asked::Refused => {}
             }
-            known.mount_answered(false);
+            if is_offer {
+                known.offer_refused();
+            } else {
+                known.mount_answered(false);
+            }
         } else if known.self_mounts_answer() {
             match self
                 .mount(repository, &blob.digest, repository, observer)

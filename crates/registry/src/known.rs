@@ -19,6 +19,9 @@ pub(crate) struct Known {
     held: Mutex<HashMap<Digest, BTreeSet<String>>>,
     /// One lock for each blob of a repository that somebody works on, so that no two uploads carry the same bytes there.
     worked_on: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>,
+    /// Where else a blob may be, by the word of whoever pushes.
+    offered: Mutex<HashMap<Digest, String>>,
+    offers_refused: AtomicU32,
     mounts_granted: AtomicBool,
     mounts_refused: AtomicU32,
     /// Whether somebody has begun to find out what the next one says.
@@ -99,6 +102,27 @@ impl Known {
             .iter()
             .find(|other| *other != repository)
             .cloned()
+    }
+
+    pub(crate) fn offer(&self, repository: &str, digest: &Digest) {
+        lock(&self.offered).insert(digest.clone(), repository.to_owned());
+    }
+
+    /// Returns a repository that the blob may be mounted from, if what was offered is true.
+    pub(crate) fn offered_by(&self, repository: &str, digest: &Digest) -> Option<String> {
+        if !self.mounts() || self.offers_refused.load(Ordering::Relaxed) >= MOST_REFUSALS {
+            return None;
+        }
+        let offered = lock(&self.offered);
+        offered
+            .get(digest)
+            .filter(|other| *other != repository)
+            .cloned()
+    }
+
+    /// Takes note that a registry knew nothing of what was offered. It says nothing of what the registry itself confirmed.
+    pub(crate) fn offer_refused(&self) {
+        self.offers_refused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Tells whether mounts are still worth asking for.

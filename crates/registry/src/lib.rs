@@ -12,6 +12,7 @@
 //!     parts      one sent in several requests, where one may not carry it
 //!   blob       one blob: is it there, read it back
 //!   manifest   one manifest: is it there, put it, read it back
+//!   restore    one blob or manifest that a registry lost, and nothing else
 //!     transport  one request: authenticate, send, follow, retry, classify the answer, which is a `response` if it was wanted
 //!       authentication   challenges and tokens, one fetch at a time
 //!       pace             how much at once, and how fast
@@ -64,7 +65,7 @@ mod manifest;
 pub use manifest::{Fetched, Found};
 
 mod blob;
-pub use blob::BlobReader;
+pub use blob::{BlobReader, FoundBlob};
 
 mod upload;
 
@@ -82,6 +83,9 @@ mod profile;
 pub use profile::{Profile, ProfileFolder};
 
 mod body;
+
+mod restore;
+pub use restore::Restored;
 
 mod digest;
 

@@ -140,6 +140,13 @@ impl Registry {
             .await
     }
 
+    /// Says that a repository of this registry is believed to hold a blob, so that a push asks to mount it from there before it sends it.
+    ///
+    /// It need not be true, and the account need not be allowed to read there: after a few refusals nobody asks any more.
+    pub fn offer(&self, repository: &str, digest: &Digest) {
+        self.inner.known.offer(repository, digest);
+    }
+
     /// Puts the manifests of an artifact whose blobs are there, the tag last, and asks for the tag.
     pub(crate) async fn finish(
         &self,
@@ -201,7 +208,10 @@ impl Registry {
     }
 }
 
-fn read_manifest(source: &dyn BlobSource, manifest: &Manifest) -> Result<bytes::Bytes, Error> {
+pub(crate) fn read_manifest(
+    source: &dyn BlobSource,
+    manifest: &Manifest,
+) -> Result<bytes::Bytes, Error> {
     let blob = Blob {
         digest: manifest.digest.clone(),
         size: manifest.size,

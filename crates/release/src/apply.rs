@@ -1,16 +1,17 @@
 //! Runs the release's own mkectl on the rendered configuration.
 
 use camino::{Utf8Path, Utf8PathBuf};
-use environment::{Environment, PushCredentials, Reference};
+use environment::{CredentialSource, Environment, Reference};
 
 use crate::event::{Event, Step};
 use crate::plan::{MkectlPlan, Plan};
 use crate::render::Written;
 use crate::run::{self, Run};
+use crate::upgrade::{self, Commands};
 use crate::verify::Confirmed;
-use crate::{Context, Error, rehearse, resolve};
+use crate::{Context, Credentials, Error, rehearse, resolve};
 
-/// The configuration was applied.
+/// What mkectl did to the cluster, if it did it.
 #[derive(Debug)]
 pub struct Applied {
     /// The version that mkectl gave of itself.
@@ -19,6 +20,10 @@ pub struct Applied {
     pub sha256: Option<String>,
     /// Where everything that it printed is kept.
     pub log: Utf8PathBuf,
+    /// Whether the cluster has everything now that the rendered configuration says. An upgrade takes no configuration.
+    pub config_is_there: bool,
+    /// What the upgrade changed in the cluster's configuration, against what is rendered; nothing where nothing was upgraded.
+    pub after_upgrade: Option<upgrade::After>,
 }
 
 /// Returns the mkectl that an environment is to use, after asking it for its version.
@@ -32,9 +37,41 @@ pub(crate) fn program(
     lock: &bundle::Lock,
     lock_path: &Utf8Path,
 ) -> Result<Program, Error> {
+    let mut program = program_for(context, environment, lock, lock_path, &["apply"])?;
+    // Whoever pulls without has no secret that they could go into (APPLY-421).
+    if mke::pulls_with_secret(environment) {
+        program.pull = context.known_pull_credentials(environment)?;
+    }
+    Ok(program)
+}
+
+/// Returns the same, with what its help lists for a command.
+///
+/// # Errors
+/// The same as of [`program`].
+pub(crate) fn program_for(
+    context: &Context<'_>,
+    environment: &Environment,
+    lock: &bundle::Lock,
+    lock_path: &Utf8Path,
+    command: &[&str],
+) -> Result<Program, Error> {
+    let variables = variables(context, environment);
+    let mkectl = if environment.rehearsal {
+        rehearse::program(context.tool, variables, &environment.release, lock_path)
+    } else {
+        crate::program::find(context, environment, lock, variables)?
+    };
+    Program::of(mkectl, &environment.release, command)
+}
+
+/// Returns the environment variables that an environment's mkectl gets: all but the secrets that it has no use for.
+pub(crate) fn variables(context: &Context<'_>, environment: &Environment) -> mkectl::Variables {
     let mut variables = context.tool.variables.clone();
-    if let Some(PushCredentials::Environment(prefix)) = &environment.registry.push_credentials {
-        // mkectl has no use for what may push.
+    let registry = &environment.registry;
+    let named = [&registry.push_credentials, &registry.pull_credentials];
+    for CredentialSource::Environment(prefix) in named.into_iter().flatten() {
+        // mkectl has no use for what may push, and gets what pulls by names of its own.
         variables.remove(&format!("{prefix}_USERNAME"));
         variables.remove(&format!("{prefix}_PASSWORD"));
     }
@@ -44,31 +81,44 @@ pub(crate) fn program(
             variables.remove(&name);
         }
     }
-    let mkectl = if environment.rehearsal {
-        rehearse::program(context.tool, variables, &environment.release, lock_path)
-    } else {
-        crate::program::find(context, environment, lock, variables)?
-    };
-    let found = mkectl.version().map_err(Error::Mkectl)?;
-    if found != environment.release {
-        return Err(Error::MkectlVersion {
-            program: mkectl.program,
-            found: format!("v{found}"),
-            wanted: format!("v{}", environment.release),
-        });
-    }
-    let help = mkectl.help(&["apply"]).map_err(Error::Mkectl)?;
-    Ok(Program { mkectl, help })
+    variables
 }
 
 /// A mkectl of the right version, and what it says that it can do.
 #[derive(Debug, Clone)]
 pub struct Program {
-    mkectl: mkectl::Mkectl,
-    help: mkectl::Help,
+    pub(crate) mkectl: mkectl::Mkectl,
+    pub(crate) help: mkectl::Help,
+    /// What it is to give to nodes that pull with credentials.
+    pull: Option<Credentials>,
 }
 
 impl Program {
+    /// Takes a mkectl that says that it is of this release, with what its help lists for a command.
+    ///
+    /// # Errors
+    /// It says that it is of another one, or does not answer.
+    pub(crate) fn of(
+        mkectl: mkectl::Mkectl,
+        release: &semver::Version,
+        command: &[&str],
+    ) -> Result<Self, Error> {
+        let found = mkectl.version().map_err(Error::Mkectl)?;
+        if found != *release {
+            return Err(Error::MkectlVersion {
+                program: mkectl.program,
+                found: format!("v{found}"),
+                wanted: format!("v{release}"),
+            });
+        }
+        let help = mkectl.help(command).map_err(Error::Mkectl)?;
+        Ok(Self {
+            mkectl,
+            help,
+            pull: None,
+        })
+    }
+
     /// Returns the program itself, for commands other than `apply`.
     pub(crate) fn mkectl(&self) -> &mkectl::Mkectl {
         &self.mkectl
@@ -81,58 +131,107 @@ impl Program {
 
     /// Returns the command that applies a configuration.
     pub(crate) fn apply(&self, config: &Utf8Path) -> mkectl::Command {
-        self.mkectl.apply(config, &self.help)
+        let command = self.mkectl.apply(config, &self.help);
+        match &self.pull {
+            Some(Credentials::Basic { username, password }) => {
+                command.pulling_with(username, password, &self.help)
+            }
+            Some(Credentials::Anonymous) | None => command,
+        }
     }
 }
 
-/// Returns the mkectl that the plan will run, if it runs one.
+/// What mkectl is to be run for, ready to be run.
+#[derive(Debug)]
+pub(crate) enum Ready {
+    /// For nothing.
+    Nothing,
+    /// To apply the configuration.
+    Apply(Program),
+    /// To upgrade the cluster.
+    Upgrade(Box<Commands>),
+}
+
+/// Returns what the plan will run of mkectl.
 ///
 /// # Errors
-/// It is to be run, and there is none that would do. Asked before anything is pushed.
-pub(crate) fn require(context: &Context<'_>, plan: &Plan) -> Result<Option<Program>, Error> {
-    if !matches!(plan.mkectl, MkectlPlan::NotNeeded) {
+/// It is to be run, and there is none that would do, or something else is missing. Asked before anything is pushed.
+pub(crate) fn require(context: &Context<'_>, plan: &Plan) -> Result<Ready, Error> {
+    if plan.mkectl.is_needed() {
         run::refuse_a_second_one(context, &plan.output)?;
         resolve::check(context, plan)?;
     }
     match &plan.mkectl {
-        MkectlPlan::NotNeeded => Ok(None),
-        MkectlPlan::Run {
+        MkectlPlan::NotNeeded => Ok(Ready::Nothing),
+        MkectlPlan::Apply {
             program: Ok(program),
             ..
-        } => Ok(Some(program.clone())),
+        } => Ok(Ready::Apply(program.clone())),
+        MkectlPlan::Upgrade {
+            commands: Ok(commands),
+            ..
+        } => Ok(Ready::Upgrade(commands.clone())),
         // The plan only shows the error; looking again is how it comes to be returned.
-        MkectlPlan::Run {
+        MkectlPlan::Apply {
             program: Err(_), ..
-        } => program(context, &plan.environment, &plan.lock, &plan.lock_path).map(Some),
+        } => program(context, &plan.environment, &plan.lock, &plan.lock_path).map(Ready::Apply),
+        MkectlPlan::Upgrade {
+            from,
+            way,
+            commands: Err(_),
+            ..
+        } => upgrade::commands(
+            context,
+            &plan.environment,
+            (&plan.lock, &plan.lock_path),
+            from,
+            way,
+            &plan.output,
+        )
+        .map(|commands| Ready::Upgrade(Box::new(commands))),
     }
 }
 
-/// Applies the configuration, if the plan says so.
+/// Runs mkectl, if the plan says so.
 ///
-/// `confirmed` is the proof that nodes get every artifact: without it mkectl would fail half-way.
+/// `confirmed` is the proof that nodes get every artifact: without it mkectl would fail half-way. `step` is what a receipt calls the
+/// step that fails.
 ///
 /// # Errors
 /// mkectl is missing or the wrong one, or it ran and failed.
 pub async fn apply(
     context: &Context<'_>,
     plan: &Plan,
-    _confirmed: &Confirmed,
+    confirmed: &Confirmed,
     written: &Written,
+    step: &mut Step,
 ) -> Result<Option<Applied>, Error> {
-    let Some(program) = require(context, plan)? else {
-        return Ok(None);
-    };
+    match require(context, plan)? {
+        Ready::Nothing => Ok(None),
+        Ready::Apply(program) => apply_config(context, plan, &program, written).map(Some),
+        Ready::Upgrade(commands) => upgrade::upgrade(context, plan, &commands, confirmed, step)
+            .await
+            .map(Some),
+    }
+}
+
+fn apply_config(
+    context: &Context<'_>,
+    plan: &Plan,
+    program: &Program,
+    written: &Written,
+) -> Result<Applied, Error> {
     let sha256 = program.mkectl.sha256();
-    let limit = plan.environment.operation.apply_timeout;
     let resolved = resolve::file(context, plan, &written.path)?;
     let command = program
         .apply(resolved.path())
-        .within(limit)
+        .within(plan.environment.operation.apply_timeout)
         .masked(resolved.secrets.iter().cloned());
+    let release = format!("v{}", plan.environment.release);
     let run = Run {
         environment: &plan.environment,
         output: &plan.output,
-        release: format!("v{}", plan.environment.release),
+        release: release.clone(),
         name: "apply",
         step: Step::Apply,
         changes: true,
@@ -144,9 +243,11 @@ pub async fn apply(
         step: Step::Apply,
         what: format!("applied; log in {log}"),
     });
-    Ok(Some(Applied {
-        version: format!("v{}", plan.environment.release),
+    Ok(Applied {
+        version: release,
         sha256,
         log,
-    }))
+        config_is_there: true,
+        after_upgrade: None,
+    })
 }

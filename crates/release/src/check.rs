@@ -60,7 +60,7 @@ pub fn one(workspace: &Workspace, name: &str, now: jiff::Timestamp) -> Result<Ch
             )),
             upgrade => {
                 warnings.push(format!(
-                    "the cluster runs {applied}, and {release} is an upgrade: `push` is allowed, `deploy` and `apply` are not"
+                    "the cluster runs {applied}, and {release} is an upgrade: `deploy` does it, and `apply` does not"
                 ));
                 warnings.extend(
                     upgrade

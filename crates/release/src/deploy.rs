@@ -66,11 +66,11 @@ async fn steps(context: &Context<'_>, plan: &Plan, course: &mut Course) -> Resul
     })?;
     course.sent = Some(sent);
     course.step = Step::Confirm;
-    let confirmed = verify::registry(context, plan, &sent).await?;
+    let confirmed = verify::registry(context, plan, &sent, verify::Depth::Full).await?;
     course.step = Step::Render;
     let written = render::write(plan)?;
     course.step = Step::Apply;
-    let applied = apply::apply(context, plan, &confirmed, &written).await?;
+    let applied = apply::apply(context, plan, &confirmed, &written, &mut course.step).await?;
     Ok(Deployed {
         sent,
         confirmed,
@@ -97,13 +97,12 @@ pub async fn apply_alone(context: &Context<'_>, plan: &Plan) -> Result<Deployed,
     apply::require(context, plan)?;
     let mut course = Course::begin(context, plan, Step::Confirm);
     let outcome = async {
-        let confirmed =
-            verify::everything(context, &plan.environment, &plan.lock, verify::Depth::Tag).await?;
+        let confirmed = verify::tags(context, plan).await?;
         course.sent = Some(Sent::default());
         course.step = Step::Render;
         let written = render::write(plan)?;
         course.step = Step::Apply;
-        let applied = apply::apply(context, plan, &confirmed, &written).await?;
+        let applied = apply::apply(context, plan, &confirmed, &written, &mut course.step).await?;
         Ok(Deployed {
             sent: Sent::default(),
             confirmed,
@@ -190,6 +189,12 @@ fn receipt_of_success(
         (None, Some(before)) => before.mkectl.clone(),
         (None, None) => receipt::Program::default(),
     };
+    // An upgrade takes no configuration. What it did not bring is applied by the next deploy.
+    let config = match (&deployed.applied, before) {
+        (Some(applied), Some(before)) if !applied.config_is_there => before.config.clone(),
+        (Some(applied), None) if !applied.config_is_there => String::new(),
+        _ => plan.config.digest.clone(),
+    };
     Receipt {
         version: Receipt::VERSION,
         applied: Some(receipt::Applied {
@@ -197,7 +202,7 @@ fn receipt_of_success(
             registry: plan.environment.registry.image_url(),
             external_address: mke::external_address(&plan.environment),
             lock: plan.lock_digest.clone(),
-            config: plan.config.digest.clone(),
+            config,
             mkectl,
             artifacts: deployed.confirmed.artifacts,
             pushed: receipt::Pushed::of(&deployed.sent),

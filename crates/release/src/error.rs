@@ -164,12 +164,42 @@ pub enum Error {
     /// The registry does not serve what the lock names.
     #[error("registry {address} does not serve what the lock names")]
     NotConfirmed {
+        /// The environment.
+        environment: String,
         /// The registry.
         address: String,
-        /// What is wrong, an entry each.
+        /// What is wrong, each thing once.
+        findings: Vec<crate::verify::Finding>,
+    },
+    /// Everything that was missing was put back, and the registry still serves something else.
+    #[error(
+        "registry {address} still does not serve what the lock names, after everything was put back"
+    )]
+    NotRepaired {
+        /// The registry.
+        address: String,
+        /// What is wrong still, each thing once.
+        findings: Vec<crate::verify::Finding>,
+    },
+    /// An `mke4.yaml` does not say where nodes pull from.
+    #[error("{path} does not say where nodes pull from: {}", wrong.join("; "))]
+    NoPulls {
+        /// The file.
+        path: Utf8PathBuf,
+        /// What is wrong with it.
         wrong: Vec<String>,
-        /// Whether something below a tag that is right is missing.
-        is_below_tags: bool,
+    },
+    /// Nodes pull from a registry that is not the environment's, so that nothing can be sent there.
+    #[error("{path} has nodes pull from {url}, and the registry of {environment} is {registry}")]
+    PullsElsewhere {
+        /// The file.
+        path: Utf8PathBuf,
+        /// The environment.
+        environment: String,
+        /// What stands in the file.
+        url: String,
+        /// What stands in the environment.
+        registry: String,
     },
     /// Nodes would not get what push credentials can read.
     #[error("registry {address} does not serve {repository} without credentials")]
@@ -228,6 +258,30 @@ pub enum Error {
         /// Why the vendor supports no upgrade from the one to the other, where it does not.
         #[source]
         refusal: Option<Box<mke::UpgradeError>>,
+    },
+    /// The mkectl of the release that is there is needed, for the backup before an upgrade.
+    #[error("the backup before the upgrade is written by mkectl {release}, and there is none")]
+    NoOldMkectl {
+        /// The release that is there.
+        release: String,
+    },
+    /// An upgrade without internet wants the vendor's release matrix, and the bundle had none.
+    #[error(
+        "the upgrade wants a release matrix, and the lock of {release} names none: its bundle holds none"
+    )]
+    NoReleaseMatrix {
+        /// The release to come to.
+        release: String,
+    },
+    /// The cluster has to be asked before an upgrade, and does not answer.
+    #[error(
+        "the cluster of {environment} cannot be asked for its configuration, and an upgrade keeps that first"
+    )]
+    ClusterSilent {
+        /// The environment.
+        environment: String,
+        /// Why not.
+        source: mkectl::Error,
     },
     /// A rehearsal was asked for what only a cluster knows.
     #[error("{environment} is a rehearsal: there is no cluster that could be asked")]

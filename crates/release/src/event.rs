@@ -21,23 +21,36 @@ pub enum Step {
     Confirm,
     /// Write `mke4.yaml`.
     Render,
-    /// Run mkectl.
+    /// Run mkectl on the configuration.
     Apply,
+    /// Have the mkectl of the release that is there write a backup.
+    Backup,
+    /// Bring the cluster to a later release.
+    Upgrade,
     /// Run another command of mkectl.
     Cluster,
 }
 
-impl fmt::Display for Step {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
+impl Step {
+    /// Returns its name, by which receipts and logs know it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
             Self::Fetch => "fetch",
             Self::Verify => "verify",
             Self::Push => "push",
             Self::Confirm => "confirm",
             Self::Render => "render",
             Self::Apply => "apply",
+            Self::Backup => "backup",
+            Self::Upgrade => "upgrade",
             Self::Cluster => "mkectl",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
     }
 }
 

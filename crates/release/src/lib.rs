@@ -53,12 +53,14 @@ pub mod render;
 pub mod signals;
 pub mod store;
 pub mod under_way;
+pub mod upgrade;
 pub mod verify;
 pub mod workspace;
 
 mod admin_password;
 mod announce;
 mod error;
+mod neighbours;
 mod observe;
 mod resolve;
 mod run;
@@ -107,6 +109,36 @@ impl Context<'_> {
     }
 }
 
+impl Context<'_> {
+    /// Returns what nodes pull with from an environment's registry. Where the environment does not say what that is, the push
+    /// credentials stand in for it.
+    ///
+    /// # Errors
+    /// The credentials that the environment names cannot be had.
+    pub fn pull_credentials(
+        &self,
+        environment: &environment::Environment,
+    ) -> Result<Credentials, Error> {
+        match self.known_pull_credentials(environment)? {
+            Some(credentials) => Ok(credentials),
+            None => self.credentials(environment),
+        }
+    }
+
+    /// Returns what nodes pull with, where the environment says where that is.
+    pub(crate) fn known_pull_credentials(
+        &self,
+        environment: &environment::Environment,
+    ) -> Result<Option<Credentials>, Error> {
+        self.keeper
+            .pull_credentials(environment)
+            .map_err(|source| Error::Credentials {
+                address: environment.registry.address.clone(),
+                source,
+            })
+    }
+}
+
 /// Keeps credentials. Environments hold the names of secrets; where those lead to is the program's affair.
 pub trait Keeper: Send + Sync {
     /// Returns what may be used to push to an environment's registry; [`Credentials::Anonymous`] where nothing is kept.
@@ -117,6 +149,15 @@ pub trait Keeper: Send + Sync {
         &self,
         environment: &environment::Environment,
     ) -> Result<Credentials, Box<dyn std::error::Error + Send + Sync>>;
+
+    /// Returns what nodes pull with from an environment's registry, if the environment names it.
+    ///
+    /// # Errors
+    /// What the environment names is not there.
+    fn pull_credentials(
+        &self,
+        environment: &environment::Environment,
+    ) -> Result<Option<Credentials>, Box<dyn std::error::Error + Send + Sync>>;
 }
 
 /// The running program, as steps need to know it.

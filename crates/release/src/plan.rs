@@ -7,11 +7,14 @@ use camino::Utf8PathBuf;
 use environment::Environment;
 use serde::Serialize;
 
-use crate::event::Step;
 use crate::receipt::Receipt;
 use crate::under_way::UnderWay;
 use crate::workspace::Output;
 use crate::{Context, Error, fetch, push, render, sha256, verify};
+
+mod decide;
+
+pub use decide::{CommandSummary, MkectlPlan, MkectlSummary};
 
 /// What `deploy` will do.
 #[derive(Debug)]
@@ -81,20 +84,6 @@ impl Config {
     }
 }
 
-/// Whether and how mkectl is to be run.
-#[derive(Debug)]
-pub enum MkectlPlan {
-    /// The cluster has this configuration already.
-    NotNeeded,
-    /// It has not.
-    Run {
-        /// Why.
-        reason: &'static str,
-        /// The program, or why there is none that would do. A plan can be made without one; deploy cannot go on.
-        program: Result<crate::apply::Program, Error>,
-    },
-}
-
 impl Plan {
     /// Says whether `deploy` would change nothing.
     pub fn is_empty(&self) -> bool {
@@ -102,7 +91,7 @@ impl Plan {
             .iter()
             .all(|planned| *planned == Planned::Confirmed)
             && !self.config.is_stale()
-            && matches!(self.mkectl, MkectlPlan::NotNeeded)
+            && !self.mkectl.is_needed()
     }
 
     /// Says whether anything is to be pushed.
@@ -178,36 +167,27 @@ pub(crate) async fn of_locked(
         .as_ref()
         .and_then(|receipt| receipt.applied.as_ref());
     if let Some(applied) = applied {
-        refuse_what_the_receipt_forbids(&environment, &release, applied, purpose)?;
+        crate::check::write_once(&environment, applied)?;
     }
     let under_way = UnderWay::read(&output)?;
-    let reason = match (purpose, applied) {
-        (Purpose::Push, _) => None,
-        (Purpose::Apply, _) => Some("it was asked for"),
-        (Purpose::Deploy, None) => Some("no receipt tells of a successful deploy"),
-        (Purpose::Deploy, Some(applied)) if applied.config != config.digest => {
-            Some("the configuration changed")
-        }
-        (Purpose::Deploy, Some(_)) if under_way.is_some() => {
-            Some("nobody knows how the last one ended")
-        }
-        // The cluster may be half-way to what the files said then, whatever they say now.
-        (Purpose::Deploy, Some(_)) if failed_at_apply(receipt.as_ref()) => {
-            Some("the last one failed")
-        }
-        (Purpose::Deploy, Some(_)) => None,
+    let mut warnings = rendered.warnings;
+    warnings.extend(under_way.as_ref().map(UnderWay::told));
+    let question = decide::Question {
+        environment: &environment,
+        release: &release,
+        locked: &locked,
+        config: &config.digest,
+        output: &output,
+        receipt: receipt.as_ref(),
+        under_way: under_way.as_ref(),
+        purpose,
     };
-    let mkectl = reason.map_or(MkectlPlan::NotNeeded, |reason| MkectlPlan::Run {
-        reason,
-        program: crate::apply::program(context, &environment, &locked.lock, &locked.path),
-    });
+    let mkectl = decide::decide(context, &question, &mut warnings)?;
     let artifacts = verify::look(context, &environment, &locked.lock).await?;
     if purpose == Purpose::Apply {
         refuse_what_the_registry_lacks(&environment, &locked.lock, &artifacts)?;
     }
     let bundle = fetch::source(context.workspace, &locked.lock)?;
-    let mut warnings = rendered.warnings;
-    warnings.extend(under_way.as_ref().map(UnderWay::told));
     if !artifacts.is_empty() && artifacts.contains(&Planned::Different) {
         warnings.push(
             "the registry has other content under tags of this release; the push will move those tags".to_owned(),
@@ -229,59 +209,37 @@ pub(crate) async fn of_locked(
     })
 }
 
-/// Says whether mkectl was what failed in the last deploy.
-fn failed_at_apply(receipt: Option<&Receipt>) -> bool {
-    receipt
-        .and_then(|receipt| receipt.failed.as_ref())
-        .is_some_and(|failed| failed.step == Step::Apply.to_string())
-}
-
-/// The vendor's rules for a cluster that exists: some of it is write-once, and another release is an upgrade,
-/// which is another command of mkectl than apply (OFF-411, UPG-411, UPG-412).
-fn refuse_what_the_receipt_forbids(
-    environment: &Environment,
-    facts: &mke::Release,
-    applied: &crate::receipt::Applied,
-    purpose: Purpose,
-) -> Result<(), Error> {
-    crate::check::write_once(environment, applied)?;
-    let release = format!("v{}", environment.release);
-    if applied.release != release && purpose != Purpose::Push {
-        return Err(Error::ReleaseChanged {
-            environment: environment.name.clone(),
-            refusal: crate::check::upgrade(facts, applied)
-                .and_then(Result::err)
-                .map(Box::new),
-            applied: applied.release.clone(),
-            wanted: release,
-        });
-    }
-    Ok(())
-}
-
 /// mkectl alone sends nothing, so that whatever the registry lacks now it would lack half-way through an installation.
 fn refuse_what_the_registry_lacks(
     environment: &Environment,
     lock: &bundle::Lock,
     artifacts: &[Planned],
 ) -> Result<(), Error> {
-    let wrong: Vec<String> = lock
+    let findings: Vec<verify::Finding> = lock
         .artifacts
         .iter()
         .zip(artifacts)
         .filter_map(|(artifact, planned)| match planned {
-            Planned::Missing => Some(format!("{} is missing", artifact.reference())),
-            Planned::Different => Some(format!("{} is something else", artifact.reference())),
+            Planned::Missing => Some((verify::FindingKind::MissingTag, artifact)),
+            Planned::Different => Some((verify::FindingKind::MovedTag, artifact)),
             Planned::Confirmed | Planned::Unconfirmed => None,
         })
+        .map(|(kind, artifact)| verify::Finding {
+            kind,
+            artifact: artifact.reference(),
+            repository: environment.registry.repository(&artifact.repository),
+            digest: artifact.digest.to_string(),
+            size: artifact.size,
+            found: None,
+        })
         .collect();
-    if wrong.is_empty() {
+    if findings.is_empty() {
         return Ok(());
     }
     Err(Error::NotConfirmed {
+        environment: environment.name.clone(),
         address: environment.registry.image_url(),
-        wrong,
-        is_below_tags: false,
+        findings,
     })
 }
 
@@ -313,12 +271,8 @@ pub struct Summary {
     pub config: Utf8PathBuf,
     /// How that file changes, as a unified diff; empty when it does not.
     pub config_diff: String,
-    /// The mkectl command that will be run; `None` when none is needed or none is there.
-    pub mkectl: Option<String>,
-    /// Why mkectl is run.
-    pub mkectl_reason: Option<&'static str>,
-    /// What is wrong with mkectl, so that deploy would refuse.
-    pub mkectl_problem: Option<String>,
+    /// What mkectl is run for, and every command of it.
+    pub mkectl: MkectlSummary,
     /// What people should know.
     pub warnings: Vec<String>,
     /// Whether nothing is to be done.
@@ -351,21 +305,9 @@ impl Plan {
         };
         let missing = names(Planned::Missing);
         let different = names(Planned::Different);
-        let needs_bundle = !(missing.is_empty() && different.is_empty());
-        let (mkectl, mkectl_reason, mkectl_problem) = match &self.mkectl {
-            MkectlPlan::NotNeeded => (None, None, None),
-            MkectlPlan::Run {
-                reason,
-                program: Ok(program),
-            } => {
-                let command = workspace.shown_command(&program.apply(&self.output.config));
-                (Some(command), Some(*reason), None)
-            }
-            MkectlPlan::Run {
-                reason,
-                program: Err(error),
-            } => (None, Some(*reason), Some(crate::chain(error))),
-        };
+        // An upgrade wants the release matrix, too.
+        let needs_bundle = !(missing.is_empty() && different.is_empty())
+            || matches!(self.mkectl, MkectlPlan::Upgrade { .. });
         let config = workspace.shown(&self.output.config).to_owned();
         Summary {
             environment: self.environment.name.clone(),
@@ -388,9 +330,7 @@ impl Plan {
             bytes_to_send: self.bytes_to_send(),
             config_diff: render::diff(&config, self.config.committed.as_deref(), &self.config.text),
             config,
-            mkectl,
-            mkectl_reason,
-            mkectl_problem,
+            mkectl: self.mkectl.summary(workspace, &self.output),
             warnings: self.warnings.clone(),
             nothing_to_do: self.is_empty(),
         }

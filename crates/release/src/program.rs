@@ -7,6 +7,7 @@ use bundle::LockedMkectl;
 use camino::Utf8PathBuf;
 use environment::Environment;
 
+use crate::apply::{self, Program};
 use crate::event::{Event, Step};
 use crate::{Context, Error, Workspace, demo, fetch};
 
@@ -43,19 +44,69 @@ pub(crate) fn find(
 ) -> Result<mkectl::Mkectl, Error> {
     let found = if let Some(path) = &environment.mkectl {
         mkectl::Mkectl::at(path, variables)
-    } else if let Some((kept, locked)) = kept(context.workspace, lock) {
-        bundle::check_program(&kept.archive, &locked.sha256, &kept.program).map_err(|source| {
-            Error::MkectlRefused {
-                folder: context.workspace.shown(&kept.folder).to_owned(),
-                source,
-            }
-        })?;
-        mkectl::Mkectl::at(kept.program, variables)
+    } else if let Some(kept) = kept(context.workspace, lock) {
+        return Ok(remembering(context, checked(context, &kept, variables)?));
     } else {
         mkectl::find("mkectl", variables)
     };
-    let mkectl = found.map_err(Error::Mkectl)?;
-    Ok(mkectl.remembering(context.workspace.mkectl().join("help")))
+    found
+        .map(|mkectl| remembering(context, mkectl))
+        .map_err(Error::Mkectl)
+}
+
+/// Returns what was fetched, if it is, byte by byte, in the download whose hash is in the lock.
+fn checked(
+    context: &Context<'_>,
+    (kept, locked): &(Kept, &LockedMkectl),
+    variables: mkectl::Variables,
+) -> Result<mkectl::Mkectl, Error> {
+    bundle::check_program(&kept.archive, &locked.sha256, &kept.program).map_err(|source| {
+        Error::MkectlRefused {
+            folder: context.workspace.shown(&kept.folder).to_owned(),
+            source,
+        }
+    })?;
+    mkectl::Mkectl::at(&kept.program, variables).map_err(Error::Mkectl)
+}
+
+fn remembering(context: &Context<'_>, mkectl: mkectl::Mkectl) -> mkectl::Mkectl {
+    mkectl.remembering(context.workspace.mkectl().join("help"))
+}
+
+/// Returns the mkectl of a release that the environment does not name any more, with what its help lists: the one that was kept, or
+/// the one on PATH, if it is that one. A rehearsal has a stand-in.
+///
+/// # Errors
+/// The one that was kept was changed since, or cannot be asked.
+pub(crate) fn of_release(
+    context: &Context<'_>,
+    environment: &Environment,
+    release: &semver::Version,
+) -> Result<Option<Program>, Error> {
+    let variables = apply::variables(context, environment);
+    if environment.rehearsal {
+        let lock = context
+            .workspace
+            .lock(&format!("v{release}"), crate::workspace::DEFAULT_ARCH);
+        let mkectl = crate::rehearse::program(context.tool, variables, release, &lock);
+        return Program::of(mkectl, release, &[]).map(Some);
+    }
+    let locked = match fetch::locked(context.workspace, release) {
+        Ok(locked) => Some(locked.lock),
+        Err(Error::NotLocked { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    let mkectl = match locked
+        .as_ref()
+        .and_then(|lock| kept(context.workspace, lock))
+    {
+        Some(kept) => checked(context, &kept, variables)?,
+        None => match mkectl::find("mkectl", variables) {
+            Ok(mkectl) if mkectl.version().is_ok_and(|found| found == *release) => mkectl,
+            _ => return Ok(None),
+        },
+    };
+    Program::of(remembering(context, mkectl), release, &[]).map(Some)
 }
 
 /// Brings the locked mkectl for this machine here, unless it is here already.

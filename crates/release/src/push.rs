@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::event::{Event, Step};
 use crate::observe::PushObserver;
 use crate::plan::Plan;
-use crate::{Context, Credentials, Error};
+use crate::{Context, Credentials, Error, neighbours};
 
 /// How much a registry is asked for at most, where somebody has an opinion.
 #[derive(Debug, Clone, Copy, Default)]
@@ -133,23 +133,14 @@ async fn push_one(
 ) -> Result<Sent, Error> {
     let to_be_pushed: Vec<&bundle::Artifact> = plan.to_be_pushed().collect();
     let address = &plan.environment.registry.address;
-    let sessions = registry::SessionFolder::new(context.workspace.sessions(), address);
-    let kept = context.workspace.profiles(address);
-    let profile = kept.load((context.tool.now)().as_second());
-    let registry = connect_with(
-        &plan.environment,
-        context.credentials(&plan.environment)?,
-        registry::Settings {
-            stop: context.tool.signals.stop(),
-            profile: profile.map(|(profile, _)| profile).unwrap_or_default(),
-            ..context.limits.settings()
-        },
-        Some(Arc::new(sessions)),
-    )?;
+    let registry = connect_to_push(context, &plan.environment)?;
     registry.ping().await.map_err(|source| Error::Registry {
         address: address.clone(),
         source,
     })?;
+    for (repository, digest) in neighbours::offers(context, plan) {
+        registry.offer(&repository, &digest);
+    }
     let _pushing = context.tool.signals.push_begins();
     let observer = PushObserver::new(context.reporter);
     let targets: Vec<registry::Artifact> = to_be_pushed
@@ -160,7 +151,7 @@ async fn push_one(
         .push_as_they_come(&targets, source, arrivals, &observer)
         .await;
     if registry.profile_is_wrong() {
-        kept.forget();
+        context.workspace.profiles(address).forget();
     }
     let mut sent = Sent {
         artifacts: 0,
@@ -222,6 +213,28 @@ pub(crate) fn connect(
     )
 }
 
+/// Makes a client that may push: with credentials for that, at the pace that was asked for, going on with cut uploads, until it is
+/// asked to stop.
+pub(crate) fn connect_to_push(
+    context: &Context<'_>,
+    environment: &Environment,
+) -> Result<registry::Registry, Error> {
+    let address = &environment.registry.address;
+    let kept = context.workspace.profiles(address);
+    let profile = kept.load((context.tool.now)().as_second());
+    let sessions = registry::SessionFolder::new(context.workspace.sessions(), address);
+    connect_with(
+        environment,
+        context.credentials(environment)?,
+        registry::Settings {
+            stop: context.tool.signals.stop(),
+            profile: profile.map(|(profile, _)| profile).unwrap_or_default(),
+            ..context.limits.settings()
+        },
+        Some(Arc::new(sessions)),
+    )
+}
+
 /// Makes a client with other settings, that goes on with uploads which an earlier run left.
 fn connect_with(
     environment: &Environment,
@@ -270,7 +283,8 @@ pub(crate) fn manifests(artifact: &bundle::Artifact) -> Vec<registry::Manifest> 
     artifact.manifests.iter().map(manifest).collect()
 }
 
-struct StoreSource(bundle::Store);
+/// The store, as registries read from it.
+pub(crate) struct StoreSource(pub(crate) bundle::Store);
 
 impl registry::BlobSource for StoreSource {
     fn open(&self, digest: &oci_spec::image::Digest) -> std::io::Result<std::fs::File> {

@@ -107,6 +107,7 @@ pub async fn prepare(
     environment.registry.address = registry.address().to_string();
     environment.registry.ca = None;
     environment.registry.push_credentials = None;
+    environment.registry.pull_credentials = None;
 
     let output = Output::below(&directory);
     // Each rehearsal is the first one: it has a port of its own, and an earlier receipt would forbid the change.

@@ -60,6 +60,30 @@ pub(crate) fn check(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
     Ok(())
 }
 
+/// Returns the values that must not be shown.
+///
+/// # Errors
+/// A reference has no value.
+pub(crate) fn secrets(context: &Context<'_>, plan: &Plan) -> Result<Vec<SecretString>, Error> {
+    match is_needed(&plan.environment) {
+        true => Ok(resolve(context, &plan.environment, &plan.release)?.secrets),
+        false => Ok(Vec::new()),
+    }
+}
+
+/// Returns the configuration with its values, where it has references.
+///
+/// # Errors
+/// A reference has no value.
+pub(crate) fn text(context: &Context<'_>, plan: &Plan) -> Result<Option<SecretString>, Error> {
+    match is_needed(&plan.environment) {
+        true => Ok(Some(
+            resolve(context, &plan.environment, &plan.release)?.text,
+        )),
+        false => Ok(None),
+    }
+}
+
 /// Returns the file that mkectl is to apply: `written` itself where it holds everything.
 ///
 /// # Errors

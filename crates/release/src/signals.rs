@@ -14,6 +14,8 @@ struct UnderWay {
     mkectl: Option<Sender<Signal>>,
     /// How many pushes there are.
     pushes: usize,
+    /// How many watches there are.
+    watches: usize,
     /// What all of them listen to, and those that are still to begin.
     stop: registry::Stop,
 }
@@ -25,6 +27,8 @@ pub enum Delivered {
     ToMkectl,
     /// Pushes finish what is in flight, so that the next run goes on from there.
     ToPushes,
+    /// A watch of a registry ends.
+    ToWatch,
     /// Nobody wants it: everything that is under way may be left at any instant.
     ToNobody,
 }
@@ -37,6 +41,10 @@ impl Signals {
             && mkectl.send(signal).is_ok()
         {
             return Delivered::ToMkectl;
+        }
+        if under_way.watches > 0 && !under_way.stop.is_requested() {
+            under_way.stop.request();
+            return Delivered::ToWatch;
         }
         drop(under_way);
         if self.stop_pushes() {
@@ -66,6 +74,12 @@ impl Signals {
         Pushing(self)
     }
 
+    /// Takes note of a watch that ends when it is asked to stop, until the answer is dropped.
+    pub(crate) fn watch_begins(&self) -> Watching<'_> {
+        self.lock().watches += 1;
+        Watching(self)
+    }
+
     /// Returns where a mkectl that is about to run gets its signals.
     pub(crate) fn for_mkectl(&self) -> Receiver<Signal> {
         let (sender, receiver) = channel();
@@ -90,5 +104,15 @@ pub(crate) struct Pushing<'a>(&'a Signals);
 impl Drop for Pushing<'_> {
     fn drop(&mut self) {
         self.0.lock().pushes -= 1;
+    }
+}
+
+/// A watch that is under way.
+#[derive(Debug)]
+pub(crate) struct Watching<'a>(&'a Signals);
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        self.0.lock().watches -= 1;
     }
 }

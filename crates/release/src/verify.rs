@@ -1,19 +1,35 @@
 //! Checks both ends of the way: the bundle against its lock, and the registry as a node sees it.
+//!
+//! [`look`] is what a plan does: a request an artifact. [`registry()`] confirms what a push did. [`served`] looks at everything,
+//! through the URLs in `mke4.yaml`, and [`repair`] puts back what it found missing.
 
+use camino::Utf8Path;
 use environment::Environment;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use crate::event::{Event, Step};
 use crate::plan::{Plan, Planned};
-use crate::push::{Sent, connect, target};
+use crate::push::{Sent, connect};
 use crate::{Context, Credentials, Error};
 
+mod examine;
+mod finding;
 mod local;
+mod nodes;
+mod repair;
+mod served;
+mod textfile;
+mod watch;
 
+pub use finding::{Finding, FindingKind, is_below_right_tags};
 pub use local::VerifiedBundle;
 pub(crate) use local::{
     discard_damaged, is_by_damage, read, read_to_its_end, report_start, stored,
 };
+pub use repair::{Repaired, repair};
+pub use served::{Served, served};
+pub use textfile::write_textfile;
+pub use watch::{Round, State, look_once, watch};
 
 /// How many requests are under way at once while the registry is only asked.
 const QUESTIONS_AT_ONCE: usize = 16;
@@ -36,14 +52,24 @@ pub enum Depth {
     Tag,
     /// Its tag, each of its manifests and each of their blobs.
     Full,
+    /// The same, and every byte is read and hashed.
+    Bytes,
 }
 
-/// Looks at the registry as a node does, after a push: in full at what was sent, and at the tags that the plan
+/// Looks at the registry as a node does, after a push: at what was sent as far as `depth` says, and at the tags that the plan
 /// has not confirmed already.
+///
+/// A push alone looks at tags: it has heard of each blob and manifest, by the registry's own answer, that it is there, and a tag tells
+/// whether nodes may pull. Whoever goes on to a cluster looks at everything.
 ///
 /// # Errors
 /// Something that the lock names is not served, or not to nodes.
-pub async fn registry(context: &Context<'_>, plan: &Plan, sent: &Sent) -> Result<Confirmed, Error> {
+pub async fn registry(
+    context: &Context<'_>,
+    plan: &Plan,
+    sent: &Sent,
+    depth: Depth,
+) -> Result<Confirmed, Error> {
     let unconfirmed: Vec<_> = plan
         .lock
         .artifacts
@@ -51,12 +77,14 @@ pub async fn registry(context: &Context<'_>, plan: &Plan, sent: &Sent) -> Result
         .zip(&plan.artifacts)
         .filter(|(_, planned)| **planned != Planned::Confirmed)
         .map(|(artifact, planned)| match planned {
-            Planned::Missing | Planned::Different => (artifact, Depth::Full),
+            Planned::Missing | Planned::Different => (artifact, depth),
             Planned::Confirmed | Planned::Unconfirmed => (artifact, Depth::Tag),
         })
         .collect();
     debug_assert!(sent.artifacts <= unconfirmed.len());
-    confirm(context, &plan.environment, &unconfirmed).await?;
+    // What mkectl is about to be given says where nodes will pull from.
+    let (text, file) = (&plan.config.text, &plan.output.config);
+    confirm(context, &plan.environment, text, file, &unconfirmed).await?;
     Ok(Confirmed {
         artifacts: plan.lock.artifacts.len(),
         in_full: unconfirmed
@@ -66,26 +94,22 @@ pub async fn registry(context: &Context<'_>, plan: &Plan, sent: &Sent) -> Result
     })
 }
 
-/// Looks at everything that a lock names as a node does, whatever was confirmed before.
+/// Looks at every tag of a plan as a node does, whatever was confirmed before.
 ///
 /// # Errors
 /// Something that the lock names is not served, or not to nodes.
-pub async fn everything(
-    context: &Context<'_>,
-    environment: &Environment,
-    lock: &bundle::Lock,
-    depth: Depth,
-) -> Result<Confirmed, Error> {
-    let all: Vec<_> = lock
+pub(crate) async fn tags(context: &Context<'_>, plan: &Plan) -> Result<Confirmed, Error> {
+    let all: Vec<_> = plan
+        .lock
         .artifacts
         .iter()
-        .map(|artifact| (artifact, depth))
+        .map(|artifact| (artifact, Depth::Tag))
         .collect();
-    knock(&as_node(context, environment)?, environment).await?;
-    confirm(context, environment, &all).await?;
+    let (text, file) = (&plan.config.text, &plan.output.config);
+    confirm(context, &plan.environment, text, file, &all).await?;
     Ok(Confirmed {
         artifacts: all.len(),
-        in_full: if depth == Depth::Full { all.len() } else { 0 },
+        in_full: 0,
     })
 }
 
@@ -99,14 +123,23 @@ async fn knock(node: &registry::Registry, environment: &Environment) -> Result<(
 }
 
 /// Returns the client that sees what nodes see: without credentials, unless the configuration gives nodes a secret
-/// to pull with. What is in that secret is not known here; the push credentials stand in for it.
+/// to pull with. What is in that secret the environment may say; else the push credentials stand in for it.
 fn as_node(context: &Context<'_>, environment: &Environment) -> Result<registry::Registry, Error> {
-    let credentials = if mke::pulls_with_secret(environment) {
-        context.credentials(environment)?
+    let with_secret = mke::pulls_with_secret(environment);
+    connect(environment, credentials(context, environment, with_secret)?)
+}
+
+/// Returns the credentials that nodes have: none, or those of their secret.
+fn credentials(
+    context: &Context<'_>,
+    environment: &Environment,
+    with_secret: bool,
+) -> Result<Credentials, Error> {
+    if with_secret {
+        context.pull_credentials(environment)
     } else {
-        Credentials::Anonymous
-    };
-    connect(environment, credentials)
+        Ok(Credentials::Anonymous)
+    }
 }
 
 /// Looks at each artifact's tag in the registry as a node would. One request an artifact. What a node is refused
@@ -173,9 +206,12 @@ async fn look_at_tags(
         .await
 }
 
+/// Looks at artifacts through the URLs in `text`, which is that of `file`.
 async fn confirm(
     context: &Context<'_>,
     environment: &Environment,
+    text: &str,
+    file: &Utf8Path,
     artifacts: &[(&bundle::Artifact, Depth)],
 ) -> Result<(), Error> {
     if artifacts.is_empty() {
@@ -186,24 +222,14 @@ async fn confirm(
         what: format!("{} artifacts as a node pulls them", artifacts.len()),
         bytes: None,
     });
-    let node = as_node(context, environment)?;
-    let node = &node;
-    let wrong: Vec<Vec<Wrong>> = futures_util::stream::iter(artifacts)
-        .map(|(artifact, depth)| confirm_artifact(node, environment, artifact, *depth))
-        .buffered(QUESTIONS_AT_ONCE)
-        .try_collect()
-        .await?;
-    let wrong: Vec<Wrong> = wrong.into_iter().flatten().collect();
-    if !wrong.is_empty() {
+    let nodes = nodes::Nodes::of(context, environment, text, file)?;
+    nodes.knock().await?;
+    let examined = examine::examine(&nodes, artifacts, context.reporter).await?;
+    if !examined.findings.is_empty() {
         return Err(Error::NotConfirmed {
+            environment: environment.name.clone(),
             address: environment.registry.image_url(),
-            is_below_tags: wrong
-                .iter()
-                .any(|wrong| matches!(wrong, Wrong::BelowTag(_))),
-            wrong: wrong
-                .into_iter()
-                .map(|(Wrong::Tag(text) | Wrong::BelowTag(text))| text)
-                .collect(),
+            findings: examined.findings,
         });
     }
     context.reporter.report(Event::Finished {
@@ -211,74 +237,6 @@ async fn confirm(
         what: format!("{} artifacts are served to nodes", artifacts.len()),
     });
     Ok(())
-}
-
-/// Something that is not as the lock says.
-enum Wrong {
-    /// The tag itself: a push sets it right.
-    Tag(String),
-    /// What a right tag refers to, which no push looks at.
-    BelowTag(String),
-}
-
-/// Returns what is wrong with an artifact in the registry; nothing if it is served whole.
-async fn confirm_artifact(
-    node: &registry::Registry,
-    environment: &Environment,
-    artifact: &bundle::Artifact,
-    depth: Depth,
-) -> Result<Vec<Wrong>, Error> {
-    let name = artifact.reference();
-    let target = target(environment, artifact);
-    let mut wrong = Vec::new();
-    match node.head_manifest(&target.repository, &artifact.tag).await {
-        Ok(Some(found)) => match found.digest {
-            Some(digest) if digest == artifact.digest => {}
-            Some(digest) => wrong.push(Wrong::Tag(format!(
-                "{name} is {digest}, not {}",
-                artifact.digest
-            ))),
-            None => wrong.push(Wrong::Tag(format!(
-                "{name}: the registry does not tell its digest"
-            ))),
-        },
-        Ok(None) => wrong.push(Wrong::Tag(format!("{name} is missing"))),
-        Err(error) if is_refusal(&error) => {
-            return Err(Error::NotAnonymous {
-                address: environment.registry.address.clone(),
-                repository: target.repository,
-                source: error,
-            });
-        }
-        Err(source) => return Err(unusable(environment, source)),
-    }
-    if depth == Depth::Full && wrong.is_empty() {
-        for manifest in &target.manifests {
-            let found = node
-                .head_manifest(&target.repository, manifest.digest.as_ref())
-                .await
-                .map_err(|source| unusable(environment, source))?;
-            if found.is_none() {
-                wrong.push(Wrong::BelowTag(format!(
-                    "{name}: manifest {} is missing",
-                    manifest.digest
-                )));
-            }
-            for blob in &manifest.blobs {
-                let there = node
-                    .has_blob(&target.repository, &blob.digest)
-                    .await
-                    .map_err(|source| unusable(environment, source))?;
-                if !there {
-                    wrong.push(Wrong::BelowTag(format!(
-                        "{name}: blob {} is missing",
-                        blob.digest
-                    )));
-                }
-            }
-        }
-    }
-    Ok(wrong)
 }
 
 fn is_refusal(error: &registry::Error) -> bool {

@@ -55,6 +55,11 @@ impl Workspace {
         self.bundles().join("mkectl")
     }
 
+    /// Returns where the release matrix of a release is put for its mkectl to read, `v4.1.5`.
+    pub fn release_matrix(&self, release: &str) -> Utf8PathBuf {
+        self.mkectl().join(release).join("release-matrix.json")
+    }
+
     /// Returns the folder that remembers uploads which were cut, so that another run goes on with them.
     pub fn sessions(&self) -> Utf8PathBuf {
         self.bundles().join("sessions")
@@ -122,6 +127,10 @@ pub struct Output {
     pub logs: Utf8PathBuf,
     /// The administrator's password, unless the environment says where it goes.
     pub admin_password: Utf8PathBuf,
+    /// The folder of backups, unless the environment says where they go.
+    pub backups: Utf8PathBuf,
+    /// What an upgrade made of the cluster's configuration, where that is not what was rendered.
+    pub adopted: Utf8PathBuf,
 }
 
 impl Output {
@@ -132,6 +141,8 @@ impl Output {
             receipt: directory.join("receipt.yaml"),
             logs: directory.join("logs"),
             admin_password: directory.join("admin-password"),
+            backups: directory.join("backups"),
+            adopted: directory.join("mke4.adopted.yaml"),
         }
     }
 }

@@ -1,32 +1,125 @@
-//! `verify`: the registry, as a node sees it.
+//! `verify`: the registry, as a node sees it; once, again and again, or with what is missing put back.
 
 use std::process::ExitCode;
 
-use release::verify::Depth;
+use indicatif::DecimalBytes;
+use release::verify::{Depth, Repaired, Served};
 use serde_json::json;
 
 use crate::app::App;
+use crate::cli::VerifyArgs;
+use crate::confirm::confirm;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 
-pub(crate) fn run(app: &App<'_>, name: &str) -> Result<ExitCode, Failure> {
+mod watch;
+
+pub(crate) fn run(app: &App<'_>, arguments: &VerifyArgs) -> Result<ExitCode, Failure> {
+    let depth = match arguments.full {
+        true => Depth::Bytes,
+        false => Depth::Full,
+    };
+    match arguments.watch {
+        Some(interval) => watch::run(app, arguments, depth, interval),
+        None if arguments.repair => repair(app, arguments, depth),
+        None => once(app, arguments, depth),
+    }
+}
+
+fn once(app: &App<'_>, arguments: &VerifyArgs, depth: Depth) -> Result<ExitCode, Failure> {
+    let name = &arguments.environment;
+    let environment = app.environment(name)?;
+    let round = until_interrupted(app, async {
+        let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
+        Ok(release::verify::look_once(&app.context(), name, depth).await)
+    })?;
+    if let Some(path) = &arguments.textfile {
+        release::verify::write_textfile(path, &round)?;
+    }
+    let served = round.outcome?;
+    let value = value(name, &served);
+    let text = format!(
+        "{name}: {}\n",
+        sentence(&served, &format!("v{}", environment.release))
+    );
+    served.confirmed(&environment)?;
+    app.ui.result(&text, &value)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn repair(app: &App<'_>, arguments: &VerifyArgs, depth: Depth) -> Result<ExitCode, Failure> {
+    let name = &arguments.environment;
     let environment = app.environment(name)?;
     let locked = release::fetch::locked(&app.workspace, &environment.release)?;
-    let confirmed = until_interrupted(app, async {
+    let (served, repaired) = until_interrupted(app, async {
         let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
-        Ok(
-            release::verify::everything(&app.context(), &environment, &locked.lock, Depth::Full)
-                .await?,
-        )
+        let context = app.context();
+        let served = release::verify::served(&context, &environment, &locked.lock, depth).await?;
+        if served.findings.is_empty() {
+            return Ok((served, Repaired::default()));
+        }
+        app.ui.findings(&served.findings);
+        confirm(&environment, arguments.confirm.as_deref())?;
+        let repaired =
+            release::verify::repair(&context, &environment, &locked.lock, &served.findings).await?;
+        Ok((served, repaired))
     })?;
-    let registry = environment.registry.image_url();
-    app.ui.result(
-        &format!(
-            "{name}: {registry} serves {} of v{} to nodes\n",
-            super::count(confirmed.artifacts, "artifact"),
-            environment.release
+    let done = match served.findings.len() {
+        0 => "nothing to repair".to_owned(),
+        found => format!(
+            "{} repaired: {} and {} set, {} of {} sent, {} mounted",
+            super::count(found, "finding"),
+            super::count(repaired.tags, "tag"),
+            super::count(repaired.manifests, "manifest"),
+            super::count(repaired.sent_blobs, "blob"),
+            DecimalBytes(repaired.sent_bytes),
+            repaired.mounted_blobs,
         ),
-        &json!({ "environment": name, "registry": registry, "artifacts": confirmed.artifacts }),
-    )?;
+    };
+    let mut value = value(name, &served);
+    value["findings"] = json!(served.findings);
+    value["repaired"] = json!({
+        "tags": repaired.tags,
+        "manifests": repaired.manifests,
+        "sent-blobs": repaired.sent_blobs,
+        "sent-bytes": repaired.sent_bytes,
+        "mounted-blobs": repaired.mounted_blobs,
+    });
+    let text = format!(
+        "{name}: {done}; {}\n",
+        sentence(&served, &format!("v{}", environment.release))
+    );
+    app.ui.result(&text, &value)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says that everything is served, and what that was found by.
+fn sentence(served: &Served, release: &str) -> String {
+    let mut text = format!("{} serves ", served.images);
+    if served.charts != served.images {
+        text = format!("{} and {} serve ", served.images, served.charts);
+    }
+    text.push_str(&format!(
+        "{} of {release} to nodes",
+        super::count(served.artifacts, "artifact")
+    ));
+    if served.read_bytes > 0 {
+        text.push_str(&format!(
+            ", {} of them read and hashed",
+            DecimalBytes(served.read_bytes)
+        ));
+    }
+    text
+}
+
+fn value(name: &str, served: &Served) -> serde_json::Value {
+    json!({
+        "environment": name,
+        "registry": served.images,
+        "chart-registry": served.charts,
+        "artifacts": served.artifacts,
+        "manifests": served.manifests,
+        "blobs": served.blobs,
+        "read-bytes": served.read_bytes,
+    })
 }

@@ -310,10 +310,9 @@ fn chain(failure: &Failure) -> String {
                 text.push_str(&format!("  {artifact}: {}\n", release::chain(cause)));
             }
         }
-        release::Error::NotConfirmed { wrong, .. } => {
-            for wrong in wrong {
-                text.push_str(&format!("  {wrong}\n"));
-            }
+        release::Error::NotConfirmed { findings, .. }
+        | release::Error::NotRepaired { findings, .. } => {
+            text.push_str(&super::findings::lines(findings));
         }
         release::Error::LockDiffers { diff, .. } => text.push_str(&super::plan::coloured(diff)),
         release::Error::MkectlFailed { last_lines, .. } => {

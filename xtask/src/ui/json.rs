@@ -115,7 +115,12 @@ fn add_details(object: &mut Value, error: &release::Error) {
                 .map(|(artifact, cause)| json!({"artifact": artifact, "error": release::chain(cause)}))
                 .collect();
         }
-        release::Error::NotConfirmed { wrong, .. } => object["wrong"] = json!(wrong),
+        release::Error::NotConfirmed { findings, .. }
+        | release::Error::NotRepaired { findings, .. } => {
+            let wrong: Vec<String> = findings.iter().map(ToString::to_string).collect();
+            object["wrong"] = json!(wrong);
+            object["findings"] = json!(findings);
+        }
         _ => {}
     }
 }

@@ -2,7 +2,7 @@
 
 use console::style;
 use indicatif::DecimalBytes;
-use release::plan::Summary;
+use release::plan::{MkectlSummary, Summary};
 
 /// How many names are listed before a plan says "and N more".
 const NAMES: usize = 10;
@@ -68,21 +68,38 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
         "write"
     };
     field(&mut text, "config", &format!("{config} {}", plan.config));
-    match (&plan.mkectl, &plan.mkectl_problem, plan.mkectl_reason) {
-        (Some(command), _, Some(reason)) => {
-            field(&mut text, "mkectl", command);
-            text.push_str(&format!("            since {reason}\n"));
-        }
-        (None, Some(problem), _) => {
-            field(&mut text, "mkectl", &format!("cannot be run: {problem}"))
-        }
-        _ => field(&mut text, "mkectl", "not needed"),
-    }
+    mkectl(&mut text, &plan.mkectl);
     if detail == Detail::Full && !plan.config_diff.is_empty() {
         text.push('\n');
         text.push_str(&coloured(&plan.config_diff));
     }
     text
+}
+
+/// Adds what mkectl is run for: the command, or each command of an upgrade in its order.
+fn mkectl(text: &mut String, mkectl: &MkectlSummary) {
+    let Some(reason) = mkectl.reason else {
+        return field(text, "mkectl", "not needed");
+    };
+    if let Some(from) = &mkectl.from {
+        field(text, "mkectl", &format!("upgrade from {from}"));
+    }
+    if let Some(problem) = &mkectl.problem {
+        return field(text, "mkectl", &format!("cannot be run: {problem}"));
+    }
+    match mkectl.commands.as_slice() {
+        [only] if mkectl.from.is_none() => field(text, "mkectl", &only.command),
+        commands => {
+            for (number, command) in commands.iter().enumerate() {
+                text.push_str(&format!(
+                    "            {}. {}\n",
+                    number + 1,
+                    command.command
+                ));
+            }
+        }
+    }
+    text.push_str(&format!("            since {reason}\n"));
 }
 
 /// Returns a unified diff with its lines coloured. The signs stay: colour never carries meaning alone.

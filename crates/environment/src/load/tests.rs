@@ -130,7 +130,8 @@ fn everything_that_can_be_said_is_read() {
                     until: 4_948_977_604,
                 }],
             }),
-            push_credentials: Some(PushCredentials::Environment("PROD".to_owned())),
+            push_credentials: Some(CredentialSource::Environment("PROD".to_owned())),
+            pull_credentials: None,
         }
     );
     assert_eq!(

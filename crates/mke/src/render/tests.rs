@@ -47,6 +47,7 @@ pub(crate) fn environment(config: &str) -> Environment {
             project: "mke".to_owned(),
             ca: None,
             push_credentials: None,
+            pull_credentials: None,
         },
         protected: false,
         rehearsal: false,

@@ -100,6 +100,50 @@ async fn blobs_are_mounted_from_artifacts_that_are_there() {
 }
 
 #[tokio::test]
+async fn what_another_project_is_said_to_hold_is_mounted_from_there() {
+    let server = Distribution::start().await;
+    let blobs = Blobs::new();
+    let artifacts = images(&blobs, 12);
+    for blob in artifacts.iter().flat_map(Artifact::blobs_by_size) {
+        let bytes = crate::body::read_whole(&blobs, blob, 1 << 20).unwrap();
+        server.hold("staging/all", &bytes);
+    }
+    let registry = server.registry();
+    for blob in artifacts.iter().flat_map(Artifact::blobs_by_size) {
+        registry.offer("staging/all", &blob.digest);
+    }
+    let report = registry.push_all(&artifacts, &blobs, &()).await;
+    all_good(&report);
+    all_tagged(&server, &artifacts);
+    assert_eq!((report.mounted.blobs, report.uploaded.blobs), (36, 0));
+    assert_eq!(server.count("PUT", "/blobs/uploads/"), 0);
+    assert_eq!(server.sessions(), 0);
+}
+
+#[tokio::test]
+async fn what_another_project_is_said_to_hold_and_does_not_costs_a_few_requests() {
+    let server = Distribution::start().await;
+    let blobs = Blobs::new();
+    let artifacts = images(&blobs, 12);
+    let registry = server.registry();
+    for blob in artifacts.iter().flat_map(Artifact::blobs_by_size) {
+        registry.offer("staging/all", &blob.digest);
+    }
+    let report = registry.push_all(&artifacts, &blobs, &()).await;
+    all_good(&report);
+    all_tagged(&server, &artifacts);
+    // Twelve layers, the base and the configuration; both of these are still mounted from where they were sent.
+    assert_eq!((report.uploaded.blobs, report.mounted.blobs), (14, 22));
+    let asked = server.seen(|seen| seen.parameter("from").as_deref() == Some("staging/all"));
+    let asked = asked.into_iter().filter(|asked| *asked).count();
+    assert!(
+        (1..=5).contains(&asked),
+        "{asked} mounts of what is not there"
+    );
+    assert_eq!(server.sessions(), 0);
+}
+
+#[tokio::test]
 async fn nothing_that_an_earlier_run_finished_is_sent_again() {
     for quirks in [Quirks::default(), no_mounts()] {
         let registry = Distribution::with(quirks, |_| None).await;

@@ -1,0 +1,115 @@
+//! Where the nodes of a cluster pull from, read from its `mke4.yaml` and from nowhere else: what stands there is what they do.
+
+use serde_yaml::Value;
+
+use crate::review::Review;
+
+/// Where images and charts come from. Usually that is one registry, and need not be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pulls {
+    /// `spec.registries.imageRegistry`.
+    pub images: PulledRegistry,
+    /// `spec.registries.chartRegistry`.
+    pub charts: PulledRegistry,
+}
+
+/// A registry as `mke4.yaml` names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PulledRegistry {
+    /// Host, port and path, without scheme: `registry.example.com:5000/mke`.
+    pub url: String,
+    /// Its certificate authority in PEM, if that is a private one.
+    pub ca_pem: Option<String>,
+    /// The name of the secret that nodes pull with; they pull without credentials where there is none (CHILDREG).
+    pub secret: Option<String>,
+}
+
+impl PulledRegistry {
+    /// Returns `host[:port]`.
+    pub fn address(&self) -> &str {
+        self.url.split_once('/').map_or(&self.url, |(host, _)| host)
+    }
+
+    /// Returns the repository that holds an artifact, as the registry's API names it.
+    pub fn repository(&self, name: &str) -> String {
+        match self.url.split_once('/') {
+            Some((_, project)) => format!("{project}/{name}"),
+            None => name.to_owned(),
+        }
+    }
+}
+
+/// Reads where nodes pull from out of the text of an `mke4.yaml`. Whatever else is wrong with the file is no concern here.
+///
+/// # Errors
+///
+/// Everything that is wrong with the two registries, a fragment each.
+pub fn pulls(text: &str) -> Result<Pulls, Vec<String>> {
+    let document: Value =
+        serde_yaml::from_str(text).map_err(|error| vec![format!("it is not YAML: {error}")])?;
+    let mut review = Review::new(&document);
+    let images = registry(&mut review, "imageRegistry", "");
+    let charts = registry(&mut review, "chartRegistry", "oci://");
+    match (images, charts) {
+        (Some(images), Some(charts)) if review.wrong.is_empty() => Ok(Pulls { images, charts }),
+        _ => Err(review.wrong),
+    }
+}
+
+fn registry(review: &mut Review<'_>, name: &str, scheme: &str) -> Option<PulledRegistry> {
+    let url = review.registry(name, scheme)?;
+    let secret = review.value(&format!("spec.registries.{name}.credentialsSecretName"));
+    Some(PulledRegistry {
+        url: url.strip_prefix(scheme).unwrap_or(&url).to_owned(),
+        ca_pem: review.ca(name),
+        secret: secret
+            .and_then(Value::as_str)
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_registries_are_read_and_nothing_else_matters() {
+        let text = "\
+spec:
+  registries:
+    imageRegistry:
+      url: images.example.com:5000/deep/mke
+      credentialsSecretName: pull
+    chartRegistry:
+      url: oci://charts.example.com
+      caData: |
+        -----BEGIN CERTIFICATE-----
+      credentialsSecretName: ''
+";
+        let pulls = pulls(text).unwrap();
+        assert_eq!(pulls.images.address(), "images.example.com:5000");
+        assert_eq!(
+            pulls.images.repository("calico/node"),
+            "deep/mke/calico/node"
+        );
+        assert_eq!(pulls.images.secret.as_deref(), Some("pull"));
+        assert_eq!(pulls.images.ca_pem, None);
+        assert_eq!(pulls.charts.address(), "charts.example.com");
+        assert_eq!(pulls.charts.repository("charts/kof"), "charts/kof");
+        assert_eq!(pulls.charts.secret, None);
+        assert!(pulls.charts.ca_pem.is_some());
+    }
+
+    #[test]
+    fn what_names_no_registry_is_refused() {
+        assert_eq!(
+            pulls("spec: { registries: { imageRegistry: { url: 'a/' } } }").unwrap_err(),
+            [
+                "`spec.registries.imageRegistry.url` is `a/`, which ends with a slash",
+                "`spec.registries.chartRegistry.url` is missing"
+            ]
+        );
+        assert!(pulls("[").is_err());
+    }
+}

@@ -1,0 +1,123 @@
+//! One blob or manifest that a registry lost is put back, and nothing else is touched.
+//!
+//! A push trusts tags: an artifact whose tag is right is done. What is missing below a right tag is named by whoever looked
+//! there, and comes back through here.
+
+use crate::artifact::{check_reference, check_repository};
+use crate::digest::check_digest;
+use crate::ensure::{Errand, Outcome};
+use crate::push::read_manifest;
+use crate::{Blob, BlobSource, Error, Event, Manifest, Observer, Registry};
+
+/// How a blob came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restored {
+    /// The repository turned out to hold it.
+    Present,
+    /// The registry took it over from another of its repositories.
+    Mounted,
+    /// It was sent.
+    Sent,
+}
+
+impl Registry {
+    /// Makes the repository hold a blob again.
+    ///
+    /// `holders` are repositories of the same registry that were found to hold it; the blob is mounted from one of them where the
+    /// registry does that, and sent otherwise.
+    ///
+    /// # Errors
+    ///
+    /// Why the repository does not hold it.
+    pub async fn restore_blob(
+        &self,
+        repository: &str,
+        blob: &Blob,
+        holders: &[&str],
+        source: &dyn BlobSource,
+        observer: &dyn Observer,
+    ) -> Result<Restored, Error> {
+        check_repository(repository)?;
+        check_digest(&blob.digest)?;
+        for holder in holders {
+            self.inner.known.note(holder, &blob.digest);
+        }
+        let errand = Errand {
+            source,
+            observer,
+            find_out: false,
+        };
+        let outcome = self.ensure_blob(repository, blob, errand).await?;
+        Ok(match outcome {
+            Outcome::Present => Restored::Present,
+            Outcome::Mounted => Restored::Mounted,
+            Outcome::Uploaded => Restored::Sent,
+        })
+    }
+
+    /// Puts a manifest under its digest, or under a tag. What it refers to has to be there.
+    ///
+    /// # Errors
+    ///
+    /// Why the registry does not hold it.
+    pub async fn restore_manifest(
+        &self,
+        repository: &str,
+        reference: &str,
+        manifest: &Manifest,
+        source: &dyn BlobSource,
+        observer: &dyn Observer,
+    ) -> Result<(), Error> {
+        check_repository(repository)?;
+        check_reference(reference)?;
+        let bytes = read_manifest(source, manifest)?;
+        self.put_manifest(repository, reference, manifest, bytes, observer)
+            .await?;
+        observer.event(Event::ManifestPut {
+            repository,
+            digest: &manifest.digest,
+            size: manifest.size,
+        });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{Blobs, Fake, image};
+
+    const REPOSITORY: &str = "mke/calico/node";
+
+    #[tokio::test]
+    async fn a_blob_is_sent_once_or_mounted_and_no_manifest_with_it() {
+        let fake = Fake::over_registry(|_| None).await;
+        let blobs = Blobs::new();
+        let artifact = image(&blobs, REPOSITORY, "v1", &[b"layer"]);
+        let layer = &artifact.manifests[0].blobs[1];
+        let registry = fake.registry();
+        let restored = registry.restore_blob(REPOSITORY, layer, &[], &blobs, &());
+        assert_eq!(restored.await.unwrap(), Restored::Sent);
+        assert_eq!(fake.count("PUT", "/manifests/"), 0);
+        let again = fake.registry();
+        let restored = again.restore_blob(REPOSITORY, layer, &[], &blobs, &());
+        assert_eq!(restored.await.unwrap(), Restored::Present);
+        assert_eq!(fake.count("PUT", "/blobs/"), 1);
+    }
+
+    #[tokio::test]
+    async fn a_manifest_is_put_where_it_is_named() {
+        let fake = Fake::over_registry(|_| None).await;
+        let blobs = Blobs::new();
+        let artifact = image(&blobs, REPOSITORY, "v1", &[b"layer"]);
+        let manifest = &artifact.manifests[0];
+        let registry = fake.registry();
+        registry.push(&artifact, &blobs, &()).await.unwrap();
+        for reference in [manifest.digest.as_ref(), "v1"] {
+            let restored = registry.restore_manifest(REPOSITORY, reference, manifest, &blobs, &());
+            restored.await.unwrap();
+        }
+        assert_eq!(fake.count("PUT", "/manifests/v1"), 2);
+        assert_eq!(fake.count("PUT", "/manifests/sha256"), 1);
+    }
+}

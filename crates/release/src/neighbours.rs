@@ -1,0 +1,62 @@
+//! What other environments have in the same registry, so that blobs are taken over from there instead of being sent again.
+//!
+//! Staging and prod often are two projects of one registry. What is said here is believed and not known: the other environment's
+//! files say what its registry held after its last deploy. The registry decides.
+
+use std::collections::{HashMap, HashSet};
+
+use oci_spec::image::Digest;
+
+use crate::plan::Plan;
+use crate::receipt::Receipt;
+use crate::workspace::Output;
+use crate::{Context, fetch};
+
+/// Returns, for each blob that the plan pushes, a repository of another environment in the same registry that should hold it.
+///
+/// An environment that cannot be read has nothing to offer, and is not what this run is about.
+pub(crate) fn offers(context: &Context<'_>, plan: &Plan) -> Vec<(String, Digest)> {
+    let wanted: HashSet<&Digest> = plan
+        .to_be_pushed()
+        .flat_map(bundle::Artifact::blobs)
+        .map(|(digest, _)| digest)
+        .collect();
+    let mut offers = HashMap::new();
+    let names = environment::names(context.workspace.root()).unwrap_or_default();
+    for name in names.iter().filter(|name| **name != plan.environment.name) {
+        let Some((neighbour, lock)) = applied(context, plan, name) else {
+            continue;
+        };
+        for artifact in &lock.artifacts {
+            let repository = neighbour.registry.repository(&artifact.repository);
+            for (digest, _) in artifact.blobs() {
+                if wanted.contains(digest) {
+                    offers.insert(digest.clone(), repository.clone());
+                }
+            }
+        }
+    }
+    offers
+        .into_iter()
+        .map(|(digest, repository)| (repository, digest))
+        .collect()
+}
+
+/// Returns another environment and the lock of what it has, if that is in the same registry and in another project of it.
+fn applied(
+    context: &Context<'_>,
+    plan: &Plan,
+    name: &str,
+) -> Option<(environment::Environment, bundle::Lock)> {
+    let ours = &plan.environment.registry;
+    let neighbour = environment::load(context.workspace.root(), name).ok()?;
+    if neighbour.registry.address != ours.address || neighbour.registry.project == ours.project {
+        return None;
+    }
+    let output = Output::below(&context.workspace.environment(name));
+    let receipt = Receipt::read(&output.receipt).ok()??;
+    let release = receipt.applied?.release;
+    let version = release.strip_prefix('v')?.parse().ok()?;
+    let locked = fetch::locked(context.workspace, &version).ok()?;
+    Some((neighbour, locked.lock))
+}

@@ -1,0 +1,239 @@
+//! Whether mkectl is to be run, for what, and by which commands.
+
+use environment::Environment;
+use semver::Version;
+use serde::Serialize;
+
+use super::Purpose;
+use crate::apply::{self, Program};
+use crate::event::Step;
+use crate::fetch::Locked;
+use crate::receipt::{Applied, Receipt};
+use crate::under_way::UnderWay;
+use crate::upgrade::{self, Commands};
+use crate::workspace::Output;
+use crate::{Context, Error, Workspace, chain};
+
+/// What mkectl is to be run for, and how.
+///
+/// A plan can be made without a mkectl that would do, or without what an upgrade needs besides; deploy cannot go on.
+#[derive(Debug)]
+pub enum MkectlPlan {
+    /// For nothing: the cluster has this configuration already.
+    NotNeeded,
+    /// The configuration is applied: to a new cluster, or to one of the same release.
+    Apply {
+        /// Why.
+        reason: &'static str,
+        /// The program, or why there is none that would do.
+        program: Result<Program, Error>,
+    },
+    /// The cluster is upgraded.
+    Upgrade {
+        /// Why.
+        reason: &'static str,
+        /// The release that is there.
+        from: Version,
+        /// What is known of the way from there.
+        way: mke::Upgrade,
+        /// The commands, or what is missing for them.
+        commands: Result<Box<Commands>, Error>,
+    },
+}
+
+/// What mkectl is to be run for, as it is printed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct MkectlSummary {
+    /// `none`, `apply` or `upgrade`.
+    pub action: &'static str,
+    /// The release that is upgraded from, `v4.1.2`.
+    pub from: Option<String>,
+    /// Why mkectl is run.
+    pub reason: Option<&'static str>,
+    /// Every command in its order; none where there is a problem.
+    pub commands: Vec<CommandSummary>,
+    /// What is missing, so that deploy would refuse.
+    pub problem: Option<String>,
+}
+
+/// One command of mkectl, as it is printed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CommandSummary {
+    /// `backup`, `upgrade`, `apply`, or `confirm` for the question that follows an upgrade.
+    pub step: String,
+    /// The command as one would type it, with secrets masked.
+    pub command: String,
+}
+
+impl MkectlPlan {
+    /// Says whether mkectl is to be run.
+    pub fn is_needed(&self) -> bool {
+        !matches!(self, Self::NotNeeded)
+    }
+
+    /// Returns it as it is printed.
+    pub(super) fn summary(&self, workspace: &Workspace, output: &Output) -> MkectlSummary {
+        let shown = |(step, command): (Step, mkectl::Command)| CommandSummary {
+            step: step.to_string(),
+            command: workspace.shown_command(&command),
+        };
+        let of = |commands: Result<Vec<(Step, mkectl::Command)>, &Error>| match commands {
+            Ok(commands) => (commands.into_iter().map(shown).collect(), None),
+            Err(error) => (Vec::new(), Some(chain(error))),
+        };
+        match self {
+            Self::NotNeeded => MkectlSummary {
+                action: "none",
+                from: None,
+                reason: None,
+                commands: Vec::new(),
+                problem: None,
+            },
+            Self::Apply { reason, program } => {
+                let command =
+                    |program: &Program| vec![(Step::Apply, program.apply(&output.config))];
+                let (commands, problem) = of(program.as_ref().map(command));
+                MkectlSummary {
+                    action: "apply",
+                    from: None,
+                    reason: Some(reason),
+                    commands,
+                    problem,
+                }
+            }
+            Self::Upgrade {
+                reason,
+                from,
+                commands,
+                ..
+            } => {
+                let (commands, problem) = of(commands.as_ref().map(|commands| commands.in_order()));
+                MkectlSummary {
+                    action: "upgrade",
+                    from: Some(format!("v{from}")),
+                    reason: Some(reason),
+                    commands,
+                    problem,
+                }
+            }
+        }
+    }
+}
+
+/// What it depends on.
+pub(super) struct Question<'a> {
+    pub(super) environment: &'a Environment,
+    pub(super) release: &'a mke::Release,
+    pub(super) locked: &'a Locked,
+    /// SHA-256 of the configuration as it is to be.
+    pub(super) config: &'a str,
+    pub(super) output: &'a Output,
+    pub(super) receipt: Option<&'a Receipt>,
+    pub(super) under_way: Option<&'a UnderWay>,
+    pub(super) purpose: Purpose,
+}
+
+impl Question<'_> {
+    fn applied(&self) -> Option<&Applied> {
+        self.receipt.and_then(|receipt| receipt.applied.as_ref())
+    }
+
+    fn wanted(&self) -> String {
+        format!("v{}", self.environment.release)
+    }
+
+    /// Why mkectl has to be run, if it has to.
+    fn reason(&self) -> Option<&'static str> {
+        match (self.purpose, self.applied()) {
+            (Purpose::Push, _) => None,
+            (Purpose::Apply, _) => Some("it was asked for"),
+            (Purpose::Deploy, None) => Some("no receipt tells of a successful deploy"),
+            (Purpose::Deploy, Some(_)) if self.failed_at(Step::Upgrade) => {
+                Some("the last upgrade failed")
+            }
+            (Purpose::Deploy, Some(applied)) if applied.release != self.wanted() => {
+                Some("the environment names a later release")
+            }
+            (Purpose::Deploy, Some(applied)) if applied.config != self.config => {
+                Some("the configuration changed")
+            }
+            (Purpose::Deploy, Some(_)) if self.under_way.is_some() => {
+                Some("nobody knows how the last one ended")
+            }
+            // The cluster may be half-way to what the files said then, whatever they say now.
+            (Purpose::Deploy, Some(_)) if self.failed_at(Step::Apply) => {
+                Some("the last one failed")
+            }
+            (Purpose::Deploy, Some(_)) => None,
+        }
+    }
+
+    /// Says whether this was what failed in the last deploy.
+    fn failed_at(&self, step: Step) -> bool {
+        self.receipt
+            .and_then(|receipt| receipt.failed.as_ref())
+            .is_some_and(|failed| failed.step == step.to_string())
+    }
+}
+
+/// Decides what mkectl is to be run for. `warnings` gets what people should know of it.
+///
+/// # Errors
+/// The vendor supports no way from the release that the cluster runs to the one that is wanted.
+pub(super) fn decide(
+    context: &Context<'_>,
+    question: &Question<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<MkectlPlan, Error> {
+    let Some(reason) = question.reason() else {
+        return Ok(MkectlPlan::NotNeeded);
+    };
+    let Question {
+        environment,
+        locked,
+        ..
+    } = question;
+    if let Some(applied) = question.applied()
+        && applied.release != question.wanted()
+    {
+        let (from, way) = way(question, applied)?;
+        let lock = (&locked.lock, locked.path.as_path());
+        let commands = upgrade::commands(context, environment, lock, &from, &way, question.output);
+        warnings.extend(way.warnings.iter().cloned());
+        if let Ok(commands) = &commands {
+            warnings.extend(commands.warnings.iter().cloned());
+        }
+        return Ok(MkectlPlan::Upgrade {
+            reason,
+            from,
+            way,
+            commands: commands.map(Box::new),
+        });
+    }
+    Ok(MkectlPlan::Apply {
+        reason,
+        program: apply::program(context, environment, &locked.lock, &locked.path),
+    })
+}
+
+/// Returns what is known of the way from the release that a cluster runs, which is another command of mkectl than apply.
+fn way(question: &Question<'_>, applied: &Applied) -> Result<(Version, mke::Upgrade), Error> {
+    let changed = |refusal| Error::ReleaseChanged {
+        environment: question.environment.name.clone(),
+        applied: applied.release.clone(),
+        wanted: question.wanted(),
+        refusal,
+    };
+    let from: Option<Version> =
+        (applied.release.strip_prefix('v')).and_then(|version| version.parse().ok());
+    // `apply` is mkectl's command of this name alone.
+    let (Some(from), Purpose::Deploy) = (from, question.purpose) else {
+        return Err(changed(None));
+    };
+    match question.release.upgrade_from(&from) {
+        Ok(way) => Ok((from, way)),
+        Err(refusal) => Err(changed(Some(Box::new(refusal)))),
+    }
+}

@@ -1,0 +1,452 @@
+//! The upgrade of a cluster by the book: what has to be there first, which commands run in which order, and what came of it.
+//!
+//! The vendor's order (OFF-411, UPG-421): the release is in the same registry, the release matrix is at hand unmodified, the mkectl of
+//! the old release writes the backup where the new one wants that, the mkectl of the new one upgrades. Then the cluster is asked for its
+//! configuration, which an upgrade changes (UPG-420).
+
+use std::io::Write as _;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use environment::yaml::{self, Node, Source};
+use environment::{Environment, Problems};
+use oci_spec::image::Digest;
+use secrecy::{ExposeSecret as _, SecretString};
+use semver::Version;
+
+use crate::apply::{self, Applied, Program};
+use crate::event::{Event, Step};
+use crate::plan::Plan;
+use crate::run::{Ran, Run};
+use crate::verify::Confirmed;
+use crate::workspace::{Output, write_whole};
+use crate::{Context, Error, carry, chain, fetch, resolve};
+
+/// A release matrix has some kilobytes.
+const LARGEST_MATRIX: u64 = 16 << 20;
+
+/// The commands of an upgrade, ready to be run.
+#[derive(Debug, Clone)]
+pub struct Commands {
+    /// The release that is there.
+    pub(crate) from: Version,
+    /// The mkectl of the release that is there, where there is one.
+    old: Option<Program>,
+    /// The mkectl of the release to come to.
+    new: Program,
+    /// The backup that the old one writes, and its archive.
+    backup: Option<(mkectl::Command, Utf8PathBuf)>,
+    upgrade: mkectl::Command,
+    /// Where the configuration goes that the cluster has before, which the commands are given.
+    before: Utf8PathBuf,
+    matrix: Matrix,
+    /// What people should know of these commands.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// The vendor's release matrix.
+#[derive(Debug, Clone)]
+enum Matrix {
+    /// This mkectl takes none.
+    NotWanted,
+    /// The bundle's.
+    OfBundle {
+        /// Where it is put.
+        path: Utf8PathBuf,
+        /// What it has to be.
+        file: bundle::LockedFile,
+    },
+    /// The bundle has none, and the environment names this one.
+    Given(Utf8PathBuf),
+}
+
+/// What an upgrade left the cluster's configuration as.
+#[derive(Debug)]
+pub struct After {
+    /// What differs from the cluster's to the rendered configuration, by meaning.
+    pub changes: Vec<mke::Change>,
+    /// Where the cluster's is, relative to the workspace, if it differs.
+    pub file: Option<Utf8PathBuf>,
+}
+
+impl Commands {
+    /// Returns each command in its order, with the step that it is.
+    pub(crate) fn in_order(&self) -> Vec<(Step, mkectl::Command)> {
+        let backup = self
+            .backup
+            .iter()
+            .map(|(command, _)| (Step::Backup, command.clone()));
+        let config_get = (Step::Confirm, self.new.mkectl.config_get_command());
+        backup
+            .chain([(Step::Upgrade, self.upgrade.clone()), config_get])
+            .collect()
+    }
+
+    /// Returns the mkectl that knows the cluster as it is before.
+    fn of_before(&self) -> &Program {
+        self.old.as_ref().unwrap_or(&self.new)
+    }
+}
+
+/// Builds the commands of an upgrade. Nothing is written.
+///
+/// # Errors
+/// The right mkectl is missing, the one that writes the backup is, the lock has no release matrix, or the environment does not say
+/// what this way asks for.
+pub(crate) fn commands(
+    context: &Context<'_>,
+    environment: &Environment,
+    (lock, lock_path): (&bundle::Lock, &Utf8Path),
+    from: &Version,
+    way: &mke::Upgrade,
+    output: &Output,
+) -> Result<Commands, Error> {
+    let ports = way
+        .gateway_node_ports(environment)
+        .map_err(|problem| Error::Render(Problems(vec![problem])))?;
+    let new = apply::program_for(context, environment, lock, lock_path, &["upgrade"])?;
+    let old = crate::program::of_release(context, environment, from)?;
+    let matrix = match (&lock.release_matrix, &environment.operation.release_matrix) {
+        _ if !new.help.lists("--release-matrix") => Matrix::NotWanted,
+        (Some(file), _) => Matrix::OfBundle {
+            path: context.workspace.release_matrix(&lock.release),
+            file: file.clone(),
+        },
+        (None, Some(path)) if path.is_file() => Matrix::Given(path.clone()),
+        (None, _) => {
+            return Err(Error::NoReleaseMatrix {
+                release: lock.release.clone(),
+            });
+        }
+    };
+    let folder = (environment.operation.backups.as_ref()).unwrap_or(&output.backups);
+    let names = Names::new(folder, from, &environment.release)?;
+    let before = folder.join(names.before());
+    let backup = match (way.backup_by_old_mkectl, &old) {
+        (false, _) => None,
+        (true, None) => {
+            return Err(Error::NoOldMkectl {
+                release: format!("v{from}"),
+            });
+        }
+        // Archives are written where mkectl runs, so that a path in their name might mean another place.
+        (true, Some(old)) => Some((
+            old.mkectl
+                .backup(&before, &names.by_old(), &old.help)
+                .in_directory(folder.clone()),
+            folder.join(names.by_old()),
+        )),
+    };
+    let own = folder.join(names.by_new(new.help.lists("--backup-path")));
+    let mut warnings = Vec::new();
+    if ports.is_some()
+        && !mkectl::GATEWAY_PORTS
+            .iter()
+            .all(|flag| new.help.lists(flag))
+    {
+        warnings.push(format!(
+            "the way from v{from} to v{} asks for the gateway's node ports, and its mkectl lists no flags for them: they are not given",
+            environment.release
+        ));
+    }
+    let upgrade = new.mkectl.upgrade(
+        &before,
+        &mkectl::Upgrade {
+            release: &environment.release,
+            release_matrix: match &matrix {
+                Matrix::NotWanted => None,
+                Matrix::OfBundle { path, .. } | Matrix::Given(path) => Some(path),
+            },
+            backup: Some(&own),
+            config_out: None,
+            gateway_node_ports: ports.map(|(http, https)| mkectl::NodePorts { http, https }),
+        },
+        &new.help,
+    );
+    Ok(Commands {
+        from: from.clone(),
+        old,
+        new,
+        backup,
+        upgrade,
+        before,
+        matrix,
+        warnings,
+    })
+}
+
+/// Upgrades the cluster. The registry has been confirmed to serve the new release.
+///
+/// # Errors
+/// The release matrix cannot be had, the cluster does not tell its configuration, or mkectl failed. Then the cluster is, as far as
+/// mkectl could see to it, what it was.
+pub(crate) async fn upgrade(
+    context: &Context<'_>,
+    plan: &Plan,
+    commands: &Commands,
+    _confirmed: &Confirmed,
+    step: &mut Step,
+) -> Result<Applied, Error> {
+    let release = format!("v{}", plan.environment.release);
+    let secrets = resolve::secrets(context, plan)?;
+    let run = |step: Step, release: String, command: &mkectl::Command| -> Result<Ran, Error> {
+        let run = Run {
+            environment: &plan.environment,
+            output: &plan.output,
+            release,
+            name: step.name(),
+            step,
+            changes: true,
+        };
+        let command = command
+            .clone()
+            .within(plan.environment.operation.apply_timeout)
+            .masked(secrets.iter().cloned());
+        run.run(context, &command)
+    };
+    *step = Step::Backup;
+    if let Matrix::OfBundle { path, file } = &commands.matrix {
+        put_matrix(context, plan, path, file).await?;
+    }
+    keep_before(plan, commands)?;
+    if let Some((command, archive)) = &commands.backup {
+        let Ran { log } = run(*step, format!("v{}", commands.from), command)?;
+        let shown = context.workspace.shown(archive);
+        match archive.exists() {
+            true => context.reporter.report(Event::Finished {
+                step: Step::Backup,
+                what: format!(
+                    "{shown} is written; only mkectl v{} restores it",
+                    commands.from
+                ),
+            }),
+            false => context.reporter.report(Event::Warning(format!(
+                "mkectl says that the backup is written, and there is no {shown}: {log} says where it is"
+            ))),
+        }
+    }
+    *step = Step::Upgrade;
+    // As it is before it runs.
+    let sha256 = commands.new.mkectl.sha256();
+    let Ran { log } = run(*step, release.clone(), &commands.upgrade)?;
+    context.reporter.report(Event::Finished {
+        step: Step::Upgrade,
+        what: format!("v{} became {release}; log in {log}", commands.from),
+    });
+    let after = match plan.environment.rehearsal {
+        true => None,
+        false => after(context, plan, commands, &secrets),
+    };
+    let is_there = |after: &After| after.changes.iter().all(|change| change.new.is_none());
+    Ok(Applied {
+        version: release,
+        sha256,
+        log,
+        config_is_there: plan.environment.rehearsal || after.as_ref().is_some_and(is_there),
+        after_upgrade: after,
+    })
+}
+
+/// Puts the release matrix where mkectl is told that it is, unmodified: the vendor supports no other one (OFF-411).
+async fn put_matrix(
+    context: &Context<'_>,
+    plan: &Plan,
+    path: &Utf8Path,
+    file: &bundle::LockedFile,
+) -> Result<(), Error> {
+    let store = fetch::open_store(context.workspace)?;
+    let digest: Digest = format!("sha256:{}", file.sha256)
+        .parse()
+        .unwrap_or_else(|_| unreachable!("a lock's digests were checked when it was read"));
+    if !store.has(&digest, file.size) {
+        let _ = carry::bring(context, &plan.lock).await?;
+    }
+    let bytes = store
+        .read(&digest, LARGEST_MATRIX)
+        .map_err(|source| Error::store(context.workspace, source))?;
+    let text = String::from_utf8(bytes).map_err(|_| {
+        let source = std::io::Error::new(std::io::ErrorKind::InvalidData, "it is no text");
+        Error::io("read", Utf8Path::new(&file.path), source)
+    })?;
+    write_whole(path, &text)
+}
+
+/// Keeps the configuration that the cluster has now: the commands are given it, and whoever restores a backup needs it.
+fn keep_before(plan: &Plan, commands: &Commands) -> Result<(), Error> {
+    let text = match plan.environment.rehearsal {
+        true => plan.config.text.clone(),
+        false => tokio::task::block_in_place(|| commands.of_before().mkectl.config_get()).map_err(
+            |source| Error::ClusterSilent {
+                environment: plan.environment.name.clone(),
+                source,
+            },
+        )?,
+    };
+    write_for_owner(&commands.before, &text, IfThere::Refuse)
+}
+
+/// Compares what the cluster has now with what was rendered, and keeps it where it differs.
+fn after(
+    context: &Context<'_>,
+    plan: &Plan,
+    commands: &Commands,
+    secrets: &[SecretString],
+) -> Option<After> {
+    let compared = tokio::task::block_in_place(|| commands.new.config_get()).and_then(|text| {
+        let changes = changes(context, plan, &text)?;
+        Ok((text, changes))
+    });
+    let file = &plan.output.adopted;
+    let shown = context.workspace.shown(file).to_owned();
+    let warn = |text: String| context.reporter.report(Event::Warning(text));
+    let (text, changes) = match compared {
+        Ok(compared) => compared,
+        Err(error) => {
+            warn(format!(
+                "the cluster is upgraded, and its configuration could not be compared with what is rendered: {}",
+                chain(&error)
+            ));
+            return None;
+        }
+    };
+    if changes.is_empty() {
+        // What an earlier upgrade left is adopted by now.
+        let _ = std::fs::remove_file(file);
+        return Some(After {
+            changes,
+            file: None,
+        });
+    }
+    let masked = secrets.iter().fold(text, |text, secret| {
+        match secret.expose_secret().trim_end() {
+            "" => text,
+            secret => text.replace(secret, "***"),
+        }
+    });
+    if let Err(error) = write_for_owner(file, &masked, IfThere::Replace) {
+        warn(chain(&error));
+        return Some(After {
+            changes,
+            file: None,
+        });
+    }
+    warn(format!(
+        "the cluster's configuration is not what is rendered, in {} places: {shown} is what the cluster has; write into the environment \
+         what is to stay",
+        changes.len()
+    ));
+    Some(After {
+        changes,
+        file: Some(shown),
+    })
+}
+
+/// Returns what differs from the cluster's to the rendered configuration. What the environment refers to is compared by its value, and
+/// shown as it is written.
+fn changes(context: &Context<'_>, plan: &Plan, cluster: &str) -> Result<Vec<mke::Change>, Error> {
+    let cluster = parse(Utf8Path::new("mkectl config get"), cluster)?;
+    let path = context.workspace.shown(&plan.output.config);
+    let written = parse(path, &plan.config.text)?;
+    let mut changes = mke::compare(&cluster, &written);
+    if let Some(resolved) = resolve::text(context, plan)? {
+        let resolved = parse(path, resolved.expose_secret())?;
+        let differing: Vec<String> = mke::compare(&cluster, &resolved)
+            .into_iter()
+            .map(|change| change.path)
+            .collect();
+        changes.retain(|change| differing.contains(&change.path));
+    }
+    Ok(changes)
+}
+
+fn parse(path: &Utf8Path, text: &str) -> Result<Node, Error> {
+    let source = std::sync::Arc::new(Source {
+        path: path.to_owned(),
+        text: text.to_owned(),
+    });
+    yaml::parse(source).map_err(|problem| Error::Render(Problems(vec![problem])))
+}
+
+/// The names of what an upgrade leaves in the folder of backups. None of them is there already.
+struct Names {
+    stem: String,
+    from: Version,
+    to: Version,
+}
+
+impl Names {
+    fn new(folder: &Utf8Path, from: &Version, to: &Version) -> Result<Self, Error> {
+        let failed = |source| Error::io("list", folder, source);
+        let mut there = Vec::new();
+        match folder.read_dir_utf8() {
+            Ok(entries) => {
+                for entry in entries {
+                    there.push(entry.map_err(failed)?.file_name().to_owned());
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => return Err(failed(source)),
+        }
+        let first = format!("v{from}-to-v{to}");
+        let mut stem = first.clone();
+        let mut number = 1;
+        while there
+            .iter()
+            .any(|name| name.starts_with(&format!("{stem}_")))
+        {
+            number += 1;
+            stem = format!("{first}-{number}");
+        }
+        Ok(Self {
+            stem,
+            from: from.clone(),
+            to: to.clone(),
+        })
+    }
+
+    /// The configuration before.
+    fn before(&self) -> String {
+        format!("{}_mke4.yaml", self.stem)
+    }
+
+    /// The archive that the old mkectl writes.
+    fn by_old(&self) -> String {
+        format!("{}_by-v{}.tar", self.stem, self.from)
+    }
+
+    /// What the new mkectl writes: an archive, or up to 4.1.2 an etcd snapshot (UPG-412, UPG-420).
+    fn by_new(&self, is_archive: bool) -> String {
+        match is_archive {
+            true => format!("{}_by-v{}.tar", self.stem, self.to),
+            false => format!("{}_etcd-snapshot", self.stem),
+        }
+    }
+}
+
+/// What is done about a file that is there already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum IfThere {
+    Refuse,
+    Replace,
+}
+
+/// Writes a file that only its owner may read: a cluster's configuration has the values of secrets.
+fn write_for_owner(path: &Utf8Path, text: &str, if_there: IfThere) -> Result<(), Error> {
+    let failed = |source| Error::io("write", path, source);
+    let folder = path.parent().unwrap_or(Utf8Path::new("."));
+    std::fs::create_dir_all(folder).map_err(|source| Error::io("make", folder, source))?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".")
+        .suffix(".part")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .tempfile_in(folder)
+        .map_err(failed)?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(failed)?;
+    match if_there {
+        IfThere::Refuse => file.persist_noclobber(path),
+        IfThere::Replace => file.persist(path),
+    }
+    .map(drop)
+    .map_err(|error| failed(error.error))
+}

@@ -1,0 +1,332 @@
+//! Asks a registry for every tag, manifest and blob that it should serve, each once, and names what is not as the lock says.
+
+use std::collections::BTreeSet;
+
+use bundle::{Artifact, Blob, Manifest};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use oci_spec::image::Digest;
+
+use super::finding::{Finding, FindingKind};
+use super::nodes::{Nodes, Reader};
+use super::{Depth, QUESTIONS_AT_ONCE};
+use crate::Error;
+use crate::event::{Event, Reporter, Step};
+
+/// How many blobs are read at once. Each holds one piece of a blob in memory.
+const READS_AT_ONCE: usize = 6;
+
+/// How often a read that broke off is begun.
+const READ_ATTEMPTS: u32 = 3;
+
+/// What was asked, and what came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Examined {
+    /// What is wrong, in the order of the lock, each once.
+    pub(crate) findings: Vec<Finding>,
+    /// Manifests that were asked for.
+    pub(crate) manifests: usize,
+    /// Blobs that were asked for, each repository's counted by itself.
+    pub(crate) blobs: usize,
+    /// Bytes that were read and hashed.
+    pub(crate) read_bytes: u64,
+}
+
+/// One thing that is asked.
+#[derive(Clone, Copy)]
+struct Question<'a> {
+    artifact: &'a Artifact,
+    reader: &'a Reader,
+    of: Of<'a>,
+    /// Whether the content is read and hashed, where it would otherwise only be asked for.
+    reads: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Of<'a> {
+    Tag,
+    Manifest(&'a Manifest),
+    Blob(&'a Blob),
+}
+
+/// Looks at artifacts, each to its depth.
+///
+/// A blob that several repositories share is asked for in each, and read in the first: registries keep the bytes once.
+///
+/// # Errors
+/// A registry cannot be used, or refuses what nodes do.
+pub(crate) async fn examine(
+    nodes: &Nodes,
+    artifacts: &[(&Artifact, Depth)],
+    reporter: &dyn Reporter,
+) -> Result<Examined, Error> {
+    let questions = questions(nodes, artifacts);
+    let mut examined = Examined::default();
+    for question in &questions {
+        match question.of {
+            Of::Tag => {}
+            Of::Manifest(_) => examined.manifests += 1,
+            Of::Blob(_) => examined.blobs += 1,
+        }
+        if question.reads {
+            examined.read_bytes += question.size();
+        }
+    }
+    let answers: Vec<Option<Finding>> = futures_util::stream::iter(&questions)
+        .map(|question| question.ask())
+        .buffered(QUESTIONS_AT_ONCE)
+        .try_collect()
+        .await?;
+    let mut answers: Vec<(usize, Finding)> = answers
+        .into_iter()
+        .enumerate()
+        .filter_map(|(place, answer)| answer.map(|finding| (place, finding)))
+        .collect();
+    let wrong: BTreeSet<usize> = answers.iter().map(|(place, _)| *place).collect();
+    let to_read = questions
+        .iter()
+        .enumerate()
+        .filter(|(place, question)| question.reads && !wrong.contains(place));
+    // Made before any of them runs: a closure inside of the stream would keep callers from spawning the look.
+    let reads: Vec<_> = to_read
+        .map(|(place, question)| async move {
+            let finding = question.read(reporter).await?;
+            Ok::<_, Error>(finding.map(|finding| (place, finding)))
+        })
+        .collect();
+    let mut reads = futures_util::stream::iter(reads).buffer_unordered(READS_AT_ONCE);
+    while let Some(answer) = reads.try_next().await? {
+        answers.extend(answer);
+    }
+    answers.sort_by_key(|(place, _)| *place);
+    examined.findings = without_repetition(answers.into_iter().map(|(_, finding)| finding));
+    Ok(examined)
+}
+
+/// Leaves out that a manifest is missing where its tag is wrong, too: whoever puts the tag back puts the manifest back.
+fn without_repetition(findings: impl Iterator<Item = Finding>) -> Vec<Finding> {
+    let mut kept: Vec<Finding> = Vec::new();
+    for finding in findings {
+        let is_told = finding.kind == FindingKind::MissingManifest
+            && kept.iter().any(|tag| {
+                tag.kind.is_of_tag()
+                    && tag.artifact == finding.artifact
+                    && tag.digest == finding.digest
+            });
+        if !is_told {
+            kept.push(finding);
+        }
+    }
+    kept
+}
+
+/// Returns the bytes that a look at these artifacts reads.
+pub(crate) fn bytes_to_read(nodes: &Nodes, artifacts: &[(&Artifact, Depth)]) -> u64 {
+    let questions = questions(nodes, artifacts);
+    let reads = questions.iter().filter(|question| question.reads);
+    reads.map(Question::size).sum()
+}
+
+fn questions<'a>(nodes: &'a Nodes, artifacts: &[(&'a Artifact, Depth)]) -> Vec<Question<'a>> {
+    let mut questions = Vec::new();
+    let mut asked = BTreeSet::new();
+    let mut read = BTreeSet::new();
+    for &(artifact, depth) in artifacts {
+        let reader = nodes.of_kind(artifact.kind);
+        let mut ask = |of: Of<'a>, reads| {
+            questions.push(Question {
+                artifact,
+                reader,
+                of,
+                reads,
+            });
+        };
+        ask(Of::Tag, false);
+        if depth == Depth::Tag {
+            continue;
+        }
+        let address = reader.pulls.address();
+        let mut is_new = |digest: &'a Digest| {
+            asked.insert((&reader.pulls.url, &artifact.repository, digest.as_ref()))
+        };
+        let mut is_to_be_read =
+            |digest: &'a Digest| depth == Depth::Bytes && read.insert((address, digest.as_ref()));
+        for manifest in &artifact.manifests {
+            if is_new(&manifest.digest) {
+                let reads = is_to_be_read(&manifest.digest);
+                ask(Of::Manifest(manifest), reads);
+            }
+            for blob in &manifest.blobs {
+                if is_new(&blob.digest) {
+                    let reads = is_to_be_read(&blob.digest);
+                    ask(Of::Blob(blob), reads);
+                }
+            }
+        }
+    }
+    questions
+}
+
+impl Question<'_> {
+    fn repository(&self) -> String {
+        self.reader.pulls.repository(&self.artifact.repository)
+    }
+
+    fn expected(&self) -> (&Digest, u64) {
+        match self.of {
+            Of::Tag => (&self.artifact.digest, self.artifact.size),
+            Of::Manifest(manifest) => (&manifest.digest, manifest.size),
+            Of::Blob(blob) => (&blob.digest, blob.size),
+        }
+    }
+
+    fn size(&self) -> u64 {
+        self.expected().1
+    }
+
+    fn finding(&self, kind: FindingKind, found: Option<String>) -> Finding {
+        let (digest, size) = self.expected();
+        Finding {
+            kind,
+            artifact: self.artifact.reference(),
+            repository: self.repository(),
+            digest: digest.to_string(),
+            size,
+            found,
+        }
+    }
+
+    fn missing(&self) -> Finding {
+        let kind = match self.of {
+            Of::Tag => FindingKind::MissingTag,
+            Of::Manifest(manifest) if manifest.digest == self.artifact.digest => {
+                FindingKind::MissingManifest
+            }
+            Of::Manifest(_) => FindingKind::MissingChild,
+            Of::Blob(_) => FindingKind::MissingBlob,
+        };
+        self.finding(kind, None)
+    }
+
+    /// Asks for it by `HEAD`, and compares what the answer says.
+    async fn ask(&self) -> Result<Option<Finding>, Error> {
+        let repository = self.repository();
+        let registry = &self.reader.registry;
+        let failed = |source| self.reader.failed(&repository, source);
+        let (digest, size) = match self.of {
+            Of::Tag => {
+                let tag = &self.artifact.tag;
+                let found = registry.head_manifest(&repository, tag).await;
+                let Some(found) = found.map_err(failed)? else {
+                    return Ok(Some(self.missing()));
+                };
+                let digest = match found.digest {
+                    Some(digest) => digest,
+                    // Some registries tell no digest; what they serve has one.
+                    None => {
+                        let fetched = registry.get_manifest(&repository, tag).await;
+                        fetched.map_err(failed)?.digest
+                    }
+                };
+                let is_right = digest == self.artifact.digest;
+                return Ok((!is_right)
+                    .then(|| self.finding(FindingKind::MovedTag, Some(digest.to_string()))));
+            }
+            Of::Manifest(manifest) => {
+                let found = registry.head_manifest(&repository, manifest.digest.as_ref());
+                match found.await.map_err(failed)? {
+                    // A length of 0 is what some proxies make of an answer without a body.
+                    Some(found) => (found.digest, found.size.filter(|size| *size > 0)),
+                    None => return Ok(Some(self.missing())),
+                }
+            }
+            Of::Blob(blob) => {
+                let found = registry.find_blob(&repository, &blob.digest);
+                match found.await.map_err(failed)? {
+                    Some(found) => (found.digest, found.size),
+                    None => return Ok(Some(self.missing())),
+                }
+            }
+        };
+        let (expected, expected_size) = self.expected();
+        if let Some(other) = digest.filter(|digest| digest != expected) {
+            return Ok(Some(
+                self.finding(FindingKind::WrongDigest, Some(other.to_string())),
+            ));
+        }
+        if let Some(other) = size.filter(|size| *size != expected_size) {
+            return Ok(Some(
+                self.finding(FindingKind::WrongSize, Some(other.to_string())),
+            ));
+        }
+        Ok(None)
+    }
+
+    /// Reads and hashes all of it, and tells how far it got. A read that breaks off is begun again.
+    async fn read(&self, reporter: &dyn Reporter) -> Result<Option<Finding>, Error> {
+        let mut told = 0;
+        let mut attempt = 1;
+        loop {
+            match self.read_once(reporter, &mut told).await {
+                Ok(()) => return Ok(None),
+                Err(registry::Error::DigestMismatch { found, .. }) => {
+                    return Ok(Some(self.finding(FindingKind::WrongDigest, Some(found))));
+                }
+                // It was there a moment ago.
+                Err(registry::Error::NotFound { .. }) => return Ok(Some(self.missing())),
+                Err(error) if attempt < READ_ATTEMPTS && may_pass(&error) => {
+                    attempt += 1;
+                    reporter.report(Event::Retried {
+                        step: Step::Confirm,
+                        why: error.to_string(),
+                    });
+                }
+                Err(error) => return Err(self.reader.failed(&self.repository(), error)),
+            }
+        }
+    }
+
+    async fn read_once(
+        &self,
+        reporter: &dyn Reporter,
+        told: &mut u64,
+    ) -> Result<(), registry::Error> {
+        let repository = self.repository();
+        let registry = &self.reader.registry;
+        let mut went_to = |place: u64| {
+            let bytes = place.saturating_sub(*told);
+            if bytes > 0 {
+                *told = place;
+                reporter.report(Event::Advanced {
+                    step: Step::Confirm,
+                    bytes,
+                });
+            }
+        };
+        match self.of {
+            Of::Tag => {}
+            Of::Manifest(manifest) => {
+                let fetched = registry.get_manifest(&repository, manifest.digest.as_ref());
+                went_to(fetched.await?.bytes.len() as u64);
+            }
+            Of::Blob(blob) => {
+                let mut content = registry.get_blob(&repository, &blob.digest).await?;
+                let mut place = 0;
+                while let Some(bytes) = content.next().await? {
+                    place += bytes.len() as u64;
+                    went_to(place);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Says whether a read that ended so may go better the next time.
+fn may_pass(error: &registry::Error) -> bool {
+    matches!(
+        error,
+        registry::Error::ConnectionLost { .. }
+            | registry::Error::Stalled { .. }
+            | registry::Error::TimedOut { .. }
+    )
+}

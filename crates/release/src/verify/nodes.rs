@@ -1,0 +1,149 @@
+//! The registries as nodes see them: by the URLs in `mke4.yaml`, and with the credentials that nodes have.
+//!
+//! Images and charts may come from different registries, and both from another one than the environment names, where the file
+//! was written for that. What nodes do is in the file.
+
+use bundle::Kind;
+use camino::{Utf8Path, Utf8PathBuf};
+use environment::Environment;
+
+use super::{credentials, is_refusal};
+use crate::{Context, Error};
+
+/// What nodes pull from.
+#[derive(Debug)]
+pub(crate) struct Nodes {
+    images: Reader,
+    charts: Reader,
+    /// The file that says so, as people are shown it.
+    file: Utf8PathBuf,
+}
+
+/// One registry, and where in it the project is.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) registry: registry::Registry,
+    pub(crate) pulls: mke::PulledRegistry,
+}
+
+impl Nodes {
+    /// Reads where nodes pull from out of `text`, which is that of `file`. No request is made.
+    ///
+    /// # Errors
+    /// The text names no registries, or the credentials of nodes cannot be had.
+    pub(crate) fn of(
+        context: &Context<'_>,
+        environment: &Environment,
+        text: &str,
+        file: &Utf8Path,
+    ) -> Result<Self, Error> {
+        let file = context.workspace.shown(file).to_owned();
+        let pulls = mke::pulls(text).map_err(|wrong| Error::NoPulls {
+            path: file.clone(),
+            wrong,
+        })?;
+        let images = reader(context, environment, pulls.images)?;
+        let is_one = images.pulls.address() == pulls.charts.address()
+            && images.pulls.ca_pem == pulls.charts.ca_pem
+            && images.pulls.secret.is_some() == pulls.charts.secret.is_some();
+        let charts = if is_one {
+            Reader {
+                registry: images.registry.clone(),
+                pulls: pulls.charts,
+            }
+        } else {
+            reader(context, environment, pulls.charts)?
+        };
+        Ok(Self {
+            images,
+            charts,
+            file,
+        })
+    }
+
+    /// Returns where nodes get artifacts of a kind from.
+    pub(crate) fn of_kind(&self, kind: Kind) -> &Reader {
+        match kind {
+            Kind::Chart => &self.charts,
+            Kind::Image | Kind::Artifact => &self.images,
+        }
+    }
+
+    /// Returns where nodes get images from, and where charts from.
+    pub(crate) fn urls(&self) -> (&str, &str) {
+        (&self.images.pulls.url, &self.charts.pulls.url)
+    }
+
+    /// Says in what the file differs from the environment's own registry, which is the only one that is pushed to.
+    ///
+    /// # Errors
+    /// It names another one.
+    pub(crate) fn require_own(&self, environment: &Environment) -> Result<(), Error> {
+        let own = environment.registry.image_url();
+        let (images, charts) = self.urls();
+        match [images, charts].into_iter().find(|url| *url != own) {
+            None => Ok(()),
+            Some(other) => Err(Error::PullsElsewhere {
+                path: self.file.clone(),
+                environment: environment.name.clone(),
+                url: other.to_owned(),
+                registry: own,
+            }),
+        }
+    }
+
+    /// Asks whether the registries are there before anything is asked of them: while a request for an artifact is tried again
+    /// and again over a minute, a wrong address or certificate should be told at once.
+    pub(crate) async fn knock(&self) -> Result<(), Error> {
+        let mut readers = vec![&self.images];
+        if self.charts.pulls.address() != self.images.pulls.address() {
+            readers.push(&self.charts);
+        }
+        for reader in readers {
+            match reader.registry.ping().await {
+                Err(error) if !is_refusal(&error) => return Err(reader.unusable(error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Reader {
+    pub(crate) fn unusable(&self, source: registry::Error) -> Error {
+        Error::Registry {
+            address: self.pulls.address().to_owned(),
+            source,
+        }
+    }
+
+    /// Returns what a failed look means: nodes are refused, or the registry cannot be used.
+    pub(crate) fn failed(&self, repository: &str, source: registry::Error) -> Error {
+        if is_refusal(&source) {
+            return Error::NotAnonymous {
+                address: self.pulls.address().to_owned(),
+                repository: repository.to_owned(),
+                source,
+            };
+        }
+        self.unusable(source)
+    }
+}
+
+fn reader(
+    context: &Context<'_>,
+    environment: &Environment,
+    pulls: mke::PulledRegistry,
+) -> Result<Reader, Error> {
+    let failed = |source| Error::Registry {
+        address: pulls.address().to_owned(),
+        source,
+    };
+    let endpoint =
+        registry::Endpoint::new(pulls.address(), pulls.ca_pem.as_deref()).map_err(failed)?;
+    let credentials = credentials(context, environment, pulls.secret.is_some())?;
+    Ok(Reader {
+        registry: registry::Registry::new(endpoint, credentials).map_err(failed)?,
+        pulls,
+    })
+}

@@ -1,0 +1,328 @@
+//! Puts back what a registry lost, from the store, and sends nothing else.
+//!
+//! What is wrong was found by a look before. Blobs come first, then the manifests that refer to them, then the tags, so that at no
+//! instant something is served that is incomplete. At the end what was mended is looked at once more, as a node does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bundle::{Artifact, Lock};
+use environment::Environment;
+use futures_util::StreamExt as _;
+use registry::Restored;
+
+use super::examine::examine;
+use super::served::nodes_of;
+use super::{Depth, Finding, FindingKind};
+use crate::event::{Event, Step};
+use crate::observe::PushObserver;
+use crate::push::{Sent, StoreSource, connect_to_push, target};
+use crate::{Context, Error, RegistryError, carry, fetch};
+
+/// How many blobs are sent, or manifests put, at once.
+const REPAIRS_AT_ONCE: usize = 6;
+
+/// What was put back.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Repaired {
+    /// Tags that were set.
+    pub tags: usize,
+    /// Manifests that were put under their digests.
+    pub manifests: usize,
+    /// Blobs that were sent.
+    pub sent_blobs: usize,
+    /// Bytes of those.
+    pub sent_bytes: u64,
+    /// Blobs that the registry took over from another of its repositories.
+    pub mounted_blobs: usize,
+}
+
+/// One thing to be put back: the finding, and what the lock says of it.
+struct Gap<'a> {
+    finding: &'a Finding,
+    artifact: &'a Artifact,
+    place: Place,
+}
+
+/// What is put where, in the order in which it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Blob,
+    /// A manifest that an index lists.
+    Child,
+    /// The manifest that a tag is to point at, under its digest.
+    Root,
+    Tag,
+}
+
+/// Puts back what was found missing, moved or wrong. What the store lacks is read from the bundle again.
+///
+/// # Errors
+/// Nodes pull from another registry than the environment's, the bundle cannot be had, the registry does not take something, or it
+/// still serves something else than the lock says.
+pub async fn repair(
+    context: &Context<'_>,
+    environment: &Environment,
+    lock: &Lock,
+    findings: &[Finding],
+) -> Result<Repaired, Error> {
+    if findings.is_empty() {
+        return Ok(Repaired::default());
+    }
+    let nodes = nodes_of(context, environment)?;
+    nodes.require_own(environment)?;
+    let gaps: Vec<Gap<'_>> = findings
+        .iter()
+        .filter_map(|finding| gap(lock, finding))
+        .collect();
+    let store = stocked(context, lock, findings).await?;
+    let source = StoreSource(store);
+    let registry = connect_to_push(context, environment)?;
+    let address = &environment.registry.address;
+    registry.ping().await.map_err(|source| Error::Registry {
+        address: address.clone(),
+        source,
+    })?;
+    context.reporter.report(Event::Started {
+        step: Step::Push,
+        what: format!("what is missing in {}", environment.registry.image_url()),
+        bytes: Some(unique_bytes(findings)),
+    });
+    let _pushing = context.tool.signals.push_begins();
+    let observer = PushObserver::new(context.reporter);
+    let site = Site {
+        registry,
+        environment,
+        lock,
+        findings,
+        source,
+        observer,
+    };
+    let mut repaired = Repaired::default();
+    for place in [Place::Blob, Place::Child, Place::Root, Place::Tag] {
+        let fitting = gaps.iter().filter(|gap| gap.place == place);
+        let site = &site;
+        let restoring: Vec<_> = fitting
+            .map(|gap| async move { (gap, site.restore(gap).await) })
+            .collect();
+        let outcomes: Vec<_> = futures_util::stream::iter(restoring)
+            .buffer_unordered(REPAIRS_AT_ONCE)
+            .collect()
+            .await;
+        let mut failed: BTreeMap<String, Arc<RegistryError>> = BTreeMap::new();
+        for (gap, outcome) in outcomes {
+            match outcome {
+                Ok(restored) => repaired.count(gap, restored),
+                Err(source @ RegistryError::Stopped) => {
+                    return Err(Error::Registry {
+                        address: address.clone(),
+                        source,
+                    });
+                }
+                Err(error) => {
+                    failed.insert(gap.finding.artifact.clone(), Arc::new(error));
+                }
+            }
+        }
+        // What comes after refers to what failed.
+        if !failed.is_empty() {
+            return Err(Error::Push {
+                address: address.clone(),
+                total: named(findings).len(),
+                sent: Sent {
+                    uploaded_bytes: repaired.sent_bytes,
+                    uploaded_blobs: repaired.sent_blobs as u64,
+                    mounted_blobs: repaired.mounted_blobs as u64,
+                    ..Sent::default()
+                },
+                failed: failed.into_iter().collect(),
+            });
+        }
+    }
+    context.reporter.report(Event::Finished {
+        step: Step::Push,
+        what: repaired.to_string(),
+    });
+    let names = named(findings);
+    let depth = match findings
+        .iter()
+        .any(|one| one.kind == FindingKind::WrongDigest)
+    {
+        true => Depth::Bytes,
+        false => Depth::Full,
+    };
+    let again: Vec<_> = lock
+        .artifacts
+        .iter()
+        .filter(|artifact| names.contains(artifact.reference().as_str()))
+        .map(|artifact| (artifact, depth))
+        .collect();
+    let examined = examine(&nodes, &again, context.reporter).await?;
+    if !examined.findings.is_empty() {
+        return Err(Error::NotRepaired {
+            address: environment.registry.image_url(),
+            findings: examined.findings,
+        });
+    }
+    Ok(repaired)
+}
+
+impl Repaired {
+    fn count(&mut self, gap: &Gap<'_>, restored: Restored) {
+        match (gap.place, restored) {
+            (Place::Tag, _) => self.tags += 1,
+            (Place::Child | Place::Root, _) => self.manifests += 1,
+            (Place::Blob, Restored::Sent) => {
+                self.sent_blobs += 1;
+                self.sent_bytes += gap.finding.size;
+            }
+            (Place::Blob, Restored::Mounted) => self.mounted_blobs += 1,
+            (Place::Blob, Restored::Present) => {}
+        }
+    }
+}
+
+impl std::fmt::Display for Repaired {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            formatter,
+            "put back: {} tags, {} manifests, {} blobs sent, {} mounted",
+            self.tags, self.manifests, self.sent_blobs, self.mounted_blobs
+        )
+    }
+}
+
+/// Returns what the lock says of a finding, which was made of the same lock.
+fn gap<'a>(lock: &'a Lock, finding: &'a Finding) -> Option<Gap<'a>> {
+    let artifact = lock
+        .artifacts
+        .iter()
+        .find(|artifact| artifact.reference() == finding.artifact)?;
+    let manifest = artifact
+        .manifests
+        .iter()
+        .find(|manifest| manifest.digest.as_ref() == finding.digest);
+    let place = match (finding.kind.is_of_tag(), manifest) {
+        (true, _) => Place::Tag,
+        (false, Some(manifest)) if manifest.digest == artifact.digest => Place::Root,
+        (false, Some(_)) => Place::Child,
+        (false, None) => Place::Blob,
+    };
+    Some(Gap {
+        finding,
+        artifact,
+        place,
+    })
+}
+
+/// Where things are put back, and from what.
+struct Site<'a> {
+    registry: registry::Registry,
+    environment: &'a Environment,
+    lock: &'a Lock,
+    findings: &'a [Finding],
+    source: StoreSource,
+    observer: PushObserver<'a>,
+}
+
+impl Site<'_> {
+    async fn restore(&self, gap: &Gap<'_>) -> Result<Restored, RegistryError> {
+        let target = target(self.environment, gap.artifact);
+        let (repository, digest) = (&target.repository, &gap.finding.digest);
+        if gap.place == Place::Blob {
+            let mut blobs = target.manifests.iter().flat_map(|manifest| &manifest.blobs);
+            let Some(blob) = blobs.find(|blob| blob.digest.as_ref() == digest) else {
+                unreachable!("a finding is of the lock that it was made of");
+            };
+            let holders = self.holders(digest);
+            let holders: Vec<&str> = holders.iter().map(String::as_str).collect();
+            return self
+                .registry
+                .restore_blob(repository, blob, &holders, &self.source, &self.observer)
+                .await;
+        }
+        let mut manifests = target.manifests.iter();
+        let Some(manifest) = manifests.find(|one| one.digest.as_ref() == digest) else {
+            unreachable!("a finding is of the lock that it was made of");
+        };
+        let reference = match gap.place {
+            Place::Tag => target.tag.as_str(),
+            _ => manifest.digest.as_ref(),
+        };
+        self.registry
+            .restore_manifest(
+                repository,
+                reference,
+                manifest,
+                &self.source,
+                &self.observer,
+            )
+            .await
+            .map(|()| Restored::Sent)
+    }
+
+    /// Returns the repositories that hold a blob: those that the lock gives it to and that were not found to lack it.
+    fn holders(&self, digest: &str) -> BTreeSet<String> {
+        let lacking: BTreeSet<&str> = self
+            .findings
+            .iter()
+            .filter(|finding| finding.digest == digest)
+            .map(|finding| finding.repository.as_str())
+            .collect();
+        self.lock
+            .artifacts
+            .iter()
+            .filter(|artifact| {
+                let mut blobs = artifact.manifests.iter().flat_map(|one| &one.blobs);
+                blobs.any(|blob| blob.digest.as_ref() == digest)
+            })
+            .map(|artifact| self.environment.registry.repository(&artifact.repository))
+            .filter(|repository| !lacking.contains(repository.as_str()))
+            .collect()
+    }
+}
+
+/// Returns the store when it has everything that is to be put back, whole: a damaged blob is read from the bundle again.
+async fn stocked(
+    context: &Context<'_>,
+    lock: &Lock,
+    findings: &[Finding],
+) -> Result<bundle::Store, Error> {
+    let store = fetch::open_store(context.workspace)?;
+    let failed = |source| Error::store(context.workspace, source);
+    let mut is_whole = true;
+    for finding in findings {
+        let Ok(digest) = bundle::sha256_digest(&finding.digest) else {
+            unreachable!("a finding is of the lock that it was made of");
+        };
+        match tokio::task::block_in_place(|| store.verify_blob(&digest, finding.size)) {
+            Ok(()) => {}
+            Err(bundle::StoreError::Missing { .. }) => is_whole = false,
+            Err(bundle::StoreError::Corrupt { .. } | bundle::StoreError::Size { .. }) => {
+                store.discard(&digest).map_err(failed)?;
+                is_whole = false;
+            }
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    if !is_whole {
+        carry::bring(context, lock).await?;
+    }
+    Ok(store)
+}
+
+fn named(findings: &[Finding]) -> BTreeSet<&str> {
+    findings
+        .iter()
+        .map(|finding| finding.artifact.as_str())
+        .collect()
+}
+
+/// Returns the bytes of what is to be put back, each digest counted once.
+fn unique_bytes(findings: &[Finding]) -> u64 {
+    let sizes: BTreeMap<&str, u64> = findings
+        .iter()
+        .map(|finding| (finding.digest.as_str(), finding.size))
+        .collect();
+    sizes.values().sum()
+}

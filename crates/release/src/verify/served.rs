@@ -1,0 +1,131 @@
+//! What a registry serves to nodes, of everything that a lock names: the whole look, which `verify` takes.
+
+use camino::Utf8PathBuf;
+use environment::Environment;
+
+use super::examine::{bytes_to_read, examine};
+use super::nodes::Nodes;
+use super::{Confirmed, Depth, Finding};
+use crate::event::{Event, Step};
+use crate::workspace::{Output, read_if_there};
+use crate::{Context, Error, chain, render};
+
+/// What was looked at, and what is wrong with it.
+#[derive(Debug)]
+pub struct Served {
+    /// Where images come from, without scheme.
+    pub images: String,
+    /// Where charts come from, without scheme.
+    pub charts: String,
+    /// How many artifacts were looked at.
+    pub artifacts: usize,
+    /// How many manifests were asked for.
+    pub manifests: usize,
+    /// How many blobs were asked for, each repository's counted by itself.
+    pub blobs: usize,
+    /// How many bytes were read and hashed.
+    pub read_bytes: u64,
+    /// What is not as the lock says, in its order, each thing once.
+    pub findings: Vec<Finding>,
+}
+
+impl Served {
+    /// Returns the proof that nodes get everything.
+    ///
+    /// # Errors
+    /// Something is not as the lock says.
+    pub fn confirmed(self, environment: &Environment) -> Result<Confirmed, Error> {
+        if !self.findings.is_empty() {
+            return Err(Error::NotConfirmed {
+                environment: environment.name.clone(),
+                address: self.images,
+                findings: self.findings,
+            });
+        }
+        Ok(Confirmed {
+            artifacts: self.artifacts,
+            in_full: self.artifacts,
+        })
+    }
+}
+
+/// Looks at everything that a lock names as nodes do, through the URLs in the environment's `mke4.yaml`: the file that is there,
+/// since that is what the cluster was given, or where there is none what would be rendered.
+///
+/// # Errors
+/// A registry cannot be used, or refuses what nodes do. What is missing or wrong in it is no error here.
+pub async fn served(
+    context: &Context<'_>,
+    environment: &Environment,
+    lock: &bundle::Lock,
+    depth: Depth,
+) -> Result<Served, Error> {
+    let nodes = nodes_of(context, environment)?;
+    if let Err(elsewhere) = nodes.require_own(environment) {
+        context.reporter.report(Event::Warning(chain(&elsewhere)));
+    }
+    look(context, &nodes, lock, depth).await
+}
+
+/// Returns the registries that nodes of an environment pull from.
+pub(super) fn nodes_of(context: &Context<'_>, environment: &Environment) -> Result<Nodes, Error> {
+    let (path, text) = configuration(context, environment)?;
+    Nodes::of(context, environment, &text, &path)
+}
+
+/// Looks at everything that a lock names.
+pub(super) async fn look(
+    context: &Context<'_>,
+    nodes: &Nodes,
+    lock: &bundle::Lock,
+    depth: Depth,
+) -> Result<Served, Error> {
+    nodes.knock().await?;
+    let all: Vec<_> = lock
+        .artifacts
+        .iter()
+        .map(|artifact| (artifact, depth))
+        .collect();
+    context.reporter.report(Event::Started {
+        step: Step::Confirm,
+        what: format!("{} artifacts as a node pulls them", all.len()),
+        bytes: (depth == Depth::Bytes).then(|| bytes_to_read(nodes, &all)),
+    });
+    let examined = examine(nodes, &all, context.reporter).await?;
+    let what = match examined.findings.len() {
+        0 => format!("{} artifacts are served to nodes", all.len()),
+        1 => "1 thing is not as the lock says".to_owned(),
+        wrong => format!("{wrong} things are not as the lock says"),
+    };
+    context.reporter.report(Event::Finished {
+        step: Step::Confirm,
+        what,
+    });
+    let (images, charts) = nodes.urls();
+    Ok(Served {
+        images: images.to_owned(),
+        charts: charts.to_owned(),
+        artifacts: all.len(),
+        manifests: examined.manifests,
+        blobs: examined.blobs,
+        read_bytes: examined.read_bytes,
+        findings: examined.findings,
+    })
+}
+
+/// Returns the text of an environment's `mke4.yaml`, and where it is or would be.
+fn configuration(
+    context: &Context<'_>,
+    environment: &Environment,
+) -> Result<(Utf8PathBuf, String), Error> {
+    let path = Output::below(&context.workspace.environment(&environment.name)).config;
+    let text = match read_if_there(&path)? {
+        Some(text) => text,
+        None => {
+            let release = mke::Release::of(&environment.release).map_err(Error::Release)?;
+            let mut environment = environment.clone();
+            render::render(context.workspace, &mut environment, &release)?.text
+        }
+    };
+    Ok((path, text))
+}

@@ -1,0 +1,112 @@
+//! Looks at a registry again and again: a cluster depends on it for its whole life.
+
+use std::time::Duration;
+
+use environment::Environment;
+use jiff::Timestamp;
+
+use super::{Depth, Finding, Served, served};
+use crate::{Context, Error, chain, fetch};
+
+/// One look, and what came of it.
+#[derive(Debug)]
+pub struct Round {
+    /// The environment.
+    pub environment: String,
+    /// Its release, `v4.1.5`; nothing where its files could not be read.
+    pub release: Option<String>,
+    /// When the look ended.
+    pub at: Timestamp,
+    /// How long it took.
+    pub took: Duration,
+    /// What came of it.
+    pub outcome: Result<Served, Error>,
+}
+
+/// What people want to hear of, when it becomes another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Nodes get everything of a release.
+    Served {
+        /// The release.
+        release: Option<String>,
+        /// How many artifacts it has.
+        artifacts: usize,
+    },
+    /// Something is not as the lock says.
+    Wrong(Vec<Finding>),
+    /// Nobody knows: the registry cannot be asked, or the files cannot be read.
+    Unknown(String),
+}
+
+impl Round {
+    /// Returns the state that the look found.
+    pub fn state(&self) -> State {
+        match &self.outcome {
+            Ok(served) if served.findings.is_empty() => State::Served {
+                release: self.release.clone(),
+                artifacts: served.artifacts,
+            },
+            Ok(served) => State::Wrong(served.findings.clone()),
+            Err(error) => State::Unknown(chain(error)),
+        }
+    }
+}
+
+/// Looks once, by the files as they are now.
+pub async fn look_once(context: &Context<'_>, name: &str, depth: Depth) -> Round {
+    let began = (context.tool.now)();
+    let loaded = environment::load(context.workspace.root(), name).map_err(Error::Environment);
+    let release = loaded
+        .as_ref()
+        .ok()
+        .map(|environment| format!("v{}", environment.release));
+    let outcome = match loaded {
+        Ok(environment) => look(context, &environment, depth).await,
+        Err(error) => Err(error),
+    };
+    let at = (context.tool.now)();
+    Round {
+        environment: name.to_owned(),
+        release,
+        at,
+        took: Duration::try_from(at.duration_since(began)).unwrap_or_default(),
+        outcome,
+    }
+}
+
+async fn look(
+    context: &Context<'_>,
+    environment: &Environment,
+    depth: Depth,
+) -> Result<Served, Error> {
+    let locked = fetch::locked(context.workspace, &environment.release)?;
+    served(context, environment, &locked.lock, depth).await
+}
+
+/// Looks, tells `each` of it, and waits for `interval`, until the program is asked to stop. A look that fails is told like every
+/// other: what cannot be read or reached now may be there the next time.
+///
+/// # Errors
+/// What `each` returns.
+pub async fn watch<E>(
+    context: &Context<'_>,
+    name: &str,
+    depth: Depth,
+    interval: Duration,
+    mut each: impl FnMut(&Round) -> Result<(), E>,
+) -> Result<(), E> {
+    let _watching = context.tool.signals.watch_begins();
+    let stop = context.tool.signals.stop();
+    loop {
+        let round = tokio::select! {
+            round = look_once(context, name, depth) => round,
+            () = stop.requested() => return Ok(()),
+        };
+        each(&round)?;
+        tokio::select! {
+            () = tokio::time::sleep(interval) => {}
+            () = stop.requested() => return Ok(()),
+        }
+    }
+}
