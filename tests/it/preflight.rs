@@ -175,10 +175,11 @@ async fn the_embedded_registry_has_no_problem() {
 #[test]
 fn a_rehearsal_has_nothing_to_warn_of() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    let run = sandbox.run(&["preflight", "demo", "--format", "json"]);
+    let run = sandbox.run(&["preflight", "demo", "--nodes", "--format", "json"]);
     assert_eq!(run.code, Some(0), "{}", run.stdout);
     let result = result(&run.stdout);
     assert_eq!(of_verdict(&result, "warning"), Vec::<String>::new());
+    assert_eq!(result["nodes"].as_array().map(Vec::len), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

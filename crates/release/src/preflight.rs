@@ -172,6 +172,13 @@ pub async fn preflight(
     let trying = registry(context, environment, lock, credentials, tag, &mut checks);
     let (tried, nodes) = futures_util::future::join(trying, asking).await;
     tried?;
+    // The registry may have been done with before that was asked for.
+    if context.tool.signals.stop().is_requested() {
+        return Err(Error::Registry {
+            address: environment.registry.address.clone(),
+            source: registry::Error::Stopped,
+        });
+    }
     if let Some(nodes) = &nodes {
         of_nodes(nodes, &mut checks);
     }
@@ -427,6 +434,11 @@ fn of_nodes(nodes: &Nodes, checks: &mut Vec<Check>) {
     let name = nodes::Aspect::Ssh.name();
     if let Some((fault, text)) = &nodes.none {
         checks.push(check(name, Verdict::Problem, Some(*fault), text.clone()));
+        return;
+    }
+    if nodes.nodes.is_empty() {
+        let text = "a rehearsal has no nodes".to_owned();
+        checks.push(check(name, Verdict::Skipped, None, text));
         return;
     }
     let told = nodes::gather(nodes);
