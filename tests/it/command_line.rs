@@ -71,6 +71,7 @@ fn no_command_shows_what_there_is() {
       plan       Say what deploy would do
       diff       Compare an environment with what is committed and applied, two environments, or two releases
       releases   Say what is known of each release, how well, and from where
+      status     Compare what is wanted with what receipts, registries and clusters say
       preflight  Find everything from here that would stop an installation
 
     Prepare
@@ -79,6 +80,7 @@ fn no_command_shows_what_there_is() {
       lock       Record a release's bundle, byte by byte, in a file to be committed
       fetch      Bring a locked bundle to this machine and check it
       render     Write an environment's mke4.yaml
+      promote    Give one environment the release of another
       rehearse   Go the whole way without touching registry or cluster
 
     Deploy
@@ -102,9 +104,9 @@ fn no_command_shows_what_there_is() {
       -h, --help             Print help
       -V, --version          Print version
 
-    Exit codes: 0 done, 1 failed, 2 something differs (plan and diff --detailed-exitcode, render --check),
+    Exit codes: 0 done, 1 failed, 2 something differs (plan, diff and status --detailed-exitcode, render --check),
     3 a file of yours is wrong, 4 the bundle is not what its lock says, 5 the registry, 6 no fitting mkectl,
-    7 mkectl itself failed, 8 not confirmed, 9 pushed in part, 64 wrong command line, 130 interrupted.
+    7 mkectl itself failed, 8 not allowed, 9 pushed in part, 64 wrong command line, 130 interrupted.
     "#);
 }
 

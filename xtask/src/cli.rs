@@ -44,6 +44,7 @@ Look
   plan       Say what deploy would do
   diff       Compare an environment with what is committed and applied, two environments, or two releases
   releases   Say what is known of each release, how well, and from where
+  status     Compare what is wanted with what receipts, registries and clusters say
   preflight  Find everything from here that would stop an installation
 
 Prepare
@@ -52,6 +53,7 @@ Prepare
   lock       Record a release's bundle, byte by byte, in a file to be committed
   fetch      Bring a locked bundle to this machine and check it
   render     Write an environment's mke4.yaml
+  promote    Give one environment the release of another
   rehearse   Go the whole way without touching registry or cluster
 
 Deploy
@@ -70,9 +72,9 @@ Care
 Options:
 {options}
 
-Exit codes: 0 done, 1 failed, 2 something differs (plan and diff --detailed-exitcode, render --check),
+Exit codes: 0 done, 1 failed, 2 something differs (plan, diff and status --detailed-exitcode, render --check),
 3 a file of yours is wrong, 4 the bundle is not what its lock says, 5 the registry, 6 no fitting mkectl,
-7 mkectl itself failed, 8 not confirmed, 9 pushed in part, 64 wrong command line, 130 interrupted.
+7 mkectl itself failed, 8 not allowed, 9 pushed in part, 64 wrong command line, 130 interrupted.
 ";
 
 /// How results and progress are written.
@@ -108,6 +110,10 @@ pub(crate) enum Command {
     },
     /// Compare what is rendered with what is committed and applied; or two environments; or two locked releases
     Diff(DiffArgs),
+    /// Say how environments stand: what their files want, what their receipts tell, what their registries have, a line each
+    ///
+    /// All of them are asked at the same time. Whatever differs is named with the command that mends it. Nothing is written.
+    Status(StatusArgs),
     /// Say what is known of each release, or all that is known of one, how well, and from where
     Releases {
         /// The release, such as v4.1.5
@@ -162,6 +168,10 @@ pub(crate) enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Write the release of one environment into the file of another, and render that one
+    ///
+    /// Nothing else in the file changes, and nothing is deployed. The difference is shown as `diff` shows it.
+    Promote(PromoteArgs),
     /// Go the whole way without touching registry or cluster: an embedded registry, a stand-in for mkectl
     Rehearse {
         /// The environment
@@ -178,6 +188,8 @@ pub(crate) enum Command {
         limits: LimitArgs,
         #[command(flatten)]
         consent: ConsentArgs,
+        #[command(flatten)]
+        overrides: OverrideArgs,
     },
     /// Send registries what they lack, and look at them as a node does
     Push(PushArgs),
@@ -190,6 +202,8 @@ pub(crate) enum Command {
         confirm: Option<String>,
         #[command(flatten)]
         consent: ConsentArgs,
+        #[command(flatten)]
+        overrides: OverrideArgs,
     },
     /// Look at the registry as a node does: every tag, manifest and blob of the lock
     ///
@@ -298,6 +312,40 @@ pub(crate) enum StoreCommand {
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// The environment [default: all of them]
+    pub(crate) environment: Option<String>,
+    /// Ask clusters as well, by `mkectl config get`
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// Exit with code 2 when something differs or could not be asked
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PromoteArgs {
+    /// The environment that the release was tried on
+    pub(crate) from: String,
+    /// The environment that gets it
+    pub(crate) to: String,
+    /// Do it also where the receipt of FROM does not show that its release was deployed there with success
+    #[arg(long)]
+    pub(crate) unproven: bool,
+    /// Write Markdown, for a comment on a pull request
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) markdown: bool,
+}
+
+/// What is set aside for once.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OverrideArgs {
+    /// Go on although what the environment `requires` has not happened; the receipt keeps the reason
+    #[arg(long, value_name = "REASON", value_parser = reason)]
+    pub(crate) override_requires: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -462,6 +510,14 @@ impl Cli {
             jobs: limits.jobs.map(usize::from),
             max_rate: limits.max_rate,
         }
+    }
+}
+
+/// Takes a reason, which says something.
+fn reason(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("a reason says something".to_owned()),
+        reason => Ok(reason.to_owned()),
     }
 }
 

@@ -127,6 +127,7 @@ impl Failure {
                 | Error::Receipt { .. }
                 | Error::ReceiptVersion { .. }
                 | Error::WriteOnce(_)
+                | Error::Promotion { .. }
                 | Error::NoPulls { .. }
                 | Error::PullsElsewhere { .. }
                 | Error::ReleaseChanged { .. }
@@ -157,6 +158,7 @@ impl Failure {
                 | Error::MkectlRefused { .. }
                 | Error::MkectlRunning { .. } => 6,
                 Error::MkectlFailed { .. } => 7,
+                Error::RequirementUnmet { .. } => 8,
                 Error::VisibleSecrets { .. } => 8,
                 Error::MkectlInterrupted { .. } => INTERRUPTED,
                 _ => 1,
@@ -325,6 +327,12 @@ fn hints(error: &Error) -> Vec<String> {
              cluster up?"
                 .to_owned()
         }
+        Error::RequirementUnmet { environment, requires, .. } => format!(
+            "`cargo xtask status {requires}` says more; `cargo xtask deploy {environment} --override-requires REASON` goes without, and the receipt keeps the reason"
+        ),
+        Error::Promotion { source, from, to } if matches!(**source, release::promote::Senseless::Unproven(_)) => format!(
+            "deploy to {from} first, and promote what came of it; `cargo xtask promote {from} {to} --unproven` does it all the same"
+        ),
         Error::Credentials { .. } => {
             "set the variables that registry.push-credentials names, or remove it and log in with Docker, Podman or Skopeo"
                 .to_owned()

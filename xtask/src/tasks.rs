@@ -13,12 +13,14 @@ mod mkectl;
 mod new;
 mod plan;
 mod preflight;
+mod promote;
 mod push;
 mod rehearsal_mkectl;
 mod rehearse;
 mod releases;
 mod render;
 mod show;
+mod status;
 mod store;
 mod verify;
 
@@ -42,6 +44,8 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
         } => plan::run(app, environment, *detailed_exitcode),
         Command::Diff(arguments) => diff::run(app, arguments),
         Command::Releases { release } => releases::run(app, release.as_deref()),
+        Command::Status(arguments) => status::run(app, arguments),
+        Command::Promote(arguments) => promote::run(app, arguments),
         Command::Preflight { environment, nodes } => preflight::run(app, environment, *nodes),
         Command::New {
             environment,
@@ -64,13 +68,25 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             confirm,
             limits: _,
             consent: _,
-        } => deploy::run(app, environment, confirm.as_deref()),
+            overrides,
+        } => deploy::run(
+            app,
+            environment,
+            confirm.as_deref(),
+            overrides.override_requires.as_deref(),
+        ),
         Command::Push(arguments) => push::run(app, arguments),
         Command::Apply {
             environment,
             confirm,
             consent: _,
-        } => apply::run(app, environment, confirm.as_deref()),
+            overrides,
+        } => apply::run(
+            app,
+            environment,
+            confirm.as_deref(),
+            overrides.override_requires.as_deref(),
+        ),
         Command::Verify(arguments) => verify::run(app, arguments),
         Command::Mkectl(arguments) => mkectl::run(app, arguments),
         Command::Store { command: None } => store::run(app),

@@ -34,6 +34,7 @@
 
 mod certificate;
 mod check;
+mod edit;
 mod environment;
 mod error;
 mod form;
@@ -52,6 +53,7 @@ mod schema;
 mod span;
 pub mod yaml;
 
+pub use edit::with_release;
 pub use environment::{
     CertificateAuthority, CredentialSource, Environment, Facts, Registry, Validity,
 };

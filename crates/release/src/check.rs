@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::receipt::{Applied, Receipt};
 use crate::workspace::Output;
-use crate::{Error, Workspace, render};
+use crate::{Error, Workspace, fetch, render, requires};
 
 /// An environment that nothing is wrong with.
 #[derive(Debug, Serialize)]
@@ -38,6 +38,9 @@ pub fn one(workspace: &Workspace, name: &str, now: jiff::Timestamp) -> Result<Ch
         }
         Err(error) => return Err(error),
     };
+    if let Err(Error::Render(found)) = requires::check(workspace, &environment) {
+        problems.extend(found.0);
+    }
     if let Err(found) = environment.check_dates(now.as_second()) {
         problems.extend(found.0);
     }
@@ -51,6 +54,7 @@ pub fn one(workspace: &Workspace, name: &str, now: jiff::Timestamp) -> Result<Ch
         return Err(Error::Render(Problems(problems)));
     }
     let release = format!("v{}", environment.release);
+    warnings.extend(requirement(workspace, &environment, applied.as_ref(), now)?);
     if let Some(applied) = applied.filter(|applied| applied.release != release) {
         let upgrade = facts.and_then(|facts| upgrade(&facts, &applied));
         let applied = applied.release;
@@ -76,6 +80,28 @@ pub fn one(workspace: &Workspace, name: &str, now: jiff::Timestamp) -> Result<Ch
         release,
         warnings,
     })
+}
+
+/// Says why a deploy of a lock that the environment does not have yet would be refused, if it would.
+fn requirement(
+    workspace: &Workspace,
+    environment: &Environment,
+    applied: Option<&Applied>,
+    now: jiff::Timestamp,
+) -> Result<Option<String>, Error> {
+    let Ok(locked) = fetch::locked(workspace, &environment.release) else {
+        return Ok(None);
+    };
+    if applied.is_some_and(|applied| applied.lock == locked.digest) {
+        return Ok(None);
+    }
+    let unmet = requires::unmet(workspace, environment, &locked.digest, now)?;
+    Ok(unmet.map(|unmet| {
+        format!(
+            "it requires {}, and {}: until then `deploy` and `apply` are refused",
+            unmet.environment, unmet.missing
+        )
+    }))
 }
 
 /// Renders an environment. A release that cannot be installed is a problem of the file that names it.

@@ -4,7 +4,8 @@ use crate::apply::Applied;
 use crate::event::Step;
 use crate::plan::Plan;
 use crate::push::Sent;
-use crate::receipt::{self, By, Receipt};
+use crate::receipt::{self, By, Overridden, Receipt};
+use crate::requires::Permit;
 use crate::verify::Confirmed;
 use crate::{Context, Error, apply, carry, chain, render, under_way, verify};
 
@@ -23,10 +24,14 @@ pub struct Deployed {
 ///
 /// # Errors
 /// The first step that failed. Everything before it is done and need not be done again.
-pub async fn deploy(context: &Context<'_>, plan: &Plan) -> Result<Deployed, Error> {
+pub async fn deploy(
+    context: &Context<'_>,
+    plan: &Plan,
+    permit: &Permit,
+) -> Result<Deployed, Error> {
     // A missing or wrong mkectl is found before the registry is touched.
     apply::require(context, plan)?;
-    let mut course = Course::begin(context, plan, Step::Fetch);
+    let mut course = Course::begin(context, plan, permit, Step::Fetch);
     let outcome = steps(context, plan, &mut course).await;
     conclude(context, plan, course, outcome)
 }
@@ -36,18 +41,20 @@ struct Course {
     began: String,
     /// None where the deploy changes nothing, so that no receipt will want it.
     by: Option<By>,
+    overridden: Option<Overridden>,
     step: Step,
     /// What was pushed, once that is known.
     sent: Option<Sent>,
 }
 
 impl Course {
-    fn begin(context: &Context<'_>, plan: &Plan, step: Step) -> Self {
+    fn begin(context: &Context<'_>, plan: &Plan, permit: &Permit, step: Step) -> Self {
         // Before anything is written: what the deploy itself leaves is not what it found.
         let by = writes_receipt(plan).then(|| By::of(context, &plan.environment));
         Self {
             began: receipt::now(context),
             by,
+            overridden: permit.overridden.clone(),
             step,
             sent: None,
         }
@@ -93,9 +100,13 @@ pub async fn send(context: &Context<'_>, plan: &Plan) -> Result<Sent, Error> {
 ///
 /// # Errors
 /// The registry does not serve everything, or mkectl is missing or failed.
-pub async fn apply_alone(context: &Context<'_>, plan: &Plan) -> Result<Deployed, Error> {
+pub async fn apply_alone(
+    context: &Context<'_>,
+    plan: &Plan,
+    permit: &Permit,
+) -> Result<Deployed, Error> {
     apply::require(context, plan)?;
-    let mut course = Course::begin(context, plan, Step::Confirm);
+    let mut course = Course::begin(context, plan, permit, Step::Confirm);
     let outcome = async {
         let confirmed = verify::tags(context, plan).await?;
         course.sent = Some(Sent::default());
@@ -209,7 +220,7 @@ fn receipt_of_success(
             ended: receipt::now(context),
             by: course.by(context, plan),
             began: Some(course.began),
-            overridden: None,
+            overridden: course.overridden,
         }),
         failed: None,
     }
@@ -243,7 +254,7 @@ fn receipt_of_failure(
             ended: receipt::now(context),
             by: course.by(context, plan),
             began: Some(course.began),
-            overridden: None,
+            overridden: course.overridden,
         }),
     }
 }

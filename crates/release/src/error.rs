@@ -259,6 +259,26 @@ pub enum Error {
         #[source]
         refusal: Option<Box<mke::UpgradeError>>,
     },
+    /// A promotion that makes no sense.
+    #[error("{to} does not get the release of {from}")]
+    Promotion {
+        /// The environment with the release.
+        from: String,
+        /// The environment that was to get it.
+        to: String,
+        /// Why not.
+        source: Box<crate::promote::Senseless>,
+    },
+    /// What the environment requires of another one has not happened.
+    #[error("{environment} requires {requires}: {missing}")]
+    RequirementUnmet {
+        /// The environment.
+        environment: String,
+        /// The environment that it requires.
+        requires: String,
+        /// What is missing.
+        missing: String,
+    },
     /// The mkectl of the release that is there is needed, for the backup before an upgrade.
     #[error("the backup before the upgrade is written by mkectl {release}, and there is none")]
     NoOldMkectl {

@@ -8,6 +8,7 @@ use environment::Environment;
 use serde::Serialize;
 
 use crate::receipt::Receipt;
+use crate::requires::{self, Unmet};
 use crate::under_way::UnderWay;
 use crate::workspace::Output;
 use crate::{Context, Error, fetch, push, render, sha256, verify};
@@ -31,7 +32,9 @@ pub struct Plan {
     pub lock_path: camino::Utf8PathBuf,
     /// Where the bundle's bytes come from.
     pub bundle: fetch::Source,
-    /// What each artifact of the lock, in its order, needs.
+    /// What the registry has under the tag of each artifact of the lock, in its order.
+    pub seen: Vec<verify::Seen>,
+    /// What each of them needs.
     pub artifacts: Vec<Planned>,
     /// The configuration, as it is to be.
     pub config: Config,
@@ -41,6 +44,8 @@ pub struct Plan {
     pub output: Output,
     /// What the last deploy did.
     pub receipt: Option<Receipt>,
+    /// What the environment requires of another one and is missing there.
+    pub unmet: Option<Unmet>,
     /// What people should know before they go on.
     pub warnings: Vec<String>,
 }
@@ -91,7 +96,17 @@ impl Plan {
             .iter()
             .all(|planned| *planned == Planned::Confirmed)
             && !self.config.is_stale()
+            && !self.is_receipt_stale()
             && !self.mkectl.is_needed()
+    }
+
+    /// Says whether the receipt tells of another lock than the one that holds now: then a deploy confirms the present one, and says so.
+    pub fn is_receipt_stale(&self) -> bool {
+        let applied = self
+            .receipt
+            .as_ref()
+            .and_then(|receipt| receipt.applied.as_ref());
+        applied.is_some_and(|applied| applied.lock != self.lock_digest)
     }
 
     /// Says whether anything is to be pushed.
@@ -183,7 +198,18 @@ pub(crate) async fn of_locked(
         purpose,
     };
     let mkectl = decide::decide(context, &question, &mut warnings)?;
-    let artifacts = verify::look(context, &environment, &locked.lock).await?;
+    let unmet = match purpose {
+        // What only fills a registry touches no cluster.
+        Purpose::Push => None,
+        Purpose::Deploy | Purpose::Apply => requires::unmet(
+            context.workspace,
+            &environment,
+            &locked.digest,
+            (context.tool.now)(),
+        )?,
+    };
+    let seen = verify::look(context, &environment, &verify::tags_of(&locked.lock)).await?;
+    let artifacts = planned(&locked.lock, &seen);
     if purpose == Purpose::Apply {
         refuse_what_the_registry_lacks(&environment, &locked.lock, &artifacts)?;
     }
@@ -201,12 +227,22 @@ pub(crate) async fn of_locked(
         lock_digest: locked.digest,
         lock_path: locked.path,
         bundle,
+        seen,
         artifacts,
         config,
         output,
         receipt,
+        unmet,
         warnings,
     })
+}
+
+/// Says what each artifact of a lock needs, by what the registry was seen to have.
+fn planned(lock: &bundle::Lock, seen: &[verify::Seen]) -> Vec<Planned> {
+    let artifacts = lock.artifacts.iter().zip(seen);
+    artifacts
+        .map(|(artifact, seen)| seen.planned(&artifact.digest))
+        .collect()
 }
 
 /// mkectl alone sends nothing, so that whatever the registry lacks now it would lack half-way through an installation.
@@ -273,6 +309,10 @@ pub struct Summary {
     pub config_diff: String,
     /// What mkectl is run for, and every command of it.
     pub mkectl: MkectlSummary,
+    /// Why the receipt is written although nothing else is to be done for it; `None` where it needs no reason.
+    pub receipt_reason: Option<&'static str>,
+    /// What the environment requires and is missing, so that deploy would refuse.
+    pub requirement_problem: Option<String>,
     /// What people should know.
     pub warnings: Vec<String>,
     /// Whether nothing is to be done.
@@ -331,6 +371,14 @@ impl Plan {
             config_diff: render::diff(&config, self.config.committed.as_deref(), &self.config.text),
             config,
             mkectl: self.mkectl.summary(workspace, &self.output),
+            // Where mkectl runs, there is one anyway.
+            receipt_reason: (self.is_receipt_stale() && !self.mkectl.is_needed())
+                .then_some("the receipt tells of another lock"),
+            requirement_problem: self
+                .unmet
+                .as_ref()
+                .filter(|_| !self.is_empty())
+                .map(|unmet| unmet.missing.clone()),
             warnings: self.warnings.clone(),
             nothing_to_do: self.is_empty(),
         }

@@ -17,7 +17,7 @@ pub use registry::probe::{Fault as RegistryFault, Verdict};
 use nodes::{NodeFault, NodeVerdict, Nodes, Shared};
 
 use crate::fetch::{self, Source};
-use crate::{Context, Credentials, Error, chain, push, render};
+use crate::{Context, Credentials, Error, chain, push, render, requires};
 
 /// The most that one request to the registry carries to find out how much it may, in bytes. Proxies' usual limits are below.
 const MOST_IN_A_REQUEST: usize = 64 << 20;
@@ -97,6 +97,8 @@ pub enum WorkspaceFault {
     BundleDiffers,
     /// The disk has not enough room for what will be written.
     DiskFull,
+    /// What the environment requires of another one has not happened.
+    RequirementUnmet,
 }
 
 impl Serialize for Fault {
@@ -261,6 +263,7 @@ fn lock(
                 name,
                 format!("{path} names {artifacts} artifacts"),
             ));
+            requirement(context, environment, &locked.digest, checks);
             Some(locked.lock)
         }
         Err(error) => {
@@ -272,6 +275,33 @@ fn lock(
             None
         }
     }
+}
+
+/// Looks whether what the environment requires of another one has happened.
+fn requirement(
+    context: &Context<'_>,
+    environment: &Environment,
+    lock: &str,
+    checks: &mut Vec<Check>,
+) {
+    let name = "requirement";
+    let Some(required) = &environment.requires else {
+        return;
+    };
+    let now = (context.tool.now)();
+    checks.push(
+        match requires::unmet(context.workspace, environment, lock, now) {
+            Ok(None) => Check::fine(
+                name,
+                format!("{} got the same lock with success", required.environment),
+            ),
+            Ok(Some(unmet)) => Check::wrong(name, WorkspaceFault::RequirementUnmet, unmet.missing),
+            Err(error) => {
+                let text = error.problems().map_or_else(|| chain(&error), rules);
+                Check::wrong(name, WorkspaceFault::Configuration, text)
+            }
+        },
+    );
 }
 
 /// Looks where the bundle's bytes would come from, and whether there is room for what will be written of them.

@@ -131,7 +131,8 @@ pub async fn prepare(
 /// # Errors
 /// What [`deploy::deploy`] returns.
 pub async fn run(context: &Context<'_>, rehearsal: &Rehearsal) -> Result<Deployed, Error> {
-    deploy::deploy(context, &rehearsal.plan).await
+    let permit = crate::requires::permit(&rehearsal.plan, None)?;
+    deploy::deploy(context, &rehearsal.plan, &permit).await
 }
 
 /// Returns the lock of the release if its bundle is on this machine, else the demo's: a rehearsal downloads nothing.

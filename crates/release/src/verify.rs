@@ -5,7 +5,6 @@
 
 use camino::Utf8Path;
 use environment::Environment;
-use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use crate::event::{Event, Step};
 use crate::plan::{Plan, Planned};
@@ -15,6 +14,7 @@ use crate::{Context, Credentials, Error};
 mod examine;
 mod finding;
 mod local;
+mod look;
 mod nodes;
 mod repair;
 mod served;
@@ -26,6 +26,8 @@ pub use local::VerifiedBundle;
 pub(crate) use local::{
     discard_damaged, is_by_damage, read, read_to_its_end, report_start, stored,
 };
+pub use look::{Held, Seen};
+pub(crate) use look::{look, look_as_node, tags_of};
 pub use repair::{Repaired, repair};
 pub use served::{Served, served};
 pub use textfile::write_textfile;
@@ -140,70 +142,6 @@ fn credentials(
     } else {
         Ok(Credentials::Anonymous)
     }
-}
-
-/// Looks at each artifact's tag in the registry as a node would. One request an artifact. What a node is refused
-/// is looked at once more with push credentials, so that the plan can tell a private artifact from a missing one.
-///
-/// # Errors
-/// The registry cannot be reached, does not accept the push credentials, or answers nonsense.
-pub(crate) async fn look(
-    context: &Context<'_>,
-    environment: &Environment,
-    lock: &bundle::Lock,
-) -> Result<Vec<Planned>, Error> {
-    let node = as_node(context, environment)?;
-    knock(&node, environment).await?;
-    let seen = look_at_tags(&node, environment, lock, |error| {
-        is_refusal(&error)
-            .then_some(Planned::Unconfirmed)
-            .ok_or(error)
-    })
-    .await?;
-    if seen.iter().all(|planned| *planned != Planned::Unconfirmed) {
-        return Ok(seen);
-    }
-    let pusher = connect(environment, context.credentials(environment)?)?;
-    // Some registries forbid looking at what is not there yet; if it is meant, the push hears it again. Credentials that
-    // are not accepted, or are wanted and not there, are the user's affair now and not after the bundle was read.
-    let seen_by_pusher = look_at_tags(&pusher, environment, lock, |error| match error {
-        registry::Error::Forbidden { .. } => Ok(Planned::Missing),
-        error => Err(error),
-    })
-    .await?;
-    Ok(seen
-        .into_iter()
-        .zip(seen_by_pusher)
-        .map(|(by_node, by_pusher)| match (by_node, by_pusher) {
-            (Planned::Unconfirmed, Planned::Confirmed) => Planned::Unconfirmed,
-            (Planned::Unconfirmed, by_pusher) => by_pusher,
-            (by_node, _) => by_node,
-        })
-        .collect())
-}
-
-/// Asks for each tag; `refused` says what an error means for the artifact, if it is not one of the registry as a whole.
-async fn look_at_tags(
-    registry: &registry::Registry,
-    environment: &Environment,
-    lock: &bundle::Lock,
-    refused: impl Fn(registry::Error) -> Result<Planned, registry::Error> + Copy,
-) -> Result<Vec<Planned>, Error> {
-    futures_util::stream::iter(&lock.artifacts)
-        .map(|artifact| async move {
-            let repository = environment.registry.repository(&artifact.repository);
-            match registry.head_manifest(&repository, &artifact.tag).await {
-                Ok(Some(found)) if found.digest.as_ref() == Some(&artifact.digest) => {
-                    Ok(Planned::Confirmed)
-                }
-                Ok(Some(_)) => Ok(Planned::Different),
-                Ok(None) => Ok(Planned::Missing),
-                Err(error) => refused(error).map_err(|source| unusable(environment, source)),
-            }
-        })
-        .buffered(QUESTIONS_AT_ONCE)
-        .try_collect()
-        .await
 }
 
 /// Looks at artifacts through the URLs in `text`, which is that of `file`.

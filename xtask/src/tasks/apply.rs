@@ -11,7 +11,12 @@ use crate::confirm::confirm;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 
-pub(crate) fn run(app: &App<'_>, name: &str, confirmed: Option<&str>) -> Result<ExitCode, Failure> {
+pub(crate) fn run(
+    app: &App<'_>,
+    name: &str,
+    confirmed: Option<&str>,
+    reason: Option<&str>,
+) -> Result<ExitCode, Failure> {
     let environment = app.environment(name)?;
     until_interrupted(app, async {
         let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
@@ -19,8 +24,9 @@ pub(crate) fn run(app: &App<'_>, name: &str, confirmed: Option<&str>) -> Result<
         let output = Output::below(&app.workspace.environment(name));
         let plan = release::plan::plan(&context, environment, output, Purpose::Apply).await?;
         app.ui.plan(&plan.summary(&app.workspace));
+        let permit = release::requires::permit(&plan, reason)?;
         confirm(&plan.environment, confirmed)?;
-        let deployed = release::deploy::apply_alone(&context, &plan).await?;
+        let deployed = release::deploy::apply_alone(&context, &plan, &permit).await?;
         let log = deployed.applied.map(|applied| applied.log);
         app.ui.result(
             &format!(

@@ -13,7 +13,12 @@ use crate::confirm::confirm;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 
-pub(crate) fn run(app: &App<'_>, name: &str, confirmed: Option<&str>) -> Result<ExitCode, Failure> {
+pub(crate) fn run(
+    app: &App<'_>,
+    name: &str,
+    confirmed: Option<&str>,
+    reason: Option<&str>,
+) -> Result<ExitCode, Failure> {
     let environment = app.environment(name)?;
     until_interrupted(app, async {
         let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
@@ -21,10 +26,11 @@ pub(crate) fn run(app: &App<'_>, name: &str, confirmed: Option<&str>) -> Result<
         let output = Output::below(&app.workspace.environment(name));
         let plan = release::plan::plan(&context, environment, output, Purpose::Deploy).await?;
         app.ui.plan(&plan.summary(&app.workspace));
+        let permit = release::requires::permit(&plan, reason)?;
         if !plan.is_empty() {
             confirm(&plan.environment, confirmed)?;
         }
-        let deployed = release::deploy::deploy(&context, &plan).await?;
+        let deployed = release::deploy::deploy(&context, &plan, &permit).await?;
         report(app, "deployed", &plan, &deployed)
     })?;
     Ok(ExitCode::SUCCESS)

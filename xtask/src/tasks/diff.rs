@@ -51,8 +51,18 @@ pub(crate) fn run(app: &App<'_>, arguments: &DiffArgs) -> Result<ExitCode, Failu
     Ok(ExitCode::SUCCESS)
 }
 
+/// Returns a difference for a terminal, for a command that shows one beside other things.
+pub(super) fn text_of(result: &impl Shown) -> String {
+    result.text()
+}
+
+/// Returns a difference for a comment on a pull request.
+pub(super) fn markdown_of(result: &impl Shown) -> String {
+    result.markdown()
+}
+
 /// A result that can be written for a terminal and for a page.
-trait Shown: Serialize {
+pub(super) trait Shown: Serialize {
     /// Returns it for a terminal.
     fn text(&self) -> String;
     /// Returns it for a comment on a pull request.

@@ -69,6 +69,12 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
     };
     field(&mut text, "config", &format!("{config} {}", plan.config));
     mkectl(&mut text, &plan.mkectl);
+    if let Some(reason) = plan.receipt_reason {
+        field(&mut text, "receipt", &format!("write, since {reason}"));
+    }
+    if let Some(problem) = &plan.requirement_problem {
+        field(&mut text, "refused", problem);
+    }
     if detail == Detail::Full && !plan.config_diff.is_empty() {
         text.push('\n');
         text.push_str(&coloured(&plan.config_diff));

@@ -54,6 +54,13 @@ fn here(fault: WorkspaceFault, environment: &Environment) -> Cure {
             "delete the file, then fetch it again, or copy it again: it is another one, or not whole",
             format!("cargo xtask fetch {name}"),
         ),
+        WorkspaceFault::RequirementUnmet => (
+            "deploy to the required environment first; `deploy --override-requires REASON` goes without, and the receipt keeps the reason",
+            match &environment.requires {
+                Some(requirement) => format!("cargo xtask deploy {}", requirement.environment),
+                None => format!("cargo xtask check {name}"),
+            },
+        ),
         WorkspaceFault::DiskFull => (
             "make room, or give bundles/ a larger disk; what no lock names can go",
             "cargo xtask store gc".to_owned(),

@@ -1,0 +1,156 @@
+//! What an environment requires of another one before a deploy: that the same lock was deployed there with success, and some time ago.
+//!
+//! A deploy takes a [`Permit`], so that none can begin without the question.
+
+use environment::{Environment, Problem, Problems, nearest};
+
+use crate::plan::Plan;
+use crate::receipt::{Overridden, Receipt};
+use crate::workspace::Output;
+use crate::{Error, Workspace};
+
+/// What a requirement lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmet {
+    /// The environment that is required.
+    pub environment: String,
+    /// What is missing there, in a sentence without its end.
+    pub missing: String,
+}
+
+/// The leave to obey a plan: what its environment requires has happened, or somebody gave a reason to go on without. Only [`permit`]
+/// makes one.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Permit {
+    /// What was set aside, for the receipt.
+    pub overridden: Option<Overridden>,
+}
+
+/// Returns the leave to obey a plan.
+///
+/// A plan that changes nothing needs none, and a `reason` where nothing is missing overrides nothing.
+///
+/// # Errors
+/// Something that the environment requires is missing, and there is no reason to go on without.
+pub fn permit(plan: &Plan, reason: Option<&str>) -> Result<Permit, Error> {
+    let Some(unmet) = plan.unmet.as_ref().filter(|_| !plan.is_empty()) else {
+        return Ok(Permit { overridden: None });
+    };
+    match reason {
+        Some(reason) => Ok(Permit {
+            overridden: Some(Overridden {
+                missing: unmet.missing.clone(),
+                reason: reason.to_owned(),
+            }),
+        }),
+        None => Err(Error::RequirementUnmet {
+            environment: plan.environment.name.clone(),
+            requires: unmet.environment.clone(),
+            missing: unmet.missing.clone(),
+        }),
+    }
+}
+
+/// Returns what an environment's requirement lacks for the lock with this digest; nothing where it requires nothing.
+///
+/// # Errors
+/// There is no such environment, or its receipt cannot be read.
+pub(crate) fn unmet(
+    workspace: &Workspace,
+    environment: &Environment,
+    lock: &str,
+    now: jiff::Timestamp,
+) -> Result<Option<Unmet>, Error> {
+    let Some(requirement) = &environment.requires else {
+        return Ok(None);
+    };
+    check(workspace, environment)?;
+    let name = &requirement.environment;
+    let receipt = Receipt::read(&Output::below(&workspace.environment(name)).receipt)?;
+    let missing = match receipt {
+        None
+        | Some(Receipt {
+            applied: None,
+            failed: None,
+            ..
+        }) => Some(format!(
+            "nothing was deployed to {name} yet, by its receipt"
+        )),
+        Some(Receipt {
+            failed: Some(failed),
+            ..
+        }) => Some(format!(
+            "the last deploy to {name}, of {}, failed at {}",
+            failed.release, failed.step
+        )),
+        Some(Receipt {
+            applied: Some(applied),
+            ..
+        }) if applied.lock != lock => {
+            Some(if applied.release == format!("v{}", environment.release) {
+                format!("{name} got {} by another lock", applied.release)
+            } else {
+                format!("{name} runs {}", applied.release)
+            })
+        }
+        Some(Receipt {
+            applied: Some(applied),
+            ..
+        }) => requirement
+            .minimum_age
+            .and_then(|age| too_young(name, &applied.ended, age, now)),
+    };
+    Ok(missing.map(|missing| Unmet {
+        environment: name.clone(),
+        missing,
+    }))
+}
+
+/// Checks that the environment which another one requires is there.
+///
+/// # Errors
+/// It is not, at the place in the file that names it.
+pub(crate) fn check(workspace: &Workspace, environment: &Environment) -> Result<(), Error> {
+    let Some(requirement) = &environment.requires else {
+        return Ok(());
+    };
+    let known = environment::names(workspace.root()).map_err(Error::Environment)?;
+    if known.contains(&requirement.environment) {
+        return Ok(());
+    }
+    let rule = format!("there is no environment `{}`", requirement.environment);
+    let problem = Problem::at(&requirement.written, rule);
+    let others = known
+        .iter()
+        .map(String::as_str)
+        .filter(|name| *name != environment.name);
+    Err(Error::Render(Problems(vec![
+        match nearest(&requirement.environment, others) {
+            Some(nearest) => problem.with_help(format!("did you mean `{nearest}`?")),
+            None => problem.with_help("name one that `cargo xtask list` shows"),
+        },
+    ])))
+}
+
+/// Says that a deploy is not long enough ago, if it is not.
+fn too_young(
+    name: &str,
+    ended: &str,
+    wanted: std::time::Duration,
+    now: jiff::Timestamp,
+) -> Option<String> {
+    let Ok(since) = ended.parse::<jiff::Timestamp>() else {
+        return Some(format!("the receipt of {name} tells no time"));
+    };
+    let wanted = i64::try_from(wanted.as_secs()).unwrap_or(i64::MAX);
+    let ready = since.as_second().saturating_add(wanted);
+    if now.as_second() >= ready {
+        return None;
+    }
+    let until = jiff::Timestamp::from_second(ready)
+        .map_or_else(|_| "long after".to_owned(), |until| until.to_string());
+    Some(format!(
+        "{name} has it since {ended}, which is not long enough: wait until {until}"
+    ))
+}

@@ -1,0 +1,278 @@
+//! `promote`, and `requires`: a release goes to one environment first, and to the next when that was a success.
+
+use support::Lab;
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+/// Makes a lab and a second environment, `staging`, in another project of the same registry. `more` goes to the top of the lab's file.
+async fn with_staging(more: &str) -> Lab {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.write_environment("");
+    let text = lab.sandbox.read("environments/lab/environment.yaml");
+    lab.sandbox.write(
+        "environments/staging/environment.yaml",
+        &text.replace("project: mke", "project: staging"),
+    );
+    lab.write_environment(more);
+    lab
+}
+
+/// Locks the lab's bundle once more, as another release.
+fn lock_as(lab: &Lab, release: &str) {
+    let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
+    let _ = lab
+        .run(&["lock", release, "--bundle", bundle.as_str()])
+        .ends_with(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_waits_for_what_its_environment_requires() {
+    let mut lab = with_staging("requires: staging\n").await;
+    insta::assert_snapshot!(lab.run(&["deploy", "lab"]).whole().lines().rev().take(2).collect::<Vec<_>>().join("\n"), @r"
+    hint: `cargo xtask status staging` says more; `cargo xtask deploy lab --override-requires REASON` goes without, and the receipt keeps the reason
+    error: lab requires staging: nothing was deployed to staging yet, by its receipt
+    ");
+    let _ = lab.run(&["deploy", "lab"]).ends_with(8);
+    let _ = lab.run(&["apply", "lab"]).ends_with(5);
+    let plan = lab.run(&["plan", "lab"]).ends_with(0);
+    assert!(
+        plan.stdout
+            .contains("  refused   nothing was deployed to staging yet, by its receipt\n"),
+        "{}",
+        plan.stdout
+    );
+    let check = lab.run(&["check", "lab"]).ends_with(0);
+    assert!(
+        check.stderr.contains("warning: lab: it requires staging, and nothing was deployed to staging yet, by its receipt: until then `deploy` and `apply` are refused\n"),
+        "{}",
+        check.stderr
+    );
+    assert!(lab.repositories().await.is_empty(), "something was pushed");
+    assert!(lab.applies().is_empty());
+    assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
+    // The registry may have it before.
+    let _ = lab.run(&["push", "lab"]).ends_with(0);
+    let _ = lab.run(&["apply", "lab"]).ends_with(8);
+
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
+    let _ = lab.run(&["deploy", "staging"]).ends_with(7);
+    let failed = lab.run(&["deploy", "lab"]).ends_with(8);
+    assert!(
+        failed
+            .stderr
+            .contains("the last deploy to staging, of v4.1.5, failed at apply"),
+        "{}",
+        failed.stderr
+    );
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    let _ = lab.run(&["deploy", "staging"]).ends_with(0);
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    assert!(!lab.receipt().contains("overridden"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_lock_is_another_thing_and_a_deploy_must_be_old_enough() {
+    let lab = with_staging("requires: { environment: staging, minimum-age: 1h }\n").await;
+    let _ = lab.run(&["deploy", "staging"]).ends_with(0);
+    let young = lab.run(&["deploy", "lab"]).ends_with(8);
+    assert!(
+        young.stderr.contains("error: lab requires staging: staging has it since [TIME], which is not long enough: wait until [TIME]\n"),
+        "{}",
+        young.stderr
+    );
+    let path = "environments/staging/receipt.yaml";
+    let receipt = lab.sandbox.read(path);
+    let (head, tail) = receipt.split_once("  ended: ").unwrap();
+    let old = format!("{head}  ended: 2026-01-02T03:04:05Z{}", &tail[20..]);
+    lab.sandbox.write(path, &old);
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+
+    let locked = "bundles/v4.1.5-amd64.lock.yaml";
+    let lock = lab.sandbox.read(locked);
+    lab.sandbox.write(locked, &format!("{lock}# another\n"));
+    let other = lab.run(&["deploy", "lab"]).ends_with(8);
+    assert!(
+        other.stderr.contains("staging got v4.1.5 by another lock"),
+        "{}",
+        other.stderr
+    );
+    // A deploy brings the receipt of staging up to date, though nothing is to be sent and nothing to be applied.
+    let plan = lab.run(&["plan", "staging"]).ends_with(0);
+    assert!(
+        plan.stdout
+            .contains("  receipt   write, since the receipt tells of another lock\n"),
+        "{}",
+        plan.stdout
+    );
+    let applies = lab.applies().len();
+    let _ = lab.run(&["deploy", "staging"]).ends_with(0);
+    assert_eq!(lab.applies().len(), applies, "mkectl ran for nothing");
+    let again = lab.run(&["deploy", "staging"]).ends_with(0);
+    assert_eq!(again.stdout, "staging: nothing to do\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_goes_without_gives_a_reason_and_the_receipt_keeps_it() {
+    let lab = with_staging("requires: staging\n").await;
+    for empty in ["", "  "] {
+        let _ = lab
+            .run(&["deploy", "lab", "--override-requires", empty])
+            .ends_with(64);
+    }
+    let reason = "staging burnt down: see #17";
+    let _ = lab
+        .run(&["deploy", "lab", "--override-requires", reason])
+        .ends_with(0);
+    let receipt = lab.receipt();
+    assert!(
+        receipt.ends_with(
+            "  overridden:\n    missing: nothing was deployed to staging yet, by its receipt\n    reason: 'staging burnt down: see #17'\n"
+        ),
+        "{receipt}"
+    );
+    // Where nothing is missing, nothing is set aside. Where nothing is to be done, nothing is required.
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    let _ = lab.run(&["deploy", "staging"]).ends_with(0);
+    let _ = lab
+        .run(&["apply", "lab", "--override-requires", reason])
+        .ends_with(0);
+    assert!(!lab.receipt().contains("overridden"), "{}", lab.receipt());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_environment_that_is_not_there_cannot_be_required() {
+    let lab = with_staging("requires: stagin\n").await;
+    for command in ["check", "plan", "deploy"] {
+        let run = lab.run(&[command, "lab"]);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(run.whole(), @r"
+            exit code: 3
+            --- stdout
+            --- stderr
+            error: there is no environment `stagin`
+             --> environments/lab/environment.yaml:1:11
+              |
+            1 | requires: stagin
+              |           ^^^^^^
+              |
+              = help: did you mean `staging`?
+
+            1 problem
+            ");
+        }
+    }
+    let mut report = lab.run(&["preflight", "lab"]);
+    assert_eq!(report.code, Some(3), "{}", report.whole());
+    lab.edit_environment("stagin", "staging");
+    report = lab.run(&["preflight", "lab"]).ends_with(8);
+    assert!(
+        report
+            .stdout
+            .contains("nothing was deployed to staging yet, by its receipt"),
+        "{}",
+        report.stdout
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promotion_changes_the_release_and_nothing_else() {
+    let lab = with_staging("").await;
+    lock_as(&lab, "v4.1.2");
+    // Prod is at an earlier release and inherits it; staging was deployed.
+    lab.sandbox.write(
+        "environments/base.yaml",
+        "# Shared.\nrelease: v4.1.2 # the last one\n",
+    );
+    let text = lab.sandbox.read("environments/lab/environment.yaml");
+    let inheriting = text.replace(
+        "release: v4.1.5\n",
+        "# Production: by hand.\ninherit: ../base.yaml   # all of it\n",
+    );
+    lab.sandbox
+        .write("environments/lab/environment.yaml", &inheriting);
+    let _ = lab.run(&["render", "lab"]).ends_with(0);
+    let unproven = lab.run(&["promote", "staging", "lab"]).ends_with(3);
+    insta::assert_snapshot!(unproven.whole(), @r"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: lab does not get the release of staging
+      because: v4.1.5 was not deployed to staging, by its receipt
+    hint: deploy to staging first, and promote what came of it; `cargo xtask promote staging lab --unproven` does it all the same
+    ");
+    let _ = lab.run(&["deploy", "staging"]).ends_with(0);
+
+    let before = lab.sandbox.state();
+    let run = lab.run(&["promote", "staging", "lab"]).ends_with(0);
+    insta::assert_snapshot!("promoted", run.whole());
+    assert_eq!(
+        lab.sandbox.changes_since(&before),
+        [
+            "environments/lab/environment.yaml",
+            "environments/lab/mke4.yaml"
+        ]
+    );
+    assert_eq!(
+        lab.sandbox.read("environments/lab/environment.yaml"),
+        inheriting.replace(
+            "inherit: ../base.yaml   # all of it\n",
+            "inherit: ../base.yaml   # all of it\nrelease: v4.1.5\n"
+        )
+    );
+    let _ = lab.run(&["render", "lab", "--check"]).ends_with(0);
+    let again = lab.run(&["promote", "staging", "lab"]).ends_with(0);
+    assert!(
+        again.stdout.starts_with("lab has v4.1.5 already\n"),
+        "{}",
+        again.stdout
+    );
+
+    // The other way round, by Markdown: a release of its own is changed where it stands.
+    let own = text.replace("release: v4.1.5", "release: \"v4.1.2\"  # not yet");
+    lab.sandbox.write("environments/lab/environment.yaml", &own);
+    let markdown = lab
+        .run(&["promote", "staging", "lab", "--markdown"])
+        .ends_with(0);
+    assert!(
+        markdown.stdout.starts_with("### staging → lab: v4.1.2 → v4.1.5\n\n```diff\n--- a/environments/lab/environment.yaml\n"),
+        "{}",
+        markdown.stdout
+    );
+    assert_eq!(
+        lab.sandbox.read("environments/lab/environment.yaml"),
+        own.replace("v4.1.2", "v4.1.5")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promotion_that_makes_no_sense_is_refused_and_changes_nothing() {
+    let lab = with_staging("").await;
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lock_as(&lab, "v4.1.2");
+    let path = "environments/staging/environment.yaml";
+    let text = lab.sandbox.read(path).replace("v4.1.5", "v4.1.2");
+    lab.sandbox.write(path, &text);
+    let before = lab.sandbox.state();
+    let run = lab.run(&["promote", "staging", "lab", "--unproven"]);
+    insta::assert_snapshot!(run.whole(), @r"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: lab does not get the release of staging
+      because: the cluster of lab runs v4.1.5
+      because: v4.1.2 is older than v4.1.5, and there is no way back but a backup
+    ");
+    let _ = lab.run(&["promote", "lab", "lab"]).ends_with(3);
+    let _ = lab.run(&["promote", "lab", "nowhere"]).ends_with(3);
+    // A configuration that cannot be rendered with the release leaves the file as it was.
+    lab.sandbox.write(path, &text.replace("v4.1.2", "v9.9.9"));
+    let _ = lab
+        .run(&["promote", "staging", "lab", "--unproven"])
+        .ends_with(3);
+    lab.sandbox.write(path, &text);
+    let changes = lab.sandbox.changes_since(&before);
+    assert!(
+        !changes.iter().any(|path| path.contains("/lab/")),
+        "{changes:?}"
+    );
+}

@@ -1,0 +1,173 @@
+//! `status`: what is wanted, what was deployed, what is there; all environments at once, and what mends each difference.
+
+use std::time::{Duration, Instant};
+
+use support::wire::Wire;
+use support::{Lab, Sandbox, bundles};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+#[test]
+fn environments_that_were_never_deployed_say_what_is_missing() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    let nobody = support::sandbox::free_port();
+    for environment in ["prod", "staging"] {
+        let path = format!("environments/{environment}/environment.yaml");
+        let text = sandbox.read(&path);
+        let local = text.replace(&format!("registry.{environment}.example.com"), "127.0.0.1");
+        let local = local.replace("127.0.0.1\n", &format!("127.0.0.1:{nobody}\n"));
+        sandbox.write(&path, &local);
+    }
+    let before = sandbox.state();
+    insta::assert_snapshot!("never_deployed", sandbox.run(&["status"]).whole());
+    let mut changes = sandbox.changes_since(&before);
+    changes.retain(|path| !path.starts_with("bundles/rehearsal/"));
+    assert_eq!(changes, [""; 0]);
+    let _ = sandbox.run(&["status", "--detailed-exitcode"]).ends_with(2);
+    let _ = sandbox.run(&["status", "nowhere"]).ends_with(3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_deployed_costs_a_request_an_artifact_and_has_no_drift() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let wire = Wire::before(&lab.registry.address).await;
+    lab.edit_environment(&lab.registry.address, &wire.address);
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    let _ = wire.take();
+    let run = lab.run(&["status", "--detailed-exitcode"]);
+    insta::assert_snapshot!(run.whole(), @r"
+    exit code: 0
+    --- stdout
+    ENVIRONMENT  WANTED  DEPLOYED                     REGISTRY  DRIFT
+    lab          v4.1.5  v4.1.5 [TIME]  14 of 14   none
+    --- stderr
+    ");
+    let seen = wire.take();
+    assert_eq!(
+        seen.len(),
+        bundles::lock_of(&lab.sandbox).artifacts.len() + 1
+    );
+    assert!(
+        seen.iter()
+            .all(|request| request.starts_with("HEAD") || request == "GET /v2/"),
+        "{seen:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_difference_has_its_command() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    let only = |lab: &Lab, arguments: &[&str]| {
+        let arguments = [&["status", "lab", "--format", "json"], arguments].concat();
+        let run = lab.run(&arguments).ends_with(0);
+        let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        let drift = value["result"]["environments"][0]["drift"].clone();
+        let drift: Vec<String> = drift
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|drift| {
+                let text = |key: &str| drift[key].as_str().unwrap().to_owned();
+                format!("{} | {}", text("what"), text("mend"))
+            })
+            .collect();
+        lab.sandbox.redact(&drift.join("\n"))
+    };
+    assert_eq!(only(&lab, &[]), "");
+
+    // The cluster of the fake mkectl has a first configuration.
+    assert_eq!(
+        only(&lab, &["--live"]),
+        "the cluster has 9 other values than what is rendered, by `cargo xtask diff lab --live` | cargo xtask apply lab"
+    );
+
+    let config = lab.sandbox.read("environments/lab/mke4.yaml");
+    lab.sandbox.write(
+        "environments/lab/mke4.yaml",
+        &format!("{config}# by hand\n"),
+    );
+    assert_eq!(
+        only(&lab, &[]),
+        "environments/lab/mke4.yaml is not what is rendered | cargo xtask render lab"
+    );
+    lab.sandbox.write("environments/lab/mke4.yaml", &config);
+
+    lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
+    assert_eq!(
+        only(&lab, &[]),
+        "environments/lab/mke4.yaml is not what is rendered | cargo xtask render lab\n\
+         the configuration changed since [TIME] | cargo xtask deploy lab"
+    );
+    lab.edit_environment("mke2.lab.example.com", "mke.lab.example.com");
+
+    let lock = lab.sandbox.read("bundles/v4.1.5-amd64.lock.yaml");
+    lab.sandbox.write(
+        "bundles/v4.1.5-amd64.lock.yaml",
+        &format!("{lock}# another\n"),
+    );
+    assert_eq!(
+        only(&lab, &[]),
+        "it was deployed by another lock | cargo xtask deploy lab"
+    );
+    lab.sandbox.write("bundles/v4.1.5-amd64.lock.yaml", &lock);
+
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
+    let _ = lab.run(&["apply", "lab"]).ends_with(7);
+    assert_eq!(
+        only(&lab, &[]),
+        "the last deploy, of v4.1.5, failed at apply | cargo xtask deploy lab"
+    );
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+
+    lab.edit_environment("release: v4.1.5", "relaese: v4.1.5");
+    assert_eq!(
+        only(&lab, &[]),
+        "its files have 2 problems | cargo xtask check lab"
+    );
+    lab.edit_environment("relaese: v4.1.5", "release: v4.1.5");
+    lab.sandbox
+        .write("environments/lab/receipt.yaml", "version: 2\nsigned: yes\n");
+    assert!(
+        only(&lab, &[]).contains("is no receipt: unknown field `signed`"),
+        "{}",
+        only(&lab, &[])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_does_not_answer_is_a_line_and_keeps_nobody_waiting() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    // Takes connections and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = silent.local_addr().unwrap().to_string();
+    let gone = format!("127.0.0.1:{}", support::sandbox::free_port());
+    let text = lab.sandbox.read("environments/lab/environment.yaml");
+    for (name, address) in [("gone", &gone), ("gone-too", &gone), ("silent", &silent)] {
+        lab.sandbox.write(
+            &format!("environments/{name}/environment.yaml"),
+            &text.replace(&lab.registry.address, address),
+        );
+    }
+    let began = Instant::now();
+    let run = lab.run(&["status"]).ends_with(0);
+    assert!(began.elapsed() < Duration::from_secs(100));
+    let line = |name: &str| {
+        let mut lines = run.stdout.lines();
+        lines
+            .find(|line| line.starts_with(name))
+            .unwrap()
+            .to_owned()
+    };
+    assert!(line("lab ").contains("14 of 14"), "{}", run.stdout);
+    assert!(line("gone ").contains("not asked"), "{}", run.stdout);
+    assert!(line("silent ").contains("not asked"), "{}", run.stdout);
+    assert_eq!(
+        run.stdout.matches("cargo xtask preflight ").count(),
+        3,
+        "{}",
+        run.stdout
+    );
+}

@@ -1,0 +1,96 @@
+//! `status`: how environments stand, a line each, and what mends what differs.
+
+use std::process::ExitCode;
+
+use release::status::Status;
+use serde_json::json;
+
+use crate::app::App;
+use crate::cli::StatusArgs;
+use crate::failure::{DIFFERS, Failure};
+use crate::interrupt::until_interrupted;
+use crate::ui::table;
+
+pub(crate) fn run(app: &App<'_>, arguments: &StatusArgs) -> Result<ExitCode, Failure> {
+    let named = arguments.environment.as_deref();
+    let names = super::one_or_all(app, named)?;
+    if let Some(name) = named
+        && let Err(error @ environment::Error::Unknown { .. }) =
+            environment::load(app.workspace.root(), name)
+    {
+        return Err(release::Error::Environment(error).into());
+    }
+    let all = until_interrupted(app, async {
+        Ok(release::status::status(&app.context(), &names, arguments.live).await)
+    })?;
+    let text = match all.is_empty() {
+        true => "There is no environment yet. `cargo xtask new NAME` makes one.\n".to_owned(),
+        false => text(&all, arguments.live),
+    };
+    app.ui.result(&text, &json!({ "environments": all }))?;
+    if arguments.detailed_exitcode && all.iter().any(|status| !status.drift.is_empty()) {
+        return Ok(ExitCode::from(DIFFERS));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(all: &[Status], live: bool) -> String {
+    let mut titles = vec!["environment", "wanted", "deployed", "registry"];
+    if live {
+        titles.push("cluster");
+    }
+    titles.push("drift");
+    let rows = all.iter().map(|status| row(status, live)).collect();
+    let mut text = table(&titles, &["drift"], rows);
+    let drifts = all.iter().flat_map(|status| {
+        let drifts = status.drift.iter();
+        drifts.map(|drift| (&status.environment, drift))
+    });
+    for (number, (environment, drift)) in drifts.enumerate() {
+        if number == 0 {
+            text.push('\n');
+        }
+        text.push_str(&format!(
+            "{environment}: {}\n    {}\n",
+            drift.what, drift.mend
+        ));
+    }
+    text
+}
+
+fn row(status: &Status, live: bool) -> Vec<String> {
+    let nothing = || "-".to_owned();
+    let deployed = status.deployed.as_ref().map_or_else(nothing, |deployed| {
+        let release = deployed.release.as_deref().unwrap_or("nothing");
+        match &deployed.failed_at {
+            Some(step) => format!("{release}, then failed at {step} {}", deployed.ended),
+            None => format!("{release} {}", deployed.ended),
+        }
+    });
+    let registry =
+        status
+            .registry
+            .as_ref()
+            .map_or_else(nothing, |registry| match registry.served {
+                Some(served) => format!("{served} of {}", registry.artifacts),
+                None => "not asked".to_owned(),
+            });
+    let mut row = vec![
+        status.environment.clone(),
+        status.release.clone().unwrap_or_else(|| "wrong".to_owned()),
+        deployed,
+        registry,
+    ];
+    if live {
+        row.push(match status.cluster_changes {
+            None => nothing(),
+            Some(0) => "as rendered".to_owned(),
+            Some(changes) => super::count(changes, "other value"),
+        });
+    }
+    row.push(match status.drift.len() {
+        0 => "none".to_owned(),
+        drifts => drifts.to_string(),
+    });
+    row
+}
