@@ -10,6 +10,7 @@ mod apply;
 mod bench;
 mod carry;
 mod check;
+mod cluster;
 mod command_line;
 mod configuration;
 mod defaults;

@@ -66,6 +66,7 @@ Prove
 
 Care
   store      Say what the store holds, by release; `store gc` removes what no lock names
+  cluster    Ask, check, back up, restore or reset a cluster, or get its kubeconfig
   mkectl     Run any other command of an environment's own mkectl
   bench      Measure a push on this machine, beside the vendor's loop
 
@@ -214,6 +215,11 @@ pub(crate) enum Command {
     Store {
         #[command(subcommand)]
         command: Option<StoreCommand>,
+    },
+    /// Ask, check, back up, restore or reset the cluster of an environment, or get its kubeconfig
+    Cluster {
+        #[command(subcommand)]
+        command: ClusterCommand,
     },
     /// Run any other command of the mkectl that an environment's cluster wants, with its configuration
     ///
@@ -420,6 +426,79 @@ pub(crate) struct ConsentArgs {
     /// Go on, instead of the question, where mkectl takes a secret only as an argument, which everybody on this machine can read
     #[arg(long)]
     pub(crate) allow_visible_secrets: bool,
+}
+
+/// What can be done with a cluster after it was deployed.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Say what its receipt tells of a cluster, and what it says of itself
+    Status {
+        /// The environment
+        environment: String,
+    },
+    /// Write a backup, and beside it which mkectl wrote it
+    Backup {
+        /// The environment
+        environment: String,
+        /// The archive [default: environments/ENVIRONMENT/backups/TIME-RELEASE.tar]
+        #[arg(long, value_name = "FILE")]
+        output: Option<Utf8PathBuf>,
+        #[command(flatten)]
+        more: MoreArgs,
+    },
+    /// Put a backup back, by the very mkectl that wrote it
+    Restore {
+        /// The environment
+        environment: String,
+        /// The archive, with its note beside it
+        archive: Utf8PathBuf,
+        /// The file of the host to begin with, instead of one for the environment's first controller
+        #[arg(long, value_name = "FILE")]
+        hosts: Option<Utf8PathBuf>,
+        /// The environment's name once more, instead of the question for it
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+        #[command(flatten)]
+        more: MoreArgs,
+    },
+    /// Print the cluster's kubeconfig, or write it to a file for you alone; it is in no log
+    Kubeconfig {
+        /// The environment
+        environment: String,
+        /// The file, instead of standard output
+        #[arg(long, value_name = "FILE")]
+        output: Option<Utf8PathBuf>,
+        /// Replace a file that is there
+        #[arg(long, requires = "output")]
+        replace: bool,
+        #[command(flatten)]
+        more: MoreArgs,
+    },
+    /// Run mkectl's own checks of the machines and of the ports between them, where it has any
+    Check {
+        /// The environment
+        environment: String,
+        #[command(flatten)]
+        more: MoreArgs,
+    },
+    /// Take MKE off every machine of an environment that is not protected
+    Reset {
+        /// The environment
+        environment: String,
+        /// The environment's name once more, instead of the question for it
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+        #[command(flatten)]
+        more: MoreArgs,
+    },
+}
+
+/// What mkectl is given beside what it is given anyway.
+#[derive(Debug, Args)]
+pub(crate) struct MoreArgs {
+    /// More flags for mkectl, as its help lists them
+    #[arg(last = true, value_name = "FLAGS")]
+    pub(crate) flags: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -159,7 +159,13 @@ impl Failure {
                 | Error::MkectlRunning { .. } => 6,
                 Error::MkectlFailed { .. } => 7,
                 Error::RequirementUnmet { .. } => 8,
-                Error::VisibleSecrets { .. } => 8,
+                Error::VisibleSecrets { .. } | Error::Protected { .. } => 8,
+                Error::BackupExists { .. }
+                | Error::BackupNote { .. }
+                | Error::NoController { .. }
+                | Error::Hosts { .. } => 3,
+                Error::NoMatchingMkectl { .. } => 6,
+                Error::BackupMissing { .. } | Error::NoKubeconfig { .. } => 7,
                 Error::MkectlInterrupted { .. } => INTERRUPTED,
                 _ => 1,
             },
@@ -356,6 +362,15 @@ fn hints(error: &Error) -> Vec<String> {
         Error::MkectlRunning { note, .. } => {
             format!("wait for its end; if that is another process, delete {note}")
         }
+        Error::Protected { .. } => {
+            "if its end is really wanted, take `protected` out of its environment.yaml, in a change that others see".to_owned()
+        }
+        Error::BackupMissing { .. } => {
+            "the log says what mkectl did; it may have written the backup elsewhere".to_owned()
+        }
+        Error::NoMatchingMkectl { version, .. } => format!(
+            "bring it to bundles/mkectl/{version}/, or name it in the environment for this once: `mkectl: ./path/to/mkectl`"
+        ),
         Error::VisibleSecrets { .. } => {
             "on a machine that is yours alone, answer `yes`, or add `--allow-visible-secrets` where nobody can be asked".to_owned()
         }

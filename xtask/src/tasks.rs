@@ -3,6 +3,7 @@
 mod apply;
 mod bench;
 mod check;
+mod cluster;
 mod deploy;
 mod diff;
 mod fetch;
@@ -87,6 +88,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             confirm.as_deref(),
             overrides.override_requires.as_deref(),
         ),
+        Command::Cluster { command } => cluster::run(app, command),
         Command::Verify(arguments) => verify::run(app, arguments),
         Command::Mkectl(arguments) => mkectl::run(app, arguments),
         Command::Store { command: None } => store::run(app),

@@ -33,12 +33,13 @@ mod release;
 mod render;
 mod review;
 mod schema;
+pub mod ssh;
 mod table;
 mod upgrade;
 mod write_once;
 
 pub use compare::{Area, Change, compare};
-pub use machines::{Key, Login, Machine, Unknown, machines};
+pub use machines::{Login, Machine, machines, migration_hosts, restore_hosts};
 pub use owned::RegistryUrls;
 pub use pulls::{PulledRegistry, Pulls, pulls};
 pub use release::{Certainty, Download, Fact, Release, ReleaseError, Support, releases};

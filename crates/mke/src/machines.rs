@@ -1,154 +1,197 @@
-//! The machines of a configuration, as far as one logs in to them.
+//! The machines of a rendered `mke4.yaml`, and the other files of hosts that mkectl wants.
+//!
+//! An upgrade from MKE 3 reads a flat list without roles, since it finds the roles by itself (UPGRADE-CLI, JJ). A restore reads the one
+//! host to begin with, which has a role; no page shows that file, so that it is written as `mke4.yaml` writes a host.
 
-use environment::yaml::{Mapping, Node};
-use environment::{Environment, Reference, reference};
+use serde::{Deserialize, Serialize};
+use serde_yaml::Value;
 
-use crate::inventory;
-use crate::notes::Notes;
-
-/// What SSH takes where no port is given.
-const SSH_PORT: u16 = 22;
-
-/// A machine that one can log in to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One machine.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Machine {
-    /// `controller+worker`, `worker` or `single`; empty where none is given.
+    /// What it is in the cluster: `controller+worker`, `worker` or `single`.
     pub role: String,
-    /// Where it is reached by SSH.
-    pub login: Login,
-    /// The machine that it is reached through, if there is one.
-    pub bastion: Option<Login>,
+    /// How it is reached.
+    pub ssh: Login,
+    /// Its address among the nodes.
+    pub private_address: Option<String>,
+    /// The interface of that address.
+    pub private_interface: Option<String>,
 }
 
-/// Where and as whom one logs in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How a machine is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Login {
-    /// A name or an address.
+    /// Its address.
     pub address: String,
-    /// The account; whatever SSH takes where none is given.
-    pub user: Option<String>,
-    /// The port.
+    /// The port of its SSH server.
+    #[serde(default = "ssh_port")]
     pub port: u16,
-    /// The private key; an agent has it where none is given.
-    pub key: Option<Key>,
+    /// The user.
+    pub user: String,
+    /// The private key, as the environment writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_path: Option<String>,
+    /// The machine that leads there, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bastion: Option<Value>,
 }
 
-/// Where a private key lies.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Key {
-    /// In this file.
-    File(String),
-    /// In the file that this environment variable names.
-    Variable(String),
+impl Machine {
+    /// Whether it runs the control plane.
+    pub fn is_controller(&self) -> bool {
+        crate::hosts::is_controller(&self.role)
+    }
 }
 
-/// A machine that nobody can log in to by what its description says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unknown {
-    /// Its address, or its place in the list where that is not known.
-    pub name: String,
-    /// What is the matter, a fragment.
-    pub why: &'static str,
-}
-
-/// Returns the machines of an environment, those of its inventory among them, in their order.
+/// Returns the machines of a rendered `mke4.yaml`.
 ///
-/// References are not followed, since whoever logs in shows an address to every user of the machine; only a key's path may be one.
-pub fn machines(environment: &Environment) -> Vec<Result<Machine, Unknown>> {
-    let empty = Mapping::new();
-    let config = environment.config.as_mapping().unwrap_or(&empty);
-    // What is wrong with the inventory is told by whoever renders.
-    let config = inventory::with_hosts(environment, config, &mut Notes::new(environment));
-    let hosts = config.get("hosts").and_then(Node::as_sequence);
-    let hosts = hosts.unwrap_or_default().iter().enumerate();
-    hosts.map(|(index, host)| machine(index, host)).collect()
+/// # Errors
+///
+/// It is none, or a host in it is not as [`render`](crate::render) leaves it: what serde says of it.
+pub fn machines(text: &str) -> Result<Vec<Machine>, serde_yaml::Error> {
+    #[derive(Deserialize)]
+    struct Document {
+        spec: Spec,
+    }
+    #[derive(Deserialize)]
+    struct Spec {
+        #[serde(default)]
+        hosts: Vec<Machine>,
+    }
+    Ok(serde_yaml::from_str::<Document>(text)?.spec.hosts)
 }
 
-fn machine(index: usize, host: &Node) -> Result<Machine, Unknown> {
-    let place = format!("config.hosts[{index}]");
-    let unknown = |why| Unknown {
-        name: place.clone(),
-        why,
-    };
-    let ssh = host.get("ssh").ok_or(unknown("it has no `ssh`"))?;
-    let login = login(ssh).map_err(unknown)?;
-    let bastion = match ssh.get("bastion").filter(|bastion| !bastion.is_null()) {
-        None => None,
-        Some(bastion) => Some(self::login(bastion).map_err(|why| Unknown {
-            name: login.address.clone(),
-            why,
-        })?),
-    };
-    let role = host.get("role").and_then(Node::text).unwrap_or_default();
-    Ok(Machine {
-        role: role.to_owned(),
-        login,
-        bastion,
-    })
+/// Returns the file of hosts that an upgrade from MKE 3 reads. `with_private` says whether the release knows private addresses and
+/// interfaces there, which 4.2 does (UPGRADE-CLI).
+///
+/// # Errors
+///
+/// What serde says when it cannot write YAML.
+pub fn migration_hosts(
+    machines: &[Machine],
+    with_private: bool,
+) -> Result<String, serde_yaml::Error> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Flat<'a> {
+        address: &'a str,
+        port: u16,
+        user: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key_path: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        private_address: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        private_interface: Option<&'a str>,
+    }
+    let flat = machines.iter().map(|machine| Flat {
+        address: &machine.ssh.address,
+        port: machine.ssh.port,
+        user: &machine.ssh.user,
+        key_path: machine.ssh.key_path.as_deref(),
+        private_address: (machine.private_address.as_deref()).filter(|_| with_private),
+        // It takes one of the two.
+        private_interface: (machine.private_interface.as_deref())
+            .filter(|_| with_private && machine.private_address.is_none()),
+    });
+    hosts(flat.collect())
 }
 
-fn login(ssh: &Node) -> Result<Login, &'static str> {
-    const REFERENCE: &str =
-        "an address, user or port that is a reference would be seen in the arguments of ssh";
-    let text = |key: &str| match ssh.get(key).filter(|node| !node.is_null()) {
-        None => Ok(None),
-        Some(node) => node.text().map(Some).ok_or(match reference(node) {
-            Some(_) => REFERENCE,
-            None => "a value of its `ssh` is no text",
-        }),
-    };
-    let address = text("address")?.filter(|address| !address.is_empty());
-    let port = match text("port")? {
-        None => SSH_PORT,
-        Some(port) => port.parse().map_err(|_| "its port is no port")?,
-    };
-    let key = match ssh.get("keyPath").filter(|node| !node.is_null()) {
-        None => None,
-        Some(node) => Some(match (node.text(), reference(node)) {
-            (Some(path), _) => Key::File(path.to_owned()),
-            (None, Some(Reference::Variable(name))) => Key::Variable(name),
-            (None, _) => return Err("its `keyPath` is no path"),
-        }),
-    };
-    Ok(Login {
-        address: address.ok_or("it has no address")?.to_owned(),
-        user: text("user")?.map(str::to_owned),
-        port,
-        key,
-    })
+/// Returns the file of the one host that a restore begins with.
+///
+/// # Errors
+///
+/// What serde says when it cannot write YAML.
+pub fn restore_hosts(machine: &Machine) -> Result<String, serde_yaml::Error> {
+    #[derive(Serialize)]
+    struct One<'a> {
+        role: &'static str,
+        ssh: &'a Login,
+    }
+    hosts(vec![One {
+        role: "controller+worker",
+        ssh: &machine.ssh,
+    }])
+}
+
+fn hosts<T: Serialize>(hosts: Vec<T>) -> Result<String, serde_yaml::Error> {
+    #[derive(Serialize)]
+    struct Hosts<T> {
+        hosts: Vec<T>,
+    }
+    serde_yaml::to_string(&Hosts { hosts })
+}
+
+fn ssh_port() -> u16 {
+    22
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::tests::environment;
+
+    const CONFIG: &str = "apiVersion: mke.mirantis.com/v1alpha1
+spec:
+  hosts:
+    - role: controller+worker
+      ssh: { address: 10.0.0.1, user: mke, port: 2222, keyPath: ~/.ssh/mke }
+      privateAddress: 192.168.0.1
+      privateInterface: eth1
+      noTaints: true
+    - role: worker
+      ssh: { address: 10.0.0.2, user: root, bastion: { address: 10.9.9.9, user: jump } }
+      privateInterface: eth1
+";
 
     #[test]
-    fn machines_come_with_their_bastion_and_references_are_not_followed() {
-        let environment = environment(
-            "hosts:\n\
-             - role: controller+worker\n  ssh: { address: 10.0.0.1, user: mke, port: 2222, keyPath: ~/.ssh/mke,\n\
-             \x20   bastion: { address: jump.example.com, user: jump } }\n\
-             - { role: worker, ssh: { address: { $env: ADDRESS }, user: mke } }\n\
-             - { role: worker, ssh: { address: 10.0.0.3, keyPath: { $env: MKE_KEY } } }\n\
-             - { role: worker }\n",
-        );
-        let found = machines(&environment);
-        let first = found[0].as_ref().unwrap();
-        assert_eq!(first.role, "controller+worker");
-        assert_eq!(first.login.port, 2222);
-        assert_eq!(first.login.key, Some(Key::File("~/.ssh/mke".to_owned())));
-        let bastion = first.bastion.as_ref().unwrap();
-        assert_eq!(
-            (bastion.address.as_str(), bastion.port),
-            ("jump.example.com", 22)
-        );
-        let second = found[1].as_ref().unwrap_err();
-        assert_eq!(second.name, "config.hosts[1]");
-        assert!(second.why.contains("reference"), "{second:?}");
-        let third = found[2].as_ref().unwrap();
-        assert_eq!(third.login.key, Some(Key::Variable("MKE_KEY".to_owned())));
-        assert_eq!(third.login.user, None);
-        assert_eq!(found[3].as_ref().unwrap_err().why, "it has no `ssh`");
+    fn an_upgrade_from_mke_3_reads_a_flat_list() {
+        let machines = machines(CONFIG).unwrap();
+        assert!(machines[0].is_controller() && !machines[1].is_controller());
+        insta::assert_snapshot!(migration_hosts(&machines, false).unwrap(), @"
+        hosts:
+        - address: 10.0.0.1
+          port: 2222
+          user: mke
+          keyPath: ~/.ssh/mke
+        - address: 10.0.0.2
+          port: 22
+          user: root
+        ");
+        insta::assert_snapshot!(migration_hosts(&machines, true).unwrap(), @"
+        hosts:
+        - address: 10.0.0.1
+          port: 2222
+          user: mke
+          keyPath: ~/.ssh/mke
+          privateAddress: 192.168.0.1
+        - address: 10.0.0.2
+          port: 22
+          user: root
+          privateInterface: eth1
+        ");
+    }
+
+    #[test]
+    fn a_restore_reads_one_host_with_its_role() {
+        let machines = machines(CONFIG).unwrap();
+        insta::assert_snapshot!(restore_hosts(&machines[0]).unwrap(), @"
+        hosts:
+        - role: controller+worker
+          ssh:
+            address: 10.0.0.1
+            port: 2222
+            user: mke
+            keyPath: ~/.ssh/mke
+        ");
+    }
+
+    #[test]
+    fn what_is_no_configuration_has_no_machines() {
+        assert!(machines("spec: {}").unwrap().is_empty());
+        assert!(machines("hosts: []").is_err());
+        assert!(machines("spec: { hosts: [{ role: worker }] }").is_err());
     }
 }

@@ -56,10 +56,10 @@ impl Mkectl {
                 .cloned()
                 .chain(arguments.into_iter().map(str::to_owned))
                 .collect(),
-            directory: None,
             secrets: Vec::new(),
             secret_arguments: Vec::new(),
             results: Results::default(),
+            directory: None,
             time_limit: None,
             masked: Vec::new(),
             variables: self.variables.clone(),

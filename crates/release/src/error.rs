@@ -362,6 +362,60 @@ pub enum Error {
         /// Where everything that it printed is kept.
         log: Utf8PathBuf,
     },
+    /// A backup would be written over something that is there.
+    #[error("{path} exists already, and backups are never written over")]
+    BackupExists {
+        /// What is there.
+        path: Utf8PathBuf,
+    },
+    /// mkectl said that it succeeded, and there is no backup.
+    #[error("mkectl reports no failure, and there is no {path}")]
+    BackupMissing {
+        /// Where it was to be.
+        path: Utf8PathBuf,
+    },
+    /// A backup's note is missing, or it does not fit.
+    #[error("{path} {problem}")]
+    BackupNote {
+        /// The note, or the archive.
+        path: Utf8PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The mkectl that wrote a backup is not here.
+    #[error("{archive} was written by mkectl {version} of SHA-256 {sha256}, which is not here")]
+    NoMatchingMkectl {
+        /// The backup.
+        archive: Utf8PathBuf,
+        /// The version of that mkectl.
+        version: String,
+        /// The SHA-256 of its file.
+        sha256: String,
+    },
+    /// There is no host to begin with.
+    #[error("{environment} has no controller")]
+    NoController {
+        /// The environment.
+        environment: String,
+    },
+    /// The machines in a configuration cannot be read, or not be written in another form.
+    #[error("the hosts of the configuration are not understood")]
+    Hosts {
+        /// Why not.
+        source: serde_yaml::Error,
+    },
+    /// mkectl printed no kubeconfig.
+    #[error("mkectl prints no kubeconfig; what it printed beside it is in {log}")]
+    NoKubeconfig {
+        /// The log.
+        log: Utf8PathBuf,
+    },
+    /// A protected cluster is not taken down.
+    #[error("{environment} is protected, and a protected cluster is not reset")]
+    Protected {
+        /// The environment.
+        environment: String,
+    },
     /// A secret would be visible to others, and nobody said that it may be.
     #[error("{} would be visible in the process list: {why}", flags.join(" and "))]
     VisibleSecrets {

@@ -109,6 +109,30 @@ pub(crate) fn of_release(
     Program::of(remembering(context, mkectl), release, &[]).map(Some)
 }
 
+/// Returns the program whose file has this SHA-256, of those that are here: the one that the environment names, those that were fetched for
+/// any release, and the one on PATH.
+pub(crate) fn by_hash(
+    context: &Context<'_>,
+    environment: &Environment,
+    sha256: Option<&str>,
+) -> Option<Utf8PathBuf> {
+    let sha256 = sha256?;
+    let variables = &context.tool.variables;
+    let fetched = (context.workspace.mkectl().read_dir_utf8())
+        .into_iter()
+        .flatten()
+        .flatten();
+    let fetched = fetched.map(|release| release.path().join(platform()).join("mkectl"));
+    let on_path = mkectl::find("mkectl", variables.clone()).ok();
+    (environment.mkectl.iter().cloned())
+        .chain(fetched)
+        .chain(on_path.map(|mkectl| mkectl.program))
+        .find(|program| {
+            let found = mkectl::Mkectl::at(program, variables.clone());
+            found.is_ok_and(|found| found.sha256().as_deref() == Some(sha256))
+        })
+}
+
 /// Brings the locked mkectl for this machine here, unless it is here already.
 ///
 /// # Errors

@@ -19,7 +19,7 @@ use crate::plan::Plan;
 use crate::run::{Ran, Run};
 use crate::verify::Confirmed;
 use crate::workspace::{Output, write_whole};
-use crate::{Context, Error, carry, chain, fetch, resolve};
+use crate::{Context, Error, carry, chain, cluster, fetch, receipt, resolve};
 
 /// A release matrix has some kilobytes.
 const LARGEST_MATRIX: u64 = 16 << 20;
@@ -195,6 +195,7 @@ pub(crate) async fn upgrade(
             release,
             name: step.name(),
             step,
+            results: None,
             changes: true,
         };
         let command = command
@@ -212,13 +213,24 @@ pub(crate) async fn upgrade(
         let Ran { log } = run(*step, format!("v{}", commands.from), command)?;
         let shown = context.workspace.shown(archive);
         match archive.exists() {
-            true => context.reporter.report(Event::Finished {
-                step: Step::Backup,
-                what: format!(
-                    "{shown} is written; only mkectl v{} restores it",
-                    commands.from
-                ),
-            }),
+            true => {
+                let mkectl = receipt::Program {
+                    version: format!("v{}", commands.from),
+                    sha256: commands.of_before().mkectl.sha256(),
+                };
+                let applied = plan.receipt.as_ref().and_then(|before| before.applied.clone());
+                // A rehearsal's stand-in writes no backup that anybody could restore.
+                if !plan.environment.rehearsal {
+                    cluster::describe(context, &plan.environment, archive, mkectl, applied)?;
+                }
+                context.reporter.report(Event::Finished {
+                    step: Step::Backup,
+                    what: format!(
+                        "{shown} is written; only mkectl v{} restores it",
+                        commands.from
+                    ),
+                });
+            }
             false => context.reporter.report(Event::Warning(format!(
                 "mkectl says that the backup is written, and there is no {shown}: {log} says where it is"
             ))),

@@ -163,7 +163,9 @@ impl Question<'_> {
                 Some("nobody knows how the last one ended")
             }
             // The cluster may be half-way to what the files said then, whatever they say now.
-            (Purpose::Deploy, Some(_)) if self.failed_at(Step::Apply) => {
+            (Purpose::Deploy, Some(_))
+                if self.failed_at(Step::Apply) || self.failed_at(Step::Cluster) =>
+            {
                 Some("the last one failed")
             }
             (Purpose::Deploy, Some(_)) => None,

@@ -273,7 +273,7 @@ pub(super) async fn ask(
     if environment.rehearsal {
         return Nodes::default();
     }
-    let machines = mke::machines(environment);
+    let machines = mke::ssh::machines(environment);
     if machines.is_empty() {
         return none(
             NodeFault::NoHosts,
@@ -344,7 +344,7 @@ fn offered(context: &Context<'_>, environment: &Environment, lock: &bundle::Lock
 }
 
 fn node(
-    machine: mke::Machine,
+    machine: mke::ssh::Machine,
     destination: &Destination,
     answer: Result<Answer, NotAnswered>,
     wanted: &Wanted,
@@ -421,14 +421,14 @@ fn only_ssh(ssh: NodeCheck) -> Vec<NodeCheck> {
     std::iter::once(ssh).chain(others).collect()
 }
 
-fn login(login: &mke::Login) -> Login {
+fn login(login: &mke::ssh::Login) -> Login {
     Login {
         address: login.address.clone(),
         user: login.user.clone(),
         port: login.port,
         key: login.key.as_ref().map(|key| match key {
-            mke::Key::File(path) => Key::File(path.clone()),
-            mke::Key::Variable(name) => Key::Variable(name.clone()),
+            mke::ssh::Key::File(path) => Key::File(path.clone()),
+            mke::ssh::Key::Variable(name) => Key::Variable(name.clone()),
         }),
     }
 }
