@@ -528,6 +528,9 @@ pub(crate) struct LockArgs {
     /// Where the bundle's checksum is, instead of the vendor's URL for this release
     #[arg(long, value_name = "URL")]
     pub(crate) checksum_url: Option<String>,
+    /// Where mkectl is, instead of the vendor's URL for this release; {system} and {machine} stand for linux and x86_64
+    #[arg(long, value_name = "URL")]
+    pub(crate) mkectl_url: Option<String>,
     /// The bundle's architecture, as in its file name [default: amd64]
     #[arg(long)]
     pub(crate) arch: Option<String>,
@@ -548,6 +551,35 @@ pub(crate) struct RehearsalArgs {
     pub(crate) command: RehearsalCommand,
 }
 
+/// The flags of an upgrade. Which of them its release has, its help says.
+#[derive(Debug, Args)]
+pub(crate) struct RehearsalUpgradeArgs {
+    /// Print the flags of the release
+    #[arg(short, long)]
+    pub(crate) help: bool,
+    /// The configuration
+    #[arg(short, long, default_value = "mke4.yaml")]
+    pub(crate) file: Utf8PathBuf,
+    /// The release to come to
+    #[arg(long, default_value = "")]
+    pub(crate) upgrade_version: String,
+    /// The release matrix
+    #[arg(long)]
+    pub(crate) release_matrix: Option<Utf8PathBuf>,
+    /// Accepted: no backup is written
+    #[arg(long)]
+    pub(crate) backup_path: Option<Utf8PathBuf>,
+    /// Accepted: no snapshot is written
+    #[arg(long)]
+    pub(crate) etcd_snapshot_path: Option<Utf8PathBuf>,
+    /// Accepted: there is no gateway
+    #[arg(long)]
+    pub(crate) gateway_http_node_port: Option<u16>,
+    /// Accepted: there is no gateway
+    #[arg(long)]
+    pub(crate) gateway_https_node_port: Option<u16>,
+}
+
 /// What the stand-in understands of mkectl.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RehearsalCommand {
@@ -564,6 +596,18 @@ pub(crate) enum RehearsalCommand {
         /// Accepted, as mkectl accepts it: nothing is pretty-printed
         #[arg(long)]
         no_pretty_print: bool,
+    },
+    /// Check the release matrix, and pull everything of the new release as nodes would
+    #[command(disable_help_flag = true)]
+    Upgrade(RehearsalUpgradeArgs),
+    /// Say what a backup would be
+    Backup {
+        /// The configuration
+        #[arg(short, long, default_value = "mke4.yaml")]
+        file: Utf8PathBuf,
+        /// The archive
+        #[arg(long, default_value = "backup.tar")]
+        name: String,
     },
 }
 

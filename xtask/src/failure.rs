@@ -132,6 +132,7 @@ impl Failure {
                 | Error::PullsElsewhere { .. }
                 | Error::ReleaseChanged { .. }
                 | Error::NoReleaseMatrix { .. }
+                | Error::Contradiction { .. }
                 | Error::EmbeddedAddress { .. }
                 | Error::Credentials { .. } => 3,
                 Error::LockDiffers { .. }
@@ -326,6 +327,13 @@ fn hints(error: &Error) -> Vec<String> {
         ),
         Error::NoReleaseMatrix { .. } => {
             "take the vendor's release-matrix.json, unmodified, and name it in the environment: `release-matrix: ./release-matrix.json`"
+                .to_owned()
+        }
+        Error::Contradiction { is_meant: false, .. } => {
+            "mkectl finds a cluster by ~/.mke/mke.kubeconf, or by the file that KUBECONFIG names: take the one of this cluster".to_owned()
+        }
+        Error::Contradiction { is_meant: true, .. } => {
+            "somebody changed the cluster without Airlock, or the receipt is an old one: find out which, and restore the receipt that is true"
                 .to_owned()
         }
         Error::ClusterSilent { .. } => {

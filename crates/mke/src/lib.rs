@@ -27,6 +27,7 @@ mod kind;
 mod machines;
 mod network;
 mod notes;
+mod observed;
 mod owned;
 mod pulls;
 mod release;
@@ -40,6 +41,7 @@ mod write_once;
 
 pub use compare::{Area, Change, compare};
 pub use machines::{Login, Machine, machines, migration_hosts, restore_hosts};
+pub use observed::Observed;
 pub use owned::RegistryUrls;
 pub use pulls::{PulledRegistry, Pulls, pulls};
 pub use release::{Certainty, Download, Fact, Release, ReleaseError, Support, releases};

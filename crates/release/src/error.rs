@@ -293,6 +293,20 @@ pub enum Error {
         /// The release to come to.
         release: String,
     },
+    /// The receipt tells of another cluster, or of another release, than the cluster itself.
+    #[error(
+        "the receipt of {environment} tells of {receipt}, and the cluster that mkectl reaches {cluster}"
+    )]
+    Contradiction {
+        /// The environment.
+        environment: String,
+        /// What the receipt says.
+        receipt: String,
+        /// What `mkectl config get` says.
+        cluster: String,
+        /// Whether that may be the environment's cluster at all: it has a machine or the address in common.
+        is_meant: bool,
+    },
     /// The cluster has to be asked before an upgrade, and does not answer.
     #[error(
         "the cluster of {environment} cannot be asked for its configuration, and an upgrade keeps that first"

@@ -63,6 +63,7 @@ pub mod workspace;
 mod admin_password;
 mod announce;
 mod error;
+mod existing;
 mod neighbours;
 mod observe;
 mod resolve;
