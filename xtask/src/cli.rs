@@ -68,6 +68,7 @@ Care
   store      Say what the store holds, by release; `store gc` removes what no lock names
   cluster    Ask, check, back up, restore or reset a cluster, or get its kubeconfig
   mkectl     Run any other command of an environment's own mkectl
+  prune      Plan what an environment's registry needs no more; `prune --plan FILE` removes it
   bench      Measure a push on this machine, beside the vendor's loop
 
 Options:
@@ -226,6 +227,11 @@ pub(crate) enum Command {
     /// The configuration, with the values of its references, is handed over by --file where the command has it. What mkectl
     /// writes to standard output comes on standard output; everything is in the log, secrets masked.
     Mkectl(MkectlArgs),
+    /// Plan the removal of tags that no release of the environment needs any more, or remove what a reviewed plan names
+    ///
+    /// Without --plan nothing is removed. Known are the tags that receipts tell of, now and in git's history. What any environment on the same
+    /// registry runs, ran before, failed at or wants stays, and so does what others put there.
+    Prune(PruneArgs),
     /// Measure a push on this machine, beside the vendor's loop and what no push can go below
     ///
     /// Makes a bundle, starts a `docker-registry` of its own, and measures in turns. Wants skopeo and curl for comparison.
@@ -392,6 +398,24 @@ pub(crate) struct VerifyArgs {
     /// Write what came of it to FILE too, as Prometheus reads it by node_exporter's textfile collector
     #[arg(long, value_name = "FILE", conflicts_with = "repair")]
     pub(crate) textfile: Option<Utf8PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PruneArgs {
+    /// The environment
+    pub(crate) environment: String,
+    /// Write the plan to FILE, for a review
+    #[arg(long, value_name = "FILE", conflicts_with = "plan")]
+    pub(crate) out: Option<Utf8PathBuf>,
+    /// Remove exactly what this plan names, or refuse if anything has moved since
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plan: Option<Utf8PathBuf>,
+    /// Plan also for tags that receipts tell to have been found there, as after `push`, and not to have been pushed by a deploy
+    #[arg(long, conflicts_with = "plan")]
+    pub(crate) also_found: bool,
+    /// The environment's name once more, instead of the question that a protected environment asks before a removal
+    #[arg(long, value_name = "NAME", requires = "plan")]
+    pub(crate) confirm: Option<String>,
 }
 
 #[derive(Debug, Args)]

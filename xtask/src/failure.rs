@@ -130,6 +130,9 @@ impl Failure {
                 | Error::Promotion { .. }
                 | Error::NoPulls { .. }
                 | Error::PullsElsewhere { .. }
+                | Error::LockUnknown { .. }
+                | Error::PrunePlan { .. }
+                | Error::PruneRefused { .. }
                 | Error::ReleaseChanged { .. }
                 | Error::NoReleaseMatrix { .. }
                 | Error::Contradiction { .. }
@@ -150,6 +153,8 @@ impl Failure {
                 | Error::Push { .. }
                 | Error::NotConfirmed { .. }
                 | Error::NotRepaired { .. }
+                | Error::RemovesNothing { .. }
+                | Error::NotRemoved { .. }
                 | Error::NotAnonymous { .. }
                 | Error::Embedded { .. } => 5,
                 Error::Mkectl(_)
@@ -302,6 +307,13 @@ fn hints(error: &Error) -> Vec<String> {
              digests has to be removed there"
                 .to_owned()
         }
+        Error::LockUnknown { .. } => "bring the lock back: without it nobody knows what must stay".to_owned(),
+        Error::PruneRefused { .. } => "nothing was removed; compute and review a new plan: `cargo xtask prune ENVIRONMENT --out FILE`".to_owned(),
+        Error::RemovesNothing { .. } => {
+            "registry:2 removes where REGISTRY_STORAGE_DELETE_ENABLED=true is set; elsewhere ask its administrator, or remove what the plan names there"
+                .to_owned()
+        }
+        Error::NotRemoved { .. } => "run it again with the same plan: what is gone is left out".to_owned(),
         Error::NoPulls { .. } => "`cargo xtask render` writes it anew".to_owned(),
         Error::PullsElsewhere { environment, .. } => format!(
             "only the environment's own registry is sent to; if the file is out of date, `cargo xtask render {environment}` writes it anew"

@@ -15,6 +15,7 @@ mod new;
 mod plan;
 mod preflight;
 mod promote;
+mod prune;
 mod push;
 mod rehearsal_mkectl;
 mod rehearse;
@@ -95,6 +96,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Store {
             command: Some(StoreCommand::Gc { dry_run }),
         } => store::collect(app, *dry_run),
+        Command::Prune(arguments) => prune::run(app, arguments),
         Command::Bench(arguments) => bench::run(app, arguments),
         Command::BenchPart { command } => bench::part(app, command),
         Command::RehearsalMkectl(arguments) => rehearsal_mkectl::run(arguments),

@@ -46,6 +46,7 @@ pub mod plan;
 pub mod preflight;
 pub mod program;
 pub mod promote;
+pub mod prune;
 pub mod push;
 pub mod receipt;
 pub mod rehearse;
