@@ -35,6 +35,7 @@ mod release;
 mod render;
 mod review;
 mod schema;
+pub mod ssh;
 mod table;
 mod upgrade;
 mod write_once;
