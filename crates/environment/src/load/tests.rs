@@ -294,7 +294,7 @@ fn wrong_keys() {
     insta::assert_snapshot!(wrong(&format!("{GOOD}Protected: true\n")), @"environments/prod/environment.yaml:3:1: unknown key `Protected`; did you mean `protected`?");
     insta::assert_snapshot!(wrong(&format!("{GOOD}release: v4.1.4\n")), @"environments/prod/environment.yaml:3:1: the key `release` is there already; it is also in line 1");
     insta::assert_snapshot!(wrong(&format!("{GOOD}[a, b]: 1\n")), @"environments/prod/environment.yaml:3:1: a key must be a single value, but this is a list");
-    insta::assert_snapshot!(wrong_registry("  url: registry\n"), @"environments/prod/environment.yaml:4:3: unknown key `url` in `registry`; the keys are `address`, `project`, `ca`, `push-credentials`");
+    insta::assert_snapshot!(wrong_registry("  url: registry\n"), @"environments/prod/environment.yaml:4:3: unknown key `url` in `registry`; the keys are `address`, `project`, `ca`, `push-credentials`, `pull-credentials`");
     insta::assert_snapshot!(wrong_registry("  push_credentials: { env: A }\n"), @"environments/prod/environment.yaml:4:3: unknown key `push_credentials` in `registry`; did you mean `push-credentials`?");
     insta::assert_snapshot!(wrong_registry("  protected: true\n"), @"environments/prod/environment.yaml:4:3: unknown key `protected` in `registry`; `protected` belongs at the top level");
     insta::assert_snapshot!(wrong_registry("  push-credentials: { env: A, name: b }\n"), @"environments/prod/environment.yaml:4:31: unknown key `name` in `registry.push-credentials`; the only key is `env`");
