@@ -30,6 +30,7 @@ mod operation;
 mod plan;
 mod preflight;
 mod promote;
+mod prune;
 mod push;
 mod receipt;
 mod rehearse;

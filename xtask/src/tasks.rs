@@ -15,6 +15,7 @@ mod new;
 mod plan;
 mod preflight;
 mod promote;
+mod prune;
 mod push;
 mod rehearsal_mkectl;
 mod rehearse;
@@ -47,7 +48,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Releases { release } => releases::run(app, release.as_deref()),
         Command::Status(arguments) => status::run(app, arguments),
         Command::Promote(arguments) => promote::run(app, arguments),
-        Command::Preflight { environment } => preflight::run(app, environment),
+        Command::Preflight { environment, nodes } => preflight::run(app, environment, *nodes),
         Command::New {
             environment,
             release,
@@ -95,6 +96,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Store {
             command: Some(StoreCommand::Gc { dry_run }),
         } => store::collect(app, *dry_run),
+        Command::Prune(arguments) => prune::run(app, arguments),
         Command::Bench(arguments) => bench::run(app, arguments),
         Command::BenchPart { command } => bench::part(app, command),
         Command::RehearsalMkectl(arguments) => rehearsal_mkectl::run(arguments),

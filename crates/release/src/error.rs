@@ -181,6 +181,54 @@ pub enum Error {
         /// What is wrong still, each thing once.
         findings: Vec<crate::verify::Finding>,
     },
+    /// No lock is known of a release that a cluster runs, so that nobody knows what of the registry it needs.
+    #[error(
+        "{environment} needs {release}, and no lock of it is known: {path} is neither here nor in git's history"
+    )]
+    LockUnknown {
+        /// The environment.
+        environment: String,
+        /// The release.
+        release: String,
+        /// Where its lock would be.
+        path: Utf8PathBuf,
+    },
+    /// The plan of a removal cannot be read or written.
+    #[error("{path} is no plan of a removal")]
+    PrunePlan {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        source: serde_yaml::Error,
+    },
+    /// The plan of a removal does not hold any more. Nothing was removed.
+    #[error("the plan {path} does not hold any more: {}", moved.join("; "))]
+    PruneRefused {
+        /// The file.
+        path: Utf8PathBuf,
+        /// What has moved since.
+        moved: Vec<String>,
+    },
+    /// The registry removes no manifests, or is set up so.
+    #[error("registry {address} does not remove manifests: {removed} tags were removed")]
+    RemovesNothing {
+        /// The registry.
+        address: String,
+        /// How many tags are gone.
+        removed: usize,
+    },
+    /// Some of what was to be removed is still there.
+    #[error("{removed} of {total} tags were removed from {address}")]
+    NotRemoved {
+        /// The registry.
+        address: String,
+        /// How many tags are gone.
+        removed: usize,
+        /// How many were to be removed.
+        total: usize,
+        /// What is still there, and why.
+        failed: Vec<(String, String)>,
+    },
     /// An `mke4.yaml` does not say where nodes pull from.
     #[error("{path} does not say where nodes pull from: {}", wrong.join("; "))]
     NoPulls {
@@ -292,6 +340,20 @@ pub enum Error {
     NoReleaseMatrix {
         /// The release to come to.
         release: String,
+    },
+    /// The receipt tells of another cluster, or of another release, than the cluster itself.
+    #[error(
+        "the receipt of {environment} tells of {receipt}, and the cluster that mkectl reaches {cluster}"
+    )]
+    Contradiction {
+        /// The environment.
+        environment: String,
+        /// What the receipt says.
+        receipt: String,
+        /// What `mkectl config get` says.
+        cluster: String,
+        /// Whether that may be the environment's cluster at all: it has a machine or the address in common.
+        is_meant: bool,
     },
     /// The cluster has to be asked before an upgrade, and does not answer.
     #[error(
