@@ -128,6 +128,11 @@ impl Failure {
                 | Error::ReceiptVersion { .. }
                 | Error::WriteOnce(_)
                 | Error::Promotion { .. }
+                | Error::PlanFile { .. }
+                | Error::PlanVersion { .. }
+                | Error::InventoryFile { .. }
+                | Error::InventoryVersion { .. }
+                | Error::InventoryOfAnother { .. }
                 | Error::NoPulls { .. }
                 | Error::PullsElsewhere { .. }
                 | Error::ReleaseChanged { .. }
@@ -159,6 +164,8 @@ impl Failure {
                 | Error::MkectlRunning { .. } => 6,
                 Error::MkectlFailed { .. } => 7,
                 Error::RequirementUnmet { .. } => 8,
+                Error::PlanMoved { .. } => DIFFERS,
+                Error::PlanWithoutMkectl { .. } => 6,
                 Error::VisibleSecrets { .. } => 8,
                 Error::MkectlInterrupted { .. } => INTERRUPTED,
                 _ => 1,
@@ -326,6 +333,15 @@ fn hints(error: &Error) -> Vec<String> {
             "mkectl finds the cluster by ~/.mke/mke.kubeconf, or by the file that KUBECONFIG names: is it that of this cluster, and the \
              cluster up?"
                 .to_owned()
+        }
+        Error::PlanMoved { .. } => {
+            "nothing was touched: make a plan of what is there now with `cargo xtask plan ENVIRONMENT --out FILE`, and have that one signed".to_owned()
+        }
+        Error::PlanWithoutMkectl { environment, .. } => {
+            format!("`cargo xtask fetch {environment}` brings the release's mkectl here")
+        }
+        Error::InventoryOfAnother { .. } => {
+            "take one of this environment: `cargo xtask inventory ENVIRONMENT --out FILE`".to_owned()
         }
         Error::RequirementUnmet { environment, requires, .. } => format!(
             "`cargo xtask status {requires}` says more; `cargo xtask deploy {environment} --override-requires REASON` goes without, and the receipt keeps the reason"

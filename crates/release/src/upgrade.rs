@@ -81,6 +81,11 @@ impl Commands {
             .collect()
     }
 
+    /// Returns the mkectl of the release that is there, where it is run, and that of the one to come to.
+    pub(crate) fn programs(&self) -> (Option<&Program>, &Program) {
+        (self.old.as_ref(), &self.new)
+    }
+
     /// Returns the mkectl that knows the cluster as it is before.
     fn of_before(&self) -> &Program {
         self.old.as_ref().unwrap_or(&self.new)

@@ -314,6 +314,11 @@ fn chain(failure: &Failure) -> String {
         | release::Error::NotRepaired { findings, .. } => {
             text.push_str(&super::findings::lines(findings));
         }
+        release::Error::PlanMoved { moved, .. } => {
+            for moved in moved {
+                text.push_str(&format!("  {}: {}\n", moved.subject, moved.what));
+            }
+        }
         release::Error::LockDiffers { diff, .. } => text.push_str(&super::plan::coloured(diff)),
         release::Error::MkectlFailed { last_lines, .. } => {
             for line in last_lines.iter().rev().take(LAST_LINES).rev() {

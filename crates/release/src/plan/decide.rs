@@ -73,6 +73,39 @@ impl MkectlPlan {
         !matches!(self, Self::NotNeeded)
     }
 
+    /// Returns the programs that are run, with the releases that they are of and the SHA-256 of their files, and the commands in
+    /// their order; nothing where something is missing for them.
+    pub(super) fn programs_and_commands(
+        &self,
+        release: &Version,
+        output: &Output,
+    ) -> (Vec<(Version, Option<String>)>, Vec<mkectl::Command>) {
+        let of = |release: &Version, program: &Program| (release.clone(), program.mkectl.sha256());
+        match self {
+            Self::Apply {
+                program: Ok(program),
+                ..
+            } => (
+                vec![of(release, program)],
+                vec![program.apply(&output.config)],
+            ),
+            Self::Upgrade {
+                from,
+                commands: Ok(commands),
+                ..
+            } => {
+                let (old, new) = commands.programs();
+                let programs = old.map(|old| of(from, old)).into_iter();
+                let commands = commands.in_order().into_iter();
+                (
+                    programs.chain([of(release, new)]).collect(),
+                    commands.map(|(_, command)| command).collect(),
+                )
+            }
+            Self::NotNeeded | Self::Apply { .. } | Self::Upgrade { .. } => (Vec::new(), Vec::new()),
+        }
+    }
+
     /// Returns it as it is printed.
     pub(super) fn summary(&self, workspace: &Workspace, output: &Output) -> MkectlSummary {
         let shown = |(step, command): (Step, mkectl::Command)| CommandSummary {
