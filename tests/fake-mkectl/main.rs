@@ -9,6 +9,7 @@
 //! | `FAKE_MKECTL_RECORD` | file to which each call adds a line of JSON: arguments, environment, standard input, process id, and the texts of the files that `--file` and `--hosts-path` name |
 //! | `FAKE_MKECTL_VERSION` | the version to claim, `v4.1.5` if unset; empty for an answer without version |
 //! | `FAKE_MKECTL_FLAGS` | `old` leaves `--no-color` and `--no-pretty-print` out of the help and refuses them |
+//! | `FAKE_MKECTL_CLUSTER` | file with the cluster's configuration: `apply` puts its file there, `upgrade` its version and a key more, and `config get` prints it; without the file there is no cluster that answers |
 //! | `FAKE_MKECTL_CONFIG` | file that `config get` prints, instead of what `init` does |
 //! | `FAKE_MKECTL_IMAGES`, `FAKE_MKECTL_CHARTS` | files that `airgap list-images` and `list-charts` print, instead of a reference or two |
 //! | `FAKE_MKECTL_EXIT` | exit code of a command that works, after an `FTL` line unless it is 0; overrides 130 and 143. An upgrade rolls back first |
@@ -142,9 +143,9 @@ fn unknown(words: &[&str]) -> io::Result<u8> {
 }
 
 fn config_get(release: Release) -> io::Result<()> {
-    let config = match std::env::var_os("FAKE_MKECTL_CONFIG") {
-        Some(path) => std::fs::read_to_string(path)?,
-        None => initial(&version()),
+    let config = match (cluster(), std::env::var_os("FAKE_MKECTL_CONFIG")) {
+        (Some(path), _) | (None, Some(path)) => std::fs::read_to_string(path)?,
+        (None, None) => initial(&version()),
     };
     if release.mixes_log_and_config() {
         let (head, rest) = config.split_once('\n').unwrap_or_default();
@@ -225,6 +226,9 @@ fn work(
 fn done(release: Release, command: &[&str], given: &Given<'_>) -> io::Result<u8> {
     match command {
         ["apply"] => {
+            if let Some(cluster) = cluster() {
+                std::fs::copy(given.file(), cluster)?;
+            }
             credentials()?;
             eprintln!("INF MKE {} is installed", version());
         }
@@ -235,6 +239,22 @@ fn done(release: Release, command: &[&str], given: &Given<'_>) -> io::Result<u8>
             }
             if let Some(path) = given.value("--config-out") {
                 std::fs::write(path, initial(&version()))?;
+            }
+            for flag in ["--backup-path", "--etcd-snapshot-path"] {
+                if let Some(path) = given.value(flag) {
+                    std::fs::write(path, format!("backup of mkectl {}\n", version()))?;
+                }
+            }
+            if let Some(cluster) = cluster() {
+                let text = std::fs::read_to_string(&cluster)?;
+                let lines: Vec<String> = text
+                    .lines()
+                    .map(|line| match line.starts_with("  version: ") {
+                        true => format!("  version: {}\n  upgraded: true\n", version()),
+                        false => format!("{line}\n"),
+                    })
+                    .collect();
+                std::fs::write(cluster, lines.concat())?;
             }
             println!("Upgrade Summary");
         }
@@ -265,6 +285,11 @@ fn done(release: Release, command: &[&str], given: &Given<'_>) -> io::Result<u8>
         _ => eprintln!("INF {} is done", command.join(" ")),
     }
     Ok(0)
+}
+
+/// The file with the cluster's configuration.
+fn cluster() -> Option<std::ffi::OsString> {
+    std::env::var_os("FAKE_MKECTL_CLUSTER")
 }
 
 /// What `kubeconfig` prints. Its key is what a log must never have.

@@ -66,6 +66,7 @@ async fn after_a_push_it_renders_applies_and_writes_the_receipt() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_mkectl_is_told_first() {
     let lab = Lab::without_mkectl(AIRLOCK).await;
+    support::bundles::forget_mkectl(&lab.sandbox);
     let _ = lab.run(&["push", "lab"]).ends_with(0);
     let run = lab.run(&["apply", "lab"]).ends_with(6);
     assert!(

@@ -93,7 +93,9 @@ fn no_command_shows_what_there_is() {
 
     Care
       store      Say what the store holds, by release; `store gc` removes what no lock names
+      cluster    Ask, check, back up, restore or reset a cluster, or get its kubeconfig
       mkectl     Run any other command of an environment's own mkectl
+      prune      Plan what an environment's registry needs no more; `prune --plan FILE` removes it
       bench      Measure a push on this machine, beside the vendor's loop
 
     Options:

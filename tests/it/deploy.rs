@@ -292,6 +292,7 @@ async fn after_a_failed_apply_mkectl_runs_again_even_if_the_files_are_set_back()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mkectl_that_will_not_do_is_found_before_anything_is_pushed() {
     let lab = Lab::without_mkectl(AIRLOCK).await;
+    bundles::forget_mkectl(&lab.sandbox);
     let missing = lab.run(&["deploy", "lab"]);
     insta::assert_snapshot!("mkectl_missing", missing.whole());
     assert_eq!(missing.code, Some(6));
@@ -755,7 +756,7 @@ fn assert_no_secret(sandbox: &Sandbox, runs: &[Run], secrets: &[&str]) {
 
 /// Checks that no mkectl runs any more.
 #[track_caller]
-fn assert_ended(lab: &Lab) {
+pub(crate) fn assert_ended(lab: &Lab) {
     for call in lab.calls() {
         // SAFETY: signal 0 asks whether a process exists, and touches no memory.
         let answer = unsafe { libc::kill(call.process, 0) };
@@ -768,7 +769,7 @@ fn assert_ended(lab: &Lab) {
 }
 
 /// The command while it runs, leader of a process group as at a terminal.
-struct Running<'a> {
+pub(crate) struct Running<'a> {
     lab: &'a Lab,
     child: Child,
     stderr: BufReader<std::process::ChildStderr>,
@@ -776,7 +777,7 @@ struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
-    fn start(lab: &'a Lab, arguments: &[&str]) -> Self {
+    pub(crate) fn start(lab: &'a Lab, arguments: &[&str]) -> Self {
         let mut child = lab
             .sandbox
             .command(arguments)
@@ -796,7 +797,7 @@ impl<'a> Running<'a> {
 
     /// Reads standard error up to a line with this text.
     #[track_caller]
-    fn wait_for(&mut self, text: &str) {
+    pub(crate) fn wait_for(&mut self, text: &str) {
         loop {
             let mut line = String::new();
             let read = self.stderr.read_line(&mut line).unwrap();
@@ -809,14 +810,14 @@ impl<'a> Running<'a> {
     }
 
     /// Does what a terminal does on Ctrl-C: each process of the group gets SIGINT.
-    fn interrupt(&self) {
+    pub(crate) fn interrupt(&self) {
         let group = -self.child.id().cast_signed();
         // SAFETY: `kill` touches no memory, and the group's leader has not been waited for.
         let answer = unsafe { libc::kill(group, libc::SIGINT) };
         assert_eq!(answer, 0);
     }
 
-    fn end(mut self) -> Run {
+    pub(crate) fn end(mut self) -> Run {
         self.stderr.read_to_string(&mut self.seen).unwrap();
         let output = self.child.wait_with_output().unwrap();
         Run {

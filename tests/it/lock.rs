@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse as _};
+use bundle::Lock;
 use bundle::make::Recipe;
 use sha2::Digest as _;
 use support::bundles::{self, FILE, LOCK, Member};
@@ -287,4 +288,63 @@ fn lock(sandbox: &Sandbox, bundle: &[u8], more: &[&str]) -> Run {
     let mut arguments = vec!["lock", "v4.1.5", "--bundle", file.as_str()];
     arguments.extend(more);
     sandbox.run(&arguments)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mkectl_whose_hash_nobody_publishes_is_trusted_once() {
+    let server = Server::start(|asked| match asked.path.as_str() {
+        "/linux/x86_64" | "/darwin/arm64" => {
+            let program = bundles::Member::new("mkectl", asked.path.clone());
+            bundles::pack(&[program]).into_response()
+        }
+        _ => StatusCode::NOT_FOUND.into_response(),
+    })
+    .await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    let bundle = sandbox.path("bundles/mke_bundle_v4.2.1_amd64.tar.gz");
+    bundles::make(&bundles::tiny(), &bundle);
+    let url = server.url("{system}/{machine}");
+    let lock = [
+        "lock",
+        "v4.2.1",
+        "--bundle",
+        bundle.as_str(),
+        "--mkectl-url",
+        &url,
+    ];
+    let run = sandbox.run(&lock).ends_with(0);
+    assert!(
+        run.stderr.contains(
+            "warning: nobody publishes the hash of mkectl v4.2.1 for linux-x86_64: what came from "
+        ) && run
+            .stderr
+            .contains("warning: mkectl v4.2.1 for darwin-x86_64 is not locked: "),
+        "{}",
+        run.stderr
+    );
+    let path = sandbox.path("bundles/v4.2.1-amd64.lock.yaml");
+    let locked = Lock::read(&path).unwrap().mkectl;
+    let platforms: Vec<&str> = locked.iter().map(|one| one.platform.as_str()).collect();
+    assert_eq!(platforms, ["darwin-arm64", "linux-x86_64"]);
+    assert!(locked.iter().all(|one| one.trusted_on_first_use));
+    // What is for another machine is hashed and not kept.
+    let this = crate::operation::platform();
+    for one in &locked {
+        let folder = sandbox.path(&format!("bundles/mkectl/v4.2.1/{}", one.platform));
+        assert_eq!(folder.exists(), one.platform == this, "{folder}");
+    }
+    // It is trusted once: whoever locks again keeps the hashes, and asks only for what was not there.
+    let asked = server.asked().len();
+    let again = sandbox.run(&lock).ends_with(0);
+    assert!(again.stdout.starts_with("unchanged:"), "{}", again.whole());
+    let new: Vec<String> = server.asked()[asked..]
+        .iter()
+        .map(|one| one.path.clone())
+        .collect();
+    assert_eq!(new, ["/darwin/x86_64"]);
+    // Without the vendor or a mirror nobody is asked for anything, and what was locked stays.
+    let quiet = sandbox
+        .run(&["lock", "v4.1.5", "--bundle", bundle.as_str()])
+        .ends_with(0);
+    assert!(!quiet.stderr.contains("mkectl"), "{}", quiet.stderr);
 }

@@ -47,7 +47,7 @@ fn each_release_is_given_the_flags_that_it_lists() {
             mkectl.apply(config, &mkectl.help(&["apply"]).unwrap()),
             mkectl.upgrade(config, &upgrade, &mkectl.help(&["upgrade"]).unwrap()),
             mkectl.backup(config, archive.as_str(), &root),
-            mkectl.restore(Utf8Path::new("hosts.yaml"), archive.as_str(), &root),
+            mkectl.restore(config, Utf8Path::new("hosts.yaml"), archive.as_str(), &root),
         ] {
             let arguments = command.arguments.join(" ");
             let shown = arguments.replace(&format!("{folder}/"), "");

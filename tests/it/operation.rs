@@ -291,7 +291,7 @@ fn assert_nowhere_else(lab: &Lab, output: &str) {
     }
 }
 
-fn lock_mkectl(sandbox: &Sandbox, url: &str, download: &[u8]) {
+pub(crate) fn lock_mkectl(sandbox: &Sandbox, url: &str, download: &[u8]) {
     bundles::forget_mkectl(sandbox);
     let lock = sandbox.read(LOCK);
     let sha256 = hex::encode(sha2::Sha256::digest(download));
@@ -304,7 +304,7 @@ fn lock_mkectl(sandbox: &Sandbox, url: &str, download: &[u8]) {
     sandbox.write(LOCK, &lock);
 }
 
-fn platform() -> String {
+pub(crate) fn platform() -> String {
     let system = std::env::consts::OS.replace("macos", "darwin");
     let machine = std::env::consts::ARCH.replace("aarch64", "arm64");
     format!("{system}-{machine}")

@@ -91,3 +91,31 @@ fn a_configuration_that_cannot_be_is_refused() {
     1 problem
     "#);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_is_rehearsed_where_the_cluster_runs_an_earlier_release() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
+    let _ = lab
+        .run(&["lock", "v4.2.1", "--bundle", bundle.as_str()])
+        .ends_with(0);
+    lab.edit_environment("v4.1.5", "v4.2.1");
+    let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
+    let run = lab.run(&["rehearse", "lab"]).ends_with(0);
+    insta::assert_snapshot!("upgrade", run.whole());
+    // The real ones are as they were.
+    assert_eq!(lab.sandbox.read("environments/lab/receipt.yaml"), receipt);
+    assert_eq!(lab.applies().len(), 1);
+    // What the vendor does not support is refused here, too.
+    let _ = lab
+        .run(&["lock", "v4.1.2", "--bundle", bundle.as_str()])
+        .ends_with(0);
+    lab.edit_environment("v4.2.1", "v4.1.2");
+    let run = lab.run(&["rehearse", "lab"]).ends_with(3);
+    assert!(
+        run.stderr.contains("v4.1.2 is older than v4.1.5"),
+        "{}",
+        run.stderr
+    );
+}

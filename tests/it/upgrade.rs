@@ -1,10 +1,24 @@
 //! The upgrade of a cluster by `deploy`: which commands of which mkectl run, what stops it before anything is touched, and what it leaves.
 
+use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 
-use support::Lab;
+use camino::{Utf8Path, Utf8PathBuf};
+use support::bundles::{self, Member};
+use support::{Lab, Server};
 
+use crate::deploy::{Running, assert_ended};
+use crate::operation::platform;
 use crate::{AIRLOCK, FAKE_MKECTL};
+
+const RELEASES: [&str; 8] = [
+    "v4.1.0", "v4.1.1", "v4.1.2", "v4.1.3", "v4.1.4", "v4.1.5", "v4.2.0", "v4.2.1",
+];
+
+const RECEIPT: &str = "environments/lab/receipt.yaml";
+
+/// What the way from 4.1.2 asks for.
+const PORTS: &str = "  gatewayMKEIngress: { nodePorts: { http: 33010, https: 33011 } }\n";
 
 /// A cluster of a release, and an environment that names a later one; every bundle is in the store.
 struct Road {
@@ -12,34 +26,77 @@ struct Road {
 }
 
 impl Road {
-    /// Makes it; `more` are further keys of the environment. Each release's mkectl is a script that plays it.
-    async fn new(from: &str, to: &str, more: &str) -> Self {
-        let lab = Lab::without_mkectl(AIRLOCK).await;
-        lab.write_environment(more);
+    /// Makes it, with the mkectl of the later release on PATH and no other one.
+    async fn new(from: &str, to: &str) -> Self {
+        let mut lab = Lab::without_mkectl(AIRLOCK).await;
+        let cluster = lab.sandbox.home().join("cluster.yaml");
+        lab.sandbox
+            .variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
+        lab.edit_environment("config:\n", &format!("config:\n{PORTS}"));
         let road = Self { lab };
         road.lock(from);
         road.lock(to);
-        road.install(from);
         road.name(from);
+        road.install(from);
         let _ = road.lab.run(&["deploy", "lab"]).ends_with(0);
         road.name(to);
         road.install(to);
         road
     }
 
-    /// Locks a release with the bundle that all of them have here.
+    fn run(&self, command: &str) -> support::Run {
+        self.lab.run(&[command, "lab"])
+    }
+
+    /// Locks a release with the bundle that all of them have here, without a mkectl.
     fn lock(&self, release: &str) {
-        let sandbox = &self.lab.sandbox;
-        if !sandbox
-            .path(&format!("bundles/{release}-amd64.lock.yaml"))
-            .exists()
-        {
-            let bundle = sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
+        let bundle = self
+            .lab
+            .sandbox
+            .path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
+        if !self.lock_path(release).exists() {
             let _ = self
                 .lab
                 .run(&["lock", release, "--bundle", bundle.as_str()])
                 .ends_with(0);
         }
+        self.edit_lock(release, |lock| lock.mkectl.clear());
+    }
+
+    fn lock_path(&self, release: &str) -> Utf8PathBuf {
+        let file = format!("bundles/{release}-amd64.lock.yaml");
+        self.lab.sandbox.path(&file)
+    }
+
+    fn edit_lock(&self, release: &str, edit: impl FnOnce(&mut bundle::Lock)) {
+        let path = self.lock_path(release);
+        let mut lock = bundle::Lock::read(&path).unwrap();
+        edit(&mut lock);
+        std::fs::write(path, lock.to_yaml()).unwrap();
+    }
+
+    /// Locks the mkectl of a release, which is to be had from `url`.
+    fn lock_mkectl(&self, release: &str, url: String, download: &[u8]) {
+        use sha2::Digest as _;
+        self.edit_lock(release, |lock| {
+            lock.mkectl = vec![bundle::LockedMkectl {
+                platform: platform(),
+                url,
+                sha256: hex::encode(sha2::Sha256::digest(download)),
+                trusted_on_first_use: false,
+            }];
+        });
+    }
+
+    /// Has the mkectl of a release locked and fetched.
+    fn keep(&self, release: &str) {
+        let download = download(release);
+        self.lock_mkectl(release, "http://127.0.0.1:1/mkectl".to_owned(), &download);
+        let folder = format!("bundles/mkectl/{release}/{}", platform());
+        let folder = self.lab.sandbox.path(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("mkectl.tar.gz"), download).unwrap();
+        write_script(&folder.join("mkectl"), release);
     }
 
     /// Names a release in the environment.
@@ -53,15 +110,30 @@ impl Road {
 
     /// Puts the mkectl of a release on PATH.
     fn install(&self, release: &str) {
-        script(&self.lab.sandbox.bin().join("mkectl"), release);
+        write_script(&self.lab.sandbox.bin().join("mkectl"), release);
     }
 
-    /// Returns the commands that ran for the upgrade, by the release of their mkectl.
+    /// Changes what the cluster is.
+    fn edit_cluster(&self, edit: impl FnOnce(String) -> String) {
+        let path = self.lab.sandbox.home().join("cluster.yaml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, edit(text)).unwrap();
+    }
+
+    /// Puts a kubeconfig where mkectl looks for one.
+    fn has_kubeconfig(&self) {
+        let folder = self.lab.sandbox.home().join(".mke");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("mke.kubeconf"), "apiVersion: v1\n").unwrap();
+    }
+
+    /// Returns what mkectl was told to do since the first installation, each with the release of that mkectl. Questions about itself
+    /// are left out.
     fn commands(&self) -> Vec<String> {
         let calls = self.lab.calls();
         let begun = calls
             .iter()
-            .rposition(|call| call.arguments.first().is_some_and(|word| word == "apply"))
+            .position(|call| call.arguments[0] == "apply" && call.file.is_some())
             .map_or(0, |at| at + 1);
         calls[begun..]
             .iter()
@@ -69,33 +141,532 @@ impl Road {
             .filter(|call| call.arguments != ["version"])
             .map(|call| {
                 let release = &call.environment["FAKE_MKECTL_VERSION"];
-                self.lab
-                    .sandbox
-                    .redact(&format!("{release}: {}", call.arguments.join(" ")))
+                let arguments = self.lab.sandbox.redact(&call.arguments.join(" "));
+                format!("{release}: {}", arguments.replace("[WORKSPACE]/", ""))
             })
             .collect()
     }
+
+    /// Checks that mkectl was told nothing that changes a cluster, and the registry has what it had.
+    #[track_caller]
+    fn assert_untouched(&self) {
+        for command in self.commands() {
+            assert!(command.ends_with(": config get"), "{command}");
+        }
+    }
+
+    fn backups(&self) -> Vec<String> {
+        let folder = self.lab.sandbox.path("environments/lab/backups");
+        let mut names: Vec<String> = folder
+            .read_dir_utf8()
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_owned())
+            .collect();
+        names.sort();
+        names
+    }
 }
 
-/// Writes a mkectl that plays a release.
-fn script(path: &camino::Utf8Path, release: &str) {
+/// Returns a mkectl that plays a release.
+fn script(release: &str) -> String {
+    format!("#!/bin/sh\nFAKE_MKECTL_VERSION={release} exec {FAKE_MKECTL} \"$@\"\n")
+}
+
+fn write_script(path: &Utf8Path, release: &str) {
     let _ = std::fs::remove_file(path);
-    let text = format!("#!/bin/sh\nFAKE_MKECTL_VERSION={release} exec {FAKE_MKECTL} \"$@\"\n");
-    std::fs::write(path, text).unwrap();
+    std::fs::write(path, script(release)).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn download(release: &str) -> Vec<u8> {
+    bundles::pack(&[Member::new("mkectl", script(release))])
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_later_release_is_an_upgrade_that_the_plan_shows_first() {
-    let road = Road::new("v4.1.0", "v4.1.1", "").await;
-    insta::assert_snapshot!("plan", road.lab.run(&["plan", "lab"]).ends_with(0).whole());
-    assert!(
-        road.commands()
-            .iter()
-            .all(|command| command.contains("config get"))
-    );
-    let run = road.lab.run(&["deploy", "lab"]).ends_with(0);
-    insta::assert_snapshot!("deploy", run.whole());
+    let road = Road::new("v4.1.0", "v4.1.1").await;
+    insta::assert_snapshot!("plan", road.run("plan").ends_with(0).whole());
+    road.assert_untouched();
+    insta::assert_snapshot!("deploy", road.run("deploy").ends_with(0).whole());
     insta::assert_snapshot!("receipt", road.lab.receipt());
-    insta::assert_debug_snapshot!(road.commands());
+    let sandbox = &road.lab.sandbox;
+    // What it was before is kept for whoever restores it, and the matrix is the vendor's to the byte.
+    let before = sandbox.read("environments/lab/backups/v4.1.0-to-v4.1.1_mke4.yaml");
+    assert!(before.contains("version: v4.1.0\n"), "{before}");
+    let lock = bundle::Lock::read(&road.lock_path("v4.1.1")).unwrap();
+    let matrix = std::fs::read(sandbox.path("bundles/mkectl/v4.1.1/release-matrix.json")).unwrap();
+    use sha2::Digest as _;
+    assert_eq!(
+        hex::encode(sha2::Sha256::digest(matrix)),
+        lock.release_matrix.unwrap().sha256
+    );
+    // What the upgrade added is there for adoption, and what is rendered is there: nothing is to do.
+    let adopted = sandbox.path("environments/lab/mke4.adopted.yaml");
+    let mode = std::fs::metadata(&adopted).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(
+        std::fs::read_to_string(adopted)
+            .unwrap()
+            .contains("  upgraded: true\n")
+    );
+    let calls = road.lab.calls().len();
+    let again = road.run("deploy").ends_with(0);
+    assert_eq!(again.stdout, "lab: nothing to do\n");
+    assert_eq!(road.lab.calls().len(), calls, "nobody is asked for nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_kind_of_way_runs_the_commands_of_its_page() {
+    let mut all = String::new();
+    for (from, to) in [
+        ("v4.1.0", "v4.1.1"),
+        ("v4.1.2", "v4.1.5"),
+        ("v4.1.5", "v4.2.0"),
+        ("v4.2.0", "v4.2.1"),
+    ] {
+        let road = Road::new(from, to).await;
+        road.keep(from);
+        let _ = road.run("deploy").ends_with(0);
+        writeln!(all, "{from} to {to}").unwrap();
+        for command in road.commands() {
+            writeln!(all, "  {command}").unwrap();
+        }
+        writeln!(all, "  leaves {}", road.backups().join(", ")).unwrap();
+        let receipt = road.lab.receipt();
+        assert!(receipt.contains(&format!("  release: {to}\n")), "{receipt}");
+        assert!(!receipt.contains("failed:"), "{receipt}");
+    }
+    insta::assert_snapshot!("commands", all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_pair_of_releases_has_its_commands_or_a_reason() {
+    let road = Road::new("v4.1.0", "v4.1.1").await;
+    std::fs::remove_file(road.lab.sandbox.bin().join("mkectl")).unwrap();
+    for release in RELEASES {
+        road.lock(release);
+        road.keep(release);
+    }
+    // What was applied is rendered for 4.1.0, so that each other release finds another configuration.
+    let receipt = road.lab.sandbox.read(RECEIPT);
+    let mut all = String::new();
+    for to in RELEASES {
+        road.name(to);
+        std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();
+        write!(all, "{}", described("new", to, &plan(&road))).unwrap();
+        for from in RELEASES {
+            road.lab.sandbox.write(
+                RECEIPT,
+                &receipt.replace("release: v4.1.0", &format!("release: {from}")),
+            );
+            road.edit_cluster(|text| {
+                let line = text.lines().find(|line| line.starts_with("  version: "));
+                let line = line.unwrap().to_owned();
+                text.replace(&line, &format!("  version: {from}"))
+            });
+            write!(all, "{}", described(from, to, &plan(&road))).unwrap();
+        }
+    }
+    insta::assert_snapshot!("matrix", all);
+}
+
+/// Returns what a plan says, as machines read it.
+fn plan(road: &Road) -> serde_json::Value {
+    let run = road.lab.run(&["plan", "lab", "--format", "json"]);
+    let text = road.lab.sandbox.redact(&run.stdout);
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Returns the commands of a plan, or why there are none.
+fn described(from: &str, to: &str, plan: &serde_json::Value) -> String {
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let mut described = format!("{from} to {to}\n");
+    if let Some(error) = plan.get("error") {
+        let reason = text(&error["causes"][0]);
+        writeln!(described, "  refused: {reason}").unwrap();
+        return described;
+    }
+    let mkectl = &plan["result"]["mkectl"];
+    assert_eq!(mkectl["problem"], serde_json::Value::Null, "{mkectl}");
+    for command in mkectl["commands"].as_array().unwrap() {
+        let mut command = text(&command["command"]).replace("[WORKSPACE]/", "");
+        for release in RELEASES {
+            let program = format!("bundles/mkectl/{release}/{}/mkectl ", platform());
+            command = command.replace(&program, &format!("mkectl-{release} "));
+        }
+        let command = command
+            .replace("environments/lab/backups", "backups")
+            .replace("environments/lab/mke4.yaml", "mke4.yaml");
+        writeln!(described, "  {command}").unwrap();
+    }
+    described
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_upgrade_is_told_and_run_again() {
+    let mut road = Road::new("v4.1.0", "v4.1.1").await;
+    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "3");
+    let run = road.run("deploy").ends_with(7);
+    assert!(
+        run.stderr.contains("rollback is complete"),
+        "{}",
+        run.stderr
+    );
+    let receipt = road.lab.receipt();
+    assert!(
+        receipt.contains("  release: v4.1.0\n")
+            && receipt.contains("failed:\n  release: v4.1.1\n")
+            && receipt.contains("  step: upgrade\n"),
+        "{receipt}"
+    );
+    // The cluster may show either release now, and mkectl did say that it failed.
+    for version in ["v4.1.0", "v4.1.1"] {
+        road.edit_cluster(|text| {
+            text.replace("  version: v4.1.0", &format!("  version: {version}"))
+        });
+        let plan = road.run("plan").ends_with(0);
+        assert!(
+            plan.stdout.contains("upgrade from v4.1.0")
+                && plan.stdout.contains("since the last upgrade failed"),
+            "{}",
+            plan.whole()
+        );
+    }
+    road.edit_cluster(|text| text.replace("  version: v4.1.1", "  version: v4.1.0"));
+    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    let _ = road.run("deploy").ends_with(0);
+    assert!(road.lab.receipt().contains("  release: v4.1.1\n"));
+    // What the first try kept is still there.
+    assert_eq!(
+        road.backups(),
+        [
+            "v4.1.0-to-v4.1.1-2_etcd-snapshot",
+            "v4.1.0-to-v4.1.1-2_mke4.yaml",
+            "v4.1.0-to-v4.1.1_mke4.yaml"
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_is_set_back_after_a_failed_upgrade_is_applied_where_mkectl_took_it_back() {
+    let mut road = Road::new("v4.1.0", "v4.1.1").await;
+    road.has_kubeconfig();
+    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "3");
+    let _ = road.run("deploy").ends_with(7);
+    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    road.name("v4.1.0");
+    road.install("v4.1.0");
+    road.edit_cluster(|text| text.replace("version: v4.1.0", "version: v4.1.1"));
+    let run = road.run("deploy").ends_with(3);
+    assert!(
+        run.stderr
+            .contains("the receipt of lab tells of v4.1.0 from 127.0.0.1:[PORT]/mke, and the cluster that mkectl reaches runs v4.1.1"),
+        "{}",
+        run.stderr
+    );
+    road.edit_cluster(|text| text.replace("version: v4.1.1", "version: v4.1.0"));
+    let _ = road.run("deploy").ends_with(0);
+    assert_eq!(road.lab.applies().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_reaches_the_upgrade_and_a_kill_leaves_a_note_of_it() {
+    let mut road = Road::new("v4.1.0", "v4.1.1").await;
+    road.lab.sandbox.variable("FAKE_MKECTL_HANG", "yes");
+    let mut running = Running::start(&road.lab, &["deploy", "lab"]);
+    running.wait_for("waiting for nodes");
+    let note = road
+        .lab
+        .sandbox
+        .read("environments/lab/logs/under-way.yaml");
+    assert!(
+        note.starts_with("command: upgrade\nrelease: v4.1.1\n"),
+        "{note}"
+    );
+    running.interrupt();
+    let run = running.end().ends_with(130);
+    assert_eq!(
+        run.stderr.matches("received SIGINT").count(),
+        1,
+        "{}",
+        run.stderr
+    );
+    assert_ended(&road.lab);
+    assert!(road.lab.receipt().contains("  step: upgrade\n"));
+
+    // As if Airlock had been killed meanwhile, and mkectl had come to its end.
+    let receipt = road.lab.sandbox.read(RECEIPT);
+    let (applied, _) = receipt.split_once("failed:\n").unwrap();
+    road.lab.sandbox.write(RECEIPT, applied);
+    let note: String = note
+        .lines()
+        .filter(|line| !line.starts_with("process: "))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    road.lab
+        .sandbox
+        .write("environments/lab/logs/under-way.yaml", &note);
+    let plan = road.run("plan").ends_with(0);
+    assert!(
+        plan.stdout.contains("upgrade from v4.1.0"),
+        "{}",
+        plan.stdout
+    );
+    road.edit_cluster(|text| text.replace("version: v4.1.0", "version: v4.1.1"));
+    let plan = road.run("plan").ends_with(0);
+    assert!(
+        plan.stdout.contains(
+            "nobody heard how the upgrade to v4.1.1 ended, and the cluster of lab runs it"
+        ) && plan.stdout.contains("mkectl apply -f"),
+        "{}",
+        plan.stdout
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_is_told_before_anything_is_touched() {
+    let road = Road::new("v4.1.2", "v4.2.1").await;
+    let refused = |code: i32, text: &str| {
+        let run = road.run("deploy").ends_with(code);
+        assert!(run.stderr.contains(text), "{text}\n{}", run.whole());
+        let plan = road.run("plan");
+        assert!(plan.whole().contains(text), "{text}\n{}", plan.whole());
+        road.assert_untouched();
+    };
+    // The mkectl that writes the backup.
+    refused(
+        6,
+        "the backup before the upgrade is written by mkectl v4.1.2, and there is none",
+    );
+    road.keep("v4.1.2");
+    // A changed byte in it.
+    let program = format!("bundles/mkectl/v4.1.2/{}/mkectl", platform());
+    let program = road.lab.sandbox.path(&program);
+    std::fs::write(&program, format!("{}#", script("v4.1.2"))).unwrap();
+    refused(6, "it was changed");
+    write_script(&program, "v4.1.2");
+    // The cluster.
+    let cluster = road.lab.sandbox.home().join("cluster.yaml");
+    let kept = std::fs::read_to_string(&cluster).unwrap();
+    std::fs::remove_file(&cluster).unwrap();
+    refused(
+        6,
+        "the cluster of lab cannot be asked for its configuration",
+    );
+    std::fs::write(&cluster, &kept).unwrap();
+    // The release matrix.
+    road.edit_lock("v4.2.1", |lock| lock.release_matrix = None);
+    refused(3, "the lock of v4.2.1 names none");
+    road.lab
+        .sandbox
+        .write("environments/lab/matrix.json", "[]\n");
+    road.lab
+        .edit_environment("release:", "release-matrix: matrix.json\nrelease:");
+    // The ports.
+    road.lab.edit_environment(PORTS, "");
+    refused(3, "this upgrade has to be given the gateway's node ports");
+    road.lab
+        .edit_environment("config:\n", &format!("config:\n{PORTS}"));
+    // The same cluster in another registry.
+    road.edit_cluster(|text| text.replace("/mke", "/other"));
+    refused(
+        3,
+        "the receipt of lab tells of v4.1.2 from 127.0.0.1:[PORT]/mke",
+    );
+    // Another cluster.
+    std::fs::write(
+        &cluster,
+        kept.replace("192.0.2.10", "192.0.2.99")
+            .replace("mke.lab.example.com", "other.example.com"),
+    )
+    .unwrap();
+    refused(3, "runs v4.1.2 at other.example.com");
+    // Another release.
+    std::fs::write(&cluster, kept.replace("version: v4.1.2", "version: v4.1.5")).unwrap();
+    refused(3, "runs v4.1.5 at mke.lab.example.com");
+
+    std::fs::write(&cluster, kept).unwrap();
+    let _ = road.run("deploy").ends_with(0);
+    let upgrade = road
+        .commands()
+        .into_iter()
+        .find(|one| one.contains(": upgrade "));
+    assert!(
+        upgrade
+            .as_ref()
+            .is_some_and(|one| one.contains("--release-matrix environments/lab/matrix.json")),
+        "{upgrade:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_receipt_the_cluster_itself_says_what_it_is() {
+    let road = Road::new("v4.1.0", "v4.1.1").await;
+    std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();
+    // Without a kubeconfig there is nobody to be asked: a first installation.
+    let plan = road.run("plan").ends_with(0);
+    assert!(plan.stdout.contains("mkectl apply -f"), "{}", plan.stdout);
+    assert!(road.commands().is_empty());
+
+    road.has_kubeconfig();
+    let plan = road.run("plan").ends_with(0);
+    assert!(
+        plan.stdout
+            .contains("no receipt tells of the cluster of lab, and it answers: it runs v4.1.0")
+            && plan.stdout.contains("upgrade from v4.1.0"),
+        "{}",
+        plan.stdout
+    );
+    // It keeps what it has for good.
+    road.lab.edit_environment("project: mke", "project: other");
+    let run = road.run("plan").ends_with(3);
+    assert!(
+        run.stderr.contains("and this says 127.0.0.1:[PORT]/other"),
+        "{}",
+        run.stderr
+    );
+    road.lab.edit_environment("project: other", "project: mke");
+
+    // Another cluster that was installed from here, and one that is gone, hold nothing up.
+    road.edit_cluster(|text| {
+        text.replace("192.0.2.10", "192.0.2.99")
+            .replace("mke.lab.example.com", "other.example.com")
+    });
+    let plan = road.run("plan").ends_with(0);
+    assert!(
+        plan.stdout.contains("leads to another cluster") && plan.stdout.contains("mkectl apply -f"),
+        "{}",
+        plan.stdout
+    );
+    std::fs::remove_file(road.lab.sandbox.home().join("cluster.yaml")).unwrap();
+    let plan = road.run("plan").ends_with(0);
+    assert!(
+        plan.stdout
+            .contains("this is taken for a first installation")
+            && plan.stdout.contains("mkectl apply -f"),
+        "{}",
+        plan.stdout
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_upgrade_did_not_bring_is_applied_by_the_next_deploy() {
+    let road = Road::new("v4.1.0", "v4.1.1").await;
+    road.lab
+        .edit_environment("config:\n", "config:\n  kubelet: { maxPods: 250 }\n");
+    let run = road.run("deploy").ends_with(0);
+    assert!(
+        run.stderr.contains("is not what is rendered, in 2 places"),
+        "{}",
+        run.stderr
+    );
+    let plan = road.run("plan").ends_with(0);
+    assert!(
+        plan.stdout.contains("mkectl apply -f")
+            && plan.stdout.contains("since the configuration changed"),
+        "{}",
+        plan.stdout
+    );
+    let _ = road.run("deploy").ends_with(0);
+    assert_eq!(
+        road.run("deploy").ends_with(0).stdout,
+        "lab: nothing to do\n"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_fetches_the_mkectl_that_it_lacks() {
+    let road = Road::new("v4.2.0", "v4.2.1").await;
+    std::fs::remove_file(road.lab.sandbox.bin().join("mkectl")).unwrap();
+    let server = Server::start(|asked| {
+        use axum::response::IntoResponse as _;
+        let release = asked.path.trim_start_matches('/').to_owned();
+        download(&release).into_response()
+    })
+    .await;
+    // Where nobody answers, the plan says what is missing.
+    road.lock_mkectl(
+        "v4.2.1",
+        "http://127.0.0.1:1/mkectl".to_owned(),
+        &download("v4.2.1"),
+    );
+    let run = road.run("deploy").ends_with(6);
+    assert!(
+        run.stderr
+            .contains("mkectl v4.2.1 is not here and could not be brought"),
+        "{}",
+        run.stderr
+    );
+    // Another one than the locked is not kept.
+    road.lock_mkectl("v4.2.1", server.url("v4.2.0"), &download("v4.2.1"));
+    let _ = road.run("deploy").ends_with(4);
+    road.assert_untouched();
+
+    for release in ["v4.2.0", "v4.2.1"] {
+        road.lock_mkectl(release, server.url(release), &download(release));
+    }
+    let _ = road.run("deploy").ends_with(0);
+    insta::assert_debug_snapshot!("fetched", road.commands());
+    // Both are kept.
+    for release in ["v4.2.0", "v4.2.1"] {
+        let program = format!("bundles/mkectl/{release}/{}/mkectl", platform());
+        assert!(road.lab.sandbox.path(&program).exists(), "{program}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_nobody_sees_them() {
+    const USER: &str = "planted-puller-3e9b";
+    const PASSWORD: &str = "planted-pull-password-c2d8";
+    let mut road = Road::new("v4.2.0", "v4.2.1").await;
+    let sandbox = &mut road.lab.sandbox;
+    std::fs::remove_file(sandbox.path(RECEIPT)).unwrap();
+    road.lab.edit_environment(
+        "  push-credentials:",
+        "  pull-credentials: { env: LAB_PULL }\n  push-credentials:",
+    );
+    road.lab.edit_environment(
+        "config:\n",
+        "config:\n  registries:\n    imageRegistry: { credentialsSecretName: pull }\n    \
+         chartRegistry: { credentialsSecretName: pull }\n",
+    );
+    // The registry is looked at with them, as nodes do.
+    let run = road.run("plan").ends_with(3);
+    assert!(
+        run.stderr
+            .contains("the variable LAB_PULL_USERNAME is not set"),
+        "{}",
+        run.stderr
+    );
+    road.lab
+        .sandbox
+        .variable("LAB_PULL_USERNAME", USER)
+        .variable("LAB_PULL_PASSWORD", PASSWORD)
+        .variable("FAKE_MKECTL_LEAK", "MKE_IMAGE_REGISTRY_PASSWORD");
+    let plan = road.run("plan").ends_with(0);
+    let command = format!(
+        "MKE_CHART_REGISTRY_PASSWORD=*** MKE_IMAGE_REGISTRY_PASSWORD=*** [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml \
+         --no-color --no-pretty-print --chart-registry-username {USER} --image-registry-username {USER}\n"
+    );
+    assert!(plan.stdout.contains(&command), "{}", plan.stdout);
+    let deploy = road.run("deploy").ends_with(0);
+    assert!(
+        deploy.stderr.contains("WRN connecting with ***"),
+        "{}",
+        deploy.stderr
+    );
+    let applied = road.lab.applies().pop().unwrap();
+    for variable in ["MKE_CHART_REGISTRY_PASSWORD", "MKE_IMAGE_REGISTRY_PASSWORD"] {
+        assert_eq!(applied.environment[variable], PASSWORD);
+    }
+    assert!(!applied.environment.contains_key("LAB_PULL_PASSWORD"));
+    assert!(!applied.arguments.concat().contains(PASSWORD));
+    for run in [&plan, &deploy] {
+        assert!(!run.whole().contains(PASSWORD), "{}", run.whole());
+    }
+    for (path, content) in road.lab.sandbox.files() {
+        let content = String::from_utf8_lossy(&content);
+        let is_record = path.as_str().ends_with("mkectl-calls");
+        assert!(is_record || !content.contains(PASSWORD), "{path}");
+    }
 }

@@ -76,6 +76,12 @@ impl TestRegistry {
         Self::container(image(), None, false).await
     }
 
+    /// Starts `registry:2` over plain HTTP, which removes nothing, as it does unless it is told otherwise.
+    pub async fn without_delete() -> Self {
+        let image = image().with_env_var("REGISTRY_STORAGE_DELETE_ENABLED", "false");
+        Self::container(image, None, false).await
+    }
+
     /// Starts `registry:2` over HTTPS, with a certificate of a CA made for it.
     pub async fn tls() -> Self {
         let certificates = Certificates::new();

@@ -67,7 +67,9 @@ Prove
 
 Care
   store      Say what the store holds, by release; `store gc` removes what no lock names
+  cluster    Ask, check, back up, restore or reset a cluster, or get its kubeconfig
   mkectl     Run any other command of an environment's own mkectl
+  prune      Plan what an environment's registry needs no more; `prune --plan FILE` removes it
   bench      Measure a push on this machine, beside the vendor's loop
 
 Options:
@@ -129,6 +131,10 @@ pub(crate) enum Command {
     Preflight {
         /// The environment
         environment: String,
+        /// Ask the nodes as well, by the system's ssh, all at once and reading only: do they reach and trust the registry,
+        /// is there room, are their clocks right
+        #[arg(long)]
+        nodes: bool,
     },
     /// Write a new environment, commented, ready to be filled in
     New {
@@ -217,11 +223,21 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<StoreCommand>,
     },
+    /// Ask, check, back up, restore or reset the cluster of an environment, or get its kubeconfig
+    Cluster {
+        #[command(subcommand)]
+        command: ClusterCommand,
+    },
     /// Run any other command of the mkectl that an environment's cluster wants, with its configuration
     ///
     /// The configuration, with the values of its references, is handed over by --file where the command has it. What mkectl
     /// writes to standard output comes on standard output; everything is in the log, secrets masked.
     Mkectl(MkectlArgs),
+    /// Plan the removal of tags that no release of the environment needs any more, or remove what a reviewed plan names
+    ///
+    /// Without --plan nothing is removed. Known are the tags that receipts tell of, now and in git's history. What any environment on the same
+    /// registry runs, ran before, failed at or wants stays, and so does what others put there.
+    Prune(PruneArgs),
     /// Measure a push on this machine, beside the vendor's loop and what no push can go below
     ///
     /// Makes a bundle, starts a `docker-registry` of its own, and measures in turns. Wants skopeo and curl for comparison.
@@ -409,6 +425,24 @@ pub(crate) struct VerifyArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct PruneArgs {
+    /// The environment
+    pub(crate) environment: String,
+    /// Write the plan to FILE, for a review
+    #[arg(long, value_name = "FILE", conflicts_with = "plan")]
+    pub(crate) out: Option<Utf8PathBuf>,
+    /// Remove exactly what this plan names, or refuse if anything has moved since
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plan: Option<Utf8PathBuf>,
+    /// Plan also for tags that receipts tell to have been found there, as after `push`, and not to have been pushed by a deploy
+    #[arg(long, conflicts_with = "plan")]
+    pub(crate) also_found: bool,
+    /// The environment's name once more, instead of the question that a protected environment asks before a removal
+    #[arg(long, value_name = "NAME", requires = "plan")]
+    pub(crate) confirm: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct PushArgs {
     /// The environments; what several of them want is read once
     #[arg(required = true, value_name = "ENVIRONMENT")]
@@ -442,6 +476,79 @@ pub(crate) struct ConsentArgs {
     pub(crate) allow_visible_secrets: bool,
 }
 
+/// What can be done with a cluster after it was deployed.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Say what its receipt tells of a cluster, and what it says of itself
+    Status {
+        /// The environment
+        environment: String,
+    },
+    /// Write a backup, and beside it which mkectl wrote it
+    Backup {
+        /// The environment
+        environment: String,
+        /// The archive [default: environments/ENVIRONMENT/backups/TIME-RELEASE.tar]
+        #[arg(long, value_name = "FILE")]
+        output: Option<Utf8PathBuf>,
+        #[command(flatten)]
+        more: MoreArgs,
+    },
+    /// Put a backup back, by the very mkectl that wrote it
+    Restore {
+        /// The environment
+        environment: String,
+        /// The archive, with its note beside it
+        archive: Utf8PathBuf,
+        /// The file of the host to begin with, instead of one for the environment's first controller
+        #[arg(long, value_name = "FILE")]
+        hosts: Option<Utf8PathBuf>,
+        /// The environment's name once more, instead of the question for it
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+        #[command(flatten)]
+        more: MoreArgs,
+    },
+    /// Print the cluster's kubeconfig, or write it to a file for you alone; it is in no log
+    Kubeconfig {
+        /// The environment
+        environment: String,
+        /// The file, instead of standard output
+        #[arg(long, value_name = "FILE")]
+        output: Option<Utf8PathBuf>,
+        /// Replace a file that is there
+        #[arg(long, requires = "output")]
+        replace: bool,
+        #[command(flatten)]
+        more: MoreArgs,
+    },
+    /// Run mkectl's own checks of the machines and of the ports between them, where it has any
+    Check {
+        /// The environment
+        environment: String,
+        #[command(flatten)]
+        more: MoreArgs,
+    },
+    /// Take MKE off every machine of an environment that is not protected
+    Reset {
+        /// The environment
+        environment: String,
+        /// The environment's name once more, instead of the question for it
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+        #[command(flatten)]
+        more: MoreArgs,
+    },
+}
+
+/// What mkectl is given beside what it is given anyway.
+#[derive(Debug, Args)]
+pub(crate) struct MoreArgs {
+    /// More flags for mkectl, as its help lists them
+    #[arg(last = true, value_name = "FLAGS")]
+    pub(crate) flags: Vec<String>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct MkectlArgs {
     /// The environment
@@ -469,6 +576,9 @@ pub(crate) struct LockArgs {
     /// Where the bundle's checksum is, instead of the vendor's URL for this release
     #[arg(long, value_name = "URL")]
     pub(crate) checksum_url: Option<String>,
+    /// Where mkectl is, instead of the vendor's URL for this release; {system} and {machine} stand for linux and x86_64
+    #[arg(long, value_name = "URL")]
+    pub(crate) mkectl_url: Option<String>,
     /// The bundle's architecture, as in its file name [default: amd64]
     #[arg(long)]
     pub(crate) arch: Option<String>,
@@ -489,6 +599,35 @@ pub(crate) struct RehearsalArgs {
     pub(crate) command: RehearsalCommand,
 }
 
+/// The flags of an upgrade. Which of them its release has, its help says.
+#[derive(Debug, Args)]
+pub(crate) struct RehearsalUpgradeArgs {
+    /// Print the flags of the release
+    #[arg(short, long)]
+    pub(crate) help: bool,
+    /// The configuration
+    #[arg(short, long, default_value = "mke4.yaml")]
+    pub(crate) file: Utf8PathBuf,
+    /// The release to come to
+    #[arg(long, default_value = "")]
+    pub(crate) upgrade_version: String,
+    /// The release matrix
+    #[arg(long)]
+    pub(crate) release_matrix: Option<Utf8PathBuf>,
+    /// Accepted: no backup is written
+    #[arg(long)]
+    pub(crate) backup_path: Option<Utf8PathBuf>,
+    /// Accepted: no snapshot is written
+    #[arg(long)]
+    pub(crate) etcd_snapshot_path: Option<Utf8PathBuf>,
+    /// Accepted: there is no gateway
+    #[arg(long)]
+    pub(crate) gateway_http_node_port: Option<u16>,
+    /// Accepted: there is no gateway
+    #[arg(long)]
+    pub(crate) gateway_https_node_port: Option<u16>,
+}
+
 /// What the stand-in understands of mkectl.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RehearsalCommand {
@@ -505,6 +644,18 @@ pub(crate) enum RehearsalCommand {
         /// Accepted, as mkectl accepts it: nothing is pretty-printed
         #[arg(long)]
         no_pretty_print: bool,
+    },
+    /// Check the release matrix, and pull everything of the new release as nodes would
+    #[command(disable_help_flag = true)]
+    Upgrade(RehearsalUpgradeArgs),
+    /// Say what a backup would be
+    Backup {
+        /// The configuration
+        #[arg(short, long, default_value = "mke4.yaml")]
+        file: Utf8PathBuf,
+        /// The archive
+        #[arg(long, default_value = "backup.tar")]
+        name: String,
     },
 }
 

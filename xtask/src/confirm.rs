@@ -1,4 +1,4 @@
-//! The one question that is ever asked: the name of a protected environment, before it is changed.
+//! The question for an environment's name, before a protected one is changed, or the cluster of any is taken down.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
@@ -14,6 +14,22 @@ pub(crate) fn confirm(environment: &Environment, given: Option<&str>) -> Result<
     if !environment.protected {
         return Ok(());
     }
+    let question = format!(
+        "{} is protected. Type its name to go on: ",
+        environment.name
+    );
+    ask(environment, &question, given)
+}
+
+/// Returns when the environment's name was given or is typed now, whether it is protected or not.
+///
+/// # Errors
+/// Another name was given, or there is nobody to ask.
+pub(crate) fn ask(
+    environment: &Environment,
+    question: &str,
+    given: Option<&str>,
+) -> Result<(), Failure> {
     let name = &environment.name;
     let declined = |why: String| {
         Err(Failure::Declined {
@@ -31,8 +47,7 @@ pub(crate) fn confirm(environment: &Environment, given: Option<&str>) -> Result<
         return declined("there is no terminal to ask on".to_owned());
     }
     let mut out = std::io::stderr();
-    let asked =
-        write!(out, "\n{name} is protected. Type its name to go on: ").and_then(|()| out.flush());
+    let asked = write!(out, "\n{question}").and_then(|()| out.flush());
     let mut answer = String::new();
     if asked
         .and_then(|()| std::io::stdin().lock().read_line(&mut answer))

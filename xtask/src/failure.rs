@@ -135,8 +135,12 @@ impl Failure {
                 | Error::InventoryOfAnother { .. }
                 | Error::NoPulls { .. }
                 | Error::PullsElsewhere { .. }
+                | Error::LockUnknown { .. }
+                | Error::PrunePlan { .. }
+                | Error::PruneRefused { .. }
                 | Error::ReleaseChanged { .. }
                 | Error::NoReleaseMatrix { .. }
+                | Error::Contradiction { .. }
                 | Error::EmbeddedAddress { .. }
                 | Error::Credentials { .. } => 3,
                 Error::LockDiffers { .. }
@@ -154,6 +158,8 @@ impl Failure {
                 | Error::Push { .. }
                 | Error::NotConfirmed { .. }
                 | Error::NotRepaired { .. }
+                | Error::RemovesNothing { .. }
+                | Error::NotRemoved { .. }
                 | Error::NotAnonymous { .. }
                 | Error::Embedded { .. } => 5,
                 Error::Mkectl(_)
@@ -166,7 +172,13 @@ impl Failure {
                 Error::RequirementUnmet { .. } => 8,
                 Error::PlanMoved { .. } => DIFFERS,
                 Error::PlanWithoutMkectl { .. } => 6,
-                Error::VisibleSecrets { .. } => 8,
+                Error::VisibleSecrets { .. } | Error::Protected { .. } => 8,
+                Error::BackupExists { .. }
+                | Error::BackupNote { .. }
+                | Error::NoController { .. }
+                | Error::Hosts { .. } => 3,
+                Error::NoMatchingMkectl { .. } => 6,
+                Error::BackupMissing { .. } | Error::NoKubeconfig { .. } => 7,
                 Error::MkectlInterrupted { .. } => INTERRUPTED,
                 _ => 1,
             },
@@ -302,6 +314,13 @@ fn hints(error: &Error) -> Vec<String> {
              digests has to be removed there"
                 .to_owned()
         }
+        Error::LockUnknown { .. } => "bring the lock back: without it nobody knows what must stay".to_owned(),
+        Error::PruneRefused { .. } => "nothing was removed; compute and review a new plan: `cargo xtask prune ENVIRONMENT --out FILE`".to_owned(),
+        Error::RemovesNothing { .. } => {
+            "registry:2 removes where REGISTRY_STORAGE_DELETE_ENABLED=true is set; elsewhere ask its administrator, or remove what the plan names there"
+                .to_owned()
+        }
+        Error::NotRemoved { .. } => "run it again with the same plan: what is gone is left out".to_owned(),
         Error::NoPulls { .. } => "`cargo xtask render` writes it anew".to_owned(),
         Error::PullsElsewhere { environment, .. } => format!(
             "only the environment's own registry is sent to; if the file is out of date, `cargo xtask render {environment}` writes it anew"
@@ -327,6 +346,13 @@ fn hints(error: &Error) -> Vec<String> {
         ),
         Error::NoReleaseMatrix { .. } => {
             "take the vendor's release-matrix.json, unmodified, and name it in the environment: `release-matrix: ./release-matrix.json`"
+                .to_owned()
+        }
+        Error::Contradiction { is_meant: false, .. } => {
+            "mkectl finds a cluster by ~/.mke/mke.kubeconf, or by the file that KUBECONFIG names: take the one of this cluster".to_owned()
+        }
+        Error::Contradiction { is_meant: true, .. } => {
+            "somebody changed the cluster without Airlock, or the receipt is an old one: find out which, and restore the receipt that is true"
                 .to_owned()
         }
         Error::ClusterSilent { .. } => {
@@ -372,6 +398,15 @@ fn hints(error: &Error) -> Vec<String> {
         Error::MkectlRunning { note, .. } => {
             format!("wait for its end; if that is another process, delete {note}")
         }
+        Error::Protected { .. } => {
+            "if its end is really wanted, take `protected` out of its environment.yaml, in a change that others see".to_owned()
+        }
+        Error::BackupMissing { .. } => {
+            "the log says what mkectl did; it may have written the backup elsewhere".to_owned()
+        }
+        Error::NoMatchingMkectl { version, .. } => format!(
+            "bring it to bundles/mkectl/{version}/, or name it in the environment for this once: `mkectl: ./path/to/mkectl`"
+        ),
         Error::VisibleSecrets { .. } => {
             "on a machine that is yours alone, answer `yes`, or add `--allow-visible-secrets` where nobody can be asked".to_owned()
         }

@@ -3,6 +3,7 @@
 mod apply;
 mod bench;
 mod check;
+mod cluster;
 mod deploy;
 mod diff;
 mod fetch;
@@ -15,6 +16,7 @@ mod new;
 mod plan;
 mod preflight;
 mod promote;
+mod prune;
 mod push;
 mod rehearsal_mkectl;
 mod rehearse;
@@ -45,7 +47,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Releases { release } => releases::run(app, release.as_deref()),
         Command::Status(arguments) => status::run(app, arguments),
         Command::Promote(arguments) => promote::run(app, arguments),
-        Command::Preflight { environment } => preflight::run(app, environment),
+        Command::Preflight { environment, nodes } => preflight::run(app, environment, *nodes),
         Command::New {
             environment,
             release,
@@ -88,12 +90,14 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             confirm.as_deref(),
             overrides.override_requires.as_deref(),
         ),
+        Command::Cluster { command } => cluster::run(app, command),
         Command::Verify(arguments) => verify::run(app, arguments),
         Command::Mkectl(arguments) => mkectl::run(app, arguments),
         Command::Store { command: None } => store::run(app),
         Command::Store {
             command: Some(StoreCommand::Gc { dry_run }),
         } => store::collect(app, *dry_run),
+        Command::Prune(arguments) => prune::run(app, arguments),
         Command::Bench(arguments) => bench::run(app, arguments),
         Command::BenchPart { command } => bench::part(app, command),
         Command::RehearsalMkectl(arguments) => rehearsal_mkectl::run(arguments),

@@ -38,6 +38,7 @@ mod store;
 
 mod ahead;
 mod archive;
+mod chart;
 mod contents;
 mod document;
 mod gzip;
@@ -56,6 +57,7 @@ pub mod make;
 mod testing;
 
 pub use archive::ArchiveError;
+pub use chart::{ChartImages, chart_images};
 pub use checksum::{Checksum, ChecksumError, checksum};
 pub use contents::Contents;
 pub use digest::{DigestError, sha256_digest};

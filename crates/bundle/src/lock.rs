@@ -66,6 +66,9 @@ pub struct LockedMkectl {
     pub url: String,
     /// The sha256 of the download, 64 hexadecimal digits.
     pub sha256: String,
+    /// Whether nobody publishes that hash, so that the download was trusted when it was locked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trusted_on_first_use: bool,
 }
 
 /// A file of the bundle that is no archive.

@@ -75,6 +75,7 @@ pub(crate) fn make(recipe: &Recipe) -> Vec<u8> {
 pub(crate) fn lock(bundle: &[u8]) -> Lock {
     let contents = crate::read(bundle, &mut Inspection, None, &Silent).unwrap();
     let mkectl = LockedMkectl {
+        trusted_on_first_use: false,
         platform: "linux-x86_64".to_owned(),
         url: "https://downloads.example.com/mkectl_linux_x86_64.tar.gz".to_owned(),
         sha256: "ab".repeat(32),

@@ -56,10 +56,10 @@ impl Mkectl {
                 .cloned()
                 .chain(arguments.into_iter().map(str::to_owned))
                 .collect(),
-            directory: None,
             secrets: Vec::new(),
             secret_arguments: Vec::new(),
             results: Results::default(),
+            directory: None,
             time_limit: None,
             masked: Vec::new(),
             variables: self.variables.clone(),
@@ -221,7 +221,7 @@ impl fmt::Display for Shown<'_> {
 }
 
 /// Text as a POSIX shell would read it back as one word.
-struct Quoted<'a>(&'a str);
+pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

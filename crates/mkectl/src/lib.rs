@@ -13,6 +13,7 @@
 //! This crate must not know what the YAML means, what a registry or an environment is, or how anything is drawn.
 //! Nor does it read this process's environment: what a program is to inherit is passed in.
 
+mod cluster;
 mod command;
 mod deliver;
 mod error;
@@ -29,10 +30,12 @@ mod probe;
 mod process;
 mod question;
 mod run;
+pub mod ssh;
 mod upgrade;
 mod variables;
 mod version;
 
+pub use cluster::Check;
 pub use command::{Command, Mkectl, Results};
 pub use deliver::deliver;
 pub use error::Error;
@@ -42,7 +45,7 @@ pub use git::{Absent, Git, Past, State};
 pub use help::Help;
 pub use password::AdminPassword;
 pub use process::is_running;
-pub use question::Needed;
+pub use question::{Needed, document};
 pub use run::{CLEANUP, Exit, Finished, Signal, run};
 pub use upgrade::{GATEWAY_PORTS, NodePorts, Upgrade};
 pub use variables::Variables;

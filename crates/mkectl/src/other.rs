@@ -28,7 +28,7 @@ impl Mkectl {
     /// secret becomes a [`Command::secret_argument`].
     pub fn other(&self, arguments: &[String], file: Option<&Utf8Path>, help: &Help) -> Command {
         let words = words(arguments);
-        let (flags, secrets) = secrets(&arguments[words.len()..]);
+        let (flags, _) = secrets(&arguments[words.len()..]);
         let has = |names: &[&str]| {
             flags.iter().any(|flag| {
                 let name = flag.split_once('=').map_or(*flag, |(name, _)| name);
@@ -45,12 +45,21 @@ impl Mkectl {
             }
             all.extend(help.plain().into_iter().filter(|flag| !has(&[flag])));
         }
-        all.extend(&flags);
-        let mut command = self.command(all);
+        self.command(all).typed(&arguments[words.len()..])
+    }
+}
+
+impl Command {
+    /// Returns the command with flags that somebody typed, of which those that are named like secrets become
+    /// [`Command::secret_argument`]s.
+    #[must_use]
+    pub fn typed(mut self, typed: &[String]) -> Self {
+        let (flags, secrets) = secrets(typed);
+        self.arguments.extend(flags.into_iter().map(str::to_owned));
         for (flag, value) in secrets {
-            command = command.secret_argument(flag, SecretString::from(value));
+            self = self.secret_argument(flag, SecretString::from(value));
         }
-        command
+        self
     }
 }
 

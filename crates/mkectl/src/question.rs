@@ -56,7 +56,7 @@ impl Mkectl {
 
     fn config(&self, arguments: &[&str]) -> Result<String, Error> {
         let answer = self.ask(arguments)?;
-        without_log(&answer).ok_or_else(|| Error::NoConfig {
+        document(&answer).ok_or_else(|| Error::NoConfig {
             command: self
                 .command(arguments.iter().copied())
                 .display()
@@ -66,8 +66,8 @@ impl Mkectl {
     }
 }
 
-/// Returns the document in an answer: from `apiVersion:` on, without lines that are of the log.
-fn without_log(answer: &str) -> Option<String> {
+/// Returns the document in an answer of mkectl: from `apiVersion:` on, without lines that are of the log; none where there is no document.
+pub fn document(answer: &str) -> Option<String> {
     let document: Vec<&str> = answer
         .lines()
         .skip_while(|line| !line.starts_with("apiVersion:"))
@@ -112,17 +112,17 @@ mod tests {
 
     #[test]
     fn log_lines_are_no_part_of_a_configuration() {
-        let document = "apiVersion: mke.mirantis.com/v1alpha1\nkind: MkeConfig\nspec:\n  notes: |\n    INF kept\n";
+        let wanted = "apiVersion: mke.mirantis.com/v1alpha1\nkind: MkeConfig\nspec:\n  notes: |\n    INF kept\n";
         for answer in [
-            document.to_owned(),
-            format!("\u{1b}[32mINF\u{1b}[0m reading\nWRN old\n{document}"),
-            format!("INF reading\n{document}INF done\n2026-01-01T00:00:00Z INF bye\n"),
-            document.replace("spec:", "\u{1b}[33mWRN\u{1b}[0m between\nspec:"),
+            wanted.to_owned(),
+            format!("\u{1b}[32mINF\u{1b}[0m reading\nWRN old\n{wanted}"),
+            format!("INF reading\n{wanted}INF done\n2026-01-01T00:00:00Z INF bye\n"),
+            wanted.replace("spec:", "\u{1b}[33mWRN\u{1b}[0m between\nspec:"),
         ] {
-            assert_eq!(without_log(&answer).as_deref(), Some(document), "{answer}");
+            assert_eq!(document(&answer).as_deref(), Some(wanted), "{answer}");
         }
-        assert_eq!(without_log("INF nothing here\n"), None);
-        assert_eq!(without_log("  apiVersion: v1\n"), None);
+        assert_eq!(document("INF nothing here\n"), None);
+        assert_eq!(document("  apiVersion: v1\n"), None);
     }
 
     #[test]

@@ -87,10 +87,10 @@ impl Mkectl {
 
     /// Builds the command that restores the archive `name`. `hosts` is the file of the one host to begin with, which
     /// `mkectl restore` wants and `etcd restore` does not know. `root` is the answer to [`Mkectl::help`] without words.
-    pub fn restore(&self, hosts: &Utf8Path, name: &str, root: &Help) -> Command {
+    pub fn restore(&self, config: &Utf8Path, hosts: &Utf8Path, name: &str, root: &Help) -> Command {
         let mut words = of_etcd(root);
         let wants_hosts = words.is_empty();
-        words.extend(["restore", "--name", name]);
+        words.extend(["restore", "-f", config.as_str(), "--name", name]);
         if wants_hosts {
             words.extend(["--hosts-path", hosts.as_str()]);
         }

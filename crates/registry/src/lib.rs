@@ -12,6 +12,7 @@
 //!     parts      one sent in several requests, where one may not carry it
 //!   blob       one blob: is it there, read it back
 //!   manifest   one manifest: is it there, put it, read it back
+//!   remove     one manifest or tag is removed, and what tags there are
 //!   restore    one blob or manifest that a registry lost, and nothing else
 //!     transport  one request: authenticate, send, follow, retry, classify the answer, which is a `response` if it was wanted
 //!       authentication   challenges and tokens, one fetch at a time
@@ -79,7 +80,13 @@ pub use stop::Stop;
 mod sessions;
 pub use sessions::{SessionFolder, Sessions};
 
+mod profile;
+pub use profile::{Profile, ProfileFolder};
+
 mod body;
+
+mod remove;
+pub use remove::Removed;
 
 mod restore;
 pub use restore::Restored;

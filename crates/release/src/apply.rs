@@ -234,6 +234,7 @@ fn apply_config(
         release: release.clone(),
         name: "apply",
         step: Step::Apply,
+        results: None,
         changes: true,
     };
     let ran = run.run(context, &command);

@@ -4,24 +4,54 @@
 //! The mkectl is that of the release which the cluster runs, by the receipt. An environment that names a later release already is
 //! about to be upgraded, and a backup before that is taken by the program that is there.
 
-use camino::Utf8PathBuf;
+use std::sync::Mutex;
+
+use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 use semver::Version;
 
 use crate::apply::Program;
 use crate::event::{Event, Step};
-use crate::receipt::Receipt;
+use crate::receipt::{self, Receipt};
 use crate::run::{Ran, Run, refuse_a_second_one};
 use crate::workspace::Output;
-use crate::{Context, Error, fetch, render, resolve};
+use crate::{Context, Error, chain, fetch, render, resolve, under_way};
+
+mod backup;
+mod check;
+mod kubeconfig;
+mod note;
+mod reset;
+mod restore;
+mod status;
+
+pub(crate) use backup::describe;
+pub use backup::{Backup, backup};
+pub use check::{Checked, Outcome, check};
+pub use kubeconfig::{keep, kubeconfig};
+pub use note::Note;
+pub use reset::reset;
+pub use restore::{Restored, restore};
+pub use status::{Reached, Status, status};
 
 /// The cluster of an environment, and the program that it is spoken to with.
 pub(crate) struct Cluster {
     /// The environment, as it is for the release that the cluster runs.
     pub(crate) environment: Environment,
+    pub(crate) output: Output,
+    receipt: Option<Receipt>,
     facts: mke::Release,
     program: Program,
-    pub(crate) output: Output,
+}
+
+/// How a command is run.
+struct Manner<'a> {
+    /// As the log's name and the note say it.
+    name: &'a str,
+    /// Whether it changes the cluster.
+    changes: bool,
+    /// Who gets what it prints as a result.
+    results: Option<&'a Mutex<String>>,
 }
 
 impl Cluster {
@@ -43,20 +73,53 @@ impl Cluster {
             // What it names is for the release that it names.
             environment.mkectl = None;
         }
+        Self::made(context, environment, output, receipt)
+    }
+
+    /// Takes the environment as it is, whatever the receipt says.
+    fn with(context: &Context<'_>, environment: Environment) -> Result<Self, Error> {
+        let output = Output::below(&context.workspace.environment(&environment.name));
+        let receipt = Receipt::read(&output.receipt)?;
+        Self::made(context, environment, output, receipt)
+    }
+
+    fn made(
+        context: &Context<'_>,
+        mut environment: Environment,
+        output: Output,
+        receipt: Option<Receipt>,
+    ) -> Result<Self, Error> {
         let facts = mke::Release::of(&environment.release).map_err(Error::Release)?;
         let locked = fetch::locked(context.workspace, &environment.release)?;
         let program = crate::apply::program(context, &environment, &locked.lock, &locked.path)?;
         render::render(context.workspace, &mut environment, &facts)?;
         Ok(Self {
             environment,
+            output,
+            receipt,
             facts,
             program,
-            output,
         })
+    }
+
+    /// Does the same, and refuses a rehearsal, which has no cluster.
+    fn real(context: &Context<'_>, environment: Environment) -> Result<Self, Error> {
+        refuse_a_rehearsal(&environment)?;
+        Self::of(context, environment)
     }
 
     pub(crate) fn mkectl(&self) -> &mkectl::Mkectl {
         self.program.mkectl()
+    }
+
+    /// Returns the release that its mkectl serves, `v4.1.5`.
+    fn release(&self) -> String {
+        format!("v{}", self.environment.release)
+    }
+
+    /// Returns what its mkectl says that a command can do.
+    fn help(&self, command: &[&str]) -> Result<mkectl::Help, Error> {
+        self.mkectl().help(command).map_err(Error::Mkectl)
     }
 
     /// Returns a file with the configuration, for mkectl alone.
@@ -64,13 +127,50 @@ impl Cluster {
         resolve::temporary(context, &self.environment, &self.facts, &self.output.logs)
     }
 
-    /// Runs a command that this makes of the configuration's file, which is gone after.
+    /// Returns its machines, by the configuration as it is rendered.
+    pub(crate) fn machines(&self, context: &Context<'_>) -> Result<Vec<mke::Machine>, Error> {
+        let config = self.config(context)?;
+        let text = std::fs::read_to_string(config.path())
+            .map_err(|source| Error::io("read", config.path(), source))?;
+        config.remove()?;
+        mke::machines(&text).map_err(|source| Error::Hosts { source })
+    }
+
+    /// Returns the folder of its backups.
+    fn backups(&self) -> &Utf8Path {
+        let named = self.environment.operation.backups.as_ref();
+        named.unwrap_or(&self.output.backups)
+    }
+
+    /// Returns what its mkectl is, for a note or a receipt.
+    fn mkectl_record(&self) -> receipt::Program {
+        receipt::Program {
+            version: self.release(),
+            sha256: self.mkectl().sha256(),
+        }
+    }
+
+    /// Runs a command that is made of the configuration's file, which is gone after.
     pub(crate) fn run(
         &self,
         context: &Context<'_>,
         name: &str,
         changes: bool,
-        command: impl FnOnce(&camino::Utf8Path) -> mkectl::Command,
+        command: impl FnOnce(&Utf8Path) -> mkectl::Command,
+    ) -> Result<Ran, Error> {
+        let manner = Manner {
+            name,
+            changes,
+            results: None,
+        };
+        self.run_in(context, &manner, command)
+    }
+
+    fn run_in(
+        &self,
+        context: &Context<'_>,
+        manner: &Manner<'_>,
+        command: impl FnOnce(&Utf8Path) -> mkectl::Command,
     ) -> Result<Ran, Error> {
         refuse_a_second_one(context, &self.output)?;
         let config = self.config(context)?;
@@ -78,14 +178,72 @@ impl Cluster {
         let run = Run {
             environment: &self.environment,
             output: &self.output,
-            release: format!("v{}", self.environment.release),
-            name,
+            release: self.release(),
+            name: manner.name,
             step: Step::Cluster,
-            changes,
+            results: manner.results,
+            changes: manner.changes,
         };
         let ran = run.run(context, &command);
         config.remove()?;
         ran
+    }
+
+    /// Writes down what a command that changes the cluster came to: `applied` is what the cluster runs if it succeeded. The note that it is
+    /// at work goes with that.
+    fn conclude<T>(
+        &self,
+        context: &Context<'_>,
+        name: &str,
+        applied: Option<receipt::Applied>,
+        outcome: Result<T, Error>,
+    ) -> Result<T, Error> {
+        let receipt = match &outcome {
+            Ok(_) => Receipt {
+                version: Receipt::VERSION,
+                applied,
+                failed: None,
+            },
+            Err(
+                error @ (Error::MkectlFailed { exit, .. } | Error::MkectlInterrupted { exit, .. }),
+            ) => Receipt {
+                version: Receipt::VERSION,
+                applied: self
+                    .receipt
+                    .as_ref()
+                    .and_then(|before| before.applied.clone()),
+                failed: Some(receipt::Failed {
+                    release: self.release(),
+                    registry: None,
+                    lock: None,
+                    config: None,
+                    plan: None,
+                    step: Step::Cluster.to_string(),
+                    error: format!("{name}: {}", chain(error)),
+                    mkectl_exit_code: exit.code(),
+                    pushed: None,
+                    began: None,
+                    ended: receipt::now(context),
+                    by: receipt::By::of(context, &self.environment),
+                    overridden: None,
+                }),
+            },
+            // It was not begun.
+            Err(_) => return outcome,
+        };
+        receipt.write(&self.output.receipt)?;
+        under_way::remove(&self.output)?;
+        outcome
+    }
+}
+
+/// Refuses an environment that has no cluster.
+fn refuse_a_rehearsal(environment: &Environment) -> Result<(), Error> {
+    match environment.rehearsal {
+        true => Err(Error::NoCluster {
+            environment: environment.name.clone(),
+        }),
+        false => Ok(()),
     }
 }
 

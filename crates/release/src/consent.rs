@@ -1,7 +1,7 @@
 //! Leave to let a secret be seen: some of them mkectl takes only as an argument, and arguments are no secrets to anybody on the machine.
 //!
 //! Who may say so is the program's affair: a flag, or somebody at the terminal. That it is said before such a command runs is held
-//! here: every run passes by [`ask`].
+//! here: every run passes by `ask`.
 
 use crate::event::Event;
 use crate::{Context, Error};

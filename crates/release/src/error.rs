@@ -181,6 +181,54 @@ pub enum Error {
         /// What is wrong still, each thing once.
         findings: Vec<crate::verify::Finding>,
     },
+    /// No lock is known of a release that a cluster runs, so that nobody knows what of the registry it needs.
+    #[error(
+        "{environment} needs {release}, and no lock of it is known: {path} is neither here nor in git's history"
+    )]
+    LockUnknown {
+        /// The environment.
+        environment: String,
+        /// The release.
+        release: String,
+        /// Where its lock would be.
+        path: Utf8PathBuf,
+    },
+    /// The plan of a removal cannot be read or written.
+    #[error("{path} is no plan of a removal")]
+    PrunePlan {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        source: serde_yaml::Error,
+    },
+    /// The plan of a removal does not hold any more. Nothing was removed.
+    #[error("the plan {path} does not hold any more: {}", moved.join("; "))]
+    PruneRefused {
+        /// The file.
+        path: Utf8PathBuf,
+        /// What has moved since.
+        moved: Vec<String>,
+    },
+    /// The registry removes no manifests, or is set up so.
+    #[error("registry {address} does not remove manifests: {removed} tags were removed")]
+    RemovesNothing {
+        /// The registry.
+        address: String,
+        /// How many tags are gone.
+        removed: usize,
+    },
+    /// Some of what was to be removed is still there.
+    #[error("{removed} of {total} tags were removed from {address}")]
+    NotRemoved {
+        /// The registry.
+        address: String,
+        /// How many tags are gone.
+        removed: usize,
+        /// How many were to be removed.
+        total: usize,
+        /// What is still there, and why.
+        failed: Vec<(String, String)>,
+    },
     /// An `mke4.yaml` does not say where nodes pull from.
     #[error("{path} does not say where nodes pull from: {}", wrong.join("; "))]
     NoPulls {
@@ -351,6 +399,20 @@ pub enum Error {
         /// The release to come to.
         release: String,
     },
+    /// The receipt tells of another cluster, or of another release, than the cluster itself.
+    #[error(
+        "the receipt of {environment} tells of {receipt}, and the cluster that mkectl reaches {cluster}"
+    )]
+    Contradiction {
+        /// The environment.
+        environment: String,
+        /// What the receipt says.
+        receipt: String,
+        /// What `mkectl config get` says.
+        cluster: String,
+        /// Whether that may be the environment's cluster at all: it has a machine or the address in common.
+        is_meant: bool,
+    },
     /// The cluster has to be asked before an upgrade, and does not answer.
     #[error(
         "the cluster of {environment} cannot be asked for its configuration, and an upgrade keeps that first"
@@ -419,6 +481,60 @@ pub enum Error {
         exit: mkectl::Exit,
         /// Where everything that it printed is kept.
         log: Utf8PathBuf,
+    },
+    /// A backup would be written over something that is there.
+    #[error("{path} exists already, and backups are never written over")]
+    BackupExists {
+        /// What is there.
+        path: Utf8PathBuf,
+    },
+    /// mkectl said that it succeeded, and there is no backup.
+    #[error("mkectl reports no failure, and there is no {path}")]
+    BackupMissing {
+        /// Where it was to be.
+        path: Utf8PathBuf,
+    },
+    /// A backup's note is missing, or it does not fit.
+    #[error("{path} {problem}")]
+    BackupNote {
+        /// The note, or the archive.
+        path: Utf8PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The mkectl that wrote a backup is not here.
+    #[error("{archive} was written by mkectl {version} of SHA-256 {sha256}, which is not here")]
+    NoMatchingMkectl {
+        /// The backup.
+        archive: Utf8PathBuf,
+        /// The version of that mkectl.
+        version: String,
+        /// The SHA-256 of its file.
+        sha256: String,
+    },
+    /// There is no host to begin with.
+    #[error("{environment} has no controller")]
+    NoController {
+        /// The environment.
+        environment: String,
+    },
+    /// The machines in a configuration cannot be read, or not be written in another form.
+    #[error("the hosts of the configuration are not understood")]
+    Hosts {
+        /// Why not.
+        source: serde_yaml::Error,
+    },
+    /// mkectl printed no kubeconfig.
+    #[error("mkectl prints no kubeconfig; what it printed beside it is in {log}")]
+    NoKubeconfig {
+        /// The log.
+        log: Utf8PathBuf,
+    },
+    /// A protected cluster is not taken down.
+    #[error("{environment} is protected, and a protected cluster is not reset")]
+    Protected {
+        /// The environment.
+        environment: String,
     },
     /// A secret would be visible to others, and nobody said that it may be.
     #[error("{} would be visible in the process list: {why}", flags.join(" and "))]

@@ -110,9 +110,17 @@ pub(crate) async fn download_locked(
         size: Some(lock.bundle.size),
         sha256: lock.bundle.sha256.clone(),
     };
-    download_feeding(context, &lock.bundle.url, path, Some(expected), Some(feed))
-        .await
-        .map(drop)
+    let retry = bundle::Retry::default();
+    download_feeding(
+        context,
+        &lock.bundle.url,
+        path,
+        Some(expected),
+        Some(feed),
+        retry,
+    )
+    .await
+    .map(drop)
 }
 
 /// Downloads `url` to `path`, and reports how it goes.
@@ -122,7 +130,7 @@ pub(crate) async fn download(
     path: &camino::Utf8Path,
 ) -> Result<bundle::Downloaded, Error> {
     report_start(context, url, None);
-    download_feeding(context, url, path, None, None).await
+    download_feeding(context, url, path, None, None, bundle::Retry::default()).await
 }
 
 /// Downloads `url`, which is to have this SHA-256, to `path`, and reports how it goes.
@@ -131,13 +139,14 @@ pub(crate) async fn download_file(
     url: &str,
     path: &camino::Utf8Path,
     sha256: &str,
+    retry: bundle::Retry,
 ) -> Result<(), Error> {
     report_start(context, url, None);
     let expected = bundle::Expected {
         size: None,
         sha256: sha256.to_owned(),
     };
-    download_feeding(context, url, path, Some(expected), None)
+    download_feeding(context, url, path, Some(expected), None, retry)
         .await
         .map(drop)
 }
@@ -148,6 +157,7 @@ async fn download_feeding(
     path: &camino::Utf8Path,
     expected: Option<bundle::Expected>,
     feed: Option<bundle::Feed>,
+    retry: bundle::Retry,
 ) -> Result<bundle::Downloaded, Error> {
     let failed = |source| Error::Download {
         url: bundle::shown_url(url),
@@ -159,7 +169,7 @@ async fn download_feeding(
         url: url.to_owned(),
         destination: path.to_owned(),
         expected,
-        retry: bundle::Retry::default(),
+        retry,
     };
     let observer = BundleObserver::new(context.reporter, Step::Fetch);
     let downloaded = match feed {

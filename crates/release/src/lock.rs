@@ -23,6 +23,8 @@ pub struct Request {
     /// Where to find the bundle's checksum, instead of the vendor's URL for this release. The vendor's is asked only for
     /// a bundle that comes from the vendor; this one always.
     pub checksum_url: Option<String>,
+    /// Where to download mkectl, instead of the vendor's URL for this release; `{system}` and `{machine}` stand for `linux` and `x86_64`.
+    pub mkectl_url: Option<String>,
     /// Whether a committed lock that differs may be replaced.
     pub replace: bool,
 }
@@ -97,27 +99,21 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, E
     } else {
         Checksum::NotAsked
     };
-    let downloads = facts.mkectl();
-    let mkectl = downloads
-        .iter()
-        .filter_map(|download| {
-            Some(bundle::LockedMkectl {
-                platform: download.platform.to_string(),
-                url: download.url.clone(),
-                sha256: download.sha256?.to_string(),
-            })
-        })
-        .collect();
+    let lock_path = context.workspace.lock(&release, arch);
+    let shown = context.workspace.shown(&lock_path).to_owned();
+    let committed = crate::workspace::read_if_there(&lock_path)?;
+    let earlier = (committed.as_deref())
+        .filter(|_| !request.replace)
+        .and_then(|text| bundle::Lock::parse(text, &shown).ok());
+    let asks_vendor = from_vendor && url != demo::URL;
+    let mkectl = mkectl(context, request, &facts, asks_vendor, earlier.as_ref()).await?;
     let mut lock =
         bundle::Lock::from_contents(&request.release, arch, &file, &url, mkectl, contents);
     let init = crate::defaults::ask(context, &request.release)?;
     lock.init = init.as_ref().map(|text| sha256(text.as_bytes()));
     let text = lock.to_yaml();
-    let lock_path = context.workspace.lock(&release, arch);
-    let shown = context.workspace.shown(&lock_path).to_owned();
     // What this writes, every later step must be able to read.
     bundle::Lock::parse(&text, &shown).map_err(Error::Lock)?;
-    let committed = crate::workspace::read_if_there(&lock_path)?;
     let written = committed.as_deref() != Some(&text);
     if written {
         if committed.is_some() && !request.replace {
@@ -141,6 +137,76 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, E
         written,
         checksum,
     })
+}
+
+/// Returns the downloads of mkectl that belong to a release. Hashes that the table of releases has are taken from there, and so are
+/// those that an earlier lock has for the same URL. For the others the download itself is hashed: then it was trusted once.
+async fn mkectl(
+    context: &Context<'_>,
+    request: &Request,
+    facts: &mke::Release,
+    asks_vendor: bool,
+    earlier: Option<&bundle::Lock>,
+) -> Result<Vec<bundle::LockedMkectl>, Error> {
+    let release = format!("v{}", request.release);
+    let warn = |text: String| context.reporter.report(Event::Warning(text));
+    let mut all = Vec::new();
+    for download in facts.mkectl() {
+        let platform = download.platform;
+        let url = match (&request.mkectl_url, platform.split_once('-')) {
+            (Some(pattern), Some((system, machine))) => pattern
+                .replace("{system}", system)
+                .replace("{machine}", machine),
+            _ => download.url,
+        };
+        if bundle::has_credentials(&url) {
+            return Err(Error::UrlWithCredentials {
+                url: bundle::shown_url(&url),
+            });
+        }
+        let known = earlier.and_then(|earlier| {
+            let mut known = earlier.mkectl.iter();
+            known.find(|one| one.platform == platform && one.url == url)
+        });
+        match (download.sha256, known) {
+            (Some(sha256), _) => all.push(bundle::LockedMkectl {
+                platform: platform.to_owned(),
+                url,
+                sha256: sha256.to_owned(),
+                trusted_on_first_use: false,
+            }),
+            (None, Some(known)) => all.push(known.clone()),
+            (None, None) if asks_vendor || request.mkectl_url.is_some() => {
+                match crate::program::first_use(context, &release, platform, &url).await {
+                    Ok(sha256) => {
+                        warn(format!(
+                            "nobody publishes the hash of mkectl {release} for {platform}: what came from {} is trusted now, with SHA-256 \
+                             {sha256}; compare it by other means",
+                            bundle::shown_url(&url)
+                        ));
+                        all.push(bundle::LockedMkectl {
+                            platform: platform.to_owned(),
+                            url,
+                            sha256,
+                            trusted_on_first_use: true,
+                        });
+                    }
+                    Err(
+                        error @ Error::Download {
+                            source: bundle::DownloadError::Request(_),
+                            ..
+                        },
+                    ) => warn(format!(
+                        "mkectl {release} for {platform} is not locked: {}",
+                        crate::chain(&error)
+                    )),
+                    Err(error) => return Err(error),
+                }
+            }
+            (None, None) => {}
+        }
+    }
+    Ok(all)
 }
 
 /// Has the bundle here: the file that was given, the one that is there, the demo's, or a download.

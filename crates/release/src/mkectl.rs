@@ -36,6 +36,11 @@ impl Typed {
         Self { arguments }
     }
 
+    /// Says whether it is the end of the cluster.
+    pub fn resets(&self) -> bool {
+        self.changes() && self.arguments.first().is_some_and(|word| word == "reset")
+    }
+
     /// Says whether it may change the cluster. What is not known may.
     pub fn changes(&self) -> bool {
         let mut words = self.arguments.iter().map(String::as_str);

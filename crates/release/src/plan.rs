@@ -190,6 +190,28 @@ pub async fn seen_by(
     of_locked(context, environment, locked, output, purpose, eyes).await
 }
 
+/// Computes the plan that is about to be obeyed: a mkectl that it lacks and that a lock knows is brought first, so that every command
+/// is in it. Nothing else is brought for it, and nothing where mkectl has nothing to do.
+///
+/// # Errors
+/// What [`plan`] returns, or the mkectl that came is not the one that was locked.
+pub async fn prepare(
+    context: &Context<'_>,
+    environment: Environment,
+    output: Output,
+    purpose: Purpose,
+) -> Result<Plan, Error> {
+    let mut made = plan(context, environment.clone(), output.clone(), purpose).await?;
+    // The one of the release, and the one before it.
+    for _ in 0..2 {
+        if !crate::program::provide(context, &made).await? {
+            break;
+        }
+        made = plan(context, environment.clone(), output.clone(), purpose).await?;
+    }
+    Ok(made)
+}
+
 /// Computes the plan of an environment with a lock that need not be its release's own.
 pub(crate) async fn of_locked(
     context: &Context<'_>,
@@ -224,6 +246,7 @@ pub(crate) async fn of_locked(
         release: &release,
         locked: &locked,
         config: &config.digest,
+        rendered: &config.text,
         output: &output,
         receipt: receipt.as_ref(),
         under_way: under_way.as_ref(),

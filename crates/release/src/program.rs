@@ -9,7 +9,7 @@ use environment::Environment;
 
 use crate::apply::{self, Program};
 use crate::event::{Event, Step};
-use crate::{Context, Error, Workspace, demo, fetch};
+use crate::{Context, Error, Plan, Workspace, demo, fetch};
 
 /// A program and the download that it came in.
 struct Kept {
@@ -20,10 +20,11 @@ struct Kept {
 
 impl Kept {
     fn of(workspace: &Workspace, lock: &bundle::Lock, locked: &LockedMkectl) -> Self {
-        let folder = workspace
-            .mkectl()
-            .join(&lock.release)
-            .join(&locked.platform);
+        Self::at(workspace, &lock.release, &locked.platform)
+    }
+
+    fn at(workspace: &Workspace, release: &str, platform: &str) -> Self {
+        let folder = workspace.mkectl().join(release).join(platform);
         Self {
             program: folder.join("mkectl"),
             archive: folder.join("mkectl.tar.gz"),
@@ -109,11 +110,120 @@ pub(crate) fn of_release(
     Program::of(remembering(context, mkectl), release, &[]).map(Some)
 }
 
+/// Brings the mkectl here that a plan lacks, where a lock knows it: the release's own, or the one that writes the backup before an
+/// upgrade. Says whether one came, so that the plan has to be made again. Without a network the plan stays as it is.
+///
+/// # Errors
+/// What came is not what was locked.
+pub async fn provide(context: &Context<'_>, plan: &Plan) -> Result<bool, Error> {
+    let Some(problem) = plan.mkectl.problem() else {
+        return Ok(false);
+    };
+    let old = match problem {
+        Error::NoOldMkectl { release } => {
+            let release = release.strip_prefix('v').and_then(|text| text.parse().ok());
+            let locked = release.map(|release| fetch::locked(context.workspace, &release));
+            locked.and_then(Result::ok)
+        }
+        Error::Mkectl(mkectl::Error::NotFound { .. }) | Error::MkectlVersion { .. }
+            if plan.environment.mkectl.is_none() && !plan.environment.rehearsal =>
+        {
+            None
+        }
+        _ => return Ok(false),
+    };
+    let lock = old.as_ref().map_or(&plan.lock, |old| &old.lock);
+    if of_this_machine(lock).is_none() || kept(context.workspace, lock).is_some() {
+        return Ok(false);
+    }
+    // Somebody waits, and whoever sits behind a gap waits in vain.
+    let patience = bundle::Retry {
+        failures: 2,
+        ..bundle::Retry::default()
+    };
+    match fetch_with(context, lock, patience).await {
+        Ok(()) => Ok(kept(context.workspace, lock).is_some()),
+        Err(
+            error @ Error::Download {
+                source: bundle::DownloadError::Request(_),
+                ..
+            },
+        ) => {
+            context.reporter.report(Event::Warning(format!(
+                "mkectl {} is not here and could not be brought: {}",
+                lock.release,
+                crate::chain(&error)
+            )));
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns the program whose file has this SHA-256, of those that are here: the one that the environment names, those that were fetched for
+/// any release, and the one on PATH.
+pub(crate) fn by_hash(
+    context: &Context<'_>,
+    environment: &Environment,
+    sha256: Option<&str>,
+) -> Option<Utf8PathBuf> {
+    let sha256 = sha256?;
+    let variables = &context.tool.variables;
+    let fetched = (context.workspace.mkectl().read_dir_utf8())
+        .into_iter()
+        .flatten()
+        .flatten();
+    let fetched = fetched.map(|release| release.path().join(platform()).join("mkectl"));
+    let on_path = mkectl::find("mkectl", variables.clone()).ok();
+    (environment.mkectl.iter().cloned())
+        .chain(fetched)
+        .chain(on_path.map(|mkectl| mkectl.program))
+        .find(|program| {
+            let found = mkectl::Mkectl::at(program, variables.clone());
+            found.is_ok_and(|found| found.sha256().as_deref() == Some(sha256))
+        })
+}
+
 /// Brings the locked mkectl for this machine here, unless it is here already.
 ///
 /// # Errors
 /// The download failed, or is not the one that was locked.
 pub async fn fetch(context: &Context<'_>, lock: &bundle::Lock) -> Result<(), Error> {
+    fetch_with(context, lock, bundle::Retry::default()).await
+}
+
+/// Downloads the mkectl of a release for a platform whose hash nobody publishes, and returns the hash of what came. What is for this
+/// machine stays.
+///
+/// # Errors
+/// It cannot be had, or holds no mkectl.
+pub(crate) async fn first_use(
+    context: &Context<'_>,
+    release: &str,
+    platform_of_it: &str,
+    url: &str,
+) -> Result<String, Error> {
+    let kept = Kept::at(context.workspace, release, platform_of_it);
+    std::fs::create_dir_all(&kept.folder)
+        .map_err(|source| Error::io("make", &kept.folder, source))?;
+    let downloaded = fetch::download(context, url, &kept.archive).await?;
+    let unpacked = bundle::unpack_program(&kept.archive, &downloaded.sha256, &kept.program);
+    if unpacked.is_err() || platform_of_it != platform() {
+        std::fs::remove_dir_all(&kept.folder)
+            .map_err(|source| Error::io("remove", &kept.folder, source))?;
+    }
+    unpacked.map_err(|source| Error::MkectlRefused {
+        folder: context.workspace.shown(&kept.folder).to_owned(),
+        source,
+    })?;
+    Ok(downloaded.sha256)
+}
+
+async fn fetch_with(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    patience: bundle::Retry,
+) -> Result<(), Error> {
     if lock.bundle.url == demo::URL {
         return Ok(());
     }
@@ -137,7 +247,14 @@ pub async fn fetch(context: &Context<'_>, lock: &bundle::Lock) -> Result<(), Err
     std::fs::create_dir_all(&kept.folder)
         .map_err(|source| Error::io("make", &kept.folder, source))?;
     if !kept.archive.exists() {
-        fetch::download_file(context, &locked.url, &kept.archive, &locked.sha256).await?;
+        fetch::download_file(
+            context,
+            &locked.url,
+            &kept.archive,
+            &locked.sha256,
+            patience,
+        )
+        .await?;
     }
     bundle::unpack_program(&kept.archive, &locked.sha256, &kept.program).map_err(refused)?;
     context.reporter.report(Event::Finished {

@@ -16,6 +16,7 @@ use semver::Version;
 use crate::deploy::{self, Deployed};
 use crate::fetch::{self, Locked};
 use crate::plan::{self, Plan};
+use crate::receipt::Receipt;
 use crate::workspace::Output;
 use crate::{Context, Error, Tool, Workspace, demo};
 
@@ -110,12 +111,25 @@ pub async fn prepare(
     environment.registry.pull_credentials = None;
 
     let output = Output::below(&directory);
-    // Each rehearsal is the first one: it has a port of its own, and an earlier receipt would forbid the change.
+    // Each rehearsal begins anew: it has a port of its own, and an earlier receipt would forbid the change.
     match std::fs::remove_file(&output.receipt) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(Error::io("remove", &output.receipt, error));
         }
         _ => {}
+    }
+    // What the environment's own cluster runs decides what is rehearsed: an upgrade, where it runs an earlier release.
+    let real = Output::below(&context.workspace.environment(&environment.name));
+    if let Some(mut applied) = Receipt::read(&real.receipt)?.and_then(|receipt| receipt.applied)
+        && applied.release != format!("v{}", environment.release)
+    {
+        applied.registry = environment.registry.image_url();
+        let receipt = Receipt {
+            version: Receipt::VERSION,
+            applied: Some(applied),
+            failed: None,
+        };
+        receipt.write(&output.receipt)?;
     }
     let (locked, stand_in) = bundle_at_hand(context.workspace, &environment.release)?;
     let plan = plan::of_locked(
@@ -184,51 +198,9 @@ pub async fn apply(
     file: &Utf8Path,
     out: &mut (dyn Write + Send),
 ) -> std::io::Result<u8> {
-    writeln!(
-        out,
-        "INF Rehearsal of mkectl {release}: no host will be touched"
-    )?;
-    let text = match std::fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) => {
-            writeln!(out, "FTL cannot read {file}: {error}")?;
-            return Ok(1);
-        }
-    };
-    let reviewed = match mke::review(&text) {
-        Ok(reviewed) => reviewed,
-        Err(findings) => {
-            for finding in &findings {
-                writeln!(out, "ERR {file}: {finding}")?;
-            }
-            writeln!(out, "FTL MKE would refuse this configuration")?;
-            return Ok(1);
-        }
-    };
-    let version = format!("v{}", reviewed.version);
-    if version != release {
-        writeln!(
-            out,
-            "FTL {file}: spec.version is {version}, and this mkectl serves {release} only"
-        )?;
+    let Some(reviewed) = look(release, lock, file, out).await? else {
         return Ok(1);
-    }
-    writeln!(
-        out,
-        "INF Configuration accepted: {} hosts, {version}",
-        reviewed.hosts.len()
-    )?;
-    let lock = match bundle::Lock::read(lock) {
-        Ok(lock) => lock,
-        Err(error) => {
-            writeln!(out, "FTL cannot read the rehearsal's lock: {error}")?;
-            return Ok(1);
-        }
     };
-    if !pull_all(&lock, &reviewed, out).await? {
-        writeln!(out, "FTL Nodes could not pull everything")?;
-        return Ok(1);
-    }
     for host in &reviewed.hosts {
         writeln!(out, "INF Would install {} on {}", host.role, host.address)?;
     }
@@ -239,6 +211,153 @@ pub async fn apply(
     writeln!(
         out,
         "INF Rehearsal complete: mkectl would be run with this file"
+    )?;
+    Ok(0)
+}
+
+/// Checks the configuration as MKE would, and pulls everything as nodes would; nothing where something is wrong, which is printed.
+async fn look(
+    release: &str,
+    lock: &Utf8Path,
+    file: &Utf8Path,
+    out: &mut (dyn Write + Send),
+) -> std::io::Result<Option<mke::Reviewed>> {
+    writeln!(
+        out,
+        "INF Rehearsal of mkectl {release}: no host will be touched"
+    )?;
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) => {
+            writeln!(out, "FTL cannot read {file}: {error}")?;
+            return Ok(None);
+        }
+    };
+    let reviewed = match mke::review(&text) {
+        Ok(reviewed) => reviewed,
+        Err(findings) => {
+            for finding in &findings {
+                writeln!(out, "ERR {file}: {finding}")?;
+            }
+            writeln!(out, "FTL MKE would refuse this configuration")?;
+            return Ok(None);
+        }
+    };
+    let version = format!("v{}", reviewed.version);
+    if version != release {
+        writeln!(
+            out,
+            "FTL {file}: spec.version is {version}, and this mkectl serves {release} only"
+        )?;
+        return Ok(None);
+    }
+    writeln!(
+        out,
+        "INF Configuration accepted: {} hosts, {version}",
+        reviewed.hosts.len()
+    )?;
+    let lock = match bundle::Lock::read(lock) {
+        Ok(lock) => lock,
+        Err(error) => {
+            writeln!(out, "FTL cannot read the rehearsal's lock: {error}")?;
+            return Ok(None);
+        }
+    };
+    if !pull_all(&lock, &reviewed, out).await? {
+        writeln!(out, "FTL Nodes could not pull everything")?;
+        return Ok(None);
+    }
+    Ok(Some(reviewed))
+}
+
+/// What the stand-in answers to `mkectl upgrade --help`: the flags that the table of releases knows of this one.
+///
+/// # Errors
+/// Its output cannot be written.
+pub fn upgrade_help(release: &str, out: &mut dyn Write) -> std::io::Result<()> {
+    let facts = release
+        .strip_prefix('v')
+        .and_then(|version| version.parse().ok())
+        .and_then(|version| mke::Release::of(&version).ok())
+        .map(|release| release.facts())
+        .unwrap_or_default();
+    writeln!(out, "Usage:\n  mkectl upgrade [flags]\n\nFlags:")?;
+    for flag in ["--file", "--upgrade-version", "--release-matrix"] {
+        writeln!(out, "      {flag} string")?;
+    }
+    let of_upgrade = facts.iter().filter(|fact| match fact.subject {
+        "upgrade backup" => fact.value.starts_with("mkectl upgrade "),
+        subject => subject == "gateway ports",
+    });
+    for fact in of_upgrade {
+        let words = fact.value.split([' ', ',']);
+        for flag in words.filter(|word| word.starts_with("--")) {
+            writeln!(out, "      {flag} string")?;
+        }
+    }
+    Ok(())
+}
+
+/// What the stand-in does on `mkectl backup -f FILE --name NAME`: returns the exit code.
+///
+/// # Errors
+/// Its output cannot be written.
+pub fn backup(release: &str, name: &str, out: &mut dyn Write) -> std::io::Result<u8> {
+    writeln!(
+        out,
+        "INF Rehearsal of mkectl {release}: a real one would write the backup {name} here, which it alone restores"
+    )?;
+    Ok(0)
+}
+
+/// What `mkectl upgrade` was given.
+#[derive(Debug)]
+pub struct Upgrading<'a> {
+    /// The release to come to.
+    pub to: &'a str,
+    /// The configuration's file.
+    pub file: &'a Utf8Path,
+    /// The release matrix.
+    pub release_matrix: Option<&'a Utf8Path>,
+}
+
+/// What the stand-in does on `mkectl upgrade`: returns the exit code.
+///
+/// # Errors
+/// Its output cannot be written.
+pub async fn upgrade(
+    release: &str,
+    lock: &Utf8Path,
+    upgrading: &Upgrading<'_>,
+    out: &mut (dyn Write + Send),
+) -> std::io::Result<u8> {
+    if upgrading.to != release {
+        writeln!(
+            out,
+            "FTL --upgrade-version is {}, and this mkectl serves {release} only",
+            upgrading.to
+        )?;
+        return Ok(1);
+    }
+    let matrix = upgrading.release_matrix.map(std::fs::read);
+    if !matches!(matrix, Some(Ok(_))) {
+        writeln!(
+            out,
+            "FTL an upgrade without internet wants a release matrix"
+        )?;
+        return Ok(1);
+    }
+    writeln!(out, "INF Rehearsal of the upgrade to {release}")?;
+    // The new release has to be where the old one was, whatever else an upgrade does.
+    let Some(reviewed) = look(release, lock, upgrading.file, out).await? else {
+        return Ok(1);
+    };
+    for host in &reviewed.hosts {
+        writeln!(out, "INF Would upgrade {} on {}", host.role, host.address)?;
+    }
+    writeln!(
+        out,
+        "INF Rehearsal complete: mkectl would upgrade to {release}"
     )?;
     Ok(0)
 }

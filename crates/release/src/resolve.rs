@@ -114,9 +114,19 @@ pub(crate) fn temporary(
     release: &mke::Release,
     directory: &Utf8Path,
 ) -> Result<Resolved, Error> {
+    let resolved = resolve(context, environment, release)?;
+    let mut made = scratch(directory, resolved.text.expose_secret())?;
+    made.secrets = resolved.secrets;
+    Ok(made)
+}
+
+/// Returns a file with a text for mkectl alone.
+///
+/// # Errors
+/// It cannot be written.
+pub(crate) fn scratch(directory: &Utf8Path, text: &str) -> Result<Resolved, Error> {
     std::fs::create_dir_all(directory).map_err(|source| Error::io("make", directory, source))?;
     remove_leftovers(directory)?;
-    let resolved = resolve(context, environment, release)?;
     let failed = |source| Error::io("write", directory, source);
     let mut file = tempfile::Builder::new()
         .prefix(PREFIX)
@@ -124,7 +134,9 @@ pub(crate) fn temporary(
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
         .tempfile_in(directory)
         .map_err(failed)?;
-    file.write_all(resolved.text.expose_secret().as_bytes())
+    // For as long as it is needed: the lock ends with this program, however that ends.
+    file.as_file().lock().map_err(failed)?;
+    file.write_all(text.as_bytes())
         .and_then(|()| file.flush())
         .map_err(failed)?;
     let path = Utf8PathBuf::try_from(file.path().to_owned())
@@ -132,7 +144,7 @@ pub(crate) fn temporary(
     Ok(Resolved {
         file: Some(file),
         path,
-        secrets: resolved.secrets,
+        secrets: Vec::new(),
     })
 }
 
@@ -162,12 +174,16 @@ fn resolve(
     render::resolve(environment, release, &read)
 }
 
-/// Removes what runs that were killed have left.
+/// Removes what runs that were killed have left. What another run still holds stays.
 fn remove_leftovers(directory: &Utf8Path) -> Result<(), Error> {
     let failed = |source| Error::io("list", directory, source);
     for entry in directory.read_dir_utf8().map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        if entry.file_name().starts_with(PREFIX) {
+        if !entry.file_name().starts_with(PREFIX) {
+            continue;
+        }
+        let is_left = std::fs::File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+        if is_left {
             std::fs::remove_file(entry.path())
                 .map_err(|source| Error::io("remove", entry.path(), source))?;
         }

@@ -1,6 +1,8 @@
 //! One run of mkectl, from the note that it is at work to what became of it: what `apply` shares with every other command that
 //! takes its time.
 
+use std::sync::{Mutex, PoisonError};
+
 use camino::Utf8PathBuf;
 use environment::Environment;
 
@@ -22,6 +24,8 @@ pub(crate) struct Run<'a> {
     pub(crate) name: &'a str,
     /// The step that it belongs to.
     pub(crate) step: Step,
+    /// Who gets what it prints as a result, instead of whoever hears of progress.
+    pub(crate) results: Option<&'a Mutex<String>>,
     /// Whether it changes the cluster, so that whoever finds it killed must know.
     pub(crate) changes: bool,
 }
@@ -78,6 +82,7 @@ impl Run<'_> {
                 keeper: &keeper,
                 note: note.as_ref(),
                 output: self.output,
+                results: self.results,
             };
             // mkectl is waited for in a blocking call: its output is read as it comes, by this one thread.
             tokio::task::block_in_place(|| mkectl::run(command, &log, &observer, signals))
@@ -134,6 +139,7 @@ struct Lines<'a> {
     keeper: &'a Keeper<'a>,
     note: Option<&'a UnderWay>,
     output: &'a Output,
+    results: Option<&'a Mutex<String>>,
 }
 
 impl Lines<'_> {
@@ -146,9 +152,14 @@ impl mkectl::Observer for Lines<'_> {
     fn event(&self, event: mkectl::Event<'_>) {
         match event {
             mkectl::Event::Line { text } => self.context.reporter.report(Event::Mkectl(text)),
-            mkectl::Event::Result { text } => {
-                self.context.reporter.report(Event::MkectlResult(text));
-            }
+            mkectl::Event::Result { text } => match self.results {
+                Some(results) => {
+                    let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+                    results.push_str(text);
+                    results.push('\n');
+                }
+                None => self.context.reporter.report(Event::MkectlResult(text)),
+            },
             mkectl::Event::AdminPassword(caught) => self.keeper.keep(caught),
             mkectl::Event::PasswordMissed => self.warn(
                 "mkectl announced the administrator's password in a form that is not known, so that it was not caught: look into the log",

@@ -19,7 +19,7 @@ use crate::plan::Plan;
 use crate::run::{Ran, Run};
 use crate::verify::Confirmed;
 use crate::workspace::{Output, write_whole};
-use crate::{Context, Error, carry, chain, fetch, resolve};
+use crate::{Context, Error, carry, chain, cluster, fetch, receipt, resolve};
 
 /// A release matrix has some kilobytes.
 const LARGEST_MATRIX: u64 = 16 << 20;
@@ -39,6 +39,8 @@ pub struct Commands {
     /// Where the configuration goes that the cluster has before, which the commands are given.
     before: Utf8PathBuf,
     matrix: Matrix,
+    /// What the cluster said of itself; nothing in a rehearsal.
+    pub(crate) seen: Option<mke::Observed>,
     /// What people should know of these commands.
     pub(crate) warnings: Vec<String>,
 }
@@ -75,9 +77,12 @@ impl Commands {
             .backup
             .iter()
             .map(|(command, _)| (Step::Backup, command.clone()));
-        let config_get = (Step::Confirm, self.new.mkectl.config_get_command());
+        // A rehearsal has no cluster that could be asked.
+        let config_get =
+            (self.seen.is_some()).then(|| (Step::Confirm, self.new.mkectl.config_get_command()));
         backup
-            .chain([(Step::Upgrade, self.upgrade.clone()), config_get])
+            .chain([(Step::Upgrade, self.upgrade.clone())])
+            .chain(config_get)
             .collect()
     }
 
@@ -90,13 +95,44 @@ impl Commands {
     fn of_before(&self) -> &Program {
         self.old.as_ref().unwrap_or(&self.new)
     }
+
+    /// Asks the cluster for its configuration, by the mkectl that knows it as it is before.
+    fn ask(&self, environment: &Environment) -> Result<(String, mke::Observed), Error> {
+        let program = self.of_before();
+        tokio::task::block_in_place(|| observe(program)).map_err(|source| match source {
+            Error::Mkectl(source) => Error::ClusterSilent {
+                environment: environment.name.clone(),
+                source,
+            },
+            other => other,
+        })
+    }
 }
 
-/// Builds the commands of an upgrade. Nothing is written.
+/// Asks the cluster for its configuration, and returns what it says of the cluster.
 ///
 /// # Errors
-/// The right mkectl is missing, the one that writes the backup is, the lock has no release matrix, or the environment does not say
-/// what this way asks for.
+/// It does not answer, or with no configuration.
+pub(crate) fn observe(program: &Program) -> Result<(String, mke::Observed), Error> {
+    let text = program.config_get()?;
+    let observed = observed(&text)?;
+    Ok((text, observed))
+}
+
+/// Returns what a configuration says of its cluster.
+///
+/// # Errors
+/// It is no YAML.
+pub(crate) fn observed(text: &str) -> Result<mke::Observed, Error> {
+    let node = parse(Utf8Path::new("mkectl config get"), text)?;
+    Ok(mke::Observed::of(&node))
+}
+
+/// Builds the commands of an upgrade, and asks the cluster what it is. Nothing is written.
+///
+/// # Errors
+/// The right mkectl is missing, the one that writes the backup is, the lock has no release matrix, the environment does not say
+/// what this way asks for, or the cluster does not answer.
 pub(crate) fn commands(
     context: &Context<'_>,
     environment: &Environment,
@@ -167,7 +203,7 @@ pub(crate) fn commands(
         },
         &new.help,
     );
-    Ok(Commands {
+    let mut commands = Commands {
         from: from.clone(),
         old,
         new,
@@ -175,8 +211,14 @@ pub(crate) fn commands(
         upgrade,
         before,
         matrix,
+        seen: None,
         warnings,
-    })
+    };
+    if !environment.rehearsal {
+        let (_, seen) = commands.ask(environment)?;
+        commands.seen = Some(seen);
+    }
+    Ok(commands)
 }
 
 /// Upgrades the cluster. The registry has been confirmed to serve the new release.
@@ -200,6 +242,7 @@ pub(crate) async fn upgrade(
             release,
             name: step.name(),
             step,
+            results: None,
             changes: true,
         };
         let command = command
@@ -217,13 +260,23 @@ pub(crate) async fn upgrade(
         let Ran { log } = run(*step, format!("v{}", commands.from), command)?;
         let shown = context.workspace.shown(archive);
         match archive.exists() {
-            true => context.reporter.report(Event::Finished {
-                step: Step::Backup,
-                what: format!(
-                    "{shown} is written; only mkectl v{} restores it",
-                    commands.from
-                ),
-            }),
+            // A rehearsal's stand-in writes none.
+            _ if plan.environment.rehearsal => {}
+            true => {
+                let mkectl = receipt::Program {
+                    version: format!("v{}", commands.from),
+                    sha256: commands.of_before().mkectl.sha256(),
+                };
+                let applied = plan.receipt.as_ref().and_then(|before| before.applied.clone());
+                cluster::describe(context, &plan.environment, archive, mkectl, applied)?;
+                context.reporter.report(Event::Finished {
+                    step: Step::Backup,
+                    what: format!(
+                        "{shown} is written; only mkectl v{} restores it",
+                        commands.from
+                    ),
+                });
+            }
             false => context.reporter.report(Event::Warning(format!(
                 "mkectl says that the backup is written, and there is no {shown}: {log} says where it is"
             ))),
@@ -279,12 +332,7 @@ async fn put_matrix(
 fn keep_before(plan: &Plan, commands: &Commands) -> Result<(), Error> {
     let text = match plan.environment.rehearsal {
         true => plan.config.text.clone(),
-        false => tokio::task::block_in_place(|| commands.of_before().mkectl.config_get()).map_err(
-            |source| Error::ClusterSilent {
-                environment: plan.environment.name.clone(),
-                source,
-            },
-        )?,
+        false => commands.ask(&plan.environment)?.0,
     };
     write_for_owner(&commands.before, &text, IfThere::Refuse)
 }
@@ -334,10 +382,13 @@ fn after(
             file: None,
         });
     }
+    let places = match changes.len() {
+        1 => "one place".to_owned(),
+        places => format!("{places} places"),
+    };
     warn(format!(
-        "the cluster's configuration is not what is rendered, in {} places: {shown} is what the cluster has; write into the environment \
-         what is to stay",
-        changes.len()
+        "the cluster's configuration is not what is rendered, in {places}: {shown} is what the cluster has; write into the environment \
+         what is to stay"
     ));
     Some(After {
         changes,

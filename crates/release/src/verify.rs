@@ -1,6 +1,6 @@
 //! Checks both ends of the way: the bundle against its lock, and the registry as a node sees it.
 //!
-//! [`look`] is what a plan does: a request an artifact. [`registry()`] confirms what a push did. [`served`] looks at everything,
+//! A plan asks for each tag: a request an artifact. [`registry()`] confirms what a push did. [`served`] looks at everything,
 //! through the URLs in `mke4.yaml`, and [`repair`] puts back what it found missing.
 
 use camino::Utf8Path;
@@ -37,7 +37,7 @@ pub use watch::{Round, State, look_once, watch};
 const QUESTIONS_AT_ONCE: usize = 16;
 
 /// Every digest of the lock was confirmed in the registry during this run, through the eyes of a node.
-/// Only [`registry()`] and [`everything`] make one.
+/// Only [`registry()`], [`Served::confirmed`] and a look at all tags make one.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Confirmed {

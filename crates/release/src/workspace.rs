@@ -65,6 +65,11 @@ impl Workspace {
         self.bundles().join("sessions")
     }
 
+    /// Returns the folder that keeps what was measured of registries.
+    pub(crate) fn profiles(&self, address: &str) -> registry::ProfileFolder {
+        registry::ProfileFolder::new(self.bundles().join("registries"), address)
+    }
+
     /// Returns the folder of an environment.
     pub fn environment(&self, name: &str) -> Utf8PathBuf {
         self.root.join("environments").join(name)
@@ -80,12 +85,13 @@ impl Workspace {
         path.strip_prefix(&self.root).unwrap_or(path)
     }
 
-    /// Returns a command line as people are shown it: without the way to the root.
+    /// Returns a command line as people are shown it: without the way to the root, unless it runs elsewhere.
     pub fn shown_command(&self, command: &mkectl::Command) -> String {
-        command
-            .display()
-            .to_string()
-            .replace(&format!("{}/", self.root), "")
+        let shown = command.display().to_string();
+        match command.directory {
+            Some(_) => shown,
+            None => shown.replace(&format!("{}/", self.root), ""),
+        }
     }
 
     /// Returns every committed lock, sorted by file name.

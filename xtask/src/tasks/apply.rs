@@ -22,7 +22,7 @@ pub(crate) fn run(
         let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
         let context = app.context();
         let output = Output::below(&app.workspace.environment(name));
-        let plan = release::plan::plan(&context, environment, output, Purpose::Apply).await?;
+        let plan = release::plan::prepare(&context, environment, output, Purpose::Apply).await?;
         app.ui.plan(&plan.summary(&app.workspace));
         let permit = release::requires::permit(&plan, reason)?;
         confirm(&plan.environment, confirmed)?;

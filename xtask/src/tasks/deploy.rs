@@ -26,7 +26,8 @@ pub(crate) fn run(
         let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
         let context = app.context();
         let output = Output::below(&app.workspace.environment(name));
-        let mut plan = release::plan::plan(&context, environment, output, Purpose::Deploy).await?;
+        let mut plan =
+            release::plan::prepare(&context, environment, output, Purpose::Deploy).await?;
         if let Some(file) = file {
             release::plan::obey(&mut plan, &app.workspace, file)?;
         }

@@ -17,6 +17,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failu
         bundle: arguments.bundle.clone(),
         url: arguments.url.clone(),
         checksum_url: arguments.checksum_url.clone(),
+        mkectl_url: arguments.mkectl_url.clone(),
         replace: arguments.replace,
     };
     let outcome = until_interrupted(app, async {

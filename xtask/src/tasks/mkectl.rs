@@ -13,6 +13,11 @@ use crate::interrupt::until_interrupted;
 pub(crate) fn run(app: &App<'_>, arguments: &MkectlArgs) -> Result<ExitCode, Failure> {
     let environment = app.environment(&arguments.environment)?;
     let typed = Typed::new(arguments.arguments.clone());
+    if typed.resets() && environment.protected {
+        return Err(Failure::from(release::Error::Protected {
+            environment: environment.name,
+        }));
+    }
     if typed.changes() {
         confirm(&environment, arguments.confirm.as_deref())?;
     }

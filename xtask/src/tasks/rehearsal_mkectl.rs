@@ -13,19 +13,39 @@ pub(crate) fn run(arguments: &RehearsalArgs) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         RehearsalCommand::Apply { file, .. } => {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .enable_all()
-                .build()
-                .map_err(Failure::Runtime)?;
-            let code = runtime
-                .block_on(release::rehearse::apply(
-                    &arguments.release,
-                    &arguments.lock,
-                    file,
-                    &mut out,
-                ))
+            let run = release::rehearse::apply(&arguments.release, &arguments.lock, file, &mut out);
+            end(run)
+        }
+        RehearsalCommand::Upgrade(flags) if flags.help => {
+            release::rehearse::upgrade_help(&arguments.release, &mut out)
+                .map_err(Failure::Output)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        RehearsalCommand::Upgrade(flags) => {
+            let upgrading = release::rehearse::Upgrading {
+                to: &flags.upgrade_version,
+                file: &flags.file,
+                release_matrix: flags.release_matrix.as_deref(),
+            };
+            let (release, lock) = (&arguments.release, &arguments.lock);
+            end(release::rehearse::upgrade(
+                release, lock, &upgrading, &mut out,
+            ))
+        }
+        RehearsalCommand::Backup { name, .. } => {
+            let code = release::rehearse::backup(&arguments.release, name, &mut out)
                 .map_err(Failure::Output)?;
             Ok(ExitCode::from(code))
         }
     }
+}
+
+/// Runs it to its end.
+fn end(run: impl Future<Output = std::io::Result<u8>>) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::Runtime)?;
+    let code = runtime.block_on(run).map_err(Failure::Output)?;
+    Ok(ExitCode::from(code))
 }

@@ -319,6 +319,11 @@ fn chain(failure: &Failure) -> String {
                 text.push_str(&format!("  {}: {}\n", moved.subject, moved.what));
             }
         }
+        release::Error::NotRemoved { failed, .. } => {
+            for (name, why) in failed {
+                text.push_str(&format!("  {name}: {why}\n"));
+            }
+        }
         release::Error::LockDiffers { diff, .. } => text.push_str(&super::plan::coloured(diff)),
         release::Error::MkectlFailed { last_lines, .. } => {
             for line in last_lines.iter().rev().take(LAST_LINES).rev() {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::Purpose;
 use crate::apply::{self, Program};
 use crate::event::Step;
+use crate::existing::{self, Known, Word};
 use crate::fetch::Locked;
 use crate::receipt::{Applied, Receipt};
 use crate::under_way::UnderWay;
@@ -106,6 +107,15 @@ impl MkectlPlan {
         }
     }
 
+    /// Returns what is missing, so that deploy would refuse.
+    pub(crate) fn problem(&self) -> Option<&Error> {
+        match self {
+            Self::NotNeeded => None,
+            Self::Apply { program, .. } => program.as_ref().err(),
+            Self::Upgrade { commands, .. } => commands.as_ref().err(),
+        }
+    }
+
     /// Returns it as it is printed.
     pub(super) fn summary(&self, workspace: &Workspace, output: &Output) -> MkectlSummary {
         let shown = |(step, command): (Step, mkectl::Command)| CommandSummary {
@@ -162,6 +172,8 @@ pub(super) struct Question<'a> {
     pub(super) locked: &'a Locked,
     /// SHA-256 of the configuration as it is to be.
     pub(super) config: &'a str,
+    /// Its text.
+    pub(super) rendered: &'a str,
     pub(super) output: &'a Output,
     pub(super) receipt: Option<&'a Receipt>,
     pub(super) under_way: Option<&'a UnderWay>,
@@ -196,7 +208,9 @@ impl Question<'_> {
                 Some("nobody knows how the last one ended")
             }
             // The cluster may be half-way to what the files said then, whatever they say now.
-            (Purpose::Deploy, Some(_)) if self.failed_at(Step::Apply) => {
+            (Purpose::Deploy, Some(_))
+                if self.failed_at(Step::Apply) || self.failed_at(Step::Cluster) =>
+            {
                 Some("the last one failed")
             }
             (Purpose::Deploy, Some(_)) => None,
@@ -214,7 +228,8 @@ impl Question<'_> {
 /// Decides what mkectl is to be run for. `warnings` gets what people should know of it.
 ///
 /// # Errors
-/// The vendor supports no way from the release that the cluster runs to the one that is wanted.
+/// The vendor supports no way from the release that the cluster runs to the one that is wanted, or the receipt and the cluster
+/// contradict each other.
 pub(super) fn decide(
     context: &Context<'_>,
     question: &Question<'_>,
@@ -228,39 +243,88 @@ pub(super) fn decide(
         locked,
         ..
     } = question;
-    if let Some(applied) = question.applied()
-        && applied.release != question.wanted()
-    {
-        let (from, way) = way(question, applied)?;
-        let lock = (&locked.lock, locked.path.as_path());
-        let commands = upgrade::commands(context, environment, lock, &from, &way, question.output);
-        warnings.extend(way.warnings.iter().cloned());
-        if let Ok(commands) = &commands {
-            warnings.extend(commands.warnings.iter().cloned());
+    let known = Known {
+        environment,
+        rendered: question.rendered,
+        applied: question.applied(),
+        under_way: question.under_way,
+        upgrade_failed: question.failed_at(Step::Upgrade),
+    };
+    let told = question.applied().map(|applied| applied.release.clone());
+    if let Some(told) = told.filter(|told| *told != question.wanted()) {
+        let (from, way) = way(question, &told)?;
+        let plan = upgrade(context, question, reason, from.clone(), way, warnings);
+        // A cluster that did not answer is a problem of the commands already.
+        let seen = match &plan {
+            MkectlPlan::Upgrade {
+                commands: Ok(commands),
+                ..
+            } => commands.seen.clone(),
+            _ => None,
+        };
+        let word = seen.map_or(Word::NotAsked, Word::Told);
+        let current = existing::release(&known, &word, warnings)?;
+        if current.is_none_or(|current| current == from) {
+            return Ok(plan);
         }
-        return Ok(MkectlPlan::Upgrade {
-            reason,
-            from,
-            way,
-            commands: commands.map(Box::new),
-        });
+    } else {
+        let program = apply::program(context, environment, &locked.lock, &locked.path);
+        let word = match &program {
+            Ok(program) => existing::ask(context, environment, program),
+            Err(_) => Word::NotAsked,
+        };
+        let current = existing::release(&known, &word, warnings)?;
+        if let Some(current) = current.filter(|current| *current != environment.release) {
+            let (from, way) = way(question, &format!("v{current}"))?;
+            let reason = "the cluster runs an earlier release";
+            return Ok(upgrade(context, question, reason, from, way, warnings));
+        }
+        return Ok(MkectlPlan::Apply { reason, program });
     }
     Ok(MkectlPlan::Apply {
-        reason,
+        reason: "nobody knows how the last one ended",
         program: apply::program(context, environment, &locked.lock, &locked.path),
     })
 }
 
+fn upgrade(
+    context: &Context<'_>,
+    question: &Question<'_>,
+    reason: &'static str,
+    from: Version,
+    way: mke::Upgrade,
+    warnings: &mut Vec<String>,
+) -> MkectlPlan {
+    let lock = (&question.locked.lock, question.locked.path.as_path());
+    let commands = upgrade::commands(
+        context,
+        question.environment,
+        lock,
+        &from,
+        &way,
+        question.output,
+    );
+    warnings.extend(way.warnings.iter().cloned());
+    if let Ok(commands) = &commands {
+        warnings.extend(commands.warnings.iter().cloned());
+    }
+    MkectlPlan::Upgrade {
+        reason,
+        from,
+        way,
+        commands: commands.map(Box::new),
+    }
+}
+
 /// Returns what is known of the way from the release that a cluster runs, which is another command of mkectl than apply.
-fn way(question: &Question<'_>, applied: &Applied) -> Result<(Version, mke::Upgrade), Error> {
+fn way(question: &Question<'_>, runs: &str) -> Result<(Version, mke::Upgrade), Error> {
     let changed = |refusal| Error::ReleaseChanged {
         environment: question.environment.name.clone(),
-        applied: applied.release.clone(),
+        applied: runs.to_owned(),
         wanted: question.wanted(),
         refusal,
     };
-    let from: Option<Version> =
-        (applied.release.strip_prefix('v')).and_then(|version| version.parse().ok());
+    let from: Option<Version> = (runs.strip_prefix('v')).and_then(|version| version.parse().ok());
     // `apply` is mkectl's command of this name alone.
     let (Some(from), Purpose::Deploy) = (from, question.purpose) else {
         return Err(changed(None));

@@ -1,0 +1,366 @@
+//! The images that a Helm chart names in plain text: what a cluster may want besides what the lock holds.
+//!
+//! A chart is a program, and only Helm with all values at hand knows what it comes to. Here only what stands in it literally is read: images in
+//! `values.yaml`, and `image:` in templates where nothing is put in. Everything else is counted as unknown. Nothing is unpacked; a chart
+//! that is larger, or nested deeper, than charts are is read as far as the bounds reach.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+
+use flate2::read::MultiGzDecoder;
+use serde_yaml::Value;
+
+/// The most that is inflated of a chart with all that is in it, in bytes.
+const LARGEST_CHART: u64 = 64 << 20;
+
+/// The most files that are looked at.
+const MOST_FILES: usize = 10_000;
+
+/// The largest text that is read, in bytes.
+const LARGEST_TEXT: u64 = 2 << 20;
+
+/// How deep packed charts may lie in packed charts.
+const DEEPEST: usize = 3;
+
+/// What a chart names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChartImages {
+    /// References with a tag, as they stand there: `registry.mirantis.com/mke/calico/node:v3.30.2`, `pause:3.10`.
+    pub references: BTreeSet<String>,
+    /// How many images there are whose name or tag is put together only when the chart is used.
+    pub unknown: usize,
+    /// Whether something was left out because a bound was reached or it could not be read.
+    pub is_cut: bool,
+}
+
+/// Reads the images that a packed chart (`tar.gz`) names, its own and those of the charts in it.
+///
+/// It never fails: what cannot be read is left out, and said to be.
+pub fn chart_images(chart: impl Read) -> ChartImages {
+    let mut found = ChartImages::default();
+    let mut files = 0;
+    let mut left = LARGEST_CHART;
+    read_chart(chart, &mut found, &mut files, &mut left, 1);
+    found
+}
+
+fn read_chart(
+    chart: impl Read,
+    found: &mut ChartImages,
+    files: &mut usize,
+    left: &mut u64,
+    depth: usize,
+) {
+    // Boxed, since a chart in a chart is read by the same code.
+    let inflated: Box<dyn Read + '_> = Box::new(MultiGzDecoder::new(chart));
+    let mut archive = tar::Archive::new(Bounded {
+        inner: inflated,
+        left,
+    });
+    let Ok(entries) = archive.entries() else {
+        found.is_cut = true;
+        return;
+    };
+    let mut packed = Vec::new();
+    for entry in entries {
+        let Ok(mut entry) = entry else {
+            found.is_cut = true;
+            break;
+        };
+        *files += 1;
+        if *files > MOST_FILES {
+            found.is_cut = true;
+            return;
+        }
+        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let kind = kind_of(&path);
+        if kind == Kind::Other || !entry.header().entry_type().is_file() {
+            continue;
+        }
+        let mut bytes = Vec::new();
+        let read = entry
+            .by_ref()
+            .take(LARGEST_TEXT + 1)
+            .read_to_end(&mut bytes);
+        if read.is_err() || bytes.len() as u64 > LARGEST_TEXT {
+            found.is_cut = true;
+            continue;
+        }
+        match kind {
+            Kind::Values => values(&bytes, found),
+            Kind::Template => template(&String::from_utf8_lossy(&bytes), found),
+            Kind::Chart if depth < DEEPEST => packed.push(bytes),
+            Kind::Chart => found.is_cut = true,
+            Kind::Other => {}
+        }
+    }
+    drop(archive);
+    for chart in packed {
+        read_chart(chart.as_slice(), found, files, left, depth + 1);
+    }
+}
+
+/// A reader that ends after so many bytes, which all charts within one share.
+struct Bounded<'a, R> {
+    inner: R,
+    left: &'a mut u64,
+}
+
+impl<R: Read> Read for Bounded<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if *self.left == 0 {
+            return Err(std::io::Error::other("the chart is too large"));
+        }
+        let most = usize::try_from(*self.left).unwrap_or(usize::MAX);
+        let most = most.min(buffer.len());
+        let read = self.inner.read(&mut buffer[..most])?;
+        *self.left -= read as u64;
+        Ok(read)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Values,
+    Template,
+    /// A chart in a chart, packed.
+    Chart,
+    Other,
+}
+
+/// Says what a file of a chart is by its path, which is used for nothing else.
+fn kind_of(path: &str) -> Kind {
+    let mut parts = path.rsplit('/');
+    let name = parts.next().unwrap_or_default();
+    let folders: Vec<&str> = parts.collect();
+    if folders.first() == Some(&"charts") && name.ends_with(".tgz") {
+        return Kind::Chart;
+    }
+    if name == "values.yaml" && !folders.contains(&"templates") {
+        return Kind::Values;
+    }
+    let is_yaml = [".yaml", ".yml", ".tpl"]
+        .iter()
+        .any(|end| name.ends_with(end));
+    if is_yaml && folders.contains(&"templates") {
+        return Kind::Template;
+    }
+    Kind::Other
+}
+
+fn values(bytes: &[u8], found: &mut ChartImages) {
+    match serde_yaml::from_slice::<Value>(bytes) {
+        Ok(value) => walk(&value, found),
+        Err(_) => found.is_cut = true,
+    }
+}
+
+/// Looks for images in values: `image: name:tag`, and `repository` with `tag` and perhaps `registry` beside it.
+fn walk(value: &Value, found: &mut ChartImages) {
+    match value {
+        Value::Sequence(items) => items.iter().for_each(|item| walk(item, found)),
+        Value::Mapping(mapping) => {
+            image(value, found);
+            for (key, value) in mapping {
+                let is_image = key
+                    .as_str()
+                    .is_some_and(|key| key == "image" || key.ends_with("Image"));
+                match value.as_str() {
+                    // Its tag may stand beside it, which was looked at above.
+                    Some(_) if key.as_str() == Some("image") && mapping.contains_key("tag") => {}
+                    Some(text) if is_image && !text.is_empty() => reference(text, found),
+                    _ => walk(value, found),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn image(value: &Value, found: &mut ChartImages) {
+    let text = |key: &str| {
+        value
+            .get(key)
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
+    };
+    let Some(repository) =
+        text("repository").or_else(|| text("image").filter(|_| value.get("tag").is_some()))
+    else {
+        return;
+    };
+    // Where charts come from is written so as well.
+    if repository.contains("://") {
+        return;
+    }
+    let registry = text("registry").map_or_else(String::new, |registry| format!("{registry}/"));
+    match text("tag") {
+        Some(tag) => reference(&format!("{registry}{repository}:{tag}"), found),
+        // The tag is the chart's own version, or a number that YAML has read its own way.
+        None if value.get("tag").is_some() || value.get("pullPolicy").is_some() => {
+            found.unknown += 1
+        }
+        None => {}
+    }
+}
+
+/// Looks for `image:` in a template, where all of the value stands there.
+fn template(text: &str, found: &mut ChartImages) {
+    for line in text.lines() {
+        let line = line.trim_start();
+        let line = line.strip_prefix("- ").unwrap_or(line).trim_start();
+        let Some(value) = line.strip_prefix("image:") else {
+            continue;
+        };
+        let value = value.split(" #").next().unwrap_or_default().trim();
+        let value = value.trim_matches(['"', '\'']);
+        if !value.is_empty() {
+            reference(value, found);
+        }
+    }
+}
+
+/// Takes note of a reference, if it is a whole one.
+fn reference(text: &str, found: &mut ChartImages) {
+    let (name, tag) = match text.split_once('@') {
+        Some((name, _)) => (name, name.rsplit_once(':')),
+        None => (text, text.rsplit_once(':')),
+    };
+    let is_plain = |text: &str| {
+        text.chars()
+            .all(|one| one.is_ascii_alphanumeric() || "._-/:".contains(one))
+    };
+    match tag {
+        Some((repository, tag))
+            if is_plain(name)
+                && !repository.is_empty()
+                && !tag.is_empty()
+                && !tag.contains('/') =>
+        {
+            found.references.insert(name.to_owned());
+        }
+        _ => found.unknown += 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    fn pack(files: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+        for (path, bytes) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o644);
+            builder.append_data(&mut header, path, *bytes).unwrap();
+        }
+        builder.into_inner().unwrap().finish().unwrap()
+    }
+
+    fn references(found: &ChartImages) -> Vec<&str> {
+        found.references.iter().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn images_are_found_where_they_stand_and_counted_where_they_are_put_together() {
+        let values = "\
+image: { repository: mke/one, tag: v1, registry: registry.mirantis.com }
+two: { image: 'two:2.0' }
+three: { image: three, tag: v3 }
+sidecarImage: registry.mirantis.com/mke/four:v4@sha256:00
+numbered: { repository: five, tag: 1.10 }
+own: { repository: six, tag: '', pullPolicy: Always }
+chart: { repository: 'https://charts.example.com', tag: v9 }
+list: [{ image: 'host:5000/seven:v7' }]
+templated: { image: '{{ .Values.global.registry }}/eight:v8' }
+";
+        let template = "\
+      containers:
+        - image: \"nine:v9\"   # as it is
+        - name: x
+          image: {{ .Values.image }}
+          imagePullPolicy: Always
+        - image: registry.mirantis.com/mke/ten:v10
+";
+        let chart = pack(&[
+            ("dex/values.yaml", values.as_bytes()),
+            ("dex/templates/deployment.yaml", template.as_bytes()),
+            ("dex/crds/image.yaml", b"image: crd:v1\n"),
+            ("dex/README.md", b"image: readme:v1\n"),
+        ]);
+        let found = chart_images(chart.as_slice());
+        assert_eq!(
+            references(&found),
+            [
+                "host:5000/seven:v7",
+                "nine:v9",
+                "registry.mirantis.com/mke/four:v4",
+                "registry.mirantis.com/mke/one:v1",
+                "registry.mirantis.com/mke/ten:v10",
+                "three:v3",
+                "two:2.0",
+            ]
+        );
+        assert_eq!((found.unknown, found.is_cut), (4, false));
+    }
+
+    #[test]
+    fn charts_in_charts_are_read_down_to_a_bound() {
+        let mut chart = pack(&[("e/values.yaml", b"image: deepest:v1\n")]);
+        for name in ["d", "c", "b"] {
+            let values = format!("image: {name}:v1\n");
+            chart = pack(&[
+                (&format!("{name}/values.yaml"), values.as_bytes()),
+                (&format!("{name}/charts/x.tgz"), &chart),
+                (
+                    &format!("{name}/charts/y/values.yaml"),
+                    b"image: beside:v1\n",
+                ),
+            ]);
+        }
+        let found = chart_images(chart.as_slice());
+        assert_eq!(references(&found), ["b:v1", "beside:v1", "c:v1", "d:v1"]);
+        assert!(found.is_cut);
+    }
+
+    #[test]
+    fn what_is_no_chart_or_too_large_ends_early_and_says_so() {
+        for bytes in [&b"no gzip"[..], &pack(&[("a/values.yaml", b"a: [\n")])] {
+            let found = chart_images(bytes);
+            assert!(found.is_cut && found.references.is_empty(), "{found:?}");
+        }
+        let whole = pack(&[("a/values.yaml", b"image: one:v1\n")]);
+        assert!(chart_images(&whole[..whole.len() / 2]).is_cut);
+        // Zeros, which inflate to far more than they are.
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        let mut header = tar::Header::new_gnu();
+        header.set_path("a/values.yaml").unwrap();
+        header.set_size(LARGEST_CHART * 2);
+        header.set_cksum();
+        encoder.write_all(header.as_bytes()).unwrap();
+        let zeros = vec![0; 1 << 20];
+        for _ in 0..(LARGEST_CHART * 2) >> 20 {
+            encoder.write_all(&zeros).unwrap();
+        }
+        let bomb = encoder.finish().unwrap();
+        let found = chart_images(bomb.as_slice());
+        assert!(found.is_cut && found.references.is_empty());
+        // Aliases of aliases, which would become very many.
+        let mut laughs = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        for level in 1..12 {
+            let alias = format!("*a{}", level - 1);
+            laughs.push_str(&format!(
+                "a{level}: &a{level} [{}]\n",
+                vec![alias; 10].join(", ")
+            ));
+        }
+        let found = chart_images(pack(&[("a/values.yaml", laughs.as_bytes())]).as_slice());
+        assert!(found.references.is_empty());
+    }
+}

@@ -1,0 +1,131 @@
+//! What a cluster says of itself, in the configuration that `mkectl config get` prints.
+//!
+//! It is read leniently: whatever a release adds to it, what is looked for here tells whether this is the cluster that is meant.
+
+use std::collections::BTreeSet;
+
+use environment::yaml::Node;
+use semver::Version;
+
+/// What a configuration says of the cluster that it is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// The release that it runs, or is to run.
+    pub version: Option<Version>,
+    /// Where its nodes pull images from: host, port and path.
+    pub registry: Option<String>,
+    /// Where clients find it.
+    pub external_address: Option<String>,
+    /// Its machines, by the addresses at which SSH reaches them.
+    pub hosts: BTreeSet<String>,
+}
+
+impl Observed {
+    /// Reads a configuration.
+    pub fn of(document: &Node) -> Self {
+        let at = |path: &[&str]| -> Option<&Node> {
+            path.iter().try_fold(document, |node, key| node.get(key))
+        };
+        let text = |path: &[&str]| {
+            at(path)
+                .and_then(Node::text)
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned)
+        };
+        let hosts = at(&["spec", "hosts"]).and_then(Node::as_sequence);
+        let address = |host: &Node| host.get("ssh")?.get("address")?.text().map(str::to_owned);
+        Self {
+            version: text(&["spec", "version"])
+                .and_then(|version| version.strip_prefix('v')?.parse().ok()),
+            registry: text(&["spec", "registries", "imageRegistry", "url"]),
+            external_address: text(&["spec", "apiServer", "externalAddress"]),
+            hosts: hosts
+                .unwrap_or_default()
+                .iter()
+                .filter_map(address)
+                .collect(),
+        }
+    }
+
+    /// Says whether both can be of one cluster: they have a machine or the address for clients in common. Nothing speaks against it
+    /// where one of them names neither.
+    pub fn may_be_of_one_cluster(&self, other: &Self) -> bool {
+        let is_silent = |one: &Self| one.hosts.is_empty() && one.external_address.is_none();
+        let has_address = self.external_address.is_some();
+        is_silent(self)
+            || is_silent(other)
+            || !self.hosts.is_disjoint(&other.hosts)
+            || has_address && self.external_address == other.external_address
+    }
+
+    /// Returns it in a few words.
+    pub fn told(&self) -> String {
+        let version = match &self.version {
+            Some(version) => format!("v{version}"),
+            None => "an unknown release".to_owned(),
+        };
+        let registry = match &self.registry {
+            Some(registry) => format!(" and pulls from {registry}"),
+            None => String::new(),
+        };
+        let place = match (&self.external_address, self.hosts.first()) {
+            (Some(address), _) => format!(" at {address}"),
+            (None, Some(host)) => format!(" on {host}"),
+            (None, None) => String::new(),
+        };
+        format!("runs {version}{place}{registry}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use environment::yaml::{self, Source};
+
+    use super::*;
+
+    fn observed(text: &str) -> Observed {
+        let source = Arc::new(Source {
+            path: "config".into(),
+            text: text.to_owned(),
+        });
+        Observed::of(&yaml::parse(source).unwrap())
+    }
+
+    #[test]
+    fn clusters_are_told_apart_by_their_machines_and_addresses() {
+        let one = observed(
+            "spec:\n  version: v4.1.5\n  apiServer: { externalAddress: mke.lab }\n  hosts:\n  - ssh: { address: 10.0.0.1 }\n  \
+             - ssh: { address: 10.0.0.2 }\n  registries: { imageRegistry: { url: r.lab/mke } }\n",
+        );
+        assert_eq!(
+            one.told(),
+            "runs v4.1.5 at mke.lab and pulls from r.lab/mke"
+        );
+        for (other, is_same) in [
+            // A machine was exchanged, and so was the name.
+            (
+                "spec: { hosts: [{ ssh: { address: 10.0.0.2 } }], apiServer: { externalAddress: other } }",
+                true,
+            ),
+            (
+                "spec: { hosts: [{ ssh: { address: 10.9.9.9 } }], apiServer: { externalAddress: mke.lab } }",
+                true,
+            ),
+            (
+                "spec: { hosts: [{ ssh: { address: 10.9.9.9 } }], apiServer: { externalAddress: other } }",
+                false,
+            ),
+            ("spec: { hosts: [{ ssh: { address: 10.9.9.9 } }] }", false),
+            ("spec: { version: latest }", true),
+            ("{}", true),
+        ] {
+            let other = observed(other);
+            assert_eq!(one.may_be_of_one_cluster(&other), is_same, "{other:?}");
+            assert_eq!(other.may_be_of_one_cluster(&one), is_same, "{other:?}");
+            assert_eq!(other.version, None);
+        }
+        assert_eq!(observed("{}").told(), "runs an unknown release");
+    }
+}

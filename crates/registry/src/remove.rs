@@ -1,0 +1,225 @@
+//! Removes manifests and tags, and lists what stands beside them. Nobody but a caller with a reviewed list uses this.
+
+use oci_spec::image::Digest;
+use reqwest::header::LINK;
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use url::Url;
+
+use crate::artifact::{check_repository, check_tag};
+use crate::digest::check_digest;
+use crate::transport::{Access, Call};
+use crate::{Error, Registry};
+
+/// The largest page of a list of tags that is read, in bytes.
+const LARGEST_PAGE: usize = 8 << 20;
+
+/// How many pages of a list of tags are read. Each has a hundred at least, wherever registries cut.
+const MOST_PAGES: usize = 1_000;
+
+/// As much of a list of tags as matters; written by others, so that unknown fields are no concern of ours.
+#[derive(Deserialize)]
+struct Page {
+    /// `null` where the last tag was removed.
+    tags: Option<Vec<String>>,
+}
+
+/// What became of a request to remove something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removed {
+    /// It was there, and is gone.
+    Gone,
+    /// It was not there.
+    NotThere,
+    /// The registry does not remove such things.
+    Unsupported,
+}
+
+impl Registry {
+    /// Returns every tag of a repository; none where there is no such repository.
+    ///
+    /// # Errors
+    ///
+    /// Why the registry could not be asked.
+    pub async fn tags(&self, repository: &str) -> Result<Vec<String>, Error> {
+        check_repository(repository)?;
+        let mut tags = Vec::new();
+        let mut url = self.endpoint().url(&format!("/v2/{repository}/tags/list"));
+        for _ in 0..MOST_PAGES {
+            let call = Call::new(Method::GET, url.clone(), repository)
+                .access(Access::Pull)
+                .wants(&[StatusCode::OK, StatusCode::NOT_FOUND]);
+            let transport = self.transport();
+            let answer = transport.send(&call, &()).await?;
+            if answer.status() == StatusCode::NOT_FOUND {
+                return Ok(tags);
+            }
+            let place = answer.place().clone();
+            let next = answer
+                .headers()
+                .get(LINK)
+                .and_then(|link| link.to_str().ok())
+                .and_then(|link| next_page(link, &url));
+            let body = answer
+                .body(LARGEST_PAGE, transport.settings())
+                .await
+                .map_err(|failure| failure.error)?;
+            let page: Page = serde_json::from_slice(&body).map_err(|error| Error::Protocol {
+                at: Box::new(place.clone()),
+                problem: format!("is no list of tags: {error}"),
+            })?;
+            tags.extend(page.tags.unwrap_or_default());
+            match next {
+                None => return Ok(tags),
+                // It would lead credentials elsewhere.
+                Some(next) if !self.endpoint().owns(&next) => {
+                    return Err(Error::Protocol {
+                        at: Box::new(place),
+                        problem: "names a next page on another host".to_owned(),
+                    });
+                }
+                Some(next) => url = next,
+            }
+        }
+        Err(Error::Protocol {
+            at: Box::new(crate::Place::new("GET", &url, repository)),
+            problem: format!("goes on after {MOST_PAGES} pages"),
+        })
+    }
+
+    /// Removes a manifest, and with it every tag that points at it.
+    ///
+    /// # Errors
+    ///
+    /// Why it may still be there.
+    pub async fn remove_manifest(
+        &self,
+        repository: &str,
+        digest: &Digest,
+    ) -> Result<Removed, Error> {
+        check_repository(repository)?;
+        check_digest(digest)?;
+        self.remove(repository, digest.as_ref()).await
+    }
+
+    /// Removes a tag, and leaves the manifest that it points at. Many registries remove manifests only.
+    ///
+    /// # Errors
+    ///
+    /// Why it may still be there.
+    pub async fn remove_tag(&self, repository: &str, tag: &str) -> Result<Removed, Error> {
+        check_repository(repository)?;
+        check_tag(tag)?;
+        self.remove(repository, tag).await
+    }
+
+    async fn remove(&self, repository: &str, reference: &str) -> Result<Removed, Error> {
+        let url = self
+            .endpoint()
+            .url(&format!("/v2/{repository}/manifests/{reference}"));
+        let call = Call::new(Method::DELETE, url, repository)
+            .access(Access::Delete)
+            .wants(&[
+                StatusCode::ACCEPTED,
+                StatusCode::OK,
+                StatusCode::NO_CONTENT,
+                StatusCode::NOT_FOUND,
+            ]);
+        match self.transport().send(&call, &()).await {
+            Ok(answer) if answer.status() == StatusCode::NOT_FOUND => Ok(Removed::NotThere),
+            Ok(_) => Ok(Removed::Gone),
+            Err(Error::Rejected { answer, .. }) if is_unsupported(&answer) => {
+                Ok(Removed::Unsupported)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Says whether an answer means that such things are never removed here: 405, or the code that the specification has for it.
+fn is_unsupported(answer: &crate::Answer) -> bool {
+    answer.status == 405 || answer.code.as_deref() == Some("UNSUPPORTED")
+}
+
+/// Returns where the next page of a list is, by the `Link` of this one: `</v2/...?last=x>; rel="next"`.
+fn next_page(link: &str, page: &Url) -> Option<Url> {
+    let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+    parameters
+        .contains("next")
+        .then(|| page.join(target).ok())
+        .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode as Status;
+    use axum::response::IntoResponse;
+
+    use super::*;
+    use crate::fake::{Blobs, Fake, image};
+
+    const REPOSITORY: &str = "mke/calico/node";
+
+    #[tokio::test]
+    async fn pages_are_followed_to_the_last_one_and_never_to_another_host() {
+        let fake = Fake::start(|seen| {
+            if seen.query.contains("last=b") {
+                return axum::Json(serde_json::json!({"name": REPOSITORY, "tags": ["c"]}))
+                    .into_response();
+            }
+            let link = format!("</v2/{REPOSITORY}/tags/list?last=b>; rel=\"next\"");
+            (
+                [("link", link)],
+                axum::Json(serde_json::json!({"name": REPOSITORY, "tags": ["a", "b"]})),
+            )
+                .into_response()
+        })
+        .await;
+        let tags = fake.registry().tags(REPOSITORY).await.unwrap();
+        assert_eq!(tags, ["a", "b", "c"]);
+        let fake = Fake::start(|_| {
+            let link = "<http://elsewhere.example.com/v2/>; rel=\"next\"";
+            let page = axum::Json(serde_json::json!({"name": REPOSITORY, "tags": ["a"]}));
+            ([("link", link)], page).into_response()
+        })
+        .await;
+        let error = fake.registry().tags(REPOSITORY).await.unwrap_err();
+        assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_manifest_goes_with_its_tags() {
+        let fake = Fake::over_registry(|_| None).await;
+        let blobs = Blobs::new();
+        let artifact = image(&blobs, REPOSITORY, "v1", &[b"layer"]);
+        let registry = fake.registry();
+        registry.push(&artifact, &blobs, &()).await.unwrap();
+        assert_eq!(registry.tags(REPOSITORY).await.unwrap(), ["v1"]);
+        let digest = &artifact.manifests[0].digest;
+        let removing = registry.remove_manifest(REPOSITORY, digest);
+        assert_eq!(removing.await.unwrap(), Removed::Gone);
+        let found = registry.head_manifest(REPOSITORY, "v1").await.unwrap();
+        assert_eq!(found, None);
+        let again = registry.remove_manifest(REPOSITORY, digest);
+        assert_eq!(again.await.unwrap(), Removed::NotThere);
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_removes_nothing_is_told_from_one_that_fails() {
+        let digest: Digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
+        for (status, body, expected) in [
+            (Status::METHOD_NOT_ALLOWED, "", Some(Removed::Unsupported)),
+            (
+                Status::BAD_REQUEST,
+                r#"{"errors":[{"code":"UNSUPPORTED","message":"no"}]}"#,
+                Some(Removed::Unsupported),
+            ),
+            (Status::FORBIDDEN, "", None),
+        ] {
+            let fake = Fake::start(move |_| (status, body).into_response()).await;
+            let registry = fake.registry();
+            let removed = registry.remove_manifest(REPOSITORY, &digest).await;
+            assert_eq!(removed.ok(), expected, "{status}");
+        }
+    }
+}

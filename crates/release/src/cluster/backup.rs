@@ -1,0 +1,128 @@
+//! A backup of the cluster, by the mkectl of the release that it runs, and the note that tells which one that was.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use environment::Environment;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::{Cluster, Note};
+use crate::{Context, Error, receipt};
+
+/// A backup that was written.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Backup {
+    /// The environment.
+    pub environment: String,
+    /// The archive, relative to the workspace.
+    pub archive: Utf8PathBuf,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The version of the mkectl that wrote it, `v4.1.5`.
+    pub mkectl: String,
+    /// The log, relative to the workspace.
+    pub log: Utf8PathBuf,
+}
+
+/// Writes a backup to `archive`, or to a file in the environment's folder of backups with time and release in its name.
+///
+/// mkectl is run in the folder of the archive and given its name alone: that is all its pages show. `typed` is given to it too.
+///
+/// # Errors
+/// The archive exists, there is no fitting mkectl, or it failed.
+pub fn backup(
+    context: &Context<'_>,
+    environment: Environment,
+    archive: Option<&Utf8Path>,
+    typed: &[String],
+) -> Result<Backup, Error> {
+    let cluster = Cluster::real(context, environment)?;
+    let archive = match archive {
+        Some(archive) => archive.to_owned(),
+        None => {
+            let stamp = (context.tool.now)().strftime("%Y-%m-%dT%H-%M-%SZ");
+            let name = format!("{stamp}-{}.tar", cluster.release());
+            cluster.backups().join(name)
+        }
+    };
+    let shown = context.workspace.shown(&archive).to_owned();
+    for taken in [&archive, &Note::path(&archive)] {
+        if taken.exists() {
+            return Err(Error::BackupExists {
+                path: context.workspace.shown(taken).to_owned(),
+            });
+        }
+    }
+    let (Some(folder), Some(name)) = (archive.parent(), archive.file_name()) else {
+        return Err(Error::BackupMissing { path: shown });
+    };
+    std::fs::create_dir_all(folder).map_err(|source| Error::io("make", folder, source))?;
+    let root = cluster.help(&[])?;
+    // Before it runs: an update of the program meanwhile would be another one.
+    let mkectl = cluster.mkectl_record();
+    let ran = cluster.run(context, "backup", false, |config| {
+        let command = cluster.mkectl().backup(config, name, &root);
+        command.in_directory(folder).typed(typed)
+    })?;
+    if !archive.exists() {
+        return Err(Error::BackupMissing { path: shown });
+    }
+    let applied = (cluster.receipt.as_ref()).and_then(|receipt| receipt.applied.clone());
+    let note = describe(context, &cluster.environment, &archive, mkectl, applied)?;
+    Ok(Backup {
+        environment: note.environment,
+        archive: shown,
+        size: note.size,
+        mkectl: note.mkectl.version,
+        log: ran.log,
+    })
+}
+
+/// Writes the note of an archive that mkectl has just written, and lets nobody else read the archive: it holds the cluster's secrets.
+///
+/// # Errors
+/// The archive cannot be read, or the note not be written.
+pub(crate) fn describe(
+    context: &Context<'_>,
+    environment: &Environment,
+    archive: &Utf8Path,
+    mkectl: receipt::Program,
+    applied: Option<receipt::Applied>,
+) -> Result<Note, Error> {
+    std::fs::set_permissions(archive, std::fs::Permissions::from_mode(0o600))
+        .map_err(|source| Error::io("protect", archive, source))?;
+    let (size, sha256) = measure(archive).map_err(|source| Error::io("read", archive, source))?;
+    let note = Note {
+        version: Note::VERSION,
+        environment: environment.name.clone(),
+        size,
+        sha256,
+        mkectl,
+        when: receipt::now(context),
+        airlock: context.tool.version.clone(),
+        applied,
+    };
+    note.write(archive)?;
+    Ok(note)
+}
+
+/// Returns the size and the SHA-256 of a file.
+pub(super) fn measure(path: &Utf8Path) -> std::io::Result<(u64, String)> {
+    let mut file = File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 64 * 1024];
+    let mut size = 0;
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok((size, hex::encode(hasher.finalize()))),
+            length => {
+                hasher.update(&buffer[..length]);
+                size += length as u64;
+            }
+        }
+    }
+}

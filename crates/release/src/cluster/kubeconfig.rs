@@ -1,0 +1,72 @@
+//! The kubeconfig of the cluster: a secret as a whole, so that it is in no log and goes to one place.
+
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::sync::{Mutex, PoisonError};
+
+use camino::Utf8Path;
+use environment::Environment;
+use mkectl::Results;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::{Cluster, Manner};
+use crate::{Context, Error};
+
+/// Returns the kubeconfig that mkectl prints. `typed` is given to it too.
+///
+/// # Errors
+/// There is no fitting mkectl, it failed, or it printed none.
+pub fn kubeconfig(
+    context: &Context<'_>,
+    environment: Environment,
+    typed: &[String],
+) -> Result<SecretString, Error> {
+    let cluster = Cluster::real(context, environment)?;
+    let help = cluster.help(&["kubeconfig"])?;
+    let printed = Mutex::new(String::new());
+    let manner = Manner {
+        name: "kubeconfig",
+        changes: false,
+        results: Some(&printed),
+    };
+    let ran = cluster.run_in(context, &manner, |config| {
+        let command = cluster.mkectl().kubeconfig(config, &help);
+        command.results(Results::Unlogged).typed(typed)
+    })?;
+    let printed = printed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match mkectl::document(&printed) {
+        Some(text) => Ok(SecretString::from(text)),
+        None => Err(Error::NoKubeconfig { log: ran.log }),
+    }
+}
+
+/// Writes a kubeconfig to a file that its owner alone may read. One that is there is replaced only if that was asked for.
+///
+/// # Errors
+/// The file is there, or cannot be written.
+pub fn keep(kubeconfig: &SecretString, path: &Utf8Path, replace: bool) -> Result<(), Error> {
+    let failed = |source| Error::io("write", path, source);
+    let folder = match path.parent() {
+        Some(folder) if folder != "" => folder,
+        _ => Utf8Path::new("."),
+    };
+    if !replace {
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(failed)?;
+        return file
+            .write_all(kubeconfig.expose_secret().as_bytes())
+            .map_err(failed);
+    }
+    let mut file = tempfile::Builder::new()
+        .permissions(std::fs::Permissions::from_mode(0o600))
+        .tempfile_in(folder)
+        .map_err(failed)?;
+    file.write_all(kubeconfig.expose_secret().as_bytes())
+        .map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}

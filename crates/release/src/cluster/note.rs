@@ -1,0 +1,77 @@
+//! The note beside a backup: which mkectl wrote it, since only that build restores it, and what the cluster ran then.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::workspace::{read_if_there, write_whole};
+use crate::{Error, receipt};
+
+/// What the note says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Note {
+    /// The version of this file's format.
+    pub version: u32,
+    /// The environment whose cluster it is of.
+    pub environment: String,
+    /// The size of the archive in bytes.
+    pub size: u64,
+    /// The SHA-256 of the archive.
+    pub sha256: String,
+    /// The mkectl that wrote it.
+    pub mkectl: receipt::Program,
+    /// When, in UTC.
+    pub when: String,
+    /// The version of Airlock.
+    pub airlock: String,
+    /// What the cluster ran then, by the receipt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<receipt::Applied>,
+}
+
+impl Note {
+    /// The format that this version writes and reads.
+    pub const VERSION: u32 = 1;
+
+    /// Returns where the note of an archive is.
+    pub fn path(archive: &Utf8Path) -> Utf8PathBuf {
+        Utf8PathBuf::from(format!("{archive}.yaml"))
+    }
+
+    /// Reads the note of an archive.
+    ///
+    /// # Errors
+    /// There is none, or it is not one that this version knows.
+    pub fn read(archive: &Utf8Path) -> Result<Self, Error> {
+        let path = Self::path(archive);
+        let wrong = |problem: String| Error::BackupNote {
+            path: path.clone(),
+            problem,
+        };
+        let text = read_if_there(&path)?.ok_or_else(|| wrong("is not there".to_owned()))?;
+        let note: Self =
+            serde_yaml::from_str(&text).map_err(|error| wrong(format!("is no note: {error}")))?;
+        match note.version {
+            Self::VERSION => Ok(note),
+            version => Err(wrong(format!(
+                "is of version {version}, which this version of Airlock does not know"
+            ))),
+        }
+    }
+
+    /// Writes the note of an archive.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn write(&self, archive: &Utf8Path) -> Result<(), Error> {
+        let path = Self::path(archive);
+        let yaml = serde_yaml::to_string(self).map_err(|error| Error::BackupNote {
+            path: path.clone(),
+            problem: error.to_string(),
+        })?;
+        let text = format!(
+            "# Written by `cargo xtask cluster backup`: keep it beside the archive, which only this mkectl restores.\n{yaml}"
+        );
+        write_whole(&path, &text)
+    }
+}

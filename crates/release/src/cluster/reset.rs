@@ -1,0 +1,48 @@
+//! The end of a cluster.
+
+use environment::Environment;
+
+use super::{Cluster, Logged};
+use crate::event::Event;
+use crate::{Context, Error};
+
+/// Has mkectl take MKE off every machine, and forgets what the receipt says was applied. `typed` is given to mkectl too.
+///
+/// # Errors
+/// The environment is protected or a rehearsal, there is no fitting mkectl, or it failed.
+pub fn reset(
+    context: &Context<'_>,
+    environment: Environment,
+    typed: &[String],
+) -> Result<Logged, Error> {
+    if environment.protected {
+        return Err(Error::Protected {
+            environment: environment.name,
+        });
+    }
+    let cluster = Cluster::real(context, environment)?;
+    let help = cluster.help(&["reset"])?;
+    let outcome = cluster.run(context, "reset", true, |config| {
+        cluster.mkectl().reset(config, &help).typed(typed)
+    });
+    let ran = cluster.conclude(context, "reset", None, outcome)?;
+    let receipt = &cluster.output.receipt;
+    std::fs::remove_file(receipt).map_err(|source| Error::io("remove", receipt, source))?;
+    if cluster.receipt.is_some() {
+        context.reporter.report(Event::Warning(format!(
+            "{} is gone, since nothing is applied any more: commit that",
+            context.workspace.shown(receipt)
+        )));
+    }
+    // What the next cluster generates must not be taken for what this one had.
+    if cluster.output.admin_password.exists() {
+        context.reporter.report(Event::Warning(format!(
+            "{} is of the cluster that is gone: delete it",
+            context.workspace.shown(&cluster.output.admin_password)
+        )));
+    }
+    Ok(Logged {
+        environment: cluster.environment.name.clone(),
+        log: ran.log,
+    })
+}

@@ -1,0 +1,122 @@
+//! A backup, put back by the very mkectl that wrote it.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use environment::Environment;
+use serde::Serialize;
+
+use super::{Cluster, Note, backup, refuse_a_rehearsal};
+use crate::event::Event;
+use crate::{Context, Error, program, resolve};
+
+/// A backup that was put back.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Restored {
+    /// The environment.
+    pub environment: String,
+    /// The archive, relative to the workspace.
+    pub archive: Utf8PathBuf,
+    /// The version of the mkectl that wrote and restored it, `v4.1.5`.
+    pub mkectl: String,
+    /// The log, relative to the workspace.
+    pub log: Utf8PathBuf,
+}
+
+/// Puts the backup `archive` back. The one host that mkectl begins with is the first controller of the environment, unless `hosts` is a file that
+/// says otherwise. `typed` is given to mkectl too.
+///
+/// # Errors
+/// The archive has no note or is not what its note says, its mkectl is not here, or it failed.
+pub fn restore(
+    context: &Context<'_>,
+    mut environment: Environment,
+    archive: &Utf8Path,
+    hosts: Option<&Utf8Path>,
+    typed: &[String],
+) -> Result<Restored, Error> {
+    refuse_a_rehearsal(&environment)?;
+    let shown = context.workspace.shown(archive).to_owned();
+    let note = Note::read(archive)?;
+    let differs = |problem: String| Error::BackupNote {
+        path: shown.clone(),
+        problem,
+    };
+    if note.environment != environment.name {
+        return Err(differs(format!(
+            "is a backup of {}, not of {}",
+            note.environment, environment.name
+        )));
+    }
+    let measured = backup::measure(archive).map_err(|source| Error::io("read", archive, source))?;
+    if measured != (note.size, note.sha256.clone()) {
+        return Err(differs(
+            "is not what its note says: it was changed".to_owned(),
+        ));
+    }
+    let matching = program::by_hash(context, &environment, note.mkectl.sha256.as_deref());
+    let Some(matching) = matching else {
+        return Err(Error::NoMatchingMkectl {
+            archive: shown,
+            version: note.mkectl.version,
+            sha256: note.mkectl.sha256.unwrap_or_default(),
+        });
+    };
+    // Whatever the environment and its cluster are now, this is the program.
+    environment.mkectl = Some(matching);
+    environment.release = version_of(&note, &differs)?;
+    let cluster = Cluster::with(context, environment)?;
+    let (Some(folder), Some(name)) = (archive.parent(), archive.file_name()) else {
+        return Err(differs("is no file".to_owned()));
+    };
+    let root = cluster.help(&[])?;
+    let made = match hosts {
+        Some(_) => None,
+        None => Some(first_host(context, &cluster)?),
+    };
+    let hosts = hosts
+        .or(made.as_ref().map(resolve::Resolved::path))
+        .unwrap_or(Utf8Path::new(""));
+    let outcome = cluster.run(context, "restore", true, |config| {
+        let command = cluster.mkectl().restore(config, hosts, name, &root);
+        command.in_directory(folder).typed(typed)
+    });
+    if let Some(made) = made {
+        made.remove()?;
+    }
+    let ran = cluster.conclude(context, "restore", note.applied, outcome)?;
+    Ok(Restored {
+        environment: cluster.environment.name.clone(),
+        archive: shown,
+        mkectl: note.mkectl.version,
+        log: ran.log,
+    })
+}
+
+fn version_of(note: &Note, differs: &dyn Fn(String) -> Error) -> Result<semver::Version, Error> {
+    let version = note.mkectl.version.strip_prefix('v');
+    version
+        .and_then(|version| semver::Version::parse(version).ok())
+        .ok_or_else(|| {
+            differs(format!(
+                "was written by mkectl {}, which is no version",
+                note.mkectl.version
+            ))
+        })
+}
+
+/// Writes the file of the host that a restore begins with.
+fn first_host(context: &Context<'_>, cluster: &Cluster) -> Result<resolve::Resolved, Error> {
+    let machines = cluster.machines(context)?;
+    let Some(first) = machines.iter().find(|machine| machine.is_controller()) else {
+        return Err(Error::NoController {
+            environment: cluster.environment.name.clone(),
+        });
+    };
+    context.reporter.report(Event::Warning(format!(
+        "the restore begins with {}; in what form mkectl wants that host is unverified, so that it is written as mke4.yaml writes it: \
+         `--hosts FILE` takes another file",
+        first.ssh.address
+    )));
+    let text = mke::restore_hosts(first).map_err(|source| Error::Hosts { source })?;
+    resolve::scratch(&cluster.output.logs, &text)
+}

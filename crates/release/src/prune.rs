@@ -1,0 +1,240 @@
+//! Finds the tags in an environment's registry that no release of it needs any more, and removes them by a reviewed plan.
+//!
+//! What this tool put there is known by the receipts of this environment and the locks that they name, now and in git's history. What stays is
+//! everything that an environment which shares the registry's host runs, ran last, failed at or wants. Removing tags frees no byte by itself: that
+//! is the registry's own garbage collection.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::Utf8Path;
+use environment::Environment;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use oci_spec::image::{ImageIndex, MediaType};
+
+use crate::push::connect;
+use crate::workspace::{read_if_there, write_whole};
+use crate::{Context, Error, RegistryError, sha256};
+
+mod file;
+mod history;
+mod propose;
+mod remove;
+
+pub use file::{ComputedFrom, KeptLock, PrunePlan, Remove, Stays};
+pub use remove::{Pruned, prune};
+
+use history::Known;
+use propose::{Held, Holding, Proposal, candidates, propose};
+
+/// How many repositories are looked into at once.
+const REPOSITORIES_AT_ONCE: usize = 8;
+
+/// How widely is looked for what may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// What receipts tell to have been pushed.
+    Pushed,
+    /// Also what they tell to have been found, as after `push`.
+    Found,
+}
+
+/// Computes what may be removed. Nothing is.
+///
+/// # Errors
+/// A lock or an environment cannot be read, so that nobody knows what is needed, or the registry cannot be asked.
+pub async fn plan(
+    context: &Context<'_>,
+    environment: &Environment,
+    reach: Reach,
+) -> Result<PrunePlan, Error> {
+    let known = history::gather(context, environment, reach)?;
+    let proposal = look(context, environment, &known).await?;
+    written(context, environment, reach, &known, proposal)
+}
+
+/// Writes a plan to a file, whole.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write(plan: &PrunePlan, path: &Utf8Path) -> Result<(), Error> {
+    write_whole(path, &plan.to_yaml(path)?)
+}
+
+/// Reads a plan.
+///
+/// # Errors
+/// The file cannot be read, or is none.
+pub fn read(path: &Utf8Path) -> Result<PrunePlan, Error> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::io("read", path, source))?;
+    PrunePlan::parse(&text, path)
+}
+
+/// Asks the registry what it holds of what might go, and proposes what may.
+async fn look(
+    context: &Context<'_>,
+    environment: &Environment,
+    known: &Known,
+) -> Result<Proposal, Error> {
+    let candidates = candidates(&known.kept, &known.past, &environment.registry);
+    let registry = connect(environment, context.credentials(environment)?)?;
+    let failed = |source| Error::Registry {
+        address: environment.registry.address.clone(),
+        source,
+    };
+    if !candidates.is_empty() {
+        registry.ping().await.map_err(failed)?;
+    }
+    let registry = &registry;
+    let holdings: BTreeMap<String, Result<Holding, String>> =
+        futures_util::stream::iter(candidates.keys().cloned())
+            .map(|repository| async move {
+                let holding = match holding(registry, &repository).await {
+                    Ok(holding) => Ok(holding),
+                    Err(Unknown::Registry(error)) if is_about_repository(&error) => {
+                        Err(format!("its tags cannot be listed: {error}"))
+                    }
+                    Err(Unknown::Registry(error)) => return Err(failed(error)),
+                    Err(Unknown::Index(tag)) => {
+                        Err(format!("nobody knows what the tag {tag} leads to"))
+                    }
+                };
+                Ok::<_, Error>((repository, holding))
+            })
+            .buffer_unordered(REPOSITORIES_AT_ONCE)
+            .try_collect()
+            .await?;
+    Ok(propose(&known.kept, &candidates, &holdings))
+}
+
+/// Why it is not known what a repository holds.
+enum Unknown {
+    Registry(RegistryError),
+    /// The tag points at something that cannot be read.
+    Index(String),
+}
+
+impl From<RegistryError> for Unknown {
+    fn from(error: RegistryError) -> Self {
+        Self::Registry(error)
+    }
+}
+
+/// Returns what every tag of a repository leads to, whoever put it there.
+async fn holding(registry: &registry::Registry, repository: &str) -> Result<Holding, Unknown> {
+    let mut holding = Holding::new();
+    for tag in registry.tags(repository).await? {
+        let Some(found) = registry.head_manifest(repository, &tag).await? else {
+            // Its manifest was removed; some registries go on listing it.
+            continue;
+        };
+        let is_plain = matches!(found.media_type, Some(MediaType::ImageManifest))
+            || found.media_type.as_ref().is_some_and(|kind| {
+                kind.to_string() == "application/vnd.docker.distribution.manifest.v2+json"
+            });
+        let held = match found.digest {
+            Some(digest) if is_plain => Held {
+                digest: digest.to_string(),
+                children: BTreeSet::new(),
+            },
+            _ => {
+                let fetched = registry.get_manifest(repository, &tag).await?;
+                let Some(children) = children(&fetched) else {
+                    return Err(Unknown::Index(tag));
+                };
+                Held {
+                    digest: fetched.digest.to_string(),
+                    children,
+                }
+            }
+        };
+        holding.insert(tag, held);
+    }
+    Ok(holding)
+}
+
+/// Returns what a manifest lists; nothing where it is no index. `None` where it cannot be read.
+fn children(fetched: &registry::Fetched) -> Option<BTreeSet<String>> {
+    if let Ok(index) = ImageIndex::from_reader(fetched.bytes.as_ref()) {
+        let children = index.manifests().iter();
+        return Some(children.map(|child| child.digest().to_string()).collect());
+    }
+    oci_spec::image::ImageManifest::from_reader(fetched.bytes.as_ref())
+        .ok()
+        .map(|_| BTreeSet::new())
+}
+
+/// Says whether only one repository is concerned, which then stays as it is.
+fn is_about_repository(error: &RegistryError) -> bool {
+    matches!(
+        error,
+        RegistryError::Forbidden { .. }
+            | RegistryError::Rejected { .. }
+            | RegistryError::Protocol { .. }
+            | RegistryError::DigestMismatch { .. }
+            | RegistryError::NotFound { .. }
+    )
+}
+
+fn written(
+    context: &Context<'_>,
+    environment: &Environment,
+    reach: Reach,
+    known: &Known,
+    proposal: Proposal,
+) -> Result<PrunePlan, Error> {
+    let mut sizes: BTreeMap<String, u64> = BTreeMap::new();
+    for past in &known.past {
+        for artifact in &past.lock.artifacts {
+            let repository = environment.registry.repository(&artifact.repository);
+            let goes = proposal.remove.iter().any(|removal| {
+                removal.repository == repository && removal.digest == artifact.digest.as_ref()
+            });
+            let blobs = artifact.blobs().filter(|_| goes);
+            sizes.extend(
+                blobs
+                    .map(|(digest, size)| (digest.to_string(), size))
+                    .filter(|(digest, _)| !known.kept.digests.contains(digest)),
+            );
+        }
+    }
+    let receipt =
+        crate::workspace::Output::below(&context.workspace.environment(&environment.name)).receipt;
+    let receipt = read_if_there(&receipt)?.map(|text| sha256(text.as_bytes()));
+    Ok(PrunePlan {
+        version: PrunePlan::VERSION,
+        environment: environment.name.clone(),
+        registry: environment.registry.image_url(),
+        made: (context.tool.now)()
+            .strftime("%Y-%m-%dT%H:%M:%SZ")
+            .to_string(),
+        also_found: reach == Reach::Found,
+        computed_from: ComputedFrom {
+            revision: known.revision.clone(),
+            receipt,
+            receipts: known.receipts,
+            kept: known.locks.clone(),
+        },
+        frees_at_most: sizes.values().sum(),
+        remove: proposal
+            .remove
+            .into_iter()
+            .map(|removal| Remove {
+                repository: removal.repository,
+                digest: removal.digest,
+                tags: removal.tags.into_iter().collect(),
+                children: removal.children.into_iter().collect(),
+                releases: removal.releases.into_iter().collect(),
+            })
+            .collect(),
+        stays: proposal
+            .stay
+            .into_iter()
+            .map(|stay| Stays {
+                repository: stay.repository,
+                tag: stay.tag,
+                why: stay.why,
+            })
+            .collect(),
+        notes: known.notes.clone(),
+    })
+}

@@ -1,0 +1,269 @@
+//! What receipts and locks say, now and in git's history: what is needed, and what this tool once put there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bundle::Lock;
+use camino::Utf8Path;
+use environment::Environment;
+
+use super::Reach;
+use super::file::KeptLock;
+use super::propose::{Kept, Past};
+use crate::receipt::Receipt;
+use crate::workspace::{DEFAULT_ARCH, Output, read_if_there};
+use crate::{Context, Error, Workspace, chain};
+
+/// What is known.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) kept: Kept,
+    /// The locks that are kept.
+    pub(super) locks: Vec<KeptLock>,
+    /// Locks that receipts of the environment name for its registry, and that are not kept.
+    pub(super) past: Vec<Past>,
+    /// How many different receipts of the environment there are.
+    pub(super) receipts: usize,
+    /// The commit that is checked out.
+    pub(super) revision: Option<String>,
+    /// What could not be found out.
+    pub(super) notes: Vec<String>,
+}
+
+/// Gathers what environments need and what this one's receipts name.
+///
+/// # Errors
+/// An environment or a lock cannot be read, or no lock is known of a release that a cluster runs: whatever it names might be needed.
+pub(super) fn gather(
+    context: &Context<'_>,
+    environment: &Environment,
+    reach: Reach,
+) -> Result<Known, Error> {
+    let mut past = Archive::open(context);
+    let workspace = context.workspace;
+    let mut known = Known {
+        kept: Kept::default(),
+        locks: Vec::new(),
+        past: Vec::new(),
+        receipts: 0,
+        revision: past.revision(),
+        notes: Vec::new(),
+    };
+    let names = environment::names(workspace.root()).map_err(Error::Environment)?;
+    for name in names {
+        let other = environment::load(workspace.root(), &name).map_err(Error::Environment)?;
+        if other.registry.address != environment.registry.address {
+            continue;
+        }
+        let receipts = past.receipts(workspace, &name)?;
+        for (release, is_certain) in needed(&other, &receipts) {
+            let locks = past.locks(workspace, &release)?;
+            if locks.is_empty() && is_certain {
+                return Err(Error::LockUnknown {
+                    environment: name,
+                    path: workspace
+                        .shown(&workspace.lock(&release, DEFAULT_ARCH))
+                        .to_owned(),
+                    release,
+                });
+            }
+            for (digest, lock) in locks {
+                known.kept.keep(&other.registry, &lock);
+                known.locks.push(KeptLock {
+                    release: release.clone(),
+                    lock: digest,
+                    needed_by: name.clone(),
+                });
+            }
+        }
+    }
+    known.locks.sort();
+    known.locks.dedup();
+    let receipts = past.receipts(workspace, &environment.name)?;
+    known.receipts = receipts.len();
+    let kept: BTreeSet<&str> = known.locks.iter().map(|kept| kept.lock.as_str()).collect();
+    for (digest, told) in told(environment, &receipts) {
+        if kept.contains(digest.as_str()) {
+            continue;
+        }
+        let locks = past.locks(workspace, &told.release)?;
+        match locks.into_iter().find(|(known, _)| *known == digest) {
+            Some((_, lock)) => known.past.push(Past {
+                lock,
+                was_put: told.was_put || reach == Reach::Found,
+            }),
+            None => known.notes.push(format!(
+                "a receipt names the lock {digest} of {}, which is neither here nor in git's history: its tags stay",
+                told.release
+            )),
+        }
+    }
+    known.notes.extend(past.notes);
+    Ok(known)
+}
+
+/// What receipts tell of a lock.
+struct Told {
+    release: String,
+    was_put: bool,
+}
+
+/// Returns the locks that receipts name for the environment's registry, by digest.
+fn told(environment: &Environment, receipts: &[Receipt]) -> BTreeMap<String, Told> {
+    let url = environment.registry.image_url();
+    let mut all: BTreeMap<String, Told> = BTreeMap::new();
+    let mut take = |registry: &str, lock: &str, release: &str, pushed: usize| {
+        if registry != url {
+            return;
+        }
+        let told = all.entry(lock.to_owned()).or_insert_with(|| Told {
+            release: release.to_owned(),
+            was_put: false,
+        });
+        told.was_put |= pushed > 0;
+    };
+    for receipt in receipts {
+        if let Some(applied) = &receipt.applied {
+            let pushed = applied.pushed.artifacts;
+            take(&applied.registry, &applied.lock, &applied.release, pushed);
+        }
+        if let Some(failed) = &receipt.failed
+            && let (Some(registry), Some(lock), Some(pushed)) =
+                (&failed.registry, &failed.lock, &failed.pushed)
+        {
+            take(registry, lock, &failed.release, pushed.artifacts);
+        }
+    }
+    all
+}
+
+/// Returns the releases that an environment needs: the one that it wants, the one that it runs, the one before, and the one that it last failed at.
+/// `true` says that a receipt tells so, and that its artifacts are in the registry.
+fn needed(environment: &Environment, receipts: &[Receipt]) -> BTreeMap<String, bool> {
+    let mut needed = BTreeMap::from([(format!("v{}", environment.release), false)]);
+    let applied: Vec<&str> = receipts
+        .iter()
+        .filter_map(|receipt| receipt.applied.as_ref())
+        .map(|applied| applied.release.as_str())
+        .collect();
+    let present = applied.first().copied();
+    let previous = applied.iter().find(|release| Some(**release) != present);
+    for release in present.into_iter().chain(previous.copied()) {
+        needed.insert(release.to_owned(), true);
+    }
+    let failed = receipts.first().and_then(|receipt| receipt.failed.as_ref());
+    if let Some(failed) = failed {
+        needed.entry(failed.release.clone()).or_insert(false);
+    }
+    needed
+}
+
+/// The files of the workspace as they are and as they were.
+struct Archive {
+    git: Option<mkectl::Git>,
+    locks: BTreeMap<String, Vec<(String, Lock)>>,
+    notes: Vec<String>,
+}
+
+impl Archive {
+    fn open(context: &Context<'_>) -> Self {
+        let mut notes = Vec::new();
+        let git = mkectl::Git::of(context.workspace.root(), &context.tool.variables)
+            .and_then(|git| Ok((git.is_cut()?, git)));
+        let git = match git {
+            Ok((is_cut, git)) => {
+                if is_cut {
+                    notes.push(
+                        "the clone's history is cut, so that earlier receipts may be missing: what only they tell of stays"
+                            .to_owned(),
+                    );
+                }
+                Some(git)
+            }
+            Err(absent) => {
+                notes.push(format!(
+                    "{}: only the receipts and locks that are here count, and what earlier ones tell of stays",
+                    chain(&absent)
+                ));
+                None
+            }
+        };
+        Self {
+            git,
+            locks: BTreeMap::new(),
+            notes,
+        }
+    }
+
+    fn revision(&self) -> Option<String> {
+        self.git.as_ref()?.state(&[]).ok()?.revision
+    }
+
+    /// Returns the different texts of a file, the present one first.
+    fn texts(&mut self, workspace: &Workspace, path: &Utf8Path) -> Result<Vec<String>, Error> {
+        let mut texts: Vec<String> = read_if_there(path)?.into_iter().collect();
+        if let Some(git) = &self.git {
+            match git.history(workspace.shown(path)) {
+                Ok(history) => {
+                    for past in history {
+                        if !texts.contains(&past.text) {
+                            texts.push(past.text);
+                        }
+                    }
+                }
+                Err(absent) => self.notes.push(format!(
+                    "the history of {} is not known: {}",
+                    workspace.shown(path),
+                    chain(&absent)
+                )),
+            }
+        }
+        Ok(texts)
+    }
+
+    /// Returns the receipts of an environment, the present one first.
+    fn receipts(&mut self, workspace: &Workspace, name: &str) -> Result<Vec<Receipt>, Error> {
+        let path = Output::below(&workspace.environment(name)).receipt;
+        let is_there = path.exists();
+        let mut receipts = Vec::new();
+        for (number, text) in self.texts(workspace, &path)?.into_iter().enumerate() {
+            match Receipt::parse(&text, &path) {
+                Ok(receipt) => receipts.push(receipt),
+                // What the cluster runs has to be known.
+                Err(error) if is_there && number == 0 => return Err(error),
+                Err(error) => self.notes.push(format!(
+                    "an earlier {} cannot be read: {}",
+                    workspace.shown(&path),
+                    chain(&error)
+                )),
+            }
+        }
+        Ok(receipts)
+    }
+
+    /// Returns every lock that is known of a release, by the SHA-256 of its file.
+    fn locks(
+        &mut self,
+        workspace: &Workspace,
+        release: &str,
+    ) -> Result<Vec<(String, Lock)>, Error> {
+        if let Some(locks) = self.locks.get(release) {
+            return Ok(locks.clone());
+        }
+        let path = workspace.lock(release, DEFAULT_ARCH);
+        let is_there = path.exists();
+        let mut locks = Vec::new();
+        for (number, text) in self.texts(workspace, &path)?.into_iter().enumerate() {
+            match Lock::parse(&text, workspace.shown(&path)) {
+                Ok(lock) => locks.push((Lock::digest(&text), lock)),
+                Err(error) if is_there && number == 0 => return Err(Error::Lock(error)),
+                Err(error) => self.notes.push(format!(
+                    "an earlier {} cannot be read: {}",
+                    workspace.shown(&path),
+                    chain(&error)
+                )),
+            }
+        }
+        self.locks.insert(release.to_owned(), locks.clone());
+        Ok(locks)
+    }
+}

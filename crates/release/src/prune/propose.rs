@@ -1,0 +1,250 @@
+//! What may be removed: pure, from what files, history and registry say. Whatever is not known to be needless stays.
+//!
+//! A manifest is removed by its digest, since most registries remove nothing else, and with it goes every tag that points at it. So a digest is
+//! proposed only if no kept lock names it, and if no tag that stays leads to it, whoever put that tag there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bundle::{Artifact, Lock};
+
+/// What must stay, over all environments that share the registry.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// Tags, each with the whole path of its repository.
+    pub(crate) tags: BTreeSet<(String, String)>,
+    /// Every digest that a kept lock names, of manifests and of blobs.
+    pub(crate) digests: BTreeSet<String>,
+}
+
+/// A lock that a receipt of this environment names, and that is not kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Past {
+    pub(crate) lock: Lock,
+    /// Whether a receipt tells that something of it was put into the registry, and not only found there.
+    pub(crate) was_put: bool,
+}
+
+/// What a repository holds, by tag.
+pub(crate) type Holding = BTreeMap<String, Held>;
+
+/// What a tag points at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) digest: String,
+    /// What that lists, if it is an index.
+    pub(crate) children: BTreeSet<String>,
+}
+
+/// A manifest to be removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Removal {
+    /// The whole path of its repository.
+    pub(crate) repository: String,
+    pub(crate) digest: String,
+    /// All tags that point at it.
+    pub(crate) tags: BTreeSet<String>,
+    /// The manifests that it lists and that nothing else needs.
+    pub(crate) children: BTreeSet<String>,
+    /// The releases whose locks name it.
+    pub(crate) releases: BTreeSet<String>,
+}
+
+/// A tag that stays though no kept lock names it, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stay {
+    pub(crate) repository: String,
+    pub(crate) tag: String,
+    pub(crate) why: String,
+}
+
+/// What may be removed, and what stays.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Proposal {
+    pub(crate) remove: Vec<Removal>,
+    pub(crate) stay: Vec<Stay>,
+}
+
+/// An artifact of a past lock that no kept lock names.
+#[derive(Debug, Clone)]
+pub(crate) struct Candidate<'a> {
+    artifact: &'a Artifact,
+    releases: BTreeSet<String>,
+    was_put: bool,
+}
+
+/// The artifacts that might be removed, by repository and by tag; a tag may have had several digests.
+pub(crate) type Candidates<'a> = BTreeMap<String, BTreeMap<&'a str, Vec<Candidate<'a>>>>;
+
+impl Kept {
+    /// Keeps all that a lock names, where an environment has it.
+    pub(crate) fn keep(&mut self, registry: &environment::Registry, lock: &Lock) {
+        for artifact in &lock.artifacts {
+            let repository = registry.repository(&artifact.repository);
+            self.tags.insert((repository, artifact.tag.clone()));
+            let digests = artifact.blobs().map(|(digest, _)| digest.to_string());
+            self.digests.extend(digests);
+            self.digests.insert(artifact.digest.to_string());
+        }
+    }
+}
+
+/// Finds what past locks name and kept ones do not.
+pub(crate) fn candidates<'a>(
+    kept: &Kept,
+    past: &'a [Past],
+    registry: &environment::Registry,
+) -> Candidates<'a> {
+    let mut candidates: Candidates<'a> = BTreeMap::new();
+    for Past { lock, was_put } in past {
+        for artifact in &lock.artifacts {
+            let repository = registry.repository(&artifact.repository);
+            if kept
+                .tags
+                .contains(&(repository.clone(), artifact.tag.clone()))
+            {
+                continue;
+            }
+            let tags = candidates.entry(repository).or_default();
+            let of_tag = tags.entry(&artifact.tag).or_default();
+            match of_tag
+                .iter_mut()
+                .find(|known| known.artifact.digest == artifact.digest)
+            {
+                Some(known) => {
+                    known.releases.insert(lock.release.clone());
+                    known.was_put |= was_put;
+                }
+                None => of_tag.push(Candidate {
+                    artifact,
+                    releases: BTreeSet::from([lock.release.clone()]),
+                    was_put: *was_put,
+                }),
+            }
+        }
+    }
+    candidates
+}
+
+/// Says what may be removed of what a registry holds. A repository that could not be looked into has the reason in its place.
+pub(crate) fn propose(
+    kept: &Kept,
+    candidates: &Candidates<'_>,
+    holdings: &BTreeMap<String, Result<Holding, String>>,
+) -> Proposal {
+    let mut proposal = Proposal::default();
+    for (repository, tags) in candidates {
+        match holdings.get(repository) {
+            Some(Ok(holding)) => of_repository(kept, repository, tags, holding, &mut proposal),
+            Some(Err(why)) => {
+                proposal.stay.extend(tags.keys().map(|tag| Stay {
+                    repository: repository.clone(),
+                    tag: (*tag).to_owned(),
+                    why: why.clone(),
+                }));
+            }
+            None => {}
+        }
+    }
+    proposal
+}
+
+fn of_repository(
+    kept: &Kept,
+    repository: &str,
+    tags: &BTreeMap<&str, Vec<Candidate<'_>>>,
+    holding: &Holding,
+    proposal: &mut Proposal,
+) {
+    let mut going: BTreeMap<&str, Removal> = BTreeMap::new();
+    let mut staying: BTreeMap<String, String> = BTreeMap::new();
+    for (tag, candidates) in tags {
+        // A tag that is gone needs no word.
+        let Some(held) = holding.get(*tag) else {
+            continue;
+        };
+        let known = candidates
+            .iter()
+            .find(|candidate| candidate.artifact.digest.as_ref() == held.digest);
+        let why = match known {
+            None => "it points at something else than a receipt's lock says",
+            Some(_) if kept.digests.contains(&held.digest) => {
+                "a lock that is kept names the same manifest"
+            }
+            Some(candidate) if !candidate.was_put => {
+                "receipts tell that it was found there, and not that it was pushed"
+            }
+            Some(candidate) => {
+                let manifests = candidate.artifact.manifests.iter();
+                let children = manifests
+                    .map(|manifest| manifest.digest.to_string())
+                    .filter(|digest| *digest != held.digest && !kept.digests.contains(digest));
+                let removal = going.entry(&held.digest).or_insert_with(|| Removal {
+                    repository: repository.to_owned(),
+                    digest: held.digest.clone(),
+                    tags: BTreeSet::new(),
+                    children: BTreeSet::new(),
+                    releases: BTreeSet::new(),
+                });
+                removal.tags.insert((*tag).to_owned());
+                removal.children.extend(children);
+                removal.releases.extend(candidate.releases.iter().cloned());
+                continue;
+            }
+        };
+        staying.insert((*tag).to_owned(), why.to_owned());
+    }
+    // A tag that stays keeps what it leads to, and so may keep another one, until nothing more is kept.
+    loop {
+        let gone: BTreeSet<&String> = going.values().flat_map(|removal| &removal.tags).collect();
+        let led_to = |digest: &str| {
+            holding
+                .iter()
+                .filter(|(tag, _)| !gone.contains(tag))
+                .find(|(_, held)| held.digest == digest || held.children.contains(digest))
+                .map(|(tag, _)| tag.clone())
+        };
+        let kept_by = going
+            .keys()
+            .find_map(|digest| led_to(digest).map(|tag| ((*digest).to_owned(), tag)));
+        match kept_by {
+            Some((digest, by)) => {
+                if let Some(removal) = going.remove(digest.as_str()) {
+                    let why = format!("the tag {by} leads to the same manifest");
+                    staying.extend(removal.tags.into_iter().map(|tag| (tag, why.clone())));
+                }
+            }
+            None => {
+                let needless: Vec<BTreeSet<String>> = going
+                    .values()
+                    .map(|removal| {
+                        let children = removal.children.iter();
+                        children
+                            .filter(|child| led_to(child).is_none())
+                            .cloned()
+                            .collect()
+                    })
+                    .collect();
+                for (removal, children) in going.values_mut().zip(needless) {
+                    removal.children = children;
+                }
+                break;
+            }
+        }
+    }
+    // What is removed by itself is nobody's child any more.
+    let roots: BTreeSet<String> = going.keys().map(|digest| (*digest).to_owned()).collect();
+    for mut removal in going.into_values() {
+        removal.children.retain(|child| !roots.contains(child));
+        proposal.remove.push(removal);
+    }
+    proposal
+        .stay
+        .extend(staying.into_iter().map(|(tag, why)| Stay {
+            repository: repository.to_owned(),
+            tag,
+            why,
+        }));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+//! Random histories: whatever was locked, deployed and put beside it, nothing that is needed is proposed.
+
+use bundle::{Blob, Kind, LockedBundle, Manifest};
+use proptest::prelude::*;
+
+use super::*;
+
+/// A digest of a small universe, so that locks share much.
+fn digest(number: u8) -> oci_spec::image::Digest {
+    bundle::sha256_digest(&format!("sha256:{}", format!("{number:02x}").repeat(32))).unwrap()
+}
+
+fn registry() -> environment::Registry {
+    environment::Registry {
+        address: "registry.example.com".to_owned(),
+        project: "mke".to_owned(),
+        ca: None,
+        push_credentials: None,
+        pull_credentials: None,
+    }
+}
+
+/// An image: its repository, its tag, its root, and the children of the root.
+type Image = (u8, u8, u8, Vec<u8>);
+
+fn artifact((repository, tag, root, children): &Image) -> Artifact {
+    let manifest = |number: u8| Manifest {
+        digest: digest(number),
+        media_type: "application/vnd.oci.image.manifest.v1+json".into(),
+        size: 10,
+        platform: None,
+        blobs: vec![Blob {
+            digest: digest(number.wrapping_add(100)),
+            size: 100,
+        }],
+    };
+    let mut manifests: Vec<Manifest> = children
+        .iter()
+        .filter(|child| *child != root)
+        .map(|child| manifest(*child))
+        .collect();
+    manifests.dedup_by_key(|manifest| manifest.digest.to_string());
+    manifests.push(manifest(*root));
+    Artifact {
+        repository: format!("r{repository}"),
+        tag: format!("t{tag}"),
+        kind: Kind::Image,
+        archive: "a.tar".to_owned(),
+        digest: digest(*root),
+        media_type: "application/vnd.oci.image.index.v1+json".into(),
+        size: 10,
+        manifests,
+    }
+}
+
+fn lock(number: usize, images: &[Image]) -> Lock {
+    Lock {
+        version: 1,
+        release: format!("v4.1.{number}"),
+        arch: "amd64".to_owned(),
+        bundle: LockedBundle {
+            file: "b.tar.gz".to_owned(),
+            url: String::new(),
+            size: 1,
+            sha256: "0".repeat(64),
+        },
+        release_matrix: None,
+        mkectl: Vec::new(),
+        init: None,
+        artifacts: images.iter().map(artifact).collect(),
+    }
+}
+
+fn images() -> impl Strategy<Value = Vec<Image>> {
+    // Roots and children come from the same few digests: a child here is a root there.
+    let image = (
+        0..3u8,
+        0..4u8,
+        0..12u8,
+        prop::collection::vec(0..12u8, 0..3),
+    );
+    prop::collection::vec(image, 0..6)
+}
+
+/// What stands in the registry besides what locks put there: tags of others, and tags that moved.
+fn others() -> impl Strategy<Value = Vec<Image>> {
+    let image = (
+        0..3u8,
+        0..8u8,
+        0..14u8,
+        prop::collection::vec(0..14u8, 0..3),
+    );
+    prop::collection::vec(image, 0..6)
+}
+
+fn holdings(images: &[Image]) -> BTreeMap<String, Result<Holding, String>> {
+    let mut holdings: BTreeMap<String, Result<Holding, String>> = BTreeMap::new();
+    for image in images {
+        let artifact = artifact(image);
+        let children = artifact.manifests.iter().map(|one| one.digest.to_string());
+        let digest = artifact.digest.to_string();
+        let held = Held {
+            children: children.filter(|child| *child != digest).collect(),
+            digest,
+        };
+        let repository = registry().repository(&artifact.repository);
+        let holding = holdings
+            .entry(repository)
+            .or_insert_with(|| Ok(Holding::new()));
+        if let Ok(holding) = holding {
+            holding.insert(artifact.tag, held);
+        }
+    }
+    holdings
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_that_is_needed_or_of_others_is_ever_proposed(
+        history in prop::collection::vec((images(), any::<bool>()), 1..6),
+        kept_count in 1..4usize,
+        others in others(),
+    ) {
+        let locks: Vec<(Lock, bool)> = history
+            .iter()
+            .enumerate()
+            .map(|(number, (images, put))| (lock(number, images), *put))
+            .collect();
+        let (kept_locks, past) = locks.split_at(kept_count.min(locks.len()));
+        let mut kept = Kept::default();
+        for (lock, _) in kept_locks {
+            kept.keep(&registry(), lock);
+        }
+        let past: Vec<Past> = past
+            .iter()
+            .map(|(lock, was_put)| Past { lock: lock.clone(), was_put: *was_put })
+            .collect();
+        // Everything was pushed in its time, the newest last; then others came.
+        let mut all: Vec<Image> = history.iter().rev().flat_map(|(images, _)| images.clone()).collect();
+        all.extend(others.iter().cloned());
+        let holdings = holdings(&all);
+        let proposal = propose(&kept, &candidates(&kept, &past, &registry()), &holdings);
+
+        let needed: BTreeSet<String> = kept_locks
+            .iter()
+            .flat_map(|(lock, _)| &lock.artifacts)
+            .flat_map(|artifact| &artifact.manifests)
+            .map(|manifest| manifest.digest.to_string())
+            .collect();
+        for removal in &proposal.remove {
+            let gone = || removal.children.iter().chain([&removal.digest]);
+            // No digest that a kept lock names, as root or as child.
+            prop_assert!(gone().all(|digest| !needed.contains(digest)), "{removal:?}");
+            // No tag that a kept lock names, and none that no lock put there.
+            let holding = holdings[&removal.repository].as_ref().unwrap();
+            let named = |tag: &str| past.iter().filter(|past| past.was_put).any(|past| {
+                past.lock.artifacts.iter().any(|artifact| {
+                    registry().repository(&artifact.repository) == removal.repository
+                        && artifact.tag == tag
+                        && artifact.digest.as_ref() == removal.digest
+                })
+            });
+            for tag in &removal.tags {
+                prop_assert!(!kept.tags.contains(&(removal.repository.clone(), tag.clone())));
+                prop_assert!(named(tag), "{tag} of {removal:?}");
+                prop_assert_eq!(&holding[tag].digest, &removal.digest);
+            }
+            // What stays is whole afterwards: no tag that is not listed loses anything.
+            let listed: BTreeSet<&String> = proposal
+                .remove
+                .iter()
+                .filter(|other| other.repository == removal.repository)
+                .flat_map(|other| &other.tags)
+                .collect();
+            for (tag, held) in holding {
+                if !listed.contains(tag) {
+                    let broken = gone().find(|digest| {
+                        **digest == held.digest || held.children.contains(*digest)
+                    });
+                    prop_assert_eq!(broken, None, "{} would lose it", tag);
+                }
+            }
+        }
+    }
+}
+
+/// The property above would hold of a function that proposes nothing.
+#[test]
+fn what_only_a_past_lock_names_is_proposed_whole() {
+    let old = lock(
+        1,
+        &[(0, 0, 1, vec![2, 3]), (1, 0, 4, vec![]), (2, 0, 5, vec![])],
+    );
+    let new = lock(
+        2,
+        &[(0, 1, 6, vec![3]), (1, 0, 7, vec![]), (2, 1, 5, vec![])],
+    );
+    let mut kept = Kept::default();
+    kept.keep(&registry(), &new);
+    let past = [Past {
+        lock: old,
+        was_put: true,
+    }];
+    let candidates = candidates(&kept, &past, &registry());
+    let holdings = holdings(&[
+        (0, 0, 1, vec![2, 3]),
+        (0, 1, 6, vec![3]),
+        (1, 0, 7, vec![]),
+        (2, 0, 5, vec![]),
+        (2, 1, 5, vec![]),
+    ]);
+    let proposal = propose(&kept, &candidates, &holdings);
+    let [removal] = proposal.remove.as_slice() else {
+        panic!("{proposal:#?}");
+    };
+    assert_eq!(removal.repository, "mke/r0");
+    assert_eq!(removal.digest, digest(1).to_string());
+    assert_eq!(removal.tags, BTreeSet::from(["t0".to_owned()]));
+    // The other child is the new release's, too.
+    assert_eq!(removal.children, BTreeSet::from([digest(2).to_string()]));
+    // r1's tag is the new release's; r2's old tag is the same manifest as the new one.
+    let stays: Vec<_> = proposal
+        .stay
+        .iter()
+        .map(|stay| (&*stay.repository, &*stay.tag))
+        .collect();
+    assert_eq!(stays, [("mke/r2", "t0")]);
+}

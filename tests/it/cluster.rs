@@ -1,0 +1,363 @@
+//! `cluster`: what is done with a cluster after it was deployed, each time with the right mkectl.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use support::{Lab, bundles};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+/// Makes a lab whose environment has another release than v4.1.5, and whose mkectl serves it.
+async fn lab_of(release: &str) -> Lab {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let bundle = lab
+        .sandbox
+        .path(&format!("bundles/mke_bundle_{release}_amd64.tar.gz"));
+    bundles::make(&bundles::small(), &bundle);
+    let _ = lab
+        .run(&["lock", release, "--bundle", bundle.as_str()])
+        .ends_with(0);
+    lab.edit_environment("release: v4.1.5", &format!("release: {release}"));
+    lab.sandbox.variable("FAKE_MKECTL_VERSION", release);
+    lab
+}
+
+/// Returns the arguments of the last call, without what is random.
+fn last(lab: &Lab) -> String {
+    let call = lab.calls().pop().unwrap();
+    lab.sandbox.redact(&call.arguments.join(" "))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_says_what_is_known() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    insta::assert_snapshot!(
+        "nothing_deployed",
+        lab.run(&["cluster", "status", "lab"]).whole()
+    );
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    let _ = lab.run(&["cluster", "backup", "lab"]).ends_with(0);
+    let live = lab.sandbox.home().join("live.yaml");
+    let config = lab.sandbox.read("environments/lab/mke4.yaml");
+    std::fs::write(&live, config).unwrap();
+    lab.sandbox.variable("FAKE_MKECTL_CONFIG", live.as_str());
+    insta::assert_snapshot!("deployed", lab.run(&["cluster", "status", "lab"]).whole());
+    lab.sandbox
+        .variable("FAKE_MKECTL_CONFIG", "/nowhere/live.yaml");
+    let run = lab
+        .run(&["cluster", "status", "lab", "--format", "json"])
+        .ends_with(0);
+    let line: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert!(line["result"]["unreached"].is_string(), "{line}");
+    let run = lab.run(&["cluster", "status", "nowhere"]).ends_with(3);
+    assert!(run.stderr.contains("nowhere"), "{}", run.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_restored_by_the_build_that_wrote_it() {
+    for (release, backup, restore) in [
+        ("v4.1.0", "etcd backup", "etcd restore"),
+        ("v4.1.1", "etcd backup", "etcd restore"),
+        ("v4.1.2", "backup", "restore"),
+        ("v4.2.1", "backup", "restore"),
+    ] {
+        let lab = lab_of(release).await;
+        let archive = "environments/lab/backups/before.tar";
+        let run = lab
+            .run(&["cluster", "backup", "lab", "--output", archive])
+            .ends_with(0);
+        assert!(
+            run.stdout.starts_with(&format!("lab: {archive} has ")),
+            "{}",
+            run.stdout
+        );
+        let file = "[WORKSPACE]/environments/lab/logs/.mke4-[RANDOM].yaml";
+        let plain = match release {
+            "v4.2.1" => " --no-color --no-pretty-print",
+            _ => "",
+        };
+        assert_eq!(
+            last(&lab),
+            format!("{backup} -f {file} --name before.tar{plain}")
+        );
+        let mode = std::fs::metadata(lab.sandbox.path(archive))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+
+        // What is there is never written over.
+        let run = lab
+            .run(&["cluster", "backup", "lab", "--output", archive])
+            .ends_with(3);
+        assert!(run.stderr.contains("exists already"), "{}", run.stderr);
+
+        let _ = lab
+            .run(&["cluster", "restore", "lab", archive])
+            .ends_with(8);
+        let confirmed = ["cluster", "restore", "lab", archive, "--confirm", "lab"];
+        let _ = lab.run(&confirmed).ends_with(0);
+        let hosts = match restore {
+            "restore" => format!(" --hosts-path {file}"),
+            _ => String::new(),
+        };
+        assert_eq!(
+            last(&lab),
+            format!("{restore} -f {file} --name before.tar{hosts}{plain}")
+        );
+        if restore == "restore" {
+            insta::allow_duplicates! {
+                insta::assert_snapshot!(lab.calls().pop().unwrap().hosts.unwrap(), @"
+                hosts:
+                - role: controller+worker
+                  ssh:
+                    address: 192.0.2.10
+                    port: 22
+                    user: ubuntu
+                    keyPath: ~/.ssh/id_ed25519
+                ");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_another_build_or_another_cluster_is_refused() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    let run = lab
+        .run(&["cluster", "backup", "lab", "--format", "json"])
+        .ends_with(0);
+    let line: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(line["result"]["mkectl"], "v4.1.5");
+    // Its name has a time, so that it is found by the folder.
+    let folder = lab.sandbox.path("environments/lab/backups");
+    let archive = (folder.read_dir_utf8().unwrap())
+        .map(|entry| entry.unwrap().into_path())
+        .find(|path| path.as_str().ends_with("-v4.1.5.tar"))
+        .unwrap();
+    let note = camino::Utf8PathBuf::from(format!("{archive}.yaml"));
+    let text = std::fs::read_to_string(&note).unwrap();
+    let restore = || {
+        lab.run(&[
+            "cluster",
+            "restore",
+            "lab",
+            archive.as_str(),
+            "--confirm",
+            "lab",
+        ])
+    };
+    let calls = lab.calls().len();
+    // The mkectl that wrote it is not here.
+    let sha256 = text
+        .lines()
+        .filter(|line| line.trim_start().starts_with("sha256"));
+    let of_mkectl = sha256.clone().nth(1).unwrap().trim();
+    std::fs::write(&note, text.replace(of_mkectl, "sha256: 00ff")).unwrap();
+    let run = restore().ends_with(6);
+    assert!(
+        run.stderr
+            .contains("was written by mkectl v4.1.5 of SHA-256 00ff, which is not here"),
+        "{}",
+        run.stderr
+    );
+    std::fs::write(&note, text.replace("environment: lab", "environment: prod")).unwrap();
+    let run = restore().ends_with(3);
+    assert!(
+        run.stderr.contains("is a backup of prod, not of lab"),
+        "{}",
+        run.stderr
+    );
+    std::fs::remove_file(&note).unwrap();
+    let run = restore().ends_with(3);
+    assert!(
+        run.stderr.contains(".tar.yaml is not there"),
+        "{}",
+        run.stderr
+    );
+    std::fs::write(&note, &text).unwrap();
+    let content = std::fs::read(&archive).unwrap();
+    std::fs::write(&archive, b"changed").unwrap();
+    let run = restore().ends_with(3);
+    assert!(run.stderr.contains("it was changed"), "{}", run.stderr);
+    assert_eq!(lab.calls().len(), calls);
+
+    // A later release has been applied meanwhile. What the cluster runs after is what it ran then.
+    std::fs::write(&archive, content).unwrap();
+    let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
+    lab.edit_environment(
+        "tracking: { enabled: false }",
+        "tracking: { enabled: true }",
+    );
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    assert_ne!(lab.sandbox.read("environments/lab/receipt.yaml"), receipt);
+    let _ = restore().ends_with(0);
+    assert_eq!(lab.sandbox.read("environments/lab/receipt.yaml"), receipt);
+    let plan = lab.run(&["plan", "lab"]).ends_with(0);
+    assert!(
+        plan.stdout.contains("since the configuration changed"),
+        "{}",
+        plan.stdout
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_fails_is_told_and_done_again_by_the_next_deploy() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    let archive = "environments/lab/backups/before.tar";
+    let _ = lab
+        .run(&["cluster", "backup", "lab", "--output", archive])
+        .ends_with(0);
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "4");
+    let run = lab
+        .run(&["cluster", "restore", "lab", archive, "--confirm", "lab"])
+        .ends_with(7);
+    assert!(
+        run.stderr.contains("mkectl exited with code 4"),
+        "{}",
+        run.stderr
+    );
+    assert!(
+        lab.receipt().contains("mkectl-exit-code: 4"),
+        "{}",
+        lab.receipt()
+    );
+    let plan = lab.run(&["plan", "lab"]).ends_with(0);
+    assert!(
+        plan.stdout.contains("since the last one failed"),
+        "{}",
+        plan.stdout
+    );
+    assert!(!plan.whole().contains("was killed"), "{}", plan.whole());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kubeconfig_goes_to_one_place_and_into_no_log() {
+    const SECRETS: [&str; 2] = ["fake-kubeconfig-password", "ZmFrZS1rdWJlY29uZmln"];
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let run = lab.run(&["cluster", "kubeconfig", "lab"]).ends_with(0);
+    assert!(
+        run.stdout.starts_with("apiVersion: v1\nkind: Config\n"),
+        "{}",
+        run.stdout
+    );
+    for secret in SECRETS {
+        assert!(run.stdout.contains(secret) && !run.stderr.contains(secret));
+    }
+    let to_file = ["cluster", "kubeconfig", "lab", "--output", "lab.kubeconf"];
+    let run = lab.run(&to_file).ends_with(0);
+    let mode = std::fs::metadata(lab.sandbox.path("lab.kubeconf"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let kept = lab.sandbox.read("lab.kubeconf");
+    let _ = lab.run(&to_file).ends_with(3);
+    let again = lab
+        .run(&[&to_file[..], &["--replace"]].concat())
+        .ends_with(0);
+    // Whatever is typed, the result of this command is not logged.
+    let typed = lab.run(&["mkectl", "lab", "--", "kubeconfig"]).ends_with(0);
+    assert!(typed.stdout.contains(SECRETS[0]));
+    for secret in SECRETS {
+        assert!(kept.contains(secret));
+        assert!(!run.whole().contains(secret) && !again.whole().contains(secret));
+        assert!(!typed.stderr.contains(secret));
+        for (path, content) in lab.sandbox.files() {
+            let is_meant = path.as_str().ends_with("lab.kubeconf");
+            let text = String::from_utf8_lossy(&content);
+            assert!(is_meant || !text.contains(secret), "{path}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mkectl_that_says_nothing_gives_no_kubeconfig() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "5");
+    let run = lab.run(&["cluster", "kubeconfig", "lab"]).ends_with(7);
+    assert_eq!(run.stdout, "");
+    assert!(
+        run.stderr.contains("mkectl exited with code 5"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checks_run_where_mkectl_has_them_and_it_is_told_where_not() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    insta::assert_snapshot!("no_checks", lab.run(&["cluster", "check", "lab"]).whole());
+    let mut lab = lab_of("v4.2.0").await;
+    insta::assert_snapshot!(
+        "checks",
+        lab.run(&["cluster", "check", "lab", "--", "--concurrency", "5"])
+            .whole()
+    );
+    // The second one runs also where the first finds something.
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "9");
+    insta::assert_snapshot!(
+        "checks_that_find",
+        lab.run(&["cluster", "check", "lab"]).whole()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_not_protected_is_reset_and_only_by_name() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.write_environment("protected: true\n");
+    let typed = [
+        "mkectl",
+        "lab",
+        "--confirm",
+        "lab",
+        "--",
+        "reset",
+        "--force",
+    ];
+    for command in [&["cluster", "reset", "lab", "--confirm", "lab"][..], &typed] {
+        let run = lab.run(command).ends_with(8);
+        assert!(
+            run.stderr.contains("a protected cluster is not reset"),
+            "{}",
+            run.stderr
+        );
+    }
+    lab.write_environment("");
+    let _ = lab.run(&["cluster", "reset", "lab"]).ends_with(8);
+    let _ = lab
+        .run(&["cluster", "reset", "lab", "--confirm", "prod"])
+        .ends_with(8);
+    let resets = |lab: &Lab| {
+        let calls = lab.calls();
+        let resets = calls.iter().filter(|call| call.arguments[0] == "reset");
+        resets
+            .filter(|call| !call.arguments.contains(&"--help".to_owned()))
+            .count()
+    };
+    assert_eq!(resets(&lab), 0);
+    let run = lab
+        .run(&["cluster", "reset", "lab", "--confirm", "lab"])
+        .ends_with(0);
+    assert!(run.stderr.contains(" --force "), "{}", run.stderr);
+    assert_eq!(resets(&lab), 1);
+    assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
+    let plan = lab.run(&["plan", "lab"]).ends_with(0);
+    assert!(
+        plan.stdout
+            .contains("since no receipt tells of a successful deploy"),
+        "{}",
+        plan.stdout
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rehearsal_has_no_cluster() {
+    let sandbox = support::Sandbox::shipped(AIRLOCK);
+    for command in ["status", "backup", "kubeconfig", "check"] {
+        let run = sandbox.run(&["cluster", command, "demo"]).ends_with(3);
+        assert!(run.stderr.contains("demo is a rehearsal"), "{}", run.stderr);
+    }
+}

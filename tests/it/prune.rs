@@ -1,0 +1,468 @@
+//! Tests of `prune`: what no release needs any more is planned and, by the plan alone, removed; all else is served as before.
+
+use std::path::Path;
+
+use bundle::Lock;
+use bundle::make::{ArtifactRecipe, ContentsRecipe};
+use serde_json::Value;
+use support::wire::Wire;
+use support::{Run, Sandbox, TestRegistry, bundles};
+
+use crate::AIRLOCK;
+
+/// Three releases, deployed one after the other.
+const RELEASES: [&str; 3] = ["v4.1.1", "v4.1.2", "v4.1.5"];
+
+/// The tags that only the first release needs: an index, and an image whose layers are all shared with later ones.
+const NEEDLESS: [&str; 2] = ["mke/four/calico/node:v4.1.1", "mke/four/only-first:1"];
+
+/// A workspace in git whose registry holds three releases, each told of by a receipt.
+struct Site {
+    sandbox: Sandbox,
+    registry: TestRegistry,
+}
+
+impl Site {
+    async fn new(registry: TestRegistry) -> Self {
+        Self::with(registry, 3).await
+    }
+
+    /// Makes it with receipts that tell of so many artifacts pushed.
+    async fn with(registry: TestRegistry, pushed: usize) -> Self {
+        let sandbox = Sandbox::new(AIRLOCK);
+        registry.describe(&sandbox, "");
+        let git = ["/usr/bin/git", "/usr/local/bin/git"]
+            .into_iter()
+            .find(|git| Path::new(git).exists())
+            .expect("git, which every machine that builds this has");
+        sandbox.install(git, "git");
+        let site = Self { sandbox, registry };
+        site.sandbox
+            .write(".gitignore", "/bundles/store/\n*.tar.gz\n");
+        site.git(&["init", "--quiet"]);
+        for release in RELEASES {
+            site.deploy(release, pushed);
+        }
+        site
+    }
+
+    /// Locks a release, pushes it, and commits a receipt that tells so.
+    fn deploy(&self, release: &str, pushed: usize) {
+        let file = "environments/lab/environment.yaml";
+        let text = self.sandbox.read(file);
+        let (_, rest) = text.split_once('\n').unwrap();
+        self.sandbox
+            .write(file, &format!("release: {release}\n{rest}"));
+        let bundle = self.sandbox.path("bundles/b.tar.gz");
+        bundles::make(&recipe(release), &bundle);
+        let _ = self
+            .sandbox
+            .run(&["lock", release, "--bundle", bundle.as_str()])
+            .ends_with(0);
+        let _ = self.sandbox.run(&["push", "lab"]).ends_with(0);
+        self.receipt(release, pushed);
+        self.git(&["add", "."]);
+        self.git(&["commit", "--quiet", "--message", release]);
+    }
+
+    fn receipt(&self, release: &str, pushed: usize) {
+        let lock = self.sandbox.read(&lock_path(release));
+        self.sandbox.write(
+            "environments/lab/receipt.yaml",
+            &format!(
+                "version: 1\napplied:\n  release: {release}\n  lock: {}\n  registry: {}/mke/four\n  config: aa\n  mkectl: \
+                 {release}\n  when: 2026-01-02T03:04:05Z\n  airlock: 0.1.0\n  artifacts: 4\n  pushed: {pushed}\n  sent-bytes: 7\n",
+                Lock::digest(&lock),
+                self.registry.address,
+            ),
+        );
+    }
+
+    fn git(&self, arguments: &[&str]) {
+        #[expect(clippy::disallowed_methods, reason = "the workspace's owner commits")]
+        let mut git = std::process::Command::new("git");
+        git.args(["-c", "user.name=Jane", "-c", "user.email=jane@example.com"])
+            .args(arguments)
+            .current_dir(self.sandbox.path(""));
+        let output = git.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    fn plan(&self) -> Value {
+        result(
+            &self
+                .sandbox
+                .run(&["prune", "lab", "--format", "json"])
+                .ends_with(0),
+        )
+    }
+
+    /// Returns what the registry has under each tag of a repository.
+    async fn holds(&self, repository: &str, reference: &str) -> Option<String> {
+        let client = self.registry.client();
+        let found = client.head_manifest(repository, reference).await.unwrap();
+        found.map(|found| found.digest.unwrap().to_string())
+    }
+
+    async fn remove_by_plan(&self) -> Run {
+        let _ = self
+            .sandbox
+            .run(&["prune", "lab", "--out", "prune.yaml"])
+            .ends_with(0);
+        self.sandbox.run(&["prune", "lab", "--plan", "prune.yaml"])
+    }
+}
+
+fn lock_path(release: &str) -> String {
+    format!("bundles/{release}-amd64.lock.yaml")
+}
+
+/// Each release has its node; the first has an image of its own; a chart and an image stay the same.
+fn recipe(release: &str) -> bundle::make::Recipe {
+    let platforms: &[&str] = &["linux/amd64", "linux/arm64"];
+    let own = format!("node-{release}");
+    let mut artifacts = vec![
+        bundles::image(
+            "calico/node",
+            release,
+            platforms,
+            &[("base", 900), (&own, 1_500)],
+        ),
+        bundles::image(
+            "pause",
+            "3.10",
+            &["linux/amd64"],
+            &[("base", 900), ("pause", 700)],
+        ),
+        ArtifactRecipe {
+            repository: "charts/dex".to_owned(),
+            tag: "0.23.0".to_owned(),
+            contents: ContentsRecipe::Chart {
+                name: "dex".to_owned(),
+                version: "0.23.0".to_owned(),
+                description: "OpenID Connect".to_owned(),
+            },
+        },
+    ];
+    if release == RELEASES[0] {
+        artifacts.push(bundles::image(
+            "only-first",
+            "1",
+            &["linux/amd64"],
+            &[("base", 900)],
+        ));
+        // The same manifest as one that is kept, under another tag.
+        artifacts.push(bundles::image(
+            "pause",
+            "old",
+            &["linux/amd64"],
+            &[("base", 900), ("pause", 700)],
+        ));
+    }
+    bundles::of(artifacts)
+}
+
+fn result(run: &Run) -> Value {
+    let line: Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
+    line["result"].clone()
+}
+
+fn removed(plan: &Value) -> Vec<String> {
+    let mut names: Vec<String> = plan["remove"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|removal| {
+            let repository = removal["repository"].as_str().unwrap().to_owned();
+            let tags = removal["tags"].as_array().unwrap().clone();
+            tags.into_iter()
+                .map(move |tag| format!("{repository}:{}", tag.as_str().unwrap()))
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+/// What has to hold of every registry that removes: the needless tags go, with the children of their index; everything else stays whole.
+async fn frees_what_is_needless(registry: TestRegistry) {
+    let site = Site::new(registry).await;
+    let first = Lock::read(&site.sandbox.path(&lock_path(RELEASES[0]))).unwrap();
+    let node = &first.artifacts[0];
+    let child = node.manifests[0].digest.to_string();
+    assert_eq!(removed(&site.plan()), NEEDLESS);
+    assert!(
+        site.holds("mke/four/only-first", "1").await.is_some(),
+        "planning removes nothing"
+    );
+    let run = site.remove_by_plan().await.ends_with(0);
+    assert!(
+        run.stdout.contains("lab: 2 tags removed with 4 manifests"),
+        "{}",
+        run.whole()
+    );
+    assert!(run.stdout.contains("garbage-collect"), "{}", run.whole());
+    assert_eq!(site.holds("mke/four/calico/node", RELEASES[0]).await, None);
+    assert_eq!(site.holds("mke/four/calico/node", &child).await, None);
+    assert_eq!(site.holds("mke/four/only-first", "1").await, None);
+    assert!(
+        site.holds("mke/four/pause", "old").await.is_some(),
+        "its manifest is needed"
+    );
+    for release in [RELEASES[1], RELEASES[2]] {
+        let file = "environments/lab/environment.yaml";
+        let text = site.sandbox.read(file);
+        let (_, rest) = text.split_once('\n').unwrap();
+        site.sandbox
+            .write(file, &format!("release: {release}\n{rest}"));
+        let _ = site.sandbox.run(&["verify", "lab", "--full"]).ends_with(0);
+    }
+    // The same plan once more has nothing to do, and a new one nothing to propose.
+    let run = site
+        .sandbox
+        .run(&["prune", "lab", "--plan", "prune.yaml"])
+        .ends_with(0);
+    assert!(run.stdout.contains("2 gone already"), "{}", run.whole());
+    assert_eq!(removed(&site.plan()), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_embedded_registry_is_freed() {
+    frees_what_is_needless(TestRegistry::embedded().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn registry_2_is_freed() {
+    frees_what_is_needless(TestRegistry::plain().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn a_registry_that_removes_nothing_is_told_of() {
+    let site = Site::new(TestRegistry::without_delete().await).await;
+    let run = site.remove_by_plan().await.ends_with(5);
+    assert!(
+        run.stderr
+            .contains("does not remove manifests: 0 tags were removed"),
+        "{}",
+        run.whole()
+    );
+    assert!(
+        run.stderr.contains("REGISTRY_STORAGE_DELETE_ENABLED"),
+        "{}",
+        run.whole()
+    );
+    assert!(site.holds("mke/four/only-first", "1").await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_plan_shows_is_for_people() {
+    let site = Site::new(TestRegistry::embedded().await).await;
+    let run = site.sandbox.run(&["prune", "lab", "--out", "prune.yaml"]);
+    insta::assert_snapshot!("plan", run.whole());
+    let text = site.sandbox.redact(&site.sandbox.read("prune.yaml"));
+    let stable: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.contains("revision: ") && !line.contains("receipt: "))
+        .collect();
+    insta::assert_snapshot!("file", stable.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_plan_no_request_removes_anything() {
+    let registry = TestRegistry::embedded().await;
+    let wire = Wire::before(&registry.address).await;
+    let site = Site::new(registry).await;
+    let file = "environments/lab/environment.yaml";
+    let text = site.sandbox.read(file);
+    site.sandbox
+        .write(file, &text.replace(&site.registry.address, &wire.address));
+    let receipt = "environments/lab/receipt.yaml";
+    let _ = site.sandbox.run(&["prune", "lab"]).ends_with(0);
+    site.sandbox.write(
+        receipt,
+        &site
+            .sandbox
+            .read(receipt)
+            .replace(&site.registry.address, &wire.address),
+    );
+    let _ = site
+        .sandbox
+        .run(&["prune", "lab", "--out", "prune.yaml"])
+        .ends_with(0);
+    let seen = wire.take();
+    assert!(
+        seen.iter()
+            .all(|request| request.starts_with("GET ") || request.starts_with("HEAD ")),
+        "{seen:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tags_of_others_and_what_they_lead_to_stay() {
+    let site = Site::new(TestRegistry::embedded().await).await;
+    let http = support::registries::http();
+    let url = |repository: &str, reference: &str| {
+        format!(
+            "http://{}/v2/mke/four/{repository}/manifests/{reference}",
+            site.registry.address
+        )
+    };
+    // Somebody else names the same image by a tag of their own.
+    let index = "application/vnd.oci.image.index.v1+json";
+    let manifest = http
+        .get(url("calico/node", RELEASES[0]))
+        .header("accept", index);
+    let bytes = manifest.send().await.unwrap().bytes().await.unwrap();
+    let put = http
+        .put(url("calico/node", "theirs"))
+        .header("content-type", index)
+        .body(bytes);
+    put.send().await.unwrap().error_for_status().unwrap();
+    let plan = site.plan();
+    assert_eq!(removed(&plan), NEEDLESS[1..]);
+    let stays = plan["stays"].to_string();
+    assert!(
+        stays.contains("the tag theirs leads to the same manifest"),
+        "{stays}"
+    );
+    let _ = site.remove_by_plan().await.ends_with(0);
+    assert!(site.holds("mke/four/calico/node", "theirs").await.is_some());
+    assert!(
+        site.holds("mke/four/calico/node", RELEASES[0])
+            .await
+            .is_some()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_is_refused_when_anything_in_it_has_moved() {
+    let site = Site::new(TestRegistry::embedded().await).await;
+    let _ = site
+        .sandbox
+        .run(&["prune", "lab", "--out", "prune.yaml"])
+        .ends_with(0);
+    let obey = || site.sandbox.run(&["prune", "lab", "--plan", "prune.yaml"]);
+    let reviewed = site.sandbox.read("prune.yaml");
+    let refused = |run: &Run, why: &str| {
+        assert!(run.stderr.contains(why), "{}", run.whole());
+        assert!(
+            run.stderr.contains("nothing was removed"),
+            "{}",
+            run.whole()
+        );
+    };
+    // The cluster went back to the first release, so that it needs it again.
+    site.receipt(RELEASES[0], 3);
+    refused(&obey().ends_with(3), "a lock that is kept names it");
+    site.receipt(RELEASES[2], 3);
+    // Another environment of the same registry wants it.
+    let lab = site.sandbox.read("environments/lab/environment.yaml");
+    site.sandbox.write(
+        "environments/other/environment.yaml",
+        &lab.replace(RELEASES[2], RELEASES[0]),
+    );
+    refused(&obey().ends_with(3), "a lock that is kept names it");
+    std::fs::remove_dir_all(site.sandbox.path("environments/other")).unwrap();
+    // Somebody wrote another tag into the plan.
+    site.sandbox.write(
+        "prune.yaml",
+        &reviewed
+            .replace("only-first", "pause")
+            .replace("- '1'", "- old"),
+    );
+    refused(&obey().ends_with(3), "mke/four/pause:old");
+    site.sandbox.write(
+        "prune.yaml",
+        &reviewed.replace("environment: lab", "environment: prod"),
+    );
+    refused(&obey().ends_with(3), "it is for prod");
+    site.sandbox
+        .write("prune.yaml", &format!("{reviewed}more: 1\n"));
+    assert_eq!(obey().code, Some(3));
+    site.sandbox.write("prune.yaml", &reviewed);
+    // A tag of the plan points at something else.
+    let http = support::registries::http();
+    let url = |repository: &str, reference: &str| {
+        format!(
+            "http://{}/v2/mke/four/{repository}/manifests/{reference}",
+            site.registry.address
+        )
+    };
+    let first = Lock::read(&site.sandbox.path(&lock_path(RELEASES[0]))).unwrap();
+    let child = first.artifacts[0].manifests[0].digest.to_string();
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    let bytes = http
+        .get(url("calico/node", &child))
+        .header("accept", media_type)
+        .send()
+        .await
+        .unwrap();
+    let put = http
+        .put(url("calico/node", RELEASES[0]))
+        .header("content-type", media_type);
+    put.body(bytes.bytes().await.unwrap())
+        .send()
+        .await
+        .unwrap()
+        .error_for_status()
+        .unwrap();
+    refused(
+        &obey().ends_with(3),
+        "it points at something else than a receipt's lock says",
+    );
+    assert!(site.holds("mke/four/only-first", "1").await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_protected_environment_is_asked() {
+    let site = Site::new(TestRegistry::embedded().await).await;
+    let file = "environments/lab/environment.yaml";
+    let text = site.sandbox.read(file);
+    site.sandbox
+        .write(file, &format!("{text}protected: true\n"));
+    assert_eq!(site.remove_by_plan().await.code, Some(8));
+    assert!(site.holds("mke/four/only-first", "1").await.is_some());
+    let confirmed = ["prune", "lab", "--plan", "prune.yaml", "--confirm", "lab"];
+    let _ = site.sandbox.run(&confirmed).ends_with(0);
+    assert!(site.holds("mke/four/only-first", "1").await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_only_found_there_stays_unless_it_is_asked_for() {
+    let site = Site::with(TestRegistry::embedded().await, 0).await;
+    let plan = site.plan();
+    assert_eq!(removed(&plan), [""; 0]);
+    assert!(
+        plan["stays"]
+            .to_string()
+            .contains("and not that it was pushed"),
+        "{plan}"
+    );
+    let run = site
+        .sandbox
+        .run(&["prune", "lab", "--also-found", "--format", "json"])
+        .ends_with(0);
+    assert_eq!(removed(&result(&run)), NEEDLESS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_history_nothing_is_proposed_and_a_lost_lock_stops_it() {
+    let site = Site::new(TestRegistry::embedded().await).await;
+    std::fs::remove_dir_all(site.sandbox.path(".git")).unwrap();
+    let plan = site.plan();
+    assert_eq!(removed(&plan), [""; 0]);
+    assert!(
+        plan["notes"]
+            .to_string()
+            .contains("only the receipts and locks that are here count"),
+        "{plan}"
+    );
+    std::fs::remove_file(site.sandbox.path(&lock_path(RELEASES[2]))).unwrap();
+    let run = site.sandbox.run(&["prune", "lab"]).ends_with(3);
+    assert!(
+        run.stderr.contains("no lock of it is known"),
+        "{}",
+        run.whole()
+    );
+}

@@ -1,0 +1,225 @@
+//! `cluster`: what is done with a cluster after it was deployed.
+
+use std::process::ExitCode;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use indicatif::DecimalBytes;
+use release::cluster::{self, Checked, Status};
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+
+use crate::app::App;
+use crate::cli::ClusterCommand;
+use crate::confirm;
+use crate::failure::Failure;
+use crate::interrupt::until_interrupted;
+
+pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, Failure> {
+    match command {
+        ClusterCommand::Status { environment } => {
+            let environment = app.environment(environment)?;
+            until_interrupted(app, async {
+                let status = cluster::status(&app.context(), environment)?;
+                app.ui.result(&told(&status), &status)
+            })?;
+        }
+        ClusterCommand::Backup {
+            environment,
+            output,
+            more,
+        } => {
+            let environment = app.environment(environment)?;
+            let archive = output.as_deref().map(absolute).transpose()?;
+            until_interrupted(app, async {
+                let backup =
+                    cluster::backup(&app.context(), environment, archive.as_deref(), &more.flags)?;
+                let text = format!(
+                    "{}: {} has {}; only the mkectl {} that wrote it restores it, which its note tells from others\n",
+                    backup.environment,
+                    backup.archive,
+                    DecimalBytes(backup.size),
+                    backup.mkectl
+                );
+                app.ui.result(&text, &backup)
+            })?;
+        }
+        ClusterCommand::Restore {
+            environment,
+            archive,
+            hosts,
+            confirm,
+            more,
+        } => {
+            let environment = app.environment(environment)?;
+            let archive = absolute(archive)?;
+            let hosts = hosts.as_deref().map(absolute).transpose()?;
+            let question = format!(
+                "The cluster of {0} becomes what it was in {archive}. Type {0} to go on: ",
+                environment.name
+            );
+            confirm::ask(&environment, &question, confirm.as_deref())?;
+            until_interrupted(app, async {
+                let restored = cluster::restore(
+                    &app.context(),
+                    environment,
+                    &archive,
+                    hosts.as_deref(),
+                    &more.flags,
+                )?;
+                let text = format!(
+                    "{}: {} is restored by mkectl {}; its log is {}\n",
+                    restored.environment, restored.archive, restored.mkectl, restored.log
+                );
+                app.ui.result(&text, &restored)
+            })?;
+        }
+        ClusterCommand::Kubeconfig {
+            environment,
+            output,
+            replace,
+            more,
+        } => {
+            let environment = app.environment(environment)?;
+            let name = environment.name.clone();
+            if let Some(output) = output
+                && output.exists()
+                && !replace
+            {
+                return Err(Failure::Exists(output.clone()));
+            }
+            until_interrupted(app, async {
+                let kubeconfig = cluster::kubeconfig(&app.context(), environment, &more.flags)?;
+                match output {
+                    Some(output) => {
+                        cluster::keep(&kubeconfig, output, *replace)?;
+                        let text = format!("{name}: {output} is for you alone\n");
+                        let value = json!({ "environment": name, "kubeconfig-file": output });
+                        app.ui.result(&text, &value)
+                    }
+                    None => {
+                        let text = kubeconfig.expose_secret();
+                        let value = json!({ "environment": name, "kubeconfig": text });
+                        app.ui.result(text, &value)
+                    }
+                }
+            })?;
+        }
+        ClusterCommand::Check { environment, more } => {
+            let environment = app.environment(environment)?;
+            until_interrupted(app, async {
+                let checked = cluster::check(&app.context(), environment, &more.flags)?;
+                app.ui.result(&found(&checked), &checked)?;
+                match checked.failure {
+                    Some(failure) => Err(Failure::from(failure)),
+                    None => Ok(()),
+                }
+            })?;
+        }
+        ClusterCommand::Reset {
+            environment,
+            confirm,
+            more,
+        } => {
+            let environment = app.environment(environment)?;
+            if environment.protected {
+                return Err(Failure::from(release::Error::Protected {
+                    environment: environment.name,
+                }));
+            }
+            let question = format!(
+                "MKE and everything in the cluster of {0} will be gone. Type {0} to go on: ",
+                environment.name
+            );
+            confirm::ask(&environment, &question, confirm.as_deref())?;
+            until_interrupted(app, async {
+                let logged = cluster::reset(&app.context(), environment, &more.flags)?;
+                let text = format!("{}: reset; its log is {}\n", logged.environment, logged.log);
+                app.ui.result(&text, &logged)
+            })?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns a path that means the same in any folder: mkectl may be run in another one.
+fn absolute(path: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
+    camino::absolute_utf8(path).map_err(|source| Failure::io("find", path, source))
+}
+
+/// Returns what is known of a cluster, a line each.
+fn told(status: &Status) -> String {
+    let mut lines = vec![match (&status.release, &status.since) {
+        (Some(release), Some(since)) => format!("runs {release} since {since}, by its receipt"),
+        _ => "no receipt tells of a deploy".to_owned(),
+    }];
+    lines.extend(status.is_rendered.map(|is_rendered| {
+        match is_rendered {
+            true => "what was applied is what is rendered now",
+            false => "what is rendered now is not what was applied",
+        }
+        .to_owned()
+    }));
+    lines.extend(
+        (status.failed.as_ref()).map(|failed| format!("the last command failed at {failed}")),
+    );
+    lines.extend(status.under_way.clone());
+    lines.extend(
+        (status.unreached.as_ref()).map(|why| format!("the cluster cannot be asked: {why}")),
+    );
+    lines.extend(status.cluster.as_ref().map(|reached| {
+        let release = reached.release.as_deref().unwrap_or("no release");
+        let hosts = super::count(reached.hosts, "host");
+        let differences = match reached.differences {
+            0 => "as rendered".to_owned(),
+            count => format!(
+                "{} from what is rendered, which `cargo xtask diff {} --live` shows",
+                super::count(count, "difference"),
+                status.environment
+            ),
+        };
+        format!("the cluster says: {release}, {hosts}, {differences}")
+    }));
+    lines.push(match status.backups.as_slice() {
+        [] => "no backup is here".to_owned(),
+        [.., last] => format!(
+            "{} here, the last one {last}",
+            super::count(status.backups.len(), "backup")
+        ),
+    });
+    lines.push(format!("its mkectl is {}", status.mkectl));
+    let name = &status.environment;
+    lines
+        .iter()
+        .map(|line| format!("{name}: {line}\n"))
+        .collect()
+}
+
+/// Returns what the checks came to, a line each.
+fn found(checked: &Checked) -> String {
+    let Checked {
+        environment,
+        mkectl,
+        checks,
+        ..
+    } = checked;
+    let lines = checks.iter().map(|check| {
+        let command = &check.command;
+        match (&check.log, check.exit_code) {
+            (Some(log), Some(0)) => {
+                format!("{environment}: `{command}` finds nothing wrong; its log is {log}\n")
+            }
+            (Some(log), Some(code)) => {
+                format!("{environment}: `{command}` exits with code {code}; its log is {log}\n")
+            }
+            (Some(log), None) => {
+                format!("{environment}: `{command}` was ended by a signal; its log is {log}\n")
+            }
+            (None, _) => {
+                format!(
+                    "{environment}: mkectl {mkectl} has no `{command}`, so that it was not run\n"
+                )
+            }
+        }
+    });
+    lines.collect()
+}

@@ -1,0 +1,141 @@
+//! `prune`: what an environment's registry needs no more, as a plan to be reviewed; and `prune --plan`, which obeys one.
+
+use std::process::ExitCode;
+
+use camino::Utf8Path;
+use indicatif::DecimalBytes;
+use release::prune::{PrunePlan, Reach};
+use serde_json::json;
+
+use crate::app::App;
+use crate::cli::PruneArgs;
+use crate::confirm::confirm;
+use crate::failure::Failure;
+use crate::interrupt::until_interrupted;
+use crate::ui::table;
+
+/// How many tags that stay are named one by one; the rest is counted.
+const STAYS: usize = 10;
+
+/// What removing does not do.
+const SECOND_STEP: &str = "\
+The bytes are freed by the registry's own garbage collection, which is the second step:
+  registry:2  registry garbage-collect /etc/docker/registry/config.yml   (while nobody pushes)
+  Harbor      Administration > Clean Up > Garbage Collection
+";
+
+pub(crate) fn run(app: &App<'_>, arguments: &PruneArgs) -> Result<ExitCode, Failure> {
+    match &arguments.plan {
+        Some(path) => remove(app, arguments, path),
+        None => plan(app, arguments),
+    }
+}
+
+fn plan(app: &App<'_>, arguments: &PruneArgs) -> Result<ExitCode, Failure> {
+    let environment = app.environment(&arguments.environment)?;
+    let reach = match arguments.also_found {
+        true => Reach::Found,
+        false => Reach::Pushed,
+    };
+    let plan = until_interrupted(app, async {
+        let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
+        Ok(release::prune::plan(&app.context(), &environment, reach).await?)
+    })?;
+    if let Some(path) = &arguments.out {
+        release::prune::write(&plan, path)?;
+    }
+    app.ui
+        .result(&text(&plan, arguments.out.as_deref()), &plan)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn remove(app: &App<'_>, arguments: &PruneArgs, path: &Utf8Path) -> Result<ExitCode, Failure> {
+    let name = &arguments.environment;
+    let environment = app.environment(name)?;
+    let plan = release::prune::read(path)?;
+    let pruned = until_interrupted(app, async {
+        let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
+        release::prune::prune(&app.context(), &environment, &plan, path, || {
+            confirm(&environment, arguments.confirm.as_deref())
+        })
+        .await
+    })?;
+    let mut text = format!(
+        "{name}: {} removed with {}",
+        super::count(pruned.tags, "tag"),
+        super::count(pruned.manifests, "manifest"),
+    );
+    if pruned.gone_before > 0 {
+        text.push_str(&format!(", {} gone already", pruned.gone_before));
+    }
+    text.push('\n');
+    if pruned.manifests > 0 {
+        text.push_str(SECOND_STEP);
+    }
+    app.ui.result(
+        &text,
+        &json!({
+            "environment": name,
+            "registry": plan.registry,
+            "tags": pruned.tags,
+            "manifests": pruned.manifests,
+            "gone-before": pruned.gone_before,
+            "frees-at-most": plan.frees_at_most,
+        }),
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(plan: &PrunePlan, out: Option<&Utf8Path>) -> String {
+    let name = &plan.environment;
+    let mut text = String::new();
+    for kept in &plan.computed_from.kept {
+        text.push_str(&format!("kept: {} for {}\n", kept.release, kept.needed_by));
+    }
+    for note in &plan.notes {
+        text.push_str(&format!("note: {note}\n"));
+    }
+    let rows: Vec<Vec<String>> = plan
+        .remove
+        .iter()
+        .map(|removal| {
+            vec![
+                removal.repository.clone(),
+                removal.tags.join(", "),
+                removal.releases.join(", "),
+                removal.digest.chars().take(19).collect(),
+            ]
+        })
+        .collect();
+    if !rows.is_empty() {
+        text.push_str(&table(&["repository", "tags", "of", "digest"], &[], rows));
+    }
+    for stays in plan.stays.iter().take(STAYS) {
+        text.push_str(&format!(
+            "stays: {}:{}: {}\n",
+            stays.repository, stays.tag, stays.why
+        ));
+    }
+    if plan.stays.len() > STAYS {
+        text.push_str(&format!("stays: {} more\n", plan.stays.len() - STAYS));
+    }
+    if plan.remove.is_empty() {
+        text.push_str(&format!("{name}: nothing to remove in {}\n", plan.registry));
+        return text;
+    }
+    text.push_str(&format!(
+        "{name}: {} would be removed from {}, which frees {} at most. Nothing was.\n",
+        super::count(plan.tags(), "tag"),
+        plan.registry,
+        DecimalBytes(plan.frees_at_most),
+    ));
+    match out {
+        Some(out) => text.push_str(&format!(
+            "Review {out}; then `cargo xtask prune {name} --plan {out}` removes exactly that.\n"
+        )),
+        None => text.push_str(&format!(
+            "`cargo xtask prune {name} --out FILE` writes the plan; only such a file is obeyed.\n"
+        )),
+    }
+    text
+}
