@@ -1,7 +1,7 @@
 //! Finds out what this machine can test with, so that tests which need more are shown as ignored, with the reason.
 //!
-//! `registry:2` needs Docker, skopeo is the referee of what was pushed, and `bench` starts docker-registry itself. Under `CI` nothing is ignored:
-//! there a missing program is a failure.
+//! `registry:2` needs Docker, skopeo is the referee of what was pushed, `bench` starts docker-registry itself, and machines that are asked by SSH
+//! are namespaces, which only root makes. Under `CI` nothing is ignored: there a missing program is a failure.
 
 #![expect(
     clippy::disallowed_methods,
@@ -20,6 +20,7 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(without_docker)");
     println!("cargo::rustc-check-cfg=cfg(without_skopeo)");
     println!("cargo::rustc-check-cfg=cfg(without_docker_registry)");
+    println!("cargo::rustc-check-cfg=cfg(without_namespaces)");
     if std::env::var_os("CI").is_some() {
         return;
     }
@@ -32,6 +33,20 @@ fn main() {
     if !on_path("docker-registry") {
         println!("cargo::rustc-cfg=without_docker_registry");
     }
+    let needed = ["ssh", "ssh-keygen", "ip", "nsenter", "unshare"];
+    let has_sshd = on_path("sshd") || Path::new("/usr/sbin/sshd").is_file();
+    if !needed.into_iter().all(on_path) || !has_sshd || !makes_namespaces() {
+        println!("cargo::rustc-cfg=without_namespaces");
+    }
+}
+
+/// Says whether this user may make networks and mounts of their own, which root may not everywhere.
+fn makes_namespaces() -> bool {
+    let tried = std::process::Command::new("unshare")
+        .args(["--net", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/run"])
+        .stderr(std::process::Stdio::null())
+        .status();
+    tried.is_ok_and(|status| status.success())
 }
 
 /// Says whether somebody listens where testcontainers looks: `DOCKER_HOST`, or the usual sockets.

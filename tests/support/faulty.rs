@@ -58,8 +58,8 @@ pub struct Quirks {
     pub refuses: &'static [&'static str],
     /// Whether it wants credentials only of those who change something.
     pub open_for_reading: bool,
-    /// The time that its answers tell, as HTTP writes it, in place of the real one.
-    pub date: Option<&'static str>,
+    /// How far its clock is ahead, in seconds.
+    pub clock_ahead: Option<u64>,
     /// How fast it reads uploads, all of them together, in bytes a second.
     pub rate: Option<u64>,
 }
@@ -103,7 +103,7 @@ impl Default for Quirks {
             at_once: None,
             refuses: &[],
             open_for_reading: false,
-            date: None,
+            clock_ahead: None,
             rate: None,
         }
     }
@@ -187,6 +187,11 @@ impl FaultyRegistry {
     pub fn count(&self, kind: Kind) -> usize {
         let content = self.inner.content();
         content.asked.get(&kind).copied().unwrap_or_default()
+    }
+
+    /// Counts the requests that carried more than one may.
+    pub fn too_large(&self) -> usize {
+        self.inner.content().too_large
     }
 
     /// Returns how many bytes of uploads were read.
@@ -332,8 +337,14 @@ async fn serve(
         .await;
     let taken = answer.status().is_success();
     let headers = answer.headers_mut();
-    if let Some(date) = inner.quirks.date {
-        headers.insert("date", HeaderValue::from_static(date));
+    if let Some(ahead) = inner.quirks.clock_ahead {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a registry has a clock of its own"
+        )]
+        let time = std::time::SystemTime::now() + Duration::from_secs(ahead);
+        let date = HeaderValue::from_str(&httpdate::fmt_http_date(time)).expect("a date");
+        headers.insert("date", date);
     }
     match fault {
         Some(Fault::LoseAnswer) => breaker.break_off(),

@@ -7,6 +7,7 @@
 pub mod bundles;
 pub mod faulty;
 pub mod lab;
+pub mod namespaces;
 pub mod registries;
 pub mod sandbox;
 pub mod server;
@@ -16,6 +17,7 @@ pub mod wire;
 
 pub use faulty::FaultyRegistry;
 pub use lab::Lab;
+pub use namespaces::Namespaces;
 pub use registries::TestRegistry;
 pub use sandbox::{Run, Sandbox};
 pub use server::Server;

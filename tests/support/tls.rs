@@ -30,9 +30,19 @@ impl TlsProxy {
         names: &[&str],
         change: impl FnOnce(&mut CertificateParams),
     ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::start_on(listener, target, names, change)
+    }
+
+    /// Starts one that listens there.
+    pub fn start_on(
+        listener: TcpListener,
+        target: &str,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Self {
         let (ca_pem, acceptor) = acceptor(names, change);
         let target: SocketAddr = target.parse().expect("an address");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address").to_string();
         let server = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {

@@ -128,6 +128,10 @@ pub(crate) enum Command {
     Preflight {
         /// The environment
         environment: String,
+        /// Ask the nodes as well, by the system's ssh, all at once and reading only: do they reach and trust the registry,
+        /// is there room, are their clocks right
+        #[arg(long)]
+        nodes: bool,
     },
     /// Write a new environment, commented, ready to be filled in
     New {

@@ -48,7 +48,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Releases { release } => releases::run(app, release.as_deref()),
         Command::Status(arguments) => status::run(app, arguments),
         Command::Promote(arguments) => promote::run(app, arguments),
-        Command::Preflight { environment } => preflight::run(app, environment),
+        Command::Preflight { environment, nodes } => preflight::run(app, environment, *nodes),
         Command::New {
             environment,
             release,

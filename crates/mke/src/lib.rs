@@ -34,6 +34,7 @@ mod release;
 mod render;
 mod review;
 mod schema;
+pub mod ssh;
 mod table;
 mod upgrade;
 mod vendor;

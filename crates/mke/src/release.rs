@@ -185,6 +185,17 @@ impl Release {
         self.facts.external_address_required.unwrap_or(known)
     }
 
+    /// Whether its k0s runs on nodes with version 2 of cgroups only: k0s 1.35 does (the help of `mkectl check hosts`), which came with
+    /// 4.2.0 (MATRIX, CONF-135).
+    pub fn needs_cgroup_2(&self) -> bool {
+        (self.version.major, self.version.minor) >= (4, 2)
+    }
+
+    /// Whether it runs under an enforcing SELinux; seen in LAB alone, and so a warning's worth.
+    pub fn runs_under_selinux(&self) -> bool {
+        (self.version.major, self.version.minor, self.version.patch) >= (4, 1, 3)
+    }
+
     /// Returns what whoever installs this release should know first: that it is not in the table, its known faults, and
     /// the facts that are unverified. Each is a fragment for one line, without a final stop.
     pub fn warnings(&self) -> Vec<String> {

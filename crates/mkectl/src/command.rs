@@ -221,7 +221,7 @@ impl fmt::Display for Shown<'_> {
 }
 
 /// Text as a POSIX shell would read it back as one word.
-struct Quoted<'a>(&'a str);
+pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

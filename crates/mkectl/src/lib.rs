@@ -30,6 +30,7 @@ mod probe;
 mod process;
 mod question;
 mod run;
+pub mod ssh;
 mod upgrade;
 mod variables;
 mod version;

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oci_spec::image::Digest;
 
+use crate::Profile;
+
 /// How many mounts a registry may refuse before it is no longer asked, if it has never granted one.
 const MOST_REFUSALS: u32 = 3;
 
@@ -30,11 +32,33 @@ pub(crate) struct Known {
     at_once: AtomicU64,
     /// Whether a body whose length is not told was refused.
     streams_refused: AtomicBool,
+    /// Whether what one request may carry is from a profile, and not from this run.
+    at_once_is_a_guess: AtomicBool,
+    /// Whether a profile was found wrong.
+    profile_is_wrong: AtomicBool,
 }
 
 pub(crate) type Key = (String, Digest);
 
 impl Known {
+    /// Begins with what was measured some time ago: of what was refused then, nothing is asked.
+    pub(crate) fn expecting(profile: &Profile) -> Self {
+        let known = Self::default();
+        if profile.mounts == Some(false) {
+            known.mounts_refused.store(MOST_REFUSALS, Ordering::Relaxed);
+            known.self_mounts_tried.store(true, Ordering::Relaxed);
+        }
+        match (profile.chunks, profile.largest_request) {
+            (Some(false), _) => known.streams_are_refused(),
+            (_, Some(most)) if most > 0 => {
+                known.may_send_at_once(most);
+                known.at_once_is_a_guess.store(true, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+        known
+    }
+
     pub(crate) fn holds(&self, repository: &str, digest: &Digest) -> bool {
         let held = lock(&self.held);
         held.get(digest).is_some_and(|by| by.contains(repository))
@@ -141,6 +165,31 @@ impl Known {
     pub(crate) fn may_send_at_once(&self, most: u64) {
         let most = most.min(self.at_once());
         self.at_once.store(most, Ordering::Relaxed);
+    }
+
+    /// Tells whether what one request may carry is from a profile alone.
+    pub(crate) fn guesses_at_once(&self) -> bool {
+        self.at_once_is_a_guess.load(Ordering::Relaxed)
+    }
+
+    /// Goes back to what a push does that knows of no limit, after parts were refused that only a profile asked for.
+    pub(crate) fn guess_was_wrong(&self) {
+        self.profile_is_wrong.store(true, Ordering::Relaxed);
+        if self.at_once_is_a_guess.swap(false, Ordering::Relaxed) {
+            self.at_once.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes note that less may be sent at once than a profile says.
+    pub(crate) fn limit_is_lower(&self) {
+        if self.guesses_at_once() {
+            self.profile_is_wrong.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells whether a profile was found wrong.
+    pub(crate) fn profile_is_wrong(&self) -> bool {
+        self.profile_is_wrong.load(Ordering::Relaxed)
     }
 
     /// Tells whether a body may be sent without its length.

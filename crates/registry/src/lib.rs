@@ -80,6 +80,9 @@ pub use stop::Stop;
 mod sessions;
 pub use sessions::{SessionFolder, Sessions};
 
+mod profile;
+pub use profile::{Profile, ProfileFolder};
+
 mod body;
 
 mod remove;

@@ -28,7 +28,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 pub use finding::{Aspect, Fault, Finding, Verdict};
 
-use crate::{Credentials, Endpoint, Error, Manifest, Registry, Settings, Stop};
+use crate::{Credentials, Endpoint, Error, Manifest, Profile, Registry, Settings, Stop};
 use finding::Findings;
 use remove::Left;
 
@@ -69,12 +69,21 @@ pub struct Probe<'a> {
     pub now: &'a (dyn Fn() -> i64 + Sync),
 }
 
-/// Tries everything, within a minute, and returns a finding for each aspect in their order.
+/// What came of it all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probed {
+    /// A finding for each aspect, in their order.
+    pub findings: Vec<Finding>,
+    /// What was measured that a push can begin with.
+    pub profile: Profile,
+}
+
+/// Tries everything, within a minute.
 ///
 /// # Errors
 ///
 /// [`Error::Client`] if no HTTP client can be set up on this machine; [`Error::Stopped`] if it was asked to stop.
-pub async fn probe(probe: &Probe<'_>) -> Result<Vec<Finding>, Error> {
+pub async fn probe(probe: &Probe<'_>) -> Result<Probed, Error> {
     let settings = Settings {
         attempts: 2,
         first_pause: Duration::from_millis(200),
@@ -89,10 +98,11 @@ pub async fn probe(probe: &Probe<'_>) -> Result<Vec<Finding>, Error> {
         Registry::with_settings(probe.endpoint.clone(), probe.credentials.clone(), settings)?;
     let mut findings = Findings::default();
     let mut left = Left::default();
+    let mut profile = Profile::default();
     let deadline = Instant::now() + PATIENCE;
     let everything = async {
-        if reach::reach(probe, &registry, &mut findings).await {
-            send::send(probe, &registry, &mut findings, &mut left).await;
+        if reach::reach(probe, &registry, &mut findings, &mut profile).await {
+            send::send(probe, &registry, &mut findings, &mut left, &mut profile).await;
         }
     };
     let (stopped, in_time) = tokio::select! {
@@ -115,7 +125,16 @@ pub async fn probe(probe: &Probe<'_>) -> Result<Vec<Finding>, Error> {
     }
     match stopped {
         true => Err(Error::Stopped),
-        false => Ok(findings.complete()),
+        false => {
+            let is_ok = |aspect| findings.has(aspect).then(|| findings.is_ok(aspect));
+            profile.chunks = is_ok(Aspect::Chunks);
+            profile.mounts = is_ok(Aspect::Mount);
+            profile.deletes = is_ok(Aspect::Delete);
+            Ok(Probed {
+                findings: findings.complete(),
+                profile,
+            })
+        }
     }
 }
 

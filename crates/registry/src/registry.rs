@@ -7,7 +7,7 @@ use reqwest::Method;
 
 use crate::known::Known;
 use crate::transport::{Call, Transport};
-use crate::{Credentials, Endpoint, Error, Sessions, Stop};
+use crate::{Credentials, Endpoint, Error, Profile, Sessions, Stop};
 
 /// A registry that can be pushed to and read from.
 ///
@@ -58,6 +58,8 @@ pub struct Settings {
     pub resume_from: u64,
     /// What ends the pushes to this registry calmly. Several registries may share one.
     pub stop: Stop,
+    /// What was measured of the registry before. A push begins accordingly, and goes on without it where it is wrong.
+    pub profile: Profile,
 }
 
 impl Default for Settings {
@@ -75,6 +77,7 @@ impl Default for Settings {
             max_rate: None,
             resume_from: 16 << 20,
             stop: Stop::default(),
+            profile: Profile::default(),
         }
     }
 }
@@ -114,13 +117,19 @@ impl Registry {
         settings: Settings,
         sessions: Option<Arc<dyn Sessions>>,
     ) -> Result<Self, Error> {
+        let known = Known::expecting(&settings.profile);
         Ok(Self {
             inner: Arc::new(Inner {
                 transport: Transport::new(endpoint, credentials, settings)?,
-                known: Known::default(),
+                known,
                 sessions,
             }),
         })
+    }
+
+    /// Tells whether pushes found [`Settings::profile`] wrong, so that it is better forgotten.
+    pub fn profile_is_wrong(&self) -> bool {
+        self.inner.known.profile_is_wrong()
     }
 
     /// Returns where the registry is.

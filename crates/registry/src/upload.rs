@@ -70,6 +70,7 @@ impl Registry {
                 size: blob.size,
             });
             let stream = large && known.streams() && lost < MOST_LOST_STREAMS;
+            let guessed = known.guesses_at_once() && blob.size > known.at_once();
             let sending = self.upload_once(&upload, &mut session, stream, journal, observer);
             let outcome = sending.await;
             let cut = session.take();
@@ -85,9 +86,17 @@ impl Registry {
                     let least = cut.as_ref().map_or(0, |cut| cut.least);
                     let part = smaller_part(*size).map(|part| part.max(least));
                     if let Some(part) = part.filter(|part| part < size) {
+                        known.limit_is_lower();
                         known.may_send_at_once(part);
                         continue;
                     }
+                }
+                // Parts that only a profile asked for are not taken any more; without it the blob would have gone whole.
+                Error::Rejected { .. } | Error::NotFound { .. } | Error::Protocol { .. }
+                    if guessed && !went_on && !opens_session(&failure.error) =>
+                {
+                    known.guess_was_wrong();
+                    continue;
                 }
                 // What the session holds is worth nothing.
                 Error::SourceContent { .. } => journal.forget(),
@@ -238,6 +247,11 @@ async fn confirmed(
             }
         }
     }
+}
+
+/// Tells whether an error is about the request that opens a session, which is the same however the bytes go.
+fn opens_session(error: &Error) -> bool {
+    error.place().is_some_and(|place| place.method == "POST")
 }
 
 /// Reads where an upload goes on.

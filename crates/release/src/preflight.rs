@@ -1,8 +1,9 @@
 //! Finds everything from here that would stop an installation, before one is begun: all of it at once, and not one thing after the other.
 //!
 //! The registry is tried by [`registry::probe`], which leaves nothing there. What nodes see of it can only be told as far as this machine
-//! sees the same.
+//! sees the same, unless they are asked themselves ([`nodes`]).
 
+pub mod nodes;
 mod sample;
 
 use std::fmt;
@@ -12,6 +13,8 @@ use environment::{Environment, Problems};
 use serde::{Serialize, Serializer};
 
 pub use registry::probe::{Fault as RegistryFault, Verdict};
+
+use nodes::{NodeFault, NodeVerdict, Nodes, Shared};
 
 use crate::fetch::{self, Source};
 use crate::{Context, Credentials, Error, chain, push, render, requires};
@@ -28,8 +31,10 @@ pub struct Report {
     pub release: String,
     /// The registry and project.
     pub registry: String,
-    /// Everything that was looked at.
+    /// Everything that was looked at. Of nodes there is a check for each thing that is wrong with some of them.
     pub checks: Vec<Check>,
+    /// What each node answered, if they were asked.
+    pub nodes: Option<Nodes>,
 }
 
 /// One thing that was looked at.
@@ -45,6 +50,8 @@ pub struct Check {
     pub fault: Option<Fault>,
     /// What was seen, in a sentence without its end.
     pub text: String,
+    /// The nodes that it is about.
+    pub shared: Shared,
 }
 
 /// Where a check belongs to.
@@ -55,6 +62,8 @@ pub enum Group {
     Workspace,
     /// The registry.
     Registry,
+    /// The machines of the cluster.
+    Nodes,
 }
 
 /// What is wrong, as far as other things would be done about it.
@@ -64,6 +73,8 @@ pub enum Fault {
     Workspace(WorkspaceFault),
     /// In the registry, or on the way to it.
     Registry(RegistryFault),
+    /// On nodes, or on the way to them.
+    Node(NodeFault),
 }
 
 /// What is wrong on this machine.
@@ -95,6 +106,7 @@ impl Serialize for Fault {
         match self {
             Self::Workspace(fault) => fault.serialize(serializer),
             Self::Registry(fault) => fault.serialize(serializer),
+            Self::Node(fault) => fault.serialize(serializer),
         }
     }
 }
@@ -104,6 +116,7 @@ impl fmt::Display for Group {
         formatter.write_str(match self {
             Self::Workspace => "workspace",
             Self::Registry => "registry",
+            Self::Nodes => "nodes",
         })
     }
 }
@@ -122,7 +135,8 @@ impl Report {
     }
 }
 
-/// Looks at everything. `tag` names the probe that goes to the registry; it must be another one for each run.
+/// Looks at everything, at the nodes only where `asks_nodes` says so. `tag` names the probe that goes to the registry; it must be another
+/// one for each run.
 ///
 /// # Errors
 /// No client can be made for the registry, or a signal ended it. What is wrong is in the report.
@@ -130,6 +144,7 @@ pub async fn preflight(
     context: &Context<'_>,
     environment: &Environment,
     tag: &str,
+    asks_nodes: bool,
 ) -> Result<Report, Error> {
     let mut checks = Vec::new();
     configuration(context, environment, &mut checks);
@@ -148,20 +163,33 @@ pub async fn preflight(
         checks.push(Check::wrong("credentials", fault, chain(&error)));
         Credentials::Anonymous
     });
-    registry(
-        context,
-        environment,
-        lock.as_ref(),
-        credentials,
-        tag,
-        &mut checks,
-    )
-    .await?;
+    let _probing = context.tool.signals.push_begins();
+    let lock = lock.as_ref();
+    let asking = async {
+        match asks_nodes {
+            true => Some(nodes::ask(context, environment, lock).await),
+            false => None,
+        }
+    };
+    let trying = registry(context, environment, lock, credentials, tag, &mut checks);
+    let (tried, nodes) = futures_util::future::join(trying, asking).await;
+    tried?;
+    // The registry may have been done with before that was asked for.
+    if context.tool.signals.stop().is_requested() {
+        return Err(Error::Registry {
+            address: environment.registry.address.clone(),
+            source: registry::Error::Stopped,
+        });
+    }
+    if let Some(nodes) = &nodes {
+        of_nodes(nodes, &mut checks);
+    }
     Ok(Report {
         environment: environment.name.clone(),
         release: format!("v{}", environment.release),
         registry: environment.registry.image_url(),
         checks,
+        nodes,
     })
 }
 
@@ -178,6 +206,7 @@ impl Check {
             verdict,
             fault: fault.map(Fault::Workspace),
             text,
+            shared: Shared::default(),
         }
     }
 
@@ -362,7 +391,6 @@ async fn registry(
         let blobs = lock.artifacts.iter().flat_map(bundle::Artifact::blobs);
         blobs.map(|(_, size)| size).max()
     });
-    let _probing = context.tool.signals.push_begins();
     let now = context.tool.now;
     let probe = registry::probe::Probe {
         endpoint: &endpoint,
@@ -378,20 +406,87 @@ async fn registry(
         stop: context.tool.signals.stop(),
         now: &|| now().as_second(),
     };
-    let findings = registry::probe::probe(&probe)
+    let probed = registry::probe::probe(&probe)
         .await
         .map_err(|source| Error::Registry {
             address: target.address.clone(),
             source,
         })?;
-    checks.extend(findings.into_iter().map(|finding| Check {
-        group: Group::Registry,
-        name: finding.aspect.name(),
-        verdict: finding.verdict,
-        fault: finding.fault.map(Fault::Registry),
-        text: finding.text,
+    keep(context, &target.address, &probed.profile);
+    checks.extend(probed.findings.into_iter().map(|finding| {
+        // The embedded registry knows blobs by their digests alone: each is in every repository.
+        let nothing_to_mount =
+            environment.rehearsal && finding.fault == Some(RegistryFault::NoMount);
+        let (verdict, fault) = match nothing_to_mount {
+            true => (Verdict::Ok, None),
+            false => (finding.verdict, finding.fault),
+        };
+        Check {
+            group: Group::Registry,
+            name: finding.aspect.name(),
+            verdict,
+            fault: fault.map(Fault::Registry),
+            text: match nothing_to_mount {
+                true => "a rehearsal's registry has each blob in every repository".to_owned(),
+                false => finding.text,
+            },
+            shared: Shared::default(),
+        }
     }));
     Ok(())
+}
+
+/// Keeps what was measured, for the next push to begin with. What tells nothing of uploads is in the way of nothing that was kept.
+fn keep(context: &Context<'_>, address: &str, profile: &registry::Profile) {
+    if profile.chunks.is_none() {
+        return;
+    }
+    let kept = context.workspace.profiles(address);
+    if let Err(error) = kept.store(profile, (context.tool.now)().as_second()) {
+        context
+            .reporter
+            .report(crate::event::Event::Warning(format!(
+                "what was measured of {address} is not kept for the next push: {error}"
+            )));
+    }
+}
+
+/// Tells once what is wrong with nodes, however many share it.
+fn of_nodes(nodes: &Nodes, checks: &mut Vec<Check>) {
+    let check = |name, verdict, fault: Option<NodeFault>, text| Check {
+        group: Group::Nodes,
+        name,
+        verdict,
+        fault: fault.map(Fault::Node),
+        text,
+        shared: Shared::default(),
+    };
+    let name = nodes::Aspect::Ssh.name();
+    if let Some((fault, text)) = &nodes.none {
+        checks.push(check(name, Verdict::Problem, Some(*fault), text.clone()));
+        return;
+    }
+    if nodes.nodes.is_empty() {
+        let text = "a rehearsal has no nodes".to_owned();
+        checks.push(check(name, Verdict::Skipped, None, text));
+        return;
+    }
+    let told = nodes::gather(nodes);
+    if told.is_empty() {
+        let text = format!("all {} are as they should be", nodes.nodes.len());
+        checks.push(check(name, Verdict::Ok, None, text));
+    }
+    checks.extend(told.into_iter().map(|told| {
+        let verdict = match told.verdict {
+            NodeVerdict::Problem => Verdict::Problem,
+            NodeVerdict::Warning => Verdict::Warning,
+            NodeVerdict::Ok | NodeVerdict::CannotTell | NodeVerdict::Skipped => Verdict::Skipped,
+        };
+        Check {
+            shared: told.shared,
+            ..check(told.aspect.name(), verdict, told.fault, told.text)
+        }
+    }));
 }
 
 #[cfg(test)]

@@ -150,6 +150,9 @@ async fn push_one(
     let report = registry
         .push_as_they_come(&targets, source, arrivals, &observer)
         .await;
+    if registry.profile_is_wrong() {
+        context.workspace.profiles(address).forget();
+    }
     let mut sent = Sent {
         artifacts: 0,
         uploaded_bytes: report.uploaded.bytes,
@@ -217,12 +220,15 @@ pub(crate) fn connect_to_push(
     environment: &Environment,
 ) -> Result<registry::Registry, Error> {
     let address = &environment.registry.address;
+    let kept = context.workspace.profiles(address);
+    let profile = kept.load((context.tool.now)().as_second());
     let sessions = registry::SessionFolder::new(context.workspace.sessions(), address);
     connect_with(
         environment,
         context.credentials(environment)?,
         registry::Settings {
             stop: context.tool.signals.stop(),
+            profile: profile.map(|(profile, _)| profile).unwrap_or_default(),
             ..context.limits.settings()
         },
         Some(Arc::new(sessions)),

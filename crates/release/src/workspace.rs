@@ -65,6 +65,11 @@ impl Workspace {
         self.bundles().join("sessions")
     }
 
+    /// Returns the folder that keeps what was measured of registries.
+    pub(crate) fn profiles(&self, address: &str) -> registry::ProfileFolder {
+        registry::ProfileFolder::new(self.bundles().join("registries"), address)
+    }
+
     /// Returns the folder of an environment.
     pub fn environment(&self, name: &str) -> Utf8PathBuf {
         self.root.join("environments").join(name)

@@ -37,6 +37,7 @@ pub(super) struct Content {
     pub(super) faults: Faults,
     pub(super) asked: BTreeMap<Kind, usize>,
     pub(super) received: u64,
+    pub(super) too_large: usize,
     pub(super) transfers: Vec<Transfer>,
     pub(super) tokens: Tokens,
     blobs: BTreeMap<(String, String), usize>,

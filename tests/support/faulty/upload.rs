@@ -23,6 +23,7 @@ impl Inner {
         let session = &target.subject;
         let length: u64 = text(headers, "content-length").parse().unwrap_or(0);
         if self.quirks.body_limit.is_some_and(|limit| length > limit) {
+            self.content().too_large += 1;
             return self
                 .drained(target, body, refusal(413, "SIZE_INVALID"))
                 .await;
@@ -66,6 +67,7 @@ impl Inner {
             // What comes without its length is counted on the way.
             if self.quirks.body_limit.is_some_and(|limit| taken > limit) {
                 self.content().take_back(session, taken);
+                self.content().too_large += 1;
                 taking.whole = true;
                 let rest = Body::from_stream(body);
                 return self

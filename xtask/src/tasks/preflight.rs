@@ -1,11 +1,13 @@
 //! `preflight`: everything from here that would stop an installation, each with its cure.
 
 mod cure;
+mod nodes;
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::process::ExitCode;
 
-use release::preflight::{Check, Fault, Report, Verdict, WorkspaceFault};
+use release::preflight::nodes::NodeFault;
+use release::preflight::{Check, Fault, Group, Report, Verdict, WorkspaceFault};
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -17,21 +19,26 @@ use cure::{Cure, cure};
 const VERDICT: usize = 8;
 const NAME: usize = 17;
 
-pub(crate) fn run(app: &App<'_>, name: &str) -> Result<ExitCode, Failure> {
+pub(crate) fn run(app: &App<'_>, name: &str, asks_nodes: bool) -> Result<ExitCode, Failure> {
     let environment = app.environment(name)?;
     let tag = tag();
     app.ui.note(&format!(
-        "{name}: trying {} with a probe tagged {tag}; this takes up to a minute",
-        environment.registry.image_url()
+        "{name}: trying {} with a probe tagged {tag}{}; this takes up to a minute",
+        environment.registry.image_url(),
+        if asks_nodes {
+            ", and asking all nodes by ssh"
+        } else {
+            ""
+        }
     ));
     let report = until_interrupted(app, async {
         let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
-        Ok(release::preflight::preflight(&app.context(), &environment, &tag).await?)
+        Ok(release::preflight::preflight(&app.context(), &environment, &tag, asks_nodes).await?)
     })?;
     let cures: Vec<Option<Cure>> = report
         .checks
         .iter()
-        .map(|check| check.fault.map(|fault| cure(fault, &environment)))
+        .map(|check| check.fault.map(|fault| cure(fault, check, &environment)))
         .collect();
     app.ui
         .result(&text(&report, &cures), &value(&report, &cures))?;
@@ -59,6 +66,9 @@ fn exit_code(report: &Report) -> u8 {
             WorkspaceFault::RequirementUnmet => 8,
             WorkspaceFault::BundleMissing | WorkspaceFault::DiskFull => 1,
         },
+        // Of nodes it is what comes before mkectl could begin.
+        Some(Fault::Node(NodeFault::NotDescribed | NodeFault::NoHosts)) => 3,
+        Some(Fault::Node(_)) => 1,
         Some(Fault::Registry(_)) | None => 5,
     }
 }
@@ -74,6 +84,15 @@ fn text(report: &Report, cures: &[Option<Cure>]) -> String {
             }
             group = Some(check.group);
             text.push_str(&format!("{}\n", check.group));
+            if check.group == Group::Nodes {
+                text.push_str(
+                    &report
+                        .nodes
+                        .as_ref()
+                        .map(nodes::table_of)
+                        .unwrap_or_default(),
+                );
+            }
         }
         // What was skipped for the same reason is one line, so that it does not hide the reason.
         let mut more = 0;
@@ -103,6 +122,9 @@ fn text(report: &Report, cures: &[Option<Cure>]) -> String {
         }
     }
     text.push_str(&format!("\n{}: {}\n", report.environment, summary(report)));
+    if let Some(nodes) = &report.nodes {
+        text.push_str(&nodes::summary(nodes));
+    }
     text
 }
 
@@ -148,6 +170,7 @@ fn value(report: &Report, cures: &[Option<Cure>]) -> Value {
         "problems": report.count(Verdict::Problem),
         "warnings": report.count(Verdict::Warning),
         "checks": checks,
+        "nodes": report.nodes.as_ref().map(nodes::value),
     })
 }
 
@@ -158,6 +181,7 @@ fn entry(check: &Check, cure: Option<&Cure>) -> Value {
         "verdict": check.verdict,
         "fault": check.fault,
         "text": check.text,
+        "nodes": check.shared.nodes,
         "cure": cure.map(|cure| &cure.text),
         "command": cure.and_then(|cure| cure.command.as_ref()),
     })

@@ -90,6 +90,7 @@ async fn once(sending: &mut Sending<'_>, chunks: bool, zeros: Bytes) -> Result<(
 /// Tells a limit that was found, and whether a release gets along with it.
 fn limited(sending: &mut Sending<'_>, chunks: bool, passed: usize, refused: usize) {
     let aspect = Aspect::BodyLimit;
+    sending.profile.largest_request = (passed > 0).then_some(passed as u64);
     let text = match passed {
         0 => format!("one request may not carry {}", shown(refused)),
         _ => format!(

@@ -21,9 +21,23 @@ pub(super) enum Product {
 }
 
 impl Product {
+    /// Returns its name, where it could be told.
+    pub(super) fn name(self) -> Option<&'static str> {
+        (self != Self::Unknown).then(|| self.about().0)
+    }
+
     /// Returns what is to be said of it.
     pub(super) fn text(self) -> String {
-        let (name, quirks) = match self {
+        let (name, quirks) = self.about();
+        match quirks.is_empty() {
+            true => name.to_owned(),
+            false => format!("{name}: {quirks}"),
+        }
+    }
+
+    /// Returns its name, and its quirks.
+    fn about(self) -> (&'static str, &'static str) {
+        match self {
             // goharbor/harbor#18860, #3270.
             Self::Harbor => (
                 "Harbor",
@@ -68,10 +82,6 @@ impl Product {
                 "nothing can be deleted unless storage.delete.enabled says so",
             ),
             Self::Unknown => ("not to be told by its headers", ""),
-        };
-        match quirks.is_empty() {
-            true => name.to_owned(),
-            false => format!("{name}: {quirks}"),
         }
     }
 }

@@ -10,7 +10,7 @@ use url::Host;
 use super::finding::{Aspect, Fault, Findings, said};
 use super::{Probe, certificate, product};
 use crate::transport::Glance;
-use crate::{Credentials, Error, Place, Registry, Scheme, classify};
+use crate::{Credentials, Error, Place, Profile, Registry, Scheme, classify};
 
 /// How long a resolver may take.
 const RESOLVER: Duration = Duration::from_secs(5);
@@ -22,7 +22,12 @@ const CLOCKS_DIFFER: u64 = 60;
 const CLOCKS_FAIL: u64 = 300;
 
 /// Looks at everything up to the login, and tells whether there is a registry that may be pushed to.
-pub(super) async fn reach(probe: &Probe<'_>, registry: &Registry, findings: &mut Findings) -> bool {
+pub(super) async fn reach(
+    probe: &Probe<'_>,
+    registry: &Registry,
+    findings: &mut Findings,
+    profile: &mut Profile,
+) -> bool {
     if !resolves(probe, findings).await {
         return false;
     }
@@ -55,6 +60,7 @@ pub(super) async fn reach(probe: &Probe<'_>, registry: &Registry, findings: &mut
     }
     let product = product::guess(probe.endpoint.address(), &glance.headers);
     findings.fine(Aspect::Product, product.text());
+    profile.product = product.name().map(str::to_owned);
     trusted && login(probe, registry, findings).await
 }
 

@@ -14,7 +14,7 @@ use crate::parts::least_part;
 use crate::response::Response;
 use crate::transport::{Access, Call, Content};
 use crate::upload::session_url;
-use crate::{Blob, Error, Manifest, Registry};
+use crate::{Blob, Error, Manifest, Profile, Registry};
 
 /// What uploads are told that they carry.
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -25,6 +25,7 @@ pub(super) struct Sending<'a> {
     pub(super) registry: &'a Registry,
     pub(super) findings: &'a mut Findings,
     pub(super) left: &'a mut Left,
+    pub(super) profile: &'a mut Profile,
     repository: String,
 }
 
@@ -40,12 +41,14 @@ pub(super) async fn send(
     registry: &Registry,
     findings: &mut Findings,
     left: &mut Left,
+    profile: &mut Profile,
 ) {
     let mut sending = Sending {
         probe,
         registry,
         findings,
         left,
+        profile,
         repository: below(probe.project, &format!("{FOLDER}/a/b/c")),
     };
     let Some(session) = sending.path().await else {

@@ -61,7 +61,7 @@ async fn tried(fake: &Fake) -> Vec<Finding> {
         stop: Stop::default(),
         now: &|| 0,
     };
-    super::probe(&probe).await.unwrap()
+    super::probe(&probe).await.unwrap().findings
 }
 
 fn bytes_of(blobs: &Blobs, sample: &Artifact) -> HashMap<String, Bytes> {

@@ -1,7 +1,9 @@
 //! What to do about each fault that preflight finds, and the command for it, where there is one.
 
+mod node;
+
 use environment::Environment;
-use release::preflight::{Fault, RegistryFault, WorkspaceFault};
+use release::preflight::{Check, Fault, RegistryFault, WorkspaceFault};
 
 /// What is to be done.
 pub(super) struct Cure {
@@ -11,11 +13,12 @@ pub(super) struct Cure {
     pub(super) command: Option<String>,
 }
 
-/// Returns the cure of a fault in an environment.
-pub(super) fn cure(fault: Fault, environment: &Environment) -> Cure {
+/// Returns the cure of the fault that a check found in an environment.
+pub(super) fn cure(fault: Fault, check: &Check, environment: &Environment) -> Cure {
     match fault {
         Fault::Workspace(fault) => here(fault, environment),
         Fault::Registry(fault) => there(fault, environment),
+        Fault::Node(fault) => node::on_nodes(fault, &check.shared, environment),
     }
 }
 

@@ -1,0 +1,347 @@
+//! Asking many machines at once by the system's `ssh`: one connection each, a script on its standard input, the lines that it prints.
+//!
+//! The operator's own `ssh` is taken as it is set up: its configuration, its agent, its known hosts, and how strict it is about them.
+//! Nothing here weakens that. What is added keeps it from asking questions, from waiting for ever, and from forwarding anything.
+
+mod arguments;
+mod refusal;
+
+use std::collections::HashMap;
+use std::io::{self, PipeReader, Write as _};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use camino::Utf8PathBuf;
+
+pub use arguments::{Destination, Key, Login};
+pub use refusal::{NotAnswered, Why};
+
+use crate::process::{self, Group};
+use crate::{Error, Variables, find};
+
+/// How many connections are made through one bastion at once. OpenSSH's server drops some of more than ten that have not logged in
+/// yet (`MaxStartups 10:30:100`).
+const THROUGH_ONE_BASTION: usize = 8;
+
+/// What the remote shell prints when it is there. Whatever comes before is of its start-up files.
+const READY: &str = "airlock-is-here";
+
+/// How much of an answer is kept, in bytes.
+const LONGEST: usize = 256 << 10;
+
+/// The variables that `ssh` gets: those by which it finds itself, its settings, its user, and the agents. No other, since
+/// `SendEnv` could send it on.
+const VARIABLES: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "SSH_AUTH_SOCK",
+    "KRB5CCNAME",
+    "XDG_RUNTIME_DIR",
+];
+
+/// The system's `ssh`.
+#[derive(Debug, Clone)]
+pub struct Ssh {
+    program: Utf8PathBuf,
+    variables: Variables,
+}
+
+/// How much is done at once, and how long it may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// How many machines are asked at once.
+    pub at_once: usize,
+    /// How long one may take.
+    pub each: Duration,
+    /// How long all of them may take.
+    pub whole: Duration,
+}
+
+/// What a machine answered.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The lines of the script.
+    pub lines: Vec<String>,
+    /// When its shell was there: the script was sent then.
+    pub sent: Instant,
+    /// When the script's first line came.
+    pub first: Instant,
+}
+
+impl Ssh {
+    /// Returns the first `ssh` in the folders of `PATH`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`find`](crate::find): there is none.
+    pub fn find(variables: &Variables) -> Result<Self, Error> {
+        let found = find("ssh", variables.clone())?;
+        Ok(Self {
+            program: found.program,
+            variables: found.variables,
+        })
+    }
+
+    /// Has `script` run by the shell of each machine, and returns what each printed, in their order.
+    ///
+    /// `is_stopped` is asked at least every 50 milliseconds; when it says so, all connections are ended at once. `answered` is called
+    /// for each machine when it is done.
+    pub fn ask_all(
+        &self,
+        destinations: &[Destination],
+        script: &str,
+        bounds: Bounds,
+        is_stopped: &(dyn Fn() -> bool + Sync),
+        answered: &(dyn Fn() + Sync),
+    ) -> Vec<Result<Answer, NotAnswered>> {
+        let deadline = Instant::now() + bounds.whole;
+        let queue = Queue::new(destinations);
+        let answers = Mutex::new(vec![None; destinations.len()]);
+        std::thread::scope(|scope| {
+            for _ in 0..bounds.at_once.min(destinations.len()) {
+                scope.spawn(|| {
+                    while let Some(index) = queue.take() {
+                        let limit = (Instant::now() + bounds.each).min(deadline);
+                        let answer = match Instant::now() < deadline && !is_stopped() {
+                            true => self.ask(&destinations[index], script, limit, is_stopped),
+                            false => Err(NotAnswered::new(Why::NoTurn, "")),
+                        };
+                        lock(&answers)[index] = Some(answer);
+                        queue.done(index);
+                        answered();
+                    }
+                });
+            }
+        });
+        let answers = answers.into_inner().unwrap_or_else(PoisonError::into_inner);
+        answers
+            .into_iter()
+            .map(|answer| answer.unwrap_or(Err(NotAnswered::new(Why::NoTurn, ""))))
+            .collect()
+    }
+
+    fn ask(
+        &self,
+        destination: &Destination,
+        script: &str,
+        deadline: Instant,
+        is_stopped: &dyn Fn() -> bool,
+    ) -> Result<Answer, NotAnswered> {
+        let lost = |error: io::Error| NotAnswered::new(Why::NotStarted, error.to_string());
+        let (mut child, mut pipe) = self.start(destination).map_err(lost)?;
+        let group = Group::of(child.id());
+        let mut heard = Heard::default();
+        let mut late = false;
+        let (go, going) = channel();
+        let input = child.stdin.take();
+        let drained = std::thread::scope(|scope| {
+            // By a thread of its own: a connection that stalls would hold this one up.
+            scope.spawn(move || send(script, input, &going));
+            let drained = process::drain(
+                std::slice::from_mut(&mut pipe),
+                group,
+                &mut |_, chunk| {
+                    if heard.add(chunk) {
+                        // Nobody listens when the program is gone, and then the answer says why.
+                        let _ = go.send(());
+                    }
+                },
+                &mut || {
+                    if !late && (Instant::now() >= deadline || is_stopped()) {
+                        late = true;
+                        group.kill();
+                    }
+                },
+            );
+            if drained.is_err() {
+                group.kill();
+            }
+            drop(go);
+            drained
+        });
+        let ended = child.wait();
+        drained.map_err(lost)?;
+        let status = ended.map_err(lost)?;
+        heard.answer(status.code(), late, destination.bastion.is_some())
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the crate that starts programs"
+    )]
+    fn start(&self, destination: &Destination) -> io::Result<(Child, PipeReader)> {
+        let mut names = VARIABLES.to_vec();
+        names.extend(destination.variables());
+        let mut command = std::process::Command::new(&self.program);
+        // A script that is sent before the shell is there would be lost in its start-up files, and its first line could not be timed.
+        let remote = format!("echo {READY}; exec sh -s");
+        command
+            .args(destination.arguments(self.program.as_str()))
+            .arg(remote)
+            .env_clear()
+            .envs(self.variables.only(&names).iter());
+        let (reader, writer) = io::pipe()?;
+        process::lead_own_session(&mut command)?;
+        let child = command
+            .stdin(Stdio::piped())
+            .stdout(writer.try_clone()?)
+            .stderr(writer)
+            .spawn()?;
+        // The command holds the writing end. Only when it is gone can the pipe end.
+        drop(command);
+        Ok((child, reader))
+    }
+}
+
+/// Sends the script when it is time to. What cannot be sent is of a program that has ended.
+fn send(script: &str, input: Option<std::process::ChildStdin>, going: &Receiver<()>) {
+    if let (Some(mut input), Ok(())) = (input, going.recv()) {
+        let _ = input.write_all(script.as_bytes());
+    }
+}
+
+/// What came of a machine so far.
+#[derive(Default)]
+struct Heard {
+    bytes: Vec<u8>,
+    /// Where the script's own lines begin, and when that was.
+    begun: Option<(usize, Instant)>,
+    first: Option<Instant>,
+}
+
+impl Heard {
+    /// Takes what came, and tells whether the shell has just said that it is there.
+    fn add(&mut self, chunk: &[u8]) -> bool {
+        let room = LONGEST.saturating_sub(self.bytes.len());
+        self.bytes
+            .extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if let Some((from, _)) = self.begun {
+            if self.first.is_none() && self.bytes.len() > from {
+                self.first = Some(Instant::now());
+            }
+            return false;
+        }
+        let mark = format!("{READY}\n");
+        let found = self
+            .bytes
+            .windows(mark.len())
+            .position(|window| window == mark.as_bytes());
+        if let Some(at) = found {
+            self.begun = Some((at + mark.len(), Instant::now()));
+        }
+        found.is_some()
+    }
+
+    fn answer(
+        self,
+        code: Option<i32>,
+        late: bool,
+        through_bastion: bool,
+    ) -> Result<Answer, NotAnswered> {
+        let text = String::from_utf8_lossy(&self.bytes);
+        if late {
+            let why = match self.begun {
+                Some(_) => Why::Hangs,
+                None => Why::TimedOut,
+            };
+            return Err(NotAnswered::new(why, text));
+        }
+        match (self.begun, self.first) {
+            (Some((from, sent)), Some(first)) if code == Some(0) => {
+                let own = String::from_utf8_lossy(&self.bytes[from..]).into_owned();
+                Ok(Answer {
+                    lines: own.lines().map(str::to_owned).collect(),
+                    sent,
+                    first,
+                })
+            }
+            (Some(_), _) => Err(NotAnswered::new(Why::Cut, text)),
+            // Any other code than 255 is that of what ran there.
+            (None, _) if code.is_some_and(|code| code != 255) => {
+                Err(NotAnswered::new(Why::Cut, text))
+            }
+            (None, _) => Err(NotAnswered::read(&text, through_bastion)),
+        }
+    }
+}
+
+/// Who is asked next. Machines behind one bastion take turns.
+struct Queue<'a> {
+    destinations: &'a [Destination],
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    waiting: Vec<usize>,
+    through: HashMap<String, usize>,
+}
+
+impl<'a> Queue<'a> {
+    fn new(destinations: &'a [Destination]) -> Self {
+        Self {
+            destinations,
+            state: Mutex::new(State {
+                waiting: (0..destinations.len()).collect(),
+                through: HashMap::new(),
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Returns the next one, as soon as its bastion has room for it; nothing when none is waiting any more.
+    fn take(&self) -> Option<usize> {
+        let mut state = lock(&self.state);
+        loop {
+            if state.waiting.is_empty() {
+                return None;
+            }
+            let next = state.waiting.iter().position(|index| {
+                let under_way = self
+                    .bastion(*index)
+                    .and_then(|bastion| state.through.get(bastion));
+                under_way.is_none_or(|count| *count < THROUGH_ONE_BASTION)
+            });
+            match next {
+                Some(place) => {
+                    let index = state.waiting.remove(place);
+                    if let Some(bastion) = self.bastion(index) {
+                        *state.through.entry(bastion.to_owned()).or_default() += 1;
+                    }
+                    return Some(index);
+                }
+                None => {
+                    let woken = self.changed.wait(state);
+                    state = woken.unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+
+    fn done(&self, index: usize) {
+        if let Some(bastion) = self.bastion(index) {
+            let mut state = lock(&self.state);
+            if let Some(count) = state.through.get_mut(bastion) {
+                *count -= 1;
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    fn bastion(&self, index: usize) -> Option<&'a str> {
+        let bastion = self.destinations[index].bastion.as_ref()?;
+        Some(&bastion.address)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

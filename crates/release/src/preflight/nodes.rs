@@ -1,0 +1,434 @@
+//! What only the nodes can see: each is asked by `ssh`, all of them at once, by a script that reads and writes nothing.
+//!
+//! ```text
+//! script   what is sent: look.sh, with what this environment wants in variables before it
+//! judge    what came back, a check for each aspect
+//! gather   what many nodes share, told once
+//! ```
+
+mod gather;
+mod judge;
+mod script;
+
+use std::time::{Duration, Instant};
+
+use environment::Environment;
+use mkectl::ssh::{Answer, Bounds, Destination, Key, Login, NotAnswered, Ssh, Why};
+use serde::Serialize;
+
+use crate::workspace::Output;
+use crate::{Context, chain, program};
+
+pub use gather::Shared;
+pub(super) use gather::gather;
+use judge::Wanted;
+
+/// How much is done at once. A node that answers does so within some seconds; what it asks of others has limits of its own.
+const BOUNDS: Bounds = Bounds {
+    at_once: 32,
+    each: Duration::from_secs(20),
+    whole: Duration::from_secs(90),
+};
+
+/// What the nodes answered.
+#[derive(Debug, Default)]
+pub struct Nodes {
+    /// Each of them, in the order of the configuration.
+    pub nodes: Vec<Node>,
+    /// Why none of them could be asked, if that is so.
+    pub none: Option<(NodeFault, String)>,
+    /// The commands by which the environment's mkectl looks at the nodes itself, as its help lists them, to be typed.
+    pub offered: Vec<String>,
+}
+
+/// What one node answered.
+#[derive(Debug)]
+pub struct Node {
+    /// Its address, or its place in the configuration where it has none.
+    pub address: String,
+    /// Its role, as the configuration has it.
+    pub role: String,
+    /// A check for each aspect, in their order.
+    pub checks: Vec<NodeCheck>,
+    /// How one logs in to it, to be typed; a remote command can follow.
+    pub ssh: String,
+    /// The machine that a host key is of, and its port: the node's, or its bastion's where that is the one that was not passed.
+    pub door: Option<(String, u16)>,
+    /// Whether it is reached through another machine.
+    pub has_bastion: bool,
+}
+
+/// What came of one aspect on one node.
+#[derive(Debug, Clone)]
+pub struct NodeCheck {
+    /// What was looked at.
+    pub aspect: Aspect,
+    /// What came of it.
+    pub verdict: NodeVerdict,
+    /// What is wrong, if something is.
+    pub fault: Option<NodeFault>,
+    /// What was seen, in a sentence without its end.
+    pub text: String,
+}
+
+/// What is looked at, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Aspect {
+    /// It lets the environment's account in.
+    Ssh,
+    /// The registry's name has an address there.
+    Name,
+    /// The load balancer's name has an address there.
+    Balancer,
+    /// The registry's certificate is trusted there.
+    Https,
+    /// A manifest can be asked for without credentials.
+    Pull,
+    /// Its clock.
+    Clock,
+    /// The room for images.
+    Disk,
+    /// The version of cgroups.
+    Cgroup,
+    /// The variables that send requests to a proxy.
+    Proxy,
+    /// Services that are in the way.
+    Services,
+    /// What kind of machine it is.
+    Machine,
+}
+
+/// What came of an aspect on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeVerdict {
+    /// As it should be.
+    Ok,
+    /// An installation gets along with it, or it is not certain that it does not.
+    Warning,
+    /// An installation would fail by it.
+    Problem,
+    /// The node has no means to say.
+    CannotTell,
+    /// Not looked at, because of what was found before.
+    Skipped,
+}
+
+/// What is wrong with a node, as far as other things would be done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeFault {
+    /// This machine has no `ssh`.
+    NoSsh,
+    /// There are no hosts in the configuration.
+    NoHosts,
+    /// The description of the host is not enough to log in.
+    NotDescribed,
+    /// Its name has no address here.
+    HostNotResolved,
+    /// Nothing answers at its address, or nothing listens at the port.
+    HostNotReached,
+    /// It ends the connection before anybody is let in.
+    ConnectionClosed,
+    /// Its host key is not among the known ones.
+    HostKeyUnknown,
+    /// Its host key is another one than the known one.
+    HostKeyChanged,
+    /// The account is not let in with the key.
+    KeyRefused,
+    /// The private key cannot be read or used here.
+    KeyUnusable,
+    /// The account has no shell that runs a script to its end.
+    NoShell,
+    /// The registry's or the load balancer's name has no address there.
+    NameNotResolved,
+    /// The name stands for the node's own loopback.
+    NameOfLoopback,
+    /// The registry cannot be reached from there.
+    RegistryNotReached,
+    /// The registry's certificate is not trusted there.
+    NotTrusted,
+    /// No HTTPS connection comes about for another reason.
+    NoHttps,
+    /// What answers there is no registry.
+    NotARegistry,
+    /// The registry wants credentials, and nodes have none.
+    NotAnonymous,
+    /// The registry's token server gives nobody without credentials a token there.
+    NoToken,
+    /// The registry fails.
+    NotServed,
+    /// The clock is far off.
+    ClockOff,
+    /// There is not enough room for the release's images.
+    DiskFull,
+    /// Cgroups are of version 1.
+    CgroupVersion,
+    /// A proxy stands before the registry.
+    ProxyForRegistry,
+    /// A proxy stands before the load balancer.
+    ProxyForBalancer,
+    /// A service runs that the vendor wants off.
+    ServiceInTheWay,
+    /// SELinux is enforcing, and the release may not run under it.
+    Selinux,
+    /// The images are for another kind of machine.
+    OtherMachine,
+}
+
+impl Aspect {
+    /// All of them, in their order.
+    pub const ALL: [Self; 11] = [
+        Self::Ssh,
+        Self::Name,
+        Self::Balancer,
+        Self::Https,
+        Self::Pull,
+        Self::Clock,
+        Self::Disk,
+        Self::Cgroup,
+        Self::Proxy,
+        Self::Services,
+        Self::Machine,
+    ];
+
+    /// Returns its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ssh => "ssh",
+            Self::Name => "name",
+            Self::Balancer => "balancer",
+            Self::Https => "https",
+            Self::Pull => "pull",
+            Self::Clock => "clock",
+            Self::Disk => "disk",
+            Self::Cgroup => "cgroup",
+            Self::Proxy => "proxy",
+            Self::Services => "services",
+            Self::Machine => "machine",
+        }
+    }
+}
+
+impl Node {
+    /// Returns what came of an aspect.
+    pub fn check(&self, aspect: Aspect) -> Option<&NodeCheck> {
+        self.checks.iter().find(|check| check.aspect == aspect)
+    }
+
+    /// Says whether an installation would fail by it.
+    pub fn has_problem(&self) -> bool {
+        let mut checks = self.checks.iter();
+        checks.any(|check| check.verdict == NodeVerdict::Problem)
+    }
+}
+
+impl NodeCheck {
+    fn new(
+        aspect: Aspect,
+        verdict: NodeVerdict,
+        fault: Option<NodeFault>,
+        text: impl Into<String>,
+    ) -> Self {
+        Self {
+            aspect,
+            verdict,
+            fault,
+            text: text.into(),
+        }
+    }
+
+    fn fine(aspect: Aspect, text: impl Into<String>) -> Self {
+        Self::new(aspect, NodeVerdict::Ok, None, text)
+    }
+
+    fn wrong(aspect: Aspect, fault: NodeFault, text: impl Into<String>) -> Self {
+        Self::new(aspect, NodeVerdict::Problem, Some(fault), text)
+    }
+
+    fn warn(aspect: Aspect, fault: NodeFault, text: impl Into<String>) -> Self {
+        Self::new(aspect, NodeVerdict::Warning, Some(fault), text)
+    }
+
+    fn cannot_tell(aspect: Aspect, why: impl Into<String>) -> Self {
+        Self::new(aspect, NodeVerdict::CannotTell, None, why)
+    }
+
+    fn skipped(aspect: Aspect, why: impl Into<String>) -> Self {
+        Self::new(aspect, NodeVerdict::Skipped, None, why)
+    }
+}
+
+/// Asks all nodes of a configuration.
+pub(super) async fn ask(
+    context: &Context<'_>,
+    environment: &Environment,
+    lock: Option<&bundle::Lock>,
+) -> Nodes {
+    let none = |fault, text: String| Nodes {
+        none: Some((fault, text)),
+        ..Nodes::default()
+    };
+    // Its hosts are made up, and their addresses may be somebody's.
+    if environment.rehearsal {
+        return Nodes::default();
+    }
+    let machines = mke::ssh::machines(environment);
+    if machines.is_empty() {
+        return none(
+            NodeFault::NoHosts,
+            "the configuration names no hosts".to_owned(),
+        );
+    }
+    let ssh = match Ssh::find(&context.tool.variables) {
+        Ok(ssh) => ssh,
+        Err(error) => return none(NodeFault::NoSsh, chain(&error)),
+    };
+    let destinations: Vec<Destination> = (machines.iter().flatten())
+        .map(|machine| Destination {
+            login: login(&machine.login),
+            bastion: machine.bastion.as_ref().map(login),
+        })
+        .collect();
+    let wanted = Wanted::of(environment, lock);
+    let script = script::script(environment, lock);
+    let clock = (Instant::now(), (context.tool.now)());
+    let stop = context.tool.signals.stop();
+    let asked = destinations.clone();
+    let asking = tokio::task::spawn_blocking(move || {
+        ssh.ask_all(&asked, &script, BOUNDS, &|| stop.is_requested(), &|| {})
+    });
+    let answers = asking.await.unwrap_or_default();
+    let mut answers = destinations.iter().zip(answers);
+    let nodes = machines.into_iter().filter_map(|machine| match machine {
+        Ok(machine) => {
+            let (destination, answer) = answers.next()?;
+            Some(node(machine, destination, answer, &wanted, clock))
+        }
+        Err(unknown) => Some(Node {
+            address: unknown.name,
+            role: String::new(),
+            checks: only_ssh(NodeCheck::wrong(
+                Aspect::Ssh,
+                NodeFault::NotDescribed,
+                unknown.why,
+            )),
+            ssh: String::new(),
+            door: None,
+            has_bastion: false,
+        }),
+    });
+    Nodes {
+        nodes: nodes.collect(),
+        none: None,
+        offered: lock.map_or_else(Vec::new, |lock| offered(context, environment, lock)),
+    }
+}
+
+/// Returns what the environment's mkectl can look at on the nodes, if there is one and its help says so.
+fn offered(context: &Context<'_>, environment: &Environment, lock: &bundle::Lock) -> Vec<String> {
+    let variables = context.tool.variables.clone();
+    let Ok(mkectl) = program::find(context, environment, lock, variables) else {
+        return Vec::new();
+    };
+    let Ok(help) = mkectl.help(&["check"]) else {
+        return Vec::new();
+    };
+    let config = Output::below(&context.workspace.environment(&environment.name)).config;
+    let file = ["-f", context.workspace.shown(&config).as_str()].join(" ");
+    let known = ["hosts", "ports"].into_iter();
+    known
+        .filter(|command| help.has_command(command))
+        .map(|command| format!("mkectl check {command} {file}"))
+        .collect()
+}
+
+fn node(
+    machine: mke::ssh::Machine,
+    destination: &Destination,
+    answer: Result<Answer, NotAnswered>,
+    wanted: &Wanted,
+    clock: (Instant, jiff::Timestamp),
+) -> Node {
+    let mut door = (machine.login.address.clone(), machine.login.port);
+    let checks = match answer {
+        Ok(answer) => {
+            let mut checks = vec![NodeCheck::fine(Aspect::Ssh, "lets the account in")];
+            checks.extend(judge::judge(&answer, wanted, clock));
+            checks
+        }
+        Err(refusal) => {
+            if let (true, Some(bastion)) = (refusal.at_bastion, &machine.bastion) {
+                door = (bastion.address.clone(), bastion.port);
+            }
+            only_ssh(refused(&refusal, &door.0))
+        }
+    };
+    Node {
+        address: machine.login.address,
+        role: machine.role,
+        checks,
+        ssh: destination.shown(""),
+        door: Some(door),
+        has_bastion: machine.bastion.is_some(),
+    }
+}
+
+fn refused(refusal: &NotAnswered, door: &str) -> NodeCheck {
+    let fault = match refusal.why {
+        Why::NotStarted => NodeFault::NoSsh,
+        Why::NameNotResolved => NodeFault::HostNotResolved,
+        Why::TimedOut | Why::Refused | Why::NoRoute => NodeFault::HostNotReached,
+        Why::Closed | Why::Other => NodeFault::ConnectionClosed,
+        Why::HostKeyUnknown => NodeFault::HostKeyUnknown,
+        Why::HostKeyChanged => NodeFault::HostKeyChanged,
+        Why::KeyRefused => NodeFault::KeyRefused,
+        Why::KeyUnusable => NodeFault::KeyUnusable,
+        Why::Cut | Why::Hangs => NodeFault::NoShell,
+        Why::NoTurn => {
+            let text = format!(
+                "{} s were over before it had a turn",
+                BOUNDS.whole.as_secs()
+            );
+            return NodeCheck::cannot_tell(Aspect::Ssh, text);
+        }
+    };
+    let what = match refusal.why {
+        Why::TimedOut => "nothing answers",
+        Why::Refused => "nothing listens at the port of its SSH",
+        Why::Hangs => "lets the account in, and did not answer to the end",
+        Why::Cut => "lets the account in, and its shell ended too early",
+        _ => "",
+    };
+    let said = judge::readable(&refusal.said);
+    let text = match (what, said.as_str()) {
+        ("", said) => said.to_owned(),
+        (what, "") => what.to_owned(),
+        (what, said) => format!("{what} ({said})"),
+    };
+    let text = match refusal.at_bastion {
+        true => format!("the bastion {door}: {text}"),
+        false => text,
+    };
+    NodeCheck::wrong(Aspect::Ssh, fault, text)
+}
+
+/// Returns the checks of a node that nothing else is known of.
+fn only_ssh(ssh: NodeCheck) -> Vec<NodeCheck> {
+    let others = Aspect::ALL.into_iter().skip(1);
+    let others =
+        others.map(|aspect| NodeCheck::skipped(aspect, "not looked at, since nobody was let in"));
+    std::iter::once(ssh).chain(others).collect()
+}
+
+fn login(login: &mke::ssh::Login) -> Login {
+    Login {
+        address: login.address.clone(),
+        user: login.user.clone(),
+        port: login.port,
+        key: login.key.as_ref().map(|key| match key {
+            mke::ssh::Key::File(path) => Key::File(path.clone()),
+            mke::ssh::Key::Variable(name) => Key::Variable(name.clone()),
+        }),
+    }
+}

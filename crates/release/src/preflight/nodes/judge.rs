@@ -1,0 +1,377 @@
+//! What a node's lines come to. Nothing is asked here, so that every judgement can be tested.
+
+mod proxy;
+
+use std::time::Instant;
+
+use environment::Environment;
+use mkectl::ssh::Answer;
+
+use super::{Aspect, NodeCheck, NodeFault, script};
+
+/// From which difference on a clock is worth a word, in seconds. One that follows a time server is not off by so much.
+const CLOCKS_DIFFER: f64 = 10.0;
+
+/// From which difference on tokens and certificates fail by it, in seconds; the same as for the registry's clock.
+const CLOCKS_FAIL: f64 = 300.0;
+
+/// How many times the size of the images in the registry a node needs: it keeps them as they come and unpacks them beside that. A
+/// rule of thumb, and so a warning's worth.
+const UNPACKED: u64 = 3;
+
+/// What is wanted of a node.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wanted {
+    pub(super) registry: String,
+    pub(super) balancer: String,
+    /// The registry is on this machine's loopback, for a trial.
+    pub(super) is_loopback: bool,
+    pub(super) pulls_with_secret: bool,
+    pub(super) has_ca: bool,
+    pub(super) needs_cgroup_2: bool,
+    pub(super) runs_under_selinux: bool,
+    /// As `uname -m` has it.
+    pub(super) machine: &'static str,
+    /// How many bytes the images have in the registry, where that is known.
+    pub(super) images: Option<u64>,
+}
+
+impl Wanted {
+    pub(super) fn of(environment: &Environment, lock: Option<&bundle::Lock>) -> Self {
+        let release = mke::Release::of(&environment.release).ok();
+        let release = release.as_ref();
+        let balancer = mke::external_address(environment).unwrap_or_default();
+        Self {
+            registry: script::host(&environment.registry.address).to_owned(),
+            balancer: script::host(&balancer).to_owned(),
+            is_loopback: environment.registry.is_loopback(),
+            pulls_with_secret: mke::pulls_with_secret(environment),
+            has_ca: environment.registry.ca.is_some(),
+            needs_cgroup_2: release.is_some_and(mke::Release::needs_cgroup_2),
+            runs_under_selinux: release.is_none_or(mke::Release::runs_under_selinux),
+            machine: match lock.map(|lock| lock.arch.as_str()) {
+                Some("arm64") => "aarch64",
+                _ => "x86_64",
+            },
+            images: lock.map(images),
+        }
+    }
+}
+
+/// Returns how many bytes the images of a lock have, what several share once.
+fn images(lock: &bundle::Lock) -> u64 {
+    let images = (lock.artifacts.iter()).filter(|artifact| artifact.kind == bundle::Kind::Image);
+    let blobs: std::collections::BTreeMap<String, u64> = images
+        .flat_map(bundle::Artifact::blobs)
+        .map(|(digest, size)| (digest.to_string(), size))
+        .collect();
+    blobs.values().sum()
+}
+
+/// A line of the script: a word about something, and a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Line {
+    what: String,
+    word: String,
+    text: String,
+}
+
+/// Returns a check for each aspect but the login, in their order. `clock` is an instant and the time that it was here.
+pub(super) fn judge(
+    answer: &Answer,
+    wanted: &Wanted,
+    clock: (Instant, jiff::Timestamp),
+) -> Vec<NodeCheck> {
+    let lines: Vec<Line> = answer.lines.iter().filter_map(|line| read(line)).collect();
+    let of = |what: &str| lines.iter().find(|line| line.what == what);
+    let name = resolved(Aspect::Name, &wanted.registry, of("name"));
+    let has_no_address = name.fault == Some(NodeFault::NameNotResolved);
+    let (https, pull) = registry(wanted, has_no_address, of("https"), of("pull"));
+    vec![
+        name,
+        resolved(Aspect::Balancer, &wanted.balancer, of("balancer")),
+        https,
+        pull,
+        time(answer, clock, of("time")),
+        disk(wanted.images, of("disk")),
+        cgroup(wanted.needs_cgroup_2, of("cgroup")),
+        proxy::judge(wanted, lines.iter().filter(|line| line.what == "proxy")),
+        services(
+            wanted,
+            lines.iter().filter(|line| line.what == "service"),
+            of("selinux"),
+        ),
+        machine(wanted.machine, of("machine")),
+    ]
+}
+
+fn read(line: &str) -> Option<Line> {
+    let mut parts = line.strip_prefix("airlock\t")?.split('\t');
+    let mut part = || parts.next().map(readable);
+    Some(Line {
+        what: part()?,
+        word: part()?,
+        text: part().unwrap_or_default(),
+    })
+}
+
+/// Returns a text of another machine without what could move the cursor here, and no longer than a line.
+pub(super) fn readable(text: &str) -> String {
+    const LONGEST: usize = 200;
+    let plain = text.chars().filter(|character| !character.is_control());
+    plain.take(LONGEST).collect::<String>().trim().to_owned()
+}
+
+/// The node's answers ended before this one.
+fn unanswered(aspect: Aspect) -> NodeCheck {
+    NodeCheck::cannot_tell(aspect, "its answer has no line about it")
+}
+
+fn resolved(aspect: Aspect, name: &str, line: Option<&Line>) -> NodeCheck {
+    let Some(line) = line else {
+        let text = match name {
+            "" => "there is none",
+            _ => "it is an address; there is nothing to resolve",
+        };
+        return NodeCheck::fine(aspect, text);
+    };
+    match line.word.as_str() {
+        "found" => {
+            let addresses = line.text.split(' ').filter_map(|text| text.parse().ok());
+            let addresses: Vec<std::net::IpAddr> = addresses.collect();
+            let text = format!("{name} is {}", line.text);
+            match addresses.iter().any(std::net::IpAddr::is_loopback) {
+                true => NodeCheck::warn(aspect, NodeFault::NameOfLoopback, text),
+                false => NodeCheck::fine(aspect, text),
+            }
+        }
+        "missing" => {
+            let text = format!("{name} has no address there");
+            NodeCheck::wrong(aspect, NodeFault::NameNotResolved, text)
+        }
+        "late" => {
+            let text = format!("{name}: its resolver gives {}", line.text);
+            NodeCheck::wrong(aspect, NodeFault::NameNotResolved, text)
+        }
+        _ => NodeCheck::cannot_tell(aspect, &line.text),
+    }
+}
+
+/// Judges the connection to the registry, and what is pulled by it.
+fn registry(
+    wanted: &Wanted,
+    has_no_address: bool,
+    https: Option<&Line>,
+    pull: Option<&Line>,
+) -> (NodeCheck, NodeCheck) {
+    let both = |text: &str| {
+        (
+            NodeCheck::skipped(Aspect::Https, text),
+            NodeCheck::skipped(Aspect::Pull, text),
+        )
+    };
+    if wanted.is_loopback {
+        return both("the registry listens on the loopback of one machine");
+    }
+    if has_no_address {
+        return both("not tried, since the registry's name has no address there");
+    }
+    let Some(https) = https else {
+        return (unanswered(Aspect::Https), unanswered(Aspect::Pull));
+    };
+    let https = connection(wanted, https);
+    let pull = match (https.fault, pull) {
+        (Some(_), _) => NodeCheck::skipped(Aspect::Pull, "not tried, since there is no connection"),
+        (None, Some(line)) => pulled(wanted, line),
+        (None, None) => NodeCheck::skipped(Aspect::Pull, "not tried, since there is no lock"),
+    };
+    (https, pull)
+}
+
+fn connection(wanted: &Wanted, line: &Line) -> NodeCheck {
+    let aspect = Aspect::Https;
+    let said = &line.text;
+    let of = match wanted.has_ca {
+        true => "by registry.ca",
+        false => "by its system's authorities",
+    };
+    match line.word.as_str() {
+        "verified" if matches!(said.as_str(), "200" | "401" | "403") => NodeCheck::fine(
+            aspect,
+            format!("the registry's certificate is trusted {of}"),
+        ),
+        "verified" => {
+            let text = format!("what answers there is no registry: {said}");
+            NodeCheck::wrong(aspect, NodeFault::NotARegistry, text)
+        }
+        "untrusted" => {
+            let said = match said.contains("asn1") || said.contains("signature") {
+                true => "it is signed by another key than that of the CA of this name",
+                false => said,
+            };
+            let text = format!("the registry's certificate is not trusted {of}: {said}");
+            NodeCheck::wrong(aspect, NodeFault::NotTrusted, text)
+        }
+        "unreachable" | "late" => {
+            let text = format!("the registry cannot be reached: {said}");
+            NodeCheck::wrong(aspect, NodeFault::RegistryNotReached, text)
+        }
+        "failed" => {
+            let text = format!("no HTTPS connection to the registry: {said}");
+            NodeCheck::wrong(aspect, NodeFault::NoHttps, text)
+        }
+        _ => NodeCheck::cannot_tell(aspect, said),
+    }
+}
+
+fn pulled(wanted: &Wanted, line: &Line) -> NodeCheck {
+    let aspect = Aspect::Pull;
+    match line.word.as_str() {
+        "200" => NodeCheck::fine(aspect, "manifests are served without credentials"),
+        "404" => NodeCheck::fine(
+            aspect,
+            "nobody asks for credentials; the release is not there yet",
+        ),
+        "401" | "403" | "token" if wanted.pulls_with_secret => NodeCheck::fine(
+            aspect,
+            "the registry asks for credentials, which the nodes' secret has",
+        ),
+        "401" | "403" => {
+            let text = format!(
+                "the registry asks nodes for credentials, with {}",
+                line.word
+            );
+            NodeCheck::wrong(aspect, NodeFault::NotAnonymous, text)
+        }
+        "token" => {
+            let text = format!("{} gives no token without credentials", line.text);
+            NodeCheck::wrong(aspect, NodeFault::NoToken, text)
+        }
+        status if status.starts_with('5') => {
+            let text = format!("the registry answers with {status}");
+            NodeCheck::warn(aspect, NodeFault::NotServed, text)
+        }
+        "unknown" => NodeCheck::cannot_tell(aspect, &line.text),
+        status => NodeCheck::cannot_tell(aspect, format!("the registry answers with {status}")),
+    }
+}
+
+/// Compares the node's clock with ours, at the middle of the way there and back.
+fn time(answer: &Answer, clock: (Instant, jiff::Timestamp), line: Option<&Line>) -> NodeCheck {
+    let aspect = Aspect::Clock;
+    let Some(theirs) = line.and_then(|line| line.word.parse::<f64>().ok()) else {
+        return NodeCheck::cannot_tell(aspect, "its `date` does not say the seconds");
+    };
+    let half = (answer.first - answer.sent).as_secs_f64() / 2.0;
+    let since = (answer.sent - clock.0).as_secs_f64();
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "seconds of this century fit many times over"
+    )]
+    let ours = clock.1.as_millisecond() as f64 / 1000.0 + since + half;
+    // They say whole seconds, half a second too little in the mean.
+    let apart = theirs + 0.5 - ours;
+    let certain = (apart.abs() - half - 0.5).max(0.0);
+    let side = if apart > 0.0 { "ahead of" } else { "behind" };
+    let text = format!("its clock is {:.0} s {side} this machine's", apart.abs());
+    if certain < CLOCKS_DIFFER {
+        NodeCheck::fine(aspect, "agrees with this machine's")
+    } else if certain < CLOCKS_FAIL {
+        NodeCheck::warn(aspect, NodeFault::ClockOff, text)
+    } else {
+        NodeCheck::wrong(aspect, NodeFault::ClockOff, text)
+    }
+}
+
+fn disk(images: Option<u64>, line: Option<&Line>) -> NodeCheck {
+    let aspect = Aspect::Disk;
+    let Some(line) = line else {
+        return unanswered(aspect);
+    };
+    let Ok(free) = line.word.parse::<u64>().map(|blocks| blocks * 1024) else {
+        let why = match line.text.is_empty() || line.text.starts_with('/') {
+            true => "its `df` does not say how much is free",
+            false => &line.text,
+        };
+        return NodeCheck::cannot_tell(aspect, why);
+    };
+    let shown = |bytes| bytesize::ByteSize(bytes).display().si().to_string();
+    let room = format!("{} are free at {}", shown(free), line.text);
+    let Some(images) = images else {
+        return NodeCheck::fine(aspect, room);
+    };
+    let text = format!("{room}, and the release's images have {}", shown(images));
+    if free < images {
+        NodeCheck::wrong(aspect, NodeFault::DiskFull, text)
+    } else if free < images.saturating_mul(UNPACKED) {
+        let text = format!("{text}; unpacked they take several times that");
+        NodeCheck::warn(aspect, NodeFault::DiskFull, text)
+    } else {
+        NodeCheck::fine(aspect, room)
+    }
+}
+
+fn cgroup(needs_2: bool, line: Option<&Line>) -> NodeCheck {
+    let aspect = Aspect::Cgroup;
+    match line.map(|line| (line.word.as_str(), &line.text)) {
+        None => unanswered(aspect),
+        Some(("2", _)) => NodeCheck::fine(aspect, "version 2"),
+        Some(("1", _)) if needs_2 => {
+            let text = "cgroups are of version 1, and the release's k0s wants version 2";
+            NodeCheck::wrong(aspect, NodeFault::CgroupVersion, text)
+        }
+        Some(("1", _)) => {
+            let text = "cgroups are of version 1, which k0s takes before 1.35 only: MKE 4.2 wants version 2";
+            NodeCheck::warn(aspect, NodeFault::CgroupVersion, text)
+        }
+        Some((_, why)) => NodeCheck::cannot_tell(aspect, why),
+    }
+}
+
+/// Looks for what the vendor wants off on Red Hat's systems (LAB), which is as well told of others.
+fn services<'a>(
+    wanted: &Wanted,
+    lines: impl Iterator<Item = &'a Line>,
+    selinux: Option<&Line>,
+) -> NodeCheck {
+    let aspect = Aspect::Services;
+    let mut active = Vec::new();
+    let mut unknown = None;
+    for line in lines {
+        match line.word.as_str() {
+            "active" => active.push(line.text.as_str()),
+            "unknown" => unknown = Some(&line.text),
+            _ => {}
+        }
+    }
+    if !active.is_empty() {
+        let text = format!("{} runs", active.join(" and "));
+        return NodeCheck::warn(aspect, NodeFault::ServiceInTheWay, text);
+    }
+    if selinux.is_some_and(|line| line.word == "1") && !wanted.runs_under_selinux {
+        let text = "SELinux is enforcing, which was seen to work from v4.1.3 on only";
+        return NodeCheck::warn(aspect, NodeFault::Selinux, text);
+    }
+    match unknown {
+        Some(why) => NodeCheck::cannot_tell(aspect, why),
+        None => NodeCheck::fine(aspect, "neither firewalld nor nm-cloud-setup runs"),
+    }
+}
+
+fn machine(wanted: &str, line: Option<&Line>) -> NodeCheck {
+    let aspect = Aspect::Machine;
+    let Some(line) = line.filter(|line| !line.word.is_empty()) else {
+        return unanswered(aspect);
+    };
+    let text = format!("{}, {}", line.word, line.text);
+    match line.word == wanted {
+        true => NodeCheck::fine(aspect, text.trim_end_matches([',', ' '])),
+        false => {
+            let text = format!("it is {}, and the bundle is for {wanted}", line.word);
+            NodeCheck::wrong(aspect, NodeFault::OtherMachine, text)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

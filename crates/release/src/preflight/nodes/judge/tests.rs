@@ -1,0 +1,263 @@
+//! Tests of what lines come to, and of the script by the shells of this machine.
+
+use std::time::Duration;
+
+use super::*;
+use crate::preflight::nodes::NodeVerdict;
+
+/// What a node says with which nothing is the matter.
+const FINE: &str = "airlock\ttime\t1800000000\t\n\
+    airlock\tmachine\tx86_64\tubuntu 22.04\n\
+    airlock\tname\tfound\t10.0.0.5 \n\
+    airlock\tbalancer\tfound\t10.0.0.6 \n\
+    airlock\thttps\tverified\t200\n\
+    airlock\tpull\t404\thttps://registry.example.com/v2/mke/a/manifests/1\n\
+    airlock\tdisk\t50000000\t/var/lib\n\
+    airlock\tcgroup\t2\t\n\
+    airlock\tproxy\tend\t\n\
+    airlock\tservice\tend\t\n\
+    airlock\tend\t\t\n";
+
+fn judged(wanted: &Wanted, text: &str) -> Vec<NodeCheck> {
+    judged_after(wanted, text, Duration::from_millis(20))
+}
+
+fn judged_after(wanted: &Wanted, text: &str, round_trip: Duration) -> Vec<NodeCheck> {
+    let begun = Instant::now();
+    let sent = begun + Duration::from_secs(1);
+    let answer = Answer {
+        lines: text.lines().map(str::to_owned).collect(),
+        sent,
+        first: sent + round_trip,
+    };
+    let now = jiff::Timestamp::from_second(1_799_999_999).unwrap();
+    judge(&answer, wanted, (begun, now))
+}
+
+fn wanted() -> Wanted {
+    Wanted {
+        registry: "registry.example.com".to_owned(),
+        balancer: "mke.example.com".to_owned(),
+        has_ca: true,
+        runs_under_selinux: true,
+        machine: "x86_64",
+        images: Some(5_000_000_000),
+        ..Wanted::default()
+    }
+}
+
+/// Returns what came of an aspect when one line is another.
+fn with(wanted: &Wanted, line: &str) -> Vec<(Aspect, NodeVerdict, Option<NodeFault>)> {
+    let what = line.split('\t').nth(1).unwrap();
+    let begins = format!("airlock\t{what}\t");
+    let text: Vec<&str> = FINE
+        .lines()
+        .filter(|other| what == "proxy" || what == "service" || !other.starts_with(&begins))
+        .chain([line])
+        .collect();
+    let checks = judged(wanted, &text.join("\n")).into_iter();
+    let not_fine = checks.filter(|check| check.verdict != NodeVerdict::Ok);
+    not_fine
+        .map(|check| (check.aspect, check.verdict, check.fault))
+        .collect()
+}
+
+#[test]
+fn a_node_that_is_as_it_should_be_has_nothing_to_tell() {
+    let checks = judged(&wanted(), FINE);
+    assert_eq!(checks.len(), Aspect::ALL.len() - 1);
+    for check in checks {
+        assert_eq!(check.verdict, NodeVerdict::Ok, "{check:?}");
+    }
+}
+
+#[test]
+fn each_line_has_its_fault() {
+    use NodeVerdict::{CannotTell, Problem, Warning};
+    for (line, aspect, verdict, fault) in [
+        (
+            "name\tfound\t127.0.1.1",
+            Aspect::Name,
+            Warning,
+            Some(NodeFault::NameOfLoopback),
+        ),
+        (
+            "name\tunknown\tthere is no getent",
+            Aspect::Name,
+            CannotTell,
+            None,
+        ),
+        (
+            "balancer\tmissing\t",
+            Aspect::Balancer,
+            Problem,
+            Some(NodeFault::NameNotResolved),
+        ),
+        (
+            "pull\t401\t",
+            Aspect::Pull,
+            Problem,
+            Some(NodeFault::NotAnonymous),
+        ),
+        (
+            "pull\ttoken\thttps://t/",
+            Aspect::Pull,
+            Problem,
+            Some(NodeFault::NoToken),
+        ),
+        (
+            "pull\t503\t",
+            Aspect::Pull,
+            Warning,
+            Some(NodeFault::NotServed),
+        ),
+        (
+            "time\t1800003600\t",
+            Aspect::Clock,
+            Problem,
+            Some(NodeFault::ClockOff),
+        ),
+        (
+            "time\t1799999940\t",
+            Aspect::Clock,
+            Warning,
+            Some(NodeFault::ClockOff),
+        ),
+        ("time\t%s\t", Aspect::Clock, CannotTell, None),
+        (
+            "disk\t4000000\t/var",
+            Aspect::Disk,
+            Problem,
+            Some(NodeFault::DiskFull),
+        ),
+        (
+            "disk\t9000000\t/var",
+            Aspect::Disk,
+            Warning,
+            Some(NodeFault::DiskFull),
+        ),
+        (
+            "disk\tunknown\tthere is no df",
+            Aspect::Disk,
+            CannotTell,
+            None,
+        ),
+        (
+            "cgroup\t1\t",
+            Aspect::Cgroup,
+            Warning,
+            Some(NodeFault::CgroupVersion),
+        ),
+        (
+            "service\tactive\tfirewalld.service",
+            Aspect::Services,
+            Warning,
+            Some(NodeFault::ServiceInTheWay),
+        ),
+        (
+            "machine\taarch64\tubuntu 22.04",
+            Aspect::Machine,
+            Problem,
+            Some(NodeFault::OtherMachine),
+        ),
+        (
+            "proxy\tvariable\tHTTPS_PROXY=http://p:1",
+            Aspect::Proxy,
+            Problem,
+            Some(NodeFault::ProxyForBalancer),
+        ),
+    ] {
+        let found = with(&wanted(), &format!("airlock\t{line}"));
+        assert_eq!(found, [(aspect, verdict, fault)], "{line}");
+    }
+    let wants_2 = Wanted {
+        needs_cgroup_2: true,
+        runs_under_selinux: false,
+        ..wanted()
+    };
+    assert_eq!(with(&wants_2, "airlock\tcgroup\t1\t")[0].1, Problem);
+    assert_eq!(
+        with(&wants_2, "airlock\tselinux\t1\t")[0].2,
+        Some(NodeFault::Selinux)
+    );
+    let with_secret = Wanted {
+        pulls_with_secret: true,
+        ..wanted()
+    };
+    assert_eq!(with(&with_secret, "airlock\tpull\t401\t"), []);
+}
+
+#[test]
+fn what_follows_from_a_fault_is_not_told_as_another_one() {
+    use NodeVerdict::{Problem, Skipped};
+    for (line, expected) in [
+        (
+            "name\tmissing\t",
+            vec![
+                (Aspect::Name, Problem, Some(NodeFault::NameNotResolved)),
+                (Aspect::Https, Skipped, None),
+                (Aspect::Pull, Skipped, None),
+            ],
+        ),
+        (
+            "https\tuntrusted\tself-signed certificate",
+            vec![
+                (Aspect::Https, Problem, Some(NodeFault::NotTrusted)),
+                (Aspect::Pull, Skipped, None),
+            ],
+        ),
+        (
+            "https\tverified\t302",
+            vec![
+                (Aspect::Https, Problem, Some(NodeFault::NotARegistry)),
+                (Aspect::Pull, Skipped, None),
+            ],
+        ),
+    ] {
+        assert_eq!(
+            with(&wanted(), &format!("airlock\t{line}")),
+            expected,
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_slow_line_is_no_wrong_clock() {
+    // Forty seconds apart, of which the line may have taken all but five.
+    let text = FINE.replace("1800000000", "1800000040");
+    let clock = |round_trip| {
+        let checks = judged_after(&wanted(), &text, Duration::from_secs(round_trip));
+        checks
+            .into_iter()
+            .find(|check| check.aspect == Aspect::Clock)
+            .unwrap()
+            .verdict
+    };
+    assert_eq!(clock(0), NodeVerdict::Warning);
+    assert_eq!(clock(80), NodeVerdict::Ok);
+}
+
+#[test]
+fn a_cut_answer_cannot_tell_and_is_not_fine() {
+    let checks = judged(
+        &wanted(),
+        "airlock\ttime\t1800000000\t\nairlock\tname\tfound\t10.0.0.5",
+    );
+    for aspect in [
+        Aspect::Https,
+        Aspect::Disk,
+        Aspect::Cgroup,
+        Aspect::Proxy,
+        Aspect::Machine,
+    ] {
+        let check = checks.iter().find(|check| check.aspect == aspect).unwrap();
+        assert_eq!(check.verdict, NodeVerdict::CannotTell, "{check:?}");
+    }
+}
+
+#[test]
+fn texts_of_nodes_cannot_move_the_cursor() {
+    assert_eq!(readable("a\u{1b}[2Jb\u{7}"), "a[2Jb");
+    assert_eq!(readable(&"x".repeat(1000)).len(), 200);
+}

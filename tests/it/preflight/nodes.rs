@@ -1,0 +1,382 @@
+//! Tests of `preflight --nodes`, with OpenSSH's own client and servers: nodes are namespaces of this machine.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::faulty::{FaultyRegistry, Quirks};
+use support::namespaces::{HUB, HUB_TOO, Special, which};
+use support::{Namespaces, Run, Sandbox, TlsProxy};
+use tokio::net::TcpListener;
+
+/// The registry's name, and where it listens.
+const REGISTRY: &str = "registry.lab.example:5000";
+const NAME: &str = "registry.lab.example";
+
+/// The load balancer's name.
+const BALANCER: &str = "mke.lab.example";
+
+/// What every node knows that is not broken.
+fn hosts() -> String {
+    format!("127.0.0.1 localhost\n{HUB} {NAME}\n{HUB} {BALANCER}\n")
+}
+
+fn fine() -> Special {
+    Special {
+        hosts: hosts(),
+        ..Special::default()
+    }
+}
+
+/// A registry with two addresses: what it is, and a stranger at the other one who has the same name.
+struct Site {
+    _registry: FaultyRegistry,
+    _stranger: TlsProxy,
+    proxy: TlsProxy,
+}
+
+impl Site {
+    async fn start(namespaces: &Namespaces) -> Self {
+        let quirks = Quirks {
+            body_limit: Some(1 << 20),
+            ..Quirks::default()
+        };
+        let registry = FaultyRegistry::start(quirks, &[], 1).await;
+        let on = |address: &str| {
+            let listener = namespaces.listen(&format!("{address}:5000"));
+            listener.set_nonblocking(true).unwrap();
+            let listener = TcpListener::from_std(listener).unwrap();
+            TlsProxy::start_on(listener, &registry.address, &[NAME], |_| {})
+        };
+        let (proxy, stranger) = (on(HUB), on(HUB_TOO));
+        Self {
+            _registry: registry,
+            _stranger: stranger,
+            proxy,
+        }
+    }
+}
+
+/// Returns a workspace whose environment has these hosts, and an `ssh` on its PATH that knows what `known` says.
+fn sandbox(namespaces: &Namespaces, ca_pem: &str, hosts: &str, known: &str) -> Sandbox {
+    let sandbox = super::sandbox();
+    std::fs::write(namespaces.file("known_hosts"), known).unwrap();
+    let settings = format!(
+        "Host *\n  UserKnownHostsFile {}\n  GlobalKnownHostsFile /dev/null\n",
+        namespaces.file("known_hosts")
+    );
+    std::fs::write(namespaces.file("ssh_config"), settings).unwrap();
+    // The system's own client, with the settings of an operator who is not the one of this machine.
+    let ssh = format!(
+        "#!/bin/sh\nexec {} -F {} \"$@\"\n",
+        which("ssh").unwrap().display(),
+        namespaces.file("ssh_config")
+    );
+    std::fs::write(sandbox.bin().join("ssh"), ssh).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(sandbox.bin().join("ssh"), mode).unwrap();
+    sandbox.write("environments/lab/registry-ca.pem", ca_pem);
+    sandbox.write(
+        "environments/lab/environment.yaml",
+        &format!(
+            "release: v4.1.5\nregistry:\n  address: {REGISTRY}\n  project: mke/four\n  ca: registry-ca.pem\n\
+             \x20 push-credentials: {{ env: FAULTY }}\naccept: [even-controllers, ssh-agent]\nconfig:\n\
+             \x20 tracking: {{ enabled: false }}\n  apiServer: {{ externalAddress: {BALANCER} }}\n  hosts:\n{hosts}"
+        ),
+    );
+    sandbox
+}
+
+fn host(address: &str, more: &str) -> String {
+    format!("  - {{ role: controller+worker, ssh: {{ address: {address}, user: root{more} }} }}\n")
+}
+
+/// Runs a command where the operator of the namespaces is.
+fn run(namespaces: &Namespaces, sandbox: &Sandbox, arguments: &[&str]) -> Run {
+    let mut command = sandbox.command(arguments);
+    namespaces.place(&mut command);
+    let output = command.output().unwrap();
+    Run {
+        code: output.status.code(),
+        stdout: sandbox.redact(&String::from_utf8_lossy(&output.stdout)),
+        stderr: sandbox.redact(&String::from_utf8_lossy(&output.stderr)),
+    }
+}
+
+/// Returns the checks of a node that are not fine, as `name verdict fault`.
+fn of_node(result: &Value, address: &str) -> Vec<String> {
+    let mut nodes = result["nodes"].as_array().unwrap().iter();
+    let node = nodes.find(|node| node["address"] == address).unwrap();
+    let checks = node["checks"].as_array().unwrap().iter();
+    checks
+        .filter(|check| check["verdict"] != "ok" && check["verdict"] != "skipped")
+        .map(|check| {
+            let part = |key: &str| check[key].as_str().unwrap_or("-").to_owned();
+            format!("{} {} {}", part("name"), part("verdict"), part("fault"))
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(
+    without_namespaces,
+    ignore = "not root, or there is no sshd, ssh, ip or unshare"
+)]
+async fn of_twenty_nodes_the_three_broken_ones_are_named_with_their_reasons_in_ten_seconds() {
+    const NAMELESS: usize = 4;
+    const MISLED: usize = 9;
+    const GONE: usize = 14;
+    let mut nodes = vec![fine(); 20];
+    nodes[NAMELESS].hosts = format!("127.0.0.1 localhost\n{HUB} {BALANCER}\n");
+    nodes[MISLED].hosts = format!("127.0.0.1 localhost\n{HUB_TOO} {NAME}\n{HUB} {BALANCER}\n");
+    // Its network takes packets and answers none.
+    nodes[GONE].before = format!("ip route add blackhole {HUB}/32");
+    let namespaces = Namespaces::start(&hosts(), &nodes);
+    let site = Site::start(&namespaces).await;
+    let key = format!(", keyPath: {}", namespaces.file("user"));
+    let addresses: Vec<String> = (0..20).map(Namespaces::address).collect();
+    let hosts: String = addresses
+        .iter()
+        .map(|address| host(address, &key))
+        .collect();
+    let known: String = addresses
+        .iter()
+        .map(|address| namespaces.known_host(address, true))
+        .collect();
+    let sandbox = sandbox(&namespaces, &site.proxy.ca_pem, &hosts, &known);
+    let begun = Instant::now();
+    let run_of =
+        |arguments: &[&str]| tokio::task::block_in_place(|| run(&namespaces, &sandbox, arguments));
+    let seen = run_of(&["preflight", "lab", "--nodes"]);
+    let took = begun.elapsed();
+    assert_eq!(seen.code, Some(1), "{}", seen.whole());
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    let text = seen
+        .stdout
+        .replace(namespaces.file("").as_str().trim_end_matches('/'), "[KEYS]");
+    let (_, of_nodes) = text.split_once("\nnodes\n").unwrap();
+    insta::assert_snapshot!(of_nodes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(
+    without_namespaces,
+    ignore = "not root, or there is no sshd, ssh, ip or unshare"
+)]
+async fn each_way_to_a_node_and_each_node_has_its_own_fault() {
+    let nodes = [
+        fine(),
+        Special {
+            lets_in: "user-other",
+            behind: Some(0),
+            ..fine()
+        },
+        fine(),
+        fine(),
+        fine(),
+        fine(),
+        Special {
+            variables: "HTTPS_PROXY=http://user:hunter2@proxy.lab.example:3128 no_proxy=localhost"
+                .to_owned(),
+            ..fine()
+        },
+        Special {
+            before: "mount -t tmpfs -o size=1m tmpfs /var/lib\nmkdir /var/lib/k0s".to_owned(),
+            ..fine()
+        },
+        Special {
+            lacks: &["curl", "wget"],
+            ..fine()
+        },
+        Special {
+            lacks: &["curl", "wget", "openssl", "getent", "df", "timeout"],
+            ..fine()
+        },
+        Special {
+            lacks: &["curl"],
+            ..fine()
+        },
+        Special {
+            before: "rm /sys/fs/cgroup/cgroup.controllers\nmkdir /sys/fs/cgroup/memory".to_owned(),
+            ..fine()
+        },
+        Special {
+            // Let in, and shown out.
+            sshd: "ForceCommand true".to_owned(),
+            ..fine()
+        },
+    ];
+    let namespaces = Namespaces::start(&hosts(), &nodes);
+    let site = Site::start(&namespaces).await;
+    let key = format!(", keyPath: {}", namespaces.file("user"));
+    let other = format!(", keyPath: {}", namespaces.file("user-other"));
+    let bastion = |own: &str, port: u16, of_bastion: &str| {
+        let address = Namespaces::address(0);
+        format!("{own}, port: {port}, bastion: {{ address: {address}, user: root{of_bastion} }}")
+    };
+    let behind = Namespaces::address_behind(1);
+    let at = Namespaces::address;
+    let hosts: String = [
+        host(&at(0), &key),
+        host(&behind, &bastion(&other, 22, &key)),
+        host(&at(2), &key),
+        host(&at(3), &key),
+        host(&at(4), &other),
+        host(&at(5), ", keyPath: /nowhere/key"),
+        host(&at(6), &key),
+        host(&at(7), &key),
+        host(&at(8), &key),
+        host(&at(9), &key),
+        host(&at(10), &key),
+        host(&at(11), &key),
+        host(&at(12), &key),
+        // The bastion does not let this key in; nothing listens at that port behind it.
+        host("10.213.99.2", &bastion(&key, 22, &other)),
+        host("10.213.12.1", &bastion(&key, 2222, &key)),
+    ]
+    .concat();
+    let mut known: String = (0..nodes.len())
+        .filter(|index| *index != 2)
+        .map(|index| namespaces.known_host(&at(index), index != 3))
+        .collect();
+    known.push_str(&namespaces.known_host(&behind, true));
+    let sandbox = sandbox(&namespaces, &site.proxy.ca_pem, &hosts, &known);
+    let seen = tokio::task::block_in_place(|| {
+        run(
+            &namespaces,
+            &sandbox,
+            &["preflight", "lab", "--nodes", "--format", "json"],
+        )
+    });
+    assert_eq!(seen.code, Some(1), "{}", seen.whole());
+    assert!(!seen.whole().contains("hunter2"), "{}", seen.whole());
+    let result = super::result(&seen.stdout);
+    for (address, expected) in [
+        (at(0), vec![]),
+        // Its network has no other way out.
+        (behind, vec!["https problem registry-not-reached"]),
+        (at(2), vec!["ssh problem host-key-unknown"]),
+        (at(3), vec!["ssh problem host-key-changed"]),
+        (at(4), vec!["ssh problem key-refused"]),
+        (at(5), vec!["ssh problem key-unusable"]),
+        (at(6), vec!["proxy problem proxy-for-balancer"]),
+        (at(7), vec!["disk problem disk-full"]),
+        (at(8), vec![]),
+        (
+            at(9),
+            vec![
+                "name cannot-tell -",
+                "balancer cannot-tell -",
+                "https cannot-tell -",
+                "pull cannot-tell -",
+                "disk cannot-tell -",
+            ],
+        ),
+        (at(10), vec![]),
+        (at(11), vec!["cgroup warning cgroup-version"]),
+        (at(12), vec!["ssh problem no-shell"]),
+        ("10.213.99.2".to_owned(), vec!["ssh problem key-refused"]),
+        (
+            "10.213.12.1".to_owned(),
+            vec!["ssh problem host-not-reached"],
+        ),
+    ] {
+        assert_eq!(
+            of_node(&result, &address),
+            expected,
+            "{address}\n{}",
+            seen.stdout
+        );
+    }
+    // Each has its cure, and what it is for.
+    let cure_of = |fault: &str| {
+        let checks = result["checks"].as_array().unwrap().iter();
+        let found = checks.filter(|check| check["fault"] == fault);
+        let commands = found.map(|check| check["command"].as_str().unwrap_or_default().to_owned());
+        commands.collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(
+        cure_of("host-key-changed"),
+        format!("ssh-keygen -R {}", at(3))
+    );
+    assert_eq!(
+        cure_of("host-key-unknown"),
+        format!("ssh-keyscan {} >> ~/.ssh/known_hosts", at(2))
+    );
+    let refused = result["checks"].as_array().unwrap().iter();
+    let refused = refused.filter(|check| check["fault"] == "key-refused");
+    let refused: Vec<&Value> = refused.collect();
+    assert_eq!(refused.len(), 1);
+    assert_eq!(refused[0]["nodes"].as_array().unwrap().len(), 2);
+    assert!(
+        refused[0]["text"]
+            .to_string()
+            .contains("the bastion 10.213.0.11"),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(
+    without_namespaces,
+    ignore = "not root, or there is no sshd, ssh, ip or unshare"
+)]
+async fn ctrl_c_ends_every_connection() {
+    let hangs = Special {
+        sshd: "ForceCommand sleep 63".to_owned(),
+        ..fine()
+    };
+    let namespaces = Namespaces::start(&hosts(), &[hangs.clone(), hangs]);
+    let site = Site::start(&namespaces).await;
+    let key = format!(", keyPath: {}", namespaces.file("user"));
+    let nodes: String = (0..2)
+        .map(|index| host(&Namespaces::address(index), &key))
+        .collect();
+    let known: String = (0..2)
+        .map(|index| namespaces.known_host(&Namespaces::address(index), true))
+        .collect();
+    let sandbox = sandbox(&namespaces, &site.proxy.ca_pem, &nodes, &known);
+    let before = namespaces.processes();
+    let mut command = sandbox.command(&["preflight", "lab", "--nodes"]);
+    namespaces.place(&mut command);
+    let child = command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let until = async |reached: &dyn Fn(usize) -> bool| {
+        let begun = Instant::now();
+        while !reached(namespaces.processes()) {
+            let now = namespaces.processes();
+            assert!(
+                begun.elapsed() < Duration::from_secs(15),
+                "{now} of {before}"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    // The command itself, an `ssh` for each node, and on each a session and what it runs.
+    until(&|now| now >= before + 7).await;
+    let process = i32::try_from(child.id()).unwrap();
+    // SAFETY: the process is our own child, and nobody has waited for it yet.
+    unsafe { libc::kill(process, libc::SIGINT) };
+    let begun = Instant::now();
+    let output = tokio::task::spawn_blocking(|| child.wait_with_output());
+    let output = output.await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{said}");
+    // What hung on the nodes is theirs; the connections are gone.
+    until(&|now| now <= before + 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_ssh_the_rest_is_looked_at_and_that_is_said() {
+    let registry = FaultyRegistry::start(super::limited(), &[], 1).await;
+    let sandbox = super::sandbox();
+    super::describe(&sandbox, "lab", &registry.address, None);
+    let run = sandbox.run(&["preflight", "lab", "--nodes", "--format", "json"]);
+    assert_eq!(run.code, Some(1), "{}", run.whole());
+    let result = super::result(&run.stdout);
+    assert_eq!(super::of_verdict(&result, "problem"), ["ssh no-ssh"]);
+    assert_eq!(result["nodes"].as_array().unwrap().len(), 0);
+}

@@ -1,0 +1,155 @@
+//! What to do about what is wrong with nodes. A command is for the first of them, and where it can be, for all.
+
+use environment::Environment;
+use release::preflight::nodes::{NodeFault, Shared};
+
+use super::{Cure, show_certificate, with, words};
+
+pub(super) fn on_nodes(fault: NodeFault, shared: &Shared, environment: &Environment) -> Cure {
+    let registry = &environment.registry;
+    let (host, port) = (registry.host(), registry.port().unwrap_or(443));
+    // On the first of them, as one would type it.
+    let there = |remote: &str| format!("{} '{remote}'", shared.ssh);
+    let (text, command) = match fault {
+        NodeFault::NoSsh => (
+            "install OpenSSH's client here: nodes are asked by the system's ssh",
+            "apt-get install openssh-client".to_owned(),
+        ),
+        NodeFault::NoHosts => {
+            return words("name the machines below config.hosts, or in an inventory");
+        }
+        NodeFault::NotDescribed => (
+            "mend the host in environment.yaml: it wants an `ssh` with an address, and a path for a key",
+            format!("cargo xtask show {}", environment.name),
+        ),
+        NodeFault::HostNotResolved => (
+            "give the host a name that this machine resolves, or write its address into ssh.address",
+            format!("getent hosts {}", addresses(shared)),
+        ),
+        NodeFault::HostNotReached => (
+            "start the machine or its sshd, open the port of SSH in the firewall, or mend ssh.address and ssh.port",
+            shared.ssh.clone(),
+        ),
+        NodeFault::ConnectionClosed => (
+            "look at the log of its sshd, which closes the connection (MaxStartups, hosts.deny, a restart under way)",
+            shared.ssh.clone(),
+        ),
+        NodeFault::HostKeyUnknown if shared.has_bastion => (
+            "log in once by hand, compare the fingerprint with the machine's own, and say yes",
+            shared.ssh.clone(),
+        ),
+        NodeFault::HostKeyUnknown => (
+            "take the key into the known hosts, and compare its fingerprint with the machine's own before you trust it",
+            format!("{} >> ~/.ssh/known_hosts", keyscan(shared)),
+        ),
+        NodeFault::HostKeyChanged => (
+            "if the machine was installed anew, forget its old key and take the new one; if it was not, somebody else answers there",
+            forget(shared),
+        ),
+        NodeFault::KeyRefused => (
+            "put the public key into the account's authorized_keys there, or mend ssh.user and ssh.keyPath; \
+             without keyPath, load the key into the agent (`ssh-add`)",
+            shared.ssh.clone(),
+        ),
+        NodeFault::KeyUnusable => (
+            "mend ssh.keyPath: the file must be there, and readable by you alone; a key with a passphrase belongs into the agent (`ssh-add`)",
+            shared.ssh.clone(),
+        ),
+        NodeFault::NoShell => (
+            "look why a script does not come to its end there: a login shell that ends, a forced command, a machine that hangs",
+            there("echo it works"),
+        ),
+        NodeFault::NameNotResolved | NodeFault::NameOfLoopback => (
+            "put the name into the DNS that nodes and pods use; in /etc/hosts alone, pods would not have it",
+            there("cat /etc/resolv.conf; grep . /etc/hosts"),
+        ),
+        NodeFault::RegistryNotReached => (
+            "open the way from the nodes to the registry in routing and firewall",
+            there(&format!(
+                "curl -v --noproxy \"*\" https://{}/v2/",
+                registry.address
+            )),
+        ),
+        NodeFault::NotTrusted if registry.ca.is_some() => (
+            "see which certificate the node is shown, and by whom: here another one is trusted; \
+             a proxy that opens TLS, or another machine under the same name, are likely",
+            there(&show_certificate(host, port)),
+        ),
+        NodeFault::NotTrusted => (
+            "name the authority that signed the certificate in registry.ca, so that nodes get it, or add it to the node's own",
+            there(&show_certificate(host, port)),
+        ),
+        NodeFault::NoHttps | NodeFault::NotARegistry | NodeFault::NotServed => (
+            "see what answers the node at the registry's address",
+            there(&format!(
+                "curl -vk --noproxy \"*\" https://{}/v2/",
+                registry.address
+            )),
+        ),
+        NodeFault::NotAnonymous => {
+            return words(
+                "make the project public (Harbor, MSR: the project's access level), or where the release supports it, \
+                 name a pull secret in config.registries.imageRegistry.credentialsSecretName",
+            );
+        }
+        NodeFault::NoToken => {
+            return words(
+                "let nodes resolve, reach and trust the token server that the registry names, and let it give tokens to nobody in particular",
+            );
+        }
+        NodeFault::ClockOff => (
+            "let the nodes and this machine follow the same time server: tokens, certificates and etcd depend on it",
+            there("timedatectl"),
+        ),
+        NodeFault::DiskFull => (
+            "give the folder a larger disk before the installation: k0s keeps images there, and the kubelet evicts when it fills up",
+            there("df -h /var/lib"),
+        ),
+        NodeFault::CgroupVersion => (
+            "boot with version 2 of cgroups (kernel argument systemd.unified_cgroup_hierarchy=1), or take a newer system",
+            there("stat -fc %T /sys/fs/cgroup"),
+        ),
+        NodeFault::ProxyForRegistry | NodeFault::ProxyForBalancer => (
+            "add the load balancer and the registry to no_proxy where the proxy is set; mkectl asks the load balancer from the nodes",
+            there("env | grep -i _proxy; cat /etc/environment"),
+        ),
+        NodeFault::ServiceInTheWay => (
+            "disable it before the installation: the vendor wants it off",
+            there(
+                "sudo systemctl disable --now firewalld nm-cloud-setup.service nm-cloud-setup.timer",
+            ),
+        ),
+        NodeFault::Selinux => (
+            "take v4.1.3 or later, or set SELinux to permissive",
+            there("getenforce"),
+        ),
+        NodeFault::OtherMachine => {
+            return words("take machines of the bundle's architecture, or a bundle for these");
+        }
+    };
+    with(text, command)
+}
+
+fn addresses(shared: &Shared) -> String {
+    let doors = shared.doors.iter().map(|(address, _)| address.as_str());
+    doors.collect::<Vec<_>>().join(" ")
+}
+
+/// Reads the keys of all that listen at the port of the first one.
+fn keyscan(shared: &Shared) -> String {
+    let port = shared.doors.first().map_or(22, |(_, port)| *port);
+    let same = shared.doors.iter().filter(|(_, other)| *other == port);
+    let hosts: Vec<&str> = same.map(|(address, _)| address.as_str()).collect();
+    match port {
+        22 => format!("ssh-keyscan {}", hosts.join(" ")),
+        port => format!("ssh-keyscan -p {port} {}", hosts.join(" ")),
+    }
+}
+
+fn forget(shared: &Shared) -> String {
+    let known = shared.doors.iter().map(|(address, port)| match port {
+        22 => format!("ssh-keygen -R {address}"),
+        port => format!("ssh-keygen -R '[{address}]:{port}'"),
+    });
+    known.collect::<Vec<_>>().join("; ")
+}

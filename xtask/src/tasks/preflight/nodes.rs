@@ -1,0 +1,87 @@
+//! The nodes: a table of hosts by what was looked at, and everything of each for programs.
+
+use release::preflight::nodes::{Aspect, Node, NodeVerdict, Nodes};
+use serde_json::{Value, json};
+
+use crate::ui::table;
+
+/// Returns the table, a row a node. An aspect that none of them has anything to say of has no column.
+pub(super) fn table_of(nodes: &Nodes) -> String {
+    if nodes.nodes.is_empty() {
+        return String::new();
+    }
+    let is_looked_at = |aspect: &Aspect| {
+        let mut checks = nodes.nodes.iter().filter_map(|node| node.check(*aspect));
+        checks.any(|check| check.verdict != NodeVerdict::Skipped)
+    };
+    let aspects: Vec<Aspect> = Aspect::ALL.into_iter().filter(is_looked_at).collect();
+    let mut titles = vec!["host"];
+    titles.extend(aspects.iter().map(|aspect| aspect.name()));
+    let rows = nodes.nodes.iter().map(|node| row(node, &aspects)).collect();
+    let lines = table(&titles, &[], rows);
+    let mut text: String = lines.lines().map(|line| format!("  {line}\n")).collect();
+    if text.contains('?') {
+        text.push_str("  ? the node has no means to say\n");
+    }
+    text.push('\n');
+    text
+}
+
+fn row(node: &Node, aspects: &[Aspect]) -> Vec<String> {
+    let cells = aspects.iter().map(|aspect| {
+        let verdict = node.check(*aspect).map(|check| check.verdict);
+        cell(verdict.unwrap_or(NodeVerdict::Skipped)).to_owned()
+    });
+    std::iter::once(node.address.clone()).chain(cells).collect()
+}
+
+fn cell(verdict: NodeVerdict) -> &'static str {
+    match verdict {
+        NodeVerdict::Ok => "ok",
+        NodeVerdict::Warning => "warning",
+        NodeVerdict::Problem => "PROBLEM",
+        NodeVerdict::CannotTell => "?",
+        NodeVerdict::Skipped => "-",
+    }
+}
+
+/// Returns how many nodes have a problem, and what mkectl can look at besides.
+pub(super) fn summary(nodes: &Nodes) -> String {
+    let mut text = String::new();
+    let wrong = nodes.nodes.iter().filter(|node| node.has_problem()).count();
+    if wrong > 0 {
+        let all = nodes.nodes.len();
+        text.push_str(&format!("{wrong} of {all} nodes have a problem\n"));
+    }
+    if !nodes.offered.is_empty() {
+        text.push_str(
+            "mkectl looks at more on the nodes themselves (system, memory, ports between them):\n",
+        );
+        for command in &nodes.offered {
+            text.push_str(&format!("  $ {command}\n"));
+        }
+    }
+    text
+}
+
+/// Returns everything that each node answered.
+pub(super) fn value(nodes: &Nodes) -> Value {
+    let all: Vec<Value> = nodes.nodes.iter().map(of_node).collect();
+    Value::Array(all)
+}
+
+fn of_node(node: &Node) -> Value {
+    let checks = node.checks.iter().map(|check| {
+        json!({
+            "name": check.aspect.name(),
+            "verdict": check.verdict,
+            "fault": check.fault,
+            "text": check.text,
+        })
+    });
+    json!({
+        "address": node.address,
+        "role": node.role,
+        "checks": checks.collect::<Vec<Value>>(),
+    })
+}
