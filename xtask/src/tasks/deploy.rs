@@ -44,7 +44,8 @@ pub(super) fn report(
     deployed: &Deployed,
 ) -> Result<(), Failure> {
     let environment = &plan.environment;
-    let text = if plan.is_empty() {
+    let after = (deployed.applied.as_ref()).and_then(|applied| applied.after_upgrade.as_ref());
+    let mut text = if plan.is_empty() {
         format!("{}: nothing to do\n", environment.name)
     } else {
         format!(
@@ -61,6 +62,10 @@ pub(super) fn report(
             },
         )
     };
+    if let Some(after) = after.filter(|after| !after.changes.is_empty()) {
+        text.push_str("from the cluster, as the upgrade left it, to what is rendered:\n");
+        text.push_str(&super::diff::text_of_changes(&after.changes));
+    }
     app.ui.result(
         &text,
         &json!({
@@ -72,6 +77,7 @@ pub(super) fn report(
             "sent-bytes": deployed.sent.uploaded_bytes,
             "applied": deployed.applied.is_some(),
             "log": deployed.applied.as_ref().map(|applied| &applied.log),
+            "upgraded": after.map(|after| json!({ "differences": after.changes, "file": after.file })),
             "nothing-to-do": plan.is_empty(),
             "rehearsal": environment.rehearsal,
         }),

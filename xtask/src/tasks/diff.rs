@@ -52,6 +52,13 @@ pub(crate) fn run(app: &App<'_>, arguments: &DiffArgs) -> Result<ExitCode, Failu
 }
 
 /// Returns a difference for a terminal, for a command that shows one beside other things.
+/// Returns differences for a terminal, a line each.
+pub(super) fn text_of_changes(changes: &[release::diff::Change]) -> String {
+    let mut text = String::new();
+    text::changes(&mut text, changes);
+    text
+}
+
 pub(super) fn text_of(result: &impl Shown) -> String {
     result.text()
 }

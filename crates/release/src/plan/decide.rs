@@ -285,6 +285,7 @@ fn upgrade(
         &from,
         &way,
         question.output,
+        question.applied(),
     );
     warnings.extend(way.warnings.iter().cloned());
     if let Ok(commands) = &commands {
