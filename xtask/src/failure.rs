@@ -136,6 +136,7 @@ impl Failure {
                 | Error::NoPulls { .. }
                 | Error::PullsElsewhere { .. }
                 | Error::LockUnknown { .. }
+                | Error::Unlocked { .. }
                 | Error::PrunePlan { .. }
                 | Error::PruneRefused { .. }
                 | Error::ReleaseChanged { .. }
@@ -314,6 +315,9 @@ fn hints(error: &Error) -> Vec<String> {
              digests has to be removed there"
                 .to_owned()
         }
+        Error::Unlocked { release, .. } => format!(
+            "is this the whole bundle, and the mkectl of {release}? Who knows that the cluster does without writes `accept: [incomplete-lock]`"
+        ),
         Error::LockUnknown { .. } => "bring the lock back: without it nobody knows what must stay".to_owned(),
         Error::PruneRefused { .. } => "nothing was removed; compute and review a new plan: `cargo xtask prune ENVIRONMENT --out FILE`".to_owned(),
         Error::RemovesNothing { .. } => {

@@ -229,6 +229,14 @@ pub enum Error {
         /// What is still there, and why.
         failed: Vec<(String, String)>,
     },
+    /// The release's own mkectl lists what the lock lacks.
+    #[error("the lock of {release} lacks {} that its mkectl lists: {}", if lacking.len() == 1 { "something" } else { "things" }, lacking.join(", "))]
+    Unlocked {
+        /// The release.
+        release: String,
+        /// The references, as they are listed.
+        lacking: Vec<String>,
+    },
     /// An `mke4.yaml` does not say where nodes pull from.
     #[error("{path} does not say where nodes pull from: {}", wrong.join("; "))]
     NoPulls {

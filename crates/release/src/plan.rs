@@ -54,6 +54,8 @@ pub struct Plan {
     pub receipt: Option<Receipt>,
     /// What the environment requires of another one and is missing there.
     pub unmet: Option<Unmet>,
+    /// What the mkectl that is to be run lists and the lock lacks, unless the environment accepts that. Deploy would refuse.
+    pub unlocked: Vec<String>,
     /// What people should know before they go on.
     pub warnings: Vec<String>,
 }
@@ -253,6 +255,7 @@ pub(crate) async fn of_locked(
         purpose,
     };
     let mkectl = decide::decide(context, &question, &mut warnings)?;
+    let unlocked = unlocked(context, &environment, &locked.lock, &mkectl, &mut warnings)?;
     let unmet = match purpose {
         // What only fills a registry touches no cluster.
         Purpose::Push => None,
@@ -298,6 +301,7 @@ pub(crate) async fn of_locked(
         },
         obeyed: None,
         unmet,
+        unlocked,
         warnings,
     })
 }
@@ -324,6 +328,36 @@ fn taken_from(
         ));
     }
     Ok(seen)
+}
+
+/// Compares the lock with what the mkectl that is to be run lists, and with what the bundle's charts name. A deploy that runs no mkectl asks nobody.
+fn unlocked(
+    context: &Context<'_>,
+    environment: &Environment,
+    lock: &bundle::Lock,
+    mkectl: &MkectlPlan,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<String>, Error> {
+    let Some(program) = mkectl.program().filter(|_| !environment.rehearsal) else {
+        return Ok(Vec::new());
+    };
+    // What is not here yet is looked at when it is.
+    if fetch::source(context.workspace, lock)? == fetch::Source::Store {
+        let store = fetch::open_store(context.workspace)?;
+        warnings.extend(verify::by_charts(&store, lock));
+    }
+    let found = verify::by_mkectl(program.mkectl(), lock);
+    warnings.extend(found.warnings);
+    if !mke::accepts_incomplete_lock(environment) {
+        return Ok(found.lacking);
+    }
+    if !found.lacking.is_empty() {
+        warnings.push(format!(
+            "the lock lacks what mkectl lists, which the environment accepts: {}",
+            found.lacking.join(", ")
+        ));
+    }
+    Ok(Vec::new())
 }
 
 /// Says what each artifact of a lock needs, by what the registry was seen to have.
@@ -402,6 +436,8 @@ pub struct Summary {
     pub receipt_reason: Option<&'static str>,
     /// What the environment requires and is missing, so that deploy would refuse.
     pub requirement_problem: Option<String>,
+    /// What mkectl lists and the lock lacks, so that deploy would refuse.
+    pub unlocked: Vec<String>,
     /// What people should know.
     pub warnings: Vec<String>,
     /// Whether nothing is to be done.
@@ -468,6 +504,7 @@ impl Plan {
                 .as_ref()
                 .filter(|_| !self.is_empty())
                 .map(|unmet| unmet.missing.clone()),
+            unlocked: self.unlocked.clone(),
             warnings: self.warnings.clone(),
             nothing_to_do: self.is_empty(),
         }

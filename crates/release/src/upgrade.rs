@@ -71,6 +71,11 @@ pub struct After {
 }
 
 impl Commands {
+    /// Returns the mkectl of the release to come to.
+    pub(crate) fn program(&self) -> &Program {
+        &self.new
+    }
+
     /// Returns each command in its order, with the step that it is.
     pub(crate) fn in_order(&self) -> Vec<(Step, mkectl::Command)> {
         let backup = self

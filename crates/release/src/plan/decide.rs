@@ -107,6 +107,21 @@ impl MkectlPlan {
         }
     }
 
+    /// Returns the mkectl of the release that is wanted, if it is to be run and is there.
+    pub(crate) fn program(&self) -> Option<&Program> {
+        match self {
+            Self::Apply {
+                program: Ok(program),
+                ..
+            } => Some(program),
+            Self::Upgrade {
+                commands: Ok(commands),
+                ..
+            } => Some(commands.program()),
+            _ => None,
+        }
+    }
+
     /// Returns what is missing, so that deploy would refuse.
     pub(crate) fn problem(&self) -> Option<&Error> {
         match self {
