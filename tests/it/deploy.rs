@@ -302,6 +302,22 @@ async fn a_mkectl_that_will_not_do_is_found_before_anything_is_pushed() {
     let not_executable = lab.run(&["deploy", "lab"]);
     assert_eq!(not_executable.code, Some(6));
     insta::assert_snapshot!("mkectl_not_executable", last_stderr(&not_executable, 2));
+
+    // The header of a program for a 32-bit processor.
+    let mut foreign = b"\x7fELF\x01\x01\x01".to_vec();
+    foreign.resize(18, 0);
+    foreign.extend([0x28, 0]);
+    std::fs::write(&path, foreign).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let foreign = lab.run(&["deploy", "lab"]);
+    assert_eq!(foreign.code, Some(6));
+    assert!(
+        foreign
+            .stderr
+            .contains("it is a program for another architecture"),
+        "{}",
+        foreign.whole()
+    );
     std::fs::remove_file(&path).unwrap();
 
     let mut lab = lab;

@@ -99,6 +99,17 @@ impl Road {
         write_script(&folder.join("mkectl"), release);
     }
 
+    /// Loses every mkectl of a release that was kept.
+    fn lose(&self, release: &str) {
+        let folder = self.lab.sandbox.path("bundles/mkectl");
+        for entry in folder.read_dir_utf8().unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_name().starts_with(&format!("{release}-")) {
+                std::fs::remove_dir_all(entry.path()).unwrap();
+            }
+        }
+    }
+
     /// Names a release in the environment.
     fn name(&self, release: &str) {
         let path = "environments/lab/environment.yaml";
@@ -225,7 +236,7 @@ async fn each_kind_of_way_runs_the_commands_of_its_page() {
         ("v4.2.0", "v4.2.1"),
     ] {
         let road = Road::new(from, to).await;
-        road.keep(from);
+        // The old one is not on PATH any more, and was kept when it installed the cluster.
         let _ = road.run("deploy").ends_with(0);
         writeln!(all, "{from} to {to}").unwrap();
         for command in road.commands() {
@@ -434,6 +445,7 @@ async fn what_is_missing_is_told_before_anything_is_touched() {
         road.assert_untouched();
     };
     // The mkectl that writes the backup.
+    road.lose("v4.1.2");
     refused(
         6,
         "the backup before the upgrade is written by mkectl v4.1.2, and there is none",
@@ -584,6 +596,7 @@ async fn a_deploy_fetches_the_mkectl_that_it_lacks() {
         download(&release).into_response()
     })
     .await;
+    road.lose("v4.2.0");
     // Where nobody answers, the plan says what is missing.
     road.lock_mkectl(
         "v4.2.1",
@@ -604,6 +617,16 @@ async fn a_deploy_fetches_the_mkectl_that_it_lacks() {
 
     for release in ["v4.2.0", "v4.2.1"] {
         road.lock_mkectl(release, server.url(release), &download(release));
+    }
+    // So does `fetch`, for whoever carries both across.
+    let _ = road.run("fetch").ends_with(0);
+    for release in ["v4.2.0", "v4.2.1"] {
+        let folder = road
+            .lab
+            .sandbox
+            .path(&format!("bundles/mkectl/{release}/{}", platform()));
+        assert!(folder.join("mkectl").exists(), "{folder}");
+        std::fs::remove_dir_all(folder).unwrap();
     }
     let _ = road.run("deploy").ends_with(0);
     insta::assert_debug_snapshot!("fetched", road.commands());

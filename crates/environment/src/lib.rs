@@ -12,6 +12,7 @@
 //!   project: platform/mke                      # the path below it, if any
 //!   ca: registry-ca.pem                        # the CA's certificate, if the registry has a private one
 //!   push-credentials: { env: PROD_REGISTRY }   # the name of a secret, never a secret
+//!   pull-credentials: { env: PROD_PULL }       # what nodes pull with, if they do with credentials
 //! protected: true                              # `deploy` asks for the environment's name
 //! rehearsal: false                             # the registry is embedded and mkectl stands in for itself
 //! accept: [even-controllers]                   # rules that are not for this environment
@@ -19,6 +20,8 @@
 //! mkectl: ../../tools/mkectl                   # instead of the one on the PATH
 //! admin-password: { command: [pass, insert, -m, mke/prod] } # who reads the password that mkectl prints; or { file: PATH }
 //! apply-timeout: 2h                            # mkectl is asked to end when it takes longer; 90s, 30m, 2h
+//! backups: /srv/backups/prod                   # the folder that backups go to
+//! release-matrix: matrix.json                  # for an upgrade to a release whose bundle has none
 //! requires: staging                            # a deploy wants that one to have succeeded with the same lock; or { environment: staging, minimum-age: 24h }
 //! record-operator: true                        # receipts say who deployed
 //! inventory: hosts.csv                         # machines, a line each

@@ -187,6 +187,9 @@ pub(crate) fn require(context: &Context<'_>, plan: &Plan) -> Result<Ready, Error
             from,
             way,
             &plan.output,
+            plan.receipt
+                .as_ref()
+                .and_then(|receipt| receipt.applied.as_ref()),
         )
         .map(|commands| Ready::Upgrade(Box::new(commands))),
     }
@@ -228,6 +231,7 @@ fn apply_config(
         .within(plan.environment.operation.apply_timeout)
         .masked(resolved.secrets.iter().cloned());
     let release = format!("v{}", plan.environment.release);
+    crate::program::keep(context, &program.mkectl, &release);
     let run = Run {
         environment: &plan.environment,
         output: &plan.output,

@@ -9,6 +9,8 @@ use environment::Environment;
 
 use crate::apply::{self, Program};
 use crate::event::{Event, Step};
+use crate::receipt::Receipt;
+use crate::workspace::Output;
 use crate::{Context, Error, Plan, Workspace, demo, fetch};
 
 /// A program and the download that it came in.
@@ -74,8 +76,8 @@ fn remembering(context: &Context<'_>, mkectl: mkectl::Mkectl) -> mkectl::Mkectl 
     mkectl.remembering(context.workspace.mkectl().join("help"))
 }
 
-/// Returns the mkectl of a release that the environment does not name any more, with what its help lists: the one that was kept, or
-/// the one on PATH, if it is that one. A rehearsal has a stand-in.
+/// Returns the mkectl of a release that the environment does not name any more, with what its help lists: the one that was fetched, the
+/// one that the receipt knows by its SHA-256, or the one on PATH, if it is that one. A rehearsal has a stand-in.
 ///
 /// # Errors
 /// The one that was kept was changed since, or cannot be asked.
@@ -83,6 +85,7 @@ pub(crate) fn of_release(
     context: &Context<'_>,
     environment: &Environment,
     release: &semver::Version,
+    sha256: Option<&str>,
 ) -> Result<Option<Program>, Error> {
     let variables = apply::variables(context, environment);
     if environment.rehearsal {
@@ -102,12 +105,52 @@ pub(crate) fn of_release(
         .and_then(|lock| kept(context.workspace, lock))
     {
         Some(kept) => checked(context, &kept, variables)?,
-        None => match mkectl::find("mkectl", variables) {
-            Ok(mkectl) if mkectl.version().is_ok_and(|found| found == *release) => mkectl,
-            _ => return Ok(None),
-        },
+        None => {
+            let found = match by_hash(context, environment, sha256) {
+                Some(program) => mkectl::Mkectl::at(program, variables),
+                None => mkectl::find("mkectl", variables),
+            };
+            match found {
+                Ok(mkectl) if mkectl.version().is_ok_and(|found| found == *release) => mkectl,
+                _ => return Ok(None),
+            }
+        }
     };
     Program::of(remembering(context, mkectl), release, &[]).map(Some)
+}
+
+/// Keeps a copy of the program that changes a cluster, unless it is kept already: whoever replaces the one on PATH would lose the only
+/// build that restores its backups. That it cannot be kept is told, and stops nothing.
+pub(crate) fn keep(context: &Context<'_>, mkectl: &mkectl::Mkectl, release: &str) {
+    let of_tool = context.workspace.mkectl();
+    let Some(sha256) = mkectl
+        .sha256()
+        .filter(|_| !mkectl.program.starts_with(&of_tool))
+    else {
+        return;
+    };
+    let folder = of_tool
+        .join(format!("{release}-{}", &sha256[..12]))
+        .join(platform());
+    let program = folder.join("mkectl");
+    if program.exists() {
+        return;
+    }
+    let copy = || -> std::io::Result<()> {
+        std::fs::create_dir_all(&folder)?;
+        let part = tempfile::NamedTempFile::new_in(&folder)?;
+        // Its permissions come with it.
+        std::fs::copy(&mkectl.program, part.path())?;
+        part.persist(&program)?;
+        Ok(())
+    };
+    if let Err(error) = copy() {
+        context.reporter.report(Event::Warning(format!(
+            "{} could not be kept as {}: {error}",
+            mkectl.program,
+            context.workspace.shown(&program)
+        )));
+    }
 }
 
 /// Brings the mkectl here that a plan lacks, where a lock knows it: the release's own, or the one that writes the backup before an
@@ -190,6 +233,30 @@ pub(crate) fn by_hash(
 /// The download failed, or is not the one that was locked.
 pub async fn fetch(context: &Context<'_>, lock: &bundle::Lock) -> Result<(), Error> {
     fetch_with(context, lock, bundle::Retry::default()).await
+}
+
+/// Brings the mkectl of the release that an environment's cluster runs, by its receipt, where that is another one than `release` and a lock
+/// knows it: the backup before an upgrade may want it.
+///
+/// # Errors
+/// The receipt cannot be read, the download failed, or it is not the one that was locked.
+pub async fn fetch_earlier(
+    context: &Context<'_>,
+    environment: &str,
+    release: &semver::Version,
+) -> Result<(), Error> {
+    let output = Output::below(&context.workspace.environment(environment));
+    let applied = Receipt::read(&output.receipt)?.and_then(|receipt| receipt.applied);
+    let earlier: Option<semver::Version> = applied
+        .and_then(|applied| applied.release.strip_prefix('v')?.parse().ok())
+        .filter(|earlier| earlier != release);
+    let Some(earlier) = earlier else {
+        return Ok(());
+    };
+    match fetch::locked(context.workspace, &earlier) {
+        Ok(locked) if of_this_machine(&locked.lock).is_some() => fetch(context, &locked.lock).await,
+        _ => Ok(()),
+    }
 }
 
 /// Downloads the mkectl of a release for a platform whose hash nobody publishes, and returns the hash of what came. What is for this

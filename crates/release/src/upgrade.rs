@@ -71,6 +71,11 @@ pub struct After {
 }
 
 impl Commands {
+    /// Returns the mkectl of the release to come to.
+    pub(crate) fn program(&self) -> &Program {
+        &self.new
+    }
+
     /// Returns each command in its order, with the step that it is.
     pub(crate) fn in_order(&self) -> Vec<(Step, mkectl::Command)> {
         let backup = self
@@ -84,6 +89,11 @@ impl Commands {
             .chain([(Step::Upgrade, self.upgrade.clone())])
             .chain(config_get)
             .collect()
+    }
+
+    /// Returns the mkectl of the release that is there, where it is run, and that of the one to come to.
+    pub(crate) fn programs(&self) -> (Option<&Program>, &Program) {
+        (self.old.as_ref(), &self.new)
     }
 
     /// Returns the mkectl that knows the cluster as it is before.
@@ -135,12 +145,18 @@ pub(crate) fn commands(
     from: &Version,
     way: &mke::Upgrade,
     output: &Output,
+    applied: Option<&receipt::Applied>,
 ) -> Result<Commands, Error> {
     let ports = way
         .gateway_node_ports(environment)
         .map_err(|problem| Error::Render(Problems(vec![problem])))?;
     let new = apply::program_for(context, environment, lock, lock_path, &["upgrade"])?;
-    let old = crate::program::of_release(context, environment, from)?;
+    let old = crate::program::of_release(
+        context,
+        environment,
+        from,
+        applied.and_then(|applied| applied.mkectl.sha256.as_deref()),
+    )?;
     let matrix = match (&lock.release_matrix, &environment.operation.release_matrix) {
         _ if !new.help.lists("--release-matrix") => Matrix::NotWanted,
         (Some(file), _) => Matrix::OfBundle {
@@ -251,6 +267,10 @@ pub(crate) async fn upgrade(
         put_matrix(context, plan, path, file).await?;
     }
     keep_before(plan, commands)?;
+    if let Some(old) = &commands.old {
+        crate::program::keep(context, &old.mkectl, &format!("v{}", commands.from));
+    }
+    crate::program::keep(context, &commands.new.mkectl, &release);
     if let Some((command, archive)) = &commands.backup {
         let Ran { log } = run(*step, format!("v{}", commands.from), command)?;
         let shown = context.workspace.shown(archive);

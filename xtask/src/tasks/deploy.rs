@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use camino::Utf8Path;
 use indicatif::DecimalBytes;
 use release::deploy::Deployed;
 use release::plan::{Plan, Purpose};
@@ -16,6 +17,7 @@ use crate::interrupt::until_interrupted;
 pub(crate) fn run(
     app: &App<'_>,
     name: &str,
+    file: Option<&Utf8Path>,
     confirmed: Option<&str>,
     reason: Option<&str>,
 ) -> Result<ExitCode, Failure> {
@@ -24,7 +26,11 @@ pub(crate) fn run(
         let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
         let context = app.context();
         let output = Output::below(&app.workspace.environment(name));
-        let plan = release::plan::prepare(&context, environment, output, Purpose::Deploy).await?;
+        let mut plan =
+            release::plan::prepare(&context, environment, output, Purpose::Deploy).await?;
+        if let Some(file) = file {
+            release::plan::obey(&mut plan, &app.workspace, file)?;
+        }
         app.ui.plan(&plan.summary(&app.workspace));
         let permit = release::requires::permit(&plan, reason)?;
         if !plan.is_empty() {
@@ -44,7 +50,8 @@ pub(super) fn report(
     deployed: &Deployed,
 ) -> Result<(), Failure> {
     let environment = &plan.environment;
-    let text = if plan.is_empty() {
+    let after = (deployed.applied.as_ref()).and_then(|applied| applied.after_upgrade.as_ref());
+    let mut text = if plan.is_empty() {
         format!("{}: nothing to do\n", environment.name)
     } else {
         format!(
@@ -61,6 +68,10 @@ pub(super) fn report(
             },
         )
     };
+    if let Some(after) = after.filter(|after| !after.changes.is_empty()) {
+        text.push_str("from the cluster, as the upgrade left it, to what is rendered:\n");
+        text.push_str(&super::diff::text_of_changes(&after.changes));
+    }
     app.ui.result(
         &text,
         &json!({
@@ -72,6 +83,7 @@ pub(super) fn report(
             "sent-bytes": deployed.sent.uploaded_bytes,
             "applied": deployed.applied.is_some(),
             "log": deployed.applied.as_ref().map(|applied| &applied.log),
+            "upgraded": after.map(|after| json!({ "differences": after.changes, "file": after.file })),
             "nothing-to-do": plan.is_empty(),
             "rehearsal": environment.rehearsal,
         }),

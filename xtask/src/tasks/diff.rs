@@ -13,6 +13,8 @@ use crate::failure::{DIFFERS, Failure};
 mod markdown;
 mod text;
 
+pub(super) use markdown::code;
+
 pub(crate) fn run(app: &App<'_>, arguments: &DiffArgs) -> Result<ExitCode, Failure> {
     let (old, new) = (arguments.old.as_str(), arguments.new.as_deref());
     let differs = match (super::release(old), new.map(super::release)) {
@@ -52,6 +54,13 @@ pub(crate) fn run(app: &App<'_>, arguments: &DiffArgs) -> Result<ExitCode, Failu
 }
 
 /// Returns a difference for a terminal, for a command that shows one beside other things.
+/// Returns differences for a terminal, a line each.
+pub(super) fn text_of_changes(changes: &[release::diff::Change]) -> String {
+    let mut text = String::new();
+    text::changes(&mut text, changes);
+    text
+}
+
 pub(super) fn text_of(result: &impl Shown) -> String {
     result.text()
 }

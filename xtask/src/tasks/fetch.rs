@@ -9,10 +9,10 @@ use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 
 pub(crate) fn run(app: &App<'_>, what: &str) -> Result<ExitCode, Failure> {
-    let release = match super::release(what) {
-        Ok(release) => release,
+    let (release, environment) = match super::release(what) {
+        Ok(release) => (release, None),
         Err(_) => match app.environment(what) {
-            Ok(environment) => environment.release,
+            Ok(environment) => (environment.release, Some(environment.name)),
             Err(Failure::Release(release::Error::Environment(environment::Error::Unknown {
                 nearest: None,
                 ..
@@ -27,6 +27,9 @@ pub(crate) fn run(app: &App<'_>, what: &str) -> Result<ExitCode, Failure> {
         let context = app.context();
         release::carry::bring(&context, &locked.lock).await?;
         release::program::fetch(&context, &locked.lock).await?;
+        if let Some(environment) = &environment {
+            release::program::fetch_earlier(&context, environment, &release).await?;
+        }
         release::defaults::restore(&context, &release)?;
         Ok(())
     })?;

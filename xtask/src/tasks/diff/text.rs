@@ -84,7 +84,7 @@ pub(super) fn releases(releases: &Releases) -> String {
     text
 }
 
-fn changes(text: &mut String, changes: &[Change]) {
+pub(super) fn changes(text: &mut String, changes: &[Change]) {
     let mut last = None;
     for change in changes {
         if last != Some(change.area) {
