@@ -33,6 +33,11 @@ pub struct Commands {
 }
 
 impl Commands {
+    /// Returns the mkectl that is run.
+    pub(crate) fn program(&self) -> &Program {
+        &self.program
+    }
+
     /// Returns each command in its order, with the step that it is.
     pub(crate) fn in_order(&self) -> Vec<(Step, mkectl::Command)> {
         let check = self.check.iter().cloned();

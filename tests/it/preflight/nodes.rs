@@ -370,6 +370,21 @@ async fn ctrl_c_ends_every_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn mkectls_own_checks_are_offered_where_its_help_has_them() {
+    for (release, offered) in [("v4.1.5", false), ("v4.2.0", true)] {
+        let mut lab = support::Lab::new(crate::AIRLOCK, crate::FAKE_MKECTL).await;
+        let sandbox = lab.sandbox.variable("FAKE_MKECTL_VERSION", release);
+        // An `ssh` that reaches nobody.
+        std::fs::write(sandbox.bin().join("ssh"), "#!/bin/sh\nexit 255\n").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(sandbox.bin().join("ssh"), mode).unwrap();
+        let run = sandbox.run(&["preflight", "lab", "--nodes"]);
+        let offer = "$ cargo xtask cluster check lab\n";
+        assert_eq!(run.stdout.contains(offer), offered, "{}", run.whole());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_ssh_the_rest_is_looked_at_and_that_is_said() {
     let registry = FaultyRegistry::start(super::limited(), &[], 1).await;
     let sandbox = super::sandbox();

@@ -13,6 +13,8 @@ use crate::failure::{DIFFERS, Failure};
 mod markdown;
 mod text;
 
+pub(super) use markdown::code;
+
 /// Returns what differs between two configurations, as text.
 pub(super) fn pair_text(pair: &Pair) -> String {
     text::pair(pair)

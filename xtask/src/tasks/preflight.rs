@@ -123,7 +123,7 @@ fn text(report: &Report, cures: &[Option<Cure>]) -> String {
     }
     text.push_str(&format!("\n{}: {}\n", report.environment, summary(report)));
     if let Some(nodes) = &report.nodes {
-        text.push_str(&nodes::summary(nodes));
+        text.push_str(&nodes::summary(nodes, &report.environment));
     }
     text
 }

@@ -16,7 +16,6 @@ use environment::Environment;
 use mkectl::ssh::{Answer, Bounds, Destination, Key, Login, NotAnswered, Ssh, Why};
 use serde::Serialize;
 
-use crate::workspace::Output;
 use crate::{Context, chain, program};
 
 pub use gather::Shared;
@@ -37,8 +36,8 @@ pub struct Nodes {
     pub nodes: Vec<Node>,
     /// Why none of them could be asked, if that is so.
     pub none: Option<(NodeFault, String)>,
-    /// The commands by which the environment's mkectl looks at the nodes itself, as its help lists them, to be typed.
-    pub offered: Vec<String>,
+    /// What the environment's mkectl can look at on the nodes itself, as its help lists it: `hosts`, `ports`.
+    pub offered: Vec<&'static str>,
 }
 
 /// What one node answered.
@@ -326,7 +325,11 @@ pub(super) async fn ask(
 }
 
 /// Returns what the environment's mkectl can look at on the nodes, if there is one and its help says so.
-fn offered(context: &Context<'_>, environment: &Environment, lock: &bundle::Lock) -> Vec<String> {
+fn offered(
+    context: &Context<'_>,
+    environment: &Environment,
+    lock: &bundle::Lock,
+) -> Vec<&'static str> {
     let variables = context.tool.variables.clone();
     let Ok(mkectl) = program::find(context, environment, lock, variables) else {
         return Vec::new();
@@ -334,13 +337,8 @@ fn offered(context: &Context<'_>, environment: &Environment, lock: &bundle::Lock
     let Ok(help) = mkectl.help(&["check"]) else {
         return Vec::new();
     };
-    let config = Output::below(&context.workspace.environment(&environment.name)).config;
-    let file = ["-f", context.workspace.shown(&config).as_str()].join(" ");
     let known = ["hosts", "ports"].into_iter();
-    known
-        .filter(|command| help.has_command(command))
-        .map(|command| format!("mkectl check {command} {file}"))
-        .collect()
+    known.filter(|command| help.has_command(command)).collect()
 }
 
 fn node(

@@ -46,7 +46,7 @@ fn cell(verdict: NodeVerdict) -> &'static str {
 }
 
 /// Returns how many nodes have a problem, and what mkectl can look at besides.
-pub(super) fn summary(nodes: &Nodes) -> String {
+pub(super) fn summary(nodes: &Nodes, environment: &str) -> String {
     let mut text = String::new();
     let wrong = nodes.nodes.iter().filter(|node| node.has_problem()).count();
     if wrong > 0 {
@@ -54,12 +54,10 @@ pub(super) fn summary(nodes: &Nodes) -> String {
         text.push_str(&format!("{wrong} of {all} nodes have a problem\n"));
     }
     if !nodes.offered.is_empty() {
-        text.push_str(
-            "mkectl looks at more on the nodes themselves (system, memory, ports between them):\n",
-        );
-        for command in &nodes.offered {
-            text.push_str(&format!("  $ {command}\n"));
-        }
+        text.push_str(&format!(
+            "mkectl has checks of its own (check {}), which look at more:\n  $ cargo xtask cluster check {environment}\n",
+            nodes.offered.join(", check ")
+        ));
     }
     text
 }
