@@ -120,8 +120,8 @@ fn answer() -> io::Result<u8> {
     Ok(0)
 }
 
-/// What `airgap list-images` prints.
-const IMAGES: &str = "registry.mirantis.com/mke/calico/node:v3.30.200\nregistry.mirantis.com/k0rdent-enterprise/kcm-controller:1.2.3\n";
+/// What `airgap list-images` prints: some of what the small bundle of the tests holds.
+const IMAGES: &str = "registry.mirantis.com/mke/calico/node:v3.30.2\nregistry.mirantis.com/k0rdent-enterprise/mke-operator:v1.6.3\n";
 
 /// What `airgap list-charts` prints.
 const CHARTS: &str =

@@ -96,8 +96,8 @@ fn what_an_offline_installation_needs_is_asked_where_it_can_be() {
         assert_eq!(
             images.unwrap(),
             [
-                "registry.mirantis.com/k0rdent-enterprise/kcm-controller:1.2.3",
-                "registry.mirantis.com/mke/calico/node:v3.30.200"
+                "registry.mirantis.com/k0rdent-enterprise/mke-operator:v1.6.3",
+                "registry.mirantis.com/mke/calico/node:v3.30.2"
             ]
         );
         assert_eq!(

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use bundle::Lock;
 use serde_json::Value;
+use sha2::Digest as _;
 use support::bundles::{self, FILE};
 use support::wire::Wire;
-use support::{Run, Sandbox, TestRegistry};
+use support::{Lab, Run, Sandbox, TestRegistry};
 
-use crate::AIRLOCK;
+use crate::{AIRLOCK, FAKE_MKECTL};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_that_is_served_is_verified_without_bundle_and_store() {
@@ -447,6 +448,120 @@ fn an_environment_whose_release_is_not_locked_is_told_how_to_lock_it() {
     insta::assert_snapshot!(sandbox.run(&["verify", "prod"]).whole());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_mkectl_lists_and_the_lock_lacks_stops_a_deploy_unless_it_is_accepted() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox.write(
+        "images.txt",
+        "registry.mirantis.com/mke/calico/node:v3.30.2\nregistry.mirantis.com/mke/felix:v9\nquay.io/other/thing:v1\n",
+    );
+    let list = lab.sandbox.path("images.txt");
+    lab.sandbox.variable("FAKE_MKECTL_IMAGES", list.as_str());
+    let lacks = "registry.mirantis.com/mke/felix:v9";
+    let plan = lab.run(&["plan", "lab"]).ends_with(0);
+    assert!(
+        plan.stdout.contains(&format!(
+            "refused   the lock lacks what mkectl lists: {lacks}\n"
+        )),
+        "{}",
+        plan.whole()
+    );
+    assert!(
+        plan.stdout
+            .contains("mkectl lists quay.io/other/thing:v1, which is of another registry"),
+        "{}",
+        plan.whole()
+    );
+    let run = lab.run(&["deploy", "lab"]).ends_with(3);
+    assert!(
+        run.stderr.contains("accept: [incomplete-lock]"),
+        "{}",
+        run.whole()
+    );
+    assert!(lab.repositories().await.is_empty(), "nothing is sent");
+    assert_eq!(lab.applies().len(), 0);
+    let _ = lab.run(&["push", "lab"]).ends_with(0);
+    let _ = lab.run(&["apply", "lab"]).ends_with(3);
+    let run = lab.run(&["verify", "lab"]).ends_with(0);
+    assert!(
+        run.stderr
+            .contains(&format!("mkectl lists {lacks}, which is not in the lock")),
+        "{}",
+        run.whole()
+    );
+
+    lab.edit_environment("config:\n", "accept: [incomplete-lock]\nconfig:\n");
+    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    assert!(
+        run.stderr.contains("which the environment accepts"),
+        "{}",
+        run.whole()
+    );
+    // A deploy that changes nothing asks mkectl nothing.
+    let before = lab.calls().len();
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    assert_eq!(lab.calls().len(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mkectl_that_lists_nothing_is_not_asked() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.2");
+    let bundle = lab.sandbox.path(&format!("bundles/{FILE}"));
+    let _ = lab
+        .run(&["lock", "v4.1.2", "--bundle", bundle.as_str()])
+        .ends_with(0);
+    lab.edit_environment("v4.1.5", "v4.1.2");
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    let asked = lab
+        .calls()
+        .into_iter()
+        .filter(|call| call.arguments.first().is_some_and(|word| word == "airgap"));
+    assert_eq!(asked.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_charts_name_and_the_lock_lacks_is_warned_of() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let values = "\
+image: { repository: registry.mirantis.com/mke/dex-helper, tag: v1 }
+known: { image: 'registry.mirantis.com/mke/calico/node:v3.30.2' }
+older: { image: 'calico/node:v3.29.0' }
+elsewhere: { image: 'docker.io/library/busybox:1.36' }
+relative: { image: 'busybox:1.36' }
+own: { repository: registry.mirantis.com/mke/late, tag: '' }
+";
+    let bundle = lab.sandbox.path(&format!("bundles/{FILE}"));
+    let bytes = with_values(&std::fs::read(&bundle).unwrap(), values);
+    std::fs::remove_file(lab.sandbox.path(bundles::LOCK)).unwrap();
+    bundles::put_locked(&lab.sandbox, &bytes);
+    lab.sandbox.variable("FAKE_MKECTL_CHARTS", "/dev/null");
+    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    let warnings: Vec<&str> = run
+        .stderr
+        .lines()
+        .filter(|line| line.contains("the lock does not have"))
+        .collect();
+    assert_eq!(
+        warnings,
+        [
+            "warning: the lock does not have calico/node:v3.29.0, which mirrored-chart-dex:v0.23.0 names",
+            "warning: the lock does not have registry.mirantis.com/mke/dex-helper:v1, which mirrored-chart-dex:v0.23.0 names",
+        ],
+        "{}",
+        run.whole()
+    );
+    // It is in the store now, so that whoever asks hears it before anything is done.
+    std::fs::remove_file(lab.sandbox.path("environments/lab/receipt.yaml")).unwrap();
+    let plan = lab.run(&["plan", "lab"]).ends_with(0);
+    assert_eq!(
+        plan.stdout.matches("the lock does not have").count(),
+        2,
+        "{}",
+        plan.whole()
+    );
+}
+
 /// Makes a workspace whose bundle is in the registry.
 fn pushed(registry: &TestRegistry, recipe: &bundle::make::Recipe) -> Sandbox {
     let sandbox = Sandbox::new(AIRLOCK);
@@ -511,4 +626,59 @@ fn changing(seen: &[String]) -> Vec<String> {
         .iter()
         .filter(|request| !(request.starts_with("HEAD ") || request.starts_with("GET ")));
     changes.cloned().collect()
+}
+
+/// Returns a bundle with other values in the chart of Dex.
+fn with_values(bundle: &[u8], values: &str) -> Vec<u8> {
+    let mut members = bundles::unpack(bundle);
+    let archive = members
+        .iter_mut()
+        .find(|member| member.path.contains("mirrored-chart-dex@"))
+        .unwrap();
+    let mut blobs = bundles::untar(&archive.bytes);
+    let (chart, layer) = blobs
+        .iter()
+        .enumerate()
+        .find(|(_, blob)| blob.bytes.starts_with(&[0x1f, 0x8b]))
+        .map(|(place, blob)| (place, blob.bytes.clone()))
+        .unwrap();
+    let mut files = bundles::unpack(&layer);
+    let file = files
+        .iter_mut()
+        .find(|file| file.path.ends_with("values.yaml"))
+        .unwrap();
+    file.bytes = values.as_bytes().to_vec();
+    let packed = bundles::gzip(&bundles::tar(&files));
+    replace(&mut blobs, chart, packed);
+    archive.bytes = bundles::tar(&blobs);
+    bundles::pack(&members)
+}
+
+/// Replaces a blob of an OCI layout, and whatever names it by its digest, up to the index.
+fn replace(blobs: &mut [bundles::Member], place: usize, bytes: Vec<u8>) {
+    let old = (
+        blobs[place].path.rsplit('/').next().unwrap().to_owned(),
+        blobs[place].bytes.len(),
+    );
+    let new = hex::encode(sha2::Sha256::digest(&bytes));
+    let size = bytes.len();
+    blobs[place].path = blobs[place].path.replace(&old.0, &new);
+    blobs[place].bytes = bytes;
+    let naming = (0..blobs.len()).find(|other| {
+        *other != place
+            && blobs[*other]
+                .bytes
+                .windows(64)
+                .any(|window| window == old.0.as_bytes())
+    });
+    let Some(naming) = naming else { return };
+    let text = String::from_utf8(blobs[naming].bytes.clone()).unwrap();
+    let text = text
+        .replace(&old.0, &new)
+        .replace(&format!("\"size\":{}", old.1), &format!("\"size\":{size}"));
+    if blobs[naming].path.ends_with("index.json") {
+        blobs[naming].bytes = text.into_bytes();
+    } else {
+        replace(blobs, naming, text.into_bytes());
+    }
 }

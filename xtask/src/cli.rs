@@ -42,6 +42,7 @@ Look
   show       Print an environment with everything that it inherits
   inspect    List what a bundle holds
   plan       Say what deploy would do
+  inventory  Say what a registry holds, for plans that are made elsewhere
   diff       Compare an environment with what is committed and applied, two environments, or two releases
   releases   Say what is known of each release, how well, and from where
   status     Compare what is wanted with what receipts, registries and clusters say
@@ -102,13 +103,15 @@ pub(crate) enum Command {
         #[arg(value_name = "RELEASE|FILE")]
         what: String,
     },
-    /// Say what deploy would do
-    Plan {
+    /// Say what deploy would do, and write it down to be signed
+    Plan(PlanArgs),
+    /// Say what a registry holds of what the locks name, so that plans can be made where it cannot be reached
+    Inventory {
         /// The environment
         environment: String,
-        /// Exit with code 2 when something is to be done
-        #[arg(long)]
-        detailed_exitcode: bool,
+        /// Write it to this file, for `plan --inventory`
+        #[arg(long, value_name = "FILE")]
+        out: Option<Utf8PathBuf>,
     },
     /// Compare what is rendered with what is committed and applied; or two environments; or two locked releases
     Diff(DiffArgs),
@@ -192,6 +195,9 @@ pub(crate) enum Command {
         consent: ConsentArgs,
         #[command(flatten)]
         overrides: OverrideArgs,
+        /// Do exactly what this file says, written by `plan --out`, or name what has moved since and exit with code 2
+        #[arg(long, value_name = "FILE")]
+        plan: Option<Utf8PathBuf>,
     },
     /// Send registries what they lack, and look at them as a node does
     Push(PushArgs),
@@ -324,6 +330,24 @@ pub(crate) enum StoreCommand {
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// The environment
+    pub(crate) environment: String,
+    /// Write the plan to this file, too, for `deploy --plan`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<Utf8PathBuf>,
+    /// Take what the registry has from this file, written by `inventory --out`, and ask nobody
+    #[arg(long, value_name = "FILE")]
+    pub(crate) inventory: Option<Utf8PathBuf>,
+    /// Write Markdown, for a comment on a pull request
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) markdown: bool,
+    /// Exit with code 2 when something is to be done
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
 }
 
 #[derive(Debug, Args)]

@@ -128,9 +128,15 @@ impl Failure {
                 | Error::ReceiptVersion { .. }
                 | Error::WriteOnce(_)
                 | Error::Promotion { .. }
+                | Error::PlanFile { .. }
+                | Error::PlanVersion { .. }
+                | Error::InventoryFile { .. }
+                | Error::InventoryVersion { .. }
+                | Error::InventoryOfAnother { .. }
                 | Error::NoPulls { .. }
                 | Error::PullsElsewhere { .. }
                 | Error::LockUnknown { .. }
+                | Error::Unlocked { .. }
                 | Error::PrunePlan { .. }
                 | Error::PruneRefused { .. }
                 | Error::ReleaseChanged { .. }
@@ -165,6 +171,8 @@ impl Failure {
                 | Error::MkectlRunning { .. } => 6,
                 Error::MkectlFailed { .. } => 7,
                 Error::RequirementUnmet { .. } => 8,
+                Error::PlanMoved { .. } => DIFFERS,
+                Error::PlanWithoutMkectl { .. } => 6,
                 Error::VisibleSecrets { .. } | Error::Protected { .. } => 8,
                 Error::BackupExists { .. }
                 | Error::BackupNote { .. }
@@ -307,6 +315,9 @@ fn hints(error: &Error) -> Vec<String> {
              digests has to be removed there"
                 .to_owned()
         }
+        Error::Unlocked { release, .. } => format!(
+            "is this the whole bundle, and the mkectl of {release}? Who knows that the cluster does without writes `accept: [incomplete-lock]`"
+        ),
         Error::LockUnknown { .. } => "bring the lock back: without it nobody knows what must stay".to_owned(),
         Error::PruneRefused { .. } => "nothing was removed; compute and review a new plan: `cargo xtask prune ENVIRONMENT --out FILE`".to_owned(),
         Error::RemovesNothing { .. } => {
@@ -352,6 +363,15 @@ fn hints(error: &Error) -> Vec<String> {
             "mkectl finds the cluster by ~/.mke/mke.kubeconf, or by the file that KUBECONFIG names: is it that of this cluster, and the \
              cluster up?"
                 .to_owned()
+        }
+        Error::PlanMoved { .. } => {
+            "nothing was touched: make a plan of what is there now with `cargo xtask plan ENVIRONMENT --out FILE`, and have that one signed".to_owned()
+        }
+        Error::PlanWithoutMkectl { environment, .. } => {
+            format!("`cargo xtask fetch {environment}` brings the release's mkectl here")
+        }
+        Error::InventoryOfAnother { .. } => {
+            "take one of this environment: `cargo xtask inventory ENVIRONMENT --out FILE`".to_owned()
         }
         Error::RequirementUnmet { environment, requires, .. } => format!(
             "`cargo xtask status {requires}` says more; `cargo xtask deploy {environment} --override-requires REASON` goes without, and the receipt keeps the reason"

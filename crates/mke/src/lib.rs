@@ -37,10 +37,12 @@ mod schema;
 pub mod ssh;
 mod table;
 mod upgrade;
+mod vendor;
 mod write_once;
 
 pub use compare::{Area, Change, compare};
 pub use machines::{Login, Machine, machines, migration_hosts, restore_hosts};
+pub use notes::accepts_incomplete_lock;
 pub use observed::Observed;
 pub use owned::RegistryUrls;
 pub use pulls::{PulledRegistry, Pulls, pulls};
@@ -49,4 +51,5 @@ pub use render::{Rendered, Resolved, pulls_with_secret, render, resolve};
 pub use review::{Host, Reviewed, review};
 pub use schema::schema;
 pub use upgrade::{Upgrade, UpgradeError};
+pub use vendor::vendor_name;
 pub use write_once::{Installed, external_address, refuse_changes};

@@ -32,16 +32,27 @@ pub(crate) enum Rule {
     OnlineAddons,
     /// Telemetry that is not off.
     Telemetry,
+    /// A lock that lacks what the release's mkectl lists.
+    IncompleteLock,
 }
 
 /// The rules with the names that people write.
-pub(crate) const RULES: [(Rule, &str); 5] = [
+pub(crate) const RULES: [(Rule, &str); 6] = [
     (Rule::EvenControllers, "even-controllers"),
     (Rule::SshAgent, "ssh-agent"),
     (Rule::CloudProvider, "cloud-provider"),
     (Rule::OnlineAddons, "online-addons"),
     (Rule::Telemetry, "telemetry"),
+    (Rule::IncompleteLock, "incomplete-lock"),
 ];
+
+/// Tells whether the environment does without a lock that has all that its mkectl lists: `accept: [incomplete-lock]`.
+pub fn accepts_incomplete_lock(environment: &Environment) -> bool {
+    let accepted = environment.accept.iter().filter_map(Node::text);
+    accepted
+        .into_iter()
+        .any(|accepted| accepted == name(Rule::IncompleteLock))
+}
 
 impl Notes {
     /// Begins with what the environment accepts.

@@ -1,13 +1,13 @@
 //! The whole way, step after step, as the plan says, and the receipt at its end.
 
 use crate::apply::Applied;
-use crate::event::Step;
+use crate::event::{Event, Step};
 use crate::plan::Plan;
 use crate::push::Sent;
 use crate::receipt::{self, By, Overridden, Receipt};
 use crate::requires::Permit;
 use crate::verify::Confirmed;
-use crate::{Context, Error, apply, carry, chain, render, under_way, verify};
+use crate::{Context, Error, apply, carry, chain, fetch, render, under_way, verify};
 
 /// What a deploy came to.
 #[derive(Debug)]
@@ -29,11 +29,35 @@ pub async fn deploy(
     plan: &Plan,
     permit: &Permit,
 ) -> Result<Deployed, Error> {
-    // A missing or wrong mkectl is found before the registry is touched.
+    // A missing or wrong mkectl is found before the registry is touched, and so is a lock that lacks what it wants.
     apply::require(context, plan)?;
+    require_all_locked(plan)?;
     let mut course = Course::begin(context, plan, permit, Step::Fetch);
     let outcome = steps(context, plan, &mut course).await;
     conclude(context, plan, course, outcome)
+}
+
+/// Refuses a lock that lacks what the release's own mkectl lists: it would fail half-way through an installation.
+fn require_all_locked(plan: &Plan) -> Result<(), Error> {
+    if plan.unlocked.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Unlocked {
+        release: plan.lock.release.clone(),
+        lacking: plan.unlocked.clone(),
+    })
+}
+
+/// Tells what the charts of a bundle that came only now name and the lock lacks; the plan tells it where the bundle was here before.
+fn tell_what_charts_want(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
+    if plan.bundle == fetch::Source::Store || plan.mkectl.program().is_none() {
+        return Ok(());
+    }
+    let store = fetch::open_store(context.workspace)?;
+    for warning in verify::by_charts(&store, &plan.lock) {
+        context.reporter.report(Event::Warning(warning));
+    }
+    Ok(())
 }
 
 /// How far a deploy has come, for the receipt that is written whatever becomes of it.
@@ -42,6 +66,8 @@ struct Course {
     /// None where the deploy changes nothing, so that no receipt will want it.
     by: Option<By>,
     overridden: Option<Overridden>,
+    /// SHA-256 of the plan.
+    plan: Option<String>,
     step: Step,
     /// What was pushed, once that is known.
     sent: Option<Sent>,
@@ -51,7 +77,10 @@ impl Course {
     fn begin(context: &Context<'_>, plan: &Plan, permit: &Permit, step: Step) -> Self {
         // Before anything is written: what the deploy itself leaves is not what it found.
         let by = writes_receipt(plan).then(|| By::of(context, &plan.environment));
+        // A mkectl that would not do was refused before.
+        let digest = crate::plan::digest(plan, context.workspace).ok();
         Self {
+            plan: digest,
             began: receipt::now(context),
             by,
             overridden: permit.overridden.clone(),
@@ -72,6 +101,7 @@ async fn steps(context: &Context<'_>, plan: &Plan, course: &mut Course) -> Resul
         course.sent = sent_nevertheless(error);
     })?;
     course.sent = Some(sent);
+    tell_what_charts_want(context, plan)?;
     course.step = Step::Confirm;
     let confirmed = verify::registry(context, plan, &sent, verify::Depth::Full).await?;
     course.step = Step::Render;
@@ -106,6 +136,7 @@ pub async fn apply_alone(
     permit: &Permit,
 ) -> Result<Deployed, Error> {
     apply::require(context, plan)?;
+    require_all_locked(plan)?;
     let mut course = Course::begin(context, plan, permit, Step::Confirm);
     let outcome = async {
         let confirmed = verify::tags(context, plan).await?;
@@ -214,6 +245,7 @@ fn receipt_of_success(
             external_address: mke::external_address(&plan.environment),
             lock: plan.lock_digest.clone(),
             config,
+            plan: course.plan.clone(),
             mkectl,
             artifacts: deployed.confirmed.artifacts,
             pushed: receipt::Pushed::of(&deployed.sent),
@@ -247,6 +279,7 @@ fn receipt_of_failure(
             registry: Some(plan.environment.registry.image_url()),
             lock: Some(plan.lock_digest.clone()),
             config: Some(plan.config.digest.clone()),
+            plan: course.plan.clone(),
             step: course.step.to_string(),
             error: chain(error),
             mkectl_exit_code,

@@ -229,6 +229,14 @@ pub enum Error {
         /// What is still there, and why.
         failed: Vec<(String, String)>,
     },
+    /// The release's own mkectl lists what the lock lacks.
+    #[error("the lock of {release} lacks {} that its mkectl lists: {}", if lacking.len() == 1 { "something" } else { "things" }, lacking.join(", "))]
+    Unlocked {
+        /// The release.
+        release: String,
+        /// The references, as they are listed.
+        lacking: Vec<String>,
+    },
     /// An `mke4.yaml` does not say where nodes pull from.
     #[error("{path} does not say where nodes pull from: {}", wrong.join("; "))]
     NoPulls {
@@ -306,6 +314,64 @@ pub enum Error {
         /// Why the vendor supports no upgrade from the one to the other, where it does not.
         #[source]
         refusal: Option<Box<mke::UpgradeError>>,
+    },
+    /// A file that was given as a plan is none.
+    #[error("{path} is no plan")]
+    PlanFile {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why not.
+        source: serde_yaml::Error,
+    },
+    /// A plan is of a format that this version does not know.
+    #[error("{path} is a plan of version {version}, which this version of Airlock does not know")]
+    PlanVersion {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Its format's version.
+        version: u32,
+    },
+    /// Something is not any more as it was when a plan was made.
+    #[error("{path} is not what a deploy would do now")]
+    PlanMoved {
+        /// The plan.
+        path: Utf8PathBuf,
+        /// Everything that has moved.
+        moved: Vec<crate::plan::Moved>,
+    },
+    /// A plan is to be written, and nobody can say what mkectl would be run for.
+    #[error("the plan for {environment} would not say what is run: {problem}")]
+    PlanWithoutMkectl {
+        /// The environment.
+        environment: String,
+        /// What is wrong with mkectl.
+        problem: String,
+    },
+    /// A file that was given as an inventory is none.
+    #[error("{path} is no inventory")]
+    InventoryFile {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why not.
+        source: serde_yaml::Error,
+    },
+    /// An inventory is of a format that this version does not know.
+    #[error(
+        "{path} is an inventory of version {version}, which this version of Airlock does not know"
+    )]
+    InventoryVersion {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Its format's version.
+        version: u32,
+    },
+    /// An inventory is of another registry.
+    #[error("the inventory is of {found}, and the environment's registry is {wanted}")]
+    InventoryOfAnother {
+        /// The inventory's registry.
+        found: String,
+        /// The environment's.
+        wanted: String,
     },
     /// A promotion that makes no sense.
     #[error("{to} does not get the release of {from}")]

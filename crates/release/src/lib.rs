@@ -38,6 +38,7 @@ pub mod diff;
 pub mod event;
 pub mod fetch;
 pub mod inspect;
+pub mod inventory;
 pub mod list;
 pub mod lock;
 pub mod mkectl;

@@ -11,9 +11,13 @@ use crate::receipt::Receipt;
 use crate::requires::{self, Unmet};
 use crate::under_way::UnderWay;
 use crate::workspace::Output;
-use crate::{Context, Error, fetch, push, render, sha256, verify};
+use crate::{Context, Error, fetch, inventory, push, render, sha256, verify};
 
 mod decide;
+mod saved;
+
+pub use saved::{Moved, Saved, obey, save};
+pub(crate) use saved::{digest, found};
 
 pub use decide::{CommandSummary, MkectlPlan, MkectlSummary};
 
@@ -42,10 +46,16 @@ pub struct Plan {
     pub mkectl: MkectlPlan,
     /// Where results are written.
     pub output: Output,
+    /// SHA-256 of the inventory that was looked at in the registry's place.
+    pub inventory: Option<String>,
+    /// SHA-256 of the file that this plan was compared with, and that is obeyed by it.
+    pub obeyed: Option<String>,
     /// What the last deploy did.
     pub receipt: Option<Receipt>,
     /// What the environment requires of another one and is missing there.
     pub unmet: Option<Unmet>,
+    /// What the mkectl that is to be run lists and the lock lacks, unless the environment accepts that. Deploy would refuse.
+    pub unlocked: Vec<String>,
     /// What people should know before they go on.
     pub warnings: Vec<String>,
 }
@@ -155,8 +165,31 @@ pub async fn plan(
     output: Output,
     purpose: Purpose,
 ) -> Result<Plan, Error> {
+    seen_by(context, environment, output, purpose, Eyes::Registry).await
+}
+
+/// Where a plan takes from what the registry has.
+#[derive(Debug, Clone, Copy)]
+pub enum Eyes<'a> {
+    /// It is asked.
+    Registry,
+    /// It was asked before, and somebody carried the answer here.
+    Inventory(&'a inventory::Read),
+}
+
+/// Computes the plan of a loaded environment, whose registry need not be asked.
+///
+/// # Errors
+/// What [`plan`] returns, or the inventory is of another registry.
+pub async fn seen_by(
+    context: &Context<'_>,
+    environment: Environment,
+    output: Output,
+    purpose: Purpose,
+    eyes: Eyes<'_>,
+) -> Result<Plan, Error> {
     let locked = fetch::locked(context.workspace, &environment.release)?;
-    of_locked(context, environment, locked, output, purpose).await
+    of_locked(context, environment, locked, output, purpose, eyes).await
 }
 
 /// Computes the plan that is about to be obeyed: a mkectl that it lacks and that a lock knows is brought first, so that every command
@@ -188,6 +221,7 @@ pub(crate) async fn of_locked(
     locked: fetch::Locked,
     output: Output,
     purpose: Purpose,
+    eyes: Eyes<'_>,
 ) -> Result<Plan, Error> {
     let release = mke::Release::of(&environment.release).map_err(Error::Release)?;
     environment
@@ -221,6 +255,7 @@ pub(crate) async fn of_locked(
         purpose,
     };
     let mkectl = decide::decide(context, &question, &mut warnings)?;
+    let unlocked = unlocked(context, &environment, &locked.lock, &mkectl, &mut warnings)?;
     let unmet = match purpose {
         // What only fills a registry touches no cluster.
         Purpose::Push => None,
@@ -231,7 +266,12 @@ pub(crate) async fn of_locked(
             (context.tool.now)(),
         )?,
     };
-    let seen = verify::look(context, &environment, &verify::tags_of(&locked.lock)).await?;
+    let seen = match eyes {
+        Eyes::Registry => {
+            verify::look(context, &environment, &verify::tags_of(&locked.lock)).await?
+        }
+        Eyes::Inventory(read) => taken_from(read, &environment, &locked.lock, &mut warnings)?,
+    };
     let artifacts = planned(&locked.lock, &seen);
     if purpose == Purpose::Apply {
         refuse_what_the_registry_lacks(&environment, &locked.lock, &artifacts)?;
@@ -255,9 +295,69 @@ pub(crate) async fn of_locked(
         config,
         output,
         receipt,
+        inventory: match eyes {
+            Eyes::Registry => None,
+            Eyes::Inventory(read) => Some(read.digest.clone()),
+        },
+        obeyed: None,
         unmet,
+        unlocked,
         warnings,
     })
+}
+
+/// Takes what a registry has from its inventory.
+fn taken_from(
+    read: &inventory::Read,
+    environment: &Environment,
+    lock: &bundle::Lock,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<verify::Seen>, Error> {
+    let url = environment.registry.image_url();
+    if read.inventory.registry != url {
+        return Err(Error::InventoryOfAnother {
+            found: read.inventory.registry.clone(),
+            wanted: url,
+        });
+    }
+    let (seen, unknown) = read.inventory.seen(lock);
+    if unknown > 0 {
+        warnings.push(format!(
+            "the inventory says nothing of {unknown} of {} artifacts, since it was taken without this lock: they are taken for missing",
+            seen.len()
+        ));
+    }
+    Ok(seen)
+}
+
+/// Compares the lock with what the mkectl that is to be run lists, and with what the bundle's charts name. A deploy that runs no mkectl asks nobody.
+fn unlocked(
+    context: &Context<'_>,
+    environment: &Environment,
+    lock: &bundle::Lock,
+    mkectl: &MkectlPlan,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<String>, Error> {
+    let Some(program) = mkectl.program().filter(|_| !environment.rehearsal) else {
+        return Ok(Vec::new());
+    };
+    // What is not here yet is looked at when it is.
+    if fetch::source(context.workspace, lock)? == fetch::Source::Store {
+        let store = fetch::open_store(context.workspace)?;
+        warnings.extend(verify::by_charts(&store, lock));
+    }
+    let found = verify::by_mkectl(program.mkectl(), lock);
+    warnings.extend(found.warnings);
+    if !mke::accepts_incomplete_lock(environment) {
+        return Ok(found.lacking);
+    }
+    if !found.lacking.is_empty() {
+        warnings.push(format!(
+            "the lock lacks what mkectl lists, which the environment accepts: {}",
+            found.lacking.join(", ")
+        ));
+    }
+    Ok(Vec::new())
 }
 
 /// Says what each artifact of a lock needs, by what the registry was seen to have.
@@ -336,6 +436,8 @@ pub struct Summary {
     pub receipt_reason: Option<&'static str>,
     /// What the environment requires and is missing, so that deploy would refuse.
     pub requirement_problem: Option<String>,
+    /// What mkectl lists and the lock lacks, so that deploy would refuse.
+    pub unlocked: Vec<String>,
     /// What people should know.
     pub warnings: Vec<String>,
     /// Whether nothing is to be done.
@@ -402,6 +504,7 @@ impl Plan {
                 .as_ref()
                 .filter(|_| !self.is_empty())
                 .map(|unmet| unmet.missing.clone()),
+            unlocked: self.unlocked.clone(),
             warnings: self.warnings.clone(),
             nothing_to_do: self.is_empty(),
         }

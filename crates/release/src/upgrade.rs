@@ -71,6 +71,11 @@ pub struct After {
 }
 
 impl Commands {
+    /// Returns the mkectl of the release to come to.
+    pub(crate) fn program(&self) -> &Program {
+        &self.new
+    }
+
     /// Returns each command in its order, with the step that it is.
     pub(crate) fn in_order(&self) -> Vec<(Step, mkectl::Command)> {
         let backup = self
@@ -84,6 +89,11 @@ impl Commands {
             .chain([(Step::Upgrade, self.upgrade.clone())])
             .chain(config_get)
             .collect()
+    }
+
+    /// Returns the mkectl of the release that is there, where it is run, and that of the one to come to.
+    pub(crate) fn programs(&self) -> (Option<&Program>, &Program) {
+        (self.old.as_ref(), &self.new)
     }
 
     /// Returns the mkectl that knows the cluster as it is before.

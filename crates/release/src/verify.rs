@@ -11,6 +11,7 @@ use crate::plan::{Plan, Planned};
 use crate::push::{Sent, connect};
 use crate::{Context, Credentials, Error};
 
+mod complete;
 mod examine;
 mod finding;
 mod local;
@@ -21,6 +22,8 @@ mod served;
 mod textfile;
 mod watch;
 
+pub use complete::tell_what_is_unlocked;
+pub(crate) use complete::{by_charts, by_mkectl};
 pub use finding::{Finding, FindingKind, is_below_right_tags};
 pub use local::VerifiedBundle;
 pub(crate) use local::{

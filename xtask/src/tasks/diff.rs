@@ -13,6 +13,8 @@ use crate::failure::{DIFFERS, Failure};
 mod markdown;
 mod text;
 
+pub(super) use markdown::code;
+
 pub(crate) fn run(app: &App<'_>, arguments: &DiffArgs) -> Result<ExitCode, Failure> {
     let (old, new) = (arguments.old.as_str(), arguments.new.as_deref());
     let differs = match (super::release(old), new.map(super::release)) {

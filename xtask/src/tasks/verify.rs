@@ -37,7 +37,13 @@ fn once(app: &App<'_>, arguments: &VerifyArgs, depth: Depth) -> Result<ExitCode,
         release::verify::write_textfile(path, &round)?;
     }
     let served = round.outcome?;
-    let value = value(name, &served);
+    let mut value = value(name, &served);
+    let locked = release::fetch::locked(&app.workspace, &environment.release)?;
+    value["unlocked"] = json!(release::verify::tell_what_is_unlocked(
+        &app.context(),
+        &environment,
+        &locked
+    ));
     let text = format!(
         "{name}: {}\n",
         sentence(&served, &format!("v{}", environment.release))

@@ -72,6 +72,14 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
     if let Some(reason) = plan.receipt_reason {
         field(&mut text, "receipt", &format!("write, since {reason}"));
     }
+    if !plan.unlocked.is_empty() {
+        let lacking = plan.unlocked.join(", ");
+        field(
+            &mut text,
+            "refused",
+            &format!("the lock lacks what mkectl lists: {lacking}"),
+        );
+    }
     if let Some(problem) = &plan.requirement_problem {
         field(&mut text, "refused", problem);
     }

@@ -74,6 +74,54 @@ impl MkectlPlan {
         !matches!(self, Self::NotNeeded)
     }
 
+    /// Returns the programs that are run, with the releases that they are of and the SHA-256 of their files, and the commands in
+    /// their order; nothing where something is missing for them.
+    pub(super) fn programs_and_commands(
+        &self,
+        release: &Version,
+        output: &Output,
+    ) -> (Vec<(Version, Option<String>)>, Vec<mkectl::Command>) {
+        let of = |release: &Version, program: &Program| (release.clone(), program.mkectl.sha256());
+        match self {
+            Self::Apply {
+                program: Ok(program),
+                ..
+            } => (
+                vec![of(release, program)],
+                vec![program.apply(&output.config)],
+            ),
+            Self::Upgrade {
+                from,
+                commands: Ok(commands),
+                ..
+            } => {
+                let (old, new) = commands.programs();
+                let programs = old.map(|old| of(from, old)).into_iter();
+                let commands = commands.in_order().into_iter();
+                (
+                    programs.chain([of(release, new)]).collect(),
+                    commands.map(|(_, command)| command).collect(),
+                )
+            }
+            Self::NotNeeded | Self::Apply { .. } | Self::Upgrade { .. } => (Vec::new(), Vec::new()),
+        }
+    }
+
+    /// Returns the mkectl of the release that is wanted, if it is to be run and is there.
+    pub(crate) fn program(&self) -> Option<&Program> {
+        match self {
+            Self::Apply {
+                program: Ok(program),
+                ..
+            } => Some(program),
+            Self::Upgrade {
+                commands: Ok(commands),
+                ..
+            } => Some(commands.program()),
+            _ => None,
+        }
+    }
+
     /// Returns what is missing, so that deploy would refuse.
     pub(crate) fn problem(&self) -> Option<&Error> {
         match self {

@@ -1,0 +1,39 @@
+//! The vendor's registry, from which bundles are made: its names become those of a private registry.
+
+/// What comes before the names of images and charts in the vendor's registry, and is left out in a bundle (LAB).
+const PREFIXES: [&str; 2] = [
+    "registry.mirantis.com/mke/",
+    "registry.mirantis.com/k0rdent-enterprise/",
+];
+
+/// Returns the name that an image or a chart of the vendor's registry has in a bundle: `calico/node:v3.30.200`. `None` where the reference is
+/// to another registry.
+pub fn vendor_name(reference: &str) -> Option<&str> {
+    let reference = reference.strip_prefix("oci://").unwrap_or(reference);
+    PREFIXES
+        .iter()
+        .find_map(|prefix| reference.strip_prefix(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_families_lose_their_prefix_and_others_are_none() {
+        for (reference, name) in [
+            (
+                "registry.mirantis.com/mke/calico/node:v1",
+                Some("calico/node:v1"),
+            ),
+            (
+                "oci://registry.mirantis.com/k0rdent-enterprise/charts/kof:1.8.1",
+                Some("charts/kof:1.8.1"),
+            ),
+            ("registry.mirantis.com/other/node:v1", None),
+            ("calico/node:v1", None),
+        ] {
+            assert_eq!(vendor_name(reference), name);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Whether the lock holds what a cluster will want: what the release's own mkectl lists, and what the bundle's charts name in plain text.
+//!
+//! mkectl knows what it installs, so that what it lists and the lock lacks stops a deploy before anything is sent. Charts are programs, and their
+//! values may be overridden, so that what they name only warns.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bundle::{Artifact, Kind, Lock};
+use environment::Environment;
+
+use crate::event::Event;
+use crate::{Context, apply, chain, fetch};
+
+/// What a mkectl lists and a lock lacks.
+#[derive(Debug, Default)]
+pub(crate) struct ByMkectl {
+    /// References below the vendor's registry, as they are listed.
+    pub(crate) lacking: Vec<String>,
+    /// What people should know besides.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Compares a lock with what `mkectl airgap` lists; nothing where that mkectl has no such command.
+///
+/// The command is in no page of the vendor's, and known from a lab alone (LAB): what it lists of other registries is told and stops nothing.
+pub(crate) fn by_mkectl(mkectl: &mkectl::Mkectl, lock: &Lock) -> ByMkectl {
+    let mut found = ByMkectl::default();
+    let listed = match listed(mkectl) {
+        Ok(listed) => listed,
+        Err(error) => {
+            found.warnings.push(format!(
+                "the lock is not compared with what mkectl lists: {}",
+                chain(&error)
+            ));
+            return found;
+        }
+    };
+    let held: BTreeSet<String> = lock.artifacts.iter().map(Artifact::reference).collect();
+    for reference in listed {
+        // A chart's version may hold what a tag cannot (Helm's rule).
+        let tag = |name: &str| name.replace('+', "_");
+        match mke::vendor_name(&reference) {
+            Some(name) if held.contains(&tag(name)) => {}
+            Some(_) => found.lacking.push(reference),
+            None => {
+                let path = reference.split_once('/').map_or("", |(_, path)| path);
+                if !held.contains(&tag(path)) && !held.contains(&tag(&reference)) {
+                    found.warnings.push(format!(
+                        "mkectl lists {reference}, which is of another registry and not in the lock"
+                    ));
+                }
+            }
+        }
+    }
+    found
+}
+
+fn listed(mkectl: &mkectl::Mkectl) -> Result<Vec<String>, mkectl::Error> {
+    let mut listed = Vec::new();
+    if !mkectl.help(&[])?.has_command("airgap") {
+        return Ok(listed);
+    }
+    let help = mkectl.help(&["airgap"])?;
+    for (command, needed) in [
+        ("list-images", mkectl::Needed::Images),
+        ("list-charts", mkectl::Needed::Charts),
+    ] {
+        if help.has_command(command) {
+            listed.extend(mkectl.airgap(needed)?);
+        }
+    }
+    Ok(listed)
+}
+
+/// Compares a lock with the images that its charts name, as far as their content is in the store, and says what it lacks.
+///
+/// Only what the lock should have is told: what is in the vendor's registry, and other tags of names that the lock has. Whatever else a chart
+/// names comes from elsewhere, and its values say so for a cluster without internet.
+pub(crate) fn by_charts(store: &bundle::Store, lock: &Lock) -> Vec<String> {
+    let held: BTreeSet<String> = lock.artifacts.iter().map(Artifact::reference).collect();
+    let names: BTreeSet<&str> = (lock.artifacts.iter())
+        .map(|artifact| artifact.repository.as_str())
+        .collect();
+    let mut lacking: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let charts = (lock.artifacts.iter()).filter(|artifact| artifact.kind == Kind::Chart);
+    for chart in charts {
+        for reference in images(store, chart) {
+            let wanted = match mke::vendor_name(&reference) {
+                Some(name) => name.to_owned(),
+                None if is_of_this_lock(&reference, &names) => reference.clone(),
+                None => continue,
+            };
+            if !held.contains(&wanted) {
+                lacking
+                    .entry(reference)
+                    .or_default()
+                    .insert(chart.reference());
+            }
+        }
+    }
+    lacking
+        .into_iter()
+        .map(|(image, charts)| {
+            let charts: Vec<String> = charts.into_iter().collect();
+            format!(
+                "the lock does not have {image}, which {} names",
+                charts.join(" and ")
+            )
+        })
+        .collect()
+}
+
+/// Returns the images that a chart names, if its content is in the store.
+fn images(store: &bundle::Store, chart: &Artifact) -> BTreeSet<String> {
+    let blobs = chart
+        .manifests
+        .iter()
+        .flat_map(|one| one.blobs.iter().skip(1));
+    let mut images = BTreeSet::new();
+    // The config comes first; the chart is a layer.
+    for layer in blobs.filter(|layer| store.has(&layer.digest, layer.size)) {
+        if let Ok(file) = store.open_blob(&layer.digest) {
+            images.extend(bundle::chart_images(file).references);
+        }
+    }
+    images
+}
+
+/// Says whether a reference without registry is another tag of something that the lock has.
+fn is_of_this_lock(reference: &str, names: &BTreeSet<&str>) -> bool {
+    let repository = reference
+        .rsplit_once(':')
+        .map_or(reference, |(name, _)| name);
+    names.contains(repository)
+}
+
+/// Tells what a lock may lack, by its charts and by a mkectl that is at hand. Nothing of it is an error: what is locked is served.
+///
+/// Returns what mkectl lists and the lock lacks.
+pub fn tell_what_is_unlocked(
+    context: &Context<'_>,
+    environment: &Environment,
+    locked: &fetch::Locked,
+) -> Vec<String> {
+    let warn = |text: String| context.reporter.report(Event::Warning(text));
+    if let Ok(store) = fetch::open_store(context.workspace) {
+        by_charts(&store, &locked.lock).into_iter().for_each(warn);
+    }
+    if environment.rehearsal {
+        return Vec::new();
+    }
+    // Without a fitting mkectl there is nobody to ask, which is deploy's affair.
+    let Ok(program) = apply::program(context, environment, &locked.lock, &locked.path) else {
+        return Vec::new();
+    };
+    let found = by_mkectl(program.mkectl(), &locked.lock);
+    found.warnings.into_iter().for_each(warn);
+    for reference in &found.lacking {
+        context.reporter.report(Event::Warning(format!(
+            "mkectl lists {reference}, which is not in the lock"
+        )));
+    }
+    found.lacking
+}
