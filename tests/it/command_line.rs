@@ -69,6 +69,7 @@ fn no_command_shows_what_there_is() {
       show       Print an environment with everything that it inherits
       inspect    List what a bundle holds
       plan       Say what deploy would do
+      inventory  Say what a registry holds, for plans that are made elsewhere
       diff       Compare an environment with what is committed and applied, two environments, or two releases
       releases   Say what is known of each release, how well, and from where
       status     Compare what is wanted with what receipts, registries and clusters say
@@ -87,6 +88,7 @@ fn no_command_shows_what_there_is() {
       deploy     Do it all: fetch, verify, push, render, apply
       push       Send the registry what it lacks
       apply      Run mkectl on the rendered mke4.yaml
+      migrate    Bring an MKE 3 cluster to the release: fetch, verify, push, render, upgrade
 
     Prove
       verify     Look at the registry as a node does

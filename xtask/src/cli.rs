@@ -42,6 +42,7 @@ Look
   show       Print an environment with everything that it inherits
   inspect    List what a bundle holds
   plan       Say what deploy would do
+  inventory  Say what a registry holds, for plans that are made elsewhere
   diff       Compare an environment with what is committed and applied, two environments, or two releases
   releases   Say what is known of each release, how well, and from where
   status     Compare what is wanted with what receipts, registries and clusters say
@@ -60,6 +61,7 @@ Deploy
   deploy     Do it all: fetch, verify, push, render, apply
   push       Send the registry what it lacks
   apply      Run mkectl on the rendered mke4.yaml
+  migrate    Bring an MKE 3 cluster to the release: fetch, verify, push, render, upgrade
 
 Prove
   verify     Look at the registry as a node does
@@ -102,13 +104,15 @@ pub(crate) enum Command {
         #[arg(value_name = "RELEASE|FILE")]
         what: String,
     },
-    /// Say what deploy would do
-    Plan {
+    /// Say what deploy would do, and write it down to be signed
+    Plan(PlanArgs),
+    /// Say what a registry holds of what the locks name, so that plans can be made where it cannot be reached
+    Inventory {
         /// The environment
         environment: String,
-        /// Exit with code 2 when something is to be done
-        #[arg(long)]
-        detailed_exitcode: bool,
+        /// Write it to this file, for `plan --inventory`
+        #[arg(long, value_name = "FILE")]
+        out: Option<Utf8PathBuf>,
     },
     /// Compare what is rendered with what is committed and applied; or two environments; or two locked releases
     Diff(DiffArgs),
@@ -192,6 +196,9 @@ pub(crate) enum Command {
         consent: ConsentArgs,
         #[command(flatten)]
         overrides: OverrideArgs,
+        /// Do exactly what this file says, written by `plan --out`, or name what has moved since and exit with code 2
+        #[arg(long, value_name = "FILE")]
+        plan: Option<Utf8PathBuf>,
     },
     /// Send registries what they lack, and look at them as a node does
     Push(PushArgs),
@@ -217,6 +224,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<StoreCommand>,
     },
+    /// Bring an MKE 3 cluster to the release, all of which is in the registry first
+    Migrate(MigrateArgs),
     /// Ask, check, back up, restore or reset the cluster of an environment, or get its kubeconfig
     Cluster {
         #[command(subcommand)]
@@ -324,6 +333,24 @@ pub(crate) enum StoreCommand {
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// The environment
+    pub(crate) environment: String,
+    /// Write the plan to this file, too, for `deploy --plan`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<Utf8PathBuf>,
+    /// Take what the registry has from this file, written by `inventory --out`, and ask nobody
+    #[arg(long, value_name = "FILE")]
+    pub(crate) inventory: Option<Utf8PathBuf>,
+    /// Write Markdown, for a comment on a pull request
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) markdown: bool,
+    /// Exit with code 2 when something is to be done
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
 }
 
 #[derive(Debug, Args)]
@@ -450,6 +477,24 @@ pub(crate) struct ConsentArgs {
     /// Go on, instead of the question, where mkectl takes a secret only as an argument, which everybody on this machine can read
     #[arg(long)]
     pub(crate) allow_visible_secrets: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MigrateArgs {
+    /// The environment, whose `mke3` says what is there
+    pub(crate) environment: String,
+    /// Show the plan, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// The environment's name once more, instead of the question that a protected environment asks
+    #[arg(long, value_name = "NAME")]
+    pub(crate) confirm: Option<String>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) consent: ConsentArgs,
+    #[command(flatten)]
+    pub(crate) overrides: OverrideArgs,
 }
 
 /// What can be done with a cluster after it was deployed.
@@ -641,6 +686,7 @@ impl Cli {
         match &self.command {
             Command::Deploy { consent, .. }
             | Command::Apply { consent, .. }
+            | Command::Migrate(MigrateArgs { consent, .. })
             | Command::Mkectl(MkectlArgs { consent, .. }) => consent.allow_visible_secrets,
             _ => false,
         }
@@ -648,8 +694,9 @@ impl Cli {
 
     /// Returns how much registries may be asked for by this command.
     pub(crate) fn limits(&self) -> Limits {
-        let (Command::Push(PushArgs { limits, .. }) | Command::Deploy { limits, .. }) =
-            &self.command
+        let (Command::Push(PushArgs { limits, .. })
+        | Command::Migrate(MigrateArgs { limits, .. })
+        | Command::Deploy { limits, .. }) = &self.command
         else {
             return Limits::default();
         };

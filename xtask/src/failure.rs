@@ -128,6 +128,11 @@ impl Failure {
                 | Error::ReceiptVersion { .. }
                 | Error::WriteOnce(_)
                 | Error::Promotion { .. }
+                | Error::PlanFile { .. }
+                | Error::PlanVersion { .. }
+                | Error::InventoryFile { .. }
+                | Error::InventoryVersion { .. }
+                | Error::InventoryOfAnother { .. }
                 | Error::NoPulls { .. }
                 | Error::PullsElsewhere { .. }
                 | Error::LockUnknown { .. }
@@ -166,6 +171,14 @@ impl Failure {
                 | Error::MkectlRunning { .. } => 6,
                 Error::MkectlFailed { .. } => 7,
                 Error::RequirementUnmet { .. } => 8,
+                Error::NoMigration { .. }
+                | Error::AlreadyMigrated { .. }
+                | Error::StillMke3 { .. }
+                | Error::StaleKubeconfig { .. }
+                | Error::Mke3Credentials { .. } => 3,
+                Error::MkectlLacks { .. } => 6,
+                Error::PlanMoved { .. } => DIFFERS,
+                Error::PlanWithoutMkectl { .. } => 6,
                 Error::VisibleSecrets { .. } | Error::Protected { .. } => 8,
                 Error::BackupExists { .. }
                 | Error::BackupNote { .. }
@@ -357,6 +370,15 @@ fn hints(error: &Error) -> Vec<String> {
              cluster up?"
                 .to_owned()
         }
+        Error::PlanMoved { .. } => {
+            "nothing was touched: make a plan of what is there now with `cargo xtask plan ENVIRONMENT --out FILE`, and have that one signed".to_owned()
+        }
+        Error::PlanWithoutMkectl { environment, .. } => {
+            format!("`cargo xtask fetch {environment}` brings the release's mkectl here")
+        }
+        Error::InventoryOfAnother { .. } => {
+            "take one of this environment: `cargo xtask inventory ENVIRONMENT --out FILE`".to_owned()
+        }
         Error::RequirementUnmet { environment, requires, .. } => format!(
             "`cargo xtask status {requires}` says more; `cargo xtask deploy {environment} --override-requires REASON` goes without, and the receipt keeps the reason"
         ),
@@ -385,6 +407,15 @@ fn hints(error: &Error) -> Vec<String> {
         }
         Error::MkectlRunning { note, .. } => {
             format!("wait for its end; if that is another process, delete {note}")
+        }
+        Error::StillMke3 { environment, .. } => format!(
+            "`cargo xtask migrate {environment}` upgrades them; if they are new machines, take `mke3` out of the environment"
+        ),
+        Error::StaleKubeconfig { path } => {
+            format!("if nobody needs it, move it away: mv {path} {path}.before")
+        }
+        Error::Mke3Credentials { .. } => {
+            "set the variables that mke3.credentials names".to_owned()
         }
         Error::Protected { .. } => {
             "if its end is really wanted, take `protected` out of its environment.yaml, in a change that others see".to_owned()

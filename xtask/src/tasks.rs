@@ -8,8 +8,10 @@ mod deploy;
 mod diff;
 mod fetch;
 mod inspect;
+mod inventory;
 mod list;
 mod lock;
+mod migrate;
 mod mkectl;
 mod new;
 mod plan;
@@ -40,10 +42,8 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
         Command::List => list::run(app),
         Command::Show { environment } => show::run(app, environment),
         Command::Inspect { what } => inspect::run(app, what),
-        Command::Plan {
-            environment,
-            detailed_exitcode,
-        } => plan::run(app, environment, *detailed_exitcode),
+        Command::Plan(arguments) => plan::run(app, arguments),
+        Command::Inventory { environment, out } => inventory::run(app, environment, out.as_deref()),
         Command::Diff(arguments) => diff::run(app, arguments),
         Command::Releases { release } => releases::run(app, release.as_deref()),
         Command::Status(arguments) => status::run(app, arguments),
@@ -71,9 +71,11 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             limits: _,
             consent: _,
             overrides,
+            plan,
         } => deploy::run(
             app,
             environment,
+            plan.as_deref(),
             confirm.as_deref(),
             overrides.override_requires.as_deref(),
         ),
@@ -89,6 +91,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             confirm.as_deref(),
             overrides.override_requires.as_deref(),
         ),
+        Command::Migrate(arguments) => migrate::run(app, arguments),
         Command::Cluster { command } => cluster::run(app, command),
         Command::Verify(arguments) => verify::run(app, arguments),
         Command::Mkectl(arguments) => mkectl::run(app, arguments),

@@ -217,6 +217,7 @@ impl Cluster {
                     registry: None,
                     lock: None,
                     config: None,
+                    plan: None,
                     step: Step::Cluster.to_string(),
                     error: format!("{name}: {}", chain(error)),
                     mkectl_exit_code: exit.code(),

@@ -66,6 +66,8 @@ struct Course {
     /// None where the deploy changes nothing, so that no receipt will want it.
     by: Option<By>,
     overridden: Option<Overridden>,
+    /// SHA-256 of the plan.
+    plan: Option<String>,
     step: Step,
     /// What was pushed, once that is known.
     sent: Option<Sent>,
@@ -75,7 +77,10 @@ impl Course {
     fn begin(context: &Context<'_>, plan: &Plan, permit: &Permit, step: Step) -> Self {
         // Before anything is written: what the deploy itself leaves is not what it found.
         let by = writes_receipt(plan).then(|| By::of(context, &plan.environment));
+        // A mkectl that would not do was refused before.
+        let digest = crate::plan::digest(plan, context.workspace).ok();
         Self {
+            plan: digest,
             began: receipt::now(context),
             by,
             overridden: permit.overridden.clone(),
@@ -240,6 +245,7 @@ fn receipt_of_success(
             external_address: mke::external_address(&plan.environment),
             lock: plan.lock_digest.clone(),
             config,
+            plan: course.plan.clone(),
             mkectl,
             artifacts: deployed.confirmed.artifacts,
             pushed: receipt::Pushed::of(&deployed.sent),
@@ -273,6 +279,7 @@ fn receipt_of_failure(
             registry: Some(plan.environment.registry.image_url()),
             lock: Some(plan.lock_digest.clone()),
             config: Some(plan.config.digest.clone()),
+            plan: course.plan.clone(),
             step: course.step.to_string(),
             error: chain(error),
             mkectl_exit_code,

@@ -315,6 +315,64 @@ pub enum Error {
         #[source]
         refusal: Option<Box<mke::UpgradeError>>,
     },
+    /// A file that was given as a plan is none.
+    #[error("{path} is no plan")]
+    PlanFile {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why not.
+        source: serde_yaml::Error,
+    },
+    /// A plan is of a format that this version does not know.
+    #[error("{path} is a plan of version {version}, which this version of Airlock does not know")]
+    PlanVersion {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Its format's version.
+        version: u32,
+    },
+    /// Something is not any more as it was when a plan was made.
+    #[error("{path} is not what a deploy would do now")]
+    PlanMoved {
+        /// The plan.
+        path: Utf8PathBuf,
+        /// Everything that has moved.
+        moved: Vec<crate::plan::Moved>,
+    },
+    /// A plan is to be written, and nobody can say what mkectl would be run for.
+    #[error("the plan for {environment} would not say what is run: {problem}")]
+    PlanWithoutMkectl {
+        /// The environment.
+        environment: String,
+        /// What is wrong with mkectl.
+        problem: String,
+    },
+    /// A file that was given as an inventory is none.
+    #[error("{path} is no inventory")]
+    InventoryFile {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why not.
+        source: serde_yaml::Error,
+    },
+    /// An inventory is of a format that this version does not know.
+    #[error(
+        "{path} is an inventory of version {version}, which this version of Airlock does not know"
+    )]
+    InventoryVersion {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Its format's version.
+        version: u32,
+    },
+    /// An inventory is of another registry.
+    #[error("the inventory is of {found}, and the environment's registry is {wanted}")]
+    InventoryOfAnother {
+        /// The inventory's registry.
+        found: String,
+        /// The environment's.
+        wanted: String,
+    },
     /// A promotion that makes no sense.
     #[error("{to} does not get the release of {from}")]
     Promotion {
@@ -431,6 +489,54 @@ pub enum Error {
         exit: mkectl::Exit,
         /// Where everything that it printed is kept.
         log: Utf8PathBuf,
+    },
+    /// The vendor supports no way from the MKE 3 cluster to the release.
+    #[error("the MKE 3 cluster cannot be upgraded")]
+    NoMigration {
+        /// Why not.
+        source: mke::MigrationError,
+    },
+    /// A cluster that was deployed is no MKE 3 any more.
+    #[error("the cluster of {environment} runs {applied} already, by its receipt")]
+    AlreadyMigrated {
+        /// The environment.
+        environment: String,
+        /// What it runs.
+        applied: String,
+    },
+    /// An installation would go over a cluster of MKE 3.
+    #[error(
+        "the machines of {environment} are an MKE {version} cluster, which `mkectl apply` is not for"
+    )]
+    StillMke3 {
+        /// The environment.
+        environment: String,
+        /// The version of MKE 3.
+        version: String,
+    },
+    /// An earlier try has left its kubeconfig, which would make the next one fail.
+    #[error(
+        "{path} is left of another cluster or an earlier try, and an upgrade from MKE 3 fails where it is"
+    )]
+    StaleKubeconfig {
+        /// The kubeconfig.
+        path: Utf8PathBuf,
+    },
+    /// The credentials of MKE 3's administrator cannot be had.
+    #[error("no credentials for the MKE 3 cluster of {environment}")]
+    Mke3Credentials {
+        /// The environment.
+        environment: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// This mkectl cannot do what it is wanted for.
+    #[error("{program} lists no {what}, which this needs")]
+    MkectlLacks {
+        /// The program.
+        program: Utf8PathBuf,
+        /// The flag.
+        what: String,
     },
     /// A backup would be written over something that is there.
     #[error("{path} exists already, and backups are never written over")]

@@ -11,9 +11,13 @@ use crate::receipt::Receipt;
 use crate::requires::{self, Unmet};
 use crate::under_way::UnderWay;
 use crate::workspace::Output;
-use crate::{Context, Error, fetch, push, render, sha256, verify};
+use crate::{Context, Error, fetch, inventory, push, render, sha256, verify};
 
 mod decide;
+mod saved;
+
+pub use saved::{Moved, Saved, obey, save};
+pub(crate) use saved::{digest, found};
 
 pub use decide::{CommandSummary, MkectlPlan, MkectlSummary};
 
@@ -42,6 +46,10 @@ pub struct Plan {
     pub mkectl: MkectlPlan,
     /// Where results are written.
     pub output: Output,
+    /// SHA-256 of the inventory that was looked at in the registry's place.
+    pub inventory: Option<String>,
+    /// SHA-256 of the file that this plan was compared with, and that is obeyed by it.
+    pub obeyed: Option<String>,
     /// What the last deploy did.
     pub receipt: Option<Receipt>,
     /// What the environment requires of another one and is missing there.
@@ -144,6 +152,8 @@ pub enum Purpose {
     Push,
     /// mkectl alone, also where the configuration was applied before.
     Apply,
+    /// The whole way, to a cluster that is of MKE 3 still.
+    Migrate,
 }
 
 /// Computes the plan of a loaded environment.
@@ -157,8 +167,31 @@ pub async fn plan(
     output: Output,
     purpose: Purpose,
 ) -> Result<Plan, Error> {
+    seen_by(context, environment, output, purpose, Eyes::Registry).await
+}
+
+/// Where a plan takes from what the registry has.
+#[derive(Debug, Clone, Copy)]
+pub enum Eyes<'a> {
+    /// It is asked.
+    Registry,
+    /// It was asked before, and somebody carried the answer here.
+    Inventory(&'a inventory::Read),
+}
+
+/// Computes the plan of a loaded environment, whose registry need not be asked.
+///
+/// # Errors
+/// What [`plan`] returns, or the inventory is of another registry.
+pub async fn seen_by(
+    context: &Context<'_>,
+    environment: Environment,
+    output: Output,
+    purpose: Purpose,
+    eyes: Eyes<'_>,
+) -> Result<Plan, Error> {
     let locked = fetch::locked(context.workspace, &environment.release)?;
-    of_locked(context, environment, locked, output, purpose).await
+    of_locked(context, environment, locked, output, purpose, eyes).await
 }
 
 /// Computes the plan that is about to be obeyed: a mkectl that it lacks and that a lock knows is brought first, so that every command
@@ -190,6 +223,7 @@ pub(crate) async fn of_locked(
     locked: fetch::Locked,
     output: Output,
     purpose: Purpose,
+    eyes: Eyes<'_>,
 ) -> Result<Plan, Error> {
     let release = mke::Release::of(&environment.release).map_err(Error::Release)?;
     environment
@@ -227,14 +261,19 @@ pub(crate) async fn of_locked(
     let unmet = match purpose {
         // What only fills a registry touches no cluster.
         Purpose::Push => None,
-        Purpose::Deploy | Purpose::Apply => requires::unmet(
+        Purpose::Deploy | Purpose::Apply | Purpose::Migrate => requires::unmet(
             context.workspace,
             &environment,
             &locked.digest,
             (context.tool.now)(),
         )?,
     };
-    let seen = verify::look(context, &environment, &verify::tags_of(&locked.lock)).await?;
+    let seen = match eyes {
+        Eyes::Registry => {
+            verify::look(context, &environment, &verify::tags_of(&locked.lock)).await?
+        }
+        Eyes::Inventory(read) => taken_from(read, &environment, &locked.lock, &mut warnings)?,
+    };
     let artifacts = planned(&locked.lock, &seen);
     if purpose == Purpose::Apply {
         refuse_what_the_registry_lacks(&environment, &locked.lock, &artifacts)?;
@@ -258,10 +297,39 @@ pub(crate) async fn of_locked(
         config,
         output,
         receipt,
+        inventory: match eyes {
+            Eyes::Registry => None,
+            Eyes::Inventory(read) => Some(read.digest.clone()),
+        },
+        obeyed: None,
         unmet,
         unlocked,
         warnings,
     })
+}
+
+/// Takes what a registry has from its inventory.
+fn taken_from(
+    read: &inventory::Read,
+    environment: &Environment,
+    lock: &bundle::Lock,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<verify::Seen>, Error> {
+    let url = environment.registry.image_url();
+    if read.inventory.registry != url {
+        return Err(Error::InventoryOfAnother {
+            found: read.inventory.registry.clone(),
+            wanted: url,
+        });
+    }
+    let (seen, unknown) = read.inventory.seen(lock);
+    if unknown > 0 {
+        warnings.push(format!(
+            "the inventory says nothing of {unknown} of {} artifacts, since it was taken without this lock: they are taken for missing",
+            seen.len()
+        ));
+    }
+    Ok(seen)
 }
 
 /// Compares the lock with what the mkectl that is to be run lists, and with what the bundle's charts name. A deploy that runs no mkectl asks nobody.

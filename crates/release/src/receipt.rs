@@ -44,6 +44,9 @@ pub struct Applied {
     pub lock: String,
     /// SHA-256 of the rendered `mke4.yaml`.
     pub config: String,
+    /// SHA-256 of the plan that was obeyed, as `plan --out` writes it. Receipts of version 1 do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
     /// The mkectl that applied it.
     pub mkectl: Program,
     /// How many artifacts of the lock were confirmed in the registry: all of them.
@@ -77,6 +80,9 @@ pub struct Failed {
     /// SHA-256 of the rendered `mke4.yaml`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,
+    /// SHA-256 of the plan that was obeyed, as `plan --out` writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
     /// The step that failed, by the name of its command.
     pub step: String,
     /// What went wrong, with its causes.

@@ -132,7 +132,15 @@ pub async fn prepare(
         receipt.write(&output.receipt)?;
     }
     let (locked, stand_in) = bundle_at_hand(context.workspace, &environment.release)?;
-    let plan = plan::of_locked(context, environment, locked, output, plan::Purpose::Deploy).await?;
+    let plan = plan::of_locked(
+        context,
+        environment,
+        locked,
+        output,
+        plan::Purpose::Deploy,
+        plan::Eyes::Registry,
+    )
+    .await?;
     Ok(Rehearsal {
         plan,
         stand_in,

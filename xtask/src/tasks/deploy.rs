@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use camino::Utf8Path;
 use indicatif::DecimalBytes;
 use release::deploy::Deployed;
 use release::plan::{Plan, Purpose};
@@ -16,6 +17,7 @@ use crate::interrupt::until_interrupted;
 pub(crate) fn run(
     app: &App<'_>,
     name: &str,
+    file: Option<&Utf8Path>,
     confirmed: Option<&str>,
     reason: Option<&str>,
 ) -> Result<ExitCode, Failure> {
@@ -24,7 +26,11 @@ pub(crate) fn run(
         let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
         let context = app.context();
         let output = Output::below(&app.workspace.environment(name));
-        let plan = release::plan::prepare(&context, environment, output, Purpose::Deploy).await?;
+        let mut plan =
+            release::plan::prepare(&context, environment, output, Purpose::Deploy).await?;
+        if let Some(file) = file {
+            release::plan::obey(&mut plan, &app.workspace, file)?;
+        }
         app.ui.plan(&plan.summary(&app.workspace));
         let permit = release::requires::permit(&plan, reason)?;
         if !plan.is_empty() {

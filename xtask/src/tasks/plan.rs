@@ -2,26 +2,52 @@
 
 use std::process::ExitCode;
 
-use release::plan::Purpose;
+use release::inventory::Inventory;
+use release::plan::{Eyes, Purpose};
 use release::workspace::Output;
+use serde_json::json;
 
 use crate::app::App;
+use crate::cli::PlanArgs;
 use crate::failure::{DIFFERS, Failure};
 use crate::interrupt::until_interrupted;
 use crate::ui::{Detail, Ui};
 
-pub(crate) fn run(app: &App<'_>, name: &str, detailed_exitcode: bool) -> Result<ExitCode, Failure> {
-    let environment = app.environment(name)?;
-    let summary = until_interrupted(app, async {
-        let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
-        let output = Output::below(&app.workspace.environment(name));
+mod markdown;
+
+pub(crate) fn run(app: &App<'_>, arguments: &PlanArgs) -> Result<ExitCode, Failure> {
+    let environment = app.environment(&arguments.environment)?;
+    let inventory = arguments
+        .inventory
+        .as_deref()
+        .map(Inventory::read)
+        .transpose()?;
+    let plan = until_interrupted(app, async {
+        let _registry = match &inventory {
+            Some(_) => None,
+            None => release::rehearse::serve(&app.workspace, &environment).await?,
+        };
+        let output = Output::below(&app.workspace.environment(&arguments.environment));
+        let eyes = inventory.as_ref().map_or(Eyes::Registry, Eyes::Inventory);
         let plan =
-            release::plan::plan(&app.context(), environment, output, Purpose::Deploy).await?;
-        Ok(plan.summary(&app.workspace))
+            release::plan::seen_by(&app.context(), environment, output, Purpose::Deploy, eyes)
+                .await?;
+        Ok(plan)
     })?;
-    app.ui
-        .result(&Ui::plan_text(&summary, Detail::Full), &summary)?;
-    if detailed_exitcode && !summary.nothing_to_do {
+    let summary = plan.summary(&app.workspace);
+    let mut value = serde_json::to_value(&summary).unwrap_or_default();
+    if let Some(path) = &arguments.out {
+        let digest = release::plan::save(&plan, &app.workspace, path)?;
+        app.ui
+            .note(&format!("the plan is in {path}, with SHA-256 {digest}"));
+        value["file"] = json!({ "path": path, "sha256": digest });
+    }
+    let text = match arguments.markdown {
+        true => markdown::plan(&summary),
+        false => Ui::plan_text(&summary, Detail::Full),
+    };
+    app.ui.result(&text, &value)?;
+    if arguments.detailed_exitcode && !summary.nothing_to_do {
         return Ok(ExitCode::from(DIFFERS));
     }
     Ok(ExitCode::SUCCESS)

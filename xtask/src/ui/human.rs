@@ -314,6 +314,11 @@ fn chain(failure: &Failure) -> String {
         | release::Error::NotRepaired { findings, .. } => {
             text.push_str(&super::findings::lines(findings));
         }
+        release::Error::PlanMoved { moved, .. } => {
+            for moved in moved {
+                text.push_str(&format!("  {}: {}\n", moved.subject, moved.what));
+            }
+        }
         release::Error::NotRemoved { failed, .. } => {
             for (name, why) in failed {
                 text.push_str(&format!("  {name}: {why}\n"));

@@ -115,6 +115,7 @@ fn add_details(object: &mut Value, error: &release::Error) {
                 .map(|(artifact, cause)| json!({"artifact": artifact, "error": release::chain(cause)}))
                 .collect();
         }
+        release::Error::PlanMoved { moved, .. } => object["moved"] = json!(moved),
         release::Error::NotRemoved { failed, .. } => {
             object["failed"] = failed
                 .iter()

@@ -289,12 +289,12 @@ fn a_mistake_in_a_parent_is_found_where_a_child_hides_it() {
 #[test]
 fn wrong_keys() {
     insta::assert_snapshot!(wrong(&format!("{GOOD}realese: v4.1.5\n")), @"environments/prod/environment.yaml:3:1: unknown key `realese`; did you mean `release`?");
-    insta::assert_snapshot!(wrong(&format!("{GOOD}hosts: []\n")), @"environments/prod/environment.yaml:3:1: unknown key `hosts`; the keys are `inherit`, `release`, `registry`, `protected`, `rehearsal`, `mkectl`, `admin-password`, `apply-timeout`, `requires`, `record-operator`, `accept`, `facts`, `inventory`, `config`; what is for the cluster belongs below `config`");
+    insta::assert_snapshot!(wrong(&format!("{GOOD}hosts: []\n")), @"environments/prod/environment.yaml:3:1: unknown key `hosts`; the keys are `inherit`, `release`, `registry`, `protected`, `rehearsal`, `mkectl`, `admin-password`, `apply-timeout`, `backups`, `release-matrix`, `mke3`, `requires`, `record-operator`, `accept`, `facts`, `inventory`, `config`; what is for the cluster belongs below `config`");
     insta::assert_snapshot!(wrong(&format!("{GOOD}address: registry\n")), @"environments/prod/environment.yaml:3:1: unknown key `address`; `address` belongs below `registry`");
     insta::assert_snapshot!(wrong(&format!("{GOOD}Protected: true\n")), @"environments/prod/environment.yaml:3:1: unknown key `Protected`; did you mean `protected`?");
     insta::assert_snapshot!(wrong(&format!("{GOOD}release: v4.1.4\n")), @"environments/prod/environment.yaml:3:1: the key `release` is there already; it is also in line 1");
     insta::assert_snapshot!(wrong(&format!("{GOOD}[a, b]: 1\n")), @"environments/prod/environment.yaml:3:1: a key must be a single value, but this is a list");
-    insta::assert_snapshot!(wrong_registry("  url: registry\n"), @"environments/prod/environment.yaml:4:3: unknown key `url` in `registry`; the keys are `address`, `project`, `ca`, `push-credentials`");
+    insta::assert_snapshot!(wrong_registry("  url: registry\n"), @"environments/prod/environment.yaml:4:3: unknown key `url` in `registry`; the keys are `address`, `project`, `ca`, `push-credentials`, `pull-credentials`");
     insta::assert_snapshot!(wrong_registry("  push_credentials: { env: A }\n"), @"environments/prod/environment.yaml:4:3: unknown key `push_credentials` in `registry`; did you mean `push-credentials`?");
     insta::assert_snapshot!(wrong_registry("  protected: true\n"), @"environments/prod/environment.yaml:4:3: unknown key `protected` in `registry`; `protected` belongs at the top level");
     insta::assert_snapshot!(wrong_registry("  push-credentials: { env: A, name: b }\n"), @"environments/prod/environment.yaml:4:31: unknown key `name` in `registry.push-credentials`; the only key is `env`");

@@ -57,6 +57,7 @@ pub(super) fn parse(text: &str) -> Result<Receipt, serde_yaml::Error> {
             external_address: applied.external_address,
             lock: applied.lock,
             config: applied.config,
+            plan: None,
             mkectl: Program {
                 version: applied.mkectl,
                 sha256: None,
@@ -81,6 +82,7 @@ pub(super) fn parse(text: &str) -> Result<Receipt, serde_yaml::Error> {
             registry: None,
             lock: None,
             config: None,
+            plan: None,
             step: failed.step,
             error: failed.error,
             mkectl_exit_code: failed.mkectl_exit_code,

@@ -59,6 +59,7 @@ fn whole() -> Receipt {
             external_address: Some("mke.example.com".to_owned()),
             lock: "7f28".to_owned(),
             config: "5c62".to_owned(),
+            plan: Some("b1d2".to_owned()),
             mkectl: Program {
                 version: "v4.1.5".to_owned(),
                 sha256: Some("9a0b".to_owned()),
@@ -75,6 +76,7 @@ fn whole() -> Receipt {
             registry: Some("registry.example.com:5000/mke".to_owned()),
             lock: Some("7f28".to_owned()),
             config: Some("5c62".to_owned()),
+            plan: Some("b1d2".to_owned()),
             step: "apply".to_owned(),
             error: "mkectl exited with code 7".to_owned(),
             mkectl_exit_code: Some(7),

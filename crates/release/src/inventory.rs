@@ -1,0 +1,155 @@
+//! The inventory of a registry: what it holds of what the locks name, as a file that is carried over the gap.
+//!
+//! A plan can be made of it where the registry cannot be reached. The deploy that obeys such a plan looks at the registry itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::Utf8Path;
+use environment::Environment;
+use oci_spec::image::Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::plan::found;
+use crate::verify::{self, Held, Seen};
+use crate::workspace::write_whole;
+use crate::{Context, Error, sha256};
+
+/// What an inventory says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Inventory {
+    /// The version of this file's format.
+    pub version: u32,
+    /// The environment.
+    pub environment: String,
+    /// Its registry and project.
+    pub registry: String,
+    /// Every tag that a lock names, by repository and tag.
+    pub tags: Vec<Tag>,
+}
+
+/// A tag in a registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Tag {
+    /// Repository and tag, `calico/node:v3.30.2`.
+    pub artifact: String,
+    /// What is there: `nothing`, a digest, or `untold` where the registry tells no digest.
+    pub found: String,
+    /// Said where nodes are refused what is there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused_to_nodes: bool,
+}
+
+/// An inventory that was read, and the digest of its file.
+#[derive(Debug)]
+pub struct Read {
+    /// What it says.
+    pub inventory: Inventory,
+    /// SHA-256 of the file.
+    pub digest: String,
+}
+
+impl Inventory {
+    /// The format that this version reads and writes.
+    pub const VERSION: u32 = 1;
+
+    /// Reads an inventory.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no inventory of this format.
+    pub fn read(path: &Utf8Path) -> Result<Read, Error> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| Error::io("read", path, source))?;
+        let wrong = |source| Error::InventoryFile {
+            path: path.to_owned(),
+            source,
+        };
+        let inventory: Self = serde_yaml::from_str(&text).map_err(wrong)?;
+        if inventory.version != Self::VERSION {
+            return Err(Error::InventoryVersion {
+                path: path.to_owned(),
+                version: inventory.version,
+            });
+        }
+        Ok(Read {
+            inventory,
+            digest: sha256(text.as_bytes()),
+        })
+    }
+
+    /// Writes the inventory.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, path: &Utf8Path) -> Result<(), Error> {
+        let yaml = serde_yaml::to_string(self).map_err(|source| Error::InventoryFile {
+            path: path.to_owned(),
+            source,
+        })?;
+        let text = format!(
+            "# What {} has of what the locks name. Written by `cargo xtask inventory {} --out FILE`.\n{yaml}",
+            self.registry, self.environment
+        );
+        write_whole(path, &text)
+    }
+
+    /// Returns what the registry has under each tag of a lock, in its order, and how many of them nobody has looked at: the lock
+    /// was not here when the inventory was taken. Those are taken for missing.
+    pub(crate) fn seen(&self, lock: &bundle::Lock) -> (Vec<Seen>, usize) {
+        let tags: BTreeMap<&str, &Tag> = self
+            .tags
+            .iter()
+            .map(|tag| (tag.artifact.as_str(), tag))
+            .collect();
+        let mut unknown = 0;
+        let seen = lock.artifacts.iter().map(|artifact| {
+            let tag = tags.get(artifact.reference().as_str());
+            unknown += usize::from(tag.is_none());
+            Seen {
+                held: match tag.map_or("nothing", |tag| &tag.found) {
+                    "nothing" => Held::Nothing,
+                    digest => digest
+                        .parse::<Digest>()
+                        .map_or(Held::Untold, Held::Manifest),
+                },
+                is_open: tag.is_none_or(|tag| !tag.refused_to_nodes),
+            }
+        });
+        let seen = seen.collect();
+        (seen, unknown)
+    }
+}
+
+/// Looks at every tag that a committed lock names in an environment's registry.
+///
+/// # Errors
+/// A lock cannot be read, or the registry cannot be asked.
+pub async fn take(context: &Context<'_>, environment: &Environment) -> Result<Inventory, Error> {
+    let mut tags = BTreeSet::new();
+    for path in context.workspace.locks()? {
+        let lock = bundle::Lock::read(&path).map_err(Error::Lock)?;
+        for artifact in lock.artifacts {
+            tags.insert((artifact.repository, artifact.tag));
+        }
+    }
+    let asked: Vec<(&str, &str)> = tags
+        .iter()
+        .map(|(repository, tag)| (repository.as_str(), tag.as_str()))
+        .collect();
+    let seen = verify::look(context, environment, &asked).await?;
+    Ok(Inventory {
+        version: Inventory::VERSION,
+        environment: environment.name.clone(),
+        registry: environment.registry.image_url(),
+        tags: asked
+            .iter()
+            .zip(&seen)
+            .map(|((repository, tag), seen)| Tag {
+                artifact: format!("{repository}:{tag}"),
+                found: found(seen),
+                refused_to_nodes: !seen.is_open,
+            })
+            .collect(),
+    })
+}

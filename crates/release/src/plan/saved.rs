@@ -1,0 +1,453 @@
+//! A plan as a file: to be read, signed, carried over the gap, and obeyed to the letter or not at all.
+//!
+//! It names everything that it was computed from by digest, and everything that a deploy will do. The same input makes the same bytes,
+//! and nothing in it is secret: what mkectl gets of secrets stands in no plan.
+//!
+//! What a deploy by this very plan has done already is progress, and no move: artifacts that are there since, the written
+//! configuration, and a receipt that tells of its failure.
+
+use camino::Utf8Path;
+use serde::{Deserialize, Serialize};
+
+use super::{MkectlPlan, Plan, Planned};
+use crate::receipt::{self, Receipt};
+use crate::verify::{Held, Seen};
+use crate::workspace::{read_if_there, write_whole};
+use crate::{Error, Workspace, chain, render, sha256};
+
+/// A plan as its file says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Saved {
+    /// The version of this file's format.
+    pub version: u32,
+    /// The environment.
+    pub environment: String,
+    /// The release, `v4.1.5`.
+    pub release: String,
+    /// SHA-256 of the lock.
+    pub lock: String,
+    /// The receipt; nothing where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<SavedReceipt>,
+    /// SHA-256 of the inventory that was looked at in the registry's place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<String>,
+    /// What the registry is to get.
+    pub registry: SavedRegistry,
+    /// The configuration.
+    pub config: SavedConfig,
+    /// What mkectl is run for.
+    pub mkectl: SavedMkectl,
+    /// What people should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// The receipt that a plan was computed from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SavedReceipt {
+    /// SHA-256 of its file.
+    pub sha256: String,
+    /// SHA-256 of what it says of the last success; nothing where it tells of none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<String>,
+}
+
+/// What a registry is to get.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SavedRegistry {
+    /// The registry and project.
+    pub url: String,
+    /// SHA-256 of what it was seen to have under every tag of the lock.
+    pub state: String,
+    /// How many artifacts the lock names.
+    pub artifacts: usize,
+    /// The artifacts that are to be pushed. The others are there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub push: Vec<SavedArtifact>,
+    /// The artifacts that are there and that nodes are refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused_to_nodes: Vec<String>,
+    /// Bytes to be sent at most.
+    pub bytes_at_most: u64,
+}
+
+/// An artifact that is to be pushed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SavedArtifact {
+    /// Its repository and tag.
+    pub artifact: String,
+    /// Its digest.
+    pub digest: String,
+    /// What is there now: `nothing`, a digest, or `untold`.
+    pub found: String,
+}
+
+/// The configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SavedConfig {
+    /// Its file, relative to the workspace.
+    pub path: String,
+    /// Its SHA-256, as it is to be.
+    pub sha256: String,
+    /// How the file changes, as a unified diff; nothing where it does not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub change: String,
+}
+
+/// What mkectl is run for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SavedMkectl {
+    /// `none`, `apply` or `upgrade`.
+    pub action: String,
+    /// The release that is upgraded from, `v4.1.2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The programs that are run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<receipt::Program>,
+    /// The commands, in their order, whatever folder the program is in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<String>,
+}
+
+/// Something that is not any more as it was when a plan was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Moved {
+    /// What it is: `lock`, `config`, `mkectl`, `registry` and others.
+    pub subject: &'static str,
+    /// What happened to it, in a sentence without its end.
+    pub what: String,
+}
+
+impl Saved {
+    /// The format that this version reads and writes.
+    pub const VERSION: u32 = 1;
+
+    /// Returns a plan as its file says it.
+    ///
+    /// # Errors
+    /// There is no mkectl that would do, so that nobody could say what will be run; or the receipt cannot be read.
+    pub fn of(plan: &Plan, workspace: &Workspace) -> Result<Self, Error> {
+        let path = workspace.shown(&plan.output.config);
+        let text = read_if_there(&plan.output.receipt)?;
+        Ok(Self {
+            version: Self::VERSION,
+            environment: plan.environment.name.clone(),
+            release: format!("v{}", plan.environment.release),
+            lock: plan.lock_digest.clone(),
+            receipt: text.map(|text| SavedReceipt {
+                sha256: sha256(text.as_bytes()),
+                applied: applied_digest(plan.receipt.as_ref()),
+            }),
+            inventory: plan.inventory.clone(),
+            registry: registry(plan),
+            config: SavedConfig {
+                path: path.to_string(),
+                sha256: plan.config.digest.clone(),
+                change: render::diff(path, plan.config.committed.as_deref(), &plan.config.text),
+            },
+            mkectl: mkectl(plan, workspace)?,
+            warnings: plan.warnings.clone(),
+        })
+    }
+
+    /// Returns the text of the file.
+    ///
+    /// # Errors
+    /// It cannot be said in YAML.
+    pub fn text(&self, path: &Utf8Path) -> Result<String, Error> {
+        let yaml = serde_yaml::to_string(self).map_err(|source| Error::PlanFile {
+            path: path.to_owned(),
+            source,
+        })?;
+        let name = &self.environment;
+        Ok(format!(
+            "# What `cargo xtask deploy {name} --plan FILE` will do, and nothing else. It is refused where anything moved since.\n{yaml}"
+        ))
+    }
+}
+
+/// Writes a plan to a file, and returns the file's SHA-256.
+///
+/// # Errors
+/// There is no mkectl that would do, or the file cannot be written.
+pub fn save(plan: &Plan, workspace: &Workspace, path: &Utf8Path) -> Result<String, Error> {
+    let text = Saved::of(plan, workspace)?.text(path)?;
+    write_whole(path, &text)?;
+    Ok(sha256(text.as_bytes()))
+}
+
+/// Returns the digest by which receipts know a plan: that of the file, whether it was obeyed or would only have been written.
+///
+/// # Errors
+/// What [`Saved::of`] returns.
+pub(crate) fn digest(plan: &Plan, workspace: &Workspace) -> Result<String, Error> {
+    if let Some(obeyed) = &plan.obeyed {
+        return Ok(obeyed.clone());
+    }
+    let text = Saved::of(plan, workspace)?.text("plan".into())?;
+    Ok(sha256(text.as_bytes()))
+}
+
+/// Makes a plan that was computed now the one in a file, where it is that one still.
+///
+/// # Errors
+/// The file is no plan, or something has moved since it was made: everything that did is named.
+pub fn obey(plan: &mut Plan, workspace: &Workspace, path: &Utf8Path) -> Result<(), Error> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::io("read", path, source))?;
+    let saved = parse(&text, path)?;
+    let digest = sha256(text.as_bytes());
+    let now = Saved::of(plan, workspace)?;
+    let moved = moved(&saved, &now, plan, &digest);
+    if !moved.is_empty() {
+        return Err(Error::PlanMoved {
+            path: path.to_owned(),
+            moved,
+        });
+    }
+    plan.obeyed = Some(digest);
+    Ok(())
+}
+
+fn parse(text: &str, path: &Utf8Path) -> Result<Saved, Error> {
+    let wrong = |source| Error::PlanFile {
+        path: path.to_owned(),
+        source,
+    };
+    /// All that plans of every version have.
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    let Versioned { version } = serde_yaml::from_str(text).map_err(wrong)?;
+    if version != Saved::VERSION {
+        return Err(Error::PlanVersion {
+            path: path.to_owned(),
+            version,
+        });
+    }
+    serde_yaml::from_str(text).map_err(wrong)
+}
+
+/// Returns everything that is not as the file says, and that a deploy by this file did not do itself.
+fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<Moved> {
+    let mut moved = Vec::new();
+    for (subject, old, new) in [
+        ("environment", &saved.environment, &now.environment),
+        ("release", &saved.release, &now.release),
+        ("lock", &saved.lock, &now.lock),
+        ("config", &saved.config.path, &now.config.path),
+        ("config", &saved.config.sha256, &now.config.sha256),
+        ("registry", &saved.registry.url, &now.registry.url),
+        ("mkectl", &saved.mkectl.action, &now.mkectl.action),
+    ] {
+        if old != new {
+            moved.push(Moved::new(subject, old, new));
+        }
+    }
+    if saved.config.sha256 == now.config.sha256
+        && saved.config.change != now.config.change
+        && plan.config.is_stale()
+    {
+        let what = format!("{} was changed by other hands", now.config.path);
+        moved.push(Moved {
+            subject: "config",
+            what,
+        });
+    }
+    if saved.receipt != now.receipt && !is_own_failure(saved, plan, digest) {
+        let side = |receipt: &Option<SavedReceipt>| {
+            let receipt = receipt.as_ref();
+            receipt.map_or_else(|| "none".to_owned(), |receipt| receipt.sha256.clone())
+        };
+        moved.push(Moved::new(
+            "receipt",
+            &side(&saved.receipt),
+            &side(&now.receipt),
+        ));
+    }
+    if saved.mkectl.action == now.mkectl.action {
+        let programs = |mkectl: &SavedMkectl| {
+            let programs = mkectl.programs.iter();
+            let programs = programs.map(|program| match &program.sha256 {
+                Some(sha256) => format!("{} {sha256}", program.version),
+                None => program.version.clone(),
+            });
+            programs.collect::<Vec<_>>().join(", ")
+        };
+        let commands = |mkectl: &SavedMkectl| mkectl.commands.join("; ");
+        for (old, new) in [
+            (programs(&saved.mkectl), programs(&now.mkectl)),
+            (commands(&saved.mkectl), commands(&now.mkectl)),
+        ] {
+            if old != new {
+                moved.push(Moved::new("mkectl", &old, &new));
+            }
+        }
+    }
+    // Another lock names other artifacts, so that nothing could be compared.
+    if saved.lock == now.lock && saved.registry.url == now.registry.url {
+        moved.extend(moved_in_registry(&saved.registry, plan));
+    }
+    moved
+}
+
+impl Moved {
+    fn new(subject: &'static str, old: &str, new: &str) -> Self {
+        Self {
+            subject,
+            what: format!("was {old} and is {new}"),
+        }
+    }
+}
+
+/// Says whether a receipt tells of the failure of a deploy by this very plan, and of nothing else that is new.
+fn is_own_failure(saved: &Saved, plan: &Plan, digest: &str) -> bool {
+    let failed = plan
+        .receipt
+        .as_ref()
+        .and_then(|receipt| receipt.failed.as_ref());
+    let applied = saved
+        .receipt
+        .as_ref()
+        .and_then(|receipt| receipt.applied.as_ref());
+    failed.is_some_and(|failed| failed.plan.as_deref() == Some(digest))
+        && applied_digest(plan.receipt.as_ref()).as_ref() == applied
+}
+
+/// Returns the artifacts that the registry has not as the plan found them, and not as the plan wants them, either.
+fn moved_in_registry(saved: &SavedRegistry, plan: &Plan) -> Vec<Moved> {
+    let mut moved = Vec::new();
+    for ((artifact, seen), planned) in plan
+        .lock
+        .artifacts
+        .iter()
+        .zip(&plan.seen)
+        .zip(&plan.artifacts)
+    {
+        if !planned.is_to_be_pushed() {
+            let is_refused = *planned == Planned::Unconfirmed;
+            let was_refused = saved.refused_to_nodes.contains(&artifact.reference());
+            let was_to_be_pushed =
+                (saved.push.iter()).any(|push| push.artifact == artifact.reference());
+            if is_refused != was_refused && !was_to_be_pushed {
+                let what = match is_refused {
+                    true => format!("{} is not served to nodes any more", artifact.reference()),
+                    false => format!("{} is served to nodes by now", artifact.reference()),
+                };
+                moved.push(Moved {
+                    subject: "registry",
+                    what,
+                });
+            }
+            continue;
+        }
+        let name = artifact.reference();
+        let now = found(seen);
+        let before = saved.push.iter().find(|push| push.artifact == name);
+        let before = before.map_or_else(|| artifact.digest.to_string(), |push| push.found.clone());
+        if before != now {
+            moved.push(Moved {
+                subject: "registry",
+                what: format!("{name} was {before} and is {now}"),
+            });
+        }
+    }
+    moved
+}
+
+fn registry(plan: &Plan) -> SavedRegistry {
+    let all = || {
+        plan.lock
+            .artifacts
+            .iter()
+            .zip(&plan.seen)
+            .zip(&plan.artifacts)
+    };
+    let mut state = String::new();
+    for ((artifact, seen), _) in all() {
+        let (name, found) = (artifact.reference(), found(seen));
+        state.push_str(&format!("{name} {found} {}\n", seen.is_open));
+    }
+    SavedRegistry {
+        url: plan.environment.registry.image_url(),
+        state: sha256(state.as_bytes()),
+        artifacts: plan.lock.artifacts.len(),
+        push: all()
+            .filter(|(_, planned)| planned.is_to_be_pushed())
+            .map(|((artifact, seen), _)| SavedArtifact {
+                artifact: artifact.reference(),
+                digest: artifact.digest.to_string(),
+                found: found(seen),
+            })
+            .collect(),
+        refused_to_nodes: all()
+            .filter(|(_, planned)| **planned == Planned::Unconfirmed)
+            .map(|((artifact, _), _)| artifact.reference())
+            .collect(),
+        bytes_at_most: plan.bytes_to_send(),
+    }
+}
+
+/// Returns what is under a tag, in a word.
+pub(crate) fn found(seen: &Seen) -> String {
+    match &seen.held {
+        Held::Nothing => "nothing".to_owned(),
+        Held::Untold => "untold".to_owned(),
+        Held::Manifest(digest) => digest.to_string(),
+    }
+}
+
+fn mkectl(plan: &Plan, workspace: &Workspace) -> Result<SavedMkectl, Error> {
+    let summary = plan.mkectl.summary(workspace, &plan.output);
+    if let Some(problem) = summary.problem {
+        return Err(Error::PlanWithoutMkectl {
+            environment: plan.environment.name.clone(),
+            problem,
+        });
+    }
+    let (programs, commands) = plan
+        .mkectl
+        .programs_and_commands(&plan.environment.release, &plan.output);
+    let commands = commands.into_iter().map(|command| {
+        // Where the program lies is an affair of each machine. Which one it is, its digest says.
+        let program = command.program.file_name().unwrap_or("mkectl").into();
+        workspace.shown_command(&mkectl::Command { program, ..command })
+    });
+    let version = |release: &semver::Version| format!("v{release}");
+    let from = match &plan.mkectl {
+        MkectlPlan::Upgrade { from, .. } => Some(version(from)),
+        _ => None,
+    };
+    Ok(SavedMkectl {
+        action: summary.action.to_owned(),
+        from,
+        reason: summary.reason.map(str::to_owned),
+        programs: programs
+            .into_iter()
+            .map(|(release, sha256)| receipt::Program {
+                version: version(&release),
+                sha256,
+            })
+            .collect(),
+        commands: commands.collect(),
+    })
+}
+
+/// Returns the SHA-256 of what a receipt says of the last success.
+fn applied_digest(receipt: Option<&Receipt>) -> Option<String> {
+    let applied = receipt?.applied.as_ref()?;
+    let text = serde_yaml::to_string(applied).unwrap_or_else(|error| chain(&error));
+    Some(sha256(text.as_bytes()))
+}

@@ -1,0 +1,362 @@
+//! `plan --out` and `deploy --plan`: a plan that was signed is obeyed to the letter, or what has moved since is named.
+
+use std::process::Stdio;
+
+use support::wire::Wire;
+use support::{Lab, bundles};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+const PLAN: &str = "lab.plan.yaml";
+const LOCK: &str = "bundles/v4.1.5-amd64.lock.yaml";
+const RECEIPT: &str = "environments/lab/receipt.yaml";
+
+fn plan(lab: &Lab) -> String {
+    let _ = lab.run(&["plan", "lab", "--out", PLAN]).ends_with(0);
+    lab.sandbox.read(PLAN)
+}
+
+fn obey(lab: &Lab) -> support::Run {
+    lab.run(&["deploy", "lab", "--plan", PLAN])
+}
+
+/// Returns what has moved by a refusal, a line each.
+#[track_caller]
+fn moved(lab: &Lab) -> String {
+    let run = obey(lab).ends_with(2);
+    assert_eq!(run.stdout, "");
+    let lines = run
+        .stderr
+        .lines()
+        .skip_while(|line| !line.starts_with("error:"));
+    let lines = lines.filter(|line| !line.starts_with("hint:"));
+    redact(&lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// Replaces digests, which differ from run to run.
+fn redact(text: &str) -> String {
+    let is_digest =
+        |word: &&str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut redacted = text.to_owned();
+    let words = text.split(|character: char| !character.is_ascii_alphanumeric());
+    for digest in words.filter(is_digest) {
+        redacted = redacted.replace(digest, "[SHA-256]");
+    }
+    redacted
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_is_a_readable_file_that_is_the_same_each_time() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let first = plan(&lab);
+    insta::assert_snapshot!("plan", redact(&lab.sandbox.redact(&first)));
+    assert_eq!(plan(&lab), first);
+    for secret in [support::lab::USER, support::lab::PASSWORD] {
+        assert!(!first.contains(secret), "{secret}");
+    }
+    let json = lab
+        .run(&["plan", "lab", "--out", PLAN, "--format", "json"])
+        .ends_with(0);
+    let value: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&first));
+    assert_eq!(value["result"]["file"]["sha256"], digest.as_str());
+    insta::assert_snapshot!(
+        "markdown",
+        lab.run(&["plan", "lab", "--markdown"]).ends_with(0).stdout
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unchanged_plan_is_obeyed_to_the_letter() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let wire = Wire::before(&lab.registry.address).await;
+    lab.edit_environment(&lab.registry.address, &wire.address);
+    // One artifact is there, one is something else, the others are missing.
+    let _ = lab.run(&["push", "lab"]).ends_with(0);
+    let lock = bundles::lock_of(&lab.sandbox);
+    let (kept, other) = (&lock.artifacts[2], &lock.artifacts[1]);
+    let registry = lab.registry.address.clone();
+    for artifact in lock.artifacts.iter().filter(|artifact| *artifact != kept) {
+        delete(&registry, &artifact.repository, artifact.digest.as_ref()).await;
+    }
+    put_as(
+        &registry,
+        (&kept.repository, &kept.tag),
+        (&other.repository, &other.tag),
+    )
+    .await;
+    let text = plan(&lab);
+    assert_eq!(
+        text.matches("found: nothing").count(),
+        lock.artifacts.len() - 2,
+        "{text}"
+    );
+    let _ = wire.take();
+    let run = obey(&lab).ends_with(0);
+    let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&text));
+    let receipt = lab.sandbox.read(RECEIPT);
+    assert!(
+        receipt.contains(&format!("  plan: {digest}\n")),
+        "{receipt}"
+    );
+    let seen = wire.take();
+    let tagged: Vec<&String> = seen
+        .iter()
+        .filter(|request| request.starts_with("PUT /v2/") && request.contains("/manifests/"))
+        .filter(|request| !request.contains("sha256:"))
+        .collect();
+    assert_eq!(tagged.len(), lock.artifacts.len() - 1, "{tagged:?}");
+    let kept = format!("/v2/mke/{}/", kept.repository);
+    let of_kept: Vec<&String> = seen
+        .iter()
+        .filter(|request| request.contains(&kept) && !request.starts_with("HEAD"))
+        .collect();
+    assert!(of_kept.is_empty(), "{of_kept:?}");
+    assert_eq!(lab.applies().len(), 1);
+    assert!(run.stdout.contains(" 13 pushed"), "{}", run.stdout);
+
+    // It was obeyed: the receipt is another one, and mkectl has nothing to do.
+    let again = moved(&lab);
+    assert!(
+        again.contains("receipt: was none and is [SHA-256]"),
+        "{again}"
+    );
+    // The requests are those of a deploy without a file.
+    let _ = plan(&lab);
+    let _ = wire.take();
+    let _ = obey(&lab).ends_with(0);
+    assert_eq!(wire.take().len(), lock.artifacts.len() + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_moved_is_named_and_nothing_is_touched() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
+    let _ = plan(&lab);
+    let applies = lab.applies().len();
+    let file = lab.sandbox.path("environments/lab/environment.yaml");
+    let environment = std::fs::read_to_string(&file).unwrap();
+    let before = lab.sandbox.state();
+
+    let lock = lab.sandbox.read(LOCK);
+    lab.sandbox.write(LOCK, &format!("{lock}# another\n"));
+    insta::assert_snapshot!(moved(&lab), @r"
+    error: lab.plan.yaml is not what a deploy would do now
+      lock: was [SHA-256] and is [SHA-256]
+    ");
+    lab.sandbox.write(LOCK, &lock);
+
+    lab.edit_environment("mke2.lab.example.com", "mke3.lab.example.com");
+    insta::assert_snapshot!(moved(&lab), @r"
+    error: lab.plan.yaml is not what a deploy would do now
+      config: was [SHA-256] and is [SHA-256]
+    ");
+    std::fs::write(&file, &environment).unwrap();
+
+    let config = lab.sandbox.read("environments/lab/mke4.yaml");
+    lab.sandbox.write(
+        "environments/lab/mke4.yaml",
+        &format!("{config}# by hand\n"),
+    );
+    insta::assert_snapshot!(moved(&lab), @r"
+    error: lab.plan.yaml is not what a deploy would do now
+      config: environments/lab/mke4.yaml was changed by other hands
+    ");
+    lab.sandbox.write("environments/lab/mke4.yaml", &config);
+
+    let receipt = lab.sandbox.read(RECEIPT);
+    lab.sandbox.write(RECEIPT, &format!("{receipt}# signed\n"));
+    insta::assert_snapshot!(moved(&lab), @r"
+    error: lab.plan.yaml is not what a deploy would do now
+      receipt: was [SHA-256] and is [SHA-256]
+    ");
+    lab.sandbox.write(RECEIPT, &receipt);
+
+    // Another build of the same version.
+    let mkectl = lab.sandbox.bin().join("mkectl");
+    std::fs::remove_file(&mkectl).unwrap();
+    let mut program = std::fs::read(FAKE_MKECTL).unwrap();
+    program.extend_from_slice(b"another build");
+    std::fs::write(&mkectl, program).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&mkectl, mode).unwrap();
+    insta::assert_snapshot!(moved(&lab), @r"
+    error: lab.plan.yaml is not what a deploy would do now
+      mkectl: was v4.1.5 [SHA-256] and is v4.1.5 [SHA-256]
+    ");
+    lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.4");
+    let _ = obey(&lab).ends_with(6);
+    lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.5");
+    std::fs::remove_file(&mkectl).unwrap();
+    lab.sandbox.install(FAKE_MKECTL, "mkectl");
+
+    let artifacts = bundles::lock_of(&lab.sandbox).artifacts;
+    let (one, other) = (&artifacts[0], &artifacts[1]);
+    let registry = lab.registry.address.clone();
+    delete(&registry, &one.repository, one.digest.as_ref()).await;
+    put_as(
+        &registry,
+        (&artifacts[2].repository, &artifacts[2].tag),
+        (&other.repository, &other.tag),
+    )
+    .await;
+    insta::assert_snapshot!(moved(&lab), @r"
+    error: lab.plan.yaml is not what a deploy would do now
+      registry: calico/apiserver:v3.30.2 was sha256:[SHA-256] and is nothing
+      registry: calico/node:v3.30.2 was sha256:[SHA-256] and is sha256:[SHA-256]
+    ");
+    let json = lab
+        .run(&["deploy", "lab", "--plan", PLAN, "--format", "json"])
+        .ends_with(2);
+    let value: serde_json::Value = serde_json::from_str(json.stdout.trim()).unwrap();
+    assert_eq!(value["error"]["moved"][0]["subject"], "registry");
+    assert_eq!(value["error"]["exit-code"], 2);
+
+    assert_eq!(lab.applies().len(), applies, "mkectl ran");
+    let mut changes = lab.sandbox.changes_since(&before);
+    // Written back by this test, or learned of the other mkectl.
+    let written = [
+        LOCK,
+        RECEIPT,
+        "environments/lab/environment.yaml",
+        "environments/lab/mke4.yaml",
+    ];
+    changes
+        .retain(|path| !written.contains(&path.as_str()) && !path.starts_with("bundles/mkectl/"));
+    assert_eq!(changes, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_plan_of_this_environment_is_refused() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let text = plan(&lab);
+    lab.sandbox
+        .write(PLAN, &text.replace("environment: lab", "environment: prod"));
+    insta::assert_snapshot!(moved(&lab), @r"
+    error: lab.plan.yaml is not what a deploy would do now
+      environment: was prod and is lab
+    ");
+    lab.sandbox
+        .write(PLAN, &text.replace("version: 1\n", "version: 2\n"));
+    let run = obey(&lab).ends_with(3);
+    assert!(
+        run.stderr.contains("error: lab.plan.yaml is a plan of version 2, which this version of Airlock does not know"),
+        "{}",
+        run.stderr
+    );
+    // A line that somebody put in is not overlooked.
+    lab.sandbox.write(
+        PLAN,
+        &text.replace("registry:\n", "approved: yes\nregistry:\n"),
+    );
+    let run = obey(&lab).ends_with(3);
+    assert!(
+        run.stderr.contains("lab.plan.yaml is no plan"),
+        "{}",
+        run.stderr
+    );
+    std::fs::remove_file(lab.sandbox.path(PLAN)).unwrap();
+    let _ = obey(&lab).ends_with(1);
+    assert!(lab.repositories().await.is_empty());
+    assert!(!lab.sandbox.path(RECEIPT).exists());
+
+    // A plan that does not say what would be run is not written.
+    std::fs::remove_file(lab.sandbox.bin().join("mkectl")).unwrap();
+    let run = lab.run(&["plan", "lab", "--out", PLAN]).ends_with(6);
+    assert!(
+        run.stderr
+            .contains("the plan for lab would not say what is run"),
+        "{}",
+        run.stderr
+    );
+    assert!(!lab.sandbox.path(PLAN).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_deploy_by_this_plan_has_done_is_progress() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let _ = plan(&lab);
+    // It fails half-way: everything is pushed, the configuration is written, and the receipt tells of the failure.
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
+    let _ = obey(&lab).ends_with(7);
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    let run = obey(&lab).ends_with(0);
+    assert!(run.stdout.contains(" 0 pushed"), "{}", run.stdout);
+    assert!(!lab.receipt().contains("failed:"));
+
+    // It is killed while mkectl runs, and writes no receipt at all.
+    lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
+    let _ = plan(&lab);
+    lab.sandbox.variable("FAKE_MKECTL_HANG", "yes");
+    let applies = lab.applies().len();
+    let mut child = lab
+        .sandbox
+        .command(&["deploy", "lab", "--plan", PLAN])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let began = std::time::Instant::now();
+    while lab.applies().len() == applies {
+        assert!(began.elapsed().as_secs() < 60, "mkectl was never run");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    lab.sandbox.variable("FAKE_MKECTL_HANG", "no");
+    let began = std::time::Instant::now();
+    let last = loop {
+        let run = obey(&lab);
+        // mkectl ends by the signal that it got, which takes a moment.
+        if run.code != Some(6) || began.elapsed().as_secs() > 30 {
+            break run;
+        }
+    };
+    let _ = last.ends_with(0);
+
+    // A failure by another plan is none of this one's.
+    lab.edit_environment("mke2.lab.example.com", "mke3.lab.example.com");
+    let _ = plan(&lab);
+    let signed = lab.sandbox.read(PLAN);
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
+    lab.edit_environment("mke3.lab.example.com", "mke4.lab.example.com");
+    let _ = lab.run(&["deploy", "lab"]).ends_with(7);
+    lab.edit_environment("mke4.lab.example.com", "mke3.lab.example.com");
+    lab.sandbox.write(PLAN, &signed);
+    let moved = moved(&lab);
+    assert!(moved.contains("receipt: was"), "{moved}");
+}
+
+/// Removes a manifest from the registry behind everybody's back.
+async fn delete(registry: &str, repository: &str, digest: &str) {
+    let url = format!("http://{registry}/v2/mke/{repository}/manifests/{digest}");
+    let answer = support::registries::http()
+        .delete(url)
+        .send()
+        .await
+        .unwrap();
+    assert!(answer.status().is_success(), "{}", answer.status());
+}
+
+/// Puts what is under one tag under another one, of another repository.
+async fn put_as(registry: &str, from: (&str, &str), to: (&str, &str)) {
+    let client = support::registries::http();
+    let url = |(repository, tag): (&str, &str)| {
+        format!("http://{registry}/v2/mke/{repository}/manifests/{tag}")
+    };
+    let accept =
+        "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json";
+    let answer = client.get(url(from)).header("Accept", accept).send().await;
+    let answer = answer.unwrap().error_for_status().unwrap();
+    let kind = answer.headers()["Content-Type"].clone();
+    let body = answer.bytes().await.unwrap();
+    let put = client.put(url(to)).header("Content-Type", kind).body(body);
+    let answer = put.send().await.unwrap();
+    let status = answer.status();
+    assert!(
+        status.is_success(),
+        "{status} {}",
+        answer.text().await.unwrap()
+    );
+}

@@ -1,0 +1,45 @@
+//! `inventory`: what a registry holds of what the locks name, for plans that are made elsewhere.
+
+use std::process::ExitCode;
+
+use camino::Utf8Path;
+
+use crate::app::App;
+use crate::failure::Failure;
+use crate::interrupt::until_interrupted;
+
+pub(crate) fn run(app: &App<'_>, name: &str, out: Option<&Utf8Path>) -> Result<ExitCode, Failure> {
+    let environment = app.environment(name)?;
+    let inventory = until_interrupted(app, async {
+        let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
+        Ok(release::inventory::take(&app.context(), &environment).await?)
+    })?;
+    let there = inventory
+        .tags
+        .iter()
+        .filter(|tag| tag.found != "nothing")
+        .count();
+    let mut text = format!(
+        "{} has {there} of {} that the locks name\n",
+        inventory.registry,
+        super::count(inventory.tags.len(), "tag")
+    );
+    match out {
+        Some(path) => {
+            inventory.write(path)?;
+            app.ui.note(&format!("the inventory is in {path}"));
+        }
+        None => {
+            for tag in &inventory.tags {
+                let refused = if tag.refused_to_nodes {
+                    ", refused to nodes"
+                } else {
+                    ""
+                };
+                text.push_str(&format!("  {} {}{refused}\n", tag.artifact, tag.found));
+            }
+        }
+    }
+    app.ui.result(&text, &inventory)?;
+    Ok(ExitCode::SUCCESS)
+}
