@@ -88,6 +88,7 @@ fn no_command_shows_what_there_is() {
       deploy     Do it all: fetch, verify, push, render, apply
       push       Send the registry what it lacks
       apply      Run mkectl on the rendered mke4.yaml
+      migrate    Bring an MKE 3 cluster to the release: fetch, verify, push, render, upgrade
 
     Prove
       verify     Look at the registry as a node does

@@ -24,6 +24,7 @@ mod interrupted;
 mod inventory;
 mod list;
 mod lock;
+mod migrate;
 mod mkectl;
 mod mutations;
 mod new;

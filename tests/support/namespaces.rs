@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use camino::{Utf8Path, Utf8PathBuf};
 
 /// The programs that a node has, unless a test takes some away. `systemctl` is none of the real ones.
-const PROGRAMS: [&str; 15] = [
+pub const PROGRAMS: [&str; 15] = [
     "sh", "date", "uname", "getent", "curl", "wget", "openssl", "sed", "grep", "tr", "df", "tail",
     "sort", "timeout", "env",
 ];

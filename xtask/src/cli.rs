@@ -61,6 +61,7 @@ Deploy
   deploy     Do it all: fetch, verify, push, render, apply
   push       Send the registry what it lacks
   apply      Run mkectl on the rendered mke4.yaml
+  migrate    Bring an MKE 3 cluster to the release: fetch, verify, push, render, upgrade
 
 Prove
   verify     Look at the registry as a node does
@@ -223,6 +224,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<StoreCommand>,
     },
+    /// Bring an MKE 3 cluster to the release, all of which is in the registry first
+    Migrate(MigrateArgs),
     /// Ask, check, back up, restore or reset the cluster of an environment, or get its kubeconfig
     Cluster {
         #[command(subcommand)]
@@ -476,6 +479,24 @@ pub(crate) struct ConsentArgs {
     pub(crate) allow_visible_secrets: bool,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct MigrateArgs {
+    /// The environment, whose `mke3` says what is there
+    pub(crate) environment: String,
+    /// Show the plan, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// The environment's name once more, instead of the question that a protected environment asks
+    #[arg(long, value_name = "NAME")]
+    pub(crate) confirm: Option<String>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) consent: ConsentArgs,
+    #[command(flatten)]
+    pub(crate) overrides: OverrideArgs,
+}
+
 /// What can be done with a cluster after it was deployed.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClusterCommand {
@@ -665,6 +686,7 @@ impl Cli {
         match &self.command {
             Command::Deploy { consent, .. }
             | Command::Apply { consent, .. }
+            | Command::Migrate(MigrateArgs { consent, .. })
             | Command::Mkectl(MkectlArgs { consent, .. }) => consent.allow_visible_secrets,
             _ => false,
         }
@@ -672,8 +694,9 @@ impl Cli {
 
     /// Returns how much registries may be asked for by this command.
     pub(crate) fn limits(&self) -> Limits {
-        let (Command::Push(PushArgs { limits, .. }) | Command::Deploy { limits, .. }) =
-            &self.command
+        let (Command::Push(PushArgs { limits, .. })
+        | Command::Migrate(MigrateArgs { limits, .. })
+        | Command::Deploy { limits, .. }) = &self.command
         else {
             return Limits::default();
         };

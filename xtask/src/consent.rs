@@ -6,50 +6,55 @@ use std::sync::PoisonError;
 
 use release::consent::{Consent, Refused};
 
-/// Asks at the terminal, unless a flag has said it.
+/// Asks at the terminal, unless a flag of ours has said it.
 pub(crate) struct TerminalConsent {
-    /// The flags that may be seen; all of them where a flag of ours says so.
-    allowed: Mutex<Option<Vec<String>>>,
+    is_given: bool,
+    /// The flags that were told of and may be seen.
+    allowed: Mutex<Vec<String>>,
 }
 
 impl TerminalConsent {
-    pub(crate) fn new(allowed: bool) -> Self {
+    pub(crate) fn new(is_given: bool) -> Self {
         Self {
-            allowed: Mutex::new((!allowed).then(Vec::new)),
+            is_given,
+            allowed: Mutex::default(),
         }
     }
 }
 
 impl Consent for TerminalConsent {
-    fn visible_secrets(&self, flags: &[String]) -> Result<(), Refused> {
+    fn visible_secrets(&self, flags: &[String], tell: &dyn Fn()) -> Result<(), Refused> {
         let mut allowed = self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(allowed) = &mut *allowed else {
-            return Ok(());
-        };
         if flags.iter().all(|flag| allowed.contains(flag)) {
             return Ok(());
         }
-        if !std::io::stdin().is_terminal() {
-            return Err(Refused("there is no terminal to ask on".to_owned()));
+        tell();
+        if !self.is_given {
+            ask()?;
         }
-        let mut out = std::io::stderr();
-        let asked = write!(out, "Go on all the same? Type `yes`: ").and_then(|()| out.flush());
-        let mut answer = String::new();
-        if asked
-            .and_then(|()| std::io::stdin().lock().read_line(&mut answer))
-            .is_err()
-        {
-            return Err(Refused(
-                "nothing could be read from the terminal".to_owned(),
-            ));
-        }
-        match answer.trim() {
-            "yes" => {
-                allowed.extend(flags.iter().cloned());
-                Ok(())
-            }
-            "" => Err(Refused("nothing was typed".to_owned())),
-            answer => Err(Refused(format!("`{answer}` was typed"))),
-        }
+        allowed.extend(flags.iter().cloned());
+        Ok(())
+    }
+}
+
+fn ask() -> Result<(), Refused> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Refused("there is no terminal to ask on".to_owned()));
+    }
+    let mut out = std::io::stderr();
+    let asked = write!(out, "Go on all the same? Type `yes`: ").and_then(|()| out.flush());
+    let mut answer = String::new();
+    if asked
+        .and_then(|()| std::io::stdin().lock().read_line(&mut answer))
+        .is_err()
+    {
+        return Err(Refused(
+            "nothing could be read from the terminal".to_owned(),
+        ));
+    }
+    match answer.trim() {
+        "yes" => Ok(()),
+        "" => Err(Refused("nothing was typed".to_owned())),
+        answer => Err(Refused(format!("`{answer}` was typed"))),
     }
 }

@@ -58,6 +58,16 @@ impl Keeper for EnvironmentKeeper {
             _ => Ok(None),
         }
     }
+
+    fn mke3_credentials(
+        &self,
+        environment: &Environment,
+    ) -> Result<Option<Credentials>, Box<dyn std::error::Error + Send + Sync>> {
+        match &environment.mke3 {
+            Some(mke3) => Ok(Some(named(&mke3.credentials)?)),
+            None => Ok(None),
+        }
+    }
 }
 
 fn named(CredentialSource::Environment(prefix): &CredentialSource) -> Result<Credentials, Error> {

@@ -171,6 +171,12 @@ impl Failure {
                 | Error::MkectlRunning { .. } => 6,
                 Error::MkectlFailed { .. } => 7,
                 Error::RequirementUnmet { .. } => 8,
+                Error::NoMigration { .. }
+                | Error::AlreadyMigrated { .. }
+                | Error::StillMke3 { .. }
+                | Error::StaleKubeconfig { .. }
+                | Error::Mke3Credentials { .. } => 3,
+                Error::MkectlLacks { .. } => 6,
                 Error::PlanMoved { .. } => DIFFERS,
                 Error::PlanWithoutMkectl { .. } => 6,
                 Error::VisibleSecrets { .. } | Error::Protected { .. } => 8,
@@ -401,6 +407,15 @@ fn hints(error: &Error) -> Vec<String> {
         }
         Error::MkectlRunning { note, .. } => {
             format!("wait for its end; if that is another process, delete {note}")
+        }
+        Error::StillMke3 { environment, .. } => format!(
+            "`cargo xtask migrate {environment}` upgrades them; if they are new machines, take `mke3` out of the environment"
+        ),
+        Error::StaleKubeconfig { path } => {
+            format!("if nobody needs it, move it away: mv {path} {path}.before")
+        }
+        Error::Mke3Credentials { .. } => {
+            "set the variables that mke3.credentials names".to_owned()
         }
         Error::Protected { .. } => {
             "if its end is really wanted, take `protected` out of its environment.yaml, in a change that others see".to_owned()

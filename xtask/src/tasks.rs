@@ -11,6 +11,7 @@ mod inspect;
 mod inventory;
 mod list;
 mod lock;
+mod migrate;
 mod mkectl;
 mod new;
 mod plan;
@@ -90,6 +91,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             confirm.as_deref(),
             overrides.override_requires.as_deref(),
         ),
+        Command::Migrate(arguments) => migrate::run(app, arguments),
         Command::Cluster { command } => cluster::run(app, command),
         Command::Verify(arguments) => verify::run(app, arguments),
         Command::Mkectl(arguments) => mkectl::run(app, arguments),

@@ -30,10 +30,12 @@ use crate::digest::{self, Hasher};
 use crate::lock::{Artifact, Lock};
 use crate::sink::{BlobSink, Sink};
 
+mod checked;
 mod collect;
 mod index;
 mod writer;
 
+use checked::Checked;
 pub use collect::Exclusive;
 pub use index::Listed;
 pub use writer::BlobWriter;
@@ -135,6 +137,8 @@ struct Shared {
     unsynced: Vec<Digest>,
     /// Artifacts that were read and are not yet listed.
     read: Vec<Artifact>,
+    /// What was compared with its digest while it was written.
+    checked: Checked,
 }
 
 /// A blob that a lock names and the store lacks.
@@ -230,6 +234,11 @@ impl Store {
             },
             _ => io_error("read", &path, source),
         })
+    }
+
+    /// Says whether an opened blob is the file that this process hashed as it wrote it, and nobody has touched it since.
+    pub fn is_checked(&self, digest: &Digest, file: &File) -> bool {
+        self.shared().checked.holds(digest, file)
     }
 
     /// Reads a blob from beginning to end and compares it with its digest and `size`.

@@ -9,6 +9,7 @@ use crate::{
     grammar::{self, Fault},
     inventory,
     mask::Secrets,
+    mke3,
     nearest::nearest,
     operation,
     problem::{Problem, quote},
@@ -28,6 +29,7 @@ const DOCUMENT: &[&str] = &[
     operation::APPLY_TIMEOUT,
     operation::BACKUPS,
     operation::RELEASE_MATRIX,
+    mke3::MKE3,
     promotion::REQUIRES,
     "record-operator",
     "accept",
@@ -109,6 +111,7 @@ pub(crate) fn document(document: &Mapping, findings: &mut Findings) {
                 "mkectl" | operation::BACKUPS | operation::RELEASE_MATRIX => {
                     findings.note(path(value, name))
                 }
+                mke3::MKE3 => check_mke3(value, findings),
                 operation::ADMIN_PASSWORD => admin_password(value, findings),
                 operation::APPLY_TIMEOUT => findings.note(operation::apply_timeout(value)),
                 "accept" => accept(value, findings),
@@ -280,15 +283,32 @@ fn registry(node: &Node, findings: &mut Findings) {
                 }
                 "project" => findings.note(project(value)),
                 "ca" => findings.note(path(value, "registry.ca")),
-                name => check_credentials(value, name, findings),
+                name => check_credentials(value, &format!("registry.{name}"), findings),
             }
         }
     }
 }
 
-/// Checks `registry.push-credentials` or `registry.pull-credentials`.
+fn check_mke3(node: &Node, findings: &mut Findings) {
+    let keys = match mapping(node, mke3::MKE3) {
+        Ok(keys) => keys,
+        Err(problem) => return findings.add(problem),
+    };
+    for (key, value) in keys.iter() {
+        match key.text().unwrap_or_default() {
+            name if !mke3::KEYS.contains(&name) => {
+                unknown(key, value, mke3::KEYS, mke3::MKE3, findings);
+            }
+            _ if value.is_null() => {}
+            "version" => findings.note(mke3::version(value)),
+            "credentials" => check_credentials(value, "mke3.credentials", findings),
+            _ => findings.note(path(value, "mke3.config")),
+        }
+    }
+}
+
+/// Checks `registry.push-credentials`, `registry.pull-credentials` or `mke3.credentials`.
 fn check_credentials(node: &Node, place: &str, findings: &mut Findings) {
-    let place = format!("registry.{place}");
     let Some(keys) = node.as_mapping() else {
         findings.secrets.add(node);
         let rule = format!("`{place}` is {}, not `{{ env: NAME }}`", node.kind());
@@ -297,7 +317,7 @@ fn check_credentials(node: &Node, place: &str, findings: &mut Findings) {
     for (key, value) in keys.iter() {
         let name = key.text().unwrap_or_default();
         if name != "env" {
-            unknown(key, value, OF_CREDENTIALS, &place, findings);
+            unknown(key, value, OF_CREDENTIALS, place, findings);
         } else if !value.is_null() && !value.text().is_some_and(grammar::is_variable_name) {
             // Whatever this is, it may be a secret, and is not repeated.
             findings.secrets.add(value);

@@ -29,6 +29,8 @@ pub struct Environment {
     pub mkectl: Option<Utf8PathBuf>,
     /// How it is run.
     pub operation: Operation,
+    /// The MKE 3 cluster that becomes this one.
+    pub mke3: Option<crate::Mke3>,
     /// What must have succeeded elsewhere before a deploy.
     pub requires: Option<Requirement>,
     /// Whether receipts say who deployed.

@@ -11,6 +11,7 @@ use crate::{
     error::Error,
     grammar, inherit, inventory,
     merge::{merge, settled, without_nulls},
+    mke3,
     nearest::nearest,
     operation::{self, Operation},
     problem::{Problem, Problems, quote},
@@ -291,6 +292,15 @@ fn build(
             None
         }
     };
+    let mke3 = (merged.get(mke3::MKE3).filter(|node| !node.is_null()))
+        .map(|node| mke3::read(node, |node, path| path_below(root, node, path)));
+    let mke3 = match mke3.transpose() {
+        Ok(mke3) => mke3.flatten(),
+        Err(problem) => {
+            findings.add(problem);
+            None
+        }
+    };
     let operation = Operation {
         admin_password,
         apply_timeout: merged
@@ -314,6 +324,7 @@ fn build(
             .get("mkectl")
             .and_then(|node| Some(path_below(root, node, node.text()?))),
         operation,
+        mke3,
         requires,
         record_operator: is_true("record-operator"),
         accept: merged

@@ -51,7 +51,7 @@ pub fn schema(config: Value) -> String {
                 "project": text("The path below the address, if there is one; without slashes around it."),
                 "ca": text("A PEM file with the certificate of the registry's authority, if it is a private one."),
                 "push-credentials": object("Where the credentials for pushing are.", credentials.clone()),
-                "pull-credentials": object("Where the credentials are that nodes pull with, which mkectl is given.", credentials),
+                "pull-credentials": object("Where the credentials are that nodes pull with, which mkectl is given.", credentials.clone()),
             })),
             "protected": flag("Whether deploy asks for the environment's name before it changes anything."),
             "rehearsal": flag("Whether the registry is embedded and mkectl is rehearsed."),
@@ -70,6 +70,11 @@ pub fn schema(config: Value) -> String {
                 "type": ["string", "null"],
                 "pattern": "^[0-9]*[1-9][0-9]*[smhd]$",
             },
+            "mke3": object("The MKE 3 cluster that `migrate` upgrades to this one.", json!({
+                "version": text("Its version, such as 3.8.2."),
+                "credentials": object("Where the credentials of its administrator are.", credentials),
+                "config": text("Its configuration, a TOML file, for mkectl's check before; relative to this file."),
+            })),
             "backups": text("The folder that the backups before upgrades go to, relative to this file."),
             "release-matrix": text("The vendor's release matrix, unmodified, for a release whose bundle has none; relative to this file."),
             "requires": {

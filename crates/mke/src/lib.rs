@@ -25,6 +25,7 @@ mod inventory;
 mod keys;
 mod kind;
 mod machines;
+mod migration;
 mod network;
 mod notes;
 mod observed;
@@ -42,6 +43,7 @@ mod write_once;
 
 pub use compare::{Area, Change, compare};
 pub use machines::{Login, Machine, machines, migration_hosts, restore_hosts};
+pub use migration::{Migration, MigrationError};
 pub use notes::accepts_incomplete_lock;
 pub use observed::Observed;
 pub use owned::RegistryUrls;

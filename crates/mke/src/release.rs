@@ -8,7 +8,7 @@ use semver::{BuildMetadata, Prerelease, Version};
 use serde::Deserialize;
 
 use crate::table::{Known, Row, TABLE};
-use crate::upgrade;
+use crate::{migration, upgrade};
 
 /// One release of MKE 4k, or a version for which the newest release before it stands in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -266,6 +266,7 @@ impl Release {
             self::fact("write-once", value, kept.certainty, &kept.source)
         }));
         facts.extend(upgrade::facts(row));
+        facts.extend(migration::facts(row));
         facts.extend(row.faults.iter().map(|fault| {
             let value = format!("{}; {}", fault.what, fault.cure);
             self::fact("fault", value, fault.certainty, &fault.source)

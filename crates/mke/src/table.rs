@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use semver::Version;
+use semver::{Version, VersionReq};
 use serde::Deserialize;
 
 use crate::{Certainty, Support};
@@ -21,6 +21,8 @@ pub(crate) struct Table {
     pub(crate) bundle_url: Known<String>,
     pub(crate) mkectl_url: Known<String>,
     pub(crate) write_once: Vec<WriteOnce>,
+    /// Sorted by `since`.
+    pub(crate) from_mke3: Vec<FromMke3>,
     pub(crate) releases: Vec<Row>,
 }
 
@@ -65,6 +67,20 @@ pub(crate) struct Hashes {
     pub(crate) certainty: Certainty,
     pub(crate) source: Vec<String>,
     pub(crate) sha256: BTreeMap<String, String>,
+}
+
+/// Releases as the targets of an upgrade from MKE 3.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct FromMke3 {
+    /// The first release that this holds for.
+    pub(crate) since: Version,
+    /// From which versions.
+    pub(crate) versions: Known<VersionReq>,
+    /// Whether node ports for the gateway must be given.
+    pub(crate) gateway_node_ports: Known<bool>,
+    /// Whether the file of hosts may have private addresses and interfaces.
+    pub(crate) private_addresses: Known<bool>,
 }
 
 /// The release as the target of an upgrade from another release of MKE 4k.

@@ -178,27 +178,36 @@ impl Upgrade {
         &self,
         environment: &Environment,
     ) -> Result<Option<(u16, u16)>, Problem> {
-        if !self.needs_gateway_node_ports {
-            return Ok(None);
+        match self.needs_gateway_node_ports {
+            true => gateway_node_ports(environment).map(Some),
+            false => Ok(None),
         }
-        let config = &environment.config;
-        let port = |name: &str| -> Option<u16> {
-            let ports = config.get("gatewayMKEIngress")?.get("nodePorts")?;
-            ports.get(name)?.text()?.parse().ok()
-        };
-        if let (Some(http), Some(https)) = (port("http"), port("https")) {
-            return Ok(Some((http, https)));
-        }
-        let written = environment.merged.get("release");
-        let rule = "this upgrade has to be given the gateway's node ports, and `config.gatewayMKEIngress.nodePorts` \
+    }
+}
+
+/// Returns the gateway's node ports of an environment, for HTTP and HTTPS, which it must have.
+///
+/// # Errors
+///
+/// `gatewayMKEIngress.nodePorts` does not have both.
+pub(crate) fn gateway_node_ports(environment: &Environment) -> Result<(u16, u16), Problem> {
+    let config = &environment.config;
+    let port = |name: &str| -> Option<u16> {
+        let ports = config.get("gatewayMKEIngress")?.get("nodePorts")?;
+        ports.get(name)?.text()?.parse().ok()
+    };
+    if let (Some(http), Some(https)) = (port("http"), port("https")) {
+        return Ok((http, https));
+    }
+    let written = environment.merged.get("release");
+    let rule = "this upgrade has to be given the gateway's node ports, and `config.gatewayMKEIngress.nodePorts` \
                     does not have both";
-        Err(
+    Err(
             Problem::at(written.unwrap_or(&environment.merged), rule.to_owned()).with_help(
                 "write `gatewayMKEIngress: { nodePorts: { http: 33000, https: 33001 } }` below `config`, with ports that the \
                  load balancer knows and nothing else has",
             ),
         )
-    }
 }
 
 /// Returns what the table says about a release as the target of an upgrade.

@@ -3,13 +3,15 @@
 //! There is no other list of them, and they differ between releases: `--no-color` and `--no-pretty-print` are documented
 //! for 4.2 and unverified for 4.1.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The flags that a `mkectl ... --help` lists. The default knows none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Help {
     flags: BTreeSet<String>,
     commands: BTreeSet<String>,
+    /// The variables that are named beside flags.
+    variables: BTreeMap<String, String>,
 }
 
 impl Help {
@@ -28,12 +30,22 @@ impl Help {
             .filter_map(|line| line.split_whitespace().next())
             .map(str::to_owned)
             .collect();
-        Self { flags, commands }
+        let variables = text.lines().filter_map(variable).collect();
+        Self {
+            flags,
+            commands,
+            variables,
+        }
     }
 
     /// Whether the help lists exactly this flag, `--no-color` for example.
     pub fn lists(&self, flag: &str) -> bool {
         self.flags.contains(flag)
+    }
+
+    /// Returns the environment variable that the help names beside this flag, as one that takes its value.
+    pub fn variable_of(&self, flag: &str) -> Option<&str> {
+        self.variables.get(flag).map(String::as_str)
     }
 
     /// Whether the help lists a command of this name below the one that it is of.
@@ -49,6 +61,23 @@ impl Help {
             .filter(|flag| self.lists(flag))
             .collect()
     }
+}
+
+/// Returns the flag that a line begins with and the variable that it names: a word such as `MKE_CHART_REGISTRY_PASSWORD`.
+fn variable(line: &str) -> Option<(String, String)> {
+    let flag = line
+        .split_whitespace()
+        .find(|word| word.starts_with("--"))?
+        .trim_end_matches(',');
+    let variable = line
+        .split(|character: char| !(character.is_ascii_alphanumeric() || character == '_'))
+        .find(|word| {
+            let is_name = |character: char| !character.is_ascii_lowercase();
+            word.contains('_')
+                && word.starts_with(|first: char| first.is_ascii_uppercase())
+                && word.chars().all(is_name)
+        })?;
+    Some((flag.to_owned(), variable.to_owned()))
 }
 
 #[cfg(test)]
@@ -87,6 +116,11 @@ mod tests {
         ] {
             assert!(help.lists(flag), "{flag}");
         }
+        assert_eq!(
+            help.variable_of("--chart-registry-password"),
+            Some("MKE_CHART_REGISTRY_PASSWORD")
+        );
+        assert_eq!(help.variable_of("--file"), None);
         for flag in ["--chart-registry", "--no-pretty-print", "--no", "apply", ""] {
             assert!(!help.lists(flag), "{flag}");
         }

@@ -50,12 +50,19 @@ pub struct Blob {
 ///
 /// A blob may be opened more than once, since an upload that was cut starts over from a fresh file.
 pub trait BlobSource: Send + Sync {
-    /// Opens the file whose content is `digest`, at its beginning. The content is checked while it is sent.
+    /// Opens the file whose content is `digest`, at its beginning. The content is checked while it is sent, unless
+    /// [`BlobSource::is_checked`] says that it was.
     ///
     /// # Errors
     ///
     /// Whatever the file system says; it is reported as [`Error::Source`] with the digest.
     fn open(&self, digest: &Digest) -> io::Result<File>;
+
+    /// Says whether this file, which [`BlobSource::open`] returned, was compared with its digest in this run and nobody has touched
+    /// it since. Then it is not hashed once more; the registry compares what it gets in any case.
+    fn is_checked(&self, _digest: &Digest, _file: &File) -> bool {
+        false
+    }
 }
 
 impl Artifact {

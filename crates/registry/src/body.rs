@@ -84,7 +84,11 @@ impl Upload<'_> {
     /// Checks the whole file before a part of it is sent, since a part cannot be told by its digest.
     pub(crate) async fn check_whole(&self, stop: &Stop) -> Result<(), Failure> {
         let digest = &self.blob.digest;
-        let found = written(self.hash(self.blob.size, stop).await?);
+        let file = open(self.source, self.blob).map_err(Failure::last)?;
+        if self.source.is_checked(digest, &file) {
+            return Ok(());
+        }
+        let found = written(self.hash_file(file, self.blob.size, stop).await?);
         if found == digest.as_ref() {
             return Ok(());
         }
@@ -100,6 +104,10 @@ impl Upload<'_> {
             return Ok(Sha256::new());
         }
         let file = open(self.source, self.blob).map_err(Failure::last)?;
+        self.hash_file(file, length, stop).await
+    }
+
+    async fn hash_file(&self, file: File, length: u64, stop: &Stop) -> Result<Sha256, Failure> {
         let stop = stop.clone();
         let hashing = tokio::task::spawn_blocking(move || {
             let mut file = io::Read::take(file, length);
@@ -143,14 +151,16 @@ impl Upload<'_> {
         let progress = Arc::new(Progress::default());
         let size = end - start;
         let whole = size == self.blob.size;
+        let hasher = match self.open_end {
+            _ if self.source.is_checked(&self.blob.digest, &file) => None,
+            Some(open_end) => Some(open_end.hashed.clone()),
+            None => whole.then(Sha256::new),
+        };
         let body = body(Body {
             file,
             blob: self.blob.clone(),
             range: self.range.clone(),
-            hasher: match self.open_end {
-                Some(open_end) => Some(open_end.hashed.clone()),
-                None => whole.then(Sha256::new),
-            },
+            hasher,
             early: self
                 .open_end
                 .map(|open_end| (settings.stop.clone(), open_end.least)),
@@ -268,7 +278,7 @@ struct Body {
     file: File,
     blob: Blob,
     range: Range<u64>,
-    /// Covers what comes before the range; nothing for a part, which the file was checked for beforehand.
+    /// Covers what comes before the range; nothing for a part and for a file that were checked beforehand.
     hasher: Option<Sha256>,
     /// What ends the body early, once it has carried so many bytes.
     early: Option<(Stop, u64)>,

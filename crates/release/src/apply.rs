@@ -9,7 +9,7 @@ use crate::render::Written;
 use crate::run::{self, Run};
 use crate::upgrade::{self, Commands};
 use crate::verify::Confirmed;
-use crate::{Context, Credentials, Error, rehearse, resolve};
+use crate::{Context, Credentials, Error, consent, migrate, rehearse, resolve};
 
 /// What mkectl did to the cluster, if it did it.
 #[derive(Debug)]
@@ -150,6 +150,8 @@ pub(crate) enum Ready {
     Apply(Program),
     /// To upgrade the cluster.
     Upgrade(Box<Commands>),
+    /// To upgrade an MKE 3 cluster.
+    Migrate(Box<migrate::Commands>),
 }
 
 /// Returns what the plan will run of mkectl.
@@ -171,6 +173,27 @@ pub(crate) fn require(context: &Context<'_>, plan: &Plan) -> Result<Ready, Error
             commands: Ok(commands),
             ..
         } => Ok(Ready::Upgrade(commands.clone())),
+        MkectlPlan::Migrate {
+            commands: Ok(commands),
+            ..
+        } => {
+            // An hour before it is run, and not after.
+            consent::ask(context, &commands.upgrade)?;
+            Ok(Ready::Migrate(commands.clone()))
+        }
+        MkectlPlan::Migrate {
+            commands: Err(_), ..
+        } => {
+            let lock = (&plan.lock, plan.lock_path.as_path());
+            migrate::commands(
+                context,
+                &plan.environment,
+                &plan.release,
+                lock,
+                &plan.output,
+            )
+            .map(|commands| Ready::Migrate(Box::new(commands)))
+        }
         // The plan only shows the error; looking again is how it comes to be returned.
         MkectlPlan::Apply {
             program: Err(_), ..
@@ -215,6 +238,10 @@ pub async fn apply(
         Ready::Upgrade(commands) => upgrade::upgrade(context, plan, &commands, confirmed, step)
             .await
             .map(Some),
+        Ready::Migrate(commands) => {
+            *step = Step::Migrate;
+            migrate::migrate(context, plan, &commands, confirmed).map(Some)
+        }
     }
 }
 

@@ -8,11 +8,11 @@ use crate::{Context, Error};
 
 /// Says whether a secret may be seen.
 pub trait Consent: Send + Sync {
-    /// Returns when the values of these flags may stand in the process list. What that means has been told.
+    /// Returns when the values of these flags may stand in the process list. `tell` tells what that means; it need not be told twice.
     ///
     /// # Errors
     /// They may not, or nobody can be asked.
-    fn visible_secrets(&self, flags: &[String]) -> Result<(), Refused>;
+    fn visible_secrets(&self, flags: &[String], tell: &dyn Fn()) -> Result<(), Refused>;
 }
 
 /// A secret may not be seen, and why.
@@ -25,23 +25,21 @@ pub struct Refused(pub String);
 /// It may not.
 pub(crate) fn ask(context: &Context<'_>, command: &mkectl::Command) -> Result<(), Error> {
     let flags = command.secret_arguments.iter();
-    visible(context, flags.map(|(flag, _)| flag.clone()).collect())
-}
-
-/// Does the same for flags alone, before there is a command: whoever does something that takes an hour first asks first.
-///
-/// # Errors
-/// They may not be seen.
-pub(crate) fn visible(context: &Context<'_>, flags: Vec<String>) -> Result<(), Error> {
+    let flags: Vec<String> = flags.map(|(flag, _)| flag.clone()).collect();
     if flags.is_empty() {
         return Ok(());
     }
-    context.reporter.report(Event::Warning(format!(
-        "mkectl takes {} only as an argument: while it runs, every user of this machine can read it in the process list",
-        flags.join(" and ")
-    )));
-    match context.consent.visible_secrets(&flags) {
-        Ok(()) => Ok(()),
-        Err(Refused(why)) => Err(Error::VisibleSecrets { flags, why }),
-    }
+    let tell = || {
+        context.reporter.report(Event::Warning(format!(
+            "mkectl takes {} only as an argument: while it runs, every user of this machine can read it in the process list",
+            flags.join(" and ")
+        )));
+    };
+    context
+        .consent
+        .visible_secrets(&flags, &tell)
+        .map_err(|Refused(why)| Error::VisibleSecrets {
+            flags: flags.clone(),
+            why,
+        })
 }

@@ -490,6 +490,54 @@ pub enum Error {
         /// Where everything that it printed is kept.
         log: Utf8PathBuf,
     },
+    /// The vendor supports no way from the MKE 3 cluster to the release.
+    #[error("the MKE 3 cluster cannot be upgraded")]
+    NoMigration {
+        /// Why not.
+        source: mke::MigrationError,
+    },
+    /// A cluster that was deployed is no MKE 3 any more.
+    #[error("the cluster of {environment} runs {applied} already, by its receipt")]
+    AlreadyMigrated {
+        /// The environment.
+        environment: String,
+        /// What it runs.
+        applied: String,
+    },
+    /// An installation would go over a cluster of MKE 3.
+    #[error(
+        "the machines of {environment} are an MKE {version} cluster, which `mkectl apply` is not for"
+    )]
+    StillMke3 {
+        /// The environment.
+        environment: String,
+        /// The version of MKE 3.
+        version: String,
+    },
+    /// An earlier try has left its kubeconfig, which would make the next one fail.
+    #[error(
+        "{path} is left of another cluster or an earlier try, and an upgrade from MKE 3 fails where it is"
+    )]
+    StaleKubeconfig {
+        /// The kubeconfig.
+        path: Utf8PathBuf,
+    },
+    /// The credentials of MKE 3's administrator cannot be had.
+    #[error("no credentials for the MKE 3 cluster of {environment}")]
+    Mke3Credentials {
+        /// The environment.
+        environment: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// This mkectl cannot do what it is wanted for.
+    #[error("{program} lists no {what}, which this needs")]
+    MkectlLacks {
+        /// The program.
+        program: Utf8PathBuf,
+        /// The flag.
+        what: String,
+    },
     /// A backup would be written over something that is there.
     #[error("{path} exists already, and backups are never written over")]
     BackupExists {

@@ -27,6 +27,8 @@ pub enum Step {
     Backup,
     /// Bring the cluster to a later release.
     Upgrade,
+    /// Bring an MKE 3 cluster to the release.
+    Migrate,
     /// Run another command of mkectl.
     Cluster,
 }
@@ -43,6 +45,7 @@ impl Step {
             Self::Apply => "apply",
             Self::Backup => "backup",
             Self::Upgrade => "upgrade",
+            Self::Migrate => "migrate",
             Self::Cluster => "mkectl",
         }
     }

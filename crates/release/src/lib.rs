@@ -41,6 +41,7 @@ pub mod inspect;
 pub mod inventory;
 pub mod list;
 pub mod lock;
+pub mod migrate;
 pub mod mkectl;
 pub mod new;
 pub mod plan;
@@ -131,6 +132,19 @@ impl Context<'_> {
         }
     }
 
+    /// Returns the credentials of the administrator of an environment's MKE 3 cluster, if it names one.
+    pub(crate) fn mke3_credentials(
+        &self,
+        environment: &environment::Environment,
+    ) -> Result<Option<Credentials>, Error> {
+        self.keeper
+            .mke3_credentials(environment)
+            .map_err(|source| Error::Mke3Credentials {
+                environment: environment.name.clone(),
+                source,
+            })
+    }
+
     /// Returns what nodes pull with, where the environment says where that is.
     pub(crate) fn known_pull_credentials(
         &self,
@@ -161,6 +175,15 @@ pub trait Keeper: Send + Sync {
     /// # Errors
     /// What the environment names is not there.
     fn pull_credentials(
+        &self,
+        environment: &environment::Environment,
+    ) -> Result<Option<Credentials>, Box<dyn std::error::Error + Send + Sync>>;
+
+    /// Returns the credentials of the administrator of an environment's MKE 3 cluster, if the environment names one.
+    ///
+    /// # Errors
+    /// What the environment names is not there.
+    fn mke3_credentials(
         &self,
         environment: &environment::Environment,
     ) -> Result<Option<Credentials>, Box<dyn std::error::Error + Send + Sync>>;

@@ -152,6 +152,8 @@ pub enum Purpose {
     Push,
     /// mkectl alone, also where the configuration was applied before.
     Apply,
+    /// The whole way, to a cluster that is of MKE 3 still.
+    Migrate,
 }
 
 /// Computes the plan of a loaded environment.
@@ -259,7 +261,7 @@ pub(crate) async fn of_locked(
     let unmet = match purpose {
         // What only fills a registry touches no cluster.
         Purpose::Push => None,
-        Purpose::Deploy | Purpose::Apply => requires::unmet(
+        Purpose::Deploy | Purpose::Apply | Purpose::Migrate => requires::unmet(
             context.workspace,
             &environment,
             &locked.digest,

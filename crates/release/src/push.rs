@@ -290,4 +290,8 @@ impl registry::BlobSource for StoreSource {
     fn open(&self, digest: &oci_spec::image::Digest) -> std::io::Result<std::fs::File> {
         self.0.open_blob(digest).map_err(std::io::Error::other)
     }
+
+    fn is_checked(&self, digest: &oci_spec::image::Digest, file: &std::fs::File) -> bool {
+        self.0.is_checked(digest, file)
+    }
 }

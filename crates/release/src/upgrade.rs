@@ -307,7 +307,10 @@ pub(crate) async fn upgrade(
     });
     let after = match plan.environment.rehearsal {
         true => None,
-        false => after(context, plan, commands, &secrets),
+        false => {
+            let text = tokio::task::block_in_place(|| commands.new.config_get());
+            after(context, plan, text, &secrets)
+        }
     };
     let is_there = |after: &After| after.changes.iter().all(|change| change.new.is_none());
     Ok(Applied {
@@ -352,14 +355,14 @@ fn keep_before(plan: &Plan, commands: &Commands) -> Result<(), Error> {
     write_for_owner(&commands.before, &text, IfThere::Refuse)
 }
 
-/// Compares what the cluster has now with what was rendered, and keeps it where it differs.
-fn after(
+/// Compares the configuration that the cluster has now, or the failure to get it, with what was rendered, and keeps it where it differs.
+pub(crate) fn after(
     context: &Context<'_>,
     plan: &Plan,
-    commands: &Commands,
+    text: Result<String, Error>,
     secrets: &[SecretString],
 ) -> Option<After> {
-    let compared = tokio::task::block_in_place(|| commands.new.config_get()).and_then(|text| {
+    let compared = text.and_then(|text| {
         let changes = changes(context, plan, &text)?;
         Ok((text, changes))
     });

@@ -369,6 +369,70 @@ async fn ctrl_c_ends_every_connection() {
     until(&|now| now <= before + 4).await;
 }
 
+/// The script that nodes run, run here: by each program that can ask a registry, where tokens are given to nobody and where they are not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_asks_for_a_token_as_one_without_credentials() {
+    let look = std::fs::read_to_string(
+        support::sandbox::repository().join("crates/release/src/preflight/nodes/look.sh"),
+    )
+    .unwrap();
+    for (for_nobody, expected) in [(true, "pull\t404\t"), (false, "pull\ttoken\t")] {
+        let quirks = Quirks {
+            token_life: Some(u32::MAX),
+            tokens_for_nobody: for_nobody,
+            ..Quirks::default()
+        };
+        let registry = FaultyRegistry::start(quirks, &[], 1).await;
+        let proxy = TlsProxy::start(&registry.address, &["127.0.0.1"], |_| {}).await;
+        for lacks in [&["wget", "openssl"], &["curl", "openssl"]] {
+            if lacks[0] == "wget" && which("curl").is_none()
+                || lacks[0] == "curl" && which("wget").is_none()
+            {
+                continue;
+            }
+            let bin = tempfile::tempdir().unwrap();
+            for program in support::namespaces::PROGRAMS {
+                if !lacks.contains(&program)
+                    && let Some(found) = which(program)
+                {
+                    std::os::unix::fs::symlink(found, bin.path().join(program)).unwrap();
+                }
+            }
+            let script = format!(
+                "ca='{}'\nname=\nbalancer=\nregistry={}\nrepository=mke/a\nreference=1\ndata=/var\n{look}",
+                proxy.ca_pem, proxy.address
+            );
+            let lines = tokio::task::block_in_place(|| shell(bin.path(), &script));
+            assert!(lines.contains("https\tverified\t401"), "{lacks:?}: {lines}");
+            assert!(lines.contains(expected), "{lacks:?}: {lines}");
+            // Nothing of it needs more than was there.
+            assert!(lines.contains("airlock\tend"), "{lacks:?}: {lines}");
+        }
+    }
+}
+
+/// Has a shell read a script from its standard input, as `ssh` has it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test plays the shell of a node"
+)]
+fn shell(path: &std::path::Path, script: &str) -> String {
+    use std::io::Write as _;
+    let mut child = std::process::Command::new("/bin/sh")
+        .arg("-s")
+        .env_clear()
+        .env("PATH", path)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(script.as_bytes()).unwrap();
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn mkectls_own_checks_are_offered_where_its_help_has_them() {
     for (release, offered) in [("v4.1.5", false), ("v4.2.0", true)] {

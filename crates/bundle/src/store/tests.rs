@@ -51,6 +51,36 @@ fn gives_back_what_it_was_given() {
 }
 
 #[test]
+fn only_what_this_process_wrote_and_nobody_touched_counts_as_checked() {
+    let folder = Folder::new();
+    let path = folder.join("store");
+    let store = Store::open(&path).unwrap();
+    let digest = put(&store, b"small");
+    let file = || store.open_blob(&digest).unwrap();
+    assert!(store.is_checked(&digest, &file()));
+    assert!(!store.is_checked(&digest_of(b"other"), &file()));
+    // Another run has not seen it written.
+    assert!(!Store::open(&path).unwrap().is_checked(&digest, &file()));
+
+    // The clock of files may be as coarse as some milliseconds.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    let times = file().metadata().unwrap();
+    fs::write(store.path(&digest), b"smell").unwrap();
+    let touched = File::options()
+        .write(true)
+        .open(store.path(&digest))
+        .unwrap();
+    touched.set_modified(times.modified().unwrap()).unwrap();
+    assert!(!store.is_checked(&digest, &file()));
+
+    let replaced = put(&store, b"replaced");
+    assert!(store.is_checked(&replaced, &store.open_blob(&replaced).unwrap()));
+    fs::remove_file(store.path(&replaced)).unwrap();
+    fs::write(store.path(&replaced), b"replaced").unwrap();
+    assert!(!store.is_checked(&replaced, &store.open_blob(&replaced).unwrap()));
+}
+
+#[test]
 fn a_missing_store_is_empty_and_is_not_made_by_looking() {
     let folder = Folder::new();
     let store = Store::open(&folder.join("store")).unwrap();

@@ -47,9 +47,11 @@ impl BlobSink for BlobWriter {
             self.store.shared().unsynced.push(self.digest.clone());
         }
         readable_by_all(self.file.as_file()).map_err(|source| io_error("write", &path, source))?;
-        self.file
+        let file = self
+            .file
             .persist(&path)
             .map_err(|error| io_error("write", &path, error.error))?;
+        self.store.shared().checked.note(&self.digest, &file);
         Ok(())
     }
 }

@@ -53,6 +53,7 @@ pub(crate) fn environment(config: &str) -> Environment {
         rehearsal: false,
         mkectl: None,
         operation: environment::Operation::default(),
+        mke3: None,
         requires: None,
         record_operator: false,
         accept: Vec::new(),

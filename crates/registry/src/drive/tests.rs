@@ -143,6 +143,52 @@ async fn what_another_project_is_said_to_hold_and_does_not_costs_a_few_requests(
     assert_eq!(server.sessions(), 0);
 }
 
+/// A source that vouches for its files.
+struct Vouching(Blobs);
+
+impl BlobSource for Vouching {
+    fn open(&self, digest: &Digest) -> std::io::Result<std::fs::File> {
+        self.0.open(digest)
+    }
+
+    fn is_checked(&self, _: &Digest, _: &std::fs::File) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_was_checked_is_not_hashed_again_and_the_registry_is_not_fooled() {
+    for layer in [b"short".to_vec(), vec![7; 2 * SMALL as usize]] {
+        let server = Distribution::start().await;
+        let blobs = Blobs::new();
+        let artifact = image(&blobs, "mke/pause", "v1", &[&layer]);
+        let digest = blobs.put(&layer);
+        let mut wrong = layer.clone();
+        wrong[0] ^= 1;
+        blobs.put_as(&digest, &wrong);
+
+        // Hashed on the way, it never gets to its end.
+        let error = server.registry().push(&artifact, &blobs, &()).await;
+        assert!(
+            matches!(error, Err(Error::SourceContent { .. })),
+            "{error:?}"
+        );
+        let whole = |server: &Distribution| {
+            let bodies = server.seen(|seen| seen.body.clone());
+            bodies.iter().any(|body| *body == wrong)
+        };
+        assert!(!whole(&server));
+
+        let error = server
+            .registry()
+            .push(&artifact, &Vouching(blobs), &())
+            .await;
+        assert!(error.is_err());
+        assert!(whole(&server), "the body was not sent as it is");
+        assert_eq!(server.tag("mke/pause", "v1"), None);
+    }
+}
+
 #[tokio::test]
 async fn nothing_that_an_earlier_run_finished_is_sent_again() {
     for quirks in [Quirks::default(), no_mounts()] {

@@ -9,6 +9,7 @@ use crate::apply::{self, Program};
 use crate::event::Step;
 use crate::existing::{self, Known, Word};
 use crate::fetch::Locked;
+use crate::migrate;
 use crate::receipt::{Applied, Receipt};
 use crate::under_way::UnderWay;
 use crate::upgrade::{self, Commands};
@@ -40,13 +41,20 @@ pub enum MkectlPlan {
         /// The commands, or what is missing for them.
         commands: Result<Box<Commands>, Error>,
     },
+    /// An MKE 3 cluster is upgraded.
+    Migrate {
+        /// The version that is there.
+        from: Version,
+        /// The commands, or what is missing for them.
+        commands: Result<Box<migrate::Commands>, Error>,
+    },
 }
 
 /// What mkectl is to be run for, as it is printed.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct MkectlSummary {
-    /// `none`, `apply` or `upgrade`.
+    /// `none`, `apply`, `upgrade` or `migrate`.
     pub action: &'static str,
     /// The release that is upgraded from, `v4.1.2`.
     pub from: Option<String>,
@@ -103,7 +111,19 @@ impl MkectlPlan {
                     commands.map(|(_, command)| command).collect(),
                 )
             }
-            Self::NotNeeded | Self::Apply { .. } | Self::Upgrade { .. } => (Vec::new(), Vec::new()),
+            Self::Migrate {
+                commands: Ok(commands),
+                ..
+            } => {
+                let ordered = commands.in_order().into_iter();
+                (
+                    vec![of(release, commands.program())],
+                    ordered.map(|(_, command)| command).collect(),
+                )
+            }
+            Self::NotNeeded | Self::Apply { .. } | Self::Upgrade { .. } | Self::Migrate { .. } => {
+                (Vec::new(), Vec::new())
+            }
         }
     }
 
@@ -128,6 +148,7 @@ impl MkectlPlan {
             Self::NotNeeded => None,
             Self::Apply { program, .. } => program.as_ref().err(),
             Self::Upgrade { commands, .. } => commands.as_ref().err(),
+            Self::Migrate { commands, .. } => commands.as_ref().err(),
         }
     }
 
@@ -176,6 +197,16 @@ impl MkectlPlan {
                     problem,
                 }
             }
+            Self::Migrate { from, commands } => {
+                let (commands, problem) = of(commands.as_ref().map(|commands| commands.in_order()));
+                MkectlSummary {
+                    action: "migrate",
+                    from: Some(format!("v{from}")),
+                    reason: Some("it was asked for"),
+                    commands,
+                    problem,
+                }
+            }
         }
     }
 }
@@ -208,7 +239,7 @@ impl Question<'_> {
     fn reason(&self) -> Option<&'static str> {
         match (self.purpose, self.applied()) {
             (Purpose::Push, _) => None,
-            (Purpose::Apply, _) => Some("it was asked for"),
+            (Purpose::Apply | Purpose::Migrate, _) => Some("it was asked for"),
             (Purpose::Deploy, None) => Some("no receipt tells of a successful deploy"),
             (Purpose::Deploy, Some(_)) if self.failed_at(Step::Upgrade) => {
                 Some("the last upgrade failed")
@@ -258,6 +289,15 @@ pub(super) fn decide(
         locked,
         ..
     } = question;
+    if question.purpose == Purpose::Migrate {
+        return migration(context, question, warnings);
+    }
+    if let (None, Some(mke3)) = (question.applied(), &environment.mke3) {
+        return Err(Error::StillMke3 {
+            environment: environment.name.clone(),
+            version: mke3.version.to_string(),
+        });
+    }
     let known = Known {
         environment,
         rendered: question.rendered,
@@ -299,6 +339,41 @@ pub(super) fn decide(
     Ok(MkectlPlan::Apply {
         reason: "nobody knows how the last one ended",
         program: apply::program(context, environment, &locked.lock, &locked.path),
+    })
+}
+
+/// Returns how an MKE 3 cluster is upgraded.
+fn migration(
+    context: &Context<'_>,
+    question: &Question<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<MkectlPlan, Error> {
+    let Question {
+        environment,
+        locked,
+        ..
+    } = question;
+    if let Some(applied) = question.applied() {
+        return Err(Error::AlreadyMigrated {
+            environment: environment.name.clone(),
+            applied: applied.release.clone(),
+        });
+    }
+    let from = migrate::of(environment)?.version.clone();
+    let lock = (&locked.lock, locked.path.as_path());
+    let commands = migrate::commands(
+        context,
+        environment,
+        question.release,
+        lock,
+        question.output,
+    );
+    if let Ok(commands) = &commands {
+        warnings.extend(commands.warnings.iter().cloned());
+    }
+    Ok(MkectlPlan::Migrate {
+        from,
+        commands: commands.map(Box::new),
     })
 }
 

@@ -119,12 +119,12 @@ part() { printf '%s' "$challenge" | sed -n "s/.*$1=\"\\([^\"]*\\)\".*/\\1/p"; }
 anonymous_token() {
     realm=$(part realm)
     query="service=$(part service)&scope=repository:$repository:pull"
-    case $realm in *\?*) url="$realm&$query" ;; *) url="$realm?$query" ;; esac
-    url=$(printf '%s' "$url" | sed 's/ /%20/g')
+    case $realm in *\?*) from="$realm&$query" ;; *) from="$realm?$query" ;; esac
+    from=$(printf '%s' "$from" | sed 's/ /%20/g')
     if [ "$way" = by_curl ]; then
-        answer=$(with_ca curl -q -sS --noproxy '*' --connect-timeout 4 --max-time 6 ${ca:+--cacert /dev/stdin} "$url" 2>&1)
+        answer=$(with_ca curl -q -sS --noproxy '*' --connect-timeout 4 --max-time 6 ${ca:+--cacert /dev/stdin} "$from" 2>&1)
     else
-        answer=$(with_ca wget --no-config -q -O - --tries=1 --timeout=4 --no-proxy ${ca:+--ca-certificate=/dev/stdin} "$url" 2>&1)
+        answer=$(with_ca wget --no-config -q -O - --tries=1 --timeout=4 --no-proxy ${ca:+--ca-certificate=/dev/stdin} "$from" 2>&1)
     fi
     token=$(printf '%s' "$answer" | tr '\n' ' ' | sed -n 's/.*"token" *: *"\([^"]*\)".*/\1/p')
     [ -n "$token" ] || token=$(printf '%s' "$answer" | tr '\n' ' ' | sed -n 's/.*"access_token" *: *"\([^"]*\)".*/\1/p')
@@ -145,8 +145,11 @@ ask_registry() {
     kinds='*/*'
     token=
     $way "https://$registry/v2/"
-    say https "$outcome" "${said:-$status}"
-    [ "$outcome" = verified ] || return
+    if [ "$outcome" != verified ]; then
+        say https "$outcome" "$said"
+        return
+    fi
+    say https verified "$status"
     [ -n "$reference" ] || return
     kinds='application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json'
     url="https://$registry/v2/$repository/manifests/$reference"

@@ -1,0 +1,176 @@
+//! Whether the vendor supports the way from an MKE 3 cluster to a release, and what has to be known for it.
+
+use environment::{Environment, Problem};
+use semver::Version;
+
+use crate::release::{core, sources};
+use crate::table::{FromMke3, Row, TABLE};
+use crate::{Certainty, Fact, Release, upgrade};
+
+/// A way from MKE 3 that the vendor supports, or that nothing is known against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Migration {
+    /// Whether the gateway's node ports have to be given (LB-420).
+    pub needs_gateway_node_ports: bool,
+    /// Whether the file of hosts may have private addresses and interfaces (UPGRADE-CLI).
+    pub private_addresses: bool,
+    /// What is unverified about it, a fragment each.
+    pub warnings: Vec<String>,
+}
+
+/// Why there is no way from an MKE 3 cluster to a release.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MigrationError {
+    /// The release is the target of no upgrade at all.
+    #[error("v{to} is the target of no upgrade: {reason} ({})", sources.join(", "))]
+    NotATarget {
+        /// The release.
+        to: Version,
+        /// The vendor's reason.
+        reason: &'static str,
+        /// Where it is.
+        sources: Vec<&'static str>,
+    },
+    /// The vendor does not list the version as a source.
+    #[error("MKE {from} is no source of v{to}, which is reached from MKE {listed} ({})", sources.join(", "))]
+    NotASource {
+        /// What is there.
+        from: Version,
+        /// What is wanted.
+        to: Version,
+        /// The versions that are listed.
+        listed: String,
+        /// Where they are.
+        sources: Vec<&'static str>,
+    },
+}
+
+impl Release {
+    /// Returns what is known of the upgrade of an MKE 3 cluster to this release. Of a release that is not in the table the row before it
+    /// holds, with a warning.
+    ///
+    /// # Errors
+    ///
+    /// The vendor does not support it.
+    pub fn migrate_from(&self, from: &Version) -> Result<Migration, MigrationError> {
+        let to = self.version();
+        let upgrade = &self.row().upgrade;
+        if self.is_known()
+            && let Some(reason) = &upgrade.refused
+        {
+            return Err(MigrationError::NotATarget {
+                to: to.clone(),
+                reason,
+                sources: sources(&upgrade.from.source),
+            });
+        }
+        let row = row(to);
+        if !row.versions.value.matches(&core(from)) {
+            return Err(MigrationError::NotASource {
+                from: from.clone(),
+                to: to.clone(),
+                listed: row.versions.value.to_string(),
+                sources: sources(&row.versions.source),
+            });
+        }
+        let mut warnings = Vec::new();
+        if !self.is_known() || row.versions.certainty != Certainty::Documented {
+            warnings.push(format!(
+                "it is unverified whether MKE {from} can be upgraded to v{to}"
+            ));
+        }
+        Ok(Migration {
+            needs_gateway_node_ports: row.gateway_node_ports.value,
+            private_addresses: row.private_addresses.value,
+            warnings,
+        })
+    }
+}
+
+impl Migration {
+    /// Returns the gateway's node ports of an environment, for HTTP and HTTPS, where this way asks for them.
+    ///
+    /// # Errors
+    ///
+    /// It asks for them, and `gatewayMKEIngress.nodePorts` does not have both.
+    pub fn gateway_node_ports(
+        &self,
+        environment: &Environment,
+    ) -> Result<Option<(u16, u16)>, Problem> {
+        match self.needs_gateway_node_ports {
+            true => upgrade::gateway_node_ports(environment).map(Some),
+            false => Ok(None),
+        }
+    }
+}
+
+/// Returns what holds for a release.
+fn row(release: &Version) -> &'static FromMke3 {
+    let wanted = core(release);
+    let rows = &TABLE.from_mke3;
+    rows.iter()
+        .rfind(|row| row.since <= wanted)
+        .unwrap_or(&rows[0])
+}
+
+/// Returns what the table says about a release as the target of an upgrade from MKE 3.
+pub(crate) fn facts(of: &'static Row) -> Vec<Fact> {
+    let row = row(&of.version);
+    if of.upgrade.refused.is_some() {
+        return Vec::new();
+    }
+    let mut facts = vec![
+        row.versions
+            .to_fact("from MKE 3", |versions| versions.to_string()),
+    ];
+    if row.gateway_node_ports.value {
+        facts.push(row.gateway_node_ports.to_fact("from MKE 3", |_| {
+            "the gateway's node ports are to be given".to_owned()
+        }));
+    }
+    facts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::releases;
+
+    #[test]
+    fn each_release_takes_the_sources_that_the_vendor_lists() {
+        let mut table = String::new();
+        for release in releases() {
+            let to = release.version().to_string();
+            for from in ["3.7.14", "3.7.15", "3.8.0", "3.9.1"] {
+                let way = release.migrate_from(&from.parse().unwrap());
+                let way = match way {
+                    Ok(way) => format!(
+                        "ports {}, private {}",
+                        way.needs_gateway_node_ports, way.private_addresses
+                    ),
+                    Err(MigrationError::NotATarget { .. }) => "no target".to_owned(),
+                    Err(MigrationError::NotASource { .. }) => "no source".to_owned(),
+                };
+                table.push_str(&format!("{from} to {to}: {way}\n"));
+            }
+        }
+        insta::assert_snapshot!("migrations", table);
+        let later = Release::of(&Version::new(4, 9, 0)).unwrap();
+        let way = later.migrate_from(&Version::new(3, 9, 0)).unwrap();
+        assert_eq!(way.warnings.len(), 1);
+        assert!(TABLE.from_mke3.is_sorted_by_key(|row| &row.since));
+        for row in &TABLE.from_mke3 {
+            for known in [
+                &row.versions.source,
+                &row.gateway_node_ports.source,
+                &row.private_addresses.source,
+            ] {
+                assert!(
+                    known.iter().all(|name| TABLE.sources.contains_key(name)),
+                    "{known:?}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The upgrade of an MKE 3 cluster to a release, without internet: the third road beside apply and upgrade (JJ, MKE3-421).
+//!
+//! It is a deploy with another command at its end: everything is in the registry, and confirmed as a node sees it, before the cluster is
+//! touched. MKE 3 loads its images from a file; MKE 4 pulls them from the registry, for as long as the cluster lives.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use environment::{Environment, Mke3, Problem, Problems};
+use secrecy::ExposeSecret as _;
+
+use crate::apply::{self, Applied, Program};
+use crate::event::{Event, Step};
+use crate::plan::Plan;
+use crate::run::Run;
+use crate::verify::Confirmed;
+use crate::workspace::{Output, read_if_there, write_whole};
+use crate::{Context, Credentials, Error, resolve, upgrade};
+
+/// The commands of a migration, ready to be run.
+#[derive(Debug, Clone)]
+pub struct Commands {
+    program: Program,
+    /// The check of MKE 3's configuration.
+    check: Option<mkectl::Command>,
+    pub(crate) upgrade: mkectl::Command,
+    /// Where the file of hosts is written.
+    hosts: Utf8PathBuf,
+    /// Whether that file may have private addresses.
+    private_addresses: bool,
+    /// Where mkectl writes the configuration that comes of it.
+    config_out: Utf8PathBuf,
+    /// What people should know of these commands.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Commands {
+    /// Returns the mkectl that is run.
+    pub(crate) fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Returns each command in its order, with the step that it is.
+    pub(crate) fn in_order(&self) -> Vec<(Step, mkectl::Command)> {
+        let check = self.check.iter().cloned();
+        check
+            .chain([self.upgrade.clone()])
+            .map(|command| (Step::Migrate, command))
+            .collect()
+    }
+}
+
+/// Returns the MKE 3 cluster that an environment names.
+///
+/// # Errors
+/// It names none.
+pub(crate) fn of(environment: &Environment) -> Result<&Mke3, Error> {
+    environment.mke3.as_ref().ok_or_else(|| {
+        let rule = "the environment says nothing of an MKE 3 cluster";
+        Error::Render(Problems(vec![
+            Problem::at(&environment.merged, rule)
+                .with_help("write `mke3: { version: 3.8.2, credentials: { env: NAME } }`"),
+        ]))
+    })
+}
+
+/// Builds the commands of a migration. Nothing is written.
+///
+/// # Errors
+/// The vendor supports no way from there, the environment lacks what it asks for, the right mkectl is missing or cannot do it, the
+/// administrator's credentials cannot be had, or an earlier try has left its kubeconfig.
+pub(crate) fn commands(
+    context: &Context<'_>,
+    environment: &Environment,
+    facts: &mke::Release,
+    (lock, lock_path): (&bundle::Lock, &Utf8Path),
+    output: &Output,
+) -> Result<Commands, Error> {
+    if environment.rehearsal {
+        return Err(Error::NoCluster {
+            environment: environment.name.clone(),
+        });
+    }
+    let mke3 = of(environment)?;
+    let problem = |problem| Error::Render(Problems(vec![problem]));
+    let way = facts
+        .migrate_from(&mke3.version)
+        .map_err(|source| Error::NoMigration { source })?;
+    let ports = way.gateway_node_ports(environment).map_err(problem)?;
+    let address = mke::external_address(environment).ok_or_else(|| {
+        let rule = "an upgrade from MKE 3 has to be given `config.apiServer.externalAddress`";
+        problem(
+            Problem::at(&environment.merged, rule)
+                .with_help("write the address of the load balancer that MKE 3 has"),
+        )
+    })?;
+    refuse_a_leftover(context)?;
+    let program = apply::program_for(context, environment, lock, lock_path, &["upgrade"])?;
+    let help = &program.help;
+    let lacking = mkectl::Migration::NEEDED
+        .into_iter()
+        .find(|flag| !help.lists(flag));
+    if let Some(flag) = lacking {
+        return Err(Error::MkectlLacks {
+            program: program.mkectl.program.clone(),
+            what: flag.to_owned(),
+        });
+    }
+    let Some(Credentials::Basic { username, password }) = context.mke3_credentials(environment)?
+    else {
+        return Err(Error::NoCluster {
+            environment: environment.name.clone(),
+        });
+    };
+    let mut warnings = way.warnings;
+    let ca = environment.registry.ca.as_ref().map(|ca| &ca.path);
+    if ca.is_some() && !help.lists("--image-registry-ca-file") {
+        warnings.push(format!(
+            "mkectl v{} takes no file of the registry's authority in an upgrade from MKE 3: it must be one that the nodes trust",
+            environment.release
+        ));
+    }
+    if ports.is_some() && !mkectl::GATEWAY_PORTS.iter().all(|flag| help.lists(flag)) {
+        warnings.push(format!(
+            "the way to v{} asks for the gateway's node ports, and its mkectl lists no flags for them: they are not given",
+            environment.release
+        ));
+    }
+    let hosts = output.logs.join("mke3-hosts.yaml");
+    let config_out = output.logs.join("mke3-migrated.yaml");
+    let (image, chart) = (
+        environment.registry.image_url(),
+        environment.registry.chart_url(),
+    );
+    let mut upgrade = program.mkectl.migrate(
+        &mkectl::Migration {
+            hosts: &hosts,
+            username: &username,
+            password: &password,
+            external_address: &address,
+            image_registry: &image,
+            chart_registry: &chart,
+            ca: ca.map(Utf8PathBuf::as_path),
+            config_out: &config_out,
+            gateway_node_ports: ports.map(|(http, https)| mkectl::NodePorts { http, https }),
+        },
+        help,
+    );
+    // MKE 3 clusters have no credentials for the registry of MKE 4 (MKE3-421).
+    if let (true, Some(Credentials::Basic { username, password })) = (
+        mke::pulls_with_secret(environment),
+        context.known_pull_credentials(environment)?,
+    ) {
+        upgrade = upgrade.pulling_with(&username, &password, help);
+    }
+    let check = check(&program, mke3, output, &mut warnings)?;
+    Ok(Commands {
+        check,
+        upgrade,
+        hosts,
+        private_addresses: way.private_addresses,
+        config_out,
+        warnings,
+        program,
+    })
+}
+
+/// Returns the check of MKE 3's configuration, where this mkectl has one and the configuration is at hand.
+fn check(
+    program: &Program,
+    mke3: &Mke3,
+    output: &Output,
+    warnings: &mut Vec<String>,
+) -> Result<Option<mkectl::Command>, Error> {
+    let help = |words: &[&str]| program.mkectl.help(words).map_err(Error::Mkectl);
+    let is_there = help(&[])?.has_command("check") && help(&["check"])?.has_command("mke3");
+    match (&mke3.config, is_there) {
+        (Some(config), true) => Ok(Some(
+            program
+                .mkectl
+                .check_mke3(config, &help(&["check", "mke3"])?)
+                .in_directory(output.logs.clone()),
+        )),
+        (None, true) => {
+            warnings.push(
+                "`mkectl check mke3` is not run, since `mke3.config` names no configuration of MKE 3".to_owned(),
+            );
+            Ok(None)
+        }
+        (_, false) => {
+            warnings.push("this mkectl has no `check mke3`, so that it is not run".to_owned());
+            Ok(None)
+        }
+    }
+}
+
+/// Refuses while the kubeconfig of an earlier try is where mkectl keeps it, even an empty one: the upgrade would fail half-way (JJ).
+fn refuse_a_leftover(context: &Context<'_>) -> Result<(), Error> {
+    // mkectl gets the same variable, so that it looks at the same place.
+    let Some(home) = context.tool.variables.get("HOME") else {
+        return Ok(());
+    };
+    let path = Utf8PathBuf::from(home.to_string_lossy().into_owned()).join(".mke/mke.kubeconf");
+    match path.exists() {
+        true => Err(Error::StaleKubeconfig { path }),
+        false => Ok(()),
+    }
+}
+
+/// Upgrades the MKE 3 cluster. The registry has been confirmed to serve the release.
+///
+/// # Errors
+/// The hosts cannot be written down, or mkectl failed: then it has brought MKE 3 back, as far as it could.
+pub(crate) fn migrate(
+    context: &Context<'_>,
+    plan: &Plan,
+    commands: &Commands,
+    _confirmed: &Confirmed,
+) -> Result<Applied, Error> {
+    let release = format!("v{}", plan.environment.release);
+    let secrets = resolve::secrets(context, plan)?;
+    write_hosts(context, plan, commands)?;
+    // What an earlier try has left there mkectl might ask about, or not write over.
+    remove(&commands.config_out)?;
+    let run = |name: &str, changes: bool, command: &mkectl::Command| {
+        let run = Run {
+            environment: &plan.environment,
+            output: &plan.output,
+            release: release.clone(),
+            name,
+            step: Step::Migrate,
+            results: None,
+            changes,
+        };
+        let limit = plan.environment.operation.apply_timeout;
+        let command = command.clone().within(limit);
+        run.run(context, &command.masked(secrets.iter().cloned()))
+    };
+    if let Some(check) = &commands.check {
+        run("check-mke3", false, check)?;
+    }
+    let sha256 = commands.program.mkectl.sha256();
+    let log = run("migrate", true, &commands.upgrade)?.log;
+    context.reporter.report(Event::Finished {
+        step: Step::Migrate,
+        what: format!("MKE 3 became {release}; log in {log}"),
+    });
+    // Where mkectl does not write it, the cluster is asked.
+    let text = match read_if_there(&commands.config_out)? {
+        Some(text) => Ok(text),
+        None => tokio::task::block_in_place(|| commands.program.config_get()),
+    };
+    let after = upgrade::after(context, plan, text, &secrets);
+    remove(&commands.config_out)?;
+    let is_there = |after: &upgrade::After| after.changes.iter().all(|change| change.new.is_none());
+    Ok(Applied {
+        version: release,
+        sha256,
+        log,
+        config_is_there: after.as_ref().is_some_and(is_there),
+        after_upgrade: after,
+    })
+}
+
+/// Writes the file of hosts, with the values of references.
+fn write_hosts(context: &Context<'_>, plan: &Plan, commands: &Commands) -> Result<(), Error> {
+    let resolved = resolve::text(context, plan)?;
+    let text = match &resolved {
+        Some(resolved) => resolved.expose_secret(),
+        None => plan.config.text.as_str(),
+    };
+    let machines = mke::machines(text).map_err(|source| Error::Hosts { source })?;
+    if machines.iter().any(|machine| machine.ssh.bastion.is_some()) {
+        context.reporter.report(Event::Warning(
+            "hosts have a bastion, which the file of hosts for an upgrade from MKE 3 does not know: they must be reached without it"
+                .to_owned(),
+        ));
+    }
+    let text = mke::migration_hosts(&machines, commands.private_addresses)
+        .map_err(|source| Error::Hosts { source })?;
+    write_whole(&commands.hosts, &text)
+}
+
+fn remove(path: &Utf8Path) -> Result<(), Error> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("remove", path, source))
+        }
+        _ => Ok(()),
+    }
+}

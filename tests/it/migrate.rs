@@ -1,0 +1,239 @@
+//! `migrate`: an MKE 3 cluster becomes one of the release, which is in the registry first.
+
+use support::{Lab, bundles};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+const USER: &str = "planted-admin-12ab";
+const PASSWORD: &str = "planted-mke3-password-9f";
+const MKE3: &str = "mke3: { version: 3.8.2, credentials: { env: LAB_MKE3 } }\n";
+
+/// Makes a lab for a release, whose machines are an MKE 3 cluster still.
+async fn lab_of(release: &str, mke3: &str) -> Lab {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox
+        .variable("LAB_MKE3_USERNAME", USER)
+        .variable("LAB_MKE3_PASSWORD", PASSWORD)
+        .variable("FAKE_MKECTL_VERSION", release);
+    lab.write_environment(mke3);
+    if release != "v4.1.5" {
+        let bundle = lab
+            .sandbox
+            .path(&format!("bundles/mke_bundle_{release}_amd64.tar.gz"));
+        bundles::make(&bundles::small(), &bundle);
+        let _ = lab
+            .run(&["lock", release, "--bundle", bundle.as_str()])
+            .ends_with(0);
+        lab.edit_environment("release: v4.1.5", &format!("release: {release}"));
+    }
+    lab.edit_environment(
+        "config:\n",
+        "config:\n  gatewayMKEIngress: { nodePorts: { http: 33000, https: 33001 } }\n",
+    );
+    lab
+}
+
+/// Returns the upgrades that mkectl was run for, without what is random.
+fn upgrades(lab: &Lab) -> Vec<String> {
+    let calls = lab.calls().into_iter();
+    let upgrades = calls.filter(|call| call.arguments[0] == "upgrade");
+    upgrades
+        .map(|call| lab.sandbox.redact(&call.arguments.join(" ")))
+        .filter(|arguments| !arguments.ends_with("--help"))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_in_the_registry_before_the_cluster_is_touched() {
+    let lab = lab_of("v4.1.5", MKE3).await;
+    insta::assert_snapshot!("plan", lab.run(&["migrate", "lab", "--dry-run"]).whole());
+    assert!(lab.repositories().await.is_empty());
+    // How many blobs are sent depends on who is first, so that they are there in what is compared.
+    let _ = lab.run(&["push", "lab"]).ends_with(0);
+    let allowed = ["migrate", "lab", "--allow-visible-secrets"];
+    insta::assert_snapshot!("migrated", lab.run(&allowed).ends_with(0).whole());
+    insta::assert_snapshot!("receipt", lab.receipt());
+    let call = lab
+        .calls()
+        .into_iter()
+        .rfind(|call| call.hosts.is_some())
+        .unwrap();
+    insta::assert_snapshot!(call.hosts.unwrap(), @"
+    hosts:
+    - address: 192.0.2.10
+      port: 22
+      user: ubuntu
+      keyPath: ~/.ssh/id_ed25519
+    ");
+    // What the cluster was given is beside the environment, to be adopted.
+    let adopted = lab.sandbox.read("environments/lab/mke4.adopted.yaml");
+    assert!(
+        adopted.starts_with("apiVersion: mke.mirantis.com/v1alpha1\n"),
+        "{adopted}"
+    );
+    // From here on it is a cluster like any other.
+    let run = lab.run(&allowed).ends_with(3);
+    assert!(
+        run.stderr
+            .contains("the cluster of lab runs v4.1.5 already"),
+        "{}",
+        run.stderr
+    );
+    for (path, content) in lab.sandbox.files() {
+        let is_meant = path.as_str().ends_with("mkectl-calls");
+        let text = String::from_utf8_lossy(&content);
+        assert!(is_meant || !text.contains(PASSWORD), "{path}");
+    }
+    for call in lab.calls() {
+        let shown: Vec<&String> = (call.arguments.iter())
+            .filter(|argument| argument.contains(PASSWORD))
+            .collect();
+        assert!(
+            shown.is_empty() || shown == [&format!("--mke3-admin-password={PASSWORD}")],
+            "{shown:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_release_is_migrated_to_by_the_flags_that_it_lists() {
+    let mut all = String::new();
+    for (release, version) in [
+        ("v4.1.0", "3.7.15"),
+        ("v4.1.1", "3.8.0"),
+        ("v4.1.5", "3.8.2"),
+        ("v4.2.0", "3.9.0"),
+        ("v4.2.1", "3.9.1"),
+    ] {
+        let lab = lab_of(release, &MKE3.replace("3.8.2", version)).await;
+        let _ = lab
+            .run(&["migrate", "lab", "--allow-visible-secrets"])
+            .ends_with(0);
+        assert_eq!(lab.repositories().await.len(), 14);
+        for arguments in upgrades(&lab) {
+            all.push_str(&format!(
+                "{release}\n  {}\n",
+                arguments.replace(PASSWORD, "[PASSWORD]")
+            ));
+        }
+    }
+    insta::assert_snapshot!("commands_by_release", all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_in_the_way_is_told_before_anything_is_pushed() {
+    let lab = lab_of("v4.1.5", MKE3).await;
+    let refused = |code: i32, expected: &str| {
+        let run = lab.run(&["migrate", "lab"]).ends_with(code);
+        assert!(run.stderr.contains(expected), "{}", run.stderr);
+        // The plan says it too.
+        let run = lab.run(&["migrate", "lab", "--dry-run"]);
+        assert!(
+            run.whole().contains(expected) || code == 8,
+            "{}",
+            run.whole()
+        );
+    };
+    // Nobody said that the password may be seen.
+    refused(
+        8,
+        "--mke3-admin-password would be visible in the process list",
+    );
+    let leftover = lab.sandbox.home().join(".mke/mke.kubeconf");
+    std::fs::create_dir_all(leftover.parent().unwrap()).unwrap();
+    std::fs::write(&leftover, "").unwrap();
+    refused(
+        3,
+        "home/.mke/mke.kubeconf is left of another cluster or an earlier try",
+    );
+    std::fs::remove_file(&leftover).unwrap();
+    lab.edit_environment("version: 3.8.2", "version: 3.7.14");
+    refused(
+        3,
+        "MKE 3.7.14 is no source of v4.1.5, which is reached from MKE >=3.7.15, <3.9.0",
+    );
+    lab.edit_environment("version: 3.7.14", "version: 3.9.0");
+    refused(3, "MKE 3.9.0 is no source of v4.1.5");
+    lab.edit_environment("version: 3.9.0", "version: 3.8.2");
+    lab.edit_environment("http: 33000, ", "");
+    refused(3, "`config.gatewayMKEIngress.nodePorts` does not have both");
+    lab.edit_environment("{ https: 33001 }", "{ http: 33000, https: 33001 }");
+    lab.edit_environment("env: LAB_MKE3", "env: NOBODYS");
+    refused(3, "no credentials for the MKE 3 cluster of lab");
+    lab.edit_environment("env: NOBODYS", "env: LAB_MKE3");
+    // The machines are not new, so that they are not installed on.
+    for command in ["deploy", "apply"] {
+        let run = lab.run(&[command, "lab"]).ends_with(3);
+        assert!(
+            run.stderr
+                .contains("the machines of lab are an MKE 3.8.2 cluster")
+                && run.stderr.contains("cargo xtask migrate lab"),
+            "{}",
+            run.stderr
+        );
+    }
+    assert!(lab.repositories().await.is_empty());
+    assert!(upgrades(&lab).is_empty() && lab.applies().is_empty());
+    lab.write_environment("");
+    let run = lab.run(&["migrate", "lab"]).ends_with(3);
+    assert!(
+        run.stderr.contains("says nothing of an MKE 3 cluster"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_check_of_mke_3_runs_first_and_stops_the_rest() {
+    let mke3 = "mke3: { version: 3.8.2, credentials: { env: LAB_MKE3 }, config: ucp.toml }\n";
+    let mut lab = lab_of("v4.1.5", mke3).await;
+    lab.sandbox
+        .write("environments/lab/ucp.toml", "[scheduling_configuration]\n");
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "6");
+    let run = lab
+        .run(&["migrate", "lab", "--allow-visible-secrets"])
+        .ends_with(7);
+    assert!(
+        run.stderr.contains("FTL check mke3 failed"),
+        "{}",
+        run.stderr
+    );
+    assert!(upgrades(&lab).is_empty());
+    assert!(lab.receipt().contains("step: migrate"), "{}", lab.receipt());
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    let run = lab
+        .run(&["migrate", "lab", "--allow-visible-secrets"])
+        .ends_with(0);
+    assert!(
+        run.stderr.contains("/environments/lab/ucp.toml --output=."),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(upgrades(&lab).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_fails_is_told_with_its_rollback_and_tried_again() {
+    let mut lab = lab_of("v4.1.5", MKE3).await;
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
+    let run = lab
+        .run(&["migrate", "lab", "--allow-visible-secrets"])
+        .ends_with(7);
+    assert!(
+        run.stderr.contains("rollback is complete"),
+        "{}",
+        run.stderr
+    );
+    assert!(
+        run.stderr.contains("error: mkectl exited with code 1"),
+        "{}",
+        run.stderr
+    );
+    // Deploy still knows what is there.
+    let _ = lab.run(&["deploy", "lab"]).ends_with(3);
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    let _ = lab
+        .run(&["migrate", "lab", "--allow-visible-secrets"])
+        .ends_with(0);
+    assert!(!lab.receipt().contains("failed:"), "{}", lab.receipt());
+}

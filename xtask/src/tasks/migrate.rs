@@ -1,0 +1,49 @@
+//! `migrate`: the whole way, for a cluster that is of MKE 3 still.
+
+use std::process::ExitCode;
+
+use release::diff::Pair;
+use release::plan::Purpose;
+use release::workspace::Output;
+
+use crate::app::App;
+use crate::cli::MigrateArgs;
+use crate::confirm::confirm;
+use crate::failure::Failure;
+use crate::interrupt::until_interrupted;
+use crate::ui::{Detail, Ui};
+
+pub(crate) fn run(app: &App<'_>, arguments: &MigrateArgs) -> Result<ExitCode, Failure> {
+    let name = &arguments.environment;
+    let environment = app.environment(name)?;
+    until_interrupted(app, async {
+        let context = app.context();
+        let output = Output::below(&app.workspace.environment(name));
+        let plan = release::plan::plan(&context, environment, output, Purpose::Migrate).await?;
+        let summary = plan.summary(&app.workspace);
+        if arguments.dry_run {
+            return app
+                .ui
+                .result(&Ui::plan_text(&summary, Detail::Full), &summary);
+        }
+        app.ui.plan(&summary);
+        let reason = arguments.overrides.override_requires.as_deref();
+        let permit = release::requires::permit(&plan, reason)?;
+        confirm(&plan.environment, arguments.confirm.as_deref())?;
+        let deployed = release::deploy::deploy(&context, &plan, &permit).await?;
+        let after = deployed
+            .applied
+            .as_ref()
+            .and_then(|applied| applied.after_upgrade.as_ref());
+        if let Some(after) = after {
+            let pair = Pair {
+                old: format!("the cluster of {name}"),
+                new: "what is rendered".to_owned(),
+                changes: after.changes.clone(),
+            };
+            app.ui.note(super::diff::pair_text(&pair).trim_end());
+        }
+        super::deploy::report(app, "deployed over MKE 3", &plan, &deployed)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
