@@ -344,6 +344,7 @@ async fn a_watch_tells_of_each_change_once_and_ends_calmly() {
     let registry = TestRegistry::embedded().await;
     let sandbox = pushed(&registry, &bundles::tiny());
     let metrics = sandbox.path("metrics/airlock.prom");
+    std::fs::create_dir(metrics.parent().unwrap()).unwrap();
     let mut command = sandbox.command(&[
         "verify",
         "lab",
@@ -423,6 +424,15 @@ async fn a_single_look_writes_metrics_whatever_came_of_it() {
     assert_eq!(metric("airlock_verify_success").as_deref(), Some("0"));
     assert_eq!(metric("airlock_verify_completed").as_deref(), Some("0"));
     assert_eq!(metric("airlock_verify_artifacts"), None);
+    // A folder that is not there was mistyped.
+    let nowhere = ["verify", "lab", "--textfile", "nowhere/lab.prom"];
+    let run = sandbox.run(&nowhere).ends_with(1);
+    assert!(
+        run.stderr.contains("cannot write nowhere/lab.prom"),
+        "{}",
+        run.whole()
+    );
+    assert!(!sandbox.path("nowhere").exists());
     let run = sandbox.run(&["verify", "--watch", "lab"]).ends_with(64);
     assert!(
         run.stderr

@@ -12,7 +12,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use oci_spec::image::{ImageIndex, MediaType};
 
 use crate::push::connect;
-use crate::workspace::{read_if_there, write_whole};
+use crate::workspace::{read_if_there, write_named};
 use crate::{Context, Error, RegistryError, sha256};
 
 mod file;
@@ -57,7 +57,7 @@ pub async fn plan(
 /// # Errors
 /// The file cannot be written.
 pub fn write(plan: &PrunePlan, path: &Utf8Path) -> Result<(), Error> {
-    write_whole(path, &plan.to_yaml(path)?)
+    write_named(path, &plan.to_yaml(path)?)
 }
 
 /// Reads a plan.

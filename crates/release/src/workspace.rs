@@ -153,9 +153,21 @@ impl Output {
 /// # Errors
 /// The folder cannot be made, or the file not be written.
 pub(crate) fn write_whole(path: &Utf8Path, text: &str) -> Result<(), Error> {
-    use std::io::Write as _;
     let directory = path.parent().unwrap_or(Utf8Path::new("."));
     std::fs::create_dir_all(directory).map_err(|source| Error::io("make", directory, source))?;
+    write_named(path, text)
+}
+
+/// Writes `text` in the same way to a path that somebody typed: a folder that is not there is a mistake, and is not made.
+///
+/// # Errors
+/// There is no such folder, or the file cannot be written.
+pub(crate) fn write_named(path: &Utf8Path, text: &str) -> Result<(), Error> {
+    use std::io::Write as _;
+    let directory = match path.parent() {
+        Some(directory) if directory != "" => directory,
+        _ => Utf8Path::new("."),
+    };
     let mut file = tempfile::Builder::new()
         .prefix(".")
         .suffix(".part")

@@ -9,14 +9,14 @@ use camino::Utf8Path;
 use super::FindingKind;
 use super::watch::Round;
 use crate::Error;
-use crate::workspace::write_whole;
+use crate::workspace::write_named;
 
 /// Writes the metrics of a look, the file as a whole, so that nobody reads half of it.
 ///
 /// # Errors
 /// The file cannot be written.
 pub fn write_textfile(path: &Utf8Path, round: &Round) -> Result<(), Error> {
-    write_whole(path, &text(round))
+    write_named(path, &text(round))
 }
 
 /// A metric with its help, and its samples: more labels, and the value.
