@@ -103,8 +103,7 @@ fn no_command_shows_what_there_is() {
     Options:
           --format <FORMAT>  How results and progress are written: for people, or one JSON object a line
                              on standard output [default: human] [possible values: human, json]
-      -C, --directory <DIR>  The folder that holds environments/ and bundles/ [default: the nearest one
-                             upwards from here]
+      -C, --directory <DIR>  The folder of environments/ and bundles/ [default: the nearest upwards]
       -h, --help             Print help
       -V, --version          Print version
 

@@ -23,7 +23,7 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
 
-    /// The folder that holds environments/ and bundles/ [default: the nearest one upwards from here]
+    /// The folder of environments/ and bundles/ [default: the nearest upwards]
     #[arg(short = 'C', long, global = true, value_name = "DIR")]
     pub(crate) directory: Option<Utf8PathBuf>,
 

@@ -370,9 +370,9 @@ fn hints(error: &Error) -> Vec<String> {
              cluster up?"
                 .to_owned()
         }
-        Error::PlanMoved { .. } => {
-            "nothing was touched: make a plan of what is there now with `cargo xtask plan ENVIRONMENT --out FILE`, and have that one signed".to_owned()
-        }
+        Error::PlanMoved { environment, path, .. } => format!(
+            "nothing was touched: make a plan of what is there now with `cargo xtask plan {environment} --out {path}`, and have that one signed"
+        ),
         Error::PlanWithoutMkectl { environment, .. } => {
             format!("`cargo xtask fetch {environment}` brings the release's mkectl here")
         }

@@ -334,6 +334,8 @@ pub enum Error {
     /// Something is not any more as it was when a plan was made.
     #[error("{path} is not what a deploy would do now")]
     PlanMoved {
+        /// The environment.
+        environment: String,
         /// The plan.
         path: Utf8PathBuf,
         /// Everything that has moved.

@@ -11,6 +11,7 @@
 //! | step | takes | makes |
 //! |---|---|---|
 //! | [`plan::plan`] | an environment, its lock and receipt, a look at the registry | [`Plan`] |
+//! | [`requires::permit`] | a plan | [`requires::Permit`], which [`deploy::deploy`] wants |
 //! | [`carry::carry`] | a lock and plans | [`push::Sent`] for each plan |
 //! | [`verify::registry`] | the plan and what was sent | [`verify::Confirmed`]: a node gets every digest of the lock |
 //! | [`render::write`] | the plan | [`render::Written`] |

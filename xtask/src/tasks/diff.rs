@@ -15,11 +15,6 @@ mod text;
 
 pub(super) use markdown::code;
 
-/// Returns what differs between two configurations, as text.
-pub(super) fn pair_text(pair: &Pair) -> String {
-    text::pair(pair)
-}
-
 pub(crate) fn run(app: &App<'_>, arguments: &DiffArgs) -> Result<ExitCode, Failure> {
     let (old, new) = (arguments.old.as_str(), arguments.new.as_deref());
     let differs = match (super::release(old), new.map(super::release)) {

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use release::diff::Pair;
 use release::plan::Purpose;
 use release::workspace::Output;
 
@@ -31,18 +30,6 @@ pub(crate) fn run(app: &App<'_>, arguments: &MigrateArgs) -> Result<ExitCode, Fa
         let permit = release::requires::permit(&plan, reason)?;
         confirm(&plan.environment, arguments.confirm.as_deref())?;
         let deployed = release::deploy::deploy(&context, &plan, &permit).await?;
-        let after = deployed
-            .applied
-            .as_ref()
-            .and_then(|applied| applied.after_upgrade.as_ref());
-        if let Some(after) = after {
-            let pair = Pair {
-                old: format!("the cluster of {name}"),
-                new: "what is rendered".to_owned(),
-                changes: after.changes.clone(),
-            };
-            app.ui.note(super::diff::pair_text(&pair).trim_end());
-        }
         super::deploy::report(app, "deployed over MKE 3", &plan, &deployed)
     })?;
     Ok(ExitCode::SUCCESS)

@@ -212,6 +212,7 @@ pub fn obey(plan: &mut Plan, workspace: &Workspace, path: &Utf8Path) -> Result<(
     let moved = moved(&saved, &now, plan, &digest);
     if !moved.is_empty() {
         return Err(Error::PlanMoved {
+            environment: plan.environment.name.clone(),
             path: path.to_owned(),
             moved,
         });
@@ -243,6 +244,17 @@ fn parse(text: &str, path: &Utf8Path) -> Result<Saved, Error> {
 /// Returns everything that is not as the file says, and that a deploy by this file did not do itself.
 fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<Moved> {
     let mut moved = Vec::new();
+    let applied = plan
+        .receipt
+        .as_ref()
+        .and_then(|receipt| receipt.applied.as_ref());
+    if let Some(applied) = applied.filter(|applied| applied.plan.as_deref() == Some(digest)) {
+        // Everything else that differs is what came of it, or came after it.
+        return vec![Moved {
+            subject: "receipt",
+            what: format!("this plan was obeyed with success, until {}", applied.ended),
+        }];
+    }
     for (subject, old, new) in [
         ("environment", &saved.environment, &now.environment),
         ("release", &saved.release, &now.release),
