@@ -477,6 +477,12 @@ async fn what_is_missing_is_told_before_anything_is_touched() {
     // The ports.
     road.lab.edit_environment(PORTS, "");
     refused(3, "this upgrade has to be given the gateway's node ports");
+    let check = road.run("check").ends_with(3);
+    assert!(
+        check.stderr.contains("the gateway's node ports"),
+        "{}",
+        check.whole()
+    );
     road.lab
         .edit_environment("config:\n", &format!("config:\n{PORTS}"));
     // The same cluster in another registry.

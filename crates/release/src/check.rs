@@ -50,13 +50,20 @@ pub fn one(workspace: &Workspace, name: &str, now: jiff::Timestamp) -> Result<Ch
     {
         problems.extend(found.0);
     }
+    let upgrade = facts
+        .zip(applied.as_ref())
+        .and_then(|(facts, applied)| upgrade(&facts, applied));
+    if let Some(Ok(way)) = &upgrade
+        && let Err(found) = way.gateway_node_ports(&environment)
+    {
+        problems.push(found);
+    }
     if !problems.is_empty() {
         return Err(Error::Render(Problems(problems)));
     }
     let release = format!("v{}", environment.release);
     warnings.extend(requirement(workspace, &environment, applied.as_ref(), now)?);
     if let Some(applied) = applied.filter(|applied| applied.release != release) {
-        let upgrade = facts.and_then(|facts| upgrade(&facts, &applied));
         let applied = applied.release;
         match upgrade {
             Some(Err(refusal)) => warnings.push(format!(

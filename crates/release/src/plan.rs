@@ -257,7 +257,8 @@ pub(crate) async fn of_locked(
         purpose,
     };
     let mkectl = decide::decide(context, &question, &mut warnings)?;
-    let unlocked = unlocked(context, &environment, &locked.lock, &mkectl, &mut warnings)?;
+    let program = mkectl.program();
+    let unlocked = verify::unlocked(context, &environment, &locked.lock, program, &mut warnings)?;
     let unmet = match purpose {
         // What only fills a registry touches no cluster.
         Purpose::Push => None,
@@ -330,36 +331,6 @@ fn taken_from(
         ));
     }
     Ok(seen)
-}
-
-/// Compares the lock with what the mkectl that is to be run lists, and with what the bundle's charts name. A deploy that runs no mkectl asks nobody.
-fn unlocked(
-    context: &Context<'_>,
-    environment: &Environment,
-    lock: &bundle::Lock,
-    mkectl: &MkectlPlan,
-    warnings: &mut Vec<String>,
-) -> Result<Vec<String>, Error> {
-    let Some(program) = mkectl.program().filter(|_| !environment.rehearsal) else {
-        return Ok(Vec::new());
-    };
-    // What is not here yet is looked at when it is.
-    if fetch::source(context.workspace, lock)? == fetch::Source::Store {
-        let store = fetch::open_store(context.workspace)?;
-        warnings.extend(verify::by_charts(&store, lock));
-    }
-    let found = verify::by_mkectl(program.mkectl(), lock);
-    warnings.extend(found.warnings);
-    if !mke::accepts_incomplete_lock(environment) {
-        return Ok(found.lacking);
-    }
-    if !found.lacking.is_empty() {
-        warnings.push(format!(
-            "the lock lacks what mkectl lists, which the environment accepts: {}",
-            found.lacking.join(", ")
-        ));
-    }
-    Ok(Vec::new())
 }
 
 /// Says what each artifact of a lock needs, by what the registry was seen to have.

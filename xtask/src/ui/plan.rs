@@ -99,7 +99,8 @@ fn mkectl(text: &mut String, mkectl: &MkectlSummary) {
         field(text, "mkectl", &format!("upgrade from {from}"));
     }
     if let Some(problem) = &mkectl.problem {
-        return field(text, "mkectl", &format!("cannot be run: {problem}"));
+        let name = mkectl.from.as_ref().map_or("mkectl", |_| "");
+        return field(text, name, &format!("cannot be run: {problem}"));
     }
     match mkectl.commands.as_slice() {
         [only] if mkectl.from.is_none() => field(text, "mkectl", &only.command),

@@ -9,21 +9,56 @@ use bundle::{Artifact, Kind, Lock};
 use environment::Environment;
 
 use crate::event::Event;
-use crate::{Context, apply, chain, fetch};
+use crate::{Context, Error, apply, chain, fetch};
+
+/// Compares the lock with what the mkectl that is to be run lists, and with what the bundle's charts name. A deploy that runs no mkectl asks nobody.
+///
+/// Returns what mkectl lists, the lock lacks and the environment does not accept; everything else becomes a warning.
+///
+/// # Errors
+/// The store cannot be looked at.
+pub(crate) fn unlocked(
+    context: &Context<'_>,
+    environment: &Environment,
+    lock: &Lock,
+    program: Option<&apply::Program>,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<String>, Error> {
+    let Some(program) = program.filter(|_| !environment.rehearsal) else {
+        return Ok(Vec::new());
+    };
+    // What is not here yet is looked at when it is.
+    if fetch::source(context.workspace, lock)? == fetch::Source::Store {
+        let store = fetch::open_store(context.workspace)?;
+        warnings.extend(by_charts(&store, lock));
+    }
+    let found = by_mkectl(program.mkectl(), lock);
+    warnings.extend(found.warnings);
+    if !mke::accepts_incomplete_lock(environment) {
+        return Ok(found.lacking);
+    }
+    if !found.lacking.is_empty() {
+        warnings.push(format!(
+            "the lock lacks what mkectl lists, which the environment accepts: {}",
+            found.lacking.join(", ")
+        ));
+    }
+    Ok(Vec::new())
+}
 
 /// What a mkectl lists and a lock lacks.
 #[derive(Debug, Default)]
-pub(crate) struct ByMkectl {
+struct ByMkectl {
     /// References below the vendor's registry, as they are listed.
-    pub(crate) lacking: Vec<String>,
+    lacking: Vec<String>,
     /// What people should know besides.
-    pub(crate) warnings: Vec<String>,
+    warnings: Vec<String>,
 }
 
 /// Compares a lock with what `mkectl airgap` lists; nothing where that mkectl has no such command.
 ///
 /// The command is in no page of the vendor's, and known from a lab alone (LAB): what it lists of other registries is told and stops nothing.
-pub(crate) fn by_mkectl(mkectl: &mkectl::Mkectl, lock: &Lock) -> ByMkectl {
+fn by_mkectl(mkectl: &mkectl::Mkectl, lock: &Lock) -> ByMkectl {
     let mut found = ByMkectl::default();
     let listed = match listed(mkectl) {
         Ok(listed) => listed,
