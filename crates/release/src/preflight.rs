@@ -14,7 +14,7 @@ use serde::{Serialize, Serializer};
 
 pub use registry::probe::{Fault as RegistryFault, Verdict};
 
-use nodes::{NodeFault, NodeVerdict, Nodes, Shared};
+use nodes::{NodeFault, Nodes, Shared};
 
 use crate::fetch::{self, Source};
 use crate::{Context, Credentials, Error, chain, push, render, requires};
@@ -182,7 +182,7 @@ pub async fn preflight(
         });
     }
     if let Some(nodes) = &nodes {
-        of_nodes(nodes, &mut checks);
+        checks.extend(nodes::checks(nodes));
     }
     Ok(Report {
         environment: environment.name.clone(),
@@ -449,44 +449,6 @@ fn keep(context: &Context<'_>, address: &str, profile: &registry::Profile) {
                 "what was measured of {address} is not kept for the next push: {error}"
             )));
     }
-}
-
-/// Tells once what is wrong with nodes, however many share it.
-fn of_nodes(nodes: &Nodes, checks: &mut Vec<Check>) {
-    let check = |name, verdict, fault: Option<NodeFault>, text| Check {
-        group: Group::Nodes,
-        name,
-        verdict,
-        fault: fault.map(Fault::Node),
-        text,
-        shared: Shared::default(),
-    };
-    let name = nodes::Aspect::Ssh.name();
-    if let Some((fault, text)) = &nodes.none {
-        checks.push(check(name, Verdict::Problem, Some(*fault), text.clone()));
-        return;
-    }
-    if nodes.nodes.is_empty() {
-        let text = "a rehearsal has no nodes".to_owned();
-        checks.push(check(name, Verdict::Skipped, None, text));
-        return;
-    }
-    let told = nodes::gather(nodes);
-    if told.is_empty() {
-        let text = format!("all {} are as they should be", nodes.nodes.len());
-        checks.push(check(name, Verdict::Ok, None, text));
-    }
-    checks.extend(told.into_iter().map(|told| {
-        let verdict = match told.verdict {
-            NodeVerdict::Problem => Verdict::Problem,
-            NodeVerdict::Warning => Verdict::Warning,
-            NodeVerdict::Ok | NodeVerdict::CannotTell | NodeVerdict::Skipped => Verdict::Skipped,
-        };
-        Check {
-            shared: told.shared,
-            ..check(told.aspect.name(), verdict, told.fault, told.text)
-        }
-    }));
 }
 
 #[cfg(test)]

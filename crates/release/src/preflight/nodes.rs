@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::{Context, chain, program};
 
 pub use gather::Shared;
-pub(super) use gather::gather;
+pub(super) use gather::checks;
 use judge::Wanted;
 
 /// How much is done at once. A node that answers does so within some seconds; what it asks of others has limits of its own.

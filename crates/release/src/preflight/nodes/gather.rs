@@ -1,6 +1,7 @@
 //! What many nodes share, told once with the nodes named.
 
 use super::{Aspect, Node, NodeCheck, NodeFault, NodeVerdict, Nodes};
+use crate::preflight::{Check, Fault, Group, Verdict};
 
 /// How many different sentences about the same thing are shown.
 const SENTENCES: usize = 3;
@@ -22,19 +23,56 @@ pub struct Shared {
 }
 
 /// What is to be told, once for each thing that is wrong.
-pub(in crate::preflight) struct Told {
-    pub(in crate::preflight) aspect: Aspect,
-    pub(in crate::preflight) verdict: NodeVerdict,
-    pub(in crate::preflight) fault: Option<NodeFault>,
-    pub(in crate::preflight) text: String,
-    pub(in crate::preflight) shared: Shared,
+struct Told {
+    aspect: Aspect,
+    verdict: NodeVerdict,
+    fault: Option<NodeFault>,
+    text: String,
+    shared: Shared,
+}
+
+/// Returns a check for each thing that is wrong, however many nodes share it.
+pub(in crate::preflight) fn checks(nodes: &Nodes) -> Vec<Check> {
+    let check = |name, verdict, fault: Option<NodeFault>, text| Check {
+        group: Group::Nodes,
+        name,
+        verdict,
+        fault: fault.map(Fault::Node),
+        text,
+        shared: Shared::default(),
+    };
+    let name = Aspect::Ssh.name();
+    if let Some((fault, text)) = &nodes.none {
+        return vec![check(name, Verdict::Problem, Some(*fault), text.clone())];
+    }
+    if nodes.nodes.is_empty() {
+        let text = "a rehearsal has no nodes".to_owned();
+        return vec![check(name, Verdict::Skipped, None, text)];
+    }
+    let told = gather(nodes);
+    if told.is_empty() {
+        let text = format!("all {} are as they should be", nodes.nodes.len());
+        return vec![check(name, Verdict::Ok, None, text)];
+    }
+    let checks = told.into_iter().map(|told| {
+        let verdict = match told.verdict {
+            NodeVerdict::Problem => Verdict::Problem,
+            NodeVerdict::Warning => Verdict::Warning,
+            NodeVerdict::Ok | NodeVerdict::CannotTell | NodeVerdict::Skipped => Verdict::Skipped,
+        };
+        Check {
+            shared: told.shared,
+            ..check(told.aspect.name(), verdict, told.fault, told.text)
+        }
+    });
+    checks.collect()
 }
 
 /// A sentence, and the nodes that it is about.
 type Sentence = (String, Vec<String>);
 
 /// Gathers what is wrong, and what could not be told, over all nodes.
-pub(in crate::preflight) fn gather(nodes: &Nodes) -> Vec<Told> {
+fn gather(nodes: &Nodes) -> Vec<Told> {
     let mut told: Vec<(Told, Vec<Sentence>)> = Vec::new();
     for aspect in Aspect::ALL {
         for node in &nodes.nodes {
