@@ -75,6 +75,108 @@ async fn a_command_that_fails_leaves_the_administrators_password_in_its_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_can_be_asked_the_administrators_password_stays_in_its_file() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.write_environment("admin-password: ask\n");
+    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    assert!(
+        run.stderr
+            .contains("was not handed over on the terminal: there is no terminal to show it on")
+            && run.stderr.contains(&format!("is in {KEPT}, for you alone")),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(lab.sandbox.read(KEPT), format!("{PASSWORD}\n"));
+    assert_nowhere_else(&lab, &run.whole());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn while_mkectl_runs_no_secret_is_in_the_process_list_and_a_signal_ends_it_in_order() {
+    const TOKEN: &str = "planted-license-5d21";
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let cleaned = lab.sandbox.home().join("cleaned");
+    lab.edit_environment(
+        "config:\n",
+        "config:\n  license: { token: { $env: LAB_LICENSE } }\n",
+    );
+    lab.sandbox
+        .variable("LAB_LICENSE", TOKEN)
+        .variable("FAKE_MKECTL_HANG", "yes")
+        .variable("FAKE_MKECTL_CLEANED", cleaned.as_str());
+    let secrets = [TOKEN, support::lab::PASSWORD];
+    let mut child = start(&lab.sandbox, &["deploy", "lab"]);
+    wait_for_log(&lab.sandbox, "waiting for nodes");
+    let mkectl = lab.applies()[0].process;
+    let proc = |process: &str, file: &str| {
+        std::fs::read(format!("/proc/{process}/{file}"))
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let (airlock, mkectl) = (child.id().to_string(), mkectl.to_string());
+    // As everybody on the machine reads it; and what mkectl itself has, which its owner reads.
+    for text in [
+        proc(&airlock, "cmdline"),
+        proc(&mkectl, "cmdline"),
+        proc(&mkectl, "environ"),
+    ] {
+        let text = text.unwrap();
+        assert!(!text.is_empty());
+        for secret in secrets {
+            assert!(!text.contains(secret), "{text}");
+        }
+    }
+    // One SIGINT to Airlock becomes one to mkectl, which cleans up.
+    let process: i32 = airlock.parse().unwrap();
+    // SAFETY: `kill` touches no memory, and the process has not been waited for.
+    unsafe { libc::kill(process, libc::SIGINT) };
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(std::fs::read_to_string(&cleaned).unwrap(), "SIGINT");
+    let log = log_of(&lab.sandbox).unwrap();
+    assert_eq!(
+        log.matches("received SIGINT, cleaning up").count(),
+        1,
+        "{log}"
+    );
+    assert!(proc(&mkectl, "cmdline").is_err(), "mkectl is still there");
+    for (path, content) in lab.sandbox.files() {
+        let text = String::from_utf8_lossy(&content);
+        for secret in secrets {
+            // What mkectl was given in its file, the record of the test has.
+            let is_meant = path.as_str().ends_with("mkectl-calls") && secret == TOKEN;
+            assert!(is_meant || !text.contains(secret), "{path} holds {secret}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_mkectl_repeats_of_secrets_is_masked_also_when_it_crashes() {
+    const TOKEN: &str = "planted-license-5d21";
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.edit_environment(
+        "config:\n",
+        "config:\n  license: { token: { $env: LAB_LICENSE } }\n",
+    );
+    // It cannot have the token from its environment, so that the test gives it by another name, and it comes cut in two reads.
+    lab.sandbox
+        .variable("LAB_LICENSE", TOKEN)
+        .variable("REPEATED", TOKEN)
+        .variable("FAKE_MKECTL_LEAK", "REPEATED")
+        .variable("FAKE_MKECTL_CRASH", "yes");
+    let run = lab.run(&["deploy", "lab", "--format", "json"]).ends_with(7);
+    assert!(
+        run.stdout.contains("connecting with ***"),
+        "{}",
+        run.whole()
+    );
+    assert!(!run.whole().contains(TOKEN), "{}", run.whole());
+    for (path, content) in lab.sandbox.files() {
+        let text = String::from_utf8_lossy(&content);
+        let is_meant = path.as_str().ends_with("mkectl-calls");
+        assert!(is_meant || !text.contains(TOKEN), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_the_environment_names_is_never_written_over() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("admin-password: { file: ../../safe/admin }\n");

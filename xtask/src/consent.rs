@@ -1,10 +1,12 @@
-//! The second question that may be asked: whether a secret may stand in the process list, where everybody on the machine can read it.
+//! Questions about secrets: whether one may stand in the process list, where everybody on the machine can read it, and whether to show the
+//! administrator's password.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use release::consent::{Consent, Refused};
+use secrecy::{ExposeSecret as _, SecretString};
 
 /// Asks at the terminal, unless a flag of ours has said it.
 pub(crate) struct TerminalConsent {
@@ -30,19 +32,38 @@ impl Consent for TerminalConsent {
         }
         tell();
         if !self.is_given {
-            ask()?;
+            ask("Go on all the same? Type `yes`: ", "yes")?;
         }
         allowed.extend(flags.iter().cloned());
         Ok(())
     }
+
+    fn show_password(&self, username: &str, password: &SecretString) -> Result<(), Refused> {
+        let mut out = std::io::stderr();
+        // Where standard error goes to a file, it would be in that file for good.
+        if !out.is_terminal() {
+            return Err(Refused("there is no terminal to show it on".to_owned()));
+        }
+        let question = format!(
+            "mkectl has generated the password of user {username}. Show it here? Type `yes`: "
+        );
+        ask(&question, "yes")?;
+        writeln!(out, "{}", password.expose_secret())
+            .map_err(|error| Refused(error.to_string()))?;
+        ask(
+            "Type `kept` when it is where it belongs, and the file with it goes: ",
+            "kept",
+        )
+    }
 }
 
-fn ask() -> Result<(), Refused> {
+/// Asks whoever sits at the terminal for a word.
+fn ask(question: &str, word: &str) -> Result<(), Refused> {
     if !std::io::stdin().is_terminal() {
         return Err(Refused("there is no terminal to ask on".to_owned()));
     }
     let mut out = std::io::stderr();
-    let asked = write!(out, "Go on all the same? Type `yes`: ").and_then(|()| out.flush());
+    let asked = write!(out, "{question}").and_then(|()| out.flush());
     let mut answer = String::new();
     if asked
         .and_then(|()| std::io::stdin().lock().read_line(&mut answer))
@@ -53,7 +74,7 @@ fn ask() -> Result<(), Refused> {
         ));
     }
     match answer.trim() {
-        "yes" => Ok(()),
+        answer if answer == word => Ok(()),
         "" => Err(Refused("nothing was typed".to_owned())),
         answer => Err(Refused(format!("`{answer}` was typed"))),
     }

@@ -202,7 +202,7 @@ pub(crate) fn credentials(node: &Node) -> Option<&str> {
 }
 
 fn admin_password(node: &Node, findings: &mut Findings) {
-    if node.as_mapping().is_none() {
+    if node.as_mapping().is_none() && !operation::check_admin_password(node).is_empty() {
         // Whatever this is, it may be the password, and is not repeated.
         findings.secrets.add(node);
     }

@@ -21,8 +21,11 @@ pub(crate) const BACKUPS: &str = "backups";
 pub(crate) const RELEASE_MATRIX: &str = "release-matrix";
 
 /// What to write under `admin-password`.
-const HELP: &str =
-    "write `{ file: PATH }`, or `{ command: [PROGRAM, ARGUMENT] }` for a program that reads it";
+const HELP: &str = "write `{ file: PATH }`, or `{ command: [PROGRAM, ARGUMENT] }` for a program that reads it, or `ask` to be shown it on the \
+    terminal";
+
+/// What stands in the place of a mapping where the terminal shows it.
+const ASK: &str = "ask";
 
 /// How `mkectl` is run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,12 +45,17 @@ pub struct Operation {
 pub enum AdminPassword {
     /// A file, which only its owner may read.
     File(Utf8PathBuf),
+    /// Whoever sits at the terminal, after a question. It is in a file until they say that they have it.
+    Ask,
     /// A program and its arguments. It reads the password from its standard input.
     Command(Vec<String>),
 }
 
 /// Checks `admin-password` in one file.
 pub(crate) fn check_admin_password(node: &Node) -> Vec<Problem> {
+    if node.text() == Some(ASK) {
+        return Vec::new();
+    }
     let Some(keys) = node.as_mapping() else {
         // Perhaps it is the password.
         let rule = format!("`{ADMIN_PASSWORD}` is {}, not a mapping", node.kind());
@@ -83,6 +91,9 @@ pub(crate) fn admin_password(
     node: &Node,
     path: impl Fn(&Node, &str) -> Utf8PathBuf,
 ) -> Result<Option<AdminPassword>, Problem> {
+    if node.text() == Some(ASK) {
+        return Ok(Some(AdminPassword::Ask));
+    }
     let file = node
         .get("file")
         .and_then(|file| Some(path(file, file.text()?)));

@@ -56,15 +56,21 @@ pub fn schema(config: Value) -> String {
             "protected": flag("Whether deploy asks for the environment's name before it changes anything."),
             "rehearsal": flag("Whether the registry is embedded and mkectl is rehearsed."),
             "mkectl": text("The mkectl to use instead of the one on the PATH."),
-            "admin-password": object("Who gets the administrator's password, which mkectl prints once: one of the two.", json!({
-                "file": text("A file that only its owner may read, relative to this one."),
-                "command": {
-                    "description": "A program and its arguments. It reads the password from its standard input.",
-                    "type": ["array", "null"],
-                    "minItems": 1,
-                    "items": { "type": "string" },
-                },
-            })),
+            "admin-password": {
+                "description": "Who gets the administrator's password, which mkectl prints once: a file, a program, or by `ask` whoever sits at the terminal.",
+                "anyOf": [
+                    { "enum": ["ask"] },
+                    object("A file or a program: one of the two.", json!({
+                        "file": text("A file that only its owner may read, relative to this one."),
+                        "command": {
+                            "description": "A program and its arguments. It reads the password from its standard input.",
+                            "type": ["array", "null"],
+                            "minItems": 1,
+                            "items": { "type": "string" },
+                        },
+                    })),
+                ],
+            },
             "apply-timeout": {
                 "description": "How long mkectl apply may take, such as 90m: s, m, h or d.",
                 "type": ["string", "null"],

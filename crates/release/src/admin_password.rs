@@ -11,6 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use environment::AdminPassword;
 use secrecy::ExposeSecret as _;
 
+use crate::consent::Refused;
 use crate::event::{Event, Step};
 use crate::{Context, chain};
 
@@ -94,6 +95,22 @@ impl<'a> Keeper<'a> {
                         continue;
                     }
                     (Err(error), _) => warn(chain(&error)),
+                }
+            }
+            if let (Some(AdminPassword::Ask), Ok(file)) = (self.wanted, &file) {
+                match context.consent.show_password(user, &credentials.password) {
+                    Ok(()) => {
+                        match std::fs::remove_file(file) {
+                            Ok(()) => told(format!(
+                                "the password of user {user} was shown, and is nowhere else any more"
+                            )),
+                            Err(error) => warn(format!("delete {}: {error}", shown(file))),
+                        }
+                        continue;
+                    }
+                    Err(Refused(why)) => warn(format!(
+                        "the password of user {user} was not handed over on the terminal: {why}"
+                    )),
                 }
             }
             match file {

@@ -1,7 +1,9 @@
-//! Leave to let a secret be seen: some of them mkectl takes only as an argument, and arguments are no secrets to anybody on the machine.
+//! Leave to let a secret be seen, and showing one to whom it is for: some of them mkectl takes only as an argument, and arguments are no secrets to anybody on the machine.
 //!
 //! Who may say so is the program's affair: a flag, or somebody at the terminal. That it is said before such a command runs is held
 //! here: every run passes by `ask`.
+
+use secrecy::SecretString;
 
 use crate::event::Event;
 use crate::{Context, Error};
@@ -13,6 +15,13 @@ pub trait Consent: Send + Sync {
     /// # Errors
     /// They may not, or nobody can be asked.
     fn visible_secrets(&self, flags: &[String], tell: &dyn Fn()) -> Result<(), Refused>;
+
+    /// Shows the administrator's password to whoever sits at the terminal and wants to see it. Returns when they have said that they have it,
+    /// so that it need not be kept elsewhere.
+    ///
+    /// # Errors
+    /// Nobody sits there, or they did not say so.
+    fn show_password(&self, username: &str, password: &SecretString) -> Result<(), Refused>;
 }
 
 /// A secret may not be seen, and why.

@@ -43,10 +43,10 @@ fn how_mkectl_is_run_is_checked() {
         Err(Error::Wrong(problems)) => problems.to_string(),
         other => panic!("{other:?}"),
     };
-    insta::assert_snapshot!(wrong_key("admin-password: swordfish\n"), @"environments/prod/environment.yaml:3:17: `admin-password` is a single value, not a mapping; write `{ file: PATH }`, or `{ command: [PROGRAM, ARGUMENT] }` for a program that reads it");
-    insta::assert_snapshot!(wrong_key("admin-password: { file: '' }\n"), @"environments/prod/environment.yaml:3:25: `admin-password.file` is not a path; write `{ file: PATH }`, or `{ command: [PROGRAM, ARGUMENT] }` for a program that reads it");
-    insta::assert_snapshot!(wrong_key("admin-password: { command: pass }\n"), @"environments/prod/environment.yaml:3:28: `admin-password.command` is not a list of a program and its arguments; write `{ file: PATH }`, or `{ command: [PROGRAM, ARGUMENT] }` for a program that reads it");
-    insta::assert_snapshot!(wrong_key("admin-password: { show: true }\n"), @"environments/prod/environment.yaml:3:19: unknown key `show` in `admin-password`; write `{ file: PATH }`, or `{ command: [PROGRAM, ARGUMENT] }` for a program that reads it");
+    insta::assert_snapshot!(wrong_key("admin-password: swordfish\n"), @"environments/prod/environment.yaml:3:17: `admin-password` is a single value, not a mapping; write `{ file: PATH }`, or `{ command: [PROGRAM, ARGUMENT] }` for a program that reads it, or `ask` to be shown it on the terminal");
+    insta::assert_snapshot!(wrong_key("admin-password: { file: '' }\n"), @"environments/prod/environment.yaml:3:25: `admin-password.file` is not a path; write `{ file: PATH }`, or `{ command: [PROGRAM, ARGUMENT] }` for a program that reads it, or `ask` to be shown it on the terminal");
+    insta::assert_snapshot!(wrong_key("admin-password: { command: pass }\n"), @"environments/prod/environment.yaml:3:28: `admin-password.command` is not a list of a program and its arguments; write `{ file: PATH }`, or `{ command: [PROGRAM, ARGUMENT] }` for a program that reads it, or `ask` to be shown it on the terminal");
+    insta::assert_snapshot!(wrong_key("admin-password: { show: true }\n"), @"environments/prod/environment.yaml:3:19: unknown key `show` in `admin-password`; write `{ file: PATH }`, or `{ command: [PROGRAM, ARGUMENT] }` for a program that reads it, or `ask` to be shown it on the terminal");
     insta::assert_snapshot!(wrong_key("admin-password: { file: a, command: [b] }\n"), @"environments/prod/environment.yaml:3:17: `admin-password` names a file and a command; keep one of them; `null` removes what a parent says");
     for timeout in [
         "90",
