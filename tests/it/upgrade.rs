@@ -644,6 +644,28 @@ async fn a_deploy_fetches_the_mkectl_that_it_lacks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mkectl_that_takes_no_pull_credentials_is_told_of() {
+    let mut road = Road::new("v4.1.2", "v4.1.5").await;
+    std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();
+    road.lab.edit_environment(
+        "  push-credentials:",
+        "  pull-credentials: { env: LAB_PULL }\n  push-credentials:",
+    );
+    road.lab.edit_environment(
+        "config:\n",
+        "facts: { anonymous-pull: optional }\nconfig:\n  registries:\n    imageRegistry: { credentialsSecretName: pull }\n    \
+         chartRegistry: { credentialsSecretName: pull }\n",
+    );
+    road.lab
+        .sandbox
+        .variable("LAB_PULL_USERNAME", "puller")
+        .variable("LAB_PULL_PASSWORD", "planted-pull-password-c2d8");
+    let plan = road.run("plan").ends_with(0);
+    let warning = "this mkectl lists no --chart-registry-username and no --image-registry-username";
+    assert!(plan.whole().contains(warning), "{}", plan.whole());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_nobody_sees_them() {
     const USER: &str = "planted-puller-3e9b";
     const PASSWORD: &str = "planted-pull-password-c2d8";

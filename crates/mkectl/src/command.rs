@@ -199,6 +199,15 @@ const REGISTRY_USERS: [(&str, &str); 2] = [
     ("--image-registry-username", "MKE_IMAGE_REGISTRY_PASSWORD"),
 ];
 
+/// Returns the flags for the names of users that pull which `help` does not list: what they stand for cannot be handed over.
+pub fn unlisted_registry_users(help: &Help) -> Vec<&'static str> {
+    REGISTRY_USERS
+        .iter()
+        .map(|(flag, _)| *flag)
+        .filter(|flag| !help.lists(flag))
+        .collect()
+}
+
 struct Shown<'a>(&'a Command);
 
 impl fmt::Display for Shown<'_> {

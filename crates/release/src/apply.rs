@@ -139,6 +139,20 @@ impl Program {
             Some(Credentials::Anonymous) | None => command,
         }
     }
+
+    /// Returns what people should know where this mkectl takes no credentials that nodes are to pull with.
+    pub(crate) fn pull_warning(&self) -> Option<String> {
+        let Some(Credentials::Basic { .. }) = &self.pull else {
+            return None;
+        };
+        let unlisted = mkectl::unlisted_registry_users(&self.help);
+        (!unlisted.is_empty()).then(|| {
+            format!(
+                "this mkectl lists no {}: it gets no pull credentials for that, and the Secret that `credentialsSecretName` names has to be made by hand",
+                unlisted.join(" and no ")
+            )
+        })
+    }
 }
 
 /// What mkectl is to be run for, ready to be run.

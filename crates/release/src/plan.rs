@@ -258,6 +258,7 @@ pub(crate) async fn of_locked(
     };
     let mkectl = decide::decide(context, &question, &mut warnings)?;
     let program = mkectl.program();
+    warnings.extend(program.and_then(crate::apply::Program::pull_warning));
     let unlocked = verify::unlocked(context, &environment, &locked.lock, program, &mut warnings)?;
     let unmet = match purpose {
         // What only fills a registry touches no cluster.
