@@ -7,6 +7,14 @@ use camino::Utf8PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use release::push::Limits;
 
+mod bench;
+mod cluster;
+mod rehearsal;
+
+pub(crate) use bench::{BenchArgs, BenchPartCommand, Contender};
+pub(crate) use cluster::{ClusterCommand, MkectlArgs};
+pub(crate) use rehearsal::{RehearsalArgs, RehearsalCommand};
+
 /// Carry a release of Mirantis Kubernetes Engine 4 across an air gap.
 #[derive(Debug, Parser)]
 #[command(
@@ -257,73 +265,6 @@ pub(crate) enum Command {
     },
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct BenchArgs {
-    /// The size of the bundle: a number with kB, MB or GB
-    #[arg(long, default_value = "1.5GB", value_parser = size)]
-    pub(crate) size: u64,
-    /// How many archives are in it
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub(crate) archives: u16,
-    /// For how many platforms every third image is; the others are for one
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=release::bench::Shape::MOST_PLATFORMS as i64))]
-    pub(crate) platforms: u8,
-    /// How often everybody has a turn; the median is shown
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) rounds: u16,
-    /// Measure only these
-    #[arg(long, value_enum, value_delimiter = ',')]
-    pub(crate) only: Vec<Contender>,
-    /// Leave bundles/bench/ there, so that the next run need not make the bundle
-    #[arg(long)]
-    pub(crate) keep: bool,
-}
-
-/// Who is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Contender {
-    /// A push with nothing in the store and nothing in the registry
-    Cold,
-    /// A push with everything in the store and nothing in the registry
-    Filled,
-    /// A push with nothing to do
-    Again,
-    /// The vendor's commands: unpack, then skopeo for one archive after the other
-    Loop,
-    /// The same with nothing to do
-    LoopAgain,
-    /// The same with several skopeos at once
-    Parallel,
-    /// Inflating and hashing the bundle alone
-    Inflate,
-    /// Sending the same blobs by several curls
-    Curls,
-}
-
-/// What bench has done in processes of their own.
-#[derive(Debug, Subcommand)]
-pub(crate) enum BenchPartCommand {
-    /// Write a bundle
-    Make {
-        /// Its file
-        file: Utf8PathBuf,
-        /// Its size in bytes
-        #[arg(long)]
-        size: u64,
-        /// How many archives are in it
-        #[arg(long)]
-        archives: u16,
-        /// For how many platforms every third image is
-        #[arg(long)]
-        platforms: u8,
-    },
-    /// Inflate a bundle and hash it before and after
-    Inflate {
-        /// Its file
-        file: Utf8PathBuf,
-    },
-}
-
 /// What can be done with the store.
 #[derive(Debug, Subcommand)]
 pub(crate) enum StoreCommand {
@@ -497,93 +438,6 @@ pub(crate) struct MigrateArgs {
     pub(crate) overrides: OverrideArgs,
 }
 
-/// What can be done with a cluster after it was deployed.
-#[derive(Debug, Subcommand)]
-pub(crate) enum ClusterCommand {
-    /// Say what its receipt tells of a cluster, and what it says of itself
-    Status {
-        /// The environment
-        environment: String,
-    },
-    /// Write a backup, and beside it which mkectl wrote it
-    Backup {
-        /// The environment
-        environment: String,
-        /// The archive [default: environments/ENVIRONMENT/backups/TIME-RELEASE.tar]
-        #[arg(long, value_name = "FILE")]
-        output: Option<Utf8PathBuf>,
-        #[command(flatten)]
-        more: MoreArgs,
-    },
-    /// Put a backup back, by the very mkectl that wrote it
-    Restore {
-        /// The environment
-        environment: String,
-        /// The archive, with its note beside it
-        archive: Utf8PathBuf,
-        /// The file of the host to begin with, instead of one for the environment's first controller
-        #[arg(long, value_name = "FILE")]
-        hosts: Option<Utf8PathBuf>,
-        /// The environment's name once more, instead of the question for it
-        #[arg(long, value_name = "NAME")]
-        confirm: Option<String>,
-        #[command(flatten)]
-        more: MoreArgs,
-    },
-    /// Print the cluster's kubeconfig, or write it to a file for you alone; it is in no log
-    Kubeconfig {
-        /// The environment
-        environment: String,
-        /// The file, instead of standard output
-        #[arg(long, value_name = "FILE")]
-        output: Option<Utf8PathBuf>,
-        /// Replace a file that is there
-        #[arg(long, requires = "output")]
-        replace: bool,
-        #[command(flatten)]
-        more: MoreArgs,
-    },
-    /// Run mkectl's own checks of the machines and of the ports between them, where it has any
-    Check {
-        /// The environment
-        environment: String,
-        #[command(flatten)]
-        more: MoreArgs,
-    },
-    /// Take MKE off every machine of an environment that is not protected
-    Reset {
-        /// The environment
-        environment: String,
-        /// The environment's name once more, instead of the question for it
-        #[arg(long, value_name = "NAME")]
-        confirm: Option<String>,
-        #[command(flatten)]
-        more: MoreArgs,
-    },
-}
-
-/// What mkectl is given beside what it is given anyway.
-#[derive(Debug, Args)]
-pub(crate) struct MoreArgs {
-    /// More flags for mkectl, as its help lists them
-    #[arg(last = true, value_name = "FLAGS")]
-    pub(crate) flags: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct MkectlArgs {
-    /// The environment
-    pub(crate) environment: String,
-    /// The environment's name once more, instead of the question that a protected environment asks
-    #[arg(long, value_name = "NAME")]
-    pub(crate) confirm: Option<String>,
-    #[command(flatten)]
-    pub(crate) consent: ConsentArgs,
-    /// What mkectl is to be run with
-    #[arg(last = true, required = true, value_name = "ARGS")]
-    pub(crate) arguments: Vec<String>,
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct LockArgs {
     /// The release, such as v4.1.5
@@ -606,78 +460,6 @@ pub(crate) struct LockArgs {
     /// Replace a committed lock that differs
     #[arg(long)]
     pub(crate) replace: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RehearsalArgs {
-    /// The release whose mkectl is played
-    #[arg(long)]
-    pub(crate) release: String,
-    /// The lock that says what nodes pull
-    #[arg(long)]
-    pub(crate) lock: Utf8PathBuf,
-    #[command(subcommand)]
-    pub(crate) command: RehearsalCommand,
-}
-
-/// The flags of an upgrade. Which of them its release has, its help says.
-#[derive(Debug, Args)]
-pub(crate) struct RehearsalUpgradeArgs {
-    /// Print the flags of the release
-    #[arg(short, long)]
-    pub(crate) help: bool,
-    /// The configuration
-    #[arg(short, long, default_value = "mke4.yaml")]
-    pub(crate) file: Utf8PathBuf,
-    /// The release to come to
-    #[arg(long, default_value = "")]
-    pub(crate) upgrade_version: String,
-    /// The release matrix
-    #[arg(long)]
-    pub(crate) release_matrix: Option<Utf8PathBuf>,
-    /// Accepted: no backup is written
-    #[arg(long)]
-    pub(crate) backup_path: Option<Utf8PathBuf>,
-    /// Accepted: no snapshot is written
-    #[arg(long)]
-    pub(crate) etcd_snapshot_path: Option<Utf8PathBuf>,
-    /// Accepted: there is no gateway
-    #[arg(long)]
-    pub(crate) gateway_http_node_port: Option<u16>,
-    /// Accepted: there is no gateway
-    #[arg(long)]
-    pub(crate) gateway_https_node_port: Option<u16>,
-}
-
-/// What the stand-in understands of mkectl.
-#[derive(Debug, Subcommand)]
-pub(crate) enum RehearsalCommand {
-    /// Print the version
-    Version,
-    /// Check the configuration and pull everything as nodes would
-    Apply {
-        /// The configuration
-        #[arg(short, long, default_value = "mke4.yaml")]
-        file: Utf8PathBuf,
-        /// Accepted, as mkectl accepts it: there are no colours
-        #[arg(long)]
-        no_color: bool,
-        /// Accepted, as mkectl accepts it: nothing is pretty-printed
-        #[arg(long)]
-        no_pretty_print: bool,
-    },
-    /// Check the release matrix, and pull everything of the new release as nodes would
-    #[command(disable_help_flag = true)]
-    Upgrade(RehearsalUpgradeArgs),
-    /// Say what a backup would be
-    Backup {
-        /// The configuration
-        #[arg(short, long, default_value = "mke4.yaml")]
-        file: Utf8PathBuf,
-        /// The archive
-        #[arg(long, default_value = "backup.tar")]
-        name: String,
-    },
 }
 
 impl Cli {
@@ -754,27 +536,6 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
     })
 }
 
-/// Reads a size as people write it: `1.5GB`, `300 MB`, `4096`.
-fn size(text: &str) -> Result<u64, String> {
-    const UNITS: [(&str, f64); 4] = [("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("", 1.0)];
-    let number = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
-    let unit = &text[number.len()..];
-    let found = UNITS
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(unit));
-    let bytes = found.and_then(|(_, factor)| Some(number.trim().parse::<f64>().ok()? * factor));
-    match bytes {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "its range is looked at"
-        )]
-        Some(bytes) if (1e5..1e12).contains(&bytes) => Ok(bytes as u64),
-        Some(_) => Err("a bundle has between 100 kB and 1000 GB".to_owned()),
-        None => Err("a size is written like 1.5GB or 300MB".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -784,16 +545,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn sizes_are_read_as_people_write_them() {
-        assert_eq!(size("1.5GB"), Ok(1_500_000_000));
-        assert_eq!(size("300 mb"), Ok(300_000_000));
-        assert_eq!(size("250000"), Ok(250_000));
-        for wrong in ["", "GB", "1.5GiB", "-1GB", "1kB", "NaN", "2000GB", "1.5.GB"] {
-            assert!(size(wrong).is_err(), "{wrong}");
-        }
     }
 
     #[test]

@@ -1,0 +1,107 @@
+//! What `bench` can be told, and the parts that it runs in processes of their own.
+
+use camino::Utf8PathBuf;
+use clap::{Args, Subcommand, ValueEnum};
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// The size of the bundle: a number with kB, MB or GB
+    #[arg(long, default_value = "1.5GB", value_parser = size)]
+    pub(crate) size: u64,
+    /// How many archives are in it
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) archives: u16,
+    /// For how many platforms every third image is; the others are for one
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=release::bench::Shape::MOST_PLATFORMS as i64))]
+    pub(crate) platforms: u8,
+    /// How often everybody has a turn; the median is shown
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) rounds: u16,
+    /// Measure only these
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) only: Vec<Contender>,
+    /// Leave bundles/bench/ there, so that the next run need not make the bundle
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+/// Who is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Contender {
+    /// A push with nothing in the store and nothing in the registry
+    Cold,
+    /// A push with everything in the store and nothing in the registry
+    Filled,
+    /// A push with nothing to do
+    Again,
+    /// The vendor's commands: unpack, then skopeo for one archive after the other
+    Loop,
+    /// The same with nothing to do
+    LoopAgain,
+    /// The same with several skopeos at once
+    Parallel,
+    /// Inflating and hashing the bundle alone
+    Inflate,
+    /// Sending the same blobs by several curls
+    Curls,
+}
+
+/// What bench has done in processes of their own.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchPartCommand {
+    /// Write a bundle
+    Make {
+        /// Its file
+        file: Utf8PathBuf,
+        /// Its size in bytes
+        #[arg(long)]
+        size: u64,
+        /// How many archives are in it
+        #[arg(long)]
+        archives: u16,
+        /// For how many platforms every third image is
+        #[arg(long)]
+        platforms: u8,
+    },
+    /// Inflate a bundle and hash it before and after
+    Inflate {
+        /// Its file
+        file: Utf8PathBuf,
+    },
+}
+
+/// Reads a size as people write it: `1.5GB`, `300 MB`, `4096`.
+fn size(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, f64); 4] = [("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("", 1.0)];
+    let number = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
+    let unit = &text[number.len()..];
+    let found = UNITS
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(unit));
+    let bytes = found.and_then(|(_, factor)| Some(number.trim().parse::<f64>().ok()? * factor));
+    match bytes {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "its range is looked at"
+        )]
+        Some(bytes) if (1e5..1e12).contains(&bytes) => Ok(bytes as u64),
+        Some(_) => Err("a bundle has between 100 kB and 1000 GB".to_owned()),
+        None => Err("a size is written like 1.5GB or 300MB".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        assert_eq!(size("1.5GB"), Ok(1_500_000_000));
+        assert_eq!(size("300 mb"), Ok(300_000_000));
+        assert_eq!(size("250000"), Ok(250_000));
+        for wrong in ["", "GB", "1.5GiB", "-1GB", "1kB", "NaN", "2000GB", "1.5.GB"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+}

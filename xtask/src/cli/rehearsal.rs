@@ -1,0 +1,76 @@
+//! What the rehearsal's stand-in for mkectl understands. Nobody types it.
+
+use camino::Utf8PathBuf;
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Args)]
+pub(crate) struct RehearsalArgs {
+    /// The release whose mkectl is played
+    #[arg(long)]
+    pub(crate) release: String,
+    /// The lock that says what nodes pull
+    #[arg(long)]
+    pub(crate) lock: Utf8PathBuf,
+    #[command(subcommand)]
+    pub(crate) command: RehearsalCommand,
+}
+
+/// The flags of an upgrade. Which of them its release has, its help says.
+#[derive(Debug, Args)]
+pub(crate) struct RehearsalUpgradeArgs {
+    /// Print the flags of the release
+    #[arg(short, long)]
+    pub(crate) help: bool,
+    /// The configuration
+    #[arg(short, long, default_value = "mke4.yaml")]
+    pub(crate) file: Utf8PathBuf,
+    /// The release to come to
+    #[arg(long, default_value = "")]
+    pub(crate) upgrade_version: String,
+    /// The release matrix
+    #[arg(long)]
+    pub(crate) release_matrix: Option<Utf8PathBuf>,
+    /// Accepted: no backup is written
+    #[arg(long)]
+    pub(crate) backup_path: Option<Utf8PathBuf>,
+    /// Accepted: no snapshot is written
+    #[arg(long)]
+    pub(crate) etcd_snapshot_path: Option<Utf8PathBuf>,
+    /// Accepted: there is no gateway
+    #[arg(long)]
+    pub(crate) gateway_http_node_port: Option<u16>,
+    /// Accepted: there is no gateway
+    #[arg(long)]
+    pub(crate) gateway_https_node_port: Option<u16>,
+}
+
+/// What the stand-in understands of mkectl.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RehearsalCommand {
+    /// Print the version
+    Version,
+    /// Check the configuration and pull everything as nodes would
+    Apply {
+        /// The configuration
+        #[arg(short, long, default_value = "mke4.yaml")]
+        file: Utf8PathBuf,
+        /// Accepted, as mkectl accepts it: there are no colours
+        #[arg(long)]
+        no_color: bool,
+        /// Accepted, as mkectl accepts it: nothing is pretty-printed
+        #[arg(long)]
+        no_pretty_print: bool,
+    },
+    /// Check the release matrix, and pull everything of the new release as nodes would
+    #[command(disable_help_flag = true)]
+    Upgrade(RehearsalUpgradeArgs),
+    /// Say what a backup would be
+    Backup {
+        /// The configuration
+        #[arg(short, long, default_value = "mke4.yaml")]
+        file: Utf8PathBuf,
+        /// The archive
+        #[arg(long, default_value = "backup.tar")]
+        name: String,
+    },
+}
