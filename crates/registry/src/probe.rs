@@ -61,12 +61,20 @@ pub struct Probe<'a> {
     pub largest_blob: Option<u64>,
     /// The most that is sent in one request to find out how much it may carry, in bytes.
     pub most_in_a_request: usize,
-    /// Whether nodes pull with a secret. What is in it is not known here; the push credentials stand in for it.
-    pub nodes_have_a_secret: bool,
+    /// With what nodes pull.
+    pub pull: Pull,
     /// What ends it early. What was pushed is removed then, too.
     pub stop: Stop,
     /// The present time, in seconds since 1970.
     pub now: &'a (dyn Fn() -> i64 + Sync),
+}
+
+/// With what nodes pull.
+pub enum Pull {
+    /// With nothing: everybody may.
+    Anonymously,
+    /// With a secret. Where nothing is known of it, the push credentials stand in for it.
+    WithSecret(Option<Credentials>),
 }
 
 /// What came of it all.
@@ -84,18 +92,7 @@ pub struct Probed {
 ///
 /// [`Error::Client`] if no HTTP client can be set up on this machine; [`Error::Stopped`] if it was asked to stop.
 pub async fn probe(probe: &Probe<'_>) -> Result<Probed, Error> {
-    let settings = Settings {
-        attempts: 2,
-        first_pause: Duration::from_millis(200),
-        longest_wait: Duration::from_secs(5),
-        connect_timeout: Duration::from_secs(5),
-        answer_timeout: Duration::from_secs(10),
-        stall_timeout: Duration::from_secs(10),
-        finish_timeout: Duration::from_secs(10),
-        ..Settings::default()
-    };
-    let registry =
-        Registry::with_settings(probe.endpoint.clone(), probe.credentials.clone(), settings)?;
+    let registry = client(probe, probe.credentials.clone())?;
     let mut findings = Findings::default();
     let mut left = Left::default();
     let mut profile = Profile::default();
@@ -136,6 +133,21 @@ pub async fn probe(probe: &Probe<'_>) -> Result<Probed, Error> {
             })
         }
     }
+}
+
+/// Makes a client that soon gives up.
+fn client(probe: &Probe<'_>, credentials: Credentials) -> Result<Registry, Error> {
+    let settings = Settings {
+        attempts: 2,
+        first_pause: Duration::from_millis(200),
+        longest_wait: Duration::from_secs(5),
+        connect_timeout: Duration::from_secs(5),
+        answer_timeout: Duration::from_secs(10),
+        stall_timeout: Duration::from_secs(10),
+        finish_timeout: Duration::from_secs(10),
+        ..Settings::default()
+    };
+    Registry::with_settings(probe.endpoint.clone(), credentials, settings)
 }
 
 impl std::fmt::Debug for Probe<'_> {

@@ -163,6 +163,18 @@ pub async fn preflight(
         checks.push(Check::wrong("credentials", fault, chain(&error)));
         Credentials::Anonymous
     });
+    let pull = match mke::pulls_with_secret(environment) {
+        false => registry::probe::Pull::Anonymously,
+        true => registry::probe::Pull::WithSecret(
+            context
+                .known_pull_credentials(environment)
+                .unwrap_or_else(|error| {
+                    let fault = WorkspaceFault::CredentialsMissing;
+                    checks.push(Check::wrong("credentials", fault, chain(&error)));
+                    None
+                }),
+        ),
+    };
     let _probing = context.tool.signals.push_begins();
     let lock = lock.as_ref();
     let asking = async {
@@ -171,7 +183,8 @@ pub async fn preflight(
             false => None,
         }
     };
-    let trying = registry(context, environment, lock, credentials, tag, &mut checks);
+    let with = (credentials, pull);
+    let trying = registry(context, environment, lock, with, tag, &mut checks);
     let (tried, nodes) = futures_util::future::join(trying, asking).await;
     tried?;
     // The registry may have been done with before that was asked for.
@@ -380,7 +393,7 @@ async fn registry(
     context: &Context<'_>,
     environment: &Environment,
     lock: Option<&bundle::Lock>,
-    credentials: Credentials,
+    (credentials, pull): (Credentials, registry::probe::Pull),
     tag: &str,
     checks: &mut Vec<Check>,
 ) -> Result<(), Error> {
@@ -402,7 +415,7 @@ async fn registry(
         bytes: &sample.bytes,
         largest_blob,
         most_in_a_request: MOST_IN_A_REQUEST,
-        nodes_have_a_secret: mke::pulls_with_secret(environment),
+        pull,
         stop: context.tool.signals.stop(),
         now: &|| now().as_second(),
     };

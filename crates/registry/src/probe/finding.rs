@@ -177,6 +177,8 @@ pub enum Fault {
     ServedElsewhere,
     /// Nodes are not let in without credentials.
     NotAnonymous,
+    /// Nodes are not let in with the credentials of their secret.
+    PullRefused,
     /// What was pushed is not served, or is served as something else.
     NotServed,
     /// What was pushed cannot be removed.

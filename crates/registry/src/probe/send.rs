@@ -8,13 +8,13 @@ use url::Url;
 
 use super::finding::{Aspect, Fault, Findings, said};
 use super::remove::Left;
-use super::{FOLDER, Probe, limit};
+use super::{FOLDER, Probe, Pull, client, limit};
 use crate::node::Node;
 use crate::parts::least_part;
 use crate::response::Response;
 use crate::transport::{Access, Call, Content};
 use crate::upload::session_url;
-use crate::{Blob, Error, Manifest, Profile, Registry};
+use crate::{Blob, Credentials, Error, Manifest, Profile, Registry};
 
 /// What uploads are told that they carry.
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -336,17 +336,8 @@ impl Sending<'_> {
             return;
         }
         let aspect = Aspect::Pull;
-        if self.probe.nodes_have_a_secret {
-            for (tag, _) in tags {
-                if let Err(error) = self.registry.get_manifest(&self.repository, tag).await {
-                    self.findings.wrong(aspect, Fault::NotServed, said(&error));
-                    return;
-                }
-            }
-            let text =
-                "the push credentials can read it; what is in the nodes' secret is not known here";
-            self.findings.fine(aspect, text);
-            return;
+        if let Pull::WithSecret(credentials) = &self.probe.pull {
+            return self.pull_with_secret(credentials.as_ref(), tags).await;
         }
         for (tag, digest) in tags {
             let pulled = match Node::new(self.probe.endpoint.clone()) {
@@ -373,6 +364,47 @@ impl Sending<'_> {
             }
         }
         let text = "images and charts are served without credentials, and are what was pushed";
+        self.findings.fine(aspect, text);
+    }
+
+    /// Reads the manifests back with what nodes have, or with what stands in for it.
+    async fn pull_with_secret(
+        &mut self,
+        credentials: Option<&Credentials>,
+        tags: &[(String, Digest)],
+    ) {
+        let aspect = Aspect::Pull;
+        let nodes = match credentials.map(|known| client(self.probe, known.clone())) {
+            Some(Ok(nodes)) => nodes,
+            Some(Err(error)) => return self.findings.failed(aspect, &error),
+            None => self.registry.clone(),
+        };
+        for (tag, digest) in tags {
+            match nodes.get_manifest(&self.repository, tag).await {
+                Ok(found) if found.digest != *digest => {
+                    let text = format!("{tag} is {} where {digest} was pushed", found.digest);
+                    return self.findings.wrong(aspect, Fault::NotServed, text);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let fault = match (&error, credentials) {
+                        (Error::Unauthorized { .. } | Error::Forbidden { .. }, Some(_)) => {
+                            Fault::PullRefused
+                        }
+                        _ => Fault::NotServed,
+                    };
+                    return self.findings.wrong(aspect, fault, said(&error));
+                }
+            }
+        }
+        let text = match credentials {
+            Some(_) => {
+                "images and charts are served with the pull credentials, and are what was pushed"
+            }
+            None => {
+                "the push credentials can read it; what is in the nodes' secret is not known here"
+            }
+        };
         self.findings.fine(aspect, text);
     }
 

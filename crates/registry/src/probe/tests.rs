@@ -42,14 +42,56 @@ async fn a_registry_that_serves_its_blobs_itself_is_said_to() {
     assert_eq!(of(&found, Aspect::Pull).verdict, Verdict::Ok, "{found:?}");
 }
 
+#[tokio::test]
+async fn nodes_with_a_secret_are_played_with_what_is_in_it() {
+    for (lets_in, fault) in [("puller", None), ("nobody", Some(Fault::PullRefused))] {
+        let fake = Fake::over_registry(move |seen| {
+            if !seen.is("GET", "/manifests/") {
+                return None;
+            }
+            let given = seen.header("authorization").unwrap_or_default();
+            let may = ["pusher", lets_in].map(|user| format!("Basic {}", encoded(user)));
+            let challenge = [("www-authenticate", "Basic realm=\"probe\"")];
+            let answer = || (StatusCode::UNAUTHORIZED, challenge).into_response();
+            (!may.contains(&given.to_owned())).then(answer)
+        })
+        .await;
+        let found = tried_with(&fake, Pull::WithSecret(Some(basic("puller")))).await;
+        assert_eq!(of(&found, Aspect::Pull).fault, fault, "{found:?}");
+        // Without them there is only a guess.
+        let found = tried_with(&fake, Pull::WithSecret(None)).await;
+        let pull = of(&found, Aspect::Pull);
+        assert!(
+            pull.fault.is_none() && pull.text.contains("not known here"),
+            "{pull:?}"
+        );
+    }
+}
+
+fn encoded(user: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(format!("{user}:secret"))
+}
+
+fn basic(user: &str) -> Credentials {
+    Credentials::Basic {
+        username: user.to_owned(),
+        password: secrecy::SecretString::from("secret"),
+    }
+}
+
 async fn tried(fake: &Fake) -> Vec<Finding> {
+    tried_with(fake, Pull::Anonymously).await
+}
+
+async fn tried_with(fake: &Fake, pull: Pull) -> Vec<Finding> {
     let blobs = Blobs::new();
     let sample = index(&blobs, "probe", TAG);
     let bytes = bytes_of(&blobs, &sample);
     let endpoint = fake.endpoint();
     let probe = Probe {
         endpoint: &endpoint,
-        credentials: Credentials::Anonymous,
+        credentials: basic("pusher"),
         project: "mke",
         tag: TAG,
         index: &sample.manifests,
@@ -57,7 +99,7 @@ async fn tried(fake: &Fake) -> Vec<Finding> {
         bytes: &bytes,
         largest_blob: None,
         most_in_a_request: 64 * 1024,
-        nodes_have_a_secret: false,
+        pull,
         stop: Stop::default(),
         now: &|| 0,
     };

@@ -199,6 +199,11 @@ fn there(fault: RegistryFault, environment: &Environment) -> Cure {
                  name a pull secret in config.registries.imageRegistry.credentialsSecretName",
             );
         }
+        RegistryFault::PullRefused => {
+            return words(
+                "let the account of registry.pull-credentials read the project, or mend what they name: nodes pull with them",
+            );
+        }
         RegistryFault::NotServed => {
             return words(
                 "look at the registry's log: it took something, and does not serve it as it was",
