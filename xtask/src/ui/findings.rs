@@ -56,11 +56,12 @@ mod tests {
         ];
         assert_eq!(
             lines(&findings),
-            "\
-  pause:3.10 is missing, and 2 things that it leads to
-  node:v1 is missing
-  dex:v2: blob sha256:aa is missing
-"
+            [
+                "  pause:3.10 is missing, and 2 things that it leads to\n",
+                "  node:v1 is missing\n",
+                "  dex:v2: blob sha256:aa is missing\n",
+            ]
+            .concat()
         );
     }
 }
