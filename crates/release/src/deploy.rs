@@ -103,7 +103,7 @@ async fn steps(context: &Context<'_>, plan: &Plan, course: &mut Course) -> Resul
     course.sent = Some(sent);
     tell_what_charts_want(context, plan)?;
     course.step = Step::Confirm;
-    let confirmed = verify::registry(context, plan, &sent, verify::Depth::Full).await?;
+    let confirmed = verify::registry(context, plan, &sent).await?;
     course.step = Step::Render;
     let written = render::write(plan)?;
     course.step = Step::Apply;

@@ -61,20 +61,36 @@ pub enum Depth {
     Bytes,
 }
 
-/// Looks at the registry as a node does, after a push: at what was sent as far as `depth` says, and at the tags that the plan
-/// has not confirmed already.
-///
-/// A push alone looks at tags: it has heard of each blob and manifest, by the registry's own answer, that it is there, and a tag tells
-/// whether nodes may pull. Whoever goes on to a cluster looks at everything.
+/// Looks at the registry as a node does, after a push: in full at what was sent, and at the tags that the plan has not confirmed already.
 ///
 /// # Errors
 /// Something that the lock names is not served, or not to nodes.
-pub async fn registry(
+pub async fn registry(context: &Context<'_>, plan: &Plan, sent: &Sent) -> Result<Confirmed, Error> {
+    let in_full = after_push(context, plan, sent, Depth::Full).await?;
+    Ok(Confirmed {
+        artifacts: plan.lock.artifacts.len(),
+        in_full,
+    })
+}
+
+/// Looks at the tags that the plan has not confirmed already as a node does, after a push that goes on to no cluster.
+///
+/// The push has heard of each blob and manifest, by the registry's own answer, that it is there, and a tag tells whether nodes may pull.
+/// So it makes no [`Confirmed`].
+///
+/// # Errors
+/// A tag is not served, or not to nodes.
+pub async fn pushed_tags(context: &Context<'_>, plan: &Plan, sent: &Sent) -> Result<(), Error> {
+    after_push(context, plan, sent, Depth::Tag).await.map(drop)
+}
+
+/// Looks at what was sent as far as `depth` says, and returns how many artifacts were looked at in full.
+async fn after_push(
     context: &Context<'_>,
     plan: &Plan,
     sent: &Sent,
     depth: Depth,
-) -> Result<Confirmed, Error> {
+) -> Result<usize, Error> {
     let unconfirmed: Vec<_> = plan
         .lock
         .artifacts
@@ -90,13 +106,10 @@ pub async fn registry(
     // What mkectl is about to be given says where nodes will pull from.
     let (text, file) = (&plan.config.text, &plan.output.config);
     confirm(context, &plan.environment, text, file, &unconfirmed).await?;
-    Ok(Confirmed {
-        artifacts: plan.lock.artifacts.len(),
-        in_full: unconfirmed
-            .iter()
-            .filter(|(_, depth)| *depth == Depth::Full)
-            .count(),
-    })
+    Ok(unconfirmed
+        .iter()
+        .filter(|(_, depth)| *depth == Depth::Full)
+        .count())
 }
 
 /// Looks at every tag of a plan as a node does, whatever was confirmed before.

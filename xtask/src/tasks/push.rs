@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use indicatif::DecimalBytes;
 use release::plan::{Plan, Purpose};
 use release::push::Sent;
-use release::verify::Depth;
 use release::workspace::Output;
 use serde_json::{Value, json};
 
@@ -55,9 +54,9 @@ pub(crate) fn run(app: &App<'_>, arguments: &PushArgs) -> Result<ExitCode, Failu
             let outcomes = release::carry::carry(&context, &plans[0].lock, &plans).await?;
             for (plan, outcome) in plans.into_iter().zip(outcomes) {
                 let confirmed = match outcome {
-                    Ok(sent) => release::verify::registry(&context, plan, &sent, Depth::Tag)
+                    Ok(sent) => release::verify::pushed_tags(&context, plan, &sent)
                         .await
-                        .map(|confirmed| (sent, confirmed.artifacts)),
+                        .map(|()| (sent, plan.lock.artifacts.len())),
                     Err(error) => Err(error),
                 };
                 match confirmed {
