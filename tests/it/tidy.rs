@@ -194,6 +194,59 @@ fn every_verb_has_its_three_files() {
 }
 
 #[test]
+fn every_verb_is_in_the_readme() {
+    let readme = read("README.md");
+    for task in names_in("xtask/src/tasks") {
+        let verb = task.trim_end_matches(".rs");
+        let named = readme
+            .lines()
+            .any(|line| line.starts_with('|') && line.contains(&format!("| `{verb}")));
+        assert!(
+            verb == "rehearsal_mkectl" || named,
+            "`{verb}` is not in the README's table"
+        );
+    }
+}
+
+#[test]
+fn links_in_documents_lead_somewhere() {
+    let mut followed = 0;
+    for document in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "environments/README.md",
+        "environments/clusters.md",
+        "environments/registries.md",
+    ] {
+        let folder = Utf8Path::new(document).parent().unwrap();
+        for link in links(&read(document)) {
+            if link.contains("://") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let target = match file {
+                "" => Utf8PathBuf::from(document),
+                _ => folder.join(file),
+            };
+            assert!(
+                repository().join(&target).exists(),
+                "{document} leads to {target}, which is not there"
+            );
+            assert!(
+                anchor.is_empty() || anchors(&read(target.as_str())).contains(&anchor.to_owned()),
+                "{document} leads to `{anchor}` in {target}, which has no such heading"
+            );
+            followed += 1;
+        }
+    }
+    assert!(
+        followed > 10,
+        "only {followed} links found: the search is broken"
+    );
+}
+
+#[test]
 fn hashing_is_fast_in_the_profile_that_the_alias_builds() {
     let block = vec![0x5a_u8; 1 << 20];
     let mut best = Duration::MAX;
@@ -229,6 +282,44 @@ fn names_in(folder: &str) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// Returns where the links of a Markdown text lead.
+fn links(text: &str) -> Vec<String> {
+    prose(text)
+        .flat_map(|line| line.split("](").skip(1))
+        .filter_map(|rest| rest.split_once(')'))
+        .map(|(link, _)| link.to_owned())
+        .collect()
+}
+
+/// Returns the names by which the headings of a Markdown text are linked to.
+fn anchors(text: &str) -> Vec<String> {
+    prose(text)
+        .filter_map(|line| {
+            line.trim_start_matches('#')
+                .strip_prefix(' ')
+                .filter(|_| line.starts_with('#'))
+        })
+        .map(|heading| {
+            heading
+                .to_lowercase()
+                .replace(' ', "-")
+                .chars()
+                .filter(|letter| letter.is_alphanumeric() || matches!(letter, '-' | '_'))
+                .collect()
+        })
+        .collect()
+}
+
+/// Returns the lines of a Markdown text that are not in a block of code.
+fn prose(text: &str) -> impl Iterator<Item = &str> {
+    let mut code = false;
+    text.lines().filter(move |line| {
+        let fence = line.starts_with("```");
+        code ^= fence;
+        !code && !fence
+    })
 }
 
 /// Returns the names of a manifest's own dependencies, sorted, without those of its tests.
