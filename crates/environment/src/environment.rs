@@ -15,7 +15,7 @@ use crate::yaml::{Node, Source};
 pub struct Environment {
     /// The name of its folder.
     pub name: String,
-    /// Its folder, below the workspace root that was given to [`load`](crate::load).
+    /// Its folder, below the workspace root that was given to [`load`](crate::load()).
     pub directory: Utf8PathBuf,
     /// The release that it is to run.
     pub release: Version,

@@ -1,7 +1,7 @@
 //! Turns the files of `environments/<name>/` into a checked [`Environment`], or into every problem with them.
 //!
 //! An environment says where a release goes and how the cluster is to look. People write it as YAML, in
-//! `environment.yaml` and in the files that this one inherits from; [`load`] reads them, merges them and checks
+//! `environment.yaml` and in the files that this one inherits from; [`load()`] reads them, merges them and checks
 //! them. Whatever is wrong is reported at once, each [`Problem`] with its file, line and column.
 //!
 //! ```yaml

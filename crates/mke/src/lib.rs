@@ -5,9 +5,9 @@
 //! the vendor's documentation, some is inferred, and what is unverified comes out as a warning rather than as a
 //! silent default.
 //!
-//! [`render`] turns an environment into the `mke4.yaml` that `mkectl apply` reads. What people wrote under `config`
+//! [`render()`] turns an environment into the `mke4.yaml` that `mkectl apply` reads. What people wrote under `config`
 //! arrives untouched, in their order; what the tool decides (the version, the registries, that there is an air gap)
-//! comes first, and a `config` that contradicts it is refused with the place where it does. [`review`] reads such a
+//! comes first, and a `config` that contradicts it is refused with the place where it does. [`review()`] reads such a
 //! file back with another reader and checks it as MKE would.
 //!
 //! [`compare()`] says what differs between two such files, by meaning, and [`refuse_changes`] what an environment would change

@@ -50,7 +50,7 @@ impl Machine {
 ///
 /// # Errors
 ///
-/// It is none, or a host in it is not as [`render`](crate::render) leaves it: what serde says of it.
+/// It is none, or a host in it is not as [`render`](crate::render()) leaves it: what serde says of it.
 pub fn machines(text: &str) -> Result<Vec<Machine>, serde_yaml::Error> {
     #[derive(Deserialize)]
     struct Document {

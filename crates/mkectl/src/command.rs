@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{Help, Variables};
 
-/// A `mkectl` program. It is made by [`find`](crate::find) or [`Mkectl::at`], which check that it is there.
+/// A `mkectl` program. It is made by [`find`](crate::find()) or [`Mkectl::at`], which check that it is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mkectl {
     /// The file to execute.
@@ -67,7 +67,7 @@ impl Mkectl {
     }
 }
 
-/// One command, ready to be shown by [`Command::display`] and run by [`run`](crate::run).
+/// One command, ready to be shown by [`Command::display`] and run by [`run`](crate::run()).
 #[derive(Debug, Clone)]
 pub struct Command {
     /// The file to execute.

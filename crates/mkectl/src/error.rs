@@ -1,6 +1,6 @@
 //! What can go wrong between wanting to run `mkectl` and having its exit code.
 //!
-//! An exit code other than zero is not here: for [`run`](crate::run) it is a result, and what it means is the caller's
+//! An exit code other than zero is not here: for [`run`](crate::run()) it is a result, and what it means is the caller's
 //! affair.
 
 use std::io;

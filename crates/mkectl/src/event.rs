@@ -40,7 +40,7 @@ pub enum Event<'a> {
     Killed,
 }
 
-/// Receives the [`Event`]s of a run, on the thread that called [`run`](crate::run).
+/// Receives the [`Event`]s of a run, on the thread that called [`run`](crate::run()).
 pub trait Observer: Send + Sync {
     /// Takes note of one event. Output waits while this runs, and so does the program once the pipe is full.
     fn event(&self, event: Event<'_>);

@@ -1,8 +1,8 @@
 //! Finds, asks and runs `mkectl`, the vendor's program that installs MKE.
 //!
 //! Every program that a release starts is started here: [`Mkectl::version`], [`Mkectl::help`] and others ask short questions,
-//! [`Mkectl::apply`] and [`Mkectl::upgrade`] build a [`Command`] without running it, and [`run`] runs one to its end, hands over
-//! each line as it comes, keeps a log, and passes signals on. [`deliver`] gives a secret to a program of the operator's.
+//! [`Mkectl::apply`] and [`Mkectl::upgrade`] build a [`Command`] without running it, and [`run()`] runs one to its end, hands over
+//! each line as it comes, keeps a log, and passes signals on. [`deliver()`] gives a secret to a program of the operator's.
 //! [`Git`] asks what the history of the workspace's files is, [`ssh`] asks many machines at once.
 //!
 //! Three things hold for all of them. A program gets exactly the [`Variables`] that it is given and nothing of this

@@ -40,7 +40,7 @@ pub(crate) fn lead_own_session(command: &mut Command) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a program that was started by [`run`](crate::run), perhaps of a process that was killed since, still runs.
+/// Whether a program that was started by [`run`](crate::run()), perhaps of a process that was killed since, still runs.
 ///
 /// It leads a session, so that another process which got its number is taken for it only if it leads one too.
 pub fn is_running(process: u32) -> bool {

@@ -78,7 +78,7 @@ impl Ssh {
     ///
     /// # Errors
     ///
-    /// Those of [`find`]: there is none.
+    /// Those of [`find()`]: there is none.
     pub fn find(variables: &Variables) -> Result<Self, Error> {
         let found = find("ssh", variables.clone())?;
         Ok(Self {

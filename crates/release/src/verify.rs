@@ -1,7 +1,7 @@
 //! Checks both ends of the way: the bundle against its lock, and the registry as a node sees it.
 //!
-//! A plan asks for each tag: a request an artifact. [`registry()`] confirms what a push did. [`served`] looks at everything,
-//! through the URLs in `mke4.yaml`, and [`repair`] puts back what it found missing.
+//! A plan asks for each tag: a request an artifact. [`registry()`] confirms what a push did. [`served()`] looks at everything,
+//! through the URLs in `mke4.yaml`, and [`repair()`] puts back what it found missing.
 
 use camino::Utf8Path;
 use environment::Environment;
