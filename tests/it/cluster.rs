@@ -214,14 +214,16 @@ async fn a_restore_that_fails_is_told_and_done_again_by_the_next_deploy() {
         .run(&["cluster", "restore", "lab", archive, "--confirm", "lab"])
         .ends_with(7);
     assert!(
-        run.stderr.contains("mkectl exited with code 4"),
+        run.stderr
+            .contains("error: `mkectl restore` exited with code 4"),
         "{}",
         run.stderr
     );
+    let receipt = lab.receipt();
+    assert!(receipt.contains("mkectl-exit-code: 4"), "{receipt}");
     assert!(
-        lab.receipt().contains("mkectl-exit-code: 4"),
-        "{}",
-        lab.receipt()
+        receipt.contains("error: '`mkectl restore` exited with code 4'"),
+        "{receipt}"
     );
     let plan = lab.run(&["plan", "lab"]).ends_with(0);
     assert!(
@@ -279,7 +281,8 @@ async fn a_mkectl_that_says_nothing_gives_no_kubeconfig() {
     let run = lab.run(&["cluster", "kubeconfig", "lab"]).ends_with(7);
     assert_eq!(run.stdout, "");
     assert!(
-        run.stderr.contains("mkectl exited with code 5"),
+        run.stderr
+            .contains("`mkectl kubeconfig` exited with code 5"),
         "{}",
         run.stderr
     );

@@ -225,7 +225,8 @@ async fn a_migration_that_fails_is_told_with_its_rollback_and_tried_again() {
         run.stderr
     );
     assert!(
-        run.stderr.contains("error: mkectl exited with code 1"),
+        run.stderr
+            .contains("error: `mkectl upgrade` exited with code 1"),
         "{}",
         run.stderr
     );

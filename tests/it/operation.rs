@@ -202,7 +202,7 @@ async fn mkectl_is_asked_to_end_when_its_time_is_up() {
     let run = lab.run(&["apply", "lab"]).ends_with(7);
     assert!(
         run.stderr
-            .contains("error: mkectl took longer than 3 s and exited with code 130\n"),
+            .contains("error: `mkectl apply` took longer than 3 s and exited with code 130\n"),
         "{}",
         run.stderr
     );

@@ -319,11 +319,18 @@ async fn a_failed_upgrade_is_told_and_run_again() {
     road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "3");
     let run = road.run("deploy").ends_with(7);
     assert!(
-        run.stderr.contains("rollback is complete"),
+        run.stderr.contains("rollback is complete")
+            && run
+                .stderr
+                .contains("error: `mkectl upgrade` exited with code 3"),
         "{}",
         run.stderr
     );
     let receipt = road.lab.receipt();
+    assert!(
+        receipt.contains("  error: '`mkectl upgrade` exited with code 3'\n"),
+        "{receipt}"
+    );
     assert!(
         receipt.contains("  release: v4.1.0\n")
             && receipt.contains("failed:\n  release: v4.1.1\n")
@@ -700,6 +707,15 @@ async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_nobody_sees_the
          --no-color --no-pretty-print --chart-registry-username {USER} --image-registry-username {USER}\n"
     );
     assert!(plan.stdout.contains(&command), "{}", plan.stdout);
+    // What failed is told as it was run, but for secrets.
+    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "3");
+    let failed = road.lab.run(&["deploy", "lab", "--format", "json"]);
+    let last: serde_json::Value =
+        serde_json::from_str(failed.stdout.lines().last().unwrap()).unwrap();
+    let told = last["error"]["mkectl-command"].as_str().unwrap();
+    assert_eq!(format!("{told}\n"), command);
+    assert!(!failed.whole().contains(PASSWORD), "{}", failed.whole());
+    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
     let deploy = road.run("deploy").ends_with(0);
     assert!(
         deploy.stderr.contains("WRN connecting with ***"),

@@ -48,7 +48,15 @@ impl Mkectl {
 
     /// Builds a command of this program.
     pub(crate) fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
+        let arguments: Vec<&str> = arguments.into_iter().collect();
+        let words = arguments.iter().take_while(|word| !word.starts_with('-'));
         Command {
+            name: ["mkectl"]
+                .iter()
+                .chain(words)
+                .copied()
+                .collect::<Vec<_>>()
+                .join(" "),
             program: self.program.clone(),
             arguments: self
                 .leading
@@ -70,6 +78,8 @@ impl Mkectl {
 /// One command, ready to be shown by [`Command::display`] and run by [`run`](crate::run()).
 #[derive(Debug, Clone)]
 pub struct Command {
+    /// What it is called where it is told of, `mkectl etcd backup` for example, whatever the program's file is.
+    pub name: String,
     /// The file to execute.
     pub program: Utf8PathBuf,
     /// Its arguments, in order. Secrets do not belong here.
@@ -273,7 +283,19 @@ mod tests {
         ] {
             let command = mkectl().apply(file, &Help::parse(help));
             assert_eq!(command.display().to_string(), expected);
+            assert_eq!(command.name, "mkectl apply");
         }
+    }
+
+    #[test]
+    fn a_name_has_the_words_of_the_command_alone() {
+        let mkectl = Mkectl::new("./mkectl-v4.1.0", Variables::default()).leading(["rehearse"]);
+        let root = Help::parse("Available Commands:\n  etcd  Manage etcd\n");
+        let backup = mkectl.backup(Utf8Path::new("mke4.yaml"), "x.tar", &root);
+        assert_eq!(backup.name, "mkectl etcd backup");
+        let typed = ["reset", "--token", "hunter2"].map(str::to_owned);
+        let reset = mkectl.other(&typed, None, &Help::default());
+        assert_eq!(reset.name, "mkectl reset");
     }
 
     #[test]

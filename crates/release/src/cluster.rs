@@ -194,7 +194,6 @@ impl Cluster {
     fn conclude<T>(
         &self,
         context: &Context<'_>,
-        name: &str,
         applied: Option<receipt::Applied>,
         outcome: Result<T, Error>,
     ) -> Result<T, Error> {
@@ -219,7 +218,7 @@ impl Cluster {
                     config: None,
                     plan: None,
                     step: Step::Cluster.to_string(),
-                    error: format!("{name}: {}", chain(error)),
+                    error: chain(error),
                     mkectl_exit_code: exit.code(),
                     pushed: None,
                     began: None,

@@ -473,8 +473,12 @@ pub enum Error {
         note: Utf8PathBuf,
     },
     /// mkectl ran and failed.
-    #[error("mkectl {}{exit}", over(*limit))]
+    #[error("`{name}` {}{exit}", over(*limit))]
     MkectlFailed {
+        /// The command by its words, `mkectl upgrade`.
+        name: String,
+        /// All of it, as one would type it, with secrets masked.
+        command: String,
         /// How it ended: its own exit code, or the signal that ended it.
         exit: mkectl::Exit,
         /// The time limit, where it passed.
@@ -485,8 +489,12 @@ pub enum Error {
         last_lines: Vec<String>,
     },
     /// mkectl ran, got a signal because the program got one, and ended.
-    #[error("mkectl was interrupted and {exit}")]
+    #[error("`{name}` was interrupted and {exit}")]
     MkectlInterrupted {
+        /// The command by its words, `mkectl upgrade`.
+        name: String,
+        /// All of it, as one would type it, with secrets masked.
+        command: String,
         /// How it ended.
         exit: mkectl::Exit,
         /// Where everything that it printed is kept.

@@ -55,9 +55,10 @@ impl Run<'_> {
         let log = (self.output.logs).join(format!("{stamp}-{}.log", self.name));
         std::fs::create_dir_all(&self.output.logs)
             .map_err(|source| Error::io("make", &self.output.logs, source))?;
+        let shown = context.workspace.shown_command(command);
         context.reporter.report(Event::Started {
             step: self.step,
-            what: context.workspace.shown_command(command),
+            what: shown.clone(),
             bytes: None,
         });
         let signals = context.tool.signals.for_mkectl();
@@ -98,6 +99,8 @@ impl Run<'_> {
         }
         if finished.signal.is_some() {
             return Err(Error::MkectlInterrupted {
+                name: command.name.clone(),
+                command: shown,
                 exit: finished.exit,
                 log,
             });
@@ -105,6 +108,8 @@ impl Run<'_> {
         // Where its time was up, it had to leave something undone, whatever it says.
         if !finished.exit.is_success() || finished.timed_out {
             return Err(Error::MkectlFailed {
+                name: command.name.clone(),
+                command: shown,
                 exit: finished.exit,
                 limit: command.time_limit.filter(|_| finished.timed_out),
                 log,

@@ -105,7 +105,13 @@ fn add_details(object: &mut Value, error: &release::Error) {
         object["problems"] = problems.0.iter().map(problem).collect();
     }
     match error {
-        release::Error::MkectlFailed { exit, log, .. } => {
+        release::Error::MkectlFailed {
+            command, exit, log, ..
+        }
+        | release::Error::MkectlInterrupted {
+            command, exit, log, ..
+        } => {
+            object["mkectl-command"] = json!(command);
             object["mkectl-exit-code"] = json!(exit.code());
             object["log"] = json!(log);
         }

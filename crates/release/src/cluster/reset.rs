@@ -25,7 +25,7 @@ pub fn reset(
     let outcome = cluster.run(context, "reset", true, |config| {
         cluster.mkectl().reset(config, &help).typed(typed)
     });
-    let ran = cluster.conclude(context, "reset", None, outcome)?;
+    let ran = cluster.conclude(context, None, outcome)?;
     let receipt = &cluster.output.receipt;
     std::fs::remove_file(receipt).map_err(|source| Error::io("remove", receipt, source))?;
     if cluster.receipt.is_some() {

@@ -83,7 +83,7 @@ pub fn restore(
     if let Some(made) = made {
         made.remove()?;
     }
-    let ran = cluster.conclude(context, "restore", note.applied, outcome)?;
+    let ran = cluster.conclude(context, note.applied, outcome)?;
     Ok(Restored {
         environment: cluster.environment.name.clone(),
         archive: shown,
