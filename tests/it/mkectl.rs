@@ -25,7 +25,8 @@ fn each_release_is_given_the_flags_that_it_lists() {
     // What they write, they write here.
     let folder = tempfile::tempdir().unwrap();
     let folder = Utf8Path::from_path(folder.path()).unwrap();
-    let (after, archive) = (folder.join("after.yaml"), folder.join("backup.tar"));
+    let [after, archive, before] =
+        ["after.yaml", "backup.tar", "before.tar"].map(|name| folder.join(name));
     let mut all = String::new();
     for release in RELEASES {
         let mkectl = of(release);
@@ -35,7 +36,7 @@ fn each_release_is_given_the_flags_that_it_lists() {
         let upgrade = Upgrade {
             release: &version,
             release_matrix: Some(Utf8Path::new("release-matrix.json")),
-            backup: Some(Utf8Path::new("before.tar")),
+            backup: Some(&before),
             config_out: Some(&after),
             gateway_node_ports: Some(NodePorts {
                 http: 33000,
