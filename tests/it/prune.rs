@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bundle::Lock;
-use bundle::make::{ArtifactRecipe, ContentsRecipe};
+use bundle::make::{ArtifactRecipe, ContentsRecipe, Recipe};
 use serde_json::Value;
 use support::wire::Wire;
 use support::{Run, Sandbox, TestRegistry, bundles};
@@ -29,6 +29,11 @@ impl Site {
 
     /// Makes it with receipts that tell of so many artifacts pushed.
     async fn with(registry: TestRegistry, pushed: usize) -> Self {
+        Self::of(registry, pushed, Vec::new()).await
+    }
+
+    /// Makes it with these artifacts besides, which only the first release has.
+    async fn of(registry: TestRegistry, pushed: usize, first: Vec<ArtifactRecipe>) -> Self {
         let sandbox = Sandbox::new(AIRLOCK);
         registry.describe(&sandbox, "");
         let git = ["/usr/bin/git", "/usr/local/bin/git"]
@@ -41,20 +46,24 @@ impl Site {
             .write(".gitignore", "/bundles/store/\n*.tar.gz\n");
         site.git(&["init", "--quiet"]);
         for release in RELEASES {
-            site.deploy(release, pushed);
+            let mut recipe = recipe(release);
+            if release == RELEASES[0] {
+                recipe.artifacts.extend(first.iter().cloned());
+            }
+            site.deploy(release, &recipe, pushed);
         }
         site
     }
 
     /// Locks a release, pushes it, and commits a receipt that tells so.
-    fn deploy(&self, release: &str, pushed: usize) {
+    fn deploy(&self, release: &str, recipe: &Recipe, pushed: usize) {
         let file = "environments/lab/environment.yaml";
         let text = self.sandbox.read(file);
         let (_, rest) = text.split_once('\n').unwrap();
         self.sandbox
             .write(file, &format!("release: {release}\n{rest}"));
         let bundle = self.sandbox.path("bundles/b.tar.gz");
-        bundles::make(&recipe(release), &bundle);
+        bundles::make(recipe, &bundle);
         let _ = self
             .sandbox
             .run(&["lock", release, "--bundle", bundle.as_str()])
@@ -118,7 +127,7 @@ fn lock_path(release: &str) -> String {
 }
 
 /// Each release has its node; the first has an image of its own; a chart and an image stay the same.
-fn recipe(release: &str) -> bundle::make::Recipe {
+fn recipe(release: &str) -> Recipe {
     let platforms: &[&str] = &["linux/amd64", "linux/arm64"];
     let own = format!("node-{release}");
     let mut artifacts = vec![
@@ -223,6 +232,142 @@ async fn frees_what_is_needless(registry: TestRegistry) {
         .ends_with(0);
     assert!(run.stdout.contains("2 gone already"), "{}", run.whole());
     assert_eq!(removed(&site.plan()), [""; 0]);
+}
+
+/// What has to hold of every registry that removes a manifest with its tags: what a run left that was killed after an index, the next one by the
+/// same plan removes.
+async fn a_killed_run_is_finished_by_the_same_plan(registry: TestRegistry) {
+    let site = Site::new(registry).await;
+    let first = Lock::read(&site.sandbox.path(&lock_path(RELEASES[0]))).unwrap();
+    let node = &first.artifacts[0];
+    let repository = "mke/four/calico/node";
+    let children = || {
+        let manifests = node.manifests.iter().map(|manifest| &manifest.digest);
+        manifests.filter(|digest| **digest != node.digest)
+    };
+    assert_eq!(children().count(), 2);
+    let _ = site
+        .sandbox
+        .run(&["prune", "lab", "--out", "prune.yaml"])
+        .ends_with(0);
+    // It removed the index, and then one of its children.
+    let client = site.registry.client();
+    for digest in [&node.digest, children().next().unwrap()] {
+        let removed = client.remove_manifest(repository, digest).await.unwrap();
+        assert_eq!(removed, registry::Removed::Gone);
+    }
+    let run = site
+        .sandbox
+        .run(&["prune", "lab", "--plan", "prune.yaml"])
+        .ends_with(0);
+    assert!(
+        run.stdout
+            .contains("lab: 1 tag removed with 2 manifests, 1 gone already"),
+        "{}",
+        run.whole()
+    );
+    for child in children() {
+        assert_eq!(site.holds(repository, child.as_ref()).await, None);
+    }
+    let _ = site.sandbox.run(&["verify", "lab", "--full"]).ends_with(0);
+    let run = site
+        .sandbox
+        .run(&["prune", "lab", "--plan", "prune.yaml"])
+        .ends_with(0);
+    assert!(
+        run.stdout
+            .contains("0 tags removed with 0 manifests, 2 gone already"),
+        "{}",
+        run.whole()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_run_is_finished_in_the_embedded_registry() {
+    a_killed_run_is_finished_by_the_same_plan(TestRegistry::embedded().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn a_killed_run_is_finished_in_registry_2() {
+    a_killed_run_is_finished_by_the_same_plan(TestRegistry::plain().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_gone_index_listed_stays_where_others_lead_to_it() {
+    let site = Site::new(TestRegistry::embedded().await).await;
+    let first = Lock::read(&site.sandbox.path(&lock_path(RELEASES[0]))).unwrap();
+    let (index, repository) = (&first.artifacts[0], "mke/four/calico/node");
+    let child = &index.manifests[0].digest;
+    let _ = site
+        .sandbox
+        .run(&["prune", "lab", "--out", "prune.yaml"])
+        .ends_with(0);
+    let client = site.registry.client();
+    let _ = client.remove_manifest(repository, &index.digest).await;
+    let url = |reference: &str| {
+        let address = &site.registry.address;
+        format!("http://{address}/v2/{repository}/manifests/{reference}")
+    };
+    let http = support::registries::http();
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    let bytes = http.get(url(child.as_ref())).header("accept", media_type);
+    let bytes = bytes.send().await.unwrap().bytes().await.unwrap();
+    let put = http.put(url("theirs")).header("content-type", media_type);
+    put.body(bytes).send().await.unwrap();
+    let _ = site
+        .sandbox
+        .run(&["prune", "lab", "--plan", "prune.yaml"])
+        .ends_with(0);
+    assert!(site.holds(repository, "theirs").await.is_some());
+    let other = &index.manifests[1].digest;
+    assert_eq!(site.holds(repository, other.as_ref()).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_two_indexes_list_stays_while_one_of_them_does() {
+    let layers: &[(&str, usize)] = &[("base", 900), ("agent", 700)];
+    let repository = "mke/four/agent";
+    let both = [
+        ["linux/amd64", "linux/arm64"],
+        ["linux/amd64", "linux/s390x"],
+    ];
+    let first = both.iter().zip(["one", "two"]);
+    let first = first.map(|(platforms, tag)| bundles::image("agent", tag, platforms, layers));
+    let mut registry = TestRegistry::embedded().await;
+    let wire = Wire::before(&registry.address).await;
+    registry.address = wire.address.clone();
+    let site = Site::of(registry, 3, first.collect()).await;
+    let lock = Lock::read(&site.sandbox.path(&lock_path(RELEASES[0]))).unwrap();
+    let of = |tag: &str| {
+        let mut artifacts = lock.artifacts.iter();
+        artifacts
+            .find(|one| one.repository == "agent" && one.tag == tag)
+            .unwrap()
+    };
+    let shared = &of("one").manifests;
+    let shared: Vec<&str> = shared
+        .iter()
+        .map(|manifest| manifest.digest.as_ref())
+        .filter(|digest| {
+            of("two")
+                .manifests
+                .iter()
+                .any(|two| two.digest.as_ref() == *digest)
+        })
+        .collect();
+    assert_eq!(shared.len(), 1, "{shared:?}");
+    // They go in the order of their digests, and the last one cannot be removed.
+    let last = ["one", "two"]
+        .into_iter()
+        .max_by_key(|tag| of(tag).digest.to_string());
+    let stays = last.unwrap();
+    let path = format!("/v2/{repository}/manifests/{}", of(stays).digest);
+    wire.refuse(format!("DELETE {path}"));
+    let _ = site.remove_by_plan().await.ends_with(5);
+    assert!(site.holds(repository, stays).await.is_some());
+    let held = site.holds(repository, shared[0]).await;
+    assert!(held.is_some(), "{stays} is broken");
 }
 
 #[tokio::test(flavor = "multi_thread")]

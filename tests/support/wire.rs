@@ -4,13 +4,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::response::Response;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 
 /// A proxy on loopback that hands every request on and remembers it.
 pub struct Wire {
     /// Its address, `127.0.0.1:port`, to be used in the registry's place.
     pub address: String,
     seen: Seen,
+    refused: Seen,
 }
 
 type Seen = Arc<Mutex<Vec<String>>>;
@@ -20,6 +22,7 @@ struct Proxy {
     client: reqwest::Client,
     registry: String,
     seen: Seen,
+    refused: Seen,
 }
 
 impl Wire {
@@ -30,30 +33,51 @@ impl Wire {
             client: crate::registries::http(),
             registry: address.to_owned(),
             seen: seen.clone(),
+            refused: Seen::default(),
         };
+        let refused = proxy.refused.clone();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
             .expect("a free port");
         let address = listener.local_addr().expect("an address").to_string();
         let router = axum::Router::new().fallback(hand_on).with_state(proxy);
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { address, seen }
+        Self {
+            address,
+            seen,
+            refused,
+        }
     }
 
     /// Returns the requests since the last call, each as its method and path.
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
+
+    /// Forbids a request from now on, by its method and path.
+    pub fn refuse(&self, request: String) {
+        self.refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(request);
+    }
 }
 
 async fn hand_on(State(proxy): State<Proxy>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    let line = format!("{} {}", head.method, head.uri.path());
+    let is_refused = (proxy.refused.lock())
+        .unwrap_or_else(PoisonError::into_inner)
+        .contains(&line);
     proxy
         .seen
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .push(format!("{} {}", head.method, head.uri.path()));
+        .push(line);
+    if is_refused {
+        return StatusCode::FORBIDDEN.into_response();
+    }
     let body = to_bytes(body, usize::MAX).await.expect("a whole request");
     let answer = proxy
         .client

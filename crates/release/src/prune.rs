@@ -48,8 +48,7 @@ pub async fn plan(
     reach: Reach,
 ) -> Result<PrunePlan, Error> {
     let known = history::gather(context, environment, reach)?;
-    let proposal = look(context, environment, &known).await?;
-    written(context, environment, reach, &known, proposal)
+    of_known(context, environment, reach, &known).await
 }
 
 /// Writes a plan to a file, whole.
@@ -67,6 +66,16 @@ pub fn write(plan: &PrunePlan, path: &Utf8Path) -> Result<(), Error> {
 pub fn read(path: &Utf8Path) -> Result<PrunePlan, Error> {
     let text = std::fs::read_to_string(path).map_err(|source| Error::io("read", path, source))?;
     PrunePlan::parse(&text, path)
+}
+
+async fn of_known(
+    context: &Context<'_>,
+    environment: &Environment,
+    reach: Reach,
+    known: &Known,
+) -> Result<PrunePlan, Error> {
+    let proposal = look(context, environment, known).await?;
+    written(context, environment, reach, known, proposal)
 }
 
 /// Asks the registry what it holds of what might go, and proposes what may.
@@ -88,22 +97,28 @@ async fn look(
     let holdings: BTreeMap<String, Result<Holding, String>> =
         futures_util::stream::iter(candidates.keys().cloned())
             .map(|repository| async move {
-                let holding = match holding(registry, &repository).await {
-                    Ok(holding) => Ok(holding),
-                    Err(Unknown::Registry(error)) if is_about_repository(&error) => {
-                        Err(format!("its tags cannot be listed: {error}"))
-                    }
-                    Err(Unknown::Registry(error)) => return Err(failed(error)),
-                    Err(Unknown::Index(tag)) => {
-                        Err(format!("nobody knows what the tag {tag} leads to"))
-                    }
-                };
-                Ok::<_, Error>((repository, holding))
+                let holding = known_holding(registry, &repository).await;
+                Ok::<_, Error>((repository, holding.map_err(failed)?))
             })
             .buffer_unordered(REPOSITORIES_AT_ONCE)
             .try_collect()
             .await?;
     Ok(propose(&known.kept, &candidates, &holdings))
+}
+
+/// Returns what every tag of a repository leads to, or why nobody knows, so that all of it stays.
+async fn known_holding(
+    registry: &registry::Registry,
+    repository: &str,
+) -> Result<Result<Holding, String>, RegistryError> {
+    match holding(registry, repository).await {
+        Ok(holding) => Ok(Ok(holding)),
+        Err(Unknown::Registry(error)) if is_about_repository(&error) => {
+            Ok(Err(format!("its tags cannot be listed: {error}")))
+        }
+        Err(Unknown::Registry(error)) => Err(error),
+        Err(Unknown::Index(tag)) => Ok(Err(format!("nobody knows what the tag {tag} leads to"))),
+    }
 }
 
 /// Why it is not known what a repository holds.

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bundle::{Artifact, Lock};
 
+use super::file::Remove;
+
 /// What must stay, over all environments that share the registry.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
@@ -146,6 +148,35 @@ pub(crate) fn propose(
         }
     }
     proposal
+}
+
+/// Returns those children of a manifest that is gone already which may follow it: what a run left that was interrupted between the two.
+///
+/// Past locks must name them below that manifest, and nothing that stays may need them.
+pub(crate) fn left_behind(
+    kept: &Kept,
+    past: &[Past],
+    registry: &environment::Registry,
+    gone: &Remove,
+    holding: &Holding,
+) -> Vec<String> {
+    let names = |artifact: &Artifact, child: &str| {
+        registry.repository(&artifact.repository) == gone.repository
+            && artifact.digest.as_ref() == gone.digest
+            && (artifact.manifests.iter()).any(|manifest| manifest.digest.as_ref() == child)
+    };
+    let may_follow = |child: &&String| {
+        let mut put = past.iter().filter(|past| past.was_put);
+        let is_named = put.any(|past| {
+            let mut artifacts = past.lock.artifacts.iter();
+            artifacts.any(|artifact| names(artifact, child))
+        });
+        let mut held = holding.values();
+        is_named
+            && !kept.digests.contains(*child)
+            && !held.any(|held| held.digest == **child || held.children.contains(*child))
+    };
+    gone.children.iter().filter(may_follow).cloned().collect()
 }
 
 fn of_repository(

@@ -1,10 +1,13 @@
 //! Obeys a reviewed plan: removes what it names, and nothing that has moved since or that is needed again.
 
+use std::collections::BTreeSet;
+
 use environment::Environment;
 use registry::Removed;
 
 use super::file::{PrunePlan, Remove};
-use super::{Reach, plan as compute};
+use super::history::{self, Known};
+use super::{Reach, known_holding, of_known, propose};
 use crate::push::connect;
 use crate::{Context, Error, RegistryError, chain};
 
@@ -54,10 +57,17 @@ pub async fn prune<E: From<Error>>(
         true => Reach::Found,
         false => Reach::Pushed,
     };
-    let now = compute(context, environment, reach).await?;
+    let failed = |source| {
+        E::from(Error::Registry {
+            address: environment.registry.address.clone(),
+            source,
+        })
+    };
+    let known = history::gather(context, environment, reach)?;
+    let now = of_known(context, environment, reach, &known).await?;
     let mut pruned = Pruned::default();
     let mut moved = Vec::new();
-    let mut to_remove = Vec::new();
+    let mut work = Work::default();
     for removal in &plan.remove {
         let proposed = now
             .remove
@@ -65,30 +75,35 @@ pub async fn prune<E: From<Error>>(
             .find(|one| one.repository == removal.repository && one.digest == removal.digest);
         match proposed {
             Some(proposed) => match unreviewed(removal, proposed) {
-                None => to_remove.push(removal),
+                None => work.roots.push(removal),
                 Some(why) => moved.push(why),
             },
-            None => match is_gone(&registry, removal).await {
-                Ok(true) => pruned.gone_before += 1,
-                Ok(false) => moved.push(why_not(removal, &now)),
-                Err(source) => {
-                    return Err(E::from(Error::Registry {
-                        address: environment.registry.address.clone(),
-                        source,
-                    }));
-                }
-            },
+            None if is_gone(&registry, removal).await.map_err(failed)? => {
+                pruned.gone_before += 1;
+                let left = left_behind(&registry, environment, &known, removal).await;
+                work.children.extend(left.map_err(failed)?);
+            }
+            None => moved.push(why_not(removal, &now)),
         }
     }
     if !moved.is_empty() {
         return refuse(moved);
     }
-    if to_remove.is_empty() {
+    if work.roots.is_empty() && work.children.is_empty() {
         return Ok(pruned);
     }
     confirm()?;
-    remove_all(&registry, environment, &to_remove, &mut pruned).await?;
+    remove_all(&registry, environment, work, &mut pruned).await?;
     Ok(pruned)
+}
+
+/// What is to be removed.
+#[derive(Default)]
+struct Work<'a> {
+    /// Manifests that tags point at.
+    roots: Vec<&'a Remove>,
+    /// Manifests by repository and digest that were listed by such a one, which is gone.
+    children: BTreeSet<(&'a str, String)>,
 }
 
 /// Says what would go with a manifest that nobody has reviewed, or what the plan names that is not to go any more.
@@ -130,20 +145,51 @@ async fn is_gone(registry: &registry::Registry, removal: &Remove) -> Result<bool
     Ok(true)
 }
 
-/// Removes one after the other, so that a registry which removes nothing is noticed at the first one.
+/// Returns what is still there of the children of a manifest that is gone, and may go.
+async fn left_behind<'a>(
+    registry: &registry::Registry,
+    environment: &Environment,
+    known: &Known,
+    gone: &'a Remove,
+) -> Result<Vec<(&'a str, String)>, RegistryError> {
+    let repository = gone.repository.as_str();
+    let Ok(holding) = known_holding(registry, repository).await? else {
+        return Ok(Vec::new());
+    };
+    let (kept, past) = (&known.kept, &known.past);
+    let mut left = Vec::new();
+    for child in propose::left_behind(kept, past, &environment.registry, gone, &holding) {
+        if registry.head_manifest(repository, &child).await?.is_some() {
+            left.push((repository, child));
+        }
+    }
+    Ok(left)
+}
+
+/// Removes one after the other, so that a registry which removes nothing is noticed at the first one. An index goes before its children, and all
+/// of them before any child, which several may list: so nothing is ever served without its children. Whoever is interrupted finishes by the same plan.
 async fn remove_all(
     registry: &registry::Registry,
     environment: &Environment,
-    removals: &[&Remove],
+    work: Work<'_>,
     pruned: &mut Pruned,
 ) -> Result<(), Error> {
     let address = &environment.registry.address;
+    let Work {
+        roots,
+        mut children,
+    } = work;
+    let mut needed = BTreeSet::new();
     let mut failed = Vec::new();
-    for removal in removals {
-        match remove(registry, removal).await {
+    for removal in &roots {
+        let listed = removal.children.iter().cloned();
+        let listed = listed.map(|child| (removal.repository.as_str(), child));
+        let why = match remove(registry, removal).await {
             Ok(Outcome::Removed(manifests)) => {
                 pruned.tags += removal.tags.len();
                 pruned.manifests += manifests;
+                children.extend(listed);
+                continue;
             }
             Ok(Outcome::Unsupported) => {
                 return Err(Error::RemovesNothing {
@@ -151,8 +197,27 @@ async fn remove_all(
                     removed: pruned.tags,
                 });
             }
-            Ok(Outcome::Moved(why)) => failed.push((name(removal), why)),
-            Err(error) => failed.push((name(removal), chain(&error))),
+            Ok(Outcome::Moved(why)) => why,
+            Err(error) => chain(&error),
+        };
+        needed.extend(listed);
+        failed.push((name(removal), why));
+    }
+    for (repository, child) in children.difference(&needed) {
+        let removed = match parsed(child) {
+            Ok(digest) => registry.remove_manifest(repository, &digest).await,
+            Err(error) => Err(error),
+        };
+        match removed {
+            Ok(Removed::Gone) => pruned.manifests += 1,
+            Ok(Removed::NotThere) => {}
+            Ok(Removed::Unsupported) => {
+                return Err(Error::RemovesNothing {
+                    address: address.clone(),
+                    removed: pruned.tags,
+                });
+            }
+            Err(error) => failed.push((format!("{repository}@{child}"), chain(&error))),
         }
     }
     if failed.is_empty() {
@@ -161,7 +226,7 @@ async fn remove_all(
     Err(Error::NotRemoved {
         address: address.clone(),
         removed: pruned.tags,
-        total: removals.iter().map(|removal| removal.tags.len()).sum(),
+        total: roots.iter().map(|removal| removal.tags.len()).sum(),
         failed,
     })
 }
@@ -174,13 +239,12 @@ enum Outcome {
     Unsupported,
 }
 
-/// Removes a manifest with its tags, and then what only it listed: an index goes before its children, so that none is ever served without them.
+/// Removes a manifest with its tags, and leaves what it lists.
 async fn remove(registry: &registry::Registry, removal: &Remove) -> Result<Outcome, RegistryError> {
     let Remove {
         repository,
         digest,
         tags,
-        children,
         ..
     } = removal;
     // It may have moved while others were removed.
@@ -191,28 +255,20 @@ async fn remove(registry: &registry::Registry, removal: &Remove) -> Result<Outco
             return Ok(Outcome::Moved(format!("{tag} points at {found} now")));
         }
     }
-    let root = parsed(digest)?;
-    let mut manifests = 0;
-    match registry.remove_manifest(repository, &root).await? {
+    let manifests = match registry
+        .remove_manifest(repository, &parsed(digest)?)
+        .await?
+    {
         Removed::Unsupported => return Ok(Outcome::Unsupported),
-        Removed::Gone => manifests += 1,
-        Removed::NotThere => {}
-    }
+        Removed::Gone => 1,
+        Removed::NotThere => 0,
+    };
     for tag in tags {
         // Most registries remove a manifest's tags with it. Where one stays, it is removed by itself.
         if registry.head_manifest(repository, tag).await?.is_some()
             && registry.remove_tag(repository, tag).await? == Removed::Unsupported
         {
             return Ok(Outcome::Unsupported);
-        }
-    }
-    for child in children {
-        if registry
-            .remove_manifest(repository, &parsed(child)?)
-            .await?
-            == Removed::Gone
-        {
-            manifests += 1;
         }
     }
     Ok(Outcome::Removed(manifests))
