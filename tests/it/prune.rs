@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bundle::Lock;
-use bundle::make::{ArtifactRecipe, ContentsRecipe, Recipe};
+use bundle::make::{ArtifactRecipe, Recipe};
 use serde_json::Value;
 use support::wire::Wire;
 use support::{Run, Sandbox, TestRegistry, bundles};
@@ -137,21 +137,8 @@ fn recipe(release: &str) -> Recipe {
             platforms,
             &[("base", 900), (&own, 1_500)],
         ),
-        bundles::image(
-            "pause",
-            "3.10",
-            &["linux/amd64"],
-            &[("base", 900), ("pause", 700)],
-        ),
-        ArtifactRecipe {
-            repository: "charts/dex".to_owned(),
-            tag: "0.23.0".to_owned(),
-            contents: ContentsRecipe::Chart {
-                name: "dex".to_owned(),
-                version: "0.23.0".to_owned(),
-                description: "OpenID Connect".to_owned(),
-            },
-        },
+        bundles::pause("3.10"),
+        bundles::dex(),
     ];
     if release == RELEASES[0] {
         artifacts.push(bundles::image(
@@ -161,12 +148,7 @@ fn recipe(release: &str) -> Recipe {
             &[("base", 900)],
         ));
         // The same manifest as one that is kept, under another tag.
-        artifacts.push(bundles::image(
-            "pause",
-            "old",
-            &["linux/amd64"],
-            &[("base", 900), ("pause", 700)],
-        ));
+        artifacts.push(bundles::pause("old"));
     }
     bundles::of(artifacts)
 }

@@ -36,22 +36,28 @@ pub fn tiny() -> Recipe {
                 &["linux/amd64", "linux/arm64"],
                 &[("base", 900), ("node", 1_500)],
             ),
-            image(
-                "pause",
-                "3.10",
-                &["linux/amd64"],
-                &[("base", 900), ("pause", 700)],
-            ),
-            ArtifactRecipe {
-                repository: "charts/dex".to_owned(),
-                tag: "0.23.0".to_owned(),
-                contents: ContentsRecipe::Chart {
-                    name: "dex".to_owned(),
-                    version: "0.23.0".to_owned(),
-                    description: "OpenID Connect".to_owned(),
-                },
-            },
+            pause("3.10"),
+            dex(),
         ])
+    }
+}
+
+/// Returns the recipe of an image for a single platform, whose first layer others have, too.
+pub fn pause(tag: &str) -> ArtifactRecipe {
+    let layers = [("base", 900), ("pause", 700)];
+    image("pause", tag, &["linux/amd64"], &layers)
+}
+
+/// Returns the recipe of a chart.
+pub fn dex() -> ArtifactRecipe {
+    ArtifactRecipe {
+        repository: "charts/dex".to_owned(),
+        tag: "0.23.0".to_owned(),
+        contents: ContentsRecipe::Chart {
+            name: "dex".to_owned(),
+            version: "0.23.0".to_owned(),
+            description: "OpenID Connect".to_owned(),
+        },
     }
 }
 
