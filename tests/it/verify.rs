@@ -570,6 +570,14 @@ own: { repository: registry.mirantis.com/mke/late, tag: '' }
         "{}",
         plan.whole()
     );
+    // A plan's file is the same where nobody has the bundle in a store.
+    let written = || {
+        let _ = lab.run(&["plan", "lab", "--out", "plan.yaml"]).ends_with(0);
+        lab.sandbox.read("plan.yaml")
+    };
+    let here = written();
+    bundles::forget_store(&lab.sandbox);
+    assert_eq!(written(), here);
 }
 
 /// Makes a workspace whose bundle is in the registry.

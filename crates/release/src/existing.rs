@@ -9,6 +9,7 @@ use environment::{Environment, Problems};
 use semver::Version;
 
 use crate::apply::Program;
+use crate::plan::Warnings;
 use crate::receipt::Applied;
 use crate::under_way::UnderWay;
 use crate::{Context, Error, chain, upgrade};
@@ -53,7 +54,7 @@ pub(crate) fn ask(context: &Context<'_>, environment: &Environment, program: &Pr
 pub(crate) fn release(
     known: &Known<'_>,
     word: &Word,
-    warnings: &mut Vec<String>,
+    warnings: &mut Warnings,
 ) -> Result<Option<Version>, Error> {
     let environment = known.environment;
     let name = &environment.name;
@@ -64,7 +65,7 @@ pub(crate) fn release(
     let seen = match word {
         Word::NotAsked => return Ok(applied.map(|(_, version)| version)),
         Word::Silent(error) => {
-            warnings.push(match &applied {
+            warnings.of_here.push(match &applied {
                 Some(_) => format!(
                     "the cluster of {name} does not answer, so that the receipt alone tells what it is: {}",
                     chain(error)
@@ -82,7 +83,7 @@ pub(crate) fn release(
     let is_meant = seen.may_be_of_one_cluster(&wanted);
     let Some((applied, version)) = applied else {
         if !is_meant {
-            warnings.push(format!(
+            warnings.of_plan.push(format!(
                 "mkectl's kubeconfig leads to another cluster, which {}: mkectl will lose its access to that one",
                 seen.told()
             ));
@@ -98,7 +99,7 @@ pub(crate) fn release(
         if !problems.is_empty() {
             return Err(Error::WriteOnce(Problems(problems)));
         }
-        warnings.push(format!(
+        warnings.of_plan.push(format!(
             "no receipt tells of the cluster of {name}, and it answers: it {}",
             seen.told()
         ));
@@ -123,7 +124,7 @@ pub(crate) fn release(
         // mkectl said that it failed, and what it took back is its affair: it is run once more.
         Some(seen) if *seen == environment.release && known.upgrade_failed => Ok(Some(version)),
         Some(seen) if *seen == environment.release && was_killed_upgrading(known) => {
-            warnings.push(format!(
+            warnings.of_plan.push(format!(
                 "nobody heard how the upgrade to v{seen} ended, and the cluster of {name} runs it: what is rendered is applied"
             ));
             Ok(Some(seen.clone()))

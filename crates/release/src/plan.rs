@@ -57,7 +57,16 @@ pub struct Plan {
     /// What the mkectl that is to be run lists and the lock lacks, unless the environment accepts that. Deploy would refuse.
     pub unlocked: Vec<String>,
     /// What people should know before they go on.
-    pub warnings: Vec<String>,
+    pub warnings: Warnings,
+}
+
+/// What people should know before they go on.
+#[derive(Debug, Default)]
+pub struct Warnings {
+    /// What follows from everything that the plan names.
+    pub of_plan: Vec<String>,
+    /// What only this machine knows, or only for now. It is in no file, so that the same plan has the same bytes everywhere.
+    pub of_here: Vec<String>,
 }
 
 /// What one artifact needs.
@@ -96,6 +105,13 @@ impl Config {
     /// Says whether the file is to be written.
     pub fn is_stale(&self) -> bool {
         self.committed.as_deref() != Some(&self.text)
+    }
+}
+
+impl Warnings {
+    /// Returns all of them.
+    pub fn all(&self) -> Vec<String> {
+        self.of_plan.iter().chain(&self.of_here).cloned().collect()
     }
 }
 
@@ -243,8 +259,10 @@ pub(crate) async fn of_locked(
         crate::check::write_once(&environment, applied)?;
     }
     let under_way = UnderWay::read(&output)?;
-    let mut warnings = rendered.warnings;
-    warnings.extend(under_way.as_ref().map(UnderWay::told));
+    let mut warnings = Warnings {
+        of_plan: rendered.warnings,
+        of_here: under_way.iter().map(UnderWay::told).collect(),
+    };
     let question = decide::Question {
         environment: &environment,
         release: &release,
@@ -258,7 +276,8 @@ pub(crate) async fn of_locked(
     };
     let mkectl = decide::decide(context, &question, &mut warnings)?;
     let program = mkectl.program();
-    warnings.extend(program.and_then(crate::apply::Program::pull_warning));
+    let pull_warning = program.and_then(crate::apply::Program::pull_warning);
+    warnings.of_plan.extend(pull_warning);
     let unlocked = verify::unlocked(context, &environment, &locked.lock, program, &mut warnings)?;
     let unmet = match purpose {
         // What only fills a registry touches no cluster.
@@ -274,7 +293,9 @@ pub(crate) async fn of_locked(
         Eyes::Registry => {
             verify::look(context, &environment, &verify::tags_of(&locked.lock)).await?
         }
-        Eyes::Inventory(read) => taken_from(read, &environment, &locked.lock, &mut warnings)?,
+        Eyes::Inventory(read) => {
+            taken_from(read, &environment, &locked.lock, &mut warnings.of_plan)?
+        }
     };
     let artifacts = planned(&locked.lock, &seen);
     if purpose == Purpose::Apply {
@@ -282,7 +303,7 @@ pub(crate) async fn of_locked(
     }
     let bundle = fetch::source(context.workspace, &locked.lock)?;
     if !artifacts.is_empty() && artifacts.contains(&Planned::Different) {
-        warnings.push(
+        warnings.of_plan.push(
             "the registry has other content under tags of this release; the push will move those tags".to_owned(),
         );
     }
@@ -479,7 +500,7 @@ impl Plan {
                 .filter(|_| !self.is_empty())
                 .map(|unmet| unmet.missing.clone()),
             unlocked: self.unlocked.clone(),
-            warnings: self.warnings.clone(),
+            warnings: self.warnings.all(),
             nothing_to_do: self.is_empty(),
         }
     }

@@ -4,7 +4,7 @@ use environment::Environment;
 use semver::Version;
 use serde::Serialize;
 
-use super::Purpose;
+use super::{Purpose, Warnings};
 use crate::apply::{self, Program};
 use crate::event::Step;
 use crate::existing::{self, Known, Word};
@@ -279,7 +279,7 @@ impl Question<'_> {
 pub(super) fn decide(
     context: &Context<'_>,
     question: &Question<'_>,
-    warnings: &mut Vec<String>,
+    warnings: &mut Warnings,
 ) -> Result<MkectlPlan, Error> {
     let Some(reason) = question.reason() else {
         return Ok(MkectlPlan::NotNeeded);
@@ -346,7 +346,7 @@ pub(super) fn decide(
 fn migration(
     context: &Context<'_>,
     question: &Question<'_>,
-    warnings: &mut Vec<String>,
+    warnings: &mut Warnings,
 ) -> Result<MkectlPlan, Error> {
     let Question {
         environment,
@@ -369,7 +369,7 @@ fn migration(
         question.output,
     );
     if let Ok(commands) = &commands {
-        warnings.extend(commands.warnings.iter().cloned());
+        warnings.of_plan.extend(commands.warnings.iter().cloned());
     }
     Ok(MkectlPlan::Migrate {
         from,
@@ -383,7 +383,7 @@ fn upgrade(
     reason: &'static str,
     from: Version,
     way: mke::Upgrade,
-    warnings: &mut Vec<String>,
+    warnings: &mut Warnings,
 ) -> MkectlPlan {
     let lock = (&question.locked.lock, question.locked.path.as_path());
     let commands = upgrade::commands(
@@ -395,9 +395,9 @@ fn upgrade(
         question.output,
         question.applied(),
     );
-    warnings.extend(way.warnings.iter().cloned());
+    warnings.of_plan.extend(way.warnings.iter().cloned());
     if let Ok(commands) = &commands {
-        warnings.extend(commands.warnings.iter().cloned());
+        warnings.of_plan.extend(commands.warnings.iter().cloned());
     }
     MkectlPlan::Upgrade {
         reason,

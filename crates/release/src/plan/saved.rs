@@ -158,7 +158,7 @@ impl Saved {
                 change: render::diff(path, plan.config.committed.as_deref(), &plan.config.text),
             },
             mkectl: mkectl(plan, workspace)?,
-            warnings: plan.warnings.clone(),
+            warnings: plan.warnings.of_plan.clone(),
         })
     }
 

@@ -9,6 +9,7 @@ use bundle::{Artifact, Kind, Lock};
 use environment::Environment;
 
 use crate::event::Event;
+use crate::plan::Warnings;
 use crate::{Context, Error, apply, chain, fetch};
 
 /// Compares the lock with what the mkectl that is to be run lists, and with what the bundle's charts name. A deploy that runs no mkectl asks nobody.
@@ -22,7 +23,7 @@ pub(crate) fn unlocked(
     environment: &Environment,
     lock: &Lock,
     program: Option<&apply::Program>,
-    warnings: &mut Vec<String>,
+    warnings: &mut Warnings,
 ) -> Result<Vec<String>, Error> {
     let Some(program) = program.filter(|_| !environment.rehearsal) else {
         return Ok(Vec::new());
@@ -30,15 +31,16 @@ pub(crate) fn unlocked(
     // What is not here yet is looked at when it is.
     if fetch::source(context.workspace, lock)? == fetch::Source::Store {
         let store = fetch::open_store(context.workspace)?;
-        warnings.extend(by_charts(&store, lock));
+        warnings.of_here.extend(by_charts(&store, lock));
     }
     let found = by_mkectl(program.mkectl(), lock);
-    warnings.extend(found.warnings);
+    warnings.of_plan.extend(found.warnings);
+    warnings.of_here.extend(found.silence);
     if !mke::accepts_incomplete_lock(environment) {
         return Ok(found.lacking);
     }
     if !found.lacking.is_empty() {
-        warnings.push(format!(
+        warnings.of_plan.push(format!(
             "the lock lacks what mkectl lists, which the environment accepts: {}",
             found.lacking.join(", ")
         ));
@@ -53,6 +55,8 @@ struct ByMkectl {
     lacking: Vec<String>,
     /// What people should know besides.
     warnings: Vec<String>,
+    /// Why there is no answer, if there is none.
+    silence: Option<String>,
 }
 
 /// Compares a lock with what `mkectl airgap` lists; nothing where that mkectl has no such command.
@@ -63,7 +67,7 @@ fn by_mkectl(mkectl: &mkectl::Mkectl, lock: &Lock) -> ByMkectl {
     let listed = match listed(mkectl) {
         Ok(listed) => listed,
         Err(error) => {
-            found.warnings.push(format!(
+            found.silence = Some(format!(
                 "the lock is not compared with what mkectl lists: {}",
                 chain(&error)
             ));
@@ -189,7 +193,11 @@ pub fn tell_what_is_unlocked(
         return Vec::new();
     };
     let found = by_mkectl(program.mkectl(), &locked.lock);
-    found.warnings.into_iter().for_each(warn);
+    found
+        .warnings
+        .into_iter()
+        .chain(found.silence)
+        .for_each(warn);
     for reference in &found.lacking {
         context.reporter.report(Event::Warning(format!(
             "mkectl lists {reference}, which is not in the lock"
