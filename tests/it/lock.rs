@@ -76,6 +76,35 @@ fn a_committed_lock_is_replaced_only_when_asked() {
     assert!(sandbox.read(LOCK).contains("3.11"));
 }
 
+#[test]
+fn a_lock_that_differs_beside_the_bundle_does_not_blame_the_bundle() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let bundle = bundles::bytes(&bundles::tiny());
+    let _ = lock(&sandbox, &bundle, &["--url", "https://one.example/b"]).ends_with(0);
+    insta::assert_snapshot!(lock(&sandbox, &bundle, &["--url", "https://two.example/b"]).whole());
+}
+
+#[test]
+fn a_bundle_that_cannot_be_read_or_kept_is_not_to_be_thrown_away() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let folder = sandbox.path("bundles");
+    let run = sandbox.run(&["lock", "v4.1.5", "--bundle", folder.as_str()]);
+    insta::assert_snapshot!("a_folder_for_a_bundle", run.whole());
+
+    // Where blobs go is taken by a file, so that none of them can be kept.
+    let blobs = sandbox.path("bundles/store/blobs/sha256");
+    std::fs::create_dir_all(blobs.parent().unwrap()).unwrap();
+    std::fs::write(
+        sandbox.path("bundles/store/oci-layout"),
+        r#"{"imageLayoutVersion":"1.0.0"}"#,
+    )
+    .unwrap();
+    std::fs::write(&blobs, "").unwrap();
+    let run = lock(&sandbox, &bundles::bytes(&bundles::tiny()), &[]);
+    assert!(!run.stderr.contains("delete"), "{}", run.stderr);
+    let _ = run.ends_with(1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_is_compared_with_the_checksum_at_a_mirror() {
     let bundle = bundles::bytes(&bundles::tiny());

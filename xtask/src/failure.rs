@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use camino::{Utf8Path, Utf8PathBuf};
 use indicatif::DecimalBytes;
 use registry_error::advice;
-use release::{Error, MkectlError, StoreError};
+use release::{ChecksumError, Error, MkectlError, ReadError, StoreError};
 
 mod registry_error;
 
@@ -144,6 +144,13 @@ impl Failure {
                 | Error::Contradiction { .. }
                 | Error::EmbeddedAddress { .. }
                 | Error::Credentials { .. } => 3,
+                Error::LockDiffers {
+                    is_same_bundle: true,
+                    ..
+                } => 3,
+                Error::Checksum {
+                    source: ChecksumError::Request(_),
+                } => 1,
                 Error::LockDiffers { .. }
                 | Error::VendorChecksum { .. }
                 | Error::Checksum { .. }
@@ -283,6 +290,9 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Defaults { release, .. } => format!(
             "restore the committed file, or lock again on a machine that has mkectl {release}: `cargo xtask lock {release} --replace`"
         ),
+        Error::LockDiffers { is_same_bundle: true, .. } => {
+            "is another mkectl on PATH, or none, or was another URL given? `--replace` takes what was read now".to_owned()
+        }
         Error::LockDiffers { .. } => {
             "the vendor's bundle changed, or this is another one: find out which; `--replace` takes the new one".to_owned()
         }
@@ -292,8 +302,16 @@ fn hints(error: &Error) -> Vec<String> {
         }
         Error::Download { source, .. } => return download_hints(source),
         Error::BundleSize { path, .. } => format!("delete {path}, then fetch it again, or copy it again"),
-        Error::Bundle { path, .. } => {
+        Error::Bundle { path, .. } if path.starts_with("bundles") => {
             format!("delete {path} and bring it again; nothing was tagged")
+        }
+        Error::Bundle { path, .. } => {
+            format!("is {path} a bundle of the vendor's, whole and unchanged? Download it again, or copy it again")
+        }
+        Error::Store { source: StoreError::Full { .. }, .. }
+        | Error::BundleUnread { source: ReadError::Sink { source: StoreError::Full { .. }, .. }, .. } => {
+            "make room for bundles/ and run it again: what is in the store stays there; `cargo xtask store gc` removes what no lock names"
+                .to_owned()
         }
         Error::Store { source: StoreError::InUse { .. }, .. } => {
             "run it again when the other command is done".to_owned()

@@ -129,7 +129,7 @@ async fn stream(
             let download = fetch::download_locked(context, lock, &path, feed);
             match read_and_push(context, lock, &path, following, download, plans).await {
                 // The server has another file than the one that was begun with. This one is whole, and is here.
-                Err(Error::Bundle { source, .. })
+                Err(Error::BundleUnread { source, .. })
                     if source.followed() == Some(bundle::FollowError::StartedOver) =>
                 {
                     path

@@ -38,10 +38,16 @@ pub enum Error {
         release: String,
     },
     /// A lock is to be written where a different one is committed.
-    #[error("{path} locks other bytes than this bundle holds")]
+    #[error("{path} {}", if *is_same_bundle {
+        "locks this very bundle, and has something else beside it"
+    } else {
+        "locks other bytes than this bundle holds"
+    })]
     LockDiffers {
         /// The committed lock.
         path: Utf8PathBuf,
+        /// Whether only something beside the bundle differs, such as what mkectl prints.
+        is_same_bundle: bool,
         /// The first lines that differ, as a unified diff.
         diff: String,
     },
@@ -101,6 +107,14 @@ pub enum Error {
         /// The bundle.
         path: Utf8PathBuf,
         /// Why.
+        source: bundle::ReadError,
+    },
+    /// The bundle could not be read to its end, or not be kept. It need not be to blame.
+    #[error("cannot read {path} to its end")]
+    BundleUnread {
+        /// The bundle.
+        path: Utf8PathBuf,
+        /// Why not.
         source: bundle::ReadError,
     },
     /// The store of blobs failed.
@@ -633,6 +647,17 @@ impl Error {
         }
     }
 
+    /// Tells what is wrong with a bundle from what is wrong with the machine that reads it: nobody shall throw a bundle away since the
+    /// disk is full.
+    pub(crate) fn bundle(path: &Utf8Path, source: bundle::ReadError) -> Self {
+        use bundle::ReadError::{Input, Sink, Thread};
+        let path = path.to_owned();
+        match source {
+            Input { .. } | Sink { .. } | Thread { .. } => Self::BundleUnread { path, source },
+            source => Self::Bundle { path, source },
+        }
+    }
+
     pub(crate) fn store(workspace: &crate::Workspace, source: bundle::StoreError) -> Self {
         Self::Store {
             path: workspace.shown(&workspace.store()).to_owned(),
@@ -654,4 +679,32 @@ fn over(limit: Option<std::time::Duration>) -> String {
     limit.map_or_else(String::new, |limit| {
         format!("took longer than {} s and ", limit.as_secs())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use bundle::{Place, ReadError, StoreError};
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_no_fault_of_the_bundle() {
+        let full = ReadError::Sink {
+            place: Place::Start,
+            source: StoreError::Full {
+                path: "bundles/store".into(),
+                size: 1,
+                source: std::io::ErrorKind::StorageFull.into(),
+            },
+        };
+        let path = Utf8Path::new("bundles/bundle.tar.gz");
+        assert!(matches!(
+            Error::bundle(path, full),
+            Error::BundleUnread { .. }
+        ));
+        assert!(matches!(
+            Error::bundle(path, ReadError::NotGzip),
+            Error::Bundle { .. }
+        ));
+    }
 }

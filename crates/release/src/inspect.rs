@@ -106,10 +106,7 @@ pub async fn of_file(context: &Context<'_>, path: &Utf8Path) -> Result<Inspectio
     let mut nothing_kept = bundle::Inspection;
     let contents =
         tokio::task::block_in_place(|| bundle::read(file, &mut nothing_kept, None, &observer))
-            .map_err(|source| Error::Bundle {
-                path: path.to_owned(),
-                source,
-            })?;
+            .map_err(|source| Error::bundle(path, source))?;
     let name = path.file_name().unwrap_or(path.as_str());
     // Only what the bundle itself says is shown, so that it does not matter which release this is.
     let unknown = semver::Version::new(0, 0, 0);

@@ -76,7 +76,7 @@ mod run;
 mod testing;
 
 pub use ::mkectl::{Error as MkectlError, Variables};
-pub use bundle::{DownloadError, RequestError, StoreError};
+pub use bundle::{ChecksumError, DownloadError, ReadError, RequestError, StoreError};
 pub use error::Error;
 pub use plan::Plan;
 pub use registry::{Credentials, Error as RegistryError};

@@ -117,7 +117,10 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, E
     let written = committed.as_deref() != Some(&text);
     if written {
         if committed.is_some() && !request.replace {
+            let is_same_bundle =
+                earlier.is_some_and(|earlier| earlier.bundle.sha256 == lock.bundle.sha256);
             return Err(Error::LockDiffers {
+                is_same_bundle,
                 diff: render::diff(&shown, committed.as_deref(), &text),
                 path: shown,
             });
@@ -283,10 +286,6 @@ fn read(
     let file = std::fs::File::open(path).map_err(|source| Error::io("open", path, source))?;
     let observer = BundleObserver::new(context.reporter, Step::Verify);
     // Reading is work for a processor and a disk, not for the runtime.
-    tokio::task::block_in_place(|| bundle::read(file, &mut store, None, &observer)).map_err(
-        |source| Error::Bundle {
-            path: context.workspace.shown(path).to_owned(),
-            source,
-        },
-    )
+    tokio::task::block_in_place(|| bundle::read(file, &mut store, None, &observer))
+        .map_err(|source| Error::bundle(context.workspace.shown(path), source))
 }
