@@ -1,7 +1,7 @@
 //! For people: a bar on a terminal, a line now and then in a log.
 
 use std::io::Write as _;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use console::{Term, style};
@@ -20,8 +20,17 @@ const DRAW_AFTER: Duration = Duration::from_millis(150);
 /// How many of mkectl's last lines an error repeats; they have scrolled by already, and the log has them all.
 const LAST_LINES: usize = 5;
 
-/// How many environments that are wrong are named.
+/// How many environments that are wrong are named, and how many artifacts that failed for one reason.
 const NAMES: usize = 10;
+
+/// How many requests that are tried again are told of within [`LINE_EVERY`]: a registry that is down fails all of them.
+const RETRIES: usize = 3;
+
+/// The widest that a bar is drawn.
+const BAR: usize = 30;
+
+/// What a bar's line has beside the bar at most, so that it does not wrap: the numbers, and room for the `^C` of a terminal.
+const BESIDE_BAR: usize = 60;
 
 /// Draws on standard error.
 pub(super) struct Human {
@@ -29,6 +38,15 @@ pub(super) struct Human {
     bars: MultiProgress,
     /// What is under way: a bundle may be downloaded, checked and pushed at the same time.
     running: Mutex<Vec<Running>>,
+    retries: Mutex<Retries>,
+}
+
+/// Which of the requests that are tried again were told of.
+#[derive(Default)]
+struct Retries {
+    since: Option<Instant>,
+    told: usize,
+    untold: usize,
 }
 
 /// A step that is under way and known by its bytes.
@@ -48,6 +66,7 @@ impl Human {
             terminal: Term::stderr().features().is_attended(),
             bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)),
             running: Mutex::default(),
+            retries: Mutex::default(),
         }
     }
 
@@ -69,7 +88,12 @@ impl Human {
                 let taken = taken.map_or_else(String::new, |taken| format!(", {taken}"));
                 self.print(&format!("{} {what}{taken}", label(*step)));
             }
-            Event::Retried { step, why } => self.print(&format!("{} {why}", label(*step))),
+            Event::Retried { step, why } => {
+                let untold = self.retries().comes();
+                if let Some(untold) = untold {
+                    self.print(&format!("{} {why}{}", label(*step), more(untold)));
+                }
+            }
             Event::Mkectl(line) => {
                 self.clear();
                 self.print(&format!("{} {line}", style("mkectl |").for_stderr().dim()));
@@ -95,6 +119,12 @@ impl Human {
 
     pub(super) fn failure(&self, failure: &Failure) {
         self.clear();
+        let untold = self.retries().ends();
+        if untold > 0 {
+            self.print(&format!(
+                "          {untold} more requests were tried again"
+            ));
+        }
         let mut text = String::new();
         match failure {
             Failure::Release(error) if error.problems().is_some() => {
@@ -169,6 +199,12 @@ impl Human {
         }
     }
 
+    fn retries(&self) -> std::sync::MutexGuard<'_, Retries> {
+        self.retries
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Running>> {
         self.running
             .lock()
@@ -215,19 +251,48 @@ impl Human {
     }
 }
 
+impl Retries {
+    /// Counts one, and answers how many before it were not told of, if this one is to be.
+    fn comes(&mut self) -> Option<usize> {
+        if self.since.is_none_or(|since| since.elapsed() > LINE_EVERY) {
+            self.since = Some(Instant::now());
+            self.told = 0;
+        }
+        if self.told == RETRIES {
+            self.untold += 1;
+            return None;
+        }
+        self.told += 1;
+        Some(self.ends())
+    }
+
+    /// Returns how many were not told of, and forgets them.
+    fn ends(&mut self) -> usize {
+        std::mem::take(&mut self.untold)
+    }
+}
+
+/// Says how many others there are, if there are any.
+fn more(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        count => format!(" (and {count} more)"),
+    }
+}
+
 impl Running {
     /// Begins a step. Its bar is not drawn before it has moved for a while.
     fn new(step: Step, total: Option<u64>) -> Self {
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
+        let columns = usize::from(Term::stderr().size().1);
         let template = match total {
-            Some(_) => {
-                "{prefix:>9} [{bar:30}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}, {eta} left {wide_msg:.dim}   "
-            }
+            Some(_) => template(columns),
             None => {
                 "{prefix:>9} {spinner} {decimal_bytes} {decimal_bytes_per_sec} {wide_msg:.dim}   "
+                    .to_owned()
             }
         };
-        if let Ok(style) = ProgressStyle::with_template(template) {
+        if let Ok(style) = ProgressStyle::with_template(&template) {
             bar.set_style(style.progress_chars("=> "));
         }
         bar.set_prefix(step.to_string());
@@ -259,6 +324,16 @@ impl Running {
             ));
         }
         line
+    }
+}
+
+/// Returns the template of a bar whose line fits into so many columns. A line that wraps leaves its first half behind when something is
+/// written above it.
+fn template(columns: usize) -> String {
+    let numbers = "{decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}, {eta} left {wide_msg:.dim}   ";
+    match columns.saturating_sub(BESIDE_BAR).min(BAR) {
+        0..5 => format!("{{prefix:>9}} {numbers}"),
+        bar => format!("{{prefix:>9}} [{{bar:{bar}}}] {numbers}"),
     }
 }
 
@@ -306,9 +381,7 @@ fn chain(failure: &Failure) -> String {
     };
     match error {
         release::Error::Push { failed, .. } | release::Error::Stopped { failed, .. } => {
-            for (artifact, cause) in failed {
-                text.push_str(&format!("  {artifact}: {}\n", release::chain(cause)));
-            }
+            text.push_str(&by_cause(failed));
         }
         release::Error::NotConfirmed { findings, .. }
         | release::Error::NotRepaired { findings, .. } => {
@@ -333,4 +406,86 @@ fn chain(failure: &Failure) -> String {
         _ => {}
     }
     text
+}
+
+/// Returns what failed, a line each. What failed for one and the same reason is told together: a registry that is down fails
+/// everything.
+fn by_cause(failed: &[(String, Arc<release::RegistryError>)]) -> String {
+    let mut causes: Vec<(String, Vec<&str>)> = Vec::new();
+    for (artifact, cause) in failed {
+        let cause = release::chain(cause);
+        match causes.iter_mut().find(|(known, _)| *known == cause) {
+            Some((_, artifacts)) => artifacts.push(artifact),
+            None => causes.push((cause, vec![artifact])),
+        }
+    }
+    let mut text = String::new();
+    for (cause, artifacts) in causes {
+        if let [artifact] = artifacts[..] {
+            text.push_str(&format!("  {artifact}: {cause}\n"));
+            continue;
+        }
+        let shown = artifacts.len().min(NAMES);
+        let names = artifacts[..shown].join(", ");
+        let rest = match artifacts.len() - shown {
+            0 => String::new(),
+            rest => format!(" and {rest} more"),
+        };
+        text.push_str(&format!(
+            "  {} artifacts: {cause}\n    {names}{rest}\n",
+            artifacts.len()
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_with_the_longest_numbers_fits_into_its_line() {
+        for columns in [40, 60, 80, 96, 120] {
+            let bar = columns_of_bar(&template(columns));
+            assert!(bar <= BAR);
+            assert!(
+                bar == 0 || bar + BESIDE_BAR <= columns,
+                "{columns} columns have a bar of {bar}"
+            );
+        }
+        let longest = "   verify [] 999.99 MB/999.99 MB 999.99 MB/s, 59m left    ";
+        assert!(longest.len() <= BESIDE_BAR);
+        assert_eq!(columns_of_bar(&template(120)), BAR);
+    }
+
+    fn columns_of_bar(template: &str) -> usize {
+        let after = template.split_once("{bar:").map(|(_, after)| after);
+        let digits = after.and_then(|after| after.split_once('}'));
+        digits.map_or(0, |(digits, _)| digits.parse().unwrap())
+    }
+
+    #[test]
+    fn of_many_requests_that_are_tried_again_only_some_are_told_of() {
+        let mut retries = Retries::default();
+        let told: Vec<_> = (0..10).filter_map(|_| retries.comes()).collect();
+        assert_eq!(told, [0, 0, 0]);
+        assert_eq!(retries.ends(), 7);
+        assert_eq!(retries.ends(), 0);
+        retries.untold = 4;
+        retries.since = Instant::now().checked_sub(LINE_EVERY * 2);
+        assert_eq!(retries.comes(), Some(4), "the next line tells of them");
+    }
+
+    #[test]
+    fn what_failed_for_one_reason_is_told_together() {
+        let stopped = Arc::new(release::RegistryError::Stopped);
+        let many: Vec<_> = (0..12)
+            .map(|n| (format!("image:{n}"), Arc::clone(&stopped)))
+            .collect();
+        let text = by_cause(&many);
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.starts_with("  12 artifacts: "), "{text}");
+        assert!(text.ends_with("image:9 and 2 more\n"), "{text}");
+        assert!(by_cause(&many[..1]).starts_with("  image:0: "));
+    }
 }
