@@ -109,10 +109,11 @@ fn check_host(host: &str) -> Result<(), Fault> {
             ))),
         };
     }
-    if host.chars().any(char::is_uppercase) {
+    let lower = host.to_lowercase();
+    if lower != host && check_host(&lower).is_ok() {
         return Err(
             Fault::new(format!("the host {quoted} has upper-case letters"))
-                .help(format!("write {}", quote(&host.to_lowercase()))),
+                .help(format!("write {}", quote(&lower))),
         );
     }
     let is_label = |label: &str| {

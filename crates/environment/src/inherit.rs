@@ -122,9 +122,7 @@ fn read_text(path: &Utf8Path) -> Result<String, Error> {
         Some(unmarked) => unmarked.to_owned(),
         None => bytes,
     };
-    String::from_utf8(bytes).map_err(|_| Error::NotUtf8 {
-        path: path.to_owned(),
-    })
+    crate::error::text(path, bytes)
 }
 
 fn parse(source: Arc<Source>, findings: &mut Findings) -> Option<Node> {

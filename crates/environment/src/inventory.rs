@@ -38,9 +38,7 @@ pub(crate) fn read(
         return Ok(None);
     };
     let text = match fs::read(root.join(&path)) {
-        Ok(bytes) => String::from_utf8(bytes).map_err(|_| Error::NotUtf8 {
-            path: root.join(&path),
-        })?,
+        Ok(bytes) => crate::error::text(&root.join(&path), bytes)?,
         Err(error) if inherit::is_absent(&error) => {
             let rule = format!("there is no file {}", quote(path.as_str()));
             let help = inherit::looked_for_from(&file.source);

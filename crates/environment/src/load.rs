@@ -39,7 +39,7 @@ pub fn names(root: &Utf8Path) -> Result<Vec<String>, Error> {
         path: directory.clone(),
         source,
     };
-    let entries = match directory.read_dir_utf8() {
+    let entries = match directory.read_dir() {
         Ok(entries) => entries,
         Err(error) if inherit::is_absent(&error) => return Ok(Vec::new()),
         Err(error) => return Err(cannot_read(error)),
@@ -48,7 +48,8 @@ pub fn names(root: &Utf8Path) -> Result<Vec<String>, Error> {
     for entry in entries {
         let entry = entry.map_err(cannot_read)?;
         if entry.path().join(FILE).is_file() {
-            names.push(entry.file_name().to_owned());
+            // A name that is not UTF-8 is none for an environment either way; it shall not hide the others.
+            names.push(entry.file_name().to_string_lossy().into_owned());
         }
     }
     names.sort();

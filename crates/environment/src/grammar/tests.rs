@@ -100,6 +100,12 @@ fn addresses() {
                 "the host `Registry.example.com` has upper-case letters",
                 Some("write `registry.example.com`"),
             ),
+            // In lower case it would be none either.
+            (
+                "My_registry.example.com",
+                "`My_registry.example.com` is not a host name",
+                NAME,
+            ),
             ("registry.example.com:", "`` is not a port", PORT),
             ("registry.example.com:0", "`0` is not a port", PORT),
             ("registry.example.com:65536", "`65536` is not a port", PORT),

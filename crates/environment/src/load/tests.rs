@@ -222,12 +222,16 @@ fn names_that_are_no_environment_are_told_apart() {
 #[test]
 fn files_that_are_not_text_are_told_apart() {
     let workspace = Workspace::new(&[]);
-    workspace.write(PROD, b"release: \xff\n");
-    assert!(matches!(workspace.load(), Err(Error::NotUtf8 { path }) if path.ends_with(PROD)));
+    workspace.write(PROD, b"# one\nrelease: \xff\n");
+    assert!(
+        matches!(workspace.load(), Err(Error::NotUtf8 { path, line: 2 }) if path.ends_with(PROD))
+    );
     let child = format!("inherit: ../base.yaml\n{GOOD}");
     let workspace = Workspace::new(&[(PROD, &child)]);
     workspace.write(BASE, b"\xff");
-    assert!(matches!(workspace.load(), Err(Error::NotUtf8 { path }) if path.ends_with(BASE)));
+    assert!(
+        matches!(workspace.load(), Err(Error::NotUtf8 { path, line: 1 }) if path.ends_with(BASE))
+    );
 }
 
 #[test]

@@ -298,12 +298,16 @@ impl<'source> Builder<'source> {
     }
 
     fn not_yaml(&self, error: &ScanError) -> Problem {
-        let start = self.offsets.byte(error.marker().index());
+        let info = error.info();
+        let mut start = self.offsets.byte(error.marker().index());
+        // The scanner marks what it was reading when it met the tab, which may be a line above.
+        if info.contains("tab") && !self.source.text[..start].ends_with('\t') {
+            start += self.source.text[start..].find('\t').unwrap_or(0);
+        }
         let end = self.source.text[start..]
             .chars()
             .next()
             .map_or(start, |character| start + character.len_utf8());
-        let info = error.info();
         let problem = self.problem(start..end, format!("not valid YAML: {info}"));
         if info.contains("tab") {
             problem.with_help("indent with spaces")

@@ -214,6 +214,16 @@ fn what_cannot_be_meant_is_refused_at_its_place() {
 }
 
 #[test]
+fn a_tab_is_shown_where_it_is_and_not_where_its_line_was_begun() {
+    let text = "a:\n  b: one\n\tc: two\n";
+    assert_eq!(
+        refused(text).span,
+        text.find('\t').unwrap()..text.find('c').unwrap()
+    );
+    assert_eq!(refused("a:\n\tb: 1\n\tc: 2\n").span.start, 4);
+}
+
+#[test]
 fn aliases_that_grow_without_measure_are_refused() {
     let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for level in 1..10 {
