@@ -54,6 +54,39 @@ async fn what_was_deployed_costs_a_request_an_artifact_and_has_no_drift() {
     );
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a process that stands for a mkectl at work"
+)]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_known_is_not_called_never_deployed() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox
+        .write("environments/lab/receipt.yaml", "garbage\n");
+    let run = lab.run(&["status", "lab"]).ends_with(0);
+    assert!(!run.stdout.contains("deploy lab"), "{}", run.stdout);
+    assert!(run.stdout.contains("git checkout -- "), "{}", run.stdout);
+
+    std::fs::remove_file(lab.sandbox.path("environments/lab/receipt.yaml")).unwrap();
+    // It leads a session of its own, as every mkectl does.
+    let mut at_work = std::process::Command::new("setsid")
+        .args(["sleep", "60"])
+        .spawn()
+        .unwrap();
+    lab.sandbox.write(
+        "environments/lab/logs/under-way.yaml",
+        &format!(
+            "command: apply\nrelease: v4.1.5\nlog: x.log\nbegan: now\nprocess: {}\n",
+            at_work.id()
+        ),
+    );
+    let run = lab.run(&["status", "lab"]).ends_with(0);
+    at_work.kill().unwrap();
+    at_work.wait().unwrap();
+    assert!(!run.stdout.contains("deploy lab"), "{}", run.stdout);
+    assert!(run.stdout.contains("tail -f x.log"), "{}", run.stdout);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_difference_has_its_command() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;

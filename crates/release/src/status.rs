@@ -98,15 +98,13 @@ async fn one(context: &Context<'_>, name: &str) -> Status {
         drift: Vec::new(),
     };
     let output = Output::below(&context.workspace.environment(name));
-    let receipt = match Receipt::read(&output.receipt) {
-        Ok(receipt) => receipt,
-        Err(error) => {
-            let path = context.workspace.shown(&output.receipt);
-            status.add(chain(&error), format!("git checkout -- {path}"));
-            None
-        }
-    };
-    status.deployed = receipt.as_ref().and_then(deployed);
+    let receipt = Receipt::read(&output.receipt);
+    if let Err(error) = &receipt {
+        let path = context.workspace.shown(&output.receipt);
+        status.add(chain(error), format!("git checkout -- {path}"));
+    }
+    let known = receipt.as_ref().ok().and_then(Option::as_ref);
+    status.deployed = known.and_then(deployed);
     let environment = match environment::load(context.workspace.root(), name) {
         Ok(environment) => environment,
         Err(error) => {
@@ -146,7 +144,7 @@ async fn one(context: &Context<'_>, name: &str) -> Status {
     let wants_deploy = compare(
         &environment,
         &output,
-        receipt.as_ref(),
+        receipt.as_ref().map(Option::as_ref).map_err(|_| Unknown),
         lock,
         config.as_deref(),
         &mut status,
@@ -205,11 +203,14 @@ fn configuration(
     Some(sha256(rendered.as_bytes()))
 }
 
+/// A receipt that cannot be read: what the cluster runs is not known.
+struct Unknown;
+
 /// Compares the files with the receipt, and says whether a deploy is wanted.
 fn compare(
     environment: &Environment,
     output: &Output,
-    receipt: Option<&Receipt>,
+    receipt: Result<Option<&Receipt>, Unknown>,
     lock: Option<&str>,
     config: Option<&str>,
     status: &mut Status,
@@ -217,12 +218,16 @@ fn compare(
     let deploy = format!("cargo xtask deploy {}", environment.name);
     let before = status.drift.len();
     if let Ok(Some(note)) = UnderWay::read(output) {
-        let mend = match note.is_running() {
-            true => format!("tail -f {}", note.log),
-            false => deploy.clone(),
-        };
-        status.add(note.told(), mend);
+        // As long as it is at work, a deploy would be refused, whatever it was for.
+        if note.is_running() {
+            status.add(note.told(), format!("tail -f {}", note.log));
+            return true;
+        }
+        status.add(note.told(), deploy.clone());
     }
+    let Ok(receipt) = receipt else {
+        return false;
+    };
     if let Some(failed) = receipt.and_then(|receipt| receipt.failed.as_ref()) {
         let what = format!(
             "the last deploy, of {}, failed at {}",
