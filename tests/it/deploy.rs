@@ -290,6 +290,32 @@ async fn after_a_failed_apply_mkectl_runs_again_even_if_the_files_are_set_back()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_failure_is_told_though_no_receipt_can_be_written() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let folder = lab.sandbox.path("environments/lab");
+    // A full disk, as far as one can be played: where the receipt would go is no folder any more.
+    let script = format!(
+        "#!/bin/sh\n[ \"$1 $2\" = 'apply -f' ] && {{ PATH=/usr/bin:/bin mv {folder} {folder}.away; : > {folder}; exit 3; }}\nexec {FAKE_MKECTL} \"$@\"\n"
+    );
+    let path = lab.sandbox.bin().join("mkectl");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let run = lab.run(&["deploy", "lab"]).ends_with(7);
+    assert!(
+        run.stderr.contains("no receipt tells of this failure"),
+        "{}",
+        run.stderr
+    );
+    assert!(
+        run.stderr
+            .contains("error: `mkectl apply` exited with code 3"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mkectl_that_will_not_do_is_found_before_anything_is_pushed() {
     let lab = Lab::without_mkectl(AIRLOCK).await;
     bundles::forget_mkectl(&lab.sandbox);

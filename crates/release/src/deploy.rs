@@ -170,7 +170,13 @@ fn conclude(
             Ok(deployed)
         }
         Err(error) => {
-            receipt_of_failure(context, plan, course, &error).write(&plan.output.receipt)?;
+            let receipt = receipt_of_failure(context, plan, course, &error);
+            if let Err(unwritten) = receipt.write(&plan.output.receipt) {
+                // Why the deploy failed matters more, and is often the same.
+                let warning = format!("no receipt tells of this failure: {}", chain(&unwritten));
+                context.reporter.report(Event::Warning(warning));
+                return Err(error);
+            }
             Err(error)
         }
     };
