@@ -51,6 +51,17 @@ fn it_is_commented_and_inherits_where_there_is_something_to_inherit() {
 }
 
 #[test]
+fn it_has_the_newest_release_that_is_locked() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    for release in ["v4.1.3", "v4.1.5", "v4.1.5-rc.1"] {
+        sandbox.write(&format!("bundles/{release}-amd64.lock.yaml"), "");
+    }
+    let _ = sandbox.run(&["new", "lab"]).ends_with(0);
+    let written = sandbox.read("environments/lab/environment.yaml");
+    assert!(written.contains("\nrelease: v4.1.5\n"), "{written}");
+}
+
+#[test]
 fn one_that_exists_is_left_alone() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     let before = sandbox.state();
@@ -84,7 +95,9 @@ fn names_that_cannot_be_are_refused_and_leave_nothing() {
     }
     insta::assert_snapshot!(all, @r#"
     error: `Prod` cannot be the name of an environment: it holds something else than lower-case letters, digits and hyphens
+    hint: did you mean `prod`?
     error: `../lab` cannot be the name of an environment: it holds something else than lower-case letters, digits and hyphens
+    hint: did you mean `lab`?
     error: `a b` cannot be the name of an environment: it holds something else than lower-case letters, digits and hyphens
     error: `-lab-` cannot be the name of an environment: it begins or ends with a hyphen
     error: `lab_1` cannot be the name of an environment: it holds something else than lower-case letters, digits and hyphens

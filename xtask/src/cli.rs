@@ -149,7 +149,7 @@ pub(crate) enum Command {
     New {
         /// The name of its folder below environments/
         environment: String,
-        /// The release that it shall have [default: the newest that is known]
+        /// The release that it shall have [default: the newest that is locked, or else known]
         #[arg(long)]
         release: Option<String>,
     },

@@ -283,6 +283,10 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Environment(environment::Error::Unknown { .. }) => {
             "`cargo xtask list` shows the environments, `cargo xtask new NAME` makes one".to_owned()
         }
+        Error::Environment(environment::Error::Name { name, .. }) => match meant(name) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => return Vec::new(),
+        },
         Error::NotLocked { release, .. } => format!(
             "on a machine with internet: `cargo xtask lock {release}`, and commit the lock; \
              with the bundle at hand: `cargo xtask lock {release} --bundle FILE`"
@@ -453,6 +457,17 @@ fn hints(error: &Error) -> Vec<String> {
         _ => return Vec::new(),
     };
     vec![hint]
+}
+
+/// Returns the name that somebody meant who gave a folder's path, or capitals, or a release without its `v`.
+fn meant(name: &str) -> Option<String> {
+    let last = name.trim_end_matches('/').rsplit('/').next()?;
+    let meant = last.to_lowercase();
+    if meant.split('.').count() == 3 && meant.split('.').all(|part| part.parse::<u64>().is_ok()) {
+        return Some(format!("v{meant}"));
+    }
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (meant != name && !meant.is_empty() && meant.chars().all(fits)).then_some(meant)
 }
 
 /// Says whether something came, and was not what it should be.

@@ -6,7 +6,8 @@ use crate::{Error, Workspace};
 
 /// Returns the text of a new `environment.yaml`, commented and valid as it is.
 ///
-/// It inherits `environments/base.yaml` where there is one, and takes the newest release that is known unless told.
+/// It inherits `environments/base.yaml` where there is one. Unless told, it takes the newest release that is locked, since that one can be
+/// deployed at once, or else the newest that is known.
 ///
 /// # Errors
 /// The name cannot be an environment's, or the release has no offline procedure.
@@ -20,10 +21,23 @@ pub fn scaffold(
             .map_err(Error::Release)?
             .version()
             .clone(),
-        None => newest(),
+        None => newest_locked(workspace).unwrap_or_else(newest),
     };
     let inherits = workspace.root().join("environments/base.yaml").exists();
     environment::scaffold(name, &release, inherits).map_err(Error::Environment)
+}
+
+/// Returns the newest release that has a lock, judged by the locks' names. The demo's is none to install.
+fn newest_locked(workspace: &Workspace) -> Option<Version> {
+    let locks = workspace.locks().ok()?;
+    (locks.iter())
+        .filter_map(|path| {
+            let name = path.file_name()?.strip_suffix(".lock.yaml")?;
+            let (release, _) = name.rsplit_once('-')?;
+            Version::parse(release.strip_prefix('v')?).ok()
+        })
+        .filter(|release| release.pre.is_empty() && mke::Release::of(release).is_ok())
+        .max()
 }
 
 /// Returns the newest release of the table.

@@ -26,7 +26,11 @@ pub(crate) fn run(app: &App<'_>, name: &str, release: Option<&str>) -> Result<Ex
         }
         Err(error) => return Err(failed(error)),
     };
-    file.write_all(text.as_bytes()).map_err(failed)?;
+    if let Err(error) = file.write_all(text.as_bytes()) {
+        // Half of it would be in the way of the next try; if that fails as well, the first error says enough.
+        let _ = std::fs::remove_file(&path);
+        return Err(failed(error));
+    }
     app.ui.result(
         &format!(
             "wrote {shown}: fill in the registry and the hosts, then `cargo xtask render {name}`\n"
