@@ -692,7 +692,7 @@ async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_nobody_sees_the
     let run = road.run("plan").ends_with(3);
     assert!(
         run.stderr
-            .contains("the variable LAB_PULL_USERNAME is not set"),
+            .contains("the variables LAB_PULL_USERNAME and LAB_PULL_PASSWORD are not set"),
         "{}",
         run.stderr
     );

@@ -22,6 +22,8 @@ pub(crate) struct EnvironmentKeeper;
 enum Error {
     #[error("the variable {0} is not set")]
     NotSet(String),
+    #[error("the variables {0} and {1} are not set")]
+    NoneSet(String, String),
     #[error("cannot read {path}", path = path.display())]
     Read {
         path: PathBuf,
@@ -71,10 +73,17 @@ impl Keeper for EnvironmentKeeper {
 }
 
 fn named(CredentialSource::Environment(prefix): &CredentialSource) -> Result<Credentials, Error> {
-    Ok(Credentials::Basic {
-        username: variable(&format!("{prefix}_USERNAME"))?,
-        password: SecretString::from(variable(&format!("{prefix}_PASSWORD"))?),
-    })
+    let username = variable(&format!("{prefix}_USERNAME"));
+    let password = variable(&format!("{prefix}_PASSWORD"));
+    match (username, password) {
+        (Err(Error::NotSet(username)), Err(Error::NotSet(password))) => {
+            Err(Error::NoneSet(username, password))
+        }
+        (username, password) => Ok(Credentials::Basic {
+            username: username?,
+            password: SecretString::from(password?),
+        }),
+    }
 }
 
 fn variable(name: &str) -> Result<String, Error> {
