@@ -100,3 +100,23 @@ async fn what_was_done_is_listed() {
     std::fs::write(&bundle, "cut").unwrap();
     assert_eq!(states(&lab).1, "bundle of another size is here");
 }
+
+#[test]
+fn a_lock_that_cannot_be_read_and_names_that_are_no_text_do_not_hide_the_others() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    sandbox.write("bundles/v4.1.3-amd64.lock.yaml", "version: 1\n");
+    for below in ["environments", "bundles"] {
+        let name = std::ffi::OsStr::from_bytes(b"b\xffd.lock.yaml");
+        std::fs::create_dir(sandbox.path(below).as_std_path().join(name)).unwrap();
+    }
+    let run = sandbox.run(&["list"]).ends_with(0);
+    assert!(run.stdout.contains("\nstaging "), "{}", run.stdout);
+    let releases = run.stdout.split("\n\n").nth(1).unwrap();
+    insta::assert_snapshot!(releases, @r"
+    RELEASE      ARCH   ARTIFACTS   BUNDLE  STATE
+    v4.1.3       amd64          0      0 B  its lock cannot be read
+    v4.1.5-demo  amd64         14  5.23 MB  made when needed
+    ");
+}

@@ -251,6 +251,7 @@ impl Lock {
         /// The one key that every version of the form has. The others are not looked at yet: a lock of a later
         /// version is to be called that, and not to be accused of an unknown key.
         #[derive(Deserialize)]
+        #[serde(expecting = "keys and values, `version` among them")]
         struct Versioned {
             version: u64,
         }

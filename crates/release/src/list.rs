@@ -1,5 +1,6 @@
 //! Shows what the workspace holds: its environments and its locked releases, and the state of each.
 
+use camino::Utf8Path;
 use serde::Serialize;
 
 use crate::receipt::Receipt;
@@ -48,10 +49,10 @@ pub struct ReleaseRow {
     pub state: String,
 }
 
-/// Lists environments and locked releases. An environment whose files are wrong is listed as such.
+/// Lists environments and locked releases. An environment whose files are wrong is listed as such, and so is such a lock.
 ///
 /// # Errors
-/// Folders that cannot be listed, or a lock that cannot be read.
+/// Folders that cannot be listed.
 pub fn list(workspace: &Workspace) -> Result<Listing, Error> {
     let names = environment::names(workspace.root()).map_err(Error::Environment)?;
     let environments = names
@@ -60,7 +61,13 @@ pub fn list(workspace: &Workspace) -> Result<Listing, Error> {
         .collect();
     let mut releases = Vec::new();
     for path in workspace.locks()? {
-        let lock = bundle::Lock::read(&path).map_err(Error::Lock)?;
+        let lock = match bundle::Lock::read(&path) {
+            Ok(lock) => lock,
+            Err(_) => {
+                releases.push(wrong(&path));
+                continue;
+            }
+        };
         let state = match fetch::source(workspace, &lock) {
             Ok(fetch::Source::Store) => "in the store",
             Ok(fetch::Source::File(_)) => "bundle is here",
@@ -80,6 +87,20 @@ pub fn list(workspace: &Workspace) -> Result<Listing, Error> {
         environments,
         releases,
     })
+}
+
+/// Returns the row of a lock that cannot be read; its file's name says whose it should be.
+fn wrong(path: &Utf8Path) -> ReleaseRow {
+    let name = path.file_name().unwrap_or_default();
+    let name = name.strip_suffix(".lock.yaml").unwrap_or(name);
+    let (release, arch) = name.rsplit_once('-').unwrap_or((name, ""));
+    ReleaseRow {
+        release: release.to_owned(),
+        arch: arch.to_owned(),
+        artifacts: 0,
+        size: 0,
+        state: "its lock cannot be read".to_owned(),
+    }
 }
 
 fn environment_row(workspace: &Workspace, name: String) -> EnvironmentRow {

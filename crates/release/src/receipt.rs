@@ -194,6 +194,7 @@ impl Receipt {
         };
         /// All that receipts of every version have.
         #[derive(Deserialize)]
+        #[serde(expecting = "keys and values, `version` among them")]
         struct Versioned {
             version: u32,
         }

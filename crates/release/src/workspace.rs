@@ -100,7 +100,7 @@ impl Workspace {
     /// A `bundles/` folder that cannot be listed. One that is missing holds no lock.
     pub fn locks(&self) -> Result<Vec<Utf8PathBuf>, Error> {
         let directory = self.bundles();
-        let listing = match directory.read_dir_utf8() {
+        let listing = match directory.read_dir() {
             Ok(listing) => listing,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(source) => return Err(Error::io("list", &directory, source)),
@@ -108,8 +108,12 @@ impl Workspace {
         let mut locks = Vec::new();
         for entry in listing {
             let entry = entry.map_err(|source| Error::io("list", &directory, source))?;
-            if entry.file_name().ends_with(".lock.yaml") {
-                locks.push(entry.into_path());
+            // No lock has a name that is not UTF-8.
+            let Ok(path) = Utf8PathBuf::try_from(entry.path()) else {
+                continue;
+            };
+            if path.as_str().ends_with(".lock.yaml") {
+                locks.push(path);
             }
         }
         locks.sort();

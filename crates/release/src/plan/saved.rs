@@ -228,6 +228,7 @@ fn parse(text: &str, path: &Utf8Path) -> Result<Saved, Error> {
     };
     /// All that plans of every version have.
     #[derive(Deserialize)]
+    #[serde(expecting = "keys and values, `version` among them")]
     struct Versioned {
         version: u32,
     }
