@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use support::bundles::{self, Member};
+use support::wire::Wire;
 use support::{Lab, Server};
 
 use crate::deploy::{Running, assert_ended};
@@ -736,4 +737,50 @@ async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_nobody_sees_the
         let is_record = path.as_str().ends_with("mkectl-calls");
         assert!(is_record || !content.contains(PASSWORD), "{path}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_registry_is_pulled_from_with_its_own_secret() {
+    const PASSWORD: &str = "planted-pull-password-c2d8";
+    let mut road = Road::new("v4.2.0", "v4.2.1").await;
+    let wire = Wire::before(&road.lab.registry.address).await;
+    wire.close("/mirrored-chart-");
+    std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();
+    road.lab
+        .edit_environment(&road.lab.registry.address, &wire.address);
+    road.lab.edit_environment(
+        "  push-credentials:",
+        "  pull-credentials: { env: LAB_PULL }\n  push-credentials:",
+    );
+    road.lab.edit_environment(
+        "config:\n",
+        "config:\n  registries:\n    imageRegistry: { credentialsSecretName: pull }\n",
+    );
+    road.lab
+        .sandbox
+        .variable("LAB_PULL_USERNAME", "puller")
+        .variable("LAB_PULL_PASSWORD", PASSWORD);
+    // Charts are pulled without, and the registry wants credentials for them.
+    let _ = road.run("push").ends_with(5);
+    let plan = road.run("plan").ends_with(0);
+    assert!(
+        plan.stdout.contains("--image-registry-username puller")
+            && !plan.stdout.contains("--chart-registry-username"),
+        "{}",
+        plan.stdout
+    );
+    let private = "nodes are refused without credentials";
+    assert!(plan.stdout.contains(private), "{}", plan.stdout);
+    road.lab
+        .edit_environment("    imageRegistry:", "    chartRegistry:");
+    let plan = road.run("plan").ends_with(0);
+    assert!(!plan.stdout.contains(private), "{}", plan.stdout);
+    let _ = road.run("deploy").ends_with(0);
+    let applied = road.lab.applies().pop().unwrap();
+    assert_eq!(applied.environment["MKE_CHART_REGISTRY_PASSWORD"], PASSWORD);
+    assert!(
+        !applied
+            .environment
+            .contains_key("MKE_IMAGE_REGISTRY_PASSWORD")
+    );
 }

@@ -13,6 +13,7 @@ pub struct Wire {
     pub address: String,
     seen: Seen,
     refused: Seen,
+    closed: Seen,
 }
 
 type Seen = Arc<Mutex<Vec<String>>>;
@@ -23,6 +24,7 @@ struct Proxy {
     registry: String,
     seen: Seen,
     refused: Seen,
+    closed: Seen,
 }
 
 impl Wire {
@@ -34,8 +36,9 @@ impl Wire {
             registry: address.to_owned(),
             seen: seen.clone(),
             refused: Seen::default(),
+            closed: Seen::default(),
         };
-        let refused = proxy.refused.clone();
+        let (refused, closed) = (proxy.refused.clone(), proxy.closed.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
             .expect("a free port");
@@ -46,12 +49,21 @@ impl Wire {
             address,
             seen,
             refused,
+            closed,
         }
     }
 
     /// Returns the requests since the last call, each as its method and path.
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Wants credentials, whichever they are, of those who ask for a path with this in it from now on.
+    pub fn close(&self, path: &str) {
+        self.closed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(path.to_owned());
     }
 
     /// Forbids a request from now on, by its method and path.
@@ -77,6 +89,14 @@ async fn hand_on(State(proxy): State<Proxy>, request: Request) -> Response {
         .push(line);
     if is_refused {
         return StatusCode::FORBIDDEN.into_response();
+    }
+    let is_closed = (proxy.closed.lock())
+        .unwrap_or_else(PoisonError::into_inner)
+        .iter()
+        .any(|closed| path.contains(closed));
+    if is_closed && !head.headers.contains_key("authorization") {
+        let challenge = [("www-authenticate", "Basic realm=\"closed\"")];
+        return (StatusCode::UNAUTHORIZED, challenge).into_response();
     }
     let body = to_bytes(body, usize::MAX).await.expect("a whole request");
     let answer = proxy

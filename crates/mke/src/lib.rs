@@ -49,7 +49,7 @@ pub use observed::Observed;
 pub use owned::RegistryUrls;
 pub use pulls::{PulledRegistry, Pulls, pulls};
 pub use release::{Certainty, Download, Fact, Release, ReleaseError, Support, releases};
-pub use render::{Rendered, Resolved, pulls_with_secret, render, resolve};
+pub use render::{PullSecrets, Rendered, Resolved, render, resolve};
 pub use review::{Host, Reviewed, review};
 pub use schema::schema;
 pub use upgrade::{Upgrade, UpgradeError};

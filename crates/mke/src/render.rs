@@ -29,13 +29,40 @@ pub struct Resolved {
     pub secrets: Vec<SecretString>,
 }
 
-/// Tells whether the cluster's nodes pull with a secret (`credentialsSecretName`: CHILDREG, APPLY-421) and not anonymously.
-pub fn pulls_with_secret(environment: &Environment) -> bool {
-    let path = ["registries", "imageRegistry", "credentialsSecretName"];
-    path.iter()
-        .try_fold(&environment.config, |node, key| node.as_mapping()?.get(key))
-        .and_then(Node::text)
-        .is_some_and(|name| !name.is_empty())
+/// What the cluster pulls with a secret (`credentialsSecretName`: CHILDREG, APPLY-421) and not anonymously. Each of the two registries has its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PullSecrets {
+    /// Whether images are, which nodes pull.
+    pub images: bool,
+    /// Whether charts are.
+    pub charts: bool,
+}
+
+impl PullSecrets {
+    /// Tells what an environment's cluster pulls with a secret.
+    pub fn of(environment: &Environment) -> Self {
+        let has = |registry: &str| {
+            let path = ["registries", registry, "credentialsSecretName"];
+            path.iter()
+                .try_fold(&environment.config, |node, key| node.as_mapping()?.get(key))
+                .and_then(Node::text)
+                .is_some_and(|name| !name.is_empty())
+        };
+        Self {
+            images: has("imageRegistry"),
+            charts: has("chartRegistry"),
+        }
+    }
+
+    /// Whether anything is pulled with a secret.
+    pub fn any(self) -> bool {
+        self.images || self.charts
+    }
+
+    /// Whether nothing is pulled without.
+    pub fn all(self) -> bool {
+        self.images && self.charts
+    }
 }
 
 /// The keys around `spec`, which people paste along with it.

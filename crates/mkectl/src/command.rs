@@ -143,12 +143,18 @@ impl Command {
         self
     }
 
-    /// Returns the command with what nodes pull with from a registry that wants credentials (APPLY-421): the user's name by the
+    /// Returns the command with what these are pulled with from a registry that wants credentials (APPLY-421): the user's name by the
     /// flags that `help` lists, and the password by the variable that belongs to each. Of the two variables the one for charts is
-    /// documented, and the other one inferred.
+    /// documented, and the other one inferred. A flag wants the configuration to name a Secret for its registry, so that none is given for another.
     #[must_use]
-    pub fn pulling_with(mut self, username: &str, password: &SecretString, help: &Help) -> Self {
-        for (flag, variable) in REGISTRY_USERS {
+    pub fn pulling_with(
+        mut self,
+        username: &str,
+        password: &SecretString,
+        pulled: &[Pulled],
+        help: &Help,
+    ) -> Self {
+        for (flag, variable) in pulled.iter().map(|pulled| pulled.registry_user()) {
             if help.lists(flag) {
                 self = self
                     .argument(flag)
@@ -203,17 +209,30 @@ impl Command {
     }
 }
 
-/// The flags for the names of users that pull, each with the variable of the password.
-const REGISTRY_USERS: [(&str, &str); 2] = [
-    ("--chart-registry-username", "MKE_CHART_REGISTRY_PASSWORD"),
-    ("--image-registry-username", "MKE_IMAGE_REGISTRY_PASSWORD"),
-];
+/// What a cluster pulls from a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pulled {
+    /// Charts.
+    Charts,
+    /// Images.
+    Images,
+}
 
-/// Returns the flags for the names of users that pull which `help` does not list: what they stand for cannot be handed over.
-pub fn unlisted_registry_users(help: &Help) -> Vec<&'static str> {
-    REGISTRY_USERS
+impl Pulled {
+    /// Returns the flag for the name of the user that pulls, and the variable of the password.
+    fn registry_user(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Charts => ("--chart-registry-username", "MKE_CHART_REGISTRY_PASSWORD"),
+            Self::Images => ("--image-registry-username", "MKE_IMAGE_REGISTRY_PASSWORD"),
+        }
+    }
+}
+
+/// Returns the flags for the names of users that pull these which `help` does not list: what they stand for cannot be handed over.
+pub fn unlisted_registry_users(pulled: &[Pulled], help: &Help) -> Vec<&'static str> {
+    pulled
         .iter()
-        .map(|(flag, _)| *flag)
+        .map(|pulled| pulled.registry_user().0)
         .filter(|flag| !help.lists(flag))
         .collect()
 }
@@ -321,13 +340,21 @@ mod tests {
     fn who_pulls_is_named_by_flag_and_the_password_by_variable() {
         let password = SecretString::from("hunter2");
         let file = Utf8Path::new("mke4.yaml");
-        for (help, expected) in [
-            ("", "/usr/local/bin/mkectl apply -f mke4.yaml"),
+        let both = [Pulled::Charts, Pulled::Images];
+        for (pulled, help, expected) in [
+            (&both[..], "", "/usr/local/bin/mkectl apply -f mke4.yaml"),
             (
+                &both[1..],
+                "--chart-registry-username string\n--image-registry-username string",
+                "MKE_IMAGE_REGISTRY_PASSWORD=*** /usr/local/bin/mkectl apply -f mke4.yaml --image-registry-username puller",
+            ),
+            (
+                &both[..],
                 "--chart-registry-username string",
                 "MKE_CHART_REGISTRY_PASSWORD=*** /usr/local/bin/mkectl apply -f mke4.yaml --chart-registry-username puller",
             ),
             (
+                &both[..],
                 "--chart-registry-username string\n--image-registry-username string",
                 "MKE_CHART_REGISTRY_PASSWORD=*** MKE_IMAGE_REGISTRY_PASSWORD=*** /usr/local/bin/mkectl apply -f mke4.yaml \
                  --chart-registry-username puller --image-registry-username puller",
@@ -336,7 +363,7 @@ mod tests {
             let help = Help::parse(help);
             let command = mkectl()
                 .apply(file, &help)
-                .pulling_with("puller", &password, &help);
+                .pulling_with("puller", &password, pulled, &help);
             assert_eq!(command.display().to_string(), expected);
             assert!(!command.arguments.concat().contains("hunter2"));
         }

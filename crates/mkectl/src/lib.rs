@@ -37,7 +37,7 @@ mod variables;
 mod version;
 
 pub use cluster::Check;
-pub use command::{Command, Mkectl, Results, unlisted_registry_users};
+pub use command::{Command, Mkectl, Pulled, Results, unlisted_registry_users};
 pub use deliver::deliver;
 pub use error::Error;
 pub use event::{Event, Observer};

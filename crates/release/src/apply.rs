@@ -2,6 +2,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::{CredentialSource, Environment, Reference};
+use secrecy::SecretString;
 
 use crate::event::{Event, Step};
 use crate::plan::{MkectlPlan, Plan};
@@ -38,10 +39,7 @@ pub(crate) fn program(
     lock_path: &Utf8Path,
 ) -> Result<Program, Error> {
     let mut program = program_for(context, environment, lock, lock_path, &["apply"])?;
-    // Whoever pulls without has no secret that they could go into (APPLY-421).
-    if mke::pulls_with_secret(environment) {
-        program.pull = context.known_pull_credentials(environment)?;
-    }
+    program.pull = Pull::of(context, environment)?;
     Ok(program)
 }
 
@@ -90,7 +88,55 @@ pub struct Program {
     pub(crate) mkectl: mkectl::Mkectl,
     pub(crate) help: mkectl::Help,
     /// What it is to give to nodes that pull with credentials.
-    pull: Option<Credentials>,
+    pull: Option<Pull>,
+}
+
+/// What a cluster pulls with credentials, and with which.
+#[derive(Debug, Clone)]
+pub(crate) struct Pull {
+    username: String,
+    password: SecretString,
+    pulled: Vec<mkectl::Pulled>,
+}
+
+impl Pull {
+    /// Returns what an environment says of it; nothing where everything is pulled without, since there is no secret then that they could go
+    /// into (APPLY-421).
+    ///
+    /// # Errors
+    /// The credentials that it names cannot be had.
+    pub(crate) fn of(
+        context: &Context<'_>,
+        environment: &Environment,
+    ) -> Result<Option<Self>, Error> {
+        let secrets = mke::PullSecrets::of(environment);
+        let both = [
+            (secrets.charts, mkectl::Pulled::Charts),
+            (secrets.images, mkectl::Pulled::Images),
+        ];
+        let pulled = both.into_iter().filter(|(with_secret, _)| *with_secret);
+        let pulled: Vec<_> = pulled.map(|(_, pulled)| pulled).collect();
+        if pulled.is_empty() {
+            return Ok(None);
+        }
+        Ok(match context.known_pull_credentials(environment)? {
+            Some(Credentials::Basic { username, password }) => Some(Self {
+                username,
+                password,
+                pulled,
+            }),
+            Some(Credentials::Anonymous) | None => None,
+        })
+    }
+
+    /// Returns a command that gives them to mkectl, where its help lists the flags for that.
+    pub(crate) fn given_to(
+        &self,
+        command: mkectl::Command,
+        help: &mkectl::Help,
+    ) -> mkectl::Command {
+        command.pulling_with(&self.username, &self.password, &self.pulled, help)
+    }
 }
 
 impl Program {
@@ -133,19 +179,15 @@ impl Program {
     pub(crate) fn apply(&self, config: &Utf8Path) -> mkectl::Command {
         let command = self.mkectl.apply(config, &self.help);
         match &self.pull {
-            Some(Credentials::Basic { username, password }) => {
-                command.pulling_with(username, password, &self.help)
-            }
-            Some(Credentials::Anonymous) | None => command,
+            Some(pull) => pull.given_to(command, &self.help),
+            None => command,
         }
     }
 
     /// Returns what people should know where this mkectl takes no credentials that nodes are to pull with.
     pub(crate) fn pull_warning(&self) -> Option<String> {
-        let Some(Credentials::Basic { .. }) = &self.pull else {
-            return None;
-        };
-        let unlisted = mkectl::unlisted_registry_users(&self.help);
+        let pull = self.pull.as_ref()?;
+        let unlisted = mkectl::unlisted_registry_users(&pull.pulled, &self.help);
         (!unlisted.is_empty()).then(|| {
             format!(
                 "this mkectl lists no {}: it gets no pull credentials for that, and the Secret that `credentialsSecretName` names has to be made by hand",
@@ -161,7 +203,7 @@ pub(crate) enum Ready {
     /// For nothing.
     Nothing,
     /// To apply the configuration.
-    Apply(Program),
+    Apply(Box<Program>),
     /// To upgrade the cluster.
     Upgrade(Box<Commands>),
     /// To upgrade an MKE 3 cluster.
@@ -182,7 +224,7 @@ pub(crate) fn require(context: &Context<'_>, plan: &Plan) -> Result<Ready, Error
         MkectlPlan::Apply {
             program: Ok(program),
             ..
-        } => Ok(Ready::Apply(program.clone())),
+        } => Ok(Ready::Apply(Box::new(program.clone()))),
         MkectlPlan::Upgrade {
             commands: Ok(commands),
             ..
@@ -211,7 +253,8 @@ pub(crate) fn require(context: &Context<'_>, plan: &Plan) -> Result<Ready, Error
         // The plan only shows the error; looking again is how it comes to be returned.
         MkectlPlan::Apply {
             program: Err(_), ..
-        } => program(context, &plan.environment, &plan.lock, &plan.lock_path).map(Ready::Apply),
+        } => program(context, &plan.environment, &plan.lock, &plan.lock_path)
+            .map(|program| Ready::Apply(Box::new(program))),
         MkectlPlan::Upgrade {
             from,
             way,

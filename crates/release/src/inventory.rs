@@ -2,7 +2,7 @@
 //!
 //! A plan can be made of it where the registry cannot be reached. The deploy that obeys such a plan looks at the registry itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use camino::Utf8Path;
 use environment::Environment;
@@ -126,16 +126,20 @@ impl Inventory {
 /// # Errors
 /// A lock cannot be read, or the registry cannot be asked.
 pub async fn take(context: &Context<'_>, environment: &Environment) -> Result<Inventory, Error> {
-    let mut tags = BTreeSet::new();
+    let mut tags = BTreeMap::new();
     for path in context.workspace.locks()? {
         let lock = bundle::Lock::read(&path).map_err(Error::Lock)?;
         for artifact in lock.artifacts {
-            tags.insert((artifact.repository, artifact.tag));
+            tags.insert((artifact.repository, artifact.tag), artifact.kind);
         }
     }
-    let asked: Vec<(&str, &str)> = tags
+    let asked: Vec<verify::Tag<'_>> = tags
         .iter()
-        .map(|(repository, tag)| (repository.as_str(), tag.as_str()))
+        .map(|((repository, name), kind)| verify::Tag {
+            repository,
+            name,
+            kind: *kind,
+        })
         .collect();
     let seen = verify::look(context, environment, &asked).await?;
     Ok(Inventory {
@@ -145,8 +149,8 @@ pub async fn take(context: &Context<'_>, environment: &Environment) -> Result<In
         tags: asked
             .iter()
             .zip(&seen)
-            .map(|((repository, tag), seen)| Tag {
-                artifact: format!("{repository}:{tag}"),
+            .map(|(tag, seen)| Tag {
+                artifact: format!("{}:{}", tag.repository, tag.name),
                 found: found(seen),
                 refused_to_nodes: !seen.is_open,
             })

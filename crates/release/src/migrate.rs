@@ -145,11 +145,8 @@ pub(crate) fn commands(
         help,
     );
     // MKE 3 clusters have no credentials for the registry of MKE 4 (MKE3-421).
-    if let (true, Some(Credentials::Basic { username, password })) = (
-        mke::pulls_with_secret(environment),
-        context.known_pull_credentials(environment)?,
-    ) {
-        upgrade = upgrade.pulling_with(&username, &password, help);
+    if let Some(pull) = apply::Pull::of(context, environment)? {
+        upgrade = pull.given_to(upgrade, help);
     }
     let check = check(&program, mke3, output, &mut warnings)?;
     Ok(Commands {

@@ -163,17 +163,21 @@ pub async fn preflight(
         checks.push(Check::wrong("credentials", fault, chain(&error)));
         Credentials::Anonymous
     });
-    let pull = match mke::pulls_with_secret(environment) {
+    let secrets = mke::PullSecrets::of(environment);
+    let puller = match secrets.any() {
+        false => None,
+        true => context
+            .known_pull_credentials(environment)
+            .unwrap_or_else(|error| {
+                let fault = WorkspaceFault::CredentialsMissing;
+                checks.push(Check::wrong("credentials", fault, chain(&error)));
+                None
+            }),
+    };
+    let pull = match secrets.all() {
+        // What is pulled without a secret the registry has to serve to everybody.
         false => registry::probe::Pull::Anonymously,
-        true => registry::probe::Pull::WithSecret(
-            context
-                .known_pull_credentials(environment)
-                .unwrap_or_else(|error| {
-                    let fault = WorkspaceFault::CredentialsMissing;
-                    checks.push(Check::wrong("credentials", fault, chain(&error)));
-                    None
-                }),
-        ),
+        true => registry::probe::Pull::WithSecret(puller),
     };
     let _probing = context.tool.signals.push_begins();
     let lock = lock.as_ref();

@@ -8,7 +8,7 @@ use environment::Environment;
 
 use crate::event::{Event, Step};
 use crate::plan::{Plan, Planned};
-use crate::push::{Sent, connect};
+use crate::push::Sent;
 use crate::{Context, Credentials, Error};
 
 mod complete;
@@ -30,7 +30,7 @@ pub(crate) use local::{
     discard_damaged, is_by_damage, read, read_to_its_end, report_start, stored,
 };
 pub use look::{Held, Seen};
-pub(crate) use look::{look, look_as_node, tags_of};
+pub(crate) use look::{Tag, look, look_as_node, tags_of};
 pub use repair::{Repaired, repair};
 pub use served::{Served, served};
 pub use textfile::write_textfile;
@@ -140,14 +140,8 @@ async fn knock(node: &registry::Registry, environment: &Environment) -> Result<(
     }
 }
 
-/// Returns the client that sees what nodes see: without credentials, unless the configuration gives nodes a secret
-/// to pull with. What is in that secret the environment may say; else the push credentials stand in for it.
-fn as_node(context: &Context<'_>, environment: &Environment) -> Result<registry::Registry, Error> {
-    let with_secret = mke::pulls_with_secret(environment);
-    connect(environment, credentials(context, environment, with_secret)?)
-}
-
-/// Returns the credentials that nodes have: none, or those of their secret.
+/// Returns the credentials that nodes have: none, or those of their secret. What is in that secret the environment may say; else the push
+/// credentials stand in for it.
 fn credentials(
     context: &Context<'_>,
     environment: &Environment,

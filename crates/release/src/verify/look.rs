@@ -1,10 +1,11 @@
 //! A look at tags: a request an artifact, through a node's eyes first.
 
+use bundle::Kind;
 use environment::Environment;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use oci_spec::image::Digest;
 
-use super::{QUESTIONS_AT_ONCE, as_node, is_refusal, knock, unusable};
+use super::{QUESTIONS_AT_ONCE, credentials, is_refusal, knock, unusable};
 use crate::plan::Planned;
 use crate::push::connect;
 use crate::{Context, Error};
@@ -16,6 +17,16 @@ pub struct Seen {
     pub held: Held,
     /// Whether nodes are let see it.
     pub is_open: bool,
+}
+
+/// A tag to be looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tag<'a> {
+    /// Its repository, without the project.
+    pub(crate) repository: &'a str,
+    pub(crate) name: &'a str,
+    /// What it is expected to be, which says who pulls it.
+    pub(crate) kind: Kind,
 }
 
 /// What is under a tag.
@@ -54,13 +65,13 @@ impl Seen {
 pub(crate) async fn look(
     context: &Context<'_>,
     environment: &Environment,
-    tags: &[(&str, &str)],
+    tags: &[Tag<'_>],
 ) -> Result<Vec<Seen>, Error> {
     let seen = look_as_node(context, environment, tags).await?;
     if seen.iter().all(|seen| seen.is_open) {
         return Ok(seen);
     }
-    let pusher = connect(environment, context.credentials(environment)?)?;
+    let pusher = Registries::one(connect(environment, context.credentials(environment)?)?);
     // Some registries forbid looking at what is not there yet; if it is meant, the push hears it again. Credentials that
     // are not accepted, or are wanted and not there, are the user's affair now and not after the bundle was read.
     let seen_by_pusher = look_at_tags(&pusher, environment, tags, |error| match error {
@@ -88,11 +99,11 @@ pub(crate) async fn look(
 pub(crate) async fn look_as_node(
     context: &Context<'_>,
     environment: &Environment,
-    tags: &[(&str, &str)],
+    tags: &[Tag<'_>],
 ) -> Result<Vec<Seen>, Error> {
-    let node = as_node(context, environment)?;
-    knock(&node, environment).await?;
-    look_at_tags(&node, environment, tags, |error| {
+    let nodes = Registries::as_node(context, environment)?;
+    knock(&nodes.images, environment).await?;
+    look_at_tags(&nodes, environment, tags, |error| {
         is_refusal(&error).then_some(Seen::REFUSED).ok_or(error)
     })
     .await
@@ -100,15 +111,16 @@ pub(crate) async fn look_as_node(
 
 /// Asks for each tag; `refused` says what an error means for the artifact, if it is not one of the registry as a whole.
 async fn look_at_tags(
-    registry: &registry::Registry,
+    registries: &Registries,
     environment: &Environment,
-    tags: &[(&str, &str)],
+    tags: &[Tag<'_>],
     refused: impl Fn(registry::Error) -> Result<Seen, registry::Error> + Copy,
 ) -> Result<Vec<Seen>, Error> {
     futures_util::stream::iter(tags)
-        .map(|(repository, tag)| async move {
-            let repository = environment.registry.repository(repository);
-            let held = match registry.head_manifest(&repository, tag).await {
+        .map(|tag| async move {
+            let registry = registries.of_kind(tag.kind);
+            let repository = environment.registry.repository(tag.repository);
+            let held = match registry.head_manifest(&repository, tag.name).await {
                 Ok(Some(found)) => found.digest.map_or(Held::Untold, Held::Manifest),
                 Ok(None) => Held::Nothing,
                 Err(error) => {
@@ -126,9 +138,51 @@ async fn look_at_tags(
 }
 
 /// Returns the tags that a lock names, as they are asked for.
-pub(crate) fn tags_of(lock: &bundle::Lock) -> Vec<(&str, &str)> {
+pub(crate) fn tags_of(lock: &bundle::Lock) -> Vec<Tag<'_>> {
     let artifacts = lock.artifacts.iter();
     artifacts
-        .map(|artifact| (artifact.repository.as_str(), artifact.tag.as_str()))
+        .map(|artifact| Tag {
+            repository: &artifact.repository,
+            name: &artifact.tag,
+            kind: artifact.kind,
+        })
         .collect()
+}
+
+/// The environment's registry, as those see it who pull images, and those who pull charts.
+struct Registries {
+    images: registry::Registry,
+    charts: registry::Registry,
+}
+
+impl Registries {
+    /// Returns it as somebody sees it who pulls both.
+    fn one(registry: registry::Registry) -> Self {
+        Self {
+            images: registry.clone(),
+            charts: registry,
+        }
+    }
+
+    /// Returns it as the cluster sees it: without credentials, unless the configuration names a secret to pull with, for each by itself.
+    fn as_node(context: &Context<'_>, environment: &Environment) -> Result<Self, Error> {
+        let secrets = mke::PullSecrets::of(environment);
+        let client =
+            |with_secret| connect(environment, credentials(context, environment, with_secret)?);
+        let images = client(secrets.images)?;
+        if secrets.images == secrets.charts {
+            return Ok(Self::one(images));
+        }
+        Ok(Self {
+            images,
+            charts: client(secrets.charts)?,
+        })
+    }
+
+    fn of_kind(&self, kind: Kind) -> &registry::Registry {
+        match kind {
+            Kind::Chart => &self.charts,
+            Kind::Image | Kind::Artifact => &self.images,
+        }
+    }
 }

@@ -45,7 +45,7 @@ impl Wanted {
             registry: script::host(&environment.registry.address).to_owned(),
             balancer: script::host(&balancer).to_owned(),
             is_loopback: environment.registry.is_loopback(),
-            pulls_with_secret: mke::pulls_with_secret(environment),
+            pulls_with_secret: mke::PullSecrets::of(environment).images,
             has_ca: environment.registry.ca.is_some(),
             needs_cgroup_2: release.is_some_and(mke::Release::needs_cgroup_2),
             runs_under_selinux: release.is_none_or(mke::Release::runs_under_selinux),
