@@ -1,8 +1,9 @@
 //! Walks a tar that is not trusted: the members one after the other, with bounded headers, no member shorter than it
-//! says, and nothing hidden behind the end.
+//! says or longer than what is there, and nothing hidden behind the end.
 //!
 //! The `tar` crate parses the headers. It would take a member's long name or PAX records into memory whatever their
-//! size, end quietly where the stream ends, and never look behind the end; those three are seen to here.
+//! size, make zeros of a sparse member's holes, end quietly where the stream ends, and never look behind the end; those
+//! four are seen to here.
 
 use std::cell::Cell;
 use std::io::{self, Read};
@@ -23,6 +24,8 @@ pub(crate) enum TarFault {
     Headers,
     #[error("a member ends before its size is reached")]
     ShortMember,
+    #[error("a member is sparse")]
+    Sparse,
     #[error("the end marker is missing")]
     NoEnd,
     #[error("something follows the end marker")]
@@ -87,6 +90,10 @@ pub(crate) fn walk<E: From<io::Error>>(
         allowance.set(LARGEST_HEADERS);
         let Some(entry) = entries.next() else { break };
         let mut entry = entry.map_err(printable)?;
+        // Its holes are read as zeros, and a header alone can say that there are exabytes of them.
+        if entry.header().entry_type().is_gnu_sparse() {
+            return Err(io::Error::from(TarFault::Sparse).into());
+        }
         // The member's own bytes are not limited: whoever visits it reads them in pieces.
         allowance.set(u64::MAX);
         let mut member = Member {
@@ -243,6 +250,29 @@ mod tests {
         assert_eq!(
             list(&whole[..700], End::Optional),
             Err("a member ends before its size is reached".to_owned())
+        );
+    }
+
+    #[test]
+    fn holes_are_not_read_for_ages() {
+        // A sparse member of 2^62 bytes, which is a header and nothing else.
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::GNUSparse);
+        header.set_path("notes").unwrap();
+        header.set_size(0);
+        let end = 1_u64 << 62;
+        let gnu = header.as_gnu_mut().unwrap();
+        gnu.set_real_size(end);
+        gnu.sparse[0].set_offset(end);
+        gnu.sparse[0].set_length(0);
+        header.set_cksum();
+        let bytes = [header.as_bytes().as_slice(), &[0; 1024]].concat();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || sender.send(list(&bytes, End::Required)));
+        let listed = receiver.recv_timeout(std::time::Duration::from_secs(10));
+        assert_eq!(
+            listed.expect("it is still read"),
+            Err("a member is sparse".to_owned())
         );
     }
 
