@@ -28,20 +28,24 @@ pub enum DigestError {
     },
 }
 
+/// How much of a text is shown that is no digest, in characters: more than the longest digest has.
+const LONGEST_SHOWN: usize = 150;
+
 /// Returns `text` as a digest.
 ///
 /// # Errors
 /// When it is none, or uses another algorithm than sha256.
 pub fn sha256_digest(text: &str) -> Result<Digest, DigestError> {
+    // It may be from a document that somebody else wrote, of any characters and any length.
+    let shown = || text.chars().take(LONGEST_SHOWN).collect::<String>();
     let digest = Digest::from_str(text).map_err(|_| DigestError::Malformed {
-        // It may be from a document that somebody else wrote.
-        text: text.escape_debug().to_string(),
+        text: shown().escape_debug().to_string(),
     })?;
     match digest.algorithm() {
         DigestAlgorithm::Sha256 => Ok(digest),
         other => Err(DigestError::Algorithm {
-            text: text.to_owned(),
-            algorithm: other.to_string(),
+            text: shown(),
+            algorithm: other.to_string().chars().take(LONGEST_SHOWN).collect(),
         }),
     }
 }

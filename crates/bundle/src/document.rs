@@ -4,13 +4,20 @@
 //! after them. So every blob that might be one is looked at as it passes, and of each only what this file keeps stays
 //! in memory.
 
+use std::fmt;
+
 use oci_spec::image::{Digest, MediaType};
-use serde::Deserialize;
+use serde::de::{Error as _, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::digest;
 
 /// The largest manifest, index or other document that is read, in bytes: 4 MiB, which is what registries accept.
 pub(crate) const LARGEST: u64 = 4 << 20;
+
+/// The longest text that is kept of a document, in bytes. Media types have 255 at most (RFC 6838), and an archive may have thousands of
+/// documents.
+const LONGEST: usize = 255;
 
 pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -37,7 +44,9 @@ pub(crate) enum Document {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ManifestDocument {
+    #[serde(default, deserialize_with = "optional_media_type")]
     pub(crate) media_type: Option<MediaType>,
+    #[serde(default, deserialize_with = "optional_text")]
     pub(crate) artifact_type: Option<String>,
     pub(crate) config: Config,
     pub(crate) layers: Vec<Layer>,
@@ -48,7 +57,9 @@ pub(crate) struct ManifestDocument {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct IndexDocument {
+    #[serde(default, deserialize_with = "optional_media_type")]
     pub(crate) media_type: Option<MediaType>,
+    #[serde(default, deserialize_with = "optional_text")]
     pub(crate) artifact_type: Option<String>,
     pub(crate) manifests: Vec<Descriptor>,
     /// Present only in a document that tries to be a manifest as well.
@@ -59,6 +70,7 @@ pub(crate) struct IndexDocument {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Descriptor {
+    #[serde(deserialize_with = "media_type")]
     pub(crate) media_type: MediaType,
     #[serde(deserialize_with = "digest::deserialize")]
     pub(crate) digest: Digest,
@@ -70,6 +82,7 @@ pub(crate) struct Descriptor {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Config {
+    #[serde(deserialize_with = "text")]
     pub(crate) media_type: String,
     #[serde(deserialize_with = "digest::deserialize")]
     pub(crate) digest: Digest,
@@ -86,8 +99,11 @@ pub(crate) struct Layer {
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Platform {
+    #[serde(default, deserialize_with = "optional_text")]
     os: Option<String>,
+    #[serde(default, deserialize_with = "optional_text")]
     architecture: Option<String>,
+    #[serde(default, deserialize_with = "optional_text")]
     variant: Option<String>,
 }
 
@@ -112,7 +128,16 @@ impl Document {
         } else {
             serde_json::from_slice(bytes).map(Self::Manifest)
         };
-        Some(document.unwrap_or_else(Self::Broken))
+        Some(document.unwrap_or_else(Self::broken))
+    }
+
+    /// Keeps what the parser says, but not for the length of the text that it quotes.
+    fn broken(error: serde_json::Error) -> Self {
+        let said = error.to_string();
+        match said.char_indices().nth(LONGEST) {
+            None => Self::Broken(error),
+            Some((end, _)) => Self::Broken(serde_json::Error::custom(&said[..end])),
+        }
     }
 
     /// Returns how many descriptors are kept for this document.
@@ -160,6 +185,54 @@ impl Platform {
             None => format!("{os}/{architecture}"),
         })
     }
+}
+
+/// A text that may be kept, since it is not long.
+struct Text(String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+
+        impl Visitor<'_> for TextVisitor {
+            type Value = Text;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a string")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Text, E> {
+                if text.len() > LONGEST {
+                    let length = text.len();
+                    return Err(E::custom(format_args!(
+                        "a string of {length} bytes, where {LONGEST} are the most"
+                    )));
+                }
+                Ok(Text(text.to_owned()))
+            }
+        }
+
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Text::deserialize(deserializer)?.0)
+}
+
+fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<Text>::deserialize(deserializer)?.map(|text| text.0))
+}
+
+fn media_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MediaType, D::Error> {
+    text(deserializer).map(|text| MediaType::from(text.as_str()))
+}
+
+fn optional_media_type<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<MediaType>, D::Error> {
+    let text = optional_text(deserializer)?;
+    Ok(text.map(|text| MediaType::from(text.as_str())))
 }
 
 /// Returns whether `text` can be a media type (RFC 6838, section 4.2). It goes into an HTTP header as it stands.

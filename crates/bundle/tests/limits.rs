@@ -6,11 +6,16 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bundle::make::{self, ArtifactRecipe, ContentsRecipe, LayerRecipe, Recipe};
-use bundle::{Silent, Store};
+use bundle::{Inspection, Silent, Store};
 use camino::Utf8Path;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use sha2::{Digest, Sha256};
+use tar::{Builder, Header};
 
 /// The system's allocator, and how much of it is in use.
 struct Counting;
@@ -37,11 +42,19 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// Held by the test that is measured.
+static MEASURED: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    MEASURED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The bytes in the one layer of the bundle: far more than reading may take.
 const LAYER: usize = 96 << 20;
 
 #[test]
 fn reading_takes_little_memory_and_little_time() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let folder = Utf8Path::from_path(folder.path()).unwrap();
     let path = folder.join("bundle.tar.gz");
@@ -79,4 +92,58 @@ fn reading_takes_little_memory_and_little_time() {
     assert!(taken < 4 << 20, "reading took {taken} bytes");
     // Hashing twice and inflating takes a third of a second; without optimisation of these crates it takes over ten.
     assert!(elapsed < Duration::from_secs(8), "reading took {elapsed:?}");
+}
+
+/// Appends a file to a tar.
+fn append(tar: &mut Builder<impl Write>, path: &str, bytes: &[u8]) {
+    let mut header = Header::new_gnu();
+    header.set_mode(0o644);
+    header.set_size(bytes.len() as u64);
+    tar.append_data(&mut header, path, bytes)
+        .expect("memory takes every file");
+}
+
+#[test]
+fn documents_that_say_little_at_length_take_little_memory() {
+    let _alone = alone();
+    let word = "a".repeat(3 << 20);
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let config = format!(r#"{{"mediaType":"a/b","digest":"{digest}","size":1}}"#);
+    let mut archive = Builder::new(Vec::new());
+    for number in 0..6 {
+        for document in [
+            // A platform, two kinds of type, a descriptor, and what the parser would quote of what it does not understand.
+            format!(r#"{{"os":"linux","architecture":"{word}{number}"}}"#),
+            format!(
+                r#"{{"schemaVersion":2,"artifactType":"{word}{number}","config":{config},"layers":[]}}"#
+            ),
+            format!(
+                r#"{{"schemaVersion":2,"mediaType":"{word}{number}","config":{config},"layers":[]}}"#
+            ),
+            format!(
+                r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"{word}{number}","digest":"{digest}","size":1}}]}}"#
+            ),
+            format!(r#"{{"schemaVersion":2,"config":"{word}{number}","layers":[]}}"#),
+            format!(
+                r#"{{"schemaVersion":2,"config":{{"mediaType":"a/b","digest":"{word}{number}","size":1}},"layers":[]}}"#
+            ),
+        ] {
+            let hex = hex::encode(Sha256::digest(&document));
+            let path = format!("blobs/sha256/{hex}");
+            append(&mut archive, &path, document.as_bytes());
+        }
+    }
+    let archive = archive.into_inner().unwrap();
+    let mut bundle = Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    append(&mut bundle, "bundles/images/pause@v1.tar", &archive);
+    drop(archive);
+    let bundle = bundle.into_inner().unwrap().finish().unwrap();
+
+    let before = IN_USE.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    let read = bundle::read(bundle.as_slice(), &mut Inspection, None, &Silent);
+    let taken = PEAK.load(Ordering::Relaxed) - before;
+    assert!(read.is_err(), "it is no whole archive");
+    // The largest document, and what its parser copies of it; a hundred megabytes pass by.
+    assert!(taken < 32 << 20, "reading took {taken} bytes");
 }
