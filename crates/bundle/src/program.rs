@@ -7,9 +7,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use flate2::read::MultiGzDecoder;
 
 use crate::digest::Hasher;
+use crate::tarball::{self, End};
 
 /// The name of the file in it.
-const NAME: &str = "mkectl";
+const NAME: &[u8] = b"mkectl";
 
 /// A program larger than this is none.
 const LARGEST: u64 = 4 << 30;
@@ -144,19 +145,32 @@ fn program_in(
 }
 
 fn copy_program(input: &mut dyn Read, out: &mut dyn Write) -> io::Result<Option<String>> {
-    let mut tar = tar::Archive::new(MultiGzDecoder::new(input));
-    for entry in tar.entries()? {
-        let entry = entry?;
-        let is_it = entry.header().entry_type().is_file()
-            && entry.path()?.file_name() == Some(std::ffi::OsStr::new(NAME));
-        if !is_it {
-            continue;
-        }
-        let mut program = Hashed::new(entry.take(LARGEST));
-        io::copy(&mut program, out)?;
-        return Ok(Some(program.finish()));
+    /// Why the walk ended before the tar did: the program was copied and has this SHA-256, or something failed.
+    enum Ended {
+        Found(String),
+        Failed(io::Error),
     }
-    Ok(None)
+
+    impl From<io::Error> for Ended {
+        fn from(error: io::Error) -> Self {
+            Self::Failed(error)
+        }
+    }
+
+    let mut inflated = MultiGzDecoder::new(input);
+    let walked = tarball::walk(&mut inflated, End::Optional, &mut |member| {
+        if !member.kind.is_file() || member.path.rsplit(|&byte| byte == b'/').next() != Some(NAME) {
+            return Ok(());
+        }
+        let mut program = Hashed::new(member.take(LARGEST));
+        io::copy(&mut program, out)?;
+        Err(Ended::Found(program.finish()))
+    });
+    match walked {
+        Ok(()) => Ok(None),
+        Err(Ended::Found(sha256)) => Ok(Some(sha256)),
+        Err(Ended::Failed(error)) => Err(error),
+    }
 }
 
 /// A reader that hashes what goes through it.
@@ -250,6 +264,35 @@ mod tests {
             Err(ProgramError::Read { .. })
         ));
         assert_eq!(folder.read_dir_utf8().unwrap().count(), 1);
+    }
+
+    #[test]
+    fn giant_headers_are_not_taken_into_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::GNULongName);
+        header.set_path("././@LongLink").unwrap();
+        header.set_size(16 << 20);
+        header.set_cksum();
+        gzip.write_all(header.as_bytes()).unwrap();
+        gzip.write_all(&vec![b'a'; 16 << 20]).unwrap();
+        let mut header = tar::Header::new_gnu();
+        header.set_path("mkectl").unwrap();
+        header.set_size(0);
+        header.set_cksum();
+        gzip.write_all(header.as_bytes()).unwrap();
+        gzip.write_all(&[0; 1024]).unwrap();
+        let bytes = gzip.finish().unwrap();
+        let path = folder.join("mkectl.tar.gz");
+        std::fs::write(&path, &bytes).unwrap();
+        let sha256 = crate::digest::hex_of(&bytes);
+        let error = unpack_program(&path, &sha256, &folder.join("mkectl")).unwrap_err();
+        let ProgramError::Read { source, .. } = error else {
+            panic!("{error:?}");
+        };
+        assert!(source.to_string().contains("more than 1 MiB"), "{source}");
     }
 
     #[test]
