@@ -391,8 +391,10 @@ impl Store {
         for folder in [&self.directory.join("blobs").join("sha256"), &incoming] {
             fs::create_dir_all(folder).map_err(|source| io_error("create", folder, source))?;
         }
+        // The layout is written by way of a file in the folder, which is ours only from here on.
+        let ours = take_over(&incoming)?;
         index::write_layout(&self.directory)?;
-        shared.incoming = Some(take_over(&incoming)?);
+        shared.incoming = Some(ours);
         Ok(())
     }
 

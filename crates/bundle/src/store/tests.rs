@@ -335,6 +335,27 @@ fn nobody_writes_while_somebody_removes() {
 }
 
 #[test]
+fn several_may_begin_a_store_at_once() {
+    for _ in 0..200 {
+        let folder = Folder::new();
+        let begin = std::sync::Barrier::new(4);
+        std::thread::scope(|scope| {
+            for text in ["one", "two", "three", "four"] {
+                let (folder, begin) = (&folder, &begin);
+                scope.spawn(move || {
+                    begin.wait();
+                    put(&Store::open(folder.path()).unwrap(), text.as_bytes());
+                });
+            }
+        });
+        assert_eq!(
+            Store::open(folder.path()).unwrap().blobs().unwrap().len(),
+            4
+        );
+    }
+}
+
+#[test]
 fn takes_artifacts_out_of_the_index_and_sweeps() {
     let folder = Folder::new();
     {
