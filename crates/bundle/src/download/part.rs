@@ -69,7 +69,12 @@ impl Writing {
             file: BufWriter::with_capacity(BUFFER, tokio::fs::File::from_std(file)),
             hasher,
             length,
-            head: Vec::new(),
+            // What an earlier run left was looked at by that run.
+            head: MAGIC
+                .into_iter()
+                .zip(0..length)
+                .map(|(byte, _)| byte)
+                .collect(),
             is_confirmed: false,
         }
     }

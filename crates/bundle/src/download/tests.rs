@@ -530,3 +530,20 @@ fn reads_content_ranges() {
     assert_eq!(of("items 5-9/10"), None);
     assert_eq!(of("bytes x-9/10"), None);
 }
+
+#[tokio::test]
+async fn goes_on_after_a_single_byte() {
+    let bytes = body();
+    let folder = Folder::new();
+    let server = Server::start(vec![
+        cut(&bytes, 1, &[ETAG]),
+        Server::status(403),
+        rest(&bytes, 1, &[ETAG]),
+    ])
+    .await;
+    let request = request(&server, &folder, None);
+    run(&request).await.unwrap_err();
+    assert_eq!(folder.files().len(), 2);
+    let downloaded = run(&request).await.unwrap();
+    assert_eq!(downloaded.sha256, hex_of(&bytes));
+}
