@@ -327,6 +327,14 @@ impl Transfer<'_> {
                 part.remove();
                 return Err(error);
             }
+            let length = writing.length() + bytes.len() as u64;
+            if let Some(expected) = self.size()
+                && length > expected
+            {
+                // It is another file, and nobody knows where it ends.
+                part.remove();
+                return Err(self.wrong_size(expected, length));
+            }
             part.append(writing, &bytes, total).await?;
             if writing.length() - reported >= REPORT {
                 part.flush(writing, total).await?;

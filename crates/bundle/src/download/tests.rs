@@ -547,3 +547,20 @@ async fn goes_on_after_a_single_byte() {
     let downloaded = run(&request).await.unwrap();
     assert_eq!(downloaded.sha256, hex_of(&bytes));
 }
+
+#[tokio::test]
+async fn a_body_without_end_does_not_fill_the_disk() {
+    let bytes = body();
+    let folder = Folder::new();
+    // Nothing tells its length: it ends when the connection does.
+    let endless = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_vec();
+    let endless = [endless, bytes.clone(), vec![0; 4 << 20]].concat();
+    let server = Server::start(vec![endless]).await;
+    let request = request(&server, &folder, Some(&bytes));
+    let error = run(&request).await.unwrap_err();
+    let DownloadError::Size { found, .. } = error else {
+        panic!("{error:?}");
+    };
+    assert!(found < 4 << 20, "{found} bytes were taken");
+    assert_eq!(folder.files(), Vec::<String>::new());
+}
