@@ -172,6 +172,8 @@ pub(crate) fn builder() -> ClientBuilder {
     Client::builder()
         .connect_timeout(CONNECT)
         .read_timeout(SILENCE)
+        // It would carry the query of the URL that was asked for, which may hold a secret, to where a redirect leads.
+        .referer(false)
         .user_agent(concat!("airlock/", env!("CARGO_PKG_VERSION")))
         .redirect(Policy::custom(|attempt| {
             match refusal(attempt.previous(), attempt.url()) {

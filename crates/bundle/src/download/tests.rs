@@ -564,3 +564,17 @@ async fn a_body_without_end_does_not_fill_the_disk() {
     assert!(found < 4 << 20, "{found} bytes were taken");
     assert_eq!(folder.files(), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn a_query_stays_with_its_host() {
+    let bytes = body();
+    let folder = Folder::new();
+    let storage = Server::start(vec![Server::ok(&[], &bytes)]).await;
+    let location = format!("Location: {}", storage.url("elsewhere"));
+    let server = Server::start(vec![Server::answer("302 Found", &[&location], 0, b"")]).await;
+    let mut request = request(&server, &folder, Some(&bytes));
+    request.url.push_str("?token=secret");
+    run(&request).await.unwrap();
+    let asked = &storage.requests()[0];
+    assert!(!asked.contains("secret"), "{asked}");
+}
