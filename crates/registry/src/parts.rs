@@ -116,11 +116,12 @@ impl Registry {
         Ok(())
     }
 
-    /// Asks how far a session came that was cut. `None` says that the blob starts over.
+    /// Asks how far a session came that was cut. `None` says that the blob, of `size` bytes, starts over.
     pub(crate) async fn ask_session(
         &self,
         repository: &str,
         url: Url,
+        size: u64,
         observer: &dyn Observer,
     ) -> Option<Opened> {
         let call = Call::new(Method::GET, url.clone(), repository)
@@ -128,7 +129,9 @@ impl Registry {
             .wants(&[StatusCode::NO_CONTENT, StatusCode::OK, StatusCode::ACCEPTED])
             .briefly();
         let answer = self.transport().send(&call, observer).await.ok()?;
-        let offset = last_byte(answer.headers()).filter(|last| *last > 0)? + 1;
+        let last = last_byte(answer.headers()).filter(|last| *last > 0)?;
+        // What holds more than the blob is another one's.
+        let offset = last.checked_add(1).filter(|offset| *offset <= size)?;
         Some(Opened {
             url: session_url(self, &answer).unwrap_or(url),
             offset,

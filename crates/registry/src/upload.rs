@@ -55,8 +55,7 @@ impl Registry {
         }
         if let Some(kept) = journal.load()
             && let Some(url) = self.endpoint().resolve(&self.endpoint().url("/v2/"), &kept)
-            && let Some(cut) = self.ask_session(repository, url, observer).await
-            && cut.offset <= blob.size
+            && let Some(cut) = self.ask_session(repository, url, blob.size, observer).await
         {
             session = Some(cut);
         }
@@ -125,7 +124,7 @@ impl Registry {
                 return Ok(());
             }
             if let Some(Opened { url, .. }) = cut.filter(|_| large && !odd) {
-                session = self.ask_session(repository, url, observer).await;
+                session = self.ask_session(repository, url, blob.size, observer).await;
             }
             lost += u32::from(stream && session.is_none());
         }

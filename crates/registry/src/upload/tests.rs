@@ -390,3 +390,37 @@ async fn a_connection_that_is_cut_is_tried_again() {
     );
     assert_eq!((opened, cuts.load(Ordering::SeqCst)), (2, 2));
 }
+
+#[tokio::test]
+async fn a_session_that_holds_more_than_the_blob_is_not_gone_on_with() {
+    for held in ["0-99999", "0-18446744073709551615"] {
+        let sent = AtomicUsize::new(0);
+        let fake = Fake::start(move |seen| {
+            let here = ("location", "/v2/x/blobs/uploads/1");
+            match seen.method.as_str() {
+                "POST" => (Status::ACCEPTED, [here]).into_response(),
+                "PATCH" if sent.fetch_add(1, Ordering::SeqCst) == 0 => {
+                    Status::BAD_GATEWAY.into_response()
+                }
+                "PATCH" => (Status::ACCEPTED, [here]).into_response(),
+                "GET" => (Status::NO_CONTENT, [here, ("range", held)]).into_response(),
+                "PUT" => {
+                    let digest = seen.parameter("digest").unwrap();
+                    (Status::CREATED, [("docker-content-digest", digest)]).into_response()
+                }
+                _ => Status::NOT_FOUND.into_response(),
+            }
+        })
+        .await;
+        let settings = Settings {
+            resume_from: 1,
+            ..hasty()
+        };
+        let registry =
+            Registry::with_settings(fake.endpoint(), Credentials::Anonymous, settings).unwrap();
+        let (result, _) = upload(&registry, b"twelve bytes").await;
+        result.unwrap();
+        assert_eq!(fake.count("GET", "/blobs/uploads/"), 1);
+        assert_eq!(fake.count("POST", "/blobs/uploads/"), 2, "{held}");
+    }
+}
