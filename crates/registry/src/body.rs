@@ -329,12 +329,16 @@ fn body(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
                     _ => Stop::default(),
                 };
                 // With a rate that is set, a piece may wait for long.
-                tokio::select! {
+                let goes_on = tokio::select! {
                     biased;
-                    () = stop.requested() => return None,
-                    () = state.pace.allow(piece.len()) => {}
-                }
+                    () = stop.requested() => false,
+                    () = state.pace.allow(piece.len()) => true,
+                };
+                // From an early end on, it is the registry that is waited for.
                 state.progress.waits.store(false, Ordering::Relaxed);
+                if !goes_on {
+                    return None;
+                }
                 if let Some(hasher) = &mut state.hasher {
                     hasher.update(&piece);
                 }

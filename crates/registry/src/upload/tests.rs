@@ -424,3 +424,33 @@ async fn a_session_that_holds_more_than_the_blob_is_not_gone_on_with() {
         assert_eq!(fake.count("POST", "/blobs/uploads/"), 2, "{held}");
     }
 }
+
+/// Asks for the end as soon as anything of a blob is on its way.
+struct StopsSoon(crate::Stop);
+
+impl Observer for StopsSoon {
+    fn event(&self, event: Event<'_>) {
+        if matches!(event, Event::BlobProgress { .. }) {
+            self.0.request();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_is_silent_after_a_calm_stop_is_not_waited_for_for_ever() {
+    let registry = bare(|mut stream| async move {
+        // Slower than the blob could go, so that it is under way when the end is asked for.
+        let mut piece = vec![0; 1 << 20];
+        while let Ok(1..) = stream.read(&mut piece).await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let blobs = Blobs::new();
+    let blob = blobs.blob(&vec![1; 64 << 20]);
+    let observer = StopsSoon(registry.transport().settings().stop.clone());
+    let uploading = registry.upload(REPOSITORY, &blob, &blobs, None, &observer);
+    let result = tokio::time::timeout(Duration::from_secs(20), uploading).await;
+    let result = result.expect("it still waits");
+    assert!(matches!(result, Err(Error::Stopped)), "{result:?}");
+}
