@@ -1,10 +1,9 @@
 //! Removes manifests and tags, and lists what stands beside them. Nobody but a caller with a reviewed list uses this.
 
 use oci_spec::image::Digest;
-use reqwest::header::LINK;
+use reqwest::header::{HeaderMap, LINK};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
-use url::Url;
 
 use crate::artifact::{check_repository, check_tag};
 use crate::digest::check_digest;
@@ -45,21 +44,23 @@ impl Registry {
         check_repository(repository)?;
         let mut tags = Vec::new();
         let mut url = self.endpoint().url(&format!("/v2/{repository}/tags/list"));
-        for _ in 0..MOST_PAGES {
+        for number in 0..MOST_PAGES {
+            // Only a whole list says what is not in it, so that one which breaks off is an error.
+            let wanted: &[StatusCode] = match number {
+                0 => &[StatusCode::OK, StatusCode::NOT_FOUND],
+                _ => &[StatusCode::OK],
+            };
             let call = Call::new(Method::GET, url.clone(), repository)
                 .access(Access::Pull)
-                .wants(&[StatusCode::OK, StatusCode::NOT_FOUND]);
+                .wants(wanted);
             let transport = self.transport();
             let answer = transport.send(&call, &()).await?;
             if answer.status() == StatusCode::NOT_FOUND {
                 return Ok(tags);
             }
             let place = answer.place().clone();
-            let next = answer
-                .headers()
-                .get(LINK)
-                .and_then(|link| link.to_str().ok())
-                .and_then(|link| next_page(link, &url));
+            let next = next_page(answer.headers())
+                .map(|next| self.endpoint().resolve(answer.url(), &next));
             let body = answer
                 .body(LARGEST_PAGE, transport.settings())
                 .await
@@ -71,14 +72,13 @@ impl Registry {
             tags.extend(page.tags.unwrap_or_default());
             match next {
                 None => return Ok(tags),
-                // It would lead credentials elsewhere.
-                Some(next) if !self.endpoint().owns(&next) => {
+                Some(Some(next)) if self.endpoint().owns(&next) => url = next,
+                Some(_) => {
                     return Err(Error::Protocol {
                         at: Box::new(place),
-                        problem: "names a next page on another host".to_owned(),
+                        problem: "names a next page that is not on this host".to_owned(),
                     });
                 }
-                Some(next) => url = next,
             }
         }
         Err(Error::Protocol {
@@ -141,13 +141,34 @@ fn is_unsupported(answer: &crate::Answer) -> bool {
     answer.status == 405 || answer.code.as_deref() == Some("UNSUPPORTED")
 }
 
-/// Returns where the next page of a list is, by the `Link` of this one: `</v2/...?last=x>; rel="next"`.
-fn next_page(link: &str, page: &Url) -> Option<Url> {
-    let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-    parameters
-        .contains("next")
-        .then(|| page.join(target).ok())
-        .flatten()
+/// Returns where the next page of a list is, by the `Link`s of this one: `</v2/...?last=x>; rel="next"`, among others perhaps.
+fn next_page(headers: &HeaderMap) -> Option<String> {
+    for value in headers.get_all(LINK) {
+        let mut rest = value.to_str().unwrap_or_default();
+        while let Some((_, link)) = rest.split_once('<')
+            && let Some((target, after)) = link.split_once('>')
+        {
+            let mut is_quoted = false;
+            let end = after.find(|sign| {
+                is_quoted ^= sign == '"';
+                sign == ',' && !is_quoted
+            });
+            let (parameters, others) = after.split_at(end.unwrap_or(after.len()));
+            if parameters.split(';').any(is_relation_next) {
+                return Some(target.to_owned());
+            }
+            rest = others;
+        }
+    }
+    None
+}
+
+fn is_relation_next(parameter: &str) -> bool {
+    parameter.split_once('=').is_some_and(|(name, relations)| {
+        let mut relations = relations.trim().trim_matches(['"', '\'']).split(' ');
+        name.trim().eq_ignore_ascii_case("rel")
+            && relations.any(|relation| relation.eq_ignore_ascii_case("next"))
+    })
 }
 
 #[cfg(test)]
@@ -185,6 +206,57 @@ mod tests {
         .await;
         let error = fake.registry().tags(REPOSITORY).await.unwrap_err();
         assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
+    }
+
+    fn page(tags: &[&str]) -> axum::Json<serde_json::Value> {
+        axum::Json(serde_json::json!({"name": REPOSITORY, "tags": tags}))
+    }
+
+    #[tokio::test]
+    async fn the_next_page_is_found_wherever_it_is_named() {
+        for links in [
+            vec!["</v2/x?last=0>; rel=\"prev\", </v2/x?last=b>; rel=\"next\""],
+            vec![
+                "</v2/x?last=0>; rel=\"prev\"",
+                "</v2/x?last=b>; rel=\"next\"",
+            ],
+            vec!["</v2/x?last=b&of=1,2>; title=\"a, b\"; rel=next"],
+            // What a registry says of itself that sees neither its port.
+            vec!["<http://127.0.0.1/v2/x?last=b>; rel=\"next\""],
+        ] {
+            let named = links.clone();
+            let fake = Fake::start(move |seen| {
+                if seen.query.contains("last=b") {
+                    return page(&["c"]).into_response();
+                }
+                let mut answer = page(&["a", "b"]).into_response();
+                for link in &named {
+                    answer.headers_mut().append("link", link.parse().unwrap());
+                }
+                answer
+            })
+            .await;
+            let tags = fake.registry().tags(REPOSITORY).await.unwrap();
+            assert_eq!(tags, ["a", "b", "c"], "{links:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_that_breaks_off_is_no_list() {
+        let fake = Fake::start(|seen| {
+            if seen.query.contains("last=b") {
+                return Status::NOT_FOUND.into_response();
+            }
+            let link = "</v2/x?last=b>; rel=\"next\"";
+            ([("link", link)], page(&["a", "b"])).into_response()
+        })
+        .await;
+        let error = fake.registry().tags(REPOSITORY).await.unwrap_err();
+        assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
+        // Where there is no repository there are no tags.
+        let fake = Fake::start(|_| Status::NOT_FOUND.into_response()).await;
+        let tags = fake.registry().tags(REPOSITORY).await.unwrap();
+        assert!(tags.is_empty());
     }
 
     #[tokio::test]
