@@ -309,7 +309,7 @@ mod tests {
         use std::time::Duration;
 
         use rcgen::date_time_ymd;
-        use tokio::io::AsyncReadExt;
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
         use tokio::net::TcpListener;
 
         use crate::fake::{
@@ -430,6 +430,31 @@ mod tests {
                 error.to_string().ends_with("no answer within 0.1 s"),
                 "{error}"
             );
+            server.abort();
+        }
+
+        #[tokio::test]
+        async fn an_error_that_comes_drop_by_drop_is_not_waited_for() {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap().to_string();
+            let server = tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 1024]).await;
+                let head = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 60000\r\n\r\n";
+                let mut sent = stream.write_all(head).await;
+                while sent.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    sent = stream.write_all(b".").await;
+                }
+            });
+            let settings = Settings {
+                answer_timeout: Duration::from_millis(200),
+                ..hasty()
+            };
+            let registry = registry(&address, None, settings);
+            let pinged = tokio::time::timeout(Duration::from_secs(10), registry.ping()).await;
+            let error = pinged.expect("it still waits").unwrap_err();
+            assert!(matches!(error, Error::Forbidden { .. }), "{error:?}");
             server.abort();
         }
 

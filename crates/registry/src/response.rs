@@ -11,6 +11,9 @@ use url::Url;
 use crate::retry::Failure;
 use crate::{Error, Place, Settings, classify};
 
+/// The largest error body that is read, in bytes.
+const LARGEST_ERROR: usize = 64 * 1024;
+
 /// A wanted answer.
 #[derive(Debug)]
 pub(crate) struct Response {
@@ -96,6 +99,15 @@ pub(crate) async fn read_body(
         body.extend_from_slice(&chunk);
     }
     Ok(body.freeze())
+}
+
+/// Reads the body of an answer of which the status alone says enough, as far as all of it comes in the time of an answer.
+pub(crate) async fn read_error(response: reqwest::Response, settings: &Settings) -> Bytes {
+    let reading = read_body(response, LARGEST_ERROR, settings);
+    match timeout(settings.answer_timeout, reading).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) | Err(_) => Bytes::new(),
+    }
 }
 
 async fn next_chunk(

@@ -18,7 +18,7 @@ use crate::authentication::{
 };
 use crate::body::Upload;
 use crate::pace::Pace;
-use crate::response::{Response, read_body};
+use crate::response::{Response, read_error};
 use crate::retry::{Again, Attempts, Failure};
 use crate::{
     Credentials, Endpoint, Error, Observer, Place, Settings, classify, install_crypto_provider,
@@ -26,9 +26,6 @@ use crate::{
 
 /// How many redirects of one request are followed.
 const MOST_REDIRECTS: usize = 5;
-
-/// The largest error body that is read, in bytes.
-const LARGEST_ERROR: usize = 64 * 1024;
 
 /// How often a request that somebody waits for is made.
 const BRIEF_ATTEMPTS: u32 = 2;
@@ -219,9 +216,7 @@ impl Transport {
         Ok(Glance {
             status: response.status(),
             headers: response.headers().clone(),
-            body: read_body(response, LARGEST_ERROR, &self.settings)
-                .await
-                .unwrap_or_default(),
+            body: read_error(response, &self.settings).await,
         })
     }
 
@@ -289,7 +284,7 @@ impl Transport {
                 let headers = response.headers().clone();
                 let place = call.place(&url);
                 // Read to its end, so that the connection can carry the next request.
-                let _ = read_body(response, LARGEST_ERROR, &self.settings).await;
+                read_error(response, &self.settings).await;
                 let answer = self
                     .authentication
                     .answer(
@@ -439,10 +434,7 @@ impl Transport {
     async fn unwanted(&self, response: reqwest::Response, place: Place, size: u64) -> Failure {
         let status = response.status();
         let headers = response.headers().clone();
-        // The status alone says enough if the body does not come.
-        let body = read_body(response, LARGEST_ERROR, &self.settings)
-            .await
-            .unwrap_or_default();
+        let body = read_error(response, &self.settings).await;
         classify::status(status, &headers, &body, place, size)
     }
 }
