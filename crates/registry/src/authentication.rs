@@ -341,8 +341,13 @@ fn read_demand(
 /// Returns the token server's URL if credentials may be sent there: by TLS, or to this machine for a registry on this machine.
 fn trusted_realm(realm: &str, endpoint: &Endpoint) -> Option<Url> {
     // A realm has to be absolute; the registry's own URL only helps to read it.
-    Url::parse(realm).ok()?;
-    endpoint.resolve(&endpoint.url("/v2/"), realm)
+    let named = Url::parse(realm).ok()?;
+    let mut url = endpoint.resolve(&endpoint.url("/v2/"), realm)?;
+    // Who names the scheme rightly knows the port, too: it is the registry's only if that is said.
+    if url.scheme() == named.scheme() {
+        url.set_port(named.port()).ok()?;
+    }
+    Some(url)
 }
 
 fn parameter(challenge: &ChallengeRef<'_>, name: &str) -> Option<String> {
@@ -636,6 +641,11 @@ mod tests {
             (
                 vec!["Bearer realm=\"http://registry.example.com/service/token\""],
                 bearer("https://registry.example.com:5000/service/token", None),
+            ),
+            // GitLab's registry has a port of its own, and its tokens come from the usual one of the same host.
+            (
+                vec!["Bearer realm=\"https://registry.example.com/jwt/auth\""],
+                bearer("https://registry.example.com/jwt/auth", None),
             ),
         ] {
             let mut headers = HeaderMap::new();
