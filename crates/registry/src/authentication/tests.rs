@@ -1,0 +1,284 @@
+//! Tokens and passwords, as registries and token servers see them.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use secrecy::SecretString;
+
+use super::*;
+use crate::Registry;
+use crate::fake::{Blobs, Fake, Seen, image, index};
+
+const REPOSITORY: &str = "mke/calico/node";
+
+fn deployer() -> Credentials {
+    Credentials::Basic {
+        username: "deployer".to_owned(),
+        password: SecretString::from("open sesame"),
+    }
+}
+
+fn basic() -> String {
+    format!("Basic {}", BASE64_STANDARD.encode("deployer:open sesame"))
+}
+
+fn challenge(challenge: &str) -> Response {
+    (StatusCode::UNAUTHORIZED, [("www-authenticate", challenge)]).into_response()
+}
+
+/// A registry that wants a name and a password.
+async fn basic_registry() -> Fake {
+    Fake::over_registry(|seen| {
+        (seen.header("authorization") != Some(&basic()))
+            .then(|| challenge("Basic realm=\"registry\""))
+    })
+    .await
+}
+
+/// A token server that answers by number: the token says whose and which it is.
+async fn token_server(expires_in: u64) -> Fake {
+    let issued = AtomicUsize::new(0);
+    Fake::start(move |seen| {
+        let who = match seen.header("authorization") {
+            Some(header) if header == basic() => "deployer",
+            Some(_) => return StatusCode::UNAUTHORIZED.into_response(),
+            None => "nobody",
+        };
+        let number = issued.fetch_add(1, Ordering::SeqCst) + 1;
+        format!(r#"{{"token":"{who}-{number}","expires_in":{expires_in},"extra":1}}"#)
+            .into_response()
+    })
+    .await
+}
+
+/// A registry that wants tokens from `server`; `accepts` decides about the token of a request.
+async fn token_registry(
+    server: &Fake,
+    accepts: impl Fn(&Seen, &str) -> bool + Send + Sync + 'static,
+) -> Fake {
+    let realm = format!("http://{}/token", server.address);
+    Fake::over_registry(move |seen| {
+        let token = seen
+            .header("authorization")
+            .and_then(|h| h.strip_prefix("Bearer "));
+        if token.is_some_and(|token| accepts(seen, token)) {
+            return None;
+        }
+        Some(challenge(&format!(
+            "Bearer realm=\"{realm}\",service=\"registry\",scope=\"repository:x:pull\""
+        )))
+    })
+    .await
+}
+
+async fn push(registry: &Registry) -> Result<crate::Pushed, Error> {
+    let blobs = Blobs::new();
+    let artifact = index(&blobs, REPOSITORY, "v1");
+    registry.push(&artifact, &blobs, &()).await
+}
+
+#[tokio::test]
+async fn a_password_is_shown_when_it_is_asked_for_and_from_then_on() {
+    let fake = basic_registry().await;
+    push(&fake.registry_as(deployer())).await.unwrap();
+    let shown = fake.seen(|seen| seen.header("authorization").map(str::to_owned));
+    assert_eq!(shown[0], None);
+    assert!(
+        shown[1..]
+            .iter()
+            .all(|shown| shown.as_deref() == Some(&basic()))
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_password_ends_it() {
+    let fake = Fake::start(|_| challenge("Basic realm=\"registry\"")).await;
+    let registry = fake.registry_as(deployer());
+    let error = registry.ping().await.unwrap_err();
+    assert!(matches!(error, Error::Unauthorized { .. }), "{error:?}");
+    assert_eq!(fake.requests().len(), 2);
+    // And it is not tried over and over by the rest of the push.
+    push(&registry).await.unwrap_err();
+    assert_eq!(fake.requests().len(), 3);
+    let said = format!("{error} {error:?} {registry:?}");
+    assert!(
+        !said.contains("sesame") && !said.contains(&basic()),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn without_credentials_a_registry_that_wants_some_is_named() {
+    let fake = basic_registry().await;
+    let error = push(&fake.registry()).await.unwrap_err();
+    assert!(matches!(error, Error::Unauthorized { .. }), "{error:?}");
+    assert!(
+        error
+            .to_string()
+            .contains("a user name and a password are wanted")
+    );
+    assert_eq!(fake.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_401_that_demands_nothing_is_named() {
+    let fake = Fake::start(|_| StatusCode::UNAUTHORIZED.into_response()).await;
+    let error = fake.registry_as(deployer()).ping().await.unwrap_err();
+    assert!(matches!(error, Error::Unauthorized { .. }), "{error:?}");
+    assert_eq!(fake.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn one_token_for_reading_and_one_for_writing_serve_a_whole_push() {
+    let server = token_server(300).await;
+    let fake = token_registry(&server, |_, token| token.starts_with("deployer-")).await;
+    push(&fake.registry_as(deployer())).await.unwrap();
+    let queries = server.seen(|seen| seen.query.clone());
+    assert_eq!(
+        queries,
+        [
+            "service=registry&scope=repository%3Amke%2Fcalico%2Fnode%3Apull\
+             &scope=repository%3Ax%3Apull&account=deployer",
+            "service=registry&scope=repository%3Amke%2Fcalico%2Fnode%3Apull%2Cpush\
+             &account=deployer",
+        ]
+    );
+    // The first request was challenged; none of the later ones was.
+    let bare = fake.seen(|seen| seen.header("authorization").is_none());
+    assert_eq!(bare.iter().filter(|bare| **bare).count(), 1);
+}
+
+#[tokio::test]
+async fn a_token_is_fetched_once_for_everybody_who_waits() {
+    let server = token_server(300).await;
+    let fake = token_registry(&server, |_, _| true).await;
+    let registry = fake.registry();
+    let asks = (0..16).map(|_| registry.head_manifest(REPOSITORY, "v1"));
+    futures_util::future::try_join_all(asks).await.unwrap();
+    assert_eq!(server.requests().len(), 1);
+    assert!(server.seen(|seen| seen.header("authorization").is_none())[0]);
+}
+
+#[tokio::test]
+async fn a_token_that_ends_in_the_middle_is_replaced_and_the_upload_sent_again() {
+    let server = token_server(300).await;
+    let fake = token_registry(&server, |seen, token| {
+        // The second token, the one for writing, is refused when the first blob comes.
+        !(seen.is("PUT", "/blobs/uploads/") && token.ends_with("-2"))
+    })
+    .await;
+    let blobs = Blobs::new();
+    let artifact = image(&blobs, REPOSITORY, "v1", &[]);
+    let registry = fake.registry_as(deployer());
+    registry.push(&artifact, &blobs, &()).await.unwrap();
+    assert_eq!(server.requests().len(), 3);
+    assert_eq!(fake.count("PUT", "/blobs/uploads/"), 2);
+    assert_eq!(fake.count("POST", "/blobs/uploads/"), 1);
+    let config = &artifact.manifests[0].blobs[0].digest;
+    assert_eq!(blobs.opened(config), 2);
+}
+
+#[tokio::test]
+async fn a_token_server_that_refuses_the_password_is_named() {
+    for status in [400, 401, 403] {
+        let status = StatusCode::from_u16(status).unwrap();
+        let server = Fake::start(move |_| (status, "incorrect password").into_response()).await;
+        let fake = token_registry(&server, |_, _| true).await;
+        let error = push(&fake.registry_as(deployer())).await.unwrap_err();
+        assert!(matches!(error, Error::Unauthorized { .. }), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains(&server.address.to_string()), "{text}");
+        assert!(text.contains("incorrect password"), "{text}");
+        assert!(!text.contains("account="), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_server_in_trouble_is_asked_again() {
+    let failed = AtomicUsize::new(0);
+    let server = Fake::start(move |_| match failed.fetch_add(1, Ordering::SeqCst) {
+        0 => StatusCode::BAD_GATEWAY.into_response(),
+        _ => r#"{"access_token":"good"}"#.into_response(),
+    })
+    .await;
+    let fake = token_registry(&server, |_, token| token == "good").await;
+    fake.registry().ping().await.unwrap();
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn answers_without_a_token_are_named_and_not_shown() {
+    for answer in ["<html>", "{}", r#"{"token":5}"#, r#"{"token":"a\nb"}"#] {
+        let server = Fake::start(move |_| answer.into_response()).await;
+        let fake = token_registry(&server, |_, _| true).await;
+        let error = fake.registry().ping().await.unwrap_err();
+        assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_good_token_that_does_not_reach_is_a_matter_of_rights() {
+    let server = token_server(300).await;
+    let realm = format!("http://{}/token", server.address);
+    let fake = Fake::start(move |_| {
+        challenge(&format!(
+            "Bearer realm=\"{realm}\",service=\"registry\",error=\"insufficient_scope\""
+        ))
+    })
+    .await;
+    let error = push(&fake.registry_as(deployer())).await.unwrap_err();
+    assert!(matches!(error, Error::Forbidden { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn credentials_do_not_go_to_a_token_server_without_tls() {
+    let fake = Fake::start(|_| challenge("Bearer realm=\"http://token.example.com/t\"")).await;
+    let error = fake.registry_as(deployer()).ping().await.unwrap_err();
+    assert!(matches!(error, Error::UntrustedRealm { .. }), "{error:?}");
+    assert!(error.to_string().contains("http://token.example.com/t"));
+}
+
+#[test]
+fn challenges_are_read_as_they_come() {
+    let endpoint = Endpoint::new("registry.example.com:5000", None).unwrap();
+    let at = Place::new("GET", &endpoint.url("/v2/"), "");
+    let bearer = |realm: &str, service: Option<&str>| {
+        Some(Demand::Bearer {
+            realm: Url::parse(realm).unwrap(),
+            service: service.map(str::to_owned),
+            scope: None,
+        })
+    };
+    for (values, demand) in [
+        (vec![], None),
+        (vec!["Negotiate"], None),
+        (vec!["basic realm=x"], Some(Demand::Basic)),
+        (vec!["Basic"], Some(Demand::Basic)),
+        (
+            vec!["Basic realm=\"x\", Bearer realm=\"https://t.example.com/\",service=s"],
+            bearer("https://t.example.com/", Some("s")),
+        ),
+        (
+            vec!["Basic realm=x", "BEARER REALM=\"https://t.example.com/\""],
+            bearer("https://t.example.com/", None),
+        ),
+        // A registry behind a proxy that ends TLS names itself as it sees itself.
+        (
+            vec!["Bearer realm=\"http://registry.example.com/service/token\""],
+            bearer("https://registry.example.com:5000/service/token", None),
+        ),
+        // GitLab's registry has a port of its own, and its tokens come from the usual one of the same host.
+        (
+            vec!["Bearer realm=\"https://registry.example.com/jwt/auth\""],
+            bearer("https://registry.example.com/jwt/auth", None),
+        ),
+    ] {
+        let mut headers = HeaderMap::new();
+        for value in &values {
+            headers.append(WWW_AUTHENTICATE, value.parse().unwrap());
+        }
+        let found = read_demand(&headers, &endpoint, &at).unwrap();
+        assert_eq!(found, demand, "{values:?}");
+    }
+}
