@@ -1,4 +1,4 @@
-//! Who is there: challenges, tokens, and the rule that credentials go to nobody who was not named by the registry over TLS.
+//! Who is there: tokens, and the rule that credentials go to nobody who was not named by the registry over TLS.
 //!
 //! Nothing is sent before the registry asks. What it asked for is remembered, so that later requests carry it from the start
 //! and a large upload is not sent twice. A token is fetched once for everybody who waits for it.
@@ -9,16 +9,19 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use http_auth::{ChallengeParser, ChallengeRef};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use tokio::time::Instant;
-use url::Url;
 
 use crate::response::read_body;
 use crate::retry::Failure;
 use crate::{Answer, Credentials, Endpoint, Error, Place, Settings, classify};
+
+mod challenge;
+
+pub(crate) use challenge::says_insufficient_scope;
+use challenge::{Demand, read_demand};
 
 /// What a token is asked for, in the words of the token protocol: `repository:mke/calico/node:pull,push`.
 /// Empty for requests about the registry as a whole.
@@ -50,18 +53,6 @@ struct Learnt {
     /// One lock for each scope, held while its token is fetched.
     fetching: HashMap<Scopes, Arc<tokio::sync::Mutex<()>>>,
     serial: u64,
-}
-
-/// What the registry asks its callers for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Demand {
-    Basic,
-    Bearer {
-        realm: Url,
-        service: Option<String>,
-        /// The scope that the registry named itself; kept beside ours, since some registries have scopes of their own.
-        scope: Option<String>,
-    },
 }
 
 #[derive(Debug)]
@@ -302,74 +293,6 @@ fn secret_header(text: &str) -> Option<HeaderValue> {
     let mut header = HeaderValue::from_str(text).ok()?;
     header.set_sensitive(true);
     Some(header)
-}
-
-/// Reads the challenges of a 401; of several, the token is preferred, since it does not send the password along with each request.
-fn read_demand(
-    headers: &HeaderMap,
-    endpoint: &Endpoint,
-    at: &Place,
-) -> Result<Option<Demand>, Failure> {
-    let mut basic = None;
-    for value in headers.get_all(WWW_AUTHENTICATE) {
-        let Ok(value) = value.to_str() else { continue };
-        for challenge in ChallengeParser::new(value) {
-            let Ok(challenge) = challenge else { break };
-            if challenge.scheme.eq_ignore_ascii_case("basic") {
-                basic = Some(Demand::Basic);
-            }
-            if challenge.scheme.eq_ignore_ascii_case("bearer")
-                && let Some(realm) = parameter(&challenge, "realm")
-            {
-                let trusted = trusted_realm(&realm, endpoint).ok_or_else(|| {
-                    Failure::last(Error::UntrustedRealm {
-                        at: Box::new(at.clone()),
-                        realm: realm.clone(),
-                    })
-                })?;
-                return Ok(Some(Demand::Bearer {
-                    realm: trusted,
-                    service: parameter(&challenge, "service"),
-                    scope: parameter(&challenge, "scope"),
-                }));
-            }
-        }
-    }
-    Ok(basic)
-}
-
-/// Returns the token server's URL if credentials may be sent there: by TLS, or to this machine for a registry on this machine.
-fn trusted_realm(realm: &str, endpoint: &Endpoint) -> Option<Url> {
-    // A realm has to be absolute; the registry's own URL only helps to read it.
-    let named = Url::parse(realm).ok()?;
-    let mut url = endpoint.resolve(&endpoint.url("/v2/"), realm)?;
-    // Who names the scheme rightly knows the port, too: it is the registry's only if that is said.
-    if url.scheme() == named.scheme() {
-        url.set_port(named.port()).ok()?;
-    }
-    Some(url)
-}
-
-fn parameter(challenge: &ChallengeRef<'_>, name: &str) -> Option<String> {
-    challenge
-        .params
-        .iter()
-        .find(|(key, _)| key.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value.to_unescaped())
-        .filter(|value| !value.is_empty())
-}
-
-/// Tells whether a 401 says that the token is good and does not reach for this request: the account may not do it.
-pub(crate) fn says_insufficient_scope(headers: &HeaderMap) -> bool {
-    headers.get_all(WWW_AUTHENTICATE).iter().any(|value| {
-        value.to_str().is_ok_and(|value| {
-            ChallengeParser::new(value)
-                .map_while(Result::ok)
-                .any(|challenge| {
-                    parameter(&challenge, "error").as_deref() == Some("insufficient_scope")
-                })
-        })
-    })
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@
 //!   remove     one manifest or tag is removed, and what tags there are
 //!   restore    one blob or manifest that a registry lost, and nothing else
 //!     transport  one request: authenticate, send, follow, retry, classify the answer, which is a `response` if it was wanted
-//!       authentication   challenges and tokens, one fetch at a time
+//!       authentication   tokens, one fetch at a time, and passwords; `challenge` reads what the registry asks for
 //!       pace             how much at once, and how fast
 //!       retry            when to try again, and when to stop
 //!       classify         what a failed connection or a status means
