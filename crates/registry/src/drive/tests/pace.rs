@@ -1,0 +1,150 @@
+//! Pushes against the clock: how much is under way at once, what goes before what, and who waits when a pause is ordered.
+
+use super::*;
+
+#[tokio::test]
+async fn an_artifact_is_tagged_while_large_blobs_are_still_on_their_way() {
+    struct Order(Mutex<Vec<String>>);
+    impl Observer for Order {
+        fn event(&self, event: Event<'_>) {
+            let text = match event {
+                Event::Tagged { repository, .. } => format!("tagged {repository}"),
+                Event::BlobUploaded { size, .. } if size > SMALL => "large blob".to_owned(),
+                _ => return,
+            };
+            self.0.lock().unwrap().push(text);
+        }
+    }
+    let registry = Distribution::start().await;
+    let settings = Settings {
+        // Two large blobs take a second and more, and what is small waits for a few of their pieces.
+        max_rate: Some(24_000_000),
+        ..hasty()
+    };
+    let client =
+        Registry::with_settings(registry.endpoint(), Credentials::Anonymous, settings).unwrap();
+    let blobs = Blobs::new();
+    let mut artifacts = vec![
+        image(&blobs, "mke/large", "v1", &[&[1; 16 << 20]]),
+        image(&blobs, "mke/larger", "v1", &[&[2; 20 << 20]]),
+        image(&blobs, "mke/largest", "v1", &[&[3; 24 << 20]]),
+    ];
+    artifacts.extend(images(&blobs, 3));
+    let order = Order(Mutex::default());
+    let begun = Instant::now();
+    all_good(&client.push_all(&artifacts, &blobs, &order).await);
+    assert!(begun.elapsed() >= Duration::from_secs(2));
+    let order = order.0.into_inner().unwrap();
+    let last_large = order.iter().rposition(|event| event == "large blob");
+    let before = &order[..last_large.unwrap()];
+    let tagged = before.iter().filter(|e| e.starts_with("tagged mke/image-"));
+    assert_eq!(tagged.count(), 3, "{order:?}");
+}
+
+#[tokio::test]
+async fn an_ordered_pause_holds_for_every_request_and_cuts_the_pace_once() {
+    let refused = Arc::new(AtomicBool::new(false));
+    let once = Arc::clone(&refused);
+    let registry = Distribution::with(Quirks::default(), move |seen| {
+        let order = seen.is("PUT", "/blobs/uploads/") && !once.swap(true, Ordering::SeqCst);
+        order.then(|| (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")]).into_response())
+    })
+    .await;
+    let blobs = Blobs::new();
+    let artifacts = images(&blobs, 8);
+    let client = registry.registry();
+    // Somebody else who asks the same registry through the same handle.
+    let bystander = async {
+        while !refused.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let begun = Instant::now();
+        client.ping().await.unwrap();
+        begun.elapsed()
+    };
+    let pushing = client.push_all(&artifacts, &blobs, &());
+    let (report, waited) = futures_util::future::join(pushing, bystander).await;
+    all_good(&report);
+    assert!(waited >= Duration::from_millis(600), "{waited:?}");
+    assert_eq!(client.transport().pace().limit(), 1);
+}
+
+#[tokio::test]
+async fn jobs_are_the_most_that_is_under_way() {
+    let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    struct Count<'a>(&'a AtomicUsize, &'a AtomicUsize);
+    impl Observer for Count<'_> {
+        fn event(&self, event: Event<'_>) {
+            match event {
+                Event::BlobStarted { .. } => {
+                    let now = self.0.fetch_add(1, Ordering::SeqCst) + 1;
+                    self.1.fetch_max(now, Ordering::SeqCst);
+                }
+                Event::BlobUploaded { .. } => {
+                    self.0.fetch_sub(1, Ordering::SeqCst);
+                }
+                _ => {}
+            }
+        }
+    }
+    let registry = Distribution::start().await;
+    let settings = Settings {
+        uploads_at_once: 1,
+        ..hasty()
+    };
+    let client =
+        Registry::with_settings(registry.endpoint(), Credentials::Anonymous, settings).unwrap();
+    let blobs = Blobs::new();
+    let artifacts = images(&blobs, 6);
+    all_good(
+        &client
+            .push_all(&artifacts, &blobs, &Count(&now, &most))
+            .await,
+    );
+    assert_eq!(most.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn one_job_at_a_megabyte_a_second_gets_there() {
+    let registry = Distribution::start().await;
+    let settings = Settings {
+        uploads_at_once: 1,
+        max_rate: Some(1_000_000),
+        // So that it is a stream, which keeps to the rate as well.
+        resume_from: 1_000_000,
+        ..hasty()
+    };
+    let client =
+        Registry::with_settings(registry.endpoint(), Credentials::Anonymous, settings).unwrap();
+    let blobs = Blobs::new();
+    let artifact = image(&blobs, "mke/a", "v1", &[&[1; 1_500_000], &[2; 500_000]]);
+    let begun = Instant::now();
+    client.push(&artifact, &blobs, &()).await.unwrap();
+    assert!(begun.elapsed() >= Duration::from_millis(1700));
+    assert_eq!(registry.count("PATCH", "/blobs/uploads/"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 16)]
+async fn a_registry_that_bears_more_gets_more_at_once() {
+    let (now, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let seen_most = Arc::clone(&most);
+    let registry = Distribution::with(Quirks::default(), move |seen| {
+        if seen.is("PUT", "/blobs/uploads/") {
+            let at_once = now.fetch_add(1, Ordering::SeqCst) + 1;
+            seen_most.fetch_max(at_once, Ordering::SeqCst);
+            // A registry that is slow and not busy.
+            std::thread::sleep(Duration::from_millis(40));
+            now.fetch_sub(1, Ordering::SeqCst);
+        }
+        None
+    })
+    .await;
+    let blobs = Blobs::new();
+    let artifacts = images(&blobs, 200);
+    let client = registry.registry();
+    assert_eq!(client.transport().pace().limit(), 3);
+    all_good(&client.push_all(&artifacts, &blobs, &()).await);
+    let most = most.load(Ordering::SeqCst);
+    assert!((4..=12).contains(&most), "{most} at once");
+}
