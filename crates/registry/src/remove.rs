@@ -4,6 +4,7 @@ use oci_spec::image::Digest;
 use reqwest::header::{HeaderMap, LINK};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
+use url::Url;
 
 use crate::artifact::{check_repository, check_tag};
 use crate::digest::check_digest;
@@ -117,15 +118,7 @@ impl Registry {
         let url = self
             .endpoint()
             .url(&format!("/v2/{repository}/manifests/{reference}"));
-        let call = Call::new(Method::DELETE, url, repository)
-            .access(Access::Delete)
-            .wants(&[
-                StatusCode::ACCEPTED,
-                StatusCode::OK,
-                StatusCode::NO_CONTENT,
-                StatusCode::NOT_FOUND,
-            ]);
-        match self.transport().send(&call, &()).await {
+        match self.transport().send(&removal(url, repository), &()).await {
             Ok(answer) if answer.status() == StatusCode::NOT_FOUND => Ok(Removed::NotThere),
             Ok(_) => Ok(Removed::Gone),
             Err(Error::Rejected { answer, .. }) if is_unsupported(&answer) => {
@@ -134,6 +127,18 @@ impl Registry {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Returns the request that removes what is at `url`. That it is not there is as good.
+pub(crate) fn removal(url: Url, repository: &str) -> Call<'_> {
+    Call::new(Method::DELETE, url, repository)
+        .access(Access::Delete)
+        .wants(&[
+            StatusCode::ACCEPTED,
+            StatusCode::OK,
+            StatusCode::NO_CONTENT,
+            StatusCode::NOT_FOUND,
+        ])
 }
 
 /// Says whether an answer means that such things are never removed here: 405, or the code that the specification has for it.

@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 
 use oci_spec::image::Digest;
-use reqwest::{Method, StatusCode};
 use url::Url;
 
 use super::finding::{Aspect, Fault, Findings, said};
-use crate::transport::{Access, Call};
+use crate::remove::removal;
 use crate::{Error, Registry};
 
 /// What is to be removed, noted before it is made.
@@ -114,14 +113,7 @@ async fn is_gone(registry: &Registry, repository: &str, tag: &str, refused: bool
 }
 
 async fn delete(registry: &Registry, repository: &str, url: Url) -> Result<(), Error> {
-    let call = Call::new(Method::DELETE, url, repository)
-        .access(Access::Delete)
-        .wants(&[
-            StatusCode::ACCEPTED,
-            StatusCode::OK,
-            StatusCode::NO_CONTENT,
-            StatusCode::NOT_FOUND,
-        ])
-        .briefly();
+    // Somebody waits for the rest of the preflight.
+    let call = removal(url, repository).briefly();
     registry.transport().send(&call, &()).await.map(drop)
 }
