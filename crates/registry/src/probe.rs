@@ -7,7 +7,8 @@
 //! reach        the name, the connection, the API, the clock, who is let in
 //!   certificate  the chain as a node sees it
 //!   product      which registry it may be, by its headers
-//! send         a probe into a deep repository: uploads in both ways, a mount, manifests of each kind, read back as a node
+//! send         a probe into a deep repository: uploads in both ways, a mount, manifests of each kind
+//!   read_back    the same as those see it who pull: by HEAD, where its blobs come from, whole as a node
 //!   limit        how much one request may carry
 //! remove       all of it again
 //! ```
@@ -17,6 +18,7 @@ mod finding;
 mod limit;
 mod product;
 mod reach;
+mod read_back;
 mod remove;
 mod send;
 

@@ -1,4 +1,4 @@
-//! A probe into the registry, and back: uploads in both ways, a mount, manifests of each kind, and the look of a node.
+//! A probe into the registry: uploads in both ways, a mount, and manifests of each kind.
 
 use bytes::Bytes;
 use oci_spec::image::Digest;
@@ -8,13 +8,12 @@ use url::Url;
 
 use super::finding::{Aspect, Fault, Findings, said};
 use super::remove::Left;
-use super::{FOLDER, Probe, Pull, client, limit};
-use crate::node::Node;
+use super::{FOLDER, Probe, limit};
 use crate::parts::least_part;
 use crate::response::Response;
 use crate::transport::{Access, Call, Content};
 use crate::upload::session_url;
-use crate::{Blob, Credentials, Error, Manifest, Profile, Registry};
+use crate::{Blob, Error, Manifest, Profile, Registry};
 
 /// What uploads are told that they carry.
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -26,7 +25,7 @@ pub(super) struct Sending<'a> {
     pub(super) findings: &'a mut Findings,
     pub(super) left: &'a mut Left,
     pub(super) profile: &'a mut Profile,
-    repository: String,
+    pub(super) repository: String,
 }
 
 /// An upload session, and the least that it wants in each part but the last, in bytes.
@@ -277,142 +276,6 @@ impl Sending<'_> {
         self.findings.wrong(aspect, fault, said(error));
     }
 
-    /// Looks a tag up as container runtimes do before they pull.
-    async fn head(&mut self, tags: &[(String, Digest)]) {
-        let Some((tag, digest)) = tags.first() else {
-            return;
-        };
-        let aspect = Aspect::Head;
-        match self.registry.head_manifest(&self.repository, tag).await {
-            Ok(Some(found)) => match found.digest {
-                Some(found) if found != *digest => {
-                    let text = format!("{tag} is {found} where {digest} was pushed");
-                    self.findings.wrong(aspect, Fault::NotServed, text);
-                }
-                _ => self.findings.fine(aspect, "tags are looked up by HEAD"),
-            },
-            Ok(None) => {
-                let text = format!("{tag} was taken, and is not there");
-                self.findings.wrong(aspect, Fault::NotServed, text);
-            }
-            Err(error) => self
-                .findings
-                .wrong(aspect, Fault::HeadRefused, said(&error)),
-        }
-    }
-
-    /// Looks where a blob is served from: registries over object storage send their callers there.
-    async fn storage(&mut self) {
-        let Some(blob) = self.all_blobs().into_iter().next() else {
-            return;
-        };
-        let endpoint = self.registry.endpoint();
-        let url = endpoint.url(&format!("/v2/{}/blobs/{}", self.repository, blob.digest));
-        let call = Call::new(Method::GET, url, &self.repository).access(Access::Pull);
-        let aspect = Aspect::Storage;
-        match self.registry.transport().send(&call, &()).await {
-            Ok(answer) if endpoint.owns(answer.url()) => self
-                .findings
-                .fine(aspect, "blobs are served by the registry itself"),
-            Ok(answer) => {
-                let origin = answer.url().origin().ascii_serialization();
-                let text = format!("blobs are served by {origin}");
-                self.findings.warn(aspect, Fault::ServedElsewhere, text);
-            }
-            Err(error) => {
-                let at = error.place().and_then(|place| Url::parse(&place.url).ok());
-                let fault = match at.is_some_and(|at| !endpoint.owns(&at)) {
-                    true => Fault::ServedElsewhere,
-                    false => Fault::NotServed,
-                };
-                self.findings.wrong(aspect, fault, said(&error));
-            }
-        }
-    }
-
-    /// Reads everything back, as a node does where nodes have no secret.
-    async fn pull(&mut self, tags: &[(String, Digest)]) {
-        if tags.is_empty() {
-            return;
-        }
-        let aspect = Aspect::Pull;
-        if let Pull::WithSecret(credentials) = &self.probe.pull {
-            return self.pull_with_secret(credentials.as_ref(), tags).await;
-        }
-        for (tag, digest) in tags {
-            let pulled = match Node::new(self.probe.endpoint.clone()) {
-                Ok(node) => node.pull(&self.repository, tag).await,
-                Err(error) => Err(error),
-            };
-            match pulled {
-                Ok(pulled) if pulled.digest != *digest => {
-                    let text = format!("{tag} is {} where {digest} was pushed", pulled.digest);
-                    self.findings.wrong(aspect, Fault::NotServed, text);
-                    return;
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    let fault = match &error {
-                        Error::Unauthorized { .. } => Fault::NotAnonymous,
-                        // It is there for whoever pushed it.
-                        Error::NodePull { .. } if self.is_there(tag).await => Fault::NotAnonymous,
-                        _ => Fault::NotServed,
-                    };
-                    self.findings.wrong(aspect, fault, said(&error));
-                    return;
-                }
-            }
-        }
-        let text = "images and charts are served without credentials, and are what was pushed";
-        self.findings.fine(aspect, text);
-    }
-
-    /// Reads the manifests back with what nodes have, or with what stands in for it.
-    async fn pull_with_secret(
-        &mut self,
-        credentials: Option<&Credentials>,
-        tags: &[(String, Digest)],
-    ) {
-        let aspect = Aspect::Pull;
-        let nodes = match credentials.map(|known| client(self.probe, known.clone())) {
-            Some(Ok(nodes)) => nodes,
-            Some(Err(error)) => return self.findings.failed(aspect, &error),
-            None => self.registry.clone(),
-        };
-        for (tag, digest) in tags {
-            match nodes.get_manifest(&self.repository, tag).await {
-                Ok(found) if found.digest != *digest => {
-                    let text = format!("{tag} is {} where {digest} was pushed", found.digest);
-                    return self.findings.wrong(aspect, Fault::NotServed, text);
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    let fault = match (&error, credentials) {
-                        (Error::Unauthorized { .. } | Error::Forbidden { .. }, Some(_)) => {
-                            Fault::PullRefused
-                        }
-                        _ => Fault::NotServed,
-                    };
-                    return self.findings.wrong(aspect, fault, said(&error));
-                }
-            }
-        }
-        let text = match credentials {
-            Some(_) => {
-                "images and charts are served with the pull credentials, and are what was pushed"
-            }
-            None => {
-                "the push credentials can read it; what is in the nodes' secret is not known here"
-            }
-        };
-        self.findings.fine(aspect, text);
-    }
-
-    async fn is_there(&self, tag: &str) -> bool {
-        let there = self.registry.get_manifest(&self.repository, tag).await;
-        there.is_ok()
-    }
-
     async fn put(
         &mut self,
         reference: &str,
@@ -497,7 +360,7 @@ impl Sending<'_> {
     }
 
     /// Returns each blob of the probe once, in the order of the manifests.
-    fn all_blobs(&self) -> Vec<Blob> {
+    pub(super) fn all_blobs(&self) -> Vec<Blob> {
         let mut blobs: Vec<Blob> = Vec::new();
         let manifests = self.probe.index.iter().chain(self.probe.chart);
         for blob in manifests.flat_map(|manifest| &manifest.blobs) {
