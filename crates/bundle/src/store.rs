@@ -32,94 +32,16 @@ use crate::sink::{BlobSink, Sink};
 
 mod checked;
 mod collect;
+mod error;
 mod index;
 mod writer;
 
 use checked::Checked;
 pub use collect::Exclusive;
+pub use error::StoreError;
+use error::io_error;
 pub use index::Listed;
 pub use writer::BlobWriter;
-
-/// Why the store cannot do what it was asked for.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The folder holds something else, or a layout of another version.
-    #[error("`{path}` is not an OCI image layout of version 1.0.0, and not empty")]
-    NotAStore {
-        /// The folder.
-        path: Utf8PathBuf,
-    },
-    /// The operating system refuses something.
-    #[error("cannot {action} `{path}`")]
-    Io {
-        /// What was to be done: `read`, `write`, `create`, `lock`, `remove`.
-        action: &'static str,
-        /// With which file.
-        path: Utf8PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The disk, or the quota, is full.
-    #[error("no space left in `{path}` for a blob of {size} bytes")]
-    Full {
-        /// The folder of the store.
-        path: Utf8PathBuf,
-        /// The size of the blob in bytes.
-        size: u64,
-        /// What the operating system says.
-        source: io::Error,
-    },
-    /// A blob is not in the store.
-    #[error("`{digest}` is not in the store `{path}`")]
-    Missing {
-        /// The blob.
-        digest: Digest,
-        /// The folder of the store.
-        path: Utf8PathBuf,
-    },
-    /// A blob in the store has not the content of its name.
-    #[error("`{path}` has not the content of its name but that of `{found}`")]
-    Corrupt {
-        /// The file.
-        path: Utf8PathBuf,
-        /// The digest of its content.
-        found: Digest,
-    },
-    /// A blob in the store has another size than it should.
-    #[error("`{path}` has {found} bytes where {size} are expected")]
-    Size {
-        /// The file.
-        path: Utf8PathBuf,
-        /// The size that was expected, in bytes.
-        size: u64,
-        /// The size of the file, in bytes.
-        found: u64,
-    },
-    /// A blob that was to be read into memory is too large for that.
-    #[error("`{path}` has {size} bytes, more than the {limit} that may be read")]
-    TooLarge {
-        /// The file.
-        path: Utf8PathBuf,
-        /// Its size in bytes.
-        size: u64,
-        /// The limit in bytes.
-        limit: u64,
-    },
-    /// Another process, or another part of this one, is writing to the store.
-    #[error("somebody else is writing to `{path}`")]
-    InUse {
-        /// The folder of the store.
-        path: Utf8PathBuf,
-    },
-    /// `index.json` or `oci-layout` cannot be understood.
-    #[error("cannot understand `{path}`")]
-    Json {
-        /// The file.
-        path: Utf8PathBuf,
-        /// Why not.
-        source: serde_json::Error,
-    },
-}
 
 /// A store in a folder. Cheap to clone; clones share the folder and may be used from several threads.
 #[derive(Clone, Debug)]
@@ -493,14 +415,6 @@ fn same(digest: &Digest, found: Digest, path: Utf8PathBuf) -> Result<(), StoreEr
         Ok(())
     } else {
         Err(StoreError::Corrupt { path, found })
-    }
-}
-
-fn io_error(action: &'static str, path: &Utf8Path, source: io::Error) -> StoreError {
-    StoreError::Io {
-        action,
-        path: path.to_owned(),
-        source,
     }
 }
 

@@ -7,8 +7,9 @@ use camino::Utf8Path;
 use oci_spec::image::{Digest, MediaType};
 use serde::{Deserialize, Serialize};
 
+use super::StoreError;
+use super::error::io_error;
 use super::writer::readable_by_all;
-use super::{StoreError, io_error};
 use crate::digest;
 use crate::document::OCI_INDEX;
 use crate::lock::Artifact;

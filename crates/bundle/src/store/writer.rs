@@ -7,7 +7,8 @@ use camino::Utf8Path;
 use oci_spec::image::Digest;
 use tempfile::NamedTempFile;
 
-use super::{Store, StoreError, io_error};
+use super::error::io_error;
+use super::{Store, StoreError};
 use crate::sink::BlobSink;
 
 /// From this size in bytes a blob is synced on its own: 1 MiB.
