@@ -19,7 +19,7 @@
 //! ([`Store::read`], [`Store::verify_blob`]).
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -33,6 +33,7 @@ use crate::sink::{BlobSink, Sink};
 mod checked;
 mod collect;
 mod error;
+mod incoming;
 mod index;
 mod writer;
 
@@ -285,17 +286,14 @@ impl Store {
         }
         let incoming = self.incoming();
         fs::create_dir_all(&incoming).map_err(|source| io_error("create", &incoming, source))?;
-        let path = incoming.join("lock");
-        let lock = open_lock(&path)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Some(Exclusive {
+        match incoming::lock_alone(&incoming)? {
+            Some(lock) => Ok(Some(Exclusive {
                 store: self,
                 _lock: lock,
             })),
-            Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
+            None => Err(StoreError::InUse {
                 path: self.directory.clone(),
             }),
-            Err(TryLockError::Error(source)) => Err(io_error("lock", &path, source)),
         }
     }
 
@@ -314,7 +312,7 @@ impl Store {
             fs::create_dir_all(folder).map_err(|source| io_error("create", folder, source))?;
         }
         // The layout is written by way of a file in the folder, which is ours only from here on.
-        let ours = take_over(&incoming)?;
+        let ours = incoming::take_over(&incoming)?;
         index::write_layout(&self.directory)?;
         shared.incoming = Some(ours);
         Ok(())
@@ -367,47 +365,6 @@ impl Sink for Store {
         let read = std::mem::take(&mut self.shared().read);
         self.list(&read)
     }
-}
-
-/// Removes the files of processes that are no more, and returns what tells other processes that this one is there.
-///
-/// Whoever writes holds the lock in common with the other writers. So whoever gets it alone knows that no file in the
-/// folder belongs to anybody.
-fn take_over(incoming: &Utf8Path) -> Result<File, StoreError> {
-    let path = incoming.join("lock");
-    let lock = open_lock(&path)?;
-    match lock.try_lock() {
-        Ok(()) => {
-            sweep(incoming)?;
-            lock.unlock()
-                .map_err(|source| io_error("lock", &path, source))?;
-        }
-        Err(TryLockError::WouldBlock) => {}
-        Err(TryLockError::Error(source)) => return Err(io_error("lock", &path, source)),
-    }
-    lock.lock_shared()
-        .map_err(|source| io_error("lock", &path, source))?;
-    Ok(lock)
-}
-
-/// Removes every file in `incoming` but the lock, which the caller holds alone.
-fn sweep(incoming: &Utf8Path) -> Result<(), StoreError> {
-    let files = incoming
-        .read_dir_utf8()
-        .map_err(|source| io_error("read", incoming, source))?;
-    for file in files.flatten().filter(|file| file.file_name() != "lock") {
-        fs::remove_file(file.path()).map_err(|source| io_error("remove", file.path(), source))?;
-    }
-    Ok(())
-}
-
-fn open_lock(path: &Utf8Path) -> Result<File, StoreError> {
-    File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
-        .map_err(|source| io_error("create", path, source))
 }
 
 fn same(digest: &Digest, found: Digest, path: Utf8PathBuf) -> Result<(), StoreError> {

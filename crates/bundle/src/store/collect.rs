@@ -4,7 +4,8 @@ use std::fs::File;
 
 use oci_spec::image::Digest;
 
-use super::{Listed, Store, StoreError, index, sweep};
+use super::incoming::sweep;
+use super::{Listed, Store, StoreError, index};
 
 /// A store to which nobody writes as long as this lives: other processes wait with their first write, and this one
 /// was refused if another had written and was not done. So what is not needed now cannot become needed meanwhile.
