@@ -15,6 +15,9 @@ use crate::gzip::StreamFault;
 /// How many bytes of headers may stand before a member: 1 MiB, for a name that no file system would take.
 const LARGEST_HEADERS: u64 = 1 << 20;
 
+/// The longest path of a member, in bytes: what Linux takes for one. Whoever reads a bundle keeps those of its archives.
+const LONGEST_PATH: usize = 4096;
+
 /// What is wrong with a tar. It travels inside [`io::Error`].
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TarFault {
@@ -24,6 +27,8 @@ pub(crate) enum TarFault {
     Headers,
     #[error("a member ends before its size is reached")]
     ShortMember,
+    #[error("the path of a member has more than 4096 bytes")]
+    LongPath,
     #[error("a member is sparse")]
     Sparse,
     #[error("the end marker is missing")]
@@ -93,6 +98,9 @@ pub(crate) fn walk<E: From<io::Error>>(
         // Its holes are read as zeros, and a header alone can say that there are exabytes of them.
         if entry.header().entry_type().is_gnu_sparse() {
             return Err(io::Error::from(TarFault::Sparse).into());
+        }
+        if entry.path_bytes().len() > LONGEST_PATH {
+            return Err(io::Error::from(TarFault::LongPath).into());
         }
         // The member's own bytes are not limited: whoever visits it reads them in pieces.
         allowance.set(u64::MAX);
@@ -208,6 +216,21 @@ mod tests {
             list(&bytes, End::Required),
             Ok(vec![("a".to_owned(), 2), (long, 0)])
         );
+    }
+
+    #[test]
+    fn refuses_paths_that_no_system_takes() {
+        for (length, expected) in [
+            (4096, Ok(())),
+            (
+                4097,
+                Err("the path of a member has more than 4096 bytes".to_owned()),
+            ),
+        ] {
+            let path = "d/".repeat(2000) + &"x".repeat(length - 4000);
+            let listed = list(&tar(&[(&path, b"")]), End::Required);
+            assert_eq!(listed.map(drop), expected, "{length}");
+        }
     }
 
     #[test]
