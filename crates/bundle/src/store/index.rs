@@ -92,7 +92,12 @@ pub(super) fn check_layout(directory: &Utf8Path) -> Result<(), StoreError> {
                 let foreign = files
                     .flatten()
                     .any(|file| !ours.iter().any(|name| file.file_name() == *name));
-                if foreign { Err(not_a_store()) } else { Ok(()) }
+                // Another process may have begun the store in between.
+                match foreign {
+                    true if path.exists() => check_layout(directory),
+                    true => Err(not_a_store()),
+                    false => Ok(()),
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(source) => Err(io_error("read", directory, source)),

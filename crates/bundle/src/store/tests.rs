@@ -336,7 +336,7 @@ fn nobody_writes_while_somebody_removes() {
 
 #[test]
 fn several_may_begin_a_store_at_once() {
-    for _ in 0..200 {
+    for _ in 0..400 {
         let folder = Folder::new();
         let begin = std::sync::Barrier::new(4);
         std::thread::scope(|scope| {
