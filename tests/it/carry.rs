@@ -9,9 +9,10 @@ use axum::body::Bytes;
 use axum::response::IntoResponse as _;
 use support::bundles::{self, FILE};
 use support::wire::Wire;
-use support::{Sandbox, Server, TestRegistry, server};
+use support::{Lab, Sandbox, Server, TestRegistry, server};
 
-use crate::AIRLOCK;
+use crate::deploy::Running;
+use crate::{AIRLOCK, FAKE_MKECTL};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -192,6 +193,32 @@ async fn a_push_stops_at_its_time_and_the_next_one_goes_on() {
     assert_eq!(
         blobs_sent(&before) + blobs_sent(&after),
         unique_blobs(&sandbox)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_that_is_interrupted_while_it_downloads_leaves_a_receipt() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let path = lab.sandbox.path(&format!("bundles/{FILE}"));
+    let whole = Bytes::from(std::fs::read(&path).unwrap());
+    std::fs::remove_file(&path).unwrap();
+    let released = Arc::new(AtomicBool::new(false));
+    let server = Server::start(move |_| server::hold_back(&whole, 1, Arc::clone(&released))).await;
+    bundles::forget_store(&lab.sandbox);
+    let mut lock = bundles::lock_of(&lab.sandbox);
+    lock.bundle.url = server.url(FILE);
+    lab.sandbox.write(bundles::LOCK, &lock.to_yaml());
+    let mut running = Running::start(&lab, &["deploy", "lab"]);
+    running.wait_for(&server.url(FILE));
+    // Some of it is here.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    running.interrupt();
+    let run = running.end().ends_with(130);
+    let receipt = lab.receipt();
+    assert!(
+        receipt.contains("  step: push\n  error: stopped with 14 of 14 artifacts"),
+        "{}{receipt}",
+        run.whole()
     );
 }
 

@@ -205,7 +205,10 @@ fn writes_receipt(plan: &Plan) -> bool {
 fn step_of(error: &Error) -> Step {
     match error {
         Error::Download { .. } | Error::Demo { .. } | Error::BundleSize { .. } => Step::Fetch,
-        Error::Push { .. } | Error::Registry { .. } | Error::Credentials { .. } => Step::Push,
+        Error::Push { .. }
+        | Error::Stopped { .. }
+        | Error::Registry { .. }
+        | Error::Credentials { .. } => Step::Push,
         _ => Step::Verify,
     }
 }
