@@ -12,7 +12,7 @@
 //!         admin:aLSgtjNiusU_GF90hgvy_C70ALvlfQZR
 //! ```
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 /// What the box is known by, in lower case. One of its lines is enough.
 const ANNOUNCED: &[&str] = &[
@@ -42,7 +42,7 @@ pub struct AdminPassword {
 pub(crate) struct Catcher {
     awaited: u32,
     announced: bool,
-    caught: bool,
+    caught: Option<SecretString>,
 }
 
 impl Catcher {
@@ -60,18 +60,22 @@ impl Catcher {
             self.awaited = AWAITED;
         }
         let found = credentials(&text, self.awaited > 0);
-        if found.is_some() {
-            self.caught = true;
-        }
         if !announces {
             self.awaited = self.awaited.saturating_sub(1);
         }
-        found
+        let found = found?;
+        // What comes after it in the box is something else.
+        self.awaited = 0;
+        let password = found.password.expose_secret();
+        let is_known =
+            (self.caught.as_ref()).is_some_and(|known| known.expose_secret() == password);
+        self.caught = Some(found.password.clone());
+        (!is_known).then_some(found)
     }
 
     /// Whether the box was seen and no password in it, so that it is in the log.
     pub(crate) fn missed(&self) -> bool {
-        self.announced && !self.caught
+        self.announced && self.caught.is_none()
     }
 }
 
@@ -92,8 +96,8 @@ fn credentials(text: &str, in_box: bool) -> Option<AdminPassword> {
         return caught("admin", value.split_whitespace().next()?);
     }
     let is_name = !name.is_empty() && !name.contains(char::is_whitespace);
-    // The heading of the box has the form of what it announces.
-    if !is_name || rest != value || lower == "username" {
+    // The heading of the box has the form of what it announces, and so has a URL.
+    if !is_name || rest != value || lower == "username" || value.starts_with("//") {
         return None;
     }
     match in_box || lower == "admin" {
@@ -180,6 +184,18 @@ mod tests {
         ] {
             assert_eq!(caught(text).0, [""; 0], "{text}");
         }
+    }
+
+    #[test]
+    fn what_follows_in_the_box_is_no_second_password() {
+        let text = "They are only showed once\nadmin:aLSgtjNiusU_GF90hgvy\nhttps://mke.example.com:443\nimage:calico/node:v3.30.2\n";
+        assert_eq!(caught(text).0, ["admin aLSgtjNiusU_GF90hgvy"]);
+        let text =
+            "They are only showed once\nhttps://mke.example.com:443\nroot:aLSgtjNiusU_GF90hgvy\n";
+        assert_eq!(caught(text).0, ["root aLSgtjNiusU_GF90hgvy"]);
+        // Who repeats it tells nothing new.
+        let text = "admin:aLSgtjNiusU_GF90hgvy\nadmin:aLSgtjNiusU_GF90hgvy\n";
+        assert_eq!(caught(text).0, ["admin aLSgtjNiusU_GF90hgvy"]);
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Mkectl {
         let Question {
             arguments, limit, ..
         } = question;
-        let (mut child, pipe, mut errors) = self.start(question)?;
+        let (mut child, mut pipes) = self.start(question)?;
         let group = Group::of(child.id());
         let supervise = |source: io::Error| {
             // The answer is lost either way, and nothing may be left behind.
@@ -68,7 +68,7 @@ impl Mkectl {
 
         let deadline = Instant::now() + limit;
         let mut late = false;
-        let mut answer = Vec::new();
+        let (mut answer, mut errors) = (Vec::new(), Vec::new());
         let input = child.stdin.take();
         std::thread::scope(|scope| {
             if let Some(mut input) = input {
@@ -77,11 +77,15 @@ impl Mkectl {
                 scope.spawn(move || input.write_all(question.input));
             }
             process::drain(
-                &mut [pipe],
+                &mut pipes,
                 group,
-                &mut |_, chunk| {
-                    let room = question.longest.saturating_sub(answer.len());
-                    answer.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                &mut |which, chunk| {
+                    let (kept, longest) = match which {
+                        0 => (&mut answer, question.longest),
+                        _ => (&mut errors, LONGEST),
+                    };
+                    let room = longest.saturating_sub(kept.len());
+                    kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
                 },
                 &mut || {
                     if !late && Instant::now() >= deadline {
@@ -108,10 +112,7 @@ impl Mkectl {
         match Exit::of(status) {
             Exit::Code(0) => Ok(answer),
             exit => {
-                if let Some(errors) = &mut errors {
-                    process::drain_rest(errors, &mut |chunk| answer.extend_from_slice(chunk))
-                        .map_err(supervise)?;
-                }
+                answer.extend(errors);
                 Err(Error::Failed {
                     command: command(),
                     exit,
@@ -121,7 +122,8 @@ impl Mkectl {
         }
     }
 
-    /// Starts the program with one pipe for all that it writes, or with another one for what it writes to standard error.
+    /// Starts the program with one pipe for all that it writes, or with a second one for what it writes to standard error. Both are to be
+    /// read, since a program waits where a pipe is full.
     ///
     /// `xshell` builds the command. It is not left to run it: it can neither limit the time nor end what a program
     /// has started.
@@ -129,10 +131,7 @@ impl Mkectl {
         clippy::disallowed_methods,
         reason = "this is the crate that starts programs"
     )]
-    fn start(
-        &self,
-        question: Question<'_>,
-    ) -> Result<(Child, PipeReader, Option<PipeReader>), Error> {
+    fn start(&self, question: Question<'_>) -> Result<(Child, Vec<PipeReader>), Error> {
         let shell = Shell::new().map_err(|source| Error::CurrentFolder {
             program: self.program.clone(),
             source,
@@ -147,17 +146,14 @@ impl Mkectl {
 
         let start = |source| Error::start(self.program.clone(), source);
         let (reader, writer) = io::pipe().map_err(start)?;
-        let errors = match question.with_errors {
-            true => {
-                command.stderr(writer.try_clone().map_err(start)?);
-                None
-            }
-            false => {
-                let (reader, writer) = io::pipe().map_err(start)?;
-                command.stderr(writer);
-                Some(reader)
-            }
-        };
+        let mut readers = vec![reader];
+        if question.with_errors {
+            command.stderr(writer.try_clone().map_err(start)?);
+        } else {
+            let (reader, writer) = io::pipe().map_err(start)?;
+            command.stderr(writer);
+            readers.push(reader);
+        }
         process::lead_own_session(&mut command).map_err(start)?;
         let input = match question.input {
             [] => Stdio::null(),
@@ -166,7 +162,7 @@ impl Mkectl {
         let child = command.stdin(input).stdout(writer).spawn().map_err(start)?;
         // The command holds the writing ends. Only when it is gone can the pipes end.
         drop(command);
-        Ok((child, reader, errors))
+        Ok((child, readers))
     }
 }
 
@@ -178,6 +174,24 @@ mod tests {
     fn shell(script: &str) -> Mkectl {
         Mkectl::new("/bin/sh", Variables::inherited([("PATH", "/usr/bin:/bin")]))
             .leading(["-c", script, "mkectl"])
+    }
+
+    #[test]
+    fn errors_that_fill_a_pipe_hold_up_no_answer() {
+        let script = "i=0; while [ $i -lt 4000 ]; do echo 'warning: something is not as it should be' >&2; i=$((i + 1)); done; \
+                      echo answer; exit $1";
+        let ask = |code: &str| {
+            shell(script).answer(Question {
+                with_errors: false,
+                limit: Duration::from_secs(10),
+                ..Question::new(&[code])
+            })
+        };
+        assert_eq!(ask("0").unwrap(), b"answer\n");
+        let Err(Error::Failed { output, .. }) = ask("1") else {
+            panic!("it fails");
+        };
+        assert!(output.starts_with("answer\nwarning: something"), "{output}");
     }
 
     #[test]

@@ -152,7 +152,7 @@ pub(crate) fn drain(
 
 /// Reads what is in the pipe now, at most as much as a pipe holds by default times sixteen: a process that left the
 /// group could go on writing for ever.
-pub(crate) fn drain_rest(pipe: &mut PipeReader, chunk: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+fn drain_rest(pipe: &mut PipeReader, chunk: &mut dyn FnMut(&[u8])) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     let mut left = 1 << 20;
     while left > 0 && !readable(std::slice::from_ref(pipe), &[0], Duration::ZERO)?.is_empty() {
