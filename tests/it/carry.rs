@@ -55,6 +55,17 @@ fn manifests_put(requests: &[String]) -> usize {
     puts.filter(|one| one.contains("/manifests/")).count()
 }
 
+/// Returns how many manifests are put for a lock, roots by their tags.
+fn unique_manifests(lock: &bundle::Lock) -> usize {
+    let manifests = lock.artifacts.iter().flat_map(|one| {
+        let repository = &one.repository;
+        let children = one.manifests.iter().map(|manifest| &manifest.digest);
+        let children = children.filter(|digest| **digest != one.digest);
+        children.map(move |digest| (repository, digest.to_string()))
+    });
+    manifests.collect::<BTreeSet<_>>().len() + lock.artifacts.len()
+}
+
 /// Returns how many different blobs the lock of a workspace names, manifests left out.
 fn unique_blobs(sandbox: &Sandbox) -> usize {
     let lock = bundles::lock_of(sandbox);
@@ -220,6 +231,37 @@ async fn a_deploy_that_is_interrupted_while_it_downloads_leaves_a_receipt() {
         "{}{receipt}",
         run.whole()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_that_is_interrupted_at_the_end_of_its_push_touches_no_cluster() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let wire = Wire::before(&lab.registry.address).await;
+    lab.edit_environment(&lab.registry.address, &wire.address);
+    let lock = bundles::lock_of(&lab.sandbox);
+    let tags = lock.artifacts.iter();
+    for artifact in tags {
+        let repository = format!("/v2/mke/{}", artifact.repository);
+        wire.slow_down(format!("PUT {repository}/manifests/{}", artifact.tag));
+    }
+    let running = Running::start(&lab, &["deploy", "lab"]);
+    let began = Instant::now();
+    let mut requests = Vec::new();
+    while manifests_put(&requests) < unique_manifests(&lock) {
+        assert!(began.elapsed() < PATIENCE, "only {requests:#?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        requests.extend(wire.take());
+    }
+    // The last tags are under way, and nothing is left that could be stopped.
+    running.interrupt();
+    let run = running.end().ends_with(130);
+    assert_eq!(lab.applies().len(), 0, "{}", run.whole());
+    assert!(
+        lab.receipt().contains("  step: push\n"),
+        "{}",
+        lab.receipt()
+    );
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
 }
 
 #[test]

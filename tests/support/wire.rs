@@ -1,6 +1,7 @@
 //! Counts the requests that reach a registry: an optimisation is there only if the wire shows it.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -14,6 +15,7 @@ pub struct Wire {
     seen: Seen,
     refused: Seen,
     closed: Seen,
+    slow: Seen,
 }
 
 type Seen = Arc<Mutex<Vec<String>>>;
@@ -25,7 +27,11 @@ struct Proxy {
     seen: Seen,
     refused: Seen,
     closed: Seen,
+    slow: Seen,
 }
+
+/// How long a request takes that is slow.
+const SLOW: Duration = Duration::from_secs(1);
 
 impl Wire {
     /// Starts one in front of the registry at `address`.
@@ -37,8 +43,9 @@ impl Wire {
             seen: seen.clone(),
             refused: Seen::default(),
             closed: Seen::default(),
+            slow: Seen::default(),
         };
-        let (refused, closed) = (proxy.refused.clone(), proxy.closed.clone());
+        let [refused, closed, slow] = [&proxy.refused, &proxy.closed, &proxy.slow].map(Arc::clone);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
             .expect("a free port");
@@ -50,6 +57,7 @@ impl Wire {
             seen,
             refused,
             closed,
+            slow,
         }
     }
 
@@ -64,6 +72,14 @@ impl Wire {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(path.to_owned());
+    }
+
+    /// Lets a request take its time from now on, by its method and path.
+    pub fn slow_down(&self, request: String) {
+        self.slow
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(request);
     }
 
     /// Forbids a request from now on, by its method and path.
@@ -82,11 +98,17 @@ async fn hand_on(State(proxy): State<Proxy>, request: Request) -> Response {
     let is_refused = (proxy.refused.lock())
         .unwrap_or_else(PoisonError::into_inner)
         .contains(&line);
+    let is_slow = (proxy.slow.lock())
+        .unwrap_or_else(PoisonError::into_inner)
+        .contains(&line);
     proxy
         .seen
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .push(line);
+    if is_slow {
+        tokio::time::sleep(SLOW).await;
+    }
     if is_refused {
         return StatusCode::FORBIDDEN.into_response();
     }

@@ -101,6 +101,17 @@ async fn steps(context: &Context<'_>, plan: &Plan, course: &mut Course) -> Resul
         course.sent = sent_nevertheless(error);
     })?;
     course.sent = Some(sent);
+    // Nothing was left that could be stopped, and whoever asked for it still wants no cluster to be touched.
+    if context.tool.signals.stop().is_requested() {
+        course.step = Step::Push;
+        return Err(Error::Stopped {
+            address: plan.environment.registry.address.clone(),
+            total: plan.to_be_pushed().count(),
+            left: 0,
+            sent,
+            failed: Vec::new(),
+        });
+    }
     tell_what_charts_want(context, plan)?;
     course.step = Step::Confirm;
     let confirmed = verify::registry(context, plan, &sent).await?;
