@@ -3,6 +3,7 @@
 mod findings;
 mod human;
 mod json;
+mod narrow;
 mod plan;
 mod problems;
 mod table;

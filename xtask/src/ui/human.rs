@@ -9,6 +9,7 @@ use indicatif::{DecimalBytes, MultiProgress, ProgressBar, ProgressDrawTarget, Pr
 use release::event::{Event, Step};
 
 use crate::failure::Failure;
+use crate::ui::narrow::Narrow;
 use crate::ui::problems;
 
 /// How often a line is written where there is no terminal.
@@ -29,8 +30,8 @@ const RETRIES: usize = 3;
 /// The widest that a bar is drawn.
 const BAR: usize = 30;
 
-/// What a bar's line has beside the bar at most, so that it does not wrap: the numbers, and room for the `^C` of a terminal.
-const BESIDE_BAR: usize = 60;
+/// What a bar's line has beside the bar at most, so that it does not wrap.
+const BESIDE_BAR: usize = 57;
 
 /// Draws on standard error.
 pub(super) struct Human {
@@ -64,7 +65,10 @@ impl Human {
     pub(super) fn new() -> Self {
         Self {
             terminal: Term::stderr().features().is_attended(),
-            bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)),
+            bars: MultiProgress::with_draw_target(ProgressDrawTarget::term_like_with_hz(
+                Box::new(Narrow::stderr()),
+                10,
+            )),
             running: Mutex::default(),
             retries: Mutex::default(),
         }
@@ -284,13 +288,11 @@ impl Running {
     /// Begins a step. Its bar is not drawn before it has moved for a while.
     fn new(step: Step, total: Option<u64>) -> Self {
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
-        let columns = usize::from(Term::stderr().size().1);
+        let columns = usize::from(Narrow::stderr().columns());
         let template = match total {
             Some(_) => template(columns),
-            None => {
-                "{prefix:>9} {spinner} {decimal_bytes} {decimal_bytes_per_sec} {wide_msg:.dim}   "
-                    .to_owned()
-            }
+            None => "{prefix:>9} {spinner} {decimal_bytes} {decimal_bytes_per_sec} {wide_msg:.dim}"
+                .to_owned(),
         };
         if let Ok(style) = ProgressStyle::with_template(&template) {
             bar.set_style(style.progress_chars("=> "));
@@ -330,7 +332,8 @@ impl Running {
 /// Returns the template of a bar whose line fits into so many columns. A line that wraps leaves its first half behind when something is
 /// written above it.
 fn template(columns: usize) -> String {
-    let numbers = "{decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}, {eta} left {wide_msg:.dim}   ";
+    let numbers =
+        "{decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}, {eta} left {wide_msg:.dim}";
     match columns.saturating_sub(BESIDE_BAR).min(BAR) {
         0..5 => format!("{{prefix:>9}} {numbers}"),
         bar => format!("{{prefix:>9}} [{{bar:{bar}}}] {numbers}"),
@@ -453,7 +456,7 @@ mod tests {
                 "{columns} columns have a bar of {bar}"
             );
         }
-        let longest = "   verify [] 999.99 MB/999.99 MB 999.99 MB/s, 59m left    ";
+        let longest = "   verify [] 999.99 MB/999.99 MB 999.99 MB/s, 59m left ";
         assert!(longest.len() <= BESIDE_BAR);
         assert_eq!(columns_of_bar(&template(120)), BAR);
     }
