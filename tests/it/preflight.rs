@@ -10,7 +10,7 @@ use serde_json::Value;
 use support::faulty::{Fault, FaultyRegistry, Kind, Mounts, PASSWORD, Quirks, Rule, USER, When};
 use support::{Sandbox, TestRegistry, TlsProxy, bundles};
 
-use crate::AIRLOCK;
+use crate::{AIRLOCK, FAKE_MKECTL};
 
 /// What begins an upload, or changes something by itself.
 const WRITES: &[Kind] = &[Kind::OpenUpload, Kind::Mount, Kind::PutManifest];
@@ -97,6 +97,26 @@ async fn what_is_wrong_here_and_what_is_wrong_there_come_at_once() {
     let run = sandbox.run(&["preflight", "lab"]);
     // What is told meanwhile names the probe, and that is drawn.
     insta::assert_snapshot!(run.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mkectl_that_is_not_here_or_another_is_found_before_a_deploy_wants_it() {
+    let registry = FaultyRegistry::start(limited(), &[], 1).await;
+    let mut sandbox = sandbox();
+    describe(&sandbox, "lab", &registry.address, None);
+    sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.4");
+    for seen in ["mkectl v4.1.4", "no `mkectl` in any folder of PATH"] {
+        let run = sandbox.run(&["preflight", "lab"]).ends_with(6);
+        let row = run.stdout.lines().find(|line| line.contains(" mkectl "));
+        let row = row.unwrap();
+        assert!(row.contains("PROBLEM") && row.contains(seen), "{row}");
+        assert!(
+            run.stdout.contains("$ cargo xtask fetch lab"),
+            "{}",
+            run.stdout
+        );
+        let _ = std::fs::remove_file(sandbox.bin().join("mkectl"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -503,6 +523,7 @@ fn sandbox() -> Sandbox {
     let large = bundles::image("large", "1", &["linux/amd64"], &[("large", 1_500_000)]);
     recipe.artifacts.push(large);
     bundles::make_locked(&sandbox, &recipe);
+    sandbox.install(FAKE_MKECTL, "mkectl");
     sandbox
         .variable("FAULTY_USERNAME", USER)
         .variable("FAULTY_PASSWORD", PASSWORD);

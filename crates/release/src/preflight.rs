@@ -17,7 +17,7 @@ pub use registry::probe::{Fault as RegistryFault, Verdict};
 use nodes::{NodeFault, Nodes, Shared};
 
 use crate::fetch::{self, Source};
-use crate::{Context, Credentials, Error, chain, push, render, requires};
+use crate::{Context, Credentials, Error, apply, chain, push, render, requires};
 
 /// The most that one request to the registry carries to find out how much it may, in bytes. Proxies' usual limits are below.
 const MOST_IN_A_REQUEST: usize = 64 << 20;
@@ -95,6 +95,8 @@ pub enum WorkspaceFault {
     BundleMissing,
     /// The bundle's file is not the one that was locked.
     BundleDiffers,
+    /// No mkectl of the release is here, or it cannot be run.
+    MkectlMissing,
     /// The disk has not enough room for what will be written.
     DiskFull,
     /// What the environment requires of another one has not happened.
@@ -150,9 +152,12 @@ pub async fn preflight(
     configuration(context, environment, &mut checks);
     let lock = lock(context, environment, &mut checks);
     match &lock {
-        Some(lock) => bundle_and_disk(context, lock, &mut checks),
+        Some(lock) => {
+            bundle_and_disk(context, lock, &mut checks);
+            checks.push(mkectl(context, environment, lock));
+        }
         None => {
-            for name in ["bundle", "disk"] {
+            for name in ["bundle", "disk", "mkectl"] {
                 let text = "not looked at, since there is no lock to compare with".to_owned();
                 checks.push(Check::new(name, Verdict::Skipped, None, text));
             }
@@ -361,6 +366,16 @@ fn bundle_and_disk(context: &Context<'_>, lock: &bundle::Lock, checks: &mut Vec<
             .sum::<u64>();
     }
     checks.push(disk(&workspace.bundles(), to_write));
+}
+
+/// Looks whether the release's own mkectl is here. A deploy would fetch it, and inside there is nowhere to fetch it from.
+fn mkectl(context: &Context<'_>, environment: &Environment, lock: &bundle::Lock) -> Check {
+    let name = "mkectl";
+    let path = context.workspace.lock(&lock.release, &lock.arch);
+    match apply::program_for(context, environment, lock, &path, &[]) {
+        Ok(_) => Check::fine(name, format!("that of {} is here", lock.release)),
+        Err(error) => Check::wrong(name, WorkspaceFault::MkectlMissing, chain(&error)),
+    }
 }
 
 fn disk(directory: &Utf8Path, to_write: u64) -> Check {

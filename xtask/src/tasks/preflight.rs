@@ -63,6 +63,7 @@ fn exit_code(report: &Report) -> u8 {
             | WorkspaceFault::NotLocked
             | WorkspaceFault::LockBroken => 3,
             WorkspaceFault::BundleDiffers => 4,
+            WorkspaceFault::MkectlMissing => 6,
             WorkspaceFault::RequirementUnmet => 8,
             WorkspaceFault::BundleMissing | WorkspaceFault::DiskFull => 1,
         },

@@ -54,6 +54,10 @@ fn here(fault: WorkspaceFault, environment: &Environment) -> Cure {
             "delete the file, then fetch it again, or copy it again: it is another one, or not whole",
             format!("cargo xtask fetch {name}"),
         ),
+        WorkspaceFault::MkectlMissing => (
+            "fetch the release's mkectl on a machine with internet, and carry bundles/mkectl/; or put it on PATH",
+            format!("cargo xtask fetch {name}"),
+        ),
         WorkspaceFault::RequirementUnmet => (
             "deploy to the required environment first; `deploy --override-requires REASON` goes without, and the receipt keeps the reason",
             match &environment.requires {
