@@ -54,6 +54,47 @@ fn a_mistyped_command_is_guessed_and_has_a_code_of_its_own() {
 }
 
 #[test]
+fn machines_are_told_of_a_mistyped_command_too() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    for format in [&["--format", "json"][..], &["--format=json"]] {
+        let run = sandbox.run(&[format, &["depoly"]].concat()).ends_with(64);
+        let object: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        assert_eq!(object["error"]["exit-code"], 64);
+        let message = object["error"]["message"].as_str().unwrap();
+        assert!(
+            message.starts_with("unrecognized subcommand 'depoly'"),
+            "{message}"
+        );
+        assert!(
+            run.stderr.starts_with("error: unrecognized"),
+            "{}",
+            run.stderr
+        );
+    }
+    let run = sandbox
+        .run(&["mkectl", "--", "--format", "json"])
+        .ends_with(64);
+    assert_eq!(run.stdout, "");
+}
+
+#[test]
+fn the_options_of_all_commands_come_last_in_each_help() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    for command in [&["deploy"][..], &["lock"], &["store", "gc"], &["list"]] {
+        let run = sandbox.run(&[command, &["-h"]].concat()).ends_with(0);
+        let options: Vec<&str> = (run.stdout.lines())
+            .filter_map(|line| line.trim_start().split_once(' '))
+            .map(|(first, _)| first)
+            .filter(|first| first.starts_with('-'))
+            .collect();
+        assert!(
+            options.ends_with(&["--format", "-C,", "-h,"]),
+            "{options:?}"
+        );
+    }
+}
+
+#[test]
 fn no_command_shows_what_there_is() {
     let sandbox = Sandbox::new(AIRLOCK);
     insta::assert_snapshot!(sandbox.run(&[]).whole(), @r#"

@@ -28,16 +28,19 @@ pub(crate) use rehearsal::{RehearsalArgs, RehearsalCommand};
 )]
 pub(crate) struct Cli {
     /// How results and progress are written: for people, or one JSON object a line on standard output
-    #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
+    #[arg(long, global = true, display_order = LAST, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
 
     /// The folder of environments/ and bundles/ [default: the nearest upwards]
-    #[arg(short = 'C', long, global = true, value_name = "DIR")]
+    #[arg(short = 'C', long, global = true, display_order = LAST + 1, value_name = "DIR")]
     pub(crate) directory: Option<Utf8PathBuf>,
 
     #[command(subcommand)]
     pub(crate) command: Command,
 }
+
+/// Where the options that all commands have stand in a help: behind the command's own, before `--help`.
+const LAST: usize = 900;
 
 /// The commands, by the road. A test holds that none is forgotten.
 const HELP: &str = "\
@@ -532,8 +535,21 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
         };
         // Nothing can be done about a closed terminal.
         let _ = error.print();
+        if code == crate::failure::USAGE && wants_json(std::env::args_os()) {
+            let message = error.to_string();
+            crate::ui::wrong_command_line(message.trim_start_matches("error: ").trim_end(), code);
+        }
         ExitCode::from(code)
     })
+}
+
+/// Says whether a command line that cannot be understood asks for JSON: a machine that reads on waits for the last object.
+fn wants_json(arguments: impl Iterator<Item = std::ffi::OsString>) -> bool {
+    let arguments: Vec<_> = arguments.take_while(|argument| argument != "--").collect();
+    arguments.iter().any(|argument| argument == "--format=json")
+        || arguments
+            .windows(2)
+            .any(|pair| pair == ["--format", "json"])
 }
 
 #[cfg(test)]

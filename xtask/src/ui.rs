@@ -111,6 +111,14 @@ impl Ui {
     }
 }
 
+/// Tells machines of a command line that cannot be understood; people have been told.
+pub(crate) fn wrong_command_line(message: &str, code: u8) {
+    json::Json.emit(
+        "error",
+        &serde_json::json!({ "message": message, "causes": [], "hints": [], "exit-code": code }),
+    );
+}
+
 impl Reporter for Ui {
     fn report(&self, event: Event<'_>) {
         match &*self.0 {
