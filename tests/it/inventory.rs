@@ -127,3 +127,15 @@ async fn an_inventory_of_another_registry_or_none_at_all_is_refused() {
       because: unknown field `what`, expected one of `version`, `environment`, `registry`, `tags` at line 2 column 1
     ");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_not_there_is_a_mistake_and_is_not_made() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    for command in ["inventory", "plan"] {
+        let run = lab
+            .run(&[command, "lab", "--out", "mistyped/lab.yaml"])
+            .ends_with(1);
+        assert!(run.stderr.contains("mistyped/lab.yaml"), "{}", run.stderr);
+        assert!(!lab.sandbox.path("mistyped").exists(), "{command} made it");
+    }
+}

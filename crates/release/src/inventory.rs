@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::found;
 use crate::verify::{self, Held, Seen};
-use crate::workspace::write_whole;
+use crate::workspace::write_named;
 use crate::{Context, Error, sha256};
 
 /// What an inventory says.
@@ -91,7 +91,7 @@ impl Inventory {
             "# What {} has of what the locks name. Written by `cargo xtask inventory {} --out FILE`.\n{yaml}",
             self.registry, self.environment
         );
-        write_whole(path, &text)
+        write_named(path, &text)
     }
 
     /// Returns what the registry has under each tag of a lock, in its order, and how many of them nobody has looked at: the lock

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{MkectlPlan, Plan, Planned};
 use crate::receipt::{self, Receipt};
 use crate::verify::{Held, Seen};
-use crate::workspace::{read_if_there, write_whole};
+use crate::workspace::{read_if_there, write_named};
 use crate::{Error, Workspace, chain, render, sha256};
 
 /// A plan as its file says it.
@@ -184,7 +184,7 @@ impl Saved {
 /// There is no mkectl that would do, or the file cannot be written.
 pub fn save(plan: &Plan, workspace: &Workspace, path: &Utf8Path) -> Result<String, Error> {
     let text = Saved::of(plan, workspace)?.text(path)?;
-    write_whole(path, &text)?;
+    write_named(path, &text)?;
     Ok(sha256(text.as_bytes()))
 }
 
