@@ -424,15 +424,16 @@ fn last_modified(headers: &HeaderMap) -> Option<String> {
     Some(headers.get(LAST_MODIFIED)?.to_str().ok()?.to_owned())
 }
 
-/// Returns the error and its causes in one line, for an observer.
+/// Returns the error and what it comes from in the end, in one line. It is told with every attempt, so what lies between is left out.
 fn reason(error: &RequestError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
+    let mut root: &dyn std::error::Error = error;
+    while let Some(cause) = root.source() {
+        root = cause;
     }
-    text
+    match std::error::Error::source(error) {
+        Some(_) => format!("{error}: {root}"),
+        None => error.to_string(),
+    }
 }
 
 #[cfg(test)]
