@@ -190,6 +190,12 @@ async fn the_check_of_mke_3_runs_first_and_stops_the_rest() {
     lab.sandbox
         .write("environments/lab/ucp.toml", "[scheduling_configuration]\n");
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "6");
+    // A run before this one was killed, and that the check fails tells nothing of how it ended.
+    let note = "environments/lab/logs/under-way.yaml";
+    lab.sandbox.write(
+        note,
+        "command: migrate\nrelease: v4.1.5\nlog: environments/lab/logs/x-migrate.log\nbegan: 2026-01-02T03:04:05Z\n",
+    );
     let run = lab
         .run(&["migrate", "lab", "--allow-visible-secrets"])
         .ends_with(7);
@@ -200,6 +206,7 @@ async fn the_check_of_mke_3_runs_first_and_stops_the_rest() {
     );
     assert!(upgrades(&lab).is_empty());
     assert!(lab.receipt().contains("step: migrate"), "{}", lab.receipt());
+    assert!(lab.sandbox.path(note).exists());
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
     let run = lab
         .run(&["migrate", "lab", "--allow-visible-secrets"])
@@ -210,6 +217,7 @@ async fn the_check_of_mke_3_runs_first_and_stops_the_rest() {
         run.stderr
     );
     assert_eq!(upgrades(&lab).len(), 1);
+    assert!(!lab.sandbox.path(note).exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -205,3 +205,25 @@ async fn the_program_is_that_of_what_the_cluster_runs() {
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.2.1");
     let _ = lab.run(&["mkectl", "lab", "--", "version"]).ends_with(6);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_is_told_also_where_the_file_for_mkectl_is_gone() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let real = lab.sandbox.path("../bin/real-mkectl");
+    let program = lab.sandbox.path("../bin/mkectl");
+    std::fs::rename(&program, &real).unwrap();
+    // It tidies up more than it should.
+    let script = format!(
+        "#!/bin/sh\nif [ \"$1 $2\" = 'apply -f' ]; then /bin/rm \"$3\"; exit 3; fi\nexec {real} \"$@\"\n"
+    );
+    std::fs::write(&program, script).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&program, executable).unwrap();
+    let run = lab.run(&["mkectl", "lab", "--", "apply"]).ends_with(7);
+    assert!(
+        run.stderr
+            .contains("error: `mkectl apply` exited with code 3"),
+        "{}",
+        run.stderr
+    );
+}

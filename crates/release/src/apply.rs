@@ -326,8 +326,10 @@ fn apply_config(
         changes: true,
     };
     let ran = run.run(context, &command);
-    resolved.remove()?;
+    let removed = resolved.remove();
+    // How mkectl ended matters more.
     let log = ran?.log;
+    removed?;
     context.reporter.report(Event::Finished {
         step: Step::Apply,
         what: format!("applied; log in {log}"),

@@ -185,33 +185,29 @@ impl Cluster {
             changes: manner.changes,
         };
         let ran = run.run(context, &command);
-        config.remove()?;
-        ran
+        let removed = config.remove();
+        // How mkectl ended matters more.
+        let ran = ran?;
+        removed?;
+        Ok(ran)
     }
 
     /// Writes down what a command that changes the cluster came to: `applied` is what the cluster runs if it succeeded. The note that it is
     /// at work goes with that.
-    fn conclude<T>(
+    fn conclude(
         &self,
         context: &Context<'_>,
         applied: Option<receipt::Applied>,
-        outcome: Result<T, Error>,
-    ) -> Result<T, Error> {
-        let receipt = match &outcome {
-            Ok(_) => Receipt {
-                version: Receipt::VERSION,
-                applied,
-                failed: None,
-            },
+        outcome: Result<Ran, Error>,
+    ) -> Result<Ran, Error> {
+        let (log, applied, failed) = match &outcome {
+            Ok(Ran { log }) => (log, applied, None),
             Err(
-                error @ (Error::MkectlFailed { exit, .. } | Error::MkectlInterrupted { exit, .. }),
-            ) => Receipt {
-                version: Receipt::VERSION,
-                applied: self
-                    .receipt
-                    .as_ref()
-                    .and_then(|before| before.applied.clone()),
-                failed: Some(receipt::Failed {
+                error @ (Error::MkectlFailed { exit, log, .. }
+                | Error::MkectlInterrupted { exit, log, .. }),
+            ) => {
+                let before = self.receipt.as_ref();
+                let failed = receipt::Failed {
                     release: self.release(),
                     registry: None,
                     lock: None,
@@ -225,13 +221,20 @@ impl Cluster {
                     ended: receipt::now(context),
                     by: receipt::By::of(context, &self.environment),
                     overridden: None,
-                }),
-            },
+                };
+                let applied = before.and_then(|before| before.applied.clone());
+                (log, applied, Some(failed))
+            }
             // It was not begun.
             Err(_) => return outcome,
         };
+        let receipt = Receipt {
+            version: Receipt::VERSION,
+            applied,
+            failed,
+        };
         receipt.write(&self.output.receipt)?;
-        under_way::remove(&self.output)?;
+        under_way::remove(&self.output, log)?;
         outcome
     }
 }

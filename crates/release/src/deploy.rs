@@ -192,12 +192,13 @@ fn conclude(
         }
     };
     // The receipt tells how mkectl ended. Where it could not be written, or mkectl did not run, an earlier note stays.
-    match &outcome {
-        Ok(deployed) if deployed.applied.is_some() => under_way::remove(&plan.output)?,
-        Err(Error::MkectlFailed { .. } | Error::MkectlInterrupted { .. }) => {
-            under_way::remove(&plan.output)?;
-        }
-        _ => {}
+    let log = match &outcome {
+        Ok(deployed) => deployed.applied.as_ref().map(|applied| &applied.log),
+        Err(Error::MkectlFailed { log, .. } | Error::MkectlInterrupted { log, .. }) => Some(log),
+        Err(_) => None,
+    };
+    if let Some(log) = log {
+        under_way::remove(&plan.output, log)?;
     }
     outcome
 }

@@ -4,6 +4,7 @@ use environment::Environment;
 use mkectl::Results;
 
 use crate::cluster::{Cluster, Logged};
+use crate::run::Ran;
 use crate::{Context, Error, under_way};
 
 /// Commands that print secrets as their result, so that it is not logged.
@@ -75,12 +76,10 @@ pub fn run(
         command.results(results)
     });
     // It is over, however it ended, and nobody but mkectl's own output knows what it means.
-    if matches!(
-        ran,
-        Ok(_) | Err(Error::MkectlFailed { .. } | Error::MkectlInterrupted { .. })
-    ) && typed.changes()
+    if let Ok(Ran { log })
+    | Err(Error::MkectlFailed { log, .. } | Error::MkectlInterrupted { log, .. }) = &ran
     {
-        under_way::remove(&cluster.output)?;
+        under_way::remove(&cluster.output, log)?;
     }
     Ok(Logged {
         environment: cluster.environment.name.clone(),

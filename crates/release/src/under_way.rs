@@ -71,8 +71,11 @@ impl UnderWay {
     }
 }
 
-/// Removes the note, since the receipt tells the rest.
-pub(crate) fn remove(output: &Output) -> Result<(), Error> {
+/// Removes the note of the run with this log, since the receipt tells the rest. One of an earlier run, of which nobody knows how it ended, stays.
+pub(crate) fn remove(output: &Output, log: &Utf8Path) -> Result<(), Error> {
+    if UnderWay::read(output)?.is_some_and(|note| note.log != log) {
+        return Ok(());
+    }
     let path = path(output);
     match std::fs::remove_file(&path) {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => {

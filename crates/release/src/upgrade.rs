@@ -254,7 +254,8 @@ pub(crate) async fn upgrade(
             name: step.name(),
             step,
             results: None,
-            changes: true,
+            // A backup leaves the cluster as it is.
+            changes: step == Step::Upgrade,
         };
         let command = command
             .clone()

@@ -80,10 +80,9 @@ pub fn restore(
         let command = cluster.mkectl().restore(config, hosts, name, &root);
         command.in_directory(folder).typed(typed)
     });
-    if let Some(made) = made {
-        made.remove()?;
-    }
+    let removed = made.map_or(Ok(()), resolve::Resolved::remove);
     let ran = cluster.conclude(context, note.applied, outcome)?;
+    removed?;
     Ok(Restored {
         environment: cluster.environment.name.clone(),
         archive: shown,
