@@ -3,7 +3,6 @@
 //! The registry is looked at as a node looks at it, without credentials: what is found right that way
 //! needs no second look, so that a deploy that changes nothing costs one request an artifact.
 
-use camino::Utf8PathBuf;
 use environment::Environment;
 use serde::Serialize;
 
@@ -15,11 +14,12 @@ use crate::{Context, Error, fetch, inventory, push, render, sha256, verify};
 
 mod decide;
 mod saved;
-
-pub use saved::{Moved, Saved, obey, save};
-pub(crate) use saved::{digest, found};
+mod summary;
 
 pub use decide::{CommandSummary, MkectlPlan, MkectlSummary};
+pub use saved::{Moved, Saved, obey, save};
+pub(crate) use saved::{digest, found};
+pub use summary::{BundleSummary, Summary};
 
 /// What `deploy` will do.
 #[derive(Debug)]
@@ -395,113 +395,4 @@ fn refuse_what_the_registry_lacks(
         address: environment.registry.image_url(),
         findings,
     })
-}
-
-/// The plan, as it is printed: for people by xtask, for machines as JSON.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Summary {
-    /// The environment's name.
-    pub environment: String,
-    /// The release, `v4.1.5`.
-    pub release: String,
-    /// SHA-256 of the lock.
-    pub lock: String,
-    /// What has to be done to have the bundle here.
-    pub bundle: BundleSummary,
-    /// The registry and project.
-    pub registry: String,
-    /// How many artifacts the lock names.
-    pub artifacts: usize,
-    /// The artifacts that the registry does not have, `repository:tag`.
-    pub missing: Vec<String>,
-    /// The artifacts whose tag holds something else in the registry.
-    pub different: Vec<String>,
-    /// The artifacts that nodes cannot pull without credentials.
-    pub unconfirmed: Vec<String>,
-    /// Bytes to be sent at most.
-    pub bytes_to_send: u64,
-    /// The rendered configuration's file, relative to the workspace.
-    pub config: Utf8PathBuf,
-    /// How that file changes, as a unified diff; empty when it does not.
-    pub config_diff: String,
-    /// What mkectl is run for, and every command of it.
-    pub mkectl: MkectlSummary,
-    /// Why the receipt is written although nothing else is to be done for it; `None` where it needs no reason.
-    pub receipt_reason: Option<&'static str>,
-    /// What the environment requires and is missing, so that deploy would refuse.
-    pub requirement_problem: Option<String>,
-    /// What mkectl lists and the lock lacks, so that deploy would refuse.
-    pub unlocked: Vec<String>,
-    /// What people should know.
-    pub warnings: Vec<String>,
-    /// Whether nothing is to be done.
-    pub nothing_to_do: bool,
-}
-
-/// What has to be done to have the bundle here.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct BundleSummary {
-    /// `nothing`, `read`, `make` or `download`.
-    pub action: &'static str,
-    /// The bundle's file.
-    pub file: String,
-    /// Its size in bytes.
-    pub size: u64,
-}
-
-impl Plan {
-    /// Returns the plan as it is printed.
-    pub fn summary(&self, workspace: &crate::Workspace) -> Summary {
-        let names = |wanted: Planned| -> Vec<String> {
-            self.lock
-                .artifacts
-                .iter()
-                .zip(&self.artifacts)
-                .filter(|(_, planned)| **planned == wanted)
-                .map(|(artifact, _)| artifact.reference())
-                .collect()
-        };
-        let missing = names(Planned::Missing);
-        let different = names(Planned::Different);
-        // An upgrade wants the release matrix, too.
-        let needs_bundle = !(missing.is_empty() && different.is_empty())
-            || matches!(self.mkectl, MkectlPlan::Upgrade { .. });
-        let config = workspace.shown(&self.output.config).to_owned();
-        Summary {
-            environment: self.environment.name.clone(),
-            release: format!("v{}", self.environment.release),
-            lock: self.lock_digest.clone(),
-            bundle: BundleSummary {
-                action: if needs_bundle {
-                    self.bundle.action()
-                } else {
-                    "nothing"
-                },
-                file: self.lock.bundle.file.clone(),
-                size: self.lock.bundle.size,
-            },
-            registry: self.environment.registry.image_url(),
-            artifacts: self.lock.artifacts.len(),
-            missing,
-            different,
-            unconfirmed: names(Planned::Unconfirmed),
-            bytes_to_send: self.bytes_to_send(),
-            config_diff: render::diff(&config, self.config.committed.as_deref(), &self.config.text),
-            config,
-            mkectl: self.mkectl.summary(workspace, &self.output),
-            // Where mkectl runs, there is one anyway.
-            receipt_reason: (self.is_receipt_stale() && !self.mkectl.is_needed())
-                .then_some("the receipt tells of another lock"),
-            requirement_problem: self
-                .unmet
-                .as_ref()
-                .filter(|_| !self.is_empty())
-                .map(|unmet| unmet.missing.clone()),
-            unlocked: self.unlocked.clone(),
-            warnings: self.warnings.all(),
-            nothing_to_do: self.is_empty(),
-        }
-    }
 }
