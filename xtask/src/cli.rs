@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use bytesize::ByteSize;
 use camino::Utf8PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use release::push::Limits;
@@ -10,6 +9,7 @@ use release::push::Limits;
 mod bench;
 mod cluster;
 mod rehearsal;
+mod values;
 
 pub(crate) use bench::{BenchArgs, BenchPartCommand, Contender};
 pub(crate) use cluster::{ClusterCommand, MkectlArgs};
@@ -327,7 +327,7 @@ pub(crate) struct PromoteArgs {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct OverrideArgs {
     /// Go on although what the environment `requires` has not happened; the receipt keeps the reason
-    #[arg(long, value_name = "REASON", value_parser = reason)]
+    #[arg(long, value_name = "REASON", value_parser = values::reason)]
     pub(crate) override_requires: Option<String>,
 }
 
@@ -364,7 +364,7 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "NAME", requires = "repair")]
     pub(crate) confirm: Option<String>,
     /// Look again and again, and tell when something changes [default: every 5m]
-    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "5m", value_parser = interval, conflicts_with = "repair")]
+    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "5m", value_parser = values::interval, conflicts_with = "repair")]
     pub(crate) watch: Option<std::time::Duration>,
     /// Write what came of it to FILE too, as Prometheus reads it by node_exporter's textfile collector
     #[arg(long, value_name = "FILE", conflicts_with = "repair")]
@@ -411,7 +411,7 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) jobs: Option<u16>,
     /// Send each registry at most so many bytes a second, such as 20MB
-    #[arg(long, value_name = "BYTES", value_parser = rate)]
+    #[arg(long, value_name = "BYTES", value_parser = values::rate)]
     pub(crate) max_rate: Option<u64>,
 }
 
@@ -490,35 +490,6 @@ impl Cli {
             max_rate: limits.max_rate,
         }
     }
-}
-
-/// Takes a reason, which says something.
-fn reason(text: &str) -> Result<String, String> {
-    match text.trim() {
-        "" => Err("a reason says something".to_owned()),
-        reason => Ok(reason.to_owned()),
-    }
-}
-
-/// Reads a number of bytes a second as people write it.
-fn rate(text: &str) -> Result<u64, String> {
-    match text.parse::<ByteSize>() {
-        Ok(size) if size.as_u64() > 0 => Ok(size.as_u64()),
-        Ok(_) => Err("nothing would ever be sent".to_owned()),
-        Err(_) => Err("a number of bytes is written like 800kB, 20MB or 16MiB".to_owned()),
-    }
-}
-
-/// Reads how long to wait as people write it.
-fn interval(text: &str) -> Result<std::time::Duration, String> {
-    let interval = text.parse::<jiff::SignedDuration>().ok();
-    interval
-        .and_then(|interval| std::time::Duration::try_from(interval).ok())
-        .filter(|interval| interval.as_secs() > 0)
-        .ok_or_else(|| {
-            "an interval is written like 30s, 5m or 1h; the environment stands before `--watch`"
-                .to_owned()
-        })
 }
 
 /// Parses the command line.

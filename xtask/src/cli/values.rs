@@ -1,0 +1,32 @@
+//! How values of options are written: what people type, and what they are told where it is none.
+
+use bytesize::ByteSize;
+
+/// Takes a reason, which says something.
+pub(super) fn reason(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("a reason says something".to_owned()),
+        reason => Ok(reason.to_owned()),
+    }
+}
+
+/// Reads a number of bytes a second as people write it.
+pub(super) fn rate(text: &str) -> Result<u64, String> {
+    match text.parse::<ByteSize>() {
+        Ok(size) if size.as_u64() > 0 => Ok(size.as_u64()),
+        Ok(_) => Err("nothing would ever be sent".to_owned()),
+        Err(_) => Err("a number of bytes is written like 800kB, 20MB or 16MiB".to_owned()),
+    }
+}
+
+/// Reads how long to wait as people write it.
+pub(super) fn interval(text: &str) -> Result<std::time::Duration, String> {
+    let interval = text.parse::<jiff::SignedDuration>().ok();
+    interval
+        .and_then(|interval| std::time::Duration::try_from(interval).ok())
+        .filter(|interval| interval.as_secs() > 0)
+        .ok_or_else(|| {
+            "an interval is written like 30s, 5m or 1h; the environment stands before `--watch`"
+                .to_owned()
+        })
+}
