@@ -8,11 +8,13 @@ use release::push::Limits;
 
 mod bench;
 mod cluster;
+mod look;
 mod rehearsal;
 mod values;
 
 pub(crate) use bench::{BenchArgs, BenchPartCommand, Contender};
 pub(crate) use cluster::{ClusterCommand, MkectlArgs};
+pub(crate) use look::{DiffArgs, PlanArgs, StatusArgs};
 pub(crate) use rehearsal::{RehearsalArgs, RehearsalCommand};
 
 /// Carry a release of Mirantis Kubernetes Engine 4 across an air gap.
@@ -280,36 +282,6 @@ pub(crate) enum StoreCommand {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct PlanArgs {
-    /// The environment
-    pub(crate) environment: String,
-    /// Write the plan to this file, too, for `deploy --plan`
-    #[arg(long, value_name = "FILE")]
-    pub(crate) out: Option<Utf8PathBuf>,
-    /// Take what the registry has from this file, written by `inventory --out`, and ask nobody
-    #[arg(long, value_name = "FILE")]
-    pub(crate) inventory: Option<Utf8PathBuf>,
-    /// Write Markdown, for a comment on a pull request
-    #[arg(long, conflicts_with = "format")]
-    pub(crate) markdown: bool,
-    /// Exit with code 2 when something is to be done
-    #[arg(long)]
-    pub(crate) detailed_exitcode: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct StatusArgs {
-    /// The environment [default: all of them]
-    pub(crate) environment: Option<String>,
-    /// Ask clusters as well, by `mkectl config get`
-    #[arg(long)]
-    pub(crate) live: bool,
-    /// Exit with code 2 when something differs or could not be asked
-    #[arg(long)]
-    pub(crate) detailed_exitcode: bool,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct PromoteArgs {
     /// The environment that the release was tried on
     pub(crate) from: String,
@@ -329,25 +301,6 @@ pub(crate) struct OverrideArgs {
     /// Go on although what the environment `requires` has not happened; the receipt keeps the reason
     #[arg(long, value_name = "REASON", value_parser = values::reason)]
     pub(crate) override_requires: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DiffArgs {
-    /// The environment, or the release (v4.1.3), that others are compared with
-    #[arg(value_name = "ENVIRONMENT|RELEASE")]
-    pub(crate) old: String,
-    /// Another one of the same kind [default: what is committed and applied of the environment]
-    #[arg(value_name = "ENVIRONMENT|RELEASE")]
-    pub(crate) new: Option<String>,
-    /// Compare with what the cluster has, by mkectl, instead of with what is committed
-    #[arg(long, conflicts_with = "new")]
-    pub(crate) live: bool,
-    /// Write Markdown, for a comment on a pull request
-    #[arg(long, conflicts_with = "format")]
-    pub(crate) markdown: bool,
-    /// Exit with code 2 when something differs
-    #[arg(long)]
-    pub(crate) detailed_exitcode: bool,
 }
 
 #[derive(Debug, Args)]
