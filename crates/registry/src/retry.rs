@@ -83,15 +83,14 @@ impl<'a> Attempts<'a> {
         if self.failed >= self.most {
             return Err(failure.error);
         }
-        let pause = match ordered {
-            Some(ordered) if ordered > self.settings.longest_wait => return Err(failure.error),
-            // What a registry orders is a minimum, which everybody was told at the same time: hence the jitter on top.
-            Some(ordered) => ordered + jitter(self.settings.first_pause),
-            None => {
-                let pause = back_off(self.settings, self.failed);
-                pause / 2 + jitter(pause / 2)
-            }
-        };
+        let ordered = ordered.unwrap_or_default();
+        if ordered > self.settings.longest_wait {
+            return Err(failure.error);
+        }
+        // What a registry orders is a minimum: some always say a second, whatever the trouble is. Everybody was told at the same time,
+        // hence the jitter on top.
+        let own = back_off(self.settings, self.failed);
+        let pause = ordered.max(own / 2) + jitter(own / 2);
         if self.settings.stop.is_requested() {
             return Err(Error::Stopped);
         }
@@ -175,6 +174,22 @@ mod tests {
         assert!(pause >= Duration::from_secs(60), "{pause:?}");
         let endless = Again::After(Some(Duration::from_secs(61)));
         attempts.decide(failure(endless)).unwrap_err();
+    }
+
+    #[test]
+    fn a_short_order_does_not_use_the_attempts_up_in_no_time() {
+        let settings = Settings {
+            attempts: 6,
+            first_pause: Duration::from_secs(1),
+            longest_pause: Duration::from_secs(5),
+            ..Settings::default()
+        };
+        let mut attempts = Attempts::new(&settings, &());
+        for own in [1, 2, 4, 5, 5].map(Duration::from_secs) {
+            let again = Again::After(Some(Duration::ZERO));
+            let pause = attempts.decide(failure(again)).unwrap();
+            assert!(pause >= own / 2 && pause <= own, "{pause:?} of {own:?}");
+        }
     }
 
     #[test]
