@@ -39,6 +39,8 @@ impl Registry {
     ) -> Result<Restored, Error> {
         check_repository(repository)?;
         check_digest(&blob.digest)?;
+        // Whoever calls has looked.
+        self.inner.known.forget(repository, &blob.digest);
         for holder in holders {
             self.inner.known.note(holder, &blob.digest);
         }
@@ -86,6 +88,7 @@ impl Registry {
 mod tests {
     use super::*;
     use crate::fake::{Blobs, Fake, image};
+    use crate::fake_distribution::Distribution;
 
     const REPOSITORY: &str = "mke/calico/node";
 
@@ -103,6 +106,19 @@ mod tests {
         let restored = again.restore_blob(REPOSITORY, layer, &[], &blobs, &());
         assert_eq!(restored.await.unwrap(), Restored::Present);
         assert_eq!(fake.count("PUT", "/blobs/"), 1);
+    }
+
+    #[tokio::test]
+    async fn what_was_known_before_it_was_lost_is_not_believed() {
+        let registry = Distribution::start().await;
+        let blobs = Blobs::new();
+        let artifact = image(&blobs, REPOSITORY, "v1", &[b"layer"]);
+        let layer = &artifact.manifests[0].blobs[1];
+        let client = registry.registry();
+        client.push(&artifact, &blobs, &()).await.unwrap();
+        registry.lose(REPOSITORY, layer.digest.as_ref());
+        let restored = client.restore_blob(REPOSITORY, layer, &[], &blobs, &());
+        assert_eq!(restored.await.unwrap(), Restored::Sent);
     }
 
     #[tokio::test]
