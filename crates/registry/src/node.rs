@@ -228,7 +228,8 @@ impl Node {
             match self.blob_once(&reference, blob).await {
                 Ok(size) if size == blob.size => return Ok(size),
                 Ok(size) => {
-                    let problem = format!("has {size} bytes, {} by its manifest", blob.size);
+                    let most = if size > blob.size { " or more" } else { "" };
+                    let problem = format!("has {size} bytes{most}, {} by its manifest", blob.size);
                     return Err(self.content(&reference, problem));
                 }
                 Err(error) => {
@@ -254,6 +255,10 @@ impl Node {
         // The stream ends with an error if its bytes are not the digest's.
         while let Some(piece) = stream.try_next().await? {
             size += piece.len() as u64;
+            if size > blob.size {
+                // Nobody knows how much more there is.
+                break;
+            }
         }
         Ok(size)
     }
@@ -386,6 +391,24 @@ mod tests {
         let node = Node::new(fake.endpoint()).unwrap();
         let error = node.pull(REPOSITORY, "v1").await.unwrap_err();
         assert!(matches!(error, Error::NodePull { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_blob_without_end_is_not_read_for_ever() {
+        let fake = Fake::over_registry(|seen| {
+            seen.is("GET", "/blobs/").then(|| {
+                let piece = Ok::<_, std::convert::Infallible>(vec![0; 1 << 16]);
+                let endless = stream::repeat(piece);
+                axum::body::Body::from_stream(endless).into_response()
+            })
+        })
+        .await;
+        pushed(&fake).await;
+        let node = Node::new(fake.endpoint()).unwrap();
+        let pulling = node.pull(REPOSITORY, "v1");
+        let pulled = tokio::time::timeout(std::time::Duration::from_secs(20), pulling).await;
+        let error = pulled.expect("it is still read").unwrap_err();
+        assert!(matches!(error, Error::NodeContent { .. }), "{error:?}");
     }
 
     #[tokio::test]
