@@ -185,7 +185,8 @@ impl About {
 
 fn readable(name: &GeneralName<'_>) -> Option<String> {
     match name {
-        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        // It may be anybody's certificate, with anything in it.
+        GeneralName::DNSName(name) => Some(name.escape_debug().to_string()),
         GeneralName::IPAddress(bytes) => match bytes.len() {
             4 => <[u8; 4]>::try_from(*bytes)
                 .ok()
@@ -256,5 +257,16 @@ impl ServerCertVerifier for Onlooker {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_hold_nothing_that_a_terminal_would_obey() {
+        let shown = readable(&GeneralName::DNSName("*.example.com\u{1b}[2J"));
+        assert_eq!(shown.as_deref(), Some(r"*.example.com\u{1b}[2J"));
     }
 }
