@@ -114,6 +114,9 @@ pub enum Contradiction {
         /// Its size where it is named again.
         second: u64,
     },
+    /// Nobody could add up what there is to do.
+    #[error("its sizes add up to more bytes than can be counted")]
+    TooLarge,
 }
 
 impl Lock {
@@ -125,6 +128,7 @@ impl Lock {
         }
         let mut references = HashSet::new();
         let mut sizes = HashMap::new();
+        let mut total = self.release_matrix.as_ref().map_or(0, |matrix| matrix.size);
         for artifact in &self.artifacts {
             check_artifact(artifact)?;
             if !references.insert(artifact.reference()) {
@@ -135,6 +139,8 @@ impl Lock {
             for manifest in &artifact.manifests {
                 let named = manifest.blobs.iter().map(|blob| (&blob.digest, blob.size));
                 for (digest, size) in named.chain([(&manifest.digest, manifest.size)]) {
+                    // Each time that it is named, since each repository has it.
+                    total = total.checked_add(size).ok_or(Contradiction::TooLarge)?;
                     let first = *sizes.entry(digest.as_ref()).or_insert(size);
                     if first != size {
                         return Err(Contradiction::TwoSizes {

@@ -246,6 +246,18 @@ fn refuses_contradictions_between_artifacts() {
     );
     assert_eq!(after(|lock| lock.artifacts.clear()), "it lists no artifact");
     assert_eq!(
+        after(|lock| {
+            let [one, other] = &mut lock.artifacts[0].manifests[0].blobs[..2] else {
+                unreachable!()
+            };
+            (one.size, other.size) = (u64::MAX, 1);
+            // Named once, so that it has no other size anywhere.
+            lock.artifacts.truncate(1);
+            lock.artifacts[0].manifests[1].blobs.clear();
+        }),
+        "its sizes add up to more bytes than can be counted"
+    );
+    assert_eq!(
         after(|lock| lock.artifacts[0].manifests.clear()),
         "`calico/node:v1.0` has no manifest"
     );
