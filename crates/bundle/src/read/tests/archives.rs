@@ -1,0 +1,246 @@
+//! What can be wrong with an archive within a bundle: its layout, its descriptors, and what they lead to.
+
+use super::*;
+
+/// The files of an archive whose index names `root`, with `blobs` in it.
+fn archive(root: &Value, blobs: &[&[u8]]) -> Vec<File> {
+    let mut files = vec![
+        file("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#),
+        file(
+            "index.json",
+            json!({"schemaVersion": 2, "manifests": [root]}).to_string(),
+        ),
+    ];
+    for blob in blobs {
+        files.push(file(&format!("blobs/sha256/{}", hex_of(blob)), *blob));
+    }
+    files
+}
+
+fn descriptor(media_type: &str, blob: &[u8]) -> Value {
+    json!({"mediaType": media_type, "digest": digest_of(blob).to_string(), "size": blob.len()})
+}
+
+/// Returns what is wrong with an archive of these files.
+fn fault(files: Vec<File>) -> String {
+    let bundle = changed_archive(|inner| *inner = files);
+    let text = chain(&inspect(&bundle).unwrap_err());
+    let prefix = "the archive `bundles/images/pause@v1.0.tar` cannot be used: ";
+    text.strip_prefix(prefix).unwrap_or(&text).to_owned()
+}
+
+const MANIFEST: &str = crate::document::OCI_MANIFEST;
+const INDEX: &str = crate::document::OCI_INDEX;
+
+#[test]
+fn refuses_layouts_that_are_not_whole() {
+    let config = b"{}".as_slice();
+    let manifest = json!({
+        "schemaVersion": 2,
+        "config": descriptor("application/vnd.oci.image.config.v1+json", config),
+        "layers": [],
+    })
+    .to_string();
+    let manifest = manifest.as_bytes();
+    let root = descriptor(MANIFEST, manifest);
+    let whole = || archive(&root, &[config, manifest]);
+    let with = |change: fn(&mut Vec<File>)| {
+        let mut files = whole();
+        change(&mut files);
+        fault(files)
+    };
+    let (config_digest, manifest_digest) = (digest_of(config), digest_of(manifest));
+
+    inspect(&changed_archive(|inner| *inner = whole())).unwrap();
+    assert_eq!(
+        with(|files| drop(files.remove(0))),
+        "it has no `oci-layout`, so it is not an OCI archive"
+    );
+    assert_eq!(
+        with(|files| files[0].bytes = br#"{"imageLayoutVersion":"2.0.0"}"#.to_vec()),
+        "its OCI layout has version `2.0.0`, and only 1.x is known"
+    );
+    assert_eq!(
+        with(|files| drop(files.remove(1))),
+        "it has no `index.json`"
+    );
+    assert_eq!(
+        with(|files| files.push(files[1].clone())),
+        "it has `index.json` twice"
+    );
+    assert_eq!(
+        with(|files| files[1].bytes = b"[".to_vec()),
+        "`index.json` cannot be understood: EOF while parsing a list at line 1 column 1"
+    );
+    assert_eq!(
+        with(|files| files[1].bytes = vec![b' '; (4 << 20) + 1]),
+        "`index.json` has 4194305 bytes, and a manifest has at most 4 MiB"
+    );
+    assert_eq!(
+        with(|files| files[1].bytes = br#"{"manifests":[]}"#.to_vec()),
+        "its `index.json` names 0 manifests where there is to be one"
+    );
+    assert_eq!(
+        with(|files| drop(files.remove(2))),
+        format!("blob `{config_digest}` is missing, which `{manifest_digest}` names")
+    );
+    assert_eq!(
+        with(|files| drop(files.remove(3))),
+        format!("blob `{manifest_digest}` is missing, which `index.json` names")
+    );
+    assert_eq!(
+        with(|files| files[2].bytes = b"{ ".to_vec()),
+        format!(
+            "blob `{config_digest}` has the content of `{}`",
+            digest_of(b"{ ")
+        )
+    );
+    assert_eq!(
+        with(|files| files[2].kind = EntryType::Link),
+        format!(
+            "`blobs/sha256/{}` in it is not a regular file",
+            config_digest.digest()
+        )
+    );
+}
+
+#[test]
+fn refuses_descriptors_that_lie() {
+    let manifest = br#"{"schemaVersion":2}"#.as_slice();
+    let digest = digest_of(manifest);
+    let root = |media_type: &str| archive(&descriptor(media_type, manifest), &[manifest]);
+    assert_eq!(
+        fault(root("application/vnd.docker.distribution.manifest.v1+json")),
+        format!(
+            "`{digest}` has the media type `application/vnd.docker.distribution.manifest.v1+json`, \
+             which is neither a manifest's nor an index's"
+        )
+    );
+    assert_eq!(
+        fault(root(MANIFEST)),
+        format!("`{digest}` cannot be understood: missing field `config` at line 1 column 19")
+    );
+    let index = br#"{"schemaVersion":2,"manifests":[]}"#;
+    assert_eq!(
+        fault(archive(&descriptor(MANIFEST, index), &[index])),
+        format!(
+            "`{}` is named as `{MANIFEST}` and says otherwise itself",
+            digest_of(index)
+        )
+    );
+    let both = br#"{"schemaVersion":2,"manifests":[],"layers":[]}"#;
+    assert_eq!(
+        fault(archive(&descriptor(INDEX, both), &[both])),
+        format!(
+            "`{}` is named as `{INDEX}` and says otherwise itself",
+            digest_of(both)
+        )
+    );
+    let list = br#"{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.list.v2+json","manifests":[]}"#;
+    assert_eq!(
+        fault(archive(&descriptor(INDEX, list), &[list])),
+        format!(
+            "`{}` is named as `{INDEX}` and says otherwise itself",
+            digest_of(list)
+        )
+    );
+    let noise = b"noise".as_slice();
+    assert_eq!(
+        fault(archive(&descriptor(MANIFEST, noise), &[noise])),
+        format!("`{}` is named as a manifest and is none", digest_of(noise))
+    );
+    let mut short = descriptor(MANIFEST, manifest);
+    short["size"] = json!(3);
+    assert_eq!(
+        fault(archive(&short, &[manifest])),
+        format!("blob `{digest}` has 19 bytes, and `index.json` says 3")
+    );
+    let sha512 =
+        json!({"mediaType": MANIFEST, "digest": format!("sha512:{}", "0".repeat(128)), "size": 1});
+    let text = fault(archive(&sha512, &[]));
+    assert!(
+        text.contains("uses `sha512`, and only `sha256` is accepted"),
+        "{text}"
+    );
+}
+
+#[test]
+fn follows_nested_indexes_to_a_depth() {
+    let nested = |levels: usize| {
+        let mut blobs = vec![b"{}".to_vec()];
+        let config = descriptor(crate::document::OCI_CONFIG, &blobs[0]);
+        let manifest = json!({"schemaVersion": 2, "config": config, "layers": []}).to_string();
+        let mut root = descriptor(MANIFEST, manifest.as_bytes());
+        blobs.push(manifest.into_bytes());
+        for _ in 0..levels {
+            // Each child twice: it must be listed once, and the walk must not double at each level.
+            let index = json!({"schemaVersion": 2, "manifests": [root, root]}).to_string();
+            root = descriptor(INDEX, index.as_bytes());
+            blobs.push(index.into_bytes());
+        }
+        let blobs: Vec<&[u8]> = blobs.iter().map(Vec::as_slice).collect();
+        archive(&root, &blobs)
+    };
+    let bundle = changed_archive(|inner| *inner = nested(8));
+    let contents = inspect(&bundle).unwrap();
+    let manifests = &contents.artifacts[1].manifests;
+    assert_eq!(manifests.len(), 9);
+    let unique: HashSet<&str> = manifests.iter().map(|one| one.digest.as_ref()).collect();
+    assert_eq!(unique.len(), 9);
+    assert_eq!(
+        fault(nested(9)),
+        "its indexes are nested deeper than 8 levels"
+    );
+}
+
+#[test]
+fn takes_docker_images_and_other_artifacts() {
+    let config = br#"{"os":"linux","architecture":"amd64"}"#.as_slice();
+    let kind = |media_type: &str, config_type: &str, artifact_type: Option<&str>| {
+        let mut manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": media_type,
+            "config": descriptor(config_type, config),
+            "layers": [descriptor("application/octet-stream", config)],
+        });
+        if let Some(artifact_type) = artifact_type {
+            manifest["artifactType"] = json!(artifact_type);
+        }
+        let manifest = manifest.to_string();
+        let files = archive(
+            &descriptor(media_type, manifest.as_bytes()),
+            &[config, manifest.as_bytes()],
+        );
+        let contents = inspect(&changed_archive(|inner| *inner = files)).unwrap();
+        let artifact = contents.artifacts[1].clone();
+        // Config and layer are one blob here, which is listed once.
+        assert_eq!(artifact.manifests[0].blobs.len(), 1);
+        (artifact.kind, artifact.manifests[0].platform.clone())
+    };
+    let docker = "application/vnd.docker.distribution.manifest.v2+json";
+    let amd64 = Some("linux/amd64".to_owned());
+    assert_eq!(
+        kind(
+            docker,
+            "application/vnd.docker.container.image.v1+json",
+            None
+        ),
+        (Kind::Image, amd64)
+    );
+    assert_eq!(
+        kind(MANIFEST, "application/vnd.cncf.helm.config.v1+json", None),
+        (Kind::Chart, None)
+    );
+    assert_eq!(
+        kind(MANIFEST, "application/vnd.example+json", None),
+        (Kind::Artifact, None)
+    );
+    assert_eq!(
+        kind(
+            MANIFEST,
+            crate::document::OCI_CONFIG,
+            Some("application/vnd.example")
+        ),
+        (Kind::Artifact, None)
+    );
+}
