@@ -1,0 +1,363 @@
+//! What a sink is offered while a bundle is read, what it is told, and what comes of one that fails.
+
+use super::*;
+
+/// Notes what it is offered.
+#[derive(Default)]
+struct Recorder {
+    offered: Vec<String>,
+    kept: std::sync::Arc<Mutex<Vec<Vec<u8>>>>,
+    artifacts: Vec<String>,
+    finished: bool,
+}
+
+struct Keeper(std::sync::Arc<Mutex<Vec<Vec<u8>>>>, Vec<u8>);
+
+impl Sink for Recorder {
+    fn blob(&mut self, digest: &Digest, _: u64) -> Result<Option<Box<dyn BlobSink>>, StoreError> {
+        self.offered.push(digest.to_string());
+        Ok(Some(Box::new(Keeper(self.kept.clone(), Vec::new()))))
+    }
+
+    fn artifact(&mut self, artifact: &Artifact) -> Result<(), StoreError> {
+        self.artifacts.push(artifact.reference());
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), StoreError> {
+        self.finished = true;
+        Ok(())
+    }
+}
+
+impl BlobSink for Keeper {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.1.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        self.0.lock().unwrap().push(self.1);
+        Ok(())
+    }
+}
+
+#[test]
+fn keeps_only_blobs_whose_content_is_right() {
+    let bundle = changed_archive(|files| {
+        let blob = files
+            .iter_mut()
+            .find(|file| file.path.starts_with("blobs/"))
+            .unwrap();
+        blob.bytes[0] ^= 1;
+    });
+    let mut recorder = Recorder::default();
+    read(bundle.as_slice(), &mut recorder, None, &Silent).unwrap_err();
+    assert_eq!(recorder.artifacts, ["calico/node:v1.0"]);
+    assert!(!recorder.finished);
+    let kept: HashSet<String> = (recorder.kept.lock().unwrap().iter())
+        .map(|bytes| digest_of(bytes).to_string())
+        .collect();
+    let offered: HashSet<String> = recorder.offered.into_iter().collect();
+    let dropped: Vec<&String> = offered.difference(&kept).collect();
+    assert_eq!(dropped.len(), 1);
+    assert!(kept.is_subset(&offered));
+}
+
+#[test]
+fn with_a_lock_only_its_blobs_are_offered() {
+    let stray = hex_of(b"stray");
+    let bundle = changed_archive(|files| {
+        files.push(file(&format!("blobs/sha256/{stray}"), "stray"));
+    });
+    let lock = lock(&bundle);
+    let stray = format!("sha256:{stray}");
+    let mut all = Recorder::default();
+    read(bundle.as_slice(), &mut all, None, &Silent).unwrap();
+    assert!(all.offered.contains(&stray));
+    let mut locked = Recorder::default();
+    read(bundle.as_slice(), &mut locked, Some(&lock), &Silent).unwrap();
+    assert!(!locked.offered.contains(&stray));
+    assert!(locked.finished);
+}
+
+#[test]
+fn a_bundle_that_was_read_into_a_store_is_whole_there() {
+    let bundle = make(&small_recipe());
+    let lock = lock(&bundle);
+    let folder = testing::Folder::new();
+    let mut store = Store::open(&folder.join("store")).unwrap();
+    assert_eq!(store.missing(&lock).len(), lock.blobs().len() + 1);
+    read(bundle.as_slice(), &mut store, Some(&lock), &Silent).unwrap();
+    assert_eq!(store.missing(&lock), []);
+    for (digest, size) in lock.blobs() {
+        let digest = crate::sha256_digest(&digest).unwrap();
+        store.verify_blob(&digest, size).unwrap();
+    }
+    let listed: Vec<String> = store
+        .listed()
+        .unwrap()
+        .into_iter()
+        .map(|listed| listed.reference)
+        .collect();
+    assert_eq!(
+        listed,
+        ["calico/node:v1.0", "charts/dex:0.3.0", "pause:v1.0"]
+    );
+    // Nothing is left of the writing, and there is nothing that the archives named.
+    let strays: Vec<String> = folder
+        .files()
+        .into_iter()
+        .filter(|path| !path.starts_with("store/blobs/sha256/"))
+        .collect();
+    assert_eq!(
+        strays,
+        [
+            "store/incoming/lock",
+            "store/index.json",
+            "store/index.lock",
+            "store/oci-layout"
+        ]
+    );
+}
+
+/// A bundle of `images` images with one layer of `size` bytes each, in which nothing is compressed.
+fn layers(images: usize, size: usize) -> Vec<u8> {
+    let mut recipe = small_recipe();
+    let image = recipe.artifacts[1].clone();
+    recipe.artifacts = (0..images)
+        .map(|number| {
+            let mut image = image.clone();
+            image.repository = format!("image{number}");
+            let ContentsRecipe::Image { layers, .. } = &mut image.contents else {
+                panic!("not an image");
+            };
+            layers.truncate(1);
+            layers[0].name = image.repository.clone();
+            layers[0].size = size;
+            image
+        })
+        .collect();
+    make(&recipe)
+}
+
+#[test]
+fn blobs_of_many_pieces_are_kept_whole() {
+    let bundle = layers(3, 1_500_001);
+    let lock = lock(&bundle);
+    let folder = testing::Folder::new();
+    let mut store = Store::open(&folder.join("store")).unwrap();
+    read(bundle.as_slice(), &mut store, Some(&lock), &Silent).unwrap();
+    for (digest, size) in lock.blobs() {
+        let digest = crate::sha256_digest(&digest).unwrap();
+        store.verify_blob(&digest, size).unwrap();
+    }
+}
+
+/// What a sink does with the blobs that it takes.
+#[derive(Clone, Copy, PartialEq)]
+enum Manner {
+    FailsToWrite,
+    FailsToCommit,
+    Panics,
+    /// Commits, but late, as a store on a slow disk does.
+    IsSlow,
+}
+
+/// A sink that does `manner` with each blob of more than 1000 bytes after the first `after` of them.
+struct Troubled {
+    manner: Manner,
+    after: usize,
+    offered: usize,
+    /// Whether a blob was offered that was on its way.
+    offered_twice: bool,
+    on_the_way: std::sync::Arc<Mutex<HashSet<Digest>>>,
+    /// How many blobs are committed.
+    committed: std::sync::Arc<Mutex<usize>>,
+    /// The artifacts, and how many blobs were committed when each was told.
+    told: Vec<(String, usize)>,
+}
+
+struct TroubledBlob {
+    manner: Option<Manner>,
+    digest: Digest,
+    on_the_way: std::sync::Arc<Mutex<HashSet<Digest>>>,
+    committed: std::sync::Arc<Mutex<usize>>,
+}
+
+impl Troubled {
+    fn new(manner: Manner, after: usize) -> Self {
+        Self {
+            manner,
+            after,
+            offered: 0,
+            offered_twice: false,
+            on_the_way: std::sync::Arc::default(),
+            committed: std::sync::Arc::default(),
+            told: Vec::new(),
+        }
+    }
+}
+
+impl Sink for Troubled {
+    fn blob(
+        &mut self,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<Option<Box<dyn BlobSink>>, StoreError> {
+        self.offered += 1;
+        let is_troubled = size > 1000 && self.offered > self.after;
+        let is_new = self.on_the_way.lock().unwrap().insert(digest.clone());
+        self.offered_twice |= !is_new;
+        Ok(Some(Box::new(TroubledBlob {
+            manner: is_troubled.then_some(self.manner),
+            digest: digest.clone(),
+            on_the_way: self.on_the_way.clone(),
+            committed: self.committed.clone(),
+        })))
+    }
+
+    fn artifact(&mut self, artifact: &Artifact) -> Result<(), StoreError> {
+        let committed = *self.committed.lock().unwrap();
+        self.told.push((artifact.reference(), committed));
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+impl TroubledBlob {
+    fn fail(&self, manner: Manner) -> Result<(), StoreError> {
+        if self.manner != Some(manner) {
+            return Ok(());
+        }
+        Err(StoreError::Full {
+            path: "store".into(),
+            size: 0,
+            source: io::ErrorKind::StorageFull.into(),
+        })
+    }
+}
+
+impl BlobSink for TroubledBlob {
+    fn write(&mut self, _: &[u8]) -> Result<(), StoreError> {
+        assert!(self.manner != Some(Manner::Panics), "a sink that panics");
+        self.fail(Manner::FailsToWrite)
+    }
+
+    fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        self.fail(Manner::FailsToCommit)?;
+        if self.manner == Some(Manner::IsSlow) {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        self.on_the_way.lock().unwrap().remove(&self.digest);
+        *self.committed.lock().unwrap() += 1;
+        Ok(())
+    }
+}
+
+/// Gives a bundle's bytes on, and counts them.
+struct Counted<'a>(&'a [u8], &'a std::sync::atomic::AtomicUsize);
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.0.read(buffer)?;
+        self.1
+            .fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+#[test]
+fn a_sink_that_fails_stops_the_reading_and_the_archive_is_named() {
+    // A failure is noticed some pieces later, and what is read by then is bounded. The layers are one each, behind
+    // which come config and manifest.
+    let bundle = layers(4, 12 << 20);
+    for manner in [Manner::FailsToWrite, Manner::FailsToCommit] {
+        let mut sink = Troubled::new(manner, 3);
+        let taken = std::sync::atomic::AtomicUsize::new(0);
+        let error = read(Counted(&bundle, &taken), &mut sink, None, &Silent).unwrap_err();
+        assert_eq!(
+            chain(&error),
+            "cannot keep what was read, in the archive `bundles/images/image1@v1.0.tar`: \
+             no space left in `store` for a blob of 0 bytes: no storage space"
+        );
+        let told: Vec<&str> = sink.told.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(told, ["image0:v1.0"]);
+        let taken = taken.into_inner();
+        assert!(
+            taken < bundle.len() / 4 * 3 + (6 << 20),
+            "{taken} bytes were read"
+        );
+    }
+}
+
+#[test]
+fn the_sink_is_told_of_an_artifact_only_when_its_blobs_are_committed() {
+    let mut sink = Troubled::new(Manner::IsSlow, 0);
+    let bundle = layers(3, 5000);
+    let contents = read(bundle.as_slice(), &mut sink, None, &Silent).unwrap();
+    let mut least = 0;
+    let names: Vec<String> = (sink.told.iter().zip(&contents.artifacts))
+        .map(|((name, committed), artifact)| {
+            // The layer, the config and the manifest.
+            least += 1 + artifact.manifests[0].blobs.len();
+            assert!(*committed >= least, "{committed} of {least}");
+            name.clone()
+        })
+        .collect();
+    assert_eq!(names, ["image0:v1.0", "image1:v1.0", "image2:v1.0"]);
+}
+
+#[test]
+fn a_sink_is_not_offered_a_blob_that_is_on_its_way_to_it() {
+    // The layer is the same one in all images, and slow.
+    let mut recipe = small_recipe();
+    let image = recipe.artifacts[1].clone();
+    recipe.artifacts = ["one", "two", "three"]
+        .map(|name| {
+            let mut image = image.clone();
+            image.repository = name.to_owned();
+            let ContentsRecipe::Image { layers, .. } = &mut image.contents else {
+                panic!("not an image");
+            };
+            layers[0].size = 5000;
+            image
+        })
+        .into();
+    let bundle = make(&recipe);
+    let mut sink = Troubled::new(Manner::IsSlow, 0);
+    read(bundle.as_slice(), &mut sink, None, &Silent).unwrap();
+    assert!(!sink.offered_twice);
+}
+
+#[test]
+#[should_panic(expected = "a scoped thread panicked")]
+fn a_sink_that_panics_hangs_nobody() {
+    let bundle = layers(4, 3 << 20);
+    let mut sink = Troubled::new(Manner::Panics, 3);
+    let _ = read(bundle.as_slice(), &mut sink, None, &Silent);
+}
+
+#[test]
+fn the_first_error_is_told_though_the_walk_was_further() {
+    // The last blob of the first archive is wrong, and the tar is cut right behind it.
+    let mut files = untar(&gunzip(&make(&small_recipe())));
+    files.truncate(2);
+    let mut inner = untar(&files[1].bytes);
+    let blob = inner
+        .iter()
+        .position(|file| file.path.starts_with("blobs/"))
+        .unwrap();
+    let mut blob = inner.remove(blob);
+    blob.bytes[0] ^= 1;
+    inner.push(blob);
+    files[1].bytes = tar(&inner);
+    let mut whole = tar(&files);
+    // Both tars end with two blocks.
+    whole.truncate(whole.len() - 4 * 512);
+    let text = chain(&inspect(&gzip(&whole)).unwrap_err());
+    assert!(text.contains("has the content of"), "{text}");
+}
