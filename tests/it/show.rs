@@ -256,6 +256,7 @@ fn a_name_that_is_nearly_right_is_guessed() {
     --- stdout
     --- stderr
     error: `../prod` cannot be the name of an environment: it holds something else than lower-case letters, digits and hyphens
+    hint: did you mean `prod`?
     "#);
 }
 
@@ -267,8 +268,8 @@ fn without_a_workspace_there_is_nothing_to_show() {
     exit code: 3
     --- stdout
     --- stderr
-    error: there is no workspace at [SANDBOX]/home: no folder environments/ there or above
-    hint: go to the workspace's folder, or name it with `-C DIR`
+    error: [SANDBOX]/home is no workspace: there is no folder environments/ in it
+    hint: `-C DIR` wants the folder itself; without it, the nearest one upwards is taken
     "#);
 }
 

@@ -61,9 +61,9 @@ fn root(named: Option<&Utf8Path>) -> Result<Utf8PathBuf, Failure> {
             return std::path::absolute(named)
                 .ok()
                 .and_then(|path| Utf8PathBuf::from_path_buf(path).ok())
-                .ok_or_else(|| Failure::NoWorkspace(named.to_owned()));
+                .ok_or_else(|| Failure::NotAWorkspace(named.to_owned()));
         }
-        return Err(Failure::NoWorkspace(named.to_owned()));
+        return Err(Failure::NotAWorkspace(named.to_owned()));
     }
     let here = std::env::current_dir()
         .ok()

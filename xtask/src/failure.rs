@@ -27,6 +27,8 @@ pub(crate) enum Failure {
     Declined { environment: String, why: String },
     #[error("there is no workspace at {0}: no folder environments/ there or above")]
     NoWorkspace(Utf8PathBuf),
+    #[error("{0} is no workspace: there is no folder environments/ in it")]
+    NotAWorkspace(Utf8PathBuf),
     #[error("cannot find the path of this program")]
     NoExecutable,
     #[error("cannot start the runtime")]
@@ -202,7 +204,10 @@ impl Failure {
             | Self::Kinds { .. }
             | Self::OneRelease(_) => USAGE,
             Self::Declined { .. } => 8,
-            Self::Exists(_) | Self::NoWorkspace(_) | Self::Wrong { .. } => 3,
+            Self::Exists(_)
+            | Self::NoWorkspace(_)
+            | Self::NotAWorkspace(_)
+            | Self::Wrong { .. } => 3,
             Self::Interrupted(_) => INTERRUPTED,
             Self::Several { failed, total } if failed.len() < *total => PARTLY,
             Self::Several { failed, .. } => {
@@ -247,6 +252,9 @@ impl Failure {
             }
             Self::NoWorkspace(_) => {
                 vec!["go to the workspace's folder, or name it with `-C DIR`".to_owned()]
+            }
+            Self::NotAWorkspace(_) => {
+                vec!["`-C DIR` wants the folder itself; without it, the nearest one upwards is taken".to_owned()]
             }
             Self::NeitherReleaseNorFile(_) => {
                 vec!["a release is written like v4.1.5; `cargo xtask list` shows those that are locked".to_owned()]

@@ -96,7 +96,7 @@ impl Ui {
     /// Tells that a signal was heard.
     pub(crate) fn stopping(&self) {
         if let Form::Human(human) = &*self.0 {
-            human.print(
+            human.print_after_echo(
                 "stopping when what is in flight is there; press Ctrl-C again to leave at once",
             );
         }
@@ -105,8 +105,8 @@ impl Ui {
     /// Leaves the terminal in order before the process ends on a signal.
     pub(crate) fn interrupted(&self) {
         if let Form::Human(human) = &*self.0 {
+            human.print_after_echo("interrupted; the next run goes on from here");
             human.clear();
-            human.print("interrupted; the next run goes on from here");
         }
     }
 }

@@ -196,6 +196,15 @@ impl Human {
         }
     }
 
+    /// Writes a message after a signal. A terminal has echoed `^C`, which goes with the bar that it stands behind, if there is one.
+    pub(super) fn print_after_echo(&self, text: &str) {
+        let is_bar_there = self.lock().iter().any(|running| running.is_drawn);
+        match self.terminal && !is_bar_there {
+            true => self.print(&format!("\n{text}")),
+            false => self.print(text),
+        }
+    }
+
     /// Removes the bars.
     pub(super) fn clear(&self) {
         for running in self.lock().drain(..) {
