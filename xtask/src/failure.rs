@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use camino::{Utf8Path, Utf8PathBuf};
 use indicatif::DecimalBytes;
 use registry_error::advice;
+use release::prune::PruneError;
 use release::{ChecksumError, Error, MkectlError, ReadError, StoreError};
 
 mod registry_error;
@@ -137,10 +138,12 @@ impl Failure {
                 | Error::InventoryOfAnother { .. }
                 | Error::NoPulls { .. }
                 | Error::PullsElsewhere { .. }
-                | Error::LockUnknown { .. }
                 | Error::Unlocked { .. }
-                | Error::PrunePlan { .. }
-                | Error::PruneRefused { .. }
+                | Error::Prune(
+                    PruneError::LockUnknown { .. }
+                    | PruneError::File { .. }
+                    | PruneError::Refused { .. },
+                )
                 | Error::ReleaseChanged { .. }
                 | Error::NoReleaseMatrix { .. }
                 | Error::Contradiction { .. }
@@ -168,8 +171,7 @@ impl Failure {
                 | Error::Push { .. }
                 | Error::NotConfirmed { .. }
                 | Error::NotRepaired { .. }
-                | Error::RemovesNothing { .. }
-                | Error::NotRemoved { .. }
+                | Error::Prune(PruneError::RemovesNothing { .. } | PruneError::NotRemoved { .. })
                 | Error::NotAnonymous { .. }
                 | Error::Embedded { .. } => 5,
                 Error::Mkectl(_)
@@ -354,13 +356,13 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Unlocked { release, .. } => format!(
             "is this the whole bundle, and the mkectl of {release}? Who knows that the cluster does without writes `accept: [incomplete-lock]`"
         ),
-        Error::LockUnknown { .. } => "bring the lock back: without it nobody knows what must stay".to_owned(),
-        Error::PruneRefused { .. } => "nothing was removed; compute and review a new plan: `cargo xtask prune ENVIRONMENT --out FILE`".to_owned(),
-        Error::RemovesNothing { .. } => {
+        Error::Prune(PruneError::LockUnknown { .. }) => "bring the lock back: without it nobody knows what must stay".to_owned(),
+        Error::Prune(PruneError::Refused { .. }) => "nothing was removed; compute and review a new plan: `cargo xtask prune ENVIRONMENT --out FILE`".to_owned(),
+        Error::Prune(PruneError::RemovesNothing { .. }) => {
             "registry:2 removes where REGISTRY_STORAGE_DELETE_ENABLED=true is set; elsewhere ask its administrator, or remove what the plan names there"
                 .to_owned()
         }
-        Error::NotRemoved { .. } => "run it again with the same plan: what is gone is left out".to_owned(),
+        Error::Prune(PruneError::NotRemoved { .. }) => "run it again with the same plan: what is gone is left out".to_owned(),
         Error::NoPulls { .. } => "`cargo xtask render` writes it anew".to_owned(),
         Error::PullsElsewhere { environment, .. } => format!(
             "only the environment's own registry is sent to; if the file is out of date, `cargo xtask render {environment}` writes it anew"

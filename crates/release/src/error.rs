@@ -195,54 +195,9 @@ pub enum Error {
         /// What is wrong still, each thing once.
         findings: Vec<crate::verify::Finding>,
     },
-    /// No lock is known of a release that a cluster runs, so that nobody knows what of the registry it needs.
-    #[error(
-        "{environment} needs {release}, and no lock of it is known: {path} is neither here nor in git's history"
-    )]
-    LockUnknown {
-        /// The environment.
-        environment: String,
-        /// The release.
-        release: String,
-        /// Where its lock would be.
-        path: Utf8PathBuf,
-    },
-    /// The plan of a removal cannot be read or written.
-    #[error("{path} is no plan of a removal")]
-    PrunePlan {
-        /// The file.
-        path: Utf8PathBuf,
-        /// Why.
-        source: serde_yaml::Error,
-    },
-    /// The plan of a removal does not hold any more. Nothing was removed.
-    #[error("the plan {path} does not hold any more: {}", moved.join("; "))]
-    PruneRefused {
-        /// The file.
-        path: Utf8PathBuf,
-        /// What has moved since.
-        moved: Vec<String>,
-    },
-    /// The registry removes no manifests, or is set up so.
-    #[error("registry {address} does not remove manifests: {removed} tags were removed")]
-    RemovesNothing {
-        /// The registry.
-        address: String,
-        /// How many tags are gone.
-        removed: usize,
-    },
-    /// Some of what was to be removed is still there.
-    #[error("{removed} of {total} tags were removed from {address}")]
-    NotRemoved {
-        /// The registry.
-        address: String,
-        /// How many tags are gone.
-        removed: usize,
-        /// How many were to be removed.
-        total: usize,
-        /// What is still there, and why.
-        failed: Vec<(String, String)>,
-    },
+    /// A removal cannot be planned or done.
+    #[error(transparent)]
+    Prune(crate::prune::PruneError),
     /// The release's own mkectl lists what the lock lacks.
     #[error("the lock of {release} lacks {} that its mkectl lists: {}", if lacking.len() == 1 { "something" } else { "things" }, lacking.join(", "))]
     Unlocked {

@@ -15,11 +15,13 @@ use crate::push::connect;
 use crate::workspace::{read_if_there, write_named};
 use crate::{Context, Error, RegistryError, sha256};
 
+mod error;
 mod file;
 mod history;
 mod propose;
 mod remove;
 
+pub use error::PruneError;
 pub use file::{ComputedFrom, KeptLock, PrunePlan, Remove, Stays};
 pub use remove::{Pruned, prune};
 

@@ -404,7 +404,7 @@ fn chain(failure: &Failure) -> String {
                 text.push_str(&format!("  {}: {}\n", moved.subject, moved.what));
             }
         }
-        release::Error::NotRemoved { failed, .. } => {
+        release::Error::Prune(release::prune::PruneError::NotRemoved { failed, .. }) => {
             for (name, why) in failed {
                 text.push_str(&format!("  {name}: {why}\n"));
             }

@@ -122,13 +122,15 @@ fn add_details(object: &mut Value, error: &release::Error) {
                 .collect();
         }
         release::Error::PlanMoved { moved, .. } => object["moved"] = json!(moved),
-        release::Error::NotRemoved { failed, .. } => {
+        release::Error::Prune(release::prune::PruneError::NotRemoved { failed, .. }) => {
             object["failed"] = failed
                 .iter()
                 .map(|(name, why)| json!({"artifact": name, "error": why}))
                 .collect();
         }
-        release::Error::PruneRefused { moved, .. } => object["moved"] = json!(moved),
+        release::Error::Prune(release::prune::PruneError::Refused { moved, .. }) => {
+            object["moved"] = json!(moved)
+        }
         release::Error::NotConfirmed { findings, .. }
         | release::Error::NotRepaired { findings, .. } => {
             let wrong: Vec<String> = findings.iter().map(ToString::to_string).collect();

@@ -3,6 +3,7 @@
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
+use super::error::PruneError;
 use crate::Error;
 
 /// What is to be removed from a registry.
@@ -101,9 +102,11 @@ impl PrunePlan {
     }
 
     pub(super) fn to_yaml(&self, path: &Utf8Path) -> Result<String, Error> {
-        let yaml = serde_yaml::to_string(self).map_err(|source| Error::PrunePlan {
-            path: path.to_owned(),
-            source,
+        let yaml = serde_yaml::to_string(self).map_err(|source| {
+            Error::Prune(PruneError::File {
+                path: path.to_owned(),
+                source,
+            })
         })?;
         Ok(format!(
             "# What `cargo xtask prune {environment}` would remove from the registry. Nothing has been removed yet.\n\
@@ -113,18 +116,20 @@ impl PrunePlan {
     }
 
     pub(super) fn parse(text: &str, path: &Utf8Path) -> Result<Self, Error> {
-        let plan: Self = serde_yaml::from_str(text).map_err(|source| Error::PrunePlan {
-            path: path.to_owned(),
-            source,
+        let plan: Self = serde_yaml::from_str(text).map_err(|source| {
+            Error::Prune(PruneError::File {
+                path: path.to_owned(),
+                source,
+            })
         })?;
         if plan.version != Self::VERSION {
-            return Err(Error::PruneRefused {
+            return Err(Error::Prune(PruneError::Refused {
                 path: path.to_owned(),
                 moved: vec![format!(
                     "it is of version {}, which this version of Airlock does not know",
                     plan.version
                 )],
-            });
+            }));
         }
         Ok(plan)
     }

@@ -7,6 +7,7 @@ use camino::Utf8Path;
 use environment::Environment;
 
 use super::Reach;
+use super::error::PruneError;
 use super::file::KeptLock;
 use super::propose::{Kept, Past};
 use crate::receipt::Receipt;
@@ -58,13 +59,13 @@ pub(super) fn gather(
         for (release, is_certain) in needed(&other, &receipts) {
             let locks = past.locks(workspace, &release)?;
             if locks.is_empty() && is_certain {
-                return Err(Error::LockUnknown {
+                return Err(Error::Prune(PruneError::LockUnknown {
                     environment: name,
                     path: workspace
                         .shown(&workspace.lock(&release, DEFAULT_ARCH))
                         .to_owned(),
                     release,
-                });
+                }));
             }
             for (digest, lock) in locks {
                 known.kept.keep(&other.registry, &lock);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use environment::Environment;
 use registry::Removed;
 
+use super::error::PruneError;
 use super::file::{PrunePlan, Remove};
 use super::history::{self, Known};
 use super::{Reach, known_holding, of_known, propose};
@@ -38,10 +39,10 @@ pub async fn prune<E: From<Error>>(
 ) -> Result<Pruned, E> {
     let registry = connect(environment, context.credentials(environment)?)?;
     let refuse = |moved: Vec<String>| {
-        Err(E::from(Error::PruneRefused {
+        Err(E::from(Error::Prune(PruneError::Refused {
             path: path.to_owned(),
             moved,
-        }))
+        })))
     };
     if plan.environment != environment.name {
         return refuse(vec![format!("it is for {}", plan.environment)]);
@@ -192,10 +193,10 @@ async fn remove_all(
                 continue;
             }
             Ok(Outcome::Unsupported) => {
-                return Err(Error::RemovesNothing {
+                return Err(Error::Prune(PruneError::RemovesNothing {
                     address: address.clone(),
                     removed: pruned.tags,
-                });
+                }));
             }
             Ok(Outcome::Moved(why)) => why,
             Err(error) => chain(&error),
@@ -212,10 +213,10 @@ async fn remove_all(
             Ok(Removed::Gone) => pruned.manifests += 1,
             Ok(Removed::NotThere) => {}
             Ok(Removed::Unsupported) => {
-                return Err(Error::RemovesNothing {
+                return Err(Error::Prune(PruneError::RemovesNothing {
                     address: address.clone(),
                     removed: pruned.tags,
-                });
+                }));
             }
             Err(error) => failed.push((format!("{repository}@{child}"), chain(&error))),
         }
@@ -223,12 +224,12 @@ async fn remove_all(
     if failed.is_empty() {
         return Ok(());
     }
-    Err(Error::NotRemoved {
+    Err(Error::Prune(PruneError::NotRemoved {
         address: address.clone(),
         removed: pruned.tags,
         total: roots.iter().map(|removal| removal.tags.len()).sum(),
         failed,
-    })
+    }))
 }
 
 enum Outcome {

@@ -1,0 +1,58 @@
+//! Why a removal cannot be planned or done.
+
+use camino::Utf8PathBuf;
+use thiserror::Error;
+
+/// Why nothing is removed, or not all of it.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PruneError {
+    /// No lock is known of a release that a cluster runs, so that nobody knows what of the registry it needs.
+    #[error(
+        "{environment} needs {release}, and no lock of it is known: {path} is neither here nor in git's history"
+    )]
+    LockUnknown {
+        /// The environment.
+        environment: String,
+        /// The release.
+        release: String,
+        /// Where its lock would be.
+        path: Utf8PathBuf,
+    },
+    /// The plan of a removal cannot be read or written.
+    #[error("{path} is no plan of a removal")]
+    File {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        source: serde_yaml::Error,
+    },
+    /// The plan of a removal does not hold any more. Nothing was removed.
+    #[error("the plan {path} does not hold any more: {}", moved.join("; "))]
+    Refused {
+        /// The file.
+        path: Utf8PathBuf,
+        /// What has moved since.
+        moved: Vec<String>,
+    },
+    /// The registry removes no manifests, or is set up so.
+    #[error("registry {address} does not remove manifests: {removed} tags were removed")]
+    RemovesNothing {
+        /// The registry.
+        address: String,
+        /// How many tags are gone.
+        removed: usize,
+    },
+    /// Some of what was to be removed is still there.
+    #[error("{removed} of {total} tags were removed from {address}")]
+    NotRemoved {
+        /// The registry.
+        address: String,
+        /// How many tags are gone.
+        removed: usize,
+        /// How many were to be removed.
+        total: usize,
+        /// What is still there, and why.
+        failed: Vec<(String, String)>,
+    },
+}
