@@ -8,8 +8,8 @@ use oci_spec::image::Digest;
 use reqwest::{Method, StatusCode};
 use url::Url;
 
+use crate::parts::Opened;
 use crate::transport::{Access, Call};
-use crate::upload::session_url;
 use crate::{Artifact, Blob, BlobSource, Error, Event, Observer, Registry};
 
 /// How a blob came to be in its repository.
@@ -34,7 +34,7 @@ enum Asked {
     /// The repository holds the blob now.
     Held,
     /// It does not; the blob may be sent to this session.
-    Session(Url),
+    Session(Opened),
     /// It does not, and nothing was opened.
     Refused,
 }
@@ -131,7 +131,7 @@ impl Registry {
                     known.mount_answered(true);
                     return Ok(Outcome::Mounted);
                 }
-                Asked::Session(url) => session = Some(url),
+                Asked::Session(opened) => session = Some(opened),
                 Asked::Refused => {}
             }
             if is_offer {
@@ -145,8 +145,8 @@ impl Registry {
                 .await?
             {
                 Asked::Held => return Ok(Outcome::Present),
-                Asked::Session(url) => {
-                    session = Some(url);
+                Asked::Session(opened) => {
+                    session = Some(opened);
                     asked = true;
                 }
                 Asked::Refused => {}
@@ -155,7 +155,7 @@ impl Registry {
         // A refused mount says nothing of this repository, which may hold the blob from an earlier run.
         if !asked && self.holds(repository, blob, observer).await? {
             if let Some(session) = session {
-                self.abandon(repository, session, observer).await;
+                self.abandon(repository, session.url, observer).await;
             }
             return Ok(Outcome::Present);
         }
@@ -203,8 +203,8 @@ impl Registry {
                 _ => Asked::Held,
             });
         }
-        match session_url(self, &answer) {
-            Ok(url) => Ok(Asked::Session(url)),
+        match Opened::by(self, &answer) {
+            Ok(opened) => Ok(Asked::Session(opened)),
             Err(_) => Ok(Asked::Refused),
         }
     }
@@ -213,7 +213,9 @@ impl Registry {
     async fn try_self_mount(&self, repository: &str, digest: &Digest, observer: &dyn Observer) {
         match self.mount(repository, digest, repository, observer).await {
             Ok(Asked::Held) => self.inner.known.self_mounts_are_good(),
-            Ok(Asked::Session(session)) => self.abandon(repository, session, observer).await,
+            Ok(Asked::Session(session)) => {
+                self.abandon(repository, session.url, observer).await;
+            }
             // Blobs are asked about one by one then, which works everywhere.
             Ok(Asked::Refused) | Err(_) => {}
         }

@@ -27,6 +27,17 @@ pub(crate) struct Opened {
     pub(crate) least: u64,
 }
 
+impl Opened {
+    /// Reads what an answer says of the session that it opens.
+    pub(crate) fn by(registry: &Registry, answer: &Response) -> Result<Self, Failure> {
+        Ok(Self {
+            url: session_url(registry, answer)?,
+            offset: 0,
+            least: least_part(answer.headers()),
+        })
+    }
+}
+
 /// Returns the largest part that is smaller than what was too much, if there is one.
 pub(crate) fn smaller_part(too_much: u64) -> Option<u64> {
     PARTS.into_iter().find(|part| *part < too_much)

@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::blob::{answered_digest, mismatch};
 use crate::body::Upload;
-use crate::parts::{Opened, least_part, smaller_part};
+use crate::parts::{Opened, smaller_part};
 use crate::response::Response;
 use crate::retry::{Again, Attempts, Failure};
 use crate::sessions::Remembered;
@@ -27,7 +27,7 @@ impl Registry {
         repository: &str,
         blob: &Blob,
         source: &dyn BlobSource,
-        session: Option<Url>,
+        mut session: Option<Opened>,
         observer: &dyn Observer,
     ) -> Result<(), Error> {
         let upload = Upload {
@@ -45,11 +45,6 @@ impl Registry {
             repository,
             digest: &blob.digest,
         };
-        let mut session = session.map(|url| Opened {
-            url,
-            offset: 0,
-            least: 0,
-        });
         if large && settings.stop.is_requested() {
             return Err(Error::Stopped);
         }
@@ -217,11 +212,7 @@ impl Registry {
             .access(Access::Push)
             .wants(&[StatusCode::ACCEPTED]);
         let answer = transport.exchange(&call, observer).await?;
-        Ok(Opened {
-            url: session_url(self, &answer)?,
-            offset: 0,
-            least: least_part(answer.headers()),
-        })
+        Opened::by(self, &answer)
     }
 }
 

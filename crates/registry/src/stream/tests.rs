@@ -293,3 +293,30 @@ async fn a_session_that_was_lost_halves_the_pace() {
     client.push(&artifact, &blobs, &()).await.unwrap();
     assert_eq!(client.transport().pace().limit(), before / 2);
 }
+
+#[tokio::test]
+async fn a_session_of_a_refused_mount_wants_its_parts_as_long_as_any_other() {
+    let least = 5 << 20;
+    let quirks = Quirks {
+        mounts: false,
+        least,
+        ..Quirks::default()
+    };
+    let registry = Distribution::with(quirks, |_| None).await;
+    let blobs = Blobs::new();
+    let run = Run::new(registry.endpoint());
+    let stop = Stop::default();
+    let client = run.begin(slow(&stop));
+    let artifact = large(&blobs);
+    let layer = &artifact.manifests[0].blobs[1].digest;
+    client.offer("mke/elsewhere", layer);
+    let observer = StopsAt(1 << 20, stop.clone());
+    let report = client.push_all(&[artifact], &blobs, &observer).await;
+    assert!(report.stopped);
+    assert_eq!(registry.mounts(), 1);
+    let carried = carried(&registry);
+    assert!(
+        matches!(carried[..], [sent] if sent >= least),
+        "{carried:?}"
+    );
+}
