@@ -34,6 +34,7 @@ pub struct Receipt {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Applied {
     /// The release, `v4.1.5`.
+    #[serde(deserialize_with = "release")]
     pub release: String,
     /// The registry and project that the cluster pulls from.
     pub registry: String,
@@ -70,6 +71,7 @@ pub struct Applied {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Failed {
     /// The release that was to be deployed.
+    #[serde(deserialize_with = "release")]
     pub release: String,
     /// The registry and project that it was to go to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -221,6 +223,18 @@ impl Receipt {
         let text =
             format!("# Written by `cargo xtask deploy`: what the last one did. Commit it.\n{yaml}");
         write_whole(path, &text)
+    }
+}
+
+/// Reads the name of a release. What is none would be taken for a release that differs, and so for an upgrade.
+fn release<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let version = name.strip_prefix('v').map(semver::Version::parse);
+    match version {
+        Some(Ok(_)) => Ok(name),
+        _ => Err(serde::de::Error::custom(format!(
+            "`{name}` is no release: one is written like v4.1.5"
+        ))),
     }
 }
 

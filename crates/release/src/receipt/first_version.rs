@@ -16,6 +16,7 @@ struct First {
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Applied {
+    #[serde(deserialize_with = "super::release")]
     release: String,
     lock: String,
     registry: String,
@@ -32,6 +33,7 @@ struct Applied {
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Failed {
+    #[serde(deserialize_with = "super::release")]
     release: String,
     step: String,
     error: String,

@@ -151,3 +151,20 @@ fn another_format_and_unknown_keys_are_refused() {
         Err(Error::Receipt { .. })
     ));
 }
+
+#[test]
+fn a_release_that_is_none_is_refused_where_it_stands() {
+    for (text, release) in [
+        (FIRST_VERSION.to_owned(), "banana"),
+        (serde_yaml::to_string(&whole()).unwrap(), "4.1.5"),
+    ] {
+        let text = text.replacen("release: v4.1.5", &format!("release: {release}"), 1);
+        let error = Receipt::parse(&text, "receipt.yaml".into()).unwrap_err();
+        let told = crate::chain(&error);
+        assert!(
+            told.contains(&format!("`{release}` is no release")),
+            "{told}"
+        );
+        assert!(told.contains("line "), "{told}");
+    }
+}
