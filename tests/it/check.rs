@@ -42,6 +42,19 @@ fn what_is_shipped_is_right_and_nothing_is_written() {
 }
 
 #[test]
+fn a_lock_that_cannot_be_read_is_found_and_one_that_is_not_there_is_no_matter() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    let lock = "bundles/v4.1.5-demo-amd64.lock.yaml";
+    let text = sandbox.read(lock);
+    sandbox.write(lock, &text.replacen("sha256:", "sha255:", 1));
+    let run = sandbox.run(&["check"]).ends_with(3);
+    assert!(run.stderr.contains(lock), "{}", run.stderr);
+    assert!(!run.stdout.contains("nothing is wrong"), "{}", run.stdout);
+    std::fs::remove_file(sandbox.path(lock)).unwrap();
+    let _ = sandbox.run(&["check"]).ends_with(0);
+}
+
+#[test]
 fn a_new_environment_is_right_and_warned_of() {
     let sandbox = Sandbox::new(AIRLOCK);
     insta::assert_snapshot!(sandbox.run(&["check"]).whole(), @r#"

@@ -89,15 +89,18 @@ pub fn one(workspace: &Workspace, name: &str, now: jiff::Timestamp) -> Result<Ch
     })
 }
 
-/// Says why a deploy of a lock that the environment does not have yet would be refused, if it would.
+/// Says why a deploy of a lock that the environment does not have yet would be refused, if it would. The lock is read for it.
 fn requirement(
     workspace: &Workspace,
     environment: &Environment,
     applied: Option<&Applied>,
     now: jiff::Timestamp,
 ) -> Result<Option<String>, Error> {
-    let Ok(locked) = fetch::locked(workspace, &environment.release) else {
-        return Ok(None);
+    let locked = match fetch::locked(workspace, &environment.release) {
+        Ok(locked) => locked,
+        // A release may be named before it is locked; a lock that cannot be read is wrong whoever looks at it.
+        Err(Error::NotLocked { .. }) => return Ok(None),
+        Err(error) => return Err(error),
     };
     if applied.is_some_and(|applied| applied.lock == locked.digest) {
         return Ok(None);
