@@ -91,6 +91,17 @@ async fn a_backup_is_restored_by_the_build_that_wrote_it() {
             .ends_with(3);
         assert!(run.stderr.contains("exists already"), "{}", run.stderr);
 
+        // A folder that is not there may be a share that is not mounted.
+        let run = lab
+            .run(&["cluster", "backup", "lab", "--output", "share/before.tar"])
+            .ends_with(1);
+        assert!(
+            run.stderr.contains("cannot write to") && run.stderr.contains("share"),
+            "{}",
+            run.stderr
+        );
+        assert!(!lab.sandbox.path("share").exists());
+
         let _ = lab
             .run(&["cluster", "restore", "lab", archive])
             .ends_with(8);
@@ -175,6 +186,10 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
         "{}",
         run.stderr
     );
+    // Nobody is asked whether to do what cannot be done.
+    let _ = lab
+        .run(&["cluster", "restore", "lab", archive.as_str()])
+        .ends_with(3);
     std::fs::write(&note, &text).unwrap();
     let content = std::fs::read(&archive).unwrap();
     std::fs::write(&archive, b"changed").unwrap();

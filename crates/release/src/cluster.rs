@@ -31,7 +31,7 @@ pub use check::{Checked, Outcome, check};
 pub use kubeconfig::{keep, kubeconfig};
 pub use note::Note;
 pub use reset::reset;
-pub use restore::{Restored, restore};
+pub use restore::{Restorable, Restored};
 pub use status::{Reached, Status, status};
 
 /// The cluster of an environment, and the program that it is spoken to with.

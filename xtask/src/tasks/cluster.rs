@@ -57,15 +57,10 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
                 "The cluster of {0} becomes what it was in {archive}. Type {0} to go on: ",
                 environment.name
             );
-            confirm::ask(&environment, &question, confirm.as_deref())?;
+            let restorable = cluster::Restorable::examine(&app.context(), environment, archive)?;
+            confirm::ask(restorable.environment(), &question, confirm.as_deref())?;
             until_interrupted(app, async {
-                let restored = cluster::restore(
-                    &app.context(),
-                    environment,
-                    &archive,
-                    hosts.as_deref(),
-                    &more.flags,
-                )?;
+                let restored = restorable.restore(&app.context(), hosts.as_deref(), &more.flags)?;
                 let text = format!(
                     "{}: {} is restored by mkectl {}; its log is {}\n",
                     restored.environment, restored.archive, restored.mkectl, restored.log

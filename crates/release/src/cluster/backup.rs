@@ -60,7 +60,13 @@ pub fn backup(
     let (Some(folder), Some(name)) = (archive.parent(), archive.file_name()) else {
         return Err(Error::BackupMissing { path: shown });
     };
-    std::fs::create_dir_all(folder).map_err(|source| Error::io("make", folder, source))?;
+    // Any other folder is somebody's: one that is missing may be a share that is not mounted.
+    let there = if folder == cluster.backups() {
+        std::fs::create_dir_all(folder)
+    } else {
+        std::fs::metadata(folder).map(drop)
+    };
+    there.map_err(|source| Error::io("write to", folder, source))?;
     let root = cluster.help(&[])?;
     // Before it runs: an update of the program meanwhile would be another one.
     let mkectl = cluster.mkectl_record();

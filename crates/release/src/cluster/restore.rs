@@ -22,73 +22,111 @@ pub struct Restored {
     pub log: Utf8PathBuf,
 }
 
-/// Puts the backup `archive` back. The one host that mkectl begins with is the first controller of the environment, unless `hosts` is a file that
-/// says otherwise. `typed` is given to mkectl too.
-///
-/// # Errors
-/// The archive has no note or is not what its note says, its mkectl is not here, or it failed.
-pub fn restore(
-    context: &Context<'_>,
-    mut environment: Environment,
-    archive: &Utf8Path,
-    hosts: Option<&Utf8Path>,
-    typed: &[String],
-) -> Result<Restored, Error> {
-    refuse_a_rehearsal(&environment)?;
-    let shown = context.workspace.shown(archive).to_owned();
-    let note = Note::read(archive)?;
-    let differs = |problem: String| Error::BackupNote {
-        path: shown.clone(),
-        problem,
-    };
-    if note.environment != environment.name {
-        return Err(differs(format!(
-            "is a backup of {}, not of {}",
-            note.environment, environment.name
-        )));
+/// A backup that can be put back: it is what its note says, and the mkectl that wrote it is here.
+pub struct Restorable {
+    environment: Environment,
+    archive: Utf8PathBuf,
+    note: Note,
+}
+
+impl Restorable {
+    /// Looks at the backup `archive`, and changes nothing: whoever is asked whether to go on is asked about something that can be done.
+    ///
+    /// # Errors
+    /// The archive has no note or is not what its note says, or its mkectl is not here.
+    pub fn examine(
+        context: &Context<'_>,
+        mut environment: Environment,
+        archive: Utf8PathBuf,
+    ) -> Result<Self, Error> {
+        refuse_a_rehearsal(&environment)?;
+        let differs = |problem: String| Error::BackupNote {
+            path: context.workspace.shown(&archive).to_owned(),
+            problem,
+        };
+        let note = Note::read(&archive)?;
+        if note.environment != environment.name {
+            return Err(differs(format!(
+                "is a backup of {}, not of {}",
+                note.environment, environment.name
+            )));
+        }
+        let measured =
+            backup::measure(&archive).map_err(|source| Error::io("read", &archive, source))?;
+        if measured != (note.size, note.sha256.clone()) {
+            return Err(differs(
+                "is not what its note says: it was changed".to_owned(),
+            ));
+        }
+        let matching = program::by_hash(context, &environment, note.mkectl.sha256.as_deref());
+        let Some(matching) = matching else {
+            return Err(Error::NoMatchingMkectl {
+                archive: context.workspace.shown(&archive).to_owned(),
+                version: note.mkectl.version,
+                sha256: note.mkectl.sha256.unwrap_or_default(),
+            });
+        };
+        // Whatever the environment and its cluster are now, this is the program.
+        environment.mkectl = Some(matching);
+        environment.release = version_of(&note, &differs)?;
+        Ok(Self {
+            environment,
+            archive,
+            note,
+        })
     }
-    let measured = backup::measure(archive).map_err(|source| Error::io("read", archive, source))?;
-    if measured != (note.size, note.sha256.clone()) {
-        return Err(differs(
-            "is not what its note says: it was changed".to_owned(),
-        ));
+
+    /// Returns the environment whose cluster is restored, with the release and the mkectl of the backup.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
     }
-    let matching = program::by_hash(context, &environment, note.mkectl.sha256.as_deref());
-    let Some(matching) = matching else {
-        return Err(Error::NoMatchingMkectl {
-            archive: shown,
-            version: note.mkectl.version,
-            sha256: note.mkectl.sha256.unwrap_or_default(),
+
+    /// Puts the backup back. The one host that mkectl begins with is the first controller of the environment, unless `hosts` is a file that
+    /// says otherwise. `typed` is given to mkectl too.
+    ///
+    /// # Errors
+    /// mkectl failed, or cannot be run.
+    pub fn restore(
+        self,
+        context: &Context<'_>,
+        hosts: Option<&Utf8Path>,
+        typed: &[String],
+    ) -> Result<Restored, Error> {
+        let Self {
+            environment,
+            archive,
+            note,
+        } = self;
+        let shown = context.workspace.shown(&archive).to_owned();
+        let cluster = Cluster::with(context, environment)?;
+        let (Some(folder), Some(name)) = (archive.parent(), archive.file_name()) else {
+            return Err(Error::BackupNote {
+                path: shown,
+                problem: "is no file".to_owned(),
+            });
+        };
+        let root = cluster.help(&[])?;
+        let made = match hosts {
+            Some(_) => None,
+            None => Some(first_host(context, &cluster)?),
+        };
+        let hosts = hosts
+            .or(made.as_ref().map(resolve::Resolved::path))
+            .unwrap_or(Utf8Path::new(""));
+        let outcome = cluster.run(context, "restore", true, |config| {
+            let command = cluster.mkectl().restore(config, hosts, name, &root);
+            command.in_directory(folder).typed(typed)
         });
-    };
-    // Whatever the environment and its cluster are now, this is the program.
-    environment.mkectl = Some(matching);
-    environment.release = version_of(&note, &differs)?;
-    let cluster = Cluster::with(context, environment)?;
-    let (Some(folder), Some(name)) = (archive.parent(), archive.file_name()) else {
-        return Err(differs("is no file".to_owned()));
-    };
-    let root = cluster.help(&[])?;
-    let made = match hosts {
-        Some(_) => None,
-        None => Some(first_host(context, &cluster)?),
-    };
-    let hosts = hosts
-        .or(made.as_ref().map(resolve::Resolved::path))
-        .unwrap_or(Utf8Path::new(""));
-    let outcome = cluster.run(context, "restore", true, |config| {
-        let command = cluster.mkectl().restore(config, hosts, name, &root);
-        command.in_directory(folder).typed(typed)
-    });
-    let removed = made.map_or(Ok(()), resolve::Resolved::remove);
-    let ran = cluster.conclude(context, note.applied, outcome)?;
-    removed?;
-    Ok(Restored {
-        environment: cluster.environment.name.clone(),
-        archive: shown,
-        mkectl: note.mkectl.version,
-        log: ran.log,
-    })
+        let removed = made.map_or(Ok(()), resolve::Resolved::remove);
+        let ran = cluster.conclude(context, note.applied, outcome)?;
+        removed?;
+        Ok(Restored {
+            environment: cluster.environment.name.clone(),
+            archive: shown,
+            mkectl: note.mkectl.version,
+            log: ran.log,
+        })
+    }
 }
 
 fn version_of(note: &Note, differs: &dyn Fn(String) -> Error) -> Result<semver::Version, Error> {
