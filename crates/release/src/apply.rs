@@ -326,10 +326,7 @@ fn apply_config(
         changes: true,
     };
     let ran = run.run(context, &command);
-    let removed = resolved.remove();
-    // How mkectl ended matters more.
-    let log = ran?.log;
-    removed?;
+    let log = resolved.remove_after(ran)?.log;
     context.reporter.report(Event::Finished {
         step: Step::Apply,
         what: format!("applied; log in {log}"),

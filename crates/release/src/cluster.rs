@@ -131,8 +131,8 @@ impl Cluster {
     pub(crate) fn machines(&self, context: &Context<'_>) -> Result<Vec<mke::Machine>, Error> {
         let config = self.config(context)?;
         let text = std::fs::read_to_string(config.path())
-            .map_err(|source| Error::io("read", config.path(), source))?;
-        config.remove()?;
+            .map_err(|source| Error::io("read", config.path(), source));
+        let text = config.remove_after(text)?;
         mke::machines(&text).map_err(|source| Error::Hosts { source })
     }
 
@@ -185,11 +185,7 @@ impl Cluster {
             changes: manner.changes,
         };
         let ran = run.run(context, &command);
-        let removed = config.remove();
-        // How mkectl ended matters more.
-        let ran = ran?;
-        removed?;
-        Ok(ran)
+        config.remove_after(ran)
     }
 
     /// Writes down what a command that changes the cluster came to: `applied` is what the cluster runs if it succeeded. The note that it is

@@ -30,17 +30,15 @@ impl Resolved {
         &self.path
     }
 
-    /// Removes the file.
+    /// Removes the file, and returns what came of its use.
     ///
     /// # Errors
-    /// It cannot be removed, and so holds secrets still.
-    pub(crate) fn remove(self) -> Result<(), Error> {
-        match self.file {
-            Some(file) => file
-                .close()
-                .map_err(|source| Error::io("remove", &self.path, source)),
-            None => Ok(()),
-        }
+    /// That of its use, which matters more; or else it cannot be removed, and so holds secrets still.
+    pub(crate) fn remove_after<T>(self, outcome: Result<T, Error>) -> Result<T, Error> {
+        let removed = self.file.map_or(Ok(()), tempfile::NamedTempFile::close);
+        let used = outcome?;
+        removed.map_err(|source| Error::io("remove", &self.path, source))?;
+        Ok(used)
     }
 }
 

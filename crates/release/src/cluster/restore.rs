@@ -117,9 +117,11 @@ impl Restorable {
             let command = cluster.mkectl().restore(config, hosts, name, &root);
             command.in_directory(folder).typed(typed)
         });
-        let removed = made.map_or(Ok(()), resolve::Resolved::remove);
-        let ran = cluster.conclude(context, note.applied, outcome)?;
-        removed?;
+        let concluded = cluster.conclude(context, note.applied, outcome);
+        let ran = match made {
+            Some(made) => made.remove_after(concluded)?,
+            None => concluded?,
+        };
         Ok(Restored {
             environment: cluster.environment.name.clone(),
             archive: shown,
