@@ -221,9 +221,17 @@ impl Lock {
         lock
     }
 
+    /// What the names of locks' files end with.
+    pub const SUFFIX: &str = ".lock.yaml";
+
     /// Returns the name of the lock's file, such as `v4.1.5-amd64.lock.yaml`. `release` has its leading `v`.
     pub fn file_name(release: &str, arch: &str) -> String {
-        format!("{release}-{arch}.lock.yaml")
+        format!("{release}-{arch}{}", Self::SUFFIX)
+    }
+
+    /// Returns release and architecture by the name of a lock's file, as [`Lock::file_name`] makes it; `None` for another file.
+    pub fn named(file_name: &str) -> Option<(&str, &str)> {
+        file_name.strip_suffix(Self::SUFFIX)?.rsplit_once('-')
     }
 
     /// Returns the sha256 of a lock's text, 64 hexadecimal digits: what a receipt names it by.

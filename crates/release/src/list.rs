@@ -92,8 +92,8 @@ pub fn list(workspace: &Workspace) -> Result<Listing, Error> {
 /// Returns the row of a lock that cannot be read; its file's name says whose it should be.
 fn wrong(path: &Utf8Path) -> ReleaseRow {
     let name = path.file_name().unwrap_or_default();
-    let name = name.strip_suffix(".lock.yaml").unwrap_or(name);
-    let (release, arch) = name.rsplit_once('-').unwrap_or((name, ""));
+    let bare = name.strip_suffix(bundle::Lock::SUFFIX).unwrap_or(name);
+    let (release, arch) = bundle::Lock::named(name).unwrap_or((bare, ""));
     ReleaseRow {
         release: release.to_owned(),
         arch: arch.to_owned(),

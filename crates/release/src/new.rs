@@ -32,8 +32,7 @@ fn newest_locked(workspace: &Workspace) -> Option<Version> {
     let locks = workspace.locks().ok()?;
     (locks.iter())
         .filter_map(|path| {
-            let name = path.file_name()?.strip_suffix(".lock.yaml")?;
-            let (release, _) = name.rsplit_once('-')?;
+            let (release, _) = bundle::Lock::named(path.file_name()?)?;
             Version::parse(release.strip_prefix('v')?).ok()
         })
         .filter(|release| release.pre.is_empty() && mke::Release::of(release).is_ok())

@@ -112,7 +112,7 @@ impl Workspace {
             let Ok(path) = Utf8PathBuf::try_from(entry.path()) else {
                 continue;
             };
-            if path.as_str().ends_with(".lock.yaml") {
+            if path.as_str().ends_with(bundle::Lock::SUFFIX) {
                 locks.push(path);
             }
         }
