@@ -173,12 +173,7 @@ impl Human {
             text.push_str("; ");
         }
         let names: Vec<&str> = wrong.iter().map(|(name, _)| name.as_str()).collect();
-        let shown = names.len().min(NAMES);
-        text.push_str(&format!("{failure}: {}", names[..shown].join(", ")));
-        if names.len() > shown {
-            text.push_str(&format!(" and {} more", names.len() - shown));
-        }
-        text.push('\n');
+        text.push_str(&format!("{failure}: {}\n", first_names(&names)));
         text
     }
 
@@ -437,18 +432,23 @@ fn by_cause(failed: &[(String, Arc<release::RegistryError>)]) -> String {
             text.push_str(&format!("  {artifact}: {cause}\n"));
             continue;
         }
-        let shown = artifacts.len().min(NAMES);
-        let names = artifacts[..shown].join(", ");
-        let rest = match artifacts.len() - shown {
-            0 => String::new(),
-            rest => format!(" and {rest} more"),
-        };
         text.push_str(&format!(
-            "  {} artifacts: {cause}\n    {names}{rest}\n",
-            artifacts.len()
+            "  {} artifacts: {cause}\n    {}\n",
+            artifacts.len(),
+            first_names(&artifacts)
         ));
     }
     text
+}
+
+/// Returns the first names, and how many others there are.
+fn first_names(names: &[&str]) -> String {
+    let shown = names.len().min(NAMES);
+    let text = names[..shown].join(", ");
+    match names.len() - shown {
+        0 => text,
+        rest => format!("{text} and {rest} more"),
+    }
 }
 
 #[cfg(test)]
