@@ -134,14 +134,19 @@ mod tests {
         }
     }
 
-    #[test]
-    fn pauses_double_up_to_the_longest_and_end_with_the_attempts() {
-        let settings = Settings {
+    /// Their own pauses are 1, 2, 4, 5 and 5 seconds at most.
+    fn six_attempts() -> Settings {
+        Settings {
             attempts: 6,
             first_pause: Duration::from_secs(1),
             longest_pause: Duration::from_secs(5),
             ..Settings::default()
-        };
+        }
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_end_with_the_attempts() {
+        let settings = six_attempts();
         let mut attempts = Attempts::new(&settings, &());
         for most in [1, 2, 4, 5, 5].map(Duration::from_secs) {
             let pause = attempts.decide(failure(Again::After(None))).unwrap();
@@ -178,12 +183,7 @@ mod tests {
 
     #[test]
     fn a_short_order_does_not_use_the_attempts_up_in_no_time() {
-        let settings = Settings {
-            attempts: 6,
-            first_pause: Duration::from_secs(1),
-            longest_pause: Duration::from_secs(5),
-            ..Settings::default()
-        };
+        let settings = six_attempts();
         let mut attempts = Attempts::new(&settings, &());
         for own in [1, 2, 4, 5, 5].map(Duration::from_secs) {
             let again = Again::After(Some(Duration::ZERO));
