@@ -18,6 +18,7 @@ mod deploy;
 mod diff;
 mod faults;
 mod fetch;
+mod files;
 mod gallery;
 mod inspect;
 mod interrupted;

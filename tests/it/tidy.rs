@@ -9,16 +9,24 @@ use support::sandbox::repository;
 
 /// Which crate of ours may know which other. Whoever adds an edge adds it here, and says why in ARCHITECTURE.md.
 const EDGES: &[(&str, &[&str])] = &[
-    ("environment", &[]),
-    ("bundle", &[]),
-    ("registry", &[]),
-    ("mkectl", &[]),
+    ("files", &[]),
+    ("environment", &["files"]),
+    ("bundle", &["files"]),
+    ("registry", &["files"]),
+    ("mkectl", &["files"]),
     ("mke", &["environment"]),
     (
         "release",
-        &["bundle", "environment", "mke", "mkectl", "registry"],
+        &[
+            "bundle",
+            "environment",
+            "files",
+            "mke",
+            "mkectl",
+            "registry",
+        ],
     ),
-    ("xtask", &["environment", "release"]),
+    ("xtask", &["environment", "files", "release"]),
 ];
 
 #[test]
@@ -115,6 +123,30 @@ fn only_mkectl_and_the_bench_start_programs() {
             for start in starts {
                 assert!(!text.contains(start), "{path} has `{start}`");
             }
+        }
+    }
+}
+
+#[test]
+fn files_are_opened_by_the_crate_that_refuses_pipes_and_devices() {
+    for file in sources() {
+        let path = file.strip_prefix(repository()).unwrap().as_str();
+        let is_test = ["tests", "crates/files/", "crates/registry/src/fake"]
+            .iter()
+            .any(|start| path.starts_with(start))
+            || ["/tests", "/testing", "/benches/"]
+                .iter()
+                .any(|part| path.contains(part));
+        if is_test {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        let product = text.split("#[cfg(test)]\nmod ").next().unwrap();
+        for opens in ["fs::read(", "read_to_string(", "File::open("] {
+            assert!(
+                !product.contains(opens),
+                "{path} has `{opens}`: use `files::open`, `files::read` or `files::read_text`"
+            );
         }
     }
 }

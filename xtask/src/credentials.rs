@@ -6,7 +6,6 @@
     reason = "secrets are in the environment, and files are found by it"
 )]
 
-use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
 
@@ -95,7 +94,7 @@ fn variable(name: &str) -> Result<String, Error> {
 
 fn from_files(address: &str) -> Result<Credentials, Error> {
     for path in files() {
-        let file = match File::open(&path) {
+        let file = match files::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(source) => return Err(Error::Read { path, source }),

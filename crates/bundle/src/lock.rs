@@ -244,7 +244,7 @@ impl Lock {
     /// # Errors
     /// When it cannot be read, is no lock, is of another version, or contradicts itself.
     pub fn read(path: &Utf8Path) -> Result<Self, LockError> {
-        let text = std::fs::read_to_string(path).map_err(|source| LockError::Read {
+        let text = files::read_text(path).map_err(|source| LockError::Read {
             path: path.to_owned(),
             source,
         })?;

@@ -1,6 +1,5 @@
 //! The download of `mkectl`: a compressed tar with one file (CLI-INST, BREW), which the lock knows by the hash of the whole.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -106,7 +105,7 @@ pub fn check_program(
         path: program.to_owned(),
         source,
     };
-    let mut file = Hashed::new(File::open(program).map_err(read)?);
+    let mut file = Hashed::new(files::open(program).map_err(read)?);
     io::copy(&mut file, &mut io::sink()).map_err(read)?;
     if file.finish() != expected {
         return Err(ProgramError::Changed {
@@ -127,7 +126,7 @@ fn program_in(
         path: archive.to_owned(),
         source,
     };
-    let mut input = Hashed::new(File::open(archive).map_err(read)?);
+    let mut input = Hashed::new(files::open(archive).map_err(read)?);
     let unpacked = copy_program(&mut input, out);
     // What a wrong file holds is of no interest, so that its hash is looked at first.
     io::copy(&mut input, &mut io::sink()).map_err(read)?;

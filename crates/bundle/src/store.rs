@@ -150,7 +150,7 @@ impl Store {
     /// When it is not there or cannot be read.
     pub fn open_blob(&self, digest: &Digest) -> Result<File, StoreError> {
         let path = self.path(digest);
-        File::open(&path).map_err(|source| match source.kind() {
+        files::open(&path).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => StoreError::Missing {
                 digest: digest.clone(),
                 path: self.directory.clone(),
@@ -323,7 +323,7 @@ impl Store {
         let unsynced = std::mem::take(&mut self.shared().unsynced);
         for digest in unsynced {
             let path = self.path(&digest);
-            match File::open(&path).and_then(|file| file.sync_data()) {
+            match files::open(&path).and_then(|file| file.sync_data()) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
                     return Err(io_error("write", &path, source));
                 }
@@ -331,9 +331,7 @@ impl Store {
             }
         }
         let folder = self.directory.join("blobs").join("sha256");
-        File::open(&folder)
-            .and_then(|file| file.sync_all())
-            .map_err(|source| io_error("write", &folder, source))
+        files::sync_folder(&folder).map_err(|source| io_error("write", &folder, source))
     }
 
     fn shared(&self) -> std::sync::MutexGuard<'_, Shared> {

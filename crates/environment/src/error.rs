@@ -2,7 +2,7 @@
 
 use std::io;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 
 use crate::problem::Problems;
 
@@ -35,29 +35,7 @@ pub enum Error {
         /// What the operating system says.
         source: io::Error,
     },
-    /// A YAML file is not UTF-8 text.
-    #[error("`{path}` is not UTF-8 text: line {line} has a byte that belongs to no character")]
-    NotUtf8 {
-        /// The path, below the workspace root that was given.
-        path: Utf8PathBuf,
-        /// The first line that is not, counted from 1.
-        line: usize,
-    },
     /// The files are there, but something is wrong with what they say.
     #[error("{0}")]
     Wrong(Problems),
-}
-
-/// Returns the text of a file, `bytes`, whose path is named in the error.
-pub(crate) fn text(path: &Utf8Path, bytes: Vec<u8>) -> Result<String, Error> {
-    String::from_utf8(bytes).map_err(|error| {
-        let whole = error.utf8_error().valid_up_to();
-        Error::NotUtf8 {
-            path: path.to_owned(),
-            line: 1
-                + (error.as_bytes()[..whole].iter())
-                    .filter(|&&byte| byte == b'\n')
-                    .count(),
-        }
-    })
 }

@@ -1,6 +1,6 @@
 //! Follows `inherit` from an environment's file to its parents.
 
-use std::{collections::HashSet, fs, io, sync::Arc};
+use std::{collections::HashSet, io, sync::Arc};
 
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 
@@ -8,7 +8,7 @@ use crate::{
     check::{self, Findings},
     error::Error,
     problem::{Problem, quote},
-    yaml::{self, Node, Source},
+    yaml::{self, BYTE_ORDER_MARK, Node, Source},
 };
 
 /// The files of an environment: its own first, then its parent, and so on.
@@ -113,16 +113,15 @@ pub(crate) fn is_absent(error: &io::Error) -> bool {
 }
 
 fn read_text(path: &Utf8Path) -> Result<String, Error> {
-    let bytes = fs::read(path).map_err(|source| Error::Read {
+    let text = files::read_text(path).map_err(|source| Error::Read {
         path: path.to_owned(),
         source,
     })?;
-    // Whoever shows the text is not to stumble over the mark that some editors begin it with.
-    let bytes = match bytes.strip_prefix(b"\xef\xbb\xbf") {
+    // Some editors begin a file with this mark. It is not part of the text that problems show.
+    Ok(match text.strip_prefix(BYTE_ORDER_MARK) {
         Some(unmarked) => unmarked.to_owned(),
-        None => bytes,
-    };
-    crate::error::text(path, bytes)
+        None => text,
+    })
 }
 
 fn parse(source: Arc<Source>, findings: &mut Findings) -> Option<Node> {
@@ -176,8 +175,10 @@ fn resolve(
             "{quoted} leads out of the workspace by a symbolic link"
         ));
     }
-    if file.is_dir() {
-        return refuse(format!("{quoted} is a folder"));
+    if let Err(error) = files::open(&file)
+        && let Some(refusal) = files::Refusal::of(&error)
+    {
+        return refuse(format!("cannot read {quoted}: {refusal}"));
     }
     if read.contains(&file) {
         return refuse(format!(

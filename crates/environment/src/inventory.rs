@@ -2,7 +2,7 @@
 //!
 //! What the columns mean is the affair of whoever makes hosts of the rows. Each value keeps its place in the file.
 
-use std::{fs, sync::Arc};
+use std::sync::Arc;
 
 use camino::Utf8Path;
 
@@ -37,8 +37,8 @@ pub(crate) fn read(
         findings.add(Problem::at(file, rule).with_help("keep the file beside this one"));
         return Ok(None);
     };
-    let text = match fs::read(root.join(&path)) {
-        Ok(bytes) => crate::error::text(&root.join(&path), bytes)?,
+    let text = match files::read_text(root.join(&path)) {
+        Ok(text) => text,
         Err(error) if inherit::is_absent(&error) => {
             let rule = format!("there is no file {}", quote(path.as_str()));
             let help = inherit::looked_for_from(&file.source);
@@ -46,10 +46,15 @@ pub(crate) fn read(
             return Ok(None);
         }
         Err(source) => {
-            return Err(Error::Read {
-                path: root.join(&path),
-                source,
-            });
+            let Some(refusal) = files::Refusal::of(&source) else {
+                return Err(Error::Read {
+                    path: root.join(&path),
+                    source,
+                });
+            };
+            let rule = format!("cannot read {}: {refusal}", quote(path.as_str()));
+            findings.add(Problem::at(file, rule));
+            return Ok(None);
         }
     };
     let source = Arc::new(Source { path, text });

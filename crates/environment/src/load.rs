@@ -1,6 +1,6 @@
 //! Reads an environment from its files.
 
-use std::{fs, io, sync::Arc};
+use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -25,7 +25,7 @@ const ENVIRONMENTS: &str = "environments";
 /// The file in an environment's folder that people write.
 const FILE: &str = "environment.yaml";
 
-/// Returns the names of all environments, sorted: the folders below `environments` that hold an `environment.yaml`.
+/// Returns the names of all environments, sorted: the folders below `environments` that contain an `environment.yaml`.
 ///
 /// `root` is the workspace root. A name that no environment may have is among them, so that loading it says what is
 /// wrong with it.
@@ -47,7 +47,7 @@ pub fn names(root: &Utf8Path) -> Result<Vec<String>, Error> {
     let mut names = Vec::new();
     for entry in entries {
         let entry = entry.map_err(cannot_read)?;
-        if entry.path().join(FILE).is_file() {
+        if entry.path().join(FILE).exists() {
             // A name that is not UTF-8 is none for an environment either way; it shall not hide the others.
             names.push(entry.file_name().to_string_lossy().into_owned());
         }
@@ -66,7 +66,7 @@ pub fn names(root: &Utf8Path) -> Result<Vec<String>, Error> {
 pub fn load(root: &Utf8Path, name: &str) -> Result<Environment, Error> {
     grammar::environment_name(name)?;
     let path = Utf8Path::new(ENVIRONMENTS).join(name).join(FILE);
-    if !root.join(&path).is_file() {
+    if !root.join(&path).exists() {
         let known = names(root)?;
         return Err(Error::Unknown {
             name: name.to_owned(),
@@ -361,25 +361,27 @@ fn authority(
         findings.add(Problem::at(node, rule).with_help(help));
         Ok(None)
     };
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
+    let text = match files::read_text(&path) {
+        Ok(text) => text,
         Err(error) if inherit::is_absent(&error) => {
             let help = inherit::looked_for_from(&node.source);
             return refuse(format!("there is no file {quoted}"), &help);
         }
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-            return refuse(
-                format!("{quoted} is a folder"),
-                "write the path of a PEM file",
-            );
-        }
-        Err(source) => return Err(Error::Read { path, source }),
-    };
-    let Ok(text) = String::from_utf8(bytes) else {
-        return refuse(
-            format!("{quoted} is not a PEM file"),
-            "convert it: `openssl x509 -inform der -in FILE -out FILE.pem`",
-        );
+        Err(source) => match files::Refusal::of(&source) {
+            Some(files::Refusal::NotUtf8 { .. }) => {
+                return refuse(
+                    format!("{quoted} is not a PEM file"),
+                    "convert it: `openssl x509 -inform der -in FILE -out FILE.pem`",
+                );
+            }
+            Some(refusal) => {
+                return refuse(
+                    format!("cannot read {quoted}: {refusal}"),
+                    "write the path of a PEM file",
+                );
+            }
+            None => return Err(Error::Read { path, source }),
+        },
     };
     let registry = Registry {
         address: address.and_then(Node::text).unwrap_or_default().to_owned(),

@@ -20,4 +20,5 @@ pub use mapping::Mapping;
 pub use node::{Node, Value};
 pub use parse::parse;
 pub use scalar::{Scalar, Style};
+pub(crate) use source::BYTE_ORDER_MARK;
 pub use source::{Position, Source};

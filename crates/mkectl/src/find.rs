@@ -1,6 +1,5 @@
 //! Finding `mkectl`: on a search path by name, or at a path that an environment names.
 
-use std::fs::File;
 use std::io::{self, Read};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -88,7 +87,7 @@ fn check(path: &Utf8Path) -> Result<(), Error> {
 /// Returns as much of a file as tells what it is.
 fn beginning(path: &Utf8Path) -> io::Result<Vec<u8>> {
     let mut header = Vec::with_capacity(platform::HEADER);
-    File::open(path)?
+    files::open(path)?
         .take(platform::HEADER as u64)
         .read_to_end(&mut header)?;
     Ok(header)

@@ -47,7 +47,7 @@ impl Mkectl {
         if !self.leading.is_empty() {
             return None;
         }
-        let file = File::open(&self.program).ok()?;
+        let file = files::open(&self.program).ok()?;
         digest(file, &mut |_| true).ok().flatten()
     }
 
@@ -68,7 +68,7 @@ impl Mkectl {
 
 /// Returns the SHA-256 of a program in lower-case hexadecimal digits, or none for a script.
 fn hash(program: &Utf8Path) -> io::Result<Option<String>> {
-    digest(File::open(program)?, &mut |beginning| {
+    digest(files::open(program)?, &mut |beginning| {
         !beginning.starts_with(b"#!")
     })
 }
@@ -92,9 +92,7 @@ fn digest(mut file: File, wanted: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<O
 }
 
 fn remembered(page: &Utf8Path) -> Option<String> {
-    std::fs::read_to_string(page)
-        .ok()
-        .filter(|text| !text.is_empty())
+    files::read_text(page).ok().filter(|text| !text.is_empty())
 }
 
 /// Keeps a page, by a rename, so that nobody reads half of it.

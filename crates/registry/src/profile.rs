@@ -65,7 +65,7 @@ impl ProfileFolder {
     /// Returns what was kept, and when it was measured, in seconds since 1970. What cannot be read, is of another registry, is old or
     /// of the future, is nothing.
     pub fn load(&self, now: i64) -> Option<(Profile, i64)> {
-        let text = fs::read_to_string(self.path()).ok()?;
+        let text = files::read_text(self.path()).ok()?;
         let entry: Entry = serde_json::from_str(&text).ok()?;
         let holds = entry.version == VERSION
             && entry.registry == self.address

@@ -108,13 +108,13 @@ impl SessionFolder {
         file.write_all(serde_json::to_string(&entry)?.as_bytes())?;
         file.sync_all()?;
         fs::rename(&part, &path)?;
-        fs::File::open(&self.folder)?.sync_all()
+        files::sync_folder(&self.folder)
     }
 }
 
 impl Sessions for SessionFolder {
     fn load(&self, repository: &str, digest: &Digest) -> Option<String> {
-        let text = fs::read_to_string(self.path(repository, digest)).ok()?;
+        let text = files::read_text(self.path(repository, digest)).ok()?;
         let entry: Entry = serde_json::from_str(&text).ok()?;
         let same = entry.version == VERSION
             && entry.registry == self.address

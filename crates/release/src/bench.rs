@@ -94,7 +94,7 @@ pub fn held(workspace: &Workspace) -> Result<Held, Error> {
 /// The file cannot be read, or is no gzip.
 pub fn inflate_and_hash(path: &Utf8Path) -> Result<u64, Error> {
     let failed = |source| Error::io("read", path, source);
-    let mut file = std::fs::File::open(path).map_err(failed)?;
+    let mut file = files::open(path).map_err(failed)?;
     let (packed, to_inflate) = pipe();
     let (inflated, to_hash) = pipe();
     std::thread::scope(|scope| {

@@ -138,7 +138,7 @@ async fn stream(
             }
         }
     };
-    let file = std::fs::File::open(&path).map_err(|source| Error::io("open", &path, source))?;
+    let file = files::open(&path).map_err(|source| Error::io("open", &path, source))?;
     let nothing = std::future::ready(Ok(()));
     read_and_push(context, lock, &path, file, nothing, plans).await
 }

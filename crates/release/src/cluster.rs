@@ -130,7 +130,7 @@ impl Cluster {
     /// Returns its machines, by the configuration as it is rendered.
     pub(crate) fn machines(&self, context: &Context<'_>) -> Result<Vec<mke::Machine>, Error> {
         let config = self.config(context)?;
-        let text = std::fs::read_to_string(config.path())
+        let text = files::read_text(config.path())
             .map_err(|source| Error::io("read", config.path(), source));
         let text = config.remove_after(text)?;
         mke::machines(&text).map_err(|source| Error::Hosts { source })

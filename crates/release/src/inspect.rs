@@ -96,7 +96,7 @@ pub fn of_lock(lock: &bundle::Lock) -> Inspection {
 /// # Errors
 /// The file cannot be read, or is no bundle.
 pub async fn of_file(context: &Context<'_>, path: &Utf8Path) -> Result<Inspection, Error> {
-    let file = std::fs::File::open(path).map_err(|source| Error::io("open", path, source))?;
+    let file = files::open(path).map_err(|source| Error::io("open", path, source))?;
     context.reporter.report(Event::Started {
         step: Step::Verify,
         what: path.to_string(),

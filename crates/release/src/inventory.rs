@@ -59,8 +59,7 @@ impl Inventory {
     /// # Errors
     /// The file cannot be read, or is no inventory of this format.
     pub fn read(path: &Utf8Path) -> Result<Read, Error> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| Error::io("read", path, source))?;
+        let text = files::read_text(path).map_err(|source| Error::io("read", path, source))?;
         let wrong = |source| Error::InventoryFile {
             path: path.to_owned(),
             source,

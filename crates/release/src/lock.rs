@@ -283,7 +283,7 @@ fn read(
     path: &Utf8Path,
     mut store: bundle::Store,
 ) -> Result<bundle::Contents, Error> {
-    let file = std::fs::File::open(path).map_err(|source| Error::io("open", path, source))?;
+    let file = files::open(path).map_err(|source| Error::io("open", path, source))?;
     let observer = BundleObserver::new(context.reporter, Step::Verify);
     // Reading is work for a processor and a disk, not for the runtime.
     tokio::task::block_in_place(|| bundle::read(file, &mut store, None, &observer))

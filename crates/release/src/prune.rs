@@ -66,7 +66,7 @@ pub fn write(plan: &PrunePlan, path: &Utf8Path) -> Result<(), Error> {
 /// # Errors
 /// The file cannot be read, or is none.
 pub fn read(path: &Utf8Path) -> Result<PrunePlan, Error> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::io("read", path, source))?;
+    let text = files::read_text(path).map_err(|source| Error::io("read", path, source))?;
     PrunePlan::parse(&text, path)
 }
 

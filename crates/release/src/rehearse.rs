@@ -226,7 +226,7 @@ async fn look(
         out,
         "INF Rehearsal of mkectl {release}: no host will be touched"
     )?;
-    let text = match std::fs::read_to_string(file) {
+    let text = match files::read_text(file) {
         Ok(text) => text,
         Err(error) => {
             writeln!(out, "FTL cannot read {file}: {error}")?;
@@ -339,7 +339,7 @@ pub async fn upgrade(
         )?;
         return Ok(1);
     }
-    let matrix = upgrading.release_matrix.map(std::fs::read);
+    let matrix = upgrading.release_matrix.map(files::read);
     if !matches!(matrix, Some(Ok(_))) {
         writeln!(
             out,

@@ -162,7 +162,7 @@ fn resolve(
         },
         Reference::File(path) => {
             let path = context.workspace.root().join(path);
-            match std::fs::read_to_string(path) {
+            match files::read_text(path) {
                 Ok(text) if text.is_empty() => Err("is empty".to_owned()),
                 Ok(text) => Ok(SecretString::from(text)),
                 Err(error) => Err(format!("cannot be read: {error}")),
@@ -180,7 +180,7 @@ fn remove_leftovers(directory: &Utf8Path) -> Result<(), Error> {
         if !entry.file_name().starts_with(PREFIX) {
             continue;
         }
-        let is_left = std::fs::File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+        let is_left = files::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
         if is_left {
             std::fs::remove_file(entry.path())
                 .map_err(|source| Error::io("remove", entry.path(), source))?;

@@ -191,7 +191,7 @@ pub(crate) fn write_named(path: &Utf8Path, text: &str) -> Result<(), Error> {
 /// # Errors
 /// The file exists and cannot be read.
 pub(crate) fn read_if_there(path: &Utf8Path) -> Result<Option<String>, Error> {
-    match std::fs::read_to_string(path) {
+    match files::read_text(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(Error::io("read", path, source)),

@@ -158,7 +158,7 @@ impl<'a> Part<'a> {
 
     /// Returns the note, or none if there is none that can be understood.
     pub(super) fn note(&self) -> Option<Note> {
-        serde_json::from_slice(&fs::read(&self.note).ok()?).ok()
+        serde_json::from_slice(&files::read(&self.note).ok()?).ok()
     }
 
     pub(super) fn write_note(&self, note: &Note) -> Result<(), DownloadError> {
@@ -247,9 +247,7 @@ impl<'a> Part<'a> {
             Some(folder) if folder != "" => folder,
             _ => Utf8Path::new("."),
         };
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(|source| io_error("write", folder, source))?;
+        files::sync_folder(folder).map_err(|source| io_error("write", folder, source))?;
         Ok(downloaded)
     }
 
@@ -287,7 +285,7 @@ pub(super) async fn present(request: &Download) -> Result<Option<Downloaded>, Do
         return Ok(None);
     };
     let path = request.destination.clone();
-    let mut file = match File::open(&path) {
+    let mut file = match files::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(io_error("read", &path, source)),
@@ -314,7 +312,7 @@ pub(super) fn feed_whole(feed: &Feed, present: &Downloaded) -> Result<(), Downlo
 
 /// Opens a file for its reader. A clone of ours would share its position with us.
 fn open_for(feed: &Feed, path: &Utf8Path) -> Result<(), DownloadError> {
-    let file = File::open(path).map_err(|source| io_error("read", path, source))?;
+    let file = files::open(path).map_err(|source| io_error("read", path, source))?;
     feed.open(file);
     Ok(())
 }

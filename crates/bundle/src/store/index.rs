@@ -76,7 +76,7 @@ pub(super) fn check_layout(directory: &Utf8Path) -> Result<(), StoreError> {
         path: directory.to_owned(),
     };
     let path = directory.join("oci-layout");
-    match fs::read(&path) {
+    match files::read(&path) {
         Ok(text) => {
             let layout: Layout = serde_json::from_slice(&text)
                 .map_err(|source| StoreError::Json { path, source })?;
@@ -173,7 +173,7 @@ fn change(directory: &Utf8Path, change: &dyn Fn(&mut Vec<Entry>)) -> Result<(), 
 
 fn read_entries(directory: &Utf8Path) -> Result<Vec<Entry>, StoreError> {
     let path = directory.join("index.json");
-    match fs::read(&path) {
+    match files::read(&path) {
         Ok(text) => serde_json::from_slice::<Index>(&text)
             .map(|index| index.manifests)
             .map_err(|source| StoreError::Json { path, source }),

@@ -1,5 +1,6 @@
 //! Tests of whole environments in folders of their own: what loads, and what is said about what does not.
 
+use std::fs;
 use std::os::unix::fs::symlink;
 
 use tempfile::TempDir;
@@ -221,17 +222,50 @@ fn names_that_are_no_environment_are_told_apart() {
 
 #[test]
 fn files_that_are_not_text_are_told_apart() {
+    let refusal = |workspace: &Workspace, file: &str| match workspace.load() {
+        Err(Error::Read { path, source }) if path.ends_with(file) => files::Refusal::of(&source),
+        other => panic!("{other:?}"),
+    };
     let workspace = Workspace::new(&[]);
     workspace.write(PROD, b"# one\nrelease: \xff\n");
-    assert!(
-        matches!(workspace.load(), Err(Error::NotUtf8 { path, line: 2 }) if path.ends_with(PROD))
-    );
+    let in_line = |line| Some(files::Refusal::NotUtf8 { line });
+    assert_eq!(refusal(&workspace, PROD), in_line(2));
     let child = format!("inherit: ../base.yaml\n{GOOD}");
     let workspace = Workspace::new(&[(PROD, &child)]);
     workspace.write(BASE, b"\xff");
-    assert!(
-        matches!(workspace.load(), Err(Error::NotUtf8 { path, line: 1 }) if path.ends_with(BASE))
-    );
+    assert_eq!(refusal(&workspace, BASE), in_line(1));
+}
+
+// case 7.10
+#[test]
+fn a_pipe_or_a_folder_is_named_wherever_a_file_is_expected() {
+    let pipe = |workspace: &Workspace, path: &str| {
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            workspace.root().join(path).as_std_path(),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RWXU,
+            0,
+        )
+        .unwrap();
+    };
+    let child = format!("inherit: ../pipe.yaml\ninventory: hosts.csv\n{GOOD}");
+    let workspace = Workspace::new(&[(PROD, &child)]);
+    pipe(&workspace, "environments/pipe.yaml");
+    pipe(&workspace, "environments/prod/hosts.csv");
+    insta::assert_snapshot!(workspace.problems(), @r"
+    environments/prod/environment.yaml:1:10: cannot read `../pipe.yaml`: it is a named pipe, not a regular file
+    environments/prod/environment.yaml:2:12: cannot read `environments/prod/hosts.csv`: it is a named pipe, not a regular file
+    ");
+    let ca = GOOD.replace("registry: {", "registry: { ca: ca.pem, ");
+    let workspace = Workspace::new(&[(PROD, &ca)]);
+    pipe(&workspace, "environments/prod/ca.pem");
+    insta::assert_snapshot!(workspace.problems(), @"environments/prod/environment.yaml:2:17: cannot read `ca.pem`: it is a named pipe, not a regular file; write the path of a PEM file");
+    let workspace = Workspace::new(&[]);
+    std::fs::create_dir_all(workspace.root().join(PROD).parent().unwrap()).unwrap();
+    pipe(&workspace, PROD);
+    assert!(matches!(workspace.load(), Err(Error::Read { path, source })
+            if path.ends_with(PROD) && source.to_string().contains("a named pipe")),);
 }
 
 #[test]
@@ -367,7 +401,7 @@ fn wrong_parents() {
     insta::assert_snapshot!(broken.problems(), @"environments/base.yaml:1:5: not valid YAML: mapping values are not allowed in this context; check the indentation, and put quotes around a text that holds a colon and a space");
 
     let folder = Workspace::new(&[(PROD, &child), ("environments/base.yaml/x", "")]);
-    insta::assert_snapshot!(folder.problems(), @"environments/prod/environment.yaml:1:10: `../base.yaml` is a folder");
+    insta::assert_snapshot!(folder.problems(), @"environments/prod/environment.yaml:1:10: cannot read `../base.yaml`: it is a folder, not a regular file");
 
     let outside = Workspace::new(&[("base.yaml", "")]);
     let linked = Workspace::new(&[(PROD, &child)]);
@@ -399,7 +433,7 @@ fn wrong_authorities() {
     insta::assert_snapshot!(with_ca(CERTIFICATE.replace("MII", "*").as_bytes()), @"environments/prod/environment.yaml:2:48: `ca.pem` is not valid PEM; copy the file again from its source");
     insta::assert_snapshot!(with_ca(format!("{CERTIFICATE}{key}").as_bytes()), @"environments/prod/environment.yaml:2:48: `ca.pem` holds a private key; every node gets this file: keep only the certificates in it");
     let folder = Workspace::new(&[(PROD, text), ("environments/prod/ca.pem/x", "")]);
-    insta::assert_snapshot!(folder.problems(), @"environments/prod/environment.yaml:2:48: `ca.pem` is a folder; write the path of a PEM file");
+    insta::assert_snapshot!(folder.problems(), @"environments/prod/environment.yaml:2:48: cannot read `ca.pem`: it is a folder, not a regular file; write the path of a PEM file");
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! A backup of the cluster, by the mkectl of the release that it runs, and the note that tells which one that was.
 
-use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -118,7 +117,7 @@ pub(crate) fn describe(
 
 /// Returns the size and the SHA-256 of a file.
 pub(super) fn measure(path: &Utf8Path) -> std::io::Result<(u64, String)> {
-    let mut file = File::open(path)?;
+    let mut file = files::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 64 * 1024];
     let mut size = 0;

@@ -205,7 +205,7 @@ pub(crate) fn digest(plan: &Plan, workspace: &Workspace) -> Result<String, Error
 /// # Errors
 /// The file is no plan, or something has moved since it was made: everything that did is named.
 pub fn obey(plan: &mut Plan, workspace: &Workspace, path: &Utf8Path) -> Result<(), Error> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::io("read", path, source))?;
+    let text = files::read_text(path).map_err(|source| Error::io("read", path, source))?;
     let saved = parse(&text, path)?;
     let digest = sha256(text.as_bytes());
     let now = Saved::of(plan, workspace)?;

@@ -72,7 +72,7 @@ pub(super) fn run(
     if ended.status.success() {
         return Ok((wall, ended));
     }
-    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let text = files::read_text(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     Err(Failure::Measured {
         what: what.to_owned(),
@@ -128,7 +128,7 @@ fn retried(mut call: impl FnMut() -> libc::c_int) -> io::Result<()> {
 
 /// Returns what a process and everybody whom it waited for gave to disks, in bytes: proc_pid_io(5).
 fn written(process: u32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{process}/io")).ok()?;
+    let text = files::read_text(format!("/proc/{process}/io")).ok()?;
     let line = text
         .lines()
         .find_map(|line| line.strip_prefix("write_bytes:"))?;

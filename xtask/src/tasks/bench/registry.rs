@@ -90,8 +90,7 @@ impl<'a> Registry<'a> {
             .end()
             .map_err(|source| Failure::io("stop", PROGRAM.into(), source))?;
         let log = self.scratch.log("registry");
-        let text =
-            std::fs::read_to_string(&log).map_err(|source| Failure::io("read", &log, source))?;
+        let text = files::read_text(&log).map_err(|source| Failure::io("read", &log, source))?;
         Ok(Worked {
             cpu: ended.map_or(Duration::ZERO, |ended| ended.cpu),
             requests: requests(&text),

@@ -1,0 +1,130 @@
+//! Files that are read: every path that leads to a pipe, a folder or a device is refused by name, and none is waited for.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use camino::Utf8Path;
+use support::{Lab, Run, Sandbox};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+const DEMO: &str = "environments/demo/environment.yaml";
+
+/// How long a command may take that has nothing to wait for. A machine under load is slow.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn pipe(path: &Utf8Path) {
+    let _ = std::fs::remove_file(path);
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        path.as_std_path(),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RWXU,
+        0,
+    )
+    .unwrap();
+}
+
+/// Runs a command that must not wait for a pipe.
+fn run(sandbox: &Sandbox, arguments: &[&str]) -> Run {
+    let mut child = sandbox
+        .command(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if began.elapsed() > PATIENCE {
+            child.kill().unwrap();
+            panic!("{arguments:?} waits for a pipe");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let output = child.wait_with_output().unwrap();
+    Run {
+        code: output.status.code(),
+        stdout: sandbox.redact(&String::from_utf8_lossy(&output.stdout)),
+        stderr: sandbox.redact(&String::from_utf8_lossy(&output.stderr)),
+    }
+}
+
+// case 7.10
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_named_and_not_waited_for() {
+    let cases: [(&str, &[&str]); 11] = [
+        (DEMO, &["check", "demo"]),
+        ("environments/base.yaml", &["check", "piped"]),
+        ("environments/piped/hosts.csv", &["show", "rows"]),
+        ("environments/piped/ca.pem", &["check", "trusted"]),
+        ("environments/demo/receipt.yaml", &["plan", "demo"]),
+        (
+            "environments/demo/mke4.yaml",
+            &["render", "demo", "--check"],
+        ),
+        (
+            "bundles/v4.1.5-demo-amd64.lock.yaml",
+            &["inspect", "v4.1.5-demo"],
+        ),
+        ("saved.plan", &["deploy", "demo", "--plan", "saved.plan"]),
+        ("prune.plan", &["prune", "demo", "--plan", "prune.plan"]),
+        ("inventory", &["plan", "demo", "--inventory", "inventory"]),
+        (
+            "bundle.tar.gz",
+            &["lock", "v4.1.5", "--bundle", "bundle.tar.gz"],
+        ),
+    ];
+    for (path, arguments) in cases {
+        let sandbox = Sandbox::shipped(AIRLOCK);
+        sandbox.write(
+            "environments/piped/environment.yaml",
+            "inherit: ../base.yaml\n",
+        );
+        let demo = sandbox.read(DEMO);
+        sandbox.write(
+            "environments/rows/environment.yaml",
+            &format!("inventory: ../piped/hosts.csv\n{demo}"),
+        );
+        sandbox.write(
+            "environments/trusted/environment.yaml",
+            &demo.replace("registry:\n", "registry:\n  ca: ../piped/ca.pem\n"),
+        );
+        pipe(&sandbox.path(path));
+        let run = run(&sandbox, arguments);
+        assert_ne!(run.code, Some(0), "{path}: {}", run.whole());
+        let text = run.whole();
+        let name = path.rsplit('/').next().unwrap();
+        assert!(
+            text.contains("it is a named pipe, not a regular file") && text.contains(name),
+            "{path}: {text}"
+        );
+    }
+}
+
+// case 7.10
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_in_the_place_of_a_secret_is_named_and_not_waited_for() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.edit_environment(
+        "  tracking:",
+        "  license: { token: { $file: secret } }\n  tracking:",
+    );
+    pipe(&lab.sandbox.path("environments/lab/secret"));
+    let text = run(&lab.sandbox, &["deploy", "lab"]).whole();
+    assert!(
+        text.contains("environments/lab/secret")
+            && text.contains("it is a named pipe, not a regular file"),
+        "{text}"
+    );
+
+    lab.write_environment("");
+    lab.edit_environment("  push-credentials: { env: LAB_REGISTRY }\n", "");
+    let file = lab.sandbox.home().join("auth.json");
+    pipe(&file);
+    lab.sandbox.variable("REGISTRY_AUTH_FILE", file.as_str());
+    let text = run(&lab.sandbox, &["push", "lab"]).whole();
+    assert!(
+        text.contains("auth.json") && text.contains("it is a named pipe, not a regular file"),
+        "{text}"
+    );
+}
