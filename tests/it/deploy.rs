@@ -859,6 +859,11 @@ impl<'a> Running<'a> {
         assert_eq!(answer, 0);
     }
 
+    /// Kills the command alone, as the kernel does when memory runs out.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+    }
+
     pub(crate) fn end(mut self) -> Run {
         self.stderr.read_to_string(&mut self.seen).unwrap();
         let output = self.child.wait_with_output().unwrap();

@@ -1,5 +1,6 @@
-//! The integration tests: one program, a file for each verb, `carry` for reading and pushing at once, `resume`, `faults` and `interrupted`
-//! for what goes wrong on the way, and `tidy` for the rules of the repository.
+//! The integration tests: one program, a file for each verb, `carry` for reading and pushing at the same time, `concurrency` for
+//! several commands on one environment, `resume`, `faults` and `interrupted` for what goes wrong on the way, and `tidy` for the
+//! rules of the repository.
 //!
 //! Tests that need Docker or skopeo are shown as ignored, with the reason, where those are missing; `build.rs` looks.
 //! Under `CI` they run and fail instead.
@@ -12,6 +13,7 @@ mod carry;
 mod check;
 mod cluster;
 mod command_line;
+mod concurrency;
 mod configuration;
 mod defaults;
 mod deploy;

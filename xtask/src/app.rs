@@ -6,6 +6,7 @@
 )]
 
 use camino::{Utf8Path, Utf8PathBuf};
+use release::environment_lock::EnvironmentLock;
 use release::{Context, Tool, Workspace};
 
 use crate::cli::Cli;
@@ -44,6 +45,19 @@ impl<'a> App<'a> {
             consent: &self.consent,
             limits: self.limits,
         }
+    }
+
+    /// Loads an environment that a command is about to change, and locks it.
+    pub(crate) fn lock_environment(
+        &self,
+        name: &str,
+        command: &str,
+    ) -> Result<(environment::Environment, EnvironmentLock), Failure> {
+        // Only a folder that is an environment gets a lock.
+        self.environment(name)?;
+        let lock = EnvironmentLock::acquire(&self.context(), name, command)?;
+        // The command that held the lock before may have changed it.
+        Ok((self.environment(name)?, lock))
     }
 
     /// Loads an environment by its name.

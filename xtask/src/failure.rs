@@ -190,7 +190,9 @@ impl Failure {
                 Error::MkectlLacks { .. } => 6,
                 Error::PlanMoved { .. } => DIFFERS,
                 Error::PlanWithoutMkectl { .. } => 6,
-                Error::VisibleSecrets { .. } | Error::Protected { .. } => 8,
+                Error::VisibleSecrets { .. }
+                | Error::Protected { .. }
+                | Error::EnvironmentInUse(_) => 8,
                 Error::BackupExists { .. }
                 | Error::BackupNote { .. }
                 | Error::NoController { .. }
@@ -297,6 +299,7 @@ fn hints(error: &Error) -> Vec<String> {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => return Vec::new(),
         },
+        Error::EnvironmentInUse(_) => "wait until that command ends, then run this one again".to_owned(),
         Error::NotLocked { release, .. } => format!(
             "on a machine with internet: `cargo xtask lock {release}`, and commit the lock; \
              with the bundle at hand: `cargo xtask lock {release} --bundle FILE`"

@@ -27,7 +27,7 @@ pub struct Deployed {
 pub async fn deploy(
     context: &Context<'_>,
     plan: &Plan,
-    permit: &Permit,
+    permit: &Permit<'_>,
 ) -> Result<Deployed, Error> {
     // A missing or wrong mkectl is found before the registry is touched, and so is a lock that lacks what it wants.
     apply::require(context, plan)?;
@@ -74,7 +74,7 @@ struct Course {
 }
 
 impl Course {
-    fn begin(context: &Context<'_>, plan: &Plan, permit: &Permit, step: Step) -> Self {
+    fn begin(context: &Context<'_>, plan: &Plan, permit: &Permit<'_>, step: Step) -> Self {
         // Before anything is written: what the deploy itself leaves is not what it found.
         let by = writes_receipt(plan).then(|| By::of(context, &plan.environment));
         // A mkectl that would not do was refused before.
@@ -144,7 +144,7 @@ pub async fn send(context: &Context<'_>, plan: &Plan) -> Result<Sent, Error> {
 pub async fn apply_alone(
     context: &Context<'_>,
     plan: &Plan,
-    permit: &Permit,
+    permit: &Permit<'_>,
 ) -> Result<Deployed, Error> {
     apply::require(context, plan)?;
     require_all_locked(plan)?;

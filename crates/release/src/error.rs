@@ -12,6 +12,9 @@ pub enum Error {
     /// The environment's files are wrong.
     #[error(transparent)]
     Environment(environment::Error),
+    /// Another command changes the environment.
+    #[error(transparent)]
+    EnvironmentInUse(crate::environment_lock::InUse),
     /// The release has no offline procedure, or its name is none.
     #[error(transparent)]
     Release(mke::ReleaseError),

@@ -36,6 +36,7 @@ pub mod defaults;
 pub mod demo;
 pub mod deploy;
 pub mod diff;
+pub mod environment_lock;
 pub mod event;
 pub mod fetch;
 pub mod inspect;

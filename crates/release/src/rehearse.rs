@@ -14,6 +14,7 @@ use environment::Environment;
 use semver::Version;
 
 use crate::deploy::{self, Deployed};
+use crate::environment_lock::EnvironmentLock;
 use crate::fetch::{self, Locked};
 use crate::plan::{self, Plan};
 use crate::receipt::Receipt;
@@ -152,8 +153,12 @@ pub async fn prepare(
 ///
 /// # Errors
 /// What [`deploy::deploy`] returns.
-pub async fn run(context: &Context<'_>, rehearsal: &Rehearsal) -> Result<Deployed, Error> {
-    let permit = crate::requires::permit(&rehearsal.plan, None)?;
+pub async fn run(
+    context: &Context<'_>,
+    rehearsal: &Rehearsal,
+    lock: &EnvironmentLock,
+) -> Result<Deployed, Error> {
+    let permit = crate::requires::permit(&rehearsal.plan, None, lock)?;
     deploy::deploy(context, &rehearsal.plan, &permit).await
 }
 

@@ -1,9 +1,10 @@
 //! What an environment requires of another one before a deploy: that the same lock was deployed there with success, and some time ago.
 //!
-//! A deploy takes a [`Permit`], so that none can begin without the question.
+//! A deploy takes a [`Permit`], so none can begin without this question or without the lock on the environment.
 
 use environment::{Environment, Problem, Problems, nearest};
 
+use crate::environment_lock::EnvironmentLock;
 use crate::plan::Plan;
 use crate::receipt::{Overridden, Receipt};
 use crate::workspace::Output;
@@ -22,9 +23,11 @@ pub struct Unmet {
 /// makes one.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Permit {
+pub struct Permit<'a> {
     /// What was set aside, for the receipt.
     pub overridden: Option<Overridden>,
+    /// The lock on the environment, which is held as long as the permit is used.
+    _lock: &'a EnvironmentLock,
 }
 
 /// Returns the leave to obey a plan.
@@ -33,17 +36,23 @@ pub struct Permit {
 ///
 /// # Errors
 /// Something that the environment requires is missing, and there is no reason to go on without.
-pub fn permit(plan: &Plan, reason: Option<&str>) -> Result<Permit, Error> {
+pub fn permit<'a>(
+    plan: &Plan,
+    reason: Option<&str>,
+    lock: &'a EnvironmentLock,
+) -> Result<Permit<'a>, Error> {
+    let permit = |overridden| Permit {
+        overridden,
+        _lock: lock,
+    };
     let Some(unmet) = plan.unmet.as_ref().filter(|_| !plan.is_empty()) else {
-        return Ok(Permit { overridden: None });
+        return Ok(permit(None));
     };
     match reason {
-        Some(reason) => Ok(Permit {
-            overridden: Some(Overridden {
-                missing: unmet.missing.clone(),
-                reason: reason.to_owned(),
-            }),
-        }),
+        Some(reason) => Ok(permit(Some(Overridden {
+            missing: unmet.missing.clone(),
+            reason: reason.to_owned(),
+        }))),
         None => Err(Error::RequirementUnmet {
             environment: plan.environment.name.clone(),
             requires: unmet.environment.clone(),

@@ -17,14 +17,14 @@ pub(crate) fn run(
     confirmed: Option<&str>,
     reason: Option<&str>,
 ) -> Result<ExitCode, Failure> {
-    let environment = app.environment(name)?;
+    let (environment, lock) = app.lock_environment(name, "apply")?;
     until_interrupted(app, async {
         let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
         let context = app.context();
         let output = Output::below(&app.workspace.environment(name));
         let plan = release::plan::prepare(&context, environment, output, Purpose::Apply).await?;
         app.ui.plan(&plan.summary(&app.workspace));
-        let permit = release::requires::permit(&plan, reason)?;
+        let permit = release::requires::permit(&plan, reason, &lock)?;
         confirm(&plan.environment, confirmed)?;
         let deployed = release::deploy::apply_alone(&context, &plan, &permit).await?;
         let log = deployed.applied.map(|applied| applied.log);

@@ -28,7 +28,7 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
             output,
             more,
         } => {
-            let environment = app.environment(environment)?;
+            let (environment, _lock) = app.lock_environment(environment, "cluster backup")?;
             let archive = output.as_deref().map(absolute).transpose()?;
             until_interrupted(app, async {
                 let backup =
@@ -50,7 +50,7 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
             confirm,
             more,
         } => {
-            let environment = app.environment(environment)?;
+            let (environment, _lock) = app.lock_environment(environment, "cluster restore")?;
             let archive = absolute(archive)?;
             let hosts = hosts.as_deref().map(absolute).transpose()?;
             let question = format!(
@@ -115,7 +115,7 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
             confirm,
             more,
         } => {
-            let environment = app.environment(environment)?;
+            let (environment, _lock) = app.lock_environment(environment, "cluster reset")?;
             if environment.protected {
                 return Err(Failure::from(release::Error::Protected {
                     environment: environment.name,

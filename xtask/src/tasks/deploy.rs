@@ -21,7 +21,7 @@ pub(crate) fn run(
     confirmed: Option<&str>,
     reason: Option<&str>,
 ) -> Result<ExitCode, Failure> {
-    let environment = app.environment(name)?;
+    let (environment, lock) = app.lock_environment(name, "deploy")?;
     until_interrupted(app, async {
         let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
         let context = app.context();
@@ -32,7 +32,7 @@ pub(crate) fn run(
             release::plan::obey(&mut plan, &app.workspace, file)?;
         }
         app.ui.plan(&plan.summary(&app.workspace));
-        let permit = release::requires::permit(&plan, reason)?;
+        let permit = release::requires::permit(&plan, reason, &lock)?;
         if !plan.is_empty() {
             confirm(&plan.environment, confirmed)?;
         }

@@ -14,7 +14,7 @@ use crate::ui::{Detail, Ui};
 
 pub(crate) fn run(app: &App<'_>, arguments: &MigrateArgs) -> Result<ExitCode, Failure> {
     let name = &arguments.environment;
-    let environment = app.environment(name)?;
+    let (environment, lock) = app.lock_environment(name, "migrate")?;
     until_interrupted(app, async {
         let context = app.context();
         let output = Output::below(&app.workspace.environment(name));
@@ -27,7 +27,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &MigrateArgs) -> Result<ExitCode, Fa
         }
         app.ui.plan(&summary);
         let reason = arguments.overrides.override_requires.as_deref();
-        let permit = release::requires::permit(&plan, reason)?;
+        let permit = release::requires::permit(&plan, reason, &lock)?;
         confirm(&plan.environment, arguments.confirm.as_deref())?;
         let deployed = release::deploy::deploy(&context, &plan, &permit).await?;
         super::deploy::report(app, "deployed over MKE 3", &plan, &deployed)

@@ -11,8 +11,15 @@ use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 
 pub(crate) fn run(app: &App<'_>, arguments: &MkectlArgs) -> Result<ExitCode, Failure> {
-    let environment = app.environment(&arguments.environment)?;
+    let name = &arguments.environment;
     let typed = Typed::new(arguments.arguments.clone());
+    let (environment, _lock) = match typed.changes() {
+        true => {
+            let (environment, lock) = app.lock_environment(name, "mkectl")?;
+            (environment, Some(lock))
+        }
+        false => (app.environment(name)?, None),
+    };
     if typed.resets() && environment.protected {
         return Err(Failure::from(release::Error::Protected {
             environment: environment.name,

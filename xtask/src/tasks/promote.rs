@@ -11,6 +11,7 @@ use crate::tasks::diff;
 use crate::ui::coloured;
 
 pub(crate) fn run(app: &App<'_>, arguments: &PromoteArgs) -> Result<ExitCode, Failure> {
+    let (_, _lock) = app.lock_environment(&arguments.to, "promote")?;
     let promoted = release::promote::promote(
         &app.workspace,
         &arguments.from,

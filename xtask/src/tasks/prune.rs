@@ -51,7 +51,7 @@ fn plan(app: &App<'_>, arguments: &PruneArgs) -> Result<ExitCode, Failure> {
 
 fn remove(app: &App<'_>, arguments: &PruneArgs, path: &Utf8Path) -> Result<ExitCode, Failure> {
     let name = &arguments.environment;
-    let environment = app.environment(name)?;
+    let (environment, _lock) = app.lock_environment(name, "prune")?;
     let plan = release::prune::read(path)?;
     let pruned = until_interrupted(app, async {
         let _registry = release::rehearse::serve(&app.workspace, &environment).await?;

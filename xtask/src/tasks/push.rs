@@ -17,9 +17,12 @@ use crate::interrupt::until_interrupted;
 
 pub(crate) fn run(app: &App<'_>, arguments: &PushArgs) -> Result<ExitCode, Failure> {
     let mut environments = Vec::new();
+    let mut locks = Vec::new();
     for (place, name) in arguments.environments.iter().enumerate() {
         if !arguments.environments[..place].contains(name) {
-            environments.push(app.environment(name)?);
+            let (environment, lock) = app.lock_environment(name, "push")?;
+            environments.push(environment);
+            locks.push(lock);
         }
     }
     until_interrupted(app, async {

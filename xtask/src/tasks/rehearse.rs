@@ -2,12 +2,15 @@
 
 use std::process::ExitCode;
 
+use release::environment_lock::EnvironmentLock;
+
 use crate::app::App;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 
 pub(crate) fn run(app: &App<'_>, name: &str) -> Result<ExitCode, Failure> {
     let environment = app.environment(name)?;
+    let lock = EnvironmentLock::acquire_rehearsal(&app.context(), name)?;
     until_interrupted(app, async {
         let context = app.context();
         let rehearsal = release::rehearse::prepare(&context, environment).await?;
@@ -23,7 +26,7 @@ pub(crate) fn run(app: &App<'_>, name: &str) -> Result<ExitCode, Failure> {
             ));
         }
         app.ui.plan(&rehearsal.plan.summary(&app.workspace));
-        let deployed = release::rehearse::run(&context, &rehearsal).await?;
+        let deployed = release::rehearse::run(&context, &rehearsal, &lock).await?;
         super::deploy::report(app, "rehearsed", &rehearsal.plan, &deployed)
     })?;
     Ok(ExitCode::SUCCESS)

@@ -14,8 +14,12 @@ pub(crate) fn run(app: &App<'_>, name: Option<&str>, check: bool) -> Result<Exit
     let outcomes = super::with_each(&names, |name| one(&app.workspace, name))?;
     // Only now, so that one wrong environment does not leave the others half-way between two commits.
     if !check {
-        for outcome in &outcomes {
-            keep(&app.workspace, outcome)?;
+        let stale = outcomes.iter().filter(|outcome| !outcome.diff.is_empty());
+        let locked = stale.map(|outcome| app.lock_environment(&outcome.environment, "render"));
+        let locked = locked.collect::<Result<Vec<_>, Failure>>()?;
+        for (environment, _) in &locked {
+            // The command that held the lock before may have written it.
+            keep(&app.workspace, &one(&app.workspace, &environment.name)?)?;
         }
     }
     for warning in outcomes.iter().flat_map(|outcome| &outcome.warnings) {

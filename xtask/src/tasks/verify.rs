@@ -55,7 +55,7 @@ fn once(app: &App<'_>, arguments: &VerifyArgs, depth: Depth) -> Result<ExitCode,
 
 fn repair(app: &App<'_>, arguments: &VerifyArgs, depth: Depth) -> Result<ExitCode, Failure> {
     let name = &arguments.environment;
-    let environment = app.environment(name)?;
+    let (environment, _lock) = app.lock_environment(name, "verify --repair")?;
     let locked = release::fetch::locked(&app.workspace, &environment.release)?;
     let (served, repaired) = until_interrupted(app, async {
         let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
