@@ -65,10 +65,10 @@ impl Holder {
     }
 
     fn read(mut file: &File) -> Option<Self> {
-        let mut text = String::new();
+        let mut note = Vec::new();
         file.rewind().ok()?;
-        file.take(LONGEST_NOTE).read_to_string(&mut text).ok()?;
-        serde_yaml::from_str(&text).ok()
+        file.take(LONGEST_NOTE).read_to_end(&mut note).ok()?;
+        serde_yaml::from_slice(&note).ok()
     }
 
     fn write(&self, mut file: &File) -> io::Result<()> {
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_symlink_is_not_followed_and_a_fifo_is_not_waited_for() {
+    fn a_symlink_is_not_followed() {
         let (folder, path) = folder();
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let target = folder.path().join("target");
