@@ -2,19 +2,24 @@
 //!
 //! It plays the release that `FAKE_MKECTL_VERSION` names, with the commands and flags of `releases.rs`, in the manner of the vendor's
 //! program: results on standard output, `INF`, `WRN` and `FTL` lines on standard error. Anything else ends with exit code 2, so that
-//! a test notices a command line which the real program would not understand.
+//! a test notices a command line which the real program would not understand. It fails as the real program does, or must be taken to:
+//! where a path that it is given does not exist, where a backup exists already, where `backup` runs with `KUBECONFIG`, where a cluster
+//! is made with a kubeconfig, and where `reset` lacks `--force`.
 //!
 //! | variable | effect |
 //! |---|---|
 //! | `FAKE_MKECTL_RECORD` | file to which each call adds a line of JSON: arguments, environment, standard input, process id, and the texts of the files that `--file` and `--hosts-path` name |
 //! | `FAKE_MKECTL_VERSION` | the version to claim, `v4.1.5` if unset; empty for an answer without version |
 //! | `FAKE_MKECTL_FLAGS` | `old` leaves `--no-color` and `--no-pretty-print` out of the help and refuses them |
-//! | `FAKE_MKECTL_CLUSTER` | file with the cluster's configuration: `apply` puts its file there, `upgrade` its version and a key more, and `config get` prints it; without the file there is no cluster that answers |
+//! | `FAKE_MKECTL_CLUSTER` | file with the cluster's configuration: `apply` puts its file there, `upgrade` its version and a key more, and `config get` prints it; without the file there is no cluster that answers. A kubeconfig with a line `# cluster: FILE` leads to that one instead |
 //! | `FAKE_MKECTL_CONFIG` | file that `config get` prints, instead of what `init` does |
 //! | `FAKE_MKECTL_IMAGES`, `FAKE_MKECTL_CHARTS` | files that `airgap list-images` and `list-charts` print, instead of a reference or two |
+//! | `FAKE_MKECTL_BACKUP` | what a backup comes to, instead of an archive: `none` writes no file and reports success, `empty`, `garbage` and `cut` write such a file, `fail` exits with 1, `hang` waits as `FAKE_MKECTL_HANG` does |
+//! | `FAKE_MKECTL_REFUSED` | a text: a configuration that holds it is invalid |
 //! | `FAKE_MKECTL_EXIT` | exit code of a command that works, after an `FTL` line unless it is 0; overrides 130 and 143. An upgrade rolls back first |
 //!
-//! These are for the commands that work for a while: all but `version`, `init`, `config get` and `airgap`.
+//! These are for the commands that work for a while: all but `version`, `init`, `config get` and `airgap`. With `FAKE_MKECTL_AT`, they
+//! and `FAKE_MKECTL_EXIT` are for the command of these words alone, `upgrade` for example.
 //!
 //! | variable | effect |
 //! |---|---|
@@ -101,11 +106,29 @@ fn answer() -> io::Result<u8> {
         }
         ["init"] => {
             record(&arguments, Some(&given))?;
-            print!("{}", initial(&version()));
+            if let Err(reason) = given.check_paths(command) {
+                eprintln!("FTL {reason}");
+                return Ok(1);
+            }
+            match given.value("--file") {
+                Some(file) => {
+                    let text = std::fs::read_to_string(file)?;
+                    if let Err(reason) = valid(&text) {
+                        eprintln!("FTL invalid config {file}: {reason}");
+                        return Ok(1);
+                    }
+                    println!("apiVersion: k0sctl.k0sproject.io/v1beta1\nkind: Cluster\n{text}");
+                }
+                None => print!("{}", initial(&version())),
+            }
         }
         ["config", "get"] => {
             record(&arguments, Some(&given))?;
-            config_get(release)?;
+            if let Err(reason) = given.check_paths(command) {
+                eprintln!("FTL {reason}");
+                return Ok(1);
+            }
+            config_get(release, &given)?;
         }
         ["airgap", "list-images"] => {
             record(&arguments, Some(&given))?;
@@ -142,8 +165,21 @@ fn unknown(words: &[&str]) -> io::Result<u8> {
     Ok(USAGE)
 }
 
-fn config_get(release: Release) -> io::Result<()> {
-    let config = match (cluster(), std::env::var_os("FAKE_MKECTL_CONFIG")) {
+/// Checks a configuration as `init -f` and `apply` do.
+fn valid(text: &str) -> Result<(), String> {
+    if !text.starts_with("apiVersion: mke.mirantis.com/")
+        && !text.contains("\napiVersion: mke.mirantis.com/")
+    {
+        return Err("apiVersion is not mke.mirantis.com".to_owned());
+    }
+    match std::env::var("FAKE_MKECTL_REFUSED") {
+        Ok(refused) if text.contains(&refused) => Err(format!("{refused} is not allowed")),
+        _ => Ok(()),
+    }
+}
+
+fn config_get(release: Release, given: &Given<'_>) -> io::Result<()> {
+    let config = match (cluster(given), std::env::var_os("FAKE_MKECTL_CONFIG")) {
         (Some(path), _) | (None, Some(path)) => std::fs::read_to_string(path)?,
         (None, None) => initial(&version()),
     };
@@ -166,34 +202,64 @@ fn work(
     given: &Given<'_>,
 ) -> io::Result<u8> {
     // Before the first line that a test may react to: a signal that comes early must be waited for, not died of.
-    let hang = std::env::var("FAKE_MKECTL_HANG").ok();
+    let is_meant = std::env::var("FAKE_MKECTL_AT").map_or(true, |words| words == command.join(" "));
+    let hang = std::env::var("FAKE_MKECTL_HANG").ok().filter(|_| is_meant);
+    let backup = std::env::var("FAKE_MKECTL_BACKUP").unwrap_or_default();
+    let backup = if command.last() == Some(&"backup") {
+        backup.as_str()
+    } else {
+        ""
+    };
     let hang = hang.filter(|hang| hang != "no");
+    let hang = hang.or_else(|| (backup == "hang").then(|| "yes".to_owned()));
     let signals = hang.is_some().then(Signals::block);
 
     record(arguments, Some(given))?;
+    if let Err(reason) = refusal(command, given) {
+        eprintln!("{reason}");
+        return Ok(1);
+    }
     if command == ["apply"] {
         let file = given.file();
-        if let Err(error) = std::fs::read_to_string(file) {
-            eprintln!("FTL failed to read config file {file}: {error}");
-            return Ok(1);
+        match std::fs::read_to_string(file) {
+            Ok(text) => {
+                if let Err(reason) = valid(&text) {
+                    eprintln!("FTL invalid config {file}: {reason}");
+                    return Ok(1);
+                }
+            }
+            Err(error) => {
+                eprintln!("FTL failed to read config file {file}: {error}");
+                return Ok(1);
+            }
         }
         eprintln!("INF mkectl {} reads {file}", version());
+        if given.has("--dry-run") {
+            eprintln!("INF dry run: nothing is changed");
+            return Ok(0);
+        }
     } else {
         eprintln!("INF mkectl {} begins: {}", version(), command.join(" "));
     }
-    flood(number("FAKE_MKECTL_FLOOD").unwrap_or(0))?;
-    if let Ok(name) = std::env::var("FAKE_MKECTL_LEAK") {
+    flood(
+        number("FAKE_MKECTL_FLOOD")
+            .filter(|_| is_meant)
+            .unwrap_or(0),
+    )?;
+    if let Ok(name) = std::env::var("FAKE_MKECTL_LEAK")
+        && is_meant
+    {
         leak(&name, arguments)?;
     }
-    if std::env::var_os("FAKE_MKECTL_PASSWORD").is_some_and(|when| when == "crash") {
+    if std::env::var_os("FAKE_MKECTL_PASSWORD").is_some_and(|when| when == "crash" && is_meant) {
         credentials()?;
         std::process::abort();
     }
-    if std::env::var_os("FAKE_MKECTL_CRASH").is_some() {
+    if std::env::var_os("FAKE_MKECTL_CRASH").is_some() && is_meant {
         std::process::abort();
     }
 
-    let exit = number("FAKE_MKECTL_EXIT");
+    let exit = number("FAKE_MKECTL_EXIT").filter(|_| is_meant);
     if let Some(signals) = signals {
         eprintln!("INF waiting for nodes to become ready");
         let (name, code) = signals.wait(hang.as_deref() == Some("ignore"))?;
@@ -203,8 +269,8 @@ fn work(
         let _ = writeln!(io::stderr(), "WRN received {name}, cleaning up");
         return Ok(exit.map_or(code, clamp));
     }
-    match exit.unwrap_or(0) {
-        0 => done(release, command, given),
+    match exit.unwrap_or(u64::from(backup == "fail")) {
+        0 => done(release, command, given, backup),
         code => {
             match command {
                 ["upgrade"] => {
@@ -223,10 +289,10 @@ fn work(
 }
 
 /// What a command that works leaves behind when it succeeds.
-fn done(release: Release, command: &[&str], given: &Given<'_>) -> io::Result<u8> {
+fn done(release: Release, command: &[&str], given: &Given<'_>, backup: &str) -> io::Result<u8> {
     match command {
         ["apply"] => {
-            if let Some(cluster) = cluster() {
+            if let Some(cluster) = cluster(given) {
                 std::fs::copy(given.file(), cluster)?;
             }
             credentials()?;
@@ -240,12 +306,7 @@ fn done(release: Release, command: &[&str], given: &Given<'_>) -> io::Result<u8>
             if let Some(path) = given.value("--config-out") {
                 std::fs::write(path, initial(&version()))?;
             }
-            for flag in ["--backup-path", "--etcd-snapshot-path"] {
-                if let Some(path) = given.value(flag) {
-                    std::fs::write(path, format!("backup of mkectl {}\n", version()))?;
-                }
-            }
-            if let Some(cluster) = cluster() {
+            if let Some(cluster) = cluster(given) {
                 let text = std::fs::read_to_string(&cluster)?;
                 let lines: Vec<String> = text
                     .lines()
@@ -258,16 +319,29 @@ fn done(release: Release, command: &[&str], given: &Given<'_>) -> io::Result<u8>
             }
             println!("Upgrade Summary");
         }
-        [.., "backup"] | ["backup", "create"] => {
+        [.., "backup"] => {
             // What a build wrote, only the same build restores.
             let name = given.value("--name").unwrap_or("backup.tar");
-            std::fs::write(name, format!("backup of mkectl {}\n", version()))?;
+            let mut archive = archive(&written_by())?;
+            match backup {
+                "empty" => archive.clear(),
+                "garbage" => archive = vec![b'#'; 4096],
+                "cut" => archive.truncate(700),
+                _ => {}
+            }
+            if backup != "none" {
+                std::fs::write(name, archive)?;
+            }
             eprintln!("INF {name} is written");
         }
         [.., "restore"] => {
             let name = given.value("--name").unwrap_or("backup.tar");
-            let text = std::fs::read_to_string(name)?;
-            if text != format!("backup of mkectl {}\n", version()) {
+            let bytes = std::fs::read(name)?;
+            let wanted = written_by();
+            if !bytes
+                .windows(wanted.len())
+                .any(|window| window == wanted.as_bytes())
+            {
                 eprintln!("FTL {name} was written by another build");
                 return Ok(1);
             }
@@ -287,9 +361,71 @@ fn done(release: Release, command: &[&str], given: &Given<'_>) -> io::Result<u8>
     Ok(0)
 }
 
-/// The file with the cluster's configuration.
-fn cluster() -> Option<std::ffi::OsString> {
-    std::env::var_os("FAKE_MKECTL_CLUSTER")
+/// Returns why the real program would not begin, if it would not.
+fn refusal(command: &[&str], given: &Given<'_>) -> Result<(), String> {
+    given
+        .check_paths(command)
+        .map_err(|reason| format!("FTL {reason}"))?;
+    let has_variable = std::env::var_os("KUBECONFIG").is_some();
+    match command {
+        ["apply"] => {
+            let is_new = cluster(given).is_some_and(|path| !std::path::Path::new(&path).exists());
+            if is_new && (has_variable || given.has("--kubeconfig")) {
+                return Err("FTL a kubeconfig must not be used to create a cluster".to_owned());
+            }
+        }
+        [.., "backup"] => {
+            if has_variable {
+                return Err("FTL KUBECONFIG must be unset for a backup".to_owned());
+            }
+            let name = given.value("--name").unwrap_or("backup.tar");
+            if std::path::Path::new(name).exists() {
+                return Err(format!("FTL a backup with the name {name} already exists"));
+            }
+        }
+        ["reset"] if !given.has("--force") => {
+            eprintln!(
+                "time=\"2026-01-01T00:00:00Z\" level=info msg=\"==> Running phase: Disconnect from hosts\""
+            );
+            return Err("Error: reset requires --force".to_owned());
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Returns the file with the cluster's configuration: the one that the kubeconfig leads to, or the one of `FAKE_MKECTL_CLUSTER`.
+fn cluster(given: &Given<'_>) -> Option<std::ffi::OsString> {
+    let home =
+        || Some(std::path::PathBuf::from(std::env::var_os("HOME")?).join(".mke/mke.kubeconf"));
+    let variable = || std::env::var_os("KUBECONFIG").map(std::path::PathBuf::from);
+    let path = given.value("--kubeconfig").map(std::path::PathBuf::from);
+    let text = path
+        .or_else(variable)
+        .or_else(home)
+        .and_then(|path| std::fs::read_to_string(path).ok());
+    let named = text.as_deref().and_then(|text| {
+        let mut lines = text.lines();
+        lines.find_map(|line| line.strip_prefix("# cluster: "))
+    });
+    named
+        .map(Into::into)
+        .or_else(|| std::env::var_os("FAKE_MKECTL_CLUSTER"))
+}
+
+/// What an archive holds of the build that wrote it.
+fn written_by() -> String {
+    format!("backup of mkectl {}\n", version())
+}
+
+/// Returns a tar with one member.
+fn archive(text: &str) -> io::Result<Vec<u8>> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(text.len() as u64);
+    header.set_mode(0o600);
+    tar.append_data(&mut header, "backup.txt", text.as_bytes())?;
+    tar.into_inner()
 }
 
 /// What `kubeconfig` prints. Its key is what a log must never have.
@@ -376,6 +512,34 @@ impl<'a> Given<'a> {
             given.push((*known, value.unwrap_or_default()));
         }
         Ok(Self(given))
+    }
+
+    fn has(&self, flag: &str) -> bool {
+        self.0.iter().any(|(name, _)| *name == flag)
+    }
+
+    /// Returns which of the files that the command is to read does not exist.
+    fn check_paths(&self, command: &[&str]) -> Result<(), String> {
+        const READ: &[&str] = &[
+            "--file",
+            "--kubeconfig",
+            "--hosts-path",
+            "--release-matrix",
+            "--backup-path",
+            "--etcd-snapshot-path",
+            "--mke3-config-path",
+            "--chart-registry-ca-file",
+            "--image-registry-ca-file",
+            "--ca-file",
+        ];
+        let is_restore = command.last() == Some(&"restore");
+        for (flag, value) in &self.0 {
+            let is_read = READ.contains(flag) || is_restore && *flag == "--name";
+            if is_read && !std::path::Path::new(value).exists() {
+                return Err(format!("{flag} {value}: no such file or directory"));
+            }
+        }
+        Ok(())
     }
 
     fn value(&self, flag: &str) -> Option<&'a str> {

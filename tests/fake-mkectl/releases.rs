@@ -54,14 +54,16 @@ impl Release {
             &["config", "get"],
         ];
         commands.extend([&["kubeconfig"][..], &["reset"]]);
-        // The first release has a second pair, for Velero.
+        // The first release keeps its backups in object storage, by Velero (DOCS-SRC).
         if self < Self(4, 1, 1) {
             commands.extend([&["backup", "create"][..], &["backup", "list"]]);
             commands.extend([&["restore", "create"][..], &["restore", "list"]]);
         }
-        match self.has_etcd() {
-            true => commands.extend([&["etcd", "backup"][..], &["etcd", "restore"]]),
-            false => commands.extend([&["backup"][..], &["restore"]]),
+        if self.has_etcd() {
+            commands.extend([&["etcd", "backup"][..], &["etcd", "restore"]]);
+        }
+        if self >= Self(4, 1, 3) {
+            commands.extend([&["backup"][..], &["restore"]]);
         }
         if self >= Self(4, 1, 1) {
             commands.push(&["check", "mke3"]);
@@ -69,6 +71,7 @@ impl Release {
         if self >= Self(4, 2, 0) {
             commands.extend([&["check", "hosts"][..], &["check", "ports"]]);
             commands.extend([&["certs", "status"][..], &["certs", "rotate"], &["login"]]);
+            commands.push(&["reset-password"]);
         }
         if self >= Self(4, 1, 3) {
             commands.extend([&["airgap", "list-images"][..], &["airgap", "list-charts"]]);
@@ -114,6 +117,13 @@ impl Release {
                 ("--mke3-config-path", true),
                 ("--output", true),
             ],
+            ["reset-password"] => vec![
+                ("--force", false),
+                ("--interactive", false),
+                ("--password-stdin", false),
+                ("--skip-session-revocation", false),
+                ("--user", true),
+            ],
             ["certs", _] => vec![("--client-ca", false), ("--etcd", false)],
             _ => Vec::new(),
         };
@@ -131,20 +141,27 @@ impl Release {
 
     /// Whether backups are below `etcd`.
     pub(crate) fn has_etcd(self) -> bool {
-        self < Self(4, 1, 2)
+        (Self(4, 1, 1)..Self(4, 1, 3)).contains(&self)
     }
 
     fn apply(self) -> Vec<Flag> {
         let mut flags = vec![
             ("--admin-password", true),
             ("--bpf-dns-patch", false),
-            ("--check-ports", false),
             ("--cni-check-port", true),
             ("--cni-check-timeout", true),
             ("--cni-check-timeout-windows", true),
             ("--timeout-minutes", true),
         ];
+        // Its page is complete to `-h` (CLI-420): neither the check of ports nor credentials of registries are on it.
         if self >= Self(4, 2, 0) {
+            flags.extend([("--collect-facts-timeout", true), ("--concurrency", true)]);
+            flags.extend([("--dry-run", false), ("--force", false)]);
+        }
+        if self != Self(4, 2, 0) {
+            flags.push(("--check-ports", false));
+        }
+        if self >= Self(4, 2, 1) {
             flags.extend(PULL_CREDENTIALS);
         }
         if self == Self(4, 1, 3) {
@@ -180,6 +197,7 @@ impl Release {
             flags.extend([
                 ("--gateway-http-node-port", true),
                 ("--gateway-https-node-port", true),
+                ("--gateway-listener-port", true),
                 ("--remove-ingress-nginx", false),
             ]);
         }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use camino::Utf8Path;
-use mkectl::{Mkectl, Needed, NodePorts, Upgrade, Variables};
+use mkectl::{GatewayPorts, Mkectl, Needed, NodePorts, Upgrade, Variables};
 
 use support::Lab;
 
@@ -21,35 +21,45 @@ fn of(release: &str) -> Mkectl {
 
 #[test]
 fn each_release_is_given_the_flags_that_it_lists() {
-    let config = Utf8Path::new("mke4.yaml");
-    // What they write, they write here.
     let folder = tempfile::tempdir().unwrap();
     let folder = Utf8Path::from_path(folder.path()).unwrap();
-    let [after, archive, before] =
-        ["after.yaml", "backup.tar", "before.tar"].map(|name| folder.join(name));
+    // What they read has to exist.
+    let [config, hosts, matrix] = ["mke4.yaml", "hosts.yaml", "release-matrix.json"].map(|name| {
+        let path = folder.join(name);
+        std::fs::write(&path, "{}\n").unwrap();
+        path
+    });
     let mut all = String::new();
     for release in RELEASES {
+        let archive = folder.join(release).join("backup.tar");
+        std::fs::create_dir(archive.parent().unwrap()).unwrap();
         let mkectl = of(release);
         let version = mkectl.version().unwrap();
         assert_eq!(version.to_string(), *release);
         let root = mkectl.help(&[]).unwrap();
         let upgrade = Upgrade {
             release: &version,
-            release_matrix: Some(Utf8Path::new("release-matrix.json")),
-            backup: Some(&before),
-            config_out: Some(&after),
-            gateway_node_ports: Some(NodePorts {
-                http: 33000,
-                https: 33001,
+            release_matrix: Some(&matrix),
+            gateway_ports: Some(GatewayPorts {
+                node: NodePorts {
+                    http: 33000,
+                    https: 33001,
+                },
+                listener: 8443,
             }),
         };
         writeln!(all, "v{release}").unwrap();
-        for command in [
-            mkectl.apply(config, &mkectl.help(&["apply"]).unwrap()),
-            mkectl.upgrade(config, &upgrade, &mkectl.help(&["upgrade"]).unwrap()),
-            mkectl.backup(config, archive.as_str(), &root),
-            mkectl.restore(config, Utf8Path::new("hosts.yaml"), archive.as_str(), &root),
-        ] {
+        let mut commands = vec![
+            mkectl.apply(&config, &mkectl.help(&["apply"]).unwrap()),
+            mkectl.upgrade(&config, &upgrade, &mkectl.help(&["upgrade"]).unwrap()),
+        ];
+        let archives = mkectl.archives().unwrap();
+        assert_eq!(archives.is_none(), *release == "4.1.0", "{release}");
+        if let Some(archives) = archives {
+            commands.push(mkectl.backup(&config, archive.as_str(), archives, &root));
+            commands.push(mkectl.restore(&config, &hosts, archive.as_str(), archives, &root));
+        }
+        for command in commands {
             let arguments = command.arguments.join(" ");
             let shown = arguments.replace(&format!("{folder}/"), "");
             writeln!(all, "  {shown}").unwrap();

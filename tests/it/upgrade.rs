@@ -179,6 +179,17 @@ impl Road {
     }
 }
 
+/// Returns a text without the hash in the folder of the mkectl that was kept: it differs from machine to machine.
+fn without_hash(text: &str) -> String {
+    let mut parts = text.split("bundles/mkectl/v4.1.1-");
+    let mut whole = parts.next().unwrap().to_owned();
+    for part in parts {
+        whole.push_str("bundles/mkectl/v4.1.1-[SHA-256]");
+        whole.push_str(&part[12..]);
+    }
+    whole
+}
+
 /// Returns a mkectl that plays a release.
 fn script(release: &str) -> String {
     format!("#!/bin/sh\nFAKE_MKECTL_VERSION={release} exec {FAKE_MKECTL} \"$@\"\n")
@@ -196,17 +207,20 @@ fn download(release: &str) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_later_release_is_an_upgrade_that_the_plan_shows_first() {
-    let road = Road::new("v4.1.0", "v4.1.1").await;
-    insta::assert_snapshot!("plan", road.run("plan").ends_with(0).whole());
+    let road = Road::new("v4.1.1", "v4.1.2").await;
+    insta::assert_snapshot!("plan", without_hash(&road.run("plan").ends_with(0).whole()));
     road.assert_untouched();
-    insta::assert_snapshot!("deploy", road.run("deploy").ends_with(0).whole());
+    insta::assert_snapshot!(
+        "deploy",
+        without_hash(&road.run("deploy").ends_with(0).whole())
+    );
     insta::assert_snapshot!("receipt", road.lab.receipt());
     let sandbox = &road.lab.sandbox;
     // What it was before is kept for whoever restores it, and the matrix is the vendor's to the byte.
-    let before = sandbox.read("environments/lab/backups/v4.1.0-to-v4.1.1_mke4.yaml");
-    assert!(before.contains("version: v4.1.0\n"), "{before}");
-    let lock = bundle::Lock::read(&road.lock_path("v4.1.1")).unwrap();
-    let matrix = std::fs::read(sandbox.path("bundles/mkectl/v4.1.1/release-matrix.json")).unwrap();
+    let before = sandbox.read("environments/lab/backups/v4.1.1-to-v4.1.2_mke4.yaml");
+    assert!(before.contains("version: v4.1.1\n"), "{before}");
+    let lock = bundle::Lock::read(&road.lock_path("v4.1.2")).unwrap();
+    let matrix = std::fs::read(sandbox.path("bundles/mkectl/v4.1.2/release-matrix.json")).unwrap();
     use sha2::Digest as _;
     assert_eq!(
         hex::encode(sha2::Sha256::digest(matrix)),
@@ -231,7 +245,7 @@ async fn a_later_release_is_an_upgrade_that_the_plan_shows_first() {
 async fn each_kind_of_way_runs_the_commands_of_its_page() {
     let mut all = String::new();
     for (from, to) in [
-        ("v4.1.0", "v4.1.1"),
+        ("v4.1.1", "v4.1.2"),
         ("v4.1.2", "v4.1.5"),
         ("v4.1.5", "v4.2.0"),
         ("v4.2.0", "v4.2.1"),
@@ -253,7 +267,7 @@ async fn each_kind_of_way_runs_the_commands_of_its_page() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_pair_of_releases_has_its_commands_or_a_reason() {
-    let road = Road::new("v4.1.0", "v4.1.1").await;
+    let road = Road::new("v4.1.1", "v4.1.2").await;
     std::fs::remove_file(road.lab.sandbox.bin().join("mkectl")).unwrap();
     for release in RELEASES {
         road.lock(release);
@@ -269,7 +283,7 @@ async fn every_pair_of_releases_has_its_commands_or_a_reason() {
         for from in RELEASES {
             road.lab.sandbox.write(
                 RECEIPT,
-                &receipt.replace("release: v4.1.0", &format!("release: {from}")),
+                &receipt.replace("release: v4.1.1", &format!("release: {from}")),
             );
             road.edit_cluster(|text| {
                 let line = text.lines().find(|line| line.starts_with("  version: "));
@@ -299,6 +313,16 @@ fn described(from: &str, to: &str, plan: &serde_json::Value) -> String {
         return described;
     }
     let mkectl = &plan["result"]["mkectl"];
+    // Case 1.1: the mkectl of 4.1.0 writes no archive, so there is no upgrade from it without a reason.
+    if mkectl["action"] == "upgrade" && from == "v4.1.0" {
+        let problem = text(&mkectl["problem"]);
+        assert_eq!(
+            problem,
+            "mkectl v4.1.0 cannot write a backup archive to a local file"
+        );
+        writeln!(described, "  refused: {problem}").unwrap();
+        return described;
+    }
     assert_eq!(mkectl["problem"], serde_json::Value::Null, "{mkectl}");
     for command in mkectl["commands"].as_array().unwrap() {
         let mut command = text(&command["command"]).replace("[WORKSPACE]/", "");
@@ -316,8 +340,11 @@ fn described(from: &str, to: &str, plan: &serde_json::Value) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_upgrade_is_told_and_run_again() {
-    let mut road = Road::new("v4.1.0", "v4.1.1").await;
-    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "3");
+    let mut road = Road::new("v4.1.1", "v4.1.2").await;
+    road.lab
+        .sandbox
+        .variable("FAKE_MKECTL_AT", "upgrade")
+        .variable("FAKE_MKECTL_EXIT", "3");
     let run = road.run("deploy").ends_with(7);
     assert!(
         run.stderr.contains("rollback is complete")
@@ -333,65 +360,74 @@ async fn a_failed_upgrade_is_told_and_run_again() {
         "{receipt}"
     );
     assert!(
-        receipt.contains("  release: v4.1.0\n")
-            && receipt.contains("failed:\n  release: v4.1.1\n")
+        receipt.contains("  release: v4.1.1\n")
+            && receipt.contains("failed:\n  release: v4.1.2\n")
             && receipt.contains("  step: upgrade\n"),
         "{receipt}"
     );
     // The cluster may show either release now, and mkectl did say that it failed.
-    for version in ["v4.1.0", "v4.1.1"] {
+    for version in ["v4.1.1", "v4.1.2"] {
         road.edit_cluster(|text| {
-            text.replace("  version: v4.1.0", &format!("  version: {version}"))
+            text.replace("  version: v4.1.1", &format!("  version: {version}"))
         });
         let plan = road.run("plan").ends_with(0);
         assert!(
-            plan.stdout.contains("upgrade from v4.1.0")
+            plan.stdout.contains("upgrade from v4.1.1")
                 && plan.stdout.contains("since the last upgrade failed"),
             "{}",
             plan.whole()
         );
     }
-    road.edit_cluster(|text| text.replace("  version: v4.1.1", "  version: v4.1.0"));
+    road.edit_cluster(|text| text.replace("  version: v4.1.2", "  version: v4.1.1"));
     road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
     let _ = road.run("deploy").ends_with(0);
-    assert!(road.lab.receipt().contains("  release: v4.1.1\n"));
+    assert!(road.lab.receipt().contains("  release: v4.1.2\n"));
     // What the first try kept is still there.
     assert_eq!(
         road.backups(),
         [
-            "v4.1.0-to-v4.1.1-2_etcd-snapshot",
-            "v4.1.0-to-v4.1.1-2_mke4.yaml",
-            "v4.1.0-to-v4.1.1_mke4.yaml"
+            "v4.1.1-to-v4.1.2-2_by-v4.1.1.tar",
+            "v4.1.1-to-v4.1.2-2_by-v4.1.1.tar.yaml",
+            "v4.1.1-to-v4.1.2-2_mke4.yaml",
+            "v4.1.1-to-v4.1.2_by-v4.1.1.tar",
+            "v4.1.1-to-v4.1.2_by-v4.1.1.tar.yaml",
+            "v4.1.1-to-v4.1.2_mke4.yaml"
         ]
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_that_is_set_back_after_a_failed_upgrade_is_applied_where_mkectl_took_it_back() {
-    let mut road = Road::new("v4.1.0", "v4.1.1").await;
+    let mut road = Road::new("v4.1.1", "v4.1.2").await;
     road.has_kubeconfig();
-    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "3");
+    road.lab
+        .sandbox
+        .variable("FAKE_MKECTL_AT", "upgrade")
+        .variable("FAKE_MKECTL_EXIT", "3");
     let _ = road.run("deploy").ends_with(7);
     road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
-    road.name("v4.1.0");
-    road.install("v4.1.0");
-    road.edit_cluster(|text| text.replace("version: v4.1.0", "version: v4.1.1"));
+    road.name("v4.1.1");
+    road.install("v4.1.1");
+    road.edit_cluster(|text| text.replace("version: v4.1.1", "version: v4.1.2"));
     let run = road.run("deploy").ends_with(3);
     assert!(
         run.stderr
-            .contains("the receipt of lab tells of v4.1.0 from 127.0.0.1:[PORT]/mke, and the cluster that mkectl reaches runs v4.1.1"),
+            .contains("the receipt of lab tells of v4.1.1 from 127.0.0.1:[PORT]/mke, and the cluster that mkectl reaches runs v4.1.2"),
         "{}",
         run.stderr
     );
-    road.edit_cluster(|text| text.replace("version: v4.1.1", "version: v4.1.0"));
+    road.edit_cluster(|text| text.replace("version: v4.1.2", "version: v4.1.1"));
     let _ = road.run("deploy").ends_with(0);
     assert_eq!(road.lab.applies().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupt_reaches_the_upgrade_and_a_kill_leaves_a_note_of_it() {
-    let mut road = Road::new("v4.1.0", "v4.1.1").await;
-    road.lab.sandbox.variable("FAKE_MKECTL_HANG", "yes");
+    let mut road = Road::new("v4.1.1", "v4.1.2").await;
+    road.lab
+        .sandbox
+        .variable("FAKE_MKECTL_AT", "upgrade")
+        .variable("FAKE_MKECTL_HANG", "yes");
     let mut running = Running::start(&road.lab, &["deploy", "lab"]);
     running.wait_for("waiting for nodes");
     let note = road
@@ -399,7 +435,7 @@ async fn an_interrupt_reaches_the_upgrade_and_a_kill_leaves_a_note_of_it() {
         .sandbox
         .read("environments/lab/logs/under-way.yaml");
     assert!(
-        note.starts_with("command: upgrade\nrelease: v4.1.1\n"),
+        note.starts_with("command: upgrade\nrelease: v4.1.2\n"),
         "{note}"
     );
     running.interrupt();
@@ -427,15 +463,15 @@ async fn an_interrupt_reaches_the_upgrade_and_a_kill_leaves_a_note_of_it() {
         .write("environments/lab/logs/under-way.yaml", &note);
     let plan = road.run("plan").ends_with(0);
     assert!(
-        plan.stdout.contains("upgrade from v4.1.0"),
+        plan.stdout.contains("upgrade from v4.1.1"),
         "{}",
         plan.stdout
     );
-    road.edit_cluster(|text| text.replace("version: v4.1.0", "version: v4.1.1"));
+    road.edit_cluster(|text| text.replace("version: v4.1.1", "version: v4.1.2"));
     let plan = road.run("plan").ends_with(0);
     assert!(
         plan.stdout.contains(
-            "nobody heard how the upgrade to v4.1.1 ended, and the cluster of lab runs it"
+            "nobody heard how the upgrade to v4.1.2 ended, and the cluster of lab runs it"
         ) && plan.stdout.contains("mkectl apply -f"),
         "{}",
         plan.stdout
@@ -527,7 +563,7 @@ async fn what_is_missing_is_told_before_anything_is_touched() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_receipt_the_cluster_itself_says_what_it_is() {
-    let road = Road::new("v4.1.0", "v4.1.1").await;
+    let road = Road::new("v4.1.1", "v4.1.2").await;
     std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();
     // Without a kubeconfig there is nobody to be asked: a first installation.
     let plan = road.run("plan").ends_with(0);
@@ -538,8 +574,8 @@ async fn without_a_receipt_the_cluster_itself_says_what_it_is() {
     let plan = road.run("plan").ends_with(0);
     assert!(
         plan.stdout
-            .contains("no receipt tells of the cluster of lab, and it answers: it runs v4.1.0")
-            && plan.stdout.contains("upgrade from v4.1.0"),
+            .contains("no receipt tells of the cluster of lab, and it answers: it runs v4.1.1")
+            && plan.stdout.contains("upgrade from v4.1.1"),
         "{}",
         plan.stdout
     );
@@ -577,7 +613,7 @@ async fn without_a_receipt_the_cluster_itself_says_what_it_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_upgrade_did_not_bring_is_applied_by_the_next_deploy() {
-    let road = Road::new("v4.1.0", "v4.1.1").await;
+    let road = Road::new("v4.1.1", "v4.1.2").await;
     road.lab
         .edit_environment("config:\n", "config:\n  kubelet: { maxPods: 250 }\n");
     let run = road.run("deploy").ends_with(0);
@@ -783,4 +819,88 @@ async fn each_registry_is_pulled_from_with_its_own_secret() {
             .environment
             .contains_key("MKE_IMAGE_REGISTRY_PASSWORD")
     );
+}
+
+/// Returns whether `mkectl upgrade` was run.
+fn was_upgraded(road: &Road) -> bool {
+    road.commands().iter().any(|one| one.contains(": upgrade "))
+}
+
+// Cases 1.1 and 1.2: without a complete archive of the old release's mkectl, the upgrade is not started.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_without_a_complete_backup_is_not_started() {
+    let mut road = Road::new("v4.1.3", "v4.1.5").await;
+    road.lab
+        .edit_environment("release:", "apply-timeout: 2s\nrelease:");
+    for (backup, problem) in [
+        (
+            "none",
+            "mkectl reported success, but the backup environments/lab/backups/v4.1.3-to-v4.1.5_by-v4.1.3.tar does not exist",
+        ),
+        ("empty", "_by-v4.1.3.tar is empty"),
+        ("garbage", "_by-v4.1.3.tar is not a complete tar archive"),
+        ("cut", "_by-v4.1.3.tar is not a complete tar archive"),
+        ("fail", "`mkectl backup` exited with code 1"),
+        (
+            "hang",
+            "`mkectl backup` took longer than 2 s and exited with code 130",
+        ),
+    ] {
+        road.lab.sandbox.variable("FAKE_MKECTL_BACKUP", backup);
+        let run = road.run("deploy").ends_with(7);
+        assert!(run.stderr.contains(problem), "{backup}: {}", run.stderr);
+        assert!(
+            run.stderr.contains("--without-backup REASON"),
+            "{backup}: {}",
+            run.stderr
+        );
+        assert!(!was_upgraded(&road), "{backup}: {:?}", road.commands());
+        let receipt = road.lab.receipt();
+        assert!(
+            receipt.contains("  release: v4.1.3\n") && receipt.contains("  step: backup\n"),
+            "{receipt}"
+        );
+    }
+    road.lab.sandbox.variable("FAKE_MKECTL_BACKUP", "");
+    let _ = road.run("deploy").ends_with(0);
+    assert!(was_upgraded(&road));
+}
+
+// Case 1.1: the reason for an upgrade without a backup is in the plan and in the receipt.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reason_upgrades_without_a_backup_and_the_receipt_keeps_it() {
+    let road = Road::new("v4.1.0", "v4.1.1").await;
+    let run = road.run("deploy").ends_with(6);
+    assert!(
+        run.stderr
+            .contains("mkectl v4.1.0 cannot write a backup archive to a local file"),
+        "{}",
+        run.stderr
+    );
+    road.assert_untouched();
+    let reason = ["--without-backup", "Velero has it as nightly-7"];
+    let plan = road
+        .lab
+        .run(&["plan", "lab", reason[0], reason[1]])
+        .ends_with(0);
+    assert!(
+        plan.stdout
+            .contains("so there is no archive to restore: Velero has it as nightly-7")
+            && !plan.stdout.contains("mkectl backup")
+            && !plan.stdout.contains(" --name "),
+        "{}",
+        plan.stdout
+    );
+    let _ = road
+        .lab
+        .run(&["deploy", "lab", reason[0], reason[1]])
+        .ends_with(0);
+    let receipt = road.lab.receipt();
+    assert!(
+        receipt.contains("  release: v4.1.1\n")
+            && receipt.contains("  without-backup: Velero has it as nightly-7\n"),
+        "{receipt}"
+    );
+    let empty = road.lab.run(&["deploy", "lab", reason[0], " "]);
+    let _ = empty.ends_with(64);
 }

@@ -44,6 +44,7 @@ impl<'a> App<'a> {
             keeper: &self.keeper,
             consent: &self.consent,
             limits: self.limits,
+            without_backup: None,
         }
     }
 

@@ -209,6 +209,9 @@ pub(crate) enum Command {
         consent: ConsentArgs,
         #[command(flatten)]
         overrides: OverrideArgs,
+        /// Upgrade without a backup; the receipt keeps the reason
+        #[arg(long, value_name = "REASON", value_parser = values::reason)]
+        without_backup: Option<String>,
         /// Do exactly what this file says, written by `plan --out`, or name what has moved since and exit with code 2
         #[arg(long, value_name = "FILE")]
         plan: Option<Utf8PathBuf>,

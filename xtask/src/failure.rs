@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use camino::{Utf8Path, Utf8PathBuf};
 use indicatif::DecimalBytes;
 use registry_error::advice;
+use release::cluster::BackupError;
 use release::prune::PruneError;
 use release::{ChecksumError, Error, MkectlError, ReadError, StoreError};
 
@@ -198,7 +199,8 @@ impl Failure {
                 | Error::NoController { .. }
                 | Error::Hosts { .. } => 3,
                 Error::NoMatchingMkectl { .. } => 6,
-                Error::BackupMissing { .. } | Error::NoKubeconfig { .. } => 7,
+                Error::Backup(BackupError::Unsupported { .. }) => 6,
+                Error::Backup(_) | Error::NoKubeconfig { .. } => 7,
                 Error::MkectlInterrupted { .. } => INTERRUPTED,
                 _ => 1,
             },
@@ -455,8 +457,15 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Protected { .. } => {
             "if its end is really wanted, take `protected` out of its environment.yaml, in a change that others see".to_owned()
         }
-        Error::BackupMissing { .. } => {
-            "the log says what mkectl did; it may have written the backup elsewhere".to_owned()
+        Error::Backup(BackupError::Unsupported { .. }) => {
+            "keep its backup by other means, `cargo xtask mkectl ENVIRONMENT -- backup create --name NAME` for example, then upgrade with \
+             `cargo xtask deploy ENVIRONMENT --without-backup REASON`"
+                .to_owned()
+        }
+        Error::Backup(_) => {
+            "find the cause in mkectl's log; `cargo xtask deploy ENVIRONMENT --without-backup REASON` upgrades without a backup, and the \
+             receipt keeps the reason"
+                .to_owned()
         }
         Error::NoMatchingMkectl { version, .. } => format!(
             "bring it to bundles/mkectl/{version}/, or name it in the environment for this once: `mkectl: ./path/to/mkectl`"
@@ -464,6 +473,10 @@ fn hints(error: &Error) -> Vec<String> {
         Error::VisibleSecrets { .. } => {
             "on a machine that is yours alone, answer `yes`, or add `--allow-visible-secrets` where nobody can be asked".to_owned()
         }
+        Error::MkectlFailed { name, log, .. } if name.ends_with(" backup") => format!(
+            "{log} has its output; `cargo xtask deploy ENVIRONMENT --without-backup REASON` upgrades without a backup, and the receipt keeps \
+             the reason"
+        ),
         Error::MkectlFailed { log, .. } | Error::MkectlInterrupted { log, .. } => {
             format!("everything that it printed is in {log}")
         }

@@ -71,6 +71,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             limits: _,
             consent: _,
             overrides,
+            without_backup,
             plan,
         } => deploy::run(
             app,
@@ -78,6 +79,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             plan.as_deref(),
             confirm.as_deref(),
             overrides.override_requires.as_deref(),
+            without_backup.as_deref(),
         ),
         Command::Push(arguments) => push::run(app, arguments),
         Command::Apply {

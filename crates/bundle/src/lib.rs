@@ -75,3 +75,4 @@ pub use program::{ProgramError, check_program, unpack_program};
 pub use read::{Place, ReadError, read};
 pub use sink::{BlobSink, Inspection, Sink};
 pub use store::{BlobWriter, Exclusive, Listed, MissingBlob, Store, StoreError};
+pub use tarball::count_members;

@@ -122,6 +122,27 @@ pub(crate) fn walk<E: From<io::Error>>(
     Ok(())
 }
 
+/// Reads a tar, compressed with gzip or not, to its end marker, and returns the number of its members.
+///
+/// # Errors
+/// It cannot be read, is not a tar, or is cut off.
+pub fn count_members(file: &mut (impl Read + io::Seek)) -> io::Result<u64> {
+    let mut magic = [0; 2];
+    let is_gzip = file.read_exact(&mut magic).is_ok() && magic == [0x1f, 0x8b];
+    file.rewind()?;
+    let file = io::BufReader::with_capacity(1 << 18, file);
+    let mut reader: Box<dyn Read + '_> = match is_gzip {
+        true => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
+        false => Box::new(file),
+    };
+    let mut members = 0;
+    walk(&mut reader, End::Required, &mut |_| {
+        members += 1;
+        Ok::<(), io::Error>(())
+    })?;
+    Ok(members)
+}
+
 /// Reads to the end, where tars are padded with zeros.
 fn only_zeros(reader: &mut dyn Read) -> io::Result<()> {
     let mut buffer = [0; 4096];

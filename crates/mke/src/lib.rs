@@ -52,6 +52,7 @@ pub use release::{Certainty, Download, Fact, Release, ReleaseError, Support, rel
 pub use render::{PullSecrets, Rendered, Resolved, render, resolve};
 pub use review::{Host, Reviewed, review};
 pub use schema::schema;
+pub use table::MonitoringCrds;
 pub use upgrade::{Upgrade, UpgradeError};
 pub use vendor::vendor_name;
-pub use write_once::{Installed, external_address, refuse_changes};
+pub use write_once::{Installed, external_address, external_port, refuse_changes};

@@ -91,13 +91,26 @@ pub(crate) struct Upgrades {
     pub(crate) from: Known<Option<Vec<Version>>>,
     /// Why it is a target of no upgrade at all.
     pub(crate) refused: Option<String>,
-    /// How the backup before it is asked for; nothing where the vendor's text names none.
-    pub(crate) backup: Option<Known<Option<String>>>,
-    /// Whether the backup is made first, by the mkectl of the release that is there.
-    #[serde(default)]
-    pub(crate) backup_by_old_mkectl: bool,
+    /// The backup that `mkectl upgrade` to this release makes for its automatic rollback.
+    pub(crate) rollback_backup: Option<Known<String>>,
+    /// The command of this release's mkectl that writes an archive to a local file; none where it has no such command.
+    pub(crate) archive: Known<Option<String>>,
+    /// The chart whose CRDs the vendor suggests to apply before an upgrade to this release.
+    pub(crate) monitoring_crds: Option<Known<MonitoringCrds>>,
     /// The sources from which node ports for the gateway must be given.
     pub(crate) gateway_node_ports_from: Option<Known<Vec<Version>>>,
+}
+
+/// The CRDs of the monitoring stack that Helm does not upgrade by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct MonitoringCrds {
+    /// The sources of an upgrade for which they are applied by hand.
+    pub(crate) from: semver::VersionReq,
+    /// The name of the chart that holds them.
+    pub chart: String,
+    /// The version of the chart.
+    pub version: Version,
 }
 
 #[derive(Debug, PartialEq, Eq, Deserialize)]

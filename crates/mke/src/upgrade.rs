@@ -7,7 +7,7 @@ use environment::{Environment, Problem};
 use semver::Version;
 
 use crate::release::{core, fact, sources};
-use crate::table::Row;
+use crate::table::{MonitoringCrds, Row};
 use crate::{Certainty, Fact, Release};
 
 /// A way from one release to another that the vendor supports, or that nothing is known against.
@@ -17,10 +17,8 @@ pub struct Upgrade {
     pub certainty: Certainty,
     /// The documents that say so, or that are silent.
     pub sources: Vec<&'static str>,
-    /// How the backup before it is asked for; `None` where no way is known.
-    pub backup: Option<&'static str>,
-    /// Whether that is done first, by the mkectl of the release that is there (UPG-421).
-    pub backup_by_old_mkectl: bool,
+    /// The chart whose CRDs the vendor suggests to apply first (MONCRD).
+    pub monitoring_crds: Option<&'static MonitoringCrds>,
     /// Whether `--gateway-http-node-port` and `--gateway-https-node-port` have to be given (UPG-415, LB-420).
     pub needs_gateway_node_ports: bool,
     /// What is unverified about it, a fragment each.
@@ -99,9 +97,7 @@ impl Release {
             return Ok(Upgrade {
                 certainty: Certainty::Unverified,
                 sources: sources(&facts.from.source),
-                backup: None,
-                // It costs a few minutes, and nobody knows what else there is.
-                backup_by_old_mkectl: facts.backup_by_old_mkectl,
+                monitoring_crds: None,
                 needs_gateway_node_ports: false,
                 warnings: vec![format!(
                     "v{to} is not known to this version of the tool: it is unverified whether it can be reached from v{from}"
@@ -151,20 +147,24 @@ impl Release {
                     }
                     is_needed
                 });
-        let backup = facts.backup.as_ref();
-        if backup.is_none_or(|known| known.certainty == Certainty::Unverified) {
-            warnings.push(format!(
-                "it is unverified how the backup before the upgrade to v{to} is asked for; `mkectl upgrade --help` lists it"
-            ));
-        }
+        let monitoring_crds = (facts.monitoring_crds.as_ref())
+            .map(|known| &known.value)
+            .filter(|crds| crds.from.matches(&core(from)));
         Ok(Upgrade {
             certainty,
             sources: sources(&facts.from.source),
-            backup: backup.and_then(|known| known.value.as_deref()),
-            backup_by_old_mkectl: facts.backup_by_old_mkectl,
+            monitoring_crds,
             needs_gateway_node_ports,
             warnings,
         })
+    }
+}
+
+impl Release {
+    /// Returns whether the mkectl of this release writes an archive of its cluster to a local file. It is assumed of a release
+    /// that is not in the table.
+    pub fn writes_archive(&self) -> bool {
+        !self.is_known() || self.row().upgrade.archive.value.is_some()
     }
 }
 
@@ -225,19 +225,27 @@ pub(crate) fn facts(row: &'static Row) -> Vec<Fact> {
         upgrade.from.certainty,
         &upgrade.from.source,
     )];
-    facts.extend(upgrade.backup.as_ref().map(|known| {
-        let silent = match known.certainty {
-            Certainty::Unverified => "unverified",
-            _ => "the vendor's text names none",
-        };
-        known.to_fact("upgrade backup", |command| {
-            command.clone().unwrap_or_else(|| silent.to_owned())
+    let rollback = upgrade.rollback_backup.as_ref();
+    facts.extend(rollback.map(|known| known.to_fact("rollback backup", String::clone)));
+    facts.push(upgrade.archive.to_fact("backup archive", |command| {
+        let command = command.as_deref();
+        command.map_or_else(
+            || "none".to_owned(),
+            |command| format!("{command} --name FILE"),
+        )
+    }));
+    facts.extend(upgrade.monitoring_crds.as_ref().map(|known| {
+        known.to_fact("monitoring CRDs", |crds| {
+            format!(
+                "to be applied before an upgrade from {}: those of {} {}",
+                crds.from, crds.chart, crds.version
+            )
         })
     }));
     facts.extend(upgrade.gateway_node_ports_from.as_ref().map(|known| {
         known.to_fact("gateway ports", |from| {
             format!(
-                "to be given in an upgrade from {}: --gateway-http-node-port, --gateway-https-node-port",
+                "to be given in an upgrade from {}: --gateway-http-node-port, --gateway-https-node-port, --gateway-listener-port",
                 names(from)
             )
         })

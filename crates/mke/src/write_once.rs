@@ -24,6 +24,15 @@ pub fn external_address(environment: &Environment) -> Option<String> {
         .map(|address| yaml::emit(address).trim_end().to_owned())
 }
 
+/// Returns the port at which clients reach the cluster: that of `apiServer.externalAddress`, 443 where it has none.
+pub fn external_port(environment: &Environment) -> u16 {
+    let address = external_address(environment).unwrap_or_default();
+    let port = address
+        .rsplit_once(':')
+        .filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
+    port.and_then(|(_, port)| port.parse().ok()).unwrap_or(443)
+}
+
 /// Returns every place where an environment would change what its cluster keeps for good: the registry (OFF-411, UPG-412,
 /// UPG-415), and that there is an external address (CONF-135).
 pub fn refuse_changes(environment: &Environment, installed: Installed<'_>) -> Vec<Problem> {

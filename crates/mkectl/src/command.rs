@@ -309,8 +309,8 @@ mod tests {
     #[test]
     fn a_name_has_the_words_of_the_command_alone() {
         let mkectl = Mkectl::new("./mkectl-v4.1.0", Variables::default()).leading(["rehearse"]);
-        let root = Help::parse("Available Commands:\n  etcd  Manage etcd\n");
-        let backup = mkectl.backup(Utf8Path::new("mke4.yaml"), "x.tar", &root);
+        let file = Utf8Path::new("mke4.yaml");
+        let backup = mkectl.backup(file, "x.tar", crate::Archives::Etcd, &Help::default());
         assert_eq!(backup.name, "mkectl etcd backup");
         let typed = ["reset", "--token", "hunter2"].map(str::to_owned);
         let reset = mkectl.other(&typed, None, &Help::default());

@@ -49,5 +49,7 @@ pub use password::AdminPassword;
 pub use process::is_running;
 pub use question::{Needed, document};
 pub use run::{CLEANUP, Exit, Finished, Signal, run};
-pub use upgrade::{GATEWAY_PORTS, NodePorts, Upgrade};
+pub use upgrade::{
+    Archives, GATEWAY_LISTENER_PORT, GATEWAY_PORTS, GatewayPorts, NodePorts, Upgrade,
+};
 pub use variables::Variables;

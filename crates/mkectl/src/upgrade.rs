@@ -5,7 +5,7 @@
 use camino::Utf8Path;
 use semver::Version;
 
-use crate::{Command, Help, Mkectl};
+use crate::{Command, Error, Help, Mkectl};
 
 /// What an upgrade of MKE 4 to another release of it is given.
 #[derive(Debug, Clone, Copy)]
@@ -14,12 +14,8 @@ pub struct Upgrade<'a> {
     pub release: &'a Version,
     /// The vendor's release matrix, unmodified, which an upgrade without internet needs (OFF-411).
     pub release_matrix: Option<&'a Utf8Path>,
-    /// Where to keep the backup that it makes first: an etcd snapshot up to 4.1.2, an archive from 4.2.0 on.
-    pub backup: Option<&'a Utf8Path>,
-    /// Where to write the configuration that came of it.
-    pub config_out: Option<&'a Utf8Path>,
-    /// The node ports of the gateway, which some ways ask for (UPG-415).
-    pub gateway_node_ports: Option<NodePorts>,
+    /// The ports of the gateway, which some sources require (UPG-415).
+    pub gateway_ports: Option<GatewayPorts>,
 }
 
 /// The ports at which the gateway is reached on every node.
@@ -31,37 +27,63 @@ pub struct NodePorts {
     pub https: u16,
 }
 
+/// The ports that an upgrade between releases of MKE 4k takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GatewayPorts {
+    /// Those on every node.
+    pub node: NodePorts,
+    /// The one at which clients reach the gateway and the UI from outside: that of the external address.
+    pub listener: u16,
+}
+
+/// How a program writes and restores archives of the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Archives {
+    /// By `mkectl etcd backup` and `etcd restore`, up to 4.1.2 (BACKUP-ETCD).
+    Etcd,
+    /// By `mkectl backup` and `restore`.
+    Cluster,
+}
+
 impl Mkectl {
+    /// Returns how the program writes archives to a local file; none where its help lists no such command. The `backup` of 4.1.0 has
+    /// subcommands and keeps its backups in object storage (DOCS-SRC).
+    ///
+    /// # Errors
+    ///
+    /// What starting a program can end in.
+    pub fn archives(&self) -> Result<Option<Archives>, Error> {
+        let root = self.help(&[])?;
+        if root.has_command("etcd") && self.help(&["etcd"])?.has_command("backup") {
+            return Ok(Some(Archives::Etcd));
+        }
+        let is_one = root.has_command("backup") && !self.help(&["backup"])?.has_command("create");
+        Ok(is_one.then_some(Archives::Cluster))
+    }
+
     /// Builds `mkectl upgrade`. `help` is the answer to [`Mkectl::help`] for `upgrade`; what it does not list is left out.
     ///
-    /// `config` is the file of the cluster's configuration. No page gives it with this command, and `--file` is a flag of every
-    /// command: without it mkectl would look for `mke4.yaml` wherever the operator stands.
+    /// `config` is the file of the cluster's configuration. No page shows it with this command, but `--file` is a flag of every
+    /// command: without it mkectl would look for `mke4.yaml` in the current folder.
+    ///
+    /// `--backup-path` and `--etcd-snapshot-path` are never passed. They name an existing backup to roll back to; without them mkectl
+    /// makes one itself (CLI-420, UPG-412).
     pub fn upgrade(&self, config: &Utf8Path, upgrade: &Upgrade<'_>, help: &Help) -> Command {
         let release = format!("v{}", upgrade.release);
-        let ports = (upgrade.gateway_node_ports)
-            .map(|ports| (ports.http.to_string(), ports.https.to_string()));
-        // The flag was renamed, and between the names there was none (UPG-412, UPG-415).
-        let backup = match help.lists("--backup-path") {
-            true => "--backup-path",
-            false => "--etcd-snapshot-path",
-        };
+        let ports = upgrade.gateway_ports.map(|ports| {
+            [ports.node.http, ports.node.https, ports.listener].map(|port| port.to_string())
+        });
+        let port = |place: usize| ports.as_ref().map(|ports| ports[place].as_str());
         let flags = [
             ("--file", Some(config.as_str())),
             ("--upgrade-version", Some(release.as_str())),
-            (backup, upgrade.backup.map(Utf8Path::as_str)),
             (
                 "--release-matrix",
                 upgrade.release_matrix.map(Utf8Path::as_str),
             ),
-            ("--config-out", upgrade.config_out.map(Utf8Path::as_str)),
-            (
-                GATEWAY_PORTS[0],
-                ports.as_ref().map(|(http, _)| http.as_str()),
-            ),
-            (
-                GATEWAY_PORTS[1],
-                ports.as_ref().map(|(_, https)| https.as_str()),
-            ),
+            (GATEWAY_PORTS[0], port(0)),
+            (GATEWAY_PORTS[1], port(1)),
+            (GATEWAY_LISTENER_PORT, port(2)),
         ];
         let mut words = vec!["upgrade"];
         for (flag, value) in flags {
@@ -75,23 +97,35 @@ impl Mkectl {
     }
 
     /// Builds the command that writes a backup to the archive `name`, where the program runs. `root` is the answer to
-    /// [`Mkectl::help`] without words: releases up to 4.1.1 call it `etcd backup`.
+    /// [`Mkectl::help`] without words.
     ///
     /// Only the very build that wrote an archive can restore it.
-    pub fn backup(&self, config: &Utf8Path, name: &str, root: &Help) -> Command {
-        let mut words = of_etcd(root);
-        words.extend(["backup", "-f", config.as_str(), "--name", name]);
+    pub fn backup(
+        &self,
+        config: &Utf8Path,
+        name: &str,
+        archives: Archives,
+        root: &Help,
+    ) -> Command {
+        let mut words = archives.words("backup");
+        words.extend(["-f", config.as_str(), "--name", name]);
         words.extend(root.plain());
         self.command(words)
     }
 
     /// Builds the command that restores the archive `name`. `hosts` is the file of the one host to begin with, which
-    /// `mkectl restore` wants and `etcd restore` does not know. `root` is the answer to [`Mkectl::help`] without words.
-    pub fn restore(&self, config: &Utf8Path, hosts: &Utf8Path, name: &str, root: &Help) -> Command {
-        let mut words = of_etcd(root);
-        let wants_hosts = words.is_empty();
-        words.extend(["restore", "-f", config.as_str(), "--name", name]);
-        if wants_hosts {
+    /// `mkectl restore` requires and `etcd restore` does not know. `root` is the answer to [`Mkectl::help`] without words.
+    pub fn restore(
+        &self,
+        config: &Utf8Path,
+        hosts: &Utf8Path,
+        name: &str,
+        archives: Archives,
+        root: &Help,
+    ) -> Command {
+        let mut words = archives.words("restore");
+        words.extend(["-f", config.as_str(), "--name", name]);
+        if archives == Archives::Cluster {
             words.extend(["--hosts-path", hosts.as_str()]);
         }
         words.extend(root.plain());
@@ -99,12 +133,18 @@ impl Mkectl {
     }
 }
 
+impl Archives {
+    /// Returns the words of a command about archives.
+    fn words(self, command: &str) -> Vec<&str> {
+        match self {
+            Self::Etcd => vec!["etcd", command],
+            Self::Cluster => vec![command],
+        }
+    }
+}
+
 /// The flags that say where the gateway is reached on nodes (UPG-415, LB-420).
 pub const GATEWAY_PORTS: [&str; 2] = ["--gateway-http-node-port", "--gateway-https-node-port"];
 
-fn of_etcd(root: &Help) -> Vec<&str> {
-    match root.has_command("etcd") {
-        true => vec!["etcd"],
-        false => Vec::new(),
-    }
-}
+/// The flag for the port of the gateway's listener, from 4.1.5 on and for these upgrades only (ENH-415).
+pub const GATEWAY_LISTENER_PORT: &str = "--gateway-listener-port";

@@ -26,7 +26,7 @@ mod restore;
 mod status;
 
 pub(crate) use backup::describe;
-pub use backup::{Backup, backup};
+pub use backup::{Backup, BackupError, backup};
 pub use check::{Checked, Outcome, check};
 pub use kubeconfig::{keep, kubeconfig};
 pub use note::Note;
@@ -120,6 +120,16 @@ impl Cluster {
     /// Returns what its mkectl says that a command can do.
     fn help(&self, command: &[&str]) -> Result<mkectl::Help, Error> {
         self.mkectl().help(command).map_err(Error::Mkectl)
+    }
+
+    /// Returns how its mkectl writes and restores archives.
+    fn archives(&self) -> Result<mkectl::Archives, Error> {
+        let archives = self.mkectl().archives().map_err(Error::Mkectl)?;
+        archives.ok_or_else(|| {
+            Error::Backup(BackupError::Unsupported {
+                release: self.release(),
+            })
+        })
     }
 
     /// Returns a file with the configuration, for mkectl alone.
@@ -217,6 +227,7 @@ impl Cluster {
                     ended: receipt::now(context),
                     by: receipt::By::of(context, &self.environment),
                     overridden: None,
+                    without_backup: None,
                 };
                 let applied = before.and_then(|before| before.applied.clone());
                 (log, applied, Some(failed))

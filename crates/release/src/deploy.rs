@@ -274,6 +274,7 @@ fn receipt_of_success(
             by: course.by(context, plan),
             began: Some(course.began),
             overridden: course.overridden,
+            without_backup: plan.mkectl.without_backup(),
         }),
         failed: None,
     }
@@ -309,6 +310,7 @@ fn receipt_of_failure(
             by: course.by(context, plan),
             began: Some(course.began),
             overridden: course.overridden,
+            without_backup: plan.mkectl.without_backup(),
         }),
     }
 }

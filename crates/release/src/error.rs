@@ -526,12 +526,9 @@ pub enum Error {
         /// What is there.
         path: Utf8PathBuf,
     },
-    /// mkectl said that it succeeded, and there is no backup.
-    #[error("mkectl reports no failure, and there is no {path}")]
-    BackupMissing {
-        /// Where it was to be.
-        path: Utf8PathBuf,
-    },
+    /// There is no backup that could be restored.
+    #[error(transparent)]
+    Backup(crate::cluster::BackupError),
     /// A backup's note is missing, or it does not fit.
     #[error("{path} {problem}")]
     BackupNote {

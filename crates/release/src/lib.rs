@@ -98,6 +98,8 @@ pub struct Context<'a> {
     pub consent: &'a dyn consent::Consent,
     /// How much registries are asked for.
     pub limits: push::Limits,
+    /// The operator's reason for an upgrade without a backup that could be restored; none where such an upgrade is refused.
+    pub without_backup: Option<&'a str>,
 }
 
 impl Context<'_> {

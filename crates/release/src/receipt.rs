@@ -64,6 +64,9 @@ pub struct Applied {
     /// The condition that was set aside for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overridden: Option<Overridden>,
+    /// Why the cluster was upgraded without a backup that could be restored, in the operator's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_backup: Option<String>,
 }
 
 /// A deploy that failed. Receipts of version 1 tell less of it.
@@ -105,6 +108,9 @@ pub struct Failed {
     /// The condition that was set aside for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overridden: Option<Overridden>,
+    /// Why the cluster was upgraded without a backup that could be restored, in the operator's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_backup: Option<String>,
 }
 
 /// A program that was run.

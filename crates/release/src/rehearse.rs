@@ -290,10 +290,7 @@ pub fn upgrade_help(release: &str, out: &mut dyn Write) -> std::io::Result<()> {
     for flag in ["--file", "--upgrade-version", "--release-matrix"] {
         writeln!(out, "      {flag} string")?;
     }
-    let of_upgrade = facts.iter().filter(|fact| match fact.subject {
-        "upgrade backup" => fact.value.starts_with("mkectl upgrade "),
-        subject => subject == "gateway ports",
-    });
+    let of_upgrade = facts.iter().filter(|fact| fact.subject == "gateway ports");
     for fact in of_upgrade {
         let words = fact.value.split([' ', ',']);
         for flag in words.filter(|word| word.starts_with("--")) {

@@ -170,7 +170,7 @@ impl mkectl::Observer for Lines<'_> {
                 "mkectl announced the administrator's password in a form that is not known, so that it was not caught: look into the log",
             ),
             mkectl::Event::TimedOut => self.warn(format!(
-                "the environment's apply-timeout has passed: SIGINT was sent to mkectl, which has {} s to end",
+                "the time limit has passed: SIGINT was sent to mkectl, which has {} s to end",
                 mkectl::CLEANUP.as_secs()
             )),
             mkectl::Event::Passed { signal } => {

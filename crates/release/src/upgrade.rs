@@ -1,10 +1,14 @@
 //! The upgrade of a cluster by the book: what has to be there first, which commands run in which order, and what came of it.
 //!
-//! The vendor's order (OFF-411, UPG-421): the release is in the same registry, the release matrix is at hand unmodified, the mkectl of
-//! the old release writes the backup where the new one wants that, the mkectl of the new one upgrades. Then the cluster is asked for its
-//! configuration, which an upgrade changes (UPG-420).
+//! The order (OFF-411, UPG-421): the release is in the same registry, the release matrix is at hand unmodified, the mkectl of the old
+//! release writes a backup, the mkectl of the new one upgrades. Then the cluster is asked for its configuration, which an upgrade
+//! changes (UPG-420).
+//!
+//! The new mkectl makes a backup of its own, which serves its automatic rollback and cannot be restored by hand (ROLLBACK). So the old
+//! one writes an archive first, and without a complete archive `mkectl upgrade` does not run, unless the operator gives a reason.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::yaml::{self, Node, Source};
@@ -13,6 +17,7 @@ use oci_spec::image::Digest;
 use semver::Version;
 
 use crate::apply::{self, Applied, Program};
+use crate::cluster::BackupError;
 use crate::event::{Event, Step};
 use crate::plan::Plan;
 use crate::run::{Ran, Run};
@@ -25,6 +30,9 @@ mod after;
 pub use after::After;
 pub(crate) use after::after;
 
+/// The time limit of a backup in an environment without `apply-timeout`.
+const BACKUP_LIMIT: Duration = Duration::from_secs(3600);
+
 /// A release matrix has some kilobytes.
 const LARGEST_MATRIX: u64 = 16 << 20;
 
@@ -33,12 +41,14 @@ const LARGEST_MATRIX: u64 = 16 << 20;
 pub struct Commands {
     /// The release that is there.
     pub(crate) from: Version,
-    /// The mkectl of the release that is there, where there is one.
+    /// The mkectl of the release that is upgraded from, where there is one.
     old: Option<Program>,
     /// The mkectl of the release to come to.
     new: Program,
-    /// The backup that the old one writes, and its archive.
+    /// The backup that the old one writes, and its archive; none only in a rehearsal and with a reason.
     backup: Option<(mkectl::Command, Utf8PathBuf)>,
+    /// The operator's reason for an upgrade without that backup.
+    pub(crate) without_backup: Option<String>,
     upgrade: mkectl::Command,
     /// Where the configuration goes that the cluster has before, which the commands are given.
     before: Utf8PathBuf,
@@ -168,30 +178,18 @@ pub(crate) fn commands(
     let folder = (environment.operation.backups.as_ref()).unwrap_or(&output.backups);
     let names = Names::new(folder, from, &environment.release)?;
     let before = folder.join(names.before());
-    let backup = match (way.backup_by_old_mkectl, &old) {
-        (false, _) => None,
-        (true, None) => {
-            return Err(Error::NoOldMkectl {
-                release: format!("v{from}"),
-            });
-        }
-        // Archives are written where mkectl runs, so that a path in their name might mean another place.
-        (true, Some(old)) => Some((
-            old.mkectl
-                .backup(&before, &names.by_old(), &old.help)
-                .in_directory(folder.clone()),
-            folder.join(names.by_old()),
-        )),
-    };
-    let own = folder.join(names.by_new(new.help.lists("--backup-path")));
     let mut warnings = Vec::new();
-    if ports.is_some()
-        && !mkectl::GATEWAY_PORTS
-            .iter()
-            .all(|flag| new.help.lists(flag))
-    {
+    let archive = folder.join(names.archive());
+    let backup = backup(context, environment, from, old.as_ref(), &mut warnings)?;
+    // Archives are written where mkectl runs: a path in the name might mean a different place.
+    let backup = backup.map(|(old, archives)| {
+        let command = (old.mkectl).backup(&before, &names.archive(), archives, &old.help);
+        (command.in_directory(folder.clone()), archive)
+    });
+    let unlisted = (mkectl::GATEWAY_PORTS.iter()).any(|flag| !new.help.lists(flag));
+    if ports.is_some() && unlisted {
         warnings.push(format!(
-            "the way from v{from} to v{} asks for the gateway's node ports, and its mkectl lists no flags for them: they are not given",
+            "the upgrade from v{from} to v{} requires the gateway's node ports, but its mkectl lists no flags for them: they are not passed",
             environment.release
         ));
     }
@@ -203,9 +201,10 @@ pub(crate) fn commands(
                 Matrix::NotWanted => None,
                 Matrix::OfBundle { path, .. } | Matrix::Given(path) => Some(path),
             },
-            backup: Some(&own),
-            config_out: None,
-            gateway_node_ports: ports.map(|(http, https)| mkectl::NodePorts { http, https }),
+            gateway_ports: ports.map(|(http, https)| mkectl::GatewayPorts {
+                node: mkectl::NodePorts { http, https },
+                listener: mke::external_port(environment),
+            }),
         },
         &new.help,
     );
@@ -214,6 +213,7 @@ pub(crate) fn commands(
         old,
         new,
         backup,
+        without_backup: context.without_backup.map(str::to_owned),
         upgrade,
         before,
         matrix,
@@ -227,11 +227,52 @@ pub(crate) fn commands(
     Ok(commands)
 }
 
+/// Returns the mkectl that writes the archive before an upgrade, and how it does that; none where the upgrade goes without. `warnings`
+/// gets what the operator should know.
+///
+/// # Errors
+/// That mkectl is missing or cannot write an archive, and the operator gave no reason to upgrade without one.
+fn backup<'p>(
+    context: &Context<'_>,
+    environment: &Environment,
+    from: &Version,
+    old: Option<&'p Program>,
+    warnings: &mut Vec<String>,
+) -> Result<Option<(&'p Program, mkectl::Archives)>, Error> {
+    let release = format!("v{from}");
+    if let Some(reason) = context.without_backup {
+        warnings.push(format!(
+            "no backup is made before the upgrade from {release}, so there is no archive to restore: {reason}"
+        ));
+        return Ok(None);
+    }
+    let Some(old) = old else {
+        return Err(Error::NoOldMkectl { release });
+    };
+    let archives = match environment.rehearsal {
+        // The stand-in has no help of the release that it plays.
+        true => mke::Release::of(from)
+            .is_ok_and(|facts| facts.writes_archive())
+            .then_some(mkectl::Archives::Cluster),
+        false => old.mkectl.archives().map_err(Error::Mkectl)?,
+    };
+    match archives {
+        Some(archives) => Ok(Some((old, archives))),
+        None if environment.rehearsal => {
+            warnings.push(format!(
+                "mkectl {release} cannot write a backup archive to a local file: a deploy requires `--without-backup REASON`"
+            ));
+            Ok(None)
+        }
+        None => Err(Error::Backup(BackupError::Unsupported { release })),
+    }
+}
+
 /// Upgrades the cluster. The registry has been confirmed to serve the new release.
 ///
 /// # Errors
-/// The release matrix cannot be had, the cluster does not tell its configuration, or mkectl failed. Then the cluster is, as far as
-/// mkectl could see to it, what it was.
+/// The release matrix is not available, the cluster does not print its configuration, the backup is not complete, or mkectl failed. Then
+/// the cluster is, as far as mkectl could restore it, what it was.
 pub(crate) async fn upgrade(
     context: &Context<'_>,
     plan: &Plan,
@@ -252,9 +293,11 @@ pub(crate) async fn upgrade(
             // A backup leaves the cluster as it is.
             changes: step == Step::Upgrade,
         };
+        let limit = plan.environment.operation.apply_timeout;
+        let limit = limit.or_else(|| (step == Step::Backup).then_some(BACKUP_LIMIT));
         let command = command
             .clone()
-            .within(plan.environment.operation.apply_timeout)
+            .within(limit)
             .masked(secrets.iter().cloned());
         run.run(context, &command)
     };
@@ -268,29 +311,27 @@ pub(crate) async fn upgrade(
     }
     crate::program::keep(context, &commands.new.mkectl, &release);
     if let Some((command, archive)) = &commands.backup {
-        let Ran { log } = run(*step, format!("v{}", commands.from), command)?;
-        let shown = context.workspace.shown(archive);
-        match archive.exists() {
-            // A rehearsal's stand-in writes none.
-            _ if plan.environment.rehearsal => {}
-            true => {
-                let mkectl = receipt::Program {
-                    version: format!("v{}", commands.from),
-                    sha256: commands.of_before().mkectl.sha256(),
-                };
-                let applied = plan.receipt.as_ref().and_then(|before| before.applied.clone());
-                cluster::describe(context, &plan.environment, archive, mkectl, applied)?;
-                context.reporter.report(Event::Finished {
-                    step: Step::Backup,
-                    what: format!(
-                        "{shown} is written; only mkectl v{} restores it",
-                        commands.from
-                    ),
-                });
-            }
-            false => context.reporter.report(Event::Warning(format!(
-                "mkectl says that the backup is written, and there is no {shown}: {log} says where it is"
-            ))),
+        run(*step, format!("v{}", commands.from), command)?;
+        // A rehearsal's stand-in writes none.
+        if !plan.environment.rehearsal {
+            let mkectl = receipt::Program {
+                version: format!("v{}", commands.from),
+                sha256: commands.of_before().mkectl.sha256(),
+            };
+            let applied = plan
+                .receipt
+                .as_ref()
+                .and_then(|before| before.applied.clone());
+            let note = cluster::describe(context, &plan.environment, archive, mkectl, applied)?;
+            context.reporter.report(Event::Finished {
+                step: Step::Backup,
+                what: format!(
+                    "{} written, {} bytes; only mkectl v{} can restore it",
+                    context.workspace.shown(archive),
+                    note.size,
+                    commands.from
+                ),
+            });
         }
     }
     *step = Step::Upgrade;
@@ -342,7 +383,7 @@ async fn put_matrix(
     write_whole(path, &text)
 }
 
-/// Keeps the configuration that the cluster has now: the commands are given it, and whoever restores a backup needs it.
+/// Keeps the configuration that the cluster has now: the commands are given it, and a restore needs it.
 fn keep_before(plan: &Plan, commands: &Commands) -> Result<(), Error> {
     let text = match plan.environment.rehearsal {
         true => plan.config.text.clone(),
@@ -363,7 +404,6 @@ fn parse(path: &Utf8Path, text: &str) -> Result<Node, Error> {
 struct Names {
     stem: String,
     from: Version,
-    to: Version,
 }
 
 impl Names {
@@ -392,7 +432,6 @@ impl Names {
         Ok(Self {
             stem,
             from: from.clone(),
-            to: to.clone(),
         })
     }
 
@@ -402,16 +441,8 @@ impl Names {
     }
 
     /// The archive that the old mkectl writes.
-    fn by_old(&self) -> String {
+    fn archive(&self) -> String {
         format!("{}_by-v{}.tar", self.stem, self.from)
-    }
-
-    /// What the new mkectl writes: an archive, or up to 4.1.2 an etcd snapshot (UPG-412, UPG-420).
-    fn by_new(&self, is_archive: bool) -> String {
-        match is_archive {
-            true => format!("{}_by-v{}.tar", self.stem, self.to),
-            false => format!("{}_etcd-snapshot", self.stem),
-        }
     }
 }
 

@@ -13,6 +13,9 @@ pub(crate) struct PlanArgs {
     /// Take what the registry has from this file, written by `inventory --out`, and ask nobody
     #[arg(long, value_name = "FILE")]
     pub(crate) inventory: Option<Utf8PathBuf>,
+    /// Plan an upgrade without a backup, for this reason
+    #[arg(long, value_name = "REASON", value_parser = super::values::reason)]
+    pub(crate) without_backup: Option<String>,
     /// Write Markdown, for a comment on a pull request
     #[arg(long, conflicts_with = "format")]
     pub(crate) markdown: bool,

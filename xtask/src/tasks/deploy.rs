@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use camino::Utf8Path;
 use indicatif::DecimalBytes;
+use release::Context;
 use release::deploy::Deployed;
 use release::plan::{Plan, Purpose};
 use release::workspace::Output;
@@ -20,11 +21,15 @@ pub(crate) fn run(
     file: Option<&Utf8Path>,
     confirmed: Option<&str>,
     reason: Option<&str>,
+    without_backup: Option<&str>,
 ) -> Result<ExitCode, Failure> {
     let (environment, lock) = app.lock_environment(name, "deploy")?;
     until_interrupted(app, async {
         let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
-        let context = app.context();
+        let context = Context {
+            without_backup,
+            ..app.context()
+        };
         let output = Output::below(&app.workspace.environment(name));
         let mut plan =
             release::plan::prepare(&context, environment, output, Purpose::Deploy).await?;

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use release::Context;
 use release::inventory::Inventory;
 use release::plan::{Eyes, Purpose};
 use release::workspace::Output;
@@ -29,9 +30,12 @@ pub(crate) fn run(app: &App<'_>, arguments: &PlanArgs) -> Result<ExitCode, Failu
         };
         let output = Output::below(&app.workspace.environment(&arguments.environment));
         let eyes = inventory.as_ref().map_or(Eyes::Registry, Eyes::Inventory);
+        let context = Context {
+            without_backup: arguments.without_backup.as_deref(),
+            ..app.context()
+        };
         let plan =
-            release::plan::seen_by(&app.context(), environment, output, Purpose::Deploy, eyes)
-                .await?;
+            release::plan::seen_by(&context, environment, output, Purpose::Deploy, eyes).await?;
         Ok(plan)
     })?;
     let summary = plan.summary(&app.workspace);

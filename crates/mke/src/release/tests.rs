@@ -52,7 +52,19 @@ fn the_table_is_complete_and_in_order() {
             .chain(&row.mkectl.source)
             .chain(row.faults.iter().flat_map(|fault| &fault.source))
             .chain(&row.upgrade.from.source)
-            .chain(row.upgrade.backup.iter().flat_map(|known| &known.source))
+            .chain(
+                row.upgrade
+                    .rollback_backup
+                    .iter()
+                    .flat_map(|known| &known.source),
+            )
+            .chain(&row.upgrade.archive.source)
+            .chain(
+                row.upgrade
+                    .monitoring_crds
+                    .iter()
+                    .flat_map(|known| &known.source),
+            )
             .chain(
                 row.upgrade
                     .gateway_node_ports_from

@@ -120,7 +120,6 @@ fn what_is_unverified_is_allowed_and_named() {
     let warnings = |from, to| upgrade(from, to).unwrap().warnings.join("\n");
     insta::assert_snapshot!(warnings("4.1.2", "4.1.4"), @r"
     it is unverified whether the vendor supports the upgrade from v4.1.2 to v4.1.4: no list of its sources is known
-    it is unverified how the backup before the upgrade to v4.1.4 is asked for; `mkectl upgrade --help` lists it
     ");
     insta::assert_snapshot!(warnings("4.1.2", "4.2.0"), @r"
     it is unverified whether the vendor supports the upgrade from v4.1.2 to v4.2.0: no list of its sources is known
@@ -131,27 +130,28 @@ fn what_is_unverified_is_allowed_and_named() {
 }
 
 #[test]
-fn the_backup_is_asked_for_as_each_release_wants_it() {
-    for (from, to, backup) in [
-        (
-            "4.1.0",
-            "4.1.1",
-            Some("mkectl upgrade --etcd-snapshot-path PATH"),
-        ),
-        (
-            "4.1.1",
-            "4.1.2",
-            Some("mkectl upgrade --etcd-snapshot-path PATH"),
-        ),
-        ("4.1.2", "4.1.5", None),
-        ("4.1.5", "4.2.0", Some("mkectl upgrade --backup-path FILE")),
-        (
-            "4.2.0",
-            "4.2.1",
-            Some("mkectl backup --name FILE, with the mkectl of the release that is installed"),
-        ),
+fn only_the_first_release_writes_no_archive() {
+    for release in releases() {
+        let is_first = release.version().to_string() == "4.1.0";
+        assert_eq!(release.writes_archive(), !is_first, "{}", release.version());
+    }
+    assert!(
+        Release::of(&Version::new(4, 9, 0))
+            .unwrap()
+            .writes_archive()
+    );
+}
+
+#[test]
+fn monitoring_crds_are_for_the_way_from_4_1_to_4_2() {
+    for (from, to, expected) in [
+        ("4.1.2", "4.1.5", false),
+        ("4.1.5", "4.2.0", true),
+        ("4.1.0", "4.2.1", true),
+        ("4.2.0", "4.2.1", false),
     ] {
-        assert_eq!(upgrade(from, to).unwrap().backup, backup, "{from} to {to}");
+        let crds = upgrade(from, to).unwrap().monitoring_crds;
+        assert_eq!(crds.is_some(), expected, "{from} to {to}");
     }
 }
 

@@ -11,6 +11,44 @@ use sha2::{Digest as _, Sha256};
 use super::{Cluster, Note};
 use crate::{Context, Error, receipt};
 
+/// Why there is no backup that could be restored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// The program has no command that writes an archive to a local file.
+    #[error("mkectl {release} cannot write a backup archive to a local file")]
+    Unsupported {
+        /// The release that it serves, `v4.1.0`.
+        release: String,
+    },
+    /// mkectl reported success, but the archive does not exist.
+    #[error("mkectl reported success, but the backup {path} does not exist")]
+    Missing {
+        /// The archive.
+        path: Utf8PathBuf,
+    },
+    /// The archive is a folder or a link.
+    #[error("the backup {path} is not a regular file")]
+    NotAFile {
+        /// The archive.
+        path: Utf8PathBuf,
+    },
+    /// The archive has no content.
+    #[error("the backup {path} is empty")]
+    Empty {
+        /// The archive.
+        path: Utf8PathBuf,
+    },
+    /// The archive cannot be read to its end as a tar.
+    #[error("the backup {path} is not a complete tar archive")]
+    Damaged {
+        /// The archive.
+        path: Utf8PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
 /// A backup that was written.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -57,7 +95,7 @@ pub fn backup(
         }
     }
     let (Some(folder), Some(name)) = (archive.parent(), archive.file_name()) else {
-        return Err(Error::BackupMissing { path: shown });
+        return Err(Error::Backup(BackupError::NotAFile { path: shown }));
     };
     // Any other folder is somebody's: one that is missing may be a share that is not mounted.
     let there = if folder == cluster.backups() {
@@ -67,15 +105,13 @@ pub fn backup(
     };
     there.map_err(|source| Error::io("write to", folder, source))?;
     let root = cluster.help(&[])?;
+    let archives = cluster.archives()?;
     // Before it runs: an update of the program meanwhile would be another one.
     let mkectl = cluster.mkectl_record();
     let ran = cluster.run(context, "backup", false, |config| {
-        let command = cluster.mkectl().backup(config, name, &root);
+        let command = cluster.mkectl().backup(config, name, archives, &root);
         command.in_directory(folder).typed(typed)
     })?;
-    if !archive.exists() {
-        return Err(Error::BackupMissing { path: shown });
-    }
     let applied = (cluster.receipt.as_ref()).and_then(|receipt| receipt.applied.clone());
     let note = describe(context, &cluster.environment, &archive, mkectl, applied)?;
     Ok(Backup {
@@ -87,10 +123,11 @@ pub fn backup(
     })
 }
 
-/// Writes the note of an archive that mkectl has just written, and lets nobody else read the archive: it holds the cluster's secrets.
+/// Checks the archive that mkectl has just written, makes it readable by its owner alone, since it holds the cluster's secrets, and
+/// writes its note.
 ///
 /// # Errors
-/// The archive cannot be read, or the note not be written.
+/// The archive is missing, empty or not a complete tar, or the note cannot be written.
 pub(crate) fn describe(
     context: &Context<'_>,
     environment: &Environment,
@@ -98,6 +135,7 @@ pub(crate) fn describe(
     mkectl: receipt::Program,
     applied: Option<receipt::Applied>,
 ) -> Result<Note, Error> {
+    check(context, archive).map_err(Error::Backup)?;
     std::fs::set_permissions(archive, std::fs::Permissions::from_mode(0o600))
         .map_err(|source| Error::io("protect", archive, source))?;
     let (size, sha256) = measure(archive).map_err(|source| Error::io("read", archive, source))?;
@@ -113,6 +151,37 @@ pub(crate) fn describe(
     };
     note.write(archive)?;
     Ok(note)
+}
+
+/// Reads an archive to its end.
+///
+/// # Errors
+/// It is missing, empty or not a complete tar.
+fn check(context: &Context<'_>, archive: &Utf8Path) -> Result<(), BackupError> {
+    let path = context.workspace.shown(archive).to_owned();
+    let damaged = |source| BackupError::Damaged {
+        path: path.clone(),
+        source,
+    };
+    let metadata = match std::fs::symlink_metadata(archive) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(BackupError::Missing { path });
+        }
+        metadata => metadata.map_err(damaged)?,
+    };
+    if !metadata.is_file() {
+        return Err(BackupError::NotAFile { path });
+    }
+    if metadata.len() == 0 {
+        return Err(BackupError::Empty { path });
+    }
+    let members = File::open(archive)
+        .and_then(|mut file| bundle::count_members(&mut file))
+        .map_err(damaged)?;
+    match members {
+        0 => Err(BackupError::Empty { path }),
+        _ => Ok(()),
+    }
 }
 
 /// Returns the size and the SHA-256 of a file.

@@ -106,6 +106,7 @@ impl Restorable {
             });
         };
         let root = cluster.help(&[])?;
+        let archives = cluster.archives()?;
         let made = match hosts {
             Some(_) => None,
             None => Some(first_host(context, &cluster)?),
@@ -114,7 +115,7 @@ impl Restorable {
             .or(made.as_ref().map(resolve::Resolved::path))
             .unwrap_or(Utf8Path::new(""));
         let outcome = cluster.run(context, "restore", true, |config| {
-            let command = cluster.mkectl().restore(config, hosts, name, &root);
+            let command = (cluster.mkectl()).restore(config, hosts, name, archives, &root);
             command.in_directory(folder).typed(typed)
         });
         let concluded = cluster.conclude(context, note.applied, outcome);

@@ -142,6 +142,17 @@ impl MkectlPlan {
         }
     }
 
+    /// Returns the operator's reason for an upgrade without a backup that could be restored, if this is one.
+    pub(crate) fn without_backup(&self) -> Option<String> {
+        match self {
+            Self::Upgrade {
+                commands: Ok(commands),
+                ..
+            } => commands.without_backup.clone(),
+            _ => None,
+        }
+    }
+
     /// Returns what is missing, so that deploy would refuse.
     pub(crate) fn problem(&self) -> Option<&Error> {
         match self {

@@ -78,6 +78,7 @@ pub(super) fn parse(text: &str) -> Result<Receipt, serde_yaml::Error> {
             ended: applied.when,
             by: by(applied.airlock),
             overridden: None,
+            without_backup: None,
         }),
         failed: first.failed.map(|failed| super::Failed {
             release: failed.release,
@@ -93,6 +94,7 @@ pub(super) fn parse(text: &str) -> Result<Receipt, serde_yaml::Error> {
             ended: failed.when,
             by: by(failed.airlock),
             overridden: None,
+            without_backup: None,
         }),
     })
 }

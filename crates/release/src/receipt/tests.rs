@@ -70,6 +70,7 @@ fn whole() -> Receipt {
             ended: "2026-01-02T03:24:05Z".to_owned(),
             by: by.clone(),
             overridden: overridden.clone(),
+            without_backup: Some("the lab is rebuilt daily".to_owned()),
         }),
         failed: Some(Failed {
             release: "v4.1.5".to_owned(),
@@ -85,6 +86,7 @@ fn whole() -> Receipt {
             ended: "2026-02-03T04:25:06Z".to_owned(),
             by,
             overridden,
+            without_backup: None,
         }),
     }
 }
