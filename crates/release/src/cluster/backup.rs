@@ -175,7 +175,7 @@ fn check(context: &Context<'_>, archive: &Utf8Path) -> Result<(), BackupError> {
     if metadata.len() == 0 {
         return Err(BackupError::Empty { path });
     }
-    let members = File::open(archive)
+    let members = files::open(archive)
         .and_then(|mut file| bundle::count_members(&mut file))
         .map_err(damaged)?;
     match members {
