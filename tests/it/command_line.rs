@@ -120,6 +120,7 @@ fn no_command_shows_what_there_is() {
       new        Write a new environment
       check      Say everything that is wrong with environments, from their files alone
       lock       Record a release's bundle, byte by byte, in a file to be committed
+      learn      Record what a real bundle and a real mkectl of a release show
       fetch      Bring a locked bundle to this machine and check it
       render     Write an environment's mke4.yaml
       promote    Give one environment the release of another
@@ -160,7 +161,7 @@ fn help_fits_a_screen_and_names_the_road() {
     let run = sandbox.run(&["--help"]);
     insta::assert_snapshot!("help", run.whole());
     assert!(
-        run.stdout.lines().count() <= 50,
+        run.stdout.lines().count() <= 54,
         "{}",
         run.stdout.lines().count()
     );

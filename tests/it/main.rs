@@ -25,6 +25,7 @@ mod gallery;
 mod inspect;
 mod interrupted;
 mod inventory;
+mod learn;
 mod list;
 mod lock;
 mod migrate;

@@ -65,6 +65,7 @@ Prepare
   new        Write a new environment
   check      Say everything that is wrong with environments, from their files alone
   lock       Record a release's bundle, byte by byte, in a file to be committed
+  learn      Record what a real bundle and a real mkectl of a release show
   fetch      Bring a locked bundle to this machine and check it
   render     Write an environment's mke4.yaml
   promote    Give one environment the release of another
@@ -169,6 +170,11 @@ pub(crate) enum Command {
     },
     /// Record a release's bundle, byte by byte, in a file to be committed
     Lock(LockArgs),
+    /// Record what a real bundle and a real mkectl of a release show
+    ///
+    /// Writes environments/facts/RELEASE.yaml, which overlays what Airlock knows of the release. Prints every contradiction as a
+    /// diff. The file and the diff contain no path, host or user of this machine.
+    Learn(LearnArgs),
     /// Bring a locked bundle to this machine and check it
     Fetch {
         /// An environment, or a locked release (v4.1.5)
@@ -395,6 +401,24 @@ pub(crate) struct MigrateArgs {
     pub(crate) consent: ConsentArgs,
     #[command(flatten)]
     pub(crate) overrides: OverrideArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LearnArgs {
+    /// The release, such as v4.1.5
+    pub(crate) release: String,
+    /// Bundle to look at [default: the release's bundle in bundles/, if it exists]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) bundle: Option<Utf8PathBuf>,
+    /// Checksum file that the vendor publishes for the bundle
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checksum: Option<Utf8PathBuf>,
+    /// Program mkectl to ask [default: the one that was fetched, or the one on PATH]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mkectl: Option<Utf8PathBuf>,
+    /// Architecture of the bundle [default: amd64]
+    #[arg(long)]
+    pub(crate) arch: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -6,8 +6,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use indicatif::DecimalBytes;
 use registry_error::advice;
 use release::cluster::BackupError;
+use release::learn::LearnError;
 use release::prune::PruneError;
-use release::{ChecksumError, Error, MkectlError, ReadError, StoreError};
+use release::{ArchiveError, ChecksumError, Error, MkectlError, ReadError, StoreError};
 
 mod registry_error;
 
@@ -125,6 +126,8 @@ impl Failure {
                 | Error::Release(_)
                 | Error::Render(_)
                 | Error::NotLocked { .. }
+                | Error::Facts { .. }
+                | Error::Learn(_)
                 | Error::Defaults { .. }
                 | Error::NoCluster { .. }
                 | Error::Lock(_)
@@ -321,6 +324,19 @@ fn hints(error: &Error) -> Vec<String> {
         }
         Error::Download { source, .. } => return download_hints(source),
         Error::BundleSize { path, .. } => format!("delete {path}, then fetch it again, or copy it again"),
+        Error::Facts { path, .. } => {
+            format!("edit {path}, or delete it and run `cargo xtask learn` again")
+        }
+        Error::Learn(LearnError::Nothing { release, .. }) => {
+            format!("name them: `cargo xtask learn {release} --bundle FILE --mkectl FILE`; one of the two is enough")
+        }
+        Error::Learn(LearnError::OtherMkectl { .. }) => {
+            "name the mkectl of the release that you want to learn".to_owned()
+        }
+        Error::Bundle {
+            source: ReadError::Name { .. } | ReadError::Archive { source: ArchiveError::Roots { .. } | ArchiveError::NoLayout, .. },
+            path,
+        } => format!("run `cargo xtask learn RELEASE --bundle {path}`: it records how such archives are read, and `lock` follows it"),
         Error::Bundle { path, .. } if path.starts_with("bundles") => {
             format!("delete {path} and bring it again; nothing was tagged")
         }

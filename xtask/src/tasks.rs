@@ -9,6 +9,7 @@ mod diff;
 mod fetch;
 mod inspect;
 mod inventory;
+mod learn;
 mod list;
 mod lock;
 mod migrate;
@@ -57,6 +58,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             environment,
             all: _,
         } => check::run(app, environment.as_deref()),
+        Command::Learn(arguments) => learn::run(app, arguments),
         Command::Lock(arguments) => lock::run(app, arguments),
         Command::Fetch { what } => fetch::run(app, what),
         Command::Render {

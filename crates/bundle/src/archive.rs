@@ -24,7 +24,8 @@ mod error;
 mod layout;
 
 pub use error::ArchiveError;
-use layout::{INDEX_FILE, LAYOUT_FILE, Layout};
+pub(crate) use layout::Layout;
+use layout::{INDEX_FILE, LAYOUT_FILE};
 
 /// Why reading an archive came to an end.
 #[derive(Debug)]
@@ -74,13 +75,21 @@ impl<'a> ArchiveReader<'a> {
     }
 
     /// Reads the archive in `reader` to its end. Returns its artifact and how many blobs no manifest names. Every blob
-    /// of it has then been hashed and is right; it may not be committed yet.
+    /// of it has then been hashed and is right; it may not be committed yet. `root` is the root that counts if there are
+    /// several.
     pub(crate) fn read(
         &mut self,
         reader: &mut dyn Read,
         path: &str,
         name: &Name,
+        root: Option<&Digest>,
     ) -> Result<(Artifact, u64), Fault> {
+        let layout = self.layout(reader, path)?;
+        Ok(layout.artifact(path, name, root)?)
+    }
+
+    /// Reads the archive in `reader` to its end, and returns what was seen of its layout.
+    pub(crate) fn layout(&mut self, reader: &mut dyn Read, path: &str) -> Result<Layout, Fault> {
         let mut layout = Layout::default();
         let start = read_start(reader)?;
         if let Some(format) = compression(&start) {
@@ -93,7 +102,7 @@ impl<'a> ArchiveReader<'a> {
             self.member(member, &mut layout, &archive)
         })?;
         self.keeper.settle()?;
-        Ok(layout.artifact(path, name)?)
+        Ok(layout)
     }
 
     fn member(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::lock::{Artifact, LockedFile};
+use crate::lock::{Artifact, LockedFile, SkippedArchive};
 
 /// What is in a bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Contents {
     pub sha256: String,
     /// The artifacts, in the order of their archives in the bundle.
     pub artifacts: Vec<Artifact>,
+    /// The archives that were left out because their rules say so, in the order of the bundle.
+    pub skipped: Vec<SkippedArchive>,
     /// The release matrix, if there is one.
     pub release_matrix: Option<LockedFile>,
     /// How many other files the bundle holds, which nobody looked at.

@@ -76,6 +76,26 @@ pub(crate) struct Descriptor {
     pub(crate) digest: Digest,
     pub(crate) size: u64,
     pub(crate) platform: Option<Platform>,
+    pub(crate) annotations: Option<Annotations>,
+}
+
+/// The annotations by which writers of layouts say what a root is called.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Annotations {
+    /// A tag, or a whole reference.
+    #[serde(
+        default,
+        rename = "org.opencontainers.image.ref.name",
+        deserialize_with = "optional_text"
+    )]
+    pub(crate) ref_name: Option<String>,
+    /// A whole reference, as containerd writes it.
+    #[serde(
+        default,
+        rename = "io.containerd.image.name",
+        deserialize_with = "optional_text"
+    )]
+    pub(crate) image_name: Option<String>,
 }
 
 /// A manifest's descriptor of its config.

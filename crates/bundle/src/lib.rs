@@ -45,6 +45,8 @@ mod gzip;
 mod keeper;
 mod program;
 mod read;
+mod rules;
+mod survey;
 mod tarball;
 
 mod checksum;
@@ -69,10 +71,12 @@ pub use event::{Event, Observer, Silent};
 pub use http::{RequestError, Retry, has_credentials, http_client, shown_url};
 pub use lock::{
     Artifact, Blob, Contradiction, Kind, Lock, LockError, LockedBundle, LockedFile, LockedMkectl,
-    Manifest,
+    Manifest, SkippedArchive,
 };
 pub use program::{ProgramError, check_program, unpack_program};
-pub use read::{Place, ReadError, read};
+pub use read::{Place, ReadError, read, read_observed};
+pub use rules::{Rule, Rules};
 pub use sink::{BlobSink, Inspection, Sink};
 pub use store::{BlobWriter, Exclusive, Listed, MissingBlob, Store, StoreError};
+pub use survey::{Survey, SurveyedArchive, SurveyedRoot, survey};
 pub use tarball::count_members;

@@ -38,8 +38,21 @@ pub struct Lock {
     /// SHA-256 of what the release's `mkectl init` prints, which is kept beside the lock; 64 hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<String>,
+    /// The archives that are not mirrored, each with the reason, by path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<SkippedArchive>,
     /// The artifacts, by repository and tag.
     pub artifacts: Vec<Artifact>,
+}
+
+/// An archive of the bundle that is not mirrored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SkippedArchive {
+    /// Its path in the bundle.
+    pub archive: String,
+    /// Why it is not mirrored.
+    pub reason: String,
 }
 
 /// The bundle as a file.
@@ -215,6 +228,7 @@ impl Lock {
             release_matrix: contents.release_matrix,
             mkectl,
             init: None,
+            skipped: contents.skipped,
             artifacts: contents.artifacts,
         };
         lock.sort();
@@ -319,6 +333,8 @@ impl Lock {
     fn sort(&mut self) {
         self.artifacts
             .sort_by(|one, other| one.sort_key().cmp(&other.sort_key()));
+        self.skipped
+            .sort_by(|one, other| one.archive.cmp(&other.archive));
         self.mkectl
             .sort_by(|one, other| one.platform.cmp(&other.platform));
     }

@@ -12,8 +12,9 @@ use crate::document::LARGEST;
 use crate::event::{Event, Observer};
 use crate::gzip::{Gunzip, StreamFault};
 use crate::keeper::Keeper;
-use crate::lock::{Artifact, Lock, LockedFile};
+use crate::lock::{Artifact, Lock, LockedFile, SkippedArchive};
 use crate::name::{Name, base_name};
+use crate::rules::{Rule, Rules};
 use crate::sink::Sink;
 use crate::store::StoreError;
 use crate::tarball::{self, End, Member};
@@ -44,11 +45,35 @@ pub fn read(
     expected: Option<&Lock>,
     observer: &dyn Observer,
 ) -> Result<Contents, ReadError> {
+    let rules = expected.map(Rules::of).unwrap_or_default();
+    read_by(bundle, sink, expected, &rules, observer)
+}
+
+/// Reads a bundle without a lock as [`read`] does, and the archives that `rules` cover as these say.
+///
+/// # Errors
+/// Those of [`read`].
+pub fn read_observed(
+    bundle: impl Read + Send,
+    sink: &mut dyn Sink,
+    rules: &Rules,
+    observer: &dyn Observer,
+) -> Result<Contents, ReadError> {
+    read_by(bundle, sink, None, rules, observer)
+}
+
+fn read_by(
+    bundle: impl Read + Send,
+    sink: &mut dyn Sink,
+    expected: Option<&Lock>,
+    rules: &Rules,
+    observer: &dyn Observer,
+) -> Result<Contents, ReadError> {
     std::thread::scope(|scope| {
         let thread = |source| ReadError::Thread { source };
         let mut stream = Gunzip::new(Ahead::start(scope, bundle).map_err(thread)?, observer);
         let keeper = Keeper::start(scope).map_err(thread)?;
-        let mut reading = Reading::new(sink, keeper, expected, observer);
+        let mut reading = Reading::new(sink, keeper, expected, rules, observer);
         let walked = tarball::walk(&mut stream, End::Required, &mut |member| {
             reading.member(member)
         });
@@ -88,8 +113,10 @@ struct Reading<'a> {
     untold: VecDeque<(u64, usize)>,
     place: Place,
     expected: Option<Expected<'a>>,
+    rules: &'a Rules,
     /// The path of the archive by its repository and tag.
     seen: HashMap<Name, String>,
+    skipped: Vec<SkippedArchive>,
     artifacts: Vec<Artifact>,
     unnamed_blobs: BTreeMap<String, u64>,
     matrix: Option<Matrix>,
@@ -113,6 +140,7 @@ impl<'a> Reading<'a> {
         sink: &'a mut dyn Sink,
         keeper: Keeper,
         expected: Option<&'a Lock>,
+        rules: &'a Rules,
         observer: &'a dyn Observer,
     ) -> Self {
         let wanted = expected.map(Lock::blobs);
@@ -130,7 +158,9 @@ impl<'a> Reading<'a> {
             untold: VecDeque::new(),
             place: Place::Start,
             expected,
+            rules,
             seen: HashMap::new(),
+            skipped: Vec::new(),
             artifacts: Vec::new(),
             unnamed_blobs: BTreeMap::new(),
             matrix: None,
@@ -155,7 +185,14 @@ impl<'a> Reading<'a> {
             let path = member.path.escape_ascii().to_string();
             return Err(ReadError::Path { path }.into());
         };
-        if path.ends_with(".tar") {
+        if let Some(Rule::Skip { reason }) = self.rules.0.get(&path) {
+            self.skipped.push(SkippedArchive {
+                archive: path,
+                reason: reason.clone(),
+            });
+            return Ok(());
+        }
+        if path.ends_with(".tar") || self.rules.0.contains_key(&path) {
             return self.archive(member, path);
         }
         if is_compressed_archive(&path) {
@@ -172,10 +209,20 @@ impl<'a> Reading<'a> {
         if !member.kind.is_file() {
             return Err(ReadError::NotRegular { archive: path }.into());
         }
-        let name = Name::decode(&path).map_err(|source| ReadError::Name {
-            archive: path.clone(),
-            source,
-        })?;
+        let (observed, root) = match self.rules.0.get(&path) {
+            Some(Rule::Read { name, root }) => (name.clone(), root.as_ref()),
+            _ => (None, None),
+        };
+        let name = match (Name::decode(&path), observed) {
+            (Ok(name), _) | (Err(_), Some(name)) => name,
+            (Err(source), None) => {
+                return Err(ReadError::Name {
+                    archive: path,
+                    source,
+                }
+                .into());
+            }
+        };
         if let Some(first) = self.seen.insert(name.clone(), path.clone()) {
             return Err(ReadError::Twice {
                 reference: name.to_string(),
@@ -197,7 +244,7 @@ impl<'a> Reading<'a> {
             archive: &path,
             size: member.size,
         });
-        let read = self.archives.read(member, &path, &name);
+        let read = self.archives.read(member, &path, &name, root);
         let (artifact, unnamed) = read.map_err(|fault| self.stop(fault, &path))?;
         if let Some(locked) = locked {
             compare(locked, &artifact)?;
@@ -274,7 +321,8 @@ impl<'a> Reading<'a> {
         }
         let release_matrix = self.matrix.as_ref().map(Matrix::locked);
         if let Some(expected) = &self.expected {
-            expected.compare(&self.artifacts, release_matrix.as_ref(), size, &sha256)?;
+            let matrix = release_matrix.as_ref();
+            expected.compare(&self.artifacts, &self.skipped, matrix, size, &sha256)?;
         }
         self.keep_matrix()
             .and_then(|()| self.archives.sink.finish())
@@ -283,6 +331,7 @@ impl<'a> Reading<'a> {
             size,
             sha256,
             artifacts: self.artifacts,
+            skipped: self.skipped,
             release_matrix,
             ignored_files: self.ignored_files,
             unnamed_blobs: self.unnamed_blobs,
@@ -335,22 +384,25 @@ impl<'a> Reading<'a> {
 
     /// Says what an error of the outer readers means.
     fn explain(&self, stop: Stop) -> ReadError {
-        let place = self.place.clone();
-        let error = match stop {
-            Stop::Error(error) => return *error,
-            Stop::Io(error) => error,
-        };
-        match StreamFault::of(error) {
-            Ok(StreamFault::Empty) => ReadError::Empty,
-            Ok(StreamFault::Html) => ReadError::Html,
-            Ok(StreamFault::Tar) => ReadError::UncompressedTar,
-            Ok(StreamFault::NotGzip) => ReadError::NotGzip,
-            Ok(StreamFault::Truncated) => ReadError::Truncated { place },
-            Ok(StreamFault::TrailingGarbage { offset }) => ReadError::TrailingGarbage { offset },
-            Ok(StreamFault::Corrupt(source)) => ReadError::Corrupt { place, source },
-            Ok(StreamFault::Input(source)) => ReadError::Input { place, source },
-            Err(source) => ReadError::Tar { place, source },
+        match stop {
+            Stop::Error(error) => *error,
+            Stop::Io(error) => outer(error, self.place.clone()),
         }
+    }
+}
+
+/// Returns what an error of the outer readers means.
+pub(crate) fn outer(error: io::Error, place: Place) -> ReadError {
+    match StreamFault::of(error) {
+        Ok(StreamFault::Empty) => ReadError::Empty,
+        Ok(StreamFault::Html) => ReadError::Html,
+        Ok(StreamFault::Tar) => ReadError::UncompressedTar,
+        Ok(StreamFault::NotGzip) => ReadError::NotGzip,
+        Ok(StreamFault::Truncated) => ReadError::Truncated { place },
+        Ok(StreamFault::TrailingGarbage { offset }) => ReadError::TrailingGarbage { offset },
+        Ok(StreamFault::Corrupt(source)) => ReadError::Corrupt { place, source },
+        Ok(StreamFault::Input(source)) => ReadError::Input { place, source },
+        Err(source) => ReadError::Tar { place, source },
     }
 }
 
@@ -358,6 +410,7 @@ impl Expected<'_> {
     fn compare(
         &self,
         artifacts: &[Artifact],
+        skipped_found: &[SkippedArchive],
         matrix: Option<&LockedFile>,
         size: u64,
         sha256: &str,
@@ -370,6 +423,13 @@ impl Expected<'_> {
         if let Some(missing) = locked
             .iter()
             .find(|artifact| !found.contains(artifact.archive.as_str()))
+        {
+            return Err(ReadError::Missing {
+                archive: missing.archive.clone(),
+            });
+        }
+        if let Some(missing) =
+            (self.lock.skipped.iter()).find(|skipped| !skipped_found.contains(skipped))
         {
             return Err(ReadError::Missing {
                 archive: missing.archive.clone(),
@@ -426,7 +486,7 @@ fn compare(locked: &Artifact, found: &Artifact) -> Result<(), ReadError> {
 }
 
 /// Returns whether `path` is a release matrix. The vendor keeps a schema beside it, which is none.
-fn is_matrix(path: &str) -> bool {
+pub(crate) fn is_matrix(path: &str) -> bool {
     let name = base_name(path);
     name.starts_with("release-matrix") && name.ends_with(".json") && !name.contains("schema")
 }

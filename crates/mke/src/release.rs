@@ -3,10 +3,13 @@
 //! A release is a row of the table, and one code path serves them all. A version without a row is not refused: the vendor
 //! will release after this was built, and the patterns have held for a while.
 
+use std::sync::Arc;
+
 use environment::Facts;
 use semver::{BuildMetadata, Prerelease, Version};
 use serde::Deserialize;
 
+use crate::observations::Observations;
 use crate::table::{Known, Row, TABLE};
 use crate::{migration, upgrade};
 
@@ -17,6 +20,8 @@ pub struct Release {
     row: &'static Row,
     /// What people know better than the row.
     facts: Facts,
+    /// What was observed of the release.
+    observed: Option<Arc<Observations>>,
 }
 
 /// Why a version cannot be installed with this tool.
@@ -59,6 +64,20 @@ pub enum Certainty {
     Inferred,
     /// Sources differ or are silent.
     Unverified,
+    /// It was seen in a real bundle or a real mkectl.
+    Observed,
+}
+
+impl Certainty {
+    /// Returns its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Documented => "documented",
+            Self::Inferred => "inferred",
+            Self::Unverified => "unverified",
+            Self::Observed => "observed",
+        }
+    }
 }
 
 /// A `mkectl` to download.
@@ -82,7 +101,7 @@ pub struct Fact {
     /// How well.
     pub certainty: Certainty,
     /// The documents that say so.
-    pub sources: Vec<&'static str>,
+    pub sources: Vec<String>,
 }
 
 impl Release {
@@ -102,6 +121,7 @@ impl Release {
                 version: version.clone(),
                 row,
                 facts: Facts::default(),
+                observed: None,
             }),
             None => Err(ReleaseError::NoOfflineInstallation {
                 version: version.clone(),
@@ -117,6 +137,20 @@ impl Release {
         Self { facts, ..self }
     }
 
+    /// Returns the release as it was observed: that counts more than the table, and less than what an environment's `facts` say.
+    #[must_use]
+    pub fn observed(self, observations: Observations) -> Self {
+        Self {
+            observed: Some(Arc::new(observations)),
+            ..self
+        }
+    }
+
+    /// Returns what was observed of the release.
+    pub fn observations(&self) -> Option<&Observations> {
+        self.observed.as_deref()
+    }
+
     /// Returns the version.
     pub fn version(&self) -> &Version {
         &self.version
@@ -129,6 +163,14 @@ impl Release {
 
     /// Returns the file name of the bundle. `arch` is the vendor's word, `amd64`; v4.1.0 has one bundle without it.
     pub fn bundle_file(&self, arch: &str) -> String {
+        match self.observed_bundle(arch) {
+            Some(bundle) => bundle.file.clone(),
+            None => self.bundle_pattern(arch),
+        }
+    }
+
+    /// Returns the file name of the bundle by the table alone.
+    pub(crate) fn bundle_pattern(&self, arch: &str) -> String {
         self.fill(&self.row.bundle.value, arch)
     }
 
@@ -176,7 +218,21 @@ impl Release {
     /// Whether nodes pull without credentials only, so that the registry must allow it.
     pub fn anonymous_pull_required(&self) -> bool {
         let known = self.row.anonymous_pull_required.value;
-        self.facts.anonymous_pull_required.unwrap_or(known)
+        let seen = self
+            .observations()
+            .and_then(Observations::anonymous_pull_required);
+        (self.facts.anonymous_pull_required.or(seen)).unwrap_or(known)
+    }
+
+    /// Returns how well [`Release::anonymous_pull_required`] is known without an environment's `facts`.
+    pub(crate) fn anonymous_pull_certainty(&self) -> Certainty {
+        let seen = self
+            .observations()
+            .and_then(Observations::anonymous_pull_required);
+        match seen {
+            Some(_) => Certainty::Observed,
+            None => self.row.anonymous_pull_required.certainty,
+        }
     }
 
     /// Whether `spec.apiServer.externalAddress` must be set.
@@ -212,7 +268,7 @@ impl Release {
             .faults
             .iter()
             .map(|fault| format!("v{version}: {}; {}", fault.what, fault.cure));
-        let is_unverified = self.row.anonymous_pull_required.certainty == Certainty::Unverified
+        let is_unverified = self.anonymous_pull_certainty() == Certainty::Unverified
             && self.facts.anonymous_pull_required.is_none();
         let unverified = is_unverified.then(|| {
             format!(
@@ -271,7 +327,51 @@ impl Release {
             let value = format!("{}; {}", fault.what, fault.cure);
             self::fact("fault", value, fault.certainty, &fault.source)
         }));
+        facts.extend(
+            TABLE
+                .layout
+                .all()
+                .map(|(subject, known)| known.to_fact(subject, String::clone)),
+        );
+        self.overlay(&mut facts);
         facts
+    }
+
+    /// Puts what was observed in the place of what the table has.
+    fn overlay(&self, facts: &mut Vec<Fact>) {
+        let Some(observed) = self.observations() else {
+            return;
+        };
+        let mut seen: Vec<(&'static str, String)> = Vec::new();
+        for bundle in observed.bundles.values() {
+            seen.push(("bundle", bundle.file.clone()));
+            let inside = bundle.layout().into_iter();
+            seen.extend(inside.map(|(subject, value, _)| (subject, value)));
+        }
+        if let Some(required) = observed.anonymous_pull_required() {
+            seen.push(("anonymous pull", required_or_not(required)));
+        }
+        let source = format!("environments/facts/{}.yaml", observed.release);
+        let mut done = Vec::new();
+        for (subject, value) in seen {
+            // Two architectures: the first takes the row of the table, the other gets a row of its own.
+            let row = facts.iter_mut().find(|fact| fact.subject == subject);
+            let new = Fact {
+                subject,
+                value,
+                certainty: Certainty::Observed,
+                sources: vec![source.clone()],
+            };
+            match row.filter(|_| !done.contains(&subject)) {
+                Some(row) => *row = new,
+                None => facts.push(new),
+            }
+            done.push(subject);
+        }
+    }
+
+    fn observed_bundle(&self, arch: &str) -> Option<&crate::observations::ObservedBundle> {
+        self.observations()?.bundles.get(arch)
     }
 
     fn fill(&self, pattern: &str, arch: &str) -> String {
@@ -295,6 +395,7 @@ pub fn releases() -> Vec<Release> {
             version: row.version.clone(),
             row,
             facts: Facts::default(),
+            observed: None,
         })
         .collect()
 }
@@ -322,7 +423,7 @@ pub(crate) fn fact(
         subject,
         value,
         certainty,
-        sources: sources(source),
+        sources: sources(source).into_iter().map(str::to_owned).collect(),
     }
 }
 

@@ -303,7 +303,10 @@ fn check_registry(
         });
     if names_credentials && release.anonymous_pull_required() {
         let is_documented = release.is_known()
-            && release.row().anonymous_pull_required.certainty == Certainty::Documented;
+            && matches!(
+                release.anonymous_pull_certainty(),
+                Certainty::Documented | Certainty::Observed
+            );
         let way_out = match is_documented || is_said_here {
             true => "",
             false => "; who knows that it need not writes `facts: { anonymous-pull: optional }`",

@@ -20,10 +20,50 @@ pub(crate) struct Table {
     pub(crate) sources: BTreeMap<String, String>,
     pub(crate) bundle_url: Known<String>,
     pub(crate) mkectl_url: Known<String>,
+    pub(crate) layout: Layout,
     pub(crate) write_once: Vec<WriteOnce>,
     /// Sorted by `since`.
     pub(crate) from_mke3: Vec<FromMke3>,
     pub(crate) releases: Vec<Row>,
+}
+
+/// What a bundle looks like inside.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Layout {
+    /// The folder that holds all archives.
+    pub(crate) top_folder: Known<String>,
+    /// What the file name of an archive gives.
+    pub(crate) archive_names: Known<String>,
+    /// How many roots an archive has.
+    pub(crate) archive_roots: Known<String>,
+    /// Whose media types manifests have.
+    pub(crate) media_types: Known<String>,
+    /// The path of the release matrix, or `none`.
+    pub(crate) release_matrix: Known<String>,
+    /// The form of the checksum file.
+    pub(crate) checksum_form: Known<String>,
+}
+
+impl Layout {
+    /// Returns the facts with the subjects under which people see them.
+    pub(crate) fn all(&self) -> [(&'static str, &Known<String>); 6] {
+        [
+            ("top folder", &self.top_folder),
+            ("archive names", &self.archive_names),
+            ("archive roots", &self.archive_roots),
+            ("media types", &self.media_types),
+            ("release matrix", &self.release_matrix),
+            ("checksum form", &self.checksum_form),
+        ]
+    }
+
+    /// Returns the fact of a subject of [`Layout::all`].
+    pub(crate) fn of(&self, subject: &str) -> &Known<String> {
+        let mut all = self.all().into_iter();
+        let found = all.find(|(name, _)| *name == subject);
+        found.map_or(&self.top_folder, |(_, known)| known)
+    }
 }
 
 /// A key that a cluster keeps for good.

@@ -53,6 +53,11 @@ impl Help {
         self.commands.contains(name)
     }
 
+    /// Returns the commands below the one that the help is of.
+    pub(crate) fn commands(&self) -> impl Iterator<Item = &str> {
+        self.commands.iter().map(String::as_str)
+    }
+
     /// Returns the flags, of those that there are, for output that is no terminal's. Without them the log would hold control
     /// sequences.
     pub(crate) fn plain(&self) -> Vec<&str> {

@@ -25,6 +25,7 @@ mod lines;
 mod memory;
 mod migrate;
 mod other;
+mod pages;
 mod password;
 mod platform;
 mod probe;

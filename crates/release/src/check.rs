@@ -125,6 +125,10 @@ pub(crate) fn rendered(
             None => Error::Release(error),
         }
     })?;
+    let release = match workspace.observations(&environment.release)? {
+        Some(observations) => release.observed(observations),
+        None => release,
+    };
     render::render(workspace, environment, &release)
 }
 

@@ -89,7 +89,7 @@ impl Cluster {
         output: Output,
         receipt: Option<Receipt>,
     ) -> Result<Self, Error> {
-        let facts = mke::Release::of(&environment.release).map_err(Error::Release)?;
+        let facts = context.workspace.release(&environment.release)?;
         let locked = fetch::locked(context.workspace, &environment.release)?;
         let program = crate::apply::program(context, &environment, &locked.lock, &locked.path)?;
         render::render(context.workspace, &mut environment, &facts)?;

@@ -21,6 +21,17 @@ pub enum Error {
     /// The configuration cannot be rendered.
     #[error("{0}")]
     Render(environment::Problems),
+    /// What was observed of a release cannot be used.
+    #[error("{path} cannot be used")]
+    Facts {
+        /// The file, relative to the workspace.
+        path: Utf8PathBuf,
+        /// Why not.
+        source: mke::ObservationsError,
+    },
+    /// A release cannot be learnt.
+    #[error(transparent)]
+    Learn(crate::learn::LearnError),
     /// No lock is committed for a release.
     #[error("release {release} is not locked: there is no {path}")]
     NotLocked {

@@ -41,6 +41,7 @@ pub mod event;
 pub mod fetch;
 pub mod inspect;
 pub mod inventory;
+pub mod learn;
 pub mod list;
 pub mod lock;
 pub mod migrate;
@@ -77,7 +78,7 @@ mod run;
 mod testing;
 
 pub use ::mkectl::{Error as MkectlError, Variables};
-pub use bundle::{ChecksumError, DownloadError, ReadError, RequestError, StoreError};
+pub use bundle::{ArchiveError, ChecksumError, DownloadError, ReadError, RequestError, StoreError};
 pub use error::Error;
 pub use plan::Plan;
 pub use registry::{Credentials, Error as RegistryError};

@@ -60,7 +60,7 @@ pub enum Checksum {
 /// # Errors
 /// The bundle cannot be had or read, it does not have the vendor's checksum, or the committed lock differs.
 pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, Error> {
-    let facts = mke::Release::of(&request.release).map_err(Error::Release)?;
+    let facts = context.workspace.release(&request.release)?;
     if !facts.is_known() {
         for warning in facts.warnings() {
             context.reporter.report(Event::Warning(warning));
@@ -89,7 +89,17 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, E
         what: context.workspace.shown(&path).to_string(),
         bytes: std::fs::metadata(&path).ok().map(|metadata| metadata.len()),
     });
-    let contents = read(context, &path, store)?;
+    let rules = crate::learn::rules(context, &facts, arch)?;
+    let contents = read(context, &path, store, &rules)?;
+    for skipped in &contents.skipped {
+        context.reporter.report(Event::Warning(format!(
+            "{} is not locked: {}",
+            skipped.archive, skipped.reason
+        )));
+    }
+    for warning in crate::learn::unexpected(&facts, arch, &file, &contents) {
+        context.reporter.report(Event::Warning(warning));
+    }
     let checksum = if let Some(checksum_url) = &request.checksum_url {
         compare(context, checksum_url, &file, &path, &contents)
             .await
@@ -282,10 +292,11 @@ fn read(
     context: &Context<'_>,
     path: &Utf8Path,
     mut store: bundle::Store,
+    rules: &bundle::Rules,
 ) -> Result<bundle::Contents, Error> {
     let file = files::open(path).map_err(|source| Error::io("open", path, source))?;
     let observer = BundleObserver::new(context.reporter, Step::Verify);
     // Reading is work for a processor and a disk, not for the runtime.
-    tokio::task::block_in_place(|| bundle::read(file, &mut store, None, &observer))
+    tokio::task::block_in_place(|| bundle::read_observed(file, &mut store, rules, &observer))
         .map_err(|source| Error::bundle(context.workspace.shown(path), source))
 }

@@ -241,7 +241,7 @@ pub(crate) async fn of_locked(
     purpose: Purpose,
     eyes: Eyes<'_>,
 ) -> Result<Plan, Error> {
-    let release = mke::Release::of(&environment.release).map_err(Error::Release)?;
+    let release = context.workspace.release(&environment.release)?;
     environment
         .check_dates((context.tool.now)().as_second())
         .map_err(|problems| Error::Environment(environment::Error::Wrong(problems)))?;

@@ -244,8 +244,8 @@ impl Check {
 /// Renders the configuration, and looks at the dates in it.
 fn configuration(context: &Context<'_>, environment: &Environment, checks: &mut Vec<Check>) {
     let name = "configuration";
-    let rendered = mke::Release::of(&environment.release)
-        .map_err(Error::Release)
+    let rendered = (context.workspace)
+        .release(&environment.release)
         .and_then(|release| render::render(context.workspace, &mut environment.clone(), &release));
     checks.push(match rendered {
         Ok(_) => Check::fine(

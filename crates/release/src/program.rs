@@ -119,6 +119,35 @@ pub(crate) fn of_release(
     Program::of(remembering(context, mkectl), release, &[]).map(Some)
 }
 
+/// Returns the mkectl of a release that was fetched for this machine.
+pub(crate) fn fetched(workspace: &Workspace, release: &str) -> Option<Utf8PathBuf> {
+    let program = Kept::at(workspace, release, &platform()).program;
+    program.exists().then_some(program)
+}
+
+/// Returns the SHA-256 of each download of a release's mkectl that is in the workspace, by platform.
+///
+/// # Errors
+/// A download cannot be read.
+pub(crate) fn archive_hashes(
+    workspace: &Workspace,
+    release: &mke::Release,
+) -> Result<std::collections::BTreeMap<String, String>, Error> {
+    let name = format!("v{}", release.version());
+    let mut hashes = std::collections::BTreeMap::new();
+    for download in release.mkectl() {
+        let archive = Kept::at(workspace, &name, download.platform).archive;
+        match files::read(&archive) {
+            Ok(bytes) => {
+                hashes.insert(download.platform.to_owned(), crate::sha256(&bytes));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => return Err(Error::io("read", &archive, source)),
+        }
+    }
+    Ok(hashes)
+}
+
 /// Keeps a copy of the program that changes a cluster, unless it is kept already: whoever replaces the one on PATH would lose the only
 /// build that restores its backups. That it cannot be kept is told, and stops nothing.
 pub(crate) fn keep(context: &Context<'_>, mkectl: &mkectl::Mkectl, release: &str) {
@@ -332,6 +361,7 @@ async fn fetch_with(
             context.workspace.shown(&kept.program)
         ),
     });
+    crate::learn::compare_mkectl(context, &lock.release, &kept.program);
     Ok(())
 }
 

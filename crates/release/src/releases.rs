@@ -1,11 +1,11 @@
 //! Shows what is known of releases, how well, and from where.
 
-use mke::{Certainty, Release, Support};
+use mke::{Release, Support};
 use semver::Version;
 use serde::Serialize;
 
-use crate::Error;
 use crate::workspace::DEFAULT_ARCH;
+use crate::{Error, Workspace};
 
 /// One release of the table.
 #[derive(Debug, Serialize)]
@@ -33,7 +33,7 @@ pub struct Row {
 pub struct Answer {
     /// The answer.
     pub value: &'static str,
-    /// `documented`, `inferred` or `unverified`.
+    /// `documented`, `inferred`, `unverified` or `observed`.
     pub certainty: &'static str,
 }
 
@@ -61,10 +61,10 @@ pub struct Fact {
     pub subject: &'static str,
     /// What is known, names and addresses in full.
     pub value: String,
-    /// `documented`, `inferred` or `unverified`.
+    /// `documented`, `inferred`, `unverified` or `observed`.
     pub certainty: &'static str,
     /// The documents that say so.
-    pub sources: Vec<&'static str>,
+    pub sources: Vec<String>,
     /// What overrides it, where something does: an option of a command, or a key of `environment.yaml`.
     #[serde(rename = "override")]
     pub overridden_by: Option<&'static str>,
@@ -83,16 +83,21 @@ pub struct Mkectl {
 }
 
 /// Returns the table, oldest release first.
-pub fn all() -> Vec<Row> {
-    mke::releases().iter().map(row).collect()
+///
+/// # Errors
+/// A file of observations cannot be used.
+pub fn all(workspace: &Workspace) -> Result<Vec<Row>, Error> {
+    let versions = mke::releases();
+    let releases = versions.iter().map(|it| workspace.release(it.version()));
+    releases.map(|release| Ok(row(&release?))).collect()
 }
 
 /// Returns what is known of one release.
 ///
 /// # Errors
 /// It has no offline installation.
-pub fn one(version: &Version) -> Result<Known, Error> {
-    let release = Release::of(version).map_err(Error::Release)?;
+pub fn one(workspace: &Workspace, version: &Version) -> Result<Known, Error> {
+    let release = workspace.release(version)?;
     let facts = release
         .facts()
         .into_iter()
@@ -108,7 +113,7 @@ pub fn one(version: &Version) -> Result<Known, Error> {
                 _ => fact.value,
             },
             subject: fact.subject,
-            certainty: word(fact.certainty),
+            certainty: fact.certainty.name(),
             sources: fact.sources,
             overridden_by: match fact.subject {
                 "bundle address" => Some("lock --url URL"),
@@ -144,7 +149,7 @@ fn row(release: &Release) -> Row {
         certainty: facts
             .iter()
             .find(|fact| fact.subject == subject)
-            .map_or("unverified", |fact| word(fact.certainty)),
+            .map_or("unverified", |fact| fact.certainty.name()),
     };
     let yes_or_no = |yes: bool| if yes { "yes" } else { "no" };
     Row {
@@ -184,12 +189,4 @@ fn row(release: &Release) -> Row {
 
 fn required(yes: bool) -> &'static str {
     if yes { "required" } else { "optional" }
-}
-
-fn word(certainty: Certainty) -> &'static str {
-    match certainty {
-        Certainty::Documented => "documented",
-        Certainty::Inferred => "inferred",
-        Certainty::Unverified => "unverified",
-    }
 }

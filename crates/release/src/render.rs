@@ -94,7 +94,7 @@ pub struct Outcome {
 /// The environment or its release is wrong, or the file cannot be read.
 pub fn one(workspace: &Workspace, name: &str) -> Result<Outcome, Error> {
     let mut environment = environment::load(workspace.root(), name).map_err(Error::Environment)?;
-    let release = mke::Release::of(&environment.release).map_err(Error::Release)?;
+    let release = workspace.release(&environment.release)?;
     let rendered = render(workspace, &mut environment, &release)?;
     let path = crate::workspace::Output::below(&workspace.environment(name)).config;
     let committed = crate::workspace::read_if_there(&path)?;

@@ -45,6 +45,42 @@ impl Workspace {
         self.bundles().join(format!("v{release}.init.yaml"))
     }
 
+    /// Returns the file of what was observed of a release.
+    pub fn facts(&self, release: &semver::Version) -> Utf8PathBuf {
+        self.root
+            .join("environments/facts")
+            .join(format!("v{release}.yaml"))
+    }
+
+    /// Reads what was observed of a release, if anything was.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not in the form that `learn` writes.
+    pub fn observations(
+        &self,
+        release: &semver::Version,
+    ) -> Result<Option<mke::Observations>, Error> {
+        let path = self.facts(release);
+        let text = read_if_there(&path)?;
+        let parsed = text.map(|text| mke::Observations::parse(&text, release));
+        parsed.transpose().map_err(|source| Error::Facts {
+            path: self.shown(&path).to_owned(),
+            source,
+        })
+    }
+
+    /// Returns what is known of a release, by the table and by what was observed.
+    ///
+    /// # Errors
+    /// The release cannot be installed offline, or the file of observations is wrong.
+    pub fn release(&self, release: &semver::Version) -> Result<mke::Release, Error> {
+        let known = mke::Release::of(release).map_err(Error::Release)?;
+        Ok(match self.observations(release)? {
+            Some(observations) => known.observed(observations),
+            None => known,
+        })
+    }
+
     /// Returns where a bundle of this file name is kept.
     pub fn bundle(&self, file: &str) -> Utf8PathBuf {
         self.bundles().join(file)

@@ -12,11 +12,11 @@ use crate::ui::table;
 pub(crate) fn run(app: &App<'_>, release: Option<&str>) -> Result<ExitCode, Failure> {
     match release {
         Some(release) => {
-            let known = one(&super::release(release)?)?;
+            let known = one(&app.workspace, &super::release(release)?)?;
             app.ui.result(&details(&known), &known)?;
         }
         None => {
-            let rows = all();
+            let rows = all(&app.workspace)?;
             app.ui.result(&overview(&rows), &rows)?;
         }
     }

@@ -20,7 +20,7 @@ pub(super) const INDEX_FILE: &str = "index.json";
 
 /// What has been seen of an archive.
 #[derive(Default)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     version: Option<String>,
     roots: Option<Vec<Descriptor>>,
     sizes: HashMap<Digest, u64>,
@@ -74,11 +74,18 @@ impl Layout {
         Ok(())
     }
 
-    /// Follows the documents from the root down, once the archive has ended.
-    pub(super) fn artifact(
+    /// Returns the descriptors that `index.json` lists, in its order; none before it was seen.
+    pub(crate) fn roots(&self) -> &[Descriptor] {
+        self.roots.as_deref().unwrap_or_default()
+    }
+
+    /// Follows the documents from the root down, once the archive has ended. `chosen` is the root of an archive that has
+    /// several.
+    pub(crate) fn artifact(
         &self,
         path: &str,
         name: &Name,
+        chosen: Option<&Digest>,
     ) -> Result<(Artifact, u64), ArchiveError> {
         match &self.version {
             None => return Err(ArchiveError::NoLayout),
@@ -90,9 +97,11 @@ impl Layout {
             }
         }
         let roots = self.roots.as_ref().ok_or(ArchiveError::NoIndex)?;
-        let [root] = roots.as_slice() else {
-            return Err(ArchiveError::Roots { count: roots.len() });
+        let root = match roots.as_slice() {
+            [root] => Some(root),
+            roots => roots.iter().find(|root| Some(&root.digest) == chosen),
         };
+        let root = root.ok_or(ArchiveError::Roots { count: roots.len() })?;
         let mut tree = Tree::new(self);
         tree.descend(root, INDEX_FILE, 0)?;
         let artifact = Artifact {

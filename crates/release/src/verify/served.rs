@@ -122,7 +122,7 @@ fn configuration(
     let text = match read_if_there(&path)? {
         Some(text) => text,
         None => {
-            let release = mke::Release::of(&environment.release).map_err(Error::Release)?;
+            let release = context.workspace.release(&environment.release)?;
             let mut environment = environment.clone();
             render::render(context.workspace, &mut environment, &release)?.text
         }

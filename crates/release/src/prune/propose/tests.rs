@@ -67,6 +67,7 @@ fn lock(number: usize, images: &[Image]) -> Lock {
         release_matrix: None,
         mkectl: Vec::new(),
         init: None,
+        skipped: Vec::new(),
         artifacts: images.iter().map(artifact).collect(),
     }
 }

@@ -1,0 +1,359 @@
+//! Tests of `learn`: what a bundle and a mkectl show is recorded, and `lock`, `push` and `render` follow it.
+
+use serde_json::{Value, json};
+use sha2::Digest as _;
+use support::bundles::{self, Member};
+use support::{Lab, Sandbox};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+const FACTS: &str = "environments/facts/v4.1.5.yaml";
+const FILE: &str = "odd.tar.gz";
+
+/// Returns a bundle in which little is as the vendor's pages say: a nested top folder, Docker's media types, two archives
+/// whose index lists two roots, and three names that do not decode.
+fn odd_bundle() -> Vec<u8> {
+    let recipe = bundles::of(vec![
+        bundles::image(
+            "calico/node",
+            "v3.30.2",
+            &["linux/amd64", "linux/arm64"],
+            &[("base", 900), ("node", 1_500)],
+        ),
+        bundles::pause("3.10"),
+        bundles::pause("3.9"),
+        bundles::dex(),
+        bundles::image("library/nginx", "1.29", &["linux/amd64"], &[("nginx", 800)]),
+    ]);
+    let mut files = bundles::unpack(&bundles::bytes(&recipe));
+    for file in &mut files {
+        file.path = format!("mke-v4.1.5/{}", file.path);
+        let mut members = bundles::untar(&file.bytes);
+        if file.path.contains("pause") {
+            let tag = if file.path.contains("3.10") {
+                "3.10"
+            } else {
+                "3.9"
+            };
+            add_root(&mut members, tag);
+        }
+        if file.path.contains("nginx") {
+            members = with_docker_types(&members);
+            name_root(&mut members, "registry.mirantis.com/library/nginx:1.29");
+            file.path = "mke-v4.1.5/bundles/images/nginx-image.tar".to_owned();
+        }
+        if file.path.contains("dex") {
+            file.path = "mke-v4.1.5/bundles/charts/dex_0.23.0.tar".to_owned();
+        }
+        file.bytes = bundles::tar(&members);
+    }
+    let tools = bundles::tar(&[Member::new("manifest.json", "[]")]);
+    files.push(Member::new(
+        "mke-v4.1.5/bundles/images/skopeo_v1.17.0.tar",
+        tools,
+    ));
+    bundles::pack(&files)
+}
+
+fn index(members: &mut [Member]) -> &mut Member {
+    let mut members = members.iter_mut();
+    members
+        .find(|member| member.path == "index.json")
+        .expect("an index.json")
+}
+
+fn edit_index(members: &mut [Member], edit: impl Fn(&mut Vec<Value>)) {
+    let file = index(members);
+    let mut document: Value = serde_json::from_slice(&file.bytes).unwrap();
+    edit(document["manifests"].as_array_mut().unwrap());
+    file.bytes = document.to_string().into_bytes();
+}
+
+fn name_root(members: &mut [Member], name: &str) {
+    edit_index(members, |roots| {
+        roots[0]["annotations"] = json!({ "org.opencontainers.image.ref.name": name });
+    });
+}
+
+/// Adds a second root, the same image with one more annotation, and gives the first one the tag as its name.
+fn add_root(members: &mut Vec<Member>, tag: &str) {
+    let file = index(members);
+    let document: Value = serde_json::from_slice(&file.bytes).unwrap();
+    let first = document["manifests"][0].clone();
+    let digest = first["digest"].as_str().unwrap().replace(':', "/");
+    let manifest = members
+        .iter()
+        .find(|member| member.path.ends_with(&digest))
+        .unwrap();
+    let mut manifest: Value = serde_json::from_slice(&manifest.bytes).unwrap();
+    manifest["annotations"] = json!({ "made-by": "a second build" });
+    let bytes = manifest.to_string().into_bytes();
+    let digest = hex::encode(sha2::Sha256::digest(&bytes));
+    let size = bytes.len();
+    members.push(Member::new(&format!("blobs/sha256/{digest}"), bytes));
+    edit_index(members, |roots| {
+        roots[0]["annotations"] = json!({ "org.opencontainers.image.ref.name": tag });
+        let mut second = roots[0].clone();
+        second["digest"] = json!(format!("sha256:{digest}"));
+        second["size"] = json!(size);
+        second["annotations"] = json!({ "org.opencontainers.image.ref.name": "other" });
+        roots.push(second);
+    });
+}
+
+/// Returns an archive of one manifest with Docker's media types in the place of OCI's.
+fn with_docker_types(members: &[Member]) -> Vec<Member> {
+    const TYPES: [(&str, &str); 3] = [
+        (
+            "application/vnd.oci.image.manifest.v1+json",
+            "application/vnd.docker.distribution.manifest.v2+json",
+        ),
+        (
+            "application/vnd.oci.image.config.v1+json",
+            "application/vnd.docker.container.image.v1+json",
+        ),
+        (
+            "application/vnd.oci.image.layer.v1.tar+gzip",
+            "application/vnd.docker.image.rootfs.diff.tar.gzip",
+        ),
+    ];
+    let docker = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let text = TYPES
+            .iter()
+            .fold(text, |text, (oci, docker)| text.replace(oci, docker));
+        text.into_bytes()
+    };
+    let document = members.iter().find(|it| it.path == "index.json").unwrap();
+    let document: Value = serde_json::from_slice(&document.bytes).unwrap();
+    let old = document["manifests"][0]["digest"].as_str().unwrap();
+    let old = old.trim_start_matches("sha256:").to_owned();
+    let manifest = members.iter().find(|it| it.path.ends_with(&old)).unwrap();
+    let manifest = docker(&manifest.bytes);
+    let new = hex::encode(sha2::Sha256::digest(&manifest));
+    let size = manifest.len();
+    let mut changed: Vec<Member> = members.to_vec();
+    for member in &mut changed {
+        if member.path.ends_with(&old) {
+            *member = Member::new(&format!("blobs/sha256/{new}"), manifest.clone());
+        }
+    }
+    edit_index(&mut changed, |roots| {
+        roots[0]["digest"] = json!(format!("sha256:{new}"));
+        roots[0]["size"] = json!(size);
+        roots[0]["mediaType"] = json!(TYPES[0].1);
+    });
+    changed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_bundle_shows_is_recorded_and_lock_and_push_follow_it() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let sandbox = &lab.sandbox;
+    std::fs::remove_file(sandbox.path(bundles::LOCK)).unwrap();
+    std::fs::remove_file(sandbox.path(&format!("bundles/{}", bundles::FILE))).unwrap();
+    bundles::forget_store(sandbox);
+    std::fs::write(sandbox.path(FILE), odd_bundle()).unwrap();
+    let checksum = format!("{}  {FILE}\n", "0f".repeat(32));
+    std::fs::write(sandbox.path("checksum.txt"), checksum).unwrap();
+
+    // Without observations the bundle is refused, and the hint leads on.
+    let refused = lab.run(&["lock", "v4.1.5", "--bundle", FILE]).ends_with(4);
+    assert!(
+        refused.stderr.contains("cargo xtask learn"),
+        "{}",
+        refused.stderr
+    );
+
+    let learn = [
+        "learn",
+        "v4.1.5",
+        "--bundle",
+        FILE,
+        "--checksum",
+        "checksum.txt",
+    ];
+    let run = lab.run(&learn).ends_with(0);
+    insta::assert_snapshot!("learn", run.stdout);
+    let facts = sandbox.read(FACTS);
+    let observed = facts.split("\nmkectl:").next().unwrap();
+    insta::assert_snapshot!("facts", observed);
+    insta::assert_snapshot!(
+        "table",
+        sandbox_facts(&lab.run(&["releases", "v4.1.5"]).ends_with(0).stdout)
+    );
+    for private in [sandbox.path("").as_str(), sandbox.home().as_str()] {
+        assert!(
+            !facts.contains(private) && !run.stdout.contains(private),
+            "{private}"
+        );
+    }
+    let again = lab.run(&learn).ends_with(0);
+    assert!(
+        again.stdout.starts_with("unchanged:") && sandbox.read(FACTS) == facts,
+        "{}",
+        again.stdout
+    );
+
+    let _ = lab.run(&["lock", "v4.1.5", "--bundle", FILE]).ends_with(0);
+    let lock = bundles::lock_of(sandbox);
+    let mut references: Vec<String> = lock
+        .artifacts
+        .iter()
+        .map(bundle::Artifact::reference)
+        .collect();
+    references.sort();
+    assert_eq!(
+        references,
+        [
+            "calico/node:v3.30.2",
+            "charts/dex:0.23.0",
+            "library/nginx:1.29",
+            "pause:3.10",
+            "pause:3.9"
+        ]
+    );
+    assert_eq!(
+        lock.skipped[0].archive,
+        "mke-v4.1.5/bundles/images/skopeo_v1.17.0.tar"
+    );
+
+    let _ = lab.run(&["push", "lab"]).ends_with(0);
+    let client = lab.registry.client();
+    for artifact in &lock.artifacts {
+        let repository = format!("mke/{}", artifact.repository);
+        let found = client.head_manifest(&repository, &artifact.tag).await;
+        assert_eq!(
+            found.unwrap().unwrap().digest,
+            Some(artifact.digest.clone()),
+            "{repository}"
+        );
+    }
+}
+
+/// Returns the facts of `releases` that were observed.
+fn sandbox_facts(text: &str) -> String {
+    let facts = text.split("\n\n").filter(|fact| fact.contains(" observed"));
+    facts.collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn render_follows_what_mkectl_shows_of_pulling_with_credentials() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.edit_environment("release: v4.1.5", "release: v4.2.1");
+    lab.edit_environment(
+        "config:\n",
+        "config:\n  registries:\n    imageRegistry: { credentialsSecretName: pull }\n",
+    );
+    let warning = "is expected to pull without credentials only";
+    let before = lab.run(&["render", "lab"]);
+    let mut sandbox = lab.sandbox;
+    let _ = sandbox.variable("FAKE_MKECTL_VERSION", "v4.2.1");
+    let run = sandbox.run(&["learn", "v4.2.1"]).ends_with(0);
+    assert!(
+        run.stdout.contains("mkectl: Version: v4.2.1"),
+        "{}",
+        run.stdout
+    );
+    let facts = sandbox.read("environments/facts/v4.2.1.yaml");
+    assert!(
+        facts.contains("--chart-registry-username") && !facts.contains(sandbox.home().as_str()),
+        "{facts}"
+    );
+    let releases = sandbox.run(&["releases", "v4.2.1"]).ends_with(0);
+    assert!(releases.stdout.contains("observed"), "{}", releases.stdout);
+    assert!(!before.stderr.contains(warning), "{}", before.stderr);
+    // A mkectl that cannot do it: the same file makes the warning appear.
+    let without = facts.replace("--chart-registry-username", "--other");
+    sandbox.write("environments/facts/v4.2.1.yaml", &without);
+    let after = sandbox.run(&["render", "lab"]).ends_with(0);
+    assert!(after.stderr.contains(warning), "{}", after.stderr);
+}
+
+#[test]
+fn a_decision_in_the_file_is_kept_and_its_absence_refused() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let mut files = bundles::unpack(&bundles::bytes(&bundles::tiny()));
+    for file in &mut files {
+        if file.path.contains("pause") {
+            file.path = "bundles/images/PAUSE.tar".to_owned();
+        }
+    }
+    std::fs::write(sandbox.path(FILE), bundles::pack(&files)).unwrap();
+    let learn = ["learn", "v4.1.5", "--bundle", FILE];
+    let run = sandbox.run(&learn).ends_with(0);
+    assert!(
+        run.stdout.contains("decide before `lock`"),
+        "{}",
+        run.stdout
+    );
+    let lock = ["lock", "v4.1.5", "--bundle", FILE];
+    let refused = sandbox.run(&lock).ends_with(3);
+    assert!(
+        refused.stderr.contains(FACTS) && refused.stderr.contains("reference"),
+        "{}",
+        refused.stderr
+    );
+    let decided = sandbox.read(FACTS).replace(
+        "problem: the file name does not give repository and tag\n",
+        "problem: the file name does not give repository and tag\n      reference: pause:3.10\n",
+    );
+    sandbox.write(FACTS, &decided);
+    let _ = sandbox.run(&learn).ends_with(0);
+    assert_eq!(sandbox.read(FACTS), decided);
+    let _ = sandbox.run(&lock).ends_with(0);
+    let lock = bundles::lock_of(&sandbox);
+    assert!(
+        lock.artifacts
+            .iter()
+            .any(|it| it.reference() == "pause:3.10")
+    );
+}
+
+#[test]
+fn lock_warns_of_what_a_bundle_shows_and_the_table_has_differently() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let recipe = bundle::make::Recipe {
+        directory: "mke/bundles".to_owned(),
+        ..bundles::tiny()
+    };
+    std::fs::write(sandbox.path(FILE), bundles::bytes(&recipe)).unwrap();
+    let run = sandbox
+        .run(&["lock", "v4.1.5", "--bundle", FILE])
+        .ends_with(0);
+    assert!(
+        run.stderr.contains(
+            "v4.1.5: top folder: expected bundles (documented), observed mke/bundles; `cargo xtask learn v4.1.5` records it"
+        ),
+        "{}",
+        run.stderr
+    );
+    let _ = sandbox
+        .run(&["learn", "v4.1.5", "--bundle", FILE])
+        .ends_with(0);
+    let after = sandbox
+        .run(&["lock", "v4.1.5", "--bundle", FILE])
+        .ends_with(0);
+    assert!(!after.stderr.contains("top folder"), "{}", after.stderr);
+}
+
+#[test]
+fn nothing_to_look_at_and_a_file_of_another_form_are_errors() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    insta::assert_snapshot!(sandbox.run(&["learn", "v4.1.5"]).whole(), @r"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: no bundle and no mkectl of v4.1.5 found: looked for bundles/mke_bundle_v4.1.5_amd64.tar.gz and for mkectl
+    hint: name them: `cargo xtask learn v4.1.5 --bundle FILE --mkectl FILE`; one of the two is enough
+    ");
+    sandbox.write(FACTS, "release: v4.1.4\n");
+    insta::assert_snapshot!(sandbox.run(&["releases", "v4.1.5"]).whole(), @r"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: environments/facts/v4.1.5.yaml cannot be used
+      because: it is about v4.1.4, not about v4.1.5
+    hint: edit environments/facts/v4.1.5.yaml, or delete it and run `cargo xtask learn` again
+    ");
+}
