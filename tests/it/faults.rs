@@ -77,6 +77,61 @@ async fn each_profile_ends_complete_or_says_what_is_missing() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
+// case 5.2
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_manifest_makes_a_push_read_what_it_was_told_is_there() {
+    let content = &content();
+    for unchecked in [false, true] {
+        let quirks = Quirks {
+            remembers_lost_blobs: true,
+            checks_manifests: !unchecked,
+            ..Quirks::default()
+        };
+        let registry = FaultyRegistry::start(quirks, &[], 1).await;
+        let report = push(&registry, content, settings()).await;
+        judge(&registry, content, &report).unwrap();
+        let failed = report.artifacts.iter().find(|outcome| outcome.is_err());
+        assert!(failed.is_none(), "{failed:?}");
+        // Each blob is sent again at most once, and read before.
+        let most = registry.completions().into_values().max();
+        assert_eq!(most, Some(2));
+        assert!(registry.count(Kind::GetBlob) > 0);
+    }
+}
+
+// case 5.8
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_are_given_up_are_closed() {
+    let content = &content();
+    let quirks = Quirks {
+        keeps_cut_sessions: true,
+        ..Quirks::default()
+    };
+    for fault in [
+        Fault::Reset { after: 1_000 },
+        Fault::Answer {
+            status: 502,
+            code: "UNKNOWN",
+        },
+        Fault::Answer {
+            status: 413,
+            code: "SIZE_INVALID",
+        },
+        Fault::Answer {
+            status: 400,
+            code: "DIGEST_INVALID",
+        },
+    ] {
+        let rules = [Rule::new(UPLOADS, fault, When::First(3))];
+        let registry = FaultyRegistry::start(quirks.clone(), &rules, 1).await;
+        let report = push(&registry, content, settings()).await;
+        judge(&registry, content, &report).unwrap();
+        let failed = report.artifacts.iter().find(|outcome| outcome.is_err());
+        assert!(failed.is_none(), "{fault:?}: {failed:?}");
+        assert_eq!(registry.open_sessions(), 0, "{fault:?}");
+    }
+}
+
 #[test]
 fn whatever_is_drawn_of_faults_nothing_is_reported_that_is_not_there() {
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -99,7 +99,7 @@ async fn everything_that_was_pushed_is_served_byte_for_byte(registry: TestRegist
             );
             for blob in &manifest.blobs {
                 let mut reader = client
-                    .get_blob(&artifact.repository, &blob.digest)
+                    .get_blob(&artifact.repository, &blob.digest, blob.size)
                     .await
                     .unwrap();
                 let mut bytes = Vec::new();

@@ -62,6 +62,14 @@ pub struct Quirks {
     pub tokens_for_nobody: bool,
     /// How far its clock is ahead, in seconds.
     pub clock_ahead: Option<u64>,
+    /// Whether it takes a manifest under a tag or digest that it has, even if it is the same one.
+    pub redeploys: bool,
+    /// Whether it answers `HEAD` to a blob of which it lost the bytes: each second blob, when it was sent once.
+    pub remembers_lost_blobs: bool,
+    /// The status of a blob that it took, and of a manifest.
+    pub taken: (u16, u16),
+    /// Whether it answers `HEAD` to a manifest that is named by its digest; otherwise it says 500.
+    pub heads_digests: bool,
     /// How fast it reads uploads, all of them together, in bytes a second.
     pub rate: Option<u64>,
 }
@@ -107,6 +115,10 @@ impl Default for Quirks {
             open_for_reading: false,
             tokens_for_nobody: false,
             clock_ahead: None,
+            redeploys: true,
+            remembers_lost_blobs: false,
+            taken: (201, 201),
+            heads_digests: true,
             rate: None,
         }
     }
@@ -243,6 +255,11 @@ impl FaultyRegistry {
         self.inner.content().is_empty()
     }
 
+    /// Counts the uploads that were begun, and neither ended nor given back.
+    pub fn open_sessions(&self) -> usize {
+        self.inner.content().open_sessions()
+    }
+
     /// Returns every tag with its repository.
     pub fn tags(&self) -> Vec<(String, String)> {
         self.inner.content().tags()
@@ -330,6 +347,12 @@ async fn serve(
             return inner.drained(&target, body, answer).await;
         }
         Some(Fault::LoseSession) => inner.content().lose(&target.subject),
+        Some(Fault::Endless) => {
+            let zeros = futures_util::stream::repeat_with(|| {
+                Ok::<_, std::io::Error>(Bytes::from_static(&[0; 4096]))
+            });
+            return Body::from_stream(zeros).into_response();
+        }
         _ => {}
     }
     if let Some(refused) = inner.unauthorized(&target, &head.headers) {
@@ -352,6 +375,9 @@ async fn serve(
     match fault {
         Some(Fault::LoseAnswer) => breaker.break_off(),
         Some(Fault::NoLocation) => drop(headers.remove("location")),
+        Some(Fault::Location { location }) if taken => {
+            headers.insert("location", HeaderValue::from_static(location));
+        }
         Some(Fault::NoDigest) => drop(headers.remove("docker-content-digest")),
         Some(Fault::WrongDigest) if taken => {
             let other = HeaderValue::from_str(&sha256(b"something else")).expect("a digest");
@@ -442,6 +468,9 @@ impl Inner {
         let mut content = self.content();
         match target.kind {
             Kind::Ping => StatusCode::OK.into_response(),
+            Kind::HeadManifest if !quirks.heads_digests && subject.contains(':') => {
+                refusal(500, "UNKNOWN")
+            }
             Kind::HeadManifest | Kind::GetManifest => {
                 content.read_manifest(quirks, repository, subject)
             }
@@ -449,7 +478,8 @@ impl Inner {
                 let media_type = text(headers, "content-type");
                 content.put_manifest(quirks, repository, subject, media_type, &bytes)
             }
-            Kind::HeadBlob | Kind::GetBlob => content.read_blob(quirks, repository, subject),
+            Kind::HeadBlob => content.head_blob(quirks, repository, subject),
+            Kind::GetBlob => content.read_blob(quirks, repository, subject),
             Kind::Mount => {
                 let (digest, from) = (target.parameter("mount"), target.parameter("from"));
                 content.mount(quirks, repository, &digest, &from)

@@ -22,6 +22,7 @@ pub(crate) struct App<'a> {
     keeper: EnvironmentKeeper,
     consent: TerminalConsent,
     limits: release::push::Limits,
+    accounts: release::Accounts,
 }
 
 impl<'a> App<'a> {
@@ -33,6 +34,7 @@ impl<'a> App<'a> {
             keeper: EnvironmentKeeper,
             consent: TerminalConsent::new(cli.allows_visible_secrets()),
             limits: cli.limits(),
+            accounts: release::Accounts::default(),
         })
     }
 
@@ -45,6 +47,7 @@ impl<'a> App<'a> {
             consent: &self.consent,
             limits: self.limits,
             without_backup: None,
+            accounts: self.accounts.clone(),
         }
     }
 

@@ -14,6 +14,7 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use crate::account::{Account, Refusal};
 use crate::response::read_body;
 use crate::retry::Failure;
 use crate::{Answer, Credentials, Endpoint, Error, Place, Settings, classify};
@@ -21,7 +22,7 @@ use crate::{Answer, Credentials, Endpoint, Error, Place, Settings, classify};
 mod challenge;
 
 pub(crate) use challenge::says_insufficient_scope;
-use challenge::{Demand, read_demand};
+use challenge::{Demand, read_demand, scopes_asked};
 
 /// What a token is asked for, in the words of the token protocol: `repository:mke/calico/node:pull,push`.
 /// Empty for requests about the registry as a whole.
@@ -38,11 +39,30 @@ const LARGEST_TOKEN: usize = 256 * 1024;
 pub(crate) struct Authorization {
     pub(crate) header: HeaderValue,
     serial: Option<u64>,
+    /// Whether it is a token that was fetched for this request.
+    is_fresh: bool,
+}
+
+impl Authorization {
+    /// Returns whether it is the password itself.
+    pub(crate) fn is_password(&self) -> bool {
+        self.serial.is_none()
+    }
+
+    /// Returns whether another token would be refused like this one, by the challenge of the 401 that refused it: it was fetched a
+    /// moment ago, for everything that is asked for.
+    pub(crate) fn is_useless(&self, headers: &HeaderMap, scopes: &Scopes) -> bool {
+        self.is_fresh
+            && scopes_asked(headers)
+                .iter()
+                .all(|asked| covers(scopes, asked))
+    }
 }
 
 #[derive(Debug)]
 pub(crate) struct Authentication {
     credentials: Credentials,
+    account: Arc<Account>,
     learnt: Mutex<Learnt>,
 }
 
@@ -79,9 +99,10 @@ pub(crate) struct Asker<'a> {
 }
 
 impl Authentication {
-    pub(crate) fn new(credentials: Credentials) -> Self {
+    pub(crate) fn new(credentials: Credentials, account: Arc<Account>) -> Self {
         Self {
             credentials,
+            account,
             learnt: Mutex::default(),
         }
     }
@@ -95,7 +116,7 @@ impl Authentication {
         let demand = self.learnt().demand.clone();
         match demand {
             None => Ok(None),
-            Some(Demand::Basic) => Ok(self.basic()),
+            Some(Demand::Basic) => Ok(self.password()),
             // The scope of the remembered challenge was for another request; this one names its own.
             Some(Demand::Bearer { realm, service, .. }) => {
                 let demand = Demand::Bearer {
@@ -108,7 +129,8 @@ impl Authentication {
         }
     }
 
-    /// Returns what to send after the registry answered 401 to a request that carried `refused`.
+    /// Returns what to send after the registry answered 401 to a request that carried `refused`. `alone` is held while it is not known
+    /// whether the password is accepted.
     ///
     /// # Errors
     ///
@@ -120,9 +142,10 @@ impl Authentication {
         scopes: &Scopes,
         at: Place,
         asker: &Asker<'_>,
+        alone: Option<tokio::sync::MutexGuard<'_, ()>>,
     ) -> Result<Authorization, Failure> {
         let demand = read_demand(headers, asker.endpoint, &at)?;
-        let unauthorized = |message: &str| {
+        let unauthorized = |message: &str, is_login: bool| {
             Failure::last(Error::Unauthorized {
                 at: Box::new(at.clone()),
                 answer: Box::new(Answer {
@@ -130,23 +153,28 @@ impl Authentication {
                     code: None,
                     message: Some(message.to_owned()),
                 }),
+                is_login,
             })
         };
         match demand {
             None => Err(unauthorized(
                 "the registry does not say how to authenticate",
+                false,
             )),
             Some(Demand::Basic) => {
                 self.learnt().demand = Some(Demand::Basic);
                 let basic = self
-                    .basic()
-                    .ok_or_else(|| unauthorized("a user name and a password are wanted"))?;
+                    .password()
+                    .ok_or_else(|| unauthorized("a user name and a password are required", true))?;
                 if refused.is_some_and(|refused| refused.header == basic.header) {
-                    return Err(unauthorized("the user name or the password is wrong"));
+                    let failure = unauthorized("the user name or the password is wrong", true);
+                    self.hear_refusal(&failure.error);
+                    return Err(failure);
                 }
                 Ok(basic)
             }
             Some(demand @ Demand::Bearer { .. }) => {
+                drop(alone);
                 self.learnt().demand = Some(demand.clone());
                 let refused = refused.and_then(|refused| refused.serial);
                 self.token(&demand, scopes, refused, asker).await
@@ -154,12 +182,24 @@ impl Authentication {
         }
     }
 
-    fn basic(&self) -> Option<Authorization> {
+    /// Returns the password as it is sent to the registry itself, if there is one.
+    pub(crate) fn password(&self) -> Option<Authorization> {
         let header = basic_header(&self.credentials)?;
         Some(Authorization {
             header,
             serial: None,
+            is_fresh: false,
         })
+    }
+
+    /// Takes note of a login that was refused, so that the password is not shown again.
+    pub(crate) fn hear_refusal(&self, error: &Error) {
+        let shown = matches!(self.credentials, Credentials::Basic { .. });
+        if let Error::Unauthorized { is_login: true, .. } = error
+            && let Some(refusal) = Refusal::of(error).filter(|_| shown)
+        {
+            self.account.login.refuse(refusal);
+        }
     }
 
     /// Returns a token that is not `refused`, from memory or from the server. Whoever comes while it is fetched waits for it.
@@ -179,9 +219,10 @@ impl Authentication {
             return Ok(Authorization {
                 header: token.header.clone(),
                 serial: Some(token.serial),
+                is_fresh: false,
             });
         }
-        let (header, life) = self.fetch(demand, scopes, asker).await?;
+        let (header, life) = self.log_in(demand, scopes, asker).await?;
         let mut learnt = self.learnt();
         learnt.serial += 1;
         let serial = learnt.serial;
@@ -196,7 +237,37 @@ impl Authentication {
         Ok(Authorization {
             header,
             serial: Some(serial),
+            is_fresh: true,
         })
+    }
+
+    /// Fetches a token, for which the token server is shown the password, if there is one.
+    async fn log_in(
+        &self,
+        demand: &Demand,
+        scopes: &Scopes,
+        asker: &Asker<'_>,
+    ) -> Result<(HeaderValue, Duration), Failure> {
+        if matches!(self.credentials, Credentials::Anonymous) {
+            return self.fetch(demand, scopes, asker).await;
+        }
+        let login = &self.account.login;
+        let alone = login.enter().await.map_err(Failure::last)?;
+        let mut fetched = self.fetch(demand, scopes, asker).await;
+        match &mut fetched {
+            Ok(_) => login.pass(),
+            Err(failure) => {
+                // Once the password was accepted, only 401 is about it; the others are about the scope.
+                if let Error::Unauthorized {
+                    answer, is_login, ..
+                } = &mut failure.error
+                {
+                    *is_login = alone.is_some() || answer.status == 401;
+                }
+                self.hear_refusal(&failure.error);
+            }
+        }
+        fetched
     }
 
     async fn fetch(
@@ -245,10 +316,17 @@ impl Authentication {
             return Err(match classify::status(status, &headers, &body, place, 0) {
                 // A token server says 403, and some say 400, for a password that is wrong.
                 Failure {
-                    error: Error::Forbidden { at, answer } | Error::Rejected { at, answer },
+                    error:
+                        Error::Unauthorized { at, answer, .. }
+                        | Error::Forbidden { at, answer }
+                        | Error::Rejected { at, answer },
                     again,
                 } => Failure {
-                    error: Error::Unauthorized { at, answer },
+                    error: Error::Unauthorized {
+                        at,
+                        answer,
+                        is_login: true,
+                    },
                     again,
                 },
                 failure => failure,
@@ -279,6 +357,25 @@ impl Authentication {
         // Nothing that is done under this lock can leave it half-changed.
         self.learnt.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns whether a token for `scopes` holds every right of `asked`: `repository:mke/calico/node:push,pull`.
+fn covers(scopes: &Scopes, asked: &str) -> bool {
+    let split = |scope: &str| -> Option<(String, Vec<String>)> {
+        let (resource, actions) = scope.rsplit_once(':')?;
+        Some((
+            resource.to_owned(),
+            actions.split(',').map(str::to_owned).collect(),
+        ))
+    };
+    let Some((resource, actions)) = split(asked) else {
+        return false;
+    };
+    let ours: Vec<String> = (scopes.iter().filter_map(|scope| split(scope)))
+        .filter(|(ours, _)| *ours == resource)
+        .flat_map(|(_, actions)| actions)
+        .collect();
+    actions.iter().all(|action| ours.contains(action))
 }
 
 fn basic_header(credentials: &Credentials) -> Option<HeaderValue> {

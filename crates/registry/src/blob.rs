@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use oci_spec::image::Digest;
-use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode};
 use sha2::{Digest as _, Sha256};
 use url::Url;
@@ -42,7 +42,7 @@ impl Registry {
         let answer = self.ask_for_blob(repository, digest, &()).await?;
         Ok(answer.map(|answer| FoundBlob {
             digest: answered_digest(answer.headers()).and_then(|digest| digest.parse().ok()),
-            size: content_length(answer.headers()).filter(|size| *size > 0),
+            size: BlobSize::of(answer.headers()).0.filter(|size| *size > 0),
         }))
     }
 
@@ -58,12 +58,18 @@ impl Registry {
         Ok(size.is_some())
     }
 
-    /// Begins to read a blob. Its bytes are checked while they come; a blob has been read only when [`BlobReader::next`] says so.
+    /// Begins to read a blob. Its bytes are checked while they come; a blob has been read only when [`BlobReader::next`] says so. A body
+    /// that is longer than `size` is not read to its end, since it may have none.
     ///
     /// # Errors
     ///
     /// [`Error::NotFound`] if the repository does not hold the blob; otherwise why the registry could not be asked.
-    pub async fn get_blob(&self, repository: &str, digest: &Digest) -> Result<BlobReader, Error> {
+    pub async fn get_blob(
+        &self,
+        repository: &str,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<BlobReader, Error> {
         check_repository(repository)?;
         check_digest(digest)?;
         let transport = self.transport();
@@ -72,6 +78,7 @@ impl Registry {
         let response = transport.send(&call, &()).await?;
         Ok(BlobReader {
             size: content_length(response.headers()),
+            left: size,
             response,
             digest: digest.clone(),
             hasher: Some(Sha256::new()),
@@ -87,7 +94,7 @@ impl Registry {
         observer: &dyn Observer,
     ) -> Result<Option<BlobSize>, Error> {
         let answer = self.ask_for_blob(repository, digest, observer).await?;
-        Ok(answer.map(|answer| BlobSize(content_length(answer.headers()))))
+        Ok(answer.map(|answer| BlobSize::of(answer.headers())))
     }
 
     async fn ask_for_blob(
@@ -97,11 +104,44 @@ impl Registry {
         observer: &dyn Observer,
     ) -> Result<Option<Response>, Error> {
         let url = self.blob_url(repository, digest);
-        let call = Call::new(Method::HEAD, url, repository)
+        let head = Call::new(Method::HEAD, url, repository)
             .access(Access::Pull)
             .wants(&[StatusCode::OK, StatusCode::NOT_FOUND]);
-        let response = self.transport().send(&call, observer).await?;
-        Ok((response.status() == StatusCode::OK).then_some(response))
+        let get = self.first_byte(repository, digest);
+        let response = self.transport().look(&head, &get, observer).await?;
+        Ok((response.status() != StatusCode::NOT_FOUND).then_some(response))
+    }
+
+    /// Returns the request for the first byte of a blob. Registries that know no ranges send the whole, which is not read.
+    fn first_byte<'a>(&self, repository: &'a str, digest: &Digest) -> Call<'a> {
+        Call::new(Method::GET, self.blob_url(repository, digest), repository)
+            .access(Access::Pull)
+            .header(RANGE, HeaderValue::from_static("bytes=0-0"))
+            .wants(&[
+                StatusCode::OK,
+                StatusCode::PARTIAL_CONTENT,
+                StatusCode::NOT_FOUND,
+                // An empty blob has no first byte.
+                StatusCode::RANGE_NOT_SATISFIABLE,
+            ])
+            .briefly()
+    }
+
+    /// Returns whether the repository serves the blob, by the answer to a request for its first byte: some registries answer to `HEAD`
+    /// from what they remember, and have lost the bytes.
+    pub(crate) async fn serves(
+        &self,
+        repository: &str,
+        blob: &Blob,
+        observer: &dyn Observer,
+    ) -> Result<bool, Error> {
+        let call = self.first_byte(repository, &blob.digest);
+        match self.transport().send(&call, observer).await {
+            Ok(answer) => Ok(answer.status() != StatusCode::NOT_FOUND
+                && BlobSize::of(answer.headers()).may_be(blob.size)),
+            Err(Error::Forbidden { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Tells whether the repository holds the blob, and not something of another size under its name.
@@ -132,6 +172,8 @@ pub struct BlobReader {
     response: Response,
     digest: Digest,
     size: Option<u64>,
+    /// How many bytes the blob has beyond those that were read.
+    left: u64,
     hasher: Option<Sha256>,
     settings: Settings,
 }
@@ -155,6 +197,11 @@ impl BlobReader {
         let chunk = self.response.chunk(self.settings.stall_timeout).await;
         match chunk.map_err(|fault| fault.failure(self.response.place()).error)? {
             Some(chunk) => {
+                let Some(left) = self.left.checked_sub(chunk.len() as u64) else {
+                    self.hasher = None;
+                    return Err(mismatch(&self.response, &self.digest, "a longer blob"));
+                };
+                self.left = left;
                 hasher.update(&chunk);
                 Ok(Some(chunk))
             }
@@ -174,6 +221,18 @@ impl BlobReader {
 pub(crate) struct BlobSize(Option<u64>);
 
 impl BlobSize {
+    /// Reads the size that an answer names: of the whole, where the answer is a part.
+    fn of(headers: &HeaderMap) -> Self {
+        match headers.get(CONTENT_RANGE).map(HeaderValue::to_str) {
+            Some(range) => Self(
+                range
+                    .ok()
+                    .and_then(|range| range.rsplit_once('/')?.1.parse().ok()),
+            ),
+            None => Self(content_length(headers)),
+        }
+    }
+
     /// Tells whether a blob of this size can be meant. A length of 0 is what some proxies make of an answer without a body.
     fn may_be(&self, size: u64) -> bool {
         self.0.is_none_or(|found| found == size || found == 0)
@@ -226,7 +285,7 @@ mod tests {
             password: SecretString::from("open sesame"),
         });
         let digest = Blobs::new().put(b"twelve bytes");
-        let mut reader = registry.get_blob(REPOSITORY, &digest).await.unwrap();
+        let mut reader = registry.get_blob(REPOSITORY, &digest, 12).await.unwrap();
         assert_eq!(reader.size(), Some(12));
         assert_eq!(
             reader.next().await.unwrap().unwrap().as_ref(),
@@ -288,9 +347,60 @@ mod tests {
     async fn a_blob_that_comes_back_wrong_is_found_at_its_end() {
         let fake = Fake::start(|_| "something else".into_response()).await;
         let digest = Blobs::new().put(b"twelve bytes");
-        let mut reader = fake.registry().get_blob(REPOSITORY, &digest).await.unwrap();
+        let registry = fake.registry();
+        let reader = registry.get_blob(REPOSITORY, &digest, 14).await;
+        let mut reader = reader.unwrap();
         assert!(reader.next().await.unwrap().is_some());
         let error = reader.next().await.unwrap_err();
         assert!(matches!(error, Error::DigestMismatch { .. }), "{error:?}");
+    }
+
+    // case 5.5
+    #[tokio::test]
+    async fn a_blob_that_never_ends_is_read_to_its_size_and_no_further() {
+        let fake = Fake::start(|_| {
+            let endless = futures_util::stream::repeat_with(|| {
+                Ok::<_, std::io::Error>(Bytes::from_static(&[0; 4096]))
+            });
+            axum::body::Body::from_stream(endless).into_response()
+        })
+        .await;
+        let digest = Blobs::new().put(b"twelve bytes");
+        let registry = fake.registry();
+        let reader = registry.get_blob(REPOSITORY, &digest, 100_000).await;
+        let mut reader = reader.unwrap();
+        let mut read = 0;
+        let error = loop {
+            match reader.next().await {
+                Ok(Some(bytes)) => read += bytes.len(),
+                Ok(None) => panic!("it has no end"),
+                Err(error) => break error,
+            }
+        };
+        assert!(read <= 100_000);
+        assert!(error.to_string().contains("has a longer blob"), "{error}");
+        assert_eq!(reader.next().await.unwrap(), None);
+    }
+
+    // case 5.4, of blobs
+    #[tokio::test]
+    async fn a_blob_whose_head_fails_is_asked_for_by_its_first_byte() {
+        let fake = Fake::over_registry(|seen| {
+            seen.is("HEAD", "/blobs/")
+                .then(|| Status::INTERNAL_SERVER_ERROR.into_response())
+        })
+        .await;
+        let registry = fake.registry();
+        let blobs = Blobs::new();
+        let blob = blobs.blob(b"twelve bytes");
+        assert!(!registry.has_blob(REPOSITORY, &blob.digest).await.unwrap());
+        registry
+            .upload(REPOSITORY, &blob, &blobs, None, &())
+            .await
+            .unwrap();
+        let found = registry.find_blob(REPOSITORY, &blob.digest).await.unwrap();
+        assert_eq!(found.unwrap().size, Some(12));
+        assert!(registry.serves(REPOSITORY, &blob, &()).await.unwrap());
+        assert_eq!(fake.count("HEAD", "/blobs/"), 2);
     }
 }

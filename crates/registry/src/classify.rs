@@ -100,7 +100,11 @@ pub(crate) fn status(
     let answer = Box::new(read_answer(status, headers, &text));
     let retry_after = retry_after(headers);
     match status {
-        StatusCode::UNAUTHORIZED => Failure::last(Error::Unauthorized { at, answer }),
+        StatusCode::UNAUTHORIZED => Failure::last(Error::Unauthorized {
+            at,
+            answer,
+            is_login: false,
+        }),
         StatusCode::FORBIDDEN => Failure::last(Error::Forbidden { at, answer }),
         StatusCode::NOT_FOUND => Failure::last(Error::NotFound { at, answer }),
         StatusCode::PAYLOAD_TOO_LARGE => Failure::last(Error::TooLarge { at, answer, size }),

@@ -199,11 +199,15 @@ impl<'a> Drive<'a> {
                 Work::Finish(number) => {
                     let artifact = &artifacts[number];
                     let mut outcome = registry.finish(artifact, source, observer).await;
-                    if outcome.as_ref().is_err_and(misses_blobs) {
-                        outcome = match registry.bring_surely(artifact, errand).await {
-                            Ok(()) => registry.finish(artifact, source, observer).await,
-                            Err(error) => Err(error),
-                        };
+                    if let Err(error) = &outcome
+                        && makes_doubt(error)
+                    {
+                        match registry.bring_surely(artifact, errand).await {
+                            // It holds everything, so that this is not what it refuses the manifest for.
+                            Ok(0) if !misses_blobs(error) => {}
+                            Ok(_) => outcome = registry.finish(artifact, source, observer).await,
+                            Err(error) => outcome = Err(error),
+                        }
                     }
                     Done::Finished(number, outcome)
                 }
@@ -357,9 +361,11 @@ impl<'a> Drive<'a> {
         let refused = !passing && error.answer().is_some();
         self.failures += u32::from(passing);
         let gone = self.failures >= MOST_FAILURES;
-        let ends = gone || ends_everything(&error, self.accepted);
+        // Those that waited for the first write have the same error.
+        let refused_all = self.registry.refuses_writes();
+        let ends = gone || refused_all.is_some() || ends_everything(&error, self.accepted);
         self.accepted |= refused && !ends;
-        let error = Arc::new(error);
+        let error = Arc::new(refused_all.unwrap_or(error));
         if ends {
             self.ended = Some(Arc::clone(&error));
         }
@@ -447,6 +453,17 @@ fn begin<'a>(
     })
 }
 
+/// Returns whether a registry refuses a manifest in a way that may be about what it refers to.
+fn makes_doubt(error: &Error) -> bool {
+    match error {
+        Error::NotFound { at, .. } => at.method == "PUT",
+        Error::Rejected { at, answer } => {
+            at.method == "PUT" && ![405, 409, 412, 415].contains(&answer.status)
+        }
+        _ => false,
+    }
+}
+
 /// Tells whether the registry denies to hold what it said it held.
 fn misses_blobs(error: &Error) -> bool {
     let code = error.answer().and_then(|answer| answer.code.as_deref());
@@ -456,16 +473,8 @@ fn misses_blobs(error: &Error) -> bool {
 /// Tells whether an error would meet every other artifact as well, so that trying them would only take time, or lock an account.
 fn ends_everything(error: &Error, accepted: bool) -> bool {
     match error {
-        Error::ConnectionRefused { .. }
-        | Error::NameNotResolved { .. }
-        | Error::UnknownAuthority { .. }
-        | Error::WrongHostName { .. }
-        | Error::CertificateExpired { .. }
-        | Error::CertificateNotYetValid { .. }
-        | Error::Tls { .. }
-        | Error::PlainHttpServer { .. }
-        | Error::HttpsServer { .. }
-        | Error::UntrustedRealm { .. } => true,
+        error if error.is_about_reaching() || error.is_about_tls() => true,
+        Error::UntrustedRealm { .. } | Error::Location { .. } => true,
         // Once it took the credentials for something, it is about a repository.
         Error::Unauthorized { .. } | Error::NotARegistry { .. } => !accepted,
         _ => false,

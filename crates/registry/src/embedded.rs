@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(second.uploaded.blobs, 0);
         let layer = &artifact.manifests[0].blobs[1].digest;
         let mut reader = registry(&embedded)
-            .get_blob("mke/calico/node", layer)
+            .get_blob("mke/calico/node", layer, 5)
             .await
             .unwrap();
         assert_eq!(reader.next().await.unwrap().unwrap().as_ref(), b"layer");

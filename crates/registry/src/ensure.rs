@@ -4,13 +4,18 @@
 //! a mount from the repository to itself. 201 says that the blob is there, 202 that it is not. Whether a registry answers so
 //! is found out once, with a blob that it has just confirmed. All others are asked by `HEAD` first.
 
+use std::time::Duration;
+
 use oci_spec::image::Digest;
 use reqwest::{Method, StatusCode};
 use url::Url;
 
 use crate::parts::Opened;
-use crate::transport::{Access, Call};
+use crate::transport::{Access, Call, TAKEN};
 use crate::{Artifact, Blob, BlobSource, Error, Event, Observer, Registry};
+
+/// How long a registry may take to take a session back.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a blob came to be in its repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,29 +87,36 @@ impl Registry {
         Ok(outcome)
     }
 
-    /// Brings what a registry contradicted itself about: each blob is asked for by itself and sent if it is not there.
+    /// Brings what a registry contradicted itself about: each blob is read, and sent if it is not served. Returns how many were sent.
     pub(crate) async fn bring_surely(
         &self,
         artifact: &Artifact,
         errand: Errand<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<usize, Error> {
         let Errand {
             source, observer, ..
         } = errand;
         let repository = &artifact.repository;
         let known = &self.inner.known;
         known.self_mounts_lied();
+        let mut sent = 0;
         for blob in artifact.blobs_by_size() {
             let turn = known.turn(repository, &blob.digest);
             let _only_one = turn.lock().await;
-            if !self.holds(repository, blob, observer).await? {
+            let is_there = match self.serves(repository, blob, observer).await {
+                Ok(is_there) => is_there,
+                // The host that serves the bytes may be out of reach from here.
+                Err(_) => self.holds(repository, blob, observer).await?,
+            };
+            if !is_there {
                 known.forget(repository, &blob.digest);
                 self.upload(repository, blob, source, None, observer)
                     .await?;
+                sent += 1;
             }
             known.note(repository, &blob.digest);
         }
-        Ok(())
+        Ok(sent)
     }
 
     async fn bring(
@@ -123,15 +135,24 @@ impl Registry {
         let is_offer = confirmed.is_none();
         let from = confirmed.or_else(|| known.offered_by(repository, &blob.digest));
         if let Some(from) = from {
+            // What refuses a mount may be the other repository.
+            session = self.first_write(repository, observer).await?;
             match self
                 .mount(repository, &blob.digest, &from, observer)
                 .await?
             {
                 Asked::Held => {
                     known.mount_answered(true);
+                    if let Some(session) = session {
+                        self.abandon(repository, session.url, observer).await;
+                    }
                     return Ok(Outcome::Mounted);
                 }
-                Asked::Session(opened) => session = Some(opened),
+                Asked::Session(opened) => {
+                    if let Some(session) = session.replace(opened) {
+                        self.abandon(repository, session.url, observer).await;
+                    }
+                }
                 Asked::Refused => {}
             }
             if is_offer {
@@ -221,11 +242,33 @@ impl Registry {
         }
     }
 
+    /// Opens an upload session before anything else is written, if it is not known yet whether this account may write: a registry that
+    /// takes nothing says it to one small request. What may pass, or is about this repository, is met again by what follows.
+    ///
+    /// # Errors
+    ///
+    /// The account may not write.
+    pub(crate) async fn first_write(
+        &self,
+        repository: &str,
+        observer: &dyn Observer,
+    ) -> Result<Option<Opened>, Error> {
+        if self.transport().knows_of_writes() {
+            return Ok(None);
+        }
+        match self.open_session(repository, observer).await {
+            Ok(session) => Ok(Some(session)),
+            Err(failure) if self.transport().write_refusal().is_some() => Err(failure.error),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// Gives a session back that is not needed. A registry that does not want it back forgets it in time.
     pub(crate) async fn abandon(&self, repository: &str, session: Url, observer: &dyn Observer) {
         let call = Call::new(Method::DELETE, session, repository)
             .access(Access::Push)
-            .wants(&[StatusCode::NO_CONTENT, StatusCode::OK, StatusCode::ACCEPTED]);
-        let _ = self.transport().exchange(&call, observer).await;
+            .wants(&TAKEN);
+        let giving_back = self.transport().exchange(&call, observer);
+        let _ = tokio::time::timeout(PATIENCE, giving_back).await;
     }
 }

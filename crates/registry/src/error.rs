@@ -83,6 +83,8 @@ pub enum Error {
         at: Box<Place>,
         /// The answer.
         answer: Box<Answer>,
+        /// Whether it is about the login as a whole: the credentials are wrong, or there are none where nothing is served without.
+        is_login: bool,
     },
     /// 403: the account may not do this here, or a rule of the registry forbids it (a tag that cannot be changed, a quota).
     #[error("{at}: not allowed: {answer}")]
@@ -153,6 +155,18 @@ pub enum Error {
         at: Box<Place>,
         /// What is wrong with it.
         problem: String,
+    },
+    /// The registry names a place for an upload that cannot be used: a proxy before it passes on the wrong scheme or host.
+    #[error("{at}: the registry names the Location `{location}`, {problem}")]
+    Location {
+        /// The request.
+        at: Box<Place>,
+        /// The place, without its query.
+        location: String,
+        /// What is wrong with it.
+        problem: String,
+        /// What came of a request there.
+        source: Option<Box<Error>>,
     },
     /// The registry names a token server to which credentials must not be sent: one without TLS.
     #[error("{at}: names the token server {realm}, which is not to be trusted with credentials")]
@@ -310,6 +324,7 @@ impl Error {
             | Self::Rejected { at, .. }
             | Self::DigestMismatch { at, .. }
             | Self::Protocol { at, .. }
+            | Self::Location { at, .. }
             | Self::UntrustedRealm { at, .. }
             | Self::NotARegistry { at, .. }
             | Self::PlainHttpServer { at, .. }
@@ -344,6 +359,20 @@ impl Error {
         matches!(
             self,
             Self::ConnectionRefused { .. } | Self::NameNotResolved { .. }
+        )
+    }
+
+    /// Returns whether the two sides do not agree on TLS.
+    pub(crate) fn is_about_tls(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownAuthority { .. }
+                | Self::WrongHostName { .. }
+                | Self::CertificateExpired { .. }
+                | Self::CertificateNotYetValid { .. }
+                | Self::Tls { .. }
+                | Self::PlainHttpServer { .. }
+                | Self::HttpsServer { .. }
         )
     }
 

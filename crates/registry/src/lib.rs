@@ -15,6 +15,7 @@
 //!   remove     one manifest or tag is removed, and what tags there are
 //!   restore    one blob or manifest that a registry lost, and nothing else
 //!     transport  one request: authenticate, send, follow, retry, classify the answer, which is a `response` if it was wanted
+//!       account          what the registry said of the login and of the first write
 //!       authentication   tokens, one fetch at a time, and passwords; `challenge` reads what the registry asks for
 //!       pace             how much at once, and how fast
 //!       retry            when to try again, and when to stop
@@ -31,6 +32,9 @@
 //! Only sha256 digests are accepted. Manifests travel untouched: no byte of them is parsed and written again.
 //!
 //! This crate must not know: bundles, tar archives, environments, MKE, the terminal, where credentials are kept.
+
+mod account;
+pub use account::{Accounts, Refusal};
 
 mod endpoint;
 pub use endpoint::{Endpoint, Scheme, install_crypto_provider};

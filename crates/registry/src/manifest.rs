@@ -13,7 +13,7 @@ use crate::artifact::{check_reference, check_repository};
 use crate::blob::{answered_digest, content_length, mismatch};
 use crate::digest::{check_digest, sha256};
 use crate::response::Response;
-use crate::transport::{Access, Call, Content};
+use crate::transport::{Access, Call, Content, TAKEN};
 
 use crate::{Error, Manifest, Observer, Registry};
 
@@ -51,6 +51,16 @@ pub struct Fetched {
     pub media_type: Option<MediaType>,
 }
 
+impl Found {
+    fn by(answer: &Response) -> Self {
+        Self {
+            digest: answered_digest(answer.headers()).and_then(|digest| digest.parse().ok()),
+            size: content_length(answer.headers()),
+            media_type: media_type(answer.headers()),
+        }
+    }
+}
+
 impl Registry {
     /// Asks what the repository holds under a tag or a digest. `None` says that there is nothing.
     ///
@@ -65,11 +75,20 @@ impl Registry {
         check_repository(repository)?;
         check_reference(reference)?;
         let answer = self.head(repository, reference, &()).await?;
-        Ok(answer.map(|answer| Found {
-            digest: answered_digest(answer.headers()).and_then(|digest| digest.parse().ok()),
-            size: content_length(answer.headers()),
-            media_type: media_type(answer.headers()),
-        }))
+        Ok(answer.map(|answer| Found::by(&answer)))
+    }
+
+    /// Asks by `HEAD` alone, as container runtimes do.
+    pub(crate) async fn head_manifest_only(
+        &self,
+        repository: &str,
+        reference: &str,
+    ) -> Result<Option<Found>, Error> {
+        let call = self
+            .manifest_call(Method::HEAD, repository, reference)
+            .wants(&[StatusCode::OK, StatusCode::NOT_FOUND]);
+        let answer = self.transport().send(&call, &()).await?;
+        Ok((answer.status() == StatusCode::OK).then(|| Found::by(&answer)))
     }
 
     /// Reads a manifest by tag or digest, and checks it against the digest asked for and the one answered.
@@ -148,8 +167,20 @@ impl Registry {
         let call = Call::new(Method::PUT, url, repository)
             .access(Access::Push)
             .content(Content::Bytes(bytes), media_type)
-            .wants(&[StatusCode::CREATED, StatusCode::OK]);
-        let answer = self.transport().send(&call, observer).await?;
+            .wants(&TAKEN);
+        let answer = match self.transport().send(&call, observer).await {
+            Ok(answer) => answer,
+            // Some registries refuse a manifest because they hold it already.
+            Err(error @ (Error::Rejected { .. } | Error::Forbidden { .. })) => {
+                let found = self.tag_digest(repository, reference, observer).await;
+                if found.is_ok_and(|found| found.as_ref() == Some(&manifest.digest)) {
+                    self.transport().forget_refused_write();
+                    return Ok(());
+                }
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        };
         match answered_digest(answer.headers()) {
             Some(found) if found == manifest.digest.as_ref() => Ok(()),
             Some(found) => Err(mismatch(&answer, &manifest.digest, found)),
@@ -167,10 +198,13 @@ impl Registry {
         reference: &str,
         observer: &dyn Observer,
     ) -> Result<Option<Response>, Error> {
-        let call = self
-            .manifest_call(Method::HEAD, repository, reference)
-            .wants(&[StatusCode::OK, StatusCode::NOT_FOUND]);
-        let answer = self.transport().send(&call, observer).await?;
+        let wanted = &[StatusCode::OK, StatusCode::NOT_FOUND];
+        let call = |method| {
+            self.manifest_call(method, repository, reference)
+                .wants(wanted)
+        };
+        let (head, get) = (call(Method::HEAD), call(Method::GET));
+        let answer = self.transport().look(&head, &get, observer).await?;
         Ok((answer.status() == StatusCode::OK).then_some(answer))
     }
 

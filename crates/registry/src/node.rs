@@ -293,6 +293,7 @@ impl Node {
                     code: None,
                     message: Some("nodes have no credentials".to_owned()),
                 }),
+                is_login: false,
             }),
             error => Failure {
                 error: Error::NodePull {

@@ -30,7 +30,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 pub use finding::{Aspect, Fault, Finding, Verdict};
 
-use crate::{Credentials, Endpoint, Error, Manifest, Profile, Registry, Settings, Stop};
+use crate::{Accounts, Credentials, Endpoint, Error, Manifest, Profile, Registry, Settings, Stop};
 use finding::Findings;
 use remove::Left;
 
@@ -65,6 +65,8 @@ pub struct Probe<'a> {
     pub most_in_a_request: usize,
     /// With what nodes pull.
     pub pull: Pull,
+    /// What registries said of accounts before in this run.
+    pub accounts: Accounts,
     /// What ends it early. What was pushed is removed then, too.
     pub stop: Stop,
     /// The present time, in seconds since 1970.
@@ -147,6 +149,7 @@ fn client(probe: &Probe<'_>, credentials: Credentials) -> Result<Registry, Error
         answer_timeout: Duration::from_secs(10),
         stall_timeout: Duration::from_secs(10),
         finish_timeout: Duration::from_secs(10),
+        accounts: probe.accounts.clone(),
         ..Settings::default()
     };
     Registry::with_settings(probe.endpoint.clone(), credentials, settings)

@@ -7,7 +7,7 @@ use reqwest::Method;
 
 use crate::known::Known;
 use crate::transport::{Call, Transport};
-use crate::{Credentials, Endpoint, Error, Profile, Sessions, Stop};
+use crate::{Accounts, Credentials, Endpoint, Error, Profile, Sessions, Stop};
 
 /// A registry that can be pushed to and read from.
 ///
@@ -60,6 +60,8 @@ pub struct Settings {
     pub stop: Stop,
     /// What was measured of the registry before. A push begins accordingly, and goes on without it where it is wrong.
     pub profile: Profile,
+    /// What registries said of accounts before. Handles of one run share it, so that a wrong password is shown once.
+    pub accounts: Accounts,
 }
 
 impl Default for Settings {
@@ -78,6 +80,7 @@ impl Default for Settings {
             resume_from: 16 << 20,
             stop: Stop::default(),
             profile: Profile::default(),
+            accounts: Accounts::default(),
         }
     }
 }
@@ -130,6 +133,12 @@ impl Registry {
     /// Tells whether pushes found [`Settings::profile`] wrong, so that it is better forgotten.
     pub fn profile_is_wrong(&self) -> bool {
         self.inner.known.profile_is_wrong()
+    }
+
+    /// Returns why the registry takes nothing from this account, if its first write was refused.
+    pub fn refuses_writes(&self) -> Option<Error> {
+        let refusal = self.inner.transport.write_refusal();
+        refusal.map(|refusal| refusal.error())
     }
 
     /// Returns where the registry is.

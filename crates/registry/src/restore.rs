@@ -3,10 +3,16 @@
 //! A push trusts tags: an artifact whose tag is right is done. What is missing below a right tag is named by whoever looked
 //! there, and comes back through here.
 
+use bytes::Bytes;
+use oci_spec::image::Digest;
+use reqwest::Method;
+use reqwest::header::HeaderValue;
+
 use crate::artifact::{check_reference, check_repository};
-use crate::digest::check_digest;
+use crate::digest::{check_digest, sha256};
 use crate::ensure::{Errand, Outcome};
 use crate::push::read_manifest;
+use crate::transport::{Access, Call, Content, TAKEN};
 use crate::{Blob, BlobSource, Error, Event, Manifest, Observer, Registry};
 
 /// How a blob came back.
@@ -55,6 +61,36 @@ impl Registry {
             Outcome::Mounted => Restored::Mounted,
             Outcome::Uploaded => Restored::Sent,
         })
+    }
+
+    /// Puts a blob of two bytes into a repository, which shows who may write there and, when it is asked for, who may read. It is the empty
+    /// configuration of the OCI specification, which registries remove like any blob that nothing refers to.
+    ///
+    /// # Errors
+    ///
+    /// Why the repository does not hold it.
+    pub async fn put_empty_blob(&self, repository: &str) -> Result<Digest, Error> {
+        const EMPTY: &[u8] = b"{}";
+        check_repository(repository)?;
+        let written = sha256(EMPTY);
+        let digest: Digest = written.parse().map_err(|_| Error::Name {
+            kind: "digest",
+            name: written.clone(),
+        })?;
+        let session = self.open_session(repository, &()).await;
+        let mut url = session.map_err(|failure| failure.error)?.url;
+        url.query_pairs_mut().append_pair("digest", digest.as_ref());
+        let content = Content::Bytes(Bytes::from_static(EMPTY));
+        let call = Call::new(Method::PUT, url, repository)
+            .access(Access::Push)
+            .content(
+                content,
+                HeaderValue::from_static("application/octet-stream"),
+            )
+            .wants(&TAKEN);
+        let answer = self.transport().exchange(&call, &()).await;
+        answer.map_err(|failure| failure.error)?;
+        Ok(digest)
     }
 
     /// Puts a manifest under its digest, or under a tag. What it refers to has to be there.

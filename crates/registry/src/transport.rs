@@ -4,6 +4,7 @@
 //! [`Transport::send`] is as many as the settings allow. Work that takes several requests makes its own attempts of exchanges.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use reqwest::header::{
@@ -13,6 +14,7 @@ use reqwest::{Client, Method, StatusCode, redirect};
 use tokio::time::timeout;
 use url::Url;
 
+use crate::account::{Account, Gate, Refusal, refuses_account};
 use crate::authentication::{
     Asker, Authentication, Authorization, Scopes, says_insufficient_scope,
 };
@@ -27,8 +29,20 @@ use crate::{
 /// How many redirects of one request are followed.
 const MOST_REDIRECTS: usize = 5;
 
+/// How many requests by `HEAD` may fail that `GET` answers, before `GET` is used at once.
+const MOST_FAILED_HEADS: u32 = 3;
+
 /// How often a request that somebody waits for is made.
 const BRIEF_ATTEMPTS: u32 = 2;
+
+/// The statuses of an answer that says that something was taken. Registries differ in which one they choose; what they hold is told by
+/// digests.
+pub(crate) const TAKEN: [StatusCode; 4] = [
+    StatusCode::CREATED,
+    StatusCode::OK,
+    StatusCode::ACCEPTED,
+    StatusCode::NO_CONTENT,
+];
 
 /// What a request may do in a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +85,11 @@ pub(crate) struct Transport {
     endpoint: Endpoint,
     client: Client,
     authentication: Authentication,
+    account: Arc<Account>,
+    /// What the first write of this handle came to.
+    writes: Gate,
+    /// How many requests by `HEAD` failed that `GET` answered.
+    heads_failed: AtomicU32,
     settings: Settings,
     pace: Arc<Pace>,
 }
@@ -146,6 +165,12 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// Returns whether the request puts something into a repository.
+    fn writes(&self) -> bool {
+        !self.repository.is_empty()
+            && [Method::POST, Method::PUT, Method::PATCH].contains(&self.method)
+    }
+
     fn place(&self, url: &Url) -> Place {
         Place::new(self.method.as_str(), url, self.repository)
     }
@@ -186,9 +211,13 @@ impl Transport {
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(cannot)?;
+        let account = settings.accounts.of(&endpoint, &credentials);
         Ok(Self {
             client,
-            authentication: Authentication::new(credentials),
+            authentication: Authentication::new(credentials, Arc::clone(&account)),
+            account,
+            writes: Gate::default(),
+            heads_failed: AtomicU32::new(0),
             pace: Arc::new(Pace::new(settings.uploads_at_once, settings.max_rate)),
             settings,
             endpoint,
@@ -205,6 +234,24 @@ impl Transport {
 
     pub(crate) fn pace(&self) -> &Arc<Pace> {
         &self.pace
+    }
+
+    /// Returns whether it is known if this account may write.
+    pub(crate) fn knows_of_writes(&self) -> bool {
+        self.writes.is_decided()
+    }
+
+    /// Returns why this account may not write, if its first write was refused.
+    pub(crate) fn write_refusal(&self) -> Option<Refusal> {
+        self.writes.refusal()
+    }
+
+    /// Takes note that a write which was refused asked for what was there already.
+    pub(crate) fn forget_refused_write(&self) {
+        if self.writes.refusal().is_some() {
+            self.writes.reopen();
+            self.account.forget_refused_write();
+        }
     }
 
     /// Asks for `path` once, and returns whatever answers: nothing is authenticated, followed or taken for an error.
@@ -235,6 +282,32 @@ impl Transport {
         }
     }
 
+    /// Makes a request like [`Transport::send`], by `get` where the registry fails to answer `head`.
+    pub(crate) async fn look(
+        &self,
+        head: &Call<'_>,
+        get: &Call<'_>,
+        observer: &dyn Observer,
+    ) -> Result<Response, Error> {
+        if self.heads_failed.load(Ordering::Relaxed) >= MOST_FAILED_HEADS {
+            return self.send(get, observer).await;
+        }
+        let mut attempts = Attempts::new(&self.settings, observer).at_most(head.attempts);
+        loop {
+            let failure = match self.exchange(head, observer).await {
+                Ok(response) => return Ok(response),
+                Err(failure) => failure,
+            };
+            let knows_no_head = (failure.error.answer())
+                .is_some_and(|answer| [400, 405, 500, 501].contains(&answer.status));
+            if knows_no_head && let Ok(response) = self.exchange(get, observer).await {
+                self.heads_failed.fetch_add(1, Ordering::Relaxed);
+                return Ok(response);
+            }
+            attempts.pause(failure).await?;
+        }
+    }
+
     /// Makes a request once, at the pace that the registry bears. A challenge and redirects belong to the one attempt.
     pub(crate) async fn exchange(
         &self,
@@ -243,7 +316,8 @@ impl Transport {
     ) -> Result<Response, Failure> {
         let epoch = self.pace.epoch();
         let answer = self.attempt(call, observer).await;
-        let answer = answer.map_err(call.understood);
+        let answer =
+            answer.map_err(|failure| self.blame_location(call, (call.understood)(failure)));
         if let Err(Failure {
             error,
             again: Again::After(order),
@@ -258,7 +332,43 @@ impl Transport {
         answer
     }
 
+    /// Makes one attempt. The first write is made alone, and decides whether there are others.
     async fn attempt(&self, call: &Call<'_>, observer: &dyn Observer) -> Result<Response, Failure> {
+        if !call.writes() {
+            return self.attempt_as(call, false, observer).await;
+        }
+        let alone = self.writes.enter().await.map_err(Failure::last)?;
+        if alone.is_none() {
+            return self.attempt_as(call, false, observer).await;
+        }
+        if let Some(refusal) = self.account.write_refusal() {
+            let error = refusal.error();
+            self.writes.refuse(refusal);
+            return Err(Failure::last(error));
+        }
+        let answer = self.attempt_as(call, true, observer).await;
+        match &answer {
+            Ok(_) => {
+                self.writes.pass();
+                self.account.may_write();
+            }
+            Err(failure) => {
+                let refused = refuses_account(&failure.error);
+                if let Some(refusal) = Refusal::of(&failure.error).filter(|_| refused) {
+                    self.account.may_not_write(&refusal);
+                    self.writes.refuse(refusal);
+                }
+            }
+        }
+        answer
+    }
+
+    async fn attempt_as(
+        &self,
+        call: &Call<'_>,
+        is_first_write: bool,
+        observer: &dyn Observer,
+    ) -> Result<Response, Failure> {
         let asker = Asker {
             client: &self.client,
             endpoint: &self.endpoint,
@@ -271,14 +381,34 @@ impl Transport {
         if self.endpoint.owns(&url) {
             authorization = self.authentication.known(&call.scopes, &asker).await?;
         }
+        if is_first_write && authorization.is_none() {
+            // A registry that serves everybody has not asked yet. A write without the password would be refused first.
+            authorization = self.authentication.password();
+        }
         loop {
             let ours = self.endpoint.owns(&url);
             let shown = authorization.as_ref().filter(|_| ours);
+            let alone = match shown.is_some_and(Authorization::is_password) {
+                true => self.account.login.enter().await.map_err(Failure::last)?,
+                false => None,
+            };
             let response = self.once(call, &url, shown, observer).await?;
             let status = response.status();
             if status == StatusCode::UNAUTHORIZED && ours {
-                if challenged {
-                    return Err(self.refused(response, call.place(&url)).await);
+                // Others may have used a token up that was fetched for this request, unless they wait for the first write.
+                let is_final = challenged
+                    || is_first_write
+                        && shown.is_some_and(|shown| {
+                            shown.is_useless(response.headers(), &call.scopes)
+                        });
+                if is_final {
+                    let password = shown.is_some_and(Authorization::is_password);
+                    let mut failure = self.refused(response, call.place(&url)).await;
+                    if let Error::Unauthorized { is_login, .. } = &mut failure.error {
+                        *is_login = password;
+                    }
+                    self.authentication.hear_refusal(&failure.error);
+                    return Err(failure);
                 }
                 challenged = true;
                 let headers = response.headers().clone();
@@ -293,11 +423,16 @@ impl Transport {
                         &call.scopes,
                         place,
                         &asker,
+                        alone,
                     )
                     .await?;
                 authorization = Some(answer);
                 continue;
             }
+            if shown.is_some_and(Authorization::is_password) {
+                self.account.login.pass();
+            }
+            drop(alone);
             if call.wanted.contains(&status) {
                 let place = call.place(&url);
                 // Login pages come with 200 too, and must not be taken for a blob that is there.
@@ -395,25 +530,52 @@ impl Transport {
         asked: &Url,
         headers: &HeaderMap,
     ) -> Result<Url, Failure> {
-        let problem = match headers.get(LOCATION).map(HeaderValue::to_str) {
-            None => "has no Location".to_owned(),
-            Some(Err(_)) => "has a Location that cannot be read".to_owned(),
-            Some(Ok(location)) => match self.endpoint.resolve(asked, location) {
-                Some(url) => return Ok(url),
-                // Shown as far as it is no secret; where it leads is what the operator has to know.
-                None => match asked.join(location) {
-                    Ok(url) => format!(
-                        "leads away from TLS or to no web address, to {}",
-                        Place::new("", &url, "").url
-                    ),
-                    Err(_) => "has a Location that is no URL".to_owned(),
-                },
-            },
+        let missing = |problem: &str| {
+            Failure::last(Error::Protocol {
+                at: Box::new(at.clone()),
+                problem: problem.to_owned(),
+            })
         };
-        Err(Failure::last(Error::Protocol {
+        let location = headers
+            .get(LOCATION)
+            .ok_or_else(|| missing("has no Location"))?;
+        let location =
+            (location.to_str()).map_err(|_| missing("has a Location that cannot be read"))?;
+        let problem = match self.endpoint.resolve(asked, location) {
+            _ if is_doubled(location) => "in which a proxy named the scheme or the host twice",
+            Some(url) => return Ok(url),
+            None if asked.join(location).is_ok() => {
+                "which leads away from TLS or is not a web address"
+            }
+            None => "which is not a URL",
+        };
+        Err(Failure::last(Error::Location {
             at: Box::new(at),
-            problem,
+            location: shown(location),
+            problem: problem.to_owned(),
+            source: None,
         }))
+    }
+
+    /// Names the `Location` that a request followed if the host there fails it: a registry that knows its own name wrongly sends
+    /// uploads to where its clients cannot go.
+    fn blame_location(&self, call: &Call<'_>, failure: Failure) -> Failure {
+        let is_lost = match &failure.error {
+            Error::TimedOut { after, .. } => *after == self.settings.connect_timeout,
+            Error::Unauthorized { .. } | Error::Forbidden { .. } | Error::NotARegistry { .. } => {
+                true
+            }
+            error => error.is_about_reaching() || error.is_about_tls(),
+        };
+        if !is_lost || self.endpoint.owns(&call.url) {
+            return failure;
+        }
+        Failure::last(Error::Location {
+            at: Box::new(call.place(&call.url)),
+            location: call.url.origin().ascii_serialization(),
+            problem: format!("which is another host than {}", self.endpoint.address()),
+            source: Some(Box::new(failure.error)),
+        })
     }
 
     /// Turns the second 401 into an error.
@@ -421,7 +583,7 @@ impl Transport {
         let insufficient = says_insufficient_scope(response.headers());
         match self.unwanted(response, place, 0).await {
             Failure {
-                error: Error::Unauthorized { at, answer },
+                error: Error::Unauthorized { at, answer, .. },
                 again,
             } if insufficient => Failure {
                 error: Error::Forbidden { at, answer },
@@ -436,5 +598,55 @@ impl Transport {
         let headers = response.headers().clone();
         let body = read_error(response, &self.settings).await;
         classify::status(status, &headers, &body, place, size)
+    }
+}
+
+/// Returns whether a proxy appended to what another one had set, as in `https,http://registry.example.com/`.
+fn is_doubled(location: &str) -> bool {
+    let Some((scheme, rest)) = location.split_once("://") else {
+        return false;
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // A path with such a thing in it has slashes before.
+    !scheme.contains('/') && (scheme.contains(',') || authority.contains(','))
+}
+
+/// Returns a `Location` as far as it may be shown: without its query, in which storage services put their signatures.
+fn shown(location: &str) -> String {
+    let bare = location.split(['?', '#']).next().unwrap_or_default();
+    match bare.rsplit_once('@') {
+        Some((_, after)) => format!("…@{after}"),
+        None => bare.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_doubled_location_is_known_from_a_comma_that_belongs_there() {
+        for (location, doubled) in [
+            ("https,http://registry.example.com/v2/", true),
+            ("https, http://registry.example.com/v2/", true),
+            (
+                "https://registry.example.com,registry.example.com/v2/",
+                true,
+            ),
+            ("https://registry.example.com/v2/a,b", false),
+            ("/v2/a?next=https,http://x", false),
+            ("/v2/a", false),
+        ] {
+            assert_eq!(is_doubled(location), doubled, "{location}");
+        }
+    }
+
+    #[test]
+    fn a_location_is_shown_without_secrets() {
+        assert_eq!(
+            shown("https,http://h/v2/?sig=secret#x"),
+            "https,http://h/v2/"
+        );
+        assert_eq!(shown("https://u:secret@h/v2/"), "…@h/v2/");
     }
 }

@@ -11,7 +11,7 @@ use crate::response::Response;
 use crate::retry::{Again, Attempts, Failure};
 use crate::sessions::Remembered;
 use crate::stream::refuses_streams;
-use crate::transport::{Access, Call, Content};
+use crate::transport::{Access, Call, Content, TAKEN};
 use crate::{Blob, BlobSource, Error, Event, Observer, Registry};
 
 /// How many streams may be lost with all that they carried before a blob is sent with its length: a proxy that breaks what it does not
@@ -52,6 +52,10 @@ impl Registry {
             && let Some(url) = self.endpoint().resolve(&self.endpoint().url("/v2/"), &kept)
             && let Some(cut) = self.ask_session(repository, url, blob.size, observer).await
         {
+            // The rest of a large blob is too much to find out whether anything is taken.
+            if let Some(unused) = self.first_write(repository, observer).await? {
+                self.abandon(repository, unused.url, observer).await;
+            }
             session = Some(cut);
         }
         let mut attempts = Attempts::new(settings, observer);
@@ -82,6 +86,7 @@ impl Registry {
                     if let Some(part) = part.filter(|part| part < size) {
                         known.limit_is_lower();
                         known.may_send_at_once(part);
+                        self.give_up(repository, cut, observer).await;
                         continue;
                     }
                 }
@@ -90,6 +95,7 @@ impl Registry {
                     if guessed && !went_on && !opens_session(&failure.error) =>
                 {
                     known.guess_was_wrong();
+                    self.give_up(repository, cut, observer).await;
                     continue;
                 }
                 // What the session holds is worth nothing.
@@ -98,6 +104,7 @@ impl Registry {
                     let offset = cut.as_ref().map_or(0, |cut| cut.offset);
                     if stream && refuses_streams(error, offset) {
                         known.streams_are_refused();
+                        self.give_up(repository, cut, observer).await;
                         continue;
                     }
                 }
@@ -112,14 +119,29 @@ impl Registry {
                 true => Failure::passing(failure.error),
                 false => failure,
             };
-            attempts.pause(failure).await?;
+            let is_gone = is_gone(&failure.error);
+            // What the journal holds is for the next run.
+            let is_kept =
+                journal.sessions.is_some() && !matches!(failure.error, Error::SourceContent { .. });
+            if let Err(error) = attempts.pause(failure).await {
+                if !is_kept && !is_gone && !matches!(error, Error::Stopped) {
+                    self.give_up(repository, cut, observer).await;
+                }
+                return Err(error);
+            }
             // The answer may be all that was lost.
             if self.holds(repository, blob, observer).await? {
                 journal.forget();
                 return Ok(());
             }
-            if let Some(Opened { url, .. }) = cut.filter(|_| large && !odd) {
-                session = self.ask_session(repository, url, blob.size, observer).await;
+            if let Some(cut) = cut {
+                if large && !odd {
+                    let url = cut.url.clone();
+                    session = self.ask_session(repository, url, blob.size, observer).await;
+                }
+                if session.is_none() && !is_gone {
+                    self.give_up(repository, Some(cut), observer).await;
+                }
             }
             lost += u32::from(stream && session.is_none());
         }
@@ -163,6 +185,13 @@ impl Registry {
         }
     }
 
+    /// Gives a session back that nothing is sent to any more.
+    async fn give_up(&self, repository: &str, session: Option<Opened>, observer: &dyn Observer) {
+        if let Some(session) = session {
+            self.abandon(repository, session.url, observer).await;
+        }
+    }
+
     /// Closes a session that holds the whole blob.
     pub(crate) async fn close_session(
         &self,
@@ -172,7 +201,6 @@ impl Registry {
     ) -> Result<(), Failure> {
         self.close_with(upload, session, Content::Nothing, observer)
             .await
-            .map_err(starts_over)
     }
 
     /// Closes a session with what it lacks.
@@ -189,8 +217,8 @@ impl Registry {
         url.query_pairs_mut().append_pair("digest", digest);
         let mut call = Call::new(Method::PUT, url, upload.repository)
             .access(Access::Push)
-            .wants(&[StatusCode::CREATED, StatusCode::NO_CONTENT])
-            .understood_by(session_lost)
+            .wants(&TAKEN)
+            .understood_by(|failure| starts_over(session_lost(failure)))
             .finishes();
         if !matches!(content, Content::Nothing) {
             let media_type = HeaderValue::from_static("application/octet-stream");
@@ -201,7 +229,7 @@ impl Registry {
     }
 
     /// Opens an upload session.
-    async fn open_session(
+    pub(crate) async fn open_session(
         &self,
         repository: &str,
         observer: &dyn Observer,
@@ -225,9 +253,14 @@ async fn confirmed(
 ) -> Result<(), Failure> {
     let digest = &upload.blob.digest;
     match answered_digest(answer.headers()) {
-        Some(found) if found == digest.as_ref() => Ok(()),
-        Some(found) => Err(Failure::last(mismatch(answer, digest, found))),
-        None => {
+        // 202 says that the registry is not done yet.
+        Some(found) if found == digest.as_ref() && answer.status() != StatusCode::ACCEPTED => {
+            Ok(())
+        }
+        Some(found) if found != digest.as_ref() => {
+            Err(Failure::last(mismatch(answer, digest, found)))
+        }
+        _ => {
             let held = registry
                 .holds(upload.repository, upload.blob, observer)
                 .await;
@@ -237,6 +270,12 @@ async fn confirmed(
             }
         }
     }
+}
+
+/// Returns whether an error says that the session is not there any more.
+fn is_gone(error: &Error) -> bool {
+    let code = error.answer().and_then(|answer| answer.code.as_deref());
+    matches!(error, Error::NotFound { .. }) || code == Some("BLOB_UPLOAD_UNKNOWN")
 }
 
 /// Tells whether an error is about the request that opens a session, which is the same however the bytes go.
@@ -273,7 +312,8 @@ pub(crate) fn session_lost(failure: Failure) -> Failure {
     }
 }
 
-/// Lets a blob start over whose parts did not add up: what the session held was not what it was taken for.
+/// Lets a blob start over in a new session of which the registry says that it has another digest. The digest is right, since it was
+/// compared before the last byte left: the session held something else, or another push wrote to it.
 fn starts_over(failure: Failure) -> Failure {
     match &failure.error {
         Error::Rejected { answer, .. } if answer.code.as_deref() == Some("DIGEST_INVALID") => {

@@ -52,20 +52,27 @@ pub async fn carry(
     lock: &bundle::Lock,
     plans: &[&Plan],
 ) -> Result<Outcomes, Error> {
-    let wanting: Vec<&Plan> = (plans.iter().copied())
-        .filter(|plan| plan.pushes())
-        .collect();
-    let mut outcomes = Vec::new().into_iter();
-    if !wanting.is_empty() {
-        outcomes = push_all(context, lock, &wanting).await?.into_iter();
+    let mut outcomes: Outcomes = Vec::new();
+    let mut wanting = Vec::new();
+    for (place, plan) in plans.iter().copied().enumerate() {
+        // Nothing is sent where nodes could not pull it.
+        let open = match plan.pushes() {
+            true => verify::require_open(context, plan).await,
+            false => Ok(()),
+        };
+        if open.is_ok() && plan.pushes() {
+            wanting.push((place, plan));
+        }
+        outcomes.push(open.map(|()| Sent::default()));
     }
-    let outcome_of = |plan: &&Plan| match plan.pushes() {
-        true => outcomes
-            .next()
-            .unwrap_or_else(|| unreachable!("each plan that was pushed has an outcome")),
-        false => Ok(Sent::default()),
-    };
-    Ok(plans.iter().map(outcome_of).collect())
+    if !wanting.is_empty() {
+        let plans: Vec<&Plan> = wanting.iter().map(|(_, plan)| *plan).collect();
+        let pushed = push_all(context, lock, &plans).await?;
+        for ((place, _), outcome) in wanting.into_iter().zip(pushed) {
+            outcomes[place] = outcome;
+        }
+    }
+    Ok(outcomes)
 }
 
 /// Pushes, and once more what failed by a damaged store.

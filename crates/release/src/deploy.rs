@@ -220,6 +220,7 @@ fn step_of(error: &Error) -> Step {
         Error::Push { .. }
         | Error::Stopped { .. }
         | Error::Registry { .. }
+        | Error::NotAnonymous { .. }
         | Error::Credentials { .. } => Step::Push,
         _ => Step::Verify,
     }

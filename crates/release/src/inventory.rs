@@ -140,7 +140,7 @@ pub async fn take(context: &Context<'_>, environment: &Environment) -> Result<In
             kind: *kind,
         })
         .collect();
-    let seen = verify::look(context, environment, &asked).await?;
+    let seen = verify::look(context, environment, &asked).await?.seen;
     Ok(Inventory {
         version: Inventory::VERSION,
         environment: environment.name.clone(),

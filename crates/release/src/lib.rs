@@ -81,7 +81,7 @@ pub use ::mkectl::{Error as MkectlError, Variables};
 pub use bundle::{ArchiveError, ChecksumError, DownloadError, ReadError, RequestError, StoreError};
 pub use error::Error;
 pub use plan::Plan;
-pub use registry::{Credentials, Error as RegistryError};
+pub use registry::{Accounts, Credentials, Error as RegistryError};
 pub use workspace::Workspace;
 
 /// What a step is given of the world outside: where files lie, whom to report to, and what only
@@ -101,6 +101,8 @@ pub struct Context<'a> {
     pub limits: push::Limits,
     /// The operator's reason for an upgrade without a backup that could be restored; none where such an upgrade is refused.
     pub without_backup: Option<&'a str>,
+    /// What registries said of accounts so far in this run.
+    pub accounts: registry::Accounts,
 }
 
 impl Context<'_> {

@@ -38,6 +38,8 @@ pub struct Plan {
     pub bundle: fetch::Source,
     /// What the registry has under the tag of each artifact of the lock, in its order.
     pub seen: Vec<verify::Seen>,
+    /// Why nodes may not be able to pull, if they were refused something.
+    pub shut: Option<verify::Shut>,
     /// What each of them needs.
     pub artifacts: Vec<Planned>,
     /// The configuration, as it is to be.
@@ -289,14 +291,15 @@ pub(crate) async fn of_locked(
             (context.tool.now)(),
         )?,
     };
-    let seen = match eyes {
+    let looked = match eyes {
         Eyes::Registry => {
             verify::look(context, &environment, &verify::tags_of(&locked.lock)).await?
         }
         Eyes::Inventory(read) => {
-            taken_from(read, &environment, &locked.lock, &mut warnings.of_plan)?
+            taken_from(read, &environment, &locked.lock, &mut warnings.of_plan)?.into()
         }
     };
+    let seen = looked.seen;
     let artifacts = planned(&locked.lock, &seen);
     if purpose == Purpose::Apply {
         refuse_what_the_registry_lacks(&environment, &locked.lock, &artifacts)?;
@@ -316,6 +319,7 @@ pub(crate) async fn of_locked(
         lock_path: locked.path,
         bundle,
         seen,
+        shut: looked.shut,
         artifacts,
         config,
         output,

@@ -425,6 +425,7 @@ async fn registry(
     });
     let now = context.tool.now;
     let probe = registry::probe::Probe {
+        accounts: context.accounts.clone(),
         endpoint: &endpoint,
         credentials,
         project: &target.project,

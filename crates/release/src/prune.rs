@@ -87,7 +87,7 @@ async fn look(
     known: &Known,
 ) -> Result<Proposal, Error> {
     let candidates = candidates(&known.kept, &known.past, &environment.registry);
-    let registry = connect(environment, context.credentials(environment)?)?;
+    let registry = connect(context, environment, context.credentials(environment)?)?;
     let failed = |source| Error::Registry {
         address: environment.registry.address.clone(),
         source,

@@ -150,6 +150,12 @@ async fn push_one(
     let report = registry
         .push_as_they_come(&targets, source, arrivals, &observer)
         .await;
+    if let Some(source) = registry.refuses_writes() {
+        return Err(Error::Registry {
+            address: address.clone(),
+            source,
+        });
+    }
     if registry.profile_is_wrong() {
         context.workspace.profiles(address).forget();
     }
@@ -202,15 +208,15 @@ pub(crate) fn unique_bytes<'a>(artifacts: impl Iterator<Item = &'a bundle::Artif
 
 /// Makes a client for an environment's registry.
 pub(crate) fn connect(
+    context: &Context<'_>,
     environment: &Environment,
     credentials: Credentials,
 ) -> Result<registry::Registry, Error> {
-    connect_with(
-        environment,
-        credentials,
-        registry::Settings::default(),
-        None,
-    )
+    let settings = registry::Settings {
+        accounts: context.accounts.clone(),
+        ..registry::Settings::default()
+    };
+    connect_with(environment, credentials, settings, None)
 }
 
 /// Makes a client that may push: with credentials for that, at the pace that was asked for, going on with cut uploads, until it is
@@ -228,6 +234,7 @@ pub(crate) fn connect_to_push(
         context.credentials(environment)?,
         registry::Settings {
             stop: context.tool.signals.stop(),
+            accounts: context.accounts.clone(),
             profile: profile.map(|(profile, _)| profile).unwrap_or_default(),
             ..context.limits.settings()
         },

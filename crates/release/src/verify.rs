@@ -29,8 +29,8 @@ pub use local::VerifiedBundle;
 pub(crate) use local::{
     discard_damaged, is_by_damage, read, read_to_its_end, report_start, stored,
 };
-pub use look::{Held, Seen};
-pub(crate) use look::{Tag, look, look_as_node, tags_of};
+pub use look::{Held, Seen, Shut};
+pub(crate) use look::{Tag, look, look_as_node, require_open, tags_of};
 pub use repair::{Repaired, repair};
 pub use served::{Served, served};
 pub use textfile::write_textfile;

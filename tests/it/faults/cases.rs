@@ -77,7 +77,14 @@ fn statuses() -> Vec<Case> {
             // A registry that orders a pause each time would only make the test wait.
             if fault != busy(Some(1)) {
                 let name = format!("{name} for good");
-                cases.push(with(&name, &[kind], fault, When::Always, End::Named(named)));
+                let is_asked_otherwise = fault == answer(500, "UNKNOWN")
+                    && matches!(kind, Kind::HeadManifest | Kind::HeadBlob);
+                let end = match is_asked_otherwise {
+                    // case 5.4: GET tells the same.
+                    true => End::Complete,
+                    false => End::Named(named),
+                };
+                cases.push(with(&name, &[kind], fault, When::Always, end));
             }
         }
         let name = format!("an hour's pause to {kind:?}");
@@ -241,6 +248,25 @@ fn answers_that_are_wrong() -> Vec<Case> {
             Fault::NoLocation,
             When::Always,
             End::Named("Location"),
+        ),
+        // case 5.7
+        with(
+            "a location that a second proxy added to",
+            &[Kind::OpenUpload],
+            Fault::Location {
+                location: "https,http://registry.example.com/v2/mke/pause/blobs/uploads/1",
+            },
+            When::Always,
+            End::Named("named the scheme or the host twice"),
+        ),
+        with(
+            "a location on the registry's other name",
+            &[Kind::OpenUpload],
+            Fault::Location {
+                location: "http://127.0.0.1:9/v2/mke/pause/blobs/uploads/1",
+            },
+            When::Always,
+            End::Named("which is another host than"),
         ),
         with(
             "no location for a mount",

@@ -89,6 +89,13 @@ pub enum Fault {
     WrongDigest,
     /// The answer says no `Docker-Content-Digest`.
     NoDigest,
+    /// The answer names this place.
+    Location {
+        /// The header.
+        location: &'static str,
+    },
+    /// A body without an end is the answer.
+    Endless,
     /// The answer says no `Location`.
     NoLocation,
     /// The answer's `Range` is off by this much.

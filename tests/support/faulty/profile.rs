@@ -209,6 +209,65 @@ pub fn profiles() -> Vec<Profile> {
                 Rule::new(MANIFESTS, Fault::LoseAnswer, When::Chance(0.1)),
             ],
         ),
+        // "Disable redeploy" refuses a manifest that is there already with 400 (GoogleContainerTools/jib#3057), also one whose first answer
+        // was lost.
+        of(
+            "Nexus without redeploy",
+            Quirks {
+                redeploys: false,
+                wants_media_type: true,
+                ..plain()
+            },
+            vec![Rule::new(
+                &[Kind::PutManifest],
+                Fault::LoseAnswer,
+                When::Each(3),
+            )],
+        ),
+        // HEAD of a manifest by digest says 500 (sonatype/nexus-public#1059).
+        of(
+            "Nexus with a proxy repository",
+            Quirks {
+                heads_digests: false,
+                ..plain()
+            },
+            vec![Rule::new(
+                &[Kind::PutManifest],
+                Fault::NoDigest,
+                When::Always,
+            )],
+        ),
+        // HEAD of a blob says 200, GET 404, and the manifest is MANIFEST_INVALID (gardener/cc-utils#1752).
+        of(
+            "Artifactory that lost blobs",
+            Quirks {
+                remembers_lost_blobs: true,
+                ..plain()
+            },
+            vec![],
+        ),
+        // 200 to a blob and 202 to a manifest (containerd/containerd#3750).
+        of(
+            "a registry with statuses of its own",
+            Quirks {
+                taken: (200, 202),
+                ..plain()
+            },
+            vec![],
+        ),
+        // 202 to everything, and no digest.
+        of(
+            "a registry that is not done yet",
+            Quirks {
+                taken: (202, 202),
+                ..plain()
+            },
+            vec![Rule::new(
+                &[Kind::PutManifest, Kind::EndUpload],
+                Fault::NoDigest,
+                When::Always,
+            )],
+        ),
         // Nested paths are refused (OCPBUGS-8111, OCPBUGS-11910, the reason for oc-mirror's `--max-nested-paths`).
         of(
             "a registry that is flat",

@@ -85,7 +85,7 @@ impl Inner {
         }
         let mut content = self.content();
         match target.kind {
-            Kind::EndUpload => content.end(session, &target.parameter("digest")),
+            Kind::EndUpload => content.end(&self.quirks, session, &target.parameter("digest")),
             _ => content.part(&self.quirks, session),
         }
     }

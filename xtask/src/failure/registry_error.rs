@@ -58,6 +58,11 @@ pub(super) fn advice(doing: &Error, error: &RegistryError) -> Vec<String> {
         | RegistryError::ConnectionLost { .. } => {
             "run it again: what was pushed stays. Behind a proxy, put the registry into NO_PROXY"
         }
+        RegistryError::Location { .. } => {
+            "let the proxy before the registry pass on the Host and one X-Forwarded-Proto \
+             (nginx: `proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto $scheme;`), \
+             or set the registry's own address (distribution: http.host, or http.relativeurls: true)"
+        }
         RegistryError::UntrustedRealm { .. } => "the registry's token server must speak HTTPS",
         RegistryError::SourceContent { .. } | RegistryError::Source { .. } => {
             "the store is damaged: delete bundles/store, then run it again"

@@ -68,6 +68,19 @@ fn trusted_realm(realm: &str, endpoint: &Endpoint) -> Option<Url> {
     Some(url)
 }
 
+/// Returns the scopes that a 401 asks for.
+pub(super) fn scopes_asked(headers: &HeaderMap) -> Vec<String> {
+    let mut asked = Vec::new();
+    for value in headers.get_all(WWW_AUTHENTICATE) {
+        let Ok(value) = value.to_str() else { continue };
+        for challenge in ChallengeParser::new(value).map_while(Result::ok) {
+            let scope = parameter(&challenge, "scope").unwrap_or_default();
+            asked.extend(scope.split_whitespace().map(str::to_owned));
+        }
+    }
+    asked
+}
+
 /// Tells whether a 401 says that the token is good and does not reach for this request: the account may not do it.
 pub(crate) fn says_insufficient_scope(headers: &HeaderMap) -> bool {
     headers.get_all(WWW_AUTHENTICATE).iter().any(|value| {

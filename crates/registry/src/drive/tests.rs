@@ -290,7 +290,7 @@ async fn a_mount_carries_one_token_for_both_repositories() {
 async fn an_artifact_that_fails_stops_no_other_one() {
     let registry = Distribution::with(Quirks::default(), |seen| {
         (seen.method != "HEAD" && seen.path.contains("/image-0/"))
-            .then(|| refusal(StatusCode::FORBIDDEN, "DENIED"))
+            .then(|| refusal(StatusCode::FORBIDDEN, "QUOTA_EXCEEDED"))
     })
     .await;
     let blobs = Blobs::new();

@@ -175,6 +175,8 @@ pub enum Fault {
     HeadRefused,
     /// Blobs are served by another host, which nodes have to reach as well.
     ServedElsewhere,
+    /// It names its own uploads by a host or scheme that cannot be used.
+    WrongLocation,
     /// Nodes are not let in without credentials.
     NotAnonymous,
     /// Nodes are not let in with the credentials of their secret.
@@ -249,6 +251,7 @@ impl Fault {
             Error::CertificateNotYetValid { .. } => Self::NotYetValid,
             Error::Tls { .. } => Self::Tls,
             Error::NotARegistry { .. } => Self::NotARegistry,
+            Error::Location { .. } => Self::WrongLocation,
             Error::DigestMismatch { .. } | Error::NodeContent { .. } => Self::NotServed,
             _ => Self::Other,
         }

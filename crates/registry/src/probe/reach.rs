@@ -10,7 +10,7 @@ use url::Host;
 use super::finding::{Aspect, Fault, Findings, said};
 use super::{Probe, certificate, product};
 use crate::transport::Glance;
-use crate::{Credentials, Error, Place, Profile, Registry, Scheme, classify};
+use crate::{Error, Place, Profile, Registry, Scheme, classify};
 
 /// How long a resolver may take.
 const RESOLVER: Duration = Duration::from_secs(5);
@@ -157,17 +157,11 @@ fn is_registry(probe: &Probe<'_>, glance: &Glance, findings: &mut Findings) -> b
     false
 }
 
-/// Shows the credentials to a registry that asks for some.
+/// Shows the credentials to a registry that asks for some. One that serves everybody does not look at them here, so that only a write
+/// tells whether they are accepted.
 async fn login(probe: &Probe<'_>, registry: &Registry, findings: &mut Findings) -> bool {
     match registry.ping().await {
-        Ok(()) => {
-            let text = match &probe.credentials {
-                Credentials::Anonymous => "nothing is asked for".to_owned(),
-                Credentials::Basic { username, .. } => format!("{username} is let in"),
-            };
-            findings.fine(Aspect::Login, text);
-            true
-        }
+        Ok(()) => true,
         Err(error @ (Error::Unauthorized { .. } | Error::Forbidden { .. })) => {
             findings.wrong(Aspect::Login, Fault::LoginRefused, said(&error));
             false

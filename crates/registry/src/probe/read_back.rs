@@ -18,7 +18,11 @@ impl Sending<'_> {
             return;
         };
         let aspect = Aspect::Head;
-        match self.registry.head_manifest(&self.repository, tag).await {
+        match self
+            .registry
+            .head_manifest_only(&self.repository, tag)
+            .await
+        {
             Ok(Some(found)) => match found.digest {
                 Some(found) if found != *digest => {
                     let text = format!("{tag} is {found} where {digest} was pushed");

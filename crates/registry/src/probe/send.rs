@@ -11,9 +11,9 @@ use super::remove::Left;
 use super::{FOLDER, Probe, limit};
 use crate::parts::least_part;
 use crate::response::Response;
-use crate::transport::{Access, Call, Content};
+use crate::transport::{Access, Call, Content, TAKEN};
 use crate::upload::session_url;
-use crate::{Blob, Error, Manifest, Profile, Registry};
+use crate::{Blob, Credentials, Error, Manifest, Profile, Registry};
 
 /// What uploads are told that they carry.
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -50,6 +50,9 @@ pub(super) async fn send(
         profile,
         repository: below(probe.project, &format!("{FOLDER}/a/b/c")),
     };
+    if !sending.login().await {
+        return;
+    }
     let Some(session) = sending.path().await else {
         return;
     };
@@ -71,6 +74,31 @@ fn below(project: &str, name: &str) -> String {
 }
 
 impl Sending<'_> {
+    /// Opens an upload in a shallow repository, which every registry takes that takes anything from this account, and cancels it.
+    ///
+    /// Nothing else is written if it is refused: several wrong passwords lock an account.
+    async fn login(&mut self) -> bool {
+        let shallow = below(self.probe.project, FOLDER);
+        let refused = self.open_in(&shallow).await.err();
+        self.left.cancel(self.registry).await;
+        if let Some(error @ Error::Unauthorized { .. }) = &refused {
+            let text = said(error);
+            self.findings
+                .wrong(Aspect::Login, Fault::LoginRefused, text);
+            return false;
+        }
+        let text = match &self.probe.credentials {
+            Credentials::Anonymous => "no credentials are required".to_owned(),
+            Credentials::Basic { username, .. } => format!("{username} is logged in"),
+        };
+        self.findings.fine(Aspect::Login, text);
+        if let Some(error) = refused {
+            self.findings.failed(Aspect::Path, &error);
+            return false;
+        }
+        true
+    }
+
     /// Opens an upload in a deep repository, or where that is refused in a shallow one, to tell which of the two it is about.
     async fn path(&mut self) -> Option<Session> {
         let refused = match self.open().await {
@@ -352,7 +380,7 @@ impl Sending<'_> {
         let call = Call::new(Method::PUT, url, &self.repository)
             .access(Access::Push)
             .content(Content::Bytes(bytes), OCTETS)
-            .wants(&[StatusCode::CREATED, StatusCode::NO_CONTENT]);
+            .wants(&TAKEN);
         let answer = self.registry.transport().exchange(&call, &()).await;
         answer.map_err(|failure| failure.error)?;
         self.left.session = None;

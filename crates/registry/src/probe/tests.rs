@@ -100,6 +100,7 @@ async fn tried_with(fake: &Fake, pull: Pull) -> Vec<Finding> {
         largest_blob: None,
         most_in_a_request: 64 * 1024,
         pull,
+        accounts: crate::Accounts::default(),
         stop: Stop::default(),
         now: &|| 0,
     };

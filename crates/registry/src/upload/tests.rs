@@ -11,10 +11,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::fake::{Blobs, Fake, Seen, hasty};
+use crate::fake::{Blobs, Fake, Seen, hasty, image};
+use crate::fake_distribution::{Distribution, Quirks, refusal};
 use crate::{Credentials, Endpoint, Settings};
 
 const REPOSITORY: &str = "mke/calico/node";
+const SESSION: &str = "/blobs/uploads/";
 
 async fn upload(registry: &Registry, bytes: &[u8]) -> (Result<(), Error>, usize) {
     let blobs = Blobs::new();
@@ -202,10 +204,18 @@ async fn the_answered_digest_is_compared() {
 async fn a_session_without_a_place_is_named() {
     for (headers, problem) in [
         (vec![], "has no Location"),
-        (vec![("location", "http://[x")], "is no URL"),
+        (
+            vec![("location", "http://[x")],
+            "Location `http://[x`, which is not a URL",
+        ),
         (
             vec![("location", "http://blobs.example.com/u?sig=1")],
-            "to http://blobs.example.com/u",
+            "`http://blobs.example.com/u`, which leads away from TLS or is not a web address",
+        ),
+        // case 5.7
+        (
+            vec![("location", "https,http://127.0.0.1/v2/u?sig=1")],
+            "`https,http://127.0.0.1/v2/u`, in which a proxy named the scheme or the host twice",
         ),
     ] {
         let fake = Fake::start(move |_| {
@@ -217,7 +227,8 @@ async fn a_session_without_a_place_is_named() {
         })
         .await;
         let error = upload(&fake.registry(), b"x").await.0.unwrap_err();
-        assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
+        let is_named = matches!(error, Error::Protocol { .. } | Error::Location { .. });
+        assert!(is_named, "{error:?}");
         let text = error.to_string();
         assert!(text.ends_with(problem), "{text}");
         assert_eq!(fake.requests().len(), 1);
@@ -453,4 +464,84 @@ async fn a_registry_that_is_silent_after_a_calm_stop_is_not_waited_for_for_ever(
     let result = tokio::time::timeout(Duration::from_secs(20), uploading).await;
     let result = result.expect("it still waits");
     assert!(matches!(result, Err(Error::Stopped)), "{result:?}");
+}
+
+// case 5.7
+#[tokio::test]
+async fn a_session_on_a_host_that_cannot_be_used_is_one_error_that_names_it() {
+    let refusing = Fake::start(|_| Status::UNAUTHORIZED.into_response()).await;
+    let nowhere = crate::fake::free_address().await;
+    for other in [refusing.address.to_string(), nowhere] {
+        let location = format!("http://{other}/v2/{REPOSITORY}/blobs/uploads/1?sig=1");
+        let fake = Fake::start(move |seen| match seen.method.as_str() {
+            "HEAD" => Status::NOT_FOUND.into_response(),
+            _ => (Status::ACCEPTED, [("location", location.clone())]).into_response(),
+        })
+        .await;
+        let blobs = Blobs::new();
+        let artifacts: Vec<_> = (0..5)
+            .map(|number| image(&blobs, &format!("mke/{number}"), "v1", &[b"layer"]))
+            .collect();
+        let report = fake.registry().push_all(&artifacts, &blobs, &()).await;
+        let errors: Vec<String> = report
+            .artifacts
+            .iter()
+            .map(|outcome| outcome.as_ref().unwrap_err().to_string())
+            .collect();
+        let named = format!(
+            "names the Location `http://{other}`, which is another host than {}",
+            fake.address
+        );
+        assert!(errors[0].contains(&named), "{errors:?}");
+        assert!(errors.iter().all(|error| *error == errors[0]), "{errors:?}");
+        assert!(fake.count("POST", "") <= 3, "{:?}", fake.requests());
+    }
+}
+
+// cases 1.6 and 5.8
+#[tokio::test]
+async fn an_upload_that_another_push_spoiled_starts_over_and_gives_its_session_back() {
+    for (status, code) in [
+        (Status::BAD_REQUEST, "DIGEST_INVALID"),
+        (Status::INTERNAL_SERVER_ERROR, "UNKNOWN"),
+    ] {
+        // A small blob goes in one request, a large one as a stream.
+        for length in [10, 2 << 20] {
+            let spoiled = AtomicUsize::new(0);
+            let registry = Distribution::with(Quirks::default(), move |seen| {
+                let first = seen.is("PUT", SESSION) && spoiled.fetch_add(1, Ordering::SeqCst) == 0;
+                first.then(|| refusal(status, code))
+            })
+            .await;
+            let blobs = Blobs::new();
+            let blob = blobs.blob(&vec![7; length]);
+            let settings = Settings {
+                resume_from: if code == "UNKNOWN" { u64::MAX } else { 1 << 20 },
+                ..hasty()
+            };
+            let client =
+                Registry::with_settings(registry.endpoint(), Credentials::Anonymous, settings);
+            let client = client.unwrap();
+            let uploading = client.upload(REPOSITORY, &blob, &blobs, None, &());
+            uploading.await.unwrap();
+            assert!(client.holds(REPOSITORY, &blob, &()).await.unwrap());
+            assert_eq!(registry.count("POST", SESSION), 2, "{code}");
+            assert_eq!(registry.count("DELETE", SESSION), 1, "{code}");
+            assert_eq!(registry.sessions(), 0);
+        }
+    }
+}
+
+// case 5.8
+#[tokio::test]
+async fn an_upload_that_fails_for_good_leaves_no_session() {
+    let registry = Distribution::with(Quirks::default(), |seen| {
+        seen.is("PUT", SESSION)
+            .then(|| refusal(Status::BAD_GATEWAY, "UNKNOWN"))
+    })
+    .await;
+    let result = upload(&registry.registry(), b"x").await.0;
+    assert!(matches!(result, Err(Error::Unavailable { .. })));
+    assert_eq!(registry.count("DELETE", SESSION), 3);
+    assert_eq!(registry.sessions(), 0);
 }

@@ -37,7 +37,7 @@ pub async fn prune<E: From<Error>>(
     path: &camino::Utf8Path,
     confirm: impl FnOnce() -> Result<(), E>,
 ) -> Result<Pruned, E> {
-    let registry = connect(environment, context.credentials(environment)?)?;
+    let registry = connect(context, environment, context.credentials(environment)?)?;
     let refuse = |moved: Vec<String>| {
         Err(E::from(Error::Prune(PruneError::Refused {
             path: path.to_owned(),

@@ -309,7 +309,8 @@ impl Question<'_> {
                 went_to(fetched.await?.bytes.len() as u64);
             }
             Of::Blob(blob) => {
-                let mut content = registry.get_blob(&repository, &blob.digest).await?;
+                let reading = registry.get_blob(&repository, &blob.digest, blob.size);
+                let mut content = reading.await?;
                 let mut place = 0;
                 while let Some(bytes) = content.next().await? {
                     place += bytes.len() as u64;

@@ -1,13 +1,15 @@
 //! A look at tags: a request an artifact, through a node's eyes first.
 
+use std::sync::{Mutex, PoisonError};
+
 use bundle::Kind;
 use environment::Environment;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use oci_spec::image::Digest;
 
 use super::{QUESTIONS_AT_ONCE, credentials, is_refusal, knock, unusable};
-use crate::plan::Planned;
-use crate::push::connect;
+use crate::plan::{Plan, Planned};
+use crate::push::{connect, connect_to_push};
 use crate::{Context, Error};
 
 /// What a registry has under a tag.
@@ -40,6 +42,30 @@ pub enum Held {
     Manifest(Digest),
 }
 
+/// What a look found.
+#[derive(Debug)]
+pub(crate) struct Looked {
+    /// What is under each tag, in the order in which they were named.
+    pub(crate) seen: Vec<Seen>,
+    /// Why nodes may not be able to pull.
+    pub(crate) shut: Option<Shut>,
+}
+
+/// What nodes were refused.
+#[derive(Debug, Clone)]
+pub struct Shut {
+    repository: String,
+    refusal: registry::Refusal,
+    /// Whether it is about nodes. Some registries refuse everybody what they do not have.
+    is_certain: bool,
+}
+
+impl From<Vec<Seen>> for Looked {
+    fn from(seen: Vec<Seen>) -> Self {
+        Self { seen, shut: None }
+    }
+}
+
 impl Seen {
     const REFUSED: Self = Self {
         held: Held::Nothing,
@@ -66,20 +92,25 @@ pub(crate) async fn look(
     context: &Context<'_>,
     environment: &Environment,
     tags: &[Tag<'_>],
-) -> Result<Vec<Seen>, Error> {
-    let seen = look_as_node(context, environment, tags).await?;
+) -> Result<Looked, Error> {
+    let Looked { seen, mut shut } = as_node(context, environment, tags).await?;
     if seen.iter().all(|seen| seen.is_open) {
-        return Ok(seen);
+        return Ok(Looked { seen, shut });
     }
-    let pusher = Registries::one(connect(environment, context.credentials(environment)?)?);
+    let credentials = context.credentials(environment)?;
+    let pusher = Registries::one(connect(context, environment, credentials)?);
     // Some registries forbid looking at what is not there yet; if it is meant, the push hears it again. Credentials that
     // are not accepted, or are wanted and not there, are the user's affair now and not after the bundle was read.
-    let seen_by_pusher = look_at_tags(&pusher, environment, tags, |error| match error {
+    let seen_by_pusher = look_at_tags(&pusher, environment, tags, |_, error| match error {
         registry::Error::Forbidden { .. } => Ok(Seen::REFUSED),
         error => Err(error),
     })
     .await?;
-    Ok(seen
+    if let Some(shut) = &mut shut {
+        let mut both = seen.iter().zip(&seen_by_pusher);
+        shut.is_certain |= both.any(|(node, pusher)| !node.is_open && pusher.held != Held::Nothing);
+    }
+    let seen = seen
         .into_iter()
         .zip(seen_by_pusher)
         .map(|(by_node, by_pusher)| match by_node.is_open {
@@ -89,7 +120,37 @@ pub(crate) async fn look(
                 ..by_pusher
             },
         })
-        .collect())
+        .collect();
+    Ok(Looked { seen, shut })
+}
+
+/// Refuses to push what nodes could not pull. Where their answer may only say that nothing is there yet, something is put there first: an
+/// empty blob.
+///
+/// # Errors
+/// Nodes are refused, or the account may not write.
+pub(crate) async fn require_open(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
+    let environment = &plan.environment;
+    let Some(shut) = &plan.shut else {
+        return Ok(());
+    };
+    let refused = |source| Error::NotAnonymous {
+        address: environment.registry.address.clone(),
+        repository: shut.repository.clone(),
+        source,
+    };
+    if shut.is_certain {
+        return Err(refused(shut.refusal.error()));
+    }
+    let pusher = connect_to_push(context, environment)?;
+    let put = pusher.put_empty_blob(&shut.repository).await;
+    let digest = put.map_err(|source| unusable(environment, source))?;
+    let nodes = Registries::as_node(context, environment)?;
+    match nodes.images.find_blob(&shut.repository, &digest).await {
+        Err(error) if is_refusal(&error) => Err(refused(error)),
+        // A registry may serve no blob that nothing refers to.
+        _ => Ok(()),
+    }
 }
 
 /// Looks at a tag of each of these as a node does, and no further.
@@ -101,12 +162,37 @@ pub(crate) async fn look_as_node(
     environment: &Environment,
     tags: &[Tag<'_>],
 ) -> Result<Vec<Seen>, Error> {
+    let looked = as_node(context, environment, tags).await?;
+    Ok(looked.seen)
+}
+
+async fn as_node(
+    context: &Context<'_>,
+    environment: &Environment,
+    tags: &[Tag<'_>],
+) -> Result<Looked, Error> {
     let nodes = Registries::as_node(context, environment)?;
     knock(&nodes.images, environment).await?;
-    look_at_tags(&nodes, environment, tags, |error| {
-        is_refusal(&error).then_some(Seen::REFUSED).ok_or(error)
+    let shut = Mutex::new(None);
+    let seen = look_at_tags(&nodes, environment, tags, |repository, error| {
+        if !is_refusal(&error) {
+            return Err(error);
+        }
+        let is_certain = matches!(error, registry::Error::Unauthorized { is_login: true, .. });
+        let mut shut = shut.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = |shut: &Shut| shut.is_certain || !is_certain;
+        if !shut.as_ref().is_some_and(is_known) {
+            *shut = registry::Refusal::of(&error).map(|refusal| Shut {
+                repository: repository.to_owned(),
+                refusal,
+                is_certain,
+            });
+        }
+        Ok(Seen::REFUSED)
     })
-    .await
+    .await?;
+    let shut = shut.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Looked { seen, shut })
 }
 
 /// Asks for each tag; `refused` says what an error means for the artifact, if it is not one of the registry as a whole.
@@ -114,7 +200,7 @@ async fn look_at_tags(
     registries: &Registries,
     environment: &Environment,
     tags: &[Tag<'_>],
-    refused: impl Fn(registry::Error) -> Result<Seen, registry::Error> + Copy,
+    refused: impl Fn(&str, registry::Error) -> Result<Seen, registry::Error> + Copy,
 ) -> Result<Vec<Seen>, Error> {
     futures_util::stream::iter(tags)
         .map(|tag| async move {
@@ -124,7 +210,8 @@ async fn look_at_tags(
                 Ok(Some(found)) => found.digest.map_or(Held::Untold, Held::Manifest),
                 Ok(None) => Held::Nothing,
                 Err(error) => {
-                    return refused(error).map_err(|source| unusable(environment, source));
+                    return refused(&repository, error)
+                        .map_err(|source| unusable(environment, source));
                 }
             };
             Ok(Seen {
@@ -167,8 +254,13 @@ impl Registries {
     /// Returns it as the cluster sees it: without credentials, unless the configuration names a secret to pull with, for each by itself.
     fn as_node(context: &Context<'_>, environment: &Environment) -> Result<Self, Error> {
         let secrets = mke::PullSecrets::of(environment);
-        let client =
-            |with_secret| connect(environment, credentials(context, environment, with_secret)?);
+        let client = |with_secret| {
+            connect(
+                context,
+                environment,
+                credentials(context, environment, with_secret)?,
+            )
+        };
         let images = client(secrets.images)?;
         if secrets.images == secrets.charts {
             return Ok(Self::one(images));

@@ -142,8 +142,13 @@ fn reader(
     let endpoint =
         registry::Endpoint::new(pulls.address(), pulls.ca_pem.as_deref()).map_err(failed)?;
     let credentials = credentials(context, environment, pulls.secret.is_some())?;
+    let settings = registry::Settings {
+        accounts: context.accounts.clone(),
+        ..registry::Settings::default()
+    };
     Ok(Reader {
-        registry: registry::Registry::new(endpoint, credentials).map_err(failed)?,
+        registry: registry::Registry::with_settings(endpoint, credentials, settings)
+            .map_err(failed)?,
         pulls,
     })
 }

@@ -124,6 +124,12 @@ pub async fn repair(
                 }
             }
         }
+        if let Some(source) = site.registry.refuses_writes() {
+            return Err(Error::Registry {
+                address: address.clone(),
+                source,
+            });
+        }
         // What comes after refers to what failed.
         if !failed.is_empty() {
             return Err(Error::Push {

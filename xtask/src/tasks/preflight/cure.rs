@@ -197,6 +197,13 @@ fn there(fault: RegistryFault, environment: &Environment) -> Cure {
                  (distribution: storage.redirect.disable)",
             );
         }
+        RegistryFault::WrongLocation => {
+            return words(
+                "let the proxy before the registry pass on the Host and one X-Forwarded-Proto \
+                 (nginx: `proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto $scheme;`), \
+                 or set the registry's own address (distribution: http.host, or http.relativeurls: true)",
+            );
+        }
         RegistryFault::NotAnonymous => {
             return words(
                 "make the project public (Harbor, MSR: the project's access level), or where the release supports it, \
