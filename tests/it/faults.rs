@@ -122,7 +122,7 @@ async fn sessions_that_are_given_up_are_closed() {
             code: "DIGEST_INVALID",
         },
     ] {
-        let rules = [Rule::new(UPLOADS, fault, When::First(3))];
+        let rules = [Rule::new(UPLOADS, fault, When::First(1))];
         let registry = FaultyRegistry::start(quirks.clone(), &rules, 1).await;
         let report = push(&registry, content, settings()).await;
         judge(&registry, content, &report).unwrap();

@@ -39,6 +39,7 @@ mod promote;
 mod prune;
 mod push;
 mod receipt;
+mod refused;
 mod rehearse;
 mod releases;
 mod render;

@@ -449,9 +449,10 @@ async fn the_command_trusts_the_authority_that_the_environment_names() {
     insta::assert_snapshot!(run.whole());
 }
 
+// case 5.6
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
-async fn a_registry_that_serves_nobody_without_credentials_fails_the_push_that_filled_it() {
+async fn a_registry_that_serves_nobody_without_credentials_is_found_before_anything_is_sent() {
     let registry = TestRegistry::with_credentials().await;
     let mut sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "  push-credentials: { env: LAB }\n");
@@ -470,8 +471,7 @@ async fn a_registry_that_serves_nobody_without_credentials_fails_the_push_that_f
     let run = sandbox.run(&["push", "lab"]);
     insta::assert_snapshot!(run.whole());
     assert!(!run.whole().contains(PASSWORD));
-    // It is there all the same.
-    assert_pushed(&registry, &bundles::lock_of(&sandbox)).await;
+    assert_nothing_tagged(&registry, &bundles::lock_of(&sandbox)).await;
     let run = sandbox
         .run(&["push", "lab", "--format", "json"])
         .ends_with(5);

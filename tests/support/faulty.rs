@@ -58,6 +58,10 @@ pub struct Quirks {
     pub refuses: &'static [&'static str],
     /// Whether it wants credentials only of those who change something.
     pub open_for_reading: bool,
+    /// Whether it asks for the password itself, and knows no tokens. With `open_for_reading`, it asks only those who write.
+    pub wants_password: bool,
+    /// Whether its token server refuses everybody a token for writing.
+    pub no_tokens_for_writing: bool,
     /// Its token server gives tokens without credentials, too.
     pub tokens_for_nobody: bool,
     /// How far its clock is ahead, in seconds.
@@ -113,6 +117,8 @@ impl Default for Quirks {
             at_once: None,
             refuses: &[],
             open_for_reading: false,
+            wants_password: false,
+            no_tokens_for_writing: false,
             tokens_for_nobody: false,
             clock_ahead: None,
             redeploys: true,
@@ -202,6 +208,16 @@ impl FaultyRegistry {
     pub fn count(&self, kind: Kind) -> usize {
         let content = self.inner.content();
         content.asked.get(&kind).copied().unwrap_or_default()
+    }
+
+    /// Counts the requests to write that were refused: 401, 403 and 405.
+    pub fn refused_writes(&self) -> usize {
+        self.inner.content().refused_writes
+    }
+
+    /// Counts the requests that showed a wrong password, to the registry or its token server.
+    pub fn wrong_passwords(&self) -> usize {
+        self.inner.content().wrong_passwords
     }
 
     /// Counts the requests that carried more than one may.
@@ -307,6 +323,17 @@ async fn serve(
     ConnectInfo(breaker): ConnectInfo<Breaker>,
     request: Request,
 ) -> Response {
+    let writes = ["POST", "PUT", "PATCH"].contains(&request.method().as_str());
+    let shown = text(request.headers(), "authorization").to_owned();
+    let answer = play(Arc::clone(&inner), breaker, request).await;
+    let refused = [401, 403, 405].contains(&answer.status().as_u16());
+    let mut content = inner.content();
+    content.refused_writes += usize::from(writes && refused);
+    content.wrong_passwords += usize::from(shown.starts_with("Basic ") && shown != BASIC);
+    answer
+}
+
+async fn play(inner: Arc<Inner>, breaker: Breaker, request: Request) -> Response {
     let at_once = inner.under_way.fetch_add(1, Ordering::SeqCst) + 1;
     let _working = Working(&inner.under_way);
     let (head, body) = request.into_parts();
@@ -401,18 +428,31 @@ async fn serve(
 impl Inner {
     /// Asks for a token, or issues one.
     fn unauthorized(&self, target: &Target, headers: &HeaderMap) -> Option<Response> {
+        let reads = matches!(
+            target.kind,
+            Kind::HeadManifest | Kind::GetManifest | Kind::HeadBlob | Kind::GetBlob
+        );
+        if self.quirks.wants_password {
+            let open = self.quirks.open_for_reading && (reads || target.kind == Kind::Ping);
+            if open || text(headers, "authorization") == BASIC {
+                return None;
+            }
+            let mut answer = refusal(401, "UNAUTHORIZED");
+            let challenge = HeaderValue::from_static("Basic realm=\"faulty\"");
+            answer.headers_mut().insert("www-authenticate", challenge);
+            return Some(answer);
+        }
         let life = self.quirks.token_life?;
         if target.kind == Kind::Token {
             if text(headers, "authorization") != BASIC && !self.quirks.tokens_for_nobody {
                 return Some(refusal(401, "UNAUTHORIZED"));
             }
+            if self.quirks.no_tokens_for_writing && target.what().contains("push") {
+                return Some(refusal(401, "UNAUTHORIZED"));
+            }
             let token = self.content().tokens.issue(life);
             return Some(format!(r#"{{"token":"{token}","expires_in":300}}"#).into_response());
         }
-        let reads = matches!(
-            target.kind,
-            Kind::HeadManifest | Kind::GetManifest | Kind::HeadBlob | Kind::GetBlob
-        );
         if (self.quirks.open_for_reading && reads) || self.content().tokens.accept(headers) {
             return None;
         }

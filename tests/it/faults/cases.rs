@@ -263,7 +263,7 @@ fn answers_that_are_wrong() -> Vec<Case> {
             "a location on the registry's other name",
             &[Kind::OpenUpload],
             Fault::Location {
-                location: "http://127.0.0.1:9/v2/mke/pause/blobs/uploads/1",
+                location: "http://127.0.0.1:9/v2/mke/four/pause/blobs/uploads/1",
             },
             When::Always,
             End::Named("which is another host than"),

@@ -38,6 +38,8 @@ pub(super) struct Content {
     pub(super) asked: BTreeMap<Kind, usize>,
     pub(super) received: u64,
     pub(super) too_large: usize,
+    pub(super) refused_writes: usize,
+    pub(super) wrong_passwords: usize,
     pub(super) transfers: Vec<Transfer>,
     pub(super) tokens: Tokens,
     blobs: BTreeMap<(String, String), usize>,

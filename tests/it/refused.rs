@@ -1,0 +1,195 @@
+//! Registries that refuse: one rejected write and one wrong password a run, however many artifacts, environments and requests there are.
+
+use support::faulty::{Fault, FaultyRegistry, Kind, PASSWORD, Quirks, Rule, USER, When};
+use support::{Sandbox, TestRegistry, bundles};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+/// A workspace with two environments, `lab` and `prod`, and sixty artifacts.
+fn workspace(password: &str) -> Sandbox {
+    let mut sandbox = Sandbox::new(AIRLOCK);
+    let mut recipe = bundles::tiny();
+    recipe.artifacts.extend((0..60).map(|number| {
+        let name = format!("image-{number}");
+        let layers = [("shared", 20_000), (name.as_str(), 100)];
+        bundles::image(&name, "v1", &["linux/amd64"], &layers)
+    }));
+    bundles::make_locked(&sandbox, &recipe);
+    sandbox.install(FAKE_MKECTL, "mkectl");
+    sandbox
+        .variable("FAULTY_USERNAME", USER)
+        .variable("FAULTY_PASSWORD", password);
+    sandbox
+}
+
+fn describe(sandbox: &Sandbox, address: &str, config: &str) {
+    for (name, project) in [("lab", "mke/four"), ("prod", "other")] {
+        let text =
+            TestRegistry::description(address, false, "  push-credentials: { env: FAULTY }\n");
+        let text = text
+            .replace("mke/four", project)
+            .replace("config:\n", &format!("config:\n{config}"));
+        sandbox.write(&format!("environments/{name}/environment.yaml"), &text);
+    }
+}
+
+// case 1.5
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_refuses_writes_sees_one_of_each_command() {
+    let open = Quirks {
+        open_for_reading: true,
+        ..Quirks::default()
+    };
+    let wrong_password = Quirks {
+        wants_password: true,
+        ..open.clone()
+    };
+    let no_tokens = Quirks {
+        token_life: Some(u32::MAX),
+        no_tokens_for_writing: true,
+        ..open
+    };
+    let deny = |status, code| {
+        let fault = Fault::Answer { status, code };
+        vec![Rule::new(
+            &[Kind::OpenUpload, Kind::Mount],
+            fault,
+            When::Always,
+        )]
+    };
+    for (quirks, rules, password, writes, passwords) in [
+        (wrong_password, vec![], "wrong", 1, 1),
+        (no_tokens, vec![], PASSWORD, 0, 0),
+        (Quirks::default(), deny(403, "DENIED"), PASSWORD, 1, 0),
+        (Quirks::default(), deny(405, "UNSUPPORTED"), PASSWORD, 1, 0),
+    ] {
+        let sandbox = workspace(password);
+        for command in [
+            &["push", "lab"][..],
+            &["push", "lab", "prod"],
+            &["deploy", "lab"],
+            &["preflight", "lab"],
+        ] {
+            let registry = FaultyRegistry::start(quirks.clone(), &rules, 1).await;
+            describe(&sandbox, &registry.address, "");
+            let run = sandbox.run(command).ends_with(5);
+            let whole = run.whole();
+            assert_eq!(registry.refused_writes(), writes, "{command:?}: {whole}");
+            assert_eq!(
+                registry.wrong_passwords(),
+                passwords,
+                "{command:?}: {whole}"
+            );
+            assert!(registry.is_empty(), "{command:?}: {whole}");
+            if command[0] != "preflight" {
+                assert!(run.stderr.lines().count() < 20, "{whole}");
+                assert!(run.stderr.contains("hint: "), "{whole}");
+            }
+        }
+    }
+}
+
+// The login is tried by a write, since this registry serves reads without one.
+#[tokio::test(flavor = "multi_thread")]
+async fn preflight_finds_a_wrong_password_where_reading_wants_none() {
+    let quirks = Quirks {
+        wants_password: true,
+        open_for_reading: true,
+        ..Quirks::default()
+    };
+    let registry = FaultyRegistry::start(quirks, &[], 1).await;
+    let sandbox = workspace("wrong");
+    describe(&sandbox, &registry.address, "");
+    let run = sandbox.run(&["preflight", "lab"]).ends_with(5);
+    let login = run.stdout.lines().find(|line| line.contains("login"));
+    let login = login.unwrap_or_default();
+    assert!(login.contains("401"), "{}", run.whole());
+}
+
+// A quota or an immutable tag is about one artifact.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_artifact_that_is_refused_for_its_content_stops_no_other() {
+    for (status, message) in [
+        (412, "configured as immutable, cannot be updated"),
+        (403, "tag is immutable"),
+        (403, "will exceed the configured upper limit of 10.0 MiB"),
+    ] {
+        let rule = Rule {
+            deeper_than: 3,
+            ..Rule::new(
+                &[Kind::PutManifest],
+                Fault::Denied { status, message },
+                When::Always,
+            )
+        };
+        let registry = FaultyRegistry::start(Quirks::default(), &[rule], 1).await;
+        let sandbox = workspace(PASSWORD);
+        describe(&sandbox, &registry.address, "");
+        let run = sandbox.run(&["push", "lab"]).ends_with(9);
+        assert!(run.stderr.contains("calico/node"), "{}", run.whole());
+        assert!(registry.tag("mke/four/image-7", "v1").is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_shown_once_by_each_command() {
+    let tokens = Quirks {
+        token_life: Some(u32::MAX),
+        ..Quirks::default()
+    };
+    let password = Quirks {
+        wants_password: true,
+        ..Quirks::default()
+    };
+    let secret = "  registries:\n    imageRegistry: { credentialsSecretName: pull }\n    chartRegistry: { credentialsSecretName: pull }\n";
+    for quirks in [tokens, password] {
+        let registry = FaultyRegistry::start(quirks, &[], 1).await;
+        let sandbox = workspace("wrong");
+        describe(&sandbox, &registry.address, secret);
+        let _ = sandbox.run(&["render", "lab"]).ends_with(0);
+        for command in [
+            &["status", "lab"][..],
+            &["plan", "lab"],
+            &["verify", "lab"],
+            &["verify", "lab", "--full"],
+            &["inventory", "lab", "--out", "inventory.yaml"],
+            &["push", "lab"],
+            &["deploy", "lab"],
+            &["preflight", "lab"],
+        ] {
+            let before = registry.wrong_passwords();
+            let run = sandbox.run(command);
+            let shown = registry.wrong_passwords() - before;
+            assert_eq!(shown, 1, "{command:?}: {}", run.whole());
+        }
+    }
+}
+
+// case 5.6
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nodes_may_pull_is_asked_before_anything_is_sent() {
+    // One that gives strangers no tokens is private. One that refuses what it does not have yet is not.
+    let private = Quirks {
+        token_life: Some(u32::MAX),
+        ..Quirks::default()
+    };
+    let reticent = Quirks {
+        unknown: 403,
+        ..Quirks::default()
+    };
+    let sandbox = workspace(PASSWORD);
+    for command in ["push", "deploy"] {
+        let registry = FaultyRegistry::start(private.clone(), &[], 1).await;
+        describe(&sandbox, &registry.address, "");
+        let run = sandbox.run(&[command, "lab"]).ends_with(5);
+        assert!(
+            run.stderr.contains("without credentials"),
+            "{}",
+            run.whole()
+        );
+        assert!(registry.is_empty());
+    }
+    let registry = FaultyRegistry::start(reticent, &[], 1).await;
+    describe(&sandbox, &registry.address, "");
+    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+}
