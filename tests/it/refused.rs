@@ -28,6 +28,7 @@ fn describe(sandbox: &Sandbox, address: &str, config: &str) {
             TestRegistry::description(address, false, "  push-credentials: { env: FAULTY }\n");
         let text = text
             .replace("mke/four", project)
+            .replace("registry:\n", "accept: [incomplete-lock]\nregistry:\n")
             .replace("config:\n", &format!("config:\n{config}"));
         sandbox.write(&format!("environments/{name}/environment.yaml"), &text);
     }
