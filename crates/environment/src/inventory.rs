@@ -11,8 +11,10 @@ use crate::{
     error::Error,
     inherit,
     problem::{Problem, quote},
-    yaml::{self, Mapping, Node, Source, Value},
+    yaml::{self, BYTE_ORDER_MARK, Mapping, Node, Source},
 };
+
+mod table;
 
 /// A table of machines.
 pub(crate) struct Inventory {
@@ -38,7 +40,10 @@ pub(crate) fn read(
         return Ok(None);
     };
     let text = match files::read_text(root.join(&path)) {
-        Ok(text) => text,
+        Ok(text) => match text.strip_prefix(BYTE_ORDER_MARK) {
+            Some(unmarked) => unmarked.to_owned(),
+            None => text,
+        },
         Err(error) if inherit::is_absent(&error) => {
             let rule = format!("there is no file {}", quote(path.as_str()));
             let help = inherit::looked_for_from(&file.source);
@@ -59,7 +64,7 @@ pub(crate) fn read(
     };
     let source = Arc::new(Source { path, text });
     let rows = match source.path.extension() {
-        Some("csv") => csv_rows(&source),
+        Some("csv") => table::rows(&source),
         Some("yaml" | "yml") => yaml_rows(&source),
         _ => {
             let rule = format!("{} is neither CSV nor YAML", quote(written));
@@ -155,114 +160,4 @@ fn yaml_rows(source: &Arc<Source>) -> Result<Vec<Node>, Vec<Problem>> {
     } else {
         Err(problems)
     }
-}
-
-fn csv_rows(source: &Arc<Source>) -> Result<Vec<Node>, Vec<Problem>> {
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .comment(Some(b'#'))
-        .from_reader(source.text.as_bytes());
-    let mut header: Option<Vec<Node>> = None;
-    let mut rows = Vec::new();
-    let mut problems = Vec::new();
-    for record in reader.records() {
-        // The text is in memory and UTF-8, and records may have any length.
-        let Ok(record) = record else { continue };
-        let cells = cells(source, &record);
-        if cells.iter().all(|cell| cell.text() == Some("")) {
-            continue;
-        }
-        let Some(columns) = &header else {
-            for (index, column) in cells.iter().enumerate() {
-                if cells[..index]
-                    .iter()
-                    .any(|other| other.text() == column.text())
-                {
-                    let rule = format!("the column {} is there already", quote(text(column)));
-                    problems.push(Problem::at(column, rule).with_help("name each column once"));
-                }
-            }
-            header = Some(cells);
-            continue;
-        };
-        if cells.len() > columns.len() {
-            let cell = &cells[columns.len()];
-            let rule = format!(
-                "the line has {} values for {} columns",
-                cells.len(),
-                columns.len()
-            );
-            let help = "remove what is too much, or put quotes around a value with a comma";
-            problems.push(Problem::at(cell, rule).with_help(help));
-            continue;
-        }
-        let place = place(source, &record);
-        let mut row = Mapping::new();
-        for (column, cell) in columns.iter().zip(cells) {
-            // A cell without text says nothing.
-            if cell.text() != Some("") {
-                row.insert(column.clone(), cell);
-            }
-        }
-        rows.push(Node {
-            value: Value::Mapping(row),
-            source: Arc::clone(source),
-            span: place,
-        });
-    }
-    if problems.is_empty() {
-        Ok(rows)
-    } else {
-        Err(problems)
-    }
-}
-
-fn text(node: &Node) -> &str {
-    node.text().unwrap_or_default()
-}
-
-/// Returns where a record stands in its file.
-fn place(source: &Source, record: &csv::StringRecord) -> std::ops::Range<usize> {
-    let start = record
-        .position()
-        .map_or(0, |position| usize::try_from(position.byte()).unwrap_or(0));
-    // The reader counts the line breaks and remarks before a record to it.
-    let mut start = start.min(source.text.len());
-    loop {
-        let rest = &source.text[start..];
-        let line = rest.split_inclusive('\n').next().unwrap_or_default();
-        if line.is_empty() || !(line.trim().is_empty() || line.starts_with('#')) {
-            let length = line.trim_end().len();
-            return start..start + length;
-        }
-        start += line.len();
-    }
-}
-
-/// Returns the cells of a record as texts without the blanks around them, each at its place. Where quotes are used, that
-/// is the whole line.
-fn cells(source: &Arc<Source>, record: &csv::StringRecord) -> Vec<Node> {
-    let place = place(source, record);
-    let is_plain = !source.text[place.clone()].contains('"');
-    let mut start = place.start;
-    record
-        .iter()
-        .map(|field| {
-            let text = field.trim_start_matches('\u{feff}').trim();
-            let span = match is_plain {
-                true => {
-                    let begin = start + (field.len() - field.trim_start().len());
-                    begin..begin + field.trim().len()
-                }
-                false => place.clone(),
-            };
-            start += field.len() + 1;
-            Node {
-                source: Arc::clone(source),
-                span,
-                ..Node::string(text)
-            }
-        })
-        .collect()
 }

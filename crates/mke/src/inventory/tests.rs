@@ -136,7 +136,7 @@ address,role,user,keypath,rack
     "#);
     insta::assert_snapshot!(rendered(csv, "address,role,role\na,b,c,d\n"), @r#"
     environments/prod/hosts.csv:1:14: the column `role` is there already; name each column once
-    environments/prod/hosts.csv:2:7: the line has 4 values for 3 columns; remove what is too much, or put quotes around a value with a comma
+    environments/prod/hosts.csv:2:7: the line has 4 values for 3 columns; remove the extra values, or put quotes around a value with a comma
     "#);
     insta::assert_snapshot!(rendered(csv, "address,role,port\n10.0.0.1,single,ssh\n"), @r#"
     environments/prod/hosts.csv:2:1: a host has no `ssh.user`; write `user: root`

@@ -1,0 +1,327 @@
+//! Reads a table as spreadsheets write it: separated by commas, semicolons or tabs, with or without quotes.
+
+use std::{ops::Range, sync::Arc};
+
+use crate::{
+    problem::{Problem, quote},
+    yaml::{Mapping, Node, Source, Value},
+};
+
+/// Returns a mapping from column to cell for each line below the header.
+///
+/// # Errors
+/// Everything that is wrong with the table.
+pub(super) fn rows(source: &Arc<Source>) -> Result<Vec<Node>, Vec<Problem>> {
+    let problems = unclosed_quotes(source);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let layout = Layout::of(&source.text);
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(layout.delimiter)
+        .has_headers(false)
+        .flexible(true)
+        .comment(Some(b'#'))
+        .from_reader(&source.text.as_bytes()[layout.start..]);
+    let mut header: Option<Vec<Node>> = None;
+    let mut rows = Vec::new();
+    let mut problems = Vec::new();
+    for record in reader.records() {
+        // The text is in memory and UTF-8, and records may have any length.
+        let Ok(record) = record else { continue };
+        let place = layout.place(source, &record);
+        let mut cells = cells(source, &record, &place);
+        // A spreadsheet writes every line as long as its longest.
+        while cells.last().is_some_and(|cell| text(cell).is_empty()) {
+            cells.pop();
+        }
+        if cells.is_empty() {
+            continue;
+        }
+        let Some(columns) = &header else {
+            for (index, column) in cells.iter().enumerate() {
+                if cells[..index]
+                    .iter()
+                    .any(|other| other.text() == column.text())
+                {
+                    let rule = format!("the column {} is there already", quote(text(column)));
+                    problems.push(Problem::at(column, rule).with_help("name each column once"));
+                }
+            }
+            if let [only] = cells.as_slice()
+                && text(only).contains(['|', ' ', ':'])
+            {
+                let rule = format!("{} is not the name of a column", quote(text(only)));
+                problems.push(
+                    Problem::at(only, rule).with_help("separate columns by `,`, `;` or a tab"),
+                );
+            }
+            header = Some(cells);
+            continue;
+        };
+        if cells.len() > columns.len() {
+            let cell = &cells[columns.len()];
+            let rule = format!(
+                "the line has {} values for {} columns",
+                cells.len(),
+                columns.len()
+            );
+            let help = format!(
+                "remove the extra values, or put quotes around a value with {}",
+                layout.delimiter_name()
+            );
+            problems.push(Problem::at(cell, rule).with_help(help));
+            continue;
+        }
+        let mut row = Mapping::new();
+        for (column, cell) in columns.iter().zip(cells) {
+            // A cell without text says nothing.
+            if cell.text() != Some("") {
+                row.insert(column.clone(), cell);
+            }
+        }
+        rows.push(Node {
+            value: Value::Mapping(row),
+            source: Arc::clone(source),
+            span: place,
+        });
+    }
+    if problems.is_empty() {
+        Ok(rows)
+    } else {
+        Err(problems)
+    }
+}
+
+fn text(node: &Node) -> &str {
+    node.text().unwrap_or_default()
+}
+
+/// How the lines of a table are cut into cells.
+struct Layout {
+    delimiter: u8,
+    /// Where the first line of the table begins.
+    start: usize,
+}
+
+impl Layout {
+    /// Finds the delimiter: the one that the first line names as `sep=;`, or the most frequent one of the header.
+    fn of(text: &str) -> Self {
+        let mut start = 0;
+        for line in text.split_inclusive('\n') {
+            let content = line.trim_end_matches(['\r', '\n']);
+            if let Some(&[delimiter]) = content.strip_prefix("sep=").map(str::as_bytes) {
+                return Self {
+                    delimiter,
+                    start: start + line.len(),
+                };
+            }
+            if !content.trim().is_empty() && !content.starts_with('#') {
+                let mut inside = false;
+                let outside: Vec<u8> = content
+                    .bytes()
+                    .filter(|&byte| {
+                        inside ^= byte == b'"';
+                        !inside
+                    })
+                    .collect();
+                let count =
+                    |delimiter: u8| outside.iter().filter(|&&byte| byte == delimiter).count();
+                // The last of equals wins, so a header of one column is separated by commas.
+                let delimiter = [b'\t', b';', b',']
+                    .into_iter()
+                    .max_by_key(|&byte| count(byte));
+                return Self {
+                    delimiter: delimiter.unwrap_or(b','),
+                    start: 0,
+                };
+            }
+            start += line.len();
+        }
+        Self {
+            delimiter: b',',
+            start: 0,
+        }
+    }
+
+    fn delimiter_name(&self) -> String {
+        match self.delimiter {
+            b',' => "a comma".to_owned(),
+            b';' => "a semicolon".to_owned(),
+            b'\t' => "a tab".to_owned(),
+            other => quote(&char::from(other).to_string()),
+        }
+    }
+
+    /// Returns where a record is in its file.
+    fn place(&self, source: &Source, record: &csv::StringRecord) -> Range<usize> {
+        let read = record
+            .position()
+            .map_or(0, |position| usize::try_from(position.byte()).unwrap_or(0));
+        // The reader counts the line breaks and remarks before a record to it.
+        let mut start = (self.start + read).min(source.text.len());
+        loop {
+            let rest = &source.text[start..];
+            let line = rest.split_inclusive('\n').next().unwrap_or_default();
+            if line.is_empty() || !(line.trim().is_empty() || line.starts_with('#')) {
+                let length = line.trim_end_matches(['\r', '\n']).len();
+                return start..start + length;
+            }
+            start += line.len();
+        }
+    }
+}
+
+/// Finds the quotes that are not closed on their line. The next quote would close them, and hide the lines between.
+fn unclosed_quotes(source: &Arc<Source>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut start = 0;
+    for line in source.text.split_inclusive('\n') {
+        let content = line.trim_end_matches(['\r', '\n']);
+        if !content.starts_with('#')
+            && let Some(open) = open_quote(content)
+        {
+            problems.push(
+                Problem {
+                    source: Arc::clone(source),
+                    span: start + open..start + content.len(),
+                    rule: "this quote is not closed on its line".to_owned(),
+                    help: None,
+                }
+                .with_help("write `\"` behind the value as well, or remove this one"),
+            );
+        }
+        start += line.len();
+    }
+    problems
+}
+
+/// Returns where the quote begins that a line does not close. A quote counts only at the beginning of a cell.
+fn open_quote(line: &str) -> Option<usize> {
+    let (mut begin, mut closed) = (0, 0);
+    let mut is_open = false;
+    let mut is_beginning = true;
+    for (at, byte) in line.bytes().enumerate() {
+        match (is_open, byte) {
+            (true, b'"') => (is_open, closed) = (false, at + 1),
+            (false, b'"') if is_beginning => (is_open, begin) = (true, at),
+            // A doubled quote is a character of the quoted cell.
+            (false, b'"') if at == closed => is_open = true,
+            _ => {}
+        }
+        is_beginning = !is_open && matches!(byte, b',' | b';' | b'\t');
+    }
+    is_open.then_some(begin)
+}
+
+/// Returns the cells of a record as texts without the blanks around them, each at its place. Where quotes are used, that
+/// is the whole line.
+fn cells(source: &Arc<Source>, record: &csv::StringRecord, place: &Range<usize>) -> Vec<Node> {
+    let is_plain = !source.text[place.clone()].contains('"');
+    let mut start = place.start;
+    record
+        .iter()
+        .map(|field| {
+            let span = match is_plain {
+                true => {
+                    let begin = start + (field.len() - field.trim_start().len());
+                    begin..begin + field.trim().len()
+                }
+                false => place.clone(),
+            };
+            start += field.len() + 1;
+            Node {
+                source: Arc::clone(source),
+                span,
+                ..Node::string(field.trim())
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(text: &str) -> Arc<Source> {
+        Arc::new(Source {
+            path: "hosts.csv".into(),
+            text: text.to_owned(),
+        })
+    }
+
+    fn shown(text: &str) -> String {
+        match rows(&source(text)) {
+            Ok(rows) => {
+                let cells = |row: &Node| {
+                    let cells = row.as_mapping().into_iter().flat_map(Mapping::iter);
+                    let cells: Vec<String> = cells
+                        .map(|(column, cell)| {
+                            format!("{}={}", self::text(column), self::text(cell))
+                        })
+                        .collect();
+                    format!("{}: {}", row.line(), cells.join(" "))
+                };
+                rows.iter().map(cells).collect::<Vec<_>>().join("\n")
+            }
+            Err(problems) => crate::Problems(problems).to_string(),
+        }
+    }
+
+    // case 7.11
+    #[test]
+    fn the_delimiter_is_the_one_of_the_header() {
+        let expected = "2: address=10.0.0.1 role=worker user=root";
+        for text in [
+            "address,role,user\n10.0.0.1,worker,root\n",
+            "address;role;user\r\n10.0.0.1;worker;root\r\n;;\r\n",
+            "address\trole\tuser\n10.0.0.1\tworker\troot",
+            "address;role;user;;\r\n10.0.0.1;worker;root;;\r\n",
+            "\"address\";\"role\";\"user\"\n\"10.0.0.1\";worker;root\n",
+        ] {
+            assert_eq!(shown(text), expected, "{text:?}");
+        }
+        assert_eq!(
+            shown("sep=;\r\n# ours\r\naddress;role\r\n10.0.0.1;worker"),
+            "4: address=10.0.0.1 role=worker"
+        );
+        assert_eq!(
+            shown("address;key\n10.0.0.1;\"a;b\"\n10.0.0.2;a,b\n"),
+            "2: address=10.0.0.1 key=a;b\n3: address=10.0.0.2 key=a,b"
+        );
+        assert_eq!(shown("address\n10.0.0.1\n"), "2: address=10.0.0.1");
+        assert_eq!(
+            shown("address|role\n10.0.0.1|worker\n"),
+            "hosts.csv:1:1: `address|role` is not the name of a column; separate columns by `,`, `;` or a tab"
+        );
+        assert_eq!(
+            shown("address;role\n10.0.0.1;a;b\n"),
+            "hosts.csv:2:12: the line has 3 values for 2 columns; remove the extra values, or put quotes around a value with a semicolon"
+        );
+    }
+
+    // case 7.11
+    #[test]
+    fn an_unclosed_quote_is_named_where_it_begins() {
+        let open = |line: usize, column: usize| {
+            format!(
+                "hosts.csv:{line}:{column}: this quote is not closed on its line; \
+                 write `\"` behind the value as well, or remove this one"
+            )
+        };
+        assert_eq!(
+            shown("address,role\n\"10.0.0.1,worker\n\"10.0.0.2\",worker\n"),
+            open(2, 1)
+        );
+        assert_eq!(
+            shown("address;role\r\n10.0.0.1;\"worker\r\n10.0.0.2;worker"),
+            open(2, 10)
+        );
+        assert_eq!(shown("address,role\n10.0.0.1,\"a \"\"b\n"), open(2, 10),);
+        // A quote within a cell is a character like any other.
+        assert_eq!(
+            shown("address,note\n10.0.0.1,5\" disk\n# \"x\n10.0.0.2,\"a \"\"b\"\"\""),
+            "2: address=10.0.0.1 note=5\" disk\n4: address=10.0.0.2 note=a \"b\""
+        );
+    }
+}
