@@ -66,8 +66,7 @@ impl<'a> App<'a> {
 
     /// Loads an environment by its name.
     pub(crate) fn environment(&self, name: &str) -> Result<environment::Environment, Failure> {
-        environment::load(self.workspace.root(), name)
-            .map_err(|error| Failure::from(release::Error::Environment(error)))
+        Ok(self.workspace.load(name)?)
     }
 }
 

@@ -378,6 +378,16 @@ fn note_secrets(key: &Node, value: &Node, findings: &mut Findings) {
     }
 }
 
+/// Returns the problem of a key that is not one of `known`. `help` stands where no known key resembles it.
+pub(crate) fn unknown_key(key: &Node, known: &[&str], parent: &str, help: &str) -> Problem {
+    let name = key.text().unwrap_or_default();
+    let problem = Problem::at(key, format!("unknown key {} in `{parent}`", quote(name)));
+    match nearest(name, known.iter().copied()) {
+        Some(nearest) => problem.with_help(format!("did you mean `{nearest}`?")),
+        None => problem.with_help(help),
+    }
+}
+
 /// Returns whether people put secrets under such a key.
 fn is_secret_like(name: &str) -> bool {
     let name = name.to_lowercase();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use camino::Utf8Path;
 
 use crate::{
-    check::Findings,
+    check::{Findings, unknown_key},
     error::Error,
     inherit,
     problem::{Problem, quote},
@@ -92,30 +92,32 @@ pub(crate) fn read(
 pub(crate) fn check(node: &Node, findings: &mut Findings) {
     const HELP: &str =
         "write the path of a CSV or YAML file, or `{ file: path, defaults: { user: root } }`";
-    let mut note =
-        |node: &Node, rule: String| findings.add(Problem::at(node, rule).with_help(HELP));
+    let wrong = |node: &Node, rule: String| Problem::at(node, rule).with_help(HELP);
     let Some(keys) = node.as_mapping() else {
         if node.text().is_none_or(str::is_empty) {
-            note(node, format!("`inventory` is {}, not a path", node.kind()));
+            findings.add(wrong(
+                node,
+                format!("`inventory` is {}, not a path", node.kind()),
+            ));
         }
         return;
     };
     for (key, value) in keys.iter() {
         match key.text().unwrap_or_default() {
             "file" if value.text().is_none_or(str::is_empty) => {
-                note(
+                findings.add(wrong(
                     value,
                     format!("`inventory.file` is {}, not a path", value.kind()),
-                );
+                ));
             }
             "defaults" if value.as_mapping().is_none() => {
-                note(
+                findings.add(wrong(
                     value,
                     format!("`inventory.defaults` is {}, not a mapping", value.kind()),
-                );
+                ));
             }
             "file" | "defaults" => {}
-            name => note(key, format!("unknown key {} in `inventory`", quote(name))),
+            _ => findings.add(unknown_key(key, &["file", "defaults"], "inventory", HELP)),
         }
     }
 }

@@ -63,7 +63,7 @@ pub use environment::{
 };
 pub use error::Error;
 pub use form::{Reference, reference, references, resolve};
-pub use load::{load, names};
+pub use load::{Hints, load, load_with, names};
 pub use mask::Secrets;
 pub use merge::merge;
 pub use mke3::Mke3;

@@ -10,6 +10,7 @@ use crate::{
     environment::{CertificateAuthority, CredentialSource, Environment, Facts, Registry},
     error::Error,
     grammar, inherit, inventory,
+    mask::Secrets,
     merge::{merge, settled, without_nulls},
     mke3,
     nearest::nearest,
@@ -64,6 +65,20 @@ pub fn names(root: &Utf8Path) -> Result<Vec<String>, Error> {
 ///
 /// Returns [`Error::Wrong`] with everything that is wrong with the files at once, or what kept them from being read.
 pub fn load(root: &Utf8Path, name: &str) -> Result<Environment, Error> {
+    load_with(root, name, &|_, _| Default::default())
+}
+
+/// Returns what a reader who knows the keys of the cluster's configuration notices in `config` and in the rows of the
+/// inventory, and the secrets that must not be shown with it.
+pub type Hints<'a> = &'a dyn Fn(&Node, &[Node]) -> (Vec<Problem>, Secrets);
+
+/// Reads an environment like [`load`]. If something is wrong, `hints` is asked about the `config` of each file, because
+/// an operator corrects all files before the next run.
+///
+/// # Errors
+///
+/// Those of [`load`].
+pub fn load_with(root: &Utf8Path, name: &str, hints: Hints<'_>) -> Result<Environment, Error> {
     grammar::environment_name(name)?;
     let path = Utf8Path::new(ENVIRONMENTS).join(name).join(FILE);
     if !root.join(&path).exists() {
@@ -77,6 +92,11 @@ pub fn load(root: &Utf8Path, name: &str) -> Result<Environment, Error> {
 
     let mut findings = Findings::default();
     let chain = inherit::read(root, &path, &mut findings)?;
+    let configs: Vec<Node> = chain
+        .documents
+        .iter()
+        .filter_map(|document| document.get("config").cloned())
+        .collect();
     let merged = merge_all(chain.documents);
     if let Some(merged) = &merged {
         if chain.is_complete {
@@ -105,7 +125,15 @@ pub fn load(root: &Utf8Path, name: &str) -> Result<Environment, Error> {
             inventory: rows,
             ..environment
         }),
-        _ => Err(Error::Wrong(in_order(findings, &files))),
+        _ => {
+            for (index, config) in configs.iter().enumerate() {
+                let rows = if index == 0 { rows.as_slice() } else { &[] };
+                let (problems, secrets) = hints(config, rows);
+                findings.problems.extend(problems);
+                findings.secrets.extend(secrets);
+            }
+            Err(Error::Wrong(in_order(findings, &files)))
+        }
     }
 }
 

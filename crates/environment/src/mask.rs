@@ -19,6 +19,11 @@ impl Secrets {
         self.0.push((Arc::clone(&node.source), node.span.clone()));
     }
 
+    /// Adds the secrets that another reader of the same files found.
+    pub fn extend(&mut self, others: Secrets) {
+        self.0.extend(others.0);
+    }
+
     /// Covers the secrets in the sources of all problems.
     pub fn cover(&self, problems: &mut [Problem]) {
         let mut covered: HashMap<Utf8PathBuf, Source> = HashMap::new();

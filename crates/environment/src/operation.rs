@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
-use crate::problem::{Problem, quote};
+use crate::check::unknown_key;
+use crate::problem::Problem;
 use crate::span::span;
 use crate::yaml::Node;
 
@@ -69,8 +70,7 @@ pub(crate) fn check_admin_password(node: &Node) -> Vec<Problem> {
             "file" => value.text().is_some_and(|path| !path.is_empty()),
             "command" => words(value).is_some_and(|words| !words.is_empty()),
             _ => {
-                let rule = format!("unknown key {} in `{ADMIN_PASSWORD}`", quote(name));
-                problems.push(Problem::at(key, rule).with_help(HELP));
+                problems.push(unknown_key(key, &["file", "command"], ADMIN_PASSWORD, HELP));
                 continue;
             }
         };

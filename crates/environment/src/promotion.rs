@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::check::unknown_key;
 use crate::grammar;
 use crate::problem::{Problem, quote};
 use crate::span::span;
@@ -35,10 +36,12 @@ pub(crate) fn check(node: &Node) -> Vec<Problem> {
             _ if value.is_null() => continue,
             "environment" => name(value).map(drop),
             "minimum-age" => span(value, "requires.minimum-age").map(drop),
-            unknown => {
-                let rule = format!("unknown key {} in `{REQUIRES}`", quote(unknown));
-                Err(Problem::at(key, rule).with_help(HELP))
-            }
+            _ => Err(unknown_key(
+                key,
+                &["environment", "minimum-age"],
+                REQUIRES,
+                HELP,
+            )),
         };
         problems.extend(found.err());
     }

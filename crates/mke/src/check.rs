@@ -5,8 +5,9 @@
 
 use std::collections::BTreeSet;
 
+use camino::Utf8Path;
 use environment::yaml::{Mapping, Node};
-use environment::{Problem, nearest, quote};
+use environment::{Environment, Problem, Secrets, nearest, quote};
 use semver::Version;
 
 use crate::Release;
@@ -16,21 +17,45 @@ use crate::notes::Notes;
 
 /// Checks every value under `config`.
 pub(crate) fn check(config: &Mapping, release: &Release, notes: &mut Notes) {
+    let version = release.version();
     let mut walk = Walk {
         // A pre-release has the keys of the release that it leads to.
-        release: Version::new(
-            release.version().major,
-            release.version().minor,
-            release.version().patch,
-        ),
+        release: Some(Version::new(version.major, version.minor, version.patch)),
         mentioned: BTreeSet::new(),
         notes,
     };
     walk.fields(&KEYS, "", config);
 }
 
+/// Loads an environment like [`environment::load`]. If it is wrong, the keys of `config` and the columns of the inventory
+/// that resemble known ones are among the problems.
+///
+/// # Errors
+/// Those of [`environment::load`].
+pub fn load(root: &Utf8Path, name: &str) -> Result<Environment, environment::Error> {
+    environment::load_with(root, name, &near_misses)
+}
+
+/// Returns the keys and columns that are unknown to every release and resemble a known one, and the secrets beside them.
+pub fn near_misses(config: &Node, rows: &[Node]) -> (Vec<Problem>, Secrets) {
+    let mut notes = Notes::default();
+    if let Some(config) = config.as_mapping() {
+        let mut walk = Walk {
+            release: None,
+            mentioned: BTreeSet::new(),
+            notes: &mut notes,
+        };
+        walk.fields(&KEYS, "", config);
+    }
+    notes.problems.clear();
+    crate::inventory::check_columns(rows, &mut notes);
+    notes.problems.append(&mut notes.near_misses);
+    (notes.problems, notes.secrets)
+}
+
 struct Walk<'a> {
-    release: Version,
+    /// The release; none if it could not be read. Then every release's keys are known.
+    release: Option<Version>,
     /// The unknown keys that were mentioned. A list of hosts repeats its keys.
     mentioned: BTreeSet<String>,
     notes: &'a mut Notes,
@@ -45,14 +70,14 @@ impl Walk<'_> {
                 path => format!("{path}.{text}"),
             };
             match key.fields.get(text) {
-                Some(known) => match &known.rule {
-                    Some(rule) if !rule.is_known_to(&self.release) => {
-                        self.of_another_release(name, &path, rule.releases.clone());
+                Some(known) => match self.unaware(known) {
+                    Some((release, releases)) => {
+                        self.of_another_release(name, &path, &release, releases);
                     }
-                    _ => self.value(known, &path, value),
+                    None => self.value(known, &path, value),
                 },
                 None if key.is_open() || is_left_to_others(&path) => {}
-                None => self.unknown(key, name, &path),
+                None => self.unknown(key, name, value, &path),
             }
         }
     }
@@ -124,40 +149,55 @@ impl Walk<'_> {
         );
     }
 
-    fn unknown(&mut self, parent: &Key, name: &Node, path: &str) {
+    /// Returns the release and the releases that know a key, if it is not one of them.
+    fn unaware(&self, key: &Key) -> Option<(Version, (Version, Option<Version>))> {
+        let (release, rule) = (self.release.as_ref()?, key.rule.as_ref()?);
+        (!rule.is_known_to(release)).then(|| (release.clone(), rule.releases.clone()))
+    }
+
+    fn unknown(&mut self, parent: &Key, name: &Node, value: &Node, path: &str) {
         // What the release's own mkectl prints, it knows.
         let by_mkectl = self.notes.is_default(name);
         if by_mkectl || !self.mentioned.insert(path.to_owned()) {
             return;
         }
         let text = name.text().unwrap_or_default();
-        let siblings = parent.fields.keys().map(String::as_str);
-        let problem = Problem::at(
-            name,
-            format!(
-                "{} is unknown to v{} and passed on as it is",
-                quote(path),
-                self.release
-            ),
-        );
-        let problem = match nearest(text, siblings).or_else(|| nearest_case(text, parent)) {
-            Some(nearest) => problem.with_help(format!("did you mean `{nearest}`?")),
-            None => problem,
+        let meant = meant(text, parent);
+        let help = meant
+            .as_ref()
+            .map(|(meant, _)| format!("did you mean `{meant}`?"));
+        let problem = |rule: String| Problem {
+            help: help.clone(),
+            ..Problem::at(name, rule)
         };
-        self.notes.warn(problem);
+        if let Some((_, is_secret)) = meant {
+            let rule = format!("unknown key {}", quote(path));
+            self.notes.near_misses.push(problem(rule));
+            if is_secret {
+                self.notes.secrets.add(value);
+            }
+        }
+        if let Some(release) = &self.release {
+            let rule = format!(
+                "{} is unknown to v{release} and passed on as it is",
+                quote(path)
+            );
+            self.notes.warn(problem(rule));
+        }
     }
 
     fn of_another_release(
         &mut self,
         name: &Node,
         path: &str,
+        release: &Version,
         (since, until): (Version, Option<Version>),
     ) {
         if self.notes.is_default(name) || !self.mentioned.insert(path.to_owned()) {
             return;
         }
         let (what, help) = match until {
-            Some(until) if until < self.release => (
+            Some(until) if until < *release => (
                 format!("v{until} is the last release that knows it"),
                 "remove it, unless this release documents it",
             ),
@@ -169,10 +209,7 @@ impl Walk<'_> {
         self.notes.warn(
             Problem::at(
                 name,
-                format!(
-                    "`{path}` is unknown to v{} and passed on as it is: {what}",
-                    self.release
-                ),
+                format!("`{path}` is unknown to v{release} and passed on as it is: {what}",),
             )
             .with_help(help),
         );
@@ -184,12 +221,18 @@ fn is_left_to_others(path: &str) -> bool {
     matches!(path, "apiVersion" | "kind" | "metadata" | "spec")
 }
 
-/// Finds a key that differs in case alone.
-fn nearest_case<'key>(text: &str, parent: &'key Key) -> Option<&'key str> {
-    let mut names = parent.fields.keys();
-    names
-        .find(|name| name.eq_ignore_ascii_case(text))
-        .map(String::as_str)
+/// Returns the key that was probably meant, and whether its value is a secret: the most similar key beside it, or the
+/// same key one level below.
+fn meant(text: &str, parent: &Key) -> Option<(String, bool)> {
+    let is_secret = |key: &Key| key.rule.as_ref().is_some_and(|rule| rule.is_secret);
+    if let Some(name) = nearest(text, parent.fields.keys().map(String::as_str)) {
+        return Some((name.to_owned(), is_secret(&parent.fields[name])));
+    }
+    let mut below = parent.fields.iter().filter_map(|(name, key)| {
+        let found = key.fields.get(text)?;
+        Some((format!("{name}.{text}"), is_secret(found)))
+    });
+    below.next().filter(|_| below.next().is_none())
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ pub(crate) fn with_hosts(
     config
 }
 
-fn check_columns(rows: &[Node], notes: &mut Notes) {
+pub(crate) fn check_columns(rows: &[Node], notes: &mut Notes) {
     let mut seen = std::collections::BTreeSet::new();
     for row in rows {
         for (column, _) in row.as_mapping().into_iter().flat_map(Mapping::iter) {

@@ -42,6 +42,7 @@ mod upgrade;
 mod vendor;
 mod write_once;
 
+pub use check::{load, near_misses};
 pub use compare::{Area, Change, compare};
 pub use machines::{Login, Machine, machines, migration_hosts, restore_hosts};
 pub use migration::{Migration, MigrationError};

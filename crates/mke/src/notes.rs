@@ -11,6 +11,9 @@ use environment::{Environment, Problem, Secrets, nearest, quote};
 pub(crate) struct Notes {
     pub(crate) problems: Vec<Problem>,
     pub(crate) warnings: Vec<String>,
+    /// The warnings of unknown keys that resemble a known one. They are among the problems if there are any: a
+    /// misspelt key is often the reason for another problem.
+    pub(crate) near_misses: Vec<Problem>,
     /// Secrets that somebody wrote into a file.
     pub(crate) secrets: Secrets,
     /// The rules that the environment does without.

@@ -151,12 +151,14 @@ fn document(
     }
 
     let Notes {
-        problems,
+        mut problems,
         warnings,
+        near_misses,
         secrets,
         ..
     } = notes;
     if !problems.is_empty() {
+        problems.extend(near_misses);
         let mut problems = in_order(problems, environment);
         secrets.cover(&mut problems.0);
         return Err(problems);

@@ -25,7 +25,7 @@ pub struct Checked {
 /// # Errors
 /// Everything that is wrong with it, or what keeps it from being read.
 pub fn one(workspace: &Workspace, name: &str, now: jiff::Timestamp) -> Result<Checked, Error> {
-    let mut environment = environment::load(workspace.root(), name).map_err(Error::Environment)?;
+    let mut environment = workspace.load(name)?;
     let receipt = Receipt::read(&Output::below(&workspace.environment(name)).receipt)?;
     let applied = receipt.and_then(|receipt| receipt.applied);
     let mut problems = Vec::new();
@@ -121,7 +121,14 @@ pub(crate) fn rendered(
 ) -> Result<mke::Rendered, Error> {
     let release = mke::Release::of(&environment.release).map_err(|error| {
         match environment.merged.get("release") {
-            Some(node) => Error::Render(Problems(vec![Problem::at(node, error.to_string())])),
+            Some(node) => {
+                let (near_misses, secrets) =
+                    mke::near_misses(&environment.config, &environment.inventory);
+                let mut problems = vec![Problem::at(node, error.to_string())];
+                problems.extend(near_misses);
+                secrets.cover(&mut problems);
+                Error::Render(Problems(problems))
+            }
             None => Error::Release(error),
         }
     })?;

@@ -100,7 +100,7 @@ pub struct Pair {
 /// # Errors
 /// The environment is wrong, or the committed file or the receipt cannot be read.
 pub fn environment(workspace: &Workspace, name: &str) -> Result<Drift, Error> {
-    let mut environment = environment::load(workspace.root(), name).map_err(Error::Environment)?;
+    let mut environment = workspace.load(name)?;
     let text = check::rendered(workspace, &mut environment)?.text;
     let output = Output::below(&workspace.environment(name));
     let path = workspace.shown(&output.config).to_owned();
@@ -142,8 +142,7 @@ pub fn environment(workspace: &Workspace, name: &str) -> Result<Drift, Error> {
 /// One of them is wrong.
 pub fn environments(workspace: &Workspace, old: &str, new: &str) -> Result<Pair, Error> {
     let load = |name: &str| -> Result<(Node, Node), Error> {
-        let mut environment =
-            environment::load(workspace.root(), name).map_err(Error::Environment)?;
+        let mut environment = workspace.load(name)?;
         let text = check::rendered(workspace, &mut environment)?.text;
         let path = workspace.environment(name).join("mke4.yaml");
         Ok((parse(workspace.shown(&path), &text)?, around(&environment)))
@@ -165,7 +164,7 @@ pub fn environments(workspace: &Workspace, old: &str, new: &str) -> Result<Pair,
 /// The environment is wrong or a rehearsal, its mkectl is missing or the wrong one, or the cluster cannot be asked.
 pub fn live(context: &Context<'_>, name: &str) -> Result<Pair, Error> {
     let workspace = context.workspace;
-    let mut environment = environment::load(workspace.root(), name).map_err(Error::Environment)?;
+    let mut environment = workspace.load(name)?;
     if environment.rehearsal {
         return Err(Error::NoCluster {
             environment: environment.name,

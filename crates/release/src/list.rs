@@ -104,7 +104,7 @@ fn wrong(path: &Utf8Path) -> ReleaseRow {
 }
 
 fn environment_row(workspace: &Workspace, name: String) -> EnvironmentRow {
-    let environment = match environment::load(workspace.root(), &name) {
+    let environment = match mke::load(workspace.root(), &name) {
         Ok(environment) => environment,
         Err(error) => {
             return EnvironmentRow {

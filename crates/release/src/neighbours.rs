@@ -49,7 +49,7 @@ fn applied(
     name: &str,
 ) -> Option<(environment::Environment, bundle::Lock)> {
     let ours = &plan.environment.registry;
-    let neighbour = environment::load(context.workspace.root(), name).ok()?;
+    let neighbour = mke::load(context.workspace.root(), name).ok()?;
     if neighbour.registry.address != ours.address || neighbour.registry.project == ours.project {
         return None;
     }

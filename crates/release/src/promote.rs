@@ -79,7 +79,7 @@ pub fn promote(
     if from == to {
         return Err(refused(Senseless::Same));
     }
-    let load = |name: &str| environment::load(workspace.root(), name).map_err(Error::Environment);
+    let load = |name: &str| workspace.load(name);
     let source = load(from)?;
     let target = load(to)?;
     let release = source.release.clone();
@@ -144,7 +144,7 @@ pub fn promote(
 /// Renders an environment into its file, and compares it with what was there before.
 fn rendered(workspace: &Workspace, name: &str, output: &Output) -> Result<Option<Pair>, Error> {
     let drift = diff::environment(workspace, name)?;
-    let mut environment = environment::load(workspace.root(), name).map_err(Error::Environment)?;
+    let mut environment = workspace.load(name)?;
     let text = check::rendered(workspace, &mut environment)?.text;
     if drift.committed != diff::State::Same {
         write_whole(&output.config, &text)?;

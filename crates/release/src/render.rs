@@ -93,7 +93,7 @@ pub struct Outcome {
 /// # Errors
 /// The environment or its release is wrong, or the file cannot be read.
 pub fn one(workspace: &Workspace, name: &str) -> Result<Outcome, Error> {
-    let mut environment = environment::load(workspace.root(), name).map_err(Error::Environment)?;
+    let mut environment = workspace.load(name)?;
     let release = workspace.release(&environment.release)?;
     let rendered = render(workspace, &mut environment, &release)?;
     let path = crate::workspace::Output::below(&workspace.environment(name)).config;

@@ -105,7 +105,7 @@ async fn one(context: &Context<'_>, name: &str) -> Status {
     }
     let known = receipt.as_ref().ok().and_then(Option::as_ref);
     status.deployed = known.and_then(deployed);
-    let environment = match environment::load(context.workspace.root(), name) {
+    let environment = match mke::load(context.workspace.root(), name) {
         Ok(environment) => environment,
         Err(error) => {
             let what = match &error {

@@ -130,6 +130,14 @@ impl Workspace {
         }
     }
 
+    /// Loads an environment by its name.
+    ///
+    /// # Errors
+    /// Everything that is wrong with its files, or what keeps them from being read.
+    pub fn load(&self, name: &str) -> Result<environment::Environment, Error> {
+        mke::load(&self.root, name).map_err(Error::Environment)
+    }
+
     /// Returns every committed lock, sorted by file name.
     ///
     /// # Errors

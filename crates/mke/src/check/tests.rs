@@ -1,9 +1,11 @@
 //! Configurations that break a rule, and what is said of them.
 
+use camino::Utf8Path;
+use environment::Problem;
 use environment::yaml::Node;
 
-use crate::render;
 use crate::render::tests::{HOSTS, URLS, environment, release};
+use crate::{load, render};
 
 /// Renders this `config` for a release, and returns what is said about it: problems first, then warnings.
 fn said(config: &str, version: &str) -> String {
@@ -213,4 +215,64 @@ kubelet: {maxPods: many}
         assert!(problem.source.text.contains("maxPods: many"));
     }
     assert!(!problems.to_string().contains("20261122"));
+}
+
+// case 7.4, case 7.6b
+#[test]
+fn a_misspelt_key_is_named_beside_the_problem_that_it_causes() {
+    let config = "\
+tracking: {enabled: no}
+apiServer: {externalAdress: mke.example.com}
+hosts:
+  - role: controller+worker
+    ssh: {adress: 10.0.0.1, user: root, keypath: a}
+  - role: worker
+    address: 10.0.0.2
+    ssh: {user: root, keyPath: a}
+etcd: {storageQuota: much}
+";
+    insta::assert_snapshot!(said(config, "4.1.5"), @r"
+    environments/prod/environment.yaml:2:13: unknown key `apiServer.externalAdress`; did you mean `externalAddress`?
+    environments/prod/environment.yaml:5:10: a host has no `ssh.address`; write `address: 10.0.0.1`
+    environments/prod/environment.yaml:5:11: unknown key `hosts[].ssh.adress`; did you mean `address`?
+    environments/prod/environment.yaml:5:41: unknown key `hosts[].ssh.keypath`; did you mean `keyPath`?
+    environments/prod/environment.yaml:7:5: unknown key `hosts[].address`; did you mean `ssh.address`?
+    environments/prod/environment.yaml:8:10: a host has no `ssh.address`; write `address: 10.0.0.1`
+    environments/prod/environment.yaml:9:22: `etcd.storageQuota` is `much`, not a number of bytes; write it with its unit, such as `8GB`
+    ");
+}
+
+// case 7.4
+#[test]
+fn a_misspelt_key_is_named_beside_what_is_wrong_elsewhere_in_the_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Utf8Path::from_path(folder.path()).unwrap();
+    let write = |path: &str, text: &str| {
+        let path = root.join("environments").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write(
+        "base.yaml",
+        "config:\n  apiServer: { externalAdress: mke.example.com }\n  license: { tokn: abcdefgh }\n",
+    );
+    write(
+        "prod/environment.yaml",
+        "inherit: ../base.yaml\nrelease: v4.1.5\ninventory: hosts.csv\nregistry: { adress: registry.example.com }\nconfig:\n  \
+         hosts:\n    - { role: worker, ssh: { address: 10.0.0.1, keypath: a } }\n",
+    );
+    write("prod/hosts.csv", "address,rol\n10.0.0.1,worker\n");
+    let Err(environment::Error::Wrong(problems)) = load(root, "prod") else {
+        panic!("nothing is wrong");
+    };
+    insta::assert_snapshot!(problems, @r"
+    environments/prod/environment.yaml:4:1: `registry.address` is missing; write the registry's `host:port`
+    environments/prod/environment.yaml:4:13: unknown key `adress` in `registry`; did you mean `address`?
+    environments/prod/environment.yaml:7:49: unknown key `hosts[].ssh.keypath`; did you mean `keyPath`?
+    environments/base.yaml:2:16: unknown key `apiServer.externalAdress`; did you mean `externalAddress`?
+    environments/base.yaml:3:14: unknown key `license.tokn`; did you mean `token`?
+    environments/prod/hosts.csv:1:9: unknown column `rol` in the inventory; did you mean `role`?
+    ");
+    let shown = |problem: &Problem| problem.source.text.contains("abcdefgh");
+    assert!(!problems.0.iter().any(shown), "a misspelt secret is shown");
 }

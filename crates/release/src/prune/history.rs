@@ -51,7 +51,7 @@ pub(super) fn gather(
     };
     let names = environment::names(workspace.root()).map_err(Error::Environment)?;
     for name in names {
-        let other = environment::load(workspace.root(), &name).map_err(Error::Environment)?;
+        let other = workspace.load(&name)?;
         if other.registry.address != environment.registry.address {
             continue;
         }

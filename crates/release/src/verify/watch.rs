@@ -56,7 +56,7 @@ impl Round {
 /// Looks once, by the files as they are now.
 pub async fn look_once(context: &Context<'_>, name: &str, depth: Depth) -> Round {
     let began = (context.tool.now)();
-    let loaded = environment::load(context.workspace.root(), name).map_err(Error::Environment);
+    let loaded = context.workspace.load(name);
     let release = loaded
         .as_ref()
         .ok()
