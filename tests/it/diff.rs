@@ -89,20 +89,20 @@ fn a_file_with_the_same_values_in_other_words_is_told_from_one_that_differs() {
     --- stderr
     "#);
     sandbox.write(path, "a: 1\na: 2\n");
-    insta::assert_snapshot!(sandbox.run(&["diff", "staging"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run(&["diff", "staging"]).whole(), @r"
     exit code: 3
     --- stdout
     --- stderr
-    error: the key `a` is there already
+    error: duplicate key `a`
      --> environments/staging/mke4.yaml:2:1
       |
     2 | a: 2
       | ^
       |
-      = help: it is also in line 1
+      = help: keep one; the first is in line 1
 
     1 problem
-    "#);
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]

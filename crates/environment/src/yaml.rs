@@ -14,6 +14,7 @@ mod node;
 mod parse;
 mod scalar;
 mod source;
+mod syntax;
 
 pub use emit::{emit, emit_with_origins};
 pub use mapping::Mapping;

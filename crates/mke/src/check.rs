@@ -89,7 +89,7 @@ impl Walk<'_> {
         if let Some(rule) = &key.rule {
             let is_written_secret = rule.is_secret && environment::reference(node).is_none();
             if is_written_secret {
-                self.notes.secrets.add(node);
+                self.add_secret(node);
             }
             if let Some(fault) = kind::fault(rule, node) {
                 let problem = if is_written_secret {
@@ -149,6 +149,14 @@ impl Walk<'_> {
         );
     }
 
+    /// Notes a secret. The keys of a mapping are shown, because one of them may be a misspelt `$env`.
+    fn add_secret(&mut self, node: &Node) {
+        match node.as_mapping() {
+            Some(mapping) => mapping.iter().for_each(|(_, value)| self.add_secret(value)),
+            None => self.notes.secrets.add(node),
+        }
+    }
+
     /// Returns the release and the releases that know a key, if it is not one of them.
     fn unaware(&self, key: &Key) -> Option<(Version, (Version, Option<Version>))> {
         let (release, rule) = (self.release.as_ref()?, key.rule.as_ref()?);
@@ -174,7 +182,7 @@ impl Walk<'_> {
             let rule = format!("unknown key {}", quote(path));
             self.notes.near_misses.push(problem(rule));
             if is_secret {
-                self.notes.secrets.add(value);
+                self.add_secret(value);
             }
         }
         if let Some(release) = &self.release {

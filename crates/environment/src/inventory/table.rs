@@ -44,7 +44,7 @@ pub(super) fn rows(source: &Arc<Source>) -> Result<Vec<Node>, Vec<Problem>> {
                     .iter()
                     .any(|other| other.text() == column.text())
                 {
-                    let rule = format!("the column {} is there already", quote(text(column)));
+                    let rule = format!("duplicate column {}", quote(text(column)));
                     problems.push(Problem::at(column, rule).with_help("name each column once"));
                 }
             }

@@ -13,6 +13,7 @@ use super::{
     node::{Node, Value},
     scalar::{CORE_TAG, Scalar, Style},
     source::{BYTE_ORDER_MARK, Source},
+    syntax::{self, Explanation},
 };
 use crate::problem::{Problem, quote};
 
@@ -298,26 +299,9 @@ impl<'source> Builder<'source> {
     }
 
     fn not_yaml(&self, error: &ScanError) -> Problem {
-        let info = error.info();
-        let mut start = self.offsets.byte(error.marker().index());
-        // The scanner marks what it was reading when it met the tab, which may be a line above.
-        if info.contains("tab") && !self.source.text[..start].ends_with('\t') {
-            start += self.source.text[start..].find('\t').unwrap_or(0);
-        }
-        let end = self.source.text[start..]
-            .chars()
-            .next()
-            .map_or(start, |character| start + character.len_utf8());
-        let problem = self.problem(start..end, format!("not valid YAML: {info}"));
-        if info.contains("tab") {
-            problem.with_help("indent with spaces")
-        } else if info.contains("mapping values are not allowed") {
-            problem.with_help(
-                "check the indentation, and put quotes around a text that holds a colon and a space",
-            )
-        } else {
-            problem
-        }
+        let at = self.offsets.byte(error.marker().index());
+        let Explanation { span, rule, help } = syntax::explain(&self.source.text, at, error.info());
+        self.problem(span, rule).with_help(help)
     }
 
     fn problem(&self, span: Range<usize>, rule: impl Into<String>) -> Problem {
@@ -362,14 +346,15 @@ impl OpenMapping {
             return Err(Refusal::new("there is no key in front of this `:`"));
         }
         if !self.keys.insert(scalar.text.clone()) {
-            let rule = format!("the key {} is there already", quote(&scalar.text));
+            let rule = format!("duplicate key {}", quote(&scalar.text));
             let first = self
                 .pairs
                 .iter()
                 .find(|(key, _)| key.key_text() == scalar.text);
             return Err(Refusal {
                 rule,
-                help: first.map(|(key, _)| format!("it is also in line {}", key.line())),
+                help: first
+                    .map(|(key, _)| format!("keep one; the first is in line {}", key.line())),
             });
         }
         self.key = Some(node);

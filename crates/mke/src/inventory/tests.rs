@@ -134,10 +134,10 @@ address,role,user,keypath,rack
     environments/prod/hosts.csv:6:1: a host has no `ssh.user`; write `user: root`
     environments/prod/hosts.csv:6:1: `hosts[].ssh.address` is `10.0.0.300`, not an IPv4 address; write four numbers from 0 to 255
     "#);
-    insta::assert_snapshot!(rendered(csv, "address,role,role\na,b,c,d\n"), @r#"
-    environments/prod/hosts.csv:1:14: the column `role` is there already; name each column once
+    insta::assert_snapshot!(rendered(csv, "address,role,role\na,b,c,d\n"), @r"
+    environments/prod/hosts.csv:1:14: duplicate column `role`; name each column once
     environments/prod/hosts.csv:2:7: the line has 4 values for 3 columns; remove the extra values, or put quotes around a value with a comma
-    "#);
+    ");
     insta::assert_snapshot!(rendered(csv, "address,role,port\n10.0.0.1,single,ssh\n"), @r#"
     environments/prod/hosts.csv:2:1: a host has no `ssh.user`; write `user: root`
     environments/prod/hosts.csv:2:17: `hosts[].ssh.port` is `ssh`, not a port; a port is a number from 1 to 65535

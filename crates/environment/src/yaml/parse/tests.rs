@@ -187,11 +187,11 @@ fn what_cannot_be_meant_is_refused_at_its_place() {
     for text in cases {
         writeln!(out, "{}", refused(text)).unwrap();
     }
-    insta::assert_snapshot!(out, @"
-    environments/a.yaml:3:1: the key `a` is there already; it is also in line 1
-    environments/a.yaml:1:11: the key `k` is there already; it is also in line 1
-    environments/a.yaml:2:1: the key `1` is there already; it is also in line 1
-    environments/a.yaml:2:1: the key `<<` is there already
+    insta::assert_snapshot!(out, @r"
+    environments/a.yaml:3:1: duplicate key `a`; keep one; the first is in line 1
+    environments/a.yaml:1:11: duplicate key `k`; keep one; the first is in line 1
+    environments/a.yaml:2:1: duplicate key `1`; keep one; the first is in line 1
+    environments/a.yaml:2:1: duplicate key `<<`
     environments/a.yaml:1:5: `<<` wants a mapping or a list of mappings
     environments/a.yaml:1:5: `<<` wants a mapping or a list of mappings
     environments/a.yaml:1:3: a key must be a single value, but this is a mapping
@@ -200,16 +200,16 @@ fn what_cannot_be_meant_is_refused_at_its_place() {
     environments/a.yaml:2:1: a second document begins here; a file holds one document: remove this `---`
     environments/a.yaml:2:1: a second document begins here; a file holds one document: remove this `---`
     environments/a.yaml:1:8: the alias stands within its own anchor
-    environments/a.yaml:1:4: not valid YAML: while parsing node, found unknown anchor
+    environments/a.yaml:1:4: a text that begins with `*` or `&` refers to another place of the file; put quotes around the text
     environments/a.yaml:1:4: a tag on a list or a mapping is not supported
     environments/a.yaml:1:4: a tag on a list or a mapping is not supported
-    environments/a.yaml:1:5: not valid YAML: mapping values are not allowed in this context; check the indentation, and put quotes around a text that holds a colon and a space
-    environments/a.yaml:2:2: not valid YAML: tabs disallowed within this context (block indentation); indent with spaces
-    environments/a.yaml:1:4: not valid YAML: while scanning a quoted scalar, found unexpected end of stream
-    environments/a.yaml:2:1: not valid YAML: while parsing a flow sequence, expected ',' or ']'
-    environments/a.yaml:4:3: not valid YAML: while parsing a block mapping, did not find expected key
-    environments/a.yaml:1:4: not valid YAML: unexpected character: `@'
-    environments/a.yaml:2:3: not valid YAML: mapping values are not allowed in this context; check the indentation, and put quotes around a text that holds a colon and a space
+    environments/a.yaml:1:4: this text contains a colon and a space; put quotes around it
+    environments/a.yaml:2:1: a tab is used for indentation; indent with spaces
+    environments/a.yaml:1:4: this quote is not closed; write the same quote behind the value
+    environments/a.yaml:1:4: this `[` is not closed; write `]` behind the last value
+    environments/a.yaml:4:3: this line is indented by 2 spaces, the line above by 3; indent the keys and the items of one level by the same number of spaces
+    environments/a.yaml:1:4: a text cannot begin with this character; put quotes around the text
+    environments/a.yaml:2:2: this line is indented by 1 space, the line above by 0; indent the keys and the items of one level by the same number of spaces
     ");
 }
 
@@ -220,7 +220,7 @@ fn a_tab_is_shown_where_it_is_and_not_where_its_line_was_begun() {
         refused(text).span,
         text.find('\t').unwrap()..text.find('c').unwrap()
     );
-    assert_eq!(refused("a:\n\tb: 1\n\tc: 2\n").span.start, 4);
+    assert_eq!(refused("a:\n\tb: 1\n\tc: 2\n").span.start, 3);
 }
 
 #[test]

@@ -1,0 +1,541 @@
+//! Explains why a text is not YAML: what is probably wrong, and where it began.
+//!
+//! A parser stops where it no longer understands the text. A quote or a bracket that is not closed is often many lines
+//! above that place. So the text is scanned again, only for quotes, brackets and indentation.
+
+use std::ops::Range;
+
+/// What is probably wrong with a text.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Explanation {
+    /// The offending text, in bytes.
+    pub(super) span: Range<usize>,
+    /// What is wrong: a lower-case fragment.
+    pub(super) rule: String,
+    /// What to do about it: a lower-case fragment.
+    pub(super) help: &'static str,
+}
+
+/// Explains why the parser stopped at the byte `at` of `text` with the message `said`.
+pub(super) fn explain(text: &str, at: usize, said: &str) -> Explanation {
+    let (before, whole) = (Scan::of(&text[..at]), Scan::of(text));
+    conflict(text)
+        .or_else(|| tab(text, &whole, at, said))
+        .or_else(|| value(text, at, said))
+        .or_else(|| open_quote(text, &before, &whole, at, said))
+        .or_else(|| bracket(text, &before, at))
+        .or_else(|| by_message(text, at, said))
+        .or_else(|| indentation(text, at))
+        .unwrap_or_else(|| Explanation {
+            span: character(text, at),
+            rule: "this is not valid YAML".to_owned(),
+            help: "check the quotes, brackets and indentation of this line and the lines above",
+        })
+}
+
+/// The marks that git leaves in a file.
+fn conflict(text: &str) -> Option<Explanation> {
+    let (start, line) = lines(text).find(|(_, line)| {
+        ["<<<<<<< ", ">>>>>>> "]
+            .iter()
+            .any(|mark| line.starts_with(mark))
+    })?;
+    Some(Explanation {
+        span: start..start + line.len(),
+        rule: "a merge conflict is not resolved".to_owned(),
+        help: "keep one of the two sides, and remove the lines with `<<<<<<<`, `=======` and `>>>>>>>`",
+    })
+}
+
+fn tab(text: &str, whole: &Scan, at: usize, said: &str) -> Option<Explanation> {
+    let found = match whole.tab.filter(|&tab| tab <= at) {
+        Some(tab) => tab,
+        None if said.contains("tab") => at + text[at..].find('\t')?,
+        None => return None,
+    };
+    Some(Explanation {
+        span: found..found + 1,
+        rule: "a tab is used for indentation".to_owned(),
+        help: "indent with spaces",
+    })
+}
+
+/// A quote that is open where the parser stopped, or that the quote just before that place closed by accident.
+fn open_quote(
+    text: &str,
+    before: &Scan,
+    whole: &Scan,
+    at: usize,
+    said: &str,
+) -> Option<Explanation> {
+    let line_end = line(text, at).end;
+    let by_accident = before.quotes.last().filter(|quote| {
+        text[quote.start..quote.end].contains('\n') && !text[quote.end..at].contains('\n')
+    });
+    let start = if said.contains("quoted scalar") && text[at..].starts_with(['"', '\'']) {
+        at
+    } else if let Some((start, _)) = before.quote {
+        start
+    } else if let Some(quote) = by_accident {
+        quote.start
+    } else {
+        whole
+            .quote
+            .map(|(start, _)| start)
+            .filter(|&start| start < line_end)?
+    };
+    Some(Explanation {
+        span: start..start + 1,
+        rule: "this quote is not closed".to_owned(),
+        help: "write the same quote behind the value",
+    })
+}
+
+fn bracket(text: &str, before: &Scan, at: usize) -> Option<Explanation> {
+    let Some(&open) = before.brackets.last() else {
+        let found = text[at..]
+            .chars()
+            .next()
+            .filter(|c| [']', '}'].contains(c))?;
+        return Some(Explanation {
+            span: character(text, at),
+            rule: format!("this `{found}` closes nothing"),
+            help: "remove it, or write the bracket that it closes",
+        });
+    };
+    let (bracket, closing) = match text.as_bytes()[open] {
+        b'{' => ('{', '}'),
+        _ => ('[', ']'),
+    };
+    let line_end = text[at..].find('\n').map_or(text.len(), |end| at + end);
+    if text[at..line_end].contains(closing) {
+        return Some(Explanation {
+            span: character(text, at),
+            rule: format!("this does not belong between `{bracket}` and `{closing}`"),
+            help: "separate values by commas, and put quotes around a text with `: `, a bracket or a comma",
+        });
+    }
+    Some(Explanation {
+        span: open..open + 1,
+        rule: format!("this `{bracket}` is not closed"),
+        help: match bracket {
+            '{' => "write `}` behind the last value",
+            _ => "write `]` behind the last value",
+        },
+    })
+}
+
+/// What is wrong with a value, wherever it is, by the parser's message.
+fn value(text: &str, at: usize, said: &str) -> Option<Explanation> {
+    let (rule, help) = if said.contains("unknown anchor") || said.contains("anchor or alias") {
+        (
+            "a text that begins with `*` or `&` refers to another place of the file",
+            "put quotes around the text",
+        )
+    } else if said.contains("unexpected character") || said.contains("directive") {
+        (
+            "a text cannot begin with this character",
+            "put quotes around the text",
+        )
+    } else if said.contains("escape") || said.contains("hexadecimal") {
+        (
+            "a backslash in double quotes begins an escape, and this is not one",
+            "use single quotes, or double the backslash",
+        )
+    } else if said.contains("unprintable") || said.contains("byte order mark") {
+        ("this character is not allowed in YAML", "remove it")
+    } else {
+        return None;
+    };
+    Some(Explanation {
+        span: character(text, at),
+        rule: rule.to_owned(),
+        help,
+    })
+}
+
+/// What is wrong with a line, by the parser's message.
+fn by_message(text: &str, at: usize, said: &str) -> Option<Explanation> {
+    let line = line(text, at);
+    let rest = text[at..line.end].trim_end();
+    let (span, rule, help) = if said.contains("mapping values are not allowed") {
+        // The parser stops at the colon. An earlier one on the line belongs to the key.
+        let before = &text[line.start..at];
+        let value = before.find(": ")? + line.start + 2;
+        (
+            value..line.start + text[line.clone()].trim_end().len(),
+            "this text contains a colon and a space",
+            "put quotes around it",
+        )
+    } else if said.contains("simple key expect") {
+        // The parser may have read on to the next line.
+        let is_first = text[line.start..at].trim().is_empty();
+        let above = text[..line.start]
+            .trim_end()
+            .rfind('\n')
+            .map_or(0, |end| end + 1);
+        let start = if is_first { above } else { line.start };
+        (
+            start
+                ..start
+                    + text[start..]
+                        .lines()
+                        .next()
+                        .unwrap_or_default()
+                        .trim_end()
+                        .len(),
+            "a key is not followed by `:`",
+            "write `:` and a space behind the key",
+        )
+    } else if said.contains("trailing content") {
+        (
+            at..at + rest.len(),
+            "text follows the closing quote",
+            "put the whole value in one pair of quotes",
+        )
+    } else if said.contains("sequence entries are not allowed") {
+        (
+            character(text, at),
+            "a list item is not allowed here",
+            "begin each item on a line of its own below the key",
+        )
+    } else if said.contains("block scalar") && said.contains("comment") {
+        (
+            at..at + rest.len(),
+            "text follows `|` or `>` on its line",
+            "begin the text on the next line",
+        )
+    } else if said.contains("block scalar") {
+        (
+            at..at + rest.len(),
+            "the text of `|` or `>` is not indented evenly",
+            "indent each of its lines by at least as much as the first",
+        )
+    } else if said.contains("comment") {
+        (
+            character(text, at),
+            "a remark needs a space in front of `#`",
+            "write ` #`",
+        )
+    } else {
+        return None;
+    };
+    Some(Explanation {
+        span: span.start..span.end.min(text.len()).max(span.start),
+        rule: rule.to_owned(),
+        help,
+    })
+}
+
+/// A line whose indentation fits none of the lines above.
+fn indentation(text: &str, at: usize) -> Option<Explanation> {
+    let found = line(text, at);
+    let content = text[found.clone()].trim_end();
+    let width = |line: &str| line.len() - line.trim_start_matches(' ').len();
+    if content.trim().is_empty() {
+        return None;
+    }
+    let above = text[..found.start]
+        .lines()
+        .rev()
+        .find(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))?;
+    let (mine, theirs) = (width(content), width(above));
+    if mine == theirs {
+        return None;
+    }
+    Some(Explanation {
+        span: found.start + mine..found.start + content.len(),
+        rule: format!(
+            "this line is indented by {}, the line above by {theirs}",
+            spaces(mine)
+        ),
+        help: "indent the keys and the items of one level by the same number of spaces",
+    })
+}
+
+fn spaces(number: usize) -> String {
+    match number {
+        1 => "1 space".to_owned(),
+        number => format!("{number} spaces"),
+    }
+}
+
+fn character(text: &str, at: usize) -> Range<usize> {
+    let length = text[at..].chars().next().map_or(0, char::len_utf8);
+    at..at + length
+}
+
+/// Returns the line around a byte, without its line break.
+fn line(text: &str, at: usize) -> Range<usize> {
+    let start = text[..at].rfind('\n').map_or(0, |end| end + 1);
+    let end = text[at..].find('\n').map_or(text.len(), |end| at + end);
+    start..end
+}
+
+/// Returns each line, without its line break, and where it begins.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut start = 0;
+    text.split('\n').map(move |line| {
+        let begin = start;
+        start += line.len() + 1;
+        (begin, line)
+    })
+}
+
+/// The quotes, brackets and tabs of a text.
+#[derive(Debug, Default)]
+struct Scan {
+    /// The quote that is open at the end, and where it is.
+    quote: Option<(usize, u8)>,
+    /// The quoted texts.
+    quotes: Vec<Range<usize>>,
+    /// The brackets that are open at the end, the outermost first.
+    brackets: Vec<usize>,
+    /// The first tab in front of a line's text.
+    tab: Option<usize>,
+}
+
+impl Scan {
+    fn of(text: &str) -> Self {
+        let mut scan = Self::default();
+        // The column of the key whose text `|` or `>` begins; lines that are indented further belong to it.
+        let mut block: Option<usize> = None;
+        for (start, line) in lines(text) {
+            let line = line.trim_end_matches('\r');
+            let indent = line.len() - line.trim_start_matches(' ').len();
+            if block.is_some_and(|column| line.trim().is_empty() || indent > column) {
+                continue;
+            }
+            if scan.quote.is_none() && scan.brackets.is_empty() {
+                let blank = &line[..line.len() - line.trim_start().len()];
+                let is_text = blank.len() < line.len();
+                if let Some(tab) = blank.find('\t').filter(|_| is_text) {
+                    scan.tab.get_or_insert(start + tab);
+                }
+            }
+            block = scan.line(start, line);
+        }
+        scan
+    }
+
+    /// Scans one line, and returns the column of the key if a block of text begins below it.
+    fn line(&mut self, start: usize, line: &str) -> Option<usize> {
+        let bytes = line.as_bytes();
+        // Whether a value may begin here: elsewhere, quotes and brackets are characters of a text.
+        let mut begins = true;
+        let mut column = 0;
+        let mut at = 0;
+        while at < bytes.len() {
+            let byte = bytes[at];
+            let is_last = bytes.get(at + 1).is_none_or(u8::is_ascii_whitespace);
+            if let Some((open, quote)) = self.quote {
+                let is_doubled = bytes.get(at + 1) == Some(&quote);
+                match byte {
+                    b'\\' if quote == b'"' => at += 1,
+                    b'\'' if quote == byte && is_doubled => at += 1,
+                    _ if byte == quote => {
+                        self.quotes.push(open..start + at + 1);
+                        self.quote = None;
+                    }
+                    _ => {}
+                }
+                begins = false;
+                at += 1;
+                continue;
+            }
+            let is_flow = !self.brackets.is_empty();
+            match byte {
+                b' ' | b'\t' => {}
+                b'#' if at == 0 || bytes[at - 1].is_ascii_whitespace() => break,
+                b'"' | b'\'' if begins => {
+                    self.quote = Some((start + at, byte));
+                    column = at;
+                }
+                b'[' | b'{' if begins || is_flow => {
+                    self.brackets.push(start + at);
+                    begins = true;
+                }
+                b']' | b'}' if is_flow => {
+                    self.brackets.pop();
+                    begins = false;
+                }
+                b',' if is_flow => begins = true,
+                b':' if is_last || is_flow => begins = true,
+                b'-' | b'?' if begins && is_last && !is_flow => column = at,
+                b'|' | b'>' if begins && !is_flow && is_header(&line[at + 1..]) => {
+                    return Some(column);
+                }
+                b'&' | b'!' if begins => {
+                    while bytes
+                        .get(at + 1)
+                        .is_some_and(|byte| !byte.is_ascii_whitespace())
+                    {
+                        at += 1;
+                    }
+                }
+                _ => {
+                    if begins {
+                        column = at;
+                    }
+                    begins = false;
+                }
+            }
+            at += 1;
+        }
+        None
+    }
+}
+
+/// Returns whether the rest of a line can stand behind `|` or `>`.
+fn is_header(rest: &str) -> bool {
+    let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-'));
+    rest.trim().is_empty() || rest.starts_with(" #")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::sync::Arc;
+
+    use crate::yaml::{Source, parse};
+
+    // case 7.6b
+    #[test]
+    fn what_is_wrong_is_said_where_it_began() {
+        let cases = [
+            "a: \"x\nb: 1\nc: 2\n",
+            "a: \"x\nb: \"y\"\nc: 2\n",
+            "a: 'x\nb: 'y'\n",
+            "a: [\"x, y]\nb: 1\n",
+            "a: it's\nb: 'x\n",
+            "a: |\n  'x\nb: [1\n",
+            "- a: |\n    {x\n  b: 'y\n",
+            "a: \"x\\\"\nb: 1\n",
+            "hosts:\n  - { a: 1, b: 2\n  - { a: 3 }\nc: 1\n",
+            "a: [1, 2\nb: 3\n",
+            "a: {b: [1, 2}\nc: 3\n",
+            "a: {b: 1 c: 2}\n",
+            "a: {b: 1\n",
+            "a: 1}\nb: }\n",
+            "a:\n   b: 1\n  c: 2\n",
+            "a:\n  b: 1\n   c: 2\n",
+            "a: 1\n b: 2\n",
+            "hosts:\n  - role: a\n     ssh: b\n",
+            "hosts:\n  - role: a\n - role: b\n",
+            "a:\n\tb: 1\n",
+            "a:\n  b: 1\n\tc: 2\n",
+            "a: b: c\n",
+            "title: MKE: prod\n",
+            "sans: [*.example.com]\n",
+            "sans:\n  - *.example.com\n",
+            "a: @b\n",
+            "a: `b`\n",
+            "a: %b\n",
+            "path: \"C:\\mke\"\n",
+            "a: \"x\" y\n",
+            "a: 1\nb\nc: 2\n",
+            "a: - b\n",
+            "a: | x\n  y\n",
+            "a: \"x\"#y\n",
+            "a: \u{7}\n",
+            "<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> theirs\n",
+        ];
+        let mut out = String::new();
+        for text in cases {
+            let source = Arc::new(Source {
+                path: "a".into(),
+                text: text.to_owned(),
+            });
+            match parse(source) {
+                Err(problem) => writeln!(out, "{text:?}\n  {problem}").unwrap(),
+                Ok(_) => writeln!(out, "{text:?}\n  accepted").unwrap(),
+            }
+        }
+        insta::assert_snapshot!(out, @r##"
+        "a: \"x\nb: 1\nc: 2\n"
+          a:1:4: this quote is not closed; write the same quote behind the value
+        "a: \"x\nb: \"y\"\nc: 2\n"
+          a:1:4: this quote is not closed; write the same quote behind the value
+        "a: 'x\nb: 'y'\n"
+          a:1:4: this quote is not closed; write the same quote behind the value
+        "a: [\"x, y]\nb: 1\n"
+          a:1:5: this quote is not closed; write the same quote behind the value
+        "a: it's\nb: 'x\n"
+          a:2:4: this quote is not closed; write the same quote behind the value
+        "a: |\n  'x\nb: [1\n"
+          a:3:4: this `[` is not closed; write `]` behind the last value
+        "- a: |\n    {x\n  b: 'y\n"
+          a:3:6: this quote is not closed; write the same quote behind the value
+        "a: \"x\\\"\nb: 1\n"
+          a:1:4: this quote is not closed; write the same quote behind the value
+        "hosts:\n  - { a: 1, b: 2\n  - { a: 3 }\nc: 1\n"
+          a:2:5: this `{` is not closed; write `}` behind the last value
+        "a: [1, 2\nb: 3\n"
+          a:1:4: this `[` is not closed; write `]` behind the last value
+        "a: {b: [1, 2}\nc: 3\n"
+          a:1:8: this `[` is not closed; write `]` behind the last value
+        "a: {b: 1 c: 2}\n"
+          a:1:11: this does not belong between `{` and `}`; separate values by commas, and put quotes around a text with `: `, a bracket or a comma
+        "a: {b: 1\n"
+          a:1:4: this `{` is not closed; write `}` behind the last value
+        "a: 1}\nb: }\n"
+          a:2:4: this `}` closes nothing; remove it, or write the bracket that it closes
+        "a:\n   b: 1\n  c: 2\n"
+          a:3:3: this line is indented by 2 spaces, the line above by 3; indent the keys and the items of one level by the same number of spaces
+        "a:\n  b: 1\n   c: 2\n"
+          a:3:4: this line is indented by 3 spaces, the line above by 2; indent the keys and the items of one level by the same number of spaces
+        "a: 1\n b: 2\n"
+          a:2:2: this line is indented by 1 space, the line above by 0; indent the keys and the items of one level by the same number of spaces
+        "hosts:\n  - role: a\n     ssh: b\n"
+          a:3:6: this line is indented by 5 spaces, the line above by 2; indent the keys and the items of one level by the same number of spaces
+        "hosts:\n  - role: a\n - role: b\n"
+          a:3:2: this line is indented by 1 space, the line above by 2; indent the keys and the items of one level by the same number of spaces
+        "a:\n\tb: 1\n"
+          a:2:1: a tab is used for indentation; indent with spaces
+        "a:\n  b: 1\n\tc: 2\n"
+          a:3:1: a tab is used for indentation; indent with spaces
+        "a: b: c\n"
+          a:1:4: this text contains a colon and a space; put quotes around it
+        "title: MKE: prod\n"
+          a:1:8: this text contains a colon and a space; put quotes around it
+        "sans: [*.example.com]\n"
+          a:1:8: a text that begins with `*` or `&` refers to another place of the file; put quotes around the text
+        "sans:\n  - *.example.com\n"
+          a:2:5: a text that begins with `*` or `&` refers to another place of the file; put quotes around the text
+        "a: @b\n"
+          a:1:4: a text cannot begin with this character; put quotes around the text
+        "a: `b`\n"
+          a:1:4: a text cannot begin with this character; put quotes around the text
+        "a: %b\n"
+          a:1:4: a text cannot begin with this character; put quotes around the text
+        "path: \"C:\\mke\"\n"
+          a:1:7: a backslash in double quotes begins an escape, and this is not one; use single quotes, or double the backslash
+        "a: \"x\" y\n"
+          a:1:8: text follows the closing quote; put the whole value in one pair of quotes
+        "a: 1\nb\nc: 2\n"
+          a:2:1: a key is not followed by `:`; write `:` and a space behind the key
+        "a: - b\n"
+          a:1:4: a list item is not allowed here; begin each item on a line of its own below the key
+        "a: | x\n  y\n"
+          a:1:4: text follows `|` or `>` on its line; begin the text on the next line
+        "a: \"x\"#y\n"
+          a:1:7: a remark needs a space in front of `#`; write ` #`
+        "a: \u{7}\n"
+          accepted
+        "<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> theirs\n"
+          a:1:1: a merge conflict is not resolved; keep one of the two sides, and remove the lines with `<<<<<<<`, `=======` and `>>>>>>>`
+        "##);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_place_of_every_text_has_an_explanation(text in "[ab\\[\\]{}:,'\"#|>&*@ \n\tö-]{0,40}") {
+            for (at, _) in text.char_indices() {
+                for said in ["tab", "quoted scalar", "trailing content", "simple key expect", "block scalar", ""] {
+                    let explained = super::explain(&text, at, said);
+                    proptest::prop_assert!(text.get(explained.span).is_some());
+                }
+            }
+        }
+    }
+}
