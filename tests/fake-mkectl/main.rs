@@ -15,6 +15,7 @@
 //! | `FAKE_MKECTL_CONFIG` | file that `config get` prints, instead of what `init` does |
 //! | `FAKE_MKECTL_IMAGES`, `FAKE_MKECTL_CHARTS` | files that `airgap list-images` and `list-charts` print, instead of a reference or two |
 //! | `FAKE_MKECTL_BACKUP` | what a backup comes to, instead of an archive: `none` writes no file and reports success, `empty`, `garbage` and `cut` write such a file, `fail` exits with 1, `hang` waits as `FAKE_MKECTL_HANG` does |
+//! | `FAKE_MKECTL_DRY_RUN` | `fail`: `apply --dry-run` exits with 1 |
 //! | `FAKE_MKECTL_REFUSED` | a text: a configuration that holds it is invalid |
 //! | `FAKE_MKECTL_EXIT` | exit code of a command that works, after an `FTL` line unless it is 0; overrides 130 and 143. An upgrade rolls back first |
 //!
@@ -27,7 +28,7 @@
 //! | `FAKE_MKECTL_HANG` | it waits for SIGINT or SIGTERM, says which came, and exits with 130 or 143; with the value `ignore` it says so and goes on waiting, with `no` it does not wait |
 //! | `FAKE_MKECTL_CLEANED` | file to which the name of the signal goes, when it is cleaned up after |
 //! | `FAKE_MKECTL_LEAK` | it prints the value of the variable of this name, or with `arguments` all its arguments, each cut in two writes |
-//! | `FAKE_MKECTL_PASSWORD` | with the value `crash`, it aborts right after it has printed the administrator's password |
+//! | `FAKE_MKECTL_PASSWORD` | with the value `crash`, it aborts right after it has printed the administrator's password; with `unknown` it prints that in a form of its own |
 //! | `FAKE_MKECTL_CRASH` | with any value, it aborts after its first lines, without cleaning up |
 
 #![expect(
@@ -236,7 +237,9 @@ fn work(
         eprintln!("INF mkectl {} reads {file}", version());
         if given.has("--dry-run") {
             eprintln!("INF dry run: nothing is changed");
-            return Ok(0);
+            return Ok(u8::from(
+                std::env::var("FAKE_MKECTL_DRY_RUN").is_ok_and(|how| how == "fail"),
+            ));
         }
     } else {
         eprintln!("INF mkectl {} begins: {}", version(), command.join(" "));
@@ -295,7 +298,12 @@ fn done(release: Release, command: &[&str], given: &Given<'_>, backup: &str) -> 
             if let Some(cluster) = cluster(given) {
                 std::fs::copy(given.file(), cluster)?;
             }
-            credentials()?;
+            match std::env::var("FAKE_MKECTL_PASSWORD") {
+                Ok(form) if form == "unknown" => {
+                    println!("They are only showed once\nsee the portal")
+                }
+                _ => credentials()?,
+            }
             eprintln!("INF MKE {} is installed", version());
         }
         ["upgrade"] => {

@@ -268,3 +268,77 @@ async fn a_release_that_no_upgrade_leads_to_is_told_with_the_reason() {
         run.stderr
     );
 }
+
+// Item 27: mkectl itself checks what is rendered, before anything is sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_mkectl_refuses_is_found_before_anything_is_sent() {
+    let mut lab = support::Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let _ = lab.run(&["check", "lab", "--with-mkectl"]).ends_with(0);
+    lab.edit_environment(
+        "config:
+",
+        "config:
+  license: { token: { $env: LAB_LICENSE } }
+  kubelet: { maxPods: 250 }
+",
+    );
+    lab.sandbox
+        .variable("LAB_LICENSE", "planted-license-5d21")
+        .variable("FAKE_MKECTL_REFUSED", "maxPods");
+    let _ = lab.run(&["check", "lab"]).ends_with(0);
+    for command in [
+        &["check", "lab", "--with-mkectl"][..],
+        &["rehearse", "lab"],
+        &["deploy", "lab"],
+    ] {
+        let run = lab.run(command).ends_with(3);
+        assert!(
+            run.stderr
+                .contains("mkectl v4.1.5 refuses the rendered configuration: FTL invalid config")
+                && run.stderr.contains("maxPods is not allowed"),
+            "{}",
+            run.stderr
+        );
+    }
+    assert!(lab.repositories().await.is_empty() && lab.applies().is_empty());
+    lab.sandbox
+        .variable("FAKE_MKECTL_REFUSED", "planted-license-5d21");
+    let run = lab.run(&["check", "lab", "--with-mkectl"]).ends_with(3);
+    assert!(
+        run.stderr.contains("*** is not allowed") && !run.whole().contains("planted-license"),
+        "{}",
+        run.whole()
+    );
+}
+
+// Item 27: where mkectl can simulate `apply`, that comes first.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_apply_is_simulated_first_where_mkectl_can() {
+    let mut lab = support::Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let bundle = lab.sandbox.path("bundles/mke_bundle_v4.2.0_amd64.tar.gz");
+    support::bundles::make(&support::bundles::small(), &bundle);
+    let _ = lab
+        .run(&["lock", "v4.2.0", "--bundle", bundle.as_str()])
+        .ends_with(0);
+    lab.edit_environment("release: v4.1.5", "release: v4.2.0");
+    lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.2.0");
+    lab.sandbox.variable("FAKE_MKECTL_DRY_RUN", "fail");
+    let run = lab.run(&["deploy", "lab"]).ends_with(7);
+    assert!(
+        run.stderr
+            .contains("`mkectl apply --dry-run` exited with code 1"),
+        "{}",
+        run.stderr
+    );
+    assert!(lab.applies().is_empty());
+    lab.sandbox.variable("FAKE_MKECTL_DRY_RUN", "");
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    let calls = lab.calls();
+    let applies = calls
+        .iter()
+        .filter(|call| call.file.is_some() && call.arguments[0] == "apply");
+    let dry: Vec<bool> = applies
+        .map(|call| call.arguments.iter().any(|word| word == "--dry-run"))
+        .collect();
+    assert_eq!(dry, [true, true, false]);
+}

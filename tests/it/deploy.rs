@@ -529,13 +529,13 @@ async fn at_a_terminal_the_name_is_asked_for() {
     exit code: 8
                 since no receipt tells of a successful deploy
 
-    lab is protected. Type its name to go on: error: lab was not confirmed: `prod` was typed
+    lab is protected. Type its name to continue: error: lab was not confirmed: `prod` was typed
     hint: add `--confirm lab` where nobody can be asked
     "#);
     let nothing = answer(&lab, &["deploy", "lab"], "\n");
     insta::assert_snapshot!(last_stderr(&nothing, 2), @r#"
     exit code: 8
-    lab is protected. Type its name to go on: error: lab was not confirmed: nothing was typed
+    lab is protected. Type its name to continue: error: lab was not confirmed: nothing was typed
     hint: add `--confirm lab` where nobody can be asked
     "#);
     assert!(lab.repositories().await.is_empty());

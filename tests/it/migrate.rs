@@ -161,6 +161,31 @@ async fn what_stands_in_the_way_is_told_before_anything_is_pushed() {
     lab.edit_environment("env: LAB_MKE3", "env: NOBODYS");
     refused(3, "no credentials for the MKE 3 cluster of lab");
     lab.edit_environment("env: NOBODYS", "env: LAB_MKE3");
+    // Item 31: what the vendor excludes, whatever the version.
+    lab.edit_environment("env: LAB_MKE3 }", "env: LAB_MKE3 }, config: ucp.toml");
+    for (setting, problem) in [
+        ("calico_kdd = false", "Calico uses the etcdv3 datastore"),
+        ("calico_ebpf_enabled = true", "Calico's eBPF data plane"),
+        (
+            "kube_proxy_mode = \"ipvs\"",
+            "only clusters with the proxier iptables",
+        ),
+    ] {
+        lab.sandbox.write(
+            "environments/lab/ucp.toml",
+            &format!("[cluster_config]\n  {setting}\n"),
+        );
+        refused(3, problem);
+    }
+    lab.edit_environment(", config: ucp.toml", "");
+    let hosts = "  hosts:\n    - { role: controller+worker, ssh: { address: 192.0.2.11, user: ubuntu, port: 22, keyPath: ~/.ssh/id_ed25519 } }\n";
+    lab.edit_environment("  hosts:\n", hosts);
+    lab.edit_environment(
+        "config:\n  gateway",
+        "accept: [even-controllers]\nconfig:\n  gateway",
+    );
+    refused(3, "MKE 3 has 2 managers: an even number is not supported");
+    lab.edit_environment(hosts, "  hosts:\n");
     // The machines are not new, so that they are not installed on.
     for command in ["deploy", "apply"] {
         let run = lab.run(&[command, "lab"]).ends_with(3);

@@ -145,7 +145,10 @@ impl Road {
         let calls = self.lab.calls();
         let begun = calls
             .iter()
-            .position(|call| call.arguments[0] == "apply" && call.file.is_some())
+            .position(|call| {
+                let is_dry = call.arguments.iter().any(|word| word == "--dry-run");
+                call.arguments[0] == "apply" && call.file.is_some() && !is_dry
+            })
             .map_or(0, |at| at + 1);
         calls[begun..]
             .iter()
@@ -163,7 +166,7 @@ impl Road {
     #[track_caller]
     fn assert_untouched(&self) {
         for command in self.commands() {
-            assert!(command.ends_with(": config get"), "{command}");
+            assert!(command.contains(": config get"), "{command}");
         }
     }
 
@@ -579,27 +582,34 @@ async fn without_a_receipt_the_cluster_itself_says_what_it_is() {
         "{}",
         plan.stdout
     );
-    // It keeps what it has for good.
+    // Case 1.4: a cluster that pulls from a different registry is not this environment's, and so is one with other machines.
     road.lab.edit_environment("project: mke", "project: other");
-    let run = road.run("plan").ends_with(3);
+    let run = road.run("deploy").ends_with(3);
     assert!(
-        run.stderr.contains("and this says 127.0.0.1:[PORT]/other"),
+        run.stderr.contains(
+            "`mkectl config get` reached the cluster at mke.lab.example.com by [SANDBOX]/home/.mke/mke.kubeconf, which is not this \
+             environment's"
+        ) && run.stderr.contains("pulls from 127.0.0.1:[PORT]/other")
+            && run.stderr.contains("hint: if the file belongs to another environment, move it")
+            && !run.stderr.contains("receipt.yaml"),
         "{}",
         run.stderr
     );
     road.lab.edit_environment("project: other", "project: mke");
-
-    // Another cluster that was installed from here, and one that is gone, hold nothing up.
     road.edit_cluster(|text| {
         text.replace("192.0.2.10", "192.0.2.99")
             .replace("mke.lab.example.com", "other.example.com")
     });
-    let plan = road.run("plan").ends_with(0);
+    let run = road.run("deploy").ends_with(3);
     assert!(
-        plan.stdout.contains("leads to another cluster") && plan.stdout.contains("mkectl apply -f"),
+        run.stderr
+            .contains("reached the cluster at other.example.com"),
         "{}",
-        plan.stdout
+        run.stderr
     );
+    road.assert_untouched();
+
+    // One that is gone holds nothing up.
     std::fs::remove_file(road.lab.sandbox.home().join("cluster.yaml")).unwrap();
     let plan = road.run("plan").ends_with(0);
     assert!(
@@ -821,6 +831,91 @@ async fn each_registry_is_pulled_from_with_its_own_secret() {
     );
 }
 
+// Case 1.4: `KUBECONFIG` reaches mkectl as a flag, and only where the cluster exists.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_variable_of_kubeconfigs_is_not_handed_down() {
+    let mut road = Road::new("v4.1.5", "v4.2.0").await;
+    let home = road.lab.sandbox.home();
+    let (mine, other) = (home.join("mine.kubeconf"), home.join("other.kubeconf"));
+    std::fs::write(&mine, format!("# cluster: {home}/cluster.yaml\n")).unwrap();
+    std::fs::write(&other, format!("# cluster: {home}/other.yaml\n")).unwrap();
+    let text = std::fs::read_to_string(home.join("cluster.yaml")).unwrap();
+    let text = text
+        .replace("mke.lab.example.com", "other.example.com")
+        .replace("192.0.2.10", "192.0.2.99");
+    std::fs::write(home.join("other.yaml"), &text).unwrap();
+
+    road.lab.sandbox.variable("KUBECONFIG", other.as_str());
+    let run = road.run("deploy").ends_with(3);
+    assert!(
+        run.stderr.contains("hint: unset KUBECONFIG"),
+        "{}",
+        run.stderr
+    );
+    road.lab
+        .sandbox
+        .variable("KUBECONFIG", "/nowhere/mke.kubeconf");
+    let run = road.run("deploy").ends_with(3);
+    assert!(
+        run.stderr.contains(
+            "/nowhere/mke.kubeconf does not exist, and KUBECONFIG names it as the kubeconfig of lab"
+        ),
+        "{}",
+        run.stderr
+    );
+    road.assert_untouched();
+    road.lab.edit_environment(
+        "release:",
+        "kubeconfig: ../../../home/mine.kubeconf\nrelease:",
+    );
+    let run = road.run("deploy").ends_with(0);
+    assert!(run.stderr.contains("--kubeconfig "), "{}", run.stderr);
+    for call in road
+        .lab
+        .calls()
+        .iter()
+        .filter(|call| call.arguments.contains(&"--name".to_owned()))
+    {
+        assert!(
+            !call.environment.contains_key("KUBECONFIG"),
+            "{:?}",
+            call.arguments
+        );
+    }
+    let commands = road.commands();
+    for command in [": backup ", ": upgrade ", ": config get"] {
+        let found = commands.iter().rfind(|one| one.contains(command)).unwrap();
+        assert!(found.contains("--kubeconfig "), "{found}");
+    }
+
+    // A new environment does not use it, and is refused while it leads to another cluster.
+    std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();
+    road.lab
+        .edit_environment("kubeconfig: ../../../home/mine.kubeconf\n", "");
+    road.lab.sandbox.variable("KUBECONFIG", other.as_str());
+    let run = road.run("deploy").ends_with(3);
+    assert!(
+        run.stderr.contains(
+            "error: `mkectl config get` reached the cluster at other.example.com by [SANDBOX]/home/other.kubeconf, which is not this \
+             environment's"
+        ) && run.stderr.contains("hint: unset KUBECONFIG, or name the kubeconfig of this environment as `kubeconfig:`"),
+        "{}",
+        run.stderr
+    );
+    std::fs::remove_file(home.join("cluster.yaml")).unwrap();
+    road.lab.sandbox.variable("KUBECONFIG", "");
+    let _ = road.run("deploy").ends_with(0);
+    let apply = road.lab.applies().pop().unwrap();
+    assert!(
+        !apply.arguments.contains(&"--kubeconfig".to_owned())
+            && !apply.environment.contains_key("KUBECONFIG")
+    );
+    assert_eq!(
+        std::fs::read_to_string(home.join("other.yaml")).unwrap(),
+        text
+    );
+}
+
 /// Returns whether `mkectl upgrade` was run.
 fn was_upgraded(road: &Road) -> bool {
     road.commands().iter().any(|one| one.contains(": upgrade "))
@@ -903,4 +998,92 @@ async fn a_reason_upgrades_without_a_backup_and_the_receipt_keeps_it() {
     );
     let empty = road.lab.run(&["deploy", "lab", reason[0], " "]);
     let _ = empty.ends_with(64);
+}
+
+// Items 19 and 20: the plan says what a failure does, and what the vendor suggests to do first.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_plan_of_an_upgrade_says_what_to_do_first_and_what_a_failure_does() {
+    let road = Road::new("v4.1.5", "v4.2.0").await;
+    let plan = road.run("plan").ends_with(0);
+    assert!(
+        plan.stdout.contains(
+            "rolls back without asking: it resets and reboots every controller, then every worker"
+        ) && plan
+            .stdout
+            .contains("but the lock has no chart of that name"),
+        "{}",
+        plan.stdout
+    );
+    let rename = |tag: &str| {
+        road.edit_lock("v4.2.0", |lock| {
+            let mut charts = lock
+                .artifacts
+                .iter_mut()
+                .filter(|one| one.kind == bundle::Kind::Chart);
+            let chart = charts.next().unwrap();
+            chart.repository = "kube-prometheus-stack".to_owned();
+            chart.tag = tag.to_owned();
+            chart.archive = format!("bundles/charts/kube-prometheus-stack@{tag}.tar");
+            lock.artifacts.sort_by_key(|one| one.reference());
+        });
+        road.run("plan").ends_with(0).stdout
+    };
+    let plan = rename("79.5.0");
+    assert!(
+        plan.contains("but the lock has kube-prometheus-stack:79.5.0 instead"),
+        "{plan}"
+    );
+    let plan = rename("86.2.3");
+    assert!(
+        plan.contains(
+            "`helm pull oci://127.0.0.1:[PORT]/mke/kube-prometheus-stack --version 86.2.3 --untar`, then `kubectl apply --server-side -f \
+             kube-prometheus-stack/charts/crds/crds/`"
+        ),
+        "{plan}"
+    );
+    let road = Road::new("v4.1.1", "v4.1.2").await;
+    assert!(!road.run("plan").stdout.contains("kube-prometheus-stack"));
+}
+
+// Item 30: k0s reads kubelet settings when it starts.
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_kubelet_settings_ask_for_a_restart_of_k0s() {
+    let road = Road::new("v4.1.1", "v4.1.1").await;
+    road.lab
+        .edit_environment("config:\n", "config:\n  kubelet: { maxPods: 250 }\n");
+    let notice = "the kubelet settings change: after the deploy, restart k0s on every node";
+    let told = |road: &Road| road.run("plan").ends_with(0).stdout.contains(notice);
+    assert!(told(&road), "by what was rendered last");
+    road.has_kubeconfig();
+    let _ = road.run("render").ends_with(0);
+    assert!(told(&road), "by what the cluster reports");
+    let _ = road.run("deploy").ends_with(0);
+    assert!(!told(&road));
+}
+
+// Item 28: a password that was missed can be set anew, where mkectl has a command for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missed_password_has_a_way_out_where_mkectl_has_one() {
+    for (release, has_one) in [("v4.1.5", false), ("v4.2.0", true)] {
+        let mut road = Road::new(release, release).await;
+        road.lab.sandbox.variable("FAKE_MKECTL_PASSWORD", "unknown");
+        road.lab.edit_environment(
+            "tracking: { enabled: false }",
+            "tracking: { enabled: true }",
+        );
+        let run = road.run("deploy").ends_with(0);
+        assert!(
+            run.stderr
+                .contains("in an unknown format: look for it in the log"),
+            "{}",
+            run.stderr
+        );
+        assert_eq!(
+            run.stderr
+                .contains("`mkectl reset-password --user admin --password-stdin`"),
+            has_one,
+            "{}",
+            run.stderr
+        );
+    }
 }

@@ -513,6 +513,48 @@ async fn what_mkectl_lists_and_the_lock_lacks_stops_a_deploy_unless_it_is_accept
     assert_eq!(lab.calls().len(), before);
 }
 
+// Item 26: mkectl may list images that no bundle holds, and the registry may have them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_lock_lacks_and_the_registry_has_stops_no_deploy() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let _ = lab.run(&["push", "lab"]).ends_with(0);
+    let listed = "registry.mirantis.com/mke/calico/node:extra";
+    lab.sandbox.write("images.txt", &format!("{listed}\n"));
+    let list = lab.sandbox.path("images.txt");
+    lab.sandbox.variable("FAKE_MKECTL_IMAGES", list.as_str());
+    let _ = lab.run(&["deploy", "lab"]).ends_with(3);
+    let url = |tag: &str| {
+        format!(
+            "http://{}/v2/mke/calico/node/manifests/{tag}",
+            lab.registry.address
+        )
+    };
+    let client = reqwest::Client::new();
+    let accept =
+        "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json";
+    let manifest = client
+        .get(url("v3.30.2"))
+        .header("accept", accept)
+        .send()
+        .await
+        .unwrap();
+    let media_type = manifest.headers()["content-type"].clone();
+    let bytes = manifest.bytes().await.unwrap();
+    let put = client
+        .put(url("extra"))
+        .header("content-type", media_type)
+        .body(bytes);
+    assert_eq!(put.send().await.unwrap().status(), 201);
+    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    assert!(
+        run.stderr
+            .contains(&format!("mkectl lists {listed}: the lock does not have it")),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(lab.applies().len(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mkectl_that_lists_nothing_is_not_asked() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;

@@ -109,7 +109,10 @@ config:
     pub fn applies(&self) -> Vec<Call> {
         let mut calls = self.calls();
         calls.retain(|call| call.arguments.first().is_some_and(|word| word == "apply"));
-        calls.retain(|call| !call.arguments.iter().any(|word| word == "--help"));
+        calls.retain(|call| {
+            let mut words = call.arguments.iter();
+            !words.any(|word| word == "--help" || word == "--dry-run")
+        });
         calls
     }
 

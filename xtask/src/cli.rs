@@ -167,6 +167,9 @@ pub(crate) enum Command {
         /// Every environment
         #[arg(long)]
         all: bool,
+        /// Have each release's mkectl check the configuration too
+        #[arg(long)]
+        with_mkectl: bool,
     },
     /// Record a release's bundle, byte by byte, in a file to be committed
     Lock(LockArgs),

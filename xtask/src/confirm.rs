@@ -3,22 +3,47 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use environment::Environment;
+use release::Plan;
 
 use crate::failure::Failure;
 
 /// Returns when the environment may be changed: it is not protected, or its name was given or is typed now.
 ///
 /// # Errors
-/// Another name was given, or there is nobody to ask.
+/// A different name was given, or there is no terminal.
 pub(crate) fn confirm(environment: &Environment, given: Option<&str>) -> Result<(), Failure> {
-    if !environment.protected {
-        return Ok(());
-    }
     let question = format!(
-        "{} is protected. Type its name to go on: ",
+        "{} is protected. Type its name to continue: ",
         environment.name
     );
-    ask(environment, &question, given)
+    confirm_by(environment, &question, given)
+}
+
+/// Does the same for a plan, whose upgrade may reboot every node.
+///
+/// # Errors
+/// A different name was given, or there is no terminal.
+pub(crate) fn confirm_plan(plan: &Plan, given: Option<&str>) -> Result<(), Failure> {
+    let environment = &plan.environment;
+    if !plan.mkectl.is_upgrade() {
+        return confirm(environment, given);
+    }
+    let question = format!(
+        "{} is protected. A failed upgrade is rolled back without another question, and reboots every node.\nType its name to upgrade: ",
+        environment.name
+    );
+    confirm_by(environment, &question, given)
+}
+
+fn confirm_by(
+    environment: &Environment,
+    question: &str,
+    given: Option<&str>,
+) -> Result<(), Failure> {
+    match environment.protected {
+        true => ask(environment, question, given),
+        false => Ok(()),
+    }
 }
 
 /// Returns when the environment's name was given or is typed now, whether it is protected or not.

@@ -6,6 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use indicatif::DecimalBytes;
 use registry_error::advice;
 use release::cluster::BackupError;
+use release::kubeconfig::{KubeconfigError, NamedBy};
 use release::learn::LearnError;
 use release::prune::PruneError;
 use release::{ArchiveError, ChecksumError, Error, MkectlError, ReadError, StoreError};
@@ -191,6 +192,7 @@ impl Failure {
                 | Error::StillMke3 { .. }
                 | Error::StaleKubeconfig { .. }
                 | Error::Mke3Credentials { .. } => 3,
+                Error::Kubeconfig(_) | Error::Mke3Unfit(_) | Error::ConfigRefused(_) => 3,
                 Error::MkectlLacks { .. } => 6,
                 Error::PlanMoved { .. } => DIFFERS,
                 Error::PlanWithoutMkectl { .. } => 6,
@@ -375,7 +377,8 @@ fn hints(error: &Error) -> Vec<String> {
                 .to_owned()
         }
         Error::Unlocked { release, .. } => format!(
-            "is this the whole bundle, and the mkectl of {release}? Who knows that the cluster does without writes `accept: [incomplete-lock]`"
+            "check that the bundle is complete and mkectl is that of {release}; push what is missing to the registry by other means, or \
+             write `accept: [incomplete-lock]` if the cluster does not need it"
         ),
         Error::Prune(PruneError::LockUnknown { .. }) => "bring the lock back: without it nobody knows what must stay".to_owned(),
         Error::Prune(PruneError::Refused { .. }) => "nothing was removed; compute and review a new plan: `cargo xtask prune ENVIRONMENT --out FILE`".to_owned(),
@@ -411,16 +414,19 @@ fn hints(error: &Error) -> Vec<String> {
             "take the vendor's release-matrix.json, unmodified, and name it in the environment: `release-matrix: ./release-matrix.json`"
                 .to_owned()
         }
+        Error::Kubeconfig(error) => kubeconfig_hint(error),
         Error::Contradiction { is_meant: false, .. } => {
-            "mkectl finds a cluster by ~/.mke/mke.kubeconf, or by the file that KUBECONFIG names: take the one of this cluster".to_owned()
+            "unset KUBECONFIG, or name the kubeconfig of this cluster as `kubeconfig:` in environment.yaml; without both mkectl uses \
+             ~/.mke/mke.kubeconf"
+                .to_owned()
         }
         Error::Contradiction { is_meant: true, .. } => {
             "somebody changed the cluster without Airlock, or the receipt is an old one: find out which, and restore the receipt that is true"
                 .to_owned()
         }
         Error::ClusterSilent { .. } => {
-            "mkectl finds the cluster by ~/.mke/mke.kubeconf, or by the file that KUBECONFIG names: is it that of this cluster, and the \
-             cluster up?"
+            "check that the cluster is up, and that `kubeconfig:` in environment.yaml, KUBECONFIG, or otherwise ~/.mke/mke.kubeconf \
+             leads to it"
                 .to_owned()
         }
         Error::PlanMoved { environment, path, .. } => format!(
@@ -499,6 +505,22 @@ fn hints(error: &Error) -> Vec<String> {
         _ => return Vec::new(),
     };
     vec![hint]
+}
+
+fn kubeconfig_hint(error: &KubeconfigError) -> String {
+    match error {
+        KubeconfigError::OtherCluster { kubeconfig, .. } => {
+            let path = &kubeconfig.path;
+            match kubeconfig.named_by {
+                NamedBy::Variable => "unset KUBECONFIG, or name the kubeconfig of this environment as `kubeconfig:` in environment.yaml".to_owned(),
+                NamedBy::Default => format!(
+                    "if the file belongs to another environment, move it and name it there as `kubeconfig:` in environment.yaml: mv {path} FILE"
+                ),
+                _ => format!("correct `kubeconfig:` in environment.yaml: {path} leads to that cluster"),
+            }
+        }
+        _ => "write it with `cargo xtask cluster kubeconfig ENVIRONMENT --output FILE`, or correct what names it".to_owned(),
+    }
 }
 
 /// Returns the name that somebody meant who gave a folder's path, or capitals, or a release without its `v`.

@@ -57,7 +57,8 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Check {
             environment,
             all: _,
-        } => check::run(app, environment.as_deref()),
+            with_mkectl,
+        } => check::run(app, environment.as_deref(), *with_mkectl),
         Command::Learn(arguments) => learn::run(app, arguments),
         Command::Lock(arguments) => lock::run(app, arguments),
         Command::Fetch { what } => fetch::run(app, what),

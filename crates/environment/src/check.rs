@@ -29,6 +29,7 @@ const DOCUMENT: &[&str] = &[
     operation::APPLY_TIMEOUT,
     operation::BACKUPS,
     operation::RELEASE_MATRIX,
+    operation::KUBECONFIG,
     mke3::MKE3,
     promotion::REQUIRES,
     "record-operator",
@@ -108,9 +109,10 @@ pub(crate) fn document(document: &Mapping, findings: &mut Findings) {
                     findings.note(boolean(value, name));
                 }
                 promotion::REQUIRES => findings.problems.extend(promotion::check(value)),
-                "mkectl" | operation::BACKUPS | operation::RELEASE_MATRIX => {
-                    findings.note(path(value, name))
-                }
+                "mkectl"
+                | operation::BACKUPS
+                | operation::RELEASE_MATRIX
+                | operation::KUBECONFIG => findings.note(path(value, name)),
                 mke3::MKE3 => check_mke3(value, findings),
                 operation::ADMIN_PASSWORD => admin_password(value, findings),
                 operation::APPLY_TIMEOUT => findings.note(operation::apply_timeout(value)),

@@ -22,6 +22,7 @@
 //! apply-timeout: 2h                            # mkectl is asked to end when it takes longer; 90s, 30m, 2h
 //! backups: /srv/backups/prod                   # the folder that backups go to
 //! release-matrix: matrix.json                  # for an upgrade to a release whose bundle has none
+//! kubeconfig: prod.kubeconf                    # of the cluster; else what KUBECONFIG names, or ~/.mke/mke.kubeconf
 //! requires: staging                            # a deploy wants that one to have succeeded with the same lock; or { environment: staging, minimum-age: 24h }
 //! record-operator: true                        # receipts say who deployed
 //! inventory: hosts.csv                         # machines, a line each

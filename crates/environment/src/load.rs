@@ -341,6 +341,9 @@ fn build(
         release_matrix: merged
             .get(operation::RELEASE_MATRIX)
             .and_then(|node| Some(path_below(root, node, node.text()?))),
+        kubeconfig: merged
+            .get(operation::KUBECONFIG)
+            .and_then(|node| Some(path_below(root, node, node.text()?))),
     };
     Ok(Some(Environment {
         name: name.to_owned(),

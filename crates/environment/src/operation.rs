@@ -21,6 +21,9 @@ pub(crate) const BACKUPS: &str = "backups";
 /// The key that names a release matrix, for a bundle that has none.
 pub(crate) const RELEASE_MATRIX: &str = "release-matrix";
 
+/// The key that names the kubeconfig of the cluster.
+pub(crate) const KUBECONFIG: &str = "kubeconfig";
+
 /// What to write under `admin-password`.
 const HELP: &str = "write `{ file: PATH }`, or `{ command: [PROGRAM, ARGUMENT] }` for a program that reads it, or `ask` to be shown it on the \
     terminal";
@@ -39,6 +42,8 @@ pub struct Operation {
     pub backups: Option<Utf8PathBuf>,
     /// The vendor's release matrix, for a release whose bundle has none. Whether it is there has not been checked.
     pub release_matrix: Option<Utf8PathBuf>,
+    /// The kubeconfig of the environment's cluster. The file may not exist yet.
+    pub kubeconfig: Option<Utf8PathBuf>,
 }
 
 /// Who gets the administrator's password.

@@ -83,6 +83,7 @@ pub fn schema(config: Value) -> String {
             })),
             "backups": text("The folder that the backups before upgrades go to, relative to this file."),
             "release-matrix": text("The vendor's release matrix, unmodified, for a release whose bundle has none; relative to this file."),
+            "kubeconfig": text("The kubeconfig of the cluster, relative to this file; otherwise what KUBECONFIG names, or ~/.mke/mke.kubeconf."),
             "requires": {
                 "description": "The environment to which the same lock must have been deployed with success before.",
                 "anyOf": [

@@ -45,7 +45,7 @@ mod write_once;
 pub use check::{load, near_misses};
 pub use compare::{Area, Change, compare};
 pub use machines::{Login, Machine, machines, migration_hosts, restore_hosts};
-pub use migration::{Migration, MigrationError};
+pub use migration::{Migration, MigrationError, Mke3Unfit, managers_unfit, mke3_unfit};
 pub use notes::accepts_incomplete_lock;
 pub use observations::{Contradiction, Observations, ObservationsError};
 pub use observed::Observed;

@@ -1,7 +1,8 @@
 //! The machines of a rendered `mke4.yaml`, and the other files of hosts that mkectl wants.
 //!
 //! An upgrade from MKE 3 reads a flat list without roles, since it finds the roles by itself (UPGRADE-CLI, JJ). A restore reads the one
-//! host to begin with, which has a role; no page shows that file, so that it is written as `mke4.yaml` writes a host.
+//! host to begin with: its role is `controller+worker`, and it keeps its `installFlags`, a custom kubelet profile for example
+//! (RESTORE-CLI).
 
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
@@ -18,6 +19,9 @@ pub struct Machine {
     pub private_address: Option<String>,
     /// The interface of that address.
     pub private_interface: Option<String>,
+    /// More flags for the installation of k0s on it.
+    #[serde(default)]
+    pub install_flags: Vec<String>,
 }
 
 /// How a machine is reached.
@@ -107,12 +111,16 @@ pub fn migration_hosts(
 /// What serde says when it cannot write YAML.
 pub fn restore_hosts(machine: &Machine) -> Result<String, serde_yaml::Error> {
     #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
     struct One<'a> {
         role: &'static str,
+        #[serde(skip_serializing_if = "<[String]>::is_empty")]
+        install_flags: &'a [String],
         ssh: &'a Login,
     }
     hosts(vec![One {
         role: "controller+worker",
+        install_flags: &machine.install_flags,
         ssh: &machine.ssh,
     }])
 }
@@ -141,6 +149,7 @@ spec:
       privateAddress: 192.168.0.1
       privateInterface: eth1
       noTaints: true
+      installFlags: [--profile=custom]
     - role: worker
       ssh: { address: 10.0.0.2, user: root, bastion: { address: 10.9.9.9, user: jump } }
       privateInterface: eth1
@@ -180,6 +189,8 @@ spec:
         insta::assert_snapshot!(restore_hosts(&machines[0]).unwrap(), @"
         hosts:
         - role: controller+worker
+          installFlags:
+          - --profile=custom
           ssh:
             address: 10.0.0.1
             port: 2222

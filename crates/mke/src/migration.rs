@@ -46,6 +46,81 @@ pub enum MigrationError {
     },
 }
 
+/// What keeps an MKE 3 cluster from an upgrade, whatever its version.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Mke3Unfit {
+    /// Calico keeps its data in etcd.
+    #[error(
+        "MKE 3 has `calico_kdd = false`: Calico uses the etcdv3 datastore, and only clusters with KDD can be upgraded (MKE3-FIX)"
+    )]
+    Datastore,
+    /// Calico runs its eBPF data plane.
+    #[error(
+        "MKE 3 has `calico_ebpf_enabled = true`: clusters with Calico's eBPF data plane cannot be upgraded (MKE3-IDX)"
+    )]
+    Ebpf,
+    /// The proxy is not the default one.
+    #[error(
+        "MKE 3 has `kube_proxy_mode = \"{mode}\"`: only clusters with the proxier iptables can be upgraded (CNI-LIMITS)"
+    )]
+    Proxier {
+        /// What it is.
+        mode: String,
+    },
+    /// The number of managers is even.
+    #[error("MKE 3 has {count} managers: an even number is not supported (JJ)")]
+    Managers {
+        /// How many they are.
+        count: usize,
+    },
+}
+
+/// Returns what keeps an MKE 3 cluster with this configuration, the TOML that MKE 3 exports, from an upgrade. A setting that it does not
+/// have is mkectl's to judge.
+///
+/// The three settings have names of their own and one value a line, so they are read by line.
+pub fn mke3_unfit(config: &str) -> Option<Mke3Unfit> {
+    let value = |wanted: &str| {
+        let mut lines = config.lines().filter_map(|line| line.split_once('='));
+        let found = lines.find(|(key, _)| key.trim() == wanted);
+        found.map(|(_, value)| {
+            value
+                .split('#')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .trim_matches(['"', '\''])
+        })
+    };
+    if value("calico_kdd") == Some("false") {
+        return Some(Mke3Unfit::Datastore);
+    }
+    if value("calico_ebpf_enabled") == Some("true") {
+        return Some(Mke3Unfit::Ebpf);
+    }
+    let mode = value("kube_proxy_mode").filter(|mode| !["", "iptables"].contains(mode));
+    mode.map(|mode| Mke3Unfit::Proxier {
+        mode: mode.to_owned(),
+    })
+}
+
+/// Returns whether the managers that an environment names keep its MKE 3 cluster from an upgrade.
+pub fn managers_unfit(environment: &Environment) -> Option<Mke3Unfit> {
+    let hosts = environment
+        .config
+        .get("hosts")
+        .and_then(|hosts| hosts.as_sequence());
+    let roles = hosts
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|host| host.get("role")?.text());
+    let count = roles
+        .filter(|role| crate::hosts::is_controller(role))
+        .count();
+    (count > 0 && count % 2 == 0).then_some(Mke3Unfit::Managers { count })
+}
+
 impl Release {
     /// Returns what is known of the upgrade of an MKE 3 cluster to this release. Of a release that is not in the table the row before it
     /// holds, with a warning.
@@ -136,6 +211,37 @@ pub(crate) fn facts(of: &'static Row) -> Vec<Fact> {
 mod tests {
     use super::*;
     use crate::releases;
+
+    #[test]
+    fn settings_that_cannot_be_upgraded_are_refused() {
+        let config = |lines: &str| format!("[auth]\n  kube = \"x\"\n[cluster_config]\n{lines}");
+        for (lines, expected) in [
+            (
+                "  calico_kdd = true\n  calico_ebpf_enabled = false\n  kube_proxy_mode = \"iptables\"\n",
+                None,
+            ),
+            ("", None),
+            ("  calico_kdd = false\n", Some(Mke3Unfit::Datastore)),
+            (
+                "  calico_ebpf_enabled = true # since 3.6\n",
+                Some(Mke3Unfit::Ebpf),
+            ),
+            (
+                "  kube_proxy_mode = \"ipvs\"\n",
+                Some(Mke3Unfit::Proxier {
+                    mode: "ipvs".to_owned(),
+                }),
+            ),
+            (
+                "  kube_proxy_mode = \"disabled\"\n",
+                Some(Mke3Unfit::Proxier {
+                    mode: "disabled".to_owned(),
+                }),
+            ),
+        ] {
+            assert_eq!(mke3_unfit(&config(lines)), expected, "{lines}");
+        }
+    }
 
     #[test]
     fn each_release_takes_the_sources_that_the_vendor_lists() {

@@ -36,7 +36,7 @@ impl Mkectl {
     /// Builds `mkectl kubeconfig`, which prints it to standard output. `help` is the answer to [`Mkectl::help`] for it.
     pub fn kubeconfig(&self, config: &Utf8Path, help: &Help) -> Command {
         let words = ["kubeconfig", "-f", config.as_str()];
-        self.command(words.into_iter().chain(help.plain()))
+        self.for_cluster(words.into_iter().chain(help.plain()))
     }
 
     /// Builds `mkectl reset`, without its question where `help`, the answer to [`Mkectl::help`] for it, lists `--force`: it is given no
@@ -44,6 +44,6 @@ impl Mkectl {
     pub fn reset(&self, config: &Utf8Path, help: &Help) -> Command {
         let words = ["reset", "-f", config.as_str()];
         let force = Some("--force").filter(|flag| help.lists(flag));
-        self.command(words.into_iter().chain(force).chain(help.plain()))
+        self.for_cluster(words.into_iter().chain(force).chain(help.plain()))
     }
 }

@@ -19,6 +19,9 @@ pub struct Mkectl {
     pub variables: Variables,
     /// Where its help pages are kept, if anywhere.
     pub memory: Option<Utf8PathBuf>,
+    /// The kubeconfig that leads to the cluster; none where mkectl looks for one itself, and for a cluster that does not exist yet,
+    /// where the vendor forbids the flag.
+    pub kubeconfig: Option<Utf8PathBuf>,
 }
 
 impl Mkectl {
@@ -29,6 +32,7 @@ impl Mkectl {
             leading: Vec::new(),
             variables,
             memory: None,
+            kubeconfig: None,
         }
     }
 
@@ -43,7 +47,17 @@ impl Mkectl {
     /// [`Mkectl::help`] for `apply`, lists them.
     pub fn apply(&self, file: &Utf8Path, help: &Help) -> Command {
         let words = ["apply", "-f", file.as_str()];
-        self.command(words.into_iter().chain(help.plain()))
+        self.for_cluster(words.into_iter().chain(help.plain()))
+    }
+
+    /// Builds a command of this program for the cluster that [`Mkectl::kubeconfig`] leads to.
+    pub(crate) fn for_cluster<'a>(
+        &'a self,
+        arguments: impl IntoIterator<Item = &'a str>,
+    ) -> Command {
+        let kubeconfig = self.kubeconfig.iter();
+        let kubeconfig = kubeconfig.flat_map(|path| [KUBECONFIG, path.as_str()]);
+        self.command(arguments.into_iter().chain(kubeconfig))
     }
 
     /// Builds a command of this program.
@@ -74,6 +88,9 @@ impl Mkectl {
         }
     }
 }
+
+/// The flag of every command that names a kubeconfig.
+pub(crate) const KUBECONFIG: &str = "--kubeconfig";
 
 /// One command, ready to be shown by [`Command::display`] and run by [`run`](crate::run()).
 #[derive(Debug, Clone)]
@@ -126,6 +143,15 @@ impl Command {
     #[must_use]
     pub fn argument(mut self, argument: impl Into<String>) -> Self {
         self.arguments.push(argument.into());
+        self
+    }
+
+    /// Returns the command without its kubeconfig, whose place differs from machine to machine.
+    #[must_use]
+    pub fn without_kubeconfig(mut self) -> Self {
+        if let Some(at) = self.arguments.iter().position(|word| word == KUBECONFIG) {
+            self.arguments.drain(at..self.arguments.len().min(at + 2));
+        }
         self
     }
 

@@ -3,6 +3,7 @@
 use camino::Utf8Path;
 use secrecy::SecretString;
 
+use crate::command::KUBECONFIG;
 use crate::{Command, Error, Help, Mkectl};
 
 /// What the names of flags that have secrets end with.
@@ -44,6 +45,9 @@ impl Mkectl {
                 all.extend(["-f", file.as_str()]);
             }
             all.extend(help.plain().into_iter().filter(|flag| !has(&[flag])));
+            if help.lists(KUBECONFIG) && !has(&[KUBECONFIG]) {
+                return self.for_cluster(all).typed(&arguments[words.len()..]);
+            }
         }
         self.command(all).typed(&arguments[words.len()..])
     }

@@ -1,6 +1,8 @@
 //! What `mkectl` knows and prints: a first configuration, the cluster's own, what an offline installation needs.
 
-use crate::{Command, Error, Mkectl};
+use camino::Utf8Path;
+
+use crate::{Command, Error, Help, Mkectl};
 
 /// The words that ask a cluster for its configuration.
 const CONFIG_GET: &[&str] = &["config", "get"];
@@ -32,12 +34,32 @@ impl Mkectl {
     ///
     /// [`Error::NoConfig`] when it prints none, and what starting a program can end in.
     pub fn config_get(&self) -> Result<String, Error> {
-        self.config(CONFIG_GET)
+        let command = self.for_cluster(CONFIG_GET.iter().copied());
+        let leading = self.leading.len();
+        let words: Vec<&str> = command.arguments[leading..]
+            .iter()
+            .map(String::as_str)
+            .collect();
+        self.config(&words)
     }
 
     /// Builds the command that [`Mkectl::config_get`] runs, to be shown.
     pub fn config_get_command(&self) -> Command {
-        self.command(CONFIG_GET.iter().copied())
+        self.for_cluster(CONFIG_GET.iter().copied())
+    }
+
+    /// Checks a configuration by `mkectl init -f FILE --print-k0sctl-config`, which needs no cluster. `help` is the answer to [`Mkectl::help`]
+    /// for `init`. Returns false where it does not list the flag, and nothing was checked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when the program refuses the configuration, and what starting a program can end in.
+    pub fn check_config(&self, file: &Utf8Path, help: &Help) -> Result<bool, Error> {
+        const FLAG: &str = "--print-k0sctl-config";
+        if !help.lists(FLAG) {
+            return Ok(false);
+        }
+        self.ask(&["init", "-f", file.as_str(), FLAG]).map(|_| true)
     }
 
     /// Returns the references that an offline installation needs, by `mkectl airgap list-images` or `list-charts`, without

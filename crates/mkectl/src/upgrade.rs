@@ -93,7 +93,7 @@ impl Mkectl {
             }
         }
         words.extend(help.plain());
-        self.command(words)
+        self.for_cluster(words)
     }
 
     /// Builds the command that writes a backup to the archive `name`, where the program runs. `root` is the answer to
@@ -110,7 +110,7 @@ impl Mkectl {
         let mut words = archives.words("backup");
         words.extend(["-f", config.as_str(), "--name", name]);
         words.extend(root.plain());
-        self.command(words)
+        self.for_cluster(words)
     }
 
     /// Builds the command that restores the archive `name`. `hosts` is the file of the one host to begin with, which
@@ -129,7 +129,7 @@ impl Mkectl {
             words.extend(["--hosts-path", hosts.as_str()]);
         }
         words.extend(root.plain());
-        self.command(words)
+        self.for_cluster(words)
     }
 }
 

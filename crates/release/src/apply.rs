@@ -10,7 +10,9 @@ use crate::render::Written;
 use crate::run::{self, Run};
 use crate::upgrade::{self, Commands};
 use crate::verify::Confirmed;
-use crate::{Context, Credentials, Error, consent, migrate, rehearse, resolve};
+use crate::{
+    Context, Credentials, Error, consent, kubeconfig, migrate, rehearse, resolve, validate,
+};
 
 /// What mkectl did to the cluster, if it did it.
 #[derive(Debug)]
@@ -55,17 +57,20 @@ pub(crate) fn program_for(
     command: &[&str],
 ) -> Result<Program, Error> {
     let variables = variables(context, environment);
-    let mkectl = if environment.rehearsal {
+    let mut mkectl = if environment.rehearsal {
         rehearse::program(context.tool, variables, &environment.release, lock_path)
     } else {
         crate::program::find(context, environment, lock, variables)?
     };
+    mkectl.kubeconfig = kubeconfig::flag(context, environment);
     Program::of(mkectl, &environment.release, command)
 }
 
 /// Returns the environment variables that an environment's mkectl gets: all but the secrets that it has no use for.
 pub(crate) fn variables(context: &Context<'_>, environment: &Environment) -> mkectl::Variables {
     let mut variables = context.tool.variables.clone();
+    // The cluster that it leads to may be a different one: where a cluster exists, the flag is passed.
+    variables.remove(kubeconfig::VARIABLE);
     let registry = &environment.registry;
     let named = [&registry.push_credentials, &registry.pull_credentials];
     for CredentialSource::Environment(prefix) in named.into_iter().flatten() {
@@ -184,6 +189,15 @@ impl Program {
         }
     }
 
+    /// Returns what to do where the administrator's password was missed, to be appended to a message, if this mkectl has a command for it
+    /// (RESETPW).
+    pub(crate) fn password_way_out(&self) -> Option<String> {
+        let root = self.mkectl.help(&[]).ok()?;
+        root.has_command("reset-password").then(|| {
+            "; if it is not there, set a new one with `mkectl reset-password --user admin --password-stdin`".to_owned()
+        })
+    }
+
     /// Returns what people should know where this mkectl takes no credentials that nodes are to pull with.
     pub(crate) fn pull_warning(&self) -> Option<String> {
         let pull = self.pull.as_ref()?;
@@ -224,7 +238,16 @@ pub(crate) fn require(context: &Context<'_>, plan: &Plan) -> Result<Ready, Error
         MkectlPlan::Apply {
             program: Ok(program),
             ..
-        } => Ok(Ready::Apply(Box::new(program.clone()))),
+        } => {
+            validate::check(
+                context,
+                &plan.environment,
+                &plan.release,
+                program,
+                &plan.output,
+            )?;
+            Ok(Ready::Apply(Box::new(program.clone())))
+        }
         MkectlPlan::Upgrade {
             commands: Ok(commands),
             ..
@@ -302,6 +325,32 @@ pub async fn apply(
     }
 }
 
+/// Has mkectl simulate the command, where its help lists a way.
+///
+/// # Errors
+/// mkectl failed: the command would fail as well.
+fn try_first(
+    context: &Context<'_>,
+    run: &Run<'_>,
+    program: &Program,
+    command: &mkectl::Command,
+) -> Result<(), Error> {
+    const DRY_RUN: &str = "--dry-run";
+    if run.environment.rehearsal || !program.help.lists(DRY_RUN) {
+        return Ok(());
+    }
+    let mut command = command.clone().argument(DRY_RUN);
+    command.name = format!("{} {DRY_RUN}", command.name);
+    let run = Run {
+        name: "apply-dry-run",
+        changes: false,
+        release: run.release.clone(),
+        password_way_out: None,
+        ..*run
+    };
+    run.run(context, &command).map(drop)
+}
+
 fn apply_config(
     context: &Context<'_>,
     plan: &Plan,
@@ -324,8 +373,10 @@ fn apply_config(
         step: Step::Apply,
         results: None,
         changes: true,
+        password_way_out: program.password_way_out(),
     };
-    let ran = run.run(context, &command);
+    let tried = try_first(context, &run, program, &command);
+    let ran = tried.and_then(|()| run.run(context, &command));
     let log = resolved.remove_after(ran)?.log;
     context.reporter.report(Event::Finished {
         step: Step::Apply,

@@ -193,6 +193,7 @@ impl Cluster {
             step: Step::Cluster,
             results: manner.results,
             changes: manner.changes,
+            password_way_out: None,
         };
         let ran = run.run(context, &command);
         config.remove_after(ran)

@@ -537,6 +537,15 @@ pub enum Error {
         /// What is there.
         path: Utf8PathBuf,
     },
+    /// mkectl refuses the rendered configuration.
+    #[error(transparent)]
+    ConfigRefused(crate::validate::ConfigRefused),
+    /// The settings of the MKE 3 cluster keep it from an upgrade.
+    #[error(transparent)]
+    Mke3Unfit(mke::Mke3Unfit),
+    /// The kubeconfig is not that of the environment's cluster.
+    #[error(transparent)]
+    Kubeconfig(Box<crate::kubeconfig::KubeconfigError>),
     /// There is no backup that could be restored.
     #[error(transparent)]
     Backup(crate::cluster::BackupError),

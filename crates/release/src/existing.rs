@@ -1,28 +1,40 @@
 //! What the cluster is before mkectl is run: by the receipt, and by its own word where it can be asked.
 //!
-//! It is asked only when mkectl is to be run anyway, so that a deploy with nothing to do asks nobody. For an upgrade it has to answer.
-//! Otherwise it is asked if there is a kubeconfig by which mkectl would find it, and a cluster that does not answer within the time
-//! of a short question holds up nothing: before the first installation there is none.
+//! It is asked only when mkectl is to be run anyway: a deploy with nothing to do asks no cluster. For an upgrade it has to answer.
+//! Otherwise it is asked if a kubeconfig exists by which mkectl would find it, and a cluster that does not answer within the time of a
+//! short question stops nothing: before the first installation it does not exist. A cluster that answers and is not the environment's
+//! stops the deploy, since mkectl might change that one.
 
-use camino::Utf8PathBuf;
 use environment::{Environment, Problems};
 use semver::Version;
 
 use crate::apply::Program;
+use crate::kubeconfig::{self, Kubeconfig, KubeconfigError};
 use crate::plan::Warnings;
 use crate::receipt::Applied;
 use crate::under_way::UnderWay;
 use crate::{Context, Error, chain, upgrade};
 
 /// What a cluster answered.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) enum Word {
     /// It was not asked, since mkectl would not find any.
+    #[default]
     NotAsked,
     /// There was no answer.
     Silent(Error),
     /// It told its configuration.
     Told(mke::Observed),
+}
+
+/// What asking for a cluster came to.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    pub(crate) word: Word,
+    /// What led to the cluster, or was to lead there.
+    pub(crate) kubeconfig: Option<Kubeconfig>,
+    /// The cluster's configuration, if it answered.
+    pub(crate) text: Option<String>,
 }
 
 /// What the answer has to fit.
@@ -34,17 +46,46 @@ pub(crate) struct Known<'a> {
     pub(crate) under_way: Option<&'a UnderWay>,
     /// Whether the last deploy failed at an upgrade.
     pub(crate) upgrade_failed: bool,
+    /// What led to the cluster that answered.
+    pub(crate) kubeconfig: Option<Kubeconfig>,
 }
 
-/// Asks the cluster, if there is a kubeconfig by which mkectl finds one.
-pub(crate) fn ask(context: &Context<'_>, environment: &Environment, program: &Program) -> Word {
-    if environment.rehearsal || kubeconfig(context).is_none() {
-        return Word::NotAsked;
+/// Asks the cluster by each kubeconfig by which mkectl may find one, until one answers.
+///
+/// If `is_new`, that is the environment's kubeconfig, and the one where mkectl looks when it makes a cluster.
+pub(crate) fn ask(
+    context: &Context<'_>,
+    environment: &Environment,
+    program: &Program,
+    is_new: bool,
+) -> Asked {
+    let mut asked = Asked::default();
+    if environment.rehearsal {
+        return asked;
     }
-    match tokio::task::block_in_place(|| upgrade::observe(program)) {
-        Ok((_, observed)) => Word::Told(observed),
-        Err(error) => Word::Silent(error),
+    let of_new = is_new.then(|| kubeconfig::default(context)).flatten();
+    let mut candidates: Vec<Kubeconfig> =
+        kubeconfig::of(context, environment).into_iter().collect();
+    candidates.extend(of_new.filter(|default| candidates.first() != Some(default)));
+    for kubeconfig in candidates.into_iter().filter(Kubeconfig::exists) {
+        let mut program = program.clone();
+        program.mkectl.kubeconfig = kubeconfig.flag();
+        match tokio::task::block_in_place(|| upgrade::observe(&program)) {
+            Ok((text, observed)) => {
+                let word = Word::Told(observed);
+                return Asked {
+                    word,
+                    kubeconfig: Some(kubeconfig),
+                    text: Some(text),
+                };
+            }
+            Err(error) => {
+                asked.word = Word::Silent(error);
+                asked.kubeconfig = Some(kubeconfig);
+            }
+        }
     }
+    asked
 }
 
 /// Returns the release that the cluster runs; nothing where there is none yet. `warnings` gets what people should know.
@@ -82,12 +123,28 @@ pub(crate) fn release(
     let wanted = upgrade::observed(known.rendered)?;
     let is_meant = seen.may_be_of_one_cluster(&wanted);
     let Some((applied, version)) = applied else {
-        if !is_meant {
-            warnings.of_plan.push(format!(
-                "mkectl's kubeconfig leads to another cluster, which {}: mkectl will lose its access to that one",
-                seen.told()
-            ));
-            return Ok(None);
+        let other = || {
+            let kubeconfig = known.kubeconfig.clone()?;
+            let place = |one: &mke::Observed| {
+                let place = one.external_address.as_ref().or(one.hosts.first());
+                place
+                    .map_or("an unknown address", String::as_str)
+                    .to_owned()
+            };
+            Some(Error::Kubeconfig(Box::new(KubeconfigError::OtherCluster {
+                environment: name.clone(),
+                address: place(seen),
+                kubeconfig,
+                cluster: seen.told(),
+                expected: format!(
+                    "at {} and pulls from {}",
+                    place(&wanted),
+                    environment.registry.image_url()
+                ),
+            })))
+        };
+        if let Some(error) = (!is_meant).then(other).flatten() {
+            return Err(error);
         }
         let problems = mke::refuse_changes(
             environment,
@@ -97,7 +154,7 @@ pub(crate) fn release(
             },
         );
         if !problems.is_empty() {
-            return Err(Error::WriteOnce(Problems(problems)));
+            return Err(other().unwrap_or(Error::WriteOnce(Problems(problems))));
         }
         warnings.of_plan.push(format!(
             "no receipt tells of the cluster of {name}, and it answers: it {}",
@@ -139,20 +196,21 @@ fn was_killed_upgrading(known: &Known<'_>) -> bool {
         .is_some_and(|under_way| under_way.command == "upgrade")
 }
 
-/// Returns the file by which mkectl finds a cluster, if it is there: what `KUBECONFIG` names, or mkectl's own (KUBECTL).
-fn kubeconfig(context: &Context<'_>) -> Option<Utf8PathBuf> {
-    let variable = |name: &str| {
-        let value = context.tool.variables.get(name)?.to_str()?;
-        (!value.is_empty()).then_some(value)
-    };
-    match variable("KUBECONFIG") {
-        Some(paths) => paths
-            .split(':')
-            .map(Utf8PathBuf::from)
-            .find(|path| path.is_file()),
-        None => {
-            let path = Utf8PathBuf::from(variable("HOME")?).join(".mke/mke.kubeconf");
-            path.is_file().then_some(path)
-        }
-    }
+/// Returns what to do after a change of kubelet settings, which k0s reads when it starts; nothing where `rendered` changes none of those that
+/// the cluster has now, by `live`.
+///
+/// # Errors
+/// One of the two is not YAML.
+pub(crate) fn kubelet_notice(live: &str, rendered: &str) -> Result<Option<String>, Error> {
+    let live = upgrade::parse("the configuration before".into(), live)?;
+    let rendered = upgrade::parse("the rendered configuration".into(), rendered)?;
+    let changes = mke::compare(&live, &rendered);
+    let is_kubelet = |path: &str| path == "spec.kubelet" || path.starts_with("spec.kubelet.");
+    let is_changed =
+        (changes.iter()).any(|change| change.new.is_some() && is_kubelet(&change.path));
+    Ok(is_changed.then(|| {
+        "the kubelet settings change: after the deploy, restart k0s on every node, by `systemctl restart k0scontroller` on controllers and \
+         `systemctl restart k0sworker` on workers"
+            .to_owned()
+    }))
 }

@@ -41,6 +41,7 @@ pub mod event;
 pub mod fetch;
 pub mod inspect;
 pub mod inventory;
+pub mod kubeconfig;
 pub mod learn;
 pub mod list;
 pub mod lock;
@@ -63,6 +64,7 @@ pub mod status;
 pub mod store;
 pub mod under_way;
 pub mod upgrade;
+pub mod validate;
 pub mod verify;
 pub mod workspace;
 

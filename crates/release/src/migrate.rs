@@ -84,6 +84,7 @@ pub(crate) fn commands(
     let way = facts
         .migrate_from(&mke3.version)
         .map_err(|source| Error::NoMigration { source })?;
+    refuse_unfit(environment, mke3)?;
     let ports = way.gateway_node_ports(environment).map_err(problem)?;
     let address = mke::external_address(environment).ok_or_else(|| {
         let rule = "an upgrade from MKE 3 has to be given `config.apiServer.externalAddress`";
@@ -93,7 +94,9 @@ pub(crate) fn commands(
         )
     })?;
     refuse_a_leftover(context)?;
-    let program = apply::program_for(context, environment, lock, lock_path, &["upgrade"])?;
+    let mut program = apply::program_for(context, environment, lock, lock_path, &["upgrade"])?;
+    // For mkectl it is a new cluster, whose kubeconfig it writes itself.
+    program.mkectl.kubeconfig = None;
     let help = &program.help;
     let lacking = mkectl::Migration::NEEDED
         .into_iter()
@@ -158,6 +161,20 @@ pub(crate) fn commands(
         warnings,
         program,
     })
+}
+
+/// Refuses an MKE 3 cluster whose settings the vendor excludes from an upgrade: mkectl finds out half-way.
+fn refuse_unfit(environment: &Environment, mke3: &Mke3) -> Result<(), Error> {
+    let config = mke3.config.as_ref();
+    let text = config
+        .map(|path| read_if_there(path))
+        .transpose()?
+        .flatten();
+    let unfit = text.as_deref().and_then(mke::mke3_unfit);
+    match unfit.or_else(|| mke::managers_unfit(environment)) {
+        Some(unfit) => Err(Error::Mke3Unfit(unfit)),
+        None => Ok(()),
+    }
 }
 
 /// Returns the check of MKE 3's configuration, where this mkectl has one and the configuration is at hand.
@@ -226,6 +243,7 @@ pub(crate) fn migrate(
             step: Step::Migrate,
             results: None,
             changes,
+            password_way_out: commands.program.password_way_out(),
         };
         let limit = plan.environment.operation.apply_timeout;
         let command = command.clone().within(limit);

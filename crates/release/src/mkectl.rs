@@ -8,7 +8,7 @@ use crate::run::Ran;
 use crate::{Context, Error, under_way};
 
 /// Commands that print secrets as their result, so that it is not logged.
-const SECRETIVE: &[&str] = &["certs", "kubeconfig", "login"];
+const SECRETIVE: &[&str] = &["certs", "kubeconfig", "login", "reset-password"];
 
 /// Commands that leave the cluster as it is, whatever becomes of them.
 const HARMLESS: &[&str] = &[

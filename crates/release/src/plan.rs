@@ -300,6 +300,12 @@ pub(crate) async fn of_locked(
         }
     };
     let seen = looked.seen;
+    let unlocked = match eyes {
+        Eyes::Registry if !unlocked.is_empty() => {
+            verify::unserved(context, &environment, unlocked, &mut warnings).await?
+        }
+        _ => unlocked,
+    };
     let artifacts = planned(&locked.lock, &seen);
     if purpose == Purpose::Apply {
         refuse_what_the_registry_lacks(&environment, &locked.lock, &artifacts)?;

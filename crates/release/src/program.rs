@@ -11,7 +11,7 @@ use crate::apply::{self, Program};
 use crate::event::{Event, Step};
 use crate::receipt::Receipt;
 use crate::workspace::Output;
-use crate::{Context, Error, Plan, Workspace, demo, fetch};
+use crate::{Context, Error, Plan, Workspace, demo, fetch, kubeconfig};
 
 /// A program and the download that it came in.
 struct Kept {
@@ -100,7 +100,7 @@ pub(crate) fn of_release(
         Err(Error::NotLocked { .. }) => None,
         Err(error) => return Err(error),
     };
-    let mkectl = match locked
+    let mut mkectl = match locked
         .as_ref()
         .and_then(|lock| kept(context.workspace, lock))
     {
@@ -116,6 +116,7 @@ pub(crate) fn of_release(
             }
         }
     };
+    mkectl.kubeconfig = kubeconfig::flag(context, environment);
     Program::of(remembering(context, mkectl), release, &[]).map(Some)
 }
 

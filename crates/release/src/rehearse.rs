@@ -19,7 +19,7 @@ use crate::fetch::{self, Locked};
 use crate::plan::{self, Plan};
 use crate::receipt::Receipt;
 use crate::workspace::Output;
-use crate::{Context, Error, Tool, Workspace, demo};
+use crate::{Context, Error, Tool, Workspace, demo, validate};
 
 /// The hidden command of Airlock's executable that plays mkectl.
 pub const COMMAND: &str = "rehearsal-mkectl";
@@ -100,6 +100,7 @@ pub async fn prepare(
         SocketAddr::from(([127, 0, 0, 1], 0)),
     )
     .await?;
+    check_config(context, environment.clone(), &Output::below(&directory))?;
     environment.rehearsal = true;
     environment.protected = false;
     environment.mkectl = None;
@@ -147,6 +148,22 @@ pub async fn prepare(
         stand_in,
         _registry: registry,
     })
+}
+
+/// Has the environment's own mkectl check what is rendered for it, where it is at hand.
+fn check_config(
+    context: &Context<'_>,
+    environment: Environment,
+    output: &Output,
+) -> Result<(), Error> {
+    if environment.rehearsal {
+        return Ok(());
+    }
+    match validate::with_mkectl(context, environment, output) {
+        Err(error @ Error::ConfigRefused(_)) => Err(error),
+        // A rehearsal needs neither that mkectl nor a lock nor secrets.
+        _ => Ok(()),
+    }
 }
 
 /// Runs a rehearsal.

@@ -28,6 +28,8 @@ pub(crate) struct Run<'a> {
     pub(crate) results: Option<&'a Mutex<String>>,
     /// Whether it changes the cluster, so that whoever finds it killed must know.
     pub(crate) changes: bool,
+    /// What to do where the administrator's password was missed, to be appended to a message; none where this mkectl has no way.
+    pub(crate) password_way_out: Option<String>,
 }
 
 /// A run that succeeded.
@@ -79,6 +81,7 @@ impl Run<'_> {
         );
         let finished = {
             let observer = Lines {
+                way_out: self.password_way_out.as_deref(),
                 context,
                 keeper: &keeper,
                 note: note.as_ref(),
@@ -140,6 +143,7 @@ pub(crate) fn refuse_a_second_one(context: &Context<'_>, output: &Output) -> Res
 }
 
 struct Lines<'a> {
+    way_out: Option<&'a str>,
     context: &'a Context<'a>,
     keeper: &'a Keeper<'a>,
     note: Option<&'a UnderWay>,
@@ -167,7 +171,10 @@ impl mkectl::Observer for Lines<'_> {
             },
             mkectl::Event::AdminPassword(caught) => self.keeper.keep(caught),
             mkectl::Event::PasswordMissed => self.warn(
-                "mkectl announced the administrator's password in a form that is not known, so that it was not caught: look into the log",
+                format!(
+                    "mkectl printed the administrator's password in an unknown format: look for it in the log{}",
+                    self.way_out.unwrap_or_default()
+                ),
             ),
             mkectl::Event::TimedOut => self.warn(format!(
                 "the time limit has passed: SIGINT was sent to mkectl, which has {} s to end",

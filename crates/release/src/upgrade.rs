@@ -26,9 +26,11 @@ use crate::workspace::{Output, write_whole};
 use crate::{Context, Error, carry, cluster, fetch, receipt, resolve};
 
 mod after;
+mod notices;
 
 pub use after::After;
 pub(crate) use after::after;
+pub(crate) use notices::notices;
 
 /// The time limit of a backup in an environment without `apply-timeout`.
 const BACKUP_LIMIT: Duration = Duration::from_secs(3600);
@@ -292,6 +294,7 @@ pub(crate) async fn upgrade(
             results: None,
             // A backup leaves the cluster as it is.
             changes: step == Step::Upgrade,
+            password_way_out: None,
         };
         let limit = plan.environment.operation.apply_timeout;
         let limit = limit.or_else(|| (step == Step::Backup).then_some(BACKUP_LIMIT));
@@ -392,7 +395,8 @@ fn keep_before(plan: &Plan, commands: &Commands) -> Result<(), Error> {
     write_for_owner(&commands.before, &text, IfThere::Refuse)
 }
 
-fn parse(path: &Utf8Path, text: &str) -> Result<Node, Error> {
+/// Reads a configuration; `path` is what errors call it.
+pub(crate) fn parse(path: &Utf8Path, text: &str) -> Result<Node, Error> {
     let source = std::sync::Arc::new(Source {
         path: path.to_owned(),
         text: text.to_owned(),

@@ -23,7 +23,7 @@ mod textfile;
 mod watch;
 
 pub use complete::tell_what_is_unlocked;
-pub(crate) use complete::{by_charts, unlocked};
+pub(crate) use complete::{by_charts, unlocked, unserved};
 pub use finding::{Finding, FindingKind, is_below_right_tags};
 pub use local::VerifiedBundle;
 pub(crate) use local::{

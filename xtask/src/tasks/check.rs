@@ -2,17 +2,35 @@
 
 use std::process::ExitCode;
 
+use release::workspace::Output;
 use serde_json::json;
 
 use crate::app::App;
 use crate::failure::Failure;
 
-pub(crate) fn run(app: &App<'_>, name: Option<&str>) -> Result<ExitCode, Failure> {
+pub(crate) fn run(
+    app: &App<'_>,
+    name: Option<&str>,
+    with_mkectl: bool,
+) -> Result<ExitCode, Failure> {
     let names = super::one_or_all(app, name)?;
     let now = (app.tool.now)();
     let checked = super::with_each(&names, |name| {
         release::check::one(&app.workspace, name, now)
     })?;
+    if with_mkectl {
+        super::with_each(&names, |name| {
+            let environment = environment::load(app.workspace.root(), name)
+                .map_err(release::Error::Environment)?;
+            let output = Output::below(&app.workspace.environment(name));
+            if !release::validate::with_mkectl(&app.context(), environment, &output)? {
+                app.ui.note(&format!(
+                    "warning: {name}: its mkectl has no command that checks a configuration"
+                ));
+            }
+            Ok(())
+        })?;
+    }
     for one in &checked {
         for warning in &one.warnings {
             app.ui

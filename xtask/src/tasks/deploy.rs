@@ -11,7 +11,7 @@ use release::workspace::Output;
 use serde_json::json;
 
 use crate::app::App;
-use crate::confirm::confirm;
+use crate::confirm::confirm_plan;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 
@@ -39,7 +39,7 @@ pub(crate) fn run(
         app.ui.plan(&plan.summary(&app.workspace));
         let permit = release::requires::permit(&plan, reason, &lock)?;
         if !plan.is_empty() {
-            confirm(&plan.environment, confirmed)?;
+            confirm_plan(&plan, confirmed)?;
         }
         let deployed = release::deploy::deploy(&context, &plan, &permit).await?;
         report(app, "deployed", &plan, &deployed)

@@ -153,8 +153,7 @@ fn first_host(context: &Context<'_>, cluster: &Cluster) -> Result<resolve::Resol
         });
     };
     context.reporter.report(Event::Warning(format!(
-        "the restore begins with {}; in what form mkectl wants that host is unverified, so that it is written as mke4.yaml writes it: \
-         `--hosts FILE` takes another file",
+        "the restore begins with {}; `--hosts FILE` takes a different file of hosts",
         first.ssh.address
     )));
     let text = mke::restore_hosts(first).map_err(|source| Error::Hosts { source })?;

@@ -13,8 +13,8 @@ use crate::migrate;
 use crate::receipt::{Applied, Receipt};
 use crate::under_way::UnderWay;
 use crate::upgrade::{self, Commands};
-use crate::workspace::Output;
-use crate::{Context, Error, Workspace, chain};
+use crate::workspace::{Output, read_if_there};
+use crate::{Context, Error, Workspace, chain, kubeconfig};
 
 /// What mkectl is to be run for, and how.
 ///
@@ -151,6 +151,11 @@ impl MkectlPlan {
             } => commands.without_backup.clone(),
             _ => None,
         }
+    }
+
+    /// Returns whether a cluster is upgraded, from MKE 3 or a release of MKE 4.
+    pub fn is_upgrade(&self) -> bool {
+        matches!(self, Self::Upgrade { .. } | Self::Migrate { .. })
     }
 
     /// Returns what is missing, so that deploy would refuse.
@@ -309,12 +314,17 @@ pub(super) fn decide(
             version: mke3.version.to_string(),
         });
     }
-    let known = Known {
+    if question.applied().is_some() {
+        kubeconfig::require(context, environment)
+            .map_err(|error| Error::Kubeconfig(Box::new(error)))?;
+    }
+    let mut known = Known {
         environment,
         rendered: question.rendered,
         applied: question.applied(),
         under_way: question.under_way,
         upgrade_failed: question.failed_at(Step::Upgrade),
+        kubeconfig: None,
     };
     let told = question.applied().map(|applied| applied.release.clone());
     if let Some(told) = told.filter(|told| *told != question.wanted()) {
@@ -334,16 +344,33 @@ pub(super) fn decide(
             return Ok(plan);
         }
     } else {
-        let program = apply::program(context, environment, &locked.lock, &locked.path);
-        let word = match &program {
-            Ok(program) => existing::ask(context, environment, program),
-            Err(_) => Word::NotAsked,
+        let mut program = apply::program(context, environment, &locked.lock, &locked.path);
+        let is_new = question.applied().is_none();
+        let asked = match &program {
+            Ok(program) => existing::ask(context, environment, program, is_new),
+            Err(_) => existing::Asked::default(),
         };
-        let current = existing::release(&known, &word, warnings)?;
+        known.kubeconfig = asked.kubeconfig;
+        let current = existing::release(&known, &asked.word, warnings)?;
+        let exists = current.is_some();
+        if let (true, Ok(program)) = (is_new, &mut program) {
+            // A cluster is made without a kubeconfig.
+            let kubeconfig = known.kubeconfig.filter(|_| exists);
+            program.mkectl.kubeconfig = kubeconfig.and_then(|kubeconfig| kubeconfig.flag());
+        }
         if let Some(current) = current.filter(|current| *current != environment.release) {
             let (from, way) = way(question, &format!("v{current}"))?;
             let reason = "the cluster runs an earlier release";
             return Ok(upgrade(context, question, reason, from, way, warnings));
+        }
+        if exists {
+            // A cluster that was not asked has what was rendered last.
+            let before = match asked.text {
+                Some(text) => Some(text),
+                None => read_if_there(&question.output.config)?,
+            };
+            let notice = before.map(|before| existing::kubelet_notice(&before, question.rendered));
+            warnings.of_plan.extend(notice.transpose()?.flatten());
         }
         return Ok(MkectlPlan::Apply { reason, program });
     }
@@ -407,6 +434,8 @@ fn upgrade(
         question.applied(),
     );
     warnings.of_plan.extend(way.warnings.iter().cloned());
+    let notices = upgrade::notices(question.environment, lock.0, &from, &way);
+    warnings.of_plan.extend(notices);
     if let Ok(commands) = &commands {
         warnings.of_plan.extend(commands.warnings.iter().cloned());
     }

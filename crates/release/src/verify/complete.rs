@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bundle::{Artifact, Kind, Lock};
 use environment::Environment;
 
+use super::look::{Held, Tag, look};
 use crate::event::Event;
 use crate::plan::Warnings;
 use crate::{Context, Error, apply, chain, fetch};
@@ -46,6 +47,56 @@ pub(crate) fn unlocked(
         ));
     }
     Ok(Vec::new())
+}
+
+/// Returns what the registry lacks too of what mkectl lists and the lock lacks. `warnings` gets what it has: mkectl may list images for
+/// which the vendor's bundle has no archive (LAB), and the operator may have pushed those by other means.
+///
+/// # Errors
+/// The registry cannot be asked.
+pub(crate) async fn unserved(
+    context: &Context<'_>,
+    environment: &Environment,
+    lacking: Vec<String>,
+    warnings: &mut Warnings,
+) -> Result<Vec<String>, Error> {
+    let named = lacking.iter().map(|reference| {
+        let name = mke::vendor_name(reference).unwrap_or(reference);
+        name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'))
+    });
+    let named: Vec<(String, String)> = named
+        .map(|name| name.unwrap_or_default())
+        .map(|(repository, tag)| (repository.to_owned(), tag.replace('+', "_")))
+        .collect();
+    let tags: Vec<Tag<'_>> = (named.iter())
+        .map(|(repository, tag)| Tag {
+            repository,
+            name: tag,
+            kind: match repository.starts_with("charts/") {
+                true => Kind::Chart,
+                false => Kind::Image,
+            },
+        })
+        .collect();
+    // A digest in a tag's place names no tag that could be asked for.
+    if tags
+        .iter()
+        .any(|tag| tag.repository.is_empty() || tag.repository.contains('@'))
+    {
+        return Ok(lacking);
+    }
+    let seen = look(context, environment, &tags).await?;
+    let (served, unserved): (Vec<_>, Vec<_>) =
+        (lacking.into_iter().zip(seen)).partition(|(_, seen)| seen.held != Held::Nothing);
+    for (reference, _) in served {
+        warnings.of_plan.push(format!(
+            "mkectl lists {reference}: the lock does not have it, so Airlock does not verify it, but the registry has it"
+        ));
+    }
+    Ok(unserved
+        .into_iter()
+        .map(|(reference, _)| reference)
+        .collect())
 }
 
 /// What a mkectl lists and a lock lacks.

@@ -1,0 +1,156 @@
+//! The file by which mkectl finds the cluster of an environment, and what to do where it leads to a different one.
+//!
+//! mkectl takes `--kubeconfig`, then the variable `KUBECONFIG`, then `~/.mke/mke.kubeconf` (KUBECTL). The variable is never handed down:
+//! the vendor has it unset for a backup, and a new cluster must be made without any kubeconfig (BACKUP-CLI). Where a cluster exists, the
+//! flag is passed instead.
+
+use std::fmt;
+
+use camino::Utf8PathBuf;
+use environment::Environment;
+
+use crate::Context;
+
+/// The variable that names kubeconfigs.
+pub(crate) const VARIABLE: &str = "KUBECONFIG";
+
+/// A file that leads to a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kubeconfig {
+    /// The file.
+    pub path: Utf8PathBuf,
+    /// What names it.
+    pub named_by: NamedBy,
+}
+
+/// What names a kubeconfig.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamedBy {
+    /// `kubeconfig:` in environment.yaml.
+    Environment,
+    /// The variable `KUBECONFIG`.
+    Variable,
+    /// Nothing: it is where mkectl looks by default.
+    Default,
+}
+
+/// Why a kubeconfig is not used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KubeconfigError {
+    /// It leads to a cluster that is not the environment's.
+    #[error(
+        "`mkectl config get` reached the cluster at {address} by {}, which is not this environment's: the cluster {cluster}, and \
+         {environment} is {expected}",
+        kubeconfig.path
+    )]
+    OtherCluster {
+        /// The environment.
+        environment: String,
+        /// Where clients reach the cluster.
+        address: String,
+        /// What led there.
+        kubeconfig: Kubeconfig,
+        /// What the cluster reports, beginning with a verb.
+        cluster: String,
+        /// Where the environment's own cluster is to be.
+        expected: String,
+    },
+    /// The cluster of the environment exists, but the file that was named does not.
+    #[error("{} does not exist, and {} names it as the kubeconfig of {environment}", kubeconfig.path, kubeconfig.named_by)]
+    Missing {
+        /// The environment.
+        environment: String,
+        /// The file.
+        kubeconfig: Kubeconfig,
+    },
+}
+
+impl fmt::Display for NamedBy {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Environment => "environment.yaml",
+            Self::Variable => VARIABLE,
+            Self::Default => "mkectl",
+        })
+    }
+}
+
+impl Kubeconfig {
+    /// Returns whether the file exists.
+    pub(crate) fn exists(&self) -> bool {
+        self.path.is_file()
+    }
+
+    /// Returns what is passed to mkectl to reach the cluster; none where it finds the file itself.
+    pub(crate) fn flag(&self) -> Option<Utf8PathBuf> {
+        (self.named_by != NamedBy::Default).then(|| self.path.clone())
+    }
+}
+
+/// Returns the kubeconfig of an environment, whether the file exists or not; none without a home.
+pub(crate) fn of(context: &Context<'_>, environment: &Environment) -> Option<Kubeconfig> {
+    if let Some(path) = &environment.operation.kubeconfig {
+        return Some(Kubeconfig {
+            path: path.clone(),
+            named_by: NamedBy::Environment,
+        });
+    }
+    let Some(paths) = variable(context, VARIABLE) else {
+        return default(context);
+    };
+    // mkectl may run in a different folder.
+    let paths = paths.split(':').filter(|path| !path.is_empty());
+    let mut paths = paths.map(|path| camino::absolute_utf8(path).unwrap_or_else(|_| path.into()));
+    let first = paths.next()?;
+    let path = match first.is_file() {
+        true => first,
+        false => paths.find(|path| path.is_file()).unwrap_or(first),
+    };
+    Some(Kubeconfig {
+        path,
+        named_by: NamedBy::Variable,
+    })
+}
+
+/// Returns the kubeconfig where mkectl looks by default, and where it puts that of a new cluster.
+pub(crate) fn default(context: &Context<'_>) -> Option<Kubeconfig> {
+    Some(Kubeconfig {
+        path: Utf8PathBuf::from(variable(context, "HOME")?).join(".mke/mke.kubeconf"),
+        named_by: NamedBy::Default,
+    })
+}
+
+/// Returns what mkectl is given to reach the cluster of an environment; none in a rehearsal and where the file does not exist.
+pub(crate) fn flag(context: &Context<'_>, environment: &Environment) -> Option<Utf8PathBuf> {
+    if environment.rehearsal {
+        return None;
+    }
+    of(context, environment).filter(Kubeconfig::exists)?.flag()
+}
+
+/// Checks that the kubeconfig of an environment whose cluster exists is where it is said to be.
+///
+/// # Errors
+/// It is not.
+pub(crate) fn require(
+    context: &Context<'_>,
+    environment: &Environment,
+) -> Result<(), KubeconfigError> {
+    match of(context, environment) {
+        Some(kubeconfig)
+            if !environment.rehearsal && kubeconfig.flag().is_some() && !kubeconfig.exists() =>
+        {
+            Err(KubeconfigError::Missing {
+                environment: environment.name.clone(),
+                kubeconfig,
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn variable<'a>(context: &'a Context<'_>, name: &str) -> Option<&'a str> {
+    let value = context.tool.variables.get(name)?.to_str()?;
+    (!value.is_empty()).then_some(value)
+}

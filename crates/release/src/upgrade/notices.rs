@@ -1,0 +1,56 @@
+//! What the operator should know before an upgrade, besides its commands: what a failure does to the cluster, and what the vendor suggests
+//! to do by hand first.
+
+use bundle::{Artifact, Kind};
+use environment::Environment;
+use semver::Version;
+
+/// Returns the notices for an upgrade to the release of a lock, a fragment each.
+pub(crate) fn notices(
+    environment: &Environment,
+    lock: &bundle::Lock,
+    from: &Version,
+    way: &mke::Upgrade,
+) -> Vec<String> {
+    let mut notices = vec![
+        // ROLLBACK
+        "if the upgrade fails, mkectl rolls back without asking: it resets and reboots every controller, then every worker, and \
+         interrupts all workloads"
+            .to_owned(),
+    ];
+    if let Some(crds) = way.monitoring_crds {
+        notices.push(monitoring_crds(environment, lock, from, crds));
+    }
+    notices
+}
+
+/// Returns what to do about the CRDs of the monitoring stack (MONCRD).
+fn monitoring_crds(
+    environment: &Environment,
+    lock: &bundle::Lock,
+    from: &Version,
+    crds: &mke::MonitoringCrds,
+) -> String {
+    let (name, version, release) = (&crds.chart, crds.version.to_string(), &lock.release);
+    let suggested = format!(
+        "the vendor suggests to apply the CRDs of {name} {version} before the upgrade from v{from} to {release}"
+    );
+    let of_name: Vec<&Artifact> = (lock.artifacts.iter())
+        .filter(|artifact| artifact.kind == Kind::Chart)
+        .filter(|artifact| artifact.repository.rsplit('/').next() == Some(name))
+        .collect();
+    let Some(chart) = of_name.iter().find(|chart| chart.tag == version) else {
+        let found = match of_name.first() {
+            Some(chart) => format!("the lock has {} instead", chart.reference()),
+            None => "the lock has no chart of that name".to_owned(),
+        };
+        return format!("{suggested}, but {found}, so they must be brought from elsewhere");
+    };
+    format!(
+        "{suggested}: `cargo xtask push {environment}`, then `helm pull {url}/{repository} --version {version} --untar`, then \
+         `kubectl apply --server-side -f {name}/charts/crds/crds/`",
+        environment = environment.name,
+        url = environment.registry.chart_url(),
+        repository = chart.repository,
+    )
+}

@@ -1,0 +1,87 @@
+//! The rendered configuration, checked by the release's own mkectl before anything is sent or changed.
+
+use environment::Environment;
+use secrecy::ExposeSecret as _;
+
+use crate::apply::Program;
+use crate::resolve::Resolved;
+use crate::workspace::Output;
+use crate::{Context, Error, apply, fetch, render, resolve};
+
+/// How many lines of the refusal an error repeats.
+const LINES: usize = 5;
+
+/// mkectl refuses a configuration.
+#[derive(Debug, thiserror::Error)]
+#[error("mkectl v{release} refuses the rendered configuration: {reason}")]
+pub struct ConfigRefused {
+    /// The release of that mkectl.
+    pub release: semver::Version,
+    /// The end of what it printed, with secrets masked.
+    pub reason: String,
+}
+
+/// Has the mkectl of an environment check what is rendered for it, in a file in the folder of logs of `output`. Returns false where that mkectl cannot check a configuration.
+///
+/// # Errors
+/// mkectl refuses the configuration, a fitting one is missing, or a reference in the configuration has no value.
+pub fn with_mkectl(
+    context: &Context<'_>,
+    mut environment: Environment,
+    output: &Output,
+) -> Result<bool, Error> {
+    let facts = mke::Release::of(&environment.release).map_err(Error::Release)?;
+    let locked = fetch::locked(context.workspace, &environment.release)?;
+    render::render(context.workspace, &mut environment, &facts)?;
+    let program = apply::program(context, &environment, &locked.lock, &locked.path)?;
+    check(context, &environment, &facts, &program, output)
+}
+
+/// Has a mkectl check what is rendered for an environment. Returns false where it cannot check a configuration.
+///
+/// # Errors
+/// It refuses the configuration, or a reference in the configuration has no value.
+pub(crate) fn check(
+    context: &Context<'_>,
+    environment: &Environment,
+    facts: &mke::Release,
+    program: &Program,
+    output: &Output,
+) -> Result<bool, Error> {
+    // A rehearsal's stand-in checks it when it is applied.
+    if environment.rehearsal {
+        return Ok(false);
+    }
+    let help = program.mkectl().help(&["init"]).map_err(Error::Mkectl)?;
+    let config = resolve::temporary(context, environment, facts, &output.logs)?;
+    let checked = program.mkectl().check_config(config.path(), &help);
+    let checked = checked.map_err(|error| match error {
+        mkectl::Error::Failed { output, .. } => Error::ConfigRefused(ConfigRefused {
+            release: environment.release.clone(),
+            reason: masked(&output, &config),
+        }),
+        error => Error::Mkectl(error),
+    });
+    config.remove_after(checked)
+}
+
+/// Returns the end of what mkectl printed, without the values of references and in one line.
+fn masked(output: &str, config: &Resolved) -> String {
+    let mut text = output.to_owned();
+    for secret in &config.secrets {
+        let secret = secret.expose_secret();
+        for secret in secret
+            .lines()
+            .chain([secret])
+            .filter(|secret| !secret.trim().is_empty())
+        {
+            text = text.replace(secret, "***");
+        }
+    }
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    lines[lines.len().saturating_sub(LINES)..].join("; ")
+}
