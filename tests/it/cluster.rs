@@ -157,6 +157,50 @@ async fn a_backup_that_could_not_be_restored_is_a_failure() {
     );
 }
 
+// Case 1.4: a kubeconfig that leads elsewhere neither gives a backup of a different cluster nor resets one.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_done_to_a_cluster_of_another_environment() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    let home = lab.sandbox.home();
+    let config = lab.sandbox.read("environments/lab/mke4.yaml");
+    let config = config
+        .replace("192.0.2.10", "192.0.2.99")
+        .replace("mke.lab.example.com", "other.example.com");
+    std::fs::write(home.join("other.yaml"), config).unwrap();
+    std::fs::write(
+        home.join("other.kubeconf"),
+        format!("# cluster: {home}/other.yaml\n"),
+    )
+    .unwrap();
+    lab.sandbox
+        .variable("KUBECONFIG", home.join("other.kubeconf").as_str());
+    for command in [
+        &["cluster", "backup", "lab"][..],
+        &["cluster", "reset", "lab", "--confirm", "lab"],
+        &["mkectl", "lab", "--", "certs", "rotate"],
+    ] {
+        let run = lab.run(command).ends_with(3);
+        assert!(
+            run.stderr
+                .contains("reached the cluster at other.example.com by")
+                && run.stderr.contains("hint: unset KUBECONFIG"),
+            "{}",
+            run.stderr
+        );
+    }
+    let changed = lab
+        .calls()
+        .into_iter()
+        .filter(|call| ["backup", "reset", "certs"].contains(&call.arguments[0].as_str()));
+    assert_eq!(
+        changed
+            .filter(|call| call.arguments.last().unwrap() != "--help")
+            .count(),
+        0
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_of_another_build_or_another_cluster_is_refused() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;

@@ -15,7 +15,7 @@ use crate::event::{Event, Step};
 use crate::receipt::{self, Receipt};
 use crate::run::{Ran, Run, refuse_a_second_one};
 use crate::workspace::Output;
-use crate::{Context, Error, chain, fetch, render, resolve, under_way};
+use crate::{Context, Error, chain, existing, fetch, render, resolve, under_way};
 
 mod backup;
 mod check;
@@ -184,6 +184,12 @@ impl Cluster {
     ) -> Result<Ran, Error> {
         refuse_a_second_one(context, &self.output)?;
         let config = self.config(context)?;
+        // A backup of a different cluster would be taken for one of this.
+        if manner.changes || manner.name == "backup" {
+            let text = std::fs::read_to_string(config.path())
+                .map_err(|source| Error::io("read", config.path(), source))?;
+            existing::refuse_other(context, &self.environment, &self.program, &text)?;
+        }
         let command = command(config.path()).masked(config.secrets.iter().cloned());
         let run = Run {
             environment: &self.environment,

@@ -125,23 +125,7 @@ pub(crate) fn release(
     let Some((applied, version)) = applied else {
         let other = || {
             let kubeconfig = known.kubeconfig.clone()?;
-            let place = |one: &mke::Observed| {
-                let place = one.external_address.as_ref().or(one.hosts.first());
-                place
-                    .map_or("an unknown address", String::as_str)
-                    .to_owned()
-            };
-            Some(Error::Kubeconfig(Box::new(KubeconfigError::OtherCluster {
-                environment: name.clone(),
-                address: place(seen),
-                kubeconfig,
-                cluster: seen.told(),
-                expected: format!(
-                    "at {} and pulls from {}",
-                    place(&wanted),
-                    environment.registry.image_url()
-                ),
-            })))
+            Some(other_cluster(environment, seen, &wanted, kubeconfig))
         };
         if let Some(error) = (!is_meant).then(other).flatten() {
             return Err(error);
@@ -194,6 +178,53 @@ fn was_killed_upgrading(known: &Known<'_>) -> bool {
     known
         .under_way
         .is_some_and(|under_way| under_way.command == "upgrade")
+}
+
+/// Checks that the cluster which answers, if one does, may be the environment's: by its machines or its address in `rendered`.
+///
+/// # Errors
+/// It is a different one.
+pub(crate) fn refuse_other(
+    context: &Context<'_>,
+    environment: &Environment,
+    program: &Program,
+    rendered: &str,
+) -> Result<(), Error> {
+    let asked = ask(context, environment, program, false);
+    let (Word::Told(seen), Some(kubeconfig)) = (asked.word, asked.kubeconfig) else {
+        return Ok(());
+    };
+    let wanted = upgrade::observed(rendered)?;
+    match seen.may_be_of_one_cluster(&wanted) {
+        true => Ok(()),
+        false => Err(other_cluster(environment, &seen, &wanted, kubeconfig)),
+    }
+}
+
+/// Returns the error for a cluster that is not the environment's.
+fn other_cluster(
+    environment: &Environment,
+    seen: &mke::Observed,
+    wanted: &mke::Observed,
+    kubeconfig: Kubeconfig,
+) -> Error {
+    let place = |one: &mke::Observed| {
+        let place = one.external_address.as_ref().or(one.hosts.first());
+        place
+            .map_or("an unknown address", String::as_str)
+            .to_owned()
+    };
+    Error::Kubeconfig(Box::new(KubeconfigError::OtherCluster {
+        environment: environment.name.clone(),
+        address: place(seen),
+        kubeconfig,
+        cluster: seen.told(),
+        expected: format!(
+            "at {} and pulls from {}",
+            place(wanted),
+            environment.registry.image_url()
+        ),
+    }))
 }
 
 /// Returns what to do after a change of kubelet settings, which k0s reads when it starts; nothing where `rendered` changes none of those that

@@ -85,7 +85,7 @@ pub(crate) async fn unserved(
     {
         return Ok(lacking);
     }
-    let seen = look(context, environment, &tags).await?;
+    let seen = look(context, environment, &tags).await?.seen;
     let (served, unserved): (Vec<_>, Vec<_>) =
         (lacking.into_iter().zip(seen)).partition(|(_, seen)| seen.held != Held::Nothing);
     for (reference, _) in served {
