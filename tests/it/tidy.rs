@@ -11,8 +11,9 @@ use support::sandbox::repository;
 const EDGES: &[(&str, &[&str])] = &[
     ("files", &[]),
     ("environment", &["files"]),
-    ("bundle", &["files"]),
-    ("registry", &["files"]),
+    ("network", &[]),
+    ("bundle", &["files", "network"]),
+    ("registry", &["files", "network"]),
     ("mkectl", &["files"]),
     ("mke", &["environment"]),
     (
@@ -23,6 +24,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "files",
             "mke",
             "mkectl",
+            "network",
             "registry",
         ],
     ),
@@ -78,6 +80,10 @@ fn leaf_crates_leave_terminal_protocol_and_processes_to_others() {
         (
             "registry",
             &["tar", "flate2", "indicatif", "clap", "duct", "xshell"],
+        ),
+        (
+            "network",
+            &["tokio", "oci-client", "tar", "clap", "duct", "xshell"],
         ),
         ("mke", &["reqwest", "tokio", "tempfile", "duct", "xshell"]),
         (

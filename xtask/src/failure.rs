@@ -553,6 +553,14 @@ fn download_hints(error: &release::DownloadError) -> Vec<String> {
             "somebody on the way wants a log-in, or answers for the server: open the URL in a browser. \
              Behind a proxy, set HTTPS_PROXY"
         }
+        release::DownloadError::Request(release::RequestError::Proxy { .. }) => {
+            "set the variable to http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with special characters in the password \
+             percent-encoded; to connect directly, add the host to NO_PROXY"
+        }
+        release::DownloadError::Request(error) if error.has_no_authorities() => {
+            "install the package ca-certificates, or set SSL_CERT_FILE to a file of CA certificates; a bundle that is copied to \
+             bundles/ is not downloaded"
+        }
         error if is_another_file(error) => {
             "the file at the URL is not the one that was locked, and nothing of it was kept: find out which of the two changed"
         }

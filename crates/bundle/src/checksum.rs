@@ -1,12 +1,11 @@
 //! The vendor's checksum file. Its exact form is not documented beyond the `sha256sum -c` that it is for, so it is read
 //! leniently: the hash must be plain, and the file name is only reported.
 
-use reqwest::Client;
 use reqwest::header::CONTENT_TYPE;
 use url::Url;
 
 use crate::digest;
-use crate::http::{self, RequestError, Retry};
+use crate::http::{self, HttpClient, RequestError, Retry};
 use crate::name::base_name;
 
 /// A checksum file is a line or a few.
@@ -65,7 +64,7 @@ pub enum ChecksumError {
 pub async fn checksum(
     url: &str,
     file_name: &str,
-    client: &Client,
+    client: &HttpClient,
 ) -> Result<Checksum, ChecksumError> {
     let parsed = http::parse(url).map_err(ChecksumError::Request)?;
     let retry = Retry::default();
@@ -84,9 +83,10 @@ pub async fn checksum(
     }
 }
 
-async fn fetch(url: &Url, client: &Client) -> Result<String, ChecksumError> {
-    let failed = |error| ChecksumError::Request(RequestError::of(url, error));
-    let mut response = client.get(url.clone()).send().await.map_err(failed)?;
+async fn fetch(url: &Url, client: &HttpClient) -> Result<String, ChecksumError> {
+    let failed = |error| ChecksumError::Request(client.failed(url, error));
+    let request = client.get(url.clone()).map_err(ChecksumError::Request)?;
+    let mut response = request.send().await.map_err(failed)?;
     if !response.status().is_success() {
         return Err(ChecksumError::Request(RequestError::status(url, &response)));
     }

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, RANGE};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Response, StatusCode};
 use tokio::time::timeout;
 use url::Url;
 
 use crate::event::{Event, Observer};
-use crate::http::{self, RequestError, Retry};
+use crate::http::{self, HttpClient, RequestError, Retry};
 
 mod error;
 mod following;
@@ -82,7 +82,7 @@ impl Download {
 /// When requests fail for good or too often, when something else comes than was expected, or when it cannot be written.
 pub async fn download(
     request: &Download,
-    client: &Client,
+    client: &HttpClient,
     observer: &dyn Observer,
 ) -> Result<Downloaded, DownloadError> {
     download_to(request, client, observer, None).await
@@ -99,7 +99,7 @@ pub async fn download(
 /// As [`download()`]. The reader gets [`FollowError::Failed`] then.
 pub async fn download_feeding(
     request: &Download,
-    client: &Client,
+    client: &HttpClient,
     observer: &dyn Observer,
     feed: Feed,
 ) -> Result<Downloaded, DownloadError> {
@@ -110,7 +110,7 @@ pub async fn download_feeding(
 
 async fn download_to(
     request: &Download,
-    client: &Client,
+    client: &HttpClient,
     observer: &dyn Observer,
     feed: Option<&Feed>,
 ) -> Result<Downloaded, DownloadError> {
@@ -159,7 +159,7 @@ struct Transfer<'a> {
     request: &'a Download,
     url: Url,
     shown: String,
-    client: &'a Client,
+    client: &'a HttpClient,
     observer: &'a dyn Observer,
 }
 
@@ -225,7 +225,7 @@ impl Transfer<'_> {
             url: &self.shown,
             offset,
         });
-        let mut get = self.client.get(self.url.clone());
+        let mut get = (self.client.get(self.url.clone())).map_err(DownloadError::Request)?;
         if offset > 0 {
             get = get.header(RANGE, format!("bytes={offset}-"));
             if let Some(validator) = note.as_ref().and_then(Note::validator) {
@@ -385,7 +385,7 @@ impl Transfer<'_> {
     }
 
     fn failed(&self, error: reqwest::Error) -> DownloadError {
-        DownloadError::Request(RequestError::of(&self.url, error))
+        DownloadError::Request(self.client.failed(&self.url, error))
     }
 
     fn wrong_part(&self) -> DownloadError {

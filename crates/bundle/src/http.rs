@@ -1,11 +1,13 @@
 //! What downloads have in common: the client, the classes of failure, and when to try again.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
+use network::{Proxies, ProxyError};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Client, ClientBuilder, Response, StatusCode};
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode};
 use url::Url;
 
 /// How long a connection may take.
@@ -64,6 +66,14 @@ pub enum RequestError {
     InsecureRedirect {
         /// The URL.
         url: String,
+    },
+    /// A variable names a proxy for this URL that cannot be used.
+    #[error("cannot use the proxy for {url}")]
+    Proxy {
+        /// The URL.
+        url: String,
+        /// Which variable, and what is wrong with it.
+        source: ProxyError,
     },
     /// TLS cannot be agreed on: the certificate is not trusted, or not the host's, or the server speaks no TLS.
     #[error("no secure connection to {url}")]
@@ -154,29 +164,57 @@ impl Retry {
     }
 }
 
-/// Builds the client for downloads: proxies of the environment, the system's certificates, no limit for the whole of a
-/// transfer but one for silence.
-///
-/// # Errors
-/// When the system's certificates or the proxies of the environment cannot be used.
-pub fn http_client() -> Result<Client, RequestError> {
-    builder()
-        .build()
-        .map_err(|source| RequestError::Client { source })
+/// The client for downloads: proxies, the system's certificates, a limit for silence and none for the whole of a transfer.
+#[derive(Debug, Clone)]
+pub struct HttpClient {
+    client: Client,
+    proxies: Arc<Proxies>,
+}
+
+impl HttpClient {
+    /// Builds the client. Certificates are read when a server first shows one.
+    ///
+    /// # Errors
+    /// [`RequestError::Client`] if the HTTP library cannot be set up.
+    pub fn new(proxies: Arc<Proxies>) -> Result<Self, RequestError> {
+        let client = builder(&proxies)
+            .build()
+            .map_err(|source| RequestError::Client { source })?;
+        Ok(Self { client, proxies })
+    }
+
+    /// Returns a request for `url`.
+    pub(crate) fn get(&self, url: Url) -> Result<RequestBuilder, RequestError> {
+        match self.proxies.of(&url) {
+            Ok(_) => Ok(self.client.get(url)),
+            Err(source) => Err(RequestError::Proxy {
+                url: shown(&url),
+                source,
+            }),
+        }
+    }
+
+    /// Returns what the failure of a request for `url` means. It names the proxy, if there is one.
+    pub(crate) fn failed(&self, url: &Url, error: reqwest::Error) -> RequestError {
+        let at = match self.proxies.of(url) {
+            Ok(Some(proxy)) => format!("{} through proxy {proxy}", shown(url)),
+            _ => shown(url),
+        };
+        RequestError::of(at, error)
+    }
 }
 
 /// Returns the client's settings.
-pub(crate) fn builder() -> ClientBuilder {
-    // Whoever comes first installs it; that somebody else was first is no failure.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::builder()
+fn builder(proxies: &Arc<Proxies>) -> ClientBuilder {
+    let known = Arc::clone(proxies);
+    network::client(Vec::new(), proxies)
         .connect_timeout(CONNECT)
         .read_timeout(SILENCE)
         // It would carry the query of the URL that was asked for, which may hold a secret, to where a redirect leads.
         .referer(false)
-        .user_agent(concat!("airlock/", env!("CARGO_PKG_VERSION")))
-        .redirect(Policy::custom(|attempt| {
-            match refusal(attempt.previous(), attempt.url()) {
+        .redirect(Policy::custom(move |attempt| {
+            let proxy = || known.of(attempt.url()).err().map(Refused::Proxy);
+            match refusal(attempt.previous(), attempt.url()).or_else(proxy) {
                 Some(refused) => attempt.error(refused),
                 None => attempt.follow(),
             }
@@ -199,9 +237,19 @@ enum Refused {
     TooManyRedirects,
     #[error("a redirect from https to http")]
     Insecure,
+    #[error("a redirect to where no proxy can be used")]
+    Proxy(#[source] ProxyError),
 }
 
 impl RequestError {
+    /// Returns whether TLS failed because this machine has no CA certificates.
+    pub fn has_no_authorities(&self) -> bool {
+        let Self::Tls { source, .. } = self else {
+            return false;
+        };
+        find::<rustls::Error>(source).is_some_and(network::is::<network::NoAuthorities>)
+    }
+
     /// Returns whether the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
@@ -216,18 +264,22 @@ impl RequestError {
             | Self::NotFound { .. }
             | Self::TooManyRedirects { .. }
             | Self::InsecureRedirect { .. }
+            | Self::Proxy { .. }
             | Self::Tls { .. } => false,
         }
     }
 
     /// Tells by a failed request what failed.
-    pub(crate) fn of(url: &Url, error: reqwest::Error) -> Self {
-        let url = shown(url);
+    fn of(url: String, error: reqwest::Error) -> Self {
         // The error's own URL may be that of a redirect, with a signature in its query.
         let source = error.without_url();
         match find::<Refused>(&source) {
             Some(Refused::TooManyRedirects) => return Self::TooManyRedirects { url },
             Some(Refused::Insecure) => return Self::InsecureRedirect { url },
+            Some(Refused::Proxy(source)) => {
+                let source = source.clone();
+                return Self::Proxy { url, source };
+            }
             None => {}
         }
         if find::<rustls::Error>(&source).is_some() {

@@ -68,7 +68,7 @@ pub use download::{
     download_feeding, following,
 };
 pub use event::{Event, Observer, Silent};
-pub use http::{RequestError, Retry, has_credentials, http_client, shown_url};
+pub use http::{HttpClient, RequestError, Retry, has_credentials, shown_url};
 pub use lock::{
     Artifact, Blob, Contradiction, Kind, Lock, LockError, LockedBundle, LockedFile, LockedMkectl,
     Manifest, SkippedArchive,

@@ -299,7 +299,7 @@ impl Authentication {
                 query.append_pair("account", username);
             }
         }
-        let place = Place::new("GET", &url, "");
+        let place = Place::new("GET", &url, "").through(asker.endpoint.proxies(), &url)?;
         let mut request = asker.client.get(url).timeout(asker.settings.answer_timeout);
         if let Some(header) = basic_header(&self.credentials) {
             request = request.header(AUTHORIZATION, header);

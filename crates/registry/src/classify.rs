@@ -6,6 +6,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::time::Duration;
 
+use network::{LeafIsAuthority, NoAuthorities};
 use oci_client::errors::OciEnvelope;
 use reqwest::StatusCode;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
@@ -42,6 +43,10 @@ pub(crate) fn connection(error: reqwest::Error, at: Place, connect_timeout: Dura
     if error.is_connect() && chain(&error).any(|source| source.to_string() == "dns error") {
         return Failure::passing(Error::NameNotResolved { at, source: error });
     }
+    // The proxy's answers have no types; another attempt brings the same one.
+    if chain(&error).any(|source| source.to_string().ends_with("proxy authorization required")) {
+        return Failure::last(Error::ConnectionLost { at, source: error });
+    }
     Failure::passing(Error::ConnectionLost { at, source: error })
 }
 
@@ -68,6 +73,12 @@ fn tls_failure(tls: rustls::Error, error: reqwest::Error, at: Box<Place>) -> Fai
         Tls::InvalidCertificate(
             Certificate::NotValidYet | Certificate::NotValidYetContext { .. },
         ) => Error::CertificateNotYetValid { at, source: tls },
+        tls if network::is::<LeafIsAuthority>(tls) => Error::AuthorityAsServer { at },
+        tls if network::is::<NoAuthorities>(tls) => Error::NoAuthorities { at },
+        Tls::InvalidCertificate(
+            Certificate::UnsupportedSignatureAlgorithmContext { .. }
+            | Certificate::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
+        ) => Error::UnsupportedSignature { at, source: tls },
         Tls::InvalidMessage(_) => Error::PlainHttpServer { at, source: tls },
         // Sent by servers that are shutting down or overloaded; everything else in TLS is a setting on one of the two sides.
         Tls::AlertReceived(AlertDescription::InternalError | AlertDescription::UserCanceled) => {

@@ -1,9 +1,11 @@
-//! Where a registry is and how it is spoken to: the address, the scheme, the certificate authority.
+//! Where a registry is and how to reach it: the address, the scheme, the certificate authority, the proxies.
 //!
 //! The scheme follows from the address, never from a flag: credentials must not leave this machine in clear text.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use network::Proxies;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use url::{Host, Url};
@@ -26,6 +28,7 @@ pub struct Endpoint {
     base: Url,
     scheme: Scheme,
     authority: Option<Authority>,
+    proxies: Arc<Proxies>,
 }
 
 #[derive(Debug, Clone)]
@@ -82,7 +85,14 @@ impl Endpoint {
             base,
             scheme,
             authority,
+            proxies: Arc::default(),
         })
+    }
+
+    /// Returns the endpoint, reached through `proxies`.
+    #[must_use]
+    pub fn through(self, proxies: Arc<Proxies>) -> Self {
+        Self { proxies, ..self }
     }
 
     /// Returns the address as it was given: `host[:port]`.
@@ -103,6 +113,10 @@ impl Endpoint {
     /// Tells whether the registry is on this machine.
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.base)
+    }
+
+    pub(crate) fn proxies(&self) -> &Arc<Proxies> {
+        &self.proxies
     }
 
     pub(crate) fn certificates(&self) -> &[CertificateDer<'static>] {
@@ -180,15 +194,6 @@ impl Authority {
             certificates,
         })
     }
-}
-
-/// Makes ring the process's TLS provider, once; later calls change nothing.
-///
-/// Called by everything in this crate that makes an HTTP client, since reqwest and oci-client panic without a provider,
-/// for plain HTTP too.
-pub fn install_crypto_provider() {
-    // An error says that a provider is installed already, by us or by the program; either serves.
-    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 fn is_loopback(url: &Url) -> bool {

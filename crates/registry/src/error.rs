@@ -6,9 +6,12 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use network::{Proxies, Proxy, ProxyError};
 use oci_client::errors::OciDistributionError;
 use oci_spec::image::Digest;
 use url::Url;
+
+use crate::retry::Failure;
 
 /// Why a registry does not hold what it should.
 #[derive(Debug, thiserror::Error)]
@@ -207,6 +210,28 @@ pub enum Error {
         /// What the TLS library says.
         source: rustls::Error,
     },
+    /// The server shows a CA certificate as its own, and the endpoint names a different one.
+    #[error("{at}: the server uses a CA certificate as its own")]
+    AuthorityAsServer {
+        /// The request.
+        at: Box<Place>,
+    },
+    /// This machine has no CA certificates, and the endpoint names none.
+    #[error(
+        "{at}: the server's certificate cannot be verified: this machine has no CA certificates"
+    )]
+    NoAuthorities {
+        /// The request.
+        at: Box<Place>,
+    },
+    /// A certificate is signed by an algorithm that this program does not verify.
+    #[error("{at}: the server's certificate has a signature that Airlock cannot verify")]
+    UnsupportedSignature {
+        /// The request.
+        at: Box<Place>,
+        /// What the TLS library says.
+        source: rustls::Error,
+    },
     /// The server's certificate is for other names.
     #[error("{at}: the server's certificate is for {}", names(presented))]
     WrongHostName {
@@ -252,6 +277,14 @@ pub enum Error {
         at: Box<Place>,
         /// What the resolver says.
         source: reqwest::Error,
+    },
+    /// A variable names a proxy for this request that cannot be used.
+    #[error("{at}: cannot use the proxy")]
+    Proxy {
+        /// The request.
+        at: Box<Place>,
+        /// Which variable, and what is wrong with it.
+        source: ProxyError,
     },
     /// No answer came in time.
     #[error("{at}: no answer within {} s", after.as_secs_f32())]
@@ -331,11 +364,15 @@ impl Error {
             | Self::HttpsServer { at }
             | Self::UnknownAuthority { at, .. }
             | Self::WrongHostName { at, .. }
+            | Self::AuthorityAsServer { at }
+            | Self::NoAuthorities { at }
+            | Self::UnsupportedSignature { at, .. }
             | Self::CertificateExpired { at, .. }
             | Self::CertificateNotYetValid { at, .. }
             | Self::Tls { at, .. }
             | Self::ConnectionRefused { at }
             | Self::NameNotResolved { at, .. }
+            | Self::Proxy { at, .. }
             | Self::TimedOut { at, .. }
             | Self::Stalled { at, .. }
             | Self::ConnectionLost { at, .. } => Some(at),
@@ -400,6 +437,8 @@ pub struct Place {
     pub url: String,
     /// The repository that the request was about; empty for requests about the registry as a whole.
     pub repository: String,
+    /// The proxy that the request goes through and the variable that names it, without user and password.
+    pub proxy: Option<String>,
 }
 
 impl Place {
@@ -413,13 +452,32 @@ impl Place {
             method: method.to_owned(),
             url: url.into(),
             repository: repository.to_owned(),
+            proxy: None,
+        }
+    }
+
+    /// Returns the place with the proxy that a request to `url` goes through.
+    pub(crate) fn through(self, proxies: &Proxies, url: &Url) -> Result<Self, Failure> {
+        match proxies.of(url) {
+            Ok(proxy) => Ok(Self {
+                proxy: proxy.map(Proxy::to_string),
+                ..self
+            }),
+            Err(source) => Err(Failure::last(Error::Proxy {
+                at: Box::new(self),
+                source,
+            })),
         }
     }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.method, self.url)
+        write!(f, "{} {}", self.method, self.url)?;
+        match &self.proxy {
+            Some(proxy) => write!(f, " through proxy {proxy}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -37,7 +37,9 @@ mod account;
 pub use account::{Accounts, Refusal};
 
 mod endpoint;
-pub use endpoint::{Endpoint, Scheme, install_crypto_provider};
+pub use endpoint::{Endpoint, Scheme};
+// Without a provider every client panics, those of tests included.
+pub use network::install_crypto_provider;
 
 mod credentials;
 pub use credentials::Credentials;

@@ -22,9 +22,7 @@ use crate::body::Upload;
 use crate::pace::Pace;
 use crate::response::{Response, read_error};
 use crate::retry::{Again, Attempts, Failure};
-use crate::{
-    Credentials, Endpoint, Error, Observer, Place, Settings, classify, install_crypto_provider,
-};
+use crate::{Credentials, Endpoint, Error, Observer, Place, Settings, classify};
 
 /// How many redirects of one request are followed.
 const MOST_REDIRECTS: usize = 5;
@@ -190,27 +188,18 @@ impl Transport {
         credentials: Credentials,
         settings: Settings,
     ) -> Result<Self, Error> {
-        install_crypto_provider();
-        let cannot = |source| Error::Client {
-            address: endpoint.address().to_owned(),
-            source,
-        };
-        let mut builder = Client::builder()
-            .user_agent(concat!("airlock/", env!("CARGO_PKG_VERSION")))
+        let authorities = endpoint.certificates().to_vec();
+        let client = network::client(authorities, endpoint.proxies())
             .connect_timeout(settings.connect_timeout)
             // Followed here, where it is known which requests can be repeated and who may see credentials.
             .redirect(redirect::Policy::none())
             // No read timeout: reqwest counts the time of sending a body against it, so it would cut every long upload.
-            .pool_max_idle_per_host(settings.uploads_at_once.max(1) * 2);
-        for certificate in endpoint.certificates() {
-            let certificate = reqwest::Certificate::from_der(certificate).map_err(cannot)?;
-            builder = builder.tls_certs_merge([certificate]);
-        }
-        if endpoint.is_loopback() {
-            // A proxy does not know this machine's loopback, whatever the environment says.
-            builder = builder.no_proxy();
-        }
-        let client = builder.build().map_err(cannot)?;
+            .pool_max_idle_per_host(settings.uploads_at_once.max(1) * 2)
+            .build()
+            .map_err(|source| Error::Client {
+                address: endpoint.address().to_owned(),
+                source,
+            })?;
         let account = settings.accounts.of(&endpoint, &credentials);
         Ok(Self {
             client,
@@ -434,7 +423,7 @@ impl Transport {
             }
             drop(alone);
             if call.wanted.contains(&status) {
-                let place = call.place(&url);
+                let place = call.place(&url).through(self.endpoint.proxies(), &url)?;
                 // Login pages come with 200 too, and must not be taken for a blob that is there.
                 if status.is_success() && classify::is_html(response.headers()) {
                     return Err(Failure::last(Error::NotARegistry {
@@ -470,7 +459,7 @@ impl Transport {
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization.header.clone());
         }
-        let place = call.place(url);
+        let place = call.place(url).through(self.endpoint.proxies(), url)?;
         let settings = &self.settings;
         tokio::select! {
             biased;

@@ -163,8 +163,8 @@ async fn download_feeding(
         url: bundle::shown_url(url),
         source,
     };
-    let client =
-        bundle::http_client().map_err(|source| failed(bundle::DownloadError::Request(source)))?;
+    let client = bundle::HttpClient::new(context.proxies())
+        .map_err(|source| failed(bundle::DownloadError::Request(source)))?;
     let request = bundle::Download {
         url: url.to_owned(),
         destination: path.to_owned(),

@@ -108,6 +108,13 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Returns the proxies that the environment of this process names.
+    pub(crate) fn proxies(&self) -> std::sync::Arc<network::Proxies> {
+        let variables = &self.tool.variables;
+        let get = |name: &str| Some(variables.get(name)?.to_string_lossy().into_owned());
+        std::sync::Arc::new(network::Proxies::from_variables(get))
+    }
+
     /// Returns what may be used to push to an environment's registry.
     ///
     /// # Errors

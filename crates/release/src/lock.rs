@@ -270,7 +270,7 @@ async fn compare(
     path: &Utf8Path,
     contents: &bundle::Contents,
 ) -> Result<(), Error> {
-    let client = bundle::http_client().map_err(|source| Error::Checksum {
+    let client = bundle::HttpClient::new(context.proxies()).map_err(|source| Error::Checksum {
         source: bundle::ChecksumError::Request(source),
     })?;
     let checksum = bundle::checksum(url, file, &client)

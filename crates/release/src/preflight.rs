@@ -417,7 +417,7 @@ async fn registry(
     checks: &mut Vec<Check>,
 ) -> Result<(), Error> {
     let target = &environment.registry;
-    let endpoint = push::endpoint(environment)?;
+    let endpoint = push::endpoint(context, environment)?;
     let sample = sample::Sample::make(tag)?;
     let largest_blob = lock.and_then(|lock| {
         let blobs = lock.artifacts.iter().flat_map(bundle::Artifact::blobs);

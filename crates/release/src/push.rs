@@ -216,7 +216,7 @@ pub(crate) fn connect(
         accounts: context.accounts.clone(),
         ..registry::Settings::default()
     };
-    connect_with(environment, credentials, settings, None)
+    connect_with(context, environment, credentials, settings, None)
 }
 
 /// Makes a client that may push: with credentials for that, at the pace that was asked for, going on with cut uploads, until it is
@@ -230,6 +230,7 @@ pub(crate) fn connect_to_push(
     let profile = kept.load((context.tool.now)().as_second());
     let sessions = registry::SessionFolder::new(context.workspace.sessions(), address);
     connect_with(
+        context,
         environment,
         context.credentials(environment)?,
         registry::Settings {
@@ -244,26 +245,37 @@ pub(crate) fn connect_to_push(
 
 /// Makes a client with other settings, that goes on with uploads which an earlier run left.
 fn connect_with(
+    context: &Context<'_>,
     environment: &Environment,
     credentials: Credentials,
     settings: registry::Settings,
     sessions: Option<Arc<dyn registry::Sessions>>,
 ) -> Result<registry::Registry, Error> {
-    registry::Registry::with_sessions(endpoint(environment)?, credentials, settings, sessions)
-        .map_err(|source| Error::Registry {
-            address: environment.registry.address.clone(),
-            source,
-        })
-}
-
-/// Returns where an environment's registry is, and whose certificate it may have.
-pub(crate) fn endpoint(environment: &Environment) -> Result<registry::Endpoint, Error> {
-    let target = &environment.registry;
-    let ca = target.ca.as_ref().map(|ca| ca.pem.as_str());
-    registry::Endpoint::new(&target.address, ca).map_err(|source| Error::Registry {
-        address: target.address.clone(),
+    registry::Registry::with_sessions(
+        endpoint(context, environment)?,
+        credentials,
+        settings,
+        sessions,
+    )
+    .map_err(|source| Error::Registry {
+        address: environment.registry.address.clone(),
         source,
     })
+}
+
+/// Returns where an environment's registry is, whose certificate it may have, and the proxies on the way.
+pub(crate) fn endpoint(
+    context: &Context<'_>,
+    environment: &Environment,
+) -> Result<registry::Endpoint, Error> {
+    let target = &environment.registry;
+    let ca = target.ca.as_ref().map(|ca| ca.pem.as_str());
+    let endpoint = registry::Endpoint::new(&target.address, ca);
+    let endpoint = endpoint.map_err(|source| Error::Registry {
+        address: target.address.clone(),
+        source,
+    })?;
+    Ok(endpoint.through(context.proxies()))
 }
 
 /// Says what the registry is to hold for an artifact of the lock.

@@ -4,6 +4,12 @@ use release::{Error, RegistryError};
 
 /// Returns the advice for a registry's error, in the light of what was being done.
 pub(super) fn advice(doing: &Error, error: &RegistryError) -> Vec<String> {
+    let proxy = error.place().and_then(|place| place.proxy.as_deref());
+    if let (Some(proxy), true) = (proxy, is_about_the_way(error)) {
+        return vec![format!(
+            "check the proxy {proxy}, or add the registry to NO_PROXY"
+        )];
+    }
     let advice = match error {
         _ if matches!(doing, Error::NotAnonymous { .. }) => {
             "nodes pull without credentials: make the project public (Harbor, MSR: the project's access level). \
@@ -23,8 +29,22 @@ pub(super) fn advice(doing: &Error, error: &RegistryError) -> Vec<String> {
         RegistryError::UnknownAuthority { .. } => {
             "put the CA that signed the registry's certificate beside environment.yaml and name it: `registry.ca: registry-ca.pem`"
         }
+        RegistryError::NoAuthorities { .. } => {
+            "add the CA that signed the registry's certificate as `registry.ca: registry-ca.pem` in environment.yaml, or install \
+             the package ca-certificates"
+        }
+        RegistryError::AuthorityAsServer { .. } => return own_authority(error),
+        RegistryError::UnsupportedSignature { .. } => {
+            "Airlock verifies RSA, Ed25519, and ECDSA with P-256 or P-384 and SHA-256 or SHA-384: have the registry's certificate \
+             signed with one of these"
+        }
+        RegistryError::Proxy { .. } => {
+            "set the variable to http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with special characters in the password \
+             percent-encoded; to connect directly, add the registry to NO_PROXY"
+        }
         RegistryError::WrongHostName { .. } => {
-            "the certificate must name the host as registry.address does: nodes check it as well"
+            "have a certificate issued that lists the host of registry.address as a subject alternative name (`openssl req -x509 ... \
+             -addext \"subjectAltName=DNS:HOST\"`); nodes check the name too"
         }
         RegistryError::CertificateExpired { .. } | RegistryError::CertificateNotYetValid { .. } => {
             "renew the registry's certificate, or mend this machine's clock"
@@ -55,9 +75,7 @@ pub(super) fn advice(doing: &Error, error: &RegistryError) -> Vec<String> {
         }
         RegistryError::TimedOut { .. }
         | RegistryError::Stalled { .. }
-        | RegistryError::ConnectionLost { .. } => {
-            "run it again: what was pushed stays. Behind a proxy, put the registry into NO_PROXY"
-        }
+        | RegistryError::ConnectionLost { .. } => "run the command again: it resumes",
         RegistryError::Location { .. } => {
             "let the proxy before the registry pass on the Host and one X-Forwarded-Proto \
              (nginx: `proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto $scheme;`), \
@@ -70,4 +88,37 @@ pub(super) fn advice(doing: &Error, error: &RegistryError) -> Vec<String> {
         _ => return Vec::new(),
     };
     vec![advice.to_owned()]
+}
+
+/// Returns whether an error is about reaching the registry, and not about what it answers.
+fn is_about_the_way(error: &RegistryError) -> bool {
+    matches!(
+        error,
+        RegistryError::ConnectionRefused { .. }
+            | RegistryError::ConnectionLost { .. }
+            | RegistryError::NameNotResolved { .. }
+            | RegistryError::TimedOut { .. }
+    )
+}
+
+/// Returns the commands for a registry whose certificate is its own CA.
+fn own_authority(error: &RegistryError) -> Vec<String> {
+    let url = error.place().map_or("", |place| place.url.as_str());
+    let server = url.split('/').nth(2).unwrap_or_default();
+    let (host, port) = match server.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok() => (host, port),
+        _ => (server, "443"),
+    };
+    vec![
+        "compare the certificate that the registry uses with the one in use by its owner, then name it as `registry.ca: registry-ca.pem`:"
+            .to_owned(),
+        format!(
+            "openssl s_client -connect {host}:{port} -servername {host} </dev/null | openssl x509 -out registry-ca.pem"
+        ),
+        format!(
+            "or issue a server certificate: openssl req -x509 -CA ca.pem -CAkey ca.key -newkey rsa:3072 -noenc -keyout server.key \
+             -out server.pem -days 365 -subj /CN={host} -addext basicConstraints=critical,CA:FALSE \
+             -addext subjectAltName=DNS:{host}"
+        ),
+    ]
 }

@@ -3,10 +3,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use reqwest::Client;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot::{self, Sender};
+
+use crate::HttpClient;
 
 /// Serves one answer a connection, in order.
 pub(crate) struct Server {
@@ -103,6 +104,6 @@ impl Server {
 }
 
 /// Returns the client that the product uses, without the proxies of the machine that runs the tests.
-pub(crate) fn client() -> Client {
-    crate::http::builder().no_proxy().build().unwrap()
+pub(crate) fn client() -> HttpClient {
+    HttpClient::new(std::sync::Arc::default()).unwrap()
 }

@@ -1,25 +1,18 @@
 //! The certificate of the registry, as a node sees it: with the system's authorities alone, and with the one that is named.
 
-use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
-use rustls::client::WebPkiServerVerifier;
+use network::{LeafIsAuthority, NoAuthorities, Verifier};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
+use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
-use super::finding::{Aspect, Fault, Findings};
-use crate::Endpoint;
+use super::finding::{Aspect, Fault, Findings, said};
+use crate::{Endpoint, Error, Place, classify};
 
 /// How long the connection and the handshake may take, each.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -36,28 +29,21 @@ pub(super) async fn look(endpoint: &Endpoint, now: i64, findings: &mut Findings)
         findings.skip(aspect, format!("`{host}` is no name for a certificate"));
         return true;
     };
-    let port = url.port_or_known_default().unwrap_or(443);
-    let stream = match timeout(PATIENCE, TcpStream::connect((host, port))).await {
-        Ok(Ok(stream)) => stream,
-        // Whether there is another way, by a proxy, is seen by the request.
-        Ok(Err(_)) | Err(_) => {
-            findings.skip(aspect, "there is no direct connection to look at it");
-            return true;
-        }
-    };
-    let provider = Arc::new(ring::default_provider());
-    let chain = match shown(stream, name.clone(), &provider).await {
+    let chain = match shown(endpoint).await {
         Ok(chain) => chain,
-        Err(error) => {
-            let tls = error
-                .get_ref()
-                .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-            let fault = match tls {
-                Some(rustls::Error::InvalidMessage(_)) => Fault::PlainHttp,
-                _ => Fault::Tls,
-            };
-            findings.wrong(aspect, fault, format!("no TLS connection: {error}"));
+        Err(error @ (Error::PlainHttpServer { .. } | Error::Tls { .. })) => {
+            let fault = Fault::of(&error);
+            findings.wrong(
+                aspect,
+                fault,
+                format!("no TLS connection: {}", said(&error)),
+            );
             return false;
+        }
+        // What keeps requests from the server is found by the request.
+        Err(_) => {
+            findings.skip(aspect, "there is no connection to look at it");
+            return true;
         }
     };
     let Some((leaf, others)) = chain.split_first() else {
@@ -65,31 +51,13 @@ pub(super) async fn look(endpoint: &Endpoint, now: i64, findings: &mut Findings)
         return false;
     };
     let time = UnixTime::since_unix_epoch(Duration::from_secs(now.unsigned_abs()));
-    let verify = |verifier: &dyn ServerCertVerifier| {
-        let verified = verifier.verify_server_cert(leaf, others, &name, &[], time);
-        verified.map(drop)
+    let by_system = network::by_system(leaf, others, &name, time);
+    let given = endpoint.certificates();
+    let by_ca = match given.is_empty() {
+        true => None,
+        false => Some(network::by_given(given, leaf, others, &name, time)),
     };
-    let by_system = rustls_platform_verifier::Verifier::new(Arc::clone(&provider))
-        .and_then(|verifier| verify(&verifier));
-    let by_ca = by_authority(endpoint, &provider, &verify);
     judge(leaf, now, &by_system, by_ca.as_ref(), findings)
-}
-
-/// Verifies by the endpoint's own authority alone, if it has one.
-fn by_authority(
-    endpoint: &Endpoint,
-    provider: &Arc<CryptoProvider>,
-    verify: &dyn Fn(&dyn ServerCertVerifier) -> Result<(), rustls::Error>,
-) -> Option<Result<(), rustls::Error>> {
-    endpoint.ca_pem()?;
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(endpoint.certificates().iter().cloned());
-    let builder =
-        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-    let verifier = builder
-        .build()
-        .map_err(|error| rustls::Error::General(error.to_string()));
-    Some(verifier.and_then(|verifier| verify(&*verifier)))
 }
 
 fn judge(
@@ -126,12 +94,14 @@ fn judge(
 
 fn fault_of(error: &rustls::Error, has_ca: bool) -> Fault {
     use CertificateError as Certificate;
+    if network::is::<LeafIsAuthority>(error) {
+        return Fault::AuthorityAsServer;
+    }
+    if network::is::<NoAuthorities>(error) {
+        return Fault::UnknownAuthority;
+    }
     let rustls::Error::InvalidCertificate(error) = error else {
-        return match has_ca {
-            true => Fault::Tls,
-            // A system without any authorities.
-            false => Fault::UnknownAuthority,
-        };
+        return Fault::Tls;
     };
     match error {
         Certificate::Expired | Certificate::ExpiredContext { .. } => Fault::Expired,
@@ -141,6 +111,10 @@ fn fault_of(error: &rustls::Error, has_ca: bool) -> Fault {
         }
         Certificate::UnknownIssuer | Certificate::BadSignature if has_ca => Fault::OtherAuthority,
         Certificate::UnknownIssuer | Certificate::BadSignature => Fault::UnknownAuthority,
+        Certificate::UnsupportedSignatureAlgorithmContext { .. }
+        | Certificate::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            Fault::UnsupportedSignature
+        }
         _ => Fault::Tls,
     }
 }
@@ -199,40 +173,58 @@ fn readable(name: &GeneralName<'_>) -> Option<String> {
     }
 }
 
-/// Returns the chain that a server shows, whatever it is worth. Nothing is sent by this connection.
-async fn shown(
-    stream: TcpStream,
-    name: ServerName<'static>,
-    provider: &Arc<CryptoProvider>,
-) -> io::Result<Vec<CertificateDer<'static>>> {
-    let config = ClientConfig::builder_with_provider(Arc::clone(provider))
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Onlooker(Arc::clone(provider))))
-        .with_no_client_auth();
-    let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
-    let stream = timeout(PATIENCE, connecting)
-        .await
-        .map_err(|_| io::ErrorKind::TimedOut)??;
-    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    Ok(chain.iter().map(|one| one.clone().into_owned()).collect())
+/// Returns the chain that the server shows, whatever it is worth. The connection takes the way of every request, by a proxy as well, and ends
+/// before anything is sent.
+async fn shown(endpoint: &Endpoint) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let url = endpoint.url("/v2/");
+    let place = Place::new("GET", &url, "").through(endpoint.proxies(), &url);
+    let place = place.map_err(|failure| failure.error)?;
+    let onlooker = Arc::new(Onlooker {
+        verifier: Verifier::new(Vec::new()),
+        chain: Mutex::default(),
+    });
+    let client = network::with_verifier(Arc::clone(&onlooker) as _, endpoint.proxies())
+        .connect_timeout(PATIENCE)
+        .timeout(PATIENCE * 2)
+        .build()
+        .map_err(|source| Error::Client {
+            address: endpoint.address().to_owned(),
+            source,
+        })?;
+    let asked = client.get(url).send().await;
+    let chain = std::mem::take(&mut *onlooker.seen());
+    match asked {
+        Err(error) if chain.is_empty() => Err(classify::connection(error, place, PATIENCE).error),
+        _ => Ok(chain),
+    }
 }
 
-/// Lets every certificate pass, since it is to be looked at and nothing follows.
+/// Remembers the certificates that it is shown, and refuses them all.
 #[derive(Debug)]
-struct Onlooker(Arc<CryptoProvider>);
+struct Onlooker {
+    verifier: Verifier,
+    chain: Mutex<Vec<CertificateDer<'static>>>,
+}
+
+impl Onlooker {
+    fn seen(&self) -> std::sync::MutexGuard<'_, Vec<CertificateDer<'static>>> {
+        self.chain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl ServerCertVerifier for Onlooker {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
+        let chain = [leaf].into_iter().chain(others);
+        *self.seen() = chain.map(|one| one.clone().into_owned()).collect();
+        let refused = CertificateError::ApplicationVerificationFailure;
+        Err(rustls::Error::InvalidCertificate(refused))
     }
 
     fn verify_tls12_signature(
@@ -241,8 +233,8 @@ impl ServerCertVerifier for Onlooker {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
+        self.verifier
+            .verify_tls12_signature(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -251,12 +243,12 @@ impl ServerCertVerifier for Onlooker {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
+        self.verifier
+            .verify_tls13_signature(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.verifier.supported_verify_schemes()
     }
 }
 

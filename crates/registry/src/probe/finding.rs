@@ -123,6 +123,8 @@ pub enum Fault {
     NameOfLoopback,
     /// Nothing answers, or the connection breaks.
     NotReached,
+    /// The proxy that a variable names cannot be used, or does not connect.
+    Proxy,
     /// No TLS is spoken there.
     PlainHttp,
     /// TLS is wanted where plain HTTP was spoken.
@@ -133,6 +135,10 @@ pub enum Fault {
     UnknownAuthority,
     /// The certificate is not of the authority that is named.
     OtherAuthority,
+    /// The server uses a CA certificate as its own, and a different one is named.
+    AuthorityAsServer,
+    /// The certificate has a signature that Airlock cannot verify.
+    UnsupportedSignature,
     /// The certificate is for other names.
     WrongName,
     /// The certificate has expired.
@@ -230,7 +236,17 @@ impl Fault {
         if message.contains("read-only") || message.contains("read only") {
             return Self::ReadOnly;
         }
+        let through_proxy = error.place().is_some_and(|place| place.proxy.is_some());
         match error {
+            Error::Proxy { .. } => Self::Proxy,
+            Error::ConnectionRefused { .. }
+            | Error::ConnectionLost { .. }
+            | Error::NameNotResolved { .. }
+            | Error::TimedOut { .. }
+                if through_proxy =>
+            {
+                Self::Proxy
+            }
             Error::Unauthorized { .. } | Error::Forbidden { .. } | Error::UntrustedRealm { .. } => {
                 Self::NotAllowed
             }
@@ -245,7 +261,9 @@ impl Fault {
             Error::TimedOut { .. } | Error::Stalled { .. } => Self::Slow,
             Error::PlainHttpServer { .. } => Self::PlainHttp,
             Error::HttpsServer { .. } => Self::WantsTls,
-            Error::UnknownAuthority { .. } => Self::UnknownAuthority,
+            Error::UnknownAuthority { .. } | Error::NoAuthorities { .. } => Self::UnknownAuthority,
+            Error::AuthorityAsServer { .. } => Self::AuthorityAsServer,
+            Error::UnsupportedSignature { .. } => Self::UnsupportedSignature,
             Error::WrongHostName { .. } => Self::WrongName,
             Error::CertificateExpired { .. } => Self::Expired,
             Error::CertificateNotYetValid { .. } => Self::NotYetValid,

@@ -7,9 +7,8 @@ use url::Url;
 use super::finding::{Aspect, Fault, said};
 use super::send::Sending;
 use super::{Pull, client};
-use crate::node::Node;
 use crate::transport::{Access, Call};
-use crate::{Credentials, Error};
+use crate::{Credentials, Error, Registry};
 
 impl Sending<'_> {
     /// Looks a tag up as container runtimes do before they pull.
@@ -69,54 +68,20 @@ impl Sending<'_> {
         }
     }
 
-    /// Reads everything back, as a node does where nodes have no secret.
+    /// Reads everything back with what nodes have: nothing, a secret, or what stands in for a secret.
     pub(super) async fn pull(&mut self, tags: &[(String, Digest)]) {
         if tags.is_empty() {
             return;
         }
         let aspect = Aspect::Pull;
-        if let Pull::WithSecret(credentials) = &self.probe.pull {
-            return self.pull_with_secret(credentials.as_ref(), tags).await;
-        }
-        for (tag, digest) in tags {
-            let pulled = match Node::new(self.probe.endpoint.clone()) {
-                Ok(node) => node.pull(&self.repository, tag).await,
-                Err(error) => Err(error),
-            };
-            match pulled {
-                Ok(pulled) if pulled.digest != *digest => {
-                    let text = format!("{tag} is {} where {digest} was pushed", pulled.digest);
-                    self.findings.wrong(aspect, Fault::NotServed, text);
-                    return;
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    let fault = match &error {
-                        Error::Unauthorized { .. } => Fault::NotAnonymous,
-                        // It is there for whoever pushed it.
-                        Error::NodePull { .. } if self.is_there(tag).await => Fault::NotAnonymous,
-                        _ => Fault::NotServed,
-                    };
-                    self.findings.wrong(aspect, fault, said(&error));
-                    return;
-                }
-            }
-        }
-        let text = "images and charts are served without credentials, and are what was pushed";
-        self.findings.fine(aspect, text);
-    }
-
-    /// Reads the manifests back with what nodes have, or with what stands in for it.
-    async fn pull_with_secret(
-        &mut self,
-        credentials: Option<&Credentials>,
-        tags: &[(String, Digest)],
-    ) {
-        let aspect = Aspect::Pull;
-        let nodes = match credentials.map(|known| client(self.probe, known.clone())) {
-            Some(Ok(nodes)) => nodes,
-            Some(Err(error)) => return self.findings.failed(aspect, &error),
-            None => self.registry.clone(),
+        let nodes = match &self.probe.pull {
+            Pull::Anonymously => client(self.probe, Credentials::Anonymous),
+            Pull::WithSecret(Some(known)) => client(self.probe, known.clone()),
+            Pull::WithSecret(None) => Ok(self.registry.clone()),
+        };
+        let nodes = match nodes {
+            Ok(nodes) => nodes,
+            Err(error) => return self.findings.failed(aspect, &error),
         };
         for (tag, digest) in tags {
             match nodes.get_manifest(&self.repository, tag).await {
@@ -125,30 +90,65 @@ impl Sending<'_> {
                     return self.findings.wrong(aspect, Fault::NotServed, text);
                 }
                 Ok(_) => {}
-                Err(error) => {
-                    let fault = match (&error, credentials) {
-                        (Error::Unauthorized { .. } | Error::Forbidden { .. }, Some(_)) => {
-                            Fault::PullRefused
-                        }
-                        _ => Fault::NotServed,
-                    };
-                    return self.findings.wrong(aspect, fault, said(&error));
-                }
+                Err(error) => return self.not_pulled(tag, &error).await,
+            }
+            if let Err(error) = self.read(&nodes, digest).await {
+                return self.not_pulled(tag, &error).await;
             }
         }
-        let text = match credentials {
-            Some(_) => {
+        let text = match &self.probe.pull {
+            Pull::Anonymously => {
+                "images and charts are served without credentials, and are what was pushed"
+            }
+            Pull::WithSecret(Some(_)) => {
                 "images and charts are served with the pull credentials, and are what was pushed"
             }
-            None => {
+            Pull::WithSecret(None) => {
                 "the push credentials can read it; what is in the nodes' secret is not known here"
             }
         };
         self.findings.fine(aspect, text);
     }
 
-    async fn is_there(&self, tag: &str) -> bool {
-        let there = self.registry.get_manifest(&self.repository, tag).await;
-        there.is_ok()
+    /// Reads what was pushed under a root digest: each manifest and each blob, every byte checked.
+    async fn read(&self, nodes: &Registry, root: &Digest) -> Result<(), Error> {
+        let artifacts = [self.probe.index, self.probe.chart];
+        let whole = (artifacts.into_iter())
+            .find(|manifests| manifests.last().is_some_and(|last| last.digest == *root));
+        for manifest in whole.unwrap_or_default() {
+            nodes
+                .get_manifest(&self.repository, manifest.digest.as_ref())
+                .await?;
+            for blob in &manifest.blobs {
+                let mut reader = nodes.get_blob(&self.repository, &blob.digest).await?;
+                let mut size = 0;
+                while let Some(piece) = reader.next().await? {
+                    size += piece.len() as u64;
+                    if size > blob.size {
+                        return Err(reader.too_long(blob.size));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Says why nodes cannot pull.
+    async fn not_pulled(&mut self, tag: &str, error: &Error) {
+        let is_refusal = match error {
+            Error::Unauthorized { .. } | Error::Forbidden { .. } => true,
+            // Some registries hide from callers without credentials what they have.
+            Error::NotFound { .. } => {
+                let there = self.registry.get_manifest(&self.repository, tag).await;
+                matches!(self.probe.pull, Pull::Anonymously) && there.is_ok()
+            }
+            _ => false,
+        };
+        let fault = match (is_refusal, &self.probe.pull) {
+            (true, Pull::Anonymously) => Fault::NotAnonymous,
+            (true, Pull::WithSecret(Some(_))) => Fault::PullRefused,
+            _ => Fault::NotServed,
+        };
+        self.findings.wrong(Aspect::Pull, fault, said(error));
     }
 }

@@ -141,6 +141,7 @@ fn reader(
     };
     let endpoint =
         registry::Endpoint::new(pulls.address(), pulls.ca_pem.as_deref()).map_err(failed)?;
+    let endpoint = endpoint.through(context.proxies());
     let credentials = credentials(context, environment, pulls.secret.is_some())?;
     let settings = registry::Settings {
         accounts: context.accounts.clone(),

@@ -92,6 +92,10 @@ fn there(fault: RegistryFault, environment: &Environment) -> Cure {
             "start the registry, open the port in the firewall, or mend registry.address",
             format!("curl -v {scheme}://{address}/v2/"),
         ),
+        RegistryFault::Proxy => (
+            "check the proxy variable of this machine, or add the registry to NO_PROXY",
+            format!("curl -v {scheme}://{address}/v2/"),
+        ),
         RegistryFault::PlainHttp => (
             "give the registry a certificate: nodes want HTTPS",
             format!("curl -v http://{address}/v2/"),
@@ -107,6 +111,14 @@ fn there(fault: RegistryFault, environment: &Environment) -> Cure {
         ),
         RegistryFault::OtherAuthority => (
             "put the CA that signed the certificate in use into the file of registry.ca: nodes get that file",
+            show_certificate(host, port),
+        ),
+        RegistryFault::AuthorityAsServer => (
+            "put the certificate that the registry uses into the file of registry.ca, or issue a server certificate from your CA",
+            show_certificate(host, port),
+        ),
+        RegistryFault::UnsupportedSignature => (
+            "have the certificate signed with RSA, Ed25519, or ECDSA with P-256 or P-384 and SHA-256 or SHA-384",
             show_certificate(host, port),
         ),
         RegistryFault::WrongName => (

@@ -23,6 +23,8 @@ const UNPACKED: u64 = 3;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Wanted {
     pub(super) registry: String,
+    /// With its port.
+    pub(super) registry_address: String,
     pub(super) balancer: String,
     /// The registry is on this machine's loopback, for a trial.
     pub(super) is_loopback: bool,
@@ -43,6 +45,7 @@ impl Wanted {
         let balancer = mke::external_address(environment).unwrap_or_default();
         Self {
             registry: script::host(&environment.registry.address).to_owned(),
+            registry_address: environment.registry.address.clone(),
             balancer: script::host(&balancer).to_owned(),
             is_loopback: environment.registry.is_loopback(),
             pulls_with_secret: mke::PullSecrets::of(environment).images,
@@ -107,19 +110,31 @@ pub(super) fn judge(
 
 fn read(line: &str) -> Option<Line> {
     let mut parts = line.strip_prefix("airlock\t")?.split('\t');
-    let mut part = || parts.next().map(readable);
+    let what = readable(parts.next()?);
+    let longest = match what.as_str() {
+        // Lists of hosts without a proxy are long, and each entry counts.
+        "proxy" => 16 * 1024,
+        _ => LONGEST,
+    };
+    let mut part = || parts.next().map(|part| readable_up_to(part, longest));
     Some(Line {
-        what: part()?,
         word: part()?,
         text: part().unwrap_or_default(),
+        what,
     })
 }
 
 /// Returns a text of another machine without what could move the cursor here, and no longer than a line.
 pub(super) fn readable(text: &str) -> String {
-    const LONGEST: usize = 200;
+    readable_up_to(text, LONGEST)
+}
+
+/// The longest text of another machine that is shown, in characters.
+const LONGEST: usize = 200;
+
+fn readable_up_to(text: &str, longest: usize) -> String {
     let plain = text.chars().filter(|character| !character.is_control());
-    plain.take(LONGEST).collect::<String>().trim().to_owned()
+    plain.take(longest).collect::<String>().trim().to_owned()
 }
 
 /// The node's answers ended before this one.

@@ -1,0 +1,194 @@
+//! By which certificate authorities a server is trusted: those that the operator names, and those of the system.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
+};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
+
+/// The system has no certificate authorities that a server could be verified by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this machine has no CA certificates")]
+pub struct NoAuthorities;
+
+/// The server shows a CA certificate as its own, and the operator named a different one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the server uses a CA certificate as its own")]
+pub struct LeafIsAuthority;
+
+/// Verifies servers by the authorities that the operator names, then by those of the system.
+#[derive(Debug)]
+pub struct Verifier {
+    given: Vec<CertificateDer<'static>>,
+}
+
+impl Verifier {
+    /// Returns a verifier that trusts `given` beside the system's authorities.
+    pub fn new(given: Vec<CertificateDer<'static>>) -> Self {
+        Self { given }
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let given = match self.given.is_empty() {
+            true => None,
+            false => by_given(&self.given, leaf, intermediates, name, now).err(),
+        };
+        if given.is_none() && !self.given.is_empty() {
+            return Ok(ServerCertVerified::assertion());
+        }
+        match (by_system(leaf, intermediates, name, now), given) {
+            (Ok(()), _) => Ok(ServerCertVerified::assertion()),
+            (Err(system), None) => Err(system),
+            // The operator's authorities explain more than the system's, unless they know nothing of this chain.
+            (Err(system), Some(given)) => {
+                Err(match is_unknown(&given) && !is::<NoAuthorities>(&system) {
+                    true => system,
+                    false => given,
+                })
+            }
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &ring::default_provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &ring::default_provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let algorithms = ring::default_provider().signature_verification_algorithms;
+        algorithms.supported_schemes()
+    }
+}
+
+/// Verifies a server by `given` alone.
+///
+/// `openssl req -x509` makes a certificate that is its own authority. Such a one is trusted if the operator names exactly it, as
+/// container runtimes do.
+///
+/// # Errors
+/// Why the server is not trusted.
+pub fn by_given(
+    given: &[CertificateDer<'static>],
+    leaf: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    name: &ServerName<'_>,
+    now: UnixTime,
+) -> Result<(), Error> {
+    if given.iter().any(|one| one.as_ref() == leaf.as_ref()) {
+        return pinned(leaf, name, now);
+    }
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(given.iter().cloned());
+    let provider = Arc::new(ring::default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(|error| Error::General(error.to_string()))?;
+    let verified = verifier.verify_server_cert(leaf, intermediates, name, &[], now);
+    verified.map(drop).map_err(|error| explained(error, leaf))
+}
+
+/// Verifies a server by the authorities of this machine alone. They are read once.
+///
+/// # Errors
+/// Why the server is not trusted; [`NoAuthorities`] if the machine has no authorities.
+pub fn by_system(
+    leaf: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    name: &ServerName<'_>,
+    now: UnixTime,
+) -> Result<(), Error> {
+    static SYSTEM: OnceLock<Option<rustls_platform_verifier::Verifier>> = OnceLock::new();
+    let system = SYSTEM.get_or_init(|| {
+        let provider = Arc::new(ring::default_provider());
+        rustls_platform_verifier::Verifier::new(provider).ok()
+    });
+    let Some(system) = system else {
+        return Err(Error::Other(OtherError(Arc::new(NoAuthorities))));
+    };
+    let verified = system.verify_server_cert(leaf, intermediates, name, &[], now);
+    verified.map(drop).map_err(|error| explained(error, leaf))
+}
+
+/// Verifies a certificate that the operator named itself: its names, its dates and its purpose.
+fn pinned(leaf: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Result<(), Error> {
+    verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?;
+    let bad = |error| Err(Error::InvalidCertificate(error));
+    let Ok((_, certificate)) = X509Certificate::from_der(leaf) else {
+        return bad(CertificateError::BadEncoding);
+    };
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    if now < certificate.validity().not_before.timestamp() {
+        return bad(CertificateError::NotValidYet);
+    }
+    if now > certificate.validity().not_after.timestamp() {
+        return bad(CertificateError::Expired);
+    }
+    match certificate.extended_key_usage() {
+        Ok(Some(usage)) if !usage.value.server_auth && !usage.value.any => {
+            bad(CertificateError::InvalidPurpose)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Replaces the library's error for a CA certificate in the place of a server's, which has no type.
+fn explained(error: Error, leaf: &CertificateDer<'_>) -> Error {
+    let is_authority = || {
+        let (_, leaf) = X509Certificate::from_der(leaf).ok()?;
+        Some(leaf.basic_constraints().ok()??.value.ca)
+    };
+    match &error {
+        Error::InvalidCertificate(CertificateError::Other(_)) if is_authority() == Some(true) => {
+            Error::Other(OtherError(Arc::new(LeafIsAuthority)))
+        }
+        _ => error,
+    }
+}
+
+/// Returns whether an error means that the chain leads to no known authority.
+fn is_unknown(error: &Error) -> bool {
+    use CertificateError::{BadSignature, UnknownIssuer};
+    matches!(
+        error,
+        Error::InvalidCertificate(UnknownIssuer | BadSignature)
+    )
+}
+
+/// Returns whether an error is one of this module's own.
+pub fn is<E: std::error::Error + 'static>(error: &Error) -> bool {
+    matches!(error, Error::Other(OtherError(inner)) if inner.is::<E>())
+}
+
+#[cfg(test)]
+mod tests;
