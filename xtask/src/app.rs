@@ -19,7 +19,7 @@ pub(crate) struct App<'a> {
     pub(crate) workspace: Workspace,
     pub(crate) tool: Tool,
     pub(crate) ui: &'a Ui,
-    keeper: EnvironmentKeeper,
+    keeper: EnvironmentKeeper<'a>,
     consent: TerminalConsent,
     limits: release::push::Limits,
     accounts: release::Accounts,
@@ -27,11 +27,12 @@ pub(crate) struct App<'a> {
 
 impl<'a> App<'a> {
     pub(crate) fn new(cli: &Cli, ui: &'a Ui) -> Result<Self, Failure> {
+        let tool = tool()?;
         Ok(Self {
             workspace: Workspace::new(root(cli.directory.as_deref())?),
-            tool: tool()?,
+            keeper: EnvironmentKeeper::new(ui, tool.variables.clone()),
+            tool,
             ui,
-            keeper: EnvironmentKeeper,
             consent: TerminalConsent::new(cli.allows_visible_secrets()),
             limits: cli.limits(),
             accounts: release::Accounts::default(),

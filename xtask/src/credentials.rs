@@ -6,16 +6,23 @@
     reason = "secrets are in the environment, and files are found by it"
 )]
 
-use std::io::BufReader;
+use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
-use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
 use environment::{CredentialSource, Environment};
-use release::{Credentials, Keeper};
+use release::credential_files::{self, CredentialFileError, Wanted};
+use release::event::{Event, Reporter};
+use release::{Credentials, Keeper, Variables};
 use secrecy::SecretString;
 
 /// Reads secrets from the process's environment and the user's credential files.
-pub(crate) struct EnvironmentKeeper;
+pub(crate) struct EnvironmentKeeper<'a> {
+    reporter: &'a dyn Reporter,
+    variables: Variables,
+    /// What files and helpers had, by address and project. A helper may take seconds, or ask the operator.
+    found: Mutex<HashMap<(String, String), Credentials>>,
+}
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -23,20 +30,38 @@ enum Error {
     NotSet(String),
     #[error("the variables {0} and {1} are not set")]
     NoneSet(String, String),
-    #[error("cannot read {path}", path = path.display())]
-    Read {
-        path: PathBuf,
-        source: std::io::Error,
-    },
-    #[error("{path}: {why}", path = path.display())]
-    File { path: PathBuf, why: &'static str },
-    #[error("the credential helper {helper} failed")]
-    Helper { helper: String },
-    #[error("{path} holds an identity token for this registry, which is not supported: log in with user and password", path = path.display())]
-    IdentityToken { path: PathBuf },
 }
 
-impl Keeper for EnvironmentKeeper {
+impl<'a> EnvironmentKeeper<'a> {
+    /// Returns one that runs helpers with `variables` and warns of those that do not help.
+    pub(crate) fn new(reporter: &'a dyn Reporter, variables: Variables) -> Self {
+        Self {
+            reporter,
+            variables,
+            found: Mutex::default(),
+        }
+    }
+
+    fn from_files(&self, environment: &Environment) -> Result<Credentials, CredentialFileError> {
+        let registry = &environment.registry;
+        let key = (registry.address.clone(), registry.project.clone());
+        // Held while a helper runs, so that it runs once.
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(credentials) = found.get(&key) {
+            return Ok(credentials.clone());
+        }
+        let wanted = Wanted {
+            address: &registry.address,
+            project: &registry.project,
+        };
+        let mut warn = |text| self.reporter.report(Event::Warning(text));
+        let credentials = credential_files::find(&files(), wanted, &self.variables, &mut warn)?;
+        found.insert(key, credentials.clone());
+        Ok(credentials)
+    }
+}
+
+impl Keeper for EnvironmentKeeper<'_> {
     fn credentials(
         &self,
         environment: &Environment,
@@ -46,7 +71,7 @@ impl Keeper for EnvironmentKeeper {
         }
         match &environment.registry.push_credentials {
             Some(source) => Ok(named(source)?),
-            None => Ok(from_files(&environment.registry.address)?),
+            None => Ok(self.from_files(environment)?),
         }
     }
 
@@ -92,61 +117,12 @@ fn variable(name: &str) -> Result<String, Error> {
     }
 }
 
-fn from_files(address: &str) -> Result<Credentials, Error> {
-    for path in files() {
-        let file = match files::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(source) => return Err(Error::Read { path, source }),
-        };
-        // The error's own text may hold what a helper printed, so it is never shown.
-        match get_credential_from_reader(BufReader::new(file), address) {
-            Ok(DockerCredential::UsernamePassword(username, password)) => {
-                return Ok(Credentials::Basic {
-                    username,
-                    password: SecretString::from(password),
-                });
-            }
-            Ok(DockerCredential::IdentityToken(_)) => return Err(Error::IdentityToken { path }),
-            Err(CredentialRetrievalError::NoCredentialConfigured) => {}
-            Err(CredentialRetrievalError::HelperFailure { helper, stdout, .. }) => {
-                // This is how helpers say that they know nothing of this registry.
-                if !stdout.contains("credentials not found") {
-                    return Err(Error::Helper { helper });
-                }
-            }
-            Err(CredentialRetrievalError::HelperCommunicationError) => {
-                return Err(Error::File {
-                    path,
-                    why: "its credential helper cannot be run",
-                });
-            }
-            Err(CredentialRetrievalError::MalformedHelperResponse) => {
-                return Err(Error::File {
-                    path,
-                    why: "its credential helper answers nonsense",
-                });
-            }
-            Err(CredentialRetrievalError::CredentialMismatchError) => {
-                return Err(Error::File {
-                    path,
-                    why: "`auth` and `username`/`password` contradict each other",
-                });
-            }
-            Err(_) => {
-                return Err(Error::File {
-                    path,
-                    why: "it is no credential file",
-                });
-            }
-        }
-    }
-    Ok(Credentials::Anonymous)
-}
-
 /// Returns where Podman, Skopeo and Docker keep credentials, in the order in which containers-auth.json(5) looks.
 fn files() -> Vec<PathBuf> {
-    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let folder = |name: &str| {
+        let folder = std::env::var_os(name).filter(|folder| !folder.is_empty());
+        folder.map(PathBuf::from)
+    };
     let home = folder("HOME");
     let below_home = |path: &str| home.as_ref().map(|home| home.join(path));
     [

@@ -15,6 +15,7 @@
 
 mod cluster;
 mod command;
+mod credential_helper;
 mod deliver;
 mod error;
 mod event;
@@ -39,6 +40,7 @@ mod version;
 
 pub use cluster::Check;
 pub use command::{Command, Mkectl, Pulled, Results, unlisted_registry_users};
+pub use credential_helper::{HelperError, ask_credential_helper};
 pub use deliver::deliver;
 pub use error::Error;
 pub use event::{Event, Observer};

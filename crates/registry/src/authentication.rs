@@ -88,7 +88,9 @@ struct Token {
 struct TokenAnswer {
     token: Option<String>,
     access_token: Option<String>,
-    expires_in: Option<u64>,
+    /// A number of seconds by the specification; some servers send other things.
+    #[serde(default)]
+    expires_in: serde_json::Value,
 }
 
 /// What a token is fetched with.
@@ -342,15 +344,12 @@ impl Authentication {
             .map_err(|_| unreadable("of the token server cannot be read"))?;
         let token = answer
             .token
-            .or(answer.access_token)
+            .filter(|token| !token.is_empty())
+            .or(answer.access_token.filter(|token| !token.is_empty()))
             .ok_or_else(|| unreadable("of the token server holds no token"))?;
         let header = secret_header(&format!("Bearer {token}"))
             .ok_or_else(|| unreadable("of the token server holds a token with line breaks"))?;
-        let life = answer.expires_in.map_or(DEFAULT_LIFE, |seconds| {
-            // Some servers answer 0 and mean that they do not know.
-            Duration::from_secs(seconds.clamp(30, 24 * 3600))
-        });
-        Ok((header, life))
+        Ok((header, life(&answer.expires_in)))
     }
 
     fn learnt(&self) -> MutexGuard<'_, Learnt> {
@@ -376,6 +375,22 @@ fn covers(scopes: &Scopes, asked: &str) -> bool {
         .flat_map(|(_, actions)| actions)
         .collect();
     actions.iter().all(|action| ours.contains(action))
+}
+
+/// Returns how long a token lives whose server says `expires_in`. The default holds for what is not a sensible number of seconds.
+fn life(expires_in: &serde_json::Value) -> Duration {
+    const DAY: f64 = 24.0 * 3600.0;
+    let seconds = match expires_in {
+        serde_json::Value::String(text) => text.trim().parse().ok(),
+        number => number.as_f64(),
+    };
+    match seconds {
+        // Some servers answer 0 and mean that they do not know.
+        Some(seconds) if (0.0..=10_000.0 * DAY).contains(&seconds) => {
+            Duration::from_secs_f64(seconds.clamp(30.0, DAY))
+        }
+        _ => DEFAULT_LIFE,
+    }
 }
 
 fn basic_header(credentials: &Credentials) -> Option<HeaderValue> {

@@ -32,6 +32,7 @@ pub mod carry;
 pub mod check;
 pub mod cluster;
 pub mod consent;
+pub mod credential_files;
 pub mod defaults;
 pub mod demo;
 pub mod deploy;

@@ -3,7 +3,6 @@
 //! Registries write them in many ways, and name token servers that are not what they seem. So they are read leniently, but for one rule:
 //! credentials go by TLS, or do not leave this machine.
 
-use http_auth::{ChallengeParser, ChallengeRef};
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 use url::Url;
 
@@ -29,31 +28,33 @@ pub(super) fn read_demand(
     at: &Place,
 ) -> Result<Option<Demand>, Failure> {
     let mut basic = None;
-    for value in headers.get_all(WWW_AUTHENTICATE) {
-        let Ok(value) = value.to_str() else { continue };
-        for challenge in ChallengeParser::new(value) {
-            let Ok(challenge) = challenge else { break };
-            if challenge.scheme.eq_ignore_ascii_case("basic") {
-                basic = Some(Demand::Basic);
-            }
-            if challenge.scheme.eq_ignore_ascii_case("bearer")
-                && let Some(realm) = parameter(&challenge, "realm")
-            {
-                let trusted = trusted_realm(&realm, endpoint).ok_or_else(|| {
-                    Failure::last(Error::UntrustedRealm {
-                        at: Box::new(at.clone()),
-                        realm: realm.clone(),
-                    })
-                })?;
-                return Ok(Some(Demand::Bearer {
-                    realm: trusted,
-                    service: parameter(&challenge, "service"),
-                    scope: parameter(&challenge, "scope"),
-                }));
+    let mut untrusted = None;
+    for challenge in challenges(headers) {
+        if challenge.scheme.eq_ignore_ascii_case("basic") {
+            basic = Some(Demand::Basic);
+        }
+        if challenge.scheme.eq_ignore_ascii_case("bearer")
+            && let Some(realm) = challenge.parameter("realm")
+        {
+            match trusted_realm(&realm, endpoint) {
+                Some(realm) => {
+                    return Ok(Some(Demand::Bearer {
+                        realm,
+                        service: challenge.parameter("service"),
+                        scope: challenge.parameter("scope"),
+                    }));
+                }
+                None => untrusted = Some(realm),
             }
         }
     }
-    Ok(basic)
+    match (basic, untrusted) {
+        (None, Some(realm)) => Err(Failure::last(Error::UntrustedRealm {
+            at: Box::new(at.clone()),
+            realm,
+        })),
+        (basic, _) => Ok(basic),
+    }
 }
 
 /// Returns the token server's URL if credentials may be sent there: by TLS, or to this machine for a registry on this machine.
@@ -83,24 +84,89 @@ pub(super) fn scopes_asked(headers: &HeaderMap) -> Vec<String> {
 
 /// Tells whether a 401 says that the token is good and does not reach for this request: the account may not do it.
 pub(crate) fn says_insufficient_scope(headers: &HeaderMap) -> bool {
-    headers.get_all(WWW_AUTHENTICATE).iter().any(|value| {
-        value.to_str().is_ok_and(|value| {
-            ChallengeParser::new(value)
-                .map_while(Result::ok)
-                .any(|challenge| {
-                    parameter(&challenge, "error").as_deref() == Some("insufficient_scope")
-                })
-        })
-    })
+    challenges(headers)
+        .iter()
+        .any(|challenge| challenge.parameter("error").as_deref() == Some("insufficient_scope"))
 }
 
-fn parameter(challenge: &ChallengeRef<'_>, name: &str) -> Option<String> {
-    challenge
-        .params
-        .iter()
-        .find(|(key, _)| key.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value.to_unescaped())
-        .filter(|value| !value.is_empty())
+/// A challenge: its scheme, and as many of its parameters as can be read.
+struct Challenge {
+    scheme: String,
+    parameters: Vec<(String, String)>,
+}
+
+impl Challenge {
+    fn parameter(&self, name: &str) -> Option<String> {
+        let mut named = (self.parameters.iter()).filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        let (_, value) = named.next()?;
+        Some(value.clone()).filter(|value| !value.is_empty())
+    }
+}
+
+/// Reads all challenges of all headers. The grammar's libraries refuse a header for one character, such as a `/` in an unquoted realm.
+fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
+    let mut challenges: Vec<Challenge> = Vec::new();
+    for value in headers.get_all(WWW_AUTHENTICATE) {
+        let begin = challenges.len();
+        for part in parts(&String::from_utf8_lossy(value.as_bytes())) {
+            let (word, rest) = part.split_once(char::is_whitespace).unwrap_or((&part, ""));
+            let rest = rest.trim_start();
+            // `realm = "x"` continues a challenge, and `Basic realm="x"` begins one.
+            let parameter = match word.contains('=') || rest.starts_with('=') {
+                true => part.as_str(),
+                false => {
+                    challenges.push(Challenge {
+                        scheme: word.to_owned(),
+                        parameters: Vec::new(),
+                    });
+                    rest
+                }
+            };
+            if let (Some((name, value)), Some(challenge)) =
+                (parameter.split_once('='), challenges[begin..].last_mut())
+            {
+                let parameter = (name.trim().to_owned(), unquoted(value.trim()));
+                challenge.parameters.push(parameter);
+            }
+        }
+    }
+    challenges
+}
+
+/// Splits a header at the commas that are not between quotes.
+fn parts(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let (mut quoted, mut escaped) = (false, false);
+    for c in text.chars() {
+        match c {
+            ',' if !quoted => {
+                parts.push(String::new());
+                continue;
+            }
+            '"' if !escaped => quoted = !quoted,
+            _ => {}
+        }
+        escaped = quoted && c == '\\' && !escaped;
+        parts.extend(parts.pop().map(|part| part + c.encode_utf8(&mut [0; 4])));
+    }
+    let trimmed = parts.iter().map(|part| part.trim().to_owned());
+    trimmed.filter(|part| !part.is_empty()).collect()
+}
+
+fn unquoted(value: &str) -> String {
+    let Some(inner) = value.strip_prefix('"') else {
+        return value.to_owned();
+    };
+    let mut text = String::new();
+    let mut characters = inner.chars();
+    while let Some(c) = characters.next() {
+        match c {
+            '"' => break,
+            '\\' => text.extend(characters.next()),
+            c => text.push(c),
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -141,10 +207,48 @@ mod tests {
                 vec!["Bearer realm=\"https://registry.example.com/jwt/auth\""],
                 bearer("https://registry.example.com/jwt/auth", None),
             ),
+            // case 3.4
+            (vec!["Basic realm=/"], Some(Demand::Basic)),
+            (
+                vec!["Basic realm=Sonatype Nexus Repository"],
+                Some(Demand::Basic),
+            ),
+            (vec!["Basic realm=\"Köln\""], Some(Demand::Basic)),
+            (vec!["Basic realm=\"unfinished"], Some(Demand::Basic)),
+            (vec!["BASIC,"], Some(Demand::Basic)),
+            (
+                vec![", ,Basic realm = \"x, y\" , charset=\"UTF-8\""],
+                Some(Demand::Basic),
+            ),
+            (vec!["Negotiate, Basic realm=a/b"], Some(Demand::Basic)),
+            (vec!["NTLM TlRMTVNTUAAB=", "Basic"], Some(Demand::Basic)),
+            (vec!["Bearer", "Basic realm=x"], Some(Demand::Basic)),
+            (
+                vec![
+                    "Bearer realm=\"http://elsewhere.example.com/\"",
+                    "Basic realm=x",
+                ],
+                Some(Demand::Basic),
+            ),
+            (
+                vec!["Basic realm=/, Bearer realm=https://t.example.com/token?a=b,service=a b"],
+                bearer("https://t.example.com/token?a=b", Some("a b")),
+            ),
+            (
+                vec!["Bearer realm = \"https://t.example.com/\", service = \"a \\\"b\\\", c\""],
+                bearer("https://t.example.com/", Some("a \"b\", c")),
+            ),
+            (
+                vec!["Bearer service=\"é\",realm=\"https://t.example.com/\",,error=x/y"],
+                bearer("https://t.example.com/", Some("é")),
+            ),
+            (vec!["realm=\"x\""], None),
+            (vec!["\"", "=", "Basics realm=x"], None),
         ] {
             let mut headers = HeaderMap::new();
             for value in &values {
-                headers.append(WWW_AUTHENTICATE, value.parse().unwrap());
+                let value = reqwest::header::HeaderValue::from_bytes(value.as_bytes()).unwrap();
+                headers.append(WWW_AUTHENTICATE, value);
             }
             let found = read_demand(&headers, &endpoint, &at).unwrap();
             assert_eq!(found, demand, "{values:?}");

@@ -238,3 +238,75 @@ async fn credentials_do_not_go_to_a_token_server_without_tls() {
     assert!(matches!(error, Error::UntrustedRealm { .. }), "{error:?}");
     assert!(error.to_string().contains("http://token.example.com/t"));
 }
+
+// case 3.5
+#[tokio::test]
+async fn tokens_are_used_whatever_stands_beside_them() {
+    for answer in [
+        r#"{"token":"","access_token":"good"}"#,
+        r#"{"token":null,"access_token":"good","expires_in":null}"#,
+        r#"{"token":"good","access_token":"","expires_in":"300"}"#,
+        r#"{"token":"good","expires_in":300.5}"#,
+        r#"{"token":"good","expires_in":-1}"#,
+        r#"{"token":"good","expires_in":1e30}"#,
+        r#"{"token":"good","expires_in":"soon"}"#,
+        r#"{"token":"good","expires_in":{}}"#,
+    ] {
+        let server = Fake::start(move |_| answer.into_response()).await;
+        let registry = token_registry(&server, |_, token| token == "good").await;
+        let pushed = push(&registry.registry_as(deployer())).await;
+        assert!(pushed.is_ok(), "{answer}: {pushed:?}");
+    }
+    for nothing in [
+        r#"{"token":""}"#,
+        r#"{"token":"","access_token":""}"#,
+        "{}",
+        "[]",
+    ] {
+        let server = Fake::start(move |_| nothing.into_response()).await;
+        let registry = token_registry(&server, |_, _| true).await;
+        let error = push(&registry.registry_as(deployer())).await.unwrap_err();
+        assert!(
+            matches!(error, Error::Protocol { .. }),
+            "{nothing}: {error:?}"
+        );
+    }
+}
+
+// case 3.5
+#[test]
+fn the_life_of_a_token_is_read_leniently() {
+    for (expires_in, seconds) in [
+        ("300", 300),
+        ("\"300\"", 300),
+        ("300.5", 300),
+        ("0", 30),
+        ("1", 30),
+        ("1e6", 24 * 3600),
+        ("-1", 60),
+        ("1e30", 60),
+        ("18446744073709551615", 60),
+        ("\"nan\"", 60),
+        ("\"inf\"", 60),
+        ("\"soon\"", 60),
+        ("null", 60),
+        ("[]", 60),
+    ] {
+        let value = serde_json::from_str(expires_in).unwrap();
+        assert_eq!(life(&value).as_secs(), seconds, "{expires_in}");
+    }
+}
+
+// case 3.5
+#[tokio::test]
+async fn a_token_server_that_is_busy_is_asked_again() {
+    let asked = AtomicUsize::new(0);
+    let server = Fake::start(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
+        0 => StatusCode::TOO_MANY_REQUESTS.into_response(),
+        _ => r#"{"token":"good"}"#.into_response(),
+    })
+    .await;
+    let registry = token_registry(&server, |_, token| token == "good").await;
+    registry.registry_as(deployer()).ping().await.unwrap();
+    push(&registry.registry_as(deployer())).await.unwrap();
+}

@@ -1,0 +1,269 @@
+//! Finds the credentials for a registry where Docker, Podman and Skopeo keep them: `auth.json` and `config.json`, and the helpers that
+//! these name.
+//!
+//! The rules are those of containers-auth.json(5): the longest key that is the registry or a beginning of `registry/project` wins, for `auths`
+//! and for `credHelpers`. The files are of other programs, so unknown fields and odd entries are read leniently.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use crate::{Credentials, Variables};
+
+/// Why the credentials of a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialFileError {
+    /// The file cannot be read.
+    #[error("cannot read {path}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file is not one of credentials. What the parser says is left out, since it may quote a secret.
+    #[error("{path} is not a credential file: expected JSON with `auths`, `credHelpers` or `credsStore`", path = path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An entry cannot be understood.
+    #[error("{path}: the entry `{key}` {rule}", path = path.display())]
+    Entry {
+        /// The file.
+        path: PathBuf,
+        /// The entry's key.
+        key: String,
+        /// What is wrong with it.
+        rule: &'static str,
+    },
+}
+
+/// What credentials are looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The registry, `host[:port]`.
+    pub address: &'a str,
+    /// The project in it; may be empty.
+    pub project: &'a str,
+}
+
+/// A file of credentials.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct File {
+    auths: Option<BTreeMap<String, Option<Entry>>>,
+    cred_helpers: Option<BTreeMap<String, String>>,
+    creds_store: Option<String>,
+}
+
+/// What a file holds for one key. Docker leaves an empty entry where a helper keeps the secret.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Entry {
+    auth: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    identitytoken: Option<String>,
+}
+
+/// The answer of a helper.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    secret: String,
+}
+
+/// Looks the credentials up in `files`, the first that has some. A helper that is missing, fails or hangs is passed over with a warning: the
+/// registry may need no credentials.
+///
+/// # Errors
+/// A file that exists cannot be read, or its entry for the registry cannot be understood.
+pub fn find(
+    files: &[PathBuf],
+    wanted: Wanted<'_>,
+    variables: &Variables,
+    warn: &mut dyn FnMut(String),
+) -> Result<Credentials, CredentialFileError> {
+    for path in files {
+        let Some(file) = read(path)? else { continue };
+        if let Some(credentials) = file.find(path, wanted, variables, warn)? {
+            return Ok(credentials);
+        }
+    }
+    Ok(Credentials::Anonymous)
+}
+
+/// Reads a file. Returns none if it is missing or empty, as tools leave it that are about to write it.
+fn read(path: &Path) -> Result<Option<File>, CredentialFileError> {
+    let text = match files::read_text(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => {
+            return Err(CredentialFileError::Read {
+                path: path.to_owned(),
+                source,
+            });
+        }
+    };
+    let text = text.trim_start_matches('\u{feff}').trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let file = serde_json::from_str(text).map_err(|_| CredentialFileError::Form {
+        path: path.to_owned(),
+    })?;
+    Ok(Some(file))
+}
+
+impl File {
+    fn find(
+        &self,
+        path: &Path,
+        wanted: Wanted<'_>,
+        variables: &Variables,
+        warn: &mut dyn FnMut(String),
+    ) -> Result<Option<Credentials>, CredentialFileError> {
+        for key in keys(wanted) {
+            let helper = self.cred_helpers.iter().flatten();
+            let helper = helper
+                .filter(|(known, _)| same_key(known, &key))
+                .map(|(_, name)| name);
+            for name in helper.filter(|name| !name.is_empty()) {
+                if let Some(found) = ask(path, name, &key, variables, warn)? {
+                    return Ok(Some(found));
+                }
+            }
+            let entries = self.auths.iter().flatten();
+            let entries = entries.filter(|(known, _)| same_key(known, &key));
+            for (known, entry) in entries {
+                let found = entry.as_ref().map(|entry| entry.credentials(path, known));
+                if let Some(found) = found.transpose()?.flatten() {
+                    return Ok(Some(found));
+                }
+                let store = self.creds_store.as_deref().filter(|name| !name.is_empty());
+                // An empty entry means that the store has it; the registry itself is asked for below in any case.
+                if let Some(name) = store.filter(|_| key != wanted.address)
+                    && let Some(found) = ask(path, name, &key, variables, warn)?
+                {
+                    return Ok(Some(found));
+                }
+            }
+        }
+        match self.creds_store.as_deref().filter(|name| !name.is_empty()) {
+            Some(name) => ask(path, name, wanted.address, variables, warn),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Entry {
+    /// Returns what the entry holds, if it holds anything.
+    fn credentials(
+        &self,
+        path: &Path,
+        key: &str,
+    ) -> Result<Option<Credentials>, CredentialFileError> {
+        let wrong = |rule| CredentialFileError::Entry {
+            path: path.to_owned(),
+            key: key.to_owned(),
+            rule,
+        };
+        let given = |text: &Option<String>| text.clone().unwrap_or_default();
+        if !given(&self.identitytoken).is_empty() {
+            return Err(wrong(
+                "holds an identity token, which is not supported: log in with user and password",
+            ));
+        }
+        let auth = given(&self.auth);
+        if auth.trim().is_empty() {
+            return Ok(basic(given(&self.username), given(&self.password)));
+        }
+        let form = "has an `auth` that is not user and password in base64";
+        let decoded = BASE64_STANDARD
+            .decode(auth.trim())
+            .map_err(|_| wrong(form))?;
+        let decoded = String::from_utf8(decoded).map_err(|_| wrong(form))?;
+        let (username, password) = decoded.split_once(':').ok_or_else(|| wrong(form))?;
+        // Some versions of Docker pad the password with NUL bytes.
+        let password = password.trim_end_matches('\0');
+        Ok(basic(username.to_owned(), password.to_owned()))
+    }
+}
+
+fn basic(username: String, password: String) -> Option<Credentials> {
+    (!username.is_empty() || !password.is_empty()).then(|| Credentials::Basic {
+        username,
+        password: SecretString::from(password),
+    })
+}
+
+/// Asks a helper for a key.
+fn ask(
+    path: &Path,
+    name: &str,
+    key: &str,
+    variables: &Variables,
+    warn: &mut dyn FnMut(String),
+) -> Result<Option<Credentials>, CredentialFileError> {
+    let mut without = |why: String| {
+        warn(format!(
+            "no credentials from {}, which {} names for {key}: {why}",
+            name,
+            path.display()
+        ));
+        Ok(None)
+    };
+    let answer = match mkectl::ask_credential_helper(name, key, variables) {
+        Ok(Some(answer)) => answer,
+        Ok(None) => return Ok(None),
+        Err(error) => return without(error.to_string()),
+    };
+    match serde_json::from_str::<Answer>(answer.expose_secret()) {
+        // This is how helpers mark an identity token.
+        Ok(answer) if answer.username == "<token>" => Err(CredentialFileError::Entry {
+            path: path.to_owned(),
+            key: key.to_owned(),
+            rule: "leads to an identity token, which is not supported: log in with user and password",
+        }),
+        Ok(answer) => Ok(basic(answer.username, answer.secret)),
+        Err(_) => without("its answer is not the JSON of a credential helper".to_owned()),
+    }
+}
+
+/// Returns the keys that an entry may have, the longest first: `host/a/b`, `host/a`, `host`.
+fn keys(wanted: Wanted<'_>) -> Vec<String> {
+    let project = wanted.project.trim_matches('/');
+    let whole = format!("{}/{project}", wanted.address);
+    let mut keys = Vec::new();
+    let mut key = whole.trim_end_matches('/');
+    while key.len() > wanted.address.len() {
+        keys.push(key.to_owned());
+        key = key.rsplit_once('/').map_or("", |(before, _)| before);
+    }
+    keys.push(wanted.address.to_owned());
+    keys
+}
+
+/// Returns whether a key of a file is this one. Docker's older keys are URLs, of which the host counts.
+fn same_key(known: &str, key: &str) -> bool {
+    let known = known.trim_end_matches('/');
+    if known == key {
+        return true;
+    }
+    let rest = known
+        .strip_prefix("https://")
+        .or_else(|| known.strip_prefix("http://"));
+    rest.is_some_and(|rest| rest == key || rest.split('/').next() == Some(key))
+}
+
+#[cfg(test)]
+mod tests;
