@@ -5,6 +5,9 @@
     reason = "the process's environment and clock are read here"
 )]
 
+use std::sync::Mutex;
+use std::time::SystemTime;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use release::environment_lock::EnvironmentLock;
 use release::{Context, Tool, Workspace};
@@ -97,7 +100,35 @@ fn root(named: Option<&Utf8Path>) -> Result<Utf8PathBuf, Failure> {
         .ok_or(Failure::NoWorkspace(here))
 }
 
+/// Returns the time of a clock that libraries can calculate with: they panic at dates that they cannot write.
+fn timestamp(now: SystemTime) -> Result<jiff::Timestamp, Failure> {
+    jiff::Timestamp::try_from(now)
+        .ok()
+        .filter(|now| *now >= jiff::Timestamp::UNIX_EPOCH)
+        .ok_or(Failure::Clock)
+}
+
+/// Checks that threads can be started: libraries panic where they cannot. `ulimit -u` limits them, and so does a container.
+fn check_threads() -> Result<(), Failure> {
+    /// How many there may be beside those of the runtime, one a processor.
+    const SPARE: usize = 8;
+    let count = std::thread::available_parallelism().map_or(1, usize::from) + SPARE;
+    let gate = Mutex::new(());
+    std::thread::scope(|scope| {
+        let closed = gate.lock();
+        let started = (0..count).try_for_each(|_| {
+            let thread = std::thread::Builder::new().stack_size(64 * 1024);
+            // Each waits, so all of them exist at the same time.
+            thread.spawn_scoped(scope, || drop(gate.lock())).map(drop)
+        });
+        drop(closed);
+        started.map_err(Failure::Threads)
+    })
+}
+
 fn tool() -> Result<Tool, Failure> {
+    timestamp(SystemTime::now())?;
+    check_threads()?;
     let executable = std::env::current_exe()
         .ok()
         .and_then(|path| Utf8PathBuf::from_path_buf(path).ok())
@@ -106,7 +137,33 @@ fn tool() -> Result<Tool, Failure> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         executable,
         variables: release::Variables::inherited(std::env::vars_os()),
-        now: jiff::Timestamp::now,
+        // The clock was checked when the program started.
+        now: || timestamp(SystemTime::now()).unwrap_or(jiff::Timestamp::UNIX_EPOCH),
         signals: std::sync::Arc::default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    // case 4.8
+    #[test]
+    fn a_clock_far_off_is_an_error() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        assert_eq!(timestamp(at(0)).unwrap().as_second(), 0);
+        assert_eq!(
+            timestamp(at(1_800_000_000)).unwrap().as_second(),
+            1_800_000_000
+        );
+        // The year 36000, and the day before 1970.
+        for far in [
+            at(1_074_000_000_000),
+            SystemTime::UNIX_EPOCH - Duration::from_secs(86_400),
+        ] {
+            assert!(matches!(timestamp(far), Err(Failure::Clock)), "{far:?}");
+        }
+    }
 }

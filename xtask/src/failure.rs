@@ -37,6 +37,10 @@ pub(crate) enum Failure {
     NoExecutable,
     #[error("cannot start the runtime")]
     Runtime(#[source] std::io::Error),
+    #[error("cannot start threads: a limit on processes or memory is reached")]
+    Threads(#[source] std::io::Error),
+    #[error("this machine's clock is outside of the years 1970 to 9999")]
+    Clock,
     #[error("`{0}` is no release: a release is written like v4.1.5")]
     NotARelease(String),
     #[error("`{0}` is neither an environment nor a locked release")]
@@ -230,6 +234,8 @@ impl Failure {
             }
             Self::NoExecutable
             | Self::Runtime(_)
+            | Self::Threads(_)
+            | Self::Clock
             | Self::Io { .. }
             | Self::Busy { .. }
             | Self::NotInstalled(_)

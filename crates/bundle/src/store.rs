@@ -33,7 +33,7 @@ use crate::sink::{BlobSink, Sink};
 mod checked;
 mod collect;
 mod error;
-mod incoming;
+pub(crate) mod incoming;
 mod index;
 mod writer;
 

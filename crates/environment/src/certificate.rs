@@ -13,6 +13,7 @@ use x509_parser::{
     certificate::X509Certificate,
     extensions::{GeneralName, GeneralSubtree},
     prelude::FromDer,
+    public_key::PublicKey,
 };
 
 use crate::environment::Validity;
@@ -30,6 +31,8 @@ pub(crate) enum Fault {
     NotAnAuthority(usize),
     /// No authority in it may sign for the registry's name.
     OtherNames,
+    /// Airlock cannot verify what any authority in it signs, because of its key: `ECDSA on P-521`.
+    Key(String),
     /// There is a private key in it.
     PrivateKey,
 }
@@ -41,6 +44,8 @@ pub(crate) struct Authorities {
     pub(crate) pem: String,
     /// When each of them is valid, in their order.
     pub(crate) validity: Vec<Validity>,
+    /// What is signed by them and cannot be verified, if that may be the registry's certificate.
+    pub(crate) warning: Option<String>,
 }
 
 /// Checks that a text holds certificates of authorities which may sign for a host, and no key.
@@ -60,6 +65,8 @@ pub(crate) fn check(text: &str, host: &str) -> Result<Authorities, Fault> {
     let mut count = 0;
     let mut validity = Vec::new();
     let mut may_sign = false;
+    let mut keys = Vec::new();
+    let mut warning = None;
     for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text.as_bytes()) {
         let (kind, content) = section.map_err(|_| Fault::Broken)?;
         if kind == SectionKind::Certificate {
@@ -70,6 +77,13 @@ pub(crate) fn check(text: &str, host: &str) -> Result<Authorities, Fault> {
                 return Err(Fault::NotAnAuthority(count));
             }
             may_sign |= may_sign_for(&certificate, host);
+            keys.push(unsupported_key(&certificate));
+            if is_p384_with_sha512(&certificate) {
+                warning = Some(format!(
+                    "certificate {count} in registry.ca is signed with ECDSA on P-384 and SHA-512: if the registry's certificate is, too, \
+                     Airlock cannot verify it; have that one signed with SHA-384"
+                ));
+            }
             validity.push(Validity {
                 from: certificate.validity().not_before.timestamp(),
                 until: certificate.validity().not_after.timestamp(),
@@ -85,10 +99,50 @@ pub(crate) fn check(text: &str, host: &str) -> Result<Authorities, Fault> {
     if !may_sign {
         return Err(Fault::OtherNames);
     }
+    if let Some(key) = keys.iter().find(|_| keys.iter().all(Option::is_some)) {
+        return Err(Fault::Key(key.clone().unwrap_or_default()));
+    }
     Ok(Authorities {
         pem: text.trim_end().replace("\r\n", "\n") + "\n",
         validity,
+        warning,
     })
+}
+
+const CURVE_P256: &str = "1.2.840.10045.3.1.7";
+const CURVE_P384: &str = "1.3.132.0.34";
+const CURVE_P521: &str = "1.3.132.0.35";
+const ECDSA_WITH_SHA512: &str = "1.2.840.10045.4.3.4";
+
+/// Returns the kind of an authority's key if ring, the TLS library's provider, cannot verify what it signs.
+fn unsupported_key(certificate: &X509Certificate<'_>) -> Option<String> {
+    match certificate.public_key().parsed() {
+        // ring verifies keys of 2048 to 8192 bits.
+        Ok(PublicKey::RSA(key)) if key.key_size() < 2048 || key.key_size() > 8192 => {
+            Some(format!("RSA with {} bits", key.key_size()))
+        }
+        Ok(PublicKey::EC(_)) => match curve(certificate).as_str() {
+            CURVE_P256 | CURVE_P384 => None,
+            CURVE_P521 => Some("ECDSA on P-521".to_owned()),
+            other => Some(format!("ECDSA on curve {other}")),
+        },
+        Ok(PublicKey::DSA(_)) => Some("DSA".to_owned()),
+        _ => None,
+    }
+}
+
+/// Returns whether a certificate is signed in a way that ring does not verify, although it has a key that it verifies otherwise. Who makes an
+/// authority so is likely to sign servers so.
+fn is_p384_with_sha512(certificate: &X509Certificate<'_>) -> bool {
+    curve(certificate) == CURVE_P384
+        && certificate.signature_algorithm.algorithm.to_id_string() == ECDSA_WITH_SHA512
+}
+
+/// Returns the object identifier of an elliptic curve, or nothing for other keys.
+fn curve(certificate: &X509Certificate<'_>) -> String {
+    let parameters = certificate.public_key().algorithm.parameters.as_ref();
+    let curve = parameters.and_then(|parameters| parameters.as_oid().ok());
+    curve.map_or_else(String::new, |curve| curve.to_id_string())
 }
 
 /// Whether a certificate is an authority's. Those of version 1, which cannot say it, are taken for roots.
@@ -156,6 +210,22 @@ mod tests {
         change(&mut parameters);
         let key = rcgen::KeyPair::generate().unwrap();
         parameters.self_signed(&key).unwrap().pem()
+    }
+
+    // case 4.2
+    #[test]
+    fn keys_that_the_tls_library_does_not_verify_are_named() {
+        let p521 = include_str!("certificate/p521.pem");
+        assert_eq!(pem(p521), Err(Fault::Key("ECDSA on P-521".to_owned())));
+        let rsa = include_str!("certificate/rsa1024.pem");
+        assert_eq!(pem(rsa), Err(Fault::Key("RSA with 1024 bits".to_owned())));
+        // One that can be verified is enough.
+        assert!(pem(&format!("{p521}{CERTIFICATE}")).is_ok());
+        let sha512 = include_str!("certificate/p384-sha512.pem");
+        let found = check(sha512, "registry.example.com").unwrap();
+        assert!(found.warning.unwrap().contains("P-384 and SHA-512"));
+        let found = check(CERTIFICATE, "registry.example.com").unwrap();
+        assert_eq!(found.warning, None);
     }
 
     #[test]

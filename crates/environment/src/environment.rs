@@ -87,6 +87,8 @@ pub struct CertificateAuthority {
     pub pem: String,
     /// When each of its certificates is valid, in their order.
     pub validity: Vec<Validity>,
+    /// What an operator should know of its signature.
+    pub warning: Option<String>,
 }
 
 /// From when until when a certificate is valid, in seconds since 1970.

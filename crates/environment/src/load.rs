@@ -422,10 +422,15 @@ fn authority(
         pull_credentials: None,
     };
     match certificate::check(&text, registry.host()) {
-        Ok(certificate::Authorities { pem, validity }) => Ok(Some(CertificateAuthority {
+        Ok(certificate::Authorities {
+            pem,
+            validity,
+            warning,
+        }) => Ok(Some(CertificateAuthority {
             path,
             pem,
             validity,
+            warning,
         })),
         Err(certificate::Fault::NotAnAuthority(number)) => refuse(
             format!("certificate {number} in {quoted} is not an authority's"),
@@ -437,6 +442,12 @@ fn authority(
                 quote(registry.host())
             ),
             "its name constraints forbid it: take the certificate of the one that signed the registry's",
+        ),
+        Err(certificate::Fault::Key(key)) => refuse(
+            format!(
+                "the authority in {quoted} has a key of the kind {key}, whose signatures Airlock cannot verify"
+            ),
+            "use a CA with RSA of at least 2048 bits, Ed25519, or ECDSA on P-256 or P-384",
         ),
         Err(certificate::Fault::NoCertificate) => refuse(
             format!("{quoted} holds no PEM certificate"),

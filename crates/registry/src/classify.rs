@@ -328,7 +328,7 @@ mod tests {
         use tokio::net::TcpListener;
 
         use crate::fake::{
-            Certificates, Fake, certificates, certificates_with, free_address, hasty,
+            Certificates, Fake, certificates, certificates_with, free_address, hasty, self_signed,
         };
         use crate::{Credentials, Endpoint, Error, Registry, Settings};
 
@@ -358,6 +358,155 @@ mod tests {
             let error = result.unwrap_err();
             assert!(matches!(error, Error::UnknownAuthority { .. }), "{error:?}");
             assert_eq!(requests, 0);
+        }
+
+        // case 4.1
+        #[tokio::test]
+        async fn a_certificate_that_is_its_own_authority_is_trusted_when_it_is_given() {
+            let certificates = self_signed();
+            let (result, requests) = ping(&certificates, &certificates.ca_pem).await;
+            assert!(result.is_ok() && requests == 1, "{result:?}");
+
+            let (result, requests) = ping(&certificates, &self_signed().ca_pem).await;
+            let error = result.unwrap_err();
+            assert!(
+                matches!(error, Error::AuthorityAsServer { .. }),
+                "{error:?}"
+            );
+            assert_eq!(requests, 0);
+        }
+
+        /// Returns a registry that is reached through the proxy of these variables.
+        fn through(address: &str, variables: &[(&str, String)]) -> Registry {
+            let get = |name: &str| {
+                let mut named = variables.iter().filter(|(known, _)| *known == name);
+                named.next().map(|(_, value)| value.clone())
+            };
+            let proxies = std::sync::Arc::new(network::Proxies::from_variables(get));
+            let endpoint = Endpoint::new(address, None).unwrap().through(proxies);
+            let settings = Settings {
+                attempts: 1,
+                ..hasty()
+            };
+            Registry::with_settings(endpoint, Credentials::Anonymous, settings).unwrap()
+        }
+
+        // case 4.3b
+        #[tokio::test]
+        async fn a_proxy_that_refuses_is_named_with_its_variable() {
+            let proxy = free_address().await;
+            let value = format!("http://user:hunter2@{proxy}");
+            let registry = through("registry.example.com", &[("HTTPS_PROXY", value)]);
+            let error = registry.ping().await.unwrap_err();
+            assert!(
+                matches!(error, Error::ConnectionRefused { .. }),
+                "{error:?}"
+            );
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "GET https://registry.example.com/v2/ through proxy http://{proxy} (HTTPS_PROXY): connection refused"
+                )
+            );
+        }
+
+        // case 4.3b
+        #[tokio::test]
+        async fn a_proxy_gets_its_password_and_its_refusal_is_final() {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let proxy = listener.local_addr().unwrap();
+            let server = tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = vec![0; 4096];
+                let length = stream.read(&mut request).await.unwrap();
+                let refused = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
+                stream.write_all(refused).await.unwrap();
+                String::from_utf8_lossy(&request[..length]).into_owned()
+            });
+            let value = format!("CORP%5Cuser:p%23%22%7C%5E%7B%C3%A4@{proxy}");
+            let registry = through("registry.example.com:5000", &[("https_proxy", value)]);
+            let error = registry.ping().await.unwrap_err();
+            assert!(matches!(error, Error::ConnectionLost { .. }), "{error:?}");
+            assert!(error.to_string().contains("(https_proxy)"), "{error}");
+            let seen = server.await.unwrap();
+            assert!(
+                seen.starts_with("CONNECT registry.example.com:5000 HTTP/1.1"),
+                "{seen}"
+            );
+            let password =
+                base64::Engine::encode(&base64::prelude::BASE64_STANDARD, "CORP\\user:p#\"|^{ä");
+            assert!(
+                seen.contains(&format!("Proxy-Authorization: Basic {password}")),
+                "{seen}"
+            );
+        }
+
+        // case 4.4
+        #[tokio::test]
+        async fn a_malformed_proxy_is_an_error_before_anything_is_sent() {
+            let value = "http://CORP\\user:hunter2@proxy:3128".to_owned();
+            let registry = through("registry.example.com", &[("HTTPS_PROXY", value)]);
+            let error = registry.ping().await.unwrap_err();
+            let Error::Proxy { source, .. } = &error else {
+                panic!("{error:?}");
+            };
+            assert!(
+                source.to_string().contains("the variable HTTPS_PROXY"),
+                "{source}"
+            );
+            assert!(!format!("{error:?}").contains("hunter2"));
+        }
+
+        // case 4.3
+        #[tokio::test]
+        async fn exceptions_and_loopback_take_no_proxy() {
+            let fake = Fake::over_registry(|_| None).await;
+            let proxy = ("HTTP_PROXY", "http://127.0.0.1:9".to_owned());
+            let registry = through(&fake.address.to_string(), &[proxy]);
+            registry.ping().await.unwrap();
+        }
+
+        // case 4.6
+        #[tokio::test]
+        async fn a_server_of_plain_http_that_waits_is_found_soon() {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap().to_string();
+            // It answers a request of HTTP, and waits for the end of everything else.
+            let server = tokio::spawn(async move {
+                loop {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    tokio::spawn(async move {
+                        let mut seen = Vec::new();
+                        while !seen.ends_with(b"\r\n\r\n") {
+                            let mut piece = [0; 1024];
+                            match stream.read(&mut piece).await {
+                                Ok(0) | Err(_) => return,
+                                Ok(length) => seen.extend_from_slice(&piece[..length]),
+                            }
+                        }
+                        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+                        let _ = stream.write_all(answer).await;
+                    });
+                }
+            });
+            let ca = certificates().ca_pem;
+            let settings = Settings {
+                connect_timeout: Duration::from_secs(30),
+                attempts: 1,
+                ..hasty()
+            };
+            let began = std::time::Instant::now();
+            let error = registry(&address, Some(&ca), settings)
+                .ping()
+                .await
+                .unwrap_err();
+            assert!(matches!(error, Error::PlainHttpServer { .. }), "{error:?}");
+            assert!(
+                began.elapsed() < Duration::from_secs(15),
+                "{:?}",
+                began.elapsed()
+            );
+            server.abort();
         }
 
         #[tokio::test]

@@ -188,7 +188,7 @@ pub enum Error {
         found: String,
     },
     /// HTTPS was spoken to a server that speaks plain HTTP.
-    #[error("{at}: the server does not speak TLS")]
+    #[error("{at}: this port speaks plain HTTP, not TLS")]
     PlainHttpServer {
         /// The request.
         at: Box<Place>,

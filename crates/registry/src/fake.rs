@@ -250,6 +250,19 @@ pub(crate) fn certificates() -> Certificates {
     certificates_with(&["127.0.0.1"], |_| {})
 }
 
+/// Returns a certificate for 127.0.0.1 that is its own authority, as `openssl req -x509` makes it.
+pub(crate) fn self_signed() -> Certificates {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = params.self_signed(&key).unwrap();
+    Certificates {
+        ca_pem: certificate.pem(),
+        chain: vec![certificate.der().clone()],
+        key: key.serialize_der(),
+    }
+}
+
 /// Returns a certificate for these names, changed by `change` before it is signed.
 pub(crate) fn certificates_with(
     names: &[&str],

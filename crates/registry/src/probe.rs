@@ -67,6 +67,8 @@ pub struct Probe<'a> {
     pub pull: Pull,
     /// What registries said of accounts before in this run.
     pub accounts: Accounts,
+    /// `caData` is given to the cluster, whose chart client then trusts no other host.
+    pub has_ca_data: bool,
     /// What ends it early. What was pushed is removed then, too.
     pub stop: Stop,
     /// The present time, in seconds since 1970.

@@ -4,7 +4,8 @@
 //! [`Transport::send`] is as many as the settings allow. Work that takes several requests makes its own attempts of exchanges.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{
@@ -23,6 +24,9 @@ use crate::pace::Pace;
 use crate::response::{Response, read_error};
 use crate::retry::{Again, Attempts, Failure};
 use crate::{Credentials, Endpoint, Error, Observer, Place, Settings, classify};
+
+/// How long a TLS handshake may take before the server is asked whether it speaks plain HTTP.
+const LONG_HANDSHAKE: Duration = Duration::from_millis(1500);
 
 /// How many redirects of one request are followed.
 const MOST_REDIRECTS: usize = 5;
@@ -90,6 +94,8 @@ pub(crate) struct Transport {
     heads_failed: AtomicU32,
     settings: Settings,
     pace: Arc<Pace>,
+    /// The registry has answered over TLS, if that is its scheme.
+    speaks_tls: AtomicBool,
 }
 
 impl<'a> Call<'a> {
@@ -210,6 +216,7 @@ impl Transport {
             pace: Arc::new(Pace::new(settings.uploads_at_once, settings.max_rate)),
             settings,
             endpoint,
+            speaks_tls: AtomicBool::new(false),
         })
     }
 
@@ -480,14 +487,56 @@ impl Transport {
             true => settings.finish_timeout,
             false => settings.answer_timeout,
         };
-        match timeout(patience, request.send()).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(classify::connection(error, place, settings.connect_timeout)),
+        let sent = async {
+            tokio::select! {
+                biased;
+                sent = request.send() => Some(sent),
+                () = self.is_plain_http(url, &place) => None,
+            }
+        };
+        match timeout(patience, sent).await {
+            Ok(None) => Err(Failure::last(Error::PlainHttpServer {
+                at: Box::new(place),
+                source: rustls::Error::HandshakeNotComplete,
+            })),
+            Ok(Some(Ok(response))) => {
+                self.speaks_tls.store(true, Ordering::Relaxed);
+                Ok(response)
+            }
+            Ok(Some(Err(error))) => {
+                Err(classify::connection(error, place, settings.connect_timeout))
+            }
             Err(_) => Err(Failure::passing(Error::TimedOut {
                 at: Box::new(place),
                 after: patience,
             })),
         }
+    }
+
+    /// Ends when the server turns out to speak plain HTTP where TLS is expected. Some such servers wait for the end of a line that a TLS client
+    /// never sends. So if the handshake takes long, the server is asked by plain HTTP on a second connection, without credentials.
+    async fn is_plain_http(&self, url: &Url, place: &Place) {
+        let mut plain = url.clone();
+        let asks = url.scheme() == "https"
+            && self.endpoint.owns(url)
+            && place.proxy.is_none()
+            && !self.speaks_tls.load(Ordering::Relaxed)
+            && plain.set_scheme("http").is_ok();
+        if asks {
+            tokio::time::sleep(LONG_HANDSHAKE).await;
+            // A port that is the default of HTTPS is not that of HTTP.
+            let _ = plain.set_port(url.port_or_known_default());
+            plain.set_path("/v2/");
+            plain.set_query(None);
+            let asked = self.client.get(plain).send().await;
+            // A TLS server answers 400 or sends its callers to HTTPS, if it answers at all.
+            if asked.is_ok_and(|answer| matches!(answer.status().as_u16(), 200 | 401 | 404))
+                && !self.speaks_tls.load(Ordering::Relaxed)
+            {
+                return;
+            }
+        }
+        std::future::pending().await
     }
 
     /// Returns where an answer sends the request, if it is one that may be made there.

@@ -61,6 +61,8 @@ pub fn one(workspace: &Workspace, name: &str, now: jiff::Timestamp) -> Result<Ch
     if !problems.is_empty() {
         return Err(Error::Render(Problems(problems)));
     }
+    let authority = environment.registry.ca.as_ref();
+    warnings.extend(authority.and_then(|authority| authority.warning.clone()));
     let release = format!("v{}", environment.release);
     warnings.extend(requirement(workspace, &environment, applied.as_ref(), now)?);
     if let Some(applied) = applied.filter(|applied| applied.release != release) {

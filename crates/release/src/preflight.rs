@@ -436,6 +436,7 @@ async fn registry(
         largest_blob,
         most_in_a_request: MOST_IN_A_REQUEST,
         pull,
+        has_ca_data: target.ca.is_some(),
         stop: context.tool.signals.stop(),
         now: &|| now().as_second(),
     };

@@ -172,6 +172,13 @@ fn resolve(
     render::resolve(environment, release, &read)
 }
 
+/// Returns whether no process holds a file. It is opened for reading and writing, because NFS grants an exclusive lock on no other.
+fn is_left(path: &Utf8Path) -> bool {
+    let is_file = path.symlink_metadata().is_ok_and(|found| found.is_file());
+    let file = std::fs::File::options().read(true).write(true).open(path);
+    is_file && file.is_ok_and(|file| file.try_lock().is_ok())
+}
+
 /// Removes what runs that were killed have left. What another run still holds stays.
 fn remove_leftovers(directory: &Utf8Path) -> Result<(), Error> {
     let failed = |source| Error::io("list", directory, source);
@@ -180,8 +187,7 @@ fn remove_leftovers(directory: &Utf8Path) -> Result<(), Error> {
         if !entry.file_name().starts_with(PREFIX) {
             continue;
         }
-        let is_left = files::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
-        if is_left {
+        if is_left(entry.path()) {
             std::fs::remove_file(entry.path())
                 .map_err(|source| Error::io("remove", entry.path(), source))?;
         }

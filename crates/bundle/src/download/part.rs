@@ -10,6 +10,7 @@ use tokio::io::{AsyncSeekExt, AsyncWriteExt, BufWriter};
 
 use super::{Download, DownloadError, Downloaded, Feed, etag, last_modified};
 use crate::digest::Hasher;
+use crate::store::incoming::has_no_locks;
 
 /// How gzip begins (RFC 1952, section 2.3.1).
 pub(super) const MAGIC: [u8; 2] = [0x1f, 0x8b];
@@ -130,6 +131,8 @@ impl<'a> Part<'a> {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(DownloadError::Busy { path }),
+            // Two downloads at a time are then kept apart by their hash alone, which is compared at the end.
+            Err(TryLockError::Error(error)) if has_no_locks(&error) => {}
             Err(TryLockError::Error(source)) => return Err(io_error("lock", &path, source)),
         }
         let part = Self {

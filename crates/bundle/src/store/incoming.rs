@@ -1,6 +1,7 @@
 //! Who is at work in a store: whoever writes holds a lock in common with the other writers, and whoever removes holds it alone.
 
 use std::fs::{self, File, TryLockError};
+use std::io;
 
 use camino::Utf8Path;
 
@@ -11,11 +12,20 @@ use super::error::io_error;
 ///
 /// Whoever writes holds the lock in common with the other writers. So whoever gets it alone knows that no file in the
 /// folder belongs to anybody.
+///
+/// A file system may have no locks. Then nothing is removed, since its owner may be at work.
 pub(super) fn take_over(incoming: &Utf8Path) -> Result<File, StoreError> {
     let path = incoming.join("lock");
-    if let Some(lock) = lock_alone(incoming)? {
-        sweep(incoming)?;
-        drop(lock);
+    let lock = open_lock(&path)?;
+    match lock.try_lock() {
+        Ok(()) => {
+            sweep(incoming)?;
+            // Opened again: a lock that is exclusive cannot become shared on every file system.
+            drop(lock);
+        }
+        Err(TryLockError::WouldBlock) => {}
+        Err(TryLockError::Error(error)) if has_no_locks(&error) => return Ok(lock),
+        Err(TryLockError::Error(source)) => return Err(io_error("lock", &path, source)),
     }
     let lock = open_lock(&path)?;
     lock.lock_shared()
@@ -23,13 +33,19 @@ pub(super) fn take_over(incoming: &Utf8Path) -> Result<File, StoreError> {
     Ok(lock)
 }
 
-/// Returns the lock if nobody else holds it.
+/// Returns whether an error of locking means that the file system has no locks.
+pub(crate) fn has_no_locks(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(libc::ENOLCK)
+}
+
+/// Returns the lock if no other process holds it, or if the file system has no locks.
 pub(super) fn lock_alone(incoming: &Utf8Path) -> Result<Option<File>, StoreError> {
     let path = incoming.join("lock");
     let lock = open_lock(&path)?;
     match lock.try_lock() {
         Ok(()) => Ok(Some(lock)),
         Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) if has_no_locks(&error) => Ok(Some(lock)),
         Err(TryLockError::Error(source)) => Err(io_error("lock", &path, source)),
     }
 }
@@ -45,11 +61,51 @@ pub(super) fn sweep(incoming: &Utf8Path) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Opens the lock for reading and writing: NFS refuses a shared lock on a file that is open for writing alone, and an exclusive one on a
+/// file that is open for reading alone.
 fn open_lock(path: &Utf8Path) -> Result<File, StoreError> {
     File::options()
         .create(true)
+        .read(true)
         .truncate(false)
         .write(true)
         .open(path)
         .map_err(|source| io_error("create", path, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    // case 4.7
+    #[test]
+    fn the_lock_is_open_for_reading_and_for_writing() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        for mut lock in [
+            take_over(folder).unwrap(),
+            open_lock(&folder.join("lock")).unwrap(),
+        ] {
+            assert_eq!(lock.read(&mut [0]).unwrap(), 0);
+            lock.set_len(0).unwrap();
+        }
+    }
+
+    // case 4.7
+    #[test]
+    fn file_systems_without_locks_are_told_apart_from_failures() {
+        for (errno, without) in [
+            (libc::ENOLCK, true),
+            (libc::EOPNOTSUPP, true),
+            (libc::ENOSYS, true),
+            (libc::EIO, false),
+            (libc::EBADF, false),
+            (libc::EACCES, false),
+        ] {
+            let error = io::Error::from_raw_os_error(errno);
+            assert_eq!(has_no_locks(&error), without, "{error}");
+        }
+    }
 }

@@ -124,6 +124,7 @@ fn everything_that_can_be_said_is_read() {
             address: "127.0.0.1:5443".to_owned(),
             project: "platform/mke".to_owned(),
             ca: Some(CertificateAuthority {
+                warning: None,
                 path: workspace.root().join("environments/ca.pem"),
                 pem: CERTIFICATE.to_owned(),
                 validity: vec![crate::Validity {

@@ -65,7 +65,7 @@ fn names_dates_and_purpose_hold_for_it_as_for_others() {
     let client = self_signed(|parameters| {
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     });
-    let error = verify(&[client.clone()], &client, HOST, NOW).unwrap_err();
+    let error = verify(std::slice::from_ref(&client), &client, HOST, NOW).unwrap_err();
     assert_eq!(
         error,
         Error::InvalidCertificate(CertificateError::InvalidPurpose)

@@ -50,7 +50,7 @@ pub(super) async fn look(endpoint: &Endpoint, now: i64, findings: &mut Findings)
         findings.wrong(aspect, Fault::Tls, "the server shows no certificate");
         return false;
     };
-    let time = UnixTime::since_unix_epoch(Duration::from_secs(now.unsigned_abs()));
+    let time = UnixTime::since_unix_epoch(Duration::from_secs(now.try_into().unwrap_or(0)));
     let by_system = network::by_system(leaf, others, &name, time);
     let given = endpoint.certificates();
     let by_ca = match given.is_empty() {

@@ -183,6 +183,8 @@ pub enum Fault {
     ServedElsewhere,
     /// It names its own uploads by a host or scheme that cannot be used.
     WrongLocation,
+    /// Blobs are served by another host, and charts are pulled with a CA for the registry alone.
+    RedirectedWithCa,
     /// Nodes are not let in without credentials.
     NotAnonymous,
     /// Nodes are not let in with the credentials of their secret.

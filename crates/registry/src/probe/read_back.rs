@@ -55,7 +55,11 @@ impl Sending<'_> {
             Ok(answer) => {
                 let origin = answer.url().origin().ascii_serialization();
                 let text = format!("blobs are served by {origin}");
-                self.findings.warn(aspect, Fault::ServedElsewhere, text);
+                match self.probe.has_ca_data {
+                    // The chart client of the cluster trusts caData alone (k0rdent/kcm#1841).
+                    true => self.findings.wrong(aspect, Fault::RedirectedWithCa, text),
+                    false => self.findings.warn(aspect, Fault::ServedElsewhere, text),
+                }
             }
             Err(error) => {
                 let at = error.place().and_then(|place| Url::parse(&place.url).ok());

@@ -216,6 +216,13 @@ fn there(fault: RegistryFault, environment: &Environment) -> Cure {
                  or set the registry's own address (distribution: http.host, or http.relativeurls: true)",
             );
         }
+        RegistryFault::RedirectedWithCa => {
+            return words(
+                "turn redirects off in the registry, because charts are pulled with caData alone (distribution: storage.redirect.disable: true; \
+                 Harbor: storage_service.redirect.disable: true, or persistence.imageChartStorage.disableredirect in its chart; \
+                 Quay: FEATURE_PROXY_STORAGE: true)",
+            );
+        }
         RegistryFault::NotAnonymous => {
             return words(
                 "make the project public (Harbor, MSR: the project's access level), or where the release supports it, \
