@@ -42,7 +42,7 @@ impl<'a> EnvironmentKeeper<'a> {
         }
     }
 
-    fn from_files(&self, environment: &Environment) -> Result<Credentials, CredentialFileError> {
+    fn in_files(&self, environment: &Environment) -> Result<Credentials, CredentialFileError> {
         let registry = &environment.registry;
         let key = (registry.address.clone(), registry.project.clone());
         // Held while a helper runs, so that it runs once.
@@ -71,7 +71,7 @@ impl Keeper for EnvironmentKeeper<'_> {
         }
         match &environment.registry.push_credentials {
             Some(source) => Ok(named(source)?),
-            None => Ok(self.from_files(environment)?),
+            None => Ok(self.in_files(environment)?),
         }
     }
 

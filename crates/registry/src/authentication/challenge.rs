@@ -109,11 +109,11 @@ fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
     for value in headers.get_all(WWW_AUTHENTICATE) {
         let begin = challenges.len();
         for part in parts(&String::from_utf8_lossy(value.as_bytes())) {
-            let (word, rest) = part.split_once(char::is_whitespace).unwrap_or((&part, ""));
+            let (word, rest) = part.split_once(char::is_whitespace).unwrap_or((part, ""));
             let rest = rest.trim_start();
             // `realm = "x"` continues a challenge, and `Basic realm="x"` begins one.
             let parameter = match word.contains('=') || rest.starts_with('=') {
-                true => part.as_str(),
+                true => part,
                 false => {
                     challenges.push(Challenge {
                         scheme: word.to_owned(),
@@ -134,22 +134,16 @@ fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
 }
 
 /// Splits a header at the commas that are not between quotes.
-fn parts(text: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
+fn parts(text: &str) -> Vec<&str> {
     let (mut quoted, mut escaped) = (false, false);
-    for c in text.chars() {
-        match c {
-            ',' if !quoted => {
-                parts.push(String::new());
-                continue;
-            }
-            '"' if !escaped => quoted = !quoted,
-            _ => {}
+    let is_end = |c: char| {
+        if c == '"' && !escaped {
+            quoted = !quoted;
         }
         escaped = quoted && c == '\\' && !escaped;
-        parts.extend(parts.pop().map(|part| part + c.encode_utf8(&mut [0; 4])));
-    }
-    let trimmed = parts.iter().map(|part| part.trim().to_owned());
+        c == ',' && !quoted
+    };
+    let trimmed = text.split(is_end).map(str::trim);
     trimmed.filter(|part| !part.is_empty()).collect()
 }
 

@@ -31,6 +31,15 @@ async fn a_host_that_blobs_are_served_from_is_named_whether_it_answers_or_not() 
         assert_eq!(storage.verdict, verdict, "{storage:?}");
         assert_eq!(storage.fault, Some(Fault::ServedElsewhere));
         assert!(storage.text.contains(&host), "{storage:?}");
+        // case 4.9: charts are pulled with a CA that is not that host's.
+        let found = tried_beside(&fake, Pull::Anonymously, true).await;
+        let storage = of(&found, Aspect::Storage);
+        assert_eq!(storage.verdict, Verdict::Problem, "{storage:?}");
+        let fault = match verdict {
+            Verdict::Warning => Fault::RedirectedWithCa,
+            _ => Fault::ServedElsewhere,
+        };
+        assert_eq!(storage.fault, Some(fault));
     }
 }
 
@@ -85,6 +94,10 @@ async fn tried(fake: &Fake) -> Vec<Finding> {
 }
 
 async fn tried_with(fake: &Fake, pull: Pull) -> Vec<Finding> {
+    tried_beside(fake, pull, false).await
+}
+
+async fn tried_beside(fake: &Fake, pull: Pull, has_ca_data: bool) -> Vec<Finding> {
     let blobs = Blobs::new();
     let sample = index(&blobs, "probe", TAG);
     let bytes = bytes_of(&blobs, &sample);
@@ -101,6 +114,7 @@ async fn tried_with(fake: &Fake, pull: Pull) -> Vec<Finding> {
         most_in_a_request: 64 * 1024,
         pull,
         accounts: crate::Accounts::default(),
+        has_ca_data,
         stop: Stop::default(),
         now: &|| 0,
     };

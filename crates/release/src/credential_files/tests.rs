@@ -4,11 +4,11 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 
+/// User and password, nothing, or the text of the error.
+type Found = Result<Option<(String, String)>, String>;
+
 /// Looks up what a file with this text has for `registry.example.com:5000`, project `platform/mke`. `helpers` are shell scripts on `PATH`.
-fn found_with(
-    text: &str,
-    helpers: &[(&str, &str)],
-) -> (Result<Option<(String, String)>, String>, Vec<String>) {
+fn found_with(text: &str, helpers: &[(&str, &str)]) -> (Found, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("auth.json");
     std::fs::write(&path, text).unwrap();
@@ -42,11 +42,11 @@ fn found_with(
     )
 }
 
-fn found(text: &str) -> Result<Option<(String, String)>, String> {
+fn found(text: &str) -> Found {
     found_with(text, &[]).0
 }
 
-fn pair(username: &str, password: &str) -> Result<Option<(String, String)>, String> {
+fn pair(username: &str, password: &str) -> Found {
     Ok(Some((username.to_owned(), password.to_owned())))
 }
 
