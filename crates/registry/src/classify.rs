@@ -436,7 +436,7 @@ mod tests {
             let password =
                 base64::Engine::encode(&base64::prelude::BASE64_STANDARD, "CORP\\user:p#\"|^{ä");
             assert!(
-                seen.contains(&format!("Proxy-Authorization: Basic {password}")),
+                seen.contains(&format!("proxy-authorization: Basic {password}")),
                 "{seen}"
             );
         }
