@@ -184,15 +184,6 @@ impl BlobReader {
         self.size
     }
 
-    /// Returns the error for a blob that goes on after `size` bytes.
-    pub(crate) fn too_long(&self, size: u64) -> Error {
-        mismatch(
-            &self.response,
-            &self.digest,
-            &format!("more than {size} bytes"),
-        )
-    }
-
     /// Returns the next bytes, or `None` after the last ones, when all of them together were found to be the blob.
     ///
     /// # Errors

@@ -71,15 +71,13 @@ fn trusted_realm(realm: &str, endpoint: &Endpoint) -> Option<Url> {
 
 /// Returns the scopes that a 401 asks for.
 pub(super) fn scopes_asked(headers: &HeaderMap) -> Vec<String> {
-    let mut asked = Vec::new();
-    for value in headers.get_all(WWW_AUTHENTICATE) {
-        let Ok(value) = value.to_str() else { continue };
-        for challenge in ChallengeParser::new(value).map_while(Result::ok) {
-            let scope = parameter(&challenge, "scope").unwrap_or_default();
-            asked.extend(scope.split_whitespace().map(str::to_owned));
-        }
-    }
-    asked
+    let scopes = challenges(headers).into_iter();
+    let scopes = scopes.filter_map(|challenge| challenge.parameter("scope"));
+    let asked = scopes.flat_map(|scope| {
+        let words = scope.split_whitespace().map(str::to_owned);
+        words.collect::<Vec<_>>()
+    });
+    asked.collect()
 }
 
 /// Tells whether a 401 says that the token is good and does not reach for this request: the account may not do it.

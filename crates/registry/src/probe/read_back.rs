@@ -124,14 +124,9 @@ impl Sending<'_> {
                 .get_manifest(&self.repository, manifest.digest.as_ref())
                 .await?;
             for blob in &manifest.blobs {
-                let mut reader = nodes.get_blob(&self.repository, &blob.digest).await?;
-                let mut size = 0;
-                while let Some(piece) = reader.next().await? {
-                    size += piece.len() as u64;
-                    if size > blob.size {
-                        return Err(reader.too_long(blob.size));
-                    }
-                }
+                let reader = nodes.get_blob(&self.repository, &blob.digest, blob.size);
+                let mut reader = reader.await?;
+                while reader.next().await?.is_some() {}
             }
         }
         Ok(())
