@@ -269,15 +269,20 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
 
     // A later release has been applied meanwhile. What the cluster runs after is what it ran then.
     std::fs::write(&archive, content).unwrap();
-    let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
+    let receipt = || {
+        let text = lab.sandbox.read("environments/lab/receipt.yaml");
+        let lines = text.lines().filter(|line| !line.starts_with("run: "));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let before = receipt();
     lab.edit_environment(
         "tracking: { enabled: false }",
         "tracking: { enabled: true }",
     );
     let _ = lab.run(&["deploy", "lab"]).ends_with(0);
-    assert_ne!(lab.sandbox.read("environments/lab/receipt.yaml"), receipt);
+    assert_ne!(receipt(), before);
     let _ = restore().ends_with(0);
-    assert_eq!(lab.sandbox.read("environments/lab/receipt.yaml"), receipt);
+    assert_eq!(receipt(), before);
     let plan = lab.run(&["plan", "lab"]).ends_with(0);
     assert!(
         plan.stdout.contains("since the configuration changed"),

@@ -132,11 +132,10 @@ fn no_command_shows_what_there_is() {
       apply      Run mkectl on the rendered mke4.yaml
       migrate    Bring an MKE 3 cluster to the release: fetch, verify, push, render, upgrade
 
-    Prove
-      verify     Look at the registry as a node does
-
     Care
+      verify     Look at the registry as a node does
       store      Say what the store holds, by release; `store gc` removes what no lock names
+      receipt    Rebuild a lost receipt from the cluster and the registry
       cluster    Ask, check, back up, restore or reset a cluster, or get its kubeconfig
       mkectl     Run any other command of an environment's own mkectl
       prune      Plan what an environment's registry needs no more; `prune --plan FILE` removes it

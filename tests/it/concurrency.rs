@@ -1,6 +1,8 @@
 //! Commands that change one environment at the same time: one of them runs, the others are refused and change nothing.
 
-use support::Lab;
+use camino::Utf8PathBuf;
+use support::faulty::{FaultyRegistry, Quirks};
+use support::{Lab, Sandbox};
 
 use crate::deploy::{Running, assert_ended};
 use crate::{AIRLOCK, FAKE_MKECTL};
@@ -79,4 +81,291 @@ async fn a_command_that_was_killed_is_named_by_the_next_one() {
     );
     let again = lab.run(&["deploy", "lab"]).ends_with(0);
     assert!(!again.stderr.contains("warning"), "{}", again.stderr);
+}
+
+/// Returns a second checkout of the lab's workspace: the same files and the same registry, with a mkectl of its own.
+async fn second_checkout(lab: &Lab) -> Lab {
+    let other = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    other.edit_environment(&other.registry.address, &lab.registry.address);
+    assert_eq!(
+        other.sandbox.read("environments/lab/environment.yaml"),
+        lab.sandbox.read("environments/lab/environment.yaml")
+    );
+    other
+}
+
+/// Copies what a deploy leaves to be committed, as `git pull` does.
+fn pull(from: &Sandbox, to: &Sandbox) {
+    for file in ["receipt.yaml", "mke4.yaml"] {
+        let path = format!("environments/lab/{file}");
+        to.write(&path, &from.read(&path));
+    }
+}
+
+/// Makes `mkectl apply` wait until the file exists that is returned.
+fn gate(lab: &Lab) -> Utf8PathBuf {
+    let gate = lab.sandbox.home().join("gate");
+    let script = format!(
+        "#!/bin/sh\n\
+         if [ \"$1 $2\" = 'apply -f' ]; then\n\
+           echo waiting for the gate\n\
+           while [ ! -e {gate} ]; do PATH=/usr/bin:/bin sleep 0.05; done\n\
+         fi\n\
+         exec {FAKE_MKECTL} \"$@\"\n"
+    );
+    let path = lab.sandbox.bin().join("mkectl");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, script).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&path, mode).unwrap();
+    gate
+}
+
+/// Returns the files of the environment that are not ignored by git.
+fn committed(lab: &Lab) -> Vec<String> {
+    let folder = lab.sandbox.path("environments/lab");
+    let names = folder.read_dir_utf8().unwrap();
+    let mut names: Vec<String> = names
+        .map(|entry| entry.unwrap().file_name().to_owned())
+        .filter(|name| name.ends_with(".yaml"))
+        .collect();
+    names.sort();
+    names
+}
+
+// case 1.6b
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_receipt() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let other = second_checkout(&lab).await;
+    let gate = gate(&lab);
+    let mut first = Running::start(&lab, &["deploy", "lab"]);
+    first.wait_for("waiting for the gate");
+    for arguments in [
+        &["deploy", "lab"][..],
+        &["apply", "lab"],
+        &["cluster", "reset", "lab", "--confirm", "lab"],
+    ] {
+        let run = other.run(arguments).ends_with(8);
+        assert!(
+            run.stderr.ends_with(
+                "error: a deploy of v4.1.5 to lab began at [TIME] from a different checkout and has not ended\n\
+                 hint: wait until it ends, then run `git pull`\n\
+                 hint: if it was interrupted, add `--take-over`\n"
+            ),
+            "{arguments:?}: {}",
+            run.stderr
+        );
+    }
+    let plan = other.run(&["plan", "lab"]).ends_with(0);
+    assert!(
+        plan.stdout
+            .contains("  refused   a deploy of v4.1.5 to lab began"),
+        "{}",
+        plan.stdout
+    );
+    assert_eq!(committed(&other), ["environment.yaml"]);
+    assert_eq!(other.applies().len(), 0);
+
+    std::fs::write(gate, "").unwrap();
+    let first = first.end().ends_with(0);
+    assert_eq!(
+        first.stderr.matches("warning").count(),
+        0,
+        "{}",
+        first.stderr
+    );
+    let run = other.run(&["deploy", "lab"]).ends_with(8);
+    assert!(
+        run.stderr.ends_with(
+            "error: the registry records that a deploy of v4.1.5 to lab ended at [TIME], but this checkout has no receipt\n\
+             hint: run `git pull` to get the receipt of that deploy, then run this command again\n\
+             hint: if that receipt is lost, rebuild it: `cargo xtask receipt rebuild lab`\n\
+             hint: if this checkout is right, add `--take-over`\n"
+        ),
+        "{}",
+        run.stderr
+    );
+    pull(&lab.sandbox, &other.sandbox);
+    let run = other.run(&["deploy", "lab"]).ends_with(0);
+    assert_eq!(run.stdout, "lab: nothing to do\n");
+
+    // And back: the next change is the other operator's.
+    for checkout in [&lab, &other] {
+        checkout.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
+    }
+    let _ = other.run(&["deploy", "lab"]).ends_with(0);
+    let run = lab.run(&["deploy", "lab"]).ends_with(8);
+    assert!(
+        run.stderr
+            .contains("but the receipt in this checkout records v4.1.5 of [TIME]"),
+        "{}",
+        run.stderr
+    );
+    pull(&other.sandbox, &lab.sandbox);
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    assert_eq!((lab.applies().len(), other.applies().len()), (1, 1));
+}
+
+// case 1.6b
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_that_pushes_longer_finds_out_before_mkectl() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let other = second_checkout(&lab).await;
+    let mut slow = Running::start(&other, &["deploy", "lab", "--max-rate", "400KB"]);
+    slow.wait_for("Plan for lab");
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    let slow = slow.end().ends_with(8);
+    assert!(
+        slow.stderr
+            .contains("error: a different deploy of lab began while this one was running\n"),
+        "{}",
+        slow.stderr
+    );
+    assert_eq!((lab.applies().len(), other.applies().len()), (1, 0));
+    assert_eq!(committed(&other), ["environment.yaml"]);
+    pull(&lab.sandbox, &other.sandbox);
+    let _ = other.run(&["deploy", "lab"]).ends_with(0);
+}
+
+// case 1.6b
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_is_outdated_after_the_push_does_not_reach_mkectl() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let mut slow = Running::start(&lab, &["deploy", "lab", "--max-rate", "400KB"]);
+    slow.wait_for("Plan for lab");
+    lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
+    let slow = slow.end().ends_with(2);
+    assert!(
+        slow.stderr
+            .contains("error: lab changed after its plan was computed: config: was "),
+        "{}",
+        slow.stderr
+    );
+    assert_eq!(lab.applies().len(), 0);
+    assert_eq!(committed(&lab), ["environment.yaml"]);
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_deploy_is_explained_and_taken_over() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let other = second_checkout(&lab).await;
+    let _ = lab.run(&["push", "lab"]).ends_with(0);
+    for checkout in ["the same", "another"] {
+        lab.sandbox.variable("FAKE_MKECTL_HANG", "yes");
+        let mut first = Running::start(&lab, &["apply", "lab"]);
+        first.wait_for("waiting for nodes");
+        first.kill();
+        assert_eq!(first.end().code, None);
+        while lab.run(&["plan", "lab"]).stdout.contains("still at work") {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        lab.sandbox.variable("FAKE_MKECTL_HANG", "no");
+        if checkout == "the same" {
+            let run = lab.run(&["deploy", "lab"]).ends_with(0);
+            assert!(
+                run.stderr.contains(
+                    "warning: the deploy of v4.1.5 that began at [TIME] from this checkout was interrupted; this one takes over\n"
+                ),
+                "{}",
+                run.stderr
+            );
+            pull(&lab.sandbox, &other.sandbox);
+            continue;
+        }
+        let _ = other.run(&["deploy", "lab"]).ends_with(8);
+        let _ = other.run(&["apply", "lab", "--take-over"]).ends_with(0);
+        // Now the checkout of the killed deploy lacks the receipt.
+        let run = lab.run(&["deploy", "lab"]).ends_with(8);
+        assert!(run.stderr.contains("run `git pull`"), "{}", run.stderr);
+        pull(&other.sandbox, &lab.sandbox);
+        let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_refuses_the_shared_state_costs_a_warning() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let quirks = Quirks {
+        refuses: &["application/vnd.airlock.state.v1+json"],
+        ..Quirks::default()
+    };
+    let registry = FaultyRegistry::start(quirks, &[], 0).await;
+    lab.edit_environment(&lab.registry.address, &registry.address);
+    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    assert_eq!(run.stderr.matches("warning:").count(), 1, "{}", run.stderr);
+    assert!(
+        run.stderr.contains(
+            "warning: cannot write 127.0.0.1:[PORT]/mke/airlock/state:lab, so deploys from different checkouts are not noticed: "
+        ),
+        "{}",
+        run.stderr
+    );
+    assert!(!lab.receipt().contains("\nrun: "), "{}", lab.receipt());
+    let again = lab.run(&["deploy", "lab"]).ends_with(0);
+    assert_eq!(again.stdout, "lab: nothing to do\n");
+    assert!(!again.stderr.contains("warning"), "{}", again.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shared_state_is_of_no_release_and_stays() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    assert!(
+        lab.repositories()
+            .await
+            .contains(&"mke/airlock/state".to_owned())
+    );
+    for arguments in [
+        &["prune", "lab", "--also-found"][..],
+        &["inventory", "lab"],
+        &["verify", "lab"],
+        &["inspect", "v4.1.5"],
+    ] {
+        let run = lab.run(arguments).ends_with(0);
+        assert!(!run.whole().contains("airlock/state"), "{}", run.whole());
+    }
+    let url = format!(
+        "http://{}/v2/mke/airlock/state/manifests/lab",
+        lab.registry.address
+    );
+    let manifest: serde_json::Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+    assert_eq!(
+        manifest["artifactType"],
+        "application/vnd.airlock.state.v1+json"
+    );
+    let digest = manifest["config"]["digest"].as_str().unwrap();
+    let url = format!(
+        "http://{}/v2/mke/airlock/state/blobs/{digest}",
+        lab.registry.address
+    );
+    let state: serde_json::Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+    assert_eq!(
+        (&state["phase"], &state["release"]),
+        (&"ended".into(), &"v4.1.5".into())
+    );
+    let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
+    assert!(
+        receipt.contains(state["run"].as_str().unwrap()),
+        "{receipt}"
+    );
+    assert_eq!(state["receipt"], sha256(receipt.as_bytes()));
+    assert_eq!(
+        state["lock"],
+        sha256(lab.sandbox.read(support::bundles::LOCK).as_bytes())
+    );
+}
+
+#[test]
+fn a_demo_without_its_receipt_is_deployed_again() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    let _ = sandbox.run(&["deploy", "demo"]).ends_with(0);
+    std::fs::remove_file(sandbox.path("environments/demo/receipt.yaml")).unwrap();
+    let _ = sandbox.run(&["deploy", "demo"]).ends_with(0);
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest as _;
+    hex::encode(sha2::Sha256::digest(bytes))
 }

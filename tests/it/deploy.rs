@@ -55,7 +55,7 @@ fn a_second_deploy_changes_nothing_and_is_quick() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deploy_that_changes_nothing_costs_a_request_an_artifact_and_one_more() {
+async fn a_deploy_that_changes_nothing_costs_a_request_an_artifact_and_three_more() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
@@ -66,6 +66,8 @@ async fn a_deploy_that_changes_nothing_costs_a_request_an_artifact_and_one_more(
             .filter(|request| request.starts_with(method) && request.contains(part))
             .count()
     };
+    let of_state = of_kind(&first, "PUT", "/airlock/state/blobs/uploads/");
+    assert_eq!(of_state, 2, "when it begins and when it ends");
     let lock = bundles::lock_of(&lab.sandbox);
     let mut blobs: Vec<&str> = lock
         .artifacts
@@ -77,7 +79,7 @@ async fn a_deploy_that_changes_nothing_costs_a_request_an_artifact_and_one_more(
     blobs.sort_unstable();
     blobs.dedup();
     assert_eq!(
-        of_kind(&first, "PUT", "/blobs/uploads/"),
+        of_kind(&first, "PUT", "/blobs/uploads/") - of_state,
         blobs.len(),
         "each blob is sent once"
     );
@@ -86,7 +88,9 @@ async fn a_deploy_that_changes_nothing_costs_a_request_an_artifact_and_one_more(
     let second = wire.take();
     let looks = of_kind(&second, "HEAD", "/manifests/");
     assert_eq!(looks, lock.artifacts.len(), "{second:?}");
-    assert_eq!(second.len(), looks + 1, "{second:?}");
+    // Whether it is a registry, and the shared state, which is a manifest and a blob.
+    assert_eq!(second.len(), looks + 3, "{second:?}");
+    assert_eq!(of_kind(&second, "GET", "/airlock/state/"), 2, "{second:?}");
 }
 
 #[test]
@@ -273,6 +277,18 @@ async fn after_a_failed_apply_mkectl_runs_again_even_if_the_files_are_set_back()
       config    write environments/lab/mke4.yaml
       mkectl    [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml --no-color --no-pretty-print
                 since the last one failed
+
+    --- a/environments/lab/mke4.yaml
+    +++ b/environments/lab/mke4.yaml
+    @@ -14,7 +14,7 @@
+         chartRegistry:
+           url: oci://127.0.0.1:[PORT]/mke
+       apiServer:
+    -    externalAddress: mke2.lab.example.com
+    +    externalAddress: mke.lab.example.com
+       hosts:
+         - role: controller+worker
+           ssh:
         apply [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml --no-color --no-pretty-print
     mkectl | INF mkectl v4.1.5 reads [WORKSPACE]/environments/lab/mke4.yaml
     mkectl | !!! Make sure to save the admin credentials shown below !!!
@@ -293,9 +309,10 @@ async fn after_a_failed_apply_mkectl_runs_again_even_if_the_files_are_set_back()
 async fn a_failure_is_told_though_no_receipt_can_be_written() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let folder = lab.sandbox.path("environments/lab");
-    // A full disk, as far as one can be played: where the receipt would go is no folder any more.
+    // A full disk, as far as one can be played: where the receipt would go is no folder any more. The note that mkectl has started is
+    // written before that.
     let script = format!(
-        "#!/bin/sh\n[ \"$1 $2\" = 'apply -f' ] && {{ PATH=/usr/bin:/bin mv {folder} {folder}.away; : > {folder}; exit 3; }}\nexec {FAKE_MKECTL} \"$@\"\n"
+        "#!/bin/sh\n[ \"$1 $2\" = 'apply -f' ] && {{ PATH=/usr/bin:/bin; sleep 0.5; mv {folder} {folder}.away; : > {folder}; exit 3; }}\nexec {FAKE_MKECTL} \"$@\"\n"
     );
     let path = lab.sandbox.bin().join("mkectl");
     std::fs::remove_file(&path).unwrap();
@@ -303,7 +320,7 @@ async fn a_failure_is_told_though_no_receipt_can_be_written() {
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let run = lab.run(&["deploy", "lab"]).ends_with(7);
     assert!(
-        run.stderr.contains("no receipt tells of this failure"),
+        run.stderr.contains("no receipt records this failure"),
         "{}",
         run.stderr
     );
@@ -313,6 +330,36 @@ async fn a_failure_is_told_though_no_receipt_can_be_written() {
         "{}",
         run.stderr
     );
+}
+
+// case 1.6d
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_written_is_found_before_anything_is_pushed() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let folder = lab.sandbox.path("environments/lab");
+    for name in ["receipt.yaml", "mke4.yaml", "logs"] {
+        let path = folder.join(name);
+        match name {
+            "logs" => std::fs::write(&path, "").unwrap(),
+            _ => std::fs::create_dir(&path).unwrap(),
+        }
+        let run = lab.run(&["deploy", "lab"]).ends_with(1);
+        assert!(
+            run.stderr.contains(&format!("environments/lab/{name}")),
+            "{}",
+            run.stderr
+        );
+        assert!(
+            lab.repositories().await.is_empty(),
+            "{name}: something was pushed"
+        );
+        match name {
+            "logs" => std::fs::remove_file(&path).unwrap(),
+            _ => std::fs::remove_dir(&path).unwrap(),
+        }
+    }
+    assert_eq!(lab.applies().len(), 0);
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -109,7 +109,8 @@ async fn each_release_is_migrated_to_by_the_flags_that_it_lists() {
         let _ = lab
             .run(&["migrate", "lab", "--allow-visible-secrets"])
             .ends_with(0);
-        assert_eq!(lab.repositories().await.len(), 14);
+        // The shared state is one more.
+        assert_eq!(lab.repositories().await.len(), 15);
         for arguments in upgrades(&lab) {
             all.push_str(&format!(
                 "{release}\n  {}\n",

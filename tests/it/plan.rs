@@ -187,3 +187,54 @@ async fn a_lock_that_is_broken_stops_it() {
       because: artifacts[0].kind: unknown variant `picture`, expected one of `image`, `chart`, `artifact` at line 27 column 9
     "#);
 }
+
+// case 1.6e
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_confirmed_shows_how_the_applied_configuration_changes() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.write_environment("protected: true\n");
+    let second = "    - role: worker\n      ssh: { address: 192.0.2.11, user: ubuntu, port: 22, keyPath: ~/.ssh/id_ed25519 }\n";
+    lab.edit_environment("  tracking:", &format!("{second}  tracking:"));
+    let _ = lab.run(&["deploy", "lab", "--confirm", "lab"]).ends_with(0);
+    lab.edit_environment(second, "");
+    // The file as it was written still is what was applied.
+    let run = lab.run(&["deploy", "lab"]).ends_with(8);
+    insta::assert_snapshot!("removed_host", run.stderr);
+
+    // It is rendered and committed, as on the way through a review: only git's history has what was applied.
+    let git = ["/usr/bin/git", "/usr/local/bin/git"]
+        .into_iter()
+        .find(|git| std::path::Path::new(git).exists())
+        .expect("git, which every machine that builds this has");
+    lab.sandbox.install(git, "git");
+    for arguments in [
+        &["init", "--quiet"][..],
+        &["config", "user.name", "Jane Doe"],
+        &["config", "user.email", "jane@example.com"],
+        &["add", "environments"],
+        &["commit", "--quiet", "--message=first"],
+    ] {
+        crate::receipt::git_of(&lab, git, arguments);
+    }
+    let _ = lab.run(&["render", "lab"]).ends_with(0);
+    crate::receipt::git_of(
+        &lab,
+        git,
+        &["commit", "--quiet", "--all", "--message=second"],
+    );
+    let run = lab.run(&["deploy", "lab"]).ends_with(8);
+    insta::assert_snapshot!("removed_host_committed", run.stderr);
+    let json = lab.run(&["plan", "lab", "--format", "json"]).ends_with(0);
+    let plan: serde_json::Value =
+        serde_json::from_str(json.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        plan["result"]["removed-hosts"],
+        serde_json::json!(["192.0.2.11"])
+    );
+    let markdown = lab.run(&["plan", "lab", "--markdown"]).ends_with(0);
+    assert!(
+        markdown.stdout.contains("**Removed host:** `192.0.2.11`"),
+        "{}",
+        markdown.stdout
+    );
+}

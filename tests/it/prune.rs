@@ -216,6 +216,47 @@ async fn frees_what_is_needless(registry: TestRegistry) {
     assert_eq!(removed(&site.plan()), [""; 0]);
 }
 
+// case 1.10
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_no_receipt_names_is_noted_with_the_tags_that_the_registry_holds() {
+    let site = Site::new(TestRegistry::embedded().await).await;
+    // The receipts of the first two deploys were never committed.
+    std::fs::remove_dir_all(site.sandbox.path(".git")).unwrap();
+    site.git(&["init", "--quiet"]);
+    site.git(&["add", "."]);
+    site.git(&["commit", "--quiet", "--message", "all"]);
+    let run = site.sandbox.run(&["prune", "lab"]).ends_with(0);
+    for release in &RELEASES[..2] {
+        let note = format!(
+            "note: no receipt here or in git's history names {}, so its tags stay; the registry still holds ",
+            lock_path(release)
+        );
+        assert!(run.stdout.contains(&note), "{note}\n{}", run.stdout);
+    }
+    assert!(run.stdout.contains("calico/node:"), "{}", run.stdout);
+    assert!(
+        !run.stdout.contains(&lock_path(RELEASES[2])),
+        "{}",
+        run.stdout
+    );
+    // What the registry does not hold is not noted.
+    let lock = Lock::read(&site.sandbox.path(&lock_path(RELEASES[0]))).unwrap();
+    let client = site.registry.client();
+    for artifact in &lock.artifacts {
+        let repository = format!("mke/four/{}", artifact.repository);
+        let _ = client
+            .remove_manifest(&repository, &artifact.digest)
+            .await
+            .unwrap();
+    }
+    let run = site.sandbox.run(&["prune", "lab"]).ends_with(0);
+    assert!(
+        !run.stdout.contains(&lock_path(RELEASES[0])),
+        "{}",
+        run.stdout
+    );
+}
+
 /// What has to hold of every registry that removes a manifest with its tags: what a run left that was killed after an index, the next one by the
 /// same plan removes.
 async fn a_killed_run_is_finished_by_the_same_plan(registry: TestRegistry) {

@@ -56,6 +56,11 @@ async fn a_receipt_of_the_first_version_is_obeyed_and_kept() {
         present.lock, present.registry, present.config
     );
     lab.sandbox.write(path, &first);
+    // The version of Airlock that wrote it knew no shared state.
+    let (client, repository) = (lab.registry.client(), "mke/airlock/state");
+    let state = client.head_manifest(repository, "lab").await.unwrap();
+    let state = state.unwrap().digest.unwrap();
+    client.remove_manifest(repository, &state).await.unwrap();
     let run = lab.run(&["deploy", "lab"]).ends_with(0);
     assert_eq!(run.stdout, "lab: nothing to do\n");
     assert_eq!(
@@ -146,7 +151,7 @@ async fn an_operator_whom_nobody_knows_is_warned_of() {
 }
 
 /// Runs git in the workspace, as its owner would.
-fn git_of(lab: &Lab, git: &str, arguments: &[&str]) -> String {
+pub(crate) fn git_of(lab: &Lab, git: &str, arguments: &[&str]) -> String {
     #[expect(
         clippy::disallowed_methods,
         reason = "the workspace's owner starts git, not the code under test"
@@ -164,4 +169,85 @@ fn git_of(lab: &Lab, git: &str, arguments: &[&str]) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8(output.stdout).unwrap()
+}
+
+// case 1.6a
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let cluster = lab.sandbox.home().join("cluster.yaml");
+    lab.sandbox
+        .variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    let path = "environments/lab/receipt.yaml";
+    let file = lab.sandbox.path(path);
+    let before = lab.sandbox.read(path);
+    let applies = lab.applies().len();
+    // Lost, damaged, and the receipt of an older deploy.
+    for lost in [
+        None,
+        Some("version: 2\napplied: [\n".to_owned()),
+        Some(
+            before
+                .replace("artifacts: 14", "artifacts: 13")
+                .replace("run: ", "run: 0"),
+        ),
+    ] {
+        match &lost {
+            None => std::fs::remove_file(&file).unwrap(),
+            Some(text) => lab.sandbox.write(path, text),
+        }
+        let run = lab.run(&["receipt", "rebuild", "lab"]).ends_with(8);
+        assert!(
+            run.stderr.contains("+  release: v4.1.5\n")
+                || run.stderr.contains("   release: v4.1.5\n"),
+            "{}",
+            run.stderr
+        );
+        assert_eq!(
+            std::fs::read_to_string(&file).ok(),
+            lost,
+            "it was written without consent"
+        );
+        let run = lab
+            .run(&["receipt", "rebuild", "lab", "--confirm", "lab"])
+            .ends_with(0);
+        assert_eq!(
+            run.stdout,
+            "lab: wrote environments/lab/receipt.yaml; commit it\n"
+        );
+        insta::allow_duplicates! {
+            insta::assert_snapshot!("rebuilt", lab.receipt());
+        }
+        let run = lab.run(&["deploy", "lab"]).ends_with(0);
+        assert_eq!(run.stdout, "lab: nothing to do\n", "{}", run.stderr);
+    }
+    assert_eq!(lab.applies().len(), applies, "mkectl ran");
+
+    // Where the cluster has something else, mkectl runs again.
+    let other = std::fs::read_to_string(&cluster).unwrap();
+    std::fs::write(
+        &cluster,
+        other.replace("mke.lab.example.com", "mke9.lab.example.com"),
+    )
+    .unwrap();
+    let run = lab
+        .run(&["receipt", "rebuild", "lab", "--confirm", "lab"])
+        .ends_with(0);
+    assert!(
+        run.stderr
+            .contains("warning: the cluster does not have everything that is rendered"),
+        "{}",
+        run.stderr
+    );
+    // A cluster of other machines is not the environment's.
+    std::fs::write(
+        &cluster,
+        other
+            .replace("192.0.2.10", "192.0.2.99")
+            .replace("mke.lab.", "mke9.lab."),
+    )
+    .unwrap();
+    let run = lab.run(&["receipt", "rebuild", "lab", "--confirm", "lab"]);
+    assert_ne!(run.code, Some(0), "{}", run.whole());
 }

@@ -768,7 +768,8 @@ async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_nobody_sees_the
     assert!(plan.stdout.contains(&command), "{}", plan.stdout);
     // What failed is told as it was run, but for secrets.
     road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "3");
-    let failed = road.lab.run(&["deploy", "lab", "--format", "json"]);
+    let failed = ["deploy", "lab", "--take-over", "--format", "json"];
+    let failed = road.lab.run(&failed);
     let last: serde_json::Value =
         serde_json::from_str(failed.stdout.lines().last().unwrap()).unwrap();
     let told = last["error"]["mkectl-command"].as_str().unwrap();
@@ -833,7 +834,7 @@ async fn each_registry_is_pulled_from_with_its_own_secret() {
         .edit_environment("    imageRegistry:", "    chartRegistry:");
     let plan = road.run("plan").ends_with(0);
     assert!(!plan.stdout.contains(private), "{}", plan.stdout);
-    let _ = road.run("deploy").ends_with(0);
+    let _ = road.lab.run(&["deploy", "lab", "--take-over"]).ends_with(0);
     let applied = road.lab.applies().pop().unwrap();
     assert_eq!(applied.environment["MKE_CHART_REGISTRY_PASSWORD"], PASSWORD);
     assert!(
@@ -1098,4 +1099,27 @@ async fn a_missed_password_has_a_way_out_where_mkectl_has_one() {
             run.stderr
         );
     }
+}
+
+// case 1.6a
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_upgrades_at_the_same_time_one_succeeds_and_its_receipt_stays() {
+    let road = Road::new("v4.2.0", "v4.2.1").await;
+    let first = Running::start(&road.lab, &["deploy", "lab", "--max-rate", "80MB"]);
+    let second = Running::start(&road.lab, &["deploy", "lab", "--max-rate", "8MB"]);
+    let runs = [first.end(), second.end()];
+    let mut codes = runs.iter().map(|run| run.code).collect::<Vec<_>>();
+    codes.sort();
+    assert_eq!(
+        codes,
+        [Some(0), Some(8)],
+        "{}\n{}",
+        runs[0].whole(),
+        runs[1].whole()
+    );
+    let receipt = road.lab.receipt();
+    assert!(receipt.contains("  release: v4.2.1\n"), "{receipt}");
+    assert!(!receipt.contains("failed:"), "{receipt}");
+    let plan = road.run("plan").ends_with(0);
+    assert!(!plan.stdout.contains("upgrade from"), "{}", plan.stdout);
 }

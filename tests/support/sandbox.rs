@@ -104,7 +104,7 @@ impl Sandbox {
             let line = match line.split_once(": ") {
                 Some((key, digest))
                     if digest.len() == 64
-                        && ["config", "sha256", "plan"].contains(&key.trim_start()) =>
+                        && ["config", "sha256", "plan", "run"].contains(&key.trim_start()) =>
                 {
                     format!("{key}: [SHA-256]")
                 }

@@ -77,11 +77,10 @@ Deploy
   apply      Run mkectl on the rendered mke4.yaml
   migrate    Bring an MKE 3 cluster to the release: fetch, verify, push, render, upgrade
 
-Prove
-  verify     Look at the registry as a node does
-
 Care
+  verify     Look at the registry as a node does
   store      Say what the store holds, by release; `store gc` removes what no lock names
+  receipt    Rebuild a lost receipt from the cluster and the registry
   cluster    Ask, check, back up, restore or reset a cluster, or get its kubeconfig
   mkectl     Run any other command of an environment's own mkectl
   prune      Plan what an environment's registry needs no more; `prune --plan FILE` removes it
@@ -221,6 +220,8 @@ pub(crate) enum Command {
         /// Upgrade without a backup; the receipt keeps the reason
         #[arg(long, value_name = "REASON", value_parser = values::reason)]
         without_backup: Option<String>,
+        #[command(flatten)]
+        take_over: TakeOverArgs,
         /// Do exactly what this file says, written by `plan --out`, or name what has moved since and exit with code 2
         #[arg(long, value_name = "FILE")]
         plan: Option<Utf8PathBuf>,
@@ -238,6 +239,8 @@ pub(crate) enum Command {
         consent: ConsentArgs,
         #[command(flatten)]
         overrides: OverrideArgs,
+        #[command(flatten)]
+        take_over: TakeOverArgs,
     },
     /// Look at the registry as a node does: every tag, manifest and blob of the lock
     ///
@@ -251,6 +254,11 @@ pub(crate) enum Command {
     },
     /// Bring an MKE 3 cluster to the release, all of which is in the registry first
     Migrate(MigrateArgs),
+    /// Rebuild a lost receipt from the cluster and the registry
+    Receipt {
+        #[command(subcommand)]
+        command: ReceiptCommand,
+    },
     /// Ask, check, back up, restore or reset the cluster of an environment, or get its kubeconfig
     Cluster {
         #[command(subcommand)]
@@ -279,6 +287,21 @@ pub(crate) enum Command {
     BenchPart {
         #[command(subcommand)]
         command: BenchPartCommand,
+    },
+}
+
+/// What can be done with a receipt.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReceiptCommand {
+    /// Compute the receipt anew, show it, and write it if confirmed
+    Rebuild {
+        /// The environment
+        environment: String,
+        /// Confirm by the environment's name instead of being prompted
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+        #[command(flatten)]
+        take_over: TakeOverArgs,
     },
 }
 
@@ -313,6 +336,14 @@ pub(crate) struct OverrideArgs {
     /// Go on although what the environment `requires` has not happened; the receipt keeps the reason
     #[arg(long, value_name = "REASON", value_parser = values::reason)]
     pub(crate) override_requires: Option<String>,
+}
+
+/// What is done about a deploy from a different checkout.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct TakeOverArgs {
+    /// Continue after a deploy that was interrupted elsewhere, or without its receipt
+    #[arg(long)]
+    pub(crate) take_over: bool,
 }
 
 #[derive(Debug, Args)]
@@ -404,6 +435,8 @@ pub(crate) struct MigrateArgs {
     pub(crate) consent: ConsentArgs,
     #[command(flatten)]
     pub(crate) overrides: OverrideArgs,
+    #[command(flatten)]
+    pub(crate) take_over: TakeOverArgs,
 }
 
 #[derive(Debug, Args)]

@@ -46,6 +46,26 @@ fn confirm_by(
     }
 }
 
+/// Returns whether a deploy continues after one that began elsewhere: `given` says so, or its environment's name is typed now. Without a
+/// terminal, nothing is asked.
+///
+/// # Errors
+/// Another name was typed.
+pub(crate) fn take_over(plan: &Plan, given: bool) -> Result<bool, Failure> {
+    let conflict = plan.shared.conflict();
+    let asks = conflict.filter(|conflict| conflict.may_be_running());
+    match asks {
+        Some(conflict) if !given && std::io::stdin().is_terminal() => {
+            let name = &plan.environment.name;
+            let question =
+                format!("{conflict}.\nIf it was interrupted, type {name} to take over: ");
+            ask(&plan.environment, &question, None)?;
+            Ok(true)
+        }
+        _ => Ok(given),
+    }
+}
+
 /// Returns when the environment's name was given or is typed now, whether it is protected or not.
 ///
 /// # Errors

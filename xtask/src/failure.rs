@@ -9,7 +9,8 @@ use release::cluster::BackupError;
 use release::kubeconfig::{KubeconfigError, NamedBy};
 use release::learn::LearnError;
 use release::prune::PruneError;
-use release::{ArchiveError, ChecksumError, Error, MkectlError, ReadError, StoreError};
+use release::shared_state::Conflict;
+use release::{ArchiveError, ChecksumError, Error, MkectlError, ReadError, StoreError, Unready};
 
 mod registry_error;
 
@@ -198,11 +199,12 @@ impl Failure {
                 | Error::Mke3Credentials { .. } => 3,
                 Error::Kubeconfig(_) | Error::Mke3Unfit(_) | Error::ConfigRefused(_) => 3,
                 Error::MkectlLacks { .. } => 6,
-                Error::PlanMoved { .. } => DIFFERS,
+                Error::PlanMoved { .. } | Error::PlanOutdated(_) => DIFFERS,
                 Error::PlanWithoutMkectl { .. } => 6,
                 Error::VisibleSecrets { .. }
                 | Error::Protected { .. }
-                | Error::EnvironmentInUse(_) => 8,
+                | Error::EnvironmentInUse(_)
+                | Error::SharedState(_) => 8,
                 Error::BackupExists { .. }
                 | Error::BackupNote { .. }
                 | Error::NoController { .. }
@@ -312,6 +314,12 @@ fn hints(error: &Error) -> Vec<String> {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => return Vec::new(),
         },
+        Error::SharedState(conflict) => return conflict_hints(conflict),
+        Error::PlanOutdated(_) => "run it again: it computes a new plan".to_owned(),
+        Error::Unready(Unready::Unwritable { .. }) => "make it writable; nothing was sent".to_owned(),
+        Error::Unready(Unready::NoRoom { .. }) => {
+            "free some space; `cargo xtask store gc` removes what no lock names".to_owned()
+        }
         Error::EnvironmentInUse(_) => "wait until that command ends, then run this one again".to_owned(),
         Error::NotLocked { release, .. } => format!(
             "on a machine with internet: `cargo xtask lock {release}`, and commit the lock; \
@@ -526,6 +534,28 @@ fn kubeconfig_hint(error: &KubeconfigError) -> String {
             }
         }
         _ => "write it with `cargo xtask cluster kubeconfig ENVIRONMENT --output FILE`, or correct what names it".to_owned(),
+    }
+}
+
+fn conflict_hints(conflict: &Conflict) -> Vec<String> {
+    let pull = "run `git pull` to get the receipt of that deploy, then run this command again";
+    match conflict {
+        Conflict::Unfinished { .. } => vec![
+            "wait until it ends, then run `git pull`".to_owned(),
+            "if it was interrupted, add `--take-over`".to_owned(),
+        ],
+        Conflict::Differs { environment, .. } => vec![
+            pull.to_owned(),
+            format!(
+                "if that receipt is lost, rebuild it: `cargo xtask receipt rebuild {environment}`"
+            ),
+            "if this checkout is right, add `--take-over`".to_owned(),
+        ],
+        Conflict::Invalid { .. } => vec![
+            "remove it from the registry if Airlock did not write it, or add `--take-over`"
+                .to_owned(),
+        ],
+        Conflict::Overtaken { .. } => vec![pull.to_owned()],
     }
 }
 

@@ -20,6 +20,7 @@ mod preflight;
 mod promote;
 mod prune;
 mod push;
+mod receipt;
 mod rehearsal_mkectl;
 mod rehearse;
 mod releases;
@@ -75,6 +76,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             consent: _,
             overrides,
             without_backup,
+            take_over,
             plan,
         } => deploy::run(
             app,
@@ -83,6 +85,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             confirm.as_deref(),
             overrides.override_requires.as_deref(),
             without_backup.as_deref(),
+            take_over.take_over,
         ),
         Command::Push(arguments) => push::run(app, arguments),
         Command::Apply {
@@ -90,13 +93,16 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             confirm,
             consent: _,
             overrides,
+            take_over,
         } => apply::run(
             app,
             environment,
             confirm.as_deref(),
             overrides.override_requires.as_deref(),
+            take_over.take_over,
         ),
         Command::Migrate(arguments) => migrate::run(app, arguments),
+        Command::Receipt { command } => receipt::run(app, command),
         Command::Cluster { command } => cluster::run(app, command),
         Command::Verify(arguments) => verify::run(app, arguments),
         Command::Mkectl(arguments) => mkectl::run(app, arguments),

@@ -24,7 +24,7 @@ use crate::fetch::{self, Source};
 use crate::plan::Plan;
 use crate::push::{self, Sent};
 use crate::verify::{self, VerifiedBundle};
-use crate::{Context, Error, demo};
+use crate::{Context, Error, before_push, demo};
 
 /// What came of the push to each registry, in the order of the plans.
 pub type Outcomes = Vec<Result<Sent, Error>>;
@@ -66,6 +66,7 @@ pub async fn carry(
         outcomes.push(open.map(|()| Sent::default()));
     }
     if !wanting.is_empty() {
+        before_push::room(context.workspace, lock)?;
         let plans: Vec<&Plan> = wanting.iter().map(|(_, plan)| *plan).collect();
         let pushed = push_all(context, lock, &plans).await?;
         for ((place, _), outcome) in wanting.into_iter().zip(pushed) {

@@ -14,6 +14,7 @@ use crate::apply::Program;
 use crate::event::{Event, Step};
 use crate::receipt::{self, Receipt};
 use crate::run::{Ran, Run, refuse_a_second_one};
+use crate::shared_state::{self, Mark, Subject};
 use crate::workspace::Output;
 use crate::{Context, Error, chain, existing, fetch, render, resolve, under_way};
 
@@ -21,6 +22,7 @@ mod backup;
 mod check;
 mod kubeconfig;
 mod note;
+mod rebuild;
 mod reset;
 mod restore;
 mod status;
@@ -30,6 +32,7 @@ pub use backup::{Backup, BackupError, backup};
 pub use check::{Checked, Outcome, check};
 pub use kubeconfig::{keep, kubeconfig};
 pub use note::Note;
+pub use rebuild::{Rebuilt, rebuild};
 pub use reset::reset;
 pub use restore::{Restorable, Restored};
 pub use status::{Reached, Status, status};
@@ -42,6 +45,21 @@ pub(crate) struct Cluster {
     receipt: Option<Receipt>,
     facts: mke::Release,
     program: Program,
+}
+
+/// A command that is about to touch the cluster.
+struct Begun<'a> {
+    /// The run, as the receipt has to name it.
+    run: Option<String>,
+    subject: Subject<'a>,
+    mark: Mark,
+}
+
+impl Begun<'_> {
+    /// Records in the registry that it ended.
+    async fn end(self, context: &Context<'_>) -> Result<(), Error> {
+        shared_state::end(context, &self.subject, self.mark).await
+    }
 }
 
 /// How a command is run.
@@ -205,11 +223,44 @@ impl Cluster {
         config.remove_after(ran)
     }
 
+    /// Compares what operators share of the environment with the receipt, and records in the registry that the cluster is about to be
+    /// touched.
+    ///
+    /// # Errors
+    /// A different command touches the cluster, or did and this checkout does not know how, unless `take_over`.
+    async fn begin<'a>(
+        &'a self,
+        context: &Context<'_>,
+        take_over: bool,
+    ) -> Result<Begun<'a>, Error> {
+        let receipt = self.receipt.as_ref();
+        let standing = shared_state::read(context, &self.environment, &self.output, receipt).await;
+        if let Some(warning) = &standing.warning {
+            context.reporter.report(Event::Warning(warning.clone()));
+        }
+        standing.allow(take_over)?;
+        let subject = Subject {
+            environment: &self.environment,
+            output: &self.output,
+            release: self.release(),
+            lock: fetch::locked(context.workspace, &self.environment.release)?.digest,
+        };
+        let mark = shared_state::begin(context, &subject, &standing).await?;
+        let before = standing.run().map(str::to_owned);
+        let before = before.or_else(|| self.receipt.as_ref()?.run.clone());
+        Ok(Begun {
+            run: mark.run().or(before),
+            subject,
+            mark,
+        })
+    }
+
     /// Writes down what a command that changes the cluster came to: `applied` is what the cluster runs if it succeeded. The note that it is
     /// at work goes with that.
     fn conclude(
         &self,
         context: &Context<'_>,
+        run: Option<String>,
         applied: Option<receipt::Applied>,
         outcome: Result<Ran, Error>,
     ) -> Result<Ran, Error> {
@@ -244,6 +295,7 @@ impl Cluster {
         };
         let receipt = Receipt {
             version: Receipt::VERSION,
+            run,
             applied,
             failed,
         };

@@ -6,8 +6,12 @@ use crate::plan::Plan;
 use crate::push::Sent;
 use crate::receipt::{self, By, Overridden, Receipt};
 use crate::requires::Permit;
+use crate::shared_state::{self, Mark, Subject};
 use crate::verify::Confirmed;
-use crate::{Context, Error, apply, carry, chain, fetch, render, under_way, verify};
+use crate::workspace::read_if_there;
+use crate::{
+    Context, Error, apply, before_push, carry, chain, fetch, render, sha256, under_way, verify,
+};
 
 /// What a deploy came to.
 #[derive(Debug)]
@@ -32,9 +36,10 @@ pub async fn deploy(
     // A missing or wrong mkectl is found before the registry is touched, and so is a lock that lacks what it wants.
     apply::require(context, plan)?;
     require_all_locked(plan)?;
+    before_push::files(context, plan)?;
     let mut course = Course::begin(context, plan, permit, Step::Fetch);
     let outcome = steps(context, plan, &mut course).await;
-    conclude(context, plan, course, outcome)
+    conclude(context, plan, course, outcome).await
 }
 
 /// Refuses a lock that lacks what the release's own mkectl lists: it would fail half-way through an installation.
@@ -71,6 +76,8 @@ struct Course {
     step: Step,
     /// What was pushed, once that is known.
     sent: Option<Sent>,
+    /// What the registry records of this run, once the cluster is about to be touched.
+    mark: Option<Mark>,
 }
 
 impl Course {
@@ -86,6 +93,7 @@ impl Course {
             overridden: permit.overridden.clone(),
             step,
             sent: None,
+            mark: None,
         }
     }
 
@@ -115,6 +123,7 @@ async fn steps(context: &Context<'_>, plan: &Plan, course: &mut Course) -> Resul
     tell_what_charts_want(context, plan)?;
     course.step = Step::Confirm;
     let confirmed = verify::registry(context, plan, &sent).await?;
+    touch_cluster(context, plan, course).await?;
     course.step = Step::Render;
     let written = render::write(plan)?;
     course.step = Step::Apply;
@@ -124,6 +133,28 @@ async fn steps(context: &Context<'_>, plan: &Plan, course: &mut Course) -> Resul
         confirmed,
         applied,
     })
+}
+
+/// Makes sure that the plan still holds, and records in the registry that the cluster is about to be touched, if it is.
+async fn touch_cluster(
+    context: &Context<'_>,
+    plan: &Plan,
+    course: &mut Course,
+) -> Result<(), Error> {
+    if plan.mkectl.is_needed() {
+        crate::plan::recheck(context, plan)?;
+        course.mark = Some(shared_state::begin(context, &subject(plan), &plan.shared).await?);
+    }
+    Ok(())
+}
+
+fn subject(plan: &Plan) -> Subject<'_> {
+    Subject {
+        environment: &plan.environment,
+        output: &plan.output,
+        release: format!("v{}", plan.environment.release),
+        lock: plan.lock_digest.clone(),
+    }
 }
 
 /// Brings the bundle here and pushes what the registry lacks; neither where it lacks nothing.
@@ -148,10 +179,12 @@ pub async fn apply_alone(
 ) -> Result<Deployed, Error> {
     apply::require(context, plan)?;
     require_all_locked(plan)?;
+    before_push::files(context, plan)?;
     let mut course = Course::begin(context, plan, permit, Step::Confirm);
     let outcome = async {
         let confirmed = verify::tags(context, plan).await?;
         course.sent = Some(Sent::default());
+        touch_cluster(context, plan, &mut course).await?;
         course.step = Step::Render;
         let written = render::write(plan)?;
         course.step = Step::Apply;
@@ -163,44 +196,89 @@ pub async fn apply_alone(
         })
     }
     .await;
-    conclude(context, plan, course, outcome)
+    conclude(context, plan, course, outcome).await
 }
 
-/// Writes the receipt of what was done, or of what failed.
-fn conclude(
+/// Writes the receipt of what was done, or of what failed, and records in the registry that the run ended.
+async fn conclude(
     context: &Context<'_>,
     plan: &Plan,
-    course: Course,
+    mut course: Course,
     outcome: Result<Deployed, Error>,
 ) -> Result<Deployed, Error> {
-    let outcome = match outcome {
-        Ok(deployed) => {
-            if writes_receipt(plan) {
-                receipt_of_success(context, plan, course, &deployed).write(&plan.output.receipt)?;
-            }
-            Ok(deployed)
-        }
-        Err(error) => {
-            let receipt = receipt_of_failure(context, plan, course, &error);
-            if let Err(unwritten) = receipt.write(&plan.output.receipt) {
-                // Why the deploy failed matters more, and is often the same.
-                let warning = format!("no receipt tells of this failure: {}", chain(&unwritten));
-                context.reporter.report(Event::Warning(warning));
-                return Err(error);
-            }
-            Err(error)
-        }
-    };
-    // The receipt tells how mkectl ended. Where it could not be written, or mkectl did not run, an earlier note stays.
+    if let Err(error @ (Error::SharedState(_) | Error::PlanOutdated(_))) = outcome {
+        // The receipt is another deploy's, and mkectl did not run.
+        return Err(error);
+    }
+    let mark = course.mark.take();
+    let before = plan.shared.run().map(str::to_owned);
+    let before = before.or_else(|| plan.receipt.as_ref()?.run.clone());
+    let run = mark.as_ref().and_then(Mark::run).or(before);
     let log = match &outcome {
         Ok(deployed) => deployed.applied.as_ref().map(|applied| &applied.log),
         Err(Error::MkectlFailed { log, .. } | Error::MkectlInterrupted { log, .. }) => Some(log),
         Err(_) => None,
     };
+    let receipt = match &outcome {
+        Ok(deployed) => {
+            writes_receipt(plan).then(|| receipt_of_success(context, plan, &course, run, deployed))
+        }
+        Err(error) => Some(receipt_of_failure(context, plan, &course, run, error)),
+    };
+    if let Some(receipt) = receipt {
+        let written = match keeps_receipt(plan, &course, log.is_some()) {
+            Ok(None) => receipt.write(&plan.output.receipt),
+            Ok(Some(why)) => {
+                context.reporter.report(Event::Warning(why));
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        match (written, &outcome) {
+            (Err(unwritten), Err(_)) => {
+                // Why the deploy failed matters more, and is often the same.
+                let warning = format!("no receipt records this failure: {}", chain(&unwritten));
+                context.reporter.report(Event::Warning(warning));
+                return outcome;
+            }
+            (written, _) => written?,
+        }
+    }
+    // The receipt records how mkectl ended. If it could not be written, or mkectl did not run, an earlier note stays.
     if let Some(log) = log {
         under_way::remove(&plan.output, log)?;
     }
+    if let Some(mark) = mark {
+        shared_state::end(context, &subject(plan), mark).await?;
+    }
     outcome
+}
+
+/// Returns why the receipt that is there has to stay, if it has to.
+fn keeps_receipt(plan: &Plan, course: &Course, mkectl_ran: bool) -> Result<Option<String>, Error> {
+    if mkectl_ran {
+        return Ok(None);
+    }
+    let name = plan.output.receipt.file_name().unwrap_or_default();
+    let now = read_if_there(&plan.output.receipt)?.map(|text| sha256(text.as_bytes()));
+    if now != plan.receipt_sha256 {
+        return Ok(Some(format!(
+            "{name} changed while this deploy ran, so it is left as it is"
+        )));
+    }
+    // mkectl has to run again, whatever failed since.
+    let touches_cluster = |step: &str| {
+        [Step::Apply, Step::Upgrade, Step::Migrate, Step::Cluster]
+            .iter()
+            .any(|one| one.name() == step)
+    };
+    let failed = plan
+        .receipt
+        .as_ref()
+        .and_then(|receipt| receipt.failed.as_ref());
+    Ok(failed
+        .filter(|failed| touches_cluster(&failed.step) && !touches_cluster(course.step.name()))
+        .map(|failed| format!("{name} keeps the earlier failure at {}", failed.step)))
 }
 
 /// Says whether a success is worth a receipt. A deploy that changed nothing leaves the tree as clean as it was, unless the receipt
@@ -210,7 +288,7 @@ fn writes_receipt(plan: &Plan) -> bool {
         .receipt
         .as_ref()
         .is_some_and(|receipt| receipt.failed.is_some());
-    !plan.is_empty() || failed_before
+    !plan.is_empty() || failed_before || plan.shared.conflict().is_some()
 }
 
 /// Says which of the steps that go on at the same time an error is of.
@@ -237,7 +315,8 @@ fn sent_nevertheless(error: &Error) -> Option<Sent> {
 fn receipt_of_success(
     context: &Context<'_>,
     plan: &Plan,
-    course: Course,
+    course: &Course,
+    run: Option<String>,
     deployed: &Deployed,
 ) -> Receipt {
     let before = plan
@@ -261,6 +340,7 @@ fn receipt_of_success(
     };
     Receipt {
         version: Receipt::VERSION,
+        run,
         applied: Some(receipt::Applied {
             release: format!("v{}", plan.environment.release),
             registry: plan.environment.registry.image_url(),
@@ -273,9 +353,10 @@ fn receipt_of_success(
             pushed: receipt::Pushed::of(&deployed.sent),
             ended: receipt::now(context),
             by: course.by(context, plan),
-            began: Some(course.began),
-            overridden: course.overridden,
+            began: Some(course.began.clone()),
+            overridden: course.overridden.clone(),
             without_backup: plan.mkectl.without_backup(),
+            rebuilt: false,
         }),
         failed: None,
     }
@@ -284,7 +365,8 @@ fn receipt_of_success(
 fn receipt_of_failure(
     context: &Context<'_>,
     plan: &Plan,
-    course: Course,
+    course: &Course,
+    run: Option<String>,
     error: &Error,
 ) -> Receipt {
     let mkectl_exit_code = match error {
@@ -293,6 +375,7 @@ fn receipt_of_failure(
     };
     Receipt {
         version: Receipt::VERSION,
+        run,
         applied: plan
             .receipt
             .as_ref()
@@ -309,8 +392,8 @@ fn receipt_of_failure(
             pushed: course.sent.as_ref().map(receipt::Pushed::of),
             ended: receipt::now(context),
             by: course.by(context, plan),
-            began: Some(course.began),
-            overridden: course.overridden,
+            began: Some(course.began.clone()),
+            overridden: course.overridden.clone(),
             without_backup: plan.mkectl.without_backup(),
         }),
     }

@@ -12,6 +12,15 @@ pub enum Error {
     /// The environment's files are wrong.
     #[error(transparent)]
     Environment(environment::Error),
+    /// A different deploy of the environment has begun or ended, and this checkout does not know how.
+    #[error(transparent)]
+    SharedState(crate::shared_state::Conflict),
+    /// The files changed while a plan was carried out.
+    #[error(transparent)]
+    PlanOutdated(crate::plan::Outdated),
+    /// What comes after a push would fail.
+    #[error(transparent)]
+    Unready(crate::before_push::Unready),
     /// Another command changes the environment.
     #[error(transparent)]
     EnvironmentInUse(crate::environment_lock::InUse),

@@ -60,6 +60,7 @@ pub mod rehearse;
 pub mod releases;
 pub mod render;
 pub mod requires;
+pub mod shared_state;
 pub mod signals;
 pub mod status;
 pub mod store;
@@ -71,6 +72,7 @@ pub mod workspace;
 
 mod admin_password;
 mod announce;
+mod before_push;
 mod error;
 mod existing;
 mod neighbours;
@@ -81,6 +83,7 @@ mod run;
 mod testing;
 
 pub use ::mkectl::{Error as MkectlError, Variables};
+pub use before_push::Unready;
 pub use bundle::{ArchiveError, ChecksumError, DownloadError, ReadError, RequestError, StoreError};
 pub use error::Error;
 pub use plan::Plan;

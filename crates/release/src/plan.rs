@@ -6,17 +6,21 @@
 use environment::Environment;
 use serde::Serialize;
 
-use crate::receipt::Receipt;
+use crate::receipt::{Applied, Receipt};
 use crate::requires::{self, Unmet};
+use crate::shared_state::{self, Standing};
 use crate::under_way::UnderWay;
 use crate::workspace::Output;
 use crate::{Context, Error, fetch, inventory, push, render, sha256, verify};
 
 mod decide;
+mod recheck;
 mod saved;
 mod summary;
 
 pub use decide::{CommandSummary, MkectlPlan, MkectlSummary};
+pub use recheck::Outdated;
+pub(crate) use recheck::recheck;
 pub use saved::{Moved, Saved, obey, save};
 pub(crate) use saved::{digest, found};
 pub use summary::{BundleSummary, Summary};
@@ -54,6 +58,10 @@ pub struct Plan {
     pub obeyed: Option<String>,
     /// What the last deploy did.
     pub receipt: Option<Receipt>,
+    /// SHA-256 of the receipt's file.
+    pub receipt_sha256: Option<String>,
+    /// What operators share of the environment, compared with the receipt.
+    pub shared: Standing,
     /// What the environment requires of another one and is missing there.
     pub unmet: Option<Unmet>,
     /// What the mkectl that is to be run lists and the lock lacks, unless the environment accepts that. Deploy would refuse.
@@ -99,11 +107,33 @@ pub struct Config {
     pub text: String,
     /// Its SHA-256.
     pub digest: String,
-    /// What the file holds now.
+    /// What the file contains now.
     pub committed: Option<String>,
+    /// What was applied last, if the file or git's history has it.
+    pub applied: Option<String>,
 }
 
 impl Config {
+    /// Returns what the change is measured against: what was applied, or else what the file contains.
+    fn before(&self) -> Option<&str> {
+        self.applied.as_deref().or(self.committed.as_deref())
+    }
+
+    /// Returns the addresses of the hosts that the configuration no longer has.
+    pub fn removed_hosts(&self) -> Vec<String> {
+        let addresses = |text: &str| -> Vec<String> {
+            let machines = mke::machines(text).unwrap_or_default().into_iter();
+            machines.map(|machine| machine.ssh.address).collect()
+        };
+        let Some(before) = self.before() else {
+            return Vec::new();
+        };
+        let now = addresses(&self.text);
+        let mut removed = addresses(before);
+        removed.retain(|address| !now.contains(address));
+        removed
+    }
+
     /// Says whether the file is to be written.
     pub fn is_stale(&self) -> bool {
         self.committed.as_deref() != Some(&self.text)
@@ -248,18 +278,24 @@ pub(crate) async fn of_locked(
         .check_dates((context.tool.now)().as_second())
         .map_err(|problems| Error::Environment(environment::Error::Wrong(problems)))?;
     let rendered = render::render(context.workspace, &mut environment, &release)?;
-    let config = Config {
+    let mut config = Config {
         digest: sha256(rendered.text.as_bytes()),
         committed: crate::workspace::read_if_there(&output.config)?,
         text: rendered.text,
+        applied: None,
     };
-    let receipt = Receipt::read(&output.receipt)?;
+    let receipt_text = crate::workspace::read_if_there(&output.receipt)?;
+    let receipt = receipt_text
+        .as_deref()
+        .map(|text| Receipt::parse(text, &output.receipt))
+        .transpose()?;
     let applied = receipt
         .as_ref()
         .and_then(|receipt| receipt.applied.as_ref());
     if let Some(applied) = applied {
         crate::check::write_once(&environment, applied)?;
     }
+    config.applied = applied.and_then(|applied| applied_text(context, &config, &output, applied));
     let under_way = UnderWay::read(&output)?;
     let mut warnings = Warnings {
         of_plan: rendered.warnings,
@@ -306,6 +342,15 @@ pub(crate) async fn of_locked(
         }
         _ => unlocked,
     };
+    let is_shared =
+        output.receipt == Output::below(&context.workspace.environment(&environment.name)).receipt;
+    let shared = match (eyes, purpose) {
+        (Eyes::Registry, Purpose::Deploy | Purpose::Apply | Purpose::Migrate) if is_shared => {
+            shared_state::read(context, &environment, &output, receipt.as_ref()).await
+        }
+        _ => Standing::unasked(),
+    };
+    warnings.of_here.extend(shared.warning.clone());
     let artifacts = planned(&locked.lock, &seen);
     if purpose == Purpose::Apply {
         refuse_what_the_registry_lacks(&environment, &locked.lock, &artifacts)?;
@@ -330,6 +375,8 @@ pub(crate) async fn of_locked(
         config,
         output,
         receipt,
+        receipt_sha256: receipt_text.map(|text| sha256(text.as_bytes())),
+        shared,
         inventory: match eyes {
             Eyes::Registry => None,
             Eyes::Inventory(read) => Some(read.digest.clone()),
@@ -339,6 +386,27 @@ pub(crate) async fn of_locked(
         unlocked,
         warnings,
     })
+}
+
+/// Returns the configuration that was applied last. The receipt has only its digest.
+fn applied_text(
+    context: &Context<'_>,
+    config: &Config,
+    output: &Output,
+    applied: &Applied,
+) -> Option<String> {
+    let is_applied = |text: &&str| sha256(text.as_bytes()) == applied.config;
+    let here = [Some(config.text.as_str()), config.committed.as_deref()];
+    if let Some(text) = here.into_iter().flatten().find(is_applied) {
+        return Some(text.to_owned());
+    }
+    if applied.config.is_empty() {
+        return None;
+    }
+    let git = mkectl::Git::of(context.workspace.root(), &context.tool.variables).ok()?;
+    let history = git.history(context.workspace.shown(&output.config)).ok()?;
+    let past = history.into_iter().map(|past| past.text);
+    past.into_iter().find(|text| is_applied(&text.as_str()))
 }
 
 /// Takes what a registry has from its inventory.

@@ -17,7 +17,7 @@ pub use registry::probe::{Fault as RegistryFault, Verdict};
 use nodes::{NodeFault, Nodes, Shared};
 
 use crate::fetch::{self, Source};
-use crate::{Context, Credentials, Error, apply, chain, push, render, requires};
+use crate::{Context, Credentials, Error, apply, before_push, chain, push, render, requires};
 
 /// The most that one request to the registry carries to find out how much it may, in bytes. Proxies' usual limits are below.
 const MOST_IN_A_REQUEST: usize = 64 << 20;
@@ -331,8 +331,6 @@ fn bundle_and_disk(context: &Context<'_>, lock: &bundle::Lock, checks: &mut Vec<
     let workspace = context.workspace;
     let name = "bundle";
     let file = &lock.bundle.file;
-    // What the bundle's own file still takes.
-    let mut to_write = 0;
     checks.push(match fetch::source(workspace, lock) {
         Ok(Source::Store) => Check::fine(name, "everything is in the store".to_owned()),
         Ok(Source::File(path)) => {
@@ -341,12 +339,8 @@ fn bundle_and_disk(context: &Context<'_>, lock: &bundle::Lock, checks: &mut Vec<
                 format!("{shown} has the lock's size; it is compared byte by byte when it is read");
             Check::fine(name, text)
         }
-        Ok(Source::Made(_)) => {
-            to_write = lock.bundle.size;
-            Check::fine(name, "the demo's is made in code".to_owned())
-        }
+        Ok(Source::Made(_)) => Check::fine(name, "the demo's is made in code".to_owned()),
         Ok(Source::Download(path)) => {
-            to_write = lock.bundle.size;
             let text = format!("{} is not here", workspace.shown(&path));
             Check::wrong(name, WorkspaceFault::BundleMissing, text)
         }
@@ -358,13 +352,7 @@ fn bundle_and_disk(context: &Context<'_>, lock: &bundle::Lock, checks: &mut Vec<
             Check::wrong(name, fault, format!("{file}: {}", chain(&error)))
         }
     });
-    if let Ok(store) = fetch::open_store(workspace) {
-        to_write += store
-            .missing(lock)
-            .iter()
-            .map(|blob| blob.size)
-            .sum::<u64>();
-    }
+    let to_write = before_push::to_write(workspace, lock);
     checks.push(disk(&workspace.bundles(), to_write));
 }
 
@@ -380,11 +368,8 @@ fn mkectl(context: &Context<'_>, environment: &Environment, lock: &bundle::Lock)
 
 fn disk(directory: &Utf8Path, to_write: u64) -> Check {
     let name = "disk";
-    // The folder itself may have to be made.
-    let there = directory.ancestors().find(|folder| folder.is_dir());
-    let room = rustix::fs::statvfs(there.unwrap_or(directory).as_std_path());
-    let free = match room {
-        Ok(room) => room.f_bavail.saturating_mul(room.f_frsize),
+    let free = match before_push::free(directory) {
+        Ok(free) => free,
         Err(error) => {
             let text = format!("cannot be asked how much is free: {error}");
             return Check::new(name, Verdict::Skipped, None, text);

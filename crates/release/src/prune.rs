@@ -31,6 +31,9 @@ use propose::{Held, Holding, Proposal, candidates, propose};
 /// How many repositories are looked into at once.
 const REPOSITORIES_AT_ONCE: usize = 8;
 
+/// How many tags a note names.
+const NAMES: usize = 10;
+
 /// How widely is looked for what may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
@@ -49,8 +52,68 @@ pub async fn plan(
     environment: &Environment,
     reach: Reach,
 ) -> Result<PrunePlan, Error> {
-    let known = history::gather(context, environment, reach)?;
+    let mut known = history::gather(context, environment, reach)?;
+    let unclaimed = unclaimed(context, environment, &known).await?;
+    known.notes.extend(unclaimed);
     of_known(context, environment, reach, &known).await
+}
+
+/// Returns a note for each lock of the workspace that no receipt names although the registry holds tags of it: the receipt of that
+/// deploy was never committed, so this tool cannot know that the tags are its own.
+async fn unclaimed(
+    context: &Context<'_>,
+    environment: &Environment,
+    known: &Known,
+) -> Result<Vec<String>, Error> {
+    let mut notes = Vec::new();
+    if known.unclaimed.is_empty() {
+        return Ok(notes);
+    }
+    let registry = connect(context, environment, context.credentials(environment)?)?;
+    let registry = &registry;
+    for (path, lock) in &known.unclaimed {
+        let candidates = lock.artifacts.iter().filter(|artifact| {
+            let repository = environment.registry.repository(&artifact.repository);
+            let tag = (repository, artifact.tag.clone());
+            !known.kept.tags.contains(&tag)
+        });
+        let held: Vec<String> = futures_util::stream::iter(candidates)
+            .map(|artifact| async move {
+                let repository = environment.registry.repository(&artifact.repository);
+                let found = match registry.head_manifest(&repository, &artifact.tag).await {
+                    Err(error) if !is_about_repository(&error) => return Err(error),
+                    found => found.ok().flatten(),
+                };
+                let is_held =
+                    found.is_some_and(|found| found.digest.as_ref() == Some(&artifact.digest));
+                Ok(is_held.then(|| artifact.reference()))
+            })
+            .buffered(REPOSITORIES_AT_ONCE)
+            .try_filter_map(|held| async move { Ok(held) })
+            .try_collect()
+            .await
+            .map_err(|source| Error::Registry {
+                address: environment.registry.address.clone(),
+                source,
+            })?;
+        if held.is_empty() {
+            continue;
+        }
+        let mut names = held
+            .iter()
+            .take(NAMES)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(", ");
+        if held.len() > NAMES {
+            names.push_str(&format!(" and {} more", held.len() - NAMES));
+        }
+        notes.push(format!(
+            "no receipt here or in git's history names {path}, so its tags stay; the registry still holds {} of them that no release needs: {names}",
+            held.len()
+        ));
+    }
+    Ok(notes)
 }
 
 /// Writes a plan to a file, whole.

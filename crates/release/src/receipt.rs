@@ -21,6 +21,9 @@ pub use by::{By, Operator};
 pub struct Receipt {
     /// The version of this file's format.
     pub version: u32,
+    /// The name of the last run that touched the cluster, as the registry knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
     /// The last deploy that succeeded. It stays when a later one fails: this is what the cluster runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<Applied>,
@@ -67,6 +70,9 @@ pub struct Applied {
     /// Why the cluster was upgraded without a backup that could be restored, in the operator's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without_backup: Option<String>,
+    /// Whether the receipt was rebuilt from the cluster and the registry. Then what was pushed, and when, is not known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rebuilt: bool,
 }
 
 /// A deploy that failed. Receipts of version 1 tell less of it.
@@ -222,13 +228,21 @@ impl Receipt {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, path: &Utf8Path) -> Result<(), Error> {
+        write_whole(path, &self.text(path)?)
+    }
+
+    /// Returns the text of the file.
+    ///
+    /// # Errors
+    /// It cannot be written as YAML.
+    pub(crate) fn text(&self, path: &Utf8Path) -> Result<String, Error> {
         let yaml = serde_yaml::to_string(self).map_err(|source| Error::Receipt {
             path: path.to_owned(),
             source,
         })?;
-        let text =
-            format!("# Written by `cargo xtask deploy`: what the last one did. Commit it.\n{yaml}");
-        write_whole(path, &text)
+        Ok(format!(
+            "# Written by `cargo xtask deploy`: what the last one did. Commit it.\n{yaml}"
+        ))
     }
 }
 

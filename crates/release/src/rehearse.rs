@@ -127,6 +127,7 @@ pub async fn prepare(
     {
         applied.registry = environment.registry.image_url();
         let receipt = Receipt {
+            run: None,
             version: Receipt::VERSION,
             applied: Some(applied),
             failed: None,
@@ -175,7 +176,7 @@ pub async fn run(
     rehearsal: &Rehearsal,
     lock: &EnvironmentLock,
 ) -> Result<Deployed, Error> {
-    let permit = crate::requires::permit(&rehearsal.plan, None, lock)?;
+    let permit = crate::requires::permit(&rehearsal.plan, None, false, lock)?;
     deploy::deploy(context, &rehearsal.plan, &permit).await
 }
 

@@ -35,12 +35,15 @@ pub struct Permit<'a> {
 /// A plan that changes nothing needs none, and a `reason` where nothing is missing overrides nothing.
 ///
 /// # Errors
-/// Something that the environment requires is missing, and there is no reason to go on without.
+/// Something that the environment requires is missing, and there is no reason to continue without it. Or a different deploy began
+/// or ended, this checkout does not know how, and `take_over` does not say to continue.
 pub fn permit<'a>(
     plan: &Plan,
     reason: Option<&str>,
+    take_over: bool,
     lock: &'a EnvironmentLock,
 ) -> Result<Permit<'a>, Error> {
+    plan.shared.allow(take_over)?;
     let permit = |overridden| Permit {
         overridden,
         _lock: lock,

@@ -3,7 +3,7 @@
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 
-use super::ConsentArgs;
+use super::{ConsentArgs, TakeOverArgs};
 
 /// What can be done with a cluster after it was deployed.
 #[derive(Debug, Subcommand)]
@@ -36,6 +36,8 @@ pub(crate) enum ClusterCommand {
         #[arg(long, value_name = "NAME")]
         confirm: Option<String>,
         #[command(flatten)]
+        take_over: TakeOverArgs,
+        #[command(flatten)]
         more: MoreArgs,
     },
     /// Print the cluster's kubeconfig, or write it to a file for you alone; it is in no log
@@ -65,6 +67,8 @@ pub(crate) enum ClusterCommand {
         /// The environment's name once more, instead of the question for it
         #[arg(long, value_name = "NAME")]
         confirm: Option<String>,
+        #[command(flatten)]
+        take_over: TakeOverArgs,
         #[command(flatten)]
         more: MoreArgs,
     },

@@ -7,7 +7,7 @@ use release::workspace::Output;
 use serde_json::json;
 
 use crate::app::App;
-use crate::confirm::confirm;
+use crate::confirm::{self, confirm};
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 
@@ -16,6 +16,7 @@ pub(crate) fn run(
     name: &str,
     confirmed: Option<&str>,
     reason: Option<&str>,
+    take_over: bool,
 ) -> Result<ExitCode, Failure> {
     let (environment, lock) = app.lock_environment(name, "apply")?;
     until_interrupted(app, async {
@@ -24,7 +25,8 @@ pub(crate) fn run(
         let output = Output::below(&app.workspace.environment(name));
         let plan = release::plan::prepare(&context, environment, output, Purpose::Apply).await?;
         app.ui.plan(&plan.summary(&app.workspace));
-        let permit = release::requires::permit(&plan, reason, &lock)?;
+        let take_over = confirm::take_over(&plan, take_over)?;
+        let permit = release::requires::permit(&plan, reason, take_over, &lock)?;
         confirm(&plan.environment, confirmed)?;
         let deployed = release::deploy::apply_alone(&context, &plan, &permit).await?;
         let log = deployed.applied.map(|applied| applied.log);

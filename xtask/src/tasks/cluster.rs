@@ -48,6 +48,7 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
             archive,
             hosts,
             confirm,
+            take_over,
             more,
         } => {
             let (environment, _lock) = app.lock_environment(environment, "cluster restore")?;
@@ -60,7 +61,14 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
             let restorable = cluster::Restorable::examine(&app.context(), environment, archive)?;
             confirm::ask(restorable.environment(), &question, confirm.as_deref())?;
             until_interrupted(app, async {
-                let restored = restorable.restore(&app.context(), hosts.as_deref(), &more.flags)?;
+                let restored = restorable
+                    .restore(
+                        &app.context(),
+                        hosts.as_deref(),
+                        take_over.take_over,
+                        &more.flags,
+                    )
+                    .await?;
                 let text = format!(
                     "{}: {} is restored by mkectl {}; its log is {}\n",
                     restored.environment, restored.archive, restored.mkectl, restored.log
@@ -113,6 +121,7 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
         ClusterCommand::Reset {
             environment,
             confirm,
+            take_over,
             more,
         } => {
             let (environment, _lock) = app.lock_environment(environment, "cluster reset")?;
@@ -127,7 +136,13 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
             );
             confirm::ask(&environment, &question, confirm.as_deref())?;
             until_interrupted(app, async {
-                let logged = cluster::reset(&app.context(), environment, &more.flags)?;
+                let logged = cluster::reset(
+                    &app.context(),
+                    environment,
+                    take_over.take_over,
+                    &more.flags,
+                )
+                .await?;
                 let text = format!("{}: reset; its log is {}\n", logged.environment, logged.log);
                 app.ui.result(&text, &logged)
             })?;

@@ -11,7 +11,7 @@ use release::workspace::Output;
 use serde_json::json;
 
 use crate::app::App;
-use crate::confirm::confirm_plan;
+use crate::confirm::{self, confirm_plan};
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 
@@ -22,6 +22,7 @@ pub(crate) fn run(
     confirmed: Option<&str>,
     reason: Option<&str>,
     without_backup: Option<&str>,
+    take_over: bool,
 ) -> Result<ExitCode, Failure> {
     let (environment, lock) = app.lock_environment(name, "deploy")?;
     until_interrupted(app, async {
@@ -37,7 +38,8 @@ pub(crate) fn run(
             release::plan::obey(&mut plan, &app.workspace, file)?;
         }
         app.ui.plan(&plan.summary(&app.workspace));
-        let permit = release::requires::permit(&plan, reason, &lock)?;
+        let take_over = confirm::take_over(&plan, take_over)?;
+        let permit = release::requires::permit(&plan, reason, take_over, &lock)?;
         if !plan.is_empty() {
             confirm_plan(&plan, confirmed)?;
         }

@@ -7,7 +7,7 @@ use release::workspace::Output;
 
 use crate::app::App;
 use crate::cli::MigrateArgs;
-use crate::confirm::confirm;
+use crate::confirm::{self, confirm};
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 use crate::ui::{Detail, Ui};
@@ -27,7 +27,8 @@ pub(crate) fn run(app: &App<'_>, arguments: &MigrateArgs) -> Result<ExitCode, Fa
         }
         app.ui.plan(&summary);
         let reason = arguments.overrides.override_requires.as_deref();
-        let permit = release::requires::permit(&plan, reason, &lock)?;
+        let take_over = confirm::take_over(&plan, arguments.take_over.take_over)?;
+        let permit = release::requires::permit(&plan, reason, take_over, &lock)?;
         confirm(&plan.environment, arguments.confirm.as_deref())?;
         let deployed = release::deploy::deploy(&context, &plan, &permit).await?;
         super::deploy::report(app, "deployed over MKE 3", &plan, &deployed)

@@ -29,6 +29,9 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
         ));
     }
     if plan.nothing_to_do {
+        if let Some(problem) = &plan.shared_problem {
+            field(&mut text, "refused", problem);
+        }
         text.push_str(&format!(
             "Nothing to do: {} are in the registry, mke4.yaml is applied.\n",
             artifacts(plan.artifacts)
@@ -68,6 +71,10 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
         "write"
     };
     field(&mut text, "config", &format!("{config} {}", plan.config));
+    if !plan.removed_hosts.is_empty() {
+        let hosts = format!("remove {}", plan.removed_hosts.join(", "));
+        field(&mut text, "hosts", &hosts);
+    }
     mkectl(&mut text, &plan.mkectl);
     if let Some(reason) = plan.receipt_reason {
         field(&mut text, "receipt", &format!("write, since {reason}"));
@@ -80,12 +87,21 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
             &format!("the lock lacks what mkectl lists: {lacking}"),
         );
     }
+    if let Some(problem) = &plan.shared_problem {
+        field(&mut text, "refused", problem);
+    }
     if let Some(problem) = &plan.requirement_problem {
         field(&mut text, "refused", problem);
     }
-    if detail == Detail::Full && !plan.config_diff.is_empty() {
+    // A new file is all new: what is in it stands in the environment.
+    let is_new = plan.config_diff.starts_with("--- /dev/null");
+    if !plan.config_diff.is_empty() && (detail == Detail::Full || !is_new) {
         text.push('\n');
         text.push_str(&coloured(&plan.config_diff));
+    }
+    if !plan.applied_diff.is_empty() {
+        text.push_str(&format!("\nFrom what is applied to {}:\n", plan.config));
+        text.push_str(&coloured(&plan.applied_diff));
     }
     text
 }

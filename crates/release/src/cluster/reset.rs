@@ -9,10 +9,12 @@ use crate::{Context, Error};
 /// Has mkectl take MKE off every machine, and forgets what the receipt says was applied. `typed` is given to mkectl too.
 ///
 /// # Errors
-/// The environment is protected or a rehearsal, there is no fitting mkectl, or it failed.
-pub fn reset(
+/// The environment is protected or a rehearsal, there is no fitting mkectl, or it failed. Or a different command touches the cluster,
+/// unless `take_over`.
+pub async fn reset(
     context: &Context<'_>,
     environment: Environment,
+    take_over: bool,
     typed: &[String],
 ) -> Result<Logged, Error> {
     if environment.protected {
@@ -22,12 +24,17 @@ pub fn reset(
     }
     let cluster = Cluster::real(context, environment)?;
     let help = cluster.help(&["reset"])?;
+    let begun = cluster.begin(context, take_over).await?;
     let outcome = cluster.run(context, "reset", true, |config| {
         cluster.mkectl().reset(config, &help).typed(typed)
     });
-    let ran = cluster.conclude(context, None, outcome)?;
+    let concluded = cluster.conclude(context, begun.run.clone(), None, outcome);
     let receipt = &cluster.output.receipt;
-    std::fs::remove_file(receipt).map_err(|source| Error::io("remove", receipt, source))?;
+    if concluded.is_ok() {
+        std::fs::remove_file(receipt).map_err(|source| Error::io("remove", receipt, source))?;
+    }
+    begun.end(context).await?;
+    let ran = concluded?;
     if cluster.receipt.is_some() {
         context.reporter.report(Event::Warning(format!(
             "{} is gone, since nothing is applied any more: commit that",

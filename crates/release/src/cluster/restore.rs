@@ -85,11 +85,12 @@ impl Restorable {
     /// says otherwise. `typed` is given to mkectl too.
     ///
     /// # Errors
-    /// mkectl failed, or cannot be run.
-    pub fn restore(
+    /// mkectl failed, or cannot be run. Or a different command touches the cluster, unless `take_over`.
+    pub async fn restore(
         self,
         context: &Context<'_>,
         hosts: Option<&Utf8Path>,
+        take_over: bool,
         typed: &[String],
     ) -> Result<Restored, Error> {
         let Self {
@@ -114,15 +115,18 @@ impl Restorable {
         let hosts = hosts
             .or(made.as_ref().map(resolve::Resolved::path))
             .unwrap_or(Utf8Path::new(""));
+        let begun = cluster.begin(context, take_over).await?;
         let outcome = cluster.run(context, "restore", true, |config| {
             let command = (cluster.mkectl()).restore(config, hosts, name, archives, &root);
             command.in_directory(folder).typed(typed)
         });
-        let concluded = cluster.conclude(context, note.applied, outcome);
-        let ran = match made {
-            Some(made) => made.remove_after(concluded)?,
-            None => concluded?,
+        let concluded = cluster.conclude(context, begun.run.clone(), note.applied, outcome);
+        let concluded = match made {
+            Some(made) => made.remove_after(concluded),
+            None => concluded,
         };
+        begun.end(context).await?;
+        let ran = concluded?;
         Ok(Restored {
             environment: cluster.environment.name.clone(),
             archive: shown,

@@ -94,7 +94,7 @@ fn reached(live: &str, rendered: &str) -> Result<Reached, Error> {
     })
 }
 
-fn parse(name: &str, text: &str) -> Result<Node, Error> {
+pub(super) fn parse(name: &str, text: &str) -> Result<Node, Error> {
     yaml::parse(Arc::new(Source {
         path: name.into(),
         text: text.to_owned(),

@@ -317,7 +317,7 @@ fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<Moved> {
 }
 
 impl Moved {
-    fn new(subject: &'static str, old: &str, new: &str) -> Self {
+    pub(super) fn new(subject: &'static str, old: &str, new: &str) -> Self {
         Self {
             subject,
             what: format!("was {old} and is {new}"),

@@ -34,12 +34,18 @@ pub struct Summary {
     pub config: Utf8PathBuf,
     /// How that file changes, as a unified diff; empty when it does not.
     pub config_diff: String,
+    /// How the configuration changes against what was applied, as a unified diff; empty if that is what the file contains, or not known.
+    pub applied_diff: String,
+    /// The addresses of the hosts that the configuration no longer has.
+    pub removed_hosts: Vec<String>,
     /// What mkectl is run for, and every command of it.
     pub mkectl: MkectlSummary,
     /// Why the receipt is written although nothing else is to be done for it; `None` where it needs no reason.
     pub receipt_reason: Option<&'static str>,
     /// What the environment requires and is missing, so that deploy would refuse.
     pub requirement_problem: Option<String>,
+    /// What a different deploy did that this checkout does not know, so that deploy would refuse.
+    pub shared_problem: Option<String>,
     /// What mkectl lists and the lock lacks, so that deploy would refuse.
     pub unlocked: Vec<String>,
     /// What people should know.
@@ -97,6 +103,12 @@ impl Plan {
             different,
             unconfirmed: names(Planned::Unconfirmed),
             bytes_to_send: self.bytes_to_send(),
+            applied_diff: match &self.config.applied {
+                applied if *applied == self.config.committed => String::new(),
+                None => String::new(),
+                Some(applied) => render::diff(&config, Some(applied), &self.config.text),
+            },
+            removed_hosts: self.config.removed_hosts(),
             config_diff: render::diff(&config, self.config.committed.as_deref(), &self.config.text),
             config,
             mkectl: self.mkectl.summary(workspace, &self.output),
@@ -108,6 +120,7 @@ impl Plan {
                 .as_ref()
                 .filter(|_| !self.is_empty())
                 .map(|unmet| unmet.missing.clone()),
+            shared_problem: self.shared.conflict().map(ToString::to_string),
             unlocked: self.unlocked.clone(),
             warnings: self.warnings.all(),
             nothing_to_do: self.is_empty(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bundle::Lock;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 
 use super::Reach;
@@ -22,6 +22,8 @@ pub(super) struct Known {
     pub(super) locks: Vec<KeptLock>,
     /// Locks that receipts of the environment name for its registry, and that are not kept.
     pub(super) past: Vec<Past>,
+    /// Locks of the workspace that no receipt names and no environment needs, with their files relative to the workspace.
+    pub(super) unclaimed: Vec<(Utf8PathBuf, Lock)>,
     /// How many different receipts of the environment there are.
     pub(super) receipts: usize,
     /// The commit that is checked out.
@@ -45,6 +47,7 @@ pub(super) fn gather(
         kept: Kept::default(),
         locks: Vec::new(),
         past: Vec::new(),
+        unclaimed: Vec::new(),
         receipts: 0,
         revision: past.revision(),
         notes: Vec::new(),
@@ -96,6 +99,18 @@ pub(super) fn gather(
                 "a receipt names the lock {digest} of {}, which is neither here nor in git's history: its tags stay",
                 told.release
             )),
+        }
+    }
+    let named: BTreeSet<String> = told(environment, &receipts).into_keys().collect();
+    for path in workspace.locks()? {
+        let Some(text) = read_if_there(&path)? else {
+            continue;
+        };
+        let digest = Lock::digest(&text);
+        let shown = workspace.shown(&path).to_owned();
+        if !kept.contains(digest.as_str()) && !named.contains(&digest) {
+            let lock = Lock::parse(&text, &shown).map_err(Error::Lock)?;
+            known.unclaimed.push((shown, lock));
         }
     }
     known.notes.extend(past.notes);

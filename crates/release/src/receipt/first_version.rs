@@ -52,6 +52,7 @@ pub(super) fn parse(text: &str) -> Result<Receipt, serde_yaml::Error> {
         operator: None,
     };
     Ok(Receipt {
+        run: None,
         version: Receipt::VERSION,
         applied: first.applied.map(|applied| super::Applied {
             release: applied.release,
@@ -79,6 +80,7 @@ pub(super) fn parse(text: &str) -> Result<Receipt, serde_yaml::Error> {
             by: by(applied.airlock),
             overridden: None,
             without_backup: None,
+            rebuilt: false,
         }),
         failed: first.failed.map(|failed| super::Failed {
             release: failed.release,

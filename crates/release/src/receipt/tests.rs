@@ -52,6 +52,7 @@ fn whole() -> Receipt {
         present: Some(amount),
     };
     Receipt {
+        run: None,
         version: Receipt::VERSION,
         applied: Some(Applied {
             release: "v4.1.5".to_owned(),
@@ -71,6 +72,7 @@ fn whole() -> Receipt {
             by: by.clone(),
             overridden: overridden.clone(),
             without_backup: Some("the lab is rebuilt daily".to_owned()),
+            rebuilt: false,
         }),
         failed: Some(Failed {
             release: "v4.1.5".to_owned(),
@@ -104,6 +106,7 @@ fn what_is_written_is_read_back() {
     assert_eq!(Receipt::read(&path).unwrap(), None);
     let first = Receipt::parse(FIRST_VERSION, &path).unwrap();
     let empty = Receipt {
+        run: None,
         applied: None,
         failed: None,
         ..whole()

@@ -25,6 +25,9 @@ pub(super) fn plan(plan: &Summary) -> String {
         ));
         return text;
     }
+    if let Some(problem) = &plan.shared_problem {
+        text.push_str(&format!("\n**Refused:** {problem}.\n"));
+    }
     if let Some(problem) = &plan.requirement_problem {
         text.push_str(&format!("\n**Refused until then:** {problem}.\n"));
     }
@@ -56,6 +59,16 @@ pub(super) fn plan(plan: &Summary) -> String {
     match plan.config_diff.as_str() {
         "" => text.push_str(&format!("\n{} is unchanged.\n", code(plan.config.as_str()))),
         diff => text.push_str(&format!("\n```diff\n{diff}```\n")),
+    }
+    if !plan.applied_diff.is_empty() {
+        let config = code(plan.config.as_str());
+        text.push_str(&format!(
+            "\nFrom what is applied to {config}:\n\n```diff\n{}```\n",
+            plan.applied_diff
+        ));
+    }
+    for host in &plan.removed_hosts {
+        text.push_str(&format!("\n**Removed host:** {}\n", code(host)));
     }
     let mkectl = &plan.mkectl;
     match (&mkectl.problem, mkectl.reason) {

@@ -1,0 +1,186 @@
+//! A receipt that was lost or overwritten, rebuilt from what the cluster and the registry report.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use environment::Environment;
+
+use super::{Cluster, refuse_a_rehearsal};
+use crate::receipt::{self, Applied, By, Pushed, Receipt};
+use crate::shared_state::{self, Standing, Subject};
+use crate::workspace::{Output, read_if_there};
+use crate::{Context, Error, fetch, render, sha256, upgrade, verify};
+
+/// A receipt that can be written.
+pub struct Rebuilt {
+    cluster: Cluster,
+    standing: Standing,
+    receipt: Receipt,
+    /// The release that the cluster runs, and SHA-256 of its lock.
+    release: String,
+    lock: String,
+    before: Option<String>,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+}
+
+/// Computes the receipt of an environment anew. Nothing is written. Whether its deploy pushed something, and when it began, is not known.
+///
+/// # Errors
+/// The environment is a rehearsal, its mkectl is missing, the cluster does not answer or is a different one, its release is not locked,
+/// or the registry cannot be asked. Or a deploy from a different checkout may be running, unless `take_over`.
+pub async fn rebuild(
+    context: &Context<'_>,
+    environment: Environment,
+    take_over: bool,
+) -> Result<Rebuilt, Error> {
+    refuse_a_rehearsal(&environment)?;
+    let name = environment.name.clone();
+    let output = Output::below(&context.workspace.environment(&name));
+    let standing = shared_state::read(context, &environment, &output, None).await;
+    if standing
+        .conflict()
+        .is_some_and(|conflict| conflict.may_be_running())
+    {
+        standing.allow(take_over)?;
+    }
+    let mut cluster = Cluster::made(context, environment, output, None)?;
+    let (live, seen) = tokio::task::block_in_place(|| upgrade::observe(&cluster.program))?;
+    let rendered =
+        render::render(context.workspace, &mut cluster.environment, &cluster.facts)?.text;
+    if !seen.may_be_of_one_cluster(&upgrade::observed(&rendered)?) {
+        return Err(Error::Contradiction {
+            environment: name,
+            receipt: "the hosts of its files".to_owned(),
+            cluster: seen.told(),
+            is_meant: false,
+        });
+    }
+    let mut warnings: Vec<String> = standing.warning.iter().cloned().collect();
+    let release = seen.version.clone().unwrap_or_else(|| {
+        warnings.push(format!(
+            "the cluster does not report its release; {} is taken from the environment",
+            cluster.release()
+        ));
+        cluster.environment.release.clone()
+    });
+    let locked = fetch::locked(context.workspace, &release)?;
+    let tags = verify::tags_of(&locked.lock);
+    let held = verify::look(context, &cluster.environment, &tags)
+        .await?
+        .seen;
+    let held = locked.lock.artifacts.iter().zip(&held);
+    let artifacts = held
+        .filter(|(artifact, seen)| !seen.planned(&artifact.digest).is_to_be_pushed())
+        .count();
+    if artifacts < tags.len() {
+        warnings.push(format!(
+            "the registry holds {artifacts} of {} artifacts of {}",
+            tags.len(),
+            locked.lock.release
+        ));
+    }
+    let recorded = standing.state();
+    if recorded
+        .is_some_and(|state| state.release == locked.lock.release && state.lock != locked.digest)
+    {
+        warnings.push(format!(
+            "the last deploy used a different lock than {}",
+            context.workspace.shown(&locked.path)
+        ));
+    }
+    let is_current = release == cluster.environment.release;
+    // What an earlier release was given is not known, and a configuration that is only in part there is applied again.
+    let config = match is_current && has_all_of(&cluster, context, &live)? {
+        true => sha256(rendered.as_bytes()),
+        false => {
+            warnings.push(
+                "the cluster does not have everything that is rendered, so the next deploy runs mkectl"
+                    .to_owned(),
+            );
+            String::new()
+        }
+    };
+    let applied = Applied {
+        release: locked.lock.release.clone(),
+        registry: (seen.registry.clone())
+            .unwrap_or_else(|| cluster.environment.registry.image_url()),
+        external_address: seen.external_address.clone(),
+        lock: locked.digest,
+        config,
+        plan: None,
+        mkectl: receipt::Program {
+            version: locked.lock.release,
+            sha256: is_current.then(|| cluster.mkectl().sha256()).flatten(),
+        },
+        artifacts,
+        pushed: Pushed::of(&crate::push::Sent::default()),
+        began: None,
+        ended: receipt::now(context),
+        by: By::of(context, &cluster.environment),
+        overridden: None,
+        without_backup: None,
+        rebuilt: true,
+    };
+    Ok(Rebuilt {
+        release: applied.release.clone(),
+        lock: applied.lock.clone(),
+        receipt: Receipt {
+            version: Receipt::VERSION,
+            run: None,
+            applied: Some(applied),
+            failed: None,
+        },
+        before: read_if_there(&cluster.output.receipt)?,
+        cluster,
+        standing,
+        warnings,
+    })
+}
+
+/// Returns whether the cluster has everything that is rendered, the values of references among it.
+fn has_all_of(cluster: &Cluster, context: &Context<'_>, live: &str) -> Result<bool, Error> {
+    let config = cluster.config(context)?;
+    let text =
+        files::read_text(config.path()).map_err(|source| Error::io("read", config.path(), source));
+    let text = config.remove_after(text)?;
+    let live = super::status::parse("mkectl config get", live)?;
+    let changes = mke::compare(&live, &super::status::parse("mke4.yaml", &text)?);
+    Ok(changes.iter().all(|change| change.new.is_none()))
+}
+
+impl Rebuilt {
+    /// Returns the environment.
+    pub fn environment(&self) -> &Environment {
+        &self.cluster.environment
+    }
+
+    /// Returns how the receipt's file changes, as a unified diff.
+    ///
+    /// # Errors
+    /// The receipt cannot be written as YAML.
+    pub fn diff(&self, context: &Context<'_>) -> Result<String, Error> {
+        let path = &self.cluster.output.receipt;
+        let text = self.receipt.text(path)?;
+        let shown = context.workspace.shown(path);
+        Ok(render::diff(shown, self.before.as_deref(), &text))
+    }
+
+    /// Writes the receipt, and records it in the registry. Returns its file, relative to the workspace.
+    ///
+    /// # Errors
+    /// A deploy began since the receipt was computed, or the file cannot be written.
+    pub async fn write(mut self, context: &Context<'_>) -> Result<Utf8PathBuf, Error> {
+        let subject = Subject {
+            environment: &self.cluster.environment,
+            output: &self.cluster.output,
+            release: self.release.clone(),
+            lock: self.lock.clone(),
+        };
+        let mark = shared_state::begin(context, &subject, &self.standing).await?;
+        let before = self.standing.run().map(str::to_owned);
+        self.receipt.run = mark.run().or(before);
+        let path: &Utf8Path = &self.cluster.output.receipt;
+        self.receipt.write(path)?;
+        shared_state::end(context, &subject, mark).await?;
+        Ok(context.workspace.shown(path).to_owned())
+    }
+}

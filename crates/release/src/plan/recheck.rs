@@ -1,0 +1,79 @@
+//! Compares a plan with the files once more, immediately before the cluster is touched: a push may take hours, and files change meanwhile.
+
+use super::{Moved, Plan};
+use crate::workspace::{Output, read_if_there};
+use crate::{Context, Error, fetch, render, sha256};
+
+/// A plan does not fit the files any more.
+#[derive(Debug, thiserror::Error)]
+#[error("{environment} changed after its plan was computed: {}", moved.iter().map(|moved| format!("{}: {}", moved.subject, moved.what)).collect::<Vec<_>>().join("; "))]
+pub struct Outdated {
+    /// The environment.
+    pub environment: String,
+    /// Everything that changed.
+    pub moved: Vec<Moved>,
+}
+
+/// Compares what the plan was computed from with what the files contain now. A rehearsal's plan is of no file, and is not compared.
+///
+/// # Errors
+/// Something changed, or a file cannot be read.
+pub(crate) fn recheck(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
+    let workspace = context.workspace;
+    let name = &plan.environment.name;
+    if plan.output.receipt != Output::below(&workspace.environment(name)).receipt {
+        return Ok(());
+    }
+    let mut environment = environment::load(workspace.root(), name).map_err(Error::Environment)?;
+    let release = mke::Release::of(&environment.release).map_err(Error::Release)?;
+    let locked = fetch::locked(workspace, &environment.release)?;
+    let text = render::render(workspace, &mut environment, &release)?.text;
+    let digest = |text: &Option<String>| match text {
+        Some(text) => sha256(text.as_bytes()),
+        None => "none".to_owned(),
+    };
+    let written = read_if_there(&plan.output.config)?;
+    // What the plan itself writes is no change.
+    let written = match written.as_deref() == Some(plan.config.text.as_str()) {
+        true => plan.config.committed.clone(),
+        false => written,
+    };
+    let receipt = read_if_there(&plan.output.receipt)?;
+    let receipt = receipt.map_or_else(|| "none".to_owned(), |text| sha256(text.as_bytes()));
+    let moved: Vec<Moved> = [
+        (
+            "release",
+            format!("v{}", plan.environment.release),
+            format!("v{}", environment.release),
+        ),
+        ("lock", plan.lock_digest.clone(), locked.digest),
+        (
+            "config",
+            plan.config.digest.clone(),
+            sha256(text.as_bytes()),
+        ),
+        (
+            "mke4.yaml",
+            digest(&plan.config.committed),
+            digest(&written),
+        ),
+        (
+            "receipt",
+            plan.receipt_sha256
+                .clone()
+                .unwrap_or_else(|| "none".to_owned()),
+            receipt,
+        ),
+    ]
+    .into_iter()
+    .filter(|(_, old, new)| old != new)
+    .map(|(subject, old, new)| Moved::new(subject, &old, &new))
+    .collect();
+    match moved.is_empty() {
+        true => Ok(()),
+        false => Err(Error::PlanOutdated(Outdated {
+            environment: name.clone(),
+            moved,
+        })),
+    }
+}
