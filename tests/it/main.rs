@@ -28,6 +28,7 @@ mod inventory;
 mod learn;
 mod list;
 mod lock;
+mod machines;
 mod migrate;
 mod mkectl;
 mod mutations;

@@ -73,17 +73,21 @@ async fn resolves(probe: &Probe<'_>, findings: &mut Findings) -> bool {
         return true;
     };
     let port = url.port_or_known_default().unwrap_or(443);
+    // The proxy resolves the name for this machine, but the nodes need it, too.
+    let by_proxy = matches!(probe.endpoint.proxies().of(&url), Ok(Some(_)));
+    let mut unresolved = |text| match by_proxy {
+        true => findings.warn(Aspect::Name, Fault::NameNotResolved, text),
+        false => findings.wrong(Aspect::Name, Fault::NameNotResolved, text),
+    };
     let found = match timeout(RESOLVER, tokio::net::lookup_host((name, port))).await {
         Ok(Ok(found)) => found,
         Ok(Err(error)) => {
-            let text = format!("{name} cannot be resolved: {error}");
-            findings.wrong(Aspect::Name, Fault::NameNotResolved, text);
-            return false;
+            unresolved(format!("{name} cannot be resolved: {error}"));
+            return by_proxy;
         }
         Err(_) => {
-            let text = format!("{name}: no answer within {} s", RESOLVER.as_secs());
-            findings.wrong(Aspect::Name, Fault::NameNotResolved, text);
-            return false;
+            unresolved(format!("{name}: no answer within {} s", RESOLVER.as_secs()));
+            return by_proxy;
         }
     };
     let mut addresses: Vec<_> = found.map(|address| address.ip()).collect();

@@ -1,0 +1,83 @@
+//! Machines that lack what others have: CA certificates, threads, proxies that work.
+
+use support::Sandbox;
+
+use crate::AIRLOCK;
+
+/// Runs the demo in a root that holds the program, its libraries and a workspace, and nothing else: no CA certificates, no shell, no users.
+const IN_A_BARE_ROOT: &str = r#"
+root=$1 program=$2 workspace=$3
+mkdir -p "$root/bin" "$root/tmp" "$root/proc" "$root/dev" "$root/work"
+cp "$program" "$root/bin/airlock"
+ldd "$program" | grep -o '/[^ ]*' | sort -u | while read -r library; do
+    mkdir -p "$root$(dirname "$library")"
+    cp -L "$library" "$root$library"
+done
+cp -r "$workspace/." "$root/work"
+ip link set lo up
+mount -t proc proc "$root/proc"
+touch "$root/dev/null"
+mount --bind /dev/null "$root/dev/null"
+exec env -i HOME=/tmp PATH=/bin NO_COLOR=1 unshare --root="$root" --wd=/work /bin/airlock deploy demo
+"#;
+
+// case 4.5
+#[test]
+#[cfg_attr(
+    without_namespaces,
+    ignore = "namespaces cannot be made, or a program for them is missing"
+)]
+fn the_demo_runs_where_there_is_nothing_but_the_program() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    let root = tempfile::tempdir().unwrap();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the machine of this test is made by programs"
+    )]
+    let output = std::process::Command::new("unshare")
+        .args(["--mount", "--pid", "--fork", "--net", "sh", "-euc"])
+        .args([IN_A_BARE_ROOT, "sh"])
+        .args([root.path().as_os_str(), AIRLOCK.as_ref()])
+        .arg(sandbox.path(""))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        root.path()
+            .join("work/environments/demo/receipt.yaml")
+            .exists()
+    );
+    assert!(!root.path().join("etc").exists());
+}
+
+/// Returns a sandbox of a machine without CA certificates.
+fn without_certificates() -> Sandbox {
+    let mut sandbox = Sandbox::shipped(AIRLOCK);
+    sandbox
+        .variable("SSL_CERT_FILE", "/nowhere/certificates.pem")
+        .variable("SSL_CERT_DIR", "/nowhere");
+    sandbox
+}
+
+// case 4.5
+#[test]
+fn the_demo_and_a_rehearsal_need_no_ca_certificates() {
+    let sandbox = without_certificates();
+    let _ = sandbox.run(&["deploy", "demo"]).ends_with(0);
+    let _ = sandbox.run(&["rehearse", "staging"]).ends_with(0);
+}
+
+// case 4.4
+#[test]
+fn a_malformed_proxy_is_named_and_nothing_is_sent() {
+    let mut sandbox = Sandbox::shipped(AIRLOCK);
+    sandbox.variable("HTTPS_PROXY", r"http://CORP\user:hunter2@proxy:3128");
+    let url = "https://bundles.example.com/mke_bundle_v4.1.5_amd64.tar.gz";
+    let run = sandbox.run(&["lock", "v4.1.5", "--url", url]);
+    assert_ne!(run.code, Some(0));
+    let said = "the variable HTTPS_PROXY contains a backslash: write it as %5C";
+    assert!(run.stderr.contains(said), "{}", run.stderr);
+    assert!(run.stderr.contains("NO_PROXY"), "{}", run.stderr);
+    assert!(!run.whole().contains("hunter2"));
+}
