@@ -118,10 +118,17 @@ fn read(path: &Path) -> Result<Option<File>, CredentialFileError> {
     if text.is_empty() {
         return Ok(None);
     }
-    let file = serde_json::from_str(text).map_err(|_| CredentialFileError::Form {
-        path: path.to_owned(),
-    })?;
-    Ok(Some(file))
+    // serde takes a JSON array for a structure, too.
+    let file = match text.starts_with('{') {
+        true => serde_json::from_str(text).ok(),
+        false => None,
+    };
+    match file {
+        Some(file) => Ok(Some(file)),
+        None => Err(CredentialFileError::Form {
+            path: path.to_owned(),
+        }),
+    }
 }
 
 impl File {
