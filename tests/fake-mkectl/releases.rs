@@ -1,6 +1,6 @@
 //! What each release of mkectl understands, as far as it is known: its commands, their flags, and what they print.
 //!
-//! The sources are the vendor's pages and a lab's scripts (OFF-411, UPG-411, UPG-412, UPG-415, the pages of single commands for 4.2); where a release's own page was not
+//! The sources are the vendor's pages and a lab's scripts (DOCS-SRC, UPG-412, UPG-415, the pages of single commands for 4.2); where a release's own page was not
 //! seen, this table guesses, and so proves nothing about the real program.
 
 use std::fmt::Write as _;

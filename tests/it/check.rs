@@ -64,11 +64,11 @@ fn a_new_environment_is_right_and_warned_of() {
     --- stderr
     "#);
     let _ = sandbox
-        .run(&["new", "lab", "--release", "v4.2.0"])
+        .run(&["new", "lab", "--release", "v4.1.4"])
         .ends_with(0);
     let run = sandbox.run(&["check", "lab"]).ends_with(0);
     assert!(
-        run.stderr.contains("warning: lab: v4.2.0"),
+        run.stderr.contains("warning: lab: v4.1.4"),
         "{}",
         run.stderr
     );
@@ -78,7 +78,7 @@ fn a_new_environment_is_right_and_warned_of() {
     let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     let one = &value["result"]["environments"][0];
     assert_eq!(one["environment"], "lab");
-    assert_eq!(one["release"], "v4.2.0");
+    assert_eq!(one["release"], "v4.1.4");
     assert!(!one["warnings"].as_array().unwrap().is_empty());
 }
 

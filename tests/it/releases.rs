@@ -27,7 +27,18 @@ fn machines_get_certainties_and_sources() {
     let rows = result(&["releases", "--format", "json"]);
     let rows = rows.as_array().unwrap();
     assert_eq!(rows[0]["release"], "v4.1.0");
-    assert_eq!(rows[0]["private-ca"]["certainty"], "unverified");
+    assert_eq!(rows[0]["private-ca"]["value"], "unsupported");
+    assert_eq!(rows[0]["private-ca"]["certainty"], "inferred");
+    // All facts have one of the certainties.
+    for row in rows {
+        let release = row["release"].as_str().unwrap();
+        let one = result(&["releases", release, "--format", "json"]);
+        let facts = one["facts"].as_array().unwrap();
+        let certainties = one["certainties"].as_object().unwrap();
+        let counts = certainties.values().map(|count| count.as_u64().unwrap());
+        assert_eq!(counts.sum::<u64>(), facts.len() as u64, "{release}");
+        assert_eq!(row["certainties"], one["certainties"], "{release}");
+    }
 
     let one = result(&["releases", "v4.2.1", "--format", "json"]);
     assert_eq!(one["is-known"], true);

@@ -500,7 +500,7 @@ async fn what_mkectl_lists_and_the_lock_lacks_stops_a_deploy_unless_it_is_accept
         run.whole()
     );
 
-    lab.edit_environment("config:\n", "accept: [incomplete-lock]\nconfig:\n");
+    lab.edit_environment("[telemetry]", "[telemetry, incomplete-lock]");
     let run = lab.run(&["deploy", "lab"]).ends_with(0);
     assert!(
         run.stderr.contains("which the environment accepts"),

@@ -80,6 +80,7 @@ config:
     - role: controller+worker
       ssh: {{ address: 192.0.2.10, user: ubuntu, port: 22, keyPath: ~/.ssh/id_ed25519 }}
   tracking: {{ enabled: false }}
+accept: [telemetry]
 ",
                 self.registry.address
             ),

@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 use camino::{Utf8Path, Utf8PathBuf};
 
 /// The programs that a node has, unless a test takes some away. `systemctl` is none of the real ones.
-pub const PROGRAMS: [&str; 15] = [
+pub const PROGRAMS: [&str; 16] = [
     "sh", "date", "uname", "getent", "curl", "wget", "openssl", "sed", "grep", "tr", "df", "tail",
-    "sort", "timeout", "env",
+    "sort", "timeout", "env", "id",
 ];
 
 /// Where the operator and the registries are.
@@ -246,7 +246,18 @@ fn node(folder: &Utf8Path, index: usize, special: &Special) -> Machine {
     let systemctl = bin.join("systemctl");
     std::fs::write(&systemctl, "#!/bin/sh\nexit 3\n").expect("a file");
     std::fs::set_permissions(&systemctl, std::fs::Permissions::from_mode(0o755)).expect("a mode");
-    std::fs::write(own.join("hosts"), &special.hosts).expect("a file");
+    // A machine that the vendor lists, whatever this one is.
+    for (name, text) in [
+        ("hosts", special.hosts.clone()),
+        ("os-release", "ID=ubuntu\nVERSION_ID=\"22.04\"\n".to_owned()),
+        ("machine-id", format!("{index:032x}\n")),
+        ("cpuinfo", "processor\t: 0\n".repeat(8)),
+        ("meminfo", "MemTotal:       33554432 kB\n".to_owned()),
+        ("instances", "512\n".to_owned()),
+        ("watches", "524288\n".to_owned()),
+    ] {
+        std::fs::write(own.join(name), text).expect("a file");
+    }
     // Nobody is asked for names.
     std::fs::write(own.join("resolv.conf"), "").expect("a file");
     std::fs::write(
@@ -261,14 +272,18 @@ fn node(folder: &Utf8Path, index: usize, special: &Special) -> Machine {
     .expect("a file");
     let sshd = which("sshd").unwrap_or_else(|| "/usr/sbin/sshd".into());
     let text = format!(
-        "mount --bind {own}/hosts /etc/hosts\nmount --bind {own}/resolv.conf /etc/resolv.conf\n\
+        "echo node-{index} >/proc/sys/kernel/hostname\ncp -a /etc {own}/etc\nmount --bind {own}/etc /etc\nrm -f /etc/os-release\n\
+         cp {own}/hosts {own}/resolv.conf {own}/os-release {own}/machine-id /etc/\n\
+         mount --bind {own}/cpuinfo /proc/cpuinfo\nmount --bind {own}/meminfo /proc/meminfo\n\
+         mount --bind {own}/instances /proc/sys/fs/inotify/max_user_instances\n\
+         mount --bind {own}/watches /proc/sys/fs/inotify/max_user_watches\n\
          mount -t tmpfs tmpfs /run\nmkdir /run/sshd\n\
          mount -t tmpfs tmpfs /sys/fs/cgroup\n: >/sys/fs/cgroup/cgroup.controllers\n\
          ip link set lo up\n{}\nexec {} -D -e -f {own}/sshd_config",
         special.before,
         sshd.display()
     );
-    let arguments = ["--pid", "--fork", "--kill-child=SIGKILL"];
+    let arguments = ["--pid", "--uts", "--fork", "--kill-child=SIGKILL"];
     Machine::start(&text, &arguments, &folder.join(format!("node-{index}.log")))
 }
 

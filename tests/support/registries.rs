@@ -36,6 +36,7 @@ config:
     - role: controller+worker
       ssh: { address: 192.0.2.10, user: ubuntu, port: 22, keyPath: ~/.ssh/lab }
   tracking: { enabled: false }
+accept: [telemetry]
 ";
 
 /// A registry that lives as long as this value.

@@ -11,7 +11,7 @@ use environment::{Environment, Problem, Secrets, nearest, quote};
 use semver::Version;
 
 use crate::Release;
-use crate::keys::{KEYS, Key};
+use crate::keys::{KEYS, Key, Rule};
 use crate::kind;
 use crate::notes::Notes;
 
@@ -105,6 +105,7 @@ impl Walk<'_> {
                 }
                 return;
             }
+            self.cautions(rule, path, node);
             if environment::reference(node).is_some() {
                 return;
             }
@@ -133,6 +134,28 @@ impl Walk<'_> {
                 Some(mapping) => self.fields(key, path, mapping),
                 None => self.wrong_collection(path, node, "mapping"),
             }
+        }
+    }
+
+    /// Warns of what is known against a key or its value.
+    fn cautions(&mut self, rule: &Rule, path: &str, node: &Node) {
+        let Some(release) = self
+            .release
+            .clone()
+            .filter(|_| !self.notes.is_default(node))
+        else {
+            return;
+        };
+        let text = node.text().filter(|_| !rule.is_secret);
+        for caution in &rule.cautions {
+            if !caution.is_about(text, &release)
+                || !self.mentioned.insert(format!("{path} {}", caution.what))
+            {
+                continue;
+            }
+            let value = text.map_or_else(String::new, |text| format!(" is {}", quote(text)));
+            let problem = Problem::at(node, format!("`{path}`{value}, {}", caution.what));
+            self.notes.warn(problem.with_help(caution.help.as_str()));
         }
     }
 

@@ -48,6 +48,12 @@ pub(crate) enum Kind {
     Map,
     /// A list of anything.
     List,
+    /// An address with the length of its network's prefix, such as `172.16.0.100/16`.
+    Interface,
+    /// A path that ends in `/k0s`.
+    K0sFolder,
+    /// Anything.
+    Any,
 }
 
 /// What is wrong with a value.
@@ -79,6 +85,7 @@ pub(crate) fn fault(rule: &Rule, node: &Node) -> Option<Fault> {
         });
     }
     match rule.kind {
+        Kind::Any => None,
         Kind::Map => (node.as_mapping().is_none()).then(|| {
             let is = format!("{} where a mapping belongs", node.kind());
             Fault::new(is, "write keys below it")
@@ -304,6 +311,14 @@ fn text_or_quantity(kind: Kind, value: &Scalar) -> Option<Fault> {
                 ))
             }
         },
+        Kind::Interface if text.parse::<IpNet>().is_err() => fault(
+            "not an address with the length of its prefix",
+            "write both, such as `172.16.0.100/16`",
+        ),
+        Kind::K0sFolder if !(text.starts_with('/') && text.ends_with("/k0s")) => fault(
+            "not a path that ends in `/k0s`",
+            "write the whole path of a folder `k0s`, such as `/data/k0s`",
+        ),
         Kind::Address | Kind::Host => host(kind, text),
         Kind::Url if !text.contains("://") => fault(
             "without a scheme",

@@ -30,7 +30,7 @@ pub enum MigrationError {
         /// The vendor's reason.
         reason: &'static str,
         /// Where it is.
-        sources: Vec<&'static str>,
+        sources: Vec<String>,
     },
     /// The vendor does not list the version as a source.
     #[error("MKE {from} is no source of v{to}, which is reached from MKE {listed} ({})", sources.join(", "))]
@@ -42,7 +42,7 @@ pub enum MigrationError {
         /// The versions that are listed.
         listed: String,
         /// Where they are.
-        sources: Vec<&'static str>,
+        sources: Vec<String>,
     },
 }
 
@@ -69,7 +69,7 @@ pub enum Mke3Unfit {
         mode: String,
     },
     /// The number of managers is even.
-    #[error("MKE 3 has {count} managers: an even number is not supported (JJ)")]
+    #[error("MKE 3 has {count} managers: an even number is not supported (DOCS-SRC)")]
     Managers {
         /// How many they are.
         count: usize,
@@ -273,7 +273,9 @@ mod tests {
                 &row.private_addresses.source,
             ] {
                 assert!(
-                    known.iter().all(|name| TABLE.sources.contains_key(name)),
+                    known
+                        .iter()
+                        .all(|name| crate::release::address(&TABLE.sources, name).is_some()),
                     "{known:?}"
                 );
             }

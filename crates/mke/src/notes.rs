@@ -37,24 +37,33 @@ pub(crate) enum Rule {
     Telemetry,
     /// A lock that lacks what the release's mkectl lists.
     IncompleteLock,
+    /// What no bundle has and the nodes were prepared with.
+    NotInBundle,
+    /// A changed key that a cluster keeps for good.
+    WriteOnce,
 }
 
 /// The rules with the names that people write.
-pub(crate) const RULES: [(Rule, &str); 6] = [
+pub(crate) const RULES: [(Rule, &str); 8] = [
     (Rule::EvenControllers, "even-controllers"),
     (Rule::SshAgent, "ssh-agent"),
     (Rule::CloudProvider, "cloud-provider"),
     (Rule::OnlineAddons, "online-addons"),
     (Rule::Telemetry, "telemetry"),
     (Rule::IncompleteLock, "incomplete-lock"),
+    (Rule::NotInBundle, "not-in-bundle"),
+    (Rule::WriteOnce, "write-once"),
 ];
 
-/// Tells whether the environment does without a lock that has all that its mkectl lists: `accept: [incomplete-lock]`.
+/// Returns whether the environment does without a lock that has all that its mkectl lists: `accept: [incomplete-lock]`.
 pub fn accepts_incomplete_lock(environment: &Environment) -> bool {
-    let accepted = environment.accept.iter().filter_map(Node::text);
-    accepted
-        .into_iter()
-        .any(|accepted| accepted == name(Rule::IncompleteLock))
+    accepts(environment, Rule::IncompleteLock)
+}
+
+/// Returns whether the environment does without a rule.
+pub(crate) fn accepts(environment: &Environment, rule: Rule) -> bool {
+    let mut accepted = environment.accept.iter().filter_map(Node::text);
+    accepted.any(|accepted| accepted == name(rule))
 }
 
 impl Notes {

@@ -3,6 +3,7 @@
 //! A release is a row of the table, and one code path serves them all. A version without a row is not refused: the vendor
 //! will release after this was built, and the patterns have held for a while.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use environment::Facts;
@@ -10,7 +11,7 @@ use semver::{BuildMetadata, Prerelease, Version};
 use serde::Deserialize;
 
 use crate::observations::Observations;
-use crate::table::{Known, Row, TABLE};
+use crate::table::{Known, Row, Since, TABLE, at};
 use crate::{migration, upgrade};
 
 /// One release of MKE 4k, or a version for which the newest release before it stands in.
@@ -69,6 +70,14 @@ pub enum Certainty {
 }
 
 impl Certainty {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Documented,
+        Self::Inferred,
+        Self::Unverified,
+        Self::Observed,
+    ];
+
     /// Returns its name.
     pub fn name(self) -> &'static str {
         match self {
@@ -100,8 +109,27 @@ pub struct Fact {
     pub value: String,
     /// How well.
     pub certainty: Certainty,
-    /// The documents that say so.
+    /// The addresses of the documents that say so.
     pub sources: Vec<String>,
+}
+
+/// What a release needs of each machine of the cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeNeeds {
+    /// The operating systems that are known to work, each as ID and VERSION_ID of `/etc/os-release`: `rhel 8.10`.
+    pub systems: &'static [String],
+    /// The least number of processors.
+    pub processors: u64,
+    /// The least memory, in bytes.
+    pub memory: u64,
+    /// Whether k0s runs with version 2 of cgroups only.
+    pub cgroup_2: bool,
+    /// Whether the release runs under an enforcing SELinux.
+    pub selinux: bool,
+    /// The least value of `fs.inotify.max_user_instances`.
+    pub inotify_instances: u64,
+    /// The least value of `fs.inotify.max_user_watches`.
+    pub inotify_watches: u64,
 }
 
 impl Release {
@@ -241,19 +269,27 @@ impl Release {
         self.facts.external_address_required.unwrap_or(known)
     }
 
-    /// Whether its k0s runs on nodes with version 2 of cgroups only: k0s 1.35 does (the help of `mkectl check hosts`), which came with
-    /// 4.2.0 (MATRIX, CONF-135).
-    pub fn needs_cgroup_2(&self) -> bool {
-        (self.version.major, self.version.minor) >= (4, 2)
+    /// Returns what it needs of each machine.
+    pub fn node_needs(&self) -> NodeNeeds {
+        let (nodes, release) = (&TABLE.nodes, &core(&self.version));
+        NodeNeeds {
+            systems: &at(&nodes.systems, release).value,
+            processors: at(&nodes.processors, release).value,
+            memory: at(&nodes.memory, release).value,
+            cgroup_2: at(&nodes.cgroup_2, release).value,
+            selinux: at(&nodes.selinux, release).value,
+            inotify_instances: at(&nodes.inotify_instances, release).value,
+            inotify_watches: at(&nodes.inotify_watches, release).value,
+        }
     }
 
-    /// Whether it runs under an enforcing SELinux; seen in LAB alone, and so a warning's worth.
-    pub fn runs_under_selinux(&self) -> bool {
-        (self.version.major, self.version.minor, self.version.patch) >= (4, 1, 3)
+    /// Returns about how many bytes its bundle has. The content takes as much again in the store, and once more in the registry.
+    pub fn bundle_size(&self) -> u64 {
+        TABLE.bundle_size.value
     }
 
-    /// Returns what whoever installs this release should know first: that it is not in the table, its known faults, and
-    /// the facts that are unverified. Each is a fragment for one line, without a final stop.
+    /// Returns what an operator should know before an installation: that the release is not in the table, its known faults,
+    /// and the facts that are unverified. Each is a fragment for one line, without a final stop.
     pub fn warnings(&self) -> Vec<String> {
         let version = &self.version;
         if !self.is_known() {
@@ -273,7 +309,7 @@ impl Release {
         let unverified = is_unverified.then(|| {
             format!(
                 "v{version}: it is unverified whether nodes can pull with credentials; the registry is expected to allow \
-                 pulling without. Who knows it writes `facts: {{ anonymous-pull: required }}`, or `optional`"
+                 pulling without. If you know it, write `facts: {{ anonymous-pull: required }}`, or `optional`"
             )
         });
         // An unverified private CA matters only to those who have one; rendering warns them.
@@ -316,7 +352,11 @@ impl Release {
             TABLE
                 .mkectl_url
                 .to_fact("mkectl address", |url| url.clone()),
+            TABLE.bundle_size.to_fact("bundle size", |bytes| {
+                format!("about {}, packed and unpacked alike", gigabytes(*bytes))
+            }),
         ];
+        facts.extend(self.node_facts());
         facts.extend(TABLE.write_once.iter().map(|kept| {
             let value = format!("{}: {}", kept.key, kept.rule);
             self::fact("write-once", value, kept.certainty, &kept.source)
@@ -374,6 +414,26 @@ impl Release {
         self.observations()?.bundles.get(arch)
     }
 
+    fn node_facts(&self) -> [Fact; 7] {
+        let (nodes, release) = (&TABLE.nodes, &core(&self.version));
+        let yes_or_no =
+            |what: &str, yes: &bool| format!("{what}: {}", if *yes { "yes" } else { "no" });
+        let at_least = |what: &str, least: &u64| format!("{what}: {least} or more");
+        [
+            at(&nodes.systems, release)
+                .to_fact(|systems| format!("operating systems: {}", systems.join(", "))),
+            at(&nodes.processors, release).to_fact(|least| at_least("processors", least)),
+            at(&nodes.memory, release)
+                .to_fact(|least| format!("memory: {} or more", gigabytes(*least))),
+            at(&nodes.cgroup_2, release).to_fact(|yes| yes_or_no("only version 2 of cgroups", yes)),
+            at(&nodes.selinux, release).to_fact(|yes| yes_or_no("SELinux may be enforcing", yes)),
+            at(&nodes.inotify_instances, release)
+                .to_fact(|least| at_least("fs.inotify.max_user_instances", least)),
+            at(&nodes.inotify_watches, release)
+                .to_fact(|least| at_least("fs.inotify.max_user_watches", least)),
+        ]
+    }
+
     fn fill(&self, pattern: &str, arch: &str) -> String {
         // The file first: its own pattern has the other two in it.
         let with_file = match pattern.contains("{file}") {
@@ -413,6 +473,16 @@ impl<T> Known<T> {
     }
 }
 
+impl<T> Since<T> {
+    fn to_fact(&self, show: impl Fn(&T) -> String) -> Fact {
+        fact("nodes", show(&self.value), self.certainty, &self.source)
+    }
+}
+
+fn gigabytes(bytes: u64) -> String {
+    format!("{} GB", bytes / 1_000_000_000)
+}
+
 pub(crate) fn fact(
     subject: &'static str,
     value: String,
@@ -423,17 +493,25 @@ pub(crate) fn fact(
         subject,
         value,
         certainty,
-        sources: sources(source).into_iter().map(str::to_owned).collect(),
+        sources: sources(source),
     }
 }
 
-/// Returns the documents behind their short names.
-pub(crate) fn sources(names: &[String]) -> Vec<&'static str> {
-    names
-        .iter()
-        .filter_map(|name| TABLE.sources.get(name))
-        .map(String::as_str)
+/// Returns the addresses behind short names of documents.
+pub(crate) fn sources(names: &[String]) -> Vec<String> {
+    let addresses = names.iter();
+    addresses
+        .filter_map(|name| address(&TABLE.sources, name))
         .collect()
+}
+
+/// Returns the address of a document: that of its name, or that of a name and what follows it after a slash.
+pub(crate) fn address(sources: &BTreeMap<String, String>, name: &str) -> Option<String> {
+    if let Some(address) = sources.get(name) {
+        return Some(address.clone());
+    }
+    let (name, path) = name.split_once('/')?;
+    Some(format!("{}/{path}", sources.get(name)?))
 }
 
 fn required_or_not(required: bool) -> String {

@@ -128,8 +128,7 @@ fn document(
     let machines = machines.unwrap_or_default();
     hosts::check(machines, &mut notes);
     check_external_address(environment, config, release, &mut notes);
-    let is_said_here = environment.facts.anonymous_pull_required.is_some();
-    check_registry(config, registry, release, is_said_here, &mut notes);
+    check_registry(config, registry, release, &environment.facts, &mut notes);
     airgap::check(environment, config, &mut notes);
     network::check(config, machines, release, &mut notes);
     check::check(config, release, &mut notes);
@@ -209,7 +208,23 @@ fn first_line(environment: &Environment) -> String {
     format!("# Written by `cargo xtask render {name}`. To change it, change {file}.")
 }
 
+/// What the vendor says of child clusters (DOCS-SRC, configuration/MKE 4k child clusters/airgap-options.md), up to 4.2.1.
+pub(crate) const CHILD_CLUSTERS: &str =
+    "\"Currently, offline installation is not supported for child clusters\", says the vendor";
+
 fn refuse_around_spec(config: &Mapping, notes: &mut Notes) {
+    if let Some(kind) = config
+        .get("kind")
+        .filter(|kind| kind.text() == Some("MkeChildConfig"))
+    {
+        let problem = Problem::at(
+            kind,
+            format!("`MkeChildConfig` is refused: {CHILD_CLUSTERS}"),
+        );
+        notes.problems.push(
+            problem.with_help("describe the management cluster; child clusters are made in it"),
+        );
+    }
     for name in AROUND_SPEC {
         if let Some((key, _)) = config.pair(name) {
             notes.problems.push(
@@ -251,9 +266,7 @@ fn check_external_address(
                 || environment.facts.external_address_required.is_some();
             let way_out = match is_documented {
                 true => "",
-                false => {
-                    "; who knows that it need not be writes `facts: { external-address: optional }`"
-                }
+                false => "; if you know better, write `facts: { external-address: optional }`",
             };
             match environment.files.first() {
                 // Of an unknown release the rule is a guess.
@@ -279,19 +292,28 @@ fn check_registry(
     config: &Mapping,
     registry: RegistryUrls<'_>,
     release: &Release,
-    is_said_here: bool,
+    facts: &environment::Facts,
     notes: &mut Notes,
 ) {
     let version = release.version();
     if registry.ca_pem.is_some() {
         match release.private_ca() {
             Support::Yes => {}
-            Support::No => notes.warnings.push(format!(
-                "v{version} does not support a registry with a certificate of a private authority"
-            )),
+            Support::No => {
+                let fact = &release.row().private_ca;
+                let is_certain = fact.certainty == Certainty::Documented
+                    || facts.private_ca.is_some();
+                let way_out = match is_certain {
+                    true => "",
+                    false => "; if you know that it does, write `facts: { private-ca: supported }`",
+                };
+                notes.warnings.push(format!(
+                    "v{version} does not support a registry with a certificate of a private authority{way_out}"
+                ));
+            }
             Support::Unverified => notes.warnings.push(format!(
                 "it is unverified whether v{version} honours `caData`; its documentation first asked for a publicly \
-                 trusted certificate. Who knows it writes `facts: {{ private-ca: supported }}`, or `unsupported`"
+                 trusted certificate. If you know it, write `facts: {{ private-ca: supported }}`, or `unsupported`"
             )),
         }
     }
@@ -309,9 +331,9 @@ fn check_registry(
                 release.anonymous_pull_certainty(),
                 Certainty::Documented | Certainty::Observed
             );
-        let way_out = match is_documented || is_said_here {
+        let way_out = match is_documented || facts.anonymous_pull_required.is_some() {
             true => "",
-            false => "; who knows that it need not writes `facts: { anonymous-pull: optional }`",
+            false => "; if you know better, write `facts: { anonymous-pull: optional }`",
         };
         notes.warnings.push(format!(
             "`credentialsSecretName` is set, but v{version} is expected to pull without credentials only{way_out}"

@@ -50,7 +50,13 @@ pub fn review(text: &str) -> Result<Reviewed, Vec<String>> {
     };
     let mut review = Review::new(&document);
     review.constant("apiVersion", "mke.mirantis.com/v1alpha1");
-    review.constant("kind", "MkeConfig");
+    match review.value("kind").and_then(Value::as_str) {
+        Some("MkeChildConfig") => review.note(format!(
+            "`kind` is `MkeChildConfig`: {}",
+            crate::render::CHILD_CLUSTERS
+        )),
+        _ => review.constant("kind", "MkeConfig"),
+    }
     review.string("metadata.name");
     review.constant("metadata.namespace", "mke");
     let version = review.version();

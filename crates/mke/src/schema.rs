@@ -39,7 +39,8 @@ fn of(key: &Key) -> Value {
         (None, true, None) => json!({}),
     };
     if let Some(rule) = &key.rule {
-        schema["$comment"] = json!(rule.sources.join(", "));
+        let (certainty, sources) = (rule.certainty.name(), rule.sources.join(", "));
+        schema["$comment"] = json!(format!("{certainty}: {sources}"));
         let about = about(rule);
         if !about.is_empty() {
             schema["description"] = json!(about);
@@ -79,6 +80,9 @@ fn of_value(rule: &Rule) -> Value {
             text(json!({ "type": ["string", "null"], "pattern": "^[0-9]+-[0-9]+$" }))
         }
         Kind::Cidr => text(json!({ "type": ["string", "null"], "pattern": "/[0-9]+$" })),
+        Kind::Interface => text(json!({ "type": ["string", "null"], "pattern": "/[0-9]+$" })),
+        Kind::K0sFolder => text(json!({ "type": ["string", "null"], "pattern": "^/.*/k0s$" })),
+        Kind::Any => json!({}),
         Kind::Host | Kind::Address => {
             text(json!({ "type": ["string", "null"], "pattern": "^[^/@ ]+$" }))
         }

@@ -21,6 +21,9 @@ pub(crate) struct Table {
     pub(crate) bundle_url: Known<String>,
     pub(crate) mkectl_url: Known<String>,
     pub(crate) layout: Layout,
+    /// What a bundle takes on a disk, in bytes.
+    pub(crate) bundle_size: Known<u64>,
+    pub(crate) nodes: Nodes,
     pub(crate) write_once: Vec<WriteOnce>,
     /// Sorted by `since`.
     pub(crate) from_mke3: Vec<FromMke3>,
@@ -64,6 +67,42 @@ impl Layout {
         let found = all.find(|(name, _)| *name == subject);
         found.map_or(&self.top_folder, |(_, known)| known)
     }
+}
+
+/// What a machine of the cluster needs. Each list is sorted by `since` and begins with the first release.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Nodes {
+    /// Operating systems, each as ID and VERSION_ID of `/etc/os-release`.
+    pub(crate) systems: Vec<Since<Vec<String>>>,
+    pub(crate) processors: Vec<Since<u64>>,
+    /// In bytes.
+    pub(crate) memory: Vec<Since<u64>>,
+    /// Whether k0s runs with version 2 of cgroups only.
+    #[serde(rename = "cgroup-2")]
+    pub(crate) cgroup_2: Vec<Since<bool>>,
+    /// Whether the release runs under an enforcing SELinux.
+    pub(crate) selinux: Vec<Since<bool>>,
+    /// The least value of `fs.inotify.max_user_instances`.
+    pub(crate) inotify_instances: Vec<Since<u64>>,
+    /// The least value of `fs.inotify.max_user_watches`.
+    pub(crate) inotify_watches: Vec<Since<u64>>,
+}
+
+/// A value from one release on.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Since<T> {
+    pub(crate) since: Version,
+    pub(crate) value: T,
+    pub(crate) certainty: Certainty,
+    pub(crate) source: Vec<String>,
+}
+
+/// Returns what holds for a release.
+pub(crate) fn at<'a, T>(values: &'a [Since<T>], release: &Version) -> &'a Since<T> {
+    let found = values.iter().rfind(|value| value.since <= *release);
+    found.unwrap_or(&values[0])
 }
 
 /// A key that a cluster keeps for good.
@@ -161,4 +200,38 @@ pub(crate) struct Fault {
     pub(crate) cure: String,
     pub(crate) certainty: Certainty,
     pub(crate) source: Vec<String>,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeMap;
+
+    use crate::Certainty;
+    use crate::release::address;
+
+    /// The names of documents that the vendor did not write.
+    const OTHERS: [&str; 8] = [
+        "K0RDENTD", "KAIROS", "KIND", "LAB", "LAB2", "LAB3", "TPL-413", "REMOTE",
+    ];
+
+    /// Checks that a fact has sources with addresses, and that one that is called documented is in a text of the vendor.
+    pub(crate) fn assert_sourced(
+        what: &str,
+        sources: &[String],
+        certainty: Certainty,
+        known: &BTreeMap<String, String>,
+    ) {
+        assert!(!sources.is_empty(), "{what} has no source");
+        for name in sources {
+            assert!(
+                address(known, name).is_some(),
+                "{what}: {name} has no address"
+            );
+        }
+        let is_of_vendor = |name: &String| !OTHERS.contains(&name.as_str());
+        assert!(
+            certainty != Certainty::Documented || sources.iter().any(is_of_vendor),
+            "{what} is called documented, and {sources:?} are not the vendor's"
+        );
+    }
 }

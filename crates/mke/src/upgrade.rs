@@ -1,6 +1,6 @@
 //! Whether the vendor supports the way from one release to another, and what has to be known for it.
 //!
-//! The vendor lists the sources of each target on a page of its own (UPG-411, UPG-412, UPG-415), and not every release is a
+//! The vendor lists the sources of each target on a page of its own (DOCS-SRC, UPG-412, UPG-415), and not every release is a
 //! target. What is on no page is allowed with a warning; what contradicts one is refused with the vendor's reason.
 
 use environment::{Environment, Problem};
@@ -16,7 +16,7 @@ pub struct Upgrade {
     /// How well it is known that the vendor supports it.
     pub certainty: Certainty,
     /// The documents that say so, or that are silent.
-    pub sources: Vec<&'static str>,
+    pub sources: Vec<String>,
     /// The chart whose CRDs the vendor suggests to apply first (MONCRD).
     pub monitoring_crds: Option<&'static MonitoringCrds>,
     /// Whether `--gateway-http-node-port` and `--gateway-https-node-port` have to be given (UPG-415, LB-420).
@@ -51,7 +51,7 @@ pub enum UpgradeError {
         /// What the vendor says.
         reason: &'static str,
         /// Where it says so.
-        sources: Vec<&'static str>,
+        sources: Vec<String>,
     },
     /// The vendor lists the sources of the target, and this one is not among them.
     #[error("the vendor lists {listed} as the sources of an upgrade to v{to}, and not v{from} ({})", sources.join(", "))]
@@ -63,7 +63,7 @@ pub enum UpgradeError {
         /// The sources that are listed.
         listed: String,
         /// Where they are.
-        sources: Vec<&'static str>,
+        sources: Vec<String>,
     },
 }
 

@@ -1,9 +1,13 @@
-//! What nobody can change once a cluster is there. Which keys that are, and by which rule, stands in the table of releases.
+//! The keys whose value a cluster keeps for good. Which keys these are, and by which rule, is in the table of releases.
+
+use std::collections::BTreeMap;
 
 use environment::yaml::{self, Mapping, Node};
 use environment::{Environment, Problem};
 
-use crate::table::TABLE;
+use crate::keys::{default_of, parts};
+use crate::notes::{self, Rule};
+use crate::table::{TABLE, WriteOnce};
 
 /// What a cluster was installed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +16,58 @@ pub struct Installed<'a> {
     pub registry: &'a str,
     /// Its `apiServer.externalAddress`, if that was set.
     pub external_address: Option<&'a str>,
+    /// The values of the other keys that it keeps, as [`kept_values`] returned them; nothing if that is not known.
+    pub kept: Option<&'a BTreeMap<String, String>>,
+}
+
+/// Returns the values of the keys that a cluster keeps for good, by path. The registry and the external address, which have
+/// rules of their own, are not among them; neither is what is not written.
+pub fn kept_values(environment: &Environment) -> BTreeMap<String, String> {
+    let values = others().filter_map(|kept| {
+        let values: Vec<String> = nodes(&environment.config, &parts(&kept.key))
+            .into_iter()
+            .map(shown)
+            .collect();
+        (!values.is_empty()).then(|| (kept.key.clone(), values.join(", ")))
+    });
+    values.collect()
+}
+
+fn others() -> impl Iterator<Item = &'static WriteOnce> {
+    let kept = TABLE.write_once.iter();
+    kept.filter(|kept| {
+        !matches!(
+            kept.key.as_str(),
+            "registries" | "apiServer.externalAddress"
+        )
+    })
+}
+
+/// Returns what stands at a path, once for each item of a list that is not switched off.
+fn nodes<'a>(node: &'a Node, path: &[(&str, bool)]) -> Vec<&'a Node> {
+    let Some(((name, is_list), rest)) = path.split_first() else {
+        return vec![node];
+    };
+    let Some(node) = node.get(name).filter(|node| !node.is_null()) else {
+        return Vec::new();
+    };
+    if !is_list {
+        return nodes(node, rest);
+    }
+    let items = node.as_sequence().unwrap_or_default().iter();
+    let is_on = |item: &&Node| item.get("enabled").and_then(Node::text) != Some("false");
+    items
+        .filter(is_on)
+        .flat_map(|item| nodes(item, rest))
+        .collect()
+}
+
+/// Returns a value on one line. Of a long one it counts that it is there.
+fn shown(node: &Node) -> String {
+    match node.text() {
+        Some(text) if text.contains('\n') => "(given)".to_owned(),
+        _ => yaml::emit(node).trim_end().to_owned(),
+    }
 }
 
 /// Returns `apiServer.externalAddress`, if an environment sets it.
@@ -33,8 +89,7 @@ pub fn external_port(environment: &Environment) -> u16 {
     port.and_then(|(_, port)| port.parse().ok()).unwrap_or(443)
 }
 
-/// Returns every place where an environment would change what its cluster keeps for good: the registry (OFF-411, UPG-412,
-/// UPG-415), and that there is an external address (CONF-135).
+/// Returns every place where an environment would change what its cluster keeps for good.
 pub fn refuse_changes(environment: &Environment, installed: Installed<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let registry = environment.registry.image_url();
@@ -66,8 +121,49 @@ pub fn refuse_changes(environment: &Environment, installed: Installed<'_>) -> Ve
                 ),
             )
             .with_help(format!(
-                "set it; {}. For a new cluster delete the environment's receipt.yaml",
+                "set it: \"{}\", says the vendor. For a new cluster delete the environment's receipt.yaml",
                 rule("apiServer.externalAddress")
+            )),
+        );
+    }
+    let Some(installed) = installed.kept else {
+        return problems;
+    };
+    if notes::accepts(environment, Rule::WriteOnce) {
+        return problems;
+    }
+    let now = kept_values(environment);
+    for kept in others() {
+        let value = |values: &BTreeMap<String, String>| {
+            let written = values.get(&kept.key).cloned();
+            written.or_else(|| default_of(&kept.key).map(str::to_owned))
+        };
+        let (before, now) = (value(installed), value(&now));
+        if before == now {
+            continue;
+        }
+        let words = |value: Option<String>| value.unwrap_or_else(|| "nothing".to_owned());
+        let path = parts(&kept.key);
+        let node = (0..path.len()).rev().find_map(|length| {
+            let found = nodes(&environment.config, &path[..=length]);
+            found.into_iter().next()
+        });
+        problems.push(
+            Problem::at(
+                node.unwrap_or(&environment.merged),
+                format!(
+                    "the cluster of {} was installed with `{}`: {}, and this says {}",
+                    environment.name,
+                    kept.key,
+                    words(before.clone()),
+                    words(now)
+                ),
+            )
+            .with_help(format!(
+                "set it back to {}: \"{}\", says the vendor. If the cluster was changed with the vendor's help, write `accept: [{}]`",
+                words(before),
+                kept.rule,
+                notes::name(Rule::WriteOnce)
             )),
         );
     }
@@ -89,7 +185,7 @@ fn registry_node<'a>(environment: &'a Environment, installed: &str) -> &'a Node 
         .unwrap_or(&environment.merged)
 }
 
-/// Returns what the table says that nobody can do to a key.
+/// Returns the vendor's rule for a key.
 fn rule(key: &str) -> &'static str {
     let kept = TABLE.write_once.iter().find(|kept| kept.key == key);
     kept.map_or("", |kept| &kept.rule)
@@ -107,5 +203,92 @@ fn api_server(environment: &Environment) -> &Node {
     match (server, config) {
         (Some((key, _)), _) | (None, Some((key, _))) => key,
         (None, None) => &environment.merged,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::tests::{HOSTS, environment};
+
+    const NETWORK: &str = "network:\n  serviceCIDR: 10.96.0.0/16\n  providers:\n\
+        \x20   - {provider: calico, enabled: true, extraConfig: {cidrV4: 10.0.0.0/16}}\n\
+        \x20   - {provider: kuberouter, enabled: false, extraConfig: {cidrV4: 10.1.0.0/16}}\n";
+
+    fn refused(before: &str, now: &str) -> String {
+        let kept = kept_values(&environment(before));
+        let environment = environment(now);
+        let registry = environment.registry.image_url();
+        let installed = Installed {
+            registry: &registry,
+            external_address: None,
+            kept: Some(&kept),
+        };
+        let problems = refuse_changes(&environment, installed);
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        problems.join("\n")
+    }
+
+    /// Items 15 and 17: each key of the table, not only the registry and the address.
+    #[test]
+    fn what_a_cluster_keeps_is_compared_with_what_it_was_installed_with() {
+        let before = format!("{HOSTS}{NETWORK}");
+        assert_eq!(refused(&before, &before), "");
+        insta::assert_snapshot!(refused(&before, &before.replace("10.0.0.0/16", "10.2.0.0/16")), @r#"
+        environments/prod/environment.yaml:8:63: the cluster of prod was installed with `network.providers[].extraConfig.cidrV4`: 10.0.0.0/16, and this says 10.2.0.0/16; set it back to 10.0.0.0/16: "Contact Mirantis Support if you need to modify it once your cluster has been deployed", says the vendor. If the cluster was changed with the vendor's help, write `accept: [write-once]`
+        "#);
+        // What is switched off may change, and a default is the value that it stands for.
+        assert_eq!(
+            refused(&before, &before.replace("10.1.0.0/16", "10.3.0.0/16")),
+            ""
+        );
+        assert_eq!(
+            refused(
+                &before,
+                &before.replace("  serviceCIDR: 10.96.0.0/16\n", "")
+            ),
+            ""
+        );
+        let moved = refused(
+            HOSTS,
+            &format!("{HOSTS}network: {{serviceCIDR: 10.200.0.0/16}}\n"),
+        );
+        assert!(moved.contains("was installed with `network.serviceCIDR`: 10.96.0.0/16, and this says 10.200.0.0/16"), "{moved}");
+        assert!(
+            moved.contains("Once set, the serviceCIDR value is immutable"),
+            "{moved}"
+        );
+        let folder = refused(
+            HOSTS,
+            &format!("{HOSTS}k8sProviderSpecs: {{dataDir: /data/k0s}}\n"),
+        );
+        assert!(
+            folder.contains("`k8sProviderSpecs.dataDir`: /var/lib/k0s"),
+            "{folder}"
+        );
+        let values = before.replace(
+            "cidrV4: 10.0.0.0/16",
+            "cidrV4: 10.0.0.0/16, values.yaml: \"a\\nb\"",
+        );
+        let values = refused(&before, &values);
+        assert!(
+            values.contains(r#""values.yaml"`: nothing, and this says (given)"#),
+            "{values}"
+        );
+    }
+
+    #[test]
+    fn a_change_that_the_vendor_helped_with_can_be_accepted() {
+        let kept = kept_values(&environment(HOSTS));
+        let mut environment =
+            environment(&format!("{HOSTS}network: {{serviceCIDR: 10.200.0.0/16}}\n"));
+        environment.accept.push(Node::string("write-once"));
+        let registry = environment.registry.image_url();
+        let installed = Installed {
+            registry: &registry,
+            external_address: None,
+            kept: Some(&kept),
+        };
+        assert_eq!(refuse_changes(&environment, installed), []);
     }
 }

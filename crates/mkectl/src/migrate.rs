@@ -1,4 +1,4 @@
-//! The upgrade of an MKE 3 cluster without internet, and the check before it (JJ, MKE3-421, COMPAT).
+//! The upgrade of an MKE 3 cluster without internet, and the check before it (DOCS-SRC, MKE3-421, COMPAT).
 
 use camino::Utf8Path;
 use secrecy::SecretString;

@@ -12,7 +12,7 @@ use crate::{Command, Error, Help, Mkectl};
 pub struct Upgrade<'a> {
     /// The release to come to, which is the program's own.
     pub release: &'a Version,
-    /// The vendor's release matrix, unmodified, which an upgrade without internet needs (OFF-411).
+    /// The vendor's release matrix, unmodified, which an upgrade without internet needs (DOCS-SRC).
     pub release_matrix: Option<&'a Utf8Path>,
     /// The ports of the gateway, which some sources require (UPG-415).
     pub gateway_ports: Option<GatewayPorts>,

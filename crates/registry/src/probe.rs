@@ -57,7 +57,9 @@ pub struct Probe<'a> {
     pub index: &'a [Manifest],
     /// A Helm chart.
     pub chart: &'a [Manifest],
-    /// The bytes of all manifests and blobs of both, by digest.
+    /// An artifact that is neither an image nor a chart.
+    pub artifact: &'a [Manifest],
+    /// The bytes of all manifests and blobs of these, by digest.
     pub bytes: &'a HashMap<String, Bytes>,
     /// The largest blob that will be pushed, in bytes, where that is known.
     pub largest_blob: Option<u64>,

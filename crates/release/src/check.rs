@@ -160,6 +160,7 @@ pub(crate) fn write_once(environment: &Environment, applied: &Applied) -> Result
         mke::Installed {
             registry: &applied.registry,
             external_address: applied.external_address.as_deref(),
+            kept: applied.kept.as_ref(),
         },
     );
     if problems.is_empty() {

@@ -345,6 +345,7 @@ fn receipt_of_success(
             release: format!("v{}", plan.environment.release),
             registry: plan.environment.registry.image_url(),
             external_address: mke::external_address(&plan.environment),
+            kept: Some(mke::kept_values(&plan.environment)),
             lock: plan.lock_digest.clone(),
             config,
             plan: course.plan.clone(),

@@ -135,6 +135,7 @@ pub(crate) fn release(
             mke::Installed {
                 registry: (seen.registry.as_deref()).unwrap_or(&environment.registry.image_url()),
                 external_address: seen.external_address.as_deref(),
+                kept: None,
             },
         );
         if !problems.is_empty() {

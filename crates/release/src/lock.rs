@@ -241,7 +241,7 @@ async fn local_bundle(
     Ok(path)
 }
 
-/// Compares the bundle with the checksum that the vendor publishes beside each release of mkectl (OFF-411).
+/// Compares the bundle with the checksum that the vendor publishes beside each release of mkectl (DOCS-SRC).
 async fn compare_with_vendor(
     context: &Context<'_>,
     facts: &mke::Release,

@@ -1,4 +1,4 @@
-//! The upgrade of an MKE 3 cluster to a release, without internet: the third road beside apply and upgrade (JJ, MKE3-421).
+//! The upgrade of an MKE 3 cluster to a release, without internet: the third road beside apply and upgrade (DOCS-SRC, MKE3-421).
 //!
 //! It is a deploy with another command at its end: everything is in the registry, and confirmed as a node sees it, before the cluster is
 //! touched. MKE 3 loads its images from a file; MKE 4 pulls them from the registry, for as long as the cluster lives.
@@ -206,7 +206,7 @@ fn check(
     }
 }
 
-/// Refuses while the kubeconfig of an earlier try is where mkectl keeps it, even an empty one: the upgrade would fail half-way (JJ).
+/// Refuses while the kubeconfig of an earlier try is where mkectl keeps it, even an empty one: the upgrade would fail half-way (DOCS-SRC).
 fn refuse_a_leftover(context: &Context<'_>) -> Result<(), Error> {
     // mkectl gets the same variable, so that it looks at the same place.
     let Some(home) = context.tool.variables.get("HOME") else {

@@ -17,6 +17,8 @@ pub use registry::probe::{Fault as RegistryFault, Verdict};
 use nodes::{NodeFault, Nodes, Shared};
 
 use crate::fetch::{self, Source};
+use crate::receipt::Receipt;
+use crate::workspace::Output;
 use crate::{Context, Credentials, Error, apply, before_push, chain, push, render, requires};
 
 /// The most that one request to the registry carries to find out how much it may, in bytes. Proxies' usual limits are below.
@@ -101,6 +103,10 @@ pub enum WorkspaceFault {
     DiskFull,
     /// What the environment requires of another one has not happened.
     RequirementUnmet,
+    /// Something is needed that no bundle has.
+    NotInBundle,
+    /// A program is missing on this machine.
+    ToolMissing,
 }
 
 impl Serialize for Fault {
@@ -157,12 +163,14 @@ pub async fn preflight(
             checks.push(mkectl(context, environment, lock));
         }
         None => {
-            for name in ["bundle", "disk", "mkectl"] {
+            checks.push(disk_before_lock(context, environment));
+            for name in ["bundle", "mkectl"] {
                 let text = "not looked at, since there is no lock to compare with".to_owned();
                 checks.push(Check::new(name, Verdict::Skipped, None, text));
             }
         }
     }
+    not_in_bundle(context, environment, asks_nodes, &mut checks);
     let credentials = context.credentials(environment).unwrap_or_else(|error| {
         let fault = WorkspaceFault::CredentialsMissing;
         checks.push(Check::wrong("credentials", fault, chain(&error)));
@@ -366,16 +374,111 @@ fn mkectl(context: &Context<'_>, environment: &Environment, lock: &bundle::Lock)
     }
 }
 
-fn disk(directory: &Utf8Path, to_write: u64) -> Check {
+/// Names what is needed beside the bundle: what the configuration asks for, and what Red Hat's systems need.
+fn not_in_bundle(
+    context: &Context<'_>,
+    environment: &Environment,
+    asks_nodes: bool,
+    checks: &mut Vec<Check>,
+) {
+    let path = Output::below(&context.workspace.environment(&environment.name)).receipt;
+    let receipt = Receipt::read(&path);
+    let installed = receipt.ok().flatten().and_then(|receipt| receipt.applied);
+    let installed = installed.and_then(|applied| applied.release.strip_prefix('v')?.parse().ok());
+    for needed in mke::not_in_bundle(environment, installed.as_ref()) {
+        let text = needed.text().to_owned();
+        checks.push(match needed {
+            mke::NotInBundle::MonitoringTools => match missing_tools(context) {
+                missing if missing.is_empty() => {
+                    Check::fine("tools", "kubectl and helm are here".to_owned())
+                }
+                missing => {
+                    let text = format!("{} is missing here: {text}", missing.join(" and "));
+                    let fault = Some(WorkspaceFault::ToolMissing);
+                    Check::new("tools", Verdict::Warning, fault, text)
+                }
+            },
+            mke::NotInBundle::NvidiaDrivers | mke::NotInBundle::Fips => {
+                let fault = Some(WorkspaceFault::NotInBundle);
+                Check::new("not-in-bundle", Verdict::Warning, fault, text)
+            }
+        });
+    }
+    if !asks_nodes && !environment.rehearsal {
+        let text = "not looked at without --nodes: with SELinux, MKE installs container-selinux from a repository, and no \
+                    bundle has it";
+        checks.push(Check::new(
+            "packages",
+            Verdict::Skipped,
+            None,
+            text.to_owned(),
+        ));
+    }
+}
+
+/// Returns which programs for the monitoring CRDs are in no folder of PATH.
+fn missing_tools(context: &Context<'_>) -> Vec<&'static str> {
+    let path = context.tool.variables.get("PATH");
+    let path = path.and_then(std::ffi::OsStr::to_str).unwrap_or_default();
+    let is_here = |program: &&str| {
+        let mut folders = path.split(':');
+        folders.any(|folder| Utf8Path::new(folder).join(program).is_file())
+    };
+    let tools = ["kubectl", "helm"].into_iter();
+    tools.filter(|program| !is_here(program)).collect()
+}
+
+/// Compares the room with what a release takes on the whole, for which there is no lock yet.
+fn disk_before_lock(context: &Context<'_>, environment: &Environment) -> Check {
     let name = "disk";
-    let free = match before_push::free(directory) {
-        Ok(free) => free,
+    let Ok(release) = mke::Release::of(&environment.release) else {
+        let text = "not looked at, since there is no lock to compare with".to_owned();
+        return Check::new(name, Verdict::Skipped, None, text);
+    };
+    let bundle = release.bundle_size();
+    let text = format!(
+        "there is no lock: a bundle has about {} GB, its content takes as much again in bundles/, and once more in the registry",
+        bundle / 1_000_000_000
+    );
+    match before_push::free(&context.workspace.bundles()) {
+        Ok(free) if free < bundle * 2 => {
+            let text = format!(
+                "{text}; here {} are free",
+                bytesize::ByteSize(free).display().si()
+            );
+            Check::new(name, Verdict::Warning, Some(WorkspaceFault::DiskFull), text)
+        }
+        _ => Check::new(name, Verdict::Skipped, None, text),
+    }
+}
+
+fn disk(directory: &Utf8Path, to_write: u64) -> Check {
+    match before_push::free(directory) {
+        Ok(free) => judge_room(to_write, free),
         Err(error) => {
             let text = format!("cannot be asked how much is free: {error}");
-            return Check::new(name, Verdict::Skipped, None, text);
+            Check::new("disk", Verdict::Skipped, None, text)
         }
-    };
-    judge_room(to_write, free)
+    }
+}
+
+/// Says how much a release takes in the registry, which does not say how much is free.
+fn registry_room(lock: &bundle::Lock) -> Check {
+    let blobs = lock.artifacts.iter().flat_map(bundle::Artifact::blobs);
+    let blobs: std::collections::BTreeMap<String, u64> = blobs
+        .map(|(digest, size)| (digest.to_string(), size))
+        .collect();
+    let size = bytesize::ByteSize(blobs.values().sum()).display().si();
+    Check {
+        group: Group::Registry,
+        ..Check::fine(
+            "room",
+            format!(
+                "{} takes {size} there; a registry does not say how much is free",
+                lock.release
+            ),
+        )
+    }
 }
 
 fn judge_room(to_write: u64, free: u64) -> Check {
@@ -417,6 +520,7 @@ async fn registry(
         tag,
         index: &sample.index,
         chart: &sample.chart,
+        artifact: &sample.artifact,
         bytes: &sample.bytes,
         largest_blob,
         most_in_a_request: MOST_IN_A_REQUEST,
@@ -432,6 +536,7 @@ async fn registry(
             source,
         })?;
     keep(context, &target.address, &probed.profile);
+    checks.extend(lock.map(registry_room));
     checks.extend(probed.findings.into_iter().map(|finding| {
         // The embedded registry knows blobs by their digests alone: each is in every repository.
         let nothing_to_mount =

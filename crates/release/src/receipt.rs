@@ -3,6 +3,8 @@
 //! The next plan reads it: what is applied already need not be applied again, a registry cannot be changed
 //! once a cluster runs from it, and another release is an upgrade. Its history is git's.
 
+use std::collections::BTreeMap;
+
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +46,9 @@ pub struct Applied {
     /// Where clients find the cluster, if that was configured; it cannot be cleared any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_address: Option<String>,
+    /// The values of the other keys that a cluster keeps for good, by path. Earlier receipts do not have them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<BTreeMap<String, String>>,
     /// SHA-256 of the lock file.
     pub lock: String,
     /// SHA-256 of the rendered `mke4.yaml`.

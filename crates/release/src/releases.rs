@@ -1,6 +1,8 @@
 //! Shows what is known of releases, how well, and from where.
 
-use mke::{Release, Support};
+use std::collections::BTreeMap;
+
+use mke::{Certainty, Release, Support};
 use semver::Version;
 use serde::Serialize;
 
@@ -25,7 +27,12 @@ pub struct Row {
     pub mkectl_hashes: usize,
     /// Its known faults.
     pub faults: Vec<String>,
+    /// How many of the facts about it are known how well.
+    pub certainties: Certainties,
 }
+
+/// How many facts there are of each certainty, by name. Together they are all facts.
+pub type Certainties = BTreeMap<&'static str, usize>;
 
 /// A short answer and how well it is known.
 #[derive(Debug, Serialize)]
@@ -45,6 +52,8 @@ pub struct Known {
     pub release: String,
     /// Whether the table has it; otherwise the newest release before it stands in.
     pub is_known: bool,
+    /// How many of the facts are known how well.
+    pub certainties: Certainties,
     /// What is known.
     pub facts: Vec<Fact>,
     /// Where its mkectl is, by platform.
@@ -63,7 +72,7 @@ pub struct Fact {
     pub value: String,
     /// `documented`, `inferred`, `unverified` or `observed`.
     pub certainty: &'static str,
-    /// The documents that say so.
+    /// The addresses of the documents that say so.
     pub sources: Vec<String>,
     /// What overrides it, where something does: an option of a command, or a key of `environment.yaml`.
     #[serde(rename = "override")]
@@ -98,11 +107,11 @@ pub fn all(workspace: &Workspace) -> Result<Vec<Row>, Error> {
 /// It has no offline installation.
 pub fn one(workspace: &Workspace, version: &Version) -> Result<Known, Error> {
     let release = workspace.release(version)?;
-    let facts = release
-        .facts()
+    let facts = release.facts();
+    let certainties = certainties(&facts);
+    let facts = facts
         .into_iter()
-        // The downloads say where it is, each in full.
-        .filter(|fact| fact.subject != "mkectl address")
+        .filter(is_shown)
         .map(|fact| Fact {
             value: match fact.subject {
                 "bundle" => release.bundle_file(DEFAULT_ARCH),
@@ -128,6 +137,7 @@ pub fn one(workspace: &Workspace, version: &Version) -> Result<Known, Error> {
     Ok(Known {
         release: format!("v{version}"),
         is_known: release.is_known(),
+        certainties,
         facts,
         mkectl: release
             .mkectl()
@@ -144,6 +154,7 @@ pub fn one(workspace: &Workspace, version: &Version) -> Result<Known, Error> {
 
 fn row(release: &Release) -> Row {
     let facts = release.facts();
+    let certainties = certainties(&facts);
     let answer = |subject: &str, value: &'static str| Answer {
         value,
         certainty: facts
@@ -184,7 +195,23 @@ fn row(release: &Release) -> Row {
             .filter(|fact| fact.subject == "fault")
             .map(|fact| fact.value.clone())
             .collect(),
+        certainties,
     }
+}
+
+/// Whether a fact is shown as one. The downloads have the address of mkectl in full.
+fn is_shown(fact: &mke::Fact) -> bool {
+    fact.subject != "mkectl address"
+}
+
+fn certainties(facts: &[mke::Fact]) -> Certainties {
+    let of = |certainty| {
+        let same = facts
+            .iter()
+            .filter(|fact| is_shown(fact) && fact.certainty == certainty);
+        (certainty.name(), same.count())
+    };
+    Certainty::ALL.into_iter().map(of).collect()
 }
 
 fn required(yes: bool) -> &'static str {

@@ -1,6 +1,6 @@
 //! The upgrade of a cluster by the book: what has to be there first, which commands run in which order, and what came of it.
 //!
-//! The order (OFF-411, UPG-421): the release is in the same registry, the release matrix is at hand unmodified, the mkectl of the old
+//! The order (DOCS-SRC, UPG-421): the release is in the same registry, the release matrix is at hand unmodified, the mkectl of the old
 //! release writes a backup, the mkectl of the new one upgrades. Then the cluster is asked for its configuration, which an upgrade
 //! changes (UPG-420).
 //!
@@ -362,7 +362,7 @@ pub(crate) async fn upgrade(
     })
 }
 
-/// Puts the release matrix where mkectl is told that it is, unmodified: the vendor supports no other one (OFF-411).
+/// Puts the release matrix where mkectl is told that it is, unmodified: the vendor supports no other one (DOCS-SRC).
 async fn put_matrix(
     context: &Context<'_>,
     plan: &Plan,

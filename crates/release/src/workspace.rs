@@ -11,7 +11,7 @@ pub struct Workspace {
 }
 
 /// The architecture whose bundle is meant when nothing else is said. The vendor documents no other one
-/// (system requirements of 4.1: JJ).
+/// (system requirements of 4.1: DOCS-SRC).
 pub const DEFAULT_ARCH: &str = "amd64";
 
 impl Workspace {

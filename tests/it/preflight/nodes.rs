@@ -79,7 +79,7 @@ fn sandbox(namespaces: &Namespaces, ca_pem: &str, hosts: &str, known: &str) -> S
         "environments/lab/environment.yaml",
         &format!(
             "release: v4.1.5\nregistry:\n  address: {REGISTRY}\n  project: mke/four\n  ca: registry-ca.pem\n\
-             \x20 push-credentials: {{ env: FAULTY }}\naccept: [even-controllers, ssh-agent]\nconfig:\n\
+             \x20 push-credentials: {{ env: FAULTY }}\naccept: [even-controllers, ssh-agent, telemetry]\nconfig:\n\
              \x20 tracking: {{ enabled: false }}\n  apiServer: {{ externalAddress: {BALANCER} }}\n  hosts:\n{hosts}"
         ),
     );
@@ -313,6 +313,83 @@ async fn each_way_to_a_node_and_each_node_has_its_own_fault() {
             .contains("the bastion 10.213.0.11"),
         "{refused:?}"
     );
+}
+
+/// k0sctl#517, k0sctl#435, k0s#1099 and item 21: what mkectl would find only when it is at work.
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(
+    without_namespaces,
+    ignore = "not root, or there is no sshd, ssh, ip or unshare"
+)]
+async fn what_k0s_needs_of_each_machine_is_found_before() {
+    let with = |before: &str| Special {
+        before: before.to_owned(),
+        ..fine()
+    };
+    let nodes = [
+        fine(),
+        // The id of the first one.
+        with("printf '%032x\\n' 0 >/etc/machine-id"),
+        with("[ ! -d /var/lib/dbus ] || mount -t tmpfs tmpfs /var/lib/dbus\n: >/etc/machine-id"),
+        with("echo node-4 >/proc/sys/kernel/hostname"),
+        fine(),
+        with(
+            "mkdir -p /etc/systemd/system/k0sworker.service.d\n\
+             printf '[Service]\\nEnvironment=\"HTTPS_PROXY=http://user:hunter2@proxy:3128\" \"NO_PROXY=localhost\"\\n' \
+             >/etc/systemd/system/k0sworker.service.d/proxy.conf",
+        ),
+        with("printf 'ID=debian\\nVERSION_ID=\"12\"\\n' >/etc/os-release"),
+        with("echo 128 >/proc/sys/fs/inotify/max_user_instances"),
+        with("echo 'op:x:1000:1000::/tmp:/bin/sh' >>/etc/passwd"),
+        with(
+            "mount -t tmpfs tmpfs /sys/fs\nmkdir /sys/fs/selinux /sys/fs/cgroup\n\
+             : >/sys/fs/cgroup/cgroup.controllers\necho 0 >/sys/fs/selinux/enforce",
+        ),
+    ];
+    let namespaces = Namespaces::start(&hosts(), &nodes);
+    let site = Site::start(&namespaces).await;
+    let key = format!(", keyPath: {}", namespaces.file("user"));
+    let addresses: Vec<String> = (0..nodes.len()).map(Namespaces::address).collect();
+    let hosts: String = addresses
+        .iter()
+        .enumerate()
+        .map(|(index, address)| {
+            let user = if index == 8 { "op" } else { "root" };
+            host(address, &key).replace("user: root", &format!("user: {user}"))
+        })
+        .collect();
+    let known: String = addresses
+        .iter()
+        .map(|address| namespaces.known_host(address, true))
+        .collect();
+    let sandbox = sandbox(&namespaces, &site.proxy.ca_pem, &hosts, &known);
+    let seen = tokio::task::block_in_place(|| {
+        let arguments = ["preflight", "lab", "--nodes", "--format", "json"];
+        run(&namespaces, &sandbox, &arguments)
+    });
+    assert_eq!(seen.code, Some(1), "{}", seen.whole());
+    assert!(!seen.whole().contains("hunter2"), "{}", seen.whole());
+    let result = super::result(&seen.stdout);
+    let expected = [
+        "identity problem same-machine-id",
+        "identity problem same-machine-id",
+        "identity problem no-machine-id",
+        "identity problem same-hostname",
+        "identity problem same-hostname",
+        "proxy problem proxy-in-units",
+        "system warning system-unlisted",
+        "limits warning inotify-low",
+        "sudo problem sudo-password",
+        "packages warning packages-missing",
+    ];
+    for (address, expected) in addresses.iter().zip(expected) {
+        let found = of_node(&result, address);
+        assert_eq!(found, [expected], "{address}\n{}", seen.stdout);
+    }
+    for check in result["checks"].as_array().unwrap() {
+        let has_cure = check["cure"].as_str().is_some_and(|cure| !cure.is_empty());
+        assert_eq!(check["fault"].is_string(), has_cure, "{check}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -65,7 +65,10 @@ fn exit_code(report: &Report) -> u8 {
             WorkspaceFault::BundleDiffers => 4,
             WorkspaceFault::MkectlMissing => 6,
             WorkspaceFault::RequirementUnmet => 8,
-            WorkspaceFault::BundleMissing | WorkspaceFault::DiskFull => 1,
+            WorkspaceFault::BundleMissing
+            | WorkspaceFault::DiskFull
+            | WorkspaceFault::NotInBundle
+            | WorkspaceFault::ToolMissing => 1,
         },
         // Of nodes it is what comes before mkectl could begin.
         Some(Fault::Node(NodeFault::NotDescribed | NodeFault::NoHosts)) => 3,

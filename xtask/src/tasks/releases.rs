@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use console::style;
-use release::releases::{Answer, Known, Row, all, one};
+use release::releases::{Answer, Certainties, Known, Row, all, one};
 
 use crate::app::App;
 use crate::failure::Failure;
@@ -49,11 +49,26 @@ fn overview(rows: &[Row]) -> String {
             })
             .collect(),
     );
-    text.push_str(
-        "\n~ inferred, ? unverified, all else documented; `cargo xtask releases v4.1.5` says all that is known of one, \
-         with sources\n",
-    );
+    let mut all = Certainties::new();
+    for (certainty, count) in rows.iter().flat_map(|row| &row.certainties) {
+        *all.entry(certainty).or_default() += count;
+    }
+    text.push_str(&format!(
+        "\n~ inferred, ? unverified, all else documented; over all releases {}\n\
+         `cargo xtask releases v4.1.5` shows all facts about one, with their sources\n",
+        counted(&all)
+    ));
     text
+}
+
+/// Returns how many facts there are, and how many of each certainty.
+fn counted(certainties: &Certainties) -> String {
+    let of_each = certainties.iter().filter(|(_, count)| **count > 0);
+    let of_each: Vec<String> = of_each
+        .map(|(certainty, count)| format!("{count} {certainty}"))
+        .collect();
+    let all: usize = certainties.values().sum();
+    format!("{}: {}", super::count(all, "fact"), of_each.join(", "))
 }
 
 /// Returns an answer with a sign where it is not documented.
@@ -68,7 +83,11 @@ fn short(answer: &Answer) -> String {
 }
 
 fn details(known: &Known) -> String {
-    let mut text = format!("{}\n", style(&known.release).bold());
+    let mut text = format!(
+        "{}\n{}\n",
+        style(&known.release).bold(),
+        counted(&known.certainties)
+    );
     for warning in &known.warnings {
         text.push_str(&format!(
             "{} {warning}\n",

@@ -22,7 +22,7 @@ fn values_are_checked_by_type_range_and_enumeration() {
         "\
 apiServer:
   requestTimeout: 60
-  audit: {enabled: 'true', level: metadata, maxAge: -1}
+  audit: {enabled: 'true', level: metdata, maxAge: -1}
   sans: [1.10]
 network:
   serviceCIDR: 10.96.0.0
@@ -36,8 +36,8 @@ cloudProvider: {provider: gcp}
     insta::assert_snapshot!(said(&config, "4.1.5"), @r#"
     environments/prod/environment.yaml:6:19: `apiServer.requestTimeout` is `60`, which is read as a number where a text belongs; write it in quotes: `"60"`
     environments/prod/environment.yaml:7:20: `apiServer.audit.enabled` is a text, not a boolean; write `true` without quotes
-    environments/prod/environment.yaml:7:35: `apiServer.audit.level` is `metadata`, which is no value of it; did you mean `Metadata`?
-    environments/prod/environment.yaml:7:53: `apiServer.audit.maxAge` is `-1`, which is out of range; write a whole number of 0 or more
+    environments/prod/environment.yaml:7:35: `apiServer.audit.level` is `metdata`, which is no value of it; did you mean `Metadata`?
+    environments/prod/environment.yaml:7:52: `apiServer.audit.maxAge` is `-1`, which is out of range; write a whole number of 0 or more
     environments/prod/environment.yaml:8:9: `apiServer.sans` is `1.10`, which is read as a number where a text belongs; write it in quotes: `"1.10"`
     environments/prod/environment.yaml:10:16: `network.serviceCIDR` is `10.96.0.0`, not a range of addresses; write an address and the length of its prefix, such as `10.96.0.0/16`
     environments/prod/environment.yaml:11:18: `network.nodePortRange` is `35535-32768`, not a range of ports; write the first and the last, such as `32768-35535`
@@ -141,14 +141,14 @@ hosts:
 tracking: {enabled: false}
 network: {nodePortRange: 30000-32767}
 hosts:
-  - role: single
+  - role: controller+worker
     ssh: {address: 192.168.3.4, user: root, keyPath: key}
 ";
-    insta::assert_snapshot!(said(defaults, "4.1.5"), @r#"
+    insta::assert_snapshot!(said(defaults, "4.1.5"), @"
     environments/prod/environment.yaml:5:20: the host `192.168.3.4` lies in `network.providers[].extraConfig.cidrV4`, which is 192.168.0.0/16: the cluster gives these addresses out itself by default; give the cluster a range that no machine is in
     environments/prod/environment.yaml:2:26: `network.nodePortRange` does not hold 33000, the default of `gatewayMKEIngress.nodePorts.http`; write `gatewayMKEIngress.nodePorts.http` too, from 30000 to 32767
     environments/prod/environment.yaml:2:26: `network.nodePortRange` does not hold 33001, the default of `gatewayMKEIngress.nodePorts.https`; write `gatewayMKEIngress.nodePorts.https` too, from 30000 to 32767
-    "#);
+    ");
     let overlap = format!("{HOSTS}network: {{serviceCIDR: 192.168.0.0/20}}\n");
     insta::assert_snapshot!(said(&overlap, "4.1.5"), @r#"
     environments/prod/environment.yaml:5:24: `network.serviceCIDR` overlaps `network.providers[].extraConfig.cidrV4`, which is the default: 192.168.0.0/16; give each a range of its own
@@ -170,11 +170,11 @@ addons:
   - {name: off, enabled: false, chart: {repo: 'https://example.com'}}
 "
     );
-    insta::assert_snapshot!(said(&config, "4.1.0"), @r#"
+    insta::assert_snapshot!(said(&config, "4.1.0"), @"
     environments/prod/environment.yaml:5:26: `cloudProvider.enabled` is `true`, but across an air gap there is no cloud to ask; write `false`, or write `accept: [cloud-provider]`
-    environments/prod/environment.yaml:6:29: `monitoring.enableOpscare` is `true`, but across an air gap its alerts reach nobody; write `false`, or write `accept: [online-addons]`
+    environments/prod/environment.yaml:6:29: `monitoring.enableOpscare` is `true`, but its alerts cannot leave an air-gapped site; write `false`, or write `accept: [online-addons]`
     environments/prod/environment.yaml:10:19: an add-on comes from `https://metallb.github.io/metallb`, which is not the registry; take its chart from the registry, or write `enabled: false`, or write `accept: [online-addons]`
-    "#);
+    ");
     let mut accepting = environment(&config);
     accepting.accept = ["cloud-provider", "online-addons"].map(Node::string).into();
     assert!(render(&accepting, URLS, &release("4.1.0")).is_ok());
@@ -185,10 +185,10 @@ fn a_known_release_that_needs_an_external_address_is_refused_without() {
     insta::assert_snapshot!(said(HOSTS, "4.2.0"), @r#"
     environments/prod/environment.yaml:1:1: `config.apiServer.externalAddress` is not set, and v4.2.0 needs it; write the address of the load balancer, or of the only controller
     "#);
-    insta::assert_snapshot!(said(HOSTS, "4.3.0"), @r#"
+    insta::assert_snapshot!(said(HOSTS, "4.3.0"), @"
     v4.3.0 is not known to this version of the tool; the names and rules of v4.2.1 are taken for it
-    `config.apiServer.externalAddress` is not set, and v4.3.0 needs it; who knows that it need not be writes `facts: { external-address: optional }`
-    "#);
+    `config.apiServer.externalAddress` is not set, and v4.3.0 needs it; if you know better, write `facts: { external-address: optional }`
+    ");
 }
 
 #[test]
@@ -275,4 +275,226 @@ fn a_misspelt_key_is_named_beside_what_is_wrong_elsewhere_in_the_files() {
     ");
     let shown = |problem: &Problem| problem.source.text.contains("abcdefgh");
     assert!(!problems.0.iter().any(shown), "a misspelt secret is shown");
+}
+
+/// Returns what is said of a configuration for 4.1.5 where nothing is accepted.
+fn said_without_accepting(config: &str, version: &str) -> String {
+    let mut environment = environment(config);
+    environment.accept.clear();
+    match render(&environment, URLS, &release(version)) {
+        Ok(rendered) => rendered.warnings.join("\n"),
+        Err(problems) => problems.to_string(),
+    }
+}
+
+/// Item 7: a client's secret is a secret.
+#[test]
+fn the_secret_of_a_client_is_not_shown() {
+    let config = format!(
+        "{HOSTS}authentication: {{clients: [{{id: a, redirectURIs: [localhost:8080], secret: planted-secret}}]}}\n"
+    );
+    insta::assert_snapshot!(said(&config, "4.1.5"), @"
+    environments/prod/environment.yaml:5:76: `authentication.clients[].secret` is a secret, and files are committed; write `{ $env: NAME }` or `{ $file: path }` in its place
+    ");
+    let wrong = config.replace("planted-secret", "[planted-secret]");
+    let problems = render(&environment(&wrong), URLS, &release("4.1.5")).unwrap_err();
+    assert!(!problems.to_string().contains("planted"), "{problems}");
+    assert!(!problems.0[0].source.text.contains("planted"));
+}
+
+/// Item 6: from 4.1.1 on `single` is warned of.
+#[test]
+fn the_role_single_is_warned_of_from_the_release_that_dropped_it() {
+    let config = HOSTS.replace("controller+worker", "single");
+    assert_eq!(said(&config, "4.1.0"), "");
+    insta::assert_snapshot!(said(&config, "4.1.1"), @"
+    environments/prod/environment.yaml:3:11: `hosts[].role` is `single`, but the release notes of v4.1.1 say that MKE recognizes only `controller+worker` and `worker`; write `controller+worker`, also for the only node of a cluster
+    ");
+    assert!(said(&config, "4.1.1-rc.1").contains("recognizes only"));
+}
+
+/// Item 17: what the documents contradict each other in is warned of and passed on.
+#[test]
+fn keys_that_are_better_not_written_are_warned_of() {
+    let config = format!(
+        "{HOSTS}{}",
+        "\
+apiServer:
+  externalAddress: mke.example.com
+  audit: {level: metadata, logPath: /var/log/audit.log, policyFile: /etc/audit_policy.yaml}
+backup: {schedule: {path: /backup}}
+k8sProviderSpecs: {dataDir: /data}
+"
+    );
+    insta::assert_snapshot!(said(&config, "4.2.0"), @"
+    environments/prod/environment.yaml:9:29: `k8sProviderSpecs.dataDir` is `/data`, not a path that ends in `/k0s`; write the whole path of a folder `k0s`, such as `/data/k0s`
+    ");
+    let config = config.replace("/data}", "/data/k0s}");
+    insta::assert_snapshot!(said(&config, "4.2.0"), @"
+    environments/prod/environment.yaml:7:18: `apiServer.audit.level` is `metadata`, which the vendor's page has in its table, while its text has a capital letter; write `None`, `Metadata` or `Request`
+    environments/prod/environment.yaml:7:37: `apiServer.audit.logPath` is `/var/log/audit.log`, but MKE rejects each path other than its own, and that differs between releases; remove it
+    environments/prod/environment.yaml:7:69: `apiServer.audit.policyFile` is `/etc/audit_policy.yaml`, but MKE does not let it be changed, and the default differs between releases; remove it
+    environments/prod/environment.yaml:8:27: `backup.schedule.path` is `/backup`, but the documentation of v4.2.0 says that MKE does not support scheduled backups; remove it, or install v4.2.1
+    environments/prod/environment.yaml:9:29: `k8sProviderSpecs.dataDir` is `/data/k0s`, but the vendor's pages spell this key in two ways, `k8sProviderSpecs.dataDir` and `providerSpecs.k0sProviderSpecs.k0sDataDir`; write the one that `mkectl init -d PATH` of this release prints
+    ");
+    assert!(!said(&config, "4.2.1").contains("scheduled backups"));
+    let others = ["None", "Metadata", "Request"]
+        .map(|level| config.replace("level: metadata", &format!("level: {level}")));
+    for other in others {
+        assert!(!said(&other, "4.2.0").contains("audit.level"), "{other}");
+    }
+    let level = config.replace("level: metadata", "level: RequestResponse");
+    assert!(said(&level, "4.2.0").contains("`RequestResponse`, which no page of the vendor lists"));
+}
+
+/// Item 23: images and charts from elsewhere, and storage in a cloud.
+#[test]
+fn what_comes_from_elsewhere_is_refused_wherever_it_stands() {
+    let with = |more: &str| format!("{HOSTS}{more}");
+    let calico = |values: &str| {
+        with(&format!(
+            "network:\n  providers:\n    - provider: calico\n      enabled: true\n      extraConfig:\n        values.yaml: |-\n{values}\n"
+        ))
+    };
+    const FIRST: &str = "          kubeletVolumePluginPath: /var/lib/kubelet\n";
+    for (config, expected) in [
+        (
+            calico("          installation: {registry: registry.example.com:5000/mke/}"),
+            "the first line of `network.providers[].extraConfig.\"values.yaml\"` is not `kubeletVolumePluginPath: /var/lib/kubelet`",
+        ),
+        (
+            calico(&format!(
+                "{FIRST}          installation: {{registry: quay.io/}}"
+            )),
+            "an image of Calico comes from `quay.io/`, which is not the registry",
+        ),
+        (
+            calico(&format!(
+                "{FIRST}          calicoctl: {{image: quay.io/calico/ctl}}"
+            )),
+            "an image of Calico comes from `quay.io/calico/ctl`",
+        ),
+        (calico(&format!("{FIRST}          a: [")), "is not YAML"),
+        (
+            calico(&format!(
+                "{FIRST}          tigeraOperator: {{registry: registry.example.com:5000/mke, image: tigera/operator}}"
+            )),
+            "",
+        ),
+        (
+            with(
+                "services:\n  - template: ingress\n    values: |\n      controller: {image: {registry: docker.io}}\n",
+            ),
+            "a service comes from `docker.io`",
+        ),
+        (
+            with("services:\n  - {template: ingress, name: ingress, namespace: ingress}\n"),
+            "",
+        ),
+        (
+            with(
+                "k0rdent: {providers: [{name: aws, config: {images: {aws: {repo: registry.mirantis.com/k0rdent}}}}]}\n",
+            ),
+            "an image of a k0rdent provider comes from `registry.mirantis.com/k0rdent`",
+        ),
+        (
+            with(
+                "k0rdent: {providers: [{name: aws, config: {images: {aws: {repo: 'registry.example.com:5000/mke'}}}}]}\n",
+            ),
+            "",
+        ),
+        (
+            with("backup: {storage_provider: {type: External}}\n"),
+            "the only storage of this type is AWS S3",
+        ),
+    ] {
+        let said = said(&config, "4.1.1");
+        match expected {
+            "" => assert_eq!(said, "", "{config}"),
+            expected => assert!(said.contains(expected), "{config}\n{said}"),
+        }
+        let mut accepting = environment(&config);
+        accepting.accept.push(Node::string("online-addons"));
+        let is_refused = expected.contains("first line") || expected.contains("YAML");
+        let accepted = render(&accepting, URLS, &release("4.1.1"));
+        assert_eq!(accepted.is_err(), is_refused, "{config}");
+    }
+    // The path of the first line is the configured one.
+    let moved = format!(
+        "{}kubelet: {{kubeletRootDir: /data/kubelet}}\n",
+        calico(FIRST)
+    );
+    assert!(said(&moved, "4.1.1").contains("is not `kubeletVolumePluginPath: /data/kubelet`"));
+}
+
+/// Items 22 and 23: what no bundle has is named until the operator says that it is there.
+#[test]
+fn what_no_bundle_has_is_warned_of() {
+    let config = format!(
+        "{HOSTS}apiServer: {{externalAddress: mke.example.com}}\ndevicePlugins: {{nvidiaGPU: {{enabled: true}}}}\nfips: {{enabled: true}}\n"
+    );
+    insta::assert_snapshot!(said(&config, "4.2.0"), @r#"
+    environments/prod/environment.yaml:6:38: `devicePlugins.nvidiaGPU.enabled` is `true`, but no bundle has NVIDIA's drivers: "you must deploy a package registry and mirror the drivers to it", says the vendor; prepare the nodes; when that is done, write `accept: [not-in-bundle]`
+    environments/prod/environment.yaml:7:17: `fips.enabled` is `true`, but no bundle has what FIPS needs on each host: the packages of `libcrypto3-mirantis`, the symlink `libcrypto-k0s.so.3` and the FIPS k0s binary; prepare the nodes; when that is done, write `accept: [not-in-bundle]`
+    "#);
+    let mut accepting = environment(&config);
+    accepting.accept.push(Node::string("not-in-bundle"));
+    let rendered = render(&accepting, URLS, &release("4.2.0")).unwrap();
+    assert_eq!(rendered.warnings, [""; 0]);
+    assert_eq!(crate::not_in_bundle(&accepting, None), []);
+    let installed = semver::Version::new(4, 1, 5);
+    let mut upgrading = environment(&config);
+    upgrading.release = semver::Version::new(4, 2, 0);
+    assert_eq!(crate::not_in_bundle(&upgrading, Some(&installed)).len(), 3);
+    assert_eq!(crate::not_in_bundle(&upgrading, None).len(), 2);
+}
+
+/// Item 23: without a licence telemetry cannot be switched off.
+#[test]
+fn telemetry_without_a_licence_is_warned_of() {
+    insta::assert_snapshot!(said_without_accepting(HOSTS, "4.1.5"), @"
+    environments/prod/environment.yaml:1:21: `tracking.enabled: false` has no effect without a licence: MKE tries to send telemetry to the vendor; write `license: { token: { $env: NAME } }` below `config`, or `accept: [telemetry]`
+    ");
+    let licensed = format!("{HOSTS}license: {{token: {{$env: LICENSE}}}}\n");
+    assert_eq!(said_without_accepting(&licensed, "4.1.5"), "");
+    let empty = format!("{HOSTS}license: {{token: ''}}\n");
+    assert!(said_without_accepting(&empty, "4.1.5").contains("without a licence"));
+    assert_eq!(said(HOSTS, "4.1.5"), "");
+    let mut rehearsal = environment(HOSTS);
+    rehearsal.accept.clear();
+    rehearsal.rehearsal = true;
+    let rendered = render(&rehearsal, URLS, &release("4.1.5")).unwrap();
+    assert_eq!(rendered.warnings, [""; 0]);
+}
+
+/// Item 29: nothing rules out a pre-release, which has the keys and rules of its release.
+#[test]
+fn a_pre_release_is_rendered_as_its_release() {
+    let config =
+        format!("{HOSTS}apiServer: {{externalAddress: mke.example.com, alwaysPullImages: true}}\n");
+    let rendered = render(&environment(&config), URLS, &release("4.2.0-rc.8")).unwrap();
+    assert_eq!(rendered.warnings, [""; 0]);
+    assert!(
+        rendered.text.contains("  version: v4.2.0-rc.8\n"),
+        "{}",
+        rendered.text
+    );
+    let way = release("4.2.1-rc.3").upgrade_from(&semver::Version::new(4, 2, 0));
+    assert!(way.is_ok(), "{way:?}");
+}
+
+/// Section 6: child clusters are refused in the vendor's words.
+#[test]
+fn a_child_cluster_is_refused_with_the_sentence_of_the_vendor() {
+    let config = format!("kind: MkeChildConfig\n{HOSTS}");
+    let said = said(&config, "4.2.1");
+    assert!(
+        said.contains("\"Currently, offline installation is not supported for child clusters\", says the vendor"),
+        "{said}"
+    );
+    let wrong = crate::review("kind: MkeChildConfig\n").unwrap_err();
+    assert!(
+        wrong[1].contains("not supported for child clusters"),
+        "{wrong:?}"
+    );
 }

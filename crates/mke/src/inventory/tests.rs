@@ -29,10 +29,13 @@ fn rendered(environment: &str, inventory: &str) -> String {
         ("hosts.csv", inventory),
         ("hosts.yaml", inventory),
     ]);
-    let environment = match loaded {
+    let mut environment = match loaded {
         Ok(environment) => environment,
         Err(error) => return error.to_string(),
     };
+    environment
+        .accept
+        .push(environment::yaml::Node::string("telemetry"));
     match render(&environment, URLS, &release("4.1.5")) {
         Ok(rendered) => {
             let (_, hosts) = rendered.text.split_once("  hosts:\n").unwrap_or_default();
@@ -100,11 +103,11 @@ address, role, user, zone, port
 #[test]
 fn a_list_of_maps_is_a_table_too() {
     let environment = "inventory: hosts.yaml\nconfig: { tracking: { enabled: false } }\n";
-    let table = "- { address: 10.0.0.1, role: single, user: '1000', keyPath: key, hostname: one, zone: \"a\" }\n";
-    insta::assert_snapshot!(rendered(environment, table), @r#"
-    environments/prod/hosts.yaml:1:87: zones become labels by k0s's flag `--labels`, which is unverified for MKE; look at the nodes' labels after the first installation
+    let table = "- { address: 10.0.0.1, role: controller+worker, user: '1000', keyPath: key, hostname: one, zone: \"a\" }\n";
+    insta::assert_snapshot!(rendered(environment, table), @"
+    environments/prod/hosts.yaml:1:98: zones become labels by k0s's flag `--labels`, which is unverified for MKE; look at the nodes' labels after the first installation
     ---
-        - role: single
+        - role: controller+worker
           hostname: one
           ssh:
             address: 10.0.0.1
@@ -112,7 +115,7 @@ fn a_list_of_maps_is_a_table_too() {
             keyPath: key
           installFlags:
             - --labels=topology.kubernetes.io/zone=a
-    "#);
+    ");
 }
 
 #[test]
@@ -175,7 +178,7 @@ config:
     oidc: { enabled: true, clientSecret: { $file: ../../secrets/oidc } }
   certificates: { key: { $file: /run/key.pem } }
   hosts:
-    - { role: single, ssh: { address: 10.0.0.1, user: root, keyPath: key } }
+    - { role: controller+worker, ssh: { address: 10.0.0.1, user: root, keyPath: key } }
 "
         ),
     )])

@@ -15,7 +15,9 @@ fn rule(kind: Kind) -> Rule {
         default: None,
         is_secret: false,
         releases: (Version::new(4, 1, 0), None),
+        certainty: crate::Certainty::Documented,
         sources: Vec::new(),
+        cautions: Vec::new(),
     }
 }
 
@@ -29,7 +31,7 @@ fn node(text: &str) -> Node {
 
 #[test]
 fn what_is_right_passes_and_what_is_not_does_not() {
-    let cases: [(Kind, &[&str], &[&str]); 14] = [
+    let cases: [(Kind, &[&str], &[&str]); 17] = [
         (
             Kind::Boolean,
             &["true", "False", "~"],
@@ -102,6 +104,17 @@ fn what_is_right_passes_and_what_is_not_does_not() {
             &["https://idp.example.com"],
             &["idp.example.com"],
         ),
+        (
+            Kind::Interface,
+            &["172.16.0.100/16", "fd00::1/64"],
+            &["172.16.0.100", "172.16.0.100/33", "vip/16"],
+        ),
+        (
+            Kind::K0sFolder,
+            &["/var/lib/k0s"],
+            &["/var/lib", "k0s", "/k0s/"],
+        ),
+        (Kind::Any, &["a", "{a: b}", "[1]"], &[]),
         (Kind::Pem, &["'-----BEGIN CERTIFICATE-----'"], &["ca.pem"]),
     ];
     for (kind, right, wrong) in cases {

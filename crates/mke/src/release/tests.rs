@@ -22,15 +22,6 @@ fn the_table_is_complete_and_in_order() {
     for release in &releases {
         assert_eq!(Release::of(release.version()).as_ref(), Ok(release));
         assert!(release.is_known());
-        // A source that is not in the list of sources would be missing here.
-        for fact in release.facts() {
-            assert!(
-                !fact.sources.is_empty(),
-                "{} {}",
-                release.version(),
-                fact.subject
-            );
-        }
         for download in release.mkectl() {
             let known_hash = download.sha256.is_none_or(|hash| {
                 hash.len() == 64
@@ -41,40 +32,59 @@ fn the_table_is_complete_and_in_order() {
             assert!(known_hash, "{} {}", release.version(), download.platform);
         }
     }
-    let named = TABLE.releases.iter().flat_map(|row| {
-        row.bundle
-            .source
-            .iter()
-            .chain(&row.checksum.source)
-            .chain(&row.private_ca.source)
-            .chain(&row.anonymous_pull_required.source)
-            .chain(&row.external_address_required.source)
-            .chain(&row.mkectl.source)
-            .chain(row.faults.iter().flat_map(|fault| &fault.source))
-            .chain(&row.upgrade.from.source)
-            .chain(
-                row.upgrade
-                    .rollback_backup
-                    .iter()
-                    .flat_map(|known| &known.source),
-            )
-            .chain(&row.upgrade.archive.source)
-            .chain(
-                row.upgrade
-                    .monitoring_crds
-                    .iter()
-                    .flat_map(|known| &known.source),
-            )
-            .chain(
-                row.upgrade
-                    .gateway_node_ports_from
-                    .iter()
-                    .flat_map(|known| &known.source),
-            )
-    });
-    let named = named.chain(TABLE.write_once.iter().flat_map(|kept| &kept.source));
-    for source in named {
-        assert!(TABLE.sources.contains_key(source), "{source}");
+}
+
+/// Items 8, 11 to 16 and 18: no fact without a certainty (the reading requires it) and a source that fits it.
+#[test]
+fn every_fact_has_a_certainty_and_sources_that_fit_it() {
+    use crate::table::tests::assert_sourced;
+
+    // Read as it stands, so that a fact which `facts()` forgets is found as well.
+    let table: serde_yaml::Value = serde_yaml::from_str(include_str!("../releases.yaml")).unwrap();
+    fn walk(path: &str, value: &serde_yaml::Value, count: &mut usize) {
+        if let Some(sources) = value.get("source") {
+            let sources: Vec<String> = serde_yaml::from_value(sources.clone()).unwrap();
+            let certainty = serde_yaml::from_value(value["certainty"].clone()).unwrap();
+            assert_sourced(path, &sources, certainty, &TABLE.sources);
+            *count += 1;
+            return;
+        }
+        match value {
+            serde_yaml::Value::Mapping(mapping) => {
+                for (key, value) in mapping {
+                    let key = key.as_str().unwrap();
+                    if key != "sources" {
+                        assert!(
+                            value.is_mapping()
+                                || value.is_sequence()
+                                || ["version", "since", "refused", "backup-by-old-mkectl"]
+                                    .contains(&key),
+                            "{path}.{key} has no source"
+                        );
+                        walk(&format!("{path}.{key}"), value, count);
+                    }
+                }
+            }
+            serde_yaml::Value::Sequence(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    walk(&format!("{path}[{index}]"), item, count);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut count = 0;
+    walk("", &table, &mut count);
+    assert!(count > 90, "{count}");
+    for release in releases() {
+        for fact in release.facts() {
+            assert!(
+                !fact.sources.is_empty(),
+                "{} {}",
+                release.version(),
+                fact.subject
+            );
+        }
     }
 }
 
@@ -147,7 +157,7 @@ fn mkectl_is_known_by_its_hash_only_for_the_very_release() {
 #[test]
 fn registries_are_asked_for_what_each_release_needs() {
     for (version, private_ca, anonymous, external_address) in [
-        ("4.1.0", Support::Unverified, true, false),
+        ("4.1.0", Support::No, true, false),
         ("4.1.1", Support::Yes, true, false),
         ("4.1.5-demo", Support::Yes, true, false),
         ("4.1.9", Support::Yes, true, false),
@@ -182,7 +192,7 @@ fn releases_without_an_offline_installation_are_refused() {
 #[test]
 fn warnings_name_faults_and_what_is_unverified() {
     let warnings = |version| release(version).warnings();
-    for version in ["4.1.0", "4.1.1", "4.1.5", "4.1.5-demo"] {
+    for version in ["4.1.0", "4.1.1", "4.1.5", "4.1.5-demo", "4.2.0"] {
         assert_eq!(warnings(version), [""; 0], "{version}");
     }
     assert_eq!(warnings("4.1.3").len(), 2);
@@ -190,7 +200,7 @@ fn warnings_name_faults_and_what_is_unverified() {
     assert!(warnings("4.1.3")[1].contains("doubles the project, such as mke/mke"));
     assert!(warnings("4.1.4")[0].contains("removed it from the release matrix"));
     assert!(warnings("4.1.4")[0].ends_with("; install v4.1.5 instead"));
-    assert!(warnings("4.2.0")[0].contains("unverified whether nodes can pull with credentials"));
+    assert!(warnings("4.2.1")[0].starts_with("v4.2.1: a field lab runs it with k0rdent 1.4.1"));
     for (version, stand_in) in [
         ("4.1.6", "v4.1.5"),
         ("4.3.0", "v4.2.1"),
@@ -204,4 +214,30 @@ fn warnings_name_faults_and_what_is_unverified() {
             )]
         );
     }
+}
+
+/// Item 21: systems, and what else machines need, by release; item 29: a pre-release needs what its release needs.
+#[test]
+fn machines_need_what_each_release_needs() {
+    for (version, system, fits, cgroup_2, selinux) in [
+        ("4.1.0", "ubuntu 20.04", true, false, false),
+        ("4.1.1", "ubuntu 20.04", false, false, false),
+        ("4.1.1", "rhel 8.10", true, false, false),
+        ("4.1.3", "rocky 9.4", true, false, true),
+        ("4.1.5", "ubuntu 24.04", false, false, true),
+        ("4.2.0", "ubuntu 24.04", true, true, true),
+        ("4.2.1-rc.3", "rhel 9.6", true, true, true),
+        ("5.0.0", "rhel 9.6", true, true, true),
+    ] {
+        let needs = release(version).node_needs();
+        let has = needs.systems.iter().any(|one| one == system);
+        assert_eq!(has, fits, "{version} {system}");
+        assert_eq!(
+            (needs.cgroup_2, needs.selinux),
+            (cgroup_2, selinux),
+            "{version}"
+        );
+        assert_eq!((needs.processors, needs.memory), (8, 32_000_000_000));
+    }
+    assert_eq!(release("4.1.5").bundle_size(), 22_000_000_000);
 }

@@ -26,7 +26,7 @@ const WITH_CA: RegistryUrls<'static> = RegistryUrls {
 };
 
 pub(crate) const HOSTS: &str = "tracking: {enabled: false}\n\
-    hosts:\n  - role: single\n    ssh: {address: 10.0.0.1, user: root, keyPath: ~/.ssh/id}\n";
+    hosts:\n  - role: controller+worker\n    ssh: {address: 10.0.0.1, user: root, keyPath: ~/.ssh/id}\n";
 
 /// An environment with this text under `config`.
 pub(crate) fn environment(config: &str) -> Environment {
@@ -56,7 +56,8 @@ pub(crate) fn environment(config: &str) -> Environment {
         mke3: None,
         requires: None,
         record_operator: false,
-        accept: Vec::new(),
+        // None of them has a licence.
+        accept: vec![Node::string("telemetry")],
         facts: environment::Facts::default(),
         inventory: Vec::new(),
         defaults: None,
@@ -162,7 +163,9 @@ tracking:
 
 #[test]
 fn an_empty_config_renders_with_a_warning() {
-    let rendered = render(&environment(""), URLS, &release("4.1.5")).unwrap();
+    let mut environment = environment("");
+    environment.accept.clear();
+    let rendered = render(&environment, URLS, &release("4.1.5")).unwrap();
     insta::assert_snapshot!(rendered.text, @r#"
     # Written by `cargo xtask render prod`. To change it, change environments/prod/environment.yaml.
     apiVersion: mke.mirantis.com/v1alpha1
@@ -184,7 +187,7 @@ fn an_empty_config_renders_with_a_warning() {
         rendered.warnings,
         [
             "`config.hosts` names no machine, and without one nothing can be installed",
-            "`tracking.enabled` is not `false`, so that MKE tries to send telemetry to the vendor; write `tracking: { \
+            "`tracking.enabled` is not `false`, so MKE tries to send telemetry to the vendor; write `tracking: { \
              enabled: false }` below `config`, or `accept: [telemetry]`",
         ]
     );
@@ -280,7 +283,7 @@ spec:
   hosts: []
 metadata: {name: mke}
 hosts:
-  - role: single
+  - role: controller+worker
     ssh: {address: 10.0.0.1, user: root, keyPath: key}
 ";
     insta::assert_snapshot!(problems(config, WITH_CA), @r#"
@@ -369,8 +372,8 @@ fn what_a_release_may_not_support_is_a_warning() {
             WITH_CA,
             HOSTS,
             &[
-                "it is unverified whether v4.1.0 honours `caData`; its documentation first asked for a publicly trusted \
-                 certificate. Who knows it writes `facts: { private-ca: supported }`, or `unsupported`",
+                "v4.1.0 does not support a registry with a certificate of a private authority; if you know that it does, \
+                 write `facts: { private-ca: supported }`",
             ],
         ),
         ("4.1.1", WITH_CA, HOSTS, &[]),
@@ -379,8 +382,8 @@ fn what_a_release_may_not_support_is_a_warning() {
             URLS,
             &credentials,
             &[
-                "`credentialsSecretName` is set, but v4.1.5 is expected to pull without credentials only; who knows that it \
-                 need not writes `facts: { anonymous-pull: optional }`",
+                "`credentialsSecretName` is set, but v4.1.5 is expected to pull without credentials only; if you know \
+                 better, write `facts: { anonymous-pull: optional }`",
             ],
         ),
         (
@@ -389,7 +392,7 @@ fn what_a_release_may_not_support_is_a_warning() {
             &credentials,
             &[
                 "v4.2.2 is not known to this version of the tool; the names and rules of v4.2.1 are taken for it",
-                "`config.apiServer.externalAddress` is not set, and v4.2.2 needs it; who knows that it need not be writes \
+                "`config.apiServer.externalAddress` is not set, and v4.2.2 needs it; if you know better, write \
                  `facts: { external-address: optional }`",
             ],
         ),

@@ -39,6 +39,8 @@ pub enum Aspect {
     Index,
     /// A Helm chart.
     Chart,
+    /// Any other OCI artifact.
+    Artifact,
     /// A tag is looked up by HEAD.
     Head,
     /// The host that blobs are served from.
@@ -51,7 +53,7 @@ pub enum Aspect {
 
 impl Aspect {
     /// All of them, in their order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Name,
         Self::Connection,
         Self::Certificate,
@@ -67,6 +69,7 @@ impl Aspect {
         Self::Image,
         Self::Index,
         Self::Chart,
+        Self::Artifact,
         Self::Head,
         Self::Storage,
         Self::Pull,
@@ -91,6 +94,7 @@ impl Aspect {
             Self::Image => "image",
             Self::Index => "index",
             Self::Chart => "chart",
+            Self::Artifact => "artifact",
             Self::Head => "head",
             Self::Storage => "storage",
             Self::Pull => "pull",

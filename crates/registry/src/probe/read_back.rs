@@ -102,10 +102,10 @@ impl Sending<'_> {
         }
         let text = match &self.probe.pull {
             Pull::Anonymously => {
-                "images and charts are served without credentials, and are what was pushed"
+                "images, charts and other artifacts are served without credentials, and are what was pushed"
             }
             Pull::WithSecret(Some(_)) => {
-                "images and charts are served with the pull credentials, and are what was pushed"
+                "images, charts and other artifacts are served with the pull credentials, and are what was pushed"
             }
             Pull::WithSecret(None) => {
                 "the push credentials can read it; what is in the nodes' secret is not known here"
@@ -116,7 +116,7 @@ impl Sending<'_> {
 
     /// Reads what was pushed under a root digest: each manifest and each blob, every byte checked.
     async fn read(&self, nodes: &Registry, root: &Digest) -> Result<(), Error> {
-        let artifacts = [self.probe.index, self.probe.chart];
+        let artifacts = [self.probe.index, self.probe.chart, self.probe.artifact];
         let whole = (artifacts.into_iter())
             .find(|manifests| manifests.last().is_some_and(|last| last.digest == *root));
         for manifest in whole.unwrap_or_default() {

@@ -278,14 +278,20 @@ impl Sending<'_> {
                 tags.push((tag, image.digest.clone()));
             }
         }
-        if let Some(chart) = probe.chart.last() {
-            let tag = format!("{}-chart", probe.tag);
-            match self.put(&tag, chart, true).await {
+        for (aspect, manifests, what) in [
+            (Aspect::Chart, probe.chart, "Helm charts"),
+            (Aspect::Artifact, probe.artifact, "other OCI artifacts"),
+        ] {
+            let Some(manifest) = manifests.last() else {
+                continue;
+            };
+            let tag = format!("{}-{}", probe.tag, aspect.name());
+            match self.put(&tag, manifest, true).await {
                 Ok(()) => {
-                    self.findings.fine(Aspect::Chart, "Helm charts are taken");
-                    tags.push((tag, chart.digest.clone()));
+                    self.findings.fine(aspect, format!("{what} are taken"));
+                    tags.push((tag, manifest.digest.clone()));
                 }
-                Err(error) => self.refused(Aspect::Chart, &error),
+                Err(error) => self.refused(aspect, &error),
             }
         }
         self.head(&tags).await;
@@ -390,7 +396,8 @@ impl Sending<'_> {
     /// Returns each blob of the probe once, in the order of the manifests.
     pub(super) fn all_blobs(&self) -> Vec<Blob> {
         let mut blobs: Vec<Blob> = Vec::new();
-        let manifests = self.probe.index.iter().chain(self.probe.chart);
+        let probe = self.probe;
+        let manifests = probe.index.iter().chain(probe.chart).chain(probe.artifact);
         for blob in manifests.flat_map(|manifest| &manifest.blobs) {
             if !blobs.contains(blob) {
                 blobs.push(blob.clone());

@@ -109,6 +109,7 @@ async fn tried_beside(fake: &Fake, pull: Pull, has_ca_data: bool) -> Vec<Finding
         tag: TAG,
         index: &sample.manifests,
         chart: &[],
+        artifact: &[],
         bytes: &bytes,
         largest_blob: None,
         most_in_a_request: 64 * 1024,

@@ -104,6 +104,7 @@ pub async fn rebuild(
         registry: (seen.registry.clone())
             .unwrap_or_else(|| cluster.environment.registry.image_url()),
         external_address: seen.external_address.clone(),
+        kept: None,
         lock: locked.digest,
         config,
         plan: None,

@@ -3,10 +3,12 @@
 //! ```text
 //! script   what is sent: look.sh, with what this environment wants in variables before it
 //! judge    what came back, a check for each aspect
+//! identity what no two nodes may share
 //! gather   what many nodes share, told once
 //! ```
 
 mod gather;
+mod identity;
 mod judge;
 mod script;
 
@@ -20,6 +22,7 @@ use crate::{Context, chain, program};
 
 pub use gather::Shared;
 pub(super) use gather::checks;
+use identity::Identity;
 use judge::Wanted;
 
 /// How much is done at once. A node that answers does so within some seconds; what it asks of others has limits of its own.
@@ -95,6 +98,16 @@ pub enum Aspect {
     Services,
     /// What kind of machine it is.
     Machine,
+    /// The rights of root for the account.
+    Sudo,
+    /// What tells it from the others: its machine id and its host name.
+    Identity,
+    /// Its operating system, processors and memory.
+    System,
+    /// The limits of the kernel.
+    Limits,
+    /// Packages that no bundle has.
+    Packages,
 }
 
 /// What came of an aspect on a node.
@@ -173,11 +186,31 @@ pub enum NodeFault {
     Selinux,
     /// The images are for another kind of machine.
     OtherMachine,
+    /// A proxy stands before the registry or the load balancer in the units of k0s.
+    ProxyInUnits,
+    /// The account is not root, and cannot become root without a password.
+    SudoPassword,
+    /// It has no machine id.
+    NoMachineId,
+    /// Another node has the same machine id.
+    SameMachineId,
+    /// Another node has the same host name.
+    SameHostname,
+    /// The vendor does not list its operating system.
+    SystemUnlisted,
+    /// It has fewer processors or less memory than the vendor asks for.
+    SystemSmall,
+    /// The limits of inotify are low.
+    InotifyLow,
+    /// Packages are missing that MKE would install from a repository.
+    PackagesMissing,
+    /// The library for FIPS is missing.
+    FipsMissing,
 }
 
 impl Aspect {
     /// All of them, in their order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 16] = [
         Self::Ssh,
         Self::Name,
         Self::Balancer,
@@ -189,6 +222,11 @@ impl Aspect {
         Self::Proxy,
         Self::Services,
         Self::Machine,
+        Self::Sudo,
+        Self::Identity,
+        Self::System,
+        Self::Limits,
+        Self::Packages,
     ];
 
     /// Returns its name.
@@ -205,6 +243,11 @@ impl Aspect {
             Self::Proxy => "proxy",
             Self::Services => "services",
             Self::Machine => "machine",
+            Self::Sudo => "sudo",
+            Self::Identity => "identity",
+            Self::System => "system",
+            Self::Limits => "limits",
+            Self::Packages => "packages",
         }
     }
 }
@@ -302,23 +345,30 @@ pub(super) async fn ask(
     let nodes = machines.into_iter().filter_map(|machine| match machine {
         Ok(machine) => {
             let (destination, answer) = answers.next()?;
-            Some(node(machine, destination, answer, &wanted, clock))
+            let identity = answer.as_ref().ok().and_then(judge::identity);
+            let node = node(machine, destination, answer, &wanted, clock);
+            Some((node, identity))
         }
-        Err(unknown) => Some(Node {
-            address: unknown.name,
-            role: String::new(),
-            checks: only_ssh(NodeCheck::wrong(
-                Aspect::Ssh,
-                NodeFault::NotDescribed,
-                unknown.why,
-            )),
-            ssh: String::new(),
-            door: None,
-            has_bastion: false,
-        }),
+        Err(unknown) => Some((
+            Node {
+                address: unknown.name,
+                role: String::new(),
+                checks: only_ssh(NodeCheck::wrong(
+                    Aspect::Ssh,
+                    NodeFault::NotDescribed,
+                    unknown.why,
+                )),
+                ssh: String::new(),
+                door: None,
+                has_bastion: false,
+            },
+            None,
+        )),
     });
+    let (mut nodes, identities): (Vec<Node>, Vec<Option<Identity>>) = nodes.unzip();
+    identity::compare(&mut nodes, &identities);
     Nodes {
-        nodes: nodes.collect(),
+        nodes,
         none: None,
         offered: lock.map_or_else(Vec::new, |lock| offered(context, environment, lock)),
     }

@@ -1,4 +1,5 @@
-//! What goes to a registry to try it: an image for two platforms and a Helm chart of a few kilobytes, made as bundles are made.
+//! What goes to a registry to try it: an image for two platforms and a Helm chart of a few kilobytes, made as
+//! bundles are made, and an artifact that is neither.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bundle::make::{ArtifactRecipe, ContentsRecipe, LayerRecipe, Recipe};
 use bytes::Bytes;
 use camino::Utf8Path;
-use oci_spec::image::Digest;
+use oci_spec::image::{Digest, MediaType};
 
 use crate::{Error, push};
 
@@ -17,6 +18,8 @@ pub(super) struct Sample {
     pub(super) index: Vec<registry::Manifest>,
     /// A chart.
     pub(super) chart: Vec<registry::Manifest>,
+    /// An artifact that is neither, as nodes pull k0s.
+    pub(super) artifact: Vec<registry::Manifest>,
     /// Manifests and blobs by digest.
     pub(super) bytes: HashMap<String, Bytes>,
 }
@@ -49,13 +52,46 @@ impl Sample {
             let found = artifacts.find(|artifact| artifact.kind == kind);
             found.map_or_else(Vec::new, push::manifests)
         };
-        let bytes = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut bytes = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(Self {
             index: manifests(bundle::Kind::Image),
             chart: manifests(bundle::Kind::Chart),
+            artifact: vec![artifact(tag, &mut bytes)],
             bytes,
         })
     }
+}
+
+/// Makes an artifact of one file, and puts its bytes to the others. Its config is its own, so that removing it takes nothing from
+/// artifacts with the empty one.
+fn artifact(tag: &str, bytes: &mut HashMap<String, Bytes>) -> registry::Manifest {
+    let mut keep = |content: String| {
+        let digest = format!("sha256:{}", crate::sha256(content.as_bytes()));
+        let size = content.len() as u64;
+        bytes.insert(digest.clone(), content.into());
+        (digest, size)
+    };
+    let (config, config_size) = keep(format!("{{\"probe\":\"{tag}\"}}"));
+    let (file, file_size) = keep(format!("Airlock's preflight {tag}\n"));
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{}","artifactType":"application/vnd.airlock.probe.v1","config":{{"mediaType":"application/vnd.airlock.probe.config.v1+json","digest":"{config}","size":{config_size}}},"layers":[{{"mediaType":"application/octet-stream","digest":"{file}","size":{file_size}}}]}}"#,
+        MediaType::ImageManifest
+    );
+    let (digest, size) = keep(manifest);
+    let blob = |digest: &str, size| registry::Blob {
+        digest: parsed(digest),
+        size,
+    };
+    registry::Manifest {
+        digest: parsed(&digest),
+        media_type: MediaType::ImageManifest,
+        size,
+        blobs: vec![blob(&config, config_size), blob(&file, file_size)],
+    }
+}
+
+fn parsed(digest: &str) -> Digest {
+    (digest.parse()).unwrap_or_else(|_| unreachable!("a digest that was just made"))
 }
 
 fn recipe(tag: &str) -> Recipe {
@@ -133,8 +169,11 @@ mod tests {
     fn a_sample_is_whole_and_no_other_one_has_anything_of_it() {
         let one = Sample::make("1a").unwrap();
         let other = Sample::make("2b").unwrap();
-        assert_eq!((one.index.len(), one.chart.len()), (3, 1));
-        for manifest in one.index.iter().chain(&one.chart) {
+        assert_eq!(
+            (one.index.len(), one.chart.len(), one.artifact.len()),
+            (3, 1, 1)
+        );
+        for manifest in one.index.iter().chain(&one.chart).chain(&one.artifact) {
             assert!(one.bytes.contains_key(manifest.digest.as_ref()));
             assert!(!other.bytes.contains_key(manifest.digest.as_ref()));
             for blob in &manifest.blobs {

@@ -58,6 +58,7 @@ pub(super) fn parse(text: &str) -> Result<Receipt, serde_yaml::Error> {
             release: applied.release,
             registry: applied.registry,
             external_address: applied.external_address,
+            kept: None,
             lock: applied.lock,
             config: applied.config,
             plan: None,

@@ -58,6 +58,7 @@ fn whole() -> Receipt {
             release: "v4.1.5".to_owned(),
             registry: "registry.example.com:5000/mke".to_owned(),
             external_address: Some("mke.example.com".to_owned()),
+            kept: Some([("network.serviceCIDR".to_owned(), "10.96.0.0/16".to_owned())].into()),
             lock: "7f28".to_owned(),
             config: "5c62".to_owned(),
             plan: Some("b1d2".to_owned()),

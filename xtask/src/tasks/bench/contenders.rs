@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::cli::Contender;
 use crate::failure::Failure;
 
-/// The vendor's commands for a bundle (OFF-411), without the log-in, since this registry wants none, and with plain
+/// The vendor's commands for a bundle (DOCS-SRC), without the log-in, since this registry wants none, and with plain
 /// HTTP allowed. What stands for the body of the loop is the same for one after the other and for several at once.
 const UNPACK: &str = "tar -xzf \"$BUNDLE_NAME\" -C ./";
 const COPY: &str = r#"img=$(basename "$archive" | sed 's~\.tar~~' | tr '&' '/' | tr '@' ':')

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 /// The environment that is pushed to.
 pub(super) const ENVIRONMENT: &str = "bench";
 
-/// The bundle's file, as the vendor names it (OFF-411).
+/// The bundle's file, as the vendor names it (DOCS-SRC).
 const FILE: &str = "mke_bundle_v4.1.5_amd64.tar.gz";
 
 /// How long ext4 takes a removed inode for one that may be needed for recovery.

@@ -54,6 +54,16 @@ fn here(fault: WorkspaceFault, environment: &Environment) -> Cure {
             "delete the file, then fetch it again, or copy it again: it is another one, or not whole",
             format!("cargo xtask fetch {name}"),
         ),
+        WorkspaceFault::NotInBundle => {
+            return words(
+                "bring it across the gap and prepare the nodes with it; then write `accept: [not-in-bundle]` in environment.yaml",
+            );
+        }
+        WorkspaceFault::ToolMissing => {
+            return words(
+                "bring kubectl and helm across the gap, and put them into a folder of PATH",
+            );
+        }
         WorkspaceFault::MkectlMissing => (
             "fetch the release's mkectl on a machine with internet, and carry bundles/mkectl/; or put it on PATH",
             format!("cargo xtask fetch {name}"),
@@ -195,7 +205,8 @@ fn there(fault: RegistryFault, environment: &Environment) -> Cure {
         }
         RegistryFault::ManifestRefused => {
             return words(
-                "allow this kind of manifest in the registry (OCI image, OCI index, Helm chart), or update it: a release has all three",
+                "allow this kind of manifest in the registry (OCI image, OCI index, Helm chart, other OCI artifacts), or update it: a release \
+                 needs all of them",
             );
         }
         RegistryFault::HeadRefused => {

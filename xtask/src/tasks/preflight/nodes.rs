@@ -5,23 +5,36 @@ use serde_json::{Value, json};
 
 use crate::ui::table;
 
-/// Returns the table, a row a node. An aspect that none of them has anything to say of has no column.
+/// Returns the table, a row a node. An aspect has a column where a node has something to say of it; those that are fine
+/// wherever they were looked at are in a line below.
 pub(super) fn table_of(nodes: &Nodes) -> String {
     if nodes.nodes.is_empty() {
         return String::new();
     }
-    let is_looked_at = |aspect: &Aspect| {
+    let has = |aspect: &Aspect, is: &dyn Fn(NodeVerdict) -> bool| {
         let mut checks = nodes.nodes.iter().filter_map(|node| node.check(*aspect));
-        checks.any(|check| check.verdict != NodeVerdict::Skipped)
+        checks.any(|check| is(check.verdict))
     };
-    let aspects: Vec<Aspect> = Aspect::ALL.into_iter().filter(is_looked_at).collect();
+    let is_fine = |verdict| verdict == NodeVerdict::Ok;
+    let is_worth_a_column = |verdict| !matches!(verdict, NodeVerdict::Ok | NodeVerdict::Skipped);
+    let (others, fine): (Vec<Aspect>, Vec<Aspect>) = Aspect::ALL
+        .into_iter()
+        .filter(|aspect| has(aspect, &is_fine) || has(aspect, &is_worth_a_column))
+        .partition(|aspect| has(aspect, &is_worth_a_column));
     let mut titles = vec!["host"];
-    titles.extend(aspects.iter().map(|aspect| aspect.name()));
-    let rows = nodes.nodes.iter().map(|node| row(node, &aspects)).collect();
+    titles.extend(others.iter().map(|aspect| aspect.name()));
+    let rows = nodes.nodes.iter().map(|node| row(node, &others)).collect();
     let lines = table(&titles, &[], rows);
     let mut text: String = lines.lines().map(|line| format!("  {line}\n")).collect();
     if text.contains('?') {
         text.push_str("  ? the node has no means to say\n");
+    }
+    if !fine.is_empty() {
+        let names: Vec<&str> = fine.iter().map(|aspect| aspect.name()).collect();
+        text.push_str(&format!(
+            "  ok wherever it was looked at: {}\n",
+            names.join(", ")
+        ));
     }
     text.push('\n');
     text

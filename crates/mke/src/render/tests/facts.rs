@@ -41,9 +41,12 @@ fn what_people_know_better_stands_and_is_not_warned_of() {
         )
     );
     let with_address = format!("{HOSTS}apiServer: {{externalAddress: mke.example.com}}\n");
-    let unsaid = warnings("4.2.0", URLS, &with_address, Facts::default()).unwrap();
+    // Item 12: it is inferred that 4.2.0 pulls without credentials only, and what is inferred can be corrected.
+    let pulls_with_secret =
+        format!("{with_address}registries: {{imageRegistry: {{credentialsSecretName: pull}}}}\n");
+    let unsaid = warnings("4.2.0", URLS, &pulls_with_secret, Facts::default()).unwrap();
     assert!(
-        unsaid[0].contains("`facts: { anonymous-pull: required }`"),
+        unsaid[0].contains("`facts: { anonymous-pull: optional }`"),
         "{unsaid:?}"
     );
     for known in [true, false] {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use environment::Environment;
 use mkectl::ssh::Answer;
 
+use super::identity::Identity;
 use super::{Aspect, NodeCheck, NodeFault, script};
 
 /// From which difference on a clock is worth a word, in seconds. One that follows a time server is not off by so much.
@@ -30,8 +31,7 @@ pub(super) struct Wanted {
     pub(super) is_loopback: bool,
     pub(super) pulls_with_secret: bool,
     pub(super) has_ca: bool,
-    pub(super) needs_cgroup_2: bool,
-    pub(super) runs_under_selinux: bool,
+    pub(super) needs: mke::NodeNeeds,
     /// As `uname -m` has it.
     pub(super) machine: &'static str,
     /// How many bytes the images have in the registry, where that is known.
@@ -50,8 +50,7 @@ impl Wanted {
             is_loopback: environment.registry.is_loopback(),
             pulls_with_secret: mke::PullSecrets::of(environment).images,
             has_ca: environment.registry.ca.is_some(),
-            needs_cgroup_2: release.is_some_and(mke::Release::needs_cgroup_2),
-            runs_under_selinux: release.is_none_or(mke::Release::runs_under_selinux),
+            needs: release.map(mke::Release::node_needs).unwrap_or_default(),
             machine: match lock.map(|lock| lock.arch.as_str()) {
                 Some("arm64") => "aarch64",
                 _ => "x86_64",
@@ -97,15 +96,36 @@ pub(super) fn judge(
         pull,
         time(answer, clock, of("time")),
         disk(wanted.images, of("disk")),
-        cgroup(wanted.needs_cgroup_2, of("cgroup")),
-        proxy::judge(wanted, lines.iter().filter(|line| line.what == "proxy")),
+        cgroup(wanted.needs.cgroup_2, of("cgroup")),
+        proxies(wanted, &lines),
         services(
             wanted,
             lines.iter().filter(|line| line.what == "service"),
             of("selinux"),
         ),
         machine(wanted.machine, of("machine")),
+        sudo(of("sudo")),
+        identified(of("identity")),
+        system(&wanted.needs, of("machine"), of("system")),
+        limits(&wanted.needs, of("inotify")),
+        packages(lines.iter().filter(|line| line.what == "package")),
     ]
+}
+
+/// Returns what tells a node from the others, if its answer came so far.
+pub(super) fn identity(answer: &Answer) -> Option<Identity> {
+    let mut lines = answer.lines.iter().filter_map(|line| read(line));
+    let line = lines.find(|line| line.what == "identity")?;
+    let machine_id = has_machine_id(&line).then(|| line.word.clone());
+    Some(Identity {
+        machine_id,
+        hostname: line.text,
+    })
+}
+
+/// systemd writes `uninitialized` into images that are to get an id of their own.
+fn has_machine_id(line: &Line) -> bool {
+    !matches!(line.word.as_str(), "" | "none" | "uninitialized")
 }
 
 fn read(line: &str) -> Option<Line> {
@@ -363,13 +383,162 @@ fn services<'a>(
         let text = format!("{} runs", active.join(" and "));
         return NodeCheck::warn(aspect, NodeFault::ServiceInTheWay, text);
     }
-    if selinux.is_some_and(|line| line.word == "1") && !wanted.runs_under_selinux {
+    if selinux.is_some_and(|line| line.word == "1") && !wanted.needs.selinux {
         let text = "SELinux is enforcing, which was seen to work from v4.1.3 on only";
         return NodeCheck::warn(aspect, NodeFault::Selinux, text);
     }
     match unknown {
         Some(why) => NodeCheck::cannot_tell(aspect, why),
         None => NodeCheck::fine(aspect, "neither firewalld nor nm-cloud-setup runs"),
+    }
+}
+
+/// Looks at the variables of a login, which `mkectl` gets on the node, and at those of the units of k0s, by which images are pulled
+/// (k0s#1099).
+fn proxies(wanted: &Wanted, lines: &[Line]) -> NodeCheck {
+    let of = |what: &'static str| lines.iter().filter(move |line| line.what == what);
+    let login = proxy::judge(wanted, of("proxy"));
+    let units = proxy::judge(wanted, of("unit"));
+    match (login.fault, units.fault) {
+        (Some(NodeFault::ProxyForBalancer), _) | (_, None) => login,
+        (_, Some(_)) => {
+            let text = format!("in the units of k0s: {}", units.text);
+            NodeCheck::wrong(Aspect::Proxy, NodeFault::ProxyInUnits, text)
+        }
+    }
+}
+
+/// k0sctl, which mkectl has in it, needs the rights of root without a password (k0sctl#517).
+fn sudo(line: Option<&Line>) -> NodeCheck {
+    let aspect = Aspect::Sudo;
+    let Some(line) = line else {
+        return unanswered(aspect);
+    };
+    match line.word.as_str() {
+        "root" => NodeCheck::fine(aspect, "the account is root"),
+        "free" => NodeCheck::fine(aspect, "the account becomes root without a password"),
+        "password" => {
+            let text = format!(
+                "the account cannot become root without a password: {}",
+                line.text
+            );
+            NodeCheck::wrong(
+                aspect,
+                NodeFault::SudoPassword,
+                text.trim_end_matches([':', ' ']),
+            )
+        }
+        "missing" => {
+            let text = "the account is not root, and neither sudo nor doas is installed";
+            NodeCheck::wrong(aspect, NodeFault::SudoPassword, text)
+        }
+        _ => NodeCheck::cannot_tell(aspect, &line.text),
+    }
+}
+
+fn identified(line: Option<&Line>) -> NodeCheck {
+    let aspect = Aspect::Identity;
+    match line {
+        None => unanswered(aspect),
+        Some(line) if has_machine_id(line) => NodeCheck::fine(aspect, "it has a machine id"),
+        Some(_) => {
+            let text = "/etc/machine-id is missing or empty";
+            NodeCheck::wrong(aspect, NodeFault::NoMachineId, text)
+        }
+    }
+}
+
+/// Compares the operating system, the processors and the memory with what the vendor lists.
+fn system(needs: &mke::NodeNeeds, machine: Option<&Line>, line: Option<&Line>) -> NodeCheck {
+    let aspect = Aspect::System;
+    let Some((machine, line)) = machine.zip(line) else {
+        return unanswered(aspect);
+    };
+    let name = machine.text.as_str();
+    let mut missing = Vec::new();
+    let is_listed = needs.systems.is_empty() || needs.systems.iter().any(|one| one == name);
+    if !is_listed && !name.is_empty() {
+        let listed = needs.systems.join(", ");
+        missing.push(format!("{name} is not among the listed systems: {listed}"));
+    }
+    let processors = line.word.parse::<u64>().ok();
+    if let Some(processors) = processors.filter(|count| *count < needs.processors) {
+        let needed = needs.processors;
+        missing.push(format!("{processors} processors, and {needed} are needed"));
+    }
+    // What the kernel keeps for itself is not counted.
+    let memory = line.text.parse::<u64>().ok().map(|blocks| blocks * 1024);
+    if let Some(memory) = memory.filter(|memory| *memory < needs.memory / 10 * 9) {
+        let shown = |bytes| bytesize::ByteSize(bytes).display().si().to_string();
+        missing.push(format!(
+            "{} of memory, and {} are needed",
+            shown(memory),
+            shown(needs.memory)
+        ));
+    }
+    match (missing.is_empty(), processors.zip(memory)) {
+        (false, _) => {
+            let fault = match is_listed {
+                true => NodeFault::SystemSmall,
+                false => NodeFault::SystemUnlisted,
+            };
+            NodeCheck::warn(aspect, fault, missing.join("; "))
+        }
+        (true, Some(_)) if !name.is_empty() => NodeCheck::fine(aspect, name),
+        (true, _) => {
+            NodeCheck::cannot_tell(aspect, "its system, processors or memory cannot be read")
+        }
+    }
+}
+
+/// Compares the limits of inotify. The values that the vendor asks for were not seen, so a low one is a warning.
+fn limits(needs: &mke::NodeNeeds, line: Option<&Line>) -> NodeCheck {
+    let aspect = Aspect::Limits;
+    let Some(line) = line else {
+        return unanswered(aspect);
+    };
+    let (Ok(instances), Ok(watches)) = (line.word.parse::<u64>(), line.text.parse::<u64>()) else {
+        return NodeCheck::cannot_tell(aspect, "the limits of inotify cannot be read");
+    };
+    let low: Vec<String> = [
+        ("instances", instances, needs.inotify_instances),
+        ("watches", watches, needs.inotify_watches),
+    ]
+    .into_iter()
+    .filter(|(_, has, needed)| has < needed)
+    .map(|(what, has, needed)| format!("fs.inotify.max_user_{what} is {has}, less than {needed}"))
+    .collect();
+    match low.is_empty() {
+        true => NodeCheck::fine(aspect, "the limits of inotify are high enough"),
+        false => NodeCheck::warn(aspect, NodeFault::InotifyLow, low.join("; ")),
+    }
+}
+
+/// Looks for what no bundle has and MKE would install from a repository (SELINUX), or does not install at all (FIPS).
+fn packages<'a>(lines: impl Iterator<Item = &'a Line>) -> NodeCheck {
+    let aspect = Aspect::Packages;
+    let (mut missing, mut fips, mut ended) = (Vec::new(), None, false);
+    for line in lines {
+        match line.word.as_str() {
+            "missing" if !missing.contains(&line.text.as_str()) => missing.push(line.text.as_str()),
+            "fips" => fips = Some(&line.text),
+            "end" => ended = true,
+            _ => {}
+        }
+    }
+    if let Some(library) = fips {
+        let text = format!("{library} is missing, and `fips.enabled` is `true`");
+        NodeCheck::wrong(aspect, NodeFault::FipsMissing, text)
+    } else if !missing.is_empty() {
+        let text = format!(
+            "SELinux is on, and these packages are missing: {}",
+            missing.join(", ")
+        );
+        NodeCheck::warn(aspect, NodeFault::PackagesMissing, text)
+    } else if ended {
+        NodeCheck::fine(aspect, "nothing is missing that no bundle has")
+    } else {
+        unanswered(aspect)
     }
 }
 

@@ -176,6 +176,55 @@ ask_registry() {
     fi
 }
 
+# What stands before an @ is a password, and stays here.
+proxies() {
+    sed -n 's/^\([A-Za-z]*_[Pp][Rr][Oo][Xx][Yy]\)=/\1=/p' | tr -d "\"'" | sed 's/=.*@/=***@/' | sort -u
+}
+
+# The variables of the units of k0s, which have none of a login's: in the units, their drop-ins and what these name.
+unit_variables() {
+    for file in /etc/systemd/system.conf /etc/systemd/system.conf.d/*.conf \
+        /etc/systemd/system/k0s*.service /etc/systemd/system/k0s*.service.d/*.conf \
+        /run/systemd/system/k0s*.service.d/*.conf /usr/lib/systemd/system/k0s*.service.d/*.conf; do
+        [ -r "$file" ] || continue
+        sed -n 's/^ *\(Default\)\{0,1\}Environment= *//p' "$file" | tr -d "'" | tr '" ' '\n\n'
+        for more in $(sed -n 's/^ *EnvironmentFile= *-\{0,1\}//p' "$file"); do
+            [ -r "$more" ] && sed 's/^ *export *//' "$more"
+        done
+    done
+}
+
+# What gives the account the rights of root.
+rights() {
+    if ! have id; then
+        say sudo unknown 'there is no id'
+    elif [ "$(id -u)" = 0 ]; then
+        say sudo root ''
+    elif have sudo; then
+        if said=$(bounded 4 sudo -n true 2>&1 >/dev/null); then say sudo free ''; else say sudo password "$said"; fi
+    elif have doas; then
+        if said=$(bounded 4 doas -n true 2>&1 >/dev/null); then say sudo free ''; else say sudo password "$said"; fi
+    else
+        say sudo missing ''
+    fi
+}
+
+# What no bundle has: the policy of SELinux and its tools, and what FIPS needs.
+packages() {
+    if [ -r /sys/fs/selinux/enforce ]; then
+        [ -d /usr/share/containers/selinux ] || [ -e /usr/share/selinux/packages/container.pp.bz2 ] ||
+            say package missing container-selinux
+        for tool in /usr/sbin/restorecon /usr/sbin/sestatus; do
+            [ -x "$tool" ] || say package missing policycoreutils
+        done
+        [ -x /usr/sbin/semanage ] || say package missing policycoreutils-python-utils
+    fi
+    if [ -n "$fips" ] && [ ! -e /usr/lib/x86_64-linux-gnu/libcrypto-k0s.so.3 ] && [ ! -e /usr/lib64/libcrypto-k0s.so.3 ]; then
+        say package fips libcrypto-k0s.so.3
+    fi
+    say package end ''
+}
+
 look() {
     say time "$(date +%s)" ''
     say machine "$(uname -m)" "$( (. /etc/os-release && printf '%s %s' "$ID" "$VERSION_ID") 2>/dev/null)"
@@ -205,13 +254,13 @@ look() {
         say cgroup unknown 'there is nothing in /sys/fs/cgroup'
     fi
 
-    # What stands before an @ is a password, and stays here.
     {
         env
         sed 's/^ *export *//' /etc/environment 2>/dev/null
-    } | sed -n 's/^\([A-Za-z]*_[Pp][Rr][Oo][Xx][Yy]\)=/\1=/p' | tr -d "\"'" | sed 's/=.*@/=***@/' | sort -u |
-        while IFS= read -r variable; do say proxy variable "$variable"; done
+    } | proxies | while IFS= read -r variable; do say proxy variable "$variable"; done
     say proxy end ''
+    unit_variables 2>/dev/null | proxies | while IFS= read -r variable; do say unit variable "$variable"; done
+    say unit end ''
 
     if have systemctl; then
         for service in firewalld.service nm-cloud-setup.service nm-cloud-setup.timer; do
@@ -225,6 +274,13 @@ look() {
         read -r enforcing </sys/fs/selinux/enforce
         say selinux "$enforcing" ''
     fi
+    rights
+    id=$(sed -n 1p /etc/machine-id 2>/dev/null)
+    [ -n "$id" ] || id=$(sed -n 1p /var/lib/dbus/machine-id 2>/dev/null)
+    say identity "${id:-none}" "$(uname -n)"
+    say system "$(grep -c '^processor' /proc/cpuinfo)" "$(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo)"
+    say inotify "$(sed -n 1p /proc/sys/fs/inotify/max_user_instances)" "$(sed -n 1p /proc/sys/fs/inotify/max_user_watches)"
+    packages
     say end '' ''
 }
 

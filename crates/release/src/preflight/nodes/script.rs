@@ -9,16 +9,19 @@ use environment::Environment;
 
 const LOOK: &str = include_str!("look.sh");
 
-/// Where k0s keeps everything, unless `mkectl init --data-dir` was told otherwise.
+/// Where k0s keeps everything, unless `k8sProviderSpecs.dataDir` says otherwise.
 const DATA: &str = "/var/lib/k0s";
 
-/// Returns the script for an environment. The manifest that is asked for is the first of the release.
+/// Returns the script for an environment. The manifest that is asked for is one of the release.
 pub(super) fn script(environment: &Environment, lock: Option<&bundle::Lock>) -> String {
     let registry = &environment.registry;
-    let artifact = lock.and_then(|lock| lock.artifacts.first());
+    let artifact = lock.and_then(|lock| asked_for(&lock.artifacts));
     let repository = artifact.map(|artifact| registry.repository(&artifact.repository));
     let reference = artifact.map(|artifact| artifact.tag.clone());
     let balancer = mke::external_address(environment).unwrap_or_default();
+    let at = |section: &str, key: &str| environment.config.get(section)?.get(key)?.text();
+    let data = at("k8sProviderSpecs", "dataDir").unwrap_or(DATA);
+    let fips = at("fips", "enabled").filter(|enabled| *enabled == "true");
     let mut script = String::new();
     for (variable, value) in [
         (
@@ -30,13 +33,22 @@ pub(super) fn script(environment: &Environment, lock: Option<&bundle::Lock>) -> 
         ("balancer", name(host(&balancer))),
         ("repository", repository.as_deref().unwrap_or_default()),
         ("reference", reference.as_deref().unwrap_or_default()),
-        ("data", DATA),
+        ("data", data),
+        ("fips", fips.unwrap_or_default()),
     ] {
         let quoted = value.replace('\'', r"'\''");
         // Writing into a text cannot fail.
         let _ = writeln!(script, "{variable}='{quoted}'");
     }
     script + LOOK
+}
+
+/// Returns the artifact that nodes are asked to read: one that is neither an image nor a chart where there is one, since nodes pull k0s as
+/// such (AV) and not every registry serves it.
+fn asked_for(artifacts: &[bundle::Artifact]) -> Option<&bundle::Artifact> {
+    let mut others = artifacts.iter();
+    let other = others.find(|artifact| artifact.kind == bundle::Kind::Artifact);
+    other.or_else(|| artifacts.first())
 }
 
 /// Returns a host if it is a name, and nothing for an address, which needs no resolver.
@@ -76,5 +88,27 @@ mod tests {
             assert_eq!(host(address), host_of);
             assert_eq!(name(host(address)), name_of);
         }
+    }
+
+    /// Item 25: nodes are asked to read what not every registry serves, where the release has it.
+    #[test]
+    fn nodes_are_asked_to_read_another_artifact_where_there_is_one() {
+        let artifact = |repository: &str, kind| bundle::Artifact {
+            repository: repository.to_owned(),
+            tag: "1".to_owned(),
+            kind,
+            archive: String::new(),
+            digest: format!("sha256:{}", "0".repeat(64)).parse().unwrap(),
+            media_type: oci_spec::image::MediaType::ImageManifest,
+            size: 1,
+            manifests: Vec::new(),
+        };
+        let image = artifact("image", bundle::Kind::Image);
+        let k0s = artifact("k0s", bundle::Kind::Artifact);
+        let asked =
+            |artifacts: &[bundle::Artifact]| asked_for(artifacts).map(|one| one.repository.clone());
+        assert_eq!(asked(&[image.clone(), k0s]).as_deref(), Some("k0s"));
+        assert_eq!(asked(&[image]).as_deref(), Some("image"));
+        assert_eq!(asked(&[]), None);
     }
 }

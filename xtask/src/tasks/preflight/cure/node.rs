@@ -123,6 +123,51 @@ pub(super) fn on_nodes(fault: NodeFault, shared: &Shared, environment: &Environm
             "take v4.1.3 or later, or set SELinux to permissive",
             there("getenforce"),
         ),
+        NodeFault::ProxyInUnits => (
+            "add the load balancer and the registry to NO_PROXY in the drop-ins of k0s; containerd pulls with these variables",
+            there("cat /etc/systemd/system/k0s*.service.d/*.conf"),
+        ),
+        NodeFault::SudoPassword => (
+            "let the account become root without a password (a file in /etc/sudoers.d with NOPASSWD: ALL), or log in as root",
+            there("sudo -n true"),
+        ),
+        NodeFault::NoMachineId => (
+            "give the machine an id of its own",
+            there("sudo systemd-machine-id-setup"),
+        ),
+        NodeFault::SameMachineId => (
+            "give each machine an id of its own, as images that are cloned need it, and restart it",
+            there("sudo rm /etc/machine-id; sudo systemd-machine-id-setup"),
+        ),
+        NodeFault::SameHostname => (
+            "give each machine a host name of its own",
+            there("sudo hostnamectl set-hostname NAME"),
+        ),
+        NodeFault::SystemUnlisted => (
+            "take a system that the vendor lists for this release",
+            format!("cargo xtask releases v{}", environment.release),
+        ),
+        NodeFault::SystemSmall => {
+            return words(
+                "give the machine what the vendor asks for: upgrades fail on smaller ones",
+            );
+        }
+        NodeFault::InotifyLow => (
+            "raise the limits before the installation, also in a file of /etc/sysctl.d; compare them with the vendor's system requirements",
+            there(
+                "sudo sysctl fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=524288",
+            ),
+        ),
+        NodeFault::PackagesMissing => (
+            "install the packages before the installation; otherwise MKE takes them from a repository of dnf, which must be reachable",
+            there(
+                "sudo dnf install -y container-selinux policycoreutils policycoreutils-python-utils",
+            ),
+        ),
+        NodeFault::FipsMissing => (
+            "install the packages of libcrypto3-mirantis and make the symlink libcrypto-k0s.so.3, as the vendor's prepare-fips.sh does",
+            there("ls /usr/lib64/libcrypto-k0s.so.3 /usr/lib/x86_64-linux-gnu/libcrypto-k0s.so.3"),
+        ),
         NodeFault::OtherMachine => {
             return words("take machines of the bundle's architecture, or a bundle for these");
         }

@@ -15,7 +15,13 @@ const FINE: &str = "airlock\ttime\t1800000000\t\n\
     airlock\tdisk\t50000000\t/var/lib\n\
     airlock\tcgroup\t2\t\n\
     airlock\tproxy\tend\t\n\
+    airlock\tunit\tend\t\n\
     airlock\tservice\tend\t\n\
+    airlock\tsudo\tfree\t\n\
+    airlock\tidentity\t3766705eb195582e\tnode-1\n\
+    airlock\tsystem\t8\t33554432\n\
+    airlock\tinotify\t512\t524288\n\
+    airlock\tpackage\tend\t\n\
     airlock\tend\t\t\n";
 
 fn judged(wanted: &Wanted, text: &str) -> Vec<NodeCheck> {
@@ -39,7 +45,9 @@ fn wanted() -> Wanted {
         registry: "registry.example.com".to_owned(),
         balancer: "mke.example.com".to_owned(),
         has_ca: true,
-        runs_under_selinux: true,
+        needs: mke::Release::of(&semver::Version::new(4, 1, 5))
+            .unwrap()
+            .node_needs(),
         machine: "x86_64",
         images: Some(5_000_000_000),
         ..Wanted::default()
@@ -52,7 +60,9 @@ fn with(wanted: &Wanted, line: &str) -> Vec<(Aspect, NodeVerdict, Option<NodeFau
     let begins = format!("airlock\t{what}\t");
     let text: Vec<&str> = FINE
         .lines()
-        .filter(|other| what == "proxy" || what == "service" || !other.starts_with(&begins))
+        .filter(|other| {
+            ["proxy", "unit", "service", "package"].contains(&what) || !other.starts_with(&begins)
+        })
         .chain([line])
         .collect();
     let checks = judged(wanted, &text.join("\n")).into_iter();
@@ -166,13 +176,101 @@ fn each_line_has_its_fault() {
             Problem,
             Some(NodeFault::ProxyForBalancer),
         ),
+        (
+            "unit\tvariable\tHTTPS_PROXY=http://p:1",
+            Aspect::Proxy,
+            Problem,
+            Some(NodeFault::ProxyInUnits),
+        ),
+        (
+            "sudo\tpassword\tsudo: a password is required",
+            Aspect::Sudo,
+            Problem,
+            Some(NodeFault::SudoPassword),
+        ),
+        (
+            "sudo\tmissing\t",
+            Aspect::Sudo,
+            Problem,
+            Some(NodeFault::SudoPassword),
+        ),
+        (
+            "sudo\tunknown\tthere is no id",
+            Aspect::Sudo,
+            CannotTell,
+            None,
+        ),
+        (
+            "identity\tnone\tnode-1",
+            Aspect::Identity,
+            Problem,
+            Some(NodeFault::NoMachineId),
+        ),
+        (
+            "identity\tuninitialized\tnode-1",
+            Aspect::Identity,
+            Problem,
+            Some(NodeFault::NoMachineId),
+        ),
+        (
+            "machine\tx86_64\tdebian 12",
+            Aspect::System,
+            Warning,
+            Some(NodeFault::SystemUnlisted),
+        ),
+        (
+            "system\t4\t33554432",
+            Aspect::System,
+            Warning,
+            Some(NodeFault::SystemSmall),
+        ),
+        (
+            "system\t8\t8000000",
+            Aspect::System,
+            Warning,
+            Some(NodeFault::SystemSmall),
+        ),
+        (
+            "system\t0\t",
+            Aspect::System,
+            Warning,
+            Some(NodeFault::SystemSmall),
+        ),
+        (
+            "inotify\t128\t524288",
+            Aspect::Limits,
+            Warning,
+            Some(NodeFault::InotifyLow),
+        ),
+        (
+            "inotify\t512\t8192",
+            Aspect::Limits,
+            Warning,
+            Some(NodeFault::InotifyLow),
+        ),
+        ("inotify\t\t", Aspect::Limits, CannotTell, None),
+        (
+            "package\tmissing\tcontainer-selinux",
+            Aspect::Packages,
+            Warning,
+            Some(NodeFault::PackagesMissing),
+        ),
+        (
+            "package\tfips\tlibcrypto-k0s.so.3",
+            Aspect::Packages,
+            Problem,
+            Some(NodeFault::FipsMissing),
+        ),
     ] {
         let found = with(&wanted(), &format!("airlock\t{line}"));
         assert_eq!(found, [(aspect, verdict, fault)], "{line}");
     }
     let wants_2 = Wanted {
-        needs_cgroup_2: true,
-        runs_under_selinux: false,
+        needs: mke::NodeNeeds {
+            cgroup_2: true,
+            selinux: false,
+            ..wanted().needs
+        },
         ..wanted()
     };
     assert_eq!(with(&wants_2, "airlock\tcgroup\t1\t")[0].1, Problem);
@@ -250,6 +348,11 @@ fn a_cut_answer_cannot_tell_and_is_not_fine() {
         Aspect::Cgroup,
         Aspect::Proxy,
         Aspect::Machine,
+        Aspect::Sudo,
+        Aspect::Identity,
+        Aspect::System,
+        Aspect::Limits,
+        Aspect::Packages,
     ] {
         let check = checks.iter().find(|check| check.aspect == aspect).unwrap();
         assert_eq!(check.verdict, NodeVerdict::CannotTell, "{check:?}");
@@ -260,4 +363,19 @@ fn a_cut_answer_cannot_tell_and_is_not_fine() {
 fn texts_of_nodes_cannot_move_the_cursor() {
     assert_eq!(readable("a\u{1b}[2Jb\u{7}"), "a[2Jb");
     assert_eq!(readable(&"x".repeat(1000)).len(), 200);
+}
+
+#[test]
+fn a_unit_without_a_proxy_hides_no_other_one_and_the_worse_one_is_told() {
+    let fine = with(&wanted(), "airlock\tunit\tvariable\tNO_PROXY=10.0.0.0/8");
+    assert_eq!(fine, []);
+    // A login's proxy for the registry alone is a warning; in the units of k0s it stops the pulls.
+    let exempt = "airlock\tproxy\tvariable\tNO_PROXY=mke.example.com\nairlock\tproxy\tvariable\tHTTPS_PROXY=http://p:1";
+    let found = with(&wanted(), exempt);
+    assert_eq!(found[0].2, Some(NodeFault::ProxyForRegistry));
+    let both = format!(
+        "{exempt}\nairlock\tunit\tvariable\tNO_PROXY=mke.example.com\nairlock\tunit\tvariable\tHTTPS_PROXY=http://p:1"
+    );
+    let found = with(&wanted(), &both);
+    assert_eq!(found[0].2, Some(NodeFault::ProxyInUnits));
 }
