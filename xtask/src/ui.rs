@@ -6,6 +6,7 @@ mod json;
 mod narrow;
 mod plan;
 mod problems;
+mod speed;
 mod table;
 
 use std::io::Write as _;

@@ -37,6 +37,12 @@ pub enum Event<'a> {
         digest: &'a Digest,
         size: u64,
     },
+    /// The session that an upload resumes holds so much of the blob from before.
+    BlobResumed {
+        repository: &'a str,
+        digest: &'a Digest,
+        held: u64,
+    },
     /// So much of the blob was handed to the connection since its last [`Event::BlobStarted`]. Told a few times a second at most.
     BlobProgress {
         repository: &'a str,

@@ -165,6 +165,13 @@ impl Registry {
         };
         let opened = session.insert(opened);
         journal.store(&opened.url);
+        if opened.offset > 0 {
+            observer.event(Event::BlobResumed {
+                repository: upload.repository,
+                digest: &upload.blob.digest,
+                held: opened.offset,
+            });
+        }
         let at_once = self.inner.known.at_once();
         if upload.blob.size - opened.offset > at_once || (opened.offset > 0 && !stream) {
             return self

@@ -76,6 +76,13 @@ pub enum Event<'a> {
         /// Bytes since the last event.
         bytes: u64,
     },
+    /// So many bytes of a step need not be moved, since they are there already.
+    Spared {
+        /// Which one.
+        step: Step,
+        /// Bytes since the last event.
+        bytes: u64,
+    },
     /// A step looks at something else now: an archive, an artifact.
     At {
         /// Which one.

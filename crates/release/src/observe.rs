@@ -66,7 +66,9 @@ impl<'a> PushObserver<'a> {
         }
     }
 
-    fn reached(&self, digest: &oci_spec::image::Digest, bytes: u64) {
+    /// Takes note that bytes of a blob are there, which were sent or not.
+    fn reached(&self, digest: &oci_spec::image::Digest, bytes: u64, were_sent: bool) {
+        let step = Step::Push;
         let mut reached = self
             .reached
             .lock()
@@ -75,9 +77,15 @@ impl<'a> PushObserver<'a> {
         if bytes > *before {
             let advanced = bytes - *before;
             *before = bytes;
-            self.reporter.report(Event::Advanced {
-                step: Step::Push,
-                bytes: advanced,
+            self.reporter.report(match were_sent {
+                true => Event::Advanced {
+                    step,
+                    bytes: advanced,
+                },
+                false => Event::Spared {
+                    step,
+                    bytes: advanced,
+                },
             });
         }
     }
@@ -87,10 +95,13 @@ impl registry::Observer for PushObserver<'_> {
     fn event(&self, event: registry::Event<'_>) {
         match event {
             registry::Event::BlobPresent { digest, size, .. }
-            | registry::Event::BlobMounted { digest, size, .. }
-            | registry::Event::BlobUploaded { digest, size, .. }
-            | registry::Event::ManifestPut { digest, size, .. } => self.reached(digest, size),
-            registry::Event::BlobProgress { digest, sent, .. } => self.reached(digest, sent),
+            | registry::Event::BlobMounted { digest, size, .. } => {
+                self.reached(digest, size, false);
+            }
+            registry::Event::BlobResumed { digest, held, .. } => self.reached(digest, held, false),
+            registry::Event::BlobUploaded { digest, size, .. }
+            | registry::Event::ManifestPut { digest, size, .. } => self.reached(digest, size, true),
+            registry::Event::BlobProgress { digest, sent, .. } => self.reached(digest, sent, true),
             registry::Event::Retrying { error, pause, .. } => {
                 self.reporter.report(Event::Retried {
                     step: Step::Push,
@@ -110,5 +121,77 @@ impl registry::Observer for PushObserver<'_> {
             }),
             registry::Event::ArtifactPresent { .. } => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use registry::Observer as _;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Sums {
+        sent: AtomicU64,
+        spared: AtomicU64,
+    }
+
+    impl Reporter for Sums {
+        fn report(&self, event: Event<'_>) {
+            match event {
+                Event::Advanced { bytes, .. } => self.sent.fetch_add(bytes, Ordering::Relaxed),
+                Event::Spared { bytes, .. } => self.spared.fetch_add(bytes, Ordering::Relaxed),
+                _ => 0,
+            };
+        }
+    }
+
+    // case 7.5
+    #[test]
+    fn what_was_mounted_or_resumed_was_not_sent() {
+        let sums = Sums::default();
+        let observer = PushObserver::new(&sums);
+        let digest = |fill: char| {
+            let hex = String::from(fill).repeat(64);
+            format!("sha256:{hex}").parse().unwrap()
+        };
+        let (resumed, mounted, present) = (digest('a'), digest('b'), digest('c'));
+        let repository = "mke/node";
+        let progress = |sent| registry::Event::BlobProgress {
+            repository,
+            digest: &resumed,
+            sent,
+            size: 1_000,
+        };
+        for event in [
+            registry::Event::BlobResumed {
+                repository,
+                digest: &resumed,
+                held: 600,
+            },
+            progress(700),
+            // Sent again after a failure.
+            progress(650),
+            progress(900),
+            registry::Event::BlobUploaded {
+                repository,
+                digest: &resumed,
+                size: 1_000,
+            },
+            registry::Event::BlobMounted {
+                repository,
+                digest: &mounted,
+                size: 50,
+            },
+            registry::Event::BlobPresent {
+                repository,
+                digest: &present,
+                size: 7,
+            },
+        ] {
+            observer.event(event);
+        }
+        assert_eq!(sums.sent.load(Ordering::Relaxed), 400);
+        assert_eq!(sums.spared.load(Ordering::Relaxed), 657);
     }
 }

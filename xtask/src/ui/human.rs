@@ -1,19 +1,25 @@
 //! For people: a bar on a terminal, a line now and then in a log.
 
 use std::io::Write as _;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use console::{Term, style};
-use indicatif::{DecimalBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{
+    DecimalBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+};
 use release::event::{Event, Step};
 
 use crate::failure::Failure;
 use crate::ui::narrow::Narrow;
 use crate::ui::problems;
+use crate::ui::speed::Speed;
 
 /// How often a line is written where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether a line is due.
+const TICK: Duration = Duration::from_millis(500);
 
 /// Bars that would vanish at once are not drawn at all.
 const DRAW_AFTER: Duration = Duration::from_millis(150);
@@ -31,14 +37,16 @@ const RETRIES: usize = 3;
 const BAR: usize = 30;
 
 /// What a bar's line has beside the bar at most, so that it does not wrap.
-const BESIDE_BAR: usize = 57;
+const BESIDE_BAR: usize = 58;
 
 /// Draws on standard error.
 pub(super) struct Human {
     terminal: bool,
     bars: MultiProgress,
     /// What is under way: a bundle may be downloaded, checked and pushed at the same time.
-    running: Mutex<Vec<Running>>,
+    running: Arc<Mutex<Vec<Running>>>,
+    /// Writes lines where there is no terminal.
+    ticker: Once,
     retries: Mutex<Retries>,
 }
 
@@ -55,8 +63,10 @@ struct Running {
     step: Step,
     bar: ProgressBar,
     is_drawn: bool,
+    /// The bytes that were moved, and those that need not be.
     done: u64,
     total: Option<u64>,
+    speed: Arc<Mutex<Speed>>,
     began: Instant,
     written: Instant,
 }
@@ -69,7 +79,8 @@ impl Human {
                 Box::new(Narrow::stderr()),
                 10,
             )),
-            running: Mutex::default(),
+            running: Arc::default(),
+            ticker: Once::new(),
             retries: Mutex::default(),
         }
     }
@@ -80,8 +91,13 @@ impl Human {
                 self.finish(*step);
                 self.print(&format!("{} {what}", label(*step)));
                 self.lock().push(Running::new(*step, *bytes));
+                if !self.terminal {
+                    self.ticker
+                        .call_once(|| tick(Arc::downgrade(&self.running)));
+                }
             }
-            Event::Advanced { step, bytes } => self.advance(*step, *bytes),
+            Event::Advanced { step, bytes } => self.advance(*step, *bytes, *bytes),
+            Event::Spared { step, bytes } => self.advance(*step, *bytes, 0),
             Event::At { step, item } => {
                 if let Some(running) = self.lock().iter().find(|running| running.step == *step) {
                     running.bar.set_message((*item).to_owned());
@@ -214,27 +230,19 @@ impl Human {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Running>> {
-        self.running
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        lock(&self.running)
     }
 
-    fn advance(&self, step: Step, bytes: u64) {
-        let mut line = None;
+    /// Takes note that a step went further by so many bytes, of which some were moved.
+    fn advance(&self, step: Step, bytes: u64, moved: u64) {
         if let Some(running) = (self.lock().iter_mut()).find(|running| running.step == step) {
             running.done += bytes;
+            lock(&running.speed).add(moved, Instant::now());
             if self.terminal && !running.is_drawn && running.began.elapsed() > DRAW_AFTER {
                 running.is_drawn = true;
                 self.bars.add(running.bar.clone());
             }
             running.bar.set_position(running.done);
-            if !self.terminal && running.written.elapsed() > LINE_EVERY {
-                running.written = Instant::now();
-                line = Some(running.line());
-            }
-        }
-        if let Some(line) = line {
-            self.print(&line);
         }
     }
 
@@ -248,13 +256,14 @@ impl Human {
         running.bar.finish_and_clear();
         self.bars.remove(&running.bar);
         let seconds = running.began.elapsed().as_secs_f64();
-        if running.done == 0 || seconds < 1.0 {
+        let moved = lock(&running.speed).moved();
+        if moved == 0 || seconds < 1.0 {
             return None;
         }
         Some(format!(
             "{} in {seconds:.1} s, {}/s",
-            DecimalBytes(running.done),
-            DecimalBytes(rate(running.done, seconds))
+            DecimalBytes(moved),
+            DecimalBytes(rate(moved, seconds))
         ))
     }
 }
@@ -295,20 +304,26 @@ impl Running {
         let columns = usize::from(Narrow::stderr().columns());
         let template = match total {
             Some(_) => template(columns),
-            None => "{prefix:>9} {spinner} {decimal_bytes} {decimal_bytes_per_sec} {wide_msg:.dim}"
-                .to_owned(),
+            None => "{prefix:>9} {spinner} {decimal_bytes} {speed} {wide_msg:.dim}".to_owned(),
         };
+        let now = Instant::now();
+        let speed = Arc::new(Mutex::new(Speed::new(now)));
         if let Ok(style) = ProgressStyle::with_template(&template) {
-            bar.set_style(style.progress_chars("=> "));
+            let speed = Arc::clone(&speed);
+            let words = move |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                let left = state.len().map(|total| total.saturating_sub(state.pos()));
+                let _ = out.write_str(&lock(&speed).words(left, Instant::now()));
+            };
+            bar.set_style(style.progress_chars("=> ").with_key("speed", words));
         }
         bar.set_prefix(step.to_string());
-        let now = Instant::now();
         Self {
             step,
             bar,
             is_drawn: false,
             done: 0,
             total,
+            speed,
             began: now,
             written: now,
         }
@@ -316,28 +331,45 @@ impl Running {
 
     /// What a log is told: how far, how fast, how long still.
     fn line(&self) -> String {
-        let seconds = self.began.elapsed().as_secs_f64();
-        let rate = rate(self.done, seconds);
         let mut line = format!("{} {}", label(self.step), DecimalBytes(self.done));
         if let Some(total) = self.total {
             line.push_str(&format!(" of {}", DecimalBytes(total)));
         }
-        line.push_str(&format!(", {}/s", DecimalBytes(rate)));
-        if let (Some(total), 1..) = (self.total, rate) {
-            line.push_str(&format!(
-                ", {} s left",
-                total.saturating_sub(self.done) / rate
-            ));
-        }
+        let left = self.total.map(|total| total.saturating_sub(self.done));
+        line.push_str(", ");
+        line.push_str(&lock(&self.speed).words(left, Instant::now()));
         line
     }
+}
+
+/// Writes a line every ten seconds for each step that is under way and known by its bytes, until the process ends.
+fn tick(running: Weak<Mutex<Vec<Running>>>) {
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(TICK);
+            let Some(running) = running.upgrade() else {
+                return;
+            };
+            for running in lock(&running).iter_mut() {
+                let is_known = running.total.is_some() || running.done > 0;
+                if is_known && running.written.elapsed() >= LINE_EVERY {
+                    running.written = Instant::now();
+                    // Nothing can be done about a closed standard error.
+                    let _ = writeln!(std::io::stderr().lock(), "{}", running.line());
+                }
+            }
+        }
+    });
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the template of a bar whose line fits into so many columns. A line that wraps leaves its first half behind when something is
 /// written above it.
 fn template(columns: usize) -> String {
-    let numbers =
-        "{decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}, {eta} left {wide_msg:.dim}";
+    let numbers = "{decimal_bytes}/{decimal_total_bytes} {speed} {wide_msg:.dim}";
     match columns.saturating_sub(BESIDE_BAR).min(BAR) {
         0..5 => format!("{{prefix:>9}} {numbers}"),
         bar => format!("{{prefix:>9}} [{{bar:{bar}}}] {numbers}"),
@@ -442,7 +474,7 @@ fn by_cause(failed: &[(String, Arc<release::RegistryError>)]) -> String {
 }
 
 /// Returns the first names, and how many others there are.
-fn first_names(names: &[&str]) -> String {
+pub(super) fn first_names(names: &[&str]) -> String {
     let shown = names.len().min(NAMES);
     let text = names[..shown].join(", ");
     match names.len() - shown {
@@ -465,7 +497,7 @@ mod tests {
                 "{columns} columns have a bar of {bar}"
             );
         }
-        let longest = "   verify [] 999.99 MB/999.99 MB 999.99 MB/s, 59m left ";
+        let longest = "   verify [] 999.99 MB/999.99 MB 999.99 MB/s, finishing ";
         assert!(longest.len() <= BESIDE_BAR);
         assert_eq!(columns_of_bar(&template(120)), BAR);
     }

@@ -25,7 +25,7 @@ impl Json {
                 json!({"kind": "started", "step": step.to_string(), "what": what, "bytes": bytes})
             }
             // One line for each piece of a transfer would drown everything else.
-            Event::Advanced { .. } => return,
+            Event::Advanced { .. } | Event::Spared { .. } => return,
             Event::At { step, item } => {
                 json!({"kind": "at", "step": step.to_string(), "item": item})
             }

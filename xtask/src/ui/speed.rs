@@ -1,0 +1,132 @@
+//! How fast a step goes now, and how long it still takes.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use indicatif::DecimalBytes;
+
+/// The time over which the rate is taken.
+const WINDOW: Duration = Duration::from_secs(15);
+
+/// How far apart the samples are.
+const SAMPLE: Duration = Duration::from_millis(250);
+
+/// The bytes that were moved lately. What need not be moved is not among them.
+#[derive(Debug)]
+pub(super) struct Speed {
+    moved: u64,
+    /// The bytes that had been moved at a time, the oldest first.
+    samples: VecDeque<(Instant, u64)>,
+}
+
+impl Speed {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            moved: 0,
+            samples: VecDeque::from([(now, 0)]),
+        }
+    }
+
+    /// Returns all bytes that were moved.
+    pub(super) fn moved(&self) -> u64 {
+        self.moved
+    }
+
+    pub(super) fn add(&mut self, bytes: u64, now: Instant) {
+        self.forget_before(now);
+        self.moved += bytes;
+        let newest = self.samples.back().map(|(time, _)| *time);
+        if newest.is_none_or(|newest| now.duration_since(newest) >= SAMPLE) {
+            self.samples.push_back((now, self.moved));
+        }
+    }
+
+    /// Returns the rate in words and the time that the rest takes: `1.20 MB/s, 40s left`.
+    ///
+    /// When nothing is left to be moved, the other side still has to confirm it.
+    pub(super) fn words(&mut self, left: Option<u64>, now: Instant) -> String {
+        self.forget_before(now);
+        let rate = self.per_second(now);
+        let words = format!("{}/s", DecimalBytes(rate));
+        match left {
+            None => words,
+            Some(0) => format!("{words}, finishing"),
+            Some(_) if rate == 0 => format!("{words}, waiting"),
+            Some(left) => format!("{words}, {} left", time(left.div_ceil(rate))),
+        }
+    }
+
+    fn per_second(&self, now: Instant) -> u64 {
+        let Some((since, before)) = self.samples.front() else {
+            return 0;
+        };
+        let millis = now.duration_since(*since).as_millis().max(1);
+        let rate = u128::from(self.moved - before) * 1000 / millis;
+        u64::try_from(rate).unwrap_or(u64::MAX)
+    }
+
+    /// Forgets samples that are older than the window, but for the newest of them.
+    fn forget_before(&mut self, now: Instant) {
+        while let Some((second, _)) = self.samples.get(1)
+            && now.duration_since(*second) >= WINDOW
+        {
+            self.samples.pop_front();
+        }
+    }
+}
+
+/// Returns a time as short as it can be read.
+fn time(seconds: u64) -> String {
+    match seconds {
+        0..100 => format!("{seconds}s"),
+        100..6_000 => format!("{}m", seconds.div_ceil(60)),
+        _ => format!("{}h", seconds.div_ceil(3_600)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(began: Instant, seconds: u64) -> Instant {
+        began + Duration::from_secs(seconds)
+    }
+
+    // case 7.5
+    #[test]
+    fn the_rate_is_that_of_the_last_seconds_and_the_end_is_not_promised() {
+        let began = Instant::now();
+        let mut speed = Speed::new(began);
+        for second in 1..=60 {
+            speed.add(1_000_000, after(began, second));
+        }
+        let now = after(began, 60);
+        assert_eq!(speed.words(Some(30_000_000), now), "1.00 MB/s, 30s left");
+        // It slows down to a tenth.
+        for second in 61..=90 {
+            speed.add(100_000, after(began, second));
+        }
+        let now = after(began, 90);
+        assert_eq!(speed.words(Some(30_000_000), now), "100.00 kB/s, 5m left");
+        assert_eq!(speed.words(Some(1), now), "100.00 kB/s, 1s left");
+        assert_eq!(speed.words(Some(0), now), "100.00 kB/s, finishing");
+        assert_eq!(speed.words(None, now), "100.00 kB/s");
+        // It stands still.
+        let now = after(began, 200);
+        assert_eq!(speed.words(Some(7), now), "0 B/s, waiting");
+        assert_eq!(speed.moved(), 63_000_000);
+    }
+
+    #[test]
+    fn times_are_short() {
+        for (seconds, text) in [
+            (1, "1s"),
+            (99, "99s"),
+            (100, "2m"),
+            (3_601, "61m"),
+            (7_300, "3h"),
+        ] {
+            assert_eq!(time(seconds), text);
+        }
+    }
+}
