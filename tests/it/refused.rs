@@ -166,6 +166,38 @@ async fn a_wrong_password_is_shown_once_by_each_command() {
     }
 }
 
+// case 7.5
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_gets_a_line_every_ten_seconds() {
+    let registry = FaultyRegistry::start(Quirks::default(), &[], 1).await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    let mut recipe = bundles::tiny();
+    let large = bundles::image("large", "1", &["linux/amd64"], &[("large", 1_300_000)]);
+    recipe.artifacts.push(large);
+    bundles::make_locked(&sandbox, &recipe);
+    describe(&sandbox, &registry.address, "");
+    let text = sandbox.read("environments/lab/environment.yaml");
+    let text = text.replace("  push-credentials: { env: FAULTY }\n", "");
+    sandbox.write("environments/lab/environment.yaml", &text);
+    let run = sandbox
+        .run(&["push", "lab", "--max-rate", "100kB"])
+        .ends_with(0);
+    let lines: Vec<&str> = run
+        .stderr
+        .lines()
+        .filter(|line| line.contains(" left"))
+        .collect();
+    let [line] = lines[..] else {
+        panic!("{}", run.whole());
+    };
+    assert!(
+        line.contains(" kB of ") || line.contains(" MB of "),
+        "{line}"
+    );
+    assert!(line.contains(" kB/s, "), "{line}");
+    assert!(!run.stderr.contains(" 0s left"), "{}", run.whole());
+}
+
 // case 5.6
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nodes_may_pull_is_asked_before_anything_is_sent() {

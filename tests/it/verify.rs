@@ -9,6 +9,7 @@ use bundle::Lock;
 use serde_json::Value;
 use sha2::Digest as _;
 use support::bundles::{self, FILE};
+use support::faulty::{Fault, FaultyRegistry, Kind, Quirks, Rule, When};
 use support::wire::Wire;
 use support::{Lab, Run, Sandbox, TestRegistry};
 
@@ -270,15 +271,39 @@ fn a_byte_that_turned_over_in_the_registry_is_found_by_reading_all_of_them() {
         .run(&["verify", "demo", "--full", "--repair"])
         .ends_with(5);
     assert!(
-        run.stderr.contains("its storage is damaged"),
+        run.stderr.contains("storage is damaged")
+            && run.stderr.contains("verify demo --full --repair"),
         "{}",
         run.whole()
     );
+    // case 7.8: the same without --repair, since it could not help.
+    let run = sandbox.run(&["verify", "demo", "--full"]).ends_with(5);
+    assert!(
+        run.stderr.contains("docker/registry/v2/blobs/sha256/"),
+        "{}",
+        run.whole()
+    );
+    assert!(!run.stderr.contains("puts back"), "{}", run.whole());
     // Once it is removed there, it comes back; a rehearsal is repaired like anything else.
     std::fs::remove_file(&file).unwrap();
     let _ = sandbox.run(&["verify", "demo"]).ends_with(5);
     let _ = sandbox.run(&["verify", "demo", "--repair"]).ends_with(0);
     let _ = sandbox.run(&["verify", "demo", "--full"]).ends_with(0);
+}
+
+// case 5.5
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_without_an_end_is_read_to_its_locked_size() {
+    let registry = FaultyRegistry::start(Quirks::default(), &[], 1).await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    TestRegistry::describe_at(&registry.address, None, &sandbox, "");
+    bundles::make_locked(&sandbox, &bundles::tiny());
+    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    let _ = sandbox.run(&["render", "lab"]).ends_with(0);
+    let rule = Rule::new(&[Kind::GetBlob], Fault::Endless, When::Always);
+    registry.play(&[rule]);
+    let run = sandbox.run(&["verify", "lab", "--full"]).ends_with(5);
+    assert!(run.stderr.contains("is a longer blob"), "{}", run.whole());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -194,6 +194,11 @@ impl FaultyRegistry {
         }
     }
 
+    /// Plays these faults from now on.
+    pub fn play(&self, rules: &[Rule]) {
+        self.inner.content().faults = Faults::new(rules, 1);
+    }
+
     /// Plays no faults any more.
     pub fn calm(&self) {
         self.inner.content().faults = Faults::default();

@@ -380,16 +380,15 @@ fn hints(error: &Error) -> Vec<String> {
             "run it again: it goes on from here, and sends nothing of the {} again that are there now",
             DecimalBytes(sent.uploaded_bytes)
         ),
+        Error::NotConfirmed { environment, findings, .. } if findings.iter().any(|finding| finding.kind.is_damage()) => {
+            return damage(environment);
+        }
         Error::NotConfirmed { environment, findings, .. } if release::verify::is_below_right_tags(findings) => format!(
             "the registry lost something of what its tags still name, and a push trusts tags: \
              `cargo xtask verify {environment} --repair` puts back what is missing"
         ),
         Error::NotConfirmed { environment, .. } => format!("`cargo xtask push {environment}` sends what is missing"),
-        Error::NotRepaired { .. } => {
-            "the registry took it and serves another thing: its storage is damaged or something else writes to it; what it keeps under these \
-             digests has to be removed there"
-                .to_owned()
-        }
+        Error::NotRepaired { environment, .. } => return damage(environment),
         Error::Unlocked { release, .. } => format!(
             "check that the bundle is complete and mkectl is that of {release}; push what is missing to the registry by other means, or \
              write `accept: [incomplete-lock]` if the cluster does not need it"
@@ -557,6 +556,17 @@ fn conflict_hints(conflict: &Conflict) -> Vec<String> {
         ],
         Conflict::Overtaken { .. } => vec![pull.to_owned()],
     }
+}
+
+/// Returns what to do about a registry that serves other bytes under a digest than were pushed.
+fn damage(environment: &str) -> Vec<String> {
+    vec![
+        "the registry's storage is damaged, and the registry keeps the damaged bytes when the right ones are sent again. Delete the named \
+         digests there (registry:2: the folders docker/registry/v2/blobs/sha256/XX/DIGEST; other registries: delete the repositories and \
+         run garbage collection)"
+            .to_owned(),
+        format!("then restore them: `cargo xtask verify {environment} --full --repair`"),
+    ]
 }
 
 /// Returns the name that somebody meant who gave a folder's path, or capitals, or a release without its `v`.

@@ -213,6 +213,8 @@ pub enum Error {
         "registry {address} still does not serve what the lock names, after everything was put back"
     )]
     NotRepaired {
+        /// The environment.
+        environment: String,
         /// The registry.
         address: String,
         /// What is wrong still, each thing once.

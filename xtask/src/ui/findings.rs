@@ -1,16 +1,36 @@
-//! What a registry does not serve, for people: an artifact whose tag is missing is told in one line, whatever lacks below it.
+//! What a registry does not serve, for people: an artifact whose tag is missing is told in one line, whatever lacks below it, and a blob
+//! that several repositories lack is told once.
 
 use release::verify::{Finding, FindingKind};
+
+use super::human::first_names;
 
 /// Returns a line for each finding.
 pub(super) fn lines(findings: &[Finding]) -> String {
     let mut text = String::new();
+    let mut told: Vec<&Finding> = Vec::new();
     for finding in findings {
         let is_folded = !finding.kind.is_of_tag() && lacks_tag(findings, &finding.artifact);
         if is_folded {
             continue;
         }
+        let is_same = |other: &Finding| {
+            other.kind == finding.kind && other.digest == finding.digest && !other.kind.is_of_tag()
+        };
+        if told.iter().any(|other| is_same(other)) {
+            continue;
+        }
+        told.push(finding);
         text.push_str(&format!("  {finding}"));
+        let others: Vec<&str> = findings
+            .iter()
+            .filter(|other| is_same(other) && other.artifact != finding.artifact)
+            .filter(|other| !lacks_tag(findings, &other.artifact))
+            .map(|other| other.artifact.as_str())
+            .collect();
+        if !others.is_empty() {
+            text.push_str(&format!("; the same in {}", first_names(&others)));
+        }
         if finding.kind == FindingKind::MissingTag {
             let below = findings
                 .iter()
@@ -53,13 +73,16 @@ mod tests {
             finding(FindingKind::MissingBlob, "pause:3.10"),
             finding(FindingKind::MissingTag, "node:v1"),
             finding(FindingKind::MissingBlob, "dex:v2"),
+            // case 7.8: one blob that several repositories lack
+            finding(FindingKind::MissingBlob, "cni:v1"),
+            finding(FindingKind::MissingBlob, "apiserver:v1"),
         ];
         assert_eq!(
             lines(&findings),
             [
                 "  pause:3.10 is missing, and 2 things that it leads to\n",
                 "  node:v1 is missing\n",
-                "  dex:v2: blob sha256:aa is missing\n",
+                "  dex:v2: blob sha256:aa is missing; the same in cni:v1, apiserver:v1\n",
             ]
             .concat()
         );

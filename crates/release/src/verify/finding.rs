@@ -68,6 +68,11 @@ impl FindingKind {
         }
     }
 
+    /// Returns whether the registry serves something else under a digest, which nothing that is sent replaces.
+    pub fn is_damage(self) -> bool {
+        matches!(self, Self::WrongSize | Self::WrongDigest)
+    }
+
     /// Says whether it is about a tag, which a push looks at, and not about what a tag leads to.
     pub fn is_of_tag(self) -> bool {
         matches!(self, Self::MissingTag | Self::MovedTag)

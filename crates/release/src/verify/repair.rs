@@ -166,6 +166,7 @@ pub async fn repair(
     let examined = examine(&nodes, &again, context.reporter).await?;
     if !examined.findings.is_empty() {
         return Err(Error::NotRepaired {
+            environment: environment.name.clone(),
             address: environment.registry.image_url(),
             findings: examined.findings,
         });
