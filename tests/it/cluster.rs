@@ -14,7 +14,13 @@ async fn lab_of(release: &str) -> Lab {
         .path(&format!("bundles/mke_bundle_{release}_amd64.tar.gz"));
     bundles::make(&bundles::small(), &bundle);
     let _ = lab
-        .run(&["lock", release, "--bundle", bundle.as_str()])
+        .run(&[
+            "lock",
+            release,
+            "--bundle",
+            bundle.as_str(),
+            "--force-release",
+        ])
         .ends_with(0);
     lab.edit_environment("release: v4.1.5", &format!("release: {release}"));
     lab.sandbox.variable("FAKE_MKECTL_VERSION", release);

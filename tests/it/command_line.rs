@@ -88,7 +88,7 @@ fn the_options_of_all_commands_come_last_in_each_help() {
             .filter(|first| first.starts_with('-'))
             .collect();
         assert!(
-            options.ends_with(&["--format", "-C,", "-h,"]),
+            options.ends_with(&["--format", "-C,", "--offline", "-h,"]),
             "{options:?}"
         );
     }
@@ -121,7 +121,7 @@ fn no_command_shows_what_there_is() {
       check      Say everything that is wrong with environments, from their files alone
       lock       Record a release's bundle, byte by byte, in a file to be committed
       learn      Record what a real bundle and a real mkectl of a release show
-      fetch      Bring a locked bundle to this machine and check it
+      fetch      Download a locked bundle and verify it
       render     Write an environment's mke4.yaml
       promote    Give one environment the release of another
       rehearse   Go the whole way without touching registry or cluster
@@ -142,9 +142,9 @@ fn no_command_shows_what_there_is() {
       bench      Measure a push on this machine, beside the vendor's loop
 
     Options:
-          --format <FORMAT>  How results and progress are written: for people, or one JSON object a line
-                             on standard output [default: human] [possible values: human, json]
+          --format <FORMAT>  Output format [default: human] [possible values: human, json]
       -C, --directory <DIR>  The folder of environments/ and bundles/ [default: the nearest upwards]
+          --offline          Ask only registries, nodes and clusters [env: AIRLOCK_OFFLINE]
       -h, --help             Print help
       -V, --version          Print version
 

@@ -512,7 +512,13 @@ async fn another_release_is_no_apply_and_an_older_one_no_upgrade() {
     let _ = lab.run(&["deploy", "lab"]).ends_with(0);
     let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
     let _ = lab
-        .run(&["lock", "v4.1.6", "--bundle", bundle.as_str()])
+        .run(&[
+            "lock",
+            "v4.1.6",
+            "--bundle",
+            bundle.as_str(),
+            "--force-release",
+        ])
         .ends_with(0);
     lab.edit_environment("v4.1.5", "v4.1.6");
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.6");
@@ -528,7 +534,13 @@ async fn another_release_is_no_apply_and_an_older_one_no_upgrade() {
     let _ = lab.run(&["push", "lab"]).ends_with(0);
     // Where the vendor supports no upgrade, the reason is the vendor's.
     let _ = lab
-        .run(&["lock", "v4.1.2", "--bundle", bundle.as_str()])
+        .run(&[
+            "lock",
+            "v4.1.2",
+            "--bundle",
+            bundle.as_str(),
+            "--force-release",
+        ])
         .ends_with(0);
     lab.edit_environment("v4.1.6", "v4.1.2");
     insta::assert_snapshot!(lab.run(&["deploy", "lab"]).whole(), @r#"

@@ -209,7 +209,13 @@ fn lock_two(sandbox: &Sandbox) {
         let file = sandbox.path(&format!("bundles/{name}"));
         bundles::make(recipe, &file);
         let _ = sandbox
-            .run(&["lock", release, "--bundle", file.as_str()])
+            .run(&[
+                "lock",
+                release,
+                "--bundle",
+                file.as_str(),
+                "--force-release",
+            ])
             .ends_with(0);
     };
     recipe.artifacts.push(bundles::image(

@@ -224,3 +224,41 @@ fn in_bundles(sandbox: &Sandbox) -> Vec<String> {
     files.sort_by_key(|file| file != LOCK);
     files
 }
+
+// case 1.8, promise 3
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_written_through_a_symbolic_link() {
+    let bundle = bundle();
+    let server = Server::of(bundle.clone()).await;
+    let sandbox = locked(&bundle, &server.url(FILE));
+    let outside = sandbox.home().join("outside");
+    for name in [format!("{FILE}.part"), format!("{FILE}.part.json")] {
+        std::fs::write(&outside, "untouched").unwrap();
+        let link = sandbox.path(&format!("bundles/{name}"));
+        std::os::unix::fs::symlink(&outside, &link).unwrap();
+        let run = sandbox.run(&["fetch", "v4.1.5"]).ends_with(3);
+        let text = format!("bundles/{name} is a symbolic link to ");
+        assert!(run.stderr.contains(&text), "{}", run.whole());
+        assert_eq!(std::fs::read_to_string(&outside).unwrap(), "untouched");
+        std::fs::remove_file(&link).unwrap();
+    }
+    assert_eq!(server.asked().len(), 0);
+    // `bundles/` itself may be on another disk.
+    let disk = sandbox.home().join("disk");
+    std::fs::rename(sandbox.path("bundles"), &disk).unwrap();
+    std::os::unix::fs::symlink(&disk, sandbox.path("bundles")).unwrap();
+    let _ = sandbox.run(&["fetch", "v4.1.5"]).ends_with(0);
+}
+
+// case 1.6c
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unfinished_file_of_unknown_origin_is_kept_and_named() {
+    let server = Server::start(|_| StatusCode::FORBIDDEN.into_response()).await;
+    let sandbox = locked(&bundle(), &server.url(FILE));
+    let part = sandbox.path(&format!("bundles/{FILE}.part"));
+    std::fs::write(&part, "of a courier").unwrap();
+    let run = sandbox.run(&["fetch", "v4.1.5"]).ends_with(1);
+    let kept = format!("bundles/{FILE}.kept-1.part");
+    assert!(run.stderr.contains(&kept), "{}", run.whole());
+    assert_eq!(sandbox.read(&kept), "of a courier");
+}

@@ -165,7 +165,13 @@ async fn a_release_that_shares_most_of_its_blobs_sends_and_keeps_only_the_others
     let file = sandbox.path("bundles/mke_bundle_v4.1.6_amd64.tar.gz");
     bundles::make(&second, &file);
     let _ = sandbox
-        .run(&["lock", "v4.1.6", "--bundle", file.as_str()])
+        .run(&[
+            "lock",
+            "v4.1.6",
+            "--bundle",
+            file.as_str(),
+            "--force-release",
+        ])
         .ends_with(0);
     let environment = "environments/lab/environment.yaml";
     let text = sandbox.read(environment);

@@ -259,18 +259,259 @@ fn a_lock_that_nobody_could_read_is_not_written() {
 #[test]
 fn a_mirror_keeps_to_its_own_architecture() {
     let sandbox = Sandbox::new(AIRLOCK);
-    let _ = lock(
-        &sandbox,
-        &bundles::bytes(&bundles::tiny()),
-        &["--arch", "arm64"],
-    )
-    .ends_with(0);
+    let recipe = bundles::of(vec![bundles::image(
+        "calico/node",
+        "v3.30.2",
+        &["linux/arm64"],
+        &[("node", 1_500)],
+    )]);
+    let _ = lock(&sandbox, &bundles::bytes(&recipe), &["--arch", "arm64"]).ends_with(0);
     let text = sandbox.read("bundles/v4.1.5-arm64.lock.yaml");
     assert!(
         text.contains("file: mke_bundle_v4.1.5_arm64.tar.gz"),
         "{text}"
     );
     assert!(!sandbox.path(LOCK).exists());
+}
+
+// case 1.3
+#[test]
+fn a_bundle_of_another_release_or_architecture_is_refused() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let bundle = sandbox.path("mke_bundle_v4.2.0_amd64.tar.gz");
+    bundles::make(&bundles::tiny(), &bundle);
+    let named = ["lock", "v4.1.4", "--bundle", bundle.as_str()];
+    insta::assert_snapshot!("a_name_of_another_release", sandbox.run(&named).whole());
+    // By what is in it: the matrix and the operator are those of v4.1.5.
+    let bundle = sandbox.path("bundle.tar.gz");
+    bundles::make(&bundles::small(), &bundle);
+    let inside = ["lock", "v4.1.4", "--bundle", bundle.as_str()];
+    insta::assert_snapshot!("content_of_another_release", sandbox.run(&inside).whole());
+    let without_matrix = Recipe {
+        matrix: None,
+        ..bundles::small()
+    };
+    bundles::make(&without_matrix, &bundle);
+    let run = sandbox.run(&inside).ends_with(4);
+    assert!(
+        run.stderr
+            .contains("mke-operator:v1.6.3, but v4.1.4 has v1.6.1"),
+        "{}",
+        run.whole()
+    );
+    let arm = [
+        "lock",
+        "v4.1.5",
+        "--bundle",
+        bundle.as_str(),
+        "--arch",
+        "arm64",
+    ];
+    let run = sandbox.run(&arm).ends_with(4);
+    assert!(
+        run.stderr.contains(" of its images are for amd64, "),
+        "{}",
+        run.whole()
+    );
+    assert!(!sandbox.path("bundles/v4.1.4-amd64.lock.yaml").exists());
+    assert!(!sandbox.path("bundles/v4.1.5-arm64.lock.yaml").exists());
+    // An operator who knows better insists.
+    let run = sandbox
+        .run(&[&inside[..], &["--force-release"]].concat())
+        .ends_with(0);
+    assert!(
+        run.stderr.contains("warning: this bundle is not v4.1.4"),
+        "{}",
+        run.whole()
+    );
+    // Also by its URL, before anything is requested.
+    let run = sandbox.run(&[
+        "lock",
+        "v4.1.4",
+        "--url",
+        "http://127.0.0.1:9/x/mke_bundle_v4.2.0_amd64.tar.gz?sig=1",
+    ]);
+    assert!(
+        run.ends_with(4)
+            .stderr
+            .contains("the name `mke_bundle_v4.2.0_amd64.tar.gz` is of v4.2.0")
+    );
+}
+
+// case 1.7
+#[tokio::test(flavor = "multi_thread")]
+async fn a_presigned_query_is_used_and_never_stored_or_printed() {
+    let bundle = bundles::bytes(&bundles::tiny());
+    let server = Server::of(bundle.clone()).await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    let url = format!("{}?X-Amz-Signature=hunter2#hunter2", server.url(FILE));
+    let runs = [
+        sandbox.run(&["lock", "v4.1.5", "--url", &url]).ends_with(0),
+        sandbox.run(&["inspect", "v4.1.5"]).ends_with(0),
+        // A lock of an earlier version is shown without it, too.
+        {
+            let text = sandbox.read(LOCK);
+            let text = text.replace(&format!("/{FILE}\n"), &format!("/{FILE}?sig=hunter2\n"));
+            assert!(text.contains("hunter2"));
+            sandbox.write(LOCK, &text);
+            let url = server.url("elsewhere");
+            sandbox
+                .run(&["lock", "v4.1.5", "--url", &url, "--diff"])
+                .ends_with(3)
+        },
+        // Not a URL, and a URL whose scheme is a user.
+        sandbox.run(&[
+            "lock",
+            "v4.1.3",
+            "--url",
+            "https://a:hunter2@host:99999/?hunter2",
+        ]),
+        sandbox.run(&[
+            "lock",
+            "v4.1.3",
+            "--url",
+            "user:hunter2@host/x",
+            "--bundle",
+            "bundles/x",
+        ]),
+        sandbox.run(&[
+            "lock",
+            "v4.1.5",
+            "--replace",
+            "--checksum-url",
+            "http://127.0.0.1:9/x?hunter2",
+        ]),
+        sandbox.run(&[
+            "lock",
+            "v4.1.5",
+            "--replace",
+            "--checksum-url",
+            "user:hunter2@host",
+        ]),
+    ];
+    for run in runs {
+        assert!(!run.whole().contains("hunter2"), "{}", run.whole());
+    }
+    bundles::forget_store(&sandbox);
+    let _ = std::fs::remove_file(sandbox.path(LOCK));
+    let _ = sandbox.run(&["lock", "v4.1.5", "--url", &url]).ends_with(0);
+    for (path, bytes) in sandbox.files() {
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!text.contains("hunter2"), "{path}");
+    }
+    assert!(
+        sandbox
+            .read(LOCK)
+            .contains(&format!("url: {}\n", server.url(FILE)))
+    );
+}
+
+// case 6.5
+#[test]
+fn what_differs_from_a_committed_lock_is_a_summary() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let _ = lock(&sandbox, &bundles::bytes(&bundles::small()), &[]).ends_with(0);
+    let other = bundles::bytes(&Recipe {
+        matrix: None,
+        ..bundles::tiny()
+    });
+    let run = lock(&sandbox, &other, &[]).ends_with(4);
+    insta::assert_snapshot!("a_summary_of_changes", run.whole());
+    let all = lock(&sandbox, &other, &["--diff"]).ends_with(4);
+    assert!(all.stderr.lines().count() > 200, "{}", all.stderr);
+    let run = lock(&sandbox, &other, &["--replace"]).ends_with(0);
+    assert!(run.stdout.contains("  removed: "), "{}", run.whole());
+}
+
+// case 6.6
+#[test]
+fn a_bundle_in_hand_is_compared_with_a_checksum_in_hand() {
+    let bundle = bundles::bytes(&bundles::tiny());
+    let right = hex::encode(sha2::Sha256::digest(&bundle));
+    let wrong = "0".repeat(64);
+    let sandbox = Sandbox::new(AIRLOCK);
+    let file = sandbox.path("bundle.tar.gz");
+    sandbox.write(
+        "sums.txt",
+        &format!("{wrong}  other.tar.gz\n{right} *bundle.tar.gz\n"),
+    );
+    sandbox.write("wrong.txt", &format!("{wrong}\n"));
+    let sums = format!("file://{}", sandbox.path("sums.txt"));
+    let upper = right.to_uppercase();
+    for arguments in [
+        ["--checksum", &right],
+        ["--checksum", &upper],
+        ["--checksum", "sums.txt"],
+        ["--checksum-url", &sums],
+    ] {
+        let run = lock(&sandbox, &bundle, &arguments).ends_with(0);
+        assert!(
+            run.stdout.contains("SHA-256 confirmed by "),
+            "{}",
+            run.whole()
+        );
+        std::fs::remove_file(sandbox.path(LOCK)).unwrap();
+    }
+    for (arguments, code) in [
+        (["--checksum", &wrong], 4),
+        (["--checksum", "wrong.txt"], 4),
+        (["--checksum", "missing.txt"], 1),
+        (["--checksum", "bundle.tar.gz"], 4),
+    ] {
+        let _ = lock(&sandbox, &bundle, &arguments).ends_with(code);
+        assert!(!sandbox.path(LOCK).exists());
+    }
+    // A `file:` URL is the bundle itself; the vendor's URL is locked, since a path means nothing elsewhere.
+    let url = format!("file://{file}");
+    let _ = sandbox
+        .run(&["lock", "v4.1.5", "--url", &url, "--checksum", &right])
+        .ends_with(0);
+    assert!(!sandbox.read(LOCK).contains("file:/"));
+}
+
+// case 7.3
+#[test]
+fn a_bundle_from_elsewhere_is_in_bundles_afterwards() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let bundle = bundles::bytes(&bundles::tiny());
+    let run = lock(&sandbox, &bundle, &[]).ends_with(0);
+    assert!(
+        run.stdout
+            .contains(&format!("the bundle is linked to bundles/{FILE}\n")),
+        "{}",
+        run.whole()
+    );
+    let kept = sandbox.path(&format!("bundles/{FILE}"));
+    assert_eq!(std::fs::read(&kept).unwrap(), bundle);
+    let _ = sandbox.run(&["fetch", "v4.1.5", "--check"]).ends_with(0);
+    // A different file there is named, and stays.
+    std::fs::remove_file(&kept).unwrap();
+    std::fs::write(&kept, "different").unwrap();
+    let run = lock(&sandbox, &bundle, &[]).ends_with(0);
+    assert!(
+        run.stderr.contains(&format!(
+            "warning: bundles/{FILE} exists and is not the locked bundle"
+        )),
+        "{}",
+        run.whole()
+    );
+    assert_eq!(std::fs::read(&kept).unwrap(), b"different");
+}
+
+// case 6.2
+#[test]
+fn files_that_may_be_meant_as_archives_are_named() {
+    let mut members = bundles::unpack(&bundles::bytes(&bundles::tiny()));
+    members.push(Member::new("bundles/images/p@1.TAR", "x"));
+    members.push(Member::new("bundles/images/q@1.tar ", "x"));
+    members.push(Member::new("bundles/README.txt", "x"));
+    let sandbox = Sandbox::new(AIRLOCK);
+    let run = lock(&sandbox, &bundles::pack(&members), &[]).ends_with(0);
+    for name in ["bundles/images/p@1.TAR", "bundles/images/q@1.tar "] {
+        let warning = format!("warning: `{name}` in the bundle is not used: ");
+        assert!(run.stderr.contains(&warning), "{}", run.whole());
+    }
+    assert!(!run.stderr.contains("README"), "{}", run.whole());
 }
 
 #[test]
@@ -373,7 +614,103 @@ async fn a_mkectl_whose_hash_nobody_publishes_is_trusted_once() {
     assert_eq!(new, ["/darwin/x86_64"]);
     // Without the vendor or a mirror nobody is asked for anything, and what was locked stays.
     let quiet = sandbox
-        .run(&["lock", "v4.1.5", "--bundle", bundle.as_str()])
+        .run(&[
+            "lock",
+            "v4.1.5",
+            "--bundle",
+            bundle.as_str(),
+            "--force-release",
+        ])
         .ends_with(0);
     assert!(!quiet.stderr.contains("mkectl"), "{}", quiet.stderr);
+}
+
+/// Returns a bundle whose image `mke-dashboard` names one more layer, by a URL alone.
+fn with_external_layer() -> Vec<u8> {
+    let digest = |bytes: &[u8]| hex::encode(sha2::Sha256::digest(bytes));
+    let mut members = bundles::unpack(&bundles::bytes(&bundles::small()));
+    let image = members
+        .iter_mut()
+        .find(|member| member.path.contains("mke-dashboard@"));
+    let image = image.unwrap();
+    let mut archive = bundles::untar(&image.bytes);
+    let place = |archive: &[Member], path: &str| {
+        archive
+            .iter()
+            .position(|member| member.path == path)
+            .unwrap()
+    };
+    let index = place(&archive, "index.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&archive[index].bytes).unwrap();
+    let root = &mut json["manifests"][0];
+    let old = root["digest"]
+        .as_str()
+        .unwrap()
+        .replace("sha256:", "blobs/sha256/");
+    let at = place(&archive, &old);
+    let mut manifest: serde_json::Value = serde_json::from_slice(&archive[at].bytes).unwrap();
+    manifest["layers"]
+        .as_array_mut()
+        .unwrap()
+        .push(serde_json::json!({
+            "mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+            "digest": format!("sha256:{}", digest(b"windows")),
+            "size": 7,
+            "urls": ["https://mcr.example.com/windows"],
+        }));
+    let bytes = manifest.to_string().into_bytes();
+    root["digest"] = format!("sha256:{}", digest(&bytes)).into();
+    root["size"] = bytes.len().into();
+    archive[at] = Member::new(&format!("blobs/sha256/{}", digest(&bytes)), bytes);
+    archive[index].bytes = json.to_string().into_bytes();
+    image.bytes = bundles::tar(&archive);
+    bundles::pack(&members)
+}
+
+// case 6.1
+#[tokio::test(flavor = "multi_thread")]
+async fn an_external_layer_is_locked_shown_and_not_pushed() {
+    let lab = support::Lab::new(AIRLOCK, crate::FAKE_MKECTL).await;
+    let sandbox = &lab.sandbox;
+    let file = sandbox.path(&format!("bundles/{FILE}"));
+    std::fs::write(&file, with_external_layer()).unwrap();
+    let run = sandbox
+        .run(&["lock", "v4.1.5", "--bundle", file.as_str(), "--replace"])
+        .ends_with(0);
+    assert!(
+        run.stderr
+            .contains("warning: mke-dashboard:v1.6.2: 1 layer is external"),
+        "{}",
+        run.whole()
+    );
+    assert!(
+        sandbox.read(LOCK).contains("external:"),
+        "{}",
+        sandbox.read(LOCK)
+    );
+    let run = sandbox.run(&["inspect", "v4.1.5"]).ends_with(0);
+    assert!(
+        run.stdout
+            .contains("mke-dashboard:v1.6.2: 1 external layer"),
+        "{}",
+        run.whole()
+    );
+    let run = sandbox.run(&["plan", "lab"]).ends_with(0);
+    assert!(
+        run.whole().contains("external layers are not pushed"),
+        "{}",
+        run.whole()
+    );
+    // A registry that refuses the manifest is explained.
+    let run = sandbox.run(&["push", "lab"]).ends_with(9);
+    assert!(
+        run.stderr.contains("set validation.manifests.urls.allow"),
+        "{}",
+        run.whole()
+    );
+    // One that takes it gets everything else.
+    let registry =
+        support::faulty::FaultyRegistry::start(support::faulty::Quirks::default(), &[], 0).await;
+    support::TestRegistry::describe_at(&registry.address, None, sandbox, "");
+    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
 }

@@ -33,6 +33,7 @@ mod migrate;
 mod mkectl;
 mod mutations;
 mod new;
+mod offline;
 mod operation;
 mod plan;
 mod preflight;

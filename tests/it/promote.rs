@@ -21,7 +21,13 @@ async fn with_staging(more: &str) -> Lab {
 fn lock_as(lab: &Lab, release: &str) {
     let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
     let _ = lab
-        .run(&["lock", release, "--bundle", bundle.as_str()])
+        .run(&[
+            "lock",
+            release,
+            "--bundle",
+            bundle.as_str(),
+            "--force-release",
+        ])
         .ends_with(0);
 }
 

@@ -66,7 +66,13 @@ impl Site {
         bundles::make(recipe, &bundle);
         let _ = self
             .sandbox
-            .run(&["lock", release, "--bundle", bundle.as_str()])
+            .run(&[
+                "lock",
+                release,
+                "--bundle",
+                bundle.as_str(),
+                "--force-release",
+            ])
             .ends_with(0);
         let _ = self.sandbox.run(&["push", "lab"]).ends_with(0);
         self.receipt(release, pushed);

@@ -112,7 +112,13 @@ async fn an_upgrade_is_rehearsed_where_the_cluster_runs_an_earlier_release() {
     let _ = lab.run(&["deploy", "lab"]).ends_with(0);
     let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
     let _ = lab
-        .run(&["lock", "v4.2.1", "--bundle", bundle.as_str()])
+        .run(&[
+            "lock",
+            "v4.2.1",
+            "--bundle",
+            bundle.as_str(),
+            "--force-release",
+        ])
         .ends_with(0);
     lab.edit_environment("v4.1.5", "v4.2.1");
     let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
@@ -123,7 +129,13 @@ async fn an_upgrade_is_rehearsed_where_the_cluster_runs_an_earlier_release() {
     assert_eq!(lab.applies().len(), 1);
     // What the vendor does not support is refused here, too.
     let _ = lab
-        .run(&["lock", "v4.1.2", "--bundle", bundle.as_str()])
+        .run(&[
+            "lock",
+            "v4.1.2",
+            "--bundle",
+            bundle.as_str(),
+            "--force-release",
+        ])
         .ends_with(0);
     lab.edit_environment("v4.2.1", "v4.1.2");
     let run = lab.run(&["rehearse", "lab"]).ends_with(3);

@@ -157,6 +157,23 @@ fn files_are_opened_by_the_crate_that_refuses_pipes_and_devices() {
     }
 }
 
+// promise 9
+#[test]
+fn downloads_have_one_client_which_an_offline_run_does_not_get() {
+    for file in sources() {
+        let path = file.strip_prefix(repository()).unwrap().as_str();
+        let makes_one = ["tests", "crates/bundle/", "crates/release/src/fetch.rs"];
+        if makes_one.iter().any(|start| path.starts_with(start)) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(
+            !text.contains("HttpClient::new("),
+            "{path} downloads without `fetch::client`"
+        );
+    }
+}
+
 #[test]
 fn every_file_says_why_it_exists() {
     let mut silent = Vec::new();

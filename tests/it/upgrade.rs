@@ -58,7 +58,13 @@ impl Road {
         if !self.lock_path(release).exists() {
             let _ = self
                 .lab
-                .run(&["lock", release, "--bundle", bundle.as_str()])
+                .run(&[
+                    "lock",
+                    release,
+                    "--bundle",
+                    bundle.as_str(),
+                    "--force-release",
+                ])
                 .ends_with(0);
         }
         self.edit_lock(release, |lock| lock.mkectl.clear());

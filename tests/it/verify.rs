@@ -586,7 +586,13 @@ async fn a_mkectl_that_lists_nothing_is_not_asked() {
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.2");
     let bundle = lab.sandbox.path(&format!("bundles/{FILE}"));
     let _ = lab
-        .run(&["lock", "v4.1.2", "--bundle", bundle.as_str()])
+        .run(&[
+            "lock",
+            "v4.1.2",
+            "--bundle",
+            bundle.as_str(),
+            "--force-release",
+        ])
         .ends_with(0);
     lab.edit_environment("v4.1.5", "v4.1.2");
     let _ = lab.run(&["deploy", "lab"]).ends_with(0);

@@ -26,19 +26,25 @@ pub(crate) struct App<'a> {
     consent: TerminalConsent,
     limits: release::push::Limits,
     accounts: release::Accounts,
+    offline: bool,
 }
 
 impl<'a> App<'a> {
     pub(crate) fn new(cli: &Cli, ui: &'a Ui) -> Result<Self, Failure> {
         let tool = tool()?;
+        let workspace = Workspace::new(root(cli.directory.as_deref())?);
+        if let Some(environments) = cli.writes() {
+            release::links::refuse(&workspace, &environments)?;
+        }
         Ok(Self {
-            workspace: Workspace::new(root(cli.directory.as_deref())?),
+            workspace,
             keeper: EnvironmentKeeper::new(ui, tool.variables.clone()),
             tool,
             ui,
             consent: TerminalConsent::new(cli.allows_visible_secrets()),
             limits: cli.limits(),
             accounts: release::Accounts::default(),
+            offline: cli.offline || is_offline(std::env::var_os("AIRLOCK_OFFLINE").as_deref()),
         })
     }
 
@@ -52,6 +58,7 @@ impl<'a> App<'a> {
             limits: self.limits,
             without_backup: None,
             accounts: self.accounts.clone(),
+            offline: self.offline,
         }
     }
 
@@ -72,6 +79,12 @@ impl<'a> App<'a> {
     pub(crate) fn environment(&self, name: &str) -> Result<environment::Environment, Failure> {
         Ok(self.workspace.load(name)?)
     }
+}
+
+/// Returns whether AIRLOCK_OFFLINE asks for an offline run. An unknown value does: a request cannot be undone.
+fn is_offline(value: Option<&std::ffi::OsStr>) -> bool {
+    let value = value.unwrap_or_default().to_ascii_lowercase();
+    !["", "0", "false", "no"].iter().any(|off| value == **off)
 }
 
 /// Finds the workspace: the folder that was named, else the nearest one upwards that holds `environments/`, else
@@ -165,5 +178,21 @@ mod tests {
         ] {
             assert!(matches!(timestamp(far), Err(Failure::Clock)), "{far:?}");
         }
+    }
+
+    // case 7.2
+    #[test]
+    fn an_unknown_value_of_the_variable_means_offline() {
+        for (value, expected) in [
+            ("1", true),
+            ("true", true),
+            ("on", true),
+            ("0", false),
+            ("False", false),
+            ("", false),
+        ] {
+            assert_eq!(is_offline(Some(value.as_ref())), expected, "{value}");
+        }
+        assert!(!is_offline(None));
     }
 }

@@ -29,13 +29,17 @@ pub(crate) use rehearsal::{RehearsalArgs, RehearsalCommand};
     subcommand_required = true
 )]
 pub(crate) struct Cli {
-    /// How results and progress are written: for people, or one JSON object a line on standard output
+    /// Output format
     #[arg(long, global = true, display_order = LAST, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
 
     /// The folder of environments/ and bundles/ [default: the nearest upwards]
     #[arg(short = 'C', long, global = true, display_order = LAST + 1, value_name = "DIR")]
     pub(crate) directory: Option<Utf8PathBuf>,
+
+    /// Ask only registries, nodes and clusters [env: AIRLOCK_OFFLINE]
+    #[arg(long, global = true, display_order = LAST + 2)]
+    pub(crate) offline: bool,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -66,7 +70,7 @@ Prepare
   check      Say everything that is wrong with environments, from their files alone
   lock       Record a release's bundle, byte by byte, in a file to be committed
   learn      Record what a real bundle and a real mkectl of a release show
-  fetch      Bring a locked bundle to this machine and check it
+  fetch      Download a locked bundle and verify it
   render     Write an environment's mke4.yaml
   promote    Give one environment the release of another
   rehearse   Go the whole way without touching registry or cluster
@@ -177,12 +181,11 @@ pub(crate) enum Command {
     /// Writes environments/facts/RELEASE.yaml, which overlays what Airlock knows of the release. Prints every contradiction as a
     /// diff. The file and the diff contain no path, host or user of this machine.
     Learn(LearnArgs),
-    /// Bring a locked bundle to this machine and check it
-    Fetch {
-        /// An environment, or a locked release (v4.1.5)
-        #[arg(value_name = "ENVIRONMENT|RELEASE")]
-        what: String,
-    },
+    /// Download a locked bundle and verify it
+    ///
+    /// With --check, compares the bundle in bundles/ with its lock, byte by byte, and the downloads of mkectl that exist. Nothing is
+    /// downloaded or written.
+    Fetch(FetchArgs),
     /// Write an environment's mke4.yaml
     #[command(group = ArgGroup::new("which").required(true).args(["environment", "all"]))]
     Render {
@@ -461,13 +464,16 @@ pub(crate) struct LearnArgs {
 pub(crate) struct LockArgs {
     /// The release, such as v4.1.5
     pub(crate) release: String,
-    /// A bundle that is here already, instead of a download
+    /// Bundle on this machine, instead of a download; linked or copied to bundles/
     #[arg(long, value_name = "FILE")]
     pub(crate) bundle: Option<Utf8PathBuf>,
-    /// Where the bundle is, instead of the vendor's URL for this release
+    /// URL of the bundle, http:, https: or file: [default: the vendor's]
     #[arg(long)]
     pub(crate) url: Option<String>,
-    /// Where the bundle's checksum is, instead of the vendor's URL for this release
+    /// Checksum of the bundle: 64 hexadecimal digits, or a checksum file
+    #[arg(long, value_name = "HEX|FILE", conflicts_with = "checksum_url")]
+    pub(crate) checksum: Option<String>,
+    /// URL of the bundle's checksum, http:, https: or file: [default: the vendor's]
     #[arg(long, value_name = "URL")]
     pub(crate) checksum_url: Option<String>,
     /// Where mkectl is, instead of the vendor's URL for this release; {system} and {machine} stand for linux and x86_64
@@ -479,9 +485,59 @@ pub(crate) struct LockArgs {
     /// Replace a committed lock that differs
     #[arg(long)]
     pub(crate) replace: bool,
+    /// Show all lines that differ from a committed lock
+    #[arg(long)]
+    pub(crate) diff: bool,
+    /// Lock a bundle whose name or content contradicts RELEASE
+    #[arg(long)]
+    pub(crate) force_release: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FetchArgs {
+    /// An environment, or a locked release (v4.1.5)
+    #[arg(value_name = "ENVIRONMENT|RELEASE")]
+    pub(crate) what: String,
+    /// Compare the bundle with its lock; download and write nothing
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Bundle to check, if it is not in bundles/
+    #[arg(long, value_name = "FILE", requires = "check")]
+    pub(crate) bundle: Option<Utf8PathBuf>,
+    /// Download mkectl for this platform, such as linux-x86_64; repeatable [default: this machine's]
+    #[arg(long, value_name = "PLATFORM", conflicts_with = "check")]
+    pub(crate) platform: Vec<String>,
 }
 
 impl Cli {
+    /// Returns the environments whose folders this command may write to, or `None` if it writes nothing to the workspace.
+    pub(crate) fn writes(&self) -> Option<Vec<&str>> {
+        match &self.command {
+            Command::List
+            | Command::Show { .. }
+            | Command::Inspect { .. }
+            | Command::Diff(_)
+            | Command::Releases { .. }
+            | Command::Check { .. } => None,
+            Command::Fetch(arguments) if arguments.check => None,
+            Command::Push(arguments) => {
+                Some(arguments.environments.iter().map(String::as_str).collect())
+            }
+            Command::Promote(arguments) => Some(vec![arguments.to.as_str()]),
+            Command::Deploy { environment, .. }
+            | Command::Apply { environment, .. }
+            | Command::Migrate(MigrateArgs { environment, .. })
+            | Command::Mkectl(MkectlArgs { environment, .. }) => Some(vec![environment.as_str()]),
+            Command::Render {
+                environment: Some(environment),
+                check: false,
+                ..
+            } => Some(vec![environment.as_str()]),
+            Command::Cluster { command } => Some(vec![command.environment()]),
+            _ => Some(Vec::new()),
+        }
+    }
+
     /// Says whether secrets may stand in the process list.
     pub(crate) fn allows_visible_secrets(&self) -> bool {
         match &self.command {

@@ -6,8 +6,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use indicatif::DecimalBytes;
 use registry_error::advice;
 use release::cluster::BackupError;
+use release::fetch::FetchError;
 use release::kubeconfig::{KubeconfigError, NamedBy};
 use release::learn::LearnError;
+use release::lock::Refusal;
 use release::prune::PruneError;
 use release::shared_state::Conflict;
 use release::{ArchiveError, ChecksumError, Error, MkectlError, ReadError, StoreError, Unready};
@@ -159,14 +161,20 @@ impl Failure {
                 | Error::Contradiction { .. }
                 | Error::EmbeddedAddress { .. }
                 | Error::Credentials { .. } => 3,
-                Error::LockDiffers {
+                Error::LockRefused(Refusal::Differs {
                     is_same_bundle: true,
                     ..
-                } => 3,
+                })
+                | Error::Link(_)
+                | Error::Fetch(FetchError::NoPlatform { .. }) => 3,
+                Error::Checksum {
+                    source: ChecksumError::Read { .. },
+                } => 1,
                 Error::Checksum {
                     source: ChecksumError::Request(_),
                 } => 1,
-                Error::LockDiffers { .. }
+                Error::LockRefused(Refusal::Url(_)) => USAGE,
+                Error::LockRefused(_)
                 | Error::VendorChecksum { .. }
                 | Error::Checksum { .. }
                 | Error::BundleSize { .. }
@@ -328,17 +336,35 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Defaults { release, .. } => format!(
             "restore the committed file, or lock again on a machine that has mkectl {release}: `cargo xtask lock {release} --replace`"
         ),
-        Error::LockDiffers { is_same_bundle: true, .. } => {
-            "is another mkectl on PATH, or none, or was another URL given? `--replace` takes what was read now".to_owned()
+        Error::LockRefused(Refusal::WrongRelease { .. }) => {
+            "lock it as the release that it contains; to insist on this one, add `--force-release`".to_owned()
         }
-        Error::LockDiffers { .. } => {
-            "the vendor's bundle changed, or this is another one: find out which; `--replace` takes the new one".to_owned()
+        Error::LockRefused(Refusal::Differs { is_same_bundle: true, .. }) => {
+            "check the URL and the mkectl on PATH; `--diff` shows all lines, `--replace` writes the new lock".to_owned()
         }
+        Error::LockRefused(Refusal::Differs { .. }) => {
+            "find out whether the vendor replaced the bundle; `--diff` shows all lines, `--replace` writes the new lock".to_owned()
+        }
+        Error::Link(link) => format!(
+            "move {} away; to keep data on another disk, only bundles/, bundles/store/, environments/ and an environment's folder may be \
+             symbolic links",
+            link.path
+        ),
+        Error::Full(full) => format!(
+            "free space on {} and run the command again: it resumes; `cargo xtask store gc` removes blobs that no lock names",
+            full.mount
+        ),
+        Error::Fetch(FetchError::Offline { what, .. }) => missing(what),
+        Error::Fetch(FetchError::NoBundle { path }) => missing(path),
+        Error::Fetch(FetchError::NoPlatform { known, .. }) => match known.first() {
+            Some(known) => format!("name a platform of the lock, such as `--platform {known}`"),
+            None => return Vec::new(),
+        },
         Error::VendorChecksum { path, .. } => format!("delete {path} and run it again; if it stays so, ask the vendor"),
         Error::Checksum { .. } => {
             "no lock was written: run it again, or compare the bundle by other means and lock it with `--bundle FILE`".to_owned()
         }
-        Error::Download { source, .. } => return download_hints(source),
+        Error::Download { source, path, .. } => return download_hints(source, path),
         Error::BundleSize { path, .. } => format!("delete {path}, then fetch it again, or copy it again"),
         Error::Facts { path, .. } => {
             format!("edit {path}, or delete it and run `cargo xtask learn` again")
@@ -358,11 +384,6 @@ fn hints(error: &Error) -> Vec<String> {
         }
         Error::Bundle { path, .. } => {
             format!("is {path} a bundle of the vendor's, whole and unchanged? Download it again, or copy it again")
-        }
-        Error::Store { source: StoreError::Full { .. }, .. }
-        | Error::BundleUnread { source: ReadError::Sink { source: StoreError::Full { .. }, .. }, .. } => {
-            "make room for bundles/ and run it again: what is in the store stays there; `cargo xtask store gc` removes what no lock names"
-                .to_owned()
         }
         Error::Store { source: StoreError::InUse { .. }, .. } => {
             "run it again when the other command is done".to_owned()
@@ -589,8 +610,34 @@ fn is_another_file(error: &release::DownloadError) -> bool {
     )
 }
 
-fn download_hints(error: &release::DownloadError) -> Vec<String> {
+/// Returns what to do about a file that is not on this machine and is not downloaded.
+fn missing(path: &Utf8Path) -> String {
+    let folder = path.parent().unwrap_or(Utf8Path::new("."));
+    match path.file_name() {
+        Some("mkectl.tar.gz") => format!(
+            "copy mkectl's download to {path}, or put the release's mkectl on PATH; a connected machine downloads it with \
+             `cargo xtask fetch --platform`"
+        ),
+        Some(name) if folder == "bundles" => format!("copy the file to bundles/{name}"),
+        _ if path.as_str().contains(' ') => {
+            "give it as a file with `--checksum FILE`, or run without `--offline` and AIRLOCK_OFFLINE".to_owned()
+        }
+        _ => "check the path".to_owned(),
+    }
+}
+
+fn download_hints(error: &release::DownloadError, path: &Utf8Path) -> Vec<String> {
+    use release::RequestError::{Connect, Name, TimedOut};
     let hint = match error {
+        release::DownloadError::Request(Name { .. } | Connect { .. } | TimedOut { .. }) => {
+            return vec![
+                format!(
+                    "on a machine without internet, {}, and add `--offline`",
+                    missing(path)
+                ),
+                "behind a proxy, set HTTPS_PROXY".to_owned(),
+            ];
+        }
         release::DownloadError::Request(release::RequestError::NotFound { .. }) => {
             "there is no bundle there: is the release right? `cargo xtask lock` takes another place with `--url URL`, and a file with \
              `--bundle FILE`; a bundle that is copied to bundles/ is not downloaded"
@@ -615,9 +662,6 @@ fn download_hints(error: &release::DownloadError) -> Vec<String> {
             | release::RequestError::InsecureRedirect { .. },
         ) => {
             "the server sends its callers astray; a bundle that is copied to bundles/ is not downloaded"
-        }
-        release::DownloadError::Full { .. } => {
-            "free some space, then run it again: it goes on where it stopped"
         }
         _ => "run it again: it goes on where it stopped. Behind a proxy, set HTTPS_PROXY",
     };

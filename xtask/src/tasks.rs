@@ -62,7 +62,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
         } => check::run(app, environment.as_deref(), *with_mkectl),
         Command::Learn(arguments) => learn::run(app, arguments),
         Command::Lock(arguments) => lock::run(app, arguments),
-        Command::Fetch { what } => fetch::run(app, what),
+        Command::Fetch(arguments) => fetch::run(app, arguments),
         Command::Render {
             environment,
             all: _,
@@ -159,7 +159,7 @@ fn with_each<T>(
 }
 
 /// Returns a number of things in words: no message says "1 artifact(s)".
-fn count(number: usize, thing: &str) -> String {
+pub(crate) fn count(number: usize, thing: &str) -> String {
     match number {
         1 => format!("1 {thing}"),
         number => format!("{number} {thing}s"),

@@ -19,6 +19,7 @@ use serde::Serialize;
 use crate::cli::Format;
 use crate::failure::Failure;
 
+pub(crate) use human::lock_changes;
 pub(crate) use plan::{Detail, coloured};
 pub(crate) use table::table;
 

@@ -1,6 +1,7 @@
 //! The vendor's checksum file. Its exact form is not documented beyond the `sha256sum -c` that it is for, so it is read
 //! leniently: the hash must be plain, and the file name is only reported.
 
+use camino::{Utf8Path, Utf8PathBuf};
 use reqwest::header::CONTENT_TYPE;
 use url::Url;
 
@@ -27,6 +28,14 @@ pub enum ChecksumError {
     /// The checksum file cannot be downloaded.
     #[error(transparent)]
     Request(RequestError),
+    /// The checksum file cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// An HTML page came instead.
     #[error("{url} is an HTML page, not a checksum file")]
     Html {
@@ -76,11 +85,36 @@ pub async fn checksum(
             Err(error) => return Err(error),
         };
         failures += 1;
-        match retry.wait(failures, &error) {
+        match retry.wait_for_first_answer(failures, &error) {
             Some(wait) => tokio::time::sleep(wait).await,
             None => return Err(ChecksumError::Request(error)),
         }
     }
+}
+
+/// Reads the checksum file at `path`, and returns what it says of the first of `file_names` that it lists.
+///
+/// # Errors
+/// When it cannot be read, or says nothing of the file.
+pub fn checksum_in_file(path: &Utf8Path, file_names: &[&str]) -> Result<Checksum, ChecksumError> {
+    let bytes = files::read(path).map_err(|source| ChecksumError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    if bytes.len() > LARGEST {
+        return Err(ChecksumError::TooLarge {
+            url: path.to_string(),
+        });
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    let mut outcome = parse(&text, "", path.as_str());
+    for name in file_names {
+        outcome = parse(&text, name, path.as_str());
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    outcome
 }
 
 async fn fetch(url: &Url, client: &HttpClient) -> Result<String, ChecksumError> {

@@ -17,8 +17,15 @@ pub struct Contents {
     pub skipped: Vec<SkippedArchive>,
     /// The release matrix, if there is one.
     pub release_matrix: Option<LockedFile>,
-    /// How many other files the bundle holds, which nobody looked at.
+    /// How many other files the bundle holds. They are not read.
     pub ignored_files: u64,
+    /// Those of them that may be meant as archives, by path, escaped; the first [`Contents::MOST_ODD`].
+    pub odd_files: Vec<String>,
     /// Blobs that are in an archive though no manifest of it names them, by archive: how many.
     pub unnamed_blobs: BTreeMap<String, u64>,
+}
+
+impl Contents {
+    /// How many odd files are listed.
+    pub const MOST_ODD: usize = 100;
 }

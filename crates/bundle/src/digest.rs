@@ -2,12 +2,16 @@
 //! and one hash decides about every byte.
 
 use std::fmt;
+use std::io::{self, Read as _};
 use std::str::FromStr;
 
+use camino::Utf8Path;
 use oci_spec::image::{Digest, DigestAlgorithm, Sha256Digest};
 use serde::Deserializer;
 use serde::de::Visitor;
 use sha2::{Digest as _, Sha256};
+
+use crate::event::{Event, Observer};
 
 /// Why a text is not a digest that is accepted here.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +90,30 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     }
 
     deserializer.deserialize_str(DigestVisitor)
+}
+
+/// Returns the size and the sha256 of a file. Tells `observer` how far it is.
+///
+/// # Errors
+/// When it cannot be read, or is not a regular file.
+pub fn hash_file(path: &Utf8Path, observer: &dyn Observer) -> io::Result<(u64, String)> {
+    const BUFFER: usize = 1 << 20;
+    let mut file = files::open(path)?;
+    let mut hasher = Hasher::new();
+    let mut bytes = 0;
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok((bytes, hasher.hex())),
+            Ok(count) => {
+                hasher.update(&buffer[..count]);
+                bytes += count as u64;
+                observer.event(Event::BundleRead { bytes });
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// A sha256 in the making.

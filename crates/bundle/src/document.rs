@@ -10,7 +10,7 @@ use oci_spec::image::{Digest, MediaType};
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::digest;
+use crate::{digest, strict};
 
 /// The largest manifest, index or other document that is read, in bytes: 4 MiB, which is what registries accept.
 pub(crate) const LARGEST: u64 = 4 << 20;
@@ -115,6 +115,7 @@ pub(crate) struct Layer {
     #[serde(deserialize_with = "digest::deserialize")]
     pub(crate) digest: Digest,
     pub(crate) size: u64,
+    urls: Option<Vec<serde::de::IgnoredAny>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -143,6 +144,8 @@ impl Document {
             Ok(Self::Config(
                 serde_json::from_slice::<Platform>(bytes).ok()?.name(),
             ))
+        } else if let Err(error) = strict::check(bytes) {
+            Err(error)
         } else if probe.manifests.is_some() {
             serde_json::from_slice(bytes).map(Self::Index)
         } else {
@@ -184,6 +187,13 @@ impl ManifestDocument {
     pub(crate) fn is_image(&self) -> bool {
         self.artifact_type.is_none()
             && [OCI_CONFIG, DOCKER_CONFIG].contains(&self.config.media_type.as_str())
+    }
+}
+
+impl Layer {
+    /// Returns whether the layer may be downloaded from elsewhere, and so need not be in an archive or a registry.
+    pub(crate) fn has_urls(&self) -> bool {
+        self.urls.as_ref().is_some_and(|urls| !urls.is_empty())
     }
 }
 

@@ -5,6 +5,7 @@
 //! a proxy's log-in page or an error page more often than not.
 
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -127,8 +128,12 @@ async fn download_to(
         url,
         client,
         observer,
+        has_answered: AtomicBool::new(false),
     };
-    let part = Part::open(&request.destination, feed)?;
+    let (part, aside) = Part::open(&request.destination, &transfer.shown, feed)?;
+    if let Some(path) = &aside {
+        observer.event(Event::KeptAside { path });
+    }
     let mut writing = transfer.begin(&part).await?;
     let mut is_old = writing.length() > 0;
     loop {
@@ -161,6 +166,8 @@ struct Transfer<'a> {
     shown: String,
     client: &'a HttpClient,
     observer: &'a dyn Observer,
+    /// Whether the server has answered in this run, with whatever status.
+    has_answered: AtomicBool,
 }
 
 impl Transfer<'_> {
@@ -168,14 +175,11 @@ impl Transfer<'_> {
     async fn begin(&self, part: &Part<'_>) -> Result<Writing, DownloadError> {
         let mut writing = part.take_up().await?;
         let note = part.note();
-        let is_same = note
-            .as_ref()
-            .is_some_and(|note| note.url == self.request.url);
         // Without a validator only the hash can tell whether the rest belongs to the beginning.
         let can_tell = self.request.expected.is_some()
             || note.as_ref().is_some_and(|note| note.validator().is_some());
         let too_long = self.size().is_some_and(|size| writing.length() > size);
-        if !is_same || !can_tell || too_long {
+        if !can_tell || too_long {
             part.reset(&mut writing).await?;
         }
         Ok(writing)
@@ -200,7 +204,12 @@ impl Transfer<'_> {
             } else {
                 failures + 1
             };
-            let Some(wait) = self.request.retry.wait(failures, &error) else {
+            let retry = &self.request.retry;
+            let wait = match self.has_answered.load(Ordering::Relaxed) {
+                true => retry.wait(failures, &error),
+                false => retry.wait_for_first_answer(failures, &error),
+            };
+            let Some(wait) = wait else {
                 return Err(DownloadError::Request(error));
             };
             self.observer.event(Event::Retrying {
@@ -233,6 +242,7 @@ impl Transfer<'_> {
             }
         }
         let response = get.send().await.map_err(|error| self.failed(error))?;
+        self.has_answered.store(true, Ordering::Relaxed);
         match response.status() {
             StatusCode::PARTIAL_CONTENT if offset > 0 => {
                 if !self.continues(&response, offset, note.as_ref()) {
@@ -255,7 +265,7 @@ impl Transfer<'_> {
             StatusCode::OK => {
                 // The server does not do ranges, or has another file by now.
                 part.reset(writing).await?;
-                part.write_note(&Note::of(&self.request.url, response.headers()))?;
+                part.write_note(&Note::of(&self.shown, response.headers()))?;
                 let size = response.content_length();
                 self.receive(part, writing, response, size).await
             }

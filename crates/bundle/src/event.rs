@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use camino::Utf8Path;
+
 use crate::lock::Artifact;
 
 /// Something that happened while a bundle was read or a file was downloaded.
@@ -37,6 +39,11 @@ pub enum Event<'a> {
         bytes: u64,
         /// The size of the file in bytes, if the server or the lock says so.
         total: Option<u64>,
+    },
+    /// An unfinished file of unknown origin was in the way, and was renamed.
+    KeptAside {
+        /// Its new path.
+        path: &'a Utf8Path,
     },
     /// An attempt failed, and there will be another one.
     Retrying {

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use camino::Utf8PathBuf;
 use network::{Proxies, ProxyError};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
@@ -22,14 +23,19 @@ const REDIRECTS: usize = 10;
 /// The longest that a server's `Retry-After` is obeyed.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// Why a request brought nothing. URLs are told without credentials and queries, which may hold secrets.
+/// How many attempts in a row are made to reach a server that has not answered yet. On a machine without internet they all fail.
+const ATTEMPTS_TO_REACH: u32 = 2;
+
+/// Why a request failed. URLs are shown without credentials and queries, which may contain secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// The URL cannot be understood, or is not one of HTTP.
-    #[error("`{url}` is not a URL that can be downloaded from")]
+    /// The URL is not valid, or not one of HTTP.
+    #[error("cannot download from {url}: {reason}")]
     Url {
         /// The URL.
         url: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The HTTP client cannot be built.
     #[error("cannot prepare HTTP requests")]
@@ -161,6 +167,23 @@ impl Retry {
             } => own.max((*asked).min(LONGEST_RETRY_AFTER)),
             _ => own,
         })
+    }
+}
+
+impl Retry {
+    /// Returns the same as [`Retry::wait`] for a server that has not answered in this run: one that cannot be reached is given up soon.
+    pub(crate) fn wait_for_first_answer(
+        &self,
+        failures: u32,
+        error: &RequestError,
+    ) -> Option<Duration> {
+        let attempts = match error {
+            RequestError::Name { .. } | RequestError::Connect { .. } => ATTEMPTS_TO_REACH,
+            // That took long already.
+            RequestError::TimedOut { .. } => 1,
+            _ => u32::MAX,
+        };
+        self.wait(failures, error).filter(|_| failures < attempts)
     }
 }
 
@@ -315,32 +338,75 @@ impl RequestError {
 
 /// Reads a URL of HTTP.
 pub(crate) fn parse(text: &str) -> Result<Url, RequestError> {
+    let wrong = |reason: String| RequestError::Url {
+        url: shown_url(text),
+        reason,
+    };
     match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
-        Ok(url) => Err(RequestError::Url { url: shown(&url) }),
-        // What cannot be parsed cannot be cleaned of secrets either; it is the text of a file of ours.
-        Err(_) => Err(RequestError::Url {
-            url: text.to_owned(),
-        }),
+        Ok(_) => Err(wrong("expected http:// or https://".to_owned())),
+        Err(error) => Err(wrong(error.to_string())),
     }
 }
 
-/// Returns a URL as people may see it: without credentials and query, which may hold secrets.
+/// Checks that a URL can be downloaded from, without a request.
+///
+/// # Errors
+/// When it is not valid, or not one of HTTP.
+pub fn check_url(url: &str) -> Result<(), RequestError> {
+    parse(url).map(drop)
+}
+
+/// Returns the path that a `file:` URL names; `None` for a URL of another scheme.
+///
+/// # Errors
+/// When a `file:` URL names no path on this machine.
+pub fn local_path(text: &str) -> Result<Option<Utf8PathBuf>, RequestError> {
+    match Url::parse(text) {
+        Ok(url) if url.scheme() == "file" => url
+            .to_file_path()
+            .ok()
+            .and_then(|path| Utf8PathBuf::from_path_buf(path).ok())
+            .map(Some)
+            .ok_or_else(|| RequestError::Url {
+                url: shown(&url),
+                reason: "expected file:///PATH".to_owned(),
+            }),
+        _ => Ok(None),
+    }
+}
+
+/// What is shown in place of a URL in which secrets cannot be told from the rest.
+const UNREADABLE: &str = "a URL that is not valid";
+
+/// Returns a URL as it may be shown and stored: without credentials, query and fragment, which may contain secrets.
 pub fn shown_url(url: &str) -> String {
-    match Url::parse(url) {
-        Ok(url) => shown(&url),
-        // Nobody can tell what in it is secret.
-        Err(_) => "a URL that cannot be understood".to_owned(),
-    }
+    Url::parse(url).map_or_else(|_| UNREADABLE.to_owned(), |url| shown(&url))
 }
 
-/// Says whether a URL carries a user or a password.
+/// Returns whether a URL contains a user or a password.
 pub fn has_credentials(url: &str) -> bool {
     Url::parse(url).is_ok_and(|url| !url.username().is_empty() || url.password().is_some())
 }
 
-/// Returns the URL as people may see it.
+/// Returns a URL as it is stored: without query and fragment, which may contain secrets. [`has_credentials`] finds the others.
+pub fn stored_url(text: &str) -> String {
+    match Url::parse(text) {
+        Ok(mut url) if url.query().is_some() || url.fragment().is_some() => {
+            url.set_query(None);
+            url.set_fragment(None);
+            url.to_string()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// Returns the URL as it may be shown and stored.
 pub(crate) fn shown(url: &Url) -> String {
+    // `user:password@host` without a scheme is valid: its scheme is the user.
+    if url.cannot_be_a_base() && url.path().contains('@') {
+        return UNREADABLE.to_owned();
+    }
     let mut shown = url.clone();
     // These fail only for URLs without a host, which have no credentials.
     let _ = shown.set_username("");
@@ -471,9 +537,55 @@ mod tests {
         assert_eq!(of(&[&plain; 11], &plain), Some(Refused::TooManyRedirects));
     }
 
+    // case 6.6
+    #[test]
+    fn a_file_url_is_a_path() {
+        let path = |text| local_path(text).map_err(|error| error.to_string());
+        assert_eq!(
+            path("file:///mnt/a%20b.txt"),
+            Ok(Some("/mnt/a b.txt".into()))
+        );
+        assert_eq!(path("https://host.example/x"), Ok(None));
+        assert_eq!(path("/mnt/x"), Ok(None));
+        assert!(path("file://host.example/x").is_err());
+    }
+
     #[test]
     fn shows_no_secrets() {
         let url = Url::parse("https://user:secret@host.example:8443/a/b?token=secret#x").unwrap();
         assert_eq!(shown(&url), "https://host.example:8443/a/b");
+        for text in [
+            "user:secret@host.example/x",
+            "https://user:secret@host.example:99999/?token=secret",
+            "ftp://user:secret@host.example/x?token=secret",
+            "//user:secret@host",
+        ] {
+            let error = parse(text).unwrap_err();
+            let told = format!("{error} {error:?} {}", shown_url(text));
+            assert!(!told.contains("secret"), "{told}");
+        }
+    }
+
+    // case 7.2
+    #[test]
+    fn a_server_that_never_answered_is_given_up_soon() {
+        let retry = Retry::default();
+        let url = String::new();
+        let client = builder(&Arc::default()).build().unwrap();
+        let source = || client.get("http://").build().unwrap_err();
+        let name = RequestError::Name {
+            url: url.clone(),
+            source: source(),
+        };
+        let silent = RequestError::TimedOut {
+            url,
+            source: source(),
+        };
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(retry.wait_for_first_answer(1, &name), second);
+        assert_eq!(retry.wait_for_first_answer(2, &name), None);
+        assert_eq!(retry.wait_for_first_answer(1, &silent), None);
+        assert!(retry.wait_for_first_answer(5, &status(503, None)).is_some());
+        assert!(retry.wait(5, &name).is_some());
     }
 }

@@ -46,6 +46,7 @@ mod keeper;
 mod program;
 mod read;
 mod rules;
+mod strict;
 mod survey;
 mod tarball;
 
@@ -60,20 +61,22 @@ mod testing;
 
 pub use archive::ArchiveError;
 pub use chart::{ChartImages, chart_images};
-pub use checksum::{Checksum, ChecksumError, checksum};
+pub use checksum::{Checksum, ChecksumError, checksum, checksum_in_file};
 pub use contents::Contents;
-pub use digest::{DigestError, sha256_digest};
+pub use digest::{DigestError, hash_file, sha256_digest};
 pub use download::{
     Download, DownloadError, Downloaded, Expected, Feed, FollowError, Following, download,
     download_feeding, following,
 };
 pub use event::{Event, Observer, Silent};
-pub use http::{HttpClient, RequestError, Retry, has_credentials, shown_url};
+pub use http::{
+    HttpClient, RequestError, Retry, check_url, has_credentials, local_path, shown_url, stored_url,
+};
 pub use lock::{
     Artifact, Blob, Contradiction, Kind, Lock, LockError, LockedBundle, LockedFile, LockedMkectl,
     Manifest, SkippedArchive,
 };
-pub use program::{ProgramError, check_program, unpack_program};
+pub use program::{ProgramError, check_archive, check_program, unpack_program};
 pub use read::{Place, ReadError, read, read_observed};
 pub use rules::{Rule, Rules};
 pub use sink::{BlobSink, Inspection, Sink};

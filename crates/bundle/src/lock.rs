@@ -8,7 +8,7 @@ use oci_spec::image::{Digest, MediaType};
 use serde::{Deserialize, Serialize};
 
 use crate::contents::Contents;
-use crate::digest;
+use crate::{digest, http};
 
 mod check;
 
@@ -147,6 +147,9 @@ pub struct Manifest {
     pub platform: Option<String>,
     /// The blobs that it names: the config first, then the layers. An index names none.
     pub blobs: Vec<Blob>,
+    /// The layers that it names with `urls` and that the bundle does not contain. They are not pushed: nodes download them from there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub external: Vec<Blob>,
 }
 
 /// A config or a layer.
@@ -206,7 +209,7 @@ pub enum LockError {
 impl Lock {
     /// Returns the lock of a bundle that has been read.
     ///
-    /// `file` and `url` are the bundle's name and source; `mkectl` are the downloads that belong to the release.
+    /// `file` and `url` are the bundle's name and source, of which a query is left out; `mkectl` are the downloads that belong to the release.
     pub fn from_contents(
         release: &semver::Version,
         arch: &str,
@@ -221,7 +224,7 @@ impl Lock {
             arch: arch.to_owned(),
             bundle: LockedBundle {
                 file: file.to_owned(),
-                url: url.to_owned(),
+                url: http::stored_url(url),
                 size: contents.size,
                 sha256: contents.sha256,
             },
@@ -296,7 +299,12 @@ impl Lock {
                 found: versioned.version,
             });
         }
-        let lock: Self = serde_yaml::from_str(text).map_err(syntax)?;
+        let mut lock: Self = serde_yaml::from_str(text).map_err(syntax)?;
+        // Earlier versions kept queries, which may contain a secret, and what is parsed is shown.
+        lock.bundle.url = http::stored_url(&lock.bundle.url);
+        for mkectl in &mut lock.mkectl {
+            mkectl.url = http::stored_url(&mkectl.url);
+        }
         lock.check().map_err(|source| LockError::Contradiction {
             path: path.to_owned(),
             source,
@@ -353,6 +361,17 @@ impl Artifact {
             let blobs = manifest.blobs.iter().map(|blob| (&blob.digest, blob.size));
             std::iter::once((&manifest.digest, manifest.size)).chain(blobs)
         })
+    }
+
+    /// Returns the layers that are in neither the bundle nor the registry, each once.
+    pub fn external(&self) -> BTreeMap<&str, u64> {
+        let layers = self
+            .manifests
+            .iter()
+            .flat_map(|manifest| &manifest.external);
+        layers
+            .map(|layer| (layer.digest.as_ref(), layer.size))
+            .collect()
     }
 
     pub(crate) fn sort_key(&self) -> (&str, &str) {

@@ -116,6 +116,14 @@ pub fn check_program(
     Ok(())
 }
 
+/// Checks that the SHA-256 of `archive` is `sha256`, and that there is a program in it.
+///
+/// # Errors
+/// It is another archive, there is no program in it, or it cannot be read.
+pub fn check_archive(archive: &Utf8Path, sha256: &str) -> Result<(), ProgramError> {
+    program_in(archive, sha256, &mut io::sink()).map(drop)
+}
+
 /// Copies the program in `archive` to `out` and returns its SHA-256. What was written is only good if this succeeds.
 fn program_in(
     archive: &Utf8Path,

@@ -121,6 +121,7 @@ struct Reading<'a> {
     unnamed_blobs: BTreeMap<String, u64>,
     matrix: Option<Matrix>,
     ignored_files: u64,
+    odd_files: Vec<String>,
 }
 
 /// The lock, in the form in which it is asked.
@@ -165,6 +166,7 @@ impl<'a> Reading<'a> {
             unnamed_blobs: BTreeMap::new(),
             matrix: None,
             ignored_files: 0,
+            odd_files: Vec::new(),
         }
     }
 
@@ -177,9 +179,8 @@ impl<'a> Reading<'a> {
             .filter(|path| !path.chars().any(char::is_control))
             .map(str::to_owned);
         let Some(path) = printable else {
-            // A file that nobody looks at may be called what it likes.
             if !member.path.ends_with(b".tar") {
-                self.ignored_files += 1;
+                self.ignore(member);
                 return Ok(());
             }
             let path = member.path.escape_ascii().to_string();
@@ -201,8 +202,16 @@ impl<'a> Reading<'a> {
         if member.kind.is_file() && is_matrix(&path) {
             return self.matrix(member, path);
         }
-        self.ignored_files += 1;
+        self.ignore(member);
         Ok(())
+    }
+
+    /// Counts a file that is not read, and lists it if it may be meant as an archive.
+    fn ignore(&mut self, member: &Member<'_>) {
+        self.ignored_files += 1;
+        if is_odd(&member.path) && self.odd_files.len() < Contents::MOST_ODD {
+            self.odd_files.push(member.path.escape_ascii().to_string());
+        }
     }
 
     fn archive(&mut self, member: &mut Member<'_>, path: String) -> Result<(), Stop> {
@@ -334,6 +343,7 @@ impl<'a> Reading<'a> {
             skipped: self.skipped,
             release_matrix,
             ignored_files: self.ignored_files,
+            odd_files: self.odd_files,
             unnamed_blobs: self.unnamed_blobs,
         })
     }
@@ -489,6 +499,14 @@ fn compare(locked: &Artifact, found: &Artifact) -> Result<(), ReadError> {
 pub(crate) fn is_matrix(path: &str) -> bool {
     let name = base_name(path);
     name.starts_with("release-matrix") && name.ends_with(".json") && !name.contains("schema")
+}
+
+/// Returns whether a file that is not read is named like an archive: `pause@3.10.TAR`, `pause@3.10.tar ` or `pause.oci`.
+fn is_odd(path: &[u8]) -> bool {
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+    let name = name.to_ascii_lowercase();
+    let has = |part: &[u8]| name.windows(part.len()).any(|window| window == part);
+    has(b"@") || has(b":") || has(b".tar") || has(b".tgz") || has(b".oci")
 }
 
 /// Returns whether `path` is named as an archive is, with a compression's suffix.

@@ -278,7 +278,10 @@ fn registry(node: &Node, findings: &mut Findings) {
         } else {
             match name {
                 "address" => {
-                    if value.text().is_some_and(|text| text.contains('@')) {
+                    if value
+                        .text()
+                        .is_some_and(|text| text.contains(['@', '?', '#']))
+                    {
                         findings.secrets.add(value);
                     }
                     findings.note(address(value));

@@ -54,6 +54,10 @@ pub(crate) fn address(text: &str) -> Result<(), Fault> {
         return Err(Fault::new("an address holds no user or password")
             .help("write `host` or `host:port`, and name the credentials in `push-credentials`"));
     }
+    // Not quoted: a query may contain a token.
+    if text.contains(['?', '#']) {
+        return Err(Fault::new("an address has no query").help("write `host` or `host:port`"));
+    }
     let quoted = quote(text);
     if let Some((_, rest)) = text.split_once("://") {
         let rest = rest.trim_matches('/');

@@ -21,6 +21,7 @@ mod airgap;
 mod check;
 mod compare;
 mod hosts;
+pub mod identity;
 mod inventory;
 mod keys;
 mod kind;

@@ -126,6 +126,8 @@ pub(crate) struct Row {
     pub(crate) private_ca: Known<Support>,
     pub(crate) anonymous_pull_required: Known<bool>,
     pub(crate) external_address_required: Known<bool>,
+    /// The versions of what the release consists of, where they are known.
+    pub(crate) components: Option<Known<Components>>,
     pub(crate) mkectl: Hashes,
     pub(crate) upgrade: Upgrades,
     #[serde(default)]
@@ -138,6 +140,15 @@ pub(crate) struct Known<T> {
     pub(crate) value: T,
     pub(crate) certainty: Certainty,
     pub(crate) source: Vec<String>,
+}
+
+/// The versions of some components, as the vendor's release matrix has them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Components {
+    pub(crate) k0s: String,
+    pub(crate) operator: String,
+    pub(crate) operator_chart: String,
 }
 
 #[derive(Debug, PartialEq, Eq, Deserialize)]

@@ -79,6 +79,8 @@ impl Git {
         let mut kept = variables.only(VARIABLES);
         // What is asked must not change the index, and answers are read by a program.
         kept.set("GIT_OPTIONAL_LOCKS", "0");
+        // In a partial clone, git would download what is missing.
+        kept.set("GIT_NO_LAZY_FETCH", "1");
         kept.set("LC_ALL", "C");
         let program = find("git", kept).map_err(|_| Absent::NotInstalled)?;
         Ok(Self {

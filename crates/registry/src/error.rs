@@ -345,6 +345,13 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns whether the registry refused a manifest because of its content.
+    pub fn is_refused_manifest(&self) -> bool {
+        // Some say 404 for a blob that a manifest names.
+        matches!(self, Self::Rejected { at, .. } | Self::NotFound { at, .. }
+            if at.method == "PUT" && at.url.contains("/manifests/"))
+    }
+
     /// Returns the request that failed, where it came to one.
     pub fn place(&self) -> Option<&Place> {
         match self {

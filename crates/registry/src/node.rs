@@ -61,6 +61,7 @@ struct Shape {
 struct Descriptor {
     digest: Digest,
     size: u64,
+    urls: Option<Vec<serde::de::IgnoredAny>>,
 }
 
 impl std::fmt::Debug for Node {
@@ -161,7 +162,12 @@ impl Node {
                 let child = self.by_digest(repository, &child.digest);
                 waiting.push((child, depth + 1));
             }
-            for blob in shape.config.into_iter().chain(shape.layers) {
+            // A layer with URLs need not be in the registry: a node downloads it from there.
+            let layers = shape
+                .layers
+                .into_iter()
+                .filter(|layer| layer.urls.as_ref().is_none_or(Vec::is_empty));
+            for blob in shape.config.into_iter().chain(layers) {
                 check_digest(&blob.digest)?;
                 if seen.insert(blob.digest.clone()) {
                     blobs.push(Blob {

@@ -132,6 +132,8 @@ async fn stream(
             path
         }
         Source::Download(path) => {
+            let shown = context.workspace.shown(&path);
+            fetch::refuse_offline(context, &lock.bundle.url, shown)?;
             fetch::report_start(context, &lock.bundle.url, Some(lock.bundle.size));
             let (feed, following) = bundle::following();
             let download = fetch::download_locked(context, lock, &path, feed);

@@ -294,7 +294,10 @@ fn writes_receipt(plan: &Plan) -> bool {
 /// Says which of the steps that go on at the same time an error is of.
 fn step_of(error: &Error) -> Step {
     match error {
-        Error::Download { .. } | Error::Demo { .. } | Error::BundleSize { .. } => Step::Fetch,
+        Error::Download { .. }
+        | Error::Fetch(_)
+        | Error::Demo { .. }
+        | Error::BundleSize { .. } => Step::Fetch,
         Error::Push { .. }
         | Error::Stopped { .. }
         | Error::Registry { .. }

@@ -5,6 +5,8 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use thiserror::Error;
 
+use crate::disk::DiskFull;
+
 /// Why a step failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -60,20 +62,18 @@ pub enum Error {
         /// The release.
         release: String,
     },
-    /// A lock is to be written where a different one is committed.
-    #[error("{path} {}", if *is_same_bundle {
-        "locks this very bundle, and has something else beside it"
-    } else {
-        "locks other bytes than this bundle holds"
-    })]
-    LockDiffers {
-        /// The committed lock.
-        path: Utf8PathBuf,
-        /// Whether only something beside the bundle differs, such as what mkectl prints.
-        is_same_bundle: bool,
-        /// The first lines that differ, as a unified diff.
-        diff: String,
-    },
+    /// A lock is not written.
+    #[error(transparent)]
+    LockRefused(crate::lock::Refusal),
+    /// Something that a lock names is not on this machine.
+    #[error(transparent)]
+    Fetch(crate::fetch::FetchError),
+    /// A symbolic link is where something is to be written.
+    #[error(transparent)]
+    Link(crate::links::Link),
+    /// A disk is full.
+    #[error(transparent)]
+    Full(crate::disk::DiskFull),
     /// The bundle does not have the checksum that the vendor publishes for it.
     #[error("{path} has SHA-256 {found}, and {url} says {expected}")]
     VendorChecksum {
@@ -91,6 +91,8 @@ pub enum Error {
     Download {
         /// What was to be downloaded.
         url: String,
+        /// The file that it was to become, relative to the workspace.
+        path: Utf8PathBuf,
         /// Why.
         source: bundle::DownloadError,
     },
@@ -635,23 +637,52 @@ impl Error {
 
     /// Tells what is wrong with a bundle from what is wrong with the machine that reads it: nobody shall throw a bundle away since the
     /// disk is full.
-    pub(crate) fn bundle(path: &Utf8Path, source: bundle::ReadError) -> Self {
+    pub(crate) fn bundle(
+        workspace: &crate::Workspace,
+        path: &Utf8Path,
+        source: bundle::ReadError,
+    ) -> Self {
         use bundle::ReadError::{Input, Sink, Thread};
-        let path = path.to_owned();
+        let path = workspace.shown(path).to_owned();
         match source {
+            Sink { source, .. } if source.is_full() => Self::store(workspace, source),
             Input { .. } | Sink { .. } | Thread { .. } => Self::BundleUnread { path, source },
             source => Self::Bundle { path, source },
         }
     }
 
     pub(crate) fn store(workspace: &crate::Workspace, source: bundle::StoreError) -> Self {
-        Self::Store {
-            path: workspace.shown(&workspace.store()).to_owned(),
-            source,
+        let path = workspace.store();
+        let shown = workspace.shown(&path).to_owned();
+        match source {
+            bundle::StoreError::Full { source, .. } => {
+                Self::Full(DiskFull::new(&path, &shown, source))
+            }
+            bundle::StoreError::Io { source, .. } if DiskFull::is_meant_by(&source) => {
+                Self::Full(DiskFull::new(&path, &shown, source))
+            }
+            source => Self::Store {
+                path: shown,
+                source,
+            },
         }
     }
 
+    /// Returns whether something could not be downloaded since its server was not reached, or was not to be.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        matches!(
+            self,
+            Self::Download {
+                source: bundle::DownloadError::Request(_),
+                ..
+            } | Self::Fetch(crate::fetch::FetchError::Offline { .. })
+        )
+    }
+
     pub(crate) fn io(doing: &'static str, path: &Utf8Path, source: std::io::Error) -> Self {
+        if DiskFull::is_meant_by(&source) {
+            return Self::Full(DiskFull::new(path, path, source));
+        }
         Self::Io {
             doing,
             path: path.to_owned(),
@@ -673,8 +704,9 @@ mod tests {
 
     use super::*;
 
+    // case 6.4
     #[test]
-    fn a_full_disk_is_no_fault_of_the_bundle() {
+    fn a_full_disk_is_not_blamed_on_the_bundle() {
         let full = ReadError::Sink {
             place: Place::Start,
             source: StoreError::Full {
@@ -683,14 +715,17 @@ mod tests {
                 source: std::io::ErrorKind::StorageFull.into(),
             },
         };
-        let path = Utf8Path::new("bundles/bundle.tar.gz");
+        let workspace = crate::Workspace::new("/proc");
+        let path = Utf8Path::new("/proc/bundles/bundle.tar.gz");
+        assert_eq!(
+            Error::bundle(&workspace, path, full).to_string(),
+            "no space left on the file system /proc, which contains bundles/store"
+        );
         assert!(matches!(
-            Error::bundle(path, full),
-            Error::BundleUnread { .. }
+            Error::bundle(&workspace, path, ReadError::NotGzip),
+            Error::Bundle { path, .. } if path == "bundles/bundle.tar.gz"
         ));
-        assert!(matches!(
-            Error::bundle(path, ReadError::NotGzip),
-            Error::Bundle { .. }
-        ));
+        let quota = std::io::ErrorKind::QuotaExceeded.into();
+        assert!(matches!(Error::io("write", path, quota), Error::Full(_)));
     }
 }

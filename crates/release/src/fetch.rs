@@ -1,11 +1,41 @@
 //! Brings what a lock names to this machine, and does nothing where it is here already.
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use semver::Version;
 
+use crate::disk::DiskFull;
 use crate::event::{Event, Step};
 use crate::observe::BundleObserver;
 use crate::{Context, Error, Workspace, demo, sha256};
+
+/// Why what a lock names is not on this machine.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// It would have to be downloaded, and the run is offline.
+    #[error("{what} is not on this machine, and an offline run does not download it from {url}")]
+    Offline {
+        /// What is missing: a path relative to the workspace, or a description.
+        what: Utf8PathBuf,
+        /// Where it would come from.
+        url: String,
+    },
+    /// The bundle that is to be checked does not exist.
+    #[error("{path} does not exist")]
+    NoBundle {
+        /// The bundle.
+        path: Utf8PathBuf,
+    },
+    /// The lock has no mkectl for a platform.
+    #[error("the lock of {release} has no mkectl for {platform}, only for: {}", known.join(", "))]
+    NoPlatform {
+        /// The release.
+        release: String,
+        /// The platform that was asked for.
+        platform: String,
+        /// The platforms that the lock has.
+        known: Vec<String>,
+    },
+}
 
 /// A committed lock and where it lies.
 #[derive(Debug)]
@@ -90,6 +120,70 @@ pub fn source(workspace: &Workspace, lock: &bundle::Lock) -> Result<Source, Erro
     }
 }
 
+/// What of a lock is on this machine, compared byte by byte.
+#[derive(Debug)]
+pub struct Checked {
+    /// The bundle.
+    pub bundle: Utf8PathBuf,
+    /// What was found of the lock's downloads of mkectl.
+    pub mkectl: Vec<(String, Found)>,
+}
+
+/// Whether a file of the lock is on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// It is, with the lock's hash.
+    Verified,
+    /// It does not exist.
+    Missing,
+}
+
+/// Compares a bundle with its lock to the last byte, and the downloads of mkectl that are on this machine with their hashes. Writes
+/// nothing and needs no network. `file` is the bundle if it is not in `bundles/`.
+///
+/// # Errors
+/// The bundle does not exist, or something differs from the lock.
+pub async fn check(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    file: Option<&Utf8Path>,
+) -> Result<Checked, Error> {
+    let workspace = context.workspace;
+    let path = file.map_or_else(|| workspace.bundle(&lock.bundle.file), Utf8Path::to_owned);
+    let shown = workspace.shown(&path).to_owned();
+    let input = match files::open(&path) {
+        Ok(input) => input,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::Fetch(FetchError::NoBundle { path: shown }));
+        }
+        Err(source) => return Err(Error::io("open", &path, source)),
+    };
+    let found = input.metadata().map(|found| found.len());
+    if let Ok(found) = found
+        && found != lock.bundle.size
+    {
+        return Err(Error::BundleSize {
+            path: shown,
+            found,
+            expected: lock.bundle.size,
+        });
+    }
+    crate::verify::report_start(context, lock, &path);
+    let observer = BundleObserver::new(context.reporter, Step::Verify);
+    tokio::task::block_in_place(|| {
+        bundle::read(input, &mut bundle::Inspection, Some(lock), &observer)
+    })
+    .map_err(|source| Error::bundle(workspace, &path, source))?;
+    context.reporter.report(Event::Finished {
+        step: Step::Verify,
+        what: format!("{shown} matches its lock"),
+    });
+    Ok(Checked {
+        bundle: shown,
+        mkectl: crate::program::check(context, lock)?,
+    })
+}
+
 /// Says that a download is about to begin.
 pub(crate) fn report_start(context: &Context<'_>, url: &str, size: Option<u64>) {
     context.reporter.report(Event::Started {
@@ -129,6 +223,7 @@ pub(crate) async fn download(
     url: &str,
     path: &camino::Utf8Path,
 ) -> Result<bundle::Downloaded, Error> {
+    refuse_offline(context, url, context.workspace.shown(path))?;
     report_start(context, url, None);
     download_feeding(context, url, path, None, None, bundle::Retry::default()).await
 }
@@ -141,6 +236,7 @@ pub(crate) async fn download_file(
     sha256: &str,
     retry: bundle::Retry,
 ) -> Result<(), Error> {
+    refuse_offline(context, url, context.workspace.shown(path))?;
     report_start(context, url, None);
     let expected = bundle::Expected {
         size: None,
@@ -151,6 +247,37 @@ pub(crate) async fn download_file(
         .map(drop)
 }
 
+/// Returns the client for downloads, the only one of this crate: an offline run gets none. `what` is what would be downloaded.
+///
+/// # Errors
+/// The run is offline. The inner error: the client cannot be made.
+pub(crate) fn client(
+    context: &Context<'_>,
+    url: &str,
+    what: &Utf8Path,
+) -> Result<Result<bundle::HttpClient, bundle::RequestError>, Error> {
+    refuse_offline(context, url, what)?;
+    Ok(bundle::HttpClient::new(context.proxies()))
+}
+
+/// Refuses a download in an offline run.
+///
+/// # Errors
+/// The run is offline.
+pub(crate) fn refuse_offline(
+    context: &Context<'_>,
+    url: &str,
+    what: &Utf8Path,
+) -> Result<(), Error> {
+    match context.offline {
+        true => Err(Error::Fetch(FetchError::Offline {
+            what: what.to_owned(),
+            url: bundle::shown_url(url),
+        })),
+        false => Ok(()),
+    }
+}
+
 async fn download_feeding(
     context: &Context<'_>,
     url: &str,
@@ -159,11 +286,18 @@ async fn download_feeding(
     feed: Option<bundle::Feed>,
     retry: bundle::Retry,
 ) -> Result<bundle::Downloaded, Error> {
-    let failed = |source| Error::Download {
-        url: bundle::shown_url(url),
-        source,
+    let shown = context.workspace.shown(path);
+    let failed = |source| match source {
+        bundle::DownloadError::Full {
+            path: part, source, ..
+        } => Error::Full(DiskFull::new(&part, context.workspace.shown(&part), source)),
+        source => Error::Download {
+            url: bundle::shown_url(url),
+            path: shown.to_owned(),
+            source,
+        },
     };
-    let client = bundle::HttpClient::new(context.proxies())
+    let client = client(context, url, shown)?
         .map_err(|source| failed(bundle::DownloadError::Request(source)))?;
     let request = bundle::Download {
         url: url.to_owned(),

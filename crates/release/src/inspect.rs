@@ -40,6 +40,8 @@ pub struct Row {
     pub bytes: u64,
     /// How many of these other artifacts have, too.
     pub shared_bytes: u64,
+    /// How many of its layers are in neither the bundle nor a registry.
+    pub external_layers: usize,
     /// Its root digest.
     pub digest: String,
     /// Its archive in the bundle.
@@ -76,6 +78,7 @@ pub fn of_lock(lock: &bundle::Lock) -> Inspection {
                     .filter(|(digest, _)| holders.get(*digest).is_some_and(|(_, count)| *count > 1))
                     .map(|(_, size)| size)
                     .sum(),
+                external_layers: artifact.external().len(),
                 digest: artifact.digest.to_string(),
                 archive: artifact.archive.clone(),
             }
@@ -106,7 +109,8 @@ pub async fn of_file(context: &Context<'_>, path: &Utf8Path) -> Result<Inspectio
     let mut nothing_kept = bundle::Inspection;
     let contents =
         tokio::task::block_in_place(|| bundle::read(file, &mut nothing_kept, None, &observer))
-            .map_err(|source| Error::bundle(path, source))?;
+            .map_err(|source| Error::bundle(context.workspace, path, source))?;
+    crate::lock::tell_of_odd(context, &contents);
     let name = path.file_name().unwrap_or(path.as_str());
     // Only what the bundle itself says is shown, so that it does not matter which release this is.
     let unknown = semver::Version::new(0, 0, 0);

@@ -222,7 +222,7 @@ fn bundle(
     });
     let observer = BundleObserver::new(context.reporter, Step::Verify);
     let survey = tokio::task::block_in_place(|| bundle::survey(file, &observer))
-        .map_err(|source| Error::bundle(context.workspace.shown(path), source))?;
+        .map_err(|source| Error::bundle(context.workspace, path, source))?;
     context.reporter.report(Event::Finished {
         step: Step::Verify,
         what: format!("{} archives looked at", survey.archives.len()),

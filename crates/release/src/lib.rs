@@ -44,6 +44,7 @@ pub mod inspect;
 pub mod inventory;
 pub mod kubeconfig;
 pub mod learn;
+pub mod links;
 pub mod list;
 pub mod lock;
 pub mod migrate;
@@ -73,6 +74,7 @@ pub mod workspace;
 mod admin_password;
 mod announce;
 mod before_push;
+mod disk;
 mod error;
 mod existing;
 mod neighbours;
@@ -109,6 +111,8 @@ pub struct Context<'a> {
     pub without_backup: Option<&'a str>,
     /// What registries said of accounts so far in this run.
     pub accounts: registry::Accounts,
+    /// Whether only registries, nodes and clusters may be asked for anything.
+    pub offline: bool,
 }
 
 impl Context<'_> {

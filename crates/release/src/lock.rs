@@ -9,6 +9,14 @@ use crate::observe::BundleObserver;
 use crate::workspace::{DEFAULT_ARCH, write_whole};
 use crate::{Context, Error, demo, render, sha256};
 
+mod changes;
+mod error;
+mod keep;
+
+pub use changes::Changes;
+pub use error::Refusal;
+pub use keep::Kept;
+
 /// What to lock, and where its bundle comes from.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -18,15 +26,21 @@ pub struct Request {
     pub arch: Option<String>,
     /// A bundle that is here already, instead of a download.
     pub bundle: Option<Utf8PathBuf>,
-    /// Where to download it, instead of the vendor's URL for this release.
+    /// Where to download it, instead of the vendor's URL for this release. A `file:` URL is a bundle on this machine.
     pub url: Option<String>,
+    /// The bundle's checksum: 64 hexadecimal digits, or a checksum file.
+    pub checksum: Option<String>,
     /// Where to find the bundle's checksum, instead of the vendor's URL for this release. The vendor's is asked only for
-    /// a bundle that comes from the vendor; this one always.
+    /// a bundle that comes from the vendor; this one always. A `file:` URL is a file on this machine.
     pub checksum_url: Option<String>,
     /// Where to download mkectl, instead of the vendor's URL for this release; `{system}` and `{machine}` stand for `linux` and `x86_64`.
     pub mkectl_url: Option<String>,
     /// Whether a committed lock that differs may be replaced.
     pub replace: bool,
+    /// Whether a refusal because of a committed lock has all lines that differ.
+    pub diff: bool,
+    /// Whether a bundle is locked that contradicts the release or architecture.
+    pub force_release: bool,
 }
 
 /// What locking came to.
@@ -40,12 +54,16 @@ pub struct Outcome {
     pub written: bool,
     /// Whether the vendor's checksum was compared.
     pub checksum: Checksum,
+    /// What differs from the lock that was replaced.
+    pub changes: Option<Changes>,
+    /// How the bundle came into `bundles/`, if it was not there.
+    pub kept: Option<Kept>,
 }
 
 /// Whether the bundle was compared with the vendor's checksum.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Checksum {
-    /// It has the checksum that stands at this URL.
+    /// It has the checksum at this URL, in this file, or on the command line.
     Confirmed(String),
     /// The vendor publishes none for this release, as far as is known.
     NotPublished,
@@ -53,6 +71,8 @@ pub enum Checksum {
     NotFound(String),
     /// The bundle was given as a file or from another URL, so the vendor was not asked.
     NotAsked,
+    /// The run is offline.
+    Offline,
 }
 
 /// Locks a release.
@@ -73,15 +93,23 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, E
     } else {
         facts.bundle_url(arch)
     };
-    let url = request.url.clone().unwrap_or(vendor_url);
-    if bundle::has_credentials(&url) {
-        return Err(Error::UrlWithCredentials {
-            url: bundle::shown_url(&url),
-        });
-    }
     let file = facts.bundle_file(arch);
-    let from_vendor = request.url.is_none() && request.bundle.is_none();
-    let path = local_bundle(context, request, &url, &file).await?;
+    let (url, given) = source(context, request, vendor_url)?;
+    let from_vendor = request.url.is_none() && given.is_none();
+    let mut contradictions = Vec::new();
+    let names = [Some(url.as_str()), given.as_deref().map(Utf8Path::as_str)];
+    for name in names.into_iter().flatten() {
+        let name = name.rsplit('/').next().unwrap_or(name);
+        let name = name.split(['?', '#']).next().unwrap_or(name);
+        contradictions.extend(mke::identity::contradictions_in_name(
+            &request.release,
+            arch,
+            name,
+        ));
+    }
+    // Before gigabytes are read.
+    refuse_contradictions(context, request, arch, &contradictions)?;
+    let path = local_bundle(context, request, given, &url, &file).await?;
 
     let store = fetch::open_store(context.workspace)?;
     context.reporter.report(Event::Started {
@@ -90,7 +118,10 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, E
         bytes: std::fs::metadata(&path).ok().map(|metadata| metadata.len()),
     });
     let rules = crate::learn::rules(context, &facts, arch)?;
-    let contents = read(context, &path, store, &rules)?;
+    let contents = read(context, &path, &store, &rules)?;
+    let contradictions = contradictions_in(&request.release, arch, &contents, &store);
+    refuse_contradictions(context, request, arch, &contradictions)?;
+    tell_of_odd(context, &contents);
     for skipped in &contents.skipped {
         context.reporter.report(Event::Warning(format!(
             "{} is not locked: {}",
@@ -100,10 +131,12 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, E
     for warning in crate::learn::unexpected(&facts, arch, &file, &contents) {
         context.reporter.report(Event::Warning(warning));
     }
-    let checksum = if let Some(checksum_url) = &request.checksum_url {
-        compare(context, checksum_url, &file, &path, &contents)
-            .await
-            .map(|()| Checksum::Confirmed(bundle::shown_url(checksum_url)))?
+    let checksum = if let Some(checksum) = &request.checksum {
+        Checksum::Confirmed(compare_given(context, checksum, &file, &path, &contents)?)
+    } else if let Some(checksum_url) = &request.checksum_url {
+        Checksum::Confirmed(compare(context, checksum_url, &file, &path, &contents).await?)
+    } else if from_vendor && url != demo::URL && context.offline {
+        Checksum::Offline
     } else if from_vendor && url != demo::URL {
         compare_with_vendor(context, &facts, arch, &file, &path, &contents).await?
     } else {
@@ -112,11 +145,17 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, E
     let lock_path = context.workspace.lock(&release, arch);
     let shown = context.workspace.shown(&lock_path).to_owned();
     let committed = crate::workspace::read_if_there(&lock_path)?;
-    let earlier = (committed.as_deref())
-        .filter(|_| !request.replace)
-        .and_then(|text| bundle::Lock::parse(text, &shown).ok());
+    let earlier = match committed
+        .as_deref()
+        .map(|text| bundle::Lock::parse(text, &shown))
+    {
+        // One that is not valid is in the way, too.
+        Some(Err(error)) if !request.replace => return Err(Error::Lock(error)),
+        parsed => parsed.and_then(Result::ok),
+    };
     let asks_vendor = from_vendor && url != demo::URL;
-    let mkectl = mkectl(context, request, &facts, asks_vendor, earlier.as_ref()).await?;
+    let known = earlier.as_ref().filter(|_| !request.replace);
+    let mkectl = mkectl(context, request, &facts, asks_vendor, known).await?;
     let mut lock =
         bundle::Lock::from_contents(&request.release, arch, &file, &url, mkectl, contents);
     let init = crate::defaults::ask(context, &request.release)?;
@@ -125,15 +164,19 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, E
     // What this writes, every later step must be able to read.
     bundle::Lock::parse(&text, &shown).map_err(Error::Lock)?;
     let written = committed.as_deref() != Some(&text);
+    let changes = (earlier.as_ref().filter(|_| written)).map(|old| Changes::between(old, &lock));
     if written {
         if committed.is_some() && !request.replace {
-            let is_same_bundle =
-                earlier.is_some_and(|earlier| earlier.bundle.sha256 == lock.bundle.sha256);
-            return Err(Error::LockDiffers {
-                is_same_bundle,
-                diff: render::diff(&shown, committed.as_deref(), &text),
+            // Parsed and written again, a lock of an earlier version shows no query of a URL.
+            let old = earlier.as_ref().map(bundle::Lock::to_yaml);
+            return Err(Error::LockRefused(Refusal::Differs {
+                is_same_bundle: earlier
+                    .as_ref()
+                    .is_some_and(|earlier| earlier.bundle.sha256 == lock.bundle.sha256),
+                changes: changes.unwrap_or_default(),
+                diff: (request.diff).then(|| render::diff(&shown, old.as_deref(), &text)),
                 path: shown,
-            });
+            }));
         }
         if let Some(init) = init {
             write_whole(&context.workspace.init(&request.release), &init)?;
@@ -144,12 +187,122 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, E
         step: Step::Verify,
         what: format!("{} artifacts locked", lock.artifacts.len()),
     });
+    let kept = keep::keep(context, &path, &lock);
     Ok(Outcome {
         path: shown,
         lock,
         written,
         checksum,
+        changes,
+        kept,
     })
+}
+
+/// Returns the URL that is locked, and the bundle's file if it is on this machine.
+fn source(
+    context: &Context<'_>,
+    request: &Request,
+    vendor_url: String,
+) -> Result<(String, Option<Utf8PathBuf>), Error> {
+    let Some(url) = &request.url else {
+        return Ok((vendor_url, request.bundle.clone()));
+    };
+    let failed = |source| Error::LockRefused(Refusal::Url(source));
+    // A path on this machine means nothing on another one, so that the vendor's URL is locked.
+    if let Some(path) = bundle::local_path(url).map_err(failed)? {
+        return Ok((vendor_url, Some(request.bundle.clone().unwrap_or(path))));
+    }
+    refuse_credentials(url)?;
+    bundle::check_url(url).map_err(failed)?;
+    if bundle::stored_url(url) != *url {
+        context.reporter.report(Event::Warning(format!(
+            "the lock records {} without its query, which may contain a secret; if the server requires the query, copy the bundle to \
+             bundles/ on other machines",
+            bundle::shown_url(url)
+        )));
+    }
+    Ok((url.clone(), request.bundle.clone()))
+}
+
+fn refuse_credentials(url: &str) -> Result<(), Error> {
+    match bundle::has_credentials(url) {
+        true => Err(Error::UrlWithCredentials {
+            url: bundle::shown_url(url),
+        }),
+        false => Ok(()),
+    }
+}
+
+/// Refuses a bundle that is not of the release, or warns if the operator insists.
+fn refuse_contradictions(
+    context: &Context<'_>,
+    request: &Request,
+    arch: &str,
+    contradictions: &[String],
+) -> Result<(), Error> {
+    if contradictions.is_empty() {
+        return Ok(());
+    }
+    let refusal = Refusal::WrongRelease {
+        release: format!("v{}", request.release),
+        arch: arch.to_owned(),
+        contradictions: contradictions.to_vec(),
+    };
+    if !request.force_release {
+        return Err(Error::LockRefused(refusal));
+    }
+    context.reporter.report(Event::Warning(refusal.to_string()));
+    Ok(())
+}
+
+/// Returns what in a bundle contradicts the release and architecture.
+fn contradictions_in(
+    release: &Version,
+    arch: &str,
+    contents: &bundle::Contents,
+    store: &bundle::Store,
+) -> Vec<String> {
+    let matrix = contents.release_matrix.as_ref().and_then(|file| {
+        let digest = bundle::sha256_digest(&format!("sha256:{}", file.sha256)).ok()?;
+        String::from_utf8(store.read(&digest, file.size).ok()?).ok()
+    });
+    let artifacts: Vec<mke::identity::Artifact<'_>> = (contents.artifacts.iter())
+        .map(|artifact| mke::identity::Artifact {
+            repository: &artifact.repository,
+            tag: &artifact.tag,
+            is_chart: artifact.kind == bundle::Kind::Chart,
+            platforms: (artifact.manifests.iter())
+                .filter_map(|manifest| manifest.platform.as_deref())
+                .collect(),
+        })
+        .collect();
+    let signs = mke::identity::Signs {
+        matrix: matrix.as_deref(),
+        artifacts: &artifacts,
+    };
+    mke::identity::contradictions(release, arch, signs)
+}
+
+/// Warns of files in a bundle that may be meant as archives, and of layers that it does not contain.
+pub(crate) fn tell_of_odd(context: &Context<'_>, contents: &bundle::Contents) {
+    for file in &contents.odd_files {
+        context.reporter.report(Event::Warning(format!(
+            "`{file}` in the bundle is not used: an archive is named REPOSITORY@TAG.tar"
+        )));
+    }
+    for artifact in &contents.artifacts {
+        let external = artifact.external();
+        if !external.is_empty() {
+            context.reporter.report(Event::Warning(format!(
+                "{}: {} external: the bundle does not contain them, they are not pushed, and nodes download them from the URLs in the manifest",
+                artifact.reference(),
+                match external.len() {
+                    1 => "1 layer is".to_owned(),
+                    count => format!("{count} layers are"),
+                }
+            )));
+        }
+    }
 }
 
 /// Returns the downloads of mkectl that belong to a release. Hashes that the table of releases has are taken from there, and so are
@@ -172,11 +325,9 @@ async fn mkectl(
                 .replace("{machine}", machine),
             _ => download.url,
         };
-        if bundle::has_credentials(&url) {
-            return Err(Error::UrlWithCredentials {
-                url: bundle::shown_url(&url),
-            });
-        }
+        refuse_credentials(&url)?;
+        let asked = url;
+        let url = bundle::stored_url(&asked);
         let known = earlier.and_then(|earlier| {
             let mut known = earlier.mkectl.iter();
             known.find(|one| one.platform == platform && one.url == url)
@@ -190,7 +341,7 @@ async fn mkectl(
             }),
             (None, Some(known)) => all.push(known.clone()),
             (None, None) if asks_vendor || request.mkectl_url.is_some() => {
-                match crate::program::first_use(context, &release, platform, &url).await {
+                match crate::program::first_use(context, &release, platform, &asked).await {
                     Ok(sha256) => {
                         warn(format!(
                             "nobody publishes the hash of mkectl {release} for {platform}: what came from {} is trusted now, with SHA-256 \
@@ -204,12 +355,7 @@ async fn mkectl(
                             trusted_on_first_use: true,
                         });
                     }
-                    Err(
-                        error @ Error::Download {
-                            source: bundle::DownloadError::Request(_),
-                            ..
-                        },
-                    ) => warn(format!(
+                    Err(error) if error.is_unreachable() => warn(format!(
                         "mkectl {release} for {platform} is not locked: {}",
                         crate::chain(&error)
                     )),
@@ -226,11 +372,12 @@ async fn mkectl(
 async fn local_bundle(
     context: &Context<'_>,
     request: &Request,
+    given: Option<Utf8PathBuf>,
     url: &str,
     file: &str,
 ) -> Result<Utf8PathBuf, Error> {
-    if let Some(bundle) = &request.bundle {
-        return Ok(bundle.clone());
+    if let Some(bundle) = given {
+        return Ok(bundle);
     }
     let path = context.workspace.bundle(file);
     if url == demo::URL {
@@ -254,7 +401,7 @@ async fn compare_with_vendor(
         return Ok(Checksum::NotPublished);
     };
     match compare(context, &url, file, path, contents).await {
-        Ok(()) => Ok(Checksum::Confirmed(url)),
+        Ok(url) => Ok(Checksum::Confirmed(url)),
         Err(Error::Checksum {
             source: bundle::ChecksumError::Request(bundle::RequestError::NotFound { .. }),
         }) => Ok(Checksum::NotFound(url)),
@@ -262,41 +409,78 @@ async fn compare_with_vendor(
     }
 }
 
-/// Compares the bundle with the checksum at `url`.
+/// Compares the bundle with the checksum at `url`, and returns the URL as it is shown.
 async fn compare(
     context: &Context<'_>,
     url: &str,
     file: &str,
     path: &Utf8Path,
     contents: &bundle::Contents,
-) -> Result<(), Error> {
-    let client = bundle::HttpClient::new(context.proxies()).map_err(|source| Error::Checksum {
-        source: bundle::ChecksumError::Request(source),
-    })?;
-    let checksum = bundle::checksum(url, file, &client)
-        .await
-        .map_err(|source| Error::Checksum { source })?;
-    if checksum.sha256 != contents.sha256 {
-        return Err(Error::VendorChecksum {
-            path: context.workspace.shown(path).to_owned(),
-            url: bundle::shown_url(url),
-            expected: checksum.sha256,
-            found: contents.sha256.clone(),
-        });
+) -> Result<String, Error> {
+    let failed = |source| Error::Checksum { source };
+    let local =
+        bundle::local_path(url).map_err(|source| failed(bundle::ChecksumError::Request(source)))?;
+    if let Some(local) = local {
+        return compare_given(context, local.as_str(), file, path, contents);
     }
-    Ok(())
+    let client = fetch::client(context, url, Utf8Path::new("the checksum"))?
+        .map_err(|source| failed(bundle::ChecksumError::Request(source)))?;
+    let checksum = bundle::checksum(url, file, &client).await.map_err(failed)?;
+    let shown = bundle::shown_url(url);
+    same_checksum(context, path, contents, checksum.sha256, &shown)?;
+    Ok(shown)
+}
+
+/// Compares the bundle with a checksum, or with a checksum file, and returns which.
+fn compare_given(
+    context: &Context<'_>,
+    given: &str,
+    file: &str,
+    path: &Utf8Path,
+    contents: &bundle::Contents,
+) -> Result<String, Error> {
+    let hex = given.to_ascii_lowercase();
+    let (sha256, source) = if bundle::sha256_digest(&format!("sha256:{hex}")).is_ok() {
+        (hex, "--checksum".to_owned())
+    } else {
+        let names = [file, path.file_name().unwrap_or(file)];
+        let checksum = bundle::checksum_in_file(Utf8Path::new(given), &names)
+            .map_err(|source| Error::Checksum { source })?;
+        (checksum.sha256, given.to_owned())
+    };
+    same_checksum(context, path, contents, sha256, &source)?;
+    Ok(source)
+}
+
+fn same_checksum(
+    context: &Context<'_>,
+    path: &Utf8Path,
+    contents: &bundle::Contents,
+    expected: String,
+    source: &str,
+) -> Result<(), Error> {
+    if expected == contents.sha256 {
+        return Ok(());
+    }
+    Err(Error::VendorChecksum {
+        path: context.workspace.shown(path).to_owned(),
+        url: source.to_owned(),
+        expected,
+        found: contents.sha256.clone(),
+    })
 }
 
 /// Reads a bundle into the store.
 fn read(
     context: &Context<'_>,
     path: &Utf8Path,
-    mut store: bundle::Store,
+    store: &bundle::Store,
     rules: &bundle::Rules,
 ) -> Result<bundle::Contents, Error> {
+    let mut store = store.clone();
     let file = files::open(path).map_err(|source| Error::io("open", path, source))?;
     let observer = BundleObserver::new(context.reporter, Step::Verify);
     // Reading is work for a processor and a disk, not for the runtime.
     tokio::task::block_in_place(|| bundle::read_observed(file, &mut store, rules, &observer))
-        .map_err(|source| Error::bundle(context.workspace.shown(path), source))
+        .map_err(|source| Error::bundle(context.workspace, path, source))
 }

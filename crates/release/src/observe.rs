@@ -47,6 +47,9 @@ impl bundle::Observer for BundleObserver<'_> {
                 step: self.step,
                 why: format!("{reason}; again in {:.1} s", wait.as_secs_f32()),
             }),
+            bundle::Event::KeptAside { path } => self.reporter.report(Event::Warning(format!(
+                "an unfinished download of unknown origin was in the way and is now {path}"
+            ))),
             bundle::Event::ArchiveFinished { .. } | bundle::Event::DownloadStarted { .. } => {}
         }
     }

@@ -16,7 +16,9 @@ pub use registry::probe::{Fault as RegistryFault, Verdict};
 
 use nodes::{NodeFault, Nodes, Shared};
 
+use crate::event::Step;
 use crate::fetch::{self, Source};
+use crate::observe::BundleObserver;
 use crate::receipt::Receipt;
 use crate::workspace::Output;
 use crate::{Context, Credentials, Error, apply, before_push, chain, push, render, requires};
@@ -343,9 +345,24 @@ fn bundle_and_disk(context: &Context<'_>, lock: &bundle::Lock, checks: &mut Vec<
         Ok(Source::Store) => Check::fine(name, "everything is in the store".to_owned()),
         Ok(Source::File(path)) => {
             let shown = workspace.shown(&path);
-            let text =
-                format!("{shown} has the lock's size; it is compared byte by byte when it is read");
-            Check::fine(name, text)
+            let observer = BundleObserver::new(context.reporter, Step::Verify);
+            let hashed = tokio::task::block_in_place(|| bundle::hash_file(&path, &observer));
+            match hashed {
+                Ok((_, found)) if found == lock.bundle.sha256 => {
+                    Check::fine(name, format!("{shown} has the SHA-256 of the lock"))
+                }
+                Ok((_, found)) => {
+                    let text = format!(
+                        "{shown} has SHA-256 {found}, but the lock has {}",
+                        lock.bundle.sha256
+                    );
+                    Check::wrong(name, WorkspaceFault::BundleDiffers, text)
+                }
+                Err(error) => {
+                    let text = chain(&Error::io("read", &path, error));
+                    Check::wrong(name, WorkspaceFault::BundleMissing, text)
+                }
+            }
         }
         Ok(Source::Made(_)) => Check::fine(name, "the demo's is made in code".to_owned()),
         Ok(Source::Download(path)) => {

@@ -214,14 +214,9 @@ pub async fn provide(context: &Context<'_>, plan: &Plan) -> Result<bool, Error> 
         failures: 2,
         ..bundle::Retry::default()
     };
-    match fetch_with(context, lock, patience).await {
+    match fetch_with(context, lock, &platform(), patience).await {
         Ok(()) => Ok(kept(context.workspace, lock).is_some()),
-        Err(
-            error @ Error::Download {
-                source: bundle::DownloadError::Request(_),
-                ..
-            },
-        ) => {
+        Err(error) if error.is_unreachable() => {
             context.reporter.report(Event::Warning(format!(
                 "mkectl {} is not here and could not be brought: {}",
                 lock.release,
@@ -257,12 +252,92 @@ pub(crate) fn by_hash(
         })
 }
 
-/// Brings the locked mkectl for this machine here, unless it is here already.
+/// Downloads the locked mkectl for this machine, unless it was fetched before. If it cannot be reached, a mkectl of this release is
+/// enough, wherever it is: at `named`, which the environment names, or on `PATH`.
 ///
 /// # Errors
 /// The download failed, or is not the one that was locked.
-pub async fn fetch(context: &Context<'_>, lock: &bundle::Lock) -> Result<(), Error> {
-    fetch_with(context, lock, bundle::Retry::default()).await
+pub async fn fetch(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    named: Option<&camino::Utf8Path>,
+) -> Result<(), Error> {
+    let fetched = fetch_with(context, lock, &platform(), bundle::Retry::default()).await;
+    let Err(error) = fetched else { return Ok(()) };
+    if !error.is_unreachable() {
+        return Err(error);
+    }
+    let variables = context.tool.variables.clone();
+    let other = match named {
+        Some(path) => mkectl::Mkectl::at(path, variables),
+        None => mkectl::find("mkectl", variables),
+    };
+    let is_fitting = |mkectl: &mkectl::Mkectl| {
+        let version = mkectl.version();
+        version.is_ok_and(|version| format!("v{version}") == lock.release)
+    };
+    let Some(other) = other.ok().filter(is_fitting) else {
+        return Err(error);
+    };
+    context.reporter.report(Event::Warning(format!(
+        "mkectl {} is not downloaded: {}; {} is of this release and is used",
+        lock.release,
+        crate::chain(&error),
+        other.program
+    )));
+    Ok(())
+}
+
+/// Downloads the locked mkectl for other machines, unless it was fetched before.
+///
+/// # Errors
+/// The lock has none for a platform, the download failed, or is not the one that was locked.
+pub async fn fetch_for(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    platforms: &[String],
+) -> Result<(), Error> {
+    for platform in platforms {
+        // As container images name platforms, and as mkectl's downloads do.
+        let name = platform.replace('/', "-").replace("amd64", "x86_64");
+        if lock.mkectl.iter().all(|locked| locked.platform != name) {
+            return Err(Error::Fetch(fetch::FetchError::NoPlatform {
+                release: lock.release.clone(),
+                platform: platform.clone(),
+                known: (lock.mkectl.iter().map(|locked| locked.platform.clone())).collect(),
+            }));
+        }
+        fetch_with(context, lock, &name, bundle::Retry::default()).await?;
+    }
+    Ok(())
+}
+
+/// Compares the downloads of mkectl on this machine with their hashes in the lock, for every platform.
+///
+/// # Errors
+/// One differs, or cannot be read.
+pub(crate) fn check(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+) -> Result<Vec<(String, fetch::Found)>, Error> {
+    let found = |locked: &LockedMkectl| {
+        let kept = Kept::of(context.workspace, lock, locked);
+        if !kept.archive.exists() && !kept.program.exists() {
+            return Ok((locked.platform.clone(), fetch::Found::Missing));
+        }
+        let checked = match kept.program.exists() {
+            true => bundle::check_program(&kept.archive, &locked.sha256, &kept.program),
+            false => bundle::check_archive(&kept.archive, &locked.sha256),
+        };
+        match checked {
+            Ok(()) => Ok((locked.platform.clone(), fetch::Found::Verified)),
+            Err(source) => Err(Error::MkectlRefused {
+                folder: context.workspace.shown(&kept.folder).to_owned(),
+                source,
+            }),
+        }
+    };
+    lock.mkectl.iter().map(found).collect()
 }
 
 /// Brings the mkectl of the release that an environment's cluster runs, by its receipt, where that is another one than `release` and a lock
@@ -284,7 +359,9 @@ pub async fn fetch_earlier(
         return Ok(());
     };
     match fetch::locked(context.workspace, &earlier) {
-        Ok(locked) if of_this_machine(&locked.lock).is_some() => fetch(context, &locked.lock).await,
+        Ok(locked) if of_this_machine(&locked.lock).is_some() => {
+            fetch(context, &locked.lock, None).await
+        }
         _ => Ok(()),
     }
 }
@@ -306,8 +383,16 @@ pub(crate) async fn first_use(
     let downloaded = fetch::download(context, url, &kept.archive).await?;
     let unpacked = bundle::unpack_program(&kept.archive, &downloaded.sha256, &kept.program);
     if unpacked.is_err() || platform_of_it != platform() {
-        std::fs::remove_dir_all(&kept.folder)
-            .map_err(|source| Error::io("remove", &kept.folder, source))?;
+        // Only what this made. A folder that has more in it stays.
+        for file in [&kept.archive, &kept.program] {
+            match std::fs::remove_file(file) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("remove", file, source));
+                }
+                _ => {}
+            }
+        }
+        let _ = std::fs::remove_dir(&kept.folder);
     }
     unpacked.map_err(|source| Error::MkectlRefused {
         folder: context.workspace.shown(&kept.folder).to_owned(),
@@ -319,16 +404,20 @@ pub(crate) async fn first_use(
 async fn fetch_with(
     context: &Context<'_>,
     lock: &bundle::Lock,
+    platform: &str,
     patience: bundle::Retry,
 ) -> Result<(), Error> {
     if lock.bundle.url == demo::URL {
         return Ok(());
     }
-    let Some(locked) = of_this_machine(lock) else {
+    let Some(locked) = lock
+        .mkectl
+        .iter()
+        .find(|locked| locked.platform == platform)
+    else {
         context.reporter.report(Event::Warning(format!(
-            "the lock has no hash of mkectl {} for {}: the one on PATH is taken, and compared with nothing but its version",
+            "the lock has no hash of mkectl {} for {platform}: the one on PATH is used, and only its version is compared",
             lock.release,
-            platform()
         )));
         return Ok(());
     };

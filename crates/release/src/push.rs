@@ -175,6 +175,7 @@ async fn push_one(
             Err(error) => failed.push((artifact.reference(), error)),
         }
     }
+    tell_of_external(context, &to_be_pushed, &failed);
     if report.stopped {
         let left = failed.len();
         failed.retain(|(_, error)| !matches!(**error, registry::Error::Stopped));
@@ -195,6 +196,25 @@ async fn push_one(
         });
     }
     Ok(sent)
+}
+
+/// Explains why a registry may refuse a manifest with external layers.
+fn tell_of_external(
+    context: &Context<'_>,
+    pushed: &[&bundle::Artifact],
+    failed: &[(String, Arc<registry::Error>)],
+) {
+    for artifact in pushed {
+        let name = artifact.reference();
+        let refusal = failed.iter().find(|(failed, _)| *failed == name);
+        let is_refused = refusal.is_some_and(|(_, error)| error.is_refused_manifest());
+        if is_refused && !artifact.external().is_empty() {
+            context.reporter.report(Event::Warning(format!(
+                "{name} has external layers, which its manifest names by URL: the registry must be configured to accept such manifests; \
+                 for distribution, set validation.manifests.urls.allow"
+            )));
+        }
+    }
 }
 
 /// Returns the bytes of some artifacts, each manifest and blob counted once.

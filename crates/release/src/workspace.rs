@@ -212,6 +212,8 @@ pub(crate) fn write_whole(path: &Utf8Path, text: &str) -> Result<(), Error> {
 /// There is no such folder, or the file cannot be written.
 pub(crate) fn write_named(path: &Utf8Path, text: &str) -> Result<(), Error> {
     use std::io::Write as _;
+    // The rename would replace a link, which its owner made on purpose.
+    crate::links::check(path, path)?;
     let directory = match path.parent() {
         Some(directory) if directory != "" => directory,
         _ => Utf8Path::new("."),

@@ -156,8 +156,11 @@ impl Content {
         let digest_of = |part: &serde_json::Value| part["digest"].as_str().unwrap_or("").to_owned();
         let parts = |name: &str| value[name].as_array().cloned().unwrap_or_default();
         let key = |reference: String| (repository.to_owned(), reference);
+        // distribution does not ask for a layer with URLs.
+        let is_here = |layer: &serde_json::Value| layer.get("urls").is_none();
         let blobs = parts("layers")
             .into_iter()
+            .filter(is_here)
             .chain(value.get("config").cloned());
         let known = blobs
             .map(|part| digest_of(&part))

@@ -75,6 +75,20 @@ pub(crate) enum ClusterCommand {
 }
 
 /// What mkectl is given beside what it is given anyway.
+impl ClusterCommand {
+    /// Returns the environment that the command is about.
+    pub(crate) fn environment(&self) -> &str {
+        match self {
+            Self::Status { environment, .. }
+            | Self::Backup { environment, .. }
+            | Self::Restore { environment, .. }
+            | Self::Kubeconfig { environment, .. }
+            | Self::Check { environment, .. }
+            | Self::Reset { environment, .. } => environment,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct MoreArgs {
     /// More flags for mkectl, as its help lists them

@@ -1,18 +1,22 @@
-//! `fetch`: a locked bundle, brought here and checked.
+//! `fetch`: a locked bundle, downloaded and verified, or only verified.
 
 use std::process::ExitCode;
 
+use camino::Utf8Path;
+use release::fetch::{Found, Locked};
 use serde_json::json;
 
 use crate::app::App;
+use crate::cli::FetchArgs;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 
-pub(crate) fn run(app: &App<'_>, what: &str) -> Result<ExitCode, Failure> {
+pub(crate) fn run(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Failure> {
+    let what = arguments.what.as_str();
     let (release, environment) = match super::release(what) {
         Ok(release) => (release, None),
         Err(_) => match app.environment(what) {
-            Ok(environment) => (environment.release, Some(environment.name)),
+            Ok(environment) => (environment.release.clone(), Some(environment)),
             Err(Failure::Release(release::Error::Environment(environment::Error::Unknown {
                 nearest: None,
                 ..
@@ -23,12 +27,20 @@ pub(crate) fn run(app: &App<'_>, what: &str) -> Result<ExitCode, Failure> {
         },
     };
     let locked = release::fetch::locked(&app.workspace, &release)?;
+    if arguments.check {
+        return check(app, &locked, arguments.bundle.as_deref());
+    }
     until_interrupted(app, async {
         let context = app.context();
         release::carry::bring(&context, &locked.lock).await?;
-        release::program::fetch(&context, &locked.lock).await?;
+        if arguments.platform.is_empty() {
+            let named = environment.as_ref().and_then(|one| one.mkectl.as_deref());
+            release::program::fetch(&context, &locked.lock, named).await?;
+        } else {
+            release::program::fetch_for(&context, &locked.lock, &arguments.platform).await?;
+        }
         if let Some(environment) = &environment {
-            release::program::fetch_earlier(&context, environment, &release).await?;
+            release::program::fetch_earlier(&context, &environment.name, &release).await?;
         }
         release::defaults::restore(&context, &release)?;
         Ok(())
@@ -36,10 +48,46 @@ pub(crate) fn run(app: &App<'_>, what: &str) -> Result<ExitCode, Failure> {
     let artifacts = locked.lock.artifacts.len();
     app.ui.result(
         &format!(
-            "v{release} is here and is what its lock says: {}\n",
+            "v{release} is fetched and matches its lock: {}\n",
             super::count(artifacts, "artifact")
         ),
         &json!({ "release": format!("v{release}"), "artifacts": artifacts }),
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Compares a bundle with its lock.
+fn check(app: &App<'_>, locked: &Locked, file: Option<&Utf8Path>) -> Result<ExitCode, Failure> {
+    let lock = &locked.lock;
+    let checked = until_interrupted(app, async {
+        Ok(release::fetch::check(&app.context(), lock, file).await?)
+    })?;
+    let word = |found: &Found| match found {
+        Found::Verified => "verified",
+        Found::Missing => "missing",
+    };
+    let mut text = format!(
+        "{} matches the lock of {}: {}, SHA-256 {}\n",
+        checked.bundle,
+        lock.release,
+        super::count(lock.artifacts.len(), "artifact"),
+        lock.bundle.sha256,
+    );
+    for (platform, found) in &checked.mkectl {
+        text.push_str(&format!("mkectl for {platform}: {}\n", word(found)));
+    }
+    let mkectl: serde_json::Map<String, serde_json::Value> = (checked.mkectl.iter())
+        .map(|(platform, found)| (platform.clone(), word(found).into()))
+        .collect();
+    app.ui.result(
+        &text,
+        &json!({
+            "release": lock.release,
+            "bundle": checked.bundle,
+            "artifacts": lock.artifacts.len(),
+            "sha256": lock.bundle.sha256,
+            "mkectl": mkectl,
+        }),
     )?;
     Ok(ExitCode::SUCCESS)
 }

@@ -39,6 +39,17 @@ pub(crate) fn run(app: &App<'_>, what: &str) -> Result<ExitCode, Failure> {
             })
             .collect(),
     );
+    for row in inspection
+        .artifacts
+        .iter()
+        .filter(|row| row.external_layers > 0)
+    {
+        text.push_str(&format!(
+            "\n{}: {} not in the bundle; nodes download what is external from the URLs in the manifest\n",
+            row.name,
+            super::count(row.external_layers, "external layer"),
+        ));
+    }
     text.push_str(&format!(
         "\n{}: {}, SHA-256 {}\n{}, {} of them unique\n",
         inspection.bundle,

@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
-use release::lock::{Checksum, Request};
+use release::lock::{Checksum, Kept, Request};
 use serde_json::json;
 
 use crate::app::App;
 use crate::cli::LockArgs;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
+use crate::ui::lock_changes;
 
 pub(crate) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failure> {
     let request = Request {
@@ -18,7 +19,10 @@ pub(crate) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failu
         url: arguments.url.clone(),
         checksum_url: arguments.checksum_url.clone(),
         mkectl_url: arguments.mkectl_url.clone(),
+        checksum: arguments.checksum.clone(),
         replace: arguments.replace,
+        diff: arguments.diff,
+        force_release: arguments.force_release,
     };
     let outcome = until_interrupted(app, async {
         Ok(release::lock::lock(&app.context(), &request).await?)
@@ -31,18 +35,31 @@ pub(crate) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failu
         }
         Checksum::NotFound(url) => format!("no checksum at {url}: compare it by other means"),
         Checksum::NotAsked => "not compared with a checksum of the vendor's".to_owned(),
+        Checksum::Offline => "offline: not compared with the vendor's checksum".to_owned(),
     };
     let action = if outcome.written {
         "wrote"
     } else {
         "unchanged:"
     };
-    let text = format!(
+    let mut text = format!(
         "{action} {}: {}, SHA-256 {}\n{checksum}\n",
         outcome.path,
         super::count(outcome.lock.artifacts.len(), "artifact"),
         outcome.lock.bundle.sha256,
     );
+    if let Some(changes) = &outcome.changes {
+        text.push_str("compared with the lock that was replaced:\n");
+        text.push_str(&lock_changes(changes));
+    }
+    let kept = match &outcome.kept {
+        Some(Kept::Linked(path)) => Some(("linked", path)),
+        Some(Kept::Copied(path)) => Some(("copied", path)),
+        None => None,
+    };
+    if let Some((how, path)) = kept {
+        text.push_str(&format!("the bundle is {how} to {path}\n"));
+    }
     app.ui.result(
         &text,
         &json!({
@@ -51,6 +68,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failu
             "artifacts": outcome.lock.artifacts.len(),
             "sha256": outcome.lock.bundle.sha256,
             "checksum": checksum,
+            "kept": kept.map(|(_, path)| path),
         }),
     )?;
     Ok(ExitCode::SUCCESS)

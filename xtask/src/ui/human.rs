@@ -436,7 +436,12 @@ fn chain(failure: &Failure) -> String {
                 text.push_str(&format!("  {name}: {why}\n"));
             }
         }
-        release::Error::LockDiffers { diff, .. } => text.push_str(&super::plan::coloured(diff)),
+        release::Error::LockRefused(release::lock::Refusal::Differs { changes, diff, .. }) => {
+            match diff {
+                Some(diff) => text.push_str(&super::plan::coloured(diff)),
+                None => text.push_str(&lock_changes(changes)),
+            }
+        }
         release::Error::MkectlFailed { last_lines, .. } => {
             for line in last_lines.iter().rev().take(LAST_LINES).rev() {
                 text.push_str(&format!("  mkectl | {line}\n"));
@@ -469,6 +474,26 @@ fn by_cause(failed: &[(String, Arc<release::RegistryError>)]) -> String {
             artifacts.len(),
             first_names(&artifacts)
         ));
+    }
+    text
+}
+
+/// Returns what differs between two locks: a line a kind.
+pub(crate) fn lock_changes(changes: &release::lock::Changes) -> String {
+    let mut text = String::new();
+    for (key, old, new) in &changes.keys {
+        text.push_str(&format!("  {key}: {old} -> {new}\n"));
+    }
+    for (what, names) in [
+        ("added", &changes.added),
+        ("removed", &changes.removed),
+        ("changed", &changes.changed),
+    ] {
+        if !names.is_empty() {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let count = crate::tasks::count(names.len(), "artifact");
+            text.push_str(&format!("  {what}: {count}: {}\n", first_names(&names)));
+        }
     }
     text
 }

@@ -14,6 +14,7 @@ use crate::document::{
 };
 use crate::lock::{Artifact, Blob, Kind, Manifest};
 use crate::name::Name;
+use crate::strict;
 
 pub(super) const LAYOUT_FILE: &str = "oci-layout";
 pub(super) const INDEX_FILE: &str = "index.json";
@@ -43,6 +44,7 @@ impl Layout {
             document: path.to_owned(),
             source,
         };
+        strict::check(text).map_err(misunderstood)?;
         let (file, was_there) = if path == LAYOUT_FILE {
             let file: LayoutFile = serde_json::from_slice(text).map_err(misunderstood)?;
             let before = self.version.replace(file.image_layout_version);
@@ -177,13 +179,13 @@ impl<'a> Tree<'a> {
             said.as_ref()
                 .is_some_and(|said| *said != descriptor.media_type)
         };
-        let (blobs, platform) = match self.layout.documents.get(digest) {
+        let (blobs, external, platform) = match self.layout.documents.get(digest) {
             Some(Document::Manifest(manifest)) => {
                 if is_index || manifest.is_ambiguous() || says_otherwise(&manifest.media_type) {
                     return Err(ambiguous());
                 }
-                let blobs = self.blobs_of(manifest, digest)?;
-                (blobs, self.platform(descriptor, manifest))
+                let (blobs, external) = self.blobs_of(manifest, digest)?;
+                (blobs, external, self.platform(descriptor, manifest))
             }
             Some(Document::Index(index)) => {
                 if !is_index || index.is_ambiguous() || says_otherwise(&index.media_type) {
@@ -195,7 +197,7 @@ impl<'a> Tree<'a> {
                 for child in &index.manifests {
                     self.descend(child, digest.as_ref(), depth + 1)?;
                 }
-                (Vec::new(), None)
+                (Vec::new(), Vec::new(), None)
             }
             Some(Document::Broken(source)) => return Err(broken(digest, source)),
             Some(Document::Config(_)) | None => {
@@ -210,35 +212,40 @@ impl<'a> Tree<'a> {
             size: descriptor.size,
             platform,
             blobs,
+            external,
         });
         Ok(())
     }
 
-    /// Returns config and layers of a manifest, all of which must be in the archive.
+    /// Returns config and layers of a manifest, which must be in the archive, and the layers that are not since they have `urls`.
     fn blobs_of(
         &mut self,
         manifest: &'a ManifestDocument,
         named_by: &Digest,
-    ) -> Result<Vec<Blob>, ArchiveError> {
+    ) -> Result<(Vec<Blob>, Vec<Blob>), ArchiveError> {
         self.has_image |= manifest.is_image();
         self.has_chart |= manifest.is_chart();
-        let config = (&manifest.config.digest, manifest.config.size);
-        let layers = manifest
-            .layers
-            .iter()
-            .map(|layer| (&layer.digest, layer.size));
+        let config = (&manifest.config.digest, manifest.config.size, false);
+        let layers =
+            (manifest.layers.iter()).map(|layer| (&layer.digest, layer.size, layer.has_urls()));
         let mut blobs: Vec<Blob> = Vec::with_capacity(1 + manifest.layers.len());
-        for (digest, size) in std::iter::once(config).chain(layers) {
-            self.require(digest, size, named_by.as_ref())?;
+        let mut external: Vec<Blob> = Vec::new();
+        for (digest, size, has_urls) in std::iter::once(config).chain(layers) {
+            let list = if has_urls && !self.layout.sizes.contains_key(digest) {
+                &mut external
+            } else {
+                self.require(digest, size, named_by.as_ref())?;
+                &mut blobs
+            };
             // An image may have one layer twice; it is listed, and sent, once.
-            if blobs.iter().all(|blob| blob.digest != *digest) {
-                blobs.push(Blob {
+            if list.iter().all(|blob| blob.digest != *digest) {
+                list.push(Blob {
                     digest: digest.clone(),
                     size,
                 });
             }
         }
-        Ok(blobs)
+        Ok((blobs, external))
     }
 
     /// Notes that a descriptor leads to a blob, which must be there with that size.

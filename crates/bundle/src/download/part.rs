@@ -113,13 +113,35 @@ impl Writing {
 }
 
 impl<'a> Part<'a> {
+    /// Opens the unfinished file of a download from `url`. One that is not known to be of this URL is renamed first, and its new path
+    /// returned.
     pub(super) fn open(
         destination: &Utf8Path,
+        url: &str,
         feed: Option<&'a Feed>,
-    ) -> Result<Self, DownloadError> {
+    ) -> Result<(Self, Option<Utf8PathBuf>), DownloadError> {
         if let Some(folder) = destination.parent() {
             fs::create_dir_all(folder).map_err(|source| io_error("create", folder, source))?;
         }
+        let mut part = Self::take(destination)?;
+        let length = (part.file.metadata())
+            .map_err(|source| io_error("read", &part.path, source))?
+            .len();
+        let is_ours = part.note().is_some_and(|note| note.url == url);
+        let mut aside = None;
+        if length > 0 && !is_ours {
+            aside = Some(part.keep_aside()?);
+            part = Self::take(destination)?;
+        }
+        if let Some(feed) = feed {
+            open_for(feed, &part.path)?;
+        }
+        part.feed = feed;
+        Ok((part, aside))
+    }
+
+    /// Opens and locks the file.
+    fn take(destination: &Utf8Path) -> Result<Self, DownloadError> {
         let path = Utf8PathBuf::from(format!("{destination}.part"));
         let file = File::options()
             .read(true)
@@ -140,7 +162,7 @@ impl<'a> Part<'a> {
             note: Utf8PathBuf::from(format!("{path}.json")),
             path,
             file,
-            feed,
+            feed: None,
         };
         // Between opening and locking, its owner may have given the file its final name. It is not to be written to
         // then.
@@ -148,10 +170,24 @@ impl<'a> Part<'a> {
         if !is_there.map_err(|source| io_error("read", &part.path, source))? {
             return Err(DownloadError::Busy { path: part.path });
         }
-        if let Some(feed) = feed {
-            open_for(feed, &part.path)?;
-        }
         Ok(part)
+    }
+
+    /// Renames the file, and its note if there is one, and returns the new path.
+    fn keep_aside(&self) -> Result<Utf8PathBuf, DownloadError> {
+        let name =
+            |number: u32| Utf8PathBuf::from(format!("{}.kept-{number}.part", self.destination));
+        let free = (1..)
+            .map(name)
+            .find(|path| fs::symlink_metadata(path).is_err());
+        let aside = free.unwrap_or_else(|| unreachable!("a folder has fewer files than numbers"));
+        fs::rename(&self.path, &aside).map_err(|source| io_error("rename", &self.path, source))?;
+        match fs::rename(&self.note, format!("{aside}.json")) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(io_error("rename", &self.note, source))
+            }
+            _ => Ok(aside),
+        }
     }
 
     /// Returns whether the file still has the name under which it was opened.
@@ -159,9 +195,12 @@ impl<'a> Part<'a> {
         is_named(&self.file, &self.path)
     }
 
-    /// Returns the note, or none if there is none that can be understood.
+    /// Returns the note if there is a valid one.
     pub(super) fn note(&self) -> Option<Note> {
-        serde_json::from_slice(&files::read(&self.note).ok()?).ok()
+        let mut note: Note = serde_json::from_slice(&files::read(&self.note).ok()?).ok()?;
+        // Earlier versions wrote the query, too.
+        note.url = crate::http::shown_url(&note.url);
+        Some(note)
     }
 
     pub(super) fn write_note(&self, note: &Note) -> Result<(), DownloadError> {

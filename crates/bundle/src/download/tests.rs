@@ -426,7 +426,7 @@ async fn two_processes_do_not_write_one_file() {
     let folder = Folder::new();
     let server = Server::start(Vec::new()).await;
     let request = request(&server, &folder, None);
-    let _held = Part::open(&request.destination, None).unwrap();
+    let _held = Part::open(&request.destination, &request.url, None).unwrap();
     assert!(matches!(
         run(&request).await,
         Err(DownloadError::Busy { path }) if path.ends_with("bundle.tar.gz.part")
@@ -438,7 +438,7 @@ async fn two_processes_do_not_write_one_file() {
 fn a_file_that_was_finished_meanwhile_is_not_touched() {
     let folder = Folder::new();
     let destination = folder.join("file");
-    let opened = Part::open(&destination, None).unwrap();
+    let (opened, _) = Part::open(&destination, "http://host/x", None).unwrap();
     assert!(opened.is_still_there().unwrap());
     fs::rename(folder.join("file.part"), &destination).unwrap();
     assert!(!opened.is_still_there().unwrap());
@@ -451,7 +451,8 @@ fn a_file_that_was_finished_meanwhile_is_not_touched() {
 async fn a_full_disk_has_its_own_error() {
     let folder = Folder::new();
     let bytes = body();
-    let part = Part::open(&folder.join("bundles/bundle.tar.gz"), None).unwrap();
+    let (part, _) =
+        Part::open(&folder.join("bundles/bundle.tar.gz"), "http://host/x", None).unwrap();
     // Every write to this device fails as on a full disk.
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
     let mut writing = Writing::new(full, crate::digest::Hasher::new(), 0);
@@ -577,4 +578,67 @@ async fn a_query_stays_with_its_host() {
     run(&request).await.unwrap();
     let asked = &storage.requests()[0];
     assert!(!asked.contains("secret"), "{asked}");
+}
+
+// case 1.6c
+#[tokio::test]
+async fn an_unfinished_file_of_other_origin_is_kept_aside() {
+    let bytes = body();
+    let folder = Folder::new();
+    fs::create_dir(folder.join("bundles")).unwrap();
+    let server = Server::start(vec![Server::status(403), Server::ok(&[], &bytes)]).await;
+    let request = request(&server, &folder, Some(&bytes));
+    let part = folder.join("bundles/bundle.tar.gz.part");
+    let other = r#"{"url":"http://elsewhere/x","etag":null,"last-modified":null}"#;
+    // No note, a note of another URL, a note that is not one.
+    for (number, note) in [None, Some(other), Some("{")].into_iter().enumerate() {
+        fs::write(&part, format!("foreign {number}")).unwrap();
+        if let Some(note) = note {
+            fs::write(folder.join("bundles/bundle.tar.gz.part.json"), note).unwrap();
+        }
+        let told = Told::default();
+        let _ = download(&request, &client(), &told).await;
+        let aside = folder.join(&format!("bundles/bundle.tar.gz.kept-{}.part", number + 1));
+        assert_eq!(
+            fs::read_to_string(&aside).unwrap(),
+            format!("foreign {number}")
+        );
+        assert_eq!(*told.0.lock().unwrap(), [aside.to_string()]);
+        let _ = fs::remove_file(folder.join("bundles/bundle.tar.gz"));
+    }
+}
+
+/// Notes what was kept aside.
+#[derive(Default)]
+struct Told(Mutex<Vec<String>>);
+
+impl Observer for Told {
+    fn event(&self, event: Event<'_>) {
+        if let Event::KeptAside { path } = event {
+            self.0.lock().unwrap().push(path.to_string());
+        }
+    }
+}
+
+// case 1.7
+#[tokio::test]
+async fn no_query_is_stored_beside_an_unfinished_file() {
+    let bytes = body();
+    let folder = Folder::new();
+    let server = Server::start(vec![
+        cut(&bytes, 7000, &[ETAG]),
+        rest(&bytes, 7000, &[ETAG]),
+    ])
+    .await;
+    let mut request = request(&server, &folder, Some(&bytes));
+    request.retry.failures = 1;
+    let url = request.url.replace("http://", "http://user:secret@");
+    request.url = format!("{url}?X-Amz-Signature=secret");
+    let _ = run(&request).await.unwrap_err();
+    let note = fs::read_to_string(folder.join("bundles/bundle.tar.gz.part.json")).unwrap();
+    assert!(!note.contains("secret"), "{note}");
+    // A new signature does not start the download over.
+    request.url = format!("{url}?X-Amz-Signature=another");
+    run(&request).await.unwrap();
+    assert!(server.requests()[1].contains("range: bytes=7000-"));
 }

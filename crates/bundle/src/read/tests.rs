@@ -339,6 +339,24 @@ fn prefers_the_plain_matrix_and_counts_the_rest() {
     assert_eq!(contents.ignored_files, 3);
 }
 
+// case 6.2
+#[test]
+fn lists_files_that_may_be_meant_as_archives() {
+    let odd = [
+        "images/p@1.TAR",
+        "images/q@1.tar ",
+        "r.tar.sig",
+        "pause@3.10",
+        "x.OCI",
+    ];
+    let bundle = changed(|files| {
+        files.extend(odd.map(|name| file(name, "")));
+        files.push(file("README.md", ""));
+    });
+    let contents = inspect(&bundle).unwrap();
+    assert_eq!(contents.odd_files, odd);
+}
+
 #[test]
 fn counts_blobs_that_nobody_names() {
     let bundle = changed_archive(|files| {

@@ -86,6 +86,20 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Returns whether the disk is full.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::Io { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ),
+            _ => false,
+        }
+    }
+}
+
 pub(super) fn io_error(action: &'static str, path: &Utf8Path, source: io::Error) -> StoreError {
     StoreError::Io {
         action,

@@ -31,6 +31,7 @@ fn artifact(tag: &str, root: &[u8]) -> Artifact {
             size: root.len() as u64,
             platform: None,
             blobs: Vec::new(),
+            external: Vec::new(),
         }],
     }
 }

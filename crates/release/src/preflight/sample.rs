@@ -45,8 +45,13 @@ impl Sample {
             .map_err(|source| Error::io("make", path, std::io::Error::other(source)))?;
         let kept = Kept::default();
         let mut memory = Memory(Arc::clone(&kept));
-        let contents = bundle::read(tar.as_slice(), &mut memory, None, &bundle::Silent)
-            .map_err(|source| Error::bundle(path, source))?;
+        let contents =
+            bundle::read(tar.as_slice(), &mut memory, None, &bundle::Silent).map_err(|source| {
+                Error::Bundle {
+                    path: path.to_owned(),
+                    source,
+                }
+            })?;
         let manifests = |kind: bundle::Kind| {
             let mut artifacts = contents.artifacts.iter();
             let found = artifacts.find(|artifact| artifact.kind == kind);

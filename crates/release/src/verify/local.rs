@@ -39,7 +39,7 @@ pub(crate) fn read(
     let observer = BundleObserver::new(context.reporter, Step::Verify);
     match bundle::read(input, &mut sink, Some(lock), &observer) {
         Ok(_) => Ok(()),
-        Err(source) => Err(Error::bundle(context.workspace.shown(path), source)),
+        Err(source) => Err(Error::bundle(context.workspace, path, source)),
     }
 }
 

@@ -307,7 +307,7 @@ async fn a_reader_is_told_that_the_download_failed() {
     task.await.unwrap().unwrap_err();
     // Before there was even a file.
     let case = Case::new(Vec::new(), None).await;
-    let _held = Part::open(&case.request.destination, None).unwrap();
+    let _held = Part::open(&case.request.destination, "http://host/x", None).unwrap();
     let (task, following) = case.start();
     assert_eq!(take_error(following).await, Some(FollowError::Failed));
     let error = task.await.unwrap().unwrap_err();

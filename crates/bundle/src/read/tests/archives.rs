@@ -244,3 +244,78 @@ fn takes_docker_images_and_other_artifacts() {
         (Kind::Artifact, None)
     );
 }
+
+// case 6.1
+#[test]
+fn a_layer_with_urls_may_be_missing() {
+    let (config, layer) = (b"{}".as_slice(), b"layer".as_slice());
+    let external = |urls: Value| {
+        let mut external = descriptor(
+            "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+            b"base",
+        );
+        external["urls"] = urls;
+        let manifest = json!({
+            "schemaVersion": 2,
+            "config": descriptor("application/vnd.oci.image.config.v1+json", config),
+            "layers": [external, descriptor("application/vnd.oci.image.layer.v1.tar", layer)],
+        })
+        .to_string();
+        archive(
+            &descriptor(MANIFEST, manifest.as_bytes()),
+            &[config, layer, manifest.as_bytes()],
+        )
+    };
+    let files = external(json!(["https://mcr.example/base"]));
+    let bundle = changed_archive(|inner| *inner = files);
+    let contents = inspect(&bundle).unwrap();
+    let artifact = (contents.artifacts.iter())
+        .find(|artifact| !artifact.external().is_empty())
+        .unwrap();
+    let missing = digest_of(b"base");
+    assert_eq!(
+        artifact.external().into_iter().collect::<Vec<_>>(),
+        [(missing.as_ref(), 4)]
+    );
+    assert!(artifact.blobs().all(|(digest, _)| *digest != missing));
+    assert_eq!(artifact.manifests[0].blobs.len(), 2);
+    let lock = crate::testing::lock(&bundle);
+    assert!(!lock.blobs().contains_key(missing.as_ref()));
+    let lock = Lock::parse(&lock.to_yaml(), "lock".into()).unwrap();
+    against(&bundle, &lock).unwrap();
+
+    for urls in [json!([]), Value::Null] {
+        let fault = fault(external(urls));
+        assert!(fault.contains("is missing, which"), "{fault}");
+    }
+}
+
+// case 6.3
+#[test]
+fn refuses_manifests_that_readers_understand_differently() {
+    let config = b"{}".as_slice();
+    let layers = json!([descriptor(
+        "application/vnd.oci.image.layer.v1.tar",
+        b"other"
+    )]);
+    let with = |extra: &str| {
+        let config = descriptor("application/vnd.oci.image.config.v1+json", config);
+        format!(r#"{{"schemaVersion":2,"config":{config},"layers":[]{extra}}}"#)
+    };
+    for extra in [
+        format!(r#","Layers":{layers}"#),
+        format!(r#","layers":{layers}"#),
+    ] {
+        let manifest = with(&extra);
+        let manifest = manifest.as_bytes();
+        let fault = fault(archive(
+            &descriptor(MANIFEST, manifest),
+            &[config, manifest],
+        ));
+        assert!(fault.contains("cannot be understood: the key `"), "{fault}");
+    }
+    let mut files = archive(&descriptor(MANIFEST, b"x"), &[]);
+    files[1].bytes = br#"{"manifests":[],"Manifests":[]}"#.to_vec();
+    let fault = fault(files);
+    assert!(fault.contains("`Manifests` differs"), "{fault}");
+}

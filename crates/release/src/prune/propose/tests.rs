@@ -33,6 +33,7 @@ fn artifact((repository, tag, root, children): &Image) -> Artifact {
             digest: digest(number.wrapping_add(100)),
             size: 100,
         }],
+        external: Vec::new(),
     };
     let mut manifests: Vec<Manifest> = children
         .iter()

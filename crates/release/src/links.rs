@@ -1,0 +1,183 @@
+//! Refuses symbolic links in the places that this program writes to. A workspace that arrives as a folder may contain links, and
+//! writing through one changes a file outside of the workspace.
+//!
+//! These may be links, since operators move them to another disk: the workspace, `bundles/`, `bundles/store/`, `environments/` and an
+//! environment's folder. Files that are only read may be links, too: bundles, locks, `hosts.csv`, certificates.
+
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::workspace::Output;
+use crate::{Error, Workspace};
+
+/// A symbolic link is where a file or folder is to be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{path} is a symbolic link to {target}; nothing is written through it")]
+pub struct Link {
+    /// The link.
+    pub path: Utf8PathBuf,
+    /// Where it leads.
+    pub target: Utf8PathBuf,
+}
+
+/// Refuses links among the files that commands write below `bundles/`, and in the folders of these environments.
+///
+/// # Errors
+/// There is one, or a folder cannot be listed.
+pub fn refuse(workspace: &Workspace, environments: &[&str]) -> Result<(), Error> {
+    let bundles = workspace.bundles();
+    for entry in entries(&bundles)? {
+        let name = entry.file_name().unwrap_or_default();
+        if name.ends_with(".part") || name.ends_with(".part.json") {
+            refuse_one(workspace, &entry)?;
+        }
+    }
+    for folder in ["mkectl", "sessions", "registries", "rehearsal", "bench"] {
+        refuse_below(workspace, &bundles.join(folder))?;
+    }
+    let store = workspace.store();
+    for name in [
+        "oci-layout",
+        "index.json",
+        "index.lock",
+        "blobs",
+        "blobs/sha256",
+    ] {
+        refuse_one(workspace, &store.join(name))?;
+    }
+    refuse_below(workspace, &store.join("incoming"))?;
+    for name in environments {
+        let output = Output::below(&workspace.environment(name));
+        for file in [
+            &output.config,
+            &output.receipt,
+            &output.admin_password,
+            &output.adopted,
+        ] {
+            refuse_one(workspace, file)?;
+        }
+        refuse_below(workspace, &output.logs)?;
+        refuse_below(workspace, &output.backups)?;
+    }
+    Ok(())
+}
+
+/// Refuses a link at `path`. A path that does not exist is none.
+pub(crate) fn refuse_one(workspace: &Workspace, path: &Utf8Path) -> Result<(), Error> {
+    check(path, workspace.shown(path))
+}
+
+/// Refuses a link at `path`, which messages call `shown`.
+pub(crate) fn check(path: &Utf8Path, shown: &Utf8Path) -> Result<(), Error> {
+    match path.read_link_utf8() {
+        Ok(target) => Err(Error::Link(Link {
+            path: shown.to_owned(),
+            target,
+        })),
+        // It is not a link, or does not exist. What else is wrong is found by the write.
+        Err(_) => Ok(()),
+    }
+}
+
+/// Refuses links at `folder` and at any depth below it.
+fn refuse_below(workspace: &Workspace, folder: &Utf8Path) -> Result<(), Error> {
+    refuse_one(workspace, folder)?;
+    for entry in entries(folder)? {
+        // A folder that is a link is refused here, and so never entered.
+        refuse_below(workspace, &entry)?;
+    }
+    Ok(())
+}
+
+/// Returns what is in a folder; nothing if it is not one.
+fn entries(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Error> {
+    let listed = match folder.read_dir_utf8() {
+        Ok(listed) => listed,
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(Vec::new());
+        }
+        Err(source) => return Err(Error::io("list", folder, source)),
+    };
+    listed
+        // No file of ours has a name that is not UTF-8.
+        .filter(|entry| !matches!(entry, Err(error) if error.kind() == io::ErrorKind::InvalidData))
+        .map(|entry| entry.map(camino::Utf8DirEntry::into_path))
+        .collect::<io::Result<_>>()
+        .map_err(|source| Error::io("list", folder, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    // case 1.8
+    #[test]
+    fn links_are_refused_wherever_something_is_written() {
+        for place in [
+            "bundles/mke_bundle_v4.1.5_amd64.tar.gz.part",
+            "bundles/mke_bundle_v4.1.5_amd64.tar.gz.part.json",
+            "bundles/mkectl",
+            "bundles/mkectl/v4.1.5/linux-x86_64/mkectl.tar.gz.part",
+            "bundles/mkectl/help/x.part",
+            "bundles/sessions/x",
+            "bundles/registries",
+            "bundles/rehearsal/lab/mke4.yaml",
+            "bundles/store/incoming",
+            "bundles/store/incoming/lock",
+            "bundles/store/index.lock",
+            "bundles/store/blobs",
+            "environments/lab/mke4.yaml",
+            "environments/lab/receipt.yaml",
+            "environments/lab/admin-password",
+            "environments/lab/logs",
+            "environments/lab/logs/deploy.log",
+            "environments/lab/backups",
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let root = Utf8Path::from_path(folder.path()).unwrap();
+            let workspace = Workspace::new(root.join("workspace"));
+            let link = workspace.root().join(place);
+            std::fs::create_dir_all(link.parent().unwrap()).unwrap();
+            // Dangling, so that a write would make a file there.
+            symlink(root.join("outside"), &link).unwrap();
+            let error = refuse(&workspace, &["lab"]).unwrap_err();
+            let text = error.to_string();
+            assert!(
+                text.starts_with(&format!("{place} is a symbolic link to ")),
+                "{text}"
+            );
+            assert!(!root.join("outside").exists());
+        }
+    }
+
+    // case 1.8
+    #[test]
+    fn folders_that_operators_move_may_be_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        let workspace = Workspace::new(root.join("workspace"));
+        for name in [
+            "disk/bundles",
+            "disk/store",
+            "disk/lab",
+            "workspace/environments",
+        ] {
+            std::fs::create_dir_all(root.join(name)).unwrap();
+        }
+        symlink(root.join("disk/bundles"), workspace.bundles()).unwrap();
+        symlink(root.join("disk/store"), workspace.store()).unwrap();
+        symlink(root.join("disk/lab"), workspace.environment("lab")).unwrap();
+        for read in ["v4.1.5-amd64.lock.yaml", "mke_bundle_v4.1.5_amd64.tar.gz"] {
+            symlink(root.join("elsewhere"), workspace.bundle(read)).unwrap();
+        }
+        refuse(&workspace, &["lab"]).unwrap();
+    }
+}

@@ -1,0 +1,89 @@
+//! Has a bundle that was locked elsewhere in `bundles/`, where every later step looks for it.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::Context;
+use crate::event::Event;
+
+/// How a bundle came into `bundles/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kept {
+    /// By a hard link.
+    Linked(Utf8PathBuf),
+    /// By a copy.
+    Copied(Utf8PathBuf),
+}
+
+/// Links or copies `bundle` to its place in `bundles/`, unless it is there. The lock is written by then, so what fails is a warning.
+pub(super) fn keep(context: &Context<'_>, bundle: &Utf8Path, lock: &bundle::Lock) -> Option<Kept> {
+    let place = context.workspace.bundle(&lock.bundle.file);
+    let shown = context.workspace.shown(&place).to_owned();
+    let warn = |text: String| context.reporter.report(Event::Warning(text));
+    match std::fs::symlink_metadata(&place) {
+        Ok(found) if found.is_file() && is_the_same(&place, lock) => return None,
+        Ok(_) if place.canonicalize_utf8().ok() == bundle.canonicalize_utf8().ok() => return None,
+        Ok(_) => {
+            warn(format!(
+                "{shown} exists and is not the locked bundle; replace it with {bundle} before the next fetch or push"
+            ));
+            return None;
+        }
+        Err(_) => {}
+    }
+    match tokio::task::block_in_place(|| link_or_copy(bundle, &place)) {
+        Ok(true) => Some(Kept::Linked(shown)),
+        Ok(false) => Some(Kept::Copied(shown)),
+        Err(error) => {
+            warn(format!("{bundle} is not copied to {shown}: {error}"));
+            None
+        }
+    }
+}
+
+fn is_the_same(place: &Utf8Path, lock: &bundle::Lock) -> bool {
+    let size = place.metadata().map(|found| found.len());
+    let hash = || bundle::hash_file(place, &bundle::Silent);
+    size.is_ok_and(|size| size == lock.bundle.size)
+        && tokio::task::block_in_place(hash).is_ok_and(|(_, found)| found == lock.bundle.sha256)
+}
+
+/// Returns whether a link was possible.
+fn link_or_copy(bundle: &Utf8Path, place: &Utf8Path) -> std::io::Result<bool> {
+    let folder = place.parent().unwrap_or(Utf8Path::new("."));
+    // A link to a symbolic link would be one, too.
+    let bundle = bundle.canonicalize_utf8()?;
+    if std::fs::hard_link(&bundle, place).is_ok() {
+        return Ok(true);
+    }
+    let mut copy = tempfile::Builder::new()
+        .prefix(".")
+        .suffix(".part")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(folder)?;
+    std::io::copy(&mut files::open(&bundle)?, copy.as_file_mut())?;
+    copy.as_file().sync_all()?;
+    copy.persist_noclobber(place).map_err(|error| error.error)?;
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // case 7.3
+    #[test]
+    fn a_bundle_is_linked_or_copied() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        let (bundle, place) = (root.join("elsewhere"), root.join("place"));
+        std::fs::write(&bundle, "bundle").unwrap();
+        assert!(link_or_copy(&bundle, &place).unwrap());
+        assert_eq!(std::fs::read_to_string(&place).unwrap(), "bundle");
+        // /dev/shm is another file system where there is one.
+        if let Ok(other) = tempfile::tempdir_in("/dev/shm") {
+            let place = Utf8Path::from_path(other.path()).unwrap().join("place");
+            let _ = link_or_copy(&bundle, &place).unwrap();
+            assert_eq!(std::fs::read_to_string(&place).unwrap(), "bundle");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Tests of runs on machines without internet: promise 9, and what a forgotten or copied file means.
+
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
+use support::bundles::{self, FILE, LOCK};
+use support::{Lab, Sandbox, Server};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+/// Has every request that does not go to this machine come to `proxy`.
+fn through(sandbox: &mut Sandbox, proxy: &Server) {
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
+        sandbox.variable(name, &proxy.url(""));
+    }
+    for name in ["NO_PROXY", "no_proxy"] {
+        sandbox.variable(name, "127.0.0.1,localhost");
+    }
+}
+
+async fn proxy() -> Server {
+    Server::start(|_| StatusCode::BAD_GATEWAY.into_response()).await
+}
+
+// promise 9, case 7.2
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offline_run_makes_no_request_beyond_the_registry() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let proxy = proxy().await;
+    through(&mut lab.sandbox, &proxy);
+    let bundle = lab.sandbox.path(&format!("bundles/{FILE}"));
+    let bytes = std::fs::read(&bundle).unwrap();
+    let elsewhere = lab.sandbox.path("elsewhere.tar.gz");
+    std::fs::write(&elsewhere, &bytes).unwrap();
+    let commands: [&[&str]; 13] = [
+        &["fetch", "v4.1.5"],
+        &["fetch", "lab", "--platform", "darwin-arm64"],
+        &["fetch", "v4.1.5", "--check"],
+        &["push", "lab"],
+        &["deploy", "lab"],
+        &["plan", "lab"],
+        &["preflight", "lab"],
+        &["verify", "lab"],
+        &["rehearse", "lab"],
+        &["status"],
+        &["lock", "v4.1.3"],
+        &["lock", "v4.1.5"],
+        &[
+            "lock",
+            "v4.1.5",
+            "--bundle",
+            "elsewhere.tar.gz",
+            "--checksum-url",
+            "http://vendor.example/sum",
+        ],
+    ];
+    for with_variable in [false, true] {
+        if with_variable {
+            lab.sandbox.variable("AIRLOCK_OFFLINE", "1");
+        }
+        for has_bundle in [false, true] {
+            for command in commands {
+                bundles::forget_store(&lab.sandbox);
+                let _ = std::fs::remove_file(&bundle);
+                if has_bundle {
+                    std::fs::write(&bundle, &bytes).unwrap();
+                }
+                let flag: &[&str] = if with_variable { &[] } else { &["--offline"] };
+                let _ = lab.run(&[command, flag].concat());
+                assert_eq!(
+                    proxy.asked().len(),
+                    0,
+                    "{command:?} asked {:?}",
+                    proxy.asked()
+                );
+            }
+        }
+    }
+    // The proxy would have seen a request.
+    lab.sandbox.variable("AIRLOCK_OFFLINE", "0");
+    std::fs::remove_file(&bundle).unwrap();
+    bundles::forget_store(&lab.sandbox);
+    let _ = lab.run(&["fetch", "v4.1.5"]).ends_with(1);
+    assert_ne!(proxy.asked().len(), 0);
+}
+
+// case 7.2
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forgotten_bundle_is_named_with_the_place_to_copy_it_to() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    bundles::forget_store(&lab.sandbox);
+    std::fs::remove_file(lab.sandbox.path(&format!("bundles/{FILE}"))).unwrap();
+    insta::assert_snapshot!(
+        "offline_push",
+        lab.run(&["push", "lab", "--offline"]).whole()
+    );
+    assert!(lab.repositories().await.is_empty());
+    // Without the flag: a name that does not resolve, and a port that refuses.
+    for url in ["http://nowhere.invalid/b", "http://127.0.0.1:9/b"] {
+        let mut lock = bundles::lock_of(&lab.sandbox);
+        lock.bundle.url = url.to_owned();
+        lab.sandbox.write(LOCK, &lock.to_yaml());
+        let began = Instant::now();
+        let run = lab.run(&["push", "lab"]).ends_with(1);
+        assert!(began.elapsed() < Duration::from_secs(20), "{}", run.whole());
+        let hint = format!("copy the file to bundles/{FILE}, and add `--offline`");
+        assert!(run.stderr.contains(&hint), "{}", run.whole());
+    }
+}
+
+// case 7.2b
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copied_bundle_is_verified_whatever_else_is_missing() {
+    let mut sandbox = Sandbox::new(AIRLOCK);
+    let proxy = proxy().await;
+    through(&mut sandbox, &proxy);
+    bundles::make_locked(&sandbox, &bundles::tiny());
+    // A filled store changes nothing: the file is read.
+    for fills_store in [false, true] {
+        if fills_store {
+            let file = format!("bundles/{FILE}");
+            let _ = sandbox
+                .run(&["lock", "v4.1.5", "--bundle", &file])
+                .ends_with(0);
+        }
+        let before = sandbox.state();
+        let run = sandbox.run(&["fetch", "v4.1.5", "--check"]).ends_with(0);
+        if !fills_store {
+            insta::assert_snapshot!("check", run.whole());
+        }
+        assert_eq!(sandbox.changes_since(&before), Vec::<String>::new());
+    }
+    let bundle = sandbox.path(&format!("bundles/{FILE}"));
+    let whole = std::fs::read(&bundle).unwrap();
+    let mut flipped = whole.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    std::fs::write(&bundle, &flipped).unwrap();
+    let _ = sandbox.run(&["fetch", "v4.1.5", "--check"]).ends_with(4);
+    std::fs::write(&bundle, &whole[1..]).unwrap();
+    let _ = sandbox.run(&["fetch", "v4.1.5", "--check"]).ends_with(4);
+    // A disk that was not copied yet.
+    std::fs::remove_file(&bundle).unwrap();
+    let run = sandbox.run(&["fetch", "v4.1.5", "--check"]).ends_with(1);
+    assert!(
+        run.stderr
+            .contains(&format!("copy the file to bundles/{FILE}")),
+        "{}",
+        run.whole()
+    );
+    let disk = sandbox.path("disk.tar.gz");
+    std::fs::write(&disk, &whole).unwrap();
+    let _ = sandbox
+        .run(&["fetch", "v4.1.5", "--check", "--bundle", "disk.tar.gz"])
+        .ends_with(0);
+    // A download of mkectl that differs is found.
+    let folder = "bundles/mkectl/v4.1.5/linux-x86_64/mkectl.tar.gz";
+    sandbox.write(folder, "not mkectl");
+    let arguments = ["fetch", "v4.1.5", "--check", "--bundle", "disk.tar.gz"];
+    let _ = sandbox.run(&arguments).ends_with(6);
+    assert_eq!(proxy.asked().len(), 0);
+}
+
+// case 7.2b
+#[tokio::test(flavor = "multi_thread")]
+async fn fetch_does_not_fail_over_mkectl_when_one_of_the_release_is_on_path() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let proxy = proxy().await;
+    through(&mut lab.sandbox, &proxy);
+    let run = lab.run(&["fetch", "lab"]).ends_with(0);
+    assert!(
+        run.stderr.contains("mkectl is of this release and is used"),
+        "{}",
+        run.whole()
+    );
+    let run = lab.run(&["fetch", "lab", "--offline"]).ends_with(0);
+    assert!(
+        run.stderr.contains("an offline run does not download it"),
+        "{}",
+        run.whole()
+    );
+    lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.3");
+    let run = lab.run(&["fetch", "lab", "--offline"]).ends_with(1);
+    assert!(
+        run.stderr.contains("put the release's mkectl on PATH"),
+        "{}",
+        run.whole()
+    );
+}
+
+// case 7.2b
+#[tokio::test(flavor = "multi_thread")]
+async fn mkectl_is_downloaded_for_other_machines() {
+    let mkectl = bundles::pack(&[bundles::Member::new("mkectl", "for another machine")]);
+    let server = Server::of(mkectl.clone()).await;
+    let sandbox = Sandbox::new(AIRLOCK);
+    bundles::make_locked(&sandbox, &bundles::tiny());
+    let mut lock = bundles::lock_of(&sandbox);
+    let other = lock
+        .mkectl
+        .iter_mut()
+        .find(|one| one.platform == "darwin-arm64")
+        .unwrap();
+    other.url = server.url("mkectl");
+    other.sha256 = {
+        use sha2::Digest as _;
+        hex::encode(sha2::Sha256::digest(&mkectl))
+    };
+    sandbox.write(LOCK, &lock.to_yaml());
+    let _ = sandbox
+        .run(&["fetch", "v4.1.5", "--platform", "darwin/arm64"])
+        .ends_with(0);
+    assert!(
+        sandbox
+            .path("bundles/mkectl/v4.1.5/darwin-arm64/mkectl")
+            .exists()
+    );
+    let run = sandbox
+        .run(&["fetch", "v4.1.5", "--platform", "plan9-386"])
+        .ends_with(3);
+    assert!(
+        run.stderr
+            .contains("has no mkectl for plan9-386, only for: "),
+        "{}",
+        run.whole()
+    );
+}
+
+// case 7.2b
+#[tokio::test(flavor = "multi_thread")]
+async fn preflight_compares_the_content_of_the_bundle() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    bundles::forget_store(&lab.sandbox);
+    let run = lab.run(&["preflight", "lab", "--offline"]);
+    assert!(
+        run.stdout.contains("has the SHA-256 of the lock"),
+        "{}",
+        run.whole()
+    );
+    let bundle = lab.sandbox.path(&format!("bundles/{FILE}"));
+    let mut bytes = std::fs::read(&bundle).unwrap();
+    bytes[1000] ^= 1;
+    std::fs::write(&bundle, bytes).unwrap();
+    let run = lab.run(&["preflight", "lab", "--offline"]).ends_with(4);
+    assert!(run.stdout.contains("but the lock has"), "{}", run.whole());
+}
