@@ -1,6 +1,9 @@
 //! What git knows of the workspace: which revision it is at, whether anything differs from it, what a file once held.
 //!
 //! Git is asked and never told: nothing is written, not even its index. Receipts and locks have no other history than this one.
+//!
+//! A workspace may arrive as a folder, with a configuration of its own that names programs. Questions run none of them: commands are
+//! plumbing where there is some, and every setting by which `status` would start a program is overridden.
 
 use std::time::Duration;
 
@@ -14,6 +17,18 @@ const LIMIT: Duration = Duration::from_secs(15);
 
 /// How much of an answer is read, in bytes: the history of a lock is a megabyte a version.
 const LONGEST: usize = 256 << 20;
+
+/// Settings over those of the repository. Each would make one of the questions start a program or look at other objects.
+const SETTINGS: &[&str] = &[
+    "core.fsmonitor=false",
+    "core.hooksPath=/dev/null",
+    "log.showSignature=false",
+    "status.submoduleSummary=false",
+    "safe.bareRepository=explicit",
+];
+
+/// The settings of a filter by which git starts a program, and what they become.
+const FILTER: &[&str] = &["clean=", "smudge=", "process=", "required=false"];
 
 /// Of how many revisions a file's content is read at once.
 const REVISIONS_AT_ONCE: usize = 256;
@@ -40,6 +55,12 @@ pub enum Absent {
     NoRepository {
         /// The folder.
         folder: Utf8PathBuf,
+    },
+    /// The configuration names a filter that cannot be overridden.
+    #[error("the git configuration has a filter named `{filter}`, which could run a program")]
+    Filter {
+        /// The filter's name.
+        filter: String,
     },
     /// Git refuses, fails, or takes too long.
     #[error("git has no answer")]
@@ -82,10 +103,15 @@ impl Git {
         // In a partial clone, git would download what is missing.
         kept.set("GIT_NO_LAZY_FETCH", "1");
         kept.set("LC_ALL", "C");
+        // A repository that is a partial clone would fetch what it lacks, by the transport that its configuration names.
+        kept.set("GIT_NO_LAZY_FETCH", "1");
+        kept.set("GIT_ALLOW_PROTOCOL", "");
+        kept.set("GIT_TERMINAL_PROMPT", "0");
         let program = find("git", kept).map_err(|_| Absent::NotInstalled)?;
+        let settings = SETTINGS.iter().flat_map(|setting| ["-c", setting]);
+        let leading = ["-C", folder.as_str(), "--no-pager", "--no-replace-objects"];
         Ok(Self {
-            // A setting of the repository may name a program that watches its files; a question starts no program.
-            program: program.leading(["-C", folder.as_str(), "-c", "core.fsmonitor=false"]),
+            program: program.leading(leading.into_iter().chain(settings)),
         })
     }
 
@@ -99,16 +125,20 @@ impl Git {
             .iter()
             .map(|pattern| format!(":(exclude,glob){pattern}"))
             .collect();
-        let mut arguments = vec![
+        let without_filters = self.without_filters()?;
+        let mut arguments: Vec<&str> = without_filters.iter().map(String::as_str).collect();
+        arguments.extend([
             "status",
             "--porcelain=v2",
             "--branch",
             "--untracked-files=all",
             "--no-renames",
+            // The configuration of a submodule is not looked at, so git does not go into it.
+            "--ignore-submodules=dirty",
             "-z",
             "--",
             ".",
-        ];
+        ]);
         arguments.extend(aside.iter().map(String::as_str));
         let answer = self.ask(&arguments, &[])?;
         Ok(state(&String::from_utf8_lossy(&answer)))
@@ -121,28 +151,28 @@ impl Git {
     ///
     /// Git has no answer.
     pub fn history(&self, file: &Utf8Path) -> Result<Vec<Past>, Absent> {
-        let answer = self.ask(
-            &[
-                "log",
-                "--full-history",
-                "--format=%H %ct",
-                "--",
-                file.as_str(),
-            ],
-            &[],
-        );
-        let answer = match answer {
+        let head = self.ask(&["rev-parse", "--verify", "--quiet", "HEAD"], &[]);
+        match head {
             // A repository without a commit has no history.
             Err(Absent::Refused {
                 source: Error::Failed { output, .. },
-            }) if output.contains("does not have any commits yet") => return Ok(Vec::new()),
-            answer => answer?,
-        };
+            }) if output.is_empty() => return Ok(Vec::new()),
+            head => drop(head?),
+        }
+        let arguments = [
+            "rev-list",
+            "--timestamp",
+            "--full-history",
+            "HEAD",
+            "--",
+            file.as_str(),
+        ];
+        let answer = self.ask(&arguments, &[])?;
         let log = String::from_utf8_lossy(&answer).into_owned();
         let commits: Vec<(&str, i64)> = log
             .lines()
             .filter_map(|line| line.split_once(' '))
-            .filter_map(|(revision, time)| Some((revision, time.parse().ok()?)))
+            .filter_map(|(time, revision)| Some((revision, time.parse().ok()?)))
             .collect();
         let mut history: Vec<Past> = Vec::new();
         for commits in commits.chunks(REVISIONS_AT_ONCE) {
@@ -184,6 +214,33 @@ impl Git {
         let answer = self.ask(&["config", "--get", "--default", "", name], &[])?;
         let value = String::from_utf8_lossy(&answer).trim().to_owned();
         Ok((!value.is_empty()).then_some(value))
+    }
+
+    /// Returns arguments that leave each filter of the configuration without a program. Attributes cannot be left out instead:
+    /// `.git/info/attributes` always counts.
+    fn without_filters(&self) -> Result<Vec<String>, Absent> {
+        let answer = self.ask(&["config", "--list", "--name-only", "-z"], &[])?;
+        let names = String::from_utf8_lossy(&answer);
+        let mut filters: Vec<&str> = names
+            .split('\0')
+            .filter_map(|name| name.strip_prefix("filter.")?.rsplit_once('.'))
+            .map(|(filter, _)| filter)
+            .collect();
+        filters.sort_unstable();
+        filters.dedup();
+        // On a command line a setting's name ends at the first `=`.
+        if let Some(filter) = filters.iter().find(|filter| filter.contains('=')) {
+            return Err(Absent::Filter {
+                filter: (*filter).to_owned(),
+            });
+        }
+        let settings = filters.iter().flat_map(|filter| {
+            let settings = FILTER.iter();
+            settings.map(move |setting| format!("filter.{filter}.{setting}"))
+        });
+        Ok(settings
+            .flat_map(|setting| ["-c".to_owned(), setting])
+            .collect())
     }
 
     fn ask(&self, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, Absent> {
@@ -294,11 +351,15 @@ mod tests {
 
         /// Runs a git that writes, which the code under test never does.
         fn git(&self, arguments: &str) {
+            let _ = self.output(arguments);
+        }
+
+        fn output(&self, arguments: &str) -> String {
             let words: Vec<&str> = arguments.split(' ').collect();
             let program = find("git", self.variables.only(VARIABLES))
                 .unwrap()
                 .leading(["-C", self.root.as_str()]);
-            program.ask(&words).unwrap();
+            program.ask(&words).unwrap()
         }
 
         fn write(&self, path: &str, text: &str) {
@@ -420,6 +481,89 @@ mod tests {
             Some("somebody@example.com")
         );
         assert_eq!(asked.setting("user.signingkey").unwrap(), None);
+    }
+
+    // case 2.6
+    #[test]
+    fn programs_that_the_repository_names_are_not_started() {
+        let repository = Repository::new();
+        repository.write("receipt.yaml", "1\n");
+        repository.write("a.bin", "1\n");
+        repository.commit();
+        let mark = repository.root.join("mark");
+        let program = repository.root.join("program");
+        std::fs::write(
+            &program,
+            format!("#!/bin/sh\necho \"$0 $*\" >> {mark}\ncat\n"),
+        )
+        .unwrap();
+        std::fs::set_permissions(
+            &program,
+            std::os::unix::fs::PermissionsExt::from_mode(0o755),
+        )
+        .unwrap();
+        // The commit has a signature, which `log.showSignature` would have checked.
+        let signed = repository.root.join("signed");
+        let commit = repository.output("cat-file commit HEAD");
+        let (head, message) = commit.split_once("\n\n").unwrap();
+        let signature = "gpgsig -----BEGIN PGP SIGNATURE-----\n \n x\n -----END PGP SIGNATURE-----";
+        std::fs::write(&signed, format!("{head}\n{signature}\n\n{message}")).unwrap();
+        let commit = repository.output(&format!("hash-object -t commit -w {signed}"));
+        repository.git(&format!("update-ref refs/heads/main {}", commit.trim()));
+
+        let config = repository.root.join(".git/config");
+        let included = repository.root.join("included");
+        let hostile = format!(
+            "[include]\n\tpath = {included}\n[core]\n\tfsmonitor = {program}\n\thooksPath = {hooks}\n\tsshCommand = {program}\n\
+             \tpager = {program}\n\teditor = {program}\n\taskPass = {program}\n\tgitProxy = {program}\n\
+             \tattributesFile = {attributes}\n\tpartialCloneFilter = blob:none\n\
+             [log]\n\tshowSignature = true\n[gpg]\n\tprogram = {program}\n[pager]\n\tstatus = {program}\n\trev-list = {program}\n\
+             [alias]\n\tstatus = !{program}\n\trev-list = !{program}\n[diff]\n\texternal = {program}\n\
+             [diff \"evil\"]\n\ttextconv = {program}\n\tcommand = {program}\n[credential]\n\thelper = {program}\n\
+             [filter \"evil\"]\n\tclean = {program}\n\tsmudge = {program}\n\trequired = true\n\
+             [status]\n\tsubmoduleSummary = true\n\
+             [extensions]\n\tpartialClone = origin\n[remote \"origin\"]\n\turl = ext::{program}\n\tpromisor = true\n\tuploadpack = {program}\n\
+             [protocol]\n\tallow = always\n",
+            hooks = repository.root,
+            attributes = repository.root.join("attributes"),
+        );
+        let before = std::fs::read_to_string(&config).unwrap();
+        let before = before.replace("repositoryformatversion = 0", "repositoryformatversion = 1");
+        std::fs::write(&config, before + &hostile).unwrap();
+        std::fs::write(
+            &included,
+            format!("[filter \"Other.one\"]\n\tprocess = {program}\n"),
+        )
+        .unwrap();
+        std::fs::copy(&program, repository.root.join("post-index-change")).unwrap();
+        let attributes = "* filter=evil diff=evil\n*.bin filter=Other.one\n";
+        for file in ["attributes", ".git/info/attributes", ".gitattributes"] {
+            std::fs::write(repository.root.join(file), attributes).unwrap();
+        }
+        repository.write("receipt.yaml", "2\n");
+        repository.write("a.bin", "2\n");
+
+        let asked = repository.asked();
+        let state = asked.state(&[]).unwrap();
+        assert_eq!(state.changed, ["work/a.bin", "work/receipt.yaml"]);
+        let history = asked.history(Utf8Path::new("receipt.yaml")).unwrap();
+        assert_eq!(history.len(), 1);
+        assert!(!asked.is_cut().unwrap());
+        assert!(asked.setting("user.name").unwrap().is_some());
+        // What is missing is not fetched.
+        let objects = repository.root.join(".git/objects");
+        std::fs::rename(&objects, repository.root.join(".git/away")).unwrap();
+        std::fs::create_dir(&objects).unwrap();
+        assert!(asked.history(Utf8Path::new("receipt.yaml")).is_err());
+        let ran = std::fs::read_to_string(&mark).unwrap_or_default();
+        assert_eq!(ran, "", "git started programs");
+
+        std::fs::write(
+            &included,
+            format!("[filter \"a=b\"]\n\tprocess = {program}\n"),
+        )
+        .unwrap();
+        assert!(matches!(asked.state(&[]), Err(Absent::Filter { .. })));
     }
 
     #[test]
