@@ -41,6 +41,7 @@ mod promote;
 mod prune;
 mod push;
 mod receipt;
+mod redaction;
 mod refused;
 mod rehearse;
 mod releases;

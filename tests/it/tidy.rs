@@ -10,11 +10,12 @@ use support::sandbox::repository;
 /// Which crate of ours may know which other. Whoever adds an edge adds it here, and says why in ARCHITECTURE.md.
 const EDGES: &[(&str, &[&str])] = &[
     ("files", &[]),
-    ("environment", &["files"]),
+    ("redaction", &[]),
+    ("environment", &["files", "redaction"]),
     ("network", &[]),
-    ("bundle", &["files", "network"]),
-    ("registry", &["files", "network"]),
-    ("mkectl", &["files"]),
+    ("bundle", &["files", "network", "redaction"]),
+    ("registry", &["files", "network", "redaction"]),
+    ("mkectl", &["files", "redaction"]),
     ("mke", &["environment"]),
     (
         "release",
@@ -25,10 +26,11 @@ const EDGES: &[(&str, &[&str])] = &[
             "mke",
             "mkectl",
             "network",
+            "redaction",
             "registry",
         ],
     ),
-    ("xtask", &["environment", "files", "release"]),
+    ("xtask", &["environment", "files", "redaction", "release"]),
 ];
 
 #[test]
@@ -171,6 +173,32 @@ fn downloads_have_one_client_which_an_offline_run_does_not_get() {
             !text.contains("HttpClient::new("),
             "{path} downloads without `fetch::client`"
         );
+    }
+}
+
+#[test]
+fn only_the_edge_writes_to_the_terminal() {
+    let edges = [
+        "xtask/src/ui/edge.rs",
+        // The stand-in for mkectl writes to a pipe, whose reader masks and escapes.
+        "xtask/src/tasks/rehearsal_mkectl.rs",
+    ];
+    for file in sources() {
+        let path = file.strip_prefix(repository()).unwrap();
+        if path.starts_with("tests")
+            || path.as_str().contains("/examples/")
+            || edges.contains(&path.as_str())
+        {
+            continue;
+        }
+        for line in std::fs::read_to_string(&file).unwrap().lines() {
+            let is_stream = line.contains("io::stdout()") || line.contains("io::stderr()");
+            assert!(
+                !is_stream || line.contains("is_terminal()"),
+                "{path} has `{}`, which is for xtask/src/ui/edge.rs",
+                line.trim()
+            );
+        }
     }
 }
 

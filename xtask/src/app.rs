@@ -31,6 +31,7 @@ pub(crate) struct App<'a> {
 
 impl<'a> App<'a> {
     pub(crate) fn new(cli: &Cli, ui: &'a Ui) -> Result<Self, Failure> {
+        remember_variables();
         let tool = tool()?;
         let workspace = Workspace::new(root(cli.directory.as_deref())?);
         if let Some(environments) = cli.writes() {
@@ -137,6 +138,25 @@ fn check_threads() -> Result<(), Failure> {
         drop(closed);
         started.map_err(Failure::Threads)
     })
+}
+
+/// Adds the secrets of the process's environment to those that no output shows, whether this run uses them or not.
+fn remember_variables() {
+    const ENDS: &[&str] = &["_password", "_token", "_secret"];
+    /// What is shorter may be a word such as `true`. A secret that is used is added in any case.
+    const SHORTEST: usize = 8;
+    for (name, value) in std::env::vars_os() {
+        let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else {
+            continue;
+        };
+        let lower = name.to_ascii_lowercase();
+        if lower.ends_with("_proxy") {
+            redaction::run().add_url(value);
+        } else if value.len() >= SHORTEST && ENDS.iter().any(|end| lower.ends_with(end)) {
+            let username = name.replace("_PASSWORD", "_USERNAME");
+            redaction::run().add_password(&std::env::var(username).unwrap_or_default(), value);
+        }
+    }
 }
 
 fn tool() -> Result<Tool, Failure> {

@@ -576,8 +576,14 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
         } else {
             0
         };
-        // Nothing can be done about a closed terminal.
-        let _ = error.print();
+        let text = error.render();
+        if redaction::has_hidden_characters(&text.to_string()) {
+            // An argument has them. It is shown without colours, of which it may have some of its own.
+            crate::ui::edge::err(&redaction::escape_lines(&text.to_string()));
+        } else {
+            // Nothing can be done about a closed terminal.
+            let _ = error.print();
+        }
         if code == crate::failure::USAGE && wants_json(std::env::args_os()) {
             let message = error.to_string();
             crate::ui::wrong_command_line(message.trim_start_matches("error: ").trim_end(), code);

@@ -1,11 +1,12 @@
 //! The question for an environment's name, before a protected one is changed, or the cluster of any is taken down.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _};
 
 use environment::Environment;
 use release::Plan;
 
 use crate::failure::Failure;
+use crate::ui::edge;
 
 /// Returns when the environment may be changed: it is not protected, or its name was given or is typed now.
 ///
@@ -91,13 +92,9 @@ pub(crate) fn ask(
     if !std::io::stdin().is_terminal() {
         return declined("there is no terminal to ask on".to_owned());
     }
-    let mut out = std::io::stderr();
-    let asked = write!(out, "\n{question}").and_then(|()| out.flush());
+    edge::err(&format!("\n{question}"));
     let mut answer = String::new();
-    if asked
-        .and_then(|()| std::io::stdin().lock().read_line(&mut answer))
-        .is_err()
-    {
+    if std::io::stdin().lock().read_line(&mut answer).is_err() {
         return declined("nothing could be read from the terminal".to_owned());
     }
     match answer.trim() {

@@ -1,12 +1,14 @@
 //! Questions about secrets: whether one may stand in the process list, where everybody on the machine can read it, and whether to show the
 //! administrator's password.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use release::consent::{Consent, Refused};
 use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::ui::edge;
 
 /// Asks at the terminal, unless a flag of ours has said it.
 pub(crate) struct TerminalConsent {
@@ -39,16 +41,15 @@ impl Consent for TerminalConsent {
     }
 
     fn show_password(&self, username: &str, password: &SecretString) -> Result<(), Refused> {
-        let mut out = std::io::stderr();
         // Where standard error goes to a file, it would be in that file for good.
-        if !out.is_terminal() {
+        if !std::io::stderr().is_terminal() {
             return Err(Refused("there is no terminal to show it on".to_owned()));
         }
         let question = format!(
             "mkectl has generated the password of user {username}. Show it here? Type `yes`: "
         );
         ask(&question, "yes")?;
-        writeln!(out, "{}", password.expose_secret())
+        edge::reveal_on_terminal(password.expose_secret())
             .map_err(|error| Refused(error.to_string()))?;
         ask(
             "Type `kept` when it is where it belongs, and the file with it goes: ",
@@ -62,13 +63,9 @@ fn ask(question: &str, word: &str) -> Result<(), Refused> {
     if !std::io::stdin().is_terminal() {
         return Err(Refused("there is no terminal to ask on".to_owned()));
     }
-    let mut out = std::io::stderr();
-    let asked = write!(out, "{question}").and_then(|()| out.flush());
+    edge::err(question);
     let mut answer = String::new();
-    if asked
-        .and_then(|()| std::io::stdin().lock().read_line(&mut answer))
-        .is_err()
-    {
+    if std::io::stdin().lock().read_line(&mut answer).is_err() {
         return Err(Refused(
             "nothing could be read from the terminal".to_owned(),
         ));

@@ -28,6 +28,8 @@ pub(crate) struct EnvironmentKeeper<'a> {
 enum Error {
     #[error("the variable {0} is not set")]
     NotSet(String),
+    #[error("the variable {0} has several lines")]
+    SeveralLines(String),
     #[error("the variables {0} and {1} are not set")]
     NoneSet(String, String),
 }
@@ -103,17 +105,35 @@ fn named(CredentialSource::Environment(prefix): &CredentialSource) -> Result<Cre
         (Err(Error::NotSet(username)), Err(Error::NotSet(password))) => {
             Err(Error::NoneSet(username, password))
         }
-        (username, password) => Ok(Credentials::Basic {
-            username: username?,
-            password: SecretString::from(password?),
-        }),
+        (username, password) => {
+            let username = one_line(&format!("{prefix}_USERNAME"), username?)?;
+            let password = match username.starts_with("_json_key") {
+                // Google's registries take a key file as the password.
+                true => password?,
+                false => one_line(&format!("{prefix}_PASSWORD"), password?)?,
+            };
+            Ok(Credentials::Basic {
+                username,
+                password: SecretString::from(password),
+            })
+        }
     }
 }
 
+/// Returns the value of a variable, without the line end that `echo` adds.
 fn variable(name: &str) -> Result<String, Error> {
-    match std::env::var(name) {
-        Ok(value) if !value.is_empty() => Ok(value),
-        _ => Err(Error::NotSet(name.to_owned())),
+    let value = std::env::var(name).unwrap_or_default();
+    match value.trim_end_matches(['\r', '\n']) {
+        "" => Err(Error::NotSet(name.to_owned())),
+        value => Ok(value.to_owned()),
+    }
+}
+
+/// Refuses a value of several lines, which no registry accepts.
+fn one_line(name: &str, value: String) -> Result<String, Error> {
+    match value.contains(['\r', '\n']) {
+        true => Err(Error::SeveralLines(name.to_owned())),
+        false => Ok(value),
     }
 }
 

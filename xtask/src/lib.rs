@@ -20,6 +20,7 @@ use std::process::ExitCode;
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
+    withhold_writing();
     let cli = match cli::parse() {
         Ok(cli) => cli,
         Err(code) => return code,
@@ -29,5 +30,15 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(failure) => ui.failure(&failure),
+    }
+}
+
+/// Withholds from others the permission to write what this process and its programs create, whatever umask it was started with.
+fn withhold_writing() {
+    const OTHERS_WRITE: libc::mode_t = 0o022;
+    // SAFETY: `umask` takes any mode and cannot fail. No other thread runs yet.
+    unsafe {
+        let inherited = libc::umask(OTHERS_WRITE);
+        libc::umask(inherited | OTHERS_WRITE);
     }
 }

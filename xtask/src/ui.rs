@@ -1,5 +1,6 @@
 //! Everything that is shown: progress and messages on standard error, results on standard output.
 
+pub(crate) mod edge;
 mod findings;
 mod human;
 mod json;
@@ -9,7 +10,6 @@ mod problems;
 mod speed;
 mod table;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -45,19 +45,29 @@ impl Ui {
     /// # Errors
     /// Standard output cannot be written to.
     pub(crate) fn result(&self, text: &str, value: &impl Serialize) -> Result<(), Failure> {
-        let line = match &*self.0 {
+        match &*self.0 {
             Form::Human(human) => {
                 human.clear();
-                text.to_owned()
+                edge::out(text)
             }
-            Form::Json(_) => json::line("result", value),
-        };
-        let mut out = std::io::stdout().lock();
-        match out.write_all(line.as_bytes()).and_then(|()| out.flush()) {
-            // Whoever reads no further (`| head`) has what they wanted.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            other => other.map_err(Failure::Output),
+            Form::Json(_) => edge::json(json::object("result", value)),
         }
+        .map_err(Failure::Output)
+    }
+
+    /// Writes a result that is a secret as a whole, such as a kubeconfig, for which the operator asked.
+    ///
+    /// # Errors
+    /// Standard output cannot be written to.
+    pub(crate) fn reveal(&self, text: &str, value: &impl Serialize) -> Result<(), Failure> {
+        match &*self.0 {
+            Form::Human(human) => {
+                human.clear();
+                edge::reveal(text)
+            }
+            Form::Json(_) => edge::reveal_json(&json::object("result", value)),
+        }
+        .map_err(Failure::Output)
     }
 
     /// Tells people something beside the result; machines have it in the result.

@@ -292,14 +292,14 @@ impl Lock {
                 source,
             }
         };
-        let versioned: Versioned = serde_yaml::from_str(text).map_err(syntax)?;
+        let versioned: Versioned = redaction::yaml::read_lines(text).map_err(syntax)?;
         if versioned.version != u64::from(VERSION) {
             return Err(LockError::Version {
                 path: path.to_owned(),
                 found: versioned.version,
             });
         }
-        let mut lock: Self = serde_yaml::from_str(text).map_err(syntax)?;
+        let mut lock: Self = redaction::yaml::read_lines(text).map_err(syntax)?;
         // Earlier versions kept queries, which may contain a secret, and what is parsed is shown.
         lock.bundle.url = http::stored_url(&lock.bundle.url);
         for mkectl in &mut lock.mkectl {

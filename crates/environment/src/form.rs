@@ -57,18 +57,19 @@ pub fn references(node: &Node) -> Vec<Reference> {
 
 /// Puts values in the place of their references, and returns them beside the result, for masking.
 ///
-/// A value is always a text. The line break that ends a text of one line is not part of it, since editors put one there.
+/// A value is always a text. The line breaks that end a text of one line are not part of it, since editors and `echo` add them.
 ///
 /// # Errors
 ///
-/// Every reference that `read` had no value for, with what it says: a lower-case fragment.
+/// Every reference that `read` had no value for, with what it says: a lower-case fragment; and every text of several lines below
+/// a key such as `password`, whose value has one line.
 pub fn resolve(
     mut node: Node,
     read: &dyn Fn(&Reference) -> Result<SecretString, String>,
 ) -> Result<(Node, Vec<SecretString>), Problems> {
     let mut secrets = Vec::new();
     let mut problems = Vec::new();
-    fill(&mut node, read, &mut secrets, &mut problems);
+    fill(&mut node, "", read, &mut secrets, &mut problems);
     if problems.is_empty() {
         Ok((node, secrets))
     } else {
@@ -78,23 +79,32 @@ pub fn resolve(
 
 fn fill(
     node: &mut Node,
+    key: &str,
     read: &dyn Fn(&Reference) -> Result<SecretString, String>,
     secrets: &mut Vec<SecretString>,
     problems: &mut Vec<Problem>,
 ) {
     if let Some(reference) = reference(node) {
-        match read(&reference) {
+        let value = read(&reference).and_then(|secret| {
+            let text = secret.expose_secret();
+            let line = text.trim_end_matches(['\r', '\n']);
+            match line.contains(['\r', '\n']) {
+                false if line.is_empty() => Err("is empty".to_owned()),
+                false => Ok(SecretString::from(line)),
+                true if has_one_line(key) => {
+                    Err(format!("has several lines, but {} has one", quote(key)))
+                }
+                true => Ok(secret),
+            }
+        });
+        match value {
             Ok(secret) => {
                 let text = secret.expose_secret();
-                let text = match text.strip_suffix('\n') {
-                    Some(line) if !line.contains('\n') => line.trim_end_matches('\r'),
-                    _ => text,
-                };
                 node.value = match text.contains('\n') {
                     true => Node::literal(text).value,
                     false => Node::string(text).value,
                 };
-                secrets.push(SecretString::from(text));
+                secrets.push(secret);
             }
             Err(rule) => {
                 let rule = match reference {
@@ -110,15 +120,28 @@ fn fill(
         Value::Scalar(_) => {}
         Value::Sequence(items) => {
             for item in items {
-                fill(item, read, secrets, problems);
+                fill(item, key, read, secrets, problems);
             }
         }
         Value::Mapping(keys) => {
-            for value in keys.values_mut() {
-                fill(value, read, secrets, problems);
+            for (key, value) in keys.pairs_mut() {
+                fill(
+                    value,
+                    key.text().unwrap_or_default(),
+                    read,
+                    secrets,
+                    problems,
+                );
             }
         }
     }
+}
+
+/// Returns whether the value of such a key has one line. Certificates and keys have several.
+fn has_one_line(key: &str) -> bool {
+    const WORDS: &[&str] = &["pass", "secret", "token", "user"];
+    let key = key.to_lowercase();
+    WORDS.iter().any(|word| key.contains(word))
 }
 
 /// A list that is to be merged into the one that is inherited.
@@ -221,4 +244,61 @@ pub(crate) fn identity<'node>(item: &'node Node, by: &str) -> Option<&'node str>
     by.split('.')
         .try_fold(item, |node, key| node.get(key))?
         .text()
+}
+
+#[cfg(test)]
+mod tests {
+    use camino::Utf8PathBuf;
+
+    use super::*;
+    use crate::yaml;
+
+    fn resolved(key: &str, value: &str) -> Result<String, Vec<String>> {
+        let source = yaml::Source {
+            path: Utf8PathBuf::from("environment.yaml"),
+            text: format!("dex: {{ {key}: {{ $env: DEX }} }}\n"),
+        };
+        let node = yaml::parse(source.into()).unwrap();
+        let (node, secrets) =
+            super::resolve(node, &|_| Ok(SecretString::from(value))).map_err(|problems| {
+                problems
+                    .0
+                    .into_iter()
+                    .map(|found| found.rule)
+                    .collect::<Vec<_>>()
+            })?;
+        let filled = node
+            .as_mapping()
+            .and_then(|dex| dex.get("dex")?.as_mapping()?.get(key));
+        let filled = filled.and_then(Node::text).unwrap().to_owned();
+        assert_eq!(secrets.len(), 1);
+        assert_eq!(secrets[0].expose_secret(), filled);
+        Ok(filled)
+    }
+
+    // case 2.4
+    #[test]
+    fn a_line_end_is_not_part_of_a_value_of_one_line() {
+        for end in ["", "\n", "\r\n", "\r", "\n\n", "\r\n\r\n"] {
+            assert_eq!(
+                resolved("clientSecret", &format!("pw{end}")).as_deref(),
+                Ok("pw")
+            );
+        }
+        let pem = "-----BEGIN KEY-----\nabc\n-----END KEY-----\n";
+        assert_eq!(resolved("privateKey", pem).as_deref(), Ok(pem));
+        for (value, rule) in [
+            (
+                "p\nw\n",
+                "the variable `DEX` has several lines, but `clientSecret` has one",
+            ),
+            (
+                "p\rw",
+                "the variable `DEX` has several lines, but `clientSecret` has one",
+            ),
+            ("\r\n", "the variable `DEX` is empty"),
+        ] {
+            assert_eq!(resolved("clientSecret", value), Err(vec![rule.to_owned()]));
+        }
+    }
 }

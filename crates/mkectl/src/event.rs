@@ -12,7 +12,7 @@ pub enum Event<'a> {
     },
     /// The program wrote a line to standard output or standard error.
     ///
-    /// The text has neither line end nor masked secrets; bytes that are not UTF-8 are replaced. It may hold terminal
+    /// The text has no line end and no secret; bytes that are not UTF-8 are escaped. It may hold terminal
     /// control sequences if the program sends them. A line of more than a mebibyte comes in pieces.
     Line {
         /// The line.

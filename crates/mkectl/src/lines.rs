@@ -2,62 +2,40 @@
 //!
 //! Masking needs whole lines: in a chunk as the pipe hands it over, a secret could be cut in two.
 
+use redaction::Secrets;
 use secrecy::ExposeSecret;
 
 use crate::password::{AdminPassword, Catcher};
 
-/// What a secret becomes.
-const MASK: &[u8] = b"***";
-
-/// A line longer than this is handed over in pieces, so that memory stays bounded whatever a program prints.
+/// A line longer than this is handed over in pieces, so memory stays bounded whatever a program prints.
 const LONGEST: usize = 1 << 20;
 
 /// The lines of a stream, as they become complete.
 pub(crate) struct Lines {
     partial: Vec<u8>,
-    secrets: Vec<Vec<u8>>,
+    secrets: Secrets,
     /// None where the text is to stay as it is.
     catcher: Option<Catcher>,
     caught: Vec<AdminPassword>,
 }
 
 impl Lines {
-    /// Returns an empty stream whose lines will not hold any of `secrets`. A secret of several lines is masked line by
-    /// line.
-    pub(crate) fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut lines = Self {
+    /// Returns an empty stream whose lines will not hold any of `secrets`.
+    pub(crate) fn new(secrets: Secrets) -> Self {
+        Self {
             partial: Vec::new(),
-            secrets: Vec::new(),
+            secrets,
             catcher: Some(Catcher::default()),
             caught: Vec::new(),
-        };
-        for secret in secrets {
-            lines.add(secret);
         }
-        lines
     }
 
     /// Returns an empty stream whose lines stay as they are.
     pub(crate) fn untouched() -> Self {
         Self {
             catcher: None,
-            ..Self::new([])
+            ..Self::new(Secrets::default())
         }
-    }
-
-    /// Masks one more secret from now on.
-    pub(crate) fn add(&mut self, secret: &str) {
-        if self.catcher.is_none() {
-            return;
-        }
-        let lines = secret.lines().map(str::trim);
-        let lines = lines.filter(|line| !line.is_empty());
-        self.secrets
-            .extend(lines.map(|line| line.as_bytes().to_vec()));
-        // The longest first: what is left of it after masking a shorter one within it would tell the rest.
-        self.secrets
-            .sort_by(|left, right| right.len().cmp(&left.len()).then(left.cmp(right)));
-        self.secrets.dedup();
     }
 
     /// Takes the administrator's passwords that were caught since the last call. They are masked already.
@@ -65,7 +43,7 @@ impl Lines {
         std::mem::take(&mut self.caught)
     }
 
-    /// Whether a password was announced and none was caught.
+    /// Returns whether a password was announced and none was caught.
     pub(crate) fn missed_password(&self) -> bool {
         self.catcher.as_ref().is_some_and(Catcher::missed)
     }
@@ -93,44 +71,30 @@ impl Lines {
     }
 
     fn hand_over(&mut self, line: &mut dyn FnMut(&[u8])) {
-        let found = self.catcher.as_mut();
-        if let Some(found) = found.and_then(|catcher| catcher.look(&self.partial)) {
-            self.add(found.password.expose_secret());
+        let Some(catcher) = &mut self.catcher else {
+            line(&self.partial);
+            self.partial.clear();
+            return;
+        };
+        if let Some(found) = catcher.look(&self.partial) {
+            self.secrets.add(found.password.expose_secret());
             self.caught.push(found);
         }
-        mask(&mut self.partial, &self.secrets);
-        line(&self.partial);
+        let text = redaction::text(&self.partial);
+        line(self.secrets.mask(&text).as_bytes());
         self.partial.clear();
     }
 
     /// Hands over all of an unfinished line but the end in which a secret may just have begun.
     fn hand_over_piece(&mut self, line: &mut dyn FnMut(&[u8])) {
-        mask(&mut self.partial, &self.secrets);
-        let kept = self.secrets.first().map_or(0, |longest| longest.len() - 1);
+        let mut kept = 0;
+        if self.catcher.is_some() {
+            self.secrets.mask_piece(&mut self.partial);
+            kept = self.secrets.longest();
+        }
         let piece = self.partial.len().saturating_sub(kept);
         line(&self.partial[..piece]);
         self.partial.drain(..piece);
-    }
-}
-
-/// Replaces every secret in a text.
-fn mask(text: &mut Vec<u8>, secrets: &[Vec<u8>]) {
-    for secret in secrets {
-        if !text.windows(secret.len()).any(|window| window == secret) {
-            continue;
-        }
-        let mut masked = Vec::with_capacity(text.len());
-        let mut rest = text.as_slice();
-        while !rest.is_empty() {
-            if rest.starts_with(secret) {
-                masked.extend_from_slice(MASK);
-                rest = &rest[secret.len()..];
-            } else {
-                masked.push(rest[0]);
-                rest = &rest[1..];
-            }
-        }
-        *text = masked;
     }
 }
 
@@ -138,8 +102,16 @@ fn mask(text: &mut Vec<u8>, secrets: &[Vec<u8>]) {
 mod tests {
     use super::*;
 
+    fn known(secrets: &[&str]) -> Secrets {
+        let known = Secrets::default();
+        for secret in secrets {
+            known.add(secret);
+        }
+        known
+    }
+
     fn lines(secrets: &[&str], chunks: &[&[u8]]) -> Vec<String> {
-        let mut lines = Lines::new(secrets.iter().copied());
+        let mut lines = Lines::new(known(secrets));
         let mut seen = Vec::new();
         let mut note = |line: &[u8]| seen.push(String::from_utf8(line.to_vec()).unwrap());
         for chunk in chunks {
@@ -168,8 +140,7 @@ mod tests {
                 "password ***, ***!\n",
             ),
             (&["hunter", "hunter2"], "is hunter2\n", "is ***\n"),
-            (&["first\nsecond\n"], "second first\n", "*** ***\n"),
-            (&["", "\n"], "nothing to hide\n", "nothing to hide\n"),
+            (&["hunter2"], "hun\u{1b}[0mter\u{1b}[1m2\n", "***\n"),
         ] {
             let bytes: Vec<&[u8]> = text.as_bytes().chunks(3).collect();
             assert_eq!(lines(secrets, &bytes), [expected], "{secrets:?}");
@@ -180,7 +151,7 @@ mod tests {
     fn the_administrators_password_is_caught_and_masked_wherever_a_chunk_ends() {
         let text = "They are only showed once\nadmin:aLSgtjNiusU\nagain aLSgtjNiusU.\n";
         for cut in 0..text.len() {
-            let mut lines = Lines::new([]);
+            let mut lines = Lines::new(Secrets::default());
             let mut seen = Vec::new();
             let mut note = |line: &[u8]| seen.extend_from_slice(line);
             let (first, second) = text.as_bytes().split_at(cut);
@@ -210,6 +181,6 @@ mod tests {
         assert!(longest <= LONGEST + CHUNK, "{longest}");
         let whole = pieces.concat();
         assert!(!whole.contains("hunter2") && whole.contains("***"));
-        assert_eq!(whole.len(), text.len() - "hunter2".len() + MASK.len());
+        assert_eq!(whole.len(), text.len() - "hunter2".len() + "***".len());
     }
 }

@@ -11,6 +11,7 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use redaction::Colours;
 use secrecy::ExposeSecret;
 
 use crate::lines::Lines;
@@ -140,11 +141,13 @@ pub fn run(
         last_lines: VecDeque::with_capacity(LAST_LINES),
         observer,
     };
+    let secrets = redaction::run();
+    command.unspoken().for_each(|secret| secrets.add(secret));
     // The log and everything else that is told comes first, and after it what is kept apart.
-    let mut streams = vec![Lines::new(command.unspoken())];
+    let mut streams = vec![Lines::new(secrets.clone())];
     match command.results {
         Results::Mixed => {}
-        Results::Apart => streams.push(Lines::new(command.unspoken())),
+        Results::Apart => streams.push(Lines::new(secrets.clone())),
         Results::Unlogged => streams.push(Lines::untouched()),
     }
     let kinds = [
@@ -168,10 +171,6 @@ pub fn run(
             streams[which].push(chunk, &mut |line| record.line(kinds[which], line));
             record.flush();
             for caught in streams[which].take_caught() {
-                // What one of them has told, the other may repeat.
-                for lines in &mut streams {
-                    lines.add(caught.password.expose_secret());
-                }
                 observer.event(Event::AdminPassword(&caught));
             }
         },
@@ -385,14 +384,17 @@ struct Record<'a> {
 
 impl Record<'_> {
     fn line(&mut self, kind: Kind, line: &[u8]) {
-        if self.log_failure.is_none() && kind != Kind::Unlogged {
-            let stamp = self.observer.stamp();
-            let written = self.log.write_all(stamp.as_bytes());
-            self.log_failure = written.and_then(|()| self.log.write_all(line)).err();
-        }
         let text = line.strip_suffix(b"\n").unwrap_or(line);
+        let end = &line[text.len()..];
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         let text = String::from_utf8_lossy(text);
+        if self.log_failure.is_none() && kind != Kind::Unlogged {
+            let stamp = self.observer.stamp();
+            let logged = redaction::colours(&text, Colours::Drop);
+            let written = self.log.write_all(stamp.as_bytes());
+            let written = written.and_then(|()| self.log.write_all(logged.as_bytes()));
+            self.log_failure = written.and_then(|()| self.log.write_all(end)).err();
+        }
         self.observer.event(match kind {
             Kind::Line => Event::Line { text: &text },
             Kind::Result | Kind::Unlogged => Event::Result { text: &text },

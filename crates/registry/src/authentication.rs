@@ -102,6 +102,7 @@ pub(crate) struct Asker<'a> {
 
 impl Authentication {
     pub(crate) fn new(credentials: Credentials, account: Arc<Account>) -> Self {
+        credentials.remember();
         Self {
             credentials,
             account,
@@ -347,6 +348,7 @@ impl Authentication {
             .filter(|token| !token.is_empty())
             .or(answer.access_token.filter(|token| !token.is_empty()))
             .ok_or_else(|| unreadable("of the token server holds no token"))?;
+        redaction::run().add(&token);
         let header = secret_header(&format!("Bearer {token}"))
             .ok_or_else(|| unreadable("of the token server holds a token with line breaks"))?;
         Ok((header, life(&answer.expires_in)))

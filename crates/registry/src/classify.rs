@@ -166,14 +166,10 @@ fn read_answer(status: StatusCode, headers: &HeaderMap, text: &str) -> Answer {
     }
 }
 
-/// Makes a text from outside fit for one line of a terminal.
+/// Makes a text from outside one line, of bounded length. What a terminal obeys or hides is escaped.
 fn tidy(text: &str) -> String {
-    let line: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let line = words.join(" ");
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let line = redaction::escape(&words.join(" ")).into_owned();
     match line.char_indices().nth(LONGEST_MESSAGE) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
@@ -300,7 +296,7 @@ mod tests {
         Rejected | rejected: 400 Bad Request (MANIFEST_BLOB_UNKNOWN: blob unknown) | Never
         HttpsServer | the server wants TLS | Never
         Rejected | rejected: 409 Conflict (ARTIFACT_LOCKED: locked) | Never
-        Unavailable | the registry fails: 500 Internal Server Error ([31mred [0m) | After(None)
+        Unavailable | the registry fails: 500 Internal Server Error (\u{1b}[31mred\u{1b}[0m) | After(None)
         Rejected | rejected: 501 Not Implemented | Never
         Unavailable | the registry fails: 503 Service Unavailable | After(Some(30s))
         Unavailable | the registry fails: 503 Service Unavailable | After(None)

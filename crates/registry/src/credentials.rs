@@ -1,6 +1,6 @@
 //! Who pushes. Where the secret was found is the caller's affair.
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 /// What is shown to a registry that asks who is there.
 #[derive(Debug, Clone)]
@@ -15,6 +15,15 @@ pub enum Credentials {
         /// The account's password or access token.
         password: SecretString,
     },
+}
+
+impl Credentials {
+    /// Adds what is secret to the secrets that no output shows.
+    pub fn remember(&self) {
+        if let Self::Basic { username, password } = self {
+            redaction::run().add_password(username, password.expose_secret());
+        }
+    }
 }
 
 #[cfg(test)]

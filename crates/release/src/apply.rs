@@ -361,8 +361,7 @@ fn apply_config(
     let resolved = resolve::file(context, plan, &written.path)?;
     let command = program
         .apply(resolved.path())
-        .within(plan.environment.operation.apply_timeout)
-        .masked(resolved.secrets.iter().cloned());
+        .within(plan.environment.operation.apply_timeout);
     let release = format!("v{}", plan.environment.release);
     crate::program::keep(context, &program.mkectl, &release);
     let run = Run {

@@ -204,11 +204,11 @@ impl Cluster {
         let config = self.config(context)?;
         // A backup of a different cluster would be taken for one of this.
         if manner.changes || manner.name == "backup" {
-            let text = std::fs::read_to_string(config.path())
+            let text = files::read_text(config.path())
                 .map_err(|source| Error::io("read", config.path(), source))?;
             existing::refuse_other(context, &self.environment, &self.program, &text)?;
         }
-        let command = command(config.path()).masked(config.secrets.iter().cloned());
+        let command = command(config.path());
         let run = Run {
             environment: &self.environment,
             output: &self.output,

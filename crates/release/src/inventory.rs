@@ -64,7 +64,7 @@ impl Inventory {
             path: path.to_owned(),
             source,
         };
-        let inventory: Self = serde_yaml::from_str(&text).map_err(wrong)?;
+        let inventory: Self = redaction::yaml::read(&text).map_err(wrong)?;
         if inventory.version != Self::VERSION {
             return Err(Error::InventoryVersion {
                 path: path.to_owned(),
@@ -82,7 +82,7 @@ impl Inventory {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, path: &Utf8Path) -> Result<(), Error> {
-        let yaml = serde_yaml::to_string(self).map_err(|source| Error::InventoryFile {
+        let yaml = redaction::yaml::write(self, &[]).map_err(|source| Error::InventoryFile {
             path: path.to_owned(),
             source,
         })?;

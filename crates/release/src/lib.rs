@@ -131,12 +131,13 @@ impl Context<'_> {
         &self,
         environment: &environment::Environment,
     ) -> Result<Credentials, Error> {
-        self.keeper
-            .credentials(environment)
-            .map_err(|source| Error::Credentials {
+        let credentials =
+            (self.keeper.credentials(environment)).map_err(|source| Error::Credentials {
                 address: environment.registry.address.clone(),
                 source,
-            })
+            })?;
+        credentials.remember();
+        Ok(credentials)
     }
 }
 
@@ -161,12 +162,14 @@ impl Context<'_> {
         &self,
         environment: &environment::Environment,
     ) -> Result<Option<Credentials>, Error> {
-        self.keeper
-            .mke3_credentials(environment)
-            .map_err(|source| Error::Mke3Credentials {
+        let credentials = (self.keeper.mke3_credentials(environment)).map_err(|source| {
+            Error::Mke3Credentials {
                 environment: environment.name.clone(),
                 source,
-            })
+            }
+        })?;
+        credentials.iter().for_each(Credentials::remember);
+        Ok(credentials)
     }
 
     /// Returns what nodes pull with, where the environment says where that is.
@@ -174,12 +177,13 @@ impl Context<'_> {
         &self,
         environment: &environment::Environment,
     ) -> Result<Option<Credentials>, Error> {
-        self.keeper
-            .pull_credentials(environment)
-            .map_err(|source| Error::Credentials {
+        let credentials =
+            (self.keeper.pull_credentials(environment)).map_err(|source| Error::Credentials {
                 address: environment.registry.address.clone(),
                 source,
-            })
+            })?;
+        credentials.iter().for_each(Credentials::remember);
+        Ok(credentials)
     }
 }
 

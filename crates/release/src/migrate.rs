@@ -230,7 +230,8 @@ pub(crate) fn migrate(
     _confirmed: &Confirmed,
 ) -> Result<Applied, Error> {
     let release = format!("v{}", plan.environment.release);
-    let secrets = resolve::secrets(context, plan)?;
+    // The values that the references have are secrets from now on.
+    resolve::check(context, plan)?;
     write_hosts(context, plan, commands)?;
     // What an earlier try has left there mkectl might ask about, or not write over.
     remove(&commands.config_out)?;
@@ -247,7 +248,7 @@ pub(crate) fn migrate(
         };
         let limit = plan.environment.operation.apply_timeout;
         let command = command.clone().within(limit);
-        run.run(context, &command.masked(secrets.iter().cloned()))
+        run.run(context, &command)
     };
     if let Some(check) = &commands.check {
         run("check-mke3", false, check)?;
@@ -263,7 +264,7 @@ pub(crate) fn migrate(
         Some(text) => Ok(text),
         None => tokio::task::block_in_place(|| commands.program.config_get()),
     };
-    let after = upgrade::after(context, plan, text, &secrets);
+    let after = upgrade::after(context, plan, text);
     remove(&commands.config_out)?;
     let is_there = |after: &upgrade::After| after.changes.iter().all(|change| change.new.is_none());
     Ok(Applied {

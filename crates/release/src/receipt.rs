@@ -17,6 +17,9 @@ mod first_version;
 
 pub use by::{By, Operator};
 
+/// The keys whose text others wrote: programs, registries, operators.
+const FREE: &[&str] = &["error", "missing", "operator", "reason", "without-backup"];
+
 /// What `receipt.yaml` says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -217,10 +220,10 @@ impl Receipt {
         struct Versioned {
             version: u32,
         }
-        let Versioned { version } = serde_yaml::from_str(text).map_err(wrong)?;
+        let Versioned { version } = redaction::yaml::read(text).map_err(wrong)?;
         match version {
             1 => first_version::parse(text).map_err(wrong),
-            Self::VERSION => serde_yaml::from_str(text).map_err(wrong),
+            Self::VERSION => redaction::yaml::read(text).map_err(wrong),
             version => Err(Error::ReceiptVersion {
                 path: path.to_owned(),
                 version,
@@ -241,7 +244,7 @@ impl Receipt {
     /// # Errors
     /// It cannot be written as YAML.
     pub(crate) fn text(&self, path: &Utf8Path) -> Result<String, Error> {
-        let yaml = serde_yaml::to_string(self).map_err(|source| Error::Receipt {
+        let yaml = redaction::yaml::write(self, FREE).map_err(|source| Error::Receipt {
             path: path.to_owned(),
             source,
         })?;

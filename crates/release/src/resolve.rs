@@ -20,8 +20,6 @@ const PREFIX: &str = ".mke4-";
 pub(crate) struct Resolved {
     file: Option<NamedTempFile>,
     path: Utf8PathBuf,
-    /// The values that must not be shown.
-    pub(crate) secrets: Vec<SecretString>,
 }
 
 impl Resolved {
@@ -58,17 +56,6 @@ pub(crate) fn check(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the values that must not be shown.
-///
-/// # Errors
-/// A reference has no value.
-pub(crate) fn secrets(context: &Context<'_>, plan: &Plan) -> Result<Vec<SecretString>, Error> {
-    match is_needed(&plan.environment) {
-        true => Ok(resolve(context, &plan.environment, &plan.release)?.secrets),
-        false => Ok(Vec::new()),
-    }
-}
-
 /// Returns the configuration with its values, where it has references.
 ///
 /// # Errors
@@ -95,7 +82,6 @@ pub(crate) fn file(
         return Ok(Resolved {
             file: None,
             path: written.to_owned(),
-            secrets: Vec::new(),
         });
     }
     temporary(context, &plan.environment, &plan.release, &plan.output.logs)
@@ -113,9 +99,7 @@ pub(crate) fn temporary(
     directory: &Utf8Path,
 ) -> Result<Resolved, Error> {
     let resolved = resolve(context, environment, release)?;
-    let mut made = scratch(directory, resolved.text.expose_secret())?;
-    made.secrets = resolved.secrets;
-    Ok(made)
+    scratch(directory, resolved.text.expose_secret())
 }
 
 /// Returns a file with a text for mkectl alone.
@@ -142,7 +126,6 @@ pub(crate) fn scratch(directory: &Utf8Path, text: &str) -> Result<Resolved, Erro
     Ok(Resolved {
         file: Some(file),
         path,
-        secrets: Vec::new(),
     })
 }
 
@@ -169,7 +152,11 @@ fn resolve(
             }
         }
     };
-    render::resolve(environment, release, &read)
+    let resolved = render::resolve(environment, release, &read)?;
+    for secret in &resolved.secrets {
+        redaction::run().add(secret.expose_secret());
+    }
+    Ok(resolved)
 }
 
 /// Returns whether no process holds a file. It is opened for reading and writing, because NFS grants an exclusive lock on no other.

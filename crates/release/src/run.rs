@@ -87,6 +87,7 @@ impl Run<'_> {
                 note: note.as_ref(),
                 output: self.output,
                 results: self.results,
+                reveals: command.results == mkectl::Results::Unlogged,
             };
             // mkectl is waited for in a blocking call: its output is read as it comes, by this one thread.
             tokio::task::block_in_place(|| mkectl::run(command, &log, &observer, signals))
@@ -149,6 +150,8 @@ struct Lines<'a> {
     note: Option<&'a UnderWay>,
     output: &'a Output,
     results: Option<&'a Mutex<String>>,
+    /// Whether the result is a secret as a whole.
+    reveals: bool,
 }
 
 impl Lines<'_> {
@@ -167,6 +170,7 @@ impl mkectl::Observer for Lines<'_> {
                     results.push_str(text);
                     results.push('\n');
                 }
+                None if self.reveals => self.context.reporter.report(Event::Revealed(text)),
                 None => self.context.reporter.report(Event::MkectlResult(text)),
             },
             mkectl::Event::AdminPassword(caught) => self.keeper.keep(caught),

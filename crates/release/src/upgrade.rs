@@ -283,7 +283,8 @@ pub(crate) async fn upgrade(
     step: &mut Step,
 ) -> Result<Applied, Error> {
     let release = format!("v{}", plan.environment.release);
-    let secrets = resolve::secrets(context, plan)?;
+    // The values that the references have are secrets from now on.
+    resolve::check(context, plan)?;
     let run = |step: Step, release: String, command: &mkectl::Command| -> Result<Ran, Error> {
         let run = Run {
             environment: &plan.environment,
@@ -298,10 +299,7 @@ pub(crate) async fn upgrade(
         };
         let limit = plan.environment.operation.apply_timeout;
         let limit = limit.or_else(|| (step == Step::Backup).then_some(BACKUP_LIMIT));
-        let command = command
-            .clone()
-            .within(limit)
-            .masked(secrets.iter().cloned());
+        let command = command.clone().within(limit);
         run.run(context, &command)
     };
     *step = Step::Backup;
@@ -349,7 +347,7 @@ pub(crate) async fn upgrade(
         true => None,
         false => {
             let text = tokio::task::block_in_place(|| commands.new.config_get());
-            after(context, plan, text, &secrets)
+            after(context, plan, text)
         }
     };
     let is_there = |after: &After| after.changes.iter().all(|change| change.new.is_none());

@@ -1,10 +1,8 @@
 //! The rendered configuration, checked by the release's own mkectl before anything is sent or changed.
 
 use environment::Environment;
-use secrecy::ExposeSecret as _;
 
 use crate::apply::Program;
-use crate::resolve::Resolved;
 use crate::workspace::Output;
 use crate::{Context, Error, apply, fetch, render, resolve};
 
@@ -58,26 +56,16 @@ pub(crate) fn check(
     let checked = checked.map_err(|error| match error {
         mkectl::Error::Failed { output, .. } => Error::ConfigRefused(ConfigRefused {
             release: environment.release.clone(),
-            reason: masked(&output, &config),
+            reason: masked(&output),
         }),
         error => Error::Mkectl(error),
     });
     config.remove_after(checked)
 }
 
-/// Returns the end of what mkectl printed, without the values of references and in one line.
-fn masked(output: &str, config: &Resolved) -> String {
-    let mut text = output.to_owned();
-    for secret in &config.secrets {
-        let secret = secret.expose_secret();
-        for secret in secret
-            .lines()
-            .chain([secret])
-            .filter(|secret| !secret.trim().is_empty())
-        {
-            text = text.replace(secret, "***");
-        }
-    }
+/// Returns the end of what mkectl printed, without secrets and in one line.
+fn masked(output: &str) -> String {
+    let text = redaction::run().mask(output);
     let lines: Vec<&str> = text
         .lines()
         .map(str::trim)

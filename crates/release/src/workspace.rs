@@ -224,7 +224,10 @@ pub(crate) fn write_named(path: &Utf8Path, text: &str) -> Result<(), Error> {
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
         .tempfile_in(directory)
         .map_err(|source| Error::io("write", path, source))?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     file.write_all(text.as_bytes())
+        // The permissions above pass through the umask.
+        .and_then(|()| file.as_file().set_permissions(mode))
         .and_then(|()| file.as_file().sync_all())
         .map_err(|source| Error::io("write", path, source))?;
     file.persist(path)

@@ -102,7 +102,7 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
                     None => {
                         let text = kubeconfig.expose_secret();
                         let value = json!({ "environment": name, "kubeconfig": text });
-                        app.ui.result(text, &value)
+                        app.ui.reveal(text, &value)
                     }
                 }
             })?;

@@ -1,6 +1,5 @@
 //! For people: a bar on a terminal, a line now and then in a log.
 
-use std::io::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use indicatif::{
 use release::event::{Event, Step};
 
 use crate::failure::Failure;
+use crate::ui::edge::{self, message, word};
 use crate::ui::narrow::Narrow;
 use crate::ui::problems;
 use crate::ui::speed::Speed;
@@ -89,7 +89,7 @@ impl Human {
         match event {
             Event::Started { step, what, bytes } => {
                 self.finish(*step);
-                self.print(&format!("{} {what}", label(*step)));
+                self.print(&format!("{} {}", label(*step), word(what)));
                 self.lock().push(Running::new(*step, *bytes));
                 if !self.terminal {
                     self.ticker
@@ -100,39 +100,31 @@ impl Human {
             Event::Spared { step, bytes } => self.advance(*step, *bytes, 0),
             Event::At { step, item } => {
                 if let Some(running) = self.lock().iter().find(|running| running.step == *step) {
-                    running.bar.set_message((*item).to_owned());
+                    let item = redaction::run().mask(item);
+                    running.bar.set_message(word(item));
                 }
             }
             Event::Finished { step, what } => {
                 let taken = self.finish(*step);
                 let taken = taken.map_or_else(String::new, |taken| format!(", {taken}"));
-                self.print(&format!("{} {what}{taken}", label(*step)));
+                self.print(&format!("{} {}{taken}", label(*step), word(what)));
             }
             Event::Retried { step, why } => {
                 let untold = self.retries().comes();
                 if let Some(untold) = untold {
-                    self.print(&format!("{} {why}{}", label(*step), more(untold)));
+                    self.print(&format!("{} {}{}", label(*step), word(why), more(untold)));
                 }
             }
             Event::Mkectl(line) => {
                 self.clear();
                 self.print(&format!("{} {line}", style("mkectl |").for_stderr().dim()));
             }
-            Event::MkectlResult(line) => {
-                self.clear();
-                let write = || {
-                    // Whoever reads no further (`| head`) has what they wanted.
-                    let _ = writeln!(std::io::stdout().lock(), "{line}");
-                };
-                if self.terminal {
-                    self.bars.suspend(write);
-                } else {
-                    write();
-                }
-            }
+            Event::MkectlResult(line) => self.write(edge::out, line),
+            Event::Revealed(line) => self.write(edge::reveal, line),
             Event::Warning(text) => self.print(&format!(
-                "{} {text}",
-                style("warning:").for_stderr().yellow().bold()
+                "{} {}",
+                style("warning:").for_stderr().yellow().bold(),
+                message(text)
             )),
         }
     }
@@ -156,8 +148,9 @@ impl Human {
         }
         for hint in failure.hints() {
             text.push_str(&format!(
-                "{} {hint}\n",
-                style("hint:").for_stderr().cyan().bold()
+                "{} {}\n",
+                style("hint:").for_stderr().cyan().bold(),
+                message(hint)
             ));
         }
         self.print(text.trim_end());
@@ -171,9 +164,10 @@ impl Human {
             match error.problems() {
                 Some(problems) => found.extend(&problems.0),
                 None => text.push_str(&format!(
-                    "{} {environment}: {}\n",
+                    "{} {}: {}\n",
                     style("error:").for_stderr().red().bold(),
-                    release::chain(error)
+                    word(environment),
+                    message(release::chain(error))
                 )),
             }
         }
@@ -195,10 +189,20 @@ impl Human {
 
     /// Writes a message above the bars.
     pub(super) fn print(&self, text: &str) {
+        let write = || edge::err(&format!("{text}\n"));
+        if self.terminal {
+            self.bars.suspend(write);
+        } else {
+            write();
+        }
+    }
+
+    /// Writes a line of a result to standard output, without the bars.
+    fn write(&self, out: fn(&str) -> std::io::Result<()>, line: &str) {
+        self.clear();
         let write = || {
-            let mut err = std::io::stderr().lock();
-            // Nothing can be done about a closed standard error.
-            let _ = writeln!(err, "{text}");
+            // The result itself reports that standard output is closed.
+            let _ = out(&format!("{line}\n"));
         };
         if self.terminal {
             self.bars.suspend(write);
@@ -354,8 +358,7 @@ fn tick(running: Weak<Mutex<Vec<Running>>>) {
                 let is_known = running.total.is_some() || running.done > 0;
                 if is_known && running.written.elapsed() >= LINE_EVERY {
                     running.written = Instant::now();
-                    // Nothing can be done about a closed standard error.
-                    let _ = writeln!(std::io::stderr().lock(), "{}", running.line());
+                    edge::err(&format!("{}\n", running.line()));
                 }
             }
         }
@@ -403,16 +406,17 @@ fn chain(failure: &Failure) -> String {
         for (environment, failure) in failed {
             text.push_str(&format!(
                 "{} {}",
-                style(environment).for_stderr().bold(),
+                style(word(environment)).for_stderr().bold(),
                 chain(failure)
             ));
         }
         return text;
     }
-    let mut text = format!("{} {failure}\n", style("error:").for_stderr().red().bold());
+    let error = style("error:").for_stderr().red().bold();
+    let mut text = format!("{error} {}\n", message(failure));
     let mut source = std::error::Error::source(failure);
     while let Some(cause) = source {
-        text.push_str(&format!("  because: {cause}\n"));
+        text.push_str(&format!("  because: {}\n", message(cause)));
         source = cause.source();
     }
     let Failure::Release(error) = failure else {
@@ -428,12 +432,12 @@ fn chain(failure: &Failure) -> String {
         }
         release::Error::PlanMoved { moved, .. } => {
             for moved in moved {
-                text.push_str(&format!("  {}: {}\n", moved.subject, moved.what));
+                text.push_str(&format!("  {}: {}\n", moved.subject, message(&moved.what)));
             }
         }
         release::Error::Prune(release::prune::PruneError::NotRemoved { failed, .. }) => {
             for (name, why) in failed {
-                text.push_str(&format!("  {name}: {why}\n"));
+                text.push_str(&format!("  {name}: {}\n", message(why)));
             }
         }
         release::Error::LockRefused(release::lock::Refusal::Differs { changes, diff, .. }) => {
@@ -457,7 +461,7 @@ fn chain(failure: &Failure) -> String {
 fn by_cause(failed: &[(String, Arc<release::RegistryError>)]) -> String {
     let mut causes: Vec<(String, Vec<&str>)> = Vec::new();
     for (artifact, cause) in failed {
-        let cause = release::chain(cause);
+        let cause = message(release::chain(cause));
         match causes.iter_mut().find(|(known, _)| *known == cause) {
             Some((_, artifacts)) => artifacts.push(artifact),
             None => causes.push((cause, vec![artifact])),

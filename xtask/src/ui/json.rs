@@ -1,21 +1,18 @@
 //! For machines: one object a line on standard output, the last of them the result or the error.
 
-use std::io::Write as _;
-
 use release::event::Event;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
+use crate::ui::edge;
 
 /// Writes objects.
 pub(super) struct Json;
 
-/// Returns a line with one key.
-pub(super) fn line(key: &str, value: &impl Serialize) -> String {
-    let mut line = json!({ key: value }).to_string();
-    line.push('\n');
-    line
+/// Returns an object with one key.
+pub(super) fn object(key: &str, value: &impl Serialize) -> Value {
+    json!({ key: value })
 }
 
 impl Json {
@@ -37,6 +34,11 @@ impl Json {
             }
             Event::Mkectl(line) => json!({"kind": "mkectl", "line": line}),
             Event::MkectlResult(line) => json!({"kind": "mkectl-result", "line": line}),
+            Event::Revealed(line) => {
+                let event = json!({"kind": "mkectl-result", "line": line});
+                let _ = edge::reveal_json(&object("event", &event));
+                return;
+            }
             Event::Warning(text) => json!({"kind": "warning", "text": text}),
         };
         self.emit("event", &event);
@@ -50,9 +52,7 @@ impl Json {
 
     pub(super) fn emit(&self, key: &str, value: &impl Serialize) {
         // Nothing can be done about a closed standard output while working; the result will say so.
-        let _ = std::io::stdout()
-            .lock()
-            .write_all(line(key, value).as_bytes());
+        let _ = edge::json(object(key, value));
     }
 }
 

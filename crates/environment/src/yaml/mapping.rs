@@ -32,9 +32,9 @@ impl Mapping {
         self.pairs.iter().map(|(key, value)| (key, value))
     }
 
-    /// Returns the values for changing them, in order.
-    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Node> {
-        self.pairs.iter_mut().map(|(_, value)| value)
+    /// Returns the keys, and the values for changing them, in order.
+    pub fn pairs_mut(&mut self) -> impl Iterator<Item = (&Node, &mut Node)> {
+        self.pairs.iter_mut().map(|(key, value)| (&*key, value))
     }
 
     /// Returns the value of a key.

@@ -83,10 +83,8 @@ pub(super) fn is_plain_string(text: &str) -> bool {
 pub(super) fn is_printable(character: char) -> bool {
     match character {
         '\t' | ' '..='~' => true,
-        // Breaks lines in YAML 1.1 and not in 1.2.
-        '\u{2028}' | '\u{2029}' => false,
-        // Taken for a byte order mark.
-        '\u{feff}' => false,
+        // Among them are U+2028 and U+2029, which break lines in YAML 1.1 and not in 1.2, and the byte order mark.
+        _ if redaction::is_hidden(character) => false,
         '\u{a0}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}' => true,
         _ => false,
     }

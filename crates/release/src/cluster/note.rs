@@ -50,7 +50,7 @@ impl Note {
         };
         let text = read_if_there(&path)?.ok_or_else(|| wrong("is not there".to_owned()))?;
         let note: Self =
-            serde_yaml::from_str(&text).map_err(|error| wrong(format!("is no note: {error}")))?;
+            redaction::yaml::read(&text).map_err(|error| wrong(format!("is no note: {error}")))?;
         match note.version {
             Self::VERSION => Ok(note),
             version => Err(wrong(format!(
@@ -65,7 +65,7 @@ impl Note {
     /// It cannot be written.
     pub(crate) fn write(&self, archive: &Utf8Path) -> Result<(), Error> {
         let path = Self::path(archive);
-        let yaml = serde_yaml::to_string(self).map_err(|error| Error::BackupNote {
+        let yaml = redaction::yaml::write(self, &[]).map_err(|error| Error::BackupNote {
             path: path.clone(),
             problem: error.to_string(),
         })?;

@@ -7,6 +7,7 @@
 //! configuration, and a receipt that tells of its failure.
 
 use camino::Utf8Path;
+use redaction::yaml::free_text;
 use serde::{Deserialize, Serialize};
 
 use super::{MkectlPlan, Plan, Planned};
@@ -155,10 +156,19 @@ impl Saved {
             config: SavedConfig {
                 path: path.to_string(),
                 sha256: plan.config.digest.clone(),
-                change: render::diff(path, plan.config.committed.as_deref(), &plan.config.text),
+                change: free_text(&render::diff(
+                    path,
+                    plan.config.committed.as_deref(),
+                    &plan.config.text,
+                )),
             },
             mkectl: mkectl(plan, workspace)?,
-            warnings: plan.warnings.of_plan.clone(),
+            warnings: plan
+                .warnings
+                .of_plan
+                .iter()
+                .map(|text| free_text(text))
+                .collect(),
         })
     }
 
@@ -167,7 +177,7 @@ impl Saved {
     /// # Errors
     /// It cannot be said in YAML.
     pub fn text(&self, path: &Utf8Path) -> Result<String, Error> {
-        let yaml = serde_yaml::to_string(self).map_err(|source| Error::PlanFile {
+        let yaml = redaction::yaml::write(self, &[]).map_err(|source| Error::PlanFile {
             path: path.to_owned(),
             source,
         })?;
@@ -232,14 +242,14 @@ fn parse(text: &str, path: &Utf8Path) -> Result<Saved, Error> {
     struct Versioned {
         version: u32,
     }
-    let Versioned { version } = serde_yaml::from_str(text).map_err(wrong)?;
+    let Versioned { version } = redaction::yaml::read(text).map_err(wrong)?;
     if version != Saved::VERSION {
         return Err(Error::PlanVersion {
             path: path.to_owned(),
             version,
         });
     }
-    serde_yaml::from_str(text).map_err(wrong)
+    redaction::yaml::read(text).map_err(wrong)
 }
 
 /// Returns everything that is not as the file says, and that a deploy by this file did not do itself.

@@ -102,7 +102,7 @@ impl PrunePlan {
     }
 
     pub(super) fn to_yaml(&self, path: &Utf8Path) -> Result<String, Error> {
-        let yaml = serde_yaml::to_string(self).map_err(|source| {
+        let yaml = redaction::yaml::write(self, &[]).map_err(|source| {
             Error::Prune(PruneError::File {
                 path: path.to_owned(),
                 source,
@@ -116,7 +116,7 @@ impl PrunePlan {
     }
 
     pub(super) fn parse(text: &str, path: &Utf8Path) -> Result<Self, Error> {
-        let plan: Self = serde_yaml::from_str(text).map_err(|source| {
+        let plan: Self = redaction::yaml::read(text).map_err(|source| {
             Error::Prune(PruneError::File {
                 path: path.to_owned(),
                 source,

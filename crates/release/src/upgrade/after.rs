@@ -1,7 +1,7 @@
 //! What an upgrade left the cluster's configuration as, and whether people have to write something of it into the environment.
 
 use camino::{Utf8Path, Utf8PathBuf};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 
 use super::{IfThere, parse, write_for_owner};
 use crate::event::Event;
@@ -22,7 +22,6 @@ pub(crate) fn after(
     context: &Context<'_>,
     plan: &Plan,
     text: Result<String, Error>,
-    secrets: &[SecretString],
 ) -> Option<After> {
     let compared = text.and_then(|text| {
         let changes = changes(context, plan, &text)?;
@@ -49,12 +48,7 @@ pub(crate) fn after(
             file: None,
         });
     }
-    let masked = secrets.iter().fold(text, |text, secret| {
-        match secret.expose_secret().trim_end() {
-            "" => text,
-            secret => text.replace(secret, "***"),
-        }
-    });
+    let masked = redaction::run().mask(&text);
     if let Err(error) = write_for_owner(file, &masked, IfThere::Replace) {
         warn(chain(&error));
         return Some(After {

@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use camino::Utf8Path;
+use redaction::yaml::free_text;
 
 use super::FindingKind;
 use super::watch::Round;
@@ -16,7 +17,7 @@ use crate::workspace::write_named;
 /// # Errors
 /// The file cannot be written.
 pub fn write_textfile(path: &Utf8Path, round: &Round) -> Result<(), Error> {
-    write_named(path, &text(round))
+    write_named(path, &free_text(&text(round)))
 }
 
 /// A metric with its help, and its samples: more labels, and the value.

@@ -10,7 +10,7 @@ fn both_outputs_arrive_in_order_and_in_the_log() {
     assert!(finished.exit.is_success());
     assert_eq!(recorder.lines(), ["one", "two", "", "three", "no end"]);
     assert_eq!(finished.last_lines, recorder.lines());
-    assert_eq!(log, "one\ntwo\n\nthree\r\nno end");
+    assert_eq!(log, "one\ntwo\n\nthree\nno end");
     assert_eq!(recorder.others(), [""; 0]);
     assert_eq!(finished.signal, None);
     assert!(finished.log_failure.is_none());
@@ -33,18 +33,25 @@ fn no_line_of_a_flood_is_lost() {
 }
 
 #[test]
-fn bytes_that_are_no_text_reach_the_log_untouched() {
+fn bytes_that_a_terminal_obeys_are_visible_in_the_log() {
     let bench = Bench::new();
     let log = bench.path("apply.log");
     run(
-        &shell(r"printf '\377\376 caf\303\251\n'"),
+        &shell(r"printf '\377\233 caf\303\251 \033[31mred\033[0m\033]0;title\007\rback\n'"),
         &log,
         &bench.recorder,
         bench.signals,
     )
     .unwrap();
-    assert_eq!(std::fs::read(&log).unwrap(), b"\xff\xfe caf\xc3\xa9\n");
-    assert_eq!(bench.recorder.lines(), ["\u{fffd}\u{fffd} café"]);
+    // case 2.3
+    assert_eq!(
+        std::fs::read_to_string(&log).unwrap(),
+        "\\xff\\x9b café red\\u{1b}]0;title\\u{7}\\rback\n"
+    );
+    assert_eq!(
+        bench.recorder.lines(),
+        ["\\xff\\x9b café \u{1b}[31mred\u{1b}[0m\u{1b}]0;title\u{7}\rback"]
+    );
 }
 
 #[test]

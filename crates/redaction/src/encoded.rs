@@ -1,0 +1,195 @@
+//! Runs of base64 and of hexadecimal digits in a text, decoded from every place where what they encode may begin.
+
+use std::ops::Range;
+
+/// The least digits of a run: base64 of a secret of the shortest length that is masked.
+const SHORTEST: usize = 6;
+
+/// The least digits of a line, if base64 was wrapped and continues on the next one.
+const SHORTEST_LINE: usize = 16;
+
+/// A run of digits. Each has its value and its place in the text.
+pub(crate) struct Run {
+    bits: usize,
+    digits: Vec<(u8, Range<usize>)>,
+    /// Where the padding ends.
+    end: usize,
+}
+
+/// What a run encodes, if it begins with its digit number `skipped`.
+pub(crate) struct Decoded<'a> {
+    run: &'a Run,
+    skipped: usize,
+    bytes: Vec<u8>,
+}
+
+/// Returns the runs of base64 and of hexadecimal digits in a text.
+pub(crate) fn runs(text: &[u8]) -> Vec<Run> {
+    let mut runs = find(text, 6, base64_digit);
+    runs.extend(find(text, 4, |text| {
+        let digit = char::from(*text.first()?).to_digit(16)?;
+        Some((u8::try_from(digit).ok()?, 1))
+    }));
+    runs
+}
+
+impl Run {
+    /// Decodes the run from each digit with which the encoding of a byte may begin.
+    pub(crate) fn decoded(&self) -> impl Iterator<Item = Decoded<'_>> {
+        let phases = match self.bits {
+            6 => 4,
+            _ => 2,
+        };
+        (0..phases).map(|skipped| {
+            let mut bytes = Vec::with_capacity(self.digits.len() * self.bits / 8);
+            let (mut value, mut bits) = (0_u32, 0);
+            for (digit, _) in self.digits.iter().skip(skipped) {
+                value = (value << self.bits | u32::from(*digit)) & 0xffff;
+                bits += self.bits;
+                if bits >= 8 {
+                    bits -= 8;
+                    bytes.push(((value >> bits) & 0xff) as u8);
+                }
+            }
+            Decoded {
+                run: self,
+                skipped,
+                bytes,
+            }
+        })
+    }
+}
+
+impl Decoded<'_> {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Returns where in the text these bytes are encoded.
+    pub(crate) fn place(&self, bytes: Range<usize>) -> Range<usize> {
+        let bits = self.run.bits;
+        let digits = &self.run.digits[self.skipped..];
+        let first = bytes.start * 8 / bits;
+        let last = (bytes.end * 8).div_ceil(bits).min(digits.len()) - 1;
+        let end = match last + 1 == digits.len() {
+            true => self.run.end,
+            false => digits[last].1.end,
+        };
+        digits[first].1.start..end
+    }
+}
+
+/// Returns a digit of base64, of the standard and the URL-safe alphabet, as it is or escaped, and its length.
+fn base64_digit(text: &[u8]) -> Option<(u8, usize)> {
+    let value = |byte: u8| {
+        Some(match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => return None,
+        })
+    };
+    let first = *text.first()?;
+    if let Some(value) = value(first) {
+        return Some((value, 1));
+    }
+    let (byte, length) = escaped(text)?;
+    value(byte)
+        .filter(|value| *value >= 62)
+        .map(|value| (value, length))
+}
+
+/// Reads `%2B`, `%252B`, `\u002b` and `\/`: what encoders make of the characters in base64 that are neither letters nor digits.
+fn escaped(text: &[u8]) -> Option<(u8, usize)> {
+    let code = |at: usize| {
+        let digits = std::str::from_utf8(text.get(at..at + 2)?).ok()?;
+        u8::from_str_radix(digits, 16).ok()
+    };
+    match *text.first()? {
+        b'%' => {
+            let mut at = 1;
+            while text[at..].starts_with(b"25") {
+                at += 2;
+            }
+            Some((code(at)?, at + 2))
+        }
+        b'\\' => {
+            let run = text.iter().take_while(|byte| **byte == b'\\').count();
+            match text.get(run)? {
+                b'/' => Some((b'/', run + 1)),
+                b'u' if text[run + 1..].starts_with(b"00") => Some((code(run + 3)?, run + 5)),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+fn find(text: &[u8], bits: usize, digit: impl Fn(&[u8]) -> Option<(u8, usize)>) -> Vec<Run> {
+    let mut runs = Vec::new();
+    let mut place = 0;
+    while place < text.len() {
+        let mut digits = Vec::new();
+        let mut on_line = 0;
+        loop {
+            if let Some((value, length)) = digit(&text[place..]) {
+                digits.push((value, place..place + length));
+                place += length;
+                on_line += 1;
+                continue;
+            }
+            match line_end(&text[place..]) {
+                Some(length)
+                    if on_line >= SHORTEST_LINE && digit(&text[place + length..]).is_some() =>
+                {
+                    place += length;
+                    on_line = 0;
+                }
+                _ => break,
+            }
+        }
+        if digits.len() >= SHORTEST {
+            let end = place
+                + if bits == 6 {
+                    padding(&text[place..])
+                } else {
+                    0
+                };
+            runs.push(Run { bits, digits, end });
+        }
+        place += 1;
+    }
+    runs
+}
+
+/// Returns the length of a line end and the indentation after it, as they are or escaped.
+fn line_end(text: &[u8]) -> Option<usize> {
+    let mut length = 0;
+    for end in [&b"\\r"[..], b"\r", b"\\n", b"\n"] {
+        if text[length..].starts_with(end) {
+            length += end.len();
+        }
+    }
+    let indentation = text[length..]
+        .iter()
+        .take_while(|byte| **byte == b' ')
+        .count();
+    (length > 0).then_some(length + indentation)
+}
+
+fn padding(text: &[u8]) -> usize {
+    let mut length = 0;
+    for _ in 0..2 {
+        let rest = &text[length..];
+        length += match rest.first() {
+            Some(b'=') => 1,
+            _ => match escaped(rest) {
+                Some((b'=', length)) => length,
+                _ => break,
+            },
+        };
+    }
+    length
+}

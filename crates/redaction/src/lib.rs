@@ -1,0 +1,23 @@
+//! What leaves the program: one masker for secrets and one sanitiser for control characters.
+//!
+//! ```text
+//! variable, file, token, proxy ──▶ Secrets ──▶ mask ──▶ escape ──▶ terminal, log, JSON, receipt, plan
+//! ```
+//!
+//! Code that reads a secret adds it to [`run`]. Code that prints, logs or stores text takes it from there. The set is
+//! process-wide because a set that is passed along can be forgotten: a token that a registry client receives would be unknown to
+//! the log that another crate writes. Tests make sets of their own by [`Secrets::default`].
+//!
+//! This crate must not know where secrets come from or where text goes.
+
+mod encoded;
+mod escape;
+mod generic;
+mod secrets;
+mod written;
+pub mod yaml;
+
+pub use escape::{
+    Colours, colours, escape, escape_json, escape_lines, has_hidden_characters, is_hidden, text,
+};
+pub use secrets::{SHORTEST, Secrets, run};

@@ -1,0 +1,184 @@
+//! The secrets that are known, and text without them.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+
+use crate::written::Pattern;
+use crate::{encoded, generic};
+
+/// What a secret becomes.
+pub(crate) const MASK: &str = "***";
+
+/// The least bytes of a secret that is masked wherever it occurs. A shorter one would mask parts of words everywhere; it is masked
+/// only as part of `user:password`.
+pub const SHORTEST: usize = 4;
+
+/// The least bytes of a line of a secret of several lines.
+const SHORTEST_LINE: usize = 8;
+
+/// From this many bytes, parts of a secret are masked too: base64 is wrapped, and messages are cut.
+const LONG: usize = 48;
+
+/// The bytes of such a part.
+const PART: usize = 24;
+
+/// How many encodings may be nested: base64 of JSON that has base64, as in a Kubernetes Secret for image pulls.
+const NESTED: usize = 3;
+
+/// A set of secrets. Clones share it.
+#[derive(Clone, Default)]
+pub struct Secrets(Arc<RwLock<Vec<Pattern>>>);
+
+/// Returns the secrets that are known to this process.
+pub fn run() -> &'static Secrets {
+    static RUN: LazyLock<Secrets> = LazyLock::new(Secrets::default);
+    &RUN
+}
+
+/// Shows how many there are.
+impl fmt::Debug for Secrets {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} secrets", self.read().len())
+    }
+}
+
+impl Secrets {
+    /// Adds a secret. Of one with several lines, each line is a secret too.
+    pub fn add(&self, secret: &str) {
+        let secret = secret.trim();
+        let mut added: Vec<&str> = vec![secret];
+        if secret.contains('\n') {
+            let lines = secret.lines().map(str::trim);
+            // The frame of a PEM block is the same in all of them.
+            added.extend(
+                lines.filter(|line| line.len() >= SHORTEST_LINE && !line.starts_with("-----")),
+            );
+        }
+        let parts: Vec<&str> = added.iter().flat_map(|whole| parts(whole)).collect();
+        added.extend(parts);
+        added.retain(|part| part.len() >= SHORTEST);
+        self.insert(added);
+    }
+
+    /// Adds a password and the pair that the basic scheme of HTTP makes of it.
+    pub fn add_password(&self, username: &str, password: &str) {
+        self.add(password);
+        if !password.trim().is_empty() {
+            self.insert(vec![&format!("{username}:{}", password.trim())]);
+        }
+    }
+
+    /// Adds the password and the query of a URL: addresses of proxies have the former, presigned ones the latter.
+    pub fn add_url(&self, url: &str) {
+        for found in generic::secrets_of_url(url) {
+            self.add(&found);
+        }
+    }
+
+    /// Returns the text with each secret masked, in every form that is known of it.
+    pub fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let ranges = self.find(text.as_bytes(), true);
+        if ranges.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let mut masked = String::with_capacity(text.len());
+        let mut end = 0;
+        for range in ranges {
+            // A range begins and ends where a character does: what is matched is one, or is ASCII.
+            masked.push_str(text.get(end..range.start).unwrap_or_default());
+            masked.push_str(MASK);
+            end = range.end;
+        }
+        masked.push_str(text.get(end..).unwrap_or_default());
+        Cow::Owned(masked)
+    }
+
+    /// Masks each secret that is whole in a piece of a longer text.
+    pub fn mask_piece(&self, text: &mut Vec<u8>) {
+        let ranges = self.find(text, false);
+        for range in ranges.into_iter().rev() {
+            text.splice(range, MASK.bytes());
+        }
+    }
+
+    /// Returns the most bytes that a secret takes in a text, in any of its forms.
+    pub fn longest(&self) -> usize {
+        // `\u0061` is the longest form of a byte.
+        let longest = self.read().iter().map(Pattern::len).max();
+        longest.map_or(0, |longest| longest * 6 + 16)
+    }
+
+    fn insert(&self, added: Vec<&str>) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for secret in added {
+            if !known.iter().any(|pattern| pattern.is(secret)) {
+                known.push(Pattern::new(secret));
+            }
+        }
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Vec<Pattern>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns where secrets are, in order and apart.
+    fn find(&self, text: &[u8], is_whole: bool) -> Vec<Range<usize>> {
+        let known = self.read();
+        let mut found = generic::find(text);
+        if !known.is_empty() {
+            find(text, &known, is_whole, NESTED, &mut found);
+        }
+        joined(found)
+    }
+}
+
+fn find(
+    text: &[u8],
+    known: &[Pattern],
+    is_whole: bool,
+    nested: usize,
+    found: &mut Vec<Range<usize>>,
+) {
+    for start in 0..text.len() {
+        for pattern in known {
+            if let Some(end) = pattern.end(text, start, is_whole) {
+                found.push(start..end);
+            }
+        }
+    }
+    if nested == 0 {
+        return;
+    }
+    for run in encoded::runs(text) {
+        for decoded in run.decoded() {
+            let mut within = Vec::new();
+            find(decoded.bytes(), known, is_whole, nested - 1, &mut within);
+            found.extend(within.into_iter().map(|range| decoded.place(range)));
+        }
+    }
+}
+
+/// Returns the parts of a long secret.
+fn parts(secret: &str) -> impl Iterator<Item = &str> {
+    let is_long = secret.len() >= LONG && secret.is_ascii() && !secret.contains('\n');
+    let starts = (0..secret.len() / PART).filter(move |_| is_long);
+    starts.map(|part| &secret[part * PART..(part + 1) * PART])
+}
+
+/// Joins ranges that touch or overlap.
+fn joined(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    ranges.sort_by_key(|range| range.start);
+    let mut joined: Vec<Range<usize>> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => joined.push(range),
+        }
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests;

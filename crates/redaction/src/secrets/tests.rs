@@ -1,0 +1,297 @@
+//! Tests of the masker: no form of a secret gets past it.
+
+use base64::Engine as _;
+use base64::prelude::{
+    BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD,
+};
+use proptest::prelude::*;
+
+use super::*;
+
+fn knowing(secrets: &[&str]) -> Secrets {
+    let known = Secrets::default();
+    for secret in secrets {
+        known.add(secret);
+    }
+    known
+}
+
+fn masked(secrets: &[&str], text: &str) -> String {
+    knowing(secrets).mask(text).into_owned()
+}
+
+/// Returns the forms in which programs write a secret.
+fn forms(secret: &str) -> Vec<String> {
+    let json = |text: &str| serde_json::to_string(text).unwrap();
+    let percent = |upper: bool, is_kept: &dyn Fn(u8) -> bool| -> String {
+        let byte = |byte: u8| match is_kept(byte) {
+            true => char::from(byte).to_string(),
+            false if upper => format!("%{byte:02X}"),
+            false => format!("%{byte:02x}"),
+        };
+        secret.bytes().map(byte).collect()
+    };
+    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let form = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect::<String>();
+    let units = |secret: &str| -> String {
+        secret
+            .encode_utf16()
+            .map(|unit| format!("\\u{unit:04x}"))
+            .collect()
+    };
+    let mut forms = vec![
+        secret.to_owned(),
+        json(secret),
+        json(&json(secret)),
+        json(&json(&json(secret))),
+        units(secret),
+        json(secret)
+            .replace('&', "\\u0026")
+            .replace('<', "\\u003c")
+            .replace('>', "\\u003E"),
+        format!("{secret:?}"),
+        secret.escape_unicode().to_string(),
+        secret
+            .bytes()
+            .map(|byte| format!("\\x{byte:02x}"))
+            .collect(),
+        secret.bytes().map(|byte| format!("\\{byte:03o}")).collect(),
+        form.clone(),
+        form.replace('%', "%25"),
+        percent(true, &unreserved),
+        percent(false, &unreserved),
+        percent(true, &|byte| unreserved(byte) || b"!'()*".contains(&byte)),
+        percent(true, &|byte| {
+            unreserved(byte) || b"$&+=:;,@!'()*".contains(&byte)
+        }),
+        percent(false, &|_| false),
+        percent(true, &|_| false).replace('%', "%2525"),
+        secret
+            .replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;")
+            .replace('"', "&#34;")
+            .replace('\'', "&#39;"),
+        secret
+            .chars()
+            .map(|c| format!("&#{};", u32::from(c)))
+            .collect(),
+        secret
+            .chars()
+            .map(|c| format!("&#x{:X};", u32::from(c)))
+            .collect(),
+        format!("'{}'", secret.replace('\'', "''")),
+        format!("'{}'", secret.replace('\'', r"'\''")),
+        hex::encode(secret),
+        hex::encode_upper(secret),
+    ];
+    // Alone and as the password of a pair, which shifts it by each of the three alignments.
+    for user in ["", "u:", "us:", "use:", "robot$ci:"] {
+        for end in ["", "\n", "@host"] {
+            let pair = format!("{user}{secret}{end}");
+            let encoded = BASE64_STANDARD.encode(&pair);
+            forms.push(encoded.replace('/', "\\/"));
+            forms.push(json(&encoded).replace('+', "\\u002b"));
+            forms.push(url::form_urlencoded::byte_serialize(encoded.as_bytes()).collect());
+            forms.push(
+                BASE64_STANDARD.encode(format!(r#"{{"auths":{{"h":{{"auth":"{encoded}"}}}}}}"#)),
+            );
+            forms.push(BASE64_STANDARD.encode(json(&pair)));
+            forms.push(encoded);
+            forms.push(BASE64_STANDARD_NO_PAD.encode(&pair));
+            forms.push(BASE64_URL_SAFE.encode(&pair));
+            forms.push(BASE64_URL_SAFE_NO_PAD.encode(&pair));
+        }
+    }
+    forms
+}
+
+/// Returns what would tell a reader the secret: longer pieces of a form are looked for in what is left.
+fn tells(left: &str, form: &str, secret: &str) -> bool {
+    left.contains(secret) || left.contains(form.trim_matches(['"', '\'', '\\']))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    // case 2.2: 200 secrets in more than 100 forms each.
+    #[test]
+    fn no_form_of_a_secret_gets_past(
+        secret in prop_oneof!["[ -~]{4,40}", "[a-z0-9]{4,12}", "[!-~äß漢😀]{4,30}", "[A-Za-z0-9+/=]{40,120}"],
+        before in "([ -~]{0,12}[ \"=:,(])?",
+        after in "([ \",)\n][ -~]{0,12})?",
+    ) {
+        prop_assume!(secret.trim() == secret && secret.len() >= SHORTEST);
+        let known = knowing(&[&secret]);
+        for form in forms(&secret) {
+            let text = format!("{before}{form}{after}");
+            let left = known.mask(&text);
+            prop_assert!(left.contains(MASK), "{text:?} became {left:?}");
+            prop_assume!(!MASK.contains(&secret) && !before.contains(&secret) && !after.contains(&secret));
+            prop_assert!(!tells(&left, &form, &secret), "{text:?} became {left:?}");
+        }
+    }
+
+    #[test]
+    fn text_without_a_secret_stays(text in "[a-zA-Z0-9 ./:=-]{0,200}") {
+        let known = knowing(&["S3cret!Pass#word", "tök%en", "another one"]);
+        prop_assert_eq!(known.mask(&text).into_owned(), text);
+    }
+
+    #[test]
+    fn any_text_can_be_masked(text in any::<String>(), secret in any::<String>()) {
+        let known = knowing(&[&secret]);
+        known.add_password("user", &secret);
+        let _ = known.mask(&text);
+        let _ = known.mask(&format!("{text}{secret}{text}"));
+    }
+}
+
+#[test]
+fn secrets_are_masked_wherever_they_stand() {
+    for (secrets, text, expected) in [
+        (
+            &["hunter2"][..],
+            "password hunter2, hunter2!",
+            "password ***, ***!",
+        ),
+        (&["hunter", "hunter2"], "is hunter2", "is ***"),
+        (
+            &["first line\nsecond line\n"],
+            "second line first line",
+            "*** ***",
+        ),
+        (
+            &["", "\n", "abc"],
+            "nothing to hide, abc",
+            "nothing to hide, abc",
+        ),
+        (
+            &["info", "1234"],
+            "information info: 12345 1234",
+            "information ***: 12345 ***",
+        ),
+        (&["p%41ss"], "p%41ss", "***"),
+        (&[r"a\\b"], r"a\\\\b a\\b", "*** ***"),
+        (&["hunter2"], "hun\u{1b}[0mter\u{1b}[1m2", "***"),
+        (&["höhle"], "die höhle h%C3%B6hle", "die *** ***"),
+    ] {
+        assert_eq!(masked(secrets, text), expected, "{secrets:?}");
+    }
+}
+
+#[test]
+fn a_digest_that_happens_to_have_a_short_secret_stays() {
+    let digest = "sha256:00beef0000000000000000000000000000000000000000000000001234000000";
+    assert_eq!(masked(&["beef", "1234"], digest), digest);
+    assert_eq!(masked(&["beef", "1234"], "beef 1234"), "*** ***");
+}
+
+#[test]
+fn a_short_password_is_masked_in_its_pair_alone() {
+    let known = Secrets::default();
+    known.add_password("admin", "pw");
+    assert_eq!(known.mask("pw of admin:pw"), "pw of ***");
+    let encoded = BASE64_STANDARD.encode("admin:pw");
+    assert_eq!(known.mask(&format!("[{encoded}]")), "[***]");
+    known.add_password("admin", "");
+    assert_eq!(known.mask("admin: none"), "admin: none");
+}
+
+#[test]
+fn a_secret_that_a_message_cuts_is_masked() {
+    assert_eq!(
+        masked(&["swordfish-and-more"], "denied: swordfish…"),
+        "denied: ***…"
+    );
+    assert_eq!(
+        masked(&["swordfish-and-more"], "denied: swordfi"),
+        "denied: ***"
+    );
+    assert_eq!(
+        masked(&["swordfish-and-more"], "denied: sword"),
+        "denied: sword"
+    );
+}
+
+#[test]
+fn wrapped_base64_of_a_long_secret_is_masked_line_by_line() {
+    let secret: String = (0..300)
+        .map(|n| char::from(b'!' + (n * 7 % 90) as u8))
+        .collect();
+    let known = knowing(&[&secret]);
+    for width in [64, 76] {
+        let encoded = BASE64_STANDARD.encode(&secret);
+        let lines: Vec<&str> = (0..encoded.len())
+            .step_by(width)
+            .map(|at| &encoded[at..encoded.len().min(at + width)])
+            .collect();
+        for line in &lines[..lines.len() - 1] {
+            assert!(known.mask(line).contains(MASK), "{line}");
+        }
+        let whole = lines.join("\n  ");
+        assert_eq!(known.mask(&whole), MASK, "{whole}");
+    }
+}
+
+#[test]
+fn a_piece_of_a_line_is_masked_only_where_a_secret_is_whole() {
+    let known = knowing(&["swordfish"]);
+    let mut piece = b"swordfish and swordfi".to_vec();
+    known.mask_piece(&mut piece);
+    assert_eq!(piece, b"*** and swordfi");
+}
+
+#[test]
+fn what_libraries_receive_by_themselves_is_recognised() {
+    for (text, expected) in [
+        (
+            "Authorization: Bearer abcdefghijklmnopqrstuvwxyz==",
+            "Authorization: Bearer ***",
+        ),
+        ("sent `basic dXNlcjpwYXNz`", "sent `basic ***`"),
+        (
+            r#"Bearer realm="https://auth.example.com/token""#,
+            r#"Bearer realm="https://auth.example.com/token""#,
+        ),
+        (
+            "basic authentication is needed",
+            "basic authentication is needed",
+        ),
+        (
+            "proxy http://user:pa:ss@proxy:3128/",
+            "proxy http://user:***@proxy:3128/",
+        ),
+        ("http://host/a@b:c", "http://host/a@b:c"),
+        (
+            "https://s3/x?X-Amz-Date=1&X-Amz-Signature=abc/d%2F&y",
+            "https://s3/x?X-Amz-Date=1&X-Amz-Signature=***&y",
+        ),
+        (
+            "https://s3/x?a=1&amp;sig=abc\"",
+            "https://s3/x?a=1&amp;sig=***\"",
+        ),
+        ("eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "***"),
+        ("eyJhbGci.com", "eyJhbGci.com"),
+    ] {
+        assert_eq!(Secrets::default().mask(text), expected);
+    }
+}
+
+#[test]
+fn urls_have_secrets() {
+    let known = Secrets::default();
+    known.add_url("http://me:p%40ssw0rd@proxy:3128/?a=1&X-Sig=0123456789abcdefghij");
+    assert_eq!(
+        known.mask("p@ssw0rd p%40ssw0rd 0123456789abcdefghij 1"),
+        "*** *** *** 1"
+    );
+}
+
+#[test]
+fn clones_share_what_is_known_and_debug_shows_none_of_it() {
+    let known = Secrets::default();
+    known.clone().add("hunter2");
+    assert_eq!(known.mask("hunter2"), MASK);
+    assert_eq!(format!("{known:?}"), "1 secrets");
+}

@@ -1,0 +1,308 @@
+//! One secret, and every way in which a program may write its characters: as they are, escaped for JSON, YAML, a shell, Go or Rust,
+//! percent-encoded, or as HTML entities. The ways may be mixed, since encoders differ in which characters they leave alone.
+
+use crate::escape;
+
+/// A match inside a longer run of hexadecimal digits than this is part of a digest, if the secret is shorter than [`SHORT`].
+const DIGEST: usize = 32;
+
+/// Secrets of fewer bytes occur in digests by chance.
+const SHORT: usize = 12;
+
+/// A secret of fewer bytes that has only lower-case letters, or only digits, may be a part of any word or number. It is masked
+/// where it is a whole one: a value such as `info` leaves `information` as it is.
+const LONGEST_WORD: usize = 8;
+
+/// The least characters of a secret that are masked where a text was cut within it.
+const SHORTEST_CUT: usize = 6;
+
+/// How many escapes of an escape character are followed: `%2525`, `\\\\`.
+const DEEPEST: usize = 16;
+
+/// A secret that is looked for.
+pub(crate) struct Pattern {
+    characters: Vec<char>,
+    length: usize,
+    is_hexadecimal: bool,
+    is_word: bool,
+}
+
+impl Pattern {
+    pub(crate) fn new(secret: &str) -> Self {
+        Self {
+            characters: secret.chars().collect(),
+            length: secret.len(),
+            is_hexadecimal: secret.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            is_word: secret.len() < LONGEST_WORD
+                && (secret.bytes().all(|byte| byte.is_ascii_lowercase())
+                    || secret.bytes().all(|byte| byte.is_ascii_digit())),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.length
+    }
+
+    pub(crate) fn is(&self, secret: &str) -> bool {
+        self.length == secret.len() && self.characters.iter().copied().eq(secret.chars())
+    }
+
+    /// Returns where the secret ends that begins at `start`, if it does. Where `is_whole`, the text goes no further, and its last
+    /// characters may be the beginning of a secret that was cut.
+    pub(crate) fn end(&self, text: &[u8], start: usize, is_whole: bool) -> Option<usize> {
+        let first = *self.characters.first()?;
+        let mut places = Vec::new();
+        readings(text, start, first, &mut places);
+        if places.is_empty() {
+            return None;
+        }
+        let mut next = Vec::new();
+        for (matched, character) in self.characters.iter().enumerate().skip(1) {
+            next.clear();
+            for place in &places {
+                readings(text, *place, *character, &mut next);
+            }
+            if next.is_empty() {
+                let was_cut = is_whole
+                    && matched >= SHORTEST_CUT.max(self.characters.len() / 4)
+                    && places.iter().any(|place| is_cut(&text[*place..]));
+                return was_cut.then(|| text.len().min(*places.iter().max().unwrap_or(&start)));
+            }
+            next.sort_unstable();
+            next.dedup();
+            std::mem::swap(&mut places, &mut next);
+        }
+        let end = *places.iter().max()?;
+        (!self.is_in_digest(text, start, end) && !self.is_in_word(text, start, end)).then_some(end)
+    }
+
+    fn is_in_word(&self, text: &[u8], start: usize, end: usize) -> bool {
+        let before = text[..start].last();
+        let after = text.get(end);
+        self.is_word
+            && [before, after]
+                .into_iter()
+                .flatten()
+                .any(u8::is_ascii_alphanumeric)
+    }
+
+    fn is_in_digest(&self, text: &[u8], start: usize, end: usize) -> bool {
+        if !self.is_hexadecimal || self.length >= SHORT {
+            return false;
+        }
+        let is_digit = |byte: &&u8| byte.is_ascii_hexdigit();
+        let before = text[..start].iter().rev().take_while(is_digit).count();
+        let after = text[end..].iter().take_while(is_digit).count();
+        before + after > 0 && before + (end - start) + after >= DIGEST
+    }
+}
+
+/// Returns whether a text ends here, or was shortened here.
+fn is_cut(rest: &[u8]) -> bool {
+    rest.is_empty() || rest.starts_with("…".as_bytes()) || rest.starts_with(b"...")
+}
+
+/// Adds each place behind `character`, in whatever way it is written at `place`.
+fn readings(text: &[u8], place: usize, character: char, ends: &mut Vec<usize>) {
+    let mut buffer = [0; 4];
+    let bytes = character.encode_utf8(&mut buffer).as_bytes();
+    // Colours may stand between any two characters. A terminal does not show them.
+    let place = place + escape::colour(text.get(place..).unwrap_or_default()).unwrap_or(0);
+    let Some(rest) = text.get(place..).filter(|rest| !rest.is_empty()) else {
+        return;
+    };
+    if rest.starts_with(bytes) {
+        ends.push(place + bytes.len());
+    }
+    match rest[0] {
+        b'%' => ends.extend(percent(rest, bytes).map(|length| place + length)),
+        b'\\' => backslash(rest, character, bytes, &mut |length| {
+            ends.push(place + length)
+        }),
+        b'&' => ends.extend(entity(rest, character).map(|length| place + length)),
+        b'+' if character == ' ' => ends.push(place + 1),
+        // As YAML and SQL double a quotation mark, and as a shell leaves the quotation for one.
+        b'\'' | b'"' if rest[0] == bytes[0] => {
+            for doubled in [&b"''"[..], b"\"\"", br"'\''", br#"'"'"'"#] {
+                if rest.starts_with(doubled) {
+                    ends.push(place + doubled.len());
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Returns the length of a character that is percent-encoded, once or several times.
+fn percent(text: &[u8], bytes: &[u8]) -> Option<usize> {
+    let mut length = 0;
+    for byte in bytes {
+        length += percent_byte(&text[length..], *byte)?;
+    }
+    Some(length)
+}
+
+fn percent_byte(text: &[u8], byte: u8) -> Option<usize> {
+    let mut at = usize::from(*text.first()? == b'%');
+    if at == 0 {
+        return None;
+    }
+    for _ in 0..DEEPEST {
+        // The last one of `%2525` may be the character itself.
+        if hexadecimal(text, at, 2) == Some(u32::from(byte))
+            && !(byte == b'%' && text[at..].starts_with(b"2525"))
+        {
+            return Some(at + 2);
+        }
+        if !text.get(at..)?.starts_with(b"25") {
+            return None;
+        }
+        at += 2;
+    }
+    None
+}
+
+fn backslash(text: &[u8], character: char, bytes: &[u8], end: &mut dyn FnMut(usize)) {
+    let run = text
+        .iter()
+        .take(DEEPEST)
+        .take_while(|byte| **byte == b'\\')
+        .count();
+    if character == '\\' {
+        (2..=run).for_each(&mut *end);
+    }
+    let Some(rest) = text.get(run..).filter(|rest| !rest.is_empty()) else {
+        return;
+    };
+    if rest.starts_with(bytes) {
+        end(run + bytes.len());
+    }
+    let short = match rest[0] {
+        b'n' => Some('\n'),
+        b'r' => Some('\r'),
+        b't' => Some('\t'),
+        b'b' => Some('\u{8}'),
+        b'f' => Some('\u{c}'),
+        b'v' => Some('\u{b}'),
+        b'a' => Some('\u{7}'),
+        b'e' => Some('\u{1b}'),
+        b'_' => Some('\u{a0}'),
+        _ => None,
+    };
+    if short == Some(character) {
+        end(run + 1);
+    }
+    if let Some(length) = unicode(rest, character) {
+        end(run + length);
+    }
+    if let Some(length) = coded_bytes(text, bytes) {
+        end(length);
+    }
+    // Go and YAML write the number of a character up to 255 in the same form.
+    if hexadecimal(rest, 1, 2) == Some(u32::from(character)) && rest[0] == b'x' {
+        end(run + 3);
+    }
+}
+
+/// Reads `u0041`, `ud83d\ude00`, `u{41}` and `U00000041`.
+fn unicode(text: &[u8], character: char) -> Option<usize> {
+    let code = u32::from(character);
+    match text[0] {
+        b'u' if text.get(1) == Some(&b'{') => {
+            let digits = text[2..]
+                .iter()
+                .take(8)
+                .take_while(|byte| byte.is_ascii_hexdigit());
+            let digits = digits.count();
+            let is_closed = text.get(2 + digits) == Some(&b'}');
+            (is_closed && hexadecimal(text, 2, digits) == Some(code)).then_some(digits + 3)
+        }
+        b'u' => {
+            let mut units = [0; 2];
+            let units = character.encode_utf16(&mut units);
+            let mut length = 0;
+            for (index, unit) in units.iter().enumerate() {
+                if index > 0 {
+                    let rest = &text[length..];
+                    let run = rest
+                        .iter()
+                        .take(DEEPEST)
+                        .take_while(|byte| **byte == b'\\')
+                        .count();
+                    length += run;
+                }
+                let is_unit = text.get(length) == Some(&b'u')
+                    && hexadecimal(text, length + 1, 4) == Some(u32::from(*unit));
+                if !is_unit {
+                    return None;
+                }
+                length += 5;
+            }
+            Some(length)
+        }
+        b'U' => (hexadecimal(text, 1, 8) == Some(code)).then_some(9),
+        _ => None,
+    }
+}
+
+/// Reads each byte of a character as `\x41` or `\101`.
+fn coded_bytes(text: &[u8], bytes: &[u8]) -> Option<usize> {
+    let mut length = 0;
+    for byte in bytes {
+        let run = (text[length..].iter().take(DEEPEST))
+            .take_while(|byte| **byte == b'\\')
+            .count();
+        let rest = text.get(length + run..).filter(|_| run > 0)?;
+        let is_hexadecimal =
+            rest.first() == Some(&b'x') && hexadecimal(rest, 1, 2) == Some(u32::from(*byte));
+        if !is_hexadecimal && !rest.starts_with(format!("{byte:03o}").as_bytes()) {
+            return None;
+        }
+        length += run + 3;
+    }
+    Some(length)
+}
+
+/// Reads `&amp;`, `&#38;` and `&#x26;`, escaped once or several times.
+fn entity(text: &[u8], character: char) -> Option<usize> {
+    let mut at = 1;
+    for _ in 0..DEEPEST {
+        let rest = &text[at..];
+        let name = match character {
+            '&' => "amp;",
+            '<' => "lt;",
+            '>' => "gt;",
+            '"' => "quot;",
+            '\'' => "apos;",
+            '\u{a0}' => "nbsp;",
+            _ => "#",
+        };
+        let is_escape_again = rest.starts_with(b"amp;amp;") || rest.starts_with(b"amp;#");
+        if name != "#" && rest.starts_with(name.as_bytes()) && !is_escape_again {
+            return Some(at + name.len());
+        }
+        if rest.first() == Some(&b'#') {
+            let is_hexadecimal = matches!(rest.get(1), Some(b'x' | b'X'));
+            let digits = 1 + usize::from(is_hexadecimal);
+            let end = digits + rest[digits..].iter().position(|byte| *byte == b';')?;
+            let number = std::str::from_utf8(&rest[digits..end]).ok()?;
+            let radix = if is_hexadecimal { 16 } else { 10 };
+            let code = u32::from_str_radix(number, radix).ok()?;
+            return (code == u32::from(character)).then_some(at + end + 1);
+        }
+        if !rest.starts_with(b"amp;") {
+            return None;
+        }
+        at += "amp;".len();
+    }
+    None
+}
+
+fn hexadecimal(text: &[u8], at: usize, digits: usize) -> Option<u32> {
+    let digits = text.get(at..at + digits)?;
+    // `from_str_radix` alone would accept a sign.
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}

@@ -1,0 +1,160 @@
+//! Files of ours in YAML: what is written has no secret and nothing hidden, and what is read has nothing hidden.
+
+use std::borrow::Cow;
+
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Serialize};
+use serde_yaml::{Error, Value};
+
+use crate::{escape_lines, has_hidden_characters, is_hidden, run};
+
+/// Reads a file of ours.
+///
+/// # Errors
+/// The text is not what `T` expects, or a value has a character that a terminal obeys or hides, other than line ends and tabs.
+pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+    read_without(text, &|character| {
+        is_hidden(character) && !matches!(character, '\n' | '\t')
+    })
+}
+
+/// Reads a file of ours whose values have one line each.
+///
+/// # Errors
+/// The text is not what `T` expects, or a value has a character that a terminal obeys or hides.
+pub fn read_lines<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+    read_without(text, &is_hidden)
+}
+
+/// Returns the text of a file of ours. What a terminal obeys or hides is escaped in all values; secrets are masked in those of the
+/// keys `free`, whose text others wrote. Names and digests stay as they are: they are compared with others later.
+///
+/// # Errors
+/// YAML cannot express the value.
+pub fn write(value: &impl Serialize, free: &[&str]) -> Result<String, Error> {
+    let mut value = serde_yaml::to_value(value)?;
+    clean(&mut value, false, free);
+    serde_yaml::to_string(&value)
+}
+
+/// Returns text that others wrote as a file of ours may have it.
+pub fn free_text(text: &str) -> String {
+    escape_lines(&run().mask(text)).into_owned()
+}
+
+fn read_without<T: DeserializeOwned>(
+    text: &str,
+    is_refused: &dyn Fn(char) -> bool,
+) -> Result<T, Error> {
+    // Without an escape, a value has no other characters than the text. A block of several lines has line ends.
+    let may_have = text.contains('\\') || text.contains(['|', '>']) || has_hidden_characters(text);
+    if may_have {
+        refuse(
+            &Value::deserialize(serde_yaml::Deserializer::from_str(text))?,
+            is_refused,
+        )?;
+    }
+    serde_yaml::from_str(text)
+}
+
+fn refuse(value: &Value, is_refused: &dyn Fn(char) -> bool) -> Result<(), Error> {
+    match value {
+        Value::String(text) => match text.chars().find(|character| is_refused(*character)) {
+            Some(character) => Err(Error::custom(format!(
+                "`{}` contains the character U+{:04X}, which a terminal obeys or hides",
+                crate::escape(text),
+                u32::from(character)
+            ))),
+            None => Ok(()),
+        },
+        Value::Sequence(items) => items.iter().try_for_each(|item| refuse(item, is_refused)),
+        Value::Mapping(pairs) => pairs.iter().try_for_each(|(key, value)| {
+            refuse(key, is_refused)?;
+            refuse(value, is_refused)
+        }),
+        Value::Tagged(tagged) => refuse(&tagged.value, is_refused),
+        _ => Ok(()),
+    }
+}
+
+fn clean(value: &mut Value, is_free: bool, free: &[&str]) {
+    match value {
+        Value::String(text) => {
+            let shown = match is_free {
+                true => Cow::Owned(free_text(text)),
+                false => escape_lines(text),
+            };
+            if let Cow::Owned(shown) = shown {
+                *text = shown;
+            }
+        }
+        Value::Sequence(items) => items.iter_mut().for_each(|item| clean(item, is_free, free)),
+        Value::Mapping(pairs) => {
+            for (key, value) in pairs.iter_mut() {
+                let is_free = is_free || key.as_str().is_some_and(|key| free.contains(&key));
+                clean(value, is_free, free);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    type Texts = BTreeMap<String, String>;
+
+    // case 2.3b
+    #[test]
+    fn hidden_characters_are_refused_however_they_are_written() {
+        for text in [
+            "a: \"b\\x1b[31m\"\n",
+            "a: \"b\\e[31m\"\n",
+            "a: b\u{202e}c\n",
+            "\"a\\u202e\": b\n",
+            "a: \"b\\rc\"\n",
+            "a: \"\\U000E0041\"\n",
+        ] {
+            let refused = read::<Texts>(text).unwrap_err().to_string();
+            assert!(
+                refused.contains("which a terminal obeys or hides"),
+                "{refused}"
+            );
+            assert!(!refused.chars().any(is_hidden), "{refused}");
+            assert!(read_lines::<Texts>(text).is_err());
+        }
+        // The YAML reader itself refuses these.
+        assert!(read::<Texts>("a: b\u{9b}c\n").is_err());
+        for text in ["a: \"b\\nc\"\n", "a: |\n  b\n  c\n"] {
+            assert!(read::<Texts>(text).is_ok());
+            assert!(read_lines::<Texts>(text).is_err());
+        }
+        for text in [
+            "a: C:\\x1b\n",
+            "a: b\r\n",
+            "a: \"é\\u00e9\"\n",
+            "a: '\\u{1b}'\n",
+        ] {
+            assert!(read_lines::<Texts>(text).is_ok(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_without_secrets_and_escaped() {
+        run().add("swordfish-in-yaml");
+        let texts = Texts::from([
+            (
+                "error".to_owned(),
+                "denied: swordfish-in-yaml\n\u{1b}[2J".to_owned(),
+            ),
+            ("name".to_owned(), "swordfish-in-yaml\u{202e}".to_owned()),
+        ]);
+        let text = write(&texts, &["error"]).unwrap();
+        let read: Texts = read(&text).unwrap();
+        assert_eq!(read["error"], "denied: ***\n\\u{1b}[2J");
+        assert_eq!(read["name"], "swordfish-in-yaml\\u{202e}");
+    }
+}

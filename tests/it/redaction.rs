@@ -1,0 +1,383 @@
+//! What leaves the program: no secret in any encoding, nothing that a terminal obeys, no file that others may write, and no program
+//! that a workspace's git configuration names.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use axum::http::StatusCode;
+use axum::http::header::WWW_AUTHENTICATE;
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::prelude::{
+    BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD,
+};
+use camino::Utf8PathBuf;
+use support::server::{Asked, Server};
+use support::{Lab, lab};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+/// What a terminal obeys or hides: OSC, CSI, BEL, CR, C1, NUL, bidirectional controls.
+const HIDDEN: &str = "\u{1b}]0;title\u{7}\u{1b}[2J\r\u{9b}31m\u{202e}\u{2066}\u{200b}end";
+
+/// A password with characters that every encoding treats in its own way.
+const PASSWORD: &str = "pl@nted \"pass/word\"+<7f3a>&é%41\\n";
+
+/// Returns the forms in which a secret is printed.
+fn forms(user: &str, secret: &str) -> Vec<String> {
+    let json = |text: &str| {
+        serde_json::to_string(text)
+            .unwrap()
+            .trim_matches('"')
+            .to_owned()
+    };
+    let percent = |text: &str| -> String {
+        let byte = |byte: u8| match byte.is_ascii_alphanumeric() {
+            true => char::from(byte).to_string(),
+            false => format!("%{byte:02X}"),
+        };
+        text.bytes().map(byte).collect()
+    };
+    let pair = format!("{user}:{secret}");
+    let mut forms = vec![
+        secret.to_owned(),
+        pair.clone(),
+        json(secret),
+        json(&json(secret)),
+        json(secret)
+            .replace('<', "\\u003c")
+            .replace('>', "\\u003e")
+            .replace('&', "\\u0026"),
+        percent(secret),
+        percent(secret).to_lowercase(),
+        percent(secret).replace("%20", "+"),
+        percent(&percent(secret)),
+        format!("http://{user}:{}@host/", percent(secret)),
+        secret
+            .replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;")
+            .replace('"', "&quot;"),
+        hex::encode(secret),
+    ];
+    for text in [
+        secret.to_owned(),
+        pair,
+        format!("{secret}\n"),
+        format!("x{secret}"),
+        format!("xy{secret}"),
+    ] {
+        forms.push(BASE64_STANDARD.encode(&text));
+        forms.push(BASE64_STANDARD_NO_PAD.encode(&text));
+        forms.push(BASE64_URL_SAFE.encode(&text));
+        forms.push(BASE64_URL_SAFE_NO_PAD.encode(&text));
+        forms.push(percent(&BASE64_STANDARD.encode(&text)));
+    }
+    forms
+}
+
+/// Checks that no output and no file of the workspace has a form of the secret or something hidden.
+#[track_caller]
+fn check(lab: &Lab, run: &support::Run, forms: &[String]) {
+    let mut texts = vec![("output".to_owned(), run.whole())];
+    for (path, content) in lab.sandbox.files() {
+        if path.starts_with(lab.sandbox.path("environments")) || path.extension() == Some("yaml") {
+            texts.push((
+                path.to_string(),
+                String::from_utf8_lossy(&content).into_owned(),
+            ));
+        }
+    }
+    for (name, text) in texts {
+        for form in forms {
+            assert!(!text.contains(form), "{name} has {form:?}:\n{text}");
+        }
+        let is_hidden = |c: char| {
+            c.is_control() && c != '\n' && c != '\t' || "\u{202e}\u{2066}\u{200b}".contains(c)
+        };
+        assert!(
+            !text.contains(is_hidden),
+            "{name} has something hidden: {text:?}"
+        );
+    }
+}
+
+/// Starts a registry whose answers repeat what it was sent, in every form. It demands a token where `bearer`.
+async fn reflecting(bearer: bool, text: String) -> Server {
+    Server::start(move |asked: &Asked| -> Response {
+        let authorization = asked.header("authorization").to_owned();
+        if asked.path == "/token" {
+            let token = serde_json::json!({ "token": "t0ken~of~the~server~8c21" });
+            return axum::Json(token).into_response();
+        }
+        if authorization.is_empty() {
+            let challenge = match bearer {
+                true => format!(
+                    "Bearer realm=\"http://{}/token\",service=\"x\"",
+                    asked.header("host")
+                ),
+                false => "Basic realm=\"x\"".to_owned(),
+            };
+            return (
+                StatusCode::UNAUTHORIZED,
+                [(WWW_AUTHENTICATE, challenge)],
+                "",
+            )
+                .into_response();
+        }
+        let message = format!("{} {text}", authorization);
+        let body = serde_json::json!({"errors": [{"code": "DENIED", "message": message}]});
+        (StatusCode::FORBIDDEN, body.to_string()).into_response()
+    })
+    .await
+}
+
+// case 2.1
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_repeats_what_it_was_sent_leaks_nothing() {
+    for bearer in [false, true] {
+        let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+        lab.sandbox.variable("LAB_REGISTRY_PASSWORD", PASSWORD);
+        let mut forms = forms(lab::USER, PASSWORD);
+        if bearer {
+            forms.push("t0ken~of~the~server~8c21".to_owned());
+        }
+        // Messages are shortened, so several servers repeat a part each.
+        for said in forms.chunks(4) {
+            let server = reflecting(bearer, format!("{} {HIDDEN}", said.join(" "))).await;
+            lab.edit_environment(&lab.registry.address.clone(), server.address());
+            for format in ["human", "json"] {
+                let run = lab.run(&["push", "lab", "--format", format]);
+                assert_ne!(run.code, Some(0));
+                assert!(run.whole().contains("***"), "{}", run.whole());
+                check(&lab, &run, &forms);
+            }
+            lab.edit_environment(server.address(), &lab.registry.address.clone());
+        }
+    }
+}
+
+// cases 2.2 and 2.3
+#[tokio::test(flavor = "multi_thread")]
+async fn what_mkectl_prints_is_masked_and_escaped_in_output_log_and_receipt() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let referred = "0idc-cl!ent \"secret\"/91c4";
+    lab.sandbox
+        .variable("LAB_REGISTRY_PASSWORD", PASSWORD)
+        .variable("OIDC_SECRET", &format!("{referred}\r\n"))
+        .variable(
+            "HTTPS_PROXY",
+            "http://proxy-user:pr0xy%20pass!@127.0.0.1:9/",
+        )
+        .variable("NO_PROXY", "127.0.0.1");
+    lab.edit_environment(
+        "  tracking:",
+        "  authentication: { oidc: { clientSecret: { $env: OIDC_SECRET } } }\n  tracking:",
+    );
+    let mut all = forms(lab::USER, PASSWORD);
+    all.extend(forms("dex", referred));
+    all.extend(forms("proxy-user", "pr0xy pass!"));
+    let printed = lab.sandbox.home().join("printed");
+    let lines: String = all
+        .iter()
+        .map(|form| format!("INF value={form} {HIDDEN}\n"))
+        .collect();
+    std::fs::write(&printed, format!("{lines}FTL {}\n", all.join(" "))).unwrap();
+    install_script(
+        &lab,
+        &format!("[ \"$1 $2\" = 'apply -f' ] && {{ /bin/cat {printed}; exit 3; }}"),
+    );
+    for format in ["human", "json"] {
+        let run = lab.run(&["deploy", "lab", "--format", format]).ends_with(7);
+        assert!(
+            run.whole().matches("***").count() >= all.len(),
+            "{}",
+            run.whole()
+        );
+        assert!(run.whole().contains("end"), "{}", run.whole());
+        check(&lab, &run, &all);
+    }
+    let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
+    assert!(receipt.contains("failed:"), "{receipt}");
+}
+
+// case 2.3b
+#[test]
+fn names_values_and_arguments_cannot_steer_the_terminal() {
+    let sandbox = support::Sandbox::shipped(AIRLOCK);
+    let name = format!("x{HIDDEN}").replace(['\r', '\0'], "");
+    sandbox.write(
+        &format!("environments/{name}/environment.yaml"),
+        "release: \"v4.1.5\u{202e}\"\nregistry: { address: \"h\\e[31m\" }\n\"k\\u202e\": \"v\\e]0;x\\a\"\n",
+    );
+    sandbox.write("environments/demo/receipt.yaml", "version: 2\nfailed:\n  release: v4.1.5\n  step: \"push\\e[2J\"\n  error: x\n  ended: y\n  by: { airlock: 0.1.0 }\n");
+    for arguments in [
+        &["list"][..],
+        &["check"],
+        &["check", &name],
+        &["show", &name],
+        &["render", &name],
+        &["plan", &name],
+        &["status", "demo"],
+        &["plan", "demo"],
+        &[HIDDEN.trim_start_matches('\0')],
+        &["inspect", HIDDEN],
+        &["lock", HIDDEN],
+        &["new", HIDDEN],
+        &["plan", "demo", "--reason", HIDDEN],
+    ] {
+        for format in ["human", "json"] {
+            let arguments: Vec<&str> = arguments
+                .iter()
+                .copied()
+                .chain(["--format", format])
+                .collect();
+            let run = sandbox.run(&arguments);
+            let text = run.whole();
+            let is_hidden = |c: char| {
+                c.is_control() && c != '\n' && c != '\t' || "\u{202e}\u{2066}\u{200b}".contains(c)
+            };
+            assert!(!text.contains(is_hidden), "{arguments:?}: {text:?}");
+        }
+    }
+    let refused = sandbox.run(&["plan", "demo"]);
+    assert!(
+        refused.stderr.contains("which a terminal obeys or hides"),
+        "{}",
+        refused.stderr
+    );
+}
+
+// case 2.4
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_may_end_in_a_line_end_and_has_one_line() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox.variable("LAB_REGISTRY_PASSWORD", "one\ntwo");
+    let run = lab.run(&["push", "lab"]);
+    assert_ne!(run.code, Some(0));
+    assert!(
+        run.stderr
+            .contains("LAB_REGISTRY_PASSWORD has several lines"),
+        "{}",
+        run.stderr
+    );
+    assert!(!run.stderr.contains("two"), "{}", run.stderr);
+    for end in ["\n", "\r\n"] {
+        lab.sandbox
+            .variable("LAB_REGISTRY_PASSWORD", &format!("{}{end}", lab::PASSWORD));
+        lab.sandbox
+            .variable("LAB_REGISTRY_USERNAME", &format!("{}{end}", lab::USER));
+        let _ = lab.run(&["push", "lab"]).ends_with(0);
+    }
+}
+
+// case 2.5
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_else_may_write_what_a_run_leaves_whatever_the_umask() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
+    std::fs::remove_file(lab.sandbox.path("bundles/v4.1.5-amd64.lock.yaml")).unwrap();
+    for umask in [0o000, 0o077] {
+        for arguments in [
+            &["lock", "v4.1.5", "--bundle", bundle.as_str()][..],
+            &["deploy", "lab"],
+            &["new", "other"],
+        ] {
+            let mut command = lab.sandbox.command(arguments);
+            // SAFETY: `umask` may be called between `fork` and `exec`.
+            unsafe {
+                std::os::unix::process::CommandExt::pre_exec(&mut command, move || {
+                    libc::umask(umask);
+                    Ok(())
+                });
+            }
+            let _ = command.output().unwrap();
+        }
+        let mut logs = 0;
+        for (path, _) in lab.sandbox.files() {
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode & 0o022, 0, "{path} has mode {mode:o}");
+            if path.as_str().ends_with(".log") || path.as_str().ends_with("admin-password") {
+                assert_eq!(mode, 0o600, "{path}");
+                logs += 1;
+            }
+            if path.as_str().ends_with(".lock.yaml") || path.as_str().ends_with("receipt.yaml") {
+                assert_eq!(mode, 0o644, "{path}");
+            }
+        }
+        assert!(logs > 1);
+    }
+}
+
+// case 2.6
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_that_the_git_configuration_of_a_workspace_names_are_not_run() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let Some(git) = ["/usr/bin/git", "/usr/local/bin/git"]
+        .into_iter()
+        .find(|path| Utf8PathBuf::from(path).exists())
+    else {
+        return;
+    };
+    lab.sandbox.install(git, "git");
+    lab.sandbox.install("/bin/sh", "sh");
+    let run_git = |arguments: &[&str]| {
+        #[expect(clippy::disallowed_methods, reason = "git writes what the test needs")]
+        let mut command = std::process::Command::new(git);
+        command
+            .args(arguments)
+            .current_dir(lab.sandbox.path(""))
+            .env("HOME", lab.sandbox.home());
+        let identity = [
+            "AUTHOR_NAME",
+            "AUTHOR_EMAIL",
+            "COMMITTER_NAME",
+            "COMMITTER_EMAIL",
+        ];
+        command.envs(identity.map(|name| (format!("GIT_{name}"), "someone@example.com")));
+        assert!(command.output().unwrap().status.success(), "{arguments:?}");
+    };
+    run_git(&["init", "--quiet"]);
+    run_git(&["add", "environments"]);
+    run_git(&["commit", "--quiet", "--message=first"]);
+    let mark = lab.sandbox.home().join("mark");
+    let program = lab.sandbox.home().join("program");
+    std::fs::write(&program, format!("#!/bin/sh\necho ran >> {mark}\n")).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let config = lab.sandbox.path(".git/config");
+    let hostile = format!(
+        "[log]\nshowSignature = true\n[gpg]\nprogram = {program}\n[core]\nfsmonitor = {program}\nhooksPath = {home}\npager = {program}\n\
+         [filter \"a\"]\nclean = {program}\nprocess = {program}\nrequired = true\n[diff]\nexternal = {program}\n",
+        home = lab.sandbox.home(),
+    );
+    std::fs::write(
+        &config,
+        std::fs::read_to_string(&config).unwrap() + &hostile,
+    )
+    .unwrap();
+    lab.sandbox.write(".gitattributes", "* filter=a\n");
+    lab.sandbox.write(".git/info/attributes", "* filter=a\n");
+    lab.edit_environment("role: controller+worker", "role: controller+worker ");
+    for arguments in [
+        &["plan", "lab"][..],
+        &["status", "lab"],
+        &["deploy", "lab"],
+        &["prune", "lab"],
+    ] {
+        let _ = lab.run(arguments);
+        assert!(!mark.exists(), "{arguments:?} ran a program");
+    }
+    let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
+    assert!(receipt.contains("clean: false"), "{receipt}");
+}
+
+/// Puts a mkectl on the PATH that does as `script` says, and otherwise what the usual one does.
+fn install_script(lab: &Lab, script: &str) {
+    let path = lab.sandbox.bin().join("mkectl");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(
+        &path,
+        format!("#!/bin/sh\n{script}\nexec {FAKE_MKECTL} \"$@\"\n"),
+    )
+    .unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}

@@ -1,0 +1,122 @@
+//! The edge: nothing reaches the terminal, or whatever reads standard output, without passing the masker and the sanitiser here.
+
+use std::fmt::Display;
+use std::io::{self, Write as _};
+
+use redaction::Colours;
+use serde_json::Value;
+
+/// Writes a text to standard output. A reader that has read enough (`| head`) is not an error.
+///
+/// # Errors
+/// Standard output cannot be written to.
+pub(crate) fn out(text: &str) -> io::Result<()> {
+    write_out(&shown(text, console::colors_enabled()))
+}
+
+/// Writes a result that is a secret as a whole, for which the operator asked, to standard output.
+///
+/// # Errors
+/// Standard output cannot be written to.
+pub(super) fn reveal(text: &str) -> io::Result<()> {
+    write_out(&redaction::escape_lines(text))
+}
+
+/// Writes an object and a line end to standard output.
+///
+/// # Errors
+/// Standard output cannot be written to.
+pub(super) fn json(mut value: Value) -> io::Result<()> {
+    mask(&mut value);
+    reveal_json(&value)
+}
+
+/// Writes an object with a secret for which the operator asked, and a line end, to standard output.
+///
+/// # Errors
+/// Standard output cannot be written to.
+pub(super) fn reveal_json(value: &Value) -> io::Result<()> {
+    write_out(&format!("{}\n", redaction::escape_json(&value.to_string())))
+}
+
+/// Writes a text to standard error. Nothing can be done about a standard error that is closed.
+pub(crate) fn err(text: &str) {
+    let mut err = io::stderr().lock();
+    let shown = shown(text, console::colors_enabled_stderr());
+    let _ = err.write_all(shown.as_bytes()).and_then(|()| err.flush());
+}
+
+/// Shows the administrator's password on the terminal.
+///
+/// # Errors
+/// The terminal cannot be written to.
+pub(crate) fn reveal_on_terminal(password: &str) -> io::Result<()> {
+    writeln!(io::stderr(), "{}", redaction::escape(password))
+}
+
+/// Returns a text that others wrote as a part of one of our lines: it has no colours and no line end of its own.
+pub(crate) fn word(text: impl Display) -> String {
+    redaction::escape(&text.to_string()).into_owned()
+}
+
+/// Returns an error's text. Its lines after the first one are indented, so they cannot pass as messages of ours.
+pub(super) fn message(text: impl Display) -> String {
+    redaction::escape_lines(&text.to_string()).replace('\n', "\n    ")
+}
+
+fn shown(text: &str, is_coloured: bool) -> String {
+    let colours = match is_coloured {
+        true => Colours::Keep,
+        false => Colours::Drop,
+    };
+    redaction::colours(&redaction::run().mask(text), colours).into_owned()
+}
+
+fn mask(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let std::borrow::Cow::Owned(masked) = redaction::run().mask(text) {
+                *text = masked;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(mask),
+        Value::Object(fields) => {
+            let masked = std::mem::take(fields).into_iter().map(|(key, mut value)| {
+                mask(&mut value);
+                (redaction::run().mask(&key).into_owned(), value)
+            });
+            *fields = masked.collect();
+        }
+        _ => {}
+    }
+}
+
+fn write_out(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_wrote_stays_in_its_line() {
+        assert_eq!(word("a\nerror: b\u{1b}[31m"), "a\\nerror: b\\u{1b}[31m");
+        assert_eq!(message("a\nerror: b\r"), "a\n    error: b\\r");
+    }
+
+    #[test]
+    fn text_loses_secrets_and_what_a_terminal_obeys() {
+        redaction::run().add("edge-of-tomorrow");
+        let text = "\u{1b}[1medge-of-tomorrow\u{1b}[0m\u{1b}]0;x\u{7}\n";
+        assert_eq!(shown(text, false), "***\\u{1b}]0;x\\u{7}\n");
+        assert!(shown(text, true).starts_with("\u{1b}[1m***"));
+        let mut value = serde_json::json!({"edge-of-tomorrow": ["edge%2Dof%2Dtomorrow", 7]});
+        mask(&mut value);
+        assert_eq!(value, serde_json::json!({"***": ["***", 7]}));
+    }
+}
