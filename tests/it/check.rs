@@ -14,13 +14,15 @@ fn what_is_shipped_is_right_and_nothing_is_written() {
             insta::assert_snapshot!(run.whole(), @r#"
             exit code: 0
             --- stdout
-            nothing is wrong with 3 environments
+            nothing is wrong with 3 environments; 2 warnings
             --- stderr
+            warning: prod: release v4.1.5 is not locked: until `cargo xtask lock v4.1.5`, `deploy` is refused
+            warning: staging: release v4.1.5 is not locked: until `cargo xtask lock v4.1.5`, `deploy` is refused
             "#);
         }
     }
     let one = sandbox.run(&["check", "prod"]).ends_with(0);
-    assert_eq!(one.stdout, "nothing is wrong with prod\n");
+    assert_eq!(one.stdout, "nothing is wrong with prod; 1 warning\n");
     assert_eq!(sandbox.changes_since(&before), [""; 0]);
     insta::assert_snapshot!(sandbox.run(&["check", "prod", "--all"]).whole(), @r#"
     exit code: 64
@@ -52,6 +54,39 @@ fn a_lock_that_cannot_be_read_is_found_and_one_that_is_not_there_is_no_matter() 
     assert!(!run.stdout.contains("nothing is wrong"), "{}", run.stdout);
     std::fs::remove_file(sandbox.path(lock)).unwrap();
     let _ = sandbox.run(&["check"]).ends_with(0);
+}
+
+// case 1.9
+#[tokio::test(flavor = "multi_thread")]
+async fn warnings_are_counted_and_strict_makes_them_fail() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let run = lab.run(&["check", "lab", "--strict"]).ends_with(0);
+    assert_eq!(run.stdout, "nothing is wrong with lab\n");
+    // A release that is not locked.
+    lab.edit_environment("release: v4.1.5", "release: v4.1.4");
+    let run = lab.run(&["check", "lab"]).ends_with(0);
+    assert!(run.stdout.contains("; 1 warning\n"), "{}", run.whole());
+    assert!(
+        run.stderr.contains("release v4.1.4 is not locked"),
+        "{}",
+        run.whole()
+    );
+    let run = lab.run(&["check", "--strict"]).ends_with(3);
+    assert!(
+        run.stderr.contains("`--strict` treats warnings as errors"),
+        "{}",
+        run.whole()
+    );
+    // A downgrade, which a deploy refuses.
+    lab.edit_environment("release: v4.1.4", "release: v4.1.5");
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.edit_environment("release: v4.1.5", "release: v4.1.4");
+    let run = lab.run(&["check", "lab", "--strict"]).ends_with(3);
+    assert!(
+        run.stderr.contains("`deploy` and `apply` refuse v4.1.4"),
+        "{}",
+        run.whole()
+    );
 }
 
 #[test]

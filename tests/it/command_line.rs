@@ -53,6 +53,156 @@ fn a_mistyped_command_is_guessed_and_has_a_code_of_its_own() {
     "#);
 }
 
+// case 7.6b
+#[test]
+fn what_people_type_out_of_habit_is_answered_with_the_way_to_it() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    for command in ["deploy", "push", "apply"] {
+        let run = sandbox.run(&[command, "lab", "--dry-run"]).ends_with(64);
+        assert!(
+            run.stderr.contains("`cargo xtask plan ENVIRONMENT`"),
+            "{}",
+            run.stderr
+        );
+        assert!(!run.stderr.contains("-- --dry-run"), "{}", run.stderr);
+    }
+    let run = sandbox.run(&["render", "lab", "--dry-run"]).ends_with(64);
+    assert!(
+        run.stderr.contains("`cargo xtask render --check`"),
+        "{}",
+        run.stderr
+    );
+    for rate in ["20", "0.5"] {
+        let run = sandbox
+            .run(&["push", "lab", "--max-rate", rate])
+            .ends_with(64);
+        let expected = format!("it has no unit: write {rate}MB for {rate} megabytes a second");
+        assert!(run.stderr.contains(&expected), "{}", run.stderr);
+    }
+    let run = sandbox
+        .run(&["push", "lab", "--max-rate", "20MB/s"])
+        .ends_with(3);
+    assert!(
+        run.stderr.contains("there is no environment `lab`"),
+        "{}",
+        run.stderr
+    );
+}
+
+// case 7.1
+#[test]
+fn a_workspace_is_named_from_outside_of_it() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    let workspace = sandbox.path("");
+    let outside = |arguments: &[&str]| {
+        let mut command = sandbox.command(&[&["-C", workspace.as_str()], arguments].concat());
+        let output = command.current_dir("/").output().unwrap();
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        (output.status.code(), text)
+    };
+    for arguments in [&["deploy", "demo"][..], &["rehearse", "staging"]] {
+        let (code, text) = outside(arguments);
+        assert_eq!(code, Some(0), "{text}");
+    }
+}
+
+// case 7.6
+#[test]
+fn a_table_fits_the_terminal_without_a_broken_word() {
+    let mut sandbox = Sandbox::shipped(AIRLOCK);
+    let wide = sandbox.run(&["list"]).ends_with(0).stdout;
+    sandbox.variable("COLUMNS", "80");
+    let narrow = sandbox.run(&["list"]).ends_with(0).stdout;
+    assert!(narrow.lines().all(|line| line.len() <= 80), "{narrow}");
+    for word in wide
+        .split_whitespace()
+        .filter(|word| word.contains(['.', ':']))
+    {
+        assert!(narrow.contains(word), "{word} is broken: {narrow}");
+    }
+    for arguments in [
+        &["releases"][..],
+        &["status"],
+        &["inspect", "v4.1.5-demo"],
+        &["store"],
+    ] {
+        let text = sandbox.run(arguments).ends_with(0).stdout;
+        let (table, _) = text.split_once("\n\n").unwrap_or((&text, ""));
+        assert!(
+            table.lines().all(|line| line.chars().count() <= 80),
+            "{arguments:?}: {text}"
+        );
+    }
+}
+
+// case 7.7
+#[test]
+fn a_checkout_that_cannot_be_written_to_can_be_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::process::CommandExt as _;
+
+    /// Root may write everywhere; the commands are run as nobody.
+    const NOBODY: u32 = 65_534;
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    let _ = sandbox.run(&["render", "demo"]).ends_with(0);
+    let program = sandbox.bin().join("airlock");
+    std::fs::copy(AIRLOCK, &program).unwrap();
+    let root = sandbox.bin().parent().unwrap().to_owned();
+    let mut folders = vec![root];
+    while let Some(folder) = folders.pop() {
+        for entry in folder.read_dir_utf8().unwrap() {
+            let path = entry.unwrap().into_path();
+            if path.is_dir() {
+                folders.push(path);
+            }
+        }
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o555)).unwrap();
+    }
+    let before = sandbox.state();
+    for arguments in [
+        &["list"][..],
+        &["show", "demo"],
+        &["check"],
+        &["render", "demo", "--check"],
+        &["diff", "demo"],
+        &["plan", "demo"],
+        &["status"],
+        &["inspect", "v4.1.5-demo"],
+        &["releases"],
+        &["store"],
+        &["verify", "demo"],
+    ] {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "tests start the command that they test"
+        )]
+        let mut command = std::process::Command::new(&program);
+        command
+            .args(arguments)
+            .current_dir(sandbox.path(""))
+            .env_clear()
+            .env("HOME", sandbox.home())
+            .env("PATH", sandbox.bin());
+        if rustix::process::geteuid().is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        let output = command.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!text.contains("ermission denied"), "{arguments:?}: {text}");
+        // Nothing was deployed, so `verify` finds everything missing.
+        let expected = if arguments[0] == "verify" { 5 } else { 0 };
+        assert_eq!(
+            output.status.code(),
+            Some(expected),
+            "{arguments:?}: {text}"
+        );
+    }
+    assert_eq!(sandbox.changes_since(&before), [""; 0]);
+    for folder in [sandbox.bin(), sandbox.home(), sandbox.path("")] {
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
 #[test]
 fn machines_are_told_of_a_mistyped_command_too() {
     let sandbox = Sandbox::new(AIRLOCK);

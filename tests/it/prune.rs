@@ -417,7 +417,7 @@ async fn a_registry_that_removes_nothing_is_told_of() {
     let run = site.remove_by_plan().await.ends_with(5);
     assert!(
         run.stderr
-            .contains("does not remove manifests: 0 tags were removed"),
+            .contains("does not remove manifests: 0 tags removed"),
         "{}",
         run.whole()
     );

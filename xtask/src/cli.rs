@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use camino::Utf8PathBuf;
+use clap::error::{ContextKind, ContextValue};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use release::push::Limits;
 
@@ -173,6 +174,9 @@ pub(crate) enum Command {
         /// Have each release's mkectl check the configuration too
         #[arg(long)]
         with_mkectl: bool,
+        /// Exit with code 3 if there are warnings, for CI
+        #[arg(long)]
+        strict: bool,
     },
     /// Record a release's bundle, byte by byte, in a file to be committed
     Lock(LockArgs),
@@ -250,7 +254,7 @@ pub(crate) enum Command {
     /// Through the URLs in the environment's mke4.yaml, with the credentials that nodes have. Exits with 5 when something is not as the
     /// lock says, or the registry cannot be asked.
     Verify(VerifyArgs),
-    /// Say what the store holds: for each committed lock, what is there, what is shared, and what it would free
+    /// Report what the store contains: for each lock, what is in it, what is shared, and what it would free
     Store {
         #[command(subcommand)]
         command: Option<StoreCommand>,
@@ -311,7 +315,7 @@ pub(crate) enum ReceiptCommand {
 /// What can be done with the store.
 #[derive(Debug, Subcommand)]
 pub(crate) enum StoreCommand {
-    /// Show what no committed lock names, and remove it
+    /// Show what no lock in bundles/ names, and remove it
     Gc {
         /// Show it, and remove nothing
         #[arg(long)]
@@ -570,7 +574,18 @@ impl Cli {
 /// With the exit code, after the help or the complaint was printed. clap's own code for a wrong command line is 2,
 /// which here means that something differs.
 pub(crate) fn parse() -> Result<Cli, ExitCode> {
-    Cli::try_parse().map_err(|error| {
+    Cli::try_parse().map_err(|mut error| {
+        let is_dry_run = matches!(
+            error.get(ContextKind::InvalidArg),
+            Some(ContextValue::String(argument)) if argument == "--dry-run"
+        );
+        if is_dry_run {
+            let way = instead_of_dry_run(std::env::args_os());
+            error.insert(
+                ContextKind::Suggested,
+                ContextValue::StyledStrs(vec![way.into()]),
+            );
+        }
         let code = if error.use_stderr() {
             crate::failure::USAGE
         } else {
@@ -590,6 +605,16 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
         }
         ExitCode::from(code)
     })
+}
+
+/// Returns how a command without `--dry-run` shows what it would do.
+fn instead_of_dry_run(mut arguments: impl Iterator<Item = std::ffi::OsString>) -> &'static str {
+    let mut named = |command: &str| arguments.any(|argument| argument == command);
+    if named("render") {
+        "`cargo xtask render --check` shows what would change, and writes nothing"
+    } else {
+        "`cargo xtask plan ENVIRONMENT` shows what `deploy`, `push` and `apply` would do"
+    }
 }
 
 /// Says whether a command line that cannot be understood asks for JSON: a machine that reads on waits for the last object.

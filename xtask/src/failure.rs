@@ -18,6 +18,8 @@ mod registry_error;
 
 /// Something differs: `plan --detailed-exitcode`, `diff --detailed-exitcode`, `render --check`.
 pub(crate) const DIFFERS: u8 = 2;
+/// A file of the workspace is wrong.
+pub(crate) const WRONG: u8 = 3;
 /// Some of it was pushed, and some not.
 pub(crate) const PARTLY: u8 = 9;
 /// The command line is wrong.
@@ -427,6 +429,9 @@ fn hints(error: &Error) -> Vec<String> {
         ),
         Error::UrlWithCredentials { .. } => {
             "download the bundle by other means, then give the file with `--bundle FILE` and the URL without credentials".to_owned()
+        }
+        Error::Embedded { source: release::EmbeddedError::Directory { path, .. }, .. } => {
+            format!("make {path} a folder that you may write to")
         }
         Error::Embedded { .. } => {
             "another command of this environment may be running; else change registry.address to a free port".to_owned()

@@ -26,7 +26,10 @@ pub fn main() -> ExitCode {
         Err(code) => return code,
     };
     let ui = ui::Ui::new(cli.format);
-    let outcome = app::App::new(&cli, &ui).and_then(|app| tasks::run(&app, &cli));
+    let outcome = match &cli.command {
+        cli::Command::RehearsalMkectl(arguments) => tasks::rehearsal_mkectl(arguments),
+        _ => app::App::new(&cli, &ui).and_then(|app| tasks::run(&app, &cli)),
+    };
     match outcome {
         Ok(code) => code,
         Err(failure) => ui.failure(&failure),

@@ -32,10 +32,11 @@ mod verify;
 
 use std::process::ExitCode;
 
+use environment::count;
 use semver::Version;
 
 use crate::app::App;
-use crate::cli::{Cli, Command, StoreCommand};
+use crate::cli::{Cli, Command, RehearsalArgs, StoreCommand};
 use crate::failure::Failure;
 
 /// Runs the command that was typed.
@@ -59,7 +60,8 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             environment,
             all: _,
             with_mkectl,
-        } => check::run(app, environment.as_deref(), *with_mkectl),
+            strict,
+        } => check::run(app, environment.as_deref(), *with_mkectl, *strict),
         Command::Learn(arguments) => learn::run(app, arguments),
         Command::Lock(arguments) => lock::run(app, arguments),
         Command::Fetch(arguments) => fetch::run(app, arguments),
@@ -113,8 +115,14 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Prune(arguments) => prune::run(app, arguments),
         Command::Bench(arguments) => bench::run(app, arguments),
         Command::BenchPart { command } => bench::part(app, command),
-        Command::RehearsalMkectl(arguments) => rehearsal_mkectl::run(arguments),
+        Command::RehearsalMkectl(arguments) => rehearsal_mkectl(arguments),
     }
+}
+
+/// Plays mkectl in a rehearsal. All its paths are absolute, so it needs no workspace: the folder that it is started in
+/// may be outside.
+pub(crate) fn rehearsal_mkectl(arguments: &RehearsalArgs) -> Result<ExitCode, Failure> {
+    rehearsal_mkectl::run(arguments)
 }
 
 /// Reads a release as people write it: `v4.1.5`.
@@ -155,13 +163,5 @@ fn with_each<T>(
             .pop()
             .map_or(Ok(done), |(_, error)| Err(Failure::from(error))),
         (_, total) => Err(Failure::Wrong { wrong, total }),
-    }
-}
-
-/// Returns a number of things in words: no message says "1 artifact(s)".
-pub(crate) fn count(number: usize, thing: &str) -> String {
-    match number {
-        1 => format!("1 {thing}"),
-        number => format!("{number} {thing}s"),
     }
 }

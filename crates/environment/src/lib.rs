@@ -70,7 +70,7 @@ pub use merge::merge;
 pub use mke3::Mke3;
 pub use nearest::nearest;
 pub use operation::{AdminPassword, Operation};
-pub use problem::{Problem, Problems, quote};
+pub use problem::{Problem, Problems, count, count_are, quote};
 pub use promotion::Requirement;
 pub use scaffold::scaffold;
 pub use schema::schema;

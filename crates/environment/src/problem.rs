@@ -93,6 +93,21 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
+/// Returns a number of things in words: `1 tag`, `2 tags`, `2 registries`.
+pub fn count(number: usize, thing: &str) -> String {
+    match (number, thing.strip_suffix('y')) {
+        (1, _) => format!("1 {thing}"),
+        (_, Some(stem)) => format!("{number} {stem}ies"),
+        (_, None) => format!("{number} {thing}s"),
+    }
+}
+
+/// Returns a number of things with its verb: `1 tag is`, `2 tags are`.
+pub fn count_are(number: usize, thing: &str) -> String {
+    let verb = if number == 1 { "is" } else { "are" };
+    format!("{} {verb}", count(number, thing))
+}
+
 /// Quotes text from a file within a message: on one line and not too long.
 pub fn quote(text: &str) -> String {
     const LONGEST: usize = 60;
@@ -116,6 +131,13 @@ mod tests {
         assert_eq!(quote("a\nb"), "`a b`");
         assert_eq!(quote(&"é".repeat(60)), format!("`{}`", "é".repeat(60)));
         assert_eq!(quote(&"é".repeat(61)), format!("`{}…`", "é".repeat(60)));
+    }
+
+    // case 7.6
+    #[test]
+    fn one_thing_is_not_plural() {
+        let counted = [count(0, "tag"), count(1, "tag"), count(2, "registry")];
+        assert_eq!(counted, ["0 tags", "1 tag", "2 registries"]);
     }
 
     #[test]

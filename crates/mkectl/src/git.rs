@@ -195,6 +195,18 @@ impl Git {
         Ok(history)
     }
 
+    /// Returns the committed files that match `pattern` and are missing from the working tree, relative to the folder.
+    ///
+    /// # Errors
+    ///
+    /// Git has no answer.
+    pub fn missing(&self, pattern: &str) -> Result<Vec<String>, Absent> {
+        let answer = self.ask(&["ls-files", "--deleted", "-z", "--", pattern], &[])?;
+        let names = String::from_utf8_lossy(&answer).into_owned();
+        let names = names.split_terminator('\0').map(str::to_owned);
+        Ok(names.collect())
+    }
+
     /// Says whether the history was cut when the repository was cloned, so that [`Git::history`] may lack its beginning.
     ///
     /// # Errors

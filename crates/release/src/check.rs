@@ -91,7 +91,7 @@ pub fn one(workspace: &Workspace, name: &str, now: jiff::Timestamp) -> Result<Ch
     })
 }
 
-/// Says why a deploy of a lock that the environment does not have yet would be refused, if it would. The lock is read for it.
+/// Returns why a deploy of a lock that the environment does not have yet would be refused, if it would. The lock is read.
 fn requirement(
     workspace: &Workspace,
     environment: &Environment,
@@ -100,8 +100,12 @@ fn requirement(
 ) -> Result<Option<String>, Error> {
     let locked = match fetch::locked(workspace, &environment.release) {
         Ok(locked) => locked,
-        // A release may be named before it is locked; a lock that cannot be read is wrong whoever looks at it.
-        Err(Error::NotLocked { .. }) => return Ok(None),
+        // A release may be named before it is locked. A lock that cannot be read is wrong for every command.
+        Err(Error::NotLocked { release, .. }) => {
+            return Ok(Some(format!(
+                "release {release} is not locked: until `cargo xtask lock {release}`, `deploy` is refused"
+            )));
+        }
         Err(error) => return Err(error),
     };
     if applied.is_some_and(|applied| applied.lock == locked.digest) {

@@ -175,7 +175,7 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Some artifacts could not be pushed. The others were.
-    #[error("{} of {total} artifacts could not be pushed to {address}", failed.len())]
+    #[error("{} of {} could not be pushed to {address}", failed.len(), environment::count(*total, "artifact"))]
     Push {
         /// The registry.
         address: String,
@@ -187,7 +187,7 @@ pub enum Error {
         failed: Vec<(String, std::sync::Arc<registry::Error>)>,
     },
     /// A push was asked to stop, and did. Nothing of what was begun is lost.
-    #[error("stopped with {left} of {total} artifacts still to be pushed to {address}")]
+    #[error("stopped with {left} of {} still to be pushed to {address}", environment::count(*total, "artifact"))]
     Stopped {
         /// The registry.
         address: String,

@@ -118,8 +118,8 @@ pub async fn of_file(context: &Context<'_>, path: &Utf8Path) -> Result<Inspectio
     context.reporter.report(Event::Finished {
         step: Step::Verify,
         what: format!(
-            "{} artifacts, every blob has its digest",
-            lock.artifacts.len()
+            "{}, every blob has its digest",
+            environment::count(lock.artifacts.len(), "artifact")
         ),
     });
     Ok(of_lock(&lock))

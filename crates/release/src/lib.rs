@@ -89,6 +89,7 @@ pub use before_push::Unready;
 pub use bundle::{ArchiveError, ChecksumError, DownloadError, ReadError, RequestError, StoreError};
 pub use error::Error;
 pub use plan::Plan;
+pub use registry::embedded::EmbeddedError;
 pub use registry::{Accounts, Credentials, Error as RegistryError};
 pub use workspace::Workspace;
 

@@ -112,11 +112,8 @@ fn environment_row(workspace: &Workspace, name: String) -> EnvironmentRow {
                 registry: String::new(),
                 protected: false,
                 state: match &error {
-                    environment::Error::Wrong(problems) if problems.0.len() == 1 => {
-                        "wrong: 1 problem".to_owned()
-                    }
                     environment::Error::Wrong(problems) => {
-                        format!("wrong: {} problems", problems.0.len())
+                        format!("wrong: {}", environment::count(problems.0.len(), "problem"))
                     }
                     environment::Error::Name { .. } => "wrong: its name".to_owned(),
                     error => format!("wrong: {}", chain(error)),

@@ -185,7 +185,10 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, E
     }
     context.reporter.report(Event::Finished {
         step: Step::Verify,
-        what: format!("{} artifacts locked", lock.artifacts.len()),
+        what: format!(
+            "{} locked",
+            environment::count(lock.artifacts.len(), "artifact")
+        ),
     });
     let kept = keep::keep(context, &path, &lock);
     Ok(Outcome {

@@ -448,8 +448,8 @@ fn taken_from(
     let (seen, unknown) = read.inventory.seen(lock);
     if unknown > 0 {
         warnings.push(format!(
-            "the inventory says nothing of {unknown} of {} artifacts, since it was taken without this lock: they are taken for missing",
-            seen.len()
+            "the inventory says nothing of {unknown} of {}, since it was taken without this lock: they are taken for missing",
+            environment::count(seen.len(), "artifact")
         ));
     }
     Ok(seen)

@@ -293,7 +293,7 @@ fn lock(
             let artifacts = locked.lock.artifacts.len();
             checks.push(Check::fine(
                 name,
-                format!("{path} names {artifacts} artifacts"),
+                format!("{path} lists {}", environment::count(artifacts, "artifact")),
             ));
             requirement(context, environment, &locked.digest, checks);
             Some(locked.lock)

@@ -66,7 +66,11 @@ pub(crate) fn report_start(context: &Context<'_>, plans: &[&Plan]) {
     let artifacts: usize = plans.iter().map(|plan| plan.to_be_pushed().count()).sum();
     context.reporter.report(Event::Started {
         step: Step::Push,
-        what: format!("{artifacts} artifacts to {}", registries.join(" and ")),
+        what: format!(
+            "{} to {}",
+            environment::count(artifacts, "artifact"),
+            registries.join(" and ")
+        ),
         bytes: Some(plans.iter().map(|plan| plan.bytes_to_send()).sum()),
     });
 }
@@ -104,13 +108,16 @@ pub(crate) async fn push(
     let outcomes: Vec<Result<Sent, Error>> =
         outcomes.into_iter().map(|(_, outcome)| outcome).collect();
     if !outcomes.is_empty() && outcomes.iter().all(Result::is_ok) {
+        let counted = |number: u64, thing: &str| {
+            environment::count(usize::try_from(number).unwrap_or(usize::MAX), thing)
+        };
         let sum = |number: fn(&Sent) -> u64| outcomes.iter().flatten().map(number).sum::<u64>();
         context.reporter.report(Event::Finished {
             step: Step::Push,
             what: format!(
-                "{} artifacts pushed: {} blobs sent, {} mounted or there already",
-                sum(|sent| sent.artifacts as u64),
-                sum(|sent| sent.uploaded_blobs),
+                "{} pushed: {} sent, {} mounted or there already",
+                counted(sum(|sent| sent.artifacts as u64), "artifact"),
+                counted(sum(|sent| sent.uploaded_blobs), "blob"),
                 sum(|sent| sent.mounted_blobs + sent.present_blobs),
             ),
         });

@@ -6,11 +6,13 @@
 //! credentials through the URLs in that file, by oci-client and not by the code that pushed it, and says plainly
 //! that it is a rehearsal.
 
+use std::io::ErrorKind;
 use std::io::Write;
 use std::net::SocketAddr;
 
 use camino::Utf8Path;
 use environment::Environment;
+use registry::embedded::{Embedded, EmbeddedError};
 use semver::Version;
 
 use crate::deploy::{self, Deployed};
@@ -49,7 +51,7 @@ pub(crate) fn program(
 pub async fn serve(
     workspace: &Workspace,
     environment: &Environment,
-) -> Result<Option<registry::embedded::Embedded>, Error> {
+) -> Result<Option<Embedded>, Error> {
     if !environment.rehearsal {
         return Ok(None);
     }
@@ -60,13 +62,40 @@ pub async fn serve(
     start(workspace, &environment.name, socket).await.map(Some)
 }
 
-async fn start(
+/// Starts the embedded registry of an environment like [`serve`], for a command that reads. In a workspace that cannot be
+/// written to, a registry without content stands in for one that was never filled.
+///
+/// # Errors
+/// Those of [`serve`].
+pub async fn serve_for_reading(
     workspace: &Workspace,
-    name: &str,
-    address: SocketAddr,
-) -> Result<registry::embedded::Embedded, Error> {
+    environment: &Environment,
+) -> Result<Option<Embedded>, Error> {
+    let served = serve(workspace, environment).await;
+    let Err(Error::Embedded {
+        address,
+        source: EmbeddedError::Directory { path, source },
+    }) = served
+    else {
+        return served;
+    };
+    let is_read_only = matches!(
+        source.kind(),
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem
+    );
+    let fail = |source| Error::Embedded {
+        address: address.clone(),
+        source,
+    };
+    match address.parse() {
+        Ok(socket) if is_read_only => Embedded::start(socket, None).await.map(Some).map_err(fail),
+        _ => Err(fail(EmbeddedError::Directory { path, source })),
+    }
+}
+
+async fn start(workspace: &Workspace, name: &str, address: SocketAddr) -> Result<Embedded, Error> {
     let directory = workspace.rehearsal(name).join("registry");
-    registry::embedded::Embedded::start(address, Some(&directory))
+    Embedded::start(address, Some(&directory))
         .await
         .map_err(|source| Error::Embedded {
             address: address.to_string(),
@@ -81,7 +110,7 @@ pub struct Rehearsal {
     pub plan: Plan,
     /// The release of the demo's bundle, where it stands in because the environment's own is not here.
     pub stand_in: Option<String>,
-    _registry: registry::embedded::Embedded,
+    _registry: Embedded,
 }
 
 /// Prepares the rehearsal of an environment: the same files, with the registry's address and mkectl exchanged, and
@@ -276,8 +305,8 @@ async fn look(
     }
     writeln!(
         out,
-        "INF Configuration accepted: {} hosts, {version}",
-        reviewed.hosts.len()
+        "INF Configuration accepted: {}, {version}",
+        environment::count(reviewed.hosts.len(), "host")
     )?;
     let lock = match bundle::Lock::read(lock) {
         Ok(lock) => lock,
@@ -415,8 +444,8 @@ async fn pull_all(
     if complete {
         writeln!(
             out,
-            "INF Pulled {} artifacts, {bytes} bytes, without credentials",
-            lock.artifacts.len()
+            "INF Pulled {}, {bytes} bytes, without credentials",
+            environment::count(lock.artifacts.len(), "artifact")
         )?;
     }
     Ok(complete)

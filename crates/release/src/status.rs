@@ -110,9 +110,8 @@ async fn one(context: &Context<'_>, name: &str) -> Status {
         Err(error) => {
             let what = match &error {
                 environment::Error::Wrong(problems) => format!(
-                    "its files have {} problem{}",
-                    problems.0.len(),
-                    if problems.0.len() == 1 { "" } else { "s" }
+                    "its files have {}",
+                    environment::count(problems.0.len(), "problem")
                 ),
                 error => chain(error),
             };
@@ -286,7 +285,7 @@ async fn registry(
 ) {
     let name = &environment.name;
     let look = async {
-        let _registry = rehearse::serve(context.workspace, environment).await?;
+        let _registry = rehearse::serve_for_reading(context.workspace, environment).await?;
         verify::look_as_node(context, environment, &verify::tags_of(lock)).await
     };
     let mut found = Registry {
@@ -338,7 +337,10 @@ async fn registry(
     ] {
         let count = count(kind);
         if count > 0 {
-            let what = format!("{what} {count} of {} artifacts", lock.artifacts.len());
+            let what = format!(
+                "{what} {count} of {}",
+                environment::count(lock.artifacts.len(), "artifact")
+            );
             status.add(what, mend);
         }
     }
@@ -374,8 +376,8 @@ fn ask_cluster(context: &Context<'_>, status: &mut Status) {
             // What an upgrade will bring is no drift of the cluster.
             if changes > 0 && !is_upgrade {
                 let what = format!(
-                    "the cluster has {changes} other value{} than what is rendered, by `cargo xtask diff {name} --live`",
-                    if changes == 1 { "" } else { "s" }
+                    "the cluster has {} than what is rendered, by `cargo xtask diff {name} --live`",
+                    environment::count(changes, "other value")
                 );
                 status.add(what, format!("cargo xtask apply {name}"));
             }

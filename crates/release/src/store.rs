@@ -1,4 +1,4 @@
-//! Says what the store holds and for which release, and removes what no committed lock names.
+//! Reports what the store contains and for which release, and removes what no lock in `bundles/` names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 use serde::Serialize;
 
 use crate::fetch::open_store;
-use crate::{Error, Workspace};
+use crate::{Context, Error, Workspace};
 
 /// What the store holds.
 #[derive(Debug, Serialize)]
@@ -22,7 +22,7 @@ pub struct Report {
     pub shared_bytes: u64,
     /// The locked releases, by file name of their locks.
     pub releases: Vec<Row>,
-    /// What no committed lock names.
+    /// What no lock names.
     pub unnamed: Amount,
 }
 
@@ -65,9 +65,9 @@ impl Amount {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Garbage {
-    /// Artifacts in the store's `index.json` that no committed lock names, as `repository:tag`.
+    /// Artifacts in the store's `index.json` that no lock names, as `repository:tag`.
     pub artifacts: Vec<String>,
-    /// Blobs that no committed lock names, largest first.
+    /// Blobs that no lock names, largest first.
     pub blobs: Vec<Blob>,
     /// The bytes of these blobs.
     pub bytes: u64,
@@ -152,7 +152,7 @@ pub fn garbage(workspace: &Workspace) -> Result<Garbage, Error> {
     find_garbage(workspace, &open_store(workspace)?)
 }
 
-/// Removes what no committed lock names, after it has been shown by `show`.
+/// Removes what no lock in `bundles/` names, after it has been shown by `show`.
 ///
 /// Nobody can write to the store meanwhile, and whoever reads a bundle into it keeps this one waiting from the first
 /// blob until its lock is written. So no blob goes that a lock is about to name.
@@ -186,6 +186,15 @@ pub fn collect(workspace: &Workspace, show: &dyn Fn(&Garbage)) -> Result<Garbage
     Ok(garbage)
 }
 
+/// Returns the locks that git knows and that are missing from the working tree, relative to the workspace. Without git
+/// there are none.
+pub fn missing_locks(context: &Context<'_>) -> Vec<String> {
+    let pattern = format!("bundles/*{}", bundle::Lock::SUFFIX);
+    mkectl::Git::of(context.workspace.root(), &context.tool.variables)
+        .and_then(|git| git.missing(&pattern))
+        .unwrap_or_default()
+}
+
 fn find_garbage(workspace: &Workspace, store: &bundle::Store) -> Result<Garbage, Error> {
     let named = Named::read(workspace)?;
     let fail = |source| Error::store(workspace, source);
@@ -211,7 +220,7 @@ fn find_garbage(workspace: &Workspace, store: &bundle::Store) -> Result<Garbage,
     })
 }
 
-/// What the committed locks name.
+/// What the locks in `bundles/` name.
 struct Named {
     locks: Vec<bundle::Lock>,
     /// How many locks name a blob, by its digest.

@@ -167,7 +167,10 @@ async fn confirm(
     }
     context.reporter.report(Event::Started {
         step: Step::Confirm,
-        what: format!("{} artifacts as a node pulls them", artifacts.len()),
+        what: format!(
+            "{} as a node pulls them",
+            environment::count(artifacts.len(), "artifact")
+        ),
         bytes: None,
     });
     let nodes = nodes::Nodes::of(context, environment, text, file)?;
@@ -182,7 +185,10 @@ async fn confirm(
     }
     context.reporter.report(Event::Finished {
         step: Step::Confirm,
-        what: format!("{} artifacts are served to nodes", artifacts.len()),
+        what: format!(
+            "{} served to nodes",
+            environment::count_are(artifacts.len(), "artifact")
+        ),
     });
     Ok(())
 }

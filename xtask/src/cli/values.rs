@@ -12,6 +12,12 @@ pub(super) fn reason(text: &str) -> Result<String, String> {
 
 /// Reads a number of bytes a second as people write it.
 pub(super) fn rate(text: &str) -> Result<u64, String> {
+    let text = text.strip_suffix("/s").unwrap_or(text);
+    if text.parse::<f64>().is_ok_and(|number| number > 0.0) {
+        return Err(format!(
+            "it has no unit: write {text}MB for {text} megabytes a second"
+        ));
+    }
     match text.parse::<ByteSize>() {
         Ok(size) if size.as_u64() > 0 => Ok(size.as_u64()),
         Ok(_) => Err("nothing would ever be sent".to_owned()),

@@ -6,12 +6,13 @@ use release::workspace::Output;
 use serde_json::json;
 
 use crate::app::App;
-use crate::failure::Failure;
+use crate::failure::{Failure, WRONG};
 
 pub(crate) fn run(
     app: &App<'_>,
     name: Option<&str>,
     with_mkectl: bool,
+    strict: bool,
 ) -> Result<ExitCode, Failure> {
     let names = super::one_or_all(app, name)?;
     let now = (app.tool.now)();
@@ -37,14 +38,26 @@ pub(crate) fn run(
                 .note(&format!("warning: {}: {warning}", one.environment));
         }
     }
+    let warnings: usize = checked.iter().map(|one| one.warnings.len()).sum();
+    let warned = match warnings {
+        0 => String::new(),
+        warnings => format!("; {}", super::count(warnings, "warning")),
+    };
     let text = match (&checked[..], name) {
         ([], _) => "There is no environment yet. `cargo xtask new NAME` makes one.\n".to_owned(),
-        ([one], Some(_)) => format!("nothing is wrong with {}\n", one.environment),
+        ([one], Some(_)) => format!("nothing is wrong with {}{warned}\n", one.environment),
         (several, _) => format!(
-            "nothing is wrong with {}\n",
+            "nothing is wrong with {}{warned}\n",
             super::count(several.len(), "environment")
         ),
     };
-    app.ui.result(&text, &json!({ "environments": checked }))?;
+    app.ui.result(
+        &text,
+        &json!({ "environments": checked, "warnings": warnings }),
+    )?;
+    if strict && warnings > 0 {
+        app.ui.note("error: `--strict` treats warnings as errors");
+        return Ok(ExitCode::from(WRONG));
+    }
     Ok(ExitCode::SUCCESS)
 }

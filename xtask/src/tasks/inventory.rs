@@ -11,7 +11,7 @@ use crate::interrupt::until_interrupted;
 pub(crate) fn run(app: &App<'_>, name: &str, out: Option<&Utf8Path>) -> Result<ExitCode, Failure> {
     let environment = app.environment(name)?;
     let inventory = until_interrupted(app, async {
-        let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
+        let _registry = release::rehearse::serve_for_reading(&app.workspace, &environment).await?;
         Ok(release::inventory::take(&app.context(), &environment).await?)
     })?;
     let there = inventory

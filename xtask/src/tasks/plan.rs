@@ -26,7 +26,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &PlanArgs) -> Result<ExitCode, Failu
     let plan = until_interrupted(app, async {
         let _registry = match &inventory {
             Some(_) => None,
-            None => release::rehearse::serve(&app.workspace, &environment).await?,
+            None => release::rehearse::serve_for_reading(&app.workspace, &environment).await?,
         };
         let output = Output::below(&app.workspace.environment(&arguments.environment));
         let eyes = inventory.as_ref().map_or(Eyes::Registry, Eyes::Inventory);

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
+use crate::ui::hanging;
 use cure::{Cure, cure};
 
 /// How wide the columns are.
@@ -32,7 +33,7 @@ pub(crate) fn run(app: &App<'_>, name: &str, asks_nodes: bool) -> Result<ExitCod
         }
     ));
     let report = until_interrupted(app, async {
-        let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
+        let _registry = release::rehearse::serve_for_reading(&app.workspace, &environment).await?;
         Ok(release::preflight::preflight(&app.context(), &environment, &tag, asks_nodes).await?)
     })?;
     let cures: Vec<Option<Cure>> = report
@@ -111,16 +112,11 @@ fn text(report: &Report, cures: &[Option<Cure>]) -> String {
             0 => check.name.to_owned(),
             more => format!("{} and {more} more", check.name),
         };
-        text.push_str(&format!(
-            "  {:VERDICT$} {name:NAME$} {}\n",
-            verdict(check.verdict),
-            check.text
-        ));
+        let lead = format!("  {:VERDICT$} {name:NAME$} ", verdict(check.verdict));
+        text.push_str(&format!("{}\n", hanging(&lead, &check.text)));
         let Some(cure) = cure else { continue };
-        text.push_str(&format!(
-            "  {:VERDICT$} {:NAME$} cure: {}\n",
-            "", "", cure.text
-        ));
+        let lead = format!("  {:VERDICT$} {:NAME$} cure: ", "", "");
+        text.push_str(&format!("{}\n", hanging(&lead, cure.text)));
         if let Some(command) = &cure.command {
             text.push_str(&format!("  {:VERDICT$} {:NAME$} $ {command}\n", "", ""));
         }

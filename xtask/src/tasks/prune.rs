@@ -38,7 +38,7 @@ fn plan(app: &App<'_>, arguments: &PruneArgs) -> Result<ExitCode, Failure> {
         false => Reach::Pushed,
     };
     let plan = until_interrupted(app, async {
-        let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
+        let _registry = release::rehearse::serve_for_reading(&app.workspace, &environment).await?;
         Ok(release::prune::plan(&app.context(), &environment, reach).await?)
     })?;
     if let Some(path) = &arguments.out {

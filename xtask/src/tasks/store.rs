@@ -1,4 +1,4 @@
-//! `store`: what the store holds, by release; and `store gc`, which removes what no committed lock names.
+//! `store`: what the store holds, by release; and `store gc`, which removes what no lock names.
 
 use std::process::ExitCode;
 
@@ -20,12 +20,13 @@ pub(crate) fn run(app: &App<'_>) -> Result<ExitCode, Failure> {
 }
 
 pub(crate) fn collect(app: &App<'_>, dry_run: bool) -> Result<ExitCode, Failure> {
+    let missing = release::store::missing_locks(&app.context());
     let garbage = if dry_run {
         release::store::garbage(&app.workspace)?
     } else {
         release::store::collect(&app.workspace, &|garbage| {
             if !garbage.is_empty() {
-                app.ui.note(garbage_text(garbage).trim_end());
+                app.ui.note(garbage_text(garbage, &missing).trim_end());
             }
         })?
     };
@@ -36,17 +37,19 @@ pub(crate) fn collect(app: &App<'_>, dry_run: bool) -> Result<ExitCode, Failure>
         DecimalBytes(garbage.bytes)
     );
     let text = if garbage.is_empty() {
-        "Nothing to remove: committed locks name everything in the store.\n".to_owned()
+        "Nothing to remove: the locks in bundles/ name everything in the store.\n".to_owned()
     } else if dry_run {
         format!(
             "{}\n{amount} would be removed. Nothing was.\n",
-            garbage_text(&garbage)
+            garbage_text(&garbage, &missing)
         )
     } else {
         format!("{amount} removed\n")
     };
-    app.ui
-        .result(&text, &json!({ "removed": removed, "garbage": garbage }))?;
+    app.ui.result(
+        &text,
+        &json!({ "removed": removed, "garbage": garbage, "missing-locks": missing }),
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -95,8 +98,14 @@ fn report_text(report: &Report) -> String {
     text
 }
 
-fn garbage_text(garbage: &Garbage) -> String {
-    let mut text = String::from("No committed lock names these:\n");
+fn garbage_text(garbage: &Garbage, missing: &[String]) -> String {
+    let mut text = String::new();
+    for lock in missing {
+        text.push_str(&format!(
+            "{lock} is committed, but missing from the working tree: `git restore {lock}` restores it\n"
+        ));
+    }
+    text.push_str("No lock in bundles/ names these:\n");
     for artifact in &garbage.artifacts {
         text.push_str(&format!("  {artifact}\n"));
     }
@@ -183,9 +192,9 @@ bundles/store: 12 blobs of 5.00 MB, 1.50 MB of them shared by releases
             blobs,
         };
         assert_eq!(
-            garbage_text(&garbage),
+            garbage_text(&garbage, &[]),
             "\
-No committed lock names these:
+No lock in bundles/ names these:
   pause:v1
   sha256:00 of 2.00 MB
   sha256:01 of 1.90 MB

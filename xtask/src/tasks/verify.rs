@@ -30,7 +30,7 @@ fn once(app: &App<'_>, arguments: &VerifyArgs, depth: Depth) -> Result<ExitCode,
     let name = &arguments.environment;
     let environment = app.environment(name)?;
     let round = until_interrupted(app, async {
-        let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
+        let _registry = release::rehearse::serve_for_reading(&app.workspace, &environment).await?;
         Ok(release::verify::look_once(&app.context(), name, depth).await)
     })?;
     if let Some(path) = &arguments.textfile {

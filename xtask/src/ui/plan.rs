@@ -175,8 +175,5 @@ fn names(text: &mut String, sign: &str, names: &[String], detail: Detail) {
 }
 
 fn artifacts(count: usize) -> String {
-    match count {
-        1 => "1 artifact".to_owned(),
-        count => format!("{count} artifacts"),
-    }
+    environment::count(count, "artifact")
 }

@@ -29,9 +29,6 @@ pub(super) fn render<'a>(
         text.push_str(&renderer.render(&[group]).to_string());
         text.push_str("\n\n");
     }
-    text.push_str(&match count {
-        1 => "1 problem\n".to_owned(),
-        count => format!("{count} problems\n"),
-    });
+    text.push_str(&format!("{}\n", environment::count(count, "problem")));
     text
 }

@@ -3,7 +3,7 @@
 use std::{ops::Range, sync::Arc};
 
 use crate::{
-    problem::{Problem, quote},
+    problem::{Problem, count, quote},
     yaml::{Mapping, Node, Source, Value},
 };
 
@@ -62,9 +62,9 @@ pub(super) fn rows(source: &Arc<Source>) -> Result<Vec<Node>, Vec<Problem>> {
         if cells.len() > columns.len() {
             let cell = &cells[columns.len()];
             let rule = format!(
-                "the line has {} values for {} columns",
-                cells.len(),
-                columns.len()
+                "the line has {} for {}",
+                count(cells.len(), "value"),
+                count(columns.len(), "column")
             );
             let help = format!(
                 "remove the extra values, or put quotes around a value with {}",

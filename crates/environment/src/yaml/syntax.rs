@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use crate::problem::count;
+
 /// What is probably wrong with a text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Explanation {
@@ -247,17 +249,10 @@ fn indentation(text: &str, at: usize) -> Option<Explanation> {
         span: found.start + mine..found.start + content.len(),
         rule: format!(
             "this line is indented by {}, the line above by {theirs}",
-            spaces(mine)
+            count(mine, "space")
         ),
         help: "indent the keys and the items of one level by the same number of spaces",
     })
-}
-
-fn spaces(number: usize) -> String {
-    match number {
-        1 => "1 space".to_owned(),
-        number => format!("{number} spaces"),
-    }
 }
 
 fn character(text: &str, at: usize) -> Range<usize> {

@@ -89,7 +89,7 @@ pub(super) async fn remove(registry: &Registry, left: &Left, findings: &mut Find
         findings.warn(aspect, Fault::NoDelete, text);
     } else if blobs > 0 {
         let text = format!(
-            "the probe was removed; {blobs} blobs that nothing names are left to its garbage collection"
+            "the probe was removed; blobs that nothing names are left to its garbage collection: {blobs}"
         );
         findings.fine(aspect, text);
     } else {

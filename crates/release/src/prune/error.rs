@@ -36,7 +36,7 @@ pub enum PruneError {
         moved: Vec<String>,
     },
     /// The registry removes no manifests, or is set up so.
-    #[error("registry {address} does not remove manifests: {removed} tags were removed")]
+    #[error("registry {address} does not remove manifests: {} removed", environment::count(*removed, "tag"))]
     RemovesNothing {
         /// The registry.
         address: String,
@@ -44,7 +44,7 @@ pub enum PruneError {
         removed: usize,
     },
     /// Some of what was to be removed is still there.
-    #[error("{removed} of {total} tags were removed from {address}")]
+    #[error("{removed} of {} removed from {address}", environment::count(*total, "tag"))]
     NotRemoved {
         /// The registry.
         address: String,

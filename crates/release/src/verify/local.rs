@@ -54,7 +54,10 @@ pub(crate) fn read_to_its_end(
 ) -> Result<VerifiedBundle, Error> {
     context.reporter.report(Event::Finished {
         step: Step::Verify,
-        what: format!("{} artifacts are what the lock says", lock.artifacts.len()),
+        what: format!(
+            "{} what the lock says",
+            environment::count_are(lock.artifacts.len(), "artifact")
+        ),
     });
     stored(context, lock, store)
 }

@@ -88,14 +88,22 @@ pub(super) async fn look(
         .collect();
     context.reporter.report(Event::Started {
         step: Step::Confirm,
-        what: format!("{} artifacts as a node pulls them", all.len()),
+        what: format!(
+            "{} as a node pulls them",
+            environment::count(all.len(), "artifact")
+        ),
         bytes: (depth == Depth::Bytes).then(|| bytes_to_read(nodes, &all)),
     });
     let examined = examine(nodes, &all, context.reporter).await?;
     let what = match examined.findings.len() {
-        0 => format!("{} artifacts are served to nodes", all.len()),
-        1 => "1 thing is not as the lock says".to_owned(),
-        wrong => format!("{wrong} things are not as the lock says"),
+        0 => format!(
+            "{} served to nodes",
+            environment::count_are(all.len(), "artifact")
+        ),
+        wrong => format!(
+            "{} not as the lock says",
+            environment::count_are(wrong, "thing")
+        ),
     };
     context.reporter.report(Event::Finished {
         step: Step::Confirm,

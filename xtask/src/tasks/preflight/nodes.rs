@@ -64,7 +64,11 @@ pub(super) fn summary(nodes: &Nodes, environment: &str) -> String {
     let wrong = nodes.nodes.iter().filter(|node| node.has_problem()).count();
     if wrong > 0 {
         let all = nodes.nodes.len();
-        text.push_str(&format!("{wrong} of {all} nodes have a problem\n"));
+        text.push_str(&format!(
+            "{wrong} of {} {} a problem\n",
+            environment::count(all, "node"),
+            if wrong == 1 { "has" } else { "have" }
+        ));
     }
     if !nodes.offered.is_empty() {
         text.push_str(&format!(

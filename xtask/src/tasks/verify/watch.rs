@@ -41,7 +41,7 @@ pub(super) fn run(
         Ok::<_, Failure>(())
     };
     until_interrupted(app, async {
-        let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
+        let _registry = release::rehearse::serve_for_reading(&app.workspace, &environment).await?;
         let context = Context {
             reporter: &quiet,
             ..app.context()
