@@ -495,7 +495,7 @@ pub(crate) fn lock_changes(changes: &release::lock::Changes) -> String {
     ] {
         if !names.is_empty() {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            let count = crate::tasks::count(names.len(), "artifact");
+            let count = environment::count(names.len(), "artifact");
             text.push_str(&format!("  {what}: {count}: {}\n", first_names(&names)));
         }
     }
