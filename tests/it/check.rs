@@ -62,10 +62,10 @@ async fn warnings_are_counted_and_strict_makes_them_fail() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let run = lab.run(&["check", "lab", "--strict"]).ends_with(0);
     assert_eq!(run.stdout, "nothing is wrong with lab\n");
-    // A release that is not locked.
+    // A release that is not locked, and that the vendor has removed.
     lab.edit_environment("release: v4.1.5", "release: v4.1.4");
     let run = lab.run(&["check", "lab"]).ends_with(0);
-    assert!(run.stdout.contains("; 1 warning\n"), "{}", run.whole());
+    assert!(run.stdout.contains("; 2 warnings\n"), "{}", run.whole());
     assert!(
         run.stderr.contains("release v4.1.4 is not locked"),
         "{}",
@@ -353,7 +353,13 @@ async fn an_apply_is_simulated_first_where_mkectl_can() {
     let bundle = lab.sandbox.path("bundles/mke_bundle_v4.2.0_amd64.tar.gz");
     support::bundles::make(&support::bundles::small(), &bundle);
     let _ = lab
-        .run(&["lock", "v4.2.0", "--bundle", bundle.as_str()])
+        .run(&[
+            "lock",
+            "v4.2.0",
+            "--bundle",
+            bundle.as_str(),
+            "--force-release",
+        ])
         .ends_with(0);
     lab.edit_environment("release: v4.1.5", "release: v4.2.0");
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.2.0");

@@ -491,7 +491,7 @@ async fn another_registry_is_refused_once_a_cluster_runs_from_the_first() {
             4 |   project: other
               |            ^^^^^
               |
-              = help: set it back to 127.0.0.1:[PORT]/mke: "You cannot change the registries once a cluster is operational", says the vendor. For a new cluster delete the environment's receipt.yaml
+              = help: set it back to 127.0.0.1:[PORT]/mke: "can only be configured once during the first running of the mkectl apply command", says the vendor. For a new cluster delete the environment's receipt.yaml
 
             1 problem
             "#);

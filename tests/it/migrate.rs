@@ -188,8 +188,8 @@ async fn what_stands_in_the_way_is_told_before_anything_is_pushed() {
     let hosts = "  hosts:\n    - { role: controller+worker, ssh: { address: 192.0.2.11, user: ubuntu, port: 22, keyPath: ~/.ssh/id_ed25519 } }\n";
     lab.edit_environment("  hosts:\n", hosts);
     lab.edit_environment(
-        "config:\n  gateway",
-        "accept: [even-controllers]\nconfig:\n  gateway",
+        "accept: [telemetry]",
+        "accept: [telemetry, even-controllers]",
     );
     refused(3, "MKE 3 has 2 managers: an even number is not supported");
     lab.edit_environment(hosts, "  hosts:\n");

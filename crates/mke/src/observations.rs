@@ -11,7 +11,7 @@ use crate::table::TABLE;
 use crate::{Certainty, Release};
 
 /// The flag of `mkectl apply` that only releases have whose clusters can pull with credentials (APPLY-421).
-const PULL_FLAG: &str = "--chart-registry-username";
+pub const PULL_FLAG: &str = "--chart-registry-username";
 
 /// Everything that was observed of one release.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

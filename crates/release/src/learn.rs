@@ -495,9 +495,14 @@ pub(crate) fn compare_mkectl(context: &Context<'_>, release: &str, program: &Utf
     if !matches!(known, Some(Ok(None))) {
         return;
     }
-    let variables = variables(context);
-    let page = mkectl::Mkectl::at(program, variables).and_then(|it| it.help_page(&["apply"]));
-    let Ok(page) = page else { return };
+    // The page is remembered, so the next plan does not ask for it again.
+    let mkectl = mkectl::Mkectl::at(program, variables(context));
+    let help = mkectl.and_then(|it| program::remembering(context, it).help(&["apply"]));
+    let Ok(help) = help else { return };
+    let page = match help.lists(mke::observations::PULL_FLAG) {
+        true => mke::observations::PULL_FLAG.to_owned(),
+        false => String::new(),
+    };
     let observations = Observations {
         release: release.to_owned(),
         mkectl: Some(ObservedMkectl {

@@ -72,7 +72,7 @@ fn checked(
     mkectl::Mkectl::at(&kept.program, variables).map_err(Error::Mkectl)
 }
 
-fn remembering(context: &Context<'_>, mkectl: mkectl::Mkectl) -> mkectl::Mkectl {
+pub(crate) fn remembering(context: &Context<'_>, mkectl: mkectl::Mkectl) -> mkectl::Mkectl {
     mkectl.remembering(context.workspace.mkectl().join("help"))
 }
 
