@@ -109,6 +109,11 @@ async fn reflecting(bearer: bool, text: String) -> Server {
             let token = serde_json::json!({ "token": "t0ken~of~the~server~8c21" });
             return axum::Json(token).into_response();
         }
+        // Reading is free, so the first request with credentials is a write.
+        let reads = ["GET", "HEAD"].contains(&asked.method.as_str()) && asked.path != "/v2/";
+        if authorization.is_empty() && reads {
+            return StatusCode::NOT_FOUND.into_response();
+        }
         if authorization.is_empty() {
             let challenge = match bearer {
                 true => format!(

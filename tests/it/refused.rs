@@ -28,7 +28,10 @@ fn describe(sandbox: &Sandbox, address: &str, config: &str) {
             TestRegistry::description(address, false, "  push-credentials: { env: FAULTY }\n");
         let text = text
             .replace("mke/four", project)
-            .replace("registry:\n", "accept: [incomplete-lock]\nregistry:\n")
+            .replace(
+                "accept: [telemetry]",
+                "accept: [telemetry, incomplete-lock]",
+            )
             .replace("config:\n", &format!("config:\n{config}"));
         sandbox.write(&format!("environments/{name}/environment.yaml"), &text);
     }
@@ -59,7 +62,7 @@ async fn a_registry_that_refuses_writes_sees_one_of_each_command() {
         )]
     };
     for (quirks, rules, password, writes, passwords) in [
-        (wrong_password, vec![], "wrong", 1, 1),
+        (wrong_password, vec![], "not-the-password-5b2e", 1, 1),
         (no_tokens, vec![], PASSWORD, 0, 0),
         (Quirks::default(), deny(403, "DENIED"), PASSWORD, 1, 0),
         (Quirks::default(), deny(405, "UNSUPPORTED"), PASSWORD, 1, 0),
@@ -99,7 +102,7 @@ async fn preflight_finds_a_wrong_password_where_reading_wants_none() {
         ..Quirks::default()
     };
     let registry = FaultyRegistry::start(quirks, &[], 1).await;
-    let sandbox = workspace("wrong");
+    let sandbox = workspace("not-the-password-5b2e");
     describe(&sandbox, &registry.address, "");
     let run = sandbox.run(&["preflight", "lab"]).ends_with(5);
     let login = run.stdout.lines().find(|line| line.contains("login"));
@@ -145,7 +148,7 @@ async fn a_wrong_password_is_shown_once_by_each_command() {
     let secret = "  registries:\n    imageRegistry: { credentialsSecretName: pull }\n    chartRegistry: { credentialsSecretName: pull }\n";
     for quirks in [tokens, password] {
         let registry = FaultyRegistry::start(quirks, &[], 1).await;
-        let sandbox = workspace("wrong");
+        let sandbox = workspace("not-the-password-5b2e");
         describe(&sandbox, &registry.address, secret);
         let _ = sandbox.run(&["render", "lab"]).ends_with(0);
         for command in [

@@ -182,11 +182,13 @@ fn each_value_says_where_it_comes_from() {
     exit code: 0
     --- stdout
     release: v4.1.5 # environments/base.yaml:4
+    accept:
+      - telemetry # environments/base.yaml:6
     config:
       tracking:
-        enabled: false # environments/base.yaml:9
+        enabled: false # environments/base.yaml:11
       cloudProvider:
-        enabled: false # environments/base.yaml:12
+        enabled: false # environments/base.yaml:16
       apiServer:
         externalAddress: mke.staging.example.com # environments/staging/environment.yaml:14
       hosts:

@@ -307,7 +307,9 @@ async fn every_pair_of_releases_has_its_commands_or_a_reason() {
             let mkectl = &plan["result"]["mkectl"];
             if mkectl["action"] == "upgrade" && mkectl["problem"].is_null() {
                 let kept = std::fs::read_to_string(&cluster).unwrap();
-                let _ = road.run("deploy").ends_with(0);
+                // The registry still records the pair before.
+                let deploy = ["deploy", "lab", "--take-over"];
+                let _ = road.lab.run(&deploy).ends_with(0);
                 std::fs::write(&cluster, kept).unwrap();
                 upgraded += 1;
             }
@@ -923,7 +925,7 @@ async fn the_variable_of_kubeconfigs_is_not_handed_down() {
     );
     std::fs::remove_file(home.join("cluster.yaml")).unwrap();
     road.lab.sandbox.variable("KUBECONFIG", "");
-    let _ = road.run("deploy").ends_with(0);
+    let _ = road.lab.run(&["deploy", "lab", "--take-over"]).ends_with(0);
     let apply = road.lab.applies().pop().unwrap();
     assert!(
         !apply.arguments.contains(&"--kubeconfig".to_owned())

@@ -25,6 +25,8 @@ pub struct Server {
 /// A request.
 #[derive(Debug, Clone)]
 pub struct Asked {
+    /// The method.
+    pub method: String,
     /// The path.
     pub path: String,
     /// The headers.
@@ -51,6 +53,7 @@ impl Server {
             let (noted, answer) = (Arc::clone(&noted), Arc::clone(&answer));
             async move {
                 let asked = Asked {
+                    method: request.method().to_string(),
                     path: request.uri().path().to_owned(),
                     headers: request.headers().clone(),
                 };

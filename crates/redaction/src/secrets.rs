@@ -66,7 +66,7 @@ impl Secrets {
     pub fn add_password(&self, username: &str, password: &str) {
         self.add(password);
         if !password.trim().is_empty() {
-            self.insert(vec![&format!("{username}:{}", password.trim())]);
+            self.insert_pattern(Pattern::of_pair(username, password.trim()));
         }
     }
 
@@ -111,11 +111,15 @@ impl Secrets {
     }
 
     fn insert(&self, added: Vec<&str>) {
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         for secret in added {
-            if !known.iter().any(|pattern| pattern.is(secret)) {
-                known.push(Pattern::new(secret));
-            }
+            self.insert_pattern(Pattern::new(secret));
+        }
+    }
+
+    fn insert_pattern(&self, added: Pattern) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains(&added) {
+            known.push(added);
         }
     }
 

@@ -20,8 +20,11 @@ const SHORTEST_CUT: usize = 6;
 const DEEPEST: usize = 16;
 
 /// A secret that is looked for.
+#[derive(PartialEq, Eq)]
 pub(crate) struct Pattern {
     characters: Vec<char>,
+    /// How many of the first characters are no secret by themselves: a user name and its colon.
+    public: usize,
     length: usize,
     is_hexadecimal: bool,
     is_word: bool,
@@ -31,6 +34,7 @@ impl Pattern {
     pub(crate) fn new(secret: &str) -> Self {
         Self {
             characters: secret.chars().collect(),
+            public: 0,
             length: secret.len(),
             is_hexadecimal: secret.bytes().all(|byte| byte.is_ascii_hexdigit()),
             is_word: secret.len() < LONGEST_WORD
@@ -39,12 +43,16 @@ impl Pattern {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.length
+    /// Returns the pattern of a user name and its password, joined by a colon.
+    pub(crate) fn of_pair(username: &str, password: &str) -> Self {
+        Self {
+            public: username.chars().count() + 1,
+            ..Self::new(&format!("{username}:{password}"))
+        }
     }
 
-    pub(crate) fn is(&self, secret: &str) -> bool {
-        self.length == secret.len() && self.characters.iter().copied().eq(secret.chars())
+    pub(crate) fn len(&self) -> usize {
+        self.length
     }
 
     /// Returns where the secret ends that begins at `start`, if it does. Where `is_whole`, the text goes no further, and its last
@@ -64,6 +72,7 @@ impl Pattern {
             }
             if next.is_empty() {
                 let was_cut = is_whole
+                    && matched > self.public
                     && matched >= SHORTEST_CUT.max(self.characters.len() / 4)
                     && places.iter().any(|place| is_cut(&text[*place..]));
                 return was_cut.then(|| text.len().min(*places.iter().max().unwrap_or(&start)));

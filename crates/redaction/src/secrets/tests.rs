@@ -295,3 +295,12 @@ fn clones_share_what_is_known_and_debug_shows_none_of_it() {
     assert_eq!(known.mask("hunter2"), MASK);
     assert_eq!(format!("{known:?}"), "1 secrets");
 }
+
+#[test]
+fn a_user_name_at_the_end_of_a_text_is_shown_and_a_pair_that_was_cut_is_not() {
+    let secrets = Secrets::default();
+    secrets.add_password("planted-puller-3e9b", "planted-pull-password-c2d8");
+    let shown = "--image-registry-username planted-puller-3e9b";
+    assert_eq!(secrets.mask(shown), shown);
+    assert_eq!(secrets.mask("planted-puller-3e9b:planted-pu"), "***");
+}

@@ -180,8 +180,12 @@ async fn as_node(
         }
         let is_certain = matches!(error, registry::Error::Unauthorized { is_login: true, .. });
         let mut shut = shut.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_known = |shut: &Shut| shut.is_certain || !is_certain;
-        if !shut.as_ref().is_some_and(is_known) {
+        // The same one is named whichever answer comes first.
+        let counts_more = |kept: &Shut| match is_certain == kept.is_certain {
+            true => *repository < *kept.repository,
+            false => is_certain,
+        };
+        if shut.as_ref().is_none_or(counts_more) {
             *shut = registry::Refusal::of(&error).map(|refusal| Shut {
                 repository: repository.to_owned(),
                 refusal,
