@@ -13,6 +13,7 @@ use crate::artifact::{check_reference, check_repository};
 use crate::blob::{answered_digest, content_length, mismatch};
 use crate::digest::{check_digest, sha256};
 use crate::response::Response;
+use crate::retry::{Attempts, Failure};
 use crate::transport::{Access, Call, Content, TAKEN};
 
 use crate::{Error, Manifest, Observer, Registry};
@@ -166,20 +167,34 @@ impl Registry {
         let url = self.endpoint().url(&path);
         let call = Call::new(Method::PUT, url, repository)
             .access(Access::Push)
-            .content(Content::Bytes(bytes), media_type)
+            .content(Content::Bytes(bytes.clone()), media_type)
             .wants(&TAKEN);
-        let answer = match self.transport().send(&call, observer).await {
-            Ok(answer) => answer,
-            // Some registries refuse a manifest because they hold it already.
-            Err(error @ (Error::Rejected { .. } | Error::Forbidden { .. })) => {
+        let transport = self.transport();
+        let mut attempts = Attempts::new(transport.settings(), observer);
+        let answer = loop {
+            let failure = match transport.exchange(&call, observer).await {
+                Ok(answer) => break answer,
+                Err(failure) => failure,
+            };
+            let contradicts = contradicts_bytes(&failure.error, &manifest.digest, &bytes);
+            // Some registries refuse a manifest because they hold it already, or because another push writes it.
+            if contradicts
+                || matches!(
+                    failure.error,
+                    Error::Rejected { .. } | Error::Forbidden { .. }
+                )
+            {
                 let found = self.tag_digest(repository, reference, observer).await;
                 if found.is_ok_and(|found| found.as_ref() == Some(&manifest.digest)) {
-                    self.transport().forget_refused_write();
+                    transport.forget_refused_write();
                     return Ok(());
                 }
-                return Err(error);
             }
-            Err(error) => return Err(error),
+            let failure = match contradicts {
+                true => Failure::passing(failure.error),
+                false => failure,
+            };
+            attempts.pause(failure).await?;
         };
         match answered_digest(answer.headers()) {
             Some(found) if found == manifest.digest.as_ref() => Ok(()),
@@ -219,6 +234,19 @@ impl Registry {
     }
 }
 
+/// Returns whether a registry refuses a manifest for a reason that its bytes disprove. Distribution 2 does so while another push
+/// writes the files that the manifest refers to: it reads them before they are complete.
+fn contradicts_bytes(error: &Error, digest: &Digest, bytes: &[u8]) -> bool {
+    let code = error.answer().and_then(|answer| answer.code.as_deref());
+    let may_pass = match error {
+        Error::Rejected { .. } => matches!(code, Some("DIGEST_INVALID" | "SIZE_INVALID")),
+        // The manifests that an index lists were put before it.
+        Error::NotFound { .. } => code == Some("MANIFEST_UNKNOWN"),
+        _ => false,
+    };
+    may_pass && sha256(bytes) == digest.as_ref()
+}
+
 fn media_type(headers: &HeaderMap) -> Option<MediaType> {
     let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     // What comes after a semicolon is about the encoding of the text.
@@ -228,6 +256,8 @@ fn media_type(headers: &HeaderMap) -> Option<MediaType> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use axum::http::StatusCode as Status;
     use axum::response::IntoResponse;
 
@@ -400,5 +430,98 @@ mod tests {
                 .to_string()
                 .contains("MANIFEST_BLOB_UNKNOWN: blob unknown")
         );
+    }
+
+    fn refusal(status: Status, code: &str) -> axum::response::Response {
+        let body = format!(r#"{{"errors":[{{"code":"{code}","message":"refused"}}]}}"#);
+        (status, body).into_response()
+    }
+
+    /// Puts a manifest to a registry that refuses it `refused` times, and serves it after `served` refusals. Returns the
+    /// outcome and the methods of the requests.
+    async fn put_refused(
+        (status, code): (Status, &'static str),
+        refused: usize,
+        served: usize,
+        bytes: &'static [u8],
+    ) -> (Result<(), Error>, Vec<String>) {
+        let manifest = put(b"{}");
+        let digest = manifest.digest.to_string();
+        let header = digest.clone();
+        let puts = AtomicUsize::new(0);
+        let fake = Fake::start(move |seen| {
+            let taken = [("docker-content-digest", header.clone())];
+            if seen.method == "PUT" {
+                return match puts.fetch_add(1, Ordering::SeqCst) < refused {
+                    true => refusal(status, code),
+                    false => (Status::CREATED, taken).into_response(),
+                };
+            }
+            match puts.load(Ordering::SeqCst) >= served {
+                true => taken.into_response(),
+                false => Status::NOT_FOUND.into_response(),
+            }
+        })
+        .await;
+        let registry = fake.registry();
+        let bytes = Bytes::from_static(bytes);
+        let putting = registry.put_manifest(REPOSITORY, &digest, &manifest, bytes, &());
+        let outcome = putting.await;
+        (outcome, fake.seen(|seen| seen.method.to_string()))
+    }
+
+    const NEVER: usize = usize::MAX;
+
+    // case 1.6
+    #[tokio::test]
+    async fn a_manifest_that_is_refused_during_another_push_is_put_again() {
+        for refusal in [
+            (Status::BAD_REQUEST, "DIGEST_INVALID"),
+            (Status::BAD_REQUEST, "SIZE_INVALID"),
+            (Status::NOT_FOUND, "MANIFEST_UNKNOWN"),
+        ] {
+            let (outcome, methods) = put_refused(refusal, 2, NEVER, b"{}").await;
+            outcome.unwrap();
+            assert_eq!(methods, ["PUT", "HEAD", "PUT", "HEAD", "PUT"]);
+        }
+        let unavailable = (Status::INTERNAL_SERVER_ERROR, "UNKNOWN");
+        let (outcome, methods) = put_refused(unavailable, 2, NEVER, b"{}").await;
+        outcome.unwrap();
+        assert_eq!(methods, ["PUT", "PUT", "PUT"]);
+    }
+
+    // case 1.6
+    #[tokio::test]
+    async fn a_refused_manifest_that_another_push_put_meanwhile_is_accepted() {
+        let invalid = (Status::BAD_REQUEST, "DIGEST_INVALID");
+        let (outcome, methods) = put_refused(invalid, NEVER, 2, b"{}").await;
+        outcome.unwrap();
+        assert_eq!(methods, ["PUT", "HEAD", "PUT", "HEAD"]);
+    }
+
+    // case 1.6
+    #[tokio::test]
+    async fn a_manifest_that_stays_refused_ends_with_the_attempts() {
+        let invalid = (Status::BAD_REQUEST, "DIGEST_INVALID");
+        let (outcome, methods) = put_refused(invalid, NEVER, NEVER, b"{}").await;
+        assert!(
+            matches!(outcome, Err(Error::Rejected { .. })),
+            "{outcome:?}"
+        );
+        assert_eq!(methods.iter().filter(|method| *method == "PUT").count(), 3);
+        // The registry is right about bytes that have a different digest.
+        let (outcome, methods) = put_refused(invalid, NEVER, NEVER, b"[]").await;
+        assert!(
+            matches!(outcome, Err(Error::Rejected { .. })),
+            "{outcome:?}"
+        );
+        assert_eq!(methods, ["PUT", "HEAD"]);
+        let other = (Status::BAD_REQUEST, "MANIFEST_INVALID");
+        let (outcome, methods) = put_refused(other, NEVER, NEVER, b"{}").await;
+        assert!(
+            matches!(outcome, Err(Error::Rejected { .. })),
+            "{outcome:?}"
+        );
+        assert_eq!(methods, ["PUT", "HEAD"]);
     }
 }
