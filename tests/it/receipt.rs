@@ -226,11 +226,7 @@ async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
 
     // Where the cluster has something else, mkectl runs again.
     let other = std::fs::read_to_string(&cluster).unwrap();
-    std::fs::write(
-        &cluster,
-        other.replace("mke.lab.example.com", "mke9.lab.example.com"),
-    )
-    .unwrap();
+    std::fs::write(&cluster, other.replace("~/.ssh/", "~/.ssh9/")).unwrap();
     let run = lab
         .run(&["receipt", "rebuild", "lab", "--confirm", "lab"])
         .ends_with(0);
@@ -240,14 +236,102 @@ async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
         "{}",
         run.stderr
     );
-    // A cluster of other machines is not the environment's.
-    std::fs::write(
-        &cluster,
-        other
-            .replace("192.0.2.10", "192.0.2.99")
-            .replace("mke.lab.", "mke9.lab."),
-    )
-    .unwrap();
-    let run = lab.run(&["receipt", "rebuild", "lab", "--confirm", "lab"]);
-    assert_ne!(run.code, Some(0), "{}", run.whole());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuilt_receipt_keeps_what_the_cluster_cannot_change() {
+    let (lab, _) = deployed("config:\n  network: { serviceCIDR: 10.200.0.0/16 }\n").await;
+    let path = "environments/lab/receipt.yaml";
+    let rebuild = ["receipt", "rebuild", "lab", "--confirm", "lab"];
+    let change =
+        "was installed with `network.serviceCIDR`: 10.200.0.0/16, and this says 10.201.0.0/16";
+    std::fs::remove_file(lab.sandbox.path(path)).unwrap();
+    let _ = lab.run(&rebuild).ends_with(0);
+    let receipt = lab.receipt();
+    assert!(
+        receipt.contains("  kept:\n    network.serviceCIDR: 10.200.0.0/16\n"),
+        "{receipt}"
+    );
+    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    assert_eq!(run.stdout, "lab: nothing to do\n", "{}", run.stderr);
+    lab.edit_environment("10.200.0.0/16", "10.201.0.0/16");
+    let run = lab.run(&["deploy", "lab"]).ends_with(3);
+    assert!(run.stderr.contains(change), "{}", run.stderr);
+
+    // The values are the cluster's, even if the environment was changed before the receipt was rebuilt.
+    std::fs::remove_file(lab.sandbox.path(path)).unwrap();
+    let _ = lab.run(&rebuild).ends_with(0);
+    let run = lab.run(&["deploy", "lab"]).ends_with(3);
+    assert!(run.stderr.contains(change), "{}", run.stderr);
+    assert_eq!(lab.applies().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_is_not_rebuilt_from_a_different_cluster() {
+    let (lab, cluster) = deployed("config:\n").await;
+    let path = "environments/lab/receipt.yaml";
+    let receipt = lab.sandbox.read(path);
+    let live = std::fs::read_to_string(&cluster).unwrap();
+    let refused = |address: &str, expected: &str| {
+        let before = std::fs::read_to_string(lab.sandbox.path(path)).ok();
+        let run = lab
+            .run(&["receipt", "rebuild", "lab", "--confirm", "lab"])
+            .ends_with(3);
+        let reached = format!(
+            "`mkectl config get` reached the cluster at {address} by [SANDBOX]/home/.mke/mke.kubeconf, which is not this environment's"
+        );
+        assert!(
+            run.stderr.contains(&reached) && run.stderr.contains(expected),
+            "{}",
+            run.stderr
+        );
+        let after = std::fs::read_to_string(lab.sandbox.path(path)).ok();
+        assert_eq!(after, before, "the receipt was written");
+    };
+    let (mke, here) = ("mke.lab.example.com", "mke9.lab.example.com");
+    let rendered = "lab is at mke.lab.example.com and pulls from 127.0.0.1:[PORT]/mke";
+    // The machines are the same, the address or the registry is not; then all of it differs.
+    for (is_lost, (from, to, address)) in [
+        (true, (mke, here, here)),
+        (true, ("/mke\n", "/other\n", mke)),
+        (true, ("lab.", "prod.", "mke.prod.example.com")),
+        (false, (mke, here, here)),
+    ] {
+        match is_lost {
+            true => drop(std::fs::remove_file(lab.sandbox.path(path))),
+            false => lab.sandbox.write(path, &receipt),
+        }
+        let other = live.replace(from, to);
+        assert_ne!(other, live, "{from}");
+        let other = match address {
+            "mke.prod.example.com" => other.replace("192.0.2.10", "192.0.2.99"),
+            _ => other,
+        };
+        std::fs::write(&cluster, other).unwrap();
+        refused(address, rendered);
+    }
+    // The environment agrees with the cluster, but the receipt does not.
+    std::fs::write(&cluster, &live).unwrap();
+    lab.sandbox.write(path, &receipt.replace(mke, here));
+    refused(
+        mke,
+        "lab is at mke9.lab.example.com and pulls from 127.0.0.1:[PORT]/mke",
+    );
+    lab.sandbox
+        .write(path, &receipt.replace("/mke\n", "/other\n"));
+    refused(
+        mke,
+        "lab is at mke.lab.example.com and pulls from 127.0.0.1:[PORT]/other",
+    );
+}
+
+/// Returns a lab after its deploy, `config` in place of its `config:`, and the file with its live configuration.
+async fn deployed(config: &str) -> (Lab, camino::Utf8PathBuf) {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.edit_environment("config:\n", config);
+    let cluster = lab.sandbox.home().join("cluster.yaml");
+    lab.sandbox
+        .variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    (lab, cluster)
 }

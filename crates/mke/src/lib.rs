@@ -60,4 +60,6 @@ pub use schema::schema;
 pub use table::MonitoringCrds;
 pub use upgrade::{Upgrade, UpgradeError};
 pub use vendor::vendor_name;
-pub use write_once::{Installed, external_address, external_port, kept_values, refuse_changes};
+pub use write_once::{
+    Installed, external_address, external_port, kept_values, kept_values_of, refuse_changes,
+};

@@ -23,8 +23,13 @@ pub struct Installed<'a> {
 /// Returns the values of the keys that a cluster keeps for good, by path. The registry and the external address, which have
 /// rules of their own, are not among them; neither is what is not written.
 pub fn kept_values(environment: &Environment) -> BTreeMap<String, String> {
+    kept_values_of(&environment.config)
+}
+
+/// Returns the same values of a configuration's `spec`, such as that of the live configuration.
+pub fn kept_values_of(spec: &Node) -> BTreeMap<String, String> {
     let values = others().filter_map(|kept| {
-        let values: Vec<String> = nodes(&environment.config, &parts(&kept.key))
+        let values: Vec<String> = nodes(spec, &parts(&kept.key))
             .into_iter()
             .map(shown)
             .collect();

@@ -202,6 +202,50 @@ pub(crate) fn refuse_other(
     }
 }
 
+/// Checks that the registry and the address of a live configuration are those that are rendered, and those that a receipt records.
+///
+/// # Errors
+/// The cluster is a different one.
+pub(crate) fn refuse_different(
+    context: &Context<'_>,
+    environment: &Environment,
+    seen: &mke::Observed,
+    wanted: &mke::Observed,
+    recorded: Option<&Applied>,
+) -> Result<(), Error> {
+    let differs = |seen: &Option<String>, other: Option<&str>| {
+        seen.as_deref().is_some_and(|seen| Some(seen) != other)
+    };
+    let is_rendered = seen.may_be_of_one_cluster(wanted)
+        && !differs(&seen.registry, wanted.registry.as_deref())
+        && !differs(&seen.external_address, wanted.external_address.as_deref());
+    // A receipt from before the address was set says nothing against the cluster. A cluster cannot clear its address.
+    let recorded = recorded.filter(|applied| {
+        differs(&seen.registry, Some(&applied.registry))
+            || applied.external_address.is_some()
+                && applied.external_address != seen.external_address
+    });
+    let wanted = match recorded {
+        None if is_rendered => return Ok(()),
+        Some(applied) if is_rendered => mke::Observed {
+            registry: Some(applied.registry.clone()),
+            external_address: (applied.external_address.clone())
+                .or_else(|| wanted.external_address.clone()),
+            ..wanted.clone()
+        },
+        _ => wanted.clone(),
+    };
+    Err(match kubeconfig::of(context, environment) {
+        Some(kubeconfig) => other_cluster(environment, seen, &wanted, kubeconfig),
+        None => Error::Contradiction {
+            environment: environment.name.clone(),
+            receipt: wanted.told(),
+            cluster: seen.told(),
+            is_meant: false,
+        },
+    })
+}
+
 /// Returns the error for a cluster that is not the environment's.
 fn other_cluster(
     environment: &Environment,
@@ -223,7 +267,7 @@ fn other_cluster(
         expected: format!(
             "at {} and pulls from {}",
             place(wanted),
-            environment.registry.image_url()
+            (wanted.registry.clone()).unwrap_or_else(|| environment.registry.image_url())
         ),
     }))
 }

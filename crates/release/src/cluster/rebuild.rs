@@ -7,7 +7,7 @@ use super::{Cluster, refuse_a_rehearsal};
 use crate::receipt::{self, Applied, By, Pushed, Receipt};
 use crate::shared_state::{self, Standing, Subject};
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Error, fetch, render, sha256, upgrade, verify};
+use crate::{Context, Error, existing, fetch, render, sha256, upgrade, verify};
 
 /// A receipt that can be written.
 pub struct Rebuilt {
@@ -46,14 +46,14 @@ pub async fn rebuild(
     let (live, seen) = tokio::task::block_in_place(|| upgrade::observe(&cluster.program))?;
     let rendered =
         render::render(context.workspace, &mut cluster.environment, &cluster.facts)?.text;
-    if !seen.may_be_of_one_cluster(&upgrade::observed(&rendered)?) {
-        return Err(Error::Contradiction {
-            environment: name,
-            receipt: "the hosts of its files".to_owned(),
-            cluster: seen.told(),
-            is_meant: false,
-        });
-    }
+    let before = Receipt::read(&cluster.output.receipt).ok().flatten();
+    existing::refuse_different(
+        context,
+        &cluster.environment,
+        &seen,
+        &upgrade::observed(&rendered)?,
+        before.and_then(|receipt| receipt.applied).as_ref(),
+    )?;
     let mut warnings: Vec<String> = standing.warning.iter().cloned().collect();
     let release = seen.version.clone().unwrap_or_else(|| {
         warnings.push(format!(
@@ -89,8 +89,17 @@ pub async fn rebuild(
     }
     let is_current = release == cluster.environment.release;
     // What an earlier release was given is not known, and a configuration that is only in part there is applied again.
+    let mut kept = super::status::parse("mkectl config get", &live)?
+        .get("spec")
+        .map(mke::kept_values_of);
     let config = match is_current && has_all_of(&cluster, context, &live)? {
-        true => sha256(rendered.as_bytes()),
+        true => {
+            // The live values are the rendered ones; references stay as the environment writes them.
+            if let Some(kept) = &mut kept {
+                kept.extend(mke::kept_values(&cluster.environment));
+            }
+            sha256(rendered.as_bytes())
+        }
         false => {
             warnings.push(
                 "the cluster does not have everything that is rendered, so the next deploy runs mkectl"
@@ -104,7 +113,7 @@ pub async fn rebuild(
         registry: (seen.registry.clone())
             .unwrap_or_else(|| cluster.environment.registry.image_url()),
         external_address: seen.external_address.clone(),
-        kept: None,
+        kept,
         lock: locked.digest,
         config,
         plan: None,
