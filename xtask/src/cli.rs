@@ -462,6 +462,9 @@ pub(crate) struct LearnArgs {
     /// Architecture of the bundle [default: amd64]
     #[arg(long)]
     pub(crate) arch: Option<String>,
+    /// Record a bundle that contradicts the release or architecture
+    #[arg(long)]
+    pub(crate) force_release: bool,
 }
 
 #[derive(Debug, Args)]

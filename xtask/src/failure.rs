@@ -137,7 +137,7 @@ impl Failure {
                 | Error::Render(_)
                 | Error::NotLocked { .. }
                 | Error::Facts { .. }
-                | Error::Learn(_)
+                | Error::Learn(LearnError::Nothing { .. } | LearnError::OtherMkectl { .. })
                 | Error::Defaults { .. }
                 | Error::NoCluster { .. }
                 | Error::Lock(_)
@@ -177,6 +177,7 @@ impl Failure {
                 } => 1,
                 Error::LockRefused(Refusal::Url(_)) => USAGE,
                 Error::LockRefused(_)
+                | Error::Learn(LearnError::OtherBundle { .. })
                 | Error::VendorChecksum { .. }
                 | Error::Checksum { .. }
                 | Error::BundleSize { .. }
@@ -373,6 +374,9 @@ fn hints(error: &Error) -> Vec<String> {
         }
         Error::Learn(LearnError::Nothing { release, .. }) => {
             format!("name them: `cargo xtask learn {release} --bundle FILE --mkectl FILE`; one of the two is enough")
+        }
+        Error::Learn(LearnError::OtherBundle { .. }) => {
+            "name the release that the bundle contains; to insist on this one, add `--force-release`".to_owned()
         }
         Error::Learn(LearnError::OtherMkectl { .. }) => {
             "name the mkectl of the release that you want to learn".to_owned()

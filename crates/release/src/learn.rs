@@ -32,6 +32,8 @@ pub struct Request {
     pub bundle: Option<Utf8PathBuf>,
     /// The vendor's checksum file of the bundle.
     pub checksum: Option<Utf8PathBuf>,
+    /// Whether a bundle that contradicts the release is looked at as this release anyway.
+    pub force_release: bool,
     /// The release's mkectl; the one that was fetched, or the one on PATH, if nothing is said.
     pub mkectl: Option<Utf8PathBuf>,
 }
@@ -63,6 +65,16 @@ pub enum LearnError {
         release: String,
         /// Where the bundle would be, relative to the workspace.
         bundle: Utf8PathBuf,
+    },
+    /// The bundle is of another release.
+    #[error("this bundle is not {release} for {arch}: {}", contradictions.join("; "))]
+    OtherBundle {
+        /// The release that is learnt.
+        release: String,
+        /// The architecture.
+        arch: String,
+        /// What in the bundle says otherwise.
+        contradictions: Vec<String>,
     },
     /// The mkectl that was named is of another release.
     #[error("{program} is mkectl {found}, not {expected}")]
@@ -104,7 +116,10 @@ pub fn learn(context: &Context<'_>, request: &Request) -> Result<Outcome, Error>
     }
     if let Some(path) = path {
         let before = earlier.as_ref().and_then(|it| it.bundles.get(arch));
-        let mut seen = bundle(context, &path, before)?;
+        let survey = survey(context, &path)?;
+        let name = path.file_name().unwrap_or_default();
+        require_release(context, request, arch, name, &survey)?;
+        let mut seen = observed(&survey, name, before);
         // A file that does not name the release was renamed here.
         if !seen.file.contains(&request.release.to_string()) {
             seen.file = known.bundle_file(arch);
@@ -208,12 +223,49 @@ pub(crate) fn rules(
     Ok(Rules(rules))
 }
 
-/// Looks at a bundle. The decisions about exceptions in `before` are kept.
-fn bundle(
+/// Refuses a bundle of another release: what it shows would be recorded of the wrong one.
+fn require_release(
     context: &Context<'_>,
-    path: &Utf8Path,
-    before: Option<&ObservedBundle>,
-) -> Result<ObservedBundle, Error> {
+    request: &Request,
+    arch: &str,
+    file: &str,
+    survey: &Survey,
+) -> Result<(), Error> {
+    let artifacts: Vec<mke::identity::Artifact<'_>> = (survey.archives.iter())
+        .filter_map(|archive| {
+            let name = archive.name.as_ref().ok()?;
+            Some(mke::identity::Artifact {
+                repository: name.repository(),
+                tag: name.tag(),
+                is_chart: archive.kind == Some(bundle::Kind::Chart),
+                platforms: archive.platforms.iter().map(String::as_str).collect(),
+            })
+        })
+        .collect();
+    let signs = mke::identity::Signs {
+        matrix: None,
+        artifacts: &artifacts,
+    };
+    let (release, named) = (&request.release, mke::identity::contradictions_in_name);
+    let mut contradictions = named(release, arch, file);
+    contradictions.extend(mke::identity::contradictions(release, arch, signs));
+    if contradictions.is_empty() {
+        return Ok(());
+    }
+    let refusal = LearnError::OtherBundle {
+        release: format!("v{release}"),
+        arch: arch.to_owned(),
+        contradictions,
+    };
+    if !request.force_release {
+        return Err(Error::Learn(refusal));
+    }
+    context.reporter.report(Event::Warning(refusal.to_string()));
+    Ok(())
+}
+
+/// Looks at a bundle.
+fn survey(context: &Context<'_>, path: &Utf8Path) -> Result<Survey, Error> {
     let file = files::open(path).map_err(|source| Error::io("open", path, source))?;
     context.reporter.report(Event::Started {
         step: Step::Verify,
@@ -227,10 +279,10 @@ fn bundle(
         step: Step::Verify,
         what: format!("{} archives looked at", survey.archives.len()),
     });
-    let name = path.file_name().unwrap_or_default();
-    Ok(observed(&survey, name, before))
+    Ok(survey)
 }
 
+/// Returns what a bundle shows. The decisions about exceptions in `before` are kept.
 fn observed(survey: &Survey, file: &str, before: Option<&ObservedBundle>) -> ObservedBundle {
     let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
     let mut media_types: BTreeMap<String, usize> = BTreeMap::new();

@@ -58,6 +58,8 @@ pub struct Outcome {
     pub changes: Option<Changes>,
     /// How the bundle came into `bundles/`, if it was not there.
     pub kept: Option<Kept>,
+    /// The file with the output of `mkectl init` that belongs to the lock, relative to the workspace.
+    pub init: Option<Utf8PathBuf>,
 }
 
 /// Whether the bundle was compared with the vendor's checksum.
@@ -159,6 +161,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, E
     let mut lock =
         bundle::Lock::from_contents(&request.release, arch, &file, &url, mkectl, contents);
     let init = crate::defaults::ask(context, &request.release)?;
+    let has_init = init.is_some();
     lock.init = init.as_ref().map(|text| sha256(text.as_bytes()));
     let text = lock.to_yaml();
     // What this writes, every later step must be able to read.
@@ -198,6 +201,10 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, E
         checksum,
         changes,
         kept,
+        init: has_init.then(|| {
+            let path = context.workspace.init(&request.release);
+            context.workspace.shown(&path).to_owned()
+        }),
     })
 }
 

@@ -18,6 +18,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &LearnArgs) -> Result<ExitCode, Fail
         bundle: arguments.bundle.clone(),
         checksum: arguments.checksum.clone(),
         mkectl: arguments.mkectl.clone(),
+        force_release: arguments.force_release,
     };
     let outcome = until_interrupted(app, async {
         Ok(release::learn::learn(&app.context(), &request)?)

@@ -60,6 +60,11 @@ pub(crate) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failu
     if let Some((how, path)) = kept {
         text.push_str(&format!("the bundle is {how} to {path}\n"));
     }
+    if let Some(init) = &outcome.init {
+        text.push_str(&format!(
+            "{init} belongs to the lock: it holds what `mkectl init` prints; commit both\n"
+        ));
+    }
     app.ui.result(
         &text,
         &json!({
@@ -68,6 +73,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failu
             "artifacts": outcome.lock.artifacts.len(),
             "sha256": outcome.lock.bundle.sha256,
             "checksum": checksum,
+            "init": outcome.init,
             "kept": kept.map(|(_, path)| path),
         }),
     )?;
