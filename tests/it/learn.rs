@@ -357,3 +357,75 @@ fn nothing_to_look_at_and_a_file_of_another_form_are_errors() {
     hint: edit environments/facts/v4.1.5.yaml, or delete it and run `cargo xtask learn` again
     ");
 }
+
+/// Returns a bundle in which the archive of pause is damaged: a layer of it is missing.
+fn damaged_bundle() -> Vec<u8> {
+    let mut files = bundles::unpack(&bundles::bytes(&bundles::tiny()));
+    for file in files.iter_mut().filter(|file| file.path.contains("pause")) {
+        let mut members = bundles::untar(&file.bytes);
+        let place = members
+            .iter()
+            .position(|member| member.path.starts_with("blobs/"));
+        members.remove(place.unwrap());
+        file.bytes = bundles::tar(&members);
+    }
+    bundles::pack(&files)
+}
+
+#[test]
+fn a_damaged_archive_of_the_release_is_not_skipped_without_a_decision() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    std::fs::write(sandbox.path(FILE), damaged_bundle()).unwrap();
+    let run = sandbox
+        .run(&["learn", "v4.1.5", "--bundle", FILE])
+        .ends_with(0);
+    assert!(
+        run.stdout.contains("decide before `lock`"),
+        "{}",
+        run.stdout
+    );
+    let _ = sandbox
+        .run(&["lock", "v4.1.5", "--bundle", FILE])
+        .ends_with(3);
+}
+
+#[test]
+fn a_bundle_of_another_release_or_of_nothing_is_not_recorded() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    bundles::make(&bundles::small(), &sandbox.path(FILE));
+    let learn = ["learn", "v4.2.0", "--bundle", FILE];
+    let run = sandbox.run(&learn).ends_with(4);
+    assert!(
+        run.stderr.contains("this bundle is not v4.2.0"),
+        "{}",
+        run.stderr
+    );
+    assert!(!sandbox.path("environments/facts").exists());
+    let forced = ["learn", "v4.2.0", "--bundle", FILE, "--force-release"];
+    let _ = sandbox.run(&forced).ends_with(0);
+    std::fs::write(
+        sandbox.path(FILE),
+        bundles::pack(&[Member::new("readme", "x")]),
+    )
+    .unwrap();
+    let run = sandbox
+        .run(&["learn", "v4.1.5", "--bundle", FILE])
+        .ends_with(4);
+    assert!(run.stderr.contains("no archive"), "{}", run.stderr);
+}
+
+#[test]
+fn facts_are_not_written_through_a_link() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    bundles::make(&bundles::tiny(), &sandbox.path(FILE));
+    std::fs::create_dir_all(sandbox.home().join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(
+        sandbox.home().join("elsewhere"),
+        sandbox.path("environments/facts"),
+    )
+    .unwrap();
+    let run = sandbox.run(&["learn", "v4.1.5", "--bundle", FILE]);
+    assert_ne!(run.code, Some(0), "{}", run.whole());
+    let written = std::fs::read_dir(sandbox.home().join("elsewhere")).unwrap();
+    assert_eq!(written.count(), 0);
+}

@@ -714,3 +714,19 @@ async fn an_external_layer_is_locked_shown_and_not_pushed() {
     support::TestRegistry::describe_at(&registry.address, None, sandbox, "");
     let _ = sandbox.run(&["push", "lab"]).ends_with(0);
 }
+
+// A lock that was renamed would install the other release.
+#[test]
+fn a_lock_under_the_name_of_another_release_is_refused() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    bundles::make_locked(&sandbox, &bundles::tiny());
+    let renamed = sandbox.path("bundles/v4.1.4-amd64.lock.yaml");
+    std::fs::rename(sandbox.path(LOCK), renamed).unwrap();
+    let run = sandbox.run(&["inspect", "v4.1.4"]).ends_with(3);
+    assert!(
+        run.stderr
+            .contains("it is the lock of v4.1.5 for amd64, which its file name does not say"),
+        "{}",
+        run.stderr
+    );
+}

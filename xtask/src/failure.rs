@@ -177,7 +177,7 @@ impl Failure {
                 } => 1,
                 Error::LockRefused(Refusal::Url(_)) => USAGE,
                 Error::LockRefused(_)
-                | Error::Learn(LearnError::OtherBundle { .. })
+                | Error::Learn(LearnError::OtherBundle { .. } | LearnError::NoArchives { .. })
                 | Error::VendorChecksum { .. }
                 | Error::Checksum { .. }
                 | Error::BundleSize { .. }
@@ -374,6 +374,9 @@ fn hints(error: &Error) -> Vec<String> {
         }
         Error::Learn(LearnError::Nothing { release, .. }) => {
             format!("name them: `cargo xtask learn {release} --bundle FILE --mkectl FILE`; one of the two is enough")
+        }
+        Error::Learn(LearnError::NoArchives { .. }) => {
+            "name a bundle of the vendor's: a gzip'd tar with one OCI archive for each image and chart".to_owned()
         }
         Error::Learn(LearnError::OtherBundle { .. }) => {
             "name the release that the bundle contains; to insist on this one, add `--force-release`".to_owned()

@@ -305,10 +305,12 @@ impl Lock {
         for mkectl in &mut lock.mkectl {
             mkectl.url = http::stored_url(&mkectl.url);
         }
-        lock.check().map_err(|source| LockError::Contradiction {
-            path: path.to_owned(),
-            source,
-        })?;
+        lock.check_name(path)
+            .and_then(|()| lock.check())
+            .map_err(|source| LockError::Contradiction {
+                path: path.to_owned(),
+                source,
+            })?;
         Ok(lock)
     }
 

@@ -46,7 +46,16 @@ pub(crate) fn lead_own_session(command: &mut Command) -> io::Result<()> {
 pub fn is_running(process: u32) -> bool {
     let process = process.cast_signed();
     // SAFETY: `getsid` touches no memory. Of a process that is gone it says so.
-    process > 0 && unsafe { libc::getsid(process) } == process
+    process > 0 && unsafe { libc::getsid(process) } == process && !has_ended(process)
+}
+
+/// Returns whether a process has ended and only waits to be reaped, as in a container without an init. Without `/proc` none has.
+fn has_ended(process: i32) -> bool {
+    let status = files::read_text(format!("/proc/{process}/stat"));
+    let status = status.unwrap_or_default();
+    // The name of the program is in parentheses and may contain any character.
+    let state = status.rsplit_once(") ").map(|(_, state)| state);
+    state.is_some_and(|state| state.starts_with(['Z', 'X']))
 }
 
 /// The process group of a program that [`lead_own_session`] was called for and that has not been reaped.

@@ -112,7 +112,16 @@ impl Secrets {
 
     fn insert(&self, added: Vec<&str>) {
         for secret in added {
+            self.insert_folded(secret);
             self.insert_pattern(Pattern::new(secret));
+        }
+    }
+
+    /// Adds a secret as it appears where runs of white space were folded into one space.
+    fn insert_folded(&self, secret: &str) {
+        let folded = secret.split_whitespace().collect::<Vec<_>>().join(" ");
+        if folded != secret && folded.len() >= SHORTEST {
+            self.insert_pattern(Pattern::new(&folded));
         }
     }
 

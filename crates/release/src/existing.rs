@@ -11,8 +11,9 @@ use semver::Version;
 use crate::apply::Program;
 use crate::kubeconfig::{self, Kubeconfig, KubeconfigError};
 use crate::plan::Warnings;
-use crate::receipt::Applied;
+use crate::receipt::{Applied, Receipt};
 use crate::under_way::UnderWay;
+use crate::workspace::Output;
 use crate::{Context, Error, chain, upgrade};
 
 /// What a cluster answered.
@@ -127,6 +128,7 @@ pub(crate) fn release(
             let kubeconfig = known.kubeconfig.clone()?;
             Some(other_cluster(environment, seen, &wanted, kubeconfig))
         };
+        let is_meant = is_meant && may_be_at(seen, wanted.external_address.as_deref());
         if let Some(error) = (!is_meant).then(other).flatten() {
             return Err(error);
         }
@@ -157,7 +159,8 @@ pub(crate) fn release(
         .registry
         .as_ref()
         .is_some_and(|one| *one != applied.registry);
-    if !is_meant || other_registry {
+    let other_address = !may_be_at(seen, applied.external_address.as_deref());
+    if !is_meant || other_registry || other_address {
         return Err(contradiction());
     }
     match &seen.version {
@@ -196,7 +199,13 @@ pub(crate) fn refuse_other(
         return Ok(());
     };
     let wanted = upgrade::observed(rendered)?;
-    match seen.may_be_of_one_cluster(&wanted) {
+    let output = Output::below(&context.workspace.environment(&environment.name));
+    let applied = Receipt::read(&output.receipt)?.and_then(|receipt| receipt.applied);
+    let address = match &applied {
+        Some(applied) => applied.external_address.as_deref(),
+        None => wanted.external_address.as_deref(),
+    };
+    match seen.may_be_of_one_cluster(&wanted) && may_be_at(&seen, address) {
         true => Ok(()),
         false => Err(other_cluster(environment, &seen, &wanted, kubeconfig)),
     }
@@ -244,6 +253,14 @@ pub(crate) fn refuse_different(
             is_meant: false,
         },
     })
+}
+
+/// Returns whether a cluster may be the one whose clients use this address: nothing speaks against it if one of the two is unknown.
+fn may_be_at(seen: &mke::Observed, address: Option<&str>) -> bool {
+    match (seen.external_address.as_deref(), address) {
+        (Some(seen), Some(address)) => seen == address,
+        _ => true,
+    }
 }
 
 /// Returns the error for a cluster that is not the environment's.

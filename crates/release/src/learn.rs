@@ -66,6 +66,12 @@ pub enum LearnError {
         /// Where the bundle would be, relative to the workspace.
         bundle: Utf8PathBuf,
     },
+    /// The file holds no archive.
+    #[error("{bundle} contains no archive, so it is not a bundle")]
+    NoArchives {
+        /// The file, relative to the workspace.
+        bundle: Utf8PathBuf,
+    },
     /// The bundle is of another release.
     #[error("this bundle is not {release} for {arch}: {}", contradictions.join("; "))]
     OtherBundle {
@@ -117,6 +123,10 @@ pub fn learn(context: &Context<'_>, request: &Request) -> Result<Outcome, Error>
     if let Some(path) = path {
         let before = earlier.as_ref().and_then(|it| it.bundles.get(arch));
         let survey = survey(context, &path)?;
+        if survey.archives.is_empty() {
+            let bundle = workspace.shown(&path).to_owned();
+            return Err(Error::Learn(LearnError::NoArchives { bundle }));
+        }
         let name = path.file_name().unwrap_or_default();
         require_release(context, request, arch, name, &survey)?;
         let mut seen = observed(&survey, name, before);
@@ -146,6 +156,7 @@ pub fn learn(context: &Context<'_>, request: &Request) -> Result<Outcome, Error>
     let path = workspace.facts(&request.release);
     let written = read_if_there(&path)?.as_deref() != Some(&text);
     if written {
+        crate::links::refuse_one(workspace, path.parent().unwrap_or(&path))?;
         write_whole(&path, &text)?;
     }
     let contradictions = observations.contradictions();
@@ -340,7 +351,12 @@ fn exception(archive: &SurveyedArchive, top_folder: &str) -> Option<Exception> {
         let called = root.called.as_deref().unwrap_or_default();
         tag.is_some_and(|tag| called == tag || called.ends_with(&format!(":{tag}")))
     });
-    let skip = (problem == ARCHIVE_PROBLEM).then(|| {
+    // What is called an artifact of the release and is damaged needs a decision.
+    let is_other = matches!(
+        archive.fault,
+        Some(ArchiveError::NoLayout | ArchiveError::NoIndex | ArchiveError::Compressed { .. })
+    );
+    let skip = (is_other && archive.name.is_err()).then(|| {
         let fault = archive.fault.as_ref();
         fault.map_or_else(String::new, |fault| fault.to_string())
     });

@@ -18,6 +18,14 @@ pub enum Contradiction {
         /// What it says.
         release: String,
     },
+    /// The file is named after another release or architecture.
+    #[error("it is the lock of {release} for {arch}, which its file name does not say")]
+    FileName {
+        /// The release that it records.
+        release: String,
+        /// The architecture that it records.
+        arch: String,
+    },
     /// A word that becomes part of a file name has characters that do not belong there.
     #[error("`{text}` cannot be the {what}")]
     Word {
@@ -120,6 +128,20 @@ pub enum Contradiction {
 }
 
 impl Lock {
+    /// Returns what is wrong with the name of the lock's file: a lock under the name of another release would install that one.
+    pub(super) fn check_name(&self, path: &camino::Utf8Path) -> Result<(), Contradiction> {
+        let named = path.file_name().and_then(Self::named);
+        match named {
+            Some((release, arch)) if (release, arch) != (&*self.release, &*self.arch) => {
+                Err(Contradiction::FileName {
+                    release: self.release.clone(),
+                    arch: self.arch.clone(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Says what is wrong with the lock, if something is.
     pub(super) fn check(&self) -> Result<(), Contradiction> {
         self.check_source()?;

@@ -304,3 +304,21 @@ fn a_user_name_at_the_end_of_a_text_is_shown_and_a_pair_that_was_cut_is_not() {
     assert_eq!(secrets.mask(shown), shown);
     assert_eq!(secrets.mask("planted-puller-3e9b:planted-pu"), "***");
 }
+
+#[test]
+fn a_secret_whose_white_space_was_folded_is_masked() {
+    for secret in ["tab\tpassword9", "two  spaces9", "vt\u{b}password"] {
+        let folded = secret.split_whitespace().collect::<Vec<_>>().join(" ");
+        let secrets = knowing(&[secret]);
+        assert_eq!(
+            secrets.mask(&format!("(0={folded})")),
+            "(0=***)",
+            "{secret:?}"
+        );
+        assert_eq!(
+            secrets.mask(&format!("(0={secret})")),
+            "(0=***)",
+            "{secret:?}"
+        );
+    }
+}

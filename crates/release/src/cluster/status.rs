@@ -113,9 +113,11 @@ fn backups(context: &Context<'_>, folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>,
     for entry in listing {
         let path = entry.map_err(failed)?.into_path();
         if Note::path(&path).exists() {
-            archives.push(context.workspace.shown(&path).to_owned());
+            let written = std::fs::metadata(&path).and_then(|it| it.modified());
+            let shown = context.workspace.shown(&path).to_owned();
+            archives.push((written.map_err(failed)?, shown));
         }
     }
     archives.sort();
-    Ok(archives)
+    Ok(archives.into_iter().map(|(_, path)| path).collect())
 }
