@@ -114,10 +114,6 @@ async fn sessions_that_are_given_up_are_closed() {
             code: "UNKNOWN",
         },
         Fault::Answer {
-            status: 413,
-            code: "SIZE_INVALID",
-        },
-        Fault::Answer {
             status: 400,
             code: "DIGEST_INVALID",
         },
