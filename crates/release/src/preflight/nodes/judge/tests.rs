@@ -43,6 +43,7 @@ fn judged_after(wanted: &Wanted, text: &str, round_trip: Duration) -> Vec<NodeCh
 fn wanted() -> Wanted {
     Wanted {
         registry: "registry.example.com".to_owned(),
+        registry_address: "registry.example.com".to_owned(),
         balancer: "mke.example.com".to_owned(),
         has_ca: true,
         needs: mke::Release::of(&semver::Version::new(4, 1, 5))
@@ -366,7 +367,16 @@ fn texts_of_nodes_cannot_move_the_cursor() {
 }
 
 #[test]
-fn exceptions_of_a_unit_without_a_proxy_are_fine() {
+fn a_unit_without_a_proxy_hides_no_other_one_and_the_worse_one_is_told() {
     let fine = with(&wanted(), "airlock\tunit\tvariable\tNO_PROXY=10.0.0.0/8");
     assert_eq!(fine, []);
+    // A login's proxy for the registry alone is a warning; in the units of k0s it stops the pulls.
+    let exempt = "airlock\tproxy\tvariable\tNO_PROXY=mke.example.com\nairlock\tproxy\tvariable\tHTTPS_PROXY=http://p:1";
+    let found = with(&wanted(), exempt);
+    assert_eq!(found[0].2, Some(NodeFault::ProxyForRegistry));
+    let both = format!(
+        "{exempt}\nairlock\tunit\tvariable\tNO_PROXY=mke.example.com\nairlock\tunit\tvariable\tHTTPS_PROXY=http://p:1"
+    );
+    let found = with(&wanted(), &both);
+    assert_eq!(found[0].2, Some(NodeFault::ProxyInUnits));
 }
