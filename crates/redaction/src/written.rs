@@ -124,11 +124,11 @@ fn readings(text: &[u8], place: usize, character: char, ends: &mut Vec<usize>) {
         ends.push(place + bytes.len());
     }
     match rest[0] {
-        b'%' => ends.extend(percent(rest, bytes).map(|length| place + length)),
+        b'%' => percent(rest, bytes, &mut |length| ends.push(place + length)),
         b'\\' => backslash(rest, character, bytes, &mut |length| {
             ends.push(place + length)
         }),
-        b'&' => ends.extend(entity(rest, character).map(|length| place + length)),
+        b'&' => entity(rest, character, &mut |length| ends.push(place + length)),
         b'+' if character == ' ' => ends.push(place + 1),
         // As YAML and SQL double a quotation mark, and as a shell leaves the quotation for one.
         b'\'' | b'"' if rest[0] == bytes[0] => {
@@ -142,33 +142,34 @@ fn readings(text: &[u8], place: usize, character: char, ends: &mut Vec<usize>) {
     }
 }
 
-/// Returns the length of a character that is percent-encoded, once or several times.
-fn percent(text: &[u8], bytes: &[u8]) -> Option<usize> {
+/// Passes on each length of a character that is percent-encoded, once or several times.
+fn percent(text: &[u8], bytes: &[u8], end: &mut dyn FnMut(usize)) {
+    let (last, first) = bytes.split_last().unwrap_or((&0, &[]));
     let mut length = 0;
-    for byte in bytes {
-        length += percent_byte(&text[length..], *byte)?;
+    for byte in first {
+        let mut next = None;
+        percent_byte(&text[length..], *byte, &mut |end| next = Some(end));
+        let Some(next) = next else { return };
+        length += next;
     }
-    Some(length)
+    percent_byte(&text[length..], *last, &mut |last| end(length + last));
 }
 
-fn percent_byte(text: &[u8], byte: u8) -> Option<usize> {
-    let mut at = usize::from(*text.first()? == b'%');
-    if at == 0 {
-        return None;
+/// A per cent sign has several lengths: `%2525` may be one, or one and `25`.
+fn percent_byte(text: &[u8], byte: u8, end: &mut dyn FnMut(usize)) {
+    if text.first() != Some(&b'%') {
+        return;
     }
+    let mut at = 1;
     for _ in 0..DEEPEST {
-        // The last one of `%2525` may be the character itself.
-        if hexadecimal(text, at, 2) == Some(u32::from(byte))
-            && !(byte == b'%' && text[at..].starts_with(b"2525"))
-        {
-            return Some(at + 2);
+        if hexadecimal(text, at, 2) == Some(u32::from(byte)) {
+            end(at + 2);
         }
-        if !text.get(at..)?.starts_with(b"25") {
-            return None;
+        if !text.get(at..).is_some_and(|rest| rest.starts_with(b"25")) {
+            return;
         }
         at += 2;
     }
-    None
 }
 
 fn backslash(text: &[u8], character: char, bytes: &[u8], end: &mut dyn FnMut(usize)) {
@@ -272,39 +273,47 @@ fn coded_bytes(text: &[u8], bytes: &[u8]) -> Option<usize> {
     Some(length)
 }
 
-/// Reads `&amp;`, `&#38;` and `&#x26;`, escaped once or several times.
-fn entity(text: &[u8], character: char) -> Option<usize> {
+/// Reads `&amp;`, `&#38;` and `&#x26;`, escaped once or several times. An ampersand has several lengths: `&amp;amp;` may be one,
+/// or one and `amp;`.
+fn entity(text: &[u8], character: char, end: &mut dyn FnMut(usize)) {
+    let name = match character {
+        '&' => "amp;",
+        '<' => "lt;",
+        '>' => "gt;",
+        '"' => "quot;",
+        '\'' => "apos;",
+        '\u{a0}' => "nbsp;",
+        _ => "",
+    };
     let mut at = 1;
     for _ in 0..DEEPEST {
         let rest = &text[at..];
-        let name = match character {
-            '&' => "amp;",
-            '<' => "lt;",
-            '>' => "gt;",
-            '"' => "quot;",
-            '\'' => "apos;",
-            '\u{a0}' => "nbsp;",
-            _ => "#",
-        };
-        let is_escape_again = rest.starts_with(b"amp;amp;") || rest.starts_with(b"amp;#");
-        if name != "#" && rest.starts_with(name.as_bytes()) && !is_escape_again {
-            return Some(at + name.len());
+        if !name.is_empty() && rest.starts_with(name.as_bytes()) {
+            end(at + name.len());
         }
-        if rest.first() == Some(&b'#') {
-            let is_hexadecimal = matches!(rest.get(1), Some(b'x' | b'X'));
-            let digits = 1 + usize::from(is_hexadecimal);
-            let end = digits + rest[digits..].iter().position(|byte| *byte == b';')?;
-            let number = std::str::from_utf8(&rest[digits..end]).ok()?;
-            let radix = if is_hexadecimal { 16 } else { 10 };
-            let code = u32::from_str_radix(number, radix).ok()?;
-            return (code == u32::from(character)).then_some(at + end + 1);
+        if let Some((code, length)) = number(rest)
+            && code == u32::from(character)
+        {
+            end(at + length);
         }
         if !rest.starts_with(b"amp;") {
-            return None;
+            return;
         }
         at += "amp;".len();
     }
-    None
+}
+
+/// Reads `#38;` and `#x26;`, and returns the number and its length.
+fn number(text: &[u8]) -> Option<(u32, usize)> {
+    let digits = text.strip_prefix(b"#")?;
+    let (digits, radix) = match digits.strip_prefix(b"x").or(digits.strip_prefix(b"X")) {
+        Some(digits) => (digits, 16),
+        None => (digits, 10),
+    };
+    let end = digits.iter().position(|byte| *byte == b';')?;
+    let number = std::str::from_utf8(&digits[..end]).ok()?;
+    let code = u32::from_str_radix(number, radix).ok()?;
+    Some((code, text.len() - digits.len() + end + 1))
 }
 
 fn hexadecimal(text: &[u8], at: usize, digits: usize) -> Option<u32> {
