@@ -12,7 +12,7 @@ use release::learn::LearnError;
 use release::lock::Refusal;
 use release::prune::PruneError;
 use release::shared_state::Conflict;
-use release::{ArchiveError, ChecksumError, Error, MkectlError, ReadError, StoreError, Unready};
+use release::{ArchiveError, Error, Kind, MkectlError, ReadError, StoreError, Unready};
 
 mod registry_error;
 
@@ -20,12 +20,27 @@ mod registry_error;
 pub(crate) const DIFFERS: u8 = 2;
 /// A file of the workspace is wrong.
 pub(crate) const WRONG: u8 = 3;
-/// Some of it was pushed, and some not.
-pub(crate) const PARTLY: u8 = 9;
 /// The command line is wrong.
 pub(crate) const USAGE: u8 = 64;
 /// A signal ended it.
 pub(crate) const INTERRUPTED: u8 = 130;
+
+/// Returns the exit code of a kind of failure. The numbers are promised in the README and in `--help`.
+fn code(kind: Kind) -> u8 {
+    match kind {
+        Kind::Machine => 1,
+        Kind::Outdated => DIFFERS,
+        Kind::Workspace => WRONG,
+        Kind::Content => 4,
+        Kind::Registry => 5,
+        Kind::Mkectl => 6,
+        Kind::MkectlFailed => 7,
+        Kind::NotAllowed => 8,
+        Kind::Partial => 9,
+        Kind::Usage => USAGE,
+        Kind::Interrupted => INTERRUPTED,
+    }
+}
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -128,121 +143,31 @@ impl Failure {
         }
     }
 
-    /// Returns the exit code. The numbers are promised in the README and in `--help`.
+    /// Returns the exit code.
     pub(crate) fn exit_code(&self) -> u8 {
+        code(self.kind())
+    }
+
+    fn kind(&self) -> Kind {
         match self {
-            Self::Release(error) => match error {
-                Error::Environment(_)
-                | Error::Release(_)
-                | Error::Render(_)
-                | Error::NotLocked { .. }
-                | Error::Facts { .. }
-                | Error::Learn(LearnError::Nothing { .. } | LearnError::OtherMkectl { .. })
-                | Error::Defaults { .. }
-                | Error::NoCluster { .. }
-                | Error::Lock(_)
-                | Error::Receipt { .. }
-                | Error::ReceiptVersion { .. }
-                | Error::WriteOnce(_)
-                | Error::Promotion { .. }
-                | Error::PlanFile { .. }
-                | Error::PlanVersion { .. }
-                | Error::InventoryFile { .. }
-                | Error::InventoryVersion { .. }
-                | Error::InventoryOfAnother { .. }
-                | Error::NoPulls { .. }
-                | Error::PullsElsewhere { .. }
-                | Error::Unlocked { .. }
-                | Error::Prune(
-                    PruneError::LockUnknown { .. }
-                    | PruneError::File { .. }
-                    | PruneError::Refused { .. },
-                )
-                | Error::ReleaseChanged { .. }
-                | Error::NoReleaseMatrix { .. }
-                | Error::Contradiction { .. }
-                | Error::EmbeddedAddress { .. }
-                | Error::Credentials { .. } => 3,
-                Error::LockRefused(Refusal::Differs {
-                    is_same_bundle: true,
-                    ..
-                })
-                | Error::Link(_)
-                | Error::Fetch(FetchError::NoPlatform { .. }) => 3,
-                Error::Checksum {
-                    source: ChecksumError::Read { .. },
-                } => 1,
-                Error::Checksum {
-                    source: ChecksumError::Request(_),
-                } => 1,
-                Error::LockRefused(Refusal::Url(_)) => USAGE,
-                Error::LockRefused(_)
-                | Error::Learn(LearnError::OtherBundle { .. } | LearnError::NoArchives { .. })
-                | Error::VendorChecksum { .. }
-                | Error::Checksum { .. }
-                | Error::BundleSize { .. }
-                | Error::Bundle { .. }
-                | Error::StoreLost { .. } => 4,
-                Error::Download { source, .. } if is_another_file(source) => 4,
-                // A command line that would have written a secret into a file that is committed.
-                Error::UrlWithCredentials { .. } => USAGE,
-                Error::Push { failed, total, .. } if failed.len() < *total => PARTLY,
-                Error::Stopped { .. } => PARTLY,
-                Error::Registry { .. }
-                | Error::Push { .. }
-                | Error::NotConfirmed { .. }
-                | Error::NotRepaired { .. }
-                | Error::Prune(PruneError::RemovesNothing { .. } | PruneError::NotRemoved { .. })
-                | Error::NotAnonymous { .. }
-                | Error::Embedded { .. } => 5,
-                Error::Mkectl(_)
-                | Error::MkectlVersion { .. }
-                | Error::NoOldMkectl { .. }
-                | Error::ClusterSilent { .. }
-                | Error::MkectlRefused { .. }
-                | Error::MkectlRunning { .. } => 6,
-                Error::MkectlFailed { .. } => 7,
-                Error::RequirementUnmet { .. } => 8,
-                Error::NoMigration { .. }
-                | Error::AlreadyMigrated { .. }
-                | Error::StillMke3 { .. }
-                | Error::StaleKubeconfig { .. }
-                | Error::Mke3Credentials { .. } => 3,
-                Error::Kubeconfig(_) | Error::Mke3Unfit(_) | Error::ConfigRefused(_) => 3,
-                Error::MkectlLacks { .. } => 6,
-                Error::PlanMoved { .. } | Error::PlanOutdated(_) => DIFFERS,
-                Error::PlanWithoutMkectl { .. } => 6,
-                Error::VisibleSecrets { .. }
-                | Error::Protected { .. }
-                | Error::EnvironmentInUse(_)
-                | Error::SharedState(_) => 8,
-                Error::BackupExists { .. }
-                | Error::BackupNote { .. }
-                | Error::NoController { .. }
-                | Error::Hosts { .. } => 3,
-                Error::NoMatchingMkectl { .. } => 6,
-                Error::Backup(BackupError::Unsupported { .. }) => 6,
-                Error::Backup(_) | Error::NoKubeconfig { .. } => 7,
-                Error::MkectlInterrupted { .. } => INTERRUPTED,
-                _ => 1,
-            },
+            Self::Release(error) => error.kind(),
             Self::NotARelease(_)
             | Self::NeitherEnvironmentNorRelease(_)
             | Self::NeitherReleaseNorFile(_)
             | Self::Kinds { .. }
-            | Self::OneRelease(_) => USAGE,
-            Self::Declined { .. } => 8,
+            | Self::OneRelease(_) => Kind::Usage,
+            Self::Declined { .. } => Kind::NotAllowed,
             Self::Exists(_)
             | Self::NoWorkspace(_)
             | Self::NotAWorkspace(_)
-            | Self::Wrong { .. } => 3,
-            Self::Interrupted(_) => INTERRUPTED,
-            Self::Several { failed, total } if failed.len() < *total => PARTLY,
+            | Self::Wrong { .. } => Kind::Workspace,
+            Self::Interrupted(_) => Kind::Interrupted,
+            Self::Several { failed, total } if failed.len() < *total => Kind::Partial,
             Self::Several { failed, .. } => {
-                let codes: BTreeSet<u8> = failed.iter().map(|(_, one)| one.exit_code()).collect();
-                match codes.first() {
-                    Some(code) if codes.len() == 1 => *code,
-                    _ => 1,
+                let kinds: BTreeSet<Kind> = failed.iter().map(|(_, one)| one.kind()).collect();
+                match kinds.first() {
+                    Some(kind) if kinds.len() == 1 => *kind,
+                    _ => Kind::Machine,
                 }
             }
             Self::NoExecutable
@@ -253,7 +178,7 @@ impl Failure {
             | Self::Busy { .. }
             | Self::NotInstalled(_)
             | Self::Measured { .. }
-            | Self::Output(_) => 1,
+            | Self::Output(_) => Kind::Machine,
         }
     }
 

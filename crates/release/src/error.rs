@@ -5,6 +5,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use thiserror::Error;
 
+use crate::Kind;
 use crate::disk::DiskFull;
 
 /// Why a step failed.
@@ -625,6 +626,95 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Environment(_)
+            | Self::Release(_)
+            | Self::Render(_)
+            | Self::Facts { .. }
+            | Self::NotLocked { .. }
+            | Self::Lock(_)
+            | Self::Defaults { .. }
+            | Self::Link(_)
+            | Self::Credentials { .. }
+            | Self::Unlocked { .. }
+            | Self::NoPulls { .. }
+            | Self::PullsElsewhere { .. }
+            | Self::EmbeddedAddress { .. }
+            | Self::Receipt { .. }
+            | Self::ReceiptVersion { .. }
+            | Self::WriteOnce(_)
+            | Self::ReleaseChanged { .. }
+            | Self::PlanFile { .. }
+            | Self::PlanVersion { .. }
+            | Self::InventoryFile { .. }
+            | Self::InventoryVersion { .. }
+            | Self::InventoryOfAnother { .. }
+            | Self::Promotion { .. }
+            | Self::NoReleaseMatrix { .. }
+            | Self::Contradiction { .. }
+            | Self::NoCluster { .. }
+            | Self::NoMigration { .. }
+            | Self::AlreadyMigrated { .. }
+            | Self::StillMke3 { .. }
+            | Self::StaleKubeconfig { .. }
+            | Self::Mke3Credentials { .. }
+            | Self::BackupExists { .. }
+            | Self::ConfigRefused(_)
+            | Self::Mke3Unfit(_)
+            | Self::Kubeconfig(_)
+            | Self::BackupNote { .. }
+            | Self::NoController { .. }
+            | Self::Hosts { .. } => Kind::Workspace,
+            Self::Unready(_)
+            | Self::Full(_)
+            | Self::Demo { .. }
+            | Self::BundleUnread { .. }
+            | Self::Store { .. }
+            | Self::Io { .. } => Kind::Machine,
+            Self::VendorChecksum { .. }
+            | Self::BundleSize { .. }
+            | Self::Bundle { .. }
+            | Self::StoreLost { .. } => Kind::Content,
+            Self::Registry { .. }
+            | Self::NotConfirmed { .. }
+            | Self::NotRepaired { .. }
+            | Self::NotAnonymous { .. }
+            | Self::Embedded { .. } => Kind::Registry,
+            Self::PlanWithoutMkectl { .. }
+            | Self::NoOldMkectl { .. }
+            | Self::ClusterSilent { .. }
+            | Self::Mkectl(_)
+            | Self::MkectlVersion { .. }
+            | Self::MkectlRefused { .. }
+            | Self::MkectlRunning { .. }
+            | Self::MkectlLacks { .. }
+            | Self::NoMatchingMkectl { .. } => Kind::Mkectl,
+            Self::MkectlFailed { .. } | Self::NoKubeconfig { .. } => Kind::MkectlFailed,
+            Self::MkectlInterrupted { .. } => Kind::Interrupted,
+            Self::SharedState(_)
+            | Self::EnvironmentInUse(_)
+            | Self::RequirementUnmet { .. }
+            | Self::Protected { .. }
+            | Self::VisibleSecrets { .. } => Kind::NotAllowed,
+            Self::PlanOutdated(_) | Self::PlanMoved { .. } => Kind::Outdated,
+            Self::UrlWithCredentials { .. } => Kind::Usage,
+            Self::Stopped { .. } => Kind::Partial,
+            Self::Push { failed, total, .. } => match failed.len() < *total {
+                true => Kind::Partial,
+                false => Kind::Registry,
+            },
+            Self::Checksum { source } => checksum_kind(source),
+            Self::Download { source, .. } => download_kind(source),
+            Self::Learn(error) => error.kind(),
+            Self::LockRefused(refusal) => refusal.kind(),
+            Self::Fetch(error) => error.kind(),
+            Self::Prune(error) => error.kind(),
+            Self::Backup(error) => error.kind(),
+        }
+    }
+
     /// Returns the places in files where it was found, if it was found in any.
     pub fn problems(&self) -> Option<&environment::Problems> {
         match self {
@@ -688,6 +778,22 @@ impl Error {
             path: path.to_owned(),
             source,
         }
+    }
+}
+
+fn checksum_kind(error: &bundle::ChecksumError) -> Kind {
+    use bundle::ChecksumError::{Html, None, NotListed, Read, Request, TooLarge};
+    match error {
+        Request(_) | Read { .. } => Kind::Machine,
+        Html { .. } | TooLarge { .. } | None { .. } | NotListed { .. } => Kind::Content,
+    }
+}
+
+fn download_kind(error: &bundle::DownloadError) -> Kind {
+    use bundle::DownloadError::{Busy, Full, Html, Io, NotGzip, Request, Sha256, Size};
+    match error {
+        Request(_) | Busy { .. } | Full { .. } | Io { .. } => Kind::Machine,
+        Html { .. } | NotGzip { .. } | Size { .. } | Sha256 { .. } => Kind::Content,
     }
 }
 

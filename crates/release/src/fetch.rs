@@ -6,7 +6,7 @@ use semver::Version;
 use crate::disk::DiskFull;
 use crate::event::{Event, Step};
 use crate::observe::BundleObserver;
-use crate::{Context, Error, Workspace, demo, sha256};
+use crate::{Context, Error, Kind, Workspace, demo, sha256};
 
 /// Why what a lock names is not on this machine.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,16 @@ pub enum FetchError {
         /// The platforms that the lock has.
         known: Vec<String>,
     },
+}
+
+impl FetchError {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Offline { .. } | Self::NoBundle { .. } => Kind::Machine,
+            Self::NoPlatform { .. } => Kind::Workspace,
+        }
+    }
 }
 
 /// A committed lock and where it lies.

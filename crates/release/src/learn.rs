@@ -16,7 +16,7 @@ use semver::Version;
 use crate::event::{Event, Step};
 use crate::observe::BundleObserver;
 use crate::workspace::{DEFAULT_ARCH, read_if_there, write_whole};
-use crate::{Context, Error, program, render};
+use crate::{Context, Error, Kind, program, render};
 
 /// The home folder that mkectl is asked with: its help shows paths below it.
 const HOME: &str = "/home/operator";
@@ -92,6 +92,16 @@ pub enum LearnError {
         /// The release that is learnt.
         expected: Version,
     },
+}
+
+impl LearnError {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Nothing { .. } | Self::OtherMkectl { .. } => Kind::Workspace,
+            Self::NoArchives { .. } | Self::OtherBundle { .. } => Kind::Content,
+        }
+    }
 }
 
 /// Learns what a bundle and a mkectl show.

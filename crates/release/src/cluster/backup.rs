@@ -9,7 +9,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{Cluster, Note};
-use crate::{Context, Error, receipt};
+use crate::{Context, Error, Kind, receipt};
 
 /// Why there is no backup that could be restored.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,19 @@ pub enum BackupError {
         /// Why not.
         source: std::io::Error,
     },
+}
+
+impl BackupError {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Unsupported { .. } => Kind::Mkectl,
+            Self::Missing { .. }
+            | Self::NotAFile { .. }
+            | Self::Empty { .. }
+            | Self::Damaged { .. } => Kind::MkectlFailed,
+        }
+    }
 }
 
 /// A backup that was written.

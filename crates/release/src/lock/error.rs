@@ -3,6 +3,7 @@
 use camino::Utf8PathBuf;
 
 use super::Changes;
+use crate::Kind;
 
 /// Why a lock is not written.
 #[derive(Debug, thiserror::Error)]
@@ -36,4 +37,18 @@ pub enum Refusal {
         /// All lines that differ, as a unified diff, if it was requested.
         diff: Option<String>,
     },
+}
+
+impl Refusal {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Url(_) => Kind::Usage,
+            Self::WrongRelease { .. } => Kind::Content,
+            Self::Differs { is_same_bundle, .. } => match is_same_bundle {
+                true => Kind::Workspace,
+                false => Kind::Content,
+            },
+        }
+    }
 }

@@ -3,6 +3,8 @@
 use camino::Utf8PathBuf;
 use thiserror::Error;
 
+use crate::Kind;
+
 /// Why nothing is removed, or not all of it.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -55,4 +57,14 @@ pub enum PruneError {
         /// What is still there, and why.
         failed: Vec<(String, String)>,
     },
+}
+
+impl PruneError {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::LockUnknown { .. } | Self::File { .. } | Self::Refused { .. } => Kind::Workspace,
+            Self::RemovesNothing { .. } | Self::NotRemoved { .. } => Kind::Registry,
+        }
+    }
 }
