@@ -7,6 +7,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use sha2::Digest as _;
 use support::sandbox::repository;
 
+mod prose;
+
 /// Which crate of ours may know which other. Whoever adds an edge adds it here, and says why in ARCHITECTURE.md.
 const EDGES: &[(&str, &[&str])] = &[
     ("files", &[]),
@@ -294,22 +296,15 @@ fn every_verb_is_in_the_readme() {
 #[test]
 fn links_in_documents_lead_somewhere() {
     let mut followed = 0;
-    for document in [
-        "README.md",
-        "ARCHITECTURE.md",
-        "CHANGELOG.md",
-        "environments/README.md",
-        "environments/clusters.md",
-        "environments/registries.md",
-    ] {
-        let folder = Utf8Path::new(document).parent().unwrap();
-        for link in links(&read(document)) {
+    for document in documents() {
+        let folder = Utf8Path::new(&document).parent().unwrap();
+        for link in links(&read(&document)) {
             if link.contains("://") {
                 continue;
             }
             let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
             let target = match file {
-                "" => Utf8PathBuf::from(document),
+                "" => Utf8PathBuf::from(&document),
                 _ => folder.join(file),
             };
             assert!(
@@ -352,6 +347,19 @@ fn hashing_is_fast_in_the_profile_that_the_alias_builds() {
 fn read(path: &str) -> String {
     let path = repository().join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Returns the paths of all documents but the changelog, which lists what was and not what is.
+fn documents() -> Vec<String> {
+    let mut found = Vec::new();
+    for folder in ["", "docs", "docs/decisions", "environments"] {
+        for name in names_in(folder) {
+            if name.ends_with(".md") && name != "CHANGELOG.md" {
+                found.push(Utf8Path::new(folder).join(name).into_string());
+            }
+        }
+    }
+    found
 }
 
 /// Returns the names in a folder, sorted.

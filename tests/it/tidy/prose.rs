@@ -1,0 +1,210 @@
+//! The part of `docs/style.md` that a test can check: the length of sentences, the patterns to avoid, and
+//! that quoted messages are those of the program.
+
+use regex_lite::Regex;
+
+use super::{documents, read, sources};
+
+/// The most words that a sentence may have.
+const LONGEST: usize = 30;
+
+/// The most words that the sentences of a document may have on average.
+const MEAN: f64 = 16.0;
+
+/// Wording that `docs/style.md` replaces. A word that must stay for now is in `EXCEPTIONS`.
+const AVOID: &str = r"(?i)\b(is|are|was) no [a-z]+\b|\b(goes|gone|go|going|went) on\b|\b(nobody|somebody|whoever|everybody)\b|\bat once\b|\b(cannot|can) be had\b|\bbut for\b|\ball the same\b|\bwritten over\b|\b(tells?|told) of\b|\bis told\b|\bmend(s|ed)?\b|\bcure[sd]?\b|\b(is|are) not there\b|\bwith success\b|\b(says|tells) whether\b|\b(airlock|mkectl|lock|deploy|push|plan|registry|release|cluster|node)s? wants?\b|, so that\b|\bbring here\b|\bunless not\b";
+
+/// What the program prints today, quoted in documents: document and wording.
+const EXCEPTIONS: [(&str, &str); 4] = [
+    ("docs/registries.md", "cure"),
+    ("docs/troubleshooting.md", "is no workspace"),
+    ("docs/troubleshooting.md", "is no environment"),
+    ("docs/troubleshooting.md", "tells of"),
+];
+
+#[test]
+fn sentences_are_short() {
+    let mut wrong = Vec::new();
+    for document in documents() {
+        let mut lengths = Vec::new();
+        for block in blocks(&read(&document)) {
+            for sentence in sentences(&block.text) {
+                let words = sentence.split_whitespace().filter(|word| {
+                    word.chars().any(char::is_alphanumeric)
+                });
+                let length = words.count();
+                if length > LONGEST {
+                    wrong.push(format!("{document}: {length} words: {sentence}"));
+                }
+                if !block.is_cell && length > 0 {
+                    lengths.push(length);
+                }
+            }
+        }
+        #[expect(clippy::cast_precision_loss, reason = "the counts are small")]
+        let mean = lengths.iter().sum::<usize>() as f64 / lengths.len() as f64;
+        if mean > MEAN {
+            wrong.push(format!("{document}: {mean:.1} words a sentence on average"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn documents_follow_the_style_guide() {
+    let mut found = Vec::new();
+    for document in documents() {
+        // The guide itself quotes what it replaces.
+        if document != "docs/style.md" {
+            avoided(&document, &read(&document), &mut found);
+        }
+    }
+    assert!(found.is_empty(), "see docs/style.md:\n{}", found.join("\n"));
+}
+
+#[test]
+fn exceptions_are_still_needed() {
+    for (document, wording) in EXCEPTIONS {
+        assert!(read(document).contains(wording), "{document}: `{wording}`");
+    }
+}
+
+#[test]
+fn messages_in_the_troubleshooting_page_are_those_of_the_program() {
+    let mut program = String::new();
+    for file in sources() {
+        program.push_str(&std::fs::read_to_string(file).unwrap());
+    }
+    // Long messages are written over several lines of source.
+    let program = Regex::new(r"\\\n\s*").unwrap().replace_all(&program, "");
+    let page = read("docs/troubleshooting.md");
+    let messages: Vec<&str> = page
+        .lines()
+        .filter_map(|line| {
+            let line = line.trim_start();
+            ["error: ", "because: ", "warning: "]
+                .iter()
+                .find_map(|start| line.strip_prefix(start))
+        })
+        .collect();
+    assert!(messages.len() >= 20, "only {} messages", messages.len());
+    for message in messages {
+        for part in message.split("...") {
+            // A part of a few letters is found anywhere.
+            let part = part.trim_matches([':', '`', ',', ' ']);
+            assert!(
+                part.len() < 4 || program.contains(part),
+                "`{part}` of `{message}` is not in the source"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_exit_code_is_explained() {
+    let help = std::process::Command::new(crate::AIRLOCK)
+        .arg("--help")
+        .output()
+        .unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let (_, list) = help.split_once("Exit codes: ").unwrap();
+    let page = read("docs/troubleshooting.md");
+    let mut codes = 0;
+    for code in Regex::new(r"(?:^|[,\n] ?)(\d+) ").unwrap().captures_iter(list) {
+        assert!(page.contains(&format!("\n| {} | ", &code[1])), "{}", &code[1]);
+        codes += 1;
+    }
+    assert_eq!(codes, 12, "{list}");
+}
+
+/// A paragraph, a list item or the cell of a table.
+struct Block {
+    text: String,
+    is_cell: bool,
+}
+
+/// Returns the prose of a Markdown text, with each code span and link reduced to its words.
+fn blocks(text: &str) -> Vec<Block> {
+    let item = Regex::new(r"^([-*]|\d+\.) ").unwrap();
+    let code = Regex::new(r"`[^`]*`").unwrap();
+    let link = Regex::new(r"\[([^\]]*)\]\([^)]*\)").unwrap();
+    let plain = |text: &str| {
+        let text = code.replace_all(text, "code");
+        link.replace_all(&text, "$1").into_owned()
+    };
+    let mut blocks = Vec::new();
+    let mut paragraph = String::new();
+    let mut is_code = false;
+    for line in text.lines().chain([""]) {
+        let line = line.trim();
+        let is_fence = line.starts_with("```");
+        let is_row = line.starts_with('|');
+        let starts = line.is_empty() || line.starts_with('#') || item.is_match(line);
+        if (is_fence || is_row || starts) && !paragraph.is_empty() {
+            blocks.push(Block {
+                text: plain(&std::mem::take(&mut paragraph)),
+                is_cell: false,
+            });
+        }
+        is_code ^= is_fence;
+        if is_row && !is_code {
+            blocks.extend(line.split('|').map(|cell| Block {
+                text: plain(cell),
+                is_cell: true,
+            }));
+        } else if !is_code && !is_fence && !line.starts_with('#') {
+            paragraph.push_str(&item.replace(line, ""));
+            paragraph.push(' ');
+            if line.is_empty() {
+                paragraph.clear();
+            }
+        }
+    }
+    blocks
+}
+
+/// Returns the sentences of a paragraph.
+fn sentences(text: &str) -> Vec<String> {
+    let end = Regex::new(r#"([.!?])[)"*_]*\s+"#).unwrap();
+    let marked = end.replace_all(text, "$1\n");
+    marked.lines().map(|line| line.trim().to_owned()).collect()
+}
+
+/// Collects the lines of a text that have wording to avoid.
+fn avoided(name: &str, text: &str, found: &mut Vec<String>) {
+    let avoid = Regex::new(AVOID).unwrap();
+    for (number, line) in (1..).zip(text.lines()) {
+        for wording in avoid.find_iter(line) {
+            let wording = wording.as_str();
+            let is_excepted = EXCEPTIONS
+                .iter()
+                .any(|(document, allowed)| *document == name && *allowed == wording);
+            if !is_excepted && !wording.to_lowercase().ends_with(" no longer") {
+                found.push(format!("{name}:{number}: `{wording}` in: {line}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn prose_is_taken_apart_as_people_read_it() {
+    let text = "# A heading\n\nOne `two words` [three four](there.md).\nNext one? Yes\n\n- an item\n  of two lines\n\n\
+                | a cell | b |\n|---|---|\n\n```text\nno prose. at all\n```\n";
+    let blocks = blocks(text);
+    let prose: Vec<Vec<String>> = blocks
+        .iter()
+        .filter(|block| !block.is_cell)
+        .map(|block| sentences(&block.text))
+        .collect();
+    assert_eq!(
+        prose,
+        [
+            vec!["One code three four.", "Next one?", "Yes"],
+            vec!["an item of two lines"],
+        ]
+    );
+    assert!(blocks.iter().any(|block| block.is_cell && block.text.trim() == "a cell"));
+    let mut found = Vec::new();
+    avoided("a.md", "Nobody knows.\nIt is no longer so.\nX is no plan.", &mut found);
+    assert_eq!(found.len(), 2, "{found:?}");
+}
