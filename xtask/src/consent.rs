@@ -1,4 +1,4 @@
-//! Questions about secrets: whether one may stand in the process list, where everybody on the machine can read it, and whether to show the
+//! Questions about secrets: whether one may be in the process list, where every user of the machine can read it, and whether to show the
 //! administrator's password.
 
 use std::io::{BufRead as _, IsTerminal as _};

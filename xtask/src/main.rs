@@ -1,4 +1,4 @@
-//! The program; everything is in the library, so that tests can run the same.
+//! The program. Everything is in the library, because tests run the same.
 
 fn main() -> std::process::ExitCode {
     xtask::main()

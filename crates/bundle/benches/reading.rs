@@ -1,6 +1,6 @@
 //! What reading a bundle costs, beside what inflating and hashing alone cost: the difference is ours.
 //!
-//! The bundle is made in memory, so that no disk is measured but the store's.
+//! The bundle is made in memory. Only the store's disk is measured.
 
 use std::io::Read;
 use std::sync::LazyLock;

@@ -1,4 +1,4 @@
-//! Reads the compressed bundle ahead of whoever inflates it, and hashes it on the way, in a thread of its own.
+//! Reads the compressed bundle ahead of the thread that inflates it, and hashes it, in a thread of its own.
 //!
 //! A fixed number of chunks goes round between the two, full ones this way and empty ones that way. So memory is
 //! bounded, and whichever side is slower makes the other one wait.

@@ -1,4 +1,4 @@
-//! Digests and how they are made. Only sha256 is accepted anywhere, so that a digest is also a file name in the store
+//! Digests and how they are made. Only sha256 is accepted anywhere, because a digest is also a file name in the store
 //! and one hash decides about every byte.
 
 use std::fmt;

@@ -1,6 +1,6 @@
 //! The JSON documents of an OCI image layout, cut down to what is needed here.
 //!
-//! While an archive streams by, nobody knows yet which blobs are manifests: the descriptors that say so may come
+//! While an archive streams by, it is unknown which blobs are manifests: the descriptors that say so may come
 //! after them. So every blob that might be one is looked at as it passes, and of each only what this file keeps stays
 //! in memory.
 

@@ -1,7 +1,7 @@
 //! Downloads a file of many gigabytes over a line that breaks: what has arrived is kept as `<destination>.part` and
-//! gone on with, in this run or the next, and the file gets its name only when it is whole.
+//! resumed, in this run or the next, and the file gets its name only when it is complete.
 //!
-//! Everything that this tool downloads is gzip, so a file that does not begin as gzip does is refused at once: it is
+//! Everything that this tool downloads is gzip, so a file that does not begin as gzip does is refused immediately: it is
 //! a proxy's log-in page or an error page more often than not.
 
 use std::pin::pin;

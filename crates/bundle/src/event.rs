@@ -1,4 +1,4 @@
-//! What this crate says while it works. Drawing it is somebody else's affair.
+//! What this crate reports while it works. Its callers draw it.
 
 use std::time::Duration;
 

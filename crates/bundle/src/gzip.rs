@@ -1,6 +1,6 @@
 //! The compressed side of a bundle: one stream of bytes in, hashed and counted, and one inflated stream out.
 //!
-//! What is wrong with the stream is told apart here, because the cures differ: an HTML page instead of a bundle is
+//! Distinguishes what is wrong with the stream, because the remedies differ: an HTML page instead of a bundle is
 //! a proxy's doing, a stream that ends early is a copy that was cut, bytes after the end are a copy that went wrong.
 
 use std::error::Error;

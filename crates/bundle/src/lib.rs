@@ -18,7 +18,7 @@
 //!
 //! [`download_feeding`] and [`following`] let a bundle be read while it is being downloaded: the bytes go through the unfinished file.
 //!
-//! Reading, taking apart, hashing and keeping are four threads with a few buffers between them, so that the disk is
+//! Reading, taking apart, hashing and keeping are four threads with a few buffers between them; therefore the disk is
 //! the limit.
 //!
 //! Nothing is extracted: no path in a bundle is ever used as a path on disk, and memory does not depend on the size

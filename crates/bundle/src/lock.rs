@@ -1,5 +1,5 @@
 //! The lock: the committed record of a bundle. It is read by people in reviews and by every later step in place of the
-//! bundle, so it is sorted, the same to the byte whoever makes it, and refused when it contradicts itself.
+//! bundle, so it is sorted, the same to the byte on every machine, and refused when it contradicts itself.
 
 use std::collections::BTreeMap;
 

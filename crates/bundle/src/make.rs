@@ -2,7 +2,7 @@
 //!
 //! A recipe makes the same bytes on every machine. Times are zero, the order is the recipe's, contents are drawn from
 //! a generator that is written down here, and at level 0 not even a compressor's version matters, since nothing is
-//! compressed. What comes out is real all the same: layers are gzip'd tars with their `diff_ids` right, and charts
+//! compressed. The result is real anyway: layers are gzip'd tars with their `diff_ids` right, and charts
 //! are charts that Helm reads.
 
 use std::io::{self, Write};

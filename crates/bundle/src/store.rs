@@ -5,7 +5,7 @@
 //! index.json             every artifact that was ingested, as `<repository>:<tag>`
 //! blobs/sha256/<hex>     the blobs
 //! incoming/              blobs that are being written, under names of their own
-//! incoming/lock          held in common by whoever writes, and alone by whoever removes
+//! incoming/lock          shared by writers, exclusive for a removal
 //! index.lock             held while index.json is changed
 //! ```
 //!
@@ -15,7 +15,7 @@
 //! killed process leaves at most files in `incoming`, which the next writer removes. When the machine itself dies, a
 //! renamed file may be shorter than it was, since file systems may write a name before the content. So large blobs
 //! are synced before the rename, where the cost is that of the writing itself; small ones are synced together before
-//! `index.json` names them; and whoever uses a blob compares its size ([`Store::has`]) or its digest
+//! `index.json` names them; and each use of a blob compares its size ([`Store::has`]) or its digest
 //! ([`Store::read`], [`Store::verify_blob`]).
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Checks what a file says against the keys there are and what their values may be.
 //!
-//! Each file of a chain is checked by itself, so that a mistake in a parent is found even where a child hides it.
+//! Each file of a chain is checked by itself, to find a mistake in a parent even if a child hides it.
 
 use semver::Version;
 

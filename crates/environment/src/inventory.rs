@@ -1,6 +1,6 @@
 //! Reads the file that `inventory` names: a table of machines, as CSV or as YAML.
 //!
-//! What the columns mean is the affair of whoever makes hosts of the rows. Each value keeps its place in the file.
+//! The caller that makes hosts of the rows decides what the columns mean. Each value keeps its place in the file.
 
 use std::sync::Arc;
 

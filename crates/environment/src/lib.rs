@@ -2,7 +2,7 @@
 //!
 //! An environment says where a release goes and how the cluster is to look. People write it as YAML, in
 //! `environment.yaml` and in the files that this one inherits from; [`load()`] reads them, merges them and checks
-//! them. Whatever is wrong is reported at once, each [`Problem`] with its file, line and column.
+//! them. All problems are reported together, each [`Problem`] with its file, line and column.
 //!
 //! ```yaml
 //! inherit: ../base.yaml                        # one parent; maps merge, lists and scalars replace, `null` removes
@@ -23,13 +23,13 @@
 //! backups: /srv/backups/prod                   # the folder that backups go to
 //! release-matrix: matrix.json                  # for an upgrade to a release whose bundle has none
 //! kubeconfig: prod.kubeconf                    # of the cluster; else what KUBECONFIG names, or ~/.mke/mke.kubeconf
-//! requires: staging                            # a deploy wants that one to have succeeded with the same lock; or { environment: staging, minimum-age: 24h }
+//! requires: staging                            # a deploy requires that one to have succeeded with the same lock; or { environment: staging, minimum-age: 24h }
 //! record-operator: true                        # receipts say who deployed
 //! inventory: hosts.csv                         # machines, a line each
 //! config: {}                                   # becomes MkeConfig.spec; passes untouched
 //! ```
 //!
-//! The documents live in [`yaml`], a tree of its own that remembers where each value was written and how, so that
+//! The documents live in [`yaml`], a tree of its own that records where each value was written and how;
 //! a port, a version or a mode such as `0755` comes out as it went in.
 //!
 //! # What this crate must not know

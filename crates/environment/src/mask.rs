@@ -1,4 +1,4 @@
-//! Covers secrets that somebody wrote into a file, before the file's text is shown with its problems.
+//! Masks secrets that a file contains, before the file's text is shown with its problems.
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 

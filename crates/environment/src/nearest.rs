@@ -1,4 +1,4 @@
-//! Finds what somebody probably meant.
+//! Finds the name that was probably meant.
 
 /// Returns the candidate that is most like a word, if one is so much like it that a slip explains the difference.
 pub fn nearest<'candidate>(

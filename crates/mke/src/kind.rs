@@ -1,6 +1,6 @@
 //! What a value can be, and what is wrong with one that is something else.
 //!
-//! `mkectl` reads YAML 1.1 and hands the values on as JSON, so that a plain `1.10` is a number wherever it stands. A text
+//! `mkectl` reads YAML 1.1 and hands the values on as JSON. A plain `1.10` is therefore a number wherever it is. A text
 //! that would arrive as something else is refused here; a word that readers disagree on is warned of.
 
 use std::net::{IpAddr, Ipv4Addr};

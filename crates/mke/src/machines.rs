@@ -1,4 +1,4 @@
-//! The machines of a rendered `mke4.yaml`, and the other files of hosts that mkectl wants.
+//! The machines of a rendered `mke4.yaml`, and the other files of hosts that mkectl needs.
 //!
 //! An upgrade from MKE 3 reads a flat list without roles, since it finds the roles by itself (UPGRADE-CLI, DOCS-SRC). A restore reads the one
 //! host to begin with: its role is `controller+worker`, and it keeps its `installFlags`, a custom kubelet profile for example

@@ -1,6 +1,6 @@
 //! What a cluster says of itself, in the configuration that `mkectl config get` prints.
 //!
-//! It is read leniently: whatever a release adds to it, what is looked for here tells whether this is the cluster that is meant.
+//! It is read leniently: whatever a release adds to it, these keys decide whether this is the cluster that is meant.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 //! The parts of `mke4.yaml` that the tool decides, merged with what people may say beside them.
 //!
-//! A person may leave the tool's keys out or say the same as the tool. Whoever says something else has two places that
-//! disagree, and learns which and where.
+//! A person may leave the tool's keys out or say the same as the tool. A different value is a contradiction between two places,
+//! and the problem names both.
 
 use environment::Problem;
 use environment::yaml::{Mapping, Node, Style, Value};

@@ -1,6 +1,6 @@
 //! Reading an `mke4.yaml` as MKE would, and saying what is wrong with it.
 //!
-//! It reads the text by `serde_yaml` and knows nothing of how it was rendered, so that a fault of the renderer cannot
+//! It reads the text by `serde_yaml` and knows nothing of how it was rendered. A fault of the renderer therefore cannot
 //! hide itself. The rehearsal's `mkectl` does nothing else.
 
 use semver::Version;

@@ -1,4 +1,4 @@
-//! What is run, as a value: building a command is pure, so that it can be shown, tested and only then run.
+//! What is run, as a value: building a command is pure, because it is shown and tested before it is run.
 
 use std::fmt;
 use std::time::Duration;

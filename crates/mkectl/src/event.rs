@@ -1,4 +1,4 @@
-//! What happens while a program runs, for whoever draws it.
+//! What happens while a program runs, for the user interface.
 
 use crate::{AdminPassword, Signal};
 

@@ -1,6 +1,6 @@
 //! Which flags a `mkectl` knows, read from its own help.
 //!
-//! There is no other list of them, and they differ between releases: `--no-color` and `--no-pretty-print` are documented
+//! mkectl has no other list of them, and they differ between releases: `--no-color` and `--no-pretty-print` are documented
 //! for 4.2 and unverified for 4.1.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,12 +3,12 @@
 //! Every program that a release starts is started here: [`Mkectl::version`], [`Mkectl::help`] and others ask short questions,
 //! [`Mkectl::apply`] and [`Mkectl::upgrade`] build a [`Command`] without running it, and [`run()`] runs one to its end, hands over
 //! each line as it comes, keeps a log, and passes signals on. [`deliver()`] gives a secret to a program of the operator's.
-//! [`Git`] asks what the history of the workspace's files is, [`ssh`] asks many machines at once.
+//! [`Git`] asks what the history of the workspace's files is, [`ssh`] asks many machines concurrently.
 //!
 //! Three things hold for all of them. A program gets exactly the [`Variables`] that it is given and nothing of this
 //! process's own environment. Secrets travel as variables; those that a program takes only as arguments are kept apart
-//! ([`Command::secret_arguments`]), so that whoever runs it can be asked. Their values are masked in the log and in every line. A program leads a session of its own, so that it and all that it starts can be signalled as one,
-//! and so that a question to the terminal fails at once instead of waiting for an answer that nobody can give.
+//! ([`Command::secret_arguments`]), because the operator must consent. Their values are masked in the log and in every line. A program leads
+//! a session of its own: it and all that it starts can be signalled as one, and a question to the terminal fails immediately instead of waiting for an answer.
 //!
 //! This crate must not know what the YAML means, what a registry or an environment is, or how anything is drawn.
 //! Nor does it read this process's environment: what a program is to inherit is passed in.

@@ -1,4 +1,4 @@
-//! Whatever somebody types: any command of mkectl, with what it should not be run without put in.
+//! Any command of mkectl that the operator types, completed with what it needs.
 
 use camino::Utf8Path;
 use secrecy::SecretString;

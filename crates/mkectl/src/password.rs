@@ -1,6 +1,6 @@
 //! Catching the administrator's password, which `mkectl apply` generates and prints once.
 //!
-//! This is how 4.1.0 prints it (CONF-132); other releases are not documented, so that frames, colours and the older wording
+//! This is how 4.1.0 prints it (CONF-132); other releases are not documented; therefore frames, colours and the older wording
 //! `Password: ...` are understood too:
 //!
 //! ```text

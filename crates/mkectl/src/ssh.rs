@@ -1,4 +1,4 @@
-//! Asking many machines at once by the system's `ssh`: one connection each, a script on its standard input, the lines that it prints.
+//! Asks many machines concurrently by the system's `ssh`: one connection each, a script on its standard input, the lines that it prints.
 //!
 //! The operator's own `ssh` is taken as it is set up: its configuration, its agent, its known hosts, and how strict it is about them.
 //! Nothing here weakens that. What is added keeps it from asking questions, from waiting for ever, and from forwarding anything.

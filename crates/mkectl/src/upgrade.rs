@@ -1,6 +1,6 @@
 //! The commands around an upgrade: a backup by the old program, the upgrade by the new one, and the way back.
 //!
-//! Their flags changed with nearly every release, so that each is chosen by what the program's own help lists.
+//! Their flags changed with nearly every release; each is chosen by what the program's own help lists.
 
 use camino::Utf8Path;
 use semver::Version;

@@ -1,7 +1,7 @@
-//! Who is there: tokens, and the rule that credentials go to nobody who was not named by the registry over TLS.
+//! Authentication: tokens, and the rule that credentials go only to servers that the registry named over TLS.
 //!
-//! Nothing is sent before the registry asks. What it asked for is remembered, so that later requests carry it from the start
-//! and a large upload is not sent twice. A token is fetched once for everybody who waits for it.
+//! Nothing is sent before the registry asks. What it asked for is kept: later requests carry it from the start
+//! and a large upload is not sent twice. A token is fetched once for all requests that wait for it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

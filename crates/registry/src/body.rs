@@ -1,7 +1,7 @@
 //! The body of an upload: read from a file in pieces, hashed on the way, and watched while it goes.
 //!
 //! Memory holds a piece or two whatever the size of the blob. The last piece leaves only when the hash of the whole is right,
-//! so that a registry never gets to accept a file that is not its digest. A body whose length nobody was told ends early, and
+//! because no registry may get to accept a file that is not its digest. A body without a declared length ends early, and
 //! in good order, when the end was asked for.
 
 use std::fs::File;

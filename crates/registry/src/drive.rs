@@ -1,7 +1,7 @@
 //! What is done next, and what comes of a failure: the loop that carries a plan out.
 //!
 //! First the tags are asked for, then blobs move, and an artifact is finished as soon as nothing is missing any more, and
-//! nothing that is still to arrive could turn out to be wrong. Everything runs in the one future of the caller, so that dropping
+//! nothing that is still to arrive could turn out to be wrong. Everything runs in the one future of the caller: dropping
 //! it stops everything.
 
 use std::collections::{BTreeSet, VecDeque};

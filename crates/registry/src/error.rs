@@ -1,6 +1,6 @@
 //! Everything that can go wrong between here and a registry, each thing under its own name.
 //!
-//! The variants are what an operator would act on differently. What to do about each is said by whoever shows the error.
+//! The variants are what an operator would act on differently. `xtask` adds the hint for each.
 
 use std::fmt;
 use std::io;

@@ -1,4 +1,4 @@
-//! What a push tells its caller while it goes on. Nobody in this crate draws.
+//! What a push reports to its caller while it runs. This crate draws nothing.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A registry for tests that keeps blobs by repository, as distribution does: what one repository holds is not there for another one
+//! A registry for tests that keeps blobs by repository, as distribution does: what one repository has is missing in another one
 //! until it is mounted. It forgets nothing that it was asked, and its quirks can be chosen.
 
 use std::collections::{BTreeMap, BTreeSet};

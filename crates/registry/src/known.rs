@@ -1,4 +1,4 @@
-//! What is known of a registry from this run, for everybody who pushes to it.
+//! What is known of a registry from this run, for all pushes to it.
 //!
 //! Only what the registry confirmed is known. A blob is there for one repository, never for its neighbours.
 

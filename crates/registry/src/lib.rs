@@ -8,7 +8,7 @@
 //!   drive      what is done next, and what comes of a failure; `queues` holds what waits, some of it for its blob to arrive
 //!   ensure     one blob into one repository in the fewest requests: present, mounted or sent
 //!     upload     one blob sent; its bytes come from `body`, hashed and watched on the way
-//!     stream     a large one, without telling its length, so that it may end anywhere; `sessions` remembers it for another run
+//!     stream     a large one, without its length: it may end anywhere; `sessions` keeps it for the next run
 //!     parts      one sent in several requests, where one may not carry it
 //!   blob       one blob: is it there, read it back
 //!   manifest   one manifest: is it there, put it, read it back
@@ -17,14 +17,14 @@
 //!     transport  one request: authenticate, send, follow, retry, classify the answer, which is a `response` if it was wanted
 //!       account          what the registry said of the login and of the first write
 //!       authentication   tokens, one fetch at a time, and passwords; `challenge` reads what the registry asks for
-//!       pace             how much at once, and how fast
+//!       pace             how much concurrently, and how fast
 //!       retry            when to try again, and when to stop
 //!       classify         what a failed connection or a status means
 //! ```
 //!
-//! [`Stop`] ends it all calmly, at a point from which the next run goes on.
+//! [`Stop`] ends it all calmly, at a point from which the next run resumes.
 //!
-//! [`push`](Registry::push) never talks HTTP and the transport knows nothing of artifacts, so that either can change alone.
+//! [`push`](Registry::push) never talks HTTP and the transport knows nothing of artifacts. Either can change alone.
 //!
 //! [`node`] reads an artifact back the way a cluster's node does, anonymously and through another implementation (oci-client):
 //! what was pushed is checked by code that did not push it. [`probe`] tries what an installation will want. [`embedded`] is a registry in this process, for rehearsals and tests.

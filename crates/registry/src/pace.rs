@@ -1,7 +1,7 @@
-//! How much is asked of a registry at once: as much as it gets faster by, and less as soon as it says so.
+//! Adapts concurrency to a registry: more while throughput grows, less as soon as the registry fails.
 //!
 //! The limit starts low. While work waits for it, it is raised by one and stays so only if more got done in the same time.
-//! Trouble halves it: 429, 5xx, resets, sessions that were lost. Whatever was under way at that moment fails together, so that only
+//! Trouble halves it: 429, 5xx, resets, sessions that were lost. What was in progress at that moment fails together; only
 //! what began after the last cut can cut again. A pause that the registry ordered holds for every request.
 
 use std::sync::Mutex;

@@ -1,7 +1,7 @@
 //! The way of a blob in several requests that each tell their length: where one request may not carry it.
 //!
 //! What a session holds is the registry's word alone: it is asked before anything is sent after a cut, and told by each answer.
-//! The digest at the end covers the whole, so that an offset that was wrong is found out and the blob starts over.
+//! The digest at the end covers the whole. A wrong offset is detected, and the blob starts over.
 
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode};

@@ -1,7 +1,7 @@
 //! Tries on a registry what an installation will want of it, before anything depends on the answers.
 //!
 //! Everything is tried that can be, whatever failed before; each [`Aspect`] gets one [`Finding`]. What is put into the registry for
-//! that is put into repositories of its own and removed again. What to do about a [`Fault`] is said by whoever shows it.
+//! that is put into repositories of its own and removed again. `xtask` adds the fix for each [`Fault`].
 //!
 //! ```text
 //! reach        the name, the connection, the API, the clock, who is let in

@@ -1,6 +1,6 @@
-//! What was measured of a registry, kept so that a push begins as the registry wants it.
+//! What was measured of a registry, kept for the beginning of the next push.
 //!
-//! It is a hint and nothing more. A push that finds it wrong goes the way that it goes without it, and says so, so that it is
+//! It is only a hint. A push that finds it outdated uses the default and reports it: the profile is
 //! forgotten; one that is old is not taken up.
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! Removes manifests and tags, and lists what stands beside them. Nobody but a caller with a reviewed list uses this.
+//! Removes manifests and tags, and lists what stands beside them. Only a caller with a reviewed list uses this.
 
 use oci_spec::image::Digest;
 use reqwest::header::{HeaderMap, LINK};

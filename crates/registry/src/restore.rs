@@ -1,6 +1,6 @@
 //! One blob or manifest that a registry lost is put back, and nothing else is touched.
 //!
-//! A push trusts tags: an artifact whose tag is right is done. What is missing below a right tag is named by whoever looked
+//! A push trusts tags: an artifact whose tag is right is done. What is missing below a correct tag is named by the caller that looked
 //! there, and comes back through here.
 
 use bytes::Bytes;

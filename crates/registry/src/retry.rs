@@ -1,6 +1,6 @@
 //! When a request is made again, and when it is not.
 //!
-//! What may pass is told from what will not by [`classify`](crate::classify); this module only counts and waits.
+//! [`classify`](crate::classify) distinguishes what may pass from what will not; this module only counts and waits.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;

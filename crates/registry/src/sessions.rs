@@ -1,4 +1,4 @@
-//! What is remembered of an upload that may be cut, so that another run can go on with it.
+//! Records an upload that may be cut, for a run that resumes it.
 //!
 //! It is a hint and nothing more: the registry is asked how far a session came, and the digest covers the whole blob. So a journal
 //! that cannot be read or written costs an upload that starts over, and no error.

@@ -1,4 +1,4 @@
-//! The wish that a push comes to an end, told once and heard by everybody who works on it.
+//! The request to stop a push, made once and seen by all its tasks.
 
 use tokio_util::sync::CancellationToken;
 

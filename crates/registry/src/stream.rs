@@ -1,7 +1,7 @@
-//! The way of a large blob as one stream that may end anywhere: a request whose length nobody is told, as `docker push` sends it.
+//! Sends a large blob as one stream that may end anywhere: a request without a length, as `docker push` sends it.
 //!
 //! A request that is cut costs distribution 2 its session. One that ends in good order costs nothing anywhere, and without a length
-//! every byte is a good end. So a push that is asked to come to an end leaves sessions behind that another run goes on with.
+//! every byte is a good end. A push that is asked to stop therefore leaves sessions that the next run resumes.
 //! No `Content-Range` is sent: what comes is appended to what the session holds, and the digest at the end covers the whole.
 
 use crate::body::{OpenEnd, Upload};

@@ -1,6 +1,6 @@
 //! The administrator's password, which mkectl prints once: caught, kept, handed over.
 //!
-//! It is written to a file as soon as it comes, so that it survives whatever happens to this program, and given to the command that
+//! It is written to a file immediately, because it must survive an end of this program, and given to the command that
 //! the environment names only when mkectl has ended. The file goes when the command has taken it.
 
 use std::io::{self, Write as _};

@@ -1,6 +1,6 @@
 //! Tells pushes of each blob as soon as the store has it, while the bundle is still being read.
 //!
-//! A blob may go on by itself, since it was compared with its own digest. A tag may not: it speaks for the whole bundle, and only
+//! A blob may be pushed by itself, since it was compared with its own digest. A tag may not: it speaks for the whole bundle, and only
 //! [`Announcer::whole`] lets tags be set, which takes the proof that all of it is what the lock says.
 
 use std::collections::BTreeSet;

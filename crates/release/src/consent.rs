@@ -1,6 +1,6 @@
-//! Leave to let a secret be seen, and showing one to whom it is for: some of them mkectl takes only as an argument, and arguments are no secrets to anybody on the machine.
+//! Leave to let a secret be seen, and showing one to whom it is for: some of them mkectl takes only as an argument, and every user of the machine can read arguments.
 //!
-//! Who may say so is the program's affair: a flag, or somebody at the terminal. That it is said before such a command runs is held
+//! The program decides how consent is given: by a flag, or at the terminal. That it is said before such a command runs is held
 //! here: every run passes by `ask`.
 
 use secrecy::SecretString;

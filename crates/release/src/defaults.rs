@@ -1,4 +1,4 @@
-//! What a release's own mkectl would configure: the output of `mkectl init`, kept beside the lock and named in it, so that an environment
+//! What a release's own mkectl would configure: the output of `mkectl init`, kept beside the lock and named in it. An environment therefore
 //! says only what it wants otherwise.
 
 use std::sync::Arc;

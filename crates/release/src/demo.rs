@@ -1,4 +1,4 @@
-//! The demo's bundle: made in code, the same bytes everywhere, so that its lock can be committed.
+//! The demo's bundle: made in code, the same bytes everywhere, because its lock is committed.
 
 use camino::Utf8Path;
 use semver::Version;

@@ -1,6 +1,6 @@
 //! Everything that can go wrong on the way, each with what a reader needs to act.
 //!
-//! Causes are sources and never repeated in a message: whoever shows an error shows its whole chain.
+//! Causes are sources and never repeated in a message: the whole chain is shown.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use thiserror::Error;

@@ -17,7 +17,7 @@
 //! | [`render::write`] | the plan | [`render::Written`] |
 //! | [`apply::apply`] | `Confirmed` and `Written` | [`apply::Applied`] |
 //!
-//! [`carry::carry`] is fetch, verify and push at the same time: a blob goes on as soon as its own digest is right. What must wait takes
+//! [`carry::carry`] is fetch, verify and push at the same time: a blob is pushed as soon as its own digest is right. What must wait takes
 //! a proof there, too: the word that lets tags be set takes a [`verify::VerifiedBundle`], which says that every byte of the lock is in the store.
 //!
 //! [`deploy::deploy`] is these lines one after the other. [`render`], [`check`] and [`diff`] need neither bundle

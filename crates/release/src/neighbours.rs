@@ -1,4 +1,4 @@
-//! What other environments have in the same registry, so that blobs are taken over from there instead of being sent again.
+//! What other environments have in the same registry: those blobs are mounted instead of being sent again.
 //!
 //! Staging and prod often are two projects of one registry. What is said here is believed and not known: the other environment's
 //! files say what its registry held after its last deploy. The registry decides.

@@ -1,4 +1,4 @@
-//! Writes nothing itself: returns the first text of a new environment, so that it suits this workspace.
+//! Returns the first text of a new environment, adapted to this workspace. Writes nothing.
 
 use semver::Version;
 

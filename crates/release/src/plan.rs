@@ -1,7 +1,7 @@
 //! The plan: everything that `deploy` would do, computed first. The steps obey it and decide nothing.
 //!
 //! The registry is looked at as a node looks at it, without credentials: what is found right that way
-//! needs no second look, so that a deploy that changes nothing costs one request an artifact.
+//! needs no second look: a deploy that changes nothing costs one request an artifact.
 
 use environment::Environment;
 use serde::Serialize;

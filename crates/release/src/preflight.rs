@@ -1,4 +1,4 @@
-//! Finds everything from here that would stop an installation, before one is begun: all of it at once, and not one thing after the other.
+//! Finds everything from here that would stop an installation, before it begins: all problems in one run.
 //!
 //! The registry is tried by [`registry::probe`], which leaves nothing there. What nodes see of it can only be told as far as this machine
 //! sees the same, unless they are asked themselves ([`nodes`]).

@@ -1,7 +1,7 @@
 //! The right mkectl: the one that the environment names, the one that the lock knows by its hash, or the one on PATH.
 //!
 //! What was fetched is kept in `bundles/mkectl/<release>/<platform>/`, also when another release is deployed since: a backup is restored
-//! only by the build that wrote it. The download stays beside the program, so that the program can be compared with the lock each time.
+//! only by the build that wrote it. The download stays beside the program, to compare the program with the lock each time.
 
 use bundle::LockedMkectl;
 use camino::Utf8PathBuf;

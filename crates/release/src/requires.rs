@@ -1,4 +1,4 @@
-//! What an environment requires of another one before a deploy: that the same lock was deployed there with success, and some time ago.
+//! What an environment requires of another one before a deploy: that the same lock was deployed there successfully, and some time ago.
 //!
 //! A deploy takes a [`Permit`], so none can begin without this question or without the lock on the environment.
 

@@ -1,4 +1,4 @@
-//! Who gets a signal that reaches the program: a running mkectl, or the pushes that are under way, or nobody.
+//! Who gets a signal that reaches the program: a running mkectl, the pushes in progress, or neither.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};

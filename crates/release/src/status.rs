@@ -1,7 +1,7 @@
-//! Compares what is wanted with what is there, for all environments at once: what the files say, what the receipt tells, what the
-//! registry has and, if that is asked for, what the cluster has. Whatever differs is named with the command that mends it.
+//! Compares the wanted with the actual state of all environments: what the files say, what the receipt records, what the
+//! registry has and, if that is asked for, what the cluster has. Each difference is named with the command that fixes it.
 //!
-//! Nothing is written. What cannot be asked is a line of its own and keeps nobody from the rest.
+//! Nothing is written. What does not answer is a line of its own and delays nothing else.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! The note that mkectl is at work: written before it starts, removed when the receipt tells how it ended.
 //!
-//! Whoever finds one knows that the program was killed while mkectl ran, so that the cluster may be anywhere between two states.
+//! A note that is found means that the program was killed while mkectl ran: the cluster may be anywhere between two states.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};

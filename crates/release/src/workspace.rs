@@ -1,4 +1,4 @@
-//! Where everything is kept below the workspace's root, so that no other file puts paths together.
+//! Where everything is kept below the workspace's root. No other file puts paths together.
 
 use camino::{Utf8Path, Utf8PathBuf};
 

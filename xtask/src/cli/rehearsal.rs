@@ -1,4 +1,4 @@
-//! What the rehearsal's stand-in for mkectl understands. Nobody types it.
+//! What the rehearsal's stand-in for mkectl understands. Only the program itself calls it.
 
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};

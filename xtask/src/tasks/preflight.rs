@@ -1,4 +1,4 @@
-//! `preflight`: everything from here that would stop an installation, each with its cure.
+//! `preflight`: everything from here that would stop an installation, each with its fix.
 
 mod cure;
 mod nodes;

@@ -1,7 +1,7 @@
 //! Reading a file while it is being downloaded: the download says how much of it is on disk, and a reader in another
 //! thread gets the bytes from the beginning as they come.
 //!
-//! The bytes go through the file and not through memory, so that neither side holds up the other one: a slow reader
+//! The bytes go through the file and not through memory. Neither side delays the other: a slow reader
 //! makes no download wait, and the reader's end of a file of many gigabytes costs nothing.
 
 use std::fs::File;

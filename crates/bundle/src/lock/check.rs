@@ -1,4 +1,4 @@
-//! What a lock must not say. Whoever edits a lock by hand, or merges two in a version control system, is told here.
+//! What a lock must not contain: the mistakes of editing one by hand, or of merging two in a version control system.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,4 @@
-//! Removes what nobody needs any more, while no other process writes.
+//! Removes what no lock needs any more, while no other process writes.
 
 use std::fs::File;
 

@@ -1,4 +1,4 @@
-//! Who is at work in a store: whoever writes holds a lock in common with the other writers, and whoever removes holds it alone.
+//! Locks a store: writers share the lock, and a removal holds it alone.
 
 use std::fs::{self, File, TryLockError};
 use std::io;

@@ -1,4 +1,4 @@
-//! A server that answers as it is told, to the byte, and notes what it was asked. A real one cannot be made to break a
+//! A server that answers as a test demands, to the byte, and records its requests. A real one cannot be made to break a
 //! connection in the middle.
 
 use std::sync::{Arc, Mutex};

@@ -1,6 +1,6 @@
 //! What a registry asks its callers for, read from the challenges of a 401.
 //!
-//! Registries write them in many ways, and name token servers that are not what they seem. So they are read leniently, but for one rule:
+//! Registries write them in many ways, and name token servers that are not what they seem. They are read leniently, with one exception:
 //! credentials go by TLS, or do not leave this machine.
 
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};

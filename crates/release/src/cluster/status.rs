@@ -1,4 +1,4 @@
-//! What can be told of one cluster, by its receipt and by asking it.
+//! Reports on one cluster, from its receipt and its answers.
 
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@
 //! and nothing in it is secret: what mkectl gets of secrets stands in no plan.
 //!
 //! What a deploy by this very plan has done already is progress, and no move: artifacts that are there since, the written
-//! configuration, and a receipt that tells of its failure.
+//! configuration, and a receipt that records its failure.
 
 use camino::Utf8Path;
 use redaction::yaml::free_text;

@@ -1,4 +1,4 @@
-//! What only the nodes can see: each is asked by `ssh`, all of them at once, by a script that reads and writes nothing.
+//! What only the nodes can see: each is asked by `ssh`, concurrently, by a script that only reads.
 //!
 //! ```text
 //! script   what is sent: look.sh, with what this environment wants in variables before it

@@ -1,7 +1,7 @@
 //! Whether the lock holds what a cluster will want: what the release's own mkectl lists, and what the bundle's charts name in plain text.
 //!
-//! mkectl knows what it installs, so that what it lists and the lock lacks stops a deploy before anything is sent. Charts are programs, and their
-//! values may be overridden, so that what they name only warns.
+//! mkectl knows what it installs. What it lists and the lock lacks therefore stops a deploy before anything is sent. Charts are programs, and their
+//! values may be overridden. What they name therefore only warns.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! What a sink is offered while a bundle is read, what it is told, and what comes of one that fails.
+//! What a sink is offered while a bundle is read, what is reported to it, and what follows if it fails.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What a program prints: each line in order, in the log and to whoever listens, and no secret in it.
+//! What a program prints: each line in order, in the log and for the caller, and no secret in it.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Pushes against the clock: how much is under way at once, what goes before what, and who waits when a pause is ordered.
+//! Pushes against the clock: how much runs concurrently, in which order, and what waits during a pause.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What a node's lines come to. Nothing is asked here, so that every judgement can be tested.
+//! Judges what a node's lines mean. Nothing is asked here, because every judgement is tested.
 
 mod proxy;
 
