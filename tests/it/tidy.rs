@@ -349,12 +349,12 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Returns the paths of all documents but the changelog, which lists what was and not what is.
+/// Returns the paths of all documents.
 fn documents() -> Vec<String> {
     let mut found = Vec::new();
     for folder in ["", "docs", "docs/decisions", "environments"] {
         for name in names_in(folder) {
-            if name.ends_with(".md") && name != "CHANGELOG.md" {
+            if name.ends_with(".md") {
                 found.push(Utf8Path::new(folder).join(name).into_string());
             }
         }
