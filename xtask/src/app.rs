@@ -24,7 +24,7 @@ pub(crate) struct App<'a> {
     pub(crate) ui: &'a Ui,
     keeper: EnvironmentKeeper<'a>,
     consent: TerminalConsent,
-    limits: release::push::Limits,
+    limits: release::connect::Limits,
     accounts: release::Accounts,
     offline: bool,
 }

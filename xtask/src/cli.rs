@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use camino::Utf8PathBuf;
 use clap::error::{ContextKind, ContextValue};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use release::push::Limits;
+use release::connect::Limits;
 
 mod bench;
 mod cluster;

@@ -13,7 +13,7 @@ use oci_spec::image::Digest;
 use registry::Arrival;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::verify::VerifiedBundle;
+use crate::local::VerifiedBundle;
 
 /// Speaks to all pushes at once. When it is dropped before it said that everything is there, they end without a tag.
 #[derive(Debug, Clone)]

@@ -6,8 +6,7 @@ use bytesize::ByteSize;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::fetch::{self, Source};
-use crate::plan::{MkectlPlan, Plan};
-use crate::{Context, Error, Workspace, under_way};
+use crate::{Context, Error, Workspace};
 
 /// Why a deploy would fail after its push.
 #[derive(Debug, thiserror::Error)]
@@ -32,30 +31,15 @@ pub enum Unready {
     },
 }
 
-/// Checks that the plan's files and folders can be written.
+/// Checks that files and their folders can be written.
 ///
 /// # Errors
 /// One of them cannot.
-pub(crate) fn files(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
-    if plan.is_empty() {
-        return Ok(());
-    }
-    let output = &plan.output;
-    let mut files = vec![output.receipt.clone()];
-    if plan.config.is_stale() {
-        files.push(output.config.clone());
-    }
-    if plan.mkectl.is_needed() {
-        files.push(under_way::path(output));
-    }
-    if let MkectlPlan::Upgrade { .. } = plan.mkectl {
-        let named = plan.environment.operation.backups.as_ref();
-        files.push(named.unwrap_or(&output.backups).join("backup"));
-    }
+pub(crate) fn files(context: &Context<'_>, files: &[Utf8PathBuf]) -> Result<(), Error> {
     for path in files {
-        try_to_write(&path).map_err(|source| {
+        try_to_write(path).map_err(|source| {
             Error::Unready(Unready::Unwritable {
-                path: context.workspace.shown(&path).to_owned(),
+                path: context.workspace.shown(path).to_owned(),
                 source,
             })
         })?;

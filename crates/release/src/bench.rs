@@ -81,7 +81,7 @@ pub fn held(workspace: &Workspace) -> Result<Held, Error> {
     Ok(Held {
         artifacts: lock.artifacts.len(),
         blobs,
-        unique_bytes: crate::push::unique_bytes(lock.artifacts.iter()),
+        unique_bytes: crate::connect::unique_bytes(lock.artifacts.iter()),
     })
 }
 

@@ -21,12 +21,11 @@ use tokio::sync::oneshot;
 use crate::announce::{Abandonable, Announcer, AnnouncingStore};
 use crate::event::Event;
 use crate::fetch::{self, Source};
-use crate::plan::Plan;
-use crate::push::{self, Sent};
-use crate::verify::{self, VerifiedBundle};
-use crate::{Context, Error, before_push, demo};
+use crate::local::{self, VerifiedBundle};
+use crate::push::{self, Delivery, Sent};
+use crate::{Context, Error, before_push, demo, look};
 
-/// What came of the push to each registry, in the order of the plans.
+/// What came of the push to each registry, in the order of the deliveries.
 pub type Outcomes = Vec<Result<Sent, Error>>;
 
 /// Brings a locked bundle here and has every blob of it in the store.
@@ -50,26 +49,28 @@ pub async fn bring(context: &Context<'_>, lock: &bundle::Lock) -> Result<Verifie
 pub async fn carry(
     context: &Context<'_>,
     lock: &bundle::Lock,
-    plans: &[&Plan],
+    deliveries: &[Delivery<'_>],
 ) -> Result<Outcomes, Error> {
     let mut outcomes: Outcomes = Vec::new();
+    let mut places = Vec::new();
     let mut wanting = Vec::new();
-    for (place, plan) in plans.iter().copied().enumerate() {
+    for (place, delivery) in deliveries.iter().enumerate() {
+        let pushes = !delivery.artifacts.is_empty();
         // Nothing is sent where nodes could not pull it.
-        let open = match plan.pushes() {
-            true => verify::require_open(context, plan).await,
+        let open = match pushes {
+            true => look::require_open(context, delivery.environment, delivery.shut).await,
             false => Ok(()),
         };
-        if open.is_ok() && plan.pushes() {
-            wanting.push((place, plan));
+        if open.is_ok() && pushes {
+            places.push(place);
+            wanting.push(delivery.clone());
         }
         outcomes.push(open.map(|()| Sent::default()));
     }
     if !wanting.is_empty() {
         before_push::room(context.workspace, lock)?;
-        let plans: Vec<&Plan> = wanting.iter().map(|(_, plan)| *plan).collect();
-        let pushed = push_all(context, lock, &plans).await?;
-        for ((place, _), outcome) in wanting.into_iter().zip(pushed) {
+        let pushed = push_all(context, lock, &wanting).await?;
+        for (place, outcome) in places.into_iter().zip(pushed) {
             outcomes[place] = outcome;
         }
     }
@@ -80,16 +81,16 @@ pub async fn carry(
 async fn push_all(
     context: &Context<'_>,
     lock: &bundle::Lock,
-    plans: &[&Plan],
+    deliveries: &[Delivery<'_>],
 ) -> Result<Outcomes, Error> {
-    let mut outcomes = stream(context, lock, plans).await?.outcomes;
+    let mut outcomes = stream(context, lock, deliveries).await?.outcomes;
     let mut damaged = BTreeSet::new();
     let mut again = Vec::new();
     for (place, outcome) in outcomes.iter().enumerate() {
         let Err(error) = outcome else { continue };
-        let discarded = verify::discard_damaged(context, lock, error)?;
+        let discarded = local::discard_damaged(context, lock, error)?;
         // What one push discarded, another one that failed by it finds discarded.
-        if !discarded.is_empty() || verify::is_by_damage(error) && !damaged.is_empty() {
+        if !discarded.is_empty() || local::is_by_damage(error) && !damaged.is_empty() {
             again.push(place);
         }
         damaged.extend(discarded);
@@ -103,8 +104,10 @@ async fn push_all(
         )));
     }
     // Once only: a disk that damages blobs again at once is not to be trusted.
-    let plans: Vec<&Plan> = again.iter().map(|place| plans[*place]).collect();
-    let repeated = stream(context, lock, &plans).await?.outcomes;
+    let failed: Vec<_> = (again.iter())
+        .map(|place| deliveries[*place].clone())
+        .collect();
+    let repeated = stream(context, lock, &failed).await?.outcomes;
     for (place, outcome) in again.into_iter().zip(repeated) {
         outcomes[place] = outcome;
     }
@@ -122,10 +125,10 @@ struct Streamed {
 async fn stream(
     context: &Context<'_>,
     lock: &bundle::Lock,
-    plans: &[&Plan],
+    deliveries: &[Delivery<'_>],
 ) -> Result<Streamed, Error> {
     let path = match fetch::source(context.workspace, lock)? {
-        Source::Store => return from_store(context, lock, plans).await,
+        Source::Store => return from_store(context, lock, deliveries).await,
         Source::File(path) => path,
         Source::Made(path) => {
             demo::make(&path, &demo::release())?;
@@ -137,7 +140,7 @@ async fn stream(
             fetch::report_start(context, &lock.bundle.url, Some(lock.bundle.size));
             let (feed, following) = bundle::following();
             let download = fetch::download_locked(context, lock, &path, feed);
-            match read_and_push(context, lock, &path, following, download, plans).await {
+            match read_and_push(context, lock, &path, following, download, deliveries).await {
                 // The server has another file than the one that was begun with. This one is whole, and is here.
                 Err(Error::BundleUnread { source, .. })
                     if source.followed() == Some(bundle::FollowError::StartedOver) =>
@@ -150,20 +153,20 @@ async fn stream(
     };
     let file = files::open(&path).map_err(|source| Error::io("open", &path, source))?;
     let nothing = std::future::ready(Ok(()));
-    read_and_push(context, lock, &path, file, nothing, plans).await
+    read_and_push(context, lock, &path, file, nothing, deliveries).await
 }
 
 async fn from_store(
     context: &Context<'_>,
     lock: &bundle::Lock,
-    plans: &[&Plan],
+    deliveries: &[Delivery<'_>],
 ) -> Result<Streamed, Error> {
     let store = fetch::open_store(context.workspace)?;
-    let bundle = verify::stored(context, lock, &store)?;
-    let (announcer, arrivals) = Announcer::new(plans.len());
+    let bundle = local::stored(context, lock, &store)?;
+    let (announcer, arrivals) = Announcer::new(deliveries.len());
     announcer.whole(&bundle);
-    push::report_start(context, plans);
-    let outcomes = push::push(context, plans, &store, arrivals).await;
+    push::report_start(context, deliveries);
+    let outcomes = push::push(context, deliveries, &store, arrivals).await;
     Ok(Streamed {
         bundle: Some(bundle),
         outcomes,
@@ -177,10 +180,10 @@ async fn read_and_push(
     path: &Utf8Path,
     input: impl Read + Send,
     beside: impl Future<Output = Result<(), Error>>,
-    plans: &[&Plan],
+    deliveries: &[Delivery<'_>],
 ) -> Result<Streamed, Error> {
     let store = fetch::open_store(context.workspace)?;
-    let (announcer, arrivals) = Announcer::new(plans.len());
+    let (announcer, arrivals) = Announcer::new(deliveries.len());
     announcer.stored(lock, &store);
     let sink = AnnouncingStore {
         store: store.clone(),
@@ -192,8 +195,8 @@ async fn read_and_push(
         abandoned: Arc::clone(&abandoned),
     };
     let (told, telling) = oneshot::channel();
-    verify::report_start(context, lock, path);
-    push::report_start(context, plans);
+    local::report_start(context, lock, path);
+    push::report_start(context, deliveries);
     let stored = &store;
     // Owns its announcer: when it ends by an error, the pushes hear that nothing more comes.
     let bringing = async move {
@@ -201,18 +204,19 @@ async fn read_and_push(
         // Where the download failed, that is why nothing could be read.
         besides?;
         read.unwrap_or_else(|_| unreachable!("a reader that panics is seen below"))?;
-        let bundle = verify::read_to_its_end(context, lock, stored)?;
+        let bundle = local::read_to_its_end(context, lock, stored)?;
         announcer.whole(&bundle);
         Ok(bundle)
     };
-    let pushing = push::push(context, plans, &store, arrivals);
-    let failed = |outcomes: &Outcomes| !plans.is_empty() && outcomes.iter().all(Result::is_err);
+    let pushing = push::push(context, deliveries, &store, arrivals);
+    let failed =
+        |outcomes: &Outcomes| !deliveries.is_empty() && outcomes.iter().all(Result::is_err);
     // Reading is work for a processor and a disk, not for the runtime.
     let (brought, outcomes) = tokio::task::block_in_place(|| {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 // Nobody may want to know any more.
-                let _ = told.send(verify::read(context, lock, path, input, sink));
+                let _ = told.send(local::read(context, lock, path, input, sink));
             });
             let done = Handle::current().block_on(async {
                 match future::select(pin!(bringing), pin!(pushing)).await {

@@ -10,8 +10,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 use semver::Version;
 
-use crate::apply::Program;
 use crate::event::{Event, Step};
+use crate::program::Program;
 use crate::receipt::{self, Receipt};
 use crate::run::{Ran, Run, refuse_a_second_one};
 use crate::shared_state::{self, Mark, Subject};
@@ -109,7 +109,7 @@ impl Cluster {
     ) -> Result<Self, Error> {
         let facts = context.workspace.release(&environment.release)?;
         let locked = fetch::locked(context.workspace, &environment.release)?;
-        let program = crate::apply::program(context, &environment, &locked.lock, &locked.path)?;
+        let program = crate::program::for_apply(context, &environment, &locked.lock, &locked.path)?;
         render::render(context.workspace, &mut environment, &facts)?;
         Ok(Self {
             environment,

@@ -2,10 +2,9 @@
 
 use crate::apply::Applied;
 use crate::event::{Event, Step};
-use crate::plan::Plan;
+use crate::plan::{Permit, Plan};
 use crate::push::Sent;
 use crate::receipt::{self, By, Overridden, Receipt};
-use crate::requires::Permit;
 use crate::shared_state::{self, Mark, Subject};
 use crate::verify::Confirmed;
 use crate::workspace::read_if_there;
@@ -36,7 +35,7 @@ pub async fn deploy(
     // A missing or wrong mkectl is found before the registry is touched, and so is a lock that lacks what it wants.
     apply::require(context, plan)?;
     require_all_locked(plan)?;
-    before_push::files(context, plan)?;
+    before_push::files(context, &plan.files_to_write())?;
     let mut course = Course::begin(context, plan, permit, Step::Fetch);
     let outcome = steps(context, plan, &mut course).await;
     conclude(context, plan, course, outcome).await
@@ -122,10 +121,10 @@ async fn steps(context: &Context<'_>, plan: &Plan, course: &mut Course) -> Resul
     }
     tell_what_charts_want(context, plan)?;
     course.step = Step::Confirm;
-    let confirmed = verify::registry(context, plan, &sent).await?;
+    let confirmed = verify::registry(context, &plan.expected(), &sent).await?;
     touch_cluster(context, plan, course).await?;
     course.step = Step::Render;
-    let written = render::write(plan)?;
+    let written = render::write(&plan.config, &plan.output.config)?;
     course.step = Step::Apply;
     let applied = apply::apply(context, plan, &confirmed, &written, &mut course.step).await?;
     Ok(Deployed {
@@ -162,7 +161,7 @@ fn subject(plan: &Plan) -> Subject<'_> {
 /// # Errors
 /// The bundle cannot be had or is not what its lock says, or the registry did not take all of it.
 pub async fn send(context: &Context<'_>, plan: &Plan) -> Result<Sent, Error> {
-    let mut outcomes = carry::carry(context, &plan.lock, &[plan]).await?;
+    let mut outcomes = carry::carry(context, &plan.lock, &[plan.delivery()]).await?;
     outcomes
         .pop()
         .unwrap_or_else(|| unreachable!("one plan has one outcome"))
@@ -179,14 +178,14 @@ pub async fn apply_alone(
 ) -> Result<Deployed, Error> {
     apply::require(context, plan)?;
     require_all_locked(plan)?;
-    before_push::files(context, plan)?;
+    before_push::files(context, &plan.files_to_write())?;
     let mut course = Course::begin(context, plan, permit, Step::Confirm);
     let outcome = async {
-        let confirmed = verify::tags(context, plan).await?;
+        let confirmed = verify::tags(context, &plan.expected()).await?;
         course.sent = Some(Sent::default());
         touch_cluster(context, plan, &mut course).await?;
         course.step = Step::Render;
-        let written = render::write(plan)?;
+        let written = render::write(&plan.config, &plan.output.config)?;
         course.step = Step::Apply;
         let applied = apply::apply(context, plan, &confirmed, &written, &mut course.step).await?;
         Ok(Deployed {
@@ -354,7 +353,7 @@ fn receipt_of_success(
             plan: course.plan.clone(),
             mkectl,
             artifacts: deployed.confirmed.artifacts,
-            pushed: receipt::Pushed::of(&deployed.sent),
+            pushed: receipt::Pushed::from(&deployed.sent),
             ended: receipt::now(context),
             by: course.by(context, plan),
             began: Some(course.began.clone()),
@@ -393,7 +392,7 @@ fn receipt_of_failure(
             step: course.step.to_string(),
             error: chain(error),
             mkectl_exit_code,
-            pushed: course.sent.as_ref().map(receipt::Pushed::of),
+            pushed: course.sent.as_ref().map(receipt::Pushed::from),
             ended: receipt::now(context),
             by: course.by(context, plan),
             began: Some(course.began.clone()),

@@ -172,7 +172,7 @@ pub fn live(context: &Context<'_>, name: &str) -> Result<Pair, Error> {
     }
     let text = check::rendered(workspace, &mut environment)?.text;
     let locked = fetch::locked(workspace, &environment.release)?;
-    let program = crate::apply::program(context, &environment, &locked.lock, &locked.path)?;
+    let program = crate::program::for_apply(context, &environment, &locked.lock, &locked.path)?;
     let cluster = program.config_get()?;
     let path = workspace.environment(name).join("mke4.yaml");
     let changes = mke::compare(

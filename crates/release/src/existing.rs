@@ -5,16 +5,18 @@
 //! short question stops nothing: before the first installation it does not exist. A cluster that answers and is not the environment's
 //! stops the deploy, since mkectl might change that one.
 
+use camino::Utf8Path;
+use environment::yaml::{self, Node, Source};
 use environment::{Environment, Problems};
 use semver::Version;
 
-use crate::apply::Program;
 use crate::kubeconfig::{self, Kubeconfig, KubeconfigError};
-use crate::plan::Warnings;
+use crate::program::Program;
 use crate::receipt::{Applied, Receipt};
 use crate::under_way::UnderWay;
+use crate::warnings::Warnings;
 use crate::workspace::Output;
-use crate::{Context, Error, chain, upgrade};
+use crate::{Context, Error, chain};
 
 /// What a cluster answered.
 #[derive(Debug, Default)]
@@ -71,7 +73,7 @@ pub(crate) fn ask(
     for kubeconfig in candidates.into_iter().filter(Kubeconfig::exists) {
         let mut program = program.clone();
         program.mkectl.kubeconfig = kubeconfig.flag();
-        match tokio::task::block_in_place(|| upgrade::observe(&program)) {
+        match tokio::task::block_in_place(|| observe(&program)) {
             Ok((text, observed)) => {
                 let word = Word::Told(observed);
                 return Asked {
@@ -121,7 +123,7 @@ pub(crate) fn release(
         }
         Word::Told(seen) => seen,
     };
-    let wanted = upgrade::observed(known.rendered)?;
+    let wanted = observed(known.rendered)?;
     let is_meant = seen.may_be_of_one_cluster(&wanted);
     let Some((applied, version)) = applied else {
         let other = || {
@@ -198,7 +200,7 @@ pub(crate) fn refuse_other(
     let (Word::Told(seen), Some(kubeconfig)) = (asked.word, asked.kubeconfig) else {
         return Ok(());
     };
-    let wanted = upgrade::observed(rendered)?;
+    let wanted = observed(rendered)?;
     let output = Output::below(&context.workspace.environment(&environment.name));
     let applied = Receipt::read(&output.receipt)?.and_then(|receipt| receipt.applied);
     let address = match &applied {
@@ -295,8 +297,8 @@ fn other_cluster(
 /// # Errors
 /// One of the two is not YAML.
 pub(crate) fn kubelet_notice(live: &str, rendered: &str) -> Result<Option<String>, Error> {
-    let live = upgrade::parse("the configuration before".into(), live)?;
-    let rendered = upgrade::parse("the rendered configuration".into(), rendered)?;
+    let live = parse("the configuration before".into(), live)?;
+    let rendered = parse("the rendered configuration".into(), rendered)?;
     let changes = mke::compare(&live, &rendered);
     let is_kubelet = |path: &str| path == "spec.kubelet" || path.starts_with("spec.kubelet.");
     let is_changed =
@@ -306,4 +308,32 @@ pub(crate) fn kubelet_notice(live: &str, rendered: &str) -> Result<Option<String
          `systemctl restart k0sworker` on workers"
             .to_owned()
     }))
+}
+
+/// Asks the cluster for its configuration, and returns what it says of the cluster.
+///
+/// # Errors
+/// It does not answer, or with no configuration.
+pub(crate) fn observe(program: &Program) -> Result<(String, mke::Observed), Error> {
+    let text = program.config_get()?;
+    let observed = observed(&text)?;
+    Ok((text, observed))
+}
+
+/// Returns what a configuration says of its cluster.
+///
+/// # Errors
+/// It is no YAML.
+pub(crate) fn observed(text: &str) -> Result<mke::Observed, Error> {
+    let node = parse(Utf8Path::new("mkectl config get"), text)?;
+    Ok(mke::Observed::of(&node))
+}
+
+/// Reads a configuration; `path` is what errors call it.
+pub(crate) fn parse(path: &Utf8Path, text: &str) -> Result<Node, Error> {
+    let source = std::sync::Arc::new(Source {
+        path: path.to_owned(),
+        text: text.to_owned(),
+    });
+    yaml::parse(source).map_err(|problem| Error::Render(Problems(vec![problem])))
 }

@@ -47,6 +47,15 @@ impl FetchError {
     }
 }
 
+/// Whether a file of the lock is on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// It is, with the lock's hash.
+    Verified,
+    /// It does not exist.
+    Missing,
+}
+
 /// A committed lock and where it lies.
 #[derive(Debug)]
 pub struct Locked {
@@ -128,70 +137,6 @@ pub fn source(workspace: &Workspace, lock: &bundle::Lock) -> Result<Source, Erro
         }
         Err(source) => Err(Error::io("look at", &path, source)),
     }
-}
-
-/// What of a lock is on this machine, compared byte by byte.
-#[derive(Debug)]
-pub struct Checked {
-    /// The bundle.
-    pub bundle: Utf8PathBuf,
-    /// What was found of the lock's downloads of mkectl.
-    pub mkectl: Vec<(String, Found)>,
-}
-
-/// Whether a file of the lock is on this machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
-    /// It is, with the lock's hash.
-    Verified,
-    /// It does not exist.
-    Missing,
-}
-
-/// Compares a bundle with its lock to the last byte, and the downloads of mkectl that are on this machine with their hashes. Writes
-/// nothing and needs no network. `file` is the bundle if it is not in `bundles/`.
-///
-/// # Errors
-/// The bundle does not exist, or something differs from the lock.
-pub async fn check(
-    context: &Context<'_>,
-    lock: &bundle::Lock,
-    file: Option<&Utf8Path>,
-) -> Result<Checked, Error> {
-    let workspace = context.workspace;
-    let path = file.map_or_else(|| workspace.bundle(&lock.bundle.file), Utf8Path::to_owned);
-    let shown = workspace.shown(&path).to_owned();
-    let input = match files::open(&path) {
-        Ok(input) => input,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Error::Fetch(FetchError::NoBundle { path: shown }));
-        }
-        Err(source) => return Err(Error::io("open", &path, source)),
-    };
-    let found = input.metadata().map(|found| found.len());
-    if let Ok(found) = found
-        && found != lock.bundle.size
-    {
-        return Err(Error::BundleSize {
-            path: shown,
-            found,
-            expected: lock.bundle.size,
-        });
-    }
-    crate::verify::report_start(context, lock, &path);
-    let observer = BundleObserver::new(context.reporter, Step::Verify);
-    tokio::task::block_in_place(|| {
-        bundle::read(input, &mut bundle::Inspection, Some(lock), &observer)
-    })
-    .map_err(|source| Error::bundle(workspace, &path, source))?;
-    context.reporter.report(Event::Finished {
-        step: Step::Verify,
-        what: format!("{shown} matches its lock"),
-    });
-    Ok(Checked {
-        bundle: shown,
-        mkectl: crate::program::check(context, lock)?,
-    })
 }
 
 /// Says that a download is about to begin.

@@ -9,8 +9,7 @@ use environment::Environment;
 use oci_spec::image::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::plan::found;
-use crate::verify::{self, Held, Seen};
+use crate::look::{self, Held, Seen};
 use crate::workspace::write_named;
 use crate::{Context, Error, sha256};
 
@@ -132,15 +131,15 @@ pub async fn take(context: &Context<'_>, environment: &Environment) -> Result<In
             tags.insert((artifact.repository, artifact.tag), artifact.kind);
         }
     }
-    let asked: Vec<verify::Tag<'_>> = tags
+    let asked: Vec<look::Tag<'_>> = tags
         .iter()
-        .map(|((repository, name), kind)| verify::Tag {
+        .map(|((repository, name), kind)| look::Tag {
             repository,
             name,
             kind: *kind,
         })
         .collect();
-    let seen = verify::look(context, environment, &asked).await?.seen;
+    let seen = look::look(context, environment, &asked).await?.seen;
     Ok(Inventory {
         version: Inventory::VERSION,
         environment: environment.name.clone(),
@@ -150,7 +149,7 @@ pub async fn take(context: &Context<'_>, environment: &Environment) -> Result<In
             .zip(&seen)
             .map(|(tag, seen)| Tag {
                 artifact: format!("{}:{}", tag.repository, tag.name),
-                found: found(seen),
+                found: seen.found(),
                 refused_to_nodes: !seen.is_open,
             })
             .collect(),

@@ -18,9 +18,6 @@ use crate::observe::BundleObserver;
 use crate::workspace::{DEFAULT_ARCH, read_if_there, write_whole};
 use crate::{Context, Error, Kind, program, render};
 
-/// The home folder that mkectl is asked with: its help shows paths below it.
-const HOME: &str = "/home/operator";
-
 /// What to look at.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -457,7 +454,7 @@ fn top_folder<'a>(paths: impl Iterator<Item = &'a str>) -> String {
 
 /// Finds the release's mkectl: the one that was named, the one that was fetched, or the one on PATH if it is of this release.
 fn mkectl(context: &Context<'_>, request: &Request) -> Result<Option<mkectl::Mkectl>, Error> {
-    let variables = variables(context);
+    let variables = program::neutral_variables(context);
     if let Some(path) = &request.mkectl {
         let mkectl = mkectl::Mkectl::at(path, variables).map_err(Error::Mkectl)?;
         let found = mkectl.version().map_err(Error::Mkectl)?;
@@ -478,24 +475,6 @@ fn mkectl(context: &Context<'_>, request: &Request) -> Result<Option<mkectl::Mke
     let is_of_release =
         |mkectl: &mkectl::Mkectl| mkectl.version().is_ok_and(|it| it == request.release);
     Ok(found.ok().filter(is_of_release))
-}
-
-/// Returns the variables that mkectl is asked with: nothing of this machine that its help would show.
-fn variables(context: &Context<'_>) -> mkectl::Variables {
-    let mut variables = context.tool.variables.clone();
-    variables.set("HOME", HOME);
-    for name in ["KUBECONFIG", "USER", "LOGNAME", "HOSTNAME"] {
-        variables.remove(name);
-    }
-    let of_home = variables.iter().filter_map(|(name, _)| name.to_str());
-    let of_home: Vec<String> = of_home
-        .filter(|name| name.starts_with("XDG_"))
-        .map(str::to_owned)
-        .collect();
-    for name in of_home {
-        variables.remove(&name);
-    }
-    variables
 }
 
 /// Asks a mkectl for everything that it says of itself.
@@ -562,53 +541,7 @@ pub(crate) fn unexpected(
         bundles: [(arch.to_owned(), seen)].into(),
         mkectl: None,
     };
-    warnings(&observations)
-}
-
-/// Warns if the help of a mkectl that was just fetched contradicts what is known of its release. One that cannot be asked is left to
-/// the step that runs it.
-pub(crate) fn compare_mkectl(context: &Context<'_>, release: &str, program: &Utf8Path) {
-    let version = release.strip_prefix('v').and_then(|it| it.parse().ok());
-    let known = version.map(|version| context.workspace.observations(&version));
-    if !matches!(known, Some(Ok(None))) {
-        return;
-    }
-    // The page is remembered, so the next plan does not ask for it again.
-    let mkectl = mkectl::Mkectl::at(program, variables(context));
-    let help = mkectl.and_then(|it| program::remembering(context, it).help(&["apply"]));
-    let Ok(help) = help else { return };
-    let page = match help.lists(mke::observations::PULL_FLAG) {
-        true => mke::observations::PULL_FLAG.to_owned(),
-        false => String::new(),
-    };
-    let observations = Observations {
-        release: release.to_owned(),
-        mkectl: Some(ObservedMkectl {
-            version: String::new(),
-            sha256: BTreeMap::new(),
-            help: [("apply".to_owned(), page)].into(),
-        }),
-        ..Observations::default()
-    };
-    for warning in warnings(&observations) {
-        context.reporter.report(Event::Warning(warning));
-    }
-}
-
-/// Returns a warning for each contradiction between observations and the table.
-pub(crate) fn warnings(observations: &Observations) -> Vec<String> {
-    let release = &observations.release;
-    (observations.contradictions().into_iter())
-        .map(|one| {
-            format!(
-                "{release}: {}: expected {} ({}), observed {}; `cargo xtask learn {release}` records it",
-                one.subject,
-                one.known,
-                one.certainty.name(),
-                one.observed
-            )
-        })
-        .collect()
+    program::contradictions(&observations)
 }
 
 #[cfg(test)]

@@ -11,14 +11,14 @@
 //! | step | takes | makes |
 //! |---|---|---|
 //! | [`plan::plan`] | an environment, its lock and receipt, a look at the registry | [`Plan`] |
-//! | [`requires::permit`] | a plan | [`requires::Permit`], which [`deploy::deploy`] wants |
+//! | [`plan::permit`] | a plan | [`plan::Permit`], which [`deploy::deploy`] wants |
 //! | [`carry::carry`] | a lock and plans | [`push::Sent`] for each plan |
 //! | [`verify::registry`] | the plan and what was sent | [`verify::Confirmed`]: a node gets every digest of the lock |
 //! | [`render::write`] | the plan | [`render::Written`] |
 //! | [`apply::apply`] | `Confirmed` and `Written` | [`apply::Applied`] |
 //!
 //! [`carry::carry`] is fetch, verify and push at the same time: a blob is pushed as soon as its own digest is right. What must wait takes
-//! a proof there, too: the word that lets tags be set takes a [`verify::VerifiedBundle`], which says that every byte of the lock is in the store.
+//! a proof there, too: the word that lets tags be set takes a [`local::VerifiedBundle`], which says that every byte of the lock is in the store.
 //!
 //! [`deploy::deploy`] is these lines one after the other. [`render`], [`check`] and [`diff`] need neither bundle
 //! nor network.
@@ -31,6 +31,7 @@ pub mod bench;
 pub mod carry;
 pub mod check;
 pub mod cluster;
+pub mod connect;
 pub mod consent;
 pub mod credential_files;
 pub mod defaults;
@@ -46,7 +47,9 @@ pub mod kubeconfig;
 pub mod learn;
 pub mod links;
 pub mod list;
+pub mod local;
 pub mod lock;
+pub mod look;
 pub mod migrate;
 pub mod mkectl;
 pub mod new;
@@ -69,6 +72,7 @@ pub mod under_way;
 pub mod upgrade;
 pub mod validate;
 pub mod verify;
+pub mod warnings;
 pub mod workspace;
 
 mod admin_password;
@@ -109,7 +113,7 @@ pub struct Context<'a> {
     /// Who says whether a secret may be seen.
     pub consent: &'a dyn consent::Consent,
     /// How much registries are asked for.
-    pub limits: push::Limits,
+    pub limits: connect::Limits,
     /// The operator's reason for an upgrade without a backup that could be restored; none where such an upgrade is refused.
     pub without_backup: Option<&'a str>,
     /// What registries said of accounts so far in this run.

@@ -7,9 +7,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use environment::{Environment, Mke3, Problem, Problems};
 use secrecy::ExposeSecret as _;
 
-use crate::apply::{self, Applied, Program};
+use crate::apply::Applied;
 use crate::event::{Event, Step};
 use crate::plan::Plan;
+use crate::program::{self, Program};
 use crate::run::Run;
 use crate::verify::Confirmed;
 use crate::workspace::{Output, read_if_there, write_whole};
@@ -94,7 +95,7 @@ pub(crate) fn commands(
         )
     })?;
     refuse_a_leftover(context)?;
-    let mut program = apply::program_for(context, environment, lock, lock_path, &["upgrade"])?;
+    let mut program = program::for_command(context, environment, lock, lock_path, &["upgrade"])?;
     // For mkectl it is a new cluster, whose kubeconfig it writes itself.
     program.mkectl.kubeconfig = None;
     let help = &program.help;
@@ -148,7 +149,7 @@ pub(crate) fn commands(
         help,
     );
     // MKE 3 clusters have no credentials for the registry of MKE 4 (MKE3-421).
-    if let Some(pull) = apply::Pull::of(context, environment)? {
+    if let Some(pull) = program::Pull::of(context, environment)? {
         upgrade = pull.given_to(upgrade, help);
     }
     let check = check(&program, mke3, output, &mut warnings)?;
@@ -231,7 +232,7 @@ pub(crate) fn migrate(
 ) -> Result<Applied, Error> {
     let release = format!("v{}", plan.environment.release);
     // The values that the references have are secrets from now on.
-    resolve::check(context, plan)?;
+    resolve::check(context, &plan.environment, &plan.release)?;
     write_hosts(context, plan, commands)?;
     // What an earlier try has left there mkectl might ask about, or not write over.
     remove(&commands.config_out)?;
@@ -278,7 +279,7 @@ pub(crate) fn migrate(
 
 /// Writes the file of hosts, with the values of references.
 fn write_hosts(context: &Context<'_>, plan: &Plan, commands: &Commands) -> Result<(), Error> {
-    let resolved = resolve::text(context, plan)?;
+    let resolved = resolve::text(context, &plan.environment, &plan.release)?;
     let text = match &resolved {
         Some(resolved) => resolved.expose_secret(),
         None => plan.config.text.as_str(),

@@ -5,26 +5,30 @@
 
 use std::collections::{HashMap, HashSet};
 
+use environment::Environment;
 use oci_spec::image::Digest;
 
-use crate::plan::Plan;
 use crate::receipt::Receipt;
 use crate::workspace::Output;
 use crate::{Context, fetch};
 
-/// Returns, for each blob that the plan pushes, a repository of another environment in the same registry that should hold it.
+/// Returns, for each blob of the artifacts, a repository of another environment in the same registry that should hold it.
 ///
 /// An environment that cannot be read has nothing to offer, and is not what this run is about.
-pub(crate) fn offers(context: &Context<'_>, plan: &Plan) -> Vec<(String, Digest)> {
-    let wanted: HashSet<&Digest> = plan
-        .to_be_pushed()
-        .flat_map(bundle::Artifact::blobs)
+pub(crate) fn offers(
+    context: &Context<'_>,
+    environment: &Environment,
+    artifacts: &[&bundle::Artifact],
+) -> Vec<(String, Digest)> {
+    let wanted: HashSet<&Digest> = artifacts
+        .iter()
+        .flat_map(|artifact| artifact.blobs())
         .map(|(digest, _)| digest)
         .collect();
     let mut offers = HashMap::new();
     let names = environment::names(context.workspace.root()).unwrap_or_default();
-    for name in names.iter().filter(|name| **name != plan.environment.name) {
-        let Some((neighbour, lock)) = applied(context, plan, name) else {
+    for name in names.iter().filter(|name| **name != environment.name) {
+        let Some((neighbour, lock)) = applied(context, environment, name) else {
             continue;
         };
         for artifact in &lock.artifacts {
@@ -45,10 +49,10 @@ pub(crate) fn offers(context: &Context<'_>, plan: &Plan) -> Vec<(String, Digest)
 /// Returns another environment and the lock of what it has, if that is in the same registry and in another project of it.
 fn applied(
     context: &Context<'_>,
-    plan: &Plan,
+    environment: &Environment,
     name: &str,
-) -> Option<(environment::Environment, bundle::Lock)> {
-    let ours = &plan.environment.registry;
+) -> Option<(Environment, bundle::Lock)> {
+    let ours = &environment.registry;
     let neighbour = mke::load(context.workspace.root(), name).ok()?;
     if neighbour.registry.address != ours.address || neighbour.registry.project == ours.project {
         return None;

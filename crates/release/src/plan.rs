@@ -4,25 +4,30 @@
 //! needs no second look: a deploy that changes nothing costs one request an artifact.
 
 use environment::Environment;
-use serde::Serialize;
 
+use crate::look::Planned;
+use crate::push::Delivery;
 use crate::receipt::{Applied, Receipt};
+use crate::render::Config;
 use crate::requires::{self, Unmet};
 use crate::shared_state::{self, Standing};
-use crate::under_way::UnderWay;
+use crate::under_way::{self, UnderWay};
+use crate::warnings::Warnings;
 use crate::workspace::Output;
-use crate::{Context, Error, fetch, inventory, push, render, sha256, verify};
+use crate::{Context, Error, connect, fetch, inventory, look, program, render, sha256, verify};
 
 mod decide;
+mod permit;
 mod recheck;
 mod saved;
 mod summary;
 
 pub use decide::{CommandSummary, MkectlPlan, MkectlSummary};
+pub use permit::{Permit, permit};
 pub use recheck::Outdated;
 pub(crate) use recheck::recheck;
+pub(crate) use saved::digest;
 pub use saved::{Moved, Saved, obey, save};
-pub(crate) use saved::{digest, found};
 pub use summary::{BundleSummary, Summary};
 
 /// What `deploy` will do.
@@ -41,9 +46,9 @@ pub struct Plan {
     /// Where the bundle's bytes come from.
     pub bundle: fetch::Source,
     /// What the registry has under the tag of each artifact of the lock, in its order.
-    pub seen: Vec<verify::Seen>,
+    pub seen: Vec<look::Seen>,
     /// Why nodes may not be able to pull, if they were refused something.
-    pub shut: Option<verify::Shut>,
+    pub shut: Option<look::Shut>,
     /// What each of them needs.
     pub artifacts: Vec<Planned>,
     /// The configuration, as it is to be.
@@ -70,84 +75,27 @@ pub struct Plan {
     pub warnings: Warnings,
 }
 
-/// What people should know before they go on.
-#[derive(Debug, Default)]
-pub struct Warnings {
-    /// What follows from everything that the plan names.
-    pub of_plan: Vec<String>,
-    /// What only this machine knows, or only for now. It is in no file, so that the same plan has the same bytes everywhere.
-    pub of_here: Vec<String>,
-}
-
-/// What one artifact needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Planned {
-    /// The registry serves it, with the right digest, to everybody.
-    Confirmed,
-    /// The registry has it and does not serve it without credentials.
-    Unconfirmed,
-    /// The registry does not have the tag.
-    Missing,
-    /// The registry has something else under the tag.
-    Different,
-}
-
-impl Planned {
-    /// Says whether the artifact has to be pushed.
-    pub fn is_to_be_pushed(self) -> bool {
-        matches!(self, Self::Missing | Self::Different)
-    }
-}
-
-/// The configuration, as it is to be and as it is committed.
-#[derive(Debug)]
-pub struct Config {
-    /// The text of `mke4.yaml`.
-    pub text: String,
-    /// Its SHA-256.
-    pub digest: String,
-    /// What the file contains now.
-    pub committed: Option<String>,
-    /// What was applied last, if the file or git's history has it.
-    pub applied: Option<String>,
-}
-
-impl Config {
-    /// Returns what the change is measured against: what was applied, or else what the file contains.
-    fn before(&self) -> Option<&str> {
-        self.applied.as_deref().or(self.committed.as_deref())
-    }
-
-    /// Returns the addresses of the hosts that the configuration no longer has.
-    pub fn removed_hosts(&self) -> Vec<String> {
-        let addresses = |text: &str| -> Vec<String> {
-            let machines = mke::machines(text).unwrap_or_default().into_iter();
-            machines.map(|machine| machine.ssh.address).collect()
-        };
-        let Some(before) = self.before() else {
-            return Vec::new();
-        };
-        let now = addresses(&self.text);
-        let mut removed = addresses(before);
-        removed.retain(|address| !now.contains(address));
-        removed
-    }
-
-    /// Says whether the file is to be written.
-    pub fn is_stale(&self) -> bool {
-        self.committed.as_deref() != Some(&self.text)
-    }
-}
-
-impl Warnings {
-    /// Returns all of them.
-    pub fn all(&self) -> Vec<String> {
-        self.of_plan.iter().chain(&self.of_here).cloned().collect()
-    }
-}
-
 impl Plan {
+    /// Returns what nodes are to get.
+    pub fn expected(&self) -> verify::Expected<'_> {
+        verify::Expected {
+            environment: &self.environment,
+            lock: &self.lock,
+            planned: &self.artifacts,
+            config: &self.config.text,
+            file: &self.output.config,
+        }
+    }
+
+    /// Returns what the registry is to get.
+    pub fn delivery(&self) -> Delivery<'_> {
+        Delivery {
+            environment: &self.environment,
+            artifacts: self.to_be_pushed().collect(),
+            shut: self.shut.as_ref(),
+        }
+    }
+
     /// Says whether `deploy` would change nothing.
     pub fn is_empty(&self) -> bool {
         self.artifacts
@@ -156,6 +104,26 @@ impl Plan {
             && !self.config.is_stale()
             && !self.is_receipt_stale()
             && !self.mkectl.is_needed()
+    }
+
+    /// Returns the files that a deploy writes.
+    pub(crate) fn files_to_write(&self) -> Vec<camino::Utf8PathBuf> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let output = &self.output;
+        let mut files = vec![output.receipt.clone()];
+        if self.config.is_stale() {
+            files.push(output.config.clone());
+        }
+        if self.mkectl.is_needed() {
+            files.push(under_way::path(output));
+        }
+        if let MkectlPlan::Upgrade { .. } = self.mkectl {
+            let named = self.environment.operation.backups.as_ref();
+            files.push(named.unwrap_or(&output.backups).join("backup"));
+        }
+        files
     }
 
     /// Says whether the receipt tells of another lock than the one that holds now: then a deploy confirms the present one, and says so.
@@ -187,7 +155,7 @@ impl Plan {
     /// Returns the bytes that are to be sent at most: what the missing artifacts consist of, each blob counted once.
     /// What the registry turns out to have of them is not sent.
     pub fn bytes_to_send(&self) -> u64 {
-        push::unique_bytes(self.to_be_pushed())
+        connect::unique_bytes(self.to_be_pushed())
     }
 }
 
@@ -256,7 +224,10 @@ pub async fn prepare(
     let mut made = plan(context, environment.clone(), output.clone(), purpose).await?;
     // The one of the release, and the one before it.
     for _ in 0..2 {
-        if !crate::program::provide(context, &made).await? {
+        let Some(problem) = made.mkectl.problem() else {
+            break;
+        };
+        if !program::provide(context, &made.environment, &made.lock, problem).await? {
             break;
         }
         made = plan(context, environment.clone(), output.clone(), purpose).await?;
@@ -314,7 +285,7 @@ pub(crate) async fn of_locked(
     };
     let mkectl = decide::decide(context, &question, &mut warnings)?;
     let program = mkectl.program();
-    let pull_warning = program.and_then(crate::apply::Program::pull_warning);
+    let pull_warning = program.and_then(program::Program::pull_warning);
     warnings.of_plan.extend(pull_warning);
     let unlocked = verify::unlocked(context, &environment, &locked.lock, program, &mut warnings)?;
     let unmet = match purpose {
@@ -328,9 +299,7 @@ pub(crate) async fn of_locked(
         )?,
     };
     let looked = match eyes {
-        Eyes::Registry => {
-            verify::look(context, &environment, &verify::tags_of(&locked.lock)).await?
-        }
+        Eyes::Registry => look::look(context, &environment, &look::tags_of(&locked.lock)).await?,
         Eyes::Inventory(read) => {
             taken_from(read, &environment, &locked.lock, &mut warnings.of_plan)?.into()
         }
@@ -437,7 +406,7 @@ fn taken_from(
     environment: &Environment,
     lock: &bundle::Lock,
     warnings: &mut Vec<String>,
-) -> Result<Vec<verify::Seen>, Error> {
+) -> Result<Vec<look::Seen>, Error> {
     let url = environment.registry.image_url();
     if read.inventory.registry != url {
         return Err(Error::InventoryOfAnother {
@@ -456,7 +425,7 @@ fn taken_from(
 }
 
 /// Says what each artifact of a lock needs, by what the registry was seen to have.
-fn planned(lock: &bundle::Lock, seen: &[verify::Seen]) -> Vec<Planned> {
+fn planned(lock: &bundle::Lock, seen: &[look::Seen]) -> Vec<Planned> {
     let artifacts = lock.artifacts.iter().zip(seen);
     artifacts
         .map(|(artifact, seen)| seen.planned(&artifact.digest))

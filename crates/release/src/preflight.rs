@@ -21,7 +21,7 @@ use crate::fetch::{self, Source};
 use crate::observe::BundleObserver;
 use crate::receipt::Receipt;
 use crate::workspace::Output;
-use crate::{Context, Credentials, Error, apply, before_push, chain, push, render, requires};
+use crate::{Context, Credentials, Error, before_push, chain, connect, program, render, requires};
 
 /// The most that one request to the registry carries to find out how much it may, in bytes. Proxies' usual limits are below.
 const MOST_IN_A_REQUEST: usize = 64 << 20;
@@ -385,7 +385,7 @@ fn bundle_and_disk(context: &Context<'_>, lock: &bundle::Lock, checks: &mut Vec<
 fn mkectl(context: &Context<'_>, environment: &Environment, lock: &bundle::Lock) -> Check {
     let name = "mkectl";
     let path = context.workspace.lock(&lock.release, &lock.arch);
-    match apply::program_for(context, environment, lock, &path, &[]) {
+    match program::for_command(context, environment, lock, &path, &[]) {
         Ok(_) => Check::fine(name, format!("that of {} is here", lock.release)),
         Err(error) => Check::wrong(name, WorkspaceFault::MkectlMissing, chain(&error)),
     }
@@ -522,7 +522,7 @@ async fn registry(
     checks: &mut Vec<Check>,
 ) -> Result<(), Error> {
     let target = &environment.registry;
-    let endpoint = push::endpoint(context, environment)?;
+    let endpoint = connect::endpoint(context, environment)?;
     let sample = sample::Sample::make(tag)?;
     let largest_blob = lock.and_then(|lock| {
         let blobs = lock.artifacts.iter().flat_map(bundle::Artifact::blobs);

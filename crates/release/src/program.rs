@@ -4,14 +4,221 @@
 //! only by the build that wrote it. The download stays beside the program, to compare the program with the lock each time.
 
 use bundle::LockedMkectl;
-use camino::Utf8PathBuf;
-use environment::Environment;
+use camino::{Utf8Path, Utf8PathBuf};
+use environment::{CredentialSource, Environment, Reference};
+use mke::Observations;
+use mke::observations::ObservedMkectl;
+use secrecy::SecretString;
 
-use crate::apply::{self, Program};
 use crate::event::{Event, Step};
 use crate::receipt::Receipt;
 use crate::workspace::Output;
-use crate::{Context, Error, Plan, Workspace, demo, fetch, kubeconfig};
+use crate::{Context, Credentials, Error, Tool, Workspace, demo, fetch, kubeconfig};
+
+/// The home folder that mkectl is asked with: its help shows paths below it.
+const HOME: &str = "/home/operator";
+
+/// The hidden command of Airlock's executable that plays mkectl in a rehearsal.
+pub const STAND_IN: &str = "rehearsal-mkectl";
+
+/// Returns the mkectl that an environment is to use, after asking it for its version.
+///
+/// # Errors
+/// There is none, it cannot be run, or it is not the release's own: each mkectl serves one release only
+/// (CLI-INST).
+pub(crate) fn for_apply(
+    context: &Context<'_>,
+    environment: &Environment,
+    lock: &bundle::Lock,
+    lock_path: &Utf8Path,
+) -> Result<Program, Error> {
+    let mut program = for_command(context, environment, lock, lock_path, &["apply"])?;
+    program.pull = Pull::of(context, environment)?;
+    Ok(program)
+}
+
+/// Returns the same, with what its help lists for a command.
+///
+/// # Errors
+/// The same as of [`for_apply`].
+pub(crate) fn for_command(
+    context: &Context<'_>,
+    environment: &Environment,
+    lock: &bundle::Lock,
+    lock_path: &Utf8Path,
+    command: &[&str],
+) -> Result<Program, Error> {
+    let variables = variables(context, environment);
+    let mut mkectl = if environment.rehearsal {
+        stand_in(context.tool, variables, &environment.release, lock_path)
+    } else {
+        find(context, environment, lock, variables)?
+    };
+    mkectl.kubeconfig = kubeconfig::flag(context, environment);
+    Program::of(mkectl, &environment.release, command)
+}
+
+/// Returns the environment variables that an environment's mkectl gets: all but the secrets that it has no use for.
+pub(crate) fn variables(context: &Context<'_>, environment: &Environment) -> mkectl::Variables {
+    let mut variables = context.tool.variables.clone();
+    // The cluster that it leads to may be a different one: where a cluster exists, the flag is passed.
+    variables.remove(kubeconfig::VARIABLE);
+    let registry = &environment.registry;
+    let named = [&registry.push_credentials, &registry.pull_credentials];
+    for CredentialSource::Environment(prefix) in named.into_iter().flatten() {
+        // mkectl has no use for what may push, and gets what pulls by names of its own.
+        variables.remove(&format!("{prefix}_USERNAME"));
+        variables.remove(&format!("{prefix}_PASSWORD"));
+    }
+    for reference in environment::references(&environment.config) {
+        if let Reference::Variable(name) = reference {
+            // It gets the value in its file.
+            variables.remove(&name);
+        }
+    }
+    variables
+}
+
+/// A mkectl of the right version, and what it says that it can do.
+#[derive(Debug, Clone)]
+pub struct Program {
+    pub(crate) mkectl: mkectl::Mkectl,
+    pub(crate) help: mkectl::Help,
+    /// What it is to give to nodes that pull with credentials.
+    pull: Option<Pull>,
+}
+
+/// What a cluster pulls with credentials, and with which.
+#[derive(Debug, Clone)]
+pub(crate) struct Pull {
+    username: String,
+    password: SecretString,
+    pulled: Vec<mkectl::Pulled>,
+}
+
+impl Pull {
+    /// Returns what an environment says of it; nothing where everything is pulled without, since there is no secret then that they could go
+    /// into (APPLY-421).
+    ///
+    /// # Errors
+    /// The credentials that it names cannot be had.
+    pub(crate) fn of(
+        context: &Context<'_>,
+        environment: &Environment,
+    ) -> Result<Option<Self>, Error> {
+        let secrets = mke::PullSecrets::of(environment);
+        let both = [
+            (secrets.charts, mkectl::Pulled::Charts),
+            (secrets.images, mkectl::Pulled::Images),
+        ];
+        let pulled = both.into_iter().filter(|(with_secret, _)| *with_secret);
+        let pulled: Vec<_> = pulled.map(|(_, pulled)| pulled).collect();
+        if pulled.is_empty() {
+            return Ok(None);
+        }
+        Ok(match context.known_pull_credentials(environment)? {
+            Some(Credentials::Basic { username, password }) => Some(Self {
+                username,
+                password,
+                pulled,
+            }),
+            Some(Credentials::Anonymous) | None => None,
+        })
+    }
+
+    /// Returns a command that gives them to mkectl, where its help lists the flags for that.
+    pub(crate) fn given_to(
+        &self,
+        command: mkectl::Command,
+        help: &mkectl::Help,
+    ) -> mkectl::Command {
+        command.pulling_with(&self.username, &self.password, &self.pulled, help)
+    }
+}
+
+impl Program {
+    /// Takes a mkectl that says that it is of this release, with what its help lists for a command.
+    ///
+    /// # Errors
+    /// It says that it is of another one, or does not answer.
+    pub(crate) fn of(
+        mkectl: mkectl::Mkectl,
+        release: &semver::Version,
+        command: &[&str],
+    ) -> Result<Self, Error> {
+        let found = mkectl.version().map_err(Error::Mkectl)?;
+        if found != *release {
+            return Err(Error::MkectlVersion {
+                program: mkectl.program,
+                found: format!("v{found}"),
+                wanted: format!("v{release}"),
+            });
+        }
+        let help = mkectl.help(command).map_err(Error::Mkectl)?;
+        Ok(Self {
+            mkectl,
+            help,
+            pull: None,
+        })
+    }
+
+    /// Returns the program itself, for commands other than `apply`.
+    pub(crate) fn mkectl(&self) -> &mkectl::Mkectl {
+        &self.mkectl
+    }
+
+    /// Returns the configuration that the cluster has, as YAML.
+    pub(crate) fn config_get(&self) -> Result<String, Error> {
+        self.mkectl.config_get().map_err(Error::Mkectl)
+    }
+
+    /// Returns the command that applies a configuration.
+    pub(crate) fn apply(&self, config: &Utf8Path) -> mkectl::Command {
+        let command = self.mkectl.apply(config, &self.help);
+        match &self.pull {
+            Some(pull) => pull.given_to(command, &self.help),
+            None => command,
+        }
+    }
+
+    /// Returns what to do where the administrator's password was missed, to be appended to a message, if this mkectl has a command for it
+    /// (RESETPW).
+    pub(crate) fn password_way_out(&self) -> Option<String> {
+        let root = self.mkectl.help(&[]).ok()?;
+        root.has_command("reset-password").then(|| {
+            "; if it is not there, set a new one with `mkectl reset-password --user admin --password-stdin`".to_owned()
+        })
+    }
+
+    /// Returns what people should know where this mkectl takes no credentials that nodes are to pull with.
+    pub(crate) fn pull_warning(&self) -> Option<String> {
+        let pull = self.pull.as_ref()?;
+        let unlisted = mkectl::unlisted_registry_users(&pull.pulled, &self.help);
+        (!unlisted.is_empty()).then(|| {
+            format!(
+                "this mkectl lists no {}: it gets no pull credentials for that, and the Secret that `credentialsSecretName` names has to be made by hand",
+                unlisted.join(" and no ")
+            )
+        })
+    }
+}
+
+/// Returns the stand-in as a program that the `mkectl` crate can run.
+fn stand_in(
+    tool: &Tool,
+    variables: mkectl::Variables,
+    release: &semver::Version,
+    lock: &Utf8Path,
+) -> mkectl::Mkectl {
+    let leading = [
+        STAND_IN,
+        "--release",
+        &format!("v{release}"),
+        "--lock",
+        lock.as_str(),
+    ];
+    mkectl::Mkectl::new(&tool.executable, variables).leading(leading)
+}
 
 /// A program and the download that it came in.
 struct Kept {
@@ -87,12 +294,12 @@ pub(crate) fn of_release(
     release: &semver::Version,
     sha256: Option<&str>,
 ) -> Result<Option<Program>, Error> {
-    let variables = apply::variables(context, environment);
+    let variables = variables(context, environment);
     if environment.rehearsal {
         let lock = context
             .workspace
             .lock(&format!("v{release}"), crate::workspace::DEFAULT_ARCH);
-        let mkectl = crate::rehearse::program(context.tool, variables, release, &lock);
+        let mkectl = stand_in(context.tool, variables, release, &lock);
         return Program::of(mkectl, release, &[]).map(Some);
     }
     let locked = match fetch::locked(context.workspace, release) {
@@ -183,15 +390,17 @@ pub(crate) fn keep(context: &Context<'_>, mkectl: &mkectl::Mkectl, release: &str
     }
 }
 
-/// Brings the mkectl here that a plan lacks, where a lock knows it: the release's own, or the one that writes the backup before an
-/// upgrade. Says whether one came, so that the plan has to be made again. Without a network the plan stays as it is.
+/// Downloads the mkectl whose absence is the `problem` of a plan, if a lock records it: the release's own, or the one that writes the
+/// backup before an upgrade. Returns whether one came, so the plan has to be made again. Without a network the plan stays as it is.
 ///
 /// # Errors
 /// What came is not what was locked.
-pub async fn provide(context: &Context<'_>, plan: &Plan) -> Result<bool, Error> {
-    let Some(problem) = plan.mkectl.problem() else {
-        return Ok(false);
-    };
+pub(crate) async fn provide(
+    context: &Context<'_>,
+    environment: &Environment,
+    lock: &bundle::Lock,
+    problem: &Error,
+) -> Result<bool, Error> {
     let old = match problem {
         Error::NoOldMkectl { release } => {
             let release = release.strip_prefix('v').and_then(|text| text.parse().ok());
@@ -199,13 +408,13 @@ pub async fn provide(context: &Context<'_>, plan: &Plan) -> Result<bool, Error> 
             locked.and_then(Result::ok)
         }
         Error::Mkectl(mkectl::Error::NotFound { .. }) | Error::MkectlVersion { .. }
-            if plan.environment.mkectl.is_none() && !plan.environment.rehearsal =>
+            if environment.mkectl.is_none() && !environment.rehearsal =>
         {
             None
         }
         _ => return Ok(false),
     };
-    let lock = old.as_ref().map_or(&plan.lock, |old| &old.lock);
+    let lock = old.as_ref().map_or(lock, |old| &old.lock);
     if of_this_machine(lock).is_none() || kept(context.workspace, lock).is_some() {
         return Ok(false);
     }
@@ -451,8 +660,72 @@ async fn fetch_with(
             context.workspace.shown(&kept.program)
         ),
     });
-    crate::learn::compare_mkectl(context, &lock.release, &kept.program);
+    compare_mkectl(context, &lock.release, &kept.program);
     Ok(())
+}
+
+/// Returns the variables that mkectl is asked with: nothing of this machine that its help would show.
+pub(crate) fn neutral_variables(context: &Context<'_>) -> mkectl::Variables {
+    let mut variables = context.tool.variables.clone();
+    variables.set("HOME", HOME);
+    for name in ["KUBECONFIG", "USER", "LOGNAME", "HOSTNAME"] {
+        variables.remove(name);
+    }
+    let of_home = variables.iter().filter_map(|(name, _)| name.to_str());
+    let of_home: Vec<String> = of_home
+        .filter(|name| name.starts_with("XDG_"))
+        .map(str::to_owned)
+        .collect();
+    for name in of_home {
+        variables.remove(&name);
+    }
+    variables
+}
+
+/// Warns if the help of a mkectl that was just fetched contradicts what is known of its release. One that cannot be asked is left to
+/// the step that runs it.
+fn compare_mkectl(context: &Context<'_>, release: &str, program: &Utf8Path) {
+    let version = release.strip_prefix('v').and_then(|it| it.parse().ok());
+    let known = version.map(|version| context.workspace.observations(&version));
+    if !matches!(known, Some(Ok(None))) {
+        return;
+    }
+    // The page is remembered, so the next plan does not ask for it again.
+    let mkectl = mkectl::Mkectl::at(program, neutral_variables(context));
+    let help = mkectl.and_then(|it| remembering(context, it).help(&["apply"]));
+    let Ok(help) = help else { return };
+    let page = match help.lists(mke::observations::PULL_FLAG) {
+        true => mke::observations::PULL_FLAG.to_owned(),
+        false => String::new(),
+    };
+    let observations = Observations {
+        release: release.to_owned(),
+        mkectl: Some(ObservedMkectl {
+            version: String::new(),
+            sha256: std::collections::BTreeMap::new(),
+            help: [("apply".to_owned(), page)].into(),
+        }),
+        ..Observations::default()
+    };
+    for warning in contradictions(&observations) {
+        context.reporter.report(Event::Warning(warning));
+    }
+}
+
+/// Returns a warning for each contradiction between observations and the table.
+pub(crate) fn contradictions(observations: &Observations) -> Vec<String> {
+    let release = &observations.release;
+    (observations.contradictions().into_iter())
+        .map(|one| {
+            format!(
+                "{release}: {}: expected {} ({}), observed {}; `cargo xtask learn {release}` records it",
+                one.subject,
+                one.known,
+                one.certainty.name(),
+                one.observed
+            )
+        })
+        .collect()
 }
 
 /// Returns what was fetched, if it was.

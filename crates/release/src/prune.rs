@@ -11,7 +11,7 @@ use environment::Environment;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use oci_spec::image::{ImageIndex, MediaType};
 
-use crate::push::connect;
+use crate::connect::connect;
 use crate::workspace::{read_if_there, write_named};
 use crate::{Context, Error, RegistryError, sha256};
 

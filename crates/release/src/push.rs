@@ -1,6 +1,4 @@
 //! Sends the registry what it lacks of a verified bundle.
-//!
-//! The only place where a blob of the store and a blob of the registry are seen together.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,28 +8,27 @@ use futures_util::future::join_all;
 use registry::Arrival;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use crate::connect::{StoreSource, connect_to_push, target, unique_bytes};
 use crate::event::{Event, Step};
+use crate::look::Shut;
 use crate::observe::PushObserver;
-use crate::plan::Plan;
-use crate::{Context, Credentials, Error, neighbours};
+use crate::{Context, Error, neighbours, receipt};
 
-/// How much a registry is asked for at most, where somebody has an opinion.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Limits {
-    /// The most uploads at once. Without it, as many as the registry gets faster by, up to a bound.
-    pub jobs: Option<usize>,
-    /// The most bytes a second, over all uploads to one registry.
-    pub max_rate: Option<u64>,
+/// What one registry is to get of a lock.
+#[derive(Debug, Clone)]
+pub struct Delivery<'a> {
+    /// The environment whose registry it is.
+    pub environment: &'a Environment,
+    /// What it lacks.
+    pub artifacts: Vec<&'a bundle::Artifact>,
+    /// Why nodes may not be able to pull, if they were refused something.
+    pub shut: Option<&'a Shut>,
 }
 
-impl Limits {
-    fn settings(self) -> registry::Settings {
-        let usual = registry::Settings::default();
-        registry::Settings {
-            uploads_at_once: self.jobs.unwrap_or(usual.uploads_at_once),
-            max_rate: self.max_rate.or(usual.max_rate),
-            ..usual
-        }
+impl Delivery<'_> {
+    /// Returns the bytes that are to be sent at most.
+    fn bytes(&self) -> u64 {
+        unique_bytes(self.artifacts.iter().copied())
     }
 }
 
@@ -54,16 +51,31 @@ pub struct Sent {
     pub present_bytes: u64,
 }
 
+impl From<&Sent> for receipt::Pushed {
+    fn from(sent: &Sent) -> Self {
+        let amount = |blobs, bytes| receipt::Amount {
+            blobs: Some(blobs),
+            bytes,
+        };
+        Self {
+            artifacts: sent.artifacts,
+            sent: amount(sent.uploaded_blobs, sent.uploaded_bytes),
+            mounted: Some(amount(sent.mounted_blobs, sent.mounted_bytes)),
+            present: Some(amount(sent.present_blobs, sent.present_bytes)),
+        }
+    }
+}
+
 /// Says that a push is about to begin.
-pub(crate) fn report_start(context: &Context<'_>, plans: &[&Plan]) {
-    if plans.is_empty() {
+pub(crate) fn report_start(context: &Context<'_>, deliveries: &[Delivery<'_>]) {
+    if deliveries.is_empty() {
         return;
     }
-    let registries: Vec<String> = plans
+    let registries: Vec<String> = deliveries
         .iter()
-        .map(|plan| plan.environment.registry.image_url())
+        .map(|one| one.environment.registry.image_url())
         .collect();
-    let artifacts: usize = plans.iter().map(|plan| plan.to_be_pushed().count()).sum();
+    let artifacts: usize = deliveries.iter().map(|one| one.artifacts.len()).sum();
     context.reporter.report(Event::Started {
         step: Step::Push,
         what: format!(
@@ -71,34 +83,34 @@ pub(crate) fn report_start(context: &Context<'_>, plans: &[&Plan]) {
             environment::count(artifacts, "artifact"),
             registries.join(" and ")
         ),
-        bytes: Some(plans.iter().map(|plan| plan.bytes_to_send()).sum()),
+        bytes: Some(deliveries.iter().map(Delivery::bytes).sum()),
     });
 }
 
-/// Pushes what each plan names, each as one transfer, as the blobs come into the store. One that fails stops no other.
+/// Pushes each delivery, each as one transfer, as the blobs come into the store. One that fails stops no other.
 ///
-/// Registries are pushed to at the same time, but for plans of the same one, which go one after the other.
+/// Registries are pushed to at the same time, but for deliveries to the same one, which go one after the other.
 pub(crate) async fn push(
     context: &Context<'_>,
-    plans: &[&Plan],
+    deliveries: &[Delivery<'_>],
     store: &bundle::Store,
     arrivals: Vec<UnboundedReceiver<Arrival>>,
 ) -> Vec<Result<Sent, Error>> {
     let source = StoreSource(store.clone());
     let mut turns: BTreeMap<&str, Vec<Turn<'_>>> = BTreeMap::new();
-    for ((place, plan), arrivals) in plans.iter().enumerate().zip(arrivals) {
+    for ((place, delivery), arrivals) in deliveries.iter().enumerate().zip(arrivals) {
         let turn = Turn {
             place,
-            plan,
+            delivery,
             arrivals,
         };
-        let address = plan.environment.registry.address.as_str();
+        let address = delivery.environment.registry.address.as_str();
         turns.entry(address).or_default().push(turn);
     }
     let pushing = turns.into_values().map(|turns| async {
         let mut outcomes = Vec::new();
         for turn in turns {
-            let outcome = push_one(context, turn.plan, &source, turn.arrivals).await;
+            let outcome = push_one(context, turn.delivery, &source, turn.arrivals).await;
             outcomes.push((turn.place, outcome));
         }
         outcomes
@@ -125,34 +137,35 @@ pub(crate) async fn push(
     outcomes
 }
 
-/// A plan that waits until its registry has been pushed to for those before it.
+/// A delivery that waits until its registry has been pushed to for those before it.
 struct Turn<'a> {
     place: usize,
-    plan: &'a Plan,
+    delivery: &'a Delivery<'a>,
     arrivals: UnboundedReceiver<Arrival>,
 }
 
 async fn push_one(
     context: &Context<'_>,
-    plan: &Plan,
+    delivery: &Delivery<'_>,
     source: &StoreSource,
     arrivals: UnboundedReceiver<Arrival>,
 ) -> Result<Sent, Error> {
-    let to_be_pushed: Vec<&bundle::Artifact> = plan.to_be_pushed().collect();
-    let address = &plan.environment.registry.address;
-    let registry = connect_to_push(context, &plan.environment)?;
+    let environment = delivery.environment;
+    let to_be_pushed = &delivery.artifacts;
+    let address = &environment.registry.address;
+    let registry = connect_to_push(context, environment)?;
     registry.ping().await.map_err(|source| Error::Registry {
         address: address.clone(),
         source,
     })?;
-    for (repository, digest) in neighbours::offers(context, plan) {
+    for (repository, digest) in neighbours::offers(context, environment, to_be_pushed) {
         registry.offer(&repository, &digest);
     }
     let _pushing = context.tool.signals.push_begins();
     let observer = PushObserver::new(context.reporter);
     let targets: Vec<registry::Artifact> = to_be_pushed
         .iter()
-        .map(|artifact| target(&plan.environment, artifact))
+        .map(|artifact| target(environment, artifact))
         .collect();
     let report = registry
         .push_as_they_come(&targets, source, arrivals, &observer)
@@ -182,7 +195,7 @@ async fn push_one(
             Err(error) => failed.push((artifact.reference(), error)),
         }
     }
-    tell_of_external(context, &to_be_pushed, &failed);
+    tell_of_external(context, to_be_pushed, &failed);
     if report.stopped {
         let left = failed.len();
         failed.retain(|(_, error)| !matches!(**error, registry::Error::Stopped));
@@ -221,123 +234,5 @@ fn tell_of_external(
                  for distribution, set validation.manifests.urls.allow"
             )));
         }
-    }
-}
-
-/// Returns the bytes of some artifacts, each manifest and blob counted once.
-pub(crate) fn unique_bytes<'a>(artifacts: impl Iterator<Item = &'a bundle::Artifact>) -> u64 {
-    let sizes: BTreeMap<&str, u64> = artifacts
-        .flat_map(bundle::Artifact::blobs)
-        .map(|(digest, size)| (digest.as_ref(), size))
-        .collect();
-    sizes.values().sum()
-}
-
-/// Makes a client for an environment's registry.
-pub(crate) fn connect(
-    context: &Context<'_>,
-    environment: &Environment,
-    credentials: Credentials,
-) -> Result<registry::Registry, Error> {
-    let settings = registry::Settings {
-        accounts: context.accounts.clone(),
-        ..registry::Settings::default()
-    };
-    connect_with(context, environment, credentials, settings, None)
-}
-
-/// Makes a client that may push: with credentials for that, at the pace that was asked for, going on with cut uploads, until it is
-/// asked to stop.
-pub(crate) fn connect_to_push(
-    context: &Context<'_>,
-    environment: &Environment,
-) -> Result<registry::Registry, Error> {
-    let address = &environment.registry.address;
-    let kept = context.workspace.profiles(address);
-    let profile = kept.load((context.tool.now)().as_second());
-    let sessions = registry::SessionFolder::new(context.workspace.sessions(), address);
-    connect_with(
-        context,
-        environment,
-        context.credentials(environment)?,
-        registry::Settings {
-            stop: context.tool.signals.stop(),
-            accounts: context.accounts.clone(),
-            profile: profile.map(|(profile, _)| profile).unwrap_or_default(),
-            ..context.limits.settings()
-        },
-        Some(Arc::new(sessions)),
-    )
-}
-
-/// Makes a client with other settings, that goes on with uploads which an earlier run left.
-fn connect_with(
-    context: &Context<'_>,
-    environment: &Environment,
-    credentials: Credentials,
-    settings: registry::Settings,
-    sessions: Option<Arc<dyn registry::Sessions>>,
-) -> Result<registry::Registry, Error> {
-    registry::Registry::with_sessions(
-        endpoint(context, environment)?,
-        credentials,
-        settings,
-        sessions,
-    )
-    .map_err(|source| Error::Registry {
-        address: environment.registry.address.clone(),
-        source,
-    })
-}
-
-/// Returns where an environment's registry is, whose certificate it may have, and the proxies on the way.
-pub(crate) fn endpoint(
-    context: &Context<'_>,
-    environment: &Environment,
-) -> Result<registry::Endpoint, Error> {
-    let target = &environment.registry;
-    let ca = target.ca.as_ref().map(|ca| ca.pem.as_str());
-    let endpoint = registry::Endpoint::new(&target.address, ca);
-    let endpoint = endpoint.map_err(|source| Error::Registry {
-        address: target.address.clone(),
-        source,
-    })?;
-    Ok(endpoint.through(context.proxies()))
-}
-
-/// Says what the registry is to hold for an artifact of the lock.
-pub(crate) fn target(environment: &Environment, artifact: &bundle::Artifact) -> registry::Artifact {
-    registry::Artifact {
-        repository: environment.registry.repository(&artifact.repository),
-        tag: artifact.tag.clone(),
-        manifests: manifests(artifact),
-    }
-}
-
-/// Returns what an artifact of a bundle consists of, as registries are told.
-pub(crate) fn manifests(artifact: &bundle::Artifact) -> Vec<registry::Manifest> {
-    let blob = |blob: &bundle::Blob| registry::Blob {
-        digest: blob.digest.clone(),
-        size: blob.size,
-    };
-    let manifest = |manifest: &bundle::Manifest| registry::Manifest {
-        digest: manifest.digest.clone(),
-        media_type: manifest.media_type.clone(),
-        size: manifest.size,
-        blobs: manifest.blobs.iter().map(blob).collect(),
-    };
-    artifact.manifests.iter().map(manifest).collect()
-}
-
-/// The store, as registries read from it.
-pub(crate) struct StoreSource(pub(crate) bundle::Store);
-
-impl registry::BlobSource for StoreSource {
-    fn open(&self, digest: &oci_spec::image::Digest) -> std::io::Result<std::fs::File> {
-        self.0.open_blob(digest).map_err(std::io::Error::other)
-    }
-
-    fn is_checked(&self, digest: &oci_spec::image::Digest, file: &std::fs::File) -> bool {
-        self.0.is_checked(digest, file)
     }
 }

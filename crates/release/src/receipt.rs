@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
-use crate::push::Sent;
 use crate::workspace::{read_if_there, write_whole};
 use crate::{Context, Error};
 
@@ -173,22 +172,6 @@ pub struct Overridden {
     pub missing: String,
     /// Why that was no obstacle, in the words of whoever said so.
     pub reason: String,
-}
-
-impl Pushed {
-    /// Returns what a receipt keeps of a push.
-    pub(crate) fn of(sent: &Sent) -> Self {
-        let amount = |blobs, bytes| Amount {
-            blobs: Some(blobs),
-            bytes,
-        };
-        Self {
-            artifacts: sent.artifacts,
-            sent: amount(sent.uploaded_blobs, sent.uploaded_bytes),
-            mounted: Some(amount(sent.mounted_blobs, sent.mounted_bytes)),
-            present: Some(amount(sent.present_blobs, sent.present_bytes)),
-        }
-    }
 }
 
 impl Receipt {

@@ -21,27 +21,9 @@ use crate::fetch::{self, Locked};
 use crate::plan::{self, Plan};
 use crate::receipt::Receipt;
 use crate::workspace::Output;
-use crate::{Context, Error, Tool, Workspace, demo, validate};
+use crate::{Context, Error, Workspace, demo, validate};
 
-/// The hidden command of Airlock's executable that plays mkectl.
-pub const COMMAND: &str = "rehearsal-mkectl";
-
-/// Returns the stand-in as a program that the `mkectl` crate can run.
-pub(crate) fn program(
-    tool: &Tool,
-    variables: mkectl::Variables,
-    release: &Version,
-    lock: &Utf8Path,
-) -> mkectl::Mkectl {
-    let leading = [
-        COMMAND,
-        "--release",
-        &format!("v{release}"),
-        "--lock",
-        lock.as_str(),
-    ];
-    mkectl::Mkectl::new(&tool.executable, variables).leading(leading)
-}
+pub use crate::program::STAND_IN as COMMAND;
 
 /// Starts the embedded registry of an environment that is a rehearsal; does nothing for others.
 /// The registry serves until the answer is dropped, and keeps its content for the next time.
@@ -205,7 +187,7 @@ pub async fn run(
     rehearsal: &Rehearsal,
     lock: &EnvironmentLock,
 ) -> Result<Deployed, Error> {
-    let permit = crate::requires::permit(&rehearsal.plan, None, false, lock)?;
+    let permit = plan::permit(&rehearsal.plan, None, false, lock)?;
     deploy::deploy(context, &rehearsal.plan, &permit).await
 }
 

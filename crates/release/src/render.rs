@@ -3,7 +3,6 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 
-use crate::plan::Plan;
 use crate::workspace::write_whole;
 use crate::{Error, Workspace, defaults};
 
@@ -49,6 +48,46 @@ fn registry<'a>(
     }
 }
 
+/// The configuration, as it is to be and as it is committed.
+#[derive(Debug)]
+pub struct Config {
+    /// The text of `mke4.yaml`.
+    pub text: String,
+    /// Its SHA-256.
+    pub digest: String,
+    /// What the file contains now.
+    pub committed: Option<String>,
+    /// What was applied last, if the file or git's history has it.
+    pub applied: Option<String>,
+}
+
+impl Config {
+    /// Returns what the change is measured against: what was applied, or else what the file contains.
+    fn before(&self) -> Option<&str> {
+        self.applied.as_deref().or(self.committed.as_deref())
+    }
+
+    /// Returns the addresses of the hosts that the configuration no longer has.
+    pub fn removed_hosts(&self) -> Vec<String> {
+        let addresses = |text: &str| -> Vec<String> {
+            let machines = mke::machines(text).unwrap_or_default().into_iter();
+            machines.map(|machine| machine.ssh.address).collect()
+        };
+        let Some(before) = self.before() else {
+            return Vec::new();
+        };
+        let now = addresses(&self.text);
+        let mut removed = addresses(before);
+        removed.retain(|address| !now.contains(address));
+        removed
+    }
+
+    /// Says whether the file is to be written.
+    pub fn is_stale(&self) -> bool {
+        self.committed.as_deref() != Some(&self.text)
+    }
+}
+
 /// The configuration is in its file.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -59,17 +98,17 @@ pub struct Written {
     pub digest: String,
 }
 
-/// Writes the configuration that the plan holds, unless the file holds it already.
+/// Writes the configuration to its file, unless the file holds it already.
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn write(plan: &Plan) -> Result<Written, Error> {
-    if plan.config.is_stale() {
-        write_whole(&plan.output.config, &plan.config.text)?;
+pub fn write(config: &Config, path: &Utf8Path) -> Result<Written, Error> {
+    if config.is_stale() {
+        write_whole(path, &config.text)?;
     }
     Ok(Written {
-        path: plan.output.config.clone(),
-        digest: plan.config.digest.clone(),
+        path: path.to_owned(),
+        digest: config.digest.clone(),
     })
 }
 

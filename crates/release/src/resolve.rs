@@ -10,7 +10,6 @@ use environment::{Environment, Reference};
 use secrecy::{ExposeSecret as _, SecretString};
 use tempfile::NamedTempFile;
 
-use crate::plan::Plan;
 use crate::{Context, Error, render};
 
 /// What the names of such files begin with.
@@ -40,7 +39,7 @@ impl Resolved {
     }
 }
 
-/// Says whether the plan's configuration has values that only mkectl is to see. A rehearsal's stand-in has no use for them.
+/// Says whether an environment's configuration has values that only mkectl is to see. A rehearsal's stand-in has no use for them.
 fn is_needed(environment: &Environment) -> bool {
     !environment.rehearsal && !environment::references(&environment.config).is_empty()
 }
@@ -49,9 +48,13 @@ fn is_needed(environment: &Environment) -> bool {
 ///
 /// # Errors
 /// One has none.
-pub(crate) fn check(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
-    if is_needed(&plan.environment) {
-        let _ = resolve(context, &plan.environment, &plan.release)?;
+pub(crate) fn check(
+    context: &Context<'_>,
+    environment: &Environment,
+    release: &mke::Release,
+) -> Result<(), Error> {
+    if is_needed(environment) {
+        let _ = resolve(context, environment, release)?;
     }
     Ok(())
 }
@@ -60,11 +63,13 @@ pub(crate) fn check(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
 ///
 /// # Errors
 /// A reference has no value.
-pub(crate) fn text(context: &Context<'_>, plan: &Plan) -> Result<Option<SecretString>, Error> {
-    match is_needed(&plan.environment) {
-        true => Ok(Some(
-            resolve(context, &plan.environment, &plan.release)?.text,
-        )),
+pub(crate) fn text(
+    context: &Context<'_>,
+    environment: &Environment,
+    release: &mke::Release,
+) -> Result<Option<SecretString>, Error> {
+    match is_needed(environment) {
+        true => Ok(Some(resolve(context, environment, release)?.text)),
         false => Ok(None),
     }
 }
@@ -75,16 +80,18 @@ pub(crate) fn text(context: &Context<'_>, plan: &Plan) -> Result<Option<SecretSt
 /// A reference has no value, or the file cannot be written.
 pub(crate) fn file(
     context: &Context<'_>,
-    plan: &Plan,
+    environment: &Environment,
+    release: &mke::Release,
+    directory: &Utf8Path,
     written: &Utf8Path,
 ) -> Result<Resolved, Error> {
-    if !is_needed(&plan.environment) {
+    if !is_needed(environment) {
         return Ok(Resolved {
             file: None,
             path: written.to_owned(),
         });
     }
-    temporary(context, &plan.environment, &plan.release, &plan.output.logs)
+    temporary(context, environment, release, directory)
 }
 
 /// Returns a file of its own with the environment's configuration, whether it has references or not: for commands that are to find it

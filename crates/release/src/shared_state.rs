@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::Event;
 use crate::receipt::{self, Receipt};
 use crate::workspace::{Output, read_if_there, write_whole};
-use crate::{Context, Credentials, Error, RegistryError, chain, push, sha256};
+use crate::{Context, Credentials, Error, RegistryError, chain, connect, sha256};
 
 /// The media type of the state, and the type of the artifact that carries it.
 pub const MEDIA_TYPE: &str = "application/vnd.airlock.state.v1+json";
@@ -472,7 +472,7 @@ impl Client {
             accounts: context.accounts.clone(),
             ..registry::Settings::default()
         };
-        let endpoint = push::endpoint(context, environment)?;
+        let endpoint = connect::endpoint(context, environment)?;
         let registry = registry::Registry::with_settings(endpoint, credentials, settings);
         Ok(Self {
             registry: registry.map_err(|source| Error::Registry {

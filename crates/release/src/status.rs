@@ -9,11 +9,11 @@ use environment::Environment;
 use futures_util::future::join_all;
 use serde::Serialize;
 
-use crate::plan::Planned;
+use crate::look::{self, Planned};
 use crate::receipt::Receipt;
 use crate::under_way::UnderWay;
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Error, chain, check, diff, fetch, rehearse, requires, sha256, verify};
+use crate::{Context, Error, chain, check, diff, fetch, rehearse, requires, sha256};
 
 /// How long a registry has to answer all that it is asked.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -286,7 +286,7 @@ async fn registry(
     let name = &environment.name;
     let look = async {
         let _registry = rehearse::serve_for_reading(context.workspace, environment).await?;
-        verify::look_as_node(context, environment, &verify::tags_of(lock)).await
+        look::look_as_node(context, environment, &look::tags_of(lock)).await
     };
     let mut found = Registry {
         url: environment.registry.image_url(),

@@ -11,19 +11,19 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use environment::yaml::{self, Node, Source};
 use environment::{Environment, Problems};
 use oci_spec::image::Digest;
 use semver::Version;
 
-use crate::apply::{self, Applied, Program};
+use crate::apply::Applied;
 use crate::cluster::BackupError;
 use crate::event::{Event, Step};
 use crate::plan::Plan;
+use crate::program::{self, Program};
 use crate::run::{Ran, Run};
 use crate::verify::Confirmed;
 use crate::workspace::{Output, write_whole};
-use crate::{Context, Error, carry, cluster, fetch, receipt, resolve};
+use crate::{Context, Error, carry, cluster, existing, fetch, receipt, resolve};
 
 mod after;
 mod notices;
@@ -111,7 +111,7 @@ impl Commands {
     /// Asks the cluster for its configuration, by the mkectl that knows it as it is before.
     fn ask(&self, environment: &Environment) -> Result<(String, mke::Observed), Error> {
         let program = self.of_before();
-        tokio::task::block_in_place(|| observe(program)).map_err(|source| match source {
+        tokio::task::block_in_place(|| existing::observe(program)).map_err(|source| match source {
             Error::Mkectl(source) => Error::ClusterSilent {
                 environment: environment.name.clone(),
                 source,
@@ -119,25 +119,6 @@ impl Commands {
             other => other,
         })
     }
-}
-
-/// Asks the cluster for its configuration, and returns what it says of the cluster.
-///
-/// # Errors
-/// It does not answer, or with no configuration.
-pub(crate) fn observe(program: &Program) -> Result<(String, mke::Observed), Error> {
-    let text = program.config_get()?;
-    let observed = observed(&text)?;
-    Ok((text, observed))
-}
-
-/// Returns what a configuration says of its cluster.
-///
-/// # Errors
-/// It is no YAML.
-pub(crate) fn observed(text: &str) -> Result<mke::Observed, Error> {
-    let node = parse(Utf8Path::new("mkectl config get"), text)?;
-    Ok(mke::Observed::of(&node))
 }
 
 /// Builds the commands of an upgrade, and asks the cluster what it is. Nothing is written.
@@ -157,8 +138,8 @@ pub(crate) fn commands(
     let ports = way
         .gateway_node_ports(environment)
         .map_err(|problem| Error::Render(Problems(vec![problem])))?;
-    let new = apply::program_for(context, environment, lock, lock_path, &["upgrade"])?;
-    let old = crate::program::of_release(
+    let new = program::for_command(context, environment, lock, lock_path, &["upgrade"])?;
+    let old = program::of_release(
         context,
         environment,
         from,
@@ -284,7 +265,7 @@ pub(crate) async fn upgrade(
 ) -> Result<Applied, Error> {
     let release = format!("v{}", plan.environment.release);
     // The values that the references have are secrets from now on.
-    resolve::check(context, plan)?;
+    resolve::check(context, &plan.environment, &plan.release)?;
     let run = |step: Step, release: String, command: &mkectl::Command| -> Result<Ran, Error> {
         let run = Run {
             environment: &plan.environment,
@@ -308,9 +289,9 @@ pub(crate) async fn upgrade(
     }
     keep_before(plan, commands)?;
     if let Some(old) = &commands.old {
-        crate::program::keep(context, &old.mkectl, &format!("v{}", commands.from));
+        program::keep(context, &old.mkectl, &format!("v{}", commands.from));
     }
-    crate::program::keep(context, &commands.new.mkectl, &release);
+    program::keep(context, &commands.new.mkectl, &release);
     if let Some((command, archive)) = &commands.backup {
         run(*step, format!("v{}", commands.from), command)?;
         // A rehearsal's stand-in writes none.
@@ -391,15 +372,6 @@ fn keep_before(plan: &Plan, commands: &Commands) -> Result<(), Error> {
         false => commands.ask(&plan.environment)?.0,
     };
     write_for_owner(&commands.before, &text, IfThere::Refuse)
-}
-
-/// Reads a configuration; `path` is what errors call it.
-pub(crate) fn parse(path: &Utf8Path, text: &str) -> Result<Node, Error> {
-    let source = std::sync::Arc::new(Source {
-        path: path.to_owned(),
-        text: text.to_owned(),
-    });
-    yaml::parse(source).map_err(|problem| Error::Render(Problems(vec![problem])))
 }
 
 /// The names of what an upgrade leaves in the folder of backups. None of them is there already.

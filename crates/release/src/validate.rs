@@ -2,9 +2,9 @@
 
 use environment::Environment;
 
-use crate::apply::Program;
+use crate::program::Program;
 use crate::workspace::Output;
-use crate::{Context, Error, apply, fetch, render, resolve};
+use crate::{Context, Error, fetch, program, render, resolve};
 
 /// How many lines of the refusal an error repeats.
 const LINES: usize = 5;
@@ -31,7 +31,7 @@ pub fn with_mkectl(
     let facts = mke::Release::of(&environment.release).map_err(Error::Release)?;
     let locked = fetch::locked(context.workspace, &environment.release)?;
     render::render(context.workspace, &mut environment, &facts)?;
-    let program = apply::program(context, &environment, &locked.lock, &locked.path)?;
+    let program = program::for_apply(context, &environment, &locked.lock, &locked.path)?;
     check(context, &environment, &facts, &program, output)
 }
 

@@ -7,15 +7,13 @@ use camino::Utf8Path;
 use environment::Environment;
 
 use crate::event::{Event, Step};
-use crate::plan::{Plan, Planned};
+use crate::look::Planned;
 use crate::push::Sent;
-use crate::{Context, Credentials, Error};
+use crate::{Context, Error};
 
 mod complete;
 mod examine;
 mod finding;
-mod local;
-mod look;
 mod nodes;
 mod repair;
 mod served;
@@ -25,19 +23,10 @@ mod watch;
 pub use complete::tell_what_is_unlocked;
 pub(crate) use complete::{by_charts, unlocked, unserved};
 pub use finding::{Finding, FindingKind, is_below_right_tags};
-pub use local::VerifiedBundle;
-pub(crate) use local::{
-    discard_damaged, is_by_damage, read, read_to_its_end, report_start, stored,
-};
-pub use look::{Held, Seen, Shut};
-pub(crate) use look::{Tag, look, look_as_node, require_open, tags_of};
 pub use repair::{Repaired, repair};
 pub use served::{Served, served};
 pub use textfile::write_textfile;
 pub use watch::{Round, State, look_once, watch};
-
-/// How many requests are under way at once while the registry is only asked.
-const QUESTIONS_AT_ONCE: usize = 16;
 
 /// Every digest of the lock was confirmed in the registry during this run, through the eyes of a node.
 /// Only [`registry()`], [`Served::confirmed`] and a look at all tags make one.
@@ -61,14 +50,33 @@ pub enum Depth {
     Bytes,
 }
 
+/// What nodes are to get, and how much of it a plan has confirmed.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// The environment.
+    pub environment: &'a Environment,
+    /// What its registry has to serve.
+    pub lock: &'a bundle::Lock,
+    /// What each artifact of the lock needed.
+    pub planned: &'a [Planned],
+    /// The text of `mke4.yaml` that mkectl is about to be given: it names where nodes will pull from.
+    pub config: &'a str,
+    /// Its file.
+    pub file: &'a Utf8Path,
+}
+
 /// Looks at the registry as a node does, after a push: in full at what was sent, and at the tags that the plan has not confirmed already.
 ///
 /// # Errors
 /// Something that the lock names is not served, or not to nodes.
-pub async fn registry(context: &Context<'_>, plan: &Plan, sent: &Sent) -> Result<Confirmed, Error> {
-    let in_full = after_push(context, plan, sent, Depth::Full).await?;
+pub async fn registry(
+    context: &Context<'_>,
+    expected: &Expected<'_>,
+    sent: &Sent,
+) -> Result<Confirmed, Error> {
+    let in_full = after_push(context, expected, sent, Depth::Full).await?;
     Ok(Confirmed {
-        artifacts: plan.lock.artifacts.len(),
+        artifacts: expected.lock.artifacts.len(),
         in_full,
     })
 }
@@ -80,22 +88,28 @@ pub async fn registry(context: &Context<'_>, plan: &Plan, sent: &Sent) -> Result
 ///
 /// # Errors
 /// A tag is not served, or not to nodes.
-pub async fn pushed_tags(context: &Context<'_>, plan: &Plan, sent: &Sent) -> Result<(), Error> {
-    after_push(context, plan, sent, Depth::Tag).await.map(drop)
+pub async fn pushed_tags(
+    context: &Context<'_>,
+    expected: &Expected<'_>,
+    sent: &Sent,
+) -> Result<(), Error> {
+    after_push(context, expected, sent, Depth::Tag)
+        .await
+        .map(drop)
 }
 
 /// Looks at what was sent as far as `depth` says, and returns how many artifacts were looked at in full.
 async fn after_push(
     context: &Context<'_>,
-    plan: &Plan,
+    expected: &Expected<'_>,
     sent: &Sent,
     depth: Depth,
 ) -> Result<usize, Error> {
-    let unconfirmed: Vec<_> = plan
+    let unconfirmed: Vec<_> = expected
         .lock
         .artifacts
         .iter()
-        .zip(&plan.artifacts)
+        .zip(expected.planned)
         .filter(|(_, planned)| **planned != Planned::Confirmed)
         .map(|(artifact, planned)| match planned {
             Planned::Missing | Planned::Different => (artifact, depth),
@@ -103,63 +117,43 @@ async fn after_push(
         })
         .collect();
     debug_assert!(sent.artifacts <= unconfirmed.len());
-    // What mkectl is about to be given says where nodes will pull from.
-    let (text, file) = (&plan.config.text, &plan.output.config);
-    confirm(context, &plan.environment, text, file, &unconfirmed).await?;
+    confirm(context, expected, &unconfirmed).await?;
     Ok(unconfirmed
         .iter()
         .filter(|(_, depth)| *depth == Depth::Full)
         .count())
 }
 
-/// Looks at every tag of a plan as a node does, whatever was confirmed before.
+/// Looks at every tag of a lock as a node does, whatever was confirmed before.
 ///
 /// # Errors
 /// Something that the lock names is not served, or not to nodes.
-pub(crate) async fn tags(context: &Context<'_>, plan: &Plan) -> Result<Confirmed, Error> {
-    let all: Vec<_> = plan
+pub(crate) async fn tags(
+    context: &Context<'_>,
+    expected: &Expected<'_>,
+) -> Result<Confirmed, Error> {
+    let all: Vec<_> = expected
         .lock
         .artifacts
         .iter()
         .map(|artifact| (artifact, Depth::Tag))
         .collect();
-    let (text, file) = (&plan.config.text, &plan.output.config);
-    confirm(context, &plan.environment, text, file, &all).await?;
+    confirm(context, expected, &all).await?;
     Ok(Confirmed {
         artifacts: all.len(),
         in_full: 0,
     })
 }
 
-/// Asks whether the registry is there before anything is asked of it: while a request for an artifact is tried again and
-/// again over a minute, a wrong address or certificate should be told at once.
-async fn knock(node: &registry::Registry, environment: &Environment) -> Result<(), Error> {
-    match node.ping().await {
-        Err(error) if !is_refusal(&error) => Err(unusable(environment, error)),
-        _ => Ok(()),
-    }
-}
-
-/// Returns the credentials that nodes have: none, or those of their secret. What is in that secret the environment may say; else the push
-/// credentials stand in for it.
-fn credentials(
-    context: &Context<'_>,
-    environment: &Environment,
-    with_secret: bool,
-) -> Result<Credentials, Error> {
-    if with_secret {
-        context.pull_credentials(environment)
-    } else {
-        Ok(Credentials::Anonymous)
-    }
-}
-
-/// Looks at artifacts through the URLs in `text`, which is that of `file`.
+/// Looks at artifacts through the URLs in the expected configuration.
 async fn confirm(
     context: &Context<'_>,
-    environment: &Environment,
-    text: &str,
-    file: &Utf8Path,
+    &Expected {
+        environment,
+        config,
+        file,
+        ..
+    }: &Expected<'_>,
     artifacts: &[(&bundle::Artifact, Depth)],
 ) -> Result<(), Error> {
     if artifacts.is_empty() {
@@ -173,7 +167,7 @@ async fn confirm(
         ),
         bytes: None,
     });
-    let nodes = nodes::Nodes::of(context, environment, text, file)?;
+    let nodes = nodes::Nodes::of(context, environment, config, file)?;
     nodes.knock().await?;
     let examined = examine::examine(&nodes, artifacts, context.reporter).await?;
     if !examined.findings.is_empty() {
@@ -191,18 +185,4 @@ async fn confirm(
         ),
     });
     Ok(())
-}
-
-fn is_refusal(error: &registry::Error) -> bool {
-    matches!(
-        error,
-        registry::Error::Unauthorized { .. } | registry::Error::Forbidden { .. }
-    )
-}
-
-fn unusable(environment: &Environment, source: registry::Error) -> Error {
-    Error::Registry {
-        address: environment.registry.address.clone(),
-        source,
-    }
 }

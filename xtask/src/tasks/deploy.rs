@@ -39,7 +39,7 @@ pub(crate) fn run(
         }
         app.ui.plan(&plan.summary(&app.workspace));
         let take_over = confirm::take_over(&plan, take_over)?;
-        let permit = release::requires::permit(&plan, reason, take_over, &lock)?;
+        let permit = release::plan::permit(&plan, reason, take_over, &lock)?;
         if !plan.is_empty() {
             confirm_plan(&plan, confirmed)?;
         }

@@ -60,7 +60,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Fail
 fn check(app: &App<'_>, locked: &Locked, file: Option<&Utf8Path>) -> Result<ExitCode, Failure> {
     let lock = &locked.lock;
     let checked = until_interrupted(app, async {
-        Ok(release::fetch::check(&app.context(), lock, file).await?)
+        Ok(release::local::check(&app.context(), lock, file).await?)
     })?;
     let word = |found: &Found| match found {
         Found::Verified => "verified",

@@ -28,7 +28,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &MigrateArgs) -> Result<ExitCode, Fa
         app.ui.plan(&summary);
         let reason = arguments.overrides.override_requires.as_deref();
         let take_over = confirm::take_over(&plan, arguments.take_over.take_over)?;
-        let permit = release::requires::permit(&plan, reason, take_over, &lock)?;
+        let permit = release::plan::permit(&plan, reason, take_over, &lock)?;
         confirm(&plan.environment, arguments.confirm.as_deref())?;
         let deployed = release::deploy::deploy(&context, &plan, &permit).await?;
         super::deploy::report(app, "deployed over MKE 3", &plan, &deployed)

@@ -54,10 +54,11 @@ pub(crate) fn run(app: &App<'_>, arguments: &PushArgs) -> Result<ExitCode, Failu
         let mut done = Vec::new();
         let mut failed = Vec::new();
         for plans in by_bundle.into_values() {
-            let outcomes = release::carry::carry(&context, &plans[0].lock, &plans).await?;
+            let deliveries: Vec<_> = plans.iter().map(|plan| plan.delivery()).collect();
+            let outcomes = release::carry::carry(&context, &plans[0].lock, &deliveries).await?;
             for (plan, outcome) in plans.into_iter().zip(outcomes) {
                 let confirmed = match outcome {
-                    Ok(sent) => release::verify::pushed_tags(&context, plan, &sent)
+                    Ok(sent) => release::verify::pushed_tags(&context, &plan.expected(), &sent)
                         .await
                         .map(|()| (sent, plan.lock.artifacts.len())),
                     Err(error) => Err(error),

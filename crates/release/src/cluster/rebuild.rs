@@ -7,7 +7,7 @@ use super::{Cluster, refuse_a_rehearsal};
 use crate::receipt::{self, Applied, By, Pushed, Receipt};
 use crate::shared_state::{self, Standing, Subject};
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Error, existing, fetch, render, sha256, upgrade, verify};
+use crate::{Context, Error, existing, fetch, look, render, sha256};
 
 /// A receipt that can be written.
 pub struct Rebuilt {
@@ -43,7 +43,7 @@ pub async fn rebuild(
         standing.allow(take_over)?;
     }
     let mut cluster = Cluster::made(context, environment, output, None)?;
-    let (live, seen) = tokio::task::block_in_place(|| upgrade::observe(&cluster.program))?;
+    let (live, seen) = tokio::task::block_in_place(|| existing::observe(&cluster.program))?;
     let rendered =
         render::render(context.workspace, &mut cluster.environment, &cluster.facts)?.text;
     let before = Receipt::read(&cluster.output.receipt).ok().flatten();
@@ -51,7 +51,7 @@ pub async fn rebuild(
         context,
         &cluster.environment,
         &seen,
-        &upgrade::observed(&rendered)?,
+        &existing::observed(&rendered)?,
         before.and_then(|receipt| receipt.applied).as_ref(),
     )?;
     let mut warnings: Vec<String> = standing.warning.iter().cloned().collect();
@@ -63,10 +63,8 @@ pub async fn rebuild(
         cluster.environment.release.clone()
     });
     let locked = fetch::locked(context.workspace, &release)?;
-    let tags = verify::tags_of(&locked.lock);
-    let held = verify::look(context, &cluster.environment, &tags)
-        .await?
-        .seen;
+    let tags = look::tags_of(&locked.lock);
+    let held = look::look(context, &cluster.environment, &tags).await?.seen;
     let held = locked.lock.artifacts.iter().zip(&held);
     let artifacts = held
         .filter(|(artifact, seen)| !seen.planned(&artifact.digest).is_to_be_pushed())
@@ -122,7 +120,7 @@ pub async fn rebuild(
             sha256: is_current.then(|| cluster.mkectl().sha256()).flatten(),
         },
         artifacts,
-        pushed: Pushed::of(&crate::push::Sent::default()),
+        pushed: Pushed::from(&crate::push::Sent::default()),
         began: None,
         ended: receipt::now(context),
         by: By::of(context, &cluster.environment),

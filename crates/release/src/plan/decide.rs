@@ -4,15 +4,16 @@ use environment::Environment;
 use semver::Version;
 use serde::Serialize;
 
-use super::{Purpose, Warnings};
-use crate::apply::{self, Program};
+use super::Purpose;
 use crate::event::Step;
 use crate::existing::{self, Known, Word};
 use crate::fetch::Locked;
 use crate::migrate;
+use crate::program::{self, Program};
 use crate::receipt::{Applied, Receipt};
 use crate::under_way::UnderWay;
 use crate::upgrade::{self, Commands};
+use crate::warnings::Warnings;
 use crate::workspace::{Output, read_if_there};
 use crate::{Context, Error, Workspace, chain, kubeconfig};
 
@@ -344,7 +345,7 @@ pub(super) fn decide(
             return Ok(plan);
         }
     } else {
-        let mut program = apply::program(context, environment, &locked.lock, &locked.path);
+        let mut program = program::for_apply(context, environment, &locked.lock, &locked.path);
         let is_new = question.applied().is_none();
         let asked = match &program {
             Ok(program) => existing::ask(context, environment, program, is_new),
@@ -376,7 +377,7 @@ pub(super) fn decide(
     }
     Ok(MkectlPlan::Apply {
         reason: "nobody knows how the last one ended",
-        program: apply::program(context, environment, &locked.lock, &locked.path),
+        program: program::for_apply(context, environment, &locked.lock, &locked.path),
     })
 }
 

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{MkectlPlan, Plan, Planned};
 use crate::receipt::{self, Receipt};
-use crate::verify::{Held, Seen};
 use crate::workspace::{read_if_there, write_named};
 use crate::{Error, Workspace, chain, render, sha256};
 
@@ -377,7 +376,7 @@ fn moved_in_registry(saved: &SavedRegistry, plan: &Plan) -> Vec<Moved> {
             continue;
         }
         let name = artifact.reference();
-        let now = found(seen);
+        let now = seen.found();
         let before = saved.push.iter().find(|push| push.artifact == name);
         let before = before.map_or_else(|| artifact.digest.to_string(), |push| push.found.clone());
         if before != now {
@@ -400,7 +399,7 @@ fn registry(plan: &Plan) -> SavedRegistry {
     };
     let mut state = String::new();
     for ((artifact, seen), _) in all() {
-        let (name, found) = (artifact.reference(), found(seen));
+        let (name, found) = (artifact.reference(), seen.found());
         state.push_str(&format!("{name} {found} {}\n", seen.is_open));
     }
     SavedRegistry {
@@ -412,7 +411,7 @@ fn registry(plan: &Plan) -> SavedRegistry {
             .map(|((artifact, seen), _)| SavedArtifact {
                 artifact: artifact.reference(),
                 digest: artifact.digest.to_string(),
-                found: found(seen),
+                found: seen.found(),
             })
             .collect(),
         refused_to_nodes: all()
@@ -420,15 +419,6 @@ fn registry(plan: &Plan) -> SavedRegistry {
             .map(|((artifact, _), _)| artifact.reference())
             .collect(),
         bytes_at_most: plan.bytes_to_send(),
-    }
-}
-
-/// Returns what is under a tag, in a word.
-pub(crate) fn found(seen: &Seen) -> String {
-    match &seen.held {
-        Held::Nothing => "nothing".to_owned(),
-        Held::Untold => "untold".to_owned(),
-        Held::Manifest(digest) => digest.to_string(),
     }
 }
 

@@ -9,7 +9,7 @@ use super::error::PruneError;
 use super::file::{PrunePlan, Remove};
 use super::history::{self, Known};
 use super::{Reach, known_holding, of_known, propose};
-use crate::push::connect;
+use crate::connect::connect;
 use crate::{Context, Error, RegistryError, chain};
 
 /// What came of a removal.

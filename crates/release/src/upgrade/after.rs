@@ -3,8 +3,9 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use secrecy::ExposeSecret as _;
 
-use super::{IfThere, parse, write_for_owner};
+use super::{IfThere, write_for_owner};
 use crate::event::Event;
+use crate::existing::parse;
 use crate::plan::Plan;
 use crate::{Context, Error, chain, resolve};
 
@@ -77,7 +78,7 @@ fn changes(context: &Context<'_>, plan: &Plan, cluster: &str) -> Result<Vec<mke:
     let path = context.workspace.shown(&plan.output.config);
     let written = parse(path, &plan.config.text)?;
     let mut changes = mke::compare(&cluster, &written);
-    if let Some(resolved) = resolve::text(context, plan)? {
+    if let Some(resolved) = resolve::text(context, &plan.environment, &plan.release)? {
         let resolved = parse(path, resolved.expose_secret())?;
         let differing: Vec<String> = mke::compare(&cluster, &resolved)
             .into_iter()

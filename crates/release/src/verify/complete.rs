@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use bundle::{Artifact, Kind, Lock};
 use environment::Environment;
 
-use super::look::{Held, Tag, look};
 use crate::event::Event;
-use crate::plan::Warnings;
-use crate::{Context, Error, apply, chain, fetch};
+use crate::look::{Held, Tag, look};
+use crate::warnings::Warnings;
+use crate::{Context, Error, chain, fetch, program};
 
 /// Compares the lock with what the mkectl that is to be run lists, and with what the bundle's charts name. A deploy that runs no mkectl asks nobody.
 ///
@@ -23,7 +23,7 @@ pub(crate) fn unlocked(
     context: &Context<'_>,
     environment: &Environment,
     lock: &Lock,
-    program: Option<&apply::Program>,
+    program: Option<&program::Program>,
     warnings: &mut Warnings,
 ) -> Result<Vec<String>, Error> {
     let Some(program) = program.filter(|_| !environment.rehearsal) else {
@@ -240,7 +240,7 @@ pub fn tell_what_is_unlocked(
         return Vec::new();
     }
     // Without a fitting mkectl there is nobody to ask, which is deploy's affair.
-    let Ok(program) = apply::program(context, environment, &locked.lock, &locked.path) else {
+    let Ok(program) = program::for_apply(context, environment, &locked.lock, &locked.path) else {
         return Vec::new();
     };
     let found = by_mkectl(program.mkectl(), &locked.lock);

@@ -6,11 +6,12 @@ use bundle::{Artifact, Blob, Manifest};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use oci_spec::image::Digest;
 
+use super::Depth;
 use super::finding::{Finding, FindingKind};
 use super::nodes::{Nodes, Reader};
-use super::{Depth, QUESTIONS_AT_ONCE};
 use crate::Error;
 use crate::event::{Event, Reporter, Step};
+use crate::look::QUESTIONS_AT_ONCE;
 
 /// How many blobs are read at once. Each holds one piece of a blob in memory.
 const READS_AT_ONCE: usize = 6;

@@ -7,7 +7,7 @@ use bundle::Kind;
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 
-use super::{credentials, is_refusal};
+use crate::look::{credentials, is_refusal};
 use crate::{Context, Error};
 
 /// What nodes pull from.

@@ -14,9 +14,10 @@ use registry::Restored;
 use super::examine::examine;
 use super::served::nodes_of;
 use super::{Depth, Finding, FindingKind};
+use crate::connect::{StoreSource, connect_to_push, target};
 use crate::event::{Event, Step};
 use crate::observe::PushObserver;
-use crate::push::{Sent, StoreSource, connect_to_push, target};
+use crate::push::Sent;
 use crate::{Context, Error, RegistryError, carry, fetch};
 
 /// How many blobs are sent, or manifests put, at once.

@@ -6,11 +6,34 @@ use bundle::Kind;
 use environment::Environment;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use oci_spec::image::Digest;
+use serde::Serialize;
 
-use super::{QUESTIONS_AT_ONCE, credentials, is_refusal, knock, unusable};
-use crate::plan::{Plan, Planned};
-use crate::push::{connect, connect_to_push};
-use crate::{Context, Error};
+use crate::connect::{connect, connect_to_push};
+use crate::{Context, Credentials, Error};
+
+/// How many requests are under way at once while the registry is only asked.
+pub(crate) const QUESTIONS_AT_ONCE: usize = 16;
+
+/// What one artifact needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Planned {
+    /// The registry serves it, with the right digest, to everybody.
+    Confirmed,
+    /// The registry has it and does not serve it without credentials.
+    Unconfirmed,
+    /// The registry does not have the tag.
+    Missing,
+    /// The registry has something else under the tag.
+    Different,
+}
+
+impl Planned {
+    /// Says whether the artifact has to be pushed.
+    pub fn is_to_be_pushed(self) -> bool {
+        matches!(self, Self::Missing | Self::Different)
+    }
+}
 
 /// What a registry has under a tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +95,15 @@ impl Seen {
         is_open: false,
     };
 
+    /// Returns what is there, in a word.
+    pub(crate) fn found(&self) -> String {
+        match &self.held {
+            Held::Nothing => "nothing".to_owned(),
+            Held::Untold => "untold".to_owned(),
+            Held::Manifest(digest) => digest.to_string(),
+        }
+    }
+
     /// Says what that means for what is to be there.
     pub fn planned(&self, wanted: &Digest) -> Planned {
         match &self.held {
@@ -129,9 +161,12 @@ pub(crate) async fn look(
 ///
 /// # Errors
 /// Nodes are refused, or the account may not write.
-pub(crate) async fn require_open(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
-    let environment = &plan.environment;
-    let Some(shut) = &plan.shut else {
+pub(crate) async fn require_open(
+    context: &Context<'_>,
+    environment: &Environment,
+    shut: Option<&Shut>,
+) -> Result<(), Error> {
+    let Some(shut) = shut else {
         return Ok(());
     };
     let refused = |source| Error::NotAnonymous {
@@ -280,5 +315,45 @@ impl Registries {
             Kind::Chart => &self.charts,
             Kind::Image | Kind::Artifact => &self.images,
         }
+    }
+}
+
+/// Asks whether the registry is there before anything is asked of it: while a request for an artifact is tried again and
+/// again over a minute, a wrong address or certificate should be told at once.
+pub(crate) async fn knock(
+    node: &registry::Registry,
+    environment: &Environment,
+) -> Result<(), Error> {
+    match node.ping().await {
+        Err(error) if !is_refusal(&error) => Err(unusable(environment, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the credentials that nodes have: none, or those of their secret. What is in that secret the environment may say; else the push
+/// credentials stand in for it.
+pub(crate) fn credentials(
+    context: &Context<'_>,
+    environment: &Environment,
+    with_secret: bool,
+) -> Result<Credentials, Error> {
+    if with_secret {
+        context.pull_credentials(environment)
+    } else {
+        Ok(Credentials::Anonymous)
+    }
+}
+
+pub(crate) fn is_refusal(error: &registry::Error) -> bool {
+    matches!(
+        error,
+        registry::Error::Unauthorized { .. } | registry::Error::Forbidden { .. }
+    )
+}
+
+pub(crate) fn unusable(environment: &Environment, source: registry::Error) -> Error {
+    Error::Registry {
+        address: environment.registry.address.clone(),
+        source,
     }
 }

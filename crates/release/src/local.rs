@@ -1,20 +1,74 @@
-//! The bundle against its lock: what is read, and what is in the store already.
+//! The bundle against its lock: what is in its file, what is read, and what is in the store already.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::announce::AnnouncingStore;
 use crate::event::{Event, Step};
-use crate::fetch::open_store;
+use crate::fetch::{self, Found, open_store};
 use crate::observe::BundleObserver;
-use crate::{Context, Error};
+use crate::{Context, Error, program};
 
 /// Every byte that the lock names is in the store. Only `read_to_its_end` and `stored` make one.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct VerifiedBundle;
+
+/// What of a lock is on this machine, compared byte by byte.
+#[derive(Debug)]
+pub struct Checked {
+    /// The bundle.
+    pub bundle: Utf8PathBuf,
+    /// What was found of the lock's downloads of mkectl.
+    pub mkectl: Vec<(String, Found)>,
+}
+
+/// Compares a bundle with its lock to the last byte, and the downloads of mkectl that are on this machine with their hashes. Writes
+/// nothing and needs no network. `file` is the bundle if it is not in `bundles/`.
+///
+/// # Errors
+/// The bundle does not exist, or something differs from the lock.
+pub async fn check(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    file: Option<&Utf8Path>,
+) -> Result<Checked, Error> {
+    let workspace = context.workspace;
+    let path = file.map_or_else(|| workspace.bundle(&lock.bundle.file), Utf8Path::to_owned);
+    let shown = workspace.shown(&path).to_owned();
+    let input = match files::open(&path) {
+        Ok(input) => input,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::Fetch(fetch::FetchError::NoBundle { path: shown }));
+        }
+        Err(source) => return Err(Error::io("open", &path, source)),
+    };
+    let found = input.metadata().map(|found| found.len());
+    if let Ok(found) = found
+        && found != lock.bundle.size
+    {
+        return Err(Error::BundleSize {
+            path: shown,
+            found,
+            expected: lock.bundle.size,
+        });
+    }
+    report_start(context, lock, &path);
+    let observer = BundleObserver::new(context.reporter, Step::Verify);
+    tokio::task::block_in_place(|| {
+        bundle::read(input, &mut bundle::Inspection, Some(lock), &observer)
+    })
+    .map_err(|source| Error::bundle(workspace, &path, source))?;
+    context.reporter.report(Event::Finished {
+        step: Step::Verify,
+        what: format!("{shown} matches its lock"),
+    });
+    Ok(Checked {
+        bundle: shown,
+        mkectl: program::check(context, lock)?,
+    })
+}
 
 /// Says that a bundle is about to be read.
 pub(crate) fn report_start(context: &Context<'_>, lock: &bundle::Lock, path: &Utf8Path) {
@@ -34,7 +88,7 @@ pub(crate) fn read(
     lock: &bundle::Lock,
     path: &Utf8Path,
     input: impl Read + Send,
-    mut sink: AnnouncingStore,
+    mut sink: impl bundle::Sink,
 ) -> Result<(), Error> {
     let observer = BundleObserver::new(context.reporter, Step::Verify);
     match bundle::read(input, &mut sink, Some(lock), &observer) {

@@ -1,0 +1,148 @@
+//! An environment's registry: how it is reached, and what it gets of a lock.
+//!
+//! The only place where a blob of the store and a blob of the registry are seen together.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use environment::Environment;
+
+use crate::{Context, Credentials, Error};
+
+/// How much a registry is asked for at most, where somebody has an opinion.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits {
+    /// The most uploads at once. Without it, as many as the registry gets faster by, up to a bound.
+    pub jobs: Option<usize>,
+    /// The most bytes a second, over all uploads to one registry.
+    pub max_rate: Option<u64>,
+}
+
+impl Limits {
+    fn settings(self) -> registry::Settings {
+        let usual = registry::Settings::default();
+        registry::Settings {
+            uploads_at_once: self.jobs.unwrap_or(usual.uploads_at_once),
+            max_rate: self.max_rate.or(usual.max_rate),
+            ..usual
+        }
+    }
+}
+
+/// Makes a client for an environment's registry.
+pub(crate) fn connect(
+    context: &Context<'_>,
+    environment: &Environment,
+    credentials: Credentials,
+) -> Result<registry::Registry, Error> {
+    let settings = registry::Settings {
+        accounts: context.accounts.clone(),
+        ..registry::Settings::default()
+    };
+    connect_with(context, environment, credentials, settings, None)
+}
+
+/// Makes a client that may push: with credentials for that, at the pace that was asked for, going on with cut uploads, until it is
+/// asked to stop.
+pub(crate) fn connect_to_push(
+    context: &Context<'_>,
+    environment: &Environment,
+) -> Result<registry::Registry, Error> {
+    let address = &environment.registry.address;
+    let kept = context.workspace.profiles(address);
+    let profile = kept.load((context.tool.now)().as_second());
+    let sessions = registry::SessionFolder::new(context.workspace.sessions(), address);
+    connect_with(
+        context,
+        environment,
+        context.credentials(environment)?,
+        registry::Settings {
+            stop: context.tool.signals.stop(),
+            accounts: context.accounts.clone(),
+            profile: profile.map(|(profile, _)| profile).unwrap_or_default(),
+            ..context.limits.settings()
+        },
+        Some(Arc::new(sessions)),
+    )
+}
+
+/// Makes a client with other settings, that goes on with uploads which an earlier run left.
+fn connect_with(
+    context: &Context<'_>,
+    environment: &Environment,
+    credentials: Credentials,
+    settings: registry::Settings,
+    sessions: Option<Arc<dyn registry::Sessions>>,
+) -> Result<registry::Registry, Error> {
+    registry::Registry::with_sessions(
+        endpoint(context, environment)?,
+        credentials,
+        settings,
+        sessions,
+    )
+    .map_err(|source| Error::Registry {
+        address: environment.registry.address.clone(),
+        source,
+    })
+}
+
+/// Returns where an environment's registry is, whose certificate it may have, and the proxies on the way.
+pub(crate) fn endpoint(
+    context: &Context<'_>,
+    environment: &Environment,
+) -> Result<registry::Endpoint, Error> {
+    let target = &environment.registry;
+    let ca = target.ca.as_ref().map(|ca| ca.pem.as_str());
+    let endpoint = registry::Endpoint::new(&target.address, ca);
+    let endpoint = endpoint.map_err(|source| Error::Registry {
+        address: target.address.clone(),
+        source,
+    })?;
+    Ok(endpoint.through(context.proxies()))
+}
+
+/// Says what the registry is to hold for an artifact of the lock.
+pub(crate) fn target(environment: &Environment, artifact: &bundle::Artifact) -> registry::Artifact {
+    registry::Artifact {
+        repository: environment.registry.repository(&artifact.repository),
+        tag: artifact.tag.clone(),
+        manifests: manifests(artifact),
+    }
+}
+
+/// Returns what an artifact of a bundle consists of, as registries are told.
+pub(crate) fn manifests(artifact: &bundle::Artifact) -> Vec<registry::Manifest> {
+    let blob = |blob: &bundle::Blob| registry::Blob {
+        digest: blob.digest.clone(),
+        size: blob.size,
+    };
+    let manifest = |manifest: &bundle::Manifest| registry::Manifest {
+        digest: manifest.digest.clone(),
+        media_type: manifest.media_type.clone(),
+        size: manifest.size,
+        blobs: manifest.blobs.iter().map(blob).collect(),
+    };
+    artifact.manifests.iter().map(manifest).collect()
+}
+
+/// Returns the bytes of some artifacts, each manifest and blob counted once.
+pub(crate) fn unique_bytes<'a>(artifacts: impl Iterator<Item = &'a bundle::Artifact>) -> u64 {
+    let sizes: BTreeMap<&str, u64> = artifacts
+        .flat_map(bundle::Artifact::blobs)
+        .map(|(digest, size)| (digest.as_ref(), size))
+        .collect();
+    sizes.values().sum()
+}
+
+/// The store, as registries read from it.
+pub(crate) struct StoreSource(pub(crate) bundle::Store);
+
+impl registry::BlobSource for StoreSource {
+    fn open(&self, digest: &oci_spec::image::Digest) -> std::io::Result<std::fs::File> {
+        self.0.open_blob(digest).map_err(std::io::Error::other)
+    }
+
+    fn is_checked(&self, digest: &oci_spec::image::Digest, file: &std::fs::File) -> bool {
+        self.0.is_checked(digest, file)
+    }
+}
