@@ -290,6 +290,7 @@ fn no_command_shows_what_there_is() {
       mkectl     Run any other command of an environment's own mkectl
       prune      Plan what an environment's registry needs no more; `prune --plan FILE` removes it
       bench      Measure a push on this machine, beside the vendor's loop
+      ci         Run the checks that this workspace's CI runs
 
     Options:
           --format <FORMAT>  Output format [default: human] [possible values: human, json]

@@ -11,6 +11,7 @@ mod apply;
 mod bench;
 mod carry;
 mod check;
+mod ci;
 mod cluster;
 mod command_line;
 mod concurrency;
@@ -51,12 +52,16 @@ mod show;
 mod signed;
 mod status;
 mod store;
+mod team;
 mod tidy;
 mod upgrade;
 mod verify;
 
 /// The command under test.
 const AIRLOCK: &str = env!("CARGO_BIN_EXE_xtask-under-test");
+
+/// The command with a team's own task.
+const TEAM: &str = env!("CARGO_BIN_EXE_team-under-test");
 
 /// The program that plays mkectl.
 const FAKE_MKECTL: &str = env!("CARGO_BIN_EXE_fake-mkectl");

@@ -129,6 +129,7 @@ fn only_mkectl_and_the_bench_start_programs() {
         if !path.starts_with("tests")
             && !path.starts_with("crates/mkectl")
             && !path.as_str().starts_with("xtask/src/tasks/bench")
+            && !["xtask/src/tasks/ci.rs", "xtask/src/failure.rs"].contains(&path.as_str())
         {
             for start in starts {
                 assert!(!text.contains(start), "{path} has `{start}`");
@@ -266,8 +267,8 @@ fn every_verb_has_its_three_files() {
             repository().join(format!("tests/it/{verb}.rs")).is_file(),
             "`{verb}` has no tests/it/{verb}.rs"
         );
-        // `show` prints what `environment` has read; there is no step to it.
-        if verb != "show" {
+        // `show` prints what `environment` has read, `ci` starts cargo; there is no step to them.
+        if !["show", "ci"].contains(&verb) {
             assert!(
                 repository()
                     .join(format!("crates/release/src/{verb}.rs"))
@@ -322,6 +323,28 @@ fn links_in_documents_lead_somewhere() {
         followed > 10,
         "only {followed} links found: the search is broken"
     );
+}
+
+#[test]
+fn recipes_name_files_and_tests_that_exist() {
+    let text = read("CONTRIBUTING.md");
+    let tests = names_in("tests/it");
+    let mut found = 0;
+    for word in text.split('`').skip(1).step_by(2) {
+        if let Some((module, function)) = word.split_once("::")
+            && tests.contains(&format!("{module}.rs"))
+        {
+            let file = read(&format!("tests/it/{module}.rs"));
+            assert!(file.contains(&format!("fn {function}")), "no test {word}");
+            found += 1;
+        }
+        let is_path = word.contains('/') && !word.contains(' ') && !word.contains("NAME");
+        if is_path {
+            assert!(repository().join(word).exists(), "no {word}");
+            found += 1;
+        }
+    }
+    assert!(found > 10, "only {found} names: the search is broken");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use release::environment_lock::EnvironmentLock;
 use release::{Context, Tool, Workspace};
 
-use crate::cli::Cli;
+use crate::cli::{Cli, CommonArgs};
 use crate::consent::TerminalConsent;
 use crate::credentials::EnvironmentKeeper;
 use crate::failure::Failure;
@@ -30,22 +30,33 @@ pub(crate) struct App<'a> {
 }
 
 impl<'a> App<'a> {
+    /// Prepares a command of Airlock.
     pub(crate) fn new(cli: &Cli, ui: &'a Ui) -> Result<Self, Failure> {
+        let app = Self::of_team(&cli.common, ui)?;
+        if let Some(environments) = cli.writes() {
+            release::links::refuse(&app.workspace, &environments)?;
+        }
+        Ok(Self {
+            consent: TerminalConsent::new(cli.allows_visible_secrets()),
+            limits: cli.limits(),
+            ..app
+        })
+    }
+
+    /// Prepares a task of a team, which has the options of every command alone.
+    pub(crate) fn of_team(common: &CommonArgs, ui: &'a Ui) -> Result<Self, Failure> {
         remember_variables();
         let tool = tool()?;
-        let workspace = Workspace::new(root(cli.directory.as_deref())?);
-        if let Some(environments) = cli.writes() {
-            release::links::refuse(&workspace, &environments)?;
-        }
+        let workspace = Workspace::new(root(common.directory.as_deref())?);
         Ok(Self {
             workspace,
             keeper: EnvironmentKeeper::new(ui, tool.variables.clone()),
             tool,
             ui,
-            consent: TerminalConsent::new(cli.allows_visible_secrets()),
-            limits: cli.limits(),
+            consent: TerminalConsent::new(false),
+            limits: release::connect::Limits::default(),
             accounts: release::Accounts::default(),
-            offline: cli.offline || is_offline(std::env::var_os("AIRLOCK_OFFLINE").as_deref()),
+            offline: common.offline || is_offline(std::env::var_os("AIRLOCK_OFFLINE").as_deref()),
         })
     }
 

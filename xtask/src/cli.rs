@@ -4,8 +4,13 @@ use std::process::ExitCode;
 
 use camino::Utf8PathBuf;
 use clap::error::{ContextKind, ContextValue};
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    ArgGroup, ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+    ValueEnum,
+};
 use release::connect::Limits;
+
+use crate::team::Task;
 
 mod bench;
 mod cluster;
@@ -30,6 +35,16 @@ pub(crate) use rehearsal::{RehearsalArgs, RehearsalCommand};
     subcommand_required = true
 )]
 pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The options of every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CommonArgs {
     /// Output format
     #[arg(long, global = true, display_order = LAST, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
@@ -41,9 +56,6 @@ pub(crate) struct Cli {
     /// Ask only registries, nodes and clusters [env: AIRLOCK_OFFLINE]
     #[arg(long, global = true, display_order = LAST + 2)]
     pub(crate) offline: bool,
-
-    #[command(subcommand)]
-    pub(crate) command: Command,
 }
 
 /// Where the options that all commands have stand in a help: behind the command's own, before `--help`.
@@ -90,6 +102,7 @@ Care
   mkectl     Run any other command of an environment's own mkectl
   prune      Plan what an environment's registry needs no more; `prune --plan FILE` removes it
   bench      Measure a push on this machine, beside the vendor's loop
+  ci         Run the checks that this workspace's CI runs
 
 Options:
 {options}
@@ -286,6 +299,12 @@ pub(crate) enum Command {
     /// Makes a bundle, starts a `docker-registry` of its own, and measures in turns. Wants skopeo and curl for comparison.
     /// Everything is below bundles/bench/, three to four times the size of the bundle, and removed at the end.
     Bench(BenchArgs),
+    /// Run the checks that this workspace's CI runs, in their order
+    Ci {
+        /// Steps to run [default: all]
+        #[arg(value_enum)]
+        steps: Vec<CiStep>,
+    },
     /// Play mkectl in a rehearsal
     #[command(hide = true, name = release::rehearse::COMMAND)]
     RehearsalMkectl(RehearsalArgs),
@@ -295,6 +314,19 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: BenchPartCommand,
     },
+}
+
+/// A step of `ci`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CiStep {
+    /// Check the formatting
+    Format,
+    /// Lint all targets
+    Lint,
+    /// Build the documentation
+    Docs,
+    /// Run all tests
+    Test,
 }
 
 /// What can be done with a receipt.
@@ -525,7 +557,8 @@ impl Cli {
             | Command::Inspect { .. }
             | Command::Diff(_)
             | Command::Releases { .. }
-            | Command::Check { .. } => None,
+            | Command::Check { .. }
+            | Command::Ci { .. } => None,
             Command::Fetch(arguments) if arguments.check => None,
             Command::Push(arguments) => {
                 Some(arguments.environments.iter().map(String::as_str).collect())
@@ -571,13 +604,21 @@ impl Cli {
     }
 }
 
+/// What was typed.
+pub(crate) enum Typed {
+    /// A command of Airlock.
+    Ours(Box<Cli>),
+    /// A task of the team, by its index.
+    Team(CommonArgs, usize, ArgMatches),
+}
+
 /// Parses the command line.
 ///
 /// # Errors
 /// With the exit code, after the help or the complaint was printed. clap's own code for a wrong command line is 2,
 /// which here means that something differs.
-pub(crate) fn parse() -> Result<Cli, ExitCode> {
-    Cli::try_parse().map_err(|mut error| {
+pub(crate) fn parse(tasks: &[&dyn Task]) -> Result<Typed, ExitCode> {
+    typed(tasks).map_err(|mut error| {
         let is_dry_run = matches!(
             error.get(ContextKind::InvalidArg),
             Some(ContextValue::String(argument)) if argument == "--dry-run"
@@ -610,6 +651,32 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
     })
 }
 
+fn typed(tasks: &[&dyn Task]) -> Result<Typed, clap::Error> {
+    let mut command = Cli::command();
+    if !tasks.is_empty() {
+        let mut listed = "Of this team\n".to_owned();
+        for task in tasks.iter().map(|task| task.command()) {
+            let about = task.get_about().map(ToString::to_string);
+            let about = about.unwrap_or_default();
+            listed.push_str(&format!("  {:<9}  {about}\n", task.get_name()));
+            command = command.subcommand(task);
+        }
+        command = command.help_template(HELP.replace("Options:", &format!("{listed}\nOptions:")));
+    }
+    let matches = command.clone().try_get_matches()?;
+    if let Some((name, arguments)) = matches.subcommand() {
+        let named = |task: &&dyn Task| task.command().get_name() == name;
+        if let Some(index) = tasks.iter().position(named) {
+            let common = CommonArgs::from_arg_matches(&matches)?;
+            return Ok(Typed::Team(common, index, arguments.clone()));
+        }
+    }
+    match Cli::from_arg_matches(&matches) {
+        Ok(cli) => Ok(Typed::Ours(Box::new(cli))),
+        Err(error) => Err(error.format(&mut command)),
+    }
+}
+
 /// Returns how a command without `--dry-run` shows what it would do.
 fn instead_of_dry_run(mut arguments: impl Iterator<Item = std::ffi::OsString>) -> &'static str {
     let mut named = |command: &str| arguments.any(|argument| argument == command);
@@ -631,8 +698,6 @@ fn wants_json(arguments: impl Iterator<Item = std::ffi::OsString>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -99,6 +99,16 @@ pub(crate) enum Failure {
         status: String,
         last_lines: String,
     },
+    #[error("step `{step}` failed")]
+    CiStep {
+        step: &'static str,
+        source: xshell::Error,
+    },
+    #[error("task `{task}` failed")]
+    Team {
+        task: String,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     #[error("cannot write to standard output")]
     Output(#[source] std::io::Error),
     #[error(transparent)]
@@ -178,6 +188,8 @@ impl Failure {
             | Self::Busy { .. }
             | Self::NotInstalled(_)
             | Self::Measured { .. }
+            | Self::CiStep { .. }
+            | Self::Team { .. }
             | Self::Output(_) => Kind::Machine,
         }
     }
@@ -229,6 +241,11 @@ impl Failure {
                     "another `cargo xtask bench` is running here: two would measure each other"
                         .to_owned(),
                 ]
+            }
+            Self::CiStep { step, .. } => {
+                vec![format!(
+                    "run `cargo xtask ci {step}` to repeat this step alone"
+                )]
             }
             Self::NeitherEnvironmentNorRelease(_) => {
                 vec!["`cargo xtask list` shows both".to_owned()]

@@ -3,7 +3,7 @@
 //! What a command does is in `release`; here is only what it is asked by and how it is shown. This crate must not
 //! know: oci-client, tar, the fields of `mke4.yaml`. It alone reads the environment, the terminal and the clock,
 //! decides what is said to people (`ui`), which advice an error gets and with which code the program exits
-//! (`failure`).
+//! (`failure`). A team adds tasks of its own with [`main_with`].
 
 mod app;
 mod cli;
@@ -13,22 +13,40 @@ mod credentials;
 mod failure;
 mod interrupt;
 mod tasks;
+mod team;
 mod ui;
 mod until;
 
 use std::process::ExitCode;
 
+use cli::Typed;
+pub use team::{Output, Task};
+
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
+    main_with(&[])
+}
+
+/// Runs the command that the process was started with, which may be a task of the team's own.
+pub fn main_with(tasks: &[&dyn Task]) -> ExitCode {
     withhold_writing();
-    let cli = match cli::parse() {
-        Ok(cli) => cli,
+    let typed = match cli::parse(tasks) {
+        Ok(typed) => typed,
         Err(code) => return code,
     };
-    let ui = ui::Ui::new(cli.format);
-    let outcome = match &cli.command {
-        cli::Command::RehearsalMkectl(arguments) => tasks::rehearsal_mkectl(arguments),
-        _ => app::App::new(&cli, &ui).and_then(|app| tasks::run(&app, &cli)),
+    let format = match &typed {
+        Typed::Ours(cli) => cli.common.format,
+        Typed::Team(common, ..) => common.format,
+    };
+    let ui = ui::Ui::new(format);
+    let outcome = match &typed {
+        Typed::Ours(cli) => match &cli.command {
+            cli::Command::RehearsalMkectl(arguments) => tasks::rehearsal_mkectl(arguments),
+            _ => app::App::new(cli, &ui).and_then(|app| tasks::run(&app, cli)),
+        },
+        Typed::Team(common, task, arguments) => {
+            app::App::of_team(common, &ui).and_then(|app| team::run(&app, tasks[*task], arguments))
+        }
     };
     match outcome {
         Ok(code) => code,

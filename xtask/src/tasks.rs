@@ -3,6 +3,7 @@
 mod apply;
 mod bench;
 mod check;
+mod ci;
 mod cluster;
 mod deploy;
 mod diff;
@@ -114,6 +115,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
         } => store::collect(app, *dry_run),
         Command::Prune(arguments) => prune::run(app, arguments),
         Command::Bench(arguments) => bench::run(app, arguments),
+        Command::Ci { steps } => ci::run(app, steps),
         Command::BenchPart { command } => bench::part(app, command),
         Command::RehearsalMkectl(arguments) => rehearsal_mkectl(arguments),
     }

@@ -124,7 +124,7 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     /// Returns the proxies that the environment of this process names.
-    pub(crate) fn proxies(&self) -> std::sync::Arc<network::Proxies> {
+    pub fn proxies(&self) -> std::sync::Arc<network::Proxies> {
         let variables = &self.tool.variables;
         let get = |name: &str| Some(variables.get(name)?.to_string_lossy().into_owned());
         std::sync::Arc::new(network::Proxies::from_variables(get))

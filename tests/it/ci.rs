@@ -1,0 +1,64 @@
+//! `ci`: the steps of the workspace's own checks, played with a `cargo` that only writes down how it was called.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use support::{Run, Sandbox};
+
+use crate::AIRLOCK;
+
+/// Runs `ci` with a `cargo` that fails at the subcommand `failing`. Returns the run and how `cargo` was called.
+fn ci(arguments: &[&str], failing: &str) -> (Run, String) {
+    let mut sandbox = Sandbox::shipped(AIRLOCK);
+    let calls = sandbox.path("calls");
+    sandbox.write(
+        "cargo",
+        &format!("#!/bin/sh\necho \"$RUSTDOCFLAGS|$*\" >>{calls}\n[ \"$1\" != '{failing}' ]\n"),
+    );
+    let cargo = sandbox.path("cargo");
+    std::fs::set_permissions(&cargo, std::fs::Permissions::from_mode(0o755)).unwrap();
+    sandbox.install(cargo.as_str(), "cargo");
+    sandbox.variable("RUSTDOCFLAGS", "");
+    let run = sandbox.run(&[&["ci"], arguments].concat());
+    (run, std::fs::read_to_string(calls).unwrap_or_default())
+}
+
+#[test]
+fn every_step_runs_in_order() {
+    let (run, calls) = ci(&[], "");
+    let _ = run.ends_with(0);
+    insta::assert_snapshot!(calls, @"
+    |fmt --all --check
+    |clippy --workspace --all-targets -- -D warnings
+    -D warnings|doc --workspace --no-deps
+    |test --workspace
+    ");
+}
+
+#[test]
+fn a_step_can_be_run_alone() {
+    let (run, calls) = ci(&["test", "format"], "");
+    let _ = run.ends_with(0);
+    assert_eq!(calls, "|test --workspace\n|fmt --all --check\n");
+}
+
+#[test]
+fn a_failing_step_is_named_and_ends_the_run() {
+    let (run, calls) = ci(&[], "clippy");
+    insta::assert_snapshot!(run.whole(), @r"
+    exit code: 1
+    --- stdout
+    --- stderr
+    == format: cargo fmt --all --check
+    == lint: cargo clippy --workspace --all-targets -- -D warnings
+    error: step `lint` failed
+      because: command exited with non-zero code `cargo clippy --workspace --all-targets -- -D warnings`: 1
+    hint: run `cargo xtask ci lint` to repeat this step alone
+    ");
+    assert!(!calls.contains("test"), "{calls}");
+}
+
+#[test]
+fn the_script_of_ci_calls_these_steps() {
+    let script = std::fs::read_to_string(support::sandbox::repository().join(".ci/run")).unwrap();
+    assert!(script.trim_end().ends_with("cargo xtask ci"), "{script}");
+}
