@@ -1,4 +1,4 @@
-//! What people should know of a plan before they go on.
+//! What an operator should know about a plan before deploying it.
 
 /// What people should know before they go on.
 #[derive(Debug, Default)]
