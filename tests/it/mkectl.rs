@@ -1,9 +1,9 @@
-//! The `mkectl` crate before the stand-in of each release: which commands it builds, and what it understands of the answers.
+//! `programs::Mkectl` before the stand-in of each release: which commands it builds, and what it understands of the answers.
 
 use std::fmt::Write as _;
 
 use camino::Utf8Path;
-use mkectl::{GatewayPorts, Mkectl, Needed, NodePorts, Upgrade, Variables};
+use programs::{GatewayPorts, Mkectl, Needed, NodePorts, Upgrade, Variables};
 
 use support::Lab;
 
@@ -68,7 +68,7 @@ fn each_release_is_given_the_flags_that_it_lists() {
                 let log = tempfile::NamedTempFile::new().unwrap();
                 let log = Utf8Path::from_path(log.path()).unwrap().to_owned();
                 let (_sender, signals) = std::sync::mpsc::channel();
-                let finished = mkectl::run(&command, &log, &Nobody, signals).unwrap();
+                let finished = programs::run(&command, &log, &Nobody, signals).unwrap();
                 assert!(
                     finished.exit.is_success(),
                     "{release}: {:?}",
@@ -101,7 +101,7 @@ fn what_an_offline_installation_needs_is_asked_where_it_can_be() {
         assert_eq!(is_known, *release >= "4.1.3", "{release}");
         let images = mkectl.airgap(Needed::Images);
         if !is_known {
-            assert!(matches!(images, Err(mkectl::Error::Failed { .. })));
+            assert!(matches!(images, Err(programs::Error::Failed { .. })));
             continue;
         }
         assert_eq!(
@@ -121,8 +121,8 @@ fn what_an_offline_installation_needs_is_asked_where_it_can_be() {
 /// Hears of nothing.
 struct Nobody;
 
-impl mkectl::Observer for Nobody {
-    fn event(&self, _: mkectl::Event<'_>) {}
+impl programs::Observer for Nobody {
+    fn event(&self, _: programs::Event<'_>) {}
 }
 
 #[tokio::test(flavor = "multi_thread")]

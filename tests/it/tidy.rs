@@ -17,7 +17,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("network", &[]),
     ("bundle", &["files", "network", "redaction"]),
     ("registry", &["files", "network", "redaction"]),
-    ("mkectl", &["files", "redaction"]),
+    ("programs", &["files", "redaction"]),
     ("mke", &["environment"]),
     (
         "release",
@@ -26,8 +26,8 @@ const EDGES: &[(&str, &[&str])] = &[
             "environment",
             "files",
             "mke",
-            "mkectl",
             "network",
+            "programs",
             "redaction",
             "registry",
         ],
@@ -91,7 +91,7 @@ fn leaf_crates_leave_terminal_protocol_and_processes_to_others() {
         ),
         ("mke", &["reqwest", "tokio", "tempfile", "duct", "xshell"]),
         (
-            "mkectl",
+            "programs",
             &["reqwest", "oci-client", "serde_yaml", "saphyr-parser"],
         ),
         (
@@ -121,13 +121,13 @@ fn leaf_crates_leave_terminal_protocol_and_processes_to_others() {
 }
 
 #[test]
-fn only_mkectl_and_the_bench_start_programs() {
+fn only_programs_and_the_bench_start_programs() {
     for file in sources() {
         let path = file.strip_prefix(repository()).unwrap();
         let text = std::fs::read_to_string(&file).unwrap();
         let starts = ["Command::new(", "duct::cmd", "xshell::"];
         if !path.starts_with("tests")
-            && !path.starts_with("crates/mkectl")
+            && !path.starts_with("crates/programs")
             && !path.as_str().starts_with("xtask/src/tasks/bench")
             && !["xtask/src/tasks/ci.rs", "xtask/src/failure.rs"].contains(&path.as_str())
         {

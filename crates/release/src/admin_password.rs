@@ -26,7 +26,7 @@ pub(crate) struct Keeper<'a> {
 }
 
 struct Caught {
-    credentials: mkectl::AdminPassword,
+    credentials: programs::AdminPassword,
     file: io::Result<Utf8PathBuf>,
 }
 
@@ -45,7 +45,7 @@ impl<'a> Keeper<'a> {
     }
 
     /// Keeps what was caught, now.
-    pub(crate) fn keep(&self, credentials: &mkectl::AdminPassword) {
+    pub(crate) fn keep(&self, credentials: &programs::AdminPassword) {
         let file = match self.wanted {
             Some(AdminPassword::File(file)) => file,
             _ => self.file,
@@ -81,7 +81,7 @@ impl<'a> Keeper<'a> {
             if let Some((program, arguments)) = command {
                 let variables = &context.tool.variables;
                 let delivered =
-                    mkectl::deliver(program, arguments, variables, &credentials.password);
+                    programs::deliver(program, arguments, variables, &credentials.password);
                 match (delivered, &file) {
                     (Ok(()), file) => {
                         if let Ok(file) = file
@@ -130,7 +130,7 @@ impl<'a> Keeper<'a> {
     fn write(
         &self,
         file: &Utf8Path,
-        credentials: &mkectl::AdminPassword,
+        credentials: &programs::AdminPassword,
     ) -> io::Result<Utf8PathBuf> {
         let open = |path: &Utf8Path| {
             std::fs::OpenOptions::new()

@@ -148,7 +148,7 @@ fn try_first(
     context: &Context<'_>,
     run: &Run<'_>,
     program: &Program,
-    command: &mkectl::Command,
+    command: &programs::Command,
 ) -> Result<(), Error> {
     const DRY_RUN: &str = "--dry-run";
     if run.environment.rehearsal || !program.help.lists(DRY_RUN) {

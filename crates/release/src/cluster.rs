@@ -126,7 +126,7 @@ impl Cluster {
         Self::of(context, environment)
     }
 
-    pub(crate) fn mkectl(&self) -> &mkectl::Mkectl {
+    pub(crate) fn mkectl(&self) -> &programs::Mkectl {
         self.program.mkectl()
     }
 
@@ -136,12 +136,12 @@ impl Cluster {
     }
 
     /// Returns what its mkectl says that a command can do.
-    fn help(&self, command: &[&str]) -> Result<mkectl::Help, Error> {
+    fn help(&self, command: &[&str]) -> Result<programs::Help, Error> {
         self.mkectl().help(command).map_err(Error::Mkectl)
     }
 
     /// Returns how its mkectl writes and restores archives.
-    fn archives(&self) -> Result<mkectl::Archives, Error> {
+    fn archives(&self) -> Result<programs::Archives, Error> {
         let archives = self.mkectl().archives().map_err(Error::Mkectl)?;
         archives.ok_or_else(|| {
             Error::Backup(BackupError::Unsupported {
@@ -184,7 +184,7 @@ impl Cluster {
         context: &Context<'_>,
         name: &str,
         changes: bool,
-        command: impl FnOnce(&Utf8Path) -> mkectl::Command,
+        command: impl FnOnce(&Utf8Path) -> programs::Command,
     ) -> Result<Ran, Error> {
         let manner = Manner {
             name,
@@ -198,7 +198,7 @@ impl Cluster {
         &self,
         context: &Context<'_>,
         manner: &Manner<'_>,
-        command: impl FnOnce(&Utf8Path) -> mkectl::Command,
+        command: impl FnOnce(&Utf8Path) -> programs::Command,
     ) -> Result<Ran, Error> {
         refuse_a_second_one(context, &self.output)?;
         let config = self.config(context)?;

@@ -32,7 +32,7 @@ pub struct Refused(pub String);
 ///
 /// # Errors
 /// It may not.
-pub(crate) fn ask(context: &Context<'_>, command: &mkectl::Command) -> Result<(), Error> {
+pub(crate) fn ask(context: &Context<'_>, command: &programs::Command) -> Result<(), Error> {
     let flags = command.secret_arguments.iter();
     let flags: Vec<String> = flags.map(|(flag, _)| flag.clone()).collect();
     if flags.is_empty() {

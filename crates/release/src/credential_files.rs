@@ -229,7 +229,7 @@ fn ask(
         ));
         Ok(None)
     };
-    let answer = match mkectl::ask_credential_helper(name, key, variables) {
+    let answer = match programs::ask_credential_helper(name, key, variables) {
         Ok(Some(answer)) => answer,
         Ok(None) => return Ok(None),
         Err(error) => return without(error.to_string()),

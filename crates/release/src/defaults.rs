@@ -19,7 +19,7 @@ pub(crate) fn ask(
     context: &Context<'_>,
     release: &semver::Version,
 ) -> Result<Option<String>, Error> {
-    let printed = mkectl::find("mkectl", context.tool.variables.clone())
+    let printed = programs::Mkectl::find(context.tool.variables.clone())
         .ok()
         .filter(|mkectl| mkectl.version().is_ok_and(|found| found == *release))
         .and_then(|mkectl| mkectl.init().ok());

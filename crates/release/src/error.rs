@@ -428,7 +428,7 @@ pub enum Error {
         /// The environment.
         environment: String,
         /// Why not.
-        source: mkectl::Error,
+        source: programs::Error,
     },
     /// A rehearsal was asked for what only a cluster knows.
     #[error("{environment} is a rehearsal: there is no cluster that could be asked")]
@@ -438,7 +438,7 @@ pub enum Error {
     },
     /// mkectl cannot be used.
     #[error(transparent)]
-    Mkectl(mkectl::Error),
+    Mkectl(programs::Error),
     /// mkectl is not the release's own.
     #[error("{program} is mkectl {found}, and release {wanted} wants its own")]
     MkectlVersion {
@@ -477,7 +477,7 @@ pub enum Error {
         /// All of it, as one would type it, with secrets masked.
         command: String,
         /// How it ended: its own exit code, or the signal that ended it.
-        exit: mkectl::Exit,
+        exit: programs::Exit,
         /// The time limit, where it passed.
         limit: Option<std::time::Duration>,
         /// Where everything that it printed is kept.
@@ -493,7 +493,7 @@ pub enum Error {
         /// All of it, as one would type it, with secrets masked.
         command: String,
         /// How it ended.
-        exit: mkectl::Exit,
+        exit: programs::Exit,
         /// Where everything that it printed is kept.
         log: Utf8PathBuf,
     },

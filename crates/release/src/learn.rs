@@ -453,10 +453,10 @@ fn top_folder<'a>(paths: impl Iterator<Item = &'a str>) -> String {
 }
 
 /// Finds the release's mkectl: the one that was named, the one that was fetched, or the one on PATH if it is of this release.
-fn mkectl(context: &Context<'_>, request: &Request) -> Result<Option<mkectl::Mkectl>, Error> {
+fn mkectl(context: &Context<'_>, request: &Request) -> Result<Option<programs::Mkectl>, Error> {
     let variables = program::neutral_variables(context);
     if let Some(path) = &request.mkectl {
-        let mkectl = mkectl::Mkectl::at(path, variables).map_err(Error::Mkectl)?;
+        let mkectl = programs::Mkectl::at(path, variables).map_err(Error::Mkectl)?;
         let found = mkectl.version().map_err(Error::Mkectl)?;
         if found != request.release {
             return Err(Error::Learn(LearnError::OtherMkectl {
@@ -469,11 +469,11 @@ fn mkectl(context: &Context<'_>, request: &Request) -> Result<Option<mkectl::Mke
     }
     let fetched = program::fetched(context.workspace, &format!("v{}", request.release));
     let found = match fetched {
-        Some(path) => mkectl::Mkectl::at(path, variables),
-        None => mkectl::find("mkectl", variables),
+        Some(path) => programs::Mkectl::at(path, variables),
+        None => programs::Mkectl::find(variables),
     };
     let is_of_release =
-        |mkectl: &mkectl::Mkectl| mkectl.version().is_ok_and(|it| it == request.release);
+        |mkectl: &programs::Mkectl| mkectl.version().is_ok_and(|it| it == request.release);
     Ok(found.ok().filter(is_of_release))
 }
 
@@ -481,7 +481,7 @@ fn mkectl(context: &Context<'_>, request: &Request) -> Result<Option<mkectl::Mke
 fn ask(
     context: &Context<'_>,
     known: &mke::Release,
-    mkectl: &mkectl::Mkectl,
+    mkectl: &programs::Mkectl,
 ) -> Result<ObservedMkectl, Error> {
     let version = mkectl.version_text().map_err(Error::Mkectl)?;
     let pages = mkectl.help_pages().map_err(Error::Mkectl)?;

@@ -89,7 +89,7 @@ mod run;
 #[cfg(test)]
 mod testing;
 
-pub use ::mkectl::{Error as MkectlError, Variables};
+pub use ::programs::{Error as MkectlError, Variables};
 pub use before_push::Unready;
 pub use bundle::{ArchiveError, ChecksumError, DownloadError, ReadError, RequestError, StoreError};
 pub use error::Error;

@@ -21,8 +21,8 @@ use crate::{Context, Credentials, Error, resolve, upgrade};
 pub struct Commands {
     program: Program,
     /// The check of MKE 3's configuration.
-    check: Option<mkectl::Command>,
-    pub(crate) upgrade: mkectl::Command,
+    check: Option<programs::Command>,
+    pub(crate) upgrade: programs::Command,
     /// Where the file of hosts is written.
     hosts: Utf8PathBuf,
     /// Whether that file may have private addresses.
@@ -40,7 +40,7 @@ impl Commands {
     }
 
     /// Returns each command in its order, with the step that it is.
-    pub(crate) fn in_order(&self) -> Vec<(Step, mkectl::Command)> {
+    pub(crate) fn in_order(&self) -> Vec<(Step, programs::Command)> {
         let check = self.check.iter().cloned();
         check
             .chain([self.upgrade.clone()])
@@ -99,12 +99,12 @@ pub(crate) fn commands(
     // For mkectl it is a new cluster, whose kubeconfig it writes itself.
     program.mkectl.kubeconfig = None;
     let help = &program.help;
-    let lacking = mkectl::Migration::NEEDED
+    let lacking = programs::Migration::NEEDED
         .into_iter()
         .find(|flag| !help.lists(flag));
     if let Some(flag) = lacking {
         return Err(Error::MkectlLacks {
-            program: program.mkectl.program.clone(),
+            program: program.mkectl.program.path.clone(),
             what: flag.to_owned(),
         });
     }
@@ -122,7 +122,7 @@ pub(crate) fn commands(
             environment.release
         ));
     }
-    if ports.is_some() && !mkectl::GATEWAY_PORTS.iter().all(|flag| help.lists(flag)) {
+    if ports.is_some() && !programs::GATEWAY_PORTS.iter().all(|flag| help.lists(flag)) {
         warnings.push(format!(
             "the way to v{} asks for the gateway's node ports, and its mkectl lists no flags for them: they are not given",
             environment.release
@@ -135,7 +135,7 @@ pub(crate) fn commands(
         environment.registry.chart_url(),
     );
     let mut upgrade = program.mkectl.migrate(
-        &mkectl::Migration {
+        &programs::Migration {
             hosts: &hosts,
             username: &username,
             password: &password,
@@ -144,7 +144,7 @@ pub(crate) fn commands(
             chart_registry: &chart,
             ca: ca.map(Utf8PathBuf::as_path),
             config_out: &config_out,
-            gateway_node_ports: ports.map(|(http, https)| mkectl::NodePorts { http, https }),
+            gateway_node_ports: ports.map(|(http, https)| programs::NodePorts { http, https }),
         },
         help,
     );
@@ -184,7 +184,7 @@ fn check(
     mke3: &Mke3,
     output: &Output,
     warnings: &mut Vec<String>,
-) -> Result<Option<mkectl::Command>, Error> {
+) -> Result<Option<programs::Command>, Error> {
     let help = |words: &[&str]| program.mkectl.help(words).map_err(Error::Mkectl);
     let is_there = help(&[])?.has_command("check") && help(&["check"])?.has_command("mke3");
     match (&mke3.config, is_there) {
@@ -236,7 +236,7 @@ pub(crate) fn migrate(
     write_hosts(context, plan, commands)?;
     // What an earlier try has left there mkectl might ask about, or not write over.
     remove(&commands.config_out)?;
-    let run = |name: &str, changes: bool, command: &mkectl::Command| {
+    let run = |name: &str, changes: bool, command: &programs::Command| {
         let run = Run {
             environment: &plan.environment,
             output: &plan.output,

@@ -1,7 +1,7 @@
 //! Any other command of mkectl, with the right program and the right file.
 
 use environment::Environment;
-use mkectl::Results;
+use programs::Results;
 
 use crate::cluster::{Cluster, Logged};
 use crate::run::Ran;

@@ -373,7 +373,7 @@ fn applied_text(
     if applied.config.is_empty() {
         return None;
     }
-    let git = mkectl::Git::of(context.workspace.root(), &context.tool.variables).ok()?;
+    let git = programs::Git::of(context.workspace.root(), &context.tool.variables).ok()?;
     let history = git.history(context.workspace.shown(&output.config)).ok()?;
     let past = history.into_iter().map(|past| past.text);
     past.into_iter().find(|text| is_applied(&text.as_str()))

@@ -59,7 +59,7 @@ pub(crate) fn for_command(
 }
 
 /// Returns the environment variables that an environment's mkectl gets: all but the secrets that it has no use for.
-pub(crate) fn variables(context: &Context<'_>, environment: &Environment) -> mkectl::Variables {
+pub(crate) fn variables(context: &Context<'_>, environment: &Environment) -> programs::Variables {
     let mut variables = context.tool.variables.clone();
     // The cluster that it leads to may be a different one: where a cluster exists, the flag is passed.
     variables.remove(kubeconfig::VARIABLE);
@@ -82,8 +82,8 @@ pub(crate) fn variables(context: &Context<'_>, environment: &Environment) -> mke
 /// A mkectl of the right version, and what it says that it can do.
 #[derive(Debug, Clone)]
 pub struct Program {
-    pub(crate) mkectl: mkectl::Mkectl,
-    pub(crate) help: mkectl::Help,
+    pub(crate) mkectl: programs::Mkectl,
+    pub(crate) help: programs::Help,
     /// What it is to give to nodes that pull with credentials.
     pull: Option<Pull>,
 }
@@ -93,7 +93,7 @@ pub struct Program {
 pub(crate) struct Pull {
     username: String,
     password: SecretString,
-    pulled: Vec<mkectl::Pulled>,
+    pulled: Vec<programs::Pulled>,
 }
 
 impl Pull {
@@ -108,8 +108,8 @@ impl Pull {
     ) -> Result<Option<Self>, Error> {
         let secrets = mke::PullSecrets::of(environment);
         let both = [
-            (secrets.charts, mkectl::Pulled::Charts),
-            (secrets.images, mkectl::Pulled::Images),
+            (secrets.charts, programs::Pulled::Charts),
+            (secrets.images, programs::Pulled::Images),
         ];
         let pulled = both.into_iter().filter(|(with_secret, _)| *with_secret);
         let pulled: Vec<_> = pulled.map(|(_, pulled)| pulled).collect();
@@ -129,9 +129,9 @@ impl Pull {
     /// Returns a command that gives them to mkectl, where its help lists the flags for that.
     pub(crate) fn given_to(
         &self,
-        command: mkectl::Command,
-        help: &mkectl::Help,
-    ) -> mkectl::Command {
+        command: programs::Command,
+        help: &programs::Help,
+    ) -> programs::Command {
         command.pulling_with(&self.username, &self.password, &self.pulled, help)
     }
 }
@@ -142,14 +142,14 @@ impl Program {
     /// # Errors
     /// It says that it is of another one, or does not answer.
     pub(crate) fn of(
-        mkectl: mkectl::Mkectl,
+        mkectl: programs::Mkectl,
         release: &semver::Version,
         command: &[&str],
     ) -> Result<Self, Error> {
         let found = mkectl.version().map_err(Error::Mkectl)?;
         if found != *release {
             return Err(Error::MkectlVersion {
-                program: mkectl.program,
+                program: mkectl.program.path,
                 found: format!("v{found}"),
                 wanted: format!("v{release}"),
             });
@@ -163,7 +163,7 @@ impl Program {
     }
 
     /// Returns the program itself, for commands other than `apply`.
-    pub(crate) fn mkectl(&self) -> &mkectl::Mkectl {
+    pub(crate) fn mkectl(&self) -> &programs::Mkectl {
         &self.mkectl
     }
 
@@ -173,7 +173,7 @@ impl Program {
     }
 
     /// Returns the command that applies a configuration.
-    pub(crate) fn apply(&self, config: &Utf8Path) -> mkectl::Command {
+    pub(crate) fn apply(&self, config: &Utf8Path) -> programs::Command {
         let command = self.mkectl.apply(config, &self.help);
         match &self.pull {
             Some(pull) => pull.given_to(command, &self.help),
@@ -193,7 +193,7 @@ impl Program {
     /// Returns what people should know where this mkectl takes no credentials that nodes are to pull with.
     pub(crate) fn pull_warning(&self) -> Option<String> {
         let pull = self.pull.as_ref()?;
-        let unlisted = mkectl::unlisted_registry_users(&pull.pulled, &self.help);
+        let unlisted = programs::unlisted_registry_users(&pull.pulled, &self.help);
         (!unlisted.is_empty()).then(|| {
             format!(
                 "this mkectl lists no {}: it gets no pull credentials for that, and the Secret that `credentialsSecretName` names has to be made by hand",
@@ -203,13 +203,13 @@ impl Program {
     }
 }
 
-/// Returns the stand-in as a program that the `mkectl` crate can run.
+/// Returns the stand-in as a program that the `programs` crate can run.
 fn stand_in(
     tool: &Tool,
-    variables: mkectl::Variables,
+    variables: programs::Variables,
     release: &semver::Version,
     lock: &Utf8Path,
-) -> mkectl::Mkectl {
+) -> programs::Mkectl {
     let leading = [
         STAND_IN,
         "--release",
@@ -217,7 +217,7 @@ fn stand_in(
         "--lock",
         lock.as_str(),
     ];
-    mkectl::Mkectl::new(&tool.executable, variables).leading(leading)
+    programs::Mkectl::new(&tool.executable, variables).leading(leading)
 }
 
 /// A program and the download that it came in.
@@ -250,14 +250,14 @@ pub(crate) fn find(
     context: &Context<'_>,
     environment: &Environment,
     lock: &bundle::Lock,
-    variables: mkectl::Variables,
-) -> Result<mkectl::Mkectl, Error> {
+    variables: programs::Variables,
+) -> Result<programs::Mkectl, Error> {
     let found = if let Some(path) = &environment.mkectl {
-        mkectl::Mkectl::at(path, variables)
+        programs::Mkectl::at(path, variables)
     } else if let Some(kept) = kept(context.workspace, lock) {
         return Ok(remembering(context, checked(context, &kept, variables)?));
     } else {
-        mkectl::find("mkectl", variables)
+        programs::Mkectl::find(variables)
     };
     found
         .map(|mkectl| remembering(context, mkectl))
@@ -268,18 +268,18 @@ pub(crate) fn find(
 fn checked(
     context: &Context<'_>,
     (kept, locked): &(Kept, &LockedMkectl),
-    variables: mkectl::Variables,
-) -> Result<mkectl::Mkectl, Error> {
+    variables: programs::Variables,
+) -> Result<programs::Mkectl, Error> {
     bundle::check_program(&kept.archive, &locked.sha256, &kept.program).map_err(|source| {
         Error::MkectlRefused {
             folder: context.workspace.shown(&kept.folder).to_owned(),
             source,
         }
     })?;
-    mkectl::Mkectl::at(&kept.program, variables).map_err(Error::Mkectl)
+    programs::Mkectl::at(&kept.program, variables).map_err(Error::Mkectl)
 }
 
-pub(crate) fn remembering(context: &Context<'_>, mkectl: mkectl::Mkectl) -> mkectl::Mkectl {
+pub(crate) fn remembering(context: &Context<'_>, mkectl: programs::Mkectl) -> programs::Mkectl {
     mkectl.remembering(context.workspace.mkectl().join("help"))
 }
 
@@ -314,8 +314,8 @@ pub(crate) fn of_release(
         Some(kept) => checked(context, &kept, variables)?,
         None => {
             let found = match by_hash(context, environment, sha256) {
-                Some(program) => mkectl::Mkectl::at(program, variables),
-                None => mkectl::find("mkectl", variables),
+                Some(program) => programs::Mkectl::at(program, variables),
+                None => programs::Mkectl::find(variables),
             };
             match found {
                 Ok(mkectl) if mkectl.version().is_ok_and(|found| found == *release) => mkectl,
@@ -358,11 +358,11 @@ pub(crate) fn archive_hashes(
 
 /// Keeps a copy of the program that changes a cluster, unless it is kept already: whoever replaces the one on PATH would lose the only
 /// build that restores its backups. That it cannot be kept is told, and stops nothing.
-pub(crate) fn keep(context: &Context<'_>, mkectl: &mkectl::Mkectl, release: &str) {
+pub(crate) fn keep(context: &Context<'_>, mkectl: &programs::Mkectl, release: &str) {
     let of_tool = context.workspace.mkectl();
     let Some(sha256) = mkectl
         .sha256()
-        .filter(|_| !mkectl.program.starts_with(&of_tool))
+        .filter(|_| !mkectl.program.path.starts_with(&of_tool))
     else {
         return;
     };
@@ -377,14 +377,14 @@ pub(crate) fn keep(context: &Context<'_>, mkectl: &mkectl::Mkectl, release: &str
         std::fs::create_dir_all(&folder)?;
         let part = tempfile::NamedTempFile::new_in(&folder)?;
         // Its permissions come with it.
-        std::fs::copy(&mkectl.program, part.path())?;
+        std::fs::copy(&mkectl.program.path, part.path())?;
         part.persist(&program)?;
         Ok(())
     };
     if let Err(error) = copy() {
         context.reporter.report(Event::Warning(format!(
             "{} could not be kept as {}: {error}",
-            mkectl.program,
+            mkectl.program.path,
             context.workspace.shown(&program)
         )));
     }
@@ -407,7 +407,7 @@ pub(crate) async fn provide(
             let locked = release.map(|release| fetch::locked(context.workspace, &release));
             locked.and_then(Result::ok)
         }
-        Error::Mkectl(mkectl::Error::NotFound { .. }) | Error::MkectlVersion { .. }
+        Error::Mkectl(programs::Error::NotFound { .. }) | Error::MkectlVersion { .. }
             if environment.mkectl.is_none() && !environment.rehearsal =>
         {
             None
@@ -451,12 +451,12 @@ pub(crate) fn by_hash(
         .flatten()
         .flatten();
     let fetched = fetched.map(|release| release.path().join(platform()).join("mkectl"));
-    let on_path = mkectl::find("mkectl", variables.clone()).ok();
+    let on_path = programs::Mkectl::find(variables.clone()).ok();
     (environment.mkectl.iter().cloned())
         .chain(fetched)
-        .chain(on_path.map(|mkectl| mkectl.program))
+        .chain(on_path.map(|mkectl| mkectl.program.path))
         .find(|program| {
-            let found = mkectl::Mkectl::at(program, variables.clone());
+            let found = programs::Mkectl::at(program, variables.clone());
             found.is_ok_and(|found| found.sha256().as_deref() == Some(sha256))
         })
 }
@@ -478,10 +478,10 @@ pub async fn fetch(
     }
     let variables = context.tool.variables.clone();
     let other = match named {
-        Some(path) => mkectl::Mkectl::at(path, variables),
-        None => mkectl::find("mkectl", variables),
+        Some(path) => programs::Mkectl::at(path, variables),
+        None => programs::Mkectl::find(variables),
     };
-    let is_fitting = |mkectl: &mkectl::Mkectl| {
+    let is_fitting = |mkectl: &programs::Mkectl| {
         let version = mkectl.version();
         version.is_ok_and(|version| format!("v{version}") == lock.release)
     };
@@ -492,7 +492,7 @@ pub async fn fetch(
         "mkectl {} is not downloaded: {}; {} is of this release and is used",
         lock.release,
         crate::chain(&error),
-        other.program
+        other.program.path
     )));
     Ok(())
 }
@@ -665,7 +665,7 @@ async fn fetch_with(
 }
 
 /// Returns the variables that mkectl is asked with: nothing of this machine that its help would show.
-pub(crate) fn neutral_variables(context: &Context<'_>) -> mkectl::Variables {
+pub(crate) fn neutral_variables(context: &Context<'_>) -> programs::Variables {
     let mut variables = context.tool.variables.clone();
     variables.set("HOME", HOME);
     for name in ["KUBECONFIG", "USER", "LOGNAME", "HOSTNAME"] {
@@ -691,7 +691,7 @@ fn compare_mkectl(context: &Context<'_>, release: &str, program: &Utf8Path) {
         return;
     }
     // The page is remembered, so the next plan does not ask for it again.
-    let mkectl = mkectl::Mkectl::at(program, neutral_variables(context));
+    let mkectl = programs::Mkectl::at(program, neutral_variables(context));
     let help = mkectl.and_then(|it| remembering(context, it).help(&["apply"]));
     let Ok(help) = help else { return };
     let page = match help.lists(mke::observations::PULL_FLAG) {

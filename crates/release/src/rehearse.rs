@@ -1,7 +1,7 @@
 //! Rehearsals: the whole way with an embedded registry on loopback and a stand-in for mkectl,
 //! so that an environment can be tried without its registry or its cluster being touched.
 //!
-//! The stand-in is a program like the real one: Airlock's own executable, run by the `mkectl` crate with
+//! The stand-in is a program like the real one: Airlock's own executable, run by the `programs` crate with
 //! [`COMMAND`] in front of mkectl's arguments. It checks the file as MKE would, pulls every artifact without
 //! credentials through the URLs in that file, by oci-client and not by the code that pushed it, and says plainly
 //! that it is a rehearsal.

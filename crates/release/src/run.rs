@@ -49,7 +49,7 @@ impl Run<'_> {
     pub(crate) fn run(
         &self,
         context: &Context<'_>,
-        command: &mkectl::Command,
+        command: &programs::Command,
     ) -> Result<Ran, Error> {
         consent::ask(context, command)?;
         let now = (context.tool.now)();
@@ -87,10 +87,10 @@ impl Run<'_> {
                 note: note.as_ref(),
                 output: self.output,
                 results: self.results,
-                reveals: command.results == mkectl::Results::Unlogged,
+                reveals: command.results == programs::Results::Unlogged,
             };
             // mkectl is waited for in a blocking call: its output is read as it comes, by this one thread.
-            tokio::task::block_in_place(|| mkectl::run(command, &log, &observer, signals))
+            tokio::task::block_in_place(|| programs::run(command, &log, &observer, signals))
         };
         context.tool.signals.mkectl_ended();
         tokio::task::block_in_place(|| keeper.hand_over(context));
@@ -160,11 +160,11 @@ impl Lines<'_> {
     }
 }
 
-impl mkectl::Observer for Lines<'_> {
-    fn event(&self, event: mkectl::Event<'_>) {
+impl programs::Observer for Lines<'_> {
+    fn event(&self, event: programs::Event<'_>) {
         match event {
-            mkectl::Event::Line { text } => self.context.reporter.report(Event::Mkectl(text)),
-            mkectl::Event::Result { text } => match self.results {
+            programs::Event::Line { text } => self.context.reporter.report(Event::Mkectl(text)),
+            programs::Event::Result { text } => match self.results {
                 Some(results) => {
                     let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
                     results.push_str(text);
@@ -173,28 +173,28 @@ impl mkectl::Observer for Lines<'_> {
                 None if self.reveals => self.context.reporter.report(Event::Revealed(text)),
                 None => self.context.reporter.report(Event::MkectlResult(text)),
             },
-            mkectl::Event::AdminPassword(caught) => self.keeper.keep(caught),
-            mkectl::Event::PasswordMissed => self.warn(
+            programs::Event::AdminPassword(caught) => self.keeper.keep(caught),
+            programs::Event::PasswordMissed => self.warn(
                 format!(
                     "mkectl printed the administrator's password in an unknown format: look for it in the log{}",
                     self.way_out.unwrap_or_default()
                 ),
             ),
-            mkectl::Event::TimedOut => self.warn(format!(
+            programs::Event::TimedOut => self.warn(format!(
                 "the time limit has passed: SIGINT was sent to mkectl, which has {} s to end",
-                mkectl::CLEANUP.as_secs()
+                programs::CLEANUP.as_secs()
             )),
-            mkectl::Event::Passed { signal } => {
+            programs::Event::Passed { signal } => {
                 let name = match signal {
-                    mkectl::Signal::Interrupt => "SIGINT",
-                    mkectl::Signal::Terminate => "SIGTERM",
+                    programs::Signal::Interrupt => "SIGINT",
+                    programs::Signal::Terminate => "SIGTERM",
                 };
                 self.warn(format!(
                     "{name} was passed on to mkectl, whose end is awaited; a second one kills it"
                 ));
             }
-            mkectl::Event::Killed => self.warn("mkectl was killed"),
-            mkectl::Event::Started { process } => {
+            programs::Event::Killed => self.warn("mkectl was killed"),
+            programs::Event::Started { process } => {
                 let Some(note) = self.note else {
                     return;
                 };

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use mkectl::Signal;
+pub use programs::Signal;
 
 /// Where the program leaves signals for what is under way.
 #[derive(Debug, Default)]

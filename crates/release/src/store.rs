@@ -190,7 +190,7 @@ pub fn collect(workspace: &Workspace, show: &dyn Fn(&Garbage)) -> Result<Garbage
 /// there are none.
 pub fn missing_locks(context: &Context<'_>) -> Vec<String> {
     let pattern = format!("bundles/*{}", bundle::Lock::SUFFIX);
-    mkectl::Git::of(context.workspace.root(), &context.tool.variables)
+    programs::Git::of(context.workspace.root(), &context.tool.variables)
         .and_then(|git| git.missing(&pattern))
         .unwrap_or_default()
 }

@@ -38,7 +38,7 @@ impl UnderWay {
 
     /// Whether that mkectl is still at work.
     pub fn is_running(&self) -> bool {
-        self.process.is_some_and(mkectl::is_running)
+        self.process.is_some_and(programs::is_running)
     }
 
     /// Returns what people are told of it.

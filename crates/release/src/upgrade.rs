@@ -48,10 +48,10 @@ pub struct Commands {
     /// The mkectl of the release to come to.
     new: Program,
     /// The backup that the old one writes, and its archive; none only in a rehearsal and with a reason.
-    backup: Option<(mkectl::Command, Utf8PathBuf)>,
+    backup: Option<(programs::Command, Utf8PathBuf)>,
     /// The operator's reason for an upgrade without that backup.
     pub(crate) without_backup: Option<String>,
-    upgrade: mkectl::Command,
+    upgrade: programs::Command,
     /// Where the configuration goes that the cluster has before, which the commands are given.
     before: Utf8PathBuf,
     matrix: Matrix,
@@ -84,7 +84,7 @@ impl Commands {
     }
 
     /// Returns each command in its order, with the step that it is.
-    pub(crate) fn in_order(&self) -> Vec<(Step, mkectl::Command)> {
+    pub(crate) fn in_order(&self) -> Vec<(Step, programs::Command)> {
         let backup = self
             .backup
             .iter()
@@ -169,7 +169,7 @@ pub(crate) fn commands(
         let command = (old.mkectl).backup(&before, &names.archive(), archives, &old.help);
         (command.in_directory(folder.clone()), archive)
     });
-    let unlisted = (mkectl::GATEWAY_PORTS.iter()).any(|flag| !new.help.lists(flag));
+    let unlisted = (programs::GATEWAY_PORTS.iter()).any(|flag| !new.help.lists(flag));
     if ports.is_some() && unlisted {
         warnings.push(format!(
             "the upgrade from v{from} to v{} requires the gateway's node ports, but its mkectl lists no flags for them: they are not passed",
@@ -178,14 +178,14 @@ pub(crate) fn commands(
     }
     let upgrade = new.mkectl.upgrade(
         &before,
-        &mkectl::Upgrade {
+        &programs::Upgrade {
             release: &environment.release,
             release_matrix: match &matrix {
                 Matrix::NotWanted => None,
                 Matrix::OfBundle { path, .. } | Matrix::Given(path) => Some(path),
             },
-            gateway_ports: ports.map(|(http, https)| mkectl::GatewayPorts {
-                node: mkectl::NodePorts { http, https },
+            gateway_ports: ports.map(|(http, https)| programs::GatewayPorts {
+                node: programs::NodePorts { http, https },
                 listener: mke::external_port(environment),
             }),
         },
@@ -221,7 +221,7 @@ fn backup<'p>(
     from: &Version,
     old: Option<&'p Program>,
     warnings: &mut Vec<String>,
-) -> Result<Option<(&'p Program, mkectl::Archives)>, Error> {
+) -> Result<Option<(&'p Program, programs::Archives)>, Error> {
     let release = format!("v{from}");
     if let Some(reason) = context.without_backup {
         warnings.push(format!(
@@ -236,7 +236,7 @@ fn backup<'p>(
         // The stand-in has no help of the release that it plays.
         true => mke::Release::of(from)
             .is_ok_and(|facts| facts.writes_archive())
-            .then_some(mkectl::Archives::Cluster),
+            .then_some(programs::Archives::Cluster),
         false => old.mkectl.archives().map_err(Error::Mkectl)?,
     };
     match archives {
@@ -266,7 +266,7 @@ pub(crate) async fn upgrade(
     let release = format!("v{}", plan.environment.release);
     // The values that the references have are secrets from now on.
     resolve::check(context, &plan.environment, &plan.release)?;
-    let run = |step: Step, release: String, command: &mkectl::Command| -> Result<Ran, Error> {
+    let run = |step: Step, release: String, command: &programs::Command| -> Result<Ran, Error> {
         let run = Run {
             environment: &plan.environment,
             output: &plan.output,

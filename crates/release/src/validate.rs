@@ -54,7 +54,7 @@ pub(crate) fn check(
     let config = resolve::temporary(context, environment, facts, &output.logs)?;
     let checked = program.mkectl().check_config(config.path(), &help);
     let checked = checked.map_err(|error| match error {
-        mkectl::Error::Failed { output, .. } => Error::ConfigRefused(ConfigRefused {
+        programs::Error::Failed { output, .. } => Error::ConfigRefused(ConfigRefused {
             release: environment.release.clone(),
             reason: masked(&output),
         }),

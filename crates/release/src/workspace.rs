@@ -122,7 +122,7 @@ impl Workspace {
     }
 
     /// Returns a command line as people are shown it: without the way to the root, unless it runs elsewhere.
-    pub fn shown_command(&self, command: &mkectl::Command) -> String {
+    pub fn shown_command(&self, command: &programs::Command) -> String {
         let shown = command.display().to_string();
         match command.directory {
             Some(_) => shown,

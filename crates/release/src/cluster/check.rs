@@ -2,7 +2,7 @@
 
 use camino::Utf8PathBuf;
 use environment::Environment;
-use mkectl::Check;
+use programs::Check;
 use serde::Serialize;
 
 use super::Cluster;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use camino::Utf8Path;
 use environment::Environment;
-use mkectl::Results;
+use programs::Results;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{Cluster, Manner};
@@ -34,7 +34,7 @@ pub fn kubeconfig(
         command.results(Results::Unlogged).typed(typed)
     })?;
     let printed = printed.into_inner().unwrap_or_else(PoisonError::into_inner);
-    match mkectl::document(&printed) {
+    match programs::document(&printed) {
         Some(text) => Ok(SecretString::from(text)),
         None => Err(Error::NoKubeconfig { log: ran.log }),
     }

@@ -89,7 +89,7 @@ impl MkectlPlan {
         &self,
         release: &Version,
         output: &Output,
-    ) -> (Vec<(Version, Option<String>)>, Vec<mkectl::Command>) {
+    ) -> (Vec<(Version, Option<String>)>, Vec<programs::Command>) {
         let of = |release: &Version, program: &Program| (release.clone(), program.mkectl.sha256());
         match self {
             Self::Apply {
@@ -171,11 +171,11 @@ impl MkectlPlan {
 
     /// Returns it as it is printed.
     pub(super) fn summary(&self, workspace: &Workspace, output: &Output) -> MkectlSummary {
-        let shown = |(step, command): (Step, mkectl::Command)| CommandSummary {
+        let shown = |(step, command): (Step, programs::Command)| CommandSummary {
             step: step.to_string(),
             command: workspace.shown_command(&command),
         };
-        let of = |commands: Result<Vec<(Step, mkectl::Command)>, &Error>| match commands {
+        let of = |commands: Result<Vec<(Step, programs::Command)>, &Error>| match commands {
             Ok(commands) => (commands.into_iter().map(shown).collect(), None),
             Err(error) => (Vec::new(), Some(chain(error))),
         };

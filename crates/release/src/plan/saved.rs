@@ -436,7 +436,7 @@ fn mkectl(plan: &Plan, workspace: &Workspace) -> Result<SavedMkectl, Error> {
     let commands = commands.into_iter().map(|command| {
         // Where the program lies is an affair of each machine. Which one it is, its digest says.
         let program = command.program.file_name().unwrap_or("mkectl").into();
-        let command = mkectl::Command { program, ..command };
+        let command = programs::Command { program, ..command };
         workspace.shown_command(&command.without_kubeconfig())
     });
     let version = |release: &semver::Version| format!("v{release}");

@@ -15,7 +15,7 @@ mod script;
 use std::time::{Duration, Instant};
 
 use environment::Environment;
-use mkectl::ssh::{Answer, Bounds, Destination, Key, Login, NotAnswered, Ssh, Why};
+use programs::ssh::{Answer, Bounds, Destination, Key, Login, NotAnswered, Ssh, Why};
 use serde::Serialize;
 
 use crate::{Context, chain, program};

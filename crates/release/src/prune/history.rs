@@ -175,7 +175,7 @@ fn needed(environment: &Environment, receipts: &[Receipt]) -> BTreeMap<String, b
 
 /// The files of the workspace as they are and as they were.
 struct Archive {
-    git: Option<mkectl::Git>,
+    git: Option<programs::Git>,
     locks: BTreeMap<String, Vec<(String, Lock)>>,
     notes: Vec<String>,
 }
@@ -183,7 +183,7 @@ struct Archive {
 impl Archive {
     fn open(context: &Context<'_>) -> Self {
         let mut notes = Vec::new();
-        let git = mkectl::Git::of(context.workspace.root(), &context.tool.variables)
+        let git = programs::Git::of(context.workspace.root(), &context.tool.variables)
             .and_then(|git| Ok((git.is_cut()?, git)));
         let git = match git {
             Ok((is_cut, git)) => {

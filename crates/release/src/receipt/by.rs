@@ -41,7 +41,7 @@ pub struct Operator {
 impl By {
     /// Finds out by what and by whom a deploy is about to be done. Git may be missing, slow or refuse: then it is left out.
     pub(crate) fn of(context: &Context<'_>, environment: &Environment) -> Self {
-        let git = mkectl::Git::of(context.workspace.root(), &context.tool.variables).ok();
+        let git = programs::Git::of(context.workspace.root(), &context.tool.variables).ok();
         let state = git.as_ref().and_then(|git| git.state(OF_RUNS).ok());
         let (revision, clean) = match state {
             Some(state) => (state.revision, Some(state.changed.is_empty())),
@@ -58,7 +58,7 @@ impl By {
     }
 }
 
-fn operator(context: &Context<'_>, git: Option<&mkectl::Git>) -> Operator {
+fn operator(context: &Context<'_>, git: Option<&programs::Git>) -> Operator {
     let setting = |name| git.and_then(|git| git.setting(name).ok().flatten());
     let by_git = match (setting("user.name"), setting("user.email")) {
         (Some(name), Some(address)) => Some(format!("{name} <{address}>")),

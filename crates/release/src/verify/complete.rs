@@ -113,7 +113,7 @@ struct ByMkectl {
 /// Compares a lock with what `mkectl airgap` lists; nothing where that mkectl has no such command.
 ///
 /// The command is in no page of the vendor's, and known from a lab alone (LAB): what it lists of other registries is told and stops nothing.
-fn by_mkectl(mkectl: &mkectl::Mkectl, lock: &Lock) -> ByMkectl {
+fn by_mkectl(mkectl: &programs::Mkectl, lock: &Lock) -> ByMkectl {
     let mut found = ByMkectl::default();
     let listed = match listed(mkectl) {
         Ok(listed) => listed,
@@ -145,15 +145,15 @@ fn by_mkectl(mkectl: &mkectl::Mkectl, lock: &Lock) -> ByMkectl {
     found
 }
 
-fn listed(mkectl: &mkectl::Mkectl) -> Result<Vec<String>, mkectl::Error> {
+fn listed(mkectl: &programs::Mkectl) -> Result<Vec<String>, programs::Error> {
     let mut listed = Vec::new();
     if !mkectl.help(&[])?.has_command("airgap") {
         return Ok(listed);
     }
     let help = mkectl.help(&["airgap"])?;
     for (command, needed) in [
-        ("list-images", mkectl::Needed::Images),
-        ("list-charts", mkectl::Needed::Charts),
+        ("list-images", programs::Needed::Images),
+        ("list-charts", programs::Needed::Charts),
     ] {
         if help.has_command(command) {
             listed.extend(mkectl.airgap(needed)?);

@@ -5,7 +5,7 @@ mod proxy;
 use std::time::Instant;
 
 use environment::Environment;
-use mkectl::ssh::Answer;
+use programs::ssh::Answer;
 
 use super::identity::Identity;
 use super::{Aspect, NodeCheck, NodeFault, script};

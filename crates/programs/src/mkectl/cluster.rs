@@ -2,7 +2,8 @@
 
 use camino::Utf8Path;
 
-use crate::{Command, Help, Mkectl};
+use super::{Help, Mkectl};
+use crate::Command;
 
 /// What `mkectl check` looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,45 +1,81 @@
-//! What is run, as a value: building a command is pure, because it is shown and tested before it is run.
+//! The vendor's program that installs MKE: the commands that it is given, and what it answers.
 
-use std::fmt;
-use std::time::Duration;
+mod cluster;
+mod help;
+mod memory;
+mod migrate;
+mod other;
+mod pages;
+mod question;
+mod upgrade;
+mod version;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 
-use crate::{Help, Variables};
+use crate::{Command, Error, Program, Variables};
 
-/// A `mkectl` program. It is made by [`find`](crate::find()) or [`Mkectl::at`], which check that it is there.
+pub use cluster::Check;
+pub use help::Help;
+pub use migrate::Migration;
+pub use question::{Needed, document};
+pub use upgrade::{
+    Archives, GATEWAY_LISTENER_PORT, GATEWAY_PORTS, GatewayPorts, NodePorts, Upgrade,
+};
+
+/// The flag of every command that names a kubeconfig.
+const KUBECONFIG: &str = "--kubeconfig";
+
+/// A `mkectl` program. [`Mkectl::find`] and [`Mkectl::at`] check that it exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mkectl {
-    /// The file to execute.
-    pub program: Utf8PathBuf,
-    /// Arguments that come before all others, for a program that plays `mkectl` under a subcommand of its own.
-    pub leading: Vec<String>,
-    /// The environment that it is run with.
-    pub variables: Variables,
-    /// Where its help pages are kept, if anywhere.
+    /// The file to execute, with its environment.
+    pub program: Program,
+    /// The folder in which its help pages are kept, if anywhere.
     pub memory: Option<Utf8PathBuf>,
     /// The kubeconfig that leads to the cluster; none where mkectl looks for one itself, and for a cluster that does not exist yet,
     /// where the vendor forbids the flag.
     pub kubeconfig: Option<Utf8PathBuf>,
 }
 
-impl Mkectl {
-    /// Returns the program at a path that is known to be executable.
-    pub fn new(program: impl Into<Utf8PathBuf>, variables: Variables) -> Self {
+impl From<Program> for Mkectl {
+    fn from(program: Program) -> Self {
         Self {
-            program: program.into(),
-            leading: Vec::new(),
-            variables,
+            program,
             memory: None,
             kubeconfig: None,
         }
     }
+}
 
-    /// Returns the program with arguments that come before all others.
+impl Mkectl {
+    /// Returns the program at a path that is known to be executable.
+    pub fn new(path: impl Into<Utf8PathBuf>, variables: Variables) -> Self {
+        Program::new(path, variables).into()
+    }
+
+    /// Returns the first `mkectl` in the folders of `PATH`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Program::find`].
+    pub fn find(variables: Variables) -> Result<Self, Error> {
+        Program::find("mkectl", variables).map(Self::from)
+    }
+
+    /// Returns the program at `path`, which an environment may name instead of leaving it to `PATH`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Program::at`].
+    pub fn at(path: impl Into<Utf8PathBuf>, variables: Variables) -> Result<Self, Error> {
+        Program::at(path, variables).map(Self::from)
+    }
+
+    /// Returns the program with arguments that come before all others, for one that plays `mkectl` under a subcommand of its own.
     #[must_use]
     pub fn leading<A: Into<String>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
-        self.leading = arguments.into_iter().map(Into::into).collect();
+        self.program = self.program.leading(arguments);
         self
     }
 
@@ -51,121 +87,30 @@ impl Mkectl {
     }
 
     /// Builds a command of this program for the cluster that [`Mkectl::kubeconfig`] leads to.
-    pub(crate) fn for_cluster<'a>(
-        &'a self,
-        arguments: impl IntoIterator<Item = &'a str>,
-    ) -> Command {
+    fn for_cluster<'a>(&'a self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
         let kubeconfig = self.kubeconfig.iter();
         let kubeconfig = kubeconfig.flat_map(|path| [KUBECONFIG, path.as_str()]);
         self.command(arguments.into_iter().chain(kubeconfig))
     }
 
     /// Builds a command of this program.
-    pub(crate) fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
-        let arguments: Vec<&str> = arguments.into_iter().collect();
-        let words = arguments.iter().take_while(|word| !word.starts_with('-'));
-        Command {
-            name: ["mkectl"]
-                .iter()
-                .chain(words)
-                .copied()
-                .collect::<Vec<_>>()
-                .join(" "),
-            program: self.program.clone(),
-            arguments: self
-                .leading
-                .iter()
-                .cloned()
-                .chain(arguments.into_iter().map(str::to_owned))
-                .collect(),
-            secrets: Vec::new(),
-            secret_arguments: Vec::new(),
-            results: Results::default(),
-            directory: None,
-            time_limit: None,
-            masked: Vec::new(),
-            variables: self.variables.clone(),
-        }
+    fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
+        self.program.command("mkectl", arguments)
     }
-}
 
-/// The flag of every command that names a kubeconfig.
-pub(crate) const KUBECONFIG: &str = "--kubeconfig";
-
-/// One command, ready to be shown by [`Command::display`] and run by [`run`](crate::run()).
-#[derive(Debug, Clone)]
-pub struct Command {
-    /// What it is called where it is told of, `mkectl etcd backup` for example, whatever the program's file is.
-    pub name: String,
-    /// The file to execute.
-    pub program: Utf8PathBuf,
-    /// Its arguments, in order. Secrets do not belong here.
-    pub arguments: Vec<String>,
-    /// The folder that it runs in, where that matters; the present one otherwise.
-    pub directory: Option<Utf8PathBuf>,
-    /// Variables whose values are secret, over [`Command::variables`]. The values are masked in all output.
-    pub secrets: Vec<(String, SecretString)>,
-    /// Flags that follow the arguments, and their values: secrets that the program takes in no other way. While it runs, every user
-    /// of the machine can read them in the process list, so that whoever runs such a command must have been told. They are masked
-    /// wherever the command is shown, and in all output.
-    pub secret_arguments: Vec<(String, SecretString)>,
-    /// What becomes of its standard output.
-    pub results: Results,
-    /// How long it may run; as long as it likes where there is none.
-    pub time_limit: Option<Duration>,
-    /// Values that reach the program in another way, in a file for example, and are masked in all output too.
-    pub masked: Vec<SecretString>,
-    /// The rest of its environment.
-    pub variables: Variables,
-}
-
-/// What becomes of what a program writes to standard output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Results {
-    /// It is told and logged line by line together with standard error, in the order in which both were written.
-    #[default]
-    Mixed,
-    /// Its lines are told apart, as [`Event::Result`](crate::Event::Result), and logged.
-    Apart,
-    /// Its lines are told apart, as they are, and neither logged nor among the last lines: all of it is a secret.
-    Unlogged,
+    /// Runs the program with `arguments` and returns what it wrote to standard output and standard error, in its order.
+    fn ask(&self, arguments: &[&str]) -> Result<String, Error> {
+        self.program.ask(arguments)
+    }
 }
 
 impl Command {
-    /// Returns the command with another way for its standard output.
-    #[must_use]
-    pub fn results(mut self, results: Results) -> Self {
-        self.results = results;
-        self
-    }
-
-    /// Returns the command with one more argument.
-    #[must_use]
-    pub fn argument(mut self, argument: impl Into<String>) -> Self {
-        self.arguments.push(argument.into());
-        self
-    }
-
     /// Returns the command without its kubeconfig, whose place differs from machine to machine.
     #[must_use]
     pub fn without_kubeconfig(mut self) -> Self {
         if let Some(at) = self.arguments.iter().position(|word| word == KUBECONFIG) {
             self.arguments.drain(at..self.arguments.len().min(at + 2));
         }
-        self
-    }
-
-    /// Returns the command to be run in a folder.
-    #[must_use]
-    pub fn in_directory(mut self, directory: impl Into<Utf8PathBuf>) -> Self {
-        self.directory = Some(directory.into());
-        self
-    }
-
-    /// Returns the command with a secret in its environment, `MKE_CHART_REGISTRY_PASSWORD` for example.
-    #[must_use]
-    pub fn secret(mut self, name: impl Into<String>, value: SecretString) -> Self {
-        self.secrets.push((name.into(), value));
         self
     }
 
@@ -189,49 +134,6 @@ impl Command {
             }
         }
         self
-    }
-
-    /// Returns the command with a flag whose value is a secret, `--mke3-admin-password` for example, where [`Command::secret`] does
-    /// not do: see [`Command::secret_arguments`].
-    #[must_use]
-    pub fn secret_argument(mut self, flag: impl Into<String>, value: SecretString) -> Self {
-        self.secret_arguments.push((flag.into(), value));
-        self
-    }
-
-    /// Returns all arguments as the program gets them, secrets among them.
-    pub(crate) fn argv(&self) -> Vec<String> {
-        let secrets = self.secret_arguments.iter();
-        let secrets = secrets.map(|(flag, value)| format!("{flag}={}", value.expose_secret()));
-        self.arguments.iter().cloned().chain(secrets).collect()
-    }
-
-    /// Returns every value that must not be in its output.
-    pub(crate) fn unspoken(&self) -> impl Iterator<Item = &str> {
-        let named = self.secrets.iter().chain(&self.secret_arguments);
-        named
-            .map(|(_, value)| value)
-            .chain(&self.masked)
-            .map(|value| value.expose_secret())
-    }
-
-    /// Returns the command with a limit on the time that it may run.
-    #[must_use]
-    pub fn within(mut self, limit: Option<Duration>) -> Self {
-        self.time_limit = limit;
-        self
-    }
-
-    /// Returns the command with more values to be masked in its output.
-    #[must_use]
-    pub fn masked(mut self, values: impl IntoIterator<Item = SecretString>) -> Self {
-        self.masked.extend(values);
-        self
-    }
-
-    /// Returns the command as one would type it in a shell, with secret values masked. Inherited variables are left out.
-    pub fn display(&self) -> impl fmt::Display + '_ {
-        Shown(self)
     }
 }
 
@@ -261,44 +163,6 @@ pub fn unlisted_registry_users(pulled: &[Pulled], help: &Help) -> Vec<&'static s
         .map(|pulled| pulled.registry_user().0)
         .filter(|flag| !help.lists(flag))
         .collect()
-}
-
-struct Shown<'a>(&'a Command);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(directory) = &self.0.directory {
-            write!(formatter, "cd {} && ", Quoted(directory.as_str()))?;
-        }
-        for (name, _) in &self.0.secrets {
-            write!(formatter, "{name}=*** ")?;
-        }
-        write!(formatter, "{}", Quoted(self.0.program.as_str()))?;
-        for argument in &self.0.arguments {
-            write!(formatter, " {}", Quoted(argument))?;
-        }
-        for (flag, _) in &self.0.secret_arguments {
-            write!(formatter, " {flag}=***")?;
-        }
-        Ok(())
-    }
-}
-
-/// Text as a POSIX shell would read it back as one word.
-pub(crate) struct Quoted<'a>(pub(crate) &'a str);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plain = !self.0.is_empty()
-            && self.0.chars().all(|character| {
-                character.is_ascii_alphanumeric() || "_@%+=:,./-".contains(character)
-            });
-        if plain {
-            formatter.write_str(self.0)
-        } else {
-            write!(formatter, "'{}'", self.0.replace('\'', r"'\''"))
-        }
-    }
 }
 
 #[cfg(test)]
@@ -336,7 +200,7 @@ mod tests {
     fn a_name_has_the_words_of_the_command_alone() {
         let mkectl = Mkectl::new("./mkectl-v4.1.0", Variables::default()).leading(["rehearse"]);
         let file = Utf8Path::new("mke4.yaml");
-        let backup = mkectl.backup(file, "x.tar", crate::Archives::Etcd, &Help::default());
+        let backup = mkectl.backup(file, "x.tar", Archives::Etcd, &Help::default());
         assert_eq!(backup.name, "mkectl etcd backup");
         let typed = ["reset", "--token", "hunter2"].map(str::to_owned);
         let reset = mkectl.other(&typed, None, &Help::default());
@@ -415,7 +279,7 @@ mod tests {
     #[test]
     fn no_secret_is_shown_or_becomes_an_argument() {
         let mut mkectl = mkectl();
-        mkectl.variables.set("PROD_PASSWORD", "swordfish");
+        mkectl.program.variables.set("PROD_PASSWORD", "swordfish");
         let command = mkectl
             .apply(Utf8Path::new("mke4.yaml"), &Help::default())
             .secret("MKE_CHART_REGISTRY_PASSWORD", SecretString::from("hunter2"));

@@ -1,13 +1,17 @@
-//! What the standard library does not offer for a child process and everything that it starts: a session of its own, a
-//! signal to the whole group, a look at whether its leader has ended, a bounded wait for output.
+//! The one way in which a program is started and supervised: with a session of its own, pipes that are read with a bounded wait,
+//! signals to the whole group, and nothing left behind.
 //!
+//! It adds what the standard library does not offer for a child process and everything that the child starts.
 //! All the `unsafe` of this crate is here, one system call each.
 
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::time::{Duration, Instant};
+
+use secrecy::ExposeSecret as _;
+
+use crate::Exit;
 
 /// How long to wait for more output, at the longest, before looking at signals and limits again.
 const TURN: Duration = Duration::from_millis(50);
@@ -23,7 +27,7 @@ pub(crate) const GRACE: Duration = Duration::from_secs(5);
 ///
 /// On Linux it also asks for SIGINT when the thread that starts it ends before it does, which is when this process is
 /// killed: a program that nobody supervises must not work on a cluster unseen.
-pub(crate) fn lead_own_session(command: &mut Command) -> io::Result<()> {
+fn lead_own_session(command: &mut std::process::Command) -> io::Result<()> {
     // SAFETY: `setsid` and `prctl` are async-signal-safe and touch no memory.
     unsafe {
         command.pre_exec(|| {
@@ -40,7 +44,7 @@ pub(crate) fn lead_own_session(command: &mut Command) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a program that was started by [`run`](crate::run()), perhaps of a process that was killed since, still runs.
+/// Returns whether a program that was started by [`run`](crate::run()), perhaps of a process that was killed since, still runs.
 ///
 /// It leads a session, so that another process which got its number is taken for it only if it leads one too.
 pub fn is_running(process: u32) -> bool {
@@ -58,24 +62,147 @@ fn has_ended(process: i32) -> bool {
     state.is_some_and(|state| state.starts_with(['Z', 'X']))
 }
 
-/// The process group of a program that [`lead_own_session`] was called for and that has not been reaped.
+/// What a program reads from its standard input.
+pub(crate) enum Input<'a> {
+    /// Nothing.
+    Nothing,
+    /// These bytes. A program that reads no further than it needs is none the worse for it.
+    Bytes(&'a [u8]),
+    /// What is written to the other end of this pipe.
+    Pipe(PipeReader),
+}
+
+/// Where the output of a program goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// All of it to one pipe, in the order in which it was written.
+    Together,
+    /// Standard error to the first pipe, and standard output to the second one.
+    Apart,
+    /// Nowhere. The program keeps the terminal, where it may ask for a passphrase.
+    Terminal,
+}
+
+/// A program that was started and not yet reaped. It does not outlive this value, whatever unwinds.
+pub(crate) struct Running {
+    pub(crate) process: u32,
+    pub(crate) group: Group,
+    pipes: Vec<PipeReader>,
+    handle: Option<duct::Handle>,
+}
+
+impl Running {
+    /// Reads what the program writes until it has ended; see [`drain`].
+    pub(crate) fn drain(
+        &mut self,
+        chunk: &mut dyn FnMut(usize, &[u8]),
+        tick: &mut dyn FnMut(),
+    ) -> io::Result<()> {
+        drain(&mut self.pipes, self.group, chunk, tick)
+    }
+
+    /// Reads what the program writes until it has ended, and kills it once `is_over` says so. Returns whether that happened.
+    pub(crate) fn drain_until(
+        &mut self,
+        is_over: &dyn Fn() -> bool,
+        chunk: &mut dyn FnMut(usize, &[u8]),
+    ) -> io::Result<bool> {
+        let (group, mut late) = (self.group, false);
+        self.drain(chunk, &mut || {
+            if !late && is_over() {
+                late = true;
+                group.kill();
+            }
+        })?;
+        Ok(late)
+    }
+
+    /// Takes the exit of a program that has ended.
+    pub(crate) fn reap(mut self) -> io::Result<Exit> {
+        match self.handle.take() {
+            Some(handle) => handle.into_output().map(|output| Exit::of(output.status)),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(handle) = self.handle.take() {
+            self.group.kill();
+            // The wait is for reaping alone; there is nobody left to tell of a failure.
+            let _ = handle.wait();
+        }
+    }
+}
+
+/// Starts a program.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that starts programs"
+)]
+pub(crate) fn start(
+    command: &crate::Command,
+    input: Input<'_>,
+    output: Output,
+) -> io::Result<Running> {
+    let secrets = command.secrets.iter();
+    let secrets = secrets.map(|(name, value)| (name.as_ref(), value.expose_secret().as_ref()));
+    let variables = command.variables.iter().chain(secrets);
+    let mut program = duct::cmd(command.program.as_std_path(), command.argv()).full_env(variables);
+    if let Some(directory) = &command.directory {
+        program = program.dir(directory);
+    }
+    program = match input {
+        Input::Nothing => program.stdin_null(),
+        Input::Bytes(bytes) => program.stdin_bytes(bytes),
+        Input::Pipe(pipe) => program.stdin_file(pipe),
+    };
+    let mut pipes = Vec::new();
+    let mut pipe = || {
+        let (reader, writer) = io::pipe()?;
+        pipes.push(reader);
+        io::Result::Ok(writer)
+    };
+    program = match output {
+        Output::Together => program.stderr_to_stdout().stdout_file(pipe()?),
+        Output::Apart => program.stderr_file(pipe()?).stdout_file(pipe()?),
+        Output::Terminal => program.stdout_null().stderr_null(),
+    };
+    let is_alone = output == Output::Terminal;
+    if !is_alone {
+        program = program.before_spawn(lead_own_session);
+    }
+    let handle = program.unchecked().start()?;
+    // It holds the writing ends. Only when they are gone can the pipes end.
+    drop(program);
+    let process = *handle
+        .pids()
+        .first()
+        .expect("a command that was started is one process");
+    Ok(Running {
+        process,
+        group: Group {
+            leader: process.cast_signed(),
+            is_alone,
+        },
+        pipes,
+        handle: Some(handle),
+    })
+}
+
+/// The process group of a program that leads one and has not been reaped; or the program alone, if it leads none.
 ///
 /// As long as its leader is not reaped, no other process can get its number, so that a signal cannot hit a stranger.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Group {
     leader: libc::pid_t,
+    is_alone: bool,
 }
 
 impl Group {
-    /// Returns the group of a process id.
-    pub(crate) fn of(process: u32) -> Self {
-        Self {
-            leader: process.cast_signed(),
-        }
-    }
-
-    /// Whether the leader has ended. It stays unreaped.
-    pub(crate) fn leader_has_ended(self) -> io::Result<bool> {
+    /// Returns whether the leader has ended. It stays unreaped.
+    fn leader_has_ended(self) -> io::Result<bool> {
         // SAFETY: all-zero is a valid `siginfo_t`, and `waitid` writes nothing else.
         let (answer, info) = unsafe {
             let mut info: libc::siginfo_t = std::mem::zeroed();
@@ -100,9 +227,14 @@ impl Group {
 
     /// Sends a signal to every process of the group. A group that has ended is none the worse for it.
     pub(crate) fn signal(self, signal: libc::c_int) {
+        let target = if self.is_alone {
+            self.leader
+        } else {
+            -self.leader
+        };
         // SAFETY: `kill` touches no memory. It fails only for a group that is gone or, on some systems, is all zombies.
         unsafe {
-            libc::kill(-self.leader, signal);
+            libc::kill(target, signal);
         }
     }
 
@@ -119,7 +251,7 @@ impl Group {
 /// is killed, and what is in the pipes by then is still read.
 ///
 /// One thread does it all, with a wait that is bounded: a thread that blocked in `read` could not be called back.
-pub(crate) fn drain(
+fn drain(
     pipes: &mut [PipeReader],
     group: Group,
     chunk: &mut dyn FnMut(usize, &[u8]),

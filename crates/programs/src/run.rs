@@ -12,10 +12,9 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use redaction::Colours;
-use secrecy::ExposeSecret;
 
 use crate::lines::Lines;
-use crate::process::{self, Group};
+use crate::process::{self, Input, Output};
 use crate::{Command, Error, Event, Observer, Results};
 
 /// How many of the last lines [`Finished`] carries.
@@ -52,7 +51,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// Whether it exited with code zero.
+    /// Returns whether it exited with code zero.
     pub fn is_success(self) -> bool {
         self == Self::Code(0)
     }
@@ -130,7 +129,12 @@ pub fn run(
         path: log.to_owned(),
         source,
     })?;
-    let (child, mut pipes) = start(command)?;
+    let output = match command.results {
+        Results::Mixed => Output::Together,
+        Results::Apart | Results::Unlogged => Output::Apart,
+    };
+    let mut child = process::start(command, Input::Nothing, output)
+        .map_err(|source| Error::start(command.program.clone(), source))?;
     observer.event(Event::Started {
         process: child.process,
     });
@@ -164,45 +168,44 @@ pub fn run(
         program: command.program.clone(),
         source,
     };
-    process::drain(
-        &mut pipes,
-        group,
-        &mut |which, chunk| {
-            streams[which].push(chunk, &mut |line| record.line(kinds[which], line));
-            record.flush();
-            for caught in streams[which].take_caught() {
-                observer.event(Event::AdminPassword(&caught));
-            }
-        },
-        &mut || {
-            for signal in signals.try_iter() {
-                if first.is_none() {
-                    first = Some(signal);
-                    group.signal(signal.number());
-                    observer.event(Event::Passed { signal });
-                } else {
-                    group.kill();
-                    observer.event(Event::Killed);
+    child
+        .drain(
+            &mut |which, chunk| {
+                streams[which].push(chunk, &mut |line| record.line(kinds[which], line));
+                record.flush();
+                for caught in streams[which].take_caught() {
+                    observer.event(Event::AdminPassword(&caught));
                 }
-            }
-            // Once somebody has asked it to end, it is theirs to say for how long it may.
-            if first.is_some() {
-                return;
-            }
-            match limit.look(Instant::now()) {
-                Some(Passed::Limit) => {
-                    group.signal(libc::SIGINT);
-                    observer.event(Event::TimedOut);
+            },
+            &mut || {
+                for signal in signals.try_iter() {
+                    if first.is_none() {
+                        first = Some(signal);
+                        group.signal(signal.number());
+                        observer.event(Event::Passed { signal });
+                    } else {
+                        group.kill();
+                        observer.event(Event::Killed);
+                    }
                 }
-                Some(Passed::Cleanup) => {
-                    group.kill();
-                    observer.event(Event::Killed);
+                // Once somebody has asked it to end, it is theirs to say for how long it may.
+                if first.is_some() {
+                    return;
                 }
-                None => {}
-            }
-        },
-    )
-    .map_err(supervise)?;
+                match limit.look(Instant::now()) {
+                    Some(Passed::Limit) => {
+                        group.signal(libc::SIGINT);
+                        observer.event(Event::TimedOut);
+                    }
+                    Some(Passed::Cleanup) => {
+                        group.kill();
+                        observer.event(Event::Killed);
+                    }
+                    None => {}
+                }
+            },
+        )
+        .map_err(supervise)?;
     for (lines, kind) in streams.iter_mut().zip(kinds) {
         lines.finish(&mut |line| record.line(kind, line));
         record.flush();
@@ -270,81 +273,6 @@ impl Limit {
     fn has_passed(&self) -> bool {
         self.passed
     }
-}
-
-/// A program that was started and not yet reaped. It does not outlive this value, whatever unwinds.
-struct Running {
-    process: u32,
-    group: Group,
-    handle: Option<duct::Handle>,
-}
-
-impl Running {
-    /// Takes the exit of a program that has ended.
-    fn reap(mut self) -> io::Result<Exit> {
-        match self.handle.take() {
-            Some(handle) => handle.into_output().map(|output| Exit::of(output.status)),
-            None => Err(io::ErrorKind::NotFound.into()),
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(handle) = self.handle.take() {
-            self.group.kill();
-            // The wait is for reaping alone; there is nobody left to tell of a failure.
-            let _ = handle.wait();
-        }
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the crate that starts programs"
-)]
-fn start(command: &Command) -> Result<(Running, Vec<io::PipeReader>), Error> {
-    let failed = |source| Error::start(command.program.clone(), source);
-    let (reader, writer) = io::pipe().map_err(failed)?;
-    let mut readers = vec![reader];
-    let secrets = command
-        .secrets
-        .iter()
-        .map(|(name, value)| (name.as_ref(), value.expose_secret().as_ref()));
-    let variables = command
-        .variables
-        .iter()
-        .chain(secrets)
-        .map(|(name, value): (&std::ffi::OsStr, &std::ffi::OsStr)| (name, value));
-    let mut program = duct::cmd(command.program.as_std_path(), command.argv());
-    if let Some(directory) = &command.directory {
-        program = program.dir(directory);
-    }
-    let program = program
-        .full_env(variables)
-        .before_spawn(process::lead_own_session)
-        .stdin_null();
-    let program = match command.results {
-        Results::Mixed => program.stderr_to_stdout().stdout_file(writer),
-        Results::Apart | Results::Unlogged => {
-            let (results, out) = io::pipe().map_err(failed)?;
-            readers.push(results);
-            program.stderr_file(writer).stdout_file(out)
-        }
-    };
-    let handle = program.unchecked().start().map_err(failed)?;
-    // It holds the writing ends. Only when they are gone can the pipes end.
-    drop(program);
-    let process = *handle
-        .pids()
-        .first()
-        .expect("a command that was started is one process");
-    let running = Running {
-        process,
-        group: Group::of(process),
-        handle: Some(handle),
-    };
-    Ok((running, readers))
 }
 
 /// Opens the log for this run alone: what an earlier run left is gone, and so is any access that others had.

@@ -9,7 +9,8 @@ use std::io::{self, Read};
 use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Help, Mkectl};
+use super::{Help, Mkectl};
+use crate::Error;
 
 impl Mkectl {
     /// Returns the program with a folder in which its help pages are kept, so that it is asked once only.
@@ -44,20 +45,20 @@ impl Mkectl {
     /// Returns the SHA-256 of the program's file in lower-case hexadecimal digits; none for a program that plays mkectl under a
     /// subcommand of its own, and for a file that cannot be read.
     pub fn sha256(&self) -> Option<String> {
-        if !self.leading.is_empty() {
+        if !self.program.leading.is_empty() {
             return None;
         }
-        let file = files::open(&self.program).ok()?;
+        let file = files::open(&self.program.path).ok()?;
         digest(file, &mut |_| true).ok().flatten()
     }
 
     /// Returns where a page of its help is kept.
     fn page(&self, command: &[&str]) -> Option<Utf8PathBuf> {
         let folder = self.memory.as_ref()?;
-        if !self.leading.is_empty() {
+        if !self.program.leading.is_empty() {
             return None;
         }
-        let hash = hash(&self.program).ok()??;
+        let hash = hash(&self.program.path).ok()??;
         let name = match command {
             [] => "mkectl".to_owned(),
             words => words.join("-"),

@@ -3,8 +3,8 @@
 use camino::Utf8Path;
 use secrecy::SecretString;
 
-use crate::command::KUBECONFIG;
-use crate::{Command, Error, Help, Mkectl};
+use super::{Help, KUBECONFIG, Mkectl};
+use crate::{Command, Error};
 
 /// What the names of flags that have secrets end with.
 const SECRET: &[&str] = &["password", "token", "secret", "passphrase"];

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::{Error, Help, Mkectl};
+use super::{Help, Mkectl};
+use crate::Error;
 
 /// How many pages are asked for: several times what the vendor's pages show.
 const MOST: usize = 150;

@@ -1,48 +1,68 @@
-//! Finding `mkectl`: on a search path by name, or at a path that an environment names.
+//! A program on this machine: found on a search path by name, or taken from a path.
 
 use std::io::{self, Read};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::{Error, Mkectl, Variables, platform};
+use crate::{Command, Error, Results, Variables, platform};
 
-/// Returns the first executable file called `name` in the folders of `PATH`, as `variables` has it.
-///
-/// Empty and relative entries of `PATH` are skipped: a program that is handed a registry's password must not depend on
-/// the folder the operator stands in.
-///
-/// # Errors
-///
-/// [`Error::NotFound`] when there is no file of that name; otherwise, for the first that was found,
-/// [`Error::NotExecutable`] or [`Error::WrongPlatform`].
-pub fn find(name: &str, variables: Variables) -> Result<Mkectl, Error> {
-    let path = variables
-        .get("PATH")
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let mut searched = 0;
-    let mut useless = None;
-    for folder in path.split(':').map(Utf8Path::new) {
-        if !folder.is_absolute() {
-            continue;
-        }
-        searched += 1;
-        let candidate = folder.join(name);
-        match check(&candidate) {
-            Ok(()) => return Ok(Mkectl::new(candidate, variables)),
-            Err(Error::Missing { .. }) => {}
-            Err(error) => useless = useless.or(Some(error)),
-        }
-    }
-    Err(useless.unwrap_or(Error::NotFound {
-        name: name.to_owned(),
-        searched,
-    }))
+/// A program and what every command of it has in common. [`Program::find`] and [`Program::at`] check that it exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// The file to execute.
+    pub path: Utf8PathBuf,
+    /// Arguments that come before all others.
+    pub leading: Vec<String>,
+    /// The environment that it is run with.
+    pub variables: Variables,
 }
 
-impl Mkectl {
-    /// Returns the program at `path`, which an environment may name instead of leaving it to `PATH`.
+impl Program {
+    /// Returns the program at a path that is known to be executable.
+    pub fn new(path: impl Into<Utf8PathBuf>, variables: Variables) -> Self {
+        Self {
+            path: path.into(),
+            leading: Vec::new(),
+            variables,
+        }
+    }
+
+    /// Returns the first executable file called `name` in the folders of `PATH`, as `variables` has it.
+    ///
+    /// Empty and relative entries of `PATH` are skipped: a program that is handed a registry's password must not depend on
+    /// the folder the operator stands in.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] when there is no file of that name; otherwise, for the first that was found,
+    /// [`Error::NotExecutable`] or [`Error::WrongPlatform`].
+    pub fn find(name: &str, variables: Variables) -> Result<Self, Error> {
+        let path = variables
+            .get("PATH")
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let mut searched = 0;
+        let mut useless = None;
+        for folder in path.split(':').map(Utf8Path::new) {
+            if !folder.is_absolute() {
+                continue;
+            }
+            searched += 1;
+            let candidate = folder.join(name);
+            match check(&candidate) {
+                Ok(()) => return Ok(Self::new(candidate, variables)),
+                Err(Error::Missing { .. }) => {}
+                Err(error) => useless = useless.or(Some(error)),
+            }
+        }
+        Err(useless.unwrap_or(Error::NotFound {
+            name: name.to_owned(),
+            searched,
+        }))
+    }
+
+    /// Returns the program at `path`.
     ///
     /// # Errors
     ///
@@ -52,6 +72,37 @@ impl Mkectl {
         let path = path.into();
         check(&path)?;
         Ok(Self::new(path, variables))
+    }
+
+    /// Returns the program with arguments that come before all others.
+    #[must_use]
+    pub fn leading<A: Into<String>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.leading = arguments.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Builds a command of this program. It is named by `name` and the words of its arguments before the first flag.
+    pub fn command<'a>(
+        &self,
+        name: &'a str,
+        arguments: impl IntoIterator<Item = &'a str>,
+    ) -> Command {
+        let arguments: Vec<&str> = arguments.into_iter().collect();
+        let words = arguments.iter().take_while(|word| !word.starts_with('-'));
+        let name: Vec<&str> = [name].iter().chain(words).copied().collect();
+        let own = arguments.iter().map(|argument| (*argument).to_owned());
+        Command {
+            name: name.join(" "),
+            program: self.path.clone(),
+            arguments: self.leading.iter().cloned().chain(own).collect(),
+            secrets: Vec::new(),
+            secret_arguments: Vec::new(),
+            results: Results::default(),
+            directory: None,
+            time_limit: None,
+            masked: Vec::new(),
+            variables: self.variables.clone(),
+        }
     }
 }
 
@@ -140,7 +191,7 @@ mod tests {
         let wanted = folders.file("c/mkectl", 0o755);
         folders.file("d/mkectl", 0o755);
         let variables = folders.variables(&["none", "a", "b", "c", "d"]);
-        assert_eq!(find("mkectl", variables).unwrap().program, wanted);
+        assert_eq!(Program::find("mkectl", variables).unwrap().path, wanted);
     }
 
     #[test]
@@ -148,33 +199,33 @@ mod tests {
         let folders = Folders::new();
         folders.file("a/mkectl", 0o644);
         assert_eq!(
-            find("mkectl", folders.variables(&["none", "other"]))
+            Program::find("mkectl", folders.variables(&["none", "other"]))
                 .unwrap_err()
                 .to_string(),
             "no `mkectl` in any folder of PATH (2 searched)"
         );
         assert_eq!(
-            find("mkectl", folders.variables(&["none", "a"]))
+            Program::find("mkectl", folders.variables(&["none", "a"]))
                 .unwrap_err()
                 .to_string(),
             format!("{} is not executable", folders.path("a/mkectl"))
         );
         assert!(matches!(
-            Mkectl::at(folders.path("b/mkectl"), Variables::default()),
+            Program::at(folders.path("b/mkectl"), Variables::default()),
             Err(Error::Missing { .. })
         ));
         assert!(matches!(
-            Mkectl::at(folders.path("a/mkectl"), Variables::default()),
+            Program::at(folders.path("a/mkectl"), Variables::default()),
             Err(Error::NotExecutable { .. })
         ));
         assert!(matches!(
-            Mkectl::at(folders.path("a"), Variables::default()),
+            Program::at(folders.path("a"), Variables::default()),
             Err(Error::NotExecutable { .. })
         ));
         let archive = folders.file("c/mkectl", 0o755);
         fs::write(&archive, b"\x1f\x8b\x08\0").unwrap();
         assert_eq!(
-            Mkectl::at(&archive, Variables::default())
+            Program::at(&archive, Variables::default())
                 .unwrap_err()
                 .to_string(),
             format!("this machine cannot run {archive}: it is a gzip archive")
@@ -185,11 +236,11 @@ mod tests {
     fn relative_and_empty_entries_of_the_path_are_never_searched() {
         let variables = Variables::inherited([("PATH", ":.:src:")]);
         assert!(matches!(
-            find("lib.rs", variables),
+            Program::find("lib.rs", variables),
             Err(Error::NotFound { searched: 0, .. })
         ));
         assert!(matches!(
-            find("mkectl", Variables::default()),
+            Program::find("mkectl", Variables::default()),
             Err(Error::NotFound { searched: 0, .. })
         ));
     }

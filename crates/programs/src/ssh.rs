@@ -7,19 +7,16 @@ mod arguments;
 mod refusal;
 
 use std::collections::HashMap;
-use std::io::{self, PipeReader, Write as _};
-use std::process::{Child, Stdio};
+use std::io::{self, PipeWriter, Write as _};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use camino::Utf8PathBuf;
-
 pub use arguments::{Destination, Key, Login};
 pub use refusal::{NotAnswered, Why};
 
-use crate::process::{self, Group};
-use crate::{Error, Variables, find};
+use crate::process::{self, Input, Output};
+use crate::{Command, Error, Program, Variables};
 
 /// How many connections are made through one bastion at once. OpenSSH's server drops some of more than ten that have not logged in
 /// yet (`MaxStartups 10:30:100`).
@@ -46,10 +43,7 @@ const VARIABLES: &[&str] = &[
 
 /// The system's `ssh`.
 #[derive(Debug, Clone)]
-pub struct Ssh {
-    program: Utf8PathBuf,
-    variables: Variables,
-}
+pub struct Ssh(Program);
 
 /// How much is done at once, and how long it may take.
 #[derive(Debug, Clone, Copy)]
@@ -78,13 +72,9 @@ impl Ssh {
     ///
     /// # Errors
     ///
-    /// Those of [`find()`]: there is none.
+    /// Those of [`Program::find`]: there is none.
     pub fn find(variables: &Variables) -> Result<Self, Error> {
-        let found = find("ssh", variables.clone())?;
-        Ok(Self {
-            program: found.program,
-            variables: found.variables,
-        })
+        Program::find("ssh", variables.clone()).map(Self)
     }
 
     /// Has `script` run by the shell of each machine, and returns what each printed, in their order.
@@ -133,74 +123,49 @@ impl Ssh {
         is_stopped: &dyn Fn() -> bool,
     ) -> Result<Answer, NotAnswered> {
         let lost = |error: io::Error| NotAnswered::new(Why::NotStarted, error.to_string());
-        let (mut child, mut pipe) = self.start(destination).map_err(lost)?;
-        let group = Group::of(child.id());
+        let (reader, writer) = io::pipe().map_err(lost)?;
+        let command = self.command(destination);
+        let mut child =
+            process::start(&command, Input::Pipe(reader), Output::Together).map_err(lost)?;
         let mut heard = Heard::default();
-        let mut late = false;
         let (go, going) = channel();
-        let input = child.stdin.take();
         let drained = std::thread::scope(|scope| {
             // By a thread of its own: a connection that stalls would hold this one up.
-            scope.spawn(move || send(script, input, &going));
-            let drained = process::drain(
-                std::slice::from_mut(&mut pipe),
-                group,
-                &mut |_, chunk| {
-                    if heard.add(chunk) {
-                        // Nobody listens when the program is gone, and then the answer says why.
-                        let _ = go.send(());
-                    }
-                },
-                &mut || {
-                    if !late && (Instant::now() >= deadline || is_stopped()) {
-                        late = true;
-                        group.kill();
-                    }
-                },
-            );
+            scope.spawn(move || send(script, writer, &going));
+            let is_over = || Instant::now() >= deadline || is_stopped();
+            let drained = child.drain_until(&is_over, &mut |_, chunk| {
+                if heard.add(chunk) {
+                    // Nobody listens when the program is gone, and then the answer says why.
+                    let _ = go.send(());
+                }
+            });
             if drained.is_err() {
-                group.kill();
+                child.group.kill();
             }
             drop(go);
             drained
         });
-        let ended = child.wait();
-        drained.map_err(lost)?;
-        let status = ended.map_err(lost)?;
-        heard.answer(status.code(), late, destination.bastion.is_some())
+        let late = drained.map_err(lost)?;
+        let exit = child.reap().map_err(lost)?;
+        heard.answer(exit.code(), late, destination.bastion.is_some())
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the crate that starts programs"
-    )]
-    fn start(&self, destination: &Destination) -> io::Result<(Child, PipeReader)> {
+    fn command(&self, destination: &Destination) -> Command {
         let mut names = VARIABLES.to_vec();
         names.extend(destination.variables());
-        let mut command = std::process::Command::new(&self.program);
         // A script that is sent before the shell is there would be lost in its start-up files, and its first line could not be timed.
         let remote = format!("echo {READY}; exec sh -s");
+        let arguments = destination.arguments(self.0.path.as_str());
+        let arguments = arguments.iter().map(AsRef::as_ref).chain([remote.as_str()]);
+        let mut command = self.0.command("ssh", arguments);
+        command.variables = self.0.variables.only(&names);
         command
-            .args(destination.arguments(self.program.as_str()))
-            .arg(remote)
-            .env_clear()
-            .envs(self.variables.only(&names).iter());
-        let (reader, writer) = io::pipe()?;
-        process::lead_own_session(&mut command)?;
-        let child = command
-            .stdin(Stdio::piped())
-            .stdout(writer.try_clone()?)
-            .stderr(writer)
-            .spawn()?;
-        // The command holds the writing end. Only when it is gone can the pipe end.
-        drop(command);
-        Ok((child, reader))
     }
 }
 
 /// Sends the script when it is time to. What cannot be sent is of a program that has ended.
-fn send(script: &str, input: Option<std::process::ChildStdin>, going: &Receiver<()>) {
-    if let (Some(mut input), Ok(())) = (input, going.recv()) {
+fn send(script: &str, mut input: PipeWriter, going: &Receiver<()>) {
+    if let Ok(()) = going.recv() {
         let _ = input.write_all(script.as_bytes());
     }
 }

@@ -5,7 +5,8 @@
 use camino::Utf8Path;
 use semver::Version;
 
-use crate::{Command, Error, Help, Mkectl};
+use super::{Help, Mkectl};
+use crate::{Command, Error};
 
 /// What an upgrade of MKE 4 to another release of it is given.
 #[derive(Debug, Clone, Copy)]

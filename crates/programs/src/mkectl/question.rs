@@ -2,7 +2,8 @@
 
 use camino::Utf8Path;
 
-use crate::{Command, Error, Help, Mkectl};
+use super::{Help, Mkectl};
+use crate::{Command, Error};
 
 /// The words that ask a cluster for its configuration.
 const CONFIG_GET: &[&str] = &["config", "get"];
@@ -35,7 +36,7 @@ impl Mkectl {
     /// [`Error::NoConfig`] when it prints none, and what starting a program can end in.
     pub fn config_get(&self) -> Result<String, Error> {
         let command = self.for_cluster(CONFIG_GET.iter().copied());
-        let leading = self.leading.len();
+        let leading = self.program.leading.len();
         let words: Vec<&str> = command.arguments[leading..]
             .iter()
             .map(String::as_str)

@@ -2,7 +2,8 @@
 
 use semver::Version;
 
-use crate::{Error, Mkectl};
+use super::Mkectl;
+use crate::Error;
 
 impl Mkectl {
     /// Asks the program for its version, with `mkectl version`. It has 30 seconds to answer.

@@ -49,14 +49,6 @@ pub enum Error {
         /// What the operating system answered.
         source: io::Error,
     },
-    /// The current folder is gone or unreadable, so that no program can be started in it.
-    #[error("cannot start {program} in the current folder")]
-    CurrentFolder {
-        /// The file that was to be started.
-        program: Utf8PathBuf,
-        /// What the operating system answered.
-        source: xshell::Error,
-    },
     /// Reading the output of a running program or waiting for its end failed. The program was killed.
     #[error("lost hold of {program} while it ran")]
     Supervise {

@@ -3,7 +3,8 @@
 use camino::Utf8Path;
 use secrecy::SecretString;
 
-use crate::{Command, GATEWAY_PORTS, Help, Mkectl, NodePorts};
+use super::{GATEWAY_PORTS, Help, Mkectl, NodePorts};
+use crate::Command;
 
 /// What the upgrade of an MKE 3 cluster is given.
 #[derive(Debug, Clone, Copy)]

@@ -1,13 +1,9 @@
 //! Short questions to a program: a few lines of answer, a limit on the time.
 
-use std::io::{self, PipeReader, Write as _};
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use xshell::{Shell, cmd};
-
-use crate::process::{self, Group};
-use crate::{Error, Exit, Mkectl};
+use crate::process::{self, Input, Output};
+use crate::{Error, Program};
 
 /// How long a short question may take. A cold start from a slow disk takes a few seconds at the worst.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -43,7 +39,7 @@ impl<'a> Question<'a> {
     }
 }
 
-impl Mkectl {
+impl Program {
     /// Runs the program with `arguments` and returns what it wrote to standard output and standard error, in its order.
     pub(crate) fn ask(&self, arguments: &[&str]) -> Result<String, Error> {
         let answer = self.answer(Question::new(arguments))?;
@@ -52,124 +48,56 @@ impl Mkectl {
 
     /// Runs the program and returns what it wrote, to the bound that the question sets.
     pub(crate) fn answer(&self, question: Question<'_>) -> Result<Vec<u8>, Error> {
-        let Question {
-            arguments, limit, ..
-        } = question;
-        let (mut child, mut pipes) = self.start(question)?;
-        let group = Group::of(child.id());
-        let supervise = |source: io::Error| {
-            // The answer is lost either way, and nothing may be left behind.
-            group.kill();
-            Error::Supervise {
-                program: self.program.clone(),
-                source,
-            }
+        let command = self.command("", question.arguments.iter().copied());
+        let input = match question.input {
+            [] => Input::Nothing,
+            bytes => Input::Bytes(bytes),
         };
-
-        let deadline = Instant::now() + limit;
-        let mut late = false;
+        let output = match question.with_errors {
+            true => Output::Together,
+            false => Output::Apart,
+        };
+        let mut child = process::start(&command, input, output)
+            .map_err(|source| Error::start(self.path.clone(), source))?;
+        let supervise = |source| Error::Supervise {
+            program: self.path.clone(),
+            source,
+        };
+        let deadline = Instant::now() + question.limit;
         let (mut answer, mut errors) = (Vec::new(), Vec::new());
-        let input = child.stdin.take();
-        std::thread::scope(|scope| {
-            if let Some(mut input) = input {
-                // By a thread of its own: a program that answers before it has read everything would wait for this one,
-                // and this one for it. One that reads no further has what it wanted.
-                scope.spawn(move || input.write_all(question.input));
-            }
-            process::drain(
-                &mut pipes,
-                group,
-                &mut |which, chunk| {
-                    let (kept, longest) = match which {
-                        0 => (&mut answer, question.longest),
-                        _ => (&mut errors, LONGEST),
-                    };
-                    let room = longest.saturating_sub(kept.len());
-                    kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
-                },
-                &mut || {
-                    if !late && Instant::now() >= deadline {
-                        late = true;
-                        group.kill();
-                    }
-                },
-            )
-            .map_err(supervise)
-        })?;
-        let status = child.wait().map_err(supervise)?;
-
-        let command = || {
-            self.command(arguments.iter().copied())
-                .display()
-                .to_string()
-        };
+        let late = child
+            .drain_until(&|| Instant::now() >= deadline, &mut |which, chunk| {
+                let (kept, longest) = match (output, which) {
+                    (Output::Apart, 0) => (&mut errors, LONGEST),
+                    _ => (&mut answer, question.longest),
+                };
+                let room = longest.saturating_sub(kept.len());
+                kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            })
+            .map_err(supervise)?;
+        let exit = child.reap().map_err(supervise)?;
         if late {
             return Err(Error::TimedOut {
-                command: command(),
-                seconds: limit.as_secs(),
+                command: command.display().to_string(),
+                seconds: question.limit.as_secs(),
             });
         }
-        match Exit::of(status) {
-            Exit::Code(0) => Ok(answer),
-            exit => {
-                answer.extend(errors);
-                Err(Error::Failed {
-                    command: command(),
-                    exit,
-                    output: String::from_utf8_lossy(&answer).into_owned(),
-                })
-            }
+        if exit.is_success() {
+            return Ok(answer);
         }
-    }
-
-    /// Starts the program with one pipe for all that it writes, or with a second one for what it writes to standard error. Both are to be
-    /// read, since a program waits where a pipe is full.
-    ///
-    /// `xshell` builds the command. It is not left to run it: it can neither limit the time nor end what a program
-    /// has started.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the crate that starts programs"
-    )]
-    fn start(&self, question: Question<'_>) -> Result<(Child, Vec<PipeReader>), Error> {
-        let shell = Shell::new().map_err(|source| Error::CurrentFolder {
-            program: self.program.clone(),
-            source,
-        })?;
-        let (program, leading) = (&self.program, &self.leading);
-        let arguments = question.arguments;
-        let mut command: std::process::Command =
-            cmd!(shell, "{program} {leading...} {arguments...}")
-                .env_clear()
-                .envs(self.variables.iter())
-                .into();
-
-        let start = |source| Error::start(self.program.clone(), source);
-        let (reader, writer) = io::pipe().map_err(start)?;
-        let mut readers = vec![reader];
-        if question.with_errors {
-            command.stderr(writer.try_clone().map_err(start)?);
-        } else {
-            let (reader, writer) = io::pipe().map_err(start)?;
-            command.stderr(writer);
-            readers.push(reader);
-        }
-        process::lead_own_session(&mut command).map_err(start)?;
-        let input = match question.input {
-            [] => Stdio::null(),
-            _ => Stdio::piped(),
-        };
-        let child = command.stdin(input).stdout(writer).spawn().map_err(start)?;
-        // The command holds the writing ends. Only when it is gone can the pipes end.
-        drop(command);
-        Ok((child, readers))
+        answer.extend(errors);
+        Err(Error::Failed {
+            command: command.display().to_string(),
+            exit,
+            output: String::from_utf8_lossy(&answer).into_owned(),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Variables;
+    use crate::{Mkectl, Variables};
 
     fn shell(script: &str) -> Mkectl {
         Mkectl::new("/bin/sh", Variables::inherited([("PATH", "/usr/bin:/bin")]))
@@ -181,7 +109,7 @@ mod tests {
         let script = "i=0; while [ $i -lt 4000 ]; do echo 'warning: something is not as it should be' >&2; i=$((i + 1)); done; \
                       echo answer; exit $1";
         let ask = |code: &str| {
-            shell(script).answer(Question {
+            shell(script).program.answer(Question {
                 with_errors: false,
                 limit: Duration::from_secs(10),
                 ..Question::new(&[code])
@@ -198,7 +126,7 @@ mod tests {
     fn the_answer_is_all_that_was_written() {
         let mkectl = shell(r#"echo "Version: v4.1.5"; echo "args: $*" >&2"#);
         assert_eq!(
-            mkectl.ask(&["version"]).unwrap(),
+            mkectl.program.ask(&["version"]).unwrap(),
             "Version: v4.1.5\nargs: version\n"
         );
         assert_eq!(mkectl.version().unwrap().to_string(), "4.1.5");
@@ -213,6 +141,7 @@ mod tests {
         ));
         let begun = Instant::now();
         let error = mkectl
+            .program
             .answer(Question {
                 limit: Duration::from_millis(1500),
                 ..Question::new(&["version"])
@@ -234,6 +163,7 @@ mod tests {
     #[test]
     fn a_failure_carries_what_was_said() {
         let error = shell("echo 'FTL no such flag' >&2; exit 3")
+            .program
             .ask(&["version"])
             .unwrap_err();
         assert_eq!(
@@ -269,7 +199,7 @@ mod tests {
     #[test]
     fn only_the_given_variables_reach_the_program() {
         let mkectl = shell("env");
-        let answer = mkectl.ask(&[]).unwrap();
+        let answer = mkectl.program.ask(&[]).unwrap();
         let mut names: Vec<&str> = answer
             .lines()
             .filter_map(|line| line.split('=').next())

@@ -4,13 +4,11 @@ use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::{Command, Error, Exit, Mkectl, Variables};
+use crate::process::{self, Input, Output};
+use crate::{Error, Exit, Program, Variables};
 
 /// How long such a program may take: it may ask somebody for a passphrase.
 const LIMIT: Duration = Duration::from_secs(300);
-
-/// How often to look whether it has ended.
-const TURN: Duration = Duration::from_millis(20);
 
 /// Runs a program, which is looked for in `PATH` unless it is a path, with its arguments, and gives it `secret` and a line end on its
 /// standard input.
@@ -27,60 +25,35 @@ pub fn deliver(
     variables: &Variables,
     secret: &SecretString,
 ) -> Result<(), Error> {
-    let shown = shown(program, arguments);
-    let failed = |source| Error::Start {
-        program: program.into(),
-        source,
-    };
-    let handle = start(program, arguments, variables, secret).map_err(failed)?;
+    let mut found = Program::new(program, variables.clone());
+    let words = || arguments.iter().map(String::as_str);
+    let shown = found.command("", words()).display().to_string();
+    if !program.contains('/') {
+        found = Program::find(program, variables.clone())?;
+    }
+    let failed = |source| Error::start(program.into(), source);
+    let input = format!("{}\n", secret.expose_secret());
+    let command = found.command("", words());
+    let mut child = process::start(&command, Input::Bytes(input.as_bytes()), Output::Terminal)
+        .map_err(failed)?;
     let deadline = Instant::now() + LIMIT;
-    let status = loop {
-        match handle.try_wait().map_err(failed)? {
-            Some(output) => break output.status,
-            None if Instant::now() >= deadline => {
-                handle.kill().map_err(failed)?;
-                return Err(Error::TimedOut {
-                    command: shown,
-                    seconds: LIMIT.as_secs(),
-                });
-            }
-            None => std::thread::sleep(TURN),
-        }
-    };
-    match Exit::of(status) {
+    let late = child
+        .drain_until(&|| Instant::now() >= deadline, &mut |_, _| {})
+        .map_err(failed)?;
+    let exit = child.reap().map_err(failed)?;
+    if late {
+        return Err(Error::TimedOut {
+            command: shown,
+            seconds: LIMIT.as_secs(),
+        });
+    }
+    match exit {
         Exit::Code(0) => Ok(()),
         exit => Err(Error::NotDelivered {
             command: shown,
             exit,
         }),
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the crate that starts programs"
-)]
-fn start(
-    program: &str,
-    arguments: &[String],
-    variables: &Variables,
-    secret: &SecretString,
-) -> std::io::Result<duct::Handle> {
-    duct::cmd(program, arguments)
-        .full_env(variables.iter())
-        .stdin_bytes(format!("{}\n", secret.expose_secret()))
-        .stdout_null()
-        .stderr_null()
-        .unchecked()
-        .start()
-}
-
-fn shown(program: &str, arguments: &[String]) -> String {
-    let command = Command {
-        arguments: arguments.to_vec(),
-        ..Mkectl::new(program, Variables::default()).command([])
-    };
-    command.display().to_string()
 }
 
 #[cfg(test)]
@@ -115,7 +88,7 @@ mod tests {
         run("exit 0").unwrap();
         assert!(matches!(
             deliver("no-such-program", &[], &variables, &secret),
-            Err(Error::Start { .. })
+            Err(Error::NotFound { .. })
         ));
     }
 }
