@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use regex_lite::Regex;
+use support::Sandbox;
 
 use super::{documents, read, repository, sources};
 
@@ -145,11 +146,7 @@ fn messages_in_the_troubleshooting_page_are_those_of_the_program() {
 
 #[test]
 fn every_exit_code_is_explained() {
-    let help = std::process::Command::new(crate::AIRLOCK)
-        .arg("--help")
-        .output()
-        .unwrap();
-    let help = String::from_utf8(help.stdout).unwrap();
+    let help = Sandbox::new(crate::AIRLOCK).run(&["--help"]).stdout;
     let (_, list) = help.split_once("Exit codes: ").unwrap();
     let page = read("docs/troubleshooting.md");
     let mut codes = 0;
@@ -165,6 +162,37 @@ fn every_exit_code_is_explained() {
         codes += 1;
     }
     assert_eq!(codes, 12, "{list}");
+}
+
+#[test]
+fn commands_in_documents_are_understood() {
+    let block = Regex::new(r"(?m)^\s*\$ .*?xtask (.*)$").unwrap();
+    let span = Regex::new(r"`cargo xtask ([^`]*)`").unwrap();
+    let sandbox = Sandbox::new(crate::AIRLOCK);
+    let mut seen = 0;
+    for document in documents() {
+        let text = read(&document);
+        let lines = text.replace('\n', " ");
+        for found in block.captures_iter(&text).chain(span.captures_iter(&lines)) {
+            // Neither a comment, a second command, nor what is passed on to mkectl.
+            let mut command: Vec<&str> = found[1]
+                .split_whitespace()
+                .take_while(|word| !matches!(*word, "#" | "&&" | "--"))
+                .collect();
+            if command.contains(&"COMMAND") {
+                continue;
+            }
+            // With `--help` the command line is parsed up to its end and nothing is run.
+            command.push("--help");
+            let run = sandbox.run(&command).whole();
+            assert!(run.starts_with("exit code: 0\n"), "{document}: {run}");
+            seen += 1;
+        }
+    }
+    assert!(
+        seen > 50,
+        "only {seen} commands found: the search is broken"
+    );
 }
 
 /// A paragraph, a list item or the cell of a table.
