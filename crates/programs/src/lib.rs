@@ -6,7 +6,7 @@
 //! - Secrets travel as variables. Those that a program takes only as arguments are kept apart ([`Command::secret_arguments`]), and the
 //!   operator is asked first. Their values are masked in the log and in every line.
 //! - A program leads a session of its own. It and all that it starts are signalled as one, and a question to the terminal fails
-//!   immediately instead of waiting for an answer that nobody can give. [`deliver()`] is the exception.
+//!   immediately instead of waiting for an answer. [`deliver()`] is the exception.
 //!
 //! [`Program`] is a file to execute, and [`Command`] one call of it. [`run()`] runs a command to its end, hands over each line as it
 //! comes, keeps a log, and passes signals on. Short questions have a limit on time and on the length of the answer. Above these are
