@@ -12,7 +12,7 @@
 //! | `FAKE_MKECTL_VERSION` | the version to claim, `v4.1.5` if unset; empty for an answer without version |
 //! | `FAKE_MKECTL_FLAGS` | `old` leaves `--no-color` and `--no-pretty-print` out of the help and refuses them |
 //! | `FAKE_MKECTL_CLUSTER` | file with the cluster's configuration: `apply` puts its file there, `upgrade` its version and a key more, and `config get` prints it; without the file there is no cluster that answers. A kubeconfig with a line `# cluster: FILE` leads to that one instead |
-//! | `FAKE_MKECTL_CONFIG` | file that `config get` prints, instead of what `init` does |
+//! | `FAKE_MKECTL_CONFIG` | file that `config get` prints, instead of what `init` does; without it and without a kubeconfig, no cluster answers |
 //! | `FAKE_MKECTL_IMAGES`, `FAKE_MKECTL_CHARTS` | files that `airgap list-images` and `list-charts` print, instead of a reference or two |
 //! | `FAKE_MKECTL_BACKUP` | what a backup comes to, instead of an archive: `none` writes no file and reports success, `empty`, `garbage` and `cut` write such a file, `fail` exits with 1, `hang` waits as `FAKE_MKECTL_HANG` does |
 //! | `FAKE_MKECTL_DRY_RUN` | `fail`: `apply --dry-run` exits with 1 |
@@ -129,7 +129,7 @@ fn answer() -> io::Result<u8> {
                 eprintln!("FTL {reason}");
                 return Ok(1);
             }
-            config_get(release, &given)?;
+            return config_get(release, &given);
         }
         ["airgap", "list-images"] => {
             record(&arguments, Some(&given))?;
@@ -179,10 +179,14 @@ fn valid(text: &str) -> Result<(), String> {
     }
 }
 
-fn config_get(release: Release, given: &Given<'_>) -> io::Result<()> {
+fn config_get(release: Release, given: &Given<'_>) -> io::Result<u8> {
     let config = match (cluster(given), std::env::var_os("FAKE_MKECTL_CONFIG")) {
         (Some(path), _) | (None, Some(path)) => std::fs::read_to_string(path)?,
-        (None, None) => initial(&version()),
+        (None, None) if given.has("--kubeconfig") || leftover_kubeconfig() => initial(&version()),
+        (None, None) => {
+            eprintln!("FTL there is no kubeconfig");
+            return Ok(1);
+        }
     };
     if release.mixes_log_and_config() {
         let (head, rest) = config.split_once('\n').unwrap_or_default();
@@ -192,7 +196,7 @@ fn config_get(release: Release, given: &Given<'_>) -> io::Result<()> {
     } else {
         print!("{config}");
     }
-    Ok(())
+    Ok(0)
 }
 
 /// What takes a while: it can be told to fail, to hang, to talk too much and to crash.

@@ -1131,3 +1131,64 @@ async fn of_two_upgrades_at_the_same_time_one_succeeds_and_its_receipt_stays() {
     let plan = road.run("plan").ends_with(0);
     assert!(!plan.stdout.contains("upgrade from"), "{}", plan.stdout);
 }
+
+/// An old receipt that was restored, or one of a different branch.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_that_names_a_later_release_than_the_cluster_runs_stops_a_deploy() {
+    let road = Road::new("v4.1.4", "v4.1.5").await;
+    let text = road.lab.sandbox.read(RECEIPT);
+    road.lab
+        .sandbox
+        .write(RECEIPT, &text.replace("release: v4.1.4", "release: v4.1.5"));
+    let run = road.run("deploy").ends_with(3);
+    assert!(
+        run.stderr.contains("v4.1.5") && run.stderr.contains("v4.1.4"),
+        "{}",
+        run.whole()
+    );
+    road.assert_untouched();
+}
+
+/// The file is replaced by a rename, so that half of it means that something else wrote it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_note_of_mkectl_that_cannot_be_read_stops_a_deploy() {
+    let road = Road::new("v4.1.4", "v4.1.5").await;
+    let note = "environments/lab/logs/under-way.yaml";
+    for text in ["", "command: upgr", "release: 4.1.5\nlog: x\n"] {
+        road.lab.sandbox.write(note, text);
+        for command in ["plan", "deploy"] {
+            let run = road.run(command).ends_with(3);
+            assert!(run.stderr.contains(note), "{}", run.whole());
+        }
+        assert_eq!(road.lab.sandbox.read(note), text);
+    }
+    insta::assert_snapshot!(road.run("deploy").whole());
+    let run = road.lab.run(&["status", "--format", "json"]);
+    assert!(run.stdout.contains("under-way.yaml"), "{}", run.stdout);
+    road.assert_untouched();
+}
+
+/// PATH has the mkectl of the later release, and that of the cluster's was kept when it was deployed.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_uses_the_mkectl_that_was_kept() {
+    let road = Road::new("v4.1.4", "v4.1.5").await;
+    let program =
+        |road: &Road| road.lab.calls().pop().unwrap().environment["FAKE_MKECTL_VERSION"].clone();
+    for arguments in [
+        &["cluster", "status", "lab"][..],
+        &["cluster", "backup", "lab"],
+        &["mkectl", "lab", "--", "config", "get"],
+        &["diff", "lab", "--live"],
+    ] {
+        let _ = road.lab.run(arguments).ends_with(0);
+        assert_eq!(program(&road), "v4.1.4", "{arguments:?}");
+    }
+    // The environment is back at the release that runs, and PATH is not.
+    road.name("v4.1.4");
+    for arguments in [&["diff", "lab", "--live"][..], &["apply", "lab"]] {
+        let _ = road.lab.run(arguments).ends_with(0);
+        assert_eq!(program(&road), "v4.1.4", "{arguments:?}");
+    }
+    road.lose("v4.1.4");
+    let _ = road.lab.run(&["diff", "lab", "--live"]).ends_with(6);
+}

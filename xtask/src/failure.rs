@@ -268,6 +268,16 @@ fn hints(error: &Error) -> Vec<String> {
             None => return Vec::new(),
         },
         Error::SharedState(conflict) => return conflict_hints(conflict),
+        Error::UnderWay(note) => {
+            return vec![
+                format!(
+                    "check with `pgrep -a mkectl` that none is running, read the newest log in {}, then delete {}",
+                    note.path.parent().unwrap_or(Utf8Path::new(".")),
+                    note.path
+                ),
+                "then run mkectl again: `cargo xtask apply ENVIRONMENT`".to_owned(),
+            ];
+        }
         Error::PlanOutdated(_) => "run it again: it computes a new plan".to_owned(),
         Error::Unready(Unready::Unwritable { .. }) => "make it writable; nothing was sent".to_owned(),
         Error::Unready(Unready::NoRoom { .. }) => {

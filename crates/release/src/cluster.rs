@@ -80,17 +80,7 @@ impl Cluster {
     pub(crate) fn of(context: &Context<'_>, mut environment: Environment) -> Result<Self, Error> {
         let output = Output::below(&context.workspace.environment(&environment.name));
         let receipt = Receipt::read(&output.receipt)?;
-        if let Some(running) = running(receipt.as_ref())
-            && running != environment.release
-        {
-            context.reporter.report(Event::Warning(format!(
-                "the cluster of {} runs v{running}, by its receipt, and the environment says v{}: mkectl v{running} is taken",
-                environment.name, environment.release
-            )));
-            environment.release = running;
-            // What it names is for the release that it names.
-            environment.mkectl = None;
-        }
+        as_it_runs(context, &mut environment, receipt.as_ref());
         Self::made(context, environment, output, receipt)
     }
 
@@ -108,8 +98,7 @@ impl Cluster {
         receipt: Option<Receipt>,
     ) -> Result<Self, Error> {
         let facts = context.workspace.release(&environment.release)?;
-        let locked = fetch::locked(context.workspace, &environment.release)?;
-        let program = crate::program::for_apply(context, &environment, &locked.lock, &locked.path)?;
+        let program = program(context, &environment, receipt.as_ref())?;
         render::render(context.workspace, &mut environment, &facts)?;
         Ok(Self {
             environment,
@@ -303,6 +292,53 @@ impl Cluster {
         under_way::remove(&self.output, log)?;
         outcome
     }
+}
+
+/// Makes an environment one for the release that its cluster runs, according to the receipt.
+fn as_it_runs(context: &Context<'_>, environment: &mut Environment, receipt: Option<&Receipt>) {
+    if let Some(running) = running(receipt)
+        && running != environment.release
+    {
+        context.reporter.report(Event::Warning(format!(
+            "the cluster of {} runs v{running}, by its receipt, and the environment says v{}: mkectl v{running} is taken",
+            environment.name, environment.release
+        )));
+        environment.release = running;
+        // What it names is for the release that it names.
+        environment.mkectl = None;
+    }
+}
+
+/// Returns the mkectl of the release that an environment names: that which `deploy` uses for a cluster that runs it, as the receipt records.
+fn program(
+    context: &Context<'_>,
+    environment: &Environment,
+    receipt: Option<&Receipt>,
+) -> Result<Program, Error> {
+    let locked = fetch::locked(context.workspace, &environment.release)?;
+    let applied = receipt.and_then(|receipt| receipt.applied.as_ref());
+    if let (None, Some(applied)) = (&environment.mkectl, applied)
+        && running(receipt).as_ref() == Some(&environment.release)
+    {
+        let sha256 = applied.mkectl.sha256.as_deref();
+        let release = &environment.release;
+        if let Some(program) = crate::program::of_release(context, environment, release, sha256)? {
+            return Ok(program);
+        }
+    }
+    crate::program::for_apply(context, environment, &locked.lock, &locked.path)
+}
+
+/// Returns the configuration of a cluster, by the mkectl of the release that it runs.
+///
+/// # Errors
+/// There is no fitting mkectl, or the cluster does not answer.
+pub(crate) fn live(context: &Context<'_>, environment: &Environment) -> Result<String, Error> {
+    let output = Output::below(&context.workspace.environment(&environment.name));
+    let receipt = Receipt::read(&output.receipt)?;
+    let mut environment = environment.clone();
+    as_it_runs(context, &mut environment, receipt.as_ref());
+    program(context, &environment, receipt.as_ref())?.config_get()
 }
 
 /// Refuses an environment that has no cluster.

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::receipt::Receipt;
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Error, Workspace, check, fetch, sha256};
+use crate::{Context, Error, Workspace, check, cluster, sha256};
 
 mod releases;
 
@@ -171,12 +171,10 @@ pub fn live(context: &Context<'_>, name: &str) -> Result<Pair, Error> {
         });
     }
     let text = check::rendered(workspace, &mut environment)?.text;
-    let locked = fetch::locked(workspace, &environment.release)?;
-    let program = crate::program::for_apply(context, &environment, &locked.lock, &locked.path)?;
-    let cluster = program.config_get()?;
+    let live = cluster::live(context, &environment)?;
     let path = workspace.environment(name).join("mke4.yaml");
     let changes = mke::compare(
-        &parse(Utf8Path::new("mkectl config get"), &cluster)?,
+        &parse(Utf8Path::new("mkectl config get"), &live)?,
         &parse(workspace.shown(&path), &text)?,
     );
     Ok(Pair {

@@ -24,6 +24,9 @@ pub enum Error {
     /// What comes after a push would fail.
     #[error(transparent)]
     Unready(crate::before_push::Unready),
+    /// The note of a running mkectl is not valid.
+    #[error(transparent)]
+    UnderWay(crate::under_way::InvalidNote),
     /// Another command changes the environment.
     #[error(transparent)]
     EnvironmentInUse(crate::environment_lock::InUse),
@@ -643,6 +646,7 @@ impl Error {
             | Self::PullsElsewhere { .. }
             | Self::EmbeddedAddress { .. }
             | Self::Receipt { .. }
+            | Self::UnderWay(_)
             | Self::ReceiptVersion { .. }
             | Self::WriteOnce(_)
             | Self::ReleaseChanged { .. }

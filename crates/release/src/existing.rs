@@ -1,8 +1,8 @@
 //! What the cluster is before mkectl is run: by the receipt, and by its own word where it can be asked.
 //!
 //! It is asked only when mkectl is to be run anyway: a deploy with nothing to do asks no cluster. For an upgrade it has to answer.
-//! Otherwise it is asked if a kubeconfig exists by which mkectl would find it, and a cluster that does not answer within the time of a
-//! short question stops nothing: before the first installation it does not exist. A cluster that answers and is not the environment's
+//! Otherwise it is asked if a receipt records it, or a kubeconfig exists by which mkectl would find it, and a cluster that does not answer
+//! within the time of a short question stops nothing: before the first installation it does not exist. A cluster that answers and is not the environment's
 //! stops the deploy, since mkectl might change that one.
 
 use camino::Utf8Path;
@@ -55,7 +55,8 @@ pub(crate) struct Known<'a> {
 
 /// Asks the cluster by each kubeconfig by which mkectl may find one, until one answers.
 ///
-/// If `is_new`, that is the environment's kubeconfig, and the one where mkectl looks when it makes a cluster.
+/// If `is_new`, that is the environment's kubeconfig, and the one where mkectl looks when it makes a cluster, of which only files that exist
+/// are tried.
 pub(crate) fn ask(
     context: &Context<'_>,
     environment: &Environment,
@@ -70,7 +71,9 @@ pub(crate) fn ask(
     let mut candidates: Vec<Kubeconfig> =
         kubeconfig::of(context, environment).into_iter().collect();
     candidates.extend(of_new.filter(|default| candidates.first() != Some(default)));
-    for kubeconfig in candidates.into_iter().filter(Kubeconfig::exists) {
+    // A receipt is compared with the cluster in any case: without a kubeconfig, mkectl says that it found no cluster.
+    candidates.retain(|kubeconfig| !is_new || kubeconfig.exists());
+    for kubeconfig in candidates {
         let mut program = program.clone();
         program.mkectl.kubeconfig = kubeconfig.flag();
         match tokio::task::block_in_place(|| observe(&program)) {
@@ -196,6 +199,9 @@ pub(crate) fn refuse_other(
     program: &Program,
     rendered: &str,
 ) -> Result<(), Error> {
+    if !kubeconfig::of(context, environment).is_some_and(|kubeconfig| kubeconfig.exists()) {
+        return Ok(());
+    }
     let asked = ask(context, environment, program, false);
     let (Word::Told(seen), Some(kubeconfig)) = (asked.word, asked.kubeconfig) else {
         return Ok(());

@@ -257,11 +257,43 @@ pub(crate) fn find(
     } else if let Some(kept) = kept(context.workspace, lock) {
         return Ok(remembering(context, checked(context, &kept, variables)?));
     } else {
-        programs::Mkectl::find(variables)
+        let on_path = programs::Mkectl::find(variables.clone());
+        match recorded(context, environment, lock) {
+            Some(recorded)
+                if !on_path
+                    .as_ref()
+                    .is_ok_and(|found| is_of(found, &lock.release)) =>
+            {
+                programs::Mkectl::at(recorded, variables)
+            }
+            _ => on_path,
+        }
     };
     found
         .map(|mkectl| remembering(context, mkectl))
         .map_err(Error::Mkectl)
+}
+
+/// Returns whether a mkectl says that it is of this release, `v4.1.5`.
+fn is_of(mkectl: &programs::Mkectl, release: &str) -> bool {
+    mkectl
+        .version()
+        .is_ok_and(|version| format!("v{version}") == release)
+}
+
+/// Returns the mkectl that the receipt of an environment records for this release, if it was kept.
+fn recorded(
+    context: &Context<'_>,
+    environment: &Environment,
+    lock: &bundle::Lock,
+) -> Option<Utf8PathBuf> {
+    let output = Output::below(&context.workspace.environment(&environment.name));
+    let applied = Receipt::read(&output.receipt).ok()??.applied?;
+    let sha256 = applied
+        .mkectl
+        .sha256
+        .filter(|_| applied.release == lock.release);
+    by_hash(context, environment, sha256.as_deref())
 }
 
 /// Returns what was fetched, if it is, byte by byte, in the download whose hash is in the lock.
@@ -481,11 +513,7 @@ pub async fn fetch(
         Some(path) => programs::Mkectl::at(path, variables),
         None => programs::Mkectl::find(variables),
     };
-    let is_fitting = |mkectl: &programs::Mkectl| {
-        let version = mkectl.version();
-        version.is_ok_and(|version| format!("v{version}") == lock.release)
-    };
-    let Some(other) = other.ok().filter(is_fitting) else {
+    let Some(other) = other.ok().filter(|other| is_of(other, &lock.release)) else {
         return Err(error);
     };
     context.reporter.report(Event::Warning(format!(

@@ -216,13 +216,18 @@ fn compare(
 ) -> bool {
     let deploy = format!("cargo xtask deploy {}", environment.name);
     let before = status.drift.len();
-    if let Ok(Some(note)) = UnderWay::read(output) {
+    match UnderWay::read(output) {
         // As long as it is at work, a deploy would be refused, whatever it was for.
-        if note.is_running() {
+        Ok(Some(note)) if note.is_running() => {
             status.add(note.told(), format!("tail -f {}", note.log));
             return true;
         }
-        status.add(note.told(), deploy.clone());
+        Ok(Some(note)) => status.add(note.told(), deploy.clone()),
+        Ok(None) => {}
+        Err(error) => {
+            status.add(chain(&error), deploy);
+            return true;
+        }
     }
     let Ok(receipt) = receipt else {
         return false;

@@ -26,14 +26,27 @@ pub struct UnderWay {
     pub process: Option<u32>,
 }
 
+/// A note that is not valid: whether mkectl is running, or how it ended, is unknown. Airlock replaces the file by a rename, so it did not
+/// write it so.
+#[derive(Debug, thiserror::Error)]
+#[error("{path} is not a valid note, so it is unknown how the last run of mkectl ended")]
+pub struct InvalidNote {
+    /// The note.
+    pub path: Utf8PathBuf,
+    /// Why not.
+    source: serde_yaml::Error,
+}
+
 impl UnderWay {
-    /// Reads the note, if one is there. One that cannot be understood was cut while it was written, which is as good as none:
-    /// it is replaced by a rename.
+    /// Reads the note, if one is there.
     ///
     /// # Errors
-    /// The file is there and cannot be read.
+    /// The file cannot be read, or is not a note.
     pub fn read(output: &Output) -> Result<Option<Self>, Error> {
-        Ok(read_if_there(&path(output))?.and_then(|text| serde_yaml::from_str(&text).ok()))
+        let path = path(output);
+        let text = read_if_there(&path)?;
+        let note = text.map(|text| redaction::yaml::read(&text)).transpose();
+        note.map_err(|source| Error::UnderWay(InvalidNote { path, source }))
     }
 
     /// Whether that mkectl is still at work.
