@@ -41,15 +41,14 @@ const LONGEST_SHOWN: usize = 150;
 /// When it is none, or uses another algorithm than sha256.
 pub fn sha256_digest(text: &str) -> Result<Digest, DigestError> {
     // It may be from a document that somebody else wrote, of any characters and any length.
-    let shown = || text.chars().take(LONGEST_SHOWN).collect::<String>();
-    let digest = Digest::from_str(text).map_err(|_| DigestError::Malformed {
-        text: shown().escape_debug().to_string(),
-    })?;
+    let shown = |text: &str| redaction::line(text, LONGEST_SHOWN);
+    let digest =
+        Digest::from_str(text).map_err(|_| DigestError::Malformed { text: shown(text) })?;
     match digest.algorithm() {
         DigestAlgorithm::Sha256 => Ok(digest),
         other => Err(DigestError::Algorithm {
-            text: shown(),
-            algorithm: other.to_string().chars().take(LONGEST_SHOWN).collect(),
+            text: shown(text),
+            algorithm: shown(other.as_ref()),
         }),
     }
 }

@@ -157,9 +157,9 @@ impl Document {
     /// Keeps what the parser says, but not for the length of the text that it quotes.
     fn broken(error: serde_json::Error) -> Self {
         let said = error.to_string();
-        match said.char_indices().nth(LONGEST) {
-            None => Self::Broken(error),
-            Some((end, _)) => Self::Broken(serde_json::Error::custom(&said[..end])),
+        match said.len() > LONGEST {
+            false => Self::Broken(error),
+            true => Self::Broken(serde_json::Error::custom(redaction::line(&said, LONGEST))),
         }
     }
 

@@ -167,9 +167,7 @@ fn printable(error: io::Error) -> io::Error {
     if is_ours {
         return error;
     }
-    let text = error.to_string();
-    let text: String = text.chars().take(100).collect();
-    TarFault::Malformed(text.escape_debug().to_string()).into()
+    TarFault::Malformed(redaction::line(&error.to_string(), 100)).into()
 }
 
 fn without_dot(mut path: &[u8]) -> &[u8] {

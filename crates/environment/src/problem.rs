@@ -111,6 +111,8 @@ pub fn count_are(number: usize, thing: &str) -> String {
 /// Quotes text from a file within a message: on one line and not too long.
 pub fn quote(text: &str) -> String {
     const LONGEST: usize = 60;
+    // A secret that was cut is hard to recognise.
+    let text = redaction::run().mask(text);
     let mut line: String = text
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })

@@ -43,7 +43,7 @@ impl Program {
     /// Runs the program with `arguments` and returns what it wrote to standard output and standard error, in its order.
     pub(crate) fn ask(&self, arguments: &[&str]) -> Result<String, Error> {
         let answer = self.answer(Question::new(arguments))?;
-        Ok(String::from_utf8_lossy(&answer).into_owned())
+        Ok(redaction::text(&answer).into_owned())
     }
 
     /// Runs the program and returns what it wrote, to the bound that the question sets.
@@ -89,7 +89,7 @@ impl Program {
         Err(Error::Failed {
             command: command.display().to_string(),
             exit,
-            output: String::from_utf8_lossy(&answer).into_owned(),
+            output: redaction::text(&answer).into_owned(),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Runs of base64 and of hexadecimal digits in a text, decoded from every place where what they encode may begin.
+//! Runs of base64, base32 and hexadecimal digits in a text, decoded from every place where what they encode may begin.
 
 use std::ops::Range;
 
@@ -23,12 +23,20 @@ pub(crate) struct Decoded<'a> {
     bytes: Vec<u8>,
 }
 
-/// Returns the runs of base64 and of hexadecimal digits in a text.
+/// Returns the runs of base64, base32 and hexadecimal digits in a text.
 pub(crate) fn runs(text: &[u8]) -> Vec<Run> {
     let mut runs = find(text, 6, base64_digit);
     runs.extend(find(text, 4, |text| {
         let digit = char::from(*text.first()?).to_digit(16)?;
         Some((u8::try_from(digit).ok()?, 1))
+    }));
+    runs.extend(find(text, 5, |text| {
+        let value = match text.first()?.to_ascii_uppercase() {
+            letter @ b'A'..=b'Z' => letter - b'A',
+            digit @ b'2'..=b'7' => digit - b'2' + 26,
+            _ => return None,
+        };
+        Some((value, 1))
     }));
     runs
 }
@@ -36,8 +44,10 @@ pub(crate) fn runs(text: &[u8]) -> Vec<Run> {
 impl Run {
     /// Decodes the run from each digit with which the encoding of a byte may begin.
     pub(crate) fn decoded(&self) -> impl Iterator<Item = Decoded<'_>> {
+        // After so many digits, the encoding of a byte begins at the same bit again.
         let phases = match self.bits {
             6 => 4,
+            5 => 8,
             _ => 2,
         };
         (0..phases).map(|skipped| {
@@ -152,10 +162,9 @@ fn find(text: &[u8], bits: usize, digit: impl Fn(&[u8]) -> Option<(u8, usize)>) 
         }
         if digits.len() >= SHORTEST {
             let end = place
-                + if bits == 6 {
-                    padding(&text[place..])
-                } else {
-                    0
+                + match bits {
+                    4 => 0,
+                    _ => padding(&text[place..]),
                 };
             runs.push(Run { bits, digits, end });
         }
@@ -181,7 +190,7 @@ fn line_end(text: &[u8]) -> Option<usize> {
 
 fn padding(text: &[u8]) -> usize {
     let mut length = 0;
-    for _ in 0..2 {
+    for _ in 0..6 {
         let rest = &text[length..];
         length += match rest.first() {
             Some(b'=') => 1,

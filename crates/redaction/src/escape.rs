@@ -133,6 +133,19 @@ pub fn colours(text: &str, colours: Colours) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Returns a text from outside as one line of at most `most` characters, with the secrets of this run masked.
+///
+/// They are masked first: a secret that was cut, folded or escaped is hard to recognise.
+pub fn line(text: &str, most: usize) -> String {
+    let masked = crate::run().mask(text);
+    let words: Vec<&str> = masked.split_whitespace().collect();
+    let line = escape(&words.join(" ")).into_owned();
+    match line.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
 fn is_hidden_in_lines(character: char) -> bool {
     is_hidden(character) && !matches!(character, '\n' | '\t')
 }
@@ -163,12 +176,17 @@ fn push_escaped(text: &mut String, character: char) {
 }
 
 /// Returns the length of the colour that a text begins with: `ESC [`, numbers, `m`.
-pub(crate) fn colour(text: &[u8]) -> Option<usize> {
-    let parameters = text.strip_prefix(b"\x1b[")?;
+fn colour(text: &[u8]) -> Option<usize> {
+    Some(colour_after(text.strip_prefix(b"\x1b")?)? + 1)
+}
+
+/// Returns the length of what follows the `ESC` of a colour.
+pub(crate) fn colour_after(text: &[u8]) -> Option<usize> {
+    let parameters = text.strip_prefix(b"[")?;
     let is_parameter = |byte: &&u8| matches!(byte, b'0'..=b'9' | b';' | b':');
     // Longer sequences are not colours that a program prints.
     let end = parameters.iter().take(32).take_while(is_parameter).count();
-    (parameters.get(end) == Some(&b'm')).then_some(end + 3)
+    (parameters.get(end) == Some(&b'm')).then_some(end + 2)
 }
 
 /// Returns whether a colour makes text invisible: 8 conceals.

@@ -96,7 +96,8 @@ fn token(text: &[u8]) -> Option<Range<usize>> {
         begin.is_some_and(|begin| begin.eq_ignore_ascii_case(scheme.as_bytes()))
     })?;
     let rest = &text[scheme.len()..];
-    let length = rest.iter().take_while(|byte| is_token(**byte)).count();
+    let is_part = |byte: &&u8| is_token(**byte) || !byte.is_ascii();
+    let length = rest.iter().take_while(is_part).count();
     let padded = length
         + rest[length..]
             .iter()

@@ -5,6 +5,8 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
+use icu_normalizer::{ComposingNormalizerBorrowed, DecomposingNormalizerBorrowed};
+
 use crate::written::Pattern;
 use crate::{encoded, generic};
 
@@ -27,6 +29,9 @@ const PART: usize = 24;
 /// How many encodings may be nested: base64 of JSON that has base64, as in a Kubernetes Secret for image pulls.
 const NESTED: usize = 3;
 
+const COMPOSED: ComposingNormalizerBorrowed<'_> = ComposingNormalizerBorrowed::new_nfc();
+const DECOMPOSED: DecomposingNormalizerBorrowed<'_> = DecomposingNormalizerBorrowed::new_nfd();
+
 /// A set of secrets. Clones share it.
 #[derive(Clone, Default)]
 pub struct Secrets(Arc<RwLock<Vec<Pattern>>>);
@@ -47,10 +52,10 @@ impl fmt::Debug for Secrets {
 impl Secrets {
     /// Adds a secret. Of one with several lines, each line is a secret too.
     pub fn add(&self, secret: &str) {
-        let secret = secret.trim();
-        let mut added: Vec<&str> = vec![secret];
+        let secret = secret.trim_matches(['\r', '\n']);
+        let mut added: Vec<&str> = vec![secret, secret.trim()];
         if secret.contains('\n') {
-            let lines = secret.lines().map(str::trim);
+            let lines = secret.lines().flat_map(|line| [line, line.trim()]);
             // The frame of a PEM block is the same in all of them.
             added.extend(
                 lines.filter(|line| line.len() >= SHORTEST_LINE && !line.starts_with("-----")),
@@ -58,15 +63,22 @@ impl Secrets {
         }
         let parts: Vec<&str> = added.iter().flat_map(|whole| parts(whole)).collect();
         added.extend(parts);
-        added.retain(|part| part.len() >= SHORTEST);
-        self.insert(added);
+        added.retain(|part| part.trim().len() >= SHORTEST);
+        for secret in added {
+            self.insert(Pattern::new(secret));
+            // Composed and decomposed: programs and file systems change one form into the other.
+            self.insert(Pattern::new(&COMPOSED.normalize(secret)));
+            self.insert(Pattern::new(&DECOMPOSED.normalize(secret)));
+        }
     }
 
     /// Adds a password and the pair that the basic scheme of HTTP makes of it.
     pub fn add_password(&self, username: &str, password: &str) {
         self.add(password);
         if !password.trim().is_empty() {
-            self.insert_pattern(Pattern::of_pair(username, password.trim()));
+            let password = password.trim_matches(['\r', '\n']);
+            self.insert(Pattern::of_pair(username, password));
+            self.insert(Pattern::of_pair(username, password.trim()));
         }
     }
 
@@ -86,10 +98,10 @@ impl Secrets {
         let mut masked = String::with_capacity(text.len());
         let mut end = 0;
         for range in ranges {
-            // A range begins and ends where a character does: what is matched is one, or is ASCII.
-            masked.push_str(text.get(end..range.start).unwrap_or_default());
+            // A byte of Latin-1 or UTF-16 may be within a character of this text.
+            masked.push_str(&text[end..text.floor_char_boundary(range.start).max(end)]);
             masked.push_str(MASK);
-            end = range.end;
+            end = text.ceil_char_boundary(range.end);
         }
         masked.push_str(text.get(end..).unwrap_or_default());
         Cow::Owned(masked)
@@ -110,22 +122,7 @@ impl Secrets {
         longest.map_or(0, |longest| longest * 6 + 16)
     }
 
-    fn insert(&self, added: Vec<&str>) {
-        for secret in added {
-            self.insert_folded(secret);
-            self.insert_pattern(Pattern::new(secret));
-        }
-    }
-
-    /// Adds a secret as it appears where runs of white space were folded into one space.
-    fn insert_folded(&self, secret: &str) {
-        let folded = secret.split_whitespace().collect::<Vec<_>>().join(" ");
-        if folded != secret && folded.len() >= SHORTEST {
-            self.insert_pattern(Pattern::new(&folded));
-        }
-    }
-
-    fn insert_pattern(&self, added: Pattern) {
+    fn insert(&self, added: Pattern) {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if !known.contains(&added) {
             known.push(added);

@@ -1,5 +1,8 @@
 //! One secret, and every way in which a program may write its characters: as they are, escaped for JSON, YAML, a shell, Go or Rust,
-//! percent-encoded, or as HTML entities. The ways may be mixed, since encoders differ in which characters they leave alone.
+//! percent-encoded, as HTML entities, in Latin-1 or UTF-16. The ways may be mixed, since encoders differ in which characters they leave
+//! alone.
+
+use std::sync::LazyLock;
 
 use crate::escape;
 
@@ -19,10 +22,17 @@ const SHORTEST_CUT: usize = 6;
 /// How many escapes of an escape character are followed: `%2525`, `\\\\`.
 const DEEPEST: usize = 16;
 
+/// What may be between any two characters and is not shown: the zeros of UTF-16, the beginning of a colour, and characters without width.
+static HIDDEN: LazyLock<Vec<Letter>> = LazyLock::new(|| {
+    let hidden = "\0\u{1b}\u{ad}\u{180e}\u{200b}\u{200c}\u{200d}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\
+        \u{2060}\u{2066}\u{2067}\u{2068}\u{2069}\u{feff}";
+    hidden.chars().map(Letter::new).collect()
+});
+
 /// A secret that is looked for.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Pattern {
-    characters: Vec<char>,
+    letters: Vec<Letter>,
     /// How many of the first characters are no secret by themselves: a user name and its colon.
     public: usize,
     length: usize,
@@ -30,10 +40,38 @@ pub(crate) struct Pattern {
     is_word: bool,
 }
 
+/// A character and its bytes: in UTF-8; in Latin-1, whose bytes Go and YAML also write for the numbers of characters; in UTF-16.
+#[derive(PartialEq, Eq)]
+struct Letter {
+    character: char,
+    encodings: Vec<Vec<u8>>,
+}
+
+impl Letter {
+    fn new(character: char) -> Self {
+        let mut encodings = vec![character.to_string().into_bytes()];
+        match u8::try_from(character) {
+            // UTF-16 adds a zero, which is passed over.
+            Ok(byte) if !character.is_ascii() => encodings.push(vec![byte]),
+            Ok(_) => {}
+            Err(_) => {
+                let mut units = [0; 2];
+                let units = character.encode_utf16(&mut units).iter();
+                encodings.push(units.clone().flat_map(|unit| unit.to_le_bytes()).collect());
+                encodings.push(units.flat_map(|unit| unit.to_be_bytes()).collect());
+            }
+        }
+        Self {
+            character,
+            encodings,
+        }
+    }
+}
+
 impl Pattern {
     pub(crate) fn new(secret: &str) -> Self {
         Self {
-            characters: secret.chars().collect(),
+            letters: secret.chars().map(Letter::new).collect(),
             public: 0,
             length: secret.len(),
             is_hexadecimal: secret.bytes().all(|byte| byte.is_ascii_hexdigit()),
@@ -58,22 +96,23 @@ impl Pattern {
     /// Returns where the secret ends that begins at `start`, if it does. Where `is_whole`, the text goes no further, and its last
     /// characters may be the beginning of a secret that was cut.
     pub(crate) fn end(&self, text: &[u8], start: usize, is_whole: bool) -> Option<usize> {
-        let first = *self.characters.first()?;
+        let first = self.letters.first()?;
         let mut places = Vec::new();
         readings(text, start, first, &mut places);
         if places.is_empty() {
             return None;
         }
         let mut next = Vec::new();
-        for (matched, character) in self.characters.iter().enumerate().skip(1) {
+        for (matched, letter) in self.letters.iter().enumerate().skip(1) {
             next.clear();
+            pass_hidden(text, &mut places);
             for place in &places {
-                readings(text, *place, *character, &mut next);
+                readings(text, *place, letter, &mut next);
             }
             if next.is_empty() {
                 let was_cut = is_whole
                     && matched > self.public
-                    && matched >= SHORTEST_CUT.max(self.characters.len() / 4)
+                    && matched >= SHORTEST_CUT.max(self.letters.len() / 4)
                     && places.iter().any(|place| is_cut(&text[*place..]));
                 return was_cut.then(|| text.len().min(*places.iter().max().unwrap_or(&start)));
             }
@@ -86,7 +125,13 @@ impl Pattern {
     }
 
     fn is_in_word(&self, text: &[u8], start: usize, end: usize) -> bool {
-        let before = text[..start].last();
+        let before = &text[..start];
+        // A colour ends in a letter.
+        let colour = before.iter().rev().take(40).position(|byte| *byte == b'[');
+        let colour = colour.and_then(|at| {
+            escape::colour_after(&before[start - at - 1..]).filter(|length| *length == at + 1)
+        });
+        let before = before.last().filter(|_| colour.is_none());
         let after = text.get(end);
         self.is_word
             && [before, after]
@@ -106,32 +151,61 @@ impl Pattern {
     }
 }
 
-/// Returns whether a text ends here, or was shortened here.
+/// Returns whether a text ends here, or was shortened here, perhaps within an escape.
 fn is_cut(rest: &[u8]) -> bool {
+    let is_escape = |byte: &&u8| byte.is_ascii_alphanumeric() || b"%\\&#{".contains(byte);
+    let rest = match rest.first() {
+        Some(b'%' | b'\\' | b'&') => &rest[rest.iter().take(10).take_while(is_escape).count()..],
+        _ => rest,
+    };
     rest.is_empty() || rest.starts_with("…".as_bytes()) || rest.starts_with(b"...")
 }
 
+/// Adds each place behind hidden characters, in whatever way they are written.
+fn pass_hidden(text: &[u8], places: &mut Vec<usize>) {
+    let mut next = 0;
+    while let Some(place) = places.get(next).copied() {
+        next += 1;
+        let first = text.get(place).copied().unwrap_or(b' ');
+        if !matches!(first, b'%' | b'\\' | b'&') && !(first.is_ascii_control() || first >= 0xc2) {
+            continue;
+        }
+        for hidden in &*HIDDEN {
+            let mut ends = Vec::new();
+            readings(text, place, hidden, &mut ends);
+            for end in ends {
+                let end = match hidden.character {
+                    '\u{1b}' => escape::colour_after(&text[end..]).map(|length| end + length),
+                    _ => Some(end),
+                };
+                places.extend(end.filter(|end| !places.contains(end)));
+            }
+        }
+    }
+}
+
 /// Adds each place behind `character`, in whatever way it is written at `place`.
-fn readings(text: &[u8], place: usize, character: char, ends: &mut Vec<usize>) {
-    let mut buffer = [0; 4];
-    let bytes = character.encode_utf8(&mut buffer).as_bytes();
-    // Colours may stand between any two characters. A terminal does not show them.
-    let place = place + escape::colour(text.get(place..).unwrap_or_default()).unwrap_or(0);
+fn readings(text: &[u8], place: usize, letter: &Letter, ends: &mut Vec<usize>) {
     let Some(rest) = text.get(place..).filter(|rest| !rest.is_empty()) else {
         return;
     };
-    if rest.starts_with(bytes) {
-        ends.push(place + bytes.len());
+    let character = letter.character;
+    for bytes in &letter.encodings {
+        if rest.starts_with(bytes) {
+            ends.push(place + bytes.len());
+        }
+        match rest[0] {
+            b'%' => percent(rest, bytes, &mut |length| ends.push(place + length)),
+            b'\\' => ends.extend(coded_bytes(rest, bytes).map(|length| place + length)),
+            _ => {}
+        }
     }
     match rest[0] {
-        b'%' => percent(rest, bytes, &mut |length| ends.push(place + length)),
-        b'\\' => backslash(rest, character, bytes, &mut |length| {
-            ends.push(place + length)
-        }),
+        b'\\' => backslash(rest, letter, &mut |length| ends.push(place + length)),
         b'&' => entity(rest, character, &mut |length| ends.push(place + length)),
         b'+' if character == ' ' => ends.push(place + 1),
         // As YAML and SQL double a quotation mark, and as a shell leaves the quotation for one.
-        b'\'' | b'"' if rest[0] == bytes[0] => {
+        b'\'' | b'"' if char::from(rest[0]) == character => {
             for doubled in [&b"''"[..], b"\"\"", br"'\''", br#"'"'"'"#] {
                 if rest.starts_with(doubled) {
                     ends.push(place + doubled.len());
@@ -172,7 +246,8 @@ fn percent_byte(text: &[u8], byte: u8, end: &mut dyn FnMut(usize)) {
     }
 }
 
-fn backslash(text: &[u8], character: char, bytes: &[u8], end: &mut dyn FnMut(usize)) {
+fn backslash(text: &[u8], letter: &Letter, end: &mut dyn FnMut(usize)) {
+    let character = letter.character;
     let run = text
         .iter()
         .take(DEEPEST)
@@ -184,8 +259,8 @@ fn backslash(text: &[u8], character: char, bytes: &[u8], end: &mut dyn FnMut(usi
     let Some(rest) = text.get(run..).filter(|rest| !rest.is_empty()) else {
         return;
     };
-    if rest.starts_with(bytes) {
-        end(run + bytes.len());
+    if rest.starts_with(&letter.encodings[0]) {
+        end(run + letter.encodings[0].len());
     }
     let short = match rest[0] {
         b'n' => Some('\n'),
@@ -204,13 +279,6 @@ fn backslash(text: &[u8], character: char, bytes: &[u8], end: &mut dyn FnMut(usi
     }
     if let Some(length) = unicode(rest, character) {
         end(run + length);
-    }
-    if let Some(length) = coded_bytes(text, bytes) {
-        end(length);
-    }
-    // Go and YAML write the number of a character up to 255 in the same form.
-    if hexadecimal(rest, 1, 2) == Some(u32::from(character)) && rest[0] == b'x' {
-        end(run + 3);
     }
 }
 

@@ -104,7 +104,7 @@ pub(crate) fn status(
     size: u64,
 ) -> Failure {
     let at = Box::new(at);
-    let text = String::from_utf8_lossy(body);
+    let text = redaction::text(body);
     if status == StatusCode::BAD_REQUEST && speaks_of_https(&text) {
         return Failure::last(Error::HttpsServer { at });
     }
@@ -153,26 +153,17 @@ fn read_answer(status: StatusCode, headers: &HeaderMap, text: &str) -> Answer {
             let code = first
                 .as_ref()
                 .and_then(|error| serde_json::to_value(&error.code).ok())
-                .and_then(|code| code.as_str().map(tidy));
+                .and_then(|code| code.as_str().map(str::to_owned));
             (code, first.map(|error| error.message))
         }
         Err(_) if is_html(headers) => (None, Some("an HTML page".to_owned())),
         Err(_) => (None, Some(text.to_owned())),
     };
+    let tidy = |text: String| redaction::line(&text, LONGEST_MESSAGE);
     Answer {
         status: status.as_u16(),
-        code: code.filter(|code| !code.is_empty()),
-        message: message.map(|m| tidy(&m)).filter(|m| !m.is_empty()),
-    }
-}
-
-/// Makes a text from outside one line, of bounded length. What a terminal obeys or hides is escaped.
-fn tidy(text: &str) -> String {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let line = redaction::escape(&words.join(" ")).into_owned();
-    match line.char_indices().nth(LONGEST_MESSAGE) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
+        code: code.map(tidy).filter(|code| !code.is_empty()),
+        message: message.map(tidy).filter(|m| !m.is_empty()),
     }
 }
 
@@ -307,6 +298,24 @@ mod tests {
     fn long_messages_are_cut() {
         let Failure { error, .. } = failure(400, &[], &"é".repeat(10_000));
         assert_eq!(error.to_string().matches('é').count(), LONGEST_MESSAGE);
+    }
+
+    #[test]
+    fn a_message_is_masked_before_it_is_cut_or_escaped() {
+        redaction::run().add("pl\u{e4}nted&sword\tfish");
+        let filler = "x ".repeat(142);
+        for secret in [
+            &b"pl\xe4nted&sword\tfish"[..],
+            "pl\u{e4}nted&amp;sword&#9;fish".as_bytes(),
+            br"pl\u00e4nted\u0026sword\tfish",
+            "pl\u{e4}n\u{200b}ted&s\u{1b}[31mword\tfish".as_bytes(),
+        ] {
+            let body = [filler.as_bytes(), secret].concat();
+            let map = HeaderMap::new();
+            let Failure { error, .. } = status(StatusCode::BAD_REQUEST, &map, &body, place(), 0);
+            let said = error.to_string();
+            assert!(said.ends_with("x ***)"), "{said}");
+        }
     }
 
     #[test]

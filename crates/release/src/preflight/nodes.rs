@@ -448,7 +448,7 @@ fn refused(refusal: &NotAnswered, door: &str) -> NodeCheck {
         Why::Cut => "lets the account in, and its shell ended too early",
         _ => "",
     };
-    let said = judge::readable(&refusal.said);
+    let said = redaction::line(&refusal.said, judge::LONGEST);
     let text = match (what, said.as_str()) {
         ("", said) => said.to_owned(),
         (what, "") => what.to_owned(),

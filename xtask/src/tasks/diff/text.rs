@@ -102,9 +102,11 @@ pub(super) fn changes(text: &mut String, changes: &[Change]) {
 }
 
 fn cut(value: &str) -> String {
+    // A secret that was cut is hard to recognise.
+    let value = redaction::run().mask(value);
     match value.char_indices().nth(WIDTH) {
         Some((end, _)) => format!("{}…", &value[..end]),
-        None => value.to_owned(),
+        None => value.into_owned(),
     }
 }
 

@@ -150,7 +150,7 @@ pub(super) fn readable(text: &str) -> String {
 }
 
 /// The longest text of another machine that is shown, in characters.
-const LONGEST: usize = 200;
+pub(super) const LONGEST: usize = 200;
 
 fn readable_up_to(text: &str, longest: usize) -> String {
     let plain = text.chars().filter(|character| !character.is_control());
