@@ -1,6 +1,8 @@
 //! What leaves the program: no secret in any encoding, nothing that a terminal obeys, no file that others may write, and no program
 //! that a workspace's git configuration names.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 
 use axum::http::StatusCode;
@@ -256,16 +258,22 @@ fn names_values_and_arguments_cannot_steer_the_terminal() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_may_end_in_a_line_end_and_has_one_line() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.sandbox.variable("LAB_REGISTRY_PASSWORD", "one\ntwo");
-    let run = lab.run(&["push", "lab"]);
-    assert_ne!(run.code, Some(0));
-    assert!(
-        run.stderr
-            .contains("LAB_REGISTRY_PASSWORD has several lines"),
-        "{}",
-        run.stderr
-    );
-    assert!(!run.stderr.contains("two"), "{}", run.stderr);
+    for (value, rule) in [
+        (&b"one\ntwo"[..], "has several lines"),
+        (b"\xef\xbb\xbftwo", "contains a byte order mark"),
+        (b"one\x1b[0mtwo", "contains U+001B"),
+        (b"one\xfftwo", "is not UTF-8 text"),
+    ] {
+        let mut command = lab.sandbox.command(&["push", "lab"]);
+        let output = command
+            .env("LAB_REGISTRY_PASSWORD", OsStr::from_bytes(value))
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_ne!(output.status.code(), Some(0));
+        let rule = format!("the variable LAB_REGISTRY_PASSWORD {rule}");
+        assert!(said.contains(&rule) && !said.contains("two"), "{said}");
+    }
     for end in ["\n", "\r\n"] {
         lab.sandbox
             .variable("LAB_REGISTRY_PASSWORD", &format!("{}{end}", lab::PASSWORD));

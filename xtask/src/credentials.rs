@@ -30,6 +30,10 @@ enum Error {
     NotSet(String),
     #[error("the variable {0} has several lines")]
     SeveralLines(String),
+    #[error("the variable {0} is not UTF-8 text")]
+    NotText(String),
+    #[error("the variable {name} {rule}")]
+    Hidden { name: String, rule: String },
     #[error("the variables {0} and {1} are not set")]
     NoneSet(String, String),
 }
@@ -122,7 +126,14 @@ fn named(CredentialSource::Environment(prefix): &CredentialSource) -> Result<Cre
 
 /// Returns the value of a variable, without the line end that `echo` adds.
 fn variable(name: &str) -> Result<String, Error> {
-    let value = std::env::var(name).unwrap_or_default();
+    let value = std::env::var_os(name).unwrap_or_default();
+    let value = value
+        .into_string()
+        .map_err(|_| Error::NotText(name.to_owned()))?;
+    if let Some(rule) = redaction::hidden_rule(&value) {
+        let name = name.to_owned();
+        return Err(Error::Hidden { name, rule });
+    }
     match value.trim_end_matches(['\r', '\n']) {
         "" => Err(Error::NotSet(name.to_owned())),
         value => Ok(value.to_owned()),

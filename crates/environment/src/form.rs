@@ -61,8 +61,8 @@ pub fn references(node: &Node) -> Vec<Reference> {
 ///
 /// # Errors
 ///
-/// Every reference that `read` had no value for, with what it says: a lower-case fragment; and every text of several lines below
-/// a key such as `password`, whose value has one line.
+/// Every reference that `read` had no value for, with what it says: a lower-case fragment; every text of several lines below a key
+/// such as `password`, whose value has one line; every text with characters that are not seen.
 pub fn resolve(
     mut node: Node,
     read: &dyn Fn(&Reference) -> Result<SecretString, String>,
@@ -87,6 +87,9 @@ fn fill(
     if let Some(reference) = reference(node) {
         let value = read(&reference).and_then(|secret| {
             let text = secret.expose_secret();
+            if let Some(rule) = redaction::hidden_rule(text) {
+                return Err(rule);
+            }
             let line = text.trim_end_matches(['\r', '\n']);
             match line.contains(['\r', '\n']) {
                 false if line.is_empty() => Err("is empty".to_owned()),
@@ -297,6 +300,18 @@ mod tests {
                 "the variable `DEX` has several lines, but `clientSecret` has one",
             ),
             ("\r\n", "the variable `DEX` is empty"),
+            (
+                "\u{feff}pw\n",
+                "the variable `DEX` contains a byte order mark: save it as UTF-8 without one",
+            ),
+            (
+                "p\u{202e}w",
+                "the variable `DEX` contains U+202E, a control character or one that is not shown",
+            ),
+            (
+                "p\0w",
+                "the variable `DEX` contains U+0000, a control character or one that is not shown",
+            ),
         ] {
             assert_eq!(resolved("clientSecret", value), Err(vec![rule.to_owned()]));
         }

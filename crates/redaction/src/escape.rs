@@ -68,6 +68,22 @@ pub fn has_hidden_characters(text: &str) -> bool {
     text.chars().any(is_hidden_in_lines)
 }
 
+/// Returns why a secret cannot be used as it is: editors and terminals leave characters in it that are not seen.
+///
+/// The result completes a sentence that names the secret, and does not quote it.
+pub fn hidden_rule(secret: &str) -> Option<String> {
+    let found = secret
+        .chars()
+        .find(|found| is_hidden_in_lines(*found) && *found != '\r')?;
+    Some(match found {
+        '\u{feff}' => "contains a byte order mark: save it as UTF-8 without one".to_owned(),
+        found => format!(
+            "contains U+{:04X}, a control character or one that is not shown",
+            u32::from(found)
+        ),
+    })
+}
+
 /// Escapes a text of one line: a line end in it becomes `\n`.
 pub fn escape(text: &str) -> Cow<'_, str> {
     escape_where(text, is_hidden)

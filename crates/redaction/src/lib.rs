@@ -18,7 +18,7 @@ mod written;
 pub mod yaml;
 
 pub use escape::{
-    Colours, colours, escape, escape_json, escape_lines, has_hidden_characters, is_hidden, line,
-    text,
+    Colours, colours, escape, escape_json, escape_lines, has_hidden_characters, hidden_rule,
+    is_hidden, line, text,
 };
 pub use secrets::{SHORTEST, Secrets, run};
