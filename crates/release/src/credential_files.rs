@@ -12,6 +12,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::{Credentials, Variables};
 
@@ -57,8 +58,9 @@ pub struct Wanted<'a> {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct File {
-    auths: Option<BTreeMap<String, Option<Entry>>>,
-    cred_helpers: Option<BTreeMap<String, String>>,
+    /// Each is read when its host is looked for: what is wrong with another one is of no consequence.
+    auths: Option<BTreeMap<String, Value>>,
+    cred_helpers: Option<BTreeMap<String, Value>>,
     creds_store: Option<String>,
 }
 
@@ -141,10 +143,12 @@ impl File {
     ) -> Result<Option<Credentials>, CredentialFileError> {
         for key in keys(wanted) {
             let helper = self.cred_helpers.iter().flatten();
-            let helper = helper
-                .filter(|(known, _)| same_key(known, &key))
-                .map(|(_, name)| name);
-            for name in helper.filter(|name| !name.is_empty()) {
+            for (known, name) in helper.filter(|(known, _)| same_key(known, &key)) {
+                let name = Option::<String>::deserialize(name)
+                    .map_err(|_| wrong(path, known, "does not name a credential helper"))?;
+                let Some(name) = name.as_deref().filter(|name| !name.is_empty()) else {
+                    continue;
+                };
                 if let Some(found) = ask(path, name, &key, variables, warn)? {
                     return Ok(Some(found));
                 }
@@ -152,7 +156,9 @@ impl File {
             let entries = self.auths.iter().flatten();
             let entries = entries.filter(|(known, _)| same_key(known, &key));
             for (known, entry) in entries {
-                let found = entry.as_ref().map(|entry| entry.credentials(path, known));
+                let entry = Option::<Entry>::deserialize(entry)
+                    .map_err(|_| wrong(path, known, "is not an object with `auth`"))?;
+                let found = entry.map(|entry| entry.credentials(path, known));
                 if let Some(found) = found.transpose()?.flatten() {
                     return Ok(Some(found));
                 }
@@ -179,11 +185,7 @@ impl Entry {
         path: &Path,
         key: &str,
     ) -> Result<Option<Credentials>, CredentialFileError> {
-        let wrong = |rule| CredentialFileError::Entry {
-            path: path.to_owned(),
-            key: key.to_owned(),
-            rule,
-        };
+        let wrong = |rule| wrong(path, key, rule);
         let given = |text: &Option<String>| text.clone().unwrap_or_default();
         if !given(&self.identitytoken).is_empty() {
             return Err(wrong(
@@ -203,6 +205,14 @@ impl Entry {
         // Some versions of Docker pad the password with NUL bytes.
         let password = password.trim_end_matches('\0');
         Ok(basic(username.to_owned(), password.to_owned()))
+    }
+}
+
+fn wrong(path: &Path, key: &str, rule: &'static str) -> CredentialFileError {
+    CredentialFileError::Entry {
+        path: path.to_owned(),
+        key: key.to_owned(),
+        rule,
     }
 }
 
@@ -236,11 +246,11 @@ fn ask(
     };
     match serde_json::from_str::<Answer>(answer.expose_secret()) {
         // This is how helpers mark an identity token.
-        Ok(answer) if answer.username == "<token>" => Err(CredentialFileError::Entry {
-            path: path.to_owned(),
-            key: key.to_owned(),
-            rule: "leads to an identity token, which is not supported: log in with user and password",
-        }),
+        Ok(answer) if answer.username == "<token>" => Err(wrong(
+            path,
+            key,
+            "leads to an identity token, which is not supported: log in with user and password",
+        )),
         Ok(answer) => Ok(basic(answer.username, answer.secret)),
         Err(_) => without("its answer is not the JSON of a credential helper".to_owned()),
     }

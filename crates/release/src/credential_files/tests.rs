@@ -181,6 +181,8 @@ fn odd_entries_are_read_for_what_they_hold() {
         (r#"{"auth":"hunter2!"}"#, "base64"),
         (r#"{"auth":"aHVudGVy"}"#, "base64"),
         (r#"{"identitytoken":"hunter"}"#, "identity token"),
+        (r#"{"auth":["hunter2"]}"#, "is not an object with `auth`"),
+        (r#""hunter2""#, "is not an object with `auth`"),
     ] {
         let error = entry(broken).unwrap_err();
         assert!(
@@ -203,18 +205,34 @@ fn empty_files_are_skipped_and_broken_ones_are_named() {
     ] {
         assert_eq!(found(empty), Ok(None), "{empty:?}");
     }
-    for broken in [
-        "hunter2",
-        "[]",
-        r#"{"auths":"hunter2"}"#,
-        r#"{"auths":{"r":{"auth":7}}}"#,
-    ] {
+    for broken in ["hunter2", "[]", r#"{"auths":"hunter2"}"#] {
         let error = found(broken).unwrap_err();
         assert!(
             error.starts_with("/auth.json is not a credential file"),
             "{error}"
         );
     }
+}
+
+#[test]
+fn a_malformed_entry_of_another_host_is_of_no_consequence() {
+    let own = r#""registry.example.com:5000":{"auth":"dTpw"}"#;
+    for other in [
+        r#"7"#,
+        r#""text""#,
+        r#"{"auth":7}"#,
+        r#"{"auth":"%"}"#,
+        r#"{"identitytoken":"x"}"#,
+    ] {
+        let text =
+            format!(r#"{{"auths":{{"other":{other},{own}}},"credHelpers":{{"other":{other}}}}}"#);
+        assert_eq!(found(&text), pair("u", "p"), "{other}");
+    }
+    let error = found(r#"{"credHelpers":{"registry.example.com:5000":["x"]}}"#).unwrap_err();
+    assert!(
+        error.ends_with("does not name a credential helper"),
+        "{error}"
+    );
 }
 
 // case 3.3
