@@ -450,6 +450,9 @@ fn hints(error: &Error) -> Vec<String> {
             "install the release's mkectl on PATH, or fetch it with `cargo xtask fetch`, or name it in the environment: `mkectl: ./path/to/mkectl`"
                 .to_owned()
         }
+        Error::Mkectl(MkectlError::Limit { .. }) => {
+            "raise the limits of this shell or container: `ulimit -u`, `ulimit -n`, pids.max".to_owned()
+        }
         Error::Mkectl(MkectlError::NotExecutable { path }) => format!("chmod +x {path}"),
         Error::Mkectl(MkectlError::WrongPlatform { .. }) => {
             "take the mkectl that was built for this operating system and processor".to_owned()

@@ -49,6 +49,14 @@ pub enum Error {
         /// What the operating system answered.
         source: io::Error,
     },
+    /// The operating system lets this process start no further one, or open no further pipe.
+    #[error("cannot start {program}: a limit on processes, open files or memory is reached")]
+    Limit {
+        /// The file that was to be started.
+        program: Utf8PathBuf,
+        /// What the operating system answered.
+        source: io::Error,
+    },
     /// Reading the output of a running program or waiting for its end failed. The program was killed.
     #[error("lost hold of {program} while it ran")]
     Supervise {
@@ -113,7 +121,12 @@ pub enum Error {
 impl Error {
     /// Returns the error for a program that could not be started.
     pub(crate) fn start(program: Utf8PathBuf, source: io::Error) -> Self {
+        let is_limit = matches!(
+            source.raw_os_error(),
+            Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE)
+        );
         match source.kind() {
+            _ if is_limit => Self::Limit { program, source },
             // The message is better than the system's: for a missing interpreter it says "no such file" too, but then
             // the file itself is there.
             io::ErrorKind::NotFound if !program.exists() => Self::Missing { path: program },

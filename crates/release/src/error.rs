@@ -671,7 +671,8 @@ impl Error {
             | Self::BackupNote { .. }
             | Self::NoController { .. }
             | Self::Hosts { .. } => Kind::Workspace,
-            Self::Unready(_)
+            Self::Mkectl(programs::Error::Limit { .. })
+            | Self::Unready(_)
             | Self::Full(_)
             | Self::Demo { .. }
             | Self::BundleUnread { .. }
