@@ -61,8 +61,17 @@ pub(super) fn advice(doing: &Error, error: &RegistryError) -> Vec<String> {
         RegistryError::ConnectionRefused { .. } => {
             "is the registry up, and the port right? A firewall may refuse, too"
         }
+        RegistryError::Silent { .. } => {
+            "is the port that of the registry? A firewall, or a balancer whose registry is down, accepts connections as well"
+        }
         RegistryError::NameNotResolved { .. } => {
             "is registry.address right? Nodes and pods must be able to resolve this name as well"
+        }
+        RegistryError::Rejected { at, answer }
+            if answer.status == 405 && !matches!(at.method.as_str(), "GET" | "HEAD") =>
+        {
+            "the registry is in read-only or maintenance mode, or a proxy before it forbids the methods POST, PUT and PATCH: \
+             allow them for /v2/"
         }
         RegistryError::NotARegistry { .. } => {
             "is the port that of the registry, and not of its web page?"
@@ -97,6 +106,7 @@ fn is_about_the_way(error: &RegistryError) -> bool {
         RegistryError::ConnectionRefused { .. }
             | RegistryError::ConnectionLost { .. }
             | RegistryError::NameNotResolved { .. }
+            | RegistryError::ProxyFailed { .. }
             | RegistryError::TimedOut { .. }
     )
 }
