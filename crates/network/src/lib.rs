@@ -7,6 +7,6 @@ mod client;
 mod proxy;
 mod trust;
 
-pub use client::{client, install_crypto_provider, with_verifier};
+pub use client::{client, install_crypto_provider, proxy_refusal, with_verifier};
 pub use proxy::{Proxies, Proxy, ProxyError};
 pub use trust::{LeafIsAuthority, NoAuthorities, Verifier, by_given, by_system, is};

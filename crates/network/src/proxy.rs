@@ -57,7 +57,7 @@ enum Exception {
 }
 
 impl Proxies {
-    /// Reads the variables, which `get` returns by name.
+    /// Reads the variables, which `get` returns by name: as text, with U+FFFD for what is not UTF-8.
     pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Self {
         let named = |names: [&str; 2]| {
             names.into_iter().find_map(|name| {
@@ -137,6 +137,10 @@ impl Proxy {
         // What `Url` reads as the end of the host would turn the rest of a password into a path, and its beginning into a host.
         if value.contains('\\') {
             return Err(wrong("contains a backslash: write it as %5C"));
+        }
+        // What is not UTF-8 was read as this character, which no URL contains.
+        if value.contains(char::REPLACEMENT_CHARACTER) {
+            return Err(wrong("is not UTF-8 text"));
         }
         if value.contains(|c: char| c.is_control() || c.is_whitespace()) {
             return Err(wrong("contains a space or a control character"));

@@ -16,8 +16,8 @@ use tokio::time::Instant;
 
 use crate::account::{Account, Refusal};
 use crate::response::read_body;
-use crate::retry::Failure;
-use crate::{Answer, Credentials, Endpoint, Error, Place, Settings, classify};
+use crate::retry::{Attempts, Failure};
+use crate::{Answer, Credentials, Endpoint, Error, Observer, Place, Settings, classify, identify};
 
 mod challenge;
 
@@ -69,6 +69,8 @@ pub(crate) struct Authentication {
 #[derive(Debug, Default)]
 struct Learnt {
     demand: Option<Demand>,
+    /// The scopes that the registry named itself, by what was asked for.
+    named: HashMap<Scopes, String>,
     tokens: HashMap<Scopes, Token>,
     /// One lock for each scope, held while its token is fetched.
     fetching: HashMap<Scopes, Arc<tokio::sync::Mutex<()>>>,
@@ -98,6 +100,7 @@ pub(crate) struct Asker<'a> {
     pub(crate) client: &'a reqwest::Client,
     pub(crate) endpoint: &'a Endpoint,
     pub(crate) settings: &'a Settings,
+    pub(crate) observer: &'a dyn Observer,
 }
 
 impl Authentication {
@@ -120,12 +123,12 @@ impl Authentication {
         match demand {
             None => Ok(None),
             Some(Demand::Basic) => Ok(self.password()),
-            // The scope of the remembered challenge was for another request; this one names its own.
+            // The scope of the last challenge was for another request.
             Some(Demand::Bearer { realm, service, .. }) => {
                 let demand = Demand::Bearer {
                     realm,
                     service,
-                    scope: None,
+                    scope: self.learnt().named.get(scopes).cloned(),
                 };
                 self.token(&demand, scopes, None, asker).await.map(Some)
             }
@@ -178,7 +181,16 @@ impl Authentication {
             }
             Some(demand @ Demand::Bearer { .. }) => {
                 drop(alone);
-                self.learnt().demand = Some(demand.clone());
+                {
+                    let mut learnt = self.learnt();
+                    learnt.demand = Some(demand.clone());
+                    if let Demand::Bearer {
+                        scope: Some(scope), ..
+                    } = &demand
+                    {
+                        learnt.named.insert(scopes.clone(), scope.clone());
+                    }
+                }
                 let refused = refused.and_then(|refused| refused.serial);
                 self.token(&demand, scopes, refused, asker).await
             }
@@ -252,11 +264,11 @@ impl Authentication {
         asker: &Asker<'_>,
     ) -> Result<(HeaderValue, Duration), Failure> {
         if matches!(self.credentials, Credentials::Anonymous) {
-            return self.fetch(demand, scopes, asker).await;
+            return self.fetch_patiently(demand, scopes, asker).await;
         }
         let login = &self.account.login;
         let alone = login.enter().await.map_err(Failure::last)?;
-        let mut fetched = self.fetch(demand, scopes, asker).await;
+        let mut fetched = self.fetch_patiently(demand, scopes, asker).await;
         match &mut fetched {
             Ok(_) => login.pass(),
             Err(failure) => {
@@ -271,6 +283,24 @@ impl Authentication {
             }
         }
         fetched
+    }
+
+    /// Fetches a token as often as a busy server says that it is too often. Those are not attempts of the request that needs the token.
+    async fn fetch_patiently(
+        &self,
+        demand: &Demand,
+        scopes: &Scopes,
+        asker: &Asker<'_>,
+    ) -> Result<(HeaderValue, Duration), Failure> {
+        let mut attempts = Attempts::new(asker.settings, asker.observer);
+        loop {
+            match self.fetch(demand, scopes, asker).await {
+                Err(failure) if matches!(failure.error, Error::RateLimited { .. }) => {
+                    attempts.pause(failure).await.map_err(Failure::last)?;
+                }
+                fetched => return fetched,
+            }
+        }
     }
 
     async fn fetch(
@@ -303,13 +333,20 @@ impl Authentication {
             }
         }
         let place = Place::new("GET", &url, "").through(asker.endpoint.proxies(), &url)?;
-        let mut request = asker.client.get(url).timeout(asker.settings.answer_timeout);
+        let mut request = asker
+            .client
+            .get(url.clone())
+            .timeout(asker.settings.answer_timeout);
         if let Some(header) = basic_header(&self.credentials) {
             request = request.header(AUTHORIZATION, header);
         }
-        let response = request.send().await.map_err(|error| {
-            classify::connection(error, place.clone(), asker.settings.answer_timeout)
-        })?;
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => {
+                let failure = classify::connection(error, place, asker.settings.answer_timeout);
+                return Err(identify::cause(failure, &url, asker.endpoint.proxies()).await);
+            }
+        };
         let status = response.status();
         let headers = response.headers().clone();
         let body = read_body(response, LARGEST_TOKEN, asker.settings)
@@ -349,8 +386,9 @@ impl Authentication {
             .or(answer.access_token.filter(|token| !token.is_empty()))
             .ok_or_else(|| unreadable("of the token server holds no token"))?;
         redaction::run().add(&token);
-        let header = secret_header(&format!("Bearer {token}"))
-            .ok_or_else(|| unreadable("of the token server holds a token with line breaks"))?;
+        let header = secret_header(&format!("Bearer {token}")).ok_or_else(|| {
+            unreadable("of the token server holds a token that no header can carry")
+        })?;
         Ok((header, life(&answer.expires_in)))
     }
 

@@ -13,7 +13,7 @@ use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use rustls::{AlertDescription, CertificateError};
 
 use crate::retry::{Again, Failure};
-use crate::{Answer, Error, Place};
+use crate::{Answer, Error, Place, ProxyFault};
 
 /// The longest message of a registry that is passed on, in characters.
 const LONGEST_MESSAGE: usize = 300;
@@ -23,6 +23,9 @@ pub(crate) fn connection(error: reqwest::Error, at: Place, connect_timeout: Dura
     let at = Box::new(at);
     // The URL is in `at` already, and without what may be secret in its query.
     let error = error.without_url();
+    if let Some(fault) = proxy_fault(&error) {
+        return Failure::last(Error::ProxyFailed { at, fault });
+    }
     if let Some(tls) = find::<rustls::Error>(&error) {
         return tls_failure(tls.clone(), error, at);
     }
@@ -43,11 +46,34 @@ pub(crate) fn connection(error: reqwest::Error, at: Place, connect_timeout: Dura
     if error.is_connect() && chain(&error).any(|source| source.to_string() == "dns error") {
         return Failure::passing(Error::NameNotResolved { at, source: error });
     }
-    // The proxy's answers have no types; another attempt brings the same one.
-    if chain(&error).any(|source| source.to_string().ends_with("proxy authorization required")) {
-        return Failure::last(Error::ConnectionLost { at, source: error });
-    }
     Failure::passing(Error::ConnectionLost { at, source: error })
+}
+
+/// Returns what is wrong between this machine and the proxy. hyper's errors about it have no types.
+fn proxy_fault(error: &reqwest::Error) -> Option<ProxyFault> {
+    let says = |text: &str| chain(error).any(|source| source.to_string() == text);
+    if says("tunnel error: proxy authorization required") {
+        return Some(ProxyFault::Login);
+    }
+    // Behind a tunnel, it is the registry that TLS is spoken to.
+    let is_outside = says("tunnel error: failed to create underlying connection");
+    match find::<rustls::Error>(error).filter(|_| is_outside)? {
+        rustls::Error::InvalidMessage(_) => Some(ProxyFault::PlainHttp),
+        tls => Some(ProxyFault::Tls(tls.clone())),
+    }
+}
+
+/// Returns whether a proxy answered, and did not connect to the server. Its answer has to be asked for again.
+pub(crate) fn is_refused_by_proxy(error: &reqwest::Error) -> bool {
+    chain(error).any(|source| source.to_string() == "tunnel error: unsuccessful")
+}
+
+/// Returns whether what answered is not HTTP.
+pub(crate) fn is_no_http(error: &reqwest::Error) -> bool {
+    chain(error).any(|source| {
+        let text = source.to_string();
+        text.starts_with("invalid HTTP") || text.starts_with("received unexpected message")
+    })
 }
 
 fn tls_failure(tls: rustls::Error, error: reqwest::Error, at: Box<Place>) -> Failure {
@@ -78,7 +104,7 @@ fn tls_failure(tls: rustls::Error, error: reqwest::Error, at: Box<Place>) -> Fai
         Tls::InvalidCertificate(
             Certificate::UnsupportedSignatureAlgorithmContext { .. }
             | Certificate::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
-        ) => Error::UnsupportedSignature { at, source: tls },
+        ) => Error::UnsupportedSignature { at },
         Tls::InvalidMessage(_) => Error::PlainHttpServer { at, source: tls },
         // Sent by servers that are shutting down or overloaded; everything else in TLS is a setting on one of the two sides.
         Tls::AlertReceived(AlertDescription::InternalError | AlertDescription::UserCanceled) => {
@@ -319,6 +345,21 @@ mod tests {
     }
 
     #[test]
+    fn an_unsupported_signature_is_told_in_our_words() {
+        use rustls::pki_types::alg_id::ECDSA_P384;
+        let context = CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext {
+            signature_algorithm_id: vec![42, 134],
+            public_key_algorithm_id: ECDSA_P384.to_vec(),
+        };
+        let error = reqwest::Client::new().get("no url").build().unwrap_err();
+        let tls = rustls::Error::InvalidCertificate(context);
+        let Failure { error, .. } = tls_failure(tls, error, Box::new(place()));
+        let said = error.to_string();
+        assert!(said.ends_with("a signature that Airlock cannot verify"));
+        assert!(error.source().is_none());
+    }
+
+    #[test]
     fn a_wrapped_error_is_found_below_an_io_error() {
         let inner = rustls::Error::HandshakeNotComplete;
         let error = io::Error::other(io::Error::other(inner.clone()));
@@ -431,8 +472,13 @@ mod tests {
             let value = format!("CORP%5Cuser:p%23%22%7C%5E%7B%C3%A4@{proxy}");
             let registry = through("registry.example.com:5000", &[("https_proxy", value)]);
             let error = registry.ping().await.unwrap_err();
-            assert!(matches!(error, Error::ConnectionLost { .. }), "{error:?}");
-            assert!(error.to_string().contains("(https_proxy)"), "{error}");
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "GET https://registry.example.com:5000/v2/ through proxy http://{proxy} (https_proxy): the proxy requires a user \
+                     name and a password, or refuses those it was sent"
+                )
+            );
             let seen = server.await.unwrap();
             assert!(
                 seen.starts_with("CONNECT registry.example.com:5000 HTTP/1.1"),
@@ -444,6 +490,109 @@ mod tests {
                 seen.contains(&format!("proxy-authorization: Basic {password}")),
                 "{seen}"
             );
+        }
+
+        /// Starts a server that says something to each connection, after it has read from it if it is not the first to speak.
+        async fn saying(bytes: &'static [u8], speaks_first: bool) -> String {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap().to_string();
+            tokio::spawn(async move {
+                loop {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    tokio::spawn(async move {
+                        let mut heard = [0; 4096];
+                        if !speaks_first {
+                            let _ = stream.read(&mut heard).await;
+                        }
+                        let _ = stream.write_all(bytes).await;
+                        while !bytes.starts_with(b"HTTP") {
+                            if !matches!(stream.read(&mut heard).await, Ok(1..)) {
+                                break;
+                            }
+                        }
+                    });
+                }
+            });
+            address
+        }
+
+        #[tokio::test]
+        async fn the_answer_of_a_proxy_that_does_not_connect_is_shown() {
+            for (answer, fault) in [
+                (
+                    &b"HTTP/1.1 403 Forbidden\r\n\r\n"[..],
+                    "refuses to connect: 403 Forbidden",
+                ),
+                (
+                    b"HTTP/1.1 503 Down\r\n\r\n",
+                    "refuses to connect: 503 Service Unavailable",
+                ),
+            ] {
+                let proxy = saying(answer, false).await;
+                let variable = ("HTTPS_PROXY", format!("http://user:hunter2@{proxy}"));
+                let registry = through("registry.example.com", &[variable]);
+                let url = registry.transport().endpoint().url("/v2/");
+                let error = registry.ping().await.unwrap_err();
+                let expected = format!(
+                    "GET {url} through proxy http://{proxy} (HTTPS_PROXY): the proxy {fault}"
+                );
+                assert_eq!(error.to_string(), expected);
+            }
+            let proxy = saying(b"HTTP/1.1 400 Bad Request\r\n\r\n", false).await;
+            let registry = through(
+                "registry.example.com",
+                &[("HTTPS_PROXY", format!("https://{proxy}"))],
+            );
+            let error = registry.ping().await.unwrap_err().to_string();
+            assert!(
+                error.ends_with(
+                    "(HTTPS_PROXY): the proxy speaks plain HTTP, but its URL begins with https"
+                ),
+                "{error}"
+            );
+        }
+
+        #[tokio::test]
+        async fn a_port_of_another_protocol_is_named_by_what_it_answers() {
+            let ca = certificates().ca_pem;
+            let ssh = saying(b"SSH-2.0-OpenSSH_9.2\r\n", true).await;
+            let redis = saying(b"-ERR unknown command\r\n", false).await;
+            for (address, ca, answer) in [
+                (&ssh, Some(&ca), "SSH-2.0-OpenSSH_9.2"),
+                (&ssh, None, "SSH-2.0-OpenSSH_9.2"),
+                (&redis, Some(&ca), "-ERR unknown command"),
+            ] {
+                let registry = registry(address, ca.map(String::as_str), hasty());
+                let error = registry.ping().await.unwrap_err();
+                assert!(matches!(error, Error::NotARegistry { .. }), "{error:?}");
+                let said = format!("its port answers `{answer}`, which is not HTTP");
+                assert!(error.to_string().ends_with(&said), "{error}");
+            }
+        }
+
+        #[tokio::test]
+        async fn a_port_that_accepts_and_says_nothing_is_named_and_tried_once() {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap().to_string();
+            tokio::spawn(async move {
+                let mut held = Vec::new();
+                loop {
+                    held.push(listener.accept().await.unwrap());
+                }
+            });
+            let ca = certificates().ca_pem;
+            let settings = Settings {
+                connect_timeout: Duration::from_secs(5),
+                ..hasty()
+            };
+            let began = std::time::Instant::now();
+            let error = registry(&address, Some(&ca), settings).ping().await;
+            let error = error.unwrap_err().to_string();
+            assert!(
+                error.ends_with("the port accepts connections, but nothing answers within 5 s"),
+                "{error}"
+            );
+            assert!(began.elapsed() < Duration::from_secs(9));
         }
 
         // case 4.4

@@ -229,8 +229,6 @@ pub enum Error {
     UnsupportedSignature {
         /// The request.
         at: Box<Place>,
-        /// What the TLS library says.
-        source: rustls::Error,
     },
     /// The server's certificate is for other names.
     #[error("{at}: the server's certificate is for {}", names(presented))]
@@ -285,6 +283,22 @@ pub enum Error {
         at: Box<Place>,
         /// Which variable, and what is wrong with it.
         source: ProxyError,
+    },
+    /// The proxy does not connect to the registry.
+    #[error("{at}: the proxy {fault}")]
+    ProxyFailed {
+        /// The request.
+        at: Box<Place>,
+        /// Why not.
+        fault: ProxyFault,
+    },
+    /// Something accepts connections and says nothing: a firewall, a balancer without a server, another protocol.
+    #[error("{at}: the port accepts connections, but nothing answers within {} s", after.as_secs_f32())]
+    Silent {
+        /// The request.
+        at: Box<Place>,
+        /// How long was waited.
+        after: Duration,
     },
     /// No answer came in time.
     #[error("{at}: no answer within {} s", after.as_secs_f32())]
@@ -344,6 +358,23 @@ pub enum Error {
     },
 }
 
+/// Why a proxy does not connect to a registry.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ProxyFault {
+    /// The variable says `https`, and the proxy speaks plain HTTP.
+    #[error("speaks plain HTTP, but its URL begins with https")]
+    PlainHttp,
+    /// There is no TLS connection to the proxy.
+    #[error("cannot be reached by TLS: {0}")]
+    Tls(rustls::Error),
+    /// 407.
+    #[error("requires a user name and a password, or refuses those it was sent")]
+    Login,
+    /// Any other answer.
+    #[error("refuses to connect: {0}")]
+    Refused(reqwest::StatusCode),
+}
+
 impl Error {
     /// Returns whether the registry refused a manifest because of its content.
     pub fn is_refused_manifest(&self) -> bool {
@@ -373,13 +404,15 @@ impl Error {
             | Self::WrongHostName { at, .. }
             | Self::AuthorityAsServer { at }
             | Self::NoAuthorities { at }
-            | Self::UnsupportedSignature { at, .. }
+            | Self::UnsupportedSignature { at }
             | Self::CertificateExpired { at, .. }
             | Self::CertificateNotYetValid { at, .. }
             | Self::Tls { at, .. }
             | Self::ConnectionRefused { at }
             | Self::NameNotResolved { at, .. }
             | Self::Proxy { at, .. }
+            | Self::ProxyFailed { at, .. }
+            | Self::Silent { at, .. }
             | Self::TimedOut { at, .. }
             | Self::Stalled { at, .. }
             | Self::ConnectionLost { at, .. } => Some(at),
@@ -402,7 +435,10 @@ impl Error {
     pub(crate) fn is_about_reaching(&self) -> bool {
         matches!(
             self,
-            Self::ConnectionRefused { .. } | Self::NameNotResolved { .. }
+            Self::ConnectionRefused { .. }
+                | Self::NameNotResolved { .. }
+                | Self::ProxyFailed { .. }
+                | Self::Silent { .. }
         )
     }
 

@@ -109,8 +109,10 @@ mod retry;
 
 mod classify;
 
+mod identify;
+
 mod error;
-pub use error::{Answer, Error, Place};
+pub use error::{Answer, Error, Place, ProxyFault};
 
 pub mod embedded;
 pub mod node;

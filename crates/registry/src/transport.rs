@@ -20,10 +20,11 @@ use crate::authentication::{
     Asker, Authentication, Authorization, Scopes, says_insufficient_scope,
 };
 use crate::body::Upload;
+use crate::identify::Port;
 use crate::pace::Pace;
 use crate::response::{Response, read_error};
 use crate::retry::{Again, Attempts, Failure};
-use crate::{Credentials, Endpoint, Error, Observer, Place, Settings, classify};
+use crate::{Credentials, Endpoint, Error, Observer, Place, Settings, classify, identify};
 
 /// How long a TLS handshake may take before the server is asked whether it speaks plain HTTP.
 const LONG_HANDSHAKE: Duration = Duration::from_millis(1500);
@@ -96,6 +97,8 @@ pub(crate) struct Transport {
     pace: Arc<Pace>,
     /// The registry has answered over TLS, if that is its scheme.
     speaks_tls: AtomicBool,
+    /// Its port accepts connections, and answered nothing so far.
+    is_silent: AtomicBool,
 }
 
 impl<'a> Call<'a> {
@@ -217,6 +220,7 @@ impl Transport {
             settings,
             endpoint,
             speaks_tls: AtomicBool::new(false),
+            is_silent: AtomicBool::new(false),
         })
     }
 
@@ -369,6 +373,7 @@ impl Transport {
             client: &self.client,
             endpoint: &self.endpoint,
             settings: &self.settings,
+            observer,
         };
         let mut url = call.url.clone();
         let mut redirects = 0;
@@ -490,21 +495,24 @@ impl Transport {
         let sent = async {
             tokio::select! {
                 biased;
-                sent = request.send() => Some(sent),
-                () = self.is_plain_http(url, &place) => None,
+                sent = request.send() => Ok(sent),
+                error = self.other_protocol(url, &place) => Err(error),
             }
         };
         match timeout(patience, sent).await {
-            Ok(None) => Err(Failure::last(Error::PlainHttpServer {
-                at: Box::new(place),
-                source: rustls::Error::HandshakeNotComplete,
-            })),
-            Ok(Some(Ok(response))) => {
+            Ok(Err(error)) => Err(Failure::last(error)),
+            Ok(Ok(Ok(response))) => {
                 self.speaks_tls.store(true, Ordering::Relaxed);
                 Ok(response)
             }
-            Ok(Some(Err(error))) => {
-                Err(classify::connection(error, place, settings.connect_timeout))
+            Ok(Ok(Err(error))) => {
+                let failure = classify::connection(error, place, settings.connect_timeout);
+                match failure.error {
+                    Error::TimedOut { at, after } if self.is_silent.load(Ordering::Relaxed) => {
+                        Err(Failure::last(Error::Silent { at, after }))
+                    }
+                    _ => Err(identify::cause(failure, url, self.endpoint.proxies()).await),
+                }
             }
             Err(_) => Err(Failure::passing(Error::TimedOut {
                 at: Box::new(place),
@@ -513,27 +521,26 @@ impl Transport {
         }
     }
 
-    /// Ends when the server turns out to speak plain HTTP where TLS is expected. Some such servers wait for the end of a line that a TLS client
-    /// never sends. So if the handshake takes long, the server is asked by plain HTTP on a second connection, without credentials.
-    async fn is_plain_http(&self, url: &Url, place: &Place) {
-        let mut plain = url.clone();
+    /// Returns the error for a server that turns out to speak another protocol where TLS is expected. Some such servers wait for the end of a
+    /// line that a TLS client never sends. So if the handshake takes long, the port is asked on a second connection, without credentials.
+    async fn other_protocol(&self, url: &Url, place: &Place) -> Error {
+        let is_unknown = || !self.speaks_tls.load(Ordering::Relaxed);
         let asks = url.scheme() == "https"
             && self.endpoint.owns(url)
             && place.proxy.is_none()
-            && !self.speaks_tls.load(Ordering::Relaxed)
-            && plain.set_scheme("http").is_ok();
+            && is_unknown();
         if asks {
             tokio::time::sleep(LONG_HANDSHAKE).await;
-            // A port that is the default of HTTPS is not that of HTTP.
-            let _ = plain.set_port(url.port_or_known_default());
-            plain.set_path("/v2/");
-            plain.set_query(None);
-            let asked = self.client.get(plain).send().await;
-            // A TLS server answers 400 or sends its callers to HTTPS, if it answers at all.
-            if asked.is_ok_and(|answer| matches!(answer.status().as_u16(), 200 | 401 | 404))
-                && !self.speaks_tls.load(Ordering::Relaxed)
-            {
-                return;
+            let port = identify::port(url).await;
+            let at = Box::new(place.clone());
+            match port {
+                // A TLS server answers 400 or sends its callers to HTTPS, if it answers at all.
+                Port::Http(200 | 401 | 404) if is_unknown() => {
+                    let source = rustls::Error::HandshakeNotComplete;
+                    return Error::PlainHttpServer { at, source };
+                }
+                Port::Other(text) if is_unknown() => return identify::foreign(at, &text),
+                port => (self.is_silent).store(port == Port::Silent, Ordering::Relaxed),
             }
         }
         std::future::pending().await

@@ -301,12 +301,16 @@ fn the_life_of_a_token_is_read_leniently() {
 #[tokio::test]
 async fn a_token_server_that_is_busy_is_asked_again() {
     let asked = AtomicUsize::new(0);
+    // More often than `ping` tries.
     let server = Fake::start(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
-        0 => StatusCode::TOO_MANY_REQUESTS.into_response(),
+        0..2 => StatusCode::TOO_MANY_REQUESTS.into_response(),
         _ => r#"{"token":"good"}"#.into_response(),
     })
     .await;
     let registry = token_registry(&server, |_, token| token == "good").await;
-    registry.registry_as(deployer()).ping().await.unwrap();
-    push(&registry.registry_as(deployer())).await.unwrap();
+    let handle = registry.registry_as(deployer());
+    handle.ping().await.unwrap();
+    push(&handle).await.unwrap();
+    let named = server.seen(|seen| seen.query.contains("repository%3Ax%3Apull"));
+    assert_eq!(named[..3], [true; 3]);
 }

@@ -12,7 +12,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
 use super::finding::{Aspect, Fault, Findings, said};
-use crate::{Endpoint, Error, Place, classify};
+use crate::{Endpoint, Error, Place, classify, identify};
 
 /// How long the connection and the handshake may take, each.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,7 +31,10 @@ pub(super) async fn look(endpoint: &Endpoint, now: i64, findings: &mut Findings)
     };
     let chain = match shown(endpoint).await {
         Ok(chain) => chain,
-        Err(error @ (Error::PlainHttpServer { .. } | Error::Tls { .. })) => {
+        Err(
+            error
+            @ (Error::PlainHttpServer { .. } | Error::Tls { .. } | Error::NotARegistry { .. }),
+        ) => {
             let fault = Fault::of(&error);
             findings.wrong(
                 aspect,
@@ -80,7 +83,14 @@ fn judge(
         }
         (Err(error), None) | (Err(_), Some(Err(error))) => {
             let fault = fault_of(error, by_ca.is_some());
-            findings.wrong(aspect, fault, format!("{text}; {error}"));
+            let reason = match fault {
+                // The library's words for it are its data structures.
+                Fault::UnsupportedSignature => {
+                    "its signature is of a kind that Airlock cannot verify".to_owned()
+                }
+                _ => error.to_string(),
+            };
+            findings.wrong(aspect, fault, format!("{text}; {reason}"));
             return false;
         }
     };
@@ -180,6 +190,7 @@ async fn shown(endpoint: &Endpoint) -> Result<Vec<CertificateDer<'static>>, Erro
     let place = Place::new("GET", &url, "").through(endpoint.proxies(), &url);
     let place = place.map_err(|failure| failure.error)?;
     let onlooker = Arc::new(Onlooker {
+        registry: url.host_str().unwrap_or_default().to_owned(),
         verifier: Verifier::new(Vec::new()),
         chain: Mutex::default(),
     });
@@ -194,14 +205,22 @@ async fn shown(endpoint: &Endpoint) -> Result<Vec<CertificateDer<'static>>, Erro
     let asked = client.get(url).send().await;
     let chain = std::mem::take(&mut *onlooker.seen());
     match asked {
-        Err(error) if chain.is_empty() => Err(classify::connection(error, place, PATIENCE).error),
+        Err(error) if chain.is_empty() => {
+            let failure = classify::connection(error, place, PATIENCE);
+            Err(
+                identify::cause(failure, &endpoint.url("/v2/"), endpoint.proxies())
+                    .await
+                    .error,
+            )
+        }
         _ => Ok(chain),
     }
 }
 
-/// Remembers the certificates that it is shown, and refuses them all.
+/// Remembers the certificates that the registry shows, and refuses them all. A proxy may show one of its own before.
 #[derive(Debug)]
 struct Onlooker {
+    registry: String,
     verifier: Verifier,
     chain: Mutex<Vec<CertificateDer<'static>>>,
 }
@@ -217,10 +236,15 @@ impl ServerCertVerifier for Onlooker {
         &self,
         leaf: &CertificateDer<'_>,
         others: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        if name.to_str() != self.registry.trim_matches(['[', ']']) {
+            return self
+                .verifier
+                .verify_server_cert(leaf, others, name, ocsp, now);
+        }
         let chain = [leaf].into_iter().chain(others);
         *self.seen() = chain.map(|one| one.clone().into_owned()).collect();
         let refused = CertificateError::ApplicationVerificationFailure;
@@ -255,6 +279,28 @@ impl ServerCertVerifier for Onlooker {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unsupported_signature_is_told_in_our_words() {
+        let context = CertificateError::UnsupportedSignatureAlgorithmContext {
+            signature_algorithm_id: vec![42, 134, 72],
+            supported_algorithms: Vec::new(),
+        };
+        let refused = Err(rustls::Error::InvalidCertificate(context));
+        let mut findings = Findings::default();
+        let leaf = CertificateDer::from(Vec::new());
+        assert!(!judge(&leaf, 0, &refused, None, &mut findings));
+        let found = findings.complete();
+        let found = found
+            .iter()
+            .find(|found| found.aspect == Aspect::Certificate);
+        let found = found.unwrap();
+        assert_eq!(found.fault, Some(Fault::UnsupportedSignature));
+        assert_eq!(
+            found.text,
+            "for no name; its signature is of a kind that Airlock cannot verify"
+        );
+    }
 
     #[test]
     fn names_hold_nothing_that_a_terminal_would_obey() {

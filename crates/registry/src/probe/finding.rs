@@ -244,7 +244,7 @@ impl Fault {
         }
         let through_proxy = error.place().is_some_and(|place| place.proxy.is_some());
         match error {
-            Error::Proxy { .. } => Self::Proxy,
+            Error::Proxy { .. } | Error::ProxyFailed { .. } => Self::Proxy,
             Error::ConnectionRefused { .. }
             | Error::ConnectionLost { .. }
             | Error::NameNotResolved { .. }
@@ -263,7 +263,9 @@ impl Fault {
             // Distribution in its read-only mode has no handler for what would change something.
             Error::Rejected { answer, .. } if answer.status == 405 => Self::ReadOnly,
             Error::NameNotResolved { .. } => Self::NameNotResolved,
-            Error::ConnectionRefused { .. } | Error::ConnectionLost { .. } => Self::NotReached,
+            Error::ConnectionRefused { .. }
+            | Error::ConnectionLost { .. }
+            | Error::Silent { .. } => Self::NotReached,
             Error::TimedOut { .. } | Error::Stalled { .. } => Self::Slow,
             Error::PlainHttpServer { .. } => Self::PlainHttp,
             Error::HttpsServer { .. } => Self::WantsTls,

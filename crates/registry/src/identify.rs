@@ -1,0 +1,145 @@
+//! What answers in place of the registry: asked on a second connection and without credentials, after a request that failed in a way
+//! that does not say.
+
+use std::time::Duration;
+
+use network::Proxies;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use url::Url;
+
+use crate::retry::Failure;
+use crate::{Error, ProxyFault, classify};
+
+/// How long the connection and the first bytes may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The longest foreign answer that is shown, in characters.
+const LONGEST_SHOWN: usize = 60;
+
+/// What a port answers to a request by plain HTTP.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Port {
+    /// There is no connection, or it is closed without an answer.
+    Closed,
+    /// There is a connection, and no answer.
+    Silent,
+    /// The status of an answer by HTTP.
+    Http(u16),
+    Tls,
+    /// The beginning of any other answer.
+    Other(String),
+}
+
+/// Returns what answers at the port of `url`, whatever its scheme.
+pub(crate) async fn port(url: &Url) -> Port {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port_or_known_default().unwrap_or(443);
+    let address = (host.trim_matches(['[', ']']), port);
+    let Ok(Ok(mut stream)) = timeout(PATIENCE, TcpStream::connect(address)).await else {
+        return Port::Closed;
+    };
+    let request = format!("GET /v2/ HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n");
+    let _ = stream.write_all(request.as_bytes()).await;
+    let mut bytes = [0; 256];
+    let length = match timeout(PATIENCE, stream.read(&mut bytes)).await {
+        Ok(Ok(length)) => length,
+        Ok(Err(_)) => 0,
+        Err(_) => return Port::Silent,
+    };
+    read(&bytes[..length])
+}
+
+fn read(bytes: &[u8]) -> Port {
+    let text = redaction::text(bytes);
+    match bytes {
+        [] => Port::Closed,
+        // A record of an alert or of a handshake.
+        [0x15 | 0x16, 3, ..] => Port::Tls,
+        _ if text.starts_with("HTTP/") => {
+            let status = text.split(' ').nth(1).and_then(|code| code.parse().ok());
+            Port::Http(status.unwrap_or(0))
+        }
+        _ => {
+            let line = text.lines().next().unwrap_or_default();
+            Port::Other(redaction::line(line, LONGEST_SHOWN))
+        }
+    }
+}
+
+/// Returns the error for a port that answers `text`.
+pub(crate) fn foreign(at: Box<crate::Place>, text: &str) -> Error {
+    Error::NotARegistry {
+        at,
+        found: format!("its port answers `{text}`, which is not HTTP"),
+    }
+}
+
+/// Returns what a failure of a request for `url` comes from, if asking once more tells.
+pub(crate) async fn cause(failure: Failure, url: &Url, proxies: &Proxies) -> Failure {
+    match failure.error {
+        Error::ConnectionLost { at, source } if classify::is_refused_by_proxy(&source) => {
+            match network::proxy_refusal(proxies, url).await {
+                Some(status) => Failure {
+                    // A proxy without a way to the registry may have one later.
+                    again: match status.is_server_error() {
+                        true => failure.again,
+                        false => crate::retry::Again::Never,
+                    },
+                    error: Error::ProxyFailed {
+                        at,
+                        fault: ProxyFault::Refused(status),
+                    },
+                },
+                None => Failure {
+                    error: Error::ConnectionLost { at, source },
+                    again: failure.again,
+                },
+            }
+        }
+        Error::PlainHttpServer { at, source } if at.proxy.is_none() => {
+            Failure::last(match port(url).await {
+                Port::Http(_) => Error::PlainHttpServer { at, source },
+                Port::Other(text) => foreign(at, &text),
+                _ => Error::Tls { at, source },
+            })
+        }
+        Error::ConnectionLost { at, source } if classify::is_no_http(&source) => {
+            match port(url).await {
+                Port::Other(text) => Failure::last(foreign(at, &text)),
+                _ => Failure {
+                    error: Error::ConnectionLost { at, source },
+                    again: failure.again,
+                },
+            }
+        }
+        error => Failure {
+            error,
+            again: failure.again,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_beginning_of_an_answer_tells_the_protocol() {
+        let other = |text: &str| Port::Other(text.to_owned());
+        for (bytes, port) in [
+            (&b""[..], Port::Closed),
+            (b"HTTP/1.1 401 Unauthorized\r\n", Port::Http(401)),
+            (b"HTTP/1.0 ", Port::Http(0)),
+            (b"\x15\x03\x01\x00\x02\x02\x46", Port::Tls),
+            (
+                b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n\0\0",
+                other("SSH-2.0-OpenSSH_9.2p1 Debian-2"),
+            ),
+            (b"\x4a\0\0\0\x0a8.0", other("J\\u{0}\\u{0}\\u{0}")),
+        ] {
+            assert_eq!(read(bytes), port);
+        }
+    }
+}
