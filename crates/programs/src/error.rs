@@ -151,3 +151,20 @@ fn said(output: &str) -> String {
         format!(": {}", lines.join(" | "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_of_the_system_is_not_blamed_on_the_program() {
+        for (code, is_limit) in [
+            (libc::EAGAIN, true),
+            (libc::EMFILE, true),
+            (libc::ENOEXEC, false),
+        ] {
+            let error = Error::start("/bin/sh".into(), io::Error::from_raw_os_error(code));
+            assert_eq!(matches!(error, Error::Limit { .. }), is_limit, "{error:?}");
+        }
+    }
+}
