@@ -26,7 +26,7 @@ pub(crate) fn confirm(environment: &Environment, given: Option<&str>) -> Result<
 /// A different name was given, or there is no terminal.
 pub(crate) fn confirm_plan(plan: &Plan, given: Option<&str>) -> Result<(), Failure> {
     let environment = &plan.environment;
-    if !plan.mkectl.is_upgrade() {
+    if !plan.cluster.is_upgrade() {
         return confirm(environment, given);
     }
     let question = format!(

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::Variables;
@@ -59,6 +59,17 @@ impl Command {
     #[must_use]
     pub fn argument(mut self, argument: impl Into<String>) -> Self {
         self.arguments.push(argument.into());
+        self
+    }
+
+    /// Returns the command with one file in place of a different one.
+    #[must_use]
+    pub fn reading(mut self, file: &Utf8Path, instead: &Utf8Path) -> Self {
+        for argument in &mut self.arguments {
+            if argument == file.as_str() {
+                *argument = instead.to_string();
+            }
+        }
         self
     }
 

@@ -1,16 +1,14 @@
 //! The whole way, step after step, as the plan says, and the receipt at its end.
 
-use crate::apply::Applied;
 use crate::event::{Event, Step};
+use crate::executor::{self, Applied};
 use crate::plan::{Permit, Plan};
 use crate::push::Sent;
 use crate::receipt::{self, By, Overridden, Receipt};
 use crate::shared_state::{self, Mark, Subject};
 use crate::verify::Confirmed;
 use crate::workspace::read_if_there;
-use crate::{
-    Context, Error, apply, before_push, carry, chain, fetch, render, sha256, under_way, verify,
-};
+use crate::{Context, Error, before_push, carry, chain, fetch, render, sha256, under_way, verify};
 
 /// What a deploy came to.
 #[derive(Debug)]
@@ -27,16 +25,13 @@ pub struct Deployed {
 ///
 /// # Errors
 /// The first step that failed. Everything before it is done and need not be done again.
-pub async fn deploy(
-    context: &Context<'_>,
-    plan: &Plan,
-    permit: &Permit<'_>,
-) -> Result<Deployed, Error> {
+pub async fn deploy(context: &Context<'_>, permit: &Permit<'_>) -> Result<Deployed, Error> {
+    let plan = permit.plan();
     // A missing or wrong mkectl is found before the registry is touched, and so is a lock that lacks what it wants.
-    apply::require(context, plan)?;
+    executor::check(context, &plan.target(), &plan.cluster)?;
     require_all_locked(plan)?;
     before_push::files(context, &plan.files_to_write())?;
-    let mut course = Course::begin(context, plan, permit, Step::Fetch);
+    let mut course = Course::begin(context, permit, Step::Fetch);
     let outcome = steps(context, plan, &mut course).await;
     conclude(context, plan, course, outcome).await
 }
@@ -54,7 +49,7 @@ fn require_all_locked(plan: &Plan) -> Result<(), Error> {
 
 /// Tells what the charts of a bundle that came only now name and the lock lacks; the plan tells it where the bundle was here before.
 fn tell_what_charts_want(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
-    if plan.bundle == fetch::Source::Store || plan.mkectl.program().is_none() {
+    if plan.bundle == fetch::Source::Store || plan.cluster.program().is_none() {
         return Ok(());
     }
     let store = fetch::open_store(context.workspace)?;
@@ -80,7 +75,8 @@ struct Course {
 }
 
 impl Course {
-    fn begin(context: &Context<'_>, plan: &Plan, permit: &Permit<'_>, step: Step) -> Self {
+    fn begin(context: &Context<'_>, permit: &Permit<'_>, step: Step) -> Self {
+        let plan = permit.plan();
         // Before anything is written: what the deploy itself leaves is not what it found.
         let by = writes_receipt(plan).then(|| By::of(context, &plan.environment));
         // A mkectl that would not do was refused before.
@@ -89,7 +85,7 @@ impl Course {
             plan: digest,
             began: receipt::now(context),
             by,
-            overridden: permit.overridden.clone(),
+            overridden: permit.overridden().cloned(),
             step,
             sent: None,
             mark: None,
@@ -126,7 +122,15 @@ async fn steps(context: &Context<'_>, plan: &Plan, course: &mut Course) -> Resul
     course.step = Step::Render;
     let written = render::write(&plan.config, &plan.output.config)?;
     course.step = Step::Apply;
-    let applied = apply::apply(context, plan, &confirmed, &written, &mut course.step).await?;
+    let applied = executor::execute(
+        context,
+        &plan.target(),
+        &plan.cluster,
+        &confirmed,
+        &written,
+        &mut course.step,
+    )
+    .await?;
     Ok(Deployed {
         sent,
         confirmed,
@@ -140,7 +144,7 @@ async fn touch_cluster(
     plan: &Plan,
     course: &mut Course,
 ) -> Result<(), Error> {
-    if plan.mkectl.is_needed() {
+    if plan.cluster.is_needed() {
         crate::plan::recheck(context, plan)?;
         course.mark = Some(shared_state::begin(context, &subject(plan), &plan.shared).await?);
     }
@@ -171,15 +175,12 @@ pub async fn send(context: &Context<'_>, plan: &Plan) -> Result<Sent, Error> {
 ///
 /// # Errors
 /// The registry does not serve everything, or mkectl is missing or failed.
-pub async fn apply_alone(
-    context: &Context<'_>,
-    plan: &Plan,
-    permit: &Permit<'_>,
-) -> Result<Deployed, Error> {
-    apply::require(context, plan)?;
+pub async fn apply_alone(context: &Context<'_>, permit: &Permit<'_>) -> Result<Deployed, Error> {
+    let plan = permit.plan();
+    executor::check(context, &plan.target(), &plan.cluster)?;
     require_all_locked(plan)?;
     before_push::files(context, &plan.files_to_write())?;
-    let mut course = Course::begin(context, plan, permit, Step::Confirm);
+    let mut course = Course::begin(context, permit, Step::Confirm);
     let outcome = async {
         let confirmed = verify::tags(context, &plan.expected()).await?;
         course.sent = Some(Sent::default());
@@ -187,7 +188,15 @@ pub async fn apply_alone(
         course.step = Step::Render;
         let written = render::write(&plan.config, &plan.output.config)?;
         course.step = Step::Apply;
-        let applied = apply::apply(context, plan, &confirmed, &written, &mut course.step).await?;
+        let applied = executor::execute(
+            context,
+            &plan.target(),
+            &plan.cluster,
+            &confirmed,
+            &written,
+            &mut course.step,
+        )
+        .await?;
         Ok(Deployed {
             sent: Sent::default(),
             confirmed,
@@ -326,10 +335,7 @@ fn receipt_of_success(
         .as_ref()
         .and_then(|receipt| receipt.applied.as_ref());
     let mkectl = match (&deployed.applied, before) {
-        (Some(applied), _) => receipt::Program {
-            version: applied.version.clone(),
-            sha256: applied.sha256.clone(),
-        },
+        (Some(applied), _) => applied.mkectl.clone(),
         // mkectl was not needed, so the one that applied this configuration still stands.
         (None, Some(before)) => before.mkectl.clone(),
         (None, None) => receipt::Program::default(),
@@ -358,7 +364,7 @@ fn receipt_of_success(
             by: course.by(context, plan),
             began: Some(course.began.clone()),
             overridden: course.overridden.clone(),
-            without_backup: plan.mkectl.without_backup(),
+            without_backup: plan.cluster.without_backup.clone(),
             rebuilt: false,
         }),
         failed: None,
@@ -397,7 +403,7 @@ fn receipt_of_failure(
             by: course.by(context, plan),
             began: Some(course.began.clone()),
             overridden: course.overridden.clone(),
-            without_backup: plan.mkectl.without_backup(),
+            without_backup: plan.cluster.without_backup.clone(),
         }),
     }
 }

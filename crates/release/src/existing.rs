@@ -326,6 +326,23 @@ pub(crate) fn observe(program: &Program) -> Result<(String, mke::Observed), Erro
     Ok((text, observed))
 }
 
+/// Does the same for a cluster that has to answer.
+///
+/// # Errors
+/// It does not.
+pub(crate) fn answer(
+    environment: &Environment,
+    program: &Program,
+) -> Result<(String, mke::Observed), Error> {
+    tokio::task::block_in_place(|| observe(program)).map_err(|source| match source {
+        Error::Mkectl(source) => Error::ClusterSilent {
+            environment: environment.name.clone(),
+            source,
+        },
+        other => other,
+    })
+}
+
 /// Returns what a configuration says of its cluster.
 ///
 /// # Errors

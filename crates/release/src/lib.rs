@@ -15,7 +15,7 @@
 //! | [`carry::carry`] | a lock and plans | [`push::Sent`] for each plan |
 //! | [`verify::registry`] | the plan and what was sent | [`verify::Confirmed`]: a node gets every digest of the lock |
 //! | [`render::write`] | the plan | [`render::Written`] |
-//! | [`apply::apply`] | `Confirmed` and `Written` | [`apply::Applied`] |
+//! | [`executor`] | the steps of the plan, `Confirmed` and `Written` | [`executor::Applied`] |
 //!
 //! [`carry::carry`] is fetch, verify and push at the same time: a blob is pushed as soon as its own digest is right. What must wait takes
 //! a proof there, too: the word that lets tags be set takes a [`local::VerifiedBundle`], which says that every byte of the lock is in the store.
@@ -40,6 +40,7 @@ pub mod deploy;
 pub mod diff;
 pub mod environment_lock;
 pub mod event;
+pub mod executor;
 pub mod fetch;
 pub mod inspect;
 pub mod inventory;

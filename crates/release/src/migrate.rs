@@ -5,48 +5,19 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::{Environment, Mke3, Problem, Problems};
-use secrecy::ExposeSecret as _;
 
-use crate::apply::Applied;
-use crate::event::{Event, Step};
-use crate::plan::Plan;
+use crate::event::Step;
+use crate::executor::{ClusterStep, Command, Task};
 use crate::program::{self, Program};
-use crate::run::Run;
-use crate::verify::Confirmed;
-use crate::workspace::{Output, read_if_there, write_whole};
-use crate::{Context, Credentials, Error, resolve, upgrade};
+use crate::workspace::{Output, read_if_there};
+use crate::{Context, Credentials, Error};
 
-/// The commands of a migration, ready to be run.
-#[derive(Debug, Clone)]
-pub struct Commands {
-    program: Program,
-    /// The check of MKE 3's configuration.
-    check: Option<programs::Command>,
-    pub(crate) upgrade: programs::Command,
-    /// Where the file of hosts is written.
-    hosts: Utf8PathBuf,
-    /// Whether that file may have private addresses.
-    private_addresses: bool,
-    /// Where mkectl writes the configuration that comes of it.
-    config_out: Utf8PathBuf,
-    /// What people should know of these commands.
+/// An upgrade from MKE 3 that is ready to be run.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) steps: Vec<ClusterStep>,
+    /// What people should know of these steps.
     pub(crate) warnings: Vec<String>,
-}
-
-impl Commands {
-    /// Returns the mkectl that is run.
-    pub(crate) fn program(&self) -> &Program {
-        &self.program
-    }
-
-    /// Returns each command in its order, with the step that it is.
-    pub(crate) fn in_order(&self) -> Vec<(Step, programs::Command)> {
-        let check = self.check.iter().cloned();
-        check
-            .chain([self.upgrade.clone()])
-            .map(|command| (Step::Migrate, command))
-            .collect()
-    }
 }
 
 /// Returns the MKE 3 cluster that an environment names.
@@ -63,18 +34,18 @@ pub(crate) fn of(environment: &Environment) -> Result<&Mke3, Error> {
     })
 }
 
-/// Builds the commands of a migration. Nothing is written.
+/// Plans the steps of a migration. Nothing is written.
 ///
 /// # Errors
 /// The vendor supports no way from there, the environment lacks what it asks for, the right mkectl is missing or cannot do it, the
 /// administrator's credentials cannot be had, or an earlier try has left its kubeconfig.
-pub(crate) fn commands(
+pub(crate) fn prepare(
     context: &Context<'_>,
     environment: &Environment,
     facts: &mke::Release,
     (lock, lock_path): (&bundle::Lock, &Utf8Path),
     output: &Output,
-) -> Result<Commands, Error> {
+) -> Result<Prepared, Error> {
     if environment.rehearsal {
         return Err(Error::NoCluster {
             environment: environment.name.clone(),
@@ -153,15 +124,43 @@ pub(crate) fn commands(
         upgrade = pull.given_to(upgrade, help);
     }
     let check = check(&program, mke3, output, &mut warnings)?;
-    Ok(Commands {
-        check,
-        upgrade,
-        hosts,
-        private_addresses: way.private_addresses,
-        config_out,
-        warnings,
-        program,
-    })
+    let limit = environment.operation.apply_timeout;
+    let run = |name, command: programs::Command, effect| {
+        Task::Run(Box::new(Command {
+            program: program.clone(),
+            name,
+            command: command.within(limit),
+            reads_config: false,
+            is_printed: true,
+            effect,
+        }))
+    };
+    let effect = format!("MKE 3 became v{}", environment.release);
+    let check = check.map(|check| run("check-mke3", check, None));
+    let tasks = [
+        Task::WriteHosts {
+            path: hosts,
+            private_addresses: way.private_addresses,
+        },
+        // What an earlier try has left there mkectl might ask about, or not overwrite.
+        Task::Remove(config_out.clone()),
+    ];
+    let steps = (tasks.into_iter())
+        .chain(check)
+        .chain([
+            run("migrate", upgrade, Some(effect)),
+            // Where mkectl does not write its configuration, the cluster is asked.
+            Task::Compare {
+                program: Box::new(program.clone()),
+                written: Some(config_out),
+            },
+        ])
+        .map(|task| ClusterStep {
+            step: Step::Migrate,
+            task,
+        })
+        .collect();
+    Ok(Prepared { steps, warnings })
 }
 
 /// Refuses an MKE 3 cluster whose settings the vendor excludes from an upgrade: mkectl finds out half-way.
@@ -217,90 +216,5 @@ fn refuse_a_leftover(context: &Context<'_>) -> Result<(), Error> {
     match path.exists() {
         true => Err(Error::StaleKubeconfig { path }),
         false => Ok(()),
-    }
-}
-
-/// Upgrades the MKE 3 cluster. The registry has been confirmed to serve the release.
-///
-/// # Errors
-/// The hosts cannot be written down, or mkectl failed: then it has brought MKE 3 back, as far as it could.
-pub(crate) fn migrate(
-    context: &Context<'_>,
-    plan: &Plan,
-    commands: &Commands,
-    _confirmed: &Confirmed,
-) -> Result<Applied, Error> {
-    let release = format!("v{}", plan.environment.release);
-    // The values that the references have are secrets from now on.
-    resolve::check(context, &plan.environment, &plan.release)?;
-    write_hosts(context, plan, commands)?;
-    // What an earlier try has left there mkectl might ask about, or not write over.
-    remove(&commands.config_out)?;
-    let run = |name: &str, changes: bool, command: &programs::Command| {
-        let run = Run {
-            environment: &plan.environment,
-            output: &plan.output,
-            release: release.clone(),
-            name,
-            step: Step::Migrate,
-            results: None,
-            changes,
-            password_way_out: commands.program.password_way_out(),
-        };
-        let limit = plan.environment.operation.apply_timeout;
-        let command = command.clone().within(limit);
-        run.run(context, &command)
-    };
-    if let Some(check) = &commands.check {
-        run("check-mke3", false, check)?;
-    }
-    let sha256 = commands.program.mkectl.sha256();
-    let log = run("migrate", true, &commands.upgrade)?.log;
-    context.reporter.report(Event::Finished {
-        step: Step::Migrate,
-        what: format!("MKE 3 became {release}; log in {log}"),
-    });
-    // Where mkectl does not write it, the cluster is asked.
-    let text = match read_if_there(&commands.config_out)? {
-        Some(text) => Ok(text),
-        None => tokio::task::block_in_place(|| commands.program.config_get()),
-    };
-    let after = upgrade::after(context, plan, text);
-    remove(&commands.config_out)?;
-    let is_there = |after: &upgrade::After| after.changes.iter().all(|change| change.new.is_none());
-    Ok(Applied {
-        version: release,
-        sha256,
-        log,
-        config_is_there: after.as_ref().is_some_and(is_there),
-        after_upgrade: after,
-    })
-}
-
-/// Writes the file of hosts, with the values of references.
-fn write_hosts(context: &Context<'_>, plan: &Plan, commands: &Commands) -> Result<(), Error> {
-    let resolved = resolve::text(context, &plan.environment, &plan.release)?;
-    let text = match &resolved {
-        Some(resolved) => resolved.expose_secret(),
-        None => plan.config.text.as_str(),
-    };
-    let machines = mke::machines(text).map_err(|source| Error::Hosts { source })?;
-    if machines.iter().any(|machine| machine.ssh.bastion.is_some()) {
-        context.reporter.report(Event::Warning(
-            "hosts have a bastion, which the file of hosts for an upgrade from MKE 3 does not know: they must be reached without it"
-                .to_owned(),
-        ));
-    }
-    let text = mke::migration_hosts(&machines, commands.private_addresses)
-        .map_err(|source| Error::Hosts { source })?;
-    write_whole(&commands.hosts, &text)
-}
-
-fn remove(path: &Utf8Path) -> Result<(), Error> {
-    match std::fs::remove_file(path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io("remove", path, source))
-        }
-        _ => Ok(()),
     }
 }

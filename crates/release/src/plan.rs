@@ -5,6 +5,7 @@
 
 use environment::Environment;
 
+use crate::executor::{Action, ClusterPlan, Target};
 use crate::look::Planned;
 use crate::push::Delivery;
 use crate::receipt::{Applied, Receipt};
@@ -22,13 +23,12 @@ mod recheck;
 mod saved;
 mod summary;
 
-pub use decide::{CommandSummary, MkectlPlan, MkectlSummary};
 pub use permit::{Permit, permit};
 pub use recheck::Outdated;
 pub(crate) use recheck::recheck;
 pub(crate) use saved::digest;
 pub use saved::{Moved, Saved, obey, save};
-pub use summary::{BundleSummary, Summary};
+pub use summary::{BundleSummary, CommandSummary, MkectlSummary, Summary};
 
 /// What `deploy` will do.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ pub struct Plan {
     /// The configuration, as it is to be.
     pub config: Config,
     /// How mkectl is to be run.
-    pub mkectl: MkectlPlan,
+    pub cluster: ClusterPlan,
     /// Where results are written.
     pub output: Output,
     /// SHA-256 of the inventory that was looked at in the registry's place.
@@ -87,6 +87,19 @@ impl Plan {
         }
     }
 
+    /// Returns the cluster, and what it is to become.
+    pub(crate) fn target(&self) -> Target<'_> {
+        let applied = self.receipt.as_ref();
+        Target {
+            environment: &self.environment,
+            release: &self.release,
+            lock: &self.lock,
+            config: &self.config.text,
+            output: &self.output,
+            applied: applied.and_then(|receipt| receipt.applied.as_ref()),
+        }
+    }
+
     /// Returns what the registry is to get.
     pub fn delivery(&self) -> Delivery<'_> {
         Delivery {
@@ -103,7 +116,7 @@ impl Plan {
             .all(|planned| *planned == Planned::Confirmed)
             && !self.config.is_stale()
             && !self.is_receipt_stale()
-            && !self.mkectl.is_needed()
+            && !self.cluster.is_needed()
     }
 
     /// Returns the files that a deploy writes.
@@ -116,10 +129,10 @@ impl Plan {
         if self.config.is_stale() {
             files.push(output.config.clone());
         }
-        if self.mkectl.is_needed() {
+        if self.cluster.is_needed() {
             files.push(under_way::path(output));
         }
-        if let MkectlPlan::Upgrade { .. } = self.mkectl {
+        if self.cluster.action == Action::Upgrade {
             let named = self.environment.operation.backups.as_ref();
             files.push(named.unwrap_or(&output.backups).join("backup"));
         }
@@ -224,7 +237,7 @@ pub async fn prepare(
     let mut made = plan(context, environment.clone(), output.clone(), purpose).await?;
     // The one of the release, and the one before it.
     for _ in 0..2 {
-        let Some(problem) = made.mkectl.problem() else {
+        let Some(problem) = made.cluster.problem() else {
             break;
         };
         if !program::provide(context, &made.environment, &made.lock, problem).await? {
@@ -283,8 +296,8 @@ pub(crate) async fn of_locked(
         under_way: under_way.as_ref(),
         purpose,
     };
-    let mkectl = decide::decide(context, &question, &mut warnings)?;
-    let program = mkectl.program();
+    let cluster = decide::decide(context, &question, &mut warnings)?;
+    let program = cluster.program();
     let pull_warning = program.and_then(program::Program::pull_warning);
     warnings.of_plan.extend(pull_warning);
     let unlocked = verify::unlocked(context, &environment, &locked.lock, program, &mut warnings)?;
@@ -332,7 +345,7 @@ pub(crate) async fn of_locked(
     }
     warnings.of_plan.extend(external_layers(&locked.lock));
     Ok(Plan {
-        mkectl,
+        cluster,
         environment,
         release,
         lock: locked.lock,

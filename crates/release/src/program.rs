@@ -11,7 +11,7 @@ use mke::observations::ObservedMkectl;
 use secrecy::SecretString;
 
 use crate::event::{Event, Step};
-use crate::receipt::Receipt;
+use crate::receipt::{self, Receipt};
 use crate::workspace::Output;
 use crate::{Context, Credentials, Error, Tool, Workspace, demo, fetch, kubeconfig};
 
@@ -83,6 +83,9 @@ pub(crate) fn variables(context: &Context<'_>, environment: &Environment) -> pro
 #[derive(Debug, Clone)]
 pub struct Program {
     pub(crate) mkectl: programs::Mkectl,
+    /// The release that it serves.
+    pub(crate) release: semver::Version,
+    /// What it lists for the command that it was asked about.
     pub(crate) help: programs::Help,
     /// What it is to give to nodes that pull with credentials.
     pull: Option<Pull>,
@@ -157,6 +160,7 @@ impl Program {
         let help = mkectl.help(command).map_err(Error::Mkectl)?;
         Ok(Self {
             mkectl,
+            release: found,
             help,
             pull: None,
         })
@@ -165,6 +169,14 @@ impl Program {
     /// Returns the program itself, for commands other than `apply`.
     pub(crate) fn mkectl(&self) -> &programs::Mkectl {
         &self.mkectl
+    }
+
+    /// Returns what it is, for a note or a receipt.
+    pub(crate) fn record(&self) -> receipt::Program {
+        receipt::Program {
+            version: format!("v{}", self.release),
+            sha256: self.mkectl.sha256(),
+        }
     }
 
     /// Returns the configuration that the cluster has, as YAML.
@@ -390,7 +402,10 @@ pub(crate) fn archive_hashes(
 
 /// Keeps a copy of the program that changes a cluster, unless it is kept already: whoever replaces the one on PATH would lose the only
 /// build that restores its backups. That it cannot be kept is told, and stops nothing.
-pub(crate) fn keep(context: &Context<'_>, mkectl: &programs::Mkectl, release: &str) {
+pub(crate) fn keep(context: &Context<'_>, program: &Program) {
+    let Program {
+        mkectl, release, ..
+    } = program;
     let of_tool = context.workspace.mkectl();
     let Some(sha256) = mkectl
         .sha256()
@@ -399,7 +414,7 @@ pub(crate) fn keep(context: &Context<'_>, mkectl: &programs::Mkectl, release: &s
         return;
     };
     let folder = of_tool
-        .join(format!("{release}-{}", &sha256[..12]))
+        .join(format!("v{release}-{}", &sha256[..12]))
         .join(platform());
     let program = folder.join("mkectl");
     if program.exists() {

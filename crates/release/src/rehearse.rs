@@ -18,7 +18,7 @@ use semver::Version;
 use crate::deploy::{self, Deployed};
 use crate::environment_lock::EnvironmentLock;
 use crate::fetch::{self, Locked};
-use crate::plan::{self, Plan};
+use crate::plan::{self, Permit, Plan};
 use crate::receipt::Receipt;
 use crate::workspace::Output;
 use crate::{Context, Error, Workspace, demo, validate};
@@ -178,17 +178,21 @@ fn check_config(
     }
 }
 
-/// Runs a rehearsal.
+/// Runs a rehearsal, and returns what it came to with the plan that it obeyed.
 ///
 /// # Errors
 /// What [`deploy::deploy`] returns.
-pub async fn run(
+pub async fn run<'a>(
     context: &Context<'_>,
-    rehearsal: &Rehearsal,
-    lock: &EnvironmentLock,
-) -> Result<Deployed, Error> {
-    let permit = plan::permit(&rehearsal.plan, None, false, lock)?;
-    deploy::deploy(context, &rehearsal.plan, &permit).await
+    rehearsal: Rehearsal,
+    lock: &'a EnvironmentLock,
+) -> Result<(Permit<'a>, Deployed), Error> {
+    let Rehearsal {
+        plan, _registry, ..
+    } = rehearsal;
+    let permit = plan::permit(plan, None, false, lock)?;
+    let deployed = deploy::deploy(context, &permit).await?;
+    Ok((permit, deployed))
 }
 
 /// Returns the lock of the release if its bundle is on this machine, else the demo's: a rehearsal downloads nothing.

@@ -26,9 +26,9 @@ pub(crate) fn run(
         let plan = release::plan::prepare(&context, environment, output, Purpose::Apply).await?;
         app.ui.plan(&plan.summary(&app.workspace));
         let take_over = confirm::take_over(&plan, take_over)?;
-        let permit = release::plan::permit(&plan, reason, take_over, &lock)?;
-        confirm(&plan.environment, confirmed)?;
-        let deployed = release::deploy::apply_alone(&context, &plan, &permit).await?;
+        let permit = release::plan::permit(plan, reason, take_over, &lock)?;
+        confirm(&permit.plan().environment, confirmed)?;
+        let deployed = release::deploy::apply_alone(&context, &permit).await?;
         let log = deployed.applied.map(|applied| applied.log);
         app.ui.result(
             &format!(

@@ -39,12 +39,12 @@ pub(crate) fn run(
         }
         app.ui.plan(&plan.summary(&app.workspace));
         let take_over = confirm::take_over(&plan, take_over)?;
-        let permit = release::plan::permit(&plan, reason, take_over, &lock)?;
-        if !plan.is_empty() {
-            confirm_plan(&plan, confirmed)?;
+        let permit = release::plan::permit(plan, reason, take_over, &lock)?;
+        if !permit.plan().is_empty() {
+            confirm_plan(permit.plan(), confirmed)?;
         }
-        let deployed = release::deploy::deploy(&context, &plan, &permit).await?;
-        report(app, "deployed", &plan, &deployed)
+        let deployed = release::deploy::deploy(&context, &permit).await?;
+        report(app, "deployed", permit.plan(), &deployed)
     })?;
     Ok(ExitCode::SUCCESS)
 }

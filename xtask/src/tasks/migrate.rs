@@ -28,10 +28,10 @@ pub(crate) fn run(app: &App<'_>, arguments: &MigrateArgs) -> Result<ExitCode, Fa
         app.ui.plan(&summary);
         let reason = arguments.overrides.override_requires.as_deref();
         let take_over = confirm::take_over(&plan, arguments.take_over.take_over)?;
-        let permit = release::plan::permit(&plan, reason, take_over, &lock)?;
-        confirm(&plan.environment, arguments.confirm.as_deref())?;
-        let deployed = release::deploy::deploy(&context, &plan, &permit).await?;
-        super::deploy::report(app, "deployed over MKE 3", &plan, &deployed)
+        let permit = release::plan::permit(plan, reason, take_over, &lock)?;
+        confirm(&permit.plan().environment, arguments.confirm.as_deref())?;
+        let deployed = release::deploy::deploy(&context, &permit).await?;
+        super::deploy::report(app, "deployed over MKE 3", permit.plan(), &deployed)
     })?;
     Ok(ExitCode::SUCCESS)
 }

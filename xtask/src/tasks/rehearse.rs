@@ -26,8 +26,8 @@ pub(crate) fn run(app: &App<'_>, name: &str) -> Result<ExitCode, Failure> {
             ));
         }
         app.ui.plan(&rehearsal.plan.summary(&app.workspace));
-        let deployed = release::rehearse::run(&context, &rehearsal, &lock).await?;
-        super::deploy::report(app, "rehearsed", &rehearsal.plan, &deployed)
+        let (permit, deployed) = release::rehearse::run(&context, rehearsal, &lock).await?;
+        super::deploy::report(app, "rehearsed", permit.plan(), &deployed)
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,231 +2,21 @@
 
 use environment::Environment;
 use semver::Version;
-use serde::Serialize;
 
 use super::Purpose;
 use crate::event::Step;
+use crate::executor::{Action, ClusterPlan};
 use crate::existing::{self, Known, Word};
 use crate::fetch::Locked;
-use crate::migrate;
 use crate::program::{self, Program};
 use crate::receipt::{Applied, Receipt};
 use crate::under_way::UnderWay;
-use crate::upgrade::{self, Commands};
 use crate::warnings::Warnings;
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Error, Workspace, chain, kubeconfig};
+use crate::{Context, Error, kubeconfig, migrate, upgrade};
 
-/// What mkectl is to be run for, and how.
-///
-/// A plan can be made without a mkectl that would do, or without what an upgrade needs besides; deploy cannot go on.
-#[derive(Debug)]
-pub enum MkectlPlan {
-    /// For nothing: the cluster has this configuration already.
-    NotNeeded,
-    /// The configuration is applied: to a new cluster, or to one of the same release.
-    Apply {
-        /// Why.
-        reason: &'static str,
-        /// The program, or why there is none that would do.
-        program: Result<Program, Error>,
-    },
-    /// The cluster is upgraded.
-    Upgrade {
-        /// Why.
-        reason: &'static str,
-        /// The release that is there.
-        from: Version,
-        /// What is known of the way from there.
-        way: mke::Upgrade,
-        /// The commands, or what is missing for them.
-        commands: Result<Box<Commands>, Error>,
-    },
-    /// An MKE 3 cluster is upgraded.
-    Migrate {
-        /// The version that is there.
-        from: Version,
-        /// The commands, or what is missing for them.
-        commands: Result<Box<migrate::Commands>, Error>,
-    },
-}
-
-/// What mkectl is to be run for, as it is printed.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct MkectlSummary {
-    /// `none`, `apply`, `upgrade` or `migrate`.
-    pub action: &'static str,
-    /// The release that is upgraded from, `v4.1.2`.
-    pub from: Option<String>,
-    /// Why mkectl is run.
-    pub reason: Option<&'static str>,
-    /// Every command in its order; none where there is a problem.
-    pub commands: Vec<CommandSummary>,
-    /// What is missing, so that deploy would refuse.
-    pub problem: Option<String>,
-}
-
-/// One command of mkectl, as it is printed.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct CommandSummary {
-    /// `backup`, `upgrade`, `apply`, or `confirm` for the question that follows an upgrade.
-    pub step: String,
-    /// The command as one would type it, with secrets masked.
-    pub command: String,
-}
-
-impl MkectlPlan {
-    /// Says whether mkectl is to be run.
-    pub fn is_needed(&self) -> bool {
-        !matches!(self, Self::NotNeeded)
-    }
-
-    /// Returns the programs that are run, with the releases that they are of and the SHA-256 of their files, and the commands in
-    /// their order; nothing where something is missing for them.
-    pub(super) fn programs_and_commands(
-        &self,
-        release: &Version,
-        output: &Output,
-    ) -> (Vec<(Version, Option<String>)>, Vec<programs::Command>) {
-        let of = |release: &Version, program: &Program| (release.clone(), program.mkectl.sha256());
-        match self {
-            Self::Apply {
-                program: Ok(program),
-                ..
-            } => (
-                vec![of(release, program)],
-                vec![program.apply(&output.config)],
-            ),
-            Self::Upgrade {
-                from,
-                commands: Ok(commands),
-                ..
-            } => {
-                let (old, new) = commands.programs();
-                let programs = old.map(|old| of(from, old)).into_iter();
-                let commands = commands.in_order().into_iter();
-                (
-                    programs.chain([of(release, new)]).collect(),
-                    commands.map(|(_, command)| command).collect(),
-                )
-            }
-            Self::Migrate {
-                commands: Ok(commands),
-                ..
-            } => {
-                let ordered = commands.in_order().into_iter();
-                (
-                    vec![of(release, commands.program())],
-                    ordered.map(|(_, command)| command).collect(),
-                )
-            }
-            Self::NotNeeded | Self::Apply { .. } | Self::Upgrade { .. } | Self::Migrate { .. } => {
-                (Vec::new(), Vec::new())
-            }
-        }
-    }
-
-    /// Returns the mkectl of the release that is wanted, if it is to be run and is there.
-    pub(crate) fn program(&self) -> Option<&Program> {
-        match self {
-            Self::Apply {
-                program: Ok(program),
-                ..
-            } => Some(program),
-            Self::Upgrade {
-                commands: Ok(commands),
-                ..
-            } => Some(commands.program()),
-            _ => None,
-        }
-    }
-
-    /// Returns the operator's reason for an upgrade without a backup that could be restored, if this is one.
-    pub(crate) fn without_backup(&self) -> Option<String> {
-        match self {
-            Self::Upgrade {
-                commands: Ok(commands),
-                ..
-            } => commands.without_backup.clone(),
-            _ => None,
-        }
-    }
-
-    /// Returns whether a cluster is upgraded, from MKE 3 or a release of MKE 4.
-    pub fn is_upgrade(&self) -> bool {
-        matches!(self, Self::Upgrade { .. } | Self::Migrate { .. })
-    }
-
-    /// Returns what is missing, so that deploy would refuse.
-    pub(crate) fn problem(&self) -> Option<&Error> {
-        match self {
-            Self::NotNeeded => None,
-            Self::Apply { program, .. } => program.as_ref().err(),
-            Self::Upgrade { commands, .. } => commands.as_ref().err(),
-            Self::Migrate { commands, .. } => commands.as_ref().err(),
-        }
-    }
-
-    /// Returns it as it is printed.
-    pub(super) fn summary(&self, workspace: &Workspace, output: &Output) -> MkectlSummary {
-        let shown = |(step, command): (Step, programs::Command)| CommandSummary {
-            step: step.to_string(),
-            command: workspace.shown_command(&command),
-        };
-        let of = |commands: Result<Vec<(Step, programs::Command)>, &Error>| match commands {
-            Ok(commands) => (commands.into_iter().map(shown).collect(), None),
-            Err(error) => (Vec::new(), Some(chain(error))),
-        };
-        match self {
-            Self::NotNeeded => MkectlSummary {
-                action: "none",
-                from: None,
-                reason: None,
-                commands: Vec::new(),
-                problem: None,
-            },
-            Self::Apply { reason, program } => {
-                let command =
-                    |program: &Program| vec![(Step::Apply, program.apply(&output.config))];
-                let (commands, problem) = of(program.as_ref().map(command));
-                MkectlSummary {
-                    action: "apply",
-                    from: None,
-                    reason: Some(reason),
-                    commands,
-                    problem,
-                }
-            }
-            Self::Upgrade {
-                reason,
-                from,
-                commands,
-                ..
-            } => {
-                let (commands, problem) = of(commands.as_ref().map(|commands| commands.in_order()));
-                MkectlSummary {
-                    action: "upgrade",
-                    from: Some(format!("v{from}")),
-                    reason: Some(reason),
-                    commands,
-                    problem,
-                }
-            }
-            Self::Migrate { from, commands } => {
-                let (commands, problem) = of(commands.as_ref().map(|commands| commands.in_order()));
-                MkectlSummary {
-                    action: "migrate",
-                    from: Some(format!("v{from}")),
-                    reason: Some("it was asked for"),
-                    commands,
-                    problem,
-                }
-            }
-        }
-    }
-}
+/// Why mkectl runs again after a run that was killed.
+const UNKNOWN_END: &str = "nobody knows how the last one ended";
 
 /// What it depends on.
 pub(super) struct Question<'a> {
@@ -267,9 +57,7 @@ impl Question<'_> {
             (Purpose::Deploy, Some(applied)) if applied.config != self.config => {
                 Some("the configuration changed")
             }
-            (Purpose::Deploy, Some(_)) if self.under_way.is_some() => {
-                Some("nobody knows how the last one ended")
-            }
+            (Purpose::Deploy, Some(_)) if self.under_way.is_some() => Some(UNKNOWN_END),
             // The cluster may be half-way to what the files said then, whatever they say now.
             (Purpose::Deploy, Some(_))
                 if self.failed_at(Step::Apply) || self.failed_at(Step::Cluster) =>
@@ -297,9 +85,9 @@ pub(super) fn decide(
     context: &Context<'_>,
     question: &Question<'_>,
     warnings: &mut Warnings,
-) -> Result<MkectlPlan, Error> {
+) -> Result<ClusterPlan, Error> {
     let Some(reason) = question.reason() else {
-        return Ok(MkectlPlan::NotNeeded);
+        return Ok(ClusterPlan::nothing());
     };
     let Question {
         environment,
@@ -330,15 +118,8 @@ pub(super) fn decide(
     let told = question.applied().map(|applied| applied.release.clone());
     if let Some(told) = told.filter(|told| *told != question.wanted()) {
         let (from, way) = way(question, &told)?;
-        let plan = upgrade(context, question, reason, from.clone(), way, warnings);
-        // A cluster that did not answer is a problem of the commands already.
-        let seen = match &plan {
-            MkectlPlan::Upgrade {
-                commands: Ok(commands),
-                ..
-            } => commands.seen.clone(),
-            _ => None,
-        };
+        // A cluster that did not answer is a problem of the steps already.
+        let (plan, seen) = upgrade(context, question, reason, from.clone(), &way, warnings);
         let word = seen.map_or(Word::NotAsked, Word::Told);
         let current = existing::release(&known, &word, warnings)?;
         if current.is_none_or(|current| current == from) {
@@ -362,7 +143,7 @@ pub(super) fn decide(
         if let Some(current) = current.filter(|current| *current != environment.release) {
             let (from, way) = way(question, &format!("v{current}"))?;
             let reason = "the cluster runs an earlier release";
-            return Ok(upgrade(context, question, reason, from, way, warnings));
+            return Ok(upgrade(context, question, reason, from, &way, warnings).0);
         }
         if exists {
             // A cluster that was not asked has what was rendered last.
@@ -373,12 +154,26 @@ pub(super) fn decide(
             let notice = before.map(|before| existing::kubelet_notice(&before, question.rendered));
             warnings.of_plan.extend(notice.transpose()?.flatten());
         }
-        return Ok(MkectlPlan::Apply { reason, program });
+        return Ok(apply(question, reason, program));
     }
-    Ok(MkectlPlan::Apply {
-        reason: "nobody knows how the last one ended",
-        program: program::for_apply(context, environment, &locked.lock, &locked.path),
-    })
+    let program = program::for_apply(context, environment, &locked.lock, &locked.path);
+    Ok(apply(question, UNKNOWN_END, program))
+}
+
+/// Returns how the configuration is applied.
+fn apply(
+    question: &Question<'_>,
+    reason: &'static str,
+    program: Result<Program, Error>,
+) -> ClusterPlan {
+    let steps = |program| crate::apply::steps(question.environment, question.output, program);
+    ClusterPlan {
+        action: Action::Apply,
+        from: None,
+        reason: Some(reason),
+        without_backup: None,
+        steps: program.map(steps),
+    }
 }
 
 /// Returns how an MKE 3 cluster is upgraded.
@@ -386,7 +181,7 @@ fn migration(
     context: &Context<'_>,
     question: &Question<'_>,
     warnings: &mut Warnings,
-) -> Result<MkectlPlan, Error> {
+) -> Result<ClusterPlan, Error> {
     let Question {
         environment,
         locked,
@@ -400,52 +195,62 @@ fn migration(
     }
     let from = migrate::of(environment)?.version.clone();
     let lock = (&locked.lock, locked.path.as_path());
-    let commands = migrate::commands(
+    let prepared = migrate::prepare(
         context,
         environment,
         question.release,
         lock,
         question.output,
     );
-    if let Ok(commands) = &commands {
-        warnings.of_plan.extend(commands.warnings.iter().cloned());
-    }
-    Ok(MkectlPlan::Migrate {
-        from,
-        commands: commands.map(Box::new),
+    let steps = prepared.map(|prepared| {
+        warnings.of_plan.extend(prepared.warnings);
+        prepared.steps
+    });
+    Ok(ClusterPlan {
+        action: Action::Migrate,
+        from: Some(from),
+        reason: Some("it was asked for"),
+        without_backup: None,
+        steps,
     })
 }
 
+/// Returns how the cluster is upgraded, and what it said of itself, if it was asked.
 fn upgrade(
     context: &Context<'_>,
     question: &Question<'_>,
     reason: &'static str,
     from: Version,
-    way: mke::Upgrade,
+    way: &mke::Upgrade,
     warnings: &mut Warnings,
-) -> MkectlPlan {
+) -> (ClusterPlan, Option<mke::Observed>) {
     let lock = (&question.locked.lock, question.locked.path.as_path());
-    let commands = upgrade::commands(
+    let prepared = upgrade::prepare(
         context,
         question.environment,
         lock,
         &from,
-        &way,
+        way,
         question.output,
         question.applied(),
     );
     warnings.of_plan.extend(way.warnings.iter().cloned());
-    let notices = upgrade::notices(question.environment, lock.0, &from, &way);
+    let notices = upgrade::notices(question.environment, lock.0, &from, way);
     warnings.of_plan.extend(notices);
-    if let Ok(commands) = &commands {
-        warnings.of_plan.extend(commands.warnings.iter().cloned());
-    }
-    MkectlPlan::Upgrade {
-        reason,
-        from,
-        way,
-        commands: commands.map(Box::new),
-    }
+    let mut seen = None;
+    let steps = prepared.map(|prepared| {
+        seen = prepared.seen;
+        warnings.of_plan.extend(prepared.warnings);
+        prepared.steps
+    });
+    let plan = ClusterPlan {
+        action: Action::Upgrade,
+        from: Some(from),
+        reason: Some(reason),
+        without_backup: context.without_backup.map(str::to_owned),
+        steps,
+    };
+    (plan, seen)
 }
 
 /// Returns what is known of the way from the release that a cluster runs, which is another command of mkectl than apply.

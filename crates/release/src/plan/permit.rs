@@ -5,15 +5,32 @@ use crate::Error;
 use crate::environment_lock::EnvironmentLock;
 use crate::receipt::Overridden;
 
-/// The leave to obey a plan: what its environment requires has happened, or somebody gave a reason to go on without. Only [`permit`]
-/// makes one.
+/// The leave to obey a plan: nothing is missing for it, and what its environment requires has happened, or the operator gave a reason to
+/// continue without. It owns the plan, so it is of no use for a different one. Only [`permit`] makes one:
+///
+/// ```compile_fail,E0451
+/// # fn forge(plan: release::Plan, lock: &release::environment_lock::EnvironmentLock) {
+/// let permit = release::plan::Permit { plan, overridden: None, _lock: lock };
+/// # }
+/// ```
 #[derive(Debug)]
-#[non_exhaustive]
 pub struct Permit<'a> {
+    plan: Plan,
     /// What was set aside, for the receipt.
-    pub overridden: Option<Overridden>,
+    overridden: Option<Overridden>,
     /// The lock on the environment, which is held as long as the permit is used.
     _lock: &'a EnvironmentLock,
+}
+
+impl Permit<'_> {
+    /// Returns the plan that may be obeyed.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub(crate) fn overridden(&self) -> Option<&Overridden> {
+        self.overridden.as_ref()
+    }
 }
 
 /// Returns the leave to obey a plan.
@@ -22,30 +39,34 @@ pub struct Permit<'a> {
 ///
 /// # Errors
 /// Something that the environment requires is missing, and there is no reason to continue without it. Or a different deploy began
-/// or ended, this checkout does not know how, and `take_over` does not say to continue.
+/// or ended, this checkout does not know how, and `take_over` does not say to continue. Or something is missing for the cluster's part,
+/// such as mkectl.
 pub fn permit<'a>(
-    plan: &Plan,
+    mut plan: Plan,
     reason: Option<&str>,
     take_over: bool,
     lock: &'a EnvironmentLock,
 ) -> Result<Permit<'a>, Error> {
     plan.shared.allow(take_over)?;
-    let permit = |overridden| Permit {
-        overridden,
-        _lock: lock,
-    };
-    let Some(unmet) = plan.unmet.as_ref().filter(|_| !plan.is_empty()) else {
-        return Ok(permit(None));
-    };
-    match reason {
-        Some(reason) => Ok(permit(Some(Overridden {
+    let unmet = plan.unmet.as_ref().filter(|_| !plan.is_empty());
+    let overridden = match (unmet, reason) {
+        (None, _) => None,
+        (Some(unmet), Some(reason)) => Some(Overridden {
             missing: unmet.missing.clone(),
             reason: reason.to_owned(),
-        }))),
-        None => Err(Error::RequirementUnmet {
-            environment: plan.environment.name.clone(),
-            requires: unmet.environment.clone(),
-            missing: unmet.missing.clone(),
         }),
-    }
+        (Some(unmet), None) => {
+            return Err(Error::RequirementUnmet {
+                environment: plan.environment.name.clone(),
+                requires: unmet.environment.clone(),
+                missing: unmet.missing.clone(),
+            });
+        }
+    };
+    plan.cluster.steps = Ok(plan.cluster.steps?);
+    Ok(Permit {
+        plan,
+        overridden,
+        _lock: lock,
+    })
 }

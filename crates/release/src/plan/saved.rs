@@ -10,7 +10,8 @@ use camino::Utf8Path;
 use redaction::yaml::free_text;
 use serde::{Deserialize, Serialize};
 
-use super::{MkectlPlan, Plan, Planned};
+use super::{Plan, Planned};
+use crate::program::Program;
 use crate::receipt::{self, Receipt};
 use crate::workspace::{read_if_there, write_named};
 use crate::{Error, Workspace, chain, render, sha256};
@@ -423,38 +424,25 @@ fn registry(plan: &Plan) -> SavedRegistry {
 }
 
 fn mkectl(plan: &Plan, workspace: &Workspace) -> Result<SavedMkectl, Error> {
-    let summary = plan.mkectl.summary(workspace, &plan.output);
-    if let Some(problem) = summary.problem {
+    let cluster = &plan.cluster;
+    if let Some(problem) = cluster.problem() {
         return Err(Error::PlanWithoutMkectl {
             environment: plan.environment.name.clone(),
-            problem,
+            problem: chain(problem),
         });
     }
-    let (programs, commands) = plan
-        .mkectl
-        .programs_and_commands(&plan.environment.release, &plan.output);
-    let commands = commands.into_iter().map(|command| {
+    let commands = cluster.printed().map(|(_, command)| {
         // Where the program lies is an affair of each machine. Which one it is, its digest says.
         let program = command.program.file_name().unwrap_or("mkectl").into();
         let command = programs::Command { program, ..command };
         workspace.shown_command(&command.without_kubeconfig())
     });
-    let version = |release: &semver::Version| format!("v{release}");
-    let from = match &plan.mkectl {
-        MkectlPlan::Upgrade { from, .. } => Some(version(from)),
-        _ => None,
-    };
+    let programs = cluster.programs().into_iter();
     Ok(SavedMkectl {
-        action: summary.action.to_owned(),
-        from,
-        reason: summary.reason.map(str::to_owned),
-        programs: programs
-            .into_iter()
-            .map(|(release, sha256)| receipt::Program {
-                version: version(&release),
-                sha256,
-            })
-            .collect(),
+        action: cluster.action.name().to_owned(),
+        from: cluster.from.as_ref().map(|from| format!("v{from}")),
+        reason: cluster.reason.map(str::to_owned),
+        programs: programs.map(Program::record).collect(),
         commands: commands.collect(),
     })
 }

@@ -3,8 +3,9 @@
 use camino::Utf8PathBuf;
 use serde::Serialize;
 
-use super::{MkectlPlan, MkectlSummary, Plan, Planned};
-use crate::render;
+use super::{Plan, Planned};
+use crate::executor::{Action, ClusterPlan};
+use crate::{Workspace, chain, render};
 
 /// The plan, as it is printed: for people by xtask, for machines as JSON.
 #[derive(Debug, Serialize)]
@@ -66,9 +67,51 @@ pub struct BundleSummary {
     pub size: u64,
 }
 
+/// What mkectl is to be run for, as it is printed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct MkectlSummary {
+    /// `none`, `apply`, `upgrade` or `migrate`.
+    pub action: &'static str,
+    /// The release that is upgraded from, `v4.1.2`.
+    pub from: Option<String>,
+    /// Why mkectl is run.
+    pub reason: Option<&'static str>,
+    /// Every command in its order; none where there is a problem.
+    pub commands: Vec<CommandSummary>,
+    /// What is missing, so that deploy would refuse.
+    pub problem: Option<String>,
+}
+
+/// One command of mkectl, as it is printed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CommandSummary {
+    /// `backup`, `upgrade`, `apply`, or `confirm` for the question that follows an upgrade.
+    pub step: String,
+    /// The command as one would type it, with secrets masked.
+    pub command: String,
+}
+
+impl MkectlSummary {
+    pub(super) fn of(plan: &ClusterPlan, workspace: &Workspace) -> Self {
+        let commands = plan.printed().map(|(step, command)| CommandSummary {
+            step: step.to_string(),
+            command: workspace.shown_command(&command),
+        });
+        Self {
+            action: plan.action.name(),
+            from: plan.from.as_ref().map(|from| format!("v{from}")),
+            reason: plan.reason,
+            commands: commands.collect(),
+            problem: plan.problem().map(|error| chain(error)),
+        }
+    }
+}
+
 impl Plan {
     /// Returns the plan as it is printed.
-    pub fn summary(&self, workspace: &crate::Workspace) -> Summary {
+    pub fn summary(&self, workspace: &Workspace) -> Summary {
         let names = |wanted: Planned| -> Vec<String> {
             self.lock
                 .artifacts
@@ -81,8 +124,8 @@ impl Plan {
         let missing = names(Planned::Missing);
         let different = names(Planned::Different);
         // An upgrade wants the release matrix, too.
-        let needs_bundle = !(missing.is_empty() && different.is_empty())
-            || matches!(self.mkectl, MkectlPlan::Upgrade { .. });
+        let needs_bundle =
+            !(missing.is_empty() && different.is_empty()) || self.cluster.action == Action::Upgrade;
         let config = workspace.shown(&self.output.config).to_owned();
         Summary {
             environment: self.environment.name.clone(),
@@ -111,9 +154,9 @@ impl Plan {
             removed_hosts: self.config.removed_hosts(),
             config_diff: render::diff(&config, self.config.committed.as_deref(), &self.config.text),
             config,
-            mkectl: self.mkectl.summary(workspace, &self.output),
+            mkectl: MkectlSummary::of(&self.cluster, workspace),
             // Where mkectl runs, there is one anyway.
-            receipt_reason: (self.is_receipt_stale() && !self.mkectl.is_needed())
+            receipt_reason: (self.is_receipt_stale() && !self.cluster.is_needed())
                 .then_some("the receipt tells of another lock"),
             requirement_problem: self
                 .unmet

@@ -3,10 +3,10 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use secrecy::ExposeSecret as _;
 
-use super::{IfThere, write_for_owner};
+use super::Target;
+use super::files::{IfThere, write_for_owner};
 use crate::event::Event;
 use crate::existing::parse;
-use crate::plan::Plan;
 use crate::{Context, Error, chain, resolve};
 
 /// What an upgrade left the cluster's configuration as.
@@ -18,17 +18,24 @@ pub struct After {
     pub file: Option<Utf8PathBuf>,
 }
 
+impl After {
+    /// Returns whether the cluster has everything that the rendered configuration says.
+    pub(super) fn has_all(&self) -> bool {
+        self.changes.iter().all(|change| change.new.is_none())
+    }
+}
+
 /// Compares the configuration that the cluster has now, or the failure to get it, with what was rendered, and keeps it where it differs.
-pub(crate) fn after(
+pub(super) fn after(
     context: &Context<'_>,
-    plan: &Plan,
+    target: &Target<'_>,
     text: Result<String, Error>,
 ) -> Option<After> {
     let compared = text.and_then(|text| {
-        let changes = changes(context, plan, &text)?;
+        let changes = changes(context, target, &text)?;
         Ok((text, changes))
     });
-    let file = &plan.output.adopted;
+    let file = &target.output.adopted;
     let shown = context.workspace.shown(file).to_owned();
     let warn = |text: String| context.reporter.report(Event::Warning(text));
     let (text, changes) = match compared {
@@ -73,12 +80,16 @@ pub(crate) fn after(
 
 /// Returns what differs from the cluster's to the rendered configuration. What the environment refers to is compared by its value, and
 /// shown as it is written.
-fn changes(context: &Context<'_>, plan: &Plan, cluster: &str) -> Result<Vec<mke::Change>, Error> {
+fn changes(
+    context: &Context<'_>,
+    target: &Target<'_>,
+    cluster: &str,
+) -> Result<Vec<mke::Change>, Error> {
     let cluster = parse(Utf8Path::new("mkectl config get"), cluster)?;
-    let path = context.workspace.shown(&plan.output.config);
-    let written = parse(path, &plan.config.text)?;
+    let path = context.workspace.shown(&target.output.config);
+    let written = parse(path, target.config)?;
     let mut changes = mke::compare(&cluster, &written);
-    if let Some(resolved) = resolve::text(context, &plan.environment, &plan.release)? {
+    if let Some(resolved) = resolve::text(context, target.environment, target.release)? {
         let resolved = parse(path, resolved.expose_secret())?;
         let differing: Vec<String> = mke::compare(&cluster, &resolved)
             .into_iter()
