@@ -8,7 +8,7 @@ use serde_json::Value;
 use support::wire::Wire;
 use support::{Run, Sandbox, TestRegistry, bundles};
 
-use crate::AIRLOCK;
+use crate::{AIRLOCK, FAKE_MKECTL};
 
 /// Three releases, deployed one after the other.
 const RELEASES: [&str; 3] = ["v4.1.1", "v4.1.2", "v4.1.5"];
@@ -234,7 +234,7 @@ async fn a_lock_that_no_receipt_names_is_noted_with_the_tags_that_the_registry_h
     let run = site.sandbox.run(&["prune", "lab"]).ends_with(0);
     for release in &RELEASES[..2] {
         let note = format!(
-            "note: no receipt here or in git's history names {}, so its tags stay; the registry still holds ",
+            "note: no receipt here or in git's history names {}, so what only that lock lists stays; the registry still holds ",
             lock_path(release)
         );
         assert!(run.stdout.contains(&note), "{note}\n{}", run.stdout);
@@ -261,6 +261,49 @@ async fn a_lock_that_no_receipt_names_is_noted_with_the_tags_that_the_registry_h
         "{}",
         run.stdout
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_mkectl_of_a_kept_release_lists_stays() {
+    let mut site = Site::new(TestRegistry::embedded().await).await;
+    site.sandbox.install(FAKE_MKECTL, "mkectl");
+    let images = site.sandbox.home().join("images");
+    std::fs::write(&images, "registry.mirantis.com/mke/only-first:1\n").unwrap();
+    site.sandbox.variable("FAKE_MKECTL_IMAGES", images.as_str());
+    assert_eq!(removed(&site.plan()), [NEEDLESS[0]]);
+    // The mkectl of the release before is not here.
+    let run = site.sandbox.run(&["prune", "lab"]).ends_with(0);
+    assert!(
+        run.stdout.contains("note: what mkectl v4.1.2 lists"),
+        "{}",
+        run.stdout
+    );
+    assert!(
+        !run.stdout.contains("what mkectl v4.1.5 lists"),
+        "{}",
+        run.stdout
+    );
+    assert!(
+        run.stdout
+            .contains("kept: v4.1.5 for lab: wanted, running\n"),
+        "{}",
+        run.stdout
+    );
+}
+
+/// The receipt's lock was replaced after the deploy, and the new one was never deployed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_note_of_a_local_lock_names_nothing_that_the_plan_removes() {
+    let site = Site::new(TestRegistry::embedded().await).await;
+    let path = lock_path(RELEASES[0]);
+    let text = site.sandbox.read(&path);
+    site.sandbox.write(&path, &format!("# by hand\n{text}"));
+    let run = site.sandbox.run(&["prune", "lab"]).ends_with(0);
+    assert!(run.stdout.contains("only-first"), "{}", run.stdout);
+    let notes: Vec<&str> = (run.stdout.lines())
+        .filter(|line| line.contains("only that lock"))
+        .collect();
+    assert_eq!(notes, [""; 0], "{}", run.stdout);
 }
 
 /// What has to hold of every registry that removes a manifest with its tags: what a run left that was killed after an index, the next one by the

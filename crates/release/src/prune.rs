@@ -53,9 +53,10 @@ pub async fn plan(
     reach: Reach,
 ) -> Result<PrunePlan, Error> {
     let mut known = history::gather(context, environment, reach)?;
-    let unclaimed = unclaimed(context, environment, &known).await?;
+    let proposal = look(context, environment, &known).await?;
+    let unclaimed = unclaimed(context, environment, &known, &proposal).await?;
     known.notes.extend(unclaimed);
-    of_known(context, environment, reach, &known).await
+    written(context, environment, reach, &known, proposal)
 }
 
 /// Returns a note for each lock of the workspace that no receipt names although the registry holds tags of it: the receipt of that
@@ -64,6 +65,7 @@ async fn unclaimed(
     context: &Context<'_>,
     environment: &Environment,
     known: &Known,
+    proposal: &Proposal,
 ) -> Result<Vec<String>, Error> {
     let mut notes = Vec::new();
     if known.unclaimed.is_empty() {
@@ -75,7 +77,13 @@ async fn unclaimed(
         let candidates = lock.artifacts.iter().filter(|artifact| {
             let repository = environment.registry.repository(&artifact.repository);
             let tag = (repository, artifact.tag.clone());
+            let goes = |removal: &propose::Removal| {
+                removal.repository == tag.0 && removal.tags.contains(&tag.1)
+            };
+            let stays = |stay: &propose::Stay| stay.repository == tag.0 && stay.tag == tag.1;
             !known.kept.tags.contains(&tag)
+                && !proposal.remove.iter().any(goes)
+                && !proposal.stay.iter().any(stays)
         });
         let held: Vec<String> = futures_util::stream::iter(candidates)
             .map(|artifact| async move {
@@ -109,7 +117,7 @@ async fn unclaimed(
             names.push_str(&format!(" and {} more", held.len() - NAMES));
         }
         notes.push(format!(
-            "no receipt here or in git's history names {path}, so its tags stay; the registry still holds {} of them that no release needs: {names}",
+            "no receipt here or in git's history names {path}, so what only that lock lists stays; the registry still holds {} of it that no release needs: {names}",
             held.len()
         ));
     }

@@ -21,7 +21,7 @@ mod textfile;
 mod watch;
 
 pub use complete::tell_what_is_unlocked;
-pub(crate) use complete::{by_charts, unlocked, unserved};
+pub(crate) use complete::{by_charts, listed, unlocked, unserved};
 pub use finding::{Finding, FindingKind, is_below_right_tags};
 pub use repair::{Repaired, repair};
 pub use served::{Served, served};

@@ -90,7 +90,14 @@ fn text(plan: &PrunePlan, out: Option<&Utf8Path>) -> String {
     let name = &plan.environment;
     let mut text = String::new();
     for kept in &plan.computed_from.kept {
-        text.push_str(&format!("kept: {} for {}\n", kept.release, kept.needed_by));
+        let why = match kept.why.is_empty() {
+            true => String::new(),
+            false => format!(": {}", kept.why.join(", ")),
+        };
+        text.push_str(&format!(
+            "kept: {} for {}{why}\n",
+            kept.release, kept.needed_by
+        ));
     }
     for note in &plan.notes {
         text.push_str(&format!("note: {note}\n"));

@@ -61,6 +61,9 @@ pub struct KeptLock {
     pub lock: String,
     /// Who needs it.
     pub needed_by: String,
+    /// Why it does: `wanted`, `running`, `previous`, `failed`. Earlier plans do not have it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub why: Vec<String>,
 }
 
 /// A manifest to be removed, and with it all tags that point at it.

@@ -12,7 +12,7 @@ use super::file::KeptLock;
 use super::propose::{Kept, Past};
 use crate::receipt::Receipt;
 use crate::workspace::{DEFAULT_ARCH, Output, read_if_there};
-use crate::{Context, Error, Workspace, chain};
+use crate::{Context, Error, Workspace, chain, verify};
 
 /// What is known.
 #[derive(Debug)]
@@ -52,6 +52,7 @@ pub(super) fn gather(
         revision: past.revision(),
         notes: Vec::new(),
     };
+    let mut unlisted = Vec::new();
     let names = environment::names(workspace.root()).map_err(Error::Environment)?;
     for name in names {
         let other = workspace.load(&name)?;
@@ -59,8 +60,9 @@ pub(super) fn gather(
             continue;
         }
         let receipts = past.receipts(workspace, &name)?;
-        for (release, is_certain) in needed(&other, &receipts) {
+        for (release, why) in needed(&other, &receipts) {
             let locks = past.locks(workspace, &release)?;
+            let is_certain = why.iter().any(|why| ["running", "previous"].contains(why));
             if locks.is_empty() && is_certain {
                 return Err(Error::Prune(PruneError::LockUnknown {
                     environment: name,
@@ -76,7 +78,14 @@ pub(super) fn gather(
                     release: release.clone(),
                     lock: digest,
                     needed_by: name.clone(),
+                    why: why.iter().copied().map(str::to_owned).collect(),
                 });
+            }
+            match listed(context, &other, &receipts, &release) {
+                Ok(listed) => known.kept.keep_tags(&other.registry, &listed),
+                Err(why) => unlisted.push(format!(
+                    "what mkectl {release} lists for {name} but its lock lacks is unknown and not kept: {why}"
+                )),
             }
         }
     }
@@ -100,6 +109,9 @@ pub(super) fn gather(
                 told.release
             )),
         }
+    }
+    if !known.past.is_empty() {
+        known.notes.extend(unlisted);
     }
     let named: BTreeSet<String> = told(environment, &receipts).into_keys().collect();
     for path in workspace.locks()? {
@@ -153,9 +165,15 @@ fn told(environment: &Environment, receipts: &[Receipt]) -> BTreeMap<String, Tol
 }
 
 /// Returns the releases that an environment needs: the one that it wants, the one that it runs, the one before, and the one that it last failed at.
-/// `true` says that a receipt tells so, and that its artifacts are in the registry.
-fn needed(environment: &Environment, receipts: &[Receipt]) -> BTreeMap<String, bool> {
-    let mut needed = BTreeMap::from([(format!("v{}", environment.release), false)]);
+/// Each comes with its reasons: `wanted`, `running`, `previous`, `failed`.
+fn needed(environment: &Environment, receipts: &[Receipt]) -> BTreeMap<String, Vec<&'static str>> {
+    let mut needed = BTreeMap::from([(format!("v{}", environment.release), vec!["wanted"])]);
+    let mut need = |release: &str, why| {
+        needed
+            .entry(release.to_owned())
+            .or_insert_with(Vec::new)
+            .push(why);
+    };
     let applied: Vec<&str> = receipts
         .iter()
         .filter_map(|receipt| receipt.applied.as_ref())
@@ -163,14 +181,44 @@ fn needed(environment: &Environment, receipts: &[Receipt]) -> BTreeMap<String, b
         .collect();
     let present = applied.first().copied();
     let previous = applied.iter().find(|release| Some(**release) != present);
-    for release in present.into_iter().chain(previous.copied()) {
-        needed.insert(release.to_owned(), true);
+    for (release, why) in present
+        .map(|release| (release, "running"))
+        .into_iter()
+        .chain(previous.map(|release| (*release, "previous")))
+    {
+        need(release, why);
     }
     let failed = receipts.first().and_then(|receipt| receipt.failed.as_ref());
     if let Some(failed) = failed {
-        needed.entry(failed.release.clone()).or_insert(false);
+        need(&failed.release, "failed");
     }
     needed
+}
+
+/// Returns what the mkectl of a release lists, below the vendor's registry: its lock may lack some of that.
+///
+/// # Errors
+/// That mkectl is not on this machine, or does not answer.
+fn listed(
+    context: &Context<'_>,
+    environment: &Environment,
+    receipts: &[Receipt],
+    release: &str,
+) -> Result<Vec<String>, String> {
+    if environment.rehearsal {
+        return Ok(Vec::new());
+    }
+    let version = release.strip_prefix('v').and_then(|text| text.parse().ok());
+    let version = version.ok_or_else(|| format!("{release} is not a release"))?;
+    let mut applied = receipts
+        .iter()
+        .filter_map(|receipt| receipt.applied.as_ref());
+    let applied = applied.find(|applied| applied.release == release);
+    let sha256 = applied.and_then(|applied| applied.mkectl.sha256.as_deref());
+    let program = crate::program::of_release(context, environment, &version, sha256)
+        .map_err(|error| chain(&error))?
+        .ok_or("it is not on this machine")?;
+    verify::listed(program.mkectl()).map_err(|error| chain(&error))
 }
 
 /// The files of the workspace as they are and as they were.

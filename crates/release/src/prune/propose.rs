@@ -90,6 +90,20 @@ impl Kept {
     }
 }
 
+impl Kept {
+    /// Keeps the tags of references below the vendor's registry, where an environment has them.
+    pub(crate) fn keep_tags(&mut self, registry: &environment::Registry, references: &[String]) {
+        for reference in references {
+            let name = mke::vendor_name(reference).unwrap_or(reference);
+            if let Some((repository, tag)) = name.rsplit_once(':') {
+                // A chart's version may hold what a tag cannot (Helm's rule).
+                let tag = tag.replace('+', "_");
+                self.tags.insert((registry.repository(repository), tag));
+            }
+        }
+    }
+}
+
 /// Finds what past locks name and kept ones do not.
 pub(crate) fn candidates<'a>(
     kept: &Kept,

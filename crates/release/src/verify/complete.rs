@@ -145,7 +145,8 @@ fn by_mkectl(mkectl: &programs::Mkectl, lock: &Lock) -> ByMkectl {
     found
 }
 
-fn listed(mkectl: &programs::Mkectl) -> Result<Vec<String>, programs::Error> {
+/// Returns what a mkectl lists; nothing if it has no such command.
+pub(crate) fn listed(mkectl: &programs::Mkectl) -> Result<Vec<String>, programs::Error> {
     let mut listed = Vec::new();
     if !mkectl.help(&[])?.has_command("airgap") {
         return Ok(listed);
