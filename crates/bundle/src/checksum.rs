@@ -80,7 +80,7 @@ pub async fn checksum(
     let mut failures = 0;
     loop {
         let error = match fetch(&parsed, client).await {
-            Ok(text) => return parse(&text, file_name, &http::shown(&parsed)),
+            Ok(text) => return parse(&text, file_name, &requests::shown(&parsed)),
             Err(ChecksumError::Request(error)) => error,
             Err(error) => return Err(error),
         };
@@ -133,13 +133,13 @@ async fn fetch(url: &Url, client: &HttpClient) -> Result<String, ChecksumError> 
         text.extend_from_slice(&piece);
         if text.len() > LARGEST {
             return Err(ChecksumError::TooLarge {
-                url: http::shown(url),
+                url: requests::shown(url),
             });
         }
     }
     if is_html || text.trim_ascii_start().first() == Some(&b'<') {
         return Err(ChecksumError::Html {
-            url: http::shown(url),
+            url: requests::shown(url),
         });
     }
     Ok(String::from_utf8_lossy(&text).into_owned())

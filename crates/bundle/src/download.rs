@@ -124,7 +124,7 @@ async fn download_to(
     }
     let transfer = Transfer {
         request,
-        shown: http::shown(&url),
+        shown: requests::shown(&url),
         url,
         client,
         observer,

@@ -1,12 +1,11 @@
 //! What downloads have in common: the client, the classes of failure, and when to try again.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use network::{Proxies, ProxyError};
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use requests::{UNREADABLE, find, retry_after, shown};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode};
 use url::Url;
@@ -156,10 +155,7 @@ impl Retry {
         if failures >= self.failures || !error.is_transient() {
             return None;
         }
-        let doubled = self
-            .first_wait
-            .saturating_mul(1 << failures.saturating_sub(1).min(16));
-        let own = doubled.min(self.longest_wait);
+        let own = requests::back_off(self.first_wait, self.longest_wait, failures);
         Some(match error {
             RequestError::Status {
                 retry_after: Some(asked),
@@ -276,7 +272,9 @@ impl RequestError {
     /// Returns whether the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
+            Self::Status { status, .. } => {
+                StatusCode::from_u16(*status).is_ok_and(requests::may_pass)
+            }
             Self::Name { .. }
             | Self::Connect { .. }
             | Self::TimedOut { .. }
@@ -376,9 +374,6 @@ pub fn local_path(text: &str) -> Result<Option<Utf8PathBuf>, RequestError> {
     }
 }
 
-/// What is shown in place of a URL in which secrets cannot be told from the rest.
-const UNREADABLE: &str = "a URL that is not valid";
-
 /// Returns a URL as it may be shown and stored: without credentials, query and fragment, which may contain secrets.
 pub fn shown_url(url: &str) -> String {
     Url::parse(url).map_or_else(|_| UNREADABLE.to_owned(), |url| shown(&url))
@@ -401,54 +396,6 @@ pub fn stored_url(text: &str) -> String {
     }
 }
 
-/// Returns the URL as it may be shown and stored.
-pub(crate) fn shown(url: &Url) -> String {
-    // `user:password@host` without a scheme is valid: its scheme is the user.
-    if url.cannot_be_a_base() && url.path().contains('@') {
-        return UNREADABLE.to_owned();
-    }
-    let mut shown = url.clone();
-    // These fail only for URLs without a host, which have no credentials.
-    let _ = shown.set_username("");
-    let _ = shown.set_password(None);
-    shown.set_query(None);
-    shown.set_fragment(None);
-    shown.to_string()
-}
-
-/// Returns how long the server asks to wait, in seconds or until a date. The date is compared with the server's own, so
-/// that its clock and ours need not agree.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let now = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
-    httpdate::parse_http_date(text)
-        .ok()?
-        .duration_since(now)
-        .ok()
-}
-
-/// Looks for an error of type `E` among the causes of `error`, also where an [`std::io::Error`] hides it.
-fn find<'a, E: Error + 'static>(error: &'a reqwest::Error) -> Option<&'a E> {
-    let mut cause: Option<&'a (dyn Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        // The source of an I/O error is the source of what it holds, and not that itself.
-        cause = match error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref)
-        {
-            Some(held) => Some(held),
-            None => error.source(),
-        };
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -462,63 +409,10 @@ mod tests {
     }
 
     #[test]
-    fn waits_longer_each_time_and_not_for_ever() {
-        let retry = Retry::default();
-        let waits: Vec<Option<u64>> = (1..=6)
-            .map(|failures| Some(retry.wait(failures, &status(503, None))?.as_secs()))
-            .collect();
-        assert_eq!(waits, [Some(1), Some(2), Some(4), Some(8), Some(16), None]);
-        let many = Retry {
-            failures: 100,
-            ..retry
-        };
-        assert_eq!(
-            many.wait(50, &status(503, None)),
-            Some(Duration::from_secs(30))
-        );
-    }
-
-    #[test]
     fn obeys_the_server_within_reason() {
         let retry = Retry::default();
         let wait = |asked| retry.wait(1, &status(429, Some(asked))).unwrap().as_secs();
         assert_eq!((wait(0), wait(45), wait(86_400)), (1, 45, 300));
-    }
-
-    #[test]
-    fn tells_what_may_pass() {
-        for (code, expected) in [
-            (403, false),
-            (400, false),
-            (408, true),
-            (429, true),
-            (502, true),
-        ] {
-            assert_eq!(status(code, None).is_transient(), expected, "{code}");
-        }
-    }
-
-    #[test]
-    fn reads_both_forms_of_retry_after() {
-        let headers = |pairs: &[(reqwest::header::HeaderName, &str)]| -> HeaderMap {
-            pairs
-                .iter()
-                .map(|(name, value)| (name.clone(), value.parse().unwrap()))
-                .collect()
-        };
-        let seconds = headers(&[(RETRY_AFTER, "7")]);
-        let date = headers(&[
-            (DATE, "Sun, 22 Nov 2026 10:00:00 GMT"),
-            (RETRY_AFTER, "Sun, 22 Nov 2026 10:00:09 GMT"),
-        ]);
-        let past = headers(&[
-            (DATE, "Sun, 22 Nov 2026 10:00:00 GMT"),
-            (RETRY_AFTER, "Sun, 22 Nov 2026 09:00:00 GMT"),
-        ]);
-        assert_eq!(retry_after(&seconds), Some(Duration::from_secs(7)));
-        assert_eq!(retry_after(&date), Some(Duration::from_secs(9)));
-        assert_eq!(retry_after(&past), None);
-        assert_eq!(retry_after(&headers(&[(RETRY_AFTER, "soon")])), None);
     }
 
     #[test]

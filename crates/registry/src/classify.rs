@@ -2,14 +2,14 @@
 //!
 //! reqwest tells little by itself. What happened is further down its chain of sources: the TLS library's error, the system's error.
 
-use std::error::Error as StdError;
 use std::io;
 use std::time::Duration;
 
 use network::{LeafIsAuthority, NoAuthorities};
 use oci_client::errors::OciEnvelope;
+use requests::{causes, find, retry_after};
 use reqwest::StatusCode;
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use reqwest::header::HeaderMap;
 use rustls::{AlertDescription, CertificateError};
 
 use crate::retry::{Again, Failure};
@@ -43,7 +43,7 @@ pub(crate) fn connection(error: reqwest::Error, at: Place, connect_timeout: Dura
         return Failure::passing(Error::ConnectionRefused { at });
     }
     // The resolver's error has no type to tell it by, only the text of the connector that wraps it.
-    if error.is_connect() && chain(&error).any(|source| source.to_string() == "dns error") {
+    if error.is_connect() && causes(&error).any(|source| source.to_string() == "dns error") {
         return Failure::passing(Error::NameNotResolved { at, source: error });
     }
     Failure::passing(Error::ConnectionLost { at, source: error })
@@ -51,7 +51,7 @@ pub(crate) fn connection(error: reqwest::Error, at: Place, connect_timeout: Dura
 
 /// Returns what is wrong between this machine and the proxy. hyper's errors about it have no types.
 fn proxy_fault(error: &reqwest::Error) -> Option<ProxyFault> {
-    let says = |text: &str| chain(error).any(|source| source.to_string() == text);
+    let says = |text: &str| causes(error).any(|source| source.to_string() == text);
     if says("tunnel error: proxy authorization required") {
         return Some(ProxyFault::Login);
     }
@@ -65,12 +65,12 @@ fn proxy_fault(error: &reqwest::Error) -> Option<ProxyFault> {
 
 /// Returns whether a proxy answered, and did not connect to the server. Its answer has to be asked for again.
 pub(crate) fn is_refused_by_proxy(error: &reqwest::Error) -> bool {
-    chain(error).any(|source| source.to_string() == "tunnel error: unsuccessful")
+    causes(error).any(|source| source.to_string() == "tunnel error: unsuccessful")
 }
 
 /// Returns whether what answered is not HTTP.
 pub(crate) fn is_no_http(error: &reqwest::Error) -> bool {
-    chain(error).any(|source| {
+    causes(error).any(|source| {
         let text = source.to_string();
         text.starts_with("invalid HTTP") || text.starts_with("received unexpected message")
     })
@@ -153,11 +153,7 @@ pub(crate) fn status(
             },
             again: Again::After(retry_after),
         },
-        // A later attempt changes nothing in what a server does not know how to do.
-        StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => {
-            Failure::last(Error::Rejected { at, answer })
-        }
-        _ if status == StatusCode::REQUEST_TIMEOUT || status.is_server_error() => Failure {
+        _ if requests::may_pass(status) => Failure {
             error: Error::Unavailable { at, answer },
             again: Again::After(retry_after),
         },
@@ -198,39 +194,6 @@ pub(crate) fn is_html(headers: &HeaderMap) -> bool {
         .get(reqwest::header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .is_some_and(|value| value.trim_start().starts_with("text/html"))
-}
-
-/// Reads `Retry-After`, in seconds or as a date. A date is compared with the server's own, since clocks differ in places without a network.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse::<u32>() {
-        return Some(Duration::from_secs(seconds.into()));
-    }
-    let until = httpdate::parse_http_date(value).ok()?;
-    let now = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
-    Some(until.duration_since(now).unwrap_or_default())
-}
-
-/// Finds the error of type `T` that caused `error`.
-fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
-    chain(error).find_map(|source| source.downcast_ref::<T>())
-}
-
-/// Walks from an error to what caused it. An `io::Error` that wraps another error names that error's source as its own,
-/// so that the wrapped one would be passed over.
-fn chain<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |error| {
-        let error: &'a (dyn StdError + 'static) = *error;
-        let wrapped = error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-        match wrapped {
-            Some(wrapped) => Some(wrapped as &(dyn StdError + 'static)),
-            None => error.source(),
-        }
-    })
 }
 
 #[cfg(test)]
@@ -356,14 +319,7 @@ mod tests {
         let Failure { error, .. } = tls_failure(tls, error, Box::new(place()));
         let said = error.to_string();
         assert!(said.ends_with("a signature that Airlock cannot verify"));
-        assert!(error.source().is_none());
-    }
-
-    #[test]
-    fn a_wrapped_error_is_found_below_an_io_error() {
-        let inner = rustls::Error::HandshakeNotComplete;
-        let error = io::Error::other(io::Error::other(inner.clone()));
-        assert_eq!(find::<rustls::Error>(&error), Some(&inner));
+        assert!(std::error::Error::source(&error).is_none());
     }
 
     mod over_the_wire {

@@ -486,14 +486,9 @@ pub struct Place {
 
 impl Place {
     pub(crate) fn new(method: &str, url: &Url, repository: &str) -> Self {
-        let mut url = url.clone();
-        url.set_query(None);
-        url.set_fragment(None);
-        let _ = url.set_username("");
-        let _ = url.set_password(None);
         Self {
             method: method.to_owned(),
-            url: url.into(),
+            url: requests::shown(url),
             repository: repository.to_owned(),
             proxy: None,
         }

@@ -89,7 +89,8 @@ impl<'a> Attempts<'a> {
         }
         // What a registry orders is a minimum: some always say a second, whatever the trouble is. Everybody was told at the same time,
         // hence the jitter on top.
-        let own = back_off(self.settings, self.failed);
+        let (first, longest) = (self.settings.first_pause, self.settings.longest_pause);
+        let own = requests::back_off(first, longest, self.failed);
         let pause = ordered.max(own / 2) + jitter(own / 2);
         if self.settings.stop.is_requested() {
             return Err(Error::Stopped);
@@ -102,14 +103,6 @@ impl<'a> Attempts<'a> {
         });
         Ok(pause)
     }
-}
-
-fn back_off(settings: &Settings, failed: u32) -> Duration {
-    let doubled = failed.saturating_sub(1).min(16);
-    settings
-        .first_pause
-        .saturating_mul(1 << doubled)
-        .min(settings.longest_pause)
 }
 
 /// Returns a random part of `most`. The hasher's keys are the standard library's only source of randomness, and this needs no better one.

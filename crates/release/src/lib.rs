@@ -98,6 +98,7 @@ pub use kind::Kind;
 pub use plan::Plan;
 pub use registry::embedded::EmbeddedError;
 pub use registry::{Accounts, Credentials, Error as RegistryError};
+pub use requests::chain;
 pub use workspace::Workspace;
 
 /// What a step is given of the world outside: where files lie, whom to report to, and what only
@@ -237,18 +238,6 @@ pub struct Tool {
     pub now: fn() -> jiff::Timestamp,
     /// Signals for what is under way.
     pub signals: std::sync::Arc<signals::Signals>,
-}
-
-/// Returns an error with all its causes in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// Returns the SHA-256 of `value` in lower-case hexadecimal digits.

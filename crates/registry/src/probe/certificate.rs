@@ -11,7 +11,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
-use super::finding::{Aspect, Fault, Findings, said};
+use super::finding::{Aspect, Fault, Findings};
 use crate::{Endpoint, Error, Place, classify, identify};
 
 /// How long the connection and the handshake may take, each.
@@ -39,7 +39,7 @@ pub(super) async fn look(endpoint: &Endpoint, now: i64, findings: &mut Findings)
             findings.wrong(
                 aspect,
                 fault,
-                format!("no TLS connection: {}", said(&error)),
+                format!("no TLS connection: {}", requests::chain(&error)),
             );
             return false;
         }

@@ -298,7 +298,7 @@ impl Findings {
     }
 
     pub(super) fn failed(&mut self, aspect: Aspect, error: &Error) {
-        self.wrong(aspect, Fault::of(error), said(error));
+        self.wrong(aspect, Fault::of(error), requests::chain(error));
     }
 
     pub(super) fn skip(&mut self, aspect: Aspect, text: impl Into<String>) {
@@ -345,18 +345,6 @@ impl Findings {
             });
         }
     }
-}
-
-/// Returns an error with all its causes.
-pub(super) fn said(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use oci_spec::image::Digest;
 use tokio::time::Instant;
 
-use super::finding::{Aspect, Fault, said};
+use super::finding::{Aspect, Fault};
 use super::send::Sending;
 use crate::Error;
 use crate::digest::sha256;
@@ -47,7 +47,7 @@ pub(super) async fn limit(sending: &mut Sending<'_>, chunks: bool) {
                 return sending.findings.warn(Aspect::BodyLimit, Fault::Slow, text);
             }
             Err(error) => {
-                let text = format!("{}: {}", shown(size), said(&error));
+                let text = format!("{}: {}", shown(size), requests::chain(&error));
                 return sending
                     .findings
                     .warn(Aspect::BodyLimit, Fault::of(&error), text);

@@ -7,7 +7,7 @@ use reqwest::header::{DATE, HeaderMap, LOCATION};
 use tokio::time::timeout;
 use url::Host;
 
-use super::finding::{Aspect, Fault, Findings, said};
+use super::finding::{Aspect, Fault, Findings};
 use super::{Probe, certificate, product};
 use crate::transport::Glance;
 use crate::{Error, Place, Profile, Registry, Scheme, classify};
@@ -157,7 +157,7 @@ fn is_registry(probe: &Probe<'_>, glance: &Glance, findings: &mut Findings) -> b
         Error::NotFound { .. } | Error::Rejected { .. } => Fault::NotARegistry,
         error => Fault::of(error),
     };
-    findings.wrong(Aspect::Api, fault, said(&error));
+    findings.wrong(Aspect::Api, fault, requests::chain(&error));
     false
 }
 
@@ -167,7 +167,7 @@ async fn login(probe: &Probe<'_>, registry: &Registry, findings: &mut Findings) 
     match registry.ping().await {
         Ok(()) => true,
         Err(error @ (Error::Unauthorized { .. } | Error::Forbidden { .. })) => {
-            findings.wrong(Aspect::Login, Fault::LoginRefused, said(&error));
+            findings.wrong(Aspect::Login, Fault::LoginRefused, requests::chain(&error));
             false
         }
         Err(error) => {
@@ -175,7 +175,7 @@ async fn login(probe: &Probe<'_>, registry: &Registry, findings: &mut Findings) 
             let asked = probe.endpoint.url("/v2/").to_string();
             let elsewhere = error.place().is_some_and(|place| place.url != asked);
             match elsewhere {
-                true => findings.wrong(Aspect::Login, Fault::TokenService, said(&error)),
+                true => findings.wrong(Aspect::Login, Fault::TokenService, requests::chain(&error)),
                 false => findings.failed(Aspect::Login, &error),
             }
             false

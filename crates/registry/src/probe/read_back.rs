@@ -4,7 +4,7 @@ use oci_spec::image::Digest;
 use reqwest::Method;
 use url::Url;
 
-use super::finding::{Aspect, Fault, said};
+use super::finding::{Aspect, Fault};
 use super::send::Sending;
 use super::{Pull, client};
 use crate::transport::{Access, Call};
@@ -35,7 +35,7 @@ impl Sending<'_> {
             }
             Err(error) => self
                 .findings
-                .wrong(aspect, Fault::HeadRefused, said(&error)),
+                .wrong(aspect, Fault::HeadRefused, requests::chain(&error)),
         }
     }
 
@@ -67,7 +67,7 @@ impl Sending<'_> {
                     true => Fault::ServedElsewhere,
                     false => Fault::NotServed,
                 };
-                self.findings.wrong(aspect, fault, said(&error));
+                self.findings.wrong(aspect, fault, requests::chain(&error));
             }
         }
     }
@@ -148,6 +148,7 @@ impl Sending<'_> {
             (true, Pull::WithSecret(Some(_))) => Fault::PullRefused,
             _ => Fault::NotServed,
         };
-        self.findings.wrong(Aspect::Pull, fault, said(error));
+        self.findings
+            .wrong(Aspect::Pull, fault, requests::chain(error));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use oci_spec::image::Digest;
 use url::Url;
 
-use super::finding::{Aspect, Fault, Findings, said};
+use super::finding::{Aspect, Fault, Findings};
 use crate::remove::removal;
 use crate::{Error, Registry};
 
@@ -83,7 +83,7 @@ pub(super) async fn remove(registry: &Registry, left: &Left, findings: &mut Find
     if !stays.is_empty() {
         let text = format!("this stays: {}", stays.join(", "));
         let text = match refused {
-            Some(error) => format!("{text}; {}", said(&error)),
+            Some(error) => format!("{text}; {}", requests::chain(&error)),
             None => text,
         };
         findings.warn(aspect, Fault::NoDelete, text);

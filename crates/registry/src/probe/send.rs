@@ -6,7 +6,7 @@ use reqwest::header::{CONTENT_RANGE, HeaderValue};
 use reqwest::{Method, StatusCode};
 use url::Url;
 
-use super::finding::{Aspect, Fault, Findings, said};
+use super::finding::{Aspect, Fault, Findings};
 use super::remove::Left;
 use super::{FOLDER, Probe, limit};
 use crate::parts::least_part;
@@ -82,7 +82,7 @@ impl Sending<'_> {
         let refused = self.open_in(&shallow).await.err();
         self.left.cancel(self.registry).await;
         if let Some(error @ Error::Unauthorized { .. }) = &refused {
-            let text = said(error);
+            let text = requests::chain(error);
             self.findings
                 .wrong(Aspect::Login, Fault::LoginRefused, text);
             return false;
@@ -119,7 +119,7 @@ impl Sending<'_> {
             Ok(session) => {
                 let text = format!(
                     "{shallow} is taken; deeper ones are not: {}",
-                    said(&refused)
+                    requests::chain(&refused)
                 );
                 self.findings.wrong(Aspect::Path, Fault::DeepPath, text);
                 self.repository = shallow;
@@ -184,7 +184,7 @@ impl Sending<'_> {
             Err(error) => {
                 self.left.cancel(self.registry).await;
                 self.findings
-                    .warn(Aspect::Chunks, Fault::NoChunks, said(error));
+                    .warn(Aspect::Chunks, Fault::NoChunks, requests::chain(error));
             }
         }
         sent.is_ok()
@@ -238,9 +238,10 @@ impl Sending<'_> {
                 let text = "a mount is answered by an upload";
                 self.findings.warn(Aspect::Mount, Fault::NoMount, text);
             }
-            Err(error) => self
-                .findings
-                .warn(Aspect::Mount, Fault::NoMount, said(&error)),
+            Err(error) => {
+                self.findings
+                    .warn(Aspect::Mount, Fault::NoMount, requests::chain(&error))
+            }
         }
     }
 
@@ -307,7 +308,7 @@ impl Sending<'_> {
             Fault::Slow => Fault::Slow,
             _ => Fault::ManifestRefused,
         };
-        self.findings.wrong(aspect, fault, said(error));
+        self.findings.wrong(aspect, fault, requests::chain(error));
     }
 
     async fn put(

@@ -1,0 +1,168 @@
+//! What a failed HTTP request means, and when to repeat it.
+//!
+//! Downloads and registries have errors of their own. What both must find out is here: the cause of a failure, whether a status may
+//! pass, how long to wait, and how a URL is shown without its secrets.
+//!
+//! This crate must not know registries, bundles or the clock.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use url::Url;
+
+/// Returns whether the same request may succeed later, by the status of its response.
+///
+/// A later attempt changes nothing in what a server does not implement.
+pub fn may_pass(status: StatusCode) -> bool {
+    match status {
+        StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => false,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => true,
+        status => status.is_server_error(),
+    }
+}
+
+/// Returns how long to wait after so many failures in a row: `first`, then twice as long each time, at most `longest`.
+pub fn back_off(first: Duration, longest: Duration, failures: u32) -> Duration {
+    let doubled = failures.saturating_sub(1).min(16);
+    first.saturating_mul(1 << doubled).min(longest)
+}
+
+/// Returns how long the server asks to wait, in seconds or until a date.
+///
+/// A date is compared with the server's own, because clocks differ in places without a network. A date that has passed is no wait.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<u32>() {
+        return Some(Duration::from_secs(seconds.into()));
+    }
+    let until = httpdate::parse_http_date(text).ok()?;
+    let now = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+    Some(until.duration_since(now).unwrap_or_default())
+}
+
+/// What is shown in place of a URL in which secrets cannot be told from the rest.
+pub const UNREADABLE: &str = "a URL that is not valid";
+
+/// Returns a URL as it may be shown and stored: without credentials, query and fragment, which may contain secrets.
+pub fn shown(url: &Url) -> String {
+    // `user:password@host` without a scheme is valid: its scheme is the user.
+    if url.cannot_be_a_base() && url.path().contains('@') {
+        return UNREADABLE.to_owned();
+    }
+    let mut shown = url.clone();
+    // These fail only for URLs without a host, which have no credentials.
+    let _ = shown.set_username("");
+    let _ = shown.set_password(None);
+    shown.set_query(None);
+    shown.set_fragment(None);
+    shown.into()
+}
+
+/// Finds the error of type `E` among `error` and its causes.
+pub fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
+/// Returns an error and what caused it, the outermost first.
+///
+/// An [`io::Error`] that wraps a different error names the source of that error as its own. The wrapped error is not passed over here.
+pub fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| {
+        let error: &'a (dyn Error + 'static) = *error;
+        let wrapped = error.downcast_ref().and_then(io::Error::get_ref);
+        match wrapped {
+            Some(wrapped) => Some(wrapped as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    })
+}
+
+/// Returns an error with all its causes in one line.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_longest() {
+        let seconds = |failures| {
+            back_off(Duration::from_secs(1), Duration::from_secs(30), failures).as_secs()
+        };
+        assert_eq!([1, 2, 3, 5, 6, 50].map(seconds), [1, 2, 4, 16, 30, 30]);
+    }
+
+    #[test]
+    fn statuses_that_may_pass_are_told_from_the_others() {
+        for (status, expected) in [
+            (400, false),
+            (403, false),
+            (404, false),
+            (408, true),
+            (425, true),
+            (429, true),
+            (500, true),
+            (501, false),
+            (502, true),
+            (505, false),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(may_pass(status), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn reads_both_forms_of_retry_after() {
+        const NOW: &str = "Sun, 22 Nov 2026 10:00:00 GMT";
+        let wait = |date: Option<&str>, asked: &str| {
+            let date = date.map(|date| (DATE, date.parse().unwrap()));
+            let asked = (RETRY_AFTER, asked.parse().unwrap());
+            retry_after(&date.into_iter().chain([asked]).collect())
+        };
+        for (date, asked, expected) in [
+            (None, "7", Some(7)),
+            (Some(NOW), "Sun, 22 Nov 2026 10:00:09 GMT", Some(9)),
+            (Some(NOW), "Sun, 22 Nov 2026 09:00:00 GMT", Some(0)),
+            (None, "Sun, 22 Nov 2026 10:00:09 GMT", None),
+            (None, "soon", None),
+        ] {
+            let expected = expected.map(Duration::from_secs);
+            assert_eq!(wait(date, asked), expected, "{asked}");
+        }
+    }
+
+    #[test]
+    fn urls_are_shown_without_secrets() {
+        for (url, expected) in [
+            (
+                "https://user:secret@host.example:8443/a/b?token=secret#x",
+                "https://host.example:8443/a/b",
+            ),
+            ("user:secret@host.example/x", UNREADABLE),
+        ] {
+            assert_eq!(shown(&Url::parse(url).unwrap()), expected);
+        }
+    }
+
+    #[test]
+    fn a_wrapped_error_is_found_below_an_io_error() {
+        let inner = rustls::Error::HandshakeNotComplete;
+        let error = io::Error::other(io::Error::other(inner.clone()));
+        assert_eq!(find::<rustls::Error>(&error), Some(&inner));
+        assert!(find::<rustls::Error>(&io::Error::other("plain")).is_none());
+    }
+}
