@@ -3,7 +3,7 @@
 use serde_json::Value;
 use support::Sandbox;
 
-use crate::AIRLOCK;
+use crate::BENCH;
 
 /// Returns the report of a run, which is the last line.
 fn report(sandbox: &Sandbox, arguments: &[&str]) -> Value {
@@ -37,7 +37,7 @@ fn path() -> String {
 #[cfg_attr(without_docker_registry, ignore = "docker-registry is not on PATH")]
 #[cfg_attr(without_skopeo, ignore = "skopeo is not on PATH")]
 fn everybody_is_measured_at_the_same_work() {
-    let mut sandbox = Sandbox::new(AIRLOCK);
+    let mut sandbox = Sandbox::new(BENCH);
     sandbox.variable("PATH", &path());
     let report = report(
         &sandbox,
@@ -97,7 +97,7 @@ fn everybody_is_measured_at_the_same_work() {
 #[test]
 #[cfg_attr(without_docker_registry, ignore = "docker-registry is not on PATH")]
 fn who_is_not_installed_is_named_and_a_bundle_that_was_kept_is_not_made_again() {
-    let sandbox = Sandbox::new(AIRLOCK);
+    let sandbox = Sandbox::new(BENCH);
     let registry = std::env::split_paths(&path())
         .map(|folder| folder.join("docker-registry"))
         .find(|program| program.is_file())
@@ -124,7 +124,7 @@ fn who_is_not_installed_is_named_and_a_bundle_that_was_kept_is_not_made_again() 
 
 #[test]
 fn without_a_registry_to_measure_on_it_says_what_to_install() {
-    let sandbox = Sandbox::new(AIRLOCK);
+    let sandbox = Sandbox::new(BENCH);
     let text = sandbox.run(&["bench"]).ends_with(1).whole();
     assert!(text.contains("docker-registry is not installed"), "{text}");
     assert!(text.contains("apt-get install docker-registry"), "{text}");

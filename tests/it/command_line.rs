@@ -289,7 +289,6 @@ fn no_command_shows_what_there_is() {
       cluster    Ask, check, back up, restore or reset a cluster, or get its kubeconfig
       mkectl     Run any other command of an environment's own mkectl
       prune      Plan what an environment's registry needs no more; `prune --plan FILE` removes it
-      bench      Measure a push on this machine, beside the vendor's loop
       ci         Run the checks that this workspace's CI runs
 
     Options:
@@ -341,7 +340,6 @@ fn every_command_has_help() {
         "apply",
         "verify",
         "store",
-        "bench",
     ] {
         let run = sandbox.run(&[command, "--help"]).ends_with(0);
         assert!(

@@ -63,5 +63,8 @@ const AIRLOCK: &str = env!("CARGO_BIN_EXE_xtask-under-test");
 /// The command with a team's own task.
 const TEAM: &str = env!("CARGO_BIN_EXE_team-under-test");
 
+/// The benchmark.
+const BENCH: &str = env!("CARGO_BIN_EXE_bench-under-test");
+
 /// The program that plays mkectl.
 const FAKE_MKECTL: &str = env!("CARGO_BIN_EXE_fake-mkectl");

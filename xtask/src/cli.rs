@@ -12,13 +12,11 @@ use release::connect::Limits;
 
 use crate::team::Task;
 
-mod bench;
 mod cluster;
 mod look;
 mod rehearsal;
 mod values;
 
-pub(crate) use bench::{BenchArgs, BenchPartCommand, Contender};
 pub(crate) use cluster::{ClusterCommand, MkectlArgs};
 pub(crate) use look::{DiffArgs, PlanArgs, StatusArgs};
 pub(crate) use rehearsal::{RehearsalArgs, RehearsalCommand};
@@ -101,7 +99,6 @@ Care
   cluster    Ask, check, back up, restore or reset a cluster, or get its kubeconfig
   mkectl     Run any other command of an environment's own mkectl
   prune      Plan what an environment's registry needs no more; `prune --plan FILE` removes it
-  bench      Measure a push on this machine, beside the vendor's loop
   ci         Run the checks that this workspace's CI runs
 
 Options:
@@ -294,11 +291,6 @@ pub(crate) enum Command {
     /// Without --plan nothing is removed. Known are the tags that receipts tell of, now and in git's history. What any environment on the same
     /// registry runs, ran before, failed at or wants stays, and so does what others put there.
     Prune(PruneArgs),
-    /// Measure a push on this machine, beside the vendor's loop and what no push can go below
-    ///
-    /// Makes a bundle, starts a `docker-registry` of its own, and measures in turns. Wants skopeo and curl for comparison.
-    /// Everything is below bundles/bench/, three to four times the size of the bundle, and removed at the end.
-    Bench(BenchArgs),
     /// Run the checks that this workspace's CI runs, in their order
     Ci {
         /// Steps to run [default: all]
@@ -308,12 +300,6 @@ pub(crate) enum Command {
     /// Play mkectl in a rehearsal
     #[command(hide = true, name = release::rehearse::COMMAND)]
     RehearsalMkectl(RehearsalArgs),
-    /// Do a part of bench in a process of its own
-    #[command(hide = true)]
-    BenchPart {
-        #[command(subcommand)]
-        command: BenchPartCommand,
-    },
 }
 
 /// A step of `ci`.

@@ -86,19 +86,6 @@ pub(crate) enum Failure {
         path: Utf8PathBuf,
         source: std::io::Error,
     },
-    #[error("cannot lock {path}")]
-    Busy {
-        path: Utf8PathBuf,
-        source: std::io::Error,
-    },
-    #[error("{0} is not installed")]
-    NotInstalled(String),
-    #[error("{what} failed with {status}; its last lines:\n{last_lines}")]
-    Measured {
-        what: String,
-        status: String,
-        last_lines: String,
-    },
     #[error("step `{step}` failed")]
     CiStep {
         step: &'static str,
@@ -185,9 +172,6 @@ impl Failure {
             | Self::Threads(_)
             | Self::Clock
             | Self::Io { .. }
-            | Self::Busy { .. }
-            | Self::NotInstalled(_)
-            | Self::Measured { .. }
             | Self::CiStep { .. }
             | Self::Team { .. }
             | Self::Output(_) => Kind::Machine,
@@ -230,17 +214,6 @@ impl Failure {
                 vec![format!(
                     "`cargo xtask diff {release} OTHER` compares two; `cargo xtask releases {release}` says what is known of one"
                 )]
-            }
-            Self::NotInstalled(program) => {
-                vec![format!(
-                    "Debian and Ubuntu have it: `apt-get install {program}`"
-                )]
-            }
-            Self::Busy { .. } => {
-                vec![
-                    "another `cargo xtask bench` is running here: two would measure each other"
-                        .to_owned(),
-                ]
             }
             Self::CiStep { step, .. } => {
                 vec![format!(

@@ -21,6 +21,7 @@ use std::process::ExitCode;
 
 use cli::Typed;
 pub use team::{Output, Task};
+pub use ui::table;
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {

@@ -1,7 +1,6 @@
 //! One file a command: flags in, one call of `release`, a result out.
 
 mod apply;
-mod bench;
 mod check;
 mod ci;
 mod cluster;
@@ -114,9 +113,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             command: Some(StoreCommand::Gc { dry_run }),
         } => store::collect(app, *dry_run),
         Command::Prune(arguments) => prune::run(app, arguments),
-        Command::Bench(arguments) => bench::run(app, arguments),
         Command::Ci { steps } => ci::run(app, steps),
-        Command::BenchPart { command } => bench::part(app, command),
         Command::RehearsalMkectl(arguments) => rehearsal_mkectl(arguments),
     }
 }

@@ -21,7 +21,8 @@ use crate::failure::Failure;
 
 pub(crate) use human::lock_changes;
 pub(crate) use plan::{Detail, coloured};
-pub(crate) use table::{hanging, table};
+pub(crate) use table::hanging;
+pub use table::table;
 
 /// Shows what happens, in the form that was asked for. Cheap to clone; every clone is the same.
 #[derive(Clone)]

@@ -27,7 +27,6 @@
 //! [`event::Reporter`] and returns errors; `xtask` decides how they look.
 
 pub mod apply;
-pub mod bench;
 pub mod carry;
 pub mod check;
 pub mod cluster;

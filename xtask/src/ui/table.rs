@@ -6,9 +6,9 @@ use console::{Term, measure_text_width};
 /// Text is not wrapped into fewer columns than this: single words would not fit.
 const NARROWEST: usize = 20;
 
-/// Returns a table; the columns whose titles are in `right` are numbers. If it is wider than the terminal, each row
+/// Returns a table whose columns with a title in `right` are numbers. If it is wider than the terminal, each row
 /// becomes a paragraph.
-pub(crate) fn table(titles: &[&str], right: &[&str], rows: Vec<Vec<String>>) -> String {
+pub fn table(titles: &[&str], right: &[&str], rows: Vec<Vec<String>>) -> String {
     fitting(titles, right, rows, columns())
 }
 

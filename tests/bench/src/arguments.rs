@@ -5,22 +5,22 @@ use clap::{Args, Subcommand, ValueEnum};
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// The size of the bundle: a number with kB, MB or GB
+    /// Size of the bundle: a number with kB, MB or GB
     #[arg(long, default_value = "1.5GB", value_parser = size)]
     pub(crate) size: u64,
-    /// How many archives are in it
+    /// Number of archives
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) archives: u16,
-    /// For how many platforms every third image is; the others are for one
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=release::bench::Shape::MOST_PLATFORMS as i64))]
+    /// Number of platforms of every third image; the others have one
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=crate::bundle::Shape::MOST_PLATFORMS as i64))]
     pub(crate) platforms: u8,
-    /// How often everybody has a turn; the median is shown
+    /// Number of rounds; the median is shown
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) rounds: u16,
     /// Measure only these
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) only: Vec<Contender>,
-    /// Leave bundles/bench/ there, so that the next run need not make the bundle
+    /// Keep bundles/bench/ for the next run
     #[arg(long)]
     pub(crate) keep: bool,
 }
@@ -48,7 +48,7 @@ pub(crate) enum Contender {
 
 /// What bench has done in processes of their own.
 #[derive(Debug, Subcommand)]
-pub(crate) enum BenchPartCommand {
+pub(crate) enum PartCommand {
     /// Write a bundle
     Make {
         /// Its file

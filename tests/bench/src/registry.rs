@@ -5,10 +5,10 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use super::contenders::on_path;
-use super::measure;
-use super::scratch::{Scratch, make_folder};
+use crate::contenders::on_path;
 use crate::failure::Failure;
+use crate::measure;
+use crate::scratch::{Scratch, make_folder};
 
 /// The program, as Debian's package of the same name has it.
 const PROGRAM: &str = "docker-registry";
@@ -17,34 +17,34 @@ const PROGRAM: &str = "docker-registry";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Says whether the program is there.
-pub(super) fn installed() -> Result<(), Failure> {
+pub(crate) fn installed() -> Result<(), Failure> {
     if on_path(PROGRAM) {
         Ok(())
     } else {
-        Err(Failure::NotInstalled(PROGRAM.to_owned()))
+        Err(Failure::NotInstalled { program: PROGRAM })
     }
 }
 
 /// A running registry. It is stopped when this is dropped.
-pub(super) struct Registry<'a> {
+pub(crate) struct Registry<'a> {
     scratch: &'a Scratch,
     process: Option<u32>,
 }
 
 /// What a registry did until it was stopped.
-pub(super) struct Worked {
-    pub(super) cpu: Duration,
-    pub(super) requests: BTreeMap<String, u64>,
+pub(crate) struct Worked {
+    pub(crate) cpu: Duration,
+    pub(crate) requests: BTreeMap<String, u64>,
 }
 
 impl<'a> Registry<'a> {
     /// Puts whatever earlier registries kept out of the way.
-    pub(super) fn empty(scratch: &Scratch) -> Result<(), Failure> {
+    pub(crate) fn empty(scratch: &Scratch) -> Result<(), Failure> {
         scratch.put_away("registry")
     }
 
     /// Starts one at this port, with the content that the last one left.
-    pub(super) fn start(scratch: &'a Scratch, port: u16) -> Result<Self, Failure> {
+    pub(crate) fn start(scratch: &'a Scratch, port: u16) -> Result<Self, Failure> {
         let (folder, configuration) = (scratch.path("registry"), scratch.path("registry.yml"));
         make_folder(&folder)?;
         // As it comes, but for the access log, which is what requests are counted in.
@@ -85,7 +85,7 @@ impl<'a> Registry<'a> {
     }
 
     /// Stops it and returns what it did.
-    pub(super) fn stop(mut self) -> Result<Worked, Failure> {
+    pub(crate) fn stop(mut self) -> Result<Worked, Failure> {
         let ended = self
             .end()
             .map_err(|source| Failure::io("stop", PROGRAM.into(), source))?;
@@ -116,7 +116,7 @@ impl Drop for Registry<'_> {
 }
 
 /// Returns a port on which nobody listens at this moment.
-pub(super) fn free_port() -> Result<u16, Failure> {
+pub(crate) fn free_port() -> Result<u16, Failure> {
     TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .map(|address| address.port())

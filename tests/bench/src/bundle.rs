@@ -1,23 +1,23 @@
 //! What a measurement needs of bundles: one of a given size and shape, the blobs in it, and the floor below which no
 //! reading of it can go.
-//!
-//! The measuring itself is the program's affair (`xtask`), since it starts other programs.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use bundle::make::Recipe;
+use ::bundle::make::Recipe;
 use camino::{Utf8Path, Utf8PathBuf};
 use flate2::read::MultiGzDecoder;
 use semver::Version;
 use sha2::{Digest as _, Sha256};
 
-use crate::{Error, Workspace};
+use release::Workspace;
+
+use crate::failure::Failure;
 
 mod shape;
 
-pub use shape::Shape;
+pub(crate) use shape::Shape;
 
 /// How much is read, inflated and hashed at a time, in bytes.
 const BUFFER: usize = 256 * 1024;
@@ -26,22 +26,19 @@ const BUFFER: usize = 256 * 1024;
 const AHEAD: usize = 8;
 
 /// Returns the release that measured bundles are named for: the newest one of which everything is known.
-pub fn release() -> Version {
+pub(crate) fn release() -> Version {
     Version::new(4, 1, 5)
 }
 
 /// Writes a bundle of `shape` to `path`, the same bytes each time.
-///
-/// # Errors
-/// The file cannot be written.
-pub fn make(path: &Utf8Path, shape: &Shape) -> Result<(), Error> {
-    let failed = |source| Error::io("write", path, source);
+pub(crate) fn make(path: &Utf8Path, shape: &Shape) -> Result<(), Failure> {
+    let failed = |source| Failure::io("write", path, source);
     let folder = path.parent().unwrap_or(Utf8Path::new("."));
     std::fs::create_dir_all(folder).map_err(failed)?;
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
     let recipe: Recipe = shape.recipe();
     let mut output = io::BufWriter::new(&mut file);
-    bundle::make::write(&recipe, &mut output).map_err(|source| Error::Demo {
+    ::bundle::make::write(&recipe, &mut output).map_err(|source| Failure::Make {
         path: path.to_owned(),
         source,
     })?;
@@ -52,22 +49,19 @@ pub fn make(path: &Utf8Path, shape: &Shape) -> Result<(), Error> {
 
 /// What a locked bundle comes to.
 #[derive(Debug)]
-pub struct Held {
+pub(crate) struct Held {
     /// How many artifacts there are.
-    pub artifacts: usize,
+    pub(crate) artifacts: usize,
     /// The blobs, each once, by their digests: where the store has them, and their sizes in bytes.
-    pub blobs: BTreeMap<String, (Utf8PathBuf, u64)>,
+    pub(crate) blobs: BTreeMap<String, (Utf8PathBuf, u64)>,
     /// The bytes of blobs and manifests, each counted once: what a store of this bundle holds.
-    pub unique_bytes: u64,
+    pub(crate) unique_bytes: u64,
 }
 
 /// Says what the locked bundle of [`release`] in a workspace comes to.
-///
-/// # Errors
-/// There is no lock, or the store cannot be opened.
-pub fn held(workspace: &Workspace) -> Result<Held, Error> {
-    let lock = crate::fetch::locked(workspace, &release())?.lock;
-    let store = crate::fetch::open_store(workspace)?;
+pub(crate) fn held(workspace: &Workspace) -> Result<Held, Failure> {
+    let lock = release::fetch::locked(workspace, &release())?.lock;
+    let store = ::bundle::Store::open(&workspace.store()).map_err(Failure::Store)?;
     let blobs = lock
         .artifacts
         .iter()
@@ -81,7 +75,7 @@ pub fn held(workspace: &Workspace) -> Result<Held, Error> {
     Ok(Held {
         artifacts: lock.artifacts.len(),
         blobs,
-        unique_bytes: crate::connect::unique_bytes(lock.artifacts.iter()),
+        unique_bytes: lock.blobs().values().sum(),
     })
 }
 
@@ -89,11 +83,8 @@ pub fn held(workspace: &Workspace) -> Result<Held, Error> {
 /// and nothing between them: no tar, no store. Returns how many bytes came out.
 ///
 /// Three threads, one for each of the works that can go on side by side.
-///
-/// # Errors
-/// The file cannot be read, or is no gzip.
-pub fn inflate_and_hash(path: &Utf8Path) -> Result<u64, Error> {
-    let failed = |source| Error::io("read", path, source);
+pub(crate) fn inflate_and_hash(path: &Utf8Path) -> Result<u64, Failure> {
+    let failed = |source| Failure::io("read", path, source);
     let mut file = files::open(path).map_err(failed)?;
     let (packed, to_inflate) = pipe();
     let (inflated, to_hash) = pipe();

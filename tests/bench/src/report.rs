@@ -5,29 +5,29 @@ use std::time::Duration;
 use indicatif::DecimalBytes;
 use serde::Serialize;
 use serde_json::{Value, json};
+use xtask::table;
 
-use super::measure::Cost;
-use crate::cli::Contender;
-use crate::ui::table;
+use crate::arguments::Contender;
+use crate::measure::Cost;
 
 /// All that a run of the bench found out.
-pub(super) struct Report {
-    pub(super) bundle_bytes: u64,
-    pub(super) unique_bytes: u64,
-    pub(super) blobs: usize,
-    pub(super) artifacts: usize,
-    pub(super) platforms: usize,
-    pub(super) cores: usize,
-    pub(super) at_once: usize,
-    pub(super) rows: Vec<Row>,
+pub(crate) struct Report {
+    pub(crate) bundle_bytes: u64,
+    pub(crate) unique_bytes: u64,
+    pub(crate) blobs: usize,
+    pub(crate) artifacts: usize,
+    pub(crate) platforms: usize,
+    pub(crate) cores: usize,
+    pub(crate) at_once: usize,
+    pub(crate) rows: Vec<Row>,
 }
 
 /// A contender, and what each of its rounds cost.
-pub(super) struct Row {
-    pub(super) contender: Contender,
+pub(crate) struct Row {
+    pub(crate) contender: Contender,
     /// A program that it needs and that is not installed.
-    pub(super) missing: Option<&'static str>,
-    pub(super) rounds: Vec<Cost>,
+    pub(crate) missing: Option<&'static str>,
+    pub(crate) rounds: Vec<Cost>,
 }
 
 /// Something that is promised of a push, beside what was measured.
@@ -42,7 +42,7 @@ struct Bar {
 }
 
 impl Row {
-    pub(super) fn new(contender: Contender) -> Self {
+    pub(crate) fn new(contender: Contender) -> Self {
         Self {
             contender,
             missing: None,
@@ -60,7 +60,7 @@ impl Row {
 
 impl Report {
     /// Returns the report for people.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let titles = [
             "measured", "wall", "cpu", "registry", "memory", "written", "requests",
         ];
@@ -97,7 +97,7 @@ impl Report {
     }
 
     /// Returns the report for machines.
-    pub(super) fn value(&self) -> Value {
+    pub(crate) fn value(&self) -> Value {
         let rows: Vec<Value> = self
             .rows
             .iter()
@@ -254,7 +254,8 @@ fn number(value: u64) -> f64 {
 }
 
 fn count(number: usize, thing: &str) -> String {
-    super::super::count(number, thing)
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! on a base of eight small layers, as distroless ones do, the others on a base of a single layer. Bases are shared. A
 //! fifth of the archives are charts.
 
-use bundle::make::{ArtifactRecipe, ContentsRecipe, LayerRecipe, Recipe};
+use ::bundle::make::{ArtifactRecipe, ContentsRecipe, LayerRecipe, Recipe};
 
 /// How the size of an image falls with its rank.
 const FALL: f64 = -0.8;
@@ -47,18 +47,18 @@ const PLATFORMS: [&str; 4] = ["linux/amd64", "linux/arm64", "linux/arm/v7", "lin
 
 /// The size and shape of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shape {
+pub(crate) struct Shape {
     /// The size of the bundle's file in bytes, more or less.
-    pub size: u64,
+    pub(crate) size: u64,
     /// How many archives there are in it.
-    pub archives: usize,
+    pub(crate) archives: usize,
     /// For how many platforms every third image is, 1 to [`Shape::MOST_PLATFORMS`]; the others are for one.
-    pub platforms: usize,
+    pub(crate) platforms: usize,
 }
 
 impl Shape {
     /// For how many platforms an image can be.
-    pub const MOST_PLATFORMS: usize = PLATFORMS.len();
+    pub(crate) const MOST_PLATFORMS: usize = PLATFORMS.len();
 
     /// Returns the recipe. The same shape gives the same recipe.
     #[expect(

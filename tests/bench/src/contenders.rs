@@ -3,15 +3,15 @@
 use std::fmt::Write as _;
 use std::process::Command;
 
+use crate::bundle::Held;
 use camino::Utf8PathBuf;
-use release::bench::Held;
 
-use super::measure::{self, Cost};
-use super::registry::{Registry, free_port};
-use super::scratch::{ENVIRONMENT, PROJECT, Scratch, make_folder, remove_folder};
-use crate::app::App;
-use crate::cli::Contender;
+use crate::arguments::Contender;
 use crate::failure::Failure;
+use crate::measure::{self, Cost};
+use crate::registry::{Registry, free_port};
+use crate::scratch::{ENVIRONMENT, PROJECT, Scratch, make_folder, remove_folder};
+use xtask::Output;
 
 /// The vendor's commands for a bundle (DOCS-SRC), without the log-in, since this registry wants none, and with plain
 /// HTTP allowed. What stands for the body of the loop is the same for one after the other and for several at once.
@@ -38,8 +38,8 @@ enum Content {
     OfTheLoop,
 }
 
-pub(super) struct Bench<'a> {
-    app: &'a App<'a>,
+pub(crate) struct Bench<'a> {
+    output: &'a Output<'a>,
     scratch: &'a Scratch,
     held: &'a Held,
     content: Content,
@@ -47,9 +47,9 @@ pub(super) struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    pub(super) fn new(app: &'a App<'a>, scratch: &'a Scratch, held: &'a Held) -> Self {
+    pub(crate) fn new(output: &'a Output<'a>, scratch: &'a Scratch, held: &'a Held) -> Self {
         Self {
-            app,
+            output,
             scratch,
             held,
             content: Content::Nothing,
@@ -58,7 +58,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Brings everything into the state that a contender is to find, and measures it.
-    pub(super) fn measure(&mut self, contender: Contender) -> Result<Cost, Failure> {
+    pub(crate) fn measure(&mut self, contender: Contender) -> Result<Cost, Failure> {
         match contender {
             Contender::Cold => {
                 self.scratch.put_away("workspace/bundles/store")?;
@@ -204,7 +204,7 @@ impl<'a> Bench<'a> {
         }
         let shell = self.scratch.shell()?;
         let (program, workspace) = (self.scratch.program(), self.scratch.workspace());
-        let release = format!("v{}", release::bench::release());
+        let release = format!("v{}", crate::bundle::release());
         let bundle = self.scratch.bundle();
         let lock = xshell::cmd!(
             shell,
@@ -217,8 +217,7 @@ impl<'a> Bench<'a> {
     /// Makes the registry hold the bundle as a contender leaves it, without measuring it.
     fn fill_registry(&mut self, wanted: Content, by: Contender) -> Result<(), Failure> {
         if self.content != wanted {
-            self.app
-                .ui
+            self.output
                 .note(&format!("{:>9} filling the registry", "bench"));
             self.measure(by)?;
         }
@@ -228,7 +227,7 @@ impl<'a> Bench<'a> {
 
 impl Contender {
     /// Everybody, in the order in which it is their turn: those with nothing to do after those who did it.
-    pub(super) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Cold,
         Self::Filled,
         Self::Again,
@@ -240,7 +239,7 @@ impl Contender {
     ];
 
     /// Returns the name that stands in the table.
-    pub(super) fn title(self) -> &'static str {
+    pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Cold => "push, cold",
             Self::Filled => "push, store filled",
@@ -254,7 +253,7 @@ impl Contender {
     }
 
     /// Returns the name that is typed.
-    pub(super) fn name(self) -> String {
+    pub(crate) fn name(self) -> String {
         use clap::ValueEnum as _;
         self.to_possible_value()
             .map_or_else(String::new, |value| value.get_name().to_owned())
@@ -272,7 +271,7 @@ impl Contender {
 }
 
 /// Returns a program that a contender needs and that is not installed.
-pub(super) fn missing(contender: Contender) -> Option<&'static str> {
+pub(crate) fn missing(contender: Contender) -> Option<&'static str> {
     contender
         .programs()
         .iter()
@@ -282,18 +281,18 @@ pub(super) fn missing(contender: Contender) -> Option<&'static str> {
 
 /// Says whether a program is on PATH.
 #[expect(clippy::disallowed_methods, reason = "PATH is the environment's")]
-pub(super) fn on_path(program: &str) -> bool {
+pub(crate) fn on_path(program: &str) -> bool {
     std::env::var_os("PATH").is_some_and(|path| {
         std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
     })
 }
 
 /// Returns how many processors there are.
-pub(super) fn cores() -> usize {
+pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Returns how many copies and how many curls run at once: two for each processor.
-pub(super) fn at_once() -> usize {
+pub(crate) fn at_once() -> usize {
     2 * cores()
 }

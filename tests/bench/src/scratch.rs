@@ -5,16 +5,17 @@ use std::io;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use release::Workspace;
-use release::bench::{Held, Shape};
+use release::{Context, Workspace};
 use xshell::Shell;
+use xtask::Output;
 
-use super::measure;
-use crate::app::App;
+use crate::bundle::{Held, Shape};
+
 use crate::failure::Failure;
+use crate::measure;
 
 /// The environment that is pushed to.
-pub(super) const ENVIRONMENT: &str = "bench";
+pub(crate) const ENVIRONMENT: &str = "bench";
 
 /// The bundle's file, as the vendor names it (DOCS-SRC).
 const FILE: &str = "mke_bundle_v4.1.5_amd64.tar.gz";
@@ -23,9 +24,9 @@ const FILE: &str = "mke_bundle_v4.1.5_amd64.tar.gz";
 const RECENCY: Duration = Duration::from_secs(36);
 
 /// The path below the registry.
-pub(super) const PROJECT: &str = "mke";
+pub(crate) const PROJECT: &str = "mke";
 
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     root: Utf8PathBuf,
     program: Utf8PathBuf,
     shape: Shape,
@@ -35,8 +36,8 @@ pub(super) struct Scratch {
 
 impl Scratch {
     /// Takes the folder for measuring below the workspace's `bundles/`.
-    pub(super) fn new(app: &App<'_>, shape: Shape) -> Result<Self, Failure> {
-        let root = app.workspace.bundles().join("bench");
+    pub(crate) fn new(context: &Context<'_>, shape: Shape) -> Result<Self, Failure> {
+        let root = context.workspace.bundles().join("bench");
         make_folder(&root)?;
         let path = root.join("lock");
         let lock = fs::File::create(&path).map_err(|source| Failure::io("write", &path, source))?;
@@ -46,14 +47,14 @@ impl Scratch {
         })?;
         Ok(Self {
             root,
-            program: app.tool.executable.clone(),
+            program: context.tool.executable.clone(),
             shape,
             _lock: lock,
         })
     }
 
     /// Makes the bundle, unless an earlier run kept it, and locks it.
-    pub(super) fn prepare(&self, app: &App<'_>) -> Result<Held, Failure> {
+    pub(crate) fn prepare(&self, output: &Output<'_>) -> Result<Held, Failure> {
         for folder in [
             "workspace/environments",
             "workspace/bundles",
@@ -66,8 +67,7 @@ impl Scratch {
         let shell = self.shell()?;
         let (bundle, program, workspace) = (self.bundle(), &self.program, self.workspace());
         if !bundle.is_file() {
-            app.ui
-                .note(&format!("{:>9} making a bundle in {}", "bench", self.root));
+            output.note(&format!("{:>9} making a bundle in {}", "bench", self.root));
             let (size, archives, platforms) = (
                 self.shape.size.to_string(),
                 self.shape.archives.to_string(),
@@ -83,21 +83,21 @@ impl Scratch {
         let linked = Workspace::new(&workspace).bundle(FILE);
         let _ = fs::remove_file(&linked);
         fs::hard_link(&bundle, &linked).map_err(|source| Failure::io("link", &linked, source))?;
-        let release = format!("v{}", release::bench::release());
+        let release = format!("v{}", crate::bundle::release());
         let lock = xshell::cmd!(
             shell,
             "{program} -C {workspace} lock {release} --bundle {bundle} --replace"
         );
         measure::run(lock.into(), "`lock`", &self.log("lock"))?;
-        Ok(release::bench::held(&Workspace::new(self.workspace()))?)
+        crate::bundle::held(&Workspace::new(self.workspace()))
     }
 
     /// Writes the environment, with the registry at this address.
-    pub(super) fn aim_at(&self, address: &str) -> Result<(), Failure> {
+    pub(crate) fn aim_at(&self, address: &str) -> Result<(), Failure> {
         let folder = self.workspace().join("environments").join(ENVIRONMENT);
         make_folder(&folder)?;
         let path = folder.join("environment.yaml");
-        let release = release::bench::release();
+        let release = crate::bundle::release();
         let text = format!(
             "release: v{release}\n\
              registry: {{ address: '{address}', project: {PROJECT} }}\n\
@@ -112,7 +112,7 @@ impl Scratch {
 
     /// Returns a shell whose programs keep to this folder, so that no setting of this machine's users matters, and what
     /// is written for a while is written to the same disk by all.
-    pub(super) fn shell(&self) -> Result<Shell, Failure> {
+    pub(crate) fn shell(&self) -> Result<Shell, Failure> {
         let failed =
             |source: xshell::Error| Failure::io("enter", &self.root, io::Error::other(source));
         let shell = Shell::new().map_err(failed)?;
@@ -124,24 +124,24 @@ impl Scratch {
         Ok(shell)
     }
 
-    pub(super) fn shape(&self) -> &Shape {
+    pub(crate) fn shape(&self) -> &Shape {
         &self.shape
     }
 
-    pub(super) fn program(&self) -> &Utf8Path {
+    pub(crate) fn program(&self) -> &Utf8Path {
         &self.program
     }
 
-    pub(super) fn path(&self, below: &str) -> Utf8PathBuf {
+    pub(crate) fn path(&self, below: &str) -> Utf8PathBuf {
         self.root.join(below)
     }
 
-    pub(super) fn workspace(&self) -> Utf8PathBuf {
+    pub(crate) fn workspace(&self) -> Utf8PathBuf {
         self.root.join("workspace")
     }
 
     /// Returns the bundle's file, named as the vendor names it, in a folder named for its shape.
-    pub(super) fn bundle(&self) -> Utf8PathBuf {
+    pub(crate) fn bundle(&self) -> Utf8PathBuf {
         let shape = &self.shape;
         self.root
             .join(format!(
@@ -152,7 +152,7 @@ impl Scratch {
     }
 
     /// Returns where a program's output goes.
-    pub(super) fn log(&self, name: &str) -> Utf8PathBuf {
+    pub(crate) fn log(&self, name: &str) -> Utf8PathBuf {
         self.root.join("logs").join(format!("{name}.log"))
     }
 
@@ -160,7 +160,7 @@ impl Scratch {
     ///
     /// It is not removed: for half a minute after files were removed, ext4 looks at each inode that it gives to a new one, to not give
     /// one that may still be needed for recovery. Whoever is measured next would pay for that with each file that it makes.
-    pub(super) fn put_away(&self, name: &str) -> Result<(), Failure> {
+    pub(crate) fn put_away(&self, name: &str) -> Result<(), Failure> {
         let folder = self.path(name);
         let away = self.path("away");
         make_folder(&away)?;
@@ -177,35 +177,35 @@ impl Scratch {
     }
 
     /// Removes what was put out of the way, and waits until that costs nobody anything any more.
-    pub(super) fn clear_away(&self) -> Result<(), Failure> {
+    pub(crate) fn clear_away(&self) -> Result<(), Failure> {
         self.forget_away()?;
         std::thread::sleep(RECENCY);
         Ok(())
     }
 
     /// Removes what was put out of the way.
-    pub(super) fn forget_away(&self) -> Result<(), Failure> {
+    pub(crate) fn forget_away(&self) -> Result<(), Failure> {
         remove_folder(&self.path("away"))
     }
 
     /// Waits until everything that was written is on the disk, so that nobody is measured while it works for the one before.
-    pub(super) fn settle() {
+    pub(crate) fn settle() {
         rustix::fs::sync();
     }
 
     /// Removes everything.
-    pub(super) fn remove(&self) -> Result<(), Failure> {
+    pub(crate) fn remove(&self) -> Result<(), Failure> {
         remove_folder(&self.root)
     }
 }
 
 /// Makes a folder and those above it.
-pub(super) fn make_folder(path: &Utf8Path) -> Result<(), Failure> {
+pub(crate) fn make_folder(path: &Utf8Path) -> Result<(), Failure> {
     fs::create_dir_all(path).map_err(|source| Failure::io("make", path, source))
 }
 
 /// Removes a folder and everything in it, if it is there.
-pub(super) fn remove_folder(path: &Utf8Path) -> Result<(), Failure> {
+pub(crate) fn remove_folder(path: &Utf8Path) -> Result<(), Failure> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(Failure::io("remove", path, error))

@@ -18,39 +18,39 @@ const LAST_LINES: usize = 10;
 /// What a measured run cost.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct Cost {
+pub(crate) struct Cost {
     /// From its start to its end, in seconds.
-    pub(super) wall_seconds: f64,
+    pub(crate) wall_seconds: f64,
     /// Processor time, the kernel's for it included, in seconds.
-    pub(super) cpu_seconds: f64,
+    pub(crate) cpu_seconds: f64,
     /// The registry's processor time meanwhile, in seconds.
-    pub(super) registry_cpu_seconds: f64,
+    pub(crate) registry_cpu_seconds: f64,
     /// The most memory that one of its processes had resident, in bytes.
-    pub(super) peak_memory: u64,
+    pub(crate) peak_memory: u64,
     /// What it wrote to file systems that are disks, in bytes; none where the system keeps no such account.
-    pub(super) written: Option<u64>,
+    pub(crate) written: Option<u64>,
     /// The requests that the registry noted, by their methods.
-    pub(super) requests: BTreeMap<String, u64>,
+    pub(crate) requests: BTreeMap<String, u64>,
 }
 
 impl Cost {
-    pub(super) fn requests(&self) -> u64 {
+    pub(crate) fn requests(&self) -> u64 {
         self.requests.values().sum()
     }
 }
 
 /// What the kernel says of a process that has ended.
-pub(super) struct Ended {
-    pub(super) status: ExitStatus,
-    pub(super) cpu: Duration,
-    pub(super) peak_memory: u64,
-    pub(super) written: Option<u64>,
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) cpu: Duration,
+    pub(crate) peak_memory: u64,
+    pub(crate) written: Option<u64>,
 }
 
 /// Runs `command` to its end, its output into the file `log`, and returns how long it took and what it cost.
 ///
 /// What others have written is brought to the disk first, so that nobody pays for somebody else.
-pub(super) fn run(
+pub(crate) fn run(
     mut command: Command,
     what: &str,
     log: &Utf8Path,
@@ -82,7 +82,7 @@ pub(super) fn run(
 }
 
 /// Waits for a child and returns what it and everybody whom it waited for cost.
-pub(super) fn wait(child: u32) -> io::Result<Ended> {
+pub(crate) fn wait(child: u32) -> io::Result<Ended> {
     let id = libc::pid_t::try_from(child).map_err(io::Error::other)?;
     // What it wrote is told for as long as nobody has waited for it, so this only looks.
     retried(|| {
