@@ -9,8 +9,6 @@ use release::cluster::BackupError;
 use release::fetch::FetchError;
 use release::kubeconfig::{KubeconfigError, NamedBy};
 use release::learn::LearnError;
-use release::lock::Refusal;
-use release::prune::PruneError;
 use release::shared_state::Conflict;
 use release::{ArchiveError, Error, Kind, MkectlError, ReadError, StoreError, Unready};
 
@@ -129,7 +127,7 @@ impl Failure {
     pub(crate) fn is_stopped(&self) -> bool {
         match self {
             Self::Release(
-                Error::Stopped { .. }
+                Error::Push(release::push::Error::Stopped { .. })
                 | Error::Registry {
                     source: release::RegistryError::Stopped,
                     ..
@@ -251,26 +249,26 @@ fn hints(error: &Error) -> Vec<String> {
                 "then run mkectl again: `cargo xtask apply ENVIRONMENT`".to_owned(),
             ];
         }
-        Error::PlanOutdated(_) => "run it again: it computes a new plan".to_owned(),
+        Error::Plan(release::plan::Error::Outdated(_)) => "run it again: it computes a new plan".to_owned(),
         Error::Unready(Unready::Unwritable { .. }) => "make it writable; nothing was sent".to_owned(),
         Error::Unready(Unready::NoRoom { .. }) => {
             "free some space; `cargo xtask store gc` removes what no lock names".to_owned()
         }
         Error::EnvironmentInUse(_) => "wait until that command ends, then run this one again".to_owned(),
-        Error::NotLocked { release, .. } => format!(
+        Error::Workspace(release::workspace::Error::NotLocked { release, .. }) => format!(
             "on a machine with internet: `cargo xtask lock {release}`, and commit the lock; \
              with the bundle at hand: `cargo xtask lock {release} --bundle FILE`"
         ),
-        Error::Defaults { release, .. } => format!(
+        Error::Workspace(release::workspace::Error::Defaults { release, .. }) => format!(
             "restore the committed file, or lock again on a machine that has mkectl {release}: `cargo xtask lock {release} --replace`"
         ),
-        Error::LockRefused(Refusal::WrongRelease { .. }) => {
+        Error::Lock(release::lock::Error::WrongRelease { .. }) => {
             "lock it as the release that it contains; to insist on this one, add `--force-release`".to_owned()
         }
-        Error::LockRefused(Refusal::Differs { is_same_bundle: true, .. }) => {
+        Error::Lock(release::lock::Error::Differs { is_same_bundle: true, .. }) => {
             "check the URL and the mkectl on PATH; `--diff` shows all lines, `--replace` writes the new lock".to_owned()
         }
-        Error::LockRefused(Refusal::Differs { .. }) => {
+        Error::Lock(release::lock::Error::Differs { .. }) => {
             "find out whether the vendor replaced the bundle; `--diff` shows all lines, `--replace` writes the new lock".to_owned()
         }
         Error::Link(link) => format!(
@@ -288,13 +286,13 @@ fn hints(error: &Error) -> Vec<String> {
             Some(known) => format!("name a platform of the lock, such as `--platform {known}`"),
             None => return Vec::new(),
         },
-        Error::VendorChecksum { path, .. } => format!("delete {path} and run it again; if it stays so, ask the vendor"),
-        Error::Checksum { .. } => {
+        Error::Lock(release::lock::Error::VendorChecksum { path, .. }) => format!("delete {path} and run it again; if it stays so, ask the vendor"),
+        Error::Lock(release::lock::Error::Checksum { .. }) => {
             "no lock was written: run it again, or compare the bundle by other means and lock it with `--bundle FILE`".to_owned()
         }
         Error::Download { source, path, .. } => return download_hints(source, path),
         Error::BundleSize { path, .. } => format!("delete {path}, then fetch it again, or copy it again"),
-        Error::Facts { path, .. } => {
+        Error::Workspace(release::workspace::Error::Observations { path, .. }) => {
             format!("edit {path}, or delete it and run `cargo xtask learn` again")
         }
         Error::Learn(LearnError::Nothing { release, .. }) => {
@@ -323,58 +321,58 @@ fn hints(error: &Error) -> Vec<String> {
             "run it again when the other command is done".to_owned()
         }
         Error::StoreLost { .. } => "run it again: what is missing is read from the bundle".to_owned(),
-        Error::Registry { source, .. } | Error::NotAnonymous { source, .. } => return advice(error, source),
-        Error::Push { failed, .. } => {
+        Error::Registry { source, .. } | Error::Verify(release::verify::Error::NotAnonymous { source, .. }) => return advice(error, source),
+        Error::Push(release::push::Error::Failed { failed, .. }) => {
             let mut hints: Vec<String> = failed.iter().flat_map(|(_, source)| advice(error, source)).collect();
             hints.sort();
             hints.dedup();
             hints.push("what was pushed stays; the next run goes on from there".to_owned());
             return hints;
         }
-        Error::Stopped { sent, .. } => format!(
+        Error::Push(release::push::Error::Stopped { sent, .. }) => format!(
             "run it again: it goes on from here, and sends nothing of the {} again that are there now",
             DecimalBytes(sent.uploaded_bytes)
         ),
-        Error::NotConfirmed { environment, findings, .. } if findings.iter().any(|finding| finding.kind.is_damage()) => {
+        Error::Verify(release::verify::Error::NotConfirmed { environment, findings, .. }) if findings.iter().any(|finding| finding.kind.is_damage()) => {
             return damage(environment);
         }
-        Error::NotConfirmed { environment, findings, .. } if release::verify::is_below_right_tags(findings) => format!(
+        Error::Verify(release::verify::Error::NotConfirmed { environment, findings, .. }) if release::verify::is_below_right_tags(findings) => format!(
             "the registry lost something of what its tags still name, and a push trusts tags: \
              `cargo xtask verify {environment} --repair` puts back what is missing"
         ),
-        Error::NotConfirmed { environment, .. } => format!("`cargo xtask push {environment}` sends what is missing"),
-        Error::NotRepaired { environment, .. } => return damage(environment),
-        Error::Unlocked { release, .. } => format!(
+        Error::Verify(release::verify::Error::NotConfirmed { environment, .. }) => format!("`cargo xtask push {environment}` sends what is missing"),
+        Error::Verify(release::verify::Error::NotRepaired { environment, .. }) => return damage(environment),
+        Error::Lock(release::lock::Error::Incomplete { release, .. }) => format!(
             "check that the bundle is complete and mkectl is that of {release}; push what is missing to the registry by other means, or \
              write `accept: [incomplete-lock]` if the cluster does not need it"
         ),
-        Error::Prune(PruneError::LockUnknown { .. }) => "bring the lock back: without it nobody knows what must stay".to_owned(),
-        Error::Prune(PruneError::Refused { .. }) => "nothing was removed; compute and review a new plan: `cargo xtask prune ENVIRONMENT --out FILE`".to_owned(),
-        Error::Prune(PruneError::RemovesNothing { .. }) => {
+        Error::Prune(release::prune::Error::LockUnknown { .. }) => "bring the lock back: without it nobody knows what must stay".to_owned(),
+        Error::Prune(release::prune::Error::Refused { .. }) => "nothing was removed; compute and review a new plan: `cargo xtask prune ENVIRONMENT --out FILE`".to_owned(),
+        Error::Prune(release::prune::Error::RemovesNothing { .. }) => {
             "registry:2 removes where REGISTRY_STORAGE_DELETE_ENABLED=true is set; elsewhere ask its administrator, or remove what the plan names there"
                 .to_owned()
         }
-        Error::Prune(PruneError::NotRemoved { .. }) => "run it again with the same plan: what is gone is left out".to_owned(),
-        Error::NoPulls { .. } => "`cargo xtask render` writes it anew".to_owned(),
-        Error::PullsElsewhere { environment, .. } => format!(
+        Error::Prune(release::prune::Error::NotRemoved { .. }) => "run it again with the same plan: what is gone is left out".to_owned(),
+        Error::Verify(release::verify::Error::NoPulls { .. }) => "`cargo xtask render` writes it anew".to_owned(),
+        Error::Verify(release::verify::Error::PullsElsewhere { environment, .. }) => format!(
             "only the environment's own registry is sent to; if the file is out of date, `cargo xtask render {environment}` writes it anew"
         ),
-        Error::UrlWithCredentials { .. } => {
+        Error::Lock(release::lock::Error::UrlWithCredentials { .. }) => {
             "download the bundle by other means, then give the file with `--bundle FILE` and the URL without credentials".to_owned()
         }
-        Error::Embedded { source: release::EmbeddedError::Directory { path, .. }, .. } => {
+        Error::Rehearse(release::rehearse::Error::Registry { source: release::EmbeddedError::Directory { path, .. }, .. }) => {
             format!("make {path} a folder that you may write to")
         }
-        Error::Embedded { .. } => {
+        Error::Rehearse(release::rehearse::Error::Registry { .. }) => {
             "another command of this environment may be running; else change registry.address to a free port".to_owned()
         }
-        Error::Receipt { .. } => {
+        Error::Receipt(release::receipt::Error::File { .. }) => {
             "restore the committed one: it alone tells what the cluster runs".to_owned()
         }
-        Error::ReleaseChanged { refusal: Some(_), applied, .. } => {
+        Error::Plan(release::plan::Error::ReleaseChanged { refusal: Some(_), applied, .. }) => {
             format!("set `release` back to {applied}; `cargo xtask releases RELEASE` says which sources a release has")
         }
-        Error::ReleaseChanged { refusal: None, .. } => {
+        Error::Plan(release::plan::Error::ReleaseChanged { refusal: None, .. }) => {
             "another release is an upgrade, which is another command of mkectl: `cargo xtask deploy` does it".to_owned()
         }
         Error::NoOldMkectl { release } => format!(
@@ -400,19 +398,19 @@ fn hints(error: &Error) -> Vec<String> {
              leads to it"
                 .to_owned()
         }
-        Error::PlanMoved { environment, path, .. } => format!(
+        Error::Plan(release::plan::Error::Moved { environment, path, .. }) => format!(
             "nothing was touched: make a plan of what is there now with `cargo xtask plan {environment} --out {path}`, and have that one signed"
         ),
-        Error::PlanWithoutMkectl { environment, .. } => {
+        Error::Plan(release::plan::Error::WithoutMkectl { environment, .. }) => {
             format!("`cargo xtask fetch {environment}` brings the release's mkectl here")
         }
-        Error::InventoryOfAnother { .. } => {
+        Error::Inventory(release::inventory::Error::OtherRegistry { .. }) => {
             "take one of this environment: `cargo xtask inventory ENVIRONMENT --out FILE`".to_owned()
         }
-        Error::RequirementUnmet { environment, requires, .. } => format!(
+        Error::Requires(release::requires::Error::Unmet { environment, requires, .. }) => format!(
             "`cargo xtask status {requires}` says more; `cargo xtask deploy {environment} --override-requires REASON` goes without, and the receipt keeps the reason"
         ),
-        Error::Promotion { source, from, to } if matches!(**source, release::promote::Senseless::Unproven(_)) => format!(
+        Error::Promote(release::promote::Error::Refused { source, from, to }) if matches!(**source, release::promote::Senseless::Unproven(_)) => format!(
             "deploy to {from} first, and promote what came of it; `cargo xtask promote {from} {to} --unproven` does it all the same"
         ),
         Error::Credentials { .. } => {
@@ -441,7 +439,7 @@ fn hints(error: &Error) -> Vec<String> {
         Error::MkectlRunning { note, .. } => {
             format!("wait for its end; if that is another process, delete {note}")
         }
-        Error::StillMke3 { environment, .. } => format!(
+        Error::Plan(release::plan::Error::StillMke3 { environment, .. }) => format!(
             "`cargo xtask migrate {environment}` upgrades them; if they are new machines, take `mke3` out of the environment"
         ),
         Error::StaleKubeconfig { path } => {
@@ -466,7 +464,7 @@ fn hints(error: &Error) -> Vec<String> {
         Error::NoMatchingMkectl { version, .. } => format!(
             "bring it to bundles/mkectl/{version}/, or name it in the environment for this once: `mkectl: ./path/to/mkectl`"
         ),
-        Error::VisibleSecrets { .. } => {
+        Error::Consent(release::consent::Error::VisibleSecrets { .. }) => {
             "on a machine that is yours alone, answer `yes`, or add `--allow-visible-secrets` where nobody can be asked".to_owned()
         }
         Error::MkectlFailed { name, log, .. } if name.ends_with(" backup") => format!(

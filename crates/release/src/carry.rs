@@ -206,7 +206,7 @@ async fn read_and_push(
         read.unwrap_or_else(|_| unreachable!("a reader that panics is seen below"))?;
         let bundle = local::read_to_its_end(context, lock, stored)?;
         announcer.whole(&bundle);
-        Ok(bundle)
+        Ok::<_, Error>(bundle)
     };
     let pushing = push::push(context, deliveries, &store, arrivals);
     let failed =

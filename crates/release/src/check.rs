@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::receipt::{Applied, Receipt};
 use crate::workspace::Output;
-use crate::{Error, Workspace, fetch, render, requires};
+use crate::{Error, Workspace, fetch, render, requires, workspace};
 
 /// An environment that nothing is wrong with.
 #[derive(Debug, Serialize)]
@@ -32,19 +32,21 @@ pub fn one(workspace: &Workspace, name: &str, now: jiff::Timestamp) -> Result<Ch
     let facts = mke::Release::of(&environment.release).ok();
     let mut warnings = match rendered(workspace, &mut environment) {
         Ok(rendered) => rendered.warnings,
-        Err(Error::Render(found)) => {
+        Err(Error::Workspace(workspace::Error::Configuration(found))) => {
             problems.extend(found.0);
             Vec::new()
         }
         Err(error) => return Err(error),
     };
-    if let Err(Error::Render(found)) = requires::check(workspace, &environment) {
+    if let Err(Error::Workspace(workspace::Error::Configuration(found))) =
+        requires::check(workspace, &environment)
+    {
         problems.extend(found.0);
     }
     if let Err(found) = environment.check_dates(now.as_second()) {
         problems.extend(found.0);
     }
-    if let Some(Err(Error::WriteOnce(found))) = applied
+    if let Some(Err(Error::Workspace(workspace::Error::WriteOnce(found)))) = applied
         .as_ref()
         .map(|applied| write_once(&environment, applied))
     {
@@ -59,7 +61,7 @@ pub fn one(workspace: &Workspace, name: &str, now: jiff::Timestamp) -> Result<Ch
         problems.push(found);
     }
     if !problems.is_empty() {
-        return Err(Error::Render(Problems(problems)));
+        return Err(workspace::Error::Configuration(Problems(problems)).into());
     }
     let authority = environment.registry.ca.as_ref();
     warnings.extend(authority.and_then(|authority| authority.warning.clone()));
@@ -101,7 +103,7 @@ fn requirement(
     let locked = match fetch::locked(workspace, &environment.release) {
         Ok(locked) => locked,
         // A release may be named before it is locked. A lock that cannot be read is wrong for every command.
-        Err(Error::NotLocked { release, .. }) => {
+        Err(Error::Workspace(workspace::Error::NotLocked { release, .. })) => {
             return Ok(Some(format!(
                 "release {release} is not locked: until `cargo xtask lock {release}`, `deploy` is refused"
             )));
@@ -133,7 +135,7 @@ pub(crate) fn rendered(
                 let mut problems = vec![Problem::at(node, error.to_string())];
                 problems.extend(near_misses);
                 secrets.cover(&mut problems);
-                Error::Render(Problems(problems))
+                Error::Workspace(workspace::Error::Configuration(Problems(problems)))
             }
             None => Error::Release(error),
         }
@@ -170,5 +172,5 @@ pub(crate) fn write_once(environment: &Environment, applied: &Applied) -> Result
     if problems.is_empty() {
         return Ok(());
     }
-    Err(Error::WriteOnce(Problems(problems)))
+    Err(workspace::Error::WriteOnce(Problems(problems)).into())
 }

@@ -16,7 +16,7 @@ use crate::receipt::{self, Receipt};
 use crate::run::{Ran, Run, refuse_a_second_one};
 use crate::shared_state::{self, Mark, Subject};
 use crate::workspace::Output;
-use crate::{Context, Error, chain, existing, fetch, render, resolve, under_way};
+use crate::{Context, Error, chain, existing, fetch, render, resolve, under_way, workspace};
 
 mod backup;
 mod check;
@@ -150,7 +150,7 @@ impl Cluster {
         let text = files::read_text(config.path())
             .map_err(|source| Error::io("read", config.path(), source));
         let text = config.remove_after(text)?;
-        mke::machines(&text).map_err(|source| Error::Hosts { source })
+        mke::machines(&text).map_err(|source| Error::Workspace(workspace::Error::Hosts { source }))
     }
 
     /// Returns the folder of its backups.

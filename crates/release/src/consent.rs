@@ -5,8 +5,12 @@
 
 use secrecy::SecretString;
 
+use crate::Context;
 use crate::event::Event;
-use crate::{Context, Error};
+
+mod error;
+
+pub use error::Error;
 
 /// Says whether a secret may be seen.
 pub trait Consent: Send + Sync {
@@ -32,7 +36,7 @@ pub struct Refused(pub String);
 ///
 /// # Errors
 /// It may not.
-pub(crate) fn ask(context: &Context<'_>, command: &programs::Command) -> Result<(), Error> {
+pub(crate) fn ask(context: &Context<'_>, command: &programs::Command) -> Result<(), crate::Error> {
     let flags = command.secret_arguments.iter();
     let flags: Vec<String> = flags.map(|(flag, _)| flag.clone()).collect();
     if flags.is_empty() {
@@ -47,8 +51,10 @@ pub(crate) fn ask(context: &Context<'_>, command: &programs::Command) -> Result<
     context
         .consent
         .visible_secrets(&flags, &tell)
-        .map_err(|Refused(why)| Error::VisibleSecrets {
-            flags: flags.clone(),
-            why,
+        .map_err(|Refused(why)| {
+            crate::Error::Consent(Error::VisibleSecrets {
+                flags: flags.clone(),
+                why,
+            })
         })
 }

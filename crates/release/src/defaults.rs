@@ -6,7 +6,7 @@ use std::sync::Arc;
 use environment::yaml::{self, Node, Source};
 use environment::{Environment, Problem, Problems};
 
-use crate::{Context, Error, Workspace, sha256};
+use crate::{Context, Error, Workspace, sha256, workspace};
 
 /// What the tool decides itself, and what only a placeholder can stand for.
 const NOT_DEFAULTS: [&str; 4] = ["version", "airgap", "registries", "hosts"];
@@ -53,10 +53,11 @@ pub(crate) fn kept(
     let text = crate::workspace::read_if_there(&path)?;
     let found = text.as_ref().map(|text| sha256(text.as_bytes()));
     if found != locked(workspace, release)? {
-        return Err(Error::Defaults {
+        return Err(workspace::Error::Defaults {
             path: workspace.shown(&path).to_owned(),
             release: format!("v{release}"),
-        });
+        }
+        .into());
     }
     text.map(|text| parsed(workspace, release, &text))
         .transpose()
@@ -100,7 +101,8 @@ fn parsed(workspace: &Workspace, release: &semver::Version, text: &str) -> Resul
         path: workspace.shown(&path).to_owned(),
         text: text.to_owned(),
     });
-    let wrong = |problem| Error::Render(Problems(vec![problem]));
+    let wrong =
+        |problem| Error::Workspace(workspace::Error::Configuration(Problems(vec![problem])));
     let document = yaml::parse(source).map_err(wrong)?;
     let Some(mut spec) = document.get("spec").cloned() else {
         return Err(wrong(Problem::at(&document, "it has no `spec`".to_owned())));

@@ -3,7 +3,9 @@
 use camino::Utf8Path;
 use semver::Version;
 
-use crate::Error;
+mod error;
+
+pub use error::Error;
 
 /// What stands in the demo's lock in place of the vendor's URL.
 pub const URL: &str = "airlock:demo";
@@ -25,12 +27,12 @@ pub fn is_demo(release: &Version) -> bool {
 ///
 /// # Errors
 /// The file cannot be written.
-pub(crate) fn make(path: &Utf8Path, release: &Version) -> Result<(), Error> {
-    let failed = |source| Error::io("write", path, source);
+pub(crate) fn make(path: &Utf8Path, release: &Version) -> Result<(), crate::Error> {
+    let failed = |source| crate::Error::io("write", path, source);
     let directory = path.parent().unwrap_or(Utf8Path::new("."));
     std::fs::create_dir_all(directory).map_err(failed)?;
     let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
-    bundle::make::write(&bundle::make::demo(release), &mut file).map_err(|source| Error::Demo {
+    bundle::make::write(&bundle::make::demo(release), &mut file).map_err(|source| Error::Make {
         path: path.to_owned(),
         source,
     })?;

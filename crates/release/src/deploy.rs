@@ -8,7 +8,10 @@ use crate::receipt::{self, By, Overridden, Receipt};
 use crate::shared_state::{self, Mark, Subject};
 use crate::verify::Confirmed;
 use crate::workspace::read_if_there;
-use crate::{Context, Error, before_push, carry, chain, fetch, render, sha256, under_way, verify};
+use crate::{
+    Context, Error, before_push, carry, chain, demo, fetch, lock, plan, push, render, sha256,
+    under_way, verify,
+};
 
 /// What a deploy came to.
 #[derive(Debug)]
@@ -41,10 +44,11 @@ fn require_all_locked(plan: &Plan) -> Result<(), Error> {
     if plan.unlocked.is_empty() {
         return Ok(());
     }
-    Err(Error::Unlocked {
+    Err(lock::Error::Incomplete {
         release: plan.lock.release.clone(),
         lacking: plan.unlocked.clone(),
-    })
+    }
+    .into())
 }
 
 /// Tells what the charts of a bundle that came only now name and the lock lacks; the plan tells it where the bundle was here before.
@@ -107,13 +111,14 @@ async fn steps(context: &Context<'_>, plan: &Plan, course: &mut Course) -> Resul
     // Nothing was left that could be stopped, and whoever asked for it still wants no cluster to be touched.
     if context.tool.signals.stop().is_requested() {
         course.step = Step::Push;
-        return Err(Error::Stopped {
+        return Err(push::Error::Stopped {
             address: plan.environment.registry.address.clone(),
             total: plan.to_be_pushed().count(),
             left: 0,
             sent,
             failed: Vec::new(),
-        });
+        }
+        .into());
     }
     tell_what_charts_want(context, plan)?;
     course.step = Step::Confirm;
@@ -214,7 +219,7 @@ async fn conclude(
     mut course: Course,
     outcome: Result<Deployed, Error>,
 ) -> Result<Deployed, Error> {
-    if let Err(error @ (Error::SharedState(_) | Error::PlanOutdated(_))) = outcome {
+    if let Err(error @ (Error::SharedState(_) | Error::Plan(plan::Error::Outdated(_)))) = outcome {
         // The receipt is another deploy's, and mkectl did not run.
         return Err(error);
     }
@@ -304,12 +309,12 @@ fn step_of(error: &Error) -> Step {
     match error {
         Error::Download { .. }
         | Error::Fetch(_)
-        | Error::Demo { .. }
+        | Error::Demo(demo::Error::Make { .. })
         | Error::BundleSize { .. } => Step::Fetch,
-        Error::Push { .. }
-        | Error::Stopped { .. }
+        Error::Push(push::Error::Failed { .. })
+        | Error::Push(push::Error::Stopped { .. })
         | Error::Registry { .. }
-        | Error::NotAnonymous { .. }
+        | Error::Verify(verify::Error::NotAnonymous { .. })
         | Error::Credentials { .. } => Step::Push,
         _ => Step::Verify,
     }
@@ -318,7 +323,8 @@ fn step_of(error: &Error) -> Step {
 /// Returns what a push that failed has sent all the same.
 fn sent_nevertheless(error: &Error) -> Option<Sent> {
     match error {
-        Error::Push { sent, .. } | Error::Stopped { sent, .. } => Some(*sent),
+        Error::Push(push::Error::Failed { sent, .. })
+        | Error::Push(push::Error::Stopped { sent, .. }) => Some(*sent),
         _ => None,
     }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::receipt::Receipt;
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Error, Workspace, check, cluster, sha256};
+use crate::{Context, Error, Workspace, check, cluster, sha256, workspace};
 
 mod releases;
 
@@ -259,5 +259,5 @@ fn parse(path: &Utf8Path, text: &str) -> Result<Node, Error> {
         path: path.to_owned(),
         text: text.to_owned(),
     }))
-    .map_err(|problem| Error::Render(Problems(vec![problem])))
+    .map_err(|problem| Error::Workspace(workspace::Error::Configuration(Problems(vec![problem]))))
 }

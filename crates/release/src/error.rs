@@ -18,9 +18,6 @@ pub enum Error {
     /// A different deploy of the environment has begun or ended, and this checkout does not know how.
     #[error(transparent)]
     SharedState(crate::shared_state::Conflict),
-    /// The files changed while a plan was carried out.
-    #[error(transparent)]
-    PlanOutdated(crate::plan::Outdated),
     /// What comes after a push would fail.
     #[error(transparent)]
     Unready(crate::before_push::Unready),
@@ -33,42 +30,12 @@ pub enum Error {
     /// The release has no offline procedure, or its name is none.
     #[error(transparent)]
     Release(mke::ReleaseError),
-    /// The configuration cannot be rendered.
-    #[error("{0}")]
-    Render(environment::Problems),
-    /// What was observed of a release cannot be used.
-    #[error("{path} cannot be used")]
-    Facts {
-        /// The file, relative to the workspace.
-        path: Utf8PathBuf,
-        /// Why not.
-        source: mke::ObservationsError,
-    },
     /// A release cannot be learnt.
     #[error(transparent)]
     Learn(crate::learn::LearnError),
-    /// No lock is committed for a release.
-    #[error("release {release} is not locked: there is no {path}")]
-    NotLocked {
-        /// The release.
-        release: String,
-        /// Where its lock would be, relative to the workspace.
-        path: Utf8PathBuf,
-    },
     /// A lock that cannot be read.
     #[error(transparent)]
-    Lock(bundle::LockError),
-    /// What a release's mkectl would configure is not what was locked.
-    #[error("{path} is not what the lock of {release} says")]
-    Defaults {
-        /// The file.
-        path: Utf8PathBuf,
-        /// The release.
-        release: String,
-    },
-    /// A lock is not written.
-    #[error(transparent)]
-    LockRefused(crate::lock::Refusal),
+    InvalidLock(bundle::LockError),
     /// Something that a lock names is not on this machine.
     #[error(transparent)]
     Fetch(crate::fetch::FetchError),
@@ -78,18 +45,6 @@ pub enum Error {
     /// A disk is full.
     #[error(transparent)]
     Full(crate::disk::DiskFull),
-    /// The bundle does not have the checksum that the vendor publishes for it.
-    #[error("{path} has SHA-256 {found}, and {url} says {expected}")]
-    VendorChecksum {
-        /// The bundle.
-        path: Utf8PathBuf,
-        /// Where the vendor publishes the checksum.
-        url: String,
-        /// What it says.
-        expected: String,
-        /// What the bundle has.
-        found: String,
-    },
     /// The download failed.
     #[error("cannot download {url}")]
     Download {
@@ -99,26 +54,6 @@ pub enum Error {
         path: Utf8PathBuf,
         /// Why.
         source: bundle::DownloadError,
-    },
-    /// A URL to be locked carries a user or a password, and locks are committed.
-    #[error("the URL {url} carries credentials, which must not be in a lock: it is committed")]
-    UrlWithCredentials {
-        /// The URL, without the credentials.
-        url: String,
-    },
-    /// The vendor's checksum cannot be had.
-    #[error("cannot compare the bundle with its checksum")]
-    Checksum {
-        /// Why not.
-        source: bundle::ChecksumError,
-    },
-    /// The demo's bundle cannot be made.
-    #[error("cannot make {path}")]
-    Demo {
-        /// The bundle.
-        path: Utf8PathBuf,
-        /// Why not.
-        source: bundle::make::MakeError,
     },
     /// The bundle's file is there and not of the size that the lock says.
     #[error("{path} has {found} bytes, and its lock says {expected}")]
@@ -177,223 +112,6 @@ pub enum Error {
         address: String,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// Some artifacts could not be pushed. The others were.
-    #[error("{} of {} could not be pushed to {address}", failed.len(), environment::count(*total, "artifact"))]
-    Push {
-        /// The registry.
-        address: String,
-        /// How many were to be pushed.
-        total: usize,
-        /// What was sent nevertheless.
-        sent: crate::push::Sent,
-        /// Which ones failed, and why. One reason may have stopped several of them.
-        failed: Vec<(String, std::sync::Arc<registry::Error>)>,
-    },
-    /// A push was asked to stop, and did. Nothing of what was begun is lost.
-    #[error("stopped with {left} of {} still to be pushed to {address}", environment::count(*total, "artifact"))]
-    Stopped {
-        /// The registry.
-        address: String,
-        /// How many artifacts were to be pushed.
-        total: usize,
-        /// How many of them were not.
-        left: usize,
-        /// What was sent and is complete. The next run does not send it again.
-        sent: crate::push::Sent,
-        /// Those among them that had failed before, and why.
-        failed: Vec<(String, std::sync::Arc<registry::Error>)>,
-    },
-    /// The registry does not serve what the lock names.
-    #[error("registry {address} does not serve what the lock names")]
-    NotConfirmed {
-        /// The environment.
-        environment: String,
-        /// The registry.
-        address: String,
-        /// What is wrong, each thing once.
-        findings: Vec<crate::verify::Finding>,
-    },
-    /// Everything that was missing was put back, and the registry still serves something else.
-    #[error(
-        "registry {address} still does not serve what the lock names, after everything was put back"
-    )]
-    NotRepaired {
-        /// The environment.
-        environment: String,
-        /// The registry.
-        address: String,
-        /// What is wrong still, each thing once.
-        findings: Vec<crate::verify::Finding>,
-    },
-    /// A removal cannot be planned or done.
-    #[error(transparent)]
-    Prune(crate::prune::PruneError),
-    /// The release's own mkectl lists what the lock lacks.
-    #[error("the lock of {release} lacks {} that its mkectl lists: {}", if lacking.len() == 1 { "something" } else { "things" }, lacking.join(", "))]
-    Unlocked {
-        /// The release.
-        release: String,
-        /// The references, as they are listed.
-        lacking: Vec<String>,
-    },
-    /// An `mke4.yaml` does not say where nodes pull from.
-    #[error("{path} does not say where nodes pull from: {}", wrong.join("; "))]
-    NoPulls {
-        /// The file.
-        path: Utf8PathBuf,
-        /// What is wrong with it.
-        wrong: Vec<String>,
-    },
-    /// Nodes pull from a registry that is not the environment's, so that nothing can be sent there.
-    #[error("{path} has nodes pull from {url}, and the registry of {environment} is {registry}")]
-    PullsElsewhere {
-        /// The file.
-        path: Utf8PathBuf,
-        /// The environment.
-        environment: String,
-        /// What stands in the file.
-        url: String,
-        /// What stands in the environment.
-        registry: String,
-    },
-    /// Nodes would not get what push credentials can read.
-    #[error("registry {address} does not serve {repository} without credentials")]
-    NotAnonymous {
-        /// The registry.
-        address: String,
-        /// The first repository that was refused.
-        repository: String,
-        /// What the registry answered.
-        source: registry::Error,
-    },
-    /// The embedded registry cannot be started.
-    #[error("the embedded registry cannot be started at {address}")]
-    Embedded {
-        /// Where it was to listen.
-        address: String,
-        /// Why.
-        source: registry::embedded::EmbeddedError,
-    },
-    /// A rehearsal's registry wants an IP address, since it is listened at.
-    #[error("a rehearsal's registry.address is an IP address with a port, not {address}")]
-    EmbeddedAddress {
-        /// What was given.
-        address: String,
-    },
-    /// The receipt cannot be read or written.
-    #[error("{path} is no receipt")]
-    Receipt {
-        /// The file.
-        path: Utf8PathBuf,
-        /// Why.
-        source: serde_yaml::Error,
-    },
-    /// The receipt is of a format that this version does not know.
-    #[error(
-        "{path} is a receipt of version {version}, which this version of Airlock does not know"
-    )]
-    ReceiptVersion {
-        /// The file.
-        path: Utf8PathBuf,
-        /// Its format's version.
-        version: u32,
-    },
-    /// The environment would change what its cluster keeps for good.
-    #[error("{0}")]
-    WriteOnce(environment::Problems),
-    /// The environment names another release than its cluster runs.
-    #[error("the cluster of {environment} runs {applied}, and its environment now says {wanted}")]
-    ReleaseChanged {
-        /// The environment.
-        environment: String,
-        /// What the receipt says.
-        applied: String,
-        /// What the files say.
-        wanted: String,
-        /// Why the vendor supports no upgrade from the one to the other, where it does not.
-        #[source]
-        refusal: Option<Box<mke::UpgradeError>>,
-    },
-    /// A file that was given as a plan is none.
-    #[error("{path} is no plan")]
-    PlanFile {
-        /// The file.
-        path: Utf8PathBuf,
-        /// Why not.
-        source: serde_yaml::Error,
-    },
-    /// A plan is of a format that this version does not know.
-    #[error("{path} is a plan of version {version}, which this version of Airlock does not know")]
-    PlanVersion {
-        /// The file.
-        path: Utf8PathBuf,
-        /// Its format's version.
-        version: u32,
-    },
-    /// Something is not any more as it was when a plan was made.
-    #[error("{path} is not what a deploy would do now")]
-    PlanMoved {
-        /// The environment.
-        environment: String,
-        /// The plan.
-        path: Utf8PathBuf,
-        /// Everything that has moved.
-        moved: Vec<crate::plan::Moved>,
-    },
-    /// A plan is to be written, and nobody can say what mkectl would be run for.
-    #[error("the plan for {environment} would not say what is run: {problem}")]
-    PlanWithoutMkectl {
-        /// The environment.
-        environment: String,
-        /// What is wrong with mkectl.
-        problem: String,
-    },
-    /// A file that was given as an inventory is none.
-    #[error("{path} is no inventory")]
-    InventoryFile {
-        /// The file.
-        path: Utf8PathBuf,
-        /// Why not.
-        source: serde_yaml::Error,
-    },
-    /// An inventory is of a format that this version does not know.
-    #[error(
-        "{path} is an inventory of version {version}, which this version of Airlock does not know"
-    )]
-    InventoryVersion {
-        /// The file.
-        path: Utf8PathBuf,
-        /// Its format's version.
-        version: u32,
-    },
-    /// An inventory is of another registry.
-    #[error("the inventory is of {found}, and the environment's registry is {wanted}")]
-    InventoryOfAnother {
-        /// The inventory's registry.
-        found: String,
-        /// The environment's.
-        wanted: String,
-    },
-    /// A promotion that makes no sense.
-    #[error("{to} does not get the release of {from}")]
-    Promotion {
-        /// The environment with the release.
-        from: String,
-        /// The environment that was to get it.
-        to: String,
-        /// Why not.
-        source: Box<crate::promote::Senseless>,
-    },
-    /// What the environment requires of another one has not happened.
-    #[error("{environment} requires {requires}: {missing}")]
-    RequirementUnmet {
-        /// The environment.
-        environment: String,
-        /// The environment that it requires.
-        requires: String,
-        /// What is missing.
-        missing: String,
     },
     /// The mkectl of the release that is there is needed, for the backup before an upgrade.
     #[error("the backup before the upgrade is written by mkectl {release}, and there is none")]
@@ -506,24 +224,6 @@ pub enum Error {
         /// Why not.
         source: mke::MigrationError,
     },
-    /// A cluster that was deployed is no MKE 3 any more.
-    #[error("the cluster of {environment} runs {applied} already, by its receipt")]
-    AlreadyMigrated {
-        /// The environment.
-        environment: String,
-        /// What it runs.
-        applied: String,
-    },
-    /// An installation would go over a cluster of MKE 3.
-    #[error(
-        "the machines of {environment} are an MKE {version} cluster, which `mkectl apply` is not for"
-    )]
-    StillMke3 {
-        /// The environment.
-        environment: String,
-        /// The version of MKE 3.
-        version: String,
-    },
     /// An earlier try has left its kubeconfig, which would make the next one fail.
     #[error(
         "{path} is left of another cluster or an earlier try, and an upgrade from MKE 3 fails where it is"
@@ -590,12 +290,6 @@ pub enum Error {
         /// The environment.
         environment: String,
     },
-    /// The machines in a configuration cannot be read, or not be written in another form.
-    #[error("the hosts of the configuration are not understood")]
-    Hosts {
-        /// Why not.
-        source: serde_yaml::Error,
-    },
     /// mkectl printed no kubeconfig.
     #[error("mkectl prints no kubeconfig; what it printed beside it is in {log}")]
     NoKubeconfig {
@@ -608,14 +302,6 @@ pub enum Error {
         /// The environment.
         environment: String,
     },
-    /// A secret would be visible to others, and nobody said that it may be.
-    #[error("{} would be visible in the process list: {why}", flags.join(" and "))]
-    VisibleSecrets {
-        /// The flags that have secrets.
-        flags: Vec<String>,
-        /// Why nobody said so.
-        why: String,
-    },
     /// A file or folder failed.
     #[error("cannot {doing} {path}")]
     Io {
@@ -626,42 +312,79 @@ pub enum Error {
         /// Why not.
         source: std::io::Error,
     },
+    /// A removal cannot be planned or done.
+    #[error(transparent)]
+    Prune(#[from] crate::prune::Error),
+    /// A lock is not written.
+    #[error(transparent)]
+    Lock(#[from] crate::lock::Error),
+    /// A receipt cannot be read or written.
+    #[error(transparent)]
+    Receipt(#[from] crate::receipt::Error),
+    /// An inventory cannot be used.
+    #[error(transparent)]
+    Inventory(#[from] crate::inventory::Error),
+    /// A promotion is refused.
+    #[error(transparent)]
+    Promote(#[from] crate::promote::Error),
+    /// A rehearsal cannot begin.
+    #[error(transparent)]
+    Rehearse(#[from] crate::rehearse::Error),
+    /// The demo's bundle cannot be made.
+    #[error(transparent)]
+    Demo(#[from] crate::demo::Error),
+    /// What an environment requires of another one has not happened.
+    #[error(transparent)]
+    Requires(#[from] crate::requires::Error),
+    /// A secret would be visible.
+    #[error(transparent)]
+    Consent(#[from] crate::consent::Error),
+    /// A push failed or was stopped.
+    #[error(transparent)]
+    Push(#[from] crate::push::Error),
+    /// Nodes do not get what the lock names.
+    #[error(transparent)]
+    Verify(#[from] crate::verify::Error),
+    /// A file of the workspace is wrong or missing.
+    #[error(transparent)]
+    Workspace(#[from] crate::workspace::Error),
+    /// A plan cannot be made or used.
+    #[error(transparent)]
+    Plan(#[from] crate::plan::Error),
 }
 
 impl Error {
     /// Returns the kind of the failure.
     pub fn kind(&self) -> Kind {
         match self {
+            Self::Mkectl(programs::Error::Limit { .. }) => Kind::Machine,
+            Self::Learn(error) => error.kind(),
+            Self::Fetch(error) => error.kind(),
+            Self::Download { source, .. } => download_kind(source),
+            Self::Backup(error) => error.kind(),
+            Self::Prune(error) => error.kind(),
+            Self::Lock(error) => error.kind(),
+            Self::Receipt(error) => error.kind(),
+            Self::Inventory(error) => error.kind(),
+            Self::Promote(error) => error.kind(),
+            Self::Rehearse(error) => error.kind(),
+            Self::Demo(error) => error.kind(),
+            Self::Requires(error) => error.kind(),
+            Self::Consent(error) => error.kind(),
+            Self::Push(error) => error.kind(),
+            Self::Verify(error) => error.kind(),
+            Self::Workspace(error) => error.kind(),
+            Self::Plan(error) => error.kind(),
             Self::Environment(_)
+            | Self::UnderWay(_)
             | Self::Release(_)
-            | Self::Render(_)
-            | Self::Facts { .. }
-            | Self::NotLocked { .. }
-            | Self::Lock(_)
-            | Self::Defaults { .. }
+            | Self::InvalidLock(_)
             | Self::Link(_)
             | Self::Credentials { .. }
-            | Self::Unlocked { .. }
-            | Self::NoPulls { .. }
-            | Self::PullsElsewhere { .. }
-            | Self::EmbeddedAddress { .. }
-            | Self::Receipt { .. }
-            | Self::UnderWay(_)
-            | Self::ReceiptVersion { .. }
-            | Self::WriteOnce(_)
-            | Self::ReleaseChanged { .. }
-            | Self::PlanFile { .. }
-            | Self::PlanVersion { .. }
-            | Self::InventoryFile { .. }
-            | Self::InventoryVersion { .. }
-            | Self::InventoryOfAnother { .. }
-            | Self::Promotion { .. }
             | Self::NoReleaseMatrix { .. }
             | Self::Contradiction { .. }
             | Self::NoCluster { .. }
             | Self::NoMigration { .. }
-            | Self::AlreadyMigrated { .. }
-            | Self::StillMke3 { .. }
             | Self::StaleKubeconfig { .. }
             | Self::Mke3Credentials { .. }
             | Self::BackupExists { .. }
@@ -669,26 +392,18 @@ impl Error {
             | Self::Mke3Unfit(_)
             | Self::Kubeconfig(_)
             | Self::BackupNote { .. }
-            | Self::NoController { .. }
-            | Self::Hosts { .. } => Kind::Workspace,
-            Self::Mkectl(programs::Error::Limit { .. })
-            | Self::Unready(_)
+            | Self::NoController { .. } => Kind::Workspace,
+            Self::SharedState(_) | Self::EnvironmentInUse(_) | Self::Protected { .. } => {
+                Kind::NotAllowed
+            }
+            Self::Unready(_)
             | Self::Full(_)
-            | Self::Demo { .. }
             | Self::BundleUnread { .. }
             | Self::Store { .. }
             | Self::Io { .. } => Kind::Machine,
-            Self::VendorChecksum { .. }
-            | Self::BundleSize { .. }
-            | Self::Bundle { .. }
-            | Self::StoreLost { .. } => Kind::Content,
-            Self::Registry { .. }
-            | Self::NotConfirmed { .. }
-            | Self::NotRepaired { .. }
-            | Self::NotAnonymous { .. }
-            | Self::Embedded { .. } => Kind::Registry,
-            Self::PlanWithoutMkectl { .. }
-            | Self::NoOldMkectl { .. }
+            Self::BundleSize { .. } | Self::Bundle { .. } | Self::StoreLost { .. } => Kind::Content,
+            Self::Registry { .. } => Kind::Registry,
+            Self::NoOldMkectl { .. }
             | Self::ClusterSilent { .. }
             | Self::Mkectl(_)
             | Self::MkectlVersion { .. }
@@ -698,25 +413,6 @@ impl Error {
             | Self::NoMatchingMkectl { .. } => Kind::Mkectl,
             Self::MkectlFailed { .. } | Self::NoKubeconfig { .. } => Kind::MkectlFailed,
             Self::MkectlInterrupted { .. } => Kind::Interrupted,
-            Self::SharedState(_)
-            | Self::EnvironmentInUse(_)
-            | Self::RequirementUnmet { .. }
-            | Self::Protected { .. }
-            | Self::VisibleSecrets { .. } => Kind::NotAllowed,
-            Self::PlanOutdated(_) | Self::PlanMoved { .. } => Kind::Outdated,
-            Self::UrlWithCredentials { .. } => Kind::Usage,
-            Self::Stopped { .. } => Kind::Partial,
-            Self::Push { failed, total, .. } => match failed.len() < *total {
-                true => Kind::Partial,
-                false => Kind::Registry,
-            },
-            Self::Checksum { source } => checksum_kind(source),
-            Self::Download { source, .. } => download_kind(source),
-            Self::Learn(error) => error.kind(),
-            Self::LockRefused(refusal) => refusal.kind(),
-            Self::Fetch(error) => error.kind(),
-            Self::Prune(error) => error.kind(),
-            Self::Backup(error) => error.kind(),
         }
     }
 
@@ -724,8 +420,10 @@ impl Error {
     pub fn problems(&self) -> Option<&environment::Problems> {
         match self {
             Self::Environment(environment::Error::Wrong(problems))
-            | Self::Render(problems)
-            | Self::WriteOnce(problems) => Some(problems),
+            | Self::Workspace(
+                crate::workspace::Error::Configuration(problems)
+                | crate::workspace::Error::WriteOnce(problems),
+            ) => Some(problems),
             _ => None,
         }
     }
@@ -783,14 +481,6 @@ impl Error {
             path: path.to_owned(),
             source,
         }
-    }
-}
-
-fn checksum_kind(error: &bundle::ChecksumError) -> Kind {
-    use bundle::ChecksumError::{Html, None, NotListed, Read, Request, TooLarge};
-    match error {
-        Request(_) | Read { .. } => Kind::Machine,
-        Html { .. } | TooLarge { .. } | None { .. } | NotListed { .. } => Kind::Content,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::receipt::{Applied, Receipt};
 use crate::under_way::UnderWay;
 use crate::warnings::Warnings;
 use crate::workspace::Output;
-use crate::{Context, Error, chain};
+use crate::{Context, Error, chain, workspace};
 
 /// What a cluster answered.
 #[derive(Debug, Default)]
@@ -146,7 +146,11 @@ pub(crate) fn release(
             },
         );
         if !problems.is_empty() {
-            return Err(other().unwrap_or(Error::WriteOnce(Problems(problems))));
+            return Err(
+                other().unwrap_or(Error::Workspace(workspace::Error::WriteOnce(Problems(
+                    problems,
+                )))),
+            );
         }
         warnings.of_plan.push(format!(
             "no receipt tells of the cluster of {name}, and it answers: it {}",
@@ -358,5 +362,7 @@ pub(crate) fn parse(path: &Utf8Path, text: &str) -> Result<Node, Error> {
         path: path.to_owned(),
         text: text.to_owned(),
     });
-    yaml::parse(source).map_err(|problem| Error::Render(Problems(vec![problem])))
+    yaml::parse(source).map_err(|problem| {
+        Error::Workspace(workspace::Error::Configuration(Problems(vec![problem])))
+    })
 }

@@ -6,7 +6,7 @@ use semver::Version;
 use crate::disk::DiskFull;
 use crate::event::{Event, Step};
 use crate::observe::BundleObserver;
-use crate::{Context, Error, Kind, Workspace, demo, sha256};
+use crate::{Context, Error, Kind, Workspace, demo, sha256, workspace};
 
 /// Why what a lock names is not on this machine.
 #[derive(Debug, thiserror::Error)]
@@ -74,11 +74,12 @@ pub struct Locked {
 pub fn locked(workspace: &Workspace, release: &Version) -> Result<Locked, Error> {
     let release = format!("v{release}");
     let path = workspace.lock(&release, crate::workspace::DEFAULT_ARCH);
-    let text = crate::workspace::read_if_there(&path)?.ok_or_else(|| Error::NotLocked {
-        path: workspace.shown(&path).to_owned(),
-        release,
-    })?;
-    let lock = bundle::Lock::parse(&text, workspace.shown(&path)).map_err(Error::Lock)?;
+    let text =
+        crate::workspace::read_if_there(&path)?.ok_or_else(|| workspace::Error::NotLocked {
+            path: workspace.shown(&path).to_owned(),
+            release,
+        })?;
+    let lock = bundle::Lock::parse(&text, workspace.shown(&path)).map_err(Error::InvalidLock)?;
     Ok(Locked {
         digest: sha256(text.as_bytes()),
         lock,

@@ -11,7 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::look::{self, Held, Seen};
 use crate::workspace::write_named;
-use crate::{Context, Error, sha256};
+use crate::{Context, sha256};
+
+mod error;
+
+pub use error::Error;
 
 /// What an inventory says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,18 +61,22 @@ impl Inventory {
     ///
     /// # Errors
     /// The file cannot be read, or is no inventory of this format.
-    pub fn read(path: &Utf8Path) -> Result<Read, Error> {
-        let text = files::read_text(path).map_err(|source| Error::io("read", path, source))?;
-        let wrong = |source| Error::InventoryFile {
-            path: path.to_owned(),
-            source,
+    pub fn read(path: &Utf8Path) -> Result<Read, crate::Error> {
+        let text =
+            files::read_text(path).map_err(|source| crate::Error::io("read", path, source))?;
+        let wrong = |source| {
+            crate::Error::Inventory(Error::File {
+                path: path.to_owned(),
+                source,
+            })
         };
         let inventory: Self = redaction::yaml::read(&text).map_err(wrong)?;
         if inventory.version != Self::VERSION {
-            return Err(Error::InventoryVersion {
+            return Err(Error::Version {
                 path: path.to_owned(),
                 version: inventory.version,
-            });
+            }
+            .into());
         }
         Ok(Read {
             inventory,
@@ -80,8 +88,8 @@ impl Inventory {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn write(&self, path: &Utf8Path) -> Result<(), Error> {
-        let yaml = redaction::yaml::write(self, &[]).map_err(|source| Error::InventoryFile {
+    pub fn write(&self, path: &Utf8Path) -> Result<(), crate::Error> {
+        let yaml = redaction::yaml::write(self, &[]).map_err(|source| Error::File {
             path: path.to_owned(),
             source,
         })?;
@@ -123,10 +131,13 @@ impl Inventory {
 ///
 /// # Errors
 /// A lock cannot be read, or the registry cannot be asked.
-pub async fn take(context: &Context<'_>, environment: &Environment) -> Result<Inventory, Error> {
+pub async fn take(
+    context: &Context<'_>,
+    environment: &Environment,
+) -> Result<Inventory, crate::Error> {
     let mut tags = BTreeMap::new();
     for path in context.workspace.locks()? {
-        let lock = bundle::Lock::read(&path).map_err(Error::Lock)?;
+        let lock = bundle::Lock::read(&path).map_err(crate::Error::InvalidLock)?;
         for artifact in lock.artifacts {
             tags.insert((artifact.repository, artifact.tag), artifact.kind);
         }

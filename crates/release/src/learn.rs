@@ -16,7 +16,7 @@ use semver::Version;
 use crate::event::{Event, Step};
 use crate::observe::BundleObserver;
 use crate::workspace::{DEFAULT_ARCH, read_if_there, write_whole};
-use crate::{Context, Error, Kind, program, render};
+use crate::{Context, Error, Kind, program, render, workspace};
 
 /// What to look at.
 #[derive(Debug, Clone)]
@@ -154,11 +154,13 @@ pub fn learn(context: &Context<'_>, request: &Request) -> Result<Outcome, Error>
 
     let text = observations.to_yaml();
     // What this writes, every later step must be able to read.
-    Observations::parse(&text, &request.release).map_err(|source| Error::Facts {
-        path: workspace
-            .shown(&workspace.facts(&request.release))
-            .to_owned(),
-        source,
+    Observations::parse(&text, &request.release).map_err(|source| {
+        workspace::Error::Observations {
+            path: workspace
+                .shown(&workspace.facts(&request.release))
+                .to_owned(),
+            source,
+        }
     })?;
     let path = workspace.facts(&request.release);
     let written = read_if_there(&path)?.as_deref() != Some(&text);
@@ -205,9 +207,11 @@ pub(crate) fn rules(
     let bundle = known.observations().and_then(|it| it.bundles.get(arch));
     let exceptions = bundle.map(|bundle| bundle.exceptions.as_slice());
     let path = context.workspace.facts(known.version());
-    let wrong = |source| Error::Facts {
-        path: context.workspace.shown(&path).to_owned(),
-        source,
+    let wrong = |source| {
+        Error::Workspace(workspace::Error::Observations {
+            path: context.workspace.shown(&path).to_owned(),
+            source,
+        })
     };
     let mut rules = BTreeMap::new();
     for exception in exceptions.unwrap_or_default() {

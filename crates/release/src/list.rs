@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::receipt::Receipt;
 use crate::workspace::Output;
-use crate::{Error, Workspace, chain, fetch};
+use crate::{Error, Workspace, chain, fetch, workspace};
 
 /// What a workspace holds.
 #[derive(Debug, Serialize)]
@@ -152,7 +152,9 @@ fn state(workspace: &Workspace, environment: &environment::Environment) -> Strin
         }) => format!("{} deployed {}", applied.release, applied.ended),
         _ => match fetch::locked(workspace, &environment.release) {
             Ok(_) => "never deployed".to_owned(),
-            Err(Error::NotLocked { .. }) => "never deployed, release not locked".to_owned(),
+            Err(Error::Workspace(workspace::Error::NotLocked { .. })) => {
+                "never deployed, release not locked".to_owned()
+            }
             Err(_) => "never deployed, its lock cannot be read".to_owned(),
         },
     }

@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::event::{Event, Step};
 use crate::fetch::{self, Found, open_store};
 use crate::observe::BundleObserver;
-use crate::{Context, Error, program};
+use crate::{Context, Error, program, push};
 
 /// Every byte that the lock names is in the store. Only `read_to_its_end` and `stored` make one.
 #[derive(Debug)]
@@ -190,7 +190,7 @@ pub(crate) fn is_by_damage(error: &Error) -> bool {
 
 /// Returns the artifacts that a push could not send because of what is in the store.
 fn damaged(error: &Error) -> BTreeSet<&str> {
-    let Error::Push { failed, .. } = error else {
+    let Error::Push(push::Error::Failed { failed, .. }) = error else {
         return BTreeSet::new();
     };
     failed

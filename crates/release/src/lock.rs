@@ -7,14 +7,14 @@ use crate::event::{Event, Step};
 use crate::fetch;
 use crate::observe::BundleObserver;
 use crate::workspace::{DEFAULT_ARCH, write_whole};
-use crate::{Context, Error, demo, render, sha256};
+use crate::{Context, demo, render, sha256};
 
 mod changes;
 mod error;
 mod keep;
 
 pub use changes::Changes;
-pub use error::Refusal;
+pub use error::Error;
 pub use keep::Kept;
 
 /// What to lock, and where its bundle comes from.
@@ -81,7 +81,7 @@ pub enum Checksum {
 ///
 /// # Errors
 /// The bundle cannot be had or read, it does not have the vendor's checksum, or the committed lock differs.
-pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, Error> {
+pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, crate::Error> {
     let facts = context.workspace.release(&request.release)?;
     if !facts.is_known() {
         for warning in facts.warnings() {
@@ -152,7 +152,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, E
         .map(|text| bundle::Lock::parse(text, &shown))
     {
         // One that is not valid is in the way, too.
-        Some(Err(error)) if !request.replace => return Err(Error::Lock(error)),
+        Some(Err(error)) if !request.replace => return Err(crate::Error::InvalidLock(error)),
         parsed => parsed.and_then(Result::ok),
     };
     let asks_vendor = from_vendor && url != demo::URL;
@@ -165,21 +165,22 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, E
     lock.init = init.as_ref().map(|text| sha256(text.as_bytes()));
     let text = lock.to_yaml();
     // What this writes, every later step must be able to read.
-    bundle::Lock::parse(&text, &shown).map_err(Error::Lock)?;
+    bundle::Lock::parse(&text, &shown).map_err(crate::Error::InvalidLock)?;
     let written = committed.as_deref() != Some(&text);
     let changes = (earlier.as_ref().filter(|_| written)).map(|old| Changes::between(old, &lock));
     if written {
         if committed.is_some() && !request.replace {
             // Parsed and written again, a lock of an earlier version shows no query of a URL.
             let old = earlier.as_ref().map(bundle::Lock::to_yaml);
-            return Err(Error::LockRefused(Refusal::Differs {
+            return Err(Error::Differs {
                 is_same_bundle: earlier
                     .as_ref()
                     .is_some_and(|earlier| earlier.bundle.sha256 == lock.bundle.sha256),
                 changes: changes.unwrap_or_default(),
                 diff: (request.diff).then(|| render::diff(&shown, old.as_deref(), &text)),
                 path: shown,
-            }));
+            }
+            .into());
         }
         if let Some(init) = init {
             write_whole(&context.workspace.init(&request.release), &init)?;
@@ -213,11 +214,11 @@ fn source(
     context: &Context<'_>,
     request: &Request,
     vendor_url: String,
-) -> Result<(String, Option<Utf8PathBuf>), Error> {
+) -> Result<(String, Option<Utf8PathBuf>), crate::Error> {
     let Some(url) = &request.url else {
         return Ok((vendor_url, request.bundle.clone()));
     };
-    let failed = |source| Error::LockRefused(Refusal::Url(source));
+    let failed = |source| crate::Error::Lock(Error::Url(source));
     // A path on this machine means nothing on another one, so that the vendor's URL is locked.
     if let Some(path) = bundle::local_path(url).map_err(failed)? {
         return Ok((vendor_url, Some(request.bundle.clone().unwrap_or(path))));
@@ -234,11 +235,12 @@ fn source(
     Ok((url.clone(), request.bundle.clone()))
 }
 
-fn refuse_credentials(url: &str) -> Result<(), Error> {
+fn refuse_credentials(url: &str) -> Result<(), crate::Error> {
     match bundle::has_credentials(url) {
         true => Err(Error::UrlWithCredentials {
             url: bundle::shown_url(url),
-        }),
+        }
+        .into()),
         false => Ok(()),
     }
 }
@@ -249,17 +251,17 @@ fn refuse_contradictions(
     request: &Request,
     arch: &str,
     contradictions: &[String],
-) -> Result<(), Error> {
+) -> Result<(), crate::Error> {
     if contradictions.is_empty() {
         return Ok(());
     }
-    let refusal = Refusal::WrongRelease {
+    let refusal = Error::WrongRelease {
         release: format!("v{}", request.release),
         arch: arch.to_owned(),
         contradictions: contradictions.to_vec(),
     };
     if !request.force_release {
-        return Err(Error::LockRefused(refusal));
+        return Err(crate::Error::Lock(refusal));
     }
     context.reporter.report(Event::Warning(refusal.to_string()));
     Ok(())
@@ -323,7 +325,7 @@ async fn mkectl(
     facts: &mke::Release,
     asks_vendor: bool,
     earlier: Option<&bundle::Lock>,
-) -> Result<Vec<bundle::LockedMkectl>, Error> {
+) -> Result<Vec<bundle::LockedMkectl>, crate::Error> {
     let release = format!("v{}", request.release);
     let warn = |text: String| context.reporter.report(Event::Warning(text));
     let mut all = Vec::new();
@@ -385,7 +387,7 @@ async fn local_bundle(
     given: Option<Utf8PathBuf>,
     url: &str,
     file: &str,
-) -> Result<Utf8PathBuf, Error> {
+) -> Result<Utf8PathBuf, crate::Error> {
     if let Some(bundle) = given {
         return Ok(bundle);
     }
@@ -406,15 +408,15 @@ async fn compare_with_vendor(
     file: &str,
     path: &Utf8Path,
     contents: &bundle::Contents,
-) -> Result<Checksum, Error> {
+) -> Result<Checksum, crate::Error> {
     let Some(url) = facts.checksum_url(arch) else {
         return Ok(Checksum::NotPublished);
     };
     match compare(context, &url, file, path, contents).await {
         Ok(url) => Ok(Checksum::Confirmed(url)),
-        Err(Error::Checksum {
+        Err(crate::Error::Lock(Error::Checksum {
             source: bundle::ChecksumError::Request(bundle::RequestError::NotFound { .. }),
-        }) => Ok(Checksum::NotFound(url)),
+        })) => Ok(Checksum::NotFound(url)),
         Err(error) => Err(error),
     }
 }
@@ -426,8 +428,8 @@ async fn compare(
     file: &str,
     path: &Utf8Path,
     contents: &bundle::Contents,
-) -> Result<String, Error> {
-    let failed = |source| Error::Checksum { source };
+) -> Result<String, crate::Error> {
+    let failed = |source| crate::Error::Lock(Error::Checksum { source });
     let local =
         bundle::local_path(url).map_err(|source| failed(bundle::ChecksumError::Request(source)))?;
     if let Some(local) = local {
@@ -448,7 +450,7 @@ fn compare_given(
     file: &str,
     path: &Utf8Path,
     contents: &bundle::Contents,
-) -> Result<String, Error> {
+) -> Result<String, crate::Error> {
     let hex = given.to_ascii_lowercase();
     let (sha256, source) = if bundle::sha256_digest(&format!("sha256:{hex}")).is_ok() {
         (hex, "--checksum".to_owned())
@@ -468,7 +470,7 @@ fn same_checksum(
     contents: &bundle::Contents,
     expected: String,
     source: &str,
-) -> Result<(), Error> {
+) -> Result<(), crate::Error> {
     if expected == contents.sha256 {
         return Ok(());
     }
@@ -477,7 +479,8 @@ fn same_checksum(
         url: source.to_owned(),
         expected,
         found: contents.sha256.clone(),
-    })
+    }
+    .into())
 }
 
 /// Reads a bundle into the store.
@@ -486,11 +489,11 @@ fn read(
     path: &Utf8Path,
     store: &bundle::Store,
     rules: &bundle::Rules,
-) -> Result<bundle::Contents, Error> {
+) -> Result<bundle::Contents, crate::Error> {
     let mut store = store.clone();
-    let file = files::open(path).map_err(|source| Error::io("open", path, source))?;
+    let file = files::open(path).map_err(|source| crate::Error::io("open", path, source))?;
     let observer = BundleObserver::new(context.reporter, Step::Verify);
     // Reading is work for a processor and a disk, not for the runtime.
     tokio::task::block_in_place(|| bundle::read_observed(file, &mut store, rules, &observer))
-        .map_err(|source| Error::bundle(context.workspace, path, source))
+        .map_err(|source| crate::Error::bundle(context.workspace, path, source))
 }

@@ -9,7 +9,7 @@ use oci_spec::image::Digest;
 use serde::Serialize;
 
 use crate::connect::{connect, connect_to_push};
-use crate::{Context, Credentials, Error};
+use crate::{Context, Credentials, Error, verify};
 
 /// How many requests are under way at once while the registry is only asked.
 pub(crate) const QUESTIONS_AT_ONCE: usize = 16;
@@ -169,10 +169,12 @@ pub(crate) async fn require_open(
     let Some(shut) = shut else {
         return Ok(());
     };
-    let refused = |source| Error::NotAnonymous {
-        address: environment.registry.address.clone(),
-        repository: shut.repository.clone(),
-        source,
+    let refused = |source| {
+        Error::Verify(verify::Error::NotAnonymous {
+            address: environment.registry.address.clone(),
+            repository: shut.repository.clone(),
+            source,
+        })
     };
     if shut.is_certain {
         return Err(refused(shut.refusal.error()));

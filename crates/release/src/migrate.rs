@@ -10,7 +10,7 @@ use crate::event::Step;
 use crate::executor::{ClusterStep, Command, Task};
 use crate::program::{self, Program};
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Credentials, Error};
+use crate::{Context, Credentials, Error, workspace};
 
 /// An upgrade from MKE 3 that is ready to be run.
 #[derive(Debug)]
@@ -27,10 +27,10 @@ pub(crate) struct Prepared {
 pub(crate) fn of(environment: &Environment) -> Result<&Mke3, Error> {
     environment.mke3.as_ref().ok_or_else(|| {
         let rule = "the environment says nothing of an MKE 3 cluster";
-        Error::Render(Problems(vec![
+        Error::Workspace(workspace::Error::Configuration(Problems(vec![
             Problem::at(&environment.merged, rule)
                 .with_help("write `mke3: { version: 3.8.2, credentials: { env: NAME } }`"),
-        ]))
+        ])))
     })
 }
 
@@ -52,7 +52,8 @@ pub(crate) fn prepare(
         });
     }
     let mke3 = of(environment)?;
-    let problem = |problem| Error::Render(Problems(vec![problem]));
+    let problem =
+        |problem| Error::Workspace(workspace::Error::Configuration(Problems(vec![problem])));
     let way = facts
         .migrate_from(&mke3.version)
         .map_err(|source| Error::NoMigration { source })?;

@@ -15,14 +15,16 @@ use crate::shared_state::{self, Standing};
 use crate::under_way::{self, UnderWay};
 use crate::warnings::Warnings;
 use crate::workspace::Output;
-use crate::{Context, Error, connect, fetch, inventory, look, program, render, sha256, verify};
+use crate::{Context, connect, fetch, inventory, look, program, render, sha256, verify};
 
 mod decide;
+mod error;
 mod permit;
 mod recheck;
 mod saved;
 mod summary;
 
+pub use error::Error;
 pub use permit::{Permit, permit};
 pub use recheck::Outdated;
 pub(crate) use recheck::recheck;
@@ -195,7 +197,7 @@ pub async fn plan(
     environment: Environment,
     output: Output,
     purpose: Purpose,
-) -> Result<Plan, Error> {
+) -> Result<Plan, crate::Error> {
     seen_by(context, environment, output, purpose, Eyes::Registry).await
 }
 
@@ -218,7 +220,7 @@ pub async fn seen_by(
     output: Output,
     purpose: Purpose,
     eyes: Eyes<'_>,
-) -> Result<Plan, Error> {
+) -> Result<Plan, crate::Error> {
     let locked = fetch::locked(context.workspace, &environment.release)?;
     of_locked(context, environment, locked, output, purpose, eyes).await
 }
@@ -233,7 +235,7 @@ pub async fn prepare(
     environment: Environment,
     output: Output,
     purpose: Purpose,
-) -> Result<Plan, Error> {
+) -> Result<Plan, crate::Error> {
     let mut made = plan(context, environment.clone(), output.clone(), purpose).await?;
     // The one of the release, and the one before it.
     for _ in 0..2 {
@@ -256,11 +258,11 @@ pub(crate) async fn of_locked(
     output: Output,
     purpose: Purpose,
     eyes: Eyes<'_>,
-) -> Result<Plan, Error> {
+) -> Result<Plan, crate::Error> {
     let release = context.workspace.release(&environment.release)?;
     environment
         .check_dates((context.tool.now)().as_second())
-        .map_err(|problems| Error::Environment(environment::Error::Wrong(problems)))?;
+        .map_err(|problems| crate::Error::Environment(environment::Error::Wrong(problems)))?;
     let rendered = render::render(context.workspace, &mut environment, &release)?;
     let mut config = Config {
         digest: sha256(rendered.text.as_bytes()),
@@ -419,13 +421,14 @@ fn taken_from(
     environment: &Environment,
     lock: &bundle::Lock,
     warnings: &mut Vec<String>,
-) -> Result<Vec<look::Seen>, Error> {
+) -> Result<Vec<look::Seen>, crate::Error> {
     let url = environment.registry.image_url();
     if read.inventory.registry != url {
-        return Err(Error::InventoryOfAnother {
+        return Err(inventory::Error::OtherRegistry {
             found: read.inventory.registry.clone(),
             wanted: url,
-        });
+        }
+        .into());
     }
     let (seen, unknown) = read.inventory.seen(lock);
     if unknown > 0 {
@@ -450,7 +453,7 @@ fn refuse_what_the_registry_lacks(
     environment: &Environment,
     lock: &bundle::Lock,
     artifacts: &[Planned],
-) -> Result<(), Error> {
+) -> Result<(), crate::Error> {
     let findings: Vec<verify::Finding> = lock
         .artifacts
         .iter()
@@ -472,9 +475,10 @@ fn refuse_what_the_registry_lacks(
     if findings.is_empty() {
         return Ok(());
     }
-    Err(Error::NotConfirmed {
+    Err(verify::Error::NotConfirmed {
         environment: environment.name.clone(),
         address: environment.registry.image_url(),
         findings,
-    })
+    }
+    .into())
 }

@@ -21,7 +21,9 @@ use crate::fetch::{self, Source};
 use crate::observe::BundleObserver;
 use crate::receipt::Receipt;
 use crate::workspace::Output;
-use crate::{Context, Credentials, Error, before_push, chain, connect, program, render, requires};
+use crate::{
+    Context, Credentials, Error, before_push, chain, connect, program, render, requires, workspace,
+};
 
 /// The most that one request to the registry carries to find out how much it may, in bytes. Proxies' usual limits are below.
 const MOST_IN_A_REQUEST: usize = 64 << 20;
@@ -262,7 +264,7 @@ fn configuration(context: &Context<'_>, environment: &Environment, checks: &mut 
             name,
             format!("can be rendered for v{}", environment.release),
         ),
-        Err(Error::Render(problems)) => {
+        Err(Error::Workspace(workspace::Error::Configuration(problems))) => {
             Check::wrong(name, WorkspaceFault::Configuration, rules(&problems))
         }
         Err(error) => Check::wrong(name, WorkspaceFault::Configuration, chain(&error)),
@@ -300,7 +302,7 @@ fn lock(
         }
         Err(error) => {
             let fault = match &error {
-                Error::NotLocked { .. } => WorkspaceFault::NotLocked,
+                Error::Workspace(workspace::Error::NotLocked { .. }) => WorkspaceFault::NotLocked,
                 _ => WorkspaceFault::LockBroken,
             };
             checks.push(Check::wrong(name, fault, chain(&error)));

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use crate::event::{Event, Step};
 use crate::receipt::{self, Receipt};
 use crate::workspace::Output;
-use crate::{Context, Credentials, Error, Tool, Workspace, demo, fetch, kubeconfig};
+use crate::{Context, Credentials, Error, Tool, Workspace, demo, fetch, kubeconfig, workspace};
 
 /// The home folder that mkectl is asked with: its help shows paths below it.
 const HOME: &str = "/home/operator";
@@ -348,7 +348,7 @@ pub(crate) fn of_release(
     }
     let locked = match fetch::locked(context.workspace, release) {
         Ok(locked) => Some(locked.lock),
-        Err(Error::NotLocked { .. }) => None,
+        Err(Error::Workspace(workspace::Error::NotLocked { .. })) => None,
         Err(error) => return Err(error),
     };
     let mut mkectl = match locked

@@ -9,7 +9,11 @@ use serde::Serialize;
 use crate::diff::{Pair, Releases};
 use crate::receipt::Receipt;
 use crate::workspace::{Output, read_if_there, write_whole};
-use crate::{Error, Workspace, check, diff, fetch, render};
+use crate::{Workspace, check, diff, fetch, render, workspace};
+
+mod error;
+
+pub use error::Error;
 
 /// What a promotion came to.
 #[derive(Debug, Serialize)]
@@ -70,11 +74,13 @@ pub fn promote(
     from: &str,
     to: &str,
     unproven: bool,
-) -> Result<Promoted, Error> {
-    let refused = |source| Error::Promotion {
-        from: from.to_owned(),
-        to: to.to_owned(),
-        source: Box::new(source),
+) -> Result<Promoted, crate::Error> {
+    let refused = |source| {
+        crate::Error::Promote(Error::Refused {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            source: Box::new(source),
+        })
     };
     if from == to {
         return Err(refused(Senseless::Same));
@@ -109,8 +115,9 @@ pub fn promote(
             path: shown.clone(),
             text: before.clone(),
         };
-        let after = environment::with_release(&file.into(), &release)
-            .map_err(|problem| Error::Render(environment::Problems(vec![problem])))?;
+        let after = environment::with_release(&file.into(), &release).map_err(|problem| {
+            workspace::Error::Configuration(environment::Problems(vec![problem]))
+        })?;
         write_whole(&path, &after)?;
         render::diff(&shown, Some(&before), &after)
     };
@@ -142,7 +149,11 @@ pub fn promote(
 }
 
 /// Renders an environment into its file, and compares it with what was there before.
-fn rendered(workspace: &Workspace, name: &str, output: &Output) -> Result<Option<Pair>, Error> {
+fn rendered(
+    workspace: &Workspace,
+    name: &str,
+    output: &Output,
+) -> Result<Option<Pair>, crate::Error> {
     let drift = diff::environment(workspace, name)?;
     let mut environment = workspace.load(name)?;
     let text = check::rendered(workspace, &mut environment)?.text;
@@ -161,7 +172,7 @@ fn unproven_by(
     workspace: &Workspace,
     environment: &Environment,
     lock: &str,
-) -> Result<Option<String>, Error> {
+) -> Result<Option<String>, crate::Error> {
     let name = &environment.name;
     let release = format!("v{}", environment.release);
     let receipt = Receipt::read(&Output::below(&workspace.environment(name)).receipt)?;
@@ -191,7 +202,7 @@ fn upgrade(
     workspace: &Workspace,
     target: &Environment,
     release: &Version,
-) -> Result<Vec<String>, Result<Senseless, Error>> {
+) -> Result<Vec<String>, Result<Senseless, crate::Error>> {
     let receipt =
         Receipt::read(&Output::below(&workspace.environment(&target.name)).receipt).map_err(Err)?;
     let Some(applied) = receipt.and_then(|receipt| receipt.applied) else {
@@ -200,7 +211,7 @@ fn upgrade(
     if applied.release == format!("v{release}") {
         return Ok(Vec::new());
     }
-    let facts = mke::Release::of(release).map_err(|error| Err(Error::Release(error)))?;
+    let facts = mke::Release::of(release).map_err(|error| Err(crate::Error::Release(error)))?;
     match check::upgrade(&facts, &applied) {
         Some(Err(source)) => Err(Ok(Senseless::Upgrade {
             to: target.name.clone(),

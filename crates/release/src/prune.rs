@@ -13,7 +13,7 @@ use oci_spec::image::{ImageIndex, MediaType};
 
 use crate::connect::connect;
 use crate::workspace::{read_if_there, write_named};
-use crate::{Context, Error, RegistryError, sha256};
+use crate::{Context, RegistryError, sha256};
 
 mod error;
 mod file;
@@ -21,7 +21,7 @@ mod history;
 mod propose;
 mod remove;
 
-pub use error::PruneError;
+pub use error::Error;
 pub use file::{ComputedFrom, KeptLock, PrunePlan, Remove, Stays};
 pub use remove::{Pruned, prune};
 
@@ -51,7 +51,7 @@ pub async fn plan(
     context: &Context<'_>,
     environment: &Environment,
     reach: Reach,
-) -> Result<PrunePlan, Error> {
+) -> Result<PrunePlan, crate::Error> {
     let mut known = history::gather(context, environment, reach)?;
     let proposal = look(context, environment, &known).await?;
     let unclaimed = unclaimed(context, environment, &known, &proposal).await?;
@@ -66,7 +66,7 @@ async fn unclaimed(
     environment: &Environment,
     known: &Known,
     proposal: &Proposal,
-) -> Result<Vec<String>, Error> {
+) -> Result<Vec<String>, crate::Error> {
     let mut notes = Vec::new();
     if known.unclaimed.is_empty() {
         return Ok(notes);
@@ -100,7 +100,7 @@ async fn unclaimed(
             .try_filter_map(|held| async move { Ok(held) })
             .try_collect()
             .await
-            .map_err(|source| Error::Registry {
+            .map_err(|source| crate::Error::Registry {
                 address: environment.registry.address.clone(),
                 source,
             })?;
@@ -128,7 +128,7 @@ async fn unclaimed(
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn write(plan: &PrunePlan, path: &Utf8Path) -> Result<(), Error> {
+pub fn write(plan: &PrunePlan, path: &Utf8Path) -> Result<(), crate::Error> {
     write_named(path, &plan.to_yaml(path)?)
 }
 
@@ -136,8 +136,8 @@ pub fn write(plan: &PrunePlan, path: &Utf8Path) -> Result<(), Error> {
 ///
 /// # Errors
 /// The file cannot be read, or is none.
-pub fn read(path: &Utf8Path) -> Result<PrunePlan, Error> {
-    let text = files::read_text(path).map_err(|source| Error::io("read", path, source))?;
+pub fn read(path: &Utf8Path) -> Result<PrunePlan, crate::Error> {
+    let text = files::read_text(path).map_err(|source| crate::Error::io("read", path, source))?;
     PrunePlan::parse(&text, path)
 }
 
@@ -146,7 +146,7 @@ async fn of_known(
     environment: &Environment,
     reach: Reach,
     known: &Known,
-) -> Result<PrunePlan, Error> {
+) -> Result<PrunePlan, crate::Error> {
     let proposal = look(context, environment, known).await?;
     written(context, environment, reach, known, proposal)
 }
@@ -156,10 +156,10 @@ async fn look(
     context: &Context<'_>,
     environment: &Environment,
     known: &Known,
-) -> Result<Proposal, Error> {
+) -> Result<Proposal, crate::Error> {
     let candidates = candidates(&known.kept, &known.past, &environment.registry);
     let registry = connect(context, environment, context.credentials(environment)?)?;
-    let failed = |source| Error::Registry {
+    let failed = |source| crate::Error::Registry {
         address: environment.registry.address.clone(),
         source,
     };
@@ -171,7 +171,7 @@ async fn look(
         futures_util::stream::iter(candidates.keys().cloned())
             .map(|repository| async move {
                 let holding = known_holding(registry, &repository).await;
-                Ok::<_, Error>((repository, holding.map_err(failed)?))
+                Ok::<_, crate::Error>((repository, holding.map_err(failed)?))
             })
             .buffer_unordered(REPOSITORIES_AT_ONCE)
             .try_collect()
@@ -269,7 +269,7 @@ fn written(
     reach: Reach,
     known: &Known,
     proposal: Proposal,
-) -> Result<PrunePlan, Error> {
+) -> Result<PrunePlan, crate::Error> {
     let mut sizes: BTreeMap<String, u64> = BTreeMap::new();
     for past in &known.past {
         for artifact in &past.lock.artifacts {

@@ -12,7 +12,11 @@ use crate::connect::{StoreSource, connect_to_push, target, unique_bytes};
 use crate::event::{Event, Step};
 use crate::look::Shut;
 use crate::observe::PushObserver;
-use crate::{Context, Error, neighbours, receipt};
+use crate::{Context, neighbours, receipt};
+
+mod error;
+
+pub use error::Error;
 
 /// What one registry is to get of a lock.
 #[derive(Debug, Clone)]
@@ -95,7 +99,7 @@ pub(crate) async fn push(
     deliveries: &[Delivery<'_>],
     store: &bundle::Store,
     arrivals: Vec<UnboundedReceiver<Arrival>>,
-) -> Vec<Result<Sent, Error>> {
+) -> Vec<Result<Sent, crate::Error>> {
     let source = StoreSource(store.clone());
     let mut turns: BTreeMap<&str, Vec<Turn<'_>>> = BTreeMap::new();
     for ((place, delivery), arrivals) in deliveries.iter().enumerate().zip(arrivals) {
@@ -117,7 +121,7 @@ pub(crate) async fn push(
     });
     let mut outcomes: Vec<_> = join_all(pushing).await.into_iter().flatten().collect();
     outcomes.sort_by_key(|(place, _)| *place);
-    let outcomes: Vec<Result<Sent, Error>> =
+    let outcomes: Vec<Result<Sent, crate::Error>> =
         outcomes.into_iter().map(|(_, outcome)| outcome).collect();
     if !outcomes.is_empty() && outcomes.iter().all(Result::is_ok) {
         let counted = |number: u64, thing: &str| {
@@ -149,15 +153,18 @@ async fn push_one(
     delivery: &Delivery<'_>,
     source: &StoreSource,
     arrivals: UnboundedReceiver<Arrival>,
-) -> Result<Sent, Error> {
+) -> Result<Sent, crate::Error> {
     let environment = delivery.environment;
     let to_be_pushed = &delivery.artifacts;
     let address = &environment.registry.address;
     let registry = connect_to_push(context, environment)?;
-    registry.ping().await.map_err(|source| Error::Registry {
-        address: address.clone(),
-        source,
-    })?;
+    registry
+        .ping()
+        .await
+        .map_err(|source| crate::Error::Registry {
+            address: address.clone(),
+            source,
+        })?;
     for (repository, digest) in neighbours::offers(context, environment, to_be_pushed) {
         registry.offer(&repository, &digest);
     }
@@ -171,7 +178,7 @@ async fn push_one(
         .push_as_they_come(&targets, source, arrivals, &observer)
         .await;
     if let Some(source) = registry.refuses_writes() {
-        return Err(Error::Registry {
+        return Err(crate::Error::Registry {
             address: address.clone(),
             source,
         });
@@ -205,15 +212,17 @@ async fn push_one(
             left,
             sent,
             failed,
-        });
+        }
+        .into());
     }
     if !failed.is_empty() {
-        return Err(Error::Push {
+        return Err(Error::Failed {
             address: address.clone(),
             total: to_be_pushed.len(),
             sent,
             failed,
-        });
+        }
+        .into());
     }
     Ok(sent)
 }

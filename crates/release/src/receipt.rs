@@ -8,13 +8,15 @@ use std::collections::BTreeMap;
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
+use crate::Context;
 use crate::workspace::{read_if_there, write_whole};
-use crate::{Context, Error};
 
 mod by;
+mod error;
 mod first_version;
 
 pub use by::{By, Operator};
+pub use error::Error;
 
 /// The keys whose text others wrote: programs, registries, operators.
 const FREE: &[&str] = &["error", "missing", "operator", "reason", "without-backup"];
@@ -182,7 +184,7 @@ impl Receipt {
     ///
     /// # Errors
     /// The file cannot be read, is not a receipt, or is of a later format.
-    pub fn read(path: &Utf8Path) -> Result<Option<Self>, Error> {
+    pub fn read(path: &Utf8Path) -> Result<Option<Self>, crate::Error> {
         read_if_there(path)?
             .map(|text| Self::parse(&text, path))
             .transpose()
@@ -192,10 +194,12 @@ impl Receipt {
     ///
     /// # Errors
     /// It is not a receipt, or is of a later format.
-    pub fn parse(text: &str, path: &Utf8Path) -> Result<Self, Error> {
-        let wrong = |source| Error::Receipt {
-            path: path.to_owned(),
-            source,
+    pub fn parse(text: &str, path: &Utf8Path) -> Result<Self, crate::Error> {
+        let wrong = |source| {
+            crate::Error::Receipt(Error::File {
+                path: path.to_owned(),
+                source,
+            })
         };
         /// All that receipts of every version have.
         #[derive(Deserialize)]
@@ -207,10 +211,11 @@ impl Receipt {
         match version {
             1 => first_version::parse(text).map_err(wrong),
             Self::VERSION => redaction::yaml::read(text).map_err(wrong),
-            version => Err(Error::ReceiptVersion {
+            version => Err(Error::Version {
                 path: path.to_owned(),
                 version,
-            }),
+            }
+            .into()),
         }
     }
 
@@ -218,7 +223,7 @@ impl Receipt {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn write(&self, path: &Utf8Path) -> Result<(), Error> {
+    pub fn write(&self, path: &Utf8Path) -> Result<(), crate::Error> {
         write_whole(path, &self.text(path)?)
     }
 
@@ -226,8 +231,8 @@ impl Receipt {
     ///
     /// # Errors
     /// It cannot be written as YAML.
-    pub(crate) fn text(&self, path: &Utf8Path) -> Result<String, Error> {
-        let yaml = redaction::yaml::write(self, FREE).map_err(|source| Error::Receipt {
+    pub(crate) fn text(&self, path: &Utf8Path) -> Result<String, crate::Error> {
+        let yaml = redaction::yaml::write(self, FREE).map_err(|source| Error::File {
             path: path.to_owned(),
             source,
         })?;

@@ -21,7 +21,11 @@ use crate::fetch::{self, Locked};
 use crate::plan::{self, Permit, Plan};
 use crate::receipt::Receipt;
 use crate::workspace::Output;
-use crate::{Context, Error, Workspace, demo, validate};
+use crate::{Context, Workspace, demo, validate, workspace};
+
+mod error;
+
+pub use error::Error;
 
 pub use crate::program::STAND_IN as COMMAND;
 
@@ -33,12 +37,12 @@ pub use crate::program::STAND_IN as COMMAND;
 pub async fn serve(
     workspace: &Workspace,
     environment: &Environment,
-) -> Result<Option<Embedded>, Error> {
+) -> Result<Option<Embedded>, crate::Error> {
     if !environment.rehearsal {
         return Ok(None);
     }
     let address = &environment.registry.address;
-    let socket: SocketAddr = address.parse().map_err(|_| Error::EmbeddedAddress {
+    let socket: SocketAddr = address.parse().map_err(|_| Error::Address {
         address: address.clone(),
     })?;
     start(workspace, &environment.name, socket).await.map(Some)
@@ -52,12 +56,12 @@ pub async fn serve(
 pub async fn serve_for_reading(
     workspace: &Workspace,
     environment: &Environment,
-) -> Result<Option<Embedded>, Error> {
+) -> Result<Option<Embedded>, crate::Error> {
     let served = serve(workspace, environment).await;
-    let Err(Error::Embedded {
+    let Err(crate::Error::Rehearse(Error::Registry {
         address,
         source: EmbeddedError::Directory { path, source },
-    }) = served
+    })) = served
     else {
         return served;
     };
@@ -65,9 +69,11 @@ pub async fn serve_for_reading(
         source.kind(),
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem
     );
-    let fail = |source| Error::Embedded {
-        address: address.clone(),
-        source,
+    let fail = |source| {
+        crate::Error::Rehearse(Error::Registry {
+            address: address.clone(),
+            source,
+        })
     };
     match address.parse() {
         Ok(socket) if is_read_only => Embedded::start(socket, None).await.map(Some).map_err(fail),
@@ -75,13 +81,19 @@ pub async fn serve_for_reading(
     }
 }
 
-async fn start(workspace: &Workspace, name: &str, address: SocketAddr) -> Result<Embedded, Error> {
+async fn start(
+    workspace: &Workspace,
+    name: &str,
+    address: SocketAddr,
+) -> Result<Embedded, crate::Error> {
     let directory = workspace.rehearsal(name).join("registry");
     Embedded::start(address, Some(&directory))
         .await
-        .map_err(|source| Error::Embedded {
-            address: address.to_string(),
-            source,
+        .map_err(|source| {
+            crate::Error::Rehearse(Error::Registry {
+                address: address.to_string(),
+                source,
+            })
         })
 }
 
@@ -103,7 +115,7 @@ pub struct Rehearsal {
 pub async fn prepare(
     context: &Context<'_>,
     mut environment: Environment,
-) -> Result<Rehearsal, Error> {
+) -> Result<Rehearsal, crate::Error> {
     let directory = context.workspace.rehearsal(&environment.name);
     let registry = start(
         context.workspace,
@@ -127,7 +139,7 @@ pub async fn prepare(
     // Each rehearsal begins anew: it has a port of its own, and an earlier receipt would forbid the change.
     match std::fs::remove_file(&output.receipt) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::io("remove", &output.receipt, error));
+            return Err(crate::Error::io("remove", &output.receipt, error));
         }
         _ => {}
     }
@@ -167,12 +179,12 @@ fn check_config(
     context: &Context<'_>,
     environment: Environment,
     output: &Output,
-) -> Result<(), Error> {
+) -> Result<(), crate::Error> {
     if environment.rehearsal {
         return Ok(());
     }
     match validate::with_mkectl(context, environment, output) {
-        Err(error @ Error::ConfigRefused(_)) => Err(error),
+        Err(error @ crate::Error::ConfigRefused(_)) => Err(error),
         // A rehearsal needs neither that mkectl nor a lock nor secrets.
         _ => Ok(()),
     }
@@ -186,7 +198,7 @@ pub async fn run<'a>(
     context: &Context<'_>,
     rehearsal: Rehearsal,
     lock: &'a EnvironmentLock,
-) -> Result<(Permit<'a>, Deployed), Error> {
+) -> Result<(Permit<'a>, Deployed), crate::Error> {
     let Rehearsal {
         plan, _registry, ..
     } = rehearsal;
@@ -199,7 +211,7 @@ pub async fn run<'a>(
 fn bundle_at_hand(
     workspace: &Workspace,
     release: &Version,
-) -> Result<(Locked, Option<String>), Error> {
+) -> Result<(Locked, Option<String>), crate::Error> {
     match fetch::locked(workspace, release) {
         Ok(locked) => {
             if !matches!(
@@ -209,7 +221,7 @@ fn bundle_at_hand(
                 return Ok((locked, None));
             }
         }
-        Err(Error::NotLocked { .. }) => {}
+        Err(crate::Error::Workspace(workspace::Error::NotLocked { .. })) => {}
         Err(error) => return Err(error),
     }
     let locked = fetch::locked(workspace, &demo::release())?;

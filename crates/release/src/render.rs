@@ -4,7 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 
 use crate::workspace::write_whole;
-use crate::{Error, Workspace, defaults};
+use crate::{Error, Workspace, defaults, workspace};
 
 /// Renders the configuration of an environment, which is put over its release's defaults where those were kept.
 ///
@@ -17,7 +17,8 @@ pub(crate) fn render(
 ) -> Result<mke::Rendered, Error> {
     defaults::put_under(workspace, environment)?;
     let (image, chart) = urls(environment);
-    mke::render(environment, registry(environment, &image, &chart), release).map_err(Error::Render)
+    mke::render(environment, registry(environment, &image, &chart), release)
+        .map_err(|problems| workspace::Error::Configuration(problems).into())
 }
 
 /// Renders the configuration of an environment with values in the place of its references.
@@ -28,7 +29,8 @@ pub(crate) fn resolve(
 ) -> Result<mke::Resolved, Error> {
     let (image, chart) = urls(environment);
     let registry = registry(environment, &image, &chart);
-    mke::resolve(environment, registry, release, read).map_err(Error::Render)
+    mke::resolve(environment, registry, release, read)
+        .map_err(|problems| workspace::Error::Configuration(problems).into())
 }
 
 fn urls(environment: &Environment) -> (String, String) {

@@ -4,7 +4,11 @@ use environment::{Environment, Problem, Problems, nearest};
 
 use crate::receipt::Receipt;
 use crate::workspace::Output;
-use crate::{Error, Workspace};
+use crate::{Workspace, workspace};
+
+mod error;
+
+pub use error::Error;
 
 /// What a requirement lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +28,7 @@ pub(crate) fn unmet(
     environment: &Environment,
     lock: &str,
     now: jiff::Timestamp,
-) -> Result<Option<Unmet>, Error> {
+) -> Result<Option<Unmet>, crate::Error> {
     let Some(requirement) = &environment.requires else {
         return Ok(None);
     };
@@ -74,11 +78,11 @@ pub(crate) fn unmet(
 ///
 /// # Errors
 /// It is not, at the place in the file that names it.
-pub(crate) fn check(workspace: &Workspace, environment: &Environment) -> Result<(), Error> {
+pub(crate) fn check(workspace: &Workspace, environment: &Environment) -> Result<(), crate::Error> {
     let Some(requirement) = &environment.requires else {
         return Ok(());
     };
-    let known = environment::names(workspace.root()).map_err(Error::Environment)?;
+    let known = environment::names(workspace.root()).map_err(crate::Error::Environment)?;
     if known.contains(&requirement.environment) {
         return Ok(());
     }
@@ -88,12 +92,14 @@ pub(crate) fn check(workspace: &Workspace, environment: &Environment) -> Result<
         .iter()
         .map(String::as_str)
         .filter(|name| *name != environment.name);
-    Err(Error::Render(Problems(vec![
-        match nearest(&requirement.environment, others) {
-            Some(nearest) => problem.with_help(format!("did you mean `{nearest}`?")),
-            None => problem.with_help("name one that `cargo xtask list` shows"),
-        },
-    ])))
+    Err(workspace::Error::Configuration(Problems(vec![match nearest(
+        &requirement.environment,
+        others,
+    ) {
+        Some(nearest) => problem.with_help(format!("did you mean `{nearest}`?")),
+        None => problem.with_help("name one that `cargo xtask list` shows"),
+    }]))
+    .into())
 }
 
 /// Says that a deploy is not long enough ago, if it is not.

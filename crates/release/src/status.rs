@@ -13,7 +13,7 @@ use crate::look::{self, Planned};
 use crate::receipt::Receipt;
 use crate::under_way::UnderWay;
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Error, chain, check, diff, fetch, rehearse, requires, sha256};
+use crate::{Context, Error, chain, check, diff, fetch, rehearse, requires, sha256, workspace};
 
 /// How long a registry has to answer all that it is asked.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -123,7 +123,7 @@ async fn one(context: &Context<'_>, name: &str) -> Status {
     status.release = Some(release.clone());
     let locked = match fetch::locked(context.workspace, &environment.release) {
         Ok(locked) => Some(locked),
-        Err(Error::NotLocked { .. }) => {
+        Err(Error::Workspace(workspace::Error::NotLocked { .. })) => {
             status.add(
                 format!("{release} is not locked"),
                 format!("cargo xtask lock {release}"),

@@ -233,7 +233,7 @@ impl Named {
         let mut locks = Vec::new();
         let mut by = BTreeMap::new();
         for path in workspace.locks()? {
-            let lock = bundle::Lock::read(&path).map_err(Error::Lock)?;
+            let lock = bundle::Lock::read(&path).map_err(Error::InvalidLock)?;
             for digest in blobs(&lock).into_keys() {
                 *by.entry(digest).or_insert(0) += 1;
             }
@@ -414,7 +414,7 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.replace("version: 1", "version: 2")).unwrap();
         let before = place.store().blobs().unwrap();
-        assert!(matches!(place.collect(), Err(Error::Lock(_))));
+        assert!(matches!(place.collect(), Err(Error::InvalidLock(_))));
         assert_eq!(place.store().blobs().unwrap(), before);
     }
 

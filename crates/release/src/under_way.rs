@@ -5,8 +5,8 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
 use crate::workspace::{Output, read_if_there, write_whole};
+use crate::{Error, receipt};
 
 /// What the note says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +76,7 @@ impl UnderWay {
 
     pub(crate) fn write(&self, output: &Output) -> Result<(), Error> {
         let path = path(output);
-        let text = serde_yaml::to_string(self).map_err(|source| Error::Receipt {
+        let text = serde_yaml::to_string(self).map_err(|source| receipt::Error::File {
             path: path.clone(),
             source,
         })?;

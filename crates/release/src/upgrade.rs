@@ -18,7 +18,7 @@ use crate::event::Step;
 use crate::executor::{ClusterStep, Command, Task};
 use crate::program::{self, Program};
 use crate::workspace::Output;
-use crate::{Context, Error, existing, receipt};
+use crate::{Context, Error, existing, receipt, workspace};
 
 mod notices;
 
@@ -53,7 +53,7 @@ pub(crate) fn prepare(
 ) -> Result<Prepared, Error> {
     let ports = way
         .gateway_node_ports(environment)
-        .map_err(|problem| Error::Render(Problems(vec![problem])))?;
+        .map_err(|problem| workspace::Error::Configuration(Problems(vec![problem])))?;
     let new = program::for_command(context, environment, lock, lock_path, &["upgrade"])?;
     let old = program::of_release(
         context,

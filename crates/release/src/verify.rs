@@ -6,12 +6,13 @@
 use camino::Utf8Path;
 use environment::Environment;
 
+use crate::Context;
 use crate::event::{Event, Step};
 use crate::look::Planned;
 use crate::push::Sent;
-use crate::{Context, Error};
 
 mod complete;
+mod error;
 mod examine;
 mod finding;
 mod nodes;
@@ -22,6 +23,7 @@ mod watch;
 
 pub use complete::tell_what_is_unlocked;
 pub(crate) use complete::{by_charts, listed, unlocked, unserved};
+pub use error::Error;
 pub use finding::{Finding, FindingKind, is_below_right_tags};
 pub use repair::{Repaired, repair};
 pub use served::{Served, served};
@@ -73,7 +75,7 @@ pub async fn registry(
     context: &Context<'_>,
     expected: &Expected<'_>,
     sent: &Sent,
-) -> Result<Confirmed, Error> {
+) -> Result<Confirmed, crate::Error> {
     let in_full = after_push(context, expected, sent, Depth::Full).await?;
     Ok(Confirmed {
         artifacts: expected.lock.artifacts.len(),
@@ -92,7 +94,7 @@ pub async fn pushed_tags(
     context: &Context<'_>,
     expected: &Expected<'_>,
     sent: &Sent,
-) -> Result<(), Error> {
+) -> Result<(), crate::Error> {
     after_push(context, expected, sent, Depth::Tag)
         .await
         .map(drop)
@@ -104,7 +106,7 @@ async fn after_push(
     expected: &Expected<'_>,
     sent: &Sent,
     depth: Depth,
-) -> Result<usize, Error> {
+) -> Result<usize, crate::Error> {
     let unconfirmed: Vec<_> = expected
         .lock
         .artifacts
@@ -131,7 +133,7 @@ async fn after_push(
 pub(crate) async fn tags(
     context: &Context<'_>,
     expected: &Expected<'_>,
-) -> Result<Confirmed, Error> {
+) -> Result<Confirmed, crate::Error> {
     let all: Vec<_> = expected
         .lock
         .artifacts
@@ -155,7 +157,7 @@ async fn confirm(
         ..
     }: &Expected<'_>,
     artifacts: &[(&bundle::Artifact, Depth)],
-) -> Result<(), Error> {
+) -> Result<(), crate::Error> {
     if artifacts.is_empty() {
         return Ok(());
     }
@@ -175,7 +177,8 @@ async fn confirm(
             environment: environment.name.clone(),
             address: environment.registry.image_url(),
             findings: examined.findings,
-        });
+        }
+        .into());
     }
     context.reporter.report(Event::Finished {
         step: Step::Confirm,

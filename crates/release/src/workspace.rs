@@ -2,7 +2,9 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::Error;
+mod error;
+
+pub use error::Error;
 
 /// The repository that a platform team keeps: environments, locks, and the bundles beside them.
 #[derive(Debug, Clone)]
@@ -59,13 +61,15 @@ impl Workspace {
     pub fn observations(
         &self,
         release: &semver::Version,
-    ) -> Result<Option<mke::Observations>, Error> {
+    ) -> Result<Option<mke::Observations>, crate::Error> {
         let path = self.facts(release);
         let text = read_if_there(&path)?;
         let parsed = text.map(|text| mke::Observations::parse(&text, release));
-        parsed.transpose().map_err(|source| Error::Facts {
-            path: self.shown(&path).to_owned(),
-            source,
+        parsed.transpose().map_err(|source| {
+            crate::Error::Workspace(Error::Observations {
+                path: self.shown(&path).to_owned(),
+                source,
+            })
         })
     }
 
@@ -73,8 +77,8 @@ impl Workspace {
     ///
     /// # Errors
     /// The release cannot be installed offline, or the file of observations is wrong.
-    pub fn release(&self, release: &semver::Version) -> Result<mke::Release, Error> {
-        let known = mke::Release::of(release).map_err(Error::Release)?;
+    pub fn release(&self, release: &semver::Version) -> Result<mke::Release, crate::Error> {
+        let known = mke::Release::of(release).map_err(crate::Error::Release)?;
         Ok(match self.observations(release)? {
             Some(observations) => known.observed(observations),
             None => known,
@@ -134,24 +138,24 @@ impl Workspace {
     ///
     /// # Errors
     /// Everything that is wrong with its files, or what keeps them from being read.
-    pub fn load(&self, name: &str) -> Result<environment::Environment, Error> {
-        mke::load(&self.root, name).map_err(Error::Environment)
+    pub fn load(&self, name: &str) -> Result<environment::Environment, crate::Error> {
+        mke::load(&self.root, name).map_err(crate::Error::Environment)
     }
 
     /// Returns every committed lock, sorted by file name.
     ///
     /// # Errors
     /// A `bundles/` folder that cannot be listed. One that is missing holds no lock.
-    pub fn locks(&self) -> Result<Vec<Utf8PathBuf>, Error> {
+    pub fn locks(&self) -> Result<Vec<Utf8PathBuf>, crate::Error> {
         let directory = self.bundles();
         let listing = match directory.read_dir() {
             Ok(listing) => listing,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(Error::io("list", &directory, source)),
+            Err(source) => return Err(crate::Error::io("list", &directory, source)),
         };
         let mut locks = Vec::new();
         for entry in listing {
-            let entry = entry.map_err(|source| Error::io("list", &directory, source))?;
+            let entry = entry.map_err(|source| crate::Error::io("list", &directory, source))?;
             // No lock has a name that is not UTF-8.
             let Ok(path) = Utf8PathBuf::try_from(entry.path()) else {
                 continue;
@@ -200,9 +204,10 @@ impl Output {
 ///
 /// # Errors
 /// The folder cannot be made, or the file not be written.
-pub(crate) fn write_whole(path: &Utf8Path, text: &str) -> Result<(), Error> {
+pub(crate) fn write_whole(path: &Utf8Path, text: &str) -> Result<(), crate::Error> {
     let directory = path.parent().unwrap_or(Utf8Path::new("."));
-    std::fs::create_dir_all(directory).map_err(|source| Error::io("make", directory, source))?;
+    std::fs::create_dir_all(directory)
+        .map_err(|source| crate::Error::io("make", directory, source))?;
     write_named(path, text)
 }
 
@@ -210,7 +215,7 @@ pub(crate) fn write_whole(path: &Utf8Path, text: &str) -> Result<(), Error> {
 ///
 /// # Errors
 /// There is no such folder, or the file cannot be written.
-pub(crate) fn write_named(path: &Utf8Path, text: &str) -> Result<(), Error> {
+pub(crate) fn write_named(path: &Utf8Path, text: &str) -> Result<(), crate::Error> {
     use std::io::Write as _;
     // The rename would replace a link, which its owner made on purpose.
     crate::links::check(path, path)?;
@@ -223,15 +228,15 @@ pub(crate) fn write_named(path: &Utf8Path, text: &str) -> Result<(), Error> {
         .suffix(".part")
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
         .tempfile_in(directory)
-        .map_err(|source| Error::io("write", path, source))?;
+        .map_err(|source| crate::Error::io("write", path, source))?;
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     file.write_all(text.as_bytes())
         // The permissions above pass through the umask.
         .and_then(|()| file.as_file().set_permissions(mode))
         .and_then(|()| file.as_file().sync_all())
-        .map_err(|source| Error::io("write", path, source))?;
+        .map_err(|source| crate::Error::io("write", path, source))?;
     file.persist(path)
-        .map_err(|error| Error::io("write", path, error.error))?;
+        .map_err(|error| crate::Error::io("write", path, error.error))?;
     Ok(())
 }
 
@@ -239,10 +244,10 @@ pub(crate) fn write_named(path: &Utf8Path, text: &str) -> Result<(), Error> {
 ///
 /// # Errors
 /// The file exists and cannot be read.
-pub(crate) fn read_if_there(path: &Utf8Path) -> Result<Option<String>, Error> {
+pub(crate) fn read_if_there(path: &Utf8Path) -> Result<Option<String>, crate::Error> {
     match files::read_text(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error::io("read", path, source)),
+        Err(source) => Err(crate::Error::io("read", path, source)),
     }
 }

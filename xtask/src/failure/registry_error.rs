@@ -11,7 +11,11 @@ pub(super) fn advice(doing: &Error, error: &RegistryError) -> Vec<String> {
         )];
     }
     let advice = match error {
-        _ if matches!(doing, Error::NotAnonymous { .. }) => {
+        _ if matches!(
+            doing,
+            Error::Verify(release::verify::Error::NotAnonymous { .. })
+        ) =>
+        {
             "nodes pull without credentials: make the project public (Harbor, MSR: the project's access level). \
              Where the release supports it, name a pull secret in config.registries.imageRegistry.credentialsSecretName"
         }

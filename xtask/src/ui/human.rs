@@ -423,29 +423,28 @@ fn chain(failure: &Failure) -> String {
         return text;
     };
     match error {
-        release::Error::Push { failed, .. } | release::Error::Stopped { failed, .. } => {
+        release::Error::Push(release::push::Error::Failed { failed, .. })
+        | release::Error::Push(release::push::Error::Stopped { failed, .. }) => {
             text.push_str(&by_cause(failed));
         }
-        release::Error::NotConfirmed { findings, .. }
-        | release::Error::NotRepaired { findings, .. } => {
+        release::Error::Verify(release::verify::Error::NotConfirmed { findings, .. })
+        | release::Error::Verify(release::verify::Error::NotRepaired { findings, .. }) => {
             text.push_str(&super::findings::lines(findings));
         }
-        release::Error::PlanMoved { moved, .. } => {
+        release::Error::Plan(release::plan::Error::Moved { moved, .. }) => {
             for moved in moved {
                 text.push_str(&format!("  {}: {}\n", moved.subject, message(&moved.what)));
             }
         }
-        release::Error::Prune(release::prune::PruneError::NotRemoved { failed, .. }) => {
+        release::Error::Prune(release::prune::Error::NotRemoved { failed, .. }) => {
             for (name, why) in failed {
                 text.push_str(&format!("  {name}: {}\n", message(why)));
             }
         }
-        release::Error::LockRefused(release::lock::Refusal::Differs { changes, diff, .. }) => {
-            match diff {
-                Some(diff) => text.push_str(&super::plan::coloured(diff)),
-                None => text.push_str(&lock_changes(changes)),
-            }
-        }
+        release::Error::Lock(release::lock::Error::Differs { changes, diff, .. }) => match diff {
+            Some(diff) => text.push_str(&super::plan::coloured(diff)),
+            None => text.push_str(&lock_changes(changes)),
+        },
         release::Error::MkectlFailed { last_lines, .. } => {
             for line in last_lines.iter().rev().take(LAST_LINES).rev() {
                 text.push_str(&format!("  mkectl | {line}\n"));

@@ -115,24 +115,27 @@ fn add_details(object: &mut Value, error: &release::Error) {
             object["mkectl-exit-code"] = json!(exit.code());
             object["log"] = json!(log);
         }
-        release::Error::Push { failed, .. } | release::Error::Stopped { failed, .. } => {
+        release::Error::Push(release::push::Error::Failed { failed, .. })
+        | release::Error::Push(release::push::Error::Stopped { failed, .. }) => {
             object["failed"] = failed
                 .iter()
                 .map(|(artifact, cause)| json!({"artifact": artifact, "error": release::chain(cause)}))
                 .collect();
         }
-        release::Error::PlanMoved { moved, .. } => object["moved"] = json!(moved),
-        release::Error::Prune(release::prune::PruneError::NotRemoved { failed, .. }) => {
+        release::Error::Plan(release::plan::Error::Moved { moved, .. }) => {
+            object["moved"] = json!(moved)
+        }
+        release::Error::Prune(release::prune::Error::NotRemoved { failed, .. }) => {
             object["failed"] = failed
                 .iter()
                 .map(|(name, why)| json!({"artifact": name, "error": why}))
                 .collect();
         }
-        release::Error::Prune(release::prune::PruneError::Refused { moved, .. }) => {
+        release::Error::Prune(release::prune::Error::Refused { moved, .. }) => {
             object["moved"] = json!(moved)
         }
-        release::Error::NotConfirmed { findings, .. }
-        | release::Error::NotRepaired { findings, .. } => {
+        release::Error::Verify(release::verify::Error::NotConfirmed { findings, .. })
+        | release::Error::Verify(release::verify::Error::NotRepaired { findings, .. }) => {
             let wrong: Vec<String> = findings.iter().map(ToString::to_string).collect();
             object["wrong"] = json!(wrong);
             object["findings"] = json!(findings);

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Cluster, Note, backup, refuse_a_rehearsal};
 use crate::event::Event;
-use crate::{Context, Error, program, resolve};
+use crate::{Context, Error, program, resolve, workspace};
 
 /// A backup that was put back.
 #[derive(Debug, Serialize)]
@@ -160,6 +160,6 @@ fn first_host(context: &Context<'_>, cluster: &Cluster) -> Result<resolve::Resol
         "the restore begins with {}; `--hosts FILE` takes a different file of hosts",
         first.ssh.address
     )));
-    let text = mke::restore_hosts(first).map_err(|source| Error::Hosts { source })?;
+    let text = mke::restore_hosts(first).map_err(|source| workspace::Error::Hosts { source })?;
     resolve::scratch(&cluster.output.logs, &text)
 }

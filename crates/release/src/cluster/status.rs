@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Cluster, Note};
 use crate::under_way::UnderWay;
-use crate::{Context, Error, chain, render, sha256};
+use crate::{Context, Error, chain, render, sha256, workspace};
 
 /// What can be told of one cluster.
 #[derive(Debug, Serialize)]
@@ -99,7 +99,7 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Node, Error> {
         path: name.into(),
         text: text.to_owned(),
     }))
-    .map_err(|problem| Error::Render(Problems(vec![problem])))
+    .map_err(|problem| Error::Workspace(workspace::Error::Configuration(Problems(vec![problem]))))
 }
 
 /// Returns the archives that have a note.

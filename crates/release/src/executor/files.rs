@@ -10,7 +10,7 @@ use super::Target;
 use crate::event::Event;
 use crate::program::Program;
 use crate::workspace::{read_if_there, write_whole};
-use crate::{Context, Error, carry, existing, fetch, resolve};
+use crate::{Context, Error, carry, existing, fetch, resolve, workspace};
 
 /// A release matrix has some kilobytes.
 const LARGEST_MATRIX: u64 = 16 << 20;
@@ -79,7 +79,7 @@ pub(super) fn write_hosts(
         Some(resolved) => resolved.expose_secret(),
         None => target.config,
     };
-    let machines = mke::machines(text).map_err(|source| Error::Hosts { source })?;
+    let machines = mke::machines(text).map_err(|source| workspace::Error::Hosts { source })?;
     if machines.iter().any(|machine| machine.ssh.bastion.is_some()) {
         context.reporter.report(Event::Warning(
             "hosts have a bastion, which the file of hosts for an upgrade from MKE 3 does not know: they must be reached without it"
@@ -87,7 +87,7 @@ pub(super) fn write_hosts(
         ));
     }
     let text = mke::migration_hosts(&machines, private_addresses)
-        .map_err(|source| Error::Hosts { source })?;
+        .map_err(|source| workspace::Error::Hosts { source })?;
     write_whole(path, &text)
 }
 

@@ -7,7 +7,7 @@ use crate::Kind;
 
 /// Why a lock is not written.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum Error {
     /// The bundle's URL is not valid.
     #[error(transparent)]
     Url(bundle::RequestError),
@@ -37,9 +37,41 @@ pub enum Refusal {
         /// All lines that differ, as a unified diff, if it was requested.
         diff: Option<String>,
     },
+    /// The bundle does not have the checksum that the vendor publishes for it.
+    #[error("{path} has SHA-256 {found}, and {url} says {expected}")]
+    VendorChecksum {
+        /// The bundle.
+        path: Utf8PathBuf,
+        /// Where the vendor publishes the checksum.
+        url: String,
+        /// What it says.
+        expected: String,
+        /// What the bundle has.
+        found: String,
+    },
+    /// The vendor's checksum cannot be had.
+    #[error("cannot compare the bundle with its checksum")]
+    Checksum {
+        /// Why not.
+        source: bundle::ChecksumError,
+    },
+    /// A URL to be locked carries a user or a password, and locks are committed.
+    #[error("the URL {url} carries credentials, which must not be in a lock: it is committed")]
+    UrlWithCredentials {
+        /// The URL, without the credentials.
+        url: String,
+    },
+    /// The release's own mkectl lists what the lock lacks.
+    #[error("the lock of {release} lacks {} that its mkectl lists: {}", if lacking.len() == 1 { "something" } else { "things" }, lacking.join(", "))]
+    Incomplete {
+        /// The release.
+        release: String,
+        /// The references, as they are listed.
+        lacking: Vec<String>,
+    },
 }
 
-impl Refusal {
+impl Error {
     /// Returns the kind of the failure.
     pub fn kind(&self) -> Kind {
         match self {
@@ -49,6 +81,18 @@ impl Refusal {
                 true => Kind::Workspace,
                 false => Kind::Content,
             },
+            Self::VendorChecksum { .. } => Kind::Content,
+            Self::UrlWithCredentials { .. } => Kind::Usage,
+            Self::Incomplete { .. } => Kind::Workspace,
+            Self::Checksum { source } => checksum_kind(source),
         }
+    }
+}
+
+fn checksum_kind(error: &bundle::ChecksumError) -> Kind {
+    use bundle::ChecksumError::{Html, None, NotListed, Read, Request, TooLarge};
+    match error {
+        Request(_) | Read { .. } => Kind::Machine,
+        Html { .. } | TooLarge { .. } | None { .. } | NotListed { .. } => Kind::Content,
     }
 }

@@ -13,7 +13,7 @@ use crate::receipt::{Applied, Receipt};
 use crate::under_way::UnderWay;
 use crate::warnings::Warnings;
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Error, kubeconfig, migrate, upgrade};
+use crate::{Context, Error, kubeconfig, migrate, plan, upgrade};
 
 /// Why mkectl runs again after a run that was killed.
 const UNKNOWN_END: &str = "nobody knows how the last one ended";
@@ -98,10 +98,11 @@ pub(super) fn decide(
         return migration(context, question, warnings);
     }
     if let (None, Some(mke3)) = (question.applied(), &environment.mke3) {
-        return Err(Error::StillMke3 {
+        return Err(plan::Error::StillMke3 {
             environment: environment.name.clone(),
             version: mke3.version.to_string(),
-        });
+        }
+        .into());
     }
     if question.applied().is_some() {
         kubeconfig::require(context, environment)
@@ -188,10 +189,11 @@ fn migration(
         ..
     } = question;
     if let Some(applied) = question.applied() {
-        return Err(Error::AlreadyMigrated {
+        return Err(plan::Error::AlreadyMigrated {
             environment: environment.name.clone(),
             applied: applied.release.clone(),
-        });
+        }
+        .into());
     }
     let from = migrate::of(environment)?.version.clone();
     let lock = (&locked.lock, locked.path.as_path());
@@ -255,11 +257,13 @@ fn upgrade(
 
 /// Returns what is known of the way from the release that a cluster runs, which is another command of mkectl than apply.
 fn way(question: &Question<'_>, runs: &str) -> Result<(Version, mke::Upgrade), Error> {
-    let changed = |refusal| Error::ReleaseChanged {
-        environment: question.environment.name.clone(),
-        applied: runs.to_owned(),
-        wanted: question.wanted(),
-        refusal,
+    let changed = |refusal| {
+        Error::Plan(plan::Error::ReleaseChanged {
+            environment: question.environment.name.clone(),
+            applied: runs.to_owned(),
+            wanted: question.wanted(),
+            refusal,
+        })
     };
     let from: Option<Version> = (runs.strip_prefix('v')).and_then(|version| version.parse().ok());
     // `apply` is mkectl's command of this name alone.

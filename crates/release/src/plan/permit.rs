@@ -1,9 +1,9 @@
 //! The leave to obey a plan. A deploy takes one, so none begins without the environment's lock or what the environment requires.
 
 use super::Plan;
-use crate::Error;
 use crate::environment_lock::EnvironmentLock;
 use crate::receipt::Overridden;
+use crate::{Error, requires};
 
 /// The leave to obey a plan: nothing is missing for it, and what its environment requires has happened, or the operator gave a reason to
 /// continue without. It owns the plan, so it is of no use for a different one. Only [`permit`] makes one:
@@ -56,11 +56,12 @@ pub fn permit<'a>(
             reason: reason.to_owned(),
         }),
         (Some(unmet), None) => {
-            return Err(Error::RequirementUnmet {
+            return Err(requires::Error::Unmet {
                 environment: plan.environment.name.clone(),
                 requires: unmet.environment.clone(),
                 missing: unmet.missing.clone(),
-            });
+            }
+            .into());
         }
     };
     plan.cluster.steps = Ok(plan.cluster.steps?);

@@ -2,7 +2,7 @@
 
 use super::{Moved, Plan};
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Error, fetch, render, sha256};
+use crate::{Context, Error, fetch, plan, render, sha256};
 
 /// A plan does not fit the files any more.
 #[derive(Debug, thiserror::Error)]
@@ -71,9 +71,10 @@ pub(crate) fn recheck(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
     .collect();
     match moved.is_empty() {
         true => Ok(()),
-        false => Err(Error::PlanOutdated(Outdated {
+        false => Err(plan::Error::Outdated(Outdated {
             environment: name.clone(),
             moved,
-        })),
+        })
+        .into()),
     }
 }

@@ -14,7 +14,7 @@ use super::{Plan, Planned};
 use crate::program::Program;
 use crate::receipt::{self, Receipt};
 use crate::workspace::{read_if_there, write_named};
-use crate::{Error, Workspace, chain, render, sha256};
+use crate::{Error, Workspace, chain, plan, render, sha256};
 
 /// A plan as its file says it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,7 +177,7 @@ impl Saved {
     /// # Errors
     /// It cannot be said in YAML.
     pub fn text(&self, path: &Utf8Path) -> Result<String, Error> {
-        let yaml = redaction::yaml::write(self, &[]).map_err(|source| Error::PlanFile {
+        let yaml = redaction::yaml::write(self, &[]).map_err(|source| plan::Error::File {
             path: path.to_owned(),
             source,
         })?;
@@ -221,20 +221,23 @@ pub fn obey(plan: &mut Plan, workspace: &Workspace, path: &Utf8Path) -> Result<(
     let now = Saved::of(plan, workspace)?;
     let moved = moved(&saved, &now, plan, &digest);
     if !moved.is_empty() {
-        return Err(Error::PlanMoved {
+        return Err(plan::Error::Moved {
             environment: plan.environment.name.clone(),
             path: path.to_owned(),
             moved,
-        });
+        }
+        .into());
     }
     plan.obeyed = Some(digest);
     Ok(())
 }
 
 fn parse(text: &str, path: &Utf8Path) -> Result<Saved, Error> {
-    let wrong = |source| Error::PlanFile {
-        path: path.to_owned(),
-        source,
+    let wrong = |source| {
+        Error::Plan(plan::Error::File {
+            path: path.to_owned(),
+            source,
+        })
     };
     /// All that plans of every version have.
     #[derive(Deserialize)]
@@ -244,10 +247,11 @@ fn parse(text: &str, path: &Utf8Path) -> Result<Saved, Error> {
     }
     let Versioned { version } = redaction::yaml::read(text).map_err(wrong)?;
     if version != Saved::VERSION {
-        return Err(Error::PlanVersion {
+        return Err(plan::Error::Version {
             path: path.to_owned(),
             version,
-        });
+        }
+        .into());
     }
     redaction::yaml::read(text).map_err(wrong)
 }
@@ -426,10 +430,11 @@ fn registry(plan: &Plan) -> SavedRegistry {
 fn mkectl(plan: &Plan, workspace: &Workspace) -> Result<SavedMkectl, Error> {
     let cluster = &plan.cluster;
     if let Some(problem) = cluster.problem() {
-        return Err(Error::PlanWithoutMkectl {
+        return Err(plan::Error::WithoutMkectl {
             environment: plan.environment.name.clone(),
             problem: chain(problem),
-        });
+        }
+        .into());
     }
     let commands = cluster.printed().map(|(_, command)| {
         // Where the program lies is an affair of each machine. Which one it is, its digest says.

@@ -1,14 +1,12 @@
 //! Why a removal cannot be planned or done.
 
-use camino::Utf8PathBuf;
-use thiserror::Error;
-
 use crate::Kind;
+use camino::Utf8PathBuf;
 
 /// Why nothing is removed, or not all of it.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum PruneError {
+pub enum Error {
     /// No lock is known of a release that a cluster runs, so that nobody knows what of the registry it needs.
     #[error(
         "{environment} needs {release}, and no lock of it is known: {path} is neither here nor in git's history"
@@ -59,7 +57,7 @@ pub enum PruneError {
     },
 }
 
-impl PruneError {
+impl Error {
     /// Returns the kind of the failure.
     pub fn kind(&self) -> Kind {
         match self {

@@ -1,10 +1,8 @@
 //! The plan of a removal, as a file: what is reviewed, and the only thing that is obeyed.
 
+use crate::{Error, prune};
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
-
-use super::error::PruneError;
-use crate::Error;
 
 /// What is to be removed from a registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,11 +103,9 @@ impl PrunePlan {
     }
 
     pub(super) fn to_yaml(&self, path: &Utf8Path) -> Result<String, Error> {
-        let yaml = redaction::yaml::write(self, &[]).map_err(|source| {
-            Error::Prune(PruneError::File {
-                path: path.to_owned(),
-                source,
-            })
+        let yaml = redaction::yaml::write(self, &[]).map_err(|source| prune::Error::File {
+            path: path.to_owned(),
+            source,
         })?;
         Ok(format!(
             "# What `cargo xtask prune {environment}` would remove from the registry. Nothing has been removed yet.\n\
@@ -119,20 +115,19 @@ impl PrunePlan {
     }
 
     pub(super) fn parse(text: &str, path: &Utf8Path) -> Result<Self, Error> {
-        let plan: Self = redaction::yaml::read(text).map_err(|source| {
-            Error::Prune(PruneError::File {
-                path: path.to_owned(),
-                source,
-            })
+        let plan: Self = redaction::yaml::read(text).map_err(|source| prune::Error::File {
+            path: path.to_owned(),
+            source,
         })?;
         if plan.version != Self::VERSION {
-            return Err(Error::Prune(PruneError::Refused {
+            return Err(prune::Error::Refused {
                 path: path.to_owned(),
                 moved: vec![format!(
                     "it is of version {}, which this version of Airlock does not know",
                     plan.version
                 )],
-            }));
+            }
+            .into());
         }
         Ok(plan)
     }

@@ -7,12 +7,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 
 use super::Reach;
-use super::error::PruneError;
 use super::file::KeptLock;
 use super::propose::{Kept, Past};
 use crate::receipt::Receipt;
 use crate::workspace::{DEFAULT_ARCH, Output, read_if_there};
-use crate::{Context, Error, Workspace, chain, verify};
+use crate::{Context, Error, Workspace, chain, prune, verify};
 
 /// What is known.
 #[derive(Debug)]
@@ -64,13 +63,14 @@ pub(super) fn gather(
             let locks = past.locks(workspace, &release)?;
             let is_certain = why.iter().any(|why| ["running", "previous"].contains(why));
             if locks.is_empty() && is_certain {
-                return Err(Error::Prune(PruneError::LockUnknown {
+                return Err(prune::Error::LockUnknown {
                     environment: name,
                     path: workspace
                         .shown(&workspace.lock(&release, DEFAULT_ARCH))
                         .to_owned(),
                     release,
-                }));
+                }
+                .into());
             }
             for (digest, lock) in locks {
                 known.kept.keep(&other.registry, &lock);
@@ -121,7 +121,7 @@ pub(super) fn gather(
         let digest = Lock::digest(&text);
         let shown = workspace.shown(&path).to_owned();
         if !kept.contains(digest.as_str()) && !named.contains(&digest) {
-            let lock = Lock::parse(&text, &shown).map_err(Error::Lock)?;
+            let lock = Lock::parse(&text, &shown).map_err(Error::InvalidLock)?;
             known.unclaimed.push((shown, lock));
         }
     }
@@ -319,7 +319,7 @@ impl Archive {
         for (number, text) in self.texts(workspace, &path)?.into_iter().enumerate() {
             match Lock::parse(&text, workspace.shown(&path)) {
                 Ok(lock) => locks.push((Lock::digest(&text), lock)),
-                Err(error) if is_there && number == 0 => return Err(Error::Lock(error)),
+                Err(error) if is_there && number == 0 => return Err(Error::InvalidLock(error)),
                 Err(error) => self.notes.push(format!(
                     "an earlier {} cannot be read: {}",
                     workspace.shown(&path),

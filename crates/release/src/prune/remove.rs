@@ -2,15 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use environment::Environment;
-use registry::Removed;
-
-use super::error::PruneError;
 use super::file::{PrunePlan, Remove};
 use super::history::{self, Known};
 use super::{Reach, known_holding, of_known, propose};
 use crate::connect::connect;
-use crate::{Context, Error, RegistryError, chain};
+use crate::{Context, Error, RegistryError, chain, prune};
+use environment::Environment;
+use registry::Removed;
 
 /// What came of a removal.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -39,7 +37,7 @@ pub async fn prune<E: From<Error>>(
 ) -> Result<Pruned, E> {
     let registry = connect(context, environment, context.credentials(environment)?)?;
     let refuse = |moved: Vec<String>| {
-        Err(E::from(Error::Prune(PruneError::Refused {
+        Err(E::from(Error::Prune(prune::Error::Refused {
             path: path.to_owned(),
             moved,
         })))
@@ -193,10 +191,11 @@ async fn remove_all(
                 continue;
             }
             Ok(Outcome::Unsupported) => {
-                return Err(Error::Prune(PruneError::RemovesNothing {
+                return Err(prune::Error::RemovesNothing {
                     address: address.clone(),
                     removed: pruned.tags,
-                }));
+                }
+                .into());
             }
             Ok(Outcome::Moved(why)) => why,
             Err(error) => chain(&error),
@@ -213,10 +212,11 @@ async fn remove_all(
             Ok(Removed::Gone) => pruned.manifests += 1,
             Ok(Removed::NotThere) => {}
             Ok(Removed::Unsupported) => {
-                return Err(Error::Prune(PruneError::RemovesNothing {
+                return Err(prune::Error::RemovesNothing {
                     address: address.clone(),
                     removed: pruned.tags,
-                }));
+                }
+                .into());
             }
             Err(error) => failed.push((format!("{repository}@{child}"), chain(&error))),
         }
@@ -224,12 +224,13 @@ async fn remove_all(
     if failed.is_empty() {
         return Ok(());
     }
-    Err(Error::Prune(PruneError::NotRemoved {
+    Err(prune::Error::NotRemoved {
         address: address.clone(),
         removed: pruned.tags,
         total: roots.iter().map(|removal| removal.tags.len()).sum(),
         failed,
-    }))
+    }
+    .into())
 }
 
 enum Outcome {

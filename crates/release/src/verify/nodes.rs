@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 
 use crate::look::{credentials, is_refusal};
-use crate::{Context, Error};
+use crate::{Context, Error, verify};
 
 /// What nodes pull from.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Nodes {
         file: &Utf8Path,
     ) -> Result<Self, Error> {
         let file = context.workspace.shown(file).to_owned();
-        let pulls = mke::pulls(text).map_err(|wrong| Error::NoPulls {
+        let pulls = mke::pulls(text).map_err(|wrong| verify::Error::NoPulls {
             path: file.clone(),
             wrong,
         })?;
@@ -83,12 +83,13 @@ impl Nodes {
         let (images, charts) = self.urls();
         match [images, charts].into_iter().find(|url| *url != own) {
             None => Ok(()),
-            Some(other) => Err(Error::PullsElsewhere {
+            Some(other) => Err(verify::Error::PullsElsewhere {
                 path: self.file.clone(),
                 environment: environment.name.clone(),
                 url: other.to_owned(),
                 registry: own,
-            }),
+            }
+            .into()),
         }
     }
 
@@ -120,11 +121,11 @@ impl Reader {
     /// Returns what a failed look means: nodes are refused, or the registry cannot be used.
     pub(crate) fn failed(&self, repository: &str, source: registry::Error) -> Error {
         if is_refusal(&source) {
-            return Error::NotAnonymous {
+            return Error::Verify(verify::Error::NotAnonymous {
                 address: self.pulls.address().to_owned(),
                 repository: repository.to_owned(),
                 source,
-            };
+            });
         }
         self.unusable(source)
     }

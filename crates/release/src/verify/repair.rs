@@ -18,7 +18,7 @@ use crate::connect::{StoreSource, connect_to_push, target};
 use crate::event::{Event, Step};
 use crate::observe::PushObserver;
 use crate::push::Sent;
-use crate::{Context, Error, RegistryError, carry, fetch};
+use crate::{Context, Error, RegistryError, carry, fetch, push, verify};
 
 /// How many blobs are sent, or manifests put, at once.
 const REPAIRS_AT_ONCE: usize = 6;
@@ -133,7 +133,7 @@ pub async fn repair(
         }
         // What comes after refers to what failed.
         if !failed.is_empty() {
-            return Err(Error::Push {
+            return Err(push::Error::Failed {
                 address: address.clone(),
                 total: named(findings).len(),
                 sent: Sent {
@@ -143,7 +143,8 @@ pub async fn repair(
                     ..Sent::default()
                 },
                 failed: failed.into_iter().collect(),
-            });
+            }
+            .into());
         }
     }
     context.reporter.report(Event::Finished {
@@ -166,11 +167,12 @@ pub async fn repair(
         .collect();
     let examined = examine(&nodes, &again, context.reporter).await?;
     if !examined.findings.is_empty() {
-        return Err(Error::NotRepaired {
+        return Err(verify::Error::NotRepaired {
             environment: environment.name.clone(),
             address: environment.registry.image_url(),
             findings: examined.findings,
-        });
+        }
+        .into());
     }
     Ok(repaired)
 }

@@ -8,7 +8,7 @@ use super::nodes::Nodes;
 use super::{Confirmed, Depth, Finding};
 use crate::event::{Event, Step};
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Error, chain, render};
+use crate::{Context, Error, chain, render, verify};
 
 /// What was looked at, and what is wrong with it.
 #[derive(Debug)]
@@ -36,11 +36,12 @@ impl Served {
     /// Something is not as the lock says.
     pub fn confirmed(self, environment: &Environment) -> Result<Confirmed, Error> {
         if !self.findings.is_empty() {
-            return Err(Error::NotConfirmed {
+            return Err(verify::Error::NotConfirmed {
                 environment: environment.name.clone(),
                 address: self.images,
                 findings: self.findings,
-            });
+            }
+            .into());
         }
         Ok(Confirmed {
             artifacts: self.artifacts,

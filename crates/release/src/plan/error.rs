@@ -1,0 +1,94 @@
+//! Why a plan cannot be made, read or obeyed.
+
+use camino::Utf8PathBuf;
+
+use crate::Kind;
+
+/// Why a plan cannot be made, read or obeyed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The files changed while a plan was carried out.
+    #[error(transparent)]
+    Outdated(super::Outdated),
+    /// The environment names another release than its cluster runs.
+    #[error("the cluster of {environment} runs {applied}, and its environment now says {wanted}")]
+    ReleaseChanged {
+        /// The environment.
+        environment: String,
+        /// What the receipt says.
+        applied: String,
+        /// What the files say.
+        wanted: String,
+        /// Why the vendor supports no upgrade from the one to the other, where it does not.
+        #[source]
+        refusal: Option<Box<mke::UpgradeError>>,
+    },
+    /// A file that was given as a plan is none.
+    #[error("{path} is no plan")]
+    File {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why not.
+        source: serde_yaml::Error,
+    },
+    /// A plan is of a format that this version does not know.
+    #[error("{path} is a plan of version {version}, which this version of Airlock does not know")]
+    Version {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Its format's version.
+        version: u32,
+    },
+    /// Something is not any more as it was when a plan was made.
+    #[error("{path} is not what a deploy would do now")]
+    Moved {
+        /// The environment.
+        environment: String,
+        /// The plan.
+        path: Utf8PathBuf,
+        /// Everything that has moved.
+        moved: Vec<super::Moved>,
+    },
+    /// A plan is to be written, and nobody can say what mkectl would be run for.
+    #[error("the plan for {environment} would not say what is run: {problem}")]
+    WithoutMkectl {
+        /// The environment.
+        environment: String,
+        /// What is wrong with mkectl.
+        problem: String,
+    },
+    /// A cluster that was deployed is no MKE 3 any more.
+    #[error("the cluster of {environment} runs {applied} already, by its receipt")]
+    AlreadyMigrated {
+        /// The environment.
+        environment: String,
+        /// What it runs.
+        applied: String,
+    },
+    /// An installation would go over a cluster of MKE 3.
+    #[error(
+        "the machines of {environment} are an MKE {version} cluster, which `mkectl apply` is not for"
+    )]
+    StillMke3 {
+        /// The environment.
+        environment: String,
+        /// The version of MKE 3.
+        version: String,
+    },
+}
+
+impl Error {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Outdated(_) | Self::Moved { .. } => Kind::Outdated,
+            Self::ReleaseChanged { .. }
+            | Self::File { .. }
+            | Self::Version { .. }
+            | Self::AlreadyMigrated { .. }
+            | Self::StillMke3 { .. } => Kind::Workspace,
+            Self::WithoutMkectl { .. } => Kind::Mkectl,
+        }
+    }
+}

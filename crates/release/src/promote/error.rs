@@ -1,0 +1,28 @@
+//! Why a release is not promoted.
+
+use crate::Kind;
+
+/// Why a release is not promoted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A promotion that makes no sense.
+    #[error("{to} does not get the release of {from}")]
+    Refused {
+        /// The environment with the release.
+        from: String,
+        /// The environment that was to get it.
+        to: String,
+        /// Why not.
+        source: Box<super::Senseless>,
+    },
+}
+
+impl Error {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Refused { .. } => Kind::Workspace,
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Why nodes would not get what a lock names.
+
+use camino::Utf8PathBuf;
+
+use crate::Kind;
+
+/// Why nodes would not get what a lock names.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The registry does not serve what the lock names.
+    #[error("registry {address} does not serve what the lock names")]
+    NotConfirmed {
+        /// The environment.
+        environment: String,
+        /// The registry.
+        address: String,
+        /// What is wrong, each thing once.
+        findings: Vec<super::Finding>,
+    },
+    /// Everything that was missing was put back, and the registry still serves something else.
+    #[error(
+        "registry {address} still does not serve what the lock names, after everything was put back"
+    )]
+    NotRepaired {
+        /// The environment.
+        environment: String,
+        /// The registry.
+        address: String,
+        /// What is wrong still, each thing once.
+        findings: Vec<super::Finding>,
+    },
+    /// An `mke4.yaml` does not say where nodes pull from.
+    #[error("{path} does not say where nodes pull from: {}", wrong.join("; "))]
+    NoPulls {
+        /// The file.
+        path: Utf8PathBuf,
+        /// What is wrong with it.
+        wrong: Vec<String>,
+    },
+    /// Nodes pull from a registry that is not the environment's, so that nothing can be sent there.
+    #[error("{path} has nodes pull from {url}, and the registry of {environment} is {registry}")]
+    PullsElsewhere {
+        /// The file.
+        path: Utf8PathBuf,
+        /// The environment.
+        environment: String,
+        /// What stands in the file.
+        url: String,
+        /// What stands in the environment.
+        registry: String,
+    },
+    /// Nodes would not get what push credentials can read.
+    #[error("registry {address} does not serve {repository} without credentials")]
+    NotAnonymous {
+        /// The registry.
+        address: String,
+        /// The first repository that was refused.
+        repository: String,
+        /// What the registry answered.
+        source: registry::Error,
+    },
+}
+
+impl Error {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::NotConfirmed { .. } | Self::NotRepaired { .. } | Self::NotAnonymous { .. } => {
+                Kind::Registry
+            }
+            Self::NoPulls { .. } | Self::PullsElsewhere { .. } => Kind::Workspace,
+        }
+    }
+}

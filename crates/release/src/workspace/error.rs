@@ -1,0 +1,61 @@
+//! What is wrong with the files of a workspace.
+
+use camino::Utf8PathBuf;
+
+use crate::Kind;
+
+/// What is wrong with the files of a workspace.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration cannot be rendered.
+    #[error("{0}")]
+    Configuration(environment::Problems),
+    /// The environment would change what its cluster keeps for good.
+    #[error("{0}")]
+    WriteOnce(environment::Problems),
+    /// What was observed of a release cannot be used.
+    #[error("{path} cannot be used")]
+    Observations {
+        /// The file, relative to the workspace.
+        path: Utf8PathBuf,
+        /// Why not.
+        source: mke::ObservationsError,
+    },
+    /// No lock is committed for a release.
+    #[error("release {release} is not locked: there is no {path}")]
+    NotLocked {
+        /// The release.
+        release: String,
+        /// Where its lock would be, relative to the workspace.
+        path: Utf8PathBuf,
+    },
+    /// What a release's mkectl would configure is not what was locked.
+    #[error("{path} is not what the lock of {release} says")]
+    Defaults {
+        /// The file.
+        path: Utf8PathBuf,
+        /// The release.
+        release: String,
+    },
+    /// The machines in a configuration cannot be read, or not be written in another form.
+    #[error("the hosts of the configuration are not understood")]
+    Hosts {
+        /// Why not.
+        source: serde_yaml::Error,
+    },
+}
+
+impl Error {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Configuration(_)
+            | Self::WriteOnce(_)
+            | Self::Observations { .. }
+            | Self::NotLocked { .. }
+            | Self::Defaults { .. }
+            | Self::Hosts { .. } => Kind::Workspace,
+        }
+    }
+}
