@@ -260,7 +260,7 @@ fn no_command_shows_what_there_is() {
       show       Print an environment with everything that it inherits
       inspect    List what a bundle holds
       plan       Say what deploy would do
-      inventory  Say what a registry holds, for plans that are made elsewhere
+      snapshot   Write what a registry has, for plans made elsewhere
       diff       Compare an environment with what is committed and applied, two environments, or two releases
       releases   Say what is known of each release, how well, and from where
       status     Compare what is wanted with what receipts, registries and clusters say

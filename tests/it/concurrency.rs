@@ -319,7 +319,7 @@ async fn the_shared_state_is_of_no_release_and_stays() {
     );
     for arguments in [
         &["prune", "lab", "--also-found"][..],
-        &["inventory", "lab"],
+        &["snapshot", "lab"],
         &["verify", "lab"],
         &["inspect", "v4.1.5"],
     ] {

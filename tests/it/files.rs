@@ -68,7 +68,7 @@ fn a_pipe_in_the_place_of_a_file_is_named_and_not_waited_for() {
         ),
         ("saved.plan", &["deploy", "demo", "--plan", "saved.plan"]),
         ("prune.plan", &["prune", "demo", "--plan", "prune.plan"]),
-        ("inventory", &["plan", "demo", "--inventory", "inventory"]),
+        ("snapshot", &["plan", "demo", "--snapshot", "snapshot"]),
         (
             "bundle.tar.gz",
             &["lock", "v4.1.5", "--bundle", "bundle.tar.gz"],

@@ -159,7 +159,7 @@ async fn a_wrong_password_is_shown_once_by_each_command() {
             &["plan", "lab"],
             &["verify", "lab"],
             &["verify", "lab", "--full"],
-            &["inventory", "lab", "--out", "inventory.yaml"],
+            &["snapshot", "lab", "--out", "snapshot.yaml"],
             &["push", "lab"],
             &["deploy", "lab"],
             &["preflight", "lab"],

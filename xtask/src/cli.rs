@@ -70,7 +70,7 @@ Look
   show       Print an environment with everything that it inherits
   inspect    List what a bundle holds
   plan       Say what deploy would do
-  inventory  Say what a registry holds, for plans that are made elsewhere
+  snapshot   Write what a registry has, for plans made elsewhere
   diff       Compare an environment with what is committed and applied, two environments, or two releases
   releases   Say what is known of each release, how well, and from where
   status     Compare what is wanted with what receipts, registries and clusters say
@@ -134,11 +134,12 @@ pub(crate) enum Command {
     },
     /// Say what deploy would do, and write it down to be signed
     Plan(PlanArgs),
-    /// Say what a registry holds of what the locks name, so that plans can be made where it cannot be reached
-    Inventory {
-        /// The environment
+    /// Write what a registry has, for plans made elsewhere
+    #[command(alias = "inventory")]
+    Snapshot {
+        /// Environment
         environment: String,
-        /// Write it to this file, for `plan --inventory`
+        /// File to write, for `plan --snapshot`
         #[arg(long, value_name = "FILE")]
         out: Option<Utf8PathBuf>,
     },

@@ -404,8 +404,8 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Plan(release::plan::Error::WithoutMkectl { environment, .. }) => {
             format!("`cargo xtask fetch {environment}` brings the release's mkectl here")
         }
-        Error::Inventory(release::inventory::Error::OtherRegistry { .. }) => {
-            "take one of this environment: `cargo xtask inventory ENVIRONMENT --out FILE`".to_owned()
+        Error::Snapshot(release::snapshot::Error::OtherRegistry { .. }) => {
+            "take one of this environment: `cargo xtask snapshot ENVIRONMENT --out FILE`".to_owned()
         }
         Error::Requires(release::requires::Error::Unmet { environment, requires, .. }) => format!(
             "`cargo xtask status {requires}` says more; `cargo xtask deploy {environment} --override-requires REASON` goes without, and the receipt keeps the reason"

@@ -8,7 +8,6 @@ mod deploy;
 mod diff;
 mod fetch;
 mod inspect;
-mod inventory;
 mod learn;
 mod list;
 mod lock;
@@ -26,6 +25,7 @@ mod rehearse;
 mod releases;
 mod render;
 mod show;
+mod snapshot;
 mod status;
 mod store;
 mod verify;
@@ -46,7 +46,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Show { environment } => show::run(app, environment),
         Command::Inspect { what } => inspect::run(app, what),
         Command::Plan(arguments) => plan::run(app, arguments),
-        Command::Inventory { environment, out } => inventory::run(app, environment, out.as_deref()),
+        Command::Snapshot { environment, out } => snapshot::run(app, environment, out.as_deref()),
         Command::Diff(arguments) => diff::run(app, arguments),
         Command::Releases { release } => releases::run(app, release.as_deref()),
         Command::Status(arguments) => status::run(app, arguments),

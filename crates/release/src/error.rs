@@ -321,9 +321,9 @@ pub enum Error {
     /// A receipt cannot be read or written.
     #[error(transparent)]
     Receipt(#[from] crate::receipt::Error),
-    /// An inventory cannot be used.
+    /// A registry snapshot cannot be used.
     #[error(transparent)]
-    Inventory(#[from] crate::inventory::Error),
+    Snapshot(#[from] crate::snapshot::Error),
     /// A promotion is refused.
     #[error(transparent)]
     Promote(#[from] crate::promote::Error),
@@ -365,7 +365,7 @@ impl Error {
             Self::Prune(error) => error.kind(),
             Self::Lock(error) => error.kind(),
             Self::Receipt(error) => error.kind(),
-            Self::Inventory(error) => error.kind(),
+            Self::Snapshot(error) => error.kind(),
             Self::Promote(error) => error.kind(),
             Self::Rehearse(error) => error.kind(),
             Self::Demo(error) => error.kind(),

@@ -15,7 +15,7 @@ use crate::shared_state::{self, Standing};
 use crate::under_way::{self, UnderWay};
 use crate::warnings::Warnings;
 use crate::workspace::Output;
-use crate::{Context, connect, fetch, inventory, look, program, render, sha256, verify};
+use crate::{Context, connect, fetch, look, program, render, sha256, snapshot, verify};
 
 mod decide;
 mod error;
@@ -59,8 +59,8 @@ pub struct Plan {
     pub cluster: ClusterPlan,
     /// Where results are written.
     pub output: Output,
-    /// SHA-256 of the inventory that was looked at in the registry's place.
-    pub inventory: Option<String>,
+    /// SHA-256 of the registry snapshot that the plan was made from.
+    pub snapshot: Option<String>,
     /// SHA-256 of the file that this plan was compared with, and that is obeyed by it.
     pub obeyed: Option<String>,
     /// What the last deploy did.
@@ -207,13 +207,13 @@ pub enum Eyes<'a> {
     /// It is asked.
     Registry,
     /// It was asked before, and somebody carried the answer here.
-    Inventory(&'a inventory::Read),
+    Snapshot(&'a snapshot::Read),
 }
 
 /// Computes the plan of a loaded environment, whose registry need not be asked.
 ///
 /// # Errors
-/// What [`plan`] returns, or the inventory is of another registry.
+/// What [`plan`] returns, or the snapshot is of another registry.
 pub async fn seen_by(
     context: &Context<'_>,
     environment: Environment,
@@ -315,7 +315,7 @@ pub(crate) async fn of_locked(
     };
     let looked = match eyes {
         Eyes::Registry => look::look(context, &environment, &look::tags_of(&locked.lock)).await?,
-        Eyes::Inventory(read) => {
+        Eyes::Snapshot(read) => {
             taken_from(read, &environment, &locked.lock, &mut warnings.of_plan)?.into()
         }
     };
@@ -362,9 +362,9 @@ pub(crate) async fn of_locked(
         receipt,
         receipt_sha256: receipt_text.map(|text| sha256(text.as_bytes())),
         shared,
-        inventory: match eyes {
+        snapshot: match eyes {
             Eyes::Registry => None,
-            Eyes::Inventory(read) => Some(read.digest.clone()),
+            Eyes::Snapshot(read) => Some(read.digest.clone()),
         },
         obeyed: None,
         unmet,
@@ -415,25 +415,25 @@ fn external_layers(lock: &bundle::Lock) -> Option<String> {
     })
 }
 
-/// Takes what a registry has from its inventory.
+/// Takes what a registry has from its snapshot.
 fn taken_from(
-    read: &inventory::Read,
+    read: &snapshot::Read,
     environment: &Environment,
     lock: &bundle::Lock,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<look::Seen>, crate::Error> {
     let url = environment.registry.image_url();
-    if read.inventory.registry != url {
-        return Err(inventory::Error::OtherRegistry {
-            found: read.inventory.registry.clone(),
+    if read.snapshot.registry != url {
+        return Err(snapshot::Error::OtherRegistry {
+            found: read.snapshot.registry.clone(),
             wanted: url,
         }
         .into());
     }
-    let (seen, unknown) = read.inventory.seen(lock);
+    let (seen, unknown) = read.snapshot.seen(lock);
     if unknown > 0 {
         warnings.push(format!(
-            "the inventory says nothing of {unknown} of {}, since it was taken without this lock: they are taken for missing",
+            "the snapshot does not list {unknown} of {}, because it was taken without this lock; they count as missing",
             environment::count(seen.len(), "artifact")
         ));
     }

@@ -10,9 +10,9 @@ pub(crate) struct PlanArgs {
     /// Write the plan to this file, too, for `deploy --plan`
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<Utf8PathBuf>,
-    /// Take what the registry has from this file, written by `inventory --out`, and ask nobody
-    #[arg(long, value_name = "FILE")]
-    pub(crate) inventory: Option<Utf8PathBuf>,
+    /// Take what the registry has from a file of `snapshot --out`, without asking it
+    #[arg(long, alias = "inventory", value_name = "FILE")]
+    pub(crate) snapshot: Option<Utf8PathBuf>,
     /// Plan an upgrade without a backup, for this reason
     #[arg(long, value_name = "REASON", value_parser = super::values::reason)]
     pub(crate) without_backup: Option<String>,

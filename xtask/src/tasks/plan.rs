@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use release::Context;
-use release::inventory::Inventory;
 use release::plan::{Eyes, Purpose};
+use release::snapshot::Snapshot;
 use release::workspace::Output;
 use serde_json::json;
 
@@ -18,18 +18,18 @@ mod markdown;
 
 pub(crate) fn run(app: &App<'_>, arguments: &PlanArgs) -> Result<ExitCode, Failure> {
     let environment = app.environment(&arguments.environment)?;
-    let inventory = arguments
-        .inventory
+    let snapshot = arguments
+        .snapshot
         .as_deref()
-        .map(Inventory::read)
+        .map(Snapshot::read)
         .transpose()?;
     let plan = until_interrupted(app, async {
-        let _registry = match &inventory {
+        let _registry = match &snapshot {
             Some(_) => None,
             None => release::rehearse::serve_for_reading(&app.workspace, &environment).await?,
         };
         let output = Output::below(&app.workspace.environment(&arguments.environment));
-        let eyes = inventory.as_ref().map_or(Eyes::Registry, Eyes::Inventory);
+        let eyes = snapshot.as_ref().map_or(Eyes::Registry, Eyes::Snapshot);
         let context = Context {
             without_backup: arguments.without_backup.as_deref(),
             ..app.context()

@@ -31,9 +31,9 @@ pub struct Saved {
     /// The receipt; nothing where there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<SavedReceipt>,
-    /// SHA-256 of the inventory that was looked at in the registry's place.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub inventory: Option<String>,
+    /// SHA-256 of the registry snapshot that the plan was made from; `inventory` in earlier plans.
+    #[serde(default, alias = "inventory", skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
     /// What the registry is to get.
     pub registry: SavedRegistry,
     /// The configuration.
@@ -151,7 +151,7 @@ impl Saved {
                 sha256: sha256(text.as_bytes()),
                 applied: applied_digest(plan.receipt.as_ref()),
             }),
-            inventory: plan.inventory.clone(),
+            snapshot: plan.snapshot.clone(),
             registry: registry(plan),
             config: SavedConfig {
                 path: path.to_string(),

@@ -1,4 +1,4 @@
-//! `inventory`: what a registry holds, carried to where plans are made.
+//! `snapshot`: what a registry holds, carried to where plans are made.
 
 use support::wire::Wire;
 use support::{Lab, bundles};
@@ -6,21 +6,21 @@ use support::{Lab, bundles};
 use crate::{AIRLOCK, FAKE_MKECTL};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plan_of_an_inventory_needs_no_registry_and_is_obeyed_by_one() {
+async fn a_plan_of_a_snapshot_needs_no_registry_and_is_obeyed_by_one() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
     let run = lab
-        .run(&["inventory", "lab", "--out", "lab.inventory.yaml"])
+        .run(&["snapshot", "lab", "--out", "lab.snapshot.yaml"])
         .ends_with(0);
     insta::assert_snapshot!(run.whole(), @r"
     exit code: 0
     --- stdout
     127.0.0.1:[PORT]/mke has 0 of 14 tags that the locks name
     --- stderr
-    the inventory is in lab.inventory.yaml
+    the snapshot is in lab.snapshot.yaml
     ");
-    let first = lab.sandbox.read("lab.inventory.yaml");
+    let first = lab.sandbox.read("lab.snapshot.yaml");
     let asked = wire.take();
     assert_eq!(asked.len(), 15, "{asked:?}");
 
@@ -28,42 +28,59 @@ async fn a_plan_of_an_inventory_needs_no_registry_and_is_obeyed_by_one() {
         .run(&[
             "plan",
             "lab",
-            "--inventory",
-            "lab.inventory.yaml",
+            "--snapshot",
+            "lab.snapshot.yaml",
             "--out",
             "lab.plan.yaml",
         ])
         .ends_with(0);
-    assert_eq!(
-        wire.take(),
-        [""; 0],
-        "a plan of an inventory asked somebody"
-    );
+    assert_eq!(wire.take(), [""; 0], "a plan of a snapshot asked somebody");
     let plan = lab.sandbox.read("lab.plan.yaml");
     let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&first));
-    assert!(plan.contains(&format!("\ninventory: {digest}\n")), "{plan}");
+    assert!(plan.contains(&format!("\nsnapshot: {digest}\n")), "{plan}");
     assert_eq!(
         plan.matches("found: nothing").count(),
         bundles::lock_of(&lab.sandbox).artifacts.len()
     );
 
+    // The words of earlier versions are understood.
+    let earlier = lab.run(&["inventory", "lab", "--out", "earlier.yaml"]);
+    assert_eq!(
+        earlier.ends_with(0).stderr,
+        "the snapshot is in earlier.yaml\n"
+    );
+    assert_eq!(lab.sandbox.read("earlier.yaml"), first);
+    let _ = lab
+        .run(&[
+            "plan",
+            "lab",
+            "--inventory",
+            "earlier.yaml",
+            "--out",
+            "earlier.plan.yaml",
+        ])
+        .ends_with(0);
+    assert_eq!(lab.sandbox.read("earlier.plan.yaml"), plan);
+    let earlier = plan.replace("\nsnapshot: ", "\ninventory: ");
+    lab.sandbox.write("lab.plan.yaml", &earlier);
+
     let _ = lab
         .run(&["deploy", "lab", "--plan", "lab.plan.yaml"])
         .ends_with(0);
     let _ = lab
-        .run(&["inventory", "lab", "--out", "lab.inventory.yaml"])
+        .run(&["snapshot", "lab", "--out", "lab.snapshot.yaml"])
         .ends_with(0);
-    let second = lab.sandbox.read("lab.inventory.yaml");
+    let second = lab.sandbox.read("lab.snapshot.yaml");
     assert!(!second.contains("found: nothing"), "{second}");
     let _ = lab
-        .run(&["inventory", "lab", "--out", "again.yaml"])
+        .run(&["snapshot", "lab", "--out", "again.yaml"])
         .ends_with(0);
     assert_eq!(second, lab.sandbox.read("again.yaml"));
     let plan = lab
         .run(&[
             "plan",
             "lab",
-            "--inventory",
+            "--snapshot",
             "again.yaml",
             "--detailed-exitcode",
         ])
@@ -79,13 +96,13 @@ async fn what_was_not_asked_for_is_told_and_taken_for_missing() {
     let lock = lab.sandbox.read(path);
     std::fs::remove_file(lab.sandbox.path(path)).unwrap();
     let _ = lab
-        .run(&["inventory", "lab", "--out", "empty.yaml"])
+        .run(&["snapshot", "lab", "--out", "empty.yaml"])
         .ends_with(0);
     lab.sandbox.write(path, &lock);
     let arguments = [
         "plan",
         "lab",
-        "--inventory",
+        "--snapshot",
         "empty.yaml",
         "--out",
         "lab.plan.yaml",
@@ -93,7 +110,7 @@ async fn what_was_not_asked_for_is_told_and_taken_for_missing() {
     let plan = lab.run(&arguments).ends_with(0);
     assert!(
         plan.stdout
-            .contains("warning: the inventory says nothing of 14 of 14 artifacts"),
+            .contains("warning: the snapshot does not list 14 of 14 artifacts"),
         "{}",
         plan.stdout
     );
@@ -105,25 +122,25 @@ async fn what_was_not_asked_for_is_told_and_taken_for_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_inventory_of_another_registry_or_none_at_all_is_refused() {
+async fn a_snapshot_of_another_registry_or_none_at_all_is_refused() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let _ = lab
-        .run(&["inventory", "lab", "--out", "lab.yaml"])
+        .run(&["snapshot", "lab", "--out", "lab.yaml"])
         .ends_with(0);
     let text = lab.sandbox.read("lab.yaml");
     let plan = |text: &str| {
         lab.sandbox.write("other.yaml", text);
-        lab.run(&["plan", "lab", "--inventory", "other.yaml"])
+        lab.run(&["plan", "lab", "--snapshot", "other.yaml"])
             .ends_with(3)
             .stderr
     };
     insta::assert_snapshot!(plan(&text.replace("/mke\n", "/other\n")), @r"
-    error: the inventory is of 127.0.0.1:[PORT]/other, and the environment's registry is 127.0.0.1:[PORT]/mke
-    hint: take one of this environment: `cargo xtask inventory ENVIRONMENT --out FILE`
+    error: the snapshot is of 127.0.0.1:[PORT]/other, but the environment's registry is 127.0.0.1:[PORT]/mke
+    hint: take one of this environment: `cargo xtask snapshot ENVIRONMENT --out FILE`
     ");
-    insta::assert_snapshot!(plan(&text.replace("version: 1", "version: 2")), @"error: other.yaml is an inventory of version 2, which this version of Airlock does not know");
+    insta::assert_snapshot!(plan(&text.replace("version: 1", "version: 2")), @"error: other.yaml is a registry snapshot of version 2, which this version of Airlock does not know");
     insta::assert_snapshot!(plan("version: 1\nwhat: this\n"), @r"
-    error: other.yaml is no inventory
+    error: other.yaml is not a registry snapshot
       because: unknown field `what`, expected one of `version`, `environment`, `registry`, `tags` at line 2 column 1
     ");
 }
@@ -131,7 +148,7 @@ async fn an_inventory_of_another_registry_or_none_at_all_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_is_not_there_is_a_mistake_and_is_not_made() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    for command in ["inventory", "plan"] {
+    for command in ["snapshot", "plan"] {
         let run = lab
             .run(&[command, "lab", "--out", "mistyped/lab.yaml"])
             .ends_with(1);

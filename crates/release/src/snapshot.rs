@@ -1,6 +1,6 @@
-//! The inventory of a registry: what it holds of what the locks name, as a file that is carried over the gap.
+//! The snapshot of a registry: which artifacts of the locks it has, in a file that is carried over the air gap.
 //!
-//! A plan can be made of it where the registry cannot be reached. The deploy that obeys such a plan looks at the registry itself.
+//! A plan is made from the file when the registry cannot be reached. The deploy that obeys such a plan reads the registry itself.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,10 @@ mod error;
 
 pub use error::Error;
 
-/// What an inventory says.
+/// What a registry has, as the file lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Inventory {
+pub struct Snapshot {
     /// The version of this file's format.
     pub version: u32,
     /// The environment.
@@ -44,47 +44,47 @@ pub struct Tag {
     pub refused_to_nodes: bool,
 }
 
-/// An inventory that was read, and the digest of its file.
+/// A snapshot that was read, and the digest of its file.
 #[derive(Debug)]
 pub struct Read {
     /// What it says.
-    pub inventory: Inventory,
+    pub snapshot: Snapshot,
     /// SHA-256 of the file.
     pub digest: String,
 }
 
-impl Inventory {
+impl Snapshot {
     /// The format that this version reads and writes.
     pub const VERSION: u32 = 1;
 
-    /// Reads an inventory.
+    /// Reads a snapshot.
     ///
     /// # Errors
-    /// The file cannot be read, or is no inventory of this format.
+    /// The file cannot be read, or is not a snapshot of this format.
     pub fn read(path: &Utf8Path) -> Result<Read, crate::Error> {
         let text =
             files::read_text(path).map_err(|source| crate::Error::io("read", path, source))?;
         let wrong = |source| {
-            crate::Error::Inventory(Error::File {
+            crate::Error::Snapshot(Error::File {
                 path: path.to_owned(),
                 source,
             })
         };
-        let inventory: Self = redaction::yaml::read(&text).map_err(wrong)?;
-        if inventory.version != Self::VERSION {
+        let snapshot: Self = redaction::yaml::read(&text).map_err(wrong)?;
+        if snapshot.version != Self::VERSION {
             return Err(Error::Version {
                 path: path.to_owned(),
-                version: inventory.version,
+                version: snapshot.version,
             }
             .into());
         }
         Ok(Read {
-            inventory,
+            snapshot,
             digest: sha256(text.as_bytes()),
         })
     }
 
-    /// Writes the inventory.
+    /// Writes the snapshot.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -94,14 +94,14 @@ impl Inventory {
             source,
         })?;
         let text = format!(
-            "# What {} has of what the locks name. Written by `cargo xtask inventory {} --out FILE`.\n{yaml}",
+            "# What {} has of what the locks name. Written by `cargo xtask snapshot {} --out FILE`.\n{yaml}",
             self.registry, self.environment
         );
         write_named(path, &text)
     }
 
     /// Returns what the registry has under each tag of a lock, in its order, and how many of them nobody has looked at: the lock
-    /// was not here when the inventory was taken. Those are taken for missing.
+    /// was not here when the snapshot was taken. Those are taken for missing.
     pub(crate) fn seen(&self, lock: &bundle::Lock) -> (Vec<Seen>, usize) {
         let tags: BTreeMap<&str, &Tag> = self
             .tags
@@ -134,7 +134,7 @@ impl Inventory {
 pub async fn take(
     context: &Context<'_>,
     environment: &Environment,
-) -> Result<Inventory, crate::Error> {
+) -> Result<Snapshot, crate::Error> {
     let mut tags = BTreeMap::new();
     for path in context.workspace.locks()? {
         let lock = bundle::Lock::read(&path).map_err(crate::Error::InvalidLock)?;
@@ -151,8 +151,8 @@ pub async fn take(
         })
         .collect();
     let seen = look::look(context, environment, &asked).await?.seen;
-    Ok(Inventory {
-        version: Inventory::VERSION,
+    Ok(Snapshot {
+        version: Snapshot::VERSION,
         environment: environment.name.clone(),
         registry: environment.registry.image_url(),
         tags: asked

@@ -1,4 +1,4 @@
-//! `inventory`: what a registry holds of what the locks name, for plans that are made elsewhere.
+//! `snapshot`: what a registry has, for plans that are made elsewhere.
 
 use std::process::ExitCode;
 
@@ -10,27 +10,27 @@ use crate::interrupt::until_interrupted;
 
 pub(crate) fn run(app: &App<'_>, name: &str, out: Option<&Utf8Path>) -> Result<ExitCode, Failure> {
     let environment = app.environment(name)?;
-    let inventory = until_interrupted(app, async {
+    let snapshot = until_interrupted(app, async {
         let _registry = release::rehearse::serve_for_reading(&app.workspace, &environment).await?;
-        Ok(release::inventory::take(&app.context(), &environment).await?)
+        Ok(release::snapshot::take(&app.context(), &environment).await?)
     })?;
-    let there = inventory
+    let there = snapshot
         .tags
         .iter()
         .filter(|tag| tag.found != "nothing")
         .count();
     let mut text = format!(
         "{} has {there} of {} that the locks name\n",
-        inventory.registry,
-        super::count(inventory.tags.len(), "tag")
+        snapshot.registry,
+        super::count(snapshot.tags.len(), "tag")
     );
     match out {
         Some(path) => {
-            inventory.write(path)?;
-            app.ui.note(&format!("the inventory is in {path}"));
+            snapshot.write(path)?;
+            app.ui.note(&format!("the snapshot is in {path}"));
         }
         None => {
-            for tag in &inventory.tags {
+            for tag in &snapshot.tags {
                 let refused = if tag.refused_to_nodes {
                     ", refused to nodes"
                 } else {
@@ -40,6 +40,6 @@ pub(crate) fn run(app: &App<'_>, name: &str, out: Option<&Utf8Path>) -> Result<E
             }
         }
     }
-    app.ui.result(&text, &inventory)?;
+    app.ui.result(&text, &snapshot)?;
     Ok(ExitCode::SUCCESS)
 }

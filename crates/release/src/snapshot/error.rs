@@ -1,24 +1,24 @@
-//! Why an inventory cannot be used.
+//! Why a registry snapshot cannot be used.
 
 use camino::Utf8PathBuf;
 
 use crate::Kind;
 
-/// Why an inventory cannot be used.
+/// Why a registry snapshot cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file that was given as an inventory is none.
-    #[error("{path} is no inventory")]
+    /// A file that was given as a registry snapshot is not one.
+    #[error("{path} is not a registry snapshot")]
     File {
         /// The file.
         path: Utf8PathBuf,
         /// Why not.
         source: serde_yaml::Error,
     },
-    /// An inventory is of a format that this version does not know.
+    /// A registry snapshot is of a format that this version does not know.
     #[error(
-        "{path} is an inventory of version {version}, which this version of Airlock does not know"
+        "{path} is a registry snapshot of version {version}, which this version of Airlock does not know"
     )]
     Version {
         /// The file.
@@ -26,10 +26,10 @@ pub enum Error {
         /// Its format's version.
         version: u32,
     },
-    /// An inventory is of another registry.
-    #[error("the inventory is of {found}, and the environment's registry is {wanted}")]
+    /// A registry snapshot is of a different registry.
+    #[error("the snapshot is of {found}, but the environment's registry is {wanted}")]
     OtherRegistry {
-        /// The inventory's registry.
+        /// The registry of the snapshot.
         found: String,
         /// The environment's.
         wanted: String,
