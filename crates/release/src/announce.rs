@@ -13,17 +13,28 @@ use oci_spec::image::Digest;
 use registry::Arrival;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::Error;
 use crate::local::VerifiedBundle;
+use crate::proof::Proven;
 
 /// Speaks to all pushes at once. When it is dropped before it said that everything is there, they end without a tag.
 #[derive(Debug, Clone)]
-pub(crate) struct Announcer(Vec<UnboundedSender<Arrival>>);
+pub(crate) struct Announcer {
+    /// What tags will speak for.
+    lock: Proven,
+    pushes: Vec<UnboundedSender<Arrival>>,
+}
 
 impl Announcer {
     /// Makes one, and what each of so many pushes listens to.
-    pub(crate) fn new(pushes: usize) -> (Self, Vec<UnboundedReceiver<Arrival>>) {
+    pub(crate) fn new(
+        lock: &bundle::Lock,
+        pushes: usize,
+    ) -> (Self, Vec<UnboundedReceiver<Arrival>>) {
         let (senders, receivers) = (0..pushes).map(|_| unbounded_channel()).unzip();
-        (Self(senders), receivers)
+        let lock = Proven::new(lock, None);
+        let pushes = senders;
+        (Self { lock, pushes }, receivers)
     }
 
     /// Tells of everything in the store that the lock names.
@@ -41,13 +52,18 @@ impl Announcer {
         self.tell(|| Arrival::Blob(digest.clone()));
     }
 
-    /// Tells that everything is there and right.
-    pub(crate) fn whole(&self, _proof: &VerifiedBundle) {
+    /// Announces that everything is in the store and verified.
+    ///
+    /// # Errors
+    /// The proof is of a different lock. Then no tag is set.
+    pub(crate) fn whole(&self, proof: &VerifiedBundle) -> Result<(), Error> {
+        proof.require(&self.lock)?;
         self.tell(|| Arrival::Whole);
+        Ok(())
     }
 
     fn tell(&self, arrival: impl Fn() -> Arrival) {
-        for sender in &self.0 {
+        for sender in &self.pushes {
             // A push that has failed listens no more.
             let _ = sender.send(arrival());
         }

@@ -163,8 +163,8 @@ async fn from_store(
 ) -> Result<Streamed, Error> {
     let store = fetch::open_store(context.workspace)?;
     let bundle = local::stored(context, lock, &store)?;
-    let (announcer, arrivals) = Announcer::new(deliveries.len());
-    announcer.whole(&bundle);
+    let (announcer, arrivals) = Announcer::new(lock, deliveries.len());
+    announcer.whole(&bundle)?;
     push::report_start(context, deliveries);
     let outcomes = push::push(context, deliveries, &store, arrivals).await;
     Ok(Streamed {
@@ -183,7 +183,7 @@ async fn read_and_push(
     deliveries: &[Delivery<'_>],
 ) -> Result<Streamed, Error> {
     let store = fetch::open_store(context.workspace)?;
-    let (announcer, arrivals) = Announcer::new(deliveries.len());
+    let (announcer, arrivals) = Announcer::new(lock, deliveries.len());
     announcer.stored(lock, &store);
     let sink = AnnouncingStore {
         store: store.clone(),
@@ -205,7 +205,7 @@ async fn read_and_push(
         besides?;
         read.unwrap_or_else(|_| unreachable!("a reader that panics is seen below"))?;
         let bundle = local::read_to_its_end(context, lock, stored)?;
-        announcer.whole(&bundle);
+        announcer.whole(&bundle)?;
         Ok::<_, Error>(bundle)
     };
     let pushing = push::push(context, deliveries, &store, arrivals);

@@ -364,7 +364,7 @@ fn receipt_of_success(
             config,
             plan: course.plan.clone(),
             mkectl,
-            artifacts: deployed.confirmed.artifacts,
+            artifacts: deployed.confirmed.artifacts(),
             pushed: receipt::Pushed::from(&deployed.sent),
             ended: receipt::now(context),
             by: course.by(context, plan),

@@ -302,6 +302,9 @@ pub enum Error {
         /// The environment.
         environment: String,
     },
+    /// A proof is used for something that it does not prove.
+    #[error(transparent)]
+    Proof(crate::proof::Mismatch),
     /// A file or folder failed.
     #[error("cannot {doing} {path}")]
     Io {
@@ -413,6 +416,7 @@ impl Error {
             | Self::NoMatchingMkectl { .. } => Kind::Mkectl,
             Self::MkectlFailed { .. } | Self::NoKubeconfig { .. } => Kind::MkectlFailed,
             Self::MkectlInterrupted { .. } => Kind::Interrupted,
+            Self::Proof(_) => Kind::Outdated,
         }
     }
 

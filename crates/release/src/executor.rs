@@ -9,7 +9,7 @@ use semver::Version;
 
 use crate::event::{Event, Step};
 use crate::program::Program;
-use crate::render::Written;
+use crate::render::{Config, Written};
 use crate::run::{self, Ran, Run};
 use crate::verify::Confirmed;
 use crate::workspace::Output;
@@ -127,7 +127,7 @@ pub(crate) struct Target<'a> {
     pub(crate) release: &'a mke::Release,
     pub(crate) lock: &'a bundle::Lock,
     /// The configuration as it is rendered.
-    pub(crate) config: &'a str,
+    pub(crate) config: &'a Config,
     pub(crate) output: &'a Output,
     /// What the receipt records of the cluster.
     pub(crate) applied: Option<&'a receipt::Applied>,
@@ -259,15 +259,17 @@ pub(crate) fn check(
 /// step that fails.
 ///
 /// # Errors
-/// The first step that failed. Then the cluster is, as far as mkectl could restore it, what it was.
+/// A proof is of a different lock, environment or configuration. Or the first step that failed: then the cluster is, as far as mkectl could restore it, what it was.
 pub(crate) async fn execute(
     context: &Context<'_>,
     target: &Target<'_>,
     plan: &ClusterPlan,
-    _confirmed: &Confirmed,
+    confirmed: &Confirmed,
     written: &Written,
     step: &mut Step,
 ) -> Result<Option<Applied>, Error> {
+    confirmed.require(target.lock, target.environment)?;
+    let config = written.require(target.config, &target.output.config)?;
     for program in plan.programs() {
         program::keep(context, program);
     }
@@ -287,7 +289,7 @@ pub(crate) async fn execute(
             Task::Run(command) => {
                 // As it is before it runs.
                 let mkectl = command.effect.as_ref().map(|_| command.program.record());
-                let Ran { log } = run_one(context, target, *at, command, written)?;
+                let Ran { log } = run_one(context, target, *at, command, config)?;
                 if let (Some(effect), Some(mkectl)) = (&command.effect, mkectl) {
                     context.reporter.report(Event::Finished {
                         step: *at,
@@ -324,7 +326,7 @@ fn run_one(
     target: &Target<'_>,
     step: Step,
     command: &Command,
-    written: &Written,
+    config: &Utf8Path,
 ) -> Result<Ran, Error> {
     let run = Run {
         environment: target.environment,
@@ -345,9 +347,9 @@ fn run_one(
         target.environment,
         target.release,
         &target.output.logs,
-        &written.path,
+        config,
     )?;
-    let with_values = (command.command.clone()).reading(&written.path, resolved.path());
+    let with_values = (command.command.clone()).reading(config, resolved.path());
     let ran = run.run(context, &with_values);
     resolved.remove_after(ran)
 }

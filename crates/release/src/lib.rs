@@ -57,6 +57,7 @@ pub mod plan;
 pub mod preflight;
 pub mod program;
 pub mod promote;
+pub mod proof;
 pub mod prune;
 pub mod push;
 pub mod receipt;

@@ -8,12 +8,28 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::event::{Event, Step};
 use crate::fetch::{self, Found, open_store};
 use crate::observe::BundleObserver;
+use crate::proof::Proven;
 use crate::{Context, Error, program, push};
 
-/// Every byte that the lock names is in the store. Only `read_to_its_end` and `stored` make one.
+/// Every byte that the lock names is in the store. Only `read_to_its_end` and `stored` make one:
+///
+/// ```compile_fail,E0451
+/// let bundle = release::local::VerifiedBundle { proven: todo!() };
+/// ```
 #[derive(Debug)]
-#[non_exhaustive]
-pub struct VerifiedBundle;
+pub struct VerifiedBundle {
+    proven: Proven,
+}
+
+impl VerifiedBundle {
+    /// Compares the proof with what it is used for.
+    ///
+    /// # Errors
+    /// It is of a different lock.
+    pub(crate) fn require(&self, wanted: &Proven) -> Result<(), Error> {
+        self.proven.require("VerifiedBundle", wanted)
+    }
+}
 
 /// What of a lock is on this machine, compared byte by byte.
 #[derive(Debug)]
@@ -135,7 +151,9 @@ pub(crate) fn stored(
         });
     }
     list(store, lock).map_err(|source| Error::store(context.workspace, source))?;
-    Ok(VerifiedBundle)
+    Ok(VerifiedBundle {
+        proven: Proven::new(lock, None),
+    })
 }
 
 /// Names the lock's artifacts in the store's index, so that other tools find them by name, where another release has
@@ -255,6 +273,19 @@ mod tests {
         let version = semver::Version::new(4, 1, 5);
         let lock = Lock::from_contents(&version, "amd64", "b.tar.gz", "", Vec::new(), contents);
         (store, lock)
+    }
+
+    #[test]
+    fn a_verified_bundle_lets_no_tag_of_a_different_lock_be_set() {
+        let (lab, other) = (crate::testing::lock("lab"), crate::testing::lock("other"));
+        let bundle = VerifiedBundle {
+            proven: Proven::new(&lab, None),
+        };
+        for (lock, is_right) in [(&lab, true), (&other, false)] {
+            let (announcer, mut arrivals) = crate::announce::Announcer::new(lock, 1);
+            assert_eq!(announcer.whole(&bundle).is_ok(), is_right);
+            assert_eq!(arrivals[0].try_recv().is_ok(), is_right);
+        }
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl Plan {
             environment: &self.environment,
             release: &self.release,
             lock: &self.lock,
-            config: &self.config.text,
+            config: &self.config,
             output: &self.output,
             applied: applied.and_then(|receipt| receipt.applied.as_ref()),
         }

@@ -3,6 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 
+use crate::proof::Mismatch;
 use crate::workspace::write_whole;
 use crate::{Error, Workspace, defaults, workspace};
 
@@ -90,14 +91,33 @@ impl Config {
     }
 }
 
-/// The configuration is in its file.
+/// The configuration is in its file. Only [`write()`] makes one:
+///
+/// ```compile_fail,E0451
+/// let written = release::render::Written { path: todo!(), digest: todo!() };
+/// ```
 #[derive(Debug)]
-#[non_exhaustive]
 pub struct Written {
-    /// The file.
-    pub path: Utf8PathBuf,
-    /// Its SHA-256.
-    pub digest: String,
+    path: Utf8PathBuf,
+    /// SHA-256 of the configuration.
+    digest: String,
+}
+
+impl Written {
+    /// Returns the file, if the proof is of this configuration and this file.
+    ///
+    /// # Errors
+    /// It is of a different one.
+    pub(crate) fn require(&self, config: &Config, path: &Utf8Path) -> Result<&Utf8Path, Error> {
+        match self.digest == config.digest && self.path == path {
+            true => Ok(&self.path),
+            false => Err(Error::Proof(Mismatch {
+                proof: "Written",
+                proven: format!("{} with {}", self.path, self.digest),
+                wanted: format!("{path} with {}", config.digest),
+            })),
+        }
+    }
 }
 
 /// Writes the configuration to its file, unless the file holds it already.
@@ -172,4 +192,28 @@ pub fn diff(path: &Utf8Path, old: Option<&str>, new: &str) -> String {
         .context_radius(3)
         .header(&old_name, &format!("b/{path}"))
         .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_written_configuration_is_refused_for_a_different_one() {
+        let config = |text: &str| Config {
+            text: text.to_owned(),
+            digest: crate::sha256(text.as_bytes()),
+            committed: None,
+            applied: None,
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let (lab, prod) = (folder.join("lab.yaml"), folder.join("prod.yaml"));
+        let written = write(&config("a: 1\n"), &lab).unwrap();
+        assert_eq!(written.require(&config("a: 1\n"), &lab).unwrap(), lab);
+        for (text, path) in [("a: 2\n", &lab), ("a: 1\n", &prod)] {
+            let refused = written.require(&config(text), path).unwrap_err();
+            assert!(matches!(refused, Error::Proof(_)), "{refused}");
+        }
+    }
 }

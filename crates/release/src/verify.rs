@@ -9,6 +9,7 @@ use environment::Environment;
 use crate::Context;
 use crate::event::{Event, Step};
 use crate::look::Planned;
+use crate::proof::Proven;
 use crate::push::Sent;
 
 mod complete;
@@ -30,15 +31,43 @@ pub use served::{Served, served};
 pub use textfile::write_textfile;
 pub use watch::{Round, State, look_once, watch};
 
-/// Every digest of the lock was confirmed in the registry during this run, through the eyes of a node.
-/// Only [`registry()`], [`Served::confirmed`] and a look at all tags make one.
+/// Every digest of the lock was confirmed in the registry during this run, through the eyes of a node. Only [`registry()`]
+/// and a look at all tags make one:
+///
+/// ```compile_fail,E0451
+/// let confirmed = release::verify::Confirmed { proven: todo!(), artifacts: 1 };
+/// ```
 #[derive(Debug)]
-#[non_exhaustive]
 pub struct Confirmed {
-    /// How many artifacts there are.
-    pub artifacts: usize,
-    /// How many of them were looked at in full, down to each blob.
-    pub in_full: usize,
+    proven: Proven,
+    artifacts: usize,
+}
+
+impl Confirmed {
+    fn of(lock: &bundle::Lock, environment: &Environment) -> Self {
+        Self {
+            proven: Proven::new(lock, Some(&environment.name)),
+            artifacts: lock.artifacts.len(),
+        }
+    }
+
+    /// Returns how many artifacts there are.
+    pub fn artifacts(&self) -> usize {
+        self.artifacts
+    }
+
+    /// Compares the proof with what it is used for.
+    ///
+    /// # Errors
+    /// It is of a different lock or environment.
+    pub(crate) fn require(
+        &self,
+        lock: &bundle::Lock,
+        environment: &Environment,
+    ) -> Result<(), crate::Error> {
+        let wanted = Proven::new(lock, Some(&environment.name));
+        self.proven.require("Confirmed", &wanted)
+    }
 }
 
 /// How much of an artifact is looked at.
@@ -56,15 +85,15 @@ pub enum Depth {
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
     /// The environment.
-    pub environment: &'a Environment,
+    pub(crate) environment: &'a Environment,
     /// What its registry has to serve.
-    pub lock: &'a bundle::Lock,
+    pub(crate) lock: &'a bundle::Lock,
     /// What each artifact of the lock needed.
-    pub planned: &'a [Planned],
+    pub(crate) planned: &'a [Planned],
     /// The text of `mke4.yaml` that mkectl is about to be given: it names where nodes will pull from.
-    pub config: &'a str,
+    pub(crate) config: &'a str,
     /// Its file.
-    pub file: &'a Utf8Path,
+    pub(crate) file: &'a Utf8Path,
 }
 
 /// Looks at the registry as a node does, after a push: in full at what was sent, and at the tags that the plan has not confirmed already.
@@ -76,11 +105,8 @@ pub async fn registry(
     expected: &Expected<'_>,
     sent: &Sent,
 ) -> Result<Confirmed, crate::Error> {
-    let in_full = after_push(context, expected, sent, Depth::Full).await?;
-    Ok(Confirmed {
-        artifacts: expected.lock.artifacts.len(),
-        in_full,
-    })
+    after_push(context, expected, sent, Depth::Full).await?;
+    Ok(Confirmed::of(expected.lock, expected.environment))
 }
 
 /// Looks at the tags that the plan has not confirmed already as a node does, after a push that goes on to no cluster.
@@ -95,18 +121,16 @@ pub async fn pushed_tags(
     expected: &Expected<'_>,
     sent: &Sent,
 ) -> Result<(), crate::Error> {
-    after_push(context, expected, sent, Depth::Tag)
-        .await
-        .map(drop)
+    after_push(context, expected, sent, Depth::Tag).await
 }
 
-/// Looks at what was sent as far as `depth` says, and returns how many artifacts were looked at in full.
+/// Looks at what was sent as far as `depth` says.
 async fn after_push(
     context: &Context<'_>,
     expected: &Expected<'_>,
     sent: &Sent,
     depth: Depth,
-) -> Result<usize, crate::Error> {
+) -> Result<(), crate::Error> {
     let unconfirmed: Vec<_> = expected
         .lock
         .artifacts
@@ -119,11 +143,7 @@ async fn after_push(
         })
         .collect();
     debug_assert!(sent.artifacts <= unconfirmed.len());
-    confirm(context, expected, &unconfirmed).await?;
-    Ok(unconfirmed
-        .iter()
-        .filter(|(_, depth)| *depth == Depth::Full)
-        .count())
+    confirm(context, expected, &unconfirmed).await
 }
 
 /// Looks at every tag of a lock as a node does, whatever was confirmed before.
@@ -141,10 +161,7 @@ pub(crate) async fn tags(
         .map(|artifact| (artifact, Depth::Tag))
         .collect();
     confirm(context, expected, &all).await?;
-    Ok(Confirmed {
-        artifacts: all.len(),
-        in_full: 0,
-    })
+    Ok(Confirmed::of(expected.lock, expected.environment))
 }
 
 /// Looks at artifacts through the URLs in the expected configuration.
@@ -188,4 +205,28 @@ async fn confirm(
         ),
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::lock;
+
+    #[test]
+    fn a_confirmation_is_refused_for_a_different_lock() {
+        let (lab, other) = (lock("lab"), lock("other"));
+        let confirmed = Confirmed {
+            proven: Proven::new(&lab, Some("lab")),
+            artifacts: 1,
+        };
+        let require = |lock, environment: &str| {
+            let wanted = Proven::new(lock, Some(environment));
+            confirmed.proven.require("Confirmed", &wanted)
+        };
+        assert!(require(&lab, "lab").is_ok());
+        for (lock, environment) in [(&other, "lab"), (&lab, "prod")] {
+            let refused = require(lock, environment).unwrap_err();
+            assert!(matches!(refused, crate::Error::Proof(_)), "{refused}");
+        }
+    }
 }

@@ -48,7 +48,7 @@ fn once(app: &App<'_>, arguments: &VerifyArgs, depth: Depth) -> Result<ExitCode,
         "{name}: {}\n",
         sentence(&served, &format!("v{}", environment.release))
     );
-    served.confirmed(&environment)?;
+    served.require_all(&environment)?;
     app.ui.result(&text, &value)?;
     Ok(ExitCode::SUCCESS)
 }

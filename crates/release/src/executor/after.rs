@@ -87,7 +87,7 @@ fn changes(
 ) -> Result<Vec<mke::Change>, Error> {
     let cluster = parse(Utf8Path::new("mkectl config get"), cluster)?;
     let path = context.workspace.shown(&target.output.config);
-    let written = parse(path, target.config)?;
+    let written = parse(path, &target.config.text)?;
     let mut changes = mke::compare(&cluster, &written);
     if let Some(resolved) = resolve::text(context, target.environment, target.release)? {
         let resolved = parse(path, resolved.expose_secret())?;

@@ -46,7 +46,7 @@ pub(super) fn keep_config(
     path: &Utf8Path,
 ) -> Result<(), Error> {
     let text = match target.environment.rehearsal {
-        true => target.config.to_owned(),
+        true => target.config.text.clone(),
         false => existing::answer(target.environment, program)?.0,
     };
     write_for_owner(path, &text, IfThere::Refuse)
@@ -77,7 +77,7 @@ pub(super) fn write_hosts(
     let resolved = resolve::text(context, target.environment, target.release)?;
     let text = match &resolved {
         Some(resolved) => resolved.expose_secret(),
-        None => target.config,
+        None => target.config.text.as_str(),
     };
     let machines = mke::machines(text).map_err(|source| workspace::Error::Hosts { source })?;
     if machines.iter().any(|machine| machine.ssh.bastion.is_some()) {

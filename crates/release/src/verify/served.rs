@@ -5,7 +5,7 @@ use environment::Environment;
 
 use super::examine::{bytes_to_read, examine};
 use super::nodes::Nodes;
-use super::{Confirmed, Depth, Finding};
+use super::{Depth, Finding};
 use crate::event::{Event, Step};
 use crate::workspace::{Output, read_if_there};
 use crate::{Context, Error, chain, render, verify};
@@ -30,23 +30,20 @@ pub struct Served {
 }
 
 impl Served {
-    /// Returns the proof that nodes get everything.
+    /// Returns if nodes get everything.
     ///
     /// # Errors
     /// Something is not as the lock says.
-    pub fn confirmed(self, environment: &Environment) -> Result<Confirmed, Error> {
-        if !self.findings.is_empty() {
-            return Err(verify::Error::NotConfirmed {
+    pub fn require_all(self, environment: &Environment) -> Result<(), Error> {
+        match self.findings.is_empty() {
+            true => Ok(()),
+            false => Err(verify::Error::NotConfirmed {
                 environment: environment.name.clone(),
                 address: self.images,
                 findings: self.findings,
             }
-            .into());
+            .into()),
         }
-        Ok(Confirmed {
-            artifacts: self.artifacts,
-            in_full: self.artifacts,
-        })
     }
 }
 
