@@ -195,6 +195,20 @@ fn commands_in_documents_are_understood() {
     );
 }
 
+#[test]
+fn files_that_documents_name_exist() {
+    let span = Regex::new(r"`((?:crates|docs|tests|xtask)/[a-z0-9_./-]+)`").unwrap();
+    let mut seen = 0;
+    for document in documents() {
+        for found in span.captures_iter(&read(&document)) {
+            let path = &found[1];
+            assert!(repository().join(path).exists(), "{document}: {path}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "only {seen} files found: the search is broken");
+}
+
 /// A paragraph, a list item or the cell of a table.
 struct Block {
     text: String,
