@@ -6,9 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use indicatif::DecimalBytes;
 use registry_error::advice;
 use release::cluster::BackupError;
-use release::fetch::FetchError;
-use release::kubeconfig::{KubeconfigError, NamedBy};
-use release::learn::LearnError;
+use release::kubeconfig::NamedBy;
 use release::shared_state::Conflict;
 use release::{ArchiveError, Error, Kind, MkectlError, ReadError, StoreError, Unready};
 
@@ -128,10 +126,10 @@ impl Failure {
         match self {
             Self::Release(
                 Error::Push(release::push::Error::Stopped { .. })
-                | Error::Registry {
+                | Error::Connect(release::connect::Error::Registry {
                     source: release::RegistryError::Stopped,
                     ..
-                },
+                }),
             ) => true,
             Self::Several { failed, .. } => failed.iter().all(|(_, failure)| failure.is_stopped()),
             _ => false,
@@ -276,13 +274,13 @@ fn hints(error: &Error) -> Vec<String> {
              symbolic links",
             link.path
         ),
-        Error::Full(full) => format!(
+        Error::Disk(release::disk::Error::Full(full)) => format!(
             "free space on {} and run the command again: it resumes; `cargo xtask store gc` removes blobs that no lock names",
             full.mount
         ),
-        Error::Fetch(FetchError::Offline { what, .. }) => missing(what),
-        Error::Fetch(FetchError::NoBundle { path }) => missing(path),
-        Error::Fetch(FetchError::NoPlatform { known, .. }) => match known.first() {
+        Error::Fetch(release::fetch::Error::Offline { what, .. }) => missing(what),
+        Error::Fetch(release::fetch::Error::NoBundle { path }) => missing(path),
+        Error::Fetch(release::fetch::Error::NoPlatform { known, .. }) => match known.first() {
             Some(known) => format!("name a platform of the lock, such as `--platform {known}`"),
             None => return Vec::new(),
         },
@@ -290,38 +288,38 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Lock(release::lock::Error::Checksum { .. }) => {
             "no lock was written: run it again, or compare the bundle by other means and lock it with `--bundle FILE`".to_owned()
         }
-        Error::Download { source, path, .. } => return download_hints(source, path),
-        Error::BundleSize { path, .. } => format!("delete {path}, then fetch it again, or copy it again"),
+        Error::Fetch(release::fetch::Error::Download { source, path, .. }) => return download_hints(source, path),
+        Error::Disk(release::disk::Error::BundleSize { path, .. }) => format!("delete {path}, then fetch it again, or copy it again"),
         Error::Workspace(release::workspace::Error::Observations { path, .. }) => {
             format!("edit {path}, or delete it and run `cargo xtask learn` again")
         }
-        Error::Learn(LearnError::Nothing { release, .. }) => {
+        Error::Learn(release::learn::Error::Nothing { release, .. }) => {
             format!("name them: `cargo xtask learn {release} --bundle FILE --mkectl FILE`; one of the two is enough")
         }
-        Error::Learn(LearnError::NoArchives { .. }) => {
+        Error::Learn(release::learn::Error::NoArchives { .. }) => {
             "name a bundle of the vendor's: a gzip'd tar with one OCI archive for each image and chart".to_owned()
         }
-        Error::Learn(LearnError::OtherBundle { .. }) => {
+        Error::Learn(release::learn::Error::OtherBundle { .. }) => {
             "name the release that the bundle contains; to insist on this one, add `--force-release`".to_owned()
         }
-        Error::Learn(LearnError::OtherMkectl { .. }) => {
+        Error::Learn(release::learn::Error::OtherMkectl { .. }) => {
             "name the mkectl of the release that you want to learn".to_owned()
         }
-        Error::Bundle {
+        Error::Disk(release::disk::Error::Bundle {
             source: ReadError::Name { .. } | ReadError::Archive { source: ArchiveError::Roots { .. } | ArchiveError::NoLayout, .. },
             path,
-        } => format!("run `cargo xtask learn RELEASE --bundle {path}`: it records how such archives are read, and `lock` follows it"),
-        Error::Bundle { path, .. } if path.starts_with("bundles") => {
+        }) => format!("run `cargo xtask learn RELEASE --bundle {path}`: it records how such archives are read, and `lock` follows it"),
+        Error::Disk(release::disk::Error::Bundle { path, .. }) if path.starts_with("bundles") => {
             format!("delete {path} and bring it again; nothing was tagged")
         }
-        Error::Bundle { path, .. } => {
+        Error::Disk(release::disk::Error::Bundle { path, .. }) => {
             format!("is {path} a bundle of the vendor's, whole and unchanged? Download it again, or copy it again")
         }
-        Error::Store { source: StoreError::InUse { .. }, .. } => {
+        Error::Disk(release::disk::Error::Store { source: StoreError::InUse { .. }, .. }) => {
             "run it again when the other command is done".to_owned()
         }
-        Error::StoreLost { .. } => "run it again: what is missing is read from the bundle".to_owned(),
-        Error::Registry { source, .. } | Error::Verify(release::verify::Error::NotAnonymous { source, .. }) => return advice(error, source),
+        Error::Disk(release::disk::Error::StoreLost { .. }) => "run it again: what is missing is read from the bundle".to_owned(),
+        Error::Connect(release::connect::Error::Registry { source, .. }) | Error::Verify(release::verify::Error::NotAnonymous { source, .. }) => return advice(error, source),
         Error::Push(release::push::Error::Failed { failed, .. }) => {
             let mut hints: Vec<String> = failed.iter().flat_map(|(_, source)| advice(error, source)).collect();
             hints.sort();
@@ -375,25 +373,25 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Plan(release::plan::Error::ReleaseChanged { refusal: None, .. }) => {
             "another release is an upgrade, which is another command of mkectl: `cargo xtask deploy` does it".to_owned()
         }
-        Error::NoOldMkectl { release } => format!(
+        Error::Program(release::program::Error::NoOldMkectl { release }) => format!(
             "`cargo xtask fetch {release}` brings it, where {release} is locked; or put it on PATH, with the new one fetched or named in \
              the environment: `mkectl: ./path/to/mkectl`"
         ),
-        Error::NoReleaseMatrix { .. } => {
+        Error::Upgrade(release::upgrade::Error::NoReleaseMatrix { .. }) => {
             "take the vendor's release-matrix.json, unmodified, and name it in the environment: `release-matrix: ./release-matrix.json`"
                 .to_owned()
         }
         Error::Kubeconfig(error) => kubeconfig_hint(error),
-        Error::Contradiction { is_meant: false, .. } => {
+        Error::Existing(release::existing::Error::Contradiction { is_meant: false, .. }) => {
             "unset KUBECONFIG, or name the kubeconfig of this cluster as `kubeconfig:` in environment.yaml; without both mkectl uses \
              ~/.mke/mke.kubeconf"
                 .to_owned()
         }
-        Error::Contradiction { is_meant: true, .. } => {
+        Error::Existing(release::existing::Error::Contradiction { is_meant: true, .. }) => {
             "somebody changed the cluster without Airlock, or the receipt is an old one: find out which, and restore the receipt that is true"
                 .to_owned()
         }
-        Error::ClusterSilent { .. } => {
+        Error::Existing(release::existing::Error::Silent { .. }) => {
             "check that the cluster is up, and that `kubeconfig:` in environment.yaml, KUBECONFIG, or otherwise ~/.mke/mke.kubeconf \
              leads to it"
                 .to_owned()
@@ -413,7 +411,7 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Promote(release::promote::Error::Refused { source, from, to }) if matches!(**source, release::promote::Senseless::Unproven(_)) => format!(
             "deploy to {from} first, and promote what came of it; `cargo xtask promote {from} {to} --unproven` does it all the same"
         ),
-        Error::Credentials { .. } => {
+        Error::Connect(release::connect::Error::Credentials { .. }) => {
             "set the variables that registry.push-credentials names, or remove it and log in with Docker, Podman or Skopeo"
                 .to_owned()
         }
@@ -432,46 +430,46 @@ fn hints(error: &Error) -> Vec<String> {
             "is this the mkectl of MKE 4? Another one on PATH may hide it: `mkectl: ./path/to/mkectl` in the environment names it"
                 .to_owned()
         }
-        Error::MkectlVersion { wanted, .. } => format!("each mkectl serves one release only: install mkectl {wanted}"),
-        Error::MkectlRefused { folder, .. } => {
+        Error::Program(release::program::Error::Version { wanted, .. }) => format!("each mkectl serves one release only: install mkectl {wanted}"),
+        Error::Program(release::program::Error::Refused { folder, .. }) => {
             format!("delete {folder} and run `cargo xtask fetch` again, or bring it here again")
         }
-        Error::MkectlRunning { note, .. } => {
+        Error::Run(release::run::Error::Running { note, .. }) => {
             format!("wait for its end; if that is another process, delete {note}")
         }
         Error::Plan(release::plan::Error::StillMke3 { environment, .. }) => format!(
             "`cargo xtask migrate {environment}` upgrades them; if they are new machines, take `mke3` out of the environment"
         ),
-        Error::StaleKubeconfig { path } => {
+        Error::Migrate(release::migrate::Error::StaleKubeconfig { path }) => {
             format!("if nobody needs it, move it away: mv {path} {path}.before")
         }
-        Error::Mke3Credentials { .. } => {
+        Error::Connect(release::connect::Error::Mke3Credentials { .. }) => {
             "set the variables that mke3.credentials names".to_owned()
         }
-        Error::Protected { .. } => {
+        Error::Cluster(release::cluster::Error::Protected { .. }) => {
             "if its end is really wanted, take `protected` out of its environment.yaml, in a change that others see".to_owned()
         }
-        Error::Backup(BackupError::Unsupported { .. }) => {
+        Error::Cluster(release::cluster::Error::Backup(BackupError::Unsupported { .. })) => {
             "keep its backup by other means, `cargo xtask mkectl ENVIRONMENT -- backup create --name NAME` for example, then upgrade with \
              `cargo xtask deploy ENVIRONMENT --without-backup REASON`"
                 .to_owned()
         }
-        Error::Backup(_) => {
+        Error::Cluster(release::cluster::Error::Backup(_)) => {
             "find the cause in mkectl's log; `cargo xtask deploy ENVIRONMENT --without-backup REASON` upgrades without a backup, and the \
              receipt keeps the reason"
                 .to_owned()
         }
-        Error::NoMatchingMkectl { version, .. } => format!(
+        Error::Cluster(release::cluster::Error::NoMatchingMkectl { version, .. }) => format!(
             "bring it to bundles/mkectl/{version}/, or name it in the environment for this once: `mkectl: ./path/to/mkectl`"
         ),
         Error::Consent(release::consent::Error::VisibleSecrets { .. }) => {
             "on a machine that is yours alone, answer `yes`, or add `--allow-visible-secrets` where nobody can be asked".to_owned()
         }
-        Error::MkectlFailed { name, log, .. } if name.ends_with(" backup") => format!(
+        Error::Run(release::run::Error::Failed { name, log, .. }) if name.ends_with(" backup") => format!(
             "{log} has its output; `cargo xtask deploy ENVIRONMENT --without-backup REASON` upgrades without a backup, and the receipt keeps \
              the reason"
         ),
-        Error::MkectlFailed { log, .. } | Error::MkectlInterrupted { log, .. } => {
+        Error::Run(release::run::Error::Failed { log, .. }) | Error::Run(release::run::Error::Interrupted { log, .. }) => {
             format!("everything that it printed is in {log}")
         }
         _ => return Vec::new(),
@@ -479,9 +477,9 @@ fn hints(error: &Error) -> Vec<String> {
     vec![hint]
 }
 
-fn kubeconfig_hint(error: &KubeconfigError) -> String {
+fn kubeconfig_hint(error: &release::kubeconfig::Error) -> String {
     match error {
-        KubeconfigError::OtherCluster { kubeconfig, .. } => {
+        release::kubeconfig::Error::OtherCluster { kubeconfig, .. } => {
             let path = &kubeconfig.path;
             match kubeconfig.named_by {
                 NamedBy::Variable => "unset KUBECONFIG, or name the kubeconfig of this environment as `kubeconfig:` in environment.yaml".to_owned(),

@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::fetch::{self, Source};
-use crate::{Context, Error, Workspace};
+use crate::{Context, Error, Kind, Workspace};
 
 /// Why a deploy would fail after its push.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,15 @@ pub enum Unready {
         /// How many bytes are needed.
         needed: u64,
     },
+}
+
+impl Unready {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Unwritable { .. } | Self::NoRoom { .. } => Kind::Machine,
+        }
+    }
 }
 
 /// Checks that files and their folders can be written.

@@ -23,7 +23,7 @@ use crate::event::Event;
 use crate::fetch::{self, Source};
 use crate::local::{self, VerifiedBundle};
 use crate::push::{self, Delivery, Sent};
-use crate::{Context, Error, before_push, demo, look};
+use crate::{Context, Error, before_push, demo, disk, look};
 
 /// What came of the push to each registry, in the order of the deliveries.
 pub type Outcomes = Vec<Result<Sent, Error>>;
@@ -142,7 +142,7 @@ async fn stream(
             let download = fetch::download_locked(context, lock, &path, feed);
             match read_and_push(context, lock, &path, following, download, deliveries).await {
                 // The server has another file than the one that was begun with. This one is whole, and is here.
-                Err(Error::BundleUnread { source, .. })
+                Err(Error::Disk(disk::Error::BundleUnread { source, .. }))
                     if source.followed() == Some(bundle::FollowError::StartedOver) =>
                 {
                     path

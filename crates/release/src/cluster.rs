@@ -16,10 +16,11 @@ use crate::receipt::{self, Receipt};
 use crate::run::{Ran, Run, refuse_a_second_one};
 use crate::shared_state::{self, Mark, Subject};
 use crate::workspace::Output;
-use crate::{Context, Error, chain, existing, fetch, render, resolve, under_way, workspace};
+use crate::{Context, chain, existing, fetch, program, render, resolve, run, under_way, workspace};
 
 mod backup;
 mod check;
+mod error;
 mod kubeconfig;
 mod note;
 mod rebuild;
@@ -30,6 +31,7 @@ mod status;
 pub(crate) use backup::describe;
 pub use backup::{Backup, BackupError, backup};
 pub use check::{Checked, Outcome, check};
+pub use error::Error;
 pub use kubeconfig::{keep, kubeconfig};
 pub use note::Note;
 pub use rebuild::{Rebuilt, rebuild};
@@ -57,7 +59,7 @@ struct Begun<'a> {
 
 impl Begun<'_> {
     /// Records in the registry that it ended.
-    async fn end(self, context: &Context<'_>) -> Result<(), Error> {
+    async fn end(self, context: &Context<'_>) -> Result<(), crate::Error> {
         shared_state::end(context, &self.subject, self.mark).await
     }
 }
@@ -77,7 +79,10 @@ impl Cluster {
     ///
     /// # Errors
     /// The environment is wrong, its receipt cannot be read, or there is no fitting mkectl.
-    pub(crate) fn of(context: &Context<'_>, mut environment: Environment) -> Result<Self, Error> {
+    pub(crate) fn of(
+        context: &Context<'_>,
+        mut environment: Environment,
+    ) -> Result<Self, crate::Error> {
         let output = Output::below(&context.workspace.environment(&environment.name));
         let receipt = Receipt::read(&output.receipt)?;
         as_it_runs(context, &mut environment, receipt.as_ref());
@@ -85,7 +90,7 @@ impl Cluster {
     }
 
     /// Takes the environment as it is, whatever the receipt says.
-    fn with(context: &Context<'_>, environment: Environment) -> Result<Self, Error> {
+    fn with(context: &Context<'_>, environment: Environment) -> Result<Self, crate::Error> {
         let output = Output::below(&context.workspace.environment(&environment.name));
         let receipt = Receipt::read(&output.receipt)?;
         Self::made(context, environment, output, receipt)
@@ -96,7 +101,7 @@ impl Cluster {
         mut environment: Environment,
         output: Output,
         receipt: Option<Receipt>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, crate::Error> {
         let facts = context.workspace.release(&environment.release)?;
         let program = program(context, &environment, receipt.as_ref())?;
         render::render(context.workspace, &mut environment, &facts)?;
@@ -110,7 +115,7 @@ impl Cluster {
     }
 
     /// Does the same, and refuses a rehearsal, which has no cluster.
-    fn real(context: &Context<'_>, environment: Environment) -> Result<Self, Error> {
+    fn real(context: &Context<'_>, environment: Environment) -> Result<Self, crate::Error> {
         refuse_a_rehearsal(&environment)?;
         Self::of(context, environment)
     }
@@ -125,32 +130,36 @@ impl Cluster {
     }
 
     /// Returns what its mkectl says that a command can do.
-    fn help(&self, command: &[&str]) -> Result<programs::Help, Error> {
-        self.mkectl().help(command).map_err(Error::Mkectl)
+    fn help(&self, command: &[&str]) -> Result<programs::Help, crate::Error> {
+        self.mkectl().help(command).map_err(crate::Error::Mkectl)
     }
 
     /// Returns how its mkectl writes and restores archives.
-    fn archives(&self) -> Result<programs::Archives, Error> {
-        let archives = self.mkectl().archives().map_err(Error::Mkectl)?;
+    fn archives(&self) -> Result<programs::Archives, crate::Error> {
+        let archives = self.mkectl().archives().map_err(crate::Error::Mkectl)?;
         archives.ok_or_else(|| {
-            Error::Backup(BackupError::Unsupported {
+            crate::Error::Cluster(Error::Backup(BackupError::Unsupported {
                 release: self.release(),
-            })
+            }))
         })
     }
 
     /// Returns a file with the configuration, for mkectl alone.
-    fn config(&self, context: &Context<'_>) -> Result<resolve::Resolved, Error> {
+    fn config(&self, context: &Context<'_>) -> Result<resolve::Resolved, crate::Error> {
         resolve::temporary(context, &self.environment, &self.facts, &self.output.logs)
     }
 
     /// Returns its machines, by the configuration as it is rendered.
-    pub(crate) fn machines(&self, context: &Context<'_>) -> Result<Vec<mke::Machine>, Error> {
+    pub(crate) fn machines(
+        &self,
+        context: &Context<'_>,
+    ) -> Result<Vec<mke::Machine>, crate::Error> {
         let config = self.config(context)?;
         let text = files::read_text(config.path())
-            .map_err(|source| Error::io("read", config.path(), source));
+            .map_err(|source| crate::Error::io("read", config.path(), source));
         let text = config.remove_after(text)?;
-        mke::machines(&text).map_err(|source| Error::Workspace(workspace::Error::Hosts { source }))
+        mke::machines(&text)
+            .map_err(|source| crate::Error::Workspace(workspace::Error::Hosts { source }))
     }
 
     /// Returns the folder of its backups.
@@ -174,7 +183,7 @@ impl Cluster {
         name: &str,
         changes: bool,
         command: impl FnOnce(&Utf8Path) -> programs::Command,
-    ) -> Result<Ran, Error> {
+    ) -> Result<Ran, crate::Error> {
         let manner = Manner {
             name,
             changes,
@@ -188,13 +197,13 @@ impl Cluster {
         context: &Context<'_>,
         manner: &Manner<'_>,
         command: impl FnOnce(&Utf8Path) -> programs::Command,
-    ) -> Result<Ran, Error> {
+    ) -> Result<Ran, crate::Error> {
         refuse_a_second_one(context, &self.output)?;
         let config = self.config(context)?;
         // A backup of a different cluster would be taken for one of this.
         if manner.changes || manner.name == "backup" {
             let text = files::read_text(config.path())
-                .map_err(|source| Error::io("read", config.path(), source))?;
+                .map_err(|source| crate::Error::io("read", config.path(), source))?;
             existing::refuse_other(context, &self.environment, &self.program, &text)?;
         }
         let command = command(config.path());
@@ -221,7 +230,7 @@ impl Cluster {
         &'a self,
         context: &Context<'_>,
         take_over: bool,
-    ) -> Result<Begun<'a>, Error> {
+    ) -> Result<Begun<'a>, crate::Error> {
         let receipt = self.receipt.as_ref();
         let standing = shared_state::read(context, &self.environment, &self.output, receipt).await;
         if let Some(warning) = &standing.warning {
@@ -251,13 +260,13 @@ impl Cluster {
         context: &Context<'_>,
         run: Option<String>,
         applied: Option<receipt::Applied>,
-        outcome: Result<Ran, Error>,
-    ) -> Result<Ran, Error> {
+        outcome: Result<Ran, crate::Error>,
+    ) -> Result<Ran, crate::Error> {
         let (log, applied, failed) = match &outcome {
             Ok(Ran { log }) => (log, applied, None),
             Err(
-                error @ (Error::MkectlFailed { exit, log, .. }
-                | Error::MkectlInterrupted { exit, log, .. }),
+                error @ (crate::Error::Run(run::Error::Failed { exit, log, .. })
+                | crate::Error::Run(run::Error::Interrupted { exit, log, .. })),
             ) => {
                 let before = self.receipt.as_ref();
                 let failed = receipt::Failed {
@@ -314,7 +323,7 @@ fn program(
     context: &Context<'_>,
     environment: &Environment,
     receipt: Option<&Receipt>,
-) -> Result<Program, Error> {
+) -> Result<Program, crate::Error> {
     let locked = fetch::locked(context.workspace, &environment.release)?;
     let applied = receipt.and_then(|receipt| receipt.applied.as_ref());
     if let (None, Some(applied)) = (&environment.mkectl, applied)
@@ -333,7 +342,10 @@ fn program(
 ///
 /// # Errors
 /// There is no fitting mkectl, or the cluster does not answer.
-pub(crate) fn live(context: &Context<'_>, environment: &Environment) -> Result<String, Error> {
+pub(crate) fn live(
+    context: &Context<'_>,
+    environment: &Environment,
+) -> Result<String, crate::Error> {
     let output = Output::below(&context.workspace.environment(&environment.name));
     let receipt = Receipt::read(&output.receipt)?;
     let mut environment = environment.clone();
@@ -342,11 +354,12 @@ pub(crate) fn live(context: &Context<'_>, environment: &Environment) -> Result<S
 }
 
 /// Refuses an environment that has no cluster.
-fn refuse_a_rehearsal(environment: &Environment) -> Result<(), Error> {
+fn refuse_a_rehearsal(environment: &Environment) -> Result<(), crate::Error> {
     match environment.rehearsal {
-        true => Err(Error::NoCluster {
+        true => Err(program::Error::NoCluster {
             environment: environment.name.clone(),
-        }),
+        }
+        .into()),
         false => Ok(()),
     }
 }

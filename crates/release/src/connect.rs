@@ -7,7 +7,11 @@ use std::sync::Arc;
 
 use environment::Environment;
 
-use crate::{Context, Credentials, Error};
+use crate::{Context, Credentials};
+
+mod error;
+
+pub use error::Error;
 
 /// How much a registry is asked for at most, where somebody has an opinion.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,7 +38,7 @@ pub(crate) fn connect(
     context: &Context<'_>,
     environment: &Environment,
     credentials: Credentials,
-) -> Result<registry::Registry, Error> {
+) -> Result<registry::Registry, crate::Error> {
     let settings = registry::Settings {
         accounts: context.accounts.clone(),
         ..registry::Settings::default()
@@ -47,7 +51,7 @@ pub(crate) fn connect(
 pub(crate) fn connect_to_push(
     context: &Context<'_>,
     environment: &Environment,
-) -> Result<registry::Registry, Error> {
+) -> Result<registry::Registry, crate::Error> {
     let address = &environment.registry.address;
     let kept = context.workspace.profiles(address);
     let profile = kept.load((context.tool.now)().as_second());
@@ -73,16 +77,18 @@ fn connect_with(
     credentials: Credentials,
     settings: registry::Settings,
     sessions: Option<Arc<dyn registry::Sessions>>,
-) -> Result<registry::Registry, Error> {
+) -> Result<registry::Registry, crate::Error> {
     registry::Registry::with_sessions(
         endpoint(context, environment)?,
         credentials,
         settings,
         sessions,
     )
-    .map_err(|source| Error::Registry {
-        address: environment.registry.address.clone(),
-        source,
+    .map_err(|source| {
+        crate::Error::Connect(Error::Registry {
+            address: environment.registry.address.clone(),
+            source,
+        })
     })
 }
 
@@ -90,7 +96,7 @@ fn connect_with(
 pub(crate) fn endpoint(
     context: &Context<'_>,
     environment: &Environment,
-) -> Result<registry::Endpoint, Error> {
+) -> Result<registry::Endpoint, crate::Error> {
     let target = &environment.registry;
     let ca = target.ca.as_ref().map(|ca| ca.pem.as_str());
     let endpoint = registry::Endpoint::new(&target.address, ca);

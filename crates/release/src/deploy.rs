@@ -9,8 +9,8 @@ use crate::shared_state::{self, Mark, Subject};
 use crate::verify::Confirmed;
 use crate::workspace::read_if_there;
 use crate::{
-    Context, Error, before_push, carry, chain, demo, fetch, lock, plan, push, render, sha256,
-    under_way, verify,
+    Context, Error, before_push, carry, chain, connect, demo, disk, fetch, lock, plan, push,
+    render, run, sha256, under_way, verify,
 };
 
 /// What a deploy came to.
@@ -229,7 +229,10 @@ async fn conclude(
     let run = mark.as_ref().and_then(Mark::run).or(before);
     let log = match &outcome {
         Ok(deployed) => deployed.applied.as_ref().map(|applied| &applied.log),
-        Err(Error::MkectlFailed { log, .. } | Error::MkectlInterrupted { log, .. }) => Some(log),
+        Err(
+            Error::Run(run::Error::Failed { log, .. })
+            | Error::Run(run::Error::Interrupted { log, .. }),
+        ) => Some(log),
         Err(_) => None,
     };
     let receipt = match &outcome {
@@ -307,15 +310,15 @@ fn writes_receipt(plan: &Plan) -> bool {
 /// Says which of the steps that go on at the same time an error is of.
 fn step_of(error: &Error) -> Step {
     match error {
-        Error::Download { .. }
+        Error::Fetch(fetch::Error::Download { .. })
         | Error::Fetch(_)
         | Error::Demo(demo::Error::Make { .. })
-        | Error::BundleSize { .. } => Step::Fetch,
+        | Error::Disk(disk::Error::BundleSize { .. }) => Step::Fetch,
         Error::Push(push::Error::Failed { .. })
         | Error::Push(push::Error::Stopped { .. })
-        | Error::Registry { .. }
+        | Error::Connect(connect::Error::Registry { .. })
         | Error::Verify(verify::Error::NotAnonymous { .. })
-        | Error::Credentials { .. } => Step::Push,
+        | Error::Connect(connect::Error::Credentials { .. }) => Step::Push,
         _ => Step::Verify,
     }
 }
@@ -385,7 +388,8 @@ fn receipt_of_failure(
     error: &Error,
 ) -> Receipt {
     let mkectl_exit_code = match error {
-        Error::MkectlFailed { exit, .. } | Error::MkectlInterrupted { exit, .. } => exit.code(),
+        Error::Run(run::Error::Failed { exit, .. })
+        | Error::Run(run::Error::Interrupted { exit, .. }) => exit.code(),
         _ => None,
     };
     Receipt {

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::receipt::Receipt;
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Error, Workspace, check, cluster, sha256, workspace};
+use crate::{Context, Error, Workspace, check, cluster, program, sha256, workspace};
 
 mod releases;
 
@@ -166,9 +166,10 @@ pub fn live(context: &Context<'_>, name: &str) -> Result<Pair, Error> {
     let workspace = context.workspace;
     let mut environment = workspace.load(name)?;
     if environment.rehearsal {
-        return Err(Error::NoCluster {
+        return Err(program::Error::NoCluster {
             environment: environment.name,
-        });
+        }
+        .into());
     }
     let text = check::rendered(workspace, &mut environment)?.text;
     let live = cluster::live(context, &environment)?;

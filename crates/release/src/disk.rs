@@ -5,6 +5,10 @@ use std::os::unix::fs::MetadataExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+mod error;
+
+pub use error::Error;
+
 /// A file system has no space left, or a quota is used up.
 #[derive(Debug, thiserror::Error)]
 #[error("no space left on the file system {mount}, which contains {path}")]

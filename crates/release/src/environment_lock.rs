@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
 use crate::workspace::Output;
-use crate::{Context, Error, receipt};
+use crate::{Context, Error, Kind, receipt};
 
 /// How often a file is opened again because its holder removed it meanwhile.
 const TRIES: usize = 100;
@@ -50,6 +50,13 @@ pub struct InUse {
     pub holder: Option<Holder>,
     /// The lock's file, relative to the workspace.
     pub path: Utf8PathBuf,
+}
+
+impl InUse {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        Kind::NotAllowed
+    }
 }
 
 impl Holder {

@@ -10,13 +10,17 @@ use environment::yaml::{self, Node, Source};
 use environment::{Environment, Problems};
 use semver::Version;
 
-use crate::kubeconfig::{self, Kubeconfig, KubeconfigError};
+use crate::kubeconfig::{self, Kubeconfig};
 use crate::program::Program;
 use crate::receipt::{Applied, Receipt};
 use crate::under_way::UnderWay;
 use crate::warnings::Warnings;
 use crate::workspace::Output;
-use crate::{Context, Error, chain, workspace};
+use crate::{Context, chain, workspace};
+
+mod error;
+
+pub use error::Error;
 
 /// What a cluster answered.
 #[derive(Debug, Default)]
@@ -25,7 +29,7 @@ pub(crate) enum Word {
     #[default]
     NotAsked,
     /// There was no answer.
-    Silent(Error),
+    Silent(crate::Error),
     /// It told its configuration.
     Told(mke::Observed),
 }
@@ -102,7 +106,7 @@ pub(crate) fn release(
     known: &Known<'_>,
     word: &Word,
     warnings: &mut Warnings,
-) -> Result<Option<Version>, Error> {
+) -> Result<Option<Version>, crate::Error> {
     let environment = known.environment;
     let name = &environment.name;
     let applied = known.applied.and_then(|applied| {
@@ -147,9 +151,9 @@ pub(crate) fn release(
         );
         if !problems.is_empty() {
             return Err(
-                other().unwrap_or(Error::Workspace(workspace::Error::WriteOnce(Problems(
-                    problems,
-                )))),
+                other().unwrap_or(crate::Error::Workspace(workspace::Error::WriteOnce(
+                    Problems(problems),
+                ))),
             );
         }
         warnings.of_plan.push(format!(
@@ -158,11 +162,13 @@ pub(crate) fn release(
         ));
         return Ok(seen.version.clone());
     };
-    let contradiction = || Error::Contradiction {
-        environment: name.clone(),
-        receipt: format!("{} from {}", applied.release, applied.registry),
-        cluster: seen.told(),
-        is_meant,
+    let contradiction = || {
+        crate::Error::Existing(Error::Contradiction {
+            environment: name.clone(),
+            receipt: format!("{} from {}", applied.release, applied.registry),
+            cluster: seen.told(),
+            is_meant,
+        })
     };
     let other_registry = seen
         .registry
@@ -202,7 +208,7 @@ pub(crate) fn refuse_other(
     environment: &Environment,
     program: &Program,
     rendered: &str,
-) -> Result<(), Error> {
+) -> Result<(), crate::Error> {
     if !kubeconfig::of(context, environment).is_some_and(|kubeconfig| kubeconfig.exists()) {
         return Ok(());
     }
@@ -233,7 +239,7 @@ pub(crate) fn refuse_different(
     seen: &mke::Observed,
     wanted: &mke::Observed,
     recorded: Option<&Applied>,
-) -> Result<(), Error> {
+) -> Result<(), crate::Error> {
     let differs = |seen: &Option<String>, other: Option<&str>| {
         seen.as_deref().is_some_and(|seen| Some(seen) != other)
     };
@@ -258,12 +264,12 @@ pub(crate) fn refuse_different(
     };
     Err(match kubeconfig::of(context, environment) {
         Some(kubeconfig) => other_cluster(environment, seen, &wanted, kubeconfig),
-        None => Error::Contradiction {
+        None => crate::Error::Existing(Error::Contradiction {
             environment: environment.name.clone(),
             receipt: wanted.told(),
             cluster: seen.told(),
             is_meant: false,
-        },
+        }),
     })
 }
 
@@ -281,14 +287,14 @@ fn other_cluster(
     seen: &mke::Observed,
     wanted: &mke::Observed,
     kubeconfig: Kubeconfig,
-) -> Error {
+) -> crate::Error {
     let place = |one: &mke::Observed| {
         let place = one.external_address.as_ref().or(one.hosts.first());
         place
             .map_or("an unknown address", String::as_str)
             .to_owned()
     };
-    Error::Kubeconfig(Box::new(KubeconfigError::OtherCluster {
+    crate::Error::Kubeconfig(Box::new(kubeconfig::Error::OtherCluster {
         environment: environment.name.clone(),
         address: place(seen),
         kubeconfig,
@@ -306,7 +312,7 @@ fn other_cluster(
 ///
 /// # Errors
 /// One of the two is not YAML.
-pub(crate) fn kubelet_notice(live: &str, rendered: &str) -> Result<Option<String>, Error> {
+pub(crate) fn kubelet_notice(live: &str, rendered: &str) -> Result<Option<String>, crate::Error> {
     let live = parse("the configuration before".into(), live)?;
     let rendered = parse("the rendered configuration".into(), rendered)?;
     let changes = mke::compare(&live, &rendered);
@@ -324,7 +330,7 @@ pub(crate) fn kubelet_notice(live: &str, rendered: &str) -> Result<Option<String
 ///
 /// # Errors
 /// It does not answer, or with no configuration.
-pub(crate) fn observe(program: &Program) -> Result<(String, mke::Observed), Error> {
+pub(crate) fn observe(program: &Program) -> Result<(String, mke::Observed), crate::Error> {
     let text = program.config_get()?;
     let observed = observed(&text)?;
     Ok((text, observed))
@@ -337,12 +343,12 @@ pub(crate) fn observe(program: &Program) -> Result<(String, mke::Observed), Erro
 pub(crate) fn answer(
     environment: &Environment,
     program: &Program,
-) -> Result<(String, mke::Observed), Error> {
+) -> Result<(String, mke::Observed), crate::Error> {
     tokio::task::block_in_place(|| observe(program)).map_err(|source| match source {
-        Error::Mkectl(source) => Error::ClusterSilent {
+        crate::Error::Mkectl(source) => crate::Error::Existing(Error::Silent {
             environment: environment.name.clone(),
             source,
-        },
+        }),
         other => other,
     })
 }
@@ -351,18 +357,18 @@ pub(crate) fn answer(
 ///
 /// # Errors
 /// It is no YAML.
-pub(crate) fn observed(text: &str) -> Result<mke::Observed, Error> {
+pub(crate) fn observed(text: &str) -> Result<mke::Observed, crate::Error> {
     let node = parse(Utf8Path::new("mkectl config get"), text)?;
     Ok(mke::Observed::of(&node))
 }
 
 /// Reads a configuration; `path` is what errors call it.
-pub(crate) fn parse(path: &Utf8Path, text: &str) -> Result<Node, Error> {
+pub(crate) fn parse(path: &Utf8Path, text: &str) -> Result<Node, crate::Error> {
     let source = std::sync::Arc::new(Source {
         path: path.to_owned(),
         text: text.to_owned(),
     });
     yaml::parse(source).map_err(|problem| {
-        Error::Workspace(workspace::Error::Configuration(Problems(vec![problem])))
+        crate::Error::Workspace(workspace::Error::Configuration(Problems(vec![problem])))
     })
 }

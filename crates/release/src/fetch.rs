@@ -6,46 +6,11 @@ use semver::Version;
 use crate::disk::DiskFull;
 use crate::event::{Event, Step};
 use crate::observe::BundleObserver;
-use crate::{Context, Error, Kind, Workspace, demo, sha256, workspace};
+use crate::{Context, Workspace, demo, disk, sha256, workspace};
 
-/// Why what a lock names is not on this machine.
-#[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// It would have to be downloaded, and the run is offline.
-    #[error("{what} is not on this machine, and an offline run does not download it from {url}")]
-    Offline {
-        /// What is missing: a path relative to the workspace, or a description.
-        what: Utf8PathBuf,
-        /// Where it would come from.
-        url: String,
-    },
-    /// The bundle that is to be checked does not exist.
-    #[error("{path} does not exist")]
-    NoBundle {
-        /// The bundle.
-        path: Utf8PathBuf,
-    },
-    /// The lock has no mkectl for a platform.
-    #[error("the lock of {release} has no mkectl for {platform}, only for: {}", known.join(", "))]
-    NoPlatform {
-        /// The release.
-        release: String,
-        /// The platform that was asked for.
-        platform: String,
-        /// The platforms that the lock has.
-        known: Vec<String>,
-    },
-}
+mod error;
 
-impl FetchError {
-    /// Returns the kind of the failure.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Offline { .. } | Self::NoBundle { .. } => Kind::Machine,
-            Self::NoPlatform { .. } => Kind::Workspace,
-        }
-    }
-}
+pub use error::Error;
 
 /// Whether a file of the lock is on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +36,7 @@ pub struct Locked {
 ///
 /// # Errors
 /// The release is not locked, or the lock cannot be read.
-pub fn locked(workspace: &Workspace, release: &Version) -> Result<Locked, Error> {
+pub fn locked(workspace: &Workspace, release: &Version) -> Result<Locked, crate::Error> {
     let release = format!("v{release}");
     let path = workspace.lock(&release, crate::workspace::DEFAULT_ARCH);
     let text =
@@ -79,7 +44,8 @@ pub fn locked(workspace: &Workspace, release: &Version) -> Result<Locked, Error>
             path: workspace.shown(&path).to_owned(),
             release,
         })?;
-    let lock = bundle::Lock::parse(&text, workspace.shown(&path)).map_err(Error::InvalidLock)?;
+    let lock =
+        bundle::Lock::parse(&text, workspace.shown(&path)).map_err(crate::Error::InvalidLock)?;
     Ok(Locked {
         digest: sha256(text.as_bytes()),
         lock,
@@ -116,7 +82,7 @@ impl Source {
 ///
 /// # Errors
 /// The store cannot be looked at, or the bundle's file is there with another size than the lock's.
-pub fn source(workspace: &Workspace, lock: &bundle::Lock) -> Result<Source, Error> {
+pub fn source(workspace: &Workspace, lock: &bundle::Lock) -> Result<Source, crate::Error> {
     let store = open_store(workspace)?;
     if store.missing(lock).is_empty() {
         return Ok(Source::Store);
@@ -124,11 +90,12 @@ pub fn source(workspace: &Workspace, lock: &bundle::Lock) -> Result<Source, Erro
     let path = workspace.bundle(&lock.bundle.file);
     match std::fs::metadata(&path) {
         Ok(found) if found.len() == lock.bundle.size => Ok(Source::File(path)),
-        Ok(found) => Err(Error::BundleSize {
+        Ok(found) => Err(disk::Error::BundleSize {
             path: workspace.shown(&path).to_owned(),
             found: found.len(),
             expected: lock.bundle.size,
-        }),
+        }
+        .into()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             if lock.bundle.url == demo::URL {
                 Ok(Source::Made(path))
@@ -136,7 +103,7 @@ pub fn source(workspace: &Workspace, lock: &bundle::Lock) -> Result<Source, Erro
                 Ok(Source::Download(path))
             }
         }
-        Err(source) => Err(Error::io("look at", &path, source)),
+        Err(source) => Err(crate::Error::io("look at", &path, source)),
     }
 }
 
@@ -155,7 +122,7 @@ pub(crate) async fn download_locked(
     lock: &bundle::Lock,
     path: &camino::Utf8Path,
     feed: bundle::Feed,
-) -> Result<(), Error> {
+) -> Result<(), crate::Error> {
     let expected = bundle::Expected {
         size: Some(lock.bundle.size),
         sha256: lock.bundle.sha256.clone(),
@@ -178,7 +145,7 @@ pub(crate) async fn download(
     context: &Context<'_>,
     url: &str,
     path: &camino::Utf8Path,
-) -> Result<bundle::Downloaded, Error> {
+) -> Result<bundle::Downloaded, crate::Error> {
     refuse_offline(context, url, context.workspace.shown(path))?;
     report_start(context, url, None);
     download_feeding(context, url, path, None, None, bundle::Retry::default()).await
@@ -191,7 +158,7 @@ pub(crate) async fn download_file(
     path: &camino::Utf8Path,
     sha256: &str,
     retry: bundle::Retry,
-) -> Result<(), Error> {
+) -> Result<(), crate::Error> {
     refuse_offline(context, url, context.workspace.shown(path))?;
     report_start(context, url, None);
     let expected = bundle::Expected {
@@ -211,7 +178,7 @@ pub(crate) fn client(
     context: &Context<'_>,
     url: &str,
     what: &Utf8Path,
-) -> Result<Result<bundle::HttpClient, bundle::RequestError>, Error> {
+) -> Result<Result<bundle::HttpClient, bundle::RequestError>, crate::Error> {
     refuse_offline(context, url, what)?;
     Ok(bundle::HttpClient::new(context.proxies()))
 }
@@ -224,12 +191,13 @@ pub(crate) fn refuse_offline(
     context: &Context<'_>,
     url: &str,
     what: &Utf8Path,
-) -> Result<(), Error> {
+) -> Result<(), crate::Error> {
     match context.offline {
-        true => Err(Error::Fetch(FetchError::Offline {
+        true => Err(Error::Offline {
             what: what.to_owned(),
             url: bundle::shown_url(url),
-        })),
+        }
+        .into()),
         false => Ok(()),
     }
 }
@@ -241,17 +209,21 @@ async fn download_feeding(
     expected: Option<bundle::Expected>,
     feed: Option<bundle::Feed>,
     retry: bundle::Retry,
-) -> Result<bundle::Downloaded, Error> {
+) -> Result<bundle::Downloaded, crate::Error> {
     let shown = context.workspace.shown(path);
     let failed = |source| match source {
         bundle::DownloadError::Full {
             path: part, source, ..
-        } => Error::Full(DiskFull::new(&part, context.workspace.shown(&part), source)),
-        source => Error::Download {
+        } => crate::Error::Disk(disk::Error::Full(DiskFull::new(
+            &part,
+            context.workspace.shown(&part),
+            source,
+        ))),
+        source => crate::Error::Fetch(Error::Download {
             url: bundle::shown_url(url),
             path: shown.to_owned(),
             source,
-        },
+        }),
     };
     let client = client(context, url, shown)?
         .map_err(|source| failed(bundle::DownloadError::Request(source)))?;
@@ -275,6 +247,6 @@ async fn download_feeding(
 }
 
 /// Opens the store of this workspace.
-pub(crate) fn open_store(workspace: &Workspace) -> Result<bundle::Store, Error> {
-    bundle::Store::open(&workspace.store()).map_err(|source| Error::store(workspace, source))
+pub(crate) fn open_store(workspace: &Workspace) -> Result<bundle::Store, crate::Error> {
+    bundle::Store::open(&workspace.store()).map_err(|source| crate::Error::store(workspace, source))
 }

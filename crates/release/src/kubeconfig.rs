@@ -11,6 +11,10 @@ use environment::Environment;
 
 use crate::Context;
 
+mod error;
+
+pub use error::Error;
+
 /// The variable that names kubeconfigs.
 pub(crate) const VARIABLE: &str = "KUBECONFIG";
 
@@ -32,38 +36,6 @@ pub enum NamedBy {
     Variable,
     /// Nothing: it is where mkectl looks by default.
     Default,
-}
-
-/// Why a kubeconfig is not used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum KubeconfigError {
-    /// It leads to a cluster that is not the environment's.
-    #[error(
-        "`mkectl config get` reached the cluster at {address} by {}, which is not this environment's: the cluster {cluster}, and \
-         {environment} is {expected}",
-        kubeconfig.path
-    )]
-    OtherCluster {
-        /// The environment.
-        environment: String,
-        /// Where clients reach the cluster.
-        address: String,
-        /// What led there.
-        kubeconfig: Kubeconfig,
-        /// What the cluster reports, beginning with a verb.
-        cluster: String,
-        /// Where the environment's own cluster is to be.
-        expected: String,
-    },
-    /// The cluster of the environment exists, but the file that was named does not.
-    #[error("{} does not exist, and {} names it as the kubeconfig of {environment}", kubeconfig.path, kubeconfig.named_by)]
-    Missing {
-        /// The environment.
-        environment: String,
-        /// The file.
-        kubeconfig: Kubeconfig,
-    },
 }
 
 impl fmt::Display for NamedBy {
@@ -133,15 +105,12 @@ pub(crate) fn flag(context: &Context<'_>, environment: &Environment) -> Option<U
 ///
 /// # Errors
 /// It is not.
-pub(crate) fn require(
-    context: &Context<'_>,
-    environment: &Environment,
-) -> Result<(), KubeconfigError> {
+pub(crate) fn require(context: &Context<'_>, environment: &Environment) -> Result<(), Error> {
     match of(context, environment) {
         Some(kubeconfig)
             if !environment.rehearsal && kubeconfig.flag().is_some() && !kubeconfig.exists() =>
         {
-            Err(KubeconfigError::Missing {
+            Err(Error::Missing {
                 environment: environment.name.clone(),
                 kubeconfig,
             })

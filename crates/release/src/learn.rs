@@ -16,7 +16,11 @@ use semver::Version;
 use crate::event::{Event, Step};
 use crate::observe::BundleObserver;
 use crate::workspace::{DEFAULT_ARCH, read_if_there, write_whole};
-use crate::{Context, Error, Kind, program, render, workspace};
+use crate::{Context, program, render, workspace};
+
+mod error;
+
+pub use error::Error;
 
 /// What to look at.
 #[derive(Debug, Clone)]
@@ -52,60 +56,11 @@ pub struct Outcome {
     pub report: String,
 }
 
-/// Why nothing was learnt.
-#[derive(Debug, thiserror::Error)]
-pub enum LearnError {
-    /// There is neither a bundle nor a mkectl.
-    #[error("no bundle and no mkectl of {release} found: looked for {bundle} and for mkectl")]
-    Nothing {
-        /// The release.
-        release: String,
-        /// Where the bundle would be, relative to the workspace.
-        bundle: Utf8PathBuf,
-    },
-    /// The file holds no archive.
-    #[error("{bundle} contains no archive, so it is not a bundle")]
-    NoArchives {
-        /// The file, relative to the workspace.
-        bundle: Utf8PathBuf,
-    },
-    /// The bundle is of another release.
-    #[error("this bundle is not {release} for {arch}: {}", contradictions.join("; "))]
-    OtherBundle {
-        /// The release that is learnt.
-        release: String,
-        /// The architecture.
-        arch: String,
-        /// What in the bundle says otherwise.
-        contradictions: Vec<String>,
-    },
-    /// The mkectl that was named is of another release.
-    #[error("{program} is mkectl {found}, not {expected}")]
-    OtherMkectl {
-        /// The program.
-        program: Utf8PathBuf,
-        /// Its version.
-        found: Version,
-        /// The release that is learnt.
-        expected: Version,
-    },
-}
-
-impl LearnError {
-    /// Returns the kind of the failure.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Nothing { .. } | Self::OtherMkectl { .. } => Kind::Workspace,
-            Self::NoArchives { .. } | Self::OtherBundle { .. } => Kind::Content,
-        }
-    }
-}
-
 /// Learns what a bundle and a mkectl show.
 ///
 /// # Errors
 /// There is nothing to look at, or what is there cannot be read.
-pub fn learn(context: &Context<'_>, request: &Request) -> Result<Outcome, Error> {
+pub fn learn(context: &Context<'_>, request: &Request) -> Result<Outcome, crate::Error> {
     let workspace = context.workspace;
     let known = workspace.release(&request.release)?;
     let earlier = known.observations().cloned();
@@ -122,17 +77,18 @@ pub fn learn(context: &Context<'_>, request: &Request) -> Result<Outcome, Error>
     let mkectl = mkectl(context, request)?;
     if path.is_none() && mkectl.is_none() {
         let bundle = workspace.bundle(&known.bundle_file(arch));
-        return Err(Error::Learn(LearnError::Nothing {
+        return Err(Error::Nothing {
             release: format!("v{}", request.release),
             bundle: workspace.shown(&bundle).to_owned(),
-        }));
+        }
+        .into());
     }
     if let Some(path) = path {
         let before = earlier.as_ref().and_then(|it| it.bundles.get(arch));
         let survey = survey(context, &path)?;
         if survey.archives.is_empty() {
             let bundle = workspace.shown(&path).to_owned();
-            return Err(Error::Learn(LearnError::NoArchives { bundle }));
+            return Err(Error::NoArchives { bundle }.into());
         }
         let name = path.file_name().unwrap_or_default();
         require_release(context, request, arch, name, &survey)?;
@@ -203,12 +159,12 @@ pub(crate) fn rules(
     context: &Context<'_>,
     known: &mke::Release,
     arch: &str,
-) -> Result<Rules, Error> {
+) -> Result<Rules, crate::Error> {
     let bundle = known.observations().and_then(|it| it.bundles.get(arch));
     let exceptions = bundle.map(|bundle| bundle.exceptions.as_slice());
     let path = context.workspace.facts(known.version());
     let wrong = |source| {
-        Error::Workspace(workspace::Error::Observations {
+        crate::Error::Workspace(workspace::Error::Observations {
             path: context.workspace.shown(&path).to_owned(),
             source,
         })
@@ -252,7 +208,7 @@ fn require_release(
     arch: &str,
     file: &str,
     survey: &Survey,
-) -> Result<(), Error> {
+) -> Result<(), crate::Error> {
     let artifacts: Vec<mke::identity::Artifact<'_>> = (survey.archives.iter())
         .filter_map(|archive| {
             let name = archive.name.as_ref().ok()?;
@@ -274,21 +230,21 @@ fn require_release(
     if contradictions.is_empty() {
         return Ok(());
     }
-    let refusal = LearnError::OtherBundle {
+    let refusal = Error::OtherBundle {
         release: format!("v{release}"),
         arch: arch.to_owned(),
         contradictions,
     };
     if !request.force_release {
-        return Err(Error::Learn(refusal));
+        return Err(crate::Error::Learn(refusal));
     }
     context.reporter.report(Event::Warning(refusal.to_string()));
     Ok(())
 }
 
 /// Looks at a bundle.
-fn survey(context: &Context<'_>, path: &Utf8Path) -> Result<Survey, Error> {
-    let file = files::open(path).map_err(|source| Error::io("open", path, source))?;
+fn survey(context: &Context<'_>, path: &Utf8Path) -> Result<Survey, crate::Error> {
+    let file = files::open(path).map_err(|source| crate::Error::io("open", path, source))?;
     context.reporter.report(Event::Started {
         step: Step::Verify,
         what: context.workspace.shown(path).to_string(),
@@ -296,7 +252,7 @@ fn survey(context: &Context<'_>, path: &Utf8Path) -> Result<Survey, Error> {
     });
     let observer = BundleObserver::new(context.reporter, Step::Verify);
     let survey = tokio::task::block_in_place(|| bundle::survey(file, &observer))
-        .map_err(|source| Error::bundle(context.workspace, path, source))?;
+        .map_err(|source| crate::Error::bundle(context.workspace, path, source))?;
     context.reporter.report(Event::Finished {
         step: Step::Verify,
         what: format!("{} archives looked at", survey.archives.len()),
@@ -457,17 +413,21 @@ fn top_folder<'a>(paths: impl Iterator<Item = &'a str>) -> String {
 }
 
 /// Finds the release's mkectl: the one that was named, the one that was fetched, or the one on PATH if it is of this release.
-fn mkectl(context: &Context<'_>, request: &Request) -> Result<Option<programs::Mkectl>, Error> {
+fn mkectl(
+    context: &Context<'_>,
+    request: &Request,
+) -> Result<Option<programs::Mkectl>, crate::Error> {
     let variables = program::neutral_variables(context);
     if let Some(path) = &request.mkectl {
-        let mkectl = programs::Mkectl::at(path, variables).map_err(Error::Mkectl)?;
-        let found = mkectl.version().map_err(Error::Mkectl)?;
+        let mkectl = programs::Mkectl::at(path, variables).map_err(crate::Error::Mkectl)?;
+        let found = mkectl.version().map_err(crate::Error::Mkectl)?;
         if found != request.release {
-            return Err(Error::Learn(LearnError::OtherMkectl {
+            return Err(Error::OtherMkectl {
                 program: path.clone(),
                 found,
                 expected: request.release.clone(),
-            }));
+            }
+            .into());
         }
         return Ok(Some(mkectl));
     }
@@ -486,9 +446,9 @@ fn ask(
     context: &Context<'_>,
     known: &mke::Release,
     mkectl: &programs::Mkectl,
-) -> Result<ObservedMkectl, Error> {
-    let version = mkectl.version_text().map_err(Error::Mkectl)?;
-    let pages = mkectl.help_pages().map_err(Error::Mkectl)?;
+) -> Result<ObservedMkectl, crate::Error> {
+    let version = mkectl.version_text().map_err(crate::Error::Mkectl)?;
+    let pages = mkectl.help_pages().map_err(crate::Error::Mkectl)?;
     Ok(ObservedMkectl {
         version: printable(&version),
         sha256: program::archive_hashes(context.workspace, known)?,

@@ -80,13 +80,13 @@ pub mod workspace;
 mod admin_password;
 mod announce;
 mod before_push;
-mod disk;
-mod existing;
+pub mod disk;
+pub mod existing;
 mod kind;
 mod neighbours;
 mod observe;
 mod resolve;
-mod run;
+pub mod run;
 #[cfg(test)]
 mod testing;
 
@@ -140,11 +140,12 @@ impl Context<'_> {
         &self,
         environment: &environment::Environment,
     ) -> Result<Credentials, Error> {
-        let credentials =
-            (self.keeper.credentials(environment)).map_err(|source| Error::Credentials {
+        let credentials = (self.keeper.credentials(environment)).map_err(|source| {
+            connect::Error::Credentials {
                 address: environment.registry.address.clone(),
                 source,
-            })?;
+            }
+        })?;
         credentials.remember();
         Ok(credentials)
     }
@@ -172,7 +173,7 @@ impl Context<'_> {
         environment: &environment::Environment,
     ) -> Result<Option<Credentials>, Error> {
         let credentials = (self.keeper.mke3_credentials(environment)).map_err(|source| {
-            Error::Mke3Credentials {
+            connect::Error::Mke3Credentials {
                 environment: environment.name.clone(),
                 source,
             }
@@ -186,11 +187,12 @@ impl Context<'_> {
         &self,
         environment: &environment::Environment,
     ) -> Result<Option<Credentials>, Error> {
-        let credentials =
-            (self.keeper.pull_credentials(environment)).map_err(|source| Error::Credentials {
+        let credentials = (self.keeper.pull_credentials(environment)).map_err(|source| {
+            connect::Error::Credentials {
                 address: environment.registry.address.clone(),
                 source,
-            })?;
+            }
+        })?;
         credentials.iter().for_each(Credentials::remember);
         Ok(credentials)
     }

@@ -9,7 +9,7 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::workspace::Output;
-use crate::{Error, Workspace};
+use crate::{Error, Kind, Workspace};
 
 /// A symbolic link is where a file or folder is to be written.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,13 @@ pub struct Link {
     pub path: Utf8PathBuf,
     /// Where it leads.
     pub target: Utf8PathBuf,
+}
+
+impl Link {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        Kind::Workspace
+    }
 }
 
 /// Refuses links among the files that commands write below `bundles/`, and in the folders of these environments.

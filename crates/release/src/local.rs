@@ -9,7 +9,7 @@ use crate::event::{Event, Step};
 use crate::fetch::{self, Found, open_store};
 use crate::observe::BundleObserver;
 use crate::proof::Proven;
-use crate::{Context, Error, program, push};
+use crate::{Context, Error, disk, program, push};
 
 /// Every byte that the lock names is in the store. Only `read_to_its_end` and `stored` make one:
 ///
@@ -56,7 +56,7 @@ pub async fn check(
     let input = match files::open(&path) {
         Ok(input) => input,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Error::Fetch(fetch::FetchError::NoBundle { path: shown }));
+            return Err(Error::Fetch(fetch::Error::NoBundle { path: shown }));
         }
         Err(source) => return Err(Error::io("open", &path, source)),
     };
@@ -64,11 +64,12 @@ pub async fn check(
     if let Ok(found) = found
         && found != lock.bundle.size
     {
-        return Err(Error::BundleSize {
+        return Err(disk::Error::BundleSize {
             path: shown,
             found,
             expected: lock.bundle.size,
-        });
+        }
+        .into());
     }
     report_start(context, lock, &path);
     let observer = BundleObserver::new(context.reporter, Step::Verify);
@@ -142,13 +143,14 @@ pub(crate) fn stored(
     store: &bundle::Store,
 ) -> Result<VerifiedBundle, Error> {
     if let Some(lost) = store.missing(lock).first() {
-        return Err(Error::StoreLost {
+        return Err(disk::Error::StoreLost {
             path: context
                 .workspace
                 .shown(&context.workspace.store())
                 .to_owned(),
             digest: lost.digest.to_string(),
-        });
+        }
+        .into());
     }
     list(store, lock).map_err(|source| Error::store(context.workspace, source))?;
     Ok(VerifiedBundle {

@@ -9,7 +9,7 @@ use oci_spec::image::Digest;
 use serde::Serialize;
 
 use crate::connect::{connect, connect_to_push};
-use crate::{Context, Credentials, Error, verify};
+use crate::{Context, Credentials, Error, connect, verify};
 
 /// How many requests are under way at once while the registry is only asked.
 pub(crate) const QUESTIONS_AT_ONCE: usize = 16;
@@ -354,8 +354,8 @@ pub(crate) fn is_refusal(error: &registry::Error) -> bool {
 }
 
 pub(crate) fn unusable(environment: &Environment, source: registry::Error) -> Error {
-    Error::Registry {
+    Error::Connect(connect::Error::Registry {
         address: environment.registry.address.clone(),
         source,
-    }
+    })
 }

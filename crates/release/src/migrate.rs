@@ -10,7 +10,11 @@ use crate::event::Step;
 use crate::executor::{ClusterStep, Command, Task};
 use crate::program::{self, Program};
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Credentials, Error, workspace};
+use crate::{Context, Credentials, workspace};
+
+mod error;
+
+pub use error::Error;
 
 /// An upgrade from MKE 3 that is ready to be run.
 #[derive(Debug)]
@@ -24,10 +28,10 @@ pub(crate) struct Prepared {
 ///
 /// # Errors
 /// It names none.
-pub(crate) fn of(environment: &Environment) -> Result<&Mke3, Error> {
+pub(crate) fn of(environment: &Environment) -> Result<&Mke3, crate::Error> {
     environment.mke3.as_ref().ok_or_else(|| {
         let rule = "the environment says nothing of an MKE 3 cluster";
-        Error::Workspace(workspace::Error::Configuration(Problems(vec![
+        crate::Error::Workspace(workspace::Error::Configuration(Problems(vec![
             Problem::at(&environment.merged, rule)
                 .with_help("write `mke3: { version: 3.8.2, credentials: { env: NAME } }`"),
         ])))
@@ -45,18 +49,19 @@ pub(crate) fn prepare(
     facts: &mke::Release,
     (lock, lock_path): (&bundle::Lock, &Utf8Path),
     output: &Output,
-) -> Result<Prepared, Error> {
+) -> Result<Prepared, crate::Error> {
     if environment.rehearsal {
-        return Err(Error::NoCluster {
+        return Err(program::Error::NoCluster {
             environment: environment.name.clone(),
-        });
+        }
+        .into());
     }
     let mke3 = of(environment)?;
     let problem =
-        |problem| Error::Workspace(workspace::Error::Configuration(Problems(vec![problem])));
+        |problem| crate::Error::Workspace(workspace::Error::Configuration(Problems(vec![problem])));
     let way = facts
         .migrate_from(&mke3.version)
-        .map_err(|source| Error::NoMigration { source })?;
+        .map_err(|source| Error::Unsupported { source })?;
     refuse_unfit(environment, mke3)?;
     let ports = way.gateway_node_ports(environment).map_err(problem)?;
     let address = mke::external_address(environment).ok_or_else(|| {
@@ -75,16 +80,18 @@ pub(crate) fn prepare(
         .into_iter()
         .find(|flag| !help.lists(flag));
     if let Some(flag) = lacking {
-        return Err(Error::MkectlLacks {
+        return Err(program::Error::Lacks {
             program: program.mkectl.program.path.clone(),
             what: flag.to_owned(),
-        });
+        }
+        .into());
     }
     let Some(Credentials::Basic { username, password }) = context.mke3_credentials(environment)?
     else {
-        return Err(Error::NoCluster {
+        return Err(program::Error::NoCluster {
             environment: environment.name.clone(),
-        });
+        }
+        .into());
     };
     let mut warnings = way.warnings;
     let ca = environment.registry.ca.as_ref().map(|ca| &ca.path);
@@ -165,7 +172,7 @@ pub(crate) fn prepare(
 }
 
 /// Refuses an MKE 3 cluster whose settings the vendor excludes from an upgrade: mkectl finds out half-way.
-fn refuse_unfit(environment: &Environment, mke3: &Mke3) -> Result<(), Error> {
+fn refuse_unfit(environment: &Environment, mke3: &Mke3) -> Result<(), crate::Error> {
     let config = mke3.config.as_ref();
     let text = config
         .map(|path| read_if_there(path))
@@ -173,7 +180,7 @@ fn refuse_unfit(environment: &Environment, mke3: &Mke3) -> Result<(), Error> {
         .flatten();
     let unfit = text.as_deref().and_then(mke::mke3_unfit);
     match unfit.or_else(|| mke::managers_unfit(environment)) {
-        Some(unfit) => Err(Error::Mke3Unfit(unfit)),
+        Some(unfit) => Err(Error::Unfit(unfit).into()),
         None => Ok(()),
     }
 }
@@ -184,8 +191,8 @@ fn check(
     mke3: &Mke3,
     output: &Output,
     warnings: &mut Vec<String>,
-) -> Result<Option<programs::Command>, Error> {
-    let help = |words: &[&str]| program.mkectl.help(words).map_err(Error::Mkectl);
+) -> Result<Option<programs::Command>, crate::Error> {
+    let help = |words: &[&str]| program.mkectl.help(words).map_err(crate::Error::Mkectl);
     let is_there = help(&[])?.has_command("check") && help(&["check"])?.has_command("mke3");
     match (&mke3.config, is_there) {
         (Some(config), true) => Ok(Some(
@@ -208,14 +215,14 @@ fn check(
 }
 
 /// Refuses while the kubeconfig of an earlier try is where mkectl keeps it, even an empty one: the upgrade would fail half-way (DOCS-SRC).
-fn refuse_a_leftover(context: &Context<'_>) -> Result<(), Error> {
+fn refuse_a_leftover(context: &Context<'_>) -> Result<(), crate::Error> {
     // mkectl gets the same variable, so that it looks at the same place.
     let Some(home) = context.tool.variables.get("HOME") else {
         return Ok(());
     };
     let path = Utf8PathBuf::from(home.to_string_lossy().into_owned()).join(".mke/mke.kubeconf");
     match path.exists() {
-        true => Err(Error::StaleKubeconfig { path }),
+        true => Err(Error::StaleKubeconfig { path }.into()),
         false => Ok(()),
     }
 }

@@ -5,7 +5,7 @@ use programs::Results;
 
 use crate::cluster::{Cluster, Logged};
 use crate::run::Ran;
-use crate::{Context, Error, under_way};
+use crate::{Context, Error, run, under_way};
 
 /// Commands that print secrets as their result, so that it is not logged.
 const SECRETIVE: &[&str] = &["certs", "kubeconfig", "login", "reset-password"];
@@ -77,7 +77,10 @@ pub fn run(
     });
     // It is over, however it ended, and nobody but mkectl's own output knows what it means.
     if let Ok(Ran { log })
-    | Err(Error::MkectlFailed { log, .. } | Error::MkectlInterrupted { log, .. }) = &ran
+    | Err(
+        Error::Run(run::Error::Failed { log, .. })
+        | Error::Run(run::Error::Interrupted { log, .. }),
+    ) = &ran
     {
         under_way::remove(&cluster.output, log)?;
     }

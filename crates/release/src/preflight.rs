@@ -22,7 +22,8 @@ use crate::observe::BundleObserver;
 use crate::receipt::Receipt;
 use crate::workspace::Output;
 use crate::{
-    Context, Credentials, Error, before_push, chain, connect, program, render, requires, workspace,
+    Context, Credentials, Error, before_push, chain, connect, disk, program, render, requires,
+    workspace,
 };
 
 /// The most that one request to the registry carries to find out how much it may, in bytes. Proxies' usual limits are below.
@@ -210,10 +211,11 @@ pub async fn preflight(
     tried?;
     // The registry may have been done with before that was asked for.
     if context.tool.signals.stop().is_requested() {
-        return Err(Error::Registry {
+        return Err(connect::Error::Registry {
             address: environment.registry.address.clone(),
             source: registry::Error::Stopped,
-        });
+        }
+        .into());
     }
     if let Some(nodes) = &nodes {
         checks.extend(nodes::checks(nodes));
@@ -373,7 +375,7 @@ fn bundle_and_disk(context: &Context<'_>, lock: &bundle::Lock, checks: &mut Vec<
         }
         Err(error) => {
             let fault = match &error {
-                Error::BundleSize { .. } => WorkspaceFault::BundleDiffers,
+                Error::Disk(disk::Error::BundleSize { .. }) => WorkspaceFault::BundleDiffers,
                 _ => WorkspaceFault::BundleMissing,
             };
             Check::wrong(name, fault, format!("{file}: {}", chain(&error)))
@@ -548,12 +550,13 @@ async fn registry(
         stop: context.tool.signals.stop(),
         now: &|| now().as_second(),
     };
-    let probed = registry::probe::probe(&probe)
-        .await
-        .map_err(|source| Error::Registry {
-            address: target.address.clone(),
-            source,
-        })?;
+    let probed =
+        registry::probe::probe(&probe)
+            .await
+            .map_err(|source| connect::Error::Registry {
+                address: target.address.clone(),
+                source,
+            })?;
     keep(context, &target.address, &probed.profile);
     checks.extend(lock.map(registry_room));
     checks.extend(probed.findings.into_iter().map(|finding| {

@@ -13,7 +13,11 @@ use secrecy::SecretString;
 use crate::event::{Event, Step};
 use crate::receipt::{self, Receipt};
 use crate::workspace::Output;
-use crate::{Context, Credentials, Error, Tool, Workspace, demo, fetch, kubeconfig, workspace};
+use crate::{Context, Credentials, Tool, Workspace, demo, fetch, kubeconfig, workspace};
+
+mod error;
+
+pub use error::Error;
 
 /// The home folder that mkectl is asked with: its help shows paths below it.
 const HOME: &str = "/home/operator";
@@ -31,7 +35,7 @@ pub(crate) fn for_apply(
     environment: &Environment,
     lock: &bundle::Lock,
     lock_path: &Utf8Path,
-) -> Result<Program, Error> {
+) -> Result<Program, crate::Error> {
     let mut program = for_command(context, environment, lock, lock_path, &["apply"])?;
     program.pull = Pull::of(context, environment)?;
     Ok(program)
@@ -47,7 +51,7 @@ pub(crate) fn for_command(
     lock: &bundle::Lock,
     lock_path: &Utf8Path,
     command: &[&str],
-) -> Result<Program, Error> {
+) -> Result<Program, crate::Error> {
     let variables = variables(context, environment);
     let mut mkectl = if environment.rehearsal {
         stand_in(context.tool, variables, &environment.release, lock_path)
@@ -108,7 +112,7 @@ impl Pull {
     pub(crate) fn of(
         context: &Context<'_>,
         environment: &Environment,
-    ) -> Result<Option<Self>, Error> {
+    ) -> Result<Option<Self>, crate::Error> {
         let secrets = mke::PullSecrets::of(environment);
         let both = [
             (secrets.charts, programs::Pulled::Charts),
@@ -148,16 +152,17 @@ impl Program {
         mkectl: programs::Mkectl,
         release: &semver::Version,
         command: &[&str],
-    ) -> Result<Self, Error> {
-        let found = mkectl.version().map_err(Error::Mkectl)?;
+    ) -> Result<Self, crate::Error> {
+        let found = mkectl.version().map_err(crate::Error::Mkectl)?;
         if found != *release {
-            return Err(Error::MkectlVersion {
+            return Err(Error::Version {
                 program: mkectl.program.path,
                 found: format!("v{found}"),
                 wanted: format!("v{release}"),
-            });
+            }
+            .into());
         }
-        let help = mkectl.help(command).map_err(Error::Mkectl)?;
+        let help = mkectl.help(command).map_err(crate::Error::Mkectl)?;
         Ok(Self {
             mkectl,
             release: found,
@@ -180,8 +185,8 @@ impl Program {
     }
 
     /// Returns the configuration that the cluster has, as YAML.
-    pub(crate) fn config_get(&self) -> Result<String, Error> {
-        self.mkectl.config_get().map_err(Error::Mkectl)
+    pub(crate) fn config_get(&self) -> Result<String, crate::Error> {
+        self.mkectl.config_get().map_err(crate::Error::Mkectl)
     }
 
     /// Returns the command that applies a configuration.
@@ -263,7 +268,7 @@ pub(crate) fn find(
     environment: &Environment,
     lock: &bundle::Lock,
     variables: programs::Variables,
-) -> Result<programs::Mkectl, Error> {
+) -> Result<programs::Mkectl, crate::Error> {
     let found = if let Some(path) = &environment.mkectl {
         programs::Mkectl::at(path, variables)
     } else if let Some(kept) = kept(context.workspace, lock) {
@@ -283,7 +288,7 @@ pub(crate) fn find(
     };
     found
         .map(|mkectl| remembering(context, mkectl))
-        .map_err(Error::Mkectl)
+        .map_err(crate::Error::Mkectl)
 }
 
 /// Returns whether a mkectl says that it is of this release, `v4.1.5`.
@@ -313,14 +318,14 @@ fn checked(
     context: &Context<'_>,
     (kept, locked): &(Kept, &LockedMkectl),
     variables: programs::Variables,
-) -> Result<programs::Mkectl, Error> {
+) -> Result<programs::Mkectl, crate::Error> {
     bundle::check_program(&kept.archive, &locked.sha256, &kept.program).map_err(|source| {
-        Error::MkectlRefused {
+        Error::Refused {
             folder: context.workspace.shown(&kept.folder).to_owned(),
             source,
         }
     })?;
-    programs::Mkectl::at(&kept.program, variables).map_err(Error::Mkectl)
+    programs::Mkectl::at(&kept.program, variables).map_err(crate::Error::Mkectl)
 }
 
 pub(crate) fn remembering(context: &Context<'_>, mkectl: programs::Mkectl) -> programs::Mkectl {
@@ -337,7 +342,7 @@ pub(crate) fn of_release(
     environment: &Environment,
     release: &semver::Version,
     sha256: Option<&str>,
-) -> Result<Option<Program>, Error> {
+) -> Result<Option<Program>, crate::Error> {
     let variables = variables(context, environment);
     if environment.rehearsal {
         let lock = context
@@ -348,7 +353,7 @@ pub(crate) fn of_release(
     }
     let locked = match fetch::locked(context.workspace, release) {
         Ok(locked) => Some(locked.lock),
-        Err(Error::Workspace(workspace::Error::NotLocked { .. })) => None,
+        Err(crate::Error::Workspace(workspace::Error::NotLocked { .. })) => None,
         Err(error) => return Err(error),
     };
     let mut mkectl = match locked
@@ -384,7 +389,7 @@ pub(crate) fn fetched(workspace: &Workspace, release: &str) -> Option<Utf8PathBu
 pub(crate) fn archive_hashes(
     workspace: &Workspace,
     release: &mke::Release,
-) -> Result<std::collections::BTreeMap<String, String>, Error> {
+) -> Result<std::collections::BTreeMap<String, String>, crate::Error> {
     let name = format!("v{}", release.version());
     let mut hashes = std::collections::BTreeMap::new();
     for download in release.mkectl() {
@@ -394,7 +399,7 @@ pub(crate) fn archive_hashes(
                 hashes.insert(download.platform.to_owned(), crate::sha256(&bytes));
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(source) => return Err(Error::io("read", &archive, source)),
+            Err(source) => return Err(crate::Error::io("read", &archive, source)),
         }
     }
     Ok(hashes)
@@ -446,15 +451,16 @@ pub(crate) async fn provide(
     context: &Context<'_>,
     environment: &Environment,
     lock: &bundle::Lock,
-    problem: &Error,
-) -> Result<bool, Error> {
+    problem: &crate::Error,
+) -> Result<bool, crate::Error> {
     let old = match problem {
-        Error::NoOldMkectl { release } => {
+        crate::Error::Program(Error::NoOldMkectl { release }) => {
             let release = release.strip_prefix('v').and_then(|text| text.parse().ok());
             let locked = release.map(|release| fetch::locked(context.workspace, &release));
             locked.and_then(Result::ok)
         }
-        Error::Mkectl(programs::Error::NotFound { .. }) | Error::MkectlVersion { .. }
+        crate::Error::Mkectl(programs::Error::NotFound { .. })
+        | crate::Error::Program(Error::Version { .. })
             if environment.mkectl.is_none() && !environment.rehearsal =>
         {
             None
@@ -517,7 +523,7 @@ pub async fn fetch(
     context: &Context<'_>,
     lock: &bundle::Lock,
     named: Option<&camino::Utf8Path>,
-) -> Result<(), Error> {
+) -> Result<(), crate::Error> {
     let fetched = fetch_with(context, lock, &platform(), bundle::Retry::default()).await;
     let Err(error) = fetched else { return Ok(()) };
     if !error.is_unreachable() {
@@ -548,12 +554,12 @@ pub async fn fetch_for(
     context: &Context<'_>,
     lock: &bundle::Lock,
     platforms: &[String],
-) -> Result<(), Error> {
+) -> Result<(), crate::Error> {
     for platform in platforms {
         // As container images name platforms, and as mkectl's downloads do.
         let name = platform.replace('/', "-").replace("amd64", "x86_64");
         if lock.mkectl.iter().all(|locked| locked.platform != name) {
-            return Err(Error::Fetch(fetch::FetchError::NoPlatform {
+            return Err(crate::Error::Fetch(fetch::Error::NoPlatform {
                 release: lock.release.clone(),
                 platform: platform.clone(),
                 known: (lock.mkectl.iter().map(|locked| locked.platform.clone())).collect(),
@@ -571,7 +577,7 @@ pub async fn fetch_for(
 pub(crate) fn check(
     context: &Context<'_>,
     lock: &bundle::Lock,
-) -> Result<Vec<(String, fetch::Found)>, Error> {
+) -> Result<Vec<(String, fetch::Found)>, crate::Error> {
     let found = |locked: &LockedMkectl| {
         let kept = Kept::of(context.workspace, lock, locked);
         if !kept.archive.exists() && !kept.program.exists() {
@@ -583,10 +589,11 @@ pub(crate) fn check(
         };
         match checked {
             Ok(()) => Ok((locked.platform.clone(), fetch::Found::Verified)),
-            Err(source) => Err(Error::MkectlRefused {
+            Err(source) => Err(Error::Refused {
                 folder: context.workspace.shown(&kept.folder).to_owned(),
                 source,
-            }),
+            }
+            .into()),
         }
     };
     lock.mkectl.iter().map(found).collect()
@@ -601,7 +608,7 @@ pub async fn fetch_earlier(
     context: &Context<'_>,
     environment: &str,
     release: &semver::Version,
-) -> Result<(), Error> {
+) -> Result<(), crate::Error> {
     let output = Output::below(&context.workspace.environment(environment));
     let applied = Receipt::read(&output.receipt)?.and_then(|receipt| receipt.applied);
     let earlier: Option<semver::Version> = applied
@@ -628,10 +635,10 @@ pub(crate) async fn first_use(
     release: &str,
     platform_of_it: &str,
     url: &str,
-) -> Result<String, Error> {
+) -> Result<String, crate::Error> {
     let kept = Kept::at(context.workspace, release, platform_of_it);
     std::fs::create_dir_all(&kept.folder)
-        .map_err(|source| Error::io("make", &kept.folder, source))?;
+        .map_err(|source| crate::Error::io("make", &kept.folder, source))?;
     let downloaded = fetch::download(context, url, &kept.archive).await?;
     let unpacked = bundle::unpack_program(&kept.archive, &downloaded.sha256, &kept.program);
     if unpacked.is_err() || platform_of_it != platform() {
@@ -639,14 +646,14 @@ pub(crate) async fn first_use(
         for file in [&kept.archive, &kept.program] {
             match std::fs::remove_file(file) {
                 Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::io("remove", file, source));
+                    return Err(crate::Error::io("remove", file, source));
                 }
                 _ => {}
             }
         }
         let _ = std::fs::remove_dir(&kept.folder);
     }
-    unpacked.map_err(|source| Error::MkectlRefused {
+    unpacked.map_err(|source| Error::Refused {
         folder: context.workspace.shown(&kept.folder).to_owned(),
         source,
     })?;
@@ -658,7 +665,7 @@ async fn fetch_with(
     lock: &bundle::Lock,
     platform: &str,
     patience: bundle::Retry,
-) -> Result<(), Error> {
+) -> Result<(), crate::Error> {
     if lock.bundle.url == demo::URL {
         return Ok(());
     }
@@ -674,16 +681,18 @@ async fn fetch_with(
         return Ok(());
     };
     let kept = Kept::of(context.workspace, lock, locked);
-    let refused = |source| Error::MkectlRefused {
-        folder: context.workspace.shown(&kept.folder).to_owned(),
-        source,
+    let refused = |source| {
+        crate::Error::Program(Error::Refused {
+            folder: context.workspace.shown(&kept.folder).to_owned(),
+            source,
+        })
     };
     if kept.program.exists() {
         return bundle::check_program(&kept.archive, &locked.sha256, &kept.program)
             .map_err(refused);
     }
     std::fs::create_dir_all(&kept.folder)
-        .map_err(|source| Error::io("make", &kept.folder, source))?;
+        .map_err(|source| crate::Error::io("make", &kept.folder, source))?;
     if !kept.archive.exists() {
         fetch::download_file(
             context,

@@ -1,7 +1,7 @@
 //! What a proof is of. A proof keeps it in private fields, and the step that uses the proof compares it: a proof for a different lock or
 //! environment is refused.
 
-use crate::{Error, sha256};
+use crate::{Error, Kind, sha256};
 
 /// The lock that a proof is of, and the environment, if it is of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,13 @@ pub struct Mismatch {
     pub proven: String,
     /// What it was used for.
     pub wanted: String,
+}
+
+impl Mismatch {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        Kind::Outdated
+    }
 }
 
 impl Proven {

@@ -13,7 +13,7 @@ use oci_spec::image::{ImageIndex, MediaType};
 
 use crate::connect::connect;
 use crate::workspace::{read_if_there, write_named};
-use crate::{Context, RegistryError, sha256};
+use crate::{Context, RegistryError, connect, sha256};
 
 mod error;
 mod file;
@@ -100,7 +100,7 @@ async fn unclaimed(
             .try_filter_map(|held| async move { Ok(held) })
             .try_collect()
             .await
-            .map_err(|source| crate::Error::Registry {
+            .map_err(|source| connect::Error::Registry {
                 address: environment.registry.address.clone(),
                 source,
             })?;
@@ -159,9 +159,11 @@ async fn look(
 ) -> Result<Proposal, crate::Error> {
     let candidates = candidates(&known.kept, &known.past, &environment.registry);
     let registry = connect(context, environment, context.credentials(environment)?)?;
-    let failed = |source| crate::Error::Registry {
-        address: environment.registry.address.clone(),
-        source,
+    let failed = |source| {
+        crate::Error::Connect(connect::Error::Registry {
+            address: environment.registry.address.clone(),
+            source,
+        })
     };
     if !candidates.is_empty() {
         registry.ping().await.map_err(failed)?;

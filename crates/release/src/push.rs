@@ -12,7 +12,7 @@ use crate::connect::{StoreSource, connect_to_push, target, unique_bytes};
 use crate::event::{Event, Step};
 use crate::look::Shut;
 use crate::observe::PushObserver;
-use crate::{Context, neighbours, receipt};
+use crate::{Context, connect, neighbours, receipt};
 
 mod error;
 
@@ -161,7 +161,7 @@ async fn push_one(
     registry
         .ping()
         .await
-        .map_err(|source| crate::Error::Registry {
+        .map_err(|source| connect::Error::Registry {
             address: address.clone(),
             source,
         })?;
@@ -178,10 +178,11 @@ async fn push_one(
         .push_as_they_come(&targets, source, arrivals, &observer)
         .await;
     if let Some(source) = registry.refuses_writes() {
-        return Err(crate::Error::Registry {
+        return Err(connect::Error::Registry {
             address: address.clone(),
             source,
-        });
+        }
+        .into());
     }
     if registry.profile_is_wrong() {
         context.workspace.profiles(address).forget();

@@ -10,7 +10,11 @@ use crate::admin_password::Keeper;
 use crate::event::{Event, Step};
 use crate::under_way::{self, UnderWay};
 use crate::workspace::Output;
-use crate::{Context, Error, consent};
+use crate::{Context, consent};
+
+mod error;
+
+pub use error::Error;
 
 /// What is run, and for whom.
 pub(crate) struct Run<'a> {
@@ -50,13 +54,13 @@ impl Run<'_> {
         &self,
         context: &Context<'_>,
         command: &programs::Command,
-    ) -> Result<Ran, Error> {
+    ) -> Result<Ran, crate::Error> {
         consent::ask(context, command)?;
         let now = (context.tool.now)();
         let stamp = now.strftime("%Y-%m-%dT%H-%M-%SZ").to_string();
         let log = (self.output.logs).join(format!("{stamp}-{}.log", self.name));
         std::fs::create_dir_all(&self.output.logs)
-            .map_err(|source| Error::io("make", &self.output.logs, source))?;
+            .map_err(|source| crate::Error::io("make", &self.output.logs, source))?;
         let shown = context.workspace.shown_command(command);
         context.reporter.report(Event::Started {
             step: self.step,
@@ -94,7 +98,7 @@ impl Run<'_> {
         };
         context.tool.signals.mkectl_ended();
         tokio::task::block_in_place(|| keeper.hand_over(context));
-        let finished = finished.map_err(Error::Mkectl)?;
+        let finished = finished.map_err(crate::Error::Mkectl)?;
         let log = context.workspace.shown(&log).to_owned();
         if let Some(failure) = finished.log_failure {
             context
@@ -102,23 +106,25 @@ impl Run<'_> {
                 .report(Event::Warning(format!("{log} is incomplete: {failure}")));
         }
         if finished.signal.is_some() {
-            return Err(Error::MkectlInterrupted {
+            return Err(Error::Interrupted {
                 name: command.name.clone(),
                 command: shown,
                 exit: finished.exit,
                 log,
-            });
+            }
+            .into());
         }
         // Where its time was up, it had to leave something undone, whatever it says.
         if !finished.exit.is_success() || finished.timed_out {
-            return Err(Error::MkectlFailed {
+            return Err(Error::Failed {
                 name: command.name.clone(),
                 command: shown,
                 exit: finished.exit,
                 limit: command.time_limit.filter(|_| finished.timed_out),
                 log,
                 last_lines: finished.last_lines,
-            });
+            }
+            .into());
         }
         Ok(Ran { log })
     }
@@ -128,17 +134,21 @@ impl Run<'_> {
 ///
 /// # Errors
 /// One is.
-pub(crate) fn refuse_a_second_one(context: &Context<'_>, output: &Output) -> Result<(), Error> {
+pub(crate) fn refuse_a_second_one(
+    context: &Context<'_>,
+    output: &Output,
+) -> Result<(), crate::Error> {
     let Some(earlier) = UnderWay::read(output)? else {
         return Ok(());
     };
     match earlier.process {
-        Some(process) if earlier.is_running() => Err(Error::MkectlRunning {
+        Some(process) if earlier.is_running() => Err(Error::Running {
             release: earlier.release,
             process,
             log: earlier.log,
             note: context.workspace.shown(&under_way::path(output)).to_owned(),
-        }),
+        }
+        .into()),
         _ => Ok(()),
     }
 }

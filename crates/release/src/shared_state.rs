@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::Event;
 use crate::receipt::{self, Receipt};
 use crate::workspace::{Output, read_if_there, write_whole};
-use crate::{Context, Credentials, Error, RegistryError, chain, connect, sha256};
+use crate::{Context, Credentials, Error, Kind, RegistryError, chain, connect, sha256};
 
 /// The media type of the state, and the type of the artifact that carries it.
 pub const MEDIA_TYPE: &str = "application/vnd.airlock.state.v1+json";
@@ -104,6 +104,18 @@ pub enum Conflict {
         /// The environment.
         environment: String,
     },
+}
+
+impl Conflict {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Unfinished { .. }
+            | Self::Differs { .. }
+            | Self::Invalid { .. }
+            | Self::Overtaken { .. } => Kind::NotAllowed,
+        }
+    }
 }
 
 impl Conflict {
@@ -426,9 +438,11 @@ async fn look(
     context: &Context<'_>,
     environment: &Environment,
 ) -> Result<Option<(Digest, Result<State, String>)>, Error> {
-    let failed = |source| Error::Registry {
-        address: environment.registry.address.clone(),
-        source,
+    let failed = |source| {
+        Error::Connect(connect::Error::Registry {
+            address: environment.registry.address.clone(),
+            source,
+        })
     };
     let anonymous = Client::of(context, environment, Credentials::Anonymous)?;
     match anonymous.get().await {
@@ -475,7 +489,7 @@ impl Client {
         let endpoint = connect::endpoint(context, environment)?;
         let registry = registry::Registry::with_settings(endpoint, credentials, settings);
         Ok(Self {
-            registry: registry.map_err(|source| Error::Registry {
+            registry: registry.map_err(|source| connect::Error::Registry {
                 address: environment.registry.address.clone(),
                 source,
             })?,

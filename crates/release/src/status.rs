@@ -13,7 +13,9 @@ use crate::look::{self, Planned};
 use crate::receipt::Receipt;
 use crate::under_way::UnderWay;
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Error, chain, check, diff, fetch, rehearse, requires, sha256, workspace};
+use crate::{
+    Context, Error, chain, check, diff, fetch, program, rehearse, requires, sha256, workspace,
+};
 
 /// How long a registry has to answer all that it is asked.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -388,7 +390,7 @@ fn ask_cluster(context: &Context<'_>, status: &mut Status) {
             }
         }
         // It stays as it is: there is nothing to be compared.
-        Err(Error::NoCluster { .. }) => {}
+        Err(Error::Program(program::Error::NoCluster { .. })) => {}
         Err(error) => status.add(
             format!("the cluster cannot be asked: {}", chain(&error)),
             format!("cargo xtask diff {name} --live"),

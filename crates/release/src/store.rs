@@ -268,6 +268,7 @@ mod tests {
     use camino::Utf8Path;
 
     use super::*;
+    use crate::disk;
     use crate::testing;
 
     /// A workspace in a folder that is gone when the test is over.
@@ -433,10 +434,10 @@ mod tests {
         );
         assert!(matches!(
             place.collect(),
-            Err(Error::Store {
+            Err(Error::Disk(disk::Error::Store {
                 source: bundle::StoreError::InUse { .. },
                 ..
-            })
+            }))
         ));
         assert!(reading.has(&digest, blob.1));
         drop(reading);

@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::workspace::{Output, read_if_there, write_whole};
-use crate::{Error, receipt};
+use crate::{Error, Kind, receipt};
 
 /// What the note says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,13 @@ pub struct InvalidNote {
     pub path: Utf8PathBuf,
     /// Why not.
     source: serde_yaml::Error,
+}
+
+impl InvalidNote {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        Kind::Workspace
+    }
 }
 
 impl UnderWay {

@@ -18,9 +18,12 @@ use crate::event::Step;
 use crate::executor::{ClusterStep, Command, Task};
 use crate::program::{self, Program};
 use crate::workspace::Output;
-use crate::{Context, Error, existing, receipt, workspace};
+use crate::{Context, cluster, existing, receipt, workspace};
 
+mod error;
 mod notices;
+
+pub use error::Error;
 
 pub(crate) use notices::notices;
 
@@ -50,7 +53,7 @@ pub(crate) fn prepare(
     way: &mke::Upgrade,
     output: &Output,
     applied: Option<&receipt::Applied>,
-) -> Result<Prepared, Error> {
+) -> Result<Prepared, crate::Error> {
     let ports = way
         .gateway_node_ports(environment)
         .map_err(|problem| workspace::Error::Configuration(Problems(vec![problem])))?;
@@ -82,7 +85,8 @@ pub(crate) fn prepare(
         (None, _) => {
             return Err(Error::NoReleaseMatrix {
                 release: lock.release.clone(),
-            });
+            }
+            .into());
         }
     };
     let folder = (environment.operation.backups.as_ref()).unwrap_or(&output.backups);
@@ -176,7 +180,7 @@ fn backup<'p>(
     from: &Version,
     old: Option<&'p Program>,
     warnings: &mut Vec<String>,
-) -> Result<Option<(&'p Program, programs::Archives)>, Error> {
+) -> Result<Option<(&'p Program, programs::Archives)>, crate::Error> {
     let release = format!("v{from}");
     if let Some(reason) = context.without_backup {
         warnings.push(format!(
@@ -185,14 +189,14 @@ fn backup<'p>(
         return Ok(None);
     }
     let Some(old) = old else {
-        return Err(Error::NoOldMkectl { release });
+        return Err(program::Error::NoOldMkectl { release }.into());
     };
     let archives = match environment.rehearsal {
         // The stand-in has no help of the release that it plays.
         true => mke::Release::of(from)
             .is_ok_and(|facts| facts.writes_archive())
             .then_some(programs::Archives::Cluster),
-        false => old.mkectl.archives().map_err(Error::Mkectl)?,
+        false => old.mkectl.archives().map_err(crate::Error::Mkectl)?,
     };
     match archives {
         Some(archives) => Ok(Some((old, archives))),
@@ -202,7 +206,7 @@ fn backup<'p>(
             ));
             Ok(None)
         }
-        None => Err(Error::Backup(BackupError::Unsupported { release })),
+        None => Err(cluster::Error::Backup(BackupError::Unsupported { release }).into()),
     }
 }
 
@@ -213,8 +217,8 @@ struct Names {
 }
 
 impl Names {
-    fn new(folder: &Utf8Path, from: &Version, to: &Version) -> Result<Self, Error> {
-        let failed = |source| Error::io("list", folder, source);
+    fn new(folder: &Utf8Path, from: &Version, to: &Version) -> Result<Self, crate::Error> {
+        let failed = |source| crate::Error::io("list", folder, source);
         let mut there = Vec::new();
         match folder.read_dir_utf8() {
             Ok(entries) => {

@@ -4,7 +4,7 @@ use environment::Environment;
 
 use crate::program::Program;
 use crate::workspace::Output;
-use crate::{Context, Error, fetch, program, render, resolve};
+use crate::{Context, Error, Kind, fetch, program, render, resolve};
 
 /// How many lines of the refusal an error repeats.
 const LINES: usize = 5;
@@ -17,6 +17,13 @@ pub struct ConfigRefused {
     pub release: semver::Version,
     /// The end of what it printed, with secrets masked.
     pub reason: String,
+}
+
+impl ConfigRefused {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        Kind::Workspace
+    }
 }
 
 /// Has the mkectl of an environment check what is rendered for it, in a file in the folder of logs of `output`. Returns false where that mkectl cannot check a configuration.

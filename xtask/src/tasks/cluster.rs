@@ -126,9 +126,11 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
         } => {
             let (environment, _lock) = app.lock_environment(environment, "cluster reset")?;
             if environment.protected {
-                return Err(Failure::from(release::Error::Protected {
-                    environment: environment.name,
-                }));
+                return Err(Failure::from(release::Error::Cluster(
+                    release::cluster::Error::Protected {
+                        environment: environment.name,
+                    },
+                )));
             }
             let question = format!(
                 "MKE and everything in the cluster of {0} will be gone. Type {0} to go on: ",

@@ -105,12 +105,12 @@ fn add_details(object: &mut Value, error: &release::Error) {
         object["problems"] = problems.0.iter().map(problem).collect();
     }
     match error {
-        release::Error::MkectlFailed {
+        release::Error::Run(release::run::Error::Failed {
             command, exit, log, ..
-        }
-        | release::Error::MkectlInterrupted {
+        })
+        | release::Error::Run(release::run::Error::Interrupted {
             command, exit, log, ..
-        } => {
+        }) => {
             object["mkectl-command"] = json!(command);
             object["mkectl-exit-code"] = json!(exit.code());
             object["log"] = json!(log);

@@ -9,7 +9,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{Cluster, Note};
-use crate::{Context, Error, Kind, receipt};
+use crate::{Context, Error, Kind, cluster, receipt};
 
 /// Why there is no backup that could be restored.
 #[derive(Debug, thiserror::Error)]
@@ -102,13 +102,14 @@ pub fn backup(
     let shown = context.workspace.shown(&archive).to_owned();
     for taken in [&archive, &Note::path(&archive)] {
         if taken.exists() {
-            return Err(Error::BackupExists {
+            return Err(cluster::Error::BackupExists {
                 path: context.workspace.shown(taken).to_owned(),
-            });
+            }
+            .into());
         }
     }
     let (Some(folder), Some(name)) = (archive.parent(), archive.file_name()) else {
-        return Err(Error::Backup(BackupError::NotAFile { path: shown }));
+        return Err(cluster::Error::Backup(BackupError::NotAFile { path: shown }).into());
     };
     // Any other folder is somebody's: one that is missing may be a share that is not mounted.
     let there = if folder == cluster.backups() {
@@ -148,7 +149,7 @@ pub(crate) fn describe(
     mkectl: receipt::Program,
     applied: Option<receipt::Applied>,
 ) -> Result<Note, Error> {
-    check(context, archive).map_err(Error::Backup)?;
+    check(context, archive).map_err(cluster::Error::Backup)?;
     std::fs::set_permissions(archive, std::fs::Permissions::from_mode(0o600))
         .map_err(|source| Error::io("protect", archive, source))?;
     let (size, sha256) = measure(archive).map_err(|source| Error::io("read", archive, source))?;

@@ -6,7 +6,7 @@ use programs::Check;
 use serde::Serialize;
 
 use super::Cluster;
-use crate::{Context, Error};
+use crate::{Context, Error, run};
 
 /// What the checks came to.
 #[derive(Debug, Serialize)]
@@ -74,7 +74,7 @@ pub fn check(
                     outcome.log = Some(ran.log);
                 }
                 Err(error) => {
-                    let Error::MkectlFailed { exit, log, .. } = &error else {
+                    let Error::Run(run::Error::Failed { exit, log, .. }) = &error else {
                         return Err(error);
                     };
                     outcome.exit_code = exit.code();

@@ -10,7 +10,7 @@ use programs::Results;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{Cluster, Manner};
-use crate::{Context, Error};
+use crate::{Context, Error, cluster};
 
 /// Returns the kubeconfig that mkectl prints. `typed` is given to it too.
 ///
@@ -36,7 +36,7 @@ pub fn kubeconfig(
     let printed = printed.into_inner().unwrap_or_else(PoisonError::into_inner);
     match programs::document(&printed) {
         Some(text) => Ok(SecretString::from(text)),
-        None => Err(Error::NoKubeconfig { log: ran.log }),
+        None => Err(cluster::Error::NoKubeconfig { log: ran.log }.into()),
     }
 }
 

@@ -4,7 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::workspace::{read_if_there, write_whole};
-use crate::{Error, receipt};
+use crate::{Error, cluster, receipt};
 
 /// What the note says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,9 +44,11 @@ impl Note {
     /// There is none, or it is not one that this version knows.
     pub fn read(archive: &Utf8Path) -> Result<Self, Error> {
         let path = Self::path(archive);
-        let wrong = |problem: String| Error::BackupNote {
-            path: path.clone(),
-            problem,
+        let wrong = |problem: String| {
+            Error::Cluster(cluster::Error::BackupNote {
+                path: path.clone(),
+                problem,
+            })
         };
         let text = read_if_there(&path)?.ok_or_else(|| wrong("is not there".to_owned()))?;
         let note: Self =
@@ -65,10 +67,11 @@ impl Note {
     /// It cannot be written.
     pub(crate) fn write(&self, archive: &Utf8Path) -> Result<(), Error> {
         let path = Self::path(archive);
-        let yaml = redaction::yaml::write(self, &[]).map_err(|error| Error::BackupNote {
-            path: path.clone(),
-            problem: error.to_string(),
-        })?;
+        let yaml =
+            redaction::yaml::write(self, &[]).map_err(|error| cluster::Error::BackupNote {
+                path: path.clone(),
+                problem: error.to_string(),
+            })?;
         let text = format!(
             "# Written by `cargo xtask cluster backup`: keep it beside the archive, which only this mkectl restores.\n{yaml}"
         );

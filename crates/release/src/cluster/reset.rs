@@ -4,7 +4,7 @@ use environment::Environment;
 
 use super::{Cluster, Logged};
 use crate::event::Event;
-use crate::{Context, Error};
+use crate::{Context, Error, cluster};
 
 /// Has mkectl take MKE off every machine, and forgets what the receipt says was applied. `typed` is given to mkectl too.
 ///
@@ -18,9 +18,10 @@ pub async fn reset(
     typed: &[String],
 ) -> Result<Logged, Error> {
     if environment.protected {
-        return Err(Error::Protected {
+        return Err(cluster::Error::Protected {
             environment: environment.name,
-        });
+        }
+        .into());
     }
     let cluster = Cluster::real(context, environment)?;
     let help = cluster.help(&["reset"])?;

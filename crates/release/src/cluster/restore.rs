@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Cluster, Note, backup, refuse_a_rehearsal};
 use crate::event::Event;
-use crate::{Context, Error, program, resolve, workspace};
+use crate::{Context, Error, cluster, program, resolve, workspace};
 
 /// A backup that was put back.
 #[derive(Debug, Serialize)]
@@ -40,9 +40,11 @@ impl Restorable {
         archive: Utf8PathBuf,
     ) -> Result<Self, Error> {
         refuse_a_rehearsal(&environment)?;
-        let differs = |problem: String| Error::BackupNote {
-            path: context.workspace.shown(&archive).to_owned(),
-            problem,
+        let differs = |problem: String| {
+            Error::Cluster(cluster::Error::BackupNote {
+                path: context.workspace.shown(&archive).to_owned(),
+                problem,
+            })
         };
         let note = Note::read(&archive)?;
         if note.environment != environment.name {
@@ -60,11 +62,12 @@ impl Restorable {
         }
         let matching = program::by_hash(context, &environment, note.mkectl.sha256.as_deref());
         let Some(matching) = matching else {
-            return Err(Error::NoMatchingMkectl {
+            return Err(cluster::Error::NoMatchingMkectl {
                 archive: context.workspace.shown(&archive).to_owned(),
                 version: note.mkectl.version,
                 sha256: note.mkectl.sha256.unwrap_or_default(),
-            });
+            }
+            .into());
         };
         // Whatever the environment and its cluster are now, this is the program.
         environment.mkectl = Some(matching);
@@ -101,10 +104,11 @@ impl Restorable {
         let shown = context.workspace.shown(&archive).to_owned();
         let cluster = Cluster::with(context, environment)?;
         let (Some(folder), Some(name)) = (archive.parent(), archive.file_name()) else {
-            return Err(Error::BackupNote {
+            return Err(cluster::Error::BackupNote {
                 path: shown,
                 problem: "is no file".to_owned(),
-            });
+            }
+            .into());
         };
         let root = cluster.help(&[])?;
         let archives = cluster.archives()?;
@@ -152,9 +156,10 @@ fn version_of(note: &Note, differs: &dyn Fn(String) -> Error) -> Result<semver::
 fn first_host(context: &Context<'_>, cluster: &Cluster) -> Result<resolve::Resolved, Error> {
     let machines = cluster.machines(context)?;
     let Some(first) = machines.iter().find(|machine| machine.is_controller()) else {
-        return Err(Error::NoController {
+        return Err(cluster::Error::NoController {
             environment: cluster.environment.name.clone(),
-        });
+        }
+        .into());
     };
     context.reporter.report(Event::Warning(format!(
         "the restore begins with {}; `--hosts FILE` takes a different file of hosts",

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use camino::Utf8Path;
 use oci_spec::image::{Digest, MediaType};
 
-use crate::Error;
+use crate::{Error, disk};
 
 /// Manifests, and the bytes of everything.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Sample {
         let mut memory = Memory(Arc::clone(&kept));
         let contents =
             bundle::read(tar.as_slice(), &mut memory, None, &bundle::Silent).map_err(|source| {
-                Error::Bundle {
+                disk::Error::Bundle {
                     path: path.to_owned(),
                     source,
                 }

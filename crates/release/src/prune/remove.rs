@@ -6,7 +6,7 @@ use super::file::{PrunePlan, Remove};
 use super::history::{self, Known};
 use super::{Reach, known_holding, of_known, propose};
 use crate::connect::connect;
-use crate::{Context, Error, RegistryError, chain, prune};
+use crate::{Context, Error, RegistryError, chain, connect, prune};
 use environment::Environment;
 use registry::Removed;
 
@@ -57,10 +57,10 @@ pub async fn prune<E: From<Error>>(
         false => Reach::Pushed,
     };
     let failed = |source| {
-        E::from(Error::Registry {
+        E::from(Error::Connect(connect::Error::Registry {
             address: environment.registry.address.clone(),
             source,
-        })
+        }))
     };
     let known = history::gather(context, environment, reach)?;
     let now = of_known(context, environment, reach, &known).await?;

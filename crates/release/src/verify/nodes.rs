@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 
 use crate::look::{credentials, is_refusal};
-use crate::{Context, Error, verify};
+use crate::{Context, Error, connect, verify};
 
 /// What nodes pull from.
 #[derive(Debug)]
@@ -112,10 +112,10 @@ impl Nodes {
 
 impl Reader {
     pub(crate) fn unusable(&self, source: registry::Error) -> Error {
-        Error::Registry {
+        Error::Connect(connect::Error::Registry {
             address: self.pulls.address().to_owned(),
             source,
-        }
+        })
     }
 
     /// Returns what a failed look means: nodes are refused, or the registry cannot be used.
@@ -136,9 +136,11 @@ fn reader(
     environment: &Environment,
     pulls: mke::PulledRegistry,
 ) -> Result<Reader, Error> {
-    let failed = |source| Error::Registry {
-        address: pulls.address().to_owned(),
-        source,
+    let failed = |source| {
+        Error::Connect(connect::Error::Registry {
+            address: pulls.address().to_owned(),
+            source,
+        })
     };
     let endpoint =
         registry::Endpoint::new(pulls.address(), pulls.ca_pem.as_deref()).map_err(failed)?;

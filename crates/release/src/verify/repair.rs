@@ -18,7 +18,7 @@ use crate::connect::{StoreSource, connect_to_push, target};
 use crate::event::{Event, Step};
 use crate::observe::PushObserver;
 use crate::push::Sent;
-use crate::{Context, Error, RegistryError, carry, fetch, push, verify};
+use crate::{Context, Error, RegistryError, carry, connect, fetch, push, verify};
 
 /// How many blobs are sent, or manifests put, at once.
 const REPAIRS_AT_ONCE: usize = 6;
@@ -80,10 +80,13 @@ pub async fn repair(
     let source = StoreSource(store);
     let registry = connect_to_push(context, environment)?;
     let address = &environment.registry.address;
-    registry.ping().await.map_err(|source| Error::Registry {
-        address: address.clone(),
-        source,
-    })?;
+    registry
+        .ping()
+        .await
+        .map_err(|source| connect::Error::Registry {
+            address: address.clone(),
+            source,
+        })?;
     context.reporter.report(Event::Started {
         step: Step::Push,
         what: format!("what is missing in {}", environment.registry.image_url()),
@@ -115,10 +118,11 @@ pub async fn repair(
             match outcome {
                 Ok(restored) => repaired.count(gap, restored),
                 Err(source @ RegistryError::Stopped) => {
-                    return Err(Error::Registry {
+                    return Err(connect::Error::Registry {
                         address: address.clone(),
                         source,
-                    });
+                    }
+                    .into());
                 }
                 Err(error) => {
                     failed.insert(gap.finding.artifact.clone(), Arc::new(error));
@@ -126,10 +130,11 @@ pub async fn repair(
             }
         }
         if let Some(source) = site.registry.refuses_writes() {
-            return Err(Error::Registry {
+            return Err(connect::Error::Registry {
                 address: address.clone(),
                 source,
-            });
+            }
+            .into());
         }
         // What comes after refers to what failed.
         if !failed.is_empty() {

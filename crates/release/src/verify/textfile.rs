@@ -119,6 +119,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::program;
     use crate::verify::{Finding, Served};
 
     fn round(outcome: Result<Served, Error>) -> Round {
@@ -162,9 +163,10 @@ mod tests {
         ] {
             assert!(written.lines().any(|one| one == line), "{line}\n{written}");
         }
-        let failed = text(&round(Err(Error::NoCluster {
+        let failed = text(&round(Err(program::Error::NoCluster {
             environment: "lab".to_owned(),
-        })));
+        }
+        .into())));
         assert!(failed.contains("airlock_verify_completed"), "{failed}");
         assert!(!failed.contains("airlock_verify_findings"), "{failed}");
     }

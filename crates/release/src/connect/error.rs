@@ -1,0 +1,43 @@
+//! Why a registry cannot be used.
+
+use crate::Kind;
+
+/// Why a registry, or the credentials for it or for a cluster, cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The registry cannot be used.
+    #[error("registry {address} cannot be used")]
+    Registry {
+        /// Its address.
+        address: String,
+        /// Why.
+        source: registry::Error,
+    },
+    /// Credentials for the registry cannot be had.
+    #[error("no credentials for registry {address}")]
+    Credentials {
+        /// The registry.
+        address: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The credentials of MKE 3's administrator cannot be had.
+    #[error("no credentials for the MKE 3 cluster of {environment}")]
+    Mke3Credentials {
+        /// The environment.
+        environment: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl Error {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Registry { .. } => Kind::Registry,
+            Self::Credentials { .. } | Self::Mke3Credentials { .. } => Kind::Workspace,
+        }
+    }
+}

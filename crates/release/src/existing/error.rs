@@ -1,0 +1,43 @@
+//! Why a cluster is not changed as it was found.
+
+use crate::Kind;
+
+/// Why a cluster is not changed as it was found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The receipt tells of another cluster, or of another release, than the cluster itself.
+    #[error(
+        "the receipt of {environment} tells of {receipt}, and the cluster that mkectl reaches {cluster}"
+    )]
+    Contradiction {
+        /// The environment.
+        environment: String,
+        /// What the receipt says.
+        receipt: String,
+        /// What `mkectl config get` says.
+        cluster: String,
+        /// Whether that may be the environment's cluster at all: it has a machine or the address in common.
+        is_meant: bool,
+    },
+    /// The cluster has to be asked before an upgrade, and does not answer.
+    #[error(
+        "the cluster of {environment} cannot be asked for its configuration, and an upgrade keeps that first"
+    )]
+    Silent {
+        /// The environment.
+        environment: String,
+        /// Why not.
+        source: programs::Error,
+    },
+}
+
+impl Error {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Contradiction { .. } => Kind::Workspace,
+            Self::Silent { .. } => Kind::Mkectl,
+        }
+    }
+}

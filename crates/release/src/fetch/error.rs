@@ -1,0 +1,63 @@
+//! Why what a lock names is not on this machine.
+
+use camino::Utf8PathBuf;
+
+use crate::Kind;
+
+/// Why what a lock names is not on this machine.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It would have to be downloaded, and the run is offline.
+    #[error("{what} is not on this machine, and an offline run does not download it from {url}")]
+    Offline {
+        /// What is missing: a path relative to the workspace, or a description.
+        what: Utf8PathBuf,
+        /// Where it would come from.
+        url: String,
+    },
+    /// The bundle that is to be checked does not exist.
+    #[error("{path} does not exist")]
+    NoBundle {
+        /// The bundle.
+        path: Utf8PathBuf,
+    },
+    /// The lock has no mkectl for a platform.
+    #[error("the lock of {release} has no mkectl for {platform}, only for: {}", known.join(", "))]
+    NoPlatform {
+        /// The release.
+        release: String,
+        /// The platform that was asked for.
+        platform: String,
+        /// The platforms that the lock has.
+        known: Vec<String>,
+    },
+    /// The download failed.
+    #[error("cannot download {url}")]
+    Download {
+        /// What was to be downloaded.
+        url: String,
+        /// The file that it was to become, relative to the workspace.
+        path: Utf8PathBuf,
+        /// Why.
+        source: bundle::DownloadError,
+    },
+}
+
+impl Error {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Offline { .. } | Self::NoBundle { .. } => Kind::Machine,
+            Self::NoPlatform { .. } => Kind::Workspace,
+            Self::Download { source, .. } => download_kind(source),
+        }
+    }
+}
+
+fn download_kind(error: &bundle::DownloadError) -> Kind {
+    use bundle::DownloadError::{Busy, Full, Html, Io, NotGzip, Request, Sha256, Size};
+    match error {
+        Request(_) | Busy { .. } | Full { .. } | Io { .. } => Kind::Machine,
+        Html { .. } | NotGzip { .. } | Size { .. } | Sha256 { .. } => Kind::Content,
+    }
+}

@@ -1,0 +1,39 @@
+//! Why an upgrade from MKE 3 is refused.
+
+use camino::Utf8PathBuf;
+
+use crate::Kind;
+
+/// Why an upgrade from MKE 3 is refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The vendor supports no way from the MKE 3 cluster to the release.
+    #[error("the MKE 3 cluster cannot be upgraded")]
+    Unsupported {
+        /// Why not.
+        source: mke::MigrationError,
+    },
+    /// An earlier try has left its kubeconfig, which would make the next one fail.
+    #[error(
+        "{path} is left of another cluster or an earlier try, and an upgrade from MKE 3 fails where it is"
+    )]
+    StaleKubeconfig {
+        /// The kubeconfig.
+        path: Utf8PathBuf,
+    },
+    /// The settings of the MKE 3 cluster keep it from an upgrade.
+    #[error(transparent)]
+    Unfit(mke::Mke3Unfit),
+}
+
+impl Error {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Unsupported { .. } | Self::StaleKubeconfig { .. } | Self::Unfit(_) => {
+                Kind::Workspace
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Why there is no fitting mkectl.
+
+use camino::Utf8PathBuf;
+
+use crate::Kind;
+
+/// Why there is no fitting mkectl, or no cluster that it could ask.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// mkectl is not the release's own.
+    #[error("{program} is mkectl {found}, and release {wanted} wants its own")]
+    Version {
+        /// The program.
+        program: Utf8PathBuf,
+        /// What it says it is.
+        found: String,
+        /// What is needed.
+        wanted: String,
+    },
+    /// The mkectl that was fetched is not the one that was locked.
+    #[error("the mkectl in {folder} is refused")]
+    Refused {
+        /// The folder of the program and its download.
+        folder: Utf8PathBuf,
+        /// What is wrong with it.
+        source: bundle::ProgramError,
+    },
+    /// The mkectl of the release that is there is needed, for the backup before an upgrade.
+    #[error("the backup before the upgrade is written by mkectl {release}, and there is none")]
+    NoOldMkectl {
+        /// The release that is there.
+        release: String,
+    },
+    /// This mkectl cannot do what it is wanted for.
+    #[error("{program} lists no {what}, which this needs")]
+    Lacks {
+        /// The program.
+        program: Utf8PathBuf,
+        /// The flag.
+        what: String,
+    },
+    /// A rehearsal was asked for what only a cluster knows.
+    #[error("{environment} is a rehearsal: there is no cluster that could be asked")]
+    NoCluster {
+        /// The environment.
+        environment: String,
+    },
+}
+
+impl Error {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Version { .. }
+            | Self::Refused { .. }
+            | Self::NoOldMkectl { .. }
+            | Self::Lacks { .. } => Kind::Mkectl,
+            Self::NoCluster { .. } => Kind::Workspace,
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Why an upgrade cannot be planned.
+
+use crate::Kind;
+
+/// Why an upgrade cannot be planned.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An upgrade without internet wants the vendor's release matrix, and the bundle had none.
+    #[error(
+        "the upgrade wants a release matrix, and the lock of {release} names none: its bundle holds none"
+    )]
+    NoReleaseMatrix {
+        /// The release to come to.
+        release: String,
+    },
+}
+
+impl Error {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::NoReleaseMatrix { .. } => Kind::Workspace,
+        }
+    }
+}
