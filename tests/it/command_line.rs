@@ -247,61 +247,65 @@ fn the_options_of_all_commands_come_last_in_each_help() {
 #[test]
 fn no_command_shows_what_there_is() {
     let sandbox = Sandbox::new(AIRLOCK);
-    insta::assert_snapshot!(sandbox.run(&[]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run(&[]).whole(), @"
     exit code: 64
     --- stdout
     --- stderr
-    Carry a release of Mirantis Kubernetes Engine 4 across an air gap
+    Install and upgrade Mirantis Kubernetes Engine 4 across an air gap
 
     Usage: cargo xtask [OPTIONS] <COMMAND>
 
     Look
-      list       Show environments and locked releases
-      show       Print an environment with everything that it inherits
-      inspect    List what a bundle holds
-      plan       Say what deploy would do
-      snapshot   Write what a registry has, for plans made elsewhere
-      diff       Compare an environment with what is committed and applied, two environments, or two releases
-      releases   Say what is known of each release, how well, and from where
-      status     Compare what is wanted with what receipts, registries and clusters say
-      preflight  Find everything from here that would stop an installation
+      list       List environments and locked releases
+      show       Print an environment with everything it inherits
+      inspect    List the contents of a bundle
+      plan       Show what deploy would do
+      snapshot   Write what a registry contains, for plan --snapshot
+      diff       Compare configurations, environments or releases
+      releases   Show the recorded facts of releases and their sources
+      status     Compare files, receipts, registries and clusters
+      preflight  Find what would stop an installation
 
     Prepare
       new        Write a new environment
-      check      Say everything that is wrong with environments, from their files alone
-      lock       Record a release's bundle, byte by byte, in a file to be committed
-      learn      Record what a real bundle and a real mkectl of a release show
+      check      Validate environments from their files alone
+      lock       Record every digest of a bundle in a lock file
+      learn      Record facts from a real bundle and a real mkectl
       fetch      Download a locked bundle and verify it
       render     Write an environment's mke4.yaml
-      promote    Give one environment the release of another
-      rehearse   Go the whole way without touching registry or cluster
+      promote    Write the release of one environment into another
+      rehearse   Run a deploy without touching registry or cluster
 
     Deploy
-      deploy     Do it all: fetch, verify, push, render, apply
-      push       Send the registry what it lacks
+      deploy     Fetch, verify, push, render and apply a release
+      push       Push missing artifacts to the registry
       apply      Run mkectl on the rendered mke4.yaml
-      migrate    Bring an MKE 3 cluster to the release: fetch, verify, push, render, upgrade
+      migrate    Upgrade an MKE 3 cluster to the release
 
     Care
-      verify     Look at the registry as a node does
-      store      Say what the store holds, by release; `store gc` removes what no lock names
+      verify     Read the registry as a node does
+      store      Report the contents of the store by release
       receipt    Rebuild a lost receipt from the cluster and the registry
-      cluster    Ask, check, back up, restore or reset a cluster, or get its kubeconfig
-      mkectl     Run any other command of an environment's own mkectl
-      prune      Plan what an environment's registry needs no more; `prune --plan FILE` removes it
-      ci         Run the checks that this workspace's CI runs
+      cluster    Manage the cluster of an environment
+      mkectl     Run another command of the environment's mkectl
+      prune      Remove tags that no release needs, by a reviewed plan
+      ci         Run the checks of this workspace's CI
 
     Options:
           --format <FORMAT>  Output format [default: human] [possible values: human, json]
-      -C, --directory <DIR>  The folder of environments/ and bundles/ [default: the nearest upwards]
-          --offline          Ask only registries, nodes and clusters [env: AIRLOCK_OFFLINE]
+      -C, --directory <DIR>  Workspace folder [default: the nearest parent with environments/]
+          --offline          Contact only registries, nodes and clusters [env: AIRLOCK_OFFLINE]
       -h, --help             Print help
       -V, --version          Print version
 
-    Exit codes: 0 done, 1 failed, 2 something differs (plan, diff and status --detailed-exitcode, render --check),
-    3 a file of yours is wrong, 4 the bundle is not what its lock says, 5 the registry, 6 no fitting mkectl,
-    7 mkectl itself failed, 8 not allowed, 9 pushed in part, 64 wrong command line, 130 interrupted.
-    "#);
+    Exit codes:
+        0  success                         6  no suitable mkectl, or no cluster
+        1  failure of this machine         7  mkectl failed
+        2  something differs               8  not allowed
+        3  workspace file is invalid       9  pushed in part
+        4  bundle differs from its lock   64  invalid command line
+        5  registry                      130  interrupted
+    ");
 }
 
 #[test]
@@ -378,4 +382,31 @@ fn what_is_written_to_a_closed_pipe_is_no_failure() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+#[test]
+fn help_and_hints_name_the_program_as_it_was_called() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    let by_alias = sandbox.run(&["help", "deploy"]).ends_with(0);
+    assert_eq!(by_alias.stdout, sandbox.run(&["deploy", "--help"]).stdout);
+    assert!(
+        by_alias.stdout.contains("Usage: cargo xtask deploy"),
+        "{}",
+        by_alias.stdout
+    );
+    for (arguments, expected) in [
+        (&["help", "plan"][..], "  [AIRLOCK] plan prod --out"),
+        (&["deploi"], "[AIRLOCK]"),
+        (&["plan", "pord"], "`[AIRLOCK] list`"),
+    ] {
+        let output = sandbox
+            .command(arguments)
+            .env_remove("CARGO")
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        let text = sandbox.redact(&String::from_utf8_lossy(&text));
+        assert!(text.contains(expected), "{text}");
+        assert!(!text.contains("cargo xtask"), "{text}");
+    }
 }

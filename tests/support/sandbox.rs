@@ -175,6 +175,8 @@ impl Sandbox {
             .env("HOME", self.home())
             .env("PATH", self.bin())
             .env("NO_COLOR", "1")
+            // As the alias `cargo xtask` calls it.
+            .env("CARGO", "cargo")
             .envs(&self.variables)
             .stdin(Stdio::null());
         command

@@ -1,5 +1,6 @@
 //! What can be typed. The comments of this file are the help texts.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use camino::Utf8PathBuf;
@@ -10,9 +11,11 @@ use clap::{
 };
 use release::connect::Limits;
 
+use crate::app::{BY_CARGO, program};
 use crate::team::Task;
 
 mod cluster;
+mod examples;
 mod look;
 mod rehearsal;
 mod values;
@@ -21,7 +24,7 @@ pub(crate) use cluster::{ClusterCommand, MkectlArgs};
 pub(crate) use look::{DiffArgs, PlanArgs, StatusArgs};
 pub(crate) use rehearsal::{RehearsalArgs, RehearsalCommand};
 
-/// Carry a release of Mirantis Kubernetes Engine 4 across an air gap.
+/// Install and upgrade Mirantis Kubernetes Engine 4 across an air gap
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo xtask",
@@ -47,11 +50,11 @@ pub(crate) struct CommonArgs {
     #[arg(long, global = true, display_order = LAST, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
 
-    /// The folder of environments/ and bundles/ [default: the nearest upwards]
+    /// Workspace folder [default: the nearest parent with environments/]
     #[arg(short = 'C', long, global = true, display_order = LAST + 1, value_name = "DIR")]
     pub(crate) directory: Option<Utf8PathBuf>,
 
-    /// Ask only registries, nodes and clusters [env: AIRLOCK_OFFLINE]
+    /// Contact only registries, nodes and clusters [env: AIRLOCK_OFFLINE]
     #[arg(long, global = true, display_order = LAST + 2)]
     pub(crate) offline: bool,
 }
@@ -66,47 +69,51 @@ const HELP: &str = "\
 {usage-heading} {usage}
 
 Look
-  list       Show environments and locked releases
-  show       Print an environment with everything that it inherits
-  inspect    List what a bundle holds
-  plan       Say what deploy would do
-  snapshot   Write what a registry has, for plans made elsewhere
-  diff       Compare an environment with what is committed and applied, two environments, or two releases
-  releases   Say what is known of each release, how well, and from where
-  status     Compare what is wanted with what receipts, registries and clusters say
-  preflight  Find everything from here that would stop an installation
+  list       List environments and locked releases
+  show       Print an environment with everything it inherits
+  inspect    List the contents of a bundle
+  plan       Show what deploy would do
+  snapshot   Write what a registry contains, for plan --snapshot
+  diff       Compare configurations, environments or releases
+  releases   Show the recorded facts of releases and their sources
+  status     Compare files, receipts, registries and clusters
+  preflight  Find what would stop an installation
 
 Prepare
   new        Write a new environment
-  check      Say everything that is wrong with environments, from their files alone
-  lock       Record a release's bundle, byte by byte, in a file to be committed
-  learn      Record what a real bundle and a real mkectl of a release show
+  check      Validate environments from their files alone
+  lock       Record every digest of a bundle in a lock file
+  learn      Record facts from a real bundle and a real mkectl
   fetch      Download a locked bundle and verify it
   render     Write an environment's mke4.yaml
-  promote    Give one environment the release of another
-  rehearse   Go the whole way without touching registry or cluster
+  promote    Write the release of one environment into another
+  rehearse   Run a deploy without touching registry or cluster
 
 Deploy
-  deploy     Do it all: fetch, verify, push, render, apply
-  push       Send the registry what it lacks
+  deploy     Fetch, verify, push, render and apply a release
+  push       Push missing artifacts to the registry
   apply      Run mkectl on the rendered mke4.yaml
-  migrate    Bring an MKE 3 cluster to the release: fetch, verify, push, render, upgrade
+  migrate    Upgrade an MKE 3 cluster to the release
 
 Care
-  verify     Look at the registry as a node does
-  store      Say what the store holds, by release; `store gc` removes what no lock names
+  verify     Read the registry as a node does
+  store      Report the contents of the store by release
   receipt    Rebuild a lost receipt from the cluster and the registry
-  cluster    Ask, check, back up, restore or reset a cluster, or get its kubeconfig
-  mkectl     Run any other command of an environment's own mkectl
-  prune      Plan what an environment's registry needs no more; `prune --plan FILE` removes it
-  ci         Run the checks that this workspace's CI runs
+  cluster    Manage the cluster of an environment
+  mkectl     Run another command of the environment's mkectl
+  prune      Remove tags that no release needs, by a reviewed plan
+  ci         Run the checks of this workspace's CI
 
 Options:
 {options}
 
-Exit codes: 0 done, 1 failed, 2 something differs (plan, diff and status --detailed-exitcode, render --check),
-3 a file of yours is wrong, 4 the bundle is not what its lock says, 5 the registry, 6 no fitting mkectl,
-7 mkectl itself failed, 8 not allowed, 9 pushed in part, 64 wrong command line, 130 interrupted.
+Exit codes:
+    0  success                         6  no suitable mkectl, or no cluster
+    1  failure of this machine         7  mkectl failed
+    2  something differs               8  not allowed
+    3  workspace file is invalid       9  pushed in part
+    4  bundle differs from its lock   64  invalid command line
+    5  registry                      130  interrupted
 ";
 
 /// How results and progress are written.
@@ -119,114 +126,129 @@ pub(crate) enum Format {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show environments and locked releases
+    /// List environments and locked releases
     List,
-    /// Print an environment with everything that it inherits, and where each value comes from
+    /// Print an environment with everything it inherits
+    ///
+    /// Each value is shown with the file and line it comes from.
     Show {
-        /// The environment
+        /// Environment
         environment: String,
     },
-    /// List what a bundle holds: artifacts, kinds, platforms, sizes, shared bytes
+    /// List the contents of a bundle
+    ///
+    /// Shows artifacts with kinds, platforms, sizes and shared bytes.
     Inspect {
-        /// A locked release (v4.1.5), or a bundle's file
+        /// Locked release (v4.1.5) or bundle file
         #[arg(value_name = "RELEASE|FILE")]
         what: String,
     },
-    /// Say what deploy would do, and write it down to be signed
+    /// Show what deploy would do
+    #[command(after_help = examples::PLAN)]
     Plan(PlanArgs),
-    /// Write what a registry has, for plans made elsewhere
+    /// Write what a registry contains, for plan --snapshot
     #[command(alias = "inventory")]
     Snapshot {
         /// Environment
         environment: String,
-        /// File to write, for `plan --snapshot`
+        /// Output file [default: standard output]
         #[arg(long, value_name = "FILE")]
         out: Option<Utf8PathBuf>,
     },
-    /// Compare what is rendered with what is committed and applied; or two environments; or two locked releases
-    Diff(DiffArgs),
-    /// Say how environments stand: what their files want, what their receipts tell, what their registries have, a line each
+    /// Compare configurations, environments or releases
     ///
-    /// All of them are asked at the same time. Whatever differs is named with the command that mends it. Nothing is written.
+    /// With one environment, compares the rendered configuration with the committed and the applied one.
+    #[command(after_help = examples::DIFF)]
+    Diff(DiffArgs),
+    /// Compare files, receipts, registries and clusters
+    ///
+    /// Prints a line for each environment. A difference is shown with the command that resolves it. Nothing is written.
     Status(StatusArgs),
-    /// Say what is known of each release, or all that is known of one, how well, and from where
+    /// Show the recorded facts of releases and their sources
     Releases {
-        /// The release, such as v4.1.5
+        /// Release, such as v4.1.5 [default: all]
         release: Option<String>,
     },
-    /// Find everything from here that would stop an installation: files, disk, certificate, and what the registry refuses
+    /// Find what would stop an installation
     ///
-    /// A small probe is pushed to the registry below PROJECT/airlock-preflight and removed again. Exits with the code of the
-    /// first problem.
+    /// Checks files, disk space, certificates, and what the registry accepts. Pushes a small probe to
+    /// PROJECT/airlock-preflight and removes it. The exit code is that of the first problem.
+    #[command(after_help = examples::PREFLIGHT)]
     Preflight {
-        /// The environment
+        /// Environment
         environment: String,
-        /// Ask the nodes as well, by the system's ssh, all at once and reading only: do they reach and trust the registry,
-        /// is there room, are their clocks right
+        /// Check the nodes too, read-only and over ssh
         #[arg(long)]
         nodes: bool,
     },
-    /// Write a new environment, commented, ready to be filled in
+    /// Write a new environment
     New {
-        /// The name of its folder below environments/
+        /// Name of the folder in environments/
         environment: String,
         /// The release that it shall have [default: the newest that is locked, or else known]
         #[arg(long)]
         release: Option<String>,
     },
-    /// Say everything that is wrong with environments, without network, credentials or mkectl
+    /// Validate environments from their files alone
     Check {
-        /// The environment [default: all of them]
+        /// Environment [default: all]
         #[arg(conflicts_with = "all")]
         environment: Option<String>,
-        /// Every environment
+        /// All environments
         #[arg(long)]
         all: bool,
-        /// Have each release's mkectl check the configuration too
+        /// Validate the configuration with each release's mkectl too
         #[arg(long)]
         with_mkectl: bool,
         /// Exit with code 3 if there are warnings, for CI
         #[arg(long)]
         strict: bool,
     },
-    /// Record a release's bundle, byte by byte, in a file to be committed
-    Lock(LockArgs),
-    /// Record what a real bundle and a real mkectl of a release show
+    /// Record every digest of a bundle in a lock file
     ///
-    /// Writes environments/facts/RELEASE.yaml, which overlays what Airlock knows of the release. Prints every contradiction as a
+    /// Review and commit the lock. A bundle that differs from it is refused.
+    #[command(after_help = examples::LOCK)]
+    Lock(LockArgs),
+    /// Record facts from a real bundle and a real mkectl
+    ///
+    /// Writes environments/facts/RELEASE.yaml, which overlays the recorded facts of the release. Prints every contradiction as a
     /// diff. The file and the diff contain no path, host or user of this machine.
     Learn(LearnArgs),
     /// Download a locked bundle and verify it
     ///
-    /// With --check, compares the bundle in bundles/ with its lock, byte by byte, and the downloads of mkectl that exist. Nothing is
-    /// downloaded or written.
+    /// With --check, compares the bundle in bundles/ and the downloads of mkectl with the lock. Nothing is downloaded or written.
     Fetch(FetchArgs),
     /// Write an environment's mke4.yaml
     #[command(group = ArgGroup::new("which").required(true).args(["environment", "all"]))]
     Render {
-        /// The environment
+        /// Environment
         environment: Option<String>,
-        /// Every environment
+        /// All environments
         #[arg(long)]
         all: bool,
-        /// Write nothing; show what would change and exit with code 2 if something would
+        /// Write nothing; show changes and exit with code 2 if there are any
         #[arg(long)]
         check: bool,
     },
-    /// Write the release of one environment into the file of another, and render that one
+    /// Write the release of one environment into another
     ///
-    /// Nothing else in the file changes, and nothing is deployed. The difference is shown as `diff` shows it.
+    /// Renders the second environment. Nothing else in its file changes, and nothing is deployed.
     Promote(PromoteArgs),
-    /// Go the whole way without touching registry or cluster: an embedded registry, a stand-in for mkectl
+    /// Run a deploy without touching registry or cluster
+    ///
+    /// Uses an embedded registry and a stand-in for mkectl.
     Rehearse {
-        /// The environment
+        /// Environment
         environment: String,
     },
-    /// Do it all: fetch, verify, push, render, apply, and write the receipt
+    /// Fetch, verify, push, render and apply a release
+    ///
+    /// Writes a receipt at the end. If the run is interrupted, run it again.
+    #[command(after_help = examples::DEPLOY)]
     Deploy {
-        /// The environment
+        /// Environment
         environment: String,
-        /// The environment's name once more, instead of the question that a protected environment asks
+        /// Confirm a protected environment by name instead of being prompted
         #[arg(long, value_name = "NAME")]
         confirm: Option<String>,
         #[command(flatten)]
@@ -235,22 +257,25 @@ pub(crate) enum Command {
         consent: ConsentArgs,
         #[command(flatten)]
         overrides: OverrideArgs,
-        /// Upgrade without a backup; the receipt keeps the reason
+        /// Upgrade without a backup; the receipt records the reason
         #[arg(long, value_name = "REASON", value_parser = values::reason)]
         without_backup: Option<String>,
         #[command(flatten)]
         take_over: TakeOverArgs,
-        /// Do exactly what this file says, written by `plan --out`, or name what has moved since and exit with code 2
+        /// Apply a plan saved by `plan --out`; if anything changed since, list the changes and exit with code 2
         #[arg(long, value_name = "FILE")]
         plan: Option<Utf8PathBuf>,
     },
-    /// Send registries what they lack, and look at them as a node does
+    /// Push missing artifacts to the registry
+    #[command(after_help = examples::PUSH)]
     Push(PushArgs),
-    /// Run mkectl on the rendered mke4.yaml, after looking at the registry
+    /// Run mkectl on the rendered mke4.yaml
+    ///
+    /// Verifies the registry first.
     Apply {
-        /// The environment
+        /// Environment
         environment: String,
-        /// The environment's name once more, instead of the question that a protected environment asks
+        /// Confirm a protected environment by name instead of being prompted
         #[arg(long, value_name = "NAME")]
         confirm: Option<String>,
         #[command(flatten)]
@@ -260,39 +285,43 @@ pub(crate) enum Command {
         #[command(flatten)]
         take_over: TakeOverArgs,
     },
-    /// Look at the registry as a node does: every tag, manifest and blob of the lock
+    /// Read the registry as a node does
     ///
-    /// Through the URLs in the environment's mke4.yaml, with the credentials that nodes have. Exits with 5 when something is not as the
-    /// lock says, or the registry cannot be asked.
+    /// Checks every tag, manifest and blob of the lock, through the URLs in mke4.yaml and with the credentials of the nodes.
+    /// Exits with code 5 if something differs or the registry does not answer.
+    #[command(after_help = examples::VERIFY)]
     Verify(VerifyArgs),
-    /// Report what the store contains: for each lock, what is in it, what is shared, and what it would free
+    /// Report the contents of the store by release
     Store {
         #[command(subcommand)]
         command: Option<StoreCommand>,
     },
-    /// Bring an MKE 3 cluster to the release, all of which is in the registry first
+    /// Upgrade an MKE 3 cluster to the release
+    ///
+    /// Fetches, verifies and pushes the whole release before mkectl starts.
     Migrate(MigrateArgs),
     /// Rebuild a lost receipt from the cluster and the registry
     Receipt {
         #[command(subcommand)]
         command: ReceiptCommand,
     },
-    /// Ask, check, back up, restore or reset the cluster of an environment, or get its kubeconfig
+    /// Manage the cluster of an environment
     Cluster {
         #[command(subcommand)]
         command: ClusterCommand,
     },
-    /// Run any other command of the mkectl that an environment's cluster wants, with its configuration
+    /// Run another command of the environment's mkectl
     ///
-    /// The configuration, with the values of its references, is handed over by --file where the command has it. What mkectl
-    /// writes to standard output comes on standard output; everything is in the log, secrets masked.
+    /// Passes the rendered configuration, with the values of its references, by --file if the command has that flag. The log
+    /// records everything that mkectl prints, with secrets masked.
     Mkectl(MkectlArgs),
-    /// Plan the removal of tags that no release of the environment needs any more, or remove what a reviewed plan names
+    /// Remove tags that no release needs, by a reviewed plan
     ///
-    /// Without --plan nothing is removed. Known are the tags that receipts tell of, now and in git's history. What any environment on the same
-    /// registry runs, ran before, failed at or wants stays, and so does what others put there.
+    /// Without --plan nothing is removed. Candidates are tags that receipts record, now and in the history of git. Tags that any
+    /// environment on this registry runs, ran before, failed to deploy or names in its files stay. So do tags of others.
+    #[command(after_help = examples::PRUNE)]
     Prune(PruneArgs),
-    /// Run the checks that this workspace's CI runs, in their order
+    /// Run the checks of this workspace's CI
     Ci {
         /// Steps to run [default: all]
         #[arg(value_enum)]
@@ -321,7 +350,7 @@ pub(crate) enum CiStep {
 pub(crate) enum ReceiptCommand {
     /// Compute the receipt anew, show it, and write it if confirmed
     Rebuild {
-        /// The environment
+        /// Environment
         environment: String,
         /// Confirm by the environment's name instead of being prompted
         #[arg(long, value_name = "NAME")]
@@ -334,9 +363,9 @@ pub(crate) enum ReceiptCommand {
 /// What can be done with the store.
 #[derive(Debug, Subcommand)]
 pub(crate) enum StoreCommand {
-    /// Show what no lock in bundles/ names, and remove it
+    /// Remove blobs that no lock in bundles/ names
     Gc {
-        /// Show it, and remove nothing
+        /// Remove nothing
         #[arg(long)]
         dry_run: bool,
     },
@@ -344,14 +373,14 @@ pub(crate) enum StoreCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct PromoteArgs {
-    /// The environment that the release was tried on
+    /// Environment that runs the release
     pub(crate) from: String,
-    /// The environment that gets it
+    /// Environment that receives the release
     pub(crate) to: String,
-    /// Do it also where the receipt of FROM does not show that its release was deployed there with success
+    /// Accept a release that was never deployed successfully to FROM
     #[arg(long)]
     pub(crate) unproven: bool,
-    /// Write Markdown, for a comment on a pull request
+    /// Print Markdown, for a comment on a pull request
     #[arg(long, conflicts_with = "format")]
     pub(crate) markdown: bool,
 }
@@ -359,7 +388,7 @@ pub(crate) struct PromoteArgs {
 /// What is set aside for once.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct OverrideArgs {
-    /// Go on although what the environment `requires` has not happened; the receipt keeps the reason
+    /// Deploy despite an unmet `requires`; the receipt records the reason
     #[arg(long, value_name = "REASON", value_parser = values::reason)]
     pub(crate) override_requires: Option<String>,
 }
@@ -367,59 +396,59 @@ pub(crate) struct OverrideArgs {
 /// What is done about a deploy from a different checkout.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct TakeOverArgs {
-    /// Continue after a deploy that was interrupted elsewhere, or without its receipt
+    /// Continue after a deploy that was interrupted in a different checkout
     #[arg(long)]
     pub(crate) take_over: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// The environment
+    /// Environment
     pub(crate) environment: String,
-    /// Read and hash every byte, instead of asking whether it is there
+    /// Download and hash every byte
     #[arg(long)]
     pub(crate) full: bool,
-    /// Put back what is missing, from the store or the bundle, and send nothing else
+    /// Push what is missing, from the store or the bundle
     #[arg(long)]
     pub(crate) repair: bool,
-    /// The environment's name once more, instead of the question that a protected environment asks before a repair
+    /// Confirm a protected environment by name instead of being prompted
     #[arg(long, value_name = "NAME", requires = "repair")]
     pub(crate) confirm: Option<String>,
-    /// Look again and again, and tell when something changes [default: every 5m]
+    /// Repeat at this interval and report changes [default: 5m]
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "5m", value_parser = values::interval, conflicts_with = "repair")]
     pub(crate) watch: Option<std::time::Duration>,
-    /// Write what came of it to FILE too, as Prometheus reads it by node_exporter's textfile collector
+    /// Write metrics to FILE for the textfile collector of node_exporter
     #[arg(long, value_name = "FILE", conflicts_with = "repair")]
     pub(crate) textfile: Option<Utf8PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct PruneArgs {
-    /// The environment
+    /// Environment
     pub(crate) environment: String,
-    /// Write the plan to FILE, for a review
+    /// Save the plan to FILE for review
     #[arg(long, value_name = "FILE", conflicts_with = "plan")]
     pub(crate) out: Option<Utf8PathBuf>,
-    /// Remove exactly what this plan names, or refuse if anything has moved since
+    /// Remove what a saved plan lists; refuse if anything changed since
     #[arg(long, value_name = "FILE")]
     pub(crate) plan: Option<Utf8PathBuf>,
-    /// Plan also for tags that receipts tell to have been found there, as after `push`, and not to have been pushed by a deploy
+    /// Include tags that a deploy found in the registry and did not push
     #[arg(long, conflicts_with = "plan")]
     pub(crate) also_found: bool,
-    /// The environment's name once more, instead of the question that a protected environment asks before a removal
+    /// Confirm a protected environment by name instead of being prompted
     #[arg(long, value_name = "NAME", requires = "plan")]
     pub(crate) confirm: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct PushArgs {
-    /// The environments; what several of them want is read once
+    /// Environments; shared artifacts are read once
     #[arg(required = true, value_name = "ENVIRONMENT")]
     pub(crate) environments: Vec<String>,
-    /// The environment's name once more, instead of the question that a protected environment asks; once for each of them
+    /// Confirm a protected environment by name instead of being prompted; repeatable
     #[arg(long, value_name = "NAME")]
     pub(crate) confirm: Vec<String>,
-    /// Stop at this time and leave the rest to the next run: 06:30, 2026-01-31T06:30, or 90m from now
+    /// Stop at this time and leave the rest to the next run: 06:30, 2026-01-31T06:30 or 90m
     #[arg(long, value_name = "TIME", value_parser = crate::until::parse)]
     pub(crate) until: Option<crate::until::Until>,
     #[command(flatten)]
@@ -429,10 +458,10 @@ pub(crate) struct PushArgs {
 /// How much a registry is asked for.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct LimitArgs {
-    /// Upload at most so many blobs at once [default: as many as the registry gets faster by]
+    /// Maximum number of concurrent uploads [default: adaptive]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) jobs: Option<u16>,
-    /// Send each registry at most so many bytes a second, such as 20MB
+    /// Maximum rate per registry in bytes per second, such as 20MB [default: unlimited]
     #[arg(long, value_name = "BYTES", value_parser = values::rate)]
     pub(crate) max_rate: Option<u64>,
 }
@@ -440,19 +469,19 @@ pub(crate) struct LimitArgs {
 /// What is done with secrets that mkectl takes only as arguments.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct ConsentArgs {
-    /// Go on, instead of the question, where mkectl takes a secret only as an argument, which everybody on this machine can read
+    /// Skip the prompt when mkectl accepts a secret only on its command line, where local users can read it
     #[arg(long)]
     pub(crate) allow_visible_secrets: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct MigrateArgs {
-    /// The environment, whose `mke3` says what is there
+    /// Environment with a `mke3` section
     pub(crate) environment: String,
-    /// Show the plan, and do nothing
+    /// Show the plan and stop
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// The environment's name once more, instead of the question that a protected environment asks
+    /// Confirm a protected environment by name instead of being prompted
     #[arg(long, value_name = "NAME")]
     pub(crate) confirm: Option<String>,
     #[command(flatten)]
@@ -467,9 +496,9 @@ pub(crate) struct MigrateArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct LearnArgs {
-    /// The release, such as v4.1.5
+    /// Release, such as v4.1.5
     pub(crate) release: String,
-    /// Bundle to look at [default: the release's bundle in bundles/, if it exists]
+    /// Bundle to read [default: the release's bundle in bundles/, if it exists]
     #[arg(long, value_name = "FILE")]
     pub(crate) bundle: Option<Utf8PathBuf>,
     /// Checksum file that the vendor publishes for the bundle
@@ -488,7 +517,7 @@ pub(crate) struct LearnArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct LockArgs {
-    /// The release, such as v4.1.5
+    /// Release, such as v4.1.5
     pub(crate) release: String,
     /// Bundle on this machine, instead of a download; linked or copied to bundles/
     #[arg(long, value_name = "FILE")]
@@ -502,10 +531,10 @@ pub(crate) struct LockArgs {
     /// URL of the bundle's checksum, http:, https: or file: [default: the vendor's]
     #[arg(long, value_name = "URL")]
     pub(crate) checksum_url: Option<String>,
-    /// Where mkectl is, instead of the vendor's URL for this release; {system} and {machine} stand for linux and x86_64
+    /// URL of mkectl, with {system} and {machine} for linux and x86_64 [default: the vendor's]
     #[arg(long, value_name = "URL")]
     pub(crate) mkectl_url: Option<String>,
-    /// The bundle's architecture, as in its file name [default: amd64]
+    /// Architecture of the bundle [default: amd64]
     #[arg(long)]
     pub(crate) arch: Option<String>,
     /// Replace a committed lock that differs
@@ -521,7 +550,7 @@ pub(crate) struct LockArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct FetchArgs {
-    /// An environment, or a locked release (v4.1.5)
+    /// Environment or locked release (v4.1.5)
     #[arg(value_name = "ENVIRONMENT|RELEASE")]
     pub(crate) what: String,
     /// Compare the bundle with its lock; download and write nothing
@@ -607,7 +636,7 @@ pub(crate) enum Typed {
 pub(crate) fn parse(tasks: &[&dyn Task]) -> Result<Typed, ExitCode> {
     typed(tasks).map_err(|mut error| {
         let is_dry_run = matches!(
-            error.get(ContextKind::InvalidArg),
+           error.get(ContextKind::InvalidArg),
             Some(ContextValue::String(argument)) if argument == "--dry-run"
         );
         if is_dry_run {
@@ -626,6 +655,11 @@ pub(crate) fn parse(tasks: &[&dyn Task]) -> Result<Typed, ExitCode> {
         if redaction::has_hidden_characters(&text.to_string()) {
             // An argument has them. It is shown without colours, of which it may have some of its own.
             crate::ui::edge::err(&redaction::escape_lines(&text.to_string()));
+        } else if program() != BY_CARGO {
+            match code {
+                0 => _ = crate::ui::edge::out(&text.ansi().to_string()),
+                _ => crate::ui::edge::err(&text.ansi().to_string()),
+            }
         } else {
             // Nothing can be done about a closed terminal.
             let _ = error.print();
@@ -640,6 +674,12 @@ pub(crate) fn parse(tasks: &[&dyn Task]) -> Result<Typed, ExitCode> {
 
 fn typed(tasks: &[&dyn Task]) -> Result<Typed, clap::Error> {
     let mut command = Cli::command();
+    // clap's own `help` would be listed among the commands.
+    let mut typed: Vec<OsString> = std::env::args_os().collect();
+    if typed.get(1).is_some_and(|first| first == "help") {
+        typed.remove(1);
+        typed.push("--help".into());
+    }
     if !tasks.is_empty() {
         let mut listed = "Of this team\n".to_owned();
         for task in tasks.iter().map(|task| task.command()) {
@@ -650,7 +690,7 @@ fn typed(tasks: &[&dyn Task]) -> Result<Typed, clap::Error> {
         }
         command = command.help_template(HELP.replace("Options:", &format!("{listed}\nOptions:")));
     }
-    let matches = command.clone().try_get_matches()?;
+    let matches = command.clone().try_get_matches_from(typed)?;
     if let Some((name, arguments)) = matches.subcommand() {
         let named = |task: &&dyn Task| task.command().get_name() == name;
         if let Some(index) = tasks.iter().position(named) {
@@ -692,11 +732,65 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// Returns all commands that the help shows, and their subcommands.
+    fn shown(command: &clap::Command) -> Vec<clap::Command> {
+        let subcommands = command.get_subcommands();
+        let shown_ones = subcommands.filter(|command| !command.is_hide_set());
+        shown_ones
+            .flat_map(|command| [vec![command.clone()], shown(command)].concat())
+            .collect()
+    }
+
+    #[test]
+    fn a_summary_is_short_and_the_one_of_the_overview() {
+        let all = Cli::command();
+        for command in shown(&all) {
+            let name = command.get_name();
+            let about = command.get_about().unwrap().to_string();
+            assert!(about.chars().count() <= 60, "{name}: {about}");
+            assert!(!about.ends_with('.'), "{name}: {about}");
+            let listed = (HELP.lines()).find_map(|line| line.trim().strip_prefix(name));
+            if let Some(listed) = listed.filter(|rest| rest.starts_with("  ")) {
+                let of_overview = all.find_subcommand(name).and_then(|one| one.get_about());
+                assert_eq!(listed.trim(), of_overview.unwrap().to_string(), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn commands_that_people_type_often_have_examples() {
+        for name in [
+            "deploy",
+            "plan",
+            "lock",
+            "push",
+            "preflight",
+            "verify",
+            "diff",
+            "prune",
+        ] {
+            let mut command = Cli::command();
+            command.build();
+            let help = command
+                .find_subcommand_mut(name)
+                .unwrap()
+                .render_long_help();
+            let help = help.to_string();
+            let (_, examples) = help.split_once("\nExamples:\n").unwrap();
+            for example in examples.lines().filter(|line| line.starts_with("  cargo")) {
+                let words = example.split_once('#').map_or(example, |(typed, _)| typed);
+                let words = words.split_whitespace().skip(1);
+                assert!(Cli::try_parse_from(words).is_ok(), "{example}");
+            }
+        }
+    }
+
     #[test]
     fn help_names_every_command_once_and_no_other() {
         let listed: Vec<&str> = HELP
             .lines()
             .filter_map(|line| line.strip_prefix("  "))
+            .filter(|line| !line.starts_with(' '))
             .filter_map(|line| line.split_whitespace().next())
             .collect();
         let mut listed = listed;

@@ -1,4 +1,4 @@
-//! What can be done with a cluster that is there.
+//! The commands for a deployed cluster.
 
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
@@ -8,31 +8,31 @@ use super::{ConsentArgs, TakeOverArgs};
 /// What can be done with a cluster after it was deployed.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClusterCommand {
-    /// Say what its receipt tells of a cluster, and what it says of itself
+    /// Show the receipt and the state of the cluster
     Status {
-        /// The environment
+        /// Environment
         environment: String,
     },
-    /// Write a backup, and beside it which mkectl wrote it
+    /// Write a backup and a note about the mkectl that made it
     Backup {
-        /// The environment
+        /// Environment
         environment: String,
-        /// The archive [default: environments/ENVIRONMENT/backups/TIME-RELEASE.tar]
+        /// Archive [default: environments/ENVIRONMENT/backups/TIME-RELEASE.tar]
         #[arg(long, value_name = "FILE")]
         output: Option<Utf8PathBuf>,
         #[command(flatten)]
         more: MoreArgs,
     },
-    /// Put a backup back, by the very mkectl that wrote it
+    /// Restore a backup with the mkectl that made it
     Restore {
-        /// The environment
+        /// Environment
         environment: String,
-        /// The archive, with its note beside it
+        /// Archive, with its note in the same folder
         archive: Utf8PathBuf,
-        /// The file of the host to begin with, instead of one for the environment's first controller
+        /// Hosts file to restore to [default: the first controller of the environment]
         #[arg(long, value_name = "FILE")]
         hosts: Option<Utf8PathBuf>,
-        /// The environment's name once more, instead of the question for it
+        /// Confirm by the environment's name instead of being prompted
         #[arg(long, value_name = "NAME")]
         confirm: Option<String>,
         #[command(flatten)]
@@ -40,31 +40,35 @@ pub(crate) enum ClusterCommand {
         #[command(flatten)]
         more: MoreArgs,
     },
-    /// Print the cluster's kubeconfig, or write it to a file for you alone; it is in no log
+    /// Print the kubeconfig of the cluster
+    ///
+    /// It is written to no log. A file gets mode 600.
     Kubeconfig {
-        /// The environment
+        /// Environment
         environment: String,
-        /// The file, instead of standard output
+        /// Output file [default: standard output]
         #[arg(long, value_name = "FILE")]
         output: Option<Utf8PathBuf>,
-        /// Replace a file that is there
+        /// Replace an existing file
         #[arg(long, requires = "output")]
         replace: bool,
         #[command(flatten)]
         more: MoreArgs,
     },
-    /// Run mkectl's own checks of the machines and of the ports between them, where it has any
+    /// Run mkectl's checks of machines and ports
     Check {
-        /// The environment
+        /// Environment
         environment: String,
         #[command(flatten)]
         more: MoreArgs,
     },
-    /// Take MKE off every machine of an environment that is not protected
+    /// Uninstall MKE from all machines of an environment
+    ///
+    /// Protected environments are refused.
     Reset {
-        /// The environment
+        /// Environment
         environment: String,
-        /// The environment's name once more, instead of the question for it
+        /// Confirm by the environment's name instead of being prompted
         #[arg(long, value_name = "NAME")]
         confirm: Option<String>,
         #[command(flatten)]
@@ -91,21 +95,21 @@ impl ClusterCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct MoreArgs {
-    /// More flags for mkectl, as its help lists them
+    /// Additional flags for mkectl
     #[arg(last = true, value_name = "FLAGS")]
     pub(crate) flags: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct MkectlArgs {
-    /// The environment
+    /// Environment
     pub(crate) environment: String,
-    /// The environment's name once more, instead of the question that a protected environment asks
+    /// Confirm a protected environment by name instead of being prompted
     #[arg(long, value_name = "NAME")]
     pub(crate) confirm: Option<String>,
     #[command(flatten)]
     pub(crate) consent: ConsentArgs,
-    /// What mkectl is to be run with
+    /// Arguments of mkectl
     #[arg(last = true, required = true, value_name = "ARGS")]
     pub(crate) arguments: Vec<String>,
 }

@@ -1,10 +1,13 @@
 //! The edge: nothing reaches the terminal, or whatever reads standard output, without passing the masker and the sanitiser here.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, Write as _};
 
 use redaction::Colours;
 use serde_json::Value;
+
+use crate::app::BY_CARGO;
 
 /// Writes a text to standard output. A reader that has read enough (`| head`) is not an error.
 ///
@@ -64,7 +67,16 @@ pub(super) fn message(text: impl Display) -> String {
     redaction::escape_lines(&text.to_string()).replace('\n', "\n    ")
 }
 
+/// Returns a text that names the program as it was called: inside the gap there is no cargo.
+pub(crate) fn named<'a>(text: &'a str, program: &str) -> Cow<'a, str> {
+    match program {
+        BY_CARGO => Cow::Borrowed(text),
+        program => Cow::Owned(text.replace(BY_CARGO, program)),
+    }
+}
+
 fn shown(text: &str, is_coloured: bool) -> String {
+    let text = &named(text, &crate::app::program());
     let colours = match is_coloured {
         true => Colours::Keep,
         false => Colours::Drop,
@@ -75,7 +87,7 @@ fn shown(text: &str, is_coloured: bool) -> String {
 fn mask(value: &mut Value) {
     match value {
         Value::String(text) => {
-            if let std::borrow::Cow::Owned(masked) = redaction::run().mask(text) {
+            if let Cow::Owned(masked) = redaction::run().mask(text) {
                 *text = masked;
             }
         }
@@ -107,6 +119,13 @@ mod tests {
     fn what_others_wrote_stays_in_its_line() {
         assert_eq!(word("a\nerror: b\u{1b}[31m"), "a\\nerror: b\\u{1b}[31m");
         assert_eq!(message("a\nerror: b\r"), "a\n    error: b\\r");
+    }
+
+    #[test]
+    fn the_program_is_named_as_it_was_called() {
+        let hint = "run `cargo xtask plan lab`";
+        assert_eq!(named(hint, BY_CARGO), hint);
+        assert_eq!(named(hint, "./airlock"), "run `./airlock plan lab`");
     }
 
     #[test]

@@ -1,0 +1,56 @@
+//! The examples below the help of commands that people type often.
+
+pub(crate) const DEPLOY: &str = "\
+Examples:
+  cargo xtask deploy prod                    # asks for the name of a protected environment
+  cargo xtask deploy prod --plan prod.plan.yaml
+  cargo xtask deploy prod --max-rate 20MB
+";
+
+pub(crate) const PLAN: &str = "\
+Examples:
+  cargo xtask plan prod
+  cargo xtask plan prod --out prod.plan.yaml
+  cargo xtask plan prod --markdown           # for a pull request
+";
+
+pub(crate) const LOCK: &str = "\
+Examples:
+  cargo xtask lock v4.1.5
+  cargo xtask lock v4.1.5 --bundle mke_bundle_v4.1.5_amd64.tar.gz
+  cargo xtask lock v4.1.5 --replace --diff   # accept a different bundle
+";
+
+pub(crate) const PUSH: &str = "\
+Examples:
+  cargo xtask push prod
+  cargo xtask push staging prod              # reads the bundle once
+  cargo xtask push prod --until 06:30 --max-rate 20MB
+";
+
+pub(crate) const PREFLIGHT: &str = "\
+Examples:
+  cargo xtask preflight prod
+  cargo xtask preflight prod --nodes
+";
+
+pub(crate) const VERIFY: &str = "\
+Examples:
+  cargo xtask verify prod
+  cargo xtask verify prod --full             # downloads and hashes every blob
+  cargo xtask verify prod --repair
+";
+
+pub(crate) const DIFF: &str = "\
+Examples:
+  cargo xtask diff prod                      # rendered, committed, applied
+  cargo xtask diff staging prod
+  cargo xtask diff v4.1.3 v4.1.5
+  cargo xtask diff prod --live
+";
+
+pub(crate) const PRUNE: &str = "\
+Examples:
+  cargo xtask prune prod --out prune.yaml
+  cargo xtask prune prod --plan prune.yaml
+";
