@@ -21,6 +21,16 @@ const COLUMNS: [(&str, &[&str]); 9] = [
 /// The column that becomes a label of the node.
 const ZONE: &str = "zone";
 
+/// Returns the `hosts` of an environment, with the machines of its inventory. What is wrong with the inventory is told by
+/// [`render`](crate::render()).
+pub fn hosts(environment: &Environment) -> Vec<Node> {
+    let empty = Mapping::new();
+    let config = environment.config.as_mapping().unwrap_or(&empty);
+    let config = with_hosts(environment, config, &mut Notes::new(environment));
+    let hosts = config.get("hosts").and_then(Node::as_sequence);
+    hosts.unwrap_or_default().to_vec()
+}
+
 /// Returns the configuration with the machines of the inventory in its `hosts`, if there is an inventory.
 ///
 /// A host of `config` with the address of one in the inventory is merged over it; the others come after.

@@ -7,10 +7,10 @@
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
-/// One machine.
+/// A host of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Machine {
+pub struct Host {
     /// What it is in the cluster: `controller+worker`, `worker` or `single`.
     pub role: String,
     /// How it is reached.
@@ -43,8 +43,8 @@ pub struct Login {
     pub bastion: Option<Value>,
 }
 
-impl Machine {
-    /// Whether it runs the control plane.
+impl Host {
+    /// Returns whether it runs the control plane.
     pub fn is_controller(&self) -> bool {
         crate::hosts::is_controller(&self.role)
     }
@@ -55,7 +55,7 @@ impl Machine {
 /// # Errors
 ///
 /// It is none, or a host in it is not as [`render`](crate::render()) leaves it: what serde says of it.
-pub fn machines(text: &str) -> Result<Vec<Machine>, serde_yaml::Error> {
+pub fn machines(text: &str) -> Result<Vec<Host>, serde_yaml::Error> {
     #[derive(Deserialize)]
     struct Document {
         spec: Spec,
@@ -63,7 +63,7 @@ pub fn machines(text: &str) -> Result<Vec<Machine>, serde_yaml::Error> {
     #[derive(Deserialize)]
     struct Spec {
         #[serde(default)]
-        hosts: Vec<Machine>,
+        hosts: Vec<Host>,
     }
     Ok(serde_yaml::from_str::<Document>(text)?.spec.hosts)
 }
@@ -74,10 +74,7 @@ pub fn machines(text: &str) -> Result<Vec<Machine>, serde_yaml::Error> {
 /// # Errors
 ///
 /// What serde says when it cannot write YAML.
-pub fn migration_hosts(
-    machines: &[Machine],
-    with_private: bool,
-) -> Result<String, serde_yaml::Error> {
+pub fn migration_hosts(machines: &[Host], with_private: bool) -> Result<String, serde_yaml::Error> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Flat<'a> {
@@ -109,7 +106,7 @@ pub fn migration_hosts(
 /// # Errors
 ///
 /// What serde says when it cannot write YAML.
-pub fn restore_hosts(machine: &Machine) -> Result<String, serde_yaml::Error> {
+pub fn restore_hosts(machine: &Host) -> Result<String, serde_yaml::Error> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct One<'a> {

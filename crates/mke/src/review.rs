@@ -6,7 +6,7 @@
 use semver::Version;
 use serde_yaml::Value;
 
-use crate::{Release, hosts};
+use crate::{Host, Release, hosts};
 
 /// What an `mke4.yaml` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,17 +25,6 @@ pub struct Reviewed {
     pub external_address: Option<String>,
     /// The machines, in their order.
     pub hosts: Vec<Host>,
-}
-
-/// A machine of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Host {
-    /// `controller+worker`, `worker` or `single`.
-    pub role: String,
-    /// Where it is reached by SSH.
-    pub address: String,
-    /// Who logs in there.
-    pub user: String,
 }
 
 /// Checks the text of an `mke4.yaml` for an offline installation.
@@ -212,9 +201,10 @@ impl<'a> Review<'a> {
                 return Vec::new();
             }
         };
-        let mut read = Vec::new();
+        let (mut read, mut is_controlled) = (Vec::new(), false);
         for (index, host) in hosts.iter().enumerate() {
             let path = format!("spec.hosts[{index}]");
+            let notes = self.wrong.len();
             let mut text = |keys: &[&str]| {
                 let value = keys.iter().try_fold(host, |value, key| value.get(*key));
                 let text = value.and_then(Value::as_str).unwrap_or_default();
@@ -224,22 +214,24 @@ impl<'a> Review<'a> {
                         keys.join(".")
                     ));
                 }
-                text.to_owned()
+                text
             };
-            let host = Host {
-                role: text(&["role"]),
-                address: text(&["ssh", "address"]),
-                user: text(&["ssh", "user"]),
-            };
-            if !host.role.is_empty() && !hosts::ROLES.contains(&host.role.as_str()) {
-                self.note(format!(
-                    "`{path}.role` is `{}`, which is not a role",
-                    host.role
-                ));
+            let role = text(&["role"]);
+            text(&["ssh", "address"]);
+            text(&["ssh", "user"]);
+            if !role.is_empty() && !hosts::ROLES.contains(&role) {
+                self.note(format!("`{path}.role` is `{role}`, which is not a role"));
             }
-            read.push(host);
+            is_controlled |= hosts::is_controller(role);
+            match serde_yaml::from_value(host.clone()) {
+                Ok(host) => read.push(host),
+                Err(error) if self.wrong.len() == notes => {
+                    self.note(format!("`{path}` is not a host: {error}"));
+                }
+                Err(_) => {}
+            }
         }
-        if !read.iter().any(|host| hosts::is_controller(&host.role)) {
+        if !is_controlled {
             self.note("no host in `spec.hosts` is a controller");
         }
         read
@@ -291,13 +283,10 @@ spec:
             reviewed.external_address.as_deref(),
             Some("mke.example.com")
         );
+        let host = &reviewed.hosts[1];
         assert_eq!(
-            reviewed.hosts[1],
-            Host {
-                role: "worker".to_owned(),
-                address: "10.0.0.2".to_owned(),
-                user: "root".to_owned(),
-            }
+            [&host.role, &host.ssh.address, &host.ssh.user],
+            ["worker", "10.0.0.2", "root"]
         );
     }
 

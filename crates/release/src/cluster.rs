@@ -150,10 +150,7 @@ impl Cluster {
     }
 
     /// Returns its machines, by the configuration as it is rendered.
-    pub(crate) fn machines(
-        &self,
-        context: &Context<'_>,
-    ) -> Result<Vec<mke::Machine>, crate::Error> {
+    pub(crate) fn machines(&self, context: &Context<'_>) -> Result<Vec<mke::Host>, crate::Error> {
         let config = self.config(context)?;
         let text = files::read_text(config.path())
             .map_err(|source| crate::Error::io("read", config.path(), source));

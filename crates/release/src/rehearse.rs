@@ -252,7 +252,11 @@ pub async fn apply(
         return Ok(1);
     };
     for host in &reviewed.hosts {
-        writeln!(out, "INF Would install {} on {}", host.role, host.address)?;
+        writeln!(
+            out,
+            "INF Would install {} on {}",
+            host.role, host.ssh.address
+        )?;
     }
     writeln!(
         out,
@@ -400,7 +404,11 @@ pub async fn upgrade(
         return Ok(1);
     };
     for host in &reviewed.hosts {
-        writeln!(out, "INF Would upgrade {} on {}", host.role, host.address)?;
+        writeln!(
+            out,
+            "INF Would upgrade {} on {}",
+            host.role, host.ssh.address
+        )?;
     }
     writeln!(
         out,

@@ -8,6 +8,7 @@
 //! ```
 
 mod gather;
+mod hosts;
 mod identity;
 mod judge;
 mod script;
@@ -15,13 +16,14 @@ mod script;
 use std::time::{Duration, Instant};
 
 use environment::Environment;
-use programs::ssh::{Answer, Bounds, Destination, Key, Login, NotAnswered, Ssh, Why};
+use programs::ssh::{Answer, Bounds, Destination, NotAnswered, Ssh, Why};
 use serde::Serialize;
 
 use crate::{Context, chain, program};
 
 pub use gather::Shared;
 pub(super) use gather::checks;
+use hosts::Host;
 use identity::Identity;
 use judge::Wanted;
 
@@ -315,8 +317,8 @@ pub(super) async fn ask(
     if environment.rehearsal {
         return Nodes::default();
     }
-    let machines = mke::ssh::machines(environment);
-    if machines.is_empty() {
+    let hosts = hosts::hosts(environment);
+    if hosts.is_empty() {
         return none(
             NodeFault::NoHosts,
             "the configuration names no hosts".to_owned(),
@@ -326,37 +328,39 @@ pub(super) async fn ask(
         Ok(ssh) => ssh,
         Err(error) => return none(NodeFault::NoSsh, chain(&error)),
     };
-    let destinations: Vec<Destination> = (machines.iter().flatten())
-        .map(|machine| Destination {
-            login: login(&machine.login),
-            bastion: machine.bastion.as_ref().map(login),
-        })
+    let destinations: Vec<Destination> = (hosts.iter().flatten())
+        .map(|host| host.destination.clone())
         .collect();
     let wanted = Wanted::of(environment, lock);
     let script = script::script(environment, lock);
     let clock = (Instant::now(), (context.tool.now)());
     let stop = context.tool.signals.stop();
-    let asked = destinations.clone();
     let asking = tokio::task::spawn_blocking(move || {
-        ssh.ask_all(&asked, &script, BOUNDS, &|| stop.is_requested(), &|| {})
+        ssh.ask_all(
+            &destinations,
+            &script,
+            BOUNDS,
+            &|| stop.is_requested(),
+            &|| {},
+        )
     });
     let answers = asking.await.unwrap_or_default();
-    let mut answers = destinations.iter().zip(answers);
-    let nodes = machines.into_iter().filter_map(|machine| match machine {
-        Ok(machine) => {
-            let (destination, answer) = answers.next()?;
+    let mut answers = answers.into_iter();
+    let nodes = hosts.into_iter().filter_map(|host| match host {
+        Ok(host) => {
+            let answer = answers.next()?;
             let identity = answer.as_ref().ok().and_then(judge::identity);
-            let node = node(machine, destination, answer, &wanted, clock);
+            let node = node(host, answer, &wanted, clock);
             Some((node, identity))
         }
-        Err(unknown) => Some((
+        Err(undescribed) => Some((
             Node {
-                address: unknown.name,
+                address: undescribed.name,
                 role: String::new(),
                 checks: only_ssh(NodeCheck::wrong(
                     Aspect::Ssh,
                     NodeFault::NotDescribed,
-                    unknown.why,
+                    undescribed.why,
                 )),
                 ssh: String::new(),
                 door: None,
@@ -392,13 +396,13 @@ fn offered(
 }
 
 fn node(
-    machine: mke::ssh::Machine,
-    destination: &Destination,
+    host: Host,
     answer: Result<Answer, NotAnswered>,
     wanted: &Wanted,
     clock: (Instant, jiff::Timestamp),
 ) -> Node {
-    let mut door = (machine.login.address.clone(), machine.login.port);
+    let Destination { login, bastion } = &host.destination;
+    let mut door = (login.address.clone(), login.port);
     let checks = match answer {
         Ok(answer) => {
             let mut checks = vec![NodeCheck::fine(Aspect::Ssh, "lets the account in")];
@@ -406,19 +410,19 @@ fn node(
             checks
         }
         Err(refusal) => {
-            if let (true, Some(bastion)) = (refusal.at_bastion, &machine.bastion) {
+            if let (true, Some(bastion)) = (refusal.at_bastion, bastion) {
                 door = (bastion.address.clone(), bastion.port);
             }
             only_ssh(refused(&refusal, &door.0))
         }
     };
     Node {
-        address: machine.login.address,
-        role: machine.role,
+        address: login.address.clone(),
+        has_bastion: bastion.is_some(),
+        ssh: host.destination.shown(""),
+        role: host.role,
         checks,
-        ssh: destination.shown(""),
         door: Some(door),
-        has_bastion: machine.bastion.is_some(),
     }
 }
 
@@ -467,16 +471,4 @@ fn only_ssh(ssh: NodeCheck) -> Vec<NodeCheck> {
     let others =
         others.map(|aspect| NodeCheck::skipped(aspect, "not looked at, since nobody was let in"));
     std::iter::once(ssh).chain(others).collect()
-}
-
-fn login(login: &mke::ssh::Login) -> Login {
-    Login {
-        address: login.address.clone(),
-        user: login.user.clone(),
-        port: login.port,
-        key: login.key.as_ref().map(|key| match key {
-            mke::ssh::Key::File(path) => Key::File(path.clone()),
-            mke::ssh::Key::Variable(name) => Key::Variable(name.clone()),
-        }),
-    }
 }
