@@ -47,7 +47,7 @@ fn a_wrong_environment_does_not_hide_the_others() {
     );
     sandbox.write(
         "environments/prod/receipt.yaml",
-        "version: 1\nsigned: yes\n",
+        "version: 2\nsigned: yes\n",
     );
     insta::assert_snapshot!(sandbox.run(&["list"]).whole(), @r#"
     exit code: 0

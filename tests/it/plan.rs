@@ -153,13 +153,13 @@ async fn a_registry_that_is_down_says_so() {
 async fn a_receipt_that_cannot_be_read_stops_it() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox
-        .write("environments/lab/receipt.yaml", "version: 1\nsigned: yes\n");
+        .write("environments/lab/receipt.yaml", "version: 2\nsigned: yes\n");
     insta::assert_snapshot!(lab.run(&["plan", "lab"]).whole(), @r#"
     exit code: 3
     --- stdout
     --- stderr
     error: [WORKSPACE]/environments/lab/receipt.yaml is no receipt
-      because: unknown field `signed`, expected one of `version`, `applied`, `failed` at line 2 column 1
+      because: unknown field `signed`, expected one of `version`, `run`, `applied`, `failed` at line 2 column 1
     hint: restore the committed one: it alone tells what the cluster runs
     "#);
     lab.sandbox

@@ -85,8 +85,10 @@ impl Site {
         self.sandbox.write(
             "environments/lab/receipt.yaml",
             &format!(
-                "version: 1\napplied:\n  release: {release}\n  lock: {}\n  registry: {}/mke/four\n  config: aa\n  mkectl: \
-                 {release}\n  when: 2026-01-02T03:04:05Z\n  airlock: 0.1.0\n  artifacts: 4\n  pushed: {pushed}\n  sent-bytes: 7\n",
+                "version: 2\napplied:\n  release: {release}\n  lock: {}\n  registry: {}/mke/four\n  config: aa\n  mkectl: {{ version: \
+                 {release} }}\n  artifacts: 4\n  pushed:\n    artifacts: {pushed}\n    sent: {{ blobs: 1, bytes: 7 }}\n    \
+                 mounted: {{ blobs: 0, bytes: 0 }}\n    present: {{ blobs: 0, bytes: 0 }}\n  \
+                 ended: 2026-01-02T03:04:05Z\n  by: {{ airlock: 0.1.0 }}\n",
                 Lock::digest(&lock),
                 self.registry.address,
             ),

@@ -328,8 +328,10 @@ async fn what_another_environment_has_in_the_same_registry_is_taken_over_from_th
         &description.replace("mke/four", "mke/prod"),
     );
     let receipt = format!(
-        "version: 1\napplied:\n  release: v4.1.5\n  lock: {0}\n  registry: {1}/mke/four\n  config: {0}\n  mkectl: v4.1.5\n  \
-         when: 2026-01-02T03:04:05Z\n  airlock: 0.1.0\n  artifacts: 1\n  pushed: 1\n  sent-bytes: 1\n",
+        "version: 2\napplied:\n  release: v4.1.5\n  lock: {0}\n  registry: {1}/mke/four\n  config: {0}\n  mkectl: {{ version: \
+         v4.1.5 }}\n  artifacts: 1\n  pushed:\n    artifacts: 1\n    sent: {{ blobs: 1, bytes: 1 }}\n    \
+         mounted: {{ blobs: 0, bytes: 0 }}\n    present: {{ blobs: 0, bytes: 0 }}\n  \
+         ended: 2026-01-02T03:04:05Z\n  by: {{ airlock: 0.1.0 }}\n",
         "0".repeat(64),
         registry.address
     );

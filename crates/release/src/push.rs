@@ -57,15 +57,12 @@ pub struct Sent {
 
 impl From<&Sent> for receipt::Pushed {
     fn from(sent: &Sent) -> Self {
-        let amount = |blobs, bytes| receipt::Amount {
-            blobs: Some(blobs),
-            bytes,
-        };
+        let amount = |blobs, bytes| receipt::Amount { blobs, bytes };
         Self {
             artifacts: sent.artifacts,
             sent: amount(sent.uploaded_blobs, sent.uploaded_bytes),
-            mounted: Some(amount(sent.mounted_blobs, sent.mounted_bytes)),
-            present: Some(amount(sent.present_blobs, sent.present_bytes)),
+            mounted: amount(sent.mounted_blobs, sent.mounted_bytes),
+            present: amount(sent.present_blobs, sent.present_bytes),
         }
     }
 }

@@ -13,7 +13,6 @@ use crate::workspace::{read_if_there, write_whole};
 
 mod by;
 mod error;
-mod first_version;
 
 pub use by::{By, Operator};
 pub use error::Error;
@@ -57,7 +56,7 @@ pub struct Applied {
     pub lock: String,
     /// SHA-256 of the rendered `mke4.yaml`.
     pub config: String,
-    /// SHA-256 of the plan that was obeyed, as `plan --out` writes it. Receipts of version 1 do not tell.
+    /// SHA-256 of the plan that was obeyed, as `plan --out` writes it. A rebuilt receipt has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
     /// The mkectl that applied it.
@@ -66,7 +65,7 @@ pub struct Applied {
     pub artifacts: usize,
     /// What was done for that.
     pub pushed: Pushed,
-    /// When it began, in UTC. Receipts of version 1 do not tell.
+    /// When it began, in UTC. A rebuilt receipt does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<String>,
     /// When it ended, in UTC.
@@ -84,7 +83,7 @@ pub struct Applied {
     pub rebuilt: bool,
 }
 
-/// A deploy that failed. Receipts of version 1 tell less of it.
+/// A deploy that failed, or a command on the cluster, of which less is recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Failed {
@@ -148,20 +147,17 @@ pub struct Pushed {
     /// The blobs that were sent.
     pub sent: Amount,
     /// The blobs that the registry took over from another of its repositories.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mounted: Option<Amount>,
+    pub mounted: Amount,
     /// The blobs of these artifacts that it turned out to have.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub present: Option<Amount>,
+    pub present: Amount,
 }
 
 /// So many blobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Amount {
-    /// How many; receipts of version 1 do not tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub blobs: Option<u64>,
+    /// How many.
+    pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
 }
@@ -177,7 +173,7 @@ pub struct Overridden {
 }
 
 impl Receipt {
-    /// The format that this version writes. It reads version 1, too.
+    /// The format that this version reads and writes.
     pub const VERSION: u32 = 2;
 
     /// Reads a receipt, or answers `None` where nothing was deployed yet.
@@ -209,7 +205,6 @@ impl Receipt {
         }
         let Versioned { version } = redaction::yaml::read(text).map_err(wrong)?;
         match version {
-            1 => first_version::parse(text).map_err(wrong),
             Self::VERSION => redaction::yaml::read(text).map_err(wrong),
             version => Err(Error::Version {
                 path: path.to_owned(),
