@@ -338,6 +338,121 @@ fn a_bundle_of_another_release_or_architecture_is_refused() {
     );
 }
 
+#[test]
+fn what_was_forced_is_in_the_lock_and_shown() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let bundle = sandbox.path("bundle.tar.gz");
+    bundles::make(&bundles::small(), &bundle);
+    let lock = [
+        "lock",
+        "v4.1.4",
+        "--bundle",
+        bundle.as_str(),
+        "--force-release",
+    ];
+    let _ = sandbox.run(&lock).ends_with(0);
+    let text = sandbox.read("bundles/v4.1.4-amd64.lock.yaml");
+    assert!(
+        text.contains("forced-release:\n- its release matrix lists v4.1.5 and not v4.1.4\n"),
+        "{text}"
+    );
+    let run = sandbox.run(&["inspect", "v4.1.4"]).ends_with(0);
+    assert!(
+        run.stdout
+            .contains("locked with --force-release, although its release matrix lists v4.1.5"),
+        "{}",
+        run.whole()
+    );
+    let json = sandbox
+        .run(&["inspect", "v4.1.4", "--format", "json"])
+        .ends_with(0);
+    assert!(json.stdout.contains("forced-release"), "{}", json.stdout);
+    // What is as it should be has no such key.
+    let lock = [
+        "lock",
+        "v4.1.5",
+        "--bundle",
+        bundle.as_str(),
+        "--force-release",
+    ];
+    let _ = sandbox.run(&lock).ends_with(0);
+    assert!(!sandbox.read(LOCK).contains("forced"));
+}
+
+#[test]
+fn everything_named_is_checked_before_the_bundle_is_read() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    // Reading it would fail with another code.
+    let bundle = sandbox.path("bundle.tar.gz");
+    std::fs::write(&bundle, "not a bundle").unwrap();
+    let lock = ["lock", "v4.1.5", "--bundle", bundle.as_str()];
+    for (more, code, text) in [
+        (&["--checksum", "missing.sha256"][..], 1, "missing.sha256"),
+        (
+            &["--checksum-url", "file:///missing.sha256"],
+            1,
+            "missing.sha256",
+        ),
+        (&["--checksum-url", "ftp://host/sum"], 64, "ftp"),
+        (
+            &["--offline", "--checksum-url", "https://host/sum"],
+            1,
+            "https://host/sum",
+        ),
+        (
+            &[
+                "--mkectl-url",
+                "https://user:planted@host/{system}/{machine}",
+            ],
+            64,
+            "credentials",
+        ),
+    ] {
+        let run = sandbox.run(&[&lock[..], more].concat()).ends_with(code);
+        assert!(run.stderr.contains(text), "{}", run.whole());
+        assert!(!run.whole().contains("planted"), "{}", run.whole());
+        assert!(!sandbox.path("bundles/store").exists(), "{more:?}");
+    }
+}
+
+#[test]
+fn a_bundle_in_hand_is_taken_before_a_url_and_named() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let bundle = sandbox.path(&format!("bundles/{FILE}"));
+    bundles::make(&bundles::small(), &bundle);
+    let url = format!("https://mirror.invalid/{FILE}");
+    let warning = format!(
+        "warning: the bundle is read from bundles/{FILE}; the lock records {url}, which was not contacted"
+    );
+    for more in [&[][..], &["--bundle", bundle.as_str()]] {
+        let run = sandbox.run(&[&["lock", "v4.1.5", "--url", &url], more].concat());
+        assert!(run.ends_with(0).stderr.contains(&warning), "{more:?}");
+    }
+}
+
+#[test]
+fn a_release_matrix_that_an_upgrade_cannot_use_is_told() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let bundle = sandbox.path("bundle.tar.gz");
+    for (matrix, expected) in [
+        (None, Some("the bundle has no release matrix")),
+        (Some("{\"releases\": 1}"), Some("is not a list of releases")),
+        (Some("[]\n"), None),
+    ] {
+        let recipe = Recipe {
+            matrix: matrix.map(str::to_owned),
+            ..bundles::small()
+        };
+        bundles::make(&recipe, &bundle);
+        let lock = ["lock", "v4.1.5", "--bundle", bundle.as_str(), "--replace"];
+        let run = sandbox.run(&lock).ends_with(0);
+        match expected {
+            Some(expected) => assert!(run.stderr.contains(expected), "{}", run.whole()),
+            None => assert!(!run.stderr.contains("matrix"), "{}", run.whole()),
+        }
+    }
+}
+
 // case 1.7
 #[tokio::test(flavor = "multi_thread")]
 async fn a_presigned_query_is_used_and_never_stored_or_printed() {

@@ -137,9 +137,15 @@ async fn a_copied_bundle_is_verified_whatever_else_is_missing() {
     let middle = flipped.len() / 2;
     flipped[middle] ^= 1;
     std::fs::write(&bundle, &flipped).unwrap();
-    let _ = sandbox.run(&["fetch", "v4.1.5", "--check"]).ends_with(4);
+    // It may be the only copy of its operator.
+    let assert_kept = |run: support::Run| {
+        let run = run.ends_with(4);
+        assert!(!run.stderr.contains("delete"), "{}", run.whole());
+        assert!(run.stderr.contains("copy it again"), "{}", run.whole());
+    };
+    assert_kept(sandbox.run(&["fetch", "v4.1.5", "--check"]));
     std::fs::write(&bundle, &whole[1..]).unwrap();
-    let _ = sandbox.run(&["fetch", "v4.1.5", "--check"]).ends_with(4);
+    assert_kept(sandbox.run(&["fetch", "v4.1.5", "--check"]));
     // A disk that was not copied yet.
     std::fs::remove_file(&bundle).unwrap();
     let run = sandbox.run(&["fetch", "v4.1.5", "--check"]).ends_with(1);
@@ -154,6 +160,9 @@ async fn a_copied_bundle_is_verified_whatever_else_is_missing() {
     let _ = sandbox
         .run(&["fetch", "v4.1.5", "--check", "--bundle", "disk.tar.gz"])
         .ends_with(0);
+    std::fs::write(sandbox.path("wrong.tar.gz"), &flipped).unwrap();
+    let wrong = ["fetch", "v4.1.5", "--check", "--bundle", "wrong.tar.gz"];
+    assert_kept(sandbox.run(&wrong));
     // A download of mkectl that differs is found.
     let folder = "bundles/mkectl/v4.1.5/linux-x86_64/mkectl.tar.gz";
     sandbox.write(folder, "not mkectl");

@@ -67,7 +67,10 @@ impl Road {
                 ])
                 .ends_with(0);
         }
-        self.edit_lock(release, |lock| lock.mkectl.clear());
+        self.edit_lock(release, |lock| {
+            lock.mkectl.clear();
+            lock.forced_release.clear();
+        });
     }
 
     fn lock_path(&self, release: &str) -> Utf8PathBuf {

@@ -284,12 +284,14 @@ fn hints(error: &Error) -> Vec<String> {
             Some(known) => format!("name a platform of the lock, such as `--platform {known}`"),
             None => return Vec::new(),
         },
-        Error::Lock(release::lock::Error::VendorChecksum { path, .. }) => format!("delete {path} and run it again; if it stays so, ask the vendor"),
+        Error::Lock(release::lock::Error::VendorChecksum { path, .. }) => {
+            format!("replace {path} by a new download; if the checksum still differs, ask the vendor")
+        }
         Error::Lock(release::lock::Error::Checksum { .. }) => {
             "no lock was written: run it again, or compare the bundle by other means and lock it with `--bundle FILE`".to_owned()
         }
         Error::Fetch(release::fetch::Error::Download { source, path, .. }) => return download_hints(source, path),
-        Error::Disk(release::disk::Error::BundleSize { path, .. }) => format!("delete {path}, then fetch it again, or copy it again"),
+        Error::Disk(release::disk::Error::BundleSize { path, .. }) => replace(path),
         Error::Workspace(release::workspace::Error::Observations { path, .. }) => {
             format!("edit {path}, or delete it and run `cargo xtask learn` again")
         }
@@ -310,7 +312,7 @@ fn hints(error: &Error) -> Vec<String> {
             path,
         }) => format!("run `cargo xtask learn RELEASE --bundle {path}`: it records how such archives are read, and `lock` follows it"),
         Error::Disk(release::disk::Error::Bundle { path, .. }) if path.starts_with("bundles") => {
-            format!("delete {path} and bring it again; nothing was tagged")
+            replace(path)
         }
         Error::Disk(release::disk::Error::Bundle { path, .. }) => {
             format!("is {path} a bundle of the vendor's, whole and unchanged? Download it again, or copy it again")
@@ -513,6 +515,13 @@ fn conflict_hints(conflict: &Conflict) -> Vec<String> {
         ],
         Conflict::Overtaken { .. } => vec![pull.to_owned()],
     }
+}
+
+/// Returns what to do about a bundle that is not the one that was locked. The file may be the only copy that the operator has.
+fn replace(path: &Utf8Path) -> String {
+    format!(
+        "compare {path} with its source, and copy it again; to download it, move it away and run `cargo xtask fetch`"
+    )
 }
 
 /// Returns what to do about a registry that serves other bytes under a digest than were pushed.

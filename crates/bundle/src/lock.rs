@@ -29,6 +29,9 @@ pub struct Lock {
     pub arch: String,
     /// The bundle itself.
     pub bundle: LockedBundle,
+    /// What contradicts release and architecture, although `lock --force-release` locked the bundle as that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forced_release: Vec<String>,
     /// The vendor's release matrix, if the bundle holds one. `mkectl upgrade --release-matrix` wants it unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release_matrix: Option<LockedFile>,
@@ -228,6 +231,7 @@ impl Lock {
                 size: contents.size,
                 sha256: contents.sha256,
             },
+            forced_release: Vec::new(),
             release_matrix: contents.release_matrix,
             mkectl,
             init: None,

@@ -68,6 +68,11 @@ pub fn contradictions_in_name(release: &Version, arch: &str, name: &str) -> Vec<
     found
 }
 
+/// Returns whether a text is a release matrix: a list of releases, which may be empty.
+pub fn is_matrix(text: &str) -> bool {
+    serde_yaml::from_str::<Vec<Entry>>(text).is_ok()
+}
+
 /// Returns what in a bundle contradicts `release` and `arch`.
 pub fn contradictions(release: &Version, arch: &str, signs: Signs<'_>) -> Vec<String> {
     let wanted = format!("v{release}");

@@ -18,6 +18,9 @@ pub struct Inspection {
     pub size: u64,
     /// Its SHA-256.
     pub sha256: String,
+    /// What contradicts the lock's release, which was forced.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub forced_release: Vec<String>,
     /// Its artifacts, sorted by name.
     pub artifacts: Vec<Row>,
     /// Bytes of all artifacts, each blob counted once.
@@ -88,6 +91,7 @@ pub fn of_lock(lock: &bundle::Lock) -> Inspection {
         bundle: lock.bundle.file.clone(),
         size: lock.bundle.size,
         sha256: lock.bundle.sha256.clone(),
+        forced_release: lock.forced_release.clone(),
         unique_bytes: holders.values().map(|(size, _)| size).sum(),
         total_bytes: artifacts.iter().map(|row| row.bytes).sum(),
         artifacts,

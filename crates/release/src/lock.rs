@@ -98,6 +98,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     let file = facts.bundle_file(arch);
     let (url, given) = source(context, request, vendor_url)?;
     let from_vendor = request.url.is_none() && given.is_none();
+    let expected = before_it_is_read(context, request, given.as_deref(), &file)?;
     let mut contradictions = Vec::new();
     let names = [Some(url.as_str()), given.as_deref().map(Utf8Path::as_str)];
     for name in names.into_iter().flatten() {
@@ -121,9 +122,14 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     });
     let rules = crate::learn::rules(context, &facts, arch)?;
     let contents = read(context, &path, &store, &rules)?;
-    let contradictions = contradictions_in(&request.release, arch, &contents, &store);
-    refuse_contradictions(context, request, arch, &contradictions)?;
+    let matrix = matrix(&contents, &store);
+    let inside = contradictions_in(&request.release, arch, &contents, matrix.as_deref());
+    refuse_contradictions(context, request, arch, &inside)?;
+    contradictions.extend(inside);
     tell_of_odd(context, &contents);
+    if url != demo::URL {
+        tell_of_matrix(context, &release, matrix.as_deref());
+    }
     for skipped in &contents.skipped {
         context.reporter.report(Event::Warning(format!(
             "{} is not locked: {}",
@@ -133,8 +139,9 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     for warning in crate::learn::unexpected(&facts, arch, &file, &contents) {
         context.reporter.report(Event::Warning(warning));
     }
-    let checksum = if let Some(checksum) = &request.checksum {
-        Checksum::Confirmed(compare_given(context, checksum, &file, &path, &contents)?)
+    let checksum = if let Some((expected, source)) = expected {
+        same_checksum(context, &path, &contents, expected, &source)?;
+        Checksum::Confirmed(source)
     } else if let Some(checksum_url) = &request.checksum_url {
         Checksum::Confirmed(compare(context, checksum_url, &file, &path, &contents).await?)
     } else if from_vendor && url != demo::URL && context.offline {
@@ -160,6 +167,10 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     let mkectl = mkectl(context, request, &facts, asks_vendor, known).await?;
     let mut lock =
         bundle::Lock::from_contents(&request.release, arch, &file, &url, mkectl, contents);
+    lock.forced_release = contradictions
+        .iter()
+        .map(|text| redaction::yaml::free_text(text))
+        .collect();
     let init = crate::defaults::ask(context, &request.release)?;
     let has_init = init.is_some();
     lock.init = init.as_ref().map(|text| sha256(text.as_bytes()));
@@ -207,6 +218,41 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
             context.workspace.shown(&path).to_owned()
         }),
     })
+}
+
+/// Checks what else the request names, before gigabytes are read. Returns the bundle's checksum and where it comes from, if that is known.
+///
+/// # Errors
+/// A URL is not valid, has credentials, or is not contacted offline; or the checksum file cannot be read.
+fn before_it_is_read(
+    context: &Context<'_>,
+    request: &Request,
+    given: Option<&Utf8Path>,
+    file: &str,
+) -> Result<Option<(String, String)>, crate::Error> {
+    let wrong = |source| crate::Error::Lock(Error::Url(source));
+    if let Some(pattern) = &request.mkectl_url {
+        let url = pattern
+            .replace("{system}", "linux")
+            .replace("{machine}", "x86_64");
+        refuse_credentials(&url)?;
+        bundle::check_url(&url).map_err(wrong)?;
+    }
+    let name = given.and_then(Utf8Path::file_name).unwrap_or(file);
+    let names = [file, name];
+    if let Some(checksum) = &request.checksum {
+        return given_checksum(checksum, &names).map(Some);
+    }
+    let Some(url) = &request.checksum_url else {
+        return Ok(None);
+    };
+    match bundle::local_path(url).map_err(wrong)? {
+        Some(path) => given_checksum(path.as_str(), &names).map(Some),
+        None => {
+            bundle::check_url(url).map_err(wrong)?;
+            fetch::client(context, url, Utf8Path::new("the checksum")).map(|_| None)
+        }
+    }
 }
 
 /// Returns the URL that is locked, and the bundle's file if it is on this machine.
@@ -267,17 +313,35 @@ fn refuse_contradictions(
     Ok(())
 }
 
+/// Returns the text of a bundle's release matrix; none if it has none, and an empty text if that is not text.
+fn matrix(contents: &bundle::Contents, store: &bundle::Store) -> Option<String> {
+    let file = contents.release_matrix.as_ref()?;
+    let digest = bundle::sha256_digest(&format!("sha256:{}", file.sha256)).ok()?;
+    let bytes = store.read(&digest, file.size).unwrap_or_default();
+    Some(String::from_utf8(bytes).unwrap_or_default())
+}
+
+/// Warns of a release matrix that an upgrade cannot use.
+fn tell_of_matrix(context: &Context<'_>, release: &str, matrix: Option<&str>) {
+    let what = match matrix {
+        None => "the bundle has no release matrix",
+        Some(text) if !mke::identity::is_matrix(text) => {
+            "the release matrix in the bundle is not a list of releases"
+        }
+        Some(_) => return,
+    };
+    context.reporter.report(Event::Warning(format!(
+        "{what}; an upgrade to {release} may require the vendor's: name the file as `release-matrix:` in environment.yaml"
+    )));
+}
+
 /// Returns what in a bundle contradicts the release and architecture.
 fn contradictions_in(
     release: &Version,
     arch: &str,
     contents: &bundle::Contents,
-    store: &bundle::Store,
+    matrix: Option<&str>,
 ) -> Vec<String> {
-    let matrix = contents.release_matrix.as_ref().and_then(|file| {
-        let digest = bundle::sha256_digest(&format!("sha256:{}", file.sha256)).ok()?;
-        String::from_utf8(store.read(&digest, file.size).ok()?).ok()
-    });
     let artifacts: Vec<mke::identity::Artifact<'_>> = (contents.artifacts.iter())
         .map(|artifact| mke::identity::Artifact {
             repository: &artifact.repository,
@@ -289,7 +353,7 @@ fn contradictions_in(
         })
         .collect();
     let signs = mke::identity::Signs {
-        matrix: matrix.as_deref(),
+        matrix,
         artifacts: &artifacts,
     };
     mke::identity::contradictions(release, arch, signs)
@@ -305,13 +369,13 @@ pub(crate) fn tell_of_odd(context: &Context<'_>, contents: &bundle::Contents) {
     for artifact in &contents.artifacts {
         let external = artifact.external();
         if !external.is_empty() {
+            let (layers, them) = match external.len() {
+                1 => ("1 layer is".to_owned(), "it"),
+                count => (format!("{count} layers are"), "them"),
+            };
             context.reporter.report(Event::Warning(format!(
-                "{}: {} external: the bundle does not contain them, they are not pushed, and nodes download them from the URLs in the manifest",
+                "{}: {layers} external: the bundle lacks {them}, `push` skips {them}, and nodes download {them} from the URLs in the manifest",
                 artifact.reference(),
-                match external.len() {
-                    1 => "1 layer is".to_owned(),
-                    count => format!("{count} layers are"),
-                }
             )));
         }
     }
@@ -388,14 +452,18 @@ async fn local_bundle(
     url: &str,
     file: &str,
 ) -> Result<Utf8PathBuf, crate::Error> {
-    if let Some(bundle) = given {
-        return Ok(bundle);
-    }
-    let path = context.workspace.bundle(file);
-    if url == demo::URL {
+    let is_given = given.is_some();
+    let path = given.unwrap_or_else(|| context.workspace.bundle(file));
+    if url == demo::URL && !is_given {
         demo::make(&path, &request.release)?;
-    } else if !path.exists() {
+    } else if !path.exists() && !is_given {
         fetch::download(context, url, &path).await?;
+    } else if request.url.as_deref() == Some(url) {
+        context.reporter.report(Event::Warning(format!(
+            "the bundle is read from {}; the lock records {}, which was not contacted",
+            context.workspace.shown(&path),
+            bundle::shown_url(url)
+        )));
     }
     Ok(path)
 }
@@ -430,11 +498,6 @@ async fn compare(
     contents: &bundle::Contents,
 ) -> Result<String, crate::Error> {
     let failed = |source| crate::Error::Lock(Error::Checksum { source });
-    let local =
-        bundle::local_path(url).map_err(|source| failed(bundle::ChecksumError::Request(source)))?;
-    if let Some(local) = local {
-        return compare_given(context, local.as_str(), file, path, contents);
-    }
     let client = fetch::client(context, url, Utf8Path::new("the checksum"))?
         .map_err(|source| failed(bundle::ChecksumError::Request(source)))?;
     let checksum = bundle::checksum(url, file, &client).await.map_err(failed)?;
@@ -443,25 +506,15 @@ async fn compare(
     Ok(shown)
 }
 
-/// Compares the bundle with a checksum, or with a checksum file, and returns which.
-fn compare_given(
-    context: &Context<'_>,
-    given: &str,
-    file: &str,
-    path: &Utf8Path,
-    contents: &bundle::Contents,
-) -> Result<String, crate::Error> {
+/// Returns a checksum, which may be in a checksum file, and which of the two it was.
+fn given_checksum(given: &str, names: &[&str]) -> Result<(String, String), crate::Error> {
     let hex = given.to_ascii_lowercase();
-    let (sha256, source) = if bundle::sha256_digest(&format!("sha256:{hex}")).is_ok() {
-        (hex, "--checksum".to_owned())
-    } else {
-        let names = [file, path.file_name().unwrap_or(file)];
-        let checksum = bundle::checksum_in_file(Utf8Path::new(given), &names)
-            .map_err(|source| Error::Checksum { source })?;
-        (checksum.sha256, given.to_owned())
-    };
-    same_checksum(context, path, contents, sha256, &source)?;
-    Ok(source)
+    if bundle::sha256_digest(&format!("sha256:{hex}")).is_ok() {
+        return Ok((hex, "--checksum".to_owned()));
+    }
+    let checksum = bundle::checksum_in_file(Utf8Path::new(given), names)
+        .map_err(|source| crate::Error::Lock(Error::Checksum { source }))?;
+    Ok((checksum.sha256, given.to_owned()))
 }
 
 fn same_checksum(

@@ -346,6 +346,13 @@ pub(crate) async fn of_locked(
         );
     }
     warnings.of_plan.extend(external_layers(&locked.lock));
+    if !locked.lock.forced_release.is_empty() {
+        warnings.of_plan.push(format!(
+            "{} was locked with --force-release, although {}",
+            context.workspace.shown(&locked.path),
+            locked.lock.forced_release.join("; ")
+        ));
+    }
     Ok(Plan {
         cluster,
         environment,

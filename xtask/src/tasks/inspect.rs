@@ -59,6 +59,12 @@ pub(crate) fn run(app: &App<'_>, what: &str) -> Result<ExitCode, Failure> {
             + &format!(" of {}", DecimalBytes(inspection.total_bytes)),
         DecimalBytes(inspection.unique_bytes),
     ));
+    if !inspection.forced_release.is_empty() {
+        text.push_str(&format!(
+            "locked with --force-release, although {}\n",
+            inspection.forced_release.join("; ")
+        ));
+    }
     app.ui.result(&text, &inspection)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -65,6 +65,7 @@ fn lock(number: usize, images: &[Image]) -> Lock {
             size: 1,
             sha256: "0".repeat(64),
         },
+        forced_release: Vec::new(),
         release_matrix: None,
         mkectl: Vec::new(),
         init: None,
