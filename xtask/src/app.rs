@@ -14,7 +14,7 @@ use release::{Context, Tool, Workspace};
 
 use crate::cli::{Cli, CommonArgs};
 use crate::consent::TerminalConsent;
-use crate::credentials::EnvironmentKeeper;
+use crate::credentials::EnvironmentCredentials;
 use crate::failure::Failure;
 use crate::ui::Ui;
 
@@ -22,7 +22,7 @@ pub(crate) struct App<'a> {
     pub(crate) workspace: Workspace,
     pub(crate) tool: Tool,
     pub(crate) ui: &'a Ui,
-    keeper: EnvironmentKeeper<'a>,
+    credential_provider: EnvironmentCredentials<'a>,
     consent: TerminalConsent,
     limits: release::connect::Limits,
     accounts: release::Accounts,
@@ -50,7 +50,7 @@ impl<'a> App<'a> {
         let workspace = Workspace::new(root(common.directory.as_deref())?);
         Ok(Self {
             workspace,
-            keeper: EnvironmentKeeper::new(ui, tool.variables.clone()),
+            credential_provider: EnvironmentCredentials::new(ui, tool.variables.clone()),
             tool,
             ui,
             consent: TerminalConsent::new(false),
@@ -65,7 +65,7 @@ impl<'a> App<'a> {
             workspace: &self.workspace,
             reporter: self.ui,
             tool: &self.tool,
-            keeper: &self.keeper,
+            credential_provider: &self.credential_provider,
             consent: &self.consent,
             limits: self.limits,
             without_backup: None,

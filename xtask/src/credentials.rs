@@ -13,11 +13,11 @@ use std::sync::{Mutex, PoisonError};
 use environment::{CredentialSource, Environment};
 use release::credential_files::{self, CredentialFileError, Wanted};
 use release::event::{Event, Reporter};
-use release::{Credentials, Keeper, Variables};
+use release::{CredentialProvider, Credentials, Variables};
 use secrecy::SecretString;
 
 /// Reads secrets from the process's environment and the user's credential files.
-pub(crate) struct EnvironmentKeeper<'a> {
+pub(crate) struct EnvironmentCredentials<'a> {
     reporter: &'a dyn Reporter,
     variables: Variables,
     /// What files and helpers had, by address and project. A helper may take seconds, or ask the operator.
@@ -38,7 +38,7 @@ enum Error {
     NoneSet(String, String),
 }
 
-impl<'a> EnvironmentKeeper<'a> {
+impl<'a> EnvironmentCredentials<'a> {
     /// Returns one that runs helpers with `variables` and warns of those that do not help.
     pub(crate) fn new(reporter: &'a dyn Reporter, variables: Variables) -> Self {
         Self {
@@ -67,7 +67,7 @@ impl<'a> EnvironmentKeeper<'a> {
     }
 }
 
-impl Keeper for EnvironmentKeeper<'_> {
+impl CredentialProvider for EnvironmentCredentials<'_> {
     fn credentials(
         &self,
         environment: &Environment,

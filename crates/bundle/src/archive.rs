@@ -13,9 +13,9 @@ use oci_spec::image::Digest;
 
 use crate::digest;
 use crate::document::{Document, LARGEST};
-use crate::keeper::Keeper;
 use crate::lock::Artifact;
 use crate::name::Name;
+use crate::pipeline::Pipeline;
 use crate::sink::Sink;
 use crate::store::StoreError;
 use crate::tarball::{self, End, Member};
@@ -53,7 +53,7 @@ impl From<ArchiveError> for Fault {
 /// What the archives of a bundle are read with, and for.
 pub(crate) struct ArchiveReader<'a> {
     /// Where blobs are hashed and kept.
-    pub(crate) keeper: Keeper,
+    pub(crate) pipeline: Pipeline,
     /// The blobs to offer to the sink, with their sizes; without it, all are.
     pub(crate) wanted: Option<BTreeMap<String, u64>>,
     pub(crate) sink: &'a mut dyn Sink,
@@ -62,12 +62,12 @@ pub(crate) struct ArchiveReader<'a> {
 
 impl<'a> ArchiveReader<'a> {
     pub(crate) fn new(
-        keeper: Keeper,
+        pipeline: Pipeline,
         wanted: Option<BTreeMap<String, u64>>,
         sink: &'a mut dyn Sink,
     ) -> Self {
         Self {
-            keeper,
+            pipeline,
             wanted,
             sink,
             document: Vec::new(),
@@ -101,7 +101,7 @@ impl<'a> ArchiveReader<'a> {
         tarball::walk::<Fault>(&mut whole, End::Optional, &mut |member| {
             self.member(member, &mut layout, &archive)
         })?;
-        self.keeper.settle()?;
+        self.pipeline.settle()?;
         Ok(layout)
     }
 
@@ -128,16 +128,16 @@ impl<'a> ArchiveReader<'a> {
             return Ok(layout.file(&path, text)?);
         };
         let is_wanted = self.is_wanted(&digest, member.size)?;
-        self.keeper.check()?;
+        self.pipeline.check()?;
         // What is on its way to the sink need not go there twice.
-        let offered = if is_wanted && !self.keeper.is_on_the_way(&digest) {
+        let offered = if is_wanted && !self.pipeline.is_on_the_way(&digest) {
             self.sink.blob(&digest, member.size).map_err(Fault::Sink)?
         } else {
             None
         };
-        self.keeper.begin(archive, &digest, offered)?;
+        self.pipeline.begin(archive, &digest, offered)?;
         let document = self.blob(member)?;
-        self.keeper.end()?;
+        self.pipeline.end()?;
         layout.blob(&digest, member.size, document)?;
         Ok(())
     }
@@ -166,9 +166,9 @@ impl<'a> ArchiveReader<'a> {
         self.document.clear();
         while left > 0 {
             if left < member.size {
-                self.keeper.check()?;
+                self.pipeline.check()?;
             }
-            let mut piece = self.keeper.piece()?;
+            let mut piece = self.pipeline.piece()?;
             piece.fill(member)?;
             let bytes = piece.bytes();
             left -= bytes.len() as u64;
@@ -178,7 +178,7 @@ impl<'a> ArchiveReader<'a> {
             if may_be_document {
                 self.document.extend_from_slice(bytes);
             }
-            self.keeper.bytes(piece)?;
+            self.pipeline.bytes(piece)?;
         }
         Ok(if may_be_document {
             Document::parse(&self.document)

@@ -42,7 +42,7 @@ mod chart;
 mod contents;
 mod document;
 mod gzip;
-mod keeper;
+mod pipeline;
 mod program;
 mod read;
 mod rules;

@@ -11,9 +11,9 @@ use crate::digest;
 use crate::document::LARGEST;
 use crate::event::{Event, Observer};
 use crate::gzip::{Gunzip, StreamFault};
-use crate::keeper::Keeper;
 use crate::lock::{Artifact, Lock, LockedFile, SkippedArchive};
 use crate::name::{Name, base_name};
+use crate::pipeline::Pipeline;
 use crate::rules::{Rule, Rules};
 use crate::sink::Sink;
 use crate::store::StoreError;
@@ -72,8 +72,8 @@ fn read_by(
     std::thread::scope(|scope| {
         let thread = |source| ReadError::Thread { source };
         let mut stream = Gunzip::new(Ahead::start(scope, bundle).map_err(thread)?, observer);
-        let keeper = Keeper::start(scope).map_err(thread)?;
-        let mut reading = Reading::new(sink, keeper, expected, rules, observer);
+        let pipeline = Pipeline::start(scope).map_err(thread)?;
+        let mut reading = Reading::new(sink, pipeline, expected, rules, observer);
         let walked = tarball::walk(&mut stream, End::Required, &mut |member| {
             reading.member(member)
         });
@@ -139,7 +139,7 @@ struct Matrix {
 impl<'a> Reading<'a> {
     fn new(
         sink: &'a mut dyn Sink,
-        keeper: Keeper,
+        pipeline: Pipeline,
         expected: Option<&'a Lock>,
         rules: &'a Rules,
         observer: &'a dyn Observer,
@@ -155,7 +155,7 @@ impl<'a> Reading<'a> {
         });
         Self {
             observer,
-            archives: ArchiveReader::new(keeper, wanted, sink),
+            archives: ArchiveReader::new(pipeline, wanted, sink),
             untold: VecDeque::new(),
             place: Place::Start,
             expected,
@@ -264,11 +264,11 @@ impl<'a> Reading<'a> {
         self.observer.event(Event::ArchiveFinished {
             artifact: &artifact,
         });
-        let blobs = self.archives.keeper.begun();
+        let blobs = self.archives.pipeline.begun();
         self.untold.push_back((blobs, self.artifacts.len()));
         self.artifacts.push(artifact);
         self.place = Place::After(path);
-        self.tell(self.archives.keeper.kept())?;
+        self.tell(self.archives.pipeline.kept())?;
         Ok(())
     }
 
@@ -291,7 +291,7 @@ impl<'a> Reading<'a> {
     /// Waits for the blobs that are still on their way. What failed among them comes before whatever stopped the walk,
     /// since the walk is ahead of them.
     fn keep_rest(&mut self) -> Result<(), ReadError> {
-        let (kept, failure) = self.archives.keeper.finish();
+        let (kept, failure) = self.archives.pipeline.finish();
         self.tell(kept)?;
         let Some(failure) = failure else {
             return Ok(());

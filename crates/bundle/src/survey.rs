@@ -10,9 +10,9 @@ use crate::ahead::Ahead;
 use crate::archive::{ArchiveError, ArchiveReader, Fault};
 use crate::event::Observer;
 use crate::gzip::{Gunzip, StreamFault};
-use crate::keeper::Keeper;
 use crate::lock::Kind;
 use crate::name::{Name, NameError, base_name};
+use crate::pipeline::Pipeline;
 use crate::read::{Place, ReadError, is_matrix, outer};
 use crate::sink::Inspection;
 use crate::tarball::{self, End, Member};
@@ -93,8 +93,8 @@ pub fn survey(bundle: impl Read + Send, observer: &dyn Observer) -> Result<Surve
                 return Ok(());
             }
             // A thread pair an archive: what an archive leaves behind in the middle does not reach the next one.
-            let keeper = Keeper::start(scope)?;
-            found.archives.push(archive(keeper, member, path)?);
+            let pipeline = Pipeline::start(scope)?;
+            found.archives.push(archive(pipeline, member, path)?);
             Ok(())
         });
         walked.map_err(|fault| match fault {
@@ -116,7 +116,7 @@ pub fn survey(bundle: impl Read + Send, observer: &dyn Observer) -> Result<Surve
 }
 
 fn archive(
-    keeper: Keeper,
+    pipeline: Pipeline,
     member: &mut Member<'_>,
     path: String,
 ) -> Result<SurveyedArchive, Fault> {
@@ -130,7 +130,7 @@ fn archive(
         fault: None,
     };
     let mut nothing_kept = Inspection;
-    let mut reader = ArchiveReader::new(keeper, None, &mut nothing_kept);
+    let mut reader = ArchiveReader::new(pipeline, None, &mut nothing_kept);
     let layout = match reader.layout(member, &found.path) {
         Ok(layout) => layout,
         Err(Fault::Io(error)) => match StreamFault::of(error) {

@@ -11,7 +11,7 @@ use semver::{BuildMetadata, Prerelease, Version};
 use serde::Deserialize;
 
 use crate::observations::Observations;
-use crate::table::{Known, Row, Since, TABLE, at};
+use crate::table::{Row, Since, Sourced, TABLE, at};
 use crate::{migration, upgrade};
 
 /// One release of MKE 4k, or a version for which the newest release before it stands in.
@@ -467,7 +467,7 @@ const PLATFORMS: &[(&str, &str, &str)] = &[
     ("darwin-arm64", "darwin", "arm64"),
 ];
 
-impl<T> Known<T> {
+impl<T> Sourced<T> {
     pub(crate) fn to_fact(&self, subject: &'static str, show: impl Fn(&T) -> String) -> Fact {
         fact(subject, show(&self.value), self.certainty, &self.source)
     }

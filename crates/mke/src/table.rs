@@ -18,12 +18,12 @@ pub(crate) static TABLE: LazyLock<Table> = LazyLock::new(|| {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Table {
     pub(crate) sources: BTreeMap<String, String>,
-    pub(crate) bundle_url: Known<String>,
-    pub(crate) mkectl_url: Known<String>,
+    pub(crate) bundle_url: Sourced<String>,
+    pub(crate) mkectl_url: Sourced<String>,
     pub(crate) layout: Layout,
     /// What a bundle takes on a disk, in bytes.
-    pub(crate) bundle_size: Known<u64>,
-    pub(crate) nodes: Nodes,
+    pub(crate) bundle_size: Sourced<u64>,
+    pub(crate) nodes: NodeNeeds,
     pub(crate) write_once: Vec<WriteOnce>,
     /// Sorted by `since`.
     pub(crate) from_mke3: Vec<FromMke3>,
@@ -35,22 +35,22 @@ pub(crate) struct Table {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Layout {
     /// The folder that holds all archives.
-    pub(crate) top_folder: Known<String>,
+    pub(crate) top_folder: Sourced<String>,
     /// What the file name of an archive gives.
-    pub(crate) archive_names: Known<String>,
+    pub(crate) archive_names: Sourced<String>,
     /// How many roots an archive has.
-    pub(crate) archive_roots: Known<String>,
+    pub(crate) archive_roots: Sourced<String>,
     /// Whose media types manifests have.
-    pub(crate) media_types: Known<String>,
+    pub(crate) media_types: Sourced<String>,
     /// The path of the release matrix, or `none`.
-    pub(crate) release_matrix: Known<String>,
+    pub(crate) release_matrix: Sourced<String>,
     /// The form of the checksum file.
-    pub(crate) checksum_form: Known<String>,
+    pub(crate) checksum_form: Sourced<String>,
 }
 
 impl Layout {
     /// Returns the facts with the subjects under which people see them.
-    pub(crate) fn all(&self) -> [(&'static str, &Known<String>); 6] {
+    pub(crate) fn all(&self) -> [(&'static str, &Sourced<String>); 6] {
         [
             ("top folder", &self.top_folder),
             ("archive names", &self.archive_names),
@@ -62,7 +62,7 @@ impl Layout {
     }
 
     /// Returns the fact of a subject of [`Layout::all`].
-    pub(crate) fn of(&self, subject: &str) -> &Known<String> {
+    pub(crate) fn of(&self, subject: &str) -> &Sourced<String> {
         let mut all = self.all().into_iter();
         let found = all.find(|(name, _)| *name == subject);
         found.map_or(&self.top_folder, |(_, known)| known)
@@ -72,7 +72,7 @@ impl Layout {
 /// What a machine of the cluster needs. Each list is sorted by `since` and begins with the first release.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(crate) struct Nodes {
+pub(crate) struct NodeNeeds {
     /// Operating systems, each as ID and VERSION_ID of `/etc/os-release`.
     pub(crate) systems: Vec<Since<Vec<String>>>,
     pub(crate) processors: Vec<Since<u64>>,
@@ -121,13 +121,13 @@ pub(crate) struct WriteOnce {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Row {
     pub(crate) version: Version,
-    pub(crate) bundle: Known<String>,
-    pub(crate) checksum: Known<Option<String>>,
-    pub(crate) private_ca: Known<Support>,
-    pub(crate) anonymous_pull_required: Known<bool>,
-    pub(crate) external_address_required: Known<bool>,
+    pub(crate) bundle: Sourced<String>,
+    pub(crate) checksum: Sourced<Option<String>>,
+    pub(crate) private_ca: Sourced<Support>,
+    pub(crate) anonymous_pull_required: Sourced<bool>,
+    pub(crate) external_address_required: Sourced<bool>,
     /// The versions of what the release consists of, where they are known.
-    pub(crate) components: Option<Known<Components>>,
+    pub(crate) components: Option<Sourced<Components>>,
     pub(crate) mkectl: Hashes,
     pub(crate) upgrade: Upgrades,
     #[serde(default)]
@@ -136,7 +136,7 @@ pub(crate) struct Row {
 
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(crate) struct Known<T> {
+pub(crate) struct Sourced<T> {
     pub(crate) value: T,
     pub(crate) certainty: Certainty,
     pub(crate) source: Vec<String>,
@@ -166,11 +166,11 @@ pub(crate) struct FromMke3 {
     /// The first release that this holds for.
     pub(crate) since: Version,
     /// From which versions.
-    pub(crate) versions: Known<VersionReq>,
+    pub(crate) versions: Sourced<VersionReq>,
     /// Whether node ports for the gateway must be given.
-    pub(crate) gateway_node_ports: Known<bool>,
+    pub(crate) gateway_node_ports: Sourced<bool>,
     /// Whether the file of hosts may have private addresses and interfaces.
-    pub(crate) private_addresses: Known<bool>,
+    pub(crate) private_addresses: Sourced<bool>,
 }
 
 /// The release as the target of an upgrade from another release of MKE 4k.
@@ -178,17 +178,17 @@ pub(crate) struct FromMke3 {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Upgrades {
     /// The releases that the vendor lists as sources; nothing where no list is known.
-    pub(crate) from: Known<Option<Vec<Version>>>,
+    pub(crate) from: Sourced<Option<Vec<Version>>>,
     /// Why it is a target of no upgrade at all.
     pub(crate) refused: Option<String>,
     /// The backup that `mkectl upgrade` to this release makes for its automatic rollback.
-    pub(crate) rollback_backup: Option<Known<String>>,
+    pub(crate) rollback_backup: Option<Sourced<String>>,
     /// The command of this release's mkectl that writes an archive to a local file; none where it has no such command.
-    pub(crate) archive: Known<Option<String>>,
+    pub(crate) archive: Sourced<Option<String>>,
     /// The chart whose CRDs the vendor suggests to apply before an upgrade to this release.
-    pub(crate) monitoring_crds: Option<Known<MonitoringCrds>>,
+    pub(crate) monitoring_crds: Option<Sourced<MonitoringCrds>>,
     /// The sources from which node ports for the gateway must be given.
-    pub(crate) gateway_node_ports_from: Option<Known<Vec<Version>>>,
+    pub(crate) gateway_node_ports_from: Option<Sourced<Vec<Version>>>,
 }
 
 /// The CRDs of the monitoring stack that Helm does not upgrade by itself.

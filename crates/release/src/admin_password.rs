@@ -16,7 +16,7 @@ use crate::event::{Event, Step};
 use crate::{Context, chain};
 
 /// Takes care of the password during one run of mkectl.
-pub(crate) struct Keeper<'a> {
+pub(crate) struct Handover<'a> {
     wanted: Option<&'a AdminPassword>,
     /// Where it is kept unless the environment names another file.
     file: &'a Utf8Path,
@@ -30,7 +30,7 @@ struct Caught {
     file: io::Result<Utf8PathBuf>,
 }
 
-impl<'a> Keeper<'a> {
+impl<'a> Handover<'a> {
     pub(crate) fn new(
         wanted: Option<&'a AdminPassword>,
         file: &'a Utf8Path,

@@ -166,8 +166,8 @@ impl Cluster {
     }
 
     /// Returns what its mkectl is, for a note or a receipt.
-    fn mkectl_record(&self) -> receipt::Program {
-        receipt::Program {
+    fn mkectl_record(&self) -> receipt::RecordedProgram {
+        receipt::RecordedProgram {
             version: self.release(),
             sha256: self.mkectl().sha256(),
         }

@@ -347,7 +347,7 @@ fn receipt_of_success(
         (Some(applied), _) => applied.mkectl.clone(),
         // mkectl was not needed, so the one that applied this configuration still stands.
         (None, Some(before)) => before.mkectl.clone(),
-        (None, None) => receipt::Program::default(),
+        (None, None) => receipt::RecordedProgram::default(),
     };
     // An upgrade takes no configuration. What it did not bring is applied by the next deploy.
     let config = match (&deployed.applied, before) {

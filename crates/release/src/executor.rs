@@ -111,7 +111,7 @@ pub(crate) struct Command {
 #[derive(Debug)]
 pub struct Applied {
     /// mkectl, as it was before it ran.
-    pub mkectl: receipt::Program,
+    pub mkectl: receipt::RecordedProgram,
     /// Where everything that it printed is kept.
     pub log: Utf8PathBuf,
     /// Whether the cluster has everything now that the rendered configuration says. An upgrade takes no configuration.

@@ -45,7 +45,7 @@ pub(crate) struct Asked {
 }
 
 /// What the answer has to fit.
-pub(crate) struct Known<'a> {
+pub(crate) struct Expected<'a> {
     pub(crate) environment: &'a Environment,
     /// The configuration as it is to be.
     pub(crate) rendered: &'a str,
@@ -103,13 +103,13 @@ pub(crate) fn ask(
 /// # Errors
 /// The receipt and the cluster contradict each other, or the cluster keeps what the environment would change.
 pub(crate) fn release(
-    known: &Known<'_>,
+    expected: &Expected<'_>,
     word: &Word,
     warnings: &mut Warnings,
 ) -> Result<Option<Version>, crate::Error> {
-    let environment = known.environment;
+    let environment = expected.environment;
     let name = &environment.name;
-    let applied = known.applied.and_then(|applied| {
+    let applied = expected.applied.and_then(|applied| {
         let version = applied.release.strip_prefix('v')?.parse().ok()?;
         Some((applied, version))
     });
@@ -130,11 +130,11 @@ pub(crate) fn release(
         }
         Word::Told(seen) => seen,
     };
-    let wanted = observed(known.rendered)?;
+    let wanted = observed(expected.rendered)?;
     let is_meant = seen.may_be_of_one_cluster(&wanted);
     let Some((applied, version)) = applied else {
         let other = || {
-            let kubeconfig = known.kubeconfig.clone()?;
+            let kubeconfig = expected.kubeconfig.clone()?;
             Some(other_cluster(environment, seen, &wanted, kubeconfig))
         };
         let is_meant = is_meant && may_be_at(seen, wanted.external_address.as_deref());
@@ -182,8 +182,8 @@ pub(crate) fn release(
         None => Ok(Some(version)),
         Some(seen) if *seen == version => Ok(Some(version)),
         // mkectl said that it failed, and what it took back is its affair: it is run once more.
-        Some(seen) if *seen == environment.release && known.upgrade_failed => Ok(Some(version)),
-        Some(seen) if *seen == environment.release && was_killed_upgrading(known) => {
+        Some(seen) if *seen == environment.release && expected.upgrade_failed => Ok(Some(version)),
+        Some(seen) if *seen == environment.release && was_killed_upgrading(expected) => {
             warnings.of_plan.push(format!(
                 "nobody heard how the upgrade to v{seen} ended, and the cluster of {name} runs it: what is rendered is applied"
             ));
@@ -193,8 +193,8 @@ pub(crate) fn release(
     }
 }
 
-fn was_killed_upgrading(known: &Known<'_>) -> bool {
-    known
+fn was_killed_upgrading(expected: &Expected<'_>) -> bool {
+    expected
         .under_way
         .is_some_and(|under_way| under_way.command == "upgrade")
 }

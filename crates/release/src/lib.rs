@@ -111,7 +111,7 @@ pub struct Context<'a> {
     /// The program that runs.
     pub tool: &'a Tool,
     /// Who knows the credentials for an environment's registry.
-    pub keeper: &'a dyn Keeper,
+    pub credential_provider: &'a dyn CredentialProvider,
     /// Who says whether a secret may be seen.
     pub consent: &'a dyn consent::Consent,
     /// How much registries are asked for.
@@ -140,12 +140,13 @@ impl Context<'_> {
         &self,
         environment: &environment::Environment,
     ) -> Result<Credentials, Error> {
-        let credentials = (self.keeper.credentials(environment)).map_err(|source| {
-            connect::Error::Credentials {
-                address: environment.registry.address.clone(),
-                source,
-            }
-        })?;
+        let credentials =
+            (self.credential_provider.credentials(environment)).map_err(|source| {
+                connect::Error::Credentials {
+                    address: environment.registry.address.clone(),
+                    source,
+                }
+            })?;
         credentials.remember();
         Ok(credentials)
     }
@@ -172,12 +173,13 @@ impl Context<'_> {
         &self,
         environment: &environment::Environment,
     ) -> Result<Option<Credentials>, Error> {
-        let credentials = (self.keeper.mke3_credentials(environment)).map_err(|source| {
-            connect::Error::Mke3Credentials {
-                environment: environment.name.clone(),
-                source,
-            }
-        })?;
+        let credentials =
+            (self.credential_provider.mke3_credentials(environment)).map_err(|source| {
+                connect::Error::Mke3Credentials {
+                    environment: environment.name.clone(),
+                    source,
+                }
+            })?;
         credentials.iter().for_each(Credentials::remember);
         Ok(credentials)
     }
@@ -187,19 +189,20 @@ impl Context<'_> {
         &self,
         environment: &environment::Environment,
     ) -> Result<Option<Credentials>, Error> {
-        let credentials = (self.keeper.pull_credentials(environment)).map_err(|source| {
-            connect::Error::Credentials {
-                address: environment.registry.address.clone(),
-                source,
-            }
-        })?;
+        let credentials =
+            (self.credential_provider.pull_credentials(environment)).map_err(|source| {
+                connect::Error::Credentials {
+                    address: environment.registry.address.clone(),
+                    source,
+                }
+            })?;
         credentials.iter().for_each(Credentials::remember);
         Ok(credentials)
     }
 }
 
-/// Keeps credentials. Environments hold the names of secrets; where those lead to is the program's affair.
-pub trait Keeper: Send + Sync {
+/// Supplies credentials. Environments hold the names of secrets; the program resolves them.
+pub trait CredentialProvider: Send + Sync {
     /// Returns what may be used to push to an environment's registry; [`Credentials::Anonymous`] where nothing is kept.
     ///
     /// # Errors

@@ -177,8 +177,8 @@ impl Program {
     }
 
     /// Returns what it is, for a note or a receipt.
-    pub(crate) fn record(&self) -> receipt::Program {
-        receipt::Program {
+    pub(crate) fn record(&self) -> receipt::RecordedProgram {
+        receipt::RecordedProgram {
             version: format!("v{}", self.release),
             sha256: self.mkectl.sha256(),
         }

@@ -25,7 +25,7 @@ pub use error::Error;
 pub use file::{ComputedFrom, KeptLock, PrunePlan, Remove, Stays};
 pub use remove::{Pruned, prune};
 
-use history::Known;
+use history::History;
 use propose::{Held, Holding, Proposal, candidates, propose};
 
 /// How many repositories are looked into at once.
@@ -64,7 +64,7 @@ pub async fn plan(
 async fn unclaimed(
     context: &Context<'_>,
     environment: &Environment,
-    known: &Known,
+    known: &History,
     proposal: &Proposal,
 ) -> Result<Vec<String>, crate::Error> {
     let mut notes = Vec::new();
@@ -145,7 +145,7 @@ async fn of_known(
     context: &Context<'_>,
     environment: &Environment,
     reach: Reach,
-    known: &Known,
+    known: &History,
 ) -> Result<PrunePlan, crate::Error> {
     let proposal = look(context, environment, known).await?;
     written(context, environment, reach, known, proposal)
@@ -155,7 +155,7 @@ async fn of_known(
 async fn look(
     context: &Context<'_>,
     environment: &Environment,
-    known: &Known,
+    known: &History,
 ) -> Result<Proposal, crate::Error> {
     let candidates = candidates(&known.kept, &known.past, &environment.registry);
     let registry = connect(context, environment, context.credentials(environment)?)?;
@@ -269,7 +269,7 @@ fn written(
     context: &Context<'_>,
     environment: &Environment,
     reach: Reach,
-    known: &Known,
+    known: &History,
     proposal: Proposal,
 ) -> Result<PrunePlan, crate::Error> {
     let mut sizes: BTreeMap<String, u64> = BTreeMap::new();

@@ -60,7 +60,7 @@ pub struct Applied {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
     /// The mkectl that applied it.
-    pub mkectl: Program,
+    pub mkectl: RecordedProgram,
     /// How many artifacts of the lock were confirmed in the registry: all of them.
     pub artifacts: usize,
     /// What was done for that.
@@ -130,7 +130,7 @@ pub struct Failed {
 /// A program that was run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Program {
+pub struct RecordedProgram {
     /// The version that it gave of itself.
     pub version: String,
     /// SHA-256 of its file. A rehearsal's stand-in is this tool, and has none.

@@ -47,7 +47,7 @@ pub struct Answer {
 /// Everything that is known of one release.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Known {
+pub struct ReleaseFacts {
     /// The release, `v4.1.5`.
     pub release: String,
     /// Whether the table has it; otherwise the newest release before it stands in.
@@ -105,7 +105,7 @@ pub fn all(workspace: &Workspace) -> Result<Vec<Row>, Error> {
 ///
 /// # Errors
 /// It has no offline installation.
-pub fn one(workspace: &Workspace, version: &Version) -> Result<Known, Error> {
+pub fn one(workspace: &Workspace, version: &Version) -> Result<ReleaseFacts, Error> {
     let release = workspace.release(version)?;
     let facts = release.facts();
     let certainties = certainties(&facts);
@@ -134,7 +134,7 @@ pub fn one(workspace: &Workspace, version: &Version) -> Result<Known, Error> {
             },
         })
         .collect();
-    Ok(Known {
+    Ok(ReleaseFacts {
         release: format!("v{version}"),
         is_known: release.is_known(),
         certainties,

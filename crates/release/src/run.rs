@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use camino::Utf8PathBuf;
 use environment::Environment;
 
-use crate::admin_password::Keeper;
+use crate::admin_password::Handover;
 use crate::event::{Event, Step};
 use crate::under_way::{self, UnderWay};
 use crate::workspace::Output;
@@ -78,7 +78,7 @@ impl Run<'_> {
         if let Some(note) = &note {
             note.write(self.output)?;
         }
-        let keeper = Keeper::new(
+        let handover = Handover::new(
             self.environment.operation.admin_password.as_ref(),
             &self.output.admin_password,
             &stamp,
@@ -87,7 +87,7 @@ impl Run<'_> {
             let observer = Lines {
                 way_out: self.password_way_out.as_deref(),
                 context,
-                keeper: &keeper,
+                handover: &handover,
                 note: note.as_ref(),
                 output: self.output,
                 results: self.results,
@@ -97,7 +97,7 @@ impl Run<'_> {
             tokio::task::block_in_place(|| programs::run(command, &log, &observer, signals))
         };
         context.tool.signals.mkectl_ended();
-        tokio::task::block_in_place(|| keeper.hand_over(context));
+        tokio::task::block_in_place(|| handover.hand_over(context));
         let finished = finished.map_err(crate::Error::Mkectl)?;
         let log = context.workspace.shown(&log).to_owned();
         if let Some(failure) = finished.log_failure {
@@ -156,7 +156,7 @@ pub(crate) fn refuse_a_second_one(
 struct Lines<'a> {
     way_out: Option<&'a str>,
     context: &'a Context<'a>,
-    keeper: &'a Keeper<'a>,
+    handover: &'a Handover<'a>,
     note: Option<&'a UnderWay>,
     output: &'a Output,
     results: Option<&'a Mutex<String>>,
@@ -183,7 +183,7 @@ impl programs::Observer for Lines<'_> {
                 None if self.reveals => self.context.reporter.report(Event::Revealed(text)),
                 None => self.context.reporter.report(Event::MkectlResult(text)),
             },
-            programs::Event::AdminPassword(caught) => self.keeper.keep(caught),
+            programs::Event::AdminPassword(caught) => self.handover.keep(caught),
             programs::Event::PasswordMissed => self.warn(
                 format!(
                     "mkectl printed the administrator's password in an unknown format: look for it in the log{}",

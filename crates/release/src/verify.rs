@@ -186,7 +186,7 @@ async fn confirm(
         ),
         bytes: None,
     });
-    let nodes = nodes::Nodes::of(context, environment, config, file)?;
+    let nodes = nodes::NodeRegistries::of(context, environment, config, file)?;
     nodes.knock().await?;
     let examined = examine::examine(&nodes, artifacts, context.reporter).await?;
     if !examined.findings.is_empty() {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use console::style;
-use release::releases::{Answer, Certainties, Known, Row, all, one};
+use release::releases::{Answer, Certainties, ReleaseFacts, Row, all, one};
 
 use crate::app::App;
 use crate::failure::Failure;
@@ -12,8 +12,8 @@ use crate::ui::table;
 pub(crate) fn run(app: &App<'_>, release: Option<&str>) -> Result<ExitCode, Failure> {
     match release {
         Some(release) => {
-            let known = one(&app.workspace, &super::release(release)?)?;
-            app.ui.result(&details(&known), &known)?;
+            let facts = one(&app.workspace, &super::release(release)?)?;
+            app.ui.result(&details(&facts), &facts)?;
         }
         None => {
             let rows = all(&app.workspace)?;
@@ -82,19 +82,19 @@ fn short(answer: &Answer) -> String {
     }
 }
 
-fn details(known: &Known) -> String {
+fn details(facts: &ReleaseFacts) -> String {
     let mut text = format!(
         "{}\n{}\n",
-        style(&known.release).bold(),
-        counted(&known.certainties)
+        style(&facts.release).bold(),
+        counted(&facts.certainties)
     );
-    for warning in &known.warnings {
+    for warning in &facts.warnings {
         text.push_str(&format!(
             "{} {warning}\n",
             style("warning:").yellow().bold()
         ));
     }
-    for fact in &known.facts {
+    for fact in &facts.facts {
         text.push_str(&format!("\n{:<16} {}\n", fact.subject, fact.value));
         let mut line = |words: &str| text.push_str(&format!("{:<16} {words}\n", ""));
         line(&style(fact.certainty).dim().to_string());
@@ -105,7 +105,7 @@ fn details(known: &Known) -> String {
             line(&format!("overridden by `{command}`"));
         }
     }
-    for download in &known.mkectl {
+    for download in &facts.mkectl {
         text.push_str(&format!(
             "\n{:<16} {}\n{:<16} {}\n",
             download.platform,

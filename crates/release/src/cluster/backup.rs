@@ -146,7 +146,7 @@ pub(crate) fn describe(
     context: &Context<'_>,
     environment: &Environment,
     archive: &Utf8Path,
-    mkectl: receipt::Program,
+    mkectl: receipt::RecordedProgram,
     applied: Option<receipt::Applied>,
 ) -> Result<Note, Error> {
     check(context, archive).map_err(cluster::Error::Backup)?;

@@ -19,7 +19,7 @@ pub struct Note {
     /// The SHA-256 of the archive.
     pub sha256: String,
     /// The mkectl that wrote it.
-    pub mkectl: receipt::Program,
+    pub mkectl: receipt::RecordedProgram,
     /// When, in UTC.
     pub when: String,
     /// The version of Airlock.

@@ -115,7 +115,7 @@ pub async fn rebuild(
         lock: locked.digest,
         config,
         plan: None,
-        mkectl: receipt::Program {
+        mkectl: receipt::RecordedProgram {
             version: locked.lock.release,
             sha256: is_current.then(|| cluster.mkectl().sha256()).flatten(),
         },

@@ -6,7 +6,7 @@ use semver::Version;
 use super::Purpose;
 use crate::event::Step;
 use crate::executor::{Action, ClusterPlan};
-use crate::existing::{self, Known, Word};
+use crate::existing::{self, Expected, Word};
 use crate::fetch::Locked;
 use crate::program::{self, Program};
 use crate::receipt::{Applied, Receipt};
@@ -108,7 +108,7 @@ pub(super) fn decide(
         kubeconfig::require(context, environment)
             .map_err(|error| Error::Kubeconfig(Box::new(error)))?;
     }
-    let mut known = Known {
+    let mut known = Expected {
         environment,
         rendered: question.rendered,
         applied: question.applied(),

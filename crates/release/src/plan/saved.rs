@@ -115,7 +115,7 @@ pub struct SavedMkectl {
     pub reason: Option<String>,
     /// The programs that are run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub programs: Vec<receipt::Program>,
+    pub programs: Vec<receipt::RecordedProgram>,
     /// The commands, in their order, whatever folder the program is in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<String>,

@@ -1,4 +1,4 @@
-//! Why there is no fitting mkectl.
+//! Why no mkectl fits.
 
 use camino::Utf8PathBuf;
 

@@ -15,7 +15,7 @@ use crate::{Context, Error, Workspace, chain, prune, verify};
 
 /// What is known.
 #[derive(Debug)]
-pub(super) struct Known {
+pub(super) struct History {
     pub(super) kept: Kept,
     /// The locks that are kept.
     pub(super) locks: Vec<KeptLock>,
@@ -39,10 +39,10 @@ pub(super) fn gather(
     context: &Context<'_>,
     environment: &Environment,
     reach: Reach,
-) -> Result<Known, Error> {
+) -> Result<History, Error> {
     let mut past = Archive::open(context);
     let workspace = context.workspace;
-    let mut known = Known {
+    let mut known = History {
         kept: Kept::default(),
         locks: Vec::new(),
         past: Vec::new(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::file::{PrunePlan, Remove};
-use super::history::{self, Known};
+use super::history::{self, History};
 use super::{Reach, known_holding, of_known, propose};
 use crate::connect::connect;
 use crate::{Context, Error, RegistryError, chain, connect, prune};
@@ -148,7 +148,7 @@ async fn is_gone(registry: &registry::Registry, removal: &Remove) -> Result<bool
 async fn left_behind<'a>(
     registry: &registry::Registry,
     environment: &Environment,
-    known: &Known,
+    known: &History,
     gone: &'a Remove,
 ) -> Result<Vec<(&'a str, String)>, RegistryError> {
     let repository = gone.repository.as_str();

@@ -37,7 +37,7 @@ fn whole() -> Receipt {
             lock: "7f28".to_owned(),
             config: "5c62".to_owned(),
             plan: Some("b1d2".to_owned()),
-            mkectl: Program {
+            mkectl: RecordedProgram {
                 version: "v4.1.5".to_owned(),
                 sha256: Some("9a0b".to_owned()),
             },

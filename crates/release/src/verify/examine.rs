@@ -8,7 +8,7 @@ use oci_spec::image::Digest;
 
 use super::Depth;
 use super::finding::{Finding, FindingKind};
-use super::nodes::{Nodes, Reader};
+use super::nodes::{NodeRegistries, Reader};
 use crate::Error;
 use crate::event::{Event, Reporter, Step};
 use crate::look::QUESTIONS_AT_ONCE;
@@ -56,7 +56,7 @@ enum Of<'a> {
 /// # Errors
 /// A registry cannot be used, or refuses what nodes do.
 pub(crate) async fn examine(
-    nodes: &Nodes,
+    nodes: &NodeRegistries,
     artifacts: &[(&Artifact, Depth)],
     reporter: &dyn Reporter,
 ) -> Result<Examined, Error> {
@@ -121,13 +121,16 @@ fn without_repetition(findings: impl Iterator<Item = Finding>) -> Vec<Finding> {
 }
 
 /// Returns the bytes that a look at these artifacts reads.
-pub(crate) fn bytes_to_read(nodes: &Nodes, artifacts: &[(&Artifact, Depth)]) -> u64 {
+pub(crate) fn bytes_to_read(nodes: &NodeRegistries, artifacts: &[(&Artifact, Depth)]) -> u64 {
     let questions = questions(nodes, artifacts);
     let reads = questions.iter().filter(|question| question.reads);
     reads.map(Question::size).sum()
 }
 
-fn questions<'a>(nodes: &'a Nodes, artifacts: &[(&'a Artifact, Depth)]) -> Vec<Question<'a>> {
+fn questions<'a>(
+    nodes: &'a NodeRegistries,
+    artifacts: &[(&'a Artifact, Depth)],
+) -> Vec<Question<'a>> {
     let mut questions = Vec::new();
     let mut asked = BTreeSet::new();
     let mut read = BTreeSet::new();

@@ -12,7 +12,7 @@ use crate::{Context, Error, connect, verify};
 
 /// What nodes pull from.
 #[derive(Debug)]
-pub(crate) struct Nodes {
+pub(crate) struct NodeRegistries {
     images: Reader,
     charts: Reader,
     /// The file that says so, as people are shown it.
@@ -26,7 +26,7 @@ pub(crate) struct Reader {
     pub(crate) pulls: mke::PulledRegistry,
 }
 
-impl Nodes {
+impl NodeRegistries {
     /// Reads where nodes pull from out of `text`, which is that of `file`. No request is made.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use camino::Utf8PathBuf;
 use environment::Environment;
 
 use super::examine::{bytes_to_read, examine};
-use super::nodes::Nodes;
+use super::nodes::NodeRegistries;
 use super::{Depth, Finding};
 use crate::event::{Event, Step};
 use crate::workspace::{Output, read_if_there};
@@ -66,15 +66,18 @@ pub async fn served(
 }
 
 /// Returns the registries that nodes of an environment pull from.
-pub(super) fn nodes_of(context: &Context<'_>, environment: &Environment) -> Result<Nodes, Error> {
+pub(super) fn nodes_of(
+    context: &Context<'_>,
+    environment: &Environment,
+) -> Result<NodeRegistries, Error> {
     let (path, text) = configuration(context, environment)?;
-    Nodes::of(context, environment, &text, &path)
+    NodeRegistries::of(context, environment, &text, &path)
 }
 
 /// Looks at everything that a lock names.
 pub(super) async fn look(
     context: &Context<'_>,
-    nodes: &Nodes,
+    nodes: &NodeRegistries,
     lock: &bundle::Lock,
     depth: Depth,
 ) -> Result<Served, Error> {

@@ -11,12 +11,12 @@ struct Recorder {
     finished: bool,
 }
 
-struct Keeper(std::sync::Arc<Mutex<Vec<Vec<u8>>>>, Vec<u8>);
+struct KeepingSink(std::sync::Arc<Mutex<Vec<Vec<u8>>>>, Vec<u8>);
 
 impl Sink for Recorder {
     fn blob(&mut self, digest: &Digest, _: u64) -> Result<Option<Box<dyn BlobSink>>, StoreError> {
         self.offered.push(digest.to_string());
-        Ok(Some(Box::new(Keeper(self.kept.clone(), Vec::new()))))
+        Ok(Some(Box::new(KeepingSink(self.kept.clone(), Vec::new()))))
     }
 
     fn artifact(&mut self, artifact: &Artifact) -> Result<(), StoreError> {
@@ -30,7 +30,7 @@ impl Sink for Recorder {
     }
 }
 
-impl BlobSink for Keeper {
+impl BlobSink for KeepingSink {
     fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.1.extend_from_slice(bytes);
         Ok(())

@@ -52,7 +52,7 @@ pub(crate) struct Failure {
 }
 
 /// The way to the two threads. Dropping it ends them, and what was handed in half leaves nothing behind.
-pub(crate) struct Keeper {
+pub(crate) struct Pipeline {
     /// None once everything has been handed in.
     work: Option<SyncSender<Work>>,
     emptied: Receiver<Piece>,
@@ -96,7 +96,7 @@ struct Ended {
     result: Result<Option<Box<dyn BlobSink>>, Fault>,
 }
 
-impl Keeper {
+impl Pipeline {
     /// Starts the threads.
     ///
     /// # Errors
