@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use sha2::Digest as _;
 use support::sandbox::repository;
 
+mod circles;
 mod prose;
 
 /// Which crate of ours may know which other. Whoever adds an edge adds it here, and says why in ARCHITECTURE.md.

@@ -99,19 +99,6 @@ fn is_offline(value: Option<&std::ffi::OsStr>) -> bool {
     !["", "0", "false", "no"].iter().any(|off| value == **off)
 }
 
-/// How the program is called by its alias.
-pub(crate) const BY_CARGO: &str = "cargo xtask";
-
-/// Returns how the program was called: by its alias, which `cargo` tells by a variable, or by a path.
-pub(crate) fn program() -> String {
-    let is_alias = std::env::var_os("CARGO").is_some();
-    let path = std::env::args_os().next().filter(|_| !is_alias);
-    match path {
-        Some(path) => redaction::escape(&path.to_string_lossy()).into_owned(),
-        None => BY_CARGO.to_owned(),
-    }
-}
-
 /// Finds the workspace: the folder that was named, else the nearest one upwards that holds `environments/`, else
 /// the one that this program was built in.
 fn root(named: Option<&Utf8Path>) -> Result<Utf8PathBuf, Failure> {

@@ -11,8 +11,9 @@ use clap::{
 };
 use release::connect::Limits;
 
-use crate::app::{BY_CARGO, program};
+use crate::called::{BY_CARGO, program};
 use crate::team::Task;
+use crate::ui::Format;
 
 mod cluster;
 mod examples;
@@ -115,14 +116,6 @@ Exit codes:
     4  bundle differs from its lock   64  invalid command line
     5  registry                      130  interrupted
 ";
-
-/// How results and progress are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    // No help of their own: the option says what they are, and the help stays within a screen.
-    Human,
-    Json,
-}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -321,7 +321,7 @@ fn hints(error: &Error) -> Vec<String> {
             "run it again when the other command is done".to_owned()
         }
         Error::Disk(release::disk::Error::StoreLost { .. }) => "run it again: what is missing is read from the bundle".to_owned(),
-        Error::Connect(release::connect::Error::Registry { source, .. }) | Error::Verify(release::verify::Error::NotAnonymous { source, .. }) => return advice(error, source),
+        Error::Connect(release::connect::Error::Registry { source, .. } | release::connect::Error::NotAnonymous { source, .. }) => return advice(error, source),
         Error::Push(release::push::Error::Failed { failed, .. }) => {
             let mut hints: Vec<String> = failed.iter().flat_map(|(_, source)| advice(error, source)).collect();
             hints.sort();

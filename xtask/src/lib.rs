@@ -6,6 +6,7 @@
 //! (`failure`). A team adds tasks of its own with [`main_with`].
 
 mod app;
+mod called;
 mod cli;
 mod confirm;
 mod consent;

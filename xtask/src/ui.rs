@@ -13,16 +13,24 @@ mod table;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use clap::ValueEnum;
 use release::event::{Event, Reporter};
 use serde::Serialize;
 
-use crate::cli::Format;
 use crate::failure::Failure;
 
 pub(crate) use human::lock_changes;
 pub(crate) use plan::{Detail, coloured};
 pub(crate) use table::hanging;
 pub use table::table;
+
+/// How results and progress are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    // No help of their own: the option says what they are, and the help stays within a screen.
+    Human,
+    Json,
+}
 
 /// Shows what happens, in the form that was asked for. Cheap to clone; every clone is the same.
 #[derive(Clone)]

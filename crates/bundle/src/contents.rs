@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::lock::{Artifact, LockedFile, SkippedArchive};
+use crate::http;
+use crate::lock::{
+    Artifact, Lock, LockedBundle, LockedFile, LockedMkectl, SkippedArchive, VERSION,
+};
 
 /// What is in a bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,4 +31,38 @@ pub struct Contents {
 impl Contents {
     /// How many odd files are listed.
     pub const MOST_ODD: usize = 100;
+}
+
+impl Lock {
+    /// Returns the lock of a bundle that has been read.
+    ///
+    /// `file` and `url` are the bundle's name and source, of which a query is left out; `mkectl` are the downloads that belong to the release.
+    pub fn from_contents(
+        release: &semver::Version,
+        arch: &str,
+        file: &str,
+        url: &str,
+        mkectl: Vec<LockedMkectl>,
+        contents: Contents,
+    ) -> Self {
+        let mut lock = Self {
+            version: VERSION,
+            release: format!("v{release}"),
+            arch: arch.to_owned(),
+            bundle: LockedBundle {
+                file: file.to_owned(),
+                url: http::stored_url(url),
+                size: contents.size,
+                sha256: contents.sha256,
+            },
+            forced_release: Vec::new(),
+            release_matrix: contents.release_matrix,
+            mkectl,
+            init: None,
+            skipped: contents.skipped,
+            artifacts: contents.artifacts,
+        };
+        lock.sort();
+        lock
+    }
 }

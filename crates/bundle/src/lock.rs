@@ -7,7 +7,6 @@ use camino::{Utf8Path, Utf8PathBuf};
 use oci_spec::image::{Digest, MediaType};
 use serde::{Deserialize, Serialize};
 
-use crate::contents::Contents;
 use crate::{digest, http};
 
 mod check;
@@ -15,7 +14,7 @@ mod check;
 pub use check::Contradiction;
 
 /// The version of the lock's own form that this crate reads and writes.
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// Everything that is in one bundle, and the `mkectl` that belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -210,38 +209,6 @@ pub enum LockError {
 }
 
 impl Lock {
-    /// Returns the lock of a bundle that has been read.
-    ///
-    /// `file` and `url` are the bundle's name and source, of which a query is left out; `mkectl` are the downloads that belong to the release.
-    pub fn from_contents(
-        release: &semver::Version,
-        arch: &str,
-        file: &str,
-        url: &str,
-        mkectl: Vec<LockedMkectl>,
-        contents: Contents,
-    ) -> Self {
-        let mut lock = Self {
-            version: VERSION,
-            release: format!("v{release}"),
-            arch: arch.to_owned(),
-            bundle: LockedBundle {
-                file: file.to_owned(),
-                url: http::stored_url(url),
-                size: contents.size,
-                sha256: contents.sha256,
-            },
-            forced_release: Vec::new(),
-            release_matrix: contents.release_matrix,
-            mkectl,
-            init: None,
-            skipped: contents.skipped,
-            artifacts: contents.artifacts,
-        };
-        lock.sort();
-        lock
-    }
-
     /// What the names of locks' files end with.
     pub const SUFFIX: &str = ".lock.yaml";
 
@@ -344,7 +311,7 @@ impl Lock {
         self.blobs().values().sum()
     }
 
-    fn sort(&mut self) {
+    pub(crate) fn sort(&mut self) {
         self.artifacts
             .sort_by(|one, other| one.sort_key().cmp(&other.sort_key()));
         self.skipped

@@ -5,11 +5,10 @@
 use semver::Version;
 
 use crate::{
+    findings::Findings,
     form,
     grammar::{self, Fault},
-    inventory,
-    mask::Secrets,
-    mke3,
+    inventory, mke3,
     nearest::nearest,
     operation,
     problem::{Problem, quote},
@@ -71,26 +70,6 @@ const SECRET_WORDS: &[&str] = &[
     "login",
     "credential",
 ];
-
-/// What is wrong with files, and which secrets must not be shown with it.
-#[derive(Debug, Default)]
-pub(crate) struct Findings {
-    pub(crate) problems: Vec<Problem>,
-    pub(crate) secrets: Secrets,
-}
-
-impl Findings {
-    pub(crate) fn add(&mut self, problem: Problem) {
-        self.problems.push(problem);
-    }
-
-    /// Notes what is wrong with a value, if something is.
-    fn note<Value>(&mut self, result: Result<Value, Problem>) {
-        if let Err(problem) = result {
-            self.add(problem);
-        }
-    }
-}
 
 /// Checks one file's document, which is a mapping, down to where `config` begins.
 pub(crate) fn document(document: &Mapping, findings: &mut Findings) {
@@ -380,16 +359,6 @@ fn note_secrets(key: &Node, value: &Node, findings: &mut Findings) {
     }
     for (key, value) in value.as_mapping().into_iter().flat_map(Mapping::iter) {
         note_secrets(key, value, findings);
-    }
-}
-
-/// Returns the problem of a key that is not one of `known`. `help` stands where no known key resembles it.
-pub(crate) fn unknown_key(key: &Node, known: &[&str], parent: &str, help: &str) -> Problem {
-    let name = key.text().unwrap_or_default();
-    let problem = Problem::at(key, format!("unknown key {} in `{parent}`", quote(name)));
-    match nearest(name, known.iter().copied()) {
-        Some(nearest) => problem.with_help(format!("did you mean `{nearest}`?")),
-        None => problem.with_help(help),
     }
 }
 

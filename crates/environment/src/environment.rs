@@ -5,6 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use camino::Utf8PathBuf;
 use semver::Version;
 
+use crate::grammar::split_address;
 use crate::operation::Operation;
 use crate::problem::{Problem, Problems};
 use crate::promotion::Requirement;
@@ -200,23 +201,6 @@ impl Registry {
             "" => name.to_owned(),
             project => format!("{project}/{name}"),
         }
-    }
-}
-
-/// Splits `host[:port]`. The colons within an IPv6 address's brackets are the host's.
-pub(crate) fn split_address(address: &str) -> (&str, Option<&str>) {
-    let host_end = match address.rfind(']') {
-        Some(bracket) => bracket,
-        // An open bracket leaves no way to tell a port.
-        None if address.starts_with('[') => address.len(),
-        None => 0,
-    };
-    match address[host_end..].rfind(':') {
-        Some(colon) => {
-            let colon = host_end + colon;
-            (&address[..colon], Some(&address[colon + 1..]))
-        }
-        None => (address, None),
     }
 }
 

@@ -8,9 +8,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
-    check::Findings,
-    grammar, inherit,
+    findings::Findings,
+    grammar,
     nearest::nearest,
+    paths,
     problem::{Problem, Problems, quote},
     yaml::{Mapping, Node, Value},
 };
@@ -34,9 +35,9 @@ pub fn reference(node: &Node) -> Option<Reference> {
         return name.text().map(|name| Reference::Variable(name.to_owned()));
     }
     let written = Utf8Path::new(keys.get("$file")?.text()?);
-    let directory = inherit::directory(&node.source);
+    let directory = paths::directory(&node.source);
     Some(Reference::File(
-        inherit::relative_to(directory, written).unwrap_or_else(|| directory.join(written)),
+        paths::relative_to(directory, written).unwrap_or_else(|| directory.join(written)),
     ))
 }
 

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use semver::Version;
 
-use crate::{environment::split_address, error::Error, problem::quote};
+use crate::{error::Error, problem::quote};
 
 /// What is wrong with a text, and what to do about it.
 #[derive(Debug, PartialEq, Eq)]
@@ -234,6 +234,23 @@ pub(crate) fn environment_name(text: &str) -> Result<(), Error> {
         name: text.to_owned(),
         rule: rule.to_owned(),
     })
+}
+
+/// Splits `host[:port]`. The colons within an IPv6 address's brackets are the host's.
+pub(crate) fn split_address(address: &str) -> (&str, Option<&str>) {
+    let host_end = match address.rfind(']') {
+        Some(bracket) => bracket,
+        // An open bracket leaves no way to tell a port.
+        None if address.starts_with('[') => address.len(),
+        None => 0,
+    };
+    match address[host_end..].rfind(':') {
+        Some(colon) => {
+            let colon = host_end + colon;
+            (&address[..colon], Some(&address[colon + 1..]))
+        }
+        None => (address, None),
+    }
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use camino::Utf8Path;
 
 use crate::{
-    check::{Findings, unknown_key},
     error::Error,
-    inherit,
+    findings::{Findings, unknown_key},
+    paths,
     problem::{Problem, quote},
     yaml::{self, BYTE_ORDER_MARK, Mapping, Node, Source},
 };
@@ -33,8 +33,8 @@ pub(crate) fn read(
     let Some(written) = file.text().filter(|path| !path.is_empty()) else {
         return Ok(None);
     };
-    let directory = inherit::directory(&file.source);
-    let Some(path) = inherit::relative_to(directory, Utf8Path::new(written)) else {
+    let directory = paths::directory(&file.source);
+    let Some(path) = paths::relative_to(directory, Utf8Path::new(written)) else {
         let rule = format!("{} leads out of the workspace", quote(written));
         findings.add(Problem::at(file, rule).with_help("keep the file beside this one"));
         return Ok(None);
@@ -44,9 +44,9 @@ pub(crate) fn read(
             Some(unmarked) => unmarked.to_owned(),
             None => text,
         },
-        Err(error) if inherit::is_absent(&error) => {
+        Err(error) if paths::is_absent(&error) => {
             let rule = format!("there is no file {}", quote(path.as_str()));
-            let help = inherit::looked_for_from(&file.source);
+            let help = paths::looked_for_from(&file.source);
             findings.add(Problem::at(file, rule).with_help(help));
             return Ok(None);
         }

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
-    certificate,
-    check::{self, Findings},
+    certificate, check,
     environment::{CertificateAuthority, CredentialSource, Environment, Facts, Registry},
     error::Error,
+    findings::Findings,
     grammar, inherit, inventory,
     mask::Secrets,
     merge::{merge, settled, without_nulls},
     mke3,
     nearest::nearest,
     operation::{self, Operation},
+    paths,
     problem::{Problem, Problems, quote},
     promotion,
     yaml::{Mapping, Node, Source, Value},
@@ -42,7 +43,7 @@ pub fn names(root: &Utf8Path) -> Result<Vec<String>, Error> {
     };
     let entries = match directory.read_dir() {
         Ok(entries) => entries,
-        Err(error) if inherit::is_absent(&error) => return Ok(Vec::new()),
+        Err(error) if paths::is_absent(&error) => return Ok(Vec::new()),
         Err(error) => return Err(cannot_read(error)),
     };
     let mut names = Vec::new();
@@ -394,8 +395,8 @@ fn authority(
     };
     let text = match files::read_text(&path) {
         Ok(text) => text,
-        Err(error) if inherit::is_absent(&error) => {
-            let help = inherit::looked_for_from(&node.source);
+        Err(error) if paths::is_absent(&error) => {
+            let help = paths::looked_for_from(&node.source);
             return refuse(format!("there is no file {quoted}"), &help);
         }
         Err(source) => match files::Refusal::of(&source) {
@@ -471,8 +472,8 @@ fn authority(
 /// Returns the path that a value means, read from the folder of the file that it stands in.
 fn path_below(root: &Utf8Path, node: &Node, written: &str) -> Utf8PathBuf {
     let written = Utf8Path::new(written);
-    let directory = inherit::directory(&node.source);
-    match inherit::relative_to(directory, written) {
+    let directory = paths::directory(&node.source);
+    match paths::relative_to(directory, written) {
         Some(path) => root.join(path),
         // It leads above the workspace, where only the operating system knows what `..` is.
         None => root.join(directory).join(written),

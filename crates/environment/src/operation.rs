@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
-use crate::check::unknown_key;
+use crate::findings::unknown_key;
 use crate::problem::Problem;
 use crate::span::span;
 use crate::yaml::Node;

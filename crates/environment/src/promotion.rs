@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::check::unknown_key;
+use crate::findings::unknown_key;
 use crate::grammar;
 use crate::problem::{Problem, quote};
 use crate::span::span;

@@ -317,7 +317,7 @@ fn step_of(error: &Error) -> Step {
         Error::Push(push::Error::Failed { .. })
         | Error::Push(push::Error::Stopped { .. })
         | Error::Connect(connect::Error::Registry { .. })
-        | Error::Verify(verify::Error::NotAnonymous { .. })
+        | Error::Connect(connect::Error::NotAnonymous { .. })
         | Error::Connect(connect::Error::Credentials { .. }) => Step::Push,
         _ => Step::Verify,
     }

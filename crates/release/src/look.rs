@@ -9,7 +9,7 @@ use oci_spec::image::Digest;
 use serde::Serialize;
 
 use crate::connect::{connect, connect_to_push};
-use crate::{Context, Credentials, Error, connect, verify};
+use crate::{Context, Credentials, Error, connect};
 
 /// How many requests are under way at once while the registry is only asked.
 pub(crate) const QUESTIONS_AT_ONCE: usize = 16;
@@ -170,7 +170,7 @@ pub(crate) async fn require_open(
         return Ok(());
     };
     let refused = |source| {
-        Error::Verify(verify::Error::NotAnonymous {
+        Error::Connect(connect::Error::NotAnonymous {
             address: environment.registry.address.clone(),
             repository: shut.repository.clone(),
             source,

@@ -13,7 +13,7 @@ pub(super) fn advice(doing: &Error, error: &RegistryError) -> Vec<String> {
     let advice = match error {
         _ if matches!(
             doing,
-            Error::Verify(release::verify::Error::NotAnonymous { .. })
+            Error::Connect(release::connect::Error::NotAnonymous { .. })
         ) =>
         {
             "nodes pull without credentials: make the project public (Harbor, MSR: the project's access level). \

@@ -7,7 +7,7 @@ use std::io::{self, Write as _};
 use redaction::Colours;
 use serde_json::Value;
 
-use crate::app::BY_CARGO;
+use crate::called::BY_CARGO;
 
 /// Writes a text to standard output. A reader that has read enough (`| head`) is not an error.
 ///
@@ -76,7 +76,7 @@ pub(crate) fn named<'a>(text: &'a str, program: &str) -> Cow<'a, str> {
 }
 
 fn shown(text: &str, is_coloured: bool) -> String {
-    let text = &named(text, &crate::app::program());
+    let text = &named(text, &crate::called::program());
     let colours = match is_coloured {
         true => Colours::Keep,
         false => Colours::Drop,

@@ -14,6 +14,16 @@ pub enum Error {
         /// Why.
         source: registry::Error,
     },
+    /// Nodes would not get what push credentials can read.
+    #[error("registry {address} does not serve {repository} without credentials")]
+    NotAnonymous {
+        /// The registry.
+        address: String,
+        /// The first repository that was refused.
+        repository: String,
+        /// What the registry answered.
+        source: registry::Error,
+    },
     /// Credentials for the registry cannot be had.
     #[error("no credentials for registry {address}")]
     Credentials {
@@ -36,7 +46,7 @@ impl Error {
     /// Returns the kind of the failure.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Registry { .. } => Kind::Registry,
+            Self::Registry { .. } | Self::NotAnonymous { .. } => Kind::Registry,
             Self::Credentials { .. } | Self::Mke3Credentials { .. } => Kind::Workspace,
         }
     }

@@ -50,25 +50,13 @@ pub enum Error {
         /// What stands in the environment.
         registry: String,
     },
-    /// Nodes would not get what push credentials can read.
-    #[error("registry {address} does not serve {repository} without credentials")]
-    NotAnonymous {
-        /// The registry.
-        address: String,
-        /// The first repository that was refused.
-        repository: String,
-        /// What the registry answered.
-        source: registry::Error,
-    },
 }
 
 impl Error {
     /// Returns the kind of the failure.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::NotConfirmed { .. } | Self::NotRepaired { .. } | Self::NotAnonymous { .. } => {
-                Kind::Registry
-            }
+            Self::NotConfirmed { .. } | Self::NotRepaired { .. } => Kind::Registry,
             Self::NoPulls { .. } | Self::PullsElsewhere { .. } => Kind::Workspace,
         }
     }

@@ -121,7 +121,7 @@ impl Reader {
     /// Returns what a failed look means: nodes are refused, or the registry cannot be used.
     pub(crate) fn failed(&self, repository: &str, source: registry::Error) -> Error {
         if is_refusal(&source) {
-            return Error::Verify(verify::Error::NotAnonymous {
+            return Error::Connect(connect::Error::NotAnonymous {
                 address: self.pulls.address().to_owned(),
                 repository: repository.to_owned(),
                 source,
