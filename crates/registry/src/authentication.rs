@@ -96,7 +96,7 @@ struct TokenAnswer {
 }
 
 /// What a token is fetched with.
-pub(crate) struct Asker<'a> {
+pub(crate) struct TokenClient<'a> {
     pub(crate) client: &'a reqwest::Client,
     pub(crate) endpoint: &'a Endpoint,
     pub(crate) settings: &'a Settings,
@@ -117,7 +117,7 @@ impl Authentication {
     pub(crate) async fn known(
         &self,
         scopes: &Scopes,
-        asker: &Asker<'_>,
+        token_client: &TokenClient<'_>,
     ) -> Result<Option<Authorization>, Failure> {
         let demand = self.learnt().demand.clone();
         match demand {
@@ -130,7 +130,9 @@ impl Authentication {
                     service,
                     scope: self.learnt().named.get(scopes).cloned(),
                 };
-                self.token(&demand, scopes, None, asker).await.map(Some)
+                self.token(&demand, scopes, None, token_client)
+                    .await
+                    .map(Some)
             }
         }
     }
@@ -147,10 +149,10 @@ impl Authentication {
         refused: Option<&Authorization>,
         scopes: &Scopes,
         at: Place,
-        asker: &Asker<'_>,
+        token_client: &TokenClient<'_>,
         alone: Option<tokio::sync::MutexGuard<'_, ()>>,
     ) -> Result<Authorization, Failure> {
-        let demand = read_demand(headers, asker.endpoint, &at)?;
+        let demand = read_demand(headers, token_client.endpoint, &at)?;
         let unauthorized = |message: &str, is_login: bool| {
             Failure::last(Error::Unauthorized {
                 at: Box::new(at.clone()),
@@ -192,7 +194,7 @@ impl Authentication {
                     }
                 }
                 let refused = refused.and_then(|refused| refused.serial);
-                self.token(&demand, scopes, refused, asker).await
+                self.token(&demand, scopes, refused, token_client).await
             }
         }
     }
@@ -223,7 +225,7 @@ impl Authentication {
         demand: &Demand,
         scopes: &Scopes,
         refused: Option<u64>,
-        asker: &Asker<'_>,
+        token_client: &TokenClient<'_>,
     ) -> Result<Authorization, Failure> {
         let fetching = Arc::clone(self.learnt().fetching.entry(scopes.clone()).or_default());
         let _only_one = fetching.lock().await;
@@ -237,7 +239,7 @@ impl Authentication {
                 is_fresh: false,
             });
         }
-        let (header, life) = self.log_in(demand, scopes, asker).await?;
+        let (header, life) = self.log_in(demand, scopes, token_client).await?;
         let mut learnt = self.learnt();
         learnt.serial += 1;
         let serial = learnt.serial;
@@ -261,14 +263,14 @@ impl Authentication {
         &self,
         demand: &Demand,
         scopes: &Scopes,
-        asker: &Asker<'_>,
+        token_client: &TokenClient<'_>,
     ) -> Result<(HeaderValue, Duration), Failure> {
         if matches!(self.credentials, Credentials::Anonymous) {
-            return self.fetch_patiently(demand, scopes, asker).await;
+            return self.fetch_patiently(demand, scopes, token_client).await;
         }
         let login = &self.account.login;
         let alone = login.enter().await.map_err(Failure::last)?;
-        let mut fetched = self.fetch_patiently(demand, scopes, asker).await;
+        let mut fetched = self.fetch_patiently(demand, scopes, token_client).await;
         match &mut fetched {
             Ok(_) => login.pass(),
             Err(failure) => {
@@ -290,11 +292,11 @@ impl Authentication {
         &self,
         demand: &Demand,
         scopes: &Scopes,
-        asker: &Asker<'_>,
+        token_client: &TokenClient<'_>,
     ) -> Result<(HeaderValue, Duration), Failure> {
-        let mut attempts = Attempts::new(asker.settings, asker.observer);
+        let mut attempts = Attempts::new(token_client.settings, token_client.observer);
         loop {
-            match self.fetch(demand, scopes, asker).await {
+            match self.fetch(demand, scopes, token_client).await {
                 Err(failure) if matches!(failure.error, Error::RateLimited { .. }) => {
                     attempts.pause(failure).await.map_err(Failure::last)?;
                 }
@@ -307,7 +309,7 @@ impl Authentication {
         &self,
         demand: &Demand,
         scopes: &Scopes,
-        asker: &Asker<'_>,
+        token_client: &TokenClient<'_>,
     ) -> Result<(HeaderValue, Duration), Failure> {
         let Demand::Bearer {
             realm,
@@ -332,24 +334,25 @@ impl Authentication {
                 query.append_pair("account", username);
             }
         }
-        let place = Place::new("GET", &url, "").through(asker.endpoint.proxies(), &url)?;
-        let mut request = asker
+        let place = Place::new("GET", &url, "").through(token_client.endpoint.proxies(), &url)?;
+        let mut request = token_client
             .client
             .get(url.clone())
-            .timeout(asker.settings.answer_timeout);
+            .timeout(token_client.settings.answer_timeout);
         if let Some(header) = basic_header(&self.credentials) {
             request = request.header(AUTHORIZATION, header);
         }
         let response = match request.send().await {
             Ok(response) => response,
             Err(error) => {
-                let failure = classify::connection(error, place, asker.settings.answer_timeout);
-                return Err(identify::cause(failure, &url, asker.endpoint.proxies()).await);
+                let failure =
+                    classify::connection(error, place, token_client.settings.answer_timeout);
+                return Err(identify::cause(failure, &url, token_client.endpoint.proxies()).await);
             }
         };
         let status = response.status();
         let headers = response.headers().clone();
-        let body = read_body(response, LARGEST_TOKEN, asker.settings)
+        let body = read_body(response, LARGEST_TOKEN, token_client.settings)
             .await
             .map_err(|fault| fault.failure(&place))?;
         if !status.is_success() {

@@ -20,7 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::io::ReaderStream;
 
 use crate::digest::{sha256, written};
-use crate::pace::Pace;
+use crate::limiter::Limiter;
 use crate::retry::Failure;
 use crate::{Blob, BlobSource, Error, Event, Observer, Place, Settings, Stop, classify};
 
@@ -136,7 +136,7 @@ impl Upload<'_> {
         &self,
         request: RequestBuilder,
         place: Place,
-        pace: &Arc<Pace>,
+        limiter: &Arc<Limiter>,
         settings: &Settings,
         observer: &dyn Observer,
     ) -> Result<reqwest::Response, Failure> {
@@ -164,7 +164,7 @@ impl Upload<'_> {
             early: self
                 .open_end
                 .map(|open_end| (settings.stop.clone(), open_end.least)),
-            pace: Arc::clone(pace),
+            limiter: Arc::clone(limiter),
             progress: Arc::clone(&progress),
         });
         // With the length known, reqwest sends it instead of chunks.
@@ -189,7 +189,7 @@ impl Upload<'_> {
                 moved = Instant::now();
             }
             if sent != seen {
-                pace.sent(sent - seen);
+                limiter.sent(sent - seen);
                 seen = sent;
                 moved = Instant::now();
                 observer.event(Event::BlobProgress {
@@ -214,7 +214,7 @@ impl Upload<'_> {
             }
         };
         let sent = progress.sent.load(Ordering::Relaxed);
-        pace.sent(sent.saturating_sub(seen));
+        limiter.sent(sent.saturating_sub(seen));
         if let Some(open_end) = self.open_end {
             open_end.sent.store(sent, Ordering::Relaxed);
         }
@@ -282,7 +282,7 @@ struct Body {
     hasher: Option<Sha256>,
     /// What ends the body early, once it has carried so many bytes.
     early: Option<(Stop, u64)>,
-    pace: Arc<Pace>,
+    limiter: Arc<Limiter>,
     progress: Arc<Progress>,
 }
 
@@ -294,7 +294,7 @@ fn body(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
         sent: u64,
         left: u64,
         blob: Blob,
-        pace: Arc<Pace>,
+        limiter: Arc<Limiter>,
         progress: Arc<Progress>,
         ended: bool,
     }
@@ -305,7 +305,7 @@ fn body(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
         None => left,
     };
     let file = tokio::fs::File::from_std(body.file);
-    let piece = body.pace.piece(PIECE);
+    let piece = body.limiter.piece(PIECE);
     let state = State {
         pieces: ReaderStream::with_capacity(tokio::io::AsyncReadExt::take(file, most), piece),
         hasher: body.hasher,
@@ -313,7 +313,7 @@ fn body(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
         sent: 0,
         left,
         blob: body.blob,
-        pace: body.pace,
+        limiter: body.limiter,
         progress: body.progress,
         ended: false,
     };
@@ -332,7 +332,7 @@ fn body(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
                 let goes_on = tokio::select! {
                     biased;
                     () = stop.requested() => false,
-                    () = state.pace.allow(piece.len()) => true,
+                    () = state.limiter.allow(piece.len()) => true,
                 };
                 // From an early end on, it is the registry that is waited for.
                 state.progress.waits.store(false, Ordering::Relaxed);

@@ -27,7 +27,7 @@ pub(crate) enum Outcome {
 
 /// What an upload needs besides its blob.
 #[derive(Clone, Copy)]
-pub(crate) struct Errand<'a> {
+pub(crate) struct Supply<'a> {
     pub(crate) source: &'a dyn BlobSource,
     pub(crate) observer: &'a dyn Observer,
     /// Whether so much is to come that it pays to find out how this registry is asked best.
@@ -50,7 +50,7 @@ impl Registry {
         &self,
         repository: &str,
         blob: &Blob,
-        errand: Errand<'_>,
+        supply: Supply<'_>,
     ) -> Result<Outcome, Error> {
         let Blob { digest, size } = blob;
         let (digest, size) = (digest, *size);
@@ -60,10 +60,10 @@ impl Registry {
         let outcome = if known.holds(repository, digest) {
             Outcome::Present
         } else {
-            self.bring(repository, blob, errand).await?
+            self.bring(repository, blob, supply).await?
         };
         known.note(repository, digest);
-        errand.observer.event(match outcome {
+        supply.observer.event(match outcome {
             Outcome::Present => Event::BlobPresent {
                 repository,
                 digest,
@@ -80,8 +80,8 @@ impl Registry {
                 size,
             },
         });
-        if outcome == Outcome::Uploaded && errand.find_out && known.may_try_self_mounts() {
-            self.try_self_mount(repository, digest, errand.observer)
+        if outcome == Outcome::Uploaded && supply.find_out && known.may_try_self_mounts() {
+            self.try_self_mount(repository, digest, supply.observer)
                 .await;
         }
         Ok(outcome)
@@ -91,11 +91,11 @@ impl Registry {
     pub(crate) async fn bring_surely(
         &self,
         artifact: &Artifact,
-        errand: Errand<'_>,
+        supply: Supply<'_>,
     ) -> Result<usize, Error> {
-        let Errand {
+        let Supply {
             source, observer, ..
-        } = errand;
+        } = supply;
         let repository = &artifact.repository;
         let known = &self.inner.known;
         known.self_mounts_lied();
@@ -123,11 +123,11 @@ impl Registry {
         &self,
         repository: &str,
         blob: &Blob,
-        errand: Errand<'_>,
+        supply: Supply<'_>,
     ) -> Result<Outcome, Error> {
-        let Errand {
+        let Supply {
             source, observer, ..
-        } = errand;
+        } = supply;
         let known = &self.inner.known;
         let mut session = None;
         let mut asked = false;

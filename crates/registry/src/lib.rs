@@ -5,7 +5,7 @@
 //! ```text
 //! push       many artifacts as one transfer, or one; the proof at the end
 //!   plan       what has to go where: each blob once to the registry, mounted from there
-//!   drive      what is done next, and what comes of a failure; `queues` holds what waits, some of it for its blob to arrive
+//!   executor   what is done next, and what comes of a failure; `queues` holds what waits, some of it for its blob to arrive
 //!   ensure     one blob into one repository in the fewest requests: present, mounted or sent
 //!     upload     one blob sent; its bytes come from `body`, hashed and watched on the way
 //!     stream     a large one, without its length: it may end anywhere; `sessions` keeps it for the next run
@@ -17,7 +17,7 @@
 //!     transport  one request: authenticate, send, follow, retry, classify the answer, which is a `response` if it was wanted
 //!       account          what the registry said of the login and of the first write
 //!       authentication   tokens, one fetch at a time, and passwords; `challenge` reads what the registry asks for
-//!       pace             how much concurrently, and how fast
+//!       limiter          how much concurrently, and how fast
 //!       retry            when to try again, and when to stop
 //!       classify         what a failed connection or a status means
 //! ```
@@ -53,7 +53,7 @@ pub use event::{Event, Observer};
 mod push;
 pub use push::{Arrival, PushReport, Pushed, Tally};
 
-mod drive;
+mod executor;
 
 mod queues;
 
@@ -63,7 +63,7 @@ mod ensure;
 
 mod known;
 
-mod pace;
+mod limiter;
 
 mod registry;
 pub use registry::{Registry, Settings};

@@ -9,7 +9,7 @@ use oci_spec::image::Digest;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::body::read_whole;
-use crate::drive::Drive;
+use crate::executor::Executor;
 use crate::manifest::LARGEST_MANIFEST;
 use crate::{Artifact, Blob, BlobSource, Error, Event, Manifest, Observer, Place, Registry};
 
@@ -115,7 +115,7 @@ impl Registry {
         blobs: &dyn BlobSource,
         observer: &dyn Observer,
     ) -> PushReport {
-        Drive::new(self, artifacts, blobs, None, observer)
+        Executor::new(self, artifacts, blobs, None, observer)
             .run()
             .await
     }
@@ -135,7 +135,7 @@ impl Registry {
         arrivals: UnboundedReceiver<Arrival>,
         observer: &dyn Observer,
     ) -> PushReport {
-        Drive::new(self, artifacts, blobs, Some(arrivals), observer)
+        Executor::new(self, artifacts, blobs, Some(arrivals), observer)
             .run()
             .await
     }

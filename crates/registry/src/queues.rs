@@ -7,10 +7,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use oci_spec::image::Digest;
 
 use crate::known::Known;
-use crate::pace::{Lane, Pace, Slot};
+use crate::limiter::{Limiter, Permit, Priority};
 use crate::plan::{Need, Transfer};
 
-/// The largest blob that may take the slot that is kept for small ones, in bytes.
+/// The largest blob that may take the permit that is kept for small ones, in bytes.
 pub(crate) const SMALL: u64 = 1024 * 1024;
 
 pub(crate) struct Queues<'a> {
@@ -95,13 +95,13 @@ impl<'a> Queues<'a> {
     /// Returns what is brought next of what there is room for. What nobody `wants` any more is left out.
     pub(crate) fn next(
         &mut self,
-        pace: &'a Pace,
+        limiter: &'a Limiter,
         wants: impl Fn(&Need<'_>) -> bool,
-    ) -> Option<(Slot<'a>, Transfer<'a>, Need<'a>)> {
-        for (queue, lane) in [
-            (&mut self.mounts, Lane::Small),
-            (&mut self.large, Lane::Large),
-            (&mut self.small, Lane::Small),
+    ) -> Option<(Permit<'a>, Transfer<'a>, Need<'a>)> {
+        for (queue, priority) in [
+            (&mut self.mounts, Priority::Small),
+            (&mut self.large, Priority::Large),
+            (&mut self.small, Priority::Small),
         ] {
             while let Some(transfer) = queue.front_mut() {
                 transfer.needs.retain(&wants);
@@ -114,12 +114,12 @@ impl<'a> Queues<'a> {
                 continue;
             }
             // Where there is no room for what is large, there may be some for what is small.
-            let Some(slot) = pace.try_slot(lane) else {
+            let Some(permit) = limiter.try_permit(priority) else {
                 continue;
             };
             let mut transfer = queue.pop_front()?;
             let need = transfer.needs.pop_front()?;
-            return Some((slot, transfer, need));
+            return Some((permit, transfer, need));
         }
         None
     }

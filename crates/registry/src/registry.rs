@@ -11,7 +11,7 @@ use crate::{Accounts, Credentials, Endpoint, Error, Profile, Sessions, Stop};
 
 /// A registry that can be pushed to and read from.
 ///
-/// Clones share everything: the connection pool, the tokens, the pace that this registry bears, and what is known to be there.
+/// Clones share everything: the connection pool, the tokens, the limiter of its requests, and what is known to be there.
 #[derive(Debug, Clone)]
 pub struct Registry {
     pub(crate) inner: Arc<Inner>,

@@ -10,7 +10,7 @@ use reqwest::header::HeaderValue;
 
 use crate::artifact::{check_reference, check_repository};
 use crate::digest::{check_digest, sha256};
-use crate::ensure::{Errand, Outcome};
+use crate::ensure::{Outcome, Supply};
 use crate::push::read_manifest;
 use crate::transport::{Access, Call, Content, TAKEN};
 use crate::{Blob, BlobSource, Error, Event, Manifest, Observer, Registry};
@@ -50,12 +50,12 @@ impl Registry {
         for holder in holders {
             self.inner.known.note(holder, &blob.digest);
         }
-        let errand = Errand {
+        let supply = Supply {
             source,
             observer,
             find_out: false,
         };
-        let outcome = self.ensure_blob(repository, blob, errand).await?;
+        let outcome = self.ensure_blob(repository, blob, supply).await?;
         Ok(match outcome {
             Outcome::Present => Restored::Present,
             Outcome::Mounted => Restored::Mounted,

@@ -17,11 +17,11 @@ use url::Url;
 
 use crate::account::{Account, Gate, Refusal, refuses_account};
 use crate::authentication::{
-    Asker, Authentication, Authorization, Scopes, says_insufficient_scope,
+    Authentication, Authorization, Scopes, TokenClient, says_insufficient_scope,
 };
 use crate::body::Upload;
 use crate::identify::Port;
-use crate::pace::Pace;
+use crate::limiter::Limiter;
 use crate::response::{Response, read_error};
 use crate::retry::{Again, Attempts, Failure};
 use crate::{Credentials, Endpoint, Error, Observer, Place, Settings, classify, identify};
@@ -94,7 +94,7 @@ pub(crate) struct Transport {
     /// How many requests by `HEAD` failed that `GET` answered.
     heads_failed: AtomicU32,
     settings: Settings,
-    pace: Arc<Pace>,
+    limiter: Arc<Limiter>,
     /// The registry has answered over TLS, if that is its scheme.
     speaks_tls: AtomicBool,
     /// Its port accepts connections, and answered nothing so far.
@@ -216,7 +216,7 @@ impl Transport {
             account,
             writes: Gate::default(),
             heads_failed: AtomicU32::new(0),
-            pace: Arc::new(Pace::new(settings.uploads_at_once, settings.max_rate)),
+            limiter: Arc::new(Limiter::new(settings.uploads_at_once, settings.max_rate)),
             settings,
             endpoint,
             speaks_tls: AtomicBool::new(false),
@@ -232,8 +232,8 @@ impl Transport {
         &self.settings
     }
 
-    pub(crate) fn pace(&self) -> &Arc<Pace> {
-        &self.pace
+    pub(crate) fn limiter(&self) -> &Arc<Limiter> {
+        &self.limiter
     }
 
     /// Returns whether it is known if this account may write.
@@ -308,13 +308,13 @@ impl Transport {
         }
     }
 
-    /// Makes a request once, at the pace that the registry bears. A challenge and redirects belong to the one attempt.
+    /// Makes a request once, when the limiter permits. A challenge and redirects belong to the one attempt.
     pub(crate) async fn exchange(
         &self,
         call: &Call<'_>,
         observer: &dyn Observer,
     ) -> Result<Response, Failure> {
-        let epoch = self.pace.epoch();
+        let generation = self.limiter.generation();
         let answer = self.attempt(call, observer).await;
         let answer =
             answer.map_err(|failure| self.blame_location(call, (call.understood)(failure)));
@@ -324,9 +324,9 @@ impl Transport {
         }) = &answer
             && !error.is_about_reaching()
         {
-            self.pace.congested(epoch);
+            self.limiter.on_congestion(generation);
             if let Some(order) = order.filter(|order| *order <= self.settings.longest_wait) {
-                self.pace.hold_back(order);
+                self.limiter.hold_back(order);
             }
         }
         answer
@@ -369,7 +369,7 @@ impl Transport {
         is_first_write: bool,
         observer: &dyn Observer,
     ) -> Result<Response, Failure> {
-        let asker = Asker {
+        let token_client = TokenClient {
             client: &self.client,
             endpoint: &self.endpoint,
             settings: &self.settings,
@@ -380,7 +380,10 @@ impl Transport {
         let mut challenged = false;
         let mut authorization = None;
         if self.endpoint.owns(&url) {
-            authorization = self.authentication.known(&call.scopes, &asker).await?;
+            authorization = self
+                .authentication
+                .known(&call.scopes, &token_client)
+                .await?;
         }
         if is_first_write && authorization.is_none() {
             // A registry that serves everybody has not asked yet. A write without the password would be refused first.
@@ -423,7 +426,7 @@ impl Transport {
                         authorization.as_ref(),
                         &call.scopes,
                         place,
-                        &asker,
+                        &token_client,
                         alone,
                     )
                     .await?;
@@ -475,12 +478,14 @@ impl Transport {
         let settings = &self.settings;
         tokio::select! {
             biased;
-            () = self.pace.gate() => {}
+            () = self.limiter.gate() => {}
             () = settings.stop.requested() => return Err(Failure::last(Error::Stopped)),
         }
         if let Content::Upload(upload) = &call.content {
-            let (pace, settings) = (&self.pace, &self.settings);
-            return upload.send(request, place, pace, settings, observer).await;
+            let (limiter, settings) = (&self.limiter, &self.settings);
+            return upload
+                .send(request, place, limiter, settings, observer)
+                .await;
         }
         if let Content::Bytes(bytes) = &call.content {
             request = request.body(bytes.clone());

@@ -6,8 +6,8 @@ use oci_spec::image::Digest;
 use super::*;
 use crate::fake::Blobs;
 
-fn free() -> Arc<Pace> {
-    Arc::new(Pace::new(1, None))
+fn free() -> Arc<Limiter> {
+    Arc::new(Limiter::new(1, None))
 }
 
 /// Returns what the body of a whole blob is made of.
@@ -18,7 +18,7 @@ fn whole(blobs: &Blobs, blob: &Blob, progress: &Arc<Progress>) -> Body {
         range: 0..blob.size,
         hasher: Some(Sha256::new()),
         early: None,
-        pace: free(),
+        limiter: free(),
         progress: Arc::clone(progress),
     }
 }
@@ -140,7 +140,7 @@ async fn an_open_body_does_not_wait_for_its_rate_once_the_end_is_asked_for() {
     let mut stream = Box::pin(body(Body {
         early: Some((stop.clone(), 0)),
         // A byte a second, in pieces that take a quarter of an hour each.
-        pace: Arc::new(Pace::new(1, Some(1))),
+        limiter: Arc::new(Limiter::new(1, Some(1))),
         ..whole(&blobs, &blob, &progress)
     }));
     stream.next().await.unwrap().unwrap();

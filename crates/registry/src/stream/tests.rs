@@ -281,7 +281,7 @@ async fn a_damaged_blob_is_never_completed_and_its_session_forgotten() {
 }
 
 #[tokio::test]
-async fn a_session_that_was_lost_halves_the_pace() {
+async fn a_session_that_was_lost_halves_the_limit() {
     let lost = Mutex::new(false);
     let registry = Distribution::with(Quirks::default(), move |seen| {
         let first = seen.is("PUT", SESSION) && !std::mem::replace(&mut *lost.lock().unwrap(), true);
@@ -290,10 +290,10 @@ async fn a_session_that_was_lost_halves_the_pace() {
     .await;
     let blobs = Blobs::new();
     let client = registry.registry();
-    let before = client.transport().pace().limit();
+    let before = client.transport().limiter().limit();
     let artifact = image(&blobs, REPOSITORY, "v1", &[b"layer"]);
     client.push(&artifact, &blobs, &()).await.unwrap();
-    assert_eq!(client.transport().pace().limit(), before / 2);
+    assert_eq!(client.transport().limiter().limit(), before / 2);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use crate::fake_distribution::{Distribution, Quirks, refusal};
 use crate::queues::SMALL;
 use crate::{Credentials, Settings};
 
-mod pace;
+mod limiter;
 
 const BASE: &[u8] = b"the layer that everybody has";
 

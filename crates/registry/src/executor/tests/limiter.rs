@@ -42,7 +42,7 @@ async fn an_artifact_is_tagged_while_large_blobs_are_still_on_their_way() {
 }
 
 #[tokio::test]
-async fn an_ordered_pause_holds_for_every_request_and_cuts_the_pace_once() {
+async fn an_ordered_pause_holds_for_every_request_and_halves_the_limit_once() {
     let refused = Arc::new(AtomicBool::new(false));
     let once = Arc::clone(&refused);
     let registry = Distribution::with(Quirks::default(), move |seen| {
@@ -67,7 +67,7 @@ async fn an_ordered_pause_holds_for_every_request_and_cuts_the_pace_once() {
     let (report, waited) = futures_util::future::join(pushing, bystander).await;
     all_good(&report);
     assert!(waited >= Duration::from_millis(600), "{waited:?}");
-    assert_eq!(client.transport().pace().limit(), 1);
+    assert_eq!(client.transport().limiter().limit(), 1);
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn a_registry_that_bears_more_gets_more_at_once() {
     let blobs = Blobs::new();
     let artifacts = images(&blobs, 200);
     let client = registry.registry();
-    assert_eq!(client.transport().pace().limit(), 3);
+    assert_eq!(client.transport().limiter().limit(), 3);
     all_good(&client.push_all(&artifacts, &blobs, &()).await);
     let most = most.load(Ordering::SeqCst);
     assert!((4..=12).contains(&most), "{most} at once");

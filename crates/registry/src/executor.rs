@@ -14,8 +14,8 @@ use futures_util::{FutureExt, StreamExt};
 use oci_spec::image::Digest;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::ensure::{Errand, Outcome};
-use crate::pace::{Lane, Pace, Slot};
+use crate::ensure::{Outcome, Supply};
+use crate::limiter::{Limiter, Permit, Priority};
 use crate::plan::{Need, Transfer, plan};
 use crate::queues::Queues;
 use crate::{
@@ -28,7 +28,7 @@ const WORTH_FINDING_OUT: usize = 4;
 /// How many errors that may pass, one after the other and each after all of its attempts, say that the registry is gone.
 const MOST_FAILURES: u32 = 3;
 
-pub(crate) struct Drive<'a> {
+pub(crate) struct Executor<'a> {
     registry: &'a Registry,
     artifacts: &'a [Artifact],
     source: &'a dyn BlobSource,
@@ -71,7 +71,7 @@ enum Done<'a> {
     Finished(usize, Result<(), Error>),
 }
 
-impl<'a> Drive<'a> {
+impl<'a> Executor<'a> {
     pub(crate) fn new(
         registry: &'a Registry,
         artifacts: &'a [Artifact],
@@ -118,26 +118,26 @@ impl<'a> Drive<'a> {
 
     /// Carries everything out, or as much as is done when the end is asked for, and returns what came of it.
     pub(crate) async fn run(mut self) -> PushReport {
-        let pace: &'a Pace = self.registry.transport().pace();
+        let limiter: &'a Limiter = self.registry.transport().limiter();
         let stop = &self.registry.transport().settings().stop;
         let mut running: FuturesUnordered<BoxFuture<'a, Done<'a>>> = FuturesUnordered::new();
         loop {
-            let freed = pace.freed();
+            let freed = limiter.freed();
             let stopping = stop.is_requested();
             // The first answer tells whether this registry can be talked to at all, and what it asks its callers for.
             while !stopping && (self.accepted || running.is_empty()) {
-                let Some((slot, work)) = self.next(pace) else {
+                let Some((permit, work)) = self.next(limiter) else {
                     break;
                 };
                 let working = self.perform(work);
-                let working = working.inspect(move |_| drop(slot));
+                let working = working.inspect(move |_| drop(permit));
                 running.push(working.boxed());
             }
             if running.is_empty() && (stopping || !self.states.iter().any(State::is_begun)) {
                 return self.conclude(Error::Stopped);
             }
             tokio::select! {
-                Some(done) = running.next() => self.settle(done),
+                Some(done) = running.next() => self.on_done(done),
                 arrival = next_arrival(&mut self.arrivals), if !self.whole => match arrival {
                     Some(Arrival::Blob(digest)) => self.queues.arrived(digest),
                     Some(Arrival::Whole) => {
@@ -158,26 +158,26 @@ impl<'a> Drive<'a> {
     }
 
     /// Returns the work that is most urgent of what there is room for.
-    fn next(&mut self, pace: &'a Pace) -> Option<(Slot<'a>, Work<'a>)> {
+    fn next(&mut self, limiter: &'a Limiter) -> Option<(Permit<'a>, Work<'a>)> {
         if !self.questions.is_empty() {
-            let slot = pace.try_slot(Lane::Question)?;
-            return Some((slot, Work::Ask(self.questions.pop_front()?)));
+            let permit = limiter.try_permit(Priority::Question)?;
+            return Some((permit, Work::Ask(self.questions.pop_front()?)));
         }
         if self.whole && !self.complete.is_empty() {
-            let slot = pace.try_slot(Lane::Small)?;
-            return Some((slot, Work::Finish(self.complete.pop_front()?)));
+            let permit = limiter.try_permit(Priority::Small)?;
+            return Some((permit, Work::Finish(self.complete.pop_front()?)));
         }
         let states = &self.states;
         // What only artifacts wait for that failed in the meantime is not brought any more.
         let wants = |need: &Need<'_>| need.artifacts.iter().any(|n| states[*n].is_begun());
-        let (slot, transfer, need) = self.queues.next(pace, wants)?;
-        Some((slot, Work::Bring(transfer, need)))
+        let (permit, transfer, need) = self.queues.next(limiter, wants)?;
+        Some((permit, Work::Bring(transfer, need)))
     }
 
     fn perform(&self, work: Work<'a>) -> impl Future<Output = Done<'a>> + Send + 'a {
         let (registry, source, observer) = (self.registry, self.source, self.observer);
         let artifacts = self.artifacts;
-        let errand = Errand {
+        let supply = Supply {
             source,
             observer,
             find_out: self.queues.unsent() >= WORTH_FINDING_OUT,
@@ -192,7 +192,7 @@ impl<'a> Drive<'a> {
                     Done::Asked(number, answer)
                 }
                 Work::Bring(transfer, need) => {
-                    let bringing = registry.ensure_blob(need.repository, transfer.blob, errand);
+                    let bringing = registry.ensure_blob(need.repository, transfer.blob, supply);
                     let outcome = bringing.await;
                     Done::Brought(transfer, need, outcome)
                 }
@@ -202,7 +202,7 @@ impl<'a> Drive<'a> {
                     if let Err(error) = &outcome
                         && makes_doubt(error)
                     {
-                        match registry.bring_surely(artifact, errand).await {
+                        match registry.bring_surely(artifact, supply).await {
                             // It holds everything, so that this is not what it refuses the manifest for.
                             Ok(0) if !misses_blobs(error) => {}
                             Ok(_) => outcome = registry.finish(artifact, source, observer).await,
@@ -215,7 +215,7 @@ impl<'a> Drive<'a> {
         }
     }
 
-    fn settle(&mut self, done: Done<'a>) {
+    fn on_done(&mut self, done: Done<'a>) {
         match done {
             Done::Asked(number, answer) => {
                 match answer {

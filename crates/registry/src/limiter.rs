@@ -31,19 +31,19 @@ const REST: u32 = 4;
 /// How many periods pass after trouble before the limit is raised again.
 const REST_AFTER_TROUBLE: u32 = 20;
 
-/// What a slot is for.
+/// What a permit is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lane {
+pub(crate) enum Priority {
     /// A request that asks.
     Question,
     /// A request or two that carry little.
     Small,
-    /// An upload that takes its time. One slot is always left to the others.
+    /// An upload that takes its time. One permit is always left to the others.
     Large,
 }
 
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(crate) struct Limiter {
     state: Mutex<State>,
     freed: Notify,
     bucket: Option<Bucket>,
@@ -58,7 +58,7 @@ struct State {
     /// Since when nothing has been under way.
     idle_since: Option<Instant>,
     /// Counts the cuts.
-    epoch: u64,
+    generation: u64,
     paused_until: Option<Instant>,
     /// Whether work had to wait for the limit in this period.
     wanted: bool,
@@ -71,9 +71,9 @@ struct State {
 
 /// Leave to work. It ends when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Slot<'a> {
-    pace: &'a Pace,
-    lane: Lane,
+pub(crate) struct Permit<'a> {
+    limiter: &'a Limiter,
+    priority: Priority,
 }
 
 /// Lets so many bytes a second pass.
@@ -84,8 +84,8 @@ struct Bucket {
     next: Mutex<Instant>,
 }
 
-impl Pace {
-    /// Returns a pace of `most` pieces of work at once, and `max_rate` bytes a second.
+impl Limiter {
+    /// Returns a limiter of `most` pieces of work at once, and `max_rate` bytes a second.
     pub(crate) fn new(most: usize, max_rate: Option<u64>) -> Self {
         let most = most.max(1);
         Self {
@@ -95,7 +95,7 @@ impl Pace {
                 busy: 0,
                 busy_large: 0,
                 idle_since: None,
-                epoch: 0,
+                generation: 0,
                 paused_until: None,
                 wanted: false,
                 since: Instant::now(),
@@ -112,25 +112,28 @@ impl Pace {
     }
 
     /// Returns leave to work, if there is any left.
-    pub(crate) fn try_slot(&self, lane: Lane) -> Option<Slot<'_>> {
-        let entered = lock(&self.state).enter(lane, Instant::now());
-        // Made only if there is leave: a slot gives it back when it is dropped.
-        entered.then(|| Slot { pace: self, lane })
+    pub(crate) fn try_permit(&self, priority: Priority) -> Option<Permit<'_>> {
+        let entered = lock(&self.state).enter(priority, Instant::now());
+        // Made only if there is leave: a permit gives it back when it is dropped.
+        entered.then(|| Permit {
+            limiter: self,
+            priority,
+        })
     }
 
-    /// Returns what becomes ready when a slot may be free. To be made before [`Pace::try_slot`] is called, so that nothing is missed.
+    /// Returns what becomes ready when a permit may be free. To be made before [`Limiter::try_permit`] is called, so that nothing is missed.
     pub(crate) fn freed(&self) -> Notified<'_> {
         self.freed.notified()
     }
 
-    /// Returns what [`Pace::congested`] is to be told about work that begins now.
-    pub(crate) fn epoch(&self) -> u64 {
-        lock(&self.state).epoch
+    /// Returns what [`Limiter::on_congestion`] is to be told about work that begins now.
+    pub(crate) fn generation(&self) -> u64 {
+        lock(&self.state).generation
     }
 
-    /// Takes note of trouble with work that began in `epoch`.
-    pub(crate) fn congested(&self, epoch: u64) {
-        lock(&self.state).cut(epoch);
+    /// Takes note of trouble with work that began in `generation`.
+    pub(crate) fn on_congestion(&self, generation: u64) {
+        lock(&self.state).cut(generation);
     }
 
     /// Holds every request back for so long.
@@ -182,16 +185,16 @@ impl Pace {
 }
 
 impl State {
-    fn enter(&mut self, lane: Lane, now: Instant) -> bool {
-        let limit = match lane {
-            Lane::Question => (self.limit * QUESTIONS).min(self.most),
-            Lane::Small | Lane::Large => self.limit,
+    fn enter(&mut self, priority: Priority, now: Instant) -> bool {
+        let limit = match priority {
+            Priority::Question => (self.limit * QUESTIONS).min(self.most),
+            Priority::Small | Priority::Large => self.limit,
         };
         if self.busy >= limit {
             self.wanted = true;
             return false;
         }
-        if lane == Lane::Large {
+        if priority == Priority::Large {
             if self.busy_large >= (limit - 1).max(1) {
                 self.wanted = true;
                 return false;
@@ -206,12 +209,12 @@ impl State {
         true
     }
 
-    fn leave(&mut self, lane: Lane, now: Instant) {
+    fn leave(&mut self, priority: Priority, now: Instant) {
         self.busy -= 1;
         if self.busy == 0 {
             self.idle_since = Some(now);
         }
-        if lane == Lane::Large {
+        if priority == Priority::Large {
             self.busy_large -= 1;
         }
     }
@@ -249,25 +252,25 @@ impl State {
         }
     }
 
-    fn cut(&mut self, epoch: u64) {
-        if epoch != self.epoch {
+    fn cut(&mut self, generation: u64) {
+        if generation != self.generation {
             return;
         }
-        self.epoch += 1;
+        self.generation += 1;
         self.limit = (self.limit / 2).max(1);
         self.before = None;
         self.rest = REST_AFTER_TROUBLE;
     }
 }
 
-impl Drop for Slot<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let mut state = lock(&self.pace.state);
+        let mut state = lock(&self.limiter.state);
         let now = Instant::now();
         state.work(REQUEST, now);
-        state.leave(self.lane, now);
+        state.leave(self.priority, now);
         drop(state);
-        self.pace.freed.notify_waiters();
+        self.limiter.freed.notify_waiters();
     }
 }
 
@@ -296,7 +299,7 @@ mod tests {
     }
 
     fn state(most: usize) -> State {
-        let Pace { state, .. } = Pace::new(most, None);
+        let Limiter { state, .. } = Limiter::new(most, None);
         state.into_inner().unwrap()
     }
 
@@ -340,9 +343,9 @@ mod tests {
         let mut now = state.since;
         for _ in 0..20 {
             state.busy = 1;
-            state.leave(Lane::Small, now);
+            state.leave(Priority::Small, now);
             now += Duration::from_secs(60);
-            assert!(state.enter(Lane::Small, now));
+            assert!(state.enter(Priority::Small, now));
             assert!(now.duration_since(state.since) < PERIOD);
             now += PERIOD;
             state.wanted = true;
@@ -376,15 +379,15 @@ mod tests {
         let grown = state.limit;
         assert!(grown >= 16, "{grown}");
         // Everything that was under way fails at the same time.
-        let epoch = state.epoch;
+        let generation = state.generation;
         for _ in 0..grown {
-            state.cut(epoch);
+            state.cut(generation);
         }
         assert_eq!(state.limit, grown / 2);
-        state.cut(state.epoch);
+        state.cut(state.generation);
         assert_eq!(state.limit, grown / 4);
         for _ in 0..10 {
-            state.cut(state.epoch);
+            state.cut(state.generation);
         }
         assert_eq!(state.limit, 1);
         // It recovers.
@@ -393,46 +396,47 @@ mod tests {
     }
 
     #[test]
-    fn one_slot_is_kept_for_what_is_small() {
-        let pace = Pace::new(3, None);
-        let large: Vec<_> = std::iter::from_fn(|| pace.try_slot(Lane::Large)).collect();
+    fn one_permit_is_kept_for_what_is_small() {
+        let limiter = Limiter::new(3, None);
+        let large: Vec<_> = std::iter::from_fn(|| limiter.try_permit(Priority::Large)).collect();
         assert_eq!(large.len(), 2);
-        let small = pace.try_slot(Lane::Small);
+        let small = limiter.try_permit(Priority::Small);
         assert!(small.is_some());
-        assert!(pace.try_slot(Lane::Small).is_none());
+        assert!(limiter.try_permit(Priority::Small).is_none());
         drop(small);
-        assert!(pace.try_slot(Lane::Small).is_some());
-        // With a single slot there is nothing to keep.
-        let pace = Pace::new(1, None);
-        assert!(pace.try_slot(Lane::Large).is_some());
+        assert!(limiter.try_permit(Priority::Small).is_some());
+        // With a single permit there is nothing to keep.
+        let limiter = Limiter::new(1, None);
+        assert!(limiter.try_permit(Priority::Large).is_some());
     }
 
     #[test]
     fn questions_go_before_the_limit_and_not_before_the_one_that_was_set() {
         for (most, questions) in [(1, 1), (8, 8), (100, 12)] {
-            let pace = Pace::new(most, None);
-            let asked: Vec<_> = std::iter::from_fn(|| pace.try_slot(Lane::Question)).collect();
+            let limiter = Limiter::new(most, None);
+            let asked: Vec<_> =
+                std::iter::from_fn(|| limiter.try_permit(Priority::Question)).collect();
             assert_eq!(asked.len(), questions);
         }
     }
 
     #[tokio::test]
     async fn bytes_pass_at_their_rate_and_share_it() {
-        let pace = Pace::new(4, Some(1_000_000));
-        assert_eq!(pace.piece(512 * 1024), 125_000);
+        let limiter = Limiter::new(4, Some(1_000_000));
+        assert_eq!(limiter.piece(512 * 1024), 125_000);
         let begun = Instant::now();
-        futures_util::future::join(pace.allow(125_000), pace.allow(125_000)).await;
-        pace.allow(1).await;
+        futures_util::future::join(limiter.allow(125_000), limiter.allow(125_000)).await;
+        limiter.allow(1).await;
         assert!(begun.elapsed() >= Duration::from_millis(250));
     }
 
     #[tokio::test]
     async fn an_ordered_pause_holds_for_everybody() {
-        let pace = Pace::new(4, None);
-        pace.hold_back(Duration::from_millis(200));
-        pace.hold_back(Duration::from_millis(20));
+        let limiter = Limiter::new(4, None);
+        limiter.hold_back(Duration::from_millis(200));
+        limiter.hold_back(Duration::from_millis(20));
         let begun = Instant::now();
-        futures_util::future::join(pace.gate(), pace.gate()).await;
+        futures_util::future::join(limiter.gate(), limiter.gate()).await;
         assert!(begun.elapsed() >= Duration::from_millis(200));
     }
 }
