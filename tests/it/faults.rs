@@ -128,6 +128,26 @@ async fn sessions_that_are_given_up_are_closed() {
     }
 }
 
+// case 5.8: the blob is sent whole, then in parts of 900 and 256 KiB.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_of_requests_that_were_too_large_are_closed() {
+    let content = &content();
+    for (body_limit, is_complete) in [(1_000_000, true), (600_000, true), (100_000, false)] {
+        let quirks = Quirks {
+            keeps_cut_sessions: true,
+            body_limit: Some(body_limit),
+            ..Quirks::default()
+        };
+        let registry = FaultyRegistry::start(quirks, &[], 1).await;
+        let report = push(&registry, content, settings()).await;
+        judge(&registry, content, &report).unwrap();
+        let all = report.artifacts.iter().all(Result::is_ok);
+        assert_eq!(all, is_complete, "{body_limit}: {:?}", report.artifacts);
+        assert!(registry.too_large() > 0, "{body_limit}");
+        assert_eq!(registry.open_sessions(), 0, "{body_limit}");
+    }
+}
+
 #[test]
 fn whatever_is_drawn_of_faults_nothing_is_reported_that_is_not_there() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
