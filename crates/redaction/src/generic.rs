@@ -119,7 +119,9 @@ fn userinfo(text: &[u8]) -> Option<Range<usize>> {
     let length = authority.iter().position(is_end).unwrap_or(authority.len());
     let at = authority[..length].iter().rposition(|byte| *byte == b'@')?;
     let colon = authority[..at].iter().position(|byte| *byte == b':')?;
-    (colon + 1 < at).then_some(3 + colon + 1..3 + at)
+    // As our own hints write it.
+    let is_placeholder = authority[..at].ends_with(b":PASSWORD");
+    (colon + 1 < at && !is_placeholder).then_some(3 + colon + 1..3 + at)
 }
 
 /// Finds the value of a parameter that authorises.

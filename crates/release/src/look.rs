@@ -1,6 +1,7 @@
 //! A look at tags: a request an artifact, through a node's eyes first.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use bundle::Kind;
 use environment::Environment;
@@ -9,7 +10,11 @@ use oci_spec::image::Digest;
 use serde::Serialize;
 
 use crate::connect::{connect, connect_to_push};
+use crate::event::Event;
 use crate::{Context, Credentials, Error, connect};
+
+/// How long a registry may take to answer before the operator is told what is waited for.
+const LONG_WAIT: Duration = Duration::from_secs(3);
 
 /// How many requests are under way at once while the registry is only asked.
 pub(crate) const QUESTIONS_AT_ONCE: usize = 16;
@@ -209,7 +214,7 @@ async fn as_node(
     tags: &[Tag<'_>],
 ) -> Result<Looked, Error> {
     let nodes = Registries::as_node(context, environment)?;
-    knock(&nodes.images, environment).await?;
+    knock(context, &nodes.images, environment).await?;
     let shut = Mutex::new(None);
     let seen = look_at_tags(&nodes, environment, tags, |repository, error| {
         if !is_refusal(&error) {
@@ -320,13 +325,36 @@ impl Registries {
     }
 }
 
+/// Asks a registry whether it is one, and reports a wait for its answer.
+///
+/// # Errors
+/// It does not answer, or not as a registry.
+pub(crate) async fn ping(
+    context: &Context<'_>,
+    registry: &registry::Registry,
+    address: &str,
+) -> Result<(), registry::Error> {
+    let mut answer = std::pin::pin!(registry.ping());
+    match tokio::time::timeout(LONG_WAIT, &mut answer).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            let seconds = LONG_WAIT.as_secs();
+            context.reporter.report(Event::Warning(format!(
+                "registry {address} has not answered for {seconds} s; still waiting"
+            )));
+            answer.await
+        }
+    }
+}
+
 /// Asks whether the registry is there before anything is asked of it: while a request for an artifact is tried again and
 /// again over a minute, a wrong address or certificate should be told at once.
-pub(crate) async fn knock(
+async fn knock(
+    context: &Context<'_>,
     node: &registry::Registry,
     environment: &Environment,
 ) -> Result<(), Error> {
-    match node.ping().await {
+    match ping(context, node, &environment.registry.address).await {
         Err(error) if !is_refusal(&error) => Err(unusable(environment, error)),
         _ => Ok(()),
     }

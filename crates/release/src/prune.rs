@@ -12,6 +12,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use oci_spec::image::{ImageIndex, MediaType};
 
 use crate::connect::connect;
+use crate::look::ping;
 use crate::workspace::{read_if_there, write_named};
 use crate::{Context, RegistryError, connect, sha256};
 
@@ -166,7 +167,8 @@ async fn look(
         })
     };
     if !candidates.is_empty() {
-        registry.ping().await.map_err(failed)?;
+        let address = &environment.registry.address;
+        ping(context, &registry, address).await.map_err(failed)?;
     }
     let registry = &registry;
     let holdings: BTreeMap<String, Result<Holding, String>> =

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::connect::{StoreSource, connect_to_push, target, unique_bytes};
 use crate::event::{Event, Step};
-use crate::look::Shut;
+use crate::look::{Shut, ping};
 use crate::observe::PushObserver;
 use crate::{Context, connect, neighbours, receipt};
 
@@ -155,13 +155,11 @@ async fn push_one(
     let to_be_pushed = &delivery.artifacts;
     let address = &environment.registry.address;
     let registry = connect_to_push(context, environment)?;
-    registry
-        .ping()
-        .await
-        .map_err(|source| connect::Error::Registry {
-            address: address.clone(),
-            source,
-        })?;
+    let answer = ping(context, &registry, address).await;
+    answer.map_err(|source| connect::Error::Registry {
+        address: address.clone(),
+        source,
+    })?;
     for (repository, digest) in neighbours::offers(context, environment, to_be_pushed) {
         registry.offer(&repository, &digest);
     }

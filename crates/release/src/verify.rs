@@ -187,7 +187,7 @@ async fn confirm(
         bytes: None,
     });
     let nodes = nodes::NodeRegistries::of(context, environment, config, file)?;
-    nodes.knock().await?;
+    nodes.knock(context).await?;
     let examined = examine::examine(&nodes, artifacts, context.reporter).await?;
     if !examined.findings.is_empty() {
         return Err(Error::NotConfirmed {

@@ -156,7 +156,9 @@ fn base32(bytes: &[u8]) -> String {
 
 /// Returns what would tell a reader the secret: longer pieces of a form are looked for in what is left.
 fn tells(left: &str, form: &str, secret: &str) -> bool {
-    left.contains(secret) || left.contains(form.trim_matches(['"', '\'', '\\']))
+    // Of a secret of quotation marks alone, nothing is left that could be looked for.
+    let form = form.trim_matches(['"', '\'', '\\']);
+    left.contains(secret) || form.len() >= SHORTEST && left.contains(form)
 }
 
 proptest! {
@@ -329,6 +331,10 @@ fn what_libraries_receive_by_themselves_is_recognised() {
             "proxy http://user:***@proxy:3128/",
         ),
         ("http://host/a@b:c", "http://host/a@b:c"),
+        (
+            "set http://USER:PASSWORD@HOST",
+            "set http://USER:PASSWORD@HOST",
+        ),
         (
             "https://s3/x?X-Amz-Date=1&X-Amz-Signature=abc/d%2F&y",
             "https://s3/x?X-Amz-Date=1&X-Amz-Signature=***&y",

@@ -7,7 +7,7 @@ use bundle::Kind;
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 
-use crate::look::{credentials, is_refusal};
+use crate::look::{credentials, is_refusal, ping};
 use crate::{Context, Error, connect, verify};
 
 /// What nodes pull from.
@@ -95,13 +95,13 @@ impl NodeRegistries {
 
     /// Asks whether the registries are there before anything is asked of them: while a request for an artifact is tried again
     /// and again over a minute, a wrong address or certificate should be told at once.
-    pub(crate) async fn knock(&self) -> Result<(), Error> {
+    pub(crate) async fn knock(&self, context: &Context<'_>) -> Result<(), Error> {
         let mut readers = vec![&self.images];
         if self.charts.pulls.address() != self.images.pulls.address() {
             readers.push(&self.charts);
         }
         for reader in readers {
-            match reader.registry.ping().await {
+            match ping(context, &reader.registry, reader.pulls.address()).await {
                 Err(error) if !is_refusal(&error) => return Err(reader.unusable(error)),
                 _ => {}
             }

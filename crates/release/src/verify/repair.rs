@@ -16,6 +16,7 @@ use super::served::nodes_of;
 use super::{Depth, Finding, FindingKind};
 use crate::connect::{StoreSource, connect_to_push, target};
 use crate::event::{Event, Step};
+use crate::look::ping;
 use crate::observe::PushObserver;
 use crate::push::Sent;
 use crate::{Context, Error, RegistryError, carry, connect, fetch, push, verify};
@@ -80,13 +81,11 @@ pub async fn repair(
     let source = StoreSource(store);
     let registry = connect_to_push(context, environment)?;
     let address = &environment.registry.address;
-    registry
-        .ping()
-        .await
-        .map_err(|source| connect::Error::Registry {
-            address: address.clone(),
-            source,
-        })?;
+    let answer = ping(context, &registry, address).await;
+    answer.map_err(|source| connect::Error::Registry {
+        address: address.clone(),
+        source,
+    })?;
     context.reporter.report(Event::Started {
         step: Step::Push,
         what: format!("what is missing in {}", environment.registry.image_url()),

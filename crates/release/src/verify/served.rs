@@ -81,7 +81,7 @@ pub(super) async fn look(
     lock: &bundle::Lock,
     depth: Depth,
 ) -> Result<Served, Error> {
-    nodes.knock().await?;
+    nodes.knock(context).await?;
     let all: Vec<_> = lock
         .artifacts
         .iter()
