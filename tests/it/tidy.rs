@@ -15,7 +15,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("files", &[]),
     ("redaction", &[]),
     ("environment", &["files", "redaction"]),
-    ("network", &[]),
+    ("network", &["requests"]),
     ("requests", &[]),
     ("bundle", &["files", "network", "redaction", "requests"]),
     ("registry", &["files", "network", "redaction", "requests"]),

@@ -591,6 +591,9 @@ fn download_hints(error: &release::DownloadError, path: &Utf8Path) -> Vec<String
             "somebody on the way wants a log-in, or answers for the server: open the URL in a browser. \
              Behind a proxy, set HTTPS_PROXY"
         }
+        release::DownloadError::Request(release::RequestError::ProxyFailed { .. }) => {
+            "check the proxy and its variable, or add the host to NO_PROXY; a bundle that is copied to bundles/ is not downloaded"
+        }
         release::DownloadError::Request(release::RequestError::Proxy { .. }) => {
             "set the variable to http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with special characters in the password \
              percent-encoded; to connect directly, add the host to NO_PROXY"

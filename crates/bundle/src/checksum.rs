@@ -120,7 +120,8 @@ pub fn checksum_in_file(path: &Utf8Path, file_names: &[&str]) -> Result<Checksum
 async fn fetch(url: &Url, client: &HttpClient) -> Result<String, ChecksumError> {
     let failed = |error| ChecksumError::Request(client.failed(url, error));
     let request = client.get(url.clone()).map_err(ChecksumError::Request)?;
-    let mut response = request.send().await.map_err(failed)?;
+    let sent = client.send(url, request).await;
+    let mut response = sent.map_err(ChecksumError::Request)?;
     if !response.status().is_success() {
         return Err(ChecksumError::Request(RequestError::status(url, &response)));
     }

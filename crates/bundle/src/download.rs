@@ -241,7 +241,8 @@ impl Transfer<'_> {
                 get = get.header(IF_RANGE, validator);
             }
         }
-        let response = get.send().await.map_err(|error| self.failed(error))?;
+        let sent = self.client.send(&self.url, get).await;
+        let response = sent.map_err(DownloadError::Request)?;
         self.has_answered.store(true, Ordering::Relaxed);
         match response.status() {
             StatusCode::PARTIAL_CONTENT if offset > 0 => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
-use network::{Proxies, ProxyError};
+use network::{Proxies, ProxyError, ProxyFault};
 use requests::{UNREADABLE, find, retry_after, shown};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode};
@@ -79,6 +79,14 @@ pub enum RequestError {
         url: String,
         /// Which variable, and what is wrong with it.
         source: ProxyError,
+    },
+    /// The proxy does not connect to the server.
+    #[error("no connection to {url}: the proxy {fault}")]
+    ProxyFailed {
+        /// The URL, and the proxy.
+        url: String,
+        /// Why not.
+        fault: ProxyFault,
     },
     /// TLS cannot be agreed on: the certificate is not trusted, or not the host's, or the server speaks no TLS.
     #[error("no secure connection to {url}")]
@@ -213,13 +221,35 @@ impl HttpClient {
         }
     }
 
+    /// Sends a request for `url`, and returns what it means if there is no answer.
+    pub(crate) async fn send(
+        &self,
+        url: &Url,
+        request: RequestBuilder,
+    ) -> Result<Response, RequestError> {
+        let error = match request.send().await {
+            Ok(response) => return Ok(response),
+            Err(error) => error,
+        };
+        Err(match ProxyFault::of(&error, url, &self.proxies).await {
+            Some(fault) => RequestError::ProxyFailed {
+                url: self.way(url),
+                fault,
+            },
+            None => self.failed(url, error),
+        })
+    }
+
     /// Returns what the failure of a request for `url` means. It names the proxy, if there is one.
     pub(crate) fn failed(&self, url: &Url, error: reqwest::Error) -> RequestError {
-        let at = match self.proxies.of(url) {
+        RequestError::of(self.way(url), error)
+    }
+
+    fn way(&self, url: &Url) -> String {
+        match self.proxies.of(url) {
             Ok(Some(proxy)) => format!("{} through proxy {proxy}", shown(url)),
             _ => shown(url),
-        };
-        RequestError::of(at, error)
+        }
     }
 }
 
@@ -275,6 +305,7 @@ impl RequestError {
             Self::Status { status, .. } => {
                 StatusCode::from_u16(*status).is_ok_and(requests::may_pass)
             }
+            Self::ProxyFailed { fault, .. } => fault.is_transient(),
             Self::Name { .. }
             | Self::Connect { .. }
             | Self::TimedOut { .. }

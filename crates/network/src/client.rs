@@ -1,18 +1,12 @@
 //! The HTTP client that downloads and registries build on.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use reqwest::redirect::Policy;
-use reqwest::{ClientBuilder, Method, StatusCode};
+use reqwest::ClientBuilder;
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
-use url::Url;
 
 use crate::{Proxies, Verifier};
-
-/// How long a proxy may take to answer again.
-const PROXY_ANSWER: Duration = Duration::from_secs(5);
 
 /// Returns the settings of an HTTP client that trusts `authorities` beside those of the system and uses `proxies`.
 ///
@@ -41,26 +35,6 @@ pub fn with_verifier(
             let proxy = proxies.of(url).ok().flatten();
             proxy.map(|proxy| proxy.url().clone())
         }))
-}
-
-/// Asks the proxy of `url` to connect there, and returns the status of its answer if it refuses.
-///
-/// For after a request that failed: reqwest does not tell what a proxy answered.
-pub async fn proxy_refusal(proxies: &Proxies, url: &Url) -> Option<StatusCode> {
-    let proxy = proxies.of(url).ok()??;
-    let mut target = url.clone();
-    // As a request by plain HTTP, which is passed to the proxy as it is.
-    target.set_scheme("http").ok()?;
-    target.set_port(url.port_or_known_default()).ok()?;
-    let client = client(Vec::new(), &Arc::default())
-        .proxy(reqwest::Proxy::all(proxy.url().clone()).ok()?)
-        .redirect(Policy::none())
-        .timeout(PROXY_ANSWER)
-        .build()
-        .ok()?;
-    let answer = client.request(Method::CONNECT, target).send().await;
-    let status = answer.ok()?.status();
-    (!status.is_success()).then_some(status)
 }
 
 /// Makes ring the TLS provider of the process. Later calls change nothing.

@@ -4,9 +4,11 @@
 //! This crate must not know: registries, bundles, environments, the process's variables (the caller passes them).
 
 mod client;
+mod fault;
 mod proxy;
 mod trust;
 
-pub use client::{client, install_crypto_provider, proxy_refusal, with_verifier};
+pub use client::{client, install_crypto_provider, with_verifier};
+pub use fault::ProxyFault;
 pub use proxy::{Proxies, Proxy, ProxyError};
 pub use trust::{LeafIsAuthority, NoAuthorities, Verifier, by_given, by_system, is};

@@ -345,9 +345,11 @@ impl Authentication {
         let response = match request.send().await {
             Ok(response) => response,
             Err(error) => {
-                let failure =
-                    classify::connection(error, place, token_client.settings.answer_timeout);
-                return Err(identify::cause(failure, &url, token_client.endpoint.proxies()).await);
+                let (proxies, patience) = (
+                    token_client.endpoint.proxies(),
+                    token_client.settings.answer_timeout,
+                );
+                return Err(identify::failure(error, place, &url, proxies, patience).await);
             }
         };
         let status = response.status();

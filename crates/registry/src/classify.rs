@@ -13,7 +13,7 @@ use reqwest::header::HeaderMap;
 use rustls::{AlertDescription, CertificateError};
 
 use crate::retry::{Again, Failure};
-use crate::{Answer, Error, Place, ProxyFault};
+use crate::{Answer, Error, Place};
 
 /// The longest message of a registry that is passed on, in characters.
 const LONGEST_MESSAGE: usize = 300;
@@ -23,9 +23,6 @@ pub(crate) fn connection(error: reqwest::Error, at: Place, connect_timeout: Dura
     let at = Box::new(at);
     // The URL is in `at` already, and without what may be secret in its query.
     let error = error.without_url();
-    if let Some(fault) = proxy_fault(&error) {
-        return Failure::last(Error::ProxyFailed { at, fault });
-    }
     if let Some(tls) = find::<rustls::Error>(&error) {
         return tls_failure(tls.clone(), error, at);
     }
@@ -47,33 +44,6 @@ pub(crate) fn connection(error: reqwest::Error, at: Place, connect_timeout: Dura
         return Failure::passing(Error::NameNotResolved { at, source: error });
     }
     Failure::passing(Error::ConnectionLost { at, source: error })
-}
-
-/// Returns what is wrong between this machine and the proxy. hyper's errors about it have no types.
-fn proxy_fault(error: &reqwest::Error) -> Option<ProxyFault> {
-    let says = |text: &str| causes(error).any(|source| source.to_string() == text);
-    if says("tunnel error: proxy authorization required") {
-        return Some(ProxyFault::Login);
-    }
-    // Behind a tunnel, it is the registry that TLS is spoken to.
-    let is_outside = says("tunnel error: failed to create underlying connection");
-    match find::<rustls::Error>(error).filter(|_| is_outside)? {
-        rustls::Error::InvalidMessage(_) => Some(ProxyFault::PlainHttp),
-        tls => Some(ProxyFault::Tls(tls.clone())),
-    }
-}
-
-/// Returns whether a proxy answered, and did not connect to the server. Its answer has to be asked for again.
-pub(crate) fn is_refused_by_proxy(error: &reqwest::Error) -> bool {
-    causes(error).any(|source| source.to_string() == "tunnel error: unsuccessful")
-}
-
-/// Returns whether what answered is not HTTP.
-pub(crate) fn is_no_http(error: &reqwest::Error) -> bool {
-    causes(error).any(|source| {
-        let text = source.to_string();
-        text.starts_with("invalid HTTP") || text.starts_with("received unexpected message")
-    })
 }
 
 fn tls_failure(tls: rustls::Error, error: reqwest::Error, at: Box<Place>) -> Failure {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use network::{Proxies, Proxy, ProxyError};
+use network::{Proxies, Proxy, ProxyError, ProxyFault};
 use oci_client::errors::OciDistributionError;
 use oci_spec::image::Digest;
 use url::Url;
@@ -356,23 +356,6 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
-}
-
-/// Why a proxy does not connect to a registry.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum ProxyFault {
-    /// The variable says `https`, and the proxy speaks plain HTTP.
-    #[error("speaks plain HTTP, but its URL begins with https")]
-    PlainHttp,
-    /// There is no TLS connection to the proxy.
-    #[error("cannot be reached by TLS: {0}")]
-    Tls(rustls::Error),
-    /// 407.
-    #[error("requires a user name and a password, or refuses those it was sent")]
-    Login,
-    /// Any other answer.
-    #[error("refuses to connect: {0}")]
-    Refused(reqwest::StatusCode),
 }
 
 impl Error {

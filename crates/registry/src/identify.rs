@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use network::Proxies;
+use network::{Proxies, ProxyFault};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use url::Url;
 
-use crate::retry::Failure;
-use crate::{Error, ProxyFault, classify};
+use crate::retry::{Again, Failure};
+use crate::{Error, Place, classify};
 
 /// How long the connection and the first bytes may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -69,56 +69,55 @@ fn read(bytes: &[u8]) -> Port {
 }
 
 /// Returns the error for a port that answers `text`.
-pub(crate) fn foreign(at: Box<crate::Place>, text: &str) -> Error {
+pub(crate) fn foreign(at: Box<Place>, text: &str) -> Error {
     Error::NotARegistry {
         at,
         found: format!("its port answers `{text}`, which is not HTTP"),
     }
 }
 
-/// Returns what a failure of a request for `url` comes from, if asking once more tells.
-pub(crate) async fn cause(failure: Failure, url: &Url, proxies: &Proxies) -> Failure {
+/// Returns what a request for `url` that got no answer failed by. Asks once more where the error does not tell.
+pub(crate) async fn failure(
+    error: reqwest::Error,
+    at: Place,
+    url: &Url,
+    proxies: &Proxies,
+    connect_timeout: Duration,
+) -> Failure {
+    if let Some(fault) = ProxyFault::of(&error, url, proxies).await {
+        let again = match fault.is_transient() {
+            true => Again::After(None),
+            false => Again::Never,
+        };
+        let at = Box::new(at);
+        let error = Error::ProxyFailed { at, fault };
+        return Failure { error, again };
+    }
+    let is_direct = at.proxy.is_none();
+    let is_no_http = is_no_http(&error);
+    let failure = classify::connection(error, at, connect_timeout);
     match failure.error {
-        Error::ConnectionLost { at, source } if classify::is_refused_by_proxy(&source) => {
-            match network::proxy_refusal(proxies, url).await {
-                Some(status) => Failure {
-                    // A proxy without a way to the registry may have one later.
-                    again: match status.is_server_error() {
-                        true => failure.again,
-                        false => crate::retry::Again::Never,
-                    },
-                    error: Error::ProxyFailed {
-                        at,
-                        fault: ProxyFault::Refused(status),
-                    },
-                },
-                None => Failure {
-                    error: Error::ConnectionLost { at, source },
-                    again: failure.again,
-                },
-            }
-        }
-        Error::PlainHttpServer { at, source } if at.proxy.is_none() => {
+        Error::PlainHttpServer { at, source } if is_direct => {
             Failure::last(match port(url).await {
                 Port::Http(_) => Error::PlainHttpServer { at, source },
                 Port::Other(text) => foreign(at, &text),
                 _ => Error::Tls { at, source },
             })
         }
-        Error::ConnectionLost { at, source } if classify::is_no_http(&source) => {
-            match port(url).await {
-                Port::Other(text) => Failure::last(foreign(at, &text)),
-                _ => Failure {
-                    error: Error::ConnectionLost { at, source },
-                    again: failure.again,
-                },
-            }
-        }
-        error => Failure {
-            error,
-            again: failure.again,
+        Error::ConnectionLost { at, source } if is_direct && is_no_http => match port(url).await {
+            Port::Other(text) => Failure::last(foreign(at, &text)),
+            _ => Failure::passing(Error::ConnectionLost { at, source }),
         },
+        error => Failure { error, ..failure },
     }
+}
+
+/// Returns whether what answered is not HTTP.
+fn is_no_http(error: &reqwest::Error) -> bool {
+    requests::causes(error).any(|source| {
+        let text = source.to_string();
+        text.starts_with("invalid HTTP") || text.starts_with("received unexpected message")
+    })
 }
 
 #[cfg(test)]

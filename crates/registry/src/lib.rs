@@ -112,7 +112,7 @@ mod classify;
 mod identify;
 
 mod error;
-pub use error::{Answer, Error, Place, ProxyFault};
+pub use error::{Answer, Error, Place};
 
 pub mod embedded;
 pub mod node;

@@ -511,13 +511,14 @@ impl Transport {
                 Ok(response)
             }
             Ok(Ok(Err(error))) => {
-                let failure = classify::connection(error, place, settings.connect_timeout);
-                match failure.error {
+                let (proxies, patience) = (self.endpoint.proxies(), settings.connect_timeout);
+                let failure = identify::failure(error, place, url, proxies, patience).await;
+                Err(match failure.error {
                     Error::TimedOut { at, after } if self.is_silent.load(Ordering::Relaxed) => {
-                        Err(Failure::last(Error::Silent { at, after }))
+                        Failure::last(Error::Silent { at, after })
                     }
-                    _ => Err(identify::cause(failure, url, self.endpoint.proxies()).await),
-                }
+                    error => Failure { error, ..failure },
+                })
             }
             Err(_) => Err(Failure::passing(Error::TimedOut {
                 at: Box::new(place),

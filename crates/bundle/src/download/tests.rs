@@ -1,10 +1,11 @@
 //! Downloads over lines that break, from servers that err.
 
 use std::fs;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use network::Proxies;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::Silent;
@@ -358,6 +359,34 @@ async fn a_short_answer_without_a_length_is_noticed() {
         matches!(error, DownloadError::Size { found: 9000, .. }),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn the_answer_of_a_proxy_that_does_not_connect_is_shown_and_final() {
+    let folder = Folder::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = format!("http://{}", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        // The request, and the question that follows its failure.
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await.unwrap();
+            let answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+        }
+    });
+    let variable = |name: &str| (name == "HTTPS_PROXY").then(|| proxy.clone());
+    let client = HttpClient::new(Arc::new(Proxies::from_variables(variable))).unwrap();
+    let request = Download::new("https://get.example.com/x", &folder.join("file"));
+    let error = download(&request, &client, &Silent).await.unwrap_err();
+    assert_eq!(
+        chain(&error),
+        format!(
+            "no connection to https://get.example.com/x through proxy {proxy} (HTTPS_PROXY): the proxy refuses to connect: \
+             403 Forbidden"
+        )
+    );
+    server.await.unwrap();
 }
 
 #[tokio::test]

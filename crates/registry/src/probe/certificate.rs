@@ -12,7 +12,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
 use super::finding::{Aspect, Fault, Findings};
-use crate::{Endpoint, Error, Place, classify, identify};
+use crate::{Endpoint, Error, Place, identify};
 
 /// How long the connection and the handshake may take, each.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -206,12 +206,9 @@ async fn shown(endpoint: &Endpoint) -> Result<Vec<CertificateDer<'static>>, Erro
     let chain = std::mem::take(&mut *onlooker.seen());
     match asked {
         Err(error) if chain.is_empty() => {
-            let failure = classify::connection(error, place, PATIENCE);
-            Err(
-                identify::cause(failure, &endpoint.url("/v2/"), endpoint.proxies())
-                    .await
-                    .error,
-            )
+            let (url, proxies) = (endpoint.url("/v2/"), endpoint.proxies());
+            let failure = identify::failure(error, place, &url, proxies, PATIENCE).await;
+            Err(failure.error)
         }
         _ => Ok(chain),
     }
