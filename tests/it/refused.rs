@@ -1,6 +1,11 @@
 //! Registries that refuse: one rejected write and one wrong password a run, however many artifacts, environments and requests there are.
 
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
 use support::faulty::{Fault, FaultyRegistry, Kind, PASSWORD, Quirks, Rule, USER, When};
+use support::server::{Asked, Server};
 use support::{Sandbox, TestRegistry, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
@@ -202,6 +207,20 @@ async fn a_log_gets_a_line_every_ten_seconds() {
     );
     assert!(line.contains(" kB/s, "), "{line}");
     assert!(!run.stderr.contains(" 0s left"), "{}", run.whole());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_is_slow_to_answer_is_named_while_it_is_waited_for() {
+    let server = Server::start(|_: &Asked| {
+        std::thread::sleep(Duration::from_secs(4));
+        StatusCode::NOT_FOUND.into_response()
+    })
+    .await;
+    let sandbox = workspace(PASSWORD);
+    describe(&sandbox, server.address(), "");
+    let run = sandbox.run(&["push", "lab"]).ends_with(5);
+    let waiting = "has not answered for 3 s; still waiting";
+    assert!(run.stderr.contains(waiting), "{}", run.whole());
 }
 
 // case 5.6
