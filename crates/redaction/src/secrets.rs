@@ -99,9 +99,13 @@ impl Secrets {
         let mut end = 0;
         for range in ranges {
             // A byte of Latin-1 or UTF-16 may be within a character of this text.
-            masked.push_str(&text[end..text.floor_char_boundary(range.start).max(end)]);
+            let is_boundary = |place: &usize| text.is_char_boundary(*place);
+            let start = (end..=range.start).rev().find(is_boundary).unwrap_or(end);
+            masked.push_str(&text[end..start]);
             masked.push_str(MASK);
-            end = text.ceil_char_boundary(range.end);
+            end = (range.end.max(end)..text.len())
+                .find(is_boundary)
+                .unwrap_or(text.len());
         }
         masked.push_str(text.get(end..).unwrap_or_default());
         Cow::Owned(masked)

@@ -167,7 +167,8 @@ fn pass_hidden(text: &[u8], places: &mut Vec<usize>) {
     while let Some(place) = places.get(next).copied() {
         next += 1;
         let first = text.get(place).copied().unwrap_or(b' ');
-        if !matches!(first, b'%' | b'\\' | b'&') && !(first.is_ascii_control() || first >= 0xc2) {
+        let may_hide = matches!(first, b'%' | b'\\' | b'&' | 0..0x20 | 0xc2..);
+        if !may_hide {
             continue;
         }
         for hidden in &*HIDDEN {
