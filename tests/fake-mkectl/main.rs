@@ -279,6 +279,9 @@ fn work(
     match exit.unwrap_or(u64::from(backup == "fail")) {
         0 => done(release, command, given, backup),
         code => {
+            if let (Some("backup"), Some(name)) = (command.last().copied(), given.value("--name")) {
+                std::fs::write(name, "#")?;
+            }
             match command {
                 ["upgrade"] => {
                     // An upgrade that fails takes back what it did.

@@ -157,7 +157,7 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
             run.stderr
         );
     }
-    let plan = other.run(&["plan", "lab"]).ends_with(0);
+    let plan = other.run(&["plan", "lab"]).ends_with(8);
     assert!(
         plan.stdout
             .contains("  refused   a deploy of v4.1.5 to lab began"),
@@ -275,7 +275,13 @@ async fn a_killed_deploy_is_explained_and_taken_over() {
             continue;
         }
         let _ = other.run(&["deploy", "lab"]).ends_with(8);
-        let _ = other.run(&["apply", "lab", "--take-over"]).ends_with(0);
+        let run = other.run(&["apply", "lab", "--take-over"]).ends_with(0);
+        assert!(
+            run.stderr.contains("  set aside a deploy of"),
+            "{}",
+            run.stderr
+        );
+        assert!(!run.stderr.contains("refused"), "{}", run.stderr);
         // Now the checkout of the killed deploy lacks the receipt.
         let run = lab.run(&["deploy", "lab"]).ends_with(8);
         assert!(run.stderr.contains("run `git pull`"), "{}", run.stderr);

@@ -40,7 +40,7 @@ async fn a_deploy_waits_for_what_its_environment_requires() {
     ");
     let _ = lab.run(&["deploy", "lab"]).ends_with(8);
     let _ = lab.run(&["apply", "lab"]).ends_with(5);
-    let plan = lab.run(&["plan", "lab"]).ends_with(0);
+    let plan = lab.run(&["plan", "lab"]).ends_with(8);
     assert!(
         plan.stdout
             .contains("  refused   nothing was deployed to staging yet, by its receipt\n"),

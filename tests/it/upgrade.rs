@@ -737,7 +737,7 @@ async fn a_mkectl_that_takes_no_pull_credentials_is_told_of() {
         .sandbox
         .variable("LAB_PULL_USERNAME", "puller")
         .variable("LAB_PULL_PASSWORD", "planted-pull-password-c2d8");
-    let plan = road.run("plan").ends_with(0);
+    let plan = road.run("plan").ends_with(8);
     let warning = "this mkectl lists no --chart-registry-username and no --image-registry-username";
     assert!(plan.whole().contains(warning), "{}", plan.whole());
 }
@@ -974,6 +974,21 @@ async fn an_upgrade_without_a_complete_backup_is_not_started() {
             run.stderr
         );
         assert!(!was_upgraded(&road), "{backup}: {:?}", road.commands());
+        // Nothing that is left looks like an archive.
+        let left: Vec<String> = (road.backups().into_iter())
+            .filter(|name| name.contains(".tar"))
+            .collect();
+        assert!(
+            left.iter().all(|name| name.ends_with(".tar.failed")),
+            "{backup}: {left:?}"
+        );
+        let has_file = !["none", "hang"].contains(&backup);
+        assert_eq!(
+            run.stderr.contains("cannot be restored: renamed to"),
+            has_file,
+            "{}",
+            run.stderr
+        );
         let receipt = road.lab.receipt();
         assert!(
             receipt.contains("  release: v4.1.3\n") && receipt.contains("  step: backup\n"),
@@ -1194,4 +1209,30 @@ async fn every_command_uses_the_mkectl_that_was_kept() {
     }
     road.lose("v4.1.4");
     let _ = road.lab.run(&["diff", "lab", "--live"]).ends_with(6);
+}
+
+/// The attempt that failed keeps its files, so those of the next one have a number in their names.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_plan_is_obeyed_again_after_its_upgrade_failed() {
+    let mut road = Road::new("v4.1.3", "v4.1.5").await;
+    road.keep("v4.1.3");
+    let _ = road
+        .lab
+        .run(&["plan", "lab", "--out", "signed.yaml"])
+        .ends_with(0);
+    let deploy = ["deploy", "lab", "--plan", "signed.yaml"];
+    road.lab
+        .sandbox
+        .variable("FAKE_MKECTL_AT", "upgrade")
+        .variable("FAKE_MKECTL_EXIT", "1");
+    let _ = road.lab.run(&deploy).ends_with(7);
+    road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
+    let _ = road.lab.run(&deploy).ends_with(0);
+    let names = road.backups();
+    assert!(
+        names
+            .iter()
+            .any(|name| name == "v4.1.3-to-v4.1.5-2_by-v4.1.3.tar"),
+        "{names:?}"
+    );
 }

@@ -22,7 +22,7 @@ pub(crate) const USAGE: u8 = 64;
 pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Returns the exit code of a kind of failure. The numbers are promised in the README and in `--help`.
-fn code(kind: Kind) -> u8 {
+pub(crate) fn code(kind: Kind) -> u8 {
     match kind {
         Kind::Machine => 1,
         Kind::Outdated => DIFFERS,
@@ -513,7 +513,13 @@ fn conflict_hints(conflict: &Conflict) -> Vec<String> {
             "remove it from the registry if Airlock did not write it, or add `--take-over`"
                 .to_owned(),
         ],
-        Conflict::Overtaken { .. } => vec![pull.to_owned()],
+        // It has no receipt yet that could be pulled.
+        Conflict::Overtaken { .. } => {
+            vec![
+                "wait until that deploy ends, then run `git pull` and this command again"
+                    .to_owned(),
+            ]
+        }
     }
 }
 

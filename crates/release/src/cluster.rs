@@ -28,8 +28,8 @@ mod reset;
 mod restore;
 mod status;
 
-pub(crate) use backup::describe;
 pub use backup::{Backup, BackupError, backup};
+pub(crate) use backup::{describe, set_aside};
 pub use check::{Checked, Outcome, check};
 pub use error::Error;
 pub use kubeconfig::{keep, kubeconfig};

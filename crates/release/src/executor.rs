@@ -289,7 +289,16 @@ pub(crate) async fn execute(
             Task::Run(command) => {
                 // As it is before it runs.
                 let mkectl = command.effect.as_ref().map(|_| command.program.record());
-                let Ran { log } = run_one(context, target, *at, command, config)?;
+                let ran = run_one(context, target, *at, command, config);
+                let Ran { log } = ran.inspect_err(|_| {
+                    let archives = plan.planned().iter().filter_map(|step| match &step.task {
+                        Task::DescribeBackup { archive, .. } => Some(archive),
+                        _ => None,
+                    });
+                    archives
+                        .filter(|_| *at == Step::Backup)
+                        .for_each(|archive| cluster::set_aside(context, archive));
+                })?;
                 if let (Some(effect), Some(mkectl)) = (&command.effect, mkectl) {
                     context.reporter.report(Event::Finished {
                         step: *at,

@@ -24,7 +24,8 @@ pub(crate) fn run(
         let context = app.context();
         let output = Output::below(&app.workspace.environment(name));
         let plan = release::plan::prepare(&context, environment, output, Purpose::Apply).await?;
-        app.ui.plan(&plan.summary(&app.workspace));
+        let summary = plan.summary(&app.workspace);
+        app.ui.plan(&summary.setting_aside(take_over, reason));
         let take_over = confirm::take_over(&plan, take_over)?;
         let permit = release::plan::permit(plan, reason, take_over, &lock)?;
         confirm(&permit.plan().environment, confirmed)?;

@@ -37,7 +37,8 @@ pub(crate) fn run(
         if let Some(file) = file {
             release::plan::obey(&mut plan, &app.workspace, file)?;
         }
-        app.ui.plan(&plan.summary(&app.workspace));
+        let summary = plan.summary(&app.workspace);
+        app.ui.plan(&summary.setting_aside(take_over, reason));
         let take_over = confirm::take_over(&plan, take_over)?;
         let permit = release::plan::permit(plan, reason, take_over, &lock)?;
         if !permit.plan().is_empty() {

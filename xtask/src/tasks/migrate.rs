@@ -25,8 +25,9 @@ pub(crate) fn run(app: &App<'_>, arguments: &MigrateArgs) -> Result<ExitCode, Fa
                 .ui
                 .result(&Ui::plan_text(&summary, Detail::Full), &summary);
         }
-        app.ui.plan(&summary);
         let reason = arguments.overrides.override_requires.as_deref();
+        app.ui
+            .plan(&summary.setting_aside(arguments.take_over.take_over, reason));
         let take_over = confirm::take_over(&plan, arguments.take_over.take_over)?;
         let permit = release::plan::permit(plan, reason, take_over, &lock)?;
         confirm(&permit.plan().environment, arguments.confirm.as_deref())?;

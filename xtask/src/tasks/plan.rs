@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::cli::PlanArgs;
-use crate::failure::{DIFFERS, Failure};
+use crate::failure::{DIFFERS, Failure, code};
 use crate::interrupt::until_interrupted;
 use crate::ui::{Detail, Ui};
 
@@ -51,6 +51,9 @@ pub(crate) fn run(app: &App<'_>, arguments: &PlanArgs) -> Result<ExitCode, Failu
         false => Ui::plan_text(&summary, Detail::Full),
     };
     app.ui.result(&text, &value)?;
+    if let Some(kind) = plan.refusal() {
+        return Ok(ExitCode::from(code(kind)));
+    }
     if arguments.detailed_exitcode && !summary.nothing_to_do {
         return Ok(ExitCode::from(DIFFERS));
     }

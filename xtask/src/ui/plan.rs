@@ -29,6 +29,9 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
         ));
     }
     if plan.nothing_to_do {
+        for problem in &plan.set_aside {
+            field(&mut text, "set aside", problem);
+        }
         if let Some(problem) = &plan.shared_problem {
             field(&mut text, "refused", problem);
         }
@@ -86,6 +89,9 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
             "refused",
             &format!("the lock lacks what mkectl lists: {lacking}"),
         );
+    }
+    for problem in &plan.set_aside {
+        field(&mut text, "set aside", problem);
     }
     if let Some(problem) = &plan.shared_problem {
         field(&mut text, "refused", problem);

@@ -9,6 +9,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{Cluster, Note};
+use crate::event::Event;
 use crate::{Context, Error, Kind, cluster, receipt};
 
 /// Why there is no backup that could be restored.
@@ -125,7 +126,8 @@ pub fn backup(
     let ran = cluster.run(context, "backup", false, |config| {
         let command = cluster.mkectl().backup(config, name, archives, &root);
         command.in_directory(folder).typed(typed)
-    })?;
+    });
+    let ran = ran.inspect_err(|_| set_aside(context, &archive))?;
     let applied = (cluster.receipt.as_ref()).and_then(|receipt| receipt.applied.clone());
     let note = describe(context, &cluster.environment, &archive, mkectl, applied)?;
     Ok(Backup {
@@ -149,7 +151,9 @@ pub(crate) fn describe(
     mkectl: receipt::RecordedProgram,
     applied: Option<receipt::Applied>,
 ) -> Result<Note, Error> {
-    check(context, archive).map_err(cluster::Error::Backup)?;
+    check(context, archive)
+        .inspect_err(|_| set_aside(context, archive))
+        .map_err(cluster::Error::Backup)?;
     std::fs::set_permissions(archive, std::fs::Permissions::from_mode(0o600))
         .map_err(|source| Error::io("protect", archive, source))?;
     let (size, sha256) = measure(archive).map_err(|source| Error::io("read", archive, source))?;
@@ -165,6 +169,22 @@ pub(crate) fn describe(
     };
     note.write(archive)?;
     Ok(note)
+}
+
+/// Renames what a backup that failed has left, so it is not mistaken for one that can be restored.
+pub(crate) fn set_aside(context: &Context<'_>, archive: &Utf8Path) {
+    if !archive.is_file() {
+        return;
+    }
+    let failed = Utf8PathBuf::from(format!("{archive}.failed"));
+    let shown = context.workspace.shown(archive);
+    let outcome = match std::fs::rename(archive, &failed) {
+        Ok(()) => format!("renamed to {}", context.workspace.shown(&failed)),
+        Err(error) => format!("and cannot be renamed: {error}"),
+    };
+    context.reporter.report(Event::Warning(format!(
+        "the backup {shown} is not complete and cannot be restored: {outcome}"
+    )));
 }
 
 /// Reads an archive to its end.

@@ -313,7 +313,15 @@ fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<Moved> {
             });
             programs.collect::<Vec<_>>().join(", ")
         };
-        let commands = |mkectl: &SavedMkectl| mkectl.commands.join("; ");
+        // The attempt that failed left its files, so the next names are numbered.
+        let is_repeated = is_own_failure(saved, plan, digest);
+        let commands = |mkectl: &SavedMkectl| {
+            let commands = mkectl.commands.iter().map(|command| match is_repeated {
+                true => unnumbered(command, &saved.release),
+                false => command.clone(),
+            });
+            commands.collect::<Vec<_>>().join("; ")
+        };
         for (old, new) in [
             (programs(&saved.mkectl), programs(&now.mkectl)),
             (commands(&saved.mkectl), commands(&now.mkectl)),
@@ -351,6 +359,21 @@ fn is_own_failure(saved: &Saved, plan: &Plan, digest: &str) -> bool {
         .and_then(|receipt| receipt.applied.as_ref());
     failed.is_some_and(|failed| failed.plan.as_deref() == Some(digest))
         && applied_digest(plan.receipt.as_ref()).as_ref() == applied
+}
+
+/// Returns a command of an upgrade to `release` without the numbers in the names of its files, such as that in
+/// `v4.1.1-to-v4.1.2-2_mke4.yaml`.
+fn unnumbered(command: &str, release: &str) -> String {
+    let stem = format!("-to-{release}");
+    let mut parts = command.split(&stem);
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        text.push_str(&stem);
+        let rest = part.strip_prefix('-');
+        let rest = rest.map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
+        text.push_str(rest.filter(|rest| rest.starts_with('_')).unwrap_or(part));
+    }
+    text
 }
 
 /// Returns the artifacts that the registry has not as the plan found them, and not as the plan wants them, either.

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Plan, Planned};
 use crate::executor::{Action, ClusterPlan};
-use crate::{Workspace, chain, render};
+use crate::{Error, Kind, Workspace, chain, render};
 
 /// The plan, as it is printed: for people by xtask, for machines as JSON.
 #[derive(Debug, Serialize)]
@@ -47,6 +47,8 @@ pub struct Summary {
     pub requirement_problem: Option<String>,
     /// What a different deploy did that this checkout does not know, so that deploy would refuse.
     pub shared_problem: Option<String>,
+    /// What would stop the deploy and was set aside on the command line.
+    pub set_aside: Vec<String>,
     /// What mkectl lists and the lock lacks, so that deploy would refuse.
     pub unlocked: Vec<String>,
     /// What people should know.
@@ -109,7 +111,43 @@ impl MkectlSummary {
     }
 }
 
+impl Summary {
+    /// Returns the summary for a command that takes over from a different deploy, or has a reason to do without what is required.
+    pub fn setting_aside(mut self, takes_over: bool, reason: Option<&str>) -> Self {
+        let shared = self.shared_problem.take_if(|_| takes_over);
+        let required = self.requirement_problem.take_if(|_| reason.is_some());
+        self.set_aside.extend(shared.into_iter().chain(required));
+        self
+    }
+}
+
 impl Plan {
+    /// Returns the kind of the failure with which `deploy` would refuse this plan, if it would. A mkectl that is missing counts for none, since
+    /// `deploy` downloads it.
+    pub fn refusal(&self) -> Option<Kind> {
+        let is_missing = |error: &&Error| {
+            matches!(
+                error,
+                Error::Mkectl(_)
+                    | Error::Program(
+                        crate::program::Error::Version { .. }
+                            | crate::program::Error::NoOldMkectl { .. }
+                    )
+            )
+        };
+        let lacks = !self.unlocked.is_empty();
+        let unmet = self.unmet.is_some() && !self.is_empty();
+        let conflict = self.shared.conflict();
+        lacks
+            .then_some(Kind::Workspace)
+            .or(conflict.map(crate::shared_state::Conflict::kind))
+            .or(unmet.then_some(Kind::NotAllowed))
+            .or_else(|| {
+                let problem = self.cluster.problem().filter(|error| !is_missing(error));
+                problem.map(Error::kind)
+            })
+    }
+
     /// Returns the plan as it is printed.
     pub fn summary(&self, workspace: &Workspace) -> Summary {
         let names = |wanted: Planned| -> Vec<String> {
@@ -164,6 +202,7 @@ impl Plan {
                 .filter(|_| !self.is_empty())
                 .map(|unmet| unmet.missing.clone()),
             shared_problem: self.shared.conflict().map(ToString::to_string),
+            set_aside: Vec::new(),
             unlocked: self.unlocked.clone(),
             warnings: self.warnings.all(),
             nothing_to_do: self.is_empty(),
