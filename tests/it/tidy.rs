@@ -327,6 +327,27 @@ fn links_in_documents_lead_somewhere() {
     );
 }
 
+/// The compiler then refuses a variant without a kind, which would be an error without an exit code.
+#[test]
+fn every_error_has_a_kind_and_no_wildcard_gives_it() {
+    let mut kinds = 0;
+    for path in sources() {
+        if !path.as_str().contains("/crates/release/src/") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let functions: Vec<&str> = text.split("pub fn kind(&self) -> Kind {").skip(1).collect();
+        let is_of_errors = path.file_name() == Some("error.rs");
+        assert!(!is_of_errors || !functions.is_empty(), "{path} has no kind");
+        for function in functions {
+            let (body, _) = function.split_once("\n    }\n").unwrap();
+            assert!(!body.contains("_ =>"), "{path} has a kind by a wildcard");
+            kinds += 1;
+        }
+    }
+    assert!(kinds > 20, "only {kinds} found: the search is broken");
+}
+
 #[test]
 fn recipes_name_files_and_tests_that_exist() {
     let text = read("CONTRIBUTING.md");

@@ -136,7 +136,7 @@ impl Cluster {
 
     /// Returns how its mkectl writes and restores archives.
     fn archives(&self) -> Result<programs::Archives, crate::Error> {
-        let archives = self.mkectl().archives().map_err(crate::Error::Mkectl)?;
+        let archives = self.mkectl().archives()?;
         archives.ok_or_else(|| {
             crate::Error::Cluster(Error::Backup(BackupError::Unsupported {
                 release: self.release(),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use environment::yaml::{self, Node, Source};
-use environment::{Environment, Problem, Problems};
+use environment::{Environment, Problem};
 
 use crate::{Context, Error, Workspace, sha256, workspace};
 
@@ -101,11 +101,9 @@ fn parsed(workspace: &Workspace, release: &semver::Version, text: &str) -> Resul
         path: workspace.shown(&path).to_owned(),
         text: text.to_owned(),
     });
-    let wrong =
-        |problem| Error::Workspace(workspace::Error::Configuration(Problems(vec![problem])));
-    let document = yaml::parse(source).map_err(wrong)?;
+    let document = yaml::parse(source)?;
     let Some(mut spec) = document.get("spec").cloned() else {
-        return Err(wrong(Problem::at(&document, "it has no `spec`".to_owned())));
+        return Err(Problem::at(&document, "it has no `spec`".to_owned()).into());
     };
     if let Some(keys) = spec.as_mapping_mut() {
         for name in NOT_DEFAULTS {

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use environment::Environment;
 use environment::yaml::{self, Mapping, Node, Source};
-use environment::{Environment, Problems};
 pub use mke::{Area, Change};
 use serde::Serialize;
 
 use crate::receipt::Receipt;
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Error, Workspace, check, cluster, program, sha256, workspace};
+use crate::{Context, Error, Workspace, check, cluster, program, sha256};
 
 mod releases;
 
@@ -260,5 +260,5 @@ fn parse(path: &Utf8Path, text: &str) -> Result<Node, Error> {
         path: path.to_owned(),
         text: text.to_owned(),
     }))
-    .map_err(|problem| Error::Workspace(workspace::Error::Configuration(Problems(vec![problem]))))
+    .map_err(Error::from)
 }

@@ -12,37 +12,37 @@ use crate::{Kind, Workspace, disk, fetch};
 pub enum Error {
     /// The environment's files are wrong.
     #[error(transparent)]
-    Environment(environment::Error),
+    Environment(#[from] environment::Error),
     /// A different deploy of the environment has begun or ended, and this checkout does not know how.
     #[error(transparent)]
-    SharedState(crate::shared_state::Conflict),
+    SharedState(#[from] crate::shared_state::Conflict),
     /// What comes after a push would fail.
     #[error(transparent)]
-    Unready(crate::before_push::Unready),
+    Unready(#[from] crate::before_push::Unready),
     /// The note of a running mkectl is not valid.
     #[error(transparent)]
-    UnderWay(crate::under_way::InvalidNote),
+    UnderWay(#[from] crate::under_way::InvalidNote),
     /// Another command changes the environment.
     #[error(transparent)]
-    EnvironmentInUse(crate::environment_lock::InUse),
+    EnvironmentInUse(#[from] crate::environment_lock::InUse),
     /// The release has no offline procedure, or its name is none.
     #[error(transparent)]
-    Release(mke::ReleaseError),
+    Release(#[from] mke::ReleaseError),
     /// A lock that cannot be read.
     #[error(transparent)]
-    InvalidLock(bundle::LockError),
+    InvalidLock(#[from] bundle::LockError),
     /// A symbolic link is where something is to be written.
     #[error(transparent)]
-    Link(crate::links::Link),
+    Link(#[from] crate::links::Link),
     /// mkectl cannot be used.
     #[error(transparent)]
-    Mkectl(programs::Error),
+    Mkectl(#[from] programs::Error),
     /// mkectl refuses the rendered configuration.
     #[error(transparent)]
-    ConfigRefused(crate::validate::ConfigRefused),
+    ConfigRefused(#[from] crate::validate::ConfigRefused),
     /// A proof is used for something that it does not prove.
     #[error(transparent)]
-    Proof(crate::proof::Mismatch),
+    Proof(#[from] crate::proof::Mismatch),
     /// A removal cannot be planned or done.
     #[error(transparent)]
     Prune(#[from] crate::prune::Error),

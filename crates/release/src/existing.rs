@@ -368,7 +368,5 @@ pub(crate) fn parse(path: &Utf8Path, text: &str) -> Result<Node, crate::Error> {
         path: path.to_owned(),
         text: text.to_owned(),
     });
-    yaml::parse(source).map_err(|problem| {
-        crate::Error::Workspace(workspace::Error::Configuration(Problems(vec![problem])))
-    })
+    yaml::parse(source).map_err(crate::Error::from)
 }

@@ -44,8 +44,7 @@ pub fn locked(workspace: &Workspace, release: &Version) -> Result<Locked, crate:
             path: workspace.shown(&path).to_owned(),
             release,
         })?;
-    let lock =
-        bundle::Lock::parse(&text, workspace.shown(&path)).map_err(crate::Error::InvalidLock)?;
+    let lock = bundle::Lock::parse(&text, workspace.shown(&path))?;
     Ok(Locked {
         digest: sha256(text.as_bytes()),
         lock,

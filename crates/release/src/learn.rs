@@ -419,8 +419,8 @@ fn mkectl(
 ) -> Result<Option<programs::Mkectl>, crate::Error> {
     let variables = program::neutral_variables(context);
     if let Some(path) = &request.mkectl {
-        let mkectl = programs::Mkectl::at(path, variables).map_err(crate::Error::Mkectl)?;
-        let found = mkectl.version().map_err(crate::Error::Mkectl)?;
+        let mkectl = programs::Mkectl::at(path, variables)?;
+        let found = mkectl.version()?;
         if found != request.release {
             return Err(Error::OtherMkectl {
                 program: path.clone(),
@@ -447,8 +447,8 @@ fn ask(
     known: &mke::Release,
     mkectl: &programs::Mkectl,
 ) -> Result<ObservedMkectl, crate::Error> {
-    let version = mkectl.version_text().map_err(crate::Error::Mkectl)?;
-    let pages = mkectl.help_pages().map_err(crate::Error::Mkectl)?;
+    let version = mkectl.version_text()?;
+    let pages = mkectl.help_pages()?;
     Ok(ObservedMkectl {
         version: printable(&version),
         sha256: program::archive_hashes(context.workspace, known)?,

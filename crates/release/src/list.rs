@@ -54,7 +54,7 @@ pub struct ReleaseRow {
 /// # Errors
 /// Folders that cannot be listed.
 pub fn list(workspace: &Workspace) -> Result<Listing, Error> {
-    let names = environment::names(workspace.root()).map_err(Error::Environment)?;
+    let names = environment::names(workspace.root())?;
     let environments = names
         .into_iter()
         .map(|name| environment_row(workspace, name))

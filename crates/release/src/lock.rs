@@ -176,7 +176,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     lock.init = init.as_ref().map(|text| sha256(text.as_bytes()));
     let text = lock.to_yaml();
     // What this writes, every later step must be able to read.
-    bundle::Lock::parse(&text, &shown).map_err(crate::Error::InvalidLock)?;
+    bundle::Lock::parse(&text, &shown)?;
     let written = committed.as_deref() != Some(&text);
     let changes = (earlier.as_ref().filter(|_| written)).map(|old| Changes::between(old, &lock));
     if written {

@@ -4,13 +4,13 @@
 //! touched. MKE 3 loads its images from a file; MKE 4 pulls them from the registry, for as long as the cluster lives.
 
 use camino::{Utf8Path, Utf8PathBuf};
-use environment::{Environment, Mke3, Problem, Problems};
+use environment::{Environment, Mke3, Problem};
 
 use crate::event::Step;
 use crate::executor::{ClusterStep, Command, Task};
 use crate::program::{self, Program};
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Credentials, workspace};
+use crate::{Context, Credentials};
 
 mod error;
 
@@ -31,10 +31,10 @@ pub(crate) struct Prepared {
 pub(crate) fn of(environment: &Environment) -> Result<&Mke3, crate::Error> {
     environment.mke3.as_ref().ok_or_else(|| {
         let rule = "the environment says nothing of an MKE 3 cluster";
-        crate::Error::Workspace(workspace::Error::Configuration(Problems(vec![
+        crate::Error::from(
             Problem::at(&environment.merged, rule)
                 .with_help("write `mke3: { version: 3.8.2, credentials: { env: NAME } }`"),
-        ])))
+        )
     })
 }
 
@@ -57,19 +57,15 @@ pub(crate) fn prepare(
         .into());
     }
     let mke3 = of(environment)?;
-    let problem =
-        |problem| crate::Error::Workspace(workspace::Error::Configuration(Problems(vec![problem])));
     let way = facts
         .migrate_from(&mke3.version)
         .map_err(|source| Error::Unsupported { source })?;
     refuse_unfit(environment, mke3)?;
-    let ports = way.gateway_node_ports(environment).map_err(problem)?;
+    let ports = way.gateway_node_ports(environment)?;
     let address = mke::external_address(environment).ok_or_else(|| {
         let rule = "an upgrade from MKE 3 has to be given `config.apiServer.externalAddress`";
-        problem(
-            Problem::at(&environment.merged, rule)
-                .with_help("write the address of the load balancer that MKE 3 has"),
-        )
+        Problem::at(&environment.merged, rule)
+            .with_help("write the address of the load balancer that MKE 3 has")
     })?;
     refuse_a_leftover(context)?;
     let mut program = program::for_command(context, environment, lock, lock_path, &["upgrade"])?;

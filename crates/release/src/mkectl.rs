@@ -63,7 +63,7 @@ pub fn run(
     typed: &Typed,
 ) -> Result<Logged, Error> {
     let cluster = Cluster::of(context, environment)?;
-    let help = (cluster.mkectl().help_of(&typed.arguments)).map_err(Error::Mkectl)?;
+    let help = (cluster.mkectl().help_of(&typed.arguments))?;
     let first = typed.arguments.first().map_or("", String::as_str);
     let results = match SECRETIVE.contains(&first) {
         true => Results::Unlogged,

@@ -17,10 +17,7 @@ pub fn scaffold(
     release: Option<&Version>,
 ) -> Result<String, Error> {
     let release = match release {
-        Some(release) => mke::Release::of(release)
-            .map_err(Error::Release)?
-            .version()
-            .clone(),
+        Some(release) => mke::Release::of(release)?.version().clone(),
         None => newest_locked(workspace).unwrap_or_else(newest),
     };
     let inherits = workspace.root().join("environments/base.yaml").exists();

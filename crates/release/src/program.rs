@@ -153,7 +153,7 @@ impl Program {
         release: &semver::Version,
         command: &[&str],
     ) -> Result<Self, crate::Error> {
-        let found = mkectl.version().map_err(crate::Error::Mkectl)?;
+        let found = mkectl.version()?;
         if found != *release {
             return Err(Error::Version {
                 program: mkectl.program.path,
@@ -162,7 +162,7 @@ impl Program {
             }
             .into());
         }
-        let help = mkectl.help(command).map_err(crate::Error::Mkectl)?;
+        let help = mkectl.help(command)?;
         Ok(Self {
             mkectl,
             release: found,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::diff::{Pair, Releases};
 use crate::receipt::Receipt;
 use crate::workspace::{Output, read_if_there, write_whole};
-use crate::{Workspace, check, diff, fetch, render, workspace};
+use crate::{Workspace, check, diff, fetch, render};
 
 mod error;
 
@@ -115,9 +115,7 @@ pub fn promote(
             path: shown.clone(),
             text: before.clone(),
         };
-        let after = environment::with_release(&file.into(), &release).map_err(|problem| {
-            workspace::Error::Configuration(environment::Problems(vec![problem]))
-        })?;
+        let after = environment::with_release(&file.into(), &release)?;
         write_whole(&path, &after)?;
         render::diff(&shown, Some(&before), &after)
     };

@@ -82,7 +82,7 @@ pub(crate) fn check(workspace: &Workspace, environment: &Environment) -> Result<
     let Some(requirement) = &environment.requires else {
         return Ok(());
     };
-    let known = environment::names(workspace.root()).map_err(crate::Error::Environment)?;
+    let known = environment::names(workspace.root())?;
     if known.contains(&requirement.environment) {
         return Ok(());
     }

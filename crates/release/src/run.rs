@@ -98,7 +98,7 @@ impl Run<'_> {
         };
         context.tool.signals.mkectl_ended();
         tokio::task::block_in_place(|| handover.hand_over(context));
-        let finished = finished.map_err(crate::Error::Mkectl)?;
+        let finished = finished?;
         let log = context.workspace.shown(&log).to_owned();
         if let Some(failure) = finished.log_failure {
             context

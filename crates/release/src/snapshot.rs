@@ -137,7 +137,7 @@ pub async fn take(
 ) -> Result<Snapshot, crate::Error> {
     let mut tags = BTreeMap::new();
     for path in context.workspace.locks()? {
-        let lock = bundle::Lock::read(&path).map_err(crate::Error::InvalidLock)?;
+        let lock = bundle::Lock::read(&path)?;
         for artifact in lock.artifacts {
             tags.insert((artifact.repository, artifact.tag), artifact.kind);
         }

@@ -233,7 +233,7 @@ impl Named {
         let mut locks = Vec::new();
         let mut by = BTreeMap::new();
         for path in workspace.locks()? {
-            let lock = bundle::Lock::read(&path).map_err(Error::InvalidLock)?;
+            let lock = bundle::Lock::read(&path)?;
             for digest in blobs(&lock).into_keys() {
                 *by.entry(digest).or_insert(0) += 1;
             }

@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use camino::Utf8Path;
-use environment::{Environment, Problems};
+use environment::Environment;
 use semver::Version;
 
 use crate::cluster::BackupError;
@@ -18,7 +18,7 @@ use crate::event::Step;
 use crate::executor::{ClusterStep, Command, Task};
 use crate::program::{self, Program};
 use crate::workspace::Output;
-use crate::{Context, cluster, existing, receipt, workspace};
+use crate::{Context, cluster, existing, receipt};
 
 mod error;
 mod notices;
@@ -54,9 +54,7 @@ pub(crate) fn prepare(
     output: &Output,
     applied: Option<&receipt::Applied>,
 ) -> Result<Prepared, crate::Error> {
-    let ports = way
-        .gateway_node_ports(environment)
-        .map_err(|problem| workspace::Error::Configuration(Problems(vec![problem])))?;
+    let ports = way.gateway_node_ports(environment)?;
     let new = program::for_command(context, environment, lock, lock_path, &["upgrade"])?;
     let old = program::of_release(
         context,
@@ -196,7 +194,7 @@ fn backup<'p>(
         true => mke::Release::of(from)
             .is_ok_and(|facts| facts.writes_archive())
             .then_some(programs::Archives::Cluster),
-        false => old.mkectl.archives().map_err(crate::Error::Mkectl)?,
+        false => old.mkectl.archives()?,
     };
     match archives {
         Some(archives) => Ok(Some((old, archives))),

@@ -35,7 +35,7 @@ pub fn with_mkectl(
     mut environment: Environment,
     output: &Output,
 ) -> Result<bool, Error> {
-    let facts = mke::Release::of(&environment.release).map_err(Error::Release)?;
+    let facts = mke::Release::of(&environment.release)?;
     let locked = fetch::locked(context.workspace, &environment.release)?;
     render::render(context.workspace, &mut environment, &facts)?;
     let program = program::for_apply(context, &environment, &locked.lock, &locked.path)?;
@@ -57,7 +57,7 @@ pub(crate) fn check(
     if environment.rehearsal {
         return Ok(false);
     }
-    let help = program.mkectl().help(&["init"]).map_err(Error::Mkectl)?;
+    let help = program.mkectl().help(&["init"])?;
     let config = resolve::temporary(context, environment, facts, &output.logs)?;
     let checked = program.mkectl().check_config(config.path(), &help);
     let checked = checked.map_err(|error| match error {

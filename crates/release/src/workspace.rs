@@ -78,7 +78,7 @@ impl Workspace {
     /// # Errors
     /// The release cannot be installed offline, or the file of observations is wrong.
     pub fn release(&self, release: &semver::Version) -> Result<mke::Release, crate::Error> {
-        let known = mke::Release::of(release).map_err(crate::Error::Release)?;
+        let known = mke::Release::of(release)?;
         Ok(match self.observations(release)? {
             Some(observations) => known.observed(observations),
             None => known,

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use environment::Environment;
 use environment::yaml::{self, Node, Source};
-use environment::{Environment, Problems};
 use serde::Serialize;
 
 use super::{Cluster, Note};
 use crate::under_way::UnderWay;
-use crate::{Context, Error, chain, render, sha256, workspace};
+use crate::{Context, Error, chain, render, sha256};
 
 /// What can be told of one cluster.
 #[derive(Debug, Serialize)]
@@ -99,7 +99,7 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Node, Error> {
         path: name.into(),
         text: text.to_owned(),
     }))
-    .map_err(|problem| Error::Workspace(workspace::Error::Configuration(Problems(vec![problem]))))
+    .map_err(Error::from)
 }
 
 /// Returns the archives that have a note.

@@ -246,7 +246,7 @@ fn bytes(artifact: &Artifact, known: &BTreeMap<String, u64>) -> u64 {
 /// Returns what the table says differently of two releases.
 fn facts(old: &Version, new: &Version) -> Result<Vec<Fact>, Error> {
     let of = |version: &Version| -> Result<BTreeMap<&'static str, String>, Error> {
-        let release = mke::Release::of(version).map_err(Error::Release)?;
+        let release = mke::Release::of(version)?;
         let mut facts: BTreeMap<&'static str, String> = BTreeMap::new();
         for fact in release.facts() {
             // Names and addresses stand as patterns here, so that the version alone makes no difference.

@@ -24,8 +24,8 @@ pub(crate) fn recheck(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
     if plan.output.receipt != Output::below(&workspace.environment(name)).receipt {
         return Ok(());
     }
-    let mut environment = environment::load(workspace.root(), name).map_err(Error::Environment)?;
-    let release = mke::Release::of(&environment.release).map_err(Error::Release)?;
+    let mut environment = environment::load(workspace.root(), name)?;
+    let release = mke::Release::of(&environment.release)?;
     let locked = fetch::locked(workspace, &environment.release)?;
     let text = render::render(workspace, &mut environment, &release)?.text;
     let digest = |text: &Option<String>| match text {

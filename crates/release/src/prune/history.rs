@@ -52,7 +52,7 @@ pub(super) fn gather(
         notes: Vec::new(),
     };
     let mut unlisted = Vec::new();
-    let names = environment::names(workspace.root()).map_err(Error::Environment)?;
+    let names = environment::names(workspace.root())?;
     for name in names {
         let other = workspace.load(&name)?;
         if other.registry.address != environment.registry.address {
@@ -121,7 +121,7 @@ pub(super) fn gather(
         let digest = Lock::digest(&text);
         let shown = workspace.shown(&path).to_owned();
         if !kept.contains(digest.as_str()) && !named.contains(&digest) {
-            let lock = Lock::parse(&text, &shown).map_err(Error::InvalidLock)?;
+            let lock = Lock::parse(&text, &shown)?;
             known.unclaimed.push((shown, lock));
         }
     }

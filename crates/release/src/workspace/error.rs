@@ -59,3 +59,9 @@ impl Error {
         }
     }
 }
+
+impl From<environment::Problem> for crate::Error {
+    fn from(problem: environment::Problem) -> Self {
+        Error::Configuration(environment::Problems(vec![problem])).into()
+    }
+}
