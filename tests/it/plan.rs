@@ -146,7 +146,7 @@ async fn a_registry_that_is_down_says_so() {
     --- stderr
     error: registry 127.0.0.1:[PORT] cannot be used
       because: GET http://127.0.0.1:[PORT]/v2/: connection refused
-    hint: is the registry up, and the port right? A firewall may refuse, too
+    hint: start the registry, open the port in the firewall, or correct registry.address
     "#);
 }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use indicatif::DecimalBytes;
-use registry_error::advice;
 use release::cluster::BackupError;
 use release::kubeconfig::NamedBy;
+use release::preflight::RegistryFault;
 use release::shared_state::Conflict;
 use release::{ArchiveError, Error, Kind, MkectlError, ReadError, StoreError, Unready};
 
@@ -321,9 +321,10 @@ fn hints(error: &Error) -> Vec<String> {
             "run it again when the other command is done".to_owned()
         }
         Error::Disk(release::disk::Error::StoreLost { .. }) => "run it again: what is missing is read from the bundle".to_owned(),
-        Error::Connect(release::connect::Error::Registry { source, .. } | release::connect::Error::NotAnonymous { source, .. }) => return advice(error, source),
+        Error::Connect(release::connect::Error::Registry { source, .. }) => return registry_error::hints(source),
+        Error::Connect(release::connect::Error::NotAnonymous { .. }) => crate::advice::registry(RegistryFault::NotAnonymous).to_owned(),
         Error::Push(release::push::Error::Failed { failed, .. }) => {
-            let mut hints: Vec<String> = failed.iter().flat_map(|(_, source)| advice(error, source)).collect();
+            let mut hints: Vec<String> = failed.iter().flat_map(|(_, source)| registry_error::hints(source)).collect();
             hints.sort();
             hints.dedup();
             hints.push("what was pushed stays; the next run goes on from there".to_owned());
@@ -413,10 +414,7 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Promote(release::promote::Error::Refused { source, from, to }) if matches!(**source, release::promote::Senseless::Unproven(_)) => format!(
             "deploy to {from} first, and promote what came of it; `cargo xtask promote {from} {to} --unproven` does it all the same"
         ),
-        Error::Connect(release::connect::Error::Credentials { .. }) => {
-            "set the variables that registry.push-credentials names, or remove it and log in with Docker, Podman or Skopeo"
-                .to_owned()
-        }
+        Error::Connect(release::connect::Error::Credentials { .. }) => crate::advice::CREDENTIALS.to_owned(),
         Error::Mkectl(MkectlError::NotFound { .. } | MkectlError::Missing { .. }) => {
             "install the release's mkectl on PATH, or fetch it with `cargo xtask fetch`, or name it in the environment: `mkectl: ./path/to/mkectl`"
                 .to_owned()

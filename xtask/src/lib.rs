@@ -5,6 +5,7 @@
 //! decides what is said to people (`ui`), which advice an error gets and with which code the program exits
 //! (`failure`). A team adds tasks of its own with [`main_with`].
 
+mod advice;
 mod app;
 mod called;
 mod cli;

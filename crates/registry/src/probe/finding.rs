@@ -225,8 +225,8 @@ pub struct Finding {
 pub(super) struct Findings(Vec<Finding>);
 
 impl Fault {
-    /// Names what an error says of something that the registry was asked to take.
-    pub(super) fn of(error: &Error) -> Self {
+    /// Returns the fault that a registry's error shows.
+    pub fn of(error: &Error) -> Self {
         let answer = error.answer();
         let message = answer
             .and_then(|answer| answer.message.as_deref())

@@ -1,0 +1,155 @@
+//! What to do about each fault of a registry: one table and one wording, for the hints of errors and for `preflight`.
+
+use release::RegistryError;
+use release::preflight::RegistryFault;
+
+/// What to do without the push credentials that an environment names.
+pub(crate) const CREDENTIALS: &str = "set the variables that registry.push-credentials names, or remove it and log in with Docker, Podman or Skopeo";
+
+/// Returns what to do about a fault of a registry.
+pub(crate) fn registry(fault: RegistryFault) -> &'static str {
+    match fault {
+        RegistryFault::NameNotResolved => {
+            "put the name into the DNS that nodes and pods use, or correct registry.address"
+        }
+        RegistryFault::NameOfLoopback => {
+            "remove the name from this machine's hosts file: nodes and pods must resolve it by DNS"
+        }
+        RegistryFault::NotReached => {
+            "start the registry, open the port in the firewall, or correct registry.address"
+        }
+        RegistryFault::Proxy => {
+            "check the proxy variable of this machine (http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with special characters in the \
+             password percent-encoded), or add the registry to NO_PROXY"
+        }
+        RegistryFault::PlainHttp => {
+            "give the registry a certificate: nodes require HTTPS. Airlock uses plain HTTP for loopback addresses only"
+        }
+        RegistryFault::WantsTls => {
+            "name the CA of this loopback registry in registry.ca: Airlock then uses HTTPS"
+        }
+        RegistryFault::UnknownAuthority => {
+            "put the CA that signed the registry's certificate beside environment.yaml and name it: `registry.ca: registry-ca.pem`"
+        }
+        RegistryFault::OtherAuthority => {
+            "put the CA that signed the certificate in use into the file of registry.ca: nodes get that file"
+        }
+        RegistryFault::AuthorityAsServer => {
+            "compare the certificate that the registry uses with the one of its owner, then name it as `registry.ca: registry-ca.pem`; \
+             or issue a server certificate from your CA"
+        }
+        RegistryFault::UnsupportedSignature => {
+            "have the certificate signed with RSA, Ed25519, or ECDSA with P-256 or P-384 and SHA-256 or SHA-384"
+        }
+        RegistryFault::WrongName => {
+            "have a certificate issued that lists the host of registry.address as a subject alternative name (`openssl req -x509 ... \
+             -addext \"subjectAltName=DNS:HOST\"`); nodes check the name too"
+        }
+        RegistryFault::Expired | RegistryFault::ExpiresSoon => {
+            "renew the registry's certificate; if its date is right, correct this machine's clock"
+        }
+        RegistryFault::NotYetValid => {
+            "correct this machine's clock, or have the registry's certificate issued again"
+        }
+        RegistryFault::Tls => {
+            "check the registry's TLS settings: version 1.2 or 1.3 with a modern cipher is required"
+        }
+        RegistryFault::LoginPage => {
+            "use the registry's own port, or let the proxy before it pass /v2/ without a login page"
+        }
+        RegistryFault::Redirected => {
+            "write the host that it leads to into registry.address, or let it answer /v2/ itself"
+        }
+        RegistryFault::NotARegistry => {
+            "use the port of the registry, and let proxies before it pass /v2/"
+        }
+        RegistryFault::ClockOff => {
+            "set both clocks by the same time server: tokens and certificates depend on them"
+        }
+        RegistryFault::LoginRefused => {
+            "check user and password: the variables that registry.push-credentials names, or `skopeo login`, `docker login`, `podman login`"
+        }
+        RegistryFault::TokenService => {
+            "start the registry's token service, and let this machine and the nodes reach the address that it names"
+        }
+        RegistryFault::DeepPath => {
+            "allow nested repositories in the registry, or use a different one: a release has names of several levels below the project"
+        }
+        RegistryFault::NotAllowed => "let the account push to this project and change its tags",
+        RegistryFault::NoProject => {
+            "create the project in the registry first (Harbor, MSR), or correct registry.project; some registries allow only two levels \
+             of names, and a release needs more"
+        }
+        RegistryFault::ReadOnly => {
+            "end the registry's read-only or maintenance mode, push to the registry that it is a copy of, or let the proxy before it pass \
+             POST, PUT and PATCH for /v2/"
+        }
+        RegistryFault::Quota => "raise the project's quota, or remove what it does not need",
+        RegistryFault::BodyLimit => {
+            "raise the body limit of the registry, or of the proxy before it (nginx: client_max_body_size 0)"
+        }
+        RegistryFault::NoChunks => {
+            "nothing has to be done: large blobs go in one request, and start over if it is cut"
+        }
+        RegistryFault::NoMount => {
+            "nothing has to be done: shared blobs are sent once for each repository"
+        }
+        RegistryFault::ManifestRefused => {
+            "allow this kind of manifest in the registry (OCI image, OCI index, Helm chart, other OCI artifacts), or update it: a release \
+             needs all of them"
+        }
+        RegistryFault::HeadRefused => {
+            "let the proxy before the registry pass HEAD as it passes GET: container runtimes look tags up by it"
+        }
+        RegistryFault::ServedElsewhere => {
+            "let nodes resolve, reach and trust that host as well, or turn redirects off in the registry \
+             (distribution: storage.redirect.disable)"
+        }
+        RegistryFault::WrongLocation => {
+            "let the proxy before the registry pass on the Host and one X-Forwarded-Proto \
+             (nginx: `proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto $scheme;`), \
+             or set the registry's own address (distribution: http.host, or http.relativeurls: true)"
+        }
+        RegistryFault::RedirectedWithCa => {
+            "turn redirects off in the registry, because charts are pulled with caData alone (distribution: storage.redirect.disable: true; \
+             Harbor: storage_service.redirect.disable: true, or persistence.imageChartStorage.disableredirect in its chart; \
+             Quay: FEATURE_PROXY_STORAGE: true)"
+        }
+        RegistryFault::NotAnonymous => {
+            "nodes pull without credentials: make the project public (Harbor, MSR: the project's access level). \
+             Where the release supports it, name a pull secret in config.registries.imageRegistry.credentialsSecretName"
+        }
+        RegistryFault::PullRefused => {
+            "let the account of registry.pull-credentials read the project, or correct what they name: nodes pull with them"
+        }
+        RegistryFault::NotServed => {
+            "look at the registry's log: it accepted something, and does not serve it as it was"
+        }
+        RegistryFault::NoDelete => {
+            "remove the tags that are named by hand, if they are in the way; nothing else needs deletion"
+        }
+        RegistryFault::Slow => {
+            "find out what holds it up before a push of hours: the line, a proxy, the registry's disk"
+        }
+        RegistryFault::RateLimited => {
+            "raise the limit of requests for this account, or run it again later: what was pushed stays"
+        }
+        RegistryFault::Unavailable => {
+            "run it again later; if it fails again, look at the registry's log for the request that is named"
+        }
+        RegistryFault::Other => "look at the registry's log for the request that is named",
+    }
+}
+
+/// Returns the fault that a registry's error shows, if something other than a repetition helps.
+pub(crate) fn fault(error: &RegistryError) -> Option<RegistryFault> {
+    match error {
+        RegistryError::Unauthorized { .. } => Some(RegistryFault::LoginRefused),
+        // A proxy that forbids reading is not a registry in read-only mode.
+        RegistryError::Rejected { at, .. } if matches!(at.method.as_str(), "GET" | "HEAD") => None,
+        error => match RegistryFault::of(error) {
+            RegistryFault::Other | RegistryFault::NotServed | RegistryFault::Slow => None,
+            fault => Some(fault),
+        },
+    }
+}
