@@ -17,13 +17,57 @@ pub enum Error {
     /// There is no backup that could be restored.
     #[error(transparent)]
     Backup(super::BackupError),
-    /// A backup's note is missing, or it does not fit.
-    #[error("{path} {problem}")]
-    BackupNote {
-        /// The note, or the archive.
+    /// A backup has no note, so no program is known that restores it.
+    #[error("{path} does not exist, and a backup is restored according to its note")]
+    NoNote {
+        /// Where the note would be.
         path: Utf8PathBuf,
-        /// What is wrong with it.
-        problem: String,
+    },
+    /// A backup's note cannot be read or written.
+    #[error("{path} is not a valid note of a backup")]
+    Note {
+        /// The note.
+        path: Utf8PathBuf,
+        /// Why not.
+        source: serde_yaml::Error,
+    },
+    /// A backup's note has a format that this version does not know.
+    #[error("{path} is of version {version}, which this version of Airlock does not know")]
+    NoteVersion {
+        /// The note.
+        path: Utf8PathBuf,
+        /// Its format's version.
+        version: u32,
+    },
+    /// A backup's note names a program without a valid version.
+    #[error("{archive} was written by mkectl {version}, which is not a valid version")]
+    NoteProgram {
+        /// The archive.
+        archive: Utf8PathBuf,
+        /// What the note records.
+        version: String,
+    },
+    /// A backup is of a different environment.
+    #[error("{archive} is a backup of {found}, not of {environment}")]
+    BackupOfAnother {
+        /// The archive.
+        archive: Utf8PathBuf,
+        /// The environment that its note names.
+        found: String,
+        /// The environment that was to be restored.
+        environment: String,
+    },
+    /// A backup has a different size or digest than its note.
+    #[error("{archive} does not match its note: it was changed")]
+    BackupChanged {
+        /// The archive.
+        archive: Utf8PathBuf,
+    },
+    /// A backup to be restored is not a file.
+    #[error("{archive} is not a file")]
+    BackupNotAFile {
+        /// The archive.
+        archive: Utf8PathBuf,
     },
     /// The mkectl that wrote a backup is not here.
     #[error("{archive} was written by mkectl {version} of SHA-256 {sha256}, which is not here")]
@@ -59,9 +103,15 @@ impl Error {
     /// Returns the kind of the failure.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::BackupExists { .. } | Self::BackupNote { .. } | Self::NoController { .. } => {
-                Kind::Workspace
-            }
+            Self::BackupExists { .. }
+            | Self::NoNote { .. }
+            | Self::Note { .. }
+            | Self::NoteVersion { .. }
+            | Self::NoteProgram { .. }
+            | Self::BackupOfAnother { .. }
+            | Self::BackupChanged { .. }
+            | Self::BackupNotAFile { .. }
+            | Self::NoController { .. } => Kind::Workspace,
             Self::NoMatchingMkectl { .. } => Kind::Mkectl,
             Self::NoKubeconfig { .. } => Kind::MkectlFailed,
             Self::Protected { .. } => Kind::NotAllowed,

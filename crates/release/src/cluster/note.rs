@@ -44,20 +44,16 @@ impl Note {
     /// There is none, or it is not one that this version knows.
     pub fn read(archive: &Utf8Path) -> Result<Self, Error> {
         let path = Self::path(archive);
-        let wrong = |problem: String| {
-            Error::Cluster(cluster::Error::BackupNote {
-                path: path.clone(),
-                problem,
-            })
+        let Some(text) = read_if_there(&path)? else {
+            return Err(cluster::Error::NoNote { path }.into());
         };
-        let text = read_if_there(&path)?.ok_or_else(|| wrong("is not there".to_owned()))?;
-        let note: Self =
-            redaction::yaml::read(&text).map_err(|error| wrong(format!("is no note: {error}")))?;
+        let note: Self = match redaction::yaml::read(&text) {
+            Ok(note) => note,
+            Err(source) => return Err(cluster::Error::Note { path, source }.into()),
+        };
         match note.version {
             Self::VERSION => Ok(note),
-            version => Err(wrong(format!(
-                "is of version {version}, which this version of Airlock does not know"
-            ))),
+            version => Err(cluster::Error::NoteVersion { path, version }.into()),
         }
     }
 
@@ -67,11 +63,10 @@ impl Note {
     /// It cannot be written.
     pub(crate) fn write(&self, archive: &Utf8Path) -> Result<(), Error> {
         let path = Self::path(archive);
-        let yaml =
-            redaction::yaml::write(self, &[]).map_err(|error| cluster::Error::BackupNote {
-                path: path.clone(),
-                problem: error.to_string(),
-            })?;
+        let yaml = redaction::yaml::write(self, &[]).map_err(|source| cluster::Error::Note {
+            path: path.clone(),
+            source,
+        })?;
         let text = format!(
             "# Written by `cargo xtask cluster backup`: keep it beside the archive, which only this mkectl restores.\n{yaml}"
         );

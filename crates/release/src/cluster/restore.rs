@@ -40,30 +40,25 @@ impl Restorable {
         archive: Utf8PathBuf,
     ) -> Result<Self, Error> {
         refuse_a_rehearsal(&environment)?;
-        let differs = |problem: String| {
-            Error::Cluster(cluster::Error::BackupNote {
-                path: context.workspace.shown(&archive).to_owned(),
-                problem,
-            })
-        };
+        let shown = context.workspace.shown(&archive).to_owned();
         let note = Note::read(&archive)?;
         if note.environment != environment.name {
-            return Err(differs(format!(
-                "is a backup of {}, not of {}",
-                note.environment, environment.name
-            )));
+            return Err(cluster::Error::BackupOfAnother {
+                archive: shown,
+                found: note.environment,
+                environment: environment.name,
+            }
+            .into());
         }
         let measured =
             backup::measure(&archive).map_err(|source| Error::io("read", &archive, source))?;
         if measured != (note.size, note.sha256.clone()) {
-            return Err(differs(
-                "is not what its note says: it was changed".to_owned(),
-            ));
+            return Err(cluster::Error::BackupChanged { archive: shown }.into());
         }
         let matching = program::by_hash(context, &environment, note.mkectl.sha256.as_deref());
         let Some(matching) = matching else {
             return Err(cluster::Error::NoMatchingMkectl {
-                archive: context.workspace.shown(&archive).to_owned(),
+                archive: shown,
                 version: note.mkectl.version,
                 sha256: note.mkectl.sha256.unwrap_or_default(),
             }
@@ -71,7 +66,7 @@ impl Restorable {
         };
         // Whatever the environment and its cluster are now, this is the program.
         environment.mkectl = Some(matching);
-        environment.release = version_of(&note, &differs)?;
+        environment.release = version_of(&note, shown)?;
         Ok(Self {
             environment,
             archive,
@@ -104,11 +99,7 @@ impl Restorable {
         let shown = context.workspace.shown(&archive).to_owned();
         let cluster = Cluster::with(context, environment)?;
         let (Some(folder), Some(name)) = (archive.parent(), archive.file_name()) else {
-            return Err(cluster::Error::BackupNote {
-                path: shown,
-                problem: "is no file".to_owned(),
-            }
-            .into());
+            return Err(cluster::Error::BackupNotAFile { archive: shown }.into());
         };
         let root = cluster.help(&[])?;
         let archives = cluster.archives()?;
@@ -140,15 +131,13 @@ impl Restorable {
     }
 }
 
-fn version_of(note: &Note, differs: &dyn Fn(String) -> Error) -> Result<semver::Version, Error> {
+fn version_of(note: &Note, archive: Utf8PathBuf) -> Result<semver::Version, cluster::Error> {
     let version = note.mkectl.version.strip_prefix('v');
     version
         .and_then(|version| semver::Version::parse(version).ok())
-        .ok_or_else(|| {
-            differs(format!(
-                "was written by mkectl {}, which is no version",
-                note.mkectl.version
-            ))
+        .ok_or_else(|| cluster::Error::NoteProgram {
+            archive,
+            version: note.mkectl.version.clone(),
         })
 }
 
