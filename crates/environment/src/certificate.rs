@@ -1,6 +1,6 @@
 //! Checks the file with a registry's certificate authority.
 
-use std::net::IpAddr;
+use std::{io, net::IpAddr};
 
 use rustls::{
     RootCertStore,
@@ -16,7 +16,14 @@ use x509_parser::{
     public_key::PublicKey,
 };
 
-use crate::environment::Validity;
+use crate::{
+    environment::{CertificateAuthority, Registry, Validity},
+    keys::Key,
+    paths,
+    problem::{Problem, quote},
+    read::{Read, Reader},
+    yaml::Node,
+};
 
 /// What is wrong with a file of certificates.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,6 +42,97 @@ pub(crate) enum Fault {
     Key(String),
     /// There is a private key in it.
     PrivateKey,
+}
+
+impl Read for CertificateAuthority {
+    /// Reads the file that the value names.
+    fn read(_: &Key, node: Option<&Node>, reader: &mut Reader<'_>) -> Option<CertificateAuthority> {
+        let node = node?;
+        let path = reader.path(node).filter(|_| node.text() != Some(""))?;
+        let written = quote(node.text()?);
+        let registry = reader.merged.get("registry");
+        let address = registry.and_then(|keys| keys.get("address")?.text());
+        let registry = Registry {
+            address: address.unwrap_or_default().to_owned(),
+            ..Registry::default()
+        };
+        let checked = match files::read_text(&path) {
+            Ok(text) => check(&text, registry.host())
+                .map_err(|fault| fault.told(&written, &quote(registry.host()))),
+            Err(error) => Err(unreadable(&error, &written, node)),
+        };
+        match checked {
+            Ok(Authorities {
+                pem,
+                validity,
+                warning,
+            }) => Some(CertificateAuthority {
+                path,
+                pem,
+                validity,
+                warning,
+            }),
+            Err((rule, help)) => {
+                reader.findings.add(Problem::at(node, rule).with_help(help));
+                None
+            }
+        }
+    }
+}
+
+/// Returns what is wrong with a file that cannot be read, and what to do about it.
+fn unreadable(error: &io::Error, written: &str, node: &Node) -> (String, String) {
+    if paths::is_absent(error) {
+        let help = paths::looked_for_from(&node.source);
+        return (format!("there is no file {written}"), help);
+    }
+    if let Some(files::Refusal::NotUtf8 { .. }) = files::Refusal::of(error) {
+        let help = "convert it: `openssl x509 -inform der -in FILE -out FILE.pem`";
+        return (format!("{written} is not a PEM file"), help.to_owned());
+    }
+    (
+        format!("cannot read {written}: {error}"),
+        "write the path of a PEM file".to_owned(),
+    )
+}
+
+impl Fault {
+    /// Returns what is wrong with the file `written` of the registry `host`, both in quotes, and what to do about it.
+    fn told(self, written: &str, host: &str) -> (String, String) {
+        let (rule, help) = match self {
+            Fault::NotAnAuthority(number) => (
+                format!("certificate {number} in {written} is not an authority's"),
+                "nodes trust authorities: take the certificate of the one that signed the registry's",
+            ),
+            Fault::OtherNames => (
+                format!("the authority in {written} may not sign for {host}"),
+                "its name constraints forbid it: take the certificate of the one that signed the registry's",
+            ),
+            Fault::Key(key) => (
+                format!(
+                    "the authority in {written} has a key of the kind {key}, whose signatures Airlock cannot verify"
+                ),
+                "use a CA with RSA of at least 2048 bits, Ed25519, or ECDSA on P-256 or P-384",
+            ),
+            Fault::NoCertificate => (
+                format!("{written} holds no PEM certificate"),
+                "it begins with `-----BEGIN CERTIFICATE-----`",
+            ),
+            Fault::Broken => (
+                format!("{written} is not valid PEM"),
+                "copy the file again from its source",
+            ),
+            Fault::NotACertificate(number) => (
+                format!("certificate {number} in {written} is not an X.509 certificate"),
+                "copy the file again from its source",
+            ),
+            Fault::PrivateKey => (
+                format!("{written} holds a private key"),
+                "every node gets this file: keep only the certificates in it",
+            ),
+        };
+        (rule, help.to_owned())
+    }
 }
 
 /// A text that holds authorities and no key.

@@ -1,4 +1,4 @@
-//! What a checked environment is.
+//! What a checked environment is. A field has the name of its key in the table of keys.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -6,76 +6,99 @@ use camino::Utf8PathBuf;
 use semver::Version;
 
 use crate::grammar::split_address;
+use crate::keys::Key;
 use crate::operation::Operation;
 use crate::problem::{Problem, Problems};
 use crate::promotion::Requirement;
+use crate::read::{Read, Reader, keyed};
 use crate::yaml::{Node, Source};
 
-/// A checked environment: where a release goes and how the cluster is to look.
-#[derive(Debug, Clone)]
-pub struct Environment {
-    /// The name of its folder.
-    pub name: String,
-    /// Its folder, below the workspace root that was given to [`load`](crate::load()).
-    pub directory: Utf8PathBuf,
-    /// The release that it is to run.
-    pub release: Version,
-    /// The registry that its nodes pull from.
-    pub registry: Registry,
-    /// Whether a deploy asks for the environment's name first.
-    pub protected: bool,
-    /// Whether nothing outside this machine takes part: the registry is embedded and `mkectl` has a stand-in.
-    pub rehearsal: bool,
-    /// The `mkectl` to use instead of the one on the PATH. Whether it is there has not been checked.
-    pub mkectl: Option<Utf8PathBuf>,
-    /// How it is run.
-    pub operation: Operation,
-    /// The MKE 3 cluster that becomes this one.
-    pub mke3: Option<crate::Mke3>,
-    /// What must have succeeded elsewhere before a deploy.
-    pub requires: Option<Requirement>,
-    /// Whether receipts say who deployed.
-    pub record_operator: bool,
-    /// The names of the rules that it does without, texts; whether there are such rules has not been checked.
-    pub accept: Vec<Node>,
-    /// What people know better of the release than the table of releases does.
-    pub facts: Facts,
-    /// The machines of the file that `inventory` names: a mapping from column to single value each.
-    pub inventory: Vec<Node>,
-    /// What is written under `config`, untouched: a mapping, maybe empty.
-    pub config: Node,
-    /// The file whose values stand in `config` where no file of the environment says anything, by [`Environment::put_over`].
-    pub defaults: Option<Arc<Source>>,
-    /// The whole document as merged, without `inherit` and without keys that `null` removed.
-    pub merged: Node,
-    /// The files that were read: the environment's own first, then its parent, and so on.
-    pub files: Vec<Arc<Source>>,
+keyed! {
+    /// A checked environment: where a release goes and how the cluster is to look.
+    #[derive(Debug, Clone)]
+    pub struct Environment {
+        /// The release that it is to run.
+        pub release: Version,
+        /// The registry that its nodes pull from.
+        pub registry: Registry,
+        /// Whether a deploy asks for the environment's name first.
+        pub protected: bool,
+        /// Whether nothing outside this machine takes part: the registry is embedded and `mkectl` has a stand-in.
+        pub rehearsal: bool,
+        /// The `mkectl` to use instead of the one on the PATH. Whether it is there has not been checked.
+        pub mkectl: Option<Utf8PathBuf>,
+        /// How it is run.
+        pub operation: Operation,
+        /// The MKE 3 cluster that becomes this one.
+        pub mke3: Option<Mke3>,
+        /// What must have succeeded elsewhere before a deploy.
+        pub requires: Option<Requirement>,
+        /// Whether receipts say who deployed.
+        pub record_operator: bool,
+        /// The names of the rules that it does without, texts; whether there are such rules has not been checked.
+        pub accept: Vec<Node>,
+        /// What people know better of the release than the table of releases does.
+        pub facts: Facts,
+        /// What is written under `config`, untouched: a mapping, maybe empty.
+        pub config: Node,
+    }
+    others {
+        /// The name of its folder.
+        pub name: String,
+        /// Its folder, below the workspace root that was given to [`load`](crate::load()).
+        pub directory: Utf8PathBuf,
+        /// The machines of the file that `inventory` names: a mapping from column to single value each.
+        pub inventory: Vec<Node>,
+        /// The file whose values stand in `config` where no file of the environment says anything, by [`Environment::put_over`].
+        pub defaults: Option<Arc<Source>>,
+        /// The whole document as merged, without `inherit` and without keys that `null` removed.
+        pub merged: Node,
+        /// The files that were read: the environment's own first, then its parent, and so on.
+        pub files: Vec<Arc<Source>>,
+    }
 }
 
-/// Facts of the release that stand in the place of what the table of releases says; `None` where the table stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// Whether nodes trust a registry whose certificate is of a private authority: `private-ca`.
-    pub private_ca: Option<bool>,
-    /// Whether nodes pull without credentials only: `anonymous-pull`.
-    pub anonymous_pull_required: Option<bool>,
-    /// Whether `apiServer.externalAddress` must be set: `external-address`.
-    pub external_address_required: Option<bool>,
+keyed! {
+    /// Facts of the release that stand in the place of what the table of releases says; `None` where the table stands.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    pub struct Facts {
+        /// Whether nodes trust a registry whose certificate is of a private authority.
+        pub private_ca: Option<bool>,
+        /// Whether nodes pull without credentials only.
+        pub anonymous_pull: Option<bool>,
+        /// Whether `apiServer.externalAddress` must be set.
+        pub external_address: Option<bool>,
+    }
 }
 
-/// The registry that an environment's nodes pull from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Registry {
-    /// `host[:port]`, in lower case, without a scheme. An IPv6 address stands in brackets.
-    pub address: String,
-    /// The path below the address, such as `platform/mke`; empty for none.
-    pub project: String,
-    /// The authority that signed the registry's certificate, if it is not a public one.
-    pub ca: Option<CertificateAuthority>,
-    /// Where the credentials for pushing are; nothing for the files and helpers of Docker and Podman.
-    pub push_credentials: Option<CredentialSource>,
-    /// Where the credentials are that nodes pull with; nothing where they pull without, or where mkectl has them already.
-    pub pull_credentials: Option<CredentialSource>,
+keyed! {
+    /// The registry that an environment's nodes pull from.
+    #[derive(Debug, Clone, Default, PartialEq, Eq)]
+    pub struct Registry {
+        /// `host[:port]`, in lower case, without a scheme. An IPv6 address stands in brackets.
+        pub address: String,
+        /// The path below the address, such as `platform/mke`; empty for none.
+        pub project: String,
+        /// The authority that signed the registry's certificate, if it is not a public one.
+        pub ca: Option<CertificateAuthority>,
+        /// Where the credentials for pushing are; nothing for the files and helpers of Docker and Podman.
+        pub push_credentials: Option<CredentialSource>,
+        /// Where the credentials are that nodes pull with; nothing where they pull without, or where mkectl has them already.
+        pub pull_credentials: Option<CredentialSource>,
+    }
+}
+
+keyed! {
+    /// The MKE 3 cluster that becomes this one, by `migrate`: what is there, and who may change it.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Mke3 {
+        /// Its version.
+        pub version: Version,
+        /// Where the credentials of its administrator are.
+        pub credentials: CredentialSource,
+        /// Its configuration, as MKE 3 gives it out: a TOML file. Whether it is there has not been checked.
+        pub config: Option<Utf8PathBuf>,
+    }
 }
 
 /// A private certificate authority.
@@ -106,6 +129,13 @@ pub struct Validity {
 pub enum CredentialSource {
     /// In the environment variables `<name>_USERNAME` and `<name>_PASSWORD`.
     Environment(String),
+}
+
+impl Read for CredentialSource {
+    fn read(_: &Key, node: Option<&Node>, _: &mut Reader<'_>) -> Option<CredentialSource> {
+        let name = node?.get("env")?.text()?;
+        Some(CredentialSource::Environment(name.to_owned()))
+    }
 }
 
 impl Environment {
@@ -212,9 +242,7 @@ mod tests {
         Registry {
             address: address.to_owned(),
             project: project.to_owned(),
-            ca: None,
-            push_credentials: None,
-            pull_credentials: None,
+            ..Registry::default()
         }
     }
 

@@ -14,14 +14,14 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
-    fn new(rule: impl Into<String>) -> Fault {
+    pub(crate) fn new(rule: impl Into<String>) -> Fault {
         Fault {
             rule: rule.into(),
             help: None,
         }
     }
 
-    fn help(mut self, help: impl Into<String>) -> Fault {
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Fault {
         self.help = Some(help.into());
         self
     }
@@ -39,6 +39,15 @@ pub(crate) fn release(text: &str) -> Result<Version, Fault> {
     };
     Version::parse(number)
         .map_err(|_| fault().help("write `v` and three numbers, such as `v4.1.5`"))
+}
+
+/// Reads a version of MKE 3, with or without a `v`.
+pub(crate) fn mke3_version(text: &str) -> Result<Version, Fault> {
+    let version = Version::parse(text.strip_prefix('v').unwrap_or(text)).ok();
+    version.filter(|version| version.major == 3).ok_or_else(|| {
+        Fault::new(format!("{} is no version of MKE 3", quote(text)))
+            .help("write all three numbers, such as `3.8.2`")
+    })
 }
 
 /// Checks a registry's address: `host[:port]`.

@@ -60,7 +60,7 @@ pub(crate) fn read(
             return Ok(chain);
         };
         // What is not even a path has been noted with the rest of the file.
-        let Ok(written) = check::path(&parent, "inherit") else {
+        let Some(written) = parent.text().filter(|path| !path.is_empty()) else {
             return Ok(chain);
         };
         path = match resolve(root, &parent, Utf8Path::new(written), &read)? {

@@ -8,7 +8,7 @@ use camino::Utf8Path;
 
 use crate::{
     error::Error,
-    findings::{Findings, unknown_key},
+    findings::Findings,
     paths,
     problem::{Problem, quote},
     yaml::{self, BYTE_ORDER_MARK, Mapping, Node, Source},
@@ -84,40 +84,6 @@ pub(crate) fn read(
                 .into_iter()
                 .for_each(|problem| findings.add(problem));
             Ok(None)
-        }
-    }
-}
-
-/// Checks what stands behind `inventory` in one file.
-pub(crate) fn check(node: &Node, findings: &mut Findings) {
-    const HELP: &str =
-        "write the path of a CSV or YAML file, or `{ file: path, defaults: { user: root } }`";
-    let wrong = |node: &Node, rule: String| Problem::at(node, rule).with_help(HELP);
-    let Some(keys) = node.as_mapping() else {
-        if node.text().is_none_or(str::is_empty) {
-            findings.add(wrong(
-                node,
-                format!("`inventory` is {}, not a path", node.kind()),
-            ));
-        }
-        return;
-    };
-    for (key, value) in keys.iter() {
-        match key.text().unwrap_or_default() {
-            "file" if value.text().is_none_or(str::is_empty) => {
-                findings.add(wrong(
-                    value,
-                    format!("`inventory.file` is {}, not a path", value.kind()),
-                ));
-            }
-            "defaults" if value.as_mapping().is_none() => {
-                findings.add(wrong(
-                    value,
-                    format!("`inventory.defaults` is {}, not a mapping", value.kind()),
-                ));
-            }
-            "file" | "defaults" => {}
-            _ => findings.add(unknown_key(key, &["file", "defaults"], "inventory", HELP)),
         }
     }
 }

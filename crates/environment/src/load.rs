@@ -2,23 +2,22 @@
 
 use std::sync::Arc;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 
 use crate::{
-    certificate, check,
-    environment::{CertificateAuthority, CredentialSource, Environment, Facts, Registry},
+    check,
+    environment::{Environment, Registry},
     error::Error,
     findings::Findings,
     grammar, inherit, inventory,
+    keys::KEYS,
     mask::Secrets,
     merge::{merge, settled, without_nulls},
-    mke3,
     nearest::nearest,
-    operation::{self, Operation},
     paths,
     problem::{Problem, Problems, quote},
-    promotion,
-    yaml::{Mapping, Node, Source, Value},
+    read::{Read as _, Reader},
+    yaml::{Node, Source, Value},
 };
 
 /// The folder below the workspace root that holds the environments.
@@ -101,7 +100,8 @@ pub fn load_with(root: &Utf8Path, name: &str, hints: Hints<'_>) -> Result<Enviro
     let merged = merge_all(chain.documents);
     if let Some(merged) = &merged {
         if chain.is_complete {
-            check_required(merged, &chain.files[0], &mut findings);
+            let keys = merged.as_mapping().into_iter();
+            keys.for_each(|keys| check::required(keys, &chain.files[0], &mut findings));
         }
         check_rehearsal(merged, &mut findings);
     }
@@ -117,13 +117,22 @@ pub fn load_with(root: &Utf8Path, name: &str, hints: Hints<'_>) -> Result<Enviro
         }
         None => Vec::new(),
     };
-    let environment = match merged {
-        Some(merged) => build(root, name, merged, files.clone(), &mut findings)?,
-        None => None,
-    };
-    match environment {
-        Some(environment) if findings.problems.is_empty() => Ok(Environment {
+    let environment = merged.as_ref().and_then(|merged| {
+        let mut reader = Reader {
+            root,
+            name,
+            merged,
+            findings: &mut findings,
+        };
+        Environment::read(&KEYS, Some(merged), &mut reader)
+    });
+    match (environment, merged) {
+        (Some(environment), Some(merged)) if findings.problems.is_empty() => Ok(Environment {
+            name: name.to_owned(),
+            directory: root.join(ENVIRONMENTS).join(name),
             inventory: rows,
+            files,
+            merged,
             ..environment
         }),
         _ => {
@@ -171,313 +180,36 @@ fn with_settled_config(mut document: Node) -> Node {
     document
 }
 
-/// Notes what no file of the chain says although one must.
-fn check_required(merged: &Node, file: &Arc<Source>, findings: &mut Findings) {
-    let missing = |name: &str, help: &str| Problem {
-        source: Arc::clone(file),
-        span: 0..0,
-        rule: format!("`{name}` is missing"),
-        help: Some(help.to_owned()),
-    };
-    let keys = merged.as_mapping();
-    if merged.get("release").is_none() {
-        findings.add(missing(
-            "release",
-            "write the release to install, such as `release: v4.1.5`",
-        ));
-    }
-    let help = "write the registry's `host:port`";
-    match keys.and_then(|keys| keys.pair("registry")) {
-        None => findings.add(missing("registry.address", help)),
-        Some((key, registry)) => {
-            if registry.as_mapping().is_some() && registry.get("address").is_none() {
-                let rule = "`registry.address` is missing";
-                findings.add(Problem::at(key, rule).with_help(help));
-            }
-            for name in check::CREDENTIALS {
-                let Some((key, credentials)) =
-                    registry.as_mapping().and_then(|keys| keys.pair(name))
-                else {
-                    continue;
-                };
-                if credentials.as_mapping().is_some_and(Mapping::is_empty) {
-                    let rule = format!("`registry.{name}.env` is missing");
-                    findings.add(Problem::at(key, rule).with_help(check::CREDENTIALS_HELP));
-                }
-            }
-        }
-    }
-}
-
 /// Notes a rehearsal whose registry is not on this machine, where the embedded one could not stand in for it.
 fn check_rehearsal(merged: &Node, findings: &mut Findings) {
-    let is_rehearsal = merged
-        .get("rehearsal")
-        .is_some_and(|node| check::boolean(node, "rehearsal") == Ok(true));
-    let Some(node) = merged
-        .get("registry")
-        .and_then(|registry| registry.get("address"))
-    else {
+    const HELP: &str = "write an address such as `127.0.0.1:5443`, or remove `rehearsal: true`";
+    let rehearsal = merged.get("rehearsal").and_then(Node::text);
+    let is_rehearsal = rehearsal.is_some_and(|text| text.eq_ignore_ascii_case("true"));
+    let address = merged.get("registry").and_then(|node| node.get("address"));
+    let Some(node) = address.filter(|_| is_rehearsal) else {
         return;
     };
-    let Ok(address) = check::address(node) else {
+    let Some(address) = node.text().filter(|text| grammar::address(text).is_ok()) else {
         return;
     };
-    if !is_rehearsal {
-        return;
-    }
     let registry = Registry {
         address: address.to_owned(),
-        project: String::new(),
-        ca: None,
-        push_credentials: None,
-        pull_credentials: None,
+        ..Registry::default()
     };
-    const HELP: &str = "write an address such as `127.0.0.1:5443`, or remove `rehearsal: true`";
-    if !registry.is_loopback() {
-        let rule = format!(
+    let rule = if !registry.is_loopback() {
+        format!(
             "a rehearsal's registry runs on this machine, but {} is another one",
             quote(address)
-        );
-        findings.add(Problem::at(node, rule).with_help(HELP));
+        )
     } else if registry.port().is_none() {
-        let rule = format!(
+        format!(
             "a rehearsal's registry needs a port, but {} names none",
             quote(address)
-        );
-        findings.add(Problem::at(node, rule).with_help(HELP));
-    }
-}
-
-/// Makes the environment of a merged document. Values that are wrong have been noted, file by file; then there is
-/// none.
-fn build(
-    root: &Utf8Path,
-    name: &str,
-    merged: Node,
-    files: Vec<Arc<Source>>,
-    findings: &mut Findings,
-) -> Result<Option<Environment>, Error> {
-    let registry = merged.get("registry");
-    let in_registry = |key: &str| registry.and_then(|registry| registry.get(key));
-    // Read first, so that what is wrong with the file is noted whatever else is.
-    let ca = match in_registry("ca") {
-        Some(node) => authority(root, node, in_registry("address"), findings)?,
-        None => None,
+        )
+    } else {
+        return;
     };
-    let (Some(release), Some(address)) = (
-        merged
-            .get("release")
-            .and_then(|node| check::release(node).ok()),
-        in_registry("address").and_then(|node| check::address(node).ok()),
-    ) else {
-        return Ok(None);
-    };
-    let is_true = |key: &str| {
-        merged
-            .get(key)
-            .is_some_and(|node| check::boolean(node, key) == Ok(true))
-    };
-    let fact = |name: &str| {
-        let node = merged.get("facts")?.get(name)?;
-        check::fact(node, name).ok()
-    };
-    let facts = Facts {
-        private_ca: fact("private-ca"),
-        anonymous_pull_required: fact("anonymous-pull"),
-        external_address_required: fact("external-address"),
-    };
-    let credentials = |key: &str| {
-        in_registry(key)
-            .and_then(check::credentials)
-            .map(|name| CredentialSource::Environment(name.to_owned()))
-    };
-    let registry = Registry {
-        address: address.to_owned(),
-        project: in_registry("project")
-            .and_then(Node::text)
-            .unwrap_or_default()
-            .to_owned(),
-        ca,
-        push_credentials: credentials("push-credentials"),
-        pull_credentials: credentials("pull-credentials"),
-    };
-    let admin_password = merged
-        .get(operation::ADMIN_PASSWORD)
-        .map(|node| operation::admin_password(node, |node, path| path_below(root, node, path)));
-    let admin_password = match admin_password.transpose() {
-        Ok(admin_password) => admin_password.flatten(),
-        Err(problem) => {
-            findings.add(problem);
-            None
-        }
-    };
-    let requires = merged
-        .get(promotion::REQUIRES)
-        .map(|node| promotion::requirement(node, name));
-    let requires = match requires.transpose() {
-        Ok(requires) => requires.flatten(),
-        Err(problem) => {
-            findings.add(problem);
-            None
-        }
-    };
-    let mke3 = (merged.get(mke3::MKE3).filter(|node| !node.is_null()))
-        .map(|node| mke3::read(node, |node, path| path_below(root, node, path)));
-    let mke3 = match mke3.transpose() {
-        Ok(mke3) => mke3.flatten(),
-        Err(problem) => {
-            findings.add(problem);
-            None
-        }
-    };
-    let operation = Operation {
-        admin_password,
-        apply_timeout: merged
-            .get(operation::APPLY_TIMEOUT)
-            .and_then(|node| operation::apply_timeout(node).ok()),
-        backups: merged
-            .get(operation::BACKUPS)
-            .and_then(|node| Some(path_below(root, node, node.text()?))),
-        release_matrix: merged
-            .get(operation::RELEASE_MATRIX)
-            .and_then(|node| Some(path_below(root, node, node.text()?))),
-        kubeconfig: merged
-            .get(operation::KUBECONFIG)
-            .and_then(|node| Some(path_below(root, node, node.text()?))),
-    };
-    Ok(Some(Environment {
-        name: name.to_owned(),
-        directory: root.join(ENVIRONMENTS).join(name),
-        release,
-        registry,
-        protected: is_true("protected"),
-        rehearsal: is_true("rehearsal"),
-        mkectl: merged
-            .get("mkectl")
-            .and_then(|node| Some(path_below(root, node, node.text()?))),
-        operation,
-        mke3,
-        requires,
-        record_operator: is_true("record-operator"),
-        accept: merged
-            .get("accept")
-            .and_then(Node::as_sequence)
-            .unwrap_or_default()
-            .to_vec(),
-        facts,
-        inventory: Vec::new(),
-        config: merged
-            .get("config")
-            .cloned()
-            .unwrap_or_else(|| Node::mapping::<String>([])),
-        files,
-        defaults: None,
-        merged,
-    }))
-}
-
-/// Reads the file of `registry.ca`.
-fn authority(
-    root: &Utf8Path,
-    node: &Node,
-    address: Option<&Node>,
-    findings: &mut Findings,
-) -> Result<Option<CertificateAuthority>, Error> {
-    let Ok(written) = check::path(node, "registry.ca") else {
-        return Ok(None);
-    };
-    let path = path_below(root, node, written);
-    let quoted = quote(written);
-    let mut refuse = |rule: String, help: &str| {
-        findings.add(Problem::at(node, rule).with_help(help));
-        Ok(None)
-    };
-    let text = match files::read_text(&path) {
-        Ok(text) => text,
-        Err(error) if paths::is_absent(&error) => {
-            let help = paths::looked_for_from(&node.source);
-            return refuse(format!("there is no file {quoted}"), &help);
-        }
-        Err(source) => match files::Refusal::of(&source) {
-            Some(files::Refusal::NotUtf8 { .. }) => {
-                return refuse(
-                    format!("{quoted} is not a PEM file"),
-                    "convert it: `openssl x509 -inform der -in FILE -out FILE.pem`",
-                );
-            }
-            Some(refusal) => {
-                return refuse(
-                    format!("cannot read {quoted}: {refusal}"),
-                    "write the path of a PEM file",
-                );
-            }
-            None => return Err(Error::Read { path, source }),
-        },
-    };
-    let registry = Registry {
-        address: address.and_then(Node::text).unwrap_or_default().to_owned(),
-        project: String::new(),
-        ca: None,
-        push_credentials: None,
-        pull_credentials: None,
-    };
-    match certificate::check(&text, registry.host()) {
-        Ok(certificate::Authorities {
-            pem,
-            validity,
-            warning,
-        }) => Ok(Some(CertificateAuthority {
-            path,
-            pem,
-            validity,
-            warning,
-        })),
-        Err(certificate::Fault::NotAnAuthority(number)) => refuse(
-            format!("certificate {number} in {quoted} is not an authority's"),
-            "nodes trust authorities: take the certificate of the one that signed the registry's",
-        ),
-        Err(certificate::Fault::OtherNames) => refuse(
-            format!(
-                "the authority in {quoted} may not sign for {}",
-                quote(registry.host())
-            ),
-            "its name constraints forbid it: take the certificate of the one that signed the registry's",
-        ),
-        Err(certificate::Fault::Key(key)) => refuse(
-            format!(
-                "the authority in {quoted} has a key of the kind {key}, whose signatures Airlock cannot verify"
-            ),
-            "use a CA with RSA of at least 2048 bits, Ed25519, or ECDSA on P-256 or P-384",
-        ),
-        Err(certificate::Fault::NoCertificate) => refuse(
-            format!("{quoted} holds no PEM certificate"),
-            "it begins with `-----BEGIN CERTIFICATE-----`",
-        ),
-        Err(certificate::Fault::Broken) => refuse(
-            format!("{quoted} is not valid PEM"),
-            "copy the file again from its source",
-        ),
-        Err(certificate::Fault::NotACertificate(number)) => refuse(
-            format!("certificate {number} in {quoted} is not an X.509 certificate"),
-            "copy the file again from its source",
-        ),
-        Err(certificate::Fault::PrivateKey) => refuse(
-            format!("{quoted} holds a private key"),
-            "every node gets this file: keep only the certificates in it",
-        ),
-    }
-}
-
-/// Returns the path that a value means, read from the folder of the file that it stands in.
-fn path_below(root: &Utf8Path, node: &Node, written: &str) -> Utf8PathBuf {
-    let written = Utf8Path::new(written);
-    let directory = paths::directory(&node.source);
-    match paths::relative_to(directory, written) {
-        Some(path) => root.join(path),
-        // It leads above the workspace, where only the operating system knows what `..` is.
-        None => root.join(directory).join(written),
-    }
+    findings.add(Problem::at(node, rule).with_help(HELP));
 }
 
 /// Sorts problems by file and place, and covers the secrets in what they show.
@@ -497,4 +229,4 @@ fn in_order(findings: Findings, files: &[Arc<Source>]) -> Problems {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -6,13 +6,13 @@
 use std::collections::BTreeSet;
 
 use camino::Utf8Path;
+use environment::keys::{self, Key, Rule};
 use environment::yaml::{Mapping, Node};
 use environment::{Environment, Problem, Secrets, nearest, quote};
 use semver::Version;
 
 use crate::Release;
-use crate::keys::{KEYS, Key, Rule};
-use crate::kind;
+use crate::keys::KEYS;
 use crate::notes::Notes;
 
 /// Checks every value under `config`.
@@ -69,11 +69,9 @@ impl Walk<'_> {
                 "" => text.to_owned(),
                 path => format!("{path}.{text}"),
             };
-            match key.fields.get(text) {
+            match key.field(text) {
                 Some(known) => match self.unaware(known) {
-                    Some((release, releases)) => {
-                        self.of_another_release(name, &path, &release, releases);
-                    }
+                    Some((release, rule)) => self.of_another_release(name, &path, &release, rule),
                     None => self.value(known, &path, value),
                 },
                 None if key.is_open() || is_left_to_others(&path) => {}
@@ -91,7 +89,7 @@ impl Walk<'_> {
             if is_written_secret {
                 self.add_secret(node);
             }
-            if let Some(fault) = kind::fault(rule, node) {
+            if let Some(fault) = keys::fault(rule, node) {
                 let problem = if is_written_secret {
                     // Neither the value nor its cure, which may repeat it.
                     Problem::at(node, format!("`{path}` is not what belongs there"))
@@ -180,10 +178,10 @@ impl Walk<'_> {
         }
     }
 
-    /// Returns the release and the releases that know a key, if it is not one of them.
-    fn unaware(&self, key: &Key) -> Option<(Version, (Version, Option<Version>))> {
+    /// Returns the release and the rule of a key, if the release does not know it.
+    fn unaware<'key>(&self, key: &'key Key) -> Option<(Version, &'key Rule)> {
         let (release, rule) = (self.release.as_ref()?, key.rule.as_ref()?);
-        (!rule.is_known_to(release)).then(|| (release.clone(), rule.releases.clone()))
+        (!rule.is_known_to(release)).then(|| (release.clone(), rule))
     }
 
     fn unknown(&mut self, parent: &Key, name: &Node, value: &Node, path: &str) {
@@ -217,25 +215,20 @@ impl Walk<'_> {
         }
     }
 
-    fn of_another_release(
-        &mut self,
-        name: &Node,
-        path: &str,
-        release: &Version,
-        (since, until): (Version, Option<Version>),
-    ) {
+    fn of_another_release(&mut self, name: &Node, path: &str, release: &Version, rule: &Rule) {
         if self.notes.is_default(name) || !self.mentioned.insert(path.to_owned()) {
             return;
         }
-        let (what, help) = match until {
-            Some(until) if until < *release => (
-                format!("v{until} is the last release that knows it"),
-                "remove it, unless this release documents it",
-            ),
-            _ => (
+        let (what, help) = match (&rule.since, &rule.until) {
+            (Some(since), _) if release < since => (
                 format!("v{since} is the first release that knows it"),
                 "remove it, or install that release",
             ),
+            (_, Some(until)) => (
+                format!("v{until} is the last release that knows it"),
+                "remove it, unless this release documents it",
+            ),
+            _ => return,
         };
         self.notes.warn(
             Problem::at(
@@ -256,11 +249,11 @@ fn is_left_to_others(path: &str) -> bool {
 /// same key one level below.
 fn meant(text: &str, parent: &Key) -> Option<(String, bool)> {
     let is_secret = |key: &Key| key.rule.as_ref().is_some_and(|rule| rule.is_secret);
-    if let Some(name) = nearest(text, parent.fields.keys().map(String::as_str)) {
-        return Some((name.to_owned(), is_secret(&parent.fields[name])));
+    if let Some(name) = nearest(text, parent.names()) {
+        return Some((name.to_owned(), parent.field(name).is_some_and(is_secret)));
     }
     let mut below = parent.fields.iter().filter_map(|(name, key)| {
-        let found = key.fields.get(text)?;
+        let found = key.field(text)?;
         Some((format!("{name}.{text}"), is_secret(found)))
     });
     below.next().filter(|_| below.next().is_none())

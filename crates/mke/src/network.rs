@@ -3,13 +3,13 @@
 use std::net::IpAddr;
 
 use environment::Problem;
+use environment::keys::{networks, port_range};
 use environment::yaml::{Mapping, Node};
 use ipnet::IpNet;
 use semver::Version;
 
 use crate::Release;
 use crate::keys::default_of;
-use crate::kind::{networks, port_range};
 use crate::notes::Notes;
 
 /// Checks the addresses and ports of a cluster, and those of its hosts against them.

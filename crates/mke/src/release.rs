@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use environment::Facts;
+pub use environment::keys::Certainty;
 use semver::{BuildMetadata, Prerelease, Version};
 use serde::Deserialize;
 
@@ -53,40 +54,6 @@ pub enum Support {
     No,
     /// Sources differ or are silent.
     Unverified,
-}
-
-/// How well something is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Certainty {
-    /// It was read in the vendor's own text.
-    Documented,
-    /// It follows from the releases before and after, or was seen to work by others.
-    Inferred,
-    /// Sources differ or are silent.
-    Unverified,
-    /// It was seen in a real bundle or a real mkectl.
-    Observed,
-}
-
-impl Certainty {
-    /// All of them.
-    pub const ALL: [Self; 4] = [
-        Self::Documented,
-        Self::Inferred,
-        Self::Unverified,
-        Self::Observed,
-    ];
-
-    /// Returns its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Documented => "documented",
-            Self::Inferred => "inferred",
-            Self::Unverified => "unverified",
-            Self::Observed => "observed",
-        }
-    }
 }
 
 /// A `mkectl` to download.
@@ -249,7 +216,7 @@ impl Release {
         let seen = self
             .observations()
             .and_then(Observations::anonymous_pull_required);
-        (self.facts.anonymous_pull_required.or(seen)).unwrap_or(known)
+        (self.facts.anonymous_pull.or(seen)).unwrap_or(known)
     }
 
     /// Returns how well [`Release::anonymous_pull_required`] is known without an environment's `facts`.
@@ -266,7 +233,7 @@ impl Release {
     /// Whether `spec.apiServer.externalAddress` must be set.
     pub fn external_address_required(&self) -> bool {
         let known = self.row.external_address_required.value;
-        self.facts.external_address_required.unwrap_or(known)
+        self.facts.external_address.unwrap_or(known)
     }
 
     /// Returns what it needs of each machine.
@@ -305,7 +272,7 @@ impl Release {
             .iter()
             .map(|fault| format!("v{version}: {}; {}", fault.what, fault.cure));
         let is_unverified = self.anonymous_pull_certainty() == Certainty::Unverified
-            && self.facts.anonymous_pull_required.is_none();
+            && self.facts.anonymous_pull.is_none();
         let unverified = is_unverified.then(|| {
             format!(
                 "v{version}: it is unverified whether nodes can pull with credentials; the registry is expected to allow \

@@ -263,7 +263,7 @@ fn check_external_address(
             );
             let is_documented = release.is_known()
                 && release.row().external_address_required.certainty == Certainty::Documented
-                || environment.facts.external_address_required.is_some();
+                || environment.facts.external_address.is_some();
             let way_out = match is_documented {
                 true => "",
                 false => "; if you know better, write `facts: { external-address: optional }`",
@@ -331,7 +331,7 @@ fn check_registry(
                 release.anonymous_pull_certainty(),
                 Certainty::Documented | Certainty::Observed
             );
-        let way_out = match is_documented || facts.anonymous_pull_required.is_some() {
+        let way_out = match is_documented || facts.anonymous_pull.is_some() {
             true => "",
             false => "; if you know better, write `facts: { anonymous-pull: optional }`",
         };

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use environment::keys::parts;
 use environment::yaml::{self, Mapping, Node};
 use environment::{Environment, Problem};
 
-use crate::keys::{default_of, parts};
+use crate::keys::default_of;
 use crate::notes::{self, Rule};
 use crate::table::{TABLE, WriteOnce};
 

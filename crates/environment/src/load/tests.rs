@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use tempfile::TempDir;
 
 use super::*;
+use crate::environment::{CertificateAuthority, CredentialSource, Facts};
 use crate::yaml::{emit, emit_with_origins};
 
 pub(crate) const CERTIFICATE: &str = include_str!("../certificate/example.pem");
@@ -54,6 +55,7 @@ mod dates;
 mod facts;
 mod forms;
 mod listing;
+mod mke3;
 
 pub(crate) const PROD: &str = "environments/prod/environment.yaml";
 const BASE: &str = "environments/base.yaml";
@@ -167,9 +169,11 @@ fn everything_that_can_be_said_is_read() {
 }
 
 #[test]
-fn a_boolean_may_say_that_it_is_one() {
-    let workspace = Workspace::new(&[(PROD, &format!("{GOOD}protected: !!bool true\n"))]);
-    assert!(workspace.loaded().protected);
+fn a_boolean_is_what_yaml_takes_for_one() {
+    for value in ["true", "True", "!!bool true"] {
+        let workspace = Workspace::new(&[(PROD, &format!("{GOOD}protected: {value}\n"))]);
+        assert!(workspace.loaded().protected, "{value}");
+    }
 }
 
 #[test]
@@ -300,12 +304,12 @@ fn everything_wrong_is_reported_at_once_in_the_order_of_the_files() {
     environments/prod/environment.yaml:1:9: `config` is a list, not a mapping
     environments/prod/environment.yaml:3:12: the project `/mke/` has a slash too many; write `mke`
     environments/prod/environment.yaml:4:3: unknown key `adress` in `registry`; did you mean `address`?
-    environments/prod/environment.yaml:5:12: `rehearsal` is `yes`, not a boolean; write `true`
+    environments/prod/environment.yaml:5:12: `rehearsal` is `yes`, which is a boolean for some readers and a text for others; write `true`
     environments/prod/environment.yaml:7:12: `protected` is `maybe`, not a boolean; write `true` or `false`
     environments/base.yaml:1:1: unknown key `relase`; did you mean `release`?
     environments/base.yaml:3:12: the address `https://registry.example.com/mke` has a scheme; write `registry.example.com`, and `mke` as `project`
     environments/base.yaml:4:7: there is no file `none.pem`; the path is read from `environments`, where this file is
-    environments/base.yaml:5:9: `mkectl` is a list, not a text
+    environments/base.yaml:5:9: `mkectl` is a list, not a path
     ");
     assert_eq!(problems.0[0].excerpt(), "config: []");
 }
@@ -321,7 +325,7 @@ fn a_mistake_in_a_parent_is_found_where_a_child_hides_it() {
     ]);
     insta::assert_snapshot!(workspace.problems(), @"
     environments/base.yaml:1:10: `4.1.5` is not a release; write `v4.1.5`
-    environments/base.yaml:2:12: `protected` is a string, not a boolean; write `true` without quotes
+    environments/base.yaml:2:12: `protected` is a text, not a boolean; write `true` without quotes
     ");
 }
 
@@ -360,12 +364,12 @@ fn wrong_kinds() {
     insta::assert_snapshot!(wrong("- a\n"), @"environments/prod/environment.yaml:1:1: the document is a list, not a mapping");
     insta::assert_snapshot!(wrong("just text\n"), @"environments/prod/environment.yaml:1:1: the document is a single value, not a mapping");
     insta::assert_snapshot!(wrong("release: [v4.1.5]\nregistry: registry.example.com\n"), @"
-    environments/prod/environment.yaml:1:10: `release` is a list, not a text
-    environments/prod/environment.yaml:2:11: `registry` is a single value, not a mapping; `address` and the others stand below it
+    environments/prod/environment.yaml:1:10: `release` is a list, not a release; write the release to install, such as `release: v4.1.5`
+    environments/prod/environment.yaml:2:11: `registry` is a single value, not a mapping; write `address` and its other keys below it
     ");
     insta::assert_snapshot!(wrong(&format!("{GOOD}config: text\n")), @"environments/prod/environment.yaml:3:9: `config` is a single value, not a mapping");
     insta::assert_snapshot!(wrong(&format!("{GOOD}mkectl: ''\n")), @"environments/prod/environment.yaml:3:9: `mkectl` is empty; write a path, or remove the key");
-    insta::assert_snapshot!(wrong_registry("  project: { a: b }\n"), @"environments/prod/environment.yaml:4:12: `registry.project` is a mapping, not a text");
+    insta::assert_snapshot!(wrong_registry("  project: { a: b }\n"), @"environments/prod/environment.yaml:4:12: `registry.project` is a mapping, not a path in a registry");
 }
 
 #[test]
@@ -374,10 +378,9 @@ fn wrong_values() {
     environments/prod/environment.yaml:1:10: `4.10` is not a release; write `v` and three numbers, such as `v4.1.5`
     environments/prod/environment.yaml:2:22: the host `Registry.example.com` has upper-case letters; write `registry.example.com`
     ");
-    insta::assert_snapshot!(wrong(&format!("{GOOD}protected: yes\n")), @"environments/prod/environment.yaml:3:12: `protected` is `yes`, not a boolean; write `true`");
-    insta::assert_snapshot!(wrong(&format!("{GOOD}protected: True\n")), @"environments/prod/environment.yaml:3:12: `protected` is `True`, not a boolean; write `true`");
-    insta::assert_snapshot!(wrong(&format!("{GOOD}protected: \"false\"\n")), @"environments/prod/environment.yaml:3:12: `protected` is a string, not a boolean; write `false` without quotes");
-    insta::assert_snapshot!(wrong(&format!("{GOOD}protected: !!str true\n")), @"environments/prod/environment.yaml:3:12: `protected` is a string, not a boolean; write `true` without quotes");
+    insta::assert_snapshot!(wrong(&format!("{GOOD}protected: yes\n")), @"environments/prod/environment.yaml:3:12: `protected` is `yes`, which is a boolean for some readers and a text for others; write `true`");
+    insta::assert_snapshot!(wrong(&format!("{GOOD}protected: \"false\"\n")), @"environments/prod/environment.yaml:3:12: `protected` is a text, not a boolean; write `false` without quotes");
+    insta::assert_snapshot!(wrong(&format!("{GOOD}protected: !!str true\n")), @"environments/prod/environment.yaml:3:12: `protected` is a text, not a boolean; write `true` without quotes");
     insta::assert_snapshot!(wrong(&format!("{GOOD}protected: {{}}\n")), @"environments/prod/environment.yaml:3:12: `protected` is a mapping, not a boolean; write `true` or `false`");
     insta::assert_snapshot!(wrong_registry("  project: platform//mke\n"), @"environments/prod/environment.yaml:4:12: the project `platform//mke` has a slash too many; write `platform/mke`");
     insta::assert_snapshot!(wrong(&format!("{GOOD}rehearsal: true\n")), @"environments/prod/environment.yaml:2:22: a rehearsal's registry runs on this machine, but `registry.example.com` is another one; write an address such as `127.0.0.1:5443`, or remove `rehearsal: true`");
@@ -389,7 +392,7 @@ fn wrong_values() {
 fn wrong_parents() {
     insta::assert_snapshot!(wrong(&format!("{GOOD}inherit: /etc/base.yaml\n")), @"environments/prod/environment.yaml:3:10: the path `/etc/base.yaml` is absolute; write it relative to this file, such as `../base.yaml`");
     insta::assert_snapshot!(wrong(&format!("{GOOD}inherit: ../../../base.yaml\n")), @"environments/prod/environment.yaml:3:10: `../../../base.yaml` leads out of the workspace");
-    insta::assert_snapshot!(wrong(&format!("{GOOD}inherit: [../base.yaml, ../more.yaml]\n")), @"environments/prod/environment.yaml:3:10: `inherit` is a list, not a text");
+    insta::assert_snapshot!(wrong(&format!("{GOOD}inherit: [../base.yaml, ../more.yaml]\n")), @"environments/prod/environment.yaml:3:10: `inherit` is a list, not a path");
     insta::assert_snapshot!(wrong(&format!("{GOOD}inherit: ../base\n")), @"environments/prod/environment.yaml:3:10: `../base` is not the path of a YAML file");
     insta::assert_snapshot!(wrong(&format!("{GOOD}inherit: ../bsae.yaml\n")), @"environments/prod/environment.yaml:3:10: there is no file `environments/bsae.yaml`; the path is read from `environments/prod`, where this file is");
     insta::assert_snapshot!(wrong(&format!("{GOOD}inherit: environment.yaml\n")), @"environments/prod/environment.yaml:3:10: `environment.yaml` leads back to a file that inherits from this one");
@@ -509,10 +512,10 @@ fn secrets_are_refused_and_not_repeated() {
     environments/prod/environment.yaml:2:52: this is not the name of an environment variable; files hold the names of secrets, never secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD, in capital letters, digits and underscores
     environments/prod/environment.yaml:2:66: unknown key `projekt` in `registry`; did you mean `project`?
 
-    environments/prod/environment.yaml:2:45: `registry.push-credentials` is a single value, not `{ env: NAME }`; files hold the names of secrets, never secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD
+    environments/prod/environment.yaml:2:45: `registry.push-credentials` is a single value, not a mapping; files hold the names of secrets, never secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD
     environments/prod/environment.yaml:2:57: unknown key `projekt` in `registry`; did you mean `project`?
 
-    environments/prod/environment.yaml:2:45: `registry.push-credentials` is a list, not `{ env: NAME }`; files hold the names of secrets, never secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD
+    environments/prod/environment.yaml:2:45: `registry.push-credentials` is a list, not a mapping; files hold the names of secrets, never secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD
     environments/prod/environment.yaml:2:62: unknown key `projekt` in `registry`; did you mean `project`?
 
     environments/prod/environment.yaml:2:47: `username` does not belong in a file; files hold the names of secrets, never secrets: write `push-credentials: { env: NAME }` below `registry`

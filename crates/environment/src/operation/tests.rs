@@ -44,20 +44,13 @@ fn how_mkectl_is_run_is_checked() {
         other => panic!("{other:?}"),
     };
     insta::assert_snapshot!(wrong_key("admin-password: swordfish\n"), @"environments/prod/environment.yaml:3:17: `admin-password` is a single value, not a mapping; write `{ file: PATH }`, or `{ command: [PROGRAM, ARGUMENT] }` for a program that reads it, or `ask` to be shown it on the terminal");
-    insta::assert_snapshot!(wrong_key("admin-password: { file: '' }\n"), @"environments/prod/environment.yaml:3:25: `admin-password.file` is not a path; write `{ file: PATH }`, or `{ command: [PROGRAM, ARGUMENT] }` for a program that reads it, or `ask` to be shown it on the terminal");
-    insta::assert_snapshot!(wrong_key("admin-password: { command: pass }\n"), @"environments/prod/environment.yaml:3:28: `admin-password.command` is not a list of a program and its arguments; write `{ file: PATH }`, or `{ command: [PROGRAM, ARGUMENT] }` for a program that reads it, or `ask` to be shown it on the terminal");
-    insta::assert_snapshot!(wrong_key("admin-password: { show: true }\n"), @"environments/prod/environment.yaml:3:19: unknown key `show` in `admin-password`; write `{ file: PATH }`, or `{ command: [PROGRAM, ARGUMENT] }` for a program that reads it, or `ask` to be shown it on the terminal");
+    insta::assert_snapshot!(wrong_key("admin-password: { file: '' }\n"), @"environments/prod/environment.yaml:3:25: `admin-password.file` is empty; write a path, or remove the key");
+    insta::assert_snapshot!(wrong_key("admin-password: { command: pass }\n"), @"environments/prod/environment.yaml:3:28: `admin-password.command` is a single value, not a list; write a program and its arguments in brackets");
+    insta::assert_snapshot!(wrong_key("admin-password: { show: true }\n"), @"environments/prod/environment.yaml:3:19: unknown key `show` in `admin-password`; the keys are `file`, `command`");
     insta::assert_snapshot!(wrong_key("admin-password: { file: a, command: [b] }\n"), @"environments/prod/environment.yaml:3:17: `admin-password` names a file and a command; keep one of them; `null` removes what a parent says");
-    for timeout in [
-        "90",
-        "0m",
-        "-1m",
-        "+5m",
-        "1 h",
-        "1.5h",
-        "[]",
-        "99999999999s",
-    ] {
+    insta::assert_snapshot!(wrong_key("admin-password: { command: [] }\n"), @"environments/prod/environment.yaml:3:28: `admin-password.command` is empty; write a program and its arguments in brackets");
+    insta::assert_snapshot!(wrong_key("apply-timeout: []\n"), @"environments/prod/environment.yaml:3:16: `apply-timeout` is a list, not a span of time");
+    for timeout in ["90", "0m", "-1m", "+5m", "1 h", "1.5h", "99999999999s"] {
         insta::allow_duplicates! {
             insta::assert_snapshot!(wrong_key(&format!("apply-timeout: {timeout}\n")), @"environments/prod/environment.yaml:3:16: `apply-timeout` is not a span of time; write it like `90m`: a number from 1 on, and `s`, `m`, `h` or `d`");
         }

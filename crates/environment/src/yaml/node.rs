@@ -167,3 +167,10 @@ impl Node {
         }
     }
 }
+
+impl Default for Node {
+    /// Makes an empty mapping.
+    fn default() -> Node {
+        Node::built(Value::Mapping(Mapping::new()))
+    }
+}

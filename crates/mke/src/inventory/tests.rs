@@ -157,7 +157,7 @@ address,role,user,keypath,rack
     environments/prod/environment.yaml:3:12: there is no file `environments/prod/host.csv`; the path is read from `environments/prod`, where this file is
     "#);
     insta::assert_snapshot!(rendered("inventory: { path: hosts.csv }\n", ""), @r#"
-    environments/prod/environment.yaml:3:14: unknown key `path` in `inventory`; write the path of a CSV or YAML file, or `{ file: path, defaults: { user: root } }`
+    environments/prod/environment.yaml:3:14: unknown key `path` in `inventory`; the keys are `file`, `defaults`
     "#);
     insta::assert_snapshot!(rendered("inventory: hosts.txt\n", ""), @r#"
     environments/prod/environment.yaml:3:12: there is no file `environments/prod/hosts.txt`; the path is read from `environments/prod`, where this file is

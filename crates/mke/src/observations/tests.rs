@@ -97,7 +97,7 @@ fn what_was_observed_takes_the_place_of_the_table() {
     assert_ne!(certainty("private CA"), Certainty::Observed);
     // People know better than what was seen.
     let facts = environment::Facts {
-        anonymous_pull_required: Some(true),
+        anonymous_pull: Some(true),
         ..environment::Facts::default()
     };
     assert!(release.with(facts).anonymous_pull_required());

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use environment::Registry;
 use environment::yaml::Source;
 use proptest::prelude::*;
 
@@ -38,32 +37,19 @@ pub(crate) fn environment(config: &str) -> Environment {
         "" => Node::mapping::<String>([]),
         _ => yaml::parse(Arc::clone(&source)).unwrap(),
     };
+    let registry = "registry: { address: 'registry.example.com:5000', project: mke }";
+    // None of them has a licence.
+    let text = format!("release: v4.1.5\naccept: [telemetry]\n{registry}\n");
+    let folder = tempfile::tempdir().unwrap();
+    let root = camino::Utf8Path::from_path(folder.path()).unwrap();
+    std::fs::create_dir_all(root.join("environments/prod")).unwrap();
+    std::fs::write(root.join(&source.path), text).unwrap();
     Environment {
-        name: "prod".to_owned(),
         directory: "environments/prod".into(),
-        release: "4.1.5".parse().unwrap(),
-        registry: Registry {
-            address: "registry.example.com:5000".to_owned(),
-            project: "mke".to_owned(),
-            ca: None,
-            push_credentials: None,
-            pull_credentials: None,
-        },
-        protected: false,
-        rehearsal: false,
-        mkectl: None,
-        operation: environment::Operation::default(),
-        mke3: None,
-        requires: None,
-        record_operator: false,
-        // None of them has a licence.
-        accept: vec![Node::string("telemetry")],
-        facts: environment::Facts::default(),
-        inventory: Vec::new(),
-        defaults: None,
         merged: config.clone(),
         config,
         files: vec![source],
+        ..environment::load(root, "prod").unwrap()
     }
 }
 

@@ -18,7 +18,7 @@ fn faults(text: &str) -> Option<String> {
         .unwrap();
     let mut schemas = Schemas::new();
     let index = compiler.compile("schema.json", &mut schemas).unwrap();
-    let value: Value = serde_yaml::from_str(text).unwrap();
+    let value: serde_json::Value = serde_yaml::from_str(text).unwrap();
     let result = schemas.validate(&value, index);
     result.err().map(|error| error.to_string())
 }
@@ -29,6 +29,15 @@ fn the_committed_schema_is_the_one_that_is_made() {
     assert!(
         std::fs::read_to_string(&path).unwrap_or_default() == schema(),
         "{path} is stale: cargo run -p mke --example schema > environments/environment.schema.json"
+    );
+}
+
+#[test]
+fn the_committed_page_is_the_one_that_is_made() {
+    let path = environments().join("../docs/environment.md");
+    assert!(
+        std::fs::read_to_string(&path).unwrap_or_default() == reference(),
+        "{path} is stale: cargo run -p mke --example reference > docs/environment.md"
     );
 }
 

@@ -20,8 +20,8 @@ fn facts_are_inherited_and_a_child_takes_one_back() {
         workspace.loaded().facts,
         Facts {
             private_ca: None,
-            anonymous_pull_required: Some(true),
-            external_address_required: Some(true),
+            anonymous_pull: Some(true),
+            external_address: Some(true),
         }
     );
     let without = Workspace::new(&[(PROD, GOOD)]);
@@ -34,7 +34,7 @@ fn wrong_facts_are_shown_where_they_stand() {
     environments/prod/environment.yaml:4:15: `facts.private-ca` is `yes`, not `supported` or `unsupported`
     environments/prod/environment.yaml:5:19: `facts.anonymous-pull` is `optionnal`, not `required` or `optional`; did you mean `optional`?
     environments/prod/environment.yaml:6:3: unknown key `bundle-url` in `facts`; the keys are `private-ca`, `anonymous-pull`, `external-address`
-    environments/prod/environment.yaml:7:21: `facts.external-address` is a list, not a text
+    environments/prod/environment.yaml:7:21: `facts.external-address` is a list, not `required` or `optional`
     ");
     insta::assert_snapshot!(wrong(&format!("{GOOD}facts: supported\n")), @"environments/prod/environment.yaml:3:8: `facts` is a single value, not a mapping; write what you know better than the table of releases, such as `facts: { private-ca: supported }`");
     insta::assert_snapshot!(wrong(&format!("{GOOD}private-ca: supported\n")), @"environments/prod/environment.yaml:3:1: unknown key `private-ca`; `private-ca` belongs below `facts`");

@@ -18,11 +18,11 @@ fn what_people_know_better_stands_and_is_not_warned_of() {
         ..Facts::default()
     };
     let pull = |known| Facts {
-        anonymous_pull_required: Some(known),
+        anonymous_pull: Some(known),
         ..Facts::default()
     };
     let address = |known| Facts {
-        external_address_required: Some(known),
+        external_address: Some(known),
         ..Facts::default()
     };
     let nothing = Ok(Vec::<String>::new());

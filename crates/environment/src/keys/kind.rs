@@ -5,17 +5,20 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use environment::quote;
-use environment::yaml::{Node, Scalar, Style};
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use crate::keys::Rule;
+use super::{Key, Rule};
+use crate::grammar;
+use crate::nearest::nearest;
+use crate::problem::quote;
+use crate::span::span;
+use crate::yaml::{Node, Scalar, Style};
 
 /// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Kind {
+pub enum Kind {
     /// `true` or `false`.
     Boolean,
     /// A whole number.
@@ -54,25 +57,45 @@ pub(crate) enum Kind {
     K0sFolder,
     /// Anything.
     Any,
+    /// The path of a file or folder, relative to the file that names it.
+    Path,
+    /// A release, such as `v4.1.5`.
+    Release,
+    /// The address of a registry, with an optional port.
+    RegistryAddress,
+    /// A path in a registry.
+    Project,
+    /// A version of MKE 3.
+    Mke3Version,
+    /// The name of an environment.
+    EnvironmentName,
+    /// The name of environment variables.
+    Variable,
+    /// A span of time, such as `90m`.
+    Span,
+    /// One of a few words.
+    Word,
+    /// A list of texts, whatever they look like to other readers.
+    Words,
 }
 
 /// What is wrong with a value.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub struct Fault {
     /// What the value is, to stand behind `is`.
-    pub(crate) is: String,
+    pub is: String,
     /// What to do about it.
-    pub(crate) help: String,
+    pub help: String,
     /// Whether some readers take it for what was meant.
-    pub(crate) is_warning: bool,
+    pub is_warning: bool,
 }
 
 /// Returns what is wrong with a value, if something is. A null is right everywhere: it stands for nothing.
-pub(crate) fn fault(rule: &Rule, node: &Node) -> Option<Fault> {
+pub fn fault(rule: &Rule, node: &Node) -> Option<Fault> {
     if node.is_null() {
         return None;
     }
-    if environment::reference(node).is_some() {
+    if crate::reference(node).is_some() {
         let becomes_right = !matches!(
             rule.kind,
             Kind::Boolean | Kind::Integer | Kind::Port | Kind::Map | Kind::List | Kind::Texts
@@ -97,12 +120,12 @@ pub(crate) fn fault(rule: &Rule, node: &Node) -> Option<Fault> {
             )),
             Some(items) if rule.kind == Kind::Texts => items
                 .iter()
-                .filter(|item| environment::reference(item).is_none())
+                .filter(|item| crate::reference(item).is_none())
                 .find_map(|item| scalar(item, text_fault)),
             Some(_) => None,
         },
         Kind::Boolean => scalar(node, boolean),
-        Kind::Integer => scalar(node, |value| integer(value, rule.range)),
+        Kind::Integer => scalar(node, |value| integer(value, (rule.min, rule.max))),
         Kind::Port => scalar(node, |value| match reading(value) {
             Reading::Integer(1..=65535) => None,
             _ => Some(Fault::new(
@@ -116,15 +139,140 @@ pub(crate) fn fault(rule: &Rule, node: &Node) -> Option<Fault> {
     }
 }
 
+impl Kind {
+    /// Returns what a value of this type is, for messages and the reference page.
+    pub(crate) fn what(self) -> &'static str {
+        match self {
+            Kind::Boolean => "a boolean",
+            Kind::Integer => "a whole number",
+            Kind::Port => "a port",
+            Kind::PortRange => "a range of ports",
+            Kind::Text => "a text",
+            Kind::Texts | Kind::Words => "a list of texts",
+            Kind::Duration => "a duration",
+            Kind::Quantity => "an amount",
+            Kind::Size => "a number of bytes",
+            Kind::Cidr => "a range of addresses",
+            Kind::Address => "an address",
+            Kind::Host => "an address with an optional port",
+            Kind::Url => "a URL",
+            Kind::Pem => "PEM",
+            Kind::Map => "a mapping",
+            Kind::List => "a list",
+            Kind::Interface => "an address with a prefix length",
+            Kind::K0sFolder | Kind::Path => "a path",
+            Kind::Any => "anything",
+            Kind::Release => "a release",
+            Kind::RegistryAddress => "a registry's address",
+            Kind::Project => "a path in a registry",
+            Kind::Mke3Version => "a version of MKE 3",
+            Kind::EnvironmentName => "the name of an environment",
+            Kind::Variable => "the name of an environment variable",
+            Kind::Span => "a span of time",
+            Kind::Word => "a word",
+        }
+    }
+}
+
+/// Returns what is wrong with a value of `environment.yaml`, which has no references and is read by this crate alone.
+pub(crate) fn own_fault(key: &Key, path: &str, node: &Node) -> Option<grammar::Fault> {
+    let rule = key.rule.as_ref()?;
+    let is = |is: String| grammar::Fault {
+        rule: format!("`{path}` is {is}"),
+        help: rule.help.clone(),
+    };
+    let not = |what: &str| is(format!("{}, not {what}", node.kind()));
+    let text = node.text().filter(|_| !node.is_null());
+    match (rule.kind, text) {
+        (Kind::Map, _) => node.as_mapping().is_none().then(|| {
+            let first = key.names().next();
+            let help = first.map(|name| format!("write `{name}` and its other keys below it"));
+            let help = rule.help.clone().or(help);
+            grammar::Fault {
+                help,
+                ..not(rule.kind.what())
+            }
+        }),
+        (Kind::Words, _) => {
+            let Some(items) = node.as_sequence() else {
+                return Some(not("a list"));
+            };
+            let wrong = items.iter().find(|item| item.as_scalar().is_none());
+            let is_short = rule.min.is_some() && items.is_empty();
+            match wrong {
+                Some(item) => Some(is(format!("a list with {} in it", item.kind()))),
+                None => is_short.then(|| is("empty".to_owned())),
+            }
+        }
+        (Kind::Word, Some(text)) if rule.values.iter().any(|value| value == text) => None,
+        (Kind::Word, Some(text)) if !rule.is_secret => {
+            let mut fault = is(format!("{}, not {}", quote(text), words(&rule.values)));
+            if let Some(nearest) = nearest(text, rule.values.iter().map(String::as_str)) {
+                fault.help = Some(format!("did you mean `{nearest}`?"));
+            }
+            Some(fault)
+        }
+        (Kind::Word, _) if !key.fields.is_empty() => Some(not("a mapping")),
+        (Kind::Word, _) => Some(not(&words(&rule.values))),
+        (Kind::Path, Some("")) => {
+            let help = "write a path, or remove the key".to_owned();
+            let help = rule.help.clone().or(Some(help));
+            Some(grammar::Fault {
+                help,
+                ..is("empty".to_owned())
+            })
+        }
+        (Kind::Release, Some(text)) => grammar::release(text).err(),
+        (Kind::RegistryAddress, Some(text)) => grammar::address(text).err(),
+        (Kind::Project, Some(text)) => grammar::project(text).err(),
+        (Kind::Mke3Version, Some(text)) => grammar::mke3_version(text).err(),
+        (Kind::EnvironmentName, Some(text)) => {
+            let rule = format!("{} is not {}", quote(text), rule.kind.what());
+            let fault = grammar::Fault { rule, ..not("") };
+            grammar::environment_name(text).is_err().then_some(fault)
+        }
+        (Kind::Variable, _) => {
+            (!text.is_some_and(grammar::is_variable_name)).then(|| grammar::Fault {
+                // Whatever this is, it may be a secret, and is not repeated.
+                rule: format!("this is not {}", rule.kind.what()),
+                help: (rule.help.as_ref())
+                    .map(|help| format!("{help}, in capital letters, digits and underscores")),
+            })
+        }
+        (Kind::Span, Some(text)) => span(text).is_none().then(|| grammar::Fault {
+            rule: format!("`{path}` is not a span of time"),
+            help: Some(
+                "write it like `90m`: a number from 1 on, and `s`, `m`, `h` or `d`".to_owned(),
+            ),
+        }),
+        (Kind::Boolean, Some(_)) => fault(rule, node).map(|fault| grammar::Fault {
+            help: Some(fault.help),
+            ..is(fault.is)
+        }),
+        (Kind::Boolean, None) => Some(grammar::Fault {
+            help: Some("write `true` or `false`".to_owned()),
+            ..not(rule.kind.what())
+        }),
+        (_, Some(_)) => None,
+        (kind, None) => Some(not(kind.what())),
+    }
+}
+
+/// Returns values as they are shown: `` `a` or `b` ``.
+fn words(values: &[String]) -> String {
+    let values: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
+    values.join(" or ")
+}
+
 /// Reads a range of ports.
-pub(crate) fn port_range(text: &str) -> Option<(u16, u16)> {
+pub fn port_range(text: &str) -> Option<(u16, u16)> {
     let (first, last) = text.split_once('-')?;
     let (first, last) = (first.parse().ok()?, last.parse().ok()?);
     (0 < first && first <= last).then_some((first, last))
 }
 
 /// Reads ranges of addresses with commas between them.
-pub(crate) fn networks(text: &str) -> Option<Vec<IpNet>> {
+pub fn networks(text: &str) -> Option<Vec<IpNet>> {
     text.split(',')
         .map(|network| network.trim().parse().ok())
         .collect()
@@ -153,7 +301,11 @@ enum Reading {
 }
 
 fn reading(scalar: &Scalar) -> Reading {
-    if scalar.style != Style::Plain || scalar.tag.is_some() {
+    let is_plain = match scalar.tag.as_deref() {
+        None => scalar.style == Style::Plain,
+        Some(tag) => tag == "tag:yaml.org,2002:bool",
+    };
+    if !is_plain {
         return Reading::Text;
     }
     let text = scalar.text.as_str();
@@ -341,7 +493,7 @@ fn one_of(values: &[String], text: &str) -> Option<Fault> {
         .filter(|value| !value.is_empty())
         .map(|value| format!("`{value}`"))
         .collect();
-    let help = match environment::nearest(text, values.iter().map(String::as_str)) {
+    let help = match nearest(text, values.iter().map(String::as_str)) {
         Some(nearest) => format!("did you mean `{nearest}`?"),
         None => format!("write one of {}", known.join(", ")),
     };

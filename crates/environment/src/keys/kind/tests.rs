@@ -2,23 +2,13 @@
 
 use std::sync::Arc;
 
-use environment::yaml::{self, Source};
-use semver::Version;
-
 use super::*;
+use crate::yaml::{self, Source};
 
 fn rule(kind: Kind) -> Rule {
-    Rule {
-        kind,
-        range: (None, None),
-        values: Vec::new(),
-        default: None,
-        is_secret: false,
-        releases: (Version::new(4, 1, 0), None),
-        certainty: crate::Certainty::Documented,
-        sources: Vec::new(),
-        cautions: Vec::new(),
-    }
+    let mut rule: Rule = serde_yaml::from_str("{ key: a, type: any }").unwrap();
+    rule.kind = kind;
+    rule
 }
 
 fn node(text: &str) -> Node {
@@ -130,7 +120,8 @@ fn what_is_right_passes_and_what_is_not_does_not() {
 #[test]
 fn the_cure_is_what_to_write() {
     let numbers = Rule {
-        range: (Some(0), Some(10)),
+        min: Some(0),
+        max: Some(10),
         ..rule(Kind::Integer)
     };
     let modes = Rule {
