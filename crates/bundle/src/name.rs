@@ -102,15 +102,6 @@ impl Name {
     pub fn tag(&self) -> &str {
         &self.tag
     }
-
-    /// Returns whether the first part of a repository of several parts looks like a registry's host
-    /// (`quay.io/foo/bar`). The vendor strips hosts; one that is left becomes part of the path in the target
-    /// registry, which deserves a word.
-    pub fn begins_with_host(&self) -> bool {
-        self.repository
-            .split_once('/')
-            .is_some_and(|(first, _)| first.contains('.'))
-    }
 }
 
 impl fmt::Display for Name {
@@ -300,14 +291,6 @@ mod tests {
         assert!(Name::new(&"a".repeat(255), &"1".repeat(128)).is_ok());
         assert!(Name::new(&"a".repeat(256), "1").is_err());
         assert!(Name::new("a", &"1".repeat(129)).is_err());
-    }
-
-    #[test]
-    fn reports_what_looks_like_a_host() {
-        let host = |name| Name::decode(name).unwrap().begins_with_host();
-        assert!(host("quay.io&calico&node@v1.tar"));
-        assert!(!host("calico&node@v1.tar"));
-        assert!(!host("node.js@v1.tar"));
     }
 
     proptest! {

@@ -145,14 +145,6 @@ impl Login {
             None => self.address.clone(),
         }
     }
-
-    /// Returns the name by which known hosts are kept.
-    pub fn known_as(&self) -> String {
-        match self.port {
-            22 => self.address.clone(),
-            port => format!("[{}]:{port}", self.address),
-        }
-    }
 }
 
 /// In the words of `ssh`, where `%` begins a token.
