@@ -1,4 +1,4 @@
-//! `status`: what is wanted, what was deployed, what is there; all environments at once, and what mends each difference.
+//! `status`: what is wanted, what was deployed, what is there; all environments at once, and what fixes each difference.
 
 use std::time::{Duration, Instant};
 
@@ -102,18 +102,22 @@ async fn each_difference_has_its_command() {
             .iter()
             .map(|drift| {
                 let text = |key: &str| drift[key].as_str().unwrap().to_owned();
-                format!("{} | {}", text("what"), text("mend"))
+                format!("{} | {}", text("what"), text("fix"))
             })
             .collect();
         lab.sandbox.redact(&drift.join("\n"))
     };
     assert_eq!(only(&lab, &[]), "");
 
-    // The cluster of the fake mkectl has a first configuration.
+    // With a kubeconfig, the cluster of the fake mkectl has a first configuration.
+    let kubeconfig = lab.sandbox.home().join(".mke");
+    std::fs::create_dir_all(&kubeconfig).unwrap();
+    std::fs::write(kubeconfig.join("mke.kubeconf"), "apiVersion: v1\n").unwrap();
     assert_eq!(
         only(&lab, &["--live"]),
         "the cluster has 9 other values than what is rendered, by `cargo xtask diff lab --live` | cargo xtask apply lab"
     );
+    std::fs::remove_dir_all(&kubeconfig).unwrap();
 
     let config = lab.sandbox.read("environments/lab/mke4.yaml");
     lab.sandbox.write(

@@ -34,7 +34,7 @@ pub struct Status {
     pub registry: Option<Registry>,
     /// How many values of its cluster are not what is rendered; nothing where it was not asked, or has no answer.
     pub cluster_changes: Option<usize>,
-    /// Everything that differs, with what mends it.
+    /// Everything that differs, with what fixes it.
     pub drift: Vec<Drift>,
 }
 
@@ -68,8 +68,8 @@ pub struct Registry {
 pub struct Drift {
     /// What differs, in a sentence without its end.
     pub what: String,
-    /// The command that mends it, or that shows more where no command does.
-    pub mend: String,
+    /// The command that fixes it, or that shows more where no command does.
+    pub fix: String,
 }
 
 /// Compares environments, all of them at the same time.
@@ -82,10 +82,10 @@ pub async fn status(context: &Context<'_>, names: &[String], live: bool) -> Vec<
 }
 
 impl Status {
-    fn add(&mut self, what: impl Into<String>, mend: impl Into<String>) {
+    fn add(&mut self, what: impl Into<String>, fix: impl Into<String>) {
         self.drift.push(Drift {
             what: what.into(),
-            mend: mend.into(),
+            fix: fix.into(),
         });
     }
 }
@@ -193,11 +193,11 @@ fn configuration(
     };
     let committed = read_if_there(&output.config).unwrap_or_default();
     let path = context.workspace.shown(&output.config);
-    let mend = format!("cargo xtask render {name}");
+    let fix = format!("cargo xtask render {name}");
     match committed {
-        None => status.add(format!("{path} is not there"), mend),
+        None => status.add(format!("{path} is not there"), fix),
         Some(committed) if committed != rendered => {
-            status.add(format!("{path} is not what is rendered"), mend);
+            status.add(format!("{path} is not what is rendered"), fix);
         }
         Some(_) => {}
     }
@@ -329,7 +329,7 @@ async fn registry(
     found.served = Some(count(Planned::Confirmed));
     status.registry = Some(found);
     let push = format!("cargo xtask push {name}");
-    for (kind, what, mend) in [
+    for (kind, what, fix) in [
         (Planned::Missing, "the registry lacks", push.clone()),
         (
             Planned::Different,
@@ -348,7 +348,7 @@ async fn registry(
                 "{what} {count} of {}",
                 environment::count(lock.artifacts.len(), "artifact")
             );
-            status.add(what, mend);
+            status.add(what, fix);
         }
     }
 }

@@ -52,7 +52,7 @@ fn text(all: &[Status], live: bool) -> String {
         }
         text.push_str(&format!(
             "{environment}: {}\n    {}\n",
-            drift.what, drift.mend
+            drift.what, drift.fix
         ));
     }
     text
