@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::process::{self, Input, Output};
-use crate::{Error, Program};
+use crate::{Error, Executable};
 
 /// How long a short question may take. A cold start from a slow disk takes a few seconds at the worst.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -39,7 +39,7 @@ impl<'a> Question<'a> {
     }
 }
 
-impl Program {
+impl Executable {
     /// Runs the program with `arguments` and returns what it wrote to standard output and standard error, in its order.
     pub(crate) fn ask(&self, arguments: &[&str]) -> Result<String, Error> {
         let answer = self.answer(Question::new(arguments))?;

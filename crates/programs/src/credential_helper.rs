@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::ask::Question;
-use crate::{Error, Program, Variables};
+use crate::{Error, Executable, Variables};
 
 /// How long a helper may take. Some ask a service on the network.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -50,7 +50,7 @@ pub fn ask_credential_helper(
     if name.is_empty() || name.contains('/') {
         return Err(HelperError::Missing { helper });
     }
-    let Ok(program) = Program::find(&helper, variables.clone()) else {
+    let Ok(program) = Executable::find(&helper, variables.clone()) else {
         return Err(HelperError::Missing { helper });
     };
     let question = Question {

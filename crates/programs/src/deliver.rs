@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::process::{self, Input, Output};
-use crate::{Error, Exit, Program, Variables};
+use crate::{Error, Executable, Exit, Variables};
 
 /// How long such a program may take: it may ask somebody for a passphrase.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -25,11 +25,11 @@ pub fn deliver(
     variables: &Variables,
     secret: &SecretString,
 ) -> Result<(), Error> {
-    let mut found = Program::new(program, variables.clone());
+    let mut found = Executable::new(program, variables.clone());
     let words = || arguments.iter().map(String::as_str);
     let shown = found.command("", words()).display().to_string();
     if !program.contains('/') {
-        found = Program::find(program, variables.clone())?;
+        found = Executable::find(program, variables.clone())?;
     }
     let failed = |source| Error::start(program.into(), source);
     let input = format!("{}\n", secret.expose_secret());

@@ -10,7 +10,7 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::ask::Question;
-use crate::{Error, Program, Variables};
+use crate::{Error, Executable, Variables};
 
 /// How long git may take for an answer. A cold start on a slow disk with a large tree takes a few seconds at the worst.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -40,7 +40,7 @@ const VARIABLES: &[&str] = &["PATH", "HOME", "XDG_CONFIG_HOME"];
 /// Git, for one folder.
 #[derive(Debug, Clone)]
 pub struct Git {
-    program: Program,
+    program: Executable,
 }
 
 /// Why git has no answer. None of it is a failure: a workspace need be no repository.
@@ -107,7 +107,7 @@ impl Git {
         kept.set("GIT_NO_LAZY_FETCH", "1");
         kept.set("GIT_ALLOW_PROTOCOL", "");
         kept.set("GIT_TERMINAL_PROMPT", "0");
-        let program = Program::find("git", kept).map_err(|_| Absent::NotInstalled)?;
+        let program = Executable::find("git", kept).map_err(|_| Absent::NotInstalled)?;
         let settings = SETTINGS.iter().flat_map(|setting| ["-c", setting]);
         let leading = ["-C", folder.as_str(), "--no-pager", "--no-replace-objects"];
         Ok(Self {
@@ -368,7 +368,7 @@ mod tests {
 
         fn output(&self, arguments: &str) -> String {
             let words: Vec<&str> = arguments.split(' ').collect();
-            let program = Program::find("git", self.variables.only(VARIABLES))
+            let program = Executable::find("git", self.variables.only(VARIABLES))
                 .unwrap()
                 .leading(["-C", self.root.as_str()]);
             program.ask(&words).unwrap()
@@ -462,7 +462,7 @@ mod tests {
                 text.len(),
             ));
         }
-        let program = Program::find("git", repository.variables.only(VARIABLES))
+        let program = Executable::find("git", repository.variables.only(VARIABLES))
             .unwrap()
             .leading(["-C", repository.root.as_str()]);
         program

@@ -8,7 +8,7 @@
 //! - A program leads a session of its own. It and all that it starts are signalled as one, and a question to the terminal fails
 //!   immediately instead of waiting for an answer. [`deliver()`] is the exception.
 //!
-//! [`Program`] is a file to execute, and [`Command`] one call of it. [`run()`] runs a command to its end, hands over each line as it
+//! [`Executable`] is a file to execute, and [`Command`] one call of it. [`run()`] runs a command to its end, hands over each line as it
 //! comes, keeps a log, and passes signals on. Short questions have a limit on time and on the length of the answer. Above these are
 //! [`Mkectl`], [`Git`], [`ssh`], [`deliver()`] and [`ask_credential_helper()`].
 //!
@@ -21,13 +21,13 @@ mod credential_helper;
 mod deliver;
 mod error;
 mod event;
+mod executable;
 mod git;
 mod lines;
 mod mkectl;
 mod password;
 mod platform;
 mod process;
-mod program;
 mod run;
 pub mod ssh;
 mod variables;
@@ -37,6 +37,7 @@ pub use credential_helper::{HelperError, ask_credential_helper};
 pub use deliver::deliver;
 pub use error::Error;
 pub use event::{Event, Observer};
+pub use executable::Executable;
 pub use git::{Absent, Git, Past, State};
 pub use mkectl::{
     Archives, Check, GATEWAY_LISTENER_PORT, GATEWAY_PORTS, GatewayPorts, Help, Migration, Mkectl,
@@ -44,6 +45,5 @@ pub use mkectl::{
 };
 pub use password::AdminPassword;
 pub use process::is_running;
-pub use program::Program;
 pub use run::{CLEANUP, Exit, Finished, Signal, run};
 pub use variables::Variables;

@@ -13,7 +13,7 @@ mod version;
 use camino::{Utf8Path, Utf8PathBuf};
 use secrecy::SecretString;
 
-use crate::{Command, Error, Program, Variables};
+use crate::{Command, Error, Executable, Variables};
 
 pub use cluster::Check;
 pub use help::Help;
@@ -30,7 +30,7 @@ const KUBECONFIG: &str = "--kubeconfig";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mkectl {
     /// The file to execute, with its environment.
-    pub program: Program,
+    pub program: Executable,
     /// The folder in which its help pages are kept, if anywhere.
     pub memory: Option<Utf8PathBuf>,
     /// The kubeconfig that leads to the cluster; none where mkectl looks for one itself, and for a cluster that does not exist yet,
@@ -38,8 +38,8 @@ pub struct Mkectl {
     pub kubeconfig: Option<Utf8PathBuf>,
 }
 
-impl From<Program> for Mkectl {
-    fn from(program: Program) -> Self {
+impl From<Executable> for Mkectl {
+    fn from(program: Executable) -> Self {
         Self {
             program,
             memory: None,
@@ -51,25 +51,25 @@ impl From<Program> for Mkectl {
 impl Mkectl {
     /// Returns the program at a path that is known to be executable.
     pub fn new(path: impl Into<Utf8PathBuf>, variables: Variables) -> Self {
-        Program::new(path, variables).into()
+        Executable::new(path, variables).into()
     }
 
     /// Returns the first `mkectl` in the folders of `PATH`.
     ///
     /// # Errors
     ///
-    /// Those of [`Program::find`].
+    /// Those of [`Executable::find`].
     pub fn find(variables: Variables) -> Result<Self, Error> {
-        Program::find("mkectl", variables).map(Self::from)
+        Executable::find("mkectl", variables).map(Self::from)
     }
 
     /// Returns the program at `path`, which an environment may name instead of leaving it to `PATH`.
     ///
     /// # Errors
     ///
-    /// Those of [`Program::at`].
+    /// Those of [`Executable::at`].
     pub fn at(path: impl Into<Utf8PathBuf>, variables: Variables) -> Result<Self, Error> {
-        Program::at(path, variables).map(Self::from)
+        Executable::at(path, variables).map(Self::from)
     }
 
     /// Returns the program with arguments that come before all others, for one that plays `mkectl` under a subcommand of its own.

@@ -16,7 +16,7 @@ pub use arguments::{Destination, Key, Login};
 pub use refusal::{NotAnswered, Why};
 
 use crate::process::{self, Input, Output};
-use crate::{Command, Error, Program, Variables};
+use crate::{Command, Error, Executable, Variables};
 
 /// How many connections are made through one bastion at once. OpenSSH's server drops some of more than ten that have not logged in
 /// yet (`MaxStartups 10:30:100`).
@@ -43,7 +43,7 @@ const VARIABLES: &[&str] = &[
 
 /// The system's `ssh`.
 #[derive(Debug, Clone)]
-pub struct Ssh(Program);
+pub struct Ssh(Executable);
 
 /// How much is done at once, and how long it may take.
 #[derive(Debug, Clone, Copy)]
@@ -72,9 +72,9 @@ impl Ssh {
     ///
     /// # Errors
     ///
-    /// Those of [`Program::find`]: there is none.
+    /// Those of [`Executable::find`]: there is none.
     pub fn find(variables: &Variables) -> Result<Self, Error> {
-        Program::find("ssh", variables.clone()).map(Self)
+        Executable::find("ssh", variables.clone()).map(Self)
     }
 
     /// Has `script` run by the shell of each machine, and returns what each printed, in their order.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use secrecy::SecretString;
 
 use super::*;
-use crate::{Program, Variables, is_running};
+use crate::{Executable, Variables, is_running};
 
 mod output;
 
@@ -92,7 +92,7 @@ impl Bench {
 }
 
 fn shell(script: &str) -> Command {
-    Program::new("/bin/sh", Variables::inherited([("PATH", "/usr/bin:/bin")]))
+    Executable::new("/bin/sh", Variables::inherited([("PATH", "/usr/bin:/bin")]))
         .command("mkectl", ["-c", script])
 }
 
@@ -272,7 +272,7 @@ fn a_program_that_cannot_be_started_says_why() {
     ] {
         std::fs::write(&program, text).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(mode)).unwrap();
-        let command = Program::new(&program, Variables::default()).command("mkectl", ["apply"]);
+        let command = Executable::new(&program, Variables::default()).command("mkectl", ["apply"]);
         let (_sender, signals) = mpsc::channel();
         let error = run(&command, &log, &bench.recorder, signals).unwrap_err();
         assert_eq!(error.to_string(), expected);

@@ -6,9 +6,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{Command, Error, Results, Variables, platform};
 
-/// A program and what every command of it has in common. [`Program::find`] and [`Program::at`] check that it exists.
+/// A program and what every command of it has in common. [`Executable::find`] and [`Executable::at`] check that it exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Program {
+pub struct Executable {
     /// The file to execute.
     pub path: Utf8PathBuf,
     /// Arguments that come before all others.
@@ -17,7 +17,7 @@ pub struct Program {
     pub variables: Variables,
 }
 
-impl Program {
+impl Executable {
     /// Returns the program at a path that is known to be executable.
     pub fn new(path: impl Into<Utf8PathBuf>, variables: Variables) -> Self {
         Self {
@@ -191,7 +191,7 @@ mod tests {
         let wanted = folders.file("c/mkectl", 0o755);
         folders.file("d/mkectl", 0o755);
         let variables = folders.variables(&["none", "a", "b", "c", "d"]);
-        assert_eq!(Program::find("mkectl", variables).unwrap().path, wanted);
+        assert_eq!(Executable::find("mkectl", variables).unwrap().path, wanted);
     }
 
     #[test]
@@ -199,33 +199,33 @@ mod tests {
         let folders = Folders::new();
         folders.file("a/mkectl", 0o644);
         assert_eq!(
-            Program::find("mkectl", folders.variables(&["none", "other"]))
+            Executable::find("mkectl", folders.variables(&["none", "other"]))
                 .unwrap_err()
                 .to_string(),
             "no `mkectl` in any folder of PATH (2 searched)"
         );
         assert_eq!(
-            Program::find("mkectl", folders.variables(&["none", "a"]))
+            Executable::find("mkectl", folders.variables(&["none", "a"]))
                 .unwrap_err()
                 .to_string(),
             format!("{} is not executable", folders.path("a/mkectl"))
         );
         assert!(matches!(
-            Program::at(folders.path("b/mkectl"), Variables::default()),
+            Executable::at(folders.path("b/mkectl"), Variables::default()),
             Err(Error::Missing { .. })
         ));
         assert!(matches!(
-            Program::at(folders.path("a/mkectl"), Variables::default()),
+            Executable::at(folders.path("a/mkectl"), Variables::default()),
             Err(Error::NotExecutable { .. })
         ));
         assert!(matches!(
-            Program::at(folders.path("a"), Variables::default()),
+            Executable::at(folders.path("a"), Variables::default()),
             Err(Error::NotExecutable { .. })
         ));
         let archive = folders.file("c/mkectl", 0o755);
         fs::write(&archive, b"\x1f\x8b\x08\0").unwrap();
         assert_eq!(
-            Program::at(&archive, Variables::default())
+            Executable::at(&archive, Variables::default())
                 .unwrap_err()
                 .to_string(),
             format!("this machine cannot run {archive}: it is a gzip archive")
@@ -236,11 +236,11 @@ mod tests {
     fn relative_and_empty_entries_of_the_path_are_never_searched() {
         let variables = Variables::inherited([("PATH", ":.:src:")]);
         assert!(matches!(
-            Program::find("lib.rs", variables),
+            Executable::find("lib.rs", variables),
             Err(Error::NotFound { searched: 0, .. })
         ));
         assert!(matches!(
-            Program::find("mkectl", Variables::default()),
+            Executable::find("mkectl", Variables::default()),
             Err(Error::NotFound { searched: 0, .. })
         ));
     }
