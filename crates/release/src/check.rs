@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::receipt::{Applied, Receipt};
 use crate::workspace::Output;
-use crate::{Error, Workspace, fetch, render, requires, workspace};
+use crate::{Error, Workspace, locked, render, requires, workspace};
 
 /// An environment that nothing is wrong with.
 #[derive(Debug, Serialize)]
@@ -100,7 +100,7 @@ fn requirement(
     applied: Option<&Applied>,
     now: jiff::Timestamp,
 ) -> Result<Option<String>, Error> {
-    let locked = match fetch::locked(workspace, &environment.release) {
+    let locked = match locked::read(workspace, &environment.release) {
         Ok(locked) => locked,
         // A release may be named before it is locked. A lock that cannot be read is wrong for every command.
         Err(Error::Workspace(workspace::Error::NotLocked { release, .. })) => {

@@ -10,13 +10,16 @@ use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 use semver::Version;
 
+use crate::diff::Pair;
 use crate::event::{Event, Step};
 use crate::program::Program;
 use crate::receipt::{self, Receipt};
 use crate::run::{Ran, Run, refuse_a_second_one};
 use crate::shared_state::{self, Mark, Subject};
 use crate::workspace::Output;
-use crate::{Context, chain, existing, fetch, program, render, resolve, run, under_way, workspace};
+use crate::{
+    Context, chain, existing, locked, program, render, resolve, run, under_way, workspace,
+};
 
 mod backup;
 mod check;
@@ -238,7 +241,7 @@ impl Cluster {
             environment: &self.environment,
             output: &self.output,
             release: self.release(),
-            lock: fetch::locked(context.workspace, &self.environment.release)?.digest,
+            lock: locked::read(context.workspace, &self.environment.release)?.digest,
         };
         let mark = shared_state::begin(context, &subject, &standing).await?;
         let before = standing.run().map(str::to_owned);
@@ -321,7 +324,7 @@ fn program(
     environment: &Environment,
     receipt: Option<&Receipt>,
 ) -> Result<Program, crate::Error> {
-    let locked = fetch::locked(context.workspace, &environment.release)?;
+    let locked = locked::read(context.workspace, &environment.release)?;
     let applied = receipt.and_then(|receipt| receipt.applied.as_ref());
     if let (None, Some(applied)) = (&environment.mkectl, applied)
         && running(receipt).as_ref() == Some(&environment.release)
@@ -335,14 +338,38 @@ fn program(
     crate::program::for_apply(context, environment, &locked.lock, &locked.path)
 }
 
+/// Compares what the cluster of an environment has, by `mkectl config get`, with what is rendered.
+///
+/// # Errors
+/// The environment is wrong or a rehearsal, its mkectl is missing or the wrong one, or the cluster cannot be asked.
+pub fn differences(context: &Context<'_>, name: &str) -> Result<Pair, crate::Error> {
+    let workspace = context.workspace;
+    let mut environment = workspace.load(name)?;
+    if environment.rehearsal {
+        return Err(program::Error::NoCluster {
+            environment: environment.name,
+        }
+        .into());
+    }
+    let text = crate::check::rendered(workspace, &mut environment)?.text;
+    let live = live(context, &environment)?;
+    let path = workspace.environment(name).join("mke4.yaml");
+    let changes = mke::compare(
+        &existing::parse(Utf8Path::new("mkectl config get"), &live)?,
+        &existing::parse(workspace.shown(&path), &text)?,
+    );
+    Ok(Pair {
+        old: format!("the cluster of {name}"),
+        new: "what is rendered".to_owned(),
+        changes,
+    })
+}
+
 /// Returns the configuration of a cluster, by the mkectl of the release that it runs.
 ///
 /// # Errors
 /// There is no fitting mkectl, or the cluster does not answer.
-pub(crate) fn live(
-    context: &Context<'_>,
-    environment: &Environment,
-) -> Result<String, crate::Error> {
+fn live(context: &Context<'_>, environment: &Environment) -> Result<String, crate::Error> {
     let output = Output::below(&context.workspace.environment(&environment.name));
     let receipt = Receipt::read(&output.receipt)?;
     let mut environment = environment.clone();

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::receipt::Receipt;
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Error, Workspace, check, cluster, program, sha256};
+use crate::{Error, Workspace, check, sha256};
 
 mod releases;
 
@@ -154,33 +154,6 @@ pub fn environments(workspace: &Workspace, old: &str, new: &str) -> Result<Pair,
     Ok(Pair {
         old: old.to_owned(),
         new: new.to_owned(),
-        changes,
-    })
-}
-
-/// Compares what the cluster of an environment has, by `mkectl config get`, with what is rendered.
-///
-/// # Errors
-/// The environment is wrong or a rehearsal, its mkectl is missing or the wrong one, or the cluster cannot be asked.
-pub fn live(context: &Context<'_>, name: &str) -> Result<Pair, Error> {
-    let workspace = context.workspace;
-    let mut environment = workspace.load(name)?;
-    if environment.rehearsal {
-        return Err(program::Error::NoCluster {
-            environment: environment.name,
-        }
-        .into());
-    }
-    let text = check::rendered(workspace, &mut environment)?.text;
-    let live = cluster::live(context, &environment)?;
-    let path = workspace.environment(name).join("mke4.yaml");
-    let changes = mke::compare(
-        &parse(Utf8Path::new("mkectl config get"), &live)?,
-        &parse(workspace.shown(&path), &text)?,
-    );
-    Ok(Pair {
-        old: format!("the cluster of {name}"),
-        new: "what is rendered".to_owned(),
         changes,
     })
 }

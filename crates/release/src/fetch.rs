@@ -1,12 +1,11 @@
 //! Brings what a lock names to this machine, and does nothing where it is here already.
 
 use camino::{Utf8Path, Utf8PathBuf};
-use semver::Version;
 
 use crate::disk::DiskFull;
 use crate::event::{Event, Step};
 use crate::observe::BundleObserver;
-use crate::{Context, Workspace, demo, disk, sha256, workspace};
+use crate::{Context, Workspace, demo, disk};
 
 mod error;
 
@@ -19,37 +18,6 @@ pub enum Found {
     Verified,
     /// It does not exist.
     Missing,
-}
-
-/// A committed lock and where it lies.
-#[derive(Debug)]
-pub struct Locked {
-    /// Its file.
-    pub path: Utf8PathBuf,
-    /// SHA-256 of the file.
-    pub digest: String,
-    /// What it says.
-    pub lock: bundle::Lock,
-}
-
-/// Reads the lock of a release.
-///
-/// # Errors
-/// The release is not locked, or the lock cannot be read.
-pub fn locked(workspace: &Workspace, release: &Version) -> Result<Locked, crate::Error> {
-    let release = format!("v{release}");
-    let path = workspace.lock(&release, crate::workspace::DEFAULT_ARCH);
-    let text =
-        crate::workspace::read_if_there(&path)?.ok_or_else(|| workspace::Error::NotLocked {
-            path: workspace.shown(&path).to_owned(),
-            release,
-        })?;
-    let lock = bundle::Lock::parse(&text, workspace.shown(&path))?;
-    Ok(Locked {
-        digest: sha256(text.as_bytes()),
-        lock,
-        path,
-    })
 }
 
 /// Where the bytes of a bundle come from.

@@ -49,6 +49,7 @@ pub mod links;
 pub mod list;
 pub mod local;
 pub mod lock;
+pub mod locked;
 pub mod look;
 pub mod migrate;
 pub mod mkectl;

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::receipt::Receipt;
 use crate::workspace::Output;
-use crate::{Error, Workspace, chain, fetch, workspace};
+use crate::{Error, Workspace, chain, fetch, locked, workspace};
 
 /// What a workspace holds.
 #[derive(Debug, Serialize)]
@@ -150,7 +150,7 @@ fn state(workspace: &Workspace, environment: &environment::Environment) -> Strin
             applied: Some(applied),
             ..
         }) => format!("{} deployed {}", applied.release, applied.ended),
-        _ => match fetch::locked(workspace, &environment.release) {
+        _ => match locked::read(workspace, &environment.release) {
             Ok(_) => "never deployed".to_owned(),
             Err(Error::Workspace(workspace::Error::NotLocked { .. })) => {
                 "never deployed, release not locked".to_owned()

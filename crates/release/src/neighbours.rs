@@ -10,7 +10,7 @@ use oci_spec::image::Digest;
 
 use crate::receipt::Receipt;
 use crate::workspace::Output;
-use crate::{Context, fetch};
+use crate::{Context, locked};
 
 /// Returns, for each blob of the artifacts, a repository of another environment in the same registry that should hold it.
 ///
@@ -61,6 +61,6 @@ fn applied(
     let receipt = Receipt::read(&output.receipt).ok()??;
     let release = receipt.applied?.release;
     let version = release.strip_prefix('v')?.parse().ok()?;
-    let locked = fetch::locked(context.workspace, &version).ok()?;
+    let locked = locked::read(context.workspace, &version).ok()?;
     Some((neighbour, locked.lock))
 }

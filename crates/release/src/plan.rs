@@ -15,7 +15,7 @@ use crate::shared_state::{self, Standing};
 use crate::under_way::{self, UnderWay};
 use crate::warnings::Warnings;
 use crate::workspace::Output;
-use crate::{Context, connect, fetch, look, program, render, sha256, snapshot, verify};
+use crate::{Context, connect, fetch, locked, look, program, render, sha256, snapshot, verify};
 
 mod decide;
 mod error;
@@ -221,7 +221,7 @@ pub async fn seen_by(
     purpose: Purpose,
     eyes: Eyes<'_>,
 ) -> Result<Plan, crate::Error> {
-    let locked = fetch::locked(context.workspace, &environment.release)?;
+    let locked = locked::read(context.workspace, &environment.release)?;
     of_locked(context, environment, locked, output, purpose, eyes).await
 }
 
@@ -254,7 +254,7 @@ pub async fn prepare(
 pub(crate) async fn of_locked(
     context: &Context<'_>,
     mut environment: Environment,
-    locked: fetch::Locked,
+    locked: locked::Locked,
     output: Output,
     purpose: Purpose,
     eyes: Eyes<'_>,

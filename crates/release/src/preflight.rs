@@ -18,6 +18,7 @@ use nodes::{NodeFault, Nodes, Shared};
 
 use crate::event::Step;
 use crate::fetch::{self, Source};
+use crate::locked;
 use crate::observe::BundleObserver;
 use crate::receipt::Receipt;
 use crate::workspace::Output;
@@ -291,7 +292,7 @@ fn lock(
     checks: &mut Vec<Check>,
 ) -> Option<bundle::Lock> {
     let name = "lock";
-    match fetch::locked(context.workspace, &environment.release) {
+    match locked::read(context.workspace, &environment.release) {
         Ok(locked) => {
             let path = context.workspace.shown(&locked.path);
             let artifacts = locked.lock.artifacts.len();

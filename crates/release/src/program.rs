@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use crate::event::{Event, Step};
 use crate::receipt::{self, Receipt};
 use crate::workspace::Output;
-use crate::{Context, Credentials, Tool, Workspace, demo, fetch, kubeconfig, workspace};
+use crate::{Context, Credentials, Tool, Workspace, demo, fetch, kubeconfig, locked, workspace};
 
 mod error;
 
@@ -351,7 +351,7 @@ pub(crate) fn of_release(
         let mkectl = stand_in(context.tool, variables, release, &lock);
         return Program::of(mkectl, release, &[]).map(Some);
     }
-    let locked = match fetch::locked(context.workspace, release) {
+    let locked = match locked::read(context.workspace, release) {
         Ok(locked) => Some(locked.lock),
         Err(crate::Error::Workspace(workspace::Error::NotLocked { .. })) => None,
         Err(error) => return Err(error),
@@ -456,7 +456,7 @@ pub(crate) async fn provide(
     let old = match problem {
         crate::Error::Program(Error::NoOldMkectl { release }) => {
             let release = release.strip_prefix('v').and_then(|text| text.parse().ok());
-            let locked = release.map(|release| fetch::locked(context.workspace, &release));
+            let locked = release.map(|release| locked::read(context.workspace, &release));
             locked.and_then(Result::ok)
         }
         crate::Error::Mkectl(programs::Error::NotFound { .. })
@@ -617,7 +617,7 @@ pub async fn fetch_earlier(
     let Some(earlier) = earlier else {
         return Ok(());
     };
-    match fetch::locked(context.workspace, &earlier) {
+    match locked::read(context.workspace, &earlier) {
         Ok(locked) if of_this_machine(&locked.lock).is_some() => {
             fetch(context, &locked.lock, None).await
         }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::diff::{Pair, Releases};
 use crate::receipt::Receipt;
 use crate::workspace::{Output, read_if_there, write_whole};
-use crate::{Workspace, check, diff, fetch, render};
+use crate::{Workspace, check, diff, locked, render};
 
 mod error;
 
@@ -89,7 +89,7 @@ pub fn promote(
     let source = load(from)?;
     let target = load(to)?;
     let release = source.release.clone();
-    let locked = fetch::locked(workspace, &release)?;
+    let locked = locked::read(workspace, &release)?;
     let mut warnings = Vec::new();
     if let Some(missing) = unproven_by(workspace, &source, &locked.digest)? {
         match unproven {

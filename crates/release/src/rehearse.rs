@@ -17,7 +17,8 @@ use semver::Version;
 
 use crate::deploy::{self, Deployed};
 use crate::environment_lock::EnvironmentLock;
-use crate::fetch::{self, Locked};
+use crate::fetch;
+use crate::locked::{self, Locked};
 use crate::plan::{self, Permit, Plan};
 use crate::receipt::Receipt;
 use crate::workspace::Output;
@@ -212,7 +213,7 @@ fn bundle_at_hand(
     workspace: &Workspace,
     release: &Version,
 ) -> Result<(Locked, Option<String>), crate::Error> {
-    match fetch::locked(workspace, release) {
+    match locked::read(workspace, release) {
         Ok(locked) => {
             if !matches!(
                 fetch::source(workspace, &locked.lock)?,
@@ -224,7 +225,7 @@ fn bundle_at_hand(
         Err(crate::Error::Workspace(workspace::Error::NotLocked { .. })) => {}
         Err(error) => return Err(error),
     }
-    let locked = fetch::locked(workspace, &demo::release())?;
+    let locked = locked::read(workspace, &demo::release())?;
     let stand_in = locked.lock.release.clone();
     Ok((locked, Some(stand_in)))
 }

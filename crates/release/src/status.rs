@@ -14,7 +14,7 @@ use crate::receipt::Receipt;
 use crate::under_way::UnderWay;
 use crate::workspace::{Output, read_if_there};
 use crate::{
-    Context, Error, chain, check, diff, fetch, program, rehearse, requires, sha256, workspace,
+    Context, Error, chain, check, cluster, locked, program, rehearse, requires, sha256, workspace,
 };
 
 /// How long a registry has to answer all that it is asked.
@@ -123,7 +123,7 @@ async fn one(context: &Context<'_>, name: &str) -> Status {
     };
     let release = format!("v{}", environment.release);
     status.release = Some(release.clone());
-    let locked = match fetch::locked(context.workspace, &environment.release) {
+    let locked = match locked::read(context.workspace, &environment.release) {
         Ok(locked) => Some(locked),
         Err(Error::Workspace(workspace::Error::NotLocked { .. })) => {
             status.add(
@@ -373,7 +373,7 @@ fn ask_clusters(context: &Context<'_>, all: &mut [Status]) {
 
 fn ask_cluster(context: &Context<'_>, status: &mut Status) {
     let name = status.environment.clone();
-    match diff::live(context, &name) {
+    match cluster::differences(context, &name) {
         Ok(pair) => {
             let changes = pair.changes.len();
             status.cluster_changes = Some(changes);

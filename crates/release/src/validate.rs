@@ -4,7 +4,7 @@ use environment::Environment;
 
 use crate::program::Program;
 use crate::workspace::Output;
-use crate::{Context, Error, Kind, fetch, program, render, resolve};
+use crate::{Context, Error, Kind, locked, program, render, resolve};
 
 /// How many lines of the refusal an error repeats.
 const LINES: usize = 5;
@@ -36,7 +36,7 @@ pub fn with_mkectl(
     output: &Output,
 ) -> Result<bool, Error> {
     let facts = mke::Release::of(&environment.release)?;
-    let locked = fetch::locked(context.workspace, &environment.release)?;
+    let locked = locked::read(context.workspace, &environment.release)?;
     render::render(context.workspace, &mut environment, &facts)?;
     let program = program::for_apply(context, &environment, &locked.lock, &locked.path)?;
     check(context, &environment, &facts, &program, output)

@@ -60,7 +60,7 @@ pub(crate) struct Held {
 
 /// Says what the locked bundle of [`release`] in a workspace comes to.
 pub(crate) fn held(workspace: &Workspace) -> Result<Held, Failure> {
-    let lock = release::fetch::locked(workspace, &release())?.lock;
+    let lock = release::locked::read(workspace, &release())?.lock;
     let store = ::bundle::Store::open(&workspace.store()).map_err(Failure::Store)?;
     let blobs = lock
         .artifacts

@@ -25,7 +25,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &DiffArgs) -> Result<ExitCode, Failu
             releases.differs()
         }
         (Err(_), None) if arguments.live => {
-            let pair = release::diff::live(&app.context(), old)?;
+            let pair = release::cluster::differences(&app.context(), old)?;
             show(app, arguments, &pair)?;
             !pair.changes.is_empty()
         }

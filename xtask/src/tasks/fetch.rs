@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use camino::Utf8Path;
-use release::fetch::{Found, Locked};
+use release::fetch::Found;
+use release::locked::Locked;
 use serde_json::json;
 
 use crate::app::App;
@@ -26,7 +27,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Fail
             Err(failure) => return Err(failure),
         },
     };
-    let locked = release::fetch::locked(&app.workspace, &release)?;
+    let locked = release::locked::read(&app.workspace, &release)?;
     if arguments.check {
         return check(app, &locked, arguments.bundle.as_deref());
     }

@@ -13,7 +13,7 @@ use crate::ui::table;
 
 pub(crate) fn run(app: &App<'_>, what: &str) -> Result<ExitCode, Failure> {
     let inspection = match super::release(what) {
-        Ok(release) => of_lock(&release::fetch::locked(&app.workspace, &release)?.lock),
+        Ok(release) => of_lock(&release::locked::read(&app.workspace, &release)?.lock),
         Err(_) if !Utf8Path::new(what).is_file() => {
             return Err(Failure::NeitherReleaseNorFile(what.to_owned()));
         }

@@ -7,7 +7,7 @@ use super::{Cluster, refuse_a_rehearsal};
 use crate::receipt::{self, Applied, By, Pushed, Receipt};
 use crate::shared_state::{self, Standing, Subject};
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Error, existing, fetch, look, render, sha256};
+use crate::{Context, Error, existing, locked, look, render, sha256};
 
 /// A receipt that can be written.
 pub struct Rebuilt {
@@ -62,7 +62,7 @@ pub async fn rebuild(
         ));
         cluster.environment.release.clone()
     });
-    let locked = fetch::locked(context.workspace, &release)?;
+    let locked = locked::read(context.workspace, &release)?;
     let tags = look::tags_of(&locked.lock);
     let held = look::look(context, &cluster.environment, &tags).await?.seen;
     let held = locked.lock.artifacts.iter().zip(&held);

@@ -8,7 +8,7 @@ use mke::Change;
 use semver::Version;
 use serde::Serialize;
 
-use crate::{Error, Workspace, fetch};
+use crate::{Error, Workspace, locked};
 
 /// What differs between two locked releases.
 #[derive(Debug, Serialize)]
@@ -112,8 +112,8 @@ impl Releases {
 /// # Errors
 /// One of them is not locked, or its lock cannot be read.
 pub fn releases(workspace: &Workspace, old: &Version, new: &Version) -> Result<Releases, Error> {
-    let one = fetch::locked(workspace, old)?.lock;
-    let other = fetch::locked(workspace, new)?.lock;
+    let one = locked::read(workspace, old)?.lock;
+    let other = locked::read(workspace, new)?.lock;
     let (before, after) = (one.blobs(), other.blobs());
     let manifests: BTreeSet<&str> = other
         .artifacts

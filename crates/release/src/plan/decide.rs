@@ -7,7 +7,7 @@ use super::Purpose;
 use crate::event::Step;
 use crate::executor::{Action, ClusterPlan};
 use crate::existing::{self, Expected, Word};
-use crate::fetch::Locked;
+use crate::locked::Locked;
 use crate::program::{self, Program};
 use crate::receipt::{Applied, Receipt};
 use crate::under_way::UnderWay;

@@ -2,7 +2,7 @@
 
 use super::{Moved, Plan};
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Error, fetch, plan, render, sha256};
+use crate::{Context, Error, locked, plan, render, sha256};
 
 /// A plan does not fit the files any more.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +26,7 @@ pub(crate) fn recheck(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
     }
     let mut environment = environment::load(workspace.root(), name)?;
     let release = mke::Release::of(&environment.release)?;
-    let locked = fetch::locked(workspace, &environment.release)?;
+    let locked = locked::read(workspace, &environment.release)?;
     let text = render::render(workspace, &mut environment, &release)?.text;
     let digest = |text: &Option<String>| match text {
         Some(text) => sha256(text.as_bytes()),

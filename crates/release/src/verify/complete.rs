@@ -11,7 +11,7 @@ use environment::Environment;
 use crate::event::Event;
 use crate::look::{Held, Tag, look};
 use crate::warnings::Warnings;
-use crate::{Context, Error, chain, fetch, program};
+use crate::{Context, Error, chain, fetch, locked, program};
 
 /// Compares the lock with what the mkectl that is to be run lists, and with what the bundle's charts name. A deploy that runs no mkectl asks nobody.
 ///
@@ -231,7 +231,7 @@ fn is_of_this_lock(reference: &str, names: &BTreeSet<&str>) -> bool {
 pub fn tell_what_is_unlocked(
     context: &Context<'_>,
     environment: &Environment,
-    locked: &fetch::Locked,
+    locked: &locked::Locked,
 ) -> Vec<String> {
     let warn = |text: String| context.reporter.report(Event::Warning(text));
     if let Ok(store) = fetch::open_store(context.workspace) {

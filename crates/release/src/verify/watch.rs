@@ -6,7 +6,7 @@ use environment::Environment;
 use jiff::Timestamp;
 
 use super::{Depth, Finding, Served, served};
-use crate::{Context, Error, chain, fetch};
+use crate::{Context, Error, chain, locked};
 
 /// One look, and what came of it.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ async fn look(
     environment: &Environment,
     depth: Depth,
 ) -> Result<Served, Error> {
-    let locked = fetch::locked(context.workspace, &environment.release)?;
+    let locked = locked::read(context.workspace, &environment.release)?;
     served(context, environment, &locked.lock, depth).await
 }
 
