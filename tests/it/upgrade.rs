@@ -771,7 +771,7 @@ async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_nobody_sees_the
         .variable("LAB_PULL_USERNAME", USER)
         .variable("LAB_PULL_PASSWORD", PASSWORD)
         .variable("FAKE_MKECTL_LEAK", "MKE_IMAGE_REGISTRY_PASSWORD");
-    let plan = road.run("plan").ends_with(0);
+    let plan = road.run("plan").ends_with(8);
     let command = format!(
         "MKE_CHART_REGISTRY_PASSWORD=*** MKE_IMAGE_REGISTRY_PASSWORD=*** [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml \
          --no-color --no-pretty-print --chart-registry-username {USER} --image-registry-username {USER}\n"

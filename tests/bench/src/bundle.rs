@@ -58,7 +58,7 @@ pub(crate) struct Held {
     pub(crate) unique_bytes: u64,
 }
 
-/// Says what the locked bundle of [`release`] in a workspace comes to.
+/// Says what the locked bundle of [`release()`] in a workspace comes to.
 pub(crate) fn held(workspace: &Workspace) -> Result<Held, Failure> {
     let lock = release::locked::read(workspace, &release())?.lock;
     let store = ::bundle::Store::open(&workspace.store()).map_err(Failure::Store)?;
