@@ -52,3 +52,4 @@ pub use operation::{AdminPassword, Operation};
 pub use problem::{Problem, Problems, count, count_are, quote};
 pub use promotion::Requirement;
 pub use scaffold::scaffold;
+pub use span::span;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Reads a span of time: a number of seconds, minutes, hours or days, such as `90m`.
-pub(crate) fn span(text: &str) -> Option<Duration> {
+pub fn span(text: &str) -> Option<Duration> {
     let (number, seconds) = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)]
         .into_iter()
         .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))?;

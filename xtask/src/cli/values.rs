@@ -25,14 +25,10 @@ pub(super) fn rate(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Reads how long to wait as people write it.
+/// Reads how long to wait, in the form that environments use.
 pub(super) fn interval(text: &str) -> Result<std::time::Duration, String> {
-    let interval = text.parse::<jiff::SignedDuration>().ok();
-    interval
-        .and_then(|interval| std::time::Duration::try_from(interval).ok())
-        .filter(|interval| interval.as_secs() > 0)
-        .ok_or_else(|| {
-            "an interval is written like 30s, 5m or 1h; the environment stands before `--watch`"
-                .to_owned()
-        })
+    environment::span(text).ok_or_else(|| {
+        "an interval is written like 30s, 5m or 1h; the environment stands before `--watch`"
+            .to_owned()
+    })
 }
