@@ -8,7 +8,11 @@ use release::cluster::BackupError;
 use release::kubeconfig::NamedBy;
 use release::preflight::RegistryFault;
 use release::shared_state::Conflict;
-use release::{ArchiveError, Error, Kind, MkectlError, ReadError, StoreError, Unready};
+use release::{
+    ArchiveError, Error, Kind, MkectlError, ReadError, StoreError, Unready, cluster, connect,
+    consent, disk, existing, fetch, kubeconfig, learn, lock, migrate, plan, program, promote,
+    prune, push, receipt, rehearse, requires, run, snapshot, upgrade, verify, workspace,
+};
 
 mod registry_error;
 
@@ -125,8 +129,8 @@ impl Failure {
     pub(crate) fn is_stopped(&self) -> bool {
         match self {
             Self::Release(
-                Error::Push(release::push::Error::Stopped { .. })
-                | Error::Connect(release::connect::Error::Registry {
+                Error::Push(push::Error::Stopped { .. })
+                | Error::Connect(connect::Error::Registry {
                     source: release::RegistryError::Stopped,
                     ..
                 }),
@@ -247,26 +251,26 @@ fn hints(error: &Error) -> Vec<String> {
                 "then run mkectl again: `cargo xtask apply ENVIRONMENT`".to_owned(),
             ];
         }
-        Error::Plan(release::plan::Error::Outdated(_)) => "run it again: it computes a new plan".to_owned(),
+        Error::Plan(plan::Error::Outdated(_)) => "run it again: it computes a new plan".to_owned(),
         Error::Unready(Unready::Unwritable { .. }) => "make it writable; nothing was sent".to_owned(),
         Error::Unready(Unready::NoRoom { .. }) => {
             "free some space; `cargo xtask store gc` removes what no lock names".to_owned()
         }
         Error::EnvironmentInUse(_) => "wait until that command ends, then run this one again".to_owned(),
-        Error::Workspace(release::workspace::Error::NotLocked { release, .. }) => format!(
+        Error::Workspace(workspace::Error::NotLocked { release, .. }) => format!(
             "on a machine with internet: `cargo xtask lock {release}`, and commit the lock; \
              with the bundle at hand: `cargo xtask lock {release} --bundle FILE`"
         ),
-        Error::Workspace(release::workspace::Error::Defaults { release, .. }) => format!(
+        Error::Workspace(workspace::Error::Defaults { release, .. }) => format!(
             "restore the committed file, or lock again on a machine that has mkectl {release}: `cargo xtask lock {release} --replace`"
         ),
-        Error::Lock(release::lock::Error::WrongRelease { .. }) => {
+        Error::Lock(lock::Error::WrongRelease { .. }) => {
             "lock it as the release that it contains; to insist on this one, add `--force-release`".to_owned()
         }
-        Error::Lock(release::lock::Error::Differs { is_same_bundle: true, .. }) => {
+        Error::Lock(lock::Error::Differs { is_same_bundle: true, .. }) => {
             "check the URL and the mkectl on PATH; `--diff` shows all lines, `--replace` writes the new lock".to_owned()
         }
-        Error::Lock(release::lock::Error::Differs { .. }) => {
+        Error::Lock(lock::Error::Differs { .. }) => {
             "find out whether the vendor replaced the bundle; `--diff` shows all lines, `--replace` writes the new lock".to_owned()
         }
         Error::Link(link) => format!(
@@ -274,147 +278,147 @@ fn hints(error: &Error) -> Vec<String> {
              symbolic links",
             link.path
         ),
-        Error::Disk(release::disk::Error::Full(full)) => format!(
+        Error::Disk(disk::Error::Full(full)) => format!(
             "free space on {} and run the command again: it resumes; `cargo xtask store gc` removes blobs that no lock names",
             full.mount
         ),
-        Error::Fetch(release::fetch::Error::Offline { what, .. }) => missing(what),
-        Error::Fetch(release::fetch::Error::NoBundle { path }) => missing(path),
-        Error::Fetch(release::fetch::Error::NoPlatform { known, .. }) => match known.first() {
+        Error::Fetch(fetch::Error::Offline { what, .. }) => missing(what),
+        Error::Fetch(fetch::Error::NoBundle { path }) => missing(path),
+        Error::Fetch(fetch::Error::NoPlatform { known, .. }) => match known.first() {
             Some(known) => format!("name a platform of the lock, such as `--platform {known}`"),
             None => return Vec::new(),
         },
-        Error::Lock(release::lock::Error::VendorChecksum { path, .. }) => {
+        Error::Lock(lock::Error::VendorChecksum { path, .. }) => {
             format!("replace {path} by a new download; if the checksum still differs, ask the vendor")
         }
-        Error::Lock(release::lock::Error::Checksum { .. }) => {
+        Error::Lock(lock::Error::Checksum { .. }) => {
             "no lock was written: run it again, or compare the bundle by other means and lock it with `--bundle FILE`".to_owned()
         }
-        Error::Fetch(release::fetch::Error::Download { source, path, .. }) => return download_hints(source, path),
-        Error::Disk(release::disk::Error::BundleSize { path, .. }) => replace(path),
-        Error::Workspace(release::workspace::Error::Observations { path, .. }) => {
+        Error::Fetch(fetch::Error::Download { source, path, .. }) => return download_hints(source, path),
+        Error::Disk(disk::Error::BundleSize { path, .. }) => replace(path),
+        Error::Workspace(workspace::Error::Observations { path, .. }) => {
             format!("edit {path}, or delete it and run `cargo xtask learn` again")
         }
-        Error::Learn(release::learn::Error::Nothing { release, .. }) => {
+        Error::Learn(learn::Error::Nothing { release, .. }) => {
             format!("name them: `cargo xtask learn {release} --bundle FILE --mkectl FILE`; one of the two is enough")
         }
-        Error::Learn(release::learn::Error::NoArchives { .. }) => {
+        Error::Learn(learn::Error::NoArchives { .. }) => {
             "name a bundle of the vendor's: a gzip'd tar with one OCI archive for each image and chart".to_owned()
         }
-        Error::Learn(release::learn::Error::OtherBundle { .. }) => {
+        Error::Learn(learn::Error::OtherBundle { .. }) => {
             "name the release that the bundle contains; to insist on this one, add `--force-release`".to_owned()
         }
-        Error::Learn(release::learn::Error::OtherMkectl { .. }) => {
+        Error::Learn(learn::Error::OtherMkectl { .. }) => {
             "name the mkectl of the release that you want to learn".to_owned()
         }
-        Error::Disk(release::disk::Error::Bundle {
+        Error::Disk(disk::Error::Bundle {
             source: ReadError::Name { .. } | ReadError::Archive { source: ArchiveError::Roots { .. } | ArchiveError::NoLayout, .. },
             path,
         }) => format!("run `cargo xtask learn RELEASE --bundle {path}`: it records how such archives are read, and `lock` follows it"),
-        Error::Disk(release::disk::Error::Bundle { path, .. }) if path.starts_with("bundles") => {
+        Error::Disk(disk::Error::Bundle { path, .. }) if path.starts_with("bundles") => {
             replace(path)
         }
-        Error::Disk(release::disk::Error::Bundle { path, .. }) => {
+        Error::Disk(disk::Error::Bundle { path, .. }) => {
             format!("is {path} a bundle of the vendor's, whole and unchanged? Download it again, or copy it again")
         }
-        Error::Disk(release::disk::Error::Store { source: StoreError::InUse { .. }, .. }) => {
+        Error::Disk(disk::Error::Store { source: StoreError::InUse { .. }, .. }) => {
             "run it again when the other command is done".to_owned()
         }
-        Error::Disk(release::disk::Error::StoreLost { .. }) => "run it again: what is missing is read from the bundle".to_owned(),
-        Error::Connect(release::connect::Error::Registry { source, .. }) => return registry_error::hints(source),
-        Error::Connect(release::connect::Error::NotAnonymous { .. }) => crate::advice::registry(RegistryFault::NotAnonymous).to_owned(),
-        Error::Push(release::push::Error::Failed { failed, .. }) => {
+        Error::Disk(disk::Error::StoreLost { .. }) => "run it again: what is missing is read from the bundle".to_owned(),
+        Error::Connect(connect::Error::Registry { source, .. }) => return registry_error::hints(source),
+        Error::Connect(connect::Error::NotAnonymous { .. }) => crate::advice::registry(RegistryFault::NotAnonymous).to_owned(),
+        Error::Push(push::Error::Failed { failed, .. }) => {
             let mut hints: Vec<String> = failed.iter().flat_map(|(_, source)| registry_error::hints(source)).collect();
             hints.sort();
             hints.dedup();
             hints.push("what was pushed stays; the next run goes on from there".to_owned());
             return hints;
         }
-        Error::Push(release::push::Error::Stopped { sent, .. }) => format!(
+        Error::Push(push::Error::Stopped { sent, .. }) => format!(
             "run it again: it goes on from here, and sends nothing of the {} again that are there now",
             DecimalBytes(sent.uploaded_bytes)
         ),
-        Error::Verify(release::verify::Error::NotConfirmed { environment, findings, .. }) if findings.iter().any(|finding| finding.kind.is_damage()) => {
+        Error::Verify(verify::Error::NotConfirmed { environment, findings, .. }) if findings.iter().any(|finding| finding.kind.is_damage()) => {
             return damage(environment);
         }
-        Error::Verify(release::verify::Error::NotConfirmed { environment, findings, .. }) if release::verify::is_below_right_tags(findings) => format!(
+        Error::Verify(verify::Error::NotConfirmed { environment, findings, .. }) if release::verify::is_below_right_tags(findings) => format!(
             "the registry lost something of what its tags still name, and a push trusts tags: \
              `cargo xtask verify {environment} --repair` puts back what is missing"
         ),
-        Error::Verify(release::verify::Error::NotConfirmed { environment, .. }) => format!("`cargo xtask push {environment}` sends what is missing"),
-        Error::Verify(release::verify::Error::NotRepaired { environment, .. }) => return damage(environment),
-        Error::Lock(release::lock::Error::Incomplete { release, .. }) => format!(
+        Error::Verify(verify::Error::NotConfirmed { environment, .. }) => format!("`cargo xtask push {environment}` sends what is missing"),
+        Error::Verify(verify::Error::NotRepaired { environment, .. }) => return damage(environment),
+        Error::Lock(lock::Error::Incomplete { release, .. }) => format!(
             "check that the bundle is complete and mkectl is that of {release}; push what is missing to the registry by other means, or \
              write `accept: [incomplete-lock]` if the cluster does not need it"
         ),
-        Error::Prune(release::prune::Error::LockUnknown { .. }) => "bring the lock back: without it nobody knows what must stay".to_owned(),
-        Error::Prune(release::prune::Error::Refused { .. }) => "nothing was removed; compute and review a new plan: `cargo xtask prune ENVIRONMENT --out FILE`".to_owned(),
-        Error::Prune(release::prune::Error::RemovesNothing { .. }) => {
+        Error::Prune(prune::Error::LockUnknown { .. }) => "bring the lock back: without it nobody knows what must stay".to_owned(),
+        Error::Prune(prune::Error::Refused { .. }) => "nothing was removed; compute and review a new plan: `cargo xtask prune ENVIRONMENT --out FILE`".to_owned(),
+        Error::Prune(prune::Error::RemovesNothing { .. }) => {
             "registry:2 removes where REGISTRY_STORAGE_DELETE_ENABLED=true is set; elsewhere ask its administrator, or remove what the plan names there"
                 .to_owned()
         }
-        Error::Prune(release::prune::Error::NotRemoved { .. }) => "run it again with the same plan: what is gone is left out".to_owned(),
-        Error::Verify(release::verify::Error::NoPulls { .. }) => "`cargo xtask render` writes it anew".to_owned(),
-        Error::Verify(release::verify::Error::PullsElsewhere { environment, .. }) => format!(
+        Error::Prune(prune::Error::NotRemoved { .. }) => "run it again with the same plan: what is gone is left out".to_owned(),
+        Error::Verify(verify::Error::NoPulls { .. }) => "`cargo xtask render` writes it anew".to_owned(),
+        Error::Verify(verify::Error::PullsElsewhere { environment, .. }) => format!(
             "only the environment's own registry is sent to; if the file is out of date, `cargo xtask render {environment}` writes it anew"
         ),
-        Error::Lock(release::lock::Error::UrlWithCredentials { .. }) => {
+        Error::Lock(lock::Error::UrlWithCredentials { .. }) => {
             "download the bundle by other means, then give the file with `--bundle FILE` and the URL without credentials".to_owned()
         }
-        Error::Rehearse(release::rehearse::Error::Registry { source: release::EmbeddedError::Directory { path, .. }, .. }) => {
+        Error::Rehearse(rehearse::Error::Registry { source: release::EmbeddedError::Directory { path, .. }, .. }) => {
             format!("make {path} a folder that you may write to")
         }
-        Error::Rehearse(release::rehearse::Error::Registry { .. }) => {
+        Error::Rehearse(rehearse::Error::Registry { .. }) => {
             "another command of this environment may be running; else change registry.address to a free port".to_owned()
         }
-        Error::Receipt(release::receipt::Error::File { .. }) => {
+        Error::Receipt(receipt::Error::File { .. }) => {
             "restore the committed one: it alone tells what the cluster runs".to_owned()
         }
-        Error::Plan(release::plan::Error::ReleaseChanged { refusal: Some(_), applied, .. }) => {
+        Error::Plan(plan::Error::ReleaseChanged { refusal: Some(_), applied, .. }) => {
             format!("set `release` back to {applied}; `cargo xtask releases RELEASE` says which sources a release has")
         }
-        Error::Plan(release::plan::Error::ReleaseChanged { refusal: None, .. }) => {
+        Error::Plan(plan::Error::ReleaseChanged { refusal: None, .. }) => {
             "another release is an upgrade, which is another command of mkectl: `cargo xtask deploy` does it".to_owned()
         }
-        Error::Program(release::program::Error::NoOldMkectl { release }) => format!(
+        Error::Program(program::Error::NoOldMkectl { release }) => format!(
             "`cargo xtask fetch {release}` brings it, where {release} is locked; or put it on PATH, with the new one fetched or named in \
              the environment: `mkectl: ./path/to/mkectl`"
         ),
-        Error::Upgrade(release::upgrade::Error::NoReleaseMatrix { .. }) => {
+        Error::Upgrade(upgrade::Error::NoReleaseMatrix { .. }) => {
             "take the vendor's release-matrix.json, unmodified, and name it in the environment: `release-matrix: ./release-matrix.json`"
                 .to_owned()
         }
         Error::Kubeconfig(error) => kubeconfig_hint(error),
-        Error::Existing(release::existing::Error::Contradiction { is_meant: false, .. }) => {
+        Error::Existing(existing::Error::Contradiction { is_meant: false, .. }) => {
             "unset KUBECONFIG, or name the kubeconfig of this cluster as `kubeconfig:` in environment.yaml; without both mkectl uses \
              ~/.mke/mke.kubeconf"
                 .to_owned()
         }
-        Error::Existing(release::existing::Error::Contradiction { is_meant: true, .. }) => {
+        Error::Existing(existing::Error::Contradiction { is_meant: true, .. }) => {
             "somebody changed the cluster without Airlock, or the receipt is an old one: find out which, and restore the receipt that is true"
                 .to_owned()
         }
-        Error::Existing(release::existing::Error::Silent { .. }) => {
+        Error::Existing(existing::Error::Silent { .. }) => {
             "check that the cluster is up, and that `kubeconfig:` in environment.yaml, KUBECONFIG, or otherwise ~/.mke/mke.kubeconf \
              leads to it"
                 .to_owned()
         }
-        Error::Plan(release::plan::Error::Moved { environment, path, .. }) => format!(
+        Error::Plan(plan::Error::Moved { environment, path, .. }) => format!(
             "nothing was touched: make a plan of what is there now with `cargo xtask plan {environment} --out {path}`, and have that one signed"
         ),
-        Error::Plan(release::plan::Error::WithoutMkectl { environment, .. }) => {
+        Error::Plan(plan::Error::WithoutMkectl { environment, .. }) => {
             format!("`cargo xtask fetch {environment}` brings the release's mkectl here")
         }
-        Error::Snapshot(release::snapshot::Error::OtherRegistry { .. }) => {
+        Error::Snapshot(snapshot::Error::OtherRegistry { .. }) => {
             "take one of this environment: `cargo xtask snapshot ENVIRONMENT --out FILE`".to_owned()
         }
-        Error::Requires(release::requires::Error::Unmet { environment, requires, .. }) => format!(
+        Error::Requires(requires::Error::Unmet { environment, requires, .. }) => format!(
             "`cargo xtask status {requires}` says more; `cargo xtask deploy {environment} --override-requires REASON` goes without, and the receipt keeps the reason"
         ),
-        Error::Promote(release::promote::Error::Refused { source, from, to }) if matches!(**source, release::promote::Senseless::Unproven(_)) => format!(
+        Error::Promote(promote::Error::Refused { source, from, to }) if matches!(**source, release::promote::Senseless::Unproven(_)) => format!(
             "deploy to {from} first, and promote what came of it; `cargo xtask promote {from} {to} --unproven` does it all the same"
         ),
-        Error::Connect(release::connect::Error::Credentials { .. }) => crate::advice::CREDENTIALS.to_owned(),
+        Error::Connect(connect::Error::Credentials { .. }) => crate::advice::CREDENTIALS.to_owned(),
         Error::Mkectl(MkectlError::NotFound { .. } | MkectlError::Missing { .. }) => {
             "install the release's mkectl on PATH, or fetch it with `cargo xtask fetch`, or name it in the environment: `mkectl: ./path/to/mkectl`"
                 .to_owned()
@@ -430,46 +434,46 @@ fn hints(error: &Error) -> Vec<String> {
             "is this the mkectl of MKE 4? Another one on PATH may hide it: `mkectl: ./path/to/mkectl` in the environment names it"
                 .to_owned()
         }
-        Error::Program(release::program::Error::Version { wanted, .. }) => format!("each mkectl serves one release only: install mkectl {wanted}"),
-        Error::Program(release::program::Error::Refused { folder, .. }) => {
+        Error::Program(program::Error::Version { wanted, .. }) => format!("each mkectl serves one release only: install mkectl {wanted}"),
+        Error::Program(program::Error::Refused { folder, .. }) => {
             format!("delete {folder} and run `cargo xtask fetch` again, or bring it here again")
         }
-        Error::Run(release::run::Error::Running { note, .. }) => {
+        Error::Run(run::Error::Running { note, .. }) => {
             format!("wait for its end; if that is another process, delete {note}")
         }
-        Error::Plan(release::plan::Error::StillMke3 { environment, .. }) => format!(
+        Error::Plan(plan::Error::StillMke3 { environment, .. }) => format!(
             "`cargo xtask migrate {environment}` upgrades them; if they are new machines, take `mke3` out of the environment"
         ),
-        Error::Migrate(release::migrate::Error::StaleKubeconfig { path }) => {
+        Error::Migrate(migrate::Error::StaleKubeconfig { path }) => {
             format!("if nobody needs it, move it away: mv {path} {path}.before")
         }
-        Error::Connect(release::connect::Error::Mke3Credentials { .. }) => {
+        Error::Connect(connect::Error::Mke3Credentials { .. }) => {
             "set the variables that mke3.credentials names".to_owned()
         }
-        Error::Cluster(release::cluster::Error::Protected { .. }) => {
+        Error::Cluster(cluster::Error::Protected { .. }) => {
             "if its end is really wanted, take `protected` out of its environment.yaml, in a change that others see".to_owned()
         }
-        Error::Cluster(release::cluster::Error::Backup(BackupError::Unsupported { .. })) => {
+        Error::Cluster(cluster::Error::Backup(BackupError::Unsupported { .. })) => {
             "keep its backup by other means, `cargo xtask mkectl ENVIRONMENT -- backup create --name NAME` for example, then upgrade with \
              `cargo xtask deploy ENVIRONMENT --without-backup REASON`"
                 .to_owned()
         }
-        Error::Cluster(release::cluster::Error::Backup(_)) => {
+        Error::Cluster(cluster::Error::Backup(_)) => {
             "find the cause in mkectl's log; `cargo xtask deploy ENVIRONMENT --without-backup REASON` upgrades without a backup, and the \
              receipt keeps the reason"
                 .to_owned()
         }
-        Error::Cluster(release::cluster::Error::NoMatchingMkectl { version, .. }) => format!(
+        Error::Cluster(cluster::Error::NoMatchingMkectl { version, .. }) => format!(
             "bring it to bundles/mkectl/{version}/, or name it in the environment for this once: `mkectl: ./path/to/mkectl`"
         ),
-        Error::Consent(release::consent::Error::VisibleSecrets { .. }) => {
+        Error::Consent(consent::Error::VisibleSecrets { .. }) => {
             "on a machine that is yours alone, answer `yes`, or add `--allow-visible-secrets` where nobody can be asked".to_owned()
         }
-        Error::Run(release::run::Error::Failed { name, log, .. }) if name.ends_with(" backup") => format!(
+        Error::Run(run::Error::Failed { name, log, .. }) if name.ends_with(" backup") => format!(
             "{log} has its output; `cargo xtask deploy ENVIRONMENT --without-backup REASON` upgrades without a backup, and the receipt keeps \
              the reason"
         ),
-        Error::Run(release::run::Error::Failed { log, .. }) | Error::Run(release::run::Error::Interrupted { log, .. }) => {
+        Error::Run(run::Error::Failed { log, .. }) | Error::Run(run::Error::Interrupted { log, .. }) => {
             format!("everything that it printed is in {log}")
         }
         _ => return Vec::new(),
@@ -477,9 +481,9 @@ fn hints(error: &Error) -> Vec<String> {
     vec![hint]
 }
 
-fn kubeconfig_hint(error: &release::kubeconfig::Error) -> String {
+fn kubeconfig_hint(error: &kubeconfig::Error) -> String {
     match error {
-        release::kubeconfig::Error::OtherCluster { kubeconfig, .. } => {
+        kubeconfig::Error::OtherCluster { kubeconfig, .. } => {
             let path = &kubeconfig.path;
             match kubeconfig.named_by {
                 NamedBy::Variable => "unset KUBECONFIG, or name the kubeconfig of this environment as `kubeconfig:` in environment.yaml".to_owned(),

@@ -4,7 +4,7 @@
 
 use camino::Utf8Path;
 
-use crate::{Kind, Workspace, disk, fetch};
+use crate::{Kind, Workspace, disk};
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -184,18 +184,5 @@ impl Error {
 
     pub(crate) fn io(doing: &'static str, path: &Utf8Path, source: std::io::Error) -> Self {
         disk::Error::io(doing, path, source).into()
-    }
-
-    /// Returns whether something could not be downloaded since its server was not reached, or was not to be.
-    pub(crate) fn is_unreachable(&self) -> bool {
-        matches!(
-            self,
-            Self::Fetch(
-                fetch::Error::Download {
-                    source: bundle::DownloadError::Request(_),
-                    ..
-                } | fetch::Error::Offline { .. }
-            )
-        )
     }
 }

@@ -20,6 +20,21 @@ pub enum Found {
     Missing,
 }
 
+/// Returns whether something could not be downloaded because its server was not reached, or because the run is offline.
+pub(crate) fn is_unreachable(error: &crate::Error) -> bool {
+    let crate::Error::Fetch(error) = error else {
+        return false;
+    };
+    matches!(
+        error,
+        Error::Offline { .. }
+            | Error::Download {
+                source: bundle::DownloadError::Request(_),
+                ..
+            }
+    )
+}
+
 /// Where the bytes of a bundle come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {

@@ -431,7 +431,7 @@ async fn mkectl(
                             trusted_on_first_use: true,
                         });
                     }
-                    Err(error) if error.is_unreachable() => warn(format!(
+                    Err(error) if fetch::is_unreachable(&error) => warn(format!(
                         "mkectl {release} for {platform} is not locked: {}",
                         crate::chain(&error)
                     )),

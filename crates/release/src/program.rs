@@ -478,7 +478,7 @@ pub(crate) async fn provide(
     };
     match fetch_with(context, lock, &platform(), patience).await {
         Ok(()) => Ok(kept(context.workspace, lock).is_some()),
-        Err(error) if error.is_unreachable() => {
+        Err(error) if fetch::is_unreachable(&error) => {
             context.reporter.report(Event::Warning(format!(
                 "mkectl {} is not here and could not be brought: {}",
                 lock.release,
@@ -526,7 +526,7 @@ pub async fn fetch(
 ) -> Result<(), crate::Error> {
     let fetched = fetch_with(context, lock, &platform(), bundle::Retry::default()).await;
     let Err(error) = fetched else { return Ok(()) };
-    if !error.is_unreachable() {
+    if !fetch::is_unreachable(&error) {
         return Err(error);
     }
     let variables = context.tool.variables.clone();

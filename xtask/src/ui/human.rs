@@ -8,6 +8,7 @@ use indicatif::{
     DecimalBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
 };
 use release::event::{Event, Step};
+use release::{lock, plan, prune, push, run, verify};
 
 use crate::failure::Failure;
 use crate::ui::edge::{self, message, word};
@@ -423,29 +424,29 @@ fn chain(failure: &Failure) -> String {
         return text;
     };
     match error {
-        release::Error::Push(release::push::Error::Failed { failed, .. })
-        | release::Error::Push(release::push::Error::Stopped { failed, .. }) => {
+        release::Error::Push(push::Error::Failed { failed, .. })
+        | release::Error::Push(push::Error::Stopped { failed, .. }) => {
             text.push_str(&by_cause(failed));
         }
-        release::Error::Verify(release::verify::Error::NotConfirmed { findings, .. })
-        | release::Error::Verify(release::verify::Error::NotRepaired { findings, .. }) => {
+        release::Error::Verify(verify::Error::NotConfirmed { findings, .. })
+        | release::Error::Verify(verify::Error::NotRepaired { findings, .. }) => {
             text.push_str(&super::findings::lines(findings));
         }
-        release::Error::Plan(release::plan::Error::Moved { moved, .. }) => {
+        release::Error::Plan(plan::Error::Moved { moved, .. }) => {
             for moved in moved {
                 text.push_str(&format!("  {}: {}\n", moved.subject, message(&moved.what)));
             }
         }
-        release::Error::Prune(release::prune::Error::NotRemoved { failed, .. }) => {
+        release::Error::Prune(prune::Error::NotRemoved { failed, .. }) => {
             for (name, why) in failed {
                 text.push_str(&format!("  {name}: {}\n", message(why)));
             }
         }
-        release::Error::Lock(release::lock::Error::Differs { changes, diff, .. }) => match diff {
+        release::Error::Lock(lock::Error::Differs { changes, diff, .. }) => match diff {
             Some(diff) => text.push_str(&super::plan::coloured(diff)),
             None => text.push_str(&lock_changes(changes)),
         },
-        release::Error::Run(release::run::Error::Failed { last_lines, .. }) => {
+        release::Error::Run(run::Error::Failed { last_lines, .. }) => {
             for line in last_lines.iter().rev().take(LAST_LINES).rev() {
                 text.push_str(&format!("  mkectl | {line}\n"));
             }

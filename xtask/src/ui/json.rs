@@ -1,6 +1,7 @@
 //! For machines: one object a line on standard output, the last of them the result or the error.
 
 use release::event::Event;
+use release::{plan, prune, push, run, verify};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -105,37 +106,35 @@ fn add_details(object: &mut Value, error: &release::Error) {
         object["problems"] = problems.0.iter().map(problem).collect();
     }
     match error {
-        release::Error::Run(release::run::Error::Failed {
+        release::Error::Run(run::Error::Failed {
             command, exit, log, ..
         })
-        | release::Error::Run(release::run::Error::Interrupted {
+        | release::Error::Run(run::Error::Interrupted {
             command, exit, log, ..
         }) => {
             object["mkectl-command"] = json!(command);
             object["mkectl-exit-code"] = json!(exit.code());
             object["log"] = json!(log);
         }
-        release::Error::Push(release::push::Error::Failed { failed, .. })
-        | release::Error::Push(release::push::Error::Stopped { failed, .. }) => {
+        release::Error::Push(push::Error::Failed { failed, .. })
+        | release::Error::Push(push::Error::Stopped { failed, .. }) => {
             object["failed"] = failed
                 .iter()
                 .map(|(artifact, cause)| json!({"artifact": artifact, "error": release::chain(cause)}))
                 .collect();
         }
-        release::Error::Plan(release::plan::Error::Moved { moved, .. }) => {
-            object["moved"] = json!(moved)
-        }
-        release::Error::Prune(release::prune::Error::NotRemoved { failed, .. }) => {
+        release::Error::Plan(plan::Error::Moved { moved, .. }) => object["moved"] = json!(moved),
+        release::Error::Prune(prune::Error::NotRemoved { failed, .. }) => {
             object["failed"] = failed
                 .iter()
                 .map(|(name, why)| json!({"artifact": name, "error": why}))
                 .collect();
         }
-        release::Error::Prune(release::prune::Error::Refused { moved, .. }) => {
+        release::Error::Prune(prune::Error::Refused { moved, .. }) => {
             object["moved"] = json!(moved)
         }
-        release::Error::Verify(release::verify::Error::NotConfirmed { findings, .. })
-        | release::Error::Verify(release::verify::Error::NotRepaired { findings, .. }) => {
+        release::Error::Verify(verify::Error::NotConfirmed { findings, .. })
+        | release::Error::Verify(verify::Error::NotRepaired { findings, .. }) => {
             let wrong: Vec<String> = findings.iter().map(ToString::to_string).collect();
             object["wrong"] = json!(wrong);
             object["findings"] = json!(findings);
