@@ -307,7 +307,7 @@ async fn a_release_that_no_upgrade_leads_to_is_told_with_the_reason() {
 // Item 27: mkectl itself checks what is rendered, before anything is sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_that_mkectl_refuses_is_found_before_anything_is_sent() {
-    let mut lab = support::Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let _ = lab.run(&["check", "lab", "--with-mkectl"]).ends_with(0);
     lab.edit_environment(
         "config:
@@ -349,7 +349,7 @@ async fn a_configuration_that_mkectl_refuses_is_found_before_anything_is_sent() 
 // Item 27: where mkectl can simulate `apply`, that comes first.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_apply_is_simulated_first_where_mkectl_can() {
-    let mut lab = support::Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let bundle = lab.sandbox.path("bundles/mke_bundle_v4.2.0_amd64.tar.gz");
     support::bundles::make(&support::bundles::small(), &bundle);
     let _ = lab
@@ -382,4 +382,52 @@ async fn an_apply_is_simulated_first_where_mkectl_can() {
         .map(|call| call.arguments.iter().any(|word| word == "--dry-run"))
         .collect();
     assert_eq!(dry, [true, true, false]);
+}
+
+/// A slip in a key stops nothing, whatever stands beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_misspelt_key_is_a_warning_alone_and_beside_a_problem() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.edit_environment(
+        "  tracking:",
+        "  etcd: { storagequota: 4GB }\n  apiserver2: {}\n  tracking:",
+    );
+    lab.edit_environment("externalAddress", "externalAdress");
+    let run = lab.run(&["check", "lab"]).ends_with(0);
+    for (key, meant) in [
+        ("apiServer.externalAdress", "externalAddress"),
+        ("etcd.storagequota", "storageQuota"),
+    ] {
+        let text = format!("`{key}` is unknown to v4.1.5");
+        assert!(run.whole().contains(&text), "{}", run.whole());
+        assert!(
+            run.whole().contains(&format!("did you mean `{meant}`?")),
+            "{}",
+            run.whole()
+        );
+    }
+    lab.edit_environment("enabled: false", "enabled: perhaps");
+    let run = lab.run(&["check", "lab"]).ends_with(3);
+    for key in ["apiServer.externalAdress", "etcd.storagequota"] {
+        let text = format!("warning: unknown key `{key}`");
+        assert!(run.whole().contains(&text), "{}", run.whole());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_machines_without_machines_or_with_control_characters_is_named() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.edit_environment("release:", "inventory: hosts.csv\nrelease:");
+    for (text, expected) in [
+        ("", "hosts.csv` has no machines"),
+        ("address,role\n", "hosts.csv` has no machines"),
+        (
+            "address,role\n10.0.0.\u{1b}[31m1,worker\n",
+            "`10.0.0. [31m1` contains a control character\n --> environments/lab/hosts.csv:2:1",
+        ),
+    ] {
+        lab.sandbox.write("environments/lab/hosts.csv", text);
+        let run = lab.run(&["check", "lab"]).ends_with(3);
+        assert!(run.whole().contains(expected), "{text:?}: {}", run.whole());
+    }
 }

@@ -72,7 +72,20 @@ pub(crate) fn read(
             return Ok(None);
         }
     };
+    let rows = rows.and_then(|rows| {
+        let controls = controls_in(&rows);
+        match controls.is_empty() {
+            true => Ok(rows),
+            false => Err(controls),
+        }
+    });
     match rows {
+        Ok(rows) if rows.is_empty() => {
+            let rule = format!("{} has no machines", quote(source.path.as_str()));
+            let help = "write a line for each machine below the header";
+            findings.add(Problem::at(file, rule).with_help(help));
+            Ok(None)
+        }
         Ok(mut rows) => {
             if let Some(defaults) = node.get("defaults").and_then(Node::as_mapping) {
                 rows.iter_mut().for_each(|row| complete(row, defaults));
@@ -86,6 +99,24 @@ pub(crate) fn read(
             Ok(None)
         }
     }
+}
+
+/// Returns a problem for each cell with a control character: no address, user or path has one.
+fn controls_in(rows: &[Node]) -> Vec<Problem> {
+    let cells = rows.iter().filter_map(Node::as_mapping);
+    let cells = cells.flat_map(|cells| cells.iter());
+    cells
+        .flat_map(|(column, cell)| [column, cell])
+        .filter(|node| {
+            node.text()
+                .is_some_and(|text| text.contains(char::is_control))
+        })
+        .map(|node| {
+            let text = node.text().unwrap_or_default();
+            let rule = format!("{} contains a control character", quote(text));
+            Problem::at(node, rule).with_help("write it without")
+        })
+        .collect()
 }
 
 /// Writes the defaults into the columns that a row leaves out.

@@ -74,7 +74,11 @@ impl Walk<'_> {
                     Some((release, rule)) => self.of_another_release(name, &path, &release, rule),
                     None => self.value(known, &path, value),
                 },
-                None if key.is_open() || is_left_to_others(&path) => {}
+                None if is_left_to_others(&path) => {}
+                // It may have any key, but one that resembles a known one is probably a slip.
+                None if key.is_open()
+                    && nearest(text, key.fields.iter().map(|(name, _)| name.as_str()))
+                        .is_none() => {}
                 None => self.unknown(key, name, value, &path),
             }
         }
@@ -200,7 +204,8 @@ impl Walk<'_> {
             ..Problem::at(name, rule)
         };
         if let Some((_, is_secret)) = meant {
-            let rule = format!("unknown key {}", quote(path));
+            // It stops nothing by itself, also beside what does.
+            let rule = format!("warning: unknown key {}", quote(path));
             self.notes.near_misses.push(problem(rule));
             if is_secret {
                 self.add_secret(value);

@@ -232,11 +232,11 @@ hosts:
 etcd: {storageQuota: much}
 ";
     insta::assert_snapshot!(said(config, "4.1.5"), @r"
-    environments/prod/environment.yaml:2:13: unknown key `apiServer.externalAdress`; did you mean `externalAddress`?
+    environments/prod/environment.yaml:2:13: warning: unknown key `apiServer.externalAdress`; did you mean `externalAddress`?
     environments/prod/environment.yaml:5:10: a host has no `ssh.address`; write `address: 10.0.0.1`
-    environments/prod/environment.yaml:5:11: unknown key `hosts[].ssh.adress`; did you mean `address`?
-    environments/prod/environment.yaml:5:41: unknown key `hosts[].ssh.keypath`; did you mean `keyPath`?
-    environments/prod/environment.yaml:7:5: unknown key `hosts[].address`; did you mean `ssh.address`?
+    environments/prod/environment.yaml:5:11: warning: unknown key `hosts[].ssh.adress`; did you mean `address`?
+    environments/prod/environment.yaml:5:41: warning: unknown key `hosts[].ssh.keypath`; did you mean `keyPath`?
+    environments/prod/environment.yaml:7:5: warning: unknown key `hosts[].address`; did you mean `ssh.address`?
     environments/prod/environment.yaml:8:10: a host has no `ssh.address`; write `address: 10.0.0.1`
     environments/prod/environment.yaml:9:22: `etcd.storageQuota` is `much`, not a number of bytes; write it with its unit, such as `8GB`
     ");
@@ -268,9 +268,9 @@ fn a_misspelt_key_is_named_beside_what_is_wrong_elsewhere_in_the_files() {
     insta::assert_snapshot!(problems, @r"
     environments/prod/environment.yaml:4:1: `registry.address` is missing; write the registry's `host:port`
     environments/prod/environment.yaml:4:13: unknown key `adress` in `registry`; did you mean `address`?
-    environments/prod/environment.yaml:7:49: unknown key `hosts[].ssh.keypath`; did you mean `keyPath`?
-    environments/base.yaml:2:16: unknown key `apiServer.externalAdress`; did you mean `externalAddress`?
-    environments/base.yaml:3:14: unknown key `license.tokn`; did you mean `token`?
+    environments/prod/environment.yaml:7:49: warning: unknown key `hosts[].ssh.keypath`; did you mean `keyPath`?
+    environments/base.yaml:2:16: warning: unknown key `apiServer.externalAdress`; did you mean `externalAddress`?
+    environments/base.yaml:3:14: warning: unknown key `license.tokn`; did you mean `token`?
     environments/prod/hosts.csv:1:9: unknown column `rol` in the inventory; did you mean `role`?
     ");
     let shown = |problem: &Problem| problem.source.text.contains("abcdefgh");
