@@ -145,13 +145,13 @@ fn play(goes_on: impl Fn(u64, Instant) -> bool) -> usize {
 /// Does with the environment whatever needs no network, and returns whether it could be rendered.
 fn look(workspace: &Workspace) -> bool {
     let now = "2026-06-01T00:00:00Z".parse().unwrap();
-    if let Err(error) = release::check::one(workspace, "lab", now) {
+    if let Err(error) = release::config::check::one(workspace, "lab", now) {
         let _ = release::chain(&error);
     }
-    match release::render::one(workspace, "lab") {
+    match release::config::render::one(workspace, "lab") {
         Ok(first) => {
             let _: serde_yaml::Value = serde_yaml::from_str(&first.text).unwrap();
-            let again = release::render::one(workspace, "lab").unwrap();
+            let again = release::config::render::one(workspace, "lab").unwrap();
             assert_eq!(first.text, again.text);
             true
         }

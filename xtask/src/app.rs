@@ -24,7 +24,7 @@ pub(crate) struct App<'a> {
     pub(crate) ui: &'a Ui,
     credential_provider: EnvironmentCredentials<'a>,
     consent: TerminalConsent,
-    limits: release::connect::Limits,
+    limits: release::transfer::connect::Limits,
     accounts: release::Accounts,
     offline: bool,
 }
@@ -54,7 +54,7 @@ impl<'a> App<'a> {
             tool,
             ui,
             consent: TerminalConsent::new(false),
-            limits: release::connect::Limits::default(),
+            limits: release::transfer::connect::Limits::default(),
             accounts: release::Accounts::default(),
             offline: common.offline || is_offline(std::env::var_os("AIRLOCK_OFFLINE").as_deref()),
         })

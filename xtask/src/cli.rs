@@ -9,7 +9,7 @@ use clap::{
     ArgGroup, ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
     ValueEnum,
 };
-use release::connect::Limits;
+use release::transfer::connect::Limits;
 
 use crate::called::{BY_CARGO, program};
 use crate::team::Task;

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, IsTerminal as _};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-use release::consent::{Consent, Refused};
+use release::cluster::consent::{Consent, Refused};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::ui::edge;

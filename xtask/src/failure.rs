@@ -5,13 +5,16 @@ use std::collections::BTreeSet;
 use camino::{Utf8Path, Utf8PathBuf};
 use indicatif::DecimalBytes;
 use release::cluster::BackupError;
+use release::cluster::{consent, existing, migrate, run, upgrade};
+use release::config::promote;
 use release::kubeconfig::NamedBy;
+use release::plan::snapshot;
 use release::preflight::RegistryFault;
 use release::shared_state::Conflict;
+use release::transfer::{connect, fetch, learn, lock, program, push};
 use release::{
-    ArchiveError, Error, Kind, MkectlError, ReadError, StoreError, Unready, cluster, connect,
-    consent, disk, existing, fetch, kubeconfig, learn, lock, migrate, plan, program, promote,
-    prune, push, receipt, rehearse, requires, run, snapshot, upgrade, verify, workspace,
+    ArchiveError, Error, Kind, MkectlError, ReadError, StoreError, Unready, cluster, disk,
+    kubeconfig, plan, prune, receipt, rehearse, requires, verify, workspace,
 };
 
 mod registry_error;
@@ -415,7 +418,7 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Requires(requires::Error::Unmet { environment, requires, .. }) => format!(
             "`cargo xtask status {requires}` says more; `cargo xtask deploy {environment} --override-requires REASON` goes without, and the receipt keeps the reason"
         ),
-        Error::Promote(promote::Error::Refused { source, from, to }) if matches!(**source, release::promote::Senseless::Unproven(_)) => format!(
+        Error::Promote(promote::Error::Refused { source, from, to }) if matches!(**source, release::config::promote::Senseless::Unproven(_)) => format!(
             "deploy to {from} first, and promote what came of it; `cargo xtask promote {from} {to} --unproven` does it all the same"
         ),
         Error::Connect(connect::Error::Credentials { .. }) => crate::advice::CREDENTIALS.to_owned(),

@@ -1,8 +1,8 @@
-//! The rest of a cluster's life, after it was deployed: each command with the mkectl, the configuration and the masking that its
-//! environment wants, and nothing more than mkectl itself does.
+//! What is done to a cluster: the steps of a deploy, which [`executor`] does, and the rest of a cluster's life.
 //!
-//! The mkectl is that of the release which the cluster runs, by the receipt. An environment that names a later release already is
-//! about to be upgraded, and a backup before that is taken by the program that is there.
+//! Each command runs with the mkectl, the configuration and the masking that its environment wants. The mkectl is that of the release
+//! which the cluster runs, by the receipt. An environment that names a later release already is about to be upgraded, and a backup
+//! before that is taken by the program that is there.
 
 use std::sync::Mutex;
 
@@ -10,26 +10,36 @@ use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 use semver::Version;
 
-use crate::diff::Pair;
+use crate::cluster::run::{Ran, Run, refuse_a_second_one};
+use crate::config::diff::Pair;
+use crate::config::{render, resolve};
 use crate::event::{Event, Step};
-use crate::program::Program;
 use crate::receipt::{self, Receipt};
-use crate::run::{Ran, Run, refuse_a_second_one};
 use crate::shared_state::{self, Mark, Subject};
+use crate::transfer::program::{self, Program};
 use crate::workspace::Output;
-use crate::{
-    Context, chain, existing, locked, program, render, resolve, run, under_way, workspace,
-};
+use crate::{Context, chain, locked, workspace};
 
+pub(crate) mod admin_password;
+pub mod apply;
 mod backup;
 mod check;
+pub mod consent;
 mod error;
+pub mod executor;
+pub mod existing;
+pub mod in_progress;
 mod kubeconfig;
+pub mod migrate;
+pub mod mkectl;
 mod note;
 mod rebuild;
 mod reset;
 mod restore;
+pub mod run;
 mod status;
+pub mod upgrade;
+pub mod validate;
 
 pub use backup::{Backup, BackupError, backup};
 pub(crate) use backup::{describe, set_aside};
@@ -298,7 +308,7 @@ impl Cluster {
             failed,
         };
         receipt.write(&self.output.receipt)?;
-        under_way::remove(&self.output, log)?;
+        in_progress::remove(&self.output, log)?;
         outcome
     }
 }
@@ -331,11 +341,13 @@ fn program(
     {
         let sha256 = applied.mkectl.sha256.as_deref();
         let release = &environment.release;
-        if let Some(program) = crate::program::of_release(context, environment, release, sha256)? {
+        if let Some(program) =
+            crate::transfer::program::of_release(context, environment, release, sha256)?
+        {
             return Ok(program);
         }
     }
-    crate::program::for_apply(context, environment, &locked.lock, &locked.path)
+    crate::transfer::program::for_apply(context, environment, &locked.lock, &locked.path)
 }
 
 /// Compares what the cluster of an environment has, by `mkectl config get`, with what is rendered.
@@ -351,7 +363,7 @@ pub fn differences(context: &Context<'_>, name: &str) -> Result<Pair, crate::Err
         }
         .into());
     }
-    let text = crate::check::rendered(workspace, &mut environment)?.text;
+    let text = crate::config::check::rendered(workspace, &mut environment)?.text;
     let live = live(context, &environment)?;
     let path = workspace.environment(name).join("mke4.yaml");
     let changes = mke::compare(

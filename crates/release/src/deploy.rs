@@ -1,17 +1,17 @@
 //! The whole way, step after step, as the plan says, and the receipt at its end.
 
+use crate::cluster::executor::{self, Applied};
+use crate::cluster::{in_progress, run};
+use crate::config::render;
 use crate::event::{Event, Step};
-use crate::executor::{self, Applied};
 use crate::plan::{Permit, Plan};
-use crate::push::Sent;
 use crate::receipt::{self, By, Overridden, Receipt};
 use crate::shared_state::{self, Mark, Subject};
+use crate::transfer::push::{self, Sent};
+use crate::transfer::{before_push, connect, fetch, lock, stream};
 use crate::verify::Confirmed;
 use crate::workspace::read_if_there;
-use crate::{
-    Context, Error, before_push, carry, chain, connect, demo, disk, fetch, lock, plan, push,
-    render, run, sha256, under_way, verify,
-};
+use crate::{Context, Error, chain, demo, disk, plan, sha256, verify};
 
 /// What a deploy came to.
 #[derive(Debug)]
@@ -170,7 +170,7 @@ fn subject(plan: &Plan) -> Subject<'_> {
 /// # Errors
 /// The bundle cannot be had or is not what its lock says, or the registry did not take all of it.
 pub async fn send(context: &Context<'_>, plan: &Plan) -> Result<Sent, Error> {
-    let mut outcomes = carry::carry(context, &plan.lock, &[plan.delivery()]).await?;
+    let mut outcomes = stream::carry(context, &plan.lock, &[plan.delivery()]).await?;
     outcomes
         .pop()
         .unwrap_or_else(|| unreachable!("one plan has one outcome"))
@@ -262,7 +262,7 @@ async fn conclude(
     }
     // The receipt records how mkectl ended. If it could not be written, or mkectl did not run, an earlier note stays.
     if let Some(log) = log {
-        under_way::remove(&plan.output, log)?;
+        in_progress::remove(&plan.output, log)?;
     }
     if let Some(mark) = mark {
         shared_state::end(context, &subject(plan), mark).await?;

@@ -18,10 +18,10 @@ pub enum Error {
     SharedState(#[from] crate::shared_state::Conflict),
     /// What comes after a push would fail.
     #[error(transparent)]
-    Unready(#[from] crate::before_push::Unready),
+    Unready(#[from] crate::transfer::before_push::Unready),
     /// The note of a running mkectl is not valid.
     #[error(transparent)]
-    UnderWay(#[from] crate::under_way::InvalidNote),
+    UnderWay(#[from] crate::cluster::in_progress::InvalidNote),
     /// Another command changes the environment.
     #[error(transparent)]
     EnvironmentInUse(#[from] crate::environment_lock::InUse),
@@ -39,7 +39,7 @@ pub enum Error {
     Mkectl(#[from] programs::Error),
     /// mkectl refuses the rendered configuration.
     #[error(transparent)]
-    ConfigRefused(#[from] crate::validate::ConfigRefused),
+    ConfigRefused(#[from] crate::cluster::validate::ConfigRefused),
     /// A proof is used for something that it does not prove.
     #[error(transparent)]
     Proof(#[from] crate::proof::Mismatch),
@@ -48,16 +48,16 @@ pub enum Error {
     Prune(#[from] crate::prune::Error),
     /// A lock is not written.
     #[error(transparent)]
-    Lock(#[from] crate::lock::Error),
+    Lock(#[from] crate::transfer::lock::Error),
     /// A receipt cannot be read or written.
     #[error(transparent)]
     Receipt(#[from] crate::receipt::Error),
     /// A registry snapshot cannot be used.
     #[error(transparent)]
-    Snapshot(#[from] crate::snapshot::Error),
+    Snapshot(#[from] crate::plan::snapshot::Error),
     /// A promotion is refused.
     #[error(transparent)]
-    Promote(#[from] crate::promote::Error),
+    Promote(#[from] crate::config::promote::Error),
     /// A rehearsal cannot begin.
     #[error(transparent)]
     Rehearse(#[from] crate::rehearse::Error),
@@ -69,10 +69,10 @@ pub enum Error {
     Requires(#[from] crate::requires::Error),
     /// A secret would be visible.
     #[error(transparent)]
-    Consent(#[from] crate::consent::Error),
+    Consent(#[from] crate::cluster::consent::Error),
     /// A push failed or was stopped.
     #[error(transparent)]
-    Push(#[from] crate::push::Error),
+    Push(#[from] crate::transfer::push::Error),
     /// Nodes do not get what the lock names.
     #[error(transparent)]
     Verify(#[from] crate::verify::Error),
@@ -87,31 +87,31 @@ pub enum Error {
     Disk(#[from] crate::disk::Error),
     /// A registry or its credentials cannot be used.
     #[error(transparent)]
-    Connect(#[from] crate::connect::Error),
+    Connect(#[from] crate::transfer::connect::Error),
     /// Something that a lock names is not on this machine.
     #[error(transparent)]
-    Fetch(#[from] crate::fetch::Error),
+    Fetch(#[from] crate::transfer::fetch::Error),
     /// A release cannot be learned.
     #[error(transparent)]
-    Learn(#[from] crate::learn::Error),
+    Learn(#[from] crate::transfer::learn::Error),
     /// The kubeconfig is not that of the environment's cluster.
     #[error(transparent)]
     Kubeconfig(#[from] Box<crate::kubeconfig::Error>),
     /// There is no fitting mkectl, or no cluster that it could ask.
     #[error(transparent)]
-    Program(#[from] crate::program::Error),
+    Program(#[from] crate::transfer::program::Error),
     /// mkectl failed, was interrupted, or is still running.
     #[error(transparent)]
-    Run(#[from] crate::run::Error),
+    Run(#[from] crate::cluster::run::Error),
     /// The cluster does not answer, or is not what the receipt records.
     #[error(transparent)]
-    Existing(#[from] crate::existing::Error),
+    Existing(#[from] crate::cluster::existing::Error),
     /// An upgrade cannot be planned.
     #[error(transparent)]
-    Upgrade(#[from] crate::upgrade::Error),
+    Upgrade(#[from] crate::cluster::upgrade::Error),
     /// An upgrade from MKE 3 is refused.
     #[error(transparent)]
-    Migrate(#[from] crate::migrate::Error),
+    Migrate(#[from] crate::cluster::migrate::Error),
     /// A command for a running cluster failed or is refused.
     #[error(transparent)]
     Cluster(#[from] crate::cluster::Error),

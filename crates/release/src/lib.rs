@@ -12,87 +12,63 @@
 //! |---|---|---|
 //! | [`plan::plan`] | an environment, its lock and receipt, a look at the registry | [`Plan`] |
 //! | [`plan::permit`] | a plan | [`plan::Permit`], which [`deploy::deploy`] wants |
-//! | [`carry::carry`] | a lock and plans | [`push::Sent`] for each plan |
+//! | [`transfer::stream::carry`] | a lock and plans | [`transfer::push::Sent`] for each plan |
 //! | [`verify::registry`] | the plan and what was sent | [`verify::Confirmed`]: a node gets every digest of the lock |
-//! | [`render::write`] | the plan | [`render::Written`] |
-//! | [`executor`] | the steps of the plan, `Confirmed` and `Written` | [`executor::Applied`] |
+//! | [`config::render::write`] | the plan | [`config::render::Written`] |
+//! | [`cluster::executor`] | the steps of the plan, `Confirmed` and `Written` | [`cluster::executor::Applied`] |
 //!
-//! [`carry::carry`] is fetch, verify and push at the same time: a blob is pushed as soon as its own digest is right. What must wait takes
-//! a proof there, too: the word that lets tags be set takes a [`local::VerifiedBundle`], which says that every byte of the lock is in the store.
+//! [`transfer::stream::carry`] is fetch, verify and push at the same time: a blob is pushed as soon as its own digest is right. What must wait takes
+//! a proof there, too: the word that lets tags be set takes a [`transfer::local::VerifiedBundle`], which says that every byte of the lock is in the store.
 //!
-//! [`deploy::deploy`] is these lines one after the other. [`render`], [`check`] and [`diff`] need neither bundle
+//! [`deploy::deploy`] is these lines one after the other. [`config::render`], [`config::check`] and [`config::diff`] need neither bundle
 //! nor network.
 //!
 //! This crate must not know: clap, colours, standard input, how a process exits. It reports through
 //! [`event::Reporter`] and returns errors; `xtask` decides how they look.
 
-pub mod apply;
-pub mod carry;
-pub mod check;
+// The road of a release, in its order.
+pub mod plan;
+
+pub mod transfer;
+
+pub mod verify;
+
+pub mod config;
+
 pub mod cluster;
-pub mod connect;
-pub mod consent;
-pub mod credential_files;
-pub mod defaults;
-pub mod demo;
+
 pub mod deploy;
-pub mod diff;
+
+// Beside the road.
+pub mod preflight;
+pub mod prune;
+pub mod rehearse;
+pub mod report;
+
+// What steps share.
+pub mod credential_files;
+pub mod demo;
+pub mod disk;
 pub mod environment_lock;
 mod error;
 pub mod event;
-pub mod executor;
-pub mod fetch;
-pub mod inspect;
+mod kind;
 pub mod kubeconfig;
-pub mod learn;
 pub mod links;
-pub mod list;
-pub mod local;
-pub mod lock;
 pub mod locked;
-pub mod look;
-pub mod migrate;
-pub mod mkectl;
 pub mod new;
-pub mod plan;
-pub mod preflight;
-pub mod program;
-pub mod promote;
+mod observe;
 pub mod proof;
-pub mod prune;
-pub mod push;
 pub mod receipt;
-pub mod rehearse;
-pub mod releases;
-pub mod render;
 pub mod requires;
 pub mod shared_state;
 pub mod signals;
-pub mod snapshot;
-pub mod status;
-pub mod store;
-pub mod under_way;
-pub mod upgrade;
-pub mod validate;
-pub mod verify;
+#[cfg(test)]
+mod testing;
 pub mod warnings;
 pub mod workspace;
 
-mod admin_password;
-mod announce;
-mod before_push;
-pub mod disk;
-pub mod existing;
-mod kind;
-mod neighbours;
-mod observe;
-mod resolve;
-pub mod run;
-#[cfg(test)]
-mod testing;
-
 pub use ::programs::{Error as MkectlError, Variables};
-pub use before_push::Unready;
 pub use bundle::{ArchiveError, ChecksumError, DownloadError, ReadError, RequestError, StoreError};
 pub use error::Error;
 pub use kind::Kind;
@@ -100,6 +76,7 @@ pub use plan::Plan;
 pub use registry::embedded::EmbeddedError;
 pub use registry::{Accounts, Credentials, Error as RegistryError};
 pub use requests::chain;
+pub use transfer::before_push::Unready;
 pub use workspace::Workspace;
 
 /// What a step is given of the world outside: where files lie, whom to report to, and what only
@@ -114,9 +91,9 @@ pub struct Context<'a> {
     /// Who knows the credentials for an environment's registry.
     pub credential_provider: &'a dyn CredentialProvider,
     /// Who says whether a secret may be seen.
-    pub consent: &'a dyn consent::Consent,
+    pub consent: &'a dyn cluster::consent::Consent,
     /// How much registries are asked for.
-    pub limits: connect::Limits,
+    pub limits: transfer::connect::Limits,
     /// The operator's reason for an upgrade without a backup that could be restored; none where such an upgrade is refused.
     pub without_backup: Option<&'a str>,
     /// What registries said of accounts so far in this run.
@@ -143,7 +120,7 @@ impl Context<'_> {
     ) -> Result<Credentials, Error> {
         let credentials =
             (self.credential_provider.credentials(environment)).map_err(|source| {
-                connect::Error::Credentials {
+                transfer::connect::Error::Credentials {
                     address: environment.registry.address.clone(),
                     source,
                 }
@@ -176,7 +153,7 @@ impl Context<'_> {
     ) -> Result<Option<Credentials>, Error> {
         let credentials =
             (self.credential_provider.mke3_credentials(environment)).map_err(|source| {
-                connect::Error::Mke3Credentials {
+                transfer::connect::Error::Mke3Credentials {
                     environment: environment.name.clone(),
                     source,
                 }
@@ -192,7 +169,7 @@ impl Context<'_> {
     ) -> Result<Option<Credentials>, Error> {
         let credentials =
             (self.credential_provider.pull_credentials(environment)).map_err(|source| {
-                connect::Error::Credentials {
+                transfer::connect::Error::Credentials {
                     address: environment.registry.address.clone(),
                     source,
                 }

@@ -5,23 +5,25 @@
 
 use environment::Environment;
 
-use crate::executor::{Action, ClusterPlan, Target};
-use crate::look::Planned;
-use crate::push::Delivery;
+use crate::cluster::executor::{Action, ClusterPlan, Target};
+use crate::cluster::in_progress::{self, UnderWay};
+use crate::config::render::{self, Config};
 use crate::receipt::{Applied, Receipt};
-use crate::render::Config;
 use crate::requires::{self, Unmet};
 use crate::shared_state::{self, Standing};
-use crate::under_way::{self, UnderWay};
+use crate::transfer::look::{self, Planned};
+use crate::transfer::push::Delivery;
+use crate::transfer::{connect, fetch, program};
 use crate::warnings::Warnings;
 use crate::workspace::Output;
-use crate::{Context, connect, fetch, locked, look, program, render, sha256, snapshot, verify};
+use crate::{Context, locked, sha256, verify};
 
 mod decide;
 mod error;
 mod permit;
 mod recheck;
 mod saved;
+pub mod snapshot;
 mod summary;
 
 pub use error::Error;
@@ -132,7 +134,7 @@ impl Plan {
             files.push(output.config.clone());
         }
         if self.cluster.is_needed() {
-            files.push(under_way::path(output));
+            files.push(in_progress::path(output));
         }
         if self.cluster.action == Action::Upgrade {
             let named = self.environment.operation.backups.as_ref();
@@ -279,7 +281,7 @@ pub(crate) async fn of_locked(
         .as_ref()
         .and_then(|receipt| receipt.applied.as_ref());
     if let Some(applied) = applied {
-        crate::check::write_once(&environment, applied)?;
+        crate::config::check::write_once(&environment, applied)?;
     }
     config.applied = applied.and_then(|applied| applied_text(context, &config, &output, applied));
     let under_way = UnderWay::read(&output)?;

@@ -16,16 +16,15 @@ pub use registry::probe::{Fault as RegistryFault, Verdict};
 
 use nodes::{NodeFault, Nodes, Shared};
 
+use crate::config::render;
 use crate::event::Step;
-use crate::fetch::{self, Source};
 use crate::locked;
 use crate::observe::BundleObserver;
 use crate::receipt::Receipt;
+use crate::transfer::fetch::{self, Source};
+use crate::transfer::{before_push, connect, program};
 use crate::workspace::Output;
-use crate::{
-    Context, Credentials, Error, before_push, chain, connect, disk, program, render, requires,
-    workspace,
-};
+use crate::{Context, Credentials, Error, chain, disk, requires, workspace};
 
 /// The most that one request to the registry carries to find out how much it may, in bytes. Proxies' usual limits are below.
 const MOST_IN_A_REQUEST: usize = 64 << 20;

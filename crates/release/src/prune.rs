@@ -11,10 +11,10 @@ use environment::Environment;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use oci_spec::image::{ImageIndex, MediaType};
 
-use crate::connect::connect;
-use crate::look::ping;
+use crate::transfer::connect::{self, connect};
+use crate::transfer::look::ping;
 use crate::workspace::{read_if_there, write_named};
-use crate::{Context, RegistryError, connect, sha256};
+use crate::{Context, RegistryError, sha256};
 
 mod error;
 mod file;

@@ -15,20 +15,21 @@ use environment::Environment;
 use registry::embedded::{Embedded, EmbeddedError};
 use semver::Version;
 
+use crate::cluster::validate;
 use crate::deploy::{self, Deployed};
 use crate::environment_lock::EnvironmentLock;
-use crate::fetch;
 use crate::locked::{self, Locked};
 use crate::plan::{self, Permit, Plan};
 use crate::receipt::Receipt;
+use crate::transfer::fetch;
 use crate::workspace::Output;
-use crate::{Context, Workspace, demo, validate, workspace};
+use crate::{Context, Workspace, demo, workspace};
 
 mod error;
 
 pub use error::Error;
 
-pub use crate::program::STAND_IN as COMMAND;
+pub use crate::transfer::program::STAND_IN as COMMAND;
 
 /// Starts the embedded registry of an environment that is a rehearsal; does nothing for others.
 /// The registry serves until the answer is dropped, and keeps its content for the next time.

@@ -18,8 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
 use crate::receipt::{self, Receipt};
+use crate::transfer::connect;
 use crate::workspace::{Output, read_if_there, write_whole};
-use crate::{Context, Credentials, Error, Kind, RegistryError, chain, connect, sha256};
+use crate::{Context, Credentials, Error, Kind, RegistryError, chain, sha256};
 
 /// The media type of the state, and the type of the artifact that carries it.
 pub const MEDIA_TYPE: &str = "application/vnd.airlock.state.v1+json";

@@ -8,9 +8,9 @@ use environment::Environment;
 
 use crate::Context;
 use crate::event::{Event, Step};
-use crate::look::Planned;
 use crate::proof::Proven;
-use crate::push::Sent;
+use crate::transfer::look::Planned;
+use crate::transfer::push::Sent;
 
 mod complete;
 mod error;

@@ -17,14 +17,14 @@ pub(crate) fn run(
     let names = super::one_or_all(app, name)?;
     let now = (app.tool.now)();
     let checked = super::with_each(&names, |name| {
-        release::check::one(&app.workspace, name, now)
+        release::config::check::one(&app.workspace, name, now)
     })?;
     if with_mkectl {
         super::with_each(&names, |name| {
             let environment = environment::load(app.workspace.root(), name)
                 .map_err(release::Error::Environment)?;
             let output = Output::below(&app.workspace.environment(name));
-            if !release::validate::with_mkectl(&app.context(), environment, &output)? {
+            if !release::cluster::validate::with_mkectl(&app.context(), environment, &output)? {
                 app.ui.note(&format!(
                     "warning: {name}: its mkectl has no command that checks a configuration"
                 ));

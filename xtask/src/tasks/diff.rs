@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use indicatif::DecimalBytes;
-use release::diff::{Area, Drift, Pair, Releases};
+use release::config::diff::{Area, Drift, Pair, Releases};
 use serde::Serialize;
 
 use crate::app::App;
@@ -20,7 +20,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &DiffArgs) -> Result<ExitCode, Failu
     let differs = match (super::release(old), new.map(super::release)) {
         (Ok(_), None) => return Err(Failure::OneRelease(old.to_owned())),
         (Ok(one), Some(Ok(other))) => {
-            let releases = release::diff::releases(&app.workspace, &one, &other)?;
+            let releases = release::config::diff::releases(&app.workspace, &one, &other)?;
             show(app, arguments, &releases)?;
             releases.differs()
         }
@@ -30,13 +30,13 @@ pub(crate) fn run(app: &App<'_>, arguments: &DiffArgs) -> Result<ExitCode, Failu
             !pair.changes.is_empty()
         }
         (Err(_), None) => {
-            let drift = release::diff::environment(&app.workspace, old)?;
+            let drift = release::config::diff::environment(&app.workspace, old)?;
             show(app, arguments, &drift)?;
             drift.differs()
         }
         (Err(_), Some(Err(_))) => {
             let new = new.unwrap_or(old);
-            let pair = release::diff::environments(&app.workspace, old, new)?;
+            let pair = release::config::diff::environments(&app.workspace, old, new)?;
             show(app, arguments, &pair)?;
             !pair.changes.is_empty()
         }
@@ -55,7 +55,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &DiffArgs) -> Result<ExitCode, Failu
 
 /// Returns a difference for a terminal, for a command that shows one beside other things.
 /// Returns differences for a terminal, a line each.
-pub(super) fn text_of_changes(changes: &[release::diff::Change]) -> String {
+pub(super) fn text_of_changes(changes: &[release::config::diff::Change]) -> String {
     let mut text = String::new();
     text::changes(&mut text, changes);
     text
@@ -116,7 +116,7 @@ fn show(app: &App<'_>, arguments: &DiffArgs, result: &impl Shown) -> Result<(), 
 
 /// Says what became of the last apply, in sentences that both forms share.
 fn applied(drift: &Drift) -> Vec<String> {
-    use release::diff::Which;
+    use release::config::diff::Which;
     let Some(last) = &drift.applied else {
         return vec!["nothing was applied yet".to_owned()];
     };
@@ -148,7 +148,7 @@ fn applied(drift: &Drift) -> Vec<String> {
 
 /// Says how the committed file stands to what is rendered.
 fn committed(drift: &Drift) -> String {
-    use release::diff::State;
+    use release::config::diff::State;
     let path = &drift.path;
     match drift.committed {
         State::Same => format!("{path} is what is rendered"),

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use camino::Utf8Path;
-use release::fetch::Found;
 use release::locked::Locked;
+use release::transfer::fetch::Found;
 use serde_json::json;
 
 use crate::app::App;
@@ -33,17 +33,19 @@ pub(crate) fn run(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Fail
     }
     until_interrupted(app, async {
         let context = app.context();
-        release::carry::bring(&context, &locked.lock).await?;
+        release::transfer::stream::bring(&context, &locked.lock).await?;
         if arguments.platform.is_empty() {
             let named = environment.as_ref().and_then(|one| one.mkectl.as_deref());
-            release::program::fetch(&context, &locked.lock, named).await?;
+            release::transfer::program::fetch(&context, &locked.lock, named).await?;
         } else {
-            release::program::fetch_for(&context, &locked.lock, &arguments.platform).await?;
+            release::transfer::program::fetch_for(&context, &locked.lock, &arguments.platform)
+                .await?;
         }
         if let Some(environment) = &environment {
-            release::program::fetch_earlier(&context, &environment.name, &release).await?;
+            release::transfer::program::fetch_earlier(&context, &environment.name, &release)
+                .await?;
         }
-        release::defaults::restore(&context, &release)?;
+        release::config::defaults::restore(&context, &release)?;
         Ok(())
     })?;
     let artifacts = locked.lock.artifacts.len();
@@ -61,7 +63,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Fail
 fn check(app: &App<'_>, locked: &Locked, file: Option<&Utf8Path>) -> Result<ExitCode, Failure> {
     let lock = &locked.lock;
     let checked = until_interrupted(app, async {
-        Ok(release::local::check(&app.context(), lock, file).await?)
+        Ok(release::transfer::local::check(&app.context(), lock, file).await?)
     })?;
     let word = |found: &Found| match found {
         Found::Verified => "verified",

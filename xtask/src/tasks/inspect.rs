@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use camino::Utf8Path;
 use indicatif::DecimalBytes;
-use release::inspect::{of_file, of_lock};
+use release::report::inspect::{of_file, of_lock};
 
 use crate::app::App;
 use crate::failure::Failure;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use release::learn::{Outcome, Request};
+use release::transfer::learn::{Outcome, Request};
 use serde_json::json;
 
 use crate::app::App;
@@ -21,7 +21,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &LearnArgs) -> Result<ExitCode, Fail
         force_release: arguments.force_release,
     };
     let outcome = until_interrupted(app, async {
-        Ok(release::learn::learn(&app.context(), &request)?)
+        Ok(release::transfer::learn::learn(&app.context(), &request)?)
     })?;
     app.ui.result(
         &text(&outcome),

@@ -3,14 +3,14 @@
 use std::process::ExitCode;
 
 use indicatif::DecimalBytes;
-use release::list::Listing;
+use release::report::list::Listing;
 
 use crate::app::App;
 use crate::failure::Failure;
 use crate::ui::table;
 
 pub(crate) fn run(app: &App<'_>) -> Result<ExitCode, Failure> {
-    let listing = release::list::list(&app.workspace)?;
+    let listing = release::report::list::list(&app.workspace)?;
     let mut text = if listing.environments.is_empty() {
         "There is no environment yet. `cargo xtask new NAME` makes one.\n".to_owned()
     } else {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use release::lock::{Checksum, Kept, Request};
+use release::transfer::lock::{Checksum, Kept, Request};
 use serde_json::json;
 
 use crate::app::App;
@@ -25,7 +25,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failu
         force_release: arguments.force_release,
     };
     let outcome = until_interrupted(app, async {
-        Ok(release::lock::lock(&app.context(), &request).await?)
+        Ok(release::transfer::lock::lock(&app.context(), &request).await?)
     })?;
     let checksum = match &outcome.checksum {
         Checksum::Confirmed(url) => format!("SHA-256 confirmed by {url}"),

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use release::mkectl::Typed;
+use release::cluster::mkectl::Typed;
 
 use crate::app::App;
 use crate::cli::MkectlArgs;
@@ -31,7 +31,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &MkectlArgs) -> Result<ExitCode, Fai
         confirm(&environment, arguments.confirm.as_deref())?;
     }
     until_interrupted(app, async {
-        let logged = release::mkectl::run(&app.context(), environment, &typed)?;
+        let logged = release::cluster::mkectl::run(&app.context(), environment, &typed)?;
         // Standard output is mkectl's own.
         app.ui
             .note(&format!("mkectl is done; its log is {}", logged.log));

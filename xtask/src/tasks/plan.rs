@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use release::Context;
+use release::plan::snapshot::Snapshot;
 use release::plan::{Eyes, Purpose};
-use release::snapshot::Snapshot;
 use release::workspace::Output;
 use serde_json::json;
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use release::promote::Promoted;
+use release::config::promote::Promoted;
 
 use crate::app::App;
 use crate::cli::PromoteArgs;
@@ -12,7 +12,7 @@ use crate::ui::coloured;
 
 pub(crate) fn run(app: &App<'_>, arguments: &PromoteArgs) -> Result<ExitCode, Failure> {
     let (_, _lock) = app.lock_environment(&arguments.to, "promote")?;
-    let promoted = release::promote::promote(
+    let promoted = release::config::promote::promote(
         &app.workspace,
         &arguments.from,
         &arguments.to,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use indicatif::DecimalBytes;
 use release::plan::{Plan, Purpose};
-use release::push::Sent;
+use release::transfer::push::Sent;
 use release::workspace::Output;
 use serde_json::{Value, json};
 
@@ -55,7 +55,8 @@ pub(crate) fn run(app: &App<'_>, arguments: &PushArgs) -> Result<ExitCode, Failu
         let mut failed = Vec::new();
         for plans in by_bundle.into_values() {
             let deliveries: Vec<_> = plans.iter().map(|plan| plan.delivery()).collect();
-            let outcomes = release::carry::carry(&context, &plans[0].lock, &deliveries).await?;
+            let outcomes =
+                release::transfer::stream::carry(&context, &plans[0].lock, &deliveries).await?;
             for (plan, outcome) in plans.into_iter().zip(outcomes) {
                 let confirmed = match outcome {
                     Ok(sent) => release::verify::pushed_tags(&context, &plan.expected(), &sent)

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use console::style;
-use release::releases::{Answer, Certainties, ReleaseFacts, Row, all, one};
+use release::report::releases::{Answer, Certainties, ReleaseFacts, Row, all, one};
 
 use crate::app::App;
 use crate::failure::Failure;

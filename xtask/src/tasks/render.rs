@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use release::render::{Outcome, keep, one};
+use release::config::render::{Outcome, keep, one};
 use serde_json::json;
 
 use crate::app::App;

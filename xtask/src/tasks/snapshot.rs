@@ -12,7 +12,7 @@ pub(crate) fn run(app: &App<'_>, name: &str, out: Option<&Utf8Path>) -> Result<E
     let environment = app.environment(name)?;
     let snapshot = until_interrupted(app, async {
         let _registry = release::rehearse::serve_for_reading(&app.workspace, &environment).await?;
-        Ok(release::snapshot::take(&app.context(), &environment).await?)
+        Ok(release::plan::snapshot::take(&app.context(), &environment).await?)
     })?;
     let there = snapshot
         .tags

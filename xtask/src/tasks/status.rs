@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use release::status::Status;
+use release::report::status::Status;
 use serde_json::json;
 
 use crate::app::App;
@@ -21,7 +21,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &StatusArgs) -> Result<ExitCode, Fai
         return Err(release::Error::Environment(error).into());
     }
     let all = until_interrupted(app, async {
-        Ok(release::status::status(&app.context(), &names, arguments.live).await)
+        Ok(release::report::status::status(&app.context(), &names, arguments.live).await)
     })?;
     let text = match all.is_empty() {
         true => "There is no environment yet. `cargo xtask new NAME` makes one.\n".to_owned(),

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use indicatif::DecimalBytes;
-use release::store::{Amount, Garbage, Report};
+use release::transfer::store::{Amount, Garbage, Report};
 use serde_json::json;
 
 use crate::app::App;
@@ -14,17 +14,17 @@ use crate::ui::table;
 const SHOWN: usize = 10;
 
 pub(crate) fn run(app: &App<'_>) -> Result<ExitCode, Failure> {
-    let report = release::store::report(&app.workspace)?;
+    let report = release::transfer::store::report(&app.workspace)?;
     app.ui.result(&report_text(&report), &report)?;
     Ok(ExitCode::SUCCESS)
 }
 
 pub(crate) fn collect(app: &App<'_>, dry_run: bool) -> Result<ExitCode, Failure> {
-    let missing = release::store::missing_locks(&app.context());
+    let missing = release::transfer::store::missing_locks(&app.context());
     let garbage = if dry_run {
-        release::store::garbage(&app.workspace)?
+        release::transfer::store::garbage(&app.workspace)?
     } else {
-        release::store::collect(&app.workspace, &|garbage| {
+        release::transfer::store::collect(&app.workspace, &|garbage| {
             if !garbage.is_empty() {
                 app.ui.note(garbage_text(garbage, &missing).trim_end());
             }
@@ -131,7 +131,7 @@ fn garbage_text(garbage: &Garbage, missing: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use release::store::{Blob, Row};
+    use release::transfer::store::{Blob, Row};
 
     use super::*;
 

@@ -7,8 +7,10 @@ use console::{Term, style};
 use indicatif::{
     DecimalBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
 };
+use release::cluster::run;
 use release::event::{Event, Step};
-use release::{lock, plan, prune, push, run, verify};
+use release::transfer::{lock, push};
+use release::{plan, prune, verify};
 
 use crate::failure::Failure;
 use crate::ui::edge::{self, message, word};
@@ -483,7 +485,7 @@ fn by_cause(failed: &[(String, Arc<release::RegistryError>)]) -> String {
 }
 
 /// Returns what differs between two locks: a line a kind.
-pub(crate) fn lock_changes(changes: &release::lock::Changes) -> String {
+pub(crate) fn lock_changes(changes: &release::transfer::lock::Changes) -> String {
     let mut text = String::new();
     for (key, old, new) in &changes.keys {
         text.push_str(&format!("  {key}: {old} -> {new}\n"));

@@ -1,7 +1,9 @@
 //! For machines: one object a line on standard output, the last of them the result or the error.
 
+use release::cluster::run;
 use release::event::Event;
-use release::{plan, prune, push, run, verify};
+use release::transfer::push;
+use release::{plan, prune, verify};
 use serde::Serialize;
 use serde_json::{Value, json};
 

@@ -6,7 +6,8 @@ use programs::Check;
 use serde::Serialize;
 
 use super::Cluster;
-use crate::{Context, Error, run};
+use crate::cluster::run;
+use crate::{Context, Error};
 
 /// What the checks came to.
 #[derive(Debug, Serialize)]

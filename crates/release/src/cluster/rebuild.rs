@@ -4,10 +4,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 
 use super::{Cluster, refuse_a_rehearsal};
+use crate::cluster::existing;
+use crate::config::render;
 use crate::receipt::{self, Applied, By, Pushed, Receipt};
 use crate::shared_state::{self, Standing, Subject};
+use crate::transfer::look;
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Error, existing, locked, look, render, sha256};
+use crate::{Context, Error, locked, sha256};
 
 /// A receipt that can be written.
 pub struct Rebuilt {
@@ -120,7 +123,7 @@ pub async fn rebuild(
             sha256: is_current.then(|| cluster.mkectl().sha256()).flatten(),
         },
         artifacts,
-        pushed: Pushed::from(&crate::push::Sent::default()),
+        pushed: Pushed::from(&crate::transfer::push::Sent::default()),
         began: None,
         ended: receipt::now(context),
         by: By::of(context, &cluster.environment),

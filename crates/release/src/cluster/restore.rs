@@ -5,8 +5,10 @@ use environment::Environment;
 use serde::Serialize;
 
 use super::{Cluster, Note, backup, refuse_a_rehearsal};
+use crate::config::resolve;
 use crate::event::Event;
-use crate::{Context, Error, cluster, program, resolve, workspace};
+use crate::transfer::program;
+use crate::{Context, Error, cluster, workspace};
 
 /// A backup that was put back.
 #[derive(Debug, Serialize)]

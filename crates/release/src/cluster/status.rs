@@ -8,8 +8,9 @@ use environment::yaml::{self, Node, Source};
 use serde::Serialize;
 
 use super::{Cluster, Note};
-use crate::under_way::UnderWay;
-use crate::{Context, Error, chain, render, sha256};
+use crate::cluster::in_progress::UnderWay;
+use crate::config::render;
+use crate::{Context, Error, chain, sha256};
 
 /// What can be told of one cluster.
 #[derive(Debug, Serialize)]

@@ -4,16 +4,17 @@ use environment::Environment;
 use semver::Version;
 
 use super::Purpose;
+use crate::cluster::executor::{Action, ClusterPlan};
+use crate::cluster::existing::{self, Expected, Word};
+use crate::cluster::in_progress::UnderWay;
+use crate::cluster::{migrate, upgrade};
 use crate::event::Step;
-use crate::executor::{Action, ClusterPlan};
-use crate::existing::{self, Expected, Word};
 use crate::locked::Locked;
-use crate::program::{self, Program};
 use crate::receipt::{Applied, Receipt};
-use crate::under_way::UnderWay;
+use crate::transfer::program::{self, Program};
 use crate::warnings::Warnings;
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Error, kubeconfig, migrate, plan, upgrade};
+use crate::{Context, Error, kubeconfig, plan};
 
 /// Why mkectl runs again after a run that was killed.
 const UNKNOWN_END: &str = "nobody knows how the last one ended";
@@ -167,7 +168,8 @@ fn apply(
     reason: &'static str,
     program: Result<Program, Error>,
 ) -> ClusterPlan {
-    let steps = |program| crate::apply::steps(question.environment, question.output, program);
+    let steps =
+        |program| crate::cluster::apply::steps(question.environment, question.output, program);
     ClusterPlan {
         action: Action::Apply,
         from: None,

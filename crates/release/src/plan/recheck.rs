@@ -1,8 +1,9 @@
 //! Compares a plan with the files once more, immediately before the cluster is touched: a push may take hours, and files change meanwhile.
 
 use super::{Moved, Plan};
+use crate::config::render;
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Error, locked, plan, render, sha256};
+use crate::{Context, Error, locked, plan, sha256};
 
 /// A plan does not fit the files any more.
 #[derive(Debug, thiserror::Error)]

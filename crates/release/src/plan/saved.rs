@@ -11,10 +11,11 @@ use redaction::yaml::free_text;
 use serde::{Deserialize, Serialize};
 
 use super::{Plan, Planned};
-use crate::program::Program;
+use crate::config::render;
 use crate::receipt::{self, Receipt};
+use crate::transfer::program::Program;
 use crate::workspace::{read_if_there, write_named};
-use crate::{Error, Workspace, chain, plan, render, sha256};
+use crate::{Error, Workspace, chain, plan, sha256};
 
 /// A plan as its file says it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

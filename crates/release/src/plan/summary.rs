@@ -4,8 +4,9 @@ use camino::Utf8PathBuf;
 use serde::Serialize;
 
 use super::{Plan, Planned};
-use crate::executor::{Action, ClusterPlan};
-use crate::{Error, Kind, Workspace, chain, render};
+use crate::cluster::executor::{Action, ClusterPlan};
+use crate::config::render;
+use crate::{Error, Kind, Workspace, chain};
 
 /// The plan, as it is printed: for people by xtask, for machines as JSON.
 #[derive(Debug, Serialize)]
@@ -130,8 +131,8 @@ impl Plan {
                 error,
                 Error::Mkectl(_)
                     | Error::Program(
-                        crate::program::Error::Version { .. }
-                            | crate::program::Error::NoOldMkectl { .. }
+                        crate::transfer::program::Error::Version { .. }
+                            | crate::transfer::program::Error::NoOldMkectl { .. }
                     )
             )
         };

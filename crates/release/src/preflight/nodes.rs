@@ -19,7 +19,8 @@ use environment::Environment;
 use programs::ssh::{Answer, Bounds, Destination, NotAnswered, Ssh, Why};
 use serde::Serialize;
 
-use crate::{Context, chain, program};
+use crate::transfer::program;
+use crate::{Context, chain};
 
 pub use gather::Shared;
 pub(super) use gather::checks;

@@ -55,7 +55,7 @@ impl Sample {
         let manifests = |kind: bundle::Kind| {
             let mut artifacts = contents.artifacts.iter();
             let found = artifacts.find(|artifact| artifact.kind == kind);
-            found.map_or_else(Vec::new, crate::connect::manifests)
+            found.map_or_else(Vec::new, crate::transfer::connect::manifests)
         };
         let mut bytes = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(Self {

@@ -215,7 +215,7 @@ fn listed(
         .filter_map(|receipt| receipt.applied.as_ref());
     let applied = applied.find(|applied| applied.release == release);
     let sha256 = applied.and_then(|applied| applied.mkectl.sha256.as_deref());
-    let program = crate::program::of_release(context, environment, &version, sha256)
+    let program = crate::transfer::program::of_release(context, environment, &version, sha256)
         .map_err(|error| chain(&error))?
         .ok_or("it is not on this machine")?;
     verify::listed(program.mkectl()).map_err(|error| chain(&error))

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::file::{PrunePlan, Remove};
 use super::history::{self, History};
 use super::{Reach, known_holding, of_known, propose};
-use crate::connect::connect;
-use crate::{Context, Error, RegistryError, chain, connect, prune};
+use crate::transfer::connect::{self, connect};
+use crate::{Context, Error, RegistryError, chain, prune};
 use environment::Environment;
 use registry::Removed;
 

@@ -9,9 +9,10 @@ use bundle::{Artifact, Kind, Lock};
 use environment::Environment;
 
 use crate::event::Event;
-use crate::look::{Held, Tag, look};
+use crate::transfer::look::{Held, Tag, look};
+use crate::transfer::{fetch, program};
 use crate::warnings::Warnings;
-use crate::{Context, Error, chain, fetch, locked, program};
+use crate::{Context, Error, chain, locked};
 
 /// Compares the lock with what the mkectl that is to be run lists, and with what the bundle's charts name. A deploy that runs no mkectl asks nobody.
 ///

@@ -11,7 +11,7 @@ use super::finding::{Finding, FindingKind};
 use super::nodes::{NodeRegistries, Reader};
 use crate::Error;
 use crate::event::{Event, Reporter, Step};
-use crate::look::QUESTIONS_AT_ONCE;
+use crate::transfer::look::QUESTIONS_AT_ONCE;
 
 /// How many blobs are read at once. Each holds one piece of a blob in memory.
 const READS_AT_ONCE: usize = 6;

@@ -7,8 +7,9 @@ use bundle::Kind;
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 
-use crate::look::{credentials, is_refusal, ping};
-use crate::{Context, Error, connect, verify};
+use crate::transfer::connect;
+use crate::transfer::look::{credentials, is_refusal, ping};
+use crate::{Context, Error, verify};
 
 /// What nodes pull from.
 #[derive(Debug)]

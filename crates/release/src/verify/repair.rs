@@ -14,12 +14,13 @@ use registry::Restored;
 use super::examine::examine;
 use super::served::nodes_of;
 use super::{Depth, Finding, FindingKind};
-use crate::connect::{StoreSource, connect_to_push, target};
 use crate::event::{Event, Step};
-use crate::look::ping;
 use crate::observe::PushObserver;
-use crate::push::Sent;
-use crate::{Context, Error, RegistryError, carry, connect, fetch, push, verify};
+use crate::transfer::connect::{self, StoreSource, connect_to_push, target};
+use crate::transfer::look::ping;
+use crate::transfer::push::{self, Sent};
+use crate::transfer::{fetch, stream};
+use crate::{Context, Error, RegistryError, verify};
 
 /// How many blobs are sent, or manifests put, at once.
 const REPAIRS_AT_ONCE: usize = 6;
@@ -320,7 +321,7 @@ async fn stocked(
         }
     }
     if !is_whole {
-        carry::bring(context, lock).await?;
+        stream::bring(context, lock).await?;
     }
     Ok(store)
 }

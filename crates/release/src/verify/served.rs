@@ -6,9 +6,10 @@ use environment::Environment;
 use super::examine::{bytes_to_read, examine};
 use super::nodes::NodeRegistries;
 use super::{Depth, Finding};
+use crate::config::render;
 use crate::event::{Event, Step};
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Error, chain, render, verify};
+use crate::{Context, Error, chain, verify};
 
 /// What was looked at, and what is wrong with it.
 #[derive(Debug)]

@@ -119,7 +119,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::program;
+    use crate::transfer::program;
     use crate::verify::{Finding, Served};
 
     fn round(outcome: Result<Served, Error>) -> Round {

@@ -1,7 +1,7 @@
 //! Differences for a comment on a pull request.
 
 use indicatif::DecimalBytes;
-use release::diff::{Change, Drift, Pair, Releases, State};
+use release::config::diff::{Change, Drift, Pair, Releases, State};
 
 use super::{applied, area, committed, lacks, shares};
 

@@ -2,7 +2,7 @@
 
 use console::style;
 use indicatif::DecimalBytes;
-use release::diff::{Change, Drift, Pair, Releases, State};
+use release::config::diff::{Change, Drift, Pair, Releases, State};
 
 use super::{applied, area, committed, lacks, shares};
 

@@ -1,0 +1,158 @@
+//! The administrator's password, which mkectl prints once: caught, kept, handed over.
+//!
+//! It is written to a file immediately, because it must survive an end of this program, and given to the command that
+//! the environment names only when mkectl has ended. The file goes when the command has taken it.
+
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::sync::{Mutex, PoisonError};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use environment::AdminPassword;
+use secrecy::ExposeSecret as _;
+
+use crate::cluster::consent::Refused;
+use crate::event::{Event, Step};
+use crate::{Context, chain};
+
+/// Takes care of the password during one run of mkectl.
+pub(crate) struct Handover<'a> {
+    wanted: Option<&'a AdminPassword>,
+    /// Where it is kept unless the environment names another file.
+    file: &'a Utf8Path,
+    /// What other name a file gets where there is one already: it may be the password of the cluster before.
+    stamp: &'a str,
+    caught: Mutex<Vec<Caught>>,
+}
+
+struct Caught {
+    credentials: programs::AdminPassword,
+    file: io::Result<Utf8PathBuf>,
+}
+
+impl<'a> Handover<'a> {
+    pub(crate) fn new(
+        wanted: Option<&'a AdminPassword>,
+        file: &'a Utf8Path,
+        stamp: &'a str,
+    ) -> Self {
+        Self {
+            wanted,
+            file,
+            stamp,
+            caught: Mutex::default(),
+        }
+    }
+
+    /// Keeps what was caught, now.
+    pub(crate) fn keep(&self, credentials: &programs::AdminPassword) {
+        let file = match self.wanted {
+            Some(AdminPassword::File(file)) => file,
+            _ => self.file,
+        };
+        let caught = Caught {
+            file: self.write(file, credentials),
+            credentials: credentials.clone(),
+        };
+        let mut all = self.caught.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(caught);
+    }
+
+    /// Hands over what was caught, and says where it is.
+    pub(crate) fn hand_over(self, context: &Context<'_>) {
+        let all = self
+            .caught
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        for Caught { credentials, file } in all {
+            let user = &credentials.username;
+            let shown = |file: &Utf8Path| context.workspace.shown(file).to_owned();
+            let warn = |text: String| context.reporter.report(Event::Warning(text));
+            let told = |what: String| {
+                context.reporter.report(Event::Finished {
+                    step: Step::Apply,
+                    what,
+                });
+            };
+            let command = match self.wanted {
+                Some(AdminPassword::Command(words)) => words.split_first(),
+                _ => None,
+            };
+            if let Some((program, arguments)) = command {
+                let variables = &context.tool.variables;
+                let delivered =
+                    programs::deliver(program, arguments, variables, &credentials.password);
+                match (delivered, &file) {
+                    (Ok(()), file) => {
+                        if let Ok(file) = file
+                            && let Err(error) = std::fs::remove_file(file)
+                        {
+                            warn(format!("delete {}: {error}", shown(file)));
+                        }
+                        told(format!(
+                            "the password of user {user} was given to `{program}`"
+                        ));
+                        continue;
+                    }
+                    (Err(error), _) => warn(chain(&error)),
+                }
+            }
+            if let (Some(AdminPassword::Ask), Ok(file)) = (self.wanted, &file) {
+                match context.consent.show_password(user, &credentials.password) {
+                    Ok(()) => {
+                        match std::fs::remove_file(file) {
+                            Ok(()) => told(format!(
+                                "the password of user {user} was shown, and is nowhere else any more"
+                            )),
+                            Err(error) => warn(format!("delete {}: {error}", shown(file))),
+                        }
+                        continue;
+                    }
+                    Err(Refused(why)) => warn(format!(
+                        "the password of user {user} was not handed over on the terminal: {why}"
+                    )),
+                }
+            }
+            match file {
+                Ok(file) => told(format!(
+                    "the password of user {user} is in {}, for you alone: there is no other copy",
+                    shown(&file)
+                )),
+                Err(error) => warn(format!(
+                    "the password of user {user} could not be written to {}, and there is no other copy: {error}",
+                    shown(self.file)
+                )),
+            }
+        }
+    }
+
+    /// Writes the password to a new file that only its owner may read.
+    fn write(
+        &self,
+        file: &Utf8Path,
+        credentials: &programs::AdminPassword,
+    ) -> io::Result<Utf8PathBuf> {
+        let open = |path: &Utf8Path| {
+            std::fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(path)
+        };
+        if let Some(folder) = file.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let mut path = file.to_owned();
+        let opened = match open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                path = Utf8PathBuf::from(format!("{file}-{}", self.stamp));
+                open(&path)
+            }
+            opened => opened,
+        };
+        let mut opened = opened?;
+        writeln!(opened, "{}", credentials.password.expose_secret())?;
+        opened.sync_all()?;
+        Ok(path)
+    }
+}

@@ -1,0 +1,102 @@
+//! What an upgrade left the cluster's configuration as, and whether people have to write something of it into the environment.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use secrecy::ExposeSecret as _;
+
+use super::Target;
+use super::files::{IfThere, write_for_owner};
+use crate::cluster::existing::parse;
+use crate::config::resolve;
+use crate::event::Event;
+use crate::{Context, Error, chain};
+
+/// What an upgrade left the cluster's configuration as.
+#[derive(Debug)]
+pub struct After {
+    /// What differs from the cluster's to the rendered configuration, by meaning.
+    pub changes: Vec<mke::Change>,
+    /// Where the cluster's is, relative to the workspace, if it differs.
+    pub file: Option<Utf8PathBuf>,
+}
+
+impl After {
+    /// Returns whether the cluster has everything that the rendered configuration says.
+    pub(super) fn has_all(&self) -> bool {
+        self.changes.iter().all(|change| change.new.is_none())
+    }
+}
+
+/// Compares the configuration that the cluster has now, or the failure to get it, with what was rendered, and keeps it where it differs.
+pub(super) fn after(
+    context: &Context<'_>,
+    target: &Target<'_>,
+    text: Result<String, Error>,
+) -> Option<After> {
+    let compared = text.and_then(|text| {
+        let changes = changes(context, target, &text)?;
+        Ok((text, changes))
+    });
+    let file = &target.output.adopted;
+    let shown = context.workspace.shown(file).to_owned();
+    let warn = |text: String| context.reporter.report(Event::Warning(text));
+    let (text, changes) = match compared {
+        Ok(compared) => compared,
+        Err(error) => {
+            warn(format!(
+                "the cluster is upgraded, and its configuration could not be compared with what is rendered: {}",
+                chain(&error)
+            ));
+            return None;
+        }
+    };
+    if changes.is_empty() {
+        // What an earlier upgrade left is adopted by now.
+        let _ = std::fs::remove_file(file);
+        return Some(After {
+            changes,
+            file: None,
+        });
+    }
+    let masked = redaction::run().mask(&text);
+    if let Err(error) = write_for_owner(file, &masked, IfThere::Replace) {
+        warn(chain(&error));
+        return Some(After {
+            changes,
+            file: None,
+        });
+    }
+    let places = match changes.len() {
+        1 => "one place".to_owned(),
+        places => format!("{places} places"),
+    };
+    warn(format!(
+        "the cluster's configuration is not what is rendered, in {places}: {shown} is what the cluster has; write into the environment \
+         what is to stay"
+    ));
+    Some(After {
+        changes,
+        file: Some(shown),
+    })
+}
+
+/// Returns what differs from the cluster's to the rendered configuration. What the environment refers to is compared by its value, and
+/// shown as it is written.
+fn changes(
+    context: &Context<'_>,
+    target: &Target<'_>,
+    cluster: &str,
+) -> Result<Vec<mke::Change>, Error> {
+    let cluster = parse(Utf8Path::new("mkectl config get"), cluster)?;
+    let path = context.workspace.shown(&target.output.config);
+    let written = parse(path, &target.config.text)?;
+    let mut changes = mke::compare(&cluster, &written);
+    if let Some(resolved) = resolve::text(context, target.environment, target.release)? {
+        let resolved = parse(path, resolved.expose_secret())?;
+        let differing: Vec<String> = mke::compare(&cluster, &resolved)
+            .into_iter()
+            .map(|change| change.path)
+            .collect();
+        changes.retain(|change| differing.contains(&change.path));
+    }
+    Ok(changes)
+}

@@ -1,0 +1,137 @@
+//! The files that mkectl is given or leaves: written before it runs, read and removed after.
+
+use std::io::Write as _;
+
+use camino::Utf8Path;
+use oci_spec::image::Digest;
+use secrecy::ExposeSecret as _;
+
+use super::Target;
+use crate::cluster::existing;
+use crate::config::resolve;
+use crate::event::Event;
+use crate::transfer::program::Program;
+use crate::transfer::{fetch, stream};
+use crate::workspace::{read_if_there, write_whole};
+use crate::{Context, Error, workspace};
+
+/// A release matrix has some kilobytes.
+const LARGEST_MATRIX: u64 = 16 << 20;
+
+/// Puts the release matrix where mkectl is told that it is, unmodified: the vendor supports no other one (DOCS-SRC).
+pub(super) async fn put_matrix(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    path: &Utf8Path,
+    file: &bundle::LockedFile,
+) -> Result<(), Error> {
+    let store = fetch::open_store(context.workspace)?;
+    let digest: Digest = format!("sha256:{}", file.sha256)
+        .parse()
+        .unwrap_or_else(|_| unreachable!("a lock's digests were checked when it was read"));
+    if !store.has(&digest, file.size) {
+        let _ = stream::bring(context, lock).await?;
+    }
+    let bytes = store
+        .read(&digest, LARGEST_MATRIX)
+        .map_err(|source| Error::store(context.workspace, source))?;
+    let text = String::from_utf8(bytes).map_err(|_| {
+        let source = std::io::Error::new(std::io::ErrorKind::InvalidData, "it is no text");
+        Error::io("read", Utf8Path::new(&file.path), source)
+    })?;
+    write_whole(path, &text)
+}
+
+/// Keeps the configuration that the cluster has now. A rehearsal has no cluster, and keeps what is rendered.
+pub(super) fn keep_config(
+    target: &Target<'_>,
+    program: &Program,
+    path: &Utf8Path,
+) -> Result<(), Error> {
+    let text = match target.environment.rehearsal {
+        true => target.config.text.clone(),
+        false => existing::answer(target.environment, program)?.0,
+    };
+    write_for_owner(path, &text, IfThere::Refuse)
+}
+
+/// Returns the configuration that the cluster has now: what mkectl wrote to a file, or else what the cluster answers, or why it does not.
+///
+/// # Errors
+/// The file cannot be read.
+pub(super) fn live_config(
+    program: &Program,
+    file: Option<&Utf8Path>,
+) -> Result<Result<String, Error>, Error> {
+    let written = file.map(read_if_there).transpose()?.flatten();
+    Ok(match written {
+        Some(text) => Ok(text),
+        None => tokio::task::block_in_place(|| program.config_get()),
+    })
+}
+
+/// Writes the file of hosts, with the values of references.
+pub(super) fn write_hosts(
+    context: &Context<'_>,
+    target: &Target<'_>,
+    path: &Utf8Path,
+    private_addresses: bool,
+) -> Result<(), Error> {
+    let resolved = resolve::text(context, target.environment, target.release)?;
+    let text = match &resolved {
+        Some(resolved) => resolved.expose_secret(),
+        None => target.config.text.as_str(),
+    };
+    let machines = mke::machines(text).map_err(|source| workspace::Error::Hosts { source })?;
+    if machines.iter().any(|machine| machine.ssh.bastion.is_some()) {
+        context.reporter.report(Event::Warning(
+            "hosts have a bastion, which the file of hosts for an upgrade from MKE 3 does not know: they must be reached without it"
+                .to_owned(),
+        ));
+    }
+    let text = mke::migration_hosts(&machines, private_addresses)
+        .map_err(|source| workspace::Error::Hosts { source })?;
+    write_whole(path, &text)
+}
+
+/// Removes a file, if it exists.
+///
+/// # Errors
+/// It cannot be removed.
+pub(super) fn remove(path: &Utf8Path) -> Result<(), Error> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("remove", path, source))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What is done about a file that is there already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum IfThere {
+    Refuse,
+    Replace,
+}
+
+/// Writes a file that only its owner may read: a cluster's configuration has the values of secrets.
+pub(super) fn write_for_owner(path: &Utf8Path, text: &str, if_there: IfThere) -> Result<(), Error> {
+    let failed = |source| Error::io("write", path, source);
+    let folder = path.parent().unwrap_or(Utf8Path::new("."));
+    std::fs::create_dir_all(folder).map_err(|source| Error::io("make", folder, source))?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".")
+        .suffix(".part")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .tempfile_in(folder)
+        .map_err(failed)?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(failed)?;
+    match if_there {
+        IfThere::Refuse => file.persist_noclobber(path),
+        IfThere::Replace => file.persist(path),
+    }
+    .map(drop)
+    .map_err(|error| failed(error.error))
+}

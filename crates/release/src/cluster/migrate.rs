@@ -1,0 +1,224 @@
+//! The upgrade of an MKE 3 cluster to a release, without internet: the third road beside apply and upgrade (DOCS-SRC, MKE3-421).
+//!
+//! It is a deploy with another command at its end: everything is in the registry, and confirmed as a node sees it, before the cluster is
+//! touched. MKE 3 loads its images from a file; MKE 4 pulls them from the registry, for as long as the cluster lives.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use environment::{Environment, Mke3, Problem};
+
+use crate::cluster::executor::{ClusterStep, Command, Task};
+use crate::event::Step;
+use crate::transfer::program::{self, Program};
+use crate::workspace::{Output, read_if_there};
+use crate::{Context, Credentials};
+
+mod error;
+
+pub use error::Error;
+
+/// An upgrade from MKE 3 that is ready to be run.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) steps: Vec<ClusterStep>,
+    /// What people should know of these steps.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Returns the MKE 3 cluster that an environment names.
+///
+/// # Errors
+/// It names none.
+pub(crate) fn of(environment: &Environment) -> Result<&Mke3, crate::Error> {
+    environment.mke3.as_ref().ok_or_else(|| {
+        let rule = "the environment says nothing of an MKE 3 cluster";
+        crate::Error::from(
+            Problem::at(&environment.merged, rule)
+                .with_help("write `mke3: { version: 3.8.2, credentials: { env: NAME } }`"),
+        )
+    })
+}
+
+/// Plans the steps of a migration. Nothing is written.
+///
+/// # Errors
+/// The vendor supports no way from there, the environment lacks what it asks for, the right mkectl is missing or cannot do it, the
+/// administrator's credentials cannot be had, or an earlier try has left its kubeconfig.
+pub(crate) fn prepare(
+    context: &Context<'_>,
+    environment: &Environment,
+    facts: &mke::Release,
+    (lock, lock_path): (&bundle::Lock, &Utf8Path),
+    output: &Output,
+) -> Result<Prepared, crate::Error> {
+    if environment.rehearsal {
+        return Err(program::Error::NoCluster {
+            environment: environment.name.clone(),
+        }
+        .into());
+    }
+    let mke3 = of(environment)?;
+    let way = facts
+        .migrate_from(&mke3.version)
+        .map_err(|source| Error::Unsupported { source })?;
+    refuse_unfit(environment, mke3)?;
+    let ports = way.gateway_node_ports(environment)?;
+    let address = mke::external_address(environment).ok_or_else(|| {
+        let rule = "an upgrade from MKE 3 has to be given `config.apiServer.externalAddress`";
+        Problem::at(&environment.merged, rule)
+            .with_help("write the address of the load balancer that MKE 3 has")
+    })?;
+    refuse_a_leftover(context)?;
+    let mut program = program::for_command(context, environment, lock, lock_path, &["upgrade"])?;
+    // For mkectl it is a new cluster, whose kubeconfig it writes itself.
+    program.mkectl.kubeconfig = None;
+    let help = &program.help;
+    let lacking = programs::Migration::NEEDED
+        .into_iter()
+        .find(|flag| !help.lists(flag));
+    if let Some(flag) = lacking {
+        return Err(program::Error::Lacks {
+            program: program.mkectl.program.path.clone(),
+            what: flag.to_owned(),
+        }
+        .into());
+    }
+    let Some(Credentials::Basic { username, password }) = context.mke3_credentials(environment)?
+    else {
+        return Err(program::Error::NoCluster {
+            environment: environment.name.clone(),
+        }
+        .into());
+    };
+    let mut warnings = way.warnings;
+    let ca = environment.registry.ca.as_ref().map(|ca| &ca.path);
+    if ca.is_some() && !help.lists("--image-registry-ca-file") {
+        warnings.push(format!(
+            "mkectl v{} takes no file of the registry's authority in an upgrade from MKE 3: it must be one that the nodes trust",
+            environment.release
+        ));
+    }
+    if ports.is_some() && !programs::GATEWAY_PORTS.iter().all(|flag| help.lists(flag)) {
+        warnings.push(format!(
+            "the way to v{} asks for the gateway's node ports, and its mkectl lists no flags for them: they are not given",
+            environment.release
+        ));
+    }
+    let hosts = output.logs.join("mke3-hosts.yaml");
+    let config_out = output.logs.join("mke3-migrated.yaml");
+    let (image, chart) = (
+        environment.registry.image_url(),
+        environment.registry.chart_url(),
+    );
+    let mut upgrade = program.mkectl.migrate(
+        &programs::Migration {
+            hosts: &hosts,
+            username: &username,
+            password: &password,
+            external_address: &address,
+            image_registry: &image,
+            chart_registry: &chart,
+            ca: ca.map(Utf8PathBuf::as_path),
+            config_out: &config_out,
+            gateway_node_ports: ports.map(|(http, https)| programs::NodePorts { http, https }),
+        },
+        help,
+    );
+    // MKE 3 clusters have no credentials for the registry of MKE 4 (MKE3-421).
+    if let Some(pull) = program::Pull::of(context, environment)? {
+        upgrade = pull.given_to(upgrade, help);
+    }
+    let check = check(&program, mke3, output, &mut warnings)?;
+    let limit = environment.operation.apply_timeout;
+    let run = |name, command: programs::Command, effect| {
+        Task::Run(Box::new(Command {
+            program: program.clone(),
+            name,
+            command: command.within(limit),
+            reads_config: false,
+            is_printed: true,
+            effect,
+        }))
+    };
+    let effect = format!("MKE 3 became v{}", environment.release);
+    let check = check.map(|check| run("check-mke3", check, None));
+    let tasks = [
+        Task::WriteHosts {
+            path: hosts,
+            private_addresses: way.private_addresses,
+        },
+        // What an earlier try has left there mkectl might ask about, or not overwrite.
+        Task::Remove(config_out.clone()),
+    ];
+    let steps = (tasks.into_iter())
+        .chain(check)
+        .chain([
+            run("migrate", upgrade, Some(effect)),
+            // Where mkectl does not write its configuration, the cluster is asked.
+            Task::Compare {
+                program: Box::new(program.clone()),
+                written: Some(config_out),
+            },
+        ])
+        .map(|task| ClusterStep {
+            step: Step::Migrate,
+            task,
+        })
+        .collect();
+    Ok(Prepared { steps, warnings })
+}
+
+/// Refuses an MKE 3 cluster whose settings the vendor excludes from an upgrade: mkectl finds out half-way.
+fn refuse_unfit(environment: &Environment, mke3: &Mke3) -> Result<(), crate::Error> {
+    let config = mke3.config.as_ref();
+    let text = config
+        .map(|path| read_if_there(path))
+        .transpose()?
+        .flatten();
+    let unfit = text.as_deref().and_then(mke::mke3_unfit);
+    match unfit.or_else(|| mke::managers_unfit(environment)) {
+        Some(unfit) => Err(Error::Unfit(unfit).into()),
+        None => Ok(()),
+    }
+}
+
+/// Returns the check of MKE 3's configuration, where this mkectl has one and the configuration is at hand.
+fn check(
+    program: &Program,
+    mke3: &Mke3,
+    output: &Output,
+    warnings: &mut Vec<String>,
+) -> Result<Option<programs::Command>, crate::Error> {
+    let help = |words: &[&str]| program.mkectl.help(words).map_err(crate::Error::Mkectl);
+    let is_there = help(&[])?.has_command("check") && help(&["check"])?.has_command("mke3");
+    match (&mke3.config, is_there) {
+        (Some(config), true) => Ok(Some(
+            program
+                .mkectl
+                .check_mke3(config, &help(&["check", "mke3"])?)
+                .in_directory(output.logs.clone()),
+        )),
+        (None, true) => {
+            warnings.push(
+                "`mkectl check mke3` is not run, since `mke3.config` names no configuration of MKE 3".to_owned(),
+            );
+            Ok(None)
+        }
+        (_, false) => {
+            warnings.push("this mkectl has no `check mke3`, so that it is not run".to_owned());
+            Ok(None)
+        }
+    }
+}
+
+/// Refuses while the kubeconfig of an earlier try is where mkectl keeps it, even an empty one: the upgrade would fail half-way (DOCS-SRC).
+fn refuse_a_leftover(context: &Context<'_>) -> Result<(), crate::Error> {
+    // mkectl gets the same variable, so that it looks at the same place.
+    let Some(home) = context.tool.variables.get("HOME") else {
+        return Ok(());
+    };
+    let path = Utf8PathBuf::from(home.to_string_lossy().into_owned()).join(".mke/mke.kubeconf");
+    match path.exists() {
+        true => Err(Error::StaleKubeconfig { path }.into()),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,115 @@
+//! Any other command of mkectl, with the right program and the right file.
+
+use environment::Environment;
+use programs::Results;
+
+use crate::cluster::in_progress;
+use crate::cluster::run::{self, Ran};
+use crate::cluster::{Cluster, Logged};
+use crate::{Context, Error};
+
+/// Commands that print secrets as their result, so that it is not logged.
+const SECRETIVE: &[&str] = &["certs", "kubeconfig", "login", "reset-password"];
+
+/// Commands that leave the cluster as it is, whatever becomes of them.
+const HARMLESS: &[&str] = &[
+    "airgap",
+    "backup",
+    "check",
+    "completion",
+    "config",
+    "etcd",
+    "help",
+    "init",
+    "kubeconfig",
+    "login",
+    "version",
+];
+
+/// What is to be run, as it was typed.
+#[derive(Debug)]
+pub struct Typed {
+    arguments: Vec<String>,
+}
+
+impl Typed {
+    /// Takes arguments for mkectl.
+    pub fn new(arguments: Vec<String>) -> Self {
+        Self { arguments }
+    }
+
+    /// Says whether it is the end of the cluster.
+    pub fn resets(&self) -> bool {
+        self.changes() && self.arguments.first().is_some_and(|word| word == "reset")
+    }
+
+    /// Says whether it may change the cluster. What is not known may.
+    pub fn changes(&self) -> bool {
+        let mut words = self.arguments.iter().map(String::as_str);
+        let first = words.next().unwrap_or("help");
+        let is_help = |word: &String| ["-h", "--help"].contains(&word.as_str());
+        let is_restore = words.next() == Some("restore");
+        !self.arguments.iter().any(is_help) && (!HARMLESS.contains(&first) || is_restore)
+    }
+}
+
+/// Runs mkectl with arguments that somebody typed. The configuration as it is rendered now, with the values of its references, is put in by
+/// `--file` where the command has that flag and it was not typed.
+///
+/// # Errors
+/// There is no fitting mkectl, or it failed.
+pub fn run(
+    context: &Context<'_>,
+    environment: Environment,
+    typed: &Typed,
+) -> Result<Logged, Error> {
+    let cluster = Cluster::of(context, environment)?;
+    let help = (cluster.mkectl().help_of(&typed.arguments))?;
+    let first = typed.arguments.first().map_or("", String::as_str);
+    let results = match SECRETIVE.contains(&first) {
+        true => Results::Unlogged,
+        false => Results::Apart,
+    };
+    let ran = cluster.run(context, "mkectl", typed.changes(), |config| {
+        let command = cluster
+            .mkectl()
+            .other(&typed.arguments, Some(config), &help);
+        command.results(results)
+    });
+    // It is over, however it ended, and nobody but mkectl's own output knows what it means.
+    if let Ok(Ran { log })
+    | Err(
+        Error::Run(run::Error::Failed { log, .. })
+        | Error::Run(run::Error::Interrupted { log, .. }),
+    ) = &ran
+    {
+        in_progress::remove(&cluster.output, log)?;
+    }
+    Ok(Logged {
+        environment: cluster.environment.name.clone(),
+        log: ran?.log,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_change_the_cluster_is_told_from_what_cannot() {
+        for (typed, expected) in [
+            ("apply", true),
+            ("certs rotate", true),
+            ("etcd restore --name x", true),
+            ("etcd backup --name x", false),
+            ("config get", false),
+            ("reset --force", true),
+            ("reset --help", false),
+            ("--version", true),
+            ("", false),
+        ] {
+            let arguments = typed.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(Typed::new(arguments).changes(), expected, "{typed}");
+        }
+    }
+}

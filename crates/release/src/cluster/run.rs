@@ -1,0 +1,231 @@
+//! One run of mkectl, from the note that it is at work to what became of it: what `apply` shares with every other command that
+//! takes its time.
+
+use std::sync::{Mutex, PoisonError};
+
+use camino::Utf8PathBuf;
+use environment::Environment;
+
+use crate::Context;
+use crate::cluster::admin_password::Handover;
+use crate::cluster::consent;
+use crate::cluster::in_progress::{self, UnderWay};
+use crate::event::{Event, Step};
+use crate::workspace::Output;
+
+mod error;
+
+pub use error::Error;
+
+/// What is run, and for whom.
+pub(crate) struct Run<'a> {
+    /// The environment whose cluster it is about.
+    pub(crate) environment: &'a Environment,
+    /// Where its results go.
+    pub(crate) output: &'a Output,
+    /// The release whose mkectl it is, `v4.1.5`.
+    pub(crate) release: String,
+    /// What it is, as the log's name and the note say it: `apply`.
+    pub(crate) name: &'a str,
+    /// The step that it belongs to.
+    pub(crate) step: Step,
+    /// Who gets what it prints as a result, instead of whoever hears of progress.
+    pub(crate) results: Option<&'a Mutex<String>>,
+    /// Whether it changes the cluster, so that whoever finds it killed must know.
+    pub(crate) changes: bool,
+    /// What to do where the administrator's password was missed, to be appended to a message; none where this mkectl has no way.
+    pub(crate) password_way_out: Option<String>,
+}
+
+/// A run that succeeded.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    /// Everything that it printed, relative to the workspace.
+    pub(crate) log: Utf8PathBuf,
+}
+
+impl Run<'_> {
+    /// Runs the command to its end.
+    ///
+    /// A command that changes the cluster leaves its note there: whoever writes down how it ended removes it.
+    ///
+    /// # Errors
+    /// It shows secrets and may not, cannot be started, failed, or was interrupted.
+    pub(crate) fn run(
+        &self,
+        context: &Context<'_>,
+        command: &programs::Command,
+    ) -> Result<Ran, crate::Error> {
+        consent::ask(context, command)?;
+        let now = (context.tool.now)();
+        let stamp = now.strftime("%Y-%m-%dT%H-%M-%SZ").to_string();
+        let log = (self.output.logs).join(format!("{stamp}-{}.log", self.name));
+        std::fs::create_dir_all(&self.output.logs)
+            .map_err(|source| crate::Error::io("make", &self.output.logs, source))?;
+        let shown = context.workspace.shown_command(command);
+        context.reporter.report(Event::Started {
+            step: self.step,
+            what: shown.clone(),
+            bytes: None,
+        });
+        let signals = context.tool.signals.for_mkectl();
+        let note = self.changes.then(|| UnderWay {
+            command: self.name.to_owned(),
+            release: self.release.clone(),
+            log: context.workspace.shown(&log).to_owned(),
+            began: now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            process: None,
+        });
+        if let Some(note) = &note {
+            note.write(self.output)?;
+        }
+        let handover = Handover::new(
+            self.environment.operation.admin_password.as_ref(),
+            &self.output.admin_password,
+            &stamp,
+        );
+        let finished = {
+            let observer = Lines {
+                way_out: self.password_way_out.as_deref(),
+                context,
+                handover: &handover,
+                note: note.as_ref(),
+                output: self.output,
+                results: self.results,
+                reveals: command.results == programs::Results::Unlogged,
+            };
+            // mkectl is waited for in a blocking call: its output is read as it comes, by this one thread.
+            tokio::task::block_in_place(|| programs::run(command, &log, &observer, signals))
+        };
+        context.tool.signals.mkectl_ended();
+        tokio::task::block_in_place(|| handover.hand_over(context));
+        let finished = finished?;
+        let log = context.workspace.shown(&log).to_owned();
+        if let Some(failure) = finished.log_failure {
+            context
+                .reporter
+                .report(Event::Warning(format!("{log} is incomplete: {failure}")));
+        }
+        if finished.signal.is_some() {
+            return Err(Error::Interrupted {
+                name: command.name.clone(),
+                command: shown,
+                exit: finished.exit,
+                log,
+            }
+            .into());
+        }
+        // Where its time was up, it had to leave something undone, whatever it says.
+        if !finished.exit.is_success() || finished.timed_out {
+            return Err(Error::Failed {
+                name: command.name.clone(),
+                command: shown,
+                exit: finished.exit,
+                limit: command.time_limit.filter(|_| finished.timed_out),
+                log,
+                last_lines: finished.last_lines,
+            }
+            .into());
+        }
+        Ok(Ran { log })
+    }
+}
+
+/// Refuses to begin while a mkectl that an earlier run started is at work.
+///
+/// # Errors
+/// One is.
+pub(crate) fn refuse_a_second_one(
+    context: &Context<'_>,
+    output: &Output,
+) -> Result<(), crate::Error> {
+    let Some(earlier) = UnderWay::read(output)? else {
+        return Ok(());
+    };
+    match earlier.process {
+        Some(process) if earlier.is_running() => Err(Error::Running {
+            release: earlier.release,
+            process,
+            log: earlier.log,
+            note: context
+                .workspace
+                .shown(&in_progress::path(output))
+                .to_owned(),
+        }
+        .into()),
+        _ => Ok(()),
+    }
+}
+
+struct Lines<'a> {
+    way_out: Option<&'a str>,
+    context: &'a Context<'a>,
+    handover: &'a Handover<'a>,
+    note: Option<&'a UnderWay>,
+    output: &'a Output,
+    results: Option<&'a Mutex<String>>,
+    /// Whether the result is a secret as a whole.
+    reveals: bool,
+}
+
+impl Lines<'_> {
+    fn warn(&self, text: impl Into<String>) {
+        self.context.reporter.report(Event::Warning(text.into()));
+    }
+}
+
+impl programs::Observer for Lines<'_> {
+    fn event(&self, event: programs::Event<'_>) {
+        match event {
+            programs::Event::Line { text } => self.context.reporter.report(Event::Mkectl(text)),
+            programs::Event::Result { text } => match self.results {
+                Some(results) => {
+                    let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+                    results.push_str(text);
+                    results.push('\n');
+                }
+                None if self.reveals => self.context.reporter.report(Event::Revealed(text)),
+                None => self.context.reporter.report(Event::MkectlResult(text)),
+            },
+            programs::Event::AdminPassword(caught) => self.handover.keep(caught),
+            programs::Event::PasswordMissed => self.warn(
+                format!(
+                    "mkectl printed the administrator's password in an unknown format: look for it in the log{}",
+                    self.way_out.unwrap_or_default()
+                ),
+            ),
+            programs::Event::TimedOut => self.warn(format!(
+                "the time limit has passed: SIGINT was sent to mkectl, which has {} s to end",
+                programs::CLEANUP.as_secs()
+            )),
+            programs::Event::Passed { signal } => {
+                let name = match signal {
+                    programs::Signal::Interrupt => "SIGINT",
+                    programs::Signal::Terminate => "SIGTERM",
+                };
+                self.warn(format!(
+                    "{name} was passed on to mkectl, whose end is awaited; a second one kills it"
+                ));
+            }
+            programs::Event::Killed => self.warn("mkectl was killed"),
+            programs::Event::Started { process } => {
+                let Some(note) = self.note else {
+                    return;
+                };
+                let note = UnderWay {
+                    process: Some(process),
+                    ..note.clone()
+                };
+                if let Err(error) = note.write(self.output) {
+                    self.warn(crate::chain(&error));
+                }
+            }
+        }
+    }
+
+    fn stamp(&self) -> String {
+        (self.context.tool.now)()
+            .strftime("%Y-%m-%dT%H:%M:%SZ ")
+            .to_string()
+    }
+}

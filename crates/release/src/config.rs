@@ -1,0 +1,11 @@
+//! The configuration of an environment: rendered, compared, and promoted from one environment to the next.
+
+// Rendered from the environment.
+pub mod defaults;
+pub mod render;
+pub(crate) mod resolve;
+
+// Checked, compared and promoted.
+pub mod check;
+pub mod diff;
+pub mod promote;

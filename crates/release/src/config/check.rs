@@ -1,0 +1,177 @@
+//! Checks an environment as far as its files alone can be wrong: no network, no credentials, no mkectl, no bundle.
+
+use environment::{Environment, Problem, Problems};
+use serde::Serialize;
+
+use crate::config::render;
+use crate::receipt::{Applied, Receipt};
+use crate::workspace::Output;
+use crate::{Error, Workspace, locked, requires, workspace};
+
+/// An environment that nothing is wrong with.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Checked {
+    /// The environment.
+    pub environment: String,
+    /// Its release, `v4.1.5`.
+    pub release: String,
+    /// What people should know.
+    pub warnings: Vec<String>,
+}
+
+/// Checks one environment: its files, its release, all of its configuration, its registry's certificate at the time `now`,
+/// and what its cluster keeps for good.
+///
+/// # Errors
+/// Everything that is wrong with it, or what keeps it from being read.
+pub fn one(workspace: &Workspace, name: &str, now: jiff::Timestamp) -> Result<Checked, Error> {
+    let mut environment = workspace.load(name)?;
+    let receipt = Receipt::read(&Output::below(&workspace.environment(name)).receipt)?;
+    let applied = receipt.and_then(|receipt| receipt.applied);
+    let mut problems = Vec::new();
+    let facts = mke::Release::of(&environment.release).ok();
+    let mut warnings = match rendered(workspace, &mut environment) {
+        Ok(rendered) => rendered.warnings,
+        Err(Error::Workspace(workspace::Error::Configuration(found))) => {
+            problems.extend(found.0);
+            Vec::new()
+        }
+        Err(error) => return Err(error),
+    };
+    if let Err(Error::Workspace(workspace::Error::Configuration(found))) =
+        requires::check(workspace, &environment)
+    {
+        problems.extend(found.0);
+    }
+    if let Err(found) = environment.check_dates(now.as_second()) {
+        problems.extend(found.0);
+    }
+    if let Some(Err(Error::Workspace(workspace::Error::WriteOnce(found)))) = applied
+        .as_ref()
+        .map(|applied| write_once(&environment, applied))
+    {
+        problems.extend(found.0);
+    }
+    let upgrade = facts
+        .zip(applied.as_ref())
+        .and_then(|(facts, applied)| upgrade(&facts, applied));
+    if let Some(Ok(way)) = &upgrade
+        && let Err(found) = way.gateway_node_ports(&environment)
+    {
+        problems.push(found);
+    }
+    if !problems.is_empty() {
+        return Err(workspace::Error::Configuration(Problems(problems)).into());
+    }
+    let authority = environment.registry.ca.as_ref();
+    warnings.extend(authority.and_then(|authority| authority.warning.clone()));
+    let release = format!("v{}", environment.release);
+    warnings.extend(requirement(workspace, &environment, applied.as_ref(), now)?);
+    if let Some(applied) = applied.filter(|applied| applied.release != release) {
+        let applied = applied.release;
+        match upgrade {
+            Some(Err(refusal)) => warnings.push(format!(
+                "the cluster runs {applied}, and {refusal}: `deploy` and `apply` refuse {release}"
+            )),
+            upgrade => {
+                warnings.push(format!(
+                    "the cluster runs {applied}, and {release} is an upgrade: `deploy` does it, and `apply` does not"
+                ));
+                warnings.extend(
+                    upgrade
+                        .and_then(Result::ok)
+                        .into_iter()
+                        .flat_map(|upgrade| upgrade.warnings),
+                );
+            }
+        }
+    }
+    Ok(Checked {
+        environment: environment.name,
+        release,
+        warnings,
+    })
+}
+
+/// Returns why a deploy of a lock that the environment does not have yet would be refused, if it would. The lock is read.
+fn requirement(
+    workspace: &Workspace,
+    environment: &Environment,
+    applied: Option<&Applied>,
+    now: jiff::Timestamp,
+) -> Result<Option<String>, Error> {
+    let locked = match locked::read(workspace, &environment.release) {
+        Ok(locked) => locked,
+        // A release may be named before it is locked. A lock that cannot be read is wrong for every command.
+        Err(Error::Workspace(workspace::Error::NotLocked { release, .. })) => {
+            return Ok(Some(format!(
+                "release {release} is not locked: until `cargo xtask lock {release}`, `deploy` is refused"
+            )));
+        }
+        Err(error) => return Err(error),
+    };
+    if applied.is_some_and(|applied| applied.lock == locked.digest) {
+        return Ok(None);
+    }
+    let unmet = requires::unmet(workspace, environment, &locked.digest, now)?;
+    Ok(unmet.map(|unmet| {
+        format!(
+            "it requires {}, and {}: until then `deploy` and `apply` are refused",
+            unmet.environment, unmet.missing
+        )
+    }))
+}
+
+/// Renders an environment. A release that cannot be installed is a problem of the file that names it.
+pub(crate) fn rendered(
+    workspace: &Workspace,
+    environment: &mut Environment,
+) -> Result<mke::Rendered, Error> {
+    let release = mke::Release::of(&environment.release).map_err(|error| {
+        match environment.merged.get("release") {
+            Some(node) => {
+                let (near_misses, secrets) =
+                    mke::near_misses(&environment.config, &environment.inventory);
+                let mut problems = vec![Problem::at(node, error.to_string())];
+                problems.extend(near_misses);
+                secrets.cover(&mut problems);
+                Error::Workspace(workspace::Error::Configuration(Problems(problems)))
+            }
+            None => Error::Release(error),
+        }
+    })?;
+    let release = match workspace.observations(&environment.release)? {
+        Some(observations) => release.observed(observations),
+        None => release,
+    };
+    render::render(workspace, environment, &release)
+}
+
+/// Asks the table about the way from what a cluster runs to another release; nothing where the receipt names no version.
+pub(crate) fn upgrade(
+    to: &mke::Release,
+    applied: &Applied,
+) -> Option<Result<mke::Upgrade, mke::UpgradeError>> {
+    let from = applied.release.strip_prefix('v')?.parse().ok()?;
+    Some(to.upgrade_from(&from))
+}
+
+/// Checks that an environment leaves alone what its cluster keeps for good.
+///
+/// # Errors
+/// It does not.
+pub(crate) fn write_once(environment: &Environment, applied: &Applied) -> Result<(), Error> {
+    let problems = mke::refuse_changes(
+        environment,
+        mke::Installed {
+            registry: &applied.registry,
+            external_address: applied.external_address.as_deref(),
+            kept: applied.kept.as_ref(),
+        },
+    );
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(workspace::Error::WriteOnce(Problems(problems)).into())
+}

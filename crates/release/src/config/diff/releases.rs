@@ -1,0 +1,271 @@
+//! Two releases, by their locks: what came, went and changed, and what a registry that holds the one lacks of the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bundle::{Artifact, Lock};
+use environment::yaml::Node;
+use mke::Change;
+use semver::Version;
+use serde::Serialize;
+
+use crate::{Error, Workspace, locked};
+
+/// What differs between two locked releases.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Releases {
+    /// The one, `v4.1.3`.
+    pub old: String,
+    /// The other, `v4.1.5`.
+    pub new: String,
+    /// The artifacts that only the other has.
+    pub added: Vec<Entry>,
+    /// The artifacts that only the one has.
+    pub removed: Vec<Entry>,
+    /// The artifacts that the other has with another tag or other content.
+    pub changed: Vec<Changed>,
+    /// How many artifacts are the same.
+    pub unchanged: usize,
+    /// Bytes of the blobs that a registry which holds the one lacks of the other, each counted once: what a push sends.
+    pub blob_bytes: u64,
+    /// How many blobs that are.
+    pub blobs: usize,
+    /// Bytes of the manifests that it lacks, each counted once.
+    pub manifest_bytes: u64,
+    /// Bytes of the other release in all, manifests included, each blob counted once.
+    pub unique_bytes: u64,
+    /// What is known of the releases themselves, where that differs.
+    pub facts: Vec<Fact>,
+    /// What the two mkectl would configure differently, where both were asked when they were locked. The version is left out.
+    pub defaults: Vec<Change>,
+}
+
+/// An artifact of one of the releases.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Entry {
+    /// Its repository.
+    pub repository: String,
+    /// Its tag.
+    pub tag: String,
+    /// `image`, `chart` or `artifact`.
+    pub kind: String,
+    /// Its bytes that the other release has not, manifests included, each blob counted once.
+    pub bytes: u64,
+}
+
+/// An artifact of both releases that is not the same in both.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Changed {
+    /// Its repository.
+    pub repository: String,
+    /// `image`, `chart` or `artifact`.
+    pub kind: String,
+    /// Its tag in the one release.
+    pub old: String,
+    /// Its tag in the other. Where it is the same, the content differs.
+    pub new: String,
+    /// Its bytes that the one release has not, manifests included, each blob counted once.
+    pub bytes: u64,
+}
+
+/// What is known of releases, where that differs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Fact {
+    /// What it is about.
+    pub subject: &'static str,
+    /// What is known of the one; nothing where nothing is.
+    pub old: Option<String>,
+    /// What is known of the other.
+    pub new: Option<String>,
+}
+
+/// A value that is not what it was.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Update {
+    /// What it is.
+    pub subject: &'static str,
+    /// What it was.
+    pub old: String,
+    /// What it is now.
+    pub new: String,
+}
+
+impl Update {
+    pub(super) fn new(subject: &'static str, old: String, new: String) -> Self {
+        Self { subject, old, new }
+    }
+}
+
+impl Releases {
+    /// Says whether anything differs.
+    pub fn differs(&self) -> bool {
+        !(self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty())
+    }
+}
+
+/// Compares two locked releases.
+///
+/// # Errors
+/// One of them is not locked, or its lock cannot be read.
+pub fn releases(workspace: &Workspace, old: &Version, new: &Version) -> Result<Releases, Error> {
+    let one = locked::read(workspace, old)?.lock;
+    let other = locked::read(workspace, new)?.lock;
+    let (before, after) = (one.blobs(), other.blobs());
+    let manifests: BTreeSet<&str> = other
+        .artifacts
+        .iter()
+        .flat_map(|artifact| &artifact.manifests)
+        .map(|manifest| manifest.digest.as_ref())
+        .collect();
+    let (mut blobs, mut blob_bytes, mut manifest_bytes) = (0, 0, 0);
+    for (digest, size) in after
+        .iter()
+        .filter(|(digest, _)| !before.contains_key(*digest))
+    {
+        if manifests.contains(digest.as_str()) {
+            manifest_bytes += size;
+        } else {
+            blobs += 1;
+            blob_bytes += size;
+        }
+    }
+    let mut releases = Releases {
+        old: one.release.clone(),
+        new: other.release.clone(),
+        added: Vec::new(),
+        removed: Vec::new(),
+        changed: Vec::new(),
+        unchanged: 0,
+        blob_bytes,
+        blobs,
+        manifest_bytes,
+        unique_bytes: other.unique_bytes(),
+        facts: facts(old, new)?,
+        defaults: defaults(workspace, old, new)?,
+    };
+    let (of_one, of_other) = (by_repository(&one), by_repository(&other));
+    let repositories: BTreeSet<&str> = of_one.keys().chain(of_other.keys()).copied().collect();
+    for repository in repositories {
+        let one = of_one.get(repository).map_or(&[][..], Vec::as_slice);
+        let other = of_other.get(repository).map_or(&[][..], Vec::as_slice);
+        compare(one, other, &before, &after, &mut releases);
+    }
+    Ok(releases)
+}
+
+/// Compares what two releases have in one repository.
+fn compare(
+    one: &[&Artifact],
+    other: &[&Artifact],
+    before: &BTreeMap<String, u64>,
+    after: &BTreeMap<String, u64>,
+    releases: &mut Releases,
+) {
+    let mut gone: Vec<&Artifact> = Vec::new();
+    for old in one {
+        match other.iter().find(|new| new.tag == old.tag) {
+            Some(new) if new.digest == old.digest => releases.unchanged += 1,
+            Some(new) => releases.changed.push(changed(old, new, before)),
+            None => gone.push(old),
+        }
+    }
+    let mut come: Vec<&Artifact> = other
+        .iter()
+        .copied()
+        .filter(|new| !one.iter().any(|old| old.tag == new.tag))
+        .collect();
+    // One for one is a new version. Of several nobody can tell which one replaces which.
+    if let ([old], [new]) = (&gone[..], &come[..]) {
+        releases.changed.push(changed(old, new, before));
+        gone.clear();
+        come.clear();
+    }
+    releases
+        .removed
+        .extend(gone.into_iter().map(|old| entry(old, after)));
+    releases
+        .added
+        .extend(come.into_iter().map(|new| entry(new, before)));
+}
+
+fn by_repository(lock: &Lock) -> BTreeMap<&str, Vec<&Artifact>> {
+    let mut repositories: BTreeMap<&str, Vec<&Artifact>> = BTreeMap::new();
+    for artifact in &lock.artifacts {
+        repositories
+            .entry(&artifact.repository)
+            .or_default()
+            .push(artifact);
+    }
+    repositories
+}
+
+fn changed(old: &Artifact, new: &Artifact, before: &BTreeMap<String, u64>) -> Changed {
+    Changed {
+        repository: new.repository.clone(),
+        kind: new.kind.to_string(),
+        old: old.tag.clone(),
+        new: new.tag.clone(),
+        bytes: bytes(new, before),
+    }
+}
+
+fn entry(artifact: &Artifact, known: &BTreeMap<String, u64>) -> Entry {
+    Entry {
+        repository: artifact.repository.clone(),
+        tag: artifact.tag.clone(),
+        kind: artifact.kind.to_string(),
+        bytes: bytes(artifact, known),
+    }
+}
+
+/// Compares what is kept of the two mkectl; nothing where one was not asked.
+fn defaults(workspace: &Workspace, old: &Version, new: &Version) -> Result<Vec<Change>, Error> {
+    let spec = |keys| Node::mapping([("spec", keys)]);
+    let one = crate::config::defaults::kept(workspace, old)?;
+    let other = crate::config::defaults::kept(workspace, new)?;
+    Ok(match (one, other) {
+        (Some(one), Some(other)) => mke::compare(&spec(one), &spec(other)),
+        _ => Vec::new(),
+    })
+}
+
+/// Returns the bytes of an artifact that are not known yet.
+fn bytes(artifact: &Artifact, known: &BTreeMap<String, u64>) -> u64 {
+    let own: BTreeMap<&str, u64> = artifact
+        .blobs()
+        .map(|(digest, size)| (digest.as_ref(), size))
+        .filter(|(digest, _)| !known.contains_key(*digest))
+        .collect();
+    own.values().sum()
+}
+
+/// Returns what the table says differently of two releases.
+fn facts(old: &Version, new: &Version) -> Result<Vec<Fact>, Error> {
+    let of = |version: &Version| -> Result<BTreeMap<&'static str, String>, Error> {
+        let release = mke::Release::of(version)?;
+        let mut facts: BTreeMap<&'static str, String> = BTreeMap::new();
+        for fact in release.facts() {
+            // Names and addresses stand as patterns here, so that the version alone makes no difference.
+            facts
+                .entry(fact.subject)
+                .and_modify(|known| *known = format!("{known}; {}", fact.value))
+                .or_insert(fact.value);
+        }
+        Ok(facts)
+    };
+    let (one, other) = (of(old)?, of(new)?);
+    let subjects: BTreeSet<&'static str> = one.keys().chain(other.keys()).copied().collect();
+    Ok(subjects
+        .into_iter()
+        .filter(|subject| one.get(subject) != other.get(subject))
+        .map(|subject| Fact {
+            subject,
+            old: one.get(subject).cloned(),
+            new: other.get(subject).cloned(),
+        })
+        .collect())
+}

@@ -1,0 +1,223 @@
+//! Promotion: what was tried on one environment is written into the file of another, for review. Nothing is deployed.
+
+use camino::Utf8PathBuf;
+use environment::Environment;
+use environment::yaml::Source;
+use semver::Version;
+use serde::Serialize;
+
+use crate::config::diff::{self, Pair, Releases};
+use crate::config::{check, render};
+use crate::receipt::Receipt;
+use crate::workspace::{Output, read_if_there, write_whole};
+use crate::{Workspace, locked};
+
+mod error;
+
+pub use error::Error;
+
+/// What a promotion came to.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Promoted {
+    /// The environment that the release was tried on.
+    pub from: String,
+    /// The environment whose file changed.
+    pub to: String,
+    /// The release that the file named before, itself or by what it inherits.
+    pub old: String,
+    /// The release that it names now.
+    pub new: String,
+    /// The file, relative to the workspace.
+    pub path: Utf8PathBuf,
+    /// How the file changed, as a unified diff; empty where it named the release already.
+    pub edit: String,
+    /// The rendered configuration's file, relative to the workspace.
+    pub config_path: Utf8PathBuf,
+    /// How it changed; nothing where there was none.
+    pub config: Option<Pair>,
+    /// What the new release brings, where both are locked.
+    pub releases: Option<Releases>,
+    /// What people should know.
+    pub warnings: Vec<String>,
+}
+
+/// Why a promotion makes no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum Senseless {
+    /// Both are the same environment.
+    #[error("they are the same environment")]
+    Same,
+    /// The release was not deployed to the first one with success.
+    #[error("{0}")]
+    Unproven(String),
+    /// No upgrade leads there from what the cluster of the second one runs.
+    #[error("the cluster of {to} runs {applied}")]
+    Upgrade {
+        /// The second one.
+        to: String,
+        /// What its receipt says.
+        applied: String,
+        /// What the vendor says of that.
+        source: mke::UpgradeError,
+    },
+}
+
+/// Writes the release of `from` into the file of `to`, and renders `to` anew.
+///
+/// With `unproven` the receipt of `from` need not show that its release was deployed there with success.
+///
+/// # Errors
+/// One of the files is wrong, the release is not locked, the promotion makes no sense, or `to` cannot be rendered with that
+/// release: then its file is as it was.
+pub fn promote(
+    workspace: &Workspace,
+    from: &str,
+    to: &str,
+    unproven: bool,
+) -> Result<Promoted, crate::Error> {
+    let refused = |source| {
+        crate::Error::Promote(Error::Refused {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            source: Box::new(source),
+        })
+    };
+    if from == to {
+        return Err(refused(Senseless::Same));
+    }
+    let load = |name: &str| workspace.load(name);
+    let source = load(from)?;
+    let target = load(to)?;
+    let release = source.release.clone();
+    let locked = locked::read(workspace, &release)?;
+    let mut warnings = Vec::new();
+    if let Some(missing) = unproven_by(workspace, &source, &locked.digest)? {
+        match unproven {
+            true => warnings.push(missing),
+            false => return Err(refused(Senseless::Unproven(missing))),
+        }
+    }
+    warnings.extend(
+        upgrade(workspace, &target, &release).map_err(|error| match error {
+            Ok(senseless) => refused(senseless),
+            Err(error) => error,
+        })?,
+    );
+
+    let output = Output::below(&workspace.environment(to));
+    let path = workspace.environment(to).join("environment.yaml");
+    let shown = workspace.shown(&path).to_owned();
+    let before = read_if_there(&path)?.unwrap_or_default();
+    let edit = if target.release == release {
+        String::new()
+    } else {
+        let file = Source {
+            path: shown.clone(),
+            text: before.clone(),
+        };
+        let after = environment::with_release(&file.into(), &release)?;
+        write_whole(&path, &after)?;
+        render::diff(&shown, Some(&before), &after)
+    };
+    let config = match rendered(workspace, to, &output) {
+        Ok(config) => config,
+        Err(error) => {
+            if !edit.is_empty() {
+                write_whole(&path, &before)?;
+            }
+            return Err(error);
+        }
+    };
+    let releases = match target.release == release {
+        false => diff::releases(workspace, &target.release, &release).ok(),
+        true => None,
+    };
+    Ok(Promoted {
+        from: from.to_owned(),
+        to: to.to_owned(),
+        old: format!("v{}", target.release),
+        new: format!("v{release}"),
+        path: shown,
+        edit,
+        config_path: workspace.shown(&output.config).to_owned(),
+        config,
+        releases,
+        warnings,
+    })
+}
+
+/// Renders an environment into its file, and compares it with what was there before.
+fn rendered(
+    workspace: &Workspace,
+    name: &str,
+    output: &Output,
+) -> Result<Option<Pair>, crate::Error> {
+    let drift = diff::environment(workspace, name)?;
+    let mut environment = workspace.load(name)?;
+    let text = check::rendered(workspace, &mut environment)?.text;
+    if drift.committed != diff::State::Same {
+        write_whole(&output.config, &text)?;
+    }
+    Ok((drift.committed != diff::State::Missing).then(|| Pair {
+        old: "the mke4.yaml before".to_owned(),
+        new: "the one that is rendered now".to_owned(),
+        changes: drift.changes,
+    }))
+}
+
+/// Says what is missing of a proof that the files of an environment were deployed to it.
+fn unproven_by(
+    workspace: &Workspace,
+    environment: &Environment,
+    lock: &str,
+) -> Result<Option<String>, crate::Error> {
+    let name = &environment.name;
+    let release = format!("v{}", environment.release);
+    let receipt = Receipt::read(&Output::below(&workspace.environment(name)).receipt)?;
+    let (applied, failed) =
+        receipt.map_or((None, None), |receipt| (receipt.applied, receipt.failed));
+    Ok(match (applied, failed) {
+        (_, Some(failed)) => Some(format!(
+            "the last deploy to {name}, of {}, failed at {}",
+            failed.release, failed.step
+        )),
+        (None, None) => Some(format!(
+            "{release} was not deployed to {name}, by its receipt"
+        )),
+        (Some(applied), None) if applied.release != release => Some(format!(
+            "{name} wants {release} and runs {}, by its receipt",
+            applied.release
+        )),
+        (Some(applied), None) if applied.lock != lock => {
+            Some(format!("{name} got {release} by another lock"))
+        }
+        (Some(_), None) => None,
+    })
+}
+
+/// Asks the table about the way from what the cluster runs. A cluster that is not there yet can become anything.
+fn upgrade(
+    workspace: &Workspace,
+    target: &Environment,
+    release: &Version,
+) -> Result<Vec<String>, Result<Senseless, crate::Error>> {
+    let receipt =
+        Receipt::read(&Output::below(&workspace.environment(&target.name)).receipt).map_err(Err)?;
+    let Some(applied) = receipt.and_then(|receipt| receipt.applied) else {
+        return Ok(Vec::new());
+    };
+    if applied.release == format!("v{release}") {
+        return Ok(Vec::new());
+    }
+    let facts = mke::Release::of(release).map_err(|error| Err(crate::Error::Release(error)))?;
+    match check::upgrade(&facts, &applied) {
+        Some(Err(source)) => Err(Ok(Senseless::Upgrade {
+            to: target.name.clone(),
+            applied: applied.release,
+            source,
+        })),
+        Some(Ok(upgrade)) => Ok(upgrade.warnings),
+        None => Ok(Vec::new()),
+    }
+}

@@ -1,0 +1,220 @@
+//! Renders `mke4.yaml` from an environment's files: pure, without bundle, network or clock.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use environment::Environment;
+
+use crate::config::defaults;
+use crate::proof::Mismatch;
+use crate::workspace::write_whole;
+use crate::{Error, Workspace, workspace};
+
+/// Renders the configuration of an environment, which is put over its release's defaults where those were kept.
+///
+/// # Errors
+/// The environment's `config` contradicts what the tool has to set, or the defaults are not the locked ones.
+pub(crate) fn render(
+    workspace: &Workspace,
+    environment: &mut Environment,
+    release: &mke::Release,
+) -> Result<mke::Rendered, Error> {
+    defaults::put_under(workspace, environment)?;
+    let (image, chart) = urls(environment);
+    mke::render(environment, registry(environment, &image, &chart), release)
+        .map_err(|problems| workspace::Error::Configuration(problems).into())
+}
+
+/// Renders the configuration of an environment with values in the place of its references.
+pub(crate) fn resolve(
+    environment: &Environment,
+    release: &mke::Release,
+    read: &dyn Fn(&environment::Reference) -> Result<secrecy::SecretString, String>,
+) -> Result<mke::Resolved, Error> {
+    let (image, chart) = urls(environment);
+    let registry = registry(environment, &image, &chart);
+    mke::resolve(environment, registry, release, read)
+        .map_err(|problems| workspace::Error::Configuration(problems).into())
+}
+
+fn urls(environment: &Environment) -> (String, String) {
+    let registry = &environment.registry;
+    (registry.image_url(), registry.chart_url())
+}
+
+fn registry<'a>(
+    environment: &'a Environment,
+    image: &'a str,
+    chart: &'a str,
+) -> mke::RegistryUrls<'a> {
+    mke::RegistryUrls {
+        image,
+        chart,
+        ca_pem: environment.registry.ca.as_ref().map(|ca| ca.pem.as_str()),
+    }
+}
+
+/// The configuration, as it is to be and as it is committed.
+#[derive(Debug)]
+pub struct Config {
+    /// The text of `mke4.yaml`.
+    pub text: String,
+    /// Its SHA-256.
+    pub digest: String,
+    /// What the file contains now.
+    pub committed: Option<String>,
+    /// What was applied last, if the file or git's history has it.
+    pub applied: Option<String>,
+}
+
+impl Config {
+    /// Returns what the change is measured against: what was applied, or else what the file contains.
+    fn before(&self) -> Option<&str> {
+        self.applied.as_deref().or(self.committed.as_deref())
+    }
+
+    /// Returns the addresses of the hosts that the configuration no longer has.
+    pub fn removed_hosts(&self) -> Vec<String> {
+        let addresses = |text: &str| -> Vec<String> {
+            let machines = mke::machines(text).unwrap_or_default().into_iter();
+            machines.map(|machine| machine.ssh.address).collect()
+        };
+        let Some(before) = self.before() else {
+            return Vec::new();
+        };
+        let now = addresses(&self.text);
+        let mut removed = addresses(before);
+        removed.retain(|address| !now.contains(address));
+        removed
+    }
+
+    /// Says whether the file is to be written.
+    pub fn is_stale(&self) -> bool {
+        self.committed.as_deref() != Some(&self.text)
+    }
+}
+
+/// The configuration is in its file. Only [`write()`] makes one:
+///
+/// ```compile_fail,E0451
+/// let written = release::render::Written { path: todo!(), digest: todo!() };
+/// ```
+#[derive(Debug)]
+pub struct Written {
+    path: Utf8PathBuf,
+    /// SHA-256 of the configuration.
+    digest: String,
+}
+
+impl Written {
+    /// Returns the file, if the proof is of this configuration and this file.
+    ///
+    /// # Errors
+    /// It is of a different one.
+    pub(crate) fn require(&self, config: &Config, path: &Utf8Path) -> Result<&Utf8Path, Error> {
+        match self.digest == config.digest && self.path == path {
+            true => Ok(&self.path),
+            false => Err(Error::Proof(Mismatch {
+                proof: "Written",
+                proven: format!("{} with {}", self.path, self.digest),
+                wanted: format!("{path} with {}", config.digest),
+            })),
+        }
+    }
+}
+
+/// Writes the configuration to its file, unless the file holds it already.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write(config: &Config, path: &Utf8Path) -> Result<Written, Error> {
+    if config.is_stale() {
+        write_whole(path, &config.text)?;
+    }
+    Ok(Written {
+        path: path.to_owned(),
+        digest: config.digest.clone(),
+    })
+}
+
+/// What rendering an environment came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The environment.
+    pub environment: String,
+    /// The file, relative to the workspace.
+    pub path: Utf8PathBuf,
+    /// How the file differs from what is rendered, as a unified diff; empty when it does not.
+    pub diff: String,
+    /// What is rendered.
+    pub text: String,
+    /// What people should know.
+    pub warnings: Vec<String>,
+}
+
+/// Renders one environment and compares its file. Nothing is written.
+///
+/// # Errors
+/// The environment or its release is wrong, or the file cannot be read.
+pub fn one(workspace: &Workspace, name: &str) -> Result<Outcome, Error> {
+    let mut environment = workspace.load(name)?;
+    let release = workspace.release(&environment.release)?;
+    let rendered = render(workspace, &mut environment, &release)?;
+    let path = crate::workspace::Output::below(&workspace.environment(name)).config;
+    let committed = crate::workspace::read_if_there(&path)?;
+    let shown = workspace.shown(&path).to_owned();
+    let diff = diff(&shown, committed.as_deref(), &rendered.text);
+    Ok(Outcome {
+        environment: name.to_owned(),
+        path: shown,
+        diff,
+        text: rendered.text,
+        warnings: rendered.warnings,
+    })
+}
+
+/// Writes the file of an environment, unless it holds the same already.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn keep(workspace: &Workspace, outcome: &Outcome) -> Result<(), Error> {
+    if outcome.diff.is_empty() {
+        return Ok(());
+    }
+    write_whole(&workspace.root().join(&outcome.path), &outcome.text)
+}
+
+/// Returns how `path` would change, as a unified diff; empty when it would not.
+pub fn diff(path: &Utf8Path, old: Option<&str>, new: &str) -> String {
+    let diff = similar::TextDiff::from_lines(old.unwrap_or(""), new);
+    let old_name = match old {
+        Some(_) => format!("a/{path}"),
+        None => "/dev/null".to_owned(),
+    };
+    diff.unified_diff()
+        .context_radius(3)
+        .header(&old_name, &format!("b/{path}"))
+        .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_written_configuration_is_refused_for_a_different_one() {
+        let config = |text: &str| Config {
+            text: text.to_owned(),
+            digest: crate::sha256(text.as_bytes()),
+            committed: None,
+            applied: None,
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let (lab, prod) = (folder.join("lab.yaml"), folder.join("prod.yaml"));
+        let written = write(&config("a: 1\n"), &lab).unwrap();
+        assert_eq!(written.require(&config("a: 1\n"), &lab).unwrap(), lab);
+        for (text, path) in [("a: 2\n", &lab), ("a: 1\n", &prod)] {
+            let refused = written.require(&config(text), path).unwrap_err();
+            assert!(matches!(refused, Error::Proof(_)), "{refused}");
+        }
+    }
+}

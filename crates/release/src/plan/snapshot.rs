@@ -1,0 +1,168 @@
+//! The snapshot of a registry: which artifacts of the locks it has, in a file that is carried over the air gap.
+//!
+//! A plan is made from the file when the registry cannot be reached. The deploy that obeys such a plan reads the registry itself.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8Path;
+use environment::Environment;
+use oci_spec::image::Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::transfer::look::{self, Held, Seen};
+use crate::workspace::write_named;
+use crate::{Context, sha256};
+
+mod error;
+
+pub use error::Error;
+
+/// What a registry has, as the file lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Snapshot {
+    /// The version of this file's format.
+    pub version: u32,
+    /// The environment.
+    pub environment: String,
+    /// Its registry and project.
+    pub registry: String,
+    /// Every tag that a lock names, by repository and tag.
+    pub tags: Vec<Tag>,
+}
+
+/// A tag in a registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Tag {
+    /// Repository and tag, `calico/node:v3.30.2`.
+    pub artifact: String,
+    /// What is there: `nothing`, a digest, or `untold` where the registry tells no digest.
+    pub found: String,
+    /// Said where nodes are refused what is there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused_to_nodes: bool,
+}
+
+/// A snapshot that was read, and the digest of its file.
+#[derive(Debug)]
+pub struct Read {
+    /// What it says.
+    pub snapshot: Snapshot,
+    /// SHA-256 of the file.
+    pub digest: String,
+}
+
+impl Snapshot {
+    /// The format that this version reads and writes.
+    pub const VERSION: u32 = 1;
+
+    /// Reads a snapshot.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not a snapshot of this format.
+    pub fn read(path: &Utf8Path) -> Result<Read, crate::Error> {
+        let text =
+            files::read_text(path).map_err(|source| crate::Error::io("read", path, source))?;
+        let wrong = |source| {
+            crate::Error::Snapshot(Error::File {
+                path: path.to_owned(),
+                source,
+            })
+        };
+        let snapshot: Self = redaction::yaml::read(&text).map_err(wrong)?;
+        if snapshot.version != Self::VERSION {
+            return Err(Error::Version {
+                path: path.to_owned(),
+                version: snapshot.version,
+            }
+            .into());
+        }
+        Ok(Read {
+            snapshot,
+            digest: sha256(text.as_bytes()),
+        })
+    }
+
+    /// Writes the snapshot.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, path: &Utf8Path) -> Result<(), crate::Error> {
+        let yaml = redaction::yaml::write(self, &[]).map_err(|source| Error::File {
+            path: path.to_owned(),
+            source,
+        })?;
+        let text = format!(
+            "# What {} has of what the locks name. Written by `cargo xtask snapshot {} --out FILE`.\n{yaml}",
+            self.registry, self.environment
+        );
+        write_named(path, &text)
+    }
+
+    /// Returns what the registry has under each tag of a lock, in its order, and how many of them nobody has looked at: the lock
+    /// was not here when the snapshot was taken. Those are taken for missing.
+    pub(crate) fn seen(&self, lock: &bundle::Lock) -> (Vec<Seen>, usize) {
+        let tags: BTreeMap<&str, &Tag> = self
+            .tags
+            .iter()
+            .map(|tag| (tag.artifact.as_str(), tag))
+            .collect();
+        let mut unknown = 0;
+        let seen = lock.artifacts.iter().map(|artifact| {
+            let tag = tags.get(artifact.reference().as_str());
+            unknown += usize::from(tag.is_none());
+            Seen {
+                held: match tag.map_or("nothing", |tag| &tag.found) {
+                    "nothing" => Held::Nothing,
+                    digest => digest
+                        .parse::<Digest>()
+                        .map_or(Held::Untold, Held::Manifest),
+                },
+                is_open: tag.is_none_or(|tag| !tag.refused_to_nodes),
+            }
+        });
+        let seen = seen.collect();
+        (seen, unknown)
+    }
+}
+
+/// Looks at every tag that a committed lock names in an environment's registry.
+///
+/// # Errors
+/// A lock cannot be read, or the registry cannot be asked.
+pub async fn take(
+    context: &Context<'_>,
+    environment: &Environment,
+) -> Result<Snapshot, crate::Error> {
+    let mut tags = BTreeMap::new();
+    for path in context.workspace.locks()? {
+        let lock = bundle::Lock::read(&path)?;
+        for artifact in lock.artifacts {
+            tags.insert((artifact.repository, artifact.tag), artifact.kind);
+        }
+    }
+    let asked: Vec<look::Tag<'_>> = tags
+        .iter()
+        .map(|((repository, name), kind)| look::Tag {
+            repository,
+            name,
+            kind: *kind,
+        })
+        .collect();
+    let seen = look::look(context, environment, &asked).await?.seen;
+    Ok(Snapshot {
+        version: Snapshot::VERSION,
+        environment: environment.name.clone(),
+        registry: environment.registry.image_url(),
+        tags: asked
+            .iter()
+            .zip(&seen)
+            .map(|(tag, seen)| Tag {
+                artifact: format!("{}:{}", tag.repository, tag.name),
+                found: seen.found(),
+                refused_to_nodes: !seen.is_open,
+            })
+            .collect(),
+    })
+}

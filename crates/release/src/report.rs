@@ -1,0 +1,6 @@
+//! Reports on releases, environments and bundles. Nothing is changed.
+
+pub mod inspect;
+pub mod list;
+pub mod releases;
+pub mod status;

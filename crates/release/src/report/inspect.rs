@@ -1,0 +1,137 @@
+//! Lists what a bundle holds, from its lock or from the file itself.
+
+use camino::Utf8Path;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+use crate::event::{Event, Step};
+use crate::observe::BundleObserver;
+use crate::{Context, Error};
+
+/// What a bundle holds.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Inspection {
+    /// The bundle's file name.
+    pub bundle: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its SHA-256.
+    pub sha256: String,
+    /// What contradicts the lock's release, which was forced.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub forced_release: Vec<String>,
+    /// Its artifacts, sorted by name.
+    pub artifacts: Vec<Row>,
+    /// Bytes of all artifacts, each blob counted once.
+    pub unique_bytes: u64,
+    /// Bytes of all artifacts, each counted by itself: what the vendor's procedure handles.
+    pub total_bytes: u64,
+}
+
+/// One artifact.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Row {
+    /// `repository:tag`.
+    pub name: String,
+    /// `image`, `chart` or `artifact`.
+    pub kind: String,
+    /// The platforms of an image.
+    pub platforms: Vec<String>,
+    /// Its bytes, each blob counted once.
+    pub bytes: u64,
+    /// How many of these other artifacts have, too.
+    pub shared_bytes: u64,
+    /// How many of its layers are in neither the bundle nor a registry.
+    pub external_layers: usize,
+    /// Its root digest.
+    pub digest: String,
+    /// Its archive in the bundle.
+    pub archive: String,
+}
+
+/// Inspects a lock.
+pub fn of_lock(lock: &bundle::Lock) -> Inspection {
+    let mut holders: BTreeMap<&str, (u64, usize)> = BTreeMap::new();
+    for artifact in &lock.artifacts {
+        for (digest, size) in blobs(artifact) {
+            holders.entry(digest).or_insert((size, 0)).1 += 1;
+        }
+    }
+    let artifacts: Vec<Row> = lock
+        .artifacts
+        .iter()
+        .map(|artifact| {
+            let blobs = blobs(artifact);
+            let mut platforms: Vec<String> = artifact
+                .manifests
+                .iter()
+                .filter_map(|manifest| manifest.platform.clone())
+                .collect();
+            platforms.sort();
+            platforms.dedup();
+            Row {
+                name: artifact.reference(),
+                kind: artifact.kind.to_string(),
+                platforms,
+                bytes: blobs.values().sum(),
+                shared_bytes: blobs
+                    .iter()
+                    .filter(|(digest, _)| holders.get(*digest).is_some_and(|(_, count)| *count > 1))
+                    .map(|(_, size)| size)
+                    .sum(),
+                external_layers: artifact.external().len(),
+                digest: artifact.digest.to_string(),
+                archive: artifact.archive.clone(),
+            }
+        })
+        .collect();
+    Inspection {
+        bundle: lock.bundle.file.clone(),
+        size: lock.bundle.size,
+        sha256: lock.bundle.sha256.clone(),
+        forced_release: lock.forced_release.clone(),
+        unique_bytes: holders.values().map(|(size, _)| size).sum(),
+        total_bytes: artifacts.iter().map(|row| row.bytes).sum(),
+        artifacts,
+    }
+}
+
+/// Inspects a bundle's file. Nothing is written.
+///
+/// # Errors
+/// The file cannot be read, or is no bundle.
+pub async fn of_file(context: &Context<'_>, path: &Utf8Path) -> Result<Inspection, Error> {
+    let file = files::open(path).map_err(|source| Error::io("open", path, source))?;
+    context.reporter.report(Event::Started {
+        step: Step::Verify,
+        what: path.to_string(),
+        bytes: file.metadata().ok().map(|metadata| metadata.len()),
+    });
+    let observer = BundleObserver::new(context.reporter, Step::Verify);
+    let mut nothing_kept = bundle::Inspection;
+    let contents =
+        tokio::task::block_in_place(|| bundle::read(file, &mut nothing_kept, None, &observer))
+            .map_err(|source| Error::bundle(context.workspace, path, source))?;
+    crate::transfer::lock::tell_of_odd(context, &contents);
+    let name = path.file_name().unwrap_or(path.as_str());
+    // Only what the bundle itself says is shown, so that it does not matter which release this is.
+    let unknown = semver::Version::new(0, 0, 0);
+    let lock = bundle::Lock::from_contents(&unknown, "", name, "", Vec::new(), contents);
+    context.reporter.report(Event::Finished {
+        step: Step::Verify,
+        what: format!(
+            "{}, every blob has its digest",
+            environment::count(lock.artifacts.len(), "artifact")
+        ),
+    });
+    Ok(of_lock(&lock))
+}
+
+fn blobs(artifact: &bundle::Artifact) -> BTreeMap<&str, u64> {
+    artifact
+        .blobs()
+        .map(|(digest, size)| (digest.as_ref(), size))
+        .collect()
+}

@@ -1,0 +1,162 @@
+//! Shows what the workspace holds: its environments and its locked releases, and the state of each.
+
+use camino::Utf8Path;
+use serde::Serialize;
+
+use crate::receipt::Receipt;
+use crate::transfer::fetch;
+use crate::workspace::Output;
+use crate::{Error, Workspace, chain, locked, workspace};
+
+/// What a workspace holds.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Listing {
+    /// Its environments, by name.
+    pub environments: Vec<EnvironmentRow>,
+    /// Its locked releases, by file name.
+    pub releases: Vec<ReleaseRow>,
+}
+
+/// One environment.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct EnvironmentRow {
+    /// Its name.
+    pub name: String,
+    /// Its release, `v4.1.5`; empty when its files are wrong.
+    pub release: String,
+    /// Its registry and project; empty when its files are wrong.
+    pub registry: String,
+    /// Whether deploy asks before it changes anything.
+    pub protected: bool,
+    /// Where it stands.
+    pub state: String,
+}
+
+/// One locked release.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ReleaseRow {
+    /// The release, `v4.1.5`.
+    pub release: String,
+    /// The bundle's architecture.
+    pub arch: String,
+    /// How many artifacts it has.
+    pub artifacts: usize,
+    /// The bundle's size in bytes.
+    pub size: u64,
+    /// Whether its bytes are on this machine.
+    pub state: String,
+}
+
+/// Lists environments and locked releases. An environment whose files are wrong is listed as such, and so is such a lock.
+///
+/// # Errors
+/// Folders that cannot be listed.
+pub fn list(workspace: &Workspace) -> Result<Listing, Error> {
+    let names = environment::names(workspace.root())?;
+    let environments = names
+        .into_iter()
+        .map(|name| environment_row(workspace, name))
+        .collect();
+    let mut releases = Vec::new();
+    for path in workspace.locks()? {
+        let lock = match bundle::Lock::read(&path) {
+            Ok(lock) => lock,
+            Err(_) => {
+                releases.push(wrong(&path));
+                continue;
+            }
+        };
+        let state = match fetch::source(workspace, &lock) {
+            Ok(fetch::Source::Store) => "in the store",
+            Ok(fetch::Source::File(_)) => "bundle is here",
+            Ok(fetch::Source::Made(_)) => "made when needed",
+            Ok(fetch::Source::Download(_)) => "to be fetched",
+            Err(_) => "bundle of another size is here",
+        };
+        releases.push(ReleaseRow {
+            release: lock.release.clone(),
+            arch: lock.arch.clone(),
+            artifacts: lock.artifacts.len(),
+            size: lock.bundle.size,
+            state: state.to_owned(),
+        });
+    }
+    Ok(Listing {
+        environments,
+        releases,
+    })
+}
+
+/// Returns the row of a lock that cannot be read; its file's name says whose it should be.
+fn wrong(path: &Utf8Path) -> ReleaseRow {
+    let name = path.file_name().unwrap_or_default();
+    let bare = name.strip_suffix(bundle::Lock::SUFFIX).unwrap_or(name);
+    let (release, arch) = bundle::Lock::named(name).unwrap_or((bare, ""));
+    ReleaseRow {
+        release: release.to_owned(),
+        arch: arch.to_owned(),
+        artifacts: 0,
+        size: 0,
+        state: "its lock cannot be read".to_owned(),
+    }
+}
+
+fn environment_row(workspace: &Workspace, name: String) -> EnvironmentRow {
+    let environment = match mke::load(workspace.root(), &name) {
+        Ok(environment) => environment,
+        Err(error) => {
+            return EnvironmentRow {
+                release: String::new(),
+                registry: String::new(),
+                protected: false,
+                state: match &error {
+                    environment::Error::Wrong(problems) => {
+                        format!("wrong: {}", environment::count(problems.0.len(), "problem"))
+                    }
+                    environment::Error::Name { .. } => "wrong: its name".to_owned(),
+                    error => format!("wrong: {}", chain(error)),
+                },
+                name,
+            };
+        }
+    };
+    EnvironmentRow {
+        release: format!("v{}", environment.release),
+        registry: environment.registry.image_url(),
+        protected: environment.protected,
+        state: state(workspace, &environment),
+        name,
+    }
+}
+
+/// Returns where an environment stands, in a few words. What cannot be read is said, too: it is no reason not to list the
+/// others.
+fn state(workspace: &Workspace, environment: &environment::Environment) -> String {
+    let output = Output::below(&workspace.environment(&environment.name));
+    let Ok(receipt) = Receipt::read(&output.receipt) else {
+        return "its receipt cannot be read".to_owned();
+    };
+    match &receipt {
+        Some(Receipt {
+            failed: Some(failed),
+            ..
+        }) => format!(
+            "{} failed at {} {}",
+            failed.release, failed.step, failed.ended
+        ),
+        Some(Receipt {
+            applied: Some(applied),
+            ..
+        }) => format!("{} deployed {}", applied.release, applied.ended),
+        _ => match locked::read(workspace, &environment.release) {
+            Ok(_) => "never deployed".to_owned(),
+            Err(Error::Workspace(workspace::Error::NotLocked { .. })) => {
+                "never deployed, release not locked".to_owned()
+            }
+            Err(_) => "never deployed, its lock cannot be read".to_owned(),
+        },
+    }
+}

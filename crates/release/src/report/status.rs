@@ -1,0 +1,399 @@
+//! Compares the wanted with the actual state of all environments: what the files say, what the receipt records, what the
+//! registry has and, if that is asked for, what the cluster has. Each difference is named with the command that fixes it.
+//!
+//! Nothing is written. What does not answer is a line of its own and delays nothing else.
+
+use std::time::Duration;
+
+use environment::Environment;
+use futures_util::future::join_all;
+use serde::Serialize;
+
+use crate::cluster::in_progress::UnderWay;
+use crate::config::check;
+use crate::receipt::Receipt;
+use crate::transfer::look::{self, Planned};
+use crate::transfer::program;
+use crate::workspace::{Output, read_if_there};
+use crate::{Context, Error, chain, cluster, locked, rehearse, requires, sha256, workspace};
+
+/// How long a registry has to answer all that it is asked.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How an environment stands.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Status {
+    /// Its name.
+    pub environment: String,
+    /// The release that its files want, `v4.1.5`; nothing where they are wrong.
+    pub release: Option<String>,
+    /// What its receipt tells; nothing where nothing was deployed yet.
+    pub deployed: Option<Deployed>,
+    /// What its registry has; nothing where nobody knows what it should have.
+    pub registry: Option<Registry>,
+    /// How many values of its cluster are not what is rendered; nothing where it was not asked, or has no answer.
+    pub cluster_changes: Option<usize>,
+    /// Everything that differs, with what fixes it.
+    pub drift: Vec<Drift>,
+}
+
+/// What the receipt tells.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Deployed {
+    /// The release that was deployed with success; nothing where none was.
+    pub release: Option<String>,
+    /// When the last deploy ended, in UTC.
+    pub ended: String,
+    /// The step at which it failed, if it did.
+    pub failed_at: Option<String>,
+}
+
+/// What a registry has of what the lock names, as a node sees it.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Registry {
+    /// Its address and project.
+    pub url: String,
+    /// How many artifacts the lock names.
+    pub artifacts: usize,
+    /// How many of them are served; nothing where it could not be asked.
+    pub served: Option<usize>,
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Drift {
+    /// What differs, in a sentence without its end.
+    pub what: String,
+    /// The command that fixes it, or that shows more where no command does.
+    pub fix: String,
+}
+
+/// Compares environments, all of them at the same time.
+pub async fn status(context: &Context<'_>, names: &[String], live: bool) -> Vec<Status> {
+    let mut all = join_all(names.iter().map(|name| one(context, name))).await;
+    if live {
+        ask_clusters(context, &mut all);
+    }
+    all
+}
+
+impl Status {
+    fn add(&mut self, what: impl Into<String>, fix: impl Into<String>) {
+        self.drift.push(Drift {
+            what: what.into(),
+            fix: fix.into(),
+        });
+    }
+}
+
+async fn one(context: &Context<'_>, name: &str) -> Status {
+    let mut status = Status {
+        environment: name.to_owned(),
+        release: None,
+        deployed: None,
+        registry: None,
+        cluster_changes: None,
+        drift: Vec::new(),
+    };
+    let output = Output::below(&context.workspace.environment(name));
+    let receipt = Receipt::read(&output.receipt);
+    if let Err(error) = &receipt {
+        let path = context.workspace.shown(&output.receipt);
+        status.add(chain(error), format!("git checkout -- {path}"));
+    }
+    let known = receipt.as_ref().ok().and_then(Option::as_ref);
+    status.deployed = known.and_then(deployed);
+    let environment = match mke::load(context.workspace.root(), name) {
+        Ok(environment) => environment,
+        Err(error) => {
+            let what = match &error {
+                environment::Error::Wrong(problems) => format!(
+                    "its files have {}",
+                    environment::count(problems.0.len(), "problem")
+                ),
+                error => chain(error),
+            };
+            status.add(what, format!("cargo xtask check {name}"));
+            return status;
+        }
+    };
+    let release = format!("v{}", environment.release);
+    status.release = Some(release.clone());
+    let locked = match locked::read(context.workspace, &environment.release) {
+        Ok(locked) => Some(locked),
+        Err(Error::Workspace(workspace::Error::NotLocked { .. })) => {
+            status.add(
+                format!("{release} is not locked"),
+                format!("cargo xtask lock {release}"),
+            );
+            None
+        }
+        Err(error) => {
+            status.add(
+                chain(&error),
+                format!("git checkout -- bundles/{release}-amd64.lock.yaml"),
+            );
+            None
+        }
+    };
+    let config = configuration(context, &environment, &output, &mut status);
+    let lock = locked.as_ref().map(|locked| locked.digest.as_str());
+    let wants_deploy = compare(
+        &environment,
+        &output,
+        receipt.as_ref().map(Option::as_ref).map_err(|_| Unknown),
+        lock,
+        config.as_deref(),
+        &mut status,
+    );
+    if let Some(lock) = lock.filter(|_| wants_deploy) {
+        requirement(context, &environment, lock, &mut status);
+    }
+    if let Some(locked) = &locked {
+        registry(context, &environment, &locked.lock, &mut status).await;
+    }
+    status
+}
+
+fn deployed(receipt: &Receipt) -> Option<Deployed> {
+    let applied = receipt.applied.as_ref();
+    let failed = receipt.failed.as_ref();
+    let ended = failed
+        .map(|failed| &failed.ended)
+        .or(applied.map(|applied| &applied.ended))?;
+    Some(Deployed {
+        release: applied.map(|applied| applied.release.clone()),
+        ended: ended.clone(),
+        failed_at: failed.map(|failed| failed.step.clone()),
+    })
+}
+
+/// Renders the configuration, compares the committed one with it, and returns its digest.
+fn configuration(
+    context: &Context<'_>,
+    environment: &Environment,
+    output: &Output,
+    status: &mut Status,
+) -> Option<String> {
+    let name = &environment.name;
+    let rendered = match check::rendered(context.workspace, &mut environment.clone()) {
+        Ok(rendered) => rendered.text,
+        Err(error) => {
+            let what = match error.problems() {
+                Some(problems) => format!("it cannot be rendered: {}", problems.0[0].rule),
+                None => chain(&error),
+            };
+            status.add(what, format!("cargo xtask check {name}"));
+            return None;
+        }
+    };
+    let committed = read_if_there(&output.config).unwrap_or_default();
+    let path = context.workspace.shown(&output.config);
+    let fix = format!("cargo xtask render {name}");
+    match committed {
+        None => status.add(format!("{path} is not there"), fix),
+        Some(committed) if committed != rendered => {
+            status.add(format!("{path} is not what is rendered"), fix);
+        }
+        Some(_) => {}
+    }
+    Some(sha256(rendered.as_bytes()))
+}
+
+/// A receipt that cannot be read: what the cluster runs is not known.
+struct Unknown;
+
+/// Compares the files with the receipt, and says whether a deploy is wanted.
+fn compare(
+    environment: &Environment,
+    output: &Output,
+    receipt: Result<Option<&Receipt>, Unknown>,
+    lock: Option<&str>,
+    config: Option<&str>,
+    status: &mut Status,
+) -> bool {
+    let deploy = format!("cargo xtask deploy {}", environment.name);
+    let before = status.drift.len();
+    match UnderWay::read(output) {
+        // As long as it is at work, a deploy would be refused, whatever it was for.
+        Ok(Some(note)) if note.is_running() => {
+            status.add(note.told(), format!("tail -f {}", note.log));
+            return true;
+        }
+        Ok(Some(note)) => status.add(note.told(), deploy.clone()),
+        Ok(None) => {}
+        Err(error) => {
+            status.add(chain(&error), deploy);
+            return true;
+        }
+    }
+    let Ok(receipt) = receipt else {
+        return false;
+    };
+    if let Some(failed) = receipt.and_then(|receipt| receipt.failed.as_ref()) {
+        let what = format!(
+            "the last deploy, of {}, failed at {}",
+            failed.release, failed.step
+        );
+        status.add(what, deploy.clone());
+    }
+    let Some(applied) = receipt.and_then(|receipt| receipt.applied.as_ref()) else {
+        if receipt.is_none_or(|receipt| receipt.failed.is_none()) {
+            status.add("nothing was deployed yet", deploy);
+        }
+        return true;
+    };
+    let release = format!("v{}", environment.release);
+    if applied.release != release {
+        let what = format!("it runs {} and wants {release}", applied.release);
+        status.add(what, deploy);
+    } else if let Err(error) = check::write_once(environment, applied) {
+        let what = error
+            .problems()
+            .map_or_else(|| chain(&error), |problems| problems.0[0].rule.clone());
+        status.add(what, format!("cargo xtask check {}", environment.name));
+    } else if config.is_some_and(|config| config != applied.config) {
+        let what = format!("the configuration changed since {}", applied.ended);
+        status.add(what, deploy);
+    } else if lock.is_some_and(|lock| lock != applied.lock) {
+        status.add("it was deployed by another lock", deploy);
+    }
+    status.drift.len() > before
+}
+
+/// Says why a deploy would be refused, if it would.
+fn requirement(context: &Context<'_>, environment: &Environment, lock: &str, status: &mut Status) {
+    let now = (context.tool.now)();
+    match requires::unmet(context.workspace, environment, lock, now) {
+        Ok(None) => {}
+        Ok(Some(unmet)) => status.add(
+            format!("a deploy is refused until then: {}", unmet.missing),
+            format!("cargo xtask deploy {}", unmet.environment),
+        ),
+        Err(error) => {
+            let what = error
+                .problems()
+                .map_or_else(|| chain(&error), |problems| problems.0[0].rule.clone());
+            status.add(what, format!("cargo xtask check {}", environment.name));
+        }
+    }
+}
+
+/// Looks at each tag of the lock once, as a node.
+async fn registry(
+    context: &Context<'_>,
+    environment: &Environment,
+    lock: &bundle::Lock,
+    status: &mut Status,
+) {
+    let name = &environment.name;
+    let look = async {
+        let _registry = rehearse::serve_for_reading(context.workspace, environment).await?;
+        look::look_as_node(context, environment, &look::tags_of(lock)).await
+    };
+    let mut found = Registry {
+        url: environment.registry.image_url(),
+        artifacts: lock.artifacts.len(),
+        served: None,
+    };
+    let seen = match tokio::time::timeout(PATIENCE, look).await {
+        Ok(Ok(seen)) => seen,
+        failed => {
+            let why = match failed {
+                Ok(Err(error)) => chain(&error),
+                _ => format!(
+                    "registry {} gave no answer within {} s",
+                    environment.registry.address,
+                    PATIENCE.as_secs()
+                ),
+            };
+            status.add(why, format!("cargo xtask preflight {name}"));
+            status.registry = Some(found);
+            return;
+        }
+    };
+    let count = |wanted: Planned| {
+        let artifacts = lock.artifacts.iter().zip(&seen);
+        artifacts
+            .filter(|(artifact, seen)| match wanted {
+                // A node that is refused cannot tell what is there.
+                Planned::Unconfirmed => !seen.is_open,
+                wanted => seen.is_open && seen.planned(&artifact.digest) == wanted,
+            })
+            .count()
+    };
+    found.served = Some(count(Planned::Confirmed));
+    status.registry = Some(found);
+    let push = format!("cargo xtask push {name}");
+    for (kind, what, fix) in [
+        (Planned::Missing, "the registry lacks", push.clone()),
+        (
+            Planned::Different,
+            "the registry has something else under the tags of",
+            push,
+        ),
+        (
+            Planned::Unconfirmed,
+            "the registry refuses nodes",
+            format!("cargo xtask preflight {name}"),
+        ),
+    ] {
+        let count = count(kind);
+        if count > 0 {
+            let what = format!(
+                "{what} {count} of {}",
+                environment::count(lock.artifacts.len(), "artifact")
+            );
+            status.add(what, fix);
+        }
+    }
+}
+
+/// Asks each cluster, all of them at the same time.
+fn ask_clusters(context: &Context<'_>, all: &mut [Status]) {
+    tokio::task::block_in_place(|| {
+        std::thread::scope(|scope| {
+            for status in all {
+                // Where the files are wrong, there is nothing to compare with. Before a deploy there is no cluster.
+                let is_there = status
+                    .deployed
+                    .as_ref()
+                    .is_some_and(|deployed| deployed.release.is_some());
+                if status.release.is_some() && is_there {
+                    scope.spawn(|| ask_cluster(context, status));
+                }
+            }
+        });
+    });
+}
+
+fn ask_cluster(context: &Context<'_>, status: &mut Status) {
+    let name = status.environment.clone();
+    match cluster::differences(context, &name) {
+        Ok(pair) => {
+            let changes = pair.changes.len();
+            status.cluster_changes = Some(changes);
+            let deployed = status.deployed.as_ref();
+            let is_upgrade =
+                deployed.and_then(|deployed| deployed.release.as_ref()) != status.release.as_ref();
+            // What an upgrade will bring is no drift of the cluster.
+            if changes > 0 && !is_upgrade {
+                let what = format!(
+                    "the cluster has {} than what is rendered, by `cargo xtask diff {name} --live`",
+                    environment::count(changes, "other value")
+                );
+                status.add(what, format!("cargo xtask apply {name}"));
+            }
+        }
+        // It stays as it is: there is nothing to be compared.
+        Err(Error::Program(program::Error::NoCluster { .. })) => {}
+        Err(error) => status.add(
+            format!("the cluster cannot be asked: {}", chain(&error)),
+            format!("cargo xtask diff {name} --live"),
+        ),
+    }
+}

@@ -1,0 +1,22 @@
+//! Carries a release to a registry: its lock, the bundle, the store of blobs, and the push.
+
+// The registry.
+pub mod connect;
+pub mod look;
+
+// What a lock names, on this machine.
+pub mod fetch;
+pub mod learn;
+pub mod local;
+pub mod lock;
+pub mod program;
+
+// The push, as blobs arrive.
+pub(crate) mod announce;
+pub(crate) mod before_push;
+pub(crate) mod mount_candidates;
+pub mod push;
+pub mod stream;
+
+// What is left.
+pub mod store;

@@ -1,0 +1,139 @@
+//! Tells pushes of each blob as soon as the store has it, while the bundle is still being read.
+//!
+//! A blob may be pushed by itself, since it was compared with its own digest. A tag may not: it speaks for the whole bundle, and only
+//! [`Announcer::whole`] lets tags be set, which takes the proof that all of it is what the lock says.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bundle::{BlobSink, Sink, StoreError};
+use oci_spec::image::Digest;
+use registry::Arrival;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::Error;
+use crate::proof::Proven;
+use crate::transfer::local::VerifiedBundle;
+
+/// Speaks to all pushes at once. When it is dropped before it said that everything is there, they end without a tag.
+#[derive(Debug, Clone)]
+pub(crate) struct Announcer {
+    /// What tags will speak for.
+    lock: Proven,
+    pushes: Vec<UnboundedSender<Arrival>>,
+}
+
+impl Announcer {
+    /// Makes one, and what each of so many pushes listens to.
+    pub(crate) fn new(
+        lock: &bundle::Lock,
+        pushes: usize,
+    ) -> (Self, Vec<UnboundedReceiver<Arrival>>) {
+        let (senders, receivers) = (0..pushes).map(|_| unbounded_channel()).unzip();
+        let lock = Proven::new(lock, None);
+        let pushes = senders;
+        (Self { lock, pushes }, receivers)
+    }
+
+    /// Tells of everything in the store that the lock names.
+    pub(crate) fn stored(&self, lock: &bundle::Lock, store: &bundle::Store) {
+        let mut told = BTreeSet::new();
+        for (digest, size) in lock.artifacts.iter().flat_map(bundle::Artifact::blobs) {
+            if told.insert(digest.as_ref()) && store.has(digest, size) {
+                self.blob(digest);
+            }
+        }
+    }
+
+    /// Tells that the store has a blob.
+    pub(crate) fn blob(&self, digest: &Digest) {
+        self.tell(|| Arrival::Blob(digest.clone()));
+    }
+
+    /// Announces that everything is in the store and verified.
+    ///
+    /// # Errors
+    /// The proof is of a different lock. Then no tag is set.
+    pub(crate) fn whole(&self, proof: &VerifiedBundle) -> Result<(), Error> {
+        proof.require(&self.lock)?;
+        self.tell(|| Arrival::Whole);
+        Ok(())
+    }
+
+    fn tell(&self, arrival: impl Fn() -> Arrival) {
+        for sender in &self.pushes {
+            // A push that has failed listens no more.
+            let _ = sender.send(arrival());
+        }
+    }
+}
+
+/// A store that announces what it keeps.
+#[derive(Debug)]
+pub(crate) struct AnnouncingStore {
+    pub(crate) store: bundle::Store,
+    pub(crate) announcer: Announcer,
+}
+
+impl Sink for AnnouncingStore {
+    fn blob(
+        &mut self,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<Option<Box<dyn BlobSink>>, StoreError> {
+        let Some(writer) = self.store.blob(digest, size)? else {
+            // It is there, perhaps by another process and since a moment ago.
+            self.announcer.blob(digest);
+            return Ok(None);
+        };
+        Ok(Some(Box::new(AnnouncingBlob {
+            writer,
+            digest: digest.clone(),
+            announcer: self.announcer.clone(),
+        })))
+    }
+
+    fn artifact(&mut self, artifact: &bundle::Artifact) -> Result<(), StoreError> {
+        self.store.artifact(artifact)
+    }
+
+    fn finish(&mut self) -> Result<(), StoreError> {
+        self.store.finish()
+    }
+}
+
+struct AnnouncingBlob {
+    writer: Box<dyn BlobSink>,
+    digest: Digest,
+    announcer: Announcer,
+}
+
+impl BlobSink for AnnouncingBlob {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.writer.write(bytes)
+    }
+
+    fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        self.writer.commit()?;
+        self.announcer.blob(&self.digest);
+        Ok(())
+    }
+}
+
+/// A reader that ends with an error once nobody has a use for its bytes any more.
+#[derive(Debug)]
+pub(crate) struct Abandonable<R> {
+    pub(crate) input: R,
+    pub(crate) abandoned: Arc<AtomicBool>,
+}
+
+impl<R: Read> Read for Abandonable<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.abandoned.load(Ordering::Relaxed) {
+            return Err(io::Error::other("nobody wants the rest of the bundle"));
+        }
+        self.input.read(buffer)
+    }
+}

@@ -1,0 +1,152 @@
+//! Finds out before a push whether what comes after it can be written: a push may take hours.
+
+use std::io;
+
+use bytesize::ByteSize;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::transfer::fetch::{self, Source};
+use crate::{Context, Error, Kind, Workspace};
+
+/// Why a deploy would fail after its push.
+#[derive(Debug, thiserror::Error)]
+pub enum Unready {
+    /// A file cannot be written.
+    #[error("cannot write {path}, which the deploy needs after the push")]
+    Unwritable {
+        /// The file, relative to the workspace.
+        path: Utf8PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The disk is too small.
+    #[error("{} are free in {folder}, but {} are still to be written to it", ByteSize(*free).display().si(), ByteSize(*needed).display().si())]
+    NoRoom {
+        /// The folder, relative to the workspace.
+        folder: Utf8PathBuf,
+        /// How many bytes are free.
+        free: u64,
+        /// How many bytes are needed.
+        needed: u64,
+    },
+}
+
+impl Unready {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Unwritable { .. } | Self::NoRoom { .. } => Kind::Machine,
+        }
+    }
+}
+
+/// Checks that files and their folders can be written.
+///
+/// # Errors
+/// One of them cannot.
+pub(crate) fn files(context: &Context<'_>, files: &[Utf8PathBuf]) -> Result<(), Error> {
+    for path in files {
+        try_to_write(path).map_err(|source| {
+            Error::Unready(Unready::Unwritable {
+                path: context.workspace.shown(path).to_owned(),
+                source,
+            })
+        })?;
+    }
+    Ok(())
+}
+
+/// Makes a file beside the one that is to be written, as writing it does, and removes it.
+fn try_to_write(path: &Utf8Path) -> io::Result<()> {
+    if path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let folder = path.parent().unwrap_or(Utf8Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    tempfile::Builder::new()
+        .prefix(".")
+        .suffix(".part")
+        .tempfile_in(folder)
+        .map(drop)
+}
+
+/// Returns how many bytes are still to be written to `bundles/` until everything that a lock names is in the store.
+pub(crate) fn to_write(workspace: &Workspace, lock: &bundle::Lock) -> u64 {
+    let of_bundle = match fetch::source(workspace, lock) {
+        Ok(Source::Made(path) | Source::Download(path)) => {
+            let part = std::fs::metadata(format!("{path}.part"));
+            let there = part.map_or(0, |part| part.len());
+            lock.bundle.size.saturating_sub(there)
+        }
+        Ok(Source::Store | Source::File(_)) | Err(_) => 0,
+    };
+    let missing = fetch::open_store(workspace).map_or(0, |store| {
+        let missing = store.missing(lock);
+        missing.iter().map(|blob| blob.size).sum()
+    });
+    of_bundle + missing
+}
+
+/// Returns how many bytes are free in a folder, or in the nearest one above that exists.
+///
+/// # Errors
+/// The file system does not say.
+pub(crate) fn free(folder: &Utf8Path) -> io::Result<u64> {
+    let there = folder.ancestors().find(|folder| folder.is_dir());
+    let room = rustix::fs::statvfs(there.unwrap_or(folder).as_std_path())?;
+    Ok(room.f_bavail.saturating_mul(room.f_frsize))
+}
+
+/// Checks that the store has room for what a lock names. A file system that does not say how much is free is believed to have it.
+///
+/// # Errors
+/// It has less.
+pub(crate) fn room(workspace: &Workspace, lock: &bundle::Lock) -> Result<(), Error> {
+    let folder = workspace.bundles();
+    let Ok(free) = free(&folder) else {
+        return Ok(());
+    };
+    enough(workspace.shown(&folder), free, to_write(workspace, lock))
+}
+
+fn enough(folder: &Utf8Path, free: u64, needed: u64) -> Result<(), Error> {
+    match free < needed {
+        true => Err(Error::Unready(Unready::NoRoom {
+            folder: folder.to_owned(),
+            free,
+            needed,
+        })),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // case 1.6d
+    #[test]
+    fn a_folder_in_the_place_of_a_file_is_found_and_nothing_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        try_to_write(&folder.join("receipt.yaml")).unwrap();
+        assert_eq!(folder.read_dir_utf8().unwrap().count(), 0);
+        std::fs::create_dir(folder.join("receipt.yaml")).unwrap();
+        assert!(try_to_write(&folder.join("receipt.yaml")).is_err());
+        std::fs::write(folder.join("logs"), "").unwrap();
+        assert!(try_to_write(&folder.join("logs/under-way.yaml")).is_err());
+    }
+
+    // case 1.6d
+    #[test]
+    fn a_disk_that_is_too_small_is_named_with_what_is_missing() {
+        let folder = Utf8Path::new("bundles");
+        assert!(enough(folder, 5, 5).is_ok());
+        let error = enough(folder, 1_000_000, 2_000_000).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "1.0 MB are free in bundles, but 2.0 MB are still to be written to it"
+        );
+        assert!(free(Utf8Path::new(".")).unwrap() > 0);
+    }
+}

@@ -1,0 +1,331 @@
+//! The bundle against its lock: what is in its file, what is read, and what is in the store already.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::Read;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::event::{Event, Step};
+use crate::observe::BundleObserver;
+use crate::proof::Proven;
+use crate::transfer::fetch::{self, Found, open_store};
+use crate::transfer::{program, push};
+use crate::{Context, Error, disk};
+
+/// Every byte that the lock names is in the store. Only `read_to_its_end` and `stored` make one:
+///
+/// ```compile_fail,E0451
+/// let bundle = release::local::VerifiedBundle { proven: todo!() };
+/// ```
+#[derive(Debug)]
+pub struct VerifiedBundle {
+    proven: Proven,
+}
+
+impl VerifiedBundle {
+    /// Compares the proof with what it is used for.
+    ///
+    /// # Errors
+    /// It is of a different lock.
+    pub(crate) fn require(&self, wanted: &Proven) -> Result<(), Error> {
+        self.proven.require("VerifiedBundle", wanted)
+    }
+}
+
+/// What of a lock is on this machine, compared byte by byte.
+#[derive(Debug)]
+pub struct Checked {
+    /// The bundle.
+    pub bundle: Utf8PathBuf,
+    /// What was found of the lock's downloads of mkectl.
+    pub mkectl: Vec<(String, Found)>,
+}
+
+/// Compares a bundle with its lock to the last byte, and the downloads of mkectl that are on this machine with their hashes. Writes
+/// nothing and needs no network. `file` is the bundle if it is not in `bundles/`.
+///
+/// # Errors
+/// The bundle does not exist, or something differs from the lock.
+pub async fn check(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    file: Option<&Utf8Path>,
+) -> Result<Checked, Error> {
+    let workspace = context.workspace;
+    let path = file.map_or_else(|| workspace.bundle(&lock.bundle.file), Utf8Path::to_owned);
+    let shown = workspace.shown(&path).to_owned();
+    let input = match files::open(&path) {
+        Ok(input) => input,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::Fetch(fetch::Error::NoBundle { path: shown }));
+        }
+        Err(source) => return Err(Error::io("open", &path, source)),
+    };
+    let found = input.metadata().map(|found| found.len());
+    if let Ok(found) = found
+        && found != lock.bundle.size
+    {
+        return Err(disk::Error::BundleSize {
+            path: shown,
+            found,
+            expected: lock.bundle.size,
+        }
+        .into());
+    }
+    report_start(context, lock, &path);
+    let observer = BundleObserver::new(context.reporter, Step::Verify);
+    tokio::task::block_in_place(|| {
+        bundle::read(input, &mut bundle::Inspection, Some(lock), &observer)
+    })
+    .map_err(|source| Error::bundle(workspace, &path, source))?;
+    context.reporter.report(Event::Finished {
+        step: Step::Verify,
+        what: format!("{shown} matches its lock"),
+    });
+    Ok(Checked {
+        bundle: shown,
+        mkectl: program::check(context, lock)?,
+    })
+}
+
+/// Says that a bundle is about to be read.
+pub(crate) fn report_start(context: &Context<'_>, lock: &bundle::Lock, path: &Utf8Path) {
+    context.reporter.report(Event::Started {
+        step: Step::Verify,
+        what: context.workspace.shown(path).to_string(),
+        bytes: Some(lock.bundle.size),
+    });
+}
+
+/// Reads a bundle into the store and compares it with its lock.
+///
+/// # Errors
+/// The bundle differs from its lock in anything, or cannot be read.
+pub(crate) fn read(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    path: &Utf8Path,
+    input: impl Read + Send,
+    mut sink: impl bundle::Sink,
+) -> Result<(), Error> {
+    let observer = BundleObserver::new(context.reporter, Step::Verify);
+    match bundle::read(input, &mut sink, Some(lock), &observer) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(Error::bundle(context.workspace, path, source)),
+    }
+}
+
+/// Says that a bundle was read to its end and is what the lock says.
+///
+/// # Errors
+/// Something is not in the store, or its index cannot be written.
+pub(crate) fn read_to_its_end(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    store: &bundle::Store,
+) -> Result<VerifiedBundle, Error> {
+    context.reporter.report(Event::Finished {
+        step: Step::Verify,
+        what: format!(
+            "{} what the lock says",
+            environment::count_are(lock.artifacts.len(), "artifact")
+        ),
+    });
+    stored(context, lock, store)
+}
+
+/// Finds everything that the lock names in the store. What is there was checked when it came.
+///
+/// # Errors
+/// Something is not there, or the store's index cannot be written.
+pub(crate) fn stored(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    store: &bundle::Store,
+) -> Result<VerifiedBundle, Error> {
+    if let Some(lost) = store.missing(lock).first() {
+        return Err(disk::Error::StoreLost {
+            path: context
+                .workspace
+                .shown(&context.workspace.store())
+                .to_owned(),
+            digest: lost.digest.to_string(),
+        }
+        .into());
+    }
+    list(store, lock).map_err(|source| Error::store(context.workspace, source))?;
+    Ok(VerifiedBundle {
+        proven: Proven::new(lock, None),
+    })
+}
+
+/// Names the lock's artifacts in the store's index, so that other tools find them by name, where another release has
+/// taken their names or the bundle was read for another lock. Nothing is written where they are named already.
+fn list(store: &bundle::Store, lock: &bundle::Lock) -> Result<(), bundle::StoreError> {
+    let listed: HashMap<String, oci_spec::image::Digest> = store
+        .listed()?
+        .into_iter()
+        .map(|listed| (listed.reference, listed.digest))
+        .collect();
+    let unlisted: Vec<&bundle::Artifact> = lock
+        .artifacts
+        .iter()
+        .filter(|artifact| listed.get(&artifact.reference()) != Some(&artifact.digest))
+        .collect();
+    if unlisted.is_empty() {
+        return Ok(());
+    }
+    store.list(unlisted)
+}
+
+/// Discards the blobs by whose damage a push failed, and every other damaged one of the same artifacts, so that they
+/// are read again from the bundle. Returns their digests; none where the push failed by something else.
+///
+/// Blobs are compared with their digests when they come into the store and when they are sent, and a damaged one is
+/// never sent whole. Between the two, only their sizes are looked at.
+///
+/// # Errors
+/// The store cannot be read, or a blob not be removed.
+pub(crate) fn discard_damaged(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    error: &Error,
+) -> Result<BTreeSet<String>, Error> {
+    let damaged = damaged(error);
+    if damaged.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let store = open_store(context.workspace)?;
+    let artifacts = lock
+        .artifacts
+        .iter()
+        .filter(|artifact| damaged.contains(artifact.reference().as_str()));
+    tokio::task::block_in_place(|| discard_damaged_of(artifacts, &store))
+        .map_err(|source| Error::store(context.workspace, source))
+}
+
+/// Says whether a push failed by what is in the store.
+pub(crate) fn is_by_damage(error: &Error) -> bool {
+    !damaged(error).is_empty()
+}
+
+/// Returns the artifacts that a push could not send because of what is in the store.
+fn damaged(error: &Error) -> BTreeSet<&str> {
+    let Error::Push(push::Error::Failed { failed, .. }) = error else {
+        return BTreeSet::new();
+    };
+    failed
+        .iter()
+        .filter(|(_, error)| matches!(**error, registry::Error::SourceContent { .. }))
+        .map(|(reference, _)| reference.as_str())
+        .collect()
+}
+
+fn discard_damaged_of<'a>(
+    artifacts: impl Iterator<Item = &'a bundle::Artifact>,
+    store: &bundle::Store,
+) -> Result<BTreeSet<String>, bundle::StoreError> {
+    let blobs: BTreeMap<String, _> = artifacts
+        .flat_map(bundle::Artifact::blobs)
+        .map(|(digest, size)| (digest.to_string(), (digest, size)))
+        .collect();
+    let mut discarded = BTreeSet::new();
+    for (name, (digest, size)) in blobs {
+        match store.verify_blob(digest, size) {
+            Ok(()) => continue,
+            Err(
+                bundle::StoreError::Corrupt { .. }
+                | bundle::StoreError::Size { .. }
+                | bundle::StoreError::Missing { .. },
+            ) => {}
+            // A disk that cannot be read is not cured by reading the bundle again.
+            Err(error) => return Err(error),
+        }
+        store.discard(digest)?;
+        discarded.insert(name);
+    }
+    Ok(discarded)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use bundle::make::{self, Recipe};
+    use bundle::{Lock, Silent, Store};
+    use camino::Utf8Path;
+
+    use super::*;
+    use crate::testing::image;
+
+    /// Reads a release into a store below `folder`: one image of two layers, and another that shares one of them.
+    fn release(folder: &Utf8Path) -> (Store, Lock) {
+        let recipe = Recipe {
+            directory: "bundles".to_owned(),
+            level: 0,
+            matrix: None,
+            artifacts: vec![
+                image("one", &["base", "own"], 5_000),
+                image("two", &["base"], 5_000),
+            ],
+        };
+        let mut bytes = Vec::new();
+        make::write(&recipe, &mut bytes).unwrap();
+        let mut store = Store::open(&folder.join("store")).unwrap();
+        let contents = bundle::read(bytes.as_slice(), &mut store, None, &Silent).unwrap();
+        let version = semver::Version::new(4, 1, 5);
+        let lock = Lock::from_contents(&version, "amd64", "b.tar.gz", "", Vec::new(), contents);
+        (store, lock)
+    }
+
+    #[test]
+    fn a_verified_bundle_lets_no_tag_of_a_different_lock_be_set() {
+        let (lab, other) = (crate::testing::lock("lab"), crate::testing::lock("other"));
+        let bundle = VerifiedBundle {
+            proven: Proven::new(&lab, None),
+        };
+        for (lock, is_right) in [(&lab, true), (&other, false)] {
+            let (announcer, mut arrivals) = crate::transfer::announce::Announcer::new(lock, 1);
+            assert_eq!(announcer.whole(&bundle).is_ok(), is_right);
+            assert_eq!(arrivals[0].try_recv().is_ok(), is_right);
+        }
+    }
+
+    #[test]
+    fn discards_every_damaged_blob_of_an_artifact_and_no_whole_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, lock) = release(Utf8Path::from_path(folder.path()).unwrap());
+        let one = lock.artifacts.iter().find(|one| one.repository == "one");
+        let one = one.unwrap();
+        let discard = || discard_damaged_of(std::iter::once(one), &store).unwrap();
+        assert_eq!(discard(), BTreeSet::new());
+        let layers = &one.manifests[0].blobs[1..];
+        let [flipped, cut] = layers else {
+            panic!("{layers:?}");
+        };
+        let mut bytes = fs::read(store.path(&flipped.digest)).unwrap();
+        bytes[7] ^= 1;
+        fs::write(store.path(&flipped.digest), &bytes).unwrap();
+        fs::write(store.path(&cut.digest), "short").unwrap();
+        let expected: BTreeSet<String> = layers.iter().map(|one| one.digest.to_string()).collect();
+        assert_eq!(discard(), expected);
+        let missing: BTreeSet<String> = (store.missing(&lock).into_iter())
+            .map(|missing| missing.digest.to_string())
+            .collect();
+        assert_eq!(missing, expected, "they are to be read again");
+    }
+
+    #[test]
+    fn a_release_whose_blobs_are_there_is_listed_and_only_then_is_anything_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, lock) = release(Utf8Path::from_path(folder.path()).unwrap());
+        let index = store.directory().join("index.json");
+        let whole = fs::read(&index).unwrap();
+        fs::remove_file(&index).unwrap();
+        list(&store, &lock).unwrap();
+        assert_eq!(fs::read(&index).unwrap(), whole);
+        let written = fs::metadata(&index).unwrap().modified().unwrap();
+        list(&store, &lock).unwrap();
+        assert_eq!(fs::metadata(&index).unwrap().modified().unwrap(), written);
+    }
+}

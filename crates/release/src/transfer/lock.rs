@@ -1,0 +1,554 @@
+//! Makes the lock of a release from its bundle: the one time that the bundle itself is believed.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use semver::Version;
+
+use crate::config::render;
+use crate::event::{Event, Step};
+use crate::observe::BundleObserver;
+use crate::transfer::fetch;
+use crate::workspace::{DEFAULT_ARCH, write_whole};
+use crate::{Context, demo, sha256};
+
+mod changes;
+mod error;
+mod keep;
+
+pub use changes::Changes;
+pub use error::Error;
+pub use keep::Kept;
+
+/// What to lock, and where its bundle comes from.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The release.
+    pub release: Version,
+    /// The bundle's architecture, as it stands in its file name; [`DEFAULT_ARCH`] where nothing is said.
+    pub arch: Option<String>,
+    /// A bundle that is here already, instead of a download.
+    pub bundle: Option<Utf8PathBuf>,
+    /// Where to download it, instead of the vendor's URL for this release. A `file:` URL is a bundle on this machine.
+    pub url: Option<String>,
+    /// The bundle's checksum: 64 hexadecimal digits, or a checksum file.
+    pub checksum: Option<String>,
+    /// Where to find the bundle's checksum, instead of the vendor's URL for this release. The vendor's is asked only for
+    /// a bundle that comes from the vendor; this one always. A `file:` URL is a file on this machine.
+    pub checksum_url: Option<String>,
+    /// Where to download mkectl, instead of the vendor's URL for this release; `{system}` and `{machine}` stand for `linux` and `x86_64`.
+    pub mkectl_url: Option<String>,
+    /// Whether a committed lock that differs may be replaced.
+    pub replace: bool,
+    /// Whether a refusal because of a committed lock has all lines that differ.
+    pub diff: bool,
+    /// Whether a bundle is locked that contradicts the release or architecture.
+    pub force_release: bool,
+}
+
+/// What locking came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The lock's file, relative to the workspace.
+    pub path: Utf8PathBuf,
+    /// What it says.
+    pub lock: bundle::Lock,
+    /// Whether the file was written; false where it held the same already.
+    pub written: bool,
+    /// Whether the vendor's checksum was compared.
+    pub checksum: Checksum,
+    /// What differs from the lock that was replaced.
+    pub changes: Option<Changes>,
+    /// How the bundle came into `bundles/`, if it was not there.
+    pub kept: Option<Kept>,
+    /// The file with the output of `mkectl init` that belongs to the lock, relative to the workspace.
+    pub init: Option<Utf8PathBuf>,
+}
+
+/// Whether the bundle was compared with the vendor's checksum.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Checksum {
+    /// It has the checksum at this URL, in this file, or on the command line.
+    Confirmed(String),
+    /// The vendor publishes none for this release, as far as is known.
+    NotPublished,
+    /// There is none at this URL, although there should be.
+    NotFound(String),
+    /// The bundle was given as a file or from another URL, so the vendor was not asked.
+    NotAsked,
+    /// The run is offline.
+    Offline,
+}
+
+/// Locks a release.
+///
+/// # Errors
+/// The bundle cannot be had or read, it does not have the vendor's checksum, or the committed lock differs.
+pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, crate::Error> {
+    let facts = context.workspace.release(&request.release)?;
+    if !facts.is_known() {
+        for warning in facts.warnings() {
+            context.reporter.report(Event::Warning(warning));
+        }
+    }
+    let release = format!("v{}", request.release);
+    let arch = request.arch.as_deref().unwrap_or(DEFAULT_ARCH);
+    let vendor_url = if demo::is_demo(&request.release) {
+        demo::URL.to_owned()
+    } else {
+        facts.bundle_url(arch)
+    };
+    let file = facts.bundle_file(arch);
+    let (url, given) = source(context, request, vendor_url)?;
+    let from_vendor = request.url.is_none() && given.is_none();
+    let expected = before_it_is_read(context, request, given.as_deref(), &file)?;
+    let mut contradictions = Vec::new();
+    let names = [Some(url.as_str()), given.as_deref().map(Utf8Path::as_str)];
+    for name in names.into_iter().flatten() {
+        let name = name.rsplit('/').next().unwrap_or(name);
+        let name = name.split(['?', '#']).next().unwrap_or(name);
+        contradictions.extend(mke::identity::contradictions_in_name(
+            &request.release,
+            arch,
+            name,
+        ));
+    }
+    // Before gigabytes are read.
+    refuse_contradictions(context, request, arch, &contradictions)?;
+    let path = local_bundle(context, request, given, &url, &file).await?;
+
+    let store = fetch::open_store(context.workspace)?;
+    context.reporter.report(Event::Started {
+        step: Step::Verify,
+        what: context.workspace.shown(&path).to_string(),
+        bytes: std::fs::metadata(&path).ok().map(|metadata| metadata.len()),
+    });
+    let rules = crate::transfer::learn::rules(context, &facts, arch)?;
+    let contents = read(context, &path, &store, &rules)?;
+    let matrix = matrix(&contents, &store);
+    let inside = contradictions_in(&request.release, arch, &contents, matrix.as_deref());
+    refuse_contradictions(context, request, arch, &inside)?;
+    contradictions.extend(inside);
+    tell_of_odd(context, &contents);
+    if url != demo::URL {
+        tell_of_matrix(context, &release, matrix.as_deref());
+    }
+    for skipped in &contents.skipped {
+        context.reporter.report(Event::Warning(format!(
+            "{} is not locked: {}",
+            skipped.archive, skipped.reason
+        )));
+    }
+    for warning in crate::transfer::learn::unexpected(&facts, arch, &file, &contents) {
+        context.reporter.report(Event::Warning(warning));
+    }
+    let checksum = if let Some((expected, source)) = expected {
+        same_checksum(context, &path, &contents, expected, &source)?;
+        Checksum::Confirmed(source)
+    } else if let Some(checksum_url) = &request.checksum_url {
+        Checksum::Confirmed(compare(context, checksum_url, &file, &path, &contents).await?)
+    } else if from_vendor && url != demo::URL && context.offline {
+        Checksum::Offline
+    } else if from_vendor && url != demo::URL {
+        compare_with_vendor(context, &facts, arch, &file, &path, &contents).await?
+    } else {
+        Checksum::NotAsked
+    };
+    let lock_path = context.workspace.lock(&release, arch);
+    let shown = context.workspace.shown(&lock_path).to_owned();
+    let committed = crate::workspace::read_if_there(&lock_path)?;
+    let earlier = match committed
+        .as_deref()
+        .map(|text| bundle::Lock::parse(text, &shown))
+    {
+        // One that is not valid is in the way, too.
+        Some(Err(error)) if !request.replace => return Err(crate::Error::InvalidLock(error)),
+        parsed => parsed.and_then(Result::ok),
+    };
+    let asks_vendor = from_vendor && url != demo::URL;
+    let known = earlier.as_ref().filter(|_| !request.replace);
+    let mkectl = mkectl(context, request, &facts, asks_vendor, known).await?;
+    let mut lock =
+        bundle::Lock::from_contents(&request.release, arch, &file, &url, mkectl, contents);
+    lock.forced_release = contradictions
+        .iter()
+        .map(|text| redaction::yaml::free_text(text))
+        .collect();
+    let init = crate::config::defaults::ask(context, &request.release)?;
+    let has_init = init.is_some();
+    lock.init = init.as_ref().map(|text| sha256(text.as_bytes()));
+    let text = lock.to_yaml();
+    // What this writes, every later step must be able to read.
+    bundle::Lock::parse(&text, &shown)?;
+    let written = committed.as_deref() != Some(&text);
+    let changes = (earlier.as_ref().filter(|_| written)).map(|old| Changes::between(old, &lock));
+    if written {
+        if committed.is_some() && !request.replace {
+            // Parsed and written again, a lock of an earlier version shows no query of a URL.
+            let old = earlier.as_ref().map(bundle::Lock::to_yaml);
+            return Err(Error::Differs {
+                is_same_bundle: earlier
+                    .as_ref()
+                    .is_some_and(|earlier| earlier.bundle.sha256 == lock.bundle.sha256),
+                changes: changes.unwrap_or_default(),
+                diff: (request.diff).then(|| render::diff(&shown, old.as_deref(), &text)),
+                path: shown,
+            }
+            .into());
+        }
+        if let Some(init) = init {
+            write_whole(&context.workspace.init(&request.release), &init)?;
+        }
+        write_whole(&lock_path, &text)?;
+    }
+    context.reporter.report(Event::Finished {
+        step: Step::Verify,
+        what: format!(
+            "{} locked",
+            environment::count(lock.artifacts.len(), "artifact")
+        ),
+    });
+    let kept = keep::keep(context, &path, &lock);
+    Ok(Outcome {
+        path: shown,
+        lock,
+        written,
+        checksum,
+        changes,
+        kept,
+        init: has_init.then(|| {
+            let path = context.workspace.init(&request.release);
+            context.workspace.shown(&path).to_owned()
+        }),
+    })
+}
+
+/// Checks what else the request names, before gigabytes are read. Returns the bundle's checksum and where it comes from, if that is known.
+///
+/// # Errors
+/// A URL is not valid, has credentials, or is not contacted offline; or the checksum file cannot be read.
+fn before_it_is_read(
+    context: &Context<'_>,
+    request: &Request,
+    given: Option<&Utf8Path>,
+    file: &str,
+) -> Result<Option<(String, String)>, crate::Error> {
+    let wrong = |source| crate::Error::Lock(Error::Url(source));
+    if let Some(pattern) = &request.mkectl_url {
+        let url = pattern
+            .replace("{system}", "linux")
+            .replace("{machine}", "x86_64");
+        refuse_credentials(&url)?;
+        bundle::check_url(&url).map_err(wrong)?;
+    }
+    let name = given.and_then(Utf8Path::file_name).unwrap_or(file);
+    let names = [file, name];
+    if let Some(checksum) = &request.checksum {
+        return given_checksum(checksum, &names).map(Some);
+    }
+    let Some(url) = &request.checksum_url else {
+        return Ok(None);
+    };
+    match bundle::local_path(url).map_err(wrong)? {
+        Some(path) => given_checksum(path.as_str(), &names).map(Some),
+        None => {
+            bundle::check_url(url).map_err(wrong)?;
+            fetch::client(context, url, Utf8Path::new("the checksum")).map(|_| None)
+        }
+    }
+}
+
+/// Returns the URL that is locked, and the bundle's file if it is on this machine.
+fn source(
+    context: &Context<'_>,
+    request: &Request,
+    vendor_url: String,
+) -> Result<(String, Option<Utf8PathBuf>), crate::Error> {
+    let Some(url) = &request.url else {
+        return Ok((vendor_url, request.bundle.clone()));
+    };
+    let failed = |source| crate::Error::Lock(Error::Url(source));
+    // A path on this machine means nothing on another one, so that the vendor's URL is locked.
+    if let Some(path) = bundle::local_path(url).map_err(failed)? {
+        return Ok((vendor_url, Some(request.bundle.clone().unwrap_or(path))));
+    }
+    refuse_credentials(url)?;
+    bundle::check_url(url).map_err(failed)?;
+    if bundle::stored_url(url) != *url {
+        context.reporter.report(Event::Warning(format!(
+            "the lock records {} without its query, which may contain a secret; if the server requires the query, copy the bundle to \
+             bundles/ on other machines",
+            bundle::shown_url(url)
+        )));
+    }
+    Ok((url.clone(), request.bundle.clone()))
+}
+
+fn refuse_credentials(url: &str) -> Result<(), crate::Error> {
+    match bundle::has_credentials(url) {
+        true => Err(Error::UrlWithCredentials {
+            url: bundle::shown_url(url),
+        }
+        .into()),
+        false => Ok(()),
+    }
+}
+
+/// Refuses a bundle that is not of the release, or warns if the operator insists.
+fn refuse_contradictions(
+    context: &Context<'_>,
+    request: &Request,
+    arch: &str,
+    contradictions: &[String],
+) -> Result<(), crate::Error> {
+    if contradictions.is_empty() {
+        return Ok(());
+    }
+    let refusal = Error::WrongRelease {
+        release: format!("v{}", request.release),
+        arch: arch.to_owned(),
+        contradictions: contradictions.to_vec(),
+    };
+    if !request.force_release {
+        return Err(crate::Error::Lock(refusal));
+    }
+    context.reporter.report(Event::Warning(refusal.to_string()));
+    Ok(())
+}
+
+/// Returns the text of a bundle's release matrix; none if it has none, and an empty text if that is not text.
+fn matrix(contents: &bundle::Contents, store: &bundle::Store) -> Option<String> {
+    let file = contents.release_matrix.as_ref()?;
+    let digest = bundle::sha256_digest(&format!("sha256:{}", file.sha256)).ok()?;
+    let bytes = store.read(&digest, file.size).unwrap_or_default();
+    Some(String::from_utf8(bytes).unwrap_or_default())
+}
+
+/// Warns of a release matrix that an upgrade cannot use.
+fn tell_of_matrix(context: &Context<'_>, release: &str, matrix: Option<&str>) {
+    let what = match matrix {
+        None => "the bundle has no release matrix",
+        Some(text) if !mke::identity::is_matrix(text) => {
+            "the release matrix in the bundle is not a list of releases"
+        }
+        Some(_) => return,
+    };
+    context.reporter.report(Event::Warning(format!(
+        "{what}; an upgrade to {release} may require the vendor's: name the file as `release-matrix:` in environment.yaml"
+    )));
+}
+
+/// Returns what in a bundle contradicts the release and architecture.
+fn contradictions_in(
+    release: &Version,
+    arch: &str,
+    contents: &bundle::Contents,
+    matrix: Option<&str>,
+) -> Vec<String> {
+    let artifacts: Vec<mke::identity::Artifact<'_>> = (contents.artifacts.iter())
+        .map(|artifact| mke::identity::Artifact {
+            repository: &artifact.repository,
+            tag: &artifact.tag,
+            is_chart: artifact.kind == bundle::Kind::Chart,
+            platforms: (artifact.manifests.iter())
+                .filter_map(|manifest| manifest.platform.as_deref())
+                .collect(),
+        })
+        .collect();
+    let signs = mke::identity::Signs {
+        matrix,
+        artifacts: &artifacts,
+    };
+    mke::identity::contradictions(release, arch, signs)
+}
+
+/// Warns of files in a bundle that may be meant as archives, and of layers that it does not contain.
+pub(crate) fn tell_of_odd(context: &Context<'_>, contents: &bundle::Contents) {
+    for file in &contents.odd_files {
+        context.reporter.report(Event::Warning(format!(
+            "`{file}` in the bundle is not used: an archive is named REPOSITORY@TAG.tar"
+        )));
+    }
+    for artifact in &contents.artifacts {
+        let external = artifact.external();
+        if !external.is_empty() {
+            let (layers, them) = match external.len() {
+                1 => ("1 layer is".to_owned(), "it"),
+                count => (format!("{count} layers are"), "them"),
+            };
+            context.reporter.report(Event::Warning(format!(
+                "{}: {layers} external: the bundle lacks {them}, `push` skips {them}, and nodes download {them} from the URLs in the manifest",
+                artifact.reference(),
+            )));
+        }
+    }
+}
+
+/// Returns the downloads of mkectl that belong to a release. Hashes that the table of releases has are taken from there, and so are
+/// those that an earlier lock has for the same URL. For the others the download itself is hashed: then it was trusted once.
+async fn mkectl(
+    context: &Context<'_>,
+    request: &Request,
+    facts: &mke::Release,
+    asks_vendor: bool,
+    earlier: Option<&bundle::Lock>,
+) -> Result<Vec<bundle::LockedMkectl>, crate::Error> {
+    let release = format!("v{}", request.release);
+    let warn = |text: String| context.reporter.report(Event::Warning(text));
+    let mut all = Vec::new();
+    for download in facts.mkectl() {
+        let platform = download.platform;
+        let url = match (&request.mkectl_url, platform.split_once('-')) {
+            (Some(pattern), Some((system, machine))) => pattern
+                .replace("{system}", system)
+                .replace("{machine}", machine),
+            _ => download.url,
+        };
+        refuse_credentials(&url)?;
+        let asked = url;
+        let url = bundle::stored_url(&asked);
+        let known = earlier.and_then(|earlier| {
+            let mut known = earlier.mkectl.iter();
+            known.find(|one| one.platform == platform && one.url == url)
+        });
+        match (download.sha256, known) {
+            (Some(sha256), _) => all.push(bundle::LockedMkectl {
+                platform: platform.to_owned(),
+                url,
+                sha256: sha256.to_owned(),
+                trusted_on_first_use: false,
+            }),
+            (None, Some(known)) => all.push(known.clone()),
+            (None, None) if asks_vendor || request.mkectl_url.is_some() => {
+                match crate::transfer::program::first_use(context, &release, platform, &asked).await
+                {
+                    Ok(sha256) => {
+                        warn(format!(
+                            "nobody publishes the hash of mkectl {release} for {platform}: what came from {} is trusted now, with SHA-256 \
+                             {sha256}; compare it by other means",
+                            bundle::shown_url(&url)
+                        ));
+                        all.push(bundle::LockedMkectl {
+                            platform: platform.to_owned(),
+                            url,
+                            sha256,
+                            trusted_on_first_use: true,
+                        });
+                    }
+                    Err(error) if fetch::is_unreachable(&error) => warn(format!(
+                        "mkectl {release} for {platform} is not locked: {}",
+                        crate::chain(&error)
+                    )),
+                    Err(error) => return Err(error),
+                }
+            }
+            (None, None) => {}
+        }
+    }
+    Ok(all)
+}
+
+/// Has the bundle here: the file that was given, the one that is there, the demo's, or a download.
+async fn local_bundle(
+    context: &Context<'_>,
+    request: &Request,
+    given: Option<Utf8PathBuf>,
+    url: &str,
+    file: &str,
+) -> Result<Utf8PathBuf, crate::Error> {
+    let is_given = given.is_some();
+    let path = given.unwrap_or_else(|| context.workspace.bundle(file));
+    if url == demo::URL && !is_given {
+        demo::make(&path, &request.release)?;
+    } else if !path.exists() && !is_given {
+        fetch::download(context, url, &path).await?;
+    } else if request.url.as_deref() == Some(url) {
+        context.reporter.report(Event::Warning(format!(
+            "the bundle is read from {}; the lock records {}, which was not contacted",
+            context.workspace.shown(&path),
+            bundle::shown_url(url)
+        )));
+    }
+    Ok(path)
+}
+
+/// Compares the bundle with the checksum that the vendor publishes beside each release of mkectl (DOCS-SRC).
+async fn compare_with_vendor(
+    context: &Context<'_>,
+    facts: &mke::Release,
+    arch: &str,
+    file: &str,
+    path: &Utf8Path,
+    contents: &bundle::Contents,
+) -> Result<Checksum, crate::Error> {
+    let Some(url) = facts.checksum_url(arch) else {
+        return Ok(Checksum::NotPublished);
+    };
+    match compare(context, &url, file, path, contents).await {
+        Ok(url) => Ok(Checksum::Confirmed(url)),
+        Err(crate::Error::Lock(Error::Checksum {
+            source: bundle::ChecksumError::Request(bundle::RequestError::NotFound { .. }),
+        })) => Ok(Checksum::NotFound(url)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Compares the bundle with the checksum at `url`, and returns the URL as it is shown.
+async fn compare(
+    context: &Context<'_>,
+    url: &str,
+    file: &str,
+    path: &Utf8Path,
+    contents: &bundle::Contents,
+) -> Result<String, crate::Error> {
+    let failed = |source| crate::Error::Lock(Error::Checksum { source });
+    let client = fetch::client(context, url, Utf8Path::new("the checksum"))?
+        .map_err(|source| failed(bundle::ChecksumError::Request(source)))?;
+    let checksum = bundle::checksum(url, file, &client).await.map_err(failed)?;
+    let shown = bundle::shown_url(url);
+    same_checksum(context, path, contents, checksum.sha256, &shown)?;
+    Ok(shown)
+}
+
+/// Returns a checksum, which may be in a checksum file, and which of the two it was.
+fn given_checksum(given: &str, names: &[&str]) -> Result<(String, String), crate::Error> {
+    let hex = given.to_ascii_lowercase();
+    if bundle::sha256_digest(&format!("sha256:{hex}")).is_ok() {
+        return Ok((hex, "--checksum".to_owned()));
+    }
+    let checksum = bundle::checksum_in_file(Utf8Path::new(given), names)
+        .map_err(|source| crate::Error::Lock(Error::Checksum { source }))?;
+    Ok((checksum.sha256, given.to_owned()))
+}
+
+fn same_checksum(
+    context: &Context<'_>,
+    path: &Utf8Path,
+    contents: &bundle::Contents,
+    expected: String,
+    source: &str,
+) -> Result<(), crate::Error> {
+    if expected == contents.sha256 {
+        return Ok(());
+    }
+    Err(Error::VendorChecksum {
+        path: context.workspace.shown(path).to_owned(),
+        url: source.to_owned(),
+        expected,
+        found: contents.sha256.clone(),
+    }
+    .into())
+}
+
+/// Reads a bundle into the store.
+fn read(
+    context: &Context<'_>,
+    path: &Utf8Path,
+    store: &bundle::Store,
+    rules: &bundle::Rules,
+) -> Result<bundle::Contents, crate::Error> {
+    let mut store = store.clone();
+    let file = files::open(path).map_err(|source| crate::Error::io("open", path, source))?;
+    let observer = BundleObserver::new(context.reporter, Step::Verify);
+    // Reading is work for a processor and a disk, not for the runtime.
+    tokio::task::block_in_place(|| bundle::read_observed(file, &mut store, rules, &observer))
+        .map_err(|source| crate::Error::bundle(context.workspace, path, source))
+}

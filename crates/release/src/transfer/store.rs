@@ -1,0 +1,454 @@
+//! Reports what the store contains and for which release, and removes what no lock in `bundles/` names.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::Utf8PathBuf;
+use serde::Serialize;
+
+use crate::transfer::fetch::open_store;
+use crate::{Context, Error, Workspace};
+
+/// What the store holds.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Report {
+    /// Its folder, relative to the workspace.
+    pub path: Utf8PathBuf,
+    /// How many blobs are in it.
+    pub blobs: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The bytes of those that several releases name.
+    pub shared_bytes: u64,
+    /// The locked releases, by file name of their locks.
+    pub releases: Vec<Row>,
+    /// What no lock names.
+    pub unnamed: Amount,
+}
+
+/// What the store holds of one release.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Row {
+    /// The release, `v4.1.5`.
+    pub release: String,
+    /// The bundle's architecture.
+    pub arch: String,
+    /// What is in the store of it.
+    pub held: Amount,
+    /// What is not in the store of it.
+    pub missing: Amount,
+    /// What of it other releases name, too.
+    pub shared: Amount,
+    /// What would be freed if its lock were not there.
+    pub frees: Amount,
+}
+
+/// Some blobs.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Amount {
+    /// How many.
+    pub blobs: usize,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Amount {
+    fn add(&mut self, bytes: u64) {
+        self.blobs += 1;
+        self.bytes += bytes;
+    }
+}
+
+/// What a collection removes.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Garbage {
+    /// Artifacts in the store's `index.json` that no lock names, as `repository:tag`.
+    pub artifacts: Vec<String>,
+    /// Blobs that no lock names, largest first.
+    pub blobs: Vec<Blob>,
+    /// The bytes of these blobs.
+    pub bytes: u64,
+}
+
+/// One blob.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Blob {
+    /// Its digest.
+    pub digest: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+impl Garbage {
+    /// Returns whether there is nothing to remove.
+    pub fn is_empty(&self) -> bool {
+        self.artifacts.is_empty() && self.blobs.is_empty()
+    }
+}
+
+/// Says what the store holds, by release.
+///
+/// # Errors
+/// The store or a lock cannot be read.
+pub fn report(workspace: &Workspace) -> Result<Report, Error> {
+    let named = Named::read(workspace)?;
+    let store = open_store(workspace)?;
+    let held = store
+        .blobs()
+        .map_err(|source| Error::store(workspace, source))?;
+    let mut report = Report {
+        path: workspace.shown(&workspace.store()).to_owned(),
+        blobs: held.len(),
+        bytes: held.values().sum(),
+        shared_bytes: 0,
+        releases: Vec::with_capacity(named.locks.len()),
+        unnamed: Amount::default(),
+    };
+    for (digest, &bytes) in &held {
+        match named.by.get(digest) {
+            None => report.unnamed.add(bytes),
+            Some(1) => {}
+            Some(_) => report.shared_bytes += bytes,
+        }
+    }
+    for lock in &named.locks {
+        let mut row = Row {
+            release: lock.release.clone(),
+            arch: lock.arch.clone(),
+            held: Amount::default(),
+            missing: Amount::default(),
+            shared: Amount::default(),
+            frees: Amount::default(),
+        };
+        for (digest, size) in blobs(lock) {
+            match held.get(&digest) {
+                // A file of another size is no more than its name: it takes room, and is read again.
+                Some(&found) if found == size => row.held.add(size),
+                _ => row.missing.add(size),
+            }
+            let Some(&found) = held.get(&digest) else {
+                continue;
+            };
+            if named.by.get(&digest).is_some_and(|releases| *releases > 1) {
+                row.shared.add(found);
+            } else {
+                row.frees.add(found);
+            }
+        }
+        report.releases.push(row);
+    }
+    Ok(report)
+}
+
+/// Says what [`collect`] would remove at this moment.
+///
+/// # Errors
+/// The store or a lock cannot be read.
+pub fn garbage(workspace: &Workspace) -> Result<Garbage, Error> {
+    find_garbage(workspace, &open_store(workspace)?)
+}
+
+/// Removes what no lock in `bundles/` names, after it has been shown by `show`.
+///
+/// Nobody can write to the store meanwhile, and whoever reads a bundle into it keeps this one waiting from the first
+/// blob until its lock is written. So no blob goes that a lock is about to name.
+///
+/// # Errors
+/// The store or a lock cannot be read, another process is writing to the store, or something cannot be removed.
+pub fn collect(workspace: &Workspace, show: &dyn Fn(&Garbage)) -> Result<Garbage, Error> {
+    let fail = |source| Error::store(workspace, source);
+    let store = open_store(workspace)?;
+    let exclusive = store.exclusive().map_err(fail)?;
+    // The locks are read only now, when no other one can come.
+    let garbage = find_garbage(workspace, &store)?;
+    show(&garbage);
+    let Some(exclusive) = exclusive else {
+        return Ok(garbage);
+    };
+    exclusive.sweep().map_err(fail)?;
+    // First the names and then what they stand for: whatever stops this, the index names nothing that is gone.
+    if !garbage.artifacts.is_empty() {
+        let unnamed: BTreeSet<&str> = garbage.artifacts.iter().map(String::as_str).collect();
+        exclusive
+            .unlist(&|listed| !unnamed.contains(listed.reference.as_str()))
+            .map_err(fail)?;
+    }
+    for blob in &garbage.blobs {
+        // Every name in the list was a digest.
+        if let Ok(digest) = bundle::sha256_digest(&blob.digest) {
+            exclusive.remove(&digest).map_err(fail)?;
+        }
+    }
+    Ok(garbage)
+}
+
+/// Returns the locks that git knows and that are missing from the working tree, relative to the workspace. Without git
+/// there are none.
+pub fn missing_locks(context: &Context<'_>) -> Vec<String> {
+    let pattern = format!("bundles/*{}", bundle::Lock::SUFFIX);
+    programs::Git::of(context.workspace.root(), &context.tool.variables)
+        .and_then(|git| git.missing(&pattern))
+        .unwrap_or_default()
+}
+
+fn find_garbage(workspace: &Workspace, store: &bundle::Store) -> Result<Garbage, Error> {
+    let named = Named::read(workspace)?;
+    let fail = |source| Error::store(workspace, source);
+    let mut blobs: Vec<Blob> = store
+        .blobs()
+        .map_err(fail)?
+        .into_iter()
+        .filter(|(digest, _)| !named.by.contains_key(digest))
+        .map(|(digest, bytes)| Blob { digest, bytes })
+        .collect();
+    blobs.sort_by_key(|blob| std::cmp::Reverse(blob.bytes));
+    let artifacts = store
+        .listed()
+        .map_err(fail)?
+        .into_iter()
+        .filter(|listed| !named.artifact(listed))
+        .map(|listed| listed.reference)
+        .collect();
+    Ok(Garbage {
+        artifacts,
+        bytes: blobs.iter().map(|blob| blob.bytes).sum(),
+        blobs,
+    })
+}
+
+/// What the locks in `bundles/` name.
+struct Named {
+    locks: Vec<bundle::Lock>,
+    /// How many locks name a blob, by its digest.
+    by: BTreeMap<String, usize>,
+}
+
+impl Named {
+    /// Reads all of them: one that cannot be read might name anything.
+    fn read(workspace: &Workspace) -> Result<Self, Error> {
+        let mut locks = Vec::new();
+        let mut by = BTreeMap::new();
+        for path in workspace.locks()? {
+            let lock = bundle::Lock::read(&path)?;
+            for digest in blobs(&lock).into_keys() {
+                *by.entry(digest).or_insert(0) += 1;
+            }
+            locks.push(lock);
+        }
+        Ok(Self { locks, by })
+    }
+
+    fn artifact(&self, listed: &bundle::Listed) -> bool {
+        let mut artifacts = self.locks.iter().flat_map(|lock| &lock.artifacts);
+        artifacts.any(|artifact| {
+            artifact.digest == listed.digest && artifact.reference() == listed.reference
+        })
+    }
+}
+
+/// Returns every blob that a lock names with its size in bytes, the release matrix included.
+fn blobs(lock: &bundle::Lock) -> BTreeMap<String, u64> {
+    let mut blobs = lock.blobs();
+    if let Some(matrix) = &lock.release_matrix {
+        blobs.insert(format!("sha256:{}", matrix.sha256), matrix.size);
+    }
+    blobs
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use bundle::make::{self, Recipe};
+    use bundle::{Lock, Silent, Store};
+    use camino::Utf8Path;
+
+    use super::*;
+    use crate::disk;
+    use crate::testing;
+
+    /// A workspace in a folder that is gone when the test is over.
+    struct Place {
+        workspace: Workspace,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let path = Utf8Path::from_path(folder.path()).unwrap();
+            fs::create_dir(path.join("bundles")).unwrap();
+            Self {
+                workspace: Workspace::new(path),
+                _folder: folder,
+            }
+        }
+
+        /// Reads a release of one image into the store and commits its lock. Its layers are 10,000 bytes each.
+        fn lock(&self, release: &str, image: &str, layers: &[&str]) -> Lock {
+            let recipe = Recipe {
+                directory: "bundles".to_owned(),
+                level: 0,
+                matrix: Some(format!("[\"{release}\"]\n")),
+                artifacts: vec![testing::image(image, layers, 10_000)],
+            };
+            let mut bytes = Vec::new();
+            make::write(&recipe, &mut bytes).unwrap();
+            let mut store = self.store();
+            let contents = bundle::read(bytes.as_slice(), &mut store, None, &Silent).unwrap();
+            let version = semver::Version::parse(release).unwrap();
+            let lock = Lock::from_contents(
+                &version,
+                "amd64",
+                "bundle.tar.gz",
+                "https://example.com/bundle.tar.gz",
+                Vec::new(),
+                contents,
+            );
+            fs::write(self.path(release), lock.to_yaml()).unwrap();
+            lock
+        }
+
+        fn path(&self, release: &str) -> Utf8PathBuf {
+            self.workspace.lock(&format!("v{release}"), "amd64")
+        }
+
+        fn store(&self) -> Store {
+            Store::open(&self.workspace.store()).unwrap()
+        }
+
+        /// Collects, and tells that nothing was gone when it was shown.
+        fn collect(&self) -> Result<Garbage, Error> {
+            let before = self.store().blobs().unwrap();
+            collect(&self.workspace, &|_| {
+                assert_eq!(self.store().blobs().unwrap(), before);
+            })
+        }
+    }
+
+    #[test]
+    fn says_what_each_release_would_free() {
+        let place = Place::new();
+        let old = place.lock("4.1.4", "pause", &["base", "old"]);
+        let new = place.lock("4.1.5", "pause", &["base", "new"]);
+        let report = report(&place.workspace).unwrap();
+        // Layer, config, manifest and matrix are its own; the layer `base` is shared.
+        let [old_row, new_row] = report.releases.as_slice() else {
+            panic!("{report:?}");
+        };
+        for (row, lock) in [(old_row, &old), (new_row, &new)] {
+            assert_eq!((row.held.blobs, row.missing.blobs), (5, 0));
+            assert_eq!(row.held.bytes, blobs(lock).values().sum::<u64>());
+            assert_eq!((row.shared.blobs, row.frees.blobs), (1, 4));
+            assert_eq!(row.shared.bytes + row.frees.bytes, row.held.bytes);
+        }
+        assert_eq!(report.shared_bytes, old_row.shared.bytes);
+        assert_eq!(report.blobs, 9);
+        assert_eq!(
+            report.bytes,
+            old_row.frees.bytes + new_row.frees.bytes + report.shared_bytes
+        );
+        assert_eq!(report.unnamed, Amount::default());
+    }
+
+    #[test]
+    fn says_what_is_missing_and_what_nobody_names() {
+        let place = Place::new();
+        let lock = place.lock("4.1.4", "pause", &["layer"]);
+        place.lock("4.1.5", "dex", &["other"]);
+        fs::remove_file(place.path("4.1.5")).unwrap();
+        place.store().discard(&lock.artifacts[0].digest).unwrap();
+        let report = report(&place.workspace).unwrap();
+        assert_eq!(report.releases[0].missing.blobs, 1);
+        assert_eq!(report.releases[0].missing.bytes, lock.artifacts[0].size);
+        assert_eq!(report.unnamed.blobs, 4);
+    }
+
+    #[test]
+    fn removes_what_no_lock_names_and_nothing_else() {
+        let place = Place::new();
+        place.lock("4.1.4", "pause", &["base", "old"]);
+        let new = place.lock("4.1.5", "dex", &["base", "new"]);
+        assert!(place.collect().unwrap().is_empty());
+        fs::remove_file(place.path("4.1.4")).unwrap();
+        let frees = garbage(&place.workspace).unwrap();
+        assert_eq!(frees.artifacts, ["pause:v1"]);
+        assert_eq!(frees.blobs.len(), 4);
+        assert!(
+            frees
+                .blobs
+                .is_sorted_by_key(|blob| std::cmp::Reverse(blob.bytes))
+        );
+        let before = place.store().blobs().unwrap();
+        assert_eq!(before.len(), 9, "saying removes nothing");
+        assert_eq!(place.collect().unwrap(), frees);
+        let store = place.store();
+        let after = store.blobs().unwrap();
+        assert_eq!(store.missing(&new), []);
+        let sum = |blobs: &BTreeMap<String, u64>| blobs.values().sum::<u64>();
+        assert_eq!(sum(&before) - sum(&after), frees.bytes);
+        let listed = store.listed().unwrap();
+        let names: Vec<&str> = listed.iter().map(|one| one.reference.as_str()).collect();
+        assert_eq!(names, ["dex:v1"]);
+        assert!(place.collect().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_name_that_another_release_took_over_stays() {
+        let place = Place::new();
+        place.lock("4.1.4", "pause", &["old"]);
+        place.lock("4.1.5", "pause", &["new"]);
+        fs::remove_file(place.path("4.1.4")).unwrap();
+        assert_eq!(place.collect().unwrap().artifacts, Vec::<String>::new());
+        assert_eq!(place.store().listed().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn removes_nothing_where_a_lock_cannot_be_read() {
+        let place = Place::new();
+        place.lock("4.1.4", "pause", &["layer"]);
+        let path = place.path("4.1.4");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("version: 1", "version: 2")).unwrap();
+        let before = place.store().blobs().unwrap();
+        assert!(matches!(place.collect(), Err(Error::InvalidLock(_))));
+        assert_eq!(place.store().blobs().unwrap(), before);
+    }
+
+    #[test]
+    fn removes_nothing_while_a_bundle_is_read() {
+        let place = Place::new();
+        place.lock("4.1.4", "pause", &["layer"]);
+        fs::remove_file(place.path("4.1.4")).unwrap();
+        let mut reading = place.store();
+        let blob = place.store().blobs().unwrap().into_iter().next().unwrap();
+        let digest = bundle::sha256_digest(&blob.0).unwrap();
+        assert!(
+            bundle::Sink::blob(&mut reading, &digest, blob.1)
+                .unwrap()
+                .is_none()
+        );
+        assert!(matches!(
+            place.collect(),
+            Err(Error::Disk(disk::Error::Store {
+                source: bundle::StoreError::InUse { .. },
+                ..
+            }))
+        ));
+        assert!(reading.has(&digest, blob.1));
+        drop(reading);
+        assert_eq!(place.collect().unwrap().blobs.len(), 4);
+    }
+
+    #[test]
+    fn a_workspace_without_store_has_nothing_and_gets_none() {
+        let place = Place::new();
+        assert_eq!(report(&place.workspace).unwrap().blobs, 0);
+        assert!(place.collect().unwrap().is_empty());
+        assert!(!place.workspace.store().exists());
+    }
+}

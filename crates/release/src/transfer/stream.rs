@@ -1,0 +1,238 @@
+//! Brings the bytes of a bundle here, and on to registries, as one stream: what is downloaded is read, and what is read and right
+//! is pushed, all at the same time. So the way takes about as long as its slowest part, and not as long as all of them.
+//!
+//! ```text
+//! download ─▶ unfinished file ─▶ read: inflate, hash, compare ─▶ store ─▶ push to each registry ─┐
+//!                                  └────────── the whole bundle is what the lock says ───────────┴─▶ tags
+//! ```
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::io::Read;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use camino::Utf8Path;
+use futures_util::future::{self, Either};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::event::Event;
+use crate::transfer::announce::{Abandonable, Announcer, AnnouncingStore};
+use crate::transfer::fetch::{self, Source};
+use crate::transfer::local::{self, VerifiedBundle};
+use crate::transfer::push::{self, Delivery, Sent};
+use crate::transfer::{before_push, look};
+use crate::{Context, Error, demo, disk};
+
+/// What came of the push to each registry, in the order of the deliveries.
+pub type Outcomes = Vec<Result<Sent, Error>>;
+
+/// Brings a locked bundle here and has every blob of it in the store.
+///
+/// # Errors
+/// The bundle cannot be had, or is not what its lock says.
+pub async fn bring(context: &Context<'_>, lock: &bundle::Lock) -> Result<VerifiedBundle, Error> {
+    let streamed = stream(context, lock, &[]).await?;
+    Ok(streamed
+        .bundle
+        .unwrap_or_else(|| unreachable!("only a failed push makes a bundle unwanted")))
+}
+
+/// Pushes to each registry what it lacks of one bundle, which is brought here where it is needed.
+///
+/// Each byte is downloaded and read once, for however many registries. One that fails stops no other. Nothing is done for a
+/// registry that lacks nothing.
+///
+/// # Errors
+/// The bundle cannot be had, or is not what its lock says. Then nothing was tagged anywhere.
+pub async fn carry(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    deliveries: &[Delivery<'_>],
+) -> Result<Outcomes, Error> {
+    let mut outcomes: Outcomes = Vec::new();
+    let mut places = Vec::new();
+    let mut wanting = Vec::new();
+    for (place, delivery) in deliveries.iter().enumerate() {
+        let pushes = !delivery.artifacts.is_empty();
+        // Nothing is sent where nodes could not pull it.
+        let open = match pushes {
+            true => look::require_open(context, delivery.environment, delivery.shut).await,
+            false => Ok(()),
+        };
+        if open.is_ok() && pushes {
+            places.push(place);
+            wanting.push(delivery.clone());
+        }
+        outcomes.push(open.map(|()| Sent::default()));
+    }
+    if !wanting.is_empty() {
+        before_push::room(context.workspace, lock)?;
+        let pushed = push_all(context, lock, &wanting).await?;
+        for (place, outcome) in places.into_iter().zip(pushed) {
+            outcomes[place] = outcome;
+        }
+    }
+    Ok(outcomes)
+}
+
+/// Pushes, and once more what failed by a damaged store.
+async fn push_all(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    deliveries: &[Delivery<'_>],
+) -> Result<Outcomes, Error> {
+    let mut outcomes = stream(context, lock, deliveries).await?.outcomes;
+    let mut damaged = BTreeSet::new();
+    let mut again = Vec::new();
+    for (place, outcome) in outcomes.iter().enumerate() {
+        let Err(error) = outcome else { continue };
+        let discarded = local::discard_damaged(context, lock, error)?;
+        // What one push discarded, another one that failed by it finds discarded.
+        if !discarded.is_empty() || local::is_by_damage(error) && !damaged.is_empty() {
+            again.push(place);
+        }
+        damaged.extend(discarded);
+    }
+    if damaged.is_empty() {
+        return Ok(outcomes);
+    }
+    for digest in damaged {
+        context.reporter.report(Event::Warning(format!(
+            "{digest} was damaged in the store and is read again from the bundle"
+        )));
+    }
+    // Once only: a disk that damages blobs again at once is not to be trusted.
+    let failed: Vec<_> = (again.iter())
+        .map(|place| deliveries[*place].clone())
+        .collect();
+    let repeated = stream(context, lock, &failed).await?.outcomes;
+    for (place, outcome) in again.into_iter().zip(repeated) {
+        outcomes[place] = outcome;
+    }
+    Ok(outcomes)
+}
+
+/// What a stream came to.
+struct Streamed {
+    /// None where every push failed, so that nobody wanted the rest of the bundle.
+    bundle: Option<VerifiedBundle>,
+    outcomes: Outcomes,
+}
+
+/// Has the bundle in the store, and pushes it meanwhile.
+async fn stream(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    deliveries: &[Delivery<'_>],
+) -> Result<Streamed, Error> {
+    let path = match fetch::source(context.workspace, lock)? {
+        Source::Store => return from_store(context, lock, deliveries).await,
+        Source::File(path) => path,
+        Source::Made(path) => {
+            demo::make(&path, &demo::release())?;
+            path
+        }
+        Source::Download(path) => {
+            let shown = context.workspace.shown(&path);
+            fetch::refuse_offline(context, &lock.bundle.url, shown)?;
+            fetch::report_start(context, &lock.bundle.url, Some(lock.bundle.size));
+            let (feed, following) = bundle::following();
+            let download = fetch::download_locked(context, lock, &path, feed);
+            match read_and_push(context, lock, &path, following, download, deliveries).await {
+                // The server has another file than the one that was begun with. This one is whole, and is here.
+                Err(Error::Disk(disk::Error::BundleUnread { source, .. }))
+                    if source.followed() == Some(bundle::FollowError::StartedOver) =>
+                {
+                    path
+                }
+                streamed => return streamed,
+            }
+        }
+    };
+    let file = files::open(&path).map_err(|source| Error::io("open", &path, source))?;
+    let nothing = std::future::ready(Ok(()));
+    read_and_push(context, lock, &path, file, nothing, deliveries).await
+}
+
+async fn from_store(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    deliveries: &[Delivery<'_>],
+) -> Result<Streamed, Error> {
+    let store = fetch::open_store(context.workspace)?;
+    let bundle = local::stored(context, lock, &store)?;
+    let (announcer, arrivals) = Announcer::new(lock, deliveries.len());
+    announcer.whole(&bundle)?;
+    push::report_start(context, deliveries);
+    let outcomes = push::push(context, deliveries, &store, arrivals).await;
+    Ok(Streamed {
+        bundle: Some(bundle),
+        outcomes,
+    })
+}
+
+/// Reads a bundle in a thread of its own, while `beside` and the pushes run here.
+async fn read_and_push(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    path: &Utf8Path,
+    input: impl Read + Send,
+    beside: impl Future<Output = Result<(), Error>>,
+    deliveries: &[Delivery<'_>],
+) -> Result<Streamed, Error> {
+    let store = fetch::open_store(context.workspace)?;
+    let (announcer, arrivals) = Announcer::new(lock, deliveries.len());
+    announcer.stored(lock, &store);
+    let sink = AnnouncingStore {
+        store: store.clone(),
+        announcer: announcer.clone(),
+    };
+    let abandoned = Arc::new(AtomicBool::new(false));
+    let input = Abandonable {
+        input,
+        abandoned: Arc::clone(&abandoned),
+    };
+    let (told, telling) = oneshot::channel();
+    local::report_start(context, lock, path);
+    push::report_start(context, deliveries);
+    let stored = &store;
+    // Owns its announcer: when it ends by an error, the pushes hear that nothing more comes.
+    let bringing = async move {
+        let (besides, read) = future::join(beside, telling).await;
+        // Where the download failed, that is why nothing could be read.
+        besides?;
+        read.unwrap_or_else(|_| unreachable!("a reader that panics is seen below"))?;
+        let bundle = local::read_to_its_end(context, lock, stored)?;
+        announcer.whole(&bundle)?;
+        Ok::<_, Error>(bundle)
+    };
+    let pushing = push::push(context, deliveries, &store, arrivals);
+    let failed =
+        |outcomes: &Outcomes| !deliveries.is_empty() && outcomes.iter().all(Result::is_err);
+    // Reading is work for a processor and a disk, not for the runtime.
+    let (brought, outcomes) = tokio::task::block_in_place(|| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // Nobody may want to know any more.
+                let _ = told.send(local::read(context, lock, path, input, sink));
+            });
+            let done = Handle::current().block_on(async {
+                match future::select(pin!(bringing), pin!(pushing)).await {
+                    Either::Left((brought, pushing)) => (Some(brought), pushing.await),
+                    // Tags want the whole bundle, so that whoever ends before has failed, and wants nothing more.
+                    Either::Right((outcomes, _)) if failed(&outcomes) => (None, outcomes),
+                    Either::Right((outcomes, bringing)) => (Some(bringing.await), outcomes),
+                }
+            });
+            abandoned.store(true, Ordering::Relaxed);
+            done
+        })
+    });
+    Ok(Streamed {
+        bundle: brought.transpose()?,
+        outcomes,
+    })
+}
