@@ -97,6 +97,10 @@ fn two_releases_are_compared_in_what_their_mkectl_configure() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_is_compared_with_what_is_rendered() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    // mkectl finds the cluster by the kubeconfig that it keeps itself.
+    let kubeconfig = lab.sandbox.home().join(".mke/mke.kubeconf");
+    std::fs::create_dir_all(kubeconfig.parent().unwrap()).unwrap();
+    std::fs::write(kubeconfig, "apiVersion: v1\n").unwrap();
     insta::assert_snapshot!(lab.run(&["diff", "lab", "--live"]).whole());
     let _ = lab
         .run(&["diff", "lab", "--live", "--detailed-exitcode"])
