@@ -721,7 +721,7 @@ async fn a_deploy_fetches_the_mkectl_that_it_lacks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mkectl_that_takes_no_pull_credentials_is_told_of() {
+async fn a_mkectl_that_takes_no_pull_credentials_stops_a_deploy_unless_it_is_accepted() {
     let mut road = Road::new("v4.1.2", "v4.1.5").await;
     std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();
     road.lab.edit_environment(
@@ -737,9 +737,29 @@ async fn a_mkectl_that_takes_no_pull_credentials_is_told_of() {
         .sandbox
         .variable("LAB_PULL_USERNAME", "puller")
         .variable("LAB_PULL_PASSWORD", "planted-pull-password-c2d8");
+    let lacks = "mkectl lists no --chart-registry-username and no --image-registry-username: nodes get no pull credentials from it";
+    let take_over = ["deploy", "lab", "--take-over"];
+    // The registry has the shared state of the receipt that was removed.
     let plan = road.run("plan").ends_with(8);
-    let warning = "this mkectl lists no --chart-registry-username and no --image-registry-username";
-    assert!(plan.whole().contains(warning), "{}", plan.whole());
+    assert!(plan.stdout.contains(lacks), "{}", plan.whole());
+    let run = road.lab.run(&take_over).ends_with(6);
+    assert!(
+        run.stderr.contains(lacks) && run.stderr.contains("`accept: [pull-secret]`"),
+        "{}",
+        run.whole()
+    );
+    road.assert_untouched();
+
+    road.lab
+        .edit_environment("[telemetry]", "[telemetry, pull-secret]");
+    let saved = ["plan", "lab", "--out", "lab.plan.yaml"];
+    let plan = road.lab.run(&saved).ends_with(8);
+    let accepted = format!("{lacks}, which the environment accepts");
+    assert!(plan.stdout.contains(&accepted), "{}", plan.whole());
+    let saved = road.lab.sandbox.read("lab.plan.yaml");
+    assert!(saved.contains("which the environment accepts"), "{saved}");
+    let _ = road.lab.run(&take_over).ends_with(0);
+    assert_eq!(road.lab.applies().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -438,6 +438,11 @@ fn hints(error: &Error) -> Vec<String> {
                 .to_owned()
         }
         Error::Program(program::Error::Version { wanted, .. }) => format!("each mkectl serves one release only: install mkectl {wanted}"),
+        Error::Program(program::Error::NoPullFlags { .. }) => {
+            "let nodes pull without credentials and remove `credentialsSecretName`; if nodes get the pull credentials by other means, write \
+             `accept: [pull-secret]`"
+                .to_owned()
+        }
         Error::Program(program::Error::Refused { folder, .. }) => {
             format!("delete {folder} and run `cargo xtask fetch` again, or bring it here again")
         }

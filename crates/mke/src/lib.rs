@@ -47,7 +47,7 @@ pub use compare::{Area, Change, compare};
 pub use inventory::hosts;
 pub use machines::{Host, Login, machines, migration_hosts, restore_hosts};
 pub use migration::{Migration, MigrationError, Mke3Unfit, managers_unfit, mke3_unfit};
-pub use notes::accepts_incomplete_lock;
+pub use notes::{accepts_incomplete_lock, accepts_pull_secret};
 pub use observations::{Contradiction, Observations, ObservationsError};
 pub use observed::Observed;
 pub use owned::RegistryUrls;

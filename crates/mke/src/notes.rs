@@ -41,10 +41,12 @@ pub(crate) enum Rule {
     NotInBundle,
     /// A changed key that a cluster keeps for good.
     WriteOnce,
+    /// A mkectl that takes no credentials for the nodes' pulls.
+    PullSecret,
 }
 
 /// The rules with the names that people write.
-pub(crate) const RULES: [(Rule, &str); 8] = [
+pub(crate) const RULES: [(Rule, &str); 9] = [
     (Rule::EvenControllers, "even-controllers"),
     (Rule::SshAgent, "ssh-agent"),
     (Rule::CloudProvider, "cloud-provider"),
@@ -53,11 +55,17 @@ pub(crate) const RULES: [(Rule, &str); 8] = [
     (Rule::IncompleteLock, "incomplete-lock"),
     (Rule::NotInBundle, "not-in-bundle"),
     (Rule::WriteOnce, "write-once"),
+    (Rule::PullSecret, "pull-secret"),
 ];
 
 /// Returns whether the environment does without a lock that has all that its mkectl lists: `accept: [incomplete-lock]`.
 pub fn accepts_incomplete_lock(environment: &Environment) -> bool {
     accepts(environment, Rule::IncompleteLock)
+}
+
+/// Returns whether nodes get pull credentials by other means than mkectl: `accept: [pull-secret]`.
+pub fn accepts_pull_secret(environment: &Environment) -> bool {
+    accepts(environment, Rule::PullSecret)
 }
 
 /// Returns whether the environment does without a rule.

@@ -302,8 +302,6 @@ pub(crate) async fn of_locked(
     };
     let cluster = decide::decide(context, &question, &mut warnings)?;
     let program = cluster.program();
-    let pull_warning = program.and_then(program::Program::pull_warning);
-    warnings.of_plan.extend(pull_warning);
     let unlocked = verify::unlocked(context, &environment, &locked.lock, program, &mut warnings)?;
     let unmet = match purpose {
         // What only fills a registry touches no cluster.

@@ -125,6 +125,7 @@ pub(crate) fn prepare(
     );
     // MKE 3 clusters have no credentials for the registry of MKE 4 (MKE3-421).
     if let Some(pull) = program::Pull::of(context, environment)? {
+        pull.require_flags(&program, environment, help, &mut warnings)?;
         upgrade = pull.given_to(upgrade, help);
     }
     let check = check(&program, mke3, output, &mut warnings)?;

@@ -156,10 +156,10 @@ pub(super) fn decide(
             let notice = before.map(|before| existing::kubelet_notice(&before, question.rendered));
             warnings.of_plan.extend(notice.transpose()?.flatten());
         }
-        return Ok(apply(question, reason, program));
+        return Ok(apply(question, reason, program, warnings));
     }
     let program = program::for_apply(context, environment, &locked.lock, &locked.path);
-    Ok(apply(question, UNKNOWN_END, program))
+    Ok(apply(question, UNKNOWN_END, program, warnings))
 }
 
 /// Returns how the configuration is applied.
@@ -167,15 +167,23 @@ fn apply(
     question: &Question<'_>,
     reason: &'static str,
     program: Result<Program, Error>,
+    warnings: &mut Warnings,
 ) -> ClusterPlan {
-    let steps =
-        |program| crate::cluster::apply::steps(question.environment, question.output, program);
+    let environment = question.environment;
+    let steps = program.and_then(|program| {
+        program.require_pull_flags(environment, &mut warnings.of_plan)?;
+        Ok(crate::cluster::apply::steps(
+            environment,
+            question.output,
+            program,
+        ))
+    });
     ClusterPlan {
         action: Action::Apply,
         from: None,
         reason: Some(reason),
         without_backup: None,
-        steps: program.map(steps),
+        steps,
     }
 }
 

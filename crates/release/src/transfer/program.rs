@@ -142,6 +142,33 @@ impl Pull {
     ) -> programs::Command {
         command.pulling_with(&self.username, &self.password, &self.pulled, help)
     }
+
+    /// Requires the flags in a command's help by which mkectl gets them.
+    ///
+    /// # Errors
+    /// The help lists not all of them, and the environment does not accept that.
+    pub(crate) fn require_flags(
+        &self,
+        program: &Program,
+        environment: &Environment,
+        help: &programs::Help,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), crate::Error> {
+        let unlisted = programs::unlisted_registry_users(&self.pulled, help);
+        // The stand-in of a rehearsal pulls without credentials.
+        if unlisted.is_empty() || environment.rehearsal {
+            return Ok(());
+        }
+        let error = Error::NoPullFlags {
+            program: program.mkectl.program.path.clone(),
+            flags: unlisted.join(" and no "),
+        };
+        if !mke::accepts_pull_secret(environment) {
+            return Err(error.into());
+        }
+        warnings.push(format!("{error}, which the environment accepts"));
+        Ok(())
+    }
 }
 
 impl Program {
@@ -208,16 +235,19 @@ impl Program {
         })
     }
 
-    /// Returns what people should know where this mkectl takes no credentials that nodes are to pull with.
-    pub(crate) fn pull_warning(&self) -> Option<String> {
-        let pull = self.pull.as_ref()?;
-        let unlisted = programs::unlisted_registry_users(&pull.pulled, &self.help);
-        (!unlisted.is_empty()).then(|| {
-            format!(
-                "this mkectl lists no {}: it gets no pull credentials for that, and the Secret that `credentialsSecretName` names has to be made by hand",
-                unlisted.join(" and no ")
-            )
-        })
+    /// Requires that this mkectl takes the credentials that nodes are to pull with. `warnings` gets what the environment accepts instead.
+    ///
+    /// # Errors
+    /// It lists no flags for them, and the environment does not supply them by other means.
+    pub(crate) fn require_pull_flags(
+        &self,
+        environment: &Environment,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), crate::Error> {
+        match &self.pull {
+            Some(pull) => pull.require_flags(self, environment, &self.help, warnings),
+            None => Ok(()),
+        }
     }
 }
 

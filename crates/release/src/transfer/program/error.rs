@@ -40,6 +40,14 @@ pub enum Error {
         /// The flag.
         what: String,
     },
+    /// This mkectl takes no credentials that nodes are to pull with.
+    #[error("{program} lists no {flags}: nodes get no pull credentials from it")]
+    NoPullFlags {
+        /// The program.
+        program: Utf8PathBuf,
+        /// The flags, joined for a sentence.
+        flags: String,
+    },
     /// A rehearsal was asked for what only a cluster knows.
     #[error("{environment} is a rehearsal: there is no cluster that could be asked")]
     NoCluster {
@@ -55,7 +63,8 @@ impl Error {
             Self::Version { .. }
             | Self::Refused { .. }
             | Self::NoOldMkectl { .. }
-            | Self::Lacks { .. } => Kind::Mkectl,
+            | Self::Lacks { .. }
+            | Self::NoPullFlags { .. } => Kind::Mkectl,
             Self::NoCluster { .. } => Kind::Workspace,
         }
     }
