@@ -178,14 +178,6 @@ impl Cluster {
         named.unwrap_or(&self.output.backups)
     }
 
-    /// Returns what its mkectl is, for a note or a receipt.
-    fn mkectl_record(&self) -> receipt::RecordedProgram {
-        receipt::RecordedProgram {
-            version: self.release(),
-            sha256: self.mkectl().sha256(),
-        }
-    }
-
     /// Runs a command that is made of the configuration's file, which is gone after.
     pub(crate) fn run(
         &self,

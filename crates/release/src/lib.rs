@@ -11,9 +11,9 @@
 //! | step | takes | makes |
 //! |---|---|---|
 //! | [`plan::plan`] | an environment, its lock and receipt, a look at the registry | [`Plan`] |
-//! | [`plan::permit`] | a plan | [`plan::Permit`], which [`deploy::deploy`] wants |
-//! | [`transfer::stream::carry`] | a lock and plans | [`transfer::push::Sent`] for each plan |
-//! | [`verify::registry`] | the plan and what was sent | [`verify::Confirmed`]: a node gets every digest of the lock |
+//! | [`plan::permit`] | a plan | [`plan::Permit`], which owns the plan and which [`deploy::deploy`] takes |
+//! | [`transfer::stream::carry`] | a lock and deliveries | [`transfer::push::Sent`] for each delivery |
+//! | [`verify::registry`] | what nodes are to get, and what was sent | [`verify::Confirmed`]: a node gets every digest of the lock |
 //! | [`config::render::write`] | the plan | [`config::render::Written`] |
 //! | [`cluster::executor`] | the steps of the plan, `Confirmed` and `Written` | [`cluster::executor::Applied`] |
 //!
@@ -22,6 +22,8 @@
 //!
 //! [`deploy::deploy`] is these lines one after the other. [`config::render`], [`config::check`] and [`config::diff`] need neither bundle
 //! nor network.
+//!
+//! A proof has private fields and keeps what it is of, so one for a different lock or environment is refused: see [`proof`].
 //!
 //! This crate must not know: clap, colours, standard input, how a process exits. It reports through
 //! [`event::Reporter`] and returns errors; `xtask` decides how they look.

@@ -122,7 +122,7 @@ pub fn backup(
     let root = cluster.help(&[])?;
     let archives = cluster.archives()?;
     // Before it runs: an update of the program meanwhile would be another one.
-    let mkectl = cluster.mkectl_record();
+    let mkectl = cluster.program.record();
     let ran = cluster.run(context, "backup", false, |config| {
         let command = cluster.mkectl().backup(config, name, archives, &root);
         command.in_directory(folder).typed(typed)
