@@ -87,7 +87,7 @@ async fn a_protected_environment_wants_its_name() {
     let run = lab.run(&["apply", "lab"]).ends_with(8);
     assert!(
         run.stderr
-            .ends_with("hint: add `--confirm lab` where nobody can be asked\n"),
+            .ends_with("hint: add `--confirm lab` for runs without a terminal\n"),
         "{}",
         run.stderr
     );

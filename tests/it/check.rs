@@ -38,7 +38,7 @@ fn what_is_shipped_is_right_and_nothing_is_written() {
     exit code: 3
     --- stdout
     --- stderr
-    error: there is no environment `prdo`
+    error: environment not found: `prdo`
     hint: did you mean `prod`? `cargo xtask list` shows them all
     "#);
 }
@@ -95,7 +95,7 @@ fn a_new_environment_is_right_and_warned_of() {
     insta::assert_snapshot!(sandbox.run(&["check"]).whole(), @r#"
     exit code: 0
     --- stdout
-    There is no environment yet. `cargo xtask new NAME` makes one.
+    No environment exists yet. Create one with `cargo xtask new NAME`.
     --- stderr
     "#);
     let _ = sandbox
@@ -296,7 +296,7 @@ async fn a_release_that_no_upgrade_leads_to_is_told_with_the_reason() {
     let run = lab.run(&["check", "lab"]).ends_with(0);
     assert!(
         run.stderr.contains(
-            "warning: lab: the cluster runs v4.1.2, and v4.1.3 is no target of an upgrade: Mirantis supports only fresh \
+            "warning: lab: the cluster runs v4.1.2, and v4.1.3 is not an upgrade target: Mirantis supports only fresh \
              installations of it"
         ),
         "{}",

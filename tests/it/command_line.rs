@@ -83,7 +83,7 @@ fn what_people_type_out_of_habit_is_answered_with_the_way_to_it() {
         .run(&["push", "lab", "--max-rate", "20MB/s"])
         .ends_with(3);
     assert!(
-        run.stderr.contains("there is no environment `lab`"),
+        run.stderr.contains("environment not found: `lab`"),
         "{}",
         run.stderr
     );

@@ -523,13 +523,13 @@ async fn another_release_is_no_apply_and_an_older_one_no_upgrade() {
         .ends_with(0);
     lab.edit_environment("v4.1.5", "v4.1.6");
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.6");
-    insta::assert_snapshot!(lab.run(&["apply", "lab"]).whole(), @r#"
+    insta::assert_snapshot!(lab.run(&["apply", "lab"]).whole(), @"
     exit code: 3
     --- stdout
     --- stderr
-    error: the cluster of lab runs v4.1.5, and its environment now says v4.1.6
-    hint: another release is an upgrade, which is another command of mkectl: `cargo xtask deploy` does it
-    "#);
+    error: the cluster of lab runs v4.1.5, but its environment now requires v4.1.6
+    hint: run `cargo xtask deploy`, which upgrades the cluster
+    ");
     assert_eq!(lab.applies().len(), 1);
     // The registry may get it; that is what an upgrade begins with.
     let _ = lab.run(&["push", "lab"]).ends_with(0);
@@ -544,14 +544,14 @@ async fn another_release_is_no_apply_and_an_older_one_no_upgrade() {
         ])
         .ends_with(0);
     lab.edit_environment("v4.1.6", "v4.1.2");
-    insta::assert_snapshot!(lab.run(&["deploy", "lab"]).whole(), @r#"
+    insta::assert_snapshot!(lab.run(&["deploy", "lab"]).whole(), @"
     exit code: 3
     --- stdout
     --- stderr
-    error: the cluster of lab runs v4.1.5, and its environment now says v4.1.2
-      because: v4.1.2 is older than v4.1.5, and there is no way back but a backup
-    hint: set `release` back to v4.1.5; `cargo xtask releases RELEASE` says which sources a release has
-    "#);
+    error: the cluster of lab runs v4.1.5, but its environment now requires v4.1.2
+      because: v4.1.2 is older than v4.1.5, and only a backup restores the older release
+    hint: set `release` back to v4.1.5; `cargo xtask releases RELEASE` lists the supported source releases
+    ");
     assert_eq!(lab.applies().len(), 1);
 }
 
@@ -567,7 +567,7 @@ async fn a_protected_environment_wants_its_name() {
     insta::assert_snapshot!(last_stderr(&wrong, 2), @r#"
     exit code: 8
     error: lab was not confirmed: --confirm says `prod`
-    hint: add `--confirm lab` where nobody can be asked
+    hint: add `--confirm lab` for runs without a terminal
     "#);
     let machine = lab.run(&["deploy", "lab", "--format", "json"]).ends_with(8);
     assert_eq!(last_line(&machine)["error"]["exit-code"], 8);
@@ -590,13 +590,13 @@ async fn at_a_terminal_the_name_is_asked_for() {
                 since no receipt tells of a successful deploy
 
     lab is protected. Type its name to continue: error: lab was not confirmed: `prod` was typed
-    hint: add `--confirm lab` where nobody can be asked
+    hint: add `--confirm lab` for runs without a terminal
     "#);
     let nothing = answer(&lab, &["deploy", "lab"], "\n");
     insta::assert_snapshot!(last_stderr(&nothing, 2), @r#"
     exit code: 8
     lab is protected. Type its name to continue: error: lab was not confirmed: nothing was typed
-    hint: add `--confirm lab` where nobody can be asked
+    hint: add `--confirm lab` for runs without a terminal
     "#);
     assert!(lab.repositories().await.is_empty());
     let _ = answer(&lab, &["deploy", "lab"], "lab\n").ends_with(0);

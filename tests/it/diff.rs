@@ -304,22 +304,22 @@ fn only_two_of_a_kind_are_compared() {
     exit code: 64
     --- stdout
     --- stderr
-    error: `prod` and `v4.1.5` are not of a kind: two environments are compared, or two releases
+    error: `prod` and `v4.1.5` cannot be compared: name two environments or two releases
     "#);
-    insta::assert_snapshot!(sandbox.run(&["diff", "v4.1.5"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run(&["diff", "v4.1.5"]).whole(), @"
     exit code: 64
     --- stdout
     --- stderr
-    error: release v4.1.5 is compared with another release
-    hint: `cargo xtask diff v4.1.5 OTHER` compares two; `cargo xtask releases v4.1.5` says what is known of one
-    "#);
-    insta::assert_snapshot!(sandbox.run(&["diff", "v4.1.3", "v4.1.5"]).whole(), @r#"
+    error: name a second release to compare v4.1.5 with
+    hint: `cargo xtask diff v4.1.5 OTHER` compares two; `cargo xtask releases v4.1.5` shows the facts of one
+    ");
+    insta::assert_snapshot!(sandbox.run(&["diff", "v4.1.3", "v4.1.5"]).whole(), @"
     exit code: 3
     --- stdout
     --- stderr
-    error: release v4.1.3 is not locked: there is no bundles/v4.1.3-amd64.lock.yaml
+    error: release v4.1.3 is not locked: bundles/v4.1.3-amd64.lock.yaml does not exist
     hint: on a machine with internet: `cargo xtask lock v4.1.3`, and commit the lock; with the bundle at hand: `cargo xtask lock v4.1.3 --bundle FILE`
-    "#);
+    ");
     let _ = sandbox
         .run(&["diff", "prod", "--markdown", "--format", "json"])
         .ends_with(64);

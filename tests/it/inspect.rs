@@ -90,25 +90,25 @@ fn what_is_no_bundle_is_named() {
 #[test]
 fn what_is_not_there_is_named() {
     let sandbox = Sandbox::new(AIRLOCK);
-    insta::assert_snapshot!(sandbox.run(&["inspect", "v4.1.5"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run(&["inspect", "v4.1.5"]).whole(), @"
     exit code: 3
     --- stdout
     --- stderr
-    error: release v4.1.5 is not locked: there is no bundles/v4.1.5-amd64.lock.yaml
+    error: release v4.1.5 is not locked: bundles/v4.1.5-amd64.lock.yaml does not exist
     hint: on a machine with internet: `cargo xtask lock v4.1.5`, and commit the lock; with the bundle at hand: `cargo xtask lock v4.1.5 --bundle FILE`
-    "#);
+    ");
     insta::assert_snapshot!(sandbox.run(&["inspect", "nowhere.tar.gz"]).whole(), @r#"
     exit code: 64
     --- stdout
     --- stderr
     error: `nowhere.tar.gz` is neither a release nor a bundle's file
-    hint: a release is written like v4.1.5; `cargo xtask list` shows those that are locked
+    hint: name a release such as v4.1.5; `cargo xtask list` shows the locked releases
     "#);
     insta::assert_snapshot!(sandbox.run(&["inspect", "environments"]).whole(), @r#"
     exit code: 64
     --- stdout
     --- stderr
     error: `environments` is neither a release nor a bundle's file
-    hint: a release is written like v4.1.5; `cargo xtask list` shows those that are locked
+    hint: name a release such as v4.1.5; `cargo xtask list` shows the locked releases
     "#);
 }

@@ -27,9 +27,9 @@ fn an_empty_workspace_says_how_to_begin() {
     insta::assert_snapshot!(sandbox.run(&["list"]).whole(), @r#"
     exit code: 0
     --- stdout
-    There is no environment yet. `cargo xtask new NAME` makes one.
+    No environment exists yet. Create one with `cargo xtask new NAME`.
 
-    No release is locked. `cargo xtask lock v4.1.5` locks one.
+    No release is locked. Lock one with `cargo xtask lock v4.1.5`.
     --- stderr
     "#);
 }

@@ -65,12 +65,12 @@ fn it_has_the_newest_release_that_is_locked() {
 fn one_that_exists_is_left_alone() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     let before = sandbox.state();
-    insta::assert_snapshot!(sandbox.run(&["new", "prod"]).whole(), @r#"
+    insta::assert_snapshot!(sandbox.run(&["new", "prod"]).whole(), @"
     exit code: 3
     --- stdout
     --- stderr
-    error: environments/prod/environment.yaml exists already
-    "#);
+    error: environments/prod/environment.yaml already exists
+    ");
     assert_eq!(sandbox.changes_since(&before), [""; 0]);
 }
 
@@ -135,7 +135,7 @@ fn the_release_can_be_named() {
     exit code: 64
     --- stdout
     --- stderr
-    error: `4.1.5` is no release: a release is written like v4.1.5
+    error: `4.1.5` is not a release; expected a version such as v4.1.5
     "#);
     assert!(!sandbox.path("environments/old").exists());
     assert!(!sandbox.path("environments/older").exists());
@@ -155,5 +155,5 @@ fn machines_get_the_path() {
     let run = sandbox
         .run(&["new", "lab", "--format", "json"])
         .ends_with(3);
-    insta::assert_snapshot!(run.stdout, @r#"{"error":{"causes":[],"exit-code":3,"hints":[],"message":"environments/lab/environment.yaml exists already"}}"#);
+    insta::assert_snapshot!(run.stdout, @r#"{"error":{"causes":[],"exit-code":3,"hints":[],"message":"environments/lab/environment.yaml already exists"}}"#);
 }

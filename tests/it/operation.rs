@@ -81,7 +81,7 @@ async fn where_nobody_can_be_asked_the_administrators_password_stays_in_its_file
     let run = lab.run(&["deploy", "lab"]).ends_with(0);
     assert!(
         run.stderr
-            .contains("was not handed over on the terminal: there is no terminal to show it on")
+            .contains("was not handed over on the terminal: a terminal is required to show it")
             && run.stderr.contains(&format!("is in {KEPT}, for you alone")),
         "{}",
         run.stderr
@@ -255,7 +255,7 @@ async fn a_mkectl_that_is_still_at_work_is_not_joined_by_another_one() {
     let run = lab.run(&["deploy", "lab"]).ends_with(6);
     assert!(
         run.stderr.contains(&format!(
-            "error: mkectl for v4.1.5 is still at work, as process {process}; its log is environments/lab/logs/"
+            "error: mkectl for v4.1.5 is still running as process {process}; its log is environments/lab/logs/"
         )),
         "{}",
         run.stderr

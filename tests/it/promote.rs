@@ -35,7 +35,7 @@ fn lock_as(lab: &Lab, release: &str) {
 async fn a_deploy_waits_for_what_its_environment_requires() {
     let mut lab = with_staging("requires: staging\n").await;
     insta::assert_snapshot!(lab.run(&["deploy", "lab"]).whole().lines().rev().take(2).collect::<Vec<_>>().join("\n"), @r"
-    hint: `cargo xtask status staging` says more; `cargo xtask deploy lab --override-requires REASON` goes without, and the receipt keeps the reason
+    hint: `cargo xtask status staging` shows more; `cargo xtask deploy lab --override-requires REASON` ignores the requirement, and the receipt records the reason
     error: lab requires staging: nothing was deployed to staging yet, by its receipt
     ");
     let _ = lab.run(&["deploy", "lab"]).ends_with(8);
@@ -155,7 +155,7 @@ async fn an_environment_that_is_not_there_cannot_be_required() {
             exit code: 3
             --- stdout
             --- stderr
-            error: there is no environment `stagin`
+            error: environment not found: `stagin`
              --> environments/lab/environment.yaml:1:11
               |
             1 | requires: stagin
@@ -198,13 +198,13 @@ async fn a_promotion_changes_the_release_and_nothing_else() {
         .write("environments/lab/environment.yaml", &inheriting);
     let _ = lab.run(&["render", "lab"]).ends_with(0);
     let unproven = lab.run(&["promote", "staging", "lab"]).ends_with(3);
-    insta::assert_snapshot!(unproven.whole(), @r"
+    insta::assert_snapshot!(unproven.whole(), @"
     exit code: 3
     --- stdout
     --- stderr
-    error: lab does not get the release of staging
+    error: lab cannot receive the release of staging
       because: v4.1.5 was not deployed to staging, by its receipt
-    hint: deploy to staging first, and promote what came of it; `cargo xtask promote staging lab --unproven` does it all the same
+    hint: deploy to staging first, then promote; to promote anyway: `cargo xtask promote staging lab --unproven`
     ");
     let _ = lab.run(&["deploy", "staging"]).ends_with(0);
 
@@ -260,13 +260,13 @@ async fn a_promotion_that_makes_no_sense_is_refused_and_changes_nothing() {
     lab.sandbox.write(path, &text);
     let before = lab.sandbox.state();
     let run = lab.run(&["promote", "staging", "lab", "--unproven"]);
-    insta::assert_snapshot!(run.whole(), @r"
+    insta::assert_snapshot!(run.whole(), @"
     exit code: 3
     --- stdout
     --- stderr
-    error: lab does not get the release of staging
+    error: lab cannot receive the release of staging
       because: the cluster of lab runs v4.1.5
-      because: v4.1.2 is older than v4.1.5, and there is no way back but a backup
+      because: v4.1.2 is older than v4.1.5, and only a backup restores the older release
     ");
     let _ = lab.run(&["promote", "lab", "lab"]).ends_with(3);
     let _ = lab.run(&["promote", "lab", "nowhere"]).ends_with(3);

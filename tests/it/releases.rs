@@ -73,6 +73,6 @@ fn a_release_that_came_later_is_a_guess_and_one_that_was_before_is_refused() {
     exit code: 64
     --- stdout
     --- stderr
-    error: `4.1.5` is no release: a release is written like v4.1.5
+    error: `4.1.5` is not a release; expected a version such as v4.1.5
     "#);
 }

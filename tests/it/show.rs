@@ -243,15 +243,15 @@ fn a_name_that_is_nearly_right_is_guessed() {
     exit code: 3
     --- stdout
     --- stderr
-    error: there is no environment `stagin`
+    error: environment not found: `stagin`
     hint: did you mean `staging`? `cargo xtask list` shows them all
     "#);
     insta::assert_snapshot!(sandbox.run(&["show", "moon"]).whole(), @r#"
     exit code: 3
     --- stdout
     --- stderr
-    error: there is no environment `moon`
-    hint: `cargo xtask list` shows the environments, `cargo xtask new NAME` makes one
+    error: environment not found: `moon`
+    hint: `cargo xtask list` shows the environments; `cargo xtask new NAME` creates one
     "#);
     insta::assert_snapshot!(sandbox.run(&["show", "../prod"]).whole(), @r#"
     exit code: 3
@@ -270,8 +270,8 @@ fn without_a_workspace_there_is_nothing_to_show() {
     exit code: 3
     --- stdout
     --- stderr
-    error: [SANDBOX]/home is no workspace: there is no folder environments/ in it
-    hint: `-C DIR` wants the folder itself; without it, the nearest one upwards is taken
+    error: [SANDBOX]/home is not a workspace: it has no folder environments/
+    hint: name the workspace folder itself with `-C DIR`
     "#);
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
             "name the CA of this loopback registry in registry.ca: Airlock then uses HTTPS"
         }
         RegistryFault::UnknownAuthority => {
-            "put the CA that signed the registry's certificate beside environment.yaml and name it: `registry.ca: registry-ca.pem`"
+            "copy the CA that signed the registry's certificate next to environment.yaml and name it: `registry.ca: registry-ca.pem`"
         }
         RegistryFault::OtherAuthority => {
             "put the CA that signed the certificate in use into the file of registry.ca: nodes get that file"
@@ -64,7 +64,7 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
             "use the port of the registry, and let proxies before it pass /v2/"
         }
         RegistryFault::ClockOff => {
-            "set both clocks by the same time server: tokens and certificates depend on them"
+            "synchronize both clocks with the same time server: tokens and certificates depend on them"
         }
         RegistryFault::LoginRefused => {
             "check user and password: the variables that registry.push-credentials names, or `skopeo login`, `docker login`, `podman login`"
@@ -92,7 +92,7 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
             "nothing has to be done: large blobs go in one request, and start over if it is cut"
         }
         RegistryFault::NoMount => {
-            "nothing has to be done: shared blobs are sent once for each repository"
+            "no action needed: shared blobs are sent once for each repository"
         }
         RegistryFault::ManifestRefused => {
             "allow this kind of manifest in the registry (OCI image, OCI index, Helm chart, other OCI artifacts), or update it: a release \
@@ -129,15 +129,15 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
             "remove the tags that are named by hand, if they are in the way; nothing else needs deletion"
         }
         RegistryFault::Slow => {
-            "find out what holds it up before a push of hours: the line, a proxy, the registry's disk"
+            "find the bottleneck before a long push: network, proxy or the registry's disk"
         }
         RegistryFault::RateLimited => {
-            "raise the limit of requests for this account, or run it again later: what was pushed stays"
+            "raise the limit of requests for this account, or run it again later: pushed artifacts stay"
         }
         RegistryFault::Unavailable => {
-            "run it again later; if it fails again, look at the registry's log for the request that is named"
+            "run it again later; if it fails again, check the registry's log for this request"
         }
-        RegistryFault::Other => "look at the registry's log for the request that is named",
+        RegistryFault::Other => "check the registry's log for this request",
     }
 }
 

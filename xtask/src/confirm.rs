@@ -11,7 +11,7 @@ use crate::ui::edge;
 /// Returns when the environment may be changed: it is not protected, or its name was given or is typed now.
 ///
 /// # Errors
-/// A different name was given, or there is no terminal.
+/// A different name was given, or a terminal is missing.
 pub(crate) fn confirm(environment: &Environment, given: Option<&str>) -> Result<(), Failure> {
     let question = format!(
         "{} is protected. Type its name to continue: ",
@@ -23,7 +23,7 @@ pub(crate) fn confirm(environment: &Environment, given: Option<&str>) -> Result<
 /// Does the same for a plan, whose upgrade may reboot every node.
 ///
 /// # Errors
-/// A different name was given, or there is no terminal.
+/// A different name was given, or a terminal is missing.
 pub(crate) fn confirm_plan(plan: &Plan, given: Option<&str>) -> Result<(), Failure> {
     let environment = &plan.environment;
     if !plan.cluster.is_upgrade() {
@@ -70,7 +70,7 @@ pub(crate) fn take_over(plan: &Plan, given: bool) -> Result<bool, Failure> {
 /// Returns when the environment's name was given or is typed now, whether it is protected or not.
 ///
 /// # Errors
-/// Another name was given, or there is nobody to ask.
+/// A different name was given, or a terminal is missing.
 pub(crate) fn ask(
     environment: &Environment,
     question: &str,
@@ -90,7 +90,7 @@ pub(crate) fn ask(
         return declined(format!("--confirm says `{given}`"));
     }
     if !std::io::stdin().is_terminal() {
-        return declined("there is no terminal to ask on".to_owned());
+        return declined("a terminal is required to confirm".to_owned());
     }
     edge::err(&format!("\n{question}"));
     let mut answer = String::new();

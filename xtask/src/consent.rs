@@ -34,7 +34,7 @@ impl Consent for TerminalConsent {
         }
         tell();
         if !self.is_given {
-            ask("Go on all the same? Type `yes`: ", "yes")?;
+            ask("Continue anyway? Type `yes`: ", "yes")?;
         }
         allowed.extend(flags.iter().cloned());
         Ok(())
@@ -43,7 +43,7 @@ impl Consent for TerminalConsent {
     fn show_password(&self, username: &str, password: &SecretString) -> Result<(), Refused> {
         // Where standard error goes to a file, it would be in that file for good.
         if !std::io::stderr().is_terminal() {
-            return Err(Refused("there is no terminal to show it on".to_owned()));
+            return Err(Refused("a terminal is required to show it".to_owned()));
         }
         let question = format!(
             "mkectl has generated the password of user {username}. Show it here? Type `yes`: "
@@ -58,10 +58,10 @@ impl Consent for TerminalConsent {
     }
 }
 
-/// Asks whoever sits at the terminal for a word.
+/// Asks the operator for a word.
 fn ask(question: &str, word: &str) -> Result<(), Refused> {
     if !std::io::stdin().is_terminal() {
-        return Err(Refused("there is no terminal to ask on".to_owned()));
+        return Err(Refused("a terminal is required to confirm".to_owned()));
     }
     edge::err(question);
     let mut answer = String::new();

@@ -52,9 +52,9 @@ pub(crate) enum Failure {
     Release(#[from] Error),
     #[error("{environment} was not confirmed: {why}")]
     Declined { environment: String, why: String },
-    #[error("there is no workspace at {0}: no folder environments/ there or above")]
+    #[error("no workspace found: {0} and its parents have no folder environments/")]
     NoWorkspace(Utf8PathBuf),
-    #[error("{0} is no workspace: there is no folder environments/ in it")]
+    #[error("{0} is not a workspace: it has no folder environments/")]
     NotAWorkspace(Utf8PathBuf),
     #[error("cannot find the path of this program")]
     NoExecutable,
@@ -64,24 +64,22 @@ pub(crate) enum Failure {
     Threads(#[source] std::io::Error),
     #[error("this machine's clock is outside of the years 1970 to 9999")]
     Clock,
-    #[error("`{0}` is no release: a release is written like v4.1.5")]
+    #[error("`{0}` is not a release; expected a version such as v4.1.5")]
     NotARelease(String),
     #[error("`{0}` is neither an environment nor a locked release")]
     NeitherEnvironmentNorRelease(String),
     #[error("`{0}` is neither a release nor a bundle's file")]
     NeitherReleaseNorFile(String),
-    #[error(
-        "`{old}` and `{new}` are not of a kind: two environments are compared, or two releases"
-    )]
+    #[error("`{old}` and `{new}` cannot be compared: name two environments or two releases")]
     Kinds { old: String, new: String },
-    #[error("release {0} is compared with another release")]
+    #[error("name a second release to compare {0} with")]
     OneRelease(String),
     #[error("{} of {total} environments {} wrong", wrong.len(), if wrong.len() == 1 { "is" } else { "are" })]
     Wrong {
         wrong: Vec<(String, Error)>,
         total: usize,
     },
-    #[error("{0} exists already")]
+    #[error("{0} already exists")]
     Exists(Utf8PathBuf),
     #[error("cannot {doing} {path}")]
     Io {
@@ -201,21 +199,24 @@ impl Failure {
             }
             Self::Declined { environment, .. } => {
                 vec![format!(
-                    "add `--confirm {environment}` where nobody can be asked"
+                    "add `--confirm {environment}` for runs without a terminal"
                 )]
             }
             Self::NoWorkspace(_) => {
-                vec!["go to the workspace's folder, or name it with `-C DIR`".to_owned()]
+                vec!["change to the workspace folder, or name it with `-C DIR`".to_owned()]
             }
             Self::NotAWorkspace(_) => {
-                vec!["`-C DIR` wants the folder itself; without it, the nearest one upwards is taken".to_owned()]
+                vec!["name the workspace folder itself with `-C DIR`".to_owned()]
             }
             Self::NeitherReleaseNorFile(_) => {
-                vec!["a release is written like v4.1.5; `cargo xtask list` shows those that are locked".to_owned()]
+                vec![
+                    "name a release such as v4.1.5; `cargo xtask list` shows the locked releases"
+                        .to_owned(),
+                ]
             }
             Self::OneRelease(release) => {
                 vec![format!(
-                    "`cargo xtask diff {release} OTHER` compares two; `cargo xtask releases {release}` says what is known of one"
+                    "`cargo xtask diff {release} OTHER` compares two; `cargo xtask releases {release}` shows the facts of one"
                 )]
             }
             Self::CiStep { step, .. } => {
@@ -237,7 +238,7 @@ fn hints(error: &Error) -> Vec<String> {
             format!("did you mean `{nearest}`? `cargo xtask list` shows them all")
         }
         Error::Environment(environment::Error::Unknown { .. }) => {
-            "`cargo xtask list` shows the environments, `cargo xtask new NAME` makes one".to_owned()
+            "`cargo xtask list` shows the environments; `cargo xtask new NAME` creates one".to_owned()
         }
         Error::Environment(environment::Error::Name { name, .. }) => match meant(name) {
             Some(meant) => format!("did you mean `{meant}`?"),
@@ -322,19 +323,19 @@ fn hints(error: &Error) -> Vec<String> {
             replace(path)
         }
         Error::Disk(disk::Error::Bundle { path, .. }) => {
-            format!("is {path} a bundle of the vendor's, whole and unchanged? Download it again, or copy it again")
+            format!("check that {path} is the complete and unchanged bundle of the vendor; download or copy it again")
         }
         Error::Disk(disk::Error::Store { source: StoreError::InUse { .. }, .. }) => {
-            "run it again when the other command is done".to_owned()
+            "run it again after the other command ends".to_owned()
         }
-        Error::Disk(disk::Error::StoreLost { .. }) => "run it again: what is missing is read from the bundle".to_owned(),
+        Error::Disk(disk::Error::StoreLost { .. }) => "run it again: the missing blob is read from the bundle".to_owned(),
         Error::Connect(connect::Error::Registry { source, .. }) => return registry_error::hints(source),
         Error::Connect(connect::Error::NotAnonymous { .. }) => crate::advice::registry(RegistryFault::NotAnonymous).to_owned(),
         Error::Push(push::Error::Failed { failed, .. }) => {
             let mut hints: Vec<String> = failed.iter().flat_map(|(_, source)| registry_error::hints(source)).collect();
             hints.sort();
             hints.dedup();
-            hints.push("what was pushed stays; the next run goes on from there".to_owned());
+            hints.push("run it again: pushed artifacts stay, and the next run resumes".to_owned());
             return hints;
         }
         Error::Push(push::Error::Stopped { sent, .. }) => format!(
@@ -345,46 +346,46 @@ fn hints(error: &Error) -> Vec<String> {
             return damage(environment);
         }
         Error::Verify(verify::Error::NotConfirmed { environment, findings, .. }) if release::verify::is_below_right_tags(findings) => format!(
-            "the registry lost something of what its tags still name, and a push trusts tags: \
-             `cargo xtask verify {environment} --repair` puts back what is missing"
+            "the registry lost blobs of existing tags, and a push trusts tags: \
+             `cargo xtask verify {environment} --repair` restores them"
         ),
-        Error::Verify(verify::Error::NotConfirmed { environment, .. }) => format!("`cargo xtask push {environment}` sends what is missing"),
+        Error::Verify(verify::Error::NotConfirmed { environment, .. }) => format!("`cargo xtask push {environment}` pushes what is missing"),
         Error::Verify(verify::Error::NotRepaired { environment, .. }) => return damage(environment),
         Error::Lock(lock::Error::Incomplete { release, .. }) => format!(
             "check that the bundle is complete and mkectl is that of {release}; push what is missing to the registry by other means, or \
              write `accept: [incomplete-lock]` if the cluster does not need it"
         ),
-        Error::Prune(prune::Error::LockUnknown { .. }) => "bring the lock back: without it nobody knows what must stay".to_owned(),
+        Error::Prune(prune::Error::LockUnknown { .. }) => "restore the lock: without it the artifacts to keep are unknown".to_owned(),
         Error::Prune(prune::Error::Refused { .. }) => "nothing was removed; compute and review a new plan: `cargo xtask prune ENVIRONMENT --out FILE`".to_owned(),
         Error::Prune(prune::Error::RemovesNothing { .. }) => {
             "registry:2 removes where REGISTRY_STORAGE_DELETE_ENABLED=true is set; elsewhere ask its administrator, or remove what the plan names there"
                 .to_owned()
         }
         Error::Prune(prune::Error::NotRemoved { .. }) => "run it again with the same plan: what is gone is left out".to_owned(),
-        Error::Verify(verify::Error::NoPulls { .. }) => "`cargo xtask render` writes it anew".to_owned(),
+        Error::Verify(verify::Error::NoPulls { .. }) => "`cargo xtask render` writes it again".to_owned(),
         Error::Verify(verify::Error::PullsElsewhere { environment, .. }) => format!(
-            "only the environment's own registry is sent to; if the file is out of date, `cargo xtask render {environment}` writes it anew"
+            "Airlock pushes only to the environment's own registry; if the file is outdated, `cargo xtask render {environment}` writes it again"
         ),
         Error::Lock(lock::Error::UrlWithCredentials { .. }) => {
             "download the bundle by other means, then give the file with `--bundle FILE` and the URL without credentials".to_owned()
         }
         Error::Rehearse(rehearse::Error::Registry { source: release::EmbeddedError::Directory { path, .. }, .. }) => {
-            format!("make {path} a folder that you may write to")
+            format!("make {path} a writable folder")
         }
         Error::Rehearse(rehearse::Error::Registry { .. }) => {
-            "another command of this environment may be running; else change registry.address to a free port".to_owned()
+            "wait for another command of this environment to end, or change registry.address to a free port".to_owned()
         }
         Error::Receipt(receipt::Error::File { .. }) => {
-            "restore the committed one: it alone tells what the cluster runs".to_owned()
+            "restore the committed file: it records what the cluster runs".to_owned()
         }
         Error::Plan(plan::Error::ReleaseChanged { refusal: Some(_), applied, .. }) => {
-            format!("set `release` back to {applied}; `cargo xtask releases RELEASE` says which sources a release has")
+            format!("set `release` back to {applied}; `cargo xtask releases RELEASE` lists the supported source releases")
         }
         Error::Plan(plan::Error::ReleaseChanged { refusal: None, .. }) => {
-            "another release is an upgrade, which is another command of mkectl: `cargo xtask deploy` does it".to_owned()
+            "run `cargo xtask deploy`, which upgrades the cluster".to_owned()
         }
         Error::Program(program::Error::NoOldMkectl { release }) => format!(
-            "`cargo xtask fetch {release}` brings it, where {release} is locked; or put it on PATH, with the new one fetched or named in \
+            "`cargo xtask fetch {release}` downloads it if {release} is locked; or put it on PATH, with the new one fetched or named in \
              the environment: `mkectl: ./path/to/mkectl`"
         ),
         Error::Upgrade(upgrade::Error::NoReleaseMatrix { .. }) => {
@@ -398,7 +399,7 @@ fn hints(error: &Error) -> Vec<String> {
                 .to_owned()
         }
         Error::Existing(existing::Error::Contradiction { is_meant: true, .. }) => {
-            "somebody changed the cluster without Airlock, or the receipt is an old one: find out which, and restore the receipt that is true"
+            "the cluster was changed without Airlock, or the receipt is outdated: find out which, and restore the correct receipt"
                 .to_owned()
         }
         Error::Existing(existing::Error::Silent { .. }) => {
@@ -407,19 +408,19 @@ fn hints(error: &Error) -> Vec<String> {
                 .to_owned()
         }
         Error::Plan(plan::Error::Moved { environment, path, .. }) => format!(
-            "nothing was touched: make a plan of what is there now with `cargo xtask plan {environment} --out {path}`, and have that one signed"
+            "nothing was changed: compute a new plan with `cargo xtask plan {environment} --out {path}` and have it signed"
         ),
         Error::Plan(plan::Error::WithoutMkectl { environment, .. }) => {
-            format!("`cargo xtask fetch {environment}` brings the release's mkectl here")
+            format!("`cargo xtask fetch {environment}` downloads the mkectl of the release")
         }
         Error::Snapshot(snapshot::Error::OtherRegistry { .. }) => {
-            "take one of this environment: `cargo xtask snapshot ENVIRONMENT --out FILE`".to_owned()
+            "take a snapshot of this environment: `cargo xtask snapshot ENVIRONMENT --out FILE`".to_owned()
         }
         Error::Requires(requires::Error::Unmet { environment, requires, .. }) => format!(
-            "`cargo xtask status {requires}` says more; `cargo xtask deploy {environment} --override-requires REASON` goes without, and the receipt keeps the reason"
+            "`cargo xtask status {requires}` shows more; `cargo xtask deploy {environment} --override-requires REASON` ignores the requirement, and the receipt records the reason"
         ),
         Error::Promote(promote::Error::Refused { source, from, to }) if matches!(**source, release::config::promote::Senseless::Unproven(_)) => format!(
-            "deploy to {from} first, and promote what came of it; `cargo xtask promote {from} {to} --unproven` does it all the same"
+            "deploy to {from} first, then promote; to promote anyway: `cargo xtask promote {from} {to} --unproven`"
         ),
         Error::Connect(connect::Error::Credentials { .. }) => crate::advice::CREDENTIALS.to_owned(),
         Error::Mkectl(MkectlError::NotFound { .. } | MkectlError::Missing { .. }) => {
@@ -431,35 +432,35 @@ fn hints(error: &Error) -> Vec<String> {
         }
         Error::Mkectl(MkectlError::NotExecutable { path }) => format!("chmod +x {path}"),
         Error::Mkectl(MkectlError::WrongPlatform { .. }) => {
-            "take the mkectl that was built for this operating system and processor".to_owned()
+            "use the mkectl build for this operating system and processor".to_owned()
         }
         Error::Mkectl(MkectlError::NoVersion { .. } | MkectlError::Failed { .. } | MkectlError::TimedOut { .. }) => {
-            "is this the mkectl of MKE 4? Another one on PATH may hide it: `mkectl: ./path/to/mkectl` in the environment names it"
+            "check that this is the mkectl of MKE 4; name a different one in the environment: `mkectl: ./path/to/mkectl`"
                 .to_owned()
         }
-        Error::Program(program::Error::Version { wanted, .. }) => format!("each mkectl serves one release only: install mkectl {wanted}"),
+        Error::Program(program::Error::Version { wanted, .. }) => format!("install mkectl {wanted}: each mkectl serves one release"),
         Error::Program(program::Error::NoPullFlags { .. }) => {
             "let nodes pull without credentials and remove `credentialsSecretName`; if nodes get the pull credentials by other means, write \
              `accept: [pull-secret]`"
                 .to_owned()
         }
         Error::Program(program::Error::Refused { folder, .. }) => {
-            format!("delete {folder} and run `cargo xtask fetch` again, or bring it here again")
+            format!("delete {folder} and run `cargo xtask fetch` again, or copy it again")
         }
         Error::Run(run::Error::Running { note, .. }) => {
-            format!("wait for its end; if that is another process, delete {note}")
+            format!("wait until it ends; if the process is not mkectl, delete {note}")
         }
         Error::Plan(plan::Error::StillMke3 { environment, .. }) => format!(
-            "`cargo xtask migrate {environment}` upgrades them; if they are new machines, take `mke3` out of the environment"
+            "`cargo xtask migrate {environment}` upgrades them; if they are new machines, remove `mke3` from the environment"
         ),
         Error::Migrate(migrate::Error::StaleKubeconfig { path }) => {
-            format!("if nobody needs it, move it away: mv {path} {path}.before")
+            format!("if it is not needed, move it: mv {path} {path}.before")
         }
         Error::Connect(connect::Error::Mke3Credentials { .. }) => {
             "set the variables that mke3.credentials names".to_owned()
         }
         Error::Cluster(cluster::Error::Protected { .. }) => {
-            "if its end is really wanted, take `protected` out of its environment.yaml, in a change that others see".to_owned()
+            "to reset it, remove `protected` from environment.yaml in a reviewed change".to_owned()
         }
         Error::Cluster(cluster::Error::Backup(BackupError::Unsupported { .. })) => {
             "keep its backup by other means, `cargo xtask mkectl ENVIRONMENT -- backup create --name NAME` for example, then upgrade with \
@@ -468,21 +469,21 @@ fn hints(error: &Error) -> Vec<String> {
         }
         Error::Cluster(cluster::Error::Backup(_)) => {
             "find the cause in mkectl's log; `cargo xtask deploy ENVIRONMENT --without-backup REASON` upgrades without a backup, and the \
-             receipt keeps the reason"
+             receipt records the reason"
                 .to_owned()
         }
         Error::Cluster(cluster::Error::NoMatchingMkectl { version, .. }) => format!(
-            "bring it to bundles/mkectl/{version}/, or name it in the environment for this once: `mkectl: ./path/to/mkectl`"
+            "copy it to bundles/mkectl/{version}/, or name it in the environment: `mkectl: ./path/to/mkectl`"
         ),
         Error::Consent(consent::Error::VisibleSecrets { .. }) => {
-            "on a machine that is yours alone, answer `yes`, or add `--allow-visible-secrets` where nobody can be asked".to_owned()
+            "on a machine without other users, answer `yes`, or add `--allow-visible-secrets` for runs without a terminal".to_owned()
         }
         Error::Run(run::Error::Failed { name, log, .. }) if name.ends_with(" backup") => format!(
-            "{log} has its output; `cargo xtask deploy ENVIRONMENT --without-backup REASON` upgrades without a backup, and the receipt keeps \
+            "{log} has its output; `cargo xtask deploy ENVIRONMENT --without-backup REASON` upgrades without a backup, and the receipt records \
              the reason"
         ),
         Error::Run(run::Error::Failed { log, .. }) | Error::Run(run::Error::Interrupted { log, .. }) => {
-            format!("everything that it printed is in {log}")
+            format!("its output is in {log}")
         }
         _ => return Vec::new(),
     };
@@ -600,11 +601,11 @@ fn download_hints(error: &release::DownloadError, path: &Utf8Path) -> Vec<String
             ];
         }
         release::DownloadError::Request(release::RequestError::NotFound { .. }) => {
-            "there is no bundle there: is the release right? `cargo xtask lock` takes another place with `--url URL`, and a file with \
+            "check the release; name a different URL with `cargo xtask lock --url URL`, or a file with \
              `--bundle FILE`; a bundle that is copied to bundles/ is not downloaded"
         }
         release::DownloadError::Html { .. } => {
-            "somebody on the way wants a log-in, or answers for the server: open the URL in a browser. \
+            "a proxy or portal answers instead of the server, or requires a login: open the URL in a browser. \
              Behind a proxy, set HTTPS_PROXY"
         }
         release::DownloadError::Request(release::RequestError::ProxyFailed { .. }) => {
@@ -625,9 +626,9 @@ fn download_hints(error: &release::DownloadError, path: &Utf8Path) -> Vec<String
             release::RequestError::TooManyRedirects { .. }
             | release::RequestError::InsecureRedirect { .. },
         ) => {
-            "the server sends its callers astray; a bundle that is copied to bundles/ is not downloaded"
+            "the server redirects in a loop or to an insecure URL; download the bundle by other means and copy it to bundles/"
         }
-        _ => "run it again: it goes on where it stopped. Behind a proxy, set HTTPS_PROXY",
+        _ => "run it again: the download resumes. Behind a proxy, set HTTPS_PROXY",
     };
     vec![hint.to_owned()]
 }

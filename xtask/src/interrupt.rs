@@ -11,8 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::app::App;
 use crate::failure::{self, Failure};
 
-/// Runs `work` to its end on a runtime of its own, or until the first signal that nobody takes: then the
-/// process ends at once. The store, the download and the registry can be left at any instant; the next run goes on.
+/// Runs `work` to its end on a runtime of its own, or until the first signal that is not handled: then the
+/// process ends immediately. The store, the download and the registry can be left at any instant; the next run resumes.
 pub(crate) fn until_interrupted<T>(
     app: &App<'_>,
     work: impl Future<Output = Result<T, Failure>>,

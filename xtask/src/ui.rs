@@ -118,7 +118,7 @@ impl Ui {
     pub(crate) fn stopping(&self) {
         if let Form::Human(human) = &*self.0 {
             human.print_after_echo(
-                "stopping when what is in flight is there; press Ctrl-C again to leave at once",
+                "finishing uploads in progress; press Ctrl-C again to stop immediately",
             );
         }
     }
@@ -126,7 +126,7 @@ impl Ui {
     /// Leaves the terminal in order before the process ends on a signal.
     pub(crate) fn interrupted(&self) {
         if let Form::Human(human) = &*self.0 {
-            human.print_after_echo("interrupted; the next run goes on from here");
+            human.print_after_echo("interrupted; run the command again to resume");
             human.clear();
         }
     }

@@ -129,7 +129,7 @@ pub enum RequestError {
         source: reqwest::Error,
     },
     /// The answer ended before the length that it announced, or does not continue what was asked for.
-    #[error("the answer of {url} is not the part of the file that was asked for")]
+    #[error("{url} returned a different part of the file")]
     WrongPart {
         /// The URL.
         url: String,

@@ -190,7 +190,7 @@ pub enum LockError {
     },
     /// The lock was written by another version of this tool.
     #[error(
-        "{path}: the lock has the form of version {found}, and this tool knows version {VERSION}"
+        "{path}: the lock has format version {found}; this version of Airlock supports {VERSION}"
     )]
     Version {
         /// The lock.

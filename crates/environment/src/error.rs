@@ -10,7 +10,7 @@ use crate::problem::Problems;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no `environments/<name>/environment.yaml`.
-    #[error("there is no environment `{name}`")]
+    #[error("environment not found: `{name}`")]
     Unknown {
         /// The name that was asked for.
         name: String,

@@ -23,7 +23,7 @@ pub struct Migration {
 #[non_exhaustive]
 pub enum MigrationError {
     /// The release is the target of no upgrade at all.
-    #[error("v{to} is the target of no upgrade: {reason} ({})", sources.join(", "))]
+    #[error("v{to} is not an upgrade target: {reason} ({})", sources.join(", "))]
     NotATarget {
         /// The release.
         to: Version,
@@ -33,7 +33,7 @@ pub enum MigrationError {
         sources: Vec<String>,
     },
     /// The vendor does not list the version as a source.
-    #[error("MKE {from} is no source of v{to}, which is reached from MKE {listed} ({})", sources.join(", "))]
+    #[error("MKE {from} cannot be upgraded to v{to}; supported source versions: {listed} ({})", sources.join(", "))]
     NotASource {
         /// What is there.
         from: Version,

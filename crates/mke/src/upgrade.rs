@@ -36,7 +36,7 @@ pub enum UpgradeError {
         version: Version,
     },
     /// The target is the older one. No page of the vendor has a way back but to restore a backup.
-    #[error("v{to} is older than v{from}, and there is no way back but a backup")]
+    #[error("v{to} is older than v{from}, and only a backup restores the older release")]
     Downgrade {
         /// What is there.
         from: Version,
@@ -44,7 +44,7 @@ pub enum UpgradeError {
         to: Version,
     },
     /// The vendor supports no upgrade to the target.
-    #[error("v{to} is no target of an upgrade: {reason} ({})", sources.join(", "))]
+    #[error("v{to} is not an upgrade target: {reason} ({})", sources.join(", "))]
     NotATarget {
         /// What is wanted.
         to: Version,

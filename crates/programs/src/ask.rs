@@ -187,7 +187,7 @@ mod tests {
         let missing = Mkectl::new("/nowhere/mkectl", Variables::default());
         assert_eq!(
             missing.version().unwrap_err().to_string(),
-            "there is no program at /nowhere/mkectl"
+            "program not found: /nowhere/mkectl"
         );
         let folder = Mkectl::new("/etc", Variables::default());
         assert_eq!(

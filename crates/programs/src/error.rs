@@ -22,7 +22,7 @@ pub enum Error {
         searched: usize,
     },
     /// The file that was named does not exist.
-    #[error("there is no program at {path}")]
+    #[error("program not found: {path}")]
     Missing {
         /// The path that was named.
         path: Utf8PathBuf,

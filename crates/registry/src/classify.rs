@@ -244,7 +244,7 @@ mod tests {
         TooLarge | 7 bytes are too much for one request: 413 Payload Too Large (an HTML page) | Never
         RateLimited | too many requests: 429 Too Many Requests | After(Some(3s))
         Rejected | rejected: 400 Bad Request (MANIFEST_BLOB_UNKNOWN: blob unknown) | Never
-        HttpsServer | the server wants TLS | Never
+        HttpsServer | the server requires TLS | Never
         Rejected | rejected: 409 Conflict (ARTIFACT_LOCKED: locked) | Never
         Unavailable | the registry fails: 500 Internal Server Error (\u{1b}[31mred\u{1b}[0m) | After(None)
         Rejected | rejected: 501 Not Implemented | Never

@@ -41,7 +41,7 @@ pub enum EmbeddedError {
         address: SocketAddr,
     },
     /// Something else listens at this address already.
-    #[error("another program listens on {address} already")]
+    #[error("another program already listens on {address}")]
     PortTaken {
         /// The address that was asked for.
         address: SocketAddr,
@@ -55,7 +55,7 @@ pub enum EmbeddedError {
         source: io::Error,
     },
     /// The folder for the content cannot be made.
-    #[error("cannot keep the embedded registry's content in {path}")]
+    #[error("cannot store the embedded registry's content in {path}")]
     Directory {
         /// The folder that was asked for.
         path: Utf8PathBuf,

@@ -196,7 +196,7 @@ pub enum Error {
         source: rustls::Error,
     },
     /// Plain HTTP was spoken to a server that speaks TLS; its certificate authority is missing from the endpoint.
-    #[error("{at}: the server wants TLS")]
+    #[error("{at}: the server requires TLS")]
     HttpsServer {
         /// The request.
         at: Box<Place>,
@@ -330,10 +330,10 @@ pub enum Error {
     },
 
     /// [`Stop`](crate::Stop) was requested before this was done. Nothing failed; the next run goes on from here.
-    #[error("stopped before it was done")]
+    #[error("stopped before it was complete")]
     Stopped,
     /// Whoever was to deliver the blobs ended before everything was there.
-    #[error("the source of the blobs ended before everything was there")]
+    #[error("the source of the blobs ended early")]
     SourceEnded,
 
     /// The independent reader cannot pull the artifact as a node would.

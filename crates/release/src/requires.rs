@@ -86,7 +86,7 @@ pub(crate) fn check(workspace: &Workspace, environment: &Environment) -> Result<
     if known.contains(&requirement.environment) {
         return Ok(());
     }
-    let rule = format!("there is no environment `{}`", requirement.environment);
+    let rule = format!("environment not found: `{}`", requirement.environment);
     let problem = Problem::at(&requirement.written, rule);
     let others = known
         .iter()

@@ -36,10 +36,10 @@ pub(crate) struct RehearsalUpgradeArgs {
     /// Accepted: no snapshot is written
     #[arg(long)]
     pub(crate) etcd_snapshot_path: Option<Utf8PathBuf>,
-    /// Accepted: there is no gateway
+    /// Accepted and ignored
     #[arg(long)]
     pub(crate) gateway_http_node_port: Option<u16>,
-    /// Accepted: there is no gateway
+    /// Accepted and ignored
     #[arg(long)]
     pub(crate) gateway_https_node_port: Option<u16>,
 }
@@ -54,7 +54,7 @@ pub(crate) enum RehearsalCommand {
         /// The configuration
         #[arg(short, long, default_value = "mke4.yaml")]
         file: Utf8PathBuf,
-        /// Accepted, as mkectl accepts it: there are no colours
+        /// Accepted and ignored
         #[arg(long)]
         no_color: bool,
         /// Accepted, as mkectl accepts it: nothing is pretty-printed

@@ -12,7 +12,7 @@ pub(super) fn hints(error: &RegistryError) -> Vec<String> {
             "registry.ca must be the CA's certificate in PEM form"
         }
         RegistryError::Silent { .. } => {
-            "is the port that of the registry? A firewall, or a balancer whose registry is down, accepts connections as well"
+            "check the port; a firewall, or a load balancer whose registry is down, also accepts connections"
         }
         RegistryError::UntrustedRealm { .. } => "the registry's token server must speak HTTPS",
         RegistryError::SourceContent { .. } | RegistryError::Source { .. } => {

@@ -44,7 +44,9 @@ pub(crate) fn run(
         warnings => format!("; {}", super::count(warnings, "warning")),
     };
     let text = match (&checked[..], name) {
-        ([], _) => "There is no environment yet. `cargo xtask new NAME` makes one.\n".to_owned(),
+        ([], _) => {
+            "No environment exists yet. Create one with `cargo xtask new NAME`.\n".to_owned()
+        }
         ([one], Some(_)) => format!("nothing is wrong with {}{warned}\n", one.environment),
         (several, _) => format!(
             "nothing is wrong with {}{warned}\n",

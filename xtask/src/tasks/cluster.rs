@@ -162,7 +162,7 @@ fn absolute(path: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
 fn told(status: &Status) -> String {
     let mut lines = vec![match (&status.release, &status.since) {
         (Some(release), Some(since)) => format!("runs {release} since {since}, by its receipt"),
-        _ => "no receipt tells of a deploy".to_owned(),
+        _ => "no receipt records a deploy".to_owned(),
     }];
     lines.extend(status.is_rendered.map(|is_rendered| {
         match is_rendered {

@@ -12,13 +12,13 @@ use crate::ui::table;
 pub(crate) fn run(app: &App<'_>) -> Result<ExitCode, Failure> {
     let listing = release::report::list::list(&app.workspace)?;
     let mut text = if listing.environments.is_empty() {
-        "There is no environment yet. `cargo xtask new NAME` makes one.\n".to_owned()
+        "No environment exists yet. Create one with `cargo xtask new NAME`.\n".to_owned()
     } else {
         environments(&listing)
     };
     text.push('\n');
     if listing.releases.is_empty() {
-        text.push_str("No release is locked. `cargo xtask lock v4.1.5` locks one.\n");
+        text.push_str("No release is locked. Lock one with `cargo xtask lock v4.1.5`.\n");
     } else {
         text.push_str(&releases(&listing));
     }

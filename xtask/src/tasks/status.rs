@@ -24,7 +24,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &StatusArgs) -> Result<ExitCode, Fai
         Ok(release::report::status::status(&app.context(), &names, arguments.live).await)
     })?;
     let text = match all.is_empty() {
-        true => "There is no environment yet. `cargo xtask new NAME` makes one.\n".to_owned(),
+        true => "No environment exists yet. Create one with `cargo xtask new NAME`.\n".to_owned(),
         false => text(&all, arguments.live),
     };
     app.ui.result(&text, &json!({ "environments": all }))?;

@@ -56,7 +56,7 @@ pub(crate) fn collect(app: &App<'_>, dry_run: bool) -> Result<ExitCode, Failure>
 fn report_text(report: &Report) -> String {
     let mut text = String::new();
     if report.releases.is_empty() {
-        text.push_str("No release is locked. `cargo xtask lock v4.1.5` locks one.\n");
+        text.push_str("No release is locked. Lock one with `cargo xtask lock v4.1.5`.\n");
     } else {
         let bytes = |amount: &Amount| DecimalBytes(amount.bytes).to_string();
         text.push_str(&table(
@@ -171,7 +171,7 @@ No lock names 1 blob of 1.00 MB: `cargo xtask store gc` frees that.
         assert_eq!(
             report_text(&report),
             "\
-No release is locked. `cargo xtask lock v4.1.5` locks one.
+No release is locked. Lock one with `cargo xtask lock v4.1.5`.
 
 bundles/store: 12 blobs of 5.00 MB, 1.50 MB of them shared by releases
 "

@@ -67,7 +67,7 @@ pub(super) fn message(text: impl Display) -> String {
     redaction::escape_lines(&text.to_string()).replace('\n', "\n    ")
 }
 
-/// Returns a text that names the program as it was called: inside the gap there is no cargo.
+/// Returns a text that names the program as it was called: inside the gap cargo is missing.
 pub(crate) fn named<'a>(text: &'a str, program: &str) -> Cow<'a, str> {
     match program {
         BY_CARGO => Cow::Borrowed(text),

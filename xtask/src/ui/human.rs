@@ -18,13 +18,13 @@ use crate::ui::narrow::Narrow;
 use crate::ui::problems;
 use crate::ui::speed::Speed;
 
-/// How often a line is written where there is no terminal.
+/// How often a line is written without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// How often it is looked whether a line is due.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Bars that would vanish at once are not drawn at all.
+/// Bars that would vanish immediately are not drawn.
 const DRAW_AFTER: Duration = Duration::from_millis(150);
 
 /// How many of mkectl's last lines an error repeats; they have scrolled by already, and the log has them all.
@@ -48,7 +48,7 @@ pub(super) struct Human {
     bars: MultiProgress,
     /// What is under way: a bundle may be downloaded, checked and pushed at the same time.
     running: Arc<Mutex<Vec<Running>>>,
-    /// Writes lines where there is no terminal.
+    /// Writes lines without a terminal.
     ticker: Once,
     retries: Mutex<Retries>,
 }
@@ -336,7 +336,7 @@ impl Running {
         }
     }
 
-    /// What a log is told: how far, how fast, how long still.
+    /// The line for a log: progress, rate and time left.
     fn line(&self) -> String {
         let mut line = format!("{} {}", label(self.step), DecimalBytes(self.done));
         if let Some(total) = self.total {
@@ -458,7 +458,7 @@ fn chain(failure: &Failure) -> String {
     text
 }
 
-/// Returns what failed, a line each. What failed for one and the same reason is told together: a registry that is down fails
+/// Returns what failed, a line each. What failed for the same reason is listed together: a registry that is down fails
 /// everything.
 fn by_cause(failed: &[(String, Arc<release::RegistryError>)]) -> String {
     let mut causes: Vec<(String, Vec<&str>)> = Vec::new();
@@ -548,7 +548,7 @@ mod tests {
         assert_eq!(retries.ends(), 0);
         retries.untold = 4;
         retries.since = Instant::now().checked_sub(LINE_EVERY * 2);
-        assert_eq!(retries.comes(), Some(4), "the next line tells of them");
+        assert_eq!(retries.comes(), Some(4), "the next line reports them");
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl Speed {
         u64::try_from(rate).unwrap_or(u64::MAX)
     }
 
-    /// Forgets samples that are older than the window, but for the newest of them.
+    /// Forgets samples that are older than the window, except the newest of them.
     fn forget_before(&mut self, now: Instant) {
         while let Some((second, _)) = self.samples.get(1)
             && now.duration_since(*second) >= WINDOW

@@ -29,7 +29,7 @@ pub enum ArchiveError {
     #[error("it has no `oci-layout`, so it is not an OCI archive")]
     NoLayout,
     /// The layout has a version that is not known.
-    #[error("its OCI layout has version `{version}`, and only 1.x is known")]
+    #[error("its OCI layout has version `{version}`, only 1.x is supported")]
     LayoutVersion {
         /// The version, escaped.
         version: String,
@@ -60,7 +60,7 @@ pub enum ArchiveError {
         source: serde_json::Error,
     },
     /// A descriptor leads to a blob that is no manifest.
-    #[error("`{digest}` is named as a manifest and is none")]
+    #[error("`{digest}` is listed as a manifest but is not one")]
     NoManifest {
         /// The blob.
         digest: Digest,

@@ -19,7 +19,7 @@ pub enum FollowError {
     #[error("the download failed")]
     Failed,
     /// The download was given up before its end: nobody waits for it any more.
-    #[error("the download was given up")]
+    #[error("the download was aborted")]
     GivenUp,
 }
 

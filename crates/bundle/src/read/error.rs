@@ -95,7 +95,7 @@ pub enum ReadError {
     },
     /// Something is named as an archive with a compression, and would be left out silently.
     #[error(
-        "`{file}` looks like a compressed archive, and only uncompressed ones ending in `.tar` are known"
+        "`{file}` looks like a compressed archive; only uncompressed archives ending in `.tar` are supported"
     )]
     CompressedName {
         /// The path in the bundle.
@@ -128,7 +128,7 @@ pub enum ReadError {
         size: u64,
     },
     /// What was read cannot be kept.
-    #[error("cannot keep what was read, {place}")]
+    #[error("cannot store what was read, {place}")]
     Sink {
         /// How far reading came.
         place: Place,

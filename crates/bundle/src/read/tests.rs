@@ -293,7 +293,7 @@ fn refuses_archives_by_name() {
         ),
         (
             changed(|files| files.push(file("x/pause@2.tar.gz", "x"))),
-            "`x/pause@2.tar.gz` looks like a compressed archive, and only uncompressed ones ending in `.tar` are known",
+            "`x/pause@2.tar.gz` looks like a compressed archive; only uncompressed archives ending in `.tar` are supported",
         ),
         (
             changed(|files| files.push(file("x/\u{1b}[2J@2.tar", "x"))),

@@ -43,7 +43,7 @@ pub enum StoreError {
         path: Utf8PathBuf,
     },
     /// A blob in the store has not the content of its name.
-    #[error("`{path}` has not the content of its name but that of `{found}`")]
+    #[error("`{path}` is corrupt: its content has digest `{found}`")]
     Corrupt {
         /// The file.
         path: Utf8PathBuf,
@@ -71,7 +71,7 @@ pub enum StoreError {
         limit: u64,
     },
     /// Another process, or another part of this one, is writing to the store.
-    #[error("somebody else is writing to `{path}`")]
+    #[error("another process is writing to `{path}`")]
     InUse {
         /// The folder of the store.
         path: Utf8PathBuf,

@@ -172,7 +172,7 @@ fn notices_damage_and_gets_over_it() {
     assert_eq!(
         chain(&store.read(&digest, 5).unwrap_err()),
         format!(
-            "`{}` has not the content of its name but that of `{}`",
+            "`{}` is corrupt: its content has digest `{}`",
             store.path(&digest),
             digest_of(b"wrong")
         )

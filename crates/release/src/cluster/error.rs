@@ -9,7 +9,7 @@ use crate::Kind;
 #[non_exhaustive]
 pub enum Error {
     /// A backup would be written over something that is there.
-    #[error("{path} exists already, and backups are never written over")]
+    #[error("{path} already exists; backups are never overwritten")]
     BackupExists {
         /// What is there.
         path: Utf8PathBuf,
@@ -32,7 +32,7 @@ pub enum Error {
         source: serde_yaml::Error,
     },
     /// A backup's note has a format that this version does not know.
-    #[error("{path} is of version {version}, which this version of Airlock does not know")]
+    #[error("{path} is of version {version}, which this version of Airlock does not support")]
     NoteVersion {
         /// The note.
         path: Utf8PathBuf,

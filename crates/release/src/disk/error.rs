@@ -41,7 +41,7 @@ pub enum Error {
         source: bundle::ReadError,
     },
     /// The bundle could not be read to its end, or not be kept. It need not be to blame.
-    #[error("cannot read {path} to its end")]
+    #[error("cannot read all of {path}")]
     BundleUnread {
         /// The bundle.
         path: Utf8PathBuf,

@@ -12,7 +12,9 @@ pub enum Error {
     #[error(transparent)]
     Outdated(super::Outdated),
     /// The environment names another release than its cluster runs.
-    #[error("the cluster of {environment} runs {applied}, and its environment now says {wanted}")]
+    #[error(
+        "the cluster of {environment} runs {applied}, but its environment now requires {wanted}"
+    )]
     ReleaseChanged {
         /// The environment.
         environment: String,
@@ -25,7 +27,7 @@ pub enum Error {
         refusal: Option<Box<mke::UpgradeError>>,
     },
     /// A file that was given as a plan is none.
-    #[error("{path} is no plan")]
+    #[error("{path} is not a plan")]
     File {
         /// The file.
         path: Utf8PathBuf,
@@ -33,7 +35,9 @@ pub enum Error {
         source: serde_yaml::Error,
     },
     /// A plan is of a format that this version does not know.
-    #[error("{path} is a plan of version {version}, which this version of Airlock does not know")]
+    #[error(
+        "{path} is a plan of version {version}, which this version of Airlock does not support"
+    )]
     Version {
         /// The file.
         path: Utf8PathBuf,
@@ -41,7 +45,7 @@ pub enum Error {
         version: u32,
     },
     /// Something is not any more as it was when a plan was made.
-    #[error("{path} is not what a deploy would do now")]
+    #[error("{path} is outdated: a deploy would now do something different")]
     Moved {
         /// The environment.
         environment: String,
@@ -51,7 +55,7 @@ pub enum Error {
         moved: Vec<super::Moved>,
     },
     /// A plan is to be written, and nobody can say what mkectl would be run for.
-    #[error("the plan for {environment} would not say what is run: {problem}")]
+    #[error("cannot plan for {environment}: {problem}")]
     WithoutMkectl {
         /// The environment.
         environment: String,
@@ -59,7 +63,7 @@ pub enum Error {
         problem: String,
     },
     /// A cluster that was deployed is no MKE 3 any more.
-    #[error("the cluster of {environment} runs {applied} already, by its receipt")]
+    #[error("the cluster of {environment} already runs {applied}, according to its receipt")]
     AlreadyMigrated {
         /// The environment.
         environment: String,

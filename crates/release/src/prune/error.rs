@@ -9,7 +9,7 @@ use camino::Utf8PathBuf;
 pub enum Error {
     /// No lock is known of a release that a cluster runs, so that nobody knows what of the registry it needs.
     #[error(
-        "{environment} needs {release}, and no lock of it is known: {path} is neither here nor in git's history"
+        "{environment} needs {release}, and its lock was not found: {path} is not in the workspace or in git's history"
     )]
     LockUnknown {
         /// The environment.
@@ -20,7 +20,7 @@ pub enum Error {
         path: Utf8PathBuf,
     },
     /// The plan of a removal cannot be read or written.
-    #[error("{path} is no plan of a removal")]
+    #[error("{path} is not a removal plan")]
     File {
         /// The file.
         path: Utf8PathBuf,
@@ -28,7 +28,7 @@ pub enum Error {
         source: serde_yaml::Error,
     },
     /// The plan of a removal does not hold any more. Nothing was removed.
-    #[error("the plan {path} does not hold any more: {}", moved.join("; "))]
+    #[error("the plan {path} is outdated: {}", moved.join("; "))]
     Refused {
         /// The file.
         path: Utf8PathBuf,

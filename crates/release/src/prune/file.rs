@@ -123,7 +123,7 @@ impl PrunePlan {
             return Err(prune::Error::Refused {
                 path: path.to_owned(),
                 moved: vec![format!(
-                    "it is of version {}, which this version of Airlock does not know",
+                    "it is of version {}, which this version of Airlock does not support",
                     plan.version
                 )],
             }

@@ -20,7 +20,7 @@ pub enum Unready {
         source: io::Error,
     },
     /// The disk is too small.
-    #[error("{} are free in {folder}, but {} are still to be written to it", ByteSize(*free).display().si(), ByteSize(*needed).display().si())]
+    #[error("{} are free in {folder}, but {} must still be written", ByteSize(*free).display().si(), ByteSize(*needed).display().si())]
     NoRoom {
         /// The folder, relative to the workspace.
         folder: Utf8PathBuf,

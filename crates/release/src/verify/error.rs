@@ -19,9 +19,7 @@ pub enum Error {
         findings: Vec<super::Finding>,
     },
     /// Everything that was missing was put back, and the registry still serves something else.
-    #[error(
-        "registry {address} still does not serve what the lock names, after everything was put back"
-    )]
+    #[error("registry {address} does not serve what the lock names, even after the repair")]
     NotRepaired {
         /// The environment.
         environment: String,

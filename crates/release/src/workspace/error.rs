@@ -23,7 +23,7 @@ pub enum Error {
         source: mke::ObservationsError,
     },
     /// No lock is committed for a release.
-    #[error("release {release} is not locked: there is no {path}")]
+    #[error("release {release} is not locked: {path} does not exist")]
     NotLocked {
         /// The release.
         release: String,
@@ -31,7 +31,7 @@ pub enum Error {
         path: Utf8PathBuf,
     },
     /// What a release's mkectl would configure is not what was locked.
-    #[error("{path} is not what the lock of {release} says")]
+    #[error("{path} differs from the lock of {release}")]
     Defaults {
         /// The file.
         path: Utf8PathBuf,
@@ -39,7 +39,7 @@ pub enum Error {
         release: String,
     },
     /// The machines in a configuration cannot be read, or not be written in another form.
-    #[error("the hosts of the configuration are not understood")]
+    #[error("cannot read the hosts of the configuration")]
     Hosts {
         /// Why not.
         source: serde_yaml::Error,

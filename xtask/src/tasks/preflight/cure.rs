@@ -29,11 +29,11 @@ fn here(fault: WorkspaceFault, environment: &Environment) -> Cure {
     let release = &environment.release;
     let (text, command) = match fault {
         WorkspaceFault::Configuration => (
-            "mend environment.yaml; the command shows each problem where it stands",
+            "correct environment.yaml; the command shows each problem with its line",
             format!("cargo xtask render {name} --check"),
         ),
         WorkspaceFault::AuthorityOutOfDate => {
-            return words("put the certificate that is in use into the file of registry.ca");
+            return words("put the current certificate into the file of registry.ca");
         }
         WorkspaceFault::CredentialsMissing => {
             return words(advice::CREDENTIALS);
@@ -47,11 +47,11 @@ fn here(fault: WorkspaceFault, environment: &Environment) -> Cure {
             format!("git checkout -- bundles/v{release}-amd64.lock.yaml"),
         ),
         WorkspaceFault::BundleMissing => (
-            "fetch the bundle on a machine with internet, and carry its file to bundles/",
+            "fetch the bundle on a machine with internet, and copy it to bundles/",
             format!("cargo xtask fetch {name}"),
         ),
         WorkspaceFault::BundleDiffers => (
-            "delete the file, then fetch it again, or copy it again: it is another one, or not whole",
+            "delete the file and fetch or copy it again: it differs from the lock or is incomplete",
             format!("cargo xtask fetch {name}"),
         ),
         WorkspaceFault::NotInBundle => {
@@ -65,18 +65,18 @@ fn here(fault: WorkspaceFault, environment: &Environment) -> Cure {
             );
         }
         WorkspaceFault::MkectlMissing => (
-            "fetch the release's mkectl on a machine with internet, and carry bundles/mkectl/; or put it on PATH",
+            "fetch the release's mkectl on a machine with internet, and copy bundles/mkectl/; or put it on PATH",
             format!("cargo xtask fetch {name}"),
         ),
         WorkspaceFault::RequirementUnmet => (
-            "deploy to the required environment first; `deploy --override-requires REASON` goes without, and the receipt keeps the reason",
+            "deploy to the required environment first; `deploy --override-requires REASON` ignores the requirement, and the receipt records the reason",
             match &environment.requires {
                 Some(requirement) => format!("cargo xtask deploy {}", requirement.environment),
                 None => format!("cargo xtask check {name}"),
             },
         ),
         WorkspaceFault::DiskFull => (
-            "make room, or give bundles/ a larger disk; what no lock names can go",
+            "free space, or use a larger disk for bundles/; the command removes blobs that no lock names",
             "cargo xtask store gc".to_owned(),
         ),
     };

@@ -58,7 +58,7 @@ fn refuses_layouts_that_are_not_whole() {
     );
     assert_eq!(
         with(|files| files[0].bytes = br#"{"imageLayoutVersion":"2.0.0"}"#.to_vec()),
-        "its OCI layout has version `2.0.0`, and only 1.x is known"
+        "its OCI layout has version `2.0.0`, only 1.x is supported"
     );
     assert_eq!(
         with(|files| drop(files.remove(1))),
@@ -147,7 +147,10 @@ fn refuses_descriptors_that_lie() {
     let noise = b"noise".as_slice();
     assert_eq!(
         fault(archive(&descriptor(MANIFEST, noise), &[noise])),
-        format!("`{}` is named as a manifest and is none", digest_of(noise))
+        format!(
+            "`{}` is listed as a manifest but is not one",
+            digest_of(noise)
+        )
     );
     let mut short = descriptor(MANIFEST, manifest);
     short["size"] = json!(3);

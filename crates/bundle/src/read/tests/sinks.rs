@@ -281,7 +281,7 @@ fn a_sink_that_fails_stops_the_reading_and_the_archive_is_named() {
         let error = read(Counted(&bundle, &taken), &mut sink, None, &Silent).unwrap_err();
         assert_eq!(
             chain(&error),
-            "cannot keep what was read, in the archive `bundles/images/image1@v1.0.tar`: \
+            "cannot store what was read, in the archive `bundles/images/image1@v1.0.tar`: \
              no space left in `store` for a blob of 0 bytes: no storage space"
         );
         let told: Vec<&str> = sink.told.iter().map(|(name, _)| name.as_str()).collect();

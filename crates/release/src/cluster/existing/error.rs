@@ -8,7 +8,7 @@ use crate::Kind;
 pub enum Error {
     /// The receipt tells of another cluster, or of another release, than the cluster itself.
     #[error(
-        "the receipt of {environment} tells of {receipt}, and the cluster that mkectl reaches {cluster}"
+        "the receipt of {environment} records {receipt}, but the cluster that mkectl reaches {cluster}"
     )]
     Contradiction {
         /// The environment.
@@ -22,7 +22,7 @@ pub enum Error {
     },
     /// The cluster has to be asked before an upgrade, and does not answer.
     #[error(
-        "the cluster of {environment} cannot be asked for its configuration, and an upgrade keeps that first"
+        "the cluster of {environment} does not return its configuration, which an upgrade saves first"
     )]
     Silent {
         /// The environment.

@@ -9,7 +9,7 @@ use crate::Kind;
 #[non_exhaustive]
 pub enum Error {
     /// A mkectl that an earlier run started is still at work.
-    #[error("mkectl for {release} is still at work, as process {process}; its log is {log}")]
+    #[error("mkectl for {release} is still running as process {process}; its log is {log}")]
     Running {
         /// The release.
         release: String,

@@ -7,9 +7,7 @@ use crate::Kind;
 #[non_exhaustive]
 pub enum Error {
     /// An upgrade without internet wants the vendor's release matrix, and the bundle had none.
-    #[error(
-        "the upgrade wants a release matrix, and the lock of {release} names none: its bundle holds none"
-    )]
+    #[error("the upgrade requires a release matrix, but the bundle of {release} has none")]
     NoReleaseMatrix {
         /// The release to come to.
         release: String,

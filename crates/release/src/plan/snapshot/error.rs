@@ -18,7 +18,7 @@ pub enum Error {
     },
     /// A registry snapshot is of a format that this version does not know.
     #[error(
-        "{path} is a registry snapshot of version {version}, which this version of Airlock does not know"
+        "{path} is a registry snapshot of version {version}, which this version of Airlock does not support"
     )]
     Version {
         /// The file.

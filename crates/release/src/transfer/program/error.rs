@@ -9,7 +9,7 @@ use crate::Kind;
 #[non_exhaustive]
 pub enum Error {
     /// mkectl is not the release's own.
-    #[error("{program} is mkectl {found}, and release {wanted} wants its own")]
+    #[error("{program} is mkectl {found}, but release {wanted} requires its own")]
     Version {
         /// The program.
         program: Utf8PathBuf,
@@ -27,13 +27,13 @@ pub enum Error {
         source: bundle::ProgramError,
     },
     /// The mkectl of the release that is there is needed, for the backup before an upgrade.
-    #[error("the backup before the upgrade is written by mkectl {release}, and there is none")]
+    #[error("the backup before the upgrade requires mkectl {release}, which was not found")]
     NoOldMkectl {
         /// The release that is there.
         release: String,
     },
     /// This mkectl cannot do what it is wanted for.
-    #[error("{program} lists no {what}, which this needs")]
+    #[error("{program} does not list {what}, which is required")]
     Lacks {
         /// The program.
         program: Utf8PathBuf,
@@ -49,7 +49,7 @@ pub enum Error {
         flags: String,
     },
     /// A rehearsal was asked for what only a cluster knows.
-    #[error("{environment} is a rehearsal: there is no cluster that could be asked")]
+    #[error("{environment} is a rehearsal and has no cluster")]
     NoCluster {
         /// The environment.
         environment: String,

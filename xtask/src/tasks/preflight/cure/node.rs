@@ -19,7 +19,7 @@ pub(super) fn on_nodes(fault: NodeFault, shared: &Shared, environment: &Environm
             return words("name the machines below config.hosts, or in an inventory");
         }
         NodeFault::NotDescribed => (
-            "mend the host in environment.yaml: it wants an `ssh` with an address, and a path for a key",
+            "correct the host in environment.yaml: `ssh` needs an address and a key path",
             format!("cargo xtask show {}", environment.name),
         ),
         NodeFault::HostNotResolved => (
@@ -27,7 +27,7 @@ pub(super) fn on_nodes(fault: NodeFault, shared: &Shared, environment: &Environm
             format!("getent hosts {}", addresses(shared)),
         ),
         NodeFault::HostNotReached => (
-            "start the machine or its sshd, open the port of SSH in the firewall, or mend ssh.address and ssh.port",
+            "start the machine or its sshd, open the port of SSH in the firewall, or correct ssh.address and ssh.port",
             shared.ssh.clone(),
         ),
         NodeFault::ConnectionClosed => (
@@ -39,24 +39,24 @@ pub(super) fn on_nodes(fault: NodeFault, shared: &Shared, environment: &Environm
             shared.ssh.clone(),
         ),
         NodeFault::HostKeyUnknown => (
-            "take the key into the known hosts, and compare its fingerprint with the machine's own before you trust it",
+            "compare the fingerprint with the machine's own, then add the key to the known hosts",
             format!("{} >> ~/.ssh/known_hosts", keyscan(shared)),
         ),
         NodeFault::HostKeyChanged => (
-            "if the machine was installed anew, forget its old key and take the new one; if it was not, somebody else answers there",
+            "if the machine was reinstalled, remove its old host key; otherwise a different machine answers at this address",
             forget(shared),
         ),
         NodeFault::KeyRefused => (
-            "put the public key into the account's authorized_keys there, or mend ssh.user and ssh.keyPath; \
+            "put the public key into the account's authorized_keys there, or correct ssh.user and ssh.keyPath; \
              without keyPath, load the key into the agent (`ssh-add`)",
             shared.ssh.clone(),
         ),
         NodeFault::KeyUnusable => (
-            "mend ssh.keyPath: the file must be there, and readable by you alone; a key with a passphrase belongs into the agent (`ssh-add`)",
+            "correct ssh.keyPath: the file must exist and be readable only by you; load a key with a passphrase into the agent (`ssh-add`)",
             shared.ssh.clone(),
         ),
         NodeFault::NoShell => (
-            "look why a script does not come to its end there: a login shell that ends, a forced command, a machine that hangs",
+            "find out why a script does not finish there: a login shell that exits, a forced command, a hanging machine",
             there("echo it works"),
         ),
         NodeFault::NameNotResolved | NodeFault::NameOfLoopback => (
@@ -64,14 +64,14 @@ pub(super) fn on_nodes(fault: NodeFault, shared: &Shared, environment: &Environm
             there("cat /etc/resolv.conf; grep . /etc/hosts"),
         ),
         NodeFault::RegistryNotReached => (
-            "open the way from the nodes to the registry in routing and firewall",
+            "allow connections from the nodes to the registry in routing and firewall",
             there(&format!(
                 "curl -v --noproxy \"*\" https://{}/v2/",
                 registry.address
             )),
         ),
         NodeFault::NotTrusted if registry.ca.is_some() => (
-            "see which certificate the node is shown, and by whom: here another one is trusted; \
+            "check which certificate the node receives: it differs from the one trusted here; \
              a proxy that opens TLS, or another machine under the same name, are likely",
             there(&show_certificate(host, port)),
         ),
@@ -80,7 +80,7 @@ pub(super) fn on_nodes(fault: NodeFault, shared: &Shared, environment: &Environm
             there(&show_certificate(host, port)),
         ),
         NodeFault::NoHttps | NodeFault::NotARegistry | NodeFault::NotServed => (
-            "see what answers the node at the registry's address",
+            "check what answers the node at the registry's address",
             there(&format!(
                 "curl -vk --noproxy \"*\" https://{}/v2/",
                 registry.address
@@ -94,7 +94,7 @@ pub(super) fn on_nodes(fault: NodeFault, shared: &Shared, environment: &Environm
         }
         NodeFault::NoToken => {
             return words(
-                "let nodes resolve, reach and trust the token server that the registry names, and let it give tokens to nobody in particular",
+                "let nodes resolve, reach and trust the token server that the registry names, and allow anonymous tokens",
             );
         }
         NodeFault::ClockOff => (
@@ -114,13 +114,13 @@ pub(super) fn on_nodes(fault: NodeFault, shared: &Shared, environment: &Environm
             there("env | grep -i _proxy; cat /etc/environment"),
         ),
         NodeFault::ServiceInTheWay => (
-            "disable it before the installation: the vendor wants it off",
+            "disable it before the installation, as the vendor requires",
             there(
                 "sudo systemctl disable --now firewalld nm-cloud-setup.service nm-cloud-setup.timer",
             ),
         ),
         NodeFault::Selinux => (
-            "take v4.1.3 or later, or set SELinux to permissive",
+            "use v4.1.3 or later, or set SELinux to permissive",
             there("getenforce"),
         ),
         NodeFault::ProxyInUnits => (
@@ -144,12 +144,12 @@ pub(super) fn on_nodes(fault: NodeFault, shared: &Shared, environment: &Environm
             there("sudo hostnamectl set-hostname NAME"),
         ),
         NodeFault::SystemUnlisted => (
-            "take a system that the vendor lists for this release",
+            "use a system that the vendor lists for this release",
             format!("cargo xtask releases v{}", environment.release),
         ),
         NodeFault::SystemSmall => {
             return words(
-                "give the machine what the vendor asks for: upgrades fail on smaller ones",
+                "give the machine the resources that the vendor requires: upgrades fail on smaller ones",
             );
         }
         NodeFault::InotifyLow => (
@@ -169,7 +169,7 @@ pub(super) fn on_nodes(fault: NodeFault, shared: &Shared, environment: &Environm
             there("ls /usr/lib64/libcrypto-k0s.so.3 /usr/lib/x86_64-linux-gnu/libcrypto-k0s.so.3"),
         ),
         NodeFault::OtherMachine => {
-            return words("take machines of the bundle's architecture, or a bundle for these");
+            return words("use machines of the bundle's architecture, or a bundle for theirs");
         }
     };
     with(text, command)
