@@ -94,7 +94,7 @@ async fn a_backup_is_restored_by_the_build_that_wrote_it() {
         let run = lab
             .run(&["cluster", "backup", "lab", "--output", archive])
             .ends_with(3);
-        assert!(run.stderr.contains("exists already"), "{}", run.stderr);
+        assert!(run.stderr.contains("already exists"), "{}", run.stderr);
 
         // A folder that is not there may be a share that is not mounted.
         let run = lab

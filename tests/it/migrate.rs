@@ -81,7 +81,7 @@ async fn everything_is_in_the_registry_before_the_cluster_is_touched() {
     let run = lab.run(&allowed).ends_with(3);
     assert!(
         run.stderr
-            .contains("the cluster of lab runs v4.1.5 already"),
+            .contains("the cluster of lab already runs v4.1.5"),
         "{}",
         run.stderr
     );
@@ -151,13 +151,13 @@ async fn what_stands_in_the_way_is_told_before_anything_is_pushed() {
     std::fs::write(&leftover, "").unwrap();
     refused(
         3,
-        "home/.mke/mke.kubeconf is left of another cluster or an earlier try",
+        "home/.mke/mke.kubeconf is left from a different cluster or an earlier attempt",
     );
     std::fs::remove_file(&leftover).unwrap();
     lab.edit_environment("version: 3.8.2", "version: 3.7.14");
     refused(
         3,
-        "MKE 3.7.14 is no source of v4.1.5, which is reached from MKE >=3.7.15, <3.9.0",
+        "MKE 3.7.14 cannot be upgraded to v4.1.5; supported source versions: >=3.7.15, <3.9.0",
     );
     lab.edit_environment("version: 3.7.14", "version: 3.9.0");
     refused(3, "MKE 3.9.0 is no source of v4.1.5");

@@ -103,7 +103,7 @@ async fn machines_get_the_same_plan() {
     assert_eq!(without["mkectl"]["commands"], serde_json::json!([]));
     let problem = without["mkectl"]["problem"].as_str().unwrap();
     assert!(
-        problem.ends_with("is mkectl v4.1.4, and release v4.1.5 wants its own"),
+        problem.ends_with("is mkectl v4.1.4, but release v4.1.5 requires its own"),
         "{problem}"
     );
 

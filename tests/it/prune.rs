@@ -680,7 +680,7 @@ async fn without_history_nothing_is_proposed_and_a_lost_lock_stops_it() {
     std::fs::remove_file(site.sandbox.path(&lock_path(RELEASES[2]))).unwrap();
     let run = site.sandbox.run(&["prune", "lab"]).ends_with(3);
     assert!(
-        run.stderr.contains("no lock of it is known"),
+        run.stderr.contains("its lock was not found"),
         "{}",
         run.whole()
     );

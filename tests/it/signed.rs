@@ -266,7 +266,7 @@ async fn what_is_no_plan_of_this_environment_is_refused() {
     let run = lab.run(&["plan", "lab", "--out", PLAN]).ends_with(6);
     assert!(
         run.stderr
-            .contains("the plan for lab would not say what is run"),
+            .contains("cannot plan for lab"),
         "{}",
         run.stderr
     );

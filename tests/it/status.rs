@@ -167,7 +167,7 @@ async fn each_difference_has_its_command() {
     lab.sandbox
         .write("environments/lab/receipt.yaml", "version: 2\nsigned: yes\n");
     assert!(
-        only(&lab, &[]).contains("is no receipt: unknown field `signed`"),
+        only(&lab, &[]).contains("is not a receipt: unknown field `signed`"),
         "{}",
         only(&lab, &[])
     );

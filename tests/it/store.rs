@@ -80,7 +80,7 @@ fn gc_removes_nothing_while_another_process_writes() {
     let writing = fs::File::open(sandbox.path("bundles/store/incoming/lock")).unwrap();
     writing.lock_shared().unwrap();
     let text = sandbox.run(&["store", "gc"]).ends_with(1).whole();
-    assert!(text.contains("somebody else is writing"), "{text}");
+    assert!(text.contains("another process is writing"), "{text}");
     assert_eq!(blobs(&sandbox), whole);
     drop(writing);
     let _ = sandbox.run(&["store", "gc"]).ends_with(0);

@@ -438,7 +438,7 @@ async fn a_release_that_is_set_back_after_a_failed_upgrade_is_applied_where_mkec
     let run = road.run("deploy").ends_with(3);
     assert!(
         run.stderr
-            .contains("the receipt of lab tells of v4.1.1 from 127.0.0.1:[PORT]/mke, and the cluster that mkectl reaches runs v4.1.2"),
+            .contains("the receipt of lab records v4.1.1 from 127.0.0.1:[PORT]/mke, but the cluster that mkectl reaches runs v4.1.2"),
         "{}",
         run.stderr
     );
@@ -518,7 +518,7 @@ async fn what_is_missing_is_told_before_anything_is_touched() {
     road.lose("v4.1.2");
     refused(
         6,
-        "the backup before the upgrade is written by mkectl v4.1.2, and there is none",
+        "the backup before the upgrade requires mkectl v4.1.2, which was not found",
     );
     road.keep("v4.1.2");
     // A changed byte in it.
@@ -533,12 +533,12 @@ async fn what_is_missing_is_told_before_anything_is_touched() {
     std::fs::remove_file(&cluster).unwrap();
     refused(
         6,
-        "the cluster of lab cannot be asked for its configuration",
+        "the cluster of lab does not return its configuration",
     );
     std::fs::write(&cluster, &kept).unwrap();
     // The release matrix.
     road.edit_lock("v4.2.1", |lock| lock.release_matrix = None);
-    refused(3, "the lock of v4.2.1 names none");
+    refused(3, "the bundle of v4.2.1 has none");
     road.lab
         .sandbox
         .write("environments/lab/matrix.json", "[]\n");
