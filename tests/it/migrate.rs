@@ -160,7 +160,7 @@ async fn what_stands_in_the_way_is_told_before_anything_is_pushed() {
         "MKE 3.7.14 cannot be upgraded to v4.1.5; supported source versions: >=3.7.15, <3.9.0",
     );
     lab.edit_environment("version: 3.7.14", "version: 3.9.0");
-    refused(3, "MKE 3.9.0 is no source of v4.1.5");
+    refused(3, "MKE 3.9.0 cannot be upgraded to v4.1.5");
     lab.edit_environment("version: 3.9.0", "version: 3.8.2");
     lab.edit_environment("http: 33000, ", "");
     refused(3, "`config.gatewayMKEIngress.nodePorts` does not have both");

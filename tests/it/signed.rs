@@ -264,12 +264,7 @@ async fn what_is_no_plan_of_this_environment_is_refused() {
     // A plan that does not say what would be run is not written.
     std::fs::remove_file(lab.sandbox.bin().join("mkectl")).unwrap();
     let run = lab.run(&["plan", "lab", "--out", PLAN]).ends_with(6);
-    assert!(
-        run.stderr
-            .contains("cannot plan for lab"),
-        "{}",
-        run.stderr
-    );
+    assert!(run.stderr.contains("cannot plan for lab"), "{}", run.stderr);
     assert!(!lab.sandbox.path(PLAN).exists());
 }
 

@@ -531,10 +531,7 @@ async fn what_is_missing_is_told_before_anything_is_touched() {
     let cluster = road.lab.sandbox.home().join("cluster.yaml");
     let kept = std::fs::read_to_string(&cluster).unwrap();
     std::fs::remove_file(&cluster).unwrap();
-    refused(
-        6,
-        "the cluster of lab does not return its configuration",
-    );
+    refused(6, "the cluster of lab does not return its configuration");
     std::fs::write(&cluster, &kept).unwrap();
     // The release matrix.
     road.edit_lock("v4.2.1", |lock| lock.release_matrix = None);
@@ -559,7 +556,7 @@ async fn what_is_missing_is_told_before_anything_is_touched() {
     road.edit_cluster(|text| text.replace("/mke", "/other"));
     refused(
         3,
-        "the receipt of lab tells of v4.1.2 from 127.0.0.1:[PORT]/mke",
+        "the receipt of lab records v4.1.2 from 127.0.0.1:[PORT]/mke",
     );
     // Another cluster.
     std::fs::write(

@@ -339,7 +339,7 @@ fn hints(error: &Error) -> Vec<String> {
             return hints;
         }
         Error::Push(push::Error::Stopped { sent, .. }) => format!(
-            "run it again: it goes on from here, and sends nothing of the {} again that are there now",
+            "run it again to resume: the {} that were sent are not sent again",
             DecimalBytes(sent.uploaded_bytes)
         ),
         Error::Verify(verify::Error::NotConfirmed { environment, findings, .. }) if findings.iter().any(|finding| finding.kind.is_damage()) => {
@@ -552,7 +552,7 @@ fn damage(environment: &str) -> Vec<String> {
     ]
 }
 
-/// Returns the name that somebody meant who gave a folder's path, or capitals, or a release without its `v`.
+/// Returns the name that was meant by a folder's path, by capitals, or by a release without its `v`.
 fn meant(name: &str) -> Option<String> {
     let last = name.trim_end_matches('/').rsplit('/').next()?;
     let meant = last.to_lowercase();
