@@ -164,6 +164,19 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
         "{}",
         plan.stdout
     );
+    let status = other.run(&["status", "lab"]).ends_with(0);
+    assert!(
+        status.stdout.contains("v4.1.5 began [TIME]"),
+        "{}",
+        status.stdout
+    );
+    assert!(
+        status.stdout.contains(
+            "lab: a deploy of v4.1.5 to lab began at [TIME] from a different checkout and has not ended\n    git pull\n"
+        ),
+        "{}",
+        status.stdout
+    );
     assert_eq!(committed(&other), ["environment.yaml"]);
     assert_eq!(other.applies().len(), 0);
 
@@ -186,7 +199,23 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
         "{}",
         run.stderr
     );
+    let status = other.run(&["status", "lab"]).ends_with(0);
+    assert!(
+        status.stdout.contains("v4.1.5 ended [TIME]"),
+        "{}",
+        status.stdout
+    );
+    assert!(
+        status.stdout.contains("    git pull\n"),
+        "{}",
+        status.stdout
+    );
     pull(&lab.sandbox, &other.sandbox);
+    let run = other.run(&["status", "lab", "--format", "json"]);
+    let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let status = &value["result"]["environments"][0];
+    assert_eq!(status["shared"]["phase"], "ended");
+    assert_eq!(status["drift"], serde_json::json!([]));
     let run = other.run(&["deploy", "lab"]).ends_with(0);
     assert_eq!(run.stdout, "lab: nothing to do\n");
 

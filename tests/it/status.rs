@@ -38,18 +38,22 @@ async fn what_was_deployed_costs_a_request_an_artifact_and_has_no_drift() {
     insta::assert_snapshot!(run.whole(), @r"
     exit code: 0
     --- stdout
-    ENVIRONMENT  WANTED  DEPLOYED                     REGISTRY  DRIFT
-    lab          v4.1.5  v4.1.5 [TIME]  14 of 14   none
+    ENVIRONMENT  WANTED  DEPLOYED                     REGISTRY  SHARED STATE                       DRIFT
+    lab          v4.1.5  v4.1.5 [TIME]  14 of 14  v4.1.5 ended [TIME]   none
     --- stderr
     ");
+    // One more for the registry itself, and two for the shared state.
     let seen = wire.take();
     assert_eq!(
         seen.len(),
-        bundles::lock_of(&lab.sandbox).artifacts.len() + 1
+        bundles::lock_of(&lab.sandbox).artifacts.len() + 3
     );
     assert!(
-        seen.iter()
-            .all(|request| request.starts_with("HEAD") || request == "GET /v2/"),
+        seen.iter().all(|request| {
+            request.starts_with("HEAD")
+                || request == "GET /v2/"
+                || request.starts_with("GET /v2/mke/airlock/state/")
+        }),
         "{seen:?}"
     );
 }

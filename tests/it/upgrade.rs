@@ -718,6 +718,27 @@ async fn a_deploy_fetches_the_mkectl_that_it_lacks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn verify_names_the_release_of_the_cluster_beside_the_required_one() {
+    let road = Road::new("v4.1.5", "v4.2.0").await;
+    let run = road.run("verify").ends_with(0);
+    assert!(
+        run.stdout.ends_with(
+            "14 artifacts of v4.2.0 to nodes; according to the receipt, the cluster runs v4.1.5\n"
+        ),
+        "{}",
+        run.whole()
+    );
+    let run = road.lab.run(&["verify", "lab", "--format", "json"]);
+    let value: serde_json::Value =
+        serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(value["result"]["release"], "v4.2.0");
+    assert_eq!(value["result"]["deployed"], "v4.1.5");
+    let _ = road.run("deploy").ends_with(0);
+    let run = road.run("verify").ends_with(0);
+    assert!(!run.stdout.contains("v4.1.5"), "{}", run.whole());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mkectl_that_takes_no_pull_credentials_stops_a_deploy_unless_it_is_accepted() {
     let mut road = Road::new("v4.1.2", "v4.1.5").await;
     std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();

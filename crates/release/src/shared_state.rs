@@ -62,6 +62,15 @@ pub enum Phase {
     Ended,
 }
 
+impl std::fmt::Display for Phase {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Began => "began",
+            Self::Ended => "ended",
+        })
+    }
+}
+
 /// Why a deploy from this checkout must not begin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {

@@ -36,11 +36,17 @@ pub(crate) fn run(app: &App<'_>, arguments: &StatusArgs) -> Result<ExitCode, Fai
 
 fn text(all: &[Status], live: bool) -> String {
     let mut titles = vec!["environment", "wanted", "deployed", "registry"];
+    let shares = all.iter().any(|status| status.shared.is_some());
+    if shares {
+        titles.push("shared state");
+    }
     if live {
         titles.push("cluster");
     }
     titles.push("drift");
-    let rows = all.iter().map(|status| row(status, live)).collect();
+    let rows = (all.iter())
+        .map(|status| row(status, shares, live))
+        .collect();
     let mut text = table(&titles, &["drift"], rows);
     let drifts = all.iter().flat_map(|status| {
         let drifts = status.drift.iter();
@@ -58,7 +64,7 @@ fn text(all: &[Status], live: bool) -> String {
     text
 }
 
-fn row(status: &Status, live: bool) -> Vec<String> {
+fn row(status: &Status, shares: bool, live: bool) -> Vec<String> {
     let nothing = || "-".to_owned();
     let deployed = status.deployed.as_ref().map_or_else(nothing, |deployed| {
         let release = deployed.release.as_deref().unwrap_or("nothing");
@@ -81,6 +87,11 @@ fn row(status: &Status, live: bool) -> Vec<String> {
         deployed,
         registry,
     ];
+    if shares {
+        row.push(status.shared.as_ref().map_or_else(nothing, |state| {
+            format!("{} {} {}", state.release, state.phase, state.time)
+        }));
+    }
     if live {
         row.push(match status.cluster_changes {
             None => nothing(),

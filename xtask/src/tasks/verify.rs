@@ -2,8 +2,11 @@
 
 use std::process::ExitCode;
 
+use environment::Environment;
 use indicatif::DecimalBytes;
+use release::receipt::Receipt;
 use release::verify::{Depth, Repaired, Served};
+use release::workspace::Output;
 use serde_json::json;
 
 use crate::app::App;
@@ -44,10 +47,17 @@ fn once(app: &App<'_>, arguments: &VerifyArgs, depth: Depth) -> Result<ExitCode,
         &environment,
         &locked
     ));
+    let elsewhere = other_release(app, &environment, &mut value);
     let text = format!(
-        "{name}: {}\n",
+        "{name}: {}{elsewhere}\n",
         sentence(&served, &format!("v{}", environment.release))
     );
+    if !(served.findings.is_empty() || elsewhere.is_empty()) {
+        app.ui.note(&format!(
+            "{name} requires v{}{elsewhere}",
+            environment.release
+        ));
+    }
     served.require_all(&environment)?;
     app.ui.result(&text, &value)?;
     Ok(ExitCode::SUCCESS)
@@ -91,12 +101,33 @@ fn repair(app: &App<'_>, arguments: &VerifyArgs, depth: Depth) -> Result<ExitCod
         "sent-bytes": repaired.sent_bytes,
         "mounted-blobs": repaired.mounted_blobs,
     });
+    let elsewhere = other_release(app, &environment, &mut value);
     let text = format!(
-        "{name}: {done}; {}\n",
+        "{name}: {done}; {}{elsewhere}\n",
         sentence(&served, &format!("v{}", environment.release))
     );
     app.ui.result(&text, &value)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the end of a sentence that names the release which the cluster runs, if that is not the one that is verified. `value` gets both.
+/// A receipt that cannot be read names none: `status` reports it.
+fn other_release(
+    app: &App<'_>,
+    environment: &Environment,
+    value: &mut serde_json::Value,
+) -> String {
+    let output = Output::below(&app.workspace.environment(&environment.name));
+    let receipt = Receipt::read(&output.receipt).ok().flatten();
+    let applied = receipt.and_then(|receipt| receipt.applied);
+    let runs = applied.map(|applied| applied.release);
+    let verified = format!("v{}", environment.release);
+    value["release"] = json!(verified);
+    value["deployed"] = json!(runs);
+    match runs.filter(|runs| *runs != verified) {
+        Some(runs) => format!("; according to the receipt, the cluster runs {runs}"),
+        None => String::new(),
+    }
 }
 
 /// Says that everything is served, and what that was found by.

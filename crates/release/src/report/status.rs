@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::cluster::in_progress::UnderWay;
 use crate::config::check;
 use crate::receipt::Receipt;
+use crate::shared_state::{self, Conflict, State};
 use crate::transfer::look::{self, Planned};
 use crate::transfer::program;
 use crate::workspace::{Output, read_if_there};
@@ -32,6 +33,8 @@ pub struct Status {
     pub deployed: Option<Deployed>,
     /// What its registry has; nothing where nobody knows what it should have.
     pub registry: Option<Registry>,
+    /// What its registry records of the last deploy from any checkout; nothing where it was not asked, or records none.
+    pub shared: Option<State>,
     /// How many values of its cluster are not what is rendered; nothing where it was not asked, or has no answer.
     pub cluster_changes: Option<usize>,
     /// Everything that differs, with what fixes it.
@@ -96,6 +99,7 @@ async fn one(context: &Context<'_>, name: &str) -> Status {
         release: None,
         deployed: None,
         registry: None,
+        shared: None,
         cluster_changes: None,
         drift: Vec::new(),
     };
@@ -154,7 +158,15 @@ async fn one(context: &Context<'_>, name: &str) -> Status {
         requirement(context, &environment, lock, &mut status);
     }
     if let Some(locked) = &locked {
-        registry(context, &environment, &locked.lock, &mut status).await;
+        registry(
+            context,
+            &environment,
+            &locked.lock,
+            &output,
+            receipt.as_ref().ok().map(Option::as_ref),
+            &mut status,
+        )
+        .await;
     }
     status
 }
@@ -283,25 +295,30 @@ fn requirement(context: &Context<'_>, environment: &Environment, lock: &str, sta
     }
 }
 
-/// Looks at each tag of the lock once, as a node.
+/// Looks at each tag of the lock once, as a node, and at what the registry records of the last deploy. `receipt` is nothing where it
+/// cannot be read: then it is compared with nothing.
 async fn registry(
     context: &Context<'_>,
     environment: &Environment,
     lock: &bundle::Lock,
+    output: &Output,
+    receipt: Option<Option<&Receipt>>,
     status: &mut Status,
 ) {
     let name = &environment.name;
     let look = async {
         let _registry = rehearse::serve_for_reading(context.workspace, environment).await?;
-        look::look_as_node(context, environment, &look::tags_of(lock)).await
+        let seen = look::look_as_node(context, environment, &look::tags_of(lock)).await?;
+        let standing = shared_state::read(context, environment, output, receipt.flatten()).await;
+        Ok::<_, Error>((seen, standing))
     };
     let mut found = Registry {
         url: environment.registry.image_url(),
         artifacts: lock.artifacts.len(),
         served: None,
     };
-    let seen = match tokio::time::timeout(PATIENCE, look).await {
-        Ok(Ok(seen)) => seen,
+    let (seen, standing) = match tokio::time::timeout(PATIENCE, look).await {
+        Ok(Ok(found)) => found,
         failed => {
             let why = match failed {
                 Ok(Err(error)) => chain(&error),
@@ -328,6 +345,14 @@ async fn registry(
     };
     found.served = Some(count(Planned::Confirmed));
     status.registry = Some(found);
+    status.shared = standing.state().cloned();
+    if let Some(conflict) = standing.conflict().filter(|_| receipt.is_some()) {
+        let fix = match conflict {
+            Conflict::Invalid { .. } => format!("cargo xtask plan {name}"),
+            _ => "git pull".to_owned(),
+        };
+        status.add(conflict.to_string(), fix);
+    }
     let push = format!("cargo xtask push {name}");
     for (kind, what, fix) in [
         (Planned::Missing, "the registry lacks", push.clone()),
