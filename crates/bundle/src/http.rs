@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use network::{Proxies, ProxyError, ProxyFault};
-use requests::{UNREADABLE, find, retry_after, shown};
+use requests::{Cause, UNREADABLE, find, retry_after, shown};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode};
 use url::Url;
@@ -40,7 +40,7 @@ pub enum RequestError {
     #[error("cannot prepare HTTP requests")]
     Client {
         /// Why not.
-        source: reqwest::Error,
+        source: Cause,
     },
     /// There is nothing at the URL (404 or 410). The vendor offers no bundle for some releases.
     #[error("there is nothing at {url} (status {status})")]
@@ -94,7 +94,7 @@ pub enum RequestError {
         /// The URL.
         url: String,
         /// Why not.
-        source: reqwest::Error,
+        source: Cause,
     },
     /// The host's name cannot be resolved.
     #[error("cannot find the host of {url}")]
@@ -102,7 +102,7 @@ pub enum RequestError {
         /// The URL.
         url: String,
         /// Why not.
-        source: reqwest::Error,
+        source: Cause,
     },
     /// The host does not accept a connection.
     #[error("cannot connect to {url}")]
@@ -110,15 +110,13 @@ pub enum RequestError {
         /// The URL.
         url: String,
         /// Why not.
-        source: reqwest::Error,
+        source: Cause,
     },
     /// The server says nothing for too long.
     #[error("{url} does not answer in time")]
     TimedOut {
         /// The URL.
         url: String,
-        /// What took too long.
-        source: reqwest::Error,
     },
     /// The connection broke.
     #[error("the connection to {url} broke")]
@@ -126,7 +124,7 @@ pub enum RequestError {
         /// The URL.
         url: String,
         /// How.
-        source: reqwest::Error,
+        source: Cause,
     },
     /// The answer ended before the length that it announced, or does not continue what was asked for.
     #[error("{url} returned a different part of the file")]
@@ -206,7 +204,9 @@ impl HttpClient {
     pub fn new(proxies: Arc<Proxies>) -> Result<Self, RequestError> {
         let client = builder(&proxies)
             .build()
-            .map_err(|source| RequestError::Client { source })?;
+            .map_err(|error| RequestError::Client {
+                source: error.into(),
+            })?;
         Ok(Self { client, proxies })
     }
 
@@ -296,7 +296,9 @@ impl RequestError {
         let Self::Tls { source, .. } = self else {
             return false;
         };
-        find::<rustls::Error>(source).is_some_and(network::is::<network::NoAuthorities>)
+        source
+            .tls()
+            .is_some_and(network::is::<network::NoAuthorities>)
     }
 
     /// Returns whether the same request may succeed later.
@@ -323,9 +325,7 @@ impl RequestError {
 
     /// Tells by a failed request what failed.
     fn of(url: String, error: reqwest::Error) -> Self {
-        // The error's own URL may be that of a redirect, with a signature in its query.
-        let source = error.without_url();
-        match find::<Refused>(&source) {
+        match find::<Refused>(&error) {
             Some(Refused::TooManyRedirects) => return Self::TooManyRedirects { url },
             Some(Refused::Insecure) => return Self::InsecureRedirect { url },
             Some(Refused::Proxy(source)) => {
@@ -334,13 +334,14 @@ impl RequestError {
             }
             None => {}
         }
-        if find::<rustls::Error>(&source).is_some() {
+        let source = Cause::of(&error);
+        if source.tls().is_some() {
             Self::Tls { url, source }
-        } else if source.is_dns() {
+        } else if error.is_dns() {
             Self::Name { url, source }
-        } else if source.is_timeout() {
-            Self::TimedOut { url, source }
-        } else if source.is_connect() {
+        } else if error.is_timeout() {
+            Self::TimedOut { url }
+        } else if error.is_connect() {
             Self::Connect { url, source }
         } else {
             Self::Interrupted { url, source }
@@ -496,16 +497,11 @@ mod tests {
     fn a_server_that_never_answered_is_given_up_soon() {
         let retry = Retry::default();
         let url = String::new();
-        let client = builder(&Arc::default()).build().unwrap();
-        let source = || client.get("http://").build().unwrap_err();
         let name = RequestError::Name {
             url: url.clone(),
-            source: source(),
+            source: Cause::of(&std::io::Error::other("")),
         };
-        let silent = RequestError::TimedOut {
-            url,
-            source: source(),
-        };
+        let silent = RequestError::TimedOut { url };
         let second = Some(Duration::from_secs(1));
         assert_eq!(retry.wait_for_first_answer(1, &name), second);
         assert_eq!(retry.wait_for_first_answer(2, &name), None);

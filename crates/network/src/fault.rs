@@ -19,7 +19,7 @@ pub enum ProxyFault {
     #[error("speaks plain HTTP, but its URL begins with https")]
     PlainHttp,
     /// There is no TLS connection to the proxy.
-    #[error("cannot be reached by TLS: {0}")]
+    #[error("cannot be reached by TLS: {}", requests::Cause::of(.0))]
     Tls(rustls::Error),
     /// 407.
     #[error("requires a user name and a password, or refuses those it was sent")]

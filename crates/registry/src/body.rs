@@ -222,7 +222,7 @@ impl Upload<'_> {
         if let Some(fault) = progress.take_fault() {
             return Err(Failure::last(fault));
         }
-        answer.map_err(|error| classify::connection(error, place, settings.connect_timeout))
+        answer.map_err(|error| classify::connection(&error, place, settings.connect_timeout))
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use network::{LeafIsAuthority, NoAuthorities};
 use oci_client::errors::OciEnvelope;
-use requests::{causes, find, retry_after};
+use requests::{Cause, find, retry_after};
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use rustls::{AlertDescription, CertificateError};
@@ -19,15 +19,14 @@ use crate::{Answer, Error, Place};
 const LONGEST_MESSAGE: usize = 300;
 
 /// Turns a request that got no answer into an error of ours.
-pub(crate) fn connection(error: reqwest::Error, at: Place, connect_timeout: Duration) -> Failure {
+pub(crate) fn connection(error: &reqwest::Error, at: Place, connect_timeout: Duration) -> Failure {
     let at = Box::new(at);
-    // The URL is in `at` already, and without what may be secret in its query.
-    let error = error.without_url();
-    if let Some(tls) = find::<rustls::Error>(&error) {
-        return tls_failure(tls.clone(), error, at);
+    let source = Cause::of(error);
+    if let Some(tls) = source.tls() {
+        return tls_failure(&tls.clone(), source, at);
     }
     if error.is_builder() {
-        return Failure::last(Error::ConnectionLost { at, source: error });
+        return Failure::last(Error::ConnectionLost { at, source });
     }
     if error.is_timeout() {
         return Failure::passing(Error::TimedOut {
@@ -35,23 +34,22 @@ pub(crate) fn connection(error: reqwest::Error, at: Place, connect_timeout: Dura
             after: connect_timeout,
         });
     }
-    let kind = find::<io::Error>(&error).map(io::Error::kind);
+    let kind = find::<io::Error>(error).map(io::Error::kind);
     if kind == Some(io::ErrorKind::ConnectionRefused) && error.is_connect() {
         return Failure::passing(Error::ConnectionRefused { at });
     }
-    // The resolver's error has no type to tell it by, only the text of the connector that wraps it.
-    if error.is_connect() && causes(&error).any(|source| source.to_string() == "dns error") {
-        return Failure::passing(Error::NameNotResolved { at, source: error });
+    if error.is_dns() {
+        return Failure::passing(Error::NameNotResolved { at, source });
     }
-    Failure::passing(Error::ConnectionLost { at, source: error })
+    Failure::passing(Error::ConnectionLost { at, source })
 }
 
-fn tls_failure(tls: rustls::Error, error: reqwest::Error, at: Box<Place>) -> Failure {
+fn tls_failure(tls: &rustls::Error, source: Cause, at: Box<Place>) -> Failure {
     use CertificateError as Certificate;
     use rustls::Error as Tls;
-    let error = match &tls {
+    let error = match tls {
         Tls::InvalidCertificate(Certificate::UnknownIssuer | Certificate::BadSignature) => {
-            Error::UnknownAuthority { at, source: tls }
+            Error::UnknownAuthority { at }
         }
         Tls::InvalidCertificate(Certificate::NotValidForName) => Error::WrongHostName {
             at,
@@ -64,23 +62,23 @@ fn tls_failure(tls: rustls::Error, error: reqwest::Error, at: Box<Place>) -> Fai
             }
         }
         Tls::InvalidCertificate(Certificate::Expired | Certificate::ExpiredContext { .. }) => {
-            Error::CertificateExpired { at, source: tls }
+            Error::CertificateExpired { at }
         }
         Tls::InvalidCertificate(
             Certificate::NotValidYet | Certificate::NotValidYetContext { .. },
-        ) => Error::CertificateNotYetValid { at, source: tls },
+        ) => Error::CertificateNotYetValid { at },
         tls if network::is::<LeafIsAuthority>(tls) => Error::AuthorityAsServer { at },
         tls if network::is::<NoAuthorities>(tls) => Error::NoAuthorities { at },
         Tls::InvalidCertificate(
             Certificate::UnsupportedSignatureAlgorithmContext { .. }
             | Certificate::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
         ) => Error::UnsupportedSignature { at },
-        Tls::InvalidMessage(_) => Error::PlainHttpServer { at, source: tls },
+        Tls::InvalidMessage(_) => Error::PlainHttpServer { at },
         // Sent by servers that are shutting down or overloaded; everything else in TLS is a setting on one of the two sides.
         Tls::AlertReceived(AlertDescription::InternalError | AlertDescription::UserCanceled) => {
-            return Failure::passing(Error::ConnectionLost { at, source: error });
+            return Failure::passing(Error::ConnectionLost { at, source });
         }
-        _ => Error::Tls { at, source: tls },
+        _ => Error::Tls { at, source },
     };
     Failure::last(error)
 }
@@ -284,9 +282,9 @@ mod tests {
             signature_algorithm_id: vec![42, 134],
             public_key_algorithm_id: ECDSA_P384.to_vec(),
         };
-        let error = reqwest::Client::new().get("no url").build().unwrap_err();
         let tls = rustls::Error::InvalidCertificate(context);
-        let Failure { error, .. } = tls_failure(tls, error, Box::new(place()));
+        let cause = Cause::of(&tls);
+        let Failure { error, .. } = tls_failure(&tls, cause, Box::new(place()));
         let said = error.to_string();
         assert!(said.ends_with("a signature that Airlock cannot verify"));
         assert!(std::error::Error::source(&error).is_none());
@@ -652,6 +650,12 @@ mod tests {
             let registry = registry("registry.invalid:5000", None, settings);
             let error = registry.ping().await.unwrap_err();
             assert!(matches!(error, Error::NameNotResolved { .. }), "{error:?}");
+            let cause = std::error::Error::source(&error).unwrap().to_string();
+            let resolver = [
+                "name or service not known",
+                "temporary failure in name resolution",
+            ];
+            assert!(resolver.contains(&cause.as_str()), "{cause}");
         }
 
         #[tokio::test]
@@ -717,6 +721,10 @@ mod tests {
             });
             let error = registry(&address, None, hasty()).ping().await.unwrap_err();
             assert!(matches!(error, Error::ConnectionLost { .. }), "{error:?}");
+            let expected =
+                "the connection failed: the server closed the connection before it responded";
+            let told = requests::chain(&error);
+            assert!(told.ends_with(expected), "{told}");
             assert_eq!(server.await.unwrap(), 2);
         }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use network::{Proxies, Proxy, ProxyError, ProxyFault};
 use oci_client::errors::OciDistributionError;
 use oci_spec::image::Digest;
+use requests::Cause;
 use url::Url;
 
 use crate::retry::Failure;
@@ -37,8 +38,8 @@ pub enum Error {
     Client {
         /// The registry's address.
         address: String,
-        /// What the HTTP library says.
-        source: reqwest::Error,
+        /// Why not.
+        source: Cause,
     },
     /// A repository, tag or digest breaks the grammar of the OCI distribution specification.
     #[error("`{name}` is not a valid {kind}")]
@@ -192,8 +193,6 @@ pub enum Error {
     PlainHttpServer {
         /// The request.
         at: Box<Place>,
-        /// What the TLS library says.
-        source: rustls::Error,
     },
     /// Plain HTTP was spoken to a server that speaks TLS; its certificate authority is missing from the endpoint.
     #[error("{at}: the server requires TLS")]
@@ -207,8 +206,6 @@ pub enum Error {
     UnknownAuthority {
         /// The request.
         at: Box<Place>,
-        /// What the TLS library says.
-        source: rustls::Error,
     },
     /// The server shows a CA certificate as its own, and the endpoint names a different one.
     #[error("{at}: the server uses a CA certificate as its own")]
@@ -243,24 +240,20 @@ pub enum Error {
     CertificateExpired {
         /// The request.
         at: Box<Place>,
-        /// What the TLS library says.
-        source: rustls::Error,
     },
     /// The server's certificate is not valid yet, or this machine's clock is behind.
     #[error("{at}: the server's certificate is not valid yet")]
     CertificateNotYetValid {
         /// The request.
         at: Box<Place>,
-        /// What the TLS library says.
-        source: rustls::Error,
     },
     /// The TLS connection failed for any other reason.
     #[error("{at}: no TLS connection")]
     Tls {
         /// The request.
         at: Box<Place>,
-        /// What the TLS library says.
-        source: rustls::Error,
+        /// Why not.
+        source: Cause,
     },
     /// Nothing listens at this address and port.
     #[error("{at}: connection refused")]
@@ -274,7 +267,7 @@ pub enum Error {
         /// The request.
         at: Box<Place>,
         /// What the resolver says.
-        source: reqwest::Error,
+        source: Cause,
     },
     /// A variable names a proxy for this request that cannot be used.
     #[error("{at}: cannot use the proxy")]
@@ -325,8 +318,8 @@ pub enum Error {
     ConnectionLost {
         /// The request.
         at: Box<Place>,
-        /// What the HTTP library says.
-        source: reqwest::Error,
+        /// Why not.
+        source: Cause,
     },
 
     /// [`Stop`](crate::Stop) was requested before this was done. Nothing failed; the next run goes on from here.
@@ -381,15 +374,15 @@ impl Error {
             | Self::Location { at, .. }
             | Self::UntrustedRealm { at, .. }
             | Self::NotARegistry { at, .. }
-            | Self::PlainHttpServer { at, .. }
+            | Self::PlainHttpServer { at }
             | Self::HttpsServer { at }
-            | Self::UnknownAuthority { at, .. }
+            | Self::UnknownAuthority { at }
             | Self::WrongHostName { at, .. }
             | Self::AuthorityAsServer { at }
             | Self::NoAuthorities { at }
             | Self::UnsupportedSignature { at }
-            | Self::CertificateExpired { at, .. }
-            | Self::CertificateNotYetValid { at, .. }
+            | Self::CertificateExpired { at }
+            | Self::CertificateNotYetValid { at }
             | Self::Tls { at, .. }
             | Self::ConnectionRefused { at }
             | Self::NameNotResolved { at, .. }

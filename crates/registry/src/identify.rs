@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use network::{Proxies, ProxyFault};
+use requests::Cause;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -95,15 +96,16 @@ pub(crate) async fn failure(
     }
     let is_direct = at.proxy.is_none();
     let is_no_http = is_no_http(&error);
-    let failure = classify::connection(error, at, connect_timeout);
+    let failure = classify::connection(&error, at, connect_timeout);
     match failure.error {
-        Error::PlainHttpServer { at, source } if is_direct => {
-            Failure::last(match port(url).await {
-                Port::Http(_) => Error::PlainHttpServer { at, source },
-                Port::Other(text) => foreign(at, &text),
-                _ => Error::Tls { at, source },
-            })
-        }
+        Error::PlainHttpServer { at } if is_direct => Failure::last(match port(url).await {
+            Port::Http(_) => Error::PlainHttpServer { at },
+            Port::Other(text) => foreign(at, &text),
+            _ => Error::Tls {
+                at,
+                source: Cause::of(&error),
+            },
+        }),
         Error::ConnectionLost { at, source } if is_direct && is_no_http => match port(url).await {
             Port::Other(text) => Failure::last(foreign(at, &text)),
             _ => Failure::passing(Error::ConnectionLost { at, source }),

@@ -113,9 +113,9 @@ impl Node {
             config.no_proxy = Some("localhost,127.0.0.0/8,::1".to_owned());
         }
         let client = Client::try_from(config).map_err(|source| match source {
-            OciDistributionError::RequestError(source) => Error::Client {
+            OciDistributionError::RequestError(error) => Error::Client {
                 address: endpoint.address().to_owned(),
-                source,
+                source: error.into(),
             },
             source => Error::NodePull {
                 address: endpoint.address().to_owned(),
@@ -290,10 +290,15 @@ impl Node {
             OciDistributionError::IoError(error) if !is_wrong_content(error) => Again::After(None),
             _ => Again::Never,
         };
+        let request = match &error {
+            OciDistributionError::RequestError(error) => Some(error),
+            OciDistributionError::IoError(error) => requests::find(error),
+            _ => None,
+        };
+        if let Some(error) = request {
+            return classify::connection(error, place, self.settings.connect_timeout);
+        }
         match error {
-            OciDistributionError::RequestError(error) => {
-                classify::connection(error, place, self.settings.connect_timeout)
-            }
             OciDistributionError::UnauthorizedError { .. } => Failure::last(Error::Unauthorized {
                 at: Box::new(place),
                 answer: Box::new(crate::Answer {

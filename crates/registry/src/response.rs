@@ -80,7 +80,7 @@ impl BodyFault {
                 problem: format!("is longer than {limit} bytes"),
             }),
             Self::Slow { after } => Failure::passing(Error::TimedOut { at, after }),
-            Self::Broken { error, after } => classify::connection(error, place.clone(), after),
+            Self::Broken { error, after } => classify::connection(&error, place.clone(), after),
         }
     }
 }

@@ -205,9 +205,9 @@ impl Transport {
             // No read timeout: reqwest counts the time of sending a body against it, so it would cut every long upload.
             .pool_max_idle_per_host(settings.uploads_at_once.max(1) * 2)
             .build()
-            .map_err(|source| Error::Client {
+            .map_err(|error| Error::Client {
                 address: endpoint.address().to_owned(),
-                source,
+                source: error.into(),
             })?;
         let account = settings.accounts.of(&endpoint, &credentials);
         Ok(Self {
@@ -542,8 +542,7 @@ impl Transport {
             match port {
                 // A TLS server answers 400 or sends its callers to HTTPS, if it answers at all.
                 Port::Http(200 | 401 | 404) if is_unknown() => {
-                    let source = rustls::Error::HandshakeNotComplete;
-                    return Error::PlainHttpServer { at, source };
+                    return Error::PlainHttpServer { at };
                 }
                 Port::Other(text) if is_unknown() => return identify::foreign(at, &text),
                 port => (self.is_silent).store(port == Port::Silent, Ordering::Relaxed),

@@ -5,6 +5,8 @@
 //!
 //! This crate must not know registries, bundles or the clock.
 
+mod cause;
+
 use std::error::Error;
 use std::io;
 use std::time::Duration;
@@ -12,6 +14,8 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use url::Url;
+
+pub use cause::Cause;
 
 /// Returns whether the same request may succeed later, by the status of its response.
 ///

@@ -404,10 +404,12 @@ async fn tells_failures_of_the_network_apart() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap()
     };
-    assert!(matches!(
-        fail(&format!("http://{free}/x")).await,
-        RequestError::Connect { .. }
-    ));
+    let error = fail(&format!("http://{free}/x")).await;
+    assert!(matches!(error, RequestError::Connect { .. }));
+    assert_eq!(
+        chain(&error),
+        format!("cannot connect to http://{free}/x: connection refused")
+    );
     assert!(matches!(
         fail("http://no-such-host.invalid/x").await,
         RequestError::Name { .. }
@@ -421,7 +423,12 @@ async fn tells_failures_of_the_network_apart() {
         stream.write_all(text).await.unwrap();
         stream
     });
-    assert!(matches!(fail(&https).await, RequestError::Tls { .. }));
+    let error = fail(&https).await;
+    assert!(matches!(error, RequestError::Tls { .. }));
+    assert_eq!(
+        chain(&error),
+        format!("no secure connection to {https}: the server does not speak TLS")
+    );
     drop(answer.await);
     assert!(matches!(
         fail("ftp://host/x").await,

@@ -198,9 +198,9 @@ async fn shown(endpoint: &Endpoint) -> Result<Vec<CertificateDer<'static>>, Erro
         .connect_timeout(PATIENCE)
         .timeout(PATIENCE * 2)
         .build()
-        .map_err(|source| Error::Client {
+        .map_err(|error| Error::Client {
             address: endpoint.address().to_owned(),
-            source,
+            source: error.into(),
         })?;
     let asked = client.get(url).send().await;
     let chain = std::mem::take(&mut *onlooker.seen());
