@@ -1,4 +1,4 @@
-//! Tests of `preflight`: each fault of a registry is named with its cure, everything else goes on, and nothing stays behind.
+//! Tests of `preflight`: each fault of a registry is named with its fix, everything else goes on, and nothing stays behind.
 
 mod nodes;
 mod profile;
@@ -364,9 +364,9 @@ async fn play(sandbox: &Arc<Sandbox>, number: usize, case: &Case) -> Result<(), 
         return told("another exit code");
     }
     for check in result["checks"].as_array().unwrap() {
-        let cured = check["cure"].as_str().is_some_and(|cure| !cure.is_empty());
-        if check["fault"].is_string() != cured {
-            return told("a fault without a cure");
+        let is_fixed = check["fix"].as_str().is_some_and(|fix| !fix.is_empty());
+        if check["fault"].is_string() != is_fixed || check["fix"] != check["cure"] {
+            return told("a fault without a fix, or a fix that differs from its alias");
         }
     }
     if !case.rules.is_empty() && registry.played() == 0 {

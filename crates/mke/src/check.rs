@@ -95,7 +95,7 @@ impl Walk<'_> {
             }
             if let Some(fault) = keys::fault(rule, node) {
                 let problem = if is_written_secret {
-                    // Neither the value nor its cure, which may repeat it.
+                    // Neither the value nor its fix, which may repeat it.
                     Problem::at(node, format!("`{path}` is not what belongs there"))
                         .with_help("write `{ $env: NAME }` or `{ $file: path }` in its place")
                 } else {

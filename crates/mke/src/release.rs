@@ -270,7 +270,7 @@ impl Release {
             .row
             .faults
             .iter()
-            .map(|fault| format!("v{version}: {}; {}", fault.what, fault.cure));
+            .map(|fault| format!("v{version}: {}; {}", fault.what, fault.fix));
         let is_unverified = self.anonymous_pull_certainty() == Certainty::Unverified
             && self.facts.anonymous_pull.is_none();
         let unverified = is_unverified.then(|| {
@@ -331,7 +331,7 @@ impl Release {
         facts.extend(upgrade::facts(row));
         facts.extend(migration::facts(row));
         facts.extend(row.faults.iter().map(|fault| {
-            let value = format!("{}; {}", fault.what, fault.cure);
+            let value = format!("{}; {}", fault.what, fault.fix);
             self::fact("fault", value, fault.certainty, &fault.source)
         }));
         facts.extend(

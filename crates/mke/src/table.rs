@@ -208,7 +208,8 @@ pub struct MonitoringCrds {
 pub(crate) struct Fault {
     pub(crate) what: String,
     /// What helps, as far as anything does.
-    pub(crate) cure: String,
+    #[serde(alias = "cure")]
+    pub(crate) fix: String,
     pub(crate) certainty: Certainty,
     pub(crate) source: Vec<String>,
 }

@@ -287,19 +287,19 @@ async fn each_way_to_a_node_and_each_node_has_its_own_fault() {
             seen.stdout
         );
     }
-    // Each has its cure, and what it is for.
-    let cure_of = |fault: &str| {
+    // Each has its fix, and what it is for.
+    let fix_of = |fault: &str| {
         let checks = result["checks"].as_array().unwrap().iter();
         let found = checks.filter(|check| check["fault"] == fault);
         let commands = found.map(|check| check["command"].as_str().unwrap_or_default().to_owned());
         commands.collect::<Vec<_>>().join("\n")
     };
     assert_eq!(
-        cure_of("host-key-changed"),
+        fix_of("host-key-changed"),
         format!("ssh-keygen -R {}", at(3))
     );
     assert_eq!(
-        cure_of("host-key-unknown"),
+        fix_of("host-key-unknown"),
         format!("ssh-keyscan {} >> ~/.ssh/known_hosts", at(2))
     );
     let refused = result["checks"].as_array().unwrap().iter();
@@ -387,8 +387,8 @@ async fn what_k0s_needs_of_each_machine_is_found_before() {
         assert_eq!(found, [expected], "{address}\n{}", seen.stdout);
     }
     for check in result["checks"].as_array().unwrap() {
-        let has_cure = check["cure"].as_str().is_some_and(|cure| !cure.is_empty());
-        assert_eq!(check["fault"].is_string(), has_cure, "{check}");
+        let has_fix = check["fix"].as_str().is_some_and(|fix| !fix.is_empty());
+        assert_eq!(check["fault"].is_string(), has_fix, "{check}");
     }
 }
 

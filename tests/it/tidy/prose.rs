@@ -14,11 +14,8 @@ const LONGEST: usize = 30;
 /// The most words that the sentences of a document may have on average.
 const MEAN: usize = 16;
 
-/// Wording that `docs/style.md` replaces. A word that must stay for now is in `EXCEPTIONS`.
+/// Wording that `docs/style.md` replaces.
 const AVOID: &str = r"(?i)\b(is|are|was) no [a-z]+\b|\b(goes|gone|go|going|went) on\b|\b(nobody|somebody|whoever|everybody)\b|\bat once\b|\b(cannot|can) be had\b|\bbut for\b|\ball the same\b|\bwritten over\b|\b(tells?|told) of\b|\bis told\b|\bmend(s|ed)?\b|\bcure[sd]?\b|\b(is|are) not there\b|\bwith success\b|\b(says|tells) whether\b|\b(airlock|mkectl|lock|deploy|push|plan|registry|release|cluster|node)s? wants?\b|, so that\b|\bbring here\b|\bunless not\b";
-
-/// What the program prints today, quoted in documents: document and wording.
-const EXCEPTIONS: [(&str, &str); 1] = [("docs/registries.md", "cure")];
 
 #[test]
 fn sentences_are_short() {
@@ -81,13 +78,6 @@ fn documents_and_module_docs_follow_the_style_guide() {
         }
     }
     assert!(found.is_empty(), "see docs/style.md:\n{}", found.join("\n"));
-}
-
-#[test]
-fn exceptions_are_still_needed() {
-    for (document, wording) in EXCEPTIONS {
-        assert!(read(document).contains(wording), "{document}: `{wording}`");
-    }
 }
 
 #[test]
@@ -260,10 +250,7 @@ fn avoided(name: &str, text: &str, found: &mut Vec<String>) {
     for (number, line) in (1..).zip(text.lines()) {
         for wording in avoid.find_iter(line) {
             let wording = wording.as_str();
-            let is_excepted = EXCEPTIONS
-                .iter()
-                .any(|(document, allowed)| *document == name && *allowed == wording);
-            if !is_excepted && !wording.to_lowercase().ends_with(" no longer") {
+            if !wording.to_lowercase().ends_with(" no longer") {
                 found.push(format!("{name}:{number}: `{wording}` in: {line}"));
             }
         }

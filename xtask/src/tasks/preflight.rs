@@ -1,6 +1,6 @@
 //! `preflight`: everything from here that would stop an installation, each with its fix.
 
-mod cure;
+mod fix;
 mod nodes;
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 use crate::ui::hanging;
-use cure::{Cure, cure};
+use fix::{Fix, fix};
 
 /// How wide the columns are.
 const VERDICT: usize = 8;
@@ -36,13 +36,13 @@ pub(crate) fn run(app: &App<'_>, name: &str, asks_nodes: bool) -> Result<ExitCod
         let _registry = release::rehearse::serve_for_reading(&app.workspace, &environment).await?;
         Ok(release::preflight::preflight(&app.context(), &environment, &tag, asks_nodes).await?)
     })?;
-    let cures: Vec<Option<Cure>> = report
+    let fixes: Vec<Option<Fix>> = report
         .checks
         .iter()
-        .map(|check| check.fault.map(|fault| cure(fault, check, &environment)))
+        .map(|check| check.fault.map(|fault| fix(fault, check, &environment)))
         .collect();
     app.ui
-        .result(&text(&report, &cures), &value(&report, &cures))?;
+        .result(&text(&report, &fixes), &value(&report, &fixes))?;
     Ok(ExitCode::from(exit_code(&report)))
 }
 
@@ -78,11 +78,11 @@ fn exit_code(report: &Report) -> u8 {
     }
 }
 
-fn text(report: &Report, cures: &[Option<Cure>]) -> String {
+fn text(report: &Report, fixes: &[Option<Fix>]) -> String {
     let mut text = String::new();
     let mut group = None;
-    let mut checks = report.checks.iter().zip(cures).peekable();
-    while let Some((check, cure)) = checks.next() {
+    let mut checks = report.checks.iter().zip(fixes).peekable();
+    while let Some((check, fix)) = checks.next() {
         if group != Some(check.group) {
             if group.is_some() {
                 text.push('\n');
@@ -114,10 +114,10 @@ fn text(report: &Report, cures: &[Option<Cure>]) -> String {
         };
         let lead = format!("  {:VERDICT$} {name:NAME$} ", verdict(check.verdict));
         text.push_str(&format!("{}\n", hanging(&lead, &check.text)));
-        let Some(cure) = cure else { continue };
-        let lead = format!("  {:VERDICT$} {:NAME$} cure: ", "", "");
-        text.push_str(&format!("{}\n", hanging(&lead, cure.text)));
-        if let Some(command) = &cure.command {
+        let Some(fix) = fix else { continue };
+        let lead = format!("  {:VERDICT$} {:NAME$} fix: ", "", "");
+        text.push_str(&format!("{}\n", hanging(&lead, fix.text)));
+        if let Some(command) = &fix.command {
             text.push_str(&format!("  {:VERDICT$} {:NAME$} $ {command}\n", "", ""));
         }
     }
@@ -156,12 +156,12 @@ fn verdict(verdict: Verdict) -> &'static str {
     }
 }
 
-fn value(report: &Report, cures: &[Option<Cure>]) -> Value {
+fn value(report: &Report, fixes: &[Option<Fix>]) -> Value {
     let checks: Vec<Value> = report
         .checks
         .iter()
-        .zip(cures)
-        .map(|(check, cure)| entry(check, cure.as_ref()))
+        .zip(fixes)
+        .map(|(check, fix)| entry(check, fix.as_ref()))
         .collect();
     json!({
         "environment": report.environment,
@@ -174,7 +174,7 @@ fn value(report: &Report, cures: &[Option<Cure>]) -> Value {
     })
 }
 
-fn entry(check: &Check, cure: Option<&Cure>) -> Value {
+fn entry(check: &Check, fix: Option<&Fix>) -> Value {
     json!({
         "group": check.group,
         "name": check.name,
@@ -182,7 +182,9 @@ fn entry(check: &Check, cure: Option<&Cure>) -> Value {
         "fault": check.fault,
         "text": check.text,
         "nodes": check.shared.nodes,
-        "cure": cure.map(|cure| &cure.text),
-        "command": cure.and_then(|cure| cure.command.as_ref()),
+        "fix": fix.map(|fix| &fix.text),
+        // The name before it, which scripts may still read.
+        "cure": fix.map(|fix| &fix.text),
+        "command": fix.and_then(|fix| fix.command.as_ref()),
     })
 }

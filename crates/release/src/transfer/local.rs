@@ -238,7 +238,7 @@ fn discard_damaged_of<'a>(
                 | bundle::StoreError::Size { .. }
                 | bundle::StoreError::Missing { .. },
             ) => {}
-            // A disk that cannot be read is not cured by reading the bundle again.
+            // A disk that cannot be read is not repaired by reading the bundle again.
             Err(error) => return Err(error),
         }
         store.discard(digest)?;

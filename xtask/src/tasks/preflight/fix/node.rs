@@ -3,9 +3,9 @@
 use environment::Environment;
 use release::preflight::nodes::{NodeFault, Shared};
 
-use super::{Cure, show_certificate, with, words};
+use super::{Fix, show_certificate, with, words};
 
-pub(super) fn on_nodes(fault: NodeFault, shared: &Shared, environment: &Environment) -> Cure {
+pub(super) fn on_nodes(fault: NodeFault, shared: &Shared, environment: &Environment) -> Fix {
     let registry = &environment.registry;
     let (host, port) = (registry.host(), registry.port().unwrap_or(443));
     // On the first of them, as one would type it.

@@ -8,15 +8,15 @@ use release::preflight::{Check, Fault, RegistryFault, WorkspaceFault};
 use crate::advice;
 
 /// What is to be done.
-pub(super) struct Cure {
+pub(super) struct Fix {
     /// In words.
     pub(super) text: &'static str,
     /// The command that does it, or shows more.
     pub(super) command: Option<String>,
 }
 
-/// Returns the cure of the fault that a check found in an environment.
-pub(super) fn cure(fault: Fault, check: &Check, environment: &Environment) -> Cure {
+/// Returns the fix of the fault that a check found in an environment.
+pub(super) fn fix(fault: Fault, check: &Check, environment: &Environment) -> Fix {
     match fault {
         Fault::Workspace(fault) => here(fault, environment),
         Fault::Registry(fault) => there(fault, environment),
@@ -24,7 +24,7 @@ pub(super) fn cure(fault: Fault, check: &Check, environment: &Environment) -> Cu
     }
 }
 
-fn here(fault: WorkspaceFault, environment: &Environment) -> Cure {
+fn here(fault: WorkspaceFault, environment: &Environment) -> Fix {
     let name = &environment.name;
     let release = &environment.release;
     let (text, command) = match fault {
@@ -83,7 +83,7 @@ fn here(fault: WorkspaceFault, environment: &Environment) -> Cure {
     with(text, command)
 }
 
-fn there(fault: RegistryFault, environment: &Environment) -> Cure {
+fn there(fault: RegistryFault, environment: &Environment) -> Fix {
     let address = &environment.registry.address;
     let host = environment.registry.host();
     let port = environment.registry.port().unwrap_or(443);
@@ -143,15 +143,15 @@ fn show_certificate(host: &str, port: u16) -> String {
     format!("openssl s_client -connect {host}:{port} -servername {host} -showcerts </dev/null")
 }
 
-fn words(text: &'static str) -> Cure {
-    Cure {
+fn words(text: &'static str) -> Fix {
+    Fix {
         text,
         command: None,
     }
 }
 
-fn with(text: &'static str, command: String) -> Cure {
-    Cure {
+fn with(text: &'static str, command: String) -> Fix {
+    Fix {
         text,
         command: Some(command),
     }
