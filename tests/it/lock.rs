@@ -816,7 +816,20 @@ async fn an_external_layer_is_locked_shown_and_not_pushed() {
         "{}",
         run.whole()
     );
+    // The registry of a rehearsal takes the manifest.
+    let run = sandbox.run(&["rehearse", "lab"]).ends_with(0);
+    assert!(
+        run.stderr.contains("INF Pulled 14 artifacts"),
+        "{}",
+        run.whole()
+    );
     // A registry that refuses the manifest is explained.
+    let quirks = support::faulty::Quirks {
+        refuses: &["application/vnd.oci.image.config.v1+json"],
+        ..Default::default()
+    };
+    let registry = support::faulty::FaultyRegistry::start(quirks, &[], 0).await;
+    support::TestRegistry::describe_at(&registry.address, None, sandbox, "");
     let run = sandbox.run(&["push", "lab"]).ends_with(9);
     assert!(
         run.stderr.contains("set validation.manifests.urls.allow"),

@@ -4,6 +4,7 @@
 //!
 //! - it has no TLS and no credentials, which is why it listens on loopback and nowhere else;
 //! - it knows blobs by digest alone, so a blob that one repository has is there for all of them, and mounting does nothing;
+//! - it takes a manifest with external layers, which are named by URL and never pushed;
 //! - it holds each upload in memory, about twice, until the blob is complete. Its own limit of 512 MiB a request is lifted here;
 //!   what remains is the machine's memory.
 
@@ -22,6 +23,8 @@ use ferro_oci_server::{AppState, InMemoryRegistryMeta};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+mod external;
 
 /// A running registry. It stops when this is dropped.
 #[derive(Debug)]
@@ -131,10 +134,14 @@ pub(crate) fn router(directory: Option<&Utf8Path>) -> Result<Router, EmbeddedErr
             let blobs = FsBlobStore::new(path.join("blobs"))
                 .map_err(|error| cannot(io::Error::other(error)))?;
             let metadata = InMemoryRegistryMeta::with_persistence(path.as_std_path());
-            AppState::with_max_upload_session_bytes(Arc::new(blobs), Arc::new(metadata), u64::MAX)
+            AppState::with_max_upload_session_bytes(
+                external::store(blobs),
+                Arc::new(metadata),
+                u64::MAX,
+            )
         }
         None => AppState::with_max_upload_session_bytes(
-            Arc::new(InMemoryBlobStore::new()),
+            external::store(InMemoryBlobStore::new()),
             Arc::new(InMemoryRegistryMeta::new()),
             u64::MAX,
         ),
@@ -153,6 +160,7 @@ pub(crate) fn router(directory: Option<&Utf8Path>) -> Result<Router, EmbeddedErr
                 .patch(dispatch::dispatch_patch_inner)
                 .put(dispatch::dispatch_put_inner),
         )
+        .layer(axum::middleware::from_fn(external::admit))
         .layer(DefaultBodyLimit::disable())
         .with_state(state))
 }
@@ -202,6 +210,35 @@ mod tests {
             .unwrap();
         assert_eq!(reader.next().await.unwrap().unwrap().as_ref(), b"layer");
         assert_eq!(second.digest, digest);
+    }
+
+    #[tokio::test]
+    async fn external_layers_alone_may_be_missing_from_a_manifest() {
+        let embedded = Embedded::start(loopback(), None).await.unwrap();
+        // This sets up TLS for the process, which each HTTP client requires.
+        registry(&embedded).ping().await.unwrap();
+        let base = format!("http://{}/v2/mke/windows", embedded.address());
+        let digest = crate::digest::sha256(b"windows");
+        let put = async |layer: serde_json::Value| {
+            let manifest = serde_json::json!({ "schemaVersion": 2, "layers": [layer] });
+            let request = reqwest::Client::new().put(format!("{base}/manifests/v1"));
+            let media_type = "application/vnd.oci.image.manifest.v1+json";
+            let request = request.header("content-type", media_type);
+            let answer = request.body(manifest.to_string()).send().await.unwrap();
+            answer.status().as_u16()
+        };
+        for urls in [serde_json::json!([]), serde_json::Value::Null] {
+            let missing = serde_json::json!({ "digest": digest, "size": 7, "urls": urls });
+            assert_eq!(put(missing).await, 404);
+        }
+        let external = serde_json::json!({
+            "digest": digest, "size": 7, "urls": ["https://mcr.example.com/windows"],
+        });
+        assert_eq!(put(external).await, 201);
+        // It is in the manifest, and not in the registry.
+        let url = format!("{base}/blobs/{digest}");
+        let answer = reqwest::get(url).await.unwrap();
+        assert_eq!(answer.status().as_u16(), 404);
     }
 
     #[tokio::test]
