@@ -105,3 +105,63 @@ fn a_damaged_blob_is_read_again_in_the_run_that_comes_upon_it() {
     assert!(text.contains(&warning), "{text}");
     assert!(fs::read(&path).unwrap() == right);
 }
+
+// case 7.9
+#[test]
+fn gc_names_a_lock_that_is_only_missing_from_the_working_tree() {
+    let sandbox = fetched();
+    let git = ["/usr/bin/git", "/usr/local/bin/git"]
+        .into_iter()
+        .find(|git| fs::exists(git).unwrap())
+        .expect("git, which every machine that builds this has");
+    sandbox.install(git, "git");
+    let run_git = |arguments: &[&str]| {
+        #[expect(clippy::disallowed_methods, reason = "the workspace's owner commits")]
+        let mut command = std::process::Command::new(git);
+        command
+            .args(["-c", "user.name=Jane", "-c", "user.email=jane@example.com"])
+            .args(arguments)
+            .current_dir(sandbox.path(""));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    let names = |lock: &str| format!("`git restore {lock}` restores it");
+    run_git(&["init", "--quiet"]);
+    run_git(&["add", "--force", LOCK]);
+    run_git(&["commit", "--quiet", "--message", "lock"]);
+    // One that git never had is not named.
+    let unknown = "bundles/v4.1.4-demo-amd64.lock.yaml";
+    sandbox.write(unknown, &sandbox.read(LOCK));
+    for lock in [LOCK, unknown] {
+        fs::remove_file(sandbox.path(lock)).unwrap();
+    }
+    let gc = ["store", "gc", "--dry-run"];
+    let run = sandbox.run(&gc).ends_with(0);
+    assert!(
+        run.stdout.contains(&format!(
+            "{LOCK} is committed, but missing from the working tree: {}\n",
+            names(LOCK)
+        )),
+        "{}",
+        run.whole()
+    );
+    assert!(!run.whole().contains(unknown), "{}", run.whole());
+    assert!(!run.whole().contains("not committed"), "{}", run.whole());
+    let json = sandbox
+        .run(&[&gc[..], &["--format", "json"]].concat())
+        .ends_with(0);
+    let last: serde_json::Value =
+        serde_json::from_str(json.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(last["result"]["missing-locks"], serde_json::json!([LOCK]));
+
+    run_git(&["restore", LOCK]);
+    let run = sandbox.run(&gc).ends_with(0);
+    assert!(run.stdout.contains("Nothing to remove"), "{}", run.whole());
+
+    // One whose removal is committed is gone, and gc says so of the content only.
+    run_git(&["rm", "--quiet", LOCK]);
+    run_git(&["commit", "--quiet", "--message", "remove"]);
+    let run = sandbox.run(&gc).ends_with(0);
+    assert!(!run.whole().contains("working tree"), "{}", run.whole());
+    assert!(run.stdout.contains("would be removed"), "{}", run.whole());
+}
