@@ -151,6 +151,7 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
             run.stderr.ends_with(
                 "error: a deploy of v4.1.5 to lab began at [TIME] from a different checkout and has not ended\n\
                  hint: wait until it ends, then run `git pull`\n\
+                 hint: if `git pull` brings no receipt, wait until the other operator commits and pushes it\n\
                  hint: if it was interrupted, add `--take-over`\n"
             ),
             "{arguments:?}: {}",
@@ -193,6 +194,7 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
         run.stderr.ends_with(
             "error: the registry records that a deploy of v4.1.5 to lab ended at [TIME], but this checkout has no receipt\n\
              hint: run `git pull` to get the receipt of that deploy, then run this command again\n\
+             hint: if `git pull` brings no receipt, wait until the other operator commits and pushes it\n\
              hint: if that receipt is lost, rebuild it: `cargo xtask receipt rebuild lab`\n\
              hint: if this checkout is right, add `--take-over`\n"
         ),
@@ -248,6 +250,12 @@ async fn a_deploy_that_pushes_longer_finds_out_before_mkectl() {
     assert!(
         slow.stderr
             .contains("error: a different deploy of lab began while this one was running\n"),
+        "{}",
+        slow.stderr
+    );
+    assert!(
+        slow.stderr
+            .contains("wait until the other operator commits and pushes it"),
         "{}",
         slow.stderr
     );

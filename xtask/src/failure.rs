@@ -507,14 +507,19 @@ fn kubeconfig_hint(error: &kubeconfig::Error) -> String {
 }
 
 fn conflict_hints(conflict: &Conflict) -> Vec<String> {
-    let pull = "run `git pull` to get the receipt of that deploy, then run this command again";
+    // The other operator may not have pushed the receipt yet: then `git pull` alone brings nothing.
+    let unpushed =
+        "if `git pull` brings no receipt, wait until the other operator commits and pushes it";
     match conflict {
         Conflict::Unfinished { .. } => vec![
             "wait until it ends, then run `git pull`".to_owned(),
+            unpushed.to_owned(),
             "if it was interrupted, add `--take-over`".to_owned(),
         ],
         Conflict::Differs { environment, .. } => vec![
-            pull.to_owned(),
+            "run `git pull` to get the receipt of that deploy, then run this command again"
+                .to_owned(),
+            unpushed.to_owned(),
             format!(
                 "if that receipt is lost, rebuild it: `cargo xtask receipt rebuild {environment}`"
             ),
@@ -529,6 +534,7 @@ fn conflict_hints(conflict: &Conflict) -> Vec<String> {
             vec![
                 "wait until that deploy ends, then run `git pull` and this command again"
                     .to_owned(),
+                unpushed.to_owned(),
             ]
         }
     }
