@@ -169,7 +169,7 @@ fn tells_another_version_from_a_wrong_file() {
     let text = "version: 2\nsomething: new\n";
     assert_eq!(
         chain(&parse(text).unwrap_err()),
-        "bundles/x.lock.yaml: the lock has the form of version 2, and this tool knows version 1"
+        "bundles/x.lock.yaml: the lock has format version 2; this version of Airlock supports 1"
     );
     assert!(matches!(parse("hello"), Err(LockError::Syntax { .. })));
     assert!(matches!(parse(""), Err(LockError::Syntax { .. })));
