@@ -145,7 +145,7 @@ mod tests {
         let error = enough(folder, 1_000_000, 2_000_000).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "1.0 MB are free in bundles, but 2.0 MB are still to be written to it"
+            "1.0 MB are free in bundles, but 2.0 MB must still be written"
         );
         assert!(free(Utf8Path::new(".")).unwrap() > 0);
     }
