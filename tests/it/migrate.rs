@@ -278,3 +278,29 @@ async fn a_migration_that_fails_is_told_with_its_rollback_and_tried_again() {
         .ends_with(0);
     assert!(!lab.receipt().contains("failed:"), "{}", lab.receipt());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mkectl_without_flags_for_pull_credentials_migrates_nothing() {
+    let mut lab = lab_of("v4.1.5", MKE3).await;
+    lab.edit_environment(
+        "  push-credentials:",
+        "  pull-credentials: { env: LAB_PULL }\n  push-credentials:",
+    );
+    lab.edit_environment(
+        "config:\n",
+        "config:\n  registries: { imageRegistry: { credentialsSecretName: pull } }\n",
+    );
+    lab.sandbox
+        .variable("LAB_PULL_USERNAME", "puller")
+        .variable("LAB_PULL_PASSWORD", "planted-pull-password-c2d8");
+    let allowed = ["migrate", "lab", "--allow-visible-secrets"];
+    let run = lab.run(&allowed).ends_with(6);
+    assert!(
+        run.stderr
+            .contains("lists no --image-registry-username: nodes get no pull credentials from it"),
+        "{}",
+        run.whole()
+    );
+    assert_eq!(upgrades(&lab), [""; 0]);
+    assert!(lab.repositories().await.is_empty(), "nothing is sent");
+}
