@@ -1,8 +1,8 @@
 //! The command line itself: what is typed wrongly, help, the version.
 
-use support::Sandbox;
+use support::{Lab, Sandbox};
 
-use crate::AIRLOCK;
+use crate::{AIRLOCK, FAKE_MKECTL};
 
 #[test]
 fn a_mistyped_command_is_guessed_and_has_a_code_of_its_own() {
@@ -135,6 +135,75 @@ fn a_table_fits_the_terminal_without_a_broken_word() {
     }
 }
 
+// case 7.6
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_wider_than_a_terminal_of_80_columns() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox.variable("COLUMNS", "80");
+    let _ = lab
+        .run(&["plan", "lab", "--out", "lab.plan.yaml"])
+        .ends_with(0);
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    let mut wide = Vec::new();
+    for arguments in [
+        &["status"][..],
+        &["list"],
+        &["releases"],
+        &["releases", "v4.1.5"],
+        &["releases", "v4.2.0"],
+        &["inspect", "v4.1.5"],
+        &["snapshot", "lab", "--out", "lab.snapshot.yaml"],
+        &["diff", "lab"],
+        &["plan", "lab"],
+        &["preflight", "lab"],
+        &["prune", "lab"],
+        &["store"],
+        &["store", "gc", "--dry-run"],
+    ] {
+        // Not `run`, which replaces ports and folders by longer words.
+        let output = lab.sandbox.command(arguments).output().unwrap();
+        assert!(
+            matches!(output.status.code(), Some(0 | 2)),
+            "{arguments:?}: {output:?}"
+        );
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        for line in text.lines() {
+            let is_command = line.trim_start().starts_with("$ ");
+            // A path, a digest, a URL.
+            let is_word = line.split_whitespace().count() == 1;
+            if line.chars().count() > 80 && !is_command && !is_word {
+                wide.push(format!("{arguments:?}: {line}"));
+            }
+        }
+    }
+    assert!(wide.is_empty(), "{}", wide.join("\n"));
+}
+
+#[test]
+fn every_help_fits_80_columns() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let help = |command: &[&str]| {
+        let arguments = [command, &["--help"]].concat();
+        let text = sandbox.run(&arguments).ends_with(0).stdout;
+        let wide: Vec<&str> = text
+            .lines()
+            .filter(|line| line.chars().count() > 80)
+            .collect();
+        assert!(wide.is_empty(), "{command:?}: {}", wide.join("\n"));
+        text
+    };
+    let commands = help(&[]);
+    let commands = commands.lines().filter_map(|line| line.strip_prefix("  "));
+    let names = commands.filter_map(|line| line.split_once("  ").map(|(name, _)| name));
+    let names: Vec<&str> = names
+        .filter(|name| !name.is_empty() && name.chars().all(|letter| letter.is_ascii_lowercase()))
+        .collect();
+    assert!(names.len() > 25, "{names:?}");
+    for name in names {
+        let _ = help(&[name]);
+    }
+}
+
 // case 7.7
 #[test]
 fn a_checkout_that_cannot_be_written_to_can_be_read() {
@@ -233,8 +302,7 @@ fn the_options_of_all_commands_come_last_in_each_help() {
     for command in [&["deploy"][..], &["lock"], &["store", "gc"], &["list"]] {
         let run = sandbox.run(&[command, &["-h"]].concat()).ends_with(0);
         let options: Vec<&str> = (run.stdout.lines())
-            .filter_map(|line| line.trim_start().split_once(' '))
-            .map(|(first, _)| first)
+            .filter_map(|line| line.split_whitespace().next())
             .filter(|first| first.starts_with('-'))
             .collect();
         assert!(
@@ -292,9 +360,9 @@ fn no_command_shows_what_there_is() {
       ci         Run the checks of this workspace's CI
 
     Options:
-          --format <FORMAT>  Output format [default: human] [possible values: human, json]
-      -C, --directory <DIR>  Workspace folder [default: the nearest parent with environments/]
-          --offline          Contact only registries, nodes and clusters [env: AIRLOCK_OFFLINE]
+          --format <FORMAT>  Output format: human or json [default: human]
+      -C, --directory <DIR>  Workspace folder [default: nearest with environments/]
+          --offline          Do not use the internet [env: AIRLOCK_OFFLINE]
       -h, --help             Print help
       -V, --version          Print version
 

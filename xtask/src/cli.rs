@@ -33,7 +33,7 @@ pub(crate) use rehearsal::{RehearsalArgs, RehearsalCommand};
     version,
     help_template = HELP,
     disable_help_subcommand = true,
-    max_term_width = 100,
+    max_term_width = 80,
     subcommand_required = true
 )]
 pub(crate) struct Cli {
@@ -47,15 +47,18 @@ pub(crate) struct Cli {
 /// The options of every command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CommonArgs {
-    /// Output format
-    #[arg(long, global = true, display_order = LAST, value_enum, default_value_t = Format::Human)]
+    /// Output format: human or json
+    #[arg(
+        long, global = true, display_order = LAST, value_enum, default_value_t = Format::Human,
+        hide_possible_values = true
+    )]
     pub(crate) format: Format,
 
-    /// Workspace folder [default: the nearest parent with environments/]
+    /// Workspace folder [default: nearest with environments/]
     #[arg(short = 'C', long, global = true, display_order = LAST + 1, value_name = "DIR")]
     pub(crate) directory: Option<Utf8PathBuf>,
 
-    /// Contact only registries, nodes and clusters [env: AIRLOCK_OFFLINE]
+    /// Do not use the internet [env: AIRLOCK_OFFLINE]
     #[arg(long, global = true, display_order = LAST + 2)]
     pub(crate) offline: bool,
 }
@@ -454,7 +457,7 @@ pub(crate) struct LimitArgs {
     /// Maximum number of concurrent uploads [default: adaptive]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) jobs: Option<u16>,
-    /// Maximum rate per registry in bytes per second, such as 20MB [default: unlimited]
+    /// Maximum bytes/s per registry, such as 20MB [default: unlimited]
     #[arg(long, value_name = "BYTES", value_parser = values::rate)]
     pub(crate) max_rate: Option<u64>,
 }

@@ -64,6 +64,14 @@ impl Ui {
         .map_err(Failure::Output)
     }
 
+    /// Writes a result as [`Ui::result`] does, and wraps lines of its text that are wider than the terminal.
+    ///
+    /// # Errors
+    /// Standard output cannot be written to.
+    pub(crate) fn folded_result(&self, text: &str, value: &impl Serialize) -> Result<(), Failure> {
+        self.result(&table::folded(text), value)
+    }
+
     /// Writes a result that is a secret as a whole, such as a kubeconfig, for which the operator asked.
     ///
     /// # Errors
@@ -82,7 +90,7 @@ impl Ui {
     /// Tells people something beside the result; machines have it in the result.
     pub(crate) fn note(&self, text: &str) {
         if let Form::Human(human) = &*self.0 {
-            human.print(text);
+            human.print(&table::folded(text));
         }
     }
 

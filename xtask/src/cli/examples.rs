@@ -2,7 +2,7 @@
 
 pub(crate) const DEPLOY: &str = "\
 Examples:
-  cargo xtask deploy prod                    # asks for the name of a protected environment
+  cargo xtask deploy prod                    # protected: asks for its name
   cargo xtask deploy prod --plan prod.plan.yaml
   cargo xtask deploy prod --max-rate 20MB
 ";

@@ -106,12 +106,10 @@ impl Shown for Releases {
 }
 
 fn show(app: &App<'_>, arguments: &DiffArgs, result: &impl Shown) -> Result<(), Failure> {
-    let text = if arguments.markdown {
-        result.markdown()
-    } else {
-        result.text()
-    };
-    app.ui.result(&text, result)
+    match arguments.markdown {
+        true => app.ui.result(&result.markdown(), result),
+        false => app.ui.folded_result(&result.text(), result),
+    }
 }
 
 /// Says what became of the last apply, in sentences that both forms share.

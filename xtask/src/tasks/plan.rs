@@ -50,7 +50,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &PlanArgs) -> Result<ExitCode, Failu
         true => markdown::plan(&summary),
         false => Ui::plan_text(&summary, Detail::Full),
     };
-    app.ui.result(&text, &value)?;
+    app.ui.folded_result(&text, &value)?;
     if let Some(kind) = plan.refusal() {
         return Ok(ExitCode::from(code(kind)));
     }

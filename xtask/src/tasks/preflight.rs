@@ -42,7 +42,7 @@ pub(crate) fn run(app: &App<'_>, name: &str, asks_nodes: bool) -> Result<ExitCod
         .map(|check| check.fault.map(|fault| fix(fault, check, &environment)))
         .collect();
     app.ui
-        .result(&text(&report, &fixes), &value(&report, &fixes))?;
+        .folded_result(&text(&report, &fixes), &value(&report, &fixes))?;
     Ok(ExitCode::from(exit_code(&report)))
 }
 

@@ -17,6 +17,39 @@ pub(crate) fn hanging(lead: &str, text: &str) -> String {
     wrapped(lead, text, columns())
 }
 
+/// Returns `text` with each line wrapped that is wider than the terminal. Further lines are indented as the first one.
+/// Commands stay whole, so they can be copied.
+pub(super) fn folded(text: &str) -> String {
+    fold(text, columns())
+}
+
+fn fold(text: &str, columns: Option<usize>) -> String {
+    let fold_line = |line: &str| {
+        let content = line.trim_start();
+        if content.starts_with("$ ") {
+            return line.to_owned();
+        }
+        let sign = ["+ ", "- ", "~ "]
+            .into_iter()
+            .find(|sign| content.starts_with(sign));
+        let lead = line.len() - content.len() + sign.map_or(0, str::len);
+        wrapped(&line[..lead], &line[lead..], columns)
+    };
+    text.split('\n')
+        .map(fold_line)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Returns the words of a text. What stands in backticks is one word, because it may be a command to copy.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let mut is_quoted = false;
+    text.split(move |character| {
+        is_quoted ^= character == '`';
+        character == ' ' && !is_quoted
+    })
+}
+
 /// Returns the columns of the terminal: those of the variable `COLUMNS`, or of the terminal that results are written
 /// to. A file has as many as a line needs.
 fn columns() -> Option<usize> {
@@ -99,7 +132,7 @@ fn wrapped(lead: &str, text: &str, columns: Option<usize>) -> String {
     }
     let mut wrapped = lead.to_owned();
     let mut used = 0;
-    for word in text.split(' ') {
+    for word in words(text) {
         let width = measure_text_width(word);
         if used > 0 && used + 1 + width > room {
             wrapped.push_str(&format!("\n{:indent$}", ""));
@@ -161,6 +194,28 @@ prod
             assert!(text.starts_with("ENVIRONMENT  RELEASE"), "{text}");
             assert_eq!(text.lines().count(), 3, "{text}");
         }
+    }
+
+    // case 7.6
+    #[test]
+    fn wide_lines_are_folded_and_commands_stay_whole() {
+        let text = "\
+short
+  + one two three four five six seven eight
+lab: fix it by `cargo xtask deploy lab --yes` or wait
+  $ cargo xtask deploy lab --yes --offline
+";
+        let expected = "\
+short
+  + one two three four five
+    six seven eight
+lab: fix it by
+`cargo xtask deploy lab --yes`
+or wait
+  $ cargo xtask deploy lab --yes --offline
+";
+        assert_eq!(fold(text, Some(30)), expected);
+        assert_eq!(fold(text, None), text);
     }
 
     // case 7.6
