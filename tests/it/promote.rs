@@ -251,6 +251,47 @@ async fn a_promotion_changes_the_release_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rehearsal_proves_nothing() {
+    let lab = with_staging("requires: staging\n").await;
+    let _ = lab.run(&["deploy", "staging"]).ends_with(0);
+    let proven = lab.run(&["check", "lab"]).ends_with(0);
+    assert!(!proven.stderr.contains("rehearsal"), "{}", proven.stderr);
+    let path = "environments/staging/environment.yaml";
+    let text = lab.sandbox.read(path);
+    lab.sandbox.write(path, &format!("rehearsal: true\n{text}"));
+
+    let check = lab.run(&["check", "lab"]).ends_with(0);
+    assert!(
+        check.stderr.contains(
+            "warning: lab: it requires staging, which is a rehearsal: a deploy to it reaches no cluster and proves nothing; require an environment with a cluster\n"
+        ),
+        "{}",
+        check.stderr
+    );
+    let before = lab.sandbox.state();
+    let refused = lab.run(&["promote", "staging", "lab"]).ends_with(3);
+    insta::assert_snapshot!(refused.whole(), @"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: lab cannot receive the release of staging
+      because: staging is a rehearsal: a deploy to it reaches no cluster
+    hint: promote from an environment with a cluster; to promote anyway: `cargo xtask promote staging lab --unproven`
+    ");
+    assert_eq!(lab.sandbox.changes_since(&before), [""; 0]);
+    let anyway = lab
+        .run(&["promote", "staging", "lab", "--unproven"])
+        .ends_with(0);
+    assert!(
+        anyway
+            .stderr
+            .contains("warning: staging is a rehearsal: a deploy to it reaches no cluster\n"),
+        "{}",
+        anyway.stderr
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_promotion_that_makes_no_sense_is_refused_and_changes_nothing() {
     let lab = with_staging("").await;
     let _ = lab.run(&["deploy", "lab"]).ends_with(0);

@@ -422,6 +422,9 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Promote(promote::Error::Refused { source, from, to }) if matches!(**source, release::config::promote::Senseless::Unproven(_)) => format!(
             "deploy to {from} first, then promote; to promote anyway: `cargo xtask promote {from} {to} --unproven`"
         ),
+        Error::Promote(promote::Error::Refused { source, from, to }) if matches!(**source, release::config::promote::Senseless::Rehearsal(_)) => format!(
+            "promote from an environment with a cluster; to promote anyway: `cargo xtask promote {from} {to} --unproven`"
+        ),
         Error::Connect(connect::Error::Credentials { .. }) => crate::advice::CREDENTIALS.to_owned(),
         Error::Mkectl(MkectlError::NotFound { .. } | MkectlError::Missing { .. }) => {
             "install the release's mkectl on PATH, or fetch it with `cargo xtask fetch`, or name it in the environment: `mkectl: ./path/to/mkectl`"

@@ -102,6 +102,17 @@ pub(crate) fn check(workspace: &Workspace, environment: &Environment) -> Result<
     .into())
 }
 
+/// Returns a warning if the required environment is a rehearsal. One whose files are wrong gets no warning here, but its own check.
+pub(crate) fn rehearsal(workspace: &Workspace, environment: &Environment) -> Option<String> {
+    let name = &environment.requires.as_ref()?.environment;
+    let required = workspace.load(name).ok()?;
+    required.rehearsal.then(|| {
+        format!(
+            "it requires {name}, which is a rehearsal: a deploy to it reaches no cluster and proves nothing; require an environment with a cluster"
+        )
+    })
+}
+
 /// Says that a deploy is not long enough ago, if it is not.
 fn too_young(
     name: &str,

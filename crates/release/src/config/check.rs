@@ -67,6 +67,7 @@ pub fn one(workspace: &Workspace, name: &str, now: jiff::Timestamp) -> Result<Ch
     let authority = environment.registry.ca.as_ref();
     warnings.extend(authority.and_then(|authority| authority.warning.clone()));
     let release = format!("v{}", environment.release);
+    warnings.extend(requires::rehearsal(workspace, &environment));
     warnings.extend(requirement(workspace, &environment, applied.as_ref(), now)?);
     if let Some(applied) = applied.filter(|applied| applied.release != release) {
         let applied = applied.release;

@@ -51,6 +51,9 @@ pub enum Senseless {
     /// The release was not deployed to the first one with success.
     #[error("{0}")]
     Unproven(String),
+    /// The first one is a rehearsal, which has no cluster.
+    #[error("{0} is a rehearsal: a deploy to it reaches no cluster")]
+    Rehearsal(String),
     /// No upgrade leads there from what the cluster of the second one runs.
     #[error("the cluster of {to} runs {applied}")]
     Upgrade {
@@ -65,7 +68,7 @@ pub enum Senseless {
 
 /// Writes the release of `from` into the file of `to`, and renders `to` anew.
 ///
-/// With `unproven` the receipt of `from` need not show that its release was deployed there with success.
+/// With `unproven` the receipt of `from` need not show that its release was deployed there with success, and `from` may be a rehearsal.
 ///
 /// # Errors
 /// One of the files is wrong, the release is not locked, the promotion makes no sense, or `to` cannot be rendered with that
@@ -94,8 +97,8 @@ pub fn promote(
     let mut warnings = Vec::new();
     if let Some(missing) = unproven_by(workspace, &source, &locked.digest)? {
         match unproven {
-            true => warnings.push(missing),
-            false => return Err(refused(Senseless::Unproven(missing))),
+            true => warnings.push(missing.to_string()),
+            false => return Err(refused(missing)),
         }
     }
     warnings.extend(
@@ -171,13 +174,16 @@ fn unproven_by(
     workspace: &Workspace,
     environment: &Environment,
     lock: &str,
-) -> Result<Option<String>, crate::Error> {
+) -> Result<Option<Senseless>, crate::Error> {
     let name = &environment.name;
+    if environment.rehearsal {
+        return Ok(Some(Senseless::Rehearsal(name.clone())));
+    }
     let release = format!("v{}", environment.release);
     let receipt = Receipt::read(&Output::below(&workspace.environment(name)).receipt)?;
     let (applied, failed) =
         receipt.map_or((None, None), |receipt| (receipt.applied, receipt.failed));
-    Ok(match (applied, failed) {
+    let missing = match (applied, failed) {
         (_, Some(failed)) => Some(format!(
             "the last deploy to {name}, of {}, failed at {}",
             failed.release, failed.step
@@ -193,7 +199,8 @@ fn unproven_by(
             Some(format!("{name} got {release} by another lock"))
         }
         (Some(_), None) => None,
-    })
+    };
+    Ok(missing.map(Senseless::Unproven))
 }
 
 /// Asks the table about the way from what the cluster runs. A cluster that is not there yet can become anything.
