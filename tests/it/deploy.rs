@@ -674,7 +674,7 @@ async fn credentials_that_are_named_and_not_set_are_missed_before_anything_is_se
     insta::assert_snapshot!(last_stderr(&run, 3), @r#"
     exit code: 3
     error: no credentials for registry 127.0.0.1:[PORT]
-      because: the variable LAB_REGISTRY_PASSWORD is not set
+      because: the variable LAB_REGISTRY_PASSWORD is empty
     hint: set the variables that registry.push-credentials names, or remove it and log in with Docker, Podman or Skopeo
     "#);
     assert!(lab.repositories().await.is_empty());

@@ -28,6 +28,8 @@ pub(crate) struct EnvironmentCredentials<'a> {
 enum Error {
     #[error("the variable {0} is not set")]
     NotSet(String),
+    #[error("the variable {0} is empty")]
+    Empty(String),
     #[error("the variable {0} has several lines")]
     SeveralLines(String),
     #[error("the variable {0} is not UTF-8 text")]
@@ -126,7 +128,7 @@ fn named(CredentialSource::Environment(prefix): &CredentialSource) -> Result<Cre
 
 /// Returns the value of a variable, without the line end that `echo` adds.
 fn variable(name: &str) -> Result<String, Error> {
-    let value = std::env::var_os(name).unwrap_or_default();
+    let value = std::env::var_os(name).ok_or_else(|| Error::NotSet(name.to_owned()))?;
     let value = value
         .into_string()
         .map_err(|_| Error::NotText(name.to_owned()))?;
@@ -135,7 +137,7 @@ fn variable(name: &str) -> Result<String, Error> {
         return Err(Error::Hidden { name, rule });
     }
     match value.trim_end_matches(['\r', '\n']) {
-        "" => Err(Error::NotSet(name.to_owned())),
+        "" => Err(Error::Empty(name.to_owned())),
         value => Ok(value.to_owned()),
     }
 }
