@@ -478,3 +478,56 @@ fn help_and_hints_name_the_program_as_it_was_called() {
         assert!(!text.contains("cargo xtask"), "{text}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_replaces_only_a_file_of_its_kind() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    let kinds = [
+        (["plan", "lab", "--out"], "lab.plan.yaml"),
+        (["snapshot", "lab", "--out"], "lab.snapshot.yaml"),
+        (["prune", "lab", "--out"], "prune.yaml"),
+        (["verify", "lab", "--textfile"], "lab.prom"),
+    ];
+    let run =
+        |[command, name, option]: [&str; 3], path: &str| lab.run(&[command, name, option, path]);
+    for (command, own) in kinds {
+        let _ = run(command, own).ends_with(0);
+        let _ = run(command, own).ends_with(0);
+    }
+    crate::files::pipe(&lab.sandbox.path("pipe"));
+    let before = lab.sandbox.state();
+    for (command, own) in kinds {
+        let others = kinds.iter().map(|(_, other)| *other);
+        let others = others.filter(|other| *other != own).chain([
+            "pipe",
+            "environments/lab/environment.yaml",
+            "environments/lab/receipt.yaml",
+        ]);
+        for other in others {
+            let _ = run(command, other).ends_with(3);
+        }
+    }
+    assert_eq!(lab.sandbox.changes_since(&before), [""; 0]);
+    // The pipe is still refused, so no file replaced it.
+    let refused = [
+        run(kinds[0].0, "prune.yaml"),
+        run(kinds[0].0, "environments/lab/receipt.yaml"),
+        run(kinds[1].0, "pipe"),
+        run(kinds[3].0, "pipe"),
+    ];
+    let refused: Vec<&str> = refused
+        .iter()
+        .filter_map(|run| Some(run.stderr.get(run.stderr.find("error: ")?..)?.trim_end()))
+        .collect();
+    insta::assert_snapshot!(refused.join("\n"), @"
+    error: prune.yaml exists and is not a plan
+    hint: name a different file
+    error: environments/lab/receipt.yaml is reserved for a file of the workspace
+    hint: name a different file
+    error: pipe is a named pipe, not a regular file
+    hint: name a regular file; without --out, the result goes to standard output
+    error: pipe is a named pipe, not a regular file
+    hint: name a regular file
+    ");
+}

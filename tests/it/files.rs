@@ -13,7 +13,8 @@ const DEMO: &str = "environments/demo/environment.yaml";
 /// How long a command may take that has nothing to wait for. A machine under load is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn pipe(path: &Utf8Path) {
+/// Makes a named pipe, instead of the file at `path`.
+pub(crate) fn pipe(path: &Utf8Path) {
     let _ = std::fs::remove_file(path);
     rustix::fs::mknodat(
         rustix::fs::CWD,

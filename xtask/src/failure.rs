@@ -268,6 +268,15 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Workspace(workspace::Error::Defaults { release, .. }) => format!(
             "restore the committed file, or lock again on a machine that has mkectl {release}: `cargo xtask lock {release} --replace`"
         ),
+        Error::Workspace(workspace::Error::NotRegular { kind, .. }) => match kind.option() {
+            Some(option) => {
+                format!("name a regular file; without {option}, the result goes to standard output")
+            }
+            None => "name a regular file".to_owned(),
+        },
+        Error::Workspace(
+            workspace::Error::DifferentKind { .. } | workspace::Error::Reserved { .. },
+        ) => "name a different file".to_owned(),
         Error::Lock(lock::Error::WrongRelease { .. }) => {
             "lock it as the release that it contains; to insist on this one, add `--force-release`".to_owned()
         }

@@ -13,8 +13,8 @@ use oci_spec::image::{ImageIndex, MediaType};
 
 use crate::transfer::connect::{self, connect};
 use crate::transfer::look::ping;
-use crate::workspace::{read_if_there, write_named};
-use crate::{Context, RegistryError, sha256};
+use crate::workspace::{FileKind, read_if_there, write_named};
+use crate::{Context, RegistryError, Workspace, sha256};
 
 mod error;
 mod file;
@@ -128,9 +128,9 @@ async fn unclaimed(
 /// Writes a plan to a file, whole.
 ///
 /// # Errors
-/// The file cannot be written.
-pub fn write(plan: &PrunePlan, path: &Utf8Path) -> Result<(), crate::Error> {
-    write_named(path, &plan.to_yaml(path)?)
+/// The path leads to a different kind of file, or the file cannot be written.
+pub fn write(plan: &PrunePlan, workspace: &Workspace, path: &Utf8Path) -> Result<(), crate::Error> {
+    write_named(workspace, path, FileKind::PrunePlan, &plan.to_yaml(path)?)
 }
 
 /// Reads a plan.

@@ -3,8 +3,11 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 mod error;
+mod named;
 
 pub use error::Error;
+pub use named::FileKind;
+pub(crate) use named::{refuse, write_named};
 
 /// The repository that a platform team keeps: environments, locks, and the bundles beside them.
 #[derive(Debug, Clone)]
@@ -208,14 +211,11 @@ pub(crate) fn write_whole(path: &Utf8Path, text: &str) -> Result<(), crate::Erro
     let directory = path.parent().unwrap_or(Utf8Path::new("."));
     std::fs::create_dir_all(directory)
         .map_err(|source| crate::Error::io("make", directory, source))?;
-    write_named(path, text)
+    write_file(path, text)
 }
 
-/// Writes `text` in the same way to a path that somebody typed: a folder that is not there is a mistake, and is not made.
-///
-/// # Errors
-/// There is no such folder, or the file cannot be written.
-pub(crate) fn write_named(path: &Utf8Path, text: &str) -> Result<(), crate::Error> {
+/// Writes `text` in the same way to a folder that exists.
+fn write_file(path: &Utf8Path, text: &str) -> Result<(), crate::Error> {
     use std::io::Write as _;
     // The rename would replace a link, which its owner made on purpose.
     crate::links::check(path, path)?;

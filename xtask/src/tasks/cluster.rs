@@ -94,7 +94,7 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
                 let kubeconfig = cluster::kubeconfig(&app.context(), environment, &more.flags)?;
                 match output {
                     Some(output) => {
-                        cluster::keep(&kubeconfig, output, *replace)?;
+                        cluster::keep(&app.workspace, &kubeconfig, output, *replace)?;
                         let text = format!("{name}: {output} is for you alone\n");
                         let value = json!({ "environment": name, "kubeconfig-file": output });
                         app.ui.result(&text, &value)

@@ -42,7 +42,7 @@ fn plan(app: &App<'_>, arguments: &PruneArgs) -> Result<ExitCode, Failure> {
         Ok(release::prune::plan(&app.context(), &environment, reach).await?)
     })?;
     if let Some(path) = &arguments.out {
-        release::prune::write(&plan, path)?;
+        release::prune::write(&plan, &app.workspace, path)?;
     }
     app.ui
         .folded_result(&text(&plan, arguments.out.as_deref()), &plan)?;

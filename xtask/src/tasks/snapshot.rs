@@ -26,7 +26,7 @@ pub(crate) fn run(app: &App<'_>, name: &str, out: Option<&Utf8Path>) -> Result<E
     );
     match out {
         Some(path) => {
-            snapshot.write(path)?;
+            snapshot.write(&app.workspace, path)?;
             app.ui.note(&format!("the snapshot is in {path}"));
         }
         None => {

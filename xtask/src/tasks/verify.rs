@@ -37,7 +37,7 @@ fn once(app: &App<'_>, arguments: &VerifyArgs, depth: Depth) -> Result<ExitCode,
         Ok(release::verify::look_once(&app.context(), name, depth).await)
     })?;
     if let Some(path) = &arguments.textfile {
-        release::verify::write_textfile(path, &round)?;
+        release::verify::write_textfile(&app.workspace, path, &round)?;
     }
     let served = round.outcome?;
     let mut value = value(name, &served);

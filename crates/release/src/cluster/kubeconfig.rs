@@ -10,7 +10,8 @@ use programs::Results;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{Cluster, Manner};
-use crate::{Context, Error, cluster};
+use crate::workspace::{FileKind, refuse};
+use crate::{Context, Error, Workspace, cluster};
 
 /// Returns the kubeconfig that mkectl prints. `typed` is given to it too.
 ///
@@ -43,8 +44,14 @@ pub fn kubeconfig(
 /// Writes a kubeconfig to a file that its owner alone may read. One that is there is replaced only if that was asked for.
 ///
 /// # Errors
-/// The file is there, or cannot be written.
-pub fn keep(kubeconfig: &SecretString, path: &Utf8Path, replace: bool) -> Result<(), Error> {
+/// The file is there, the path is that of a device, a pipe or a file of the workspace, or the file cannot be written.
+pub fn keep(
+    workspace: &Workspace,
+    kubeconfig: &SecretString,
+    path: &Utf8Path,
+    replace: bool,
+) -> Result<(), Error> {
+    refuse(workspace, path, FileKind::Kubeconfig)?;
     let failed = |source| Error::io("write", path, source);
     let folder = match path.parent() {
         Some(folder) if folder != "" => folder,

@@ -14,7 +14,7 @@ use super::{Plan, Planned};
 use crate::config::render;
 use crate::receipt::{self, Receipt};
 use crate::transfer::program::Program;
-use crate::workspace::{read_if_there, write_named};
+use crate::workspace::{FileKind, read_if_there, write_named};
 use crate::{Error, Workspace, chain, plan, sha256};
 
 /// A plan as its file says it.
@@ -192,10 +192,10 @@ impl Saved {
 /// Writes a plan to a file, and returns the file's SHA-256.
 ///
 /// # Errors
-/// There is no mkectl that would do, or the file cannot be written.
+/// There is no mkectl that would do, the path leads to a different kind of file, or the file cannot be written.
 pub fn save(plan: &Plan, workspace: &Workspace, path: &Utf8Path) -> Result<String, Error> {
     let text = Saved::of(plan, workspace)?.text(path)?;
-    write_named(path, &text)?;
+    write_named(workspace, path, FileKind::Plan, &text)?;
     Ok(sha256(text.as_bytes()))
 }
 

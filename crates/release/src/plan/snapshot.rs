@@ -10,8 +10,8 @@ use oci_spec::image::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::transfer::look::{self, Held, Seen};
-use crate::workspace::write_named;
-use crate::{Context, sha256};
+use crate::workspace::{FileKind, write_named};
+use crate::{Context, Workspace, sha256};
 
 mod error;
 
@@ -87,8 +87,8 @@ impl Snapshot {
     /// Writes the snapshot.
     ///
     /// # Errors
-    /// The file cannot be written.
-    pub fn write(&self, path: &Utf8Path) -> Result<(), crate::Error> {
+    /// The path leads to a different kind of file, or the file cannot be written.
+    pub fn write(&self, workspace: &Workspace, path: &Utf8Path) -> Result<(), crate::Error> {
         let yaml = redaction::yaml::write(self, &[]).map_err(|source| Error::File {
             path: path.to_owned(),
             source,
@@ -97,7 +97,7 @@ impl Snapshot {
             "# What {} has of what the locks name. Written by `cargo xtask snapshot {} --out FILE`.\n{yaml}",
             self.registry, self.environment
         );
-        write_named(path, &text)
+        write_named(workspace, path, FileKind::Snapshot, &text)
     }
 
     /// Returns what the registry has under each tag of a lock, in its order, and how many of them nobody has looked at: the lock

@@ -9,15 +9,15 @@ use redaction::yaml::free_text;
 
 use super::FindingKind;
 use super::watch::Round;
-use crate::Error;
-use crate::workspace::write_named;
+use crate::workspace::{FileKind, write_named};
+use crate::{Error, Workspace};
 
 /// Writes the metrics of a look, the file as a whole, so that nobody reads half of it.
 ///
 /// # Errors
-/// The file cannot be written.
-pub fn write_textfile(path: &Utf8Path, round: &Round) -> Result<(), Error> {
-    write_named(path, &free_text(&text(round)))
+/// The path leads to a different kind of file, or the file cannot be written.
+pub fn write_textfile(workspace: &Workspace, path: &Utf8Path, round: &Round) -> Result<(), Error> {
+    write_named(workspace, path, FileKind::Metrics, &free_text(&text(round)))
 }
 
 /// A metric with its help, and its samples: more labels, and the value.

@@ -2,6 +2,7 @@
 
 use camino::Utf8PathBuf;
 
+use super::FileKind;
 use crate::Kind;
 
 /// What is wrong with the files of a workspace.
@@ -44,6 +45,30 @@ pub enum Error {
         /// Why not.
         source: serde_yaml::Error,
     },
+    /// The command line names something that is not a regular file for a result.
+    #[error("{path} is {found}, not a regular file")]
+    NotRegular {
+        /// What is named.
+        path: Utf8PathBuf,
+        /// What it is.
+        found: &'static str,
+        /// What would be written.
+        kind: FileKind,
+    },
+    /// The command line names an existing file of a different kind for a result.
+    #[error("{path} exists and is not {kind}")]
+    DifferentKind {
+        /// The file.
+        path: Utf8PathBuf,
+        /// What would be written.
+        kind: FileKind,
+    },
+    /// The command line names a file that other commands read, for a result.
+    #[error("{path} is reserved for a file of the workspace")]
+    Reserved {
+        /// The file.
+        path: Utf8PathBuf,
+    },
 }
 
 impl Error {
@@ -55,7 +80,10 @@ impl Error {
             | Self::Observations { .. }
             | Self::NotLocked { .. }
             | Self::Defaults { .. }
-            | Self::Hosts { .. } => Kind::Workspace,
+            | Self::Hosts { .. }
+            | Self::NotRegular { .. }
+            | Self::DifferentKind { .. }
+            | Self::Reserved { .. } => Kind::Workspace,
         }
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn run(
     let mut last = None;
     let each = |round: &Round| {
         if let Some(path) = &arguments.textfile {
-            release::verify::write_textfile(path, round)?;
+            release::verify::write_textfile(&app.workspace, path, round)?;
         }
         let state = round.state();
         if last.as_ref() != Some(&state) {

@@ -1,0 +1,227 @@
+//! Writes results to files that the command line names. A typed path may be wrong: it replaces only a file of the same kind.
+
+use std::io::ErrorKind;
+
+use camino::Utf8Path;
+
+use super::{Error, Output, Workspace, write_file};
+
+/// What a file that the command line names contains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A plan of a deploy.
+    Plan,
+    /// A registry snapshot.
+    Snapshot,
+    /// A plan of a removal.
+    PrunePlan,
+    /// Metrics for a textfile collector.
+    Metrics,
+    /// A kubeconfig.
+    Kubeconfig,
+}
+
+impl FileKind {
+    /// Returns the option without which the result goes to standard output, if there is one.
+    pub fn option(self) -> Option<&'static str> {
+        match self {
+            Self::Plan | Self::Snapshot | Self::PrunePlan => Some("--out"),
+            Self::Kubeconfig => Some("--output"),
+            Self::Metrics => None,
+        }
+    }
+
+    /// Returns whether a text is of this kind, according to its first line. An empty file may become anything.
+    fn is_kind_of(self, text: &str) -> bool {
+        let first = text.lines().next().unwrap_or_default();
+        let mark = match self {
+            Self::Plan => "`cargo xtask deploy ",
+            Self::Snapshot => "`cargo xtask snapshot ",
+            Self::PrunePlan => "`cargo xtask prune ",
+            Self::Metrics => "HELP airlock_",
+            // It is replaced only with `--replace`.
+            Self::Kubeconfig => return true,
+        };
+        text.is_empty() || first.starts_with("# ") && first.contains(mark)
+    }
+}
+
+impl std::fmt::Display for FileKind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Plan => "a plan",
+            Self::Snapshot => "a registry snapshot",
+            Self::PrunePlan => "a prune plan",
+            Self::Metrics => "a file of Airlock's metrics",
+            Self::Kubeconfig => "a kubeconfig",
+        })
+    }
+}
+
+/// Writes `text` to a path that the operator typed, as a whole. A missing folder is a mistake, and is not made.
+///
+/// # Errors
+/// What [`refuse`] returns, the path is a symbolic link, or the file cannot be written.
+pub(crate) fn write_named(
+    workspace: &Workspace,
+    path: &Utf8Path,
+    kind: FileKind,
+    text: &str,
+) -> Result<(), crate::Error> {
+    refuse(workspace, path, kind)?;
+    write_file(path, text)
+}
+
+/// Refuses to write a file of this kind to a path that the operator typed.
+///
+/// # Errors
+/// The path is that of a file of the workspace, or leads to a device, a pipe, or a file of a different kind.
+pub(crate) fn refuse(
+    workspace: &Workspace,
+    path: &Utf8Path,
+    kind: FileKind,
+) -> Result<(), crate::Error> {
+    let to = path.to_owned();
+    if is_reserved(workspace, path) {
+        return Err(Error::Reserved { path: to }.into());
+    }
+    // `/dev/stdout` and `/dev/fd/1` may lead to a regular file.
+    let is_stream = path.is_symlink() && ["/dev", "/proc"].iter().any(|top| path.starts_with(top));
+    if is_stream {
+        let found = "an open file of this process";
+        return Err(Error::NotRegular {
+            path: to,
+            found,
+            kind,
+        }
+        .into());
+    }
+    match files::read_text(path) {
+        Ok(text) if kind.is_kind_of(&text) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Ok(_) => Err(Error::DifferentKind { path: to, kind }.into()),
+        Err(source) => Err(match files::Refusal::of(&source) {
+            Some(files::Refusal::NotRegular(found)) => Error::NotRegular {
+                path: to,
+                found,
+                kind,
+            }
+            .into(),
+            Some(_) => Error::DifferentKind { path: to, kind }.into(),
+            None => crate::Error::io("read", path, source),
+        }),
+    }
+}
+
+/// Returns whether a path is in `environments/` or `bundles/` and has the name of a file that commands read there.
+fn is_reserved(workspace: &Workspace, path: &Utf8Path) -> bool {
+    let Some(name) = path.file_name() else {
+        return false;
+    };
+    let Output {
+        config,
+        receipt,
+        admin_password,
+        adopted,
+        ..
+    } = Output::below(Utf8Path::new(""));
+    let is_name = [config, receipt, admin_password, adopted]
+        .iter()
+        .any(|own| own == name)
+        || name == "environment.yaml"
+        || name.ends_with(bundle::Lock::SUFFIX)
+        || name.ends_with(".init.yaml");
+    let folder = match path.parent() {
+        Some(folder) if folder != "" => folder,
+        _ => Utf8Path::new("."),
+    };
+    is_name
+        && folder.canonicalize_utf8().is_ok_and(|folder| {
+            [workspace.root().join("environments"), workspace.bundles()]
+                .iter()
+                .filter_map(|own| own.canonicalize_utf8().ok())
+                .any(|own| folder.starts_with(own))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typed_path_replaces_a_file_of_the_same_kind_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        let workspace = Workspace::new(root);
+        for folder in ["environments/lab", "bundles"] {
+            std::fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        let write = |path: &str| {
+            let path = root.join(path);
+            let text = "# What `cargo xtask deploy lab --plan FILE` will do\n";
+            write_named(&workspace, &path, FileKind::Plan, text)
+                .map_err(|error| error.to_string().replace(&format!("{root}/"), ""))
+        };
+        // A missing file, an empty one, and a plan.
+        std::fs::write(root.join("empty"), "").unwrap();
+        for path in ["new", "new", "empty", "environments/lab/lab.plan.yaml"] {
+            write(path).unwrap();
+        }
+        for name in [
+            "environments/lab/environment.yaml",
+            "environments/lab/receipt.yaml",
+            "environments/lab/mke4.yaml",
+            "bundles/v4.1.5-amd64.lock.yaml",
+        ] {
+            let refused = write(name).unwrap_err();
+            assert_eq!(
+                refused,
+                format!("{name} is reserved for a file of the workspace")
+            );
+            assert!(!root.join(name).exists());
+        }
+        std::fs::write(root.join("binary"), b"\xff").unwrap();
+        std::fs::write(
+            root.join("prune.yaml"),
+            "# What `cargo xtask prune lab` would remove\n",
+        )
+        .unwrap();
+        for name in ["binary", "prune.yaml"] {
+            let before = std::fs::read(root.join(name)).unwrap();
+            assert_eq!(
+                write(name).unwrap_err(),
+                format!("{name} exists and is not a plan")
+            );
+            assert_eq!(std::fs::read(root.join(name)).unwrap(), before);
+        }
+        let kubeconfig = secrecy::SecretString::from("apiVersion: v1");
+        for replace in [false, true] {
+            let path = root.join("environments/lab/receipt.yaml");
+            let kept = crate::cluster::keep(&workspace, &kubeconfig, &path, replace);
+            assert!(matches!(
+                kept,
+                Err(crate::Error::Workspace(Error::Reserved { .. }))
+            ));
+        }
+        let socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
+        assert_eq!(
+            write("socket").unwrap_err(),
+            "socket is a socket, not a regular file"
+        );
+        drop(socket);
+        assert_eq!(
+            write("bundles").unwrap_err(),
+            "bundles is a folder, not a regular file"
+        );
+        for (path, found) in [
+            ("/dev/null", "a device"),
+            ("/dev/stdout", "an open file of this process"),
+        ] {
+            let refused = refuse(&workspace, path.into(), FileKind::Plan).unwrap_err();
+            assert_eq!(
+                refused.to_string(),
+                format!("{path} is {found}, not a regular file")
+            );
+        }
+    }
+}
