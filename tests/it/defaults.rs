@@ -97,6 +97,14 @@ fn two_releases_are_compared_in_what_their_mkectl_configure() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_is_compared_with_what_is_rendered() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    for arguments in [
+        &["diff", "lab", "--live"][..],
+        &["receipt", "rebuild", "lab"],
+    ] {
+        let run = lab.run(arguments);
+        let hint = "hint: set `kubeconfig` in environment.yaml, or KUBECONFIG\n";
+        assert!(run.stderr.contains(hint), "{}", run.whole());
+    }
     // mkectl finds the cluster by the kubeconfig that it keeps itself.
     let kubeconfig = lab.sandbox.home().join(".mke/mke.kubeconf");
     std::fs::create_dir_all(kubeconfig.parent().unwrap()).unwrap();

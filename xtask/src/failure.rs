@@ -446,6 +446,9 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Mkectl(MkectlError::WrongPlatform { .. }) => {
             "use the mkectl build for this operating system and processor".to_owned()
         }
+        Error::Mkectl(MkectlError::Failed { output, .. }) if output.to_ascii_lowercase().contains("kubeconfig") => {
+            "set `kubeconfig` in environment.yaml, or KUBECONFIG".to_owned()
+        }
         Error::Mkectl(MkectlError::NoVersion { .. } | MkectlError::Failed { .. } | MkectlError::TimedOut { .. }) => {
             "check that this is the mkectl of MKE 4; name a different one in the environment: `mkectl: ./path/to/mkectl`"
                 .to_owned()
