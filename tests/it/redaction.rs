@@ -394,3 +394,79 @@ fn install_script(lab: &Lab, script: &str) {
     .unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_is_written_literally_is_only_in_the_rendered_file() {
+    let secrets = [
+        "supersecretlicense",
+        "open-sesame",
+        "t0ken-of-api",
+        "older-license",
+    ];
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox
+        .variable("LAB_LICENSE", "license-of-the-variable");
+    let config = "environments/lab/mke4.yaml";
+    let _ = lab.run(&["render", "lab"]).ends_with(0);
+    let without = lab.sandbox.read(config);
+    let masked = |arguments: &[&str], code: i32| -> String {
+        let whole = lab.run(arguments).ends_with(code).whole();
+        for secret in secrets {
+            assert!(!whole.contains(secret), "{arguments:?}: {whole}");
+        }
+        whole
+    };
+    lab.edit_environment(
+        "  tracking:",
+        "  license: { token: supersecretlicense }\n  \
+         foo: { password: open-sesame, apiToken: t0ken-of-api, hasSecret: true }\n  tracking:",
+    );
+    let shown = masked(&["show", "lab"], 0);
+    assert!(shown.contains("***"), "{shown}");
+    assert!(shown.contains("hasSecret: true"), "{shown}");
+    let _ = masked(&["show", "lab", "--format", "json"], 0);
+    let _ = masked(&["check", "lab"], 0);
+
+    let older = without.replace(
+        "  tracking:",
+        "  license:\n    token: older-license\n  tracking:",
+    );
+    assert_ne!(older, without);
+    for committed in [None, Some(without), Some(older)] {
+        match committed {
+            Some(text) => lab.sandbox.write(config, &text),
+            None => std::fs::remove_file(lab.sandbox.path(config)).unwrap(),
+        }
+        let check = masked(&["render", "lab", "--check"], 2);
+        assert!(check.contains("token: ***"), "{check}");
+        let _ = masked(&["diff", "lab"], 0);
+        let _ = masked(&["plan", "lab"], 0);
+        let _ = masked(&["plan", "lab", "--markdown"], 0);
+        let _ = masked(&["plan", "lab", "--format", "json"], 0);
+        let _ = masked(&["plan", "lab", "--out", "plan.yaml"], 0);
+        let plan = lab.sandbox.read("plan.yaml");
+        assert!(plan.contains("token: ***"), "{plan}");
+        assert!(
+            !secrets.iter().any(|secret| plan.contains(secret)),
+            "{plan}"
+        );
+    }
+
+    let _ = masked(&["deploy", "lab", "--plan", "plan.yaml"], 0);
+    let rendered = lab.sandbox.read(config);
+    for secret in &secrets[..3] {
+        assert!(rendered.contains(secret), "{rendered}");
+    }
+    lab.edit_environment("token: supersecretlicense", "token: { $env: LAB_LICENSE }");
+    let deployed = masked(&["deploy", "lab"], 0);
+    assert!(deployed.contains("-    token: ***"), "{deployed}");
+    let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
+    assert!(
+        !secrets.iter().any(|secret| receipt.contains(secret)),
+        "{receipt}"
+    );
+
+    // A line that a problem shows may have a secret beside what is wrong.
+    lab.edit_environment("{ password:", "{ $file: 7, password:");
+    let _ = masked(&["check", "lab"], 3);
+}

@@ -17,6 +17,7 @@ use crate::notes::Notes;
 
 /// Checks every value under `config`.
 pub(crate) fn check(config: &Mapping, release: &Release, notes: &mut Notes) {
+    note_secrets(config, notes);
     let version = release.version();
     let mut walk = Walk {
         // A pre-release has the keys of the release that it leads to.
@@ -40,6 +41,7 @@ pub fn load(root: &Utf8Path, name: &str) -> Result<Environment, environment::Err
 pub fn near_misses(config: &Node, rows: &[Node]) -> (Vec<Problem>, Secrets) {
     let mut notes = Notes::default();
     if let Some(config) = config.as_mapping() {
+        note_secrets(config, &mut notes);
         let mut walk = Walk {
             release: None,
             mentioned: BTreeSet::new(),
@@ -51,6 +53,13 @@ pub fn near_misses(config: &Node, rows: &[Node]) -> (Vec<Problem>, Secrets) {
     crate::inventory::check_columns(rows, &mut notes);
     notes.problems.append(&mut notes.near_misses);
     (notes.problems, notes.secrets)
+}
+
+/// Notes what may be a secret, for the lines that a problem shows.
+fn note_secrets(config: &Mapping, notes: &mut Notes) {
+    for node in crate::secrets(config) {
+        notes.secrets.add(node);
+    }
 }
 
 struct Walk<'a> {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use environment::yaml::{self, Node, Style, Value};
+use environment::yaml::{self, Mapping, Node, Style, Value};
 use serde::Serialize;
 
 use crate::keys::KEYS;
@@ -66,6 +66,14 @@ pub fn compare(old: &Node, new: &Node) -> Vec<Change> {
     changes
 }
 
+/// Returns the values that may be secrets, by the same rule as [`compare()`]: in a whole document, or in what is below its
+/// `spec`. Truth values and references are not secrets.
+pub fn secrets(document: &Mapping) -> Vec<&Node> {
+    let mut found = Vec::new();
+    Place::default().secrets(document, &mut found);
+    found
+}
+
 /// Where a value stands.
 #[derive(Debug, Clone, Default)]
 struct Place {
@@ -91,6 +99,31 @@ impl Place {
         Self {
             path: format!("{}[{name}]", self.path),
             key: self.key.clone(),
+        }
+    }
+
+    fn secrets<'a>(&self, mapping: &'a Mapping, found: &mut Vec<&'a Node>) {
+        for (key, value) in mapping.iter() {
+            let place = self.key(key.text().unwrap_or_default());
+            place.secrets_of_value(value, found);
+        }
+    }
+
+    fn secrets_of_value<'a>(&self, node: &'a Node, found: &mut Vec<&'a Node>) {
+        match &node.value {
+            Value::Mapping(mapping) => self.secrets(mapping, found),
+            Value::Sequence(items) => {
+                for item in items {
+                    self.secrets_of_value(item, found);
+                }
+            }
+            Value::Scalar(scalar) => {
+                let is_word = scalar.style == Style::Plain
+                    && ["true", "false"].contains(&scalar.text.to_ascii_lowercase().as_str());
+                if !node.is_null() && !is_word && self.is_of_a_secret() {
+                    found.push(node);
+                }
+            }
         }
     }
 
@@ -141,10 +174,9 @@ impl Place {
     /// Says whether what stands here is a secret, by what is known of the key, or may be one, by how it is named. The name of
     /// a Kubernetes secret and the path of a key are none.
     fn is_of_a_secret(&self) -> bool {
-        let is_known = self
-            .path
-            .strip_prefix("spec.")
-            .and_then(|path| KEYS.at(path))
+        let path = self.path.strip_prefix("spec.").unwrap_or(&self.path);
+        let is_known = KEYS
+            .at(path)
             .and_then(|key| key.rule.as_ref())
             .is_some_and(|rule| rule.is_secret);
         let key = self.key.to_ascii_lowercase();
@@ -272,6 +304,25 @@ mod tests {
                 )
             })
             .collect()
+    }
+
+    #[test]
+    fn secrets_are_found_below_spec_and_without_it() {
+        let config = "license: { token: one }\ncertificates: { key: two, path: a }\n\
+                      foo: [{ apiToken: three, tokenPath: b, hasToken: true, password: ~ }]\n\
+                      bar: { password: { $env: NAME } }\nsecrets: [four]\n";
+        let found = |text: &str| -> Vec<String> {
+            let source = Source {
+                path: "mke4.yaml".into(),
+                text: text.to_owned(),
+            };
+            let document = yaml::parse(Arc::new(source)).unwrap();
+            let found = secrets(document.as_mapping().unwrap()).into_iter();
+            found.filter_map(Node::text).map(str::to_owned).collect()
+        };
+        assert_eq!(found(config), ["one", "two", "three", "four"]);
+        let below = config.replace('\n', "\n  ");
+        assert_eq!(found(&format!("spec:\n  {below}")), found(config));
     }
 
     #[test]

@@ -43,7 +43,7 @@ mod write_once;
 
 pub use airgap::{NotInBundle, not_in_bundle};
 pub use check::{load, near_misses};
-pub use compare::{Area, Change, compare};
+pub use compare::{Area, Change, compare, secrets};
 pub use inventory::hosts;
 pub use machines::{Host, Login, machines, migration_hosts, restore_hosts};
 pub use migration::{Migration, MigrationError, Mke3Unfit, managers_unfit, mke3_unfit};

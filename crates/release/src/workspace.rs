@@ -137,12 +137,15 @@ impl Workspace {
         }
     }
 
-    /// Loads an environment by its name.
+    /// Loads an environment by its name. Secrets that its files contain literally are masked from now on.
     ///
     /// # Errors
     /// Everything that is wrong with its files, or what keeps them from being read.
     pub fn load(&self, name: &str) -> Result<environment::Environment, crate::Error> {
-        mke::load(&self.root, name).map_err(crate::Error::Environment)
+        let environment = mke::load(&self.root, name).map_err(crate::Error::Environment)?;
+        mask_secrets(&environment.config);
+        environment.inventory.iter().for_each(mask_secrets);
+        Ok(environment)
     }
 
     /// Returns every committed lock, sorted by file name.
@@ -200,6 +203,24 @@ impl Output {
             backups: directory.join("backups"),
             adopted: directory.join("mke4.adopted.yaml"),
         }
+    }
+}
+
+/// Masks, from now on, the secrets that a configuration contains literally.
+fn mask_secrets(config: &environment::yaml::Node) {
+    for secret in config.as_mapping().into_iter().flat_map(mke::secrets) {
+        redaction::run().add(secret.text().unwrap_or_default());
+    }
+}
+
+/// Masks, from now on, the secrets that the text of a `mke4.yaml` contains literally. Text that is not YAML has none that are known.
+pub(crate) fn mask_secrets_of(path: &Utf8Path, text: &str) {
+    let source = environment::yaml::Source {
+        path: path.to_owned(),
+        text: text.to_owned(),
+    };
+    if let Ok(config) = environment::yaml::parse(std::sync::Arc::new(source)) {
+        mask_secrets(&config);
     }
 }
 

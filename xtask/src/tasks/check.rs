@@ -21,8 +21,7 @@ pub(crate) fn run(
     })?;
     if with_mkectl {
         super::with_each(&names, |name| {
-            let environment = environment::load(app.workspace.root(), name)
-                .map_err(release::Error::Environment)?;
+            let environment = app.workspace.load(name)?;
             let output = Output::below(&app.workspace.environment(name));
             if !release::cluster::validate::with_mkectl(&app.context(), environment, &output)? {
                 app.ui.note(&format!(

@@ -5,7 +5,7 @@ use environment::Environment;
 
 use crate::config::defaults;
 use crate::proof::Mismatch;
-use crate::workspace::write_whole;
+use crate::workspace::{mask_secrets_of, write_whole};
 use crate::{Error, Workspace, workspace};
 
 /// Renders the configuration of an environment, which is put over its release's defaults where those were kept.
@@ -182,8 +182,12 @@ pub fn keep(workspace: &Workspace, outcome: &Outcome) -> Result<(), Error> {
     write_whole(&workspace.root().join(&outcome.path), &outcome.text)
 }
 
-/// Returns how `path` would change, as a unified diff; empty when it would not.
+/// Returns how `path` would change, as a unified diff; empty when it would not. Secrets that either text contains are masked from
+/// now on, also where the diff is shown.
 pub fn diff(path: &Utf8Path, old: Option<&str>, new: &str) -> String {
+    for text in old.into_iter().chain([new]) {
+        mask_secrets_of(path, text);
+    }
     let diff = similar::TextDiff::from_lines(old.unwrap_or(""), new);
     let old_name = match old {
         Some(_) => format!("a/{path}"),

@@ -25,7 +25,7 @@ pub(crate) fn recheck(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
     if plan.output.receipt != Output::below(&workspace.environment(name)).receipt {
         return Ok(());
     }
-    let mut environment = environment::load(workspace.root(), name)?;
+    let mut environment = workspace.load(name)?;
     let release = mke::Release::of(&environment.release)?;
     let locked = locked::read(workspace, &environment.release)?;
     let text = render::render(workspace, &mut environment, &release)?.text;
