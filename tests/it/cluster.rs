@@ -446,7 +446,7 @@ async fn only_what_is_not_protected_is_reset_and_only_by_name() {
     let plan = lab.run(&["plan", "lab"]).ends_with(0);
     assert!(
         plan.stdout
-            .contains("since no receipt tells of a successful deploy"),
+            .contains("since no receipt records a successful deploy"),
         "{}",
         plan.stdout
     );

@@ -272,7 +272,7 @@ async fn after_a_failed_apply_mkectl_runs_again_even_if_the_files_are_set_back()
     lab: v4.1.5 deployed: 14 artifacts in 127.0.0.1:[PORT]/mke, 0 pushed, 0 B sent, mkectl's log is environments/lab/logs/[TIME]-apply.log
     --- stderr
     Plan for lab: v4.1.5 to 127.0.0.1:[PORT]/mke
-    warning: the cluster of lab does not answer, so that the receipt alone tells what it is: `[SANDBOX]/bin/mkectl config get` exited with code 1: FTL there is no kubeconfig
+    warning: the cluster of lab does not answer, so only the receipt is used: `[SANDBOX]/bin/mkectl config get` exited with code 1: FTL there is no kubeconfig
       bundle    not needed
       registry  14 artifacts there
       config    write environments/lab/mke4.yaml
@@ -587,7 +587,7 @@ async fn at_a_terminal_the_name_is_asked_for() {
     let wrong = answer(&lab, &["deploy", "lab"], "prod\n");
     insta::assert_snapshot!(last_stderr(&wrong, 4), @r#"
     exit code: 8
-                since no receipt tells of a successful deploy
+                since no receipt records a successful deploy
 
     lab is protected. Type its name to continue: error: lab was not confirmed: `prod` was typed
     hint: add `--confirm lab` for runs without a terminal

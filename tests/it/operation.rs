@@ -230,7 +230,7 @@ async fn after_a_kill_mkectl_ends_and_the_next_run_tells_what_happened() {
     wait_until(|| cleaned.exists());
     assert_eq!(std::fs::read_to_string(&cleaned).unwrap(), "SIGINT");
 
-    let told = "`mkectl apply` for v4.1.5 was at work since [TIME] when this program was killed, and nobody knows how far it came; \
+    let told = "`mkectl apply` for v4.1.5 was running since [TIME] when Airlock was killed, and its result is unknown; \
                 its log is environments/lab/logs/[TIME]-apply.log";
     wait_until(|| lab.run(&["plan", "lab"]).whole().contains(told));
     lab.sandbox.variable("FAKE_MKECTL_HANG", "no");

@@ -169,7 +169,7 @@ async fn what_no_bundle_has_is_named_with_the_way_to_prepare_for_it() {
         "accept: [not-in-bundle]",
         "no bundle has it",
         "a registry does not say how much is free",
-        "other OCI artifacts are taken",
+        "other OCI artifacts are accepted",
     ] {
         assert!(run.stdout.contains(expected), "{expected}\n{}", run.stdout);
     }

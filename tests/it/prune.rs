@@ -674,9 +674,19 @@ async fn without_history_nothing_is_proposed_and_a_lost_lock_stops_it() {
     assert!(
         plan["notes"]
             .to_string()
-            .contains("only the receipts and locks that are here count"),
+            .contains("only receipts and locks in this folder are used"),
         "{plan}"
     );
+    // What an environment on a disk that is not mounted runs is unknown.
+    let unmounted = site.sandbox.path("environments/unmounted");
+    std::os::unix::fs::symlink("/nowhere", &unmounted).unwrap();
+    let run = site.sandbox.run(&["prune", "lab"]).ends_with(3);
+    assert!(
+        run.stderr.contains("environments/unmounted"),
+        "{}",
+        run.whole()
+    );
+    std::fs::remove_file(unmounted).unwrap();
     std::fs::remove_file(site.sandbox.path(&lock_path(RELEASES[2]))).unwrap();
     let run = site.sandbox.run(&["prune", "lab"]).ends_with(3);
     assert!(

@@ -597,7 +597,7 @@ async fn without_a_receipt_the_cluster_itself_says_what_it_is() {
     let plan = road.run("plan").ends_with(8);
     assert!(
         plan.stdout
-            .contains("no receipt tells of the cluster of lab, and it answers: it runs v4.1.1")
+            .contains("no receipt records the cluster of lab, but it answers: it runs v4.1.1")
             && plan.stdout.contains("upgrade from v4.1.1"),
         "{}",
         plan.stdout

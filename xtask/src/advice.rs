@@ -126,7 +126,7 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
             "look at the registry's log: it accepted something, and does not serve it as it was"
         }
         RegistryFault::NoDelete => {
-            "remove the tags that are named by hand, if they are in the way; nothing else needs deletion"
+            "delete these tags by hand if they disturb; Airlock does not need deletion"
         }
         RegistryFault::Slow => {
             "find the bottleneck before a long push: network, proxy or the registry's disk"

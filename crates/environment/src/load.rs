@@ -48,13 +48,25 @@ pub fn names(root: &Utf8Path) -> Result<Vec<String>, Error> {
     let mut names = Vec::new();
     for entry in entries {
         let entry = entry.map_err(cannot_read)?;
-        if entry.path().join(FILE).exists() {
+        if may_be_environment(&entry.path()) {
             // A name that is not UTF-8 is none for an environment either way; it shall not hide the others.
             names.push(entry.file_name().to_string_lossy().into_owned());
         }
     }
     names.sort();
     Ok(names)
+}
+
+/// Returns whether a folder is an environment, or could be one whose files cannot be seen: the folder forbids it, or is a link to
+/// a disk that is not mounted, or has a receipt alone. What such an environment runs must not be taken for unused.
+fn may_be_environment(folder: &std::path::Path) -> bool {
+    let is_there = |path: &std::path::Path| {
+        let metadata = path.symlink_metadata();
+        metadata.map_or_else(|error| !paths::is_absent(&error), |_| true)
+    };
+    let is_dangling =
+        || folder.is_symlink() && (folder.metadata()).is_err_and(|error| paths::is_absent(&error));
+    is_there(&folder.join(FILE)) || is_there(&folder.join("receipt.yaml")) || is_dangling()
 }
 
 /// Reads the environment of a name, with all that it inherits, and checks it.
@@ -81,7 +93,7 @@ pub type Hints<'a> = &'a dyn Fn(&Node, &[Node]) -> (Vec<Problem>, Secrets);
 pub fn load_with(root: &Utf8Path, name: &str, hints: Hints<'_>) -> Result<Environment, Error> {
     grammar::environment_name(name)?;
     let path = Utf8Path::new(ENVIRONMENTS).join(name).join(FILE);
-    if !root.join(&path).exists() {
+    if !may_be_environment(root.join(ENVIRONMENTS).join(name).as_std_path()) {
         let known = names(root)?;
         return Err(Error::Unknown {
             name: name.to_owned(),

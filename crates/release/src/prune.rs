@@ -194,7 +194,7 @@ async fn known_holding(
             Ok(Err(format!("its tags cannot be listed: {error}")))
         }
         Err(Unknown::Registry(error)) => Err(error),
-        Err(Unknown::Index(tag)) => Ok(Err(format!("nobody knows what the tag {tag} leads to"))),
+        Err(Unknown::Index(tag)) => Ok(Err(format!("the content of the tag {tag} is unknown"))),
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
                 let backup =
                     cluster::backup(&app.context(), environment, archive.as_deref(), &more.flags)?;
                 let text = format!(
-                    "{}: {} has {}; only the mkectl {} that wrote it restores it, which its note tells from others\n",
+                    "{}: {} has {}; only the mkectl {} that wrote it can restore it; the note identifies it\n",
                     backup.environment,
                     backup.archive,
                     DecimalBytes(backup.size),

@@ -46,7 +46,7 @@ fn text(promoted: &Promoted) -> String {
     }
     if !edit.is_empty() {
         text.push_str(&format!(
-            "\nNothing is deployed yet: commit {} and {}, then `cargo xtask plan {to}`\n",
+            "\nNothing was deployed. Commit {} and {}, then run `cargo xtask plan {to}`\n",
             promoted.path, promoted.config_path
         ));
     }

@@ -20,7 +20,7 @@ const STAYS: usize = 10;
 /// What removing does not do.
 const SECOND_STEP: &str = "\
 The bytes are freed by the registry's own garbage collection, which is the second step:
-  registry:2  registry garbage-collect /etc/docker/registry/config.yml   (while nobody pushes)
+  registry:2  registry garbage-collect /etc/docker/registry/config.yml   (stop pushes first)
   Harbor      Administration > Clean Up > Garbage Collection
 ";
 

@@ -80,7 +80,7 @@ fn row(status: &Status, shares: bool, live: bool) -> Vec<String> {
             .as_ref()
             .map_or_else(nothing, |registry| match registry.served {
                 Some(served) => format!("{served} of {}", registry.artifacts),
-                None => "not asked".to_owned(),
+                None => "no answer".to_owned(),
             });
     let mut row = vec![
         status.environment.clone(),

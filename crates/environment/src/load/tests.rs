@@ -526,3 +526,23 @@ fn secrets_are_refused_and_not_repeated() {
     environments/prod/environment.yaml:8:3: unknown key `projekt` in `registry`; did you mean `project`?
     ");
 }
+
+#[test]
+fn an_environment_that_cannot_be_seen_is_not_left_out() {
+    let workspace = Workspace::new(&[
+        ("environments/base.yaml", ""),
+        ("environments/facts/v4.1.5.yaml", ""),
+        ("environments/receipt-alone/receipt.yaml", ""),
+    ]);
+    let folder = workspace.root().join("environments");
+    symlink("/nowhere", folder.join("unmounted")).unwrap();
+    fs::create_dir(folder.join("linked")).unwrap();
+    symlink("/nowhere", folder.join("linked/environment.yaml")).unwrap();
+    let found = names(workspace.root()).unwrap();
+    assert_eq!(found, ["linked", "receipt-alone", "unmounted"]);
+    for name in found {
+        let error = load(workspace.root(), &name).unwrap_err();
+        assert!(!matches!(error, Error::Unknown { .. }), "{error}");
+        assert!(error.to_string().contains(&name), "{error}");
+    }
+}

@@ -45,7 +45,7 @@ pub(super) async fn reach(
         Ok(glance) => glance,
         // The certificate has been found to be the reason.
         Err(_) if !trusted => {
-            findings.fine(Aspect::Connection, "something answers");
+            findings.fine(Aspect::Connection, "the port accepts connections");
             return false;
         }
         Err(error) => {
@@ -53,7 +53,7 @@ pub(super) async fn reach(
             return false;
         }
     };
-    findings.fine(Aspect::Connection, "something answers");
+    findings.fine(Aspect::Connection, "the port accepts connections");
     clock(&glance.headers, now, findings);
     if !is_registry(probe, &glance, findings) {
         return false;

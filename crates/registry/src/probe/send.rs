@@ -103,7 +103,7 @@ impl Sending<'_> {
     async fn path(&mut self) -> Option<Session> {
         let refused = match self.open().await {
             Ok(session) => {
-                let text = format!("{} is taken", self.repository);
+                let text = format!("{} is accepted", self.repository);
                 self.findings.fine(Aspect::Path, text);
                 return Some(session);
             }
@@ -166,7 +166,7 @@ impl Sending<'_> {
             }
         }
         self.findings
-            .fine(Aspect::Upload, "blobs are taken in one request each");
+            .fine(Aspect::Upload, "blobs are accepted in one request each");
         true
     }
 
@@ -176,10 +176,10 @@ impl Sending<'_> {
         match &sent {
             Ok(true) => self
                 .findings
-                .fine(Aspect::Chunks, "blobs are taken in several requests"),
+                .fine(Aspect::Chunks, "blobs are accepted in several requests"),
             Ok(false) => self.findings.fine(
                 Aspect::Chunks,
-                "blobs are taken in several requests, in larger parts than the probe has",
+                "blobs are accepted in several requests, in larger parts than the probe has",
             ),
             Err(error) => {
                 self.left.cancel(self.registry).await;
@@ -229,7 +229,7 @@ impl Sending<'_> {
         match self.registry.transport().send(&call, &()).await {
             Ok(answer) if answer.status() == StatusCode::CREATED => {
                 self.left.blob(&other, &blob.digest);
-                let text = "blobs are taken over from one repository into another";
+                let text = "blobs can be mounted from a different repository";
                 self.findings.fine(Aspect::Mount, text);
             }
             Ok(answer) => {
@@ -265,10 +265,10 @@ impl Sending<'_> {
             }
             if !self.findings.has(Aspect::Image) {
                 self.findings
-                    .fine(Aspect::Image, "images are taken, by tag and by digest");
+                    .fine(Aspect::Image, "images are accepted, by tag and by digest");
                 match self.put(probe.tag, index, true).await {
                     Ok(()) => {
-                        let text = format!("an index of {} platforms is taken", images.len());
+                        let text = format!("an index of {} platforms is accepted", images.len());
                         self.findings.fine(Aspect::Index, text);
                         tags.push((probe.tag.to_owned(), index.digest.clone()));
                     }
@@ -289,7 +289,7 @@ impl Sending<'_> {
             let tag = format!("{}-{}", probe.tag, aspect.name());
             match self.put(&tag, manifest, true).await {
                 Ok(()) => {
-                    self.findings.fine(aspect, format!("{what} are taken"));
+                    self.findings.fine(aspect, format!("{what} are accepted"));
                     tags.push((tag, manifest.digest.clone()));
                 }
                 Err(error) => self.refused(aspect, &error),

@@ -118,7 +118,7 @@ pub(crate) fn release(
         Word::Silent(error) => {
             warnings.of_here.push(match &applied {
                 Some(_) => format!(
-                    "the cluster of {name} does not answer, so that the receipt alone tells what it is: {}",
+                    "the cluster of {name} does not answer, so only the receipt is used: {}",
                     chain(error)
                 ),
                 None => format!(
@@ -157,7 +157,7 @@ pub(crate) fn release(
             );
         }
         warnings.of_plan.push(format!(
-            "no receipt tells of the cluster of {name}, and it answers: it {}",
+            "no receipt records the cluster of {name}, but it answers: it {}",
             seen.told()
         ));
         return Ok(seen.version.clone());

@@ -76,8 +76,8 @@ impl UnderWay {
             );
         }
         format!(
-            "`mkectl {command}` for {release} was at work since {began} when this program was killed, and nobody knows how far it \
-             came; its log is {log}"
+            "`mkectl {command}` for {release} was running since {began} when Airlock was killed, and its result is \
+             unknown; its log is {log}"
         )
     }
 

@@ -204,7 +204,7 @@ impl programs::Observer for Lines<'_> {
                     programs::Signal::Terminate => "SIGTERM",
                 };
                 self.warn(format!(
-                    "{name} was passed on to mkectl, whose end is awaited; a second one kills it"
+                    "{name} was passed on to mkectl; waiting for it to end (a second one kills it)"
                 ));
             }
             programs::Event::Killed => self.warn("mkectl was killed"),

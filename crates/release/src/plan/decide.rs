@@ -17,7 +17,7 @@ use crate::workspace::{Output, read_if_there};
 use crate::{Context, Error, kubeconfig, plan};
 
 /// Why mkectl runs again after a run that was killed.
-const UNKNOWN_END: &str = "nobody knows how the last one ended";
+const UNKNOWN_END: &str = "the result of the last one is unknown";
 
 /// What it depends on.
 pub(super) struct Question<'a> {
@@ -48,7 +48,7 @@ impl Question<'_> {
         match (self.purpose, self.applied()) {
             (Purpose::Push, _) => None,
             (Purpose::Apply | Purpose::Migrate, _) => Some("it was asked for"),
-            (Purpose::Deploy, None) => Some("no receipt tells of a successful deploy"),
+            (Purpose::Deploy, None) => Some("no receipt records a successful deploy"),
             (Purpose::Deploy, Some(_)) if self.failed_at(Step::Upgrade) => {
                 Some("the last upgrade failed")
             }

@@ -470,6 +470,6 @@ fn refused(refusal: &NotAnswered, door: &str) -> NodeCheck {
 fn only_ssh(ssh: NodeCheck) -> Vec<NodeCheck> {
     let others = Aspect::ALL.into_iter().skip(1);
     let others =
-        others.map(|aspect| NodeCheck::skipped(aspect, "not looked at, since nobody was let in"));
+        others.map(|aspect| NodeCheck::skipped(aspect, "not checked, because the login failed"));
     std::iter::once(ssh).chain(others).collect()
 }

@@ -245,7 +245,7 @@ impl Archive {
             }
             Err(absent) => {
                 notes.push(format!(
-                    "{}: only the receipts and locks that are here count, and what earlier ones tell of stays",
+                    "{}: only receipts and locks in this folder are used; the tags of earlier ones are kept",
                     chain(&absent)
                 ));
                 None

@@ -107,7 +107,12 @@ async fn one(context: &Context<'_>, name: &str) -> Status {
     let receipt = Receipt::read(&output.receipt);
     if let Err(error) = &receipt {
         let path = context.workspace.shown(&output.receipt);
-        status.add(chain(error), format!("git checkout -- {path}"));
+        // The file may be newer than the committed one: it is restored only where it was read and makes no sense.
+        let fix = match error {
+            Error::Receipt(_) => format!("git checkout -- {path}"),
+            _ => format!("ls -l {path}"),
+        };
+        status.add(chain(error), fix);
     }
     let known = receipt.as_ref().ok().and_then(Option::as_ref);
     status.deployed = known.and_then(deployed);

@@ -265,7 +265,7 @@ fn pulled(wanted: &Wanted, line: &Line) -> NodeCheck {
         "200" => NodeCheck::fine(aspect, "manifests are served without credentials"),
         "404" => NodeCheck::fine(
             aspect,
-            "nobody asks for credentials; the release is not there yet",
+            "no credentials are required; the release is not pushed yet",
         ),
         "401" | "403" | "token" if wanted.pulls_with_secret => NodeCheck::fine(
             aspect,
