@@ -227,8 +227,7 @@ async fn after_a_kill_mkectl_ends_and_the_next_run_tells_what_happened() {
     child.kill().unwrap();
     child.wait().unwrap();
     // Nobody is left to pass a signal on, so that the system does.
-    wait_until(|| cleaned.exists());
-    assert_eq!(std::fs::read_to_string(&cleaned).unwrap(), "SIGINT");
+    wait_until(|| std::fs::read_to_string(&cleaned).is_ok_and(|signal| signal == "SIGINT"));
 
     let told = "`mkectl apply` for v4.1.5 was running since [TIME] when Airlock was killed, and its result is unknown; \
                 its log is environments/lab/logs/[TIME]-apply.log";
