@@ -409,9 +409,17 @@ async fn a_misspelt_key_is_a_warning_alone_and_beside_a_problem() {
     lab.edit_environment("enabled: false", "enabled: perhaps");
     let run = lab.run(&["check", "lab"]).ends_with(3);
     for key in ["apiServer.externalAdress", "etcd.storagequota"] {
-        let text = format!("warning: unknown key `{key}`");
+        let text = format!("\nwarning: unknown key `{key}`");
         assert!(run.whole().contains(&text), "{}", run.whole());
     }
+    let counted = "\n1 problem, 3 warnings\n";
+    assert!(run.whole().contains(counted), "{}", run.whole());
+    let json = lab.run(&["check", "lab", "--format", "json"]).ends_with(3);
+    let warnings = json.stdout.matches("\"warning\":true").count();
+    assert_eq!(warnings, 3, "{}", json.stdout);
+    lab.edit_environment("  project:", "  projekt:");
+    let list = lab.run(&["list"]).stdout;
+    assert!(list.contains("wrong: 1 problem, 3 warnings"), "{list}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -108,6 +108,7 @@ fn missing(
                     span: place.1.clone(),
                     rule: format!("`{path}` is missing"),
                     help: help(field).or_else(|| help(key)),
+                    is_warning: false,
                 });
             }
             None => {}

@@ -49,7 +49,7 @@ pub use mask::Secrets;
 pub use merge::merge;
 pub use nearest::nearest;
 pub use operation::{AdminPassword, Operation};
-pub use problem::{Problem, Problems, count, count_are, quote};
+pub use problem::{Problem, Problems, count, count_are, counted, quote};
 pub use promotion::Requirement;
 pub use scaffold::scaffold;
 pub use span::span;

@@ -18,6 +18,8 @@ pub struct Problem {
     pub rule: String,
     /// What to do about it: a lower-case fragment.
     pub help: Option<String>,
+    /// Whether it stops nothing by itself.
+    pub is_warning: bool,
 }
 
 impl Problem {
@@ -28,6 +30,7 @@ impl Problem {
             span: node.span.clone(),
             rule: rule.into(),
             help: None,
+            is_warning: false,
         }
     }
 
@@ -57,10 +60,11 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Problem { source, rule, .. } = self;
+        let warning = if self.is_warning { "warning: " } else { "" };
         let position = source.position(self.span.start);
         write!(
             formatter,
-            "{}:{}:{}: {rule}",
+            "{}:{}:{}: {warning}{rule}",
             source.path, position.line, position.column
         )?;
         match &self.help {
@@ -78,6 +82,24 @@ impl std::error::Error for Problem {}
 /// It displays as one line for each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
+
+impl Problems {
+    /// Returns how many there are: `1 problem, 2 warnings`.
+    pub fn counted(&self) -> String {
+        counted(&self.0)
+    }
+}
+
+/// Returns how many problems there are, and how many warnings beside them: `1 problem, 2 warnings`.
+pub fn counted<'a>(problems: impl IntoIterator<Item = &'a Problem>) -> String {
+    let (warnings, problems): (Vec<&Problem>, Vec<&Problem>) =
+        problems.into_iter().partition(|problem| problem.is_warning);
+    let problems = count(problems.len(), "problem");
+    match warnings.len() {
+        0 => problems,
+        warnings => format!("{problems}, {}", count(warnings, "warning")),
+    }
+}
 
 impl fmt::Display for Problems {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -153,6 +175,7 @@ mod tests {
             span,
             rule: "wrong".to_owned(),
             help: help.map(str::to_owned),
+            is_warning: false,
         };
         let problems = Problems(vec![problem(0..1, None), problem(9..10, Some("write `3`"))]);
         assert_eq!(

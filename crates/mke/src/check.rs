@@ -214,8 +214,10 @@ impl Walk<'_> {
         };
         if let Some((_, is_secret)) = meant {
             // It stops nothing by itself, also beside what does.
-            let rule = format!("warning: unknown key {}", quote(path));
-            self.notes.near_misses.push(problem(rule));
+            self.notes.near_misses.push(Problem {
+                is_warning: true,
+                ..problem(format!("unknown key {}", quote(path)))
+            });
             if is_secret {
                 self.add_secret(value);
             }

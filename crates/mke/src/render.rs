@@ -280,6 +280,7 @@ fn check_external_address(
                     help: Some(format!(
                         "write the address of the load balancer, or of the only controller{way_out}"
                     )),
+                    is_warning: false,
                 }),
                 _ => notes.warnings.push(format!("{rule}{way_out}")),
             }

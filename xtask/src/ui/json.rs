@@ -152,5 +152,6 @@ fn problem(problem: &environment::Problem) -> Value {
         "column": problem.column(),
         "rule": problem.rule,
         "help": problem.help,
+        "warning": problem.is_warning,
     })
 }

@@ -14,21 +14,22 @@ pub(super) fn render<'a>(
         Renderer::plain()
     };
     let mut text = String::new();
-    let mut count = 0;
-    for problem in problems {
-        count += 1;
+    let problems: Vec<&Problem> = problems.into_iter().collect();
+    for problem in &problems {
         let snippet = Snippet::source(problem.source.text.as_str())
             .path(problem.source.path.as_str())
             .annotation(AnnotationKind::Primary.span(problem.span.clone()));
-        let mut group = Level::ERROR
-            .primary_title(problem.rule.as_str())
-            .element(snippet);
+        let level = match problem.is_warning {
+            true => Level::WARNING,
+            false => Level::ERROR,
+        };
+        let mut group = level.primary_title(problem.rule.as_str()).element(snippet);
         if let Some(help) = &problem.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }
         text.push_str(&renderer.render(&[group]).to_string());
         text.push_str("\n\n");
     }
-    text.push_str(&format!("{}\n", environment::count(count, "problem")));
+    text.push_str(&format!("{}\n", environment::counted(problems)));
     text
 }

@@ -187,6 +187,7 @@ fn unclosed_quotes(source: &Arc<Source>) -> Vec<Problem> {
                     span: start + open..start + content.len(),
                     rule: "this quote is not closed on its line".to_owned(),
                     help: None,
+                    is_warning: false,
                 }
                 .with_help("write `\"` behind the value as well, or remove this one"),
             );

@@ -310,6 +310,7 @@ impl<'source> Builder<'source> {
             span,
             rule: rule.into(),
             help: None,
+            is_warning: false,
         }
     }
 

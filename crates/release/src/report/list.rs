@@ -114,7 +114,7 @@ fn environment_row(workspace: &Workspace, name: String) -> EnvironmentRow {
                 protected: false,
                 state: match &error {
                     environment::Error::Wrong(problems) => {
-                        format!("wrong: {}", environment::count(problems.0.len(), "problem"))
+                        format!("wrong: {}", problems.counted())
                     }
                     environment::Error::Name { .. } => "wrong: its name".to_owned(),
                     error => format!("wrong: {}", chain(error)),

@@ -120,10 +120,9 @@ async fn one(context: &Context<'_>, name: &str) -> Status {
         Ok(environment) => environment,
         Err(error) => {
             let what = match &error {
-                environment::Error::Wrong(problems) => format!(
-                    "its files have {}",
-                    environment::count(problems.0.len(), "problem")
-                ),
+                environment::Error::Wrong(problems) => {
+                    format!("its files have {}", problems.counted())
+                }
                 error => chain(error),
             };
             status.add(what, format!("cargo xtask check {name}"));
