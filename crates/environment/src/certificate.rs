@@ -84,7 +84,7 @@ impl Read for CertificateAuthority {
 fn unreadable(error: &io::Error, written: &str, node: &Node) -> (String, String) {
     if paths::is_absent(error) {
         let help = paths::looked_for_from(&node.source);
-        return (format!("there is no file {written}"), help);
+        return (format!("the file {written} does not exist"), help);
     }
     if let Some(files::Refusal::NotUtf8 { .. }) = files::Refusal::of(error) {
         let help = "convert it: `openssl x509 -inform der -in FILE -out FILE.pem`";

@@ -45,7 +45,7 @@ pub(crate) fn release(text: &str) -> Result<Version, Fault> {
 pub(crate) fn mke3_version(text: &str) -> Result<Version, Fault> {
     let version = Version::parse(text.strip_prefix('v').unwrap_or(text)).ok();
     version.filter(|version| version.major == 3).ok_or_else(|| {
-        Fault::new(format!("{} is no version of MKE 3", quote(text)))
+        Fault::new(format!("{} is not a version of MKE 3", quote(text)))
             .help("write all three numbers, such as `3.8.2`")
     })
 }

@@ -124,7 +124,7 @@ fn resolve(
     }
     let file = match canonical(&root.join(&path)) {
         Err(Error::Read { source, .. }) if is_absent(&source) => {
-            let rule = format!("there is no file {}", quote(path.as_str()));
+            let rule = format!("the file {} does not exist", quote(path.as_str()));
             return Ok(Err(
                 Problem::at(parent, rule).with_help(looked_for_from(&parent.source))
             ));

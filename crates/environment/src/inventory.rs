@@ -45,7 +45,7 @@ pub(crate) fn read(
             None => text,
         },
         Err(error) if paths::is_absent(&error) => {
-            let rule = format!("there is no file {}", quote(path.as_str()));
+            let rule = format!("the file {} does not exist", quote(path.as_str()));
             let help = paths::looked_for_from(&file.source);
             findings.add(Problem::at(file, rule).with_help(help));
             return Ok(None);

@@ -18,7 +18,7 @@ pub enum ProxyFault {
     /// The variable says `https`, and the proxy speaks plain HTTP.
     #[error("speaks plain HTTP, but its URL begins with https")]
     PlainHttp,
-    /// There is no TLS connection to the proxy.
+    /// The TLS connection to the proxy failed.
     #[error("cannot be reached by TLS: {}", requests::Cause::of(.0))]
     Tls(rustls::Error),
     /// 407.

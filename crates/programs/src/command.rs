@@ -11,7 +11,7 @@ use crate::Variables;
 /// One command, ready to be shown by [`Command::display`] and run by [`run`](crate::run()).
 #[derive(Debug, Clone)]
 pub struct Command {
-    /// What it is called where it is told of, `mkectl etcd backup` for example, whatever the program's file is.
+    /// Its name in messages, such as `mkectl etcd backup`, whatever the program's file is.
     pub name: String,
     /// The file to execute.
     pub program: Utf8PathBuf,
@@ -22,7 +22,7 @@ pub struct Command {
     /// Variables whose values are secret, over [`Command::variables`]. The values are masked in all output.
     pub secrets: Vec<(String, SecretString)>,
     /// Flags that follow the arguments, and their values: secrets that the program takes in no other way. While it runs, every user
-    /// of the machine can read them in the process list, so that whoever runs such a command must have been told. They are masked
+    /// of the machine can read them in the process list, so the operator must confirm such a command. They are masked
     /// wherever the command is shown, and in all output.
     pub secret_arguments: Vec<(String, SecretString)>,
     /// What becomes of its standard output.
@@ -38,7 +38,7 @@ pub struct Command {
 /// What becomes of what a program writes to standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Results {
-    /// It is told and logged line by line together with standard error, in the order in which both were written.
+    /// It is reported and logged line by line together with standard error, in the order in which both were written.
     #[default]
     Mixed,
     /// Its lines are told apart, as [`Event::Result`](crate::Event::Result), and logged.

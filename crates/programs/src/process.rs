@@ -130,7 +130,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         if let Some(handle) = self.handle.take() {
             self.group.kill();
-            // The wait is for reaping alone; there is nobody left to tell of a failure.
+            // The wait is for reaping alone; a failure cannot be reported any more.
             let _ = handle.wait();
         }
     }

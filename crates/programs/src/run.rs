@@ -188,7 +188,7 @@ pub fn run(
                         observer.event(Event::Killed);
                     }
                 }
-                // Once somebody has asked it to end, it is theirs to say for how long it may.
+                // Once the operator has asked it to end, the operator decides how long it may take.
                 if first.is_some() {
                     return;
                 }

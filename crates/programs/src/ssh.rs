@@ -135,7 +135,7 @@ impl Ssh {
             let is_over = || Instant::now() >= deadline || is_stopped();
             let drained = child.drain_until(&is_over, &mut |_, chunk| {
                 if heard.add(chunk) {
-                    // Nobody listens when the program is gone, and then the answer says why.
+                    // Writing fails when the program is gone; then the answer says why.
                     let _ = go.send(());
                 }
             });

@@ -33,7 +33,7 @@ static HIDDEN: LazyLock<Vec<Letter>> = LazyLock::new(|| {
 #[derive(PartialEq, Eq)]
 pub(crate) struct Pattern {
     letters: Vec<Letter>,
-    /// How many of the first characters are no secret by themselves: a user name and its colon.
+    /// How many of the first characters are not secret by themselves: a user name and its colon.
     public: usize,
     length: usize,
     is_hexadecimal: bool,

@@ -22,7 +22,7 @@ const LONGEST_SHOWN: usize = 60;
 /// What a port answers to a request by plain HTTP.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Port {
-    /// There is no connection, or it is closed without an answer.
+    /// The connection fails, or is closed without an answer.
     Closed,
     /// There is a connection, and no answer.
     Silent,

@@ -85,7 +85,7 @@ struct Bucket {
 }
 
 impl Limiter {
-    /// Returns a limiter of `most` pieces of work at once, and `max_rate` bytes a second.
+    /// Returns a limiter of `most` concurrent pieces of work, and `max_rate` bytes a second.
     pub(crate) fn new(most: usize, max_rate: Option<u64>) -> Self {
         let most = most.max(1);
         Self {

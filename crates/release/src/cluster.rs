@@ -372,7 +372,7 @@ pub fn differences(context: &Context<'_>, name: &str) -> Result<Pair, crate::Err
 /// Returns the configuration of a cluster, by the mkectl of the release that it runs.
 ///
 /// # Errors
-/// There is no fitting mkectl, or the cluster does not answer.
+/// A suitable mkectl is missing, or the cluster does not answer.
 fn live(context: &Context<'_>, environment: &Environment) -> Result<String, crate::Error> {
     let output = Output::below(&context.workspace.environment(&environment.name));
     let receipt = Receipt::read(&output.receipt)?;

@@ -123,19 +123,7 @@ async fn steps(context: &Context<'_>, plan: &Plan, course: &mut Course) -> Resul
     tell_what_charts_want(context, plan)?;
     course.step = Step::Confirm;
     let confirmed = verify::registry(context, &plan.expected(), &sent).await?;
-    touch_cluster(context, plan, course).await?;
-    course.step = Step::Render;
-    let written = render::write(&plan.config, &plan.output.config)?;
-    course.step = Step::Apply;
-    let applied = executor::execute(
-        context,
-        &plan.target(),
-        &plan.cluster,
-        &confirmed,
-        &written,
-        &mut course.step,
-    )
-    .await?;
+    let applied = change_cluster(context, plan, course, &confirmed).await?;
     Ok(Deployed {
         sent,
         confirmed,
@@ -143,17 +131,30 @@ async fn steps(context: &Context<'_>, plan: &Plan, course: &mut Course) -> Resul
     })
 }
 
-/// Makes sure that the plan still holds, and records in the registry that the cluster is about to be touched, if it is.
-async fn touch_cluster(
+/// Renders the configuration and executes the steps of the plan. If there are any, the plan must still hold, and the registry
+/// records first that the cluster is about to change.
+async fn change_cluster(
     context: &Context<'_>,
     plan: &Plan,
     course: &mut Course,
-) -> Result<(), Error> {
+    confirmed: &verify::Confirmed,
+) -> Result<Option<Applied>, Error> {
     if plan.cluster.is_needed() {
         crate::plan::recheck(context, plan)?;
         course.mark = Some(shared_state::begin(context, &subject(plan), &plan.shared).await?);
     }
-    Ok(())
+    course.step = Step::Render;
+    let written = render::write(&plan.config, &plan.output.config)?;
+    course.step = Step::Apply;
+    executor::execute(
+        context,
+        &plan.target(),
+        &plan.cluster,
+        confirmed,
+        &written,
+        &mut course.step,
+    )
+    .await
 }
 
 fn subject(plan: &Plan) -> Subject<'_> {
@@ -189,19 +190,7 @@ pub async fn apply_alone(context: &Context<'_>, permit: &Permit<'_>) -> Result<D
     let outcome = async {
         let confirmed = verify::tags(context, &plan.expected()).await?;
         course.sent = Some(Sent::default());
-        touch_cluster(context, plan, &mut course).await?;
-        course.step = Step::Render;
-        let written = render::write(&plan.config, &plan.output.config)?;
-        course.step = Step::Apply;
-        let applied = executor::execute(
-            context,
-            &plan.target(),
-            &plan.cluster,
-            &confirmed,
-            &written,
-            &mut course.step,
-        )
-        .await?;
+        let applied = change_cluster(context, plan, &mut course, &confirmed).await?;
         Ok(Deployed {
             sent: Sent::default(),
             confirmed,

@@ -97,7 +97,7 @@ pub enum Error {
     /// The kubeconfig is not that of the environment's cluster.
     #[error(transparent)]
     Kubeconfig(#[from] Box<crate::kubeconfig::Error>),
-    /// There is no fitting mkectl, or no cluster that it could ask.
+    /// A suitable mkectl is missing, or no cluster that it could ask.
     #[error(transparent)]
     Program(#[from] crate::transfer::program::Error),
     /// mkectl failed, was interrupted, or is still running.

@@ -87,7 +87,7 @@ fn every_key_of_ours_is_a_row_and_a_field() {
     let mut document = names(&[Environment::FIELDS, Operation::FIELDS, &OTHERS]);
     assert!(
         document.remove("operation"),
-        "it is no key but the keys in it"
+        "it is not a key, but the keys in it are"
     );
     for (section, fields) in [
         ("", document),

@@ -308,7 +308,7 @@ fn everything_wrong_is_reported_at_once_in_the_order_of_the_files() {
     environments/prod/environment.yaml:7:12: `protected` is `maybe`, not a boolean; write `true` or `false`
     environments/base.yaml:1:1: unknown key `relase`; did you mean `release`?
     environments/base.yaml:3:12: the address `https://registry.example.com/mke` has a scheme; write `registry.example.com`, and `mke` as `project`
-    environments/base.yaml:4:7: there is no file `none.pem`; the path is read from `environments`, where this file is
+    environments/base.yaml:4:7: the file `none.pem` does not exist; the path is read from `environments`, where this file is
     environments/base.yaml:5:9: `mkectl` is a list, not a path
     ");
     assert_eq!(problems.0[0].excerpt(), "config: []");
@@ -356,7 +356,7 @@ fn missing_keys() {
     insta::assert_snapshot!(wrong_registry("  push-credentials: {}\n"), @"environments/prod/environment.yaml:4:3: `registry.push-credentials.env` is missing; files hold the names of secrets, never secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD");
     insta::assert_snapshot!(wrong_registry("  push-credentials: { env: ~ }\n"), @"environments/prod/environment.yaml:4:3: `registry.push-credentials.env` is missing; files hold the names of secrets, never secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD");
     // What a parent that cannot be read may say is not missing.
-    insta::assert_snapshot!(wrong("inherit: ../none.yaml\n"), @"environments/prod/environment.yaml:1:10: there is no file `environments/none.yaml`; the path is read from `environments/prod`, where this file is");
+    insta::assert_snapshot!(wrong("inherit: ../none.yaml\n"), @"environments/prod/environment.yaml:1:10: the file `environments/none.yaml` does not exist; the path is read from `environments/prod`, where this file is");
 }
 
 #[test]
@@ -394,7 +394,7 @@ fn wrong_parents() {
     insta::assert_snapshot!(wrong(&format!("{GOOD}inherit: ../../../base.yaml\n")), @"environments/prod/environment.yaml:3:10: `../../../base.yaml` leads out of the workspace");
     insta::assert_snapshot!(wrong(&format!("{GOOD}inherit: [../base.yaml, ../more.yaml]\n")), @"environments/prod/environment.yaml:3:10: `inherit` is a list, not a path");
     insta::assert_snapshot!(wrong(&format!("{GOOD}inherit: ../base\n")), @"environments/prod/environment.yaml:3:10: `../base` is not the path of a YAML file");
-    insta::assert_snapshot!(wrong(&format!("{GOOD}inherit: ../bsae.yaml\n")), @"environments/prod/environment.yaml:3:10: there is no file `environments/bsae.yaml`; the path is read from `environments/prod`, where this file is");
+    insta::assert_snapshot!(wrong(&format!("{GOOD}inherit: ../bsae.yaml\n")), @"environments/prod/environment.yaml:3:10: the file `environments/bsae.yaml` does not exist; the path is read from `environments/prod`, where this file is");
     insta::assert_snapshot!(wrong(&format!("{GOOD}inherit: environment.yaml\n")), @"environments/prod/environment.yaml:3:10: `environment.yaml` leads back to a file that inherits from this one");
 
     let child = format!("inherit: ../base.yaml\n{GOOD}");
@@ -430,7 +430,7 @@ fn wrong_authorities() {
         workspace.problems()
     };
     let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
-    insta::assert_snapshot!(wrong(text), @"environments/prod/environment.yaml:2:48: there is no file `ca.pem`; the path is read from `environments/prod`, where this file is");
+    insta::assert_snapshot!(wrong(text), @"environments/prod/environment.yaml:2:48: the file `ca.pem` does not exist; the path is read from `environments/prod`, where this file is");
     insta::assert_snapshot!(with_ca(b""), @"environments/prod/environment.yaml:2:48: `ca.pem` holds no PEM certificate; it begins with `-----BEGIN CERTIFICATE-----`");
     insta::assert_snapshot!(with_ca(b"\x30\x82\x01\xff"), @"environments/prod/environment.yaml:2:48: `ca.pem` is not a PEM file; convert it: `openssl x509 -inform der -in FILE -out FILE.pem`");
     insta::assert_snapshot!(with_ca(CERTIFICATE.replace("MII", "AAA").as_bytes()), @"environments/prod/environment.yaml:2:48: certificate 1 in `ca.pem` is not an X.509 certificate; copy the file again from its source");

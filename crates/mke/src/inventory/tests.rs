@@ -154,13 +154,13 @@ address,role,user,keypath,rack
     environments/prod/hosts.yaml:2:14: `address` is a list; write a single value
     "#);
     insta::assert_snapshot!(rendered("inventory: host.csv\n", ""), @r#"
-    environments/prod/environment.yaml:3:12: there is no file `environments/prod/host.csv`; the path is read from `environments/prod`, where this file is
+    environments/prod/environment.yaml:3:12: the file `environments/prod/host.csv` does not exist; the path is read from `environments/prod`, where this file is
     "#);
     insta::assert_snapshot!(rendered("inventory: { path: hosts.csv }\n", ""), @r#"
     environments/prod/environment.yaml:3:14: unknown key `path` in `inventory`; the keys are `file`, `defaults`
     "#);
     insta::assert_snapshot!(rendered("inventory: hosts.txt\n", ""), @r#"
-    environments/prod/environment.yaml:3:12: there is no file `environments/prod/hosts.txt`; the path is read from `environments/prod`, where this file is
+    environments/prod/environment.yaml:3:12: the file `environments/prod/hosts.txt` does not exist; the path is read from `environments/prod`, where this file is
     "#);
 }
 

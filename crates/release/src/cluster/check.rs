@@ -42,7 +42,7 @@ pub struct Outcome {
 /// given to both.
 ///
 /// # Errors
-/// There is no fitting mkectl, or it cannot be run. That a check fails is part of the answer.
+/// A suitable mkectl is missing, or it cannot be run. That a check fails is part of the answer.
 pub fn check(
     context: &Context<'_>,
     environment: Environment,

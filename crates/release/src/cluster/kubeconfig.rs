@@ -16,7 +16,7 @@ use crate::{Context, Error, Workspace, cluster};
 /// Returns the kubeconfig that mkectl prints. `typed` is given to it too.
 ///
 /// # Errors
-/// There is no fitting mkectl, it failed, or it printed none.
+/// A suitable mkectl is missing, it failed, or it printed none.
 pub fn kubeconfig(
     context: &Context<'_>,
     environment: Environment,

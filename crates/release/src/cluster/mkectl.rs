@@ -57,7 +57,7 @@ impl Typed {
 /// `--file` where the command has that flag and it was not typed.
 ///
 /// # Errors
-/// There is no fitting mkectl, or it failed.
+/// A suitable mkectl is missing, or it failed.
 pub fn run(
     context: &Context<'_>,
     environment: Environment,

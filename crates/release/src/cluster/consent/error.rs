@@ -6,12 +6,12 @@ use crate::Kind;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A secret would be visible to others, and nobody said that it may be.
+    /// A secret would be visible to others, and the operator did not allow it.
     #[error("{} would be visible in the process list: {why}", flags.join(" and "))]
     VisibleSecrets {
         /// The flags that have secrets.
         flags: Vec<String>,
-        /// Why nobody said so.
+        /// Why it is not allowed.
         why: String,
     },
 }
