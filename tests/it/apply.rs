@@ -11,7 +11,7 @@ async fn a_registry_that_lacks_something_is_not_applied_from() {
     assert_eq!(lab.applies().len(), 0);
     // Nothing was attempted, so that there is nothing to tell.
     assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
-    let run = lab.run(&["apply", "lab", "--format", "json"]).ends_with(5);
+    let run = lab.run(&["apply", "lab", "--format", "json"]).exits_with(5);
     let last: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(last["error"]["wrong"].as_array().unwrap().len(), 14);
 }
@@ -19,7 +19,7 @@ async fn a_registry_that_lacks_something_is_not_applied_from() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_push_it_renders_applies_and_writes_the_receipt() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab.run(&["push", "lab"]).ends_with(0);
+    lab.run(&["push", "lab"]).success();
     assert!(lab.applies().is_empty());
     insta::assert_snapshot!(lab.run(&["apply", "lab"]).whole(), @r#"
     exit code: 0
@@ -56,7 +56,7 @@ async fn after_a_push_it_renders_applies_and_writes_the_receipt() {
     );
     // Deploy has nothing to add, and apply does it again when asked.
     insta::assert_snapshot!(lab.run(&["deploy", "lab"]).stdout, @r#"lab: nothing to do"#);
-    let run = lab.run(&["apply", "lab", "--format", "json"]).ends_with(0);
+    let run = lab.run(&["apply", "lab", "--format", "json"]).success();
     assert_eq!(run.stderr, "");
     let last: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(last["result"]["environment"], "lab");
@@ -67,8 +67,8 @@ async fn after_a_push_it_renders_applies_and_writes_the_receipt() {
 async fn a_missing_mkectl_is_told_first() {
     let lab = Lab::without_mkectl(AIRLOCK).await;
     support::bundles::forget_mkectl(&lab.sandbox);
-    let _ = lab.run(&["push", "lab"]).ends_with(0);
-    let run = lab.run(&["apply", "lab"]).ends_with(6);
+    lab.run(&["push", "lab"]).success();
+    let run = lab.run(&["apply", "lab"]).exits_with(6);
     assert!(
         run.stderr.contains("hint: install the release's mkectl"),
         "{}",
@@ -82,9 +82,9 @@ async fn a_missing_mkectl_is_told_first() {
 async fn a_protected_environment_wants_its_name() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("protected: true\n");
-    let _ = lab.run(&["push", "lab"]).ends_with(8);
-    let _ = lab.run(&["push", "lab", "--confirm", "lab"]).ends_with(0);
-    let run = lab.run(&["apply", "lab"]).ends_with(8);
+    lab.run(&["push", "lab"]).exits_with(8);
+    lab.run(&["push", "lab", "--confirm", "lab"]).success();
+    let run = lab.run(&["apply", "lab"]).exits_with(8);
     assert!(
         run.stderr
             .ends_with("hint: add `--confirm lab` for runs without a terminal\n"),
@@ -92,7 +92,7 @@ async fn a_protected_environment_wants_its_name() {
         run.stderr
     );
     assert_eq!(lab.applies().len(), 0);
-    let _ = lab.run(&["apply", "lab", "--confirm", "lab"]).ends_with(0);
+    lab.run(&["apply", "lab", "--confirm", "lab"]).success();
     assert_eq!(lab.applies().len(), 1);
 }
 
@@ -106,10 +106,10 @@ async fn secrets_are_resolved_for_mkectl_alone() {
         "config:\n  license: { token: { $env: LAB_LICENSE } }\n  \
          authentication: { oidc: { enabled: true, clientSecret: { $file: ../../secrets/oidc } } }\n",
     );
-    let _ = lab.run(&["push", "lab"]).ends_with(0);
+    lab.run(&["push", "lab"]).success();
 
     // Before anything is applied, what has no value is shown where it stands.
-    let run = lab.run(&["apply", "lab"]).ends_with(3);
+    let run = lab.run(&["apply", "lab"]).exits_with(3);
     assert!(
         run.stderr.contains("the variable `LAB_LICENSE` is not set")
             && run
@@ -126,13 +126,13 @@ async fn secrets_are_resolved_for_mkectl_alone() {
         "environments/lab/logs/.mke4-killed.yaml",
         "left by a run that was killed",
     );
-    let mut runs = vec![lab.run(&["apply", "lab"]).ends_with(0)];
+    let mut runs = vec![lab.run(&["apply", "lab"]).success()];
     for arguments in [
         &["render", "lab"][..],
         &["show", "lab"],
         &["plan", "lab", "--format", "json"],
     ] {
-        runs.push(lab.run(arguments).ends_with(0));
+        runs.push(lab.run(arguments).success());
     }
     let applied = lab.applies().remove(0);
     let file = applied.file.unwrap_or_default();

@@ -7,7 +7,7 @@ use crate::BENCH;
 
 /// Returns the report of a run, which is the last line.
 fn report(sandbox: &Sandbox, arguments: &[&str]) -> Value {
-    let run = sandbox.run(arguments).ends_with(0);
+    let run = sandbox.run(arguments).success();
     let last = run.stdout.lines().last().unwrap_or_default().to_owned();
     let mut line: Value = serde_json::from_str(&last).unwrap();
     line["result"].take()
@@ -113,19 +113,19 @@ fn who_is_not_installed_is_named_and_a_bundle_that_was_kept_is_not_made_again() 
         "again,loop,curls",
         "--keep",
     ];
-    let text = sandbox.run(&arguments).ends_with(0).whole();
+    let text = sandbox.run(&arguments).success().whole();
     assert!(text.contains("missing: skopeo is not installed"), "{text}");
     assert!(text.contains("missing: curl is not installed"), "{text}");
     assert!(text.contains("nothing to do, requests: "), "{text}");
     assert!(text.contains("making a bundle"), "{text}");
-    let text = sandbox.run(&arguments).ends_with(0).whole();
+    let text = sandbox.run(&arguments).success().whole();
     assert!(!text.contains("making a bundle"), "{text}");
 }
 
 #[test]
 fn without_a_registry_to_measure_on_it_says_what_to_install() {
     let sandbox = Sandbox::new(BENCH);
-    let text = sandbox.run(&["bench"]).ends_with(1).whole();
+    let text = sandbox.run(&["bench"]).exits_with(1).whole();
     assert!(text.contains("docker-registry is not installed"), "{text}");
     assert!(text.contains("apt-get install docker-registry"), "{text}");
     assert!(!sandbox.path("bundles/bench").exists());

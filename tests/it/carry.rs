@@ -108,7 +108,7 @@ async fn blobs_are_pushed_while_the_bundle_is_downloaded_and_tags_wait_for_its_e
     }
     assert!(child.wait().unwrap().success());
     assert!(manifests_put(&wire.take()) > 10);
-    let _ = sandbox.run(&["verify", "lab"]).ends_with(0);
+    sandbox.run(&["verify", "lab"]).success();
     assert_eq!(server.asked().len(), 1);
 }
 
@@ -126,11 +126,11 @@ async fn a_download_that_starts_over_is_read_again_when_it_is_whole() {
     let registry = TestRegistry::embedded().await;
     let wire = Wire::before(&registry.address).await;
     let sandbox = workspace(&server, &bundle, &[("lab", &wire.address)]).await;
-    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    sandbox.run(&["push", "lab"]).success();
     let requests = wire.take();
     assert_eq!(blobs_sent(&requests), unique_blobs(&sandbox));
     assert_eq!(server.asked().len(), 2);
-    let _ = sandbox.run(&["verify", "lab"]).ends_with(0);
+    sandbox.run(&["verify", "lab"]).success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,7 +149,7 @@ async fn several_registries_are_served_by_one_download_and_one_reading() {
     insta::assert_snapshot!(sandbox.run(&["push", "staging", "prod", "staging"]).whole());
     assert_eq!(server.asked().len(), 1);
     for name in ["staging", "prod"] {
-        let _ = sandbox.run(&["verify", name]).ends_with(0);
+        sandbox.run(&["verify", name]).success();
     }
     insta::assert_snapshot!(
         sandbox
@@ -172,9 +172,9 @@ async fn a_registry_that_fails_stops_no_other_one() {
     // It answers questions, and takes nothing.
     let refusing = Server::start(server::closed_registry).await;
     write_environment(&sandbox, "bad", refusing.address());
-    let run = sandbox.run(&["push", "bad", "good"]).ends_with(9);
+    let run = sandbox.run(&["push", "bad", "good"]).exits_with(9);
     insta::assert_snapshot!(run.whole().replace(refusing.address(), "127.0.0.1:[BAD]"));
-    let _ = sandbox.run(&["verify", "good"]).ends_with(0);
+    sandbox.run(&["verify", "good"]).success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,7 +189,7 @@ async fn a_push_stops_at_its_time_and_the_next_one_goes_on() {
     let began = Instant::now();
     let run = sandbox.run(&[&slowly[..], &["--until", "2s"]].concat());
     assert!(began.elapsed() < PATIENCE);
-    let run = run.ends_with(9);
+    let run = run.exits_with(9);
     assert!(
         run.whole().contains("stopped with 14 of 14 artifacts"),
         "{}",
@@ -197,7 +197,7 @@ async fn a_push_stops_at_its_time_and_the_next_one_goes_on() {
     );
     let before = wire.take();
     assert_eq!(manifests_put(&before), 0);
-    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    sandbox.run(&["push", "lab"]).success();
     let after = wire.take();
     assert!(blobs_sent(&before) > 0, "{before:#?}");
     // What was there is not sent again.
@@ -224,7 +224,7 @@ async fn a_deploy_that_is_interrupted_while_it_downloads_leaves_a_receipt() {
     // Some of it is here.
     tokio::time::sleep(Duration::from_millis(500)).await;
     running.interrupt();
-    let run = running.end().ends_with(130);
+    let run = running.end().exits_with(130);
     let receipt = lab.receipt();
     assert!(
         receipt.contains("  step: push\n  error: stopped with 14 of 14 artifacts"),
@@ -254,14 +254,14 @@ async fn a_deploy_that_is_interrupted_at_the_end_of_its_push_touches_no_cluster(
     }
     // The last tags are under way, and nothing is left that could be stopped.
     running.interrupt();
-    let run = running.end().ends_with(130);
+    let run = running.end().exits_with(130);
     assert_eq!(lab.applies().len(), 0, "{}", run.whole());
     assert!(
         lab.receipt().contains("  step: push\n"),
         "{}",
         lab.receipt()
     );
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
 }
 
 #[test]
@@ -273,6 +273,6 @@ fn limits_are_read_as_people_write_them() {
         ("--jobs", "0"),
         ("--until", "tomorrow"),
     ] {
-        let _ = sandbox.run(&["push", "lab", option, value]).ends_with(64);
+        sandbox.run(&["push", "lab", option, value]).exits_with(64);
     }
 }

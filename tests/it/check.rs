@@ -21,7 +21,7 @@ fn what_is_shipped_is_right_and_nothing_is_written() {
             "#);
         }
     }
-    let one = sandbox.run(&["check", "prod"]).ends_with(0);
+    let one = sandbox.run(&["check", "prod"]).success();
     assert_eq!(one.stdout, "nothing is wrong with prod; 1 warning\n");
     assert_eq!(sandbox.changes_since(&before), [""; 0]);
     insta::assert_snapshot!(sandbox.run(&["check", "prod", "--all"]).whole(), @r#"
@@ -49,29 +49,29 @@ fn a_lock_that_cannot_be_read_is_found_and_one_that_is_not_there_is_no_matter() 
     let lock = "bundles/v4.1.5-demo-amd64.lock.yaml";
     let text = sandbox.read(lock);
     sandbox.write(lock, &text.replacen("sha256:", "sha255:", 1));
-    let run = sandbox.run(&["check"]).ends_with(3);
+    let run = sandbox.run(&["check"]).exits_with(3);
     assert!(run.stderr.contains(lock), "{}", run.stderr);
     assert!(!run.stdout.contains("nothing is wrong"), "{}", run.stdout);
     std::fs::remove_file(sandbox.path(lock)).unwrap();
-    let _ = sandbox.run(&["check"]).ends_with(0);
+    sandbox.run(&["check"]).success();
 }
 
 // case 1.9
 #[tokio::test(flavor = "multi_thread")]
 async fn warnings_are_counted_and_strict_makes_them_fail() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let run = lab.run(&["check", "lab", "--strict"]).ends_with(0);
+    let run = lab.run(&["check", "lab", "--strict"]).success();
     assert_eq!(run.stdout, "nothing is wrong with lab\n");
     // A release that is not locked, and that the vendor has removed.
     lab.edit_environment("release: v4.1.5", "release: v4.1.4");
-    let run = lab.run(&["check", "lab"]).ends_with(0);
+    let run = lab.run(&["check", "lab"]).success();
     assert!(run.stdout.contains("; 2 warnings\n"), "{}", run.whole());
     assert!(
         run.stderr.contains("release v4.1.4 is not locked"),
         "{}",
         run.whole()
     );
-    let run = lab.run(&["check", "--strict"]).ends_with(3);
+    let run = lab.run(&["check", "--strict"]).exits_with(3);
     assert!(
         run.stderr.contains("`--strict` treats warnings as errors"),
         "{}",
@@ -79,9 +79,9 @@ async fn warnings_are_counted_and_strict_makes_them_fail() {
     );
     // A downgrade, which a deploy refuses.
     lab.edit_environment("release: v4.1.4", "release: v4.1.5");
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     lab.edit_environment("release: v4.1.5", "release: v4.1.4");
-    let run = lab.run(&["check", "lab", "--strict"]).ends_with(3);
+    let run = lab.run(&["check", "lab", "--strict"]).exits_with(3);
     assert!(
         run.stderr.contains("`deploy` and `apply` refuse v4.1.4"),
         "{}",
@@ -98,17 +98,17 @@ fn a_new_environment_is_right_and_warned_of() {
     No environment exists yet. Create one with `cargo xtask new NAME`.
     --- stderr
     "#);
-    let _ = sandbox
+    sandbox
         .run(&["new", "lab", "--release", "v4.1.4"])
-        .ends_with(0);
-    let run = sandbox.run(&["check", "lab"]).ends_with(0);
+        .success();
+    let run = sandbox.run(&["check", "lab"]).success();
     assert!(
         run.stderr.contains("warning: lab: v4.1.4"),
         "{}",
         run.stderr
     );
 
-    let run = sandbox.run(&["check", "--format", "json"]).ends_with(0);
+    let run = sandbox.run(&["check", "--format", "json"]).success();
     assert_eq!(run.stderr, "");
     let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     let one = &value["result"]["environments"][0];
@@ -177,7 +177,7 @@ fn machines_get_the_problems_of_each_environment() {
     let sandbox = wrong();
     let run = sandbox
         .run(&["check", "--all", "--format", "json"])
-        .ends_with(3);
+        .exits_with(3);
     assert_eq!(run.stderr, "");
     let value: serde_json::Value = serde_json::from_str(run.stdout.trim()).unwrap();
     let error = &value["error"];
@@ -220,7 +220,7 @@ fn render_shows_all_wrong_environments_and_writes_none() {
     let sandbox = wrong();
     let before = sandbox.state();
     for arguments in [&["render", "--all"][..], &["render", "--all", "--check"]] {
-        let run = sandbox.run(arguments).ends_with(3);
+        let run = sandbox.run(arguments).exits_with(3);
         for name in ["alpha", "base"] {
             assert!(
                 run.stderr.contains(&format!("environments/{name}")),
@@ -244,8 +244,8 @@ fn render_shows_all_wrong_environments_and_writes_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_cluster_keeps_for_good_is_refused_from_the_receipt() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
-    let _ = lab.run(&["check", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
+    lab.run(&["check", "lab"]).success();
     lab.edit_environment(
         "apiServer: { externalAddress: mke.lab.example.com }",
         "apiServer: {}",
@@ -254,7 +254,7 @@ async fn what_a_cluster_keeps_for_good_is_refused_from_the_receipt() {
     insta::assert_snapshot!("write_once", lab.run(&["check", "lab"]).whole());
     // A deploy obeys the same rules.
     for command in ["plan", "deploy", "apply"] {
-        let run = lab.run(&[command, "lab"]).ends_with(3);
+        let run = lab.run(&[command, "lab"]).exits_with(3);
         assert!(run.stderr.contains("2 problems"), "{}", run.whole());
     }
     assert_eq!(lab.applies().len(), 1);
@@ -263,12 +263,12 @@ async fn what_a_cluster_keeps_for_good_is_refused_from_the_receipt() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_external_address_is_allowed_and_another_release_warned_of() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     lab.edit_environment("mke.lab.example.com", "other.lab.example.com");
-    let run = lab.run(&["check", "lab"]).ends_with(0);
+    let run = lab.run(&["check", "lab"]).success();
     assert_eq!(run.stderr, "");
     lab.edit_environment("v4.1.5", "v4.2.1");
-    let run = lab.run(&["check", "lab"]).ends_with(0);
+    let run = lab.run(&["check", "lab"]).success();
     assert!(
         run.stderr
             .contains("warning: lab: the cluster runs v4.1.5, and v4.2.1 is an upgrade"),
@@ -287,13 +287,13 @@ async fn another_external_address_is_allowed_and_another_release_warned_of() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_that_no_upgrade_leads_to_is_told_with_the_reason() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     let receipt = "environments/lab/receipt.yaml";
     let applied = lab.sandbox.read(receipt);
     lab.sandbox
         .write(receipt, &applied.replace("v4.1.5", "v4.1.2"));
     lab.edit_environment("v4.1.5", "v4.1.3");
-    let run = lab.run(&["check", "lab"]).ends_with(0);
+    let run = lab.run(&["check", "lab"]).success();
     assert!(
         run.stderr.contains(
             "warning: lab: the cluster runs v4.1.2, and v4.1.3 is not an upgrade target: Mirantis supports only fresh \
@@ -308,7 +308,7 @@ async fn a_release_that_no_upgrade_leads_to_is_told_with_the_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_that_mkectl_refuses_is_found_before_anything_is_sent() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab.run(&["check", "lab", "--with-mkectl"]).ends_with(0);
+    lab.run(&["check", "lab", "--with-mkectl"]).success();
     lab.edit_environment(
         "config:
 ",
@@ -320,13 +320,13 @@ async fn a_configuration_that_mkectl_refuses_is_found_before_anything_is_sent() 
     lab.sandbox
         .variable("LAB_LICENSE", "planted-license-5d21")
         .variable("FAKE_MKECTL_REFUSED", "maxPods");
-    let _ = lab.run(&["check", "lab"]).ends_with(0);
+    lab.run(&["check", "lab"]).success();
     for command in [
         &["check", "lab", "--with-mkectl"][..],
         &["rehearse", "lab"],
         &["deploy", "lab"],
     ] {
-        let run = lab.run(command).ends_with(3);
+        let run = lab.run(command).exits_with(3);
         assert!(
             run.stderr
                 .contains("mkectl v4.1.5 refuses the rendered configuration: FTL invalid config")
@@ -338,7 +338,7 @@ async fn a_configuration_that_mkectl_refuses_is_found_before_anything_is_sent() 
     assert!(lab.repositories().await.is_empty() && lab.applies().is_empty());
     lab.sandbox
         .variable("FAKE_MKECTL_REFUSED", "planted-license-5d21");
-    let run = lab.run(&["check", "lab", "--with-mkectl"]).ends_with(3);
+    let run = lab.run(&["check", "lab", "--with-mkectl"]).exits_with(3);
     assert!(
         run.stderr.contains("*** is not allowed") && !run.whole().contains("planted-license"),
         "{}",
@@ -352,19 +352,18 @@ async fn an_apply_is_simulated_first_where_mkectl_can() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let bundle = lab.sandbox.path("bundles/mke_bundle_v4.2.0_amd64.tar.gz");
     support::bundles::make(&support::bundles::small(), &bundle);
-    let _ = lab
-        .run(&[
-            "lock",
-            "v4.2.0",
-            "--bundle",
-            bundle.as_str(),
-            "--force-release",
-        ])
-        .ends_with(0);
+    lab.run(&[
+        "lock",
+        "v4.2.0",
+        "--bundle",
+        bundle.as_str(),
+        "--force-release",
+    ])
+    .success();
     lab.edit_environment("release: v4.1.5", "release: v4.2.0");
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.2.0");
     lab.sandbox.variable("FAKE_MKECTL_DRY_RUN", "fail");
-    let run = lab.run(&["deploy", "lab"]).ends_with(7);
+    let run = lab.run(&["deploy", "lab"]).exits_with(7);
     assert!(
         run.stderr
             .contains("`mkectl apply --dry-run` exited with code 1"),
@@ -373,7 +372,7 @@ async fn an_apply_is_simulated_first_where_mkectl_can() {
     );
     assert!(lab.applies().is_empty());
     lab.sandbox.variable("FAKE_MKECTL_DRY_RUN", "");
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     let calls = lab.calls();
     let applies = calls
         .iter()
@@ -393,7 +392,7 @@ async fn a_misspelt_key_is_a_warning_alone_and_beside_a_problem() {
         "  etcd: { storagequota: 4GB }\n  apiserver2: {}\n  tracking:",
     );
     lab.edit_environment("externalAddress", "externalAdress");
-    let run = lab.run(&["check", "lab"]).ends_with(0);
+    let run = lab.run(&["check", "lab"]).success();
     for (key, meant) in [
         ("apiServer.externalAdress", "externalAddress"),
         ("etcd.storagequota", "storageQuota"),
@@ -407,14 +406,14 @@ async fn a_misspelt_key_is_a_warning_alone_and_beside_a_problem() {
         );
     }
     lab.edit_environment("enabled: false", "enabled: perhaps");
-    let run = lab.run(&["check", "lab"]).ends_with(3);
+    let run = lab.run(&["check", "lab"]).exits_with(3);
     for key in ["apiServer.externalAdress", "etcd.storagequota"] {
         let text = format!("\nwarning: unknown key `{key}`");
         assert!(run.whole().contains(&text), "{}", run.whole());
     }
     let counted = "\n1 problem, 3 warnings\n";
     assert!(run.whole().contains(counted), "{}", run.whole());
-    let json = lab.run(&["check", "lab", "--format", "json"]).ends_with(3);
+    let json = lab.run(&["check", "lab", "--format", "json"]).exits_with(3);
     let warnings = json.stdout.matches("\"warning\":true").count();
     assert_eq!(warnings, 3, "{}", json.stdout);
     lab.edit_environment("  project:", "  projekt:");
@@ -435,7 +434,7 @@ async fn a_table_of_machines_without_machines_or_with_control_characters_is_name
         ),
     ] {
         lab.sandbox.write("environments/lab/hosts.csv", text);
-        let run = lab.run(&["check", "lab"]).ends_with(3);
+        let run = lab.run(&["check", "lab"]).exits_with(3);
         assert!(run.whole().contains(expected), "{text:?}: {}", run.whole());
     }
 }

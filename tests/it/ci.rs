@@ -25,7 +25,7 @@ fn ci(arguments: &[&str], failing: &str) -> (Run, String) {
 #[test]
 fn every_step_runs_in_order() {
     let (run, calls) = ci(&[], "");
-    let _ = run.ends_with(0);
+    run.success();
     insta::assert_snapshot!(calls, @"
     |fmt --all --check
     |clippy --workspace --all-targets -- -D warnings
@@ -37,7 +37,7 @@ fn every_step_runs_in_order() {
 #[test]
 fn a_step_can_be_run_alone() {
     let (run, calls) = ci(&["test", "format"], "");
-    let _ = run.ends_with(0);
+    run.success();
     assert_eq!(calls, "|test --workspace\n|fmt --all --check\n");
 }
 

@@ -13,15 +13,14 @@ async fn lab_of(release: &str) -> Lab {
         .sandbox
         .path(&format!("bundles/mke_bundle_{release}_amd64.tar.gz"));
     bundles::make(&bundles::small(), &bundle);
-    let _ = lab
-        .run(&[
-            "lock",
-            release,
-            "--bundle",
-            bundle.as_str(),
-            "--force-release",
-        ])
-        .ends_with(0);
+    lab.run(&[
+        "lock",
+        release,
+        "--bundle",
+        bundle.as_str(),
+        "--force-release",
+    ])
+    .success();
     lab.edit_environment("release: v4.1.5", &format!("release: {release}"));
     lab.sandbox.variable("FAKE_MKECTL_VERSION", release);
     lab
@@ -40,8 +39,8 @@ async fn status_says_what_is_known() {
         "nothing_deployed",
         lab.run(&["cluster", "status", "lab"]).whole()
     );
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
-    let _ = lab.run(&["cluster", "backup", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
+    lab.run(&["cluster", "backup", "lab"]).success();
     let live = lab.sandbox.home().join("live.yaml");
     let config = lab.sandbox.read("environments/lab/mke4.yaml");
     std::fs::write(&live, config).unwrap();
@@ -51,10 +50,10 @@ async fn status_says_what_is_known() {
         .variable("FAKE_MKECTL_CONFIG", "/nowhere/live.yaml");
     let run = lab
         .run(&["cluster", "status", "lab", "--format", "json"])
-        .ends_with(0);
+        .success();
     let line: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     assert!(line["result"]["unreached"].is_string(), "{line}");
-    let run = lab.run(&["cluster", "status", "nowhere"]).ends_with(3);
+    let run = lab.run(&["cluster", "status", "nowhere"]).exits_with(3);
     assert!(run.stderr.contains("nowhere"), "{}", run.stderr);
 }
 
@@ -69,7 +68,7 @@ async fn a_backup_is_restored_by_the_build_that_wrote_it() {
         let archive = "environments/lab/backups/before.tar";
         let run = lab
             .run(&["cluster", "backup", "lab", "--output", archive])
-            .ends_with(0);
+            .success();
         assert!(
             run.stdout.starts_with(&format!("lab: {archive} has ")),
             "{}",
@@ -93,13 +92,13 @@ async fn a_backup_is_restored_by_the_build_that_wrote_it() {
         // What is there is never written over.
         let run = lab
             .run(&["cluster", "backup", "lab", "--output", archive])
-            .ends_with(3);
+            .exits_with(3);
         assert!(run.stderr.contains("already exists"), "{}", run.stderr);
 
         // A folder that is not there may be a share that is not mounted.
         let run = lab
             .run(&["cluster", "backup", "lab", "--output", "share/before.tar"])
-            .ends_with(1);
+            .exits_with(1);
         assert!(
             run.stderr.contains("cannot write to") && run.stderr.contains("share"),
             "{}",
@@ -107,11 +106,10 @@ async fn a_backup_is_restored_by_the_build_that_wrote_it() {
         );
         assert!(!lab.sandbox.path("share").exists());
 
-        let _ = lab
-            .run(&["cluster", "restore", "lab", archive])
-            .ends_with(8);
+        lab.run(&["cluster", "restore", "lab", archive])
+            .exits_with(8);
         let confirmed = ["cluster", "restore", "lab", archive, "--confirm", "lab"];
-        let _ = lab.run(&confirmed).ends_with(0);
+        lab.run(&confirmed).success();
         let hosts = match restore {
             "restore" => format!(" --hosts-path {file}"),
             _ => String::new(),
@@ -150,12 +148,12 @@ async fn a_backup_that_could_not_be_restored_is_a_failure() {
         let archive = format!("environments/lab/{backup}.tar");
         let run = lab
             .run(&["cluster", "backup", "lab", "--output", &archive])
-            .ends_with(7);
+            .exits_with(7);
         assert!(run.stderr.contains(problem), "{}", run.stderr);
         assert!(!lab.sandbox.path(&format!("{archive}.yaml")).exists());
     }
     let lab = lab_of("v4.1.0").await;
-    let run = lab.run(&["cluster", "backup", "lab"]).ends_with(6);
+    let run = lab.run(&["cluster", "backup", "lab"]).exits_with(6);
     assert!(
         run.stderr.contains("cannot write a backup archive"),
         "{}",
@@ -167,7 +165,7 @@ async fn a_backup_that_could_not_be_restored_is_a_failure() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_done_to_a_cluster_of_another_environment() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     let home = lab.sandbox.home();
     let config = lab.sandbox.read("environments/lab/mke4.yaml");
     let config = config
@@ -186,7 +184,7 @@ async fn nothing_is_done_to_a_cluster_of_another_environment() {
         &["cluster", "reset", "lab", "--confirm", "lab"],
         &["mkectl", "lab", "--", "certs", "rotate"],
     ] {
-        let run = lab.run(command).ends_with(3);
+        let run = lab.run(command).exits_with(3);
         assert!(
             run.stderr
                 .contains("reached the cluster at other.example.com by")
@@ -210,10 +208,10 @@ async fn nothing_is_done_to_a_cluster_of_another_environment() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_of_another_build_or_another_cluster_is_refused() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     let run = lab
         .run(&["cluster", "backup", "lab", "--format", "json"])
-        .ends_with(0);
+        .success();
     let line: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(line["result"]["mkectl"], "v4.1.5");
     // Its name has a time, so that it is found by the folder.
@@ -241,7 +239,7 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
         .filter(|line| line.trim_start().starts_with("sha256"));
     let of_mkectl = sha256.clone().nth(1).unwrap().trim();
     std::fs::write(&note, text.replace(of_mkectl, "sha256: 00ff")).unwrap();
-    let run = restore().ends_with(6);
+    let run = restore().exits_with(6);
     assert!(
         run.stderr
             .contains("was written by mkectl v4.1.5 of SHA-256 00ff, which is not here"),
@@ -249,27 +247,26 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
         run.stderr
     );
     std::fs::write(&note, text.replace("environment: lab", "environment: prod")).unwrap();
-    let run = restore().ends_with(3);
+    let run = restore().exits_with(3);
     assert!(
         run.stderr.contains("is a backup of prod, not of lab"),
         "{}",
         run.stderr
     );
     std::fs::remove_file(&note).unwrap();
-    let run = restore().ends_with(3);
+    let run = restore().exits_with(3);
     assert!(
         run.stderr.contains(".tar.yaml does not exist"),
         "{}",
         run.stderr
     );
     // Nobody is asked whether to do what cannot be done.
-    let _ = lab
-        .run(&["cluster", "restore", "lab", archive.as_str()])
-        .ends_with(3);
+    lab.run(&["cluster", "restore", "lab", archive.as_str()])
+        .exits_with(3);
     std::fs::write(&note, &text).unwrap();
     let content = std::fs::read(&archive).unwrap();
     std::fs::write(&archive, b"changed").unwrap();
-    let run = restore().ends_with(3);
+    let run = restore().exits_with(3);
     assert!(run.stderr.contains("it was changed"), "{}", run.stderr);
     assert_eq!(lab.calls().len(), calls);
 
@@ -285,11 +282,11 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
         "tracking: { enabled: false }",
         "tracking: { enabled: true }",
     );
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     assert_ne!(receipt(), before);
-    let _ = restore().ends_with(0);
+    restore().success();
     assert_eq!(receipt(), before);
-    let plan = lab.run(&["plan", "lab"]).ends_with(0);
+    let plan = lab.run(&["plan", "lab"]).success();
     assert!(
         plan.stdout.contains("since the configuration changed"),
         "{}",
@@ -300,15 +297,14 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restore_that_fails_is_told_and_done_again_by_the_next_deploy() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     let archive = "environments/lab/backups/before.tar";
-    let _ = lab
-        .run(&["cluster", "backup", "lab", "--output", archive])
-        .ends_with(0);
+    lab.run(&["cluster", "backup", "lab", "--output", archive])
+        .success();
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "4");
     let run = lab
         .run(&["cluster", "restore", "lab", archive, "--confirm", "lab"])
-        .ends_with(7);
+        .exits_with(7);
     assert!(
         run.stderr
             .contains("error: `mkectl restore` exited with code 4"),
@@ -321,7 +317,7 @@ async fn a_restore_that_fails_is_told_and_done_again_by_the_next_deploy() {
         receipt.contains("error: '`mkectl restore` exited with code 4'"),
         "{receipt}"
     );
-    let plan = lab.run(&["plan", "lab"]).ends_with(0);
+    let plan = lab.run(&["plan", "lab"]).success();
     assert!(
         plan.stdout.contains("since the last one failed"),
         "{}",
@@ -334,7 +330,7 @@ async fn a_restore_that_fails_is_told_and_done_again_by_the_next_deploy() {
 async fn a_kubeconfig_goes_to_one_place_and_into_no_log() {
     const SECRETS: [&str; 2] = ["fake-kubeconfig-password", "ZmFrZS1rdWJlY29uZmln"];
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let run = lab.run(&["cluster", "kubeconfig", "lab"]).ends_with(0);
+    let run = lab.run(&["cluster", "kubeconfig", "lab"]).success();
     assert!(
         run.stdout.starts_with("apiVersion: v1\nkind: Config\n"),
         "{}",
@@ -344,19 +340,17 @@ async fn a_kubeconfig_goes_to_one_place_and_into_no_log() {
         assert!(run.stdout.contains(secret) && !run.stderr.contains(secret));
     }
     let to_file = ["cluster", "kubeconfig", "lab", "--output", "lab.kubeconf"];
-    let run = lab.run(&to_file).ends_with(0);
+    let run = lab.run(&to_file).success();
     let mode = std::fs::metadata(lab.sandbox.path("lab.kubeconf"))
         .unwrap()
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
     let kept = lab.sandbox.read("lab.kubeconf");
-    let _ = lab.run(&to_file).ends_with(3);
-    let again = lab
-        .run(&[&to_file[..], &["--replace"]].concat())
-        .ends_with(0);
+    lab.run(&to_file).exits_with(3);
+    let again = lab.run(&[&to_file[..], &["--replace"]].concat()).success();
     // Whatever is typed, the result of this command is not logged.
-    let typed = lab.run(&["mkectl", "lab", "--", "kubeconfig"]).ends_with(0);
+    let typed = lab.run(&["mkectl", "lab", "--", "kubeconfig"]).success();
     assert!(typed.stdout.contains(SECRETS[0]));
     for secret in SECRETS {
         assert!(kept.contains(secret));
@@ -374,7 +368,7 @@ async fn a_kubeconfig_goes_to_one_place_and_into_no_log() {
 async fn a_mkectl_that_says_nothing_gives_no_kubeconfig() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "5");
-    let run = lab.run(&["cluster", "kubeconfig", "lab"]).ends_with(7);
+    let run = lab.run(&["cluster", "kubeconfig", "lab"]).exits_with(7);
     assert_eq!(run.stdout, "");
     assert!(
         run.stderr
@@ -405,7 +399,7 @@ async fn checks_run_where_mkectl_has_them_and_it_is_told_where_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_is_not_protected_is_reset_and_only_by_name() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     lab.write_environment("protected: true\n");
     let typed = [
         "mkectl",
@@ -417,7 +411,7 @@ async fn only_what_is_not_protected_is_reset_and_only_by_name() {
         "--force",
     ];
     for command in [&["cluster", "reset", "lab", "--confirm", "lab"][..], &typed] {
-        let run = lab.run(command).ends_with(8);
+        let run = lab.run(command).exits_with(8);
         assert!(
             run.stderr.contains("a protected cluster is not reset"),
             "{}",
@@ -425,10 +419,9 @@ async fn only_what_is_not_protected_is_reset_and_only_by_name() {
         );
     }
     lab.write_environment("");
-    let _ = lab.run(&["cluster", "reset", "lab"]).ends_with(8);
-    let _ = lab
-        .run(&["cluster", "reset", "lab", "--confirm", "prod"])
-        .ends_with(8);
+    lab.run(&["cluster", "reset", "lab"]).exits_with(8);
+    lab.run(&["cluster", "reset", "lab", "--confirm", "prod"])
+        .exits_with(8);
     let resets = |lab: &Lab| {
         let calls = lab.calls();
         let resets = calls.iter().filter(|call| call.arguments[0] == "reset");
@@ -439,11 +432,11 @@ async fn only_what_is_not_protected_is_reset_and_only_by_name() {
     assert_eq!(resets(&lab), 0);
     let run = lab
         .run(&["cluster", "reset", "lab", "--confirm", "lab"])
-        .ends_with(0);
+        .success();
     assert!(run.stderr.contains(" --force "), "{}", run.stderr);
     assert_eq!(resets(&lab), 1);
     assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
-    let plan = lab.run(&["plan", "lab"]).ends_with(0);
+    let plan = lab.run(&["plan", "lab"]).success();
     assert!(
         plan.stdout
             .contains("since no receipt records a successful deploy"),
@@ -456,7 +449,7 @@ async fn only_what_is_not_protected_is_reset_and_only_by_name() {
 async fn a_rehearsal_has_no_cluster() {
     let sandbox = support::Sandbox::shipped(AIRLOCK);
     for command in ["status", "backup", "kubeconfig", "check"] {
-        let run = sandbox.run(&["cluster", command, "demo"]).ends_with(3);
+        let run = sandbox.run(&["cluster", command, "demo"]).exits_with(3);
         assert!(run.stderr.contains("demo is a rehearsal"), "{}", run.stderr);
     }
 }

@@ -58,7 +58,7 @@ fn a_mistyped_command_is_guessed_and_has_a_code_of_its_own() {
 fn what_people_type_out_of_habit_is_answered_with_the_way_to_it() {
     let sandbox = Sandbox::new(AIRLOCK);
     for command in ["deploy", "push", "apply"] {
-        let run = sandbox.run(&[command, "lab", "--dry-run"]).ends_with(64);
+        let run = sandbox.run(&[command, "lab", "--dry-run"]).exits_with(64);
         assert!(
             run.stderr.contains("`cargo xtask plan ENVIRONMENT`"),
             "{}",
@@ -66,7 +66,7 @@ fn what_people_type_out_of_habit_is_answered_with_the_way_to_it() {
         );
         assert!(!run.stderr.contains("-- --dry-run"), "{}", run.stderr);
     }
-    let run = sandbox.run(&["render", "lab", "--dry-run"]).ends_with(64);
+    let run = sandbox.run(&["render", "lab", "--dry-run"]).exits_with(64);
     assert!(
         run.stderr.contains("`cargo xtask render --check`"),
         "{}",
@@ -75,13 +75,13 @@ fn what_people_type_out_of_habit_is_answered_with_the_way_to_it() {
     for rate in ["20", "0.5"] {
         let run = sandbox
             .run(&["push", "lab", "--max-rate", rate])
-            .ends_with(64);
+            .exits_with(64);
         let expected = format!("it has no unit: write {rate}MB for {rate} megabytes a second");
         assert!(run.stderr.contains(&expected), "{}", run.stderr);
     }
     let run = sandbox
         .run(&["push", "lab", "--max-rate", "20MB/s"])
-        .ends_with(3);
+        .exits_with(3);
     assert!(
         run.stderr.contains("environment not found: `lab`"),
         "{}",
@@ -110,9 +110,9 @@ fn a_workspace_is_named_from_outside_of_it() {
 #[test]
 fn a_table_fits_the_terminal_without_a_broken_word() {
     let mut sandbox = Sandbox::shipped(AIRLOCK);
-    let wide = sandbox.run(&["list"]).ends_with(0).stdout;
+    let wide = sandbox.run(&["list"]).success().stdout;
     sandbox.variable("COLUMNS", "80");
-    let narrow = sandbox.run(&["list"]).ends_with(0).stdout;
+    let narrow = sandbox.run(&["list"]).success().stdout;
     assert!(narrow.lines().all(|line| line.len() <= 80), "{narrow}");
     for word in wide
         .split_whitespace()
@@ -126,7 +126,7 @@ fn a_table_fits_the_terminal_without_a_broken_word() {
         &["inspect", "v4.1.5-demo"],
         &["store"],
     ] {
-        let text = sandbox.run(arguments).ends_with(0).stdout;
+        let text = sandbox.run(arguments).success().stdout;
         let (table, _) = text.split_once("\n\n").unwrap_or((&text, ""));
         assert!(
             table.lines().all(|line| line.chars().count() <= 80),
@@ -140,10 +140,9 @@ fn a_table_fits_the_terminal_without_a_broken_word() {
 async fn nothing_is_wider_than_a_terminal_of_80_columns() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox.variable("COLUMNS", "80");
-    let _ = lab
-        .run(&["plan", "lab", "--out", "lab.plan.yaml"])
-        .ends_with(0);
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["plan", "lab", "--out", "lab.plan.yaml"])
+        .success();
+    lab.run(&["deploy", "lab"]).success();
     let mut wide = Vec::new();
     for arguments in [
         &["status"][..],
@@ -184,7 +183,7 @@ fn every_help_fits_80_columns() {
     let sandbox = Sandbox::new(AIRLOCK);
     let help = |command: &[&str]| {
         let arguments = [command, &["--help"]].concat();
-        let text = sandbox.run(&arguments).ends_with(0).stdout;
+        let text = sandbox.run(&arguments).success().stdout;
         let wide: Vec<&str> = text
             .lines()
             .filter(|line| line.chars().count() > 80)
@@ -213,7 +212,7 @@ fn a_checkout_that_cannot_be_written_to_can_be_read() {
     /// Root may write everywhere; the commands are run as nobody.
     const NOBODY: u32 = 65_534;
     let sandbox = Sandbox::shipped(AIRLOCK);
-    let _ = sandbox.run(&["render", "demo"]).ends_with(0);
+    sandbox.run(&["render", "demo"]).success();
     let program = sandbox.bin().join("airlock");
     std::fs::copy(AIRLOCK, &program).unwrap();
     let root = sandbox.bin().parent().unwrap().to_owned();
@@ -276,7 +275,7 @@ fn a_checkout_that_cannot_be_written_to_can_be_read() {
 fn machines_are_told_of_a_mistyped_command_too() {
     let sandbox = Sandbox::new(AIRLOCK);
     for format in [&["--format", "json"][..], &["--format=json"]] {
-        let run = sandbox.run(&[format, &["depoly"]].concat()).ends_with(64);
+        let run = sandbox.run(&[format, &["depoly"]].concat()).exits_with(64);
         let object: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
         assert_eq!(object["error"]["exit-code"], 64);
         let message = object["error"]["message"].as_str().unwrap();
@@ -292,7 +291,7 @@ fn machines_are_told_of_a_mistyped_command_too() {
     }
     let run = sandbox
         .run(&["mkectl", "--", "--format", "json"])
-        .ends_with(64);
+        .exits_with(64);
     assert_eq!(run.stdout, "");
 }
 
@@ -300,7 +299,7 @@ fn machines_are_told_of_a_mistyped_command_too() {
 fn the_options_of_all_commands_come_last_in_each_help() {
     let sandbox = Sandbox::new(AIRLOCK);
     for command in [&["deploy"][..], &["lock"], &["store", "gc"], &["list"]] {
-        let run = sandbox.run(&[command, &["-h"]].concat()).ends_with(0);
+        let run = sandbox.run(&[command, &["-h"]].concat()).success();
         let options: Vec<&str> = (run.stdout.lines())
             .filter_map(|line| line.split_whitespace().next())
             .filter(|first| first.starts_with('-'))
@@ -413,7 +412,7 @@ fn every_command_has_help() {
         "verify",
         "store",
     ] {
-        let run = sandbox.run(&[command, "--help"]).ends_with(0);
+        let run = sandbox.run(&[command, "--help"]).success();
         assert!(
             run.stdout
                 .contains(&format!("Usage: cargo xtask {command}")),
@@ -427,7 +426,7 @@ fn every_command_has_help() {
 
 #[test]
 fn the_version_is_that_of_the_package() {
-    let run = Sandbox::new(AIRLOCK).run(&["--version"]).ends_with(0);
+    let run = Sandbox::new(AIRLOCK).run(&["--version"]).success();
     assert_eq!(
         run.stdout,
         format!("cargo xtask {}\n", env!("CARGO_PKG_VERSION"))
@@ -455,7 +454,7 @@ fn what_is_written_to_a_closed_pipe_is_no_failure() {
 #[test]
 fn help_and_hints_name_the_program_as_it_was_called() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    let by_alias = sandbox.run(&["help", "deploy"]).ends_with(0);
+    let by_alias = sandbox.run(&["help", "deploy"]).success();
     assert_eq!(by_alias.stdout, sandbox.run(&["deploy", "--help"]).stdout);
     assert!(
         by_alias.stdout.contains("Usage: cargo xtask deploy"),
@@ -482,7 +481,7 @@ fn help_and_hints_name_the_program_as_it_was_called() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_result_replaces_only_a_file_of_its_kind() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     let kinds = [
         (["plan", "lab", "--out"], "lab.plan.yaml"),
         (["snapshot", "lab", "--out"], "lab.snapshot.yaml"),
@@ -492,8 +491,8 @@ async fn a_result_replaces_only_a_file_of_its_kind() {
     let run =
         |[command, name, option]: [&str; 3], path: &str| lab.run(&[command, name, option, path]);
     for (command, own) in kinds {
-        let _ = run(command, own).ends_with(0);
-        let _ = run(command, own).ends_with(0);
+        run(command, own).success();
+        run(command, own).success();
     }
     crate::files::pipe(&lab.sandbox.path("pipe"));
     let before = lab.sandbox.state();
@@ -505,7 +504,7 @@ async fn a_result_replaces_only_a_file_of_its_kind() {
             "environments/lab/receipt.yaml",
         ]);
         for other in others {
-            let _ = run(command, other).ends_with(3);
+            run(command, other).exits_with(3);
         }
     }
     assert_eq!(lab.sandbox.changes_since(&before), [""; 0]);

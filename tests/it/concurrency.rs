@@ -11,9 +11,9 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 #[tokio::test(flavor = "multi_thread")]
 async fn while_a_deploy_runs_every_other_change_of_the_environment_is_refused() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
-    let _ = lab.run(&["plan", "lab", "--out", "plan.yaml"]).ends_with(0);
+    lab.run(&["plan", "lab", "--out", "plan.yaml"]).success();
     lab.sandbox.variable("FAKE_MKECTL_HANG", "yes");
     let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
     let mut first = Running::start(&lab, &["deploy", "lab"]);
@@ -33,7 +33,7 @@ async fn while_a_deploy_runs_every_other_change_of_the_environment_is_refused() 
         &["cluster", "reset", "lab", "--confirm", "lab"],
         &["mkectl", "lab", "--", "certs", "rotate"],
     ] {
-        let run = lab.run(command).ends_with(8);
+        let run = lab.run(command).exits_with(8);
         let process = run.stderr.split("(process ").nth(1).unwrap_or_default();
         let process = process.split(',').next().unwrap_or_default();
         assert_eq!(
@@ -46,15 +46,15 @@ async fn while_a_deploy_runs_every_other_change_of_the_environment_is_refused() 
     assert_eq!(lab.sandbox.read("environments/lab/receipt.yaml"), receipt);
     assert_eq!(lab.applies().len(), applied);
     // What only looks is not held up.
-    let _ = lab.run(&["plan", "lab"]).ends_with(0);
-    let _ = lab.run(&["status", "lab"]).ends_with(0);
-    let _ = lab.run(&["rehearse", "lab"]).ends_with(0);
+    lab.run(&["plan", "lab"]).success();
+    lab.run(&["status", "lab"]).success();
+    lab.run(&["rehearse", "lab"]).success();
     first.interrupt();
     assert_eq!(first.end().code, Some(130));
     assert_ended(&lab);
 
     lab.sandbox.variable("FAKE_MKECTL_HANG", "no");
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     let lock = lab.sandbox.path("environments/lab/logs/environment.lock");
     assert!(!lock.exists(), "the lock is left");
 }
@@ -73,13 +73,13 @@ async fn a_command_that_was_killed_is_named_by_the_next_one() {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     lab.sandbox.variable("FAKE_MKECTL_HANG", "no");
-    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    let run = lab.run(&["deploy", "lab"]).success();
     assert!(
         run.stderr.contains("warning: `deploy` (process "),
         "{}",
         run.stderr
     );
-    let again = lab.run(&["deploy", "lab"]).ends_with(0);
+    let again = lab.run(&["deploy", "lab"]).success();
     assert!(!again.stderr.contains("warning"), "{}", again.stderr);
 }
 
@@ -146,7 +146,7 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
         &["apply", "lab"],
         &["cluster", "reset", "lab", "--confirm", "lab"],
     ] {
-        let run = other.run(arguments).ends_with(8);
+        let run = other.run(arguments).exits_with(8);
         assert!(
             run.stderr.ends_with(
                 "error: a deploy of v4.1.5 to lab began at [TIME] from a different checkout and has not ended\n\
@@ -158,14 +158,14 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
             run.stderr
         );
     }
-    let plan = other.run(&["plan", "lab"]).ends_with(8);
+    let plan = other.run(&["plan", "lab"]).exits_with(8);
     assert!(
         plan.stdout
             .contains("  refused   a deploy of v4.1.5 to lab began"),
         "{}",
         plan.stdout
     );
-    let status = other.run(&["status", "lab"]).ends_with(0);
+    let status = other.run(&["status", "lab"]).success();
     assert!(
         status.stdout.contains("v4.1.5 began [TIME]"),
         "{}",
@@ -182,14 +182,14 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
     assert_eq!(other.applies().len(), 0);
 
     std::fs::write(gate, "").unwrap();
-    let first = first.end().ends_with(0);
+    let first = first.end().success();
     assert_eq!(
         first.stderr.matches("warning").count(),
         0,
         "{}",
         first.stderr
     );
-    let run = other.run(&["deploy", "lab"]).ends_with(8);
+    let run = other.run(&["deploy", "lab"]).exits_with(8);
     assert!(
         run.stderr.ends_with(
             "error: the registry records that a deploy of v4.1.5 to lab ended at [TIME], but this checkout has no receipt\n\
@@ -201,7 +201,7 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
         "{}",
         run.stderr
     );
-    let status = other.run(&["status", "lab"]).ends_with(0);
+    let status = other.run(&["status", "lab"]).success();
     assert!(
         status.stdout.contains("v4.1.5 ended [TIME]"),
         "{}",
@@ -218,15 +218,15 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
     let status = &value["result"]["environments"][0];
     assert_eq!(status["shared"]["phase"], "ended");
     assert_eq!(status["drift"], serde_json::json!([]));
-    let run = other.run(&["deploy", "lab"]).ends_with(0);
+    let run = other.run(&["deploy", "lab"]).success();
     assert_eq!(run.stdout, "lab: nothing to do\n");
 
     // And back: the next change is the other operator's.
     for checkout in [&lab, &other] {
         checkout.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
     }
-    let _ = other.run(&["deploy", "lab"]).ends_with(0);
-    let run = lab.run(&["deploy", "lab"]).ends_with(8);
+    other.run(&["deploy", "lab"]).success();
+    let run = lab.run(&["deploy", "lab"]).exits_with(8);
     assert!(
         run.stderr
             .contains("but the receipt in this checkout records v4.1.5 of [TIME]"),
@@ -234,7 +234,7 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
         run.stderr
     );
     pull(&other.sandbox, &lab.sandbox);
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     assert_eq!((lab.applies().len(), other.applies().len()), (1, 1));
 }
 
@@ -245,8 +245,8 @@ async fn a_deploy_that_pushes_longer_finds_out_before_mkectl() {
     let other = second_checkout(&lab).await;
     let mut slow = Running::start(&other, &["deploy", "lab", "--max-rate", "400KB"]);
     slow.wait_for("Plan for lab");
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
-    let slow = slow.end().ends_with(8);
+    lab.run(&["deploy", "lab"]).success();
+    let slow = slow.end().exits_with(8);
     assert!(
         slow.stderr
             .contains("error: a different deploy of lab began while this one was running\n"),
@@ -262,7 +262,7 @@ async fn a_deploy_that_pushes_longer_finds_out_before_mkectl() {
     assert_eq!((lab.applies().len(), other.applies().len()), (1, 0));
     assert_eq!(committed(&other), ["environment.yaml"]);
     pull(&lab.sandbox, &other.sandbox);
-    let _ = other.run(&["deploy", "lab"]).ends_with(0);
+    other.run(&["deploy", "lab"]).success();
 }
 
 // case 1.6b
@@ -272,7 +272,7 @@ async fn a_plan_that_is_outdated_after_the_push_does_not_reach_mkectl() {
     let mut slow = Running::start(&lab, &["deploy", "lab", "--max-rate", "400KB"]);
     slow.wait_for("Plan for lab");
     lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
-    let slow = slow.end().ends_with(2);
+    let slow = slow.end().exits_with(2);
     assert!(
         slow.stderr
             .contains("error: lab changed after its plan was computed: config: was "),
@@ -281,14 +281,14 @@ async fn a_plan_that_is_outdated_after_the_push_does_not_reach_mkectl() {
     );
     assert_eq!(lab.applies().len(), 0);
     assert_eq!(committed(&lab), ["environment.yaml"]);
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_deploy_is_explained_and_taken_over() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let other = second_checkout(&lab).await;
-    let _ = lab.run(&["push", "lab"]).ends_with(0);
+    lab.run(&["push", "lab"]).success();
     for checkout in ["the same", "another"] {
         lab.sandbox.variable("FAKE_MKECTL_HANG", "yes");
         let mut first = Running::start(&lab, &["apply", "lab"]);
@@ -300,7 +300,7 @@ async fn a_killed_deploy_is_explained_and_taken_over() {
         }
         lab.sandbox.variable("FAKE_MKECTL_HANG", "no");
         if checkout == "the same" {
-            let run = lab.run(&["deploy", "lab"]).ends_with(0);
+            let run = lab.run(&["deploy", "lab"]).success();
             assert!(
                 run.stderr.contains(
                     "warning: the deploy of v4.1.5 that began at [TIME] from this checkout was interrupted; this one takes over\n"
@@ -311,8 +311,8 @@ async fn a_killed_deploy_is_explained_and_taken_over() {
             pull(&lab.sandbox, &other.sandbox);
             continue;
         }
-        let _ = other.run(&["deploy", "lab"]).ends_with(8);
-        let run = other.run(&["apply", "lab", "--take-over"]).ends_with(0);
+        other.run(&["deploy", "lab"]).exits_with(8);
+        let run = other.run(&["apply", "lab", "--take-over"]).success();
         assert!(
             run.stderr.contains("  set aside a deploy of"),
             "{}",
@@ -320,10 +320,10 @@ async fn a_killed_deploy_is_explained_and_taken_over() {
         );
         assert!(!run.stderr.contains("refused"), "{}", run.stderr);
         // Now the checkout of the killed deploy lacks the receipt.
-        let run = lab.run(&["deploy", "lab"]).ends_with(8);
+        let run = lab.run(&["deploy", "lab"]).exits_with(8);
         assert!(run.stderr.contains("run `git pull`"), "{}", run.stderr);
         pull(&other.sandbox, &lab.sandbox);
-        let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+        lab.run(&["deploy", "lab"]).success();
     }
 }
 
@@ -336,7 +336,7 @@ async fn a_registry_that_refuses_the_shared_state_costs_a_warning() {
     };
     let registry = FaultyRegistry::start(quirks, &[], 0).await;
     lab.edit_environment(&lab.registry.address, &registry.address);
-    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    let run = lab.run(&["deploy", "lab"]).success();
     assert_eq!(run.stderr.matches("warning:").count(), 1, "{}", run.stderr);
     assert!(
         run.stderr.contains(
@@ -346,7 +346,7 @@ async fn a_registry_that_refuses_the_shared_state_costs_a_warning() {
         run.stderr
     );
     assert!(!lab.receipt().contains("\nrun: "), "{}", lab.receipt());
-    let again = lab.run(&["deploy", "lab"]).ends_with(0);
+    let again = lab.run(&["deploy", "lab"]).success();
     assert_eq!(again.stdout, "lab: nothing to do\n");
     assert!(!again.stderr.contains("warning"), "{}", again.stderr);
 }
@@ -354,7 +354,7 @@ async fn a_registry_that_refuses_the_shared_state_costs_a_warning() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_shared_state_is_of_no_release_and_stays() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     assert!(
         lab.repositories()
             .await
@@ -366,7 +366,7 @@ async fn the_shared_state_is_of_no_release_and_stays() {
         &["verify", "lab"],
         &["inspect", "v4.1.5"],
     ] {
-        let run = lab.run(arguments).ends_with(0);
+        let run = lab.run(arguments).success();
         assert!(!run.whole().contains("airlock/state"), "{}", run.whole());
     }
     let url = format!(
@@ -403,9 +403,9 @@ async fn the_shared_state_is_of_no_release_and_stays() {
 #[test]
 fn a_demo_without_its_receipt_is_deployed_again() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    let _ = sandbox.run(&["deploy", "demo"]).ends_with(0);
+    sandbox.run(&["deploy", "demo"]).success();
     std::fs::remove_file(sandbox.path("environments/demo/receipt.yaml")).unwrap();
-    let _ = sandbox.run(&["deploy", "demo"]).ends_with(0);
+    sandbox.run(&["deploy", "demo"]).success();
 }
 
 fn sha256(bytes: &[u8]) -> String {

@@ -49,13 +49,13 @@ fn defaults_that_are_not_the_locked_ones_are_refused() {
     let sandbox = locked();
     let text = sandbox.read(INIT);
     sandbox.write(INIT, &text.replace("10.96.0.0/16", "10.96.0.0/12"));
-    insta::assert_snapshot!(sandbox.run(&["render", "lab"]).ends_with(3).whole());
-    let _ = sandbox.run(&["check", "lab"]).ends_with(3);
-    let preflight = sandbox.run(&["preflight", "lab"]).ends_with(3).whole();
+    insta::assert_snapshot!(sandbox.run(&["render", "lab"]).exits_with(3).whole());
+    sandbox.run(&["check", "lab"]).exits_with(3);
+    let preflight = sandbox.run(&["preflight", "lab"]).exits_with(3).whole();
     let said = "bundles/v4.1.5.init.yaml differs from the lock of v4.1.5";
     assert!(preflight.contains(said), "{preflight}");
     std::fs::remove_file(sandbox.path(INIT)).unwrap();
-    let _ = sandbox.run(&["render", "lab"]).ends_with(3);
+    sandbox.run(&["render", "lab"]).exits_with(3);
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn fetch_brings_back_what_the_lock_names() {
     let text = sandbox.read(INIT);
     std::fs::remove_file(sandbox.path(INIT)).unwrap();
     bundles::forget_mkectl(&sandbox);
-    let _ = sandbox.run(&["fetch", "v4.1.5"]).ends_with(0);
+    sandbox.run(&["fetch", "v4.1.5"]).success();
     assert_eq!(sandbox.read(INIT), text);
 }
 
@@ -87,7 +87,7 @@ fn two_releases_are_compared_in_what_their_mkectl_configure() {
         &["diff", "v4.1.2", "v4.1.5"][..],
         &["diff", "v4.1.2", "v4.1.5", "--markdown"],
     ] {
-        let text = sandbox.run(arguments).ends_with(0).stdout;
+        let text = sandbox.run(arguments).success().stdout;
         let (_, defaults) = text.split_once("configures where nothing is said").unwrap();
         assert!(defaults.contains("spec.network.serviceCIDR"), "{text}");
         assert!(!defaults.contains("version"), "{text}");
@@ -110,12 +110,11 @@ async fn a_cluster_is_compared_with_what_is_rendered() {
     std::fs::create_dir_all(kubeconfig.parent().unwrap()).unwrap();
     std::fs::write(kubeconfig, "apiVersion: v1\n").unwrap();
     insta::assert_snapshot!(lab.run(&["diff", "lab", "--live"]).whole());
-    let _ = lab
-        .run(&["diff", "lab", "--live", "--detailed-exitcode"])
-        .ends_with(2);
-    let _ = lab.run(&["diff", "lab", "lab", "--live"]).ends_with(64);
+    lab.run(&["diff", "lab", "--live", "--detailed-exitcode"])
+        .exits_with(2);
+    lab.run(&["diff", "lab", "lab", "--live"]).exits_with(64);
     lab.edit_environment("release:", "rehearsal: true\nrelease:");
-    let run = lab.run(&["diff", "lab", "--live"]).ends_with(3);
+    let run = lab.run(&["diff", "lab", "--live"]).exits_with(3);
     assert!(
         run.stderr.contains("is a rehearsal and has no cluster"),
         "{}",

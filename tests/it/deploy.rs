@@ -29,7 +29,7 @@ fn the_demo_is_deployed_from_a_fresh_checkout() {
 #[test]
 fn a_second_deploy_changes_nothing_and_is_quick() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    let _ = sandbox.run(&["deploy", "demo"]).ends_with(0);
+    sandbox.run(&["deploy", "demo"]).success();
     let before = sandbox.state();
     let mut quickest = Duration::MAX;
     for _ in 0..3 {
@@ -59,7 +59,7 @@ async fn a_deploy_that_changes_nothing_costs_a_request_an_artifact_and_three_mor
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     let first = wire.take();
     let of_kind = |seen: &[String], method: &str, part: &str| {
         seen.iter()
@@ -84,7 +84,7 @@ async fn a_deploy_that_changes_nothing_costs_a_request_an_artifact_and_three_mor
         "each blob is sent once"
     );
 
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     let second = wire.take();
     let looks = of_kind(&second, "HEAD", "/manifests/");
     assert_eq!(looks, lock.artifacts.len(), "{second:?}");
@@ -229,7 +229,7 @@ async fn mkectl_is_called_with_the_rendered_file_and_nothing_it_has_no_use_for()
 async fn an_older_mkectl_is_not_given_flags_that_it_does_not_know() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox.variable("FAKE_MKECTL_FLAGS", "old");
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     let config = lab.sandbox.path("environments/lab/mke4.yaml");
     assert_eq!(lab.applies()[0].arguments, ["apply", "-f", config.as_str()]);
 }
@@ -244,13 +244,15 @@ async fn mkectls_failure_is_told_from_ours_and_kept() {
 
     // Any other code of mkectl's is our 7, too.
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "3");
-    let run = lab.run(&["deploy", "lab", "--format", "json"]).ends_with(7);
+    let run = lab
+        .run(&["deploy", "lab", "--format", "json"])
+        .exits_with(7);
     let error = last_line(&run)["error"].clone();
     assert_eq!(error["exit-code"], 7);
     assert_eq!(error["mkectl-exit-code"], 3);
 
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     let receipt = lab.receipt();
     assert!(!receipt.contains("failed:"), "{receipt}");
 }
@@ -258,10 +260,10 @@ async fn mkectls_failure_is_told_from_ours_and_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_failed_apply_mkectl_runs_again_even_if_the_files_are_set_back() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
-    let _ = lab.run(&["deploy", "lab"]).ends_with(7);
+    lab.run(&["deploy", "lab"]).exits_with(7);
     // The cluster may be half-way to what the files said then.
     lab.edit_environment("mke2.lab.example.com", "mke.lab.example.com");
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
@@ -319,7 +321,7 @@ async fn a_failure_is_told_though_no_receipt_can_be_written() {
     std::fs::remove_file(&path).unwrap();
     std::fs::write(&path, script).unwrap();
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let run = lab.run(&["deploy", "lab"]).ends_with(7);
+    let run = lab.run(&["deploy", "lab"]).exits_with(7);
     assert!(
         run.stderr.contains("no receipt records this failure"),
         "{}",
@@ -344,7 +346,7 @@ async fn what_cannot_be_written_is_found_before_anything_is_pushed() {
             "logs" => std::fs::write(&path, "").unwrap(),
             _ => std::fs::create_dir(&path).unwrap(),
         }
-        let run = lab.run(&["deploy", "lab"]).ends_with(1);
+        let run = lab.run(&["deploy", "lab"]).exits_with(1);
         assert!(
             run.stderr.contains(&format!("environments/lab/{name}")),
             "{}",
@@ -360,7 +362,7 @@ async fn what_cannot_be_written_is_found_before_anything_is_pushed() {
         }
     }
     assert_eq!(lab.applies().len(), 0);
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -428,7 +430,7 @@ async fn the_mkectl_that_an_environment_names_goes_before_the_one_on_the_path() 
     std::fs::create_dir(lab.sandbox.path("tools")).unwrap();
     std::os::unix::fs::symlink(FAKE_MKECTL, lab.sandbox.path("tools/mkectl")).unwrap();
     lab.write_environment("mkectl: ../../tools/mkectl\n");
-    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    let run = lab.run(&["deploy", "lab"]).success();
     assert!(
         run.stderr
             .contains("tools/mkectl apply -f environments/lab/mke4.yaml"),
@@ -477,7 +479,7 @@ async fn a_second_interrupt_kills_a_mkectl_that_does_not_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_registry_is_refused_once_a_cluster_runs_from_the_first() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     lab.edit_environment("project: mke", "project: other");
     for command in ["deploy", "plan", "apply", "push"] {
         let run = lab.run(&[command, "lab"]);
@@ -510,17 +512,16 @@ async fn another_registry_is_refused_once_a_cluster_runs_from_the_first() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_release_is_no_apply_and_an_older_one_no_upgrade() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
-    let _ = lab
-        .run(&[
-            "lock",
-            "v4.1.6",
-            "--bundle",
-            bundle.as_str(),
-            "--force-release",
-        ])
-        .ends_with(0);
+    lab.run(&[
+        "lock",
+        "v4.1.6",
+        "--bundle",
+        bundle.as_str(),
+        "--force-release",
+    ])
+    .success();
     lab.edit_environment("v4.1.5", "v4.1.6");
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.6");
     insta::assert_snapshot!(lab.run(&["apply", "lab"]).whole(), @"
@@ -532,17 +533,16 @@ async fn another_release_is_no_apply_and_an_older_one_no_upgrade() {
     ");
     assert_eq!(lab.applies().len(), 1);
     // The registry may get it; that is what an upgrade begins with.
-    let _ = lab.run(&["push", "lab"]).ends_with(0);
+    lab.run(&["push", "lab"]).success();
     // Where the vendor supports no upgrade, the reason is the vendor's.
-    let _ = lab
-        .run(&[
-            "lock",
-            "v4.1.2",
-            "--bundle",
-            bundle.as_str(),
-            "--force-release",
-        ])
-        .ends_with(0);
+    lab.run(&[
+        "lock",
+        "v4.1.2",
+        "--bundle",
+        bundle.as_str(),
+        "--force-release",
+    ])
+    .success();
     lab.edit_environment("v4.1.6", "v4.1.2");
     insta::assert_snapshot!(lab.run(&["deploy", "lab"]).whole(), @"
     exit code: 3
@@ -569,15 +569,17 @@ async fn a_protected_environment_wants_its_name() {
     error: lab was not confirmed: --confirm says `prod`
     hint: add `--confirm lab` for runs without a terminal
     "#);
-    let machine = lab.run(&["deploy", "lab", "--format", "json"]).ends_with(8);
+    let machine = lab
+        .run(&["deploy", "lab", "--format", "json"])
+        .exits_with(8);
     assert_eq!(last_line(&machine)["error"]["exit-code"], 8);
     assert!(lab.repositories().await.is_empty());
     assert_eq!(lab.applies().len(), 0);
 
-    let _ = lab.run(&["deploy", "lab", "--confirm", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab", "--confirm", "lab"]).success();
     assert_eq!(lab.applies().len(), 1);
     // Where nothing is to be done, nothing is asked.
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -599,7 +601,7 @@ async fn at_a_terminal_the_name_is_asked_for() {
     hint: add `--confirm lab` for runs without a terminal
     "#);
     assert!(lab.repositories().await.is_empty());
-    let _ = answer(&lab, &["deploy", "lab"], "lab\n").ends_with(0);
+    answer(&lab, &["deploy", "lab"], "lab\n").success();
     assert_eq!(lab.applies().len(), 1);
 }
 
@@ -621,10 +623,10 @@ async fn secrets_are_nowhere() {
         &["rehearse", "lab"],
         &["list"],
     ] {
-        runs.push(lab.run(arguments).ends_with(0));
+        runs.push(lab.run(arguments).success());
     }
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "9");
-    runs.push(lab.run(&["apply", "lab"]).ends_with(7));
+    runs.push(lab.run(&["apply", "lab"]).exits_with(7));
     assert_no_secret(&lab.sandbox, &runs, &[lab::USER, lab::PASSWORD]);
 }
 
@@ -640,9 +642,9 @@ async fn secrets_that_were_used_are_nowhere() {
         "config:\n  registries: { imageRegistry: { credentialsSecretName: pull }, chartRegistry: { credentialsSecretName: pull } }\n",
     );
     let runs = [
-        lab.run(&["plan", "lab"]).ends_with(0),
-        lab.run(&["deploy", "lab"]).ends_with(0),
-        lab.run(&["verify", "lab", "--format", "json"]).ends_with(0),
+        lab.run(&["plan", "lab"]).success(),
+        lab.run(&["deploy", "lab"]).success(),
+        lab.run(&["verify", "lab", "--format", "json"]).success(),
     ];
     let header = "Y291cmllcjpjb3JyZWN0LWhvcnNl";
     assert_no_secret(&lab.sandbox, &runs, &[registries::PASSWORD, header]);
@@ -683,7 +685,7 @@ async fn credentials_that_are_named_and_not_set_are_missed_before_anything_is_se
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_get_the_plan_the_events_and_the_result() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let run = lab.run(&["deploy", "lab", "--format", "json"]).ends_with(0);
+    let run = lab.run(&["deploy", "lab", "--format", "json"]).success();
     assert_eq!(run.stderr, "");
     let keys: Vec<String> = run
         .stdout
@@ -719,7 +721,7 @@ async fn machines_get_the_plan_the_events_and_the_result() {
             .exists()
     );
 
-    let again = lab.run(&["deploy", "lab", "--format", "json"]).ends_with(0);
+    let again = lab.run(&["deploy", "lab", "--format", "json"]).success();
     let result = last_line(&again)["result"].clone();
     assert_eq!(result["nothing-to-do"], true);
     assert_eq!(result["pushed"], 0);
@@ -730,7 +732,7 @@ async fn what_mkectl_printed_is_in_a_log_that_others_cannot_read() {
     use std::os::unix::fs::PermissionsExt as _;
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox.variable("FAKE_MKECTL_FLOOD", "2000");
-    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    let run = lab.run(&["deploy", "lab"]).success();
     let log = only_log(&lab.sandbox, "lab");
     let mode = std::fs::metadata(&log).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -773,6 +775,7 @@ async fn with_credentials() -> Lab {
 }
 
 /// Runs the command with a terminal for standard input, on which this is typed.
+#[must_use]
 fn answer(lab: &Lab, arguments: &[&str], typed: &str) -> Run {
     let (mut controller, mut terminal) = (0, 0);
     // SAFETY: both pointers are to locals, and null stands for a name, settings and a size that nobody asks for.
@@ -924,6 +927,7 @@ impl<'a> Running<'a> {
         self.child.kill().unwrap();
     }
 
+    #[must_use]
     pub(crate) fn end(mut self) -> Run {
         self.stderr.read_to_string(&mut self.seen).unwrap();
         let output = self.child.wait_with_output().unwrap();

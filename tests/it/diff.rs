@@ -6,7 +6,7 @@ use support::{Lab, Run, Sandbox};
 use crate::{AIRLOCK, FAKE_MKECTL};
 
 fn json(run: Run) -> serde_json::Value {
-    let run = run.ends_with(0);
+    let run = run.success();
     assert_eq!(run.stderr, "");
     let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     value["result"].clone()
@@ -109,8 +109,8 @@ fn a_file_with_the_same_values_in_other_words_is_told_from_one_that_differs() {
 async fn the_receipt_tells_what_was_applied() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let detailed = ["diff", "lab", "--detailed-exitcode"];
-    let _ = lab.run(&detailed).ends_with(2);
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&detailed).exits_with(2);
+    lab.run(&["deploy", "lab"]).success();
     insta::assert_snapshot!(lab.run(&detailed).whole(), @r#"
     exit code: 0
     --- stdout
@@ -121,7 +121,7 @@ async fn the_receipt_tells_what_was_applied() {
     "#);
 
     lab.edit_environment("user: ubuntu", "user: admin");
-    let committed = lab.run(&detailed).ends_with(2);
+    let committed = lab.run(&detailed).exits_with(2);
     insta::assert_snapshot!(committed.whole(), @r#"
     exit code: 2
     --- stdout
@@ -134,8 +134,8 @@ async fn the_receipt_tells_what_was_applied() {
     --- stderr
     "#);
 
-    let _ = lab.run(&["render", "lab"]).ends_with(0);
-    let another = lab.run(&detailed).ends_with(2);
+    lab.run(&["render", "lab"]).success();
+    let another = lab.run(&detailed).exits_with(2);
     insta::assert_snapshot!(another.whole(), @r#"
     exit code: 2
     --- stdout
@@ -146,7 +146,7 @@ async fn the_receipt_tells_what_was_applied() {
     "#);
 
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
-    let _ = lab.run(&["deploy", "lab"]).ends_with(7);
+    lab.run(&["deploy", "lab"]).exits_with(7);
     let result = json(lab.run(&["diff", "lab", "--format", "json"]));
     assert_eq!(result["applied"]["config"], "another");
     assert_eq!(result["applied"]["failed-later"], "apply");
@@ -173,11 +173,11 @@ fn two_environments_are_compared_by_meaning() {
     );
     let same = sandbox
         .run(&["diff", "prod", "prod", "--detailed-exitcode"])
-        .ends_with(0);
+        .success();
     assert_eq!(same.stdout, "prod and prod have the same values\n");
-    let _ = sandbox
+    sandbox
         .run(&["diff", "staging", "prod", "--detailed-exitcode"])
-        .ends_with(2);
+        .exits_with(2);
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn secrets_are_in_no_form_of_a_diff() {
         &["diff", "staging", "prod", "--markdown"],
         &["diff", "prod", "--format", "json"],
     ] {
-        let run = sandbox.run(arguments).ends_with(0);
+        let run = sandbox.run(arguments).success();
         assert!(run.stdout.contains("(not shown)"), "{}", run.stdout);
         assert!(!run.whole().contains("planted-secret-1"), "{}", run.whole());
     }
@@ -208,7 +208,7 @@ fn lock_two(sandbox: &Sandbox) {
         let name = FILE.replace("v4.1.5", release);
         let file = sandbox.path(&format!("bundles/{name}"));
         bundles::make(recipe, &file);
-        let _ = sandbox
+        sandbox
             .run(&[
                 "lock",
                 release,
@@ -216,7 +216,7 @@ fn lock_two(sandbox: &Sandbox) {
                 file.as_str(),
                 "--force-release",
             ])
-            .ends_with(0);
+            .success();
     };
     recipe.artifacts.push(bundles::image(
         "old/agent",
@@ -263,12 +263,12 @@ fn two_releases_are_compared_by_their_locks() {
             .run(&["diff", "v4.1.3", "v4.1.5", "--markdown"])
             .whole()
     );
-    let _ = sandbox
+    sandbox
         .run(&["diff", "v4.1.3", "v4.1.5", "--detailed-exitcode"])
-        .ends_with(2);
+        .exits_with(2);
     let same = sandbox
         .run(&["diff", "v4.1.5", "v4.1.5", "--detailed-exitcode"])
-        .ends_with(0);
+        .success();
     assert!(same.stdout.contains("0 artifacts added"), "{}", same.stdout);
 }
 
@@ -280,7 +280,7 @@ async fn the_bytes_of_a_diff_are_those_that_a_push_sends() {
     bundles::forget_store(&lab.sandbox);
     lock_two(&lab.sandbox);
     lab.edit_environment("v4.1.5", "v4.1.3");
-    let push = || json_of_last_line(&lab.run(&["push", "lab", "--format", "json"]).ends_with(0));
+    let push = || json_of_last_line(&lab.run(&["push", "lab", "--format", "json"]).success());
     let first = push();
     assert_ne!(first["sent-bytes"], 0);
     let diff = json(lab.run(&["diff", "v4.1.3", "v4.1.5", "--format", "json"]));
@@ -320,7 +320,7 @@ fn only_two_of_a_kind_are_compared() {
     error: release v4.1.3 is not locked: bundles/v4.1.3-amd64.lock.yaml does not exist
     hint: on a machine with internet: `cargo xtask lock v4.1.3`, and commit the lock; with the bundle at hand: `cargo xtask lock v4.1.3 --bundle FILE`
     ");
-    let _ = sandbox
+    sandbox
         .run(&["diff", "prod", "--markdown", "--format", "json"])
-        .ends_with(64);
+        .exits_with(64);
 }

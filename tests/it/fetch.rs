@@ -57,7 +57,7 @@ async fn a_fetch_that_was_killed_is_gone_on_with() {
     assert!(!file(&sandbox).exists());
     let kept = std::fs::metadata(&part).unwrap().len();
 
-    let _ = sandbox.run(&["fetch", "v4.1.5"]).ends_with(0);
+    sandbox.run(&["fetch", "v4.1.5"]).success();
     assert_eq!(std::fs::read(file(&sandbox)).unwrap(), bundle);
     let asked = server.asked();
     assert_eq!(asked.len(), 2, "{asked:?}");
@@ -84,7 +84,7 @@ async fn another_file_at_the_url_is_not_glued_to_what_is_there() {
             server.url(FILE)
         ),
     );
-    let _ = sandbox.run(&["fetch", "v4.1.5"]).ends_with(0);
+    sandbox.run(&["fetch", "v4.1.5"]).success();
     assert_eq!(server.asked()[0].header("if-range"), "\"another\"");
     assert_eq!(std::fs::read(file(&sandbox)).unwrap(), bundle);
 }
@@ -99,7 +99,7 @@ async fn a_redirect_is_followed() {
     })
     .await;
     let sandbox = locked(&bundle, &server.url(FILE));
-    let _ = sandbox.run(&["fetch", "v4.1.5"]).ends_with(0);
+    sandbox.run(&["fetch", "v4.1.5"]).success();
     assert_eq!(std::fs::read(file(&sandbox)).unwrap(), bundle);
 }
 
@@ -185,10 +185,10 @@ fn what_is_neither_environment_nor_release_is_said_to_be_so() {
 fn a_bundle_that_was_carried_here_is_read_and_not_downloaded() {
     let sandbox = locked(&bundle(), "http://192.0.2.1/unreachable.tar.gz");
     std::fs::write(file(&sandbox), bundle()).unwrap();
-    let _ = sandbox.run(&["fetch", "v4.1.5"]).ends_with(0);
+    sandbox.run(&["fetch", "v4.1.5"]).success();
     // What is in the store is not read again.
     std::fs::remove_file(file(&sandbox)).unwrap();
-    let _ = sandbox.run(&["fetch", "v4.1.5"]).ends_with(0);
+    sandbox.run(&["fetch", "v4.1.5"]).success();
 }
 
 /// An environment of the release.
@@ -236,7 +236,7 @@ async fn nothing_is_written_through_a_symbolic_link() {
         std::fs::write(&outside, "untouched").unwrap();
         let link = sandbox.path(&format!("bundles/{name}"));
         std::os::unix::fs::symlink(&outside, &link).unwrap();
-        let run = sandbox.run(&["fetch", "v4.1.5"]).ends_with(3);
+        let run = sandbox.run(&["fetch", "v4.1.5"]).exits_with(3);
         let text = format!("bundles/{name} is a symbolic link to ");
         assert!(run.stderr.contains(&text), "{}", run.whole());
         assert_eq!(std::fs::read_to_string(&outside).unwrap(), "untouched");
@@ -247,7 +247,7 @@ async fn nothing_is_written_through_a_symbolic_link() {
     let disk = sandbox.home().join("disk");
     std::fs::rename(sandbox.path("bundles"), &disk).unwrap();
     std::os::unix::fs::symlink(&disk, sandbox.path("bundles")).unwrap();
-    let _ = sandbox.run(&["fetch", "v4.1.5"]).ends_with(0);
+    sandbox.run(&["fetch", "v4.1.5"]).success();
 }
 
 // case 1.6c
@@ -257,7 +257,7 @@ async fn an_unfinished_file_of_unknown_origin_is_kept_and_named() {
     let sandbox = locked(&bundle(), &server.url(FILE));
     let part = sandbox.path(&format!("bundles/{FILE}.part"));
     std::fs::write(&part, "of a courier").unwrap();
-    let run = sandbox.run(&["fetch", "v4.1.5"]).ends_with(1);
+    let run = sandbox.run(&["fetch", "v4.1.5"]).exits_with(1);
     let kept = format!("bundles/{FILE}.kept-1.part");
     assert!(run.stderr.contains(&kept), "{}", run.whole());
     assert_eq!(sandbox.read(&kept), "of a courier");

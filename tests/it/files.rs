@@ -27,6 +27,7 @@ pub(crate) fn pipe(path: &Utf8Path) {
 }
 
 /// Runs a command that must not wait for a pipe.
+#[must_use]
 fn run(sandbox: &Sandbox, arguments: &[&str]) -> Run {
     let mut child = sandbox
         .command(arguments)

@@ -21,7 +21,7 @@ fn every_environment_of_the_gallery_has_a_snapshot() {
     assert!(names.len() >= 16, "{names:?}");
     let sandbox = sandbox(&names);
     for name in names {
-        let run = sandbox.run(&["render", &name]).ends_with(0);
+        let run = sandbox.run(&["render", &name]).success();
         let text = sandbox.read(&format!("environments/{name}/mke4.yaml"));
         let said = sandbox.redact(&run.stderr);
         insta::with_settings!({ omit_expression => true }, {
@@ -34,7 +34,7 @@ fn every_environment_of_the_gallery_has_a_snapshot() {
 fn what_was_published_is_rendered_with_the_same_values() {
     for (name, file) in PUBLISHED {
         let sandbox = sandbox(&[(*name).to_owned()]);
-        let _ = sandbox.run(&["render", name]).ends_with(0);
+        sandbox.run(&["render", name]).success();
         let mut rendered = yaml(&sandbox.read(&format!("environments/{name}/mke4.yaml")));
         let path = repository().join("tests/gallery/published").join(file);
         let mut published = yaml(&std::fs::read_to_string(path).unwrap());

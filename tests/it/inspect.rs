@@ -20,10 +20,10 @@ fn a_file_says_the_same_as_its_lock() {
     insta::assert_snapshot!("file", of_file.whole());
     assert_eq!(sandbox.changes_since(&before), [""; 0]);
 
-    let _ = sandbox
+    sandbox
         .run(&["lock", "v4.1.5", "--bundle", bundle.as_str()])
-        .ends_with(0);
-    let of_lock = sandbox.run(&["inspect", "v4.1.5"]).ends_with(0);
+        .success();
+    let of_lock = sandbox.run(&["inspect", "v4.1.5"]).success();
     assert_eq!(of_file.stdout, of_lock.stdout);
 }
 
@@ -32,7 +32,7 @@ fn machines_get_every_artifact() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     let run = sandbox
         .run(&["inspect", "v4.1.5-demo", "--format", "json"])
-        .ends_with(0);
+        .success();
     assert_eq!(run.stderr, "");
     let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     let result = &value["result"];
@@ -80,7 +80,7 @@ fn what_is_no_bundle_is_named() {
     let mut all = String::new();
     for (name, content) in cases {
         std::fs::write(sandbox.path(name), content).unwrap();
-        let run = sandbox.run(&["inspect", name]).ends_with(4);
+        let run = sandbox.run(&["inspect", name]).exits_with(4);
         assert_eq!(run.stdout, "", "{name}");
         all.push_str(&format!("## {name}\n{}", run.stderr));
     }

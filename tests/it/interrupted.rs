@@ -66,10 +66,10 @@ async fn a_push_that_is_killed_again_and_again_sends_nothing_twice_that_was_comp
 
     let complete = registry.blobs();
     let opened = registry.transfers().len();
-    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    sandbox.run(&["push", "lab"]).success();
     nothing_again(&registry, &content, &complete, opened);
     is_complete(&registry, &content);
-    let _ = sandbox.run(&["verify", "lab"]).ends_with(0);
+    sandbox.run(&["verify", "lab"]).success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,7 +115,7 @@ async fn goes_on_after_a_kill(size: usize, rate: u64) {
     );
 
     let before = registry.received();
-    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    sandbox.run(&["push", "lab"]).success();
     let sent = registry.received() - before;
     let rest = total - kept;
     assert!(
@@ -156,7 +156,7 @@ async fn a_release_that_shares_most_of_its_blobs_sends_and_keeps_only_the_others
     let (old, new) = (Content::of(&first), Content::of(&second));
     let registry = FaultyRegistry::start(Quirks::default(), &[], 0).await;
     let sandbox = sandbox_for(&registry, &first);
-    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    sandbox.run(&["push", "lab"]).success();
     is_complete(&registry, &old);
     let (sent_first, kept_first) = (registry.received(), stored(&sandbox));
     let complete = registry.blobs();
@@ -164,7 +164,7 @@ async fn a_release_that_shares_most_of_its_blobs_sends_and_keeps_only_the_others
 
     let file = sandbox.path("bundles/mke_bundle_v4.1.6_amd64.tar.gz");
     bundles::make(&second, &file);
-    let _ = sandbox
+    sandbox
         .run(&[
             "lock",
             "v4.1.6",
@@ -172,11 +172,11 @@ async fn a_release_that_shares_most_of_its_blobs_sends_and_keeps_only_the_others
             file.as_str(),
             "--force-release",
         ])
-        .ends_with(0);
+        .success();
     let environment = "environments/lab/environment.yaml";
     let text = sandbox.read(environment);
     sandbox.write(environment, &text.replace("v4.1.5", "v4.1.6"));
-    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    sandbox.run(&["push", "lab"]).success();
     is_complete(&registry, &new);
     is_complete(&registry, &old);
 

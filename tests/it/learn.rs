@@ -158,7 +158,7 @@ async fn what_a_bundle_shows_is_recorded_and_lock_and_push_follow_it() {
     std::fs::write(sandbox.path("checksum.txt"), checksum).unwrap();
 
     // Without observations the bundle is refused, and the hint leads on.
-    let refused = lab.run(&["lock", "v4.1.5", "--bundle", FILE]).ends_with(4);
+    let refused = lab.run(&["lock", "v4.1.5", "--bundle", FILE]).exits_with(4);
     assert!(
         refused.stderr.contains("cargo xtask learn"),
         "{}",
@@ -173,14 +173,14 @@ async fn what_a_bundle_shows_is_recorded_and_lock_and_push_follow_it() {
         "--checksum",
         "checksum.txt",
     ];
-    let run = lab.run(&learn).ends_with(0);
+    let run = lab.run(&learn).success();
     insta::assert_snapshot!("learn", run.stdout);
     let facts = sandbox.read(FACTS);
     let observed = facts.split("\nmkectl:").next().unwrap();
     insta::assert_snapshot!("facts", observed);
     insta::assert_snapshot!(
         "table",
-        sandbox_facts(&lab.run(&["releases", "v4.1.5"]).ends_with(0).stdout)
+        sandbox_facts(&lab.run(&["releases", "v4.1.5"]).success().stdout)
     );
     for private in [sandbox.path("").as_str(), sandbox.home().as_str()] {
         assert!(
@@ -188,14 +188,14 @@ async fn what_a_bundle_shows_is_recorded_and_lock_and_push_follow_it() {
             "{private}"
         );
     }
-    let again = lab.run(&learn).ends_with(0);
+    let again = lab.run(&learn).success();
     assert!(
         again.stdout.starts_with("unchanged:") && sandbox.read(FACTS) == facts,
         "{}",
         again.stdout
     );
 
-    let _ = lab.run(&["lock", "v4.1.5", "--bundle", FILE]).ends_with(0);
+    lab.run(&["lock", "v4.1.5", "--bundle", FILE]).success();
     let lock = bundles::lock_of(sandbox);
     let mut references: Vec<String> = lock
         .artifacts
@@ -218,7 +218,7 @@ async fn what_a_bundle_shows_is_recorded_and_lock_and_push_follow_it() {
         "mke-v4.1.5/bundles/images/skopeo_v1.17.0.tar"
     );
 
-    let _ = lab.run(&["push", "lab"]).ends_with(0);
+    lab.run(&["push", "lab"]).success();
     let client = lab.registry.client();
     for artifact in &lock.artifacts {
         let repository = format!("mke/{}", artifact.repository);
@@ -249,7 +249,7 @@ async fn render_follows_what_mkectl_shows_of_pulling_with_credentials() {
     let before = lab.run(&["render", "lab"]);
     let mut sandbox = lab.sandbox;
     let _ = sandbox.variable("FAKE_MKECTL_VERSION", "v4.2.1");
-    let run = sandbox.run(&["learn", "v4.2.1"]).ends_with(0);
+    let run = sandbox.run(&["learn", "v4.2.1"]).success();
     assert!(
         run.stdout.contains("mkectl: Version: v4.2.1"),
         "{}",
@@ -260,13 +260,13 @@ async fn render_follows_what_mkectl_shows_of_pulling_with_credentials() {
         facts.contains("--chart-registry-username") && !facts.contains(sandbox.home().as_str()),
         "{facts}"
     );
-    let releases = sandbox.run(&["releases", "v4.2.1"]).ends_with(0);
+    let releases = sandbox.run(&["releases", "v4.2.1"]).success();
     assert!(releases.stdout.contains("observed"), "{}", releases.stdout);
     assert!(!before.stderr.contains(warning), "{}", before.stderr);
     // A mkectl that cannot do it: the same file makes the warning appear.
     let without = facts.replace("--chart-registry-username", "--other");
     sandbox.write("environments/facts/v4.2.1.yaml", &without);
-    let after = sandbox.run(&["render", "lab"]).ends_with(0);
+    let after = sandbox.run(&["render", "lab"]).success();
     assert!(after.stderr.contains(warning), "{}", after.stderr);
 }
 
@@ -281,14 +281,14 @@ fn a_decision_in_the_file_is_kept_and_its_absence_refused() {
     }
     std::fs::write(sandbox.path(FILE), bundles::pack(&files)).unwrap();
     let learn = ["learn", "v4.1.5", "--bundle", FILE];
-    let run = sandbox.run(&learn).ends_with(0);
+    let run = sandbox.run(&learn).success();
     assert!(
         run.stdout.contains("decide before `lock`"),
         "{}",
         run.stdout
     );
     let lock = ["lock", "v4.1.5", "--bundle", FILE];
-    let refused = sandbox.run(&lock).ends_with(3);
+    let refused = sandbox.run(&lock).exits_with(3);
     assert!(
         refused.stderr.contains(FACTS) && refused.stderr.contains("reference"),
         "{}",
@@ -299,9 +299,9 @@ fn a_decision_in_the_file_is_kept_and_its_absence_refused() {
         "problem: the file name does not give repository and tag\n      reference: pause:3.10\n",
     );
     sandbox.write(FACTS, &decided);
-    let _ = sandbox.run(&learn).ends_with(0);
+    sandbox.run(&learn).success();
     assert_eq!(sandbox.read(FACTS), decided);
-    let _ = sandbox.run(&lock).ends_with(0);
+    sandbox.run(&lock).success();
     let lock = bundles::lock_of(&sandbox);
     assert!(
         lock.artifacts
@@ -318,9 +318,7 @@ fn lock_warns_of_what_a_bundle_shows_and_the_table_has_differently() {
         ..bundles::tiny()
     };
     std::fs::write(sandbox.path(FILE), bundles::bytes(&recipe)).unwrap();
-    let run = sandbox
-        .run(&["lock", "v4.1.5", "--bundle", FILE])
-        .ends_with(0);
+    let run = sandbox.run(&["lock", "v4.1.5", "--bundle", FILE]).success();
     assert!(
         run.stderr.contains(
             "v4.1.5: top folder: expected bundles (documented), observed mke/bundles; `cargo xtask learn v4.1.5` records it"
@@ -328,12 +326,10 @@ fn lock_warns_of_what_a_bundle_shows_and_the_table_has_differently() {
         "{}",
         run.stderr
     );
-    let _ = sandbox
+    sandbox
         .run(&["learn", "v4.1.5", "--bundle", FILE])
-        .ends_with(0);
-    let after = sandbox
-        .run(&["lock", "v4.1.5", "--bundle", FILE])
-        .ends_with(0);
+        .success();
+    let after = sandbox.run(&["lock", "v4.1.5", "--bundle", FILE]).success();
     assert!(!after.stderr.contains("top folder"), "{}", after.stderr);
 }
 
@@ -378,15 +374,15 @@ fn a_damaged_archive_of_the_release_is_not_skipped_without_a_decision() {
     std::fs::write(sandbox.path(FILE), damaged_bundle()).unwrap();
     let run = sandbox
         .run(&["learn", "v4.1.5", "--bundle", FILE])
-        .ends_with(0);
+        .success();
     assert!(
         run.stdout.contains("decide before `lock`"),
         "{}",
         run.stdout
     );
-    let _ = sandbox
+    sandbox
         .run(&["lock", "v4.1.5", "--bundle", FILE])
-        .ends_with(3);
+        .exits_with(3);
 }
 
 #[test]
@@ -394,7 +390,7 @@ fn a_bundle_of_another_release_or_of_nothing_is_not_recorded() {
     let sandbox = Sandbox::new(AIRLOCK);
     bundles::make(&bundles::small(), &sandbox.path(FILE));
     let learn = ["learn", "v4.2.0", "--bundle", FILE];
-    let run = sandbox.run(&learn).ends_with(4);
+    let run = sandbox.run(&learn).exits_with(4);
     assert!(
         run.stderr.contains("this bundle is not v4.2.0"),
         "{}",
@@ -402,7 +398,7 @@ fn a_bundle_of_another_release_or_of_nothing_is_not_recorded() {
     );
     assert!(!sandbox.path("environments/facts").exists());
     let forced = ["learn", "v4.2.0", "--bundle", FILE, "--force-release"];
-    let _ = sandbox.run(&forced).ends_with(0);
+    sandbox.run(&forced).success();
     std::fs::write(
         sandbox.path(FILE),
         bundles::pack(&[Member::new("readme", "x")]),
@@ -410,7 +406,7 @@ fn a_bundle_of_another_release_or_of_nothing_is_not_recorded() {
     .unwrap();
     let run = sandbox
         .run(&["learn", "v4.1.5", "--bundle", FILE])
-        .ends_with(4);
+        .exits_with(4);
     assert!(run.stderr.contains("no archive"), "{}", run.stderr);
 }
 

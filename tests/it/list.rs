@@ -68,7 +68,7 @@ fn a_wrong_environment_does_not_hide_the_others() {
 async fn what_was_done_is_listed() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let states = |lab: &Lab| {
-        let run = lab.run(&["list", "--format", "json"]).ends_with(0);
+        let run = lab.run(&["list", "--format", "json"]).success();
         assert_eq!(run.stderr, "");
         let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
         let environment = &value["result"]["environments"][0];
@@ -86,13 +86,13 @@ async fn what_was_done_is_listed() {
     std::fs::remove_dir_all(lab.sandbox.path("bundles/store")).unwrap();
     assert_eq!(states(&lab), pair("never deployed", "bundle is here"));
     let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     assert_eq!(states(&lab), pair("v4.1.5 deployed [TIME]", "in the store"));
 
     std::fs::remove_dir_all(lab.sandbox.path("bundles/store")).unwrap();
     std::fs::remove_file(&bundle).unwrap();
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
-    let _ = lab.run(&["apply", "lab"]).ends_with(7);
+    lab.run(&["apply", "lab"]).exits_with(7);
     assert_eq!(
         states(&lab),
         pair("v4.1.5 failed at apply [TIME]", "to be fetched")
@@ -111,7 +111,7 @@ fn a_lock_that_cannot_be_read_and_names_that_are_no_text_do_not_hide_the_others(
         let name = std::ffi::OsStr::from_bytes(b"b\xffd.lock.yaml");
         std::fs::create_dir(sandbox.path(below).as_std_path().join(name)).unwrap();
     }
-    let run = sandbox.run(&["list"]).ends_with(0);
+    let run = sandbox.run(&["list"]).success();
     assert!(run.stdout.contains("\nstaging "), "{}", run.stdout);
     let releases = run.stdout.split("\n\n").nth(1).unwrap();
     insta::assert_snapshot!(releases, @r"

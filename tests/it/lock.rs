@@ -28,9 +28,9 @@ async fn a_lock_is_the_same_from_a_file_from_a_server_and_on_repetition() {
     let carrying = Sandbox::new(AIRLOCK);
     let file = carrying.path("anything.tar.gz");
     std::fs::write(&file, &bundle).unwrap();
-    let _ = carrying
+    carrying
         .run(&["lock", "v4.1.5", "--bundle", file.as_str(), "--url", &url])
-        .ends_with(0);
+        .success();
     assert_eq!(carrying.read(LOCK), lock);
     assert_eq!(
         server.asked().len(),
@@ -65,14 +65,14 @@ fn the_result_is_one_object_for_machines() {
 #[test]
 fn a_committed_lock_is_replaced_only_when_asked() {
     let sandbox = Sandbox::new(AIRLOCK);
-    let _ = lock(&sandbox, &bundles::bytes(&bundles::tiny()), &[]).ends_with(0);
+    lock(&sandbox, &bundles::bytes(&bundles::tiny()), &[]).success();
     let committed = sandbox.read(LOCK);
     let mut recipe = bundles::tiny();
     recipe.artifacts[1].tag = "3.11".to_owned();
     let other = bundles::bytes(&recipe);
     insta::assert_snapshot!(lock(&sandbox, &other, &[]).whole());
     assert_eq!(sandbox.read(LOCK), committed);
-    let _ = lock(&sandbox, &other, &["--replace"]).ends_with(0);
+    lock(&sandbox, &other, &["--replace"]).success();
     assert!(sandbox.read(LOCK).contains("3.11"));
 }
 
@@ -80,7 +80,7 @@ fn a_committed_lock_is_replaced_only_when_asked() {
 fn a_lock_that_differs_beside_the_bundle_does_not_blame_the_bundle() {
     let sandbox = Sandbox::new(AIRLOCK);
     let bundle = bundles::bytes(&bundles::tiny());
-    let _ = lock(&sandbox, &bundle, &["--url", "https://one.example/b"]).ends_with(0);
+    lock(&sandbox, &bundle, &["--url", "https://one.example/b"]).success();
     insta::assert_snapshot!(lock(&sandbox, &bundle, &["--url", "https://two.example/b"]).whole());
 }
 
@@ -102,7 +102,7 @@ fn a_bundle_that_cannot_be_read_or_kept_is_not_to_be_thrown_away() {
     std::fs::write(&blobs, "").unwrap();
     let run = lock(&sandbox, &bundles::bytes(&bundles::tiny()), &[]);
     assert!(!run.stderr.contains("delete"), "{}", run.stderr);
-    let _ = run.ends_with(1);
+    run.exits_with(1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,7 +133,7 @@ async fn a_bundle_is_compared_with_the_checksum_at_a_mirror() {
     let sandbox = Sandbox::new(AIRLOCK);
     let (url, checksum) = (server.url("bundle"), server.url("wrong"));
     let arguments = ["lock", "v4.1.5", "--url", &url, "--checksum-url", &checksum];
-    let _ = sandbox.run(&arguments).ends_with(4);
+    sandbox.run(&arguments).exits_with(4);
     assert!(!sandbox.path(LOCK).exists());
 }
 
@@ -265,7 +265,7 @@ fn a_mirror_keeps_to_its_own_architecture() {
         &["linux/arm64"],
         &[("node", 1_500)],
     )]);
-    let _ = lock(&sandbox, &bundles::bytes(&recipe), &["--arch", "arm64"]).ends_with(0);
+    lock(&sandbox, &bundles::bytes(&recipe), &["--arch", "arm64"]).success();
     let text = sandbox.read("bundles/v4.1.5-arm64.lock.yaml");
     assert!(
         text.contains("file: mke_bundle_v4.1.5_arm64.tar.gz"),
@@ -292,7 +292,7 @@ fn a_bundle_of_another_release_or_architecture_is_refused() {
         ..bundles::small()
     };
     bundles::make(&without_matrix, &bundle);
-    let run = sandbox.run(&inside).ends_with(4);
+    let run = sandbox.run(&inside).exits_with(4);
     assert!(
         run.stderr
             .contains("mke-operator:v1.6.3, but v4.1.4 has v1.6.1"),
@@ -307,7 +307,7 @@ fn a_bundle_of_another_release_or_architecture_is_refused() {
         "--arch",
         "arm64",
     ];
-    let run = sandbox.run(&arm).ends_with(4);
+    let run = sandbox.run(&arm).exits_with(4);
     assert!(
         run.stderr.contains(" of its images are for amd64, "),
         "{}",
@@ -318,7 +318,7 @@ fn a_bundle_of_another_release_or_architecture_is_refused() {
     // An operator who knows better insists.
     let run = sandbox
         .run(&[&inside[..], &["--force-release"]].concat())
-        .ends_with(0);
+        .success();
     assert!(
         run.stderr.contains("warning: this bundle is not v4.1.4"),
         "{}",
@@ -332,7 +332,7 @@ fn a_bundle_of_another_release_or_architecture_is_refused() {
         "http://127.0.0.1:9/x/mke_bundle_v4.2.0_amd64.tar.gz?sig=1",
     ]);
     assert!(
-        run.ends_with(4)
+        run.exits_with(4)
             .stderr
             .contains("the name `mke_bundle_v4.2.0_amd64.tar.gz` is of v4.2.0")
     );
@@ -350,13 +350,13 @@ fn what_was_forced_is_in_the_lock_and_shown() {
         bundle.as_str(),
         "--force-release",
     ];
-    let _ = sandbox.run(&lock).ends_with(0);
+    sandbox.run(&lock).success();
     let text = sandbox.read("bundles/v4.1.4-amd64.lock.yaml");
     assert!(
         text.contains("forced-release:\n- its release matrix lists v4.1.5 and not v4.1.4\n"),
         "{text}"
     );
-    let run = sandbox.run(&["inspect", "v4.1.4"]).ends_with(0);
+    let run = sandbox.run(&["inspect", "v4.1.4"]).success();
     assert!(
         run.stdout
             .contains("locked with --force-release, although its release matrix lists v4.1.5"),
@@ -365,7 +365,7 @@ fn what_was_forced_is_in_the_lock_and_shown() {
     );
     let json = sandbox
         .run(&["inspect", "v4.1.4", "--format", "json"])
-        .ends_with(0);
+        .success();
     assert!(json.stdout.contains("forced-release"), "{}", json.stdout);
     // What is as it should be has no such key.
     let lock = [
@@ -375,7 +375,7 @@ fn what_was_forced_is_in_the_lock_and_shown() {
         bundle.as_str(),
         "--force-release",
     ];
-    let _ = sandbox.run(&lock).ends_with(0);
+    sandbox.run(&lock).success();
     assert!(!sandbox.read(LOCK).contains("forced"));
 }
 
@@ -408,7 +408,7 @@ fn everything_named_is_checked_before_the_bundle_is_read() {
             "credentials",
         ),
     ] {
-        let run = sandbox.run(&[&lock[..], more].concat()).ends_with(code);
+        let run = sandbox.run(&[&lock[..], more].concat()).exits_with(code);
         assert!(run.stderr.contains(text), "{}", run.whole());
         assert!(!run.whole().contains("planted"), "{}", run.whole());
         assert!(!sandbox.path("bundles/store").exists(), "{more:?}");
@@ -426,7 +426,7 @@ fn a_bundle_in_hand_is_taken_before_a_url_and_named() {
     );
     for more in [&[][..], &["--bundle", bundle.as_str()]] {
         let run = sandbox.run(&[&["lock", "v4.1.5", "--url", &url], more].concat());
-        assert!(run.ends_with(0).stderr.contains(&warning), "{more:?}");
+        assert!(run.success().stderr.contains(&warning), "{more:?}");
     }
 }
 
@@ -445,7 +445,7 @@ fn a_release_matrix_that_an_upgrade_cannot_use_is_told() {
         };
         bundles::make(&recipe, &bundle);
         let lock = ["lock", "v4.1.5", "--bundle", bundle.as_str(), "--replace"];
-        let run = sandbox.run(&lock).ends_with(0);
+        let run = sandbox.run(&lock).success();
         match expected {
             Some(expected) => assert!(run.stderr.contains(expected), "{}", run.whole()),
             None => assert!(!run.stderr.contains("matrix"), "{}", run.whole()),
@@ -461,8 +461,8 @@ async fn a_presigned_query_is_used_and_never_stored_or_printed() {
     let sandbox = Sandbox::new(AIRLOCK);
     let url = format!("{}?X-Amz-Signature=hunter2#hunter2", server.url(FILE));
     let runs = [
-        sandbox.run(&["lock", "v4.1.5", "--url", &url]).ends_with(0),
-        sandbox.run(&["inspect", "v4.1.5"]).ends_with(0),
+        sandbox.run(&["lock", "v4.1.5", "--url", &url]).success(),
+        sandbox.run(&["inspect", "v4.1.5"]).success(),
         // A lock of an earlier version is shown without it, too.
         {
             let text = sandbox.read(LOCK);
@@ -472,7 +472,7 @@ async fn a_presigned_query_is_used_and_never_stored_or_printed() {
             let url = server.url("elsewhere");
             sandbox
                 .run(&["lock", "v4.1.5", "--url", &url, "--diff"])
-                .ends_with(3)
+                .exits_with(3)
         },
         // Not a URL, and a URL whose scheme is a user.
         sandbox.run(&[
@@ -509,7 +509,7 @@ async fn a_presigned_query_is_used_and_never_stored_or_printed() {
     }
     bundles::forget_store(&sandbox);
     let _ = std::fs::remove_file(sandbox.path(LOCK));
-    let _ = sandbox.run(&["lock", "v4.1.5", "--url", &url]).ends_with(0);
+    sandbox.run(&["lock", "v4.1.5", "--url", &url]).success();
     for (path, bytes) in sandbox.files() {
         let text = String::from_utf8_lossy(&bytes);
         assert!(!text.contains("hunter2"), "{path}");
@@ -525,16 +525,16 @@ async fn a_presigned_query_is_used_and_never_stored_or_printed() {
 #[test]
 fn what_differs_from_a_committed_lock_is_a_summary() {
     let sandbox = Sandbox::new(AIRLOCK);
-    let _ = lock(&sandbox, &bundles::bytes(&bundles::small()), &[]).ends_with(0);
+    lock(&sandbox, &bundles::bytes(&bundles::small()), &[]).success();
     let other = bundles::bytes(&Recipe {
         matrix: None,
         ..bundles::tiny()
     });
-    let run = lock(&sandbox, &other, &[]).ends_with(4);
+    let run = lock(&sandbox, &other, &[]).exits_with(4);
     insta::assert_snapshot!("a_summary_of_changes", run.whole());
-    let all = lock(&sandbox, &other, &["--diff"]).ends_with(4);
+    let all = lock(&sandbox, &other, &["--diff"]).exits_with(4);
     assert!(all.stderr.lines().count() > 200, "{}", all.stderr);
-    let run = lock(&sandbox, &other, &["--replace"]).ends_with(0);
+    let run = lock(&sandbox, &other, &["--replace"]).success();
     assert!(run.stdout.contains("  removed: "), "{}", run.whole());
 }
 
@@ -559,7 +559,7 @@ fn a_bundle_in_hand_is_compared_with_a_checksum_in_hand() {
         ["--checksum", "sums.txt"],
         ["--checksum-url", &sums],
     ] {
-        let run = lock(&sandbox, &bundle, &arguments).ends_with(0);
+        let run = lock(&sandbox, &bundle, &arguments).success();
         assert!(
             run.stdout.contains("SHA-256 confirmed by "),
             "{}",
@@ -573,14 +573,14 @@ fn a_bundle_in_hand_is_compared_with_a_checksum_in_hand() {
         (["--checksum", "missing.txt"], 1),
         (["--checksum", "bundle.tar.gz"], 4),
     ] {
-        let _ = lock(&sandbox, &bundle, &arguments).ends_with(code);
+        lock(&sandbox, &bundle, &arguments).exits_with(code);
         assert!(!sandbox.path(LOCK).exists());
     }
     // A `file:` URL is the bundle itself; the vendor's URL is locked, since a path means nothing elsewhere.
     let url = format!("file://{file}");
-    let _ = sandbox
+    sandbox
         .run(&["lock", "v4.1.5", "--url", &url, "--checksum", &right])
-        .ends_with(0);
+        .success();
     assert!(!sandbox.read(LOCK).contains("file:/"));
 }
 
@@ -589,7 +589,7 @@ fn a_bundle_in_hand_is_compared_with_a_checksum_in_hand() {
 fn a_bundle_from_elsewhere_is_in_bundles_afterwards() {
     let sandbox = Sandbox::new(AIRLOCK);
     let bundle = bundles::bytes(&bundles::tiny());
-    let run = lock(&sandbox, &bundle, &[]).ends_with(0);
+    let run = lock(&sandbox, &bundle, &[]).success();
     assert!(
         run.stdout
             .contains(&format!("the bundle is linked to bundles/{FILE}\n")),
@@ -598,11 +598,11 @@ fn a_bundle_from_elsewhere_is_in_bundles_afterwards() {
     );
     let kept = sandbox.path(&format!("bundles/{FILE}"));
     assert_eq!(std::fs::read(&kept).unwrap(), bundle);
-    let _ = sandbox.run(&["fetch", "v4.1.5", "--check"]).ends_with(0);
+    sandbox.run(&["fetch", "v4.1.5", "--check"]).success();
     // A different file there is named, and stays.
     std::fs::remove_file(&kept).unwrap();
     std::fs::write(&kept, "different").unwrap();
-    let run = lock(&sandbox, &bundle, &[]).ends_with(0);
+    let run = lock(&sandbox, &bundle, &[]).success();
     assert!(
         run.stderr.contains(&format!(
             "warning: bundles/{FILE} exists and is not the locked bundle"
@@ -621,7 +621,7 @@ fn files_that_may_be_meant_as_archives_are_named() {
     members.push(Member::new("bundles/images/q@1.tar ", "x"));
     members.push(Member::new("bundles/README.txt", "x"));
     let sandbox = Sandbox::new(AIRLOCK);
-    let run = lock(&sandbox, &bundles::pack(&members), &[]).ends_with(0);
+    let run = lock(&sandbox, &bundles::pack(&members), &[]).success();
     for name in ["bundles/images/p@1.TAR", "bundles/images/q@1.tar "] {
         let warning = format!("warning: `{name}` in the bundle is not used: ");
         assert!(run.stderr.contains(&warning), "{}", run.whole());
@@ -667,6 +667,7 @@ fn assert_refused(name: &str, bundle: &[u8]) {
 }
 
 /// Locks these bytes as v4.1.5.
+#[must_use]
 fn lock(sandbox: &Sandbox, bundle: &[u8], more: &[&str]) -> Run {
     let file = sandbox.path("bundle.tar.gz");
     std::fs::write(&file, bundle).unwrap();
@@ -697,7 +698,7 @@ async fn a_mkectl_whose_hash_nobody_publishes_is_trusted_once() {
         "--mkectl-url",
         &url,
     ];
-    let run = sandbox.run(&lock).ends_with(0);
+    let run = sandbox.run(&lock).success();
     assert!(
         run.stderr.contains(
             "warning: nobody publishes the hash of mkectl v4.2.1 for linux-x86_64: what came from "
@@ -720,7 +721,7 @@ async fn a_mkectl_whose_hash_nobody_publishes_is_trusted_once() {
     }
     // It is trusted once: whoever locks again keeps the hashes, and asks only for what was not there.
     let asked = server.asked().len();
-    let again = sandbox.run(&lock).ends_with(0);
+    let again = sandbox.run(&lock).success();
     assert!(again.stdout.starts_with("unchanged:"), "{}", again.whole());
     let new: Vec<String> = server.asked()[asked..]
         .iter()
@@ -736,7 +737,7 @@ async fn a_mkectl_whose_hash_nobody_publishes_is_trusted_once() {
             bundle.as_str(),
             "--force-release",
         ])
-        .ends_with(0);
+        .success();
     assert!(!quiet.stderr.contains("mkectl"), "{}", quiet.stderr);
 }
 
@@ -791,7 +792,7 @@ async fn an_external_layer_is_locked_shown_and_not_pushed() {
     std::fs::write(&file, with_external_layer()).unwrap();
     let run = sandbox
         .run(&["lock", "v4.1.5", "--bundle", file.as_str(), "--replace"])
-        .ends_with(0);
+        .success();
     assert!(
         run.stderr
             .contains("warning: mke-dashboard:v1.6.2: 1 layer is external"),
@@ -803,21 +804,21 @@ async fn an_external_layer_is_locked_shown_and_not_pushed() {
         "{}",
         sandbox.read(LOCK)
     );
-    let run = sandbox.run(&["inspect", "v4.1.5"]).ends_with(0);
+    let run = sandbox.run(&["inspect", "v4.1.5"]).success();
     assert!(
         run.stdout
             .contains("mke-dashboard:v1.6.2: 1 external layer"),
         "{}",
         run.whole()
     );
-    let run = sandbox.run(&["plan", "lab"]).ends_with(0);
+    let run = sandbox.run(&["plan", "lab"]).success();
     assert!(
         run.whole().contains("external layers are not pushed"),
         "{}",
         run.whole()
     );
     // The registry of a rehearsal takes the manifest.
-    let run = sandbox.run(&["rehearse", "lab"]).ends_with(0);
+    let run = sandbox.run(&["rehearse", "lab"]).success();
     assert!(
         run.stderr.contains("INF Pulled 14 artifacts"),
         "{}",
@@ -830,7 +831,7 @@ async fn an_external_layer_is_locked_shown_and_not_pushed() {
     };
     let registry = support::faulty::FaultyRegistry::start(quirks, &[], 0).await;
     support::TestRegistry::describe_at(&registry.address, None, sandbox, "");
-    let run = sandbox.run(&["push", "lab"]).ends_with(9);
+    let run = sandbox.run(&["push", "lab"]).exits_with(9);
     assert!(
         run.stderr.contains("set validation.manifests.urls.allow"),
         "{}",
@@ -840,7 +841,7 @@ async fn an_external_layer_is_locked_shown_and_not_pushed() {
     let registry =
         support::faulty::FaultyRegistry::start(support::faulty::Quirks::default(), &[], 0).await;
     support::TestRegistry::describe_at(&registry.address, None, sandbox, "");
-    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    sandbox.run(&["push", "lab"]).success();
 }
 
 // A lock that was renamed would install the other release.
@@ -850,7 +851,7 @@ fn a_lock_under_the_name_of_another_release_is_refused() {
     bundles::make_locked(&sandbox, &bundles::tiny());
     let renamed = sandbox.path("bundles/v4.1.4-amd64.lock.yaml");
     std::fs::rename(sandbox.path(LOCK), renamed).unwrap();
-    let run = sandbox.run(&["inspect", "v4.1.4"]).ends_with(3);
+    let run = sandbox.run(&["inspect", "v4.1.4"]).exits_with(3);
     assert!(
         run.stderr
             .contains("it is the lock of v4.1.5 for amd64, which its file name does not say"),

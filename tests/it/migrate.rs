@@ -21,15 +21,14 @@ async fn lab_of(release: &str, mke3: &str) -> Lab {
             .sandbox
             .path(&format!("bundles/mke_bundle_{release}_amd64.tar.gz"));
         bundles::make(&bundles::small(), &bundle);
-        let _ = lab
-            .run(&[
-                "lock",
-                release,
-                "--bundle",
-                bundle.as_str(),
-                "--force-release",
-            ])
-            .ends_with(0);
+        lab.run(&[
+            "lock",
+            release,
+            "--bundle",
+            bundle.as_str(),
+            "--force-release",
+        ])
+        .success();
         lab.edit_environment("release: v4.1.5", &format!("release: {release}"));
     }
     lab.edit_environment(
@@ -55,9 +54,9 @@ async fn everything_is_in_the_registry_before_the_cluster_is_touched() {
     insta::assert_snapshot!("plan", lab.run(&["migrate", "lab", "--dry-run"]).whole());
     assert!(lab.repositories().await.is_empty());
     // How many blobs are sent depends on who is first, so that they are there in what is compared.
-    let _ = lab.run(&["push", "lab"]).ends_with(0);
+    lab.run(&["push", "lab"]).success();
     let allowed = ["migrate", "lab", "--allow-visible-secrets"];
-    insta::assert_snapshot!("migrated", lab.run(&allowed).ends_with(0).whole());
+    insta::assert_snapshot!("migrated", lab.run(&allowed).success().whole());
     insta::assert_snapshot!("receipt", lab.receipt());
     let call = lab
         .calls()
@@ -78,7 +77,7 @@ async fn everything_is_in_the_registry_before_the_cluster_is_touched() {
         "{adopted}"
     );
     // From here on it is a cluster like any other.
-    let run = lab.run(&allowed).ends_with(3);
+    let run = lab.run(&allowed).exits_with(3);
     assert!(
         run.stderr
             .contains("the cluster of lab already runs v4.1.5"),
@@ -112,9 +111,8 @@ async fn each_release_is_migrated_to_by_the_flags_that_it_lists() {
         ("v4.2.1", "3.9.1"),
     ] {
         let lab = lab_of(release, &MKE3.replace("3.8.2", version)).await;
-        let _ = lab
-            .run(&["migrate", "lab", "--allow-visible-secrets"])
-            .ends_with(0);
+        lab.run(&["migrate", "lab", "--allow-visible-secrets"])
+            .success();
         // The shared state is one more.
         assert_eq!(lab.repositories().await.len(), 15);
         for arguments in upgrades(&lab) {
@@ -131,7 +129,7 @@ async fn each_release_is_migrated_to_by_the_flags_that_it_lists() {
 async fn what_stands_in_the_way_is_told_before_anything_is_pushed() {
     let lab = lab_of("v4.1.5", MKE3).await;
     let refused = |code: i32, expected: &str| {
-        let run = lab.run(&["migrate", "lab"]).ends_with(code);
+        let run = lab.run(&["migrate", "lab"]).exits_with(code);
         assert!(run.stderr.contains(expected), "{}", run.stderr);
         // The plan says it too.
         let run = lab.run(&["migrate", "lab", "--dry-run"]);
@@ -195,7 +193,7 @@ async fn what_stands_in_the_way_is_told_before_anything_is_pushed() {
     lab.edit_environment(hosts, "  hosts:\n");
     // The machines are not new, so that they are not installed on.
     for command in ["deploy", "apply"] {
-        let run = lab.run(&[command, "lab"]).ends_with(3);
+        let run = lab.run(&[command, "lab"]).exits_with(3);
         assert!(
             run.stderr
                 .contains("the machines of lab are an MKE 3.8.2 cluster")
@@ -207,7 +205,7 @@ async fn what_stands_in_the_way_is_told_before_anything_is_pushed() {
     assert!(lab.repositories().await.is_empty());
     assert!(upgrades(&lab).is_empty() && lab.applies().is_empty());
     lab.write_environment("");
-    let run = lab.run(&["migrate", "lab"]).ends_with(3);
+    let run = lab.run(&["migrate", "lab"]).exits_with(3);
     assert!(
         run.stderr.contains("says nothing of an MKE 3 cluster"),
         "{}",
@@ -230,7 +228,7 @@ async fn the_check_of_mke_3_runs_first_and_stops_the_rest() {
     );
     let run = lab
         .run(&["migrate", "lab", "--allow-visible-secrets"])
-        .ends_with(7);
+        .exits_with(7);
     assert!(
         run.stderr.contains("FTL check mke3 failed"),
         "{}",
@@ -242,7 +240,7 @@ async fn the_check_of_mke_3_runs_first_and_stops_the_rest() {
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
     let run = lab
         .run(&["migrate", "lab", "--allow-visible-secrets"])
-        .ends_with(0);
+        .success();
     assert!(
         run.stderr.contains("/environments/lab/ucp.toml --output=."),
         "{}",
@@ -258,7 +256,7 @@ async fn a_migration_that_fails_is_told_with_its_rollback_and_tried_again() {
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
     let run = lab
         .run(&["migrate", "lab", "--allow-visible-secrets"])
-        .ends_with(7);
+        .exits_with(7);
     assert!(
         run.stderr.contains("rollback is complete"),
         "{}",
@@ -271,11 +269,10 @@ async fn a_migration_that_fails_is_told_with_its_rollback_and_tried_again() {
         run.stderr
     );
     // Deploy still knows what is there.
-    let _ = lab.run(&["deploy", "lab"]).ends_with(3);
+    lab.run(&["deploy", "lab"]).exits_with(3);
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
-    let _ = lab
-        .run(&["migrate", "lab", "--allow-visible-secrets"])
-        .ends_with(0);
+    lab.run(&["migrate", "lab", "--allow-visible-secrets"])
+        .success();
     assert!(!lab.receipt().contains("failed:"), "{}", lab.receipt());
 }
 
@@ -294,7 +291,7 @@ async fn a_mkectl_without_flags_for_pull_credentials_migrates_nothing() {
         .variable("LAB_PULL_USERNAME", "puller")
         .variable("LAB_PULL_PASSWORD", "planted-pull-password-c2d8");
     let allowed = ["migrate", "lab", "--allow-visible-secrets"];
-    let run = lab.run(&allowed).ends_with(6);
+    let run = lab.run(&allowed).exits_with(6);
     assert!(
         run.stderr
             .contains("lists no --image-registry-username: nodes get no pull credentials from it"),

@@ -140,7 +140,7 @@ async fn any_other_command_gets_the_right_program_and_file() {
     insta::assert_snapshot!(
         "config_get",
         lab.run(&["mkectl", "lab", "--", "config", "get"])
-            .ends_with(0)
+            .success()
             .whole()
     );
     std::fs::remove_file(kubeconfig).unwrap();
@@ -157,12 +157,12 @@ async fn any_other_command_gets_the_right_program_and_file() {
     insta::assert_snapshot!(
         "its_own_code",
         lab.run(&["mkectl", "lab", "--", "apply", "--check-ports"])
-            .ends_with(7)
+            .exits_with(7)
             .whole()
     );
     let run = lab
         .run(&["mkectl", "lab", "--format", "json", "--", "nonsense"])
-        .ends_with(7);
+        .exits_with(7);
     let last: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(last["error"]["mkectl-exit-code"], 2);
     // Nothing of the values is left, nor a note: nobody killed it.
@@ -176,7 +176,7 @@ async fn any_other_command_gets_the_right_program_and_file() {
             .path("environments/lab/logs/under-way.yaml")
             .exists()
     );
-    let _ = lab.run(&["mkectl", "lab"]).ends_with(64);
+    lab.run(&["mkectl", "lab"]).exits_with(64);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,7 +189,7 @@ async fn a_secret_that_others_would_see_is_told_and_can_be_refused() {
     insta::assert_snapshot!("visible_refused", run.whole());
     assert!(lab.applies().is_empty());
     let flag = ["mkectl", "lab", "--allow-visible-secrets"];
-    let run = lab.run(&[&flag[..], &typed].concat()).ends_with(0);
+    let run = lab.run(&[&flag[..], &typed].concat()).success();
     insta::assert_snapshot!("visible_allowed", run.whole());
     assert_eq!(
         lab.applies()[0].arguments.last().unwrap(),
@@ -205,10 +205,10 @@ async fn a_secret_that_others_would_see_is_told_and_can_be_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_program_is_that_of_what_the_cluster_runs() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     // The environment goes on to a later release, and the cluster is where it was.
     lab.edit_environment("release: v4.1.5", "release: v4.2.1");
-    let run = lab.run(&["mkectl", "lab", "--", "version"]).ends_with(0);
+    let run = lab.run(&["mkectl", "lab", "--", "version"]).success();
     assert_eq!(run.stdout, "Version: v4.1.5\n");
     assert!(
         run.stderr.contains(
@@ -218,7 +218,7 @@ async fn the_program_is_that_of_what_the_cluster_runs() {
         run.stderr
     );
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.2.1");
-    let _ = lab.run(&["mkectl", "lab", "--", "version"]).ends_with(6);
+    lab.run(&["mkectl", "lab", "--", "version"]).exits_with(6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -234,7 +234,7 @@ async fn a_failure_is_told_also_where_the_file_for_mkectl_is_gone() {
     std::fs::write(&program, script).unwrap();
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&program, executable).unwrap();
-    let run = lab.run(&["mkectl", "lab", "--", "apply"]).ends_with(7);
+    let run = lab.run(&["mkectl", "lab", "--", "apply"]).exits_with(7);
     assert!(
         run.stderr
             .contains("error: `mkectl apply` exited with code 3"),

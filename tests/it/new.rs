@@ -16,15 +16,15 @@ fn a_new_environment_is_valid_as_it_is() {
             --- stderr
             "#);
         }
-        let shown = sandbox.run(&["show", "lab"]).ends_with(0);
+        let shown = sandbox.run(&["show", "lab"]).success();
         assert!(
             shown.stdout.contains("registry.lab.example.com:5000"),
             "{}",
             shown.stdout
         );
-        let _ = sandbox.run(&["render", "lab"]).ends_with(0);
-        let _ = sandbox.run(&["render", "lab", "--check"]).ends_with(0);
-        let listed = sandbox.run(&["list"]).ends_with(0);
+        sandbox.run(&["render", "lab"]).success();
+        sandbox.run(&["render", "lab", "--check"]).success();
+        let listed = sandbox.run(&["list"]).success();
         assert!(
             listed.stdout.contains("never deployed"),
             "{}",
@@ -36,13 +36,13 @@ fn a_new_environment_is_valid_as_it_is() {
 #[test]
 fn it_is_commented_and_inherits_where_there_is_something_to_inherit() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    let _ = sandbox.run(&["new", "lab"]).ends_with(0);
+    sandbox.run(&["new", "lab"]).success();
     insta::assert_snapshot!(
         "new_inheriting",
         sandbox.read("environments/lab/environment.yaml")
     );
     let sandbox = Sandbox::new(AIRLOCK);
-    let _ = sandbox.run(&["new", "lab"]).ends_with(0);
+    sandbox.run(&["new", "lab"]).success();
     assert!(
         !sandbox
             .read("environments/lab/environment.yaml")
@@ -56,7 +56,7 @@ fn it_has_the_newest_release_that_is_locked() {
     for release in ["v4.1.3", "v4.1.5", "v4.1.5-rc.1"] {
         sandbox.write(&format!("bundles/{release}-amd64.lock.yaml"), "");
     }
-    let _ = sandbox.run(&["new", "lab"]).ends_with(0);
+    sandbox.run(&["new", "lab"]).success();
     let written = sandbox.read("environments/lab/environment.yaml");
     assert!(written.contains("\nrelease: v4.1.5\n"), "{written}");
 }
@@ -89,7 +89,7 @@ fn names_that_cannot_be_are_refused_and_leave_nothing() {
         "ö",
         &"a".repeat(64),
     ] {
-        let run = sandbox.run(&["new", "--", name]).ends_with(3);
+        let run = sandbox.run(&["new", "--", name]).exits_with(3);
         assert_eq!(run.stdout, "");
         all.push_str(&run.stderr);
     }
@@ -117,9 +117,9 @@ fn names_that_cannot_be_are_refused_and_leave_nothing() {
 #[test]
 fn the_release_can_be_named() {
     let sandbox = Sandbox::new(AIRLOCK);
-    let _ = sandbox
+    sandbox
         .run(&["new", "lab", "--release", "v4.1.1"])
-        .ends_with(0);
+        .success();
     assert!(
         sandbox
             .read("environments/lab/environment.yaml")
@@ -144,9 +144,7 @@ fn the_release_can_be_named() {
 #[test]
 fn machines_get_the_path() {
     let sandbox = Sandbox::new(AIRLOCK);
-    let run = sandbox
-        .run(&["new", "lab", "--format", "json"])
-        .ends_with(0);
+    let run = sandbox.run(&["new", "lab", "--format", "json"]).success();
     assert_eq!(
         run.stdout,
         "{\"result\":{\"path\":\"environments/lab/environment.yaml\"}}\n"
@@ -154,6 +152,6 @@ fn machines_get_the_path() {
     assert_eq!(run.stderr, "");
     let run = sandbox
         .run(&["new", "lab", "--format", "json"])
-        .ends_with(3);
+        .exits_with(3);
     insta::assert_snapshot!(run.stdout, @r#"{"error":{"causes":[],"exit-code":3,"hints":[],"message":"environments/lab/environment.yaml already exists"}}"#);
 }

@@ -81,7 +81,7 @@ async fn an_offline_run_makes_no_request_beyond_the_registry() {
     lab.sandbox.variable("AIRLOCK_OFFLINE", "0");
     std::fs::remove_file(&bundle).unwrap();
     bundles::forget_store(&lab.sandbox);
-    let _ = lab.run(&["fetch", "v4.1.5"]).ends_with(1);
+    lab.run(&["fetch", "v4.1.5"]).exits_with(1);
     assert_ne!(proxy.asked().len(), 0);
 }
 
@@ -102,7 +102,7 @@ async fn a_forgotten_bundle_is_named_with_the_place_to_copy_it_to() {
         lock.bundle.url = url.to_owned();
         lab.sandbox.write(LOCK, &lock.to_yaml());
         let began = Instant::now();
-        let run = lab.run(&["push", "lab"]).ends_with(1);
+        let run = lab.run(&["push", "lab"]).exits_with(1);
         assert!(began.elapsed() < Duration::from_secs(20), "{}", run.whole());
         let hint = format!("copy the file to bundles/{FILE}, and add `--offline`");
         assert!(run.stderr.contains(&hint), "{}", run.whole());
@@ -120,12 +120,12 @@ async fn a_copied_bundle_is_verified_whatever_else_is_missing() {
     for fills_store in [false, true] {
         if fills_store {
             let file = format!("bundles/{FILE}");
-            let _ = sandbox
+            sandbox
                 .run(&["lock", "v4.1.5", "--bundle", &file])
-                .ends_with(0);
+                .success();
         }
         let before = sandbox.state();
-        let run = sandbox.run(&["fetch", "v4.1.5", "--check"]).ends_with(0);
+        let run = sandbox.run(&["fetch", "v4.1.5", "--check"]).success();
         if !fills_store {
             insta::assert_snapshot!("check", run.whole());
         }
@@ -139,7 +139,7 @@ async fn a_copied_bundle_is_verified_whatever_else_is_missing() {
     std::fs::write(&bundle, &flipped).unwrap();
     // It may be the only copy of its operator.
     let assert_kept = |run: support::Run| {
-        let run = run.ends_with(4);
+        let run = run.exits_with(4);
         assert!(!run.stderr.contains("delete"), "{}", run.whole());
         assert!(run.stderr.contains("copy it again"), "{}", run.whole());
     };
@@ -148,7 +148,7 @@ async fn a_copied_bundle_is_verified_whatever_else_is_missing() {
     assert_kept(sandbox.run(&["fetch", "v4.1.5", "--check"]));
     // A disk that was not copied yet.
     std::fs::remove_file(&bundle).unwrap();
-    let run = sandbox.run(&["fetch", "v4.1.5", "--check"]).ends_with(1);
+    let run = sandbox.run(&["fetch", "v4.1.5", "--check"]).exits_with(1);
     assert!(
         run.stderr
             .contains(&format!("copy the file to bundles/{FILE}")),
@@ -157,9 +157,9 @@ async fn a_copied_bundle_is_verified_whatever_else_is_missing() {
     );
     let disk = sandbox.path("disk.tar.gz");
     std::fs::write(&disk, &whole).unwrap();
-    let _ = sandbox
+    sandbox
         .run(&["fetch", "v4.1.5", "--check", "--bundle", "disk.tar.gz"])
-        .ends_with(0);
+        .success();
     std::fs::write(sandbox.path("wrong.tar.gz"), &flipped).unwrap();
     let wrong = ["fetch", "v4.1.5", "--check", "--bundle", "wrong.tar.gz"];
     assert_kept(sandbox.run(&wrong));
@@ -167,7 +167,7 @@ async fn a_copied_bundle_is_verified_whatever_else_is_missing() {
     let folder = "bundles/mkectl/v4.1.5/linux-x86_64/mkectl.tar.gz";
     sandbox.write(folder, "not mkectl");
     let arguments = ["fetch", "v4.1.5", "--check", "--bundle", "disk.tar.gz"];
-    let _ = sandbox.run(&arguments).ends_with(6);
+    sandbox.run(&arguments).exits_with(6);
     assert_eq!(proxy.asked().len(), 0);
 }
 
@@ -177,20 +177,20 @@ async fn fetch_does_not_fail_over_mkectl_when_one_of_the_release_is_on_path() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let proxy = proxy().await;
     through(&mut lab.sandbox, &proxy);
-    let run = lab.run(&["fetch", "lab"]).ends_with(0);
+    let run = lab.run(&["fetch", "lab"]).success();
     assert!(
         run.stderr.contains("mkectl is of this release and is used"),
         "{}",
         run.whole()
     );
-    let run = lab.run(&["fetch", "lab", "--offline"]).ends_with(0);
+    let run = lab.run(&["fetch", "lab", "--offline"]).success();
     assert!(
         run.stderr.contains("an offline run does not download it"),
         "{}",
         run.whole()
     );
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.3");
-    let run = lab.run(&["fetch", "lab", "--offline"]).ends_with(1);
+    let run = lab.run(&["fetch", "lab", "--offline"]).exits_with(1);
     assert!(
         run.stderr.contains("put the release's mkectl on PATH"),
         "{}",
@@ -217,9 +217,9 @@ async fn mkectl_is_downloaded_for_other_machines() {
         hex::encode(sha2::Sha256::digest(&mkectl))
     };
     sandbox.write(LOCK, &lock.to_yaml());
-    let _ = sandbox
+    sandbox
         .run(&["fetch", "v4.1.5", "--platform", "darwin/arm64"])
-        .ends_with(0);
+        .success();
     assert!(
         sandbox
             .path("bundles/mkectl/v4.1.5/darwin-arm64/mkectl")
@@ -227,7 +227,7 @@ async fn mkectl_is_downloaded_for_other_machines() {
     );
     let run = sandbox
         .run(&["fetch", "v4.1.5", "--platform", "plan9-386"])
-        .ends_with(3);
+        .exits_with(3);
     assert!(
         run.stderr
             .contains("has no mkectl for plan9-386, only for: "),
@@ -251,6 +251,6 @@ async fn preflight_compares_the_content_of_the_bundle() {
     let mut bytes = std::fs::read(&bundle).unwrap();
     bytes[1000] ^= 1;
     std::fs::write(&bundle, bytes).unwrap();
-    let run = lab.run(&["preflight", "lab", "--offline"]).ends_with(4);
+    let run = lab.run(&["preflight", "lab", "--offline"]).exits_with(4);
     assert!(run.stdout.contains("but the lock has"), "{}", run.whole());
 }

@@ -22,7 +22,9 @@ async fn the_administrators_password_is_in_one_file_even_when_mkectl_crashes() {
     for format in ["human", "json"] {
         let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
         lab.sandbox.variable("FAKE_MKECTL_PASSWORD", "crash");
-        let run = lab.run(&["deploy", "lab", "--format", format]).ends_with(7);
+        let run = lab
+            .run(&["deploy", "lab", "--format", format])
+            .exits_with(7);
         assert_eq!(lab.sandbox.read(KEPT), format!("{PASSWORD}\n"));
         let mode = std::fs::metadata(lab.sandbox.path(KEPT))
             .unwrap()
@@ -31,7 +33,7 @@ async fn the_administrators_password_is_in_one_file_even_when_mkectl_crashes() {
         assert_eq!(mode & 0o777, 0o600);
         assert!(run.whole().contains(KEPT), "{}", run.whole());
         assert_nowhere_else(&lab, &run.whole());
-        let again = lab.run(&["plan", "lab", "--format", format]).ends_with(0);
+        let again = lab.run(&["plan", "lab", "--format", format]).success();
         assert_nowhere_else(&lab, &again.whole());
     }
 }
@@ -43,7 +45,7 @@ async fn a_command_gets_the_administrators_password_on_its_standard_input() {
     lab.write_environment(&format!(
         "admin-password: {{ command: [/bin/sh, -c, '/bin/cat - /proc/$$/cmdline > {safe}'] }}\n"
     ));
-    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    let run = lab.run(&["deploy", "lab"]).success();
     assert!(
         run.stderr
             .contains("the password of user admin was given to `/bin/sh`"),
@@ -62,7 +64,7 @@ async fn a_command_gets_the_administrators_password_on_its_standard_input() {
 async fn a_command_that_fails_leaves_the_administrators_password_in_its_file() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("admin-password: { command: [/bin/sh, -c, 'cat; exit 3'] }\n");
-    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    let run = lab.run(&["deploy", "lab"]).success();
     assert!(
         run.stderr
             .contains("exited with code 3 and may not have kept the password"),
@@ -78,7 +80,7 @@ async fn a_command_that_fails_leaves_the_administrators_password_in_its_file() {
 async fn where_nobody_can_be_asked_the_administrators_password_stays_in_its_file() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("admin-password: ask\n");
-    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    let run = lab.run(&["deploy", "lab"]).success();
     assert!(
         run.stderr
             .contains("was not handed over on the terminal: a terminal is required to show it")
@@ -162,7 +164,9 @@ async fn what_mkectl_repeats_of_secrets_is_masked_also_when_it_crashes() {
         .variable("REPEATED", TOKEN)
         .variable("FAKE_MKECTL_LEAK", "REPEATED")
         .variable("FAKE_MKECTL_CRASH", "yes");
-    let run = lab.run(&["deploy", "lab", "--format", "json"]).ends_with(7);
+    let run = lab
+        .run(&["deploy", "lab", "--format", "json"])
+        .exits_with(7);
     assert!(
         run.stdout.contains("connecting with ***"),
         "{}",
@@ -181,7 +185,7 @@ async fn a_file_that_the_environment_names_is_never_written_over() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("admin-password: { file: ../../safe/admin }\n");
     lab.sandbox.write("safe/admin", "of another cluster\n");
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     assert_eq!(lab.sandbox.read("safe/admin"), "of another cluster\n");
     let files: Vec<Utf8PathBuf> = (lab.sandbox.path("safe").read_dir_utf8().unwrap())
         .map(|entry| entry.unwrap().into_path())
@@ -196,10 +200,10 @@ async fn a_file_that_the_environment_names_is_never_written_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mkectl_is_asked_to_end_when_its_time_is_up() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab.run(&["push", "lab"]).ends_with(0);
+    lab.run(&["push", "lab"]).success();
     lab.write_environment("apply-timeout: 3s\n");
     lab.sandbox.variable("FAKE_MKECTL_HANG", "yes");
-    let run = lab.run(&["apply", "lab"]).ends_with(7);
+    let run = lab.run(&["apply", "lab"]).exits_with(7);
     assert!(
         run.stderr
             .contains("error: `mkectl apply` took longer than 3 s and exited with code 130\n"),
@@ -233,10 +237,10 @@ async fn after_a_kill_mkectl_ends_and_the_next_run_tells_what_happened() {
                 its log is environments/lab/logs/[TIME]-apply.log";
     wait_until(|| lab.run(&["plan", "lab"]).whole().contains(told));
     lab.sandbox.variable("FAKE_MKECTL_HANG", "no");
-    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    let run = lab.run(&["deploy", "lab"]).success();
     assert!(run.stderr.contains(told), "{}", run.stderr);
     // Now it is known, and told no more.
-    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    let run = lab.run(&["deploy", "lab"]).success();
     assert_eq!(run.stderr.matches("killed").count(), 0, "{}", run.stderr);
     assert_eq!(run.stdout, "lab: nothing to do\n");
 }
@@ -251,7 +255,7 @@ async fn a_mkectl_that_is_still_at_work_is_not_joined_by_another_one() {
     child.kill().unwrap();
     child.wait().unwrap();
     let process = lab.applies()[0].process;
-    let run = lab.run(&["deploy", "lab"]).ends_with(6);
+    let run = lab.run(&["deploy", "lab"]).exits_with(6);
     assert!(
         run.stderr.contains(&format!(
             "error: mkectl for v4.1.5 is still running as process {process}; its log is environments/lab/logs/"
@@ -274,7 +278,7 @@ async fn a_mkectl_that_is_still_at_work_is_not_joined_by_another_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_a_million_lines_is_in_the_log_and_not_in_memory() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab.run(&["push", "lab"]).ends_with(0);
+    lab.run(&["push", "lab"]).success();
     lab.sandbox.variable("FAKE_MKECTL_HANG", "yes");
     let mut peaks = Vec::new();
     for lines in ["1000", "1000000"] {
@@ -311,7 +315,7 @@ async fn the_locked_mkectl_is_fetched_and_taken_before_the_one_on_the_path() {
     let folder = format!("bundles/mkectl/v4.1.5/{}", platform());
     let program = lab.sandbox.path(&format!("{folder}/mkectl"));
 
-    let run = lab.run(&["fetch", "v4.1.5"]).ends_with(0);
+    let run = lab.run(&["fetch", "v4.1.5"]).success();
     assert!(
         run.stderr
             .contains(&format!("mkectl v4.1.5 is here: {folder}/mkectl")),
@@ -320,9 +324,9 @@ async fn the_locked_mkectl_is_fetched_and_taken_before_the_one_on_the_path() {
     );
     let mode = std::fs::metadata(&program).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o755);
-    let _ = lab.run(&["fetch", "v4.1.5"]).ends_with(0);
+    lab.run(&["fetch", "v4.1.5"]).success();
     assert_eq!(server.asked().len(), 1);
-    let plan = lab.run(&["plan", "lab"]).ends_with(0);
+    let plan = lab.run(&["plan", "lab"]).success();
     assert!(
         plan.stdout.contains(&format!(
             "{folder}/mkectl apply -f environments/lab/mke4.yaml"
@@ -337,7 +341,7 @@ async fn the_locked_mkectl_is_fetched_and_taken_before_the_one_on_the_path() {
     *changed.last_mut().unwrap() ^= 1;
     std::fs::write(&program, changed).unwrap();
     for command in ["deploy", "fetch"] {
-        let run = lab.run(&[command, "lab"]).ends_with(6);
+        let run = lab.run(&[command, "lab"]).exits_with(6);
         assert!(
             run.stderr
                 .contains(&format!("the mkectl in {folder} is refused"))
@@ -349,7 +353,7 @@ async fn the_locked_mkectl_is_fetched_and_taken_before_the_one_on_the_path() {
     assert_eq!(lab.repositories().await, [""; 0]);
     assert!(!lab.sandbox.path("environments/lab/mke4.yaml").exists());
     std::fs::write(&program, whole).unwrap();
-    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    let run = lab.run(&["deploy", "lab"]).success();
     assert!(run.stderr.contains(&folder), "{}", run.stderr);
     // What it can do was asked once, for all of this.
     let asked = |call: &support::lab::Call| call.arguments == ["apply", "--help"];
@@ -357,7 +361,7 @@ async fn the_locked_mkectl_is_fetched_and_taken_before_the_one_on_the_path() {
     // An environment's own word goes before it.
     lab.sandbox.install(FAKE_MKECTL, "other");
     lab.write_environment(&format!("mkectl: {}\n", lab.sandbox.bin().join("other")));
-    let run = lab.run(&["apply", "lab"]).ends_with(0);
+    let run = lab.run(&["apply", "lab"]).success();
     assert!(run.stderr.contains("bin/other apply"), "{}", run.stderr);
 }
 
@@ -368,7 +372,7 @@ async fn a_mkectl_that_is_not_the_locked_one_is_not_kept() {
     let server = Server::of(other).await;
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lock_mkectl(&lab.sandbox, &server.url("mkectl.tar.gz"), &download);
-    let run = lab.run(&["fetch", "lab"]).ends_with(4);
+    let run = lab.run(&["fetch", "lab"]).exits_with(4);
     assert!(run.stderr.contains("mkectl.tar.gz"), "{}", run.stderr);
     let folder = format!("bundles/mkectl/v4.1.5/{}", platform());
     for name in ["mkectl", "mkectl.tar.gz"] {

@@ -8,7 +8,7 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 async fn a_plan_says_everything_and_does_nothing() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let before = lab.sandbox.state();
-    let run = lab.run(&["plan", "lab"]).ends_with(0);
+    let run = lab.run(&["plan", "lab"]).success();
     insta::assert_snapshot!("first", run.whole());
     // But for what it has learned of this very mkectl, which is asked once only.
     let mut changes = lab.sandbox.changes_since(&before);
@@ -22,9 +22,9 @@ async fn a_plan_says_everything_and_does_nothing() {
 async fn the_exit_code_tells_whether_something_is_to_be_done() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let plan = ["plan", "lab", "--detailed-exitcode"];
-    let _ = lab.run(&plan).ends_with(2);
-    let _ = lab.run(&["plan", "lab"]).ends_with(0);
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&plan).exits_with(2);
+    lab.run(&["plan", "lab"]).success();
+    lab.run(&["deploy", "lab"]).success();
     let run = lab.run(&plan);
     insta::assert_snapshot!(run.whole(), @r#"
     exit code: 0
@@ -58,11 +58,11 @@ async fn the_exit_code_tells_whether_something_is_to_be_done() {
     --- stderr
     "#);
     lab.sandbox.write(path, &config);
-    let _ = lab.run(&plan).ends_with(0);
+    lab.run(&plan).success();
 
     std::fs::remove_file(lab.sandbox.path("environments/lab/receipt.yaml")).unwrap();
     // A refusal of `deploy` is told before a difference.
-    let _ = lab.run(&plan).ends_with(8);
+    lab.run(&plan).exits_with(8);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,7 +71,7 @@ async fn machines_get_the_same_plan() {
     let plan = |lab: &Lab, code: i32| {
         let run = lab
             .run(&["plan", "lab", "--format", "json", "--detailed-exitcode"])
-            .ends_with(code);
+            .exits_with(code);
         assert_eq!(run.stderr, "");
         let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
         value["result"].clone()
@@ -108,7 +108,7 @@ async fn machines_get_the_same_plan() {
     );
 
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.5");
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     let last = plan(&lab, 0);
     assert_eq!(last["nothing-to-do"], true);
     assert_eq!(last["missing"].as_array().unwrap().len(), 0);
@@ -196,10 +196,10 @@ async fn what_is_confirmed_shows_how_the_applied_configuration_changes() {
     lab.write_environment("protected: true\n");
     let second = "    - role: worker\n      ssh: { address: 192.0.2.11, user: ubuntu, port: 22, keyPath: ~/.ssh/id_ed25519 }\n";
     lab.edit_environment("  tracking:", &format!("{second}  tracking:"));
-    let _ = lab.run(&["deploy", "lab", "--confirm", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab", "--confirm", "lab"]).success();
     lab.edit_environment(second, "");
     // The file as it was written still is what was applied.
-    let run = lab.run(&["deploy", "lab"]).ends_with(8);
+    let run = lab.run(&["deploy", "lab"]).exits_with(8);
     insta::assert_snapshot!("removed_host", run.stderr);
 
     // It is rendered and committed, as on the way through a review: only git's history has what was applied.
@@ -217,22 +217,22 @@ async fn what_is_confirmed_shows_how_the_applied_configuration_changes() {
     ] {
         crate::receipt::git_of(&lab, git, arguments);
     }
-    let _ = lab.run(&["render", "lab"]).ends_with(0);
+    lab.run(&["render", "lab"]).success();
     crate::receipt::git_of(
         &lab,
         git,
         &["commit", "--quiet", "--all", "--message=second"],
     );
-    let run = lab.run(&["deploy", "lab"]).ends_with(8);
+    let run = lab.run(&["deploy", "lab"]).exits_with(8);
     insta::assert_snapshot!("removed_host_committed", run.stderr);
-    let json = lab.run(&["plan", "lab", "--format", "json"]).ends_with(0);
+    let json = lab.run(&["plan", "lab", "--format", "json"]).success();
     let plan: serde_json::Value =
         serde_json::from_str(json.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(
         plan["result"]["removed-hosts"],
         serde_json::json!(["192.0.2.11"])
     );
-    let markdown = lab.run(&["plan", "lab", "--markdown"]).ends_with(0);
+    let markdown = lab.run(&["plan", "lab", "--markdown"]).success();
     assert!(
         markdown.stdout.contains("**Removed host:** `192.0.2.11`"),
         "{}",

@@ -67,7 +67,7 @@ async fn a_registry_that_is_as_it_should_be_passes_and_is_left_empty() {
     let registry = FaultyRegistry::start(quirks, &[], 1).await;
     let sandbox = sandbox();
     describe(&sandbox, "lab", &registry.address, None);
-    let run = sandbox.run(&["preflight", "lab"]).ends_with(0);
+    let run = sandbox.run(&["preflight", "lab"]).success();
     assert!(
         run.stdout
             .ends_with("lab: nothing from here stops an installation of v4.1.5\n"),
@@ -114,7 +114,7 @@ async fn a_mkectl_that_is_not_here_or_another_is_found_before_a_deploy_wants_it(
     describe(&sandbox, "lab", &registry.address, None);
     sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.4");
     for seen in ["mkectl v4.1.4", "no `mkectl` in any folder of PATH"] {
-        let run = sandbox.run(&["preflight", "lab"]).ends_with(6);
+        let run = sandbox.run(&["preflight", "lab"]).exits_with(6);
         let row = run.stdout.lines().find(|line| line.contains(" mkectl "));
         let row = row.unwrap();
         assert!(row.contains("PROBLEM") && row.contains(seen), "{row}");
@@ -162,7 +162,7 @@ async fn what_no_bundle_has_is_named_with_the_way_to_prepare_for_it() {
         "config:\n  devicePlugins: { nvidiaGPU: { enabled: true } }\n  fips: { enabled: true }\n",
     );
     sandbox.write(path, &text);
-    let run = sandbox.run(&["preflight", "lab"]).ends_with(0);
+    let run = sandbox.run(&["preflight", "lab"]).success();
     for expected in [
         "no bundle has NVIDIA's drivers",
         "the symlink `libcrypto-k0s.so.3` and the FIPS k0s binary",
@@ -179,7 +179,7 @@ async fn what_no_bundle_has_is_named_with_the_way_to_prepare_for_it() {
     );
     let run = sandbox
         .run(&["preflight", "lab", "--format", "json"])
-        .ends_with(0);
+        .success();
     assert!(!run.stdout.contains("NVIDIA"), "{}", run.stdout);
     // Without a lock the room is an estimate.
     sandbox.write(
@@ -198,7 +198,7 @@ async fn what_no_bundle_has_is_named_with_the_way_to_prepare_for_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tools_for_the_monitoring_crds_are_looked_for_before_an_upgrade_to_4_2() {
     let lab = support::Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     lab.edit_environment("release: v4.1.5", "release: v4.2.0");
     let of_tools = || {
         let run = lab.run(&["preflight", "lab", "--format", "json"]);

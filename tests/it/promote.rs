@@ -20,15 +20,14 @@ async fn with_staging(more: &str) -> Lab {
 /// Locks the lab's bundle once more, as another release.
 fn lock_as(lab: &Lab, release: &str) {
     let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
-    let _ = lab
-        .run(&[
-            "lock",
-            release,
-            "--bundle",
-            bundle.as_str(),
-            "--force-release",
-        ])
-        .ends_with(0);
+    lab.run(&[
+        "lock",
+        release,
+        "--bundle",
+        bundle.as_str(),
+        "--force-release",
+    ])
+    .success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,16 +37,16 @@ async fn a_deploy_waits_for_what_its_environment_requires() {
     hint: `cargo xtask status staging` shows more; `cargo xtask deploy lab --override-requires REASON` ignores the requirement, and the receipt records the reason
     error: lab requires staging: nothing was deployed to staging yet, by its receipt
     ");
-    let _ = lab.run(&["deploy", "lab"]).ends_with(8);
-    let _ = lab.run(&["apply", "lab"]).ends_with(5);
-    let plan = lab.run(&["plan", "lab"]).ends_with(8);
+    lab.run(&["deploy", "lab"]).exits_with(8);
+    lab.run(&["apply", "lab"]).exits_with(5);
+    let plan = lab.run(&["plan", "lab"]).exits_with(8);
     assert!(
         plan.stdout
             .contains("  refused   nothing was deployed to staging yet, by its receipt\n"),
         "{}",
         plan.stdout
     );
-    let check = lab.run(&["check", "lab"]).ends_with(0);
+    let check = lab.run(&["check", "lab"]).success();
     assert!(
         check.stderr.contains("warning: lab: it requires staging, and nothing was deployed to staging yet, by its receipt: until then `deploy` and `apply` are refused\n"),
         "{}",
@@ -57,12 +56,12 @@ async fn a_deploy_waits_for_what_its_environment_requires() {
     assert!(lab.applies().is_empty());
     assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
     // The registry may have it before.
-    let _ = lab.run(&["push", "lab"]).ends_with(0);
-    let _ = lab.run(&["apply", "lab"]).ends_with(8);
+    lab.run(&["push", "lab"]).success();
+    lab.run(&["apply", "lab"]).exits_with(8);
 
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
-    let _ = lab.run(&["deploy", "staging"]).ends_with(7);
-    let failed = lab.run(&["deploy", "lab"]).ends_with(8);
+    lab.run(&["deploy", "staging"]).exits_with(7);
+    let failed = lab.run(&["deploy", "lab"]).exits_with(8);
     assert!(
         failed
             .stderr
@@ -71,16 +70,16 @@ async fn a_deploy_waits_for_what_its_environment_requires() {
         failed.stderr
     );
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
-    let _ = lab.run(&["deploy", "staging"]).ends_with(0);
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "staging"]).success();
+    lab.run(&["deploy", "lab"]).success();
     assert!(!lab.receipt().contains("overridden"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_lock_is_another_thing_and_a_deploy_must_be_old_enough() {
     let lab = with_staging("requires: { environment: staging, minimum-age: 1h }\n").await;
-    let _ = lab.run(&["deploy", "staging"]).ends_with(0);
-    let young = lab.run(&["deploy", "lab"]).ends_with(8);
+    lab.run(&["deploy", "staging"]).success();
+    let young = lab.run(&["deploy", "lab"]).exits_with(8);
     assert!(
         young.stderr.contains("error: lab requires staging: staging has it since [TIME], which is not long enough: wait until [TIME]\n"),
         "{}",
@@ -91,19 +90,19 @@ async fn another_lock_is_another_thing_and_a_deploy_must_be_old_enough() {
     let (head, tail) = receipt.split_once("  ended: ").unwrap();
     let old = format!("{head}  ended: 2026-01-02T03:04:05Z{}", &tail[20..]);
     lab.sandbox.write(path, &old);
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
 
     let locked = "bundles/v4.1.5-amd64.lock.yaml";
     let lock = lab.sandbox.read(locked);
     lab.sandbox.write(locked, &format!("{lock}# another\n"));
-    let other = lab.run(&["deploy", "lab"]).ends_with(8);
+    let other = lab.run(&["deploy", "lab"]).exits_with(8);
     assert!(
         other.stderr.contains("staging got v4.1.5 by another lock"),
         "{}",
         other.stderr
     );
     // A deploy brings the receipt of staging up to date, though nothing is to be sent and nothing to be applied.
-    let plan = lab.run(&["plan", "staging"]).ends_with(0);
+    let plan = lab.run(&["plan", "staging"]).success();
     assert!(
         plan.stdout
             .contains("  receipt   write, since the receipt tells of another lock\n"),
@@ -111,9 +110,9 @@ async fn another_lock_is_another_thing_and_a_deploy_must_be_old_enough() {
         plan.stdout
     );
     let applies = lab.applies().len();
-    let _ = lab.run(&["deploy", "staging"]).ends_with(0);
+    lab.run(&["deploy", "staging"]).success();
     assert_eq!(lab.applies().len(), applies, "mkectl ran for nothing");
-    let again = lab.run(&["deploy", "staging"]).ends_with(0);
+    let again = lab.run(&["deploy", "staging"]).success();
     assert_eq!(again.stdout, "staging: nothing to do\n");
 }
 
@@ -121,14 +120,12 @@ async fn another_lock_is_another_thing_and_a_deploy_must_be_old_enough() {
 async fn whoever_goes_without_gives_a_reason_and_the_receipt_keeps_it() {
     let lab = with_staging("requires: staging\n").await;
     for empty in ["", "  "] {
-        let _ = lab
-            .run(&["deploy", "lab", "--override-requires", empty])
-            .ends_with(64);
+        lab.run(&["deploy", "lab", "--override-requires", empty])
+            .exits_with(64);
     }
     let reason = "staging burnt down: see #17";
-    let _ = lab
-        .run(&["deploy", "lab", "--override-requires", reason])
-        .ends_with(0);
+    lab.run(&["deploy", "lab", "--override-requires", reason])
+        .success();
     let receipt = lab.receipt();
     assert!(
         receipt.ends_with(
@@ -137,11 +134,10 @@ async fn whoever_goes_without_gives_a_reason_and_the_receipt_keeps_it() {
         "{receipt}"
     );
     // Where nothing is missing, nothing is set aside. Where nothing is to be done, nothing is required.
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
-    let _ = lab.run(&["deploy", "staging"]).ends_with(0);
-    let _ = lab
-        .run(&["apply", "lab", "--override-requires", reason])
-        .ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
+    lab.run(&["deploy", "staging"]).success();
+    lab.run(&["apply", "lab", "--override-requires", reason])
+        .success();
     assert!(!lab.receipt().contains("overridden"), "{}", lab.receipt());
 }
 
@@ -170,7 +166,7 @@ async fn an_environment_that_is_not_there_cannot_be_required() {
     let mut report = lab.run(&["preflight", "lab"]);
     assert_eq!(report.code, Some(3), "{}", report.whole());
     lab.edit_environment("stagin", "staging");
-    report = lab.run(&["preflight", "lab"]).ends_with(8);
+    report = lab.run(&["preflight", "lab"]).exits_with(8);
     assert!(
         report
             .stdout
@@ -196,8 +192,8 @@ async fn a_promotion_changes_the_release_and_nothing_else() {
     );
     lab.sandbox
         .write("environments/lab/environment.yaml", &inheriting);
-    let _ = lab.run(&["render", "lab"]).ends_with(0);
-    let unproven = lab.run(&["promote", "staging", "lab"]).ends_with(3);
+    lab.run(&["render", "lab"]).success();
+    let unproven = lab.run(&["promote", "staging", "lab"]).exits_with(3);
     insta::assert_snapshot!(unproven.whole(), @"
     exit code: 3
     --- stdout
@@ -206,10 +202,10 @@ async fn a_promotion_changes_the_release_and_nothing_else() {
       because: v4.1.5 was not deployed to staging, by its receipt
     hint: deploy to staging first, then promote; to promote anyway: `cargo xtask promote staging lab --unproven`
     ");
-    let _ = lab.run(&["deploy", "staging"]).ends_with(0);
+    lab.run(&["deploy", "staging"]).success();
 
     let before = lab.sandbox.state();
-    let run = lab.run(&["promote", "staging", "lab"]).ends_with(0);
+    let run = lab.run(&["promote", "staging", "lab"]).success();
     insta::assert_snapshot!("promoted", run.whole());
     assert_eq!(
         lab.sandbox.changes_since(&before),
@@ -225,8 +221,8 @@ async fn a_promotion_changes_the_release_and_nothing_else() {
             "inherit: ../base.yaml   # all of it\nrelease: v4.1.5\n"
         )
     );
-    let _ = lab.run(&["render", "lab", "--check"]).ends_with(0);
-    let again = lab.run(&["promote", "staging", "lab"]).ends_with(0);
+    lab.run(&["render", "lab", "--check"]).success();
+    let again = lab.run(&["promote", "staging", "lab"]).success();
     assert!(
         again.stdout.starts_with("lab has v4.1.5 already\n"),
         "{}",
@@ -238,7 +234,7 @@ async fn a_promotion_changes_the_release_and_nothing_else() {
     lab.sandbox.write("environments/lab/environment.yaml", &own);
     let markdown = lab
         .run(&["promote", "staging", "lab", "--markdown"])
-        .ends_with(0);
+        .success();
     assert!(
         markdown.stdout.starts_with("### staging → lab: v4.1.2 → v4.1.5\n\n```diff\n--- a/environments/lab/environment.yaml\n"),
         "{}",
@@ -253,14 +249,14 @@ async fn a_promotion_changes_the_release_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rehearsal_proves_nothing() {
     let lab = with_staging("requires: staging\n").await;
-    let _ = lab.run(&["deploy", "staging"]).ends_with(0);
-    let proven = lab.run(&["check", "lab"]).ends_with(0);
+    lab.run(&["deploy", "staging"]).success();
+    let proven = lab.run(&["check", "lab"]).success();
     assert!(!proven.stderr.contains("rehearsal"), "{}", proven.stderr);
     let path = "environments/staging/environment.yaml";
     let text = lab.sandbox.read(path);
     lab.sandbox.write(path, &format!("rehearsal: true\n{text}"));
 
-    let check = lab.run(&["check", "lab"]).ends_with(0);
+    let check = lab.run(&["check", "lab"]).success();
     assert!(
         check.stderr.contains(
             "warning: lab: it requires staging, which is a rehearsal: a deploy to it reaches no cluster and proves nothing; require an environment with a cluster\n"
@@ -269,7 +265,7 @@ async fn a_rehearsal_proves_nothing() {
         check.stderr
     );
     let before = lab.sandbox.state();
-    let refused = lab.run(&["promote", "staging", "lab"]).ends_with(3);
+    let refused = lab.run(&["promote", "staging", "lab"]).exits_with(3);
     insta::assert_snapshot!(refused.whole(), @"
     exit code: 3
     --- stdout
@@ -281,7 +277,7 @@ async fn a_rehearsal_proves_nothing() {
     assert_eq!(lab.sandbox.changes_since(&before), [""; 0]);
     let anyway = lab
         .run(&["promote", "staging", "lab", "--unproven"])
-        .ends_with(0);
+        .success();
     assert!(
         anyway
             .stderr
@@ -294,7 +290,7 @@ async fn a_rehearsal_proves_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_promotion_that_makes_no_sense_is_refused_and_changes_nothing() {
     let lab = with_staging("").await;
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     lock_as(&lab, "v4.1.2");
     let path = "environments/staging/environment.yaml";
     let text = lab.sandbox.read(path).replace("v4.1.5", "v4.1.2");
@@ -309,13 +305,12 @@ async fn a_promotion_that_makes_no_sense_is_refused_and_changes_nothing() {
       because: the cluster of lab runs v4.1.5
       because: v4.1.2 is older than v4.1.5, and only a backup restores the older release
     ");
-    let _ = lab.run(&["promote", "lab", "lab"]).ends_with(3);
-    let _ = lab.run(&["promote", "lab", "nowhere"]).ends_with(3);
+    lab.run(&["promote", "lab", "lab"]).exits_with(3);
+    lab.run(&["promote", "lab", "nowhere"]).exits_with(3);
     // A configuration that cannot be rendered with the release leaves the file as it was.
     lab.sandbox.write(path, &text.replace("v4.1.2", "v9.9.9"));
-    let _ = lab
-        .run(&["promote", "staging", "lab", "--unproven"])
-        .ends_with(3);
+    lab.run(&["promote", "staging", "lab", "--unproven"])
+        .exits_with(3);
     lab.sandbox.write(path, &text);
     let changes = lab.sandbox.changes_since(&before);
     assert!(

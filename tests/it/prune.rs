@@ -64,8 +64,7 @@ impl Site {
             .write(file, &format!("release: {release}\n{rest}"));
         let bundle = self.sandbox.path("bundles/b.tar.gz");
         bundles::make(recipe, &bundle);
-        let _ = self
-            .sandbox
+        self.sandbox
             .run(&[
                 "lock",
                 release,
@@ -73,8 +72,8 @@ impl Site {
                 bundle.as_str(),
                 "--force-release",
             ])
-            .ends_with(0);
-        let _ = self.sandbox.run(&["push", "lab"]).ends_with(0);
+            .success();
+        self.sandbox.run(&["push", "lab"]).success();
         self.receipt(release, pushed);
         self.git(&["add", "."]);
         self.git(&["commit", "--quiet", "--message", release]);
@@ -110,7 +109,7 @@ impl Site {
             &self
                 .sandbox
                 .run(&["prune", "lab", "--format", "json"])
-                .ends_with(0),
+                .success(),
         )
     }
 
@@ -121,11 +120,11 @@ impl Site {
         found.map(|found| found.digest.unwrap().to_string())
     }
 
+    #[must_use]
     async fn remove_by_plan(&self) -> Run {
-        let _ = self
-            .sandbox
+        self.sandbox
             .run(&["prune", "lab", "--out", "prune.yaml"])
-            .ends_with(0);
+            .success();
         self.sandbox.run(&["prune", "lab", "--plan", "prune.yaml"])
     }
 }
@@ -193,7 +192,7 @@ async fn frees_what_is_needless(registry: TestRegistry) {
         site.holds("mke/four/only-first", "1").await.is_some(),
         "planning removes nothing"
     );
-    let run = site.remove_by_plan().await.ends_with(0);
+    let run = site.remove_by_plan().await.success();
     assert!(
         run.stdout.contains("lab: 2 tags removed with 4 manifests"),
         "{}",
@@ -213,13 +212,13 @@ async fn frees_what_is_needless(registry: TestRegistry) {
         let (_, rest) = text.split_once('\n').unwrap();
         site.sandbox
             .write(file, &format!("release: {release}\n{rest}"));
-        let _ = site.sandbox.run(&["verify", "lab", "--full"]).ends_with(0);
+        site.sandbox.run(&["verify", "lab", "--full"]).success();
     }
     // The same plan once more has nothing to do, and a new one nothing to propose.
     let run = site
         .sandbox
         .run(&["prune", "lab", "--plan", "prune.yaml"])
-        .ends_with(0);
+        .success();
     assert!(run.stdout.contains("2 gone already"), "{}", run.whole());
     assert_eq!(removed(&site.plan()), [""; 0]);
 }
@@ -233,7 +232,7 @@ async fn a_lock_that_no_receipt_names_is_noted_with_the_tags_that_the_registry_h
     site.git(&["init", "--quiet"]);
     site.git(&["add", "."]);
     site.git(&["commit", "--quiet", "--message", "all"]);
-    let run = site.sandbox.run(&["prune", "lab"]).ends_with(0);
+    let run = site.sandbox.run(&["prune", "lab"]).success();
     for release in &RELEASES[..2] {
         let note = format!(
             "note: no receipt here or in git's history names {}, so what only that lock lists stays; the registry still holds ",
@@ -257,7 +256,7 @@ async fn a_lock_that_no_receipt_names_is_noted_with_the_tags_that_the_registry_h
             .await
             .unwrap();
     }
-    let run = site.sandbox.run(&["prune", "lab"]).ends_with(0);
+    let run = site.sandbox.run(&["prune", "lab"]).success();
     assert!(
         !run.stdout.contains(&lock_path(RELEASES[0])),
         "{}",
@@ -274,7 +273,7 @@ async fn what_the_mkectl_of_a_kept_release_lists_stays() {
     site.sandbox.variable("FAKE_MKECTL_IMAGES", images.as_str());
     assert_eq!(removed(&site.plan()), [NEEDLESS[0]]);
     // The mkectl of the release before is not here.
-    let run = site.sandbox.run(&["prune", "lab"]).ends_with(0);
+    let run = site.sandbox.run(&["prune", "lab"]).success();
     assert!(
         run.stdout.contains("note: what mkectl v4.1.2 lists"),
         "{}",
@@ -300,7 +299,7 @@ async fn a_note_of_a_local_lock_names_nothing_that_the_plan_removes() {
     let path = lock_path(RELEASES[0]);
     let text = site.sandbox.read(&path);
     site.sandbox.write(&path, &format!("# by hand\n{text}"));
-    let run = site.sandbox.run(&["prune", "lab"]).ends_with(0);
+    let run = site.sandbox.run(&["prune", "lab"]).success();
     assert!(run.stdout.contains("only-first"), "{}", run.stdout);
     let notes: Vec<&str> = (run.stdout.lines())
         .filter(|line| line.contains("only that lock"))
@@ -320,10 +319,9 @@ async fn a_killed_run_is_finished_by_the_same_plan(registry: TestRegistry) {
         manifests.filter(|digest| **digest != node.digest)
     };
     assert_eq!(children().count(), 2);
-    let _ = site
-        .sandbox
+    site.sandbox
         .run(&["prune", "lab", "--out", "prune.yaml"])
-        .ends_with(0);
+        .success();
     // It removed the index, and then one of its children.
     let client = site.registry.client();
     for digest in [&node.digest, children().next().unwrap()] {
@@ -333,7 +331,7 @@ async fn a_killed_run_is_finished_by_the_same_plan(registry: TestRegistry) {
     let run = site
         .sandbox
         .run(&["prune", "lab", "--plan", "prune.yaml"])
-        .ends_with(0);
+        .success();
     assert!(
         run.stdout
             .contains("lab: 1 tag removed with 2 manifests, 1 gone already"),
@@ -343,11 +341,11 @@ async fn a_killed_run_is_finished_by_the_same_plan(registry: TestRegistry) {
     for child in children() {
         assert_eq!(site.holds(repository, child.as_ref()).await, None);
     }
-    let _ = site.sandbox.run(&["verify", "lab", "--full"]).ends_with(0);
+    site.sandbox.run(&["verify", "lab", "--full"]).success();
     let run = site
         .sandbox
         .run(&["prune", "lab", "--plan", "prune.yaml"])
-        .ends_with(0);
+        .success();
     assert!(
         run.stdout
             .contains("0 tags removed with 0 manifests, 2 gone already"),
@@ -373,10 +371,9 @@ async fn what_a_gone_index_listed_stays_where_others_lead_to_it() {
     let first = Lock::read(&site.sandbox.path(&lock_path(RELEASES[0]))).unwrap();
     let (index, repository) = (&first.artifacts[0], "mke/four/calico/node");
     let child = &index.manifests[0].digest;
-    let _ = site
-        .sandbox
+    site.sandbox
         .run(&["prune", "lab", "--out", "prune.yaml"])
-        .ends_with(0);
+        .success();
     let client = site.registry.client();
     let _ = client.remove_manifest(repository, &index.digest).await;
     let url = |reference: &str| {
@@ -389,10 +386,9 @@ async fn what_a_gone_index_listed_stays_where_others_lead_to_it() {
     let bytes = bytes.send().await.unwrap().bytes().await.unwrap();
     let put = http.put(url("theirs")).header("content-type", media_type);
     put.body(bytes).send().await.unwrap();
-    let _ = site
-        .sandbox
+    site.sandbox
         .run(&["prune", "lab", "--plan", "prune.yaml"])
-        .ends_with(0);
+        .success();
     assert!(site.holds(repository, "theirs").await.is_some());
     let other = &index.manifests[1].digest;
     assert_eq!(site.holds(repository, other.as_ref()).await, None);
@@ -438,7 +434,7 @@ async fn what_two_indexes_list_stays_while_one_of_them_does() {
     let stays = last.unwrap();
     let path = format!("/v2/{repository}/manifests/{}", of(stays).digest);
     wire.refuse(format!("DELETE {path}"));
-    let _ = site.remove_by_plan().await.ends_with(5);
+    site.remove_by_plan().await.exits_with(5);
     assert!(site.holds(repository, stays).await.is_some());
     let held = site.holds(repository, shared[0]).await;
     assert!(held.is_some(), "{stays} is broken");
@@ -459,7 +455,7 @@ async fn registry_2_is_freed() {
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
 async fn a_registry_that_removes_nothing_is_told_of() {
     let site = Site::new(TestRegistry::without_delete().await).await;
-    let run = site.remove_by_plan().await.ends_with(5);
+    let run = site.remove_by_plan().await.exits_with(5);
     assert!(
         run.stderr
             .contains("does not remove manifests: 0 tags removed"),
@@ -497,7 +493,7 @@ async fn without_a_plan_no_request_removes_anything() {
     site.sandbox
         .write(file, &text.replace(&site.registry.address, &wire.address));
     let receipt = "environments/lab/receipt.yaml";
-    let _ = site.sandbox.run(&["prune", "lab"]).ends_with(0);
+    site.sandbox.run(&["prune", "lab"]).success();
     site.sandbox.write(
         receipt,
         &site
@@ -505,10 +501,9 @@ async fn without_a_plan_no_request_removes_anything() {
             .read(receipt)
             .replace(&site.registry.address, &wire.address),
     );
-    let _ = site
-        .sandbox
+    site.sandbox
         .run(&["prune", "lab", "--out", "prune.yaml"])
-        .ends_with(0);
+        .success();
     let seen = wire.take();
     assert!(
         seen.iter()
@@ -545,7 +540,7 @@ async fn tags_of_others_and_what_they_lead_to_stay() {
         stays.contains("the tag theirs leads to the same manifest"),
         "{stays}"
     );
-    let _ = site.remove_by_plan().await.ends_with(0);
+    site.remove_by_plan().await.success();
     assert!(site.holds("mke/four/calico/node", "theirs").await.is_some());
     assert!(
         site.holds("mke/four/calico/node", RELEASES[0])
@@ -557,10 +552,9 @@ async fn tags_of_others_and_what_they_lead_to_stay() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_is_refused_when_anything_in_it_has_moved() {
     let site = Site::new(TestRegistry::embedded().await).await;
-    let _ = site
-        .sandbox
+    site.sandbox
         .run(&["prune", "lab", "--out", "prune.yaml"])
-        .ends_with(0);
+        .success();
     let obey = || site.sandbox.run(&["prune", "lab", "--plan", "prune.yaml"]);
     let reviewed = site.sandbox.read("prune.yaml");
     let refused = |run: &Run, why: &str| {
@@ -573,7 +567,7 @@ async fn a_plan_is_refused_when_anything_in_it_has_moved() {
     };
     // The cluster went back to the first release, so that it needs it again.
     site.receipt(RELEASES[0], 3);
-    refused(&obey().ends_with(3), "a lock that is kept names it");
+    refused(&obey().exits_with(3), "a lock that is kept names it");
     site.receipt(RELEASES[2], 3);
     // Another environment of the same registry wants it.
     let lab = site.sandbox.read("environments/lab/environment.yaml");
@@ -581,7 +575,7 @@ async fn a_plan_is_refused_when_anything_in_it_has_moved() {
         "environments/other/environment.yaml",
         &lab.replace(RELEASES[2], RELEASES[0]),
     );
-    refused(&obey().ends_with(3), "a lock that is kept names it");
+    refused(&obey().exits_with(3), "a lock that is kept names it");
     std::fs::remove_dir_all(site.sandbox.path("environments/other")).unwrap();
     // Somebody wrote another tag into the plan.
     site.sandbox.write(
@@ -590,12 +584,12 @@ async fn a_plan_is_refused_when_anything_in_it_has_moved() {
             .replace("only-first", "pause")
             .replace("- '1'", "- old"),
     );
-    refused(&obey().ends_with(3), "mke/four/pause:old");
+    refused(&obey().exits_with(3), "mke/four/pause:old");
     site.sandbox.write(
         "prune.yaml",
         &reviewed.replace("environment: lab", "environment: prod"),
     );
-    refused(&obey().ends_with(3), "it is for prod");
+    refused(&obey().exits_with(3), "it is for prod");
     site.sandbox
         .write("prune.yaml", &format!("{reviewed}more: 1\n"));
     assert_eq!(obey().code, Some(3));
@@ -627,7 +621,7 @@ async fn a_plan_is_refused_when_anything_in_it_has_moved() {
         .error_for_status()
         .unwrap();
     refused(
-        &obey().ends_with(3),
+        &obey().exits_with(3),
         "it points at something else than a receipt's lock says",
     );
     assert!(site.holds("mke/four/only-first", "1").await.is_some());
@@ -643,7 +637,7 @@ async fn a_protected_environment_is_asked() {
     assert_eq!(site.remove_by_plan().await.code, Some(8));
     assert!(site.holds("mke/four/only-first", "1").await.is_some());
     let confirmed = ["prune", "lab", "--plan", "prune.yaml", "--confirm", "lab"];
-    let _ = site.sandbox.run(&confirmed).ends_with(0);
+    site.sandbox.run(&confirmed).success();
     assert!(site.holds("mke/four/only-first", "1").await.is_none());
 }
 
@@ -661,7 +655,7 @@ async fn what_was_only_found_there_stays_unless_it_is_asked_for() {
     let run = site
         .sandbox
         .run(&["prune", "lab", "--also-found", "--format", "json"])
-        .ends_with(0);
+        .success();
     assert_eq!(removed(&result(&run)), NEEDLESS);
 }
 
@@ -680,7 +674,7 @@ async fn without_history_nothing_is_proposed_and_a_lost_lock_stops_it() {
     // What an environment on a disk that is not mounted runs is unknown.
     let unmounted = site.sandbox.path("environments/unmounted");
     std::os::unix::fs::symlink("/nowhere", &unmounted).unwrap();
-    let run = site.sandbox.run(&["prune", "lab"]).ends_with(3);
+    let run = site.sandbox.run(&["prune", "lab"]).exits_with(3);
     assert!(
         run.stderr.contains("environments/unmounted"),
         "{}",
@@ -688,7 +682,7 @@ async fn without_history_nothing_is_proposed_and_a_lost_lock_stops_it() {
     );
     std::fs::remove_file(unmounted).unwrap();
     std::fs::remove_file(site.sandbox.path(&lock_path(RELEASES[2]))).unwrap();
-    let run = site.sandbox.run(&["prune", "lab"]).ends_with(3);
+    let run = site.sandbox.run(&["prune", "lab"]).exits_with(3);
     assert!(
         run.stderr.contains("its lock was not found"),
         "{}",

@@ -309,7 +309,7 @@ async fn a_push_goes_on_after_some_artifacts_are_there() {
         .push(&content.artifacts()[0], &content.store, &())
         .await
         .unwrap();
-    let run = sandbox.run(&["push", "lab"]).ends_with(0);
+    let run = sandbox.run(&["push", "lab"]).success();
     assert!(run.stdout.contains("2 pushed"), "{}", run.whole());
     assert_pushed(&registry, &content.lock).await;
 }
@@ -321,7 +321,7 @@ async fn what_another_environment_has_in_the_same_registry_is_taken_over_from_th
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
     bundles::make_locked(&sandbox, &bundles::small());
-    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    sandbox.run(&["push", "lab"]).success();
     let description = sandbox.read("environments/lab/environment.yaml");
     sandbox.write(
         "environments/prod/environment.yaml",
@@ -390,8 +390,8 @@ async fn a_push_that_is_killed_tags_nothing_that_is_incomplete_and_the_next_one_
             }
         }
     }
-    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
-    let _ = sandbox.run(&["verify", "lab"]).ends_with(0);
+    sandbox.run(&["push", "lab"]).success();
+    sandbox.run(&["verify", "lab"]).success();
     // Nor does the store keep what was half written.
     let half_written = files_below(&sandbox.path("bundles/store"))
         .into_iter()
@@ -411,14 +411,12 @@ async fn a_push_to_a_protected_environment_wants_its_name() {
     bundles::make_locked(&sandbox, &bundles::tiny());
     insta::assert_snapshot!(sandbox.run(&["push", "lab"]).whole());
     assert_nothing_tagged(&registry, &bundles::lock_of(&sandbox)).await;
-    let _ = sandbox
+    sandbox
         .run(&["push", "lab", "--confirm", "prod"])
-        .ends_with(8);
-    let _ = sandbox
-        .run(&["push", "lab", "--confirm", "lab"])
-        .ends_with(0);
+        .exits_with(8);
+    sandbox.run(&["push", "lab", "--confirm", "lab"]).success();
     // Where nothing is to be pushed, nobody has to be asked.
-    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    sandbox.run(&["push", "lab"]).success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -440,7 +438,7 @@ async fn the_command_trusts_the_authority_that_the_environment_names() {
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
     bundles::make_locked(&sandbox, &bundles::tiny());
-    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    sandbox.run(&["push", "lab"]).success();
     assert_pushed(&registry, &bundles::lock_of(&sandbox)).await;
 
     sandbox.write(
@@ -466,7 +464,7 @@ async fn a_registry_that_serves_nobody_without_credentials_is_found_before_anyth
     sandbox
         .variable("LAB_USERNAME", USER)
         .variable("LAB_PASSWORD", "not-the-password");
-    let run = sandbox.run(&["push", "lab"]).ends_with(5);
+    let run = sandbox.run(&["push", "lab"]).exits_with(5);
     // Which artifact is asked for first differs from run to run.
     let expected = [
         "not authenticated: 401 Unauthorized",
@@ -483,7 +481,7 @@ async fn a_registry_that_serves_nobody_without_credentials_is_found_before_anyth
     assert_nothing_tagged(&registry, &bundles::lock_of(&sandbox)).await;
     let run = sandbox
         .run(&["push", "lab", "--format", "json"])
-        .ends_with(5);
+        .exits_with(5);
     assert!(!run.whole().contains(PASSWORD));
     insta::assert_snapshot!(run.whole());
 }
@@ -552,7 +550,7 @@ async fn a_bundle_with_one_flipped_bit_is_refused_wherever_it_is() {
     }
     assert_nothing_tagged(&registry, &lock).await;
     // It was the flipped bits alone.
-    let _ = push_of(&sandbox, &whole).ends_with(0);
+    push_of(&sandbox, &whole).success();
     assert_pushed(&registry, &lock).await;
 }
 
@@ -588,7 +586,7 @@ async fn a_bundle_that_was_cut_is_refused_wherever_it_was() {
     }
     let mut longer = whole.clone();
     longer.push(0);
-    let _ = push_of(&sandbox, &longer).ends_with(4);
+    push_of(&sandbox, &longer).exits_with(4);
     assert_nothing_tagged(&registry, &lock).await;
     insta::assert_snapshot!(push_of(&sandbox, &whole[..length / 2]).whole());
 }
@@ -735,7 +733,7 @@ async fn skopeo_finds_what_it_would_have_pushed_itself() {
     let mut members = bundles::unpack(&bundles::bytes(&bundles::small()));
     members.extend(archives_by_skopeo(&sandbox));
     bundles::put_locked(&sandbox, &bundles::pack(&members));
-    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    sandbox.run(&["push", "lab"]).success();
 
     let lock = bundles::lock_of(&sandbox);
     let kinds: BTreeSet<String> = lock
@@ -1002,6 +1000,7 @@ fn memory_of(sandbox: &Sandbox, arguments: &[&str]) -> (Option<i32>, u64) {
 }
 
 /// Puts these bytes where the bundle is expected, forgets what was read before, and pushes.
+#[must_use]
 fn push_of(sandbox: &Sandbox, bundle: &[u8]) -> Run {
     std::fs::write(sandbox.path(&format!("bundles/{FILE}")), bundle).unwrap();
     bundles::forget_store(sandbox);

@@ -16,7 +16,7 @@ async fn a_deploy_that_fails_on_the_way_says_where_and_what_was_sent() {
     };
     let registry = FaultyRegistry::start(quirks, &[], 1).await;
     lab.edit_environment(&lab.registry.address, &registry.address);
-    let _ = lab.run(&["deploy", "lab"]).ends_with(9);
+    lab.run(&["deploy", "lab"]).exits_with(9);
     let receipt = lab.receipt();
     assert!(receipt.contains("\n  step: push\n"), "{receipt}");
     assert!(!receipt.contains("applied:"), "{receipt}");
@@ -46,7 +46,7 @@ async fn a_deploy_that_fails_on_the_way_says_where_and_what_was_sent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_is_kept_where_nothing_is_to_do_and_when_an_apply_fails() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     let path = "environments/lab/receipt.yaml";
     let first = lab.sandbox.read(path);
     // Without shared state, as after a repair of the registry.
@@ -54,7 +54,7 @@ async fn a_receipt_is_kept_where_nothing_is_to_do_and_when_an_apply_fails() {
     let state = client.head_manifest(repository, "lab").await.unwrap();
     let state = state.unwrap().digest.unwrap();
     client.remove_manifest(repository, &state).await.unwrap();
-    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    let run = lab.run(&["deploy", "lab"]).success();
     assert_eq!(run.stdout, "lab: nothing to do\n");
     assert_eq!(
         lab.sandbox.read(path),
@@ -63,7 +63,7 @@ async fn a_receipt_is_kept_where_nothing_is_to_do_and_when_an_apply_fails() {
     );
 
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
-    let _ = lab.run(&["apply", "lab"]).ends_with(7);
+    lab.run(&["apply", "lab"]).exits_with(7);
     let receipt = lab.sandbox.read(path);
     let applied = |text: &str| {
         let receipt = release::receipt::Receipt::parse(text, "receipt.yaml".into());
@@ -87,7 +87,7 @@ async fn a_receipt_says_from_which_revision_and_by_whom() {
         .variable("USER", "planted-login")
         .variable("GIT_DIR", "/nowhere");
     // In no repository git has no answer, which is none of a deploy's business.
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     let receipt = lab.receipt();
     assert!(
         receipt.ends_with("  by:\n    airlock: [VERSION]\n"),
@@ -105,7 +105,7 @@ async fn a_receipt_says_from_which_revision_and_by_whom() {
     }
     let revision = git_of(&lab, git, &["rev-parse", "HEAD"]);
     lab.sandbox.write(".gitignore", "/bundles/\nlogs/\n");
-    let _ = lab.run(&["apply", "lab"]).ends_with(0);
+    lab.run(&["apply", "lab"]).success();
     let receipt = lab.receipt();
     let expected = format!(
         "  by:\n    airlock: [VERSION]\n    revision: {}\n    clean: false\n",
@@ -122,7 +122,7 @@ async fn a_receipt_says_from_which_revision_and_by_whom() {
         &["reset", "--quiet", "--", "environments/lab/receipt.yaml"],
     );
     git_of(&lab, git, &["commit", "--quiet", "--message=second"]);
-    let _ = lab.run(&["apply", "lab"]).ends_with(0);
+    lab.run(&["apply", "lab"]).success();
     let receipt = lab.receipt();
     assert!(receipt.contains("    clean: true\n"), "{receipt}");
     assert!(
@@ -137,7 +137,7 @@ async fn a_receipt_says_from_which_revision_and_by_whom() {
 async fn an_operator_whom_nobody_knows_is_warned_of() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("record-operator: true\n");
-    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    let run = lab.run(&["deploy", "lab"]).success();
     let warning = "warning: the environment has `record-operator`, and neither git's user.name nor USER tells who this is";
     assert!(run.stderr.contains(warning), "{}", run.stderr);
     assert!(lab.receipt().ends_with("    operator: {}\n"));
@@ -171,7 +171,7 @@ async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
     let cluster = lab.sandbox.home().join("cluster.yaml");
     lab.sandbox
         .variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     let path = "environments/lab/receipt.yaml";
     let file = lab.sandbox.path(path);
     let before = lab.sandbox.read(path);
@@ -190,7 +190,7 @@ async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
             None => std::fs::remove_file(&file).unwrap(),
             Some(text) => lab.sandbox.write(path, text),
         }
-        let run = lab.run(&["receipt", "rebuild", "lab"]).ends_with(8);
+        let run = lab.run(&["receipt", "rebuild", "lab"]).exits_with(8);
         assert!(
             run.stderr.contains("+  release: v4.1.5\n")
                 || run.stderr.contains("   release: v4.1.5\n"),
@@ -204,7 +204,7 @@ async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
         );
         let run = lab
             .run(&["receipt", "rebuild", "lab", "--confirm", "lab"])
-            .ends_with(0);
+            .success();
         assert_eq!(
             run.stdout,
             "lab: wrote environments/lab/receipt.yaml; commit it\n"
@@ -212,7 +212,7 @@ async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
         insta::allow_duplicates! {
             insta::assert_snapshot!("rebuilt", lab.receipt());
         }
-        let run = lab.run(&["deploy", "lab"]).ends_with(0);
+        let run = lab.run(&["deploy", "lab"]).success();
         assert_eq!(run.stdout, "lab: nothing to do\n", "{}", run.stderr);
     }
     assert_eq!(lab.applies().len(), applies, "mkectl ran");
@@ -222,7 +222,7 @@ async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
     std::fs::write(&cluster, other.replace("~/.ssh/", "~/.ssh9/")).unwrap();
     let run = lab
         .run(&["receipt", "rebuild", "lab", "--confirm", "lab"])
-        .ends_with(0);
+        .success();
     assert!(
         run.stderr
             .contains("warning: the cluster does not have everything that is rendered"),
@@ -239,22 +239,22 @@ async fn a_rebuilt_receipt_keeps_what_the_cluster_cannot_change() {
     let change =
         "was installed with `network.serviceCIDR`: 10.200.0.0/16, and this says 10.201.0.0/16";
     std::fs::remove_file(lab.sandbox.path(path)).unwrap();
-    let _ = lab.run(&rebuild).ends_with(0);
+    lab.run(&rebuild).success();
     let receipt = lab.receipt();
     assert!(
         receipt.contains("  kept:\n    network.serviceCIDR: 10.200.0.0/16\n"),
         "{receipt}"
     );
-    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    let run = lab.run(&["deploy", "lab"]).success();
     assert_eq!(run.stdout, "lab: nothing to do\n", "{}", run.stderr);
     lab.edit_environment("10.200.0.0/16", "10.201.0.0/16");
-    let run = lab.run(&["deploy", "lab"]).ends_with(3);
+    let run = lab.run(&["deploy", "lab"]).exits_with(3);
     assert!(run.stderr.contains(change), "{}", run.stderr);
 
     // The values are the cluster's, even if the environment was changed before the receipt was rebuilt.
     std::fs::remove_file(lab.sandbox.path(path)).unwrap();
-    let _ = lab.run(&rebuild).ends_with(0);
-    let run = lab.run(&["deploy", "lab"]).ends_with(3);
+    lab.run(&rebuild).success();
+    let run = lab.run(&["deploy", "lab"]).exits_with(3);
     assert!(run.stderr.contains(change), "{}", run.stderr);
     assert_eq!(lab.applies().len(), 1);
 }
@@ -269,7 +269,7 @@ async fn a_receipt_is_not_rebuilt_from_a_different_cluster() {
         let before = std::fs::read_to_string(lab.sandbox.path(path)).ok();
         let run = lab
             .run(&["receipt", "rebuild", "lab", "--confirm", "lab"])
-            .ends_with(3);
+            .exits_with(3);
         let reached = format!(
             "`mkectl config get` reached the cluster at {address} by [SANDBOX]/home/.mke/mke.kubeconf, which is not this environment's"
         );
@@ -325,6 +325,6 @@ async fn deployed(config: &str) -> (Lab, camino::Utf8PathBuf) {
     let cluster = lab.sandbox.home().join("cluster.yaml");
     lab.sandbox
         .variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     (lab, cluster)
 }

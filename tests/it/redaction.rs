@@ -194,7 +194,9 @@ async fn what_mkectl_prints_is_masked_and_escaped_in_output_log_and_receipt() {
         &format!("[ \"$1 $2\" = 'apply -f' ] && {{ /bin/cat {printed}; exit 3; }}"),
     );
     for format in ["human", "json"] {
-        let run = lab.run(&["deploy", "lab", "--format", format]).ends_with(7);
+        let run = lab
+            .run(&["deploy", "lab", "--format", format])
+            .exits_with(7);
         assert!(
             run.whole().matches("***").count() >= all.len(),
             "{}",
@@ -279,7 +281,7 @@ async fn a_password_may_end_in_a_line_end_and_has_one_line() {
             .variable("LAB_REGISTRY_PASSWORD", &format!("{}{end}", lab::PASSWORD));
         lab.sandbox
             .variable("LAB_REGISTRY_USERNAME", &format!("{}{end}", lab::USER));
-        let _ = lab.run(&["push", "lab"]).ends_with(0);
+        lab.run(&["push", "lab"]).success();
     }
 }
 
@@ -407,10 +409,10 @@ async fn a_secret_that_is_written_literally_is_only_in_the_rendered_file() {
     lab.sandbox
         .variable("LAB_LICENSE", "license-of-the-variable");
     let config = "environments/lab/mke4.yaml";
-    let _ = lab.run(&["render", "lab"]).ends_with(0);
+    lab.run(&["render", "lab"]).success();
     let without = lab.sandbox.read(config);
     let masked = |arguments: &[&str], code: i32| -> String {
-        let whole = lab.run(arguments).ends_with(code).whole();
+        let whole = lab.run(arguments).exits_with(code).whole();
         for secret in secrets {
             assert!(!whole.contains(secret), "{arguments:?}: {whole}");
         }

@@ -81,7 +81,7 @@ async fn a_registry_that_refuses_writes_sees_one_of_each_command() {
         ] {
             let registry = FaultyRegistry::start(quirks.clone(), &rules, 1).await;
             describe(&sandbox, &registry.address, "");
-            let run = sandbox.run(command).ends_with(5);
+            let run = sandbox.run(command).exits_with(5);
             let whole = run.whole();
             assert_eq!(registry.refused_writes(), writes, "{command:?}: {whole}");
             assert_eq!(
@@ -112,7 +112,7 @@ async fn preflight_finds_a_wrong_password_where_reading_wants_none() {
     let registry = FaultyRegistry::start(quirks, &[], 1).await;
     let sandbox = workspace("not-the-password-5b2e");
     describe(&sandbox, &registry.address, "");
-    let run = sandbox.run(&["preflight", "lab"]).ends_with(5);
+    let run = sandbox.run(&["preflight", "lab"]).exits_with(5);
     let login = run.stdout.lines().find(|line| line.contains("login"));
     let login = login.unwrap_or_default();
     assert!(login.contains("401"), "{}", run.whole());
@@ -137,7 +137,7 @@ async fn an_artifact_that_is_refused_for_its_content_stops_no_other() {
         let registry = FaultyRegistry::start(Quirks::default(), &[rule], 1).await;
         let sandbox = workspace(PASSWORD);
         describe(&sandbox, &registry.address, "");
-        let run = sandbox.run(&["push", "lab"]).ends_with(9);
+        let run = sandbox.run(&["push", "lab"]).exits_with(9);
         assert!(run.stderr.contains("calico/node"), "{}", run.whole());
         assert!(registry.tag("mke/four/image-7", "v1").is_some());
     }
@@ -158,7 +158,7 @@ async fn a_wrong_password_is_shown_once_by_each_command() {
         let registry = FaultyRegistry::start(quirks, &[], 1).await;
         let sandbox = workspace("not-the-password-5b2e");
         describe(&sandbox, &registry.address, secret);
-        let _ = sandbox.run(&["render", "lab"]).ends_with(0);
+        sandbox.run(&["render", "lab"]).success();
         for command in [
             &["status", "lab"][..],
             &["plan", "lab"],
@@ -192,7 +192,7 @@ async fn a_log_gets_a_line_every_ten_seconds() {
     sandbox.write("environments/lab/environment.yaml", &text);
     let run = sandbox
         .run(&["push", "lab", "--max-rate", "100kB"])
-        .ends_with(0);
+        .success();
     let lines: Vec<&str> = run
         .stderr
         .lines()
@@ -218,7 +218,7 @@ async fn a_registry_that_is_slow_to_answer_is_named_while_it_is_waited_for() {
     .await;
     let sandbox = workspace(PASSWORD);
     describe(&sandbox, server.address(), "");
-    let run = sandbox.run(&["push", "lab"]).ends_with(5);
+    let run = sandbox.run(&["push", "lab"]).exits_with(5);
     let waiting = "has not answered for 3 s; still waiting";
     assert!(run.stderr.contains(waiting), "{}", run.whole());
 }
@@ -239,7 +239,7 @@ async fn what_nodes_may_pull_is_asked_before_anything_is_sent() {
     for command in ["push", "deploy"] {
         let registry = FaultyRegistry::start(private.clone(), &[], 1).await;
         describe(&sandbox, &registry.address, "");
-        let run = sandbox.run(&[command, "lab"]).ends_with(5);
+        let run = sandbox.run(&[command, "lab"]).exits_with(5);
         assert!(
             run.stderr.contains("without credentials"),
             "{}",
@@ -249,5 +249,5 @@ async fn what_nodes_may_pull_is_asked_before_anything_is_sent() {
     }
     let registry = FaultyRegistry::start(reticent, &[], 1).await;
     describe(&sandbox, &registry.address, "");
-    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    sandbox.run(&["push", "lab"]).success();
 }

@@ -9,7 +9,7 @@ fn what_is_shipped_can_be_rehearsed_without_any_bundle() {
     for name in ["prod", "staging"] {
         let sandbox = Sandbox::shipped(AIRLOCK);
         let before = sandbox.state();
-        let run = sandbox.run(&["rehearse", name]).ends_with(0);
+        let run = sandbox.run(&["rehearse", name]).success();
         insta::assert_snapshot!(format!("rehearse_{name}"), run.whole());
         let mut changes = sandbox.changes_since(&before);
         changes.retain(|path| !path.starts_with("bundles/"));
@@ -20,8 +20,8 @@ fn what_is_shipped_can_be_rehearsed_without_any_bundle() {
 #[test]
 fn a_second_rehearsal_is_like_the_first() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    let _ = sandbox.run(&["rehearse", "staging"]).ends_with(0);
-    let again = sandbox.run(&["rehearse", "staging"]).ends_with(0);
+    sandbox.run(&["rehearse", "staging"]).success();
+    let again = sandbox.run(&["rehearse", "staging"]).success();
     assert!(again.stdout.contains(", 0 pushed, "), "{}", again.stdout);
     assert!(
         again.stderr.contains("INF Rehearsal complete"),
@@ -34,7 +34,7 @@ fn a_second_rehearsal_is_like_the_first() {
 async fn neither_registry_nor_mkectl_nor_credentials_are_touched() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("protected: true\n");
-    let run = lab.run(&["rehearse", "lab"]).ends_with(0);
+    let run = lab.run(&["rehearse", "lab"]).success();
     assert!(!run.stderr.contains("stands in for it"), "{}", run.stderr);
     // Item 27: the release's own mkectl checks the configuration, and is asked nothing else.
     let is_question = |words: &[String]| {
@@ -62,7 +62,7 @@ fn machines_get_the_result() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     let run = sandbox
         .run(&["rehearse", "prod", "--format", "json"])
-        .ends_with(0);
+        .success();
     assert_eq!(run.stderr, "");
     let last: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
     let result = &last["result"];
@@ -109,36 +109,34 @@ fn a_configuration_that_cannot_be_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_is_rehearsed_where_the_cluster_runs_an_earlier_release() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
-    let _ = lab
-        .run(&[
-            "lock",
-            "v4.2.1",
-            "--bundle",
-            bundle.as_str(),
-            "--force-release",
-        ])
-        .ends_with(0);
+    lab.run(&[
+        "lock",
+        "v4.2.1",
+        "--bundle",
+        bundle.as_str(),
+        "--force-release",
+    ])
+    .success();
     lab.edit_environment("v4.1.5", "v4.2.1");
     let receipt = lab.sandbox.read("environments/lab/receipt.yaml");
-    let run = lab.run(&["rehearse", "lab"]).ends_with(0);
+    let run = lab.run(&["rehearse", "lab"]).success();
     insta::assert_snapshot!("upgrade", run.whole());
     // The real ones are as they were.
     assert_eq!(lab.sandbox.read("environments/lab/receipt.yaml"), receipt);
     assert_eq!(lab.applies().len(), 1);
     // What the vendor does not support is refused here, too.
-    let _ = lab
-        .run(&[
-            "lock",
-            "v4.1.2",
-            "--bundle",
-            bundle.as_str(),
-            "--force-release",
-        ])
-        .ends_with(0);
+    lab.run(&[
+        "lock",
+        "v4.1.2",
+        "--bundle",
+        bundle.as_str(),
+        "--force-release",
+    ])
+    .success();
     lab.edit_environment("v4.2.1", "v4.1.2");
-    let run = lab.run(&["rehearse", "lab"]).ends_with(3);
+    let run = lab.run(&["rehearse", "lab"]).exits_with(3);
     assert!(
         run.stderr.contains("v4.1.2 is older than v4.1.5"),
         "{}",

@@ -20,7 +20,7 @@ fn one_release_is_shown_with_its_sources() {
 fn machines_get_certainties_and_sources() {
     let sandbox = Sandbox::new(AIRLOCK);
     let result = |arguments: &[&str]| {
-        let run = sandbox.run(arguments).ends_with(0);
+        let run = sandbox.run(arguments).success();
         let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
         value["result"].clone()
     };
@@ -54,7 +54,7 @@ fn machines_get_certainties_and_sources() {
 #[test]
 fn a_release_that_came_later_is_a_guess_and_one_that_was_before_is_refused() {
     let sandbox = Sandbox::new(AIRLOCK);
-    let later = sandbox.run(&["releases", "v4.9.0"]).ends_with(0);
+    let later = sandbox.run(&["releases", "v4.9.0"]).success();
     assert!(
         later
             .stdout

@@ -55,7 +55,7 @@ config:
 fn every_environment_is_rendered_as_committed() {
     let run =
         Sandbox::new(AIRLOCK).run(&["-C", repository().as_str(), "render", "--all", "--check"]);
-    let run = run.ends_with(0);
+    let run = run.success();
     for name in environments() {
         let line = format!("environments/{name}/mke4.yaml is up to date\n");
         assert!(run.stdout.contains(&line), "{}", run.whole());
@@ -66,7 +66,7 @@ fn every_environment_is_rendered_as_committed() {
 fn every_environment_has_a_snapshot() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     for name in environments() {
-        let _ = sandbox.run(&["render", &name]).ends_with(0);
+        sandbox.run(&["render", &name]).success();
         let path = format!("environments/{name}/mke4.yaml");
         let text = sandbox.redact(&sandbox.read(&path));
         insta::with_settings!({ omit_expression => true }, {
@@ -114,7 +114,7 @@ fn every_environment_is_read_back_with_the_values_that_were_meant() {
 fn what_people_write_arrives_as_they_wrote_it() {
     let sandbox = Sandbox::new(AIRLOCK);
     sandbox.write("environments/lab/environment.yaml", HARD);
-    let _ = sandbox.run(&["render", "lab"]).ends_with(0);
+    sandbox.run(&["render", "lab"]).success();
     let rendered = sandbox.read("environments/lab/mke4.yaml");
 
     let (_, written) = HARD.split_once("  hard:\n").unwrap();
@@ -181,14 +181,14 @@ fn a_stale_file_is_shown_by_check_and_written_without() {
         sandbox.read(rendered),
         before.replace("10.20.0.21", "10.20.0.22")
     );
-    let _ = sandbox.run(&["render", "staging", "--check"]).ends_with(0);
+    sandbox.run(&["render", "staging", "--check"]).success();
 }
 
 #[test]
 fn a_missing_file_is_stale_too() {
     let sandbox = Sandbox::new(AIRLOCK);
     sandbox.write("environments/lab/environment.yaml", HARD);
-    let run = sandbox.run(&["render", "lab", "--check"]).ends_with(2);
+    let run = sandbox.run(&["render", "lab", "--check"]).exits_with(2);
     assert!(
         run.stdout
             .contains("--- /dev/null\n+++ b/environments/lab/mke4.yaml\n"),
@@ -204,7 +204,7 @@ fn machines_get_the_diff() {
     sandbox.write("environments/prod/mke4.yaml", "");
     let run = sandbox
         .run(&["render", "--all", "--check", "--format", "json"])
-        .ends_with(2);
+        .exits_with(2);
     assert_eq!(run.stderr, "");
     let value: serde_json::Value = serde_json::from_str(run.stdout.trim()).unwrap();
     let rows = value["result"].as_array().unwrap();
@@ -235,7 +235,7 @@ fn one_wrong_environment_keeps_all_from_being_written() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     sandbox.write("environments/staging/environment.yaml", "release: 4.1.5\n");
     let before = sandbox.state();
-    let run = sandbox.run(&["render", "--all"]).ends_with(3);
+    let run = sandbox.run(&["render", "--all"]).exits_with(3);
     assert!(
         run.stderr
             .contains("environments/staging/environment.yaml:1:10"),

@@ -142,7 +142,7 @@ fn what_is_wrong_is_shown_with_file_line_and_rule() {
         if !base.is_empty() {
             sandbox.write("environments/base.yaml", base);
         }
-        let run = sandbox.run(&["show", "lab"]).ends_with(3);
+        let run = sandbox.run(&["show", "lab"]).exits_with(3);
         assert_eq!(run.stdout, "", "{name}");
         assert!(run.stderr.starts_with("error: "), "{name}: {}", run.stderr);
         assert!(
@@ -156,7 +156,7 @@ fn what_is_wrong_is_shown_with_file_line_and_rule() {
         // Machines get the same, problem by problem.
         let run = sandbox
             .run(&["show", "lab", "--format", "json"])
-            .ends_with(3);
+            .exits_with(3);
         assert_eq!(run.stderr, "", "{name}");
         assert!(!run.stdout.contains("hunter2"), "{name}: {}", run.stdout);
         let line: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
@@ -217,10 +217,10 @@ fn each_value_says_where_it_comes_from() {
 fn what_is_shown_is_yaml_and_says_the_same() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     for name in ["demo", "prod", "staging"] {
-        let shown = sandbox.run(&["show", name]).ends_with(0).stdout;
+        let shown = sandbox.run(&["show", name]).success().stdout;
         let machine = sandbox
             .run(&["show", name, "--format", "json"])
-            .ends_with(0)
+            .success()
             .stdout;
         let machine: serde_json::Value = serde_json::from_str(&machine).unwrap();
         let merged = machine["result"]["merged"].as_str().unwrap();
@@ -283,7 +283,7 @@ fn the_nearest_workspace_upwards_is_taken() {
         .current_dir(sandbox.path("environments/prod"))
         .output()
         .unwrap();
-    let from_root = sandbox.run(&["show", "prod"]).ends_with(0);
+    let from_root = sandbox.run(&["show", "prod"]).success();
     assert_eq!(
         String::from_utf8_lossy(&from_below.stdout),
         from_root.stdout

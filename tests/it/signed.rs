@@ -12,7 +12,7 @@ const LOCK: &str = "bundles/v4.1.5-amd64.lock.yaml";
 const RECEIPT: &str = "environments/lab/receipt.yaml";
 
 fn plan(lab: &Lab) -> String {
-    let _ = lab.run(&["plan", "lab", "--out", PLAN]).ends_with(0);
+    lab.run(&["plan", "lab", "--out", PLAN]).success();
     lab.sandbox.read(PLAN)
 }
 
@@ -23,7 +23,7 @@ fn obey(lab: &Lab) -> support::Run {
 /// Returns what has moved by a refusal, a line each.
 #[track_caller]
 fn moved(lab: &Lab) -> String {
-    let run = obey(lab).ends_with(2);
+    let run = obey(lab).exits_with(2);
     assert_eq!(run.stdout, "");
     let lines = run
         .stderr
@@ -56,13 +56,13 @@ async fn a_plan_is_a_readable_file_that_is_the_same_each_time() {
     }
     let json = lab
         .run(&["plan", "lab", "--out", PLAN, "--format", "json"])
-        .ends_with(0);
+        .success();
     let value: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
     let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&first));
     assert_eq!(value["result"]["file"]["sha256"], digest.as_str());
     insta::assert_snapshot!(
         "markdown",
-        lab.run(&["plan", "lab", "--markdown"]).ends_with(0).stdout
+        lab.run(&["plan", "lab", "--markdown"]).success().stdout
     );
 }
 
@@ -72,7 +72,7 @@ async fn an_unchanged_plan_is_obeyed_to_the_letter() {
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
     // One artifact is there, one is something else, the others are missing.
-    let _ = lab.run(&["push", "lab"]).ends_with(0);
+    lab.run(&["push", "lab"]).success();
     let lock = bundles::lock_of(&lab.sandbox);
     let (kept, other) = (&lock.artifacts[2], &lock.artifacts[1]);
     let registry = lab.registry.address.clone();
@@ -92,7 +92,7 @@ async fn an_unchanged_plan_is_obeyed_to_the_letter() {
         "{text}"
     );
     let _ = wire.take();
-    let run = obey(&lab).ends_with(0);
+    let run = obey(&lab).success();
     let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&text));
     let receipt = lab.sandbox.read(RECEIPT);
     assert!(
@@ -124,14 +124,14 @@ async fn an_unchanged_plan_is_obeyed_to_the_letter() {
     // The requests are those of a deploy without a file.
     let _ = plan(&lab);
     let _ = wire.take();
-    let _ = obey(&lab).ends_with(0);
+    obey(&lab).success();
     assert_eq!(wire.take().len(), lock.artifacts.len() + 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_moved_is_named_and_nothing_is_touched() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
     let _ = plan(&lab);
     let applies = lab.applies().len();
@@ -186,7 +186,7 @@ async fn whatever_moved_is_named_and_nothing_is_touched() {
       mkectl: was v4.1.5 [SHA-256] and is v4.1.5 [SHA-256]
     ");
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.4");
-    let _ = obey(&lab).ends_with(6);
+    obey(&lab).exits_with(6);
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.5");
     std::fs::remove_file(&mkectl).unwrap();
     lab.sandbox.install(FAKE_MKECTL, "mkectl");
@@ -208,7 +208,7 @@ async fn whatever_moved_is_named_and_nothing_is_touched() {
     ");
     let json = lab
         .run(&["deploy", "lab", "--plan", PLAN, "--format", "json"])
-        .ends_with(2);
+        .exits_with(2);
     let value: serde_json::Value = serde_json::from_str(json.stdout.trim()).unwrap();
     assert_eq!(value["error"]["moved"][0]["subject"], "registry");
     assert_eq!(value["error"]["exit-code"], 2);
@@ -239,7 +239,7 @@ async fn what_is_no_plan_of_this_environment_is_refused() {
     ");
     lab.sandbox
         .write(PLAN, &text.replace("version: 1\n", "version: 2\n"));
-    let run = obey(&lab).ends_with(3);
+    let run = obey(&lab).exits_with(3);
     assert!(
         run.stderr.contains("error: lab.plan.yaml is a plan of version 2, which this version of Airlock does not support"),
         "{}",
@@ -250,20 +250,20 @@ async fn what_is_no_plan_of_this_environment_is_refused() {
         PLAN,
         &text.replace("registry:\n", "approved: yes\nregistry:\n"),
     );
-    let run = obey(&lab).ends_with(3);
+    let run = obey(&lab).exits_with(3);
     assert!(
         run.stderr.contains("lab.plan.yaml is not a plan"),
         "{}",
         run.stderr
     );
     std::fs::remove_file(lab.sandbox.path(PLAN)).unwrap();
-    let _ = obey(&lab).ends_with(1);
+    obey(&lab).exits_with(1);
     assert!(lab.repositories().await.is_empty());
     assert!(!lab.sandbox.path(RECEIPT).exists());
 
     // A plan that does not say what would be run is not written.
     std::fs::remove_file(lab.sandbox.bin().join("mkectl")).unwrap();
-    let run = lab.run(&["plan", "lab", "--out", PLAN]).ends_with(6);
+    let run = lab.run(&["plan", "lab", "--out", PLAN]).exits_with(6);
     assert!(run.stderr.contains("cannot plan for lab"), "{}", run.stderr);
     assert!(!lab.sandbox.path(PLAN).exists());
 }
@@ -274,9 +274,9 @@ async fn what_a_deploy_by_this_plan_has_done_is_progress() {
     let _ = plan(&lab);
     // It fails half-way: everything is pushed, the configuration is written, and the receipt tells of the failure.
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
-    let _ = obey(&lab).ends_with(7);
+    obey(&lab).exits_with(7);
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
-    let run = obey(&lab).ends_with(0);
+    let run = obey(&lab).success();
     assert!(run.stdout.contains(" 0 pushed"), "{}", run.stdout);
     assert!(!lab.receipt().contains("failed:"));
 
@@ -308,7 +308,7 @@ async fn what_a_deploy_by_this_plan_has_done_is_progress() {
             break run;
         }
     };
-    let _ = last.ends_with(0);
+    last.success();
 
     // A failure by another plan is none of this one's.
     lab.edit_environment("mke2.lab.example.com", "mke3.lab.example.com");
@@ -316,7 +316,7 @@ async fn what_a_deploy_by_this_plan_has_done_is_progress() {
     let signed = lab.sandbox.read(PLAN);
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
     lab.edit_environment("mke3.lab.example.com", "mke4.lab.example.com");
-    let _ = lab.run(&["deploy", "lab"]).ends_with(7);
+    lab.run(&["deploy", "lab"]).exits_with(7);
     lab.edit_environment("mke4.lab.example.com", "mke3.lab.example.com");
     lab.sandbox.write(PLAN, &signed);
     let moved = moved(&lab);

@@ -12,7 +12,7 @@ async fn a_plan_of_a_snapshot_needs_no_registry_and_is_obeyed_by_one() {
     lab.edit_environment(&lab.registry.address, &wire.address);
     let run = lab
         .run(&["snapshot", "lab", "--out", "lab.snapshot.yaml"])
-        .ends_with(0);
+        .success();
     insta::assert_snapshot!(run.whole(), @r"
     exit code: 0
     --- stdout
@@ -24,16 +24,15 @@ async fn a_plan_of_a_snapshot_needs_no_registry_and_is_obeyed_by_one() {
     let asked = wire.take();
     assert_eq!(asked.len(), 15, "{asked:?}");
 
-    let _ = lab
-        .run(&[
-            "plan",
-            "lab",
-            "--snapshot",
-            "lab.snapshot.yaml",
-            "--out",
-            "lab.plan.yaml",
-        ])
-        .ends_with(0);
+    lab.run(&[
+        "plan",
+        "lab",
+        "--snapshot",
+        "lab.snapshot.yaml",
+        "--out",
+        "lab.plan.yaml",
+    ])
+    .success();
     assert_eq!(wire.take(), [""; 0], "a plan of a snapshot asked somebody");
     let plan = lab.sandbox.read("lab.plan.yaml");
     let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&first));
@@ -46,35 +45,31 @@ async fn a_plan_of_a_snapshot_needs_no_registry_and_is_obeyed_by_one() {
     // The words of earlier versions are understood.
     let earlier = lab.run(&["inventory", "lab", "--out", "earlier.yaml"]);
     assert_eq!(
-        earlier.ends_with(0).stderr,
+        earlier.success().stderr,
         "the snapshot is in earlier.yaml\n"
     );
     assert_eq!(lab.sandbox.read("earlier.yaml"), first);
-    let _ = lab
-        .run(&[
-            "plan",
-            "lab",
-            "--inventory",
-            "earlier.yaml",
-            "--out",
-            "earlier.plan.yaml",
-        ])
-        .ends_with(0);
+    lab.run(&[
+        "plan",
+        "lab",
+        "--inventory",
+        "earlier.yaml",
+        "--out",
+        "earlier.plan.yaml",
+    ])
+    .success();
     assert_eq!(lab.sandbox.read("earlier.plan.yaml"), plan);
     let earlier = plan.replace("\nsnapshot: ", "\ninventory: ");
     lab.sandbox.write("lab.plan.yaml", &earlier);
 
-    let _ = lab
-        .run(&["deploy", "lab", "--plan", "lab.plan.yaml"])
-        .ends_with(0);
-    let _ = lab
-        .run(&["snapshot", "lab", "--out", "lab.snapshot.yaml"])
-        .ends_with(0);
+    lab.run(&["deploy", "lab", "--plan", "lab.plan.yaml"])
+        .success();
+    lab.run(&["snapshot", "lab", "--out", "lab.snapshot.yaml"])
+        .success();
     let second = lab.sandbox.read("lab.snapshot.yaml");
     assert!(!second.contains("found: nothing"), "{second}");
-    let _ = lab
-        .run(&["snapshot", "lab", "--out", "again.yaml"])
-        .ends_with(0);
+    lab.run(&["snapshot", "lab", "--out", "again.yaml"])
+        .success();
     assert_eq!(second, lab.sandbox.read("again.yaml"));
     let plan = lab
         .run(&[
@@ -84,20 +79,19 @@ async fn a_plan_of_a_snapshot_needs_no_registry_and_is_obeyed_by_one() {
             "again.yaml",
             "--detailed-exitcode",
         ])
-        .ends_with(0);
+        .success();
     assert!(plan.stdout.contains("Nothing to do"), "{}", plan.stdout);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_not_asked_for_is_told_and_taken_for_missing() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab.run(&["push", "lab"]).ends_with(0);
+    lab.run(&["push", "lab"]).success();
     let path = "bundles/v4.1.5-amd64.lock.yaml";
     let lock = lab.sandbox.read(path);
     std::fs::remove_file(lab.sandbox.path(path)).unwrap();
-    let _ = lab
-        .run(&["snapshot", "lab", "--out", "empty.yaml"])
-        .ends_with(0);
+    lab.run(&["snapshot", "lab", "--out", "empty.yaml"])
+        .success();
     lab.sandbox.write(path, &lock);
     let arguments = [
         "plan",
@@ -107,7 +101,7 @@ async fn what_was_not_asked_for_is_told_and_taken_for_missing() {
         "--out",
         "lab.plan.yaml",
     ];
-    let plan = lab.run(&arguments).ends_with(0);
+    let plan = lab.run(&arguments).success();
     assert!(
         plan.stdout
             .contains("warning: the snapshot does not list 14 of 14 artifacts"),
@@ -117,21 +111,19 @@ async fn what_was_not_asked_for_is_told_and_taken_for_missing() {
     // They turn out to be there, and right: that is progress.
     let deploy = lab
         .run(&["deploy", "lab", "--plan", "lab.plan.yaml"])
-        .ends_with(0);
+        .success();
     assert!(deploy.stdout.contains(" 0 pushed"), "{}", deploy.stdout);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_of_another_registry_or_none_at_all_is_refused() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab
-        .run(&["snapshot", "lab", "--out", "lab.yaml"])
-        .ends_with(0);
+    lab.run(&["snapshot", "lab", "--out", "lab.yaml"]).success();
     let text = lab.sandbox.read("lab.yaml");
     let plan = |text: &str| {
         lab.sandbox.write("other.yaml", text);
         lab.run(&["plan", "lab", "--snapshot", "other.yaml"])
-            .ends_with(3)
+            .exits_with(3)
             .stderr
     };
     insta::assert_snapshot!(plan(&text.replace("/mke\n", "/other\n")), @r"
@@ -151,7 +143,7 @@ async fn a_folder_that_is_not_there_is_a_mistake_and_is_not_made() {
     for command in ["snapshot", "plan"] {
         let run = lab
             .run(&[command, "lab", "--out", "mistyped/lab.yaml"])
-            .ends_with(1);
+            .exits_with(1);
         assert!(run.stderr.contains("mistyped/lab.yaml"), "{}", run.stderr);
         assert!(!lab.sandbox.path("mistyped").exists(), "{command} made it");
     }

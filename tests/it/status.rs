@@ -23,8 +23,10 @@ fn environments_that_were_never_deployed_say_what_is_missing() {
     let mut changes = sandbox.changes_since(&before);
     changes.retain(|path| !path.starts_with("bundles/rehearsal/"));
     assert_eq!(changes, [""; 0]);
-    let _ = sandbox.run(&["status", "--detailed-exitcode"]).ends_with(2);
-    let _ = sandbox.run(&["status", "nowhere"]).ends_with(3);
+    sandbox
+        .run(&["status", "--detailed-exitcode"])
+        .exits_with(2);
+    sandbox.run(&["status", "nowhere"]).exits_with(3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,7 +34,7 @@ async fn what_was_deployed_costs_a_request_an_artifact_and_has_no_drift() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     let _ = wire.take();
     let run = lab.run(&["status", "--detailed-exitcode"]);
     insta::assert_snapshot!(run.whole(), @r"
@@ -67,7 +69,7 @@ async fn what_is_not_known_is_not_called_never_deployed() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox
         .write("environments/lab/receipt.yaml", "garbage\n");
-    let run = lab.run(&["status", "lab"]).ends_with(0);
+    let run = lab.run(&["status", "lab"]).success();
     assert!(!run.stdout.contains("deploy lab"), "{}", run.stdout);
     assert!(run.stdout.contains("git checkout -- "), "{}", run.stdout);
 
@@ -84,7 +86,7 @@ async fn what_is_not_known_is_not_called_never_deployed() {
             at_work.id()
         ),
     );
-    let run = lab.run(&["status", "lab"]).ends_with(0);
+    let run = lab.run(&["status", "lab"]).success();
     at_work.kill().unwrap();
     at_work.wait().unwrap();
     assert!(!run.stdout.contains("deploy lab"), "{}", run.stdout);
@@ -94,10 +96,10 @@ async fn what_is_not_known_is_not_called_never_deployed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_difference_has_its_command() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     let only = |lab: &Lab, arguments: &[&str]| {
         let arguments = [&["status", "lab", "--format", "json"], arguments].concat();
-        let run = lab.run(&arguments).ends_with(0);
+        let run = lab.run(&arguments).success();
         let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
         let drift = value["result"]["environments"][0]["drift"].clone();
         let drift: Vec<String> = drift
@@ -154,13 +156,13 @@ async fn each_difference_has_its_command() {
     lab.sandbox.write("bundles/v4.1.5-amd64.lock.yaml", &lock);
 
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
-    let _ = lab.run(&["apply", "lab"]).ends_with(7);
+    lab.run(&["apply", "lab"]).exits_with(7);
     assert_eq!(
         only(&lab, &[]),
         "the last deploy, of v4.1.5, failed at apply | cargo xtask deploy lab"
     );
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
 
     lab.edit_environment("release: v4.1.5", "relaese: v4.1.5");
     assert_eq!(
@@ -180,7 +182,7 @@ async fn each_difference_has_its_command() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_does_not_answer_is_a_line_and_keeps_nobody_waiting() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     // Takes connections and says nothing.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = silent.local_addr().unwrap().to_string();
@@ -193,7 +195,7 @@ async fn a_registry_that_does_not_answer_is_a_line_and_keeps_nobody_waiting() {
         );
     }
     let began = Instant::now();
-    let run = lab.run(&["status"]).ends_with(0);
+    let run = lab.run(&["status"]).success();
     assert!(began.elapsed() < Duration::from_secs(100));
     let line = |name: &str| {
         let mut lines = run.stdout.lines();

@@ -11,7 +11,7 @@ const LOCK: &str = "bundles/v4.1.5-demo-amd64.lock.yaml";
 /// A workspace as it is shipped, with the demo's bundle in its store.
 fn fetched() -> Sandbox {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    let _ = sandbox.run(&["fetch", "demo"]).ends_with(0);
+    sandbox.run(&["fetch", "demo"]).success();
     sandbox
 }
 
@@ -25,7 +25,7 @@ fn blobs(sandbox: &Sandbox) -> usize {
 #[test]
 fn says_what_each_release_holds() {
     let sandbox = fetched();
-    let run = sandbox.run(&["store"]).ends_with(0);
+    let run = sandbox.run(&["store"]).success();
     let text = run.whole();
     assert!(
         text.contains("v4.1.5-demo  amd64     65  3.10 MB"),
@@ -42,22 +42,19 @@ fn says_what_each_release_holds() {
 fn gc_shows_what_no_lock_names_and_removes_it() {
     let sandbox = fetched();
     let whole = blobs(&sandbox);
-    let text = sandbox.run(&["store", "gc"]).ends_with(0).whole();
+    let text = sandbox.run(&["store", "gc"]).success().whole();
     assert!(text.contains("Nothing to remove"), "{text}");
     assert_eq!(blobs(&sandbox), whole);
 
     let lock = sandbox.read(LOCK);
     fs::remove_file(sandbox.path(LOCK)).unwrap();
     let before = sandbox.state();
-    let text = sandbox
-        .run(&["store", "gc", "--dry-run"])
-        .ends_with(0)
-        .whole();
+    let text = sandbox.run(&["store", "gc", "--dry-run"]).success().whole();
     assert!(text.contains("  k0sproject/pause:3.10\n"), "{text}");
     assert!(text.contains("would be removed. Nothing was."), "{text}");
     assert_eq!(sandbox.changes_since(&before), Vec::<String>::new());
 
-    let text = sandbox.run(&["store", "gc"]).ends_with(0).whole();
+    let text = sandbox.run(&["store", "gc"]).success().whole();
     assert!(text.contains("  k0sproject/pause:3.10\n"), "{text}");
     assert!(
         text.contains(&format!("{whole} blobs of 3.10 MB removed")),
@@ -67,7 +64,7 @@ fn gc_shows_what_no_lock_names_and_removes_it() {
 
     // What went is brought again where it is wanted again.
     sandbox.write(LOCK, &lock);
-    let _ = sandbox.run(&["fetch", "demo"]).ends_with(0);
+    sandbox.run(&["fetch", "demo"]).success();
     assert_eq!(blobs(&sandbox), whole);
 }
 
@@ -79,11 +76,11 @@ fn gc_removes_nothing_while_another_process_writes() {
     // What a process holds that reads a bundle into the store.
     let writing = fs::File::open(sandbox.path("bundles/store/incoming/lock")).unwrap();
     writing.lock_shared().unwrap();
-    let text = sandbox.run(&["store", "gc"]).ends_with(1).whole();
+    let text = sandbox.run(&["store", "gc"]).exits_with(1).whole();
     assert!(text.contains("another process is writing"), "{text}");
     assert_eq!(blobs(&sandbox), whole);
     drop(writing);
-    let _ = sandbox.run(&["store", "gc"]).ends_with(0);
+    sandbox.run(&["store", "gc"]).success();
     assert_eq!(blobs(&sandbox), 0);
 }
 
@@ -100,7 +97,7 @@ fn a_damaged_blob_is_read_again_in_the_run_that_comes_upon_it() {
     let mut wrong = right.clone();
     wrong[0] ^= 1;
     fs::write(&path, &wrong).unwrap();
-    let text = sandbox.run(&["deploy", "demo"]).ends_with(0).whole();
+    let text = sandbox.run(&["deploy", "demo"]).success().whole();
     let warning = format!("{} was damaged in the store", layer.digest);
     assert!(text.contains(&warning), "{text}");
     assert!(fs::read(&path).unwrap() == right);
@@ -136,7 +133,7 @@ fn gc_names_a_lock_that_is_only_missing_from_the_working_tree() {
         fs::remove_file(sandbox.path(lock)).unwrap();
     }
     let gc = ["store", "gc", "--dry-run"];
-    let run = sandbox.run(&gc).ends_with(0);
+    let run = sandbox.run(&gc).success();
     assert!(
         run.stdout.contains(&format!(
             "{LOCK} is committed, but missing from the working tree: {}\n",
@@ -149,19 +146,19 @@ fn gc_names_a_lock_that_is_only_missing_from_the_working_tree() {
     assert!(!run.whole().contains("not committed"), "{}", run.whole());
     let json = sandbox
         .run(&[&gc[..], &["--format", "json"]].concat())
-        .ends_with(0);
+        .success();
     let last: serde_json::Value =
         serde_json::from_str(json.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(last["result"]["missing-locks"], serde_json::json!([LOCK]));
 
     run_git(&["restore", LOCK]);
-    let run = sandbox.run(&gc).ends_with(0);
+    let run = sandbox.run(&gc).success();
     assert!(run.stdout.contains("Nothing to remove"), "{}", run.whole());
 
     // One whose removal is committed is gone, and gc says so of the content only.
     run_git(&["rm", "--quiet", LOCK]);
     run_git(&["commit", "--quiet", "--message", "remove"]);
-    let run = sandbox.run(&gc).ends_with(0);
+    let run = sandbox.run(&gc).success();
     assert!(!run.whole().contains("working tree"), "{}", run.whole());
     assert!(run.stdout.contains("would be removed"), "{}", run.whole());
 }

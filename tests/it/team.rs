@@ -7,13 +7,13 @@ use crate::{FAKE_MKECTL, TEAM};
 #[test]
 fn the_help_lists_the_teams_task_and_all_commands() {
     let sandbox = Sandbox::shipped(TEAM);
-    let help = sandbox.run(&["--help"]).ends_with(0).stdout.clone();
+    let help = sandbox.run(&["--help"]).success().stdout.clone();
     assert!(
         help.contains("Of this team\n  announce   Post what an environment runs to a webhook\n"),
         "{help}"
     );
     assert!(help.contains("\n  deploy "), "{help}");
-    let _ = sandbox.run(&["list"]).ends_with(0);
+    sandbox.run(&["list"]).success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,9 +29,9 @@ async fn a_receipt_is_posted_with_the_options_and_codes_of_every_command() {
     error: task `announce` failed
       because: lab was never deployed
     ");
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     let run = lab.run(&[&announce[..], &["--format", "json"]].concat());
-    let value: serde_json::Value = serde_json::from_str(&run.ends_with(0).stdout).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&run.success().stdout).unwrap();
     assert_eq!(value["result"]["status"], 200);
     let asked = server.asked();
     assert_eq!(asked.len(), 1);
@@ -48,6 +48,6 @@ async fn a_receipt_is_posted_with_the_options_and_codes_of_every_command() {
       because: a webhook is not asked in an offline run
     ");
     assert_eq!(server.asked().len(), 1);
-    let run = lab.run(&["anounce"]).ends_with(64);
+    let run = lab.run(&["anounce"]).exits_with(64);
     assert!(run.stderr.contains("'announce'"), "{}", run.stderr);
 }

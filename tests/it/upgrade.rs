@@ -39,7 +39,7 @@ impl Road {
         road.lock(to);
         road.name(from);
         road.install(from);
-        let _ = road.lab.run(&["deploy", "lab"]).ends_with(0);
+        road.lab.run(&["deploy", "lab"]).success();
         road.name(to);
         road.install(to);
         road
@@ -56,8 +56,7 @@ impl Road {
             .sandbox
             .path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
         if !self.lock_path(release).exists() {
-            let _ = self
-                .lab
+            self.lab
                 .run(&[
                     "lock",
                     release,
@@ -65,7 +64,7 @@ impl Road {
                     bundle.as_str(),
                     "--force-release",
                 ])
-                .ends_with(0);
+                .success();
         }
         self.edit_lock(release, |lock| {
             lock.mkectl.clear();
@@ -220,11 +219,11 @@ fn download(release: &str) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_later_release_is_an_upgrade_that_the_plan_shows_first() {
     let road = Road::new("v4.1.1", "v4.1.2").await;
-    insta::assert_snapshot!("plan", without_hash(&road.run("plan").ends_with(0).whole()));
+    insta::assert_snapshot!("plan", without_hash(&road.run("plan").success().whole()));
     road.assert_untouched();
     insta::assert_snapshot!(
         "deploy",
-        without_hash(&road.run("deploy").ends_with(0).whole())
+        without_hash(&road.run("deploy").success().whole())
     );
     insta::assert_snapshot!("receipt", road.lab.receipt());
     let sandbox = &road.lab.sandbox;
@@ -248,7 +247,7 @@ async fn a_later_release_is_an_upgrade_that_the_plan_shows_first() {
             .contains("  upgraded: true\n")
     );
     let calls = road.lab.calls().len();
-    let again = road.run("deploy").ends_with(0);
+    let again = road.run("deploy").success();
     assert_eq!(again.stdout, "lab: nothing to do\n");
     assert_eq!(road.lab.calls().len(), calls, "nobody is asked for nothing");
 }
@@ -264,7 +263,7 @@ async fn each_kind_of_way_runs_the_commands_of_its_page() {
     ] {
         let road = Road::new(from, to).await;
         // The old one is not on PATH any more, and was kept when it installed the cluster.
-        let _ = road.run("deploy").ends_with(0);
+        road.run("deploy").success();
         writeln!(all, "{from} to {to}").unwrap();
         for command in road.commands() {
             writeln!(all, "  {command}").unwrap();
@@ -312,7 +311,7 @@ async fn every_pair_of_releases_has_its_commands_or_a_reason() {
                 let kept = std::fs::read_to_string(&cluster).unwrap();
                 // The registry still records the pair before.
                 let deploy = ["deploy", "lab", "--take-over"];
-                let _ = road.lab.run(&deploy).ends_with(0);
+                road.lab.run(&deploy).success();
                 std::fs::write(&cluster, kept).unwrap();
                 upgraded += 1;
             }
@@ -371,7 +370,7 @@ async fn a_failed_upgrade_is_told_and_run_again() {
         .sandbox
         .variable("FAKE_MKECTL_AT", "upgrade")
         .variable("FAKE_MKECTL_EXIT", "3");
-    let run = road.run("deploy").ends_with(7);
+    let run = road.run("deploy").exits_with(7);
     assert!(
         run.stderr.contains("rollback is complete")
             && run
@@ -396,7 +395,7 @@ async fn a_failed_upgrade_is_told_and_run_again() {
         road.edit_cluster(|text| {
             text.replace("  version: v4.1.1", &format!("  version: {version}"))
         });
-        let plan = road.run("plan").ends_with(0);
+        let plan = road.run("plan").success();
         assert!(
             plan.stdout.contains("upgrade from v4.1.1")
                 && plan.stdout.contains("since the last upgrade failed"),
@@ -406,7 +405,7 @@ async fn a_failed_upgrade_is_told_and_run_again() {
     }
     road.edit_cluster(|text| text.replace("  version: v4.1.2", "  version: v4.1.1"));
     road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
-    let _ = road.run("deploy").ends_with(0);
+    road.run("deploy").success();
     assert!(road.lab.receipt().contains("  release: v4.1.2\n"));
     // What the first try kept is still there.
     assert_eq!(
@@ -430,12 +429,12 @@ async fn a_release_that_is_set_back_after_a_failed_upgrade_is_applied_where_mkec
         .sandbox
         .variable("FAKE_MKECTL_AT", "upgrade")
         .variable("FAKE_MKECTL_EXIT", "3");
-    let _ = road.run("deploy").ends_with(7);
+    road.run("deploy").exits_with(7);
     road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
     road.name("v4.1.1");
     road.install("v4.1.1");
     road.edit_cluster(|text| text.replace("version: v4.1.1", "version: v4.1.2"));
-    let run = road.run("deploy").ends_with(3);
+    let run = road.run("deploy").exits_with(3);
     assert!(
         run.stderr
             .contains("the receipt of lab records v4.1.1 from 127.0.0.1:[PORT]/mke, but the cluster that mkectl reaches runs v4.1.2"),
@@ -443,7 +442,7 @@ async fn a_release_that_is_set_back_after_a_failed_upgrade_is_applied_where_mkec
         run.stderr
     );
     road.edit_cluster(|text| text.replace("version: v4.1.2", "version: v4.1.1"));
-    let _ = road.run("deploy").ends_with(0);
+    road.run("deploy").success();
     assert_eq!(road.lab.applies().len(), 2);
 }
 
@@ -465,7 +464,7 @@ async fn an_interrupt_reaches_the_upgrade_and_a_kill_leaves_a_note_of_it() {
         "{note}"
     );
     running.interrupt();
-    let run = running.end().ends_with(130);
+    let run = running.end().exits_with(130);
     assert_eq!(
         run.stderr.matches("received SIGINT").count(),
         1,
@@ -487,14 +486,14 @@ async fn an_interrupt_reaches_the_upgrade_and_a_kill_leaves_a_note_of_it() {
     road.lab
         .sandbox
         .write("environments/lab/logs/under-way.yaml", &note);
-    let plan = road.run("plan").ends_with(0);
+    let plan = road.run("plan").success();
     assert!(
         plan.stdout.contains("upgrade from v4.1.1"),
         "{}",
         plan.stdout
     );
     road.edit_cluster(|text| text.replace("version: v4.1.1", "version: v4.1.2"));
-    let plan = road.run("plan").ends_with(0);
+    let plan = road.run("plan").success();
     assert!(
         plan.stdout.contains(
             "nobody heard how the upgrade to v4.1.2 ended, and the cluster of lab runs it"
@@ -508,7 +507,7 @@ async fn an_interrupt_reaches_the_upgrade_and_a_kill_leaves_a_note_of_it() {
 async fn what_is_missing_is_told_before_anything_is_touched() {
     let road = Road::new("v4.1.2", "v4.2.1").await;
     let refused = |code: i32, text: &str| {
-        let run = road.run("deploy").ends_with(code);
+        let run = road.run("deploy").exits_with(code);
         assert!(run.stderr.contains(text), "{text}\n{}", run.whole());
         let plan = road.run("plan");
         assert!(plan.whole().contains(text), "{text}\n{}", plan.whole());
@@ -544,7 +543,7 @@ async fn what_is_missing_is_told_before_anything_is_touched() {
     // The ports.
     road.lab.edit_environment(PORTS, "");
     refused(3, "this upgrade has to be given the gateway's node ports");
-    let check = road.run("check").ends_with(3);
+    let check = road.run("check").exits_with(3);
     assert!(
         check.stderr.contains("the gateway's node ports"),
         "{}",
@@ -571,7 +570,7 @@ async fn what_is_missing_is_told_before_anything_is_touched() {
     refused(3, "runs v4.1.5 at mke.lab.example.com");
 
     std::fs::write(&cluster, kept).unwrap();
-    let _ = road.run("deploy").ends_with(0);
+    road.run("deploy").success();
     let upgrade = road
         .commands()
         .into_iter()
@@ -589,12 +588,12 @@ async fn without_a_receipt_the_cluster_itself_says_what_it_is() {
     let road = Road::new("v4.1.1", "v4.1.2").await;
     std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();
     // Without a kubeconfig there is nobody to be asked: a first installation. But the registry records the deploy before.
-    let plan = road.run("plan").ends_with(8);
+    let plan = road.run("plan").exits_with(8);
     assert!(plan.stdout.contains("mkectl apply -f"), "{}", plan.stdout);
     assert!(road.commands().is_empty());
 
     road.has_kubeconfig();
-    let plan = road.run("plan").ends_with(8);
+    let plan = road.run("plan").exits_with(8);
     assert!(
         plan.stdout
             .contains("no receipt records the cluster of lab, but it answers: it runs v4.1.1")
@@ -604,7 +603,7 @@ async fn without_a_receipt_the_cluster_itself_says_what_it_is() {
     );
     // Case 1.4: a cluster that pulls from a different registry is not this environment's, and so is one with other machines.
     road.lab.edit_environment("project: mke", "project: other");
-    let run = road.run("deploy").ends_with(3);
+    let run = road.run("deploy").exits_with(3);
     assert!(
         run.stderr.contains(
             "`mkectl config get` reached the cluster at mke.lab.example.com by [SANDBOX]/home/.mke/mke.kubeconf, which is not this \
@@ -620,7 +619,7 @@ async fn without_a_receipt_the_cluster_itself_says_what_it_is() {
         text.replace("192.0.2.10", "192.0.2.99")
             .replace("mke.lab.example.com", "other.example.com")
     });
-    let run = road.run("deploy").ends_with(3);
+    let run = road.run("deploy").exits_with(3);
     assert!(
         run.stderr
             .contains("reached the cluster at other.example.com"),
@@ -631,7 +630,7 @@ async fn without_a_receipt_the_cluster_itself_says_what_it_is() {
 
     // One that is gone holds nothing up.
     std::fs::remove_file(road.lab.sandbox.home().join("cluster.yaml")).unwrap();
-    let plan = road.run("plan").ends_with(8);
+    let plan = road.run("plan").exits_with(8);
     assert!(
         plan.stdout
             .contains("this is taken for a first installation")
@@ -646,24 +645,21 @@ async fn what_the_upgrade_did_not_bring_is_applied_by_the_next_deploy() {
     let road = Road::new("v4.1.1", "v4.1.2").await;
     road.lab
         .edit_environment("config:\n", "config:\n  kubelet: { maxPods: 250 }\n");
-    let run = road.run("deploy").ends_with(0);
+    let run = road.run("deploy").success();
     assert!(
         run.stderr.contains("is not what is rendered, in 2 places"),
         "{}",
         run.stderr
     );
-    let plan = road.run("plan").ends_with(0);
+    let plan = road.run("plan").success();
     assert!(
         plan.stdout.contains("mkectl apply -f")
             && plan.stdout.contains("since the configuration changed"),
         "{}",
         plan.stdout
     );
-    let _ = road.run("deploy").ends_with(0);
-    assert_eq!(
-        road.run("deploy").ends_with(0).stdout,
-        "lab: nothing to do\n"
-    );
+    road.run("deploy").success();
+    assert_eq!(road.run("deploy").success().stdout, "lab: nothing to do\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -683,7 +679,7 @@ async fn a_deploy_fetches_the_mkectl_that_it_lacks() {
         "http://127.0.0.1:1/mkectl".to_owned(),
         &download("v4.2.1"),
     );
-    let run = road.run("deploy").ends_with(6);
+    let run = road.run("deploy").exits_with(6);
     assert!(
         run.stderr
             .contains("mkectl v4.2.1 is not here and could not be brought"),
@@ -692,14 +688,14 @@ async fn a_deploy_fetches_the_mkectl_that_it_lacks() {
     );
     // Another one than the locked is not kept.
     road.lock_mkectl("v4.2.1", server.url("v4.2.0"), &download("v4.2.1"));
-    let _ = road.run("deploy").ends_with(4);
+    road.run("deploy").exits_with(4);
     road.assert_untouched();
 
     for release in ["v4.2.0", "v4.2.1"] {
         road.lock_mkectl(release, server.url(release), &download(release));
     }
     // So does `fetch`, for whoever carries both across.
-    let _ = road.run("fetch").ends_with(0);
+    road.run("fetch").success();
     for release in ["v4.2.0", "v4.2.1"] {
         let folder = road
             .lab
@@ -708,7 +704,7 @@ async fn a_deploy_fetches_the_mkectl_that_it_lacks() {
         assert!(folder.join("mkectl").exists(), "{folder}");
         std::fs::remove_dir_all(folder).unwrap();
     }
-    let _ = road.run("deploy").ends_with(0);
+    road.run("deploy").success();
     insta::assert_debug_snapshot!("fetched", road.commands());
     // Both are kept.
     for release in ["v4.2.0", "v4.2.1"] {
@@ -720,7 +716,7 @@ async fn a_deploy_fetches_the_mkectl_that_it_lacks() {
 #[tokio::test(flavor = "multi_thread")]
 async fn verify_names_the_release_of_the_cluster_beside_the_required_one() {
     let road = Road::new("v4.1.5", "v4.2.0").await;
-    let run = road.run("verify").ends_with(0);
+    let run = road.run("verify").success();
     assert!(
         run.stdout.ends_with(
             "14 artifacts of v4.2.0 to nodes; according to the receipt, the cluster runs v4.1.5\n"
@@ -733,8 +729,8 @@ async fn verify_names_the_release_of_the_cluster_beside_the_required_one() {
         serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(value["result"]["release"], "v4.2.0");
     assert_eq!(value["result"]["deployed"], "v4.1.5");
-    let _ = road.run("deploy").ends_with(0);
-    let run = road.run("verify").ends_with(0);
+    road.run("deploy").success();
+    let run = road.run("verify").success();
     assert!(!run.stdout.contains("v4.1.5"), "{}", run.whole());
 }
 
@@ -758,9 +754,9 @@ async fn a_mkectl_that_takes_no_pull_credentials_stops_a_deploy_unless_it_is_acc
     let lacks = "mkectl lists no --chart-registry-username and no --image-registry-username: nodes get no pull credentials from it";
     let take_over = ["deploy", "lab", "--take-over"];
     // The registry has the shared state of the receipt that was removed.
-    let plan = road.run("plan").ends_with(8);
+    let plan = road.run("plan").exits_with(8);
     assert!(plan.stdout.contains(lacks), "{}", plan.whole());
-    let run = road.lab.run(&take_over).ends_with(6);
+    let run = road.lab.run(&take_over).exits_with(6);
     assert!(
         run.stderr.contains(lacks) && run.stderr.contains("`accept: [pull-secret]`"),
         "{}",
@@ -771,12 +767,12 @@ async fn a_mkectl_that_takes_no_pull_credentials_stops_a_deploy_unless_it_is_acc
     road.lab
         .edit_environment("[telemetry]", "[telemetry, pull-secret]");
     let saved = ["plan", "lab", "--out", "lab.plan.yaml"];
-    let plan = road.lab.run(&saved).ends_with(8);
+    let plan = road.lab.run(&saved).exits_with(8);
     let accepted = format!("{lacks}, which the environment accepts");
     assert!(plan.stdout.contains(&accepted), "{}", plan.whole());
     let saved = road.lab.sandbox.read("lab.plan.yaml");
     assert!(saved.contains("which the environment accepts"), "{saved}");
-    let _ = road.lab.run(&take_over).ends_with(0);
+    road.lab.run(&take_over).success();
     assert_eq!(road.lab.applies().len(), 2);
 }
 
@@ -797,7 +793,7 @@ async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_nobody_sees_the
          chartRegistry: { credentialsSecretName: pull }\n",
     );
     // The registry is looked at with them, as nodes do.
-    let run = road.run("plan").ends_with(3);
+    let run = road.run("plan").exits_with(3);
     assert!(
         run.stderr
             .contains("the variables LAB_PULL_USERNAME and LAB_PULL_PASSWORD are not set"),
@@ -809,7 +805,7 @@ async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_nobody_sees_the
         .variable("LAB_PULL_USERNAME", USER)
         .variable("LAB_PULL_PASSWORD", PASSWORD)
         .variable("FAKE_MKECTL_LEAK", "MKE_IMAGE_REGISTRY_PASSWORD");
-    let plan = road.run("plan").ends_with(8);
+    let plan = road.run("plan").exits_with(8);
     let command = format!(
         "MKE_CHART_REGISTRY_PASSWORD=*** MKE_IMAGE_REGISTRY_PASSWORD=*** [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml \
          --no-color --no-pretty-print --chart-registry-username {USER} --image-registry-username {USER}\n"
@@ -825,7 +821,7 @@ async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_nobody_sees_the
     assert_eq!(format!("{told}\n"), command);
     assert!(!failed.whole().contains(PASSWORD), "{}", failed.whole());
     road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
-    let deploy = road.run("deploy").ends_with(0);
+    let deploy = road.run("deploy").success();
     assert!(
         deploy.stderr.contains("WRN connecting with ***"),
         "{}",
@@ -869,8 +865,8 @@ async fn each_registry_is_pulled_from_with_its_own_secret() {
         .variable("LAB_PULL_USERNAME", "puller")
         .variable("LAB_PULL_PASSWORD", PASSWORD);
     // Charts are pulled without, and the registry wants credentials for them.
-    let _ = road.run("push").ends_with(5);
-    let plan = road.run("plan").ends_with(8);
+    road.run("push").exits_with(5);
+    let plan = road.run("plan").exits_with(8);
     assert!(
         plan.stdout.contains("--image-registry-username puller")
             && !plan.stdout.contains("--chart-registry-username"),
@@ -881,9 +877,9 @@ async fn each_registry_is_pulled_from_with_its_own_secret() {
     assert!(plan.stdout.contains(private), "{}", plan.stdout);
     road.lab
         .edit_environment("    imageRegistry:", "    chartRegistry:");
-    let plan = road.run("plan").ends_with(8);
+    let plan = road.run("plan").exits_with(8);
     assert!(!plan.stdout.contains(private), "{}", plan.stdout);
-    let _ = road.lab.run(&["deploy", "lab", "--take-over"]).ends_with(0);
+    road.lab.run(&["deploy", "lab", "--take-over"]).success();
     let applied = road.lab.applies().pop().unwrap();
     assert_eq!(applied.environment["MKE_CHART_REGISTRY_PASSWORD"], PASSWORD);
     assert!(
@@ -908,7 +904,7 @@ async fn the_variable_of_kubeconfigs_is_not_handed_down() {
     std::fs::write(home.join("other.yaml"), &text).unwrap();
 
     road.lab.sandbox.variable("KUBECONFIG", other.as_str());
-    let run = road.run("deploy").ends_with(3);
+    let run = road.run("deploy").exits_with(3);
     assert!(
         run.stderr.contains("hint: unset KUBECONFIG"),
         "{}",
@@ -917,7 +913,7 @@ async fn the_variable_of_kubeconfigs_is_not_handed_down() {
     road.lab
         .sandbox
         .variable("KUBECONFIG", "/nowhere/mke.kubeconf");
-    let run = road.run("deploy").ends_with(3);
+    let run = road.run("deploy").exits_with(3);
     assert!(
         run.stderr.contains(
             "/nowhere/mke.kubeconf does not exist, and KUBECONFIG names it as the kubeconfig of lab"
@@ -930,7 +926,7 @@ async fn the_variable_of_kubeconfigs_is_not_handed_down() {
         "release:",
         "kubeconfig: ../../../home/mine.kubeconf\nrelease:",
     );
-    let run = road.run("deploy").ends_with(0);
+    let run = road.run("deploy").success();
     assert!(run.stderr.contains("--kubeconfig "), "{}", run.stderr);
     for call in road
         .lab
@@ -955,7 +951,7 @@ async fn the_variable_of_kubeconfigs_is_not_handed_down() {
     road.lab
         .edit_environment("kubeconfig: ../../../home/mine.kubeconf\n", "");
     road.lab.sandbox.variable("KUBECONFIG", other.as_str());
-    let run = road.run("deploy").ends_with(3);
+    let run = road.run("deploy").exits_with(3);
     assert!(
         run.stderr.contains(
             "error: `mkectl config get` reached the cluster at other.example.com by [SANDBOX]/home/other.kubeconf, which is not this \
@@ -966,7 +962,7 @@ async fn the_variable_of_kubeconfigs_is_not_handed_down() {
     );
     std::fs::remove_file(home.join("cluster.yaml")).unwrap();
     road.lab.sandbox.variable("KUBECONFIG", "");
-    let _ = road.lab.run(&["deploy", "lab", "--take-over"]).ends_with(0);
+    road.lab.run(&["deploy", "lab", "--take-over"]).success();
     let apply = road.lab.applies().pop().unwrap();
     assert!(
         !apply.arguments.contains(&"--kubeconfig".to_owned())
@@ -1004,7 +1000,7 @@ async fn an_upgrade_without_a_complete_backup_is_not_started() {
         ),
     ] {
         road.lab.sandbox.variable("FAKE_MKECTL_BACKUP", backup);
-        let run = road.run("deploy").ends_with(7);
+        let run = road.run("deploy").exits_with(7);
         assert!(run.stderr.contains(problem), "{backup}: {}", run.stderr);
         assert!(
             run.stderr.contains("--without-backup REASON"),
@@ -1034,7 +1030,7 @@ async fn an_upgrade_without_a_complete_backup_is_not_started() {
         );
     }
     road.lab.sandbox.variable("FAKE_MKECTL_BACKUP", "");
-    let _ = road.run("deploy").ends_with(0);
+    road.run("deploy").success();
     assert!(was_upgraded(&road));
 }
 
@@ -1042,7 +1038,7 @@ async fn an_upgrade_without_a_complete_backup_is_not_started() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reason_upgrades_without_a_backup_and_the_receipt_keeps_it() {
     let road = Road::new("v4.1.0", "v4.1.1").await;
-    let run = road.run("deploy").ends_with(6);
+    let run = road.run("deploy").exits_with(6);
     assert!(
         run.stderr
             .contains("mkectl v4.1.0 cannot write a backup archive to a local file"),
@@ -1054,7 +1050,7 @@ async fn a_reason_upgrades_without_a_backup_and_the_receipt_keeps_it() {
     let plan = road
         .lab
         .run(&["plan", "lab", reason[0], reason[1]])
-        .ends_with(0);
+        .success();
     assert!(
         plan.stdout
             .contains("so there is no archive to restore: Velero has it as nightly-7")
@@ -1063,10 +1059,9 @@ async fn a_reason_upgrades_without_a_backup_and_the_receipt_keeps_it() {
         "{}",
         plan.stdout
     );
-    let _ = road
-        .lab
+    road.lab
         .run(&["deploy", "lab", reason[0], reason[1]])
-        .ends_with(0);
+        .success();
     let receipt = road.lab.receipt();
     assert!(
         receipt.contains("  release: v4.1.1\n")
@@ -1074,14 +1069,14 @@ async fn a_reason_upgrades_without_a_backup_and_the_receipt_keeps_it() {
         "{receipt}"
     );
     let empty = road.lab.run(&["deploy", "lab", reason[0], " "]);
-    let _ = empty.ends_with(64);
+    empty.exits_with(64);
 }
 
 // Items 19 and 20: the plan says what a failure does, and what the vendor suggests to do first.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_plan_of_an_upgrade_says_what_to_do_first_and_what_a_failure_does() {
     let road = Road::new("v4.1.5", "v4.2.0").await;
-    let plan = road.run("plan").ends_with(0);
+    let plan = road.run("plan").success();
     assert!(
         plan.stdout.contains(
             "rolls back without asking: it resets and reboots every controller, then every worker"
@@ -1103,7 +1098,7 @@ async fn the_plan_of_an_upgrade_says_what_to_do_first_and_what_a_failure_does() 
             chart.archive = format!("bundles/charts/kube-prometheus-stack@{tag}.tar");
             lock.artifacts.sort_by_key(|one| one.reference());
         });
-        road.run("plan").ends_with(0).stdout
+        road.run("plan").success().stdout
     };
     let plan = rename("79.5.0");
     assert!(
@@ -1129,12 +1124,12 @@ async fn changed_kubelet_settings_ask_for_a_restart_of_k0s() {
     road.lab
         .edit_environment("config:\n", "config:\n  kubelet: { maxPods: 250 }\n");
     let notice = "the kubelet settings change: after the deploy, restart k0s on every node";
-    let told = |road: &Road| road.run("plan").ends_with(0).stdout.contains(notice);
+    let told = |road: &Road| road.run("plan").success().stdout.contains(notice);
     assert!(told(&road), "by what was rendered last");
     road.has_kubeconfig();
-    let _ = road.run("render").ends_with(0);
+    road.run("render").success();
     assert!(told(&road), "by what the cluster reports");
-    let _ = road.run("deploy").ends_with(0);
+    road.run("deploy").success();
     assert!(!told(&road));
 }
 
@@ -1148,7 +1143,7 @@ async fn a_missed_password_has_a_way_out_where_mkectl_has_one() {
             "tracking: { enabled: false }",
             "tracking: { enabled: true }",
         );
-        let run = road.run("deploy").ends_with(0);
+        let run = road.run("deploy").success();
         assert!(
             run.stderr
                 .contains("in an unknown format: look for it in the log"),
@@ -1184,7 +1179,7 @@ async fn of_two_upgrades_at_the_same_time_one_succeeds_and_its_receipt_stays() {
     let receipt = road.lab.receipt();
     assert!(receipt.contains("  release: v4.2.1\n"), "{receipt}");
     assert!(!receipt.contains("failed:"), "{receipt}");
-    let plan = road.run("plan").ends_with(0);
+    let plan = road.run("plan").success();
     assert!(!plan.stdout.contains("upgrade from"), "{}", plan.stdout);
 }
 
@@ -1196,7 +1191,7 @@ async fn a_receipt_that_names_a_later_release_than_the_cluster_runs_stops_a_depl
     road.lab
         .sandbox
         .write(RECEIPT, &text.replace("release: v4.1.4", "release: v4.1.5"));
-    let run = road.run("deploy").ends_with(3);
+    let run = road.run("deploy").exits_with(3);
     assert!(
         run.stderr.contains("v4.1.5") && run.stderr.contains("v4.1.4"),
         "{}",
@@ -1213,7 +1208,7 @@ async fn a_note_of_mkectl_that_cannot_be_read_stops_a_deploy() {
     for text in ["", "command: upgr", "release: 4.1.5\nlog: x\n"] {
         road.lab.sandbox.write(note, text);
         for command in ["plan", "deploy"] {
-            let run = road.run(command).ends_with(3);
+            let run = road.run(command).exits_with(3);
             assert!(run.stderr.contains(note), "{}", run.whole());
         }
         assert_eq!(road.lab.sandbox.read(note), text);
@@ -1236,17 +1231,17 @@ async fn every_command_uses_the_mkectl_that_was_kept() {
         &["mkectl", "lab", "--", "config", "get"],
         &["diff", "lab", "--live"],
     ] {
-        let _ = road.lab.run(arguments).ends_with(0);
+        road.lab.run(arguments).success();
         assert_eq!(program(&road), "v4.1.4", "{arguments:?}");
     }
     // The environment is back at the release that runs, and PATH is not.
     road.name("v4.1.4");
     for arguments in [&["diff", "lab", "--live"][..], &["apply", "lab"]] {
-        let _ = road.lab.run(arguments).ends_with(0);
+        road.lab.run(arguments).success();
         assert_eq!(program(&road), "v4.1.4", "{arguments:?}");
     }
     road.lose("v4.1.4");
-    let _ = road.lab.run(&["diff", "lab", "--live"]).ends_with(6);
+    road.lab.run(&["diff", "lab", "--live"]).exits_with(6);
 }
 
 /// The attempt that failed keeps its files, so those of the next one have a number in their names.
@@ -1254,18 +1249,17 @@ async fn every_command_uses_the_mkectl_that_was_kept() {
 async fn a_signed_plan_is_obeyed_again_after_its_upgrade_failed() {
     let mut road = Road::new("v4.1.3", "v4.1.5").await;
     road.keep("v4.1.3");
-    let _ = road
-        .lab
+    road.lab
         .run(&["plan", "lab", "--out", "signed.yaml"])
-        .ends_with(0);
+        .success();
     let deploy = ["deploy", "lab", "--plan", "signed.yaml"];
     road.lab
         .sandbox
         .variable("FAKE_MKECTL_AT", "upgrade")
         .variable("FAKE_MKECTL_EXIT", "1");
-    let _ = road.lab.run(&deploy).ends_with(7);
+    road.lab.run(&deploy).exits_with(7);
     road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
-    let _ = road.lab.run(&deploy).ends_with(0);
+    road.lab.run(&deploy).success();
     let names = road.backups();
     assert!(
         names

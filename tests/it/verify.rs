@@ -54,8 +54,8 @@ async fn a_moved_tag_and_a_missing_one_are_named_and_nothing_else_is() {
     insta::assert_snapshot!(sandbox.run(&["verify", "lab", "--format", "json"]).whole());
 
     // The hint holds what it promises.
-    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
-    let _ = sandbox.run(&["verify", "lab"]).ends_with(0);
+    sandbox.run(&["push", "lab"]).success();
+    sandbox.run(&["verify", "lab"]).success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,8 +84,8 @@ async fn manifests_and_blobs_below_a_right_tag_are_looked_at_too() {
     insta::assert_snapshot!(sandbox.run(&["verify", "lab"]).whole());
 
     // The hint holds what it promises.
-    let _ = sandbox.run(&["verify", "lab", "--repair"]).ends_with(0);
-    let _ = sandbox.run(&["verify", "lab"]).ends_with(0);
+    sandbox.run(&["verify", "lab", "--repair"]).success();
+    sandbox.run(&["verify", "lab"]).success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,7 +96,7 @@ async fn one_thing_that_is_gone_is_found_alone_and_repaired_alone() {
     let sandbox = Sandbox::new(AIRLOCK);
     TestRegistry::describe_at(&wire.address, None, &sandbox, "");
     bundles::make_locked(&sandbox, &bundles::tiny());
-    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    sandbox.run(&["push", "lab"]).success();
     let lock = bundles::lock_of(&sandbox);
     let (node, pause) = (artifact(&lock, "calico/node"), artifact(&lock, "pause"));
     let (child, layer) = (&node.manifests[0], &pause.manifests[0].blobs[2]);
@@ -143,7 +143,7 @@ async fn one_thing_that_is_gone_is_found_alone_and_repaired_alone() {
         let found = findings(
             &sandbox
                 .run(&["verify", "lab", "--format", "json"])
-                .ends_with(5),
+                .exits_with(5),
         );
         let [finding] = found.as_slice() else {
             panic!("{kind}: {found:#?}");
@@ -152,7 +152,7 @@ async fn one_thing_that_is_gone_is_found_alone_and_repaired_alone() {
         assert_eq!(finding["digest"], digest.as_str());
 
         wire.take();
-        let _ = sandbox.run(&["verify", "lab", "--repair"]).ends_with(0);
+        sandbox.run(&["verify", "lab", "--repair"]).success();
         let sent = changing(&wire.take());
         // An upload is a session and what is put into it.
         let of_sessions =
@@ -164,10 +164,10 @@ async fn one_thing_that_is_gone_is_found_alone_and_repaired_alone() {
             usize::from(kind == "missing-blob"),
             "{uploads:?}"
         );
-        let _ = sandbox.run(&["verify", "lab", "--full"]).ends_with(0);
+        sandbox.run(&["verify", "lab", "--full"]).success();
     }
     wire.take();
-    let run = sandbox.run(&["verify", "lab", "--repair"]).ends_with(0);
+    let run = sandbox.run(&["verify", "lab", "--repair"]).success();
     assert!(run.stdout.contains("nothing to repair"), "{}", run.whole());
     assert_eq!(changing(&wire.take()), [""; 0]);
 }
@@ -186,8 +186,8 @@ async fn what_the_store_lacks_is_read_from_the_bundle_for_a_repair() {
     )
     .await;
     bundles::forget_store(&sandbox);
-    let _ = sandbox.run(&["verify", "lab", "--repair"]).ends_with(0);
-    let _ = sandbox.run(&["verify", "lab"]).ends_with(0);
+    sandbox.run(&["verify", "lab", "--repair"]).success();
+    sandbox.run(&["verify", "lab"]).success();
 
     // A damaged blob of the store is never sent.
     let layer = &pause.manifests[0].blobs[2].digest;
@@ -200,8 +200,8 @@ async fn what_the_store_lacks_is_read_from_the_bundle_for_a_repair() {
     std::fs::write(&file, bytes).unwrap();
     let url = manifest_url(&registry, pause, layer.as_ref()).replace("/manifests/", "/blobs/");
     delete(&http, &url).await;
-    let _ = sandbox.run(&["verify", "lab", "--repair"]).ends_with(0);
-    let _ = sandbox.run(&["verify", "lab", "--full"]).ends_with(0);
+    sandbox.run(&["verify", "lab", "--repair"]).success();
+    sandbox.run(&["verify", "lab", "--full"]).success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -212,25 +212,25 @@ async fn a_protected_environment_is_asked_before_a_repair() {
     let file = "environments/lab/environment.yaml";
     sandbox.write(file, &format!("protected: true\n{}", sandbox.read(file)));
     bundles::make_locked(&sandbox, &bundles::tiny());
-    let run = sandbox.run(&["verify", "lab", "--repair"]).ends_with(8);
+    let run = sandbox.run(&["verify", "lab", "--repair"]).exits_with(8);
     assert!(
         run.stderr.contains("pause:3.10 is missing"),
         "{}",
         run.whole()
     );
-    let _ = sandbox.run(&["verify", "lab"]).ends_with(5);
+    sandbox.run(&["verify", "lab"]).exits_with(5);
     let confirmed = ["verify", "lab", "--repair", "--confirm", "lab"];
-    let _ = sandbox.run(&confirmed).ends_with(0);
-    let _ = sandbox.run(&["verify", "lab", "--full"]).ends_with(0);
+    sandbox.run(&confirmed).success();
+    sandbox.run(&["verify", "lab", "--full"]).success();
 }
 
 #[test]
 fn a_byte_that_turned_over_in_the_registry_is_found_by_reading_all_of_them() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    let _ = sandbox.run(&["deploy", "demo"]).ends_with(0);
+    sandbox.run(&["deploy", "demo"]).success();
     let run = sandbox
         .run(&["verify", "demo", "--full", "--format", "json"])
-        .ends_with(0);
+        .success();
     let read = last(&run)["result"]["read-bytes"].as_u64();
     let lock = Lock::read(&sandbox.path("bundles/v4.1.5-demo-amd64.lock.yaml")).unwrap();
     let unique: u64 = lock.blobs().values().sum();
@@ -254,11 +254,11 @@ fn a_byte_that_turned_over_in_the_registry_is_found_by_reading_all_of_them() {
     let mut bytes = std::fs::read(&file).unwrap();
     bytes[1_000] ^= 1;
     std::fs::write(&file, &bytes).unwrap();
-    let _ = sandbox.run(&["verify", "demo"]).ends_with(0);
+    sandbox.run(&["verify", "demo"]).success();
     let found = findings(
         &sandbox
             .run(&["verify", "demo", "--full", "--format", "json"])
-            .ends_with(5),
+            .exits_with(5),
     );
     let [finding] = found.as_slice() else {
         panic!("{found:#?}");
@@ -269,7 +269,7 @@ fn a_byte_that_turned_over_in_the_registry_is_found_by_reading_all_of_them() {
     // The registry believes that it has the blob, so that nobody can send it one.
     let run = sandbox
         .run(&["verify", "demo", "--full", "--repair"])
-        .ends_with(5);
+        .exits_with(5);
     assert!(
         run.stderr.contains("storage is damaged")
             && run.stderr.contains("verify demo --full --repair"),
@@ -277,7 +277,7 @@ fn a_byte_that_turned_over_in_the_registry_is_found_by_reading_all_of_them() {
         run.whole()
     );
     // case 7.8: the same without --repair, since it could not help.
-    let run = sandbox.run(&["verify", "demo", "--full"]).ends_with(5);
+    let run = sandbox.run(&["verify", "demo", "--full"]).exits_with(5);
     assert!(
         run.stderr.contains("docker/registry/v2/blobs/sha256/"),
         "{}",
@@ -286,9 +286,9 @@ fn a_byte_that_turned_over_in_the_registry_is_found_by_reading_all_of_them() {
     assert!(!run.stderr.contains("puts back"), "{}", run.whole());
     // Once it is removed there, it comes back; a rehearsal is repaired like anything else.
     std::fs::remove_file(&file).unwrap();
-    let _ = sandbox.run(&["verify", "demo"]).ends_with(5);
-    let _ = sandbox.run(&["verify", "demo", "--repair"]).ends_with(0);
-    let _ = sandbox.run(&["verify", "demo", "--full"]).ends_with(0);
+    sandbox.run(&["verify", "demo"]).exits_with(5);
+    sandbox.run(&["verify", "demo", "--repair"]).success();
+    sandbox.run(&["verify", "demo", "--full"]).success();
 }
 
 // case 5.5
@@ -298,11 +298,11 @@ async fn a_blob_without_an_end_is_read_to_its_locked_size() {
     let sandbox = Sandbox::new(AIRLOCK);
     TestRegistry::describe_at(&registry.address, None, &sandbox, "");
     bundles::make_locked(&sandbox, &bundles::tiny());
-    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
-    let _ = sandbox.run(&["render", "lab"]).ends_with(0);
+    sandbox.run(&["push", "lab"]).success();
+    sandbox.run(&["render", "lab"]).success();
     let rule = Rule::new(&[Kind::GetBlob], Fault::Endless, When::Always);
     registry.play(&[rule]);
-    let run = sandbox.run(&["verify", "lab", "--full"]).ends_with(5);
+    let run = sandbox.run(&["verify", "lab", "--full"]).exits_with(5);
     assert!(run.stderr.contains("is a longer blob"), "{}", run.whole());
 }
 
@@ -314,7 +314,7 @@ async fn images_and_charts_are_looked_for_where_the_rendered_file_says() {
         Wire::before(&registry.address).await,
         Wire::before(&registry.address).await,
     );
-    let _ = sandbox.run(&["render", "lab"]).ends_with(0);
+    sandbox.run(&["render", "lab"]).success();
     let file = "environments/lab/mke4.yaml";
     let own = format!("{}/mke/four", registry.address);
     let text = sandbox
@@ -325,7 +325,7 @@ async fn images_and_charts_are_looked_for_where_the_rendered_file_says() {
         )
         .replace(&own, &format!("{}/mke/four", images.address));
     sandbox.write(file, &text);
-    let run = sandbox.run(&["verify", "lab"]).ends_with(0);
+    let run = sandbox.run(&["verify", "lab"]).success();
     assert!(
         run.stderr.contains("has nodes pull from"),
         "{}",
@@ -345,10 +345,10 @@ async fn images_and_charts_are_looked_for_where_the_rendered_file_says() {
     let (asked, is_chart) = seen(&images, "/charts/");
     assert!(asked > 3 && !is_chart);
     // Nothing is sent to a registry that is not the environment's.
-    let run = sandbox.run(&["verify", "lab", "--repair"]).ends_with(0);
+    let run = sandbox.run(&["verify", "lab", "--repair"]).success();
     assert!(run.stdout.contains("nothing to repair"), "{}", run.whole());
     sandbox.write(file, &text.replace("/mke/four", "/other"));
-    let run = sandbox.run(&["verify", "lab", "--repair"]).ends_with(3);
+    let run = sandbox.run(&["verify", "lab", "--repair"]).exits_with(3);
     assert!(
         run.stderr.contains("cargo xtask render lab"),
         "{}",
@@ -356,7 +356,7 @@ async fn images_and_charts_are_looked_for_where_the_rendered_file_says() {
     );
 
     sandbox.write(file, "spec: {}\n");
-    let run = sandbox.run(&["verify", "lab"]).ends_with(3);
+    let run = sandbox.run(&["verify", "lab"]).exits_with(3);
     assert!(
         run.stderr.contains("does not say where nodes pull from"),
         "{}",
@@ -402,7 +402,7 @@ async fn a_watch_tells_of_each_change_once_and_ends_calmly() {
         text.contains("airlock_verify_success{environment=\"lab\",release=\"v4.1.5\"} 0\n"),
         "{text}"
     );
-    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    sandbox.run(&["push", "lab"]).success();
     assert_eq!(line(), "[TIME] lab: 3 artifacts of v4.1.5 are served");
     let text = std::fs::read_to_string(&metrics).unwrap();
     assert!(
@@ -439,26 +439,26 @@ async fn a_single_look_writes_metrics_whatever_came_of_it() {
             .map(str::to_owned);
         line.and_then(|line| line.rsplit(' ').next().map(str::to_owned))
     };
-    let _ = sandbox.run(&look).ends_with(0);
+    sandbox.run(&look).success();
     assert_eq!(metric("airlock_verify_success").as_deref(), Some("1"));
     assert_eq!(metric("airlock_verify_artifacts").as_deref(), Some("3"));
     let file = "environments/lab/environment.yaml";
     let free = format!("127.0.0.1:{}", support::sandbox::free_port());
     sandbox.write(file, &sandbox.read(file).replace(&registry.address, &free));
-    let _ = sandbox.run(&look).ends_with(5);
+    sandbox.run(&look).exits_with(5);
     assert_eq!(metric("airlock_verify_success").as_deref(), Some("0"));
     assert_eq!(metric("airlock_verify_completed").as_deref(), Some("0"));
     assert_eq!(metric("airlock_verify_artifacts"), None);
     // A folder that is not there was mistyped.
     let nowhere = ["verify", "lab", "--textfile", "nowhere/lab.prom"];
-    let run = sandbox.run(&nowhere).ends_with(1);
+    let run = sandbox.run(&nowhere).exits_with(1);
     assert!(
         run.stderr.contains("cannot write nowhere/lab.prom"),
         "{}",
         run.whole()
     );
     assert!(!sandbox.path("nowhere").exists());
-    let run = sandbox.run(&["verify", "--watch", "lab"]).ends_with(64);
+    let run = sandbox.run(&["verify", "--watch", "lab"]).exits_with(64);
     assert!(
         run.stderr
             .contains("the environment stands before `--watch`"),
@@ -493,7 +493,7 @@ async fn what_mkectl_lists_and_the_lock_lacks_stops_a_deploy_unless_it_is_accept
     let list = lab.sandbox.path("images.txt");
     lab.sandbox.variable("FAKE_MKECTL_IMAGES", list.as_str());
     let lacks = "registry.mirantis.com/mke/felix:v9";
-    let plan = lab.run(&["plan", "lab"]).ends_with(3);
+    let plan = lab.run(&["plan", "lab"]).exits_with(3);
     assert!(
         plan.stdout.contains(&format!(
             "refused   the lock lacks what mkectl lists: {lacks}\n"
@@ -507,7 +507,7 @@ async fn what_mkectl_lists_and_the_lock_lacks_stops_a_deploy_unless_it_is_accept
         "{}",
         plan.whole()
     );
-    let run = lab.run(&["deploy", "lab"]).ends_with(3);
+    let run = lab.run(&["deploy", "lab"]).exits_with(3);
     assert!(
         run.stderr.contains("accept: [incomplete-lock]"),
         "{}",
@@ -515,9 +515,9 @@ async fn what_mkectl_lists_and_the_lock_lacks_stops_a_deploy_unless_it_is_accept
     );
     assert!(lab.repositories().await.is_empty(), "nothing is sent");
     assert_eq!(lab.applies().len(), 0);
-    let _ = lab.run(&["push", "lab"]).ends_with(0);
-    let _ = lab.run(&["apply", "lab"]).ends_with(3);
-    let run = lab.run(&["verify", "lab"]).ends_with(0);
+    lab.run(&["push", "lab"]).success();
+    lab.run(&["apply", "lab"]).exits_with(3);
+    let run = lab.run(&["verify", "lab"]).success();
     assert!(
         run.stderr
             .contains(&format!("mkectl lists {lacks}, which is not in the lock")),
@@ -526,7 +526,7 @@ async fn what_mkectl_lists_and_the_lock_lacks_stops_a_deploy_unless_it_is_accept
     );
 
     lab.edit_environment("[telemetry]", "[telemetry, incomplete-lock]");
-    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    let run = lab.run(&["deploy", "lab"]).success();
     assert!(
         run.stderr.contains("which the environment accepts"),
         "{}",
@@ -534,7 +534,7 @@ async fn what_mkectl_lists_and_the_lock_lacks_stops_a_deploy_unless_it_is_accept
     );
     // A deploy that changes nothing asks mkectl nothing.
     let before = lab.calls().len();
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     assert_eq!(lab.calls().len(), before);
 }
 
@@ -542,12 +542,12 @@ async fn what_mkectl_lists_and_the_lock_lacks_stops_a_deploy_unless_it_is_accept
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_lock_lacks_and_the_registry_has_stops_no_deploy() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let _ = lab.run(&["push", "lab"]).ends_with(0);
+    lab.run(&["push", "lab"]).success();
     let listed = "registry.mirantis.com/mke/calico/node:extra";
     lab.sandbox.write("images.txt", &format!("{listed}\n"));
     let list = lab.sandbox.path("images.txt");
     lab.sandbox.variable("FAKE_MKECTL_IMAGES", list.as_str());
-    let _ = lab.run(&["deploy", "lab"]).ends_with(3);
+    lab.run(&["deploy", "lab"]).exits_with(3);
     let url = |tag: &str| {
         format!(
             "http://{}/v2/mke/calico/node/manifests/{tag}",
@@ -570,7 +570,7 @@ async fn what_the_lock_lacks_and_the_registry_has_stops_no_deploy() {
         .header("content-type", media_type)
         .body(bytes);
     assert_eq!(put.send().await.unwrap().status(), 201);
-    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    let run = lab.run(&["deploy", "lab"]).success();
     assert!(
         run.stderr
             .contains(&format!("mkectl lists {listed}: the lock does not have it")),
@@ -585,17 +585,16 @@ async fn a_mkectl_that_lists_nothing_is_not_asked() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox.variable("FAKE_MKECTL_VERSION", "v4.1.2");
     let bundle = lab.sandbox.path(&format!("bundles/{FILE}"));
-    let _ = lab
-        .run(&[
-            "lock",
-            "v4.1.2",
-            "--bundle",
-            bundle.as_str(),
-            "--force-release",
-        ])
-        .ends_with(0);
+    lab.run(&[
+        "lock",
+        "v4.1.2",
+        "--bundle",
+        bundle.as_str(),
+        "--force-release",
+    ])
+    .success();
     lab.edit_environment("v4.1.5", "v4.1.2");
-    let _ = lab.run(&["deploy", "lab"]).ends_with(0);
+    lab.run(&["deploy", "lab"]).success();
     let asked = lab
         .calls()
         .into_iter()
@@ -619,7 +618,7 @@ own: { repository: registry.mirantis.com/mke/late, tag: '' }
     std::fs::remove_file(lab.sandbox.path(bundles::LOCK)).unwrap();
     bundles::put_locked(&lab.sandbox, &bytes);
     lab.sandbox.variable("FAKE_MKECTL_CHARTS", "/dev/null");
-    let run = lab.run(&["deploy", "lab"]).ends_with(0);
+    let run = lab.run(&["deploy", "lab"]).success();
     let warnings: Vec<&str> = run
         .stderr
         .lines()
@@ -637,7 +636,7 @@ own: { repository: registry.mirantis.com/mke/late, tag: '' }
     // It is in the store now, so that whoever asks hears it before anything is done.
     std::fs::remove_file(lab.sandbox.path("environments/lab/receipt.yaml")).unwrap();
     // The registry records the deploy that the receipt lacks.
-    let plan = lab.run(&["plan", "lab"]).ends_with(8);
+    let plan = lab.run(&["plan", "lab"]).exits_with(8);
     assert_eq!(
         plan.stdout.matches("the lock does not have").count(),
         2,
@@ -646,7 +645,8 @@ own: { repository: registry.mirantis.com/mke/late, tag: '' }
     );
     // A plan's file is the same where nobody has the bundle in a store.
     let written = || {
-        let _ = lab.run(&["plan", "lab", "--out", "plan.yaml"]).ends_with(8);
+        lab.run(&["plan", "lab", "--out", "plan.yaml"])
+            .exits_with(8);
         lab.sandbox.read("plan.yaml")
     };
     let here = written();
@@ -659,7 +659,7 @@ fn pushed(registry: &TestRegistry, recipe: &bundle::make::Recipe) -> Sandbox {
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
     bundles::make_locked(&sandbox, recipe);
-    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    sandbox.run(&["push", "lab"]).success();
     sandbox
 }
 

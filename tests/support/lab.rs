@@ -51,9 +51,9 @@ impl Lab {
         let registry = TestRegistry::embedded().await;
         let bundle = sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
         bundles::make(&bundles::small(), &bundle);
-        let _ = sandbox
+        sandbox
             .run(&["lock", "v4.1.5", "--bundle", bundle.as_str()])
-            .ends_with(0);
+            .success();
         sandbox
             .variable("FAKE_MKECTL_RECORD", record(&sandbox).as_str())
             .variable("LAB_REGISTRY_USERNAME", USER)
@@ -96,6 +96,7 @@ accept: [telemetry]
     }
 
     /// Runs the command to its end.
+    #[must_use]
     pub fn run(&self, arguments: &[&str]) -> Run {
         self.sandbox.run(arguments)
     }

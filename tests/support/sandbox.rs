@@ -16,7 +16,6 @@ pub struct Sandbox {
 }
 
 /// What a run of the command came to.
-#[must_use = "a run is either compared whole or asked for its code"]
 #[derive(Debug, Clone)]
 pub struct Run {
     /// Its exit code; `None` when a signal ended it.
@@ -183,6 +182,7 @@ impl Sandbox {
     }
 
     /// Runs the command to its end.
+    #[must_use]
     pub fn run(&self, arguments: &[&str]) -> Run {
         let output = self
             .command(arguments)
@@ -223,9 +223,15 @@ impl Run {
         )
     }
 
-    /// Checks that the run ended with this code, and says what it printed if not.
+    /// Checks that the run succeeded, and shows what it printed if not.
     #[track_caller]
-    pub fn ends_with(self, code: i32) -> Self {
+    pub fn success(self) -> Self {
+        self.exits_with(0)
+    }
+
+    /// Checks the exit code of the run, and shows what it printed if the code differs.
+    #[track_caller]
+    pub fn exits_with(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}", self.whole());
         self
     }

@@ -62,13 +62,13 @@ async fn stops_calmly(signal: i32) {
         "it sent all of it: {stopped_at}"
     );
 
-    let _ = sandbox.run(&["push", "lab"]).ends_with(0);
+    sandbox.run(&["push", "lab"]).success();
     let (sent, rest) = (tap.sent() - stopped_at, total - stopped_at);
     assert!(
         sent <= rest + AGAIN,
         "{sent} bytes were sent where {rest} were missing"
     );
-    let _ = sandbox.run(&["verify", "lab"]).ends_with(0);
+    sandbox.run(&["verify", "lab"]).success();
 }
 
 async fn ends_soon(process: &mut Child) -> Option<i32> {

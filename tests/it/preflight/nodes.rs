@@ -91,6 +91,7 @@ fn host(address: &str, more: &str) -> String {
 }
 
 /// Runs a command where the operator of the namespaces is.
+#[must_use]
 fn run(namespaces: &Namespaces, sandbox: &Sandbox, arguments: &[&str]) -> Run {
     let mut command = sandbox.command(arguments);
     namespaces.place(&mut command);

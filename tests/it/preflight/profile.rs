@@ -40,16 +40,16 @@ async fn the_next_push_meets_no_413_and_asks_for_no_mount_that_is_refused() {
     let sandbox = sandbox();
     let without = FaultyRegistry::start(narrow(), &[], 1).await;
     describe(&sandbox, "without", &without.address, None);
-    let _ = sandbox.run(&["push", "without"]).ends_with(0);
+    sandbox.run(&["push", "without"]).success();
     assert!(without.too_large() > 0);
     assert!(without.count(Kind::Mount) > 0);
 
     let with = FaultyRegistry::start(narrow(), &[], 1).await;
     describe(&sandbox, "with", &with.address, None);
-    let _ = sandbox.run(&["preflight", "with"]).ends_with(0);
+    sandbox.run(&["preflight", "with"]).success();
     assert!(with.is_empty());
     let (too_large, mounts) = (with.too_large(), with.count(Kind::Mount));
-    let _ = sandbox.run(&["push", "with"]).ends_with(0);
+    sandbox.run(&["push", "with"]).success();
     assert_eq!(with.too_large() - too_large, 0);
     assert_eq!(with.count(Kind::Mount) - mounts, 0);
     assert_eq!(with.tags(), without.tags());
@@ -89,7 +89,7 @@ async fn a_profile_that_is_wrong_makes_no_push_fail_and_is_forgotten() {
         describe(&sandbox, name, &registry.address, None);
         let profile = format!("{{\"largest-request\": {LIMIT}, \"chunks\": true}}");
         let file = keep(&sandbox, &registry.address, &profile);
-        let _ = sandbox.run(&["push", name]).ends_with(0);
+        sandbox.run(&["push", name]).success();
         assert!(!registry.tags().is_empty());
         assert!(!sandbox.path(&file).exists(), "{name}");
     }
@@ -109,7 +109,7 @@ async fn a_profile_that_is_right_or_costs_nothing_stays() {
         let registry = FaultyRegistry::start(Quirks::default(), &[], 1).await;
         describe(&sandbox, name, &registry.address, None);
         let file = keep(&sandbox, &registry.address, profile);
-        let _ = sandbox.run(&["push", name]).ends_with(0);
+        sandbox.run(&["push", name]).success();
         let mounts = registry.count(Kind::Mount);
         assert_eq!(mounts == 0, name == "no-mounts", "{name}: {mounts}");
         if name == "no-chunks" {
