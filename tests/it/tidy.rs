@@ -19,6 +19,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("requests", &[]),
     ("bundle", &["files", "network", "redaction", "requests"]),
     ("registry", &["files", "network", "redaction", "requests"]),
+    ("medium", &["files", "redaction"]),
     ("programs", &["files", "redaction"]),
     ("mke", &["environment"]),
     (
@@ -93,6 +94,10 @@ fn leaf_crates_leave_terminal_protocol_and_processes_to_others() {
             &["tokio", "oci-client", "tar", "clap", "duct", "xshell"],
         ),
         ("mke", &["reqwest", "tokio", "tempfile", "duct", "xshell"]),
+        (
+            "medium",
+            &["reqwest", "tokio", "oci-client", "clap", "duct"],
+        ),
         (
             "programs",
             &["reqwest", "oci-client", "serde_yaml", "saphyr-parser"],

@@ -101,6 +101,14 @@ pub fn sync_folder(folder: impl AsRef<Path>) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Writes everything to disk that the file system of a folder has in memory.
+///
+/// # Errors
+/// The folder cannot be opened, or the disk fails.
+pub fn sync_filesystem(folder: impl AsRef<Path>) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(folder)?)?)
+}
+
 fn regular(found: FileType) -> Result<(), Refusal> {
     let kind = match found {
         found if found.is_file() => return Ok(()),

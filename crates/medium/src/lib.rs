@@ -1,0 +1,55 @@
+//! The medium: what a courier carries across the air gap, as a folder or as a tar stream.
+//!
+//! ```text
+//! START.txt             what to type on the other side
+//! airlock               the program
+//! manifest.yaml         what the medium contains; `manifest.yaml.sig` is its signature
+//! volumes/0001/         a volume: it may travel on a disk of its own
+//!     volume.yaml       which volume of which pack this is
+//!     manifest.yaml     the same manifest and signature
+//!     pieces/ab/ab12..  the pieces, each named by its SHA-256
+//! ```
+//!
+//! - [`Manifest`] lists everything: contents, their pieces, and what the other side is assumed to have.
+//! - [`write()`] writes a folder; [`write_stream`] writes a tar stream.
+//! - [`find`] recognises a medium on any number of disks. It returns a [`Found`], of which nothing can be read.
+//! - [`Found::trust`] checks the signature and returns a [`Medium`]: the proof that the manifest may be used.
+//!   Each piece is compared with its hash while it is read.
+//!
+//! Names are short, in lower case and without characters that FAT refuses. No modes, links or times are needed. A piece
+//! has at most 1 GiB, since a file on FAT has at most 4 GiB.
+//!
+//! This crate must not know registries, environments, MKE or the terminal. It starts no program: signatures are
+//! made elsewhere and verified here.
+
+mod error;
+mod find;
+mod layout;
+mod manifest;
+mod medium;
+mod piece;
+mod signature;
+mod signers;
+mod split;
+mod stream;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::Error;
+pub use find::{Found, find};
+pub use layout::{MANIFEST, NAMESPACE, PROGRAM, SIGNATURE, START};
+pub use manifest::{
+    Assumed, AssumedBlob, Content, Manifest, Piece, RootFile, Served, ServedLock, Volume, What,
+};
+pub use medium::{Damage, Fault, Medium};
+pub use piece::{LARGEST_PIECE, Source};
+pub use signature::{SignatureError, Signer, signer};
+pub use signers::Signers;
+pub use split::split;
+pub use stream::{PieceSink, read_stream, write_stream};
+pub use write::{Files, write};
+
+/// Is told of bytes as they are done, and returns whether to continue.
+pub type Progress<'a> = &'a (dyn Fn(u64) -> bool + Sync);

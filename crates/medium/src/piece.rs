@@ -1,0 +1,155 @@
+//! Cuts files into pieces, and copies pieces with their hash.
+
+use std::fs::File;
+use std::io::{self, Read, Seek as _, SeekFrom, Write};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use sha2::{Digest as _, Sha256};
+
+use crate::{Content, Error, Piece, Progress, What};
+
+/// The largest piece: 1 GiB.
+pub const LARGEST_PIECE: u64 = 1 << 30;
+
+/// How many bytes are copied at a time.
+const BUFFER: usize = 256 << 10;
+
+/// A content, and the file that has its bytes.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The content. The volumes of its pieces are 0 until [`split`](crate::split()).
+    pub content: Content,
+    /// The file.
+    pub path: Utf8PathBuf,
+}
+
+impl Source {
+    /// Describes a file of known hash that is one piece, without reading it: it is compared while it is copied.
+    pub fn whole(what: What, path: &Utf8Path, sha256: &str, size: u64) -> Self {
+        let piece = Piece {
+            sha256: sha256.to_owned(),
+            size,
+            volume: 0,
+        };
+        Self {
+            content: Content {
+                what,
+                sha256: sha256.to_owned(),
+                size,
+                pieces: vec![piece],
+            },
+            path: path.to_owned(),
+        }
+    }
+
+    /// Describes a file by reading it. A piece has at most `largest` bytes.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the run was stopped.
+    pub fn read(
+        what: What,
+        path: &Utf8Path,
+        largest: u64,
+        progress: Progress<'_>,
+    ) -> Result<Self, Error> {
+        let read = || Error::io("read", path);
+        let mut file = files::open(path).map_err(read())?;
+        let size = file.metadata().map_err(read())?.len();
+        let largest = largest.clamp(1, LARGEST_PIECE);
+        let mut whole = Sha256::new();
+        let mut pieces = Vec::new();
+        let mut at = 0;
+        while at < size || pieces.is_empty() {
+            let length = largest.min(size - at);
+            let mut into = Tee(&mut whole);
+            let (sha256, found) = copy(&mut (&mut file).take(length), &mut into, progress)
+                .map_err(|failed| failed.or_read(|source| read()(source)))?;
+            if found != length {
+                return Err(read()(io::ErrorKind::UnexpectedEof.into()));
+            }
+            pieces.push(Piece {
+                sha256,
+                size: length,
+                volume: 0,
+            });
+            at += length;
+        }
+        Ok(Self {
+            content: Content {
+                what,
+                sha256: hex::encode(whole.finalize()),
+                size,
+                pieces,
+            },
+            path: path.to_owned(),
+        })
+    }
+}
+
+/// Opens a part of a file.
+pub(crate) fn open_at(path: &Utf8Path, offset: u64, size: u64) -> io::Result<io::Take<File>> {
+    let mut file = files::open(path)?;
+    file.seek(SeekFrom::Start(offset))?;
+    Ok(file.take(size))
+}
+
+/// Why a copy ended early.
+pub(crate) enum Failed {
+    Read(io::Error),
+    Write(io::Error),
+    Stopped,
+}
+
+impl Failed {
+    /// Returns the error of a copy whose writing cannot fail.
+    pub(crate) fn or_read(self, read: impl FnOnce(io::Error) -> Error) -> Error {
+        match self {
+            Self::Read(source) | Self::Write(source) => read(source),
+            Self::Stopped => Error::Stopped,
+        }
+    }
+}
+
+/// Copies everything, and returns its SHA-256 and size.
+pub(crate) fn copy(
+    from: &mut dyn Read,
+    into: &mut dyn Write,
+    progress: Progress<'_>,
+) -> Result<(String, u64), Failed> {
+    let mut hasher = Sha256::new();
+    let mut size = 0;
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let count = match from.read(&mut buffer) {
+            Ok(0) => return Ok((hex::encode(hasher.finalize()), size)),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Failed::Read(error)),
+        };
+        hasher.update(&buffer[..count]);
+        into.write_all(&buffer[..count]).map_err(Failed::Write)?;
+        size += count as u64;
+        if !progress(count as u64) {
+            return Err(Failed::Stopped);
+        }
+    }
+}
+
+/// Returns the SHA-256 of bytes, as hexadecimal digits.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// Hashes what is written.
+struct Tee<'a>(&'a mut Sha256);
+
+impl Write for Tee<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

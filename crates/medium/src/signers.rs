@@ -1,0 +1,97 @@
+//! The keys that may sign media: a file of allowed signers, as `ssh-keygen -Y verify` reads it.
+
+use ssh_key::PublicKey;
+
+use crate::layout::NAMESPACE;
+use crate::signature::{SignatureError, Signer};
+
+/// The keys that may sign media.
+#[derive(Debug, Clone, Default)]
+pub struct Signers {
+    keys: Vec<(String, PublicKey)>,
+}
+
+impl Signers {
+    /// Reads a file of allowed signers. Keys of other namespaces are left out.
+    ///
+    /// # Errors
+    /// A line is malformed, or has an option that this version does not support: leaving it out could permit more than the file does.
+    pub fn parse(text: &str) -> Result<Self, SignatureError> {
+        let mut keys = Vec::new();
+        for (index, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let wrong = |reason: &str| SignatureError::Signers {
+                line: index + 1,
+                reason: reason.to_owned(),
+            };
+            let (principal, rest) = word(line).ok_or_else(|| wrong("it has no key"))?;
+            let (second, after) = word(rest).ok_or_else(|| wrong("it has no key"))?;
+            // Without options, the second word is the algorithm of the key.
+            let is_key = |word: &str| word.contains('-') && !word.contains(['=', '"', ',']);
+            let (options, key) = match is_key(second) && second != "cert-authority" {
+                true => ("", rest),
+                false => (second, after),
+            };
+            let key =
+                PublicKey::from_openssh(key.trim()).map_err(|error| wrong(&error.to_string()))?;
+            if permits_namespace(options).map_err(|option| {
+                wrong(&format!(
+                    "the option `{}` is not supported",
+                    redaction::line(option, 40)
+                ))
+            })? {
+                keys.push((redaction::line(principal, 80), key));
+            }
+        }
+        Ok(Self { keys })
+    }
+
+    /// Returns whether no key may sign.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Returns whether a key may sign.
+    pub fn permits(&self, signer: &Signer) -> bool {
+        self.principal(signer).is_some()
+    }
+
+    /// Returns the principal of a key, such as a mail address.
+    pub fn principal(&self, signer: &Signer) -> Option<&str> {
+        let mut keys = self.keys.iter();
+        let found = keys.find(|(_, key)| key.key_data() == signer.key.key_data());
+        found.map(|(principal, _)| principal.as_str())
+    }
+}
+
+/// Splits the first word off a line. Quotes contain spaces.
+fn word(line: &str) -> Option<(&str, &str)> {
+    let line = line.trim_start();
+    let mut quoted = false;
+    let end = line.find(|character: char| {
+        quoted ^= character == '"';
+        character.is_whitespace() && !quoted
+    });
+    match end {
+        Some(end) => Some((&line[..end], &line[end..])),
+        None => (!line.is_empty()).then_some((line, "")),
+    }
+}
+
+/// Returns whether options permit the namespace of media, or the option that is not supported.
+fn permits_namespace(options: &str) -> Result<bool, &str> {
+    let mut permitted = true;
+    let mut rest = options;
+    while !rest.is_empty() {
+        let value = rest.strip_prefix("namespaces=\"").ok_or(rest)?;
+        let (namespaces, after) = value.split_once('"').ok_or(rest)?;
+        permitted = namespaces
+            .split(',')
+            .any(|name| matches!(name, NAMESPACE | "*"));
+        rest = after.trim_start_matches(',');
+    }
+    Ok(permitted)
+}

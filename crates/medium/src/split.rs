@@ -1,0 +1,72 @@
+//! Distributes pieces over volumes.
+
+use std::collections::BTreeMap;
+
+use crate::{Error, Source, Volume};
+
+/// The largest cluster of FAT32 and common for exFAT: a file takes a multiple of it.
+const CLUSTER: u64 = 32 << 10;
+
+/// What a volume has beside its pieces and copies of the manifest: folders, `volume.yaml`.
+const OVERHEAD: u64 = 1 << 20;
+
+/// The most bytes that the manifest lists a piece and its content in.
+const LINES: u64 = 512;
+
+/// Gives each piece its volume, in order, and returns the volumes. `first` is the size of the files beside the manifest, which travel
+/// with volume 1. Without a limit there is one volume.
+///
+/// # Errors
+/// A piece does not fit into a volume.
+pub fn split(
+    sources: &mut [Source],
+    limit: Option<u64>,
+    first: u64,
+    assumed: u64,
+) -> Result<Vec<Volume>, Error> {
+    let pieces = sources
+        .iter()
+        .map(|source| source.content.pieces.len() as u64);
+    let manifest = LINES * (pieces.sum::<u64>() + assumed);
+    let reserved = OVERHEAD + 2 * manifest;
+    let mut volumes = vec![Volume {
+        number: 1,
+        pieces: 0,
+        size: 0,
+    }];
+    let mut used = reserved + first;
+    let mut known: BTreeMap<String, u32> = BTreeMap::new();
+    for piece in sources
+        .iter_mut()
+        .flat_map(|source| &mut source.content.pieces)
+    {
+        if let Some(volume) = known.get(&piece.sha256) {
+            piece.volume = *volume;
+            continue;
+        }
+        let takes = piece.size.next_multiple_of(CLUSTER);
+        if let Some(limit) = limit {
+            let needed = reserved + takes;
+            if needed > limit {
+                return Err(Error::SmallVolume { limit, needed });
+            }
+            if used + takes > limit {
+                used = reserved;
+                let number = volumes.len() as u32 + 1;
+                volumes.push(Volume {
+                    number,
+                    pieces: 0,
+                    size: 0,
+                });
+            }
+        }
+        used += takes;
+        if let Some(volume) = volumes.last_mut() {
+            volume.pieces += 1;
+            volume.size += piece.size;
+            piece.volume = volume.number;
+        }
+        known.insert(piece.sha256.clone(), piece.volume);
+    }
+    Ok(volumes)
+}

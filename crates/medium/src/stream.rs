@@ -1,0 +1,217 @@
+//! The tar form of a medium, for a data diode or a pipe. The manifest comes first, so pieces can be used as they arrive.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+
+use camino::Utf8Path;
+use sha2::{Digest as _, Sha256};
+use tar::{Archive, Builder, Header};
+
+use crate::find::VolumeFile;
+use crate::layout::{self, MANIFEST, PROGRAM, SIGNATURE, START, VOLUME};
+use crate::piece::{Failed, copy, open_at};
+use crate::write::jobs;
+use crate::{Error, Fault, Files, Found, Manifest, Medium, Piece, Progress, Source};
+
+fn writing(source: io::Error) -> Error {
+    Error::Stream {
+        action: "write",
+        source,
+    }
+}
+
+fn reading(source: io::Error) -> Error {
+    Error::Stream {
+        action: "read",
+        source,
+    }
+}
+
+/// Writes a medium as a tar stream. The same medium is the same stream. Unpacked by `tar`, it is a medium in a folder.
+///
+/// # Errors
+/// A source has changed, or something cannot be read or written.
+pub fn write_stream(
+    out: &mut dyn Write,
+    manifest: &Manifest,
+    files: &Files<'_>,
+    sources: &[Source],
+    progress: Progress<'_>,
+) -> Result<(), Error> {
+    let mut tar = Builder::new(out);
+    let mut add = |name: &Utf8Path, mode, size, from: &mut dyn Read| {
+        let mut header = Header::new_gnu();
+        header.set_size(size);
+        header.set_mode(mode);
+        header.set_mtime(0);
+        tar.append_data(&mut header, name, from).map_err(writing)
+    };
+    let mut add_bytes =
+        |name: &Utf8Path, bytes: &[u8]| add(name, 0o644, bytes.len() as u64, &mut &*bytes);
+    add_bytes(START.into(), files.start.as_bytes())?;
+    if let Some(signature) = files.signature {
+        add_bytes(SIGNATURE.into(), signature.as_bytes())?;
+    }
+    add_bytes(MANIFEST.into(), files.manifest)?;
+    for volume in &manifest.volumes {
+        let file = VolumeFile::new(manifest, files.manifest, volume.number).to_bytes()?;
+        let folder = layout::volume(volume.number);
+        add_bytes(&folder.join(VOLUME), &file)?;
+        if let Some(signature) = files.signature {
+            add_bytes(&folder.join(SIGNATURE), signature.as_bytes())?;
+        }
+        add_bytes(&folder.join(MANIFEST), files.manifest)?;
+    }
+    if let Some(program) = files.program {
+        let read = || Error::io("read", program);
+        let mut from = files::open(program).map_err(read())?;
+        let size = from.metadata().map_err(read())?.len();
+        add(PROGRAM.into(), 0o755, size, &mut from)?;
+    }
+    for job in jobs(sources) {
+        let path = layout::piece(&layout::volume(job.piece.volume), &job.piece.sha256);
+        let from =
+            open_at(job.path, job.offset, job.piece.size).map_err(Error::io("read", job.path))?;
+        let mut from = Hashing::new(from, progress);
+        add(&path, 0o644, job.piece.size, &mut from).map_err(|error| match from.stopped {
+            true => Error::Stopped,
+            false => error,
+        })?;
+        let found = from.finish();
+        if found != job.piece.sha256 {
+            return Err(Error::Changed {
+                path: job.path.to_owned(),
+                found,
+            });
+        }
+    }
+    tar.into_inner().and_then(Write::flush).map_err(writing)
+}
+
+/// Reads a medium from a stream. `trust` decides about the manifest, which comes first. `take` returns what receives a piece; it is
+/// called once for each piece of the manifest, in its order.
+///
+/// # Errors
+/// The stream is not a medium, is not trusted, ends early, or contains a damaged piece.
+pub fn read_stream<E: From<Error>>(
+    from: &mut dyn Read,
+    trust: impl FnOnce(Found) -> Result<Medium, E>,
+    mut take: impl FnMut(&Medium, &Piece) -> Result<Box<dyn PieceSink>, E>,
+    progress: Progress<'_>,
+) -> Result<Medium, E> {
+    let mut archive = Archive::new(from);
+    let mut entries = archive.entries().map_err(reading)?;
+    let mut signature = None;
+    let mut trust = Some(trust);
+    let mut medium: Option<Medium> = None;
+    let mut expected = BTreeMap::new();
+    for entry in &mut entries {
+        let mut entry = entry.map_err(reading)?;
+        let name = entry
+            .path()
+            .map_err(reading)?
+            .to_string_lossy()
+            .into_owned();
+        let Some(known) = &medium else {
+            match name.as_str() {
+                START => {}
+                SIGNATURE => signature = String::from_utf8(small(&mut entry)?).ok(),
+                MANIFEST => {
+                    let found = Found::in_stream(small(&mut entry)?, signature.take());
+                    let Some(trust) = trust.take() else { continue };
+                    let trusted = trust(found)?;
+                    for piece in trusted.manifest().pieces() {
+                        expected.insert(piece.sha256.clone(), piece.clone());
+                    }
+                    medium = Some(trusted);
+                }
+                _ => return Err(Error::NoMedium.into()),
+            }
+            continue;
+        };
+        let Some(piece) =
+            layout::piece_of(Utf8Path::new(&name)).and_then(|name| expected.remove(name))
+        else {
+            continue;
+        };
+        let mut sink = take(known, &piece)?;
+        let fault = match copy(&mut entry, &mut *sink, progress) {
+            Ok((_, size)) if size != piece.size => Fault::CutOff,
+            Ok((found, _)) if found != piece.sha256 => Fault::Damaged,
+            Ok(_) => {
+                sink.done().map_err(writing)?;
+                continue;
+            }
+            Err(Failed::Write(source)) => return Err(writing(source).into()),
+            Err(failed) => return Err(failed.or_read(reading).into()),
+        };
+        return Err(faulty(piece, fault).into());
+    }
+    match (medium, expected.into_values().next()) {
+        (None, _) => Err(Error::NoMedium.into()),
+        (Some(_), Some(piece)) => Err(faulty(piece, Fault::Missing).into()),
+        (Some(medium), None) => Ok(medium),
+    }
+}
+
+/// Receives a piece of a stream.
+pub trait PieceSink: Write {
+    /// Is called after the piece was compared with its hash. Without it, what was written must be discarded.
+    ///
+    /// # Errors
+    /// What was written cannot be kept.
+    fn done(&mut self) -> io::Result<()>;
+}
+
+fn faulty(piece: Piece, fault: Fault) -> Error {
+    Error::Piece {
+        sha256: piece.sha256,
+        volume: piece.volume,
+        fault,
+    }
+}
+
+/// Reads a small file of the stream.
+fn small(entry: &mut dyn Read) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    entry
+        .take(files::LARGEST)
+        .read_to_end(&mut bytes)
+        .map_err(reading)?;
+    Ok(bytes)
+}
+
+/// Hashes what is read.
+struct Hashing<'a, R> {
+    from: R,
+    hasher: Sha256,
+    progress: Progress<'a>,
+    stopped: bool,
+}
+
+impl<'a, R: Read> Hashing<'a, R> {
+    fn new(from: R, progress: Progress<'a>) -> Self {
+        Self {
+            from,
+            hasher: Sha256::new(),
+            progress,
+            stopped: false,
+        }
+    }
+
+    fn finish(self) -> String {
+        hex::encode(self.hasher.finalize())
+    }
+}
+
+impl<R: Read> Read for Hashing<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        self.stopped = !(self.progress)(count as u64);
+        match self.stopped {
+            true => Err(io::Error::other("stopped")),
+            false => Ok(count),
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Writes a medium to a folder: several pieces concurrently, the manifest last.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::find::VolumeFile;
+use crate::layout::{self, MANIFEST, PROGRAM, SIGNATURE, START, VOLUME};
+use crate::piece::{Failed, copy, open_at};
+use crate::{Error, Manifest, Piece, Progress, Source};
+
+/// How many pieces are written concurrently. Hashing is the limit, and disks of couriers have no use for more.
+const THREADS: usize = 4;
+
+/// The files beside the pieces.
+#[derive(Debug, Clone)]
+pub struct Files<'a> {
+    /// What [`Manifest::to_bytes`] returned.
+    pub manifest: &'a [u8],
+    /// The signature of these bytes, as OpenSSH writes it.
+    pub signature: Option<&'a str>,
+    /// The text of `START.txt`.
+    pub start: &'a str,
+    /// The program that is placed beside `START.txt`.
+    pub program: Option<&'a Utf8Path>,
+}
+
+/// A piece, and where its bytes are.
+pub(crate) struct Job<'a> {
+    pub(crate) piece: &'a Piece,
+    pub(crate) path: &'a Utf8Path,
+    pub(crate) offset: u64,
+}
+
+/// Returns what is to be written, each piece once, in the order of the contents.
+pub(crate) fn jobs(sources: &[Source]) -> Vec<Job<'_>> {
+    let mut seen = BTreeSet::new();
+    let mut jobs = Vec::new();
+    for source in sources {
+        let mut offset = 0;
+        for piece in &source.content.pieces {
+            if seen.insert(&piece.sha256) {
+                jobs.push(Job {
+                    piece,
+                    path: &source.path,
+                    offset,
+                });
+            }
+            offset += piece.size;
+        }
+    }
+    jobs
+}
+
+/// Writes a medium. Pieces that a run before has written are kept if they have the right content. The manifest comes last, so a folder
+/// with one is complete.
+///
+/// # Errors
+/// The folder has a different medium, a source has changed, or something cannot be read or written.
+pub fn write(
+    folder: &Utf8Path,
+    manifest: &Manifest,
+    files: &Files<'_>,
+    sources: &[Source],
+    progress: Progress<'_>,
+) -> Result<(), Error> {
+    let volumes: BTreeMap<u32, Utf8PathBuf> = manifest
+        .volumes
+        .iter()
+        .map(|volume| (volume.number, folder.join(layout::volume(volume.number))))
+        .collect();
+    occupied(folder, files.manifest)?;
+    let jobs = jobs(sources);
+    for (number, volume) in &volumes {
+        let of_volume = jobs.iter().filter(|job| job.piece.volume == *number);
+        let kept: BTreeSet<&str> = of_volume.map(|job| job.piece.sha256.as_str()).collect();
+        prepare(volume, &kept)?;
+    }
+    parallel(&jobs, &|job| {
+        place(job, &volumes[&job.piece.volume], progress)
+    })?;
+    replace(&folder.join(START), files.start.as_bytes())?;
+    if let Some(program) = files.program {
+        place_program(program, folder)?;
+    }
+    for (number, volume) in &volumes {
+        let file = VolumeFile::new(manifest, files.manifest, *number);
+        replace(&volume.join(VOLUME), &file.to_bytes()?)?;
+        write_manifest(volume, files)?;
+    }
+    // Pieces reach the disk before the manifest names them, and the operator may pull it out afterwards.
+    files::sync_filesystem(folder).map_err(Error::io("write", folder))?;
+    write_manifest(folder, files)?;
+    files::sync_filesystem(folder).map_err(Error::io("write", folder))
+}
+
+/// Runs jobs on several threads until all are done or one fails.
+pub(crate) fn parallel<T: Sync>(
+    jobs: &[T],
+    run: &(dyn Fn(&T) -> Result<(), Error> + Sync),
+) -> Result<(), Error> {
+    let next = AtomicUsize::new(0);
+    let failed = Mutex::new(None);
+    let work = || {
+        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(error) = run(job) {
+                next.store(jobs.len(), Ordering::Relaxed);
+                // The first error is the cause; others may follow from it.
+                let mut failed = failed.lock().unwrap_or_else(|held| held.into_inner());
+                failed.get_or_insert(error);
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads.min(THREADS).min(jobs.len()) {
+            scope.spawn(work);
+        }
+    });
+    let failed = failed.into_inner().unwrap_or_else(|held| held.into_inner());
+    failed.map_or(Ok(()), Err)
+}
+
+/// Refuses a folder with a complete medium of a different pack.
+fn occupied(folder: &Utf8Path, manifest: &[u8]) -> Result<(), Error> {
+    let path = folder.join(MANIFEST);
+    match files::read(&path) {
+        Ok(found) if found != manifest => Err(Error::Occupied {
+            path: folder.to_owned(),
+        }),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(Error::io("read", &path)(source)),
+    }
+}
+
+/// Makes the folders of a volume, and removes pieces that an interrupted run for different contents has left.
+fn prepare(volume: &Utf8Path, kept: &BTreeSet<&str>) -> Result<(), Error> {
+    let starts: BTreeSet<&str> = kept.iter().map(|sha256| &sha256[..2]).collect();
+    for start in starts {
+        let folder = volume.join("pieces").join(start);
+        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+    }
+    let pieces = volume.join("pieces");
+    fs::create_dir_all(&pieces).map_err(Error::io("create", &pieces))?;
+    let read = |folder: &Utf8Path| folder.read_dir_utf8().map_err(Error::io("read", folder));
+    for folder in read(&pieces)?.flatten() {
+        if !folder.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        for file in read(folder.path())?.flatten() {
+            let name = file.file_name();
+            let is_ours = layout::is_sha256(name.trim_end_matches(PART));
+            if is_ours && !kept.contains(name) {
+                fs::remove_file(file.path()).map_err(Error::io("remove", file.path()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the name of an unfinished piece ends with.
+const PART: &str = ".part";
+
+/// Writes one piece, if it is not complete already.
+fn place(job: &Job<'_>, volume: &Utf8Path, progress: Progress<'_>) -> Result<(), Error> {
+    let path = layout::piece(volume, &job.piece.sha256);
+    if has(&path, job.piece, progress)? {
+        return Ok(());
+    }
+    let part = Utf8PathBuf::from(format!("{path}{PART}"));
+    let read = || Error::io("read", job.path);
+    let mut from = open_at(job.path, job.offset, job.piece.size).map_err(read())?;
+    let mut into = File::create(&part).map_err(Error::io("write", &part))?;
+    let (found, size) = copy(&mut from, &mut into, progress).map_err(|failed| match failed {
+        Failed::Read(source) => read()(source),
+        Failed::Write(source) => Error::io("write", &part)(source),
+        Failed::Stopped => Error::Stopped,
+    })?;
+    if (found.as_str(), size) != (job.piece.sha256.as_str(), job.piece.size) {
+        fs::remove_file(&part).map_err(Error::io("remove", &part))?;
+        return Err(Error::Changed {
+            path: job.path.to_owned(),
+            found,
+        });
+    }
+    fs::rename(&part, &path).map_err(Error::io("write", &path))
+}
+
+/// Returns whether a piece is complete.
+fn has(path: &Utf8Path, piece: &Piece, progress: Progress<'_>) -> Result<bool, Error> {
+    let is_whole = path
+        .symlink_metadata()
+        .is_ok_and(|found| found.is_file() && found.len() == piece.size);
+    if !is_whole {
+        return Ok(false);
+    }
+    let read = || Error::io("read", path);
+    let mut file = files::open(path).map_err(read())?;
+    match copy(&mut file, &mut io::sink(), progress) {
+        Ok((found, _)) => Ok(found == piece.sha256),
+        // A disk that cannot read a sector may still replace it.
+        Err(Failed::Read(_)) => Ok(false),
+        Err(failed) => Err(failed.or_read(read())),
+    }
+}
+
+fn place_program(program: &Utf8Path, folder: &Utf8Path) -> Result<(), Error> {
+    let path = folder.join(PROGRAM);
+    let mut from = files::open(program).map_err(Error::io("read", program))?;
+    let write = || Error::io("write", &path);
+    let mut into = File::create(&path).map_err(write())?;
+    io::copy(&mut from, &mut into).map_err(write())?;
+    executable(&into);
+    Ok(())
+}
+
+/// Lets the program be started, on file systems that have modes.
+fn executable(file: &File) {
+    use std::os::unix::fs::PermissionsExt as _;
+    // FAT refuses, and starts it anyway.
+    let _ = file.set_permissions(fs::Permissions::from_mode(0o755));
+}
+
+fn write_manifest(folder: &Utf8Path, files: &Files<'_>) -> Result<(), Error> {
+    let signature = folder.join(SIGNATURE);
+    match files.signature {
+        Some(text) => replace(&signature, text.as_bytes())?,
+        None => match fs::remove_file(&signature) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("remove", &signature)(error));
+            }
+            _ => {}
+        },
+    }
+    replace(&folder.join(MANIFEST), files.manifest)
+}
+
+/// Replaces a file in one step.
+fn replace(path: &Utf8Path, bytes: &[u8]) -> Result<(), Error> {
+    let part = Utf8PathBuf::from(format!("{path}{PART}"));
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&part)?;
+        file.write_all(bytes)?;
+        file.sync_data()?;
+        fs::rename(&part, path)
+    };
+    write().map_err(Error::io("write", path))
+}
