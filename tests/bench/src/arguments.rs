@@ -1,8 +1,12 @@
 //! What `bench` can be told, and the parts that it runs in processes of their own.
 
+use std::net::SocketAddr;
+
 use bytesize::ByteSize;
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
+
+use crate::distance::Distance;
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
@@ -18,6 +22,8 @@ pub(crate) struct BenchArgs {
     /// Number of rounds; the median is shown
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) rounds: u16,
+    #[command(flatten)]
+    pub(crate) distance: Distance,
     /// Measure only these
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) only: Vec<Contender>,
@@ -68,6 +74,17 @@ pub(crate) enum PartCommand {
     Inflate {
         /// Its file
         file: Utf8PathBuf,
+    },
+    /// Play a distance in front of a server, until it is killed
+    Proxy {
+        /// Address to listen on
+        #[arg(long, value_name = "ADDRESS")]
+        listen: SocketAddr,
+        /// Address of the server
+        #[arg(long, value_name = "ADDRESS")]
+        to: SocketAddr,
+        #[command(flatten)]
+        distance: Distance,
     },
 }
 

@@ -7,6 +7,7 @@ use crate::bundle::Held;
 use camino::Utf8PathBuf;
 
 use crate::arguments::Contender;
+use crate::distance::Distance;
 use crate::failure::Failure;
 use crate::measure::{self, Cost};
 use crate::registry::{Registry, free_port};
@@ -42,16 +43,23 @@ pub(crate) struct Bench<'a> {
     output: &'a Output<'a>,
     scratch: &'a Scratch,
     held: &'a Held,
+    distance: Distance,
     content: Content,
     port: u16,
 }
 
 impl<'a> Bench<'a> {
-    pub(crate) fn new(output: &'a Output<'a>, scratch: &'a Scratch, held: &'a Held) -> Self {
+    pub(crate) fn new(
+        output: &'a Output<'a>,
+        scratch: &'a Scratch,
+        held: &'a Held,
+        distance: Distance,
+    ) -> Self {
         Self {
             output,
             scratch,
             held,
+            distance,
             content: Content::Nothing,
             port: 0,
         }
@@ -59,6 +67,10 @@ impl<'a> Bench<'a> {
 
     /// Brings everything into the state that a contender is to find, and measures it.
     pub(crate) fn measure(&mut self, contender: Contender) -> Result<Cost, Failure> {
+        self.measure_at(contender, self.distance)
+    }
+
+    fn measure_at(&mut self, contender: Contender, distance: Distance) -> Result<Cost, Failure> {
         match contender {
             Contender::Cold => {
                 self.scratch.put_away("workspace/bundles/store")?;
@@ -76,16 +88,16 @@ impl<'a> Bench<'a> {
                 self.empty()?;
             }
         }
-        self.take_turn(contender)
+        self.take_turn(contender, distance)
     }
 
-    fn take_turn(&mut self, contender: Contender) -> Result<Cost, Failure> {
+    fn take_turn(&mut self, contender: Contender, distance: Distance) -> Result<Cost, Failure> {
         let name = contender.name();
         let address = format!("127.0.0.1:{}", self.port);
         self.scratch.aim_at(&address)?;
         let command = self.command(contender, &address)?;
         Scratch::settle();
-        let registry = Registry::start(self.scratch, self.port)?;
+        let registry = Registry::start(self.scratch, self.port, distance)?;
         let (wall, ended) = measure::run(command, contender.title(), &self.scratch.log(&name))?;
         let worked = registry.stop()?;
         match contender {
@@ -102,6 +114,7 @@ impl<'a> Bench<'a> {
             wall_seconds: wall.as_secs_f64(),
             cpu_seconds: ended.cpu.as_secs_f64(),
             registry_cpu_seconds: worked.cpu.as_secs_f64(),
+            proxy_cpu_seconds: worked.proxy_cpu.as_secs_f64(),
             peak_memory: ended.peak_memory,
             written: ended.written,
             requests: worked.requests,
@@ -219,7 +232,7 @@ impl<'a> Bench<'a> {
         if self.content != wanted {
             self.output
                 .note(&format!("{:>9} filling the registry", "bench"));
-            self.measure(by)?;
+            self.measure_at(by, Distance::default())?;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@
 mod arguments;
 mod bundle;
 mod contenders;
+mod distance;
 mod failure;
 mod measure;
 mod registry;
@@ -97,6 +98,14 @@ impl xtask::Task for Part {
                 size_of(&file)?
             }
             PartCommand::Inflate { file } => bundle::inflate_and_hash(&file)?,
+            PartCommand::Proxy {
+                listen,
+                to,
+                distance,
+            } => {
+                distance::play(listen, to, distance)?;
+                0
+            }
         };
         output.result(
             &format!("{}\n", DecimalBytes(bytes)),
@@ -122,7 +131,7 @@ fn run(context: &Context<'_>, output: &Output<'_>, arguments: &BenchArgs) -> Res
         .iter()
         .map(|&contender| Row::new(contender))
         .collect();
-    let mut bench = Bench::new(output, &scratch, &held);
+    let mut bench = Bench::new(output, &scratch, &held, arguments.distance);
     for round in 1..=arguments.rounds {
         if round > 1 {
             scratch.clear_away()?;
@@ -142,6 +151,7 @@ fn run(context: &Context<'_>, output: &Output<'_>, arguments: &BenchArgs) -> Res
         }
     }
     let report = Report {
+        distance: arguments.distance,
         bundle_bytes,
         unique_bytes: held.unique_bytes,
         blobs: held.blobs.len(),

@@ -25,6 +25,8 @@ pub(crate) struct Cost {
     pub(crate) cpu_seconds: f64,
     /// The registry's processor time meanwhile, in seconds.
     pub(crate) registry_cpu_seconds: f64,
+    /// That of the proxy that plays the distance, in seconds.
+    pub(crate) proxy_cpu_seconds: f64,
     /// The most memory that one of its processes had resident, in bytes.
     pub(crate) peak_memory: u64,
     /// What it wrote to file systems that are disks, in bytes; none where the system keeps no such account.

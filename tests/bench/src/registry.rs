@@ -1,11 +1,15 @@
 //! The registry that is pushed to: `docker-registry`, which is `registry:2`, on loopback, its content in the scratch folder.
+//! A proxy in front of it plays the distance.
 
 use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use camino::Utf8Path;
+
 use crate::contenders::on_path;
+use crate::distance::Distance;
 use crate::failure::Failure;
 use crate::measure;
 use crate::scratch::{Scratch, make_folder};
@@ -29,11 +33,13 @@ pub(crate) fn installed() -> Result<(), Failure> {
 pub(crate) struct Registry<'a> {
     scratch: &'a Scratch,
     process: Option<u32>,
+    proxy: Option<u32>,
 }
 
 /// What a registry did until it was stopped.
 pub(crate) struct Worked {
     pub(crate) cpu: Duration,
+    pub(crate) proxy_cpu: Duration,
     pub(crate) requests: BTreeMap<String, u64>,
 }
 
@@ -43,8 +49,18 @@ impl<'a> Registry<'a> {
         scratch.put_away("registry")
     }
 
-    /// Starts one at this port, with the content that the last one left.
-    pub(crate) fn start(scratch: &'a Scratch, port: u16) -> Result<Self, Failure> {
+    /// Starts one that is reached at this port and this distance, with the content that the last one left.
+    pub(crate) fn start(
+        scratch: &'a Scratch,
+        port: u16,
+        distance: Distance,
+    ) -> Result<Self, Failure> {
+        let reached = port;
+        let port = if distance.is_loopback() {
+            reached
+        } else {
+            free_port()?
+        };
         let (folder, configuration) = (scratch.path("registry"), scratch.path("registry.yml"));
         make_folder(&folder)?;
         // As it comes, but for the access log, which is what requests are counted in.
@@ -69,50 +85,77 @@ impl<'a> Registry<'a> {
         let child = command
             .spawn()
             .map_err(|source| Failure::io("start", PROGRAM.into(), source))?;
-        let registry = Self {
+        let mut registry = Self {
             scratch,
             process: Some(child.id()),
+            proxy: None,
         };
-        let began = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            if began.elapsed() > PATIENCE {
-                let source = std::io::ErrorKind::TimedOut.into();
-                return Err(Failure::io("reach", PROGRAM.into(), source));
-            }
-            std::thread::sleep(Duration::from_millis(20));
+        wait_for(port, PROGRAM.into())?;
+        if !distance.is_loopback() {
+            let program = scratch.program();
+            let (listen, to) = (format!("127.0.0.1:{reached}"), format!("127.0.0.1:{port}"));
+            let options = distance.options();
+            let proxy = xshell::cmd!(
+                shell,
+                "{program} bench-part proxy --listen {listen} --to {to} {options...}"
+            );
+            let mut command = std::process::Command::from(proxy);
+            command.stdin(Stdio::null()).stdout(Stdio::null());
+            let child = command
+                .spawn()
+                .map_err(|source| Failure::io("start", program, source))?;
+            registry.proxy = Some(child.id());
+            wait_for(reached, program)?;
         }
         Ok(registry)
     }
 
     /// Stops it and returns what it did.
     pub(crate) fn stop(mut self) -> Result<Worked, Failure> {
-        let ended = self
-            .end()
+        let proxy = end(&mut self.proxy, libc::SIGKILL)
+            .map_err(|source| Failure::io("stop", self.scratch.program(), source))?;
+        let ended = end(&mut self.process, libc::SIGTERM)
             .map_err(|source| Failure::io("stop", PROGRAM.into(), source))?;
         let log = self.scratch.log("registry");
         let text = files::read_text(&log).map_err(|source| Failure::io("read", &log, source))?;
         Ok(Worked {
             cpu: ended.map_or(Duration::ZERO, |ended| ended.cpu),
+            proxy_cpu: proxy.map_or(Duration::ZERO, |ended| ended.cpu),
             requests: requests(&text),
         })
-    }
-
-    fn end(&mut self) -> std::io::Result<Option<measure::Ended>> {
-        let Some(process) = self.process.take() else {
-            return Ok(None);
-        };
-        let id = libc::pid_t::try_from(process).map_err(std::io::Error::other)?;
-        // SAFETY: a child that nobody has waited for still has its number.
-        unsafe { libc::kill(id, libc::SIGTERM) };
-        measure::wait(process).map(Some)
     }
 }
 
 impl Drop for Registry<'_> {
     fn drop(&mut self) {
         // Whatever led here is told already.
-        let _ = self.end();
+        let _ = end(&mut self.proxy, libc::SIGKILL);
+        let _ = end(&mut self.process, libc::SIGTERM);
     }
+}
+
+/// Ends a child by a signal and returns what it cost.
+fn end(child: &mut Option<u32>, signal: libc::c_int) -> std::io::Result<Option<measure::Ended>> {
+    let Some(process) = child.take() else {
+        return Ok(None);
+    };
+    let id = libc::pid_t::try_from(process).map_err(std::io::Error::other)?;
+    // SAFETY: a child that was not waited for still has its number.
+    unsafe { libc::kill(id, signal) };
+    measure::wait(process).map(Some)
+}
+
+/// Waits until a program listens on this port.
+fn wait_for(port: u16, program: &Utf8Path) -> Result<(), Failure> {
+    let began = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        if began.elapsed() > PATIENCE {
+            let source = std::io::ErrorKind::TimedOut.into();
+            return Err(Failure::io("reach", program, source));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 /// Returns a port on which nobody listens at this moment.

@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 use xtask::table;
 
 use crate::arguments::Contender;
+use crate::distance::Distance;
 use crate::measure::Cost;
 
 /// All that a run of the bench found out.
 pub(crate) struct Report {
+    pub(crate) distance: Distance,
     pub(crate) bundle_bytes: u64,
     pub(crate) unique_bytes: u64,
     pub(crate) blobs: usize,
@@ -66,7 +68,7 @@ impl Report {
         ];
         let rows = self.rows.iter().map(cells).collect();
         let mut text = format!(
-            "{} of {}, {} for up to {}; {} of {} in them unique; {}, {} copies and curls at once\n\n",
+            "{} of {}, {} for up to {}; {} of {} in them unique; {}, {} copies and curls at once\n",
             count(self.artifacts, "archive"),
             DecimalBytes(self.bundle_bytes),
             "every third image",
@@ -76,6 +78,13 @@ impl Report {
             count(self.cores, "processor"),
             self.at_once,
         );
+        if !self.distance.is_loopback() {
+            text.push_str(&format!("at a distance: {}\n", self.distance.text()));
+        }
+        if let Some(floor) = self.distance.floor(self.unique_bytes) {
+            text.push_str(&format!("floor, bytes/rate: {} s\n", seconds(floor)));
+        }
+        text.push('\n');
         text.push_str(&table(&titles, &titles[1..], rows));
         text.push_str(
             "\nwall and cpu in seconds; registry: its own processor time meanwhile; memory: of the largest process\n",
@@ -112,6 +121,12 @@ impl Report {
             })
             .collect();
         json!({
+            "distance": {
+                "rtt-seconds": self.distance.rtt.as_secs_f64(),
+                "bits-per-second": self.distance.rate,
+                "loss-percent": self.distance.loss,
+                "floor-seconds": self.distance.floor(self.unique_bytes),
+            },
             "bundle": {
                 "bytes": self.bundle_bytes,
                 "archives": self.artifacts,
@@ -269,6 +284,7 @@ mod tests {
             wall_seconds,
             cpu_seconds: wall_seconds / 2.0,
             registry_cpu_seconds: 1.0,
+            proxy_cpu_seconds: 0.25,
             peak_memory: 50_000_000,
             written: Some(1_100_000),
             requests: BTreeMap::from([("HEAD".to_owned(), 2), ("PUT".to_owned(), 3)]),
@@ -277,6 +293,7 @@ mod tests {
 
     fn report(rows: Vec<Row>) -> Report {
         Report {
+            distance: Distance::default(),
             bundle_bytes: 1_500_000,
             unique_bytes: 1_200_000,
             blobs: 7,
