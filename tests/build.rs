@@ -15,12 +15,12 @@ fn main() {
     for variable in ["CI", "DOCKER_HOST", "PATH"] {
         println!("cargo::rerun-if-env-changed={variable}");
     }
-    // Docker may be started or skopeo installed at any time, so this is asked anew for each build.
-    println!("cargo::rerun-if-changed=/nonexistent/asked-anew-for-each-build");
+    println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rustc-check-cfg=cfg(without_docker)");
     println!("cargo::rustc-check-cfg=cfg(without_skopeo)");
     println!("cargo::rustc-check-cfg=cfg(without_docker_registry)");
     println!("cargo::rustc-check-cfg=cfg(without_namespaces)");
+    println!("cargo::rustc-check-cfg=cfg(without_check_jsonschema)");
     if std::env::var_os("CI").is_some() {
         return;
     }
@@ -32,6 +32,9 @@ fn main() {
     }
     if !on_path("docker-registry") {
         println!("cargo::rustc-cfg=without_docker_registry");
+    }
+    if !on_path("check-jsonschema") {
+        println!("cargo::rustc-cfg=without_check_jsonschema");
     }
     let needed = ["ssh", "ssh-keygen", "ip", "nsenter", "unshare"];
     let has_sshd = on_path("sshd") || Path::new("/usr/sbin/sshd").is_file();
@@ -69,13 +72,24 @@ fn docker_answers() -> bool {
             home.to_string_lossy()
         ));
     }
-    sockets
+    let socket = sockets
         .iter()
-        .any(|socket| UnixStream::connect(socket).is_ok())
+        .find(|socket| UnixStream::connect(socket).is_ok());
+    look_again(socket.map(Path::new));
+    socket.is_some()
 }
 
 fn on_path(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path).any(|folder| Path::new(&folder).join(program).is_file())
-    })
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file());
+    look_again(found.as_deref());
+    found.is_some()
+}
+
+/// Looks again when this file changes. What is missing may come at any time, so the next build looks for it again.
+fn look_again(found: Option<&Path>) {
+    let path = found.unwrap_or(Path::new("/nonexistent"));
+    println!("cargo::rerun-if-changed={}", path.display());
 }

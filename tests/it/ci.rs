@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use regex_lite::Regex;
+use support::sandbox::repository;
 use support::{Run, Sandbox};
 
 use crate::AIRLOCK;
@@ -59,6 +61,46 @@ fn a_failing_step_is_named_and_ends_the_run() {
 
 #[test]
 fn the_script_of_ci_calls_these_steps() {
-    let script = std::fs::read_to_string(support::sandbox::repository().join(".ci/run")).unwrap();
+    let script = std::fs::read_to_string(repository().join(".ci/run")).unwrap();
     assert!(script.trim_end().ends_with("cargo xtask ci"), "{script}");
+}
+
+#[test]
+fn the_pipelines_in_the_examples_call_commands_that_exist() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    let command = Regex::new(r"cargo xtask ([a-z][^|>\n)]*)").unwrap();
+    for name in ["github-actions.yaml", "gitlab-ci.yaml"] {
+        let text =
+            std::fs::read_to_string(repository().join("environments/ci").join(name)).unwrap();
+        let mut seen = 0;
+        for found in command.captures_iter(&text) {
+            let line = found[1].replace('"', "").replace("$ENVIRONMENT", "demo");
+            let mut arguments: Vec<&str> = line.split_whitespace().collect();
+            arguments.push("--help");
+            sandbox.run(&arguments).success();
+            seen += 1;
+        }
+        assert!(seen >= 5, "{name}: only {seen} commands found");
+    }
+}
+
+/// The schemas are those of the two services, which check-jsonschema carries.
+#[test]
+#[cfg_attr(
+    without_check_jsonschema,
+    ignore = "check-jsonschema is not on PATH (PyPI has it)"
+)]
+fn the_pipelines_in_the_examples_match_the_schemas_of_their_services() {
+    for (schema, name) in [
+        ("vendor.github-workflows", "github-actions.yaml"),
+        ("vendor.gitlab-ci", "gitlab-ci.yaml"),
+    ] {
+        #[expect(clippy::disallowed_methods, reason = "the referee is a program")]
+        let checked = std::process::Command::new("check-jsonschema")
+            .args(["--builtin-schema", schema, name])
+            .current_dir(repository().join("environments/ci"))
+            .output()
+            .expect("check-jsonschema runs");
+        assert!(checked.status.success(), "{checked:?}");
+    }
 }

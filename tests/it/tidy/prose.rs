@@ -159,7 +159,7 @@ fn commands_in_documents_are_understood() {
             // Neither a comment, a second command, nor what is passed on to mkectl.
             let mut command: Vec<&str> = found[1]
                 .split_whitespace()
-                .take_while(|word| !matches!(*word, "#" | "&&" | "--"))
+                .take_while(|word| !matches!(*word, "#" | "&&" | "|" | "--"))
                 .collect();
             if command.contains(&"COMMAND") {
                 continue;
