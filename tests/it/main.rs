@@ -35,6 +35,7 @@ mod mutations;
 mod new;
 mod offline;
 mod operation;
+mod partial;
 mod plan;
 mod preflight;
 mod promote;

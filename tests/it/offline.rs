@@ -146,8 +146,25 @@ async fn a_copied_bundle_is_verified_whatever_else_is_missing() {
     assert_kept(sandbox.run(&["fetch", "v4.1.5", "--check"]));
     std::fs::write(&bundle, &whole[1..]).unwrap();
     assert_kept(sandbox.run(&["fetch", "v4.1.5", "--check"]));
-    // A disk that was not copied yet.
+    // Without the bundle the store is read, if something was brought there.
     std::fs::remove_file(&bundle).unwrap();
+    let run = sandbox.run(&["fetch", "v4.1.5", "--check"]).success();
+    assert!(
+        run.stdout.contains("the store has everything"),
+        "{}",
+        run.whole()
+    );
+    let blobs = bundles::lock_of(&sandbox).blobs();
+    let blob = sandbox.path(&format!(
+        "bundles/store/blobs/{}",
+        blobs.keys().next().unwrap().replace(':', "/")
+    ));
+    let size = std::fs::read(&blob).unwrap().len();
+    std::fs::write(&blob, vec![b'x'; size]).unwrap();
+    let run = sandbox.run(&["fetch", "v4.1.5", "--check"]);
+    assert!(run.stderr.contains("corrupt"), "{}", run.whole());
+    // A disk that was not copied yet.
+    bundles::forget_store(&sandbox);
     let run = sandbox.run(&["fetch", "v4.1.5", "--check"]).exits_with(1);
     assert!(
         run.stderr

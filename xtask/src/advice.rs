@@ -6,6 +6,15 @@ use release::preflight::RegistryFault;
 /// What to do without the push credentials that an environment names.
 pub(crate) const CREDENTIALS: &str = "set the variables that registry.push-credentials names, or remove it and log in with Docker, Podman or Skopeo";
 
+/// Returns what to do about blobs that neither the store nor the registry has.
+pub(crate) fn to_be_carried() -> Vec<String> {
+    vec![
+        "write down what the registry has, and carry the file outside: `cargo xtask snapshot ENVIRONMENT --out FILE`"
+            .to_owned(),
+        "outside, `pack ENVIRONMENT --have FILE --out DIR` writes what is missing; here, `unpack DIR` takes it in".to_owned(),
+    ]
+}
+
 /// Returns what to do about a fault of a registry.
 pub(crate) fn registry(fault: RegistryFault) -> &'static str {
     match fault {

@@ -297,6 +297,7 @@ fn hints(error: &Error) -> Vec<String> {
         ),
         Error::Fetch(fetch::Error::Offline { what, .. }) => missing(what),
         Error::Fetch(fetch::Error::NoBundle { path }) => missing(path),
+        Error::Fetch(fetch::Error::Nowhere { .. } | fetch::Error::NoMatrix(_)) => return crate::advice::to_be_carried(),
         Error::Fetch(fetch::Error::NoPlatform { known, .. }) => match known.first() {
             Some(known) => format!("name a platform of the lock, such as `--platform {known}`"),
             None => return Vec::new(),
@@ -337,7 +338,7 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Disk(disk::Error::Store { source: StoreError::InUse { .. }, .. }) => {
             "run it again after the other command ends".to_owned()
         }
-        Error::Disk(disk::Error::StoreLost { .. }) => "run it again: the missing blob is read from the bundle".to_owned(),
+        Error::Disk(disk::Error::StoreLost { .. }) => "run it again: the missing blob is looked for again".to_owned(),
         Error::Connect(connect::Error::Registry { source, .. }) => return registry_error::hints(source),
         Error::Connect(connect::Error::NotAnonymous { .. }) => crate::advice::registry(RegistryFault::NotAnonymous).to_owned(),
         Error::Push(push::Error::Failed { failed, .. }) => {

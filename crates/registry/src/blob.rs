@@ -129,12 +129,18 @@ impl Registry {
 
     /// Returns whether the repository serves the blob, by the answer to a request for its first byte: some registries answer to `HEAD`
     /// from what they remember, and have lost the bytes.
-    pub(crate) async fn serves(
+    ///
+    /// # Errors
+    ///
+    /// Why the registry could not be asked.
+    pub async fn serves(
         &self,
         repository: &str,
         blob: &Blob,
         observer: &dyn Observer,
     ) -> Result<bool, Error> {
+        check_repository(repository)?;
+        check_digest(&blob.digest)?;
         let call = self.first_byte(repository, &blob.digest);
         match self.transport().send(&call, observer).await {
             Ok(answer) => Ok(answer.status() != StatusCode::NOT_FOUND

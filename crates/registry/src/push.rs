@@ -147,6 +147,11 @@ impl Registry {
         self.inner.known.offer(repository, digest);
     }
 
+    /// Takes note that a repository was found to hold a blob in this run: a push neither asks for it there nor sends it.
+    pub fn note_held(&self, repository: &str, digest: &Digest) {
+        self.inner.known.note(repository, digest);
+    }
+
     /// Puts the manifests of an artifact whose blobs are there, the tag last, and asks for the tag.
     pub(crate) async fn finish(
         &self,

@@ -18,7 +18,8 @@
 //! | [`cluster::executor`] | the steps of the plan, `Confirmed` and `Written` | [`cluster::executor::Applied`] |
 //!
 //! [`transfer::stream::carry`] is fetch, verify and push at the same time: a blob is pushed as soon as its own digest is right. What must wait takes
-//! a proof there, too: the word that lets tags be set takes a [`transfer::local::VerifiedBundle`], which says that every byte of the lock is in the store.
+//! a proof there, too: the word that lets tags be set takes a [`transfer::present::AllPresent`], which says that each digest of the lock is in the store, or
+//! was confirmed in the registry by this run.
 //!
 //! [`deploy::deploy`] is these lines one after the other. [`config::render`], [`config::check`] and [`config::diff`] need neither bundle
 //! nor network.

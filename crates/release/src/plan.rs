@@ -13,10 +13,10 @@ use crate::requires::{self, Unmet};
 use crate::shared_state::{self, Standing};
 use crate::transfer::look::{self, Planned};
 use crate::transfer::push::Delivery;
-use crate::transfer::{connect, fetch, program};
+use crate::transfer::{connect, fetch, present, program};
 use crate::warnings::Warnings;
 use crate::workspace::Output;
-use crate::{Context, locked, sha256, verify};
+use crate::{Context, chain, locked, sha256, verify};
 
 mod decide;
 mod error;
@@ -49,6 +49,8 @@ pub struct Plan {
     pub lock_path: camino::Utf8PathBuf,
     /// Where the bundle's bytes come from.
     pub bundle: fetch::Source,
+    /// How many blobs the registry has of what the store lacks, if the bundle is not needed because of them.
+    pub held: Option<usize>,
     /// What the registry has under the tag of each artifact of the lock, in its order.
     pub seen: Vec<look::Seen>,
     /// Why nodes may not be able to pull, if they were refused something.
@@ -340,6 +342,27 @@ pub(crate) async fn of_locked(
         refuse_what_the_registry_lacks(&environment, &locked.lock, &artifacts)?;
     }
     let bundle = fetch::source(context.workspace, &locked.lock)?;
+    let to_be_pushed = |planned: &Planned| planned.is_to_be_pushed();
+    let pushed = (locked.lock.artifacts.iter().zip(&artifacts))
+        .filter_map(|(artifact, planned)| to_be_pushed(planned).then_some(artifact));
+    let delivery = Delivery {
+        environment: &environment,
+        artifacts: pushed.collect(),
+        shut: None,
+    };
+    let held = match eyes {
+        Eyes::Registry => match present::survey(context, &locked.lock, &delivery).await {
+            Ok(held) => held,
+            Err(error @ crate::Error::Fetch(_)) => {
+                warnings
+                    .of_here
+                    .push(format!("deploy would fail: {}", chain(&error)));
+                None
+            }
+            Err(error) => return Err(error),
+        },
+        Eyes::Snapshot(_) => None,
+    };
     if !artifacts.is_empty() && artifacts.contains(&Planned::Different) {
         warnings.of_plan.push(
             "the registry has other content under tags of this release; the push will move those tags".to_owned(),
@@ -361,6 +384,7 @@ pub(crate) async fn of_locked(
         lock_digest: locked.digest,
         lock_path: locked.path,
         bundle,
+        held,
         seen,
         shut: looked.shut,
         artifacts,

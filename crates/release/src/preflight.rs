@@ -22,7 +22,8 @@ use crate::locked;
 use crate::observe::BundleObserver;
 use crate::receipt::Receipt;
 use crate::transfer::fetch::{self, Source};
-use crate::transfer::{before_push, connect, program};
+use crate::transfer::push::Delivery;
+use crate::transfer::{before_push, connect, look, present, program};
 use crate::workspace::Output;
 use crate::{Context, Credentials, Error, chain, disk, requires, workspace};
 
@@ -100,6 +101,8 @@ pub enum WorkspaceFault {
     LockBroken,
     /// Neither bundle nor store has what the lock names.
     BundleMissing,
+    /// Neither the store nor the registry has some of what the lock names.
+    BlobsMissing,
     /// The bundle's file is not the one that was locked.
     BundleDiffers,
     /// No mkectl of the release is here, or it cannot be run.
@@ -164,7 +167,7 @@ pub async fn preflight(
     let lock = lock(context, environment, &mut checks);
     match &lock {
         Some(lock) => {
-            bundle_and_disk(context, lock, &mut checks);
+            bundle_and_disk(context, environment, lock, &mut checks).await;
             checks.push(mkectl(context, environment, lock));
         }
         None => {
@@ -341,7 +344,12 @@ fn requirement(
 }
 
 /// Looks where the bundle's bytes would come from, and whether there is room for what will be written of them.
-fn bundle_and_disk(context: &Context<'_>, lock: &bundle::Lock, checks: &mut Vec<Check>) {
+async fn bundle_and_disk(
+    context: &Context<'_>,
+    environment: &Environment,
+    lock: &bundle::Lock,
+    checks: &mut Vec<Check>,
+) {
     let workspace = context.workspace;
     let name = "bundle";
     let file = &lock.bundle.file;
@@ -369,10 +377,16 @@ fn bundle_and_disk(context: &Context<'_>, lock: &bundle::Lock, checks: &mut Vec<
             }
         }
         Ok(Source::Made(_)) => Check::fine(name, "the demo's is made in code".to_owned()),
-        Ok(Source::Download(path)) => {
-            let text = format!("{} is not here", workspace.shown(&path));
-            Check::wrong(name, WorkspaceFault::BundleMissing, text)
-        }
+        Ok(Source::Download(path)) => match parts(context, environment, lock).await {
+            Some(check) => {
+                checks.extend([check, disk(&workspace.bundles(), 0)]);
+                return;
+            }
+            None => {
+                let text = format!("{} is not here", workspace.shown(&path));
+                Check::wrong(name, WorkspaceFault::BundleMissing, text)
+            }
+        },
         Err(error) => {
             let fault = match &error {
                 Error::Disk(disk::Error::BundleSize { .. }) => WorkspaceFault::BundleDiffers,
@@ -383,6 +397,45 @@ fn bundle_and_disk(context: &Context<'_>, lock: &bundle::Lock, checks: &mut Vec<
     });
     let to_write = before_push::to_write(workspace, lock);
     checks.push(disk(&workspace.bundles(), to_write));
+}
+
+/// Looks whether store and registry together have what the lock names; returns nothing if that cannot be told, or if neither has anything.
+async fn parts(
+    context: &Context<'_>,
+    environment: &Environment,
+    lock: &bundle::Lock,
+) -> Option<Check> {
+    let name = "bundle";
+    let store = fetch::open_store(context.workspace).ok()?;
+    if !context.offline && store.missing(lock).len() >= lock.blobs().len() {
+        return None;
+    }
+    // What is wrong with the registry other checks tell.
+    let looked = look::look(context, environment, &look::tags_of(lock)).await;
+    let seen = looked.ok()?.seen;
+    let artifacts = lock.artifacts.iter().zip(seen);
+    let delivery = Delivery {
+        environment,
+        artifacts: artifacts
+            .filter(|(artifact, seen)| seen.planned(&artifact.digest).is_to_be_pushed())
+            .map(|(artifact, _)| artifact)
+            .collect(),
+        shut: None,
+    };
+    if delivery.artifacts.is_empty() {
+        return Some(Check::fine(name, "the registry has everything".to_owned()));
+    }
+    match present::survey(context, lock, &delivery).await {
+        Ok(Some(_)) => Some(Check::fine(
+            name,
+            "not needed: the registry has what the store lacks".to_owned(),
+        )),
+        Err(error @ Error::Fetch(fetch::Error::Nowhere { .. })) => {
+            let fault = WorkspaceFault::BlobsMissing;
+            Some(Check::wrong(name, fault, chain(&error)))
+        }
+        Ok(None) | Err(_) => None,
+    }
 }
 
 /// Looks whether the release's own mkectl is here. A deploy would fetch it, and inside there is nowhere to fetch it from.

@@ -41,6 +41,20 @@ impl Proven {
         }
     }
 
+    /// Returns whether the proof, which may be of every environment, holds for what it is used for.
+    ///
+    /// # Errors
+    /// The lock is a different one.
+    pub(crate) fn covers(&self, proof: &'static str, wanted: &Self) -> Result<bool, Error> {
+        let environment = wanted.environment.clone();
+        let of_lock = Self {
+            lock: self.lock.clone(),
+            environment: environment.clone(),
+        };
+        of_lock.require(proof, wanted)?;
+        Ok(self.environment.is_none() || self.environment == environment)
+    }
+
     /// Compares it with what the proof is used for.
     ///
     /// # Errors

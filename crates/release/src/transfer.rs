@@ -9,6 +9,7 @@ pub mod fetch;
 pub mod learn;
 pub mod local;
 pub mod lock;
+pub mod present;
 pub mod program;
 
 // The push, as blobs arrive.

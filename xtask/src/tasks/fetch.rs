@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use camino::Utf8Path;
 use release::locked::Locked;
 use release::transfer::fetch::Found;
+use release::transfer::local::Read;
 use serde_json::json;
 
 use crate::app::App;
@@ -69,28 +70,45 @@ fn check(app: &App<'_>, locked: &Locked, file: Option<&Utf8Path>) -> Result<Exit
         Found::Verified => "verified",
         Found::Missing => "missing",
     };
-    let mut text = format!(
-        "{} matches the lock of {}: {}, SHA-256 {}\n",
-        checked.bundle,
-        lock.release,
-        super::count(lock.artifacts.len(), "artifact"),
-        lock.bundle.sha256,
-    );
+    let mut text = match &checked.read {
+        Read::Bundle(bundle) => format!(
+            "{bundle} matches the lock of {}: {}, SHA-256 {}\n",
+            lock.release,
+            super::count(lock.artifacts.len(), "artifact"),
+            lock.bundle.sha256,
+        ),
+        Read::Store { blobs, missing: 0 } => format!(
+            "the store has everything that the lock of {} names: {} match their digests\n",
+            lock.release,
+            super::count(*blobs, "blob"),
+        ),
+        Read::Store { blobs, missing } => format!(
+            "the store has a part of {}: {} match their digests; {missing} are missing, and the registry must have them\n",
+            lock.release,
+            super::count(*blobs, "blob"),
+        ),
+    };
     for (platform, found) in &checked.mkectl {
         text.push_str(&format!("mkectl for {platform}: {}\n", word(found)));
     }
     let mkectl: serde_json::Map<String, serde_json::Value> = (checked.mkectl.iter())
         .map(|(platform, found)| (platform.clone(), word(found).into()))
         .collect();
-    app.ui.result(
-        &text,
-        &json!({
+    let value = match &checked.read {
+        Read::Bundle(bundle) => json!({
             "release": lock.release,
-            "bundle": checked.bundle,
+            "bundle": bundle,
             "artifacts": lock.artifacts.len(),
             "sha256": lock.bundle.sha256,
             "mkectl": mkectl,
         }),
-    )?;
+        Read::Store { blobs, missing } => json!({
+            "release": lock.release,
+            "blobs": blobs,
+            "missing-blobs": missing,
+            "mkectl": mkectl,
+        }),
+    };
+    app.ui.result(&text, &value)?;
     Ok(ExitCode::SUCCESS)
 }

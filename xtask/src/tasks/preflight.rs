@@ -67,6 +67,7 @@ fn exit_code(report: &Report) -> u8 {
             WorkspaceFault::MkectlMissing => 6,
             WorkspaceFault::RequirementUnmet => 8,
             WorkspaceFault::BundleMissing
+            | WorkspaceFault::BlobsMissing
             | WorkspaceFault::DiskFull
             | WorkspaceFault::NotInBundle
             | WorkspaceFault::ToolMissing => 1,

@@ -45,6 +45,7 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
     let bundle = match plan.bundle.action {
         "nothing" if to_push > 0 => "in the store already".to_owned(),
         "nothing" => "not needed".to_owned(),
+        "confirm" => "not needed: the registry has what the store lacks".to_owned(),
         action => format!(
             "{action} {} ({})",
             plan.bundle.file,

@@ -62,7 +62,7 @@ pub struct Summary {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct BundleSummary {
-    /// `nothing`, `read`, `make` or `download`.
+    /// `nothing`, `confirm`, `read`, `make` or `download`.
     pub action: &'static str,
     /// The bundle's file.
     pub file: String,
@@ -171,10 +171,10 @@ impl Plan {
             release: format!("v{}", self.environment.release),
             lock: self.lock_digest.clone(),
             bundle: BundleSummary {
-                action: if needs_bundle {
-                    self.bundle.action()
-                } else {
-                    "nothing"
+                action: match (needs_bundle, self.held) {
+                    (false, _) => "nothing",
+                    (true, Some(_)) => "confirm",
+                    (true, None) => self.bundle.action(),
                 },
                 file: self.lock.bundle.file.clone(),
                 size: self.lock.bundle.size,

@@ -73,6 +73,7 @@ pub fn list(workspace: &Workspace) -> Result<Listing, Error> {
             Ok(fetch::Source::Store) => "in the store",
             Ok(fetch::Source::File(_)) => "bundle is here",
             Ok(fetch::Source::Made(_)) => "made when needed",
+            Ok(fetch::Source::Download(_)) if is_partial(workspace, &lock) => "partly in the store",
             Ok(fetch::Source::Download(_)) => "to be fetched",
             Err(_) => "bundle of another size is here",
         };
@@ -88,6 +89,10 @@ pub fn list(workspace: &Workspace) -> Result<Listing, Error> {
         environments,
         releases,
     })
+}
+
+fn is_partial(workspace: &Workspace, lock: &bundle::Lock) -> bool {
+    fetch::open_store(workspace).is_ok_and(|store| store.missing(lock).len() < lock.blobs().len())
 }
 
 /// Returns the row of a lock that cannot be read; its file's name says whose it should be.

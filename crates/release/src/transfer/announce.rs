@@ -1,7 +1,7 @@
 //! Tells pushes of each blob as soon as the store has it, while the bundle is still being read.
 //!
 //! A blob may be pushed by itself, since it was compared with its own digest. A tag may not: it speaks for the whole bundle, and only
-//! [`Announcer::whole`] lets tags be set, which takes the proof that all of it is what the lock says.
+//! [`Announcer::whole`] lets tags be set, which takes the proof that everything that the lock names is present.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -15,26 +15,29 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::Error;
 use crate::proof::Proven;
-use crate::transfer::local::VerifiedBundle;
+use crate::transfer::present::AllPresent;
+use crate::transfer::push::Delivery;
 
 /// Speaks to all pushes at once. When it is dropped before it said that everything is there, they end without a tag.
 #[derive(Debug, Clone)]
 pub(crate) struct Announcer {
-    /// What tags will speak for.
-    lock: Proven,
-    pushes: Vec<UnboundedSender<Arrival>>,
+    /// Each push, with what its tags will speak for.
+    pushes: Vec<(Proven, UnboundedSender<Arrival>)>,
 }
 
 impl Announcer {
-    /// Makes one, and what each of so many pushes listens to.
+    /// Makes one, and what the push of each delivery listens to.
     pub(crate) fn new(
         lock: &bundle::Lock,
-        pushes: usize,
+        deliveries: &[Delivery<'_>],
     ) -> (Self, Vec<UnboundedReceiver<Arrival>>) {
-        let (senders, receivers) = (0..pushes).map(|_| unbounded_channel()).unzip();
-        let lock = Proven::new(lock, None);
-        let pushes = senders;
-        (Self { lock, pushes }, receivers)
+        let pushes = deliveries.iter().map(|delivery| {
+            let (sender, receiver) = unbounded_channel();
+            let wanted = Proven::new(lock, Some(&delivery.environment.name));
+            ((wanted, sender), receiver)
+        });
+        let (pushes, receivers) = pushes.unzip();
+        (Self { pushes }, receivers)
     }
 
     /// Tells of everything in the store that the lock names.
@@ -49,24 +52,24 @@ impl Announcer {
 
     /// Tells that the store has a blob.
     pub(crate) fn blob(&self, digest: &Digest) {
-        self.tell(|| Arrival::Blob(digest.clone()));
+        for (_, sender) in &self.pushes {
+            // A push that has failed listens no more.
+            let _ = sender.send(Arrival::Blob(digest.clone()));
+        }
     }
 
-    /// Announces that everything is in the store and verified.
+    /// Announces that everything is present to the pushes that the proof holds for.
     ///
     /// # Errors
     /// The proof is of a different lock. Then no tag is set.
-    pub(crate) fn whole(&self, proof: &VerifiedBundle) -> Result<(), Error> {
-        proof.require(&self.lock)?;
-        self.tell(|| Arrival::Whole);
-        Ok(())
-    }
-
-    fn tell(&self, arrival: impl Fn() -> Arrival) {
-        for sender in &self.pushes {
-            // A push that has failed listens no more.
-            let _ = sender.send(arrival());
+    pub(crate) fn whole(&self, proof: &AllPresent) -> Result<(), Error> {
+        for (wanted, sender) in &self.pushes {
+            if proof.holds_for(wanted)? {
+                // A push that has failed listens no more.
+                let _ = sender.send(Arrival::Whole);
+            }
         }
+        Ok(())
     }
 }
 

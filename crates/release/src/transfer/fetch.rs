@@ -9,7 +9,7 @@ use crate::{Context, Workspace, demo, disk};
 
 mod error;
 
-pub use error::Error;
+pub use error::{Error, Lacking};
 
 /// Whether a file of the lock is on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,6 +150,15 @@ pub(crate) async fn download_file(
     download_feeding(context, url, path, Some(expected), None, retry)
         .await
         .map(drop)
+}
+
+/// Returns why an offline run does not have a locked bundle.
+pub(crate) fn offline(workspace: &Workspace, lock: &bundle::Lock) -> crate::Error {
+    let path = workspace.bundle(&lock.bundle.file);
+    crate::Error::Fetch(Error::Offline {
+        what: workspace.shown(&path).to_owned(),
+        url: bundle::shown_url(&lock.bundle.url),
+    })
 }
 
 /// Returns the client for downloads, the only one of this crate: an offline run gets none. `what` is what would be downloaded.

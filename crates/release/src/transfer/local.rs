@@ -1,48 +1,41 @@
 //! The bundle against its lock: what is in its file, what is read, and what is in the store already.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::Read;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::event::{Event, Step};
 use crate::observe::BundleObserver;
-use crate::proof::Proven;
 use crate::transfer::fetch::{self, Found, open_store};
+use crate::transfer::present::AllPresent;
 use crate::transfer::{program, push};
 use crate::{Context, Error, disk};
-
-/// Every byte that the lock names is in the store. Only `read_to_its_end` and `stored` make one:
-///
-/// ```compile_fail,E0451
-/// let bundle = release::local::VerifiedBundle { proven: todo!() };
-/// ```
-#[derive(Debug)]
-pub struct VerifiedBundle {
-    proven: Proven,
-}
-
-impl VerifiedBundle {
-    /// Compares the proof with what it is used for.
-    ///
-    /// # Errors
-    /// It is of a different lock.
-    pub(crate) fn require(&self, wanted: &Proven) -> Result<(), Error> {
-        self.proven.require("VerifiedBundle", wanted)
-    }
-}
 
 /// What of a lock is on this machine, compared byte by byte.
 #[derive(Debug)]
 pub struct Checked {
-    /// The bundle.
-    pub bundle: Utf8PathBuf,
+    /// What was read.
+    pub read: Read,
     /// What was found of the lock's downloads of mkectl.
     pub mkectl: Vec<(String, Found)>,
 }
 
+/// What a check read.
+#[derive(Debug)]
+pub enum Read {
+    /// The bundle in this file, which matches its lock.
+    Bundle(Utf8PathBuf),
+    /// What the store has of the lock, without a bundle. Each blob matches its digest.
+    Store {
+        /// How many blobs are in it.
+        blobs: usize,
+        /// How many blobs of the lock are not.
+        missing: usize,
+    },
+}
+
 /// Compares a bundle with its lock to the last byte, and the downloads of mkectl that are on this machine with their hashes. Writes
-/// nothing and needs no network. `file` is the bundle if it is not in `bundles/`.
+/// nothing and needs no network. `file` is the bundle if it is not in `bundles/`. Without a bundle the store is read, if it has something.
 ///
 /// # Errors
 /// The bundle does not exist, or something differs from the lock.
@@ -57,7 +50,15 @@ pub async fn check(
     let input = match files::open(&path) {
         Ok(input) => input,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Error::Fetch(fetch::Error::NoBundle { path: shown }));
+            let none = fetch::Error::NoBundle { path: shown };
+            let read = match file {
+                Some(_) => None,
+                None => check_store(context, lock)?,
+            };
+            return Ok(Checked {
+                read: read.ok_or(none)?,
+                mkectl: program::check(context, lock)?,
+            });
         }
         Err(source) => return Err(Error::io("open", &path, source)),
     };
@@ -83,9 +84,46 @@ pub async fn check(
         what: format!("{shown} matches its lock"),
     });
     Ok(Checked {
-        bundle: shown,
+        read: Read::Bundle(shown),
         mkectl: program::check(context, lock)?,
     })
+}
+
+/// Compares what the store has of a lock with its digests; returns nothing if it has nothing.
+fn check_store(context: &Context<'_>, lock: &bundle::Lock) -> Result<Option<Read>, Error> {
+    let store = open_store(context.workspace)?;
+    let all: BTreeMap<&str, _> = (lock.artifacts.iter())
+        .flat_map(bundle::Artifact::blobs)
+        .map(|(digest, size)| (digest.as_ref(), (digest, size)))
+        .collect();
+    let total = all.len();
+    let here: Vec<_> = (all.into_values())
+        .filter(|(digest, _)| store.path(digest).exists())
+        .collect();
+    if here.is_empty() {
+        return Ok(None);
+    }
+    context.reporter.report(Event::Started {
+        step: Step::Verify,
+        what: (context.workspace).shown(store.directory()).to_string(),
+        bytes: Some(here.iter().map(|(_, size)| size).sum()),
+    });
+    for (digest, size) in &here {
+        tokio::task::block_in_place(|| store.verify_blob(digest, *size))
+            .map_err(|source| Error::store(context.workspace, source))?;
+        context.reporter.report(Event::Advanced {
+            step: Step::Verify,
+            bytes: *size,
+        });
+    }
+    context.reporter.report(Event::Finished {
+        step: Step::Verify,
+        what: format!("{} of the store match their digests", here.len()),
+    });
+    Ok(Some(Read::Store {
+        blobs: here.len(),
+        missing: total - here.len(),
+    }))
 }
 
 /// Says that a bundle is about to be read.
@@ -105,7 +143,7 @@ pub(crate) fn read(
     context: &Context<'_>,
     lock: &bundle::Lock,
     path: &Utf8Path,
-    input: impl Read + Send,
+    input: impl std::io::Read + Send,
     mut sink: impl bundle::Sink,
 ) -> Result<(), Error> {
     let observer = BundleObserver::new(context.reporter, Step::Verify);
@@ -123,7 +161,7 @@ pub(crate) fn read_to_its_end(
     context: &Context<'_>,
     lock: &bundle::Lock,
     store: &bundle::Store,
-) -> Result<VerifiedBundle, Error> {
+) -> Result<AllPresent, Error> {
     context.reporter.report(Event::Finished {
         step: Step::Verify,
         what: format!(
@@ -142,40 +180,49 @@ pub(crate) fn stored(
     context: &Context<'_>,
     lock: &bundle::Lock,
     store: &bundle::Store,
-) -> Result<VerifiedBundle, Error> {
-    if let Some(lost) = store.missing(lock).first() {
-        return Err(disk::Error::StoreLost {
-            path: context
-                .workspace
-                .shown(&context.workspace.store())
-                .to_owned(),
-            digest: lost.digest.to_string(),
-        }
-        .into());
-    }
+) -> Result<AllPresent, Error> {
+    let proof = AllPresent::prove(context, lock, store, None)?;
     list(store, lock).map_err(|source| Error::store(context.workspace, source))?;
-    Ok(VerifiedBundle {
-        proven: Proven::new(lock, None),
-    })
+    Ok(proof)
 }
 
 /// Names the lock's artifacts in the store's index, so that other tools find them by name, where another release has
 /// taken their names or the bundle was read for another lock. Nothing is written where they are named already.
 fn list(store: &bundle::Store, lock: &bundle::Lock) -> Result<(), bundle::StoreError> {
+    match unlisted(store, lock)? {
+        none if none.is_empty() => Ok(()),
+        unlisted => store.list(unlisted),
+    }
+}
+
+/// Makes what was written to the store durable, and names in its index the lock's artifacts that are complete there. `unpack` ends so:
+/// it may have written only a part of them.
+///
+/// # Errors
+/// Something cannot be written.
+pub fn settle(store: &bundle::Store, lock: &bundle::Lock) -> Result<(), bundle::StoreError> {
+    store.list(unlisted(store, lock)?)
+}
+
+/// Returns the lock's artifacts that are complete in the store, and that its index does not name.
+fn unlisted<'a>(
+    store: &bundle::Store,
+    lock: &'a bundle::Lock,
+) -> Result<Vec<&'a bundle::Artifact>, bundle::StoreError> {
     let listed: HashMap<String, oci_spec::image::Digest> = store
         .listed()?
         .into_iter()
         .map(|listed| (listed.reference, listed.digest))
         .collect();
-    let unlisted: Vec<&bundle::Artifact> = lock
-        .artifacts
-        .iter()
+    let artifacts = lock.artifacts.iter();
+    Ok(artifacts
         .filter(|artifact| listed.get(&artifact.reference()) != Some(&artifact.digest))
-        .collect();
-    if unlisted.is_empty() {
-        return Ok(());
-    }
-    store.list(unlisted)
+        .filter(|artifact| {
+            artifact
+                .blobs()
+                .all(|(digest, size)| store.has(digest, size))
+        })
+        .collect())
 }
 
 /// Discards the blobs by whose damage a push failed, and every other damaged one of the same artifacts, so that they
@@ -207,6 +254,20 @@ pub(crate) fn discard_damaged(
 /// Says whether a push failed by what is in the store.
 pub(crate) fn is_by_damage(error: &Error) -> bool {
     !damaged(error).is_empty()
+}
+
+/// Returns whether a push failed because the store lacks what a registry was found to have: it did not mount it, or removed it.
+pub(crate) fn is_by_lack(error: &Error) -> bool {
+    let Error::Push(push::Error::Failed { failed, .. }) = error else {
+        return false;
+    };
+    failed.iter().any(|(_, error)| match &**error {
+        registry::Error::Source { source, .. } => source.get_ref().is_some_and(|source| {
+            let lost = source.downcast_ref();
+            matches!(lost, Some(bundle::StoreError::Missing { .. }))
+        }),
+        _ => false,
+    })
 }
 
 /// Returns the artifacts that a push could not send because of what is in the store.
@@ -276,19 +337,6 @@ mod tests {
         let version = semver::Version::new(4, 1, 5);
         let lock = Lock::from_contents(&version, "amd64", "b.tar.gz", "", Vec::new(), contents);
         (store, lock)
-    }
-
-    #[test]
-    fn a_verified_bundle_lets_no_tag_of_a_different_lock_be_set() {
-        let (lab, other) = (crate::testing::lock("lab"), crate::testing::lock("other"));
-        let bundle = VerifiedBundle {
-            proven: Proven::new(&lab, None),
-        };
-        for (lock, is_right) in [(&lab, true), (&other, false)] {
-            let (announcer, mut arrivals) = crate::transfer::announce::Announcer::new(lock, 1);
-            assert_eq!(announcer.whole(&bundle).is_ok(), is_right);
-            assert_eq!(arrivals[0].try_recv().is_ok(), is_right);
-        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Sends the registry what it lacks of a verified bundle.
+//! Sends the registry what it lacks of a release.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use crate::observe::PushObserver;
 use crate::transfer::connect::{self, StoreSource, connect_to_push, target, unique_bytes};
 use crate::transfer::look::{Shut, ping};
 use crate::transfer::mount_candidates;
+use crate::transfer::present::Held;
 use crate::{Context, receipt};
 
 mod error;
@@ -91,12 +92,14 @@ pub(crate) fn report_start(context: &Context<'_>, deliveries: &[Delivery<'_>]) {
 
 /// Pushes each delivery, each as one transfer, as the blobs come into the store. One that fails stops no other.
 ///
-/// Registries are pushed to at the same time, but for deliveries to the same one, which go one after the other.
+/// Registries are pushed to at the same time, but for deliveries to the same one, which go one after the other. `held` is what each
+/// registry was found to have of what the store lacks; nothing if the store has everything.
 pub(crate) async fn push(
     context: &Context<'_>,
     deliveries: &[Delivery<'_>],
     store: &bundle::Store,
     arrivals: Vec<UnboundedReceiver<Arrival>>,
+    held: &[Held],
 ) -> Vec<Result<Sent, crate::Error>> {
     let source = StoreSource(store.clone());
     let mut turns: BTreeMap<&str, Vec<Turn<'_>>> = BTreeMap::new();
@@ -105,6 +108,7 @@ pub(crate) async fn push(
             place,
             delivery,
             arrivals,
+            held: held.get(place),
         };
         let address = delivery.environment.registry.address.as_str();
         turns.entry(address).or_default().push(turn);
@@ -112,8 +116,8 @@ pub(crate) async fn push(
     let pushing = turns.into_values().map(|turns| async {
         let mut outcomes = Vec::new();
         for turn in turns {
-            let outcome = push_one(context, turn.delivery, &source, turn.arrivals).await;
-            outcomes.push((turn.place, outcome));
+            let place = turn.place;
+            outcomes.push((place, push_one(context, &source, turn).await));
         }
         outcomes
     });
@@ -144,14 +148,20 @@ struct Turn<'a> {
     place: usize,
     delivery: &'a Delivery<'a>,
     arrivals: UnboundedReceiver<Arrival>,
+    held: Option<&'a Held>,
 }
 
 async fn push_one(
     context: &Context<'_>,
-    delivery: &Delivery<'_>,
     source: &StoreSource,
-    arrivals: UnboundedReceiver<Arrival>,
+    turn: Turn<'_>,
 ) -> Result<Sent, crate::Error> {
+    let Turn {
+        delivery,
+        arrivals,
+        held,
+        ..
+    } = turn;
     let environment = delivery.environment;
     let to_be_pushed = &delivery.artifacts;
     let address = &environment.registry.address;
@@ -163,6 +173,9 @@ async fn push_one(
     })?;
     for (repository, digest) in mount_candidates::offers(context, environment, to_be_pushed) {
         registry.offer(&repository, &digest);
+    }
+    for (repository, digest) in held.into_iter().flat_map(Held::blobs) {
+        registry.note_held(repository, &digest);
     }
     let _pushing = context.tool.signals.push_begins();
     let observer = PushObserver::new(context.reporter);

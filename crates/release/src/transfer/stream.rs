@@ -21,9 +21,9 @@ use tokio::sync::oneshot;
 use crate::event::Event;
 use crate::transfer::announce::{Abandonable, Announcer, AnnouncingStore};
 use crate::transfer::fetch::{self, Source};
-use crate::transfer::local::{self, VerifiedBundle};
+use crate::transfer::present::{self, AllPresent, Held, Reads};
 use crate::transfer::push::{self, Delivery, Sent};
-use crate::transfer::{before_push, look};
+use crate::transfer::{before_push, local, look};
 use crate::{Context, Error, demo, disk};
 
 /// What came of the push to each registry, in the order of the deliveries.
@@ -33,10 +33,10 @@ pub type Outcomes = Vec<Result<Sent, Error>>;
 ///
 /// # Errors
 /// The bundle cannot be had, or is not what its lock says.
-pub async fn bring(context: &Context<'_>, lock: &bundle::Lock) -> Result<VerifiedBundle, Error> {
-    let streamed = stream(context, lock, &[]).await?;
+pub async fn bring(context: &Context<'_>, lock: &bundle::Lock) -> Result<AllPresent, Error> {
+    let streamed = stream(context, lock, &[], &Parts::none()).await?;
     Ok(streamed
-        .bundle
+        .proof
         .unwrap_or_else(|| unreachable!("only a failed push makes a bundle unwanted")))
 }
 
@@ -69,8 +69,7 @@ pub async fn carry(
         outcomes.push(open.map(|()| Sent::default()));
     }
     if !wanting.is_empty() {
-        before_push::room(context.workspace, lock)?;
-        let pushed = push_all(context, lock, &wanting).await?;
+        let pushed = push_all(context, lock, &wanting, deliveries).await?;
         for (place, outcome) in places.into_iter().zip(pushed) {
             outcomes[place] = outcome;
         }
@@ -78,37 +77,45 @@ pub async fn carry(
     Ok(outcomes)
 }
 
-/// Pushes, and once more what failed by a damaged store.
+/// Pushes, and once more what failed by a damaged store, or by a registry that does not mount.
 async fn push_all(
     context: &Context<'_>,
     lock: &bundle::Lock,
     deliveries: &[Delivery<'_>],
+    sources: &[Delivery<'_>],
 ) -> Result<Outcomes, Error> {
-    let mut outcomes = stream(context, lock, deliveries).await?.outcomes;
+    let mut parts = Parts {
+        sources,
+        reads: Reads::Needed,
+    };
+    let mut outcomes = stream(context, lock, deliveries, &parts).await?.outcomes;
     let mut damaged = BTreeSet::new();
     let mut again = Vec::new();
     for (place, outcome) in outcomes.iter().enumerate() {
         let Err(error) = outcome else { continue };
         let discarded = local::discard_damaged(context, lock, error)?;
         // What one push discarded, another one that failed by it finds discarded.
-        if !discarded.is_empty() || local::is_by_damage(error) && !damaged.is_empty() {
+        let is_by_damage =
+            !discarded.is_empty() || local::is_by_damage(error) && !damaged.is_empty();
+        if is_by_damage || local::is_by_lack(error) {
             again.push(place);
         }
         damaged.extend(discarded);
     }
-    if damaged.is_empty() {
+    if again.is_empty() {
         return Ok(outcomes);
     }
     for digest in damaged {
         context.reporter.report(Event::Warning(format!(
-            "{digest} was damaged in the store and is read again from the bundle"
+            "{digest} was damaged in the store and is read again"
         )));
     }
     // Once only: a disk that damages blobs again at once is not to be trusted.
     let failed: Vec<_> = (again.iter())
         .map(|place| deliveries[*place].clone())
         .collect();
-    let repeated = stream(context, lock, &failed).await?.outcomes;
+    parts.reads = Reads::Unmountable;
+    let repeated = stream(context, lock, &failed, &parts).await?.outcomes;
     for (place, outcome) in again.into_iter().zip(repeated) {
         outcomes[place] = outcome;
     }
@@ -117,9 +124,26 @@ async fn push_all(
 
 /// What a stream came to.
 struct Streamed {
-    /// None where every push failed, so that nobody wanted the rest of the bundle.
-    bundle: Option<VerifiedBundle>,
+    /// None if no push needed the rest of the bundle, or if registries have parts of it.
+    proof: Option<AllPresent>,
     outcomes: Outcomes,
+}
+
+/// How what a partial store lacks is looked for.
+struct Parts<'a> {
+    /// The registries that may be read from.
+    sources: &'a [Delivery<'a>],
+    reads: Reads,
+}
+
+impl Parts<'_> {
+    /// Has nothing looked for: the store is to have all of it.
+    const fn none() -> Self {
+        Self {
+            sources: &[],
+            reads: Reads::Nothing,
+        }
+    }
 }
 
 /// Has the bundle in the store, and pushes it meanwhile.
@@ -127,8 +151,18 @@ async fn stream(
     context: &Context<'_>,
     lock: &bundle::Lock,
     deliveries: &[Delivery<'_>],
+    parts: &Parts<'_>,
 ) -> Result<Streamed, Error> {
-    let path = match fetch::source(context.workspace, lock)? {
+    let source = fetch::source(context.workspace, lock)?;
+    if let Source::Download(_) = source
+        && let Some(streamed) = from_parts(context, lock, deliveries, parts).await?
+    {
+        return Ok(streamed);
+    }
+    if !deliveries.is_empty() {
+        before_push::room(context.workspace, lock)?;
+    }
+    let path = match source {
         Source::Store => return from_store(context, lock, deliveries).await,
         Source::File(path) => path,
         Source::Made(path) => {
@@ -163,15 +197,58 @@ async fn from_store(
     deliveries: &[Delivery<'_>],
 ) -> Result<Streamed, Error> {
     let store = fetch::open_store(context.workspace)?;
-    let bundle = local::stored(context, lock, &store)?;
-    let (announcer, arrivals) = Announcer::new(lock, deliveries.len());
-    announcer.whole(&bundle)?;
+    let proof = local::stored(context, lock, &store)?;
+    let (announcer, arrivals) = Announcer::new(lock, deliveries);
+    announcer.whole(&proof)?;
     push::report_start(context, deliveries);
-    let outcomes = push::push(context, deliveries, &store, arrivals).await;
+    let outcomes = push::push(context, deliveries, &store, arrivals, &[]).await;
     Ok(Streamed {
-        bundle: Some(bundle),
+        proof: Some(proof),
         outcomes,
     })
+}
+
+/// Pushes from a store that lacks what registries have. Returns nothing if the bundle has to be downloaded, which an offline run does not
+/// do: there, a delivery of which something is nowhere fails alone.
+async fn from_parts(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    deliveries: &[Delivery<'_>],
+    parts: &Parts<'_>,
+) -> Result<Option<Streamed>, Error> {
+    let store = fetch::open_store(context.workspace)?;
+    let may_be = |delivery| present::may_be_partial(context, &store, delivery);
+    if deliveries.is_empty() || !deliveries.iter().all(may_be) {
+        return Ok(None);
+    }
+    let searched = present::search(context, lock, deliveries, parts.sources, parts.reads).await?;
+    let is_nowhere = |one: &Result<Held, Error>| matches!(one, Err(Error::Fetch(_)));
+    if !context.offline && searched.iter().any(is_nowhere) {
+        return Ok(None);
+    }
+    let mut outcomes = Outcomes::new();
+    let (mut ready, mut held, mut places) = (Vec::new(), Vec::new(), Vec::new());
+    for (place, found) in searched.into_iter().enumerate() {
+        outcomes.push(found.map(|found| {
+            ready.push(deliveries[place].clone());
+            held.push(found);
+            places.push(place);
+            Sent::default()
+        }));
+    }
+    let (announcer, arrivals) = Announcer::new(lock, &ready);
+    for held in &held {
+        announcer.whole(&AllPresent::prove(context, lock, &store, Some(held))?)?;
+    }
+    push::report_start(context, &ready);
+    let pushed = push::push(context, &ready, &store, arrivals, &held).await;
+    for (place, outcome) in places.into_iter().zip(pushed) {
+        outcomes[place] = outcome;
+    }
+    Ok(Some(Streamed {
+        proof: None,
+        outcomes,
+    }))
 }
 
 /// Reads a bundle in a thread of its own, while `beside` and the pushes run here.
@@ -184,7 +261,7 @@ async fn read_and_push(
     deliveries: &[Delivery<'_>],
 ) -> Result<Streamed, Error> {
     let store = fetch::open_store(context.workspace)?;
-    let (announcer, arrivals) = Announcer::new(lock, deliveries.len());
+    let (announcer, arrivals) = Announcer::new(lock, deliveries);
     announcer.stored(lock, &store);
     let sink = AnnouncingStore {
         store: store.clone(),
@@ -209,7 +286,7 @@ async fn read_and_push(
         announcer.whole(&bundle)?;
         Ok::<_, Error>(bundle)
     };
-    let pushing = push::push(context, deliveries, &store, arrivals);
+    let pushing = push::push(context, deliveries, &store, arrivals, &[]);
     let failed =
         |outcomes: &Outcomes| !deliveries.is_empty() && outcomes.iter().all(Result::is_err);
     // Reading is work for a processor and a disk, not for the runtime.
@@ -232,7 +309,7 @@ async fn read_and_push(
         })
     });
     Ok(Streamed {
-        bundle: brought.transpose()?,
+        proof: brought.transpose()?,
         outcomes,
     })
 }

@@ -18,8 +18,8 @@ use crate::event::{Event, Step};
 use crate::observe::PushObserver;
 use crate::transfer::connect::{self, StoreSource, connect_to_push, target};
 use crate::transfer::look::ping;
-use crate::transfer::push::{self, Sent};
-use crate::transfer::{fetch, stream};
+use crate::transfer::push::{self, Delivery, Sent};
+use crate::transfer::{fetch, present, stream};
 use crate::{Context, Error, RegistryError, verify};
 
 /// How many blobs are sent, or manifests put, at once.
@@ -58,7 +58,8 @@ enum Place {
     Tag,
 }
 
-/// Puts back what was found missing, moved or wrong. What the store lacks is read from the bundle again.
+/// Puts back what was found missing, moved or wrong. What the store lacks is read from the bundle, or from
+/// other repositories of the registry.
 ///
 /// # Errors
 /// Nodes pull from another registry than the environment's, the bundle cannot be had, the registry does not take something, or it
@@ -78,7 +79,7 @@ pub async fn repair(
         .iter()
         .filter_map(|finding| gap(lock, finding))
         .collect();
-    let store = stocked(context, lock, findings).await?;
+    let store = stocked(context, environment, lock, findings).await?;
     let source = StoreSource(store);
     let registry = connect_to_push(context, environment)?;
     let address = &environment.registry.address;
@@ -297,9 +298,11 @@ impl Site<'_> {
     }
 }
 
-/// Returns the store when it has everything that is to be put back, whole: a damaged blob is read from the bundle again.
+/// Returns the store when it has everything that is to be put back, whole. What is damaged or missing is read from the bundle, or from other
+/// repositories of the registry.
 async fn stocked(
     context: &Context<'_>,
+    environment: &Environment,
     lock: &Lock,
     findings: &[Finding],
 ) -> Result<bundle::Store, Error> {
@@ -320,9 +323,26 @@ async fn stocked(
             Err(error) => return Err(failed(error)),
         }
     }
-    if !is_whole {
-        stream::bring(context, lock).await?;
+    if is_whole {
+        return Ok(store);
     }
+    let delivery = Delivery {
+        environment,
+        artifacts: lock.artifacts.iter().collect(),
+        shut: None,
+    };
+    let is_download = matches!(
+        fetch::source(context.workspace, lock)?,
+        fetch::Source::Download(_)
+    );
+    if is_download && present::may_be_partial(context, &store, &delivery) {
+        let wanted = findings.iter().map(|one| one.digest.as_str()).collect();
+        match present::read_back(context, lock, &delivery, &wanted).await {
+            Err(Error::Fetch(_)) if !context.offline => {}
+            read => return read.map(|()| store),
+        }
+    }
+    stream::bring(context, lock).await?;
     Ok(store)
 }
 

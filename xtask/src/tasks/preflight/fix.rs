@@ -50,6 +50,10 @@ fn here(fault: WorkspaceFault, environment: &Environment) -> Fix {
             "fetch the bundle on a machine with internet, and copy it to bundles/",
             format!("cargo xtask fetch {name}"),
         ),
+        WorkspaceFault::BlobsMissing => (
+            "carry the file of this command outside; there, `pack` with `--have FILE` writes what is missing",
+            format!("cargo xtask snapshot {name} --out registry.json"),
+        ),
         WorkspaceFault::BundleDiffers => (
             "delete the file and fetch or copy it again: it differs from the lock or is incomplete",
             format!("cargo xtask fetch {name}"),

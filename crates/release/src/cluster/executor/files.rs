@@ -11,7 +11,7 @@ use crate::cluster::existing;
 use crate::config::resolve;
 use crate::event::Event;
 use crate::transfer::program::Program;
-use crate::transfer::{fetch, stream};
+use crate::transfer::{fetch, present, stream};
 use crate::workspace::{read_if_there, write_whole};
 use crate::{Context, Error, workspace};
 
@@ -30,6 +30,11 @@ pub(super) async fn put_matrix(
         .parse()
         .unwrap_or_else(|_| unreachable!("a lock's digests were checked when it was read"));
     if !store.has(&digest, file.size) {
+        let source = fetch::source(context.workspace, lock)?;
+        let lacking = present::missing_matrix(lock, &store).filter(|_| context.offline);
+        if let (fetch::Source::Download(_), Some(matrix)) = (source, lacking) {
+            return Err(Error::Fetch(fetch::Error::NoMatrix(matrix)));
+        }
         let _ = stream::bring(context, lock).await?;
     }
     let bytes = store

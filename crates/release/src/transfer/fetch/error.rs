@@ -4,6 +4,17 @@ use camino::Utf8PathBuf;
 
 use crate::Kind;
 
+/// A digest that is nowhere within reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lacking {
+    /// An artifact that needs it, `repository:tag`.
+    pub artifact: String,
+    /// The digest.
+    pub digest: String,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
 /// Why what a lock names is not on this machine.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -15,6 +26,19 @@ pub enum Error {
         /// Where it would come from.
         url: String,
     },
+    /// Neither the store nor the registry has something that the lock names.
+    #[error("{} of {release} {} neither in bundles/store nor in {registry}: {}", environment::count(lacking.len(), "blob"), if lacking.len() == 1 { "is" } else { "are" }, names(lacking))]
+    Nowhere {
+        /// The release.
+        release: String,
+        /// The registry and project.
+        registry: String,
+        /// What is nowhere.
+        lacking: Vec<Lacking>,
+    },
+    /// The store lacks the release matrix, which no registry has.
+    #[error("{} ({}) is not in bundles/store, and an upgrade needs it", .0.artifact, .0.digest)]
+    NoMatrix(Lacking),
     /// The bundle that is to be checked does not exist.
     #[error("{path} does not exist")]
     NoBundle {
@@ -47,11 +71,27 @@ impl Error {
     /// Returns the kind of the failure.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Offline { .. } | Self::NoBundle { .. } => Kind::Machine,
+            Self::Offline { .. }
+            | Self::NoBundle { .. }
+            | Self::Nowhere { .. }
+            | Self::NoMatrix(_) => Kind::Machine,
             Self::NoPlatform { .. } => Kind::Workspace,
             Self::Download { source, .. } => download_kind(source),
         }
     }
+}
+
+fn names(lacking: &[Lacking]) -> String {
+    const NAMES: usize = 5;
+    let names = lacking.iter().take(NAMES);
+    let names: Vec<String> = names
+        .map(|one| format!("{} of {}", one.digest, one.artifact))
+        .collect();
+    let more = match lacking.len().saturating_sub(NAMES) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}", names.join(", "))
 }
 
 fn download_kind(error: &bundle::DownloadError) -> Kind {

@@ -1,0 +1,295 @@
+//! The proof that lets tags be set, and the search for what a partial store lacks.
+//!
+//! Inside the gap the store may have only what the registry lacks. Each digest of the lock must then be in one of two places:
+//! in the store, where it was compared with its content as it came, or in the registry, which confirms it in this run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bundle::{Artifact, Lock};
+use futures_util::StreamExt as _;
+use oci_spec::image::Digest;
+
+use crate::proof::Proven;
+use crate::transfer::fetch::{self, Lacking, open_store};
+use crate::transfer::look::QUESTIONS_AT_ONCE;
+use crate::transfer::push::Delivery;
+use crate::{Context, Error, disk};
+
+mod site;
+
+use site::{Found, Site, needs};
+
+/// Each digest of the lock was read and hashed in this run, or was verified before and is in the store, or was confirmed by a
+/// registry in this run. Only `prove` makes one:
+///
+/// ```compile_fail,E0451
+/// let proof = release::transfer::present::AllPresent { proven: todo!() };
+/// ```
+#[derive(Debug)]
+pub struct AllPresent {
+    /// Of no environment if the store has everything: then it holds for each registry.
+    proven: Proven,
+}
+
+/// What one registry was found to hold in this run of what the store lacks. Only a search makes one.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// The environment of the registry.
+    environment: String,
+    /// The repositories that hold a blob.
+    blobs: BTreeMap<String, BTreeSet<String>>,
+    /// What the artifacts consist of whose tags are right.
+    tagged: BTreeSet<String>,
+}
+
+impl Held {
+    /// Returns each blob with a repository that holds it.
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = (&str, Digest)> {
+        self.blobs.iter().flat_map(|(digest, repositories)| {
+            let digest = bundle::sha256_digest(digest).ok();
+            let each = repositories.iter();
+            each.filter_map(move |one| Some((one.as_str(), digest.clone()?)))
+        })
+    }
+}
+
+impl AllPresent {
+    /// Finds each digest that the lock names in the store, or else among what a registry holds.
+    ///
+    /// # Errors
+    /// Something is in neither.
+    pub(crate) fn prove(
+        context: &Context<'_>,
+        lock: &Lock,
+        store: &bundle::Store,
+        held: Option<&Held>,
+    ) -> Result<Self, Error> {
+        let is_held = |digest: &Digest| {
+            let digest = digest.as_ref();
+            held.is_some_and(|held| held.blobs.contains_key(digest) || held.tagged.contains(digest))
+        };
+        let mut missing = store.missing(lock).into_iter();
+        if let Some(lost) = missing.find(|blob| !is_held(&blob.digest)) {
+            let path = context.workspace.store();
+            return Err(Error::Disk(disk::Error::StoreLost {
+                path: context.workspace.shown(&path).to_owned(),
+                digest: lost.digest.to_string(),
+            }));
+        }
+        Ok(Self {
+            proven: Proven::new(lock, held.map(|held| held.environment.as_str())),
+        })
+    }
+
+    /// Returns whether the proof holds for the registry of an environment.
+    ///
+    /// # Errors
+    /// It is of a different lock.
+    pub(crate) fn holds_for(&self, wanted: &Proven) -> Result<bool, Error> {
+        self.proven.covers("AllPresent", wanted)
+    }
+}
+
+/// What a search may read from a registry into the store. Whatever is read is compared with its digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// Nothing: a plan changes nothing.
+    Nothing,
+    /// Manifests, and what only a different registry has.
+    Needed,
+    /// Also what only different repositories of the registry have, because it does not mount.
+    Unmountable,
+}
+
+/// Returns how many blobs the registry has of what the store lacks, if a push would need neither bundle nor download because of them. Only
+/// asks.
+///
+/// # Errors
+/// The registry cannot be asked. In an offline run: a digest is nowhere.
+pub(crate) async fn survey(
+    context: &Context<'_>,
+    lock: &Lock,
+    delivery: &Delivery<'_>,
+) -> Result<Option<usize>, Error> {
+    let source = fetch::source(context.workspace, lock)?;
+    let store = open_store(context.workspace)?;
+    let is_partial = matches!(source, fetch::Source::Download(_))
+        && !delivery.artifacts.is_empty()
+        && may_be_partial(context, &store, delivery);
+    if !is_partial {
+        return Ok(None);
+    }
+    match search_one(context, lock, delivery, &[], &store, Reads::Nothing).await {
+        Ok(held) => Ok(Some(held.blobs.len())),
+        Err(Error::Fetch(_)) if !context.offline => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns whether it makes sense to ask registries for what the store lacks, before a bundle is downloaded.
+pub(crate) fn may_be_partial(
+    context: &Context<'_>,
+    store: &bundle::Store,
+    delivery: &Delivery<'_>,
+) -> bool {
+    context.offline || holds_any(store, delivery)
+}
+
+/// Asks the registry of each delivery for what the store lacks, and reads into the store what `reads` allows. `sources` are more
+/// registries that may be read from. An online run stops at the first digest that is nowhere, since it can download the bundle.
+///
+/// # Errors
+/// The store cannot be used. The inner errors: the registry cannot be asked, or a digest is nowhere.
+pub(crate) async fn search(
+    context: &Context<'_>,
+    lock: &Lock,
+    deliveries: &[Delivery<'_>],
+    sources: &[Delivery<'_>],
+    reads: Reads,
+) -> Result<Vec<Result<Held, Error>>, Error> {
+    let store = open_store(context.workspace)?;
+    let others: Vec<Site<'_>> = (sources.iter())
+        .filter_map(|one| Site::new(context, lock, one.environment).ok())
+        .collect();
+    let mut outcomes = Vec::new();
+    for delivery in deliveries {
+        outcomes.push(search_one(context, lock, delivery, &others, &store, reads).await);
+    }
+    Ok(outcomes)
+}
+
+async fn search_one(
+    context: &Context<'_>,
+    lock: &Lock,
+    delivery: &Delivery<'_>,
+    others: &[Site<'_>],
+    store: &bundle::Store,
+    reads: Reads,
+) -> Result<Held, Error> {
+    let site = Site::new(context, lock, delivery.environment)?;
+    let address = &site.environment.registry.address;
+    let others: Vec<&Site<'_>> = (others.iter())
+        .filter(|other| other.environment.registry.address != *address)
+        .collect();
+    let needs = needs(delivery, store);
+    let (count, mut lacking) = (needs.len(), Vec::new());
+    let mut held = Held {
+        environment: delivery.environment.name.clone(),
+        blobs: BTreeMap::new(),
+        tagged: tagged(lock, delivery),
+    };
+    if let Some(matrix) = missing_matrix(lock, store) {
+        lacking.push(matrix);
+    }
+    let (site, others) = (&site, &others);
+    let mut finding = futures_util::stream::iter(needs)
+        .map(|need| async move {
+            let found = site.find(&need, others, store, context, reads).await;
+            (need, found)
+        })
+        .buffered(QUESTIONS_AT_ONCE);
+    while let Some((need, found)) = finding.next().await {
+        match found? {
+            Found::Stored => {}
+            Found::Held(repositories) => {
+                held.blobs.insert(need.digest.to_string(), repositories);
+            }
+            Found::Nowhere => {
+                lacking.push(need.lacking());
+                if !context.offline {
+                    break;
+                }
+            }
+        }
+    }
+    if lacking.is_empty() {
+        return Ok(held);
+    }
+    if lacking.len() >= count && !holds_any(store, delivery) {
+        // Nothing was carried here yet.
+        return Err(fetch::offline(context.workspace, lock));
+    }
+    Err(Error::Fetch(fetch::Error::Nowhere {
+        release: lock.release.clone(),
+        registry: site.environment.registry.image_url(),
+        lacking,
+    }))
+}
+
+/// Reads what a repair needs, and the store lacks, from other repositories of the same registry.
+///
+/// # Errors
+/// The registry cannot be asked, or a digest is nowhere.
+pub(crate) async fn read_back(
+    context: &Context<'_>,
+    lock: &Lock,
+    delivery: &Delivery<'_>,
+    wanted: &BTreeSet<&str>,
+) -> Result<(), Error> {
+    let store = open_store(context.workspace)?;
+    let site = Site::new(context, lock, delivery.environment)?;
+    let mut lacking = Vec::new();
+    for mut need in needs(delivery, &store) {
+        if !wanted.contains(need.digest.as_ref()) {
+            continue;
+        }
+        // What is to be repaired is not there.
+        need.repositories.clear();
+        let found = site.find(&need, &[], &store, context, Reads::Unmountable);
+        if matches!(found.await?, Found::Nowhere) {
+            lacking.push(need.lacking());
+        }
+    }
+    match lacking.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Fetch(fetch::Error::Nowhere {
+            release: lock.release.clone(),
+            registry: site.environment.registry.image_url(),
+            lacking,
+        })),
+    }
+}
+
+fn holds_any(store: &bundle::Store, delivery: &Delivery<'_>) -> bool {
+    let mut blobs = delivery.artifacts.iter().flat_map(|one| one.blobs());
+    blobs.any(|(digest, size)| store.has(digest, size))
+}
+
+/// Returns the release matrix as lacking, if the store does not have it: no registry does.
+pub(crate) fn missing_matrix(lock: &Lock, store: &bundle::Store) -> Option<Lacking> {
+    let matrix = lock.release_matrix.as_ref()?;
+    let digest = bundle::sha256_digest(&format!("sha256:{}", matrix.sha256)).ok()?;
+    (!store.has(&digest, matrix.size)).then(|| Lacking {
+        artifact: matrix.path.clone(),
+        digest: digest.to_string(),
+        size: matrix.size,
+    })
+}
+
+/// Returns the digests of the artifacts that the registry was found to have under their tags.
+fn tagged(lock: &Lock, delivery: &Delivery<'_>) -> BTreeSet<String> {
+    let is_pushed =
+        |one: &&Artifact| (delivery.artifacts.iter()).any(|pushed| std::ptr::eq(*pushed, *one));
+    let artifacts = lock.artifacts.iter().filter(|one| !is_pushed(one));
+    let digests = artifacts.flat_map(Artifact::blobs);
+    digests.map(|(digest, _)| digest.to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn a_proof_holds_for_its_lock_and_its_registry_alone() {
+        let (lab, other) = (testing::lock("lab"), testing::lock("other"));
+        let of = |environment| AllPresent {
+            proven: Proven::new(&lab, environment),
+        };
+        let wanted = |lock, environment| Proven::new(lock, Some(environment));
+        assert!(of(None).holds_for(&wanted(&lab, "prod")).unwrap());
+        assert!(of(Some("prod")).holds_for(&wanted(&lab, "prod")).unwrap());
+        assert!(!of(Some("lab")).holds_for(&wanted(&lab, "prod")).unwrap());
+        assert!(of(None).holds_for(&wanted(&other, "prod")).is_err());
+    }
+}
