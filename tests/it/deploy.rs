@@ -1,8 +1,6 @@
 //! `deploy`: the whole way, in one command, for the demo and for an environment with a mkectl that does as it is told.
 
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::os::fd::FromRawFd as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -556,56 +554,6 @@ async fn another_release_is_no_apply_and_an_older_one_no_upgrade() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_protected_environment_wants_its_name() {
-    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.write_environment("protected: true\n");
-    let nobody_to_ask = lab.run(&["deploy", "lab"]);
-    assert_eq!(nobody_to_ask.code, Some(8));
-    insta::assert_snapshot!("protected", nobody_to_ask.whole());
-    let wrong = lab.run(&["deploy", "lab", "--confirm", "prod"]);
-    assert_eq!(wrong.code, Some(8));
-    insta::assert_snapshot!(last_stderr(&wrong, 2), @r#"
-    exit code: 8
-    error: lab was not confirmed: --confirm says `prod`
-    hint: add `--confirm lab` for runs without a terminal
-    "#);
-    let machine = lab
-        .run(&["deploy", "lab", "--format", "json"])
-        .exits_with(8);
-    assert_eq!(last_line(&machine)["error"]["exit-code"], 8);
-    assert!(lab.repositories().await.is_empty());
-    assert_eq!(lab.applies().len(), 0);
-
-    lab.run(&["deploy", "lab", "--confirm", "lab"]).success();
-    assert_eq!(lab.applies().len(), 1);
-    // Where nothing is to be done, nothing is asked.
-    lab.run(&["deploy", "lab"]).success();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn at_a_terminal_the_name_is_asked_for() {
-    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.write_environment("protected: true\n");
-    let wrong = answer(&lab, &["deploy", "lab"], "prod\n");
-    insta::assert_snapshot!(last_stderr(&wrong, 4), @r#"
-    exit code: 8
-                since no receipt records a successful deploy
-
-    lab is protected. Type its name to continue: error: lab was not confirmed: `prod` was typed
-    hint: add `--confirm lab` for runs without a terminal
-    "#);
-    let nothing = answer(&lab, &["deploy", "lab"], "\n");
-    insta::assert_snapshot!(last_stderr(&nothing, 2), @r#"
-    exit code: 8
-    lab is protected. Type its name to continue: error: lab was not confirmed: nothing was typed
-    hint: add `--confirm lab` for runs without a terminal
-    "#);
-    assert!(lab.repositories().await.is_empty());
-    answer(&lab, &["deploy", "lab"], "lab\n").success();
-    assert_eq!(lab.applies().len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn secrets_are_nowhere() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox
@@ -774,38 +722,6 @@ async fn with_credentials() -> Lab {
     lab
 }
 
-/// Runs the command with a terminal for standard input, on which this is typed.
-#[must_use]
-fn answer(lab: &Lab, arguments: &[&str], typed: &str) -> Run {
-    let (mut controller, mut terminal) = (0, 0);
-    // SAFETY: both pointers are to locals, and null stands for a name, settings and a size that nobody asks for.
-    let opened = unsafe {
-        libc::openpty(
-            &raw mut controller,
-            &raw mut terminal,
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-        )
-    };
-    assert_eq!(opened, 0, "{}", std::io::Error::last_os_error());
-    // SAFETY: both descriptors were just opened and belong to nobody else.
-    let (mut controller, terminal) =
-        unsafe { (File::from_raw_fd(controller), File::from_raw_fd(terminal)) };
-    controller.write_all(typed.as_bytes()).unwrap();
-    let output = lab
-        .sandbox
-        .command(arguments)
-        .stdin(terminal)
-        .output()
-        .unwrap();
-    Run {
-        code: output.status.code(),
-        stdout: lab.sandbox.redact(&String::from_utf8_lossy(&output.stdout)),
-        stderr: lab.sandbox.redact(&String::from_utf8_lossy(&output.stderr)),
-    }
-}
-
 /// Returns the one log that an environment has.
 fn only_log(sandbox: &Sandbox, environment: &str) -> Utf8PathBuf {
     let folder = sandbox.path(&format!("environments/{environment}/logs"));
@@ -819,7 +735,7 @@ fn only_log(sandbox: &Sandbox, environment: &str) -> Utf8PathBuf {
 }
 
 /// Returns the last lines of standard error, with the exit code.
-fn last_stderr(run: &Run, lines: usize) -> String {
+pub(crate) fn last_stderr(run: &Run, lines: usize) -> String {
     let all: Vec<&str> = run.stderr.lines().collect();
     let code = run
         .code
@@ -831,7 +747,7 @@ fn last_stderr(run: &Run, lines: usize) -> String {
 }
 
 /// Returns the last line of JSON that a run wrote.
-fn last_line(run: &Run) -> serde_json::Value {
+pub(crate) fn last_line(run: &Run) -> serde_json::Value {
     let line = run
         .stdout
         .lines()
@@ -885,7 +801,7 @@ impl<'a> Running<'a> {
     pub(crate) fn start(lab: &'a Lab, arguments: &[&str]) -> Self {
         let mut child = lab
             .sandbox
-            .command(arguments)
+            .approved(arguments)
             .process_group(0)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

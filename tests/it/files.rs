@@ -30,7 +30,7 @@ pub(crate) fn pipe(path: &Utf8Path) {
 #[must_use]
 fn run(sandbox: &Sandbox, arguments: &[&str]) -> Run {
     let mut child = sandbox
-        .command(arguments)
+        .approved(arguments)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -223,7 +223,7 @@ fn sandbox_for(registry: &FaultyRegistry, recipe: &Recipe) -> Sandbox {
 
 fn start(sandbox: &Sandbox, arguments: &[&str]) -> Child {
     sandbox
-        .command(arguments)
+        .approved(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()

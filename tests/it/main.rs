@@ -1,6 +1,6 @@
-//! The integration tests: one program, a file for each verb, `carry` for reading and pushing at the same time, `concurrency` for
-//! several commands on one environment, `resume`, `faults` and `interrupted` for what goes wrong on the way, and `tidy` for the
-//! rules of the repository.
+//! The integration tests: one program, a file for each verb, `approval` for the questions before a plan, `carry` for reading
+//! and pushing at the same time, `concurrency` for several commands on one environment, `resume`, `faults` and `interrupted`
+//! for what goes wrong on the way, and `tidy` for the rules of the repository.
 //!
 //! Tests that need Docker or skopeo are shown as ignored, with the reason, where those are missing; `build.rs` looks.
 //! Under `CI` they run and fail instead.
@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod apply;
+mod approval;
 mod bench;
 mod carry;
 mod check;

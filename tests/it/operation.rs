@@ -417,7 +417,7 @@ pub(crate) fn platform() -> String {
 
 fn start(sandbox: &Sandbox, arguments: &[&str]) -> Child {
     sandbox
-        .command(arguments)
+        .approved(arguments)
         .process_group(0)
         .stdout(Stdio::null())
         .stderr(Stdio::null())

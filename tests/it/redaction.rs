@@ -297,7 +297,7 @@ async fn nobody_else_may_write_what_a_run_leaves_whatever_the_umask() {
             &["deploy", "lab"],
             &["new", "other"],
         ] {
-            let mut command = lab.sandbox.command(arguments);
+            let mut command = lab.sandbox.approved(arguments);
             // SAFETY: `umask` may be called between `fork` and `exec`.
             unsafe {
                 std::os::unix::process::CommandExt::pre_exec(&mut command, move || {

@@ -181,11 +181,25 @@ impl Sandbox {
         command
     }
 
-    /// Runs the command to its end.
+    /// Returns the command as a script would type it: with `--yes` where a plan requires approval.
+    pub fn approved(&self, arguments: &[&str]) -> Command {
+        let asks = ["deploy", "apply", "migrate"];
+        let approves = ["--plan", "--yes", "--dry-run", "--help"];
+        let mut command = self.command(arguments);
+        if arguments.len() > 1
+            && asks.contains(&arguments[0])
+            && !arguments.iter().any(|argument| approves.contains(argument))
+        {
+            command.arg("--yes");
+        }
+        command
+    }
+
+    /// Runs the command to its end, with the plan approved.
     #[must_use]
     pub fn run(&self, arguments: &[&str]) -> Run {
         let output = self
-            .command(arguments)
+            .approved(arguments)
             .output()
             .expect("the command under test");
         Run {

@@ -239,14 +239,13 @@ pub(crate) enum Command {
     },
     /// Fetch, verify, push, render and apply a release
     ///
-    /// Writes a receipt at the end. If the run is interrupted, run it again.
+    /// Shows the plan and asks for approval. Writes a receipt at the end. If the run is interrupted, run it again.
     #[command(after_help = examples::DEPLOY)]
     Deploy {
         /// Environment
         environment: String,
-        /// Confirm a protected environment by name instead of being prompted
-        #[arg(long, value_name = "NAME")]
-        confirm: Option<String>,
+        #[command(flatten)]
+        approval: ApprovalArgs,
         #[command(flatten)]
         limits: LimitArgs,
         #[command(flatten)]
@@ -271,9 +270,8 @@ pub(crate) enum Command {
     Apply {
         /// Environment
         environment: String,
-        /// Confirm a protected environment by name instead of being prompted
-        #[arg(long, value_name = "NAME")]
-        confirm: Option<String>,
+        #[command(flatten)]
+        approval: ApprovalArgs,
         #[command(flatten)]
         consent: ConsentArgs,
         #[command(flatten)]
@@ -381,6 +379,17 @@ pub(crate) struct PromoteArgs {
     pub(crate) markdown: bool,
 }
 
+/// How a plan is approved without a question.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ApprovalArgs {
+    /// Skip the approval of the plan; protected environments still ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Confirm a protected environment by name instead of being prompted
+    #[arg(long, value_name = "NAME")]
+    pub(crate) confirm: Option<String>,
+}
+
 /// What is set aside for once.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct OverrideArgs {
@@ -477,9 +486,8 @@ pub(crate) struct MigrateArgs {
     /// Show the plan and stop
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Confirm a protected environment by name instead of being prompted
-    #[arg(long, value_name = "NAME")]
-    pub(crate) confirm: Option<String>,
+    #[command(flatten)]
+    pub(crate) approval: ApprovalArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]

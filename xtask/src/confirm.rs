@@ -1,10 +1,11 @@
-//! The question for an environment's name, before a protected one is changed, or the cluster of any is taken down.
+//! Approval: of a plan by `y`, and by its name before a protected environment is changed or any cluster is taken down.
 
 use std::io::{BufRead as _, IsTerminal as _};
 
 use environment::Environment;
 use release::Plan;
 
+use crate::cli::ApprovalArgs;
 use crate::failure::Failure;
 use crate::ui::edge;
 
@@ -17,33 +18,42 @@ pub(crate) fn confirm(environment: &Environment, given: Option<&str>) -> Result<
         "{} is protected. Type its name to continue: ",
         environment.name
     );
-    confirm_by(environment, &question, given)
+    match environment.protected {
+        true => ask(environment, &question, given),
+        false => Ok(()),
+    }
 }
 
-/// Does the same for a plan, whose upgrade may reboot every node.
+/// Returns when a plan may be executed: `--yes` or the answer approves it, or the protected environment's name confirms it. A saved
+/// plan was reviewed before, and a rehearsal reaches no cluster: neither asks.
 ///
 /// # Errors
-/// A different name was given, or a terminal is missing.
-pub(crate) fn confirm_plan(plan: &Plan, given: Option<&str>) -> Result<(), Failure> {
+/// The plan was declined, a different name was given, or a terminal is missing.
+pub(crate) fn approve(plan: &Plan, given: &ApprovalArgs, is_saved: bool) -> Result<(), Failure> {
     let environment = &plan.environment;
-    if !plan.cluster.is_upgrade() {
-        return confirm(environment, given);
+    let name = &environment.name;
+    let (danger, verb) = match plan.cluster.is_upgrade() {
+        true => (
+            "A failed upgrade is rolled back without another question, and reboots every node.\n",
+            "upgrade",
+        ),
+        false => ("", "continue"),
+    };
+    if environment.protected || given.confirm.is_some() {
+        let question = format!("{name} is protected. {danger}Type its name to {verb}: ");
+        return ask(environment, &question, given.confirm.as_deref());
     }
-    let question = format!(
-        "{} is protected. A failed upgrade is rolled back without another question, and reboots every node.\nType its name to upgrade: ",
-        environment.name
-    );
-    confirm_by(environment, &question, given)
-}
-
-fn confirm_by(
-    environment: &Environment,
-    question: &str,
-    given: Option<&str>,
-) -> Result<(), Failure> {
-    match environment.protected {
-        true => ask(environment, question, given),
-        false => Ok(()),
+    if given.yes || is_saved || environment.rehearsal {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::NoApproval(name.clone()));
+    }
+    edge::err(&format!("\n{danger}Execute this plan on {name}? [y/N] "));
+    let answer = line().unwrap_or_default();
+    match answer.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(Failure::NotApproved(name.clone())),
     }
 }
 
@@ -93,13 +103,19 @@ pub(crate) fn ask(
         return declined("a terminal is required to confirm".to_owned());
     }
     edge::err(&format!("\n{question}"));
-    let mut answer = String::new();
-    if std::io::stdin().lock().read_line(&mut answer).is_err() {
+    let Ok(answer) = line() else {
         return declined("nothing could be read from the terminal".to_owned());
-    }
+    };
     match answer.trim() {
         answer if answer == name => Ok(()),
         "" => declined("nothing was typed".to_owned()),
         answer => declined(format!("`{answer}` was typed")),
     }
+}
+
+/// Reads what is typed.
+fn line() -> std::io::Result<String> {
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(answer)
 }

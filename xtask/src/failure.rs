@@ -52,6 +52,10 @@ pub(crate) enum Failure {
     Release(#[from] Error),
     #[error("{environment} was not confirmed: {why}")]
     Declined { environment: String, why: String },
+    #[error("the plan for {0} was not approved; nothing was changed")]
+    NotApproved(String),
+    #[error("the plan for {0} requires approval, and a terminal to ask is missing")]
+    NoApproval(String),
     #[error("no workspace found: {0} and its parents have no folder environments/")]
     NoWorkspace(Utf8PathBuf),
     #[error("{0} is not a workspace: it has no folder environments/")]
@@ -154,7 +158,7 @@ impl Failure {
             | Self::NeitherReleaseNorFile(_)
             | Self::Kinds { .. }
             | Self::OneRelease(_) => Kind::Usage,
-            Self::Declined { .. } => Kind::NotAllowed,
+            Self::Declined { .. } | Self::NotApproved(_) | Self::NoApproval(_) => Kind::NotAllowed,
             Self::Exists(_)
             | Self::NoWorkspace(_)
             | Self::NotAWorkspace(_)
@@ -201,6 +205,12 @@ impl Failure {
                 vec![format!(
                     "add `--confirm {environment}` for runs without a terminal"
                 )]
+            }
+            Self::NoApproval(_) => {
+                vec![
+                    "review the plan and add `--yes`; `deploy` also accepts a plan of `plan --out FILE` by `--plan FILE`"
+                        .to_owned(),
+                ]
             }
             Self::NoWorkspace(_) => {
                 vec!["change to the workspace folder, or name it with `-C DIR`".to_owned()]

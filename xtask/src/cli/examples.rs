@@ -2,6 +2,8 @@
 
 pub(crate) const DEPLOY: &str = "\
 Examples:
+  cargo xtask deploy lab                     # shows the plan, asks y/N
+  cargo xtask deploy lab --yes               # for scripts
   cargo xtask deploy prod                    # protected: asks for its name
   cargo xtask deploy prod --plan prod.plan.yaml
   cargo xtask deploy prod --max-rate 20MB

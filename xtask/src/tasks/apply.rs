@@ -7,14 +7,15 @@ use release::workspace::Output;
 use serde_json::json;
 
 use crate::app::App;
-use crate::confirm::{self, confirm};
+use crate::cli::ApprovalArgs;
+use crate::confirm;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 
 pub(crate) fn run(
     app: &App<'_>,
     name: &str,
-    confirmed: Option<&str>,
+    approval: &ApprovalArgs,
     reason: Option<&str>,
     take_over: bool,
 ) -> Result<ExitCode, Failure> {
@@ -28,7 +29,7 @@ pub(crate) fn run(
         app.ui.plan(&summary.setting_aside(take_over, reason));
         let take_over = confirm::take_over(&plan, take_over)?;
         let permit = release::plan::permit(plan, reason, take_over, &lock)?;
-        confirm(&permit.plan().environment, confirmed)?;
+        confirm::approve(permit.plan(), approval, false)?;
         let deployed = release::deploy::apply_alone(&context, &permit).await?;
         let log = deployed.applied.map(|applied| applied.log);
         app.ui.result(

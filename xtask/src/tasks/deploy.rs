@@ -11,7 +11,8 @@ use release::workspace::Output;
 use serde_json::json;
 
 use crate::app::App;
-use crate::confirm::{self, confirm_plan};
+use crate::cli::ApprovalArgs;
+use crate::confirm;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 
@@ -19,7 +20,7 @@ pub(crate) fn run(
     app: &App<'_>,
     name: &str,
     file: Option<&Utf8Path>,
-    confirmed: Option<&str>,
+    approval: &ApprovalArgs,
     reason: Option<&str>,
     without_backup: Option<&str>,
     take_over: bool,
@@ -42,7 +43,7 @@ pub(crate) fn run(
         let take_over = confirm::take_over(&plan, take_over)?;
         let permit = release::plan::permit(plan, reason, take_over, &lock)?;
         if !permit.plan().is_empty() {
-            confirm_plan(permit.plan(), confirmed)?;
+            confirm::approve(permit.plan(), approval, file.is_some())?;
         }
         let deployed = release::deploy::deploy(&context, &permit).await?;
         report(app, "deployed", permit.plan(), &deployed)

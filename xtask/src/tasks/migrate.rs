@@ -7,7 +7,7 @@ use release::workspace::Output;
 
 use crate::app::App;
 use crate::cli::MigrateArgs;
-use crate::confirm::{self, confirm};
+use crate::confirm;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 use crate::ui::{Detail, Ui};
@@ -30,7 +30,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &MigrateArgs) -> Result<ExitCode, Fa
             .plan(&summary.setting_aside(arguments.take_over.take_over, reason));
         let take_over = confirm::take_over(&plan, arguments.take_over.take_over)?;
         let permit = release::plan::permit(plan, reason, take_over, &lock)?;
-        confirm(&permit.plan().environment, arguments.confirm.as_deref())?;
+        confirm::approve(permit.plan(), &arguments.approval, false)?;
         let deployed = release::deploy::deploy(&context, &permit).await?;
         super::deploy::report(app, "deployed over MKE 3", permit.plan(), &deployed)
     })?;
