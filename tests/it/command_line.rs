@@ -305,7 +305,7 @@ fn the_options_of_all_commands_come_last_in_each_help() {
             .filter(|first| first.starts_with('-'))
             .collect();
         assert!(
-            options.ends_with(&["--format", "-C,", "--offline", "-h,"]),
+            options.ends_with(&["--format", "-C,", "--offline", "-v,", "--trace", "-h,"]),
             "{options:?}"
         );
     }
@@ -362,6 +362,8 @@ fn no_command_shows_what_there_is() {
           --format <FORMAT>  Output format: human or json [default: human]
       -C, --directory <DIR>  Workspace folder [default: nearest with environments/]
           --offline          Do not use the internet [env: AIRLOCK_OFFLINE]
+      -v, --verbose...       Log requests and programs, -vv more [env: AIRLOCK_LOG]
+          --trace <FILE>     Write a log for diagnosis to FILE, as JSON lines
       -h, --help             Print help
       -V, --version          Print version
 
@@ -381,7 +383,7 @@ fn help_fits_a_screen_and_names_the_road() {
     let run = sandbox.run(&["--help"]);
     insta::assert_snapshot!("help", run.whole());
     assert!(
-        run.stdout.lines().count() <= 54,
+        run.stdout.lines().count() <= 58,
         "{}",
         run.stdout.lines().count()
     );

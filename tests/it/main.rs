@@ -1,5 +1,5 @@
-//! The integration tests: one program, a file for each verb, `approval` for the questions before a plan, `carry` for reading
-//! and pushing at the same time, `concurrency` for several commands on one environment, `resume`, `faults` and `interrupted`
+//! The integration tests: one program, a file for each verb, `approval` for the questions before a plan, `diagnosis` for the log,
+//! `carry` for reading and pushing at the same time, `concurrency` for several commands on one environment, `resume`, `faults` and `interrupted`
 //! for what goes wrong on the way, and `tidy` for the rules of the repository.
 //!
 //! Tests that need Docker or skopeo are shown as ignored, with the reason, where those are missing; `build.rs` looks.
@@ -19,6 +19,7 @@ mod concurrency;
 mod configuration;
 mod defaults;
 mod deploy;
+mod diagnosis;
 mod diff;
 mod faults;
 mod fetch;

@@ -48,6 +48,7 @@ impl<'a> App<'a> {
         remember_variables();
         let tool = tool()?;
         let workspace = Workspace::new(root(common.directory.as_deref())?);
+        crate::diagnosis::start(common, &workspace, ui)?;
         Ok(Self {
             workspace,
             credential_provider: EnvironmentCredentials::new(ui, tool.variables.clone()),

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use camino::Utf8PathBuf;
 use clap::error::{ContextKind, ContextValue};
 use clap::{
-    ArgGroup, ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
-    ValueEnum,
+    ArgAction, ArgGroup, ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser,
+    Subcommand, ValueEnum,
 };
 use release::transfer::connect::Limits;
 
@@ -61,6 +61,14 @@ pub(crate) struct CommonArgs {
     /// Do not use the internet [env: AIRLOCK_OFFLINE]
     #[arg(long, global = true, display_order = LAST + 2)]
     pub(crate) offline: bool,
+
+    /// Log requests and programs, -vv more [env: AIRLOCK_LOG]
+    #[arg(short, long, global = true, display_order = LAST + 3, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    /// Write a log for diagnosis to FILE, as JSON lines
+    #[arg(long, global = true, display_order = LAST + 4, value_name = "FILE")]
+    pub(crate) trace: Option<Utf8PathBuf>,
 }
 
 /// Where the options that all commands have stand in a help: behind the command's own, before `--help`.

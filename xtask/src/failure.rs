@@ -56,6 +56,8 @@ pub(crate) enum Failure {
     NotApproved(String),
     #[error("the plan for {0} requires approval, and a terminal to ask is missing")]
     NoApproval(String),
+    #[error("AIRLOCK_LOG is `{0}`, which is not a level or a list of targets with levels")]
+    Log(String),
     #[error("no workspace found: {0} and its parents have no folder environments/")]
     NoWorkspace(Utf8PathBuf),
     #[error("{0} is not a workspace: it has no folder environments/")]
@@ -154,6 +156,7 @@ impl Failure {
         match self {
             Self::Release(error) => error.kind(),
             Self::NotARelease(_)
+            | Self::Log(_)
             | Self::NeitherEnvironmentNorRelease(_)
             | Self::NeitherReleaseNorFile(_)
             | Self::Kinds { .. }
@@ -209,6 +212,12 @@ impl Failure {
             Self::NoApproval(_) => {
                 vec![
                     "review the plan and add `--yes`; `deploy` also accepts a plan of `plan --out FILE` by `--plan FILE`"
+                        .to_owned(),
+                ]
+            }
+            Self::Log(_) => {
+                vec![
+                    "set it to `debug` or `trace`, or to a list such as `registry=trace,bundle=debug`"
                         .to_owned(),
                 ]
             }

@@ -12,6 +12,7 @@ mod cli;
 mod confirm;
 mod consent;
 mod credentials;
+mod diagnosis;
 mod failure;
 mod interrupt;
 mod tasks;

@@ -94,6 +94,15 @@ impl Ui {
         }
     }
 
+    /// Writes a line of the log for diagnosis to standard error.
+    pub(crate) fn log(&self, line: &str) {
+        let line = edge::message(line);
+        match &*self.0 {
+            Form::Human(human) => human.print(&line),
+            Form::Json(_) => edge::err(&format!("{line}\n")),
+        }
+    }
+
     /// Shows what a registry does not serve, before it is repaired; machines have it in the result.
     pub(crate) fn findings(&self, found: &[release::verify::Finding]) {
         self.note(findings::lines(found).trim_end());

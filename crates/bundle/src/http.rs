@@ -7,7 +7,7 @@ use camino::Utf8PathBuf;
 use network::{Proxies, ProxyError, ProxyFault};
 use requests::{Cause, UNREADABLE, find, retry_after, shown};
 use reqwest::redirect::Policy;
-use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode};
 use url::Url;
 
 /// How long a connection may take.
@@ -221,12 +221,17 @@ impl HttpClient {
         }
     }
 
-    /// Sends a request for `url`, and returns what it means if there is no answer.
+    /// Sends a request for `url`, logs it, and returns what it means if there is no answer.
     pub(crate) async fn send(
         &self,
         url: &Url,
         request: RequestBuilder,
     ) -> Result<Response, RequestError> {
+        let response = self.once(url, request);
+        requests::traced(&Method::GET, url, 0, |error| error, response).await
+    }
+
+    async fn once(&self, url: &Url, request: RequestBuilder) -> Result<Response, RequestError> {
         let error = match request.send().await {
             Ok(response) => return Ok(response),
             Err(error) => error,

@@ -87,6 +87,7 @@ pub(crate) enum Output {
 pub(crate) struct Running {
     pub(crate) process: u32,
     pub(crate) group: Group,
+    began: Instant,
     pipes: Vec<PipeReader>,
     handle: Option<duct::Handle>,
 }
@@ -120,7 +121,12 @@ impl Running {
     /// Takes the exit of a program that has ended.
     pub(crate) fn reap(mut self) -> io::Result<Exit> {
         match self.handle.take() {
-            Some(handle) => handle.into_output().map(|output| Exit::of(output.status)),
+            Some(handle) => handle.into_output().map(|output| {
+                let exit = Exit::of(output.status);
+                let (process, ms) = (self.process, self.began.elapsed().as_millis() as u64);
+                tracing::debug!(process, %exit, ms, "program ended");
+                exit
+            }),
             None => Err(io::ErrorKind::NotFound.into()),
         }
     }
@@ -180,8 +186,10 @@ pub(crate) fn start(
         .pids()
         .first()
         .expect("a command that was started is one process");
+    tracing::debug!(process, command = %command.display(), "program started");
     Ok(Running {
         process,
+        began: Instant::now(),
         group: Group {
             leader: process.cast_signed(),
             is_alone,

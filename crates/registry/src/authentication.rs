@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -342,7 +343,8 @@ impl Authentication {
         if let Some(header) = basic_header(&self.credentials) {
             request = request.header(AUTHORIZATION, header);
         }
-        let response = match request.send().await {
+        let sending = request.send();
+        let response = match requests::traced(&Method::GET, &url, 0, |error| error, sending).await {
             Ok(response) => response,
             Err(error) => {
                 let (proxies, patience) = (

@@ -13,6 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use oci_spec::image::Digest;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tracing::{Instrument as _, Span, debug_span};
 
 use crate::ensure::{Outcome, Supply};
 use crate::limiter::{Limiter, Permit, Priority};
@@ -182,7 +183,8 @@ impl<'a> Executor<'a> {
             observer,
             find_out: self.queues.unsent() >= WORTH_FINDING_OUT,
         };
-        async move {
+        let span = self.span(&work);
+        let working = async move {
             match work {
                 Work::Ask(number) => {
                     let Artifact {
@@ -212,7 +214,20 @@ impl<'a> Executor<'a> {
                     Done::Finished(number, outcome)
                 }
             }
-        }
+        };
+        working.instrument(span)
+    }
+
+    /// Returns the span of some work, for the log: the artifact, and the blob that it is about.
+    fn span(&self, work: &Work<'_>) -> Span {
+        let (number, blob) = match work {
+            Work::Ask(number) | Work::Finish(number) => (Some(number), None),
+            Work::Bring(transfer, need) => (need.artifacts.first(), Some(transfer.blob)),
+        };
+        let artifact = number.map(|number| &self.artifacts[*number]);
+        let artifact = artifact.map(|one| format!("{}:{}", one.repository, one.tag));
+        let blob = blob.map(|blob| blob.digest.to_string());
+        debug_span!("artifact", reference = artifact, blob)
     }
 
     fn on_done(&mut self, done: Done<'a>) {

@@ -8,6 +8,7 @@ use oci_client::manifest::{
 use oci_spec::image::{Digest, MediaType};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
+use tracing::Instrument as _;
 
 use crate::artifact::{check_reference, check_repository};
 use crate::blob::{answered_digest, content_length, mismatch};
@@ -172,7 +173,8 @@ impl Registry {
         let transport = self.transport();
         let mut attempts = Attempts::new(transport.settings(), observer);
         let answer = loop {
-            let failure = match transport.exchange(&call, observer).await {
+            let exchange = transport.exchange(&call, observer);
+            let failure = match exchange.instrument(attempts.span()).await {
                 Ok(answer) => break answer,
                 Err(failure) => failure,
             };

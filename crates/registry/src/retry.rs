@@ -26,6 +26,10 @@ pub(crate) enum Again {
 }
 
 impl Failure {
+    pub(crate) fn error(&self) -> &(dyn std::error::Error + 'static) {
+        &self.error
+    }
+
     pub(crate) fn last(error: Error) -> Self {
         Self {
             error,
@@ -65,6 +69,11 @@ impl<'a> Attempts<'a> {
         self
     }
 
+    /// Returns the span of the next attempt, for the log.
+    pub(crate) fn span(&self) -> tracing::Span {
+        tracing::debug_span!("attempt", n = self.failed + 1)
+    }
+
     /// Waits before the next attempt, or returns the error if there is to be none. No pause is waited out once the end was asked for.
     pub(crate) async fn pause(&mut self, failure: Failure) -> Result<(), Error> {
         let pause = self.decide(failure)?;
@@ -95,6 +104,13 @@ impl<'a> Attempts<'a> {
         if self.settings.stop.is_requested() {
             return Err(Error::Stopped);
         }
+        let (attempt, ms) = (self.failed + 1, pause.as_millis() as u64);
+        tracing::debug!(
+            attempt,
+            ms,
+            error = requests::chain(&failure.error),
+            "pause"
+        );
         self.observer.event(Event::Retrying {
             error: &failure.error,
             attempt: self.failed + 1,

@@ -13,6 +13,7 @@ use reqwest::header::{
 };
 use reqwest::{Client, Method, StatusCode, redirect};
 use tokio::time::timeout;
+use tracing::Instrument as _;
 use url::Url;
 
 use crate::account::{Account, Gate, Refusal, refuses_account};
@@ -258,7 +259,7 @@ impl Transport {
     pub(crate) async fn glance(&self, path: &str) -> Result<Glance, Error> {
         let url = self.endpoint.url(path);
         let call = Call::new(Method::GET, url.clone(), "");
-        let response = self.once(&call, &url, None, &()).await;
+        let response = self.traced(&call, &url, None, &()).await;
         let response = response.map_err(|failure| failure.error)?;
         Ok(Glance {
             status: response.status(),
@@ -275,7 +276,8 @@ impl Transport {
     ) -> Result<Response, Error> {
         let mut attempts = Attempts::new(&self.settings, observer).at_most(call.attempts);
         loop {
-            match self.exchange(call, observer).await {
+            let exchange = self.exchange(call, observer);
+            match exchange.instrument(attempts.span()).await {
                 Ok(response) => return Ok(response),
                 Err(failure) => attempts.pause(failure).await?,
             }
@@ -294,7 +296,8 @@ impl Transport {
         }
         let mut attempts = Attempts::new(&self.settings, observer).at_most(head.attempts);
         loop {
-            let failure = match self.exchange(head, observer).await {
+            let exchange = self.exchange(head, observer);
+            let failure = match exchange.instrument(attempts.span()).await {
                 Ok(response) => return Ok(response),
                 Err(failure) => failure,
             };
@@ -396,7 +399,7 @@ impl Transport {
                 true => self.account.login.enter().await.map_err(Failure::last)?,
                 false => None,
             };
-            let response = self.once(call, &url, shown, observer).await?;
+            let response = self.traced(call, &url, shown, observer).await?;
             let status = response.status();
             if status == StatusCode::UNAUTHORIZED && ours {
                 // Others may have used a token up that was fetched for this request, unless they wait for the first write.
@@ -457,6 +460,18 @@ impl Transport {
             }
             return Err(self.unwanted(response, call.place(&url), call.size()).await);
         }
+    }
+
+    /// Sends one request as [`Transport::once`] does, and logs it.
+    async fn traced(
+        &self,
+        call: &Call<'_>,
+        url: &Url,
+        authorization: Option<&Authorization>,
+        observer: &dyn Observer,
+    ) -> Result<reqwest::Response, Failure> {
+        let response = self.once(call, url, authorization, observer);
+        requests::traced(&call.method, url, call.size(), Failure::error, response).await
     }
 
     /// Sends one request and waits for the head of its answer.

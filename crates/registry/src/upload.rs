@@ -2,6 +2,7 @@
 
 use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode};
+use tracing::Instrument as _;
 use url::Url;
 
 use crate::blob::{answered_digest, mismatch};
@@ -70,7 +71,7 @@ impl Registry {
             let stream = large && known.streams() && lost < MOST_LOST_STREAMS;
             let guessed = known.guesses_at_once() && blob.size > known.at_once();
             let sending = self.upload_once(&upload, &mut session, stream, journal, observer);
-            let outcome = sending.await;
+            let outcome = sending.instrument(attempts.span()).await;
             let cut = session.take();
             let failure = match outcome {
                 Ok(()) => {

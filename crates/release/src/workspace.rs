@@ -6,7 +6,7 @@ mod error;
 mod named;
 
 pub use error::Error;
-pub use named::FileKind;
+pub use named::{FileKind, create_trace};
 pub(crate) use named::{refuse, write_named};
 
 /// The repository that a platform team keeps: environments, locks, and the bundles beside them.

@@ -1,11 +1,12 @@
 //! What a failed HTTP request means, and when to repeat it.
 //!
 //! Downloads and registries have errors of their own. What both must find out is here: the cause of a failure, whether a status may
-//! pass, how long to wait, and how a URL is shown without its secrets.
+//! pass, how long to wait, how a URL is shown without its secrets, and what the log says of a request.
 //!
 //! This crate must not know registries, bundles or the clock.
 
 mod cause;
+mod traced;
 
 use std::error::Error;
 use std::io;
@@ -16,6 +17,7 @@ use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use url::Url;
 
 pub use cause::Cause;
+pub use traced::traced;
 
 /// Returns whether the same request may succeed later, by the status of its response.
 ///

@@ -34,6 +34,12 @@ pub(super) fn json(mut value: Value) -> io::Result<()> {
     reveal_json(&value)
 }
 
+/// Returns an object as a line for a file.
+pub(crate) fn object(mut value: Value) -> String {
+    mask(&mut value);
+    format!("{}\n", redaction::escape_json(&value.to_string()))
+}
+
 /// Writes an object with a secret for which the operator asked, and a line end, to standard output.
 ///
 /// # Errors

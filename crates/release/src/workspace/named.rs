@@ -19,6 +19,8 @@ pub enum FileKind {
     Metrics,
     /// A kubeconfig.
     Kubeconfig,
+    /// A log for diagnosis.
+    Trace,
 }
 
 impl FileKind {
@@ -27,20 +29,23 @@ impl FileKind {
         match self {
             Self::Plan | Self::Snapshot | Self::PrunePlan => Some("--out"),
             Self::Kubeconfig => Some("--output"),
-            Self::Metrics => None,
+            Self::Metrics | Self::Trace => None,
         }
     }
 
     /// Returns whether a text is of this kind, according to its first line. An empty file may become anything.
     fn is_kind_of(self, text: &str) -> bool {
         let first = text.lines().next().unwrap_or_default();
+        if self == Self::Trace {
+            return text.is_empty() || first.starts_with("{\"timestamp\":");
+        }
         let mark = match self {
             Self::Plan => "`cargo xtask deploy ",
             Self::Snapshot => "`cargo xtask snapshot ",
             Self::PrunePlan => "`cargo xtask prune ",
             Self::Metrics => "HELP airlock_",
             // It is replaced only with `--replace`.
-            Self::Kubeconfig => return true,
+            Self::Kubeconfig | Self::Trace => return true,
         };
         text.is_empty() || first.starts_with("# ") && first.contains(mark)
     }
@@ -54,6 +59,7 @@ impl std::fmt::Display for FileKind {
             Self::PrunePlan => "a prune plan",
             Self::Metrics => "a file of Airlock's metrics",
             Self::Kubeconfig => "a kubeconfig",
+            Self::Trace => "a trace",
         })
     }
 }
@@ -70,6 +76,23 @@ pub(crate) fn write_named(
 ) -> Result<(), crate::Error> {
     refuse(workspace, path, kind)?;
     write_file(path, text)
+}
+
+/// Empties a trace at a path that the operator typed, or makes a new one, and opens it for its owner alone.
+///
+/// # Errors
+/// What [`refuse`] returns, the path is a symbolic link, or the file cannot be written.
+pub fn create_trace(workspace: &Workspace, path: &Utf8Path) -> Result<std::fs::File, crate::Error> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    refuse(workspace, path, FileKind::Trace)?;
+    crate::links::check(path, path)?;
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|source| crate::Error::io("write", path, source))
 }
 
 /// Refuses to write a file of this kind to a path that the operator typed.
