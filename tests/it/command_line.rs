@@ -356,6 +356,7 @@ fn no_command_shows_what_there_is() {
       cluster    Manage the cluster of an environment
       mkectl     Run another command of the environment's mkectl
       prune      Remove tags that no release needs, by a reviewed plan
+      support    Write an archive for a colleague who helps
       ci         Run the checks of this workspace's CI
 
     Options:

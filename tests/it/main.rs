@@ -55,6 +55,7 @@ mod signed;
 mod snapshot;
 mod status;
 mod store;
+mod support;
 mod team;
 mod tidy;
 mod upgrade;

@@ -16,13 +16,13 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 const WRITES: &[Kind] = &[Kind::OpenUpload, Kind::Mount, Kind::PutManifest];
 
 /// A registry that plays one fault, and what is to be said of it.
-struct Case {
-    name: &'static str,
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
     quirks: Quirks,
     rules: Vec<Rule>,
     way: Way,
     /// The check, its fault and its verdict.
-    expected: (&'static str, &'static str, &'static str),
+    pub(crate) expected: (&'static str, &'static str, &'static str),
 }
 
 /// How the registry is spoken to.
@@ -303,8 +303,12 @@ async fn a_real_registry_is_left_as_it_was_and_one_with_credentials_shuts_nodes_
     assert_eq!(of_verdict(&result, "warning"), Vec::<String>::new());
 }
 
-/// Plays one case, and says what was not as it should be.
-async fn play(sandbox: &Arc<Sandbox>, number: usize, case: &Case) -> Result<(), String> {
+/// Starts the registry of a case and describes it as the environment `case-NUMBER`.
+pub(crate) async fn start(
+    sandbox: &Sandbox,
+    number: usize,
+    case: &Case,
+) -> (FaultyRegistry, TlsProxy) {
     let registry = FaultyRegistry::start(case.quirks.clone(), &case.rules, 1).await;
     let names: &[&str] = match case.way {
         Way::OtherName => &["other.example.com"],
@@ -326,6 +330,13 @@ async fn play(sandbox: &Arc<Sandbox>, number: usize, case: &Case) -> Result<(), 
     };
     let environment = format!("case-{number}");
     describe(sandbox, &environment, address, ca.map(String::as_str));
+    (registry, proxy)
+}
+
+/// Plays one case, and says what was not as it should be.
+async fn play(sandbox: &Arc<Sandbox>, number: usize, case: &Case) -> Result<(), String> {
+    let (registry, _proxy) = start(sandbox, number, case).await;
+    let environment = format!("case-{number}");
     let run = {
         let sandbox = Arc::clone(sandbox);
         let arguments = [
@@ -385,7 +396,7 @@ async fn play(sandbox: &Arc<Sandbox>, number: usize, case: &Case) -> Result<(), 
     Ok(())
 }
 
-fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let case = |name, expected| Case {
         name,
         quirks: limited(),
@@ -602,7 +613,7 @@ fn limited() -> Quirks {
 }
 
 /// Makes a workspace with a locked bundle and credentials.
-fn sandbox() -> Sandbox {
+pub(crate) fn sandbox() -> Sandbox {
     let mut sandbox = Sandbox::new(AIRLOCK);
     let mut recipe = bundles::tiny();
     // Larger than what the registries that limit requests let through.
@@ -637,7 +648,7 @@ fn result(stdout: &str) -> Value {
 }
 
 /// Returns the checks of a verdict, each with its fault.
-fn of_verdict(result: &Value, verdict: &str) -> Vec<String> {
+pub(crate) fn of_verdict(result: &Value, verdict: &str) -> Vec<String> {
     let checks = result["checks"].as_array().unwrap().iter();
     checks
         .filter(|check| check["verdict"] == verdict)

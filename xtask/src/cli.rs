@@ -114,6 +114,7 @@ Care
   cluster    Manage the cluster of an environment
   mkectl     Run another command of the environment's mkectl
   prune      Remove tags that no release needs, by a reviewed plan
+  support    Write an archive for a colleague who helps
   ci         Run the checks of this workspace's CI
 
 Options:
@@ -184,6 +185,17 @@ pub(crate) enum Command {
         /// Check the nodes too, read-only and over ssh
         #[arg(long)]
         nodes: bool,
+    },
+    /// Write an archive for a colleague who helps
+    ///
+    /// Contains versions, configuration, plan, receipt, the registry's profile, the last logs and what preflight finds. Secrets
+    /// are masked and searched for.
+    Support {
+        /// Environment
+        environment: String,
+        /// Archive [default: environments/ENVIRONMENT/logs/support-TIME.tar.gz]
+        #[arg(long, value_name = "FILE")]
+        out: Option<Utf8PathBuf>,
     },
     /// Write a new environment
     New {
@@ -594,6 +606,7 @@ impl Cli {
             Command::Promote(arguments) => Some(vec![arguments.to.as_str()]),
             Command::Deploy { environment, .. }
             | Command::Apply { environment, .. }
+            | Command::Support { environment, .. }
             | Command::Migrate(MigrateArgs { environment, .. })
             | Command::Mkectl(MkectlArgs { environment, .. }) => Some(vec![environment.as_str()]),
             Command::Render {

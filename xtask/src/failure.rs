@@ -152,6 +152,11 @@ impl Failure {
         code(self.kind())
     }
 
+    /// Returns what machines are told of it.
+    pub(crate) fn value(&self) -> serde_json::Value {
+        serde_json::json!({ "error": crate::ui::json::described(self, self.exit_code()) })
+    }
+
     fn kind(&self) -> Kind {
         match self {
             Self::Release(error) => error.kind(),

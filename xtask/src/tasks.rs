@@ -28,6 +28,7 @@ mod show;
 mod snapshot;
 mod status;
 mod store;
+mod support;
 mod verify;
 
 use std::process::ExitCode;
@@ -52,6 +53,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Status(arguments) => status::run(app, arguments),
         Command::Promote(arguments) => promote::run(app, arguments),
         Command::Preflight { environment, nodes } => preflight::run(app, environment, *nodes),
+        Command::Support { environment, out } => support::run(app, environment, out.as_deref()),
         Command::New {
             environment,
             release,

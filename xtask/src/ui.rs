@@ -3,7 +3,7 @@
 pub(crate) mod edge;
 mod findings;
 mod human;
-mod json;
+pub(crate) mod json;
 mod narrow;
 mod plan;
 mod problems;

@@ -89,6 +89,13 @@ impl Secrets {
         }
     }
 
+    /// Returns whether one of the secrets is in the text, in any form that is known of it.
+    pub fn is_in(&self, text: &str) -> bool {
+        let mut found = Vec::new();
+        find(text.as_bytes(), &self.read(), true, NESTED, &mut found);
+        !found.is_empty()
+    }
+
     /// Returns the text with each secret masked, in every form that is known of it.
     pub fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let ranges = self.find(text.as_bytes(), true);

@@ -55,6 +55,9 @@ pub enum Error {
     /// A registry snapshot cannot be used.
     #[error(transparent)]
     Snapshot(#[from] crate::plan::snapshot::Error),
+    /// An archive for a colleague is not written.
+    #[error(transparent)]
+    Support(#[from] crate::report::support::Error),
     /// A promotion is refused.
     #[error(transparent)]
     Promote(#[from] crate::config::promote::Error),
@@ -133,6 +136,7 @@ impl Error {
             Self::Lock(error) => error.kind(),
             Self::Receipt(error) => error.kind(),
             Self::Snapshot(error) => error.kind(),
+            Self::Support(error) => error.kind(),
             Self::Promote(error) => error.kind(),
             Self::Rehearse(error) => error.kind(),
             Self::Demo(error) => error.kind(),

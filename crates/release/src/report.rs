@@ -4,3 +4,4 @@ pub mod inspect;
 pub mod list;
 pub mod releases;
 pub mod status;
+pub mod support;

@@ -6,6 +6,7 @@ mod nodes;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::process::ExitCode;
 
+use environment::Environment;
 use release::preflight::nodes::NodeFault;
 use release::preflight::{Check, Fault, Group, Report, Verdict, WorkspaceFault};
 use serde_json::{Value, json};
@@ -36,14 +37,23 @@ pub(crate) fn run(app: &App<'_>, name: &str, asks_nodes: bool) -> Result<ExitCod
         let _registry = release::rehearse::serve_for_reading(&app.workspace, &environment).await?;
         Ok(release::preflight::preflight(&app.context(), &environment, &tag, asks_nodes).await?)
     })?;
-    let fixes: Vec<Option<Fix>> = report
-        .checks
-        .iter()
-        .map(|check| check.fault.map(|fault| fix(fault, check, &environment)))
-        .collect();
+    let fixes = fixes(&report, &environment);
     app.ui
         .folded_result(&text(&report, &fixes), &value(&report, &fixes))?;
     Ok(ExitCode::from(exit_code(&report)))
+}
+
+/// Returns what is found without asking nodes, for `support`.
+pub(super) async fn checked(app: &App<'_>, environment: &Environment) -> Result<Value, Failure> {
+    let report = release::preflight::preflight(&app.context(), environment, &tag(), false).await?;
+    Ok(value(&report, &fixes(&report, environment)))
+}
+
+fn fixes(report: &Report, environment: &Environment) -> Vec<Option<Fix>> {
+    let fixes = report.checks.iter();
+    fixes
+        .map(|check| check.fault.map(|fault| fix(fault, check, environment)))
+        .collect()
 }
 
 /// Returns a tag that no other run has. The standard library's hashers begin with what is random for each process.

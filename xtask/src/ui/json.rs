@@ -48,15 +48,20 @@ impl Json {
     }
 
     pub(super) fn failure(&self, failure: &Failure, code: u8) {
-        let mut error = describe(failure);
-        error["exit-code"] = json!(code);
-        self.emit("error", &error);
+        self.emit("error", &described(failure, code));
     }
 
     pub(super) fn emit(&self, key: &str, value: &impl Serialize) {
         // Nothing can be done about a closed standard output while working; the result will say so.
         let _ = edge::json(object(key, value));
     }
+}
+
+/// Returns a failure with everything that is known of it.
+pub(crate) fn described(failure: &Failure, code: u8) -> Value {
+    let mut error = describe(failure);
+    error["exit-code"] = json!(code);
+    error
 }
 
 fn describe(failure: &Failure) -> Value {

@@ -1,0 +1,184 @@
+//! One archive for a colleague: what is known of an environment, without its secrets.
+//!
+//! Every text passes the masker. The whole archive is searched for secrets before it is written, names included.
+
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use environment::Environment;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::workspace::Output;
+use crate::{Context, Kind};
+
+/// How many logs are added.
+const LOGS: usize = 3;
+
+/// The most bytes of a log, from its end.
+const MOST_OF_A_LOG: u64 = 256 << 10;
+
+/// Why no archive is written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A secret is left in spite of the masker.
+    #[error("a secret would be in {entry} of the archive; nothing was written")]
+    Secret {
+        /// The entry's name, masked.
+        entry: String,
+    },
+}
+
+impl Error {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Secret { .. } => Kind::NotAllowed,
+        }
+    }
+}
+
+/// What goes into an archive, by name.
+#[derive(Debug, Default)]
+pub struct Support {
+    entries: Vec<(String, String)>,
+}
+
+impl Support {
+    /// Collects the files of an environment: rendered configuration, receipt, profile of its registry, last logs.
+    ///
+    /// # Errors
+    /// A file exists and cannot be read.
+    pub fn of_files(
+        context: &Context<'_>,
+        environment: &Environment,
+    ) -> Result<Self, crate::Error> {
+        let output = Output::below(&context.workspace.environment(&environment.name));
+        // It may be in a log of mkectl that was written without the masker.
+        if let Ok(password) = files::read_text(&output.admin_password) {
+            redaction::run().add(&password);
+        }
+        // The values of references are in no file, but perhaps in a log.
+        if let Ok(release) = context.workspace.release(&environment.release) {
+            _ = crate::config::resolve::check(context, environment, &release);
+        }
+        let mut support = Self::default();
+        for path in [&output.config, &output.receipt] {
+            if let Some(text) = crate::workspace::read_if_there(path)? {
+                crate::workspace::mask_secrets_of(path, &text);
+                support.add(path.file_name().unwrap_or_default(), text);
+            }
+        }
+        let profiles = context.workspace.profiles(&environment.registry.address);
+        let profile = profiles.load((context.tool.now)().as_second());
+        if let Some((profile, _)) = profile
+            && let Ok(text) = serde_json::to_string_pretty(&profile)
+        {
+            support.add("profile.json", text);
+        }
+        for log in last_logs(&output.logs) {
+            let text = end_of(&log).map_err(|source| crate::Error::io("read", &log, source))?;
+            support.add(
+                &format!("logs/{}", log.file_name().unwrap_or_default()),
+                text,
+            );
+        }
+        Ok(support)
+    }
+
+    /// Adds a text.
+    pub fn add(&mut self, name: &str, text: impl Into<String>) {
+        self.entries.push((name.to_owned(), text.into()));
+    }
+
+    /// Masks everything, searches it for secrets, and writes it to a new file for its owner alone. Returns the names of the entries.
+    ///
+    /// # Errors
+    /// A secret is left, or the file exists or cannot be written.
+    pub fn write(mut self, path: &Utf8Path) -> Result<Vec<String>, crate::Error> {
+        self.entries.sort();
+        for (_, text) in &mut self.entries {
+            *text = redaction::yaml::free_text(text);
+        }
+        self.search()?;
+        let failed = |source| crate::Error::io("write", path, source);
+        let mut tar = tar::Builder::new(Vec::new());
+        for (name, text) in &self.entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            header.set_mode(0o600);
+            tar.append_data(&mut header, format!("support/{name}"), text.as_bytes())
+                .map_err(failed)?;
+        }
+        let tar = tar.into_inner().map_err(failed)?;
+        crate::links::check(path, path)?;
+        let folder = path.parent().unwrap_or(Utf8Path::new("."));
+        if folder != "" {
+            std::fs::create_dir_all(folder).map_err(failed)?;
+        }
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(failed)?;
+        let mut gzip = GzEncoder::new(file, Compression::default());
+        gzip.write_all(&tar)
+            .and_then(|()| gzip.finish())
+            .map_err(failed)?;
+        Ok(self.entries.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// Searches names and texts, each by itself and all of them in a row.
+    fn search(&self) -> Result<(), Error> {
+        let secrets = redaction::run();
+        let mut all = String::new();
+        for (name, text) in &self.entries {
+            if secrets.is_in(name) || secrets.is_in(text) {
+                let entry = secrets.mask(name).into_owned();
+                return Err(Error::Secret { entry });
+            }
+            all.push_str(name);
+            all.push('\n');
+            all.push_str(text);
+            all.push('\n');
+        }
+        match secrets.is_in(&all) {
+            true => Err(Error::Secret {
+                entry: "several entries".to_owned(),
+            }),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Returns the logs that were written last, the newest first. A folder that cannot be listed has none.
+fn last_logs(folder: &Utf8Path) -> Vec<Utf8PathBuf> {
+    let entries = folder.read_dir_utf8().into_iter().flatten().flatten();
+    let mut logs: Vec<Utf8PathBuf> = entries
+        .map(camino::Utf8DirEntry::into_path)
+        .filter(|path| path.extension() == Some("log"))
+        .collect();
+    // Their names begin with the time.
+    logs.sort();
+    logs.into_iter().rev().take(LOGS).collect()
+}
+
+/// Returns the last lines of a log.
+fn end_of(path: &Utf8Path) -> std::io::Result<String> {
+    let mut file = files::open(path)?;
+    let length = file.metadata()?.len();
+    let skipped = length.saturating_sub(MOST_OF_A_LOG);
+    file.seek(SeekFrom::Start(skipped))?;
+    let mut bytes = Vec::new();
+    file.take(MOST_OF_A_LOG).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(match skipped {
+        0 => text.into_owned(),
+        // A secret that is cut would not be known any more.
+        _ => text.split_once('\n').map_or_else(String::new, |(_, rest)| {
+            format!("[{skipped} bytes before this are left out]\n{rest}")
+        }),
+    })
+}
