@@ -70,7 +70,7 @@ fn everybody_is_measured_at_the_same_work() {
         "{manifests}"
     );
     let bars = report["bars"].as_array().unwrap();
-    assert_eq!(bars.len(), 8, "{report:#}");
+    assert_eq!(bars.len(), 10, "{report:#}");
     for bar in bars {
         assert_eq!(
             bar["met"].as_bool(),
@@ -120,6 +120,69 @@ fn who_is_not_installed_is_named_and_a_bundle_that_was_kept_is_not_made_again() 
     assert!(text.contains("making a bundle"), "{text}");
     let text = sandbox.run(&arguments).success().whole();
     assert!(!text.contains("making a bundle"), "{text}");
+}
+
+#[test]
+#[cfg_attr(without_docker_registry, ignore = "docker-registry is not on PATH")]
+fn at_a_distance_each_shape_is_measured_beside_its_floor_and_the_base() {
+    let mut sandbox = Sandbox::new(BENCH);
+    sandbox.variable("PATH", &path());
+    let options = "bench --rtt 20ms --rate 100Mbit --format json --only cold,cold-base,near,again,lock --against";
+    let mut arguments: Vec<&str> = options.split(' ').collect();
+    arguments.push(BENCH);
+    for (shape, archives, blobs) in [
+        ("--shape few-large --size 1MB --archives 2", 2, 6),
+        (
+            "--shape many-small --size 1MB --archives 5 --blobs 50",
+            5,
+            50,
+        ),
+    ] {
+        let shape: Vec<&str> = shape.split(' ').collect();
+        let report = report(&sandbox, &[&arguments[..], &shape[..]].concat());
+        assert_eq!(report["bundle"]["archives"], archives, "{report:#}");
+        assert!(
+            report["bundle"]["blobs"].as_u64() >= Some(blobs - 2),
+            "{report:#}"
+        );
+        let floor = report["distance"]["floor-seconds"].as_f64().unwrap();
+        assert!(floor > 0.07, "{report:#}");
+        for name in ["cold", "cold-base"] {
+            let cost = cost(&report, name);
+            assert!(cost["wall-seconds"].as_f64() > Some(floor), "{cost:#}");
+            assert!(cost["proxy-cpu-seconds"].as_f64() > Some(0.0), "{cost:#}");
+        }
+        // A round trip for a connection, and one for the first answer.
+        assert!(cost(&report, "again")["wall-seconds"].as_f64() > Some(0.04));
+        assert_eq!(cost(&report, "near")["proxy-cpu-seconds"], 0.0);
+        assert_eq!(cost(&report, "lock")["requests"], serde_json::json!({}));
+    }
+}
+
+#[test]
+#[cfg_attr(without_docker_registry, ignore = "docker-registry is not on PATH")]
+fn a_program_of_others_that_fails_is_named_and_the_rest_is_measured() {
+    let mut sandbox = Sandbox::new(BENCH);
+    let crane = sandbox.path("crane");
+    sandbox.write(
+        "crane",
+        "#!/bin/sh\necho \"crane $1 is out of order\" >&2\nexit 3\n",
+    );
+    std::fs::set_permissions(&crane, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    sandbox.variable("PATH", &format!("{}:{}", sandbox.path(""), path()));
+    let options = "bench --size 1MB --archives 2 --only crane,zarf,inflate";
+    let arguments: Vec<&str> = options.split(' ').collect();
+    let text = sandbox.run(&arguments).success().whole();
+    assert!(text.contains("crane push is out of order"), "{text}");
+    assert!(
+        text.contains("crane, xargs -P (failed: exit status: 123)"),
+        "{text}"
+    );
+    assert!(
+        text.contains("zarf (missing: zarf is not installed)"),
+        "{text}"
+    );
+    assert!(text.contains("\nfloor: inflate and hash "), "{text}");
 }
 
 #[test]

@@ -6,24 +6,21 @@ use bytesize::ByteSize;
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::bundle::{Kind, Shape};
 use crate::distance::Distance;
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// Size of the bundle: a number with kB, MB or GB
-    #[arg(long, default_value = "1.5GB", value_parser = size)]
-    pub(crate) size: u64,
-    /// Number of archives
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub(crate) archives: u16,
-    /// Number of platforms of every third image; the others have one
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=crate::bundle::Shape::MOST_PLATFORMS as i64))]
-    pub(crate) platforms: u8,
+    #[command(flatten)]
+    pub(crate) shape: ShapeArgs,
     /// Number of rounds; the median is shown
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) rounds: u16,
     #[command(flatten)]
     pub(crate) distance: Distance,
+    /// Program of a different checkout to compare with: its bench-push or xtask
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) against: Option<Utf8PathBuf>,
     /// Measure only these
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) only: Vec<Contender>,
@@ -32,21 +29,79 @@ pub(crate) struct BenchArgs {
     pub(crate) keep: bool,
 }
 
-/// Who is measured.
+/// The size and shape of a bundle, as they are typed.
+#[derive(Debug, Args)]
+pub(crate) struct ShapeArgs {
+    /// What the bundle is made of
+    #[arg(long, value_enum, default_value = "mke")]
+    shape: Kind,
+    /// Size of the bundle: a number with kB, MB or GB [default: 1.5GB; many-small: 40MB]
+    #[arg(long, value_parser = size)]
+    size: Option<u64>,
+    /// Number of archives [default: 60; few-large: 4; many-small: 100]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=5000))]
+    archives: Option<u16>,
+    /// Number of platforms of every third image of `mke`; the others have one
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=Shape::MOST_PLATFORMS as i64))]
+    platforms: u8,
+    /// Number of blobs of `many-small`
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    blobs: u32,
+}
+
+impl ShapeArgs {
+    /// Returns the shape, with what was not typed.
+    pub(crate) fn shape(&self) -> Shape {
+        let (size, archives) = match self.shape {
+            Kind::Mke => (1_500_000_000, 60),
+            Kind::FewLarge => (1_500_000_000, 4),
+            Kind::ManySmall => (40_000_000, 100),
+        };
+        Shape {
+            kind: self.shape,
+            size: self.size.unwrap_or(size),
+            archives: self.archives.unwrap_or(archives).into(),
+            platforms: self.platforms.into(),
+            blobs: self.blobs as usize,
+        }
+    }
+}
+
+/// Who is measured, in the order in which it is their turn: those with nothing to do after those who did it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Contender {
     /// A push with nothing in the store and nothing in the registry
     Cold,
+    /// The same by the program that is compared with
+    ColdBase,
+    /// The same without the distance
+    Near,
     /// A push with everything in the store and nothing in the registry
     Filled,
+    /// The same by the program that is compared with
+    FilledBase,
     /// A push with nothing to do
     Again,
+    /// The same by the program that is compared with
+    AgainBase,
+    /// Locking the bundle
+    Lock,
     /// The vendor's commands: unpack, then skopeo for one archive after the other
     Loop,
     /// The same with nothing to do
     LoopAgain,
     /// The same with several skopeos at once
     Parallel,
+    /// The same with several cranes
+    Crane,
+    /// The same with several oras
+    Oras,
+    /// The same with several regctls
+    Regctl,
+    /// Unpack, then load and copy by hauler
+    Hauler,
+    /// Unpack, then create and mirror by zarf
+    Zarf,
     /// Inflating and hashing the bundle alone
     Inflate,
     /// Sending the same blobs by several curls
@@ -60,15 +115,8 @@ pub(crate) enum PartCommand {
     Make {
         /// Its file
         file: Utf8PathBuf,
-        /// Its size in bytes
-        #[arg(long)]
-        size: u64,
-        /// How many archives are in it
-        #[arg(long)]
-        archives: u16,
-        /// For how many platforms every third image is
-        #[arg(long)]
-        platforms: u8,
+        #[command(flatten)]
+        shape: ShapeArgs,
     },
     /// Inflate a bundle and hash it before and after
     Inflate {

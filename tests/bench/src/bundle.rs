@@ -17,7 +17,7 @@ use crate::failure::Failure;
 
 mod shape;
 
-pub(crate) use shape::Shape;
+pub(crate) use shape::{Kind, Shape};
 
 /// How much is read, inflated and hashed at a time, in bytes.
 const BUFFER: usize = 256 * 1024;
@@ -210,9 +210,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = Utf8Path::from_path(folder.path()).unwrap().join("b.tar.gz");
         let shape = Shape {
+            kind: Kind::Mke,
             size: 2_000_000,
             archives: 5,
             platforms: 2,
+            blobs: 0,
         };
         make(&path, &shape).unwrap();
         let mut tar = Vec::new();

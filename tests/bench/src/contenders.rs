@@ -4,21 +4,18 @@ use std::fmt::Write as _;
 use std::process::Command;
 
 use crate::bundle::Held;
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use clap::ValueEnum as _;
 
 use crate::arguments::Contender;
 use crate::distance::Distance;
 use crate::failure::Failure;
 use crate::measure::{self, Cost};
+use crate::peers;
 use crate::registry::{Registry, free_port};
 use crate::scratch::{ENVIRONMENT, PROJECT, Scratch, make_folder, remove_folder};
 use xtask::Output;
-
-/// The vendor's commands for a bundle (DOCS-SRC), without the log-in, since this registry wants none, and with plain
-/// HTTP allowed. What stands for the body of the loop is the same for one after the other and for several at once.
-const UNPACK: &str = "tar -xzf \"$BUNDLE_NAME\" -C ./";
-const COPY: &str = r#"img=$(basename "$archive" | sed 's~\.tar~~' | tr '&' '/' | tr '@' ':')
-skopeo copy -q --retry-times 3 --multi-arch all --dest-tls-verify=false "oci-archive:$archive" "docker://$REGISTRY_ADDRESS/$REGISTRY_PROJECT_PATH/$img""#;
 
 /// What one of several curls does: it opens all its uploads over one connection, then sends all its blobs over one.
 /// `Expect: 100-continue` is left out, since it would cost a pause for each blob.
@@ -34,9 +31,9 @@ for pid in $pids; do wait "$pid" || exit 1; done"#;
 /// What is in the registry at this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Content {
-    Nothing,
     OfOurs,
     OfTheLoop,
+    Other,
 }
 
 pub(crate) struct Bench<'a> {
@@ -44,6 +41,7 @@ pub(crate) struct Bench<'a> {
     scratch: &'a Scratch,
     held: &'a Held,
     distance: Distance,
+    against: Option<&'a Utf8Path>,
     content: Content,
     port: u16,
 }
@@ -54,43 +52,48 @@ impl<'a> Bench<'a> {
         scratch: &'a Scratch,
         held: &'a Held,
         distance: Distance,
+        against: Option<&'a Utf8Path>,
     ) -> Self {
         Self {
             output,
             scratch,
             held,
             distance,
-            content: Content::Nothing,
+            against,
+            content: Content::Other,
             port: 0,
         }
     }
 
     /// Brings everything into the state that a contender is to find, and measures it.
     pub(crate) fn measure(&mut self, contender: Contender) -> Result<Cost, Failure> {
-        self.measure_at(contender, self.distance)
+        let distance = match contender {
+            Contender::Near => Distance::default(),
+            _ => self.distance,
+        };
+        self.measure_at(contender, distance)
     }
 
     fn measure_at(&mut self, contender: Contender, distance: Distance) -> Result<Cost, Failure> {
         match contender {
-            Contender::Cold => {
+            Contender::Cold | Contender::ColdBase | Contender::Near | Contender::Lock => {
                 self.scratch.put_away("workspace/bundles/store")?;
                 self.empty()?;
             }
-            Contender::Filled => {
+            Contender::Filled | Contender::FilledBase | Contender::Curls => {
                 self.fill_store()?;
                 self.empty()?;
             }
-            Contender::Again => self.fill_registry(Content::OfOurs, Contender::Filled)?,
+            Contender::Again | Contender::AgainBase => {
+                self.fill_registry(Content::OfOurs, Contender::Filled)?;
+            }
             Contender::LoopAgain => self.fill_registry(Content::OfTheLoop, Contender::Loop)?,
-            Contender::Loop | Contender::Parallel | Contender::Inflate => self.empty()?,
-            Contender::Curls => {
-                self.fill_store()?;
-                self.empty()?;
-            }
+            _ => self.empty()?,
         }
         self.take_turn(contender, distance)
     }
 
+    /// Lets a contender work, and returns what that cost.
     fn take_turn(&mut self, contender: Contender, distance: Distance) -> Result<Cost, Failure> {
         let name = contender.name();
         let address = format!("127.0.0.1:{}", self.port);
@@ -100,16 +103,11 @@ impl<'a> Bench<'a> {
         let registry = Registry::start(self.scratch, self.port, distance)?;
         let (wall, ended) = measure::run(command, contender.title(), &self.scratch.log(&name))?;
         let worked = registry.stop()?;
-        match contender {
-            Contender::Cold | Contender::Filled | Contender::Again => {
-                self.content = Content::OfOurs
-            }
-            Contender::Loop | Contender::Parallel | Contender::LoopAgain => {
-                self.content = Content::OfTheLoop;
-            }
-            Contender::Curls => self.content = Content::Nothing,
-            Contender::Inflate => {}
-        }
+        self.content = match contender {
+            Contender::Loop | Contender::LoopAgain => Content::OfTheLoop,
+            _ if contender.is_push() => Content::OfOurs,
+            _ => Content::Other,
+        };
         Ok(Cost {
             wall_seconds: wall.as_secs_f64(),
             cpu_seconds: ended.cpu.as_secs_f64(),
@@ -117,7 +115,9 @@ impl<'a> Bench<'a> {
             proxy_cpu_seconds: worked.proxy_cpu.as_secs_f64(),
             peak_memory: ended.peak_memory,
             written: ended.written,
-            requests: worked.requests,
+            requests: worked.requests.by_method,
+            requests_for_tags: worked.requests.for_tags,
+            requests_for_blobs: worked.requests.for_blobs,
         })
     }
 
@@ -130,7 +130,11 @@ impl<'a> Bench<'a> {
         shell.set_var("REGISTRY_PROJECT_PATH", PROJECT);
         shell.set_var("BUNDLE_NAME", &bundle);
         let script = match contender {
-            Contender::Cold | Contender::Filled | Contender::Again => {
+            _ if contender.is_push() => {
+                let program = self
+                    .against
+                    .filter(|_| contender.is_base())
+                    .unwrap_or(program);
                 let push = xshell::cmd!(shell, "{program} -C {workspace} push {ENVIRONMENT}");
                 return Ok(push.into());
             }
@@ -141,20 +145,12 @@ impl<'a> Bench<'a> {
                 );
                 return Ok(inflate.into());
             }
-            Contender::Loop | Contender::LoopAgain => format!(
-                "set -e; {UNPACK}\nfor archive in $(find ./bundles -print | grep \".tar\"); do\n{COPY}\ndone"
-            ),
-            Contender::Parallel => {
-                let at_once = at_once();
-                format!(
-                    "set -e; {UNPACK}\nfind ./bundles -print | grep \".tar\" | xargs -P {at_once} -n 1 sh -c 'set -e; archive=$1\n{}' sh",
-                    COPY.replace('\'', r"'\''")
-                )
-            }
+            Contender::Lock => return Ok(self.scratch.lock(&shell).into()),
             Contender::Curls => {
                 self.share_out(address)?;
                 CURLS.to_owned()
             }
+            _ => peers::script(contender).unwrap_or_default(),
         };
         let folder = self.scratch.path("unpacked");
         if contender == Contender::Curls {
@@ -205,7 +201,7 @@ impl<'a> Bench<'a> {
     /// Makes the registry empty, at a port that nobody's cache has heard of.
     fn empty(&mut self) -> Result<(), Failure> {
         Registry::empty(self.scratch)?;
-        self.content = Content::Nothing;
+        self.content = Content::Other;
         self.port = free_port()?;
         Ok(())
     }
@@ -216,13 +212,7 @@ impl<'a> Bench<'a> {
             return Ok(());
         }
         let shell = self.scratch.shell()?;
-        let (program, workspace) = (self.scratch.program(), self.scratch.workspace());
-        let release = format!("v{}", crate::bundle::release());
-        let bundle = self.scratch.bundle();
-        let lock = xshell::cmd!(
-            shell,
-            "{program} -C {workspace} lock {release} --bundle {bundle}"
-        );
+        let lock = self.scratch.lock(&shell);
         measure::run(lock.into(), "`lock`", &self.scratch.log("lock"))?;
         Ok(())
     }
@@ -239,27 +229,25 @@ impl<'a> Bench<'a> {
 }
 
 impl Contender {
-    /// Everybody, in the order in which it is their turn: those with nothing to do after those who did it.
-    pub(crate) const ALL: [Self; 8] = [
-        Self::Cold,
-        Self::Filled,
-        Self::Again,
-        Self::Loop,
-        Self::LoopAgain,
-        Self::Parallel,
-        Self::Inflate,
-        Self::Curls,
-    ];
-
     /// Returns the name that stands in the table.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Cold => "push, cold",
+            Self::ColdBase => "push, cold, base",
+            Self::Near => "push, cold, on loopback",
             Self::Filled => "push, store filled",
+            Self::FilledBase => "push, store filled, base",
             Self::Again => "push, nothing to do",
+            Self::AgainBase => "push, nothing to do, base",
+            Self::Lock => "lock",
             Self::Loop => "vendor's loop",
             Self::LoopAgain => "vendor's loop, nothing to do",
             Self::Parallel => "vendor's loop, xargs -P",
+            Self::Crane => "crane, xargs -P",
+            Self::Oras => "oras, xargs -P",
+            Self::Regctl => "regctl, xargs -P",
+            Self::Hauler => "hauler",
+            Self::Zarf => "zarf",
             Self::Inflate => "floor: inflate and hash",
             Self::Curls => "floor: several curls",
         }
@@ -267,26 +255,24 @@ impl Contender {
 
     /// Returns the name that is typed.
     pub(crate) fn name(self) -> String {
-        use clap::ValueEnum as _;
         self.to_possible_value()
             .map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// Returns the programs that it cannot do without.
-    fn programs(self) -> &'static [&'static str] {
-        match self {
-            Self::Cold | Self::Filled | Self::Again | Self::Inflate => &[],
-            Self::Loop | Self::LoopAgain => &["skopeo", "tar"],
-            Self::Parallel => &["skopeo", "tar", "xargs"],
-            Self::Curls => &["curl", "awk"],
-        }
+    /// Returns whether it is a push of Airlock.
+    pub(crate) fn is_push(self) -> bool {
+        self.is_base() || matches!(self, Self::Cold | Self::Near | Self::Filled | Self::Again)
+    }
+
+    /// Returns whether it is a push of the program that this one is compared with.
+    pub(crate) fn is_base(self) -> bool {
+        matches!(self, Self::ColdBase | Self::FilledBase | Self::AgainBase)
     }
 }
 
 /// Returns a program that a contender needs and that is not installed.
 pub(crate) fn missing(contender: Contender) -> Option<&'static str> {
-    contender
-        .programs()
+    peers::programs(contender)
         .iter()
         .copied()
         .find(|program| !on_path(program))

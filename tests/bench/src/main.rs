@@ -14,6 +14,7 @@ mod contenders;
 mod distance;
 mod failure;
 mod measure;
+mod peers;
 mod registry;
 mod report;
 mod scratch;
@@ -22,14 +23,13 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use camino::Utf8Path;
-use clap::{ArgMatches, Args as _, Command, FromArgMatches as _, Subcommand as _};
+use clap::{ArgMatches, Args as _, Command, FromArgMatches as _, Subcommand as _, ValueEnum as _};
 use indicatif::DecimalBytes;
 use release::Context;
 use serde_json::json;
 use xtask::Output;
 
 use crate::arguments::{BenchArgs, Contender, PartCommand};
-use crate::bundle::Shape;
 use crate::contenders::Bench;
 use crate::failure::Failure;
 use crate::report::{Report, Row};
@@ -47,7 +47,8 @@ impl xtask::Task for Push {
         BenchArgs::augment_args(Command::new("bench").about("Measure a push on this machine"))
             .long_about(
                 "Measure a push on this machine, beside the vendor's loop and the floors\n\n\
-                 Makes a bundle, starts a `docker-registry`, and measures in turns. skopeo and curl are needed for comparison. \
+                 Makes a bundle, starts a `docker-registry`, and measures in turns. Other programs take part if they are \
+                 installed. With --rtt, --rate or --loss, a proxy plays the distance to the registry. \
                  Everything is below bundles/bench/, three to four times the size of the bundle, and removed at the end.",
             )
     }
@@ -83,18 +84,8 @@ impl xtask::Task for Part {
         arguments: &ArgMatches,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
         let bytes = match PartCommand::from_arg_matches(arguments)? {
-            PartCommand::Make {
-                file,
-                size,
-                archives,
-                platforms,
-            } => {
-                let shape = Shape {
-                    size,
-                    archives: archives.into(),
-                    platforms: platforms.into(),
-                };
-                bundle::make(&file, &shape)?;
+            PartCommand::Make { file, shape } => {
+                bundle::make(&file, &shape.shape())?;
                 size_of(&file)?
             }
             PartCommand::Inflate { file } => bundle::inflate_and_hash(&file)?,
@@ -116,22 +107,28 @@ impl xtask::Task for Part {
 
 fn run(context: &Context<'_>, output: &Output<'_>, arguments: &BenchArgs) -> Result<(), Failure> {
     registry::installed()?;
-    let shape = Shape {
-        size: arguments.size,
-        archives: arguments.archives.into(),
-        platforms: arguments.platforms.into(),
-    };
-    let scratch = Scratch::new(context, shape)?;
+    let against = arguments.against.as_deref().map(|program| {
+        let absolute = program.canonicalize_utf8();
+        absolute.map_err(|source| Failure::io("find", program, source))
+    });
+    let against = against.transpose()?;
+    let scratch = Scratch::new(context, arguments.shape.shape())?;
     let held = scratch.prepare(output)?;
     let bundle_bytes = size_of(&scratch.bundle())?;
-    let wanted =
-        |contender: &Contender| arguments.only.is_empty() || arguments.only.contains(contender);
-    let contenders: Vec<Contender> = Contender::ALL.into_iter().filter(wanted).collect();
-    let mut rows: Vec<Row> = contenders
-        .iter()
-        .map(|&contender| Row::new(contender))
-        .collect();
-    let mut bench = Bench::new(output, &scratch, &held, arguments.distance);
+    let wanted = |contender: &Contender| {
+        (arguments.only.is_empty() || arguments.only.contains(contender))
+            && (against.is_some() || !contender.is_base())
+            && (*contender != Contender::Near || !arguments.distance.is_loopback())
+    };
+    let contenders = Contender::value_variants().iter().copied();
+    let mut rows: Vec<Row> = contenders.filter(wanted).map(Row::new).collect();
+    let mut bench = Bench::new(
+        output,
+        &scratch,
+        &held,
+        arguments.distance,
+        against.as_deref(),
+    );
     for round in 1..=arguments.rounds {
         if round > 1 {
             scratch.clear_away()?;
@@ -141,13 +138,26 @@ fn run(context: &Context<'_>, output: &Output<'_>, arguments: &BenchArgs) -> Res
                 row.missing = Some(program);
                 continue;
             }
+            if row.failed.is_some() {
+                continue;
+            }
             output.note(&format!(
                 "{:>9} round {round} of {}: {}",
                 "bench",
                 arguments.rounds,
                 row.contender.title()
             ));
-            row.rounds.push(bench.measure(row.contender)?);
+            match bench.measure(row.contender) {
+                Ok(cost) => row.rounds.push(cost),
+                // A program of others that fails does not keep the rest from being measured.
+                Err(Failure::Measured {
+                    status, last_lines, ..
+                }) if peers::script(row.contender).is_some() => {
+                    output.note(&last_lines);
+                    row.failed = Some(status);
+                }
+                Err(failure) => return Err(failure),
+            }
         }
     }
     let report = Report {
@@ -158,7 +168,7 @@ fn run(context: &Context<'_>, output: &Output<'_>, arguments: &BenchArgs) -> Res
         artifacts: held.artifacts,
         cores: contenders::cores(),
         at_once: contenders::at_once(),
-        platforms: scratch.shape().platforms,
+        shape: scratch.shape().clone(),
         rows,
     };
     if arguments.keep {

@@ -33,6 +33,10 @@ pub(crate) struct Cost {
     pub(crate) written: Option<u64>,
     /// The requests that the registry noted, by their methods.
     pub(crate) requests: BTreeMap<String, u64>,
+    /// Those that ask for a tag.
+    pub(crate) requests_for_tags: u64,
+    /// Those about blobs, without mounts.
+    pub(crate) requests_for_blobs: u64,
 }
 
 impl Cost {

@@ -40,7 +40,17 @@ pub(crate) struct Registry<'a> {
 pub(crate) struct Worked {
     pub(crate) cpu: Duration,
     pub(crate) proxy_cpu: Duration,
-    pub(crate) requests: BTreeMap<String, u64>,
+    pub(crate) requests: Requests,
+}
+
+/// The requests that a registry noted.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Requests {
+    pub(crate) by_method: BTreeMap<String, u64>,
+    /// Those that ask for a tag.
+    pub(crate) for_tags: u64,
+    /// Those about blobs, without mounts.
+    pub(crate) for_blobs: u64,
 }
 
 impl<'a> Registry<'a> {
@@ -166,9 +176,9 @@ pub(crate) fn free_port() -> Result<u16, Failure> {
         .map_err(|source| Failure::io("listen on", "127.0.0.1".into(), source))
 }
 
-/// Counts the requests of an access log in the combined form, by their methods.
-fn requests(log: &str) -> BTreeMap<String, u64> {
-    let mut counted = BTreeMap::new();
+/// Counts the requests of an access log in the combined form.
+fn requests(log: &str) -> Requests {
+    let mut counted = Requests::default();
     for line in log.lines() {
         let Some((_, request)) = line.split_once("] \"") else {
             continue;
@@ -176,7 +186,16 @@ fn requests(log: &str) -> BTreeMap<String, u64> {
         if let Some((method, path)) = request.split_once(' ')
             && path.starts_with("/v2/")
         {
-            *counted.entry(method.to_owned()).or_default() += 1;
+            let (path, rest) = path.split_once(' ').unwrap_or((path, ""));
+            *counted.by_method.entry(method.to_owned()).or_default() += 1;
+            let asks = ["HEAD", "GET"].contains(&method);
+            if asks && path.contains("/manifests/") && !path.contains("/manifests/sha256:") {
+                counted.for_tags += 1;
+            }
+            let mounted = path.contains("mount=") && rest.contains("\" 201 ");
+            if path.contains("/blobs/") && !mounted {
+                counted.for_blobs += 1;
+            }
         }
     }
     counted
@@ -187,14 +206,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_are_counted_by_method() {
+    fn requests_are_counted_by_method_and_by_what_they_are_for() {
         let log = "\
 time=\"2026-11-22T22:38:49Z\" level=error msg=\"something [1] \\\"else\\\"\"
 127.0.0.1 - - [22/Nov/2026:22:38:49 +0000] \"GET /v2/ HTTP/1.1\" 200 2 \"\" \"airlock\"
 127.0.0.1 - - [22/Nov/2026:22:38:50 +0000] \"POST /v2/a/b/blobs/uploads/ HTTP/1.1\" 202 0 \"\" \"curl/7.88.1\"
 127.0.0.1 - - [22/Nov/2026:22:38:51 +0000] \"POST /v2/a/c/blobs/uploads/ HTTP/1.1\" 202 0 \"\" \"curl/7.88.1\"
+127.0.0.1 - - [22/Nov/2026:22:38:52 +0000] \"POST /v2/a/c/blobs/uploads/?from=b&mount=sha256%3Aab HTTP/1.1\" 201 0 \"\" \"-\"
+127.0.0.1 - - [22/Nov/2026:22:38:53 +0000] \"POST /v2/a/c/blobs/uploads/?from=b&mount=sha256%3Aab HTTP/1.1\" 202 0 \"\" \"-\"
+127.0.0.1 - - [22/Nov/2026:22:38:54 +0000] \"HEAD /v2/a/b/manifests/v1 HTTP/1.1\" 404 0 \"\" \"-\"
+127.0.0.1 - - [22/Nov/2026:22:38:55 +0000] \"HEAD /v2/a/b/manifests/sha256:ab HTTP/1.1\" 404 0 \"\" \"-\"
 ";
-        let expected = [("GET".to_owned(), 1), ("POST".to_owned(), 2)];
-        assert_eq!(requests(log), BTreeMap::from(expected));
+        let by_method = [("GET", 1), ("HEAD", 2), ("POST", 4)];
+        let expected = Requests {
+            by_method: by_method
+                .map(|(method, count)| (method.to_owned(), count))
+                .into(),
+            for_tags: 1,
+            for_blobs: 3,
+        };
+        assert_eq!(requests(log), expected);
     }
 }

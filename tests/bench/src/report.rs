@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum as _;
 use indicatif::DecimalBytes;
 use serde::Serialize;
 use serde_json::{Value, json};
 use xtask::table;
 
 use crate::arguments::Contender;
+use crate::bundle::{Kind, Shape};
 use crate::distance::Distance;
 use crate::measure::Cost;
 
@@ -18,7 +20,7 @@ pub(crate) struct Report {
     pub(crate) unique_bytes: u64,
     pub(crate) blobs: usize,
     pub(crate) artifacts: usize,
-    pub(crate) platforms: usize,
+    pub(crate) shape: Shape,
     pub(crate) cores: usize,
     pub(crate) at_once: usize,
     pub(crate) rows: Vec<Row>,
@@ -29,6 +31,8 @@ pub(crate) struct Row {
     pub(crate) contender: Contender,
     /// A program that it needs and that is not installed.
     pub(crate) missing: Option<&'static str>,
+    /// How it ended, if it is a program of others that failed.
+    pub(crate) failed: Option<String>,
     pub(crate) rounds: Vec<Cost>,
 }
 
@@ -48,6 +52,7 @@ impl Row {
         Self {
             contender,
             missing: None,
+            failed: None,
             rounds: Vec::new(),
         }
     }
@@ -63,16 +68,25 @@ impl Row {
 impl Report {
     /// Returns the report for people.
     pub(crate) fn text(&self) -> String {
-        let titles = [
-            "measured", "wall", "cpu", "registry", "memory", "written", "requests",
-        ];
-        let rows = self.rows.iter().map(cells).collect();
+        let floor = self.distance.floor(self.unique_bytes);
+        let mut titles = vec!["measured", "wall"];
+        titles.extend(floor.map(|_| "of floor"));
+        titles.extend(["cpu", "registry"]);
+        titles.extend((!self.distance.is_loopback()).then_some("proxy"));
+        titles.extend(["memory", "written", "requests"]);
+        let rows = self.rows.iter().map(|row| self.cells(row, floor)).collect();
+        let shape = match self.shape.kind {
+            Kind::Mke => format!(
+                "every third image for up to {}",
+                count(self.shape.platforms, "platform")
+            ),
+            Kind::FewLarge => "few large blobs".to_owned(),
+            Kind::ManySmall => "many small blobs".to_owned(),
+        };
         let mut text = format!(
-            "{} of {}, {} for up to {}; {} of {} in them unique; {}, {} copies and curls at once\n",
+            "{} of {}, {shape}; {} of {} in them unique; {}, {} copies and curls at once\n",
             count(self.artifacts, "archive"),
             DecimalBytes(self.bundle_bytes),
-            "every third image",
-            count(self.platforms, "platform"),
             count(self.blobs, "blob"),
             DecimalBytes(self.unique_bytes),
             count(self.cores, "processor"),
@@ -81,7 +95,7 @@ impl Report {
         if !self.distance.is_loopback() {
             text.push_str(&format!("at a distance: {}\n", self.distance.text()));
         }
-        if let Some(floor) = self.distance.floor(self.unique_bytes) {
+        if let Some(floor) = floor {
             text.push_str(&format!("floor, bytes/rate: {} s\n", seconds(floor)));
         }
         text.push('\n');
@@ -115,6 +129,7 @@ impl Report {
                     "name": row.contender.name(),
                     "what": row.contender.title(),
                     "missing": row.missing,
+                    "failed": row.failed,
                     "median": row.median(),
                     "rounds": row.rounds,
                 })
@@ -130,7 +145,8 @@ impl Report {
             "bundle": {
                 "bytes": self.bundle_bytes,
                 "archives": self.artifacts,
-                "platforms": self.platforms,
+                "shape": self.shape.kind.to_possible_value().map(|kind| kind.get_name().to_owned()),
+                "platforms": self.shape.platforms,
                 "blobs": self.blobs,
                 "unique-bytes": self.unique_bytes,
             },
@@ -139,6 +155,38 @@ impl Report {
             "measured": rows,
             "bars": self.bars(),
         })
+    }
+
+    /// Returns a row of the table.
+    fn cells(&self, row: &Row, floor: Option<f64>) -> Vec<String> {
+        let title = row.contender.title().to_owned();
+        let Some(cost) = row.median() else {
+            let missing = row
+                .missing
+                .map(|program| format!("missing: {program} is not installed"));
+            let failed = row
+                .failed
+                .as_ref()
+                .map(|status| format!("failed: {status}"));
+            return vec![format!(
+                "{title} ({})",
+                missing.or(failed).unwrap_or_default()
+            )];
+        };
+        let memory = |bytes| DecimalBytes(bytes).to_string();
+        let mut cells = vec![title, seconds(cost.wall_seconds)];
+        cells.extend(floor.map(|floor| format!("{:.2}", cost.wall_seconds / floor)));
+        cells.extend([
+            seconds(cost.cpu_seconds),
+            seconds(cost.registry_cpu_seconds),
+        ]);
+        cells.extend((!self.distance.is_loopback()).then(|| seconds(cost.proxy_cpu_seconds)));
+        cells.extend([
+            memory(cost.peak_memory),
+            cost.written.map_or_else(|| "unknown".to_owned(), memory),
+            cost.requests().to_string(),
+        ]);
+        cells
     }
 
     /// Returns what is promised, as far as all that it is about was measured.
@@ -152,43 +200,93 @@ impl Report {
         let floor = wall(Contender::Inflate)
             .zip(wall(Contender::Curls))
             .map(|(inflate, curls)| inflate.max(curls));
-        let ours = [Contender::Cold, Contender::Filled, Contender::Again];
+        let ours = self.rows.iter().filter(|row| {
+            let contender = row.contender;
+            contender.is_push() && !contender.is_base()
+        });
         let peak = ours
-            .into_iter()
-            .filter_map(cost)
+            .filter_map(Row::median)
             .map(|cost| cost.peak_memory)
             .max();
-        let written = cost(Contender::Cold).and_then(|cost| cost.written);
+        let cold = cost(Contender::Cold);
+        let written = cold.and_then(|cost| cost.written);
+        let per = |requests: fn(&Cost) -> u64, things: usize| {
+            Some(number(requests(cold?)) / number(things as u64))
+        };
+        let near = self.distance.is_loopback();
+        let here = |measured: Option<f64>| measured.filter(|_| near);
+        let far = |measured: Option<f64>| measured.filter(|_| !near);
+        let many_small = self.shape.kind == Kind::ManySmall;
         let bars = [
             (
                 "cold, of the vendor's loop",
-                ratio(wall(Contender::Cold), wall(Contender::Loop)),
+                here(ratio(wall(Contender::Cold), wall(Contender::Loop))),
                 1.0 / 5.0,
                 "times",
             ),
             (
                 "cold, of the vendor's loop with xargs -P",
-                ratio(wall(Contender::Cold), wall(Contender::Parallel)),
+                here(ratio(wall(Contender::Cold), wall(Contender::Parallel))),
                 1.0 / 3.0,
                 "times",
             ),
             (
                 "cold, of the higher floor",
-                ratio(wall(Contender::Cold), floor),
+                here(ratio(wall(Contender::Cold), floor)),
                 1.5,
                 "times",
             ),
             (
                 "store filled, of the curls",
-                ratio(wall(Contender::Filled), wall(Contender::Curls)),
+                here(ratio(wall(Contender::Filled), wall(Contender::Curls))),
                 1.3,
                 "times",
             ),
             (
                 "nothing to do, of the vendor's loop with nothing to do",
-                ratio(wall(Contender::Again), wall(Contender::LoopAgain)),
+                here(ratio(wall(Contender::Again), wall(Contender::LoopAgain))),
                 1.0 / 100.0,
                 "times",
+            ),
+            (
+                "cold, of bytes/rate",
+                ratio(
+                    wall(Contender::Cold).filter(|_| !many_small),
+                    self.distance.floor(self.unique_bytes),
+                ),
+                at_most_of_floor(self.distance),
+                "times",
+            ),
+            (
+                "cold, of the same on loopback",
+                far(ratio(wall(Contender::Cold), wall(Contender::Near))).filter(|_| many_small),
+                1.3,
+                "times",
+            ),
+            ("nothing to do", far(wall(Contender::Again)), 0.35, "s"),
+            (
+                "cold, of the base",
+                ratio(wall(Contender::Cold), wall(Contender::ColdBase)),
+                BASE,
+                "times",
+            ),
+            (
+                "store filled, of the base",
+                ratio(wall(Contender::Filled), wall(Contender::FilledBase)),
+                BASE,
+                "times",
+            ),
+            (
+                "nothing to do, of the base",
+                ratio(wall(Contender::Again), wall(Contender::AgainBase)),
+                BASE,
+                "times",
+            ),
+            (
+                "lock",
+                wall(Contender::Lock).filter(|_| many_small),
+                1.2,
+                "s",
             ),
             (
                 "nothing to do, requests",
@@ -197,9 +295,21 @@ impl Report {
                 "",
             ),
             (
+                "cold, requests for each tag",
+                per(|cost| cost.requests_for_tags, self.artifacts),
+                2.0,
+                "times",
+            ),
+            (
+                "cold, requests for each new blob, without mounts",
+                per(|cost| cost.requests_for_blobs, self.blobs),
+                2.0,
+                "times",
+            ),
+            (
                 "peak memory of a push",
                 peak.map(|bytes| number(bytes) / 1e6),
-                100.0,
+                64.0,
                 "MB",
             ),
             (
@@ -224,24 +334,18 @@ impl Report {
     }
 }
 
-fn cells(row: &Row) -> Vec<String> {
-    let title = row.contender.title().to_owned();
-    let Some(cost) = row.median() else {
-        let why = row.missing.map_or_else(String::new, |program| {
-            format!("missing: {program} is not installed")
-        });
-        return vec![format!("{title} ({why})")];
-    };
-    let memory = |bytes| DecimalBytes(bytes).to_string();
-    vec![
-        title,
-        seconds(cost.wall_seconds),
-        seconds(cost.cpu_seconds),
-        seconds(cost.registry_cpu_seconds),
-        memory(cost.peak_memory),
-        cost.written.map_or_else(|| "unknown".to_owned(), memory),
-        cost.requests().to_string(),
-    ]
+/// How much slower than a different program a push may be; less is noise.
+const BASE: f64 = 1.05;
+
+/// Returns how many times as long as its bytes need on the line a cold push may take.
+fn at_most_of_floor(distance: Distance) -> f64 {
+    if distance.rate.is_some_and(|rate| rate <= 200_000_000) {
+        1.03
+    } else if distance.rtt <= Duration::from_millis(20) {
+        1.10
+    } else {
+        1.20
+    }
 }
 
 fn seconds(seconds: f64) -> String {
@@ -256,6 +360,7 @@ fn with_unit(number: f64, unit: &str) -> String {
     match unit {
         "times" => format!("{number:.3}"),
         "" => format!("{number:.0}"),
+        "s" => format!("{number:.2} s"),
         unit => format!("{number:.0} {unit}"),
     }
 }
@@ -288,6 +393,8 @@ mod tests {
             peak_memory: 50_000_000,
             written: Some(1_100_000),
             requests: BTreeMap::from([("HEAD".to_owned(), 2), ("PUT".to_owned(), 3)]),
+            requests_for_tags: 6,
+            requests_for_blobs: 21,
         }
     }
 
@@ -298,7 +405,13 @@ mod tests {
             unique_bytes: 1_200_000,
             blobs: 7,
             artifacts: 4,
-            platforms: 2,
+            shape: Shape {
+                kind: Kind::Mke,
+                size: 1_500_000,
+                archives: 4,
+                platforms: 2,
+                blobs: 0,
+            },
             cores: 2,
             at_once: 4,
             rows,
@@ -307,9 +420,8 @@ mod tests {
 
     fn row(contender: Contender, walls: &[f64]) -> Row {
         Row {
-            contender,
-            missing: None,
             rounds: walls.iter().copied().map(cost).collect(),
+            ..Row::new(contender)
         }
     }
 
@@ -340,9 +452,52 @@ wall and cpu in seconds; registry: its own processor time meanwhile; memory: of 
 
     met  cold, of the vendor's loop: 0.150, at most 0.200
 NOT met  cold, of the vendor's loop with xargs -P: 0.500, at most 0.333
-    met  peak memory of a push: 50 MB, at most 100 MB
+    met  cold, requests for each tag: 1.500, at most 2.000
+NOT met  cold, requests for each new blob, without mounts: 3.000, at most 2.000
+    met  peak memory of a push: 50 MB, at most 64 MB
     met  cold, written to disk, of the blobs that are new: 0.917, at most 1.100
 "
+        );
+    }
+
+    #[test]
+    fn at_a_distance_the_rate_is_the_floor_and_the_goals_are_others() {
+        let failed = Row {
+            failed: Some("exit status: 1".to_owned()),
+            ..Row::new(Contender::Crane)
+        };
+        let mut report = report(vec![
+            row(Contender::Cold, &[0.0105]),
+            row(Contender::ColdBase, &[0.021]),
+            row(Contender::Near, &[0.009]),
+            row(Contender::Again, &[0.4]),
+            row(Contender::Loop, &[0.02]),
+            failed,
+        ]);
+        report.distance = Distance {
+            rtt: Duration::from_millis(20),
+            rate: Some(1_000_000_000),
+            loss: 0.0,
+        };
+        let text = report.text();
+        for line in [
+            "at a distance: round trip 20ms, 1 Gbit/s",
+            "floor, bytes/rate: 0.01 s",
+            "crane, xargs -P (failed: exit status: 1)",
+            "    met  cold, of bytes/rate: 1.094, at most 1.100",
+            "    met  cold, of the base: 0.500, at most 1.050",
+            "NOT met  nothing to do: 0.40 s, at most 0.35 s",
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+        assert!(!text.contains("of the vendor's loop"), "{text}");
+        assert!(!text.contains("on loopback:"), "{text}");
+        report.shape.kind = Kind::ManySmall;
+        let text = report.text();
+        assert!(!text.contains("of bytes/rate:"), "{text}");
+        assert!(
+            text.contains("cold, of the same on loopback: 1.167"),
+            "{text}"
         );
     }
 

@@ -68,14 +68,10 @@ impl Scratch {
         let (bundle, program, workspace) = (self.bundle(), &self.program, self.workspace());
         if !bundle.is_file() {
             output.note(&format!("{:>9} making a bundle in {}", "bench", self.root));
-            let (size, archives, platforms) = (
-                self.shape.size.to_string(),
-                self.shape.archives.to_string(),
-                self.shape.platforms.to_string(),
-            );
+            let options = self.shape.options();
             let make = xshell::cmd!(
                 shell,
-                "{program} -C {workspace} bench-part make {bundle} --size {size} --archives {archives} --platforms {platforms}"
+                "{program} -C {workspace} bench-part make {bundle} {options...}"
             );
             measure::run(make.into(), "the making of a bundle", &self.log("make"))?;
         }
@@ -83,13 +79,18 @@ impl Scratch {
         let linked = Workspace::new(&workspace).bundle(FILE);
         let _ = fs::remove_file(&linked);
         fs::hard_link(&bundle, &linked).map_err(|source| Failure::io("link", &linked, source))?;
+        measure::run(self.lock(&shell).into(), "`lock`", &self.log("lock"))?;
+        crate::bundle::held(&Workspace::new(self.workspace()))
+    }
+
+    /// Returns the command that locks the bundle.
+    pub(crate) fn lock<'a>(&self, shell: &'a Shell) -> xshell::Cmd<'a> {
+        let (bundle, program, workspace) = (self.bundle(), &self.program, self.workspace());
         let release = format!("v{}", crate::bundle::release());
-        let lock = xshell::cmd!(
+        xshell::cmd!(
             shell,
             "{program} -C {workspace} lock {release} --bundle {bundle} --replace"
-        );
-        measure::run(lock.into(), "`lock`", &self.log("lock"))?;
-        crate::bundle::held(&Workspace::new(self.workspace()))
+        )
     }
 
     /// Writes the environment, with the registry at this address.
@@ -142,13 +143,8 @@ impl Scratch {
 
     /// Returns the bundle's file, named as the vendor names it, in a folder named for its shape.
     pub(crate) fn bundle(&self) -> Utf8PathBuf {
-        let shape = &self.shape;
-        self.root
-            .join(format!(
-                "bundle-{}-{}-{}",
-                shape.size, shape.archives, shape.platforms
-            ))
-            .join(FILE)
+        let name = self.shape.options().concat().replace("--", "-");
+        self.root.join(format!("bundle{name}")).join(FILE)
     }
 
     /// Returns where a program's output goes.

@@ -1,9 +1,11 @@
 //! The recipe of a measured bundle: sizes spread as in releases of Kubernetes distributions, drawn from nothing but the
-//! three numbers of a [`Shape`].
+//! numbers of a [`Shape`].
 //!
 //! A few images are large and most are small: the size falls with the 0.8th power of the rank. Seven images of ten stand
 //! on a base of eight small layers, as distroless ones do, the others on a base of a single layer. Bases are shared. A
 //! fifth of the archives are charts.
+
+use clap::ValueEnum;
 
 use ::bundle::make::{ArtifactRecipe, ContentsRecipe, LayerRecipe, Recipe};
 
@@ -48,24 +50,84 @@ const PLATFORMS: [&str; 4] = ["linux/amd64", "linux/arm64", "linux/arm/v7", "lin
 /// The size and shape of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shape {
+    /// What it is made of.
+    pub(crate) kind: Kind,
     /// The size of the bundle's file in bytes, more or less.
     pub(crate) size: u64,
     /// How many archives there are in it.
     pub(crate) archives: usize,
     /// For how many platforms every third image is, 1 to [`Shape::MOST_PLATFORMS`]; the others are for one.
     pub(crate) platforms: usize,
+    /// How many blobs [`Kind::ManySmall`] has.
+    pub(crate) blobs: usize,
+}
+
+/// What a bundle is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// Images and charts as in releases of Kubernetes distributions
+    Mke,
+    /// Images of one large layer
+    FewLarge,
+    /// Images of many small layers
+    ManySmall,
 }
 
 impl Shape {
     /// For how many platforms an image can be.
     pub(crate) const MOST_PLATFORMS: usize = PLATFORMS.len();
 
+    /// Returns the options that give this shape to `bench-part make`.
+    pub(crate) fn options(&self) -> Vec<String> {
+        let kind = self.kind.to_possible_value();
+        let kind = kind.as_ref().map_or("", |kind| kind.get_name());
+        vec![
+            format!("--shape={kind}"),
+            format!("--size={}", self.size),
+            format!("--archives={}", self.archives),
+            format!("--platforms={}", self.platforms),
+            format!("--blobs={}", self.blobs),
+        ]
+    }
+
     /// Returns the recipe. The same shape gives the same recipe.
+    pub(super) fn recipe(&self) -> Recipe {
+        let artifacts = match self.kind {
+            Kind::Mke => self.release(),
+            Kind::FewLarge => self.images(1),
+            // A configuration is a blob as well.
+            Kind::ManySmall => self.images((self.blobs / self.archives).saturating_sub(1).max(1)),
+        };
+        Recipe {
+            directory: "bundles".to_owned(),
+            level: LEVEL,
+            matrix: Some("[]\n".to_owned()),
+            artifacts,
+        }
+    }
+
+    /// Returns images with so many layers of their own, all of one size.
     #[expect(
         clippy::cast_precision_loss,
         reason = "a bundle's size need not be met to the byte"
     )]
-    pub(super) fn recipe(&self) -> Recipe {
+    fn images(&self, layers: usize) -> Vec<ArtifactRecipe> {
+        let size = self.size as f64 / (self.archives * layers) as f64;
+        let layers = |image| {
+            let name = move |place| format!("image-{image}-{place}");
+            (0..layers).map(|place| layer(&name(place), size)).collect()
+        };
+        (0..self.archives)
+            .map(|number| artifact(number, PLATFORMS[..1].to_vec(), layers(number)))
+            .collect()
+    }
+
+    /// Returns the images and charts of a release.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a bundle's size need not be met to the byte"
+    )]
+    fn release(&self) -> Vec<ArtifactRecipe> {
         let charts = self.archives / 5;
         let images = self.archives - charts;
         let mean = self.size as f64 / self.archives.max(1) as f64;
@@ -88,12 +150,7 @@ impl Shape {
             .map(|(number, part)| self.image(number, mean, own * part / weight))
             .collect();
         artifacts.extend((0..charts).map(chart));
-        Recipe {
-            directory: "bundles".to_owned(),
-            level: LEVEL,
-            matrix: Some("[]\n".to_owned()),
-            artifacts,
-        }
+        artifacts
     }
 
     fn image(&self, number: usize, mean: f64, own: f64) -> ArtifactRecipe {
@@ -114,26 +171,31 @@ impl Shape {
             size: SCRIPT,
             same_on_every_platform: false,
         });
-        ArtifactRecipe {
-            repository: format!("component-{}/image-{number}", number % 7),
-            tag: format!("v1.{number}.0"),
-            contents: ContentsRecipe::Image {
-                platforms: self.platforms_of(number),
-                layers,
-            },
-        }
+        artifact(number, self.platforms_of(number), layers)
     }
 
-    fn platforms_of(&self, number: usize) -> Vec<String> {
+    fn platforms_of(&self, number: usize) -> Vec<&'static str> {
         let count = if number % SEVERAL == SEVERAL - 1 {
             self.platforms.clamp(1, PLATFORMS.len())
         } else {
             1
         };
-        PLATFORMS[..count]
-            .iter()
-            .map(|&name| name.to_owned())
-            .collect()
+        PLATFORMS[..count].to_vec()
+    }
+}
+
+fn artifact(
+    number: usize,
+    platforms: Vec<&'static str>,
+    layers: Vec<LayerRecipe>,
+) -> ArtifactRecipe {
+    ArtifactRecipe {
+        repository: format!("component-{}/image-{number}", number % 7),
+        tag: format!("v1.{number}.0"),
+        contents: ContentsRecipe::Image {
+            platforms: platforms.into_iter().map(str::to_owned).collect(),
+            layers,
+        },
     }
 }
 
@@ -213,9 +275,11 @@ mod tests {
             (5_000_000, 4, 2),
         ] {
             let shape = Shape {
+                kind: Kind::Mke,
                 size,
                 archives,
                 platforms,
+                blobs: 0,
             };
             let recipe = shape.recipe();
             assert_eq!(recipe.artifacts.len(), archives);
@@ -226,6 +290,30 @@ mod tests {
             if archives > 20 {
                 assert!(unique < all * 19 / 20, "{shape:?}: {unique} of {all}");
             }
+        }
+    }
+
+    #[test]
+    fn many_small_has_the_number_of_blobs_and_few_large_one_for_each_image() {
+        for (kind, archives, layers) in [(Kind::ManySmall, 100, 99), (Kind::FewLarge, 4, 1)] {
+            let shape = Shape {
+                kind,
+                size: 40_000_000,
+                archives,
+                platforms: 2,
+                blobs: 10_000,
+            };
+            let recipe = shape.recipe();
+            assert_eq!(recipe.artifacts.len(), archives);
+            for artifact in &recipe.artifacts {
+                let ContentsRecipe::Image { layers: found, .. } = &artifact.contents else {
+                    panic!("a chart");
+                };
+                assert_eq!(found.len(), layers);
+            }
+            let (all, unique) = bytes(&recipe);
+            assert_eq!(all, unique);
+            assert!(all.abs_diff(40_000_000) < 40_000, "{all}");
         }
     }
 
