@@ -131,7 +131,7 @@ fn run(context: &Context<'_>, output: &Output<'_>, arguments: &BenchArgs) -> Res
     );
     for round in 1..=arguments.rounds {
         if round > 1 {
-            scratch.clear_away()?;
+            scratch.make_room()?;
         }
         for row in &mut rows {
             if let Some(program) = contenders::missing(row.contender) {

@@ -23,6 +23,9 @@ const FILE: &str = "mke_bundle_v4.1.5_amd64.tar.gz";
 /// How long ext4 takes a removed inode for one that may be needed for recovery.
 const RECENCY: Duration = Duration::from_secs(36);
 
+/// How much a round may leave behind, in sizes of the bundle.
+const ROOM: u64 = 20;
+
 /// The path below the registry.
 pub(crate) const PROJECT: &str = "mke";
 
@@ -172,10 +175,14 @@ impl Scratch {
         }
     }
 
-    /// Removes what was put out of the way, and waits until that costs nobody anything any more.
-    pub(crate) fn clear_away(&self) -> Result<(), Failure> {
-        self.forget_away()?;
-        std::thread::sleep(RECENCY);
+    /// Removes what was put out of the way if the disk needs the room, and waits until that costs no program anything.
+    pub(crate) fn make_room(&self) -> Result<(), Failure> {
+        let disk = rustix::fs::statvfs(self.root.as_std_path())
+            .map_err(|source| Failure::io("measure the space of", &self.root, source.into()))?;
+        if disk.f_bavail.saturating_mul(disk.f_frsize) < ROOM * self.shape.size {
+            self.forget_away()?;
+            std::thread::sleep(RECENCY);
+        }
         Ok(())
     }
 
