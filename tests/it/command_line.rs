@@ -339,6 +339,7 @@ fn no_command_shows_what_there_is() {
       lock       Record every digest of a bundle in a lock file
       learn      Record facts from a real bundle and a real mkectl
       fetch      Download a locked bundle and verify it
+      unpack     Bring the contents of a medium to the workspace
       render     Write an environment's mke4.yaml
       promote    Write the release of one environment into another
       rehearse   Run a deploy without touching registry or cluster
@@ -384,7 +385,7 @@ fn help_fits_a_screen_and_names_the_road() {
     let run = sandbox.run(&["--help"]);
     insta::assert_snapshot!("help", run.whole());
     assert!(
-        run.stdout.lines().count() <= 58,
+        run.stdout.lines().count() <= 59,
         "{}",
         run.stdout.lines().count()
     );

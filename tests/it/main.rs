@@ -58,6 +58,7 @@ mod store;
 mod support;
 mod team;
 mod tidy;
+mod unpack;
 mod upgrade;
 mod verify;
 

@@ -28,6 +28,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "bundle",
             "environment",
             "files",
+            "medium",
             "mke",
             "network",
             "programs",

@@ -5,6 +5,7 @@
 //! test puts there. What it prints is redacted, so that snapshots hold on every machine.
 
 pub mod bundles;
+pub mod courier;
 pub mod faulty;
 pub mod lab;
 pub mod namespaces;
@@ -15,6 +16,7 @@ pub mod tap;
 pub mod tls;
 pub mod wire;
 
+pub use courier::Courier;
 pub use faulty::FaultyRegistry;
 pub use lab::Lab;
 pub use namespaces::Namespaces;

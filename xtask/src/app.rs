@@ -12,7 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use release::environment_lock::EnvironmentLock;
 use release::{Context, Tool, Workspace};
 
-use crate::cli::{Cli, CommonArgs};
+use crate::cli::{Cli, Command, CommonArgs};
 use crate::consent::TerminalConsent;
 use crate::credentials::EnvironmentCredentials;
 use crate::failure::Failure;
@@ -32,7 +32,12 @@ pub(crate) struct App<'a> {
 impl<'a> App<'a> {
     /// Prepares a command of Airlock.
     pub(crate) fn new(cli: &Cli, ui: &'a Ui) -> Result<Self, Failure> {
-        let app = Self::of_team(&cli.common, ui)?;
+        let named = cli.common.directory.as_deref();
+        let root = match &cli.command {
+            Command::Unpack(_) => root_or_new(named)?,
+            _ => root(named)?,
+        };
+        let app = Self::at(root, &cli.common, ui)?;
         if let Some(environments) = cli.writes() {
             release::links::refuse(&app.workspace, &environments)?;
         }
@@ -45,9 +50,13 @@ impl<'a> App<'a> {
 
     /// Prepares a task of a team, which has the options of every command alone.
     pub(crate) fn of_team(common: &CommonArgs, ui: &'a Ui) -> Result<Self, Failure> {
+        Self::at(root(common.directory.as_deref())?, common, ui)
+    }
+
+    fn at(root: Utf8PathBuf, common: &CommonArgs, ui: &'a Ui) -> Result<Self, Failure> {
         remember_variables();
         let tool = tool()?;
-        let workspace = Workspace::new(root(common.directory.as_deref())?);
+        let workspace = Workspace::new(root);
         crate::diagnosis::start(common, &workspace, ui)?;
         Ok(Self {
             workspace,
@@ -125,6 +134,22 @@ fn root(named: Option<&Utf8Path>) -> Result<Utf8PathBuf, Failure> {
         .map(Utf8Path::to_owned)
         .ok_or(Failure::NoWorkspace(here))
 }
+
+/// Finds the workspace, or the folder that becomes one.
+fn root_or_new(named: Option<&Utf8Path>) -> Result<Utf8PathBuf, Failure> {
+    let absolute = |path: &Utf8Path| {
+        let path = std::path::absolute(path).ok();
+        path.and_then(|path| Utf8PathBuf::from_path_buf(path).ok())
+    };
+    match (named, root(named)) {
+        (_, Ok(root)) => Ok(root),
+        (Some(named), Err(error)) => absolute(named).ok_or(error),
+        (None, Err(error)) => absolute(Utf8Path::new(NEW)).ok_or(error),
+    }
+}
+
+/// The folder of a workspace that `unpack` makes in the current folder.
+const NEW: &str = "airlock-workspace";
 
 /// Returns the time of a clock that libraries can calculate with: they panic at dates that they cannot write.
 fn timestamp(now: SystemTime) -> Result<jiff::Timestamp, Failure> {

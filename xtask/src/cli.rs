@@ -97,6 +97,7 @@ Prepare
   lock       Record every digest of a bundle in a lock file
   learn      Record facts from a real bundle and a real mkectl
   fetch      Download a locked bundle and verify it
+  unpack     Bring the contents of a medium to the workspace
   render     Write an environment's mke4.yaml
   promote    Write the release of one environment into another
   rehearse   Run a deploy without touching registry or cluster
@@ -234,6 +235,11 @@ pub(crate) enum Command {
     ///
     /// With --check, compares the bundle in bundles/ and the downloads of mkectl with the lock. Nothing is downloaded or written.
     Fetch(FetchArgs),
+    /// Bring the contents of a medium to the workspace
+    ///
+    /// Verifies the signature and every piece. Makes the workspace if it does not exist. An interrupted run resumes.
+    #[command(after_help = examples::UNPACK)]
+    Unpack(UnpackArgs),
     /// Write an environment's mke4.yaml
     #[command(group = ArgGroup::new("which").required(true).args(["environment", "all"]))]
     Render {
@@ -586,6 +592,19 @@ pub(crate) struct FetchArgs {
     /// Download mkectl for this platform, such as linux-x86_64; repeatable [default: this machine's]
     #[arg(long, value_name = "PLATFORM", conflicts_with = "check")]
     pub(crate) platform: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UnpackArgs {
+    /// Media or their volumes, or - for a tar stream on standard input
+    #[arg(required = true, value_name = "DIR")]
+    pub(crate) folders: Vec<Utf8PathBuf>,
+    /// Fingerprint that the signing key must have, instead of being prompted
+    #[arg(long, value_name = "SHA256:...")]
+    pub(crate) fingerprint: Option<String>,
+    /// Accept a medium without a signature
+    #[arg(long)]
+    pub(crate) allow_unsigned: bool,
 }
 
 impl Cli {

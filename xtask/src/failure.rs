@@ -18,6 +18,7 @@ use release::{
 };
 
 mod registry_error;
+pub(crate) mod unpack;
 
 /// Something differs: `plan --detailed-exitcode`, `diff --detailed-exitcode`, `render --check`.
 pub(crate) const DIFFERS: u8 = 2;
@@ -280,6 +281,7 @@ fn hints(error: &Error) -> Vec<String> {
             ];
         }
         Error::Plan(plan::Error::Outdated(_)) => "run it again: it computes a new plan".to_owned(),
+        Error::Unpack(error) => return unpack::hints(error),
         Error::Unready(Unready::Unwritable { .. }) => "make it writable; nothing was sent".to_owned(),
         Error::Unready(Unready::NoRoom { .. }) => {
             "free some space; `cargo xtask store gc` removes what no lock names".to_owned()

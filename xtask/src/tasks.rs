@@ -29,6 +29,7 @@ mod snapshot;
 mod status;
 mod store;
 mod support;
+mod unpack;
 mod verify;
 
 use std::process::ExitCode;
@@ -67,6 +68,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Learn(arguments) => learn::run(app, arguments),
         Command::Lock(arguments) => lock::run(app, arguments),
         Command::Fetch(arguments) => fetch::run(app, arguments),
+        Command::Unpack(arguments) => unpack::run(app, arguments),
         Command::Render {
             environment,
             all: _,

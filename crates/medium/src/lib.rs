@@ -49,7 +49,7 @@ pub use signature::{SignatureError, Signer, signer};
 pub use signers::Signers;
 pub use split::split;
 pub use stream::{PieceSink, read_stream, write_stream};
-pub use write::{Files, write};
+pub use write::{Files, parallel, write};
 
 /// Is told of bytes as they are done, and returns whether to continue.
 pub type Progress<'a> = &'a (dyn Fn(u64) -> bool + Sync);

@@ -144,6 +144,30 @@ pub enum What {
     },
     /// A blob of a lock: a manifest, a config, a layer or a release matrix.
     Blob {},
+    /// The commits of a site that the other side lacks, as a git bundle. They are merged.
+    Commits {
+        /// The branch, `main`.
+        branch: String,
+        /// The last commit.
+        commit: String,
+    },
+    /// The receipt of an environment that is not committed.
+    Receipt {
+        /// The environment.
+        environment: String,
+    },
+    /// What the site of an environment has: a registry snapshot.
+    Snapshot {
+        /// The environment.
+        environment: String,
+    },
+    /// A log of an environment, with secrets masked.
+    Log {
+        /// The environment.
+        environment: String,
+        /// Its file name.
+        file: String,
+    },
 }
 
 /// A part of a content, of at most 1 GiB. The same piece may be a part of several contents.
@@ -271,6 +295,14 @@ impl Manifest {
             if sum != Some(content.size) {
                 return wrong(format!(
                     "the pieces of `{}` have a different size",
+                    content.sha256
+                ));
+            }
+            if let [piece] = &content.pieces[..]
+                && piece.sha256 != content.sha256
+            {
+                return wrong(format!(
+                    "the piece of `{}` has a different SHA-256",
                     content.sha256
                 ));
             }

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::piece::{Failed, copy};
+use crate::piece::{Failed, Hashed, copy};
 use crate::write::parallel;
 use crate::{Content, Error, Manifest, Piece, Progress, Signer, layout};
 
@@ -162,18 +162,30 @@ impl Medium {
         }
     }
 
-    /// Copies all pieces of a content.
+    /// Copies all pieces of a content, and compares it with its own hash.
     ///
     /// # Errors
-    /// As of [`Medium::copy_piece`].
+    /// As of [`Medium::copy_piece`], or the pieces make up something else.
     pub fn copy(
         &self,
         content: &Content,
         into: &mut dyn Write,
         progress: Progress<'_>,
     ) -> Result<(), Error> {
-        let mut pieces = content.pieces.iter();
-        pieces.try_for_each(|piece| self.copy_piece(piece, into, progress))
+        // The hash of a single piece is that of the content.
+        if let [piece] = &content.pieces[..] {
+            return self.copy_piece(piece, into, progress);
+        }
+        let mut into = Hashed::new(into);
+        for piece in &content.pieces {
+            self.copy_piece(piece, &mut into, progress)?;
+        }
+        match into.finish() == content.sha256 {
+            true => Ok(()),
+            false => Err(Error::Contradiction {
+                what: format!("the pieces of `{}` make up something else", content.sha256),
+            }),
+        }
     }
 
     /// Reads every piece of the given contents and every file beside the manifest, several concurrently, and returns what cannot be
@@ -199,15 +211,31 @@ impl Medium {
         let mut found = found.into_inner().unwrap_or_else(|held| held.into_inner());
         found.sort_by_key(|(index, _)| *index);
         let mut damages: Vec<Damage> = found.into_iter().map(|(_, damage)| damage).collect();
-        if let Some(root) = &self.root {
-            let files = self.manifest.files.iter();
-            damages.extend(files.filter_map(|file| {
-                let fault = examine_file(&root.join(&file.name), file)?;
-                let name = file.name.clone();
-                Some(Damage::File { name, fault })
-            }));
-        }
+        damages.extend(self.examine_files());
         Ok(damages)
+    }
+
+    /// Reads the files beside the manifest, and returns what is wrong with them. A volume that travelled alone has none.
+    pub fn examine_files(&self) -> Vec<Damage> {
+        let files = self.root.iter().flat_map(|root| {
+            let files = self.manifest.files.iter();
+            files.map(move |file| (examine_file(&root.join(&file.name), file), file))
+        });
+        files
+            .filter_map(|(fault, file)| {
+                Some(Damage::File {
+                    name: file.name.clone(),
+                    fault: fault?,
+                })
+            })
+            .collect()
+    }
+
+    /// Returns the medium with a folder of pieces that is not on it: what was kept of a stream, `pieces/ab/ab12..`.
+    #[must_use]
+    pub fn with_folder(mut self, folder: &Utf8Path) -> Self {
+        self.volumes.push((None, folder.to_owned()));
+        self
     }
 }
 

@@ -140,6 +140,37 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
+/// Hashes what is written on.
+pub(crate) struct Hashed<'a> {
+    into: &'a mut dyn Write,
+    hasher: Sha256,
+}
+
+impl<'a> Hashed<'a> {
+    pub(crate) fn new(into: &'a mut dyn Write) -> Self {
+        Self {
+            into,
+            hasher: Sha256::new(),
+        }
+    }
+
+    pub(crate) fn finish(self) -> String {
+        hex::encode(self.hasher.finalize())
+    }
+}
+
+impl Write for Hashed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.into.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.into.flush()
+    }
+}
+
 /// Hashes what is written.
 struct Tee<'a>(&'a mut Sha256);
 

@@ -99,10 +99,13 @@ pub fn write(
 }
 
 /// Runs jobs on several threads until all are done or one fails.
-pub(crate) fn parallel<T: Sync>(
+///
+/// # Errors
+/// The first error of a job. Jobs that have begun end before.
+pub fn parallel<T: Sync, E: Send>(
     jobs: &[T],
-    run: &(dyn Fn(&T) -> Result<(), Error> + Sync),
-) -> Result<(), Error> {
+    run: &(dyn Fn(&T) -> Result<(), E> + Sync),
+) -> Result<(), E> {
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(None);
     let work = || {

@@ -1,6 +1,6 @@
 //! What git knows of the workspace: which revision it is at, whether anything differs from it, what a file once held.
 //!
-//! Git is asked and never told: nothing is written, not even its index. Receipts and locks have no other history than this one.
+//! Git is asked and never told: nothing is written, not even its index. Only [`Receiver`] writes. Receipts and locks have no other history than this one.
 //!
 //! A workspace may arrive as a folder, with a configuration of its own that names programs. Questions run none of them: commands are
 //! plumbing where there is some, and every setting by which `status` would start a program is overridden.
@@ -11,6 +11,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::ask::Question;
 use crate::{Error, Executable, Variables};
+
+mod receive;
+
+pub use receive::{Head, Receiver};
 
 /// How long git may take for an answer. A cold start on a slow disk with a large tree takes a few seconds at the worst.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -68,6 +72,13 @@ pub enum Absent {
         /// Why.
         source: Error,
     },
+}
+
+impl Absent {
+    /// Returns whether git is not installed.
+    pub fn is_not_installed(&self) -> bool {
+        matches!(self, Self::NotInstalled)
+    }
 }
 
 /// Where a workspace stands.
@@ -256,13 +267,16 @@ impl Git {
     }
 
     fn ask(&self, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, Absent> {
-        let question = Question {
+        self.question(Question {
             arguments,
             input,
             with_errors: false,
             limit: LIMIT,
             longest: LONGEST,
-        };
+        })
+    }
+
+    fn question(&self, question: Question<'_>) -> Result<Vec<u8>, Absent> {
         self.program
             .answer(question)
             .map_err(|source| match source {

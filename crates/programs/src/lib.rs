@@ -38,7 +38,7 @@ pub use deliver::deliver;
 pub use error::Error;
 pub use event::{Event, Observer};
 pub use executable::Executable;
-pub use git::{Absent, Git, Past, State};
+pub use git::{Absent, Git, Head, Past, Receiver, State};
 pub use mkectl::{
     Archives, Check, GATEWAY_LISTENER_PORT, GATEWAY_PORTS, GatewayPorts, Help, Migration, Mkectl,
     Needed, NodePorts, Pulled, Upgrade, document, unlisted_registry_users,

@@ -115,6 +115,9 @@ pub enum Error {
     /// An upgrade from MKE 3 is refused.
     #[error(transparent)]
     Migrate(#[from] crate::cluster::migrate::Error),
+    /// A medium cannot be unpacked, or only in part.
+    #[error(transparent)]
+    Unpack(#[from] crate::courier::unpack::Error),
     /// A command for a running cluster failed or is refused.
     #[error(transparent)]
     Cluster(#[from] crate::cluster::Error),
@@ -156,6 +159,7 @@ impl Error {
             Self::Existing(error) => error.kind(),
             Self::Upgrade(error) => error.kind(),
             Self::Migrate(error) => error.kind(),
+            Self::Unpack(error) => error.kind(),
             Self::Cluster(error) => error.kind(),
             Self::Environment(_) | Self::Release(_) | Self::InvalidLock(_) => Kind::Workspace,
             Self::Mkectl(_) => Kind::Mkectl,

@@ -31,6 +31,8 @@ pub enum Step {
     Migrate,
     /// Run another command of mkectl.
     Cluster,
+    /// Bring the contents of a medium to the workspace.
+    Unpack,
 }
 
 impl Step {
@@ -47,6 +49,7 @@ impl Step {
             Self::Upgrade => "upgrade",
             Self::Migrate => "migrate",
             Self::Cluster => "mkectl",
+            Self::Unpack => "unpack",
         }
     }
 }

@@ -42,6 +42,8 @@ pub mod cluster;
 
 pub mod deploy;
 
+pub mod courier;
+
 // Beside the road.
 pub mod preflight;
 pub mod prune;

@@ -59,6 +59,7 @@ pub fn refuse(workspace: &Workspace, environments: &[&str]) -> Result<(), Error>
         for file in [
             &output.config,
             &output.receipt,
+            &output.snapshot,
             &output.admin_password,
             &output.adopted,
         ] {

@@ -182,6 +182,8 @@ pub struct Output {
     pub config: Utf8PathBuf,
     /// The receipt.
     pub receipt: Utf8PathBuf,
+    /// The registry snapshot that a site returned, which `pack` reads.
+    pub snapshot: Utf8PathBuf,
     /// The folder of mkectl's logs.
     pub logs: Utf8PathBuf,
     /// The administrator's password, unless the environment says where it goes.
@@ -198,6 +200,7 @@ impl Output {
         Self {
             config: directory.join("mke4.yaml"),
             receipt: directory.join("receipt.yaml"),
+            snapshot: directory.join("registry.snapshot.yaml"),
             logs: directory.join("logs"),
             admin_password: directory.join("admin-password"),
             backups: directory.join("backups"),

@@ -23,6 +23,13 @@ Examples:
   cargo xtask lock v4.1.5 --replace --diff   # accept a different bundle
 ";
 
+pub(crate) const UNPACK: &str = "\
+Examples:
+  cargo xtask unpack /media/disk             # into this workspace
+  cargo xtask unpack /media/disk -C airlock  # makes the workspace
+  cargo xtask unpack /media/disk1 /media/disk2
+";
+
 pub(crate) const PUSH: &str = "\
 Examples:
   cargo xtask push prod

@@ -448,6 +448,7 @@ fn chain(failure: &Failure) -> String {
             Some(diff) => text.push_str(&super::plan::coloured(diff)),
             None => text.push_str(&lock_changes(changes)),
         },
+        release::Error::Unpack(error) => text.push_str(&crate::failure::unpack::pieces(error)),
         release::Error::Run(run::Error::Failed { last_lines, .. }) => {
             for line in last_lines.iter().rev().take(LAST_LINES).rev() {
                 text.push_str(&format!("  mkectl | {line}\n"));

@@ -27,6 +27,15 @@ pub struct Snapshot {
     pub environment: String,
     /// Its registry and project.
     pub registry: String,
+    /// When it was taken, in UTC; only what a site returns says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken: Option<String>,
+    /// The last commit that a medium brought to the site.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// The SHA-256 of blobs that the site's store has, beside those of the tags that are what a lock names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blobs: Vec<String>,
     /// Every tag that a lock names, by repository and tag.
     pub tags: Vec<Tag>,
 }
@@ -89,15 +98,22 @@ impl Snapshot {
     /// # Errors
     /// The path leads to a different kind of file, or the file cannot be written.
     pub fn write(&self, workspace: &Workspace, path: &Utf8Path) -> Result<(), crate::Error> {
+        write_named(workspace, path, FileKind::Snapshot, &self.text(path)?)
+    }
+
+    /// Returns the text of the file.
+    ///
+    /// # Errors
+    /// YAML cannot express it.
+    pub(crate) fn text(&self, path: &Utf8Path) -> Result<String, crate::Error> {
         let yaml = redaction::yaml::write(self, &[]).map_err(|source| Error::File {
             path: path.to_owned(),
             source,
         })?;
-        let text = format!(
+        Ok(format!(
             "# What {} has of what the locks name. Written by `cargo xtask snapshot {} --out FILE`.\n{yaml}",
             self.registry, self.environment
-        );
-        write_named(workspace, path, FileKind::Snapshot, &text)
+        ))
     }
 
     /// Returns what the registry has under each tag of a lock, in its order, and how many of them nobody has looked at: the lock
@@ -155,6 +171,9 @@ pub async fn take(
         version: Snapshot::VERSION,
         environment: environment.name.clone(),
         registry: environment.registry.image_url(),
+        taken: None,
+        commit: None,
+        blobs: Vec::new(),
         tags: asked
             .iter()
             .zip(&seen)

@@ -269,14 +269,14 @@ fn stand_in(
 }
 
 /// A program and the download that it came in.
-struct Kept {
-    folder: Utf8PathBuf,
-    program: Utf8PathBuf,
-    archive: Utf8PathBuf,
+pub(crate) struct Kept {
+    pub(crate) folder: Utf8PathBuf,
+    pub(crate) program: Utf8PathBuf,
+    pub(crate) archive: Utf8PathBuf,
 }
 
 impl Kept {
-    fn of(workspace: &Workspace, lock: &bundle::Lock, locked: &LockedMkectl) -> Self {
+    pub(crate) fn of(workspace: &Workspace, lock: &bundle::Lock, locked: &LockedMkectl) -> Self {
         Self::at(workspace, &lock.release, &locked.platform)
     }
 
@@ -826,7 +826,7 @@ fn of_this_machine(lock: &bundle::Lock) -> Option<&LockedMkectl> {
 }
 
 /// Returns this machine as downloads of mkectl name it.
-fn platform() -> String {
+pub(crate) fn platform() -> String {
     let system = match std::env::consts::OS {
         "macos" => "darwin",
         system => system,

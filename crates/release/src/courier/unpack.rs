@@ -1,0 +1,241 @@
+//! Brings what a medium has to a workspace: history, program, mkectl and blobs.
+//!
+//! - Nothing is used before the signature and its own hash are verified. Each content is hashed while it is copied, and gets its final
+//!   name afterwards. Therefore a run that was killed is repeated, and does only what is left.
+//! - The history comes first: it has the locks, which the store is cleaned by. A workspace without history is made of it.
+//! - What cannot be read is named in the end. The rest is used.
+
+use std::io::Read;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use medium::{Damage, Medium, What};
+use serde::Serialize;
+
+use crate::event::{Event, Step};
+use crate::{Context, Workspace, links};
+
+mod blobs;
+mod error;
+mod place;
+mod repository;
+mod returned;
+mod stream;
+mod trust;
+
+pub use error::{Damaged, Error};
+pub use repository::Moved;
+pub use trust::Trust;
+
+/// What a medium is read from.
+pub enum From<'a> {
+    /// Folders: media, or volumes of one that travelled alone.
+    Folders(&'a [Utf8PathBuf]),
+    /// A tar stream.
+    Stream(&'a mut dyn Read),
+}
+
+/// What was brought to the workspace.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Unpacked {
+    /// The workspace.
+    pub workspace: Utf8PathBuf,
+    /// The name of the pack: the SHA-256 of its manifest.
+    pub pack: String,
+    /// The fingerprint of the key that signed it.
+    pub signer: Option<String>,
+    /// The line that permits this key, if the workspace does not list any key yet.
+    pub signer_line: Option<String>,
+    /// What became of the history.
+    pub repository: Option<Moved>,
+    /// The program, relative to the workspace.
+    pub program: Option<Utf8PathBuf>,
+    /// Each mkectl, relative to the workspace.
+    pub mkectl: Vec<Utf8PathBuf>,
+    /// The folder of the sources, relative to the workspace.
+    pub sources: Option<Utf8PathBuf>,
+    /// How many blobs came into the store.
+    pub blobs: usize,
+    /// Their size in bytes.
+    pub bytes: u64,
+    /// How many blobs were in the store before.
+    pub kept: usize,
+    /// How many blobs of the locks are assumed to be in the registry or the store, and are not in the store.
+    pub assumed: usize,
+    /// The files that came back from a site, relative to the workspace.
+    pub returned: Vec<Utf8PathBuf>,
+    /// The environments that it was made for.
+    pub environments: Vec<String>,
+}
+
+/// Brings what a medium has to the workspace, which is made if it does not exist.
+///
+/// # Errors
+/// The medium is not trusted, its history does not fit, or something of it is damaged: then the rest was used.
+pub fn unpack(
+    context: &Context<'_>,
+    from: From<'_>,
+    trust: &Trust<'_>,
+) -> Result<Unpacked, crate::Error> {
+    let workspace = context.workspace;
+    place::check(workspace)?;
+    let (medium, line) = match from {
+        From::Folders(folders) => {
+            place::outside_of(workspace, folders)?;
+            let found = medium::find(folders)?;
+            let (medium, line) = trust.check(workspace, &found)?;
+            blobs::check_room(workspace, &medium)?;
+            report_start(context, &medium);
+            (medium, line)
+        }
+        From::Stream(read) => stream::receive(context, read, trust)?,
+    };
+    let mut unpacked = Unpacked {
+        workspace: workspace.root().to_owned(),
+        pack: medium.pack().to_owned(),
+        signer: medium.signer().map(medium::Signer::fingerprint),
+        signer_line: line,
+        environments: medium.manifest().serves.environments.clone(),
+        ..Unpacked::default()
+    };
+    for damage in medium.examine_files() {
+        if let Damage::File { name, fault } = damage {
+            let warning = format!("{name} on the medium is {fault}; it is not used");
+            context.reporter.report(Event::Warning(warning));
+        }
+    }
+    bring(context, &medium, &mut unpacked)?;
+    if workspace.root().join(super::SIGNERS).exists() {
+        unpacked.signer_line = None;
+    }
+    stream::clean_up(workspace)?;
+    Ok(unpacked)
+}
+
+fn bring(
+    context: &Context<'_>,
+    medium: &Medium,
+    unpacked: &mut Unpacked,
+) -> Result<(), crate::Error> {
+    let workspace = context.workspace;
+    let mut damaged = Damaged::default();
+    let contents = &medium.manifest().contents;
+    for content in contents {
+        let moved = match &content.what {
+            What::Repository { branch, commit } => {
+                repository::receive(context, medium, content, branch, commit)
+            }
+            What::Commits { branch, commit } => {
+                returned::commits(context, medium, content, branch, commit)
+            }
+            _ => continue,
+        };
+        unpacked.repository = damaged.unless_piece(medium, content, moved)?;
+    }
+    if unpacked.repository.is_none() && !workspace.root().join("environments").is_dir() {
+        // Everything that is to be replaced is named in one go.
+        if damaged.is_empty() {
+            return Err(Error::NoRepository {
+                folder: workspace.root().to_owned(),
+            }
+            .into());
+        }
+        damaged.examine(medium);
+        return Err(damaged.error(medium));
+    }
+    // What came may contain links that lead elsewhere.
+    links::refuse(workspace, &[])?;
+    for content in contents {
+        match &content.what {
+            What::Program { platform } if *platform == crate::transfer::program::platform() => {
+                let placed = place::program(context, medium, content);
+                unpacked.program = damaged.unless_piece(medium, content, placed)?;
+            }
+            What::Mkectl {
+                release, platform, ..
+            } => {
+                let placed = place::mkectl(context, medium, content, release, platform);
+                unpacked
+                    .mkectl
+                    .extend(damaged.unless_piece(medium, content, placed)?.flatten());
+            }
+            What::Sources { .. } => {
+                let placed = place::sources(context, medium, content);
+                unpacked.sources = damaged.unless_piece(medium, content, placed)?;
+            }
+            What::Receipt { environment } => {
+                let written = returned::receipt(context, medium, content, environment);
+                let written = damaged.unless_piece(medium, content, written)?;
+                unpacked.returned.extend(written.flatten());
+            }
+            What::Snapshot { environment } => {
+                let written = returned::snapshot(context, medium, content, environment);
+                let written = damaged.unless_piece(medium, content, written)?;
+                unpacked.returned.extend(written.flatten());
+            }
+            What::Log { environment, file } => {
+                let written = returned::log(context, medium, content, environment, file);
+                let written = damaged.unless_piece(medium, content, written)?;
+                unpacked.returned.extend(written.flatten());
+            }
+            What::Repository { .. }
+            | What::Commits { .. }
+            | What::Program { .. }
+            | What::Blob {} => {}
+        }
+    }
+    blobs::fill(context, medium, unpacked, &mut damaged)?;
+    if !damaged.is_empty() {
+        return Err(damaged.error(medium));
+    }
+    context.reporter.report(Event::Finished {
+        step: Step::Unpack,
+        what: format!("every piece of pack {} is verified", &medium.pack()[..12]),
+    });
+    Ok(())
+}
+
+fn report_start(context: &Context<'_>, medium: &Medium) {
+    let contents = medium.manifest().contents.iter();
+    context.reporter.report(Event::Started {
+        step: Step::Unpack,
+        what: format!("pack {}", &medium.pack()[..12]),
+        bytes: Some(contents.map(|content| content.size).sum()),
+    });
+}
+
+/// Returns where files are kept that are not complete yet, relative to the workspace.
+fn temporary(workspace: &Workspace) -> Utf8PathBuf {
+    workspace.bundles().join("unpack")
+}
+
+/// Reports bytes that were read.
+fn advanced(context: &Context<'_>, bytes: u64) -> bool {
+    context.reporter.report(Event::Advanced {
+        step: Step::Unpack,
+        bytes,
+    });
+    true
+}
+
+/// Copies a content to a file of its own, which is removed when the answer is dropped.
+fn copied(
+    context: &Context<'_>,
+    medium: &Medium,
+    content: &medium::Content,
+    folder: &Utf8Path,
+) -> Result<tempfile::NamedTempFile, crate::Error> {
+    std::fs::create_dir_all(folder).map_err(|source| crate::Error::io("make", folder, source))?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".")
+        .suffix(".part")
+        .tempfile_in(folder)
+        .map_err(|source| crate::Error::io("write", folder, source))?;
+    medium
+        .copy(content, &mut file, &|bytes| advanced(context, bytes))
+        .map_err(|error| match error {
+            medium::Error::Stream { source, .. } => crate::Error::io("write", folder, source),
+            error => error.into(),
+        })?;
+    Ok(file)
+}

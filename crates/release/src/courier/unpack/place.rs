@@ -1,0 +1,174 @@
+//! Where things go: the folder of the workspace, the program, mkectl, the sources.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use medium::{Content, Medium};
+use tempfile::NamedTempFile;
+
+use super::{Error, copied, temporary};
+use crate::event::Event;
+use crate::transfer::program::Kept;
+use crate::{Context, Workspace, links};
+
+/// The program, relative to the workspace.
+const PROGRAM: &str = "airlock";
+
+/// The folder of the sources, relative to the workspace.
+const SOURCES: &str = "bundles/sources";
+
+/// Checks that the folder is a workspace, or may become one: it is empty, or has only what an interrupted run has left.
+///
+/// # Errors
+/// It has something else.
+pub(super) fn check(workspace: &Workspace) -> Result<(), crate::Error> {
+    let root = workspace.root();
+    if root.join("environments").is_dir() || root.join(".git").exists() {
+        return Ok(());
+    }
+    let entries = match root.read_dir_utf8() {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(crate::Error::io("read", root, source)),
+    };
+    // A file system of its own has a folder for files that its check finds.
+    let ours = ["bundles", "lost+found"];
+    let mut entries = entries.flatten();
+    match entries.all(|entry| ours.contains(&entry.file_name())) {
+        true => Ok(()),
+        false => Err(Error::NotEmpty {
+            folder: root.to_owned(),
+        }
+        .into()),
+    }
+}
+
+/// Checks that the workspace is not on the medium, which may be full, slow, or without links and modes.
+///
+/// # Errors
+/// It is.
+pub(super) fn outside_of(
+    workspace: &Workspace,
+    folders: &[Utf8PathBuf],
+) -> Result<(), crate::Error> {
+    let root = workspace.root();
+    let real = |path: &Utf8Path| path.canonicalize_utf8().ok();
+    let root = root.ancestors().find_map(real).unwrap_or_default();
+    match folders
+        .iter()
+        .filter_map(|folder| real(folder))
+        .any(|folder| root.starts_with(folder))
+    {
+        true => Err(Error::Inside {
+            folder: workspace.root().to_owned(),
+        }
+        .into()),
+        false => Ok(()),
+    }
+}
+
+/// Puts the program into the workspace.
+///
+/// # Errors
+/// A piece is damaged, or the file cannot be written.
+pub(super) fn program(
+    context: &Context<'_>,
+    medium: &Medium,
+    content: &Content,
+) -> Result<Utf8PathBuf, crate::Error> {
+    let workspace = context.workspace;
+    let path = workspace.root().join(PROGRAM);
+    links::refuse_one(workspace, &path)?;
+    let file = copied(context, medium, content, &temporary(workspace))?;
+    keep(file, 0o755, &path)?;
+    Ok(workspace.shown(&path).to_owned())
+}
+
+/// Puts a download of mkectl where `fetch` puts it, if a lock names its hash.
+///
+/// # Errors
+/// A piece is damaged, or a file cannot be written.
+pub(super) fn mkectl(
+    context: &Context<'_>,
+    medium: &Medium,
+    content: &Content,
+    release: &str,
+    platform: &str,
+) -> Result<Option<Utf8PathBuf>, crate::Error> {
+    let workspace = context.workspace;
+    for path in workspace.locks()? {
+        let lock = bundle::Lock::read(&path)?;
+        let mut programs = lock.mkectl.iter();
+        let is_wanted = |locked: &&bundle::LockedMkectl| {
+            locked.platform == platform && locked.sha256 == content.sha256
+        };
+        let Some(locked) = programs.find(is_wanted).filter(|_| lock.release == release) else {
+            continue;
+        };
+        let kept = Kept::of(workspace, &lock, locked);
+        if bundle::check_program(&kept.archive, &locked.sha256, &kept.program).is_err() {
+            let file = copied(context, medium, content, &kept.folder)?;
+            keep(file, 0o644, &kept.archive)?;
+            bundle::unpack_program(&kept.archive, &locked.sha256, &kept.program).map_err(
+                |source| Error::Mkectl {
+                    release: lock.release.clone(),
+                    source,
+                },
+            )?;
+        }
+        return Ok(Some(workspace.shown(&kept.program).to_owned()));
+    }
+    let release = redaction::line(release, 40);
+    context.reporter.report(Event::Warning(format!(
+        "mkectl {release} on the medium is not in a lock; it is not used"
+    )));
+    Ok(None)
+}
+
+/// Unpacks the sources of all dependencies.
+///
+/// # Errors
+/// A piece is damaged, or a file cannot be written.
+pub(super) fn sources(
+    context: &Context<'_>,
+    medium: &Medium,
+    content: &Content,
+) -> Result<Utf8PathBuf, crate::Error> {
+    let workspace = context.workspace;
+    let folder = workspace.root().join(SOURCES);
+    let mark = folder.join(".unpacked");
+    if files::read_text(&mark).is_ok_and(|known| known == content.sha256) {
+        return Ok(SOURCES.into());
+    }
+    let mut file = copied(context, medium, content, &temporary(workspace))?;
+    let new = temporary(workspace).join("sources");
+    let failed = |source| crate::Error::io("write", &new, source);
+    remove(&new)?;
+    std::io::Seek::rewind(&mut file).map_err(failed)?;
+    std::fs::create_dir_all(&new).map_err(failed)?;
+    // Paths that lead out of the folder are left out.
+    tar::Archive::new(file).unpack(&new).map_err(failed)?;
+    std::fs::write(new.join(".unpacked"), &content.sha256).map_err(failed)?;
+    remove(&folder)?;
+    std::fs::rename(&new, &folder).map_err(failed)?;
+    Ok(SOURCES.into())
+}
+
+pub(super) fn remove(folder: &Utf8Path) -> Result<(), crate::Error> {
+    match std::fs::remove_dir_all(folder) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(crate::Error::io("remove", folder, source))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Gives a file its name when it is complete.
+pub(super) fn keep(file: NamedTempFile, mode: u32, path: &Utf8Path) -> Result<(), crate::Error> {
+    let failed = |source| crate::Error::io("write", path, source);
+    file.as_file().sync_all().map_err(failed)?;
+    let mode = std::fs::Permissions::from_mode(mode);
+    file.as_file().set_permissions(mode).map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! The history of the workspace: a repository is made of it, or moves on by it.
+
+use camino::Utf8Path;
+use medium::{Content, Medium};
+use programs::Receiver;
+use serde::Serialize;
+
+use super::{Error, copied, temporary};
+use crate::Context;
+
+/// What became of the history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Moved {
+    /// The branch.
+    pub branch: String,
+    /// The commit before; none if the workspace was made.
+    pub from: Option<String>,
+    /// The commit that the workspace is at.
+    pub to: String,
+    /// How many commits came.
+    pub commits: usize,
+}
+
+impl From<programs::Absent> for crate::Error {
+    fn from(source: programs::Absent) -> Self {
+        Error::Git { source }.into()
+    }
+}
+
+/// Takes a history. The working tree and the branch move on only if no local change and no commit is lost.
+///
+/// # Errors
+/// Git is missing, a piece is damaged, or the history does not continue the one of the workspace.
+pub(super) fn receive(
+    context: &Context<'_>,
+    medium: &Medium,
+    content: &Content,
+    branch: &str,
+    commit: &str,
+) -> Result<Moved, crate::Error> {
+    let root = context.workspace.root();
+    let variables = &context.tool.variables;
+    // Git is asked for before anything is written.
+    let mut git = Receiver::of(root, variables)?;
+    let is_new = !root.join("environments").is_dir();
+    let copied = copied(context, medium, content, &temporary(context.workspace))?;
+    if !is_new {
+        git = Receiver::of(&git.top_level()?, variables)?;
+    }
+    // A run that was killed may have made half a repository. Making it again keeps what it has.
+    if is_new || git.head()?.commit.is_none() {
+        git.init(if branch == DETACHED { "main" } else { branch })?;
+    }
+    let head = git.head()?;
+    if branch != DETACHED && head.branch.as_deref() != Some(branch) {
+        return Err(Error::Branch {
+            branch: branch.to_owned(),
+            found: head.branch.map_or_else(
+                || "a commit".to_owned(),
+                |found| format!("branch `{found}`"),
+            ),
+        }
+        .into());
+    }
+    let same = |moved: &str| Moved {
+        branch: branch.to_owned(),
+        from: head.commit.clone(),
+        to: moved.to_owned(),
+        commits: 0,
+    };
+    if let (Some(from), Some(_)) = (&head.commit, git.commit(commit)?)
+        && git.is_ancestor(commit, from)?
+    {
+        if git.outside()?.is_none() {
+            git.brought(commit)?;
+        }
+        return Ok(same(from));
+    }
+    // Files of an interrupted run are those of the commit, or the first part of one.
+    let has_begun = head.commit.is_none() && git.has_begun()?;
+    take(&git, medium, &copied, branch, commit)?;
+    if let Some(earlier) = git.outside()?
+        && !git.is_ancestor(&earlier, commit)?
+    {
+        return Err(Error::Rewritten {
+            commit: short(commit),
+            earlier: short(&earlier),
+        }
+        .into());
+    }
+    let from = head.commit.as_deref();
+    if let Some(from) = from
+        && !git.is_ancestor(from, commit)?
+    {
+        return Err(Error::Diverged {
+            commit: short(commit),
+            head: short(from),
+        }
+        .into());
+    }
+    if !has_begun {
+        let files = git.local_changes(from, commit)?;
+        if !files.is_empty() {
+            return Err(Error::LocalChanges { files }.into());
+        }
+    }
+    let commits = git.count(from, commit)?;
+    git.advance(from, commit)?;
+    Ok(Moved {
+        commits,
+        ..same(commit)
+    })
+}
+
+/// Fetches a commit from a git bundle.
+///
+/// # Errors
+/// It builds on a commit that the repository lacks, or is not the one that the manifest names.
+pub(super) fn take(
+    git: &Receiver,
+    medium: &Medium,
+    bundle: &tempfile::NamedTempFile,
+    branch: &str,
+    commit: &str,
+) -> Result<(), crate::Error> {
+    for assumed in &medium.manifest().assumes.commits {
+        if git.commit(assumed)?.is_none() {
+            return Err(Error::Lacks {
+                commit: short(assumed),
+            }
+            .into());
+        }
+    }
+    let bundle = Utf8Path::from_path(bundle.path()).unwrap_or(Utf8Path::new("."));
+    let reference = match branch {
+        DETACHED => DETACHED.to_owned(),
+        branch => format!("refs/heads/{branch}"),
+    };
+    let found = git.fetch(bundle, &reference)?;
+    match found == commit {
+        true => Ok(()),
+        false => Err(Error::OtherCommit {
+            commit: short(commit),
+            found: short(&found),
+        }
+        .into()),
+    }
+}
+
+/// What a manifest names instead of a branch where none was checked out.
+const DETACHED: &str = "HEAD";
+
+/// Returns as much of a commit's name as people read.
+pub(super) fn short(commit: &str) -> String {
+    commit.chars().take(12).collect()
+}

@@ -1,0 +1,168 @@
+//! A medium that comes as a stream. What is one piece goes to the store as it arrives; the rest is kept in a folder until the end.
+
+use std::io::{self, Read, Write};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use medium::{Content, Medium, Piece, PieceSink, What};
+
+use super::blobs::{self, Into};
+use super::{Error, Trust, advanced, place, temporary};
+use crate::transfer::fetch::open_store;
+use crate::{Context, Workspace};
+
+/// Reads a stream to its end. Everything that is not in the store afterwards is in a folder of the workspace.
+///
+/// # Errors
+/// It is not trusted, or ends early. What was received stays, and is not written again.
+pub(super) fn receive(
+    context: &Context<'_>,
+    from: &mut dyn Read,
+    trust: &Trust<'_>,
+) -> Result<(Medium, Option<String>), crate::Error> {
+    let workspace = context.workspace;
+    let folder = temporary(workspace);
+    let mut line = None;
+    let store = open_store(workspace)?;
+    let medium = medium::read_stream(
+        from,
+        |found| -> Result<Medium, crate::Error> {
+            let (medium, of_signer) = trust.check(workspace, &found)?;
+            line = of_signer;
+            blobs::check_room(workspace, &medium)?;
+            super::report_start(context, &medium);
+            Ok(medium)
+        },
+        |medium, piece| {
+            let path = folder
+                .join("pieces")
+                .join(&piece.sha256[..2])
+                .join(&piece.sha256);
+            match alone(medium, piece) {
+                Some(content) if blobs::has(&store, content) => Ok(Box::new(Discard)),
+                Some(content) => Ok(Box::new(Blob(Some(
+                    Into::new(&store, content)
+                        .map_err(|source| crate::Error::store(workspace, source))?,
+                )))),
+                None if path.metadata().is_ok_and(|found| found.len() == piece.size) => {
+                    Ok(Box::new(Discard))
+                }
+                None => Ok(Box::new(File::new(path)?)),
+            }
+        },
+        &|bytes| advanced(context, bytes),
+    );
+    let medium = medium.map_err(|error| match error {
+        crate::Error::Unpack(Error::Medium(medium::Error::Stream {
+            action: "write",
+            source,
+        })) => blobs::of_write(workspace, source),
+        error => error,
+    })?;
+    Ok((medium.with_folder(&folder), line))
+}
+
+/// Returns the blob that a piece is all of, unless another content has the piece, too.
+fn alone<'m>(medium: &'m Medium, piece: &Piece) -> Option<&'m Content> {
+    let contents = medium.manifest().contents.iter();
+    let mut with = contents.filter(|content| content.pieces.contains(piece));
+    let first = with.next()?;
+    let is_alone = first.what == What::Blob {} && first.pieces.len() == 1;
+    (is_alone && with.all(|other| other.what == first.what && other.sha256 == first.sha256))
+        .then_some(first)
+}
+
+/// Removes what was kept of streams, and what killed runs have left.
+///
+/// # Errors
+/// It cannot be removed.
+pub(super) fn clean_up(workspace: &Workspace) -> Result<(), crate::Error> {
+    place::remove(&temporary(workspace))
+}
+
+/// Receives a piece that is not needed: it is compared with its hash, and nothing else.
+struct Discard;
+
+impl Write for Discard {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl PieceSink for Discard {
+    fn done(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Receives a blob.
+struct Blob(Option<Into>);
+
+impl Write for Blob {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Some(into) => into.write(bytes),
+            None => Ok(bytes.len()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl PieceSink for Blob {
+    fn done(&mut self) -> io::Result<()> {
+        match self.0.take() {
+            Some(into) => into.commit().map_err(io::Error::other),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Receives a piece of something else, into a file.
+struct File {
+    file: Option<tempfile::NamedTempFile>,
+    path: Utf8PathBuf,
+}
+
+impl File {
+    fn new(path: Utf8PathBuf) -> Result<Self, crate::Error> {
+        let folder = path.parent().unwrap_or(Utf8Path::new("."));
+        let file = std::fs::create_dir_all(folder)
+            .and_then(|()| tempfile::NamedTempFile::new_in(folder))
+            .map_err(|source| crate::Error::io("write", folder, source))?;
+        Ok(Self {
+            file: Some(file),
+            path,
+        })
+    }
+}
+
+impl Write for File {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.file {
+            Some(file) => file.write(bytes),
+            None => Ok(bytes.len()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl PieceSink for File {
+    fn done(&mut self) -> io::Result<()> {
+        match self.file.take() {
+            Some(file) => file
+                .persist(&self.path)
+                .map(drop)
+                .map_err(|error| error.error),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,511 @@
+//! `unpack`: what a courier brings is verified, and named or finished whatever happens to it.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use medium::What;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use support::Courier;
+use support::courier::Choice;
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+const UNSIGNED: &[&str] = &["--allow-unsigned"];
+
+fn signed() -> Choice {
+    Choice {
+        signed: true,
+        ..Choice::default()
+    }
+}
+
+/// Small pieces on many volumes.
+fn volumes() -> Choice {
+    Choice {
+        volume: Some(2_200_000),
+        piece: Some(100_000),
+        ..Choice::default()
+    }
+}
+
+async fn courier() -> Courier {
+    Courier::new(AIRLOCK, FAKE_MKECTL).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_folder_becomes_a_workspace_and_the_next_medium_continues_it() {
+    let courier = courier().await;
+    let manifest = courier.pack(&signed());
+    let fingerprint = courier.fingerprint(&courier.key);
+    let shown = |text: String| {
+        let text = text.replace(&fingerprint, "[KEY]");
+        let key = text.split("ssh-ed25519 ").nth(1).map(|rest| {
+            let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
+            rest[..end].to_owned()
+        });
+        let text = key.map_or(text.clone(), |key| text.replace(&key, "[PUBLIC KEY]"));
+        hashes(&text)
+    };
+    // Nobody can be asked.
+    let run = courier.unpack(&[&courier.medium], &[]).exits_with(8);
+    insta::assert_snapshot!("declined", shown(run.whole()));
+    assert!(!courier.inside("environments").exists());
+    let other = courier.unpack(&[&courier.medium], &["--fingerprint", "SHA256:other"]);
+    assert!(other.exits_with(8).stderr.contains("not by SHA256:other"));
+
+    let first = courier.unpack(&[&courier.medium], &["--fingerprint", &fingerprint]);
+    insta::assert_snapshot!("first", shown(first.clone().success().whole()));
+    courier.assert_complete(&manifest);
+    // It is idempotent.
+    let again = courier.unpack(&[&courier.medium], &["--fingerprint", &fingerprint]);
+    assert!(again.success().stdout.contains("0 blobs of 0 B added"));
+    courier.assert_complete(&manifest);
+
+    // The second medium has the key's line, and only what is new.
+    let known = courier.git(&["rev-parse", "HEAD"]);
+    let line = first
+        .stderr
+        .lines()
+        .find(|line| line.starts_with("courier "));
+    let signers = format!("{}\n", line.unwrap());
+    courier
+        .lab
+        .sandbox
+        .write("environments/allowed_signers", &signers);
+    courier.commit("Permit the courier's key");
+    let manifest = courier.pack(&Choice {
+        known: vec![known],
+        ..signed()
+    });
+    let second = courier.unpack(&[&courier.medium], &["--fingerprint", &fingerprint]);
+    insta::assert_snapshot!("second", shown(second.success().whole()));
+    courier.assert_complete(&manifest);
+
+    // From now on the list decides.
+    courier.commit("Something");
+    let manifest = courier.pack(&signed());
+    courier.unpack(&[&courier.medium], &[]).success();
+    courier.assert_complete(&manifest);
+    courier.new_key(&courier.key);
+    courier.pack(&signed());
+    let fingerprint = courier.fingerprint(&courier.key);
+    let run = courier.unpack(&[&courier.medium], &["--fingerprint", &fingerprint]);
+    let stderr = run.exits_with(8).stderr;
+    assert!(stderr.contains("signed by an unknown key"), "{stderr}");
+    courier.pack(&Choice::default());
+    let run = courier.unpack(&[&courier.medium], &[]).exits_with(8);
+    assert!(run.stderr.contains("is not signed"), "{}", run.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_was_changed_after_signing_is_refused() {
+    let courier = courier().await;
+    let manifest = courier.pack(&signed());
+    let fingerprint = courier.fingerprint(&courier.key);
+    let bytes = manifest.to_bytes().unwrap();
+    let other = String::from_utf8(bytes)
+        .unwrap()
+        .replace("- lab\n", "- bal\n");
+    let hash = |bytes: &[u8]| hex::encode(<sha2::Sha256 as sha2::Digest>::digest(bytes));
+    let pack = hash(&manifest.to_bytes().unwrap());
+    for folder in [courier.medium.clone(), courier.medium.join("volumes/0001")] {
+        std::fs::write(folder.join("manifest.yaml"), &other).unwrap();
+    }
+    let volume = courier.medium.join("volumes/0001/volume.yaml");
+    let text = std::fs::read_to_string(&volume).unwrap();
+    std::fs::write(&volume, text.replace(&pack, &hash(other.as_bytes()))).unwrap();
+    let run = courier.unpack(&[&courier.medium], &["--fingerprint", &fingerprint]);
+    let stderr = run.exits_with(8).stderr;
+    assert!(stderr.contains("changed after it was signed"), "{stderr}");
+    assert!(!courier.inside("").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn history_that_does_not_continue_and_local_changes_stop_it() {
+    let courier = courier().await;
+    courier.pack(&Choice::default());
+    courier.unpack(&[&courier.medium], UNSIGNED).success();
+    let inside = courier.inside("");
+    let refused = |words: &str| {
+        let head = courier.git_in(&inside, &["rev-parse", "HEAD"]);
+        let status = courier.git_in(&inside, &["status", "--porcelain"]);
+        let run = courier.unpack(&[&courier.medium], UNSIGNED).exits_with(8);
+        assert!(run.stderr.contains(words), "{}", run.stderr);
+        assert_eq!(courier.git_in(&inside, &["rev-parse", "HEAD"]), head);
+        assert_eq!(courier.git_in(&inside, &["status", "--porcelain"]), status);
+    };
+    let environment = "environments/lab/environment.yaml";
+    let text = courier.lab.sandbox.read(environment);
+
+    // A file that the medium changes has local changes.
+    courier
+        .lab
+        .sandbox
+        .write(environment, &format!("{text}# outside\n"));
+    courier.lab.sandbox.write("new.txt", "outside\n");
+    courier.commit("Change the environment");
+    let manifest = courier.pack(&Choice::default());
+    std::fs::write(inside.join(environment), "# inside\n").unwrap();
+    refused("local changes would be overwritten: environments/lab/environment.yaml");
+    assert_eq!(
+        std::fs::read_to_string(inside.join(environment)).unwrap(),
+        "# inside\n"
+    );
+    std::fs::write(inside.join(environment), &text).unwrap();
+    std::fs::write(inside.join("new.txt"), "inside\n").unwrap();
+    refused("local changes would be overwritten: new.txt");
+    // A file that has the new content already is not one, whatever wrote it. Other changes stay.
+    std::fs::write(inside.join("new.txt"), "outside\n").unwrap();
+    std::fs::write(inside.join("mine.txt"), "inside\n").unwrap();
+    courier.unpack(&[&courier.medium], UNSIGNED).success();
+    assert_eq!(
+        std::fs::read_to_string(inside.join("mine.txt")).unwrap(),
+        "inside\n"
+    );
+    std::fs::remove_file(inside.join("mine.txt")).unwrap();
+    courier.assert_complete(&manifest);
+
+    // An older medium changes nothing.
+    let head = courier.git(&["rev-parse", "HEAD"]);
+    courier.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
+    courier.pack(&Choice::default());
+    courier.unpack(&[&courier.medium], UNSIGNED).success();
+    assert_eq!(courier.git_in(&inside, &["rev-parse", "HEAD"]), head);
+
+    // The other side has rewritten its last commit.
+    courier.commit("Rewritten");
+    courier.pack(&Choice::default());
+    refused("the medium rewrites history");
+
+    // The inside has commits of its own.
+    courier.git(&["reset", "--quiet", "--hard", &head]);
+    courier.commit("Outside");
+    courier.pack(&Choice::default());
+    courier.git_in(
+        &inside,
+        &["commit", "--quiet", "--allow-empty", "--message", "Inside"],
+    );
+    refused("does not build");
+
+    // The medium builds on a commit that the inside lacks.
+    let known = courier.commit("Outside, again");
+    courier.commit("Outside, for the last time");
+    courier.pack(&Choice {
+        known: vec![known],
+        ..Choice::default()
+    });
+    let run = courier.unpack(&[&courier.medium], UNSIGNED).exits_with(3);
+    assert!(
+        run.stderr.contains("which the workspace lacks"),
+        "{}",
+        run.stderr
+    );
+}
+
+/// Cuts digests of hashes, which differ from run to run.
+fn hashes(text: &str) -> String {
+    let mut shown = String::new();
+    for word in text.split_inclusive(|character: char| !character.is_ascii_alphanumeric()) {
+        let bare = word.trim_end_matches(|character: char| !character.is_ascii_alphanumeric());
+        let is_hash = bare.len() >= 12 && bare.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match is_hash {
+            true => shown.push_str(&word.replace(bare, "[HASH]")),
+            false => shown.push_str(word),
+        }
+    }
+    shown
+}
+
+/// Returns every file of a medium.
+fn files(folder: &Utf8Path) -> Vec<Utf8PathBuf> {
+    let mut found = Vec::new();
+    for entry in folder.read_dir_utf8().unwrap() {
+        let path = entry.unwrap().into_path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => found.push(path),
+        }
+    }
+    found.sort();
+    found
+}
+
+fn remove(folder: &Utf8Path) {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flipped_bit_anywhere_is_named_or_finished() {
+    let courier = courier().await;
+    let choice = Choice {
+        piece: Some(100_000),
+        ..signed()
+    };
+    let manifest = courier.pack(&choice);
+    let fingerprint = courier.fingerprint(&courier.key);
+    let all = files(&courier.medium);
+    let arguments = ["--fingerprint", fingerprint.as_str()];
+    let mut runner = TestRunner::new(Config::with_cases(24));
+    let place = (
+        any::<prop::sample::Index>(),
+        any::<prop::sample::Index>(),
+        0..8_u32,
+    );
+    let result = runner.run(&place, |(file, at, bit)| {
+        let path = file.get(&all);
+        let whole = std::fs::read(path).unwrap();
+        let mut flipped = whole.clone();
+        let at = at.index(flipped.len());
+        flipped[at] ^= 1 << bit;
+        std::fs::write(path, &flipped).unwrap();
+        remove(&courier.inside(""));
+        let run = courier.unpack(&[&courier.medium], &arguments);
+        std::fs::write(path, &whole).unwrap();
+        let name = path.file_name().unwrap();
+        if name.len() == 64 {
+            prop_assert_eq!(run.code, Some(4), "{}", run.whole());
+            let named = format!("piece {} of volume 1 is damaged", &name[..12]);
+            prop_assert!(run.stderr.contains(&named), "{}", run.whole());
+            let again = format!("pack lab --only {} --out DIR", &name[..12]);
+            prop_assert!(run.stderr.contains(&again), "{}", run.whole());
+            // The rest was used, and the same medium without the damage does what is left.
+            courier.unpack(&[&courier.medium], &arguments).success();
+        } else {
+            prop_assert_eq!(run.code, Some(0), "{}: {}", path, run.whole());
+            let is_named = run.stderr.contains(&format!("{name} on the medium is"));
+            prop_assert_eq!(is_named, name == "START.txt", "{}", run.whole());
+        }
+        courier.assert_complete(&manifest);
+        Ok(())
+    });
+    result.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn volumes_in_any_order_twice_or_missing_are_finished_or_named() {
+    let courier = courier().await;
+    let manifest = courier.pack(&volumes());
+    let count = manifest.volumes.len();
+    assert!(count >= 3, "{count}");
+    let all: Vec<Utf8PathBuf> = (1..=count)
+        .map(|number| courier.medium.join(format!("volumes/{number:04}")))
+        .collect();
+    // Three disks, each with a volume or several.
+    let mut runner = TestRunner::new(Config::with_cases(12));
+    let picked = Just(all.clone()).prop_shuffle().prop_flat_map(|order| {
+        let twice = prop::sample::subsequence(order.clone(), 0..=2);
+        let missing = prop::option::of(0..order.len());
+        (Just(order), twice, missing)
+    });
+    let result = runner.run(&picked, |(order, twice, missing)| {
+        remove(&courier.inside(""));
+        let lost = missing.map(|at| order[at].clone());
+        let chosen: Vec<&Utf8Path> = order
+            .iter()
+            .chain(&twice)
+            .filter(|folder| Some(*folder) != lost.as_ref())
+            .map(Utf8PathBuf::as_path)
+            .collect();
+        let run = courier.unpack(&chosen, UNSIGNED);
+        let Some(lost) = lost else {
+            prop_assert_eq!(run.code, Some(0), "{}", run.whole());
+            courier.assert_complete(&manifest);
+            return Ok(());
+        };
+        let number: u32 = lost.file_name().unwrap().parse().unwrap();
+        prop_assert_eq!(run.code, Some(4), "{}", run.whole());
+        let named = format!("volume {number} is missing, with");
+        prop_assert!(run.stderr.contains(&named), "{}", run.whole());
+        // The volume comes later, together with the others.
+        let everything: Vec<&Utf8Path> = order.iter().map(Utf8PathBuf::as_path).collect();
+        courier.unpack(&everything, UNSIGNED).success();
+        courier.assert_complete(&manifest);
+        Ok(())
+    });
+    result.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_medium_is_cut_off_or_of_a_different_pack_is_named() {
+    let courier = courier().await;
+    let first = courier.pack(&Choice::default());
+    let kept = courier.lab.sandbox.path("../first");
+    std::fs::rename(&courier.medium, &kept).unwrap();
+    courier.commit("Another pack");
+    courier.pack(&Choice::default());
+    let run = courier.unpack(&[&kept, &courier.medium], UNSIGNED);
+    let stderr = run.exits_with(64).stderr;
+    assert!(stderr.contains("belongs to a different pack"), "{stderr}");
+    let nothing = courier.lab.sandbox.home();
+    let run = courier.unpack(&[&nothing], UNSIGNED).exits_with(64);
+    assert!(run.stderr.contains("contains no medium"), "{}", run.stderr);
+    let on_medium = courier.medium.join("workspace");
+    let run = courier.lab.run(&[
+        "unpack",
+        courier.medium.as_str(),
+        "-C",
+        on_medium.as_str(),
+        "--allow-unsigned",
+    ]);
+    assert!(
+        run.exits_with(64)
+            .stderr
+            .contains("is on the medium itself")
+    );
+
+    // A cut off piece of a blob, and a missing one.
+    let mut pieces = files(&kept);
+    pieces.retain(|path| path.file_name().unwrap().len() == 64);
+    let blobs = first
+        .contents
+        .iter()
+        .filter(|one| one.what == What::Blob {} && one.size > 10);
+    let names: Vec<&str> = blobs.map(|blob| blob.sha256.as_str()).collect();
+    let of = |name: &str| pieces.iter().find(|path| path.ends_with(name)).unwrap();
+    let cut = std::fs::read(of(names[0])).unwrap();
+    std::fs::write(of(names[0]), &cut[..cut.len() / 2]).unwrap();
+    std::fs::remove_file(of(names[1])).unwrap();
+    let run = courier.unpack(&[&kept], UNSIGNED).exits_with(4);
+    for (name, fault) in [(names[0], "cut off"), (names[1], "missing")] {
+        let named = format!("piece {} of volume 1 is {fault}", &name[..12]);
+        assert!(run.stderr.contains(&named), "{}", run.stderr);
+    }
+    // The rest is usable.
+    assert!(
+        courier
+            .inside("environments/lab/environment.yaml")
+            .is_file()
+    );
+    let blobs = courier.inside("bundles/store/blobs/sha256");
+    let count = first
+        .contents
+        .iter()
+        .filter(|one| one.what == What::Blob {});
+    assert_eq!(blobs.read_dir().unwrap().count(), count.count() - 2);
+    assert!(
+        courier
+            .inside("bundles/mkectl/v4.1.5/linux-x86_64/mkectl")
+            .is_file()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_git_nothing_is_written_and_git_is_named() {
+    let courier = courier().await;
+    courier.pack(&Choice::default());
+    std::fs::remove_file(courier.lab.sandbox.bin().join("git")).unwrap();
+    let run = courier.unpack(&[&courier.medium], UNSIGNED).exits_with(1);
+    insta::assert_snapshot!("without_git", hashes(&run.whole()));
+    assert!(!courier.inside("").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_unpacked_and_one_that_is_cut_off_resumes() {
+    let courier = courier().await;
+    let choice = Choice {
+        piece: Some(100_000),
+        ..Choice::default()
+    };
+    let (manifest, _) = courier.contents(&choice);
+    let stream = courier.stream(&choice);
+    let run = courier.unpack_stream(&stream[..stream.len() * 3 / 4], UNSIGNED);
+    assert_ne!(run.code, Some(0), "{}", run.whole());
+    assert!(
+        run.stderr.contains("send the stream again"),
+        "{}",
+        run.stderr
+    );
+    assert!(!courier.inside("environments").exists());
+    let blobs = courier.inside("bundles/store/blobs/sha256");
+    let received = blobs.read_dir().unwrap().count();
+    assert!(received > 0);
+    courier.unpack_stream(&stream, UNSIGNED).success();
+    courier.assert_complete(&manifest);
+    // A flipped bit in the middle is named.
+    remove(&courier.inside(""));
+    let mut flipped = stream.clone();
+    let last = stream.iter().rposition(|byte| *byte != 0).unwrap();
+    flipped[last] ^= 1;
+    let run = courier.unpack_stream(&flipped, UNSIGNED).exits_with(4);
+    assert!(run.stderr.contains("is damaged"), "{}", run.stderr);
+    assert_eq!(courier.unpack_stream(b"no tar", UNSIGNED).code, Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_killed_at_any_moment_is_finished_by_the_next() {
+    let courier = courier().await;
+    let big = vec![7_u8; 30_000_000];
+    courier
+        .lab
+        .sandbox
+        .write("large.txt", &String::from_utf8_lossy(&big));
+    courier.commit("A large file");
+    let manifest = courier.pack(&Choice::default());
+    let inside = courier.inside("");
+    let arguments = [
+        "unpack",
+        "-C",
+        inside.as_str(),
+        courier.medium.as_str(),
+        "--allow-unsigned",
+    ];
+    for round in 0..10_u64 {
+        let mut child = (courier.lab.sandbox.command(&arguments))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(20 + 60 * round));
+        // It may have ended already.
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+    courier.unpack(&[&courier.medium], UNSIGNED).success();
+    courier.assert_complete(&manifest);
+    let left = courier.inside("bundles/store/incoming");
+    let left: Vec<_> = left.read_dir_utf8().unwrap().flatten().collect();
+    assert!(left.iter().all(|one| one.file_name() == "lock"), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replacement_of_pieces_completes_a_workspace() {
+    let courier = courier().await;
+    let manifest = courier.pack(&Choice::default());
+    let blob = manifest
+        .contents
+        .iter()
+        .find(|one| one.what == What::Blob {})
+        .unwrap();
+    let pieces = files(&courier.medium);
+    let piece = pieces
+        .iter()
+        .find(|path| path.ends_with(&blob.sha256))
+        .unwrap();
+    std::fs::remove_file(piece).unwrap();
+    courier.unpack(&[&courier.medium], UNSIGNED).exits_with(4);
+    // A medium without history needs a workspace.
+    courier.pack(&Choice {
+        without: Some(|what| *what == What::Blob {}),
+        ..Choice::default()
+    });
+    courier.unpack(&[&courier.medium], UNSIGNED).success();
+    courier.assert_complete(&manifest);
+    remove(&courier.inside(""));
+    let run = courier.unpack(&[&courier.medium], UNSIGNED).exits_with(3);
+    assert!(
+        run.stderr.contains("no workspace exists at"),
+        "{}",
+        run.stderr
+    );
+    std::fs::create_dir_all(courier.inside("something")).unwrap();
+    let run = courier.unpack(&[&courier.medium], UNSIGNED).exits_with(3);
+    assert!(
+        run.stderr.contains("neither a workspace nor empty"),
+        "{}",
+        run.stderr
+    );
+}

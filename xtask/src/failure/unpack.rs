@@ -1,0 +1,113 @@
+//! What people are told when a medium is not unpacked, or only in part.
+
+use release::courier::unpack::Error;
+use release::courier::{Fault, MediumError, SIGNERS, SignatureError};
+
+/// How many pieces are named one by one.
+const SHOWN: usize = 10;
+
+/// Returns what can be done about it.
+pub(super) fn hints(error: &Error) -> Vec<String> {
+    let hint = match error {
+        Error::Damaged {
+            replacement,
+            missing_volumes,
+            ..
+        } => {
+            let mut hints = Vec::new();
+            if !missing_volumes.is_empty() {
+                hints.push(
+                    "name the folders of all volumes: `cargo xtask unpack DIR DIR...`".to_owned(),
+                );
+            }
+            hints.push(format!(
+                "on the other side, make a replacement: `cargo xtask {replacement}`; then unpack it here"
+            ));
+            return hints;
+        }
+        Error::Medium(MediumError::Signature(SignatureError::Missing)) => {
+            "ask for a signed medium, or accept this one with `--allow-unsigned`"
+        }
+        Error::Medium(MediumError::Signature(SignatureError::Unknown { .. })) => {
+            return vec![format!(
+                "do not use the medium before its sender confirms the key; a new key is added to {SIGNERS}"
+            )];
+        }
+        Error::Medium(MediumError::Signature(_)) | Error::Fingerprint { .. } => {
+            "do not use the medium; ask its sender"
+        }
+        Error::Medium(MediumError::OtherPack { .. }) => "unpack one pack after the other",
+        Error::Medium(MediumError::Stream { action: "read", .. }) => {
+            "send the stream again: what was received is kept"
+        }
+        Error::Medium(MediumError::Piece { .. }) => {
+            "send the stream again: what was received is kept"
+        }
+        Error::Declined { fingerprint, .. } => {
+            return vec![format!(
+                "compare the fingerprint with the sender's, then add `--fingerprint {fingerprint}`"
+            )];
+        }
+        Error::NotEmpty { .. } => "name a workspace or a new folder with `-C DIR`",
+        Error::Inside { .. } => "name a folder on this machine's disk with `-C DIR`",
+        Error::NoRepository { .. } => {
+            "name the workspace with `-C DIR`, or unpack a complete medium first"
+        }
+        Error::Git { source } if source.is_not_installed() => {
+            "install git; it keeps the workspace's history"
+        }
+        Error::Branch { branch, .. } => {
+            return vec![format!("check it out: `git switch {branch}`")];
+        }
+        Error::Lacks { .. } => "unpack the media before this one first, in their order",
+        Error::Rewritten { .. } => "do not use the medium; ask its sender why history changed",
+        Error::Diverged { .. } => {
+            return vec![
+                "carry the commits of this workspace to the other side first: `cargo xtask pack --return --out DIR`"
+                    .to_owned(),
+                "or merge here, then unpack again: `git merge refs/airlock/incoming`".to_owned(),
+            ];
+        }
+        Error::Conflict { .. } => {
+            "merge by hand: `git merge refs/airlock/incoming`, then unpack again"
+        }
+        Error::LocalChanges { .. } => "commit them or move them away, then unpack again",
+        _ => return Vec::new(),
+    };
+    vec![hint.to_owned()]
+}
+
+/// Returns the pieces that cannot be used, a line each. A missing volume is one line.
+pub(crate) fn pieces(error: &Error) -> String {
+    let Error::Damaged {
+        pieces,
+        missing_volumes,
+        ..
+    } = error
+    else {
+        return String::new();
+    };
+    let mut text = String::new();
+    for volume in missing_volumes {
+        let count = pieces.iter().filter(|(piece, _)| piece.volume == *volume);
+        let count = environment::count(count.count(), "piece");
+        text.push_str(&format!("  volume {volume} is missing, with {count}\n"));
+    }
+    let rest: Vec<_> = pieces
+        .iter()
+        .filter(|(piece, fault)| {
+            *fault != Fault::Missing || !missing_volumes.contains(&piece.volume)
+        })
+        .collect();
+    for (piece, fault) in rest.iter().take(SHOWN) {
+        let name = &piece.sha256[..12];
+        text.push_str(&format!(
+            "  piece {name} of volume {} is {fault}\n",
+            piece.volume
+        ));
+    }
+    if rest.len() > SHOWN {
+        text.push_str(&format!("  and {} more\n", rest.len() - SHOWN));
+    }
+    text
+}

@@ -1,0 +1,139 @@
+//! `unpack`: from a courier's medium into the workspace.
+
+use std::io::{BufRead as _, IsTerminal as _};
+use std::process::ExitCode;
+
+use camino::Utf8Path;
+use indicatif::DecimalBytes;
+use release::courier::SIGNERS;
+use release::courier::unpack::{From, Moved, Trust, Unpacked};
+
+use crate::app::App;
+use crate::called::program;
+use crate::cli::UnpackArgs;
+use crate::failure::Failure;
+use crate::interrupt::until_interrupted;
+use crate::ui::edge;
+
+pub(crate) fn run(app: &App<'_>, arguments: &UnpackArgs) -> Result<ExitCode, Failure> {
+    let trust = Trust {
+        fingerprint: arguments.fingerprint.as_deref(),
+        allow_unsigned: arguments.allow_unsigned,
+        confirm: &confirm,
+    };
+    let is_stream = arguments.folders == ["-"];
+    let unpacked = until_interrupted(app, async {
+        tokio::task::block_in_place(|| {
+            let mut input = std::io::stdin();
+            let from = match is_stream {
+                true => From::Stream(&mut input),
+                false => From::Folders(&arguments.folders),
+            };
+            Ok(release::courier::unpack::unpack(
+                &app.context(),
+                from,
+                &trust,
+            )?)
+        })
+    })?;
+    if let Some(line) = &unpacked.signer_line {
+        app.ui.note(&format!(
+            "to accept this key from now on, commit this line as {SIGNERS}:\n{}",
+            line.trim_end()
+        ));
+    }
+    app.ui.folded_result(&text(&unpacked), &unpacked)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks the operator whether the key is the one that the other side announced.
+fn confirm(algorithm: &str, fingerprint: &str) -> Result<(), String> {
+    if !std::io::stdin().is_terminal() {
+        return Err("a terminal is required to confirm".to_owned());
+    }
+    edge::err(&format!(
+        "\nThe medium is signed by this key, which the workspace does not list:\n  {algorithm} {fingerprint}\n\
+         Compare it with the fingerprint from the other side. Type `yes` to accept it: "
+    ));
+    let mut answer = String::new();
+    if std::io::stdin().lock().read_line(&mut answer).is_err() {
+        return Err("nothing could be read from the terminal".to_owned());
+    }
+    match answer.trim() {
+        "yes" => Ok(()),
+        "" => Err("nothing was typed".to_owned()),
+        answer => Err(format!("`{answer}` was typed")),
+    }
+}
+
+fn text(unpacked: &Unpacked) -> String {
+    let signer = match &unpacked.signer {
+        Some(signer) => format!("signed by {signer}"),
+        None => "not signed".to_owned(),
+    };
+    let mut text = format!("pack {} is unpacked, {signer}\n", &unpacked.pack[..12]);
+    let mut line = |what: &str, value: &str| text.push_str(&format!("  {what:<10}  {value}\n"));
+    if let Some(moved) = &unpacked.repository {
+        line("repository", &repository(moved));
+    }
+    if let Some(path) = &unpacked.program {
+        line("program", path.as_str());
+    }
+    for path in &unpacked.mkectl {
+        line("mkectl", path.as_str());
+    }
+    if let Some(path) = &unpacked.sources {
+        line("sources", path.as_str());
+    }
+    if unpacked.blobs + unpacked.kept > 0 {
+        line(
+            "store",
+            &format!(
+                "{} of {} added, {} known",
+                super::count(unpacked.blobs, "blob"),
+                DecimalBytes(unpacked.bytes),
+                unpacked.kept
+            ),
+        );
+    }
+    if unpacked.assumed > 0 {
+        let assumed = super::count(unpacked.assumed, "more blob");
+        line(
+            "",
+            &format!("{assumed} must be in the registry; `plan` checks that"),
+        );
+    }
+    for path in &unpacked.returned {
+        line("returned", path.as_str());
+    }
+    if !unpacked.returned.is_empty() {
+        text.push_str("Next:\n  git add environments && git commit\n");
+        for environment in &unpacked.environments {
+            let program = program();
+            text.push_str(&format!("  {program} pack {environment} --out DIR\n"));
+        }
+    } else if !unpacked.environments.is_empty() {
+        text.push_str("Next:\n");
+        let here = Utf8Path::new(".").canonicalize_utf8().ok();
+        if here.as_deref() != unpacked.workspace.canonicalize_utf8().ok().as_deref() {
+            text.push_str(&format!("  cd {}\n", unpacked.workspace));
+        }
+        let program = match &unpacked.program {
+            Some(path) => format!("./{path}"),
+            None => program(),
+        };
+        for environment in &unpacked.environments {
+            text.push_str(&format!("  {program} plan {environment}\n"));
+            text.push_str(&format!("  {program} deploy {environment}\n"));
+        }
+    }
+    text
+}
+
+fn repository(moved: &Moved) -> String {
+    let at = format!("{} at {}", moved.branch, &moved.to[..12]);
+    match moved.commits {
+        0 => format!("{at}, nothing new"),
+        commits => format!("{at}, {} new", super::count(commits, "commit")),
+    }
+}
