@@ -135,49 +135,6 @@ fn a_table_fits_the_terminal_without_a_broken_word() {
     }
 }
 
-// case 7.6
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_wider_than_a_terminal_of_80_columns() {
-    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    lab.sandbox.variable("COLUMNS", "80");
-    lab.run(&["plan", "lab", "--out", "lab.plan.yaml"])
-        .success();
-    lab.run(&["deploy", "lab"]).success();
-    let mut wide = Vec::new();
-    for arguments in [
-        &["status"][..],
-        &["list"],
-        &["releases"],
-        &["releases", "v4.1.5"],
-        &["releases", "v4.2.0"],
-        &["inspect", "v4.1.5"],
-        &["snapshot", "lab", "--out", "lab.snapshot.yaml"],
-        &["diff", "lab"],
-        &["plan", "lab"],
-        &["preflight", "lab"],
-        &["prune", "lab"],
-        &["store"],
-        &["store", "gc", "--dry-run"],
-    ] {
-        // Not `run`, which replaces ports and folders by longer words.
-        let output = lab.sandbox.command(arguments).output().unwrap();
-        assert!(
-            matches!(output.status.code(), Some(0 | 2)),
-            "{arguments:?}: {output:?}"
-        );
-        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        for line in text.lines() {
-            let is_command = line.trim_start().starts_with("$ ");
-            // A path, a digest, a URL.
-            let is_word = line.split_whitespace().count() == 1;
-            if line.chars().count() > 80 && !is_command && !is_word {
-                wide.push(format!("{arguments:?}: {line}"));
-            }
-        }
-    }
-    assert!(wide.is_empty(), "{}", wide.join("\n"));
-}
-
 #[test]
 fn every_help_fits_80_columns() {
     let sandbox = Sandbox::new(AIRLOCK);

@@ -1,6 +1,6 @@
 //! The integration tests: one program, a file for each verb, `approval` for the questions before a plan, `diagnosis` for the log,
 //! `carry` for reading and pushing at the same time, `concurrency` for several commands on one environment, `resume`, `faults` and `interrupted`
-//! for what goes wrong on the way, and `tidy` for the rules of the repository.
+//! for what goes wrong on the way, `terminal` for the width of what is shown, and `tidy` for the rules of the repository.
 //!
 //! Tests that need Docker or skopeo are shown as ignored, with the reason, where those are missing; `build.rs` looks.
 //! Under `CI` they run and fail instead.
@@ -57,6 +57,7 @@ mod status;
 mod store;
 mod support;
 mod team;
+mod terminal;
 mod tidy;
 mod unpack;
 mod upgrade;

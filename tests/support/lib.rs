@@ -13,6 +13,7 @@ pub mod registries;
 pub mod sandbox;
 pub mod server;
 pub mod tap;
+pub mod terminal;
 pub mod tls;
 pub mod wire;
 

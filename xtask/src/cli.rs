@@ -11,7 +11,6 @@ use clap::{
 };
 use release::transfer::connect::Limits;
 
-use crate::called::{BY_CARGO, program};
 use crate::team::Task;
 use crate::ui::Format;
 
@@ -699,14 +698,10 @@ pub(crate) fn parse(tasks: &[&dyn Task]) -> Result<Typed, ExitCode> {
         if redaction::has_hidden_characters(&text.to_string()) {
             // An argument has them. It is shown without colours, of which it may have some of its own.
             crate::ui::edge::err(&redaction::escape_lines(&text.to_string()));
-        } else if program() != BY_CARGO {
-            match code {
-                0 => _ = crate::ui::edge::out(&text.ansi().to_string()),
-                _ => crate::ui::edge::err(&text.ansi().to_string()),
-            }
+        } else if code == 0 {
+            let _ = crate::ui::edge::out(&text.ansi().to_string());
         } else {
-            // Nothing can be done about a closed terminal.
-            let _ = error.print();
+            crate::ui::edge::err(&text.ansi().to_string());
         }
         if code == crate::failure::USAGE && wants_json(std::env::args_os()) {
             let message = error.to_string();

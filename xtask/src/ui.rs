@@ -2,6 +2,7 @@
 
 pub(crate) mod edge;
 mod findings;
+mod fold;
 mod human;
 pub(crate) mod json;
 mod narrow;
@@ -10,6 +11,7 @@ mod problems;
 mod speed;
 mod table;
 
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -19,9 +21,9 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 
+pub(crate) use fold::Columns;
 pub(crate) use human::lock_changes;
 pub(crate) use plan::{Detail, coloured};
-pub(crate) use table::hanging;
 pub use table::table;
 
 /// How results and progress are written.
@@ -49,27 +51,36 @@ impl Ui {
         }))
     }
 
-    /// Writes a result: `text` for people, `value` for machines.
+    /// Writes a result: `text` for people, wrapped to the terminal, and `value` for machines.
     ///
     /// # Errors
     /// Standard output cannot be written to.
     pub(crate) fn result(&self, text: &str, value: &impl Serialize) -> Result<(), Failure> {
+        self.write(edge::out, text, value)
+    }
+
+    /// Writes a result whose text is a document, such as YAML or Markdown: its lines stay as they are.
+    ///
+    /// # Errors
+    /// Standard output cannot be written to.
+    pub(crate) fn document(&self, text: &str, value: &impl Serialize) -> Result<(), Failure> {
+        self.write(edge::document, text, value)
+    }
+
+    fn write(
+        &self,
+        out: fn(&str) -> io::Result<()>,
+        text: &str,
+        value: &impl Serialize,
+    ) -> Result<(), Failure> {
         match &*self.0 {
             Form::Human(human) => {
                 human.clear();
-                edge::out(text)
+                out(text)
             }
             Form::Json(_) => edge::json(json::object("result", value)),
         }
         .map_err(Failure::Output)
-    }
-
-    /// Writes a result as [`Ui::result`] does, and wraps lines of its text that are wider than the terminal.
-    ///
-    /// # Errors
-    /// Standard output cannot be written to.
-    pub(crate) fn folded_result(&self, text: &str, value: &impl Serialize) -> Result<(), Failure> {
-        self.result(&table::folded(text), value)
     }
 
     /// Writes a result that is a secret as a whole, such as a kubeconfig, for which the operator asked.
@@ -90,7 +101,7 @@ impl Ui {
     /// Tells people something beside the result; machines have it in the result.
     pub(crate) fn note(&self, text: &str) {
         if let Form::Human(human) = &*self.0 {
-            human.print(&table::folded(text));
+            human.print(text);
         }
     }
 

@@ -107,8 +107,8 @@ impl Shown for Releases {
 
 fn show(app: &App<'_>, arguments: &DiffArgs, result: &impl Shown) -> Result<(), Failure> {
     match arguments.markdown {
-        true => app.ui.result(&result.markdown(), result),
-        false => app.ui.folded_result(&result.text(), result),
+        true => app.ui.document(&result.markdown(), result),
+        false => app.ui.result(&result.text(), result),
     }
 }
 

@@ -65,6 +65,6 @@ pub(crate) fn run(app: &App<'_>, what: &str) -> Result<ExitCode, Failure> {
             inspection.forced_release.join("; ")
         ));
     }
-    app.ui.folded_result(&text, &inspection)?;
+    app.ui.result(&text, &inspection)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -22,7 +22,7 @@ pub(crate) fn run(app: &App<'_>) -> Result<ExitCode, Failure> {
     } else {
         text.push_str(&releases(&listing));
     }
-    app.ui.folded_result(&text, &listing)?;
+    app.ui.result(&text, &listing)?;
     Ok(ExitCode::SUCCESS)
 }
 

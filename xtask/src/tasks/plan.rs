@@ -46,11 +46,12 @@ pub(crate) fn run(app: &App<'_>, arguments: &PlanArgs) -> Result<ExitCode, Failu
             .note(&format!("the plan is in {path}, with SHA-256 {digest}"));
         value["file"] = json!({ "path": path, "sha256": digest });
     }
-    let text = match arguments.markdown {
-        true => markdown::plan(&summary),
-        false => Ui::plan_text(&summary, Detail::Full),
-    };
-    app.ui.folded_result(&text, &value)?;
+    match arguments.markdown {
+        true => app.ui.document(&markdown::plan(&summary), &value)?,
+        false => app
+            .ui
+            .result(&Ui::plan_text(&summary, Detail::Full), &value)?,
+    }
     if let Some(kind) = plan.refusal() {
         return Ok(ExitCode::from(code(kind)));
     }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
-use crate::ui::hanging;
+use crate::ui::Columns;
 use fix::{Fix, fix};
 
 /// How wide the columns are.
@@ -39,7 +39,7 @@ pub(crate) fn run(app: &App<'_>, name: &str, asks_nodes: bool) -> Result<ExitCod
     })?;
     let fixes = fixes(&report, &environment);
     app.ui
-        .folded_result(&text(&report, &fixes), &value(&report, &fixes))?;
+        .result(&text(&report, &fixes), &value(&report, &fixes))?;
     Ok(ExitCode::from(exit_code(&report)))
 }
 
@@ -90,6 +90,7 @@ fn exit_code(report: &Report) -> u8 {
 }
 
 fn text(report: &Report, fixes: &[Option<Fix>]) -> String {
+    let columns = Columns::of_results();
     let mut text = String::new();
     let mut group = None;
     let mut checks = report.checks.iter().zip(fixes).peekable();
@@ -124,10 +125,10 @@ fn text(report: &Report, fixes: &[Option<Fix>]) -> String {
             more => format!("{} and {more} more", check.name),
         };
         let lead = format!("  {:VERDICT$} {name:NAME$} ", verdict(check.verdict));
-        text.push_str(&format!("{}\n", hanging(&lead, &check.text)));
+        text.push_str(&format!("{}\n", columns.hanging(&lead, &check.text)));
         let Some(fix) = fix else { continue };
         let lead = format!("  {:VERDICT$} {:NAME$} fix: ", "", "");
-        text.push_str(&format!("{}\n", hanging(&lead, fix.text)));
+        text.push_str(&format!("{}\n", columns.hanging(&lead, fix.text)));
         if let Some(command) = &fix.command {
             text.push_str(&format!("  {:VERDICT$} {:NAME$} $ {command}\n", "", ""));
         }

@@ -21,11 +21,10 @@ pub(crate) fn run(app: &App<'_>, arguments: &PromoteArgs) -> Result<ExitCode, Fa
     for warning in &promoted.warnings {
         app.ui.note(&format!("warning: {warning}"));
     }
-    let text = match arguments.markdown {
-        true => markdown(&promoted),
-        false => text(&promoted),
-    };
-    app.ui.result(&text, &promoted)?;
+    match arguments.markdown {
+        true => app.ui.document(&markdown(&promoted), &promoted)?,
+        false => app.ui.result(&text(&promoted), &promoted)?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 

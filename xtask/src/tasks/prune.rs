@@ -45,7 +45,7 @@ fn plan(app: &App<'_>, arguments: &PruneArgs) -> Result<ExitCode, Failure> {
         release::prune::write(&plan, &app.workspace, path)?;
     }
     app.ui
-        .folded_result(&text(&plan, arguments.out.as_deref()), &plan)?;
+        .result(&text(&plan, arguments.out.as_deref()), &plan)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -72,7 +72,7 @@ fn remove(app: &App<'_>, arguments: &PruneArgs, path: &Utf8Path) -> Result<ExitC
     if pruned.manifests > 0 {
         text.push_str(SECOND_STEP);
     }
-    app.ui.folded_result(
+    app.ui.result(
         &text,
         &json!({
             "environment": name,

@@ -13,11 +13,11 @@ pub(crate) fn run(app: &App<'_>, release: Option<&str>) -> Result<ExitCode, Fail
     match release {
         Some(release) => {
             let facts = one(&app.workspace, &super::release(release)?)?;
-            app.ui.folded_result(&details(&facts), &facts)?;
+            app.ui.result(&details(&facts), &facts)?;
         }
         None => {
             let rows = all(&app.workspace)?;
-            app.ui.folded_result(&overview(&rows), &rows)?;
+            app.ui.result(&overview(&rows), &rows)?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -16,6 +16,6 @@ pub(crate) fn run(app: &App<'_>, name: &str) -> Result<ExitCode, Failure> {
         "files": files,
         "merged": environment::yaml::emit(&environment.merged),
     });
-    app.ui.result(&text, &value)?;
+    app.ui.document(&text, &value)?;
     Ok(ExitCode::SUCCESS)
 }

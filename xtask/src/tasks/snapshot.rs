@@ -40,6 +40,6 @@ pub(crate) fn run(app: &App<'_>, name: &str, out: Option<&Utf8Path>) -> Result<E
             }
         }
     }
-    app.ui.folded_result(&text, &snapshot)?;
+    app.ui.result(&text, &snapshot)?;
     Ok(ExitCode::SUCCESS)
 }

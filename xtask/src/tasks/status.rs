@@ -27,8 +27,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &StatusArgs) -> Result<ExitCode, Fai
         true => "No environment exists yet. Create one with `cargo xtask new NAME`.\n".to_owned(),
         false => text(&all, arguments.live),
     };
-    app.ui
-        .folded_result(&text, &json!({ "environments": all }))?;
+    app.ui.result(&text, &json!({ "environments": all }))?;
     if arguments.detailed_exitcode && all.iter().any(|status| !status.drift.is_empty()) {
         return Ok(ExitCode::from(DIFFERS));
     }

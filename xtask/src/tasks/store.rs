@@ -15,7 +15,7 @@ const SHOWN: usize = 10;
 
 pub(crate) fn run(app: &App<'_>) -> Result<ExitCode, Failure> {
     let report = release::transfer::store::report(&app.workspace)?;
-    app.ui.folded_result(&report_text(&report), &report)?;
+    app.ui.result(&report_text(&report), &report)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn collect(app: &App<'_>, dry_run: bool) -> Result<ExitCode, Failure>
     } else {
         format!("{amount} removed\n")
     };
-    app.ui.folded_result(
+    app.ui.result(
         &text,
         &json!({ "removed": removed, "garbage": garbage, "missing-locks": missing }),
     )?;

@@ -7,13 +7,23 @@ use std::io::{self, Write as _};
 use redaction::Colours;
 use serde_json::Value;
 
+use super::fold::Columns;
 use crate::called::BY_CARGO;
 
-/// Writes a text to standard output. A reader that has read enough (`| head`) is not an error.
+/// Writes a text to standard output, wrapped to the terminal. A reader that has read enough (`| head`) is not an error.
 ///
 /// # Errors
 /// Standard output cannot be written to.
 pub(crate) fn out(text: &str) -> io::Result<()> {
+    let shown = shown(text, console::colors_enabled());
+    write_out(&Columns::of_results().fold(&shown))
+}
+
+/// Writes a document, such as YAML, to standard output. Its lines stay as they are.
+///
+/// # Errors
+/// Standard output cannot be written to.
+pub(super) fn document(text: &str) -> io::Result<()> {
     write_out(&shown(text, console::colors_enabled()))
 }
 
@@ -48,10 +58,12 @@ pub(super) fn reveal_json(value: &Value) -> io::Result<()> {
     write_out(&format!("{}\n", redaction::escape_json(&value.to_string())))
 }
 
-/// Writes a text to standard error. Nothing can be done about a standard error that is closed.
+/// Writes a text to standard error, wrapped to the terminal. A standard error that is closed is ignored.
 pub(crate) fn err(text: &str) {
     let mut err = io::stderr().lock();
+    // Masked first: a secret that is wrapped is not recognised.
     let shown = shown(text, console::colors_enabled_stderr());
+    let shown = Columns::of_messages().fold(&shown);
     let _ = err.write_all(shown.as_bytes()).and_then(|()| err.flush());
 }
 
@@ -79,6 +91,12 @@ pub(crate) fn named<'a>(text: &'a str, program: &str) -> Cow<'a, str> {
         BY_CARGO => Cow::Borrowed(text),
         program => Cow::Owned(text.replace(BY_CARGO, program)),
     }
+}
+
+/// Returns a text of which a part may be cut or wrapped: masked, and with the name of the program.
+pub(super) fn masked(text: &str) -> String {
+    let masked = redaction::run().mask(text);
+    named(&masked, &crate::called::program()).into_owned()
 }
 
 fn shown(text: &str, is_coloured: bool) -> String {

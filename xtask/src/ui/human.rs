@@ -14,6 +14,7 @@ use release::{plan, prune, verify};
 
 use crate::failure::Failure;
 use crate::ui::edge::{self, message, word};
+use crate::ui::fold::{Columns, shorten};
 use crate::ui::narrow::Narrow;
 use crate::ui::problems;
 use crate::ui::speed::Speed;
@@ -39,8 +40,11 @@ const RETRIES: usize = 3;
 /// The widest that a bar is drawn.
 const BAR: usize = 30;
 
-/// What a bar's line has beside the bar at most, so that it does not wrap.
-const BESIDE_BAR: usize = 58;
+/// What a bar's line has beside the bar: the step, the widest numbers, and room for a name.
+const BESIDE_BAR: usize = 67;
+
+/// A name is not shown in fewer columns than this.
+const NAME: usize = 8;
 
 /// Draws on standard error.
 pub(super) struct Human {
@@ -65,6 +69,8 @@ struct Retries {
 struct Running {
     step: Step,
     bar: ProgressBar,
+    /// The name of what is under way now.
+    item: Arc<Mutex<String>>,
     is_drawn: bool,
     /// The bytes that were moved, and those that need not be.
     done: u64,
@@ -92,7 +98,7 @@ impl Human {
         match event {
             Event::Started { step, what, bytes } => {
                 self.finish(*step);
-                self.print(&format!("{} {}", label(*step), word(what)));
+                self.step(*step, &word(what));
                 self.lock().push(Running::new(*step, *bytes));
                 if !self.terminal {
                     self.ticker
@@ -103,26 +109,26 @@ impl Human {
             Event::Spared { step, bytes } => self.advance(*step, *bytes, 0),
             Event::At { step, item } => {
                 if let Some(running) = self.lock().iter().find(|running| running.step == *step) {
-                    let item = redaction::run().mask(item);
-                    running.bar.set_message(word(item));
+                    *lock(&running.item) = word(redaction::run().mask(item));
+                    running.bar.tick();
                 }
             }
             Event::Finished { step, what } => {
                 let taken = self.finish(*step);
                 let taken = taken.map_or_else(String::new, |taken| format!(", {taken}"));
-                self.print(&format!("{} {}{taken}", label(*step), word(what)));
+                self.step(*step, &format!("{}{taken}", word(what)));
             }
             Event::Retried { step, why } => {
                 let untold = self.retries().comes();
                 if let Some(untold) = untold {
-                    self.print(&format!("{} {}{}", label(*step), word(why), more(untold)));
+                    self.step(*step, &format!("{}{}", word(why), more(untold)));
                 }
             }
             Event::Mkectl(line) => {
                 self.clear();
                 self.print(&format!("{} {line}", style("mkectl |").for_stderr().dim()));
             }
-            Event::MkectlResult(line) => self.write(edge::out, line),
+            Event::MkectlResult(line) => self.write(edge::document, line),
             Event::Revealed(line) => self.write(edge::reveal, line),
             Event::Warning(text) => self.print(&format!(
                 "{} {}",
@@ -188,6 +194,12 @@ impl Human {
         let names: Vec<&str> = wrong.iter().map(|(name, _)| name.as_str()).collect();
         text.push_str(&format!("{failure}: {}\n", first_names(&names)));
         text
+    }
+
+    /// Writes a line about a step above the bars.
+    fn step(&self, step: Step, text: &str) {
+        let lead = format!("{} ", label(step));
+        self.print(&Columns::of_messages().hanging(&lead, text));
     }
 
     /// Writes a message above the bars.
@@ -309,24 +321,28 @@ impl Running {
     fn new(step: Step, total: Option<u64>) -> Self {
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
         let columns = usize::from(Narrow::stderr().columns());
-        let template = match total {
-            Some(_) => template(columns),
-            None => "{prefix:>9} {spinner} {decimal_bytes} {speed} {wide_msg:.dim}".to_owned(),
-        };
         let now = Instant::now();
         let speed = Arc::new(Mutex::new(Speed::new(now)));
+        let item = Arc::new(Mutex::new(String::new()));
+        let (template, room) = template(columns, total.is_some());
         if let Ok(style) = ProgressStyle::with_template(&template) {
-            let speed = Arc::clone(&speed);
-            let words = move |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                let left = state.len().map(|total| total.saturating_sub(state.pos()));
-                let _ = out.write_str(&lock(&speed).words(left, Instant::now()));
+            let (speed, item) = (Arc::clone(&speed), Arc::clone(&item));
+            let rest = move |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                let mut numbers = DecimalBytes(state.pos()).to_string();
+                if let Some(total) = total {
+                    numbers.push_str(&format!("/{}", DecimalBytes(total)));
+                }
+                let left = total.map(|total| total.saturating_sub(state.pos()));
+                let words = lock(&speed).words(left, Instant::now());
+                let _ = out.write_str(&beside_bar(&numbers, &words, &lock(&item), room));
             };
-            bar.set_style(style.progress_chars("=> ").with_key("speed", words));
+            bar.set_style(style.progress_chars("=> ").with_key("rest", rest));
         }
         bar.set_prefix(step.to_string());
         Self {
             step,
             bar,
+            item,
             is_drawn: false,
             done: 0,
             total,
@@ -372,13 +388,29 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the template of a bar whose line fits into so many columns. A line that wraps leaves its first half behind when something is
-/// written above it.
-fn template(columns: usize) -> String {
-    let numbers = "{decimal_bytes}/{decimal_total_bytes} {speed} {wide_msg:.dim}";
-    match columns.saturating_sub(BESIDE_BAR).min(BAR) {
-        0..5 => format!("{{prefix:>9}} {numbers}"),
-        bar => format!("{{prefix:>9}} [{{bar:{bar}}}] {numbers}"),
+/// Returns the template of a line with a bar that fits into so many columns, and the columns that are left for numbers
+/// and a name. A line that wraps leaves its first half behind when something is written above it.
+fn template(columns: usize, is_total_known: bool) -> (String, usize) {
+    let bar = match is_total_known {
+        true => columns.saturating_sub(BESIDE_BAR).min(BAR),
+        false => 0,
+    };
+    match bar {
+        0..5 => ("{prefix:>9} {rest}".to_owned(), columns.saturating_sub(10)),
+        bar => (
+            format!("{{prefix:>9}} [{{bar:{bar}}}] {{rest}}"),
+            columns.saturating_sub(bar + 13),
+        ),
+    }
+}
+
+/// Returns the part of a line beside the bar: the numbers, and as much of the name as fits.
+fn beside_bar(numbers: &str, speed: &str, item: &str, room: usize) -> String {
+    let text = format!("{numbers} {speed}");
+    match room.saturating_sub(text.len() + 1) {
+        NAME.. if item.is_empty() => text,
+        left @ NAME.. => format!("{text} {}", style(shorten(item, left)).for_stderr().dim()),
+        _ => text,
     }
 }
 
@@ -521,17 +553,26 @@ mod tests {
 
     #[test]
     fn a_bar_with_the_longest_numbers_fits_into_its_line() {
-        for columns in [40, 60, 80, 96, 120] {
-            let bar = columns_of_bar(&template(columns));
-            assert!(bar <= BAR);
-            assert!(
-                bar == 0 || bar + BESIDE_BAR <= columns,
-                "{columns} columns have a bar of {bar}"
-            );
+        let item = "k0sproject/calico-node:v3.30.1-amd64";
+        for columns in [40, 60, 77, 96, 120] {
+            for is_total_known in [true, false] {
+                let (template, room) = template(columns, is_total_known);
+                let bar = columns_of_bar(&template);
+                assert!(bar <= BAR);
+                for numbers in ["1.00 MB/2.00 MB", "999.99 MB/999.99 MB"] {
+                    let rest = beside_bar(numbers, "999.99 MB/s, finishing", item, room);
+                    let brackets = if bar == 0 { 0 } else { 3 };
+                    let all = 10 + bar + brackets + console::measure_text_width(&rest);
+                    assert!(all <= columns.max(52), "{columns} columns: {rest}");
+                }
+            }
         }
-        let longest = "   verify [] 999.99 MB/999.99 MB 999.99 MB/s, finishing ";
-        assert!(longest.len() <= BESIDE_BAR);
-        assert_eq!(columns_of_bar(&template(120)), BAR);
+        assert_eq!(columns_of_bar(&template(120, true).0), BAR);
+        let rest = beside_bar("12.00 MB/48.00 MB", "9.00 MB/s, 4s left", item, 60);
+        assert_eq!(
+            console::strip_ansi_codes(&rest),
+            "12.00 MB/48.00 MB 9.00 MB/s, 4s left k0sproject/…0.1-amd64"
+        );
     }
 
     fn columns_of_bar(template: &str) -> usize {

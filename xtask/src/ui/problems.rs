@@ -3,6 +3,8 @@
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use environment::Problem;
 
+use super::fold::Columns;
+
 /// Returns all problems as rustc would show them.
 pub(super) fn render<'a>(
     problems: impl IntoIterator<Item = &'a Problem>,
@@ -12,6 +14,11 @@ pub(super) fn render<'a>(
         Renderer::styled()
     } else {
         Renderer::plain()
+    };
+    let columns = Columns::of_messages();
+    let renderer = match columns.0 {
+        Some(columns) => renderer.term_width(columns),
+        None => renderer,
     };
     let mut text = String::new();
     let problems: Vec<&Problem> = problems.into_iter().collect();
@@ -23,8 +30,16 @@ pub(super) fn render<'a>(
             true => Level::WARNING,
             false => Level::ERROR,
         };
-        let mut group = level.primary_title(problem.rule.as_str()).element(snippet);
-        if let Some(help) = &problem.help {
+        let label = if problem.is_warning {
+            "warning: "
+        } else {
+            "error: "
+        };
+        let title = columns.behind(label, &problem.rule);
+        let help = problem.help.as_ref();
+        let help = help.map(|help| columns.behind("   = help: ", help));
+        let mut group = level.primary_title(title.as_str()).element(snippet);
+        if let Some(help) = &help {
             group = group.element(Level::HELP.message(help.as_str()));
         }
         text.push_str(&renderer.render(&[group]).to_string());

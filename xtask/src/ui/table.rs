@@ -1,78 +1,22 @@
 //! Tables without lines, as people know them from kubectl, and their narrow form.
 
 use comfy_table::{CellAlignment, Table, presets};
-use console::{Term, measure_text_width};
+use console::measure_text_width;
 
-/// Text is not wrapped into fewer columns than this: single words would not fit.
-const NARROWEST: usize = 20;
+use super::edge;
+use super::fold::{Columns, shorten};
 
 /// Returns a table whose columns with a title in `right` are numbers. If it is wider than the terminal, each row
 /// becomes a paragraph.
 pub fn table(titles: &[&str], right: &[&str], rows: Vec<Vec<String>>) -> String {
-    fitting(titles, right, rows, columns())
+    fitting(titles, right, rows, Columns::of_results())
 }
 
-/// Returns `lead` and `text`, wrapped at spaces if they are wider than the terminal. Further lines begin below `text`.
-pub(crate) fn hanging(lead: &str, text: &str) -> String {
-    wrapped(lead, text, columns())
-}
-
-/// Returns `text` with each line wrapped that is wider than the terminal. Further lines are indented as the first one.
-/// Commands stay whole, so they can be copied.
-pub(super) fn folded(text: &str) -> String {
-    fold(text, columns())
-}
-
-fn fold(text: &str, columns: Option<usize>) -> String {
-    let fold_line = |line: &str| {
-        let content = line.trim_start();
-        if content.starts_with("$ ") {
-            return line.to_owned();
-        }
-        let sign = ["+ ", "- ", "~ "]
-            .into_iter()
-            .find(|sign| content.starts_with(sign));
-        let lead = line.len() - content.len() + sign.map_or(0, str::len);
-        wrapped(&line[..lead], &line[lead..], columns)
-    };
-    text.split('\n')
-        .map(fold_line)
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-/// Returns the words of a text. What stands in backticks is one word, because it may be a command to copy.
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    let mut is_quoted = false;
-    text.split(move |character| {
-        is_quoted ^= character == '`';
-        character == ' ' && !is_quoted
-    })
-}
-
-/// Returns the columns of the terminal: those of the variable `COLUMNS`, or of the terminal that results are written
-/// to. A file has as many as a line needs.
-fn columns() -> Option<usize> {
-    #[expect(clippy::disallowed_methods, reason = "it describes the terminal")]
-    let variable = std::env::var("COLUMNS").ok();
-    let set = variable.and_then(|columns| columns.parse().ok());
-    set.filter(|columns| *columns > 0).or_else(|| {
-        let out = Term::stdout();
-        let is_terminal = out.features().is_attended();
-        is_terminal.then(|| usize::from(out.size().1))
-    })
-}
-
-fn fitting(
-    titles: &[&str],
-    right: &[&str],
-    rows: Vec<Vec<String>>,
-    columns: Option<usize>,
-) -> String {
+fn fitting(titles: &[&str], right: &[&str], rows: Vec<Vec<String>>, columns: Columns) -> String {
     let text = wide(titles, right, &rows);
     let fits = |columns: usize| text.lines().all(|line| measure_text_width(line) <= columns);
-    match columns {
-        Some(columns) if !fits(columns) => narrow(titles, &rows, columns),
+    match columns.0 {
+        Some(room) if !fits(room) => narrow(titles, &rows, room),
         _ => text,
     }
 }
@@ -100,7 +44,8 @@ fn wide(titles: &[&str], right: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Returns a paragraph for each row: the first cell, and below it a line for each other cell with its title.
+/// Returns a paragraph for each row: the first cell, and below it a line for each other cell with its title. A path
+/// that is too long loses its middle.
 fn narrow(titles: &[&str], rows: &[Vec<String>], columns: usize) -> String {
     let longest = titles
         .iter()
@@ -116,35 +61,20 @@ fn narrow(titles: &[&str], rows: &[Vec<String>], columns: usize) -> String {
         }
         for (title, cell) in cells.filter(|(_, cell)| !cell.is_empty()) {
             let lead = format!("  {title:<longest$}  ");
-            text.push_str(&format!("{}\n", wrapped(&lead, cell, Some(columns))));
+            let room = columns.saturating_sub(measure_text_width(&lead));
+            let cell = edge::masked(cell);
+            let words = cell.split(' ').map(|word| match word.contains('/') {
+                true => shorten(word, room),
+                false => word.to_owned(),
+            });
+            let cell = words.collect::<Vec<_>>().join(" ");
+            text.push_str(&format!(
+                "{}\n",
+                Columns(Some(columns)).hanging(&lead, &cell)
+            ));
         }
     }
     text
-}
-
-fn wrapped(lead: &str, text: &str, columns: Option<usize>) -> String {
-    let indent = measure_text_width(lead);
-    let Some(room) = columns.and_then(|columns| columns.checked_sub(indent)) else {
-        return format!("{lead}{text}");
-    };
-    if room < NARROWEST || measure_text_width(text) <= room {
-        return format!("{lead}{text}");
-    }
-    let mut wrapped = lead.to_owned();
-    let mut used = 0;
-    for word in words(text) {
-        let width = measure_text_width(word);
-        if used > 0 && used + 1 + width > room {
-            wrapped.push_str(&format!("\n{:indent$}", ""));
-            used = 0;
-        } else if used > 0 {
-            wrapped.push(' ');
-            used += 1;
-        }
-        wrapped.push_str(word);
-        used += width;
-    }
-    wrapped
 }
 
 #[cfg(test)]
@@ -174,7 +104,7 @@ mod tests {
     // case 7.6
     #[test]
     fn a_table_that_is_too_wide_becomes_paragraphs_without_a_broken_word() {
-        let text = fitting(&TITLES, &[], rows(), Some(60));
+        let text = fitting(&TITLES, &[], rows(), Columns(Some(60)));
         assert_eq!(
             text,
             "\
@@ -190,45 +120,21 @@ prod
 "
         );
         for columns in [Some(200), None] {
-            let text = fitting(&TITLES, &[], rows(), columns);
+            let text = fitting(&TITLES, &[], rows(), Columns(columns));
             assert!(text.starts_with("ENVIRONMENT  RELEASE"), "{text}");
             assert_eq!(text.lines().count(), 3, "{text}");
         }
     }
 
-    // case 7.6
     #[test]
-    fn wide_lines_are_folded_and_commands_stay_whole() {
-        let text = "\
-short
-  + one two three four five six seven eight
-lab: fix it by `cargo xtask deploy lab --yes` or wait
-  $ cargo xtask deploy lab --yes --offline
-";
-        let expected = "\
-short
-  + one two three four five
-    six seven eight
-lab: fix it by
-`cargo xtask deploy lab --yes`
-or wait
-  $ cargo xtask deploy lab --yes --offline
-";
-        assert_eq!(fold(text, Some(30)), expected);
-        assert_eq!(fold(text, None), text);
-    }
-
-    // case 7.6
-    #[test]
-    fn text_hangs_below_its_beginning() {
-        assert_eq!(
-            wrapped("  ok  ", "one two three four five six", Some(26)),
-            "  ok  one two three four\n      five six"
+    fn a_path_that_is_too_long_loses_its_middle() {
+        let row = ["lab", "/srv/airlock/bundles/store/blobs"].map(str::to_owned);
+        let text = fitting(
+            &["host", "path"],
+            &[],
+            vec![row.to_vec()],
+            Columns(Some(24)),
         );
-        assert_eq!(wrapped("  ok  ", "one two", None), "  ok  one two");
-        assert_eq!(
-            wrapped("  ok  ", "one two three four", Some(12)),
-            "  ok  one two three four"
-        );
+        assert_eq!(text, "lab\n  path  /srv/ai…re/blobs\n");
     }
 }

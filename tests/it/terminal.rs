@@ -1,0 +1,170 @@
+//! What a terminal of 80 columns shows: no line is wider, so the terminal breaks no word.
+
+use support::terminal::{COLUMNS, Shown, show};
+use support::{Lab, Sandbox};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+/// Collects lines that are too wide. The terminal breaks these, and may: a command to copy, and a single word that is
+/// wider than the terminal, such as a path of this test.
+#[derive(Default)]
+struct Wide(Vec<String>);
+
+impl Wide {
+    #[track_caller]
+    fn look(&mut self, sandbox: &Sandbox, arguments: &[&str]) -> Shown {
+        self.look_typing(sandbox, arguments, "")
+    }
+
+    #[track_caller]
+    fn look_typing(&mut self, sandbox: &Sandbox, arguments: &[&str], typed: &str) -> Shown {
+        let shown = show(sandbox.command(arguments), typed);
+        let is_wrong = matches!(shown.code, None | Some(101));
+        assert!(!is_wrong, "{arguments:?}: {}", shown.text);
+        for line in shown.lines() {
+            let is_command = line.trim_start().starts_with("$ ");
+            let is_word = line.split_whitespace().count() == 1;
+            if line.chars().count() > usize::from(COLUMNS) && !is_command && !is_word {
+                self.0.push(format!("{arguments:?}: {line}"));
+            }
+        }
+        shown
+    }
+
+    #[track_caller]
+    fn assert_none(&self) {
+        assert!(self.0.is_empty(), "{}", self.0.join("\n"));
+    }
+}
+
+// case 7.6
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_fits_80_columns() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.sandbox.variable("FAKE_MKECTL_LIST_IMAGES", "0");
+    let mut wide = Wide::default();
+    let bundle = "bundles/mke_bundle_v4.1.5_amd64.tar.gz";
+    let before: &[&[&str]] = &[
+        &["list"],
+        &["check"],
+        &["new", "staging", "--release", "v4.1.5"],
+        &["plan", "lab"],
+        &["plan", "lab", "--out", "lab.plan.yaml"],
+        &["preflight", "lab"],
+        &["rehearse", "lab"],
+        &["render", "lab"],
+        &["cluster", "status", "lab"],
+        &["deploy", "lab"],
+        &["deploy", "lab"],
+    ];
+    for arguments in before {
+        let shown = wide.look(&lab.sandbox, arguments);
+        assert_eq!(shown.code, Some(0), "{arguments:?}: {}", shown.text);
+    }
+    lab.edit_environment("port: 22", "port: 2222");
+    let after: &[&[&str]] = &[
+        &["plan", "lab"],
+        &["diff", "lab"],
+        &["diff", "lab", "--live"],
+        &["diff", "lab", "staging"],
+        &["apply", "lab"],
+        &["push", "lab"],
+        &["verify", "lab", "--full"],
+        &["verify", "lab", "--repair"],
+        &["status", "--live"],
+        &["snapshot", "lab"],
+        &["snapshot", "lab", "--out", "lab.snapshot.yaml"],
+        &["prune", "lab"],
+        &["prune", "lab", "--out", "prune.yaml"],
+        &["cluster", "status", "lab"],
+        &["cluster", "check", "lab"],
+        &["cluster", "backup", "lab"],
+        &["mkectl", "lab", "--", "version"],
+        &["inspect", "v4.1.5"],
+        &["inspect", bundle],
+        &["fetch", "v4.1.5", "--check"],
+        &["lock", "v4.1.5", "--bundle", bundle, "--offline"],
+        &["learn", "v4.1.5", "--bundle", bundle, "--offline"],
+        &["releases"],
+        &["releases", "v4.1.5"],
+        &["releases", "v4.2.0"],
+        &["store"],
+        &["store", "gc", "--dry-run"],
+        &["receipt", "rebuild", "lab", "--confirm", "lab"],
+    ];
+    let mut failed = Vec::new();
+    for arguments in after {
+        let shown = wide.look(&lab.sandbox, arguments);
+        if shown.code != Some(0) {
+            failed.push(format!("{arguments:?}: {}", shown.text));
+        }
+    }
+    // No cluster can be read.
+    assert!(failed.len() <= 6, "{}", failed.join("\n"));
+    wide.assert_none();
+}
+
+// case 7.6
+#[tokio::test(flavor = "multi_thread")]
+async fn every_error_fits_80_columns() {
+    let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let mut wide = Wide::default();
+    let file = "environments/lab/environment.yaml";
+    let sound = lab.sandbox.read(file);
+    for arguments in [
+        &["depoly", "lab"][..],
+        &["push", "lab", "--max-rate", "20"],
+        &["plan", "lba"],
+        &["-C", "/nonexistent/folder/of/some/operator", "list"],
+        &["lock", "v4.2.0", "--offline"],
+        &[
+            "lock",
+            "v4.2.0",
+            "--bundle",
+            "bundles/mke_bundle_v4.1.5_amd64.tar.gz",
+            "--offline",
+        ],
+        &["fetch", "v4.2.0", "--offline"],
+        &["verify", "lab"],
+        &["receipt", "rebuild", "lab"],
+        &["cluster", "reset", "lab"],
+        &["diff", "v4.1.5"],
+    ] {
+        let _ = wide.look_typing(&lab.sandbox, arguments, "something else\n");
+    }
+    let edits = [
+        ("port: 22", "prot: 22"),
+        (
+            "project: mke",
+            "project: /mke/of/the/whole/company/and/all/of/its/departments/",
+        ),
+        (
+            "tracking: { enabled: false }",
+            "tracking: { enabled: perhaps, and-more-of-it: [1, 2, 3, 4, 5, 6, 7, 8] }",
+        ),
+        ("release: v4.1.5", "release: v4.1.4"),
+        ("address: 127", "address: nowhere.example.com:5000 #"),
+        ("push-credentials", "protected: true #"),
+    ];
+    for (from, to) in edits {
+        lab.sandbox.write(file, &sound.replace(from, to));
+        let _ = wide.look(&lab.sandbox, &["deploy", "lab"]);
+    }
+    lab.sandbox
+        .write(file, &format!("protected: true\n{sound}"));
+    let _ = wide.look_typing(&lab.sandbox, &["deploy", "lab"], "prod\n");
+    lab.sandbox.write(file, &sound);
+    lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
+    let _ = wide.look(&lab.sandbox, &["deploy", "lab"]);
+    wide.assert_none();
+}
+
+// case 7.5
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bar_names_what_is_sent_and_fits_80_columns() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let mut wide = Wide::default();
+    let shown = wide.look(&lab.sandbox, &["push", "lab", "--max-rate", "40kB"]);
+    assert!(shown.text.contains("kB/s"), "{}", shown.text);
+    wide.assert_none();
+}

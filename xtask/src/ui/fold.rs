@@ -1,0 +1,257 @@
+//! Wraps text at words, to the width of the terminal that shows it.
+
+use std::io::IsTerminal as _;
+
+use console::{Term, measure_text_width, strip_ansi_codes};
+use textwrap::core::Word;
+use textwrap::wrap_algorithms::wrap_first_fit;
+
+use super::edge;
+
+/// Text is not wrapped into fewer columns than this: single words would not fit.
+const NARROWEST: usize = 20;
+
+/// The widest label, such as `registry`, that text hangs behind.
+const WIDEST_LABEL: usize = 18;
+
+/// What stands in the place of the middle of a name.
+const CUT: char = '…';
+
+/// Starts of lines that text hangs behind. All but the signs are followed by a space.
+const LABELS: [&str; 11] = [
+    "error:",
+    "warning:",
+    "because:",
+    "hint:",
+    "note:",
+    "mkectl |",
+    "set aside",
+    "+",
+    "-",
+    "~",
+    "!",
+];
+
+/// How many columns a line may have. A file and a pipe have no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Columns(pub(super) Option<usize>);
+
+impl Columns {
+    /// Returns the columns of the terminal that results are written to.
+    pub(crate) fn of_results() -> Self {
+        Self::of(&Term::stdout(), std::io::stdout().is_terminal())
+    }
+
+    /// Returns the columns of the terminal that messages are written to.
+    pub(crate) fn of_messages() -> Self {
+        Self::of(&Term::stderr(), std::io::stderr().is_terminal())
+    }
+
+    fn of(terminal: &Term, is_terminal: bool) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "it describes the terminal")]
+        let variable = std::env::var("COLUMNS").ok();
+        let set = variable.and_then(|columns| columns.parse().ok());
+        let columns = set
+            .filter(|columns| *columns > 0)
+            .or_else(|| is_terminal.then(|| usize::from(terminal.size().1)));
+        Self(columns)
+    }
+
+    /// Returns `text` with each line wrapped that is too wide. A command to copy, a line that begins with `$`, stays
+    /// whole.
+    pub(crate) fn fold(self, text: &str) -> String {
+        let lines = text.split('\n').map(|line| {
+            let plain = strip_ansi_codes(line);
+            match plain.trim_start().starts_with("$ ") {
+                true => line.to_owned(),
+                false => self.wrap(line, hang(&plain)),
+            }
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Returns `lead` and `text`, wrapped if they are too wide. Further lines begin below `text`.
+    pub(crate) fn hanging(self, lead: &str, text: &str) -> String {
+        let text = edge::masked(text);
+        self.wrap(&format!("{lead}{text}"), measure_text_width(lead))
+    }
+
+    /// Returns `text`, wrapped to fit behind a label that is written, and further lines indented, by a library.
+    pub(super) fn behind(self, label: &str, text: &str) -> String {
+        let room = self.0.map(|columns| columns.saturating_sub(label.len()));
+        Self(room).wrap(&edge::masked(text), 0)
+    }
+
+    /// Returns a line, wrapped if it is too wide. Further lines are indented by `hang`, or less if a word requires it.
+    fn wrap(self, line: &str, hang: usize) -> String {
+        let Some(columns) = self.0.filter(|columns| measure_text_width(line) > *columns) else {
+            return line.to_owned();
+        };
+        let lead = line.len() - line.trim_start_matches(' ').len();
+        let words = words(&line[lead..], columns);
+        let longest = words.iter().map(|word| word.width).max();
+        let hang = hang.min(columns.saturating_sub(longest.unwrap_or_default()));
+        if columns < NARROWEST.max(lead + 1) {
+            return line.to_owned();
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a line has few columns")]
+        let room = [(columns - lead) as f64, (columns - hang) as f64];
+        let mut wrapped = String::new();
+        for (number, line_words) in wrap_first_fit(&words, &room).into_iter().enumerate() {
+            match number {
+                0 => wrapped.push_str(&line[..lead]),
+                _ => wrapped.push_str(&format!("\n{:hang$}", "")),
+            }
+            for (place, word) in line_words.iter().enumerate() {
+                wrapped.push_str(word);
+                if place + 1 < line_words.len() {
+                    wrapped.push_str(word.whitespace);
+                }
+            }
+        }
+        wrapped.push_str(words.last().map_or("", |word| word.whitespace));
+        wrapped
+    }
+}
+
+/// Returns a name that has at most so many columns: what is in the middle of a longer one is cut.
+pub(super) fn shorten(name: &str, columns: usize) -> String {
+    let letters: Vec<char> = name.chars().collect();
+    if letters.len() <= columns {
+        return name.to_owned();
+    }
+    let kept = columns.saturating_sub(1);
+    let (start, end) = (kept / 2, letters.len() - (kept - kept / 2));
+    let start = letters[..start].iter();
+    let end = letters[end..].iter();
+    start.chain([&CUT]).chain(end).collect()
+}
+
+/// Returns the column at which a line's text begins, after its indentation, its sign and its label.
+fn hang(line: &str) -> usize {
+    let content = line.trim_start();
+    let mut hang = line.len() - content.len();
+    if let Some(label) = LABELS.iter().find(|label| content.starts_with(**label))
+        && let rest = &content[label.len()..]
+        && (rest.starts_with(' ') || label.len() == 1)
+    {
+        return hang + label.len() + rest.len() - rest.trim_start().len();
+    }
+    // A label and at least two spaces, or a number: `2. mkectl apply`.
+    if let Some((label, text)) = content.split_once("  ")
+        && label.chars().count() <= WIDEST_LABEL
+    {
+        return measure_text_width(line) - measure_text_width(text.trim_start());
+    }
+    if let Some((number, _)) = content.split_once(". ")
+        && number.parse::<u8>().is_ok()
+    {
+        hang += number.len() + ". ".len();
+    }
+    hang
+}
+
+/// Returns the words of a text. What is in backticks is one word, because it may be a command to copy, unless it does
+/// not fit into a line.
+fn words(text: &str, columns: usize) -> Vec<Word<'_>> {
+    let mut words = Vec::new();
+    let mut start = 0;
+    let mut is_space = false;
+    let mut quote: Option<usize> = None;
+    for (place, letter) in text.char_indices() {
+        if letter == '`' {
+            quote = match quote {
+                Some(_) => None,
+                None => text[place + 1..]
+                    .find('`')
+                    .filter(|length| *length + 2 <= columns),
+            };
+        }
+        if is_space && letter != ' ' {
+            words.push(Word::from(&text[start..place]));
+            start = place;
+        }
+        is_space = letter == ' ' && quote.is_none();
+    }
+    words.push(Word::from(&text[start..]));
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // case 7.6
+    #[test]
+    fn wide_lines_are_wrapped_and_commands_stay_whole() {
+        let text = "\
+short
+  + one two three four five six seven eight
+lab: fix it by `cargo xtask deploy lab --yes` or wait
+  $ cargo xtask deploy lab --yes --offline
+error: one two three four five six seven
+  because: one two three four five
+  registry  push 2 of 17 artifacts, all
+ 12. one two three four five six
+`one two three four five six seven eight nine`
+";
+        let expected = "\
+short
+  + one two three four five
+    six seven eight
+lab: fix it by
+`cargo xtask deploy lab --yes`
+or wait
+  $ cargo xtask deploy lab --yes --offline
+error: one two three four five
+       six seven
+  because: one two three four
+           five
+  registry  push 2 of 17
+            artifacts, all
+ 12. one two three four five
+     six
+`one two three four five six
+seven eight nine`
+";
+        assert_eq!(Columns(Some(30)).fold(text), expected);
+        assert_eq!(Columns(None).fold(text), text);
+    }
+
+    // case 7.6
+    #[test]
+    fn text_hangs_below_its_beginning() {
+        let hanging = |lead, text, columns| Columns(columns).hanging(lead, text);
+        assert_eq!(
+            hanging("  ok  ", "one two three four five six", Some(26)),
+            "  ok  one two three four\n      five six"
+        );
+        assert_eq!(hanging("  ok  ", "one two", None), "  ok  one two");
+        assert_eq!(
+            hanging("  ok  ", "one two three four", Some(12)),
+            "  ok  one two three four"
+        );
+        // A digest stays whole: it begins further left.
+        assert_eq!(
+            hanging("  digest  ", "sha256:abcdefabcdefabcdef is new", Some(28)),
+            "  digest\n   sha256:abcdefabcdefabcdef\n   is new"
+        );
+    }
+
+    #[test]
+    fn colours_have_no_width() {
+        let line = "\u{1b}[31merror:\u{1b}[0m one two three four five";
+        assert_eq!(Columns(Some(30)).fold(line), line);
+        assert_eq!(
+            Columns(Some(24)).fold(line),
+            "\u{1b}[31merror:\u{1b}[0m one two three\n       four five"
+        );
+    }
+
+    #[test]
+    fn the_middle_of_a_long_name_is_cut() {
+        assert_eq!(shorten("calico/node:v3.30", 17), "calico/node:v3.30");
+        assert_eq!(shorten("calico/node:v3.30", 9), "cali…3.30");
+        assert_eq!(shorten("calico", 0), "…");
+    }
+}
