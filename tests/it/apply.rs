@@ -28,7 +28,7 @@ async fn after_a_push_it_renders_applies_and_writes_the_receipt() {
     --- stderr
     Plan for lab: v4.1.5 to 127.0.0.1:[PORT]/mke
       bundle    not needed
-      registry  14 artifacts there
+      registry  14 artifacts already there
       config    write environments/lab/mke4.yaml
       mkectl    [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml --no-color --no-pretty-print
                 since it was asked for
@@ -42,7 +42,7 @@ async fn after_a_push_it_renders_applies_and_writes_the_receipt() {
     mkectl |              Generated username:password
     mkectl |         admin:***
     mkectl | INF MKE v4.1.5 is installed
-        apply the password of user admin is in environments/lab/admin-password, for you alone: there is no other copy
+        apply the password of user admin is in environments/lab/admin-password, which only you can read; no other copy exists
         apply applied; log in environments/lab/logs/[TIME]-apply.log
     "#);
     let receipt = lab.receipt();

@@ -16,8 +16,8 @@ fn what_is_shipped_is_right_and_nothing_is_written() {
             --- stdout
             nothing is wrong with 3 environments; 2 warnings
             --- stderr
-            warning: prod: release v4.1.5 is not locked: until `cargo xtask lock v4.1.5`, `deploy` is refused
-            warning: staging: release v4.1.5 is not locked: until `cargo xtask lock v4.1.5`, `deploy` is refused
+            warning: prod: release v4.1.5 is not locked: `deploy` is refused until `cargo xtask lock v4.1.5` is run
+            warning: staging: release v4.1.5 is not locked: `deploy` is refused until `cargo xtask lock v4.1.5` is run
             "#);
         }
     }
@@ -426,8 +426,8 @@ async fn a_table_of_machines_without_machines_or_with_control_characters_is_name
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.edit_environment("release:", "inventory: hosts.csv\nrelease:");
     for (text, expected) in [
-        ("", "hosts.csv` has no machines"),
-        ("address,role\n", "hosts.csv` has no machines"),
+        ("", "hosts.csv` lists no machines"),
+        ("address,role\n", "hosts.csv` lists no machines"),
         (
             "address,role\n10.0.0.\u{1b}[31m1,worker\n",
             "`10.0.0. [31m1` contains a control character\n --> environments/lab/hosts.csv:2:1",

@@ -242,7 +242,7 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
     let run = restore().exits_with(6);
     assert!(
         run.stderr
-            .contains("was written by mkectl v4.1.5 of SHA-256 00ff, which is not here"),
+            .contains("was written by mkectl v4.1.5 with SHA-256 00ff, which was not found"),
         "{}",
         run.stderr
     );

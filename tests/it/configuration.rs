@@ -143,7 +143,7 @@ const WRONG: &[(&str, &str, &str)] = &[
         "{H}  tracking: { enabled: false, clusterLabel: 1.10 }\n",
     ),
     (
-        "a list where a mapping belongs",
+        "a list, not a mapping",
         "v4.1.5",
         "{H}  apiServer: [externalAddress]\n",
     ),
@@ -226,13 +226,13 @@ fn a_servers_certificate_is_refused_as_an_authority() {
     exit code: 3
     --- stdout
     --- stderr
-    error: certificate 1 in `ca.pem` is not an authority's
+    error: certificate 1 in `ca.pem` is not a CA certificate
      --> environments/lab/environment.yaml:2:48
       |
     2 | registry: { address: registry.example.com, ca: ca.pem }
       |                                                ^^^^^^
       |
-      = help: nodes trust authorities: take the certificate of the one that signed the registry's
+      = help: use the certificate of the CA that signed the registry's certificate
 
     1 problem
     "#);

@@ -151,7 +151,7 @@ fn the_stand_in_for_mkectl_refuses_what_mke_would_refuse() {
     INF Rehearsal of mkectl v4.1.5-demo: no host will be touched
     ERR wrong.yaml: `spec.airgap.enabled` is not `true`
     ERR wrong.yaml: `spec.registries.chartRegistry.url` is `127.0.0.1:[PORT]/mke`, which does not begin with `oci://`
-    ERR wrong.yaml: `spec.hosts[0].role` is `master`, which is not a role
+    ERR wrong.yaml: `spec.hosts[0].role` is `master`, which is not a valid role
     ERR wrong.yaml: no host in `spec.hosts` is a controller
     FTL MKE would refuse this configuration
     --- stderr
@@ -272,9 +272,9 @@ async fn after_a_failed_apply_mkectl_runs_again_even_if_the_files_are_set_back()
     lab: v4.1.5 deployed: 14 artifacts in 127.0.0.1:[PORT]/mke, 0 pushed, 0 B sent, mkectl's log is environments/lab/logs/[TIME]-apply.log
     --- stderr
     Plan for lab: v4.1.5 to 127.0.0.1:[PORT]/mke
-    warning: the cluster of lab does not answer, so only the receipt is used: `[SANDBOX]/bin/mkectl config get` exited with code 1: FTL there is no kubeconfig
+    warning: the cluster of lab does not respond, so only the receipt is used: `[SANDBOX]/bin/mkectl config get` exited with code 1: FTL there is no kubeconfig
       bundle    not needed
-      registry  14 artifacts there
+      registry  14 artifacts already there
       config    write environments/lab/mke4.yaml
       mkectl    [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml --no-color --no-pretty-print
                 since the last one failed
@@ -298,7 +298,7 @@ async fn after_a_failed_apply_mkectl_runs_again_even_if_the_files_are_set_back()
     mkectl |              Generated username:password
     mkectl |         admin:***
     mkectl | INF MKE v4.1.5 is installed
-        apply the password of user admin is in environments/lab/admin-password-[TIME], for you alone: there is no other copy
+        apply the password of user admin is in environments/lab/admin-password-[TIME], which only you can read; no other copy exists
         apply applied; log in environments/lab/logs/[TIME]-apply.log
     "#);
     assert_eq!(lab.applies().len(), 3);
@@ -486,7 +486,7 @@ async fn another_registry_is_refused_once_a_cluster_runs_from_the_first() {
             exit code: 3
             --- stdout
             --- stderr
-            error: the cluster of lab pulls from 127.0.0.1:[PORT]/mke, and this says 127.0.0.1:[PORT]/other
+            error: the cluster of lab pulls from 127.0.0.1:[PORT]/mke, but the environment names 127.0.0.1:[PORT]/other
              --> environments/lab/environment.yaml:4:12
               |
             4 |   project: other
@@ -547,7 +547,7 @@ async fn another_release_is_no_apply_and_an_older_one_no_upgrade() {
     --- stdout
     --- stderr
     error: the cluster of lab runs v4.1.5, but its environment now requires v4.1.2
-      because: v4.1.2 is older than v4.1.5, and only a backup restores the older release
+      because: v4.1.2 is older than v4.1.5; only a backup restores an older release
     hint: set `release` back to v4.1.5; `cargo xtask releases RELEASE` lists the supported source releases
     ");
     assert_eq!(lab.applies().len(), 1);

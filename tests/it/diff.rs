@@ -74,7 +74,7 @@ fn a_file_with_the_same_values_in_other_words_is_told_from_one_that_differs() {
     insta::assert_snapshot!(sandbox.run(&["diff", "staging"]).whole(), @r#"
     exit code: 0
     --- stdout
-    environments/staging/mke4.yaml has the same values as what is rendered, in other words
+    environments/staging/mke4.yaml has the same values as what is rendered, written differently
 
     nothing was applied yet
     --- stderr
@@ -83,7 +83,7 @@ fn a_file_with_the_same_values_in_other_words_is_told_from_one_that_differs() {
     insta::assert_snapshot!(sandbox.run(&["diff", "staging"]).whole(), @r#"
     exit code: 0
     --- stdout
-    environments/staging/mke4.yaml is not there yet
+    environments/staging/mke4.yaml does not exist yet
 
     nothing was applied yet
     --- stderr
@@ -116,7 +116,7 @@ async fn the_receipt_tells_what_was_applied() {
     --- stdout
     environments/lab/mke4.yaml is what is rendered
 
-    what is rendered was applied at [TIME]
+    the rendered configuration was applied at [TIME]
     --- stderr
     "#);
 
@@ -130,7 +130,7 @@ async fn the_receipt_tells_what_was_applied() {
     hosts
       ~ spec.hosts[192.0.2.10].ssh.user: ubuntu → admin
 
-    what is committed was applied at [TIME]; what differs from it is not applied yet
+    the committed configuration was applied at [TIME]; the differences are not applied yet
     --- stderr
     "#);
 
@@ -141,7 +141,7 @@ async fn the_receipt_tells_what_was_applied() {
     --- stdout
     environments/lab/mke4.yaml is what is rendered
 
-    another configuration was applied at [TIME], neither what is committed nor what is rendered; the receipt keeps only its digest, the history of environments/lab/mke4.yaml its text
+    a different configuration was applied at [TIME]; the receipt records only its digest, but the git history of environments/lab/mke4.yaml has its text
     --- stderr
     "#);
 

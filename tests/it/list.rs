@@ -53,7 +53,7 @@ fn a_wrong_environment_does_not_hide_the_others() {
     exit code: 0
     --- stdout
     ENVIRONMENT  RELEASE      REGISTRY                            PROTECTED  STATE
-    Bad Name                                                      no         wrong: its name
+    Bad Name                                                      no         invalid name
     demo         v4.1.5-demo  127.0.0.1:[PORT]/mke                 no         never deployed
     prod         v4.1.5       registry.prod.example.com:5000/mke  yes        its receipt cannot be read
     staging                                                       no         wrong: 3 problems
@@ -84,7 +84,10 @@ async fn what_was_done_is_listed() {
     let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
     assert_eq!(states(&lab), pair("never deployed", "in the store"));
     std::fs::remove_dir_all(lab.sandbox.path("bundles/store")).unwrap();
-    assert_eq!(states(&lab), pair("never deployed", "bundle is here"));
+    assert_eq!(
+        states(&lab),
+        pair("never deployed", "bundle is in bundles/")
+    );
     let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
     lab.run(&["deploy", "lab"]).success();
     assert_eq!(states(&lab), pair("v4.1.5 deployed [TIME]", "in the store"));
@@ -95,10 +98,10 @@ async fn what_was_done_is_listed() {
     lab.run(&["apply", "lab"]).exits_with(7);
     assert_eq!(
         states(&lab),
-        pair("v4.1.5 failed at apply [TIME]", "to be fetched")
+        pair("v4.1.5 failed at apply [TIME]", "not fetched")
     );
     std::fs::write(&bundle, "cut").unwrap();
-    assert_eq!(states(&lab).1, "bundle of another size is here");
+    assert_eq!(states(&lab).1, "bundle has a different size");
 }
 
 #[test]

@@ -334,7 +334,7 @@ fn a_bundle_of_another_release_or_architecture_is_refused() {
     assert!(
         run.exits_with(4)
             .stderr
-            .contains("the name `mke_bundle_v4.2.0_amd64.tar.gz` is of v4.2.0")
+            .contains("the name `mke_bundle_v4.2.0_amd64.tar.gz` belongs to v4.2.0")
     );
 }
 
@@ -353,7 +353,7 @@ fn what_was_forced_is_in_the_lock_and_shown() {
     sandbox.run(&lock).success();
     let text = sandbox.read("bundles/v4.1.4-amd64.lock.yaml");
     assert!(
-        text.contains("forced-release:\n- its release matrix lists v4.1.5 and not v4.1.4\n"),
+        text.contains("forced-release:\n- its release matrix lists v4.1.5, not v4.1.4\n"),
         "{text}"
     );
     let run = sandbox.run(&["inspect", "v4.1.4"]).success();
@@ -854,7 +854,7 @@ fn a_lock_under_the_name_of_another_release_is_refused() {
     let run = sandbox.run(&["inspect", "v4.1.4"]).exits_with(3);
     assert!(
         run.stderr
-            .contains("it is the lock of v4.1.5 for amd64, which its file name does not say"),
+            .contains("it is the lock of v4.1.5 for amd64, but its file name differs"),
         "{}",
         run.stderr
     );

@@ -212,7 +212,7 @@ async fn the_program_is_that_of_what_the_cluster_runs() {
     assert_eq!(run.stdout, "Version: v4.1.5\n");
     assert!(
         run.stderr.contains(
-            "the cluster of lab runs v4.1.5, by its receipt, and the environment says v4.2.1"
+            "according to its receipt, the cluster of lab runs v4.1.5, but the environment requires v4.2.1"
         ),
         "{}",
         run.stderr

@@ -94,17 +94,17 @@ fn names_that_cannot_be_are_refused_and_leave_nothing() {
         all.push_str(&run.stderr);
     }
     insta::assert_snapshot!(all, @r#"
-    error: `Prod` cannot be the name of an environment: it holds something else than lower-case letters, digits and hyphens
+    error: `Prod` is not a valid name of an environment: only lower-case letters, digits and hyphens are allowed
     hint: did you mean `prod`?
-    error: `../lab` cannot be the name of an environment: it holds something else than lower-case letters, digits and hyphens
+    error: `../lab` is not a valid name of an environment: only lower-case letters, digits and hyphens are allowed
     hint: did you mean `lab`?
-    error: `a b` cannot be the name of an environment: it holds something else than lower-case letters, digits and hyphens
-    error: `-lab-` cannot be the name of an environment: it begins or ends with a hyphen
-    error: `lab_1` cannot be the name of an environment: it holds something else than lower-case letters, digits and hyphens
+    error: `a b` is not a valid name of an environment: only lower-case letters, digits and hyphens are allowed
+    error: `-lab-` is not a valid name of an environment: it begins or ends with a hyphen
+    error: `lab_1` is not a valid name of an environment: only lower-case letters, digits and hyphens are allowed
     error: `` cannot be the name of an environment: it is empty
-    error: `.` cannot be the name of an environment: it holds something else than lower-case letters, digits and hyphens
-    error: `ö` cannot be the name of an environment: it holds something else than lower-case letters, digits and hyphens
-    error: `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa` cannot be the name of an environment: it has more than 63 characters
+    error: `.` is not a valid name of an environment: only lower-case letters, digits and hyphens are allowed
+    error: `ö` is not a valid name of an environment: only lower-case letters, digits and hyphens are allowed
+    error: `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa` is not a valid name of an environment: it has more than 63 characters
     "#);
     let left: Vec<_> = sandbox
         .path("environments")
@@ -129,7 +129,7 @@ fn the_release_can_be_named() {
     exit code: 3
     --- stdout
     --- stderr
-    error: v4.0.0 has no documented offline installation; v4.1.0 is the first release that has
+    error: v4.0.0 has no documented offline installation; the first release with one is v4.1.0
     "#);
     insta::assert_snapshot!(sandbox.run(&["new", "older", "--release", "4.1.5"]).whole(), @r#"
     exit code: 64

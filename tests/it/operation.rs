@@ -48,7 +48,7 @@ async fn a_command_gets_the_administrators_password_on_its_standard_input() {
     let run = lab.run(&["deploy", "lab"]).success();
     assert!(
         run.stderr
-            .contains("the password of user admin was given to `/bin/sh`"),
+            .contains("the password of user admin was passed to `/bin/sh`"),
         "{}",
         run.stderr
     );
@@ -83,7 +83,7 @@ async fn where_nobody_can_be_asked_the_administrators_password_stays_in_its_file
     let run = lab.run(&["deploy", "lab"]).success();
     assert!(
         run.stderr
-            .contains("was not handed over on the terminal: a terminal is required to show it")
+            .contains("was not shown on the terminal: a terminal is required to show it")
             && run.stderr.contains(&format!("is in {KEPT}, for you alone")),
         "{}",
         run.stderr

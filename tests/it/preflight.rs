@@ -70,7 +70,7 @@ async fn a_registry_that_is_as_it_should_be_passes_and_is_left_empty() {
     let run = sandbox.run(&["preflight", "lab"]).success();
     assert!(
         run.stdout
-            .ends_with("lab: nothing from here stops an installation of v4.1.5\n"),
+            .ends_with("lab: preflight passed: v4.1.5 is ready to install\n"),
         "{}",
         run.stdout
     );

@@ -35,20 +35,21 @@ async fn a_deploy_waits_for_what_its_environment_requires() {
     let mut lab = with_staging("requires: staging\n").await;
     insta::assert_snapshot!(lab.run(&["deploy", "lab"]).whole().lines().rev().take(2).collect::<Vec<_>>().join("\n"), @r"
     hint: `cargo xtask status staging` shows more; `cargo xtask deploy lab --override-requires REASON` ignores the requirement, and the receipt records the reason
-    error: lab requires staging: nothing was deployed to staging yet, by its receipt
+    error: lab requires staging: according to its receipt, nothing was deployed to staging yet
     ");
     lab.run(&["deploy", "lab"]).exits_with(8);
     lab.run(&["apply", "lab"]).exits_with(5);
     let plan = lab.run(&["plan", "lab"]).exits_with(8);
     assert!(
-        plan.stdout
-            .contains("  refused   nothing was deployed to staging yet, by its receipt\n"),
+        plan.stdout.contains(
+            "  refused   according to its receipt, nothing was deployed to staging yet\n"
+        ),
         "{}",
         plan.stdout
     );
     let check = lab.run(&["check", "lab"]).success();
     assert!(
-        check.stderr.contains("warning: lab: it requires staging, and nothing was deployed to staging yet, by its receipt: until then `deploy` and `apply` are refused\n"),
+        check.stderr.contains("warning: lab: it requires staging, but according to its receipt, nothing was deployed to staging yet: until then `deploy` and `apply` are refused\n"),
         "{}",
         check.stderr
     );
@@ -81,7 +82,9 @@ async fn another_lock_is_another_thing_and_a_deploy_must_be_old_enough() {
     lab.run(&["deploy", "staging"]).success();
     let young = lab.run(&["deploy", "lab"]).exits_with(8);
     assert!(
-        young.stderr.contains("error: lab requires staging: staging has it since [TIME], which is not long enough: wait until [TIME]\n"),
+        young.stderr.contains(
+            "error: lab requires staging: staging has run it only since [TIME]: wait until [TIME]\n"
+        ),
         "{}",
         young.stderr
     );
@@ -97,7 +100,9 @@ async fn another_lock_is_another_thing_and_a_deploy_must_be_old_enough() {
     lab.sandbox.write(locked, &format!("{lock}# another\n"));
     let other = lab.run(&["deploy", "lab"]).exits_with(8);
     assert!(
-        other.stderr.contains("staging got v4.1.5 by another lock"),
+        other
+            .stderr
+            .contains("staging got v4.1.5 from a different lock"),
         "{}",
         other.stderr
     );
@@ -105,7 +110,7 @@ async fn another_lock_is_another_thing_and_a_deploy_must_be_old_enough() {
     let plan = lab.run(&["plan", "staging"]).success();
     assert!(
         plan.stdout
-            .contains("  receipt   write, since the receipt tells of another lock\n"),
+            .contains("  receipt   write, since the receipt records a different lock\n"),
         "{}",
         plan.stdout
     );
@@ -129,7 +134,7 @@ async fn whoever_goes_without_gives_a_reason_and_the_receipt_keeps_it() {
     let receipt = lab.receipt();
     assert!(
         receipt.ends_with(
-            "  overridden:\n    missing: nothing was deployed to staging yet, by its receipt\n    reason: 'staging burnt down: see #17'\n"
+            "  overridden:\n    missing: according to its receipt, nothing was deployed to staging yet\n    reason: 'staging burnt down: see #17'\n"
         ),
         "{receipt}"
     );
@@ -170,7 +175,7 @@ async fn an_environment_that_is_not_there_cannot_be_required() {
     assert!(
         report
             .stdout
-            .contains("nothing was deployed to staging yet, by its receipt"),
+            .contains("according to its receipt, nothing was deployed to staging yet"),
         "{}",
         report.stdout
     );
@@ -199,7 +204,7 @@ async fn a_promotion_changes_the_release_and_nothing_else() {
     --- stdout
     --- stderr
     error: lab cannot receive the release of staging
-      because: v4.1.5 was not deployed to staging, by its receipt
+      because: according to its receipt, v4.1.5 was not deployed to staging
     hint: deploy to staging first, then promote; to promote anyway: `cargo xtask promote staging lab --unproven`
     ");
     lab.run(&["deploy", "staging"]).success();
@@ -303,7 +308,7 @@ async fn a_promotion_that_makes_no_sense_is_refused_and_changes_nothing() {
     --- stderr
     error: lab cannot receive the release of staging
       because: the cluster of lab runs v4.1.5
-      because: v4.1.2 is older than v4.1.5, and only a backup restores the older release
+      because: v4.1.2 is older than v4.1.5; only a backup restores an older release
     ");
     lab.run(&["promote", "lab", "lab"]).exits_with(3);
     lab.run(&["promote", "lab", "nowhere"]).exits_with(3);

@@ -537,7 +537,7 @@ async fn tags_of_others_and_what_they_lead_to_stay() {
     assert_eq!(removed(&plan), NEEDLESS[1..]);
     let stays = plan["stays"].to_string();
     assert!(
-        stays.contains("the tag theirs leads to the same manifest"),
+        stays.contains("the tag theirs points to the same manifest"),
         "{stays}"
     );
     site.remove_by_plan().await.success();
@@ -622,7 +622,7 @@ async fn a_plan_is_refused_when_anything_in_it_has_moved() {
         .unwrap();
     refused(
         &obey().exits_with(3),
-        "it points at something else than a receipt's lock says",
+        "it points to different content than a receipt's lock records",
     );
     assert!(site.holds("mke/four/only-first", "1").await.is_some());
 }

@@ -236,8 +236,7 @@ async fn a_rebuilt_receipt_keeps_what_the_cluster_cannot_change() {
     let (lab, _) = deployed("config:\n  network: { serviceCIDR: 10.200.0.0/16 }\n").await;
     let path = "environments/lab/receipt.yaml";
     let rebuild = ["receipt", "rebuild", "lab", "--confirm", "lab"];
-    let change =
-        "was installed with `network.serviceCIDR`: 10.200.0.0/16, and this says 10.201.0.0/16";
+    let change = "was installed with `network.serviceCIDR`: 10.200.0.0/16, but the environment has 10.201.0.0/16";
     std::fs::remove_file(lab.sandbox.path(path)).unwrap();
     lab.run(&rebuild).success();
     let receipt = lab.receipt();

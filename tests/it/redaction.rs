@@ -250,7 +250,9 @@ fn names_values_and_arguments_cannot_steer_the_terminal() {
     }
     let refused = sandbox.run(&["plan", "demo"]);
     assert!(
-        refused.stderr.contains("which a terminal obeys or hides"),
+        refused
+            .stderr
+            .contains("a control character or an invisible one"),
         "{}",
         refused.stderr
     );

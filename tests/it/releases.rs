@@ -58,7 +58,7 @@ fn a_release_that_came_later_is_a_guess_and_one_that_was_before_is_refused() {
     assert!(
         later
             .stdout
-            .contains("warning: v4.9.0 is not known to this version of the tool"),
+            .contains("warning: v4.9.0 is unknown to this version of Airlock"),
         "{}",
         later.stdout
     );
@@ -67,7 +67,7 @@ fn a_release_that_came_later_is_a_guess_and_one_that_was_before_is_refused() {
     exit code: 3
     --- stdout
     --- stderr
-    error: v4.0.1 has no documented offline installation; v4.1.0 is the first release that has
+    error: v4.0.1 has no documented offline installation; the first release with one is v4.1.0
     "#);
     insta::assert_snapshot!(sandbox.run(&["releases", "4.1.5"]).whole(), @r#"
     exit code: 64

@@ -273,9 +273,9 @@ config:
     4 |   version: v4.1.4
       |            ^^^^^^
       |
-      = help: remove it, since `release` decides what is installed
+      = help: remove it: `release` decides what is installed
 
-    error: `airgap.enabled` cannot be anything but `true`: images come from the registry alone
+    error: `airgap.enabled` must be `true`: all images come from the registry
      --> environments/lab/environment.yaml:5:22
       |
     5 |   airgap: { enabled: false }
@@ -289,7 +289,7 @@ config:
     7 |     imageRegistry: { url: other.example.com }
       |                           ^^^^^^^^^^^^^^^^^
       |
-      = help: remove it, since `registry` decides where images and charts are
+      = help: remove it: `registry` decides where images and charts are
 
     error: `master` is not a role
      --> environments/lab/environment.yaml:9:13

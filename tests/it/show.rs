@@ -74,7 +74,7 @@ const WRONG: &[(&str, &str, &str)] = &[
         "",
     ),
     (
-        "a CA that is not there",
+        "a CA that is missing",
         "release: v4.1.5\nregistry:\n  address: r.example.com\n  ca: ca.pem\n",
         "",
     ),
@@ -99,7 +99,7 @@ const WRONG: &[(&str, &str, &str)] = &[
         "",
     ),
     (
-        "a parent that is not there",
+        "a parent that is missing",
         "inherit: ../bases.yaml\nrelease: v4.1.5\nregistry: { address: r.example.com }\n",
         "",
     ),
@@ -257,7 +257,7 @@ fn a_name_that_is_nearly_right_is_guessed() {
     exit code: 3
     --- stdout
     --- stderr
-    error: `../prod` cannot be the name of an environment: it holds something else than lower-case letters, digits and hyphens
+    error: `../prod` is not a valid name of an environment: only lower-case letters, digits and hyphens are allowed
     hint: did you mean `prod`?
     "#);
 }

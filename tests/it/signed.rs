@@ -119,7 +119,7 @@ async fn an_unchanged_plan_is_obeyed_to_the_letter() {
     let again = moved(&lab);
     assert_eq!(
         again,
-        "error: lab.plan.yaml is outdated: a deploy would now do something different\n  receipt: this plan was obeyed with success, until [TIME]"
+        "error: lab.plan.yaml is outdated: a deploy would now do something different\n  receipt: this plan was applied successfully at [TIME]"
     );
     // The requests are those of a deploy without a file.
     let _ = plan(&lab);
@@ -161,7 +161,7 @@ async fn whatever_moved_is_named_and_nothing_is_touched() {
     );
     insta::assert_snapshot!(moved(&lab), @r"
     error: lab.plan.yaml is outdated: a deploy would now do something different
-      config: environments/lab/mke4.yaml was changed by other hands
+      config: environments/lab/mke4.yaml was changed by something else
     ");
     lab.sandbox.write("environments/lab/mke4.yaml", &config);
 

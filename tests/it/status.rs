@@ -121,7 +121,7 @@ async fn each_difference_has_its_command() {
     std::fs::write(kubeconfig.join("mke.kubeconf"), "apiVersion: v1\n").unwrap();
     assert_eq!(
         only(&lab, &["--live"]),
-        "the cluster has 9 other values than what is rendered, by `cargo xtask diff lab --live` | cargo xtask apply lab"
+        "the cluster differs from what is rendered in 9 values: `cargo xtask diff lab --live` | cargo xtask apply lab"
     );
     std::fs::remove_dir_all(&kubeconfig).unwrap();
 
@@ -132,14 +132,14 @@ async fn each_difference_has_its_command() {
     );
     assert_eq!(
         only(&lab, &[]),
-        "environments/lab/mke4.yaml is not what is rendered | cargo xtask render lab"
+        "environments/lab/mke4.yaml differs from what is rendered | cargo xtask render lab"
     );
     lab.sandbox.write("environments/lab/mke4.yaml", &config);
 
     lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
     assert_eq!(
         only(&lab, &[]),
-        "environments/lab/mke4.yaml is not what is rendered | cargo xtask render lab\n\
+        "environments/lab/mke4.yaml differs from what is rendered | cargo xtask render lab\n\
          the configuration changed since [TIME] | cargo xtask deploy lab"
     );
     lab.edit_environment("mke2.lab.example.com", "mke.lab.example.com");
@@ -151,7 +151,7 @@ async fn each_difference_has_its_command() {
     );
     assert_eq!(
         only(&lab, &[]),
-        "it was deployed by another lock | cargo xtask deploy lab"
+        "it was deployed from a different lock | cargo xtask deploy lab"
     );
     lab.sandbox.write("bundles/v4.1.5-amd64.lock.yaml", &lock);
 

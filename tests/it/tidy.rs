@@ -323,7 +323,7 @@ fn links_in_documents_lead_somewhere() {
             };
             assert!(
                 repository().join(&target).exists(),
-                "{document} leads to {target}, which is not there"
+                "{document} leads to {target}, which is missing"
             );
             assert!(
                 anchor.is_empty() || anchors(&read(target.as_str())).contains(&anchor.to_owned()),

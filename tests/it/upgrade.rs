@@ -596,7 +596,7 @@ async fn without_a_receipt_the_cluster_itself_says_what_it_is() {
     let plan = road.run("plan").exits_with(8);
     assert!(
         plan.stdout
-            .contains("no receipt records the cluster of lab, but it answers: it runs v4.1.1")
+            .contains("no receipt records the cluster of lab, but it responds: it runs v4.1.1")
             && plan.stdout.contains("upgrade from v4.1.1"),
         "{}",
         plan.stdout
@@ -916,7 +916,7 @@ async fn the_variable_of_kubeconfigs_is_not_handed_down() {
     let run = road.run("deploy").exits_with(3);
     assert!(
         run.stderr.contains(
-            "/nowhere/mke.kubeconf does not exist, and KUBECONFIG names it as the kubeconfig of lab"
+            "/nowhere/mke.kubeconf does not exist, but KUBECONFIG names it as the kubeconfig of lab"
         ),
         "{}",
         run.stderr

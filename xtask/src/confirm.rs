@@ -104,7 +104,7 @@ pub(crate) fn ask(
     }
     edge::err(&format!("\n{question}"));
     let Ok(answer) = line() else {
-        return declined("nothing could be read from the terminal".to_owned());
+        return declined("cannot read from the terminal".to_owned());
     };
     match answer.trim() {
         answer if answer == name => Ok(()),

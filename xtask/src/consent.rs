@@ -52,7 +52,7 @@ impl Consent for TerminalConsent {
         edge::reveal_on_terminal(password.expose_secret())
             .map_err(|error| Refused(error.to_string()))?;
         ask(
-            "Type `kept` when it is where it belongs, and the file with it goes: ",
+            "Store it in a safe place, then type `kept` to delete the file with it: ",
             "kept",
         )
     }
@@ -66,9 +66,7 @@ fn ask(question: &str, word: &str) -> Result<(), Refused> {
     edge::err(question);
     let mut answer = String::new();
     if std::io::stdin().lock().read_line(&mut answer).is_err() {
-        return Err(Refused(
-            "nothing could be read from the terminal".to_owned(),
-        ));
+        return Err(Refused("cannot read from the terminal".to_owned()));
     }
     match answer.trim() {
         answer if answer == word => Ok(()),

@@ -394,7 +394,7 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Prune(prune::Error::LockUnknown { .. }) => "restore the lock: without it the artifacts to keep are unknown".to_owned(),
         Error::Prune(prune::Error::Refused { .. }) => "nothing was removed; compute and review a new plan: `cargo xtask prune ENVIRONMENT --out FILE`".to_owned(),
         Error::Prune(prune::Error::RemovesNothing { .. }) => {
-            "registry:2 removes where REGISTRY_STORAGE_DELETE_ENABLED=true is set; elsewhere ask its administrator, or remove what the plan names there"
+            "for registry:2, set REGISTRY_STORAGE_DELETE_ENABLED=true; for other registries, ask the administrator, or remove there what the plan names"
                 .to_owned()
         }
         Error::Prune(prune::Error::NotRemoved { .. }) => "run it again with the same plan: what is gone is left out".to_owned(),

@@ -55,7 +55,7 @@ pub(crate) fn parse(text: &str) -> Result<Until, String> {
     {
         return Ok(Until::After(wait));
     }
-    Err("a time is written like 06:30, 2026-01-31T06:30 or 90m".to_owned())
+    Err("write a time such as 06:30, 2026-01-31T06:30 or 90m".to_owned())
 }
 
 #[cfg(test)]

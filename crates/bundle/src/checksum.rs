@@ -43,19 +43,19 @@ pub enum ChecksumError {
         url: String,
     },
     /// The file is far too large.
-    #[error("{url} has more than 64 KiB, and a checksum file has a line or a few")]
+    #[error("{url} has more than 64 KiB, so it is not a checksum file")]
     TooLarge {
         /// The URL.
         url: String,
     },
     /// There is no sha256 in it.
-    #[error("{url} holds no sha256")]
+    #[error("{url} contains no SHA-256")]
     None {
         /// The URL.
         url: String,
     },
     /// There are several, and none is of the file.
-    #[error("{url} holds {count} checksums, and none is of `{file}`")]
+    #[error("{url} contains {count} checksums, but none for `{file}`")]
     NotListed {
         /// The URL.
         url: String,

@@ -23,7 +23,7 @@ pub enum DigestError {
         text: String,
     },
     /// The digest uses an algorithm other than sha256.
-    #[error("digest `{text}` uses `{algorithm}`, and only `sha256` is accepted")]
+    #[error("digest `{text}` uses `{algorithm}`; only `sha256` is supported")]
     Algorithm {
         /// The digest.
         text: String,
@@ -155,7 +155,7 @@ mod tests {
         let error = sha256_digest(&text).unwrap_err();
         assert_eq!(
             error.to_string(),
-            format!("digest `{text}` uses `sha512`, and only `sha256` is accepted")
+            format!("digest `{text}` uses `sha512`; only `sha256` is supported")
         );
     }
 

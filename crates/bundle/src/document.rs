@@ -235,7 +235,7 @@ impl<'de> Deserialize<'de> for Text {
                 if text.len() > LONGEST {
                     let length = text.len();
                     return Err(E::custom(format_args!(
-                        "a string of {length} bytes, where {LONGEST} are the most"
+                        "a string of {length} bytes, more than the limit of {LONGEST}"
                     )));
                 }
                 Ok(Text(text.to_owned()))

@@ -30,7 +30,7 @@ pub(crate) enum StreamFault {
     NotGzip,
     #[error("the stream ends early")]
     Truncated,
-    #[error("something follows the end at byte {offset}")]
+    #[error("data follows the end at byte {offset}")]
     TrailingGarbage { offset: u64 },
     #[error("the stream is corrupt")]
     Corrupt(#[source] io::Error),

@@ -43,7 +43,7 @@ pub enum RequestError {
         source: Cause,
     },
     /// There is nothing at the URL (404 or 410). The vendor offers no bundle for some releases.
-    #[error("there is nothing at {url} (status {status})")]
+    #[error("{url} was not found (status {status})")]
     NotFound {
         /// The URL.
         url: String,

@@ -77,7 +77,7 @@ pub struct LayerRecipe {
 #[derive(Debug, thiserror::Error)]
 pub enum MakeError {
     /// An artifact's name is outside the grammar.
-    #[error("an artifact has a name that no registry takes")]
+    #[error("the name of an artifact is not valid in a registry")]
     Name(#[source] NameError),
     /// An image has no platform, or one that is not `os/architecture[/variant]`.
     #[error("`{reference}` has no usable platform")]

@@ -24,7 +24,7 @@ pub enum NameError {
         name: String,
     },
     /// The name has no `@`, or more than one.
-    #[error("`{name}` has {count} `@` where one is to stand between repository and tag")]
+    #[error("`{name}` has {count} `@`; expected one between repository and tag")]
     Separator {
         /// The file name.
         name: String,
@@ -228,11 +228,11 @@ mod tests {
             ),
             (
                 "pause.tar",
-                "`pause.tar` has 0 `@` where one is to stand between repository and tag",
+                "`pause.tar` has 0 `@`; expected one between repository and tag",
             ),
             (
                 "pause@sha256@ab.tar",
-                "`pause@sha256@ab.tar` has 2 `@` where one is to stand between repository and tag",
+                "`pause@sha256@ab.tar` has 2 `@`; expected one between repository and tag",
             ),
             ("@v1.tar", "`` is not a repository name: it is empty"),
             ("a@.tar", "`` is not a tag: it is empty"),

@@ -27,7 +27,7 @@ pub enum ProgramError {
         source: io::Error,
     },
     /// It is not the one that was locked.
-    #[error("{path} has SHA-256 {found}, and the lock says {expected}")]
+    #[error("{path} has SHA-256 {found}, but the lock records {expected}")]
     Sha256 {
         /// The file.
         path: Utf8PathBuf,
@@ -37,7 +37,7 @@ pub enum ProgramError {
         expected: String,
     },
     /// There is no program in it.
-    #[error("{path} holds no file `mkectl`")]
+    #[error("{path} contains no file `mkectl`")]
     NoProgram {
         /// The file.
         path: Utf8PathBuf,

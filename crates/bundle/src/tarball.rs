@@ -33,7 +33,7 @@ pub(crate) enum TarFault {
     Sparse,
     #[error("the end marker is missing")]
     NoEnd,
-    #[error("something follows the end marker")]
+    #[error("data follows the end marker")]
     BehindEnd,
 }
 
@@ -323,7 +323,7 @@ mod tests {
         let hidden = [tar(&[("a", b"12")]), tar(&[("b", b"34")])].concat();
         assert_eq!(
             list(&hidden, End::Required),
-            Err("something follows the end marker".to_owned())
+            Err("data follows the end marker".to_owned())
         );
         let padded = [tar(&[("a", b"12")]), vec![0; 9000]].concat();
         assert!(list(&padded, End::Required).is_ok());

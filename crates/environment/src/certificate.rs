@@ -101,22 +101,22 @@ impl Fault {
     fn told(self, written: &str, host: &str) -> (String, String) {
         let (rule, help) = match self {
             Fault::NotAnAuthority(number) => (
-                format!("certificate {number} in {written} is not an authority's"),
-                "nodes trust authorities: take the certificate of the one that signed the registry's",
+                format!("certificate {number} in {written} is not a CA certificate"),
+                "use the certificate of the CA that signed the registry's certificate",
             ),
             Fault::OtherNames => (
-                format!("the authority in {written} may not sign for {host}"),
-                "its name constraints forbid it: take the certificate of the one that signed the registry's",
+                format!("the CA in {written} may not sign certificates for {host}"),
+                "its name constraints exclude the host: use the CA that signed the registry's certificate",
             ),
             Fault::Key(key) => (
                 format!(
-                    "the authority in {written} has a key of the kind {key}, whose signatures Airlock cannot verify"
+                    "the CA in {written} has a key of type {key}, whose signatures Airlock cannot verify"
                 ),
                 "use a CA with RSA of at least 2048 bits, Ed25519, or ECDSA on P-256 or P-384",
             ),
             Fault::NoCertificate => (
-                format!("{written} holds no PEM certificate"),
-                "it begins with `-----BEGIN CERTIFICATE-----`",
+                format!("{written} contains no PEM certificate"),
+                "a PEM certificate begins with `-----BEGIN CERTIFICATE-----`",
             ),
             Fault::Broken => (
                 format!("{written} is not valid PEM"),
@@ -127,7 +127,7 @@ impl Fault {
                 "copy the file again from its source",
             ),
             Fault::PrivateKey => (
-                format!("{written} holds a private key"),
+                format!("{written} contains a private key"),
                 "every node gets this file: keep only the certificates in it",
             ),
         };

@@ -132,8 +132,7 @@ fn unknown(name: &Node, value: &Node, key: &Key, parent: &str, findings: &mut Fi
     if nearest.is_none() && is_secret_like(text) {
         let rule = format!("{} does not belong in a file", quote(text));
         return findings.add(Problem::at(name, rule).with_help(
-            "files hold the names of secrets, never secrets: \
-            write `push-credentials: { env: NAME }` below `registry`",
+            "files contain the names of secrets, not secrets: write `push-credentials: { env: NAME }` below `registry`",
         ));
     }
     let rule = match parent {
@@ -159,7 +158,7 @@ fn unknown(name: &Node, value: &Node, key: &Key, parent: &str, findings: &mut Fi
                 known => format!("the keys are {}", known.join(", ")),
             };
             match parent {
-                "" => format!("{known}; what is for the cluster belongs below `config`"),
+                "" => format!("{known}; settings of the cluster belong below `config`"),
                 _ => known,
             }
         }

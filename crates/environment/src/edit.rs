@@ -51,7 +51,7 @@ pub fn with_release(source: &Arc<Source>, release: &Version) -> Result<String, P
     }
     let place = document.get("release").unwrap_or(&document);
     Err(
-        Problem::at(place, "the release cannot be changed here by a program")
+        Problem::at(place, "the release cannot be changed automatically here")
             .with_help(format!("write `release: {wanted}` yourself")),
     )
 }
@@ -148,7 +148,7 @@ mod tests {
         ] {
             let error = edited(text).unwrap_err();
             assert!(
-                error.ends_with("the release cannot be changed here by a program; write `release: v4.1.5` yourself"),
+                error.ends_with("the release cannot be changed automatically here; write `release: v4.1.5` yourself"),
                 "{error}"
             );
         }

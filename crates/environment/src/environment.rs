@@ -179,10 +179,7 @@ impl Environment {
         let written = self.merged.get("registry").and_then(|node| node.get("ca"));
         Err(Problems(written.map_or_else(Vec::new, |node| {
             let rule = format!("the certificate in `registry.ca` {rule}");
-            vec![
-                Problem::at(node, rule)
-                    .with_help("put the certificate that is in use into the file"),
-            ]
+            vec![Problem::at(node, rule).with_help("replace it with the current certificate")]
         })))
     }
 }

@@ -20,7 +20,7 @@ pub enum Error {
         known: Vec<String>,
     },
     /// The name cannot be an environment's.
-    #[error("`{name}` cannot be the name of an environment: {rule}")]
+    #[error("`{name}` is not a valid name of an environment: {rule}")]
     Name {
         /// The name that was asked for.
         name: String,

@@ -186,7 +186,7 @@ fn check_keys(keys: &Mapping, findings: &mut Findings) {
         match name {
             "$env" | "$file" if keys.len() > 1 => note(
                 key,
-                format!("`{name}` stands beside other keys"),
+                format!("`{name}` cannot be combined with other keys"),
                 "a reference is the whole value: write `{ $env: NAME }` or `{ $file: path }`",
             ),
             "$env" if !value.text().is_some_and(grammar::is_variable_name) => {
@@ -200,13 +200,13 @@ fn check_keys(keys: &Mapping, findings: &mut Findings) {
             }
             "$file" if value.is_null() || value.text().is_none_or(str::is_empty) => note(
                 value,
-                "`$file` names no file".to_owned(),
+                "`$file` has no path".to_owned(),
                 "write its path, relative to this file",
             ),
             "$merge" | "$by" if keys.len() != 2 || !is_patch(keys) => note(
                 key,
-                format!("`{name}` is half a form"),
-                "write `{ $merge: [...], $by: ssh.address }`: a list, and the key that tells its items apart",
+                format!("`{name}` is incomplete"),
+                "write `{ $merge: [...], $by: ssh.address }`: a list, and the key that identifies its items",
             ),
             "$merge" => check_items(value, keys, findings),
             _ if name.starts_with('$') && !KEYS.contains(&name) => {
@@ -214,7 +214,7 @@ fn check_keys(keys: &Mapping, findings: &mut Findings) {
                 if let Some(nearest) = nearest(name, KEYS) {
                     note(
                         key,
-                        format!("there is no form {}", quote(name)),
+                        format!("unknown form {}", quote(name)),
                         &format!("did you mean `{nearest}`?"),
                     );
                 }
@@ -236,9 +236,9 @@ fn check_items(list: &Node, keys: &Mapping, findings: &mut Findings) {
     let by = keys.get("$by").and_then(Node::text).unwrap_or_default();
     for item in list.as_sequence().unwrap_or_default() {
         if identity(item, by).is_none() {
-            let rule = format!("this item has no {} to be merged by", quote(by));
+            let rule = format!("this item has no {}, the key to merge by", quote(by));
             findings
-                .add(Problem::at(item, rule).with_help("write it, or another key behind `$by`"));
+                .add(Problem::at(item, rule).with_help("add it, or name a different key in `$by`"));
         }
     }
 }
@@ -307,11 +307,11 @@ mod tests {
             ),
             (
                 "p\u{202e}w",
-                "the variable `DEX` contains U+202E, a control character or one that is not shown",
+                "the variable `DEX` contains U+202E, a control character or an invisible one",
             ),
             (
                 "p\0w",
-                "the variable `DEX` contains U+0000, a control character or one that is not shown",
+                "the variable `DEX` contains U+0000, a control character or an invisible one",
             ),
         ] {
             assert_eq!(resolved("clientSecret", value), Err(vec![rule.to_owned()]));

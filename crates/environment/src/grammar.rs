@@ -60,12 +60,14 @@ pub(crate) fn address(text: &str) -> Result<(), Fault> {
         );
     }
     if text.contains('@') {
-        return Err(Fault::new("an address holds no user or password")
+        return Err(Fault::new("an address cannot contain a user or password")
             .help("write `host` or `host:port`, and name the credentials in `push-credentials`"));
     }
     // Not quoted: a query may contain a token.
     if text.contains(['?', '#']) {
-        return Err(Fault::new("an address has no query").help("write `host` or `host:port`"));
+        return Err(
+            Fault::new("an address cannot contain a query").help("write `host` or `host:port`")
+        );
     }
     let quoted = quote(text);
     if let Some((_, rest)) = text.split_once("://") {
@@ -159,7 +161,7 @@ fn check_not_docker_hub(host: &str) -> Result<(), Fault> {
         return Ok(());
     }
     Err(Fault::new(format!(
-        "in an image reference {} without a port is a folder on Docker Hub",
+        "in an image reference {} without a port means a namespace on Docker Hub",
         quote(host)
     ))
     .help(format!(
@@ -179,15 +181,14 @@ pub(crate) fn project(text: &str) -> Result<(), Fault> {
     }
     let trimmed: Vec<&str> = text.split('/').filter(|part| !part.is_empty()).collect();
     if trimmed.len() != text.split('/').count() {
-        return Err(
-            Fault::new(format!("the project {quoted} has a slash too many")).help(
-                if trimmed.is_empty() {
-                    "remove it".to_owned()
-                } else {
-                    format!("write {}", quote(&trimmed.join("/")))
-                },
-            ),
-        );
+        return Err(Fault::new(format!(
+            "the project {quoted} has a leading, trailing or doubled slash"
+        ))
+        .help(if trimmed.is_empty() {
+            "remove it".to_owned()
+        } else {
+            format!("write {}", quote(&trimmed.join("/")))
+        }));
     }
     match trimmed.iter().find(|part| !is_repository_component(part)) {
         None => Ok(()),
@@ -233,7 +234,7 @@ pub(crate) fn environment_name(text: &str) -> Result<(), Error> {
     } else if text.len() > 63 {
         "it has more than 63 characters"
     } else if !text.chars().all(|c| is_letter(c) || c == '-') {
-        "it holds something else than lower-case letters, digits and hyphens"
+        "only lower-case letters, digits and hyphens are allowed"
     } else if !text.starts_with(is_letter) || !text.ends_with(is_letter) {
         "it begins or ends with a hyphen"
     } else {

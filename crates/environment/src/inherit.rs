@@ -117,7 +117,7 @@ fn resolve(
         .with_help("write it relative to this file, such as `../base.yaml`")));
     }
     let Some(path) = relative_to(directory(&parent.source), written) else {
-        return refuse(format!("{quoted} leads out of the workspace"));
+        return refuse(format!("{quoted} is outside the workspace"));
     };
     if !matches!(path.extension(), Some("yaml" | "yml")) {
         return refuse(format!("{quoted} is not the path of a YAML file"));
@@ -133,7 +133,7 @@ fn resolve(
     };
     if !file.starts_with(canonical(root)?) {
         return refuse(format!(
-            "{quoted} leads out of the workspace by a symbolic link"
+            "{quoted} is a symbolic link to a file outside the workspace"
         ));
     }
     if let Err(error) = files::open(&file)
@@ -143,7 +143,7 @@ fn resolve(
     }
     if read.contains(&file) {
         return refuse(format!(
-            "{quoted} leads back to a file that inherits from this one"
+            "{quoted} inherits from this file: the files form a cycle"
         ));
     }
     Ok(Ok(path))

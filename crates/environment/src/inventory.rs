@@ -35,7 +35,7 @@ pub(crate) fn read(
     };
     let directory = paths::directory(&file.source);
     let Some(path) = paths::relative_to(directory, Utf8Path::new(written)) else {
-        let rule = format!("{} leads out of the workspace", quote(written));
+        let rule = format!("{} is outside the workspace", quote(written));
         findings.add(Problem::at(file, rule).with_help("keep the file beside this one"));
         return Ok(None);
     };
@@ -81,7 +81,7 @@ pub(crate) fn read(
     });
     match rows {
         Ok(rows) if rows.is_empty() => {
-            let rule = format!("{} has no machines", quote(source.path.as_str()));
+            let rule = format!("{} lists no machines", quote(source.path.as_str()));
             let help = "write a line for each machine below the header";
             findings.add(Problem::at(file, rule).with_help(help));
             Ok(None)

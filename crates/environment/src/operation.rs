@@ -43,7 +43,7 @@ impl Read for AdminPassword {
         match (node.get("file"), node.get("command")) {
             (Some(_), Some(_)) => {
                 let rule = "`admin-password` names a file and a command";
-                let help = "keep one of them; `null` removes what a parent says";
+                let help = "keep one of them; `null` removes an inherited key";
                 reader.findings.add(Problem::at(node, rule).with_help(help));
                 None
             }

@@ -35,7 +35,7 @@ pub(crate) fn directory(source: &Source) -> &Utf8Path {
 /// Says where a path that was not found was looked for.
 pub(crate) fn looked_for_from(source: &Source) -> String {
     format!(
-        "the path is read from {}, where this file is",
+        "the path is relative to {}, the folder of this file",
         quote(directory(source).as_str())
     )
 }

@@ -28,7 +28,7 @@ impl Read for Requirement {
         let environment = written.text()?;
         if environment == reader.name {
             let rule = format!("{} requires itself", quote(environment));
-            let help = "name the environment that a release is tried on before";
+            let help = "name the environment on which releases are tried first";
             reader
                 .findings
                 .add(Problem::at(written, rule).with_help(help));

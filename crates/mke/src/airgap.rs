@@ -43,7 +43,7 @@ impl NotInBundle {
                  `libcrypto-k0s.so.3` and the FIPS k0s binary"
             }
             Self::MonitoringTools => {
-                "no bundle has `kubectl` and `helm`, by which the monitoring CRDs are upgraded before this upgrade"
+                "no bundle has `kubectl` and `helm`, which upgrade the monitoring CRDs before this upgrade"
             }
         }
     }
@@ -90,7 +90,7 @@ pub(crate) fn check(environment: &Environment, config: &Mapping, notes: &mut Not
     if let Some(node) = at(&["cloudProvider", "enabled"]).filter(is_true) {
         let problem = Problem::at(
             node,
-            "`cloudProvider.enabled` is `true`, but across an air gap there is no cloud to ask",
+            "`cloudProvider.enabled` is `true`, but an air-gapped site cannot reach a cloud",
         );
         notes.refuse(Rule::CloudProvider, problem, "write `false`");
     }
@@ -160,9 +160,13 @@ fn check_calico(values: &Node, kubelet_root: &str, registry: &str, notes: &mut N
         notes.problems.push(
             Problem::at(
                 values,
-                format!("the first line of {KEY} is not `{expected}`, and without it the installation fails"),
+                format!(
+                    "the first line of {KEY} is not `{expected}`, which the installation requires"
+                ),
             )
-            .with_help("begin with exactly this line; its path is that of `kubelet.kubeletRootDir`"),
+            .with_help(
+                "begin with exactly this line; its path is that of `kubelet.kubeletRootDir`",
+            ),
         );
         return;
     }

@@ -172,14 +172,12 @@ impl Walk<'_> {
 
     fn wrong_collection(&mut self, path: &str, node: &Node, wanted: &str) {
         self.notes.problems.push(
-            Problem::at(
-                node,
-                format!("`{path}` is {} where a {wanted} belongs", node.kind()),
-            )
-            .with_help(match wanted {
-                "list" => "write each item on a line of its own behind `- `",
-                _ => "write keys below it",
-            }),
+            Problem::at(node, format!("`{path}` is {}, not a {wanted}", node.kind())).with_help(
+                match wanted {
+                    "list" => "write each item on its own line after `- `",
+                    _ => "write keys below it",
+                },
+            ),
         );
     }
 
@@ -224,7 +222,7 @@ impl Walk<'_> {
         }
         if let Some(release) = &self.release {
             let rule = format!(
-                "{} is unknown to v{release} and passed on as it is",
+                "{} is unknown to v{release} and passed on unchanged",
                 quote(path)
             );
             self.notes.warn(problem(rule));
@@ -249,7 +247,7 @@ impl Walk<'_> {
         self.notes.warn(
             Problem::at(
                 name,
-                format!("`{path}` is unknown to v{release} and passed on as it is: {what}",),
+                format!("`{path}` is unknown to v{release} and passed on unchanged: {what}",),
             )
             .with_help(help),
         );

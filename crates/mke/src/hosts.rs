@@ -21,7 +21,7 @@ pub(crate) fn is_controller(role: &str) -> bool {
 pub(crate) fn check(hosts: &[Node], notes: &mut Notes) {
     if hosts.is_empty() {
         notes.warnings.push(
-            "`config.hosts` names no machine, and without one nothing can be installed".to_owned(),
+            "`config.hosts` lists no machine; an installation requires at least one".to_owned(),
         );
         return;
     }
@@ -44,11 +44,8 @@ pub(crate) fn check(hosts: &[Node], notes: &mut Notes) {
 fn role<'a>(host: &'a Node, notes: &mut Notes) -> Option<&'a str> {
     if host.as_mapping().is_none() {
         notes.problems.push(
-            Problem::at(
-                host,
-                format!("a host is {} where a mapping belongs", host.kind()),
-            )
-            .with_help("write `role` and `ssh` below it"),
+            Problem::at(host, format!("a host is {}, not a mapping", host.kind()))
+                .with_help("write `role` and `ssh` below it"),
         );
         return None;
     }
@@ -110,10 +107,14 @@ fn check_roles(hosts: &[Node], roles: &[Option<&str>], notes: &mut Notes) {
         let problem = Problem::at(
             &place(last),
             format!(
-                "this is controller {count}, and an even number of them survives no more failures than one less"
+                "this is controller {count}; an even number of controllers tolerates no more failures than one fewer"
             ),
         );
-        notes.refuse(Rule::EvenControllers, problem, "make their number odd");
+        notes.refuse(
+            Rule::EvenControllers,
+            problem,
+            "use an odd number of controllers",
+        );
     }
 }
 
@@ -176,9 +177,9 @@ fn check_keys(without_key: &[&Node], notes: &mut Notes) {
     let problem = Problem::at(
         first,
         match without_key.len() {
-            1 => "a host has no `keyPath`, so that only an SSH agent can have its key".to_owned(),
+            1 => "a host has no `keyPath`, so only an SSH agent can provide its key".to_owned(),
             count => format!(
-                "{count} hosts have no `keyPath`, so that only an SSH agent can have their keys"
+                "{count} hosts have no `keyPath`, so only an SSH agent can provide their keys"
             ),
         },
     );
@@ -203,11 +204,11 @@ impl<'a> Unique<'a> {
                 Problem::at(
                     node,
                     format!(
-                        "`{text}` is the {what} of the host in line {} too",
+                        "`{text}` is also the {what} of the host in line {}",
                         other.line()
                     ),
                 )
-                .with_help("write each host once"),
+                .with_help("list each host once"),
             );
         }
     }

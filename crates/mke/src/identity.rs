@@ -54,7 +54,7 @@ pub fn contradictions_in_name(release: &Version, arch: &str, name: &str) -> Vec<
     if let Some(version) = versions.first()
         && !versions.contains(release)
     {
-        found.push(format!("the name `{name}` is of v{version}"));
+        found.push(format!("the name `{name}` belongs to v{version}"));
     }
     let name_of = name.to_ascii_lowercase();
     let is_named = |words: &&&[&str]| words.iter().any(|word| name_of.contains(word));
@@ -63,7 +63,7 @@ pub fn contradictions_in_name(release: &Version, arch: &str, name: &str) -> Vec<
         && !named.iter().any(|words| words.contains(&arch))
         && !name_of.contains(arch)
     {
-        found.push(format!("the name `{name}` is of {}", words[0]));
+        found.push(format!("the name `{name}` belongs to {}", words[0]));
     }
     found
 }
@@ -90,7 +90,7 @@ pub fn contradictions(release: &Version, arch: &str, signs: Signs<'_>) -> Vec<St
         .take(5)
         .collect();
         found.push(format!(
-            "its release matrix lists {} and not {wanted}",
+            "its release matrix lists {}, not {wanted}",
             listed.join(", ")
         ));
     }
@@ -333,7 +333,7 @@ mod tests {
             ("4.1.4", "arm64", "mke-x86_64.tar.gz", "amd64"),
             ("4.1.4", "amd64", "mke-aarch64.tar.gz", "arm64"),
         ] {
-            let expected = format!("the name `{name}` is of {expected}");
+            let expected = format!("the name `{name}` belongs to {expected}");
             assert_eq!(of(release, arch, name), expected);
         }
     }
@@ -353,7 +353,7 @@ mod tests {
         assert_eq!(found("4.2.0", "amd64", Some(matrix), &bundle), [""; 0]);
         assert_eq!(
             found("4.1.4", "amd64", Some(matrix), &bundle)[0],
-            "its release matrix lists v4.2.0 and not v4.1.4"
+            "its release matrix lists v4.2.0, not v4.1.4"
         );
         assert_eq!(
             found("4.2.0", "arm64", Some(matrix), &bundle),

@@ -78,10 +78,10 @@ pub(crate) fn with_hosts(
         hosts.push(host);
     }
     if let Some(zone) = environment.inventory.iter().find_map(|row| row.get(ZONE)) {
-        let rule = "zones become labels by k0s's flag `--labels`, which is unverified for MKE";
+        let rule = "zones become labels through k0s's flag `--labels`, which is unverified for MKE";
         notes.warn(
             Problem::at(zone, rule)
-                .with_help("look at the nodes' labels after the first installation"),
+                .with_help("check the nodes' labels after the first installation"),
         );
     }
     hosts.extend(given.into_iter().flatten());

@@ -117,10 +117,10 @@ fn check_hosts(ranges: &[Range<'_>], hosts: &[Node], notes: &mut Notes) {
                 continue;
             };
             let rule = format!(
-                "the host `{address}` lies in `{}`, which is {}: the cluster gives these addresses out itself",
+                "the host `{address}` lies in `{}`, which is {}: the cluster assigns these addresses itself",
                 range.path, range.network
             );
-            let help = "give the cluster a range that no machine is in";
+            let help = "give the cluster a range that contains no machine";
             match range.node {
                 Some(_) => notes.problems.push(Problem::at(node, rule).with_help(help)),
                 // The default was seen in published files and may change with the release.
@@ -174,7 +174,7 @@ fn check_node_ports(config: &Mapping, release: &Release, notes: &mut Notes) {
                     Problem::at(
                         range_node,
                         format!(
-                            "`network.nodePortRange` does not hold {port}, the default of `{path}`"
+                            "`network.nodePortRange` does not contain {port}, the default of `{path}`"
                         ),
                     )
                     .with_help(format!("write `{path}` too, from {first} to {last}")),
@@ -187,7 +187,7 @@ fn check_node_ports(config: &Mapping, release: &Release, notes: &mut Notes) {
                     Problem::at(
                         node,
                         format!(
-                            "`{path}` is {port}, which `{other}` in line {} has already",
+                            "`{path}` is {port}, which `{other}` in line {} already uses",
                             at.line()
                         ),
                     )

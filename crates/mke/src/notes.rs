@@ -138,7 +138,7 @@ fn unknown_rule(node: &Node, name: &str) -> Problem {
     };
     Problem::at(
         node,
-        format!("{} is no rule that can be accepted", quote(name)),
+        format!("{} is not a rule that can be accepted", quote(name)),
     )
     .with_help(help)
 }

@@ -32,7 +32,7 @@ pub(crate) fn version(config: &Mapping, release: &str, notes: &mut Notes) -> Nod
                 node,
                 format!("`version` contradicts `release`, which is {release}"),
             )
-            .with_help("remove it, since `release` decides what is installed"),
+            .with_help("remove it: `release` decides what is installed"),
         );
     }
     Node::string(release)
@@ -49,7 +49,7 @@ pub(crate) fn airgap(config: &Mapping, notes: &mut Notes) -> Node {
             notes.problems.push(
                 Problem::at(
                     value,
-                    "`airgap.enabled` cannot be anything but `true`: images come from the registry alone",
+                    "`airgap.enabled` must be `true`: all images come from the registry",
                 )
                 .with_help("remove it"),
             );
@@ -102,14 +102,12 @@ fn registry(
                                 "`{path}.{name}` contradicts `registry`, which makes it `{url}`"
                             ),
                         )
-                        .with_help(
-                            "remove it, since `registry` decides where images and charts are",
-                        ),
+                        .with_help("remove it: `registry` decides where images and charts are"),
                     );
                 } else if name == "URL" {
                     notes.warn(
                         Problem::at(key, format!("`{path}.URL` is left out: MKE reads `url`"))
-                            .with_help("remove it, since `registry` sets `url`"),
+                            .with_help("remove it: `registry` sets `url`"),
                     );
                 }
             }
@@ -118,7 +116,7 @@ fn registry(
                     Some(_) => {
                         format!("`{path}.caData` contradicts the certificate in `registry.ca`")
                     }
-                    None => format!("`{path}.caData` is set from `registry.ca`, and there is none"),
+                    None => format!("`{path}.caData` is set from `registry.ca`, which is missing"),
                 };
                 notes.problems.push(
                     Problem::at(value, rule).with_help(
@@ -147,7 +145,7 @@ fn subsection<'a>(
     if section.is_none() && !node.is_null() {
         notes.problems.push(Problem::at(
             node,
-            format!("`{path}` is {} where a mapping belongs", node.kind()),
+            format!("`{path}` is {}, not a mapping", node.kind()),
         ));
     }
     section

@@ -32,7 +32,7 @@ pub struct Release {
 pub enum ReleaseError {
     /// The vendor documents no offline installation for it.
     #[error(
-        "v{version} has no documented offline installation; v{oldest} is the first release that has"
+        "v{version} has no documented offline installation; the first release with one is v{oldest}"
     )]
     NoOfflineInstallation {
         /// The version that was asked for.
@@ -262,7 +262,7 @@ impl Release {
         if !self.is_known() {
             // Faults are of one release, and everything else about this one is a guess, as this line says.
             return vec![format!(
-                "v{version} is not known to this version of the tool; the names and rules of v{} are taken for it",
+                "v{version} is unknown to this version of Airlock; the names and rules of v{} are used",
                 self.row.version
             )];
         }
@@ -276,7 +276,7 @@ impl Release {
         let unverified = is_unverified.then(|| {
             format!(
                 "v{version}: it is unverified whether nodes can pull with credentials; the registry is expected to allow \
-                 pulling without. If you know it, write `facts: {{ anonymous-pull: required }}`, or `optional`"
+                 pulling without. If you know the answer, write `facts: {{ anonymous-pull: required }}`, or `optional`"
             )
         });
         // An unverified private CA matters only to those who have one; rendering warns them.

@@ -228,8 +228,8 @@ fn refuse_around_spec(config: &Mapping, notes: &mut Notes) {
     for name in AROUND_SPEC {
         if let Some((key, _)) = config.pair(name) {
             notes.problems.push(
-                Problem::at(key, format!("`{name}` does not belong into `config`")).with_help(
-                    "`config` holds the keys below `spec`; what stands around them is written by the tool",
+                Problem::at(key, format!("`{name}` does not belong in `config`")).with_help(
+                    "`config` contains the keys below `spec`; Airlock writes the keys around them",
                 ),
             );
         }
@@ -258,7 +258,7 @@ fn check_external_address(
         }
         None if release.external_address_required() => {
             let rule = format!(
-                "`config.apiServer.externalAddress` is not set, and v{} needs it",
+                "`config.apiServer.externalAddress` is not set, but v{} requires it",
                 release.version()
             );
             let is_documented = release.is_known()
@@ -266,7 +266,7 @@ fn check_external_address(
                 || environment.facts.external_address.is_some();
             let way_out = match is_documented {
                 true => "",
-                false => "; if you know better, write `facts: { external-address: optional }`",
+                false => "; to override this, write `facts: { external-address: optional }`",
             };
             match environment.files.first() {
                 // Of an unknown release the rule is a guess.
@@ -306,15 +306,15 @@ fn check_registry(
                     || facts.private_ca.is_some();
                 let way_out = match is_certain {
                     true => "",
-                    false => "; if you know that it does, write `facts: { private-ca: supported }`",
+                    false => "; to override this, write `facts: { private-ca: supported }`",
                 };
                 notes.warnings.push(format!(
-                    "v{version} does not support a registry with a certificate of a private authority{way_out}"
+                    "v{version} does not support a registry with a certificate from a private CA{way_out}"
                 ));
             }
             Support::Unverified => notes.warnings.push(format!(
                 "it is unverified whether v{version} honours `caData`; its documentation first asked for a publicly \
-                 trusted certificate. If you know it, write `facts: {{ private-ca: supported }}`, or `unsupported`"
+                 trusted certificate. If you know the answer, write `facts: {{ private-ca: supported }}`, or `unsupported`"
             )),
         }
     }
@@ -334,7 +334,7 @@ fn check_registry(
             );
         let way_out = match is_documented || facts.anonymous_pull.is_some() {
             true => "",
-            false => "; if you know better, write `facts: { anonymous-pull: optional }`",
+            false => "; to override this, write `facts: { anonymous-pull: optional }`",
         };
         notes.warnings.push(format!(
             "`credentialsSecretName` is set, but v{version} is expected to pull without credentials only{way_out}"

@@ -153,7 +153,7 @@ impl<'a> Review<'a> {
                 .as_str()
                 .is_some_and(|pem| pem.contains("-----BEGIN CERTIFICATE-----"));
             if !is_certificate {
-                self.note(format!("`{path}.caData` holds no certificate in PEM"));
+                self.note(format!("`{path}.caData` contains no PEM certificate"));
             }
         }
         let path = format!("{path}.url");
@@ -164,11 +164,11 @@ impl<'a> Review<'a> {
             )),
             Some(rest) if rest.contains("://") => {
                 self.note(format!(
-                    "`{path}` is `{url}`, which has a scheme where a host belongs"
+                    "`{path}` is `{url}`, which has a scheme, not a host"
                 ));
             }
             Some(rest) if rest.is_empty() || rest.starts_with('/') => {
-                self.note(format!("`{path}` is `{url}`, which names no host"));
+                self.note(format!("`{path}` is `{url}`, which has no host"));
             }
             Some(rest) if rest.ends_with('/') => {
                 self.note(format!("`{path}` is `{url}`, which ends with a slash"));
@@ -197,7 +197,7 @@ impl<'a> Review<'a> {
         let hosts = match self.value("spec.hosts") {
             Some(Value::Sequence(hosts)) if !hosts.is_empty() => hosts,
             _ => {
-                self.note("`spec.hosts` names no machine");
+                self.note("`spec.hosts` lists no machine");
                 return Vec::new();
             }
         };
@@ -220,7 +220,9 @@ impl<'a> Review<'a> {
             text(&["ssh", "address"]);
             text(&["ssh", "user"]);
             if !role.is_empty() && !hosts::ROLES.contains(&role) {
-                self.note(format!("`{path}.role` is `{role}`, which is not a role"));
+                self.note(format!(
+                    "`{path}.role` is `{role}`, which is not a valid role"
+                ));
             }
             is_controlled |= hosts::is_controller(role);
             match serde_yaml::from_value(host.clone()) {
@@ -322,7 +324,7 @@ spec:
             (
                 "v4.2.0",
                 "v4.0.0",
-                "v4.0.0 has no documented offline installation; v4.1.0 is the first release that has",
+                "v4.0.0 has no documented offline installation; the first release with one is v4.1.0",
             ),
             (
                 "enabled: true",
@@ -337,8 +339,7 @@ spec:
             (
                 "url: registry.example.com",
                 "url: https://registry.example.com",
-                "`spec.registries.imageRegistry.url` is `https://registry.example.com:5000/mke`, which has a scheme \
-                 where a host belongs",
+                "`spec.registries.imageRegistry.url` is `https://registry.example.com:5000/mke`, which has a scheme; expected a host",
             ),
             (
                 "url: oci://registry",
@@ -349,12 +350,12 @@ spec:
             (
                 "url: oci://registry.example.com:5000/mke",
                 "url: oci://",
-                "`spec.registries.chartRegistry.url` is `oci://`, which names no host",
+                "`spec.registries.chartRegistry.url` is `oci://`, which has no host",
             ),
             (
                 "  caData: |\n        -----BEGIN CERTIFICATE-----\n        AAAA\n        -----END CERTIFICATE-----",
                 "  caData: registry-ca.pem",
-                "`spec.registries.imageRegistry.caData` holds no certificate in PEM",
+                "`spec.registries.imageRegistry.caData` contains no PEM certificate",
             ),
             (
                 "url: oci://registry.example.com:5000/mke",
@@ -379,7 +380,7 @@ spec:
             (
                 "role: worker",
                 "role: manager",
-                "`spec.hosts[1].role` is `manager`, which is not a role",
+                "`spec.hosts[1].role` is `manager`, which is not a valid role",
             ),
             (
                 "address: 10.0.0.2, ",
@@ -389,7 +390,7 @@ spec:
             (
                 "  hosts:\n",
                 "  hosts: []\n  others:\n",
-                "`spec.hosts` names no machine",
+                "`spec.hosts` lists no machine",
             ),
         ] {
             assert!(GOOD.contains(old), "{old}");
@@ -416,7 +417,7 @@ spec:
                 "`spec.registries.imageRegistry.URL` is not read; the key is `url`",
                 "`spec.registries.imageRegistry.url` is missing",
                 "`spec.registries.chartRegistry.url` is missing",
-                "`spec.hosts` names no machine",
+                "`spec.hosts` lists no machine",
             ]
         );
         assert!(review("a: b: c").unwrap_err()[0].starts_with("it is not YAML: "));

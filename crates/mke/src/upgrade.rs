@@ -30,13 +30,13 @@ pub struct Upgrade {
 #[non_exhaustive]
 pub enum UpgradeError {
     /// It is no other release.
-    #[error("v{version} is the release that is there")]
+    #[error("v{version} is already installed")]
     Same {
         /// The release.
         version: Version,
     },
     /// The target is the older one. No page of the vendor has a way back but to restore a backup.
-    #[error("v{to} is older than v{from}, and only a backup restores the older release")]
+    #[error("v{to} is older than v{from}; only a backup restores an older release")]
     Downgrade {
         /// What is there.
         from: Version,
@@ -54,7 +54,7 @@ pub enum UpgradeError {
         sources: Vec<String>,
     },
     /// The vendor lists the sources of the target, and this one is not among them.
-    #[error("the vendor lists {listed} as the sources of an upgrade to v{to}, and not v{from} ({})", sources.join(", "))]
+    #[error("the vendor lists {listed} as the sources of an upgrade to v{to}, not v{from} ({})", sources.join(", "))]
     NotASource {
         /// What is there.
         from: Version,
@@ -100,7 +100,7 @@ impl Release {
                 monitoring_crds: None,
                 needs_gateway_node_ports: false,
                 warnings: vec![format!(
-                    "v{to} is not known to this version of the tool: it is unverified whether it can be reached from v{from}"
+                    "v{to} is unknown to this version of Airlock: it is unverified whether v{from} can be upgraded to it"
                 )],
             });
         }
@@ -115,7 +115,7 @@ impl Release {
         let mut certainty = facts.from.certainty;
         match &facts.from.value {
             None => warnings.push(format!(
-                "it is unverified whether the vendor supports the upgrade from v{from} to v{to}: no list of its sources is known"
+                "it is unverified whether the vendor supports the upgrade from v{from} to v{to}: its list of sources is unknown"
             )),
             Some(listed) if !listed.contains(&core(from)) => {
                 return Err(UpgradeError::NotASource {
@@ -200,12 +200,10 @@ pub(crate) fn gateway_node_ports(environment: &Environment) -> Result<(u16, u16)
         return Ok((http, https));
     }
     let written = environment.merged.get("release");
-    let rule = "this upgrade has to be given the gateway's node ports, and `config.gatewayMKEIngress.nodePorts` \
-                    does not have both";
+    let rule = "this upgrade requires the gateway's node ports, but `config.gatewayMKEIngress.nodePorts` does not set both";
     Err(
             Problem::at(written.unwrap_or(&environment.merged), rule.to_owned()).with_help(
-                "write `gatewayMKEIngress: { nodePorts: { http: 33000, https: 33001 } }` below `config`, with ports that the \
-                 load balancer knows and nothing else has",
+                "write `gatewayMKEIngress: { nodePorts: { http: 33000, https: 33001 } }` below `config`, with ports that the load balancer forwards and nothing else uses",
             ),
         )
 }

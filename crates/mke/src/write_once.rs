@@ -104,7 +104,7 @@ pub fn refuse_changes(environment: &Environment, installed: Installed<'_>) -> Ve
             Problem::at(
                 registry_node(environment, installed.registry),
                 format!(
-                    "the cluster of {} pulls from {}, and this says {registry}",
+                    "the cluster of {} pulls from {}, but the environment names {registry}",
                     environment.name, installed.registry
                 ),
             )
@@ -122,7 +122,7 @@ pub fn refuse_changes(environment: &Environment, installed: Installed<'_>) -> Ve
             Problem::at(
                 api_server(environment),
                 format!(
-                    "the cluster of {} was installed with `apiServer.externalAddress: {address}`, and here it is not set",
+                    "the cluster of {} was installed with `apiServer.externalAddress: {address}`, which is not set here",
                     environment.name
                 ),
             )
@@ -158,7 +158,7 @@ pub fn refuse_changes(environment: &Environment, installed: Installed<'_>) -> Ve
             Problem::at(
                 node.unwrap_or(&environment.merged),
                 format!(
-                    "the cluster of {} was installed with `{}`: {}, and this says {}",
+                    "the cluster of {} was installed with `{}`: {}, but the environment has {}",
                     environment.name,
                     kept.key,
                     words(before.clone()),
@@ -241,7 +241,7 @@ mod tests {
         let before = format!("{HOSTS}{NETWORK}");
         assert_eq!(refused(&before, &before), "");
         insta::assert_snapshot!(refused(&before, &before.replace("10.0.0.0/16", "10.2.0.0/16")), @r#"
-        environments/prod/environment.yaml:8:63: the cluster of prod was installed with `network.providers[].extraConfig.cidrV4`: 10.0.0.0/16, and this says 10.2.0.0/16; set it back to 10.0.0.0/16: "Contact Mirantis Support if you need to modify it once your cluster has been deployed", says the vendor. If the cluster was changed with the vendor's help, write `accept: [write-once]`
+        environments/prod/environment.yaml:8:63: the cluster of prod was installed with `network.providers[].extraConfig.cidrV4`: 10.0.0.0/16, but the environment has 10.2.0.0/16; set it back to 10.0.0.0/16: "Contact Mirantis Support if you need to modify it once your cluster has been deployed", says the vendor. If the cluster was changed with the vendor's help, write `accept: [write-once]`
         "#);
         // What is switched off may change, and a default is the value that it stands for.
         assert_eq!(
@@ -259,7 +259,7 @@ mod tests {
             HOSTS,
             &format!("{HOSTS}network: {{serviceCIDR: 10.200.0.0/16}}\n"),
         );
-        assert!(moved.contains("was installed with `network.serviceCIDR`: 10.96.0.0/16, and this says 10.200.0.0/16"), "{moved}");
+        assert!(moved.contains("was installed with `network.serviceCIDR`: 10.96.0.0/16, but the environment has 10.200.0.0/16"), "{moved}");
         assert!(
             moved.contains("Once set, the serviceCIDR value is immutable"),
             "{moved}"

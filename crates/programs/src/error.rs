@@ -58,7 +58,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Reading the output of a running program or waiting for its end failed. The program was killed.
-    #[error("lost hold of {program} while it ran")]
+    #[error("lost track of {program} while it ran")]
     Supervise {
         /// The program that ran.
         program: Utf8PathBuf,
@@ -74,7 +74,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A short question was not answered in time. The program was killed.
-    #[error("`{command}` gave no answer within {seconds} s")]
+    #[error("`{command}` did not respond within {seconds} s")]
     TimedOut {
         /// The command line.
         command: String,
@@ -109,7 +109,7 @@ pub enum Error {
         output: String,
     },
     /// The answer to `mkectl version` holds no version.
-    #[error("`{command}` names no version{}", said(output))]
+    #[error("`{command}` prints no version{}", said(output))]
     NoVersion {
         /// The command line.
         command: String,
@@ -136,7 +136,7 @@ impl Error {
     }
 }
 
-/// Returns the first lines of a program's output as the end of a message, or nothing when it said nothing.
+/// Returns the first lines of a program's output as the end of a message, or nothing when it printed nothing.
 fn said(output: &str) -> String {
     const LINES: usize = 3;
     let lines: Vec<&str> = output

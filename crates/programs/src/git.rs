@@ -47,7 +47,7 @@ pub struct Git {
     program: Executable,
 }
 
-/// Why git has no answer. None of it is a failure: a workspace need be no repository.
+/// Why git returned no result. None of it is a failure: a workspace need be no repository.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Absent {
@@ -55,7 +55,7 @@ pub enum Absent {
     #[error("git is not installed")]
     NotInstalled,
     /// The folder is in no repository.
-    #[error("{folder} is in no git repository")]
+    #[error("{folder} is not in a git repository")]
     NoRepository {
         /// The folder.
         folder: Utf8PathBuf,
@@ -67,7 +67,7 @@ pub enum Absent {
         filter: String,
     },
     /// Git refuses, fails, or takes too long.
-    #[error("git has no answer")]
+    #[error("git returned no result")]
     Refused {
         /// Why.
         source: Error,

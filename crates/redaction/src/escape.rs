@@ -78,7 +78,7 @@ pub fn hidden_rule(secret: &str) -> Option<String> {
     Some(match found {
         '\u{feff}' => "contains a byte order mark: save it as UTF-8 without one".to_owned(),
         found => format!(
-            "contains U+{:04X}, a control character or one that is not shown",
+            "contains U+{:04X}, a control character or an invisible one",
             u32::from(found)
         ),
     })

@@ -61,7 +61,7 @@ fn refuse(value: &Value, is_refused: &dyn Fn(char) -> bool) -> Result<(), Error>
     match value {
         Value::String(text) => match text.chars().find(|character| is_refused(*character)) {
             Some(character) => Err(Error::custom(format!(
-                "`{}` contains the character U+{:04X}, which a terminal obeys or hides",
+                "`{}` contains the character U+{:04X}, a control character or an invisible one",
                 crate::escape(text),
                 u32::from(character)
             ))),
@@ -120,7 +120,7 @@ mod tests {
         ] {
             let refused = read::<Texts>(text).unwrap_err().to_string();
             assert!(
-                refused.contains("which a terminal obeys or hides"),
+                refused.contains("a control character or an invisible one"),
                 "{refused}"
             );
             assert!(!refused.chars().any(is_hidden), "{refused}");

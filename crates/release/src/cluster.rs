@@ -311,7 +311,7 @@ fn as_it_runs(context: &Context<'_>, environment: &mut Environment, receipt: Opt
         && running != environment.release
     {
         context.reporter.report(Event::Warning(format!(
-            "the cluster of {} runs v{running}, by its receipt, and the environment says v{}: mkectl v{running} is taken",
+            "according to its receipt, the cluster of {} runs v{running}, but the environment requires v{}: using mkectl v{running}",
             environment.name, environment.release
         )));
         environment.release = running;

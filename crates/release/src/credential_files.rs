@@ -189,7 +189,7 @@ impl Entry {
         let given = |text: &Option<String>| text.clone().unwrap_or_default();
         if !given(&self.identitytoken).is_empty() {
             return Err(wrong(
-                "holds an identity token, which is not supported: log in with user and password",
+                "contains an identity token, which is not supported: log in with user and password",
             ));
         }
         let auth = given(&self.auth);
@@ -249,10 +249,10 @@ fn ask(
         Ok(answer) if answer.username == "<token>" => Err(wrong(
             path,
             key,
-            "leads to an identity token, which is not supported: log in with user and password",
+            "returns an identity token, which is not supported: log in with user and password",
         )),
         Ok(answer) => Ok(basic(answer.username, answer.secret)),
-        Err(_) => without("its answer is not the JSON of a credential helper".to_owned()),
+        Err(_) => without("its output is not the JSON of a credential helper".to_owned()),
     }
 }
 

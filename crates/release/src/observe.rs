@@ -48,7 +48,7 @@ impl bundle::Observer for BundleObserver<'_> {
                 why: format!("{reason}; again in {:.1} s", wait.as_secs_f32()),
             }),
             bundle::Event::KeptAside { path } => self.reporter.report(Event::Warning(format!(
-                "an unfinished download of unknown origin was in the way and is now {path}"
+                "an unfinished download of unknown origin was renamed to {path}"
             ))),
             bundle::Event::ArchiveFinished { .. } | bundle::Event::DownloadStarted { .. } => {}
         }

@@ -145,7 +145,7 @@ impl Plan {
         files
     }
 
-    /// Says whether the receipt tells of another lock than the one that holds now: then a deploy confirms the present one, and says so.
+    /// Says whether the receipt records a different lock than the one that holds now: then a deploy confirms the present one, and says so.
     pub fn is_receipt_stale(&self) -> bool {
         let applied = self
             .receipt
@@ -365,7 +365,7 @@ pub(crate) async fn of_locked(
     };
     if !artifacts.is_empty() && artifacts.contains(&Planned::Different) {
         warnings.of_plan.push(
-            "the registry has other content under tags of this release; the push will move those tags".to_owned(),
+            "the registry has different content under tags of this release; the push will move those tags".to_owned(),
         );
     }
     warnings.of_plan.extend(external_layers(&locked.lock));

@@ -173,7 +173,7 @@ pub async fn preflight(
         None => {
             checks.push(disk_before_lock(context, environment));
             for name in ["bundle", "mkectl"] {
-                let text = "not looked at, since there is no lock to compare with".to_owned();
+                let text = "not checked: the release is not locked".to_owned();
                 checks.push(Check::new(name, Verdict::Skipped, None, text));
             }
         }
@@ -332,7 +332,7 @@ fn requirement(
         match requires::unmet(context.workspace, environment, lock, now) {
             Ok(None) => Check::fine(
                 name,
-                format!("{} got the same lock with success", required.environment),
+                format!("{} was deployed from the same lock", required.environment),
             ),
             Ok(Some(unmet)) => Check::wrong(name, WorkspaceFault::RequirementUnmet, unmet.missing),
             Err(error) => {
@@ -361,7 +361,7 @@ async fn bundle_and_disk(
             let hashed = tokio::task::block_in_place(|| bundle::hash_file(&path, &observer));
             match hashed {
                 Ok((_, found)) if found == lock.bundle.sha256 => {
-                    Check::fine(name, format!("{shown} has the SHA-256 of the lock"))
+                    Check::fine(name, format!("{shown} has the SHA-256 in the lock"))
                 }
                 Ok((_, found)) => {
                     let text = format!(
@@ -376,14 +376,14 @@ async fn bundle_and_disk(
                 }
             }
         }
-        Ok(Source::Made(_)) => Check::fine(name, "the demo's is made in code".to_owned()),
+        Ok(Source::Made(_)) => Check::fine(name, "the demo bundle is generated".to_owned()),
         Ok(Source::Download(path)) => match parts(context, environment, lock).await {
             Some(check) => {
                 checks.extend([check, disk(&workspace.bundles(), 0)]);
                 return;
             }
             None => {
-                let text = format!("{} is not here", workspace.shown(&path));
+                let text = format!("{} is missing", workspace.shown(&path));
                 Check::wrong(name, WorkspaceFault::BundleMissing, text)
             }
         },
@@ -443,7 +443,7 @@ fn mkectl(context: &Context<'_>, environment: &Environment, lock: &bundle::Lock)
     let name = "mkectl";
     let path = context.workspace.lock(&lock.release, &lock.arch);
     match program::for_command(context, environment, lock, &path, &[]) {
-        Ok(_) => Check::fine(name, format!("that of {} is here", lock.release)),
+        Ok(_) => Check::fine(name, format!("mkectl {} was found", lock.release)),
         Err(error) => Check::wrong(name, WorkspaceFault::MkectlMissing, chain(&error)),
     }
 }
@@ -464,10 +464,13 @@ fn not_in_bundle(
         checks.push(match needed {
             mke::NotInBundle::MonitoringTools => match missing_tools(context) {
                 missing if missing.is_empty() => {
-                    Check::fine("tools", "kubectl and helm are here".to_owned())
+                    Check::fine("tools", "kubectl and helm are installed".to_owned())
                 }
                 missing => {
-                    let text = format!("{} is missing here: {text}", missing.join(" and "));
+                    let text = format!(
+                        "{} is missing on this machine: {text}",
+                        missing.join(" and ")
+                    );
                     let fault = Some(WorkspaceFault::ToolMissing);
                     Check::new("tools", Verdict::Warning, fault, text)
                 }
@@ -479,7 +482,7 @@ fn not_in_bundle(
         });
     }
     if !asks_nodes && !environment.rehearsal {
-        let text = "not looked at without --nodes: with SELinux, MKE installs container-selinux from a repository, and no \
+        let text = "not checked without --nodes: with SELinux, MKE installs container-selinux from a repository, and no \
                     bundle has it";
         checks.push(Check::new(
             "packages",
@@ -506,18 +509,18 @@ fn missing_tools(context: &Context<'_>) -> Vec<&'static str> {
 fn disk_before_lock(context: &Context<'_>, environment: &Environment) -> Check {
     let name = "disk";
     let Ok(release) = mke::Release::of(&environment.release) else {
-        let text = "not looked at, since there is no lock to compare with".to_owned();
+        let text = "not checked: the release is not locked".to_owned();
         return Check::new(name, Verdict::Skipped, None, text);
     };
     let bundle = release.bundle_size();
     let text = format!(
-        "there is no lock: a bundle has about {} GB, its content takes as much again in bundles/, and once more in the registry",
+        "not locked: expect about {} GB for the bundle, as much again for its content in bundles/, and again in the registry",
         bundle / 1_000_000_000
     );
     match before_push::free(&context.workspace.bundles()) {
         Ok(free) if free < bundle * 2 => {
             let text = format!(
-                "{text}; here {} are free",
+                "{text}; {} are free here",
                 bytesize::ByteSize(free).display().si()
             );
             Check::new(name, Verdict::Warning, Some(WorkspaceFault::DiskFull), text)
@@ -530,7 +533,7 @@ fn disk(directory: &Utf8Path, to_write: u64) -> Check {
     match before_push::free(directory) {
         Ok(free) => judge_room(to_write, free),
         Err(error) => {
-            let text = format!("cannot be asked how much is free: {error}");
+            let text = format!("cannot read the free space: {error}");
             Check::new("disk", Verdict::Skipped, None, text)
         }
     }
@@ -548,7 +551,7 @@ fn registry_room(lock: &bundle::Lock) -> Check {
         ..Check::fine(
             "room",
             format!(
-                "{} takes {size} there; a registry does not say how much is free",
+                "{} takes {size} there; a registry does not report its free space",
                 lock.release
             ),
         )
@@ -559,7 +562,7 @@ fn judge_room(to_write: u64, free: u64) -> Check {
     let name = "disk";
     let shown = |bytes| bytesize::ByteSize(bytes).display().si();
     let text = format!(
-        "{} are still to be written to bundles/, {} are free",
+        "{} must still be written to bundles/; {} are free",
         shown(to_write),
         shown(free)
     );
@@ -645,7 +648,7 @@ fn keep(context: &Context<'_>, address: &str, profile: &registry::Profile) {
         context
             .reporter
             .report(crate::event::Event::Warning(format!(
-                "what was measured of {address} is not kept for the next push: {error}"
+                "cannot store what was measured of {address} for the next push: {error}"
             )));
     }
 }

@@ -244,7 +244,7 @@ fn release<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, 
     match version {
         Some(Ok(_)) => Ok(name),
         _ => Err(serde::de::Error::custom(format!(
-            "`{name}` is no release: one is written like v4.1.5"
+            "`{name}` is not a release; expected a version such as v4.1.5"
         ))),
     }
 }

@@ -396,7 +396,7 @@ pub async fn upgrade(
     if !matches!(matrix, Some(Ok(_))) {
         writeln!(
             out,
-            "FTL an upgrade without internet wants a release matrix"
+            "FTL an upgrade without internet requires a release matrix"
         )?;
         return Ok(1);
     }
@@ -478,7 +478,10 @@ async fn pull(
         return Err(registry::Error::NodeContent {
             address: address.to_owned(),
             reference: format!("{repository}:{}", artifact.tag),
-            problem: format!("is {}, and the lock says {}", root.digest, artifact.digest),
+            problem: format!(
+                "is {}, but the lock records {}",
+                root.digest, artifact.digest
+            ),
         });
     }
     let mut bytes = 0;

@@ -42,7 +42,7 @@ pub(crate) fn unmet(
             failed: None,
             ..
         }) => Some(format!(
-            "nothing was deployed to {name} yet, by its receipt"
+            "according to its receipt, nothing was deployed to {name} yet"
         )),
         Some(Receipt {
             failed: Some(failed),
@@ -56,7 +56,7 @@ pub(crate) fn unmet(
             ..
         }) if applied.lock != lock => {
             Some(if applied.release == format!("v{}", environment.release) {
-                format!("{name} got {} by another lock", applied.release)
+                format!("{name} got {} from a different lock", applied.release)
             } else {
                 format!("{name} runs {}", applied.release)
             })
@@ -121,7 +121,7 @@ fn too_young(
     now: jiff::Timestamp,
 ) -> Option<String> {
     let Ok(since) = ended.parse::<jiff::Timestamp>() else {
-        return Some(format!("the receipt of {name} tells no time"));
+        return Some(format!("the receipt of {name} records no time"));
     };
     let wanted = i64::try_from(wanted.as_secs()).unwrap_or(i64::MAX);
     let ready = since.as_second().saturating_add(wanted);
@@ -131,6 +131,6 @@ fn too_young(
     let until = jiff::Timestamp::from_second(ready)
         .map_or_else(|_| "long after".to_owned(), |until| until.to_string());
     Some(format!(
-        "{name} has it since {ended}, which is not long enough: wait until {until}"
+        "{name} has run it only since {ended}: wait until {until}"
     ))
 }

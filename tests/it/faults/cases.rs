@@ -333,7 +333,7 @@ fn registries_of_a_kind() -> Vec<Case> {
             )
         },
         of(
-            "403 for what is not there",
+            "403 for what is missing",
             Quirks {
                 unknown: 403,
                 ..plain()

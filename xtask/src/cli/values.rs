@@ -21,14 +21,13 @@ pub(super) fn rate(text: &str) -> Result<u64, String> {
     match text.parse::<ByteSize>() {
         Ok(size) if size.as_u64() > 0 => Ok(size.as_u64()),
         Ok(_) => Err("nothing would ever be sent".to_owned()),
-        Err(_) => Err("a number of bytes is written like 800kB, 20MB or 16MiB".to_owned()),
+        Err(_) => Err("write a number of bytes such as 800kB, 20MB or 16MiB".to_owned()),
     }
 }
 
 /// Reads how long to wait, in the form that environments use.
 pub(super) fn interval(text: &str) -> Result<std::time::Duration, String> {
     environment::span(text).ok_or_else(|| {
-        "an interval is written like 30s, 5m or 1h; the environment stands before `--watch`"
-            .to_owned()
+        "write an interval such as 30s, 5m or 1h; the environment goes before `--watch`".to_owned()
     })
 }

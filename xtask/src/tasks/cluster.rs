@@ -34,7 +34,7 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
                 let backup =
                     cluster::backup(&app.context(), environment, archive.as_deref(), &more.flags)?;
                 let text = format!(
-                    "{}: {} has {}; only the mkectl {} that wrote it can restore it; the note identifies it\n",
+                    "{}: wrote {}, {}; only mkectl {} can restore it, and the note identifies that program\n",
                     backup.environment,
                     backup.archive,
                     DecimalBytes(backup.size),
@@ -55,7 +55,7 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
             let archive = absolute(archive)?;
             let hosts = hosts.as_deref().map(absolute).transpose()?;
             let question = format!(
-                "The cluster of {0} becomes what it was in {archive}. Type {0} to go on: ",
+                "This restores the cluster of {0} from {archive}. Type {0} to continue: ",
                 environment.name
             );
             let restorable = cluster::Restorable::examine(&app.context(), environment, archive)?;
@@ -95,7 +95,7 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
                 match output {
                     Some(output) => {
                         cluster::keep(&app.workspace, &kubeconfig, output, *replace)?;
-                        let text = format!("{name}: {output} is for you alone\n");
+                        let text = format!("{name}: wrote {output}, which only you can read\n");
                         let value = json!({ "environment": name, "kubeconfig-file": output });
                         app.ui.result(&text, &value)
                     }
@@ -133,7 +133,7 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
                 )));
             }
             let question = format!(
-                "MKE and everything in the cluster of {0} will be gone. Type {0} to go on: ",
+                "This removes MKE and everything in the cluster of {0}. Type {0} to continue: ",
                 environment.name
             );
             confirm::ask(&environment, &question, confirm.as_deref())?;
@@ -161,13 +161,15 @@ fn absolute(path: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
 /// Returns what is known of a cluster, a line each.
 fn told(status: &Status) -> String {
     let mut lines = vec![match (&status.release, &status.since) {
-        (Some(release), Some(since)) => format!("runs {release} since {since}, by its receipt"),
+        (Some(release), Some(since)) => {
+            format!("runs {release} since {since}, according to its receipt")
+        }
         _ => "no receipt records a deploy".to_owned(),
     }];
     lines.extend(status.is_rendered.map(|is_rendered| {
         match is_rendered {
-            true => "what was applied is what is rendered now",
-            false => "what is rendered now is not what was applied",
+            true => "the rendered configuration is applied",
+            false => "the rendered configuration is not applied yet",
         }
         .to_owned()
     }));
@@ -176,7 +178,7 @@ fn told(status: &Status) -> String {
     );
     lines.extend(status.under_way.clone());
     lines.extend(
-        (status.unreached.as_ref()).map(|why| format!("the cluster cannot be asked: {why}")),
+        (status.unreached.as_ref()).map(|why| format!("the cluster cannot be read: {why}")),
     );
     lines.extend(status.cluster.as_ref().map(|reached| {
         let release = reached.release.as_deref().unwrap_or("no release");
@@ -189,16 +191,16 @@ fn told(status: &Status) -> String {
                 status.environment
             ),
         };
-        format!("the cluster says: {release}, {hosts}, {differences}")
+        format!("the cluster reports: {release}, {hosts}, {differences}")
     }));
     lines.push(match status.backups.as_slice() {
-        [] => "no backup is here".to_owned(),
+        [] => "no backup found".to_owned(),
         [.., last] => format!(
-            "{} here, the last one {last}",
+            "{} found, the latest is {last}",
             super::count(status.backups.len(), "backup")
         ),
     });
-    lines.push(format!("its mkectl is {}", status.mkectl));
+    lines.push(format!("mkectl is {}", status.mkectl));
     let name = &status.environment;
     lines
         .iter()
@@ -227,9 +229,7 @@ fn found(checked: &Checked) -> String {
                 format!("{environment}: `{command}` was ended by a signal; its log is {log}\n")
             }
             (None, _) => {
-                format!(
-                    "{environment}: mkectl {mkectl} has no `{command}`, so that it was not run\n"
-                )
+                format!("{environment}: mkectl {mkectl} has no `{command}`, so it was not run\n")
             }
         }
     });

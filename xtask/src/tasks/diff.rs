@@ -120,13 +120,12 @@ fn applied(drift: &Drift) -> Vec<String> {
     };
     let when = &last.when;
     let mut lines = vec![match last.config {
-        Which::Rendered => format!("what is rendered was applied at {when}"),
+        Which::Rendered => format!("the rendered configuration was applied at {when}"),
         Which::Committed => format!(
-            "what is committed was applied at {when}; what differs from it is not applied yet"
+            "the committed configuration was applied at {when}; the differences are not applied yet"
         ),
         Which::Another => format!(
-            "another configuration was applied at {when}, neither what is committed nor what is rendered; the receipt \
-             keeps only its digest, the history of {} its text",
+            "a different configuration was applied at {when}; the receipt records only its digest, but the git history of {} has its text",
             drift.path
         ),
     }];
@@ -138,7 +137,7 @@ fn applied(drift: &Drift) -> Vec<String> {
     }
     if let Some(step) = &last.failed_later {
         lines.push(format!(
-            "a later deploy failed at {step}: the cluster may be half-way"
+            "a later deploy failed at {step}: the cluster may be partly changed"
         ));
     }
     lines
@@ -151,10 +150,10 @@ fn committed(drift: &Drift) -> String {
     match drift.committed {
         State::Same => format!("{path} is what is rendered"),
         State::SameValues => {
-            format!("{path} has the same values as what is rendered, in other words")
+            format!("{path} has the same values as what is rendered, written differently")
         }
         State::Different => format!("{path} differs from what is rendered"),
-        State::Missing => format!("{path} is not there yet"),
+        State::Missing => format!("{path} does not exist yet"),
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) fn run(app: &App<'_>, what: &str) -> Result<ExitCode, Failure> {
         .filter(|row| row.external_layers > 0)
     {
         text.push_str(&format!(
-            "\n{}: {} not in the bundle; nodes download what is external from the URLs in the manifest\n",
+            "\n{}: {} not in the bundle; nodes download external layers from the URLs in the manifest\n",
             row.name,
             super::count(row.external_layers, "external layer"),
         ));

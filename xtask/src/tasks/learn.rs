@@ -82,7 +82,7 @@ fn text(outcome: &Outcome) -> String {
         text.push_str(&format!("decide before `lock`: {undecided}\n"));
     }
     if outcome.report.is_empty() {
-        text.push_str("no contradiction to what Airlock knows of the release\n");
+        text.push_str("no contradiction with the recorded facts of the release\n");
     } else {
         text.push_str(&format!(
             "\n{}\nplease report this diff to the project: it contains nothing of this machine\n",

@@ -62,7 +62,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failu
     }
     if let Some(init) = &outcome.init {
         text.push_str(&format!(
-            "{init} belongs to the lock: it holds what `mkectl init` prints; commit both\n"
+            "{init} belongs to the lock: it contains the output of `mkectl init`; commit both\n"
         ));
     }
     app.ui.result(

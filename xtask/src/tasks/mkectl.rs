@@ -34,7 +34,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &MkectlArgs) -> Result<ExitCode, Fai
         let logged = release::cluster::mkectl::run(&app.context(), environment, &typed)?;
         // Standard output is mkectl's own.
         app.ui
-            .note(&format!("mkectl is done; its log is {}", logged.log));
+            .note(&format!("mkectl has finished; its log is {}", logged.log));
         app.ui.result("", &logged)
     })?;
     Ok(ExitCode::SUCCESS)

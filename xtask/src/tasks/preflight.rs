@@ -28,7 +28,7 @@ pub(crate) fn run(app: &App<'_>, name: &str, asks_nodes: bool) -> Result<ExitCod
         "{name}: trying {} with a probe tagged {tag}{}; this takes up to a minute",
         environment.registry.image_url(),
         if asks_nodes {
-            ", and asking all nodes by ssh"
+            ", and checking all nodes over SSH"
         } else {
             ""
         }
@@ -147,12 +147,9 @@ fn summary(report: &Report) -> String {
         report.count(Verdict::Problem),
         report.count(Verdict::Warning),
     ) {
-        (0, 0) => format!(
-            "nothing from here stops an installation of {}",
-            report.release
-        ),
+        (0, 0) => format!("preflight passed: {} is ready to install", report.release),
         (0, _) => format!(
-            "nothing from here stops an installation of {}; {warnings}",
+            "preflight passed: {} is ready to install; {warnings}",
             report.release
         ),
         _ => format!("{problems}, {warnings}"),

@@ -131,7 +131,7 @@ fn text(plan: &PrunePlan, out: Option<&Utf8Path>) -> String {
         return text;
     }
     text.push_str(&format!(
-        "{name}: {} would be removed from {}, which frees {} at most. Nothing was.\n",
+        "{name}: {} would be removed from {}, which frees at most {}. Nothing was removed.\n",
         super::count(plan.tags(), "tag"),
         plan.registry,
         DecimalBytes(plan.frees_at_most),
@@ -141,7 +141,7 @@ fn text(plan: &PrunePlan, out: Option<&Utf8Path>) -> String {
             "Review {out}; then `cargo xtask prune {name} --plan {out}` removes exactly that.\n"
         )),
         None => text.push_str(&format!(
-            "`cargo xtask prune {name} --out FILE` writes the plan; only such a file is obeyed.\n"
+            "`cargo xtask prune {name} --out FILE` writes the plan; only a plan in a file is executed.\n"
         )),
     }
     text

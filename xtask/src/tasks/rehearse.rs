@@ -15,13 +15,13 @@ pub(crate) fn run(app: &App<'_>, name: &str) -> Result<ExitCode, Failure> {
         let context = app.context();
         let rehearsal = release::rehearse::prepare(&context, environment).await?;
         app.ui.note(&format!(
-            "A rehearsal: its results are below {}, and nothing outside {} is touched.",
+            "A rehearsal: its results are below {}, and nothing outside {} is changed.",
             app.workspace.shown(&app.workspace.rehearsal(name)),
             app.workspace.shown(&app.workspace.bundles())
         ));
         if let Some(stand_in) = &rehearsal.stand_in {
             app.ui.note(&format!(
-                "The bundle of v{} is not here; the small one of {stand_in} stands in for it.",
+                "The bundle of v{} is missing; the small bundle of {stand_in} is used instead.",
                 rehearsal.plan.environment.release
             ));
         }

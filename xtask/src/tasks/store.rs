@@ -40,7 +40,7 @@ pub(crate) fn collect(app: &App<'_>, dry_run: bool) -> Result<ExitCode, Failure>
         "Nothing to remove: the locks in bundles/ name everything in the store.\n".to_owned()
     } else if dry_run {
         format!(
-            "{}\n{amount} would be removed. Nothing was.\n",
+            "{}\n{amount} would be removed. Nothing was removed.\n",
             garbage_text(&garbage, &missing)
         )
     } else {

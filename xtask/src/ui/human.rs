@@ -142,9 +142,8 @@ impl Human {
         self.clear();
         let untold = self.retries().ends();
         if untold > 0 {
-            self.print(&format!(
-                "          {untold} more requests were tried again"
-            ));
+            let requests = environment::count(untold, "request");
+            self.print(&format!("          retried {requests} more"));
         }
         let mut text = String::new();
         match failure {

@@ -43,7 +43,7 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
     }
     let to_push = plan.missing.len() + plan.different.len();
     let bundle = match plan.bundle.action {
-        "nothing" if to_push > 0 => "in the store already".to_owned(),
+        "nothing" if to_push > 0 => "already in the store".to_owned(),
         "nothing" => "not needed".to_owned(),
         "confirm" => "not needed: the registry has what the store lacks".to_owned(),
         action => format!(
@@ -54,7 +54,7 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
     };
     field(&mut text, "bundle", &bundle);
     let registry = if to_push == 0 {
-        format!("{} there", artifacts(plan.artifacts))
+        format!("{} already there", artifacts(plan.artifacts))
     } else {
         format!(
             "push {to_push} of {}, {} at most",
@@ -66,7 +66,7 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
     names(&mut text, "+", &plan.missing, detail);
     names(&mut text, "~", &plan.different, detail);
     if !plan.unconfirmed.is_empty() {
-        text.push_str("            nodes are refused without credentials:\n");
+        text.push_str("            the registry refuses nodes without credentials:\n");
         names(&mut text, "!", &plan.unconfirmed, detail);
     }
     let config = if plan.config_diff.is_empty() {
@@ -107,7 +107,10 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
         text.push_str(&coloured(&plan.config_diff));
     }
     if !plan.applied_diff.is_empty() {
-        text.push_str(&format!("\nFrom what is applied to {}:\n", plan.config));
+        text.push_str(&format!(
+            "\nFrom the applied configuration to {}:\n",
+            plan.config
+        ));
         text.push_str(&coloured(&plan.applied_diff));
     }
     text

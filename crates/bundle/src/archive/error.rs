@@ -14,13 +14,13 @@ pub(super) const MOST: usize = 20_000;
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     /// The archive is compressed. The vendor's archives are not, and registries are to get what the vendor built.
-    #[error("it is compressed with {format}, where an uncompressed OCI archive is expected")]
+    #[error("it is compressed with {format}; expected an uncompressed OCI archive")]
     Compressed {
         /// The compression.
         format: &'static str,
     },
     /// The archive is not a tar, or a broken one.
-    #[error("it is not a whole tar")]
+    #[error("it is not a complete tar archive")]
     Tar {
         /// What is wrong with it.
         source: io::Error,
@@ -44,7 +44,7 @@ pub enum ArchiveError {
         file: &'static str,
     },
     /// A document is larger than any registry takes.
-    #[error("`{document}` has {size} bytes, and a manifest has at most 4 MiB")]
+    #[error("`{document}` has {size} bytes, but a manifest has at most 4 MiB")]
     TooLarge {
         /// The file or the digest.
         document: String,
@@ -52,7 +52,7 @@ pub enum ArchiveError {
         size: u64,
     },
     /// A document is not what it ought to be.
-    #[error("`{document}` cannot be understood")]
+    #[error("`{document}` cannot be parsed")]
     Document {
         /// The file or the digest.
         document: String,
@@ -66,7 +66,7 @@ pub enum ArchiveError {
         digest: Digest,
     },
     /// `index.json` names no manifest, or several, so the archive's name can stand for none of them.
-    #[error("its `index.json` names {count} manifests where there is to be one")]
+    #[error("its `index.json` lists {count} manifests; expected one")]
     Roots {
         /// How many.
         count: usize,
@@ -78,7 +78,7 @@ pub enum ArchiveError {
         path: String,
     },
     /// A blob's content has another digest than its name.
-    #[error("blob `{digest}` has the content of `{found}`")]
+    #[error("blob `{digest}` is corrupt: its content has digest `{found}`")]
     WrongBlob {
         /// The blob by its name.
         digest: Digest,
@@ -86,7 +86,7 @@ pub enum ArchiveError {
         found: Digest,
     },
     /// A manifest names a blob that is not in the archive.
-    #[error("blob `{digest}` is missing, which `{named_by}` names")]
+    #[error("blob `{digest}`, listed in `{named_by}`, is missing")]
     MissingBlob {
         /// The blob.
         digest: Digest,
@@ -94,7 +94,7 @@ pub enum ArchiveError {
         named_by: String,
     },
     /// A descriptor gives a blob another size than it has.
-    #[error("blob `{digest}` has {found} bytes, and `{named_by}` says {size}")]
+    #[error("blob `{digest}` has {found} bytes, but `{named_by}` records {size}")]
     BlobSize {
         /// The blob.
         digest: Digest,
@@ -106,9 +106,7 @@ pub enum ArchiveError {
         named_by: String,
     },
     /// A manifest has a media type that no registry of ours is known to take.
-    #[error(
-        "`{digest}` has the media type `{media_type}`, which is neither a manifest's nor an index's"
-    )]
+    #[error("`{digest}` has the media type `{media_type}`; expected a manifest or an index")]
     MediaType {
         /// The manifest.
         digest: Digest,
@@ -116,7 +114,7 @@ pub enum ArchiveError {
         media_type: String,
     },
     /// A manifest says another media type than the descriptor that leads to it, or could be read as two things.
-    #[error("`{digest}` is named as `{media_type}` and says otherwise itself")]
+    #[error("`{digest}` is listed as `{media_type}`, but its own media type differs")]
     Ambiguous {
         /// The manifest.
         digest: Digest,

@@ -41,14 +41,14 @@ fn reads_every_form_that_is_about() {
 fn refuses_what_says_nothing() {
     let two = format!("{HEX}  a\n{HEX}  b\n");
     let cases = [
-        ("", "https://x/y holds no sha256"),
+        ("", "https://x/y contains no SHA-256"),
         (
             "d41d8cd98f00b204e9800998ecf8427e  bundle.tar.gz",
-            "https://x/y holds no sha256",
+            "https://x/y contains no SHA-256",
         ),
         (
             &two,
-            "https://x/y holds 2 checksums, and none is of `bundle.tar.gz`",
+            "https://x/y contains 2 checksums, but none for `bundle.tar.gz`",
         ),
     ];
     for (text, expected) in cases {

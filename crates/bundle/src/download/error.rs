@@ -13,7 +13,7 @@ pub enum DownloadError {
     #[error(transparent)]
     Request(RequestError),
     /// An HTML page came instead of the file.
-    #[error("{url} is an HTML page, where a gzip file is expected")]
+    #[error("{url} is an HTML page; expected a gzip file")]
     Html {
         /// The URL.
         url: String,
@@ -25,7 +25,7 @@ pub enum DownloadError {
         url: String,
     },
     /// The file has another size than it should.
-    #[error("{url} has {found} bytes, where {expected} are expected")]
+    #[error("{url} has {found} bytes; expected {expected}")]
     Size {
         /// The URL.
         url: String,
@@ -35,7 +35,7 @@ pub enum DownloadError {
         found: u64,
     },
     /// The file has another sha256 than it should.
-    #[error("{url} has the sha256 {found}, where {expected} is expected")]
+    #[error("{url} has SHA-256 {found}; expected {expected}")]
     Sha256 {
         /// The URL.
         url: String,
@@ -74,7 +74,7 @@ pub enum DownloadError {
 
 fn still_wanted(wanted: &Option<u64>) -> String {
     match wanted {
-        Some(bytes) => format!(": {bytes} more bytes are to come"),
+        Some(bytes) => format!(": {bytes} more bytes are needed"),
         None => String::new(),
     }
 }

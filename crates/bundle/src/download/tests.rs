@@ -290,11 +290,11 @@ async fn refuses_what_is_not_the_file() {
     let cases = [
         (
             Server::status(404),
-            "there is nothing at URL (status 404)".to_owned(),
+            "URL was not found (status 404)".to_owned(),
         ),
         (
             Server::ok(&[], b"\n<html>Please log in</html>"),
-            "URL is an HTML page, where a gzip file is expected".to_owned(),
+            "URL is an HTML page; expected a gzip file".to_owned(),
         ),
         (
             Server::ok(&[], b"\x1fx"),
@@ -318,16 +318,12 @@ async fn refuses_what_is_not_the_file() {
     let cases = [
         (
             Server::ok(&[], &other),
-            format!(
-                "URL has {} bytes, where {} are expected",
-                other.len(),
-                bytes.len()
-            ),
+            format!("URL has {} bytes; expected {}", other.len(), bytes.len()),
         ),
         (
             Server::ok(&[], &changed),
             format!(
-                "URL has the sha256 {}, where {} is expected",
+                "URL has SHA-256 {}; expected {}",
                 hex_of(&changed),
                 hex_of(&bytes)
             ),

@@ -19,7 +19,7 @@ pub enum Contradiction {
         release: String,
     },
     /// The file is named after another release or architecture.
-    #[error("it is the lock of {release} for {arch}, which its file name does not say")]
+    #[error("it is the lock of {release} for {arch}, but its file name differs")]
     FileName {
         /// The release that it records.
         release: String,
@@ -27,7 +27,7 @@ pub enum Contradiction {
         arch: String,
     },
     /// A word that becomes part of a file name has characters that do not belong there.
-    #[error("`{text}` cannot be the {what}")]
+    #[error("`{text}` is not a valid {what}")]
     Word {
         /// Which word: `architecture`, `platform of mkectl`, `file name of the bundle`.
         what: &'static str,
@@ -41,7 +41,7 @@ pub enum Contradiction {
         what: String,
     },
     /// A URL cannot be read as one.
-    #[error("the URL of {what} cannot be understood")]
+    #[error("the URL of {what} is not valid")]
     Url {
         /// Of what.
         what: String,
@@ -49,7 +49,7 @@ pub enum Contradiction {
         source: url::ParseError,
     },
     /// A URL carries a user or a password, and locks are committed.
-    #[error("the URL of {what} carries credentials, which must not be in a file that is committed")]
+    #[error("the URL of {what} contains credentials, which must not be committed")]
     UrlWithCredentials {
         /// Of what.
         what: String,
@@ -64,10 +64,10 @@ pub enum Contradiction {
     #[error("it lists no artifact")]
     NoArtifacts,
     /// A repository or a tag is outside the grammar.
-    #[error("an artifact has a name that no registry takes")]
+    #[error("the name of an artifact is not valid in a registry")]
     Name(#[source] NameError),
     /// The archive's file name says something else than the artifact.
-    #[error("`{reference}` comes from `{archive}`, whose name does not say so")]
+    #[error("`{reference}` comes from `{archive}`, but that name gives a different reference")]
     Archive {
         /// The artifact.
         reference: String,
@@ -123,7 +123,7 @@ pub enum Contradiction {
         second: u64,
     },
     /// Nobody could add up what there is to do.
-    #[error("its sizes add up to more bytes than can be counted")]
+    #[error("the sum of its sizes is too large")]
     TooLarge,
 }
 

@@ -191,12 +191,12 @@ fn refuses_contradictions_in_the_text() {
         (
             "arch: amd64",
             "arch: ../amd64",
-            "`../amd64` cannot be the architecture",
+            "`../amd64` is not a valid architecture",
         ),
         (
             "file: mke_bundle",
             "file: /etc/mke_bundle",
-            "`/etc/mke_bundle_v4.1.5_amd64.tar.gz` cannot be the file name of the bundle",
+            "`/etc/mke_bundle_v4.1.5_amd64.tar.gz` is not a valid file name of the bundle",
         ),
         (
             sha256.as_str(),
@@ -206,23 +206,23 @@ fn refuses_contradictions_in_the_text() {
         (
             "url: https://packages",
             "url: https://me:secret@packages",
-            "the URL of the bundle carries credentials, which must not be in a file that is committed",
+            "the URL of the bundle contains credentials, which must not be committed",
         ),
         (
             "url: https://packages.example.com",
             "url: packages",
-            "the URL of the bundle cannot be understood: relative URL without a base",
+            "the URL of the bundle is not valid: relative URL without a base",
         ),
         (
             "repository: pause",
             "repository: Pause",
-            "an artifact has a name that no registry takes: `Pause` is not a repository name: \
+            "the name of an artifact is not valid in a registry: `Pause` is not a repository name: \
              only lower-case letters, digits, `.`, `_`, `-` and `/` are allowed",
         ),
         (
             "repository: pause",
             "repository: paws",
-            "`paws:v1.0` comes from `bundles/images/pause@v1.0.tar`, whose name does not say so",
+            "`paws:v1.0` comes from `bundles/images/pause@v1.0.tar`, but that name gives a different reference",
         ),
     ];
     for (from, to, expected) in cases {
@@ -255,7 +255,7 @@ fn refuses_contradictions_between_artifacts() {
             lock.artifacts.truncate(1);
             lock.artifacts[0].manifests[1].blobs.clear();
         }),
-        "its sizes add up to more bytes than can be counted"
+        "the sum of its sizes is too large"
     );
     assert_eq!(
         after(|lock| lock.artifacts[0].manifests.clear()),
@@ -286,6 +286,6 @@ fn refuses_contradictions_between_artifacts() {
     );
     assert_eq!(
         after(|lock| lock.artifacts[0].archive = "\u{1b}/calico&node@v1.0.tar".to_owned()),
-        r"`calico/node:v1.0` comes from `\u{1b}/calico&node@v1.0.tar`, whose name does not say so"
+        r"`calico/node:v1.0` comes from `\u{1b}/calico&node@v1.0.tar`, but that name gives a different reference"
     );
 }

@@ -20,7 +20,7 @@ pub enum ReadError {
     #[error("the bundle is an HTML page, not a gzip file")]
     Html,
     /// The bundle is a tar that somebody has unpacked.
-    #[error("the bundle is an uncompressed tar, and its hash is that of the compressed one")]
+    #[error("the bundle is an uncompressed tar; expected the compressed file")]
     UncompressedTar,
     /// The bundle is something else.
     #[error("the bundle is not a gzip file")]
@@ -32,7 +32,7 @@ pub enum ReadError {
         place: Place,
     },
     /// The bundle goes on behind its end.
-    #[error("the bundle's gzip stream ends at byte {offset}, and something else follows")]
+    #[error("the bundle's gzip stream ends at byte {offset}, but more data follows")]
     TrailingGarbage {
         /// Where, in bytes from the beginning.
         offset: u64,
@@ -68,7 +68,7 @@ pub enum ReadError {
         source: io::Error,
     },
     /// The bundle holds no archive at all.
-    #[error("the bundle holds no archive: none of its files ends in `.tar` ({files} in all)")]
+    #[error("the bundle contains no archive: none of its {files} files ends in `.tar`")]
     NoArchives {
         /// How many files it holds.
         files: u64,
@@ -80,7 +80,7 @@ pub enum ReadError {
         path: String,
     },
     /// An archive has a name that does not say where it belongs.
-    #[error("the archive `{archive}` has a name that says no repository and tag")]
+    #[error("the name of the archive `{archive}` does not give a repository and a tag")]
     Name {
         /// The path in the bundle.
         archive: String,
@@ -88,7 +88,7 @@ pub enum ReadError {
         source: NameError,
     },
     /// Something is named as an archive and is a link or a device.
-    #[error("`{archive}` is named as an archive and is not a regular file")]
+    #[error("`{archive}` is named like an archive, but is not a regular file")]
     NotRegular {
         /// The path in the bundle.
         archive: String,
@@ -136,7 +136,7 @@ pub enum ReadError {
         source: StoreError,
     },
     /// The bundle holds an archive that the lock does not list.
-    #[error("the bundle holds `{archive}`, which the lock does not list")]
+    #[error("the bundle contains `{archive}`, which the lock does not list")]
     Unexpected {
         /// The path in the bundle.
         archive: String,
@@ -148,7 +148,7 @@ pub enum ReadError {
         archive: String,
     },
     /// An archive holds something else than the lock says.
-    #[error("`{archive}` holds `{found}`, and the lock says `{locked}`")]
+    #[error("`{archive}` contains `{found}`, but the lock records `{locked}`")]
     Differs {
         /// The path in the bundle.
         archive: String,
@@ -158,7 +158,7 @@ pub enum ReadError {
         found: Digest,
     },
     /// An archive holds what the lock says, and the lock describes it otherwise: it was edited.
-    #[error("`{archive}` has the digest of the lock, and the lock describes it wrongly")]
+    #[error("`{archive}` has the digest in the lock, but the lock describes it wrongly")]
     DescribedWrongly {
         /// The path in the bundle.
         archive: String,
@@ -167,7 +167,7 @@ pub enum ReadError {
     #[error("the bundle's release matrix differs from the lock's")]
     Matrix,
     /// The bundle has another size than the lock says.
-    #[error("the bundle has {found} bytes, and the lock says {locked}")]
+    #[error("the bundle has {found} bytes, but the lock records {locked}")]
     Size {
         /// The size in the lock, in bytes.
         locked: u64,
@@ -175,7 +175,7 @@ pub enum ReadError {
         found: u64,
     },
     /// The bundle has another sha256 than the lock says, though every archive in it is right.
-    #[error("the bundle has the sha256 {found}, and the lock says {locked}")]
+    #[error("the bundle has SHA-256 {found}, but the lock records {locked}")]
     Sha256 {
         /// The sha256 in the lock.
         locked: String,

@@ -160,7 +160,7 @@ fn garbage_behind_the_end_is_an_error() {
     assert_eq!(
         chain(&error),
         format!(
-            "the bundle's gzip stream ends at byte {}, and something else follows",
+            "the bundle's gzip stream ends at byte {}, but more data follows",
             bundle.len()
         )
     );
@@ -169,7 +169,7 @@ fn garbage_behind_the_end_is_an_error() {
     assert_eq!(
         chain(&error),
         "the tar in the bundle is broken, after the archive `bundles/charts/charts&dex@0.3.0.tar`: \
-         something follows the end marker"
+         data follows the end marker"
     );
 }
 
@@ -183,7 +183,7 @@ fn tells_what_is_no_bundle() {
         ),
         (
             &gunzip(&make(&small_recipe())),
-            "the bundle is an uncompressed tar, and its hash is that of the compressed one",
+            "the bundle is an uncompressed tar; expected the compressed file",
         ),
         (b"PK\x03\x04", "the bundle is not a gzip file"),
         (
@@ -191,7 +191,7 @@ fn tells_what_is_no_bundle() {
                 file("bundles/README", "hello"),
                 file("bundles/metric-starter", "x"),
             ])),
-            "the bundle holds no archive: none of its files ends in `.tar` (2 in all)",
+            "the bundle contains no archive: none of its 2 files ends in `.tar`",
         ),
     ];
     for (bundle, expected) in cases {
@@ -229,7 +229,7 @@ fn compares_archives_with_the_lock() {
         ),
         (
             changed(|files| files[PAUSE].path = "bundles/images/pause@v2.tar".to_owned()),
-            "the bundle holds `bundles/images/pause@v2.tar`, which the lock does not list",
+            "the bundle contains `bundles/images/pause@v2.tar`, which the lock does not list",
         ),
         (
             changed(|files| {
@@ -270,7 +270,7 @@ fn refuses_archives_by_name() {
     let cases = [
         (
             changed(|files| files.push(file("x/Pause@1.tar", ""))),
-            "the archive `x/Pause@1.tar` has a name that says no repository and tag: `Pause` is not a repository name: \
+            "the name of the archive `x/Pause@1.tar` does not give a repository and a tag: `Pause` is not a repository name: \
              only lower-case letters, digits, `.`, `_`, `-` and `/` are allowed",
         ),
         (
@@ -289,7 +289,7 @@ fn refuses_archives_by_name() {
                     bytes: Vec::new(),
                 });
             }),
-            "`link@1.tar` is named as an archive and is not a regular file",
+            "`link@1.tar` is named like an archive, but is not a regular file",
         ),
         (
             changed(|files| files.push(file("x/pause@2.tar.gz", "x"))),
@@ -302,11 +302,11 @@ fn refuses_archives_by_name() {
         (
             changed(|files| files[PAUSE].bytes = gzip(&files[PAUSE].bytes)),
             "the archive `bundles/images/pause@v1.0.tar` cannot be used: \
-             it is compressed with gzip, where an uncompressed OCI archive is expected",
+             it is compressed with gzip; expected an uncompressed OCI archive",
         ),
         (
             changed(|files| files[PAUSE].bytes = b"no tar ".repeat(200)),
-            "the archive `bundles/images/pause@v1.0.tar` cannot be used: it is not a whole tar: \
+            "the archive `bundles/images/pause@v1.0.tar` cannot be used: it is not a complete tar archive: \
              numeric field was not a number: ",
         ),
         (
@@ -316,7 +316,7 @@ fn refuses_archives_by_name() {
         ),
         (
             changed(|files| files[PAUSE].bytes.truncate(2000)),
-            "the archive `bundles/images/pause@v1.0.tar` cannot be used: it is not a whole tar: \
+            "the archive `bundles/images/pause@v1.0.tar` cannot be used: it is not a complete tar archive: \
              a member ends before its size is reached",
         ),
     ];

@@ -51,7 +51,7 @@ pub enum StoreError {
         found: Digest,
     },
     /// A blob in the store has another size than it should.
-    #[error("`{path}` has {found} bytes where {size} are expected")]
+    #[error("`{path}` has {found} bytes; expected {size}")]
     Size {
         /// The file.
         path: Utf8PathBuf,
@@ -61,7 +61,7 @@ pub enum StoreError {
         found: u64,
     },
     /// A blob that was to be read into memory is too large for that.
-    #[error("`{path}` has {size} bytes, more than the {limit} that may be read")]
+    #[error("`{path}` has {size} bytes, more than the limit of {limit}")]
     TooLarge {
         /// The file.
         path: Utf8PathBuf,
@@ -77,7 +77,7 @@ pub enum StoreError {
         path: Utf8PathBuf,
     },
     /// `index.json` or `oci-layout` cannot be understood.
-    #[error("cannot understand `{path}`")]
+    #[error("cannot parse `{path}`")]
     Json {
         /// The file.
         path: Utf8PathBuf,

@@ -331,7 +331,7 @@ fn nobody_writes_while_somebody_removes() {
         assert!(waited.is_err(), "the reading did not wait");
         exclusive.remove(&digest_of(b"one")).unwrap();
         drop(exclusive);
-        assert!(!receiver.recv().unwrap(), "what was removed is not there");
+        assert!(!receiver.recv().unwrap(), "what was removed is missing");
     });
 }
 

@@ -92,7 +92,7 @@ fn addresses() {
             ),
             (
                 "admin:hunter2@registry.example.com",
-                "an address holds no user or password",
+                "an address cannot contain a user or password",
                 Some("write `host` or `host:port`, and name the credentials in `push-credentials`"),
             ),
             (
@@ -169,7 +169,7 @@ fn addresses() {
             ),
             (
                 "registry",
-                "in an image reference `registry` without a port is a folder on Docker Hub",
+                "in an image reference `registry` without a port means a namespace on Docker Hub",
                 Some("write the port as well, such as `registry:443`, or the full host name"),
             ),
         ],
@@ -187,22 +187,22 @@ fn projects() {
         &[
             (
                 "/mke",
-                "the project `/mke` has a slash too many",
+                "the project `/mke` has a leading, trailing or doubled slash",
                 Some("write `mke`"),
             ),
             (
                 "mke/",
-                "the project `mke/` has a slash too many",
+                "the project `mke/` has a leading, trailing or doubled slash",
                 Some("write `mke`"),
             ),
             (
                 "a//b",
-                "the project `a//b` has a slash too many",
+                "the project `a//b` has a leading, trailing or doubled slash",
                 Some("write `a/b`"),
             ),
             (
                 "/",
-                "the project `/` has a slash too many",
+                "the project `/` has a leading, trailing or doubled slash",
                 Some("remove it"),
             ),
             (

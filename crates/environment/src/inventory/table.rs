@@ -189,7 +189,7 @@ fn unclosed_quotes(source: &Arc<Source>) -> Vec<Problem> {
                     help: None,
                     is_warning: false,
                 }
-                .with_help("write `\"` behind the value as well, or remove this one"),
+                .with_help("write `\"` after the value as well, or remove this one"),
             );
         }
         start += line.len();
@@ -307,7 +307,7 @@ mod tests {
         let open = |line: usize, column: usize| {
             format!(
                 "hosts.csv:{line}:{column}: this quote is not closed on its line; \
-                 write `\"` behind the value as well, or remove this one"
+                 write `\"` after the value as well, or remove this one"
             )
         };
         assert_eq!(

@@ -102,7 +102,7 @@ pub fn fault(rule: &Rule, node: &Node) -> Option<Fault> {
         );
         return (!becomes_right).then(|| {
             Fault::new(
-                "a reference, which becomes a text and here something else belongs",
+                "a reference, which becomes text; a different type is expected here",
                 "write the value itself, since it is no secret",
             )
         });
@@ -110,13 +110,13 @@ pub fn fault(rule: &Rule, node: &Node) -> Option<Fault> {
     match rule.kind {
         Kind::Any => None,
         Kind::Map => (node.as_mapping().is_none()).then(|| {
-            let is = format!("{} where a mapping belongs", node.kind());
+            let is = format!("{}, not a mapping", node.kind());
             Fault::new(is, "write keys below it")
         }),
         Kind::List | Kind::Texts => match node.as_sequence() {
             None => Some(Fault::new(
-                format!("{} where a list belongs", node.kind()),
-                "write each item on a line of its own behind `- `",
+                format!("{}, not a list", node.kind()),
+                "write each item on its own line after `- `",
             )),
             Some(items) if rule.kind == Kind::Texts => items
                 .iter()
@@ -242,7 +242,7 @@ pub(crate) fn own_fault(key: &Key, path: &str, node: &Node) -> Option<grammar::F
         (Kind::Span, Some(text)) => span(text).is_none().then(|| grammar::Fault {
             rule: format!("`{path}` is not a span of time"),
             help: Some(
-                "write it like `90m`: a number from 1 on, and `s`, `m`, `h` or `d`".to_owned(),
+                "write a number from 1 and a unit (`s`, `m`, `h` or `d`), such as `90m`".to_owned(),
             ),
         }),
         (Kind::Boolean, Some(_)) => fault(rule, node).map(|fault| grammar::Fault {
@@ -349,8 +349,8 @@ fn scalar(node: &Node, check: impl Fn(&Scalar) -> Option<Fault>) -> Option<Fault
     match node.as_scalar() {
         Some(scalar) => check(scalar),
         None => Some(Fault::new(
-            format!("{} where a single value belongs", node.kind()),
-            "write the value behind the key",
+            format!("{}, not a single value", node.kind()),
+            "write the value after the key",
         )),
     }
 }
@@ -415,7 +415,7 @@ fn text_fault(value: &Scalar) -> Option<Fault> {
     };
     Some(Fault::new(
         format!(
-            "{}, which is read as {what} where a text belongs",
+            "{}, which YAML reads as {what}, not as text",
             quote(&value.text)
         ),
         format!("write it in quotes: `\"{}\"`", value.text),
@@ -498,7 +498,7 @@ fn one_of(values: &[String], text: &str) -> Option<Fault> {
         None => format!("write one of {}", known.join(", ")),
     };
     Some(Fault::new(
-        format!("{}, which is no value of it", quote(text)),
+        format!("{}, which is not one of its values", quote(text)),
         help,
     ))
 }
@@ -520,7 +520,10 @@ fn host(kind: Kind, text: &str) -> Option<Fault> {
             if port.parse::<u16>().is_ok_and(|port| port > 0) {
                 host
             } else {
-                return fault("whose port is none", "a port is a number from 1 to 65535");
+                return fault(
+                    "whose port is not valid",
+                    "a port is a number from 1 to 65535",
+                );
             }
         }
         Some(_) if kind == Kind::Address && text.parse::<IpAddr>().is_err() => {

@@ -302,13 +302,13 @@ fn everything_wrong_is_reported_at_once_in_the_order_of_the_files() {
     insta::assert_snapshot!(problems, @"
     environments/prod/environment.yaml:1:1: `release` is missing; write the release to install, such as `release: v4.1.5`
     environments/prod/environment.yaml:1:9: `config` is a list, not a mapping
-    environments/prod/environment.yaml:3:12: the project `/mke/` has a slash too many; write `mke`
+    environments/prod/environment.yaml:3:12: the project `/mke/` has a leading, trailing or doubled slash; write `mke`
     environments/prod/environment.yaml:4:3: unknown key `adress` in `registry`; did you mean `address`?
     environments/prod/environment.yaml:5:12: `rehearsal` is `yes`, which is a boolean for some readers and a text for others; write `true`
     environments/prod/environment.yaml:7:12: `protected` is `maybe`, not a boolean; write `true` or `false`
     environments/base.yaml:1:1: unknown key `relase`; did you mean `release`?
     environments/base.yaml:3:12: the address `https://registry.example.com/mke` has a scheme; write `registry.example.com`, and `mke` as `project`
-    environments/base.yaml:4:7: the file `none.pem` does not exist; the path is read from `environments`, where this file is
+    environments/base.yaml:4:7: the file `none.pem` does not exist; the path is relative to `environments`, the folder of this file
     environments/base.yaml:5:9: `mkectl` is a list, not a path
     ");
     assert_eq!(problems.0[0].excerpt(), "config: []");
@@ -332,7 +332,7 @@ fn a_mistake_in_a_parent_is_found_where_a_child_hides_it() {
 #[test]
 fn wrong_keys() {
     insta::assert_snapshot!(wrong(&format!("{GOOD}realese: v4.1.5\n")), @"environments/prod/environment.yaml:3:1: unknown key `realese`; did you mean `release`?");
-    insta::assert_snapshot!(wrong(&format!("{GOOD}hosts: []\n")), @"environments/prod/environment.yaml:3:1: unknown key `hosts`; the keys are `inherit`, `release`, `registry`, `protected`, `rehearsal`, `mkectl`, `admin-password`, `apply-timeout`, `backups`, `release-matrix`, `kubeconfig`, `mke3`, `requires`, `record-operator`, `accept`, `facts`, `inventory`, `config`; what is for the cluster belongs below `config`");
+    insta::assert_snapshot!(wrong(&format!("{GOOD}hosts: []\n")), @"environments/prod/environment.yaml:3:1: unknown key `hosts`; the keys are `inherit`, `release`, `registry`, `protected`, `rehearsal`, `mkectl`, `admin-password`, `apply-timeout`, `backups`, `release-matrix`, `kubeconfig`, `mke3`, `requires`, `record-operator`, `accept`, `facts`, `inventory`, `config`; settings of the cluster belong below `config`");
     insta::assert_snapshot!(wrong(&format!("{GOOD}address: registry\n")), @"environments/prod/environment.yaml:3:1: unknown key `address`; `address` belongs below `registry`");
     insta::assert_snapshot!(wrong(&format!("{GOOD}Protected: true\n")), @"environments/prod/environment.yaml:3:1: unknown key `Protected`; did you mean `protected`?");
     insta::assert_snapshot!(wrong(&format!("{GOOD}release: v4.1.4\n")), @"environments/prod/environment.yaml:3:1: duplicate key `release`; keep one; the first is in line 1");
@@ -353,10 +353,10 @@ fn missing_keys() {
     environments/prod/environment.yaml:1:1: `release` is missing; write the release to install, such as `release: v4.1.5`
     environments/prod/environment.yaml:1:1: `registry.address` is missing; write the registry's `host:port`
     ");
-    insta::assert_snapshot!(wrong_registry("  push-credentials: {}\n"), @"environments/prod/environment.yaml:4:3: `registry.push-credentials.env` is missing; files hold the names of secrets, never secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD");
-    insta::assert_snapshot!(wrong_registry("  push-credentials: { env: ~ }\n"), @"environments/prod/environment.yaml:4:3: `registry.push-credentials.env` is missing; files hold the names of secrets, never secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD");
+    insta::assert_snapshot!(wrong_registry("  push-credentials: {}\n"), @"environments/prod/environment.yaml:4:3: `registry.push-credentials.env` is missing; files contain the names of secrets, not secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD");
+    insta::assert_snapshot!(wrong_registry("  push-credentials: { env: ~ }\n"), @"environments/prod/environment.yaml:4:3: `registry.push-credentials.env` is missing; files contain the names of secrets, not secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD");
     // What a parent that cannot be read may say is not missing.
-    insta::assert_snapshot!(wrong("inherit: ../none.yaml\n"), @"environments/prod/environment.yaml:1:10: the file `environments/none.yaml` does not exist; the path is read from `environments/prod`, where this file is");
+    insta::assert_snapshot!(wrong("inherit: ../none.yaml\n"), @"environments/prod/environment.yaml:1:10: the file `environments/none.yaml` does not exist; the path is relative to `environments/prod`, the folder of this file");
 }
 
 #[test]
@@ -382,24 +382,24 @@ fn wrong_values() {
     insta::assert_snapshot!(wrong(&format!("{GOOD}protected: \"false\"\n")), @"environments/prod/environment.yaml:3:12: `protected` is a text, not a boolean; write `false` without quotes");
     insta::assert_snapshot!(wrong(&format!("{GOOD}protected: !!str true\n")), @"environments/prod/environment.yaml:3:12: `protected` is a text, not a boolean; write `true` without quotes");
     insta::assert_snapshot!(wrong(&format!("{GOOD}protected: {{}}\n")), @"environments/prod/environment.yaml:3:12: `protected` is a mapping, not a boolean; write `true` or `false`");
-    insta::assert_snapshot!(wrong_registry("  project: platform//mke\n"), @"environments/prod/environment.yaml:4:12: the project `platform//mke` has a slash too many; write `platform/mke`");
+    insta::assert_snapshot!(wrong_registry("  project: platform//mke\n"), @"environments/prod/environment.yaml:4:12: the project `platform//mke` has a leading, trailing or doubled slash; write `platform/mke`");
     insta::assert_snapshot!(wrong(&format!("{GOOD}rehearsal: true\n")), @"environments/prod/environment.yaml:2:22: a rehearsal's registry runs on this machine, but `registry.example.com` is another one; write an address such as `127.0.0.1:5443`, or remove `rehearsal: true`");
     insta::assert_snapshot!(wrong("release: v4.1.5\nrehearsal: true\nregistry: { address: localhost }\n"), @"environments/prod/environment.yaml:3:22: a rehearsal's registry needs a port, but `localhost` names none; write an address such as `127.0.0.1:5443`, or remove `rehearsal: true`");
-    insta::assert_snapshot!(wrong("release: v4.1.5\nregistry: { address: [\n"), @"environments/prod/environment.yaml:2:22: this `[` is not closed; write `]` behind the last value");
+    insta::assert_snapshot!(wrong("release: v4.1.5\nregistry: { address: [\n"), @"environments/prod/environment.yaml:2:22: this `[` is not closed; write `]` after the last value");
 }
 
 #[test]
 fn wrong_parents() {
     insta::assert_snapshot!(wrong(&format!("{GOOD}inherit: /etc/base.yaml\n")), @"environments/prod/environment.yaml:3:10: the path `/etc/base.yaml` is absolute; write it relative to this file, such as `../base.yaml`");
-    insta::assert_snapshot!(wrong(&format!("{GOOD}inherit: ../../../base.yaml\n")), @"environments/prod/environment.yaml:3:10: `../../../base.yaml` leads out of the workspace");
+    insta::assert_snapshot!(wrong(&format!("{GOOD}inherit: ../../../base.yaml\n")), @"environments/prod/environment.yaml:3:10: `../../../base.yaml` is outside the workspace");
     insta::assert_snapshot!(wrong(&format!("{GOOD}inherit: [../base.yaml, ../more.yaml]\n")), @"environments/prod/environment.yaml:3:10: `inherit` is a list, not a path");
     insta::assert_snapshot!(wrong(&format!("{GOOD}inherit: ../base\n")), @"environments/prod/environment.yaml:3:10: `../base` is not the path of a YAML file");
-    insta::assert_snapshot!(wrong(&format!("{GOOD}inherit: ../bsae.yaml\n")), @"environments/prod/environment.yaml:3:10: the file `environments/bsae.yaml` does not exist; the path is read from `environments/prod`, where this file is");
-    insta::assert_snapshot!(wrong(&format!("{GOOD}inherit: environment.yaml\n")), @"environments/prod/environment.yaml:3:10: `environment.yaml` leads back to a file that inherits from this one");
+    insta::assert_snapshot!(wrong(&format!("{GOOD}inherit: ../bsae.yaml\n")), @"environments/prod/environment.yaml:3:10: the file `environments/bsae.yaml` does not exist; the path is relative to `environments/prod`, the folder of this file");
+    insta::assert_snapshot!(wrong(&format!("{GOOD}inherit: environment.yaml\n")), @"environments/prod/environment.yaml:3:10: `environment.yaml` inherits from this file: the files form a cycle");
 
     let child = format!("inherit: ../base.yaml\n{GOOD}");
     let looped = Workspace::new(&[(PROD, &child), (BASE, "inherit: prod/environment.yaml\n")]);
-    insta::assert_snapshot!(looped.problems(), @"environments/base.yaml:1:10: `prod/environment.yaml` leads back to a file that inherits from this one");
+    insta::assert_snapshot!(looped.problems(), @"environments/base.yaml:1:10: `prod/environment.yaml` inherits from this file: the files form a cycle");
 
     let broken = Workspace::new(&[(PROD, &child), (BASE, "a: b: c\n")]);
     insta::assert_snapshot!(broken.problems(), @"environments/base.yaml:1:4: this text contains a colon and a space; put quotes around it");
@@ -410,7 +410,7 @@ fn wrong_parents() {
     let outside = Workspace::new(&[("base.yaml", "")]);
     let linked = Workspace::new(&[(PROD, &child)]);
     symlink(outside.root().join("base.yaml"), linked.root().join(BASE)).unwrap();
-    insta::assert_snapshot!(linked.problems(), @"environments/prod/environment.yaml:1:10: `../base.yaml` leads out of the workspace by a symbolic link");
+    insta::assert_snapshot!(linked.problems(), @"environments/prod/environment.yaml:1:10: `../base.yaml` is a symbolic link to a file outside the workspace");
 }
 
 #[test]
@@ -430,12 +430,12 @@ fn wrong_authorities() {
         workspace.problems()
     };
     let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
-    insta::assert_snapshot!(wrong(text), @"environments/prod/environment.yaml:2:48: the file `ca.pem` does not exist; the path is read from `environments/prod`, where this file is");
-    insta::assert_snapshot!(with_ca(b""), @"environments/prod/environment.yaml:2:48: `ca.pem` holds no PEM certificate; it begins with `-----BEGIN CERTIFICATE-----`");
+    insta::assert_snapshot!(wrong(text), @"environments/prod/environment.yaml:2:48: the file `ca.pem` does not exist; the path is relative to `environments/prod`, the folder of this file");
+    insta::assert_snapshot!(with_ca(b""), @"environments/prod/environment.yaml:2:48: `ca.pem` contains no PEM certificate; a PEM certificate begins with `-----BEGIN CERTIFICATE-----`");
     insta::assert_snapshot!(with_ca(b"\x30\x82\x01\xff"), @"environments/prod/environment.yaml:2:48: `ca.pem` is not a PEM file; convert it: `openssl x509 -inform der -in FILE -out FILE.pem`");
     insta::assert_snapshot!(with_ca(CERTIFICATE.replace("MII", "AAA").as_bytes()), @"environments/prod/environment.yaml:2:48: certificate 1 in `ca.pem` is not an X.509 certificate; copy the file again from its source");
     insta::assert_snapshot!(with_ca(CERTIFICATE.replace("MII", "*").as_bytes()), @"environments/prod/environment.yaml:2:48: `ca.pem` is not valid PEM; copy the file again from its source");
-    insta::assert_snapshot!(with_ca(format!("{CERTIFICATE}{key}").as_bytes()), @"environments/prod/environment.yaml:2:48: `ca.pem` holds a private key; every node gets this file: keep only the certificates in it");
+    insta::assert_snapshot!(with_ca(format!("{CERTIFICATE}{key}").as_bytes()), @"environments/prod/environment.yaml:2:48: `ca.pem` contains a private key; every node gets this file: keep only the certificates in it");
     let folder = Workspace::new(&[(PROD, text), ("environments/prod/ca.pem/x", "")]);
     insta::assert_snapshot!(folder.problems(), @"environments/prod/environment.yaml:2:48: cannot read `ca.pem`: it is a folder, not a regular file; write the path of a PEM file");
 }
@@ -494,35 +494,35 @@ fn secrets_are_refused_and_not_repeated() {
         }
     }
     insta::assert_snapshot!(out, @"
-    environments/prod/environment.yaml:3:1: `password` does not belong in a file; files hold the names of secrets, never secrets: write `push-credentials: { env: NAME }` below `registry`
+    environments/prod/environment.yaml:3:1: `password` does not belong in a file; files contain the names of secrets, not secrets: write `push-credentials: { env: NAME }` below `registry`
 
-    environments/prod/environment.yaml:3:1: `registryToken` does not belong in a file; files hold the names of secrets, never secrets: write `push-credentials: { env: NAME }` below `registry`
+    environments/prod/environment.yaml:3:1: `registryToken` does not belong in a file; files contain the names of secrets, not secrets: write `push-credentials: { env: NAME }` below `registry`
 
     environments/prod/environment.yaml:3:1: unknown key `registri`; did you mean `registry`?
 
     environments/prod/environment.yaml:2:27: unknown key `credentials` in `registry`; did you mean `push-credentials`?
     environments/prod/environment.yaml:2:59: unknown key `projekt` in `registry`; did you mean `project`?
 
-    environments/prod/environment.yaml:2:22: an address holds no user or password; write `host` or `host:port`, and name the credentials in `push-credentials`
+    environments/prod/environment.yaml:2:22: an address cannot contain a user or password; write `host` or `host:port`, and name the credentials in `push-credentials`
     environments/prod/environment.yaml:2:63: unknown key `projekt` in `registry`; did you mean `project`?
 
-    environments/prod/environment.yaml:2:13: `password` does not belong in a file; files hold the names of secrets, never secrets: write `push-credentials: { env: NAME }` below `registry`
+    environments/prod/environment.yaml:2:13: `password` does not belong in a file; files contain the names of secrets, not secrets: write `push-credentials: { env: NAME }` below `registry`
     environments/prod/environment.yaml:2:66: unknown key `projekt` in `registry`; did you mean `project`?
 
-    environments/prod/environment.yaml:2:52: this is not the name of an environment variable; files hold the names of secrets, never secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD, in capital letters, digits and underscores
+    environments/prod/environment.yaml:2:52: this is not the name of an environment variable; files contain the names of secrets, not secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD, in capital letters, digits and underscores
     environments/prod/environment.yaml:2:66: unknown key `projekt` in `registry`; did you mean `project`?
 
-    environments/prod/environment.yaml:2:45: `registry.push-credentials` is a single value, not a mapping; files hold the names of secrets, never secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD
+    environments/prod/environment.yaml:2:45: `registry.push-credentials` is a single value, not a mapping; files contain the names of secrets, not secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD
     environments/prod/environment.yaml:2:57: unknown key `projekt` in `registry`; did you mean `project`?
 
-    environments/prod/environment.yaml:2:45: `registry.push-credentials` is a list, not a mapping; files hold the names of secrets, never secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD
+    environments/prod/environment.yaml:2:45: `registry.push-credentials` is a list, not a mapping; files contain the names of secrets, not secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD
     environments/prod/environment.yaml:2:62: unknown key `projekt` in `registry`; did you mean `project`?
 
-    environments/prod/environment.yaml:2:47: `username` does not belong in a file; files hold the names of secrets, never secrets: write `push-credentials: { env: NAME }` below `registry`
-    environments/prod/environment.yaml:2:69: `password` does not belong in a file; files hold the names of secrets, never secrets: write `push-credentials: { env: NAME }` below `registry`
+    environments/prod/environment.yaml:2:47: `username` does not belong in a file; files contain the names of secrets, not secrets: write `push-credentials: { env: NAME }` below `registry`
+    environments/prod/environment.yaml:2:69: `password` does not belong in a file; files contain the names of secrets, not secrets: write `push-credentials: { env: NAME }` below `registry`
     environments/prod/environment.yaml:2:93: unknown key `projekt` in `registry`; did you mean `project`?
 
-    environments/prod/environment.yaml:6:7: this is not the name of an environment variable; files hold the names of secrets, never secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD, in capital letters, digits and underscores
+    environments/prod/environment.yaml:6:7: this is not the name of an environment variable; files contain the names of secrets, not secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD, in capital letters, digits and underscores
     environments/prod/environment.yaml:8:3: unknown key `projekt` in `registry`; did you mean `project`?
     ");
 }

@@ -188,7 +188,10 @@ impl<'source> Builder<'source> {
     fn alias(&mut self, anchor: usize, span: &Range<usize>) -> Result<Node, Problem> {
         // The parser has refused names that no anchor before this place has; what is not here is still open.
         let Some(Anchored { node, size }) = self.anchors.get(&anchor) else {
-            return Err(self.problem(span.clone(), "the alias stands within its own anchor"));
+            return Err(self.problem(
+                span.clone(),
+                "the alias refers to the value that contains it",
+            ));
         };
         let (node, size) = (node.clone(), *size);
         self.count_copy(size, span)?;
@@ -216,7 +219,7 @@ impl<'source> Builder<'source> {
         if self.copied.nodes > MOST_COPIED_NODES || self.copied.bytes > MOST_COPIED_BYTES {
             return Err(self.problem(
                 span.clone(),
-                "the aliases up to here copy more than a configuration can mean",
+                "the aliases up to here expand to more than a configuration may contain",
             ));
         }
         Ok(())
@@ -344,7 +347,7 @@ impl OpenMapping {
             )));
         };
         if scalar.text.is_empty() && scalar.style == Style::Plain {
-            return Err(Refusal::new("there is no key in front of this `:`"));
+            return Err(Refusal::new("there is no key before this `:`"));
         }
         if !self.keys.insert(scalar.text.clone()) {
             let rule = format!("duplicate key {}", quote(&scalar.text));
@@ -367,7 +370,7 @@ impl OpenMapping {
             Some(key) if !is_merge_key(&key) => self.pairs.push((key, node)),
             _ => {
                 let mappings = mappings_to_merge(node)
-                    .ok_or_else(|| Refusal::new("`<<` wants a mapping or a list of mappings"))?;
+                    .ok_or_else(|| Refusal::new("`<<` requires a mapping or a list of mappings"))?;
                 self.merge = Some(Merge {
                     index: self.pairs.len(),
                     mappings,

@@ -89,7 +89,7 @@ fn open_quote(
     Some(Explanation {
         span: start..start + 1,
         rule: "this quote is not closed".to_owned(),
-        help: "write the same quote behind the value",
+        help: "write the same quote after the value",
     })
 }
 
@@ -101,8 +101,8 @@ fn bracket(text: &str, before: &Scan, at: usize) -> Option<Explanation> {
             .filter(|c| [']', '}'].contains(c))?;
         return Some(Explanation {
             span: character(text, at),
-            rule: format!("this `{found}` closes nothing"),
-            help: "remove it, or write the bracket that it closes",
+            rule: format!("this `{found}` has no opening bracket"),
+            help: "remove it, or write the opening bracket",
         });
     };
     let (bracket, closing) = match text.as_bytes()[open] {
@@ -121,8 +121,8 @@ fn bracket(text: &str, before: &Scan, at: usize) -> Option<Explanation> {
         span: open..open + 1,
         rule: format!("this `{bracket}` is not closed"),
         help: match bracket {
-            '{' => "write `}` behind the last value",
-            _ => "write `]` behind the last value",
+            '{' => "write `}` after the last value",
+            _ => "write `]` after the last value",
         },
     })
 }
@@ -187,7 +187,7 @@ fn by_message(text: &str, at: usize, said: &str) -> Option<Explanation> {
                         .trim_end()
                         .len(),
             "a key is not followed by `:`",
-            "write `:` and a space behind the key",
+            "write `:` and a space after the key",
         )
     } else if said.contains("trailing content") {
         (
@@ -216,7 +216,7 @@ fn by_message(text: &str, at: usize, said: &str) -> Option<Explanation> {
     } else if said.contains("comment") {
         (
             character(text, at),
-            "a remark needs a space in front of `#`",
+            "a comment requires a space before `#`",
             "write ` #`",
         )
     } else {
@@ -448,33 +448,33 @@ mod tests {
         }
         insta::assert_snapshot!(out, @r##"
         "a: \"x\nb: 1\nc: 2\n"
-          a:1:4: this quote is not closed; write the same quote behind the value
+          a:1:4: this quote is not closed; write the same quote after the value
         "a: \"x\nb: \"y\"\nc: 2\n"
-          a:1:4: this quote is not closed; write the same quote behind the value
+          a:1:4: this quote is not closed; write the same quote after the value
         "a: 'x\nb: 'y'\n"
-          a:1:4: this quote is not closed; write the same quote behind the value
+          a:1:4: this quote is not closed; write the same quote after the value
         "a: [\"x, y]\nb: 1\n"
-          a:1:5: this quote is not closed; write the same quote behind the value
+          a:1:5: this quote is not closed; write the same quote after the value
         "a: it's\nb: 'x\n"
-          a:2:4: this quote is not closed; write the same quote behind the value
+          a:2:4: this quote is not closed; write the same quote after the value
         "a: |\n  'x\nb: [1\n"
-          a:3:4: this `[` is not closed; write `]` behind the last value
+          a:3:4: this `[` is not closed; write `]` after the last value
         "- a: |\n    {x\n  b: 'y\n"
-          a:3:6: this quote is not closed; write the same quote behind the value
+          a:3:6: this quote is not closed; write the same quote after the value
         "a: \"x\\\"\nb: 1\n"
-          a:1:4: this quote is not closed; write the same quote behind the value
+          a:1:4: this quote is not closed; write the same quote after the value
         "hosts:\n  - { a: 1, b: 2\n  - { a: 3 }\nc: 1\n"
-          a:2:5: this `{` is not closed; write `}` behind the last value
+          a:2:5: this `{` is not closed; write `}` after the last value
         "a: [1, 2\nb: 3\n"
-          a:1:4: this `[` is not closed; write `]` behind the last value
+          a:1:4: this `[` is not closed; write `]` after the last value
         "a: {b: [1, 2}\nc: 3\n"
-          a:1:8: this `[` is not closed; write `]` behind the last value
+          a:1:8: this `[` is not closed; write `]` after the last value
         "a: {b: 1 c: 2}\n"
           a:1:11: this does not belong between `{` and `}`; separate values by commas, and put quotes around a text with `: `, a bracket or a comma
         "a: {b: 1\n"
-          a:1:4: this `{` is not closed; write `}` behind the last value
+          a:1:4: this `{` is not closed; write `}` after the last value
         "a: 1}\nb: }\n"
-          a:2:4: this `}` closes nothing; remove it, or write the bracket that it closes
+          a:2:4: this `}` has no opening bracket; remove it, or write the opening bracket
         "a:\n   b: 1\n  c: 2\n"
           a:3:3: this line is indented by 2 spaces, the line above by 3; indent the keys and the items of one level by the same number of spaces
         "a:\n  b: 1\n   c: 2\n"
@@ -508,13 +508,13 @@ mod tests {
         "a: \"x\" y\n"
           a:1:8: text follows the closing quote; put the whole value in one pair of quotes
         "a: 1\nb\nc: 2\n"
-          a:2:1: a key is not followed by `:`; write `:` and a space behind the key
+          a:2:1: a key is not followed by `:`; write `:` and a space after the key
         "a: - b\n"
           a:1:4: a list item is not allowed here; begin each item on a line of its own below the key
         "a: | x\n  y\n"
           a:1:4: text follows `|` or `>` on its line; begin the text on the next line
         "a: \"x\"#y\n"
-          a:1:7: a remark needs a space in front of `#`; write ` #`
+          a:1:7: a comment requires a space before `#`; write ` #`
         "a: \u{7}\n"
           accepted
         "<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> theirs\n"

@@ -34,17 +34,17 @@ cloudProvider: {provider: gcp}
 "
     );
     insta::assert_snapshot!(said(&config, "4.1.5"), @r#"
-    environments/prod/environment.yaml:6:19: `apiServer.requestTimeout` is `60`, which is read as a number where a text belongs; write it in quotes: `"60"`
+    environments/prod/environment.yaml:6:19: `apiServer.requestTimeout` is `60`, which YAML reads as a number, not as text; write it in quotes: `"60"`
     environments/prod/environment.yaml:7:20: `apiServer.audit.enabled` is a text, not a boolean; write `true` without quotes
-    environments/prod/environment.yaml:7:35: `apiServer.audit.level` is `metdata`, which is no value of it; did you mean `Metadata`?
+    environments/prod/environment.yaml:7:35: `apiServer.audit.level` is `metdata`, which is not one of its values; did you mean `Metadata`?
     environments/prod/environment.yaml:7:52: `apiServer.audit.maxAge` is `-1`, which is out of range; write a whole number of 0 or more
-    environments/prod/environment.yaml:8:9: `apiServer.sans` is `1.10`, which is read as a number where a text belongs; write it in quotes: `"1.10"`
+    environments/prod/environment.yaml:8:9: `apiServer.sans` is `1.10`, which YAML reads as a number, not as text; write it in quotes: `"1.10"`
     environments/prod/environment.yaml:10:16: `network.serviceCIDR` is `10.96.0.0`, not a range of addresses; write an address and the length of its prefix, such as `10.96.0.0/16`
     environments/prod/environment.yaml:11:18: `network.nodePortRange` is `35535-32768`, not a range of ports; write the first and the last, such as `32768-35535`
-    environments/prod/environment.yaml:12:21: `network.kubeProxy.mode` is `iptable`, which is no value of it; did you mean `iptables`?
-    environments/prod/environment.yaml:13:10: `kubelet` is a list where a mapping belongs; write keys below it
+    environments/prod/environment.yaml:12:21: `network.kubeProxy.mode` is `iptable`, which is not one of its values; did you mean `iptables`?
+    environments/prod/environment.yaml:13:10: `kubelet` is a list, not a mapping; write keys below it
     environments/prod/environment.yaml:14:22: `etcd.storageQuota` is `much`, not a number of bytes; write it with its unit, such as `8GB`
-    environments/prod/environment.yaml:15:27: `cloudProvider.provider` is `gcp`, which is no value of it; write one of `aws`, `external`
+    environments/prod/environment.yaml:15:27: `cloudProvider.provider` is `gcp`, which is not one of its values; write one of `aws`, `external`
     "#);
 }
 
@@ -67,12 +67,12 @@ license: {token: planted-secret}
 ";
     insta::assert_snapshot!(said(config, "4.1.5"), @r#"
     environments/prod/environment.yaml:1:21: `tracking.enabled` is `no`, which is a boolean for some readers and a text for others; write `false`
-    environments/prod/environment.yaml:4:42: `hosts[].ssh.keypath` is unknown to v4.1.5 and passed on as it is; did you mean `keyPath`?
-    environments/prod/environment.yaml:5:5: `hosts[].labels` is unknown to v4.1.5 and passed on as it is
-    environments/prod/environment.yaml:9:11: `kubelet.maxPod` is unknown to v4.1.5 and passed on as it is; did you mean `maxPods`?
-    environments/prod/environment.yaml:10:1: `aFeatureOfTomorrow` is unknown to v4.1.5 and passed on as it is
-    environments/prod/environment.yaml:11:10: `backup.enabled` is unknown to v4.1.5 and passed on as it is: v4.1.2 is the last release that knows it; remove it, unless this release documents it
-    environments/prod/environment.yaml:12:39: `network.controlPlaneLoadBalancing.enabled` is unknown to v4.1.5 and passed on as it is: v4.2.0 is the first release that knows it; remove it, or install that release
+    environments/prod/environment.yaml:4:42: `hosts[].ssh.keypath` is unknown to v4.1.5 and passed on unchanged; did you mean `keyPath`?
+    environments/prod/environment.yaml:5:5: `hosts[].labels` is unknown to v4.1.5 and passed on unchanged
+    environments/prod/environment.yaml:9:11: `kubelet.maxPod` is unknown to v4.1.5 and passed on unchanged; did you mean `maxPods`?
+    environments/prod/environment.yaml:10:1: `aFeatureOfTomorrow` is unknown to v4.1.5 and passed on unchanged
+    environments/prod/environment.yaml:11:10: `backup.enabled` is unknown to v4.1.5 and passed on unchanged: v4.1.2 is the last release that knows it; remove it, unless this release documents it
+    environments/prod/environment.yaml:12:39: `network.controlPlaneLoadBalancing.enabled` is unknown to v4.1.5 and passed on unchanged: v4.2.0 is the first release that knows it; remove it, or install that release
     environments/prod/environment.yaml:13:18: `license.token` is a secret, and files are committed; write `{ $env: NAME }` or `{ $file: path }` in its place
     "#);
     assert!(!said(config, "4.1.5").contains("planted-secret"));
@@ -95,7 +95,7 @@ fn controllers_are_counted() {
     const CONTROLLER: &str = "controller+worker";
     assert_eq!(said(&hosts(&[CONTROLLER; 3]), "4.1.5"), "");
     insta::assert_snapshot!(said(&hosts(&[CONTROLLER, "worker", CONTROLLER]), "4.1.5"), @r#"
-    environments/prod/environment.yaml:5:12: this is controller 2, and an even number of them survives no more failures than one less; make their number odd, or write `accept: [even-controllers]`
+    environments/prod/environment.yaml:5:12: this is controller 2; an even number of controllers tolerates no more failures than one fewer; use an odd number of controllers, or write `accept: [even-controllers]`
     "#);
     insta::assert_snapshot!(said(&hosts(&["single", "worker"]), "4.1.5"), @r#"
     environments/prod/environment.yaml:3:12: a `single` host is a cluster by itself, but there are 2 hosts; give it the role `controller+worker`, or remove the others
@@ -134,8 +134,8 @@ hosts:
     insta::assert_snapshot!(said(config, "4.1.5"), @r#"
     environments/prod/environment.yaml:6:63: `network.providers[].extraConfig.cidrV4` overlaps `network.serviceCIDR`, in line 3: 192.168.128.0/17; give each a range of its own
     environments/prod/environment.yaml:8:39: `gatewayMKEIngress.nodePorts.http` is 33000, outside of `network.nodePortRange`: 30000-32767; write a port from 30000 to 32767
-    environments/prod/environment.yaml:9:54: `ingressController.nodePorts.http` is 30001, which `gatewayMKEIngress.nodePorts.https` in line 8 has already; give each a port of its own
-    environments/prod/environment.yaml:13:20: the host `192.168.3.4` lies in `network.providers[].extraConfig.cidrV4`, which is 192.168.0.0/16: the cluster gives these addresses out itself; give the cluster a range that no machine is in
+    environments/prod/environment.yaml:9:54: `ingressController.nodePorts.http` is 30001, which `gatewayMKEIngress.nodePorts.https` in line 8 already uses; give each a port of its own
+    environments/prod/environment.yaml:13:20: the host `192.168.3.4` lies in `network.providers[].extraConfig.cidrV4`, which is 192.168.0.0/16: the cluster assigns these addresses itself; give the cluster a range that contains no machine
     "#);
     let defaults = "\
 tracking: {enabled: false}
@@ -145,9 +145,9 @@ hosts:
     ssh: {address: 192.168.3.4, user: root, keyPath: key}
 ";
     insta::assert_snapshot!(said(defaults, "4.1.5"), @"
-    environments/prod/environment.yaml:5:20: the host `192.168.3.4` lies in `network.providers[].extraConfig.cidrV4`, which is 192.168.0.0/16: the cluster gives these addresses out itself by default; give the cluster a range that no machine is in
-    environments/prod/environment.yaml:2:26: `network.nodePortRange` does not hold 33000, the default of `gatewayMKEIngress.nodePorts.http`; write `gatewayMKEIngress.nodePorts.http` too, from 30000 to 32767
-    environments/prod/environment.yaml:2:26: `network.nodePortRange` does not hold 33001, the default of `gatewayMKEIngress.nodePorts.https`; write `gatewayMKEIngress.nodePorts.https` too, from 30000 to 32767
+    environments/prod/environment.yaml:5:20: the host `192.168.3.4` lies in `network.providers[].extraConfig.cidrV4`, which is 192.168.0.0/16: the cluster assigns these addresses itself by default; give the cluster a range that contains no machine
+    environments/prod/environment.yaml:2:26: `network.nodePortRange` does not contain 33000, the default of `gatewayMKEIngress.nodePorts.http`; write `gatewayMKEIngress.nodePorts.http` too, from 30000 to 32767
+    environments/prod/environment.yaml:2:26: `network.nodePortRange` does not contain 33001, the default of `gatewayMKEIngress.nodePorts.https`; write `gatewayMKEIngress.nodePorts.https` too, from 30000 to 32767
     ");
     let overlap = format!("{HOSTS}network: {{serviceCIDR: 192.168.0.0/20}}\n");
     insta::assert_snapshot!(said(&overlap, "4.1.5"), @r#"
@@ -171,7 +171,7 @@ addons:
 "
     );
     insta::assert_snapshot!(said(&config, "4.1.0"), @"
-    environments/prod/environment.yaml:5:26: `cloudProvider.enabled` is `true`, but across an air gap there is no cloud to ask; write `false`, or write `accept: [cloud-provider]`
+    environments/prod/environment.yaml:5:26: `cloudProvider.enabled` is `true`, but an air-gapped site cannot reach a cloud; write `false`, or write `accept: [cloud-provider]`
     environments/prod/environment.yaml:6:29: `monitoring.enableOpscare` is `true`, but its alerts cannot leave an air-gapped site; write `false`, or write `accept: [online-addons]`
     environments/prod/environment.yaml:10:19: an add-on comes from `https://metallb.github.io/metallb`, which is not the registry; take its chart from the registry, or write `enabled: false`, or write `accept: [online-addons]`
     ");
@@ -183,11 +183,11 @@ addons:
 #[test]
 fn a_known_release_that_needs_an_external_address_is_refused_without() {
     insta::assert_snapshot!(said(HOSTS, "4.2.0"), @r#"
-    environments/prod/environment.yaml:1:1: `config.apiServer.externalAddress` is not set, and v4.2.0 needs it; write the address of the load balancer, or of the only controller
+    environments/prod/environment.yaml:1:1: `config.apiServer.externalAddress` is not set, but v4.2.0 requires it; write the address of the load balancer, or of the only controller
     "#);
     insta::assert_snapshot!(said(HOSTS, "4.3.0"), @"
-    v4.3.0 is not known to this version of the tool; the names and rules of v4.2.1 are taken for it
-    `config.apiServer.externalAddress` is not set, and v4.3.0 needs it; if you know better, write `facts: { external-address: optional }`
+    v4.3.0 is unknown to this version of Airlock; the names and rules of v4.2.1 are used
+    `config.apiServer.externalAddress` is not set, but v4.3.0 requires it; to override this, write `facts: { external-address: optional }`
     ");
 }
 

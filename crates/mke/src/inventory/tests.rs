@@ -67,7 +67,7 @@ address, role, user, zone, port
 10.0.0.2,worker,,b,2222
 10.0.0.3,worker,\"root\",,
 "), @r#"
-    environments/prod/hosts.csv:4:29: zones become labels by k0s's flag `--labels`, which is unverified for MKE; look at the nodes' labels after the first installation
+    environments/prod/hosts.csv:4:29: zones become labels through k0s's flag `--labels`, which is unverified for MKE; check the nodes' labels after the first installation
     ---
         - role: controller+worker
           ssh:
@@ -105,7 +105,7 @@ fn a_list_of_maps_is_a_table_too() {
     let environment = "inventory: hosts.yaml\nconfig: { tracking: { enabled: false } }\n";
     let table = "- { address: 10.0.0.1, role: controller+worker, user: '1000', keyPath: key, hostname: one, zone: \"a\" }\n";
     insta::assert_snapshot!(rendered(environment, table), @"
-    environments/prod/hosts.yaml:1:98: zones become labels by k0s's flag `--labels`, which is unverified for MKE; look at the nodes' labels after the first installation
+    environments/prod/hosts.yaml:1:98: zones become labels through k0s's flag `--labels`, which is unverified for MKE; check the nodes' labels after the first installation
     ---
         - role: controller+worker
           hostname: one
@@ -131,8 +131,8 @@ address,role,user,keypath,rack
 "), @r#"
     environments/prod/hosts.csv:1:19: unknown column `keypath` in the inventory; did you mean `keyPath`?
     environments/prod/hosts.csv:1:27: unknown column `rack` in the inventory; the columns are `role`, `address`, `user`, `port`, `keyPath`, `hostname`, `privateAddress`, `privateInterface`, `zone`
-    environments/prod/hosts.csv:2:1: 3 hosts have no `keyPath`, so that only an SSH agent can have their keys; write the path of the private key, or write `accept: [ssh-agent]`
-    environments/prod/hosts.csv:3:1: `10.0.0.1` is the address of the host in line 2 too; write each host once
+    environments/prod/hosts.csv:2:1: 3 hosts have no `keyPath`, so only an SSH agent can provide their keys; write the path of the private key, or write `accept: [ssh-agent]`
+    environments/prod/hosts.csv:3:1: `10.0.0.1` is also the address of the host in line 2; list each host once
     environments/prod/hosts.csv:3:10: `manager` is not a role; roles are `controller+worker`, `worker` and `single`
     environments/prod/hosts.csv:6:1: a host has no `ssh.user`; write `user: root`
     environments/prod/hosts.csv:6:1: `hosts[].ssh.address` is `10.0.0.300`, not an IPv4 address; write four numbers from 0 to 255
@@ -154,13 +154,13 @@ address,role,user,keypath,rack
     environments/prod/hosts.yaml:2:14: `address` is a list; write a single value
     "#);
     insta::assert_snapshot!(rendered("inventory: host.csv\n", ""), @r#"
-    environments/prod/environment.yaml:3:12: the file `environments/prod/host.csv` does not exist; the path is read from `environments/prod`, where this file is
+    environments/prod/environment.yaml:3:12: the file `environments/prod/host.csv` does not exist; the path is relative to `environments/prod`, the folder of this file
     "#);
     insta::assert_snapshot!(rendered("inventory: { path: hosts.csv }\n", ""), @r#"
     environments/prod/environment.yaml:3:14: unknown key `path` in `inventory`; the keys are `file`, `defaults`
     "#);
     insta::assert_snapshot!(rendered("inventory: hosts.txt\n", ""), @r#"
-    environments/prod/environment.yaml:3:12: the file `environments/prod/hosts.txt` does not exist; the path is read from `environments/prod`, where this file is
+    environments/prod/environment.yaml:3:12: the file `environments/prod/hosts.txt` does not exist; the path is relative to `environments/prod`, the folder of this file
     "#);
 }
 
@@ -224,6 +224,6 @@ config:
 #[test]
 fn a_reference_cannot_become_a_number() {
     insta::assert_snapshot!(rendered("config: { kubelet: { maxPods: { $env: PODS } } }\n", ""), @r#"
-    environments/prod/environment.yaml:3:31: `kubelet.maxPods` is a reference, which becomes a text and here something else belongs; write the value itself, since it is no secret
+    environments/prod/environment.yaml:3:31: `kubelet.maxPods` is a reference, which becomes text; a different type is expected here; write the value itself, since it is no secret
     "#);
 }

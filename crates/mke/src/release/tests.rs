@@ -183,7 +183,7 @@ fn releases_without_an_offline_installation_are_refused() {
         assert_eq!(
             error.to_string(),
             format!(
-                "v{version} has no documented offline installation; v4.1.0 is the first release that has"
+                "v{version} has no documented offline installation; the first release with one is v4.1.0"
             )
         );
     }
@@ -209,8 +209,7 @@ fn warnings_name_faults_and_what_is_unverified() {
         assert_eq!(
             warnings(version),
             [format!(
-                "v{version} is not known to this version of the tool; the names and rules of {stand_in} are taken \
-                 for it"
+                "v{version} is unknown to this version of Airlock; the names and rules of {stand_in} are used"
             )]
         );
     }

@@ -172,7 +172,7 @@ fn an_empty_config_renders_with_a_warning() {
     assert_eq!(
         rendered.warnings,
         [
-            "`config.hosts` names no machine, and without one nothing can be installed",
+            "`config.hosts` lists no machine; an installation requires at least one",
             "`tracking.enabled` is not `false`, so MKE tries to send telemetry to the vendor; write `tracking: { \
              enabled: false }` below `config`, or `accept: [telemetry]`",
         ]
@@ -273,21 +273,21 @@ hosts:
     ssh: {address: 10.0.0.1, user: root, keyPath: key}
 ";
     insta::assert_snapshot!(problems(config, WITH_CA), @r#"
-    environments/prod/environment.yaml:1:10: `version` contradicts `release`, which is v4.1.5; remove it, since `release` decides what is installed
-    environments/prod/environment.yaml:3:12: `airgap.enabled` cannot be anything but `true`: images come from the registry alone; remove it
-    environments/prod/environment.yaml:6:10: `registries.imageRegistry.URL` contradicts `registry`, which makes it `registry.example.com:5000/mke`; remove it, since `registry` decides where images and charts are
+    environments/prod/environment.yaml:1:10: `version` contradicts `release`, which is v4.1.5; remove it: `release` decides what is installed
+    environments/prod/environment.yaml:3:12: `airgap.enabled` must be `true`: all images come from the registry; remove it
+    environments/prod/environment.yaml:6:10: `registries.imageRegistry.URL` contradicts `registry`, which makes it `registry.example.com:5000/mke`; remove it: `registry` decides where images and charts are
     environments/prod/environment.yaml:8:7: `registries.imageRegistry.caData` contradicts the certificate in `registry.ca`; put the certificate into a file and name that in `registry.ca`
-    environments/prod/environment.yaml:12:10: `registries.chartRegistry.url` contradicts `registry`, which makes it `oci://registry.example.com:5000/mke`; remove it, since `registry` decides where images and charts are
-    environments/prod/environment.yaml:13:1: `spec` does not belong into `config`; `config` holds the keys below `spec`; what stands around them is written by the tool
-    environments/prod/environment.yaml:15:1: `metadata` does not belong into `config`; `config` holds the keys below `spec`; what stands around them is written by the tool
+    environments/prod/environment.yaml:12:10: `registries.chartRegistry.url` contradicts `registry`, which makes it `oci://registry.example.com:5000/mke`; remove it: `registry` decides where images and charts are
+    environments/prod/environment.yaml:13:1: `spec` does not belong in `config`; `config` contains the keys below `spec`; Airlock writes the keys around them
+    environments/prod/environment.yaml:15:1: `metadata` does not belong in `config`; `config` contains the keys below `spec`; Airlock writes the keys around them
     "#);
     let no_ca = format!(
         "{HOSTS}registries: {{imageRegistry: {{caData: x}}, chartRegistry: []}}\nairgap: true\n"
     );
     insta::assert_snapshot!(problems(&no_ca, URLS), @r#"
-    environments/prod/environment.yaml:5:38: `registries.imageRegistry.caData` is set from `registry.ca`, and there is none; put the certificate into a file and name that in `registry.ca`
-    environments/prod/environment.yaml:5:57: `registries.chartRegistry` is a list where a mapping belongs; write keys below it
-    environments/prod/environment.yaml:6:9: `airgap` is a single value where a mapping belongs; write keys below it
+    environments/prod/environment.yaml:5:38: `registries.imageRegistry.caData` is set from `registry.ca`, which is missing; put the certificate into a file and name that in `registry.ca`
+    environments/prod/environment.yaml:5:57: `registries.chartRegistry` is a list, not a mapping; write keys below it
+    environments/prod/environment.yaml:6:9: `airgap` is a single value, not a mapping; write keys below it
     "#);
 }
 
@@ -304,8 +304,7 @@ fn what_says_the_same_as_the_tool_is_accepted() {
     assert_eq!(
         with.warnings,
         [
-            "environments/prod/environment.yaml:8:5: `registries.imageRegistry.URL` is left out: MKE reads `url`; remove it, \
-             since `registry` sets `url`"
+            "environments/prod/environment.yaml:8:5: `registries.imageRegistry.URL` is left out: MKE reads `url`; remove it: `registry` sets `url`"
         ]
     );
 }
@@ -327,16 +326,15 @@ apiServer:
     environments/prod/environment.yaml:2:11: `manager` is not a role; roles are `controller+worker`, `worker` and `single`
     environments/prod/environment.yaml:4:5: a host has no `role`; roles are `controller+worker`, `worker` and `single`
     environments/prod/environment.yaml:4:10: a host has no `ssh.user`; write `user: root`
-    environments/prod/environment.yaml:4:20: `10.0.0.1` is the address of the host in line 3 too; write each host once
+    environments/prod/environment.yaml:4:20: `10.0.0.1` is also the address of the host in line 3; list each host once
     environments/prod/environment.yaml:4:36: `hosts[].ssh.port` is `ssh`, not a port; a port is a number from 1 to 65535
     environments/prod/environment.yaml:6:10: a host has no `ssh` mapping; write `ssh: { address: 10.0.0.1, user: root, keyPath: ... }`
-    environments/prod/environment.yaml:7:5: a host is a single value where a mapping belongs; write `role` and `ssh` below it
+    environments/prod/environment.yaml:7:5: a host is a single value, not a mapping; write `role` and `ssh` below it
     environments/prod/environment.yaml:9:20: `apiServer.externalAddress` is a host with an optional port, without a scheme; remove everything up to `://`
     "#);
     assert_eq!(
         problems("hosts: 10.0.0.1\n", URLS),
-        "environments/prod/environment.yaml:1:8: `hosts` is a single value where a list belongs; write each item on a line of \
-         its own behind `- `"
+        "environments/prod/environment.yaml:1:8: `hosts` is a single value, not a list; write each item on its own line after `- `"
     );
     assert_eq!(
         problems(
@@ -358,8 +356,7 @@ fn what_a_release_may_not_support_is_a_warning() {
             WITH_CA,
             HOSTS,
             &[
-                "v4.1.0 does not support a registry with a certificate of a private authority; if you know that it does, \
-                 write `facts: { private-ca: supported }`",
+                "v4.1.0 does not support a registry with a certificate from a private CA; to override this, write `facts: { private-ca: supported }`",
             ],
         ),
         ("4.1.1", WITH_CA, HOSTS, &[]),
@@ -368,8 +365,7 @@ fn what_a_release_may_not_support_is_a_warning() {
             URLS,
             &credentials,
             &[
-                "`credentialsSecretName` is set, but v4.1.5 is expected to pull without credentials only; if you know \
-                 better, write `facts: { anonymous-pull: optional }`",
+                "`credentialsSecretName` is set, but v4.1.5 is expected to pull without credentials only; to override this, write `facts: { anonymous-pull: optional }`",
             ],
         ),
         (
@@ -377,9 +373,8 @@ fn what_a_release_may_not_support_is_a_warning() {
             URLS,
             &credentials,
             &[
-                "v4.2.2 is not known to this version of the tool; the names and rules of v4.2.1 are taken for it",
-                "`config.apiServer.externalAddress` is not set, and v4.2.2 needs it; if you know better, write \
-                 `facts: { external-address: optional }`",
+                "v4.2.2 is unknown to this version of Airlock; the names and rules of v4.2.1 are used",
+                "`config.apiServer.externalAddress` is not set, but v4.2.2 requires it; to override this, write `facts: { external-address: optional }`",
             ],
         ),
     ] {

@@ -110,23 +110,23 @@ fn every_pair_of_the_table() {
 fn a_refusal_gives_the_reason_and_where_it_is_from() {
     let refusal = |from, to| upgrade(from, to).unwrap_err().to_string();
     insta::assert_snapshot!(refusal("4.1.2", "4.1.3"), @"v4.1.3 is not an upgrade target: Mirantis supports only fresh installations of it, because of issues with the Envoy gateway and with offline environments (https://docs.mirantis.com/mke4/4.1.3/getting-started/offline-installation/)");
-    insta::assert_snapshot!(refusal("4.1.4", "4.1.5"), @"the vendor lists v4.1.0, v4.1.1, v4.1.2, v4.1.3 as the sources of an upgrade to v4.1.5, and not v4.1.4 (https://docs.mirantis.com/mke4k/latest/upgrades/upgrading-an-mke4k-cluster/)");
-    insta::assert_snapshot!(refusal("4.1.5", "4.1.2"), @"v4.1.2 is older than v4.1.5, and only a backup restores the older release");
-    insta::assert_snapshot!(refusal("4.1.5", "4.1.5"), @"v4.1.5 is the release that is there");
+    insta::assert_snapshot!(refusal("4.1.4", "4.1.5"), @"the vendor lists v4.1.0, v4.1.1, v4.1.2, v4.1.3 as the sources of an upgrade to v4.1.5, not v4.1.4 (https://docs.mirantis.com/mke4k/latest/upgrades/upgrading-an-mke4k-cluster/)");
+    insta::assert_snapshot!(refusal("4.1.5", "4.1.2"), @"v4.1.2 is older than v4.1.5; only a backup restores an older release");
+    insta::assert_snapshot!(refusal("4.1.5", "4.1.5"), @"v4.1.5 is already installed");
 }
 
 #[test]
 fn what_is_unverified_is_allowed_and_named() {
     let warnings = |from, to| upgrade(from, to).unwrap().warnings.join("\n");
     insta::assert_snapshot!(warnings("4.1.2", "4.1.4"), @r"
-    it is unverified whether the vendor supports the upgrade from v4.1.2 to v4.1.4: no list of its sources is known
+    it is unverified whether the vendor supports the upgrade from v4.1.2 to v4.1.4: its list of sources is unknown
     ");
     insta::assert_snapshot!(warnings("4.1.2", "4.2.0"), @r"
-    it is unverified whether the vendor supports the upgrade from v4.1.2 to v4.2.0: no list of its sources is known
+    it is unverified whether the vendor supports the upgrade from v4.1.2 to v4.2.0: its list of sources is unknown
     it is expected, not documented, that the upgrade from v4.1.2 to v4.2.0 needs the gateway's node ports
     ");
     insta::assert_snapshot!(warnings("4.1.2-rc.1", "4.1.5"), @"it is unverified whether the vendor supports the upgrade from the pre-release v4.1.2-rc.1 to v4.1.5: its list names releases only");
-    insta::assert_snapshot!(warnings("4.2.1", "4.3.0"), @"v4.3.0 is not known to this version of the tool: it is unverified whether it can be reached from v4.2.1");
+    insta::assert_snapshot!(warnings("4.2.1", "4.3.0"), @"v4.3.0 is unknown to this version of Airlock: it is unverified whether v4.2.1 can be upgraded to it");
 }
 
 #[test]

@@ -114,9 +114,10 @@ impl NotAnswered {
                 let known = WORDS.iter().find(|(words, _)| line_says.contains(words));
                 (known.map_or(Why::Closed, |(_, why)| *why), line)
             }
-            (None, Some((Why::HostKeyChanged, _))) => {
-                (Why::HostKeyChanged, "its host key is not the known one")
-            }
+            (None, Some((Why::HostKeyChanged, _))) => (
+                Why::HostKeyChanged,
+                "its host key differs from the known one",
+            ),
             (None, Some(told)) => told,
             (None, None) if through_bastion && text.to_lowercase().contains("timed out") => {
                 (Why::TimedOut, last(text))
@@ -136,7 +137,7 @@ fn last(text: &str) -> &str {
     let mut lines = text.lines().map(str::trim);
     lines
         .rfind(|line| !line.is_empty())
-        .unwrap_or("it said nothing")
+        .unwrap_or("it printed nothing")
 }
 
 #[cfg(test)]

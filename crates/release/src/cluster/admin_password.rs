@@ -90,7 +90,7 @@ impl<'a> Handover<'a> {
                             warn(format!("delete {}: {error}", shown(file)));
                         }
                         told(format!(
-                            "the password of user {user} was given to `{program}`"
+                            "the password of user {user} was passed to `{program}`"
                         ));
                         continue;
                     }
@@ -102,24 +102,24 @@ impl<'a> Handover<'a> {
                     Ok(()) => {
                         match std::fs::remove_file(file) {
                             Ok(()) => told(format!(
-                                "the password of user {user} was shown, and is nowhere else any more"
+                                "the password of user {user} was shown; no other copy exists"
                             )),
                             Err(error) => warn(format!("delete {}: {error}", shown(file))),
                         }
                         continue;
                     }
                     Err(Refused(why)) => warn(format!(
-                        "the password of user {user} was not handed over on the terminal: {why}"
+                        "the password of user {user} was not shown on the terminal: {why}"
                     )),
                 }
             }
             match file {
                 Ok(file) => told(format!(
-                    "the password of user {user} is in {}, for you alone: there is no other copy",
+                    "the password of user {user} is in {}, which only you can read; no other copy exists",
                     shown(&file)
                 )),
                 Err(error) => warn(format!(
-                    "the password of user {user} could not be written to {}, and there is no other copy: {error}",
+                    "the password of user {user} could not be written to {}, and no other copy exists: {error}",
                     shown(self.file)
                 )),
             }

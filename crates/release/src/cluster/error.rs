@@ -70,7 +70,7 @@ pub enum Error {
         archive: Utf8PathBuf,
     },
     /// The mkectl that wrote a backup is not here.
-    #[error("{archive} was written by mkectl {version} of SHA-256 {sha256}, which is not here")]
+    #[error("{archive} was written by mkectl {version} with SHA-256 {sha256}, which was not found")]
     NoMatchingMkectl {
         /// The backup.
         archive: Utf8PathBuf,

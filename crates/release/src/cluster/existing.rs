@@ -118,11 +118,11 @@ pub(crate) fn release(
         Word::Silent(error) => {
             warnings.of_here.push(match &applied {
                 Some(_) => format!(
-                    "the cluster of {name} does not answer, so only the receipt is used: {}",
+                    "the cluster of {name} does not respond, so only the receipt is used: {}",
                     chain(error)
                 ),
                 None => format!(
-                    "there is a kubeconfig, and no cluster answers by it, so that this is taken for a first installation: {}",
+                    "no cluster responds to the kubeconfig, so this counts as a first installation: {}",
                     chain(error)
                 ),
             });
@@ -157,7 +157,7 @@ pub(crate) fn release(
             );
         }
         warnings.of_plan.push(format!(
-            "no receipt records the cluster of {name}, but it answers: it {}",
+            "no receipt records the cluster of {name}, but it responds: it {}",
             seen.told()
         ));
         return Ok(seen.version.clone());
@@ -185,7 +185,7 @@ pub(crate) fn release(
         Some(seen) if *seen == environment.release && expected.upgrade_failed => Ok(Some(version)),
         Some(seen) if *seen == environment.release && was_killed_upgrading(expected) => {
             warnings.of_plan.push(format!(
-                "nobody heard how the upgrade to v{seen} ended, and the cluster of {name} runs it: what is rendered is applied"
+                "the upgrade to v{seen} was interrupted, but the cluster of {name} runs it: applying the rendered configuration"
             ));
             Ok(Some(seen.clone()))
         }
@@ -320,7 +320,7 @@ pub(crate) fn kubelet_notice(live: &str, rendered: &str) -> Result<Option<String
     let is_changed =
         (changes.iter()).any(|change| change.new.is_some() && is_kubelet(&change.path));
     Ok(is_changed.then(|| {
-        "the kubelet settings change: after the deploy, restart k0s on every node, by `systemctl restart k0scontroller` on controllers and \
+        "the kubelet settings change: after the deploy, restart k0s on every node: `systemctl restart k0scontroller` on controllers and \
          `systemctl restart k0sworker` on workers"
             .to_owned()
     }))

@@ -72,7 +72,7 @@ impl UnderWay {
         } = self;
         if self.is_running() {
             return format!(
-                "`mkectl {command}` for {release} is still at work, since {began}; its log is {log}"
+                "`mkectl {command}` for {release} is still running, since {began}; its log is {log}"
             );
         }
         format!(

@@ -30,7 +30,7 @@ pub(crate) struct Prepared {
 /// It names none.
 pub(crate) fn of(environment: &Environment) -> Result<&Mke3, crate::Error> {
     environment.mke3.as_ref().ok_or_else(|| {
-        let rule = "the environment says nothing of an MKE 3 cluster";
+        let rule = "the environment describes no MKE 3 cluster";
         crate::Error::from(
             Problem::at(&environment.merged, rule)
                 .with_help("write `mke3: { version: 3.8.2, credentials: { env: NAME } }`"),
@@ -63,9 +63,9 @@ pub(crate) fn prepare(
     refuse_unfit(environment, mke3)?;
     let ports = way.gateway_node_ports(environment)?;
     let address = mke::external_address(environment).ok_or_else(|| {
-        let rule = "an upgrade from MKE 3 has to be given `config.apiServer.externalAddress`";
+        let rule = "an upgrade from MKE 3 requires `config.apiServer.externalAddress`";
         Problem::at(&environment.merged, rule)
-            .with_help("write the address of the load balancer that MKE 3 has")
+            .with_help("write the address of MKE 3's load balancer")
     })?;
     refuse_a_leftover(context)?;
     let mut program = program::for_command(context, environment, lock, lock_path, &["upgrade"])?;
@@ -93,13 +93,13 @@ pub(crate) fn prepare(
     let ca = environment.registry.ca.as_ref().map(|ca| &ca.path);
     if ca.is_some() && !help.lists("--image-registry-ca-file") {
         warnings.push(format!(
-            "mkectl v{} takes no file of the registry's authority in an upgrade from MKE 3: it must be one that the nodes trust",
+            "mkectl v{} does not accept the registry's CA in an upgrade from MKE 3: nodes must already trust it",
             environment.release
         ));
     }
     if ports.is_some() && !programs::GATEWAY_PORTS.iter().all(|flag| help.lists(flag)) {
         warnings.push(format!(
-            "the way to v{} asks for the gateway's node ports, and its mkectl lists no flags for them: they are not given",
+            "the upgrade to v{} requires the gateway's node ports, but its mkectl lists no flags for them: they are not passed",
             environment.release
         ));
     }
@@ -200,12 +200,13 @@ fn check(
         )),
         (None, true) => {
             warnings.push(
-                "`mkectl check mke3` is not run, since `mke3.config` names no configuration of MKE 3".to_owned(),
+                "`mkectl check mke3` is not run: `mke3.config` names no configuration of MKE 3"
+                    .to_owned(),
             );
             Ok(None)
         }
         (_, false) => {
-            warnings.push("this mkectl has no `check mke3`, so that it is not run".to_owned());
+            warnings.push("this mkectl has no `check mke3`, so it is not run".to_owned());
             Ok(None)
         }
     }

@@ -38,14 +38,14 @@ pub async fn reset(
     let ran = concluded?;
     if cluster.receipt.is_some() {
         context.reporter.report(Event::Warning(format!(
-            "{} is gone, since nothing is applied any more: commit that",
+            "{} was removed, since nothing is applied any more: commit the change",
             context.workspace.shown(receipt)
         )));
     }
     // What the next cluster generates must not be taken for what this one had.
     if cluster.output.admin_password.exists() {
         context.reporter.report(Event::Warning(format!(
-            "{} is of the cluster that is gone: delete it",
+            "{} belongs to the cluster that was reset: delete it",
             context.workspace.shown(&cluster.output.admin_password)
         )));
     }

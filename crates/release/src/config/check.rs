@@ -73,11 +73,11 @@ pub fn one(workspace: &Workspace, name: &str, now: jiff::Timestamp) -> Result<Ch
         let applied = applied.release;
         match upgrade {
             Some(Err(refusal)) => warnings.push(format!(
-                "the cluster runs {applied}, and {refusal}: `deploy` and `apply` refuse {release}"
+                "the cluster runs {applied}, but {refusal}: `deploy` and `apply` refuse {release}"
             )),
             upgrade => {
                 warnings.push(format!(
-                    "the cluster runs {applied}, and {release} is an upgrade: `deploy` does it, and `apply` does not"
+                    "the cluster runs {applied}, so {release} is an upgrade: run `deploy`, not `apply`"
                 ));
                 warnings.extend(
                     upgrade
@@ -107,7 +107,7 @@ fn requirement(
         // A release may be named before it is locked. A lock that cannot be read is wrong for every command.
         Err(Error::Workspace(workspace::Error::NotLocked { release, .. })) => {
             return Ok(Some(format!(
-                "release {release} is not locked: until `cargo xtask lock {release}`, `deploy` is refused"
+                "release {release} is not locked: `deploy` is refused until `cargo xtask lock {release}` is run"
             )));
         }
         Err(error) => return Err(error),
@@ -118,7 +118,7 @@ fn requirement(
     let unmet = requires::unmet(workspace, environment, &locked.digest, now)?;
     Ok(unmet.map(|unmet| {
         format!(
-            "it requires {}, and {}: until then `deploy` and `apply` are refused",
+            "it requires {}, but {}: until then `deploy` and `apply` are refused",
             unmet.environment, unmet.missing
         )
     }))

@@ -189,14 +189,14 @@ fn unproven_by(
             failed.release, failed.step
         )),
         (None, None) => Some(format!(
-            "{release} was not deployed to {name}, by its receipt"
+            "according to its receipt, {release} was not deployed to {name}"
         )),
         (Some(applied), None) if applied.release != release => Some(format!(
-            "{name} wants {release} and runs {}, by its receipt",
+            "{name} requires {release}, but runs {} according to its receipt",
             applied.release
         )),
         (Some(applied), None) if applied.lock != lock => {
-            Some(format!("{name} got {release} by another lock"))
+            Some(format!("{name} got {release} from a different lock"))
         }
         (Some(_), None) => None,
     };

@@ -23,7 +23,7 @@ pub enum Error {
     #[error(transparent)]
     Full(DiskFull),
     /// The bundle's file is there and not of the size that the lock says.
-    #[error("{path} has {found} bytes, and its lock says {expected}")]
+    #[error("{path} has {found} bytes, but its lock records {expected}")]
     BundleSize {
         /// The bundle.
         path: Utf8PathBuf,

@@ -9,8 +9,7 @@ use crate::Kind;
 pub enum Error {
     /// It leads to a cluster that is not the environment's.
     #[error(
-        "`mkectl config get` reached the cluster at {address} by {}, which is not this environment's: the cluster {cluster}, and \
-         {environment} is {expected}",
+        "`mkectl config get` reached the cluster at {address} by {}, which is not this environment's: the cluster {cluster}, but {environment} is {expected}",
         kubeconfig.path
     )]
     OtherCluster {
@@ -26,7 +25,7 @@ pub enum Error {
         expected: String,
     },
     /// The cluster of the environment exists, but the file that was named does not.
-    #[error("{} does not exist, and {} names it as the kubeconfig of {environment}", kubeconfig.path, kubeconfig.named_by)]
+    #[error("{} does not exist, but {} names it as the kubeconfig of {environment}", kubeconfig.path, kubeconfig.named_by)]
     Missing {
         /// The environment.
         environment: String,

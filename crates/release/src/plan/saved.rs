@@ -184,7 +184,7 @@ impl Saved {
         })?;
         let name = &self.environment;
         Ok(format!(
-            "# What `cargo xtask deploy {name} --plan FILE` will do, and nothing else. It is refused where anything moved since.\n{yaml}"
+            "# What `cargo xtask deploy {name} --plan FILE` will do, and nothing else. It is refused if anything has changed since.\n{yaml}"
         ))
     }
 }
@@ -268,7 +268,7 @@ fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<Moved> {
         // Everything else that differs is what came of it, or came after it.
         return vec![Moved {
             subject: "receipt",
-            what: format!("this plan was obeyed with success, until {}", applied.ended),
+            what: format!("this plan was applied successfully at {}", applied.ended),
         }];
     }
     for (subject, old, new) in [
@@ -288,7 +288,7 @@ fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<Moved> {
         && saved.config.change != now.config.change
         && plan.config.is_stale()
     {
-        let what = format!("{} was changed by other hands", now.config.path);
+        let what = format!("{} was changed by something else", now.config.path);
         moved.push(Moved {
             subject: "config",
             what,
@@ -395,7 +395,7 @@ fn moved_in_registry(saved: &SavedRegistry, plan: &Plan) -> Vec<Moved> {
             if is_refused != was_refused && !was_to_be_pushed {
                 let what = match is_refused {
                     true => format!("{} is not served to nodes any more", artifact.reference()),
-                    false => format!("{} is served to nodes by now", artifact.reference()),
+                    false => format!("{} is now served to nodes", artifact.reference()),
                 };
                 moved.push(Moved {
                     subject: "registry",

@@ -111,7 +111,7 @@ impl Snapshot {
             source,
         })?;
         Ok(format!(
-            "# What {} has of what the locks name. Written by `cargo xtask snapshot {} --out FILE`.\n{yaml}",
+            "# Artifacts of the locks that {} has. Written by `cargo xtask snapshot {} --out FILE`.\n{yaml}",
             self.registry, self.environment
         ))
     }

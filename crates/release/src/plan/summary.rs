@@ -196,7 +196,7 @@ impl Plan {
             mkectl: MkectlSummary::of(&self.cluster, workspace),
             // Where mkectl runs, there is one anyway.
             receipt_reason: (self.is_receipt_stale() && !self.cluster.is_needed())
-                .then_some("the receipt tells of another lock"),
+                .then_some("the receipt records a different lock"),
             requirement_problem: self
                 .unmet
                 .as_ref()

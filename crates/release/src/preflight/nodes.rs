@@ -322,7 +322,7 @@ pub(super) async fn ask(
     if hosts.is_empty() {
         return none(
             NodeFault::NoHosts,
-            "the configuration names no hosts".to_owned(),
+            "the configuration lists no hosts".to_owned(),
         );
     }
     let ssh = match Ssh::find(&context.tool.variables) {
@@ -406,7 +406,7 @@ fn node(
     let mut door = (login.address.clone(), login.port);
     let checks = match answer {
         Ok(answer) => {
-            let mut checks = vec![NodeCheck::fine(Aspect::Ssh, "lets the account in")];
+            let mut checks = vec![NodeCheck::fine(Aspect::Ssh, "accepts the login")];
             checks.extend(judge::judge(&answer, wanted, clock));
             checks
         }
@@ -439,18 +439,15 @@ fn refused(refusal: &NotAnswered, door: &str) -> NodeCheck {
         Why::KeyUnusable => NodeFault::KeyUnusable,
         Why::Cut | Why::Hangs => NodeFault::NoShell,
         Why::NoTurn => {
-            let text = format!(
-                "{} s were over before it had a turn",
-                BOUNDS.whole.as_secs()
-            );
+            let text = format!("not checked within {} s", BOUNDS.whole.as_secs());
             return NodeCheck::cannot_tell(Aspect::Ssh, text);
         }
     };
     let what = match refusal.why {
         Why::TimedOut => "nothing answers",
-        Why::Refused => "nothing listens at the port of its SSH",
-        Why::Hangs => "lets the account in, and did not answer to the end",
-        Why::Cut => "lets the account in, and its shell ended too early",
+        Why::Refused => "nothing listens on its SSH port",
+        Why::Hangs => "accepts the login, but did not finish in time",
+        Why::Cut => "accepts the login, but its shell ended too early",
         _ => "",
     };
     let said = redaction::line(&refusal.said, judge::LONGEST);

@@ -237,7 +237,7 @@ impl Archive {
             Ok((is_cut, git)) => {
                 if is_cut {
                     notes.push(
-                        "the clone's history is cut, so that earlier receipts may be missing: what only they tell of stays"
+                        "the git clone is shallow, so earlier receipts may be missing: the tags that only they record stay"
                             .to_owned(),
                     );
                 }
@@ -275,7 +275,7 @@ impl Archive {
                     }
                 }
                 Err(absent) => self.notes.push(format!(
-                    "the history of {} is not known: {}",
+                    "cannot read the history of {}: {}",
                     workspace.shown(path),
                     chain(&absent)
                 )),

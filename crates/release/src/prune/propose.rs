@@ -211,12 +211,12 @@ fn of_repository(
             .iter()
             .find(|candidate| candidate.artifact.digest.as_ref() == held.digest);
         let why = match known {
-            None => "it points at something else than a receipt's lock says",
+            None => "it points to different content than a receipt's lock records",
             Some(_) if kept.digests.contains(&held.digest) => {
                 "a lock that is kept names the same manifest"
             }
             Some(candidate) if !candidate.was_put => {
-                "receipts tell that it was found there, and not that it was pushed"
+                "receipts record that it was there, not that it was pushed"
             }
             Some(candidate) => {
                 let manifests = candidate.artifact.manifests.iter();
@@ -254,7 +254,7 @@ fn of_repository(
         match kept_by {
             Some((digest, by)) => {
                 if let Some(removal) = going.remove(digest.as_str()) {
-                    let why = format!("the tag {by} leads to the same manifest");
+                    let why = format!("the tag {by} points to the same manifest");
                     staying.extend(removal.tags.into_iter().map(|tag| (tag, why.clone())));
                 }
             }

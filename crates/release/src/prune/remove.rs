@@ -130,7 +130,7 @@ fn why_not(removal: &Remove, now: &PrunePlan) -> String {
     let name = name(removal);
     match stays {
         Some(stay) => format!("{name} stays: {}", stay.why),
-        None => format!("{name} is none of what receipts tell of, or a lock that is kept names it"),
+        None => format!("no receipt records {name}, or a lock that is kept names it"),
     }
 }
 

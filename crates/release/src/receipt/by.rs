@@ -73,7 +73,7 @@ fn operator(context: &Context<'_>, git: Option<&programs::Git>) -> Operator {
     };
     if operator == Operator::default() {
         context.reporter.report(Event::Warning(
-            "the environment has `record-operator`, and neither git's user.name nor USER tells who this is: the receipt will not, either"
+            "the environment has `record-operator`, but git's user.name and USER are not set: the receipt will not name the operator"
                 .to_owned(),
         ));
     }

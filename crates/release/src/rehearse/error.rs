@@ -15,7 +15,7 @@ pub enum Error {
         source: registry::embedded::EmbeddedError,
     },
     /// A rehearsal's registry wants an IP address, since it is listened at.
-    #[error("a rehearsal's registry.address is an IP address with a port, not {address}")]
+    #[error("a rehearsal's registry.address must be an IP address with a port, not {address}")]
     Address {
         /// What was given.
         address: String,

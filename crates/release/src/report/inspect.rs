@@ -122,7 +122,7 @@ pub async fn of_file(context: &Context<'_>, path: &Utf8Path) -> Result<Inspectio
     context.reporter.report(Event::Finished {
         step: Step::Verify,
         what: format!(
-            "{}, every blob has its digest",
+            "{}, all blobs match their digests",
             environment::count(lock.artifacts.len(), "artifact")
         ),
     });

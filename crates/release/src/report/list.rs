@@ -71,11 +71,11 @@ pub fn list(workspace: &Workspace) -> Result<Listing, Error> {
         };
         let state = match fetch::source(workspace, &lock) {
             Ok(fetch::Source::Store) => "in the store",
-            Ok(fetch::Source::File(_)) => "bundle is here",
+            Ok(fetch::Source::File(_)) => "bundle is in bundles/",
             Ok(fetch::Source::Made(_)) => "made when needed",
             Ok(fetch::Source::Download(_)) if is_partial(workspace, &lock) => "partly in the store",
-            Ok(fetch::Source::Download(_)) => "to be fetched",
-            Err(_) => "bundle of another size is here",
+            Ok(fetch::Source::Download(_)) => "not fetched",
+            Err(_) => "bundle has a different size",
         };
         releases.push(ReleaseRow {
             release: lock.release.clone(),
@@ -121,7 +121,7 @@ fn environment_row(workspace: &Workspace, name: String) -> EnvironmentRow {
                     environment::Error::Wrong(problems) => {
                         format!("wrong: {}", problems.counted())
                     }
-                    environment::Error::Name { .. } => "wrong: its name".to_owned(),
+                    environment::Error::Name { .. } => "invalid name".to_owned(),
                     error => format!("wrong: {}", chain(error)),
                 },
                 name,

@@ -211,9 +211,9 @@ fn configuration(
     let path = context.workspace.shown(&output.config);
     let fix = format!("cargo xtask render {name}");
     match committed {
-        None => status.add(format!("{path} is not there"), fix),
+        None => status.add(format!("{path} is missing"), fix),
         Some(committed) if committed != rendered => {
-            status.add(format!("{path} is not what is rendered"), fix);
+            status.add(format!("{path} differs from what is rendered"), fix);
         }
         Some(_) => {}
     }
@@ -265,7 +265,7 @@ fn compare(
     };
     let release = format!("v{}", environment.release);
     if applied.release != release {
-        let what = format!("it runs {} and wants {release}", applied.release);
+        let what = format!("it runs {}, but requires {release}", applied.release);
         status.add(what, deploy);
     } else if let Err(error) = check::write_once(environment, applied) {
         let what = error
@@ -276,7 +276,7 @@ fn compare(
         let what = format!("the configuration changed since {}", applied.ended);
         status.add(what, deploy);
     } else if lock.is_some_and(|lock| lock != applied.lock) {
-        status.add("it was deployed by another lock", deploy);
+        status.add("it was deployed from a different lock", deploy);
     }
     status.drift.len() > before
 }
@@ -327,7 +327,7 @@ async fn registry(
             let why = match failed {
                 Ok(Err(error)) => chain(&error),
                 _ => format!(
-                    "registry {} gave no answer within {} s",
+                    "registry {} did not respond within {} s",
                     environment.registry.address,
                     PATIENCE.as_secs()
                 ),
@@ -362,7 +362,7 @@ async fn registry(
         (Planned::Missing, "the registry lacks", push.clone()),
         (
             Planned::Different,
-            "the registry has something else under the tags of",
+            "the registry has different content under the tags of",
             push,
         ),
         (
@@ -412,8 +412,8 @@ fn ask_cluster(context: &Context<'_>, status: &mut Status) {
             // What an upgrade will bring is no drift of the cluster.
             if changes > 0 && !is_upgrade {
                 let what = format!(
-                    "the cluster has {} than what is rendered, by `cargo xtask diff {name} --live`",
-                    environment::count(changes, "other value")
+                    "the cluster differs from what is rendered in {}: `cargo xtask diff {name} --live`",
+                    environment::count(changes, "value")
                 );
                 status.add(what, format!("cargo xtask apply {name}"));
             }
@@ -421,7 +421,7 @@ fn ask_cluster(context: &Context<'_>, status: &mut Status) {
         // It stays as it is: there is nothing to be compared.
         Err(Error::Program(program::Error::NoCluster { .. })) => {}
         Err(error) => status.add(
-            format!("the cluster cannot be asked: {}", chain(&error)),
+            format!("the cluster cannot be read: {}", chain(&error)),
             format!("cargo xtask diff {name} --live"),
         ),
     }

@@ -104,7 +104,7 @@ impl fmt::Display for Finding {
             FindingKind::MissingTag => write!(formatter, "{artifact} is missing"),
             FindingKind::MovedTag => match found {
                 Some(found) => write!(formatter, "{artifact} is {found}, not {digest}"),
-                None => write!(formatter, "{artifact} is something else"),
+                None => write!(formatter, "{artifact} has different content"),
             },
             FindingKind::MissingManifest => {
                 write!(formatter, "{artifact}: manifest {digest} is missing")
@@ -123,7 +123,7 @@ impl fmt::Display for Finding {
             ),
             FindingKind::WrongDigest => write!(
                 formatter,
-                "{artifact}: what is served as {digest} is {}",
+                "{artifact}: the content of {digest} is {}",
                 found.unwrap_or("something else")
             ),
         }

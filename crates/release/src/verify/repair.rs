@@ -202,8 +202,11 @@ impl std::fmt::Display for Repaired {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             formatter,
-            "put back: {} tags, {} manifests, {} blobs sent, {} mounted",
-            self.tags, self.manifests, self.sent_blobs, self.mounted_blobs
+            "restored: {}, {}, {} sent, {} mounted",
+            environment::count(self.tags, "tag"),
+            environment::count(self.manifests, "manifest"),
+            environment::count(self.sent_blobs, "blob"),
+            self.mounted_blobs
         )
     }
 }

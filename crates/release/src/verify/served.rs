@@ -102,10 +102,7 @@ pub(super) async fn look(
             "{} served to nodes",
             environment::count_are(all.len(), "artifact")
         ),
-        wrong => format!(
-            "{} not as the lock says",
-            environment::count_are(wrong, "thing")
-        ),
+        wrong => format!("{} from the lock", environment::count(wrong, "difference")),
     };
     context.reporter.report(Event::Finished {
         step: Step::Confirm,

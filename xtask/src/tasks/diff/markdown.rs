@@ -65,7 +65,7 @@ pub(super) fn releases(releases: &Releases) -> String {
         ));
     }
     if !releases.facts.is_empty() {
-        text.push_str("\n| known of the releases | old | new |\n|---|---|---|\n");
+        text.push_str("\n| recorded fact | old | new |\n|---|---|---|\n");
     }
     for fact in &releases.facts {
         let side = |value: &Option<String>| code(value.as_deref().unwrap_or_default());
@@ -77,7 +77,7 @@ pub(super) fn releases(releases: &Releases) -> String {
         ));
     }
     if !releases.defaults.is_empty() {
-        text.push_str("\nWhat mkectl configures where nothing is said:\n");
+        text.push_str("\nWhat mkectl configures by default:\n");
         changes(&mut text, &releases.defaults);
     }
     text

@@ -66,7 +66,7 @@ pub(super) fn releases(releases: &Releases) -> String {
         text.push_str(&format!("{}\n", coloured(*sign, &line)));
     }
     if !releases.facts.is_empty() {
-        text.push_str("\nwhat is known of the releases\n");
+        text.push_str("\nrecorded facts of the releases\n");
     }
     for fact in &releases.facts {
         let side = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
@@ -78,7 +78,7 @@ pub(super) fn releases(releases: &Releases) -> String {
         ));
     }
     if !releases.defaults.is_empty() {
-        text.push_str("\nwhat mkectl configures where nothing is said\n");
+        text.push_str("\nwhat mkectl configures by default\n");
         changes(&mut text, &releases.defaults);
     }
     text

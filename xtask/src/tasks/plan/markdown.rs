@@ -33,8 +33,8 @@ pub(super) fn plan(plan: &Summary) -> String {
     }
     let rows = [
         ("missing", &plan.missing),
-        ("something else is there", &plan.different),
-        ("there, and refused to nodes", &plan.unconfirmed),
+        ("different content", &plan.different),
+        ("present, but refused to nodes", &plan.unconfirmed),
     ];
     let to_push = plan.missing.len() + plan.different.len();
     text.push_str(&match to_push {
@@ -63,7 +63,7 @@ pub(super) fn plan(plan: &Summary) -> String {
     if !plan.applied_diff.is_empty() {
         let config = code(plan.config.as_str());
         text.push_str(&format!(
-            "\nFrom what is applied to {config}:\n\n```diff\n{}```\n",
+            "\nFrom the applied configuration to {config}:\n\n```diff\n{}```\n",
             plan.applied_diff
         ));
     }

@@ -60,13 +60,11 @@ fn here(fault: WorkspaceFault, environment: &Environment) -> Fix {
         ),
         WorkspaceFault::NotInBundle => {
             return words(
-                "bring it across the gap and prepare the nodes with it; then write `accept: [not-in-bundle]` in environment.yaml",
+                "copy it across the gap and prepare the nodes with it; then write `accept: [not-in-bundle]` in environment.yaml",
             );
         }
         WorkspaceFault::ToolMissing => {
-            return words(
-                "bring kubectl and helm across the gap, and put them into a folder of PATH",
-            );
+            return words("copy kubectl and helm across the gap to a folder of PATH");
         }
         WorkspaceFault::MkectlMissing => (
             "fetch the release's mkectl on a machine with internet, and copy bundles/mkectl/; or put it on PATH",

@@ -27,12 +27,12 @@ pub(super) fn table_of(nodes: &Nodes) -> String {
     let lines = table(&titles, &[], rows);
     let mut text: String = lines.lines().map(|line| format!("  {line}\n")).collect();
     if text.contains('?') {
-        text.push_str("  ? the node has no means to say\n");
+        text.push_str("  ? the node cannot report it\n");
     }
     if !fine.is_empty() {
         let names: Vec<&str> = fine.iter().map(|aspect| aspect.name()).collect();
         text.push_str(&format!(
-            "  ok wherever it was looked at: {}\n",
+            "  ok wherever it was checked: {}\n",
             names.join(", ")
         ));
     }
@@ -72,7 +72,7 @@ pub(super) fn summary(nodes: &Nodes, environment: &str) -> String {
     }
     if !nodes.offered.is_empty() {
         text.push_str(&format!(
-            "mkectl has checks of its own (check {}), which look at more:\n  $ cargo xtask cluster check {environment}\n",
+            "mkectl has more checks (check {}):\n  $ cargo xtask cluster check {environment}\n",
             nodes.offered.join(", check ")
         ));
     }

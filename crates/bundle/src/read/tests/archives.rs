@@ -70,28 +70,28 @@ fn refuses_layouts_that_are_not_whole() {
     );
     assert_eq!(
         with(|files| files[1].bytes = b"[".to_vec()),
-        "`index.json` cannot be understood: EOF while parsing a list at line 1 column 1"
+        "`index.json` cannot be parsed: EOF while parsing a list at line 1 column 1"
     );
     assert_eq!(
         with(|files| files[1].bytes = vec![b' '; (4 << 20) + 1]),
-        "`index.json` has 4194305 bytes, and a manifest has at most 4 MiB"
+        "`index.json` has 4194305 bytes, but a manifest has at most 4 MiB"
     );
     assert_eq!(
         with(|files| files[1].bytes = br#"{"manifests":[]}"#.to_vec()),
-        "its `index.json` names 0 manifests where there is to be one"
+        "its `index.json` lists 0 manifests; expected one"
     );
     assert_eq!(
         with(|files| drop(files.remove(2))),
-        format!("blob `{config_digest}` is missing, which `{manifest_digest}` names")
+        format!("blob `{config_digest}`, listed in `{manifest_digest}`, is missing")
     );
     assert_eq!(
         with(|files| drop(files.remove(3))),
-        format!("blob `{manifest_digest}` is missing, which `index.json` names")
+        format!("blob `{manifest_digest}`, listed in `index.json`, is missing")
     );
     assert_eq!(
         with(|files| files[2].bytes = b"{ ".to_vec()),
         format!(
-            "blob `{config_digest}` has the content of `{}`",
+            "blob `{config_digest}` is corrupt: its content has digest `{}`",
             digest_of(b"{ ")
         )
     );
@@ -112,19 +112,18 @@ fn refuses_descriptors_that_lie() {
     assert_eq!(
         fault(root("application/vnd.docker.distribution.manifest.v1+json")),
         format!(
-            "`{digest}` has the media type `application/vnd.docker.distribution.manifest.v1+json`, \
-             which is neither a manifest's nor an index's"
+            "`{digest}` has the media type `application/vnd.docker.distribution.manifest.v1+json`; expected a manifest or an index"
         )
     );
     assert_eq!(
         fault(root(MANIFEST)),
-        format!("`{digest}` cannot be understood: missing field `config` at line 1 column 19")
+        format!("`{digest}` cannot be parsed: missing field `config` at line 1 column 19")
     );
     let index = br#"{"schemaVersion":2,"manifests":[]}"#;
     assert_eq!(
         fault(archive(&descriptor(MANIFEST, index), &[index])),
         format!(
-            "`{}` is named as `{MANIFEST}` and says otherwise itself",
+            "`{}` is listed as `{MANIFEST}`, but its own media type differs",
             digest_of(index)
         )
     );
@@ -132,7 +131,7 @@ fn refuses_descriptors_that_lie() {
     assert_eq!(
         fault(archive(&descriptor(INDEX, both), &[both])),
         format!(
-            "`{}` is named as `{INDEX}` and says otherwise itself",
+            "`{}` is listed as `{INDEX}`, but its own media type differs",
             digest_of(both)
         )
     );
@@ -140,7 +139,7 @@ fn refuses_descriptors_that_lie() {
     assert_eq!(
         fault(archive(&descriptor(INDEX, list), &[list])),
         format!(
-            "`{}` is named as `{INDEX}` and says otherwise itself",
+            "`{}` is listed as `{INDEX}`, but its own media type differs",
             digest_of(list)
         )
     );
@@ -156,13 +155,13 @@ fn refuses_descriptors_that_lie() {
     short["size"] = json!(3);
     assert_eq!(
         fault(archive(&short, &[manifest])),
-        format!("blob `{digest}` has 19 bytes, and `index.json` says 3")
+        format!("blob `{digest}` has 19 bytes, but `index.json` records 3")
     );
     let sha512 =
         json!({"mediaType": MANIFEST, "digest": format!("sha512:{}", "0".repeat(128)), "size": 1});
     let text = fault(archive(&sha512, &[]));
     assert!(
-        text.contains("uses `sha512`, and only `sha256` is accepted"),
+        text.contains("uses `sha512`; only `sha256` is supported"),
         "{text}"
     );
 }

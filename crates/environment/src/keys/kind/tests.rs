@@ -142,17 +142,17 @@ fn the_cure_is_what_to_write() {
         (
             &modes,
             "iptable",
-            "`iptable`, which is no value of it; did you mean `iptables`?",
+            "`iptable`, which is not one of its values; did you mean `iptables`?",
         ),
         (
             &modes,
             "ebpf-dataplane",
-            "`ebpf-dataplane`, which is no value of it; write one of `iptables`, `ipvs`",
+            "`ebpf-dataplane`, which is not one of its values; write one of `iptables`, `ipvs`",
         ),
         (
             &modes,
             "1.10",
-            "`1.10`, which is read as a number where a text belongs; write it in quotes: `\"1.10\"`",
+            "`1.10`, which YAML reads as a number, not as text; write it in quotes: `\"1.10\"`",
         ),
         (
             &self::rule(Kind::Cidr),

@@ -106,14 +106,14 @@ config:
 ";
     let found = wrong(&format!("{GOOD}{text}"));
     insta::assert_snapshot!(found, @r#"
-    environments/prod/environment.yaml:4:8: `$env` stands beside other keys; a reference is the whole value: write `{ $env: NAME }` or `{ $file: path }`
+    environments/prod/environment.yaml:4:8: `$env` cannot be combined with other keys; a reference is the whole value: write `{ $env: NAME }` or `{ $file: path }`
     environments/prod/environment.yaml:5:14: this is not the name of an environment variable; write capital letters, digits and underscores
-    environments/prod/environment.yaml:6:13: `$file` names no file; write its path, relative to this file
-    environments/prod/environment.yaml:7:8: `$merge` is half a form; write `{ $merge: [...], $by: ssh.address }`: a list, and the key that tells its items apart
-    environments/prod/environment.yaml:8:8: `$merge` is half a form; write `{ $merge: [...], $by: ssh.address }`: a list, and the key that tells its items apart
-    environments/prod/environment.yaml:8:20: `$by` is half a form; write `{ $merge: [...], $by: ssh.address }`: a list, and the key that tells its items apart
-    environments/prod/environment.yaml:9:17: this item has no `name` to be merged by; write it, or another key behind `$by`
-    environments/prod/environment.yaml:10:8: there is no form `$evn`; did you mean `$env`?
+    environments/prod/environment.yaml:6:13: `$file` has no path; write its path, relative to this file
+    environments/prod/environment.yaml:7:8: `$merge` is incomplete; write `{ $merge: [...], $by: ssh.address }`: a list, and the key that identifies its items
+    environments/prod/environment.yaml:8:8: `$merge` is incomplete; write `{ $merge: [...], $by: ssh.address }`: a list, and the key that identifies its items
+    environments/prod/environment.yaml:8:20: `$by` is incomplete; write `{ $merge: [...], $by: ssh.address }`: a list, and the key that identifies its items
+    environments/prod/environment.yaml:9:17: this item has no `name`, the key to merge by; add it, or name a different key in `$by`
+    environments/prod/environment.yaml:10:8: unknown form `$evn`; did you mean `$env`?
     "#);
     let problems = Workspace::new(&[(PROD, &format!("{GOOD}{text}"))]).problems();
     for problem in &problems.0 {

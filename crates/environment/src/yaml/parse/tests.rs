@@ -192,21 +192,21 @@ fn what_cannot_be_meant_is_refused_at_its_place() {
     environments/a.yaml:1:11: duplicate key `k`; keep one; the first is in line 1
     environments/a.yaml:2:1: duplicate key `1`; keep one; the first is in line 1
     environments/a.yaml:2:1: duplicate key `<<`
-    environments/a.yaml:1:5: `<<` wants a mapping or a list of mappings
-    environments/a.yaml:1:5: `<<` wants a mapping or a list of mappings
+    environments/a.yaml:1:5: `<<` requires a mapping or a list of mappings
+    environments/a.yaml:1:5: `<<` requires a mapping or a list of mappings
     environments/a.yaml:1:3: a key must be a single value, but this is a mapping
     environments/a.yaml:1:3: a key must be a single value, but this is a list
-    environments/a.yaml:1:1: there is no key in front of this `:`
+    environments/a.yaml:1:1: there is no key before this `:`
     environments/a.yaml:2:1: a second document begins here; a file holds one document: remove this `---`
     environments/a.yaml:2:1: a second document begins here; a file holds one document: remove this `---`
-    environments/a.yaml:1:8: the alias stands within its own anchor
+    environments/a.yaml:1:8: the alias refers to the value that contains it
     environments/a.yaml:1:4: a text that begins with `*` or `&` refers to another place of the file; put quotes around the text
     environments/a.yaml:1:4: a tag on a list or a mapping is not supported
     environments/a.yaml:1:4: a tag on a list or a mapping is not supported
     environments/a.yaml:1:4: this text contains a colon and a space; put quotes around it
     environments/a.yaml:2:1: a tab is used for indentation; indent with spaces
-    environments/a.yaml:1:4: this quote is not closed; write the same quote behind the value
-    environments/a.yaml:1:4: this `[` is not closed; write `]` behind the last value
+    environments/a.yaml:1:4: this quote is not closed; write the same quote after the value
+    environments/a.yaml:1:4: this `[` is not closed; write `]` after the last value
     environments/a.yaml:4:3: this line is indented by 2 spaces, the line above by 3; indent the keys and the items of one level by the same number of spaces
     environments/a.yaml:1:4: a text cannot begin with this character; put quotes around the text
     environments/a.yaml:2:2: this line is indented by 1 space, the line above by 0; indent the keys and the items of one level by the same number of spaces

@@ -31,7 +31,7 @@ fn what_people_know_better_stands_and_is_not_warned_of() {
     assert_eq!(warnings("4.1.0", WITH_CA, HOSTS, ca(true)), nothing);
     assert_eq!(
         warnings("4.1.0", WITH_CA, HOSTS, ca(false)),
-        one("v4.1.0 does not support a registry with a certificate of a private authority")
+        one("v4.1.0 does not support a registry with a certificate from a private CA")
     );
     assert_eq!(warnings("4.1.5", URLS, &credentials, pull(false)), nothing);
     assert_eq!(

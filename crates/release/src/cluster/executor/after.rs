@@ -70,7 +70,7 @@ pub(super) fn after(
         places => format!("{places} places"),
     };
     warn(format!(
-        "the cluster's configuration is not what is rendered, in {places}: {shown} is what the cluster has; write into the environment \
+        "the cluster's configuration differs from what is rendered, in {places}: {shown} is what the cluster has; write into the environment \
          what is to stay"
     ));
     Some(After {

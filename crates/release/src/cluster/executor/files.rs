@@ -41,7 +41,7 @@ pub(super) async fn put_matrix(
         .read(&digest, LARGEST_MATRIX)
         .map_err(|source| Error::store(context.workspace, source))?;
     let text = String::from_utf8(bytes).map_err(|_| {
-        let source = std::io::Error::new(std::io::ErrorKind::InvalidData, "it is no text");
+        let source = std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not text");
         Error::io("read", Utf8Path::new(&file.path), source)
     })?;
     write_whole(path, &text)
@@ -90,7 +90,7 @@ pub(super) fn write_hosts(
     let machines = mke::machines(text).map_err(|source| workspace::Error::Hosts { source })?;
     if machines.iter().any(|machine| machine.ssh.bastion.is_some()) {
         context.reporter.report(Event::Warning(
-            "hosts have a bastion, which the file of hosts for an upgrade from MKE 3 does not know: they must be reached without it"
+            "hosts have a bastion, which the hosts file for an upgrade from MKE 3 does not support: they must be reachable without it"
                 .to_owned(),
         ));
     }

@@ -44,7 +44,7 @@ fn monitoring_crds(
             Some(chart) => format!("the lock has {} instead", chart.reference()),
             None => "the lock has no chart of that name".to_owned(),
         };
-        return format!("{suggested}, but {found}, so they must be brought from elsewhere");
+        return format!("{suggested}, but {found}, so get them from elsewhere");
     };
     format!(
         "{suggested}: `cargo xtask push {environment}`, then `helm pull {url}/{repository} --version {version} --untar`, then \

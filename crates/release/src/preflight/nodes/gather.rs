@@ -51,7 +51,7 @@ pub(in crate::preflight) fn checks(nodes: &Nodes) -> Vec<Check> {
     }
     let told = gather(nodes);
     if told.is_empty() {
-        let text = format!("all {} are as they should be", nodes.nodes.len());
+        let text = format!("all {} are as required", nodes.nodes.len());
         return vec![check(name, Verdict::Ok, None, text)];
     }
     let checks = told.into_iter().map(|told| {
@@ -153,7 +153,7 @@ fn text(verdict: NodeVerdict, sentences: &[Sentence]) -> String {
         .map(|(_, of)| of.len())
         .sum();
     if more > 0 {
-        shown.push(format!("and the like on {more} more"));
+        shown.push(format!("and similar on {more} more"));
     }
     shown.join("; ")
 }
@@ -205,7 +205,7 @@ mod tests {
             [
                 "10.0.0.1, 10.0.0.2, 10.0.0.3, 10.0.0.4, 10.0.0.5, 10.0.0.6, 10.0.0.7, 10.0.0.8 and 42 more: has no address",
                 "10.0.0.58: cannot tell: there is no getent",
-                "10.0.0.51: is 5100 s ahead; 10.0.0.52: is 5200 s ahead; 10.0.0.53: is 5300 s ahead; and the like on 3 more",
+                "10.0.0.51: is 5100 s ahead; 10.0.0.52: is 5200 s ahead; 10.0.0.53: is 5300 s ahead; and similar on 3 more",
             ]
         );
         assert_eq!(told[0].shared.nodes.len(), 50);

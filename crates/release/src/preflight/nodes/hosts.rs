@@ -58,25 +58,25 @@ fn host(index: usize, host: &Node) -> Result<Host, Undescribed> {
 
 fn login(ssh: &Node) -> Result<Login, &'static str> {
     const REFERENCE: &str =
-        "an address, user or port that is a reference would be seen in the arguments of ssh";
+        "an address, user or port that is a reference would be visible in the arguments of ssh";
     let text = |key: &str| match ssh.get(key).filter(|node| !node.is_null()) {
         None => Ok(None),
         Some(node) => node.text().map(Some).ok_or(match reference(node) {
             Some(_) => REFERENCE,
-            None => "a value of its `ssh` is no text",
+            None => "a value of its `ssh` is not text",
         }),
     };
     let address = text("address")?.filter(|address| !address.is_empty());
     let port = match text("port")? {
         None => SSH_PORT,
-        Some(port) => port.parse().map_err(|_| "its port is no port")?,
+        Some(port) => port.parse().map_err(|_| "its port is not valid")?,
     };
     let key = match ssh.get("keyPath").filter(|node| !node.is_null()) {
         None => None,
         Some(node) => Some(match (node.text(), reference(node)) {
             (Some(path), _) => Key::File(path.to_owned()),
             (None, Some(Reference::Variable(name))) => Key::Variable(name),
-            (None, _) => return Err("its `keyPath` is no path"),
+            (None, _) => return Err("its `keyPath` is not a path"),
         }),
     };
     Ok(Login {

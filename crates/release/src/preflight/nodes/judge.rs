@@ -159,14 +159,14 @@ fn readable_up_to(text: &str, longest: usize) -> String {
 
 /// The node's answers ended before this one.
 fn unanswered(aspect: Aspect) -> NodeCheck {
-    NodeCheck::cannot_tell(aspect, "its answer has no line about it")
+    NodeCheck::cannot_tell(aspect, "its output does not report it")
 }
 
 fn resolved(aspect: Aspect, name: &str, line: Option<&Line>) -> NodeCheck {
     let Some(line) = line else {
         let text = match name {
             "" => "there is none",
-            _ => "it is an address; there is nothing to resolve",
+            _ => "it is an address; nothing to resolve",
         };
         return NodeCheck::fine(aspect, text);
     };
@@ -181,7 +181,7 @@ fn resolved(aspect: Aspect, name: &str, line: Option<&Line>) -> NodeCheck {
             }
         }
         "missing" => {
-            let text = format!("{name} has no address there");
+            let text = format!("{name} does not resolve there");
             NodeCheck::wrong(aspect, NodeFault::NameNotResolved, text)
         }
         "late" => {
@@ -209,16 +209,16 @@ fn registry(
         return both("the registry listens on the loopback of one machine");
     }
     if has_no_address {
-        return both("not tried, since the registry's name has no address there");
+        return both("not tried, since the registry's name does not resolve there");
     }
     let Some(https) = https else {
         return (unanswered(Aspect::Https), unanswered(Aspect::Pull));
     };
     let https = connection(wanted, https);
     let pull = match (https.fault, pull) {
-        (Some(_), _) => NodeCheck::skipped(Aspect::Pull, "not tried, since there is no connection"),
+        (Some(_), _) => NodeCheck::skipped(Aspect::Pull, "not checked: there is no connection"),
         (None, Some(line)) => pulled(wanted, line),
-        (None, None) => NodeCheck::skipped(Aspect::Pull, "not tried, since there is no lock"),
+        (None, None) => NodeCheck::skipped(Aspect::Pull, "not checked: the release is not locked"),
     };
     (https, pull)
 }
@@ -228,7 +228,7 @@ fn connection(wanted: &Wanted, line: &Line) -> NodeCheck {
     let said = &line.text;
     let of = match wanted.has_ca {
         true => "by registry.ca",
-        false => "by its system's authorities",
+        false => "by its system's CAs",
     };
     match line.word.as_str() {
         "verified" if matches!(said.as_str(), "200" | "401" | "403") => NodeCheck::fine(
@@ -236,12 +236,12 @@ fn connection(wanted: &Wanted, line: &Line) -> NodeCheck {
             format!("the registry's certificate is trusted {of}"),
         ),
         "verified" => {
-            let text = format!("what answers there is no registry: {said}");
+            let text = format!("the service there is not a registry: {said}");
             NodeCheck::wrong(aspect, NodeFault::NotARegistry, text)
         }
         "untrusted" => {
             let said = match said.contains("asn1") || said.contains("signature") {
-                true => "it is signed by another key than that of the CA of this name",
+                true => "it is signed by a different key than that of the CA with this name",
                 false => said,
             };
             let text = format!("the registry's certificate is not trusted {of}: {said}");
@@ -269,11 +269,11 @@ fn pulled(wanted: &Wanted, line: &Line) -> NodeCheck {
         ),
         "401" | "403" | "token" if wanted.pulls_with_secret => NodeCheck::fine(
             aspect,
-            "the registry asks for credentials, which the nodes' secret has",
+            "the registry requires credentials; the nodes' secret has them",
         ),
         "401" | "403" => {
             let text = format!(
-                "the registry asks nodes for credentials, with {}",
+                "the registry requires credentials from nodes: {}",
                 line.word
             );
             NodeCheck::wrong(aspect, NodeFault::NotAnonymous, text)
@@ -295,7 +295,7 @@ fn pulled(wanted: &Wanted, line: &Line) -> NodeCheck {
 fn time(answer: &Answer, clock: (Instant, jiff::Timestamp), line: Option<&Line>) -> NodeCheck {
     let aspect = Aspect::Clock;
     let Some(theirs) = line.and_then(|line| line.word.parse::<f64>().ok()) else {
-        return NodeCheck::cannot_tell(aspect, "its `date` does not say the seconds");
+        return NodeCheck::cannot_tell(aspect, "its `date` does not print the seconds");
     };
     let half = (answer.first - answer.sent).as_secs_f64() / 2.0;
     let since = (answer.sent - clock.0).as_secs_f64();
@@ -325,7 +325,7 @@ fn disk(images: Option<u64>, line: Option<&Line>) -> NodeCheck {
     };
     let Ok(free) = line.word.parse::<u64>().map(|blocks| blocks * 1024) else {
         let why = match line.text.is_empty() || line.text.starts_with('/') {
-            true => "its `df` does not say how much is free",
+            true => "its `df` does not report the free space",
             false => &line.text,
         };
         return NodeCheck::cannot_tell(aspect, why);
@@ -335,7 +335,7 @@ fn disk(images: Option<u64>, line: Option<&Line>) -> NodeCheck {
     let Some(images) = images else {
         return NodeCheck::fine(aspect, room);
     };
-    let text = format!("{room}, and the release's images have {}", shown(images));
+    let text = format!("{room}; the release's images have {}", shown(images));
     if free < images {
         NodeCheck::wrong(aspect, NodeFault::DiskFull, text)
     } else if free < images.saturating_mul(UNPACKED) {
@@ -352,11 +352,11 @@ fn cgroup(needs_2: bool, line: Option<&Line>) -> NodeCheck {
         None => unanswered(aspect),
         Some(("2", _)) => NodeCheck::fine(aspect, "version 2"),
         Some(("1", _)) if needs_2 => {
-            let text = "cgroups are of version 1, and the release's k0s wants version 2";
+            let text = "cgroups are of version 1, but the release's k0s requires version 2";
             NodeCheck::wrong(aspect, NodeFault::CgroupVersion, text)
         }
         Some(("1", _)) => {
-            let text = "cgroups are of version 1, which k0s takes before 1.35 only: MKE 4.2 wants version 2";
+            let text = "cgroups are of version 1, which only k0s before 1.35 supports: MKE 4.2 requires version 2";
             NodeCheck::warn(aspect, NodeFault::CgroupVersion, text)
         }
         Some((_, why)) => NodeCheck::cannot_tell(aspect, why),
@@ -384,7 +384,7 @@ fn services<'a>(
         return NodeCheck::warn(aspect, NodeFault::ServiceInTheWay, text);
     }
     if selinux.is_some_and(|line| line.word == "1") && !wanted.needs.selinux {
-        let text = "SELinux is enforcing, which was seen to work from v4.1.3 on only";
+        let text = "SELinux is enforcing, which is known to work only from v4.1.3 on";
         return NodeCheck::warn(aspect, NodeFault::Selinux, text);
     }
     match unknown {
@@ -464,14 +464,14 @@ fn system(needs: &mke::NodeNeeds, machine: Option<&Line>, line: Option<&Line>) -
     let processors = line.word.parse::<u64>().ok();
     if let Some(processors) = processors.filter(|count| *count < needs.processors) {
         let needed = needs.processors;
-        missing.push(format!("{processors} processors, and {needed} are needed"));
+        missing.push(format!("{processors} processors; {needed} are required"));
     }
     // What the kernel keeps for itself is not counted.
     let memory = line.text.parse::<u64>().ok().map(|blocks| blocks * 1024);
     if let Some(memory) = memory.filter(|memory| *memory < needs.memory / 10 * 9) {
         let shown = |bytes| bytesize::ByteSize(bytes).display().si().to_string();
         missing.push(format!(
-            "{} of memory, and {} are needed",
+            "{} of memory; {} are required",
             shown(memory),
             shown(needs.memory)
         ));
@@ -536,7 +536,7 @@ fn packages<'a>(lines: impl Iterator<Item = &'a Line>) -> NodeCheck {
         );
         NodeCheck::warn(aspect, NodeFault::PackagesMissing, text)
     } else if ended {
-        NodeCheck::fine(aspect, "nothing is missing that no bundle has")
+        NodeCheck::fine(aspect, "all packages that bundles lack are installed")
     } else {
         unanswered(aspect)
     }
@@ -551,7 +551,7 @@ fn machine(wanted: &str, line: Option<&Line>) -> NodeCheck {
     match line.word == wanted {
         true => NodeCheck::fine(aspect, text.trim_end_matches([',', ' '])),
         false => {
-            let text = format!("it is {}, and the bundle is for {wanted}", line.word);
+            let text = format!("it is {}, but the bundle is for {wanted}", line.word);
             NodeCheck::wrong(aspect, NodeFault::OtherMachine, text)
         }
     }

@@ -12,7 +12,7 @@ pub(super) fn on_nodes(fault: NodeFault, shared: &Shared, environment: &Environm
     let there = |remote: &str| format!("{} '{remote}'", shared.ssh);
     let (text, command) = match fault {
         NodeFault::NoSsh => (
-            "install OpenSSH's client here: nodes are asked by the system's ssh",
+            "install OpenSSH's client here: nodes are checked with the system's ssh",
             "apt-get install openssh-client".to_owned(),
         ),
         NodeFault::NoHosts => {
@@ -35,7 +35,7 @@ pub(super) fn on_nodes(fault: NodeFault, shared: &Shared, environment: &Environm
             shared.ssh.clone(),
         ),
         NodeFault::HostKeyUnknown if shared.has_bastion => (
-            "log in once by hand, compare the fingerprint with the machine's own, and say yes",
+            "log in once by hand, compare the fingerprint with the machine's own, and answer yes",
             shared.ssh.clone(),
         ),
         NodeFault::HostKeyUnknown => (

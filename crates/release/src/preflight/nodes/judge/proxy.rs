@@ -31,12 +31,12 @@ pub(super) fn judge<'a>(wanted: &Wanted, lines: impl Iterator<Item = &'a Line>) 
     };
     if let Some(proxy) = caught(&wanted.balancer) {
         let text = format!(
-            "requests to the load balancer {} take {proxy}",
+            "requests to the load balancer {} use {proxy}",
             wanted.balancer
         );
         NodeCheck::wrong(aspect, NodeFault::ProxyForBalancer, text)
     } else if let Some(proxy) = caught(&wanted.registry_address) {
-        let text = format!("requests to the registry {} take {proxy}", wanted.registry);
+        let text = format!("requests to the registry {} use {proxy}", wanted.registry);
         NodeCheck::warn(aspect, NodeFault::ProxyForRegistry, text)
     } else {
         NodeCheck::fine(aspect, "none for the registry and the load balancer")
