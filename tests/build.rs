@@ -1,4 +1,4 @@
-//! Finds out what this machine can test with, so that tests which need more are shown as ignored, with the reason.
+//! Finds out what this machine can test with, so tests which need more are shown as ignored, with the reason.
 //!
 //! `registry:2` needs Docker, skopeo is the referee of what was pushed, `bench` starts docker-registry itself, and machines that are asked by SSH
 //! are namespaces, which only root makes. Under `CI` nothing is ignored: there a missing program is a failure.
@@ -43,7 +43,7 @@ fn main() {
     }
 }
 
-/// Says whether this user may make networks and mounts of their own, which root may not everywhere.
+/// Returns whether this user may make networks and mounts of their own, which root may not everywhere.
 fn makes_namespaces() -> bool {
     let tried = std::process::Command::new("unshare")
         .args(["--net", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/run"])
@@ -52,7 +52,7 @@ fn makes_namespaces() -> bool {
     tried.is_ok_and(|status| status.success())
 }
 
-/// Says whether somebody listens where testcontainers looks: `DOCKER_HOST`, or the usual sockets.
+/// Returns whether Docker listens where testcontainers looks: `DOCKER_HOST`, or the usual sockets.
 fn docker_answers() -> bool {
     if let Some(host) = std::env::var_os("DOCKER_HOST") {
         let host = host.to_string_lossy();

@@ -1,4 +1,4 @@
-//! A stand-in for `mkectl` that the tests put on the PATH: it records how it was called and does as it was told.
+//! A stand-in for `mkectl` that the tests put on the PATH: it records how it was called and does as its variables say.
 //!
 //! It plays the release that `FAKE_MKECTL_VERSION` names, with the commands and flags of `releases.rs`, in the manner of the vendor's
 //! program: results on standard output, `INF`, `WRN` and `FTL` lines on standard error. Anything else ends with exit code 2, so that
@@ -11,7 +11,7 @@
 //! | `FAKE_MKECTL_RECORD` | file to which each call adds a line of JSON: arguments, environment, standard input, process id, and the texts of the files that `--file` and `--hosts-path` name |
 //! | `FAKE_MKECTL_VERSION` | the version to claim, `v4.1.5` if unset; empty for an answer without version |
 //! | `FAKE_MKECTL_FLAGS` | `old` leaves `--no-color` and `--no-pretty-print` out of the help and refuses them |
-//! | `FAKE_MKECTL_CLUSTER` | file with the cluster's configuration: `apply` puts its file there, `upgrade` its version and a key more, and `config get` prints it; without the file there is no cluster that answers. A kubeconfig with a line `# cluster: FILE` leads to that one instead |
+//! | `FAKE_MKECTL_CLUSTER` | file with the cluster's configuration: `apply` puts its file there, `upgrade` its version and a key more, and `config get` prints it; without the file no cluster responds. A kubeconfig with a line `# cluster: FILE` leads to that one instead |
 //! | `FAKE_MKECTL_CONFIG` | file that `config get` prints, instead of what `init` does; without it and without a kubeconfig, no cluster answers |
 //! | `FAKE_MKECTL_IMAGES`, `FAKE_MKECTL_CHARTS` | files that `airgap list-images` and `list-charts` print, instead of a reference or two |
 //! | `FAKE_MKECTL_BACKUP` | what a backup comes to, instead of an archive: `none` writes no file and reports success, `empty`, `garbage` and `cut` write such a file, `fail` exits with 1, `hang` waits as `FAKE_MKECTL_HANG` does |
@@ -25,7 +25,7 @@
 //! | variable | effect |
 //! |---|---|
 //! | `FAKE_MKECTL_FLOOD` | how many lines it writes, numbered from 1, by turns on both outputs |
-//! | `FAKE_MKECTL_HANG` | it waits for SIGINT or SIGTERM, says which came, and exits with 130 or 143; with the value `ignore` it says so and goes on waiting, with `no` it does not wait |
+//! | `FAKE_MKECTL_HANG` | it waits for SIGINT or SIGTERM, prints which one, and exits with 130 or 143; with the value `ignore` it prints so and keeps waiting, with `no` it does not wait |
 //! | `FAKE_MKECTL_CLEANED` | file to which the name of the signal goes, when it is cleaned up after |
 //! | `FAKE_MKECTL_LEAK` | it prints the value of the variable of this name, or with `arguments` all its arguments, each cut in two writes |
 //! | `FAKE_MKECTL_PASSWORD` | with the value `crash`, it aborts right after it has printed the administrator's password; with `unknown` it prints that in a form of its own |
@@ -199,7 +199,7 @@ fn config_get(release: Release, given: &Given<'_>) -> io::Result<u8> {
     Ok(0)
 }
 
-/// What takes a while: it can be told to fail, to hang, to talk too much and to crash.
+/// The long part, which can be made to fail, hang, talk too much and crash.
 fn work(
     release: Release,
     command: &[&str],
@@ -627,7 +627,7 @@ fn record(arguments: &[String], given: Option<&Given<'_>>) -> io::Result<()> {
         "process": std::process::id(),
     });
     let mut record = OpenOptions::new().create(true).append(true).open(path)?;
-    // One write, so that the lines of calls at the same time do not mix.
+    // One write, so the lines of calls at the same time do not mix.
     record.write_all(format!("{call}\n").as_bytes())
 }
 
@@ -676,7 +676,7 @@ impl Signals {
             if !stubborn {
                 return Ok(came);
             }
-            // Whoever listened may be gone.
+            // The reader may have ended.
             let _ = writeln!(io::stderr(), "WRN received {}, which is ignored", came.0);
         }
     }

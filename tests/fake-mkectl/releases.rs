@@ -19,7 +19,7 @@ const GLOBAL: &[Flag] = &[
 /// Global flags that are documented for 4.2 and unverified before. This table has them from 4.1.3 on.
 const PLAIN: &[Flag] = &[("--no-color", false), ("--no-pretty-print", false)];
 
-/// What authenticated registries want (APPLY-421, MKE3-421).
+/// What authenticated registries require (APPLY-421, MKE3-421).
 const PULL_CREDENTIALS: &[Flag] = &[
     ("--chart-registry-password", true),
     ("--chart-registry-username", true),

@@ -9,7 +9,7 @@ async fn a_registry_that_lacks_something_is_not_applied_from() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     insta::assert_snapshot!("lacking", lab.run(&["apply", "lab"]).whole());
     assert_eq!(lab.applies().len(), 0);
-    // Nothing was attempted, so that there is nothing to tell.
+    // Nothing was attempted, so there is nothing to record.
     assert!(!lab.sandbox.path("environments/lab/receipt.yaml").exists());
     let run = lab.run(&["apply", "lab", "--format", "json"]).exits_with(5);
     let last: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
@@ -108,7 +108,7 @@ async fn secrets_are_resolved_for_mkectl_alone() {
     );
     lab.run(&["push", "lab"]).success();
 
-    // Before anything is applied, what has no value is shown where it stands.
+    // Before anything is applied, a missing value is shown with its place.
     let run = lab.run(&["apply", "lab"]).exits_with(3);
     assert!(
         run.stderr.contains("the variable `LAB_LICENSE` is not set")

@@ -1,4 +1,4 @@
-//! Tests of `bench`: that everybody who is measured does what is measured. How fast they are depends on the machine.
+//! Tests of `bench`: that each program that is measured does what is measured. How fast they are depends on the machine.
 
 use serde_json::Value;
 use support::Sandbox;

@@ -117,7 +117,7 @@ async fn a_download_that_starts_over_is_read_again_when_it_is_whole() {
     let bundle = bundles::bytes(&bundles::small());
     let asked = AtomicUsize::new(0);
     let whole = Bytes::from(bundle.clone());
-    // It knows no ranges, so that what was cut begins anew, after half of it has been read and pushed.
+    // It knows no ranges, so what was cut begins anew, after half of it has been read and pushed.
     let server = Server::start(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
         0 => server::cut_after(&whole, whole.len() / 2),
         _ => whole.clone().into_response(),

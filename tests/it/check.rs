@@ -383,7 +383,7 @@ async fn an_apply_is_simulated_first_where_mkectl_can() {
     assert_eq!(dry, [true, true, false]);
 }
 
-/// A slip in a key stops nothing, whatever stands beside it.
+/// A typo in a key hides no other problem.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_misspelt_key_is_a_warning_alone_and_beside_a_problem() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;

@@ -6,7 +6,7 @@ use support::{Lab, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
-/// Makes a lab whose environment has another release than v4.1.5, and whose mkectl serves it.
+/// Makes a lab whose environment has a different release than v4.1.5, and whose mkectl serves it.
 async fn lab_of(release: &str) -> Lab {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let bundle = lab
@@ -89,13 +89,13 @@ async fn a_backup_is_restored_by_the_build_that_wrote_it() {
             .mode();
         assert_eq!(mode & 0o777, 0o600);
 
-        // What is there is never written over.
+        // An existing file is never overwritten.
         let run = lab
             .run(&["cluster", "backup", "lab", "--output", archive])
             .exits_with(3);
         assert!(run.stderr.contains("already exists"), "{}", run.stderr);
 
-        // A folder that is not there may be a share that is not mounted.
+        // A folder that is missing may be a share that is not mounted.
         let run = lab
             .run(&["cluster", "backup", "lab", "--output", "share/before.tar"])
             .exits_with(1);
@@ -214,7 +214,7 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
         .success();
     let line: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(line["result"]["mkectl"], "v4.1.5");
-    // Its name has a time, so that it is found by the folder.
+    // Its name has a time, so it is found by the folder.
     let folder = lab.sandbox.path("environments/lab/backups");
     let archive = (folder.read_dir_utf8().unwrap())
         .map(|entry| entry.unwrap().into_path())
@@ -260,7 +260,7 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
         "{}",
         run.stderr
     );
-    // Nobody is asked whether to do what cannot be done.
+    // The operator is not asked about something impossible.
     lab.run(&["cluster", "restore", "lab", archive.as_str()])
         .exits_with(3);
     std::fs::write(&note, &text).unwrap();

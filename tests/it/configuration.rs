@@ -9,7 +9,7 @@ use crate::AIRLOCK;
 const HOST: &str = "  hosts:\n    - role: controller+worker\n      \
     ssh: { address: 192.0.2.10, user: ubuntu, port: 22, keyPath: ~/.ssh/mke }\n";
 
-/// What is wrong, the release, and the keys below `config`; `{H}` stands for [`HOST`].
+/// What is wrong, the release, and the keys below `config`; `{H}` represents [`HOST`].
 const WRONG: &[(&str, &str, &str)] = &[
     (
         "no controller",

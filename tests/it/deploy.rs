@@ -1,4 +1,4 @@
-//! `deploy`: the whole way, in one command, for the demo and for an environment with a mkectl that does as it is told.
+//! `deploy`: the whole way, in one command, for the demo and for an environment with a fake mkectl.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::CommandExt as _;
@@ -156,7 +156,7 @@ fn the_stand_in_for_mkectl_refuses_what_mke_would_refuse() {
     FTL MKE would refuse this configuration
     --- stderr
     "#);
-    // The registry does not run, so that nothing can be pulled.
+    // The registry does not run, so nothing can be pulled.
     let run = apply("environments/demo/mke4.yaml");
     assert_eq!(run.code, Some(1), "{}", run.whole());
     assert!(
@@ -310,7 +310,7 @@ async fn after_a_failed_apply_mkectl_runs_again_even_if_the_files_are_set_back()
 async fn a_failure_is_told_though_no_receipt_can_be_written() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let folder = lab.sandbox.path("environments/lab");
-    // A full disk, as far as one can be played: where the receipt would go is no folder any more. The note that mkectl has started is
+    // A full disk, as far as one can be played: where the receipt would go is not a folder any more. The note that mkectl has started is
     // written before that.
     let script = format!(
         "#!/bin/sh\n[ \"$1 $2\" = 'apply -f' ] && {{ PATH=/usr/bin:/bin; sleep 0.5; mv {folder} {folder}.away; : > {folder}; exit 3; }}\nexec {FAKE_MKECTL} \"$@\"\n"

@@ -23,7 +23,7 @@ mod cases;
 
 use cases::{Case, End, cases};
 
-/// How many pushes against a profile are enough to end complete. Each begins with what the ones before have brought.
+/// How many pushes against a profile are enough to end complete. Each begins with what the earlier ones pushed.
 const MOST_PUSHES: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +66,7 @@ async fn each_profile_ends_complete_or_says_what_is_missing() {
                     break;
                 }
             }
-            // The one that is refused for good is refused by each push.
+            // What is refused permanently is refused by each push.
             let refuses = profile.rules.iter().any(|rule| rule.deeper_than > 0);
             (complete == refuses).then(|| format!("{name}: complete is {complete}"))
         })
@@ -261,7 +261,7 @@ fn judge(registry: &FaultyRegistry, content: &Content, report: &PushReport) -> R
         }
         if let Err(error) = outcome {
             let text = error.to_string();
-            // One reason that stops them all is told by the request that met it.
+            // A reason that stops them all is reported by the request that met it.
             let alone = Arc::strong_count(error) == 1;
             let mut about = artifacts
                 .iter()
@@ -330,7 +330,7 @@ fn content() -> Content {
     Content::of(&recipe)
 }
 
-/// Settings that do not make a test wait, and go on with an upload from a size that a test can send.
+/// Settings that do not make a test wait, and resume an upload from a size that a test can send.
 fn settings() -> Settings {
     Settings {
         attempts: 4,

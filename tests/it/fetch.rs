@@ -127,7 +127,7 @@ async fn a_page_instead_of_a_bundle_is_refused_and_not_kept() {
     insta::assert_snapshot!(sandbox.run(&["fetch", "v4.1.5"]).whole());
     assert_eq!(in_bundles(&sandbox), [LOCK]);
 
-    // Without a length, nothing but the content tells.
+    // Without a length, only the content shows it.
     let server = Server::start(|_| {
         let page: Result<Bytes, std::io::Error> = Ok(Bytes::from_static(b"<html>"));
         let body = futures_util::stream::iter([page]);

@@ -50,7 +50,7 @@ fn what_was_published_is_rendered_with_the_same_values() {
                 let _ = spec.remove(key);
             }
         }
-        // The release stands elsewhere in an environment, and in the delta form of 4.2.0 not at all.
+        // An environment has the release in a different place, and the delta form of 4.2.0 lacks it.
         let version = rendered["spec"].as_mapping_mut().unwrap().remove("version");
         if let Some(published) = published["spec"]
             .as_mapping_mut()

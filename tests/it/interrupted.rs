@@ -17,7 +17,7 @@ use crate::push::{Content, root};
 
 mod calm;
 
-/// How many bytes may be sent once more where a session goes on.
+/// How many bytes may be sent again when a session is resumed.
 const AGAIN: u64 = 8 << 20;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! `list`: environments and locked releases, and where each stands.
+//! `list`: environments and locked releases, each with its state.
 
 use support::{Lab, Sandbox};
 

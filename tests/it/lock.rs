@@ -91,7 +91,7 @@ fn a_bundle_that_cannot_be_read_or_kept_is_not_to_be_thrown_away() {
     let run = sandbox.run(&["lock", "v4.1.5", "--bundle", folder.as_str()]);
     insta::assert_snapshot!("a_folder_for_a_bundle", run.whole());
 
-    // Where blobs go is taken by a file, so that none of them can be kept.
+    // Where blobs go is taken by a file, so none of them can be kept.
     let blobs = sandbox.path("bundles/store/blobs/sha256");
     std::fs::create_dir_all(blobs.parent().unwrap()).unwrap();
     std::fs::write(
@@ -180,7 +180,7 @@ fn a_bundle_that_is_wrong_inside_is_refused_by_the_archives_name() {
     refused("a_missing_layer", &|members| {
         let place = pause(members);
         let mut archive = bundles::untar(&members[place].bytes);
-        // The largest of the blobs is the layer that all images stand on.
+        // The largest of the blobs is the layer that all images share.
         let largest = archive.iter().map(|blob| blob.bytes.len()).max();
         let layer = archive
             .iter()
@@ -719,7 +719,7 @@ async fn a_mkectl_whose_hash_nobody_publishes_is_trusted_once() {
         let folder = sandbox.path(&format!("bundles/mkectl/v4.2.1/{}", one.platform));
         assert_eq!(folder.exists(), one.platform == this, "{folder}");
     }
-    // It is trusted once: whoever locks again keeps the hashes, and asks only for what was not there.
+    // It is trusted once: locking again keeps the hashes, and downloads only what was missing.
     let asked = server.asked().len();
     let again = sandbox.run(&lock).success();
     assert!(again.stdout.starts_with("unchanged:"), "{}", again.whole());
@@ -728,7 +728,7 @@ async fn a_mkectl_whose_hash_nobody_publishes_is_trusted_once() {
         .map(|one| one.path.clone())
         .collect();
     assert_eq!(new, ["/darwin/x86_64"]);
-    // Without the vendor or a mirror nobody is asked for anything, and what was locked stays.
+    // Without the vendor or a mirror nothing is requested, and what was locked stays.
     let quiet = sandbox
         .run(&[
             "lock",

@@ -53,7 +53,7 @@ async fn everything_is_in_the_registry_before_the_cluster_is_touched() {
     let lab = lab_of("v4.1.5", MKE3).await;
     insta::assert_snapshot!("plan", lab.run(&["migrate", "lab", "--dry-run"]).whole());
     assert!(lab.repositories().await.is_empty());
-    // How many blobs are sent depends on who is first, so that they are there in what is compared.
+    // How many blobs are sent depends on who is first, so they are there in what is compared.
     lab.run(&["push", "lab"]).success();
     let allowed = ["migrate", "lab", "--allow-visible-secrets"];
     insta::assert_snapshot!("migrated", lab.run(&allowed).success().whole());
@@ -139,7 +139,7 @@ async fn what_stands_in_the_way_is_told_before_anything_is_pushed() {
             run.whole()
         );
     };
-    // Nobody said that the password may be seen.
+    // Showing the password was not allowed.
     refused(
         8,
         "--mke3-admin-password would be visible in the process list",
@@ -191,7 +191,7 @@ async fn what_stands_in_the_way_is_told_before_anything_is_pushed() {
     );
     refused(3, "MKE 3 has 2 managers: an even number is not supported");
     lab.edit_environment(hosts, "  hosts:\n");
-    // The machines are not new, so that they are not installed on.
+    // The machines are not new, so they are not installed on.
     for command in ["deploy", "apply"] {
         let run = lab.run(&[command, "lab"]).exits_with(3);
         assert!(
@@ -220,7 +220,7 @@ async fn the_check_of_mke_3_runs_first_and_stops_the_rest() {
     lab.sandbox
         .write("environments/lab/ucp.toml", "[scheduling_configuration]\n");
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "6");
-    // A run before this one was killed, and that the check fails tells nothing of how it ended.
+    // A run before this one was killed, and the failing check does not show how it ended.
     let note = "environments/lab/logs/under-way.yaml";
     lab.sandbox.write(
         note,
@@ -268,7 +268,7 @@ async fn a_migration_that_fails_is_told_with_its_rollback_and_tried_again() {
         "{}",
         run.stderr
     );
-    // Deploy still knows what is there.
+    // Deploy still knows the installed release.
     lab.run(&["deploy", "lab"]).exits_with(3);
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
     lab.run(&["migrate", "lab", "--allow-visible-secrets"])

@@ -152,7 +152,7 @@ async fn any_other_command_gets_the_right_program_and_file() {
         "{:?}",
         call.arguments
     );
-    // It works, it fails, and its own code is told.
+    // It works, it fails, and its own code is reported.
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "3");
     insta::assert_snapshot!(
         "its_own_code",
@@ -165,7 +165,7 @@ async fn any_other_command_gets_the_right_program_and_file() {
         .exits_with(7);
     let last: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(last["error"]["mkectl-exit-code"], 2);
-    // Nothing of the values is left, nor a note: nobody killed it.
+    // Nothing of the values is left, nor a note: it was not killed.
     for (path, content) in lab.sandbox.files() {
         let is_meant = path.as_str().ends_with("mkectl-calls");
         let text = String::from_utf8_lossy(&content);
@@ -206,7 +206,7 @@ async fn a_secret_that_others_would_see_is_told_and_can_be_refused() {
 async fn the_program_is_that_of_what_the_cluster_runs() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run(&["deploy", "lab"]).success();
-    // The environment goes on to a later release, and the cluster is where it was.
+    // The environment moves to a later release, and the cluster stays.
     lab.edit_environment("release: v4.1.5", "release: v4.2.1");
     let run = lab.run(&["mkectl", "lab", "--", "version"]).success();
     assert_eq!(run.stdout, "Version: v4.1.5\n");

@@ -1,4 +1,4 @@
-//! Files that nobody would write: those of the gallery with random changes are read, checked and rendered. Nothing may panic, and what
+//! Implausible files: those of the gallery with random changes are read, checked and rendered. Nothing may panic, and what
 //! is rendered can be read back and is the same every time.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

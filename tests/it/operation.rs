@@ -115,7 +115,7 @@ async fn while_mkectl_runs_no_secret_is_in_the_process_list_and_a_signal_ends_it
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     };
     let (airlock, mkectl) = (child.id().to_string(), mkectl.to_string());
-    // As everybody on the machine reads it; and what mkectl itself has, which its owner reads.
+    // As every user of the machine reads it; and what mkectl itself has, which its owner reads.
     for text in [
         proc(&airlock, "cmdline"),
         proc(&mkectl, "cmdline"),
@@ -158,7 +158,7 @@ async fn what_mkectl_repeats_of_secrets_is_masked_also_when_it_crashes() {
         "config:\n",
         "config:\n  license: { token: { $env: LAB_LICENSE } }\n",
     );
-    // It cannot have the token from its environment, so that the test gives it by another name, and it comes cut in two reads.
+    // It cannot have the token from its environment, so the test gives it by a different name, and it comes cut in two reads.
     lab.sandbox
         .variable("LAB_LICENSE", TOKEN)
         .variable("REPEATED", TOKEN)
@@ -230,7 +230,7 @@ async fn after_a_kill_mkectl_ends_and_the_next_run_tells_what_happened() {
     wait_for_log(&lab.sandbox, "waiting for nodes");
     child.kill().unwrap();
     child.wait().unwrap();
-    // Nobody is left to pass a signal on, so that the system does.
+    // No process is left to pass a signal on, so the system does.
     wait_until(|| std::fs::read_to_string(&cleaned).is_ok_and(|signal| signal == "SIGINT"));
 
     let told = "`mkectl apply` for v4.1.5 was running since [TIME] when Airlock was killed, and its result is unknown; \
@@ -239,7 +239,7 @@ async fn after_a_kill_mkectl_ends_and_the_next_run_tells_what_happened() {
     lab.sandbox.variable("FAKE_MKECTL_HANG", "no");
     let run = lab.run(&["deploy", "lab"]).success();
     assert!(run.stderr.contains(told), "{}", run.stderr);
-    // Now it is known, and told no more.
+    // Now it is known, and no longer reported.
     let run = lab.run(&["deploy", "lab"]).success();
     assert_eq!(run.stderr.matches("killed").count(), 0, "{}", run.stderr);
     assert_eq!(run.stdout, "lab: nothing to do\n");

@@ -61,7 +61,7 @@ async fn the_exit_code_tells_whether_something_is_to_be_done() {
     lab.run(&plan).success();
 
     std::fs::remove_file(lab.sandbox.path("environments/lab/receipt.yaml")).unwrap();
-    // A refusal of `deploy` is told before a difference.
+    // A refusal of `deploy` takes precedence over a difference.
     lab.run(&plan).exits_with(8);
 }
 

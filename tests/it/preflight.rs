@@ -1,4 +1,4 @@
-//! Tests of `preflight`: each fault of a registry is named with its fix, everything else goes on, and nothing stays behind.
+//! Tests of `preflight`: each fault of a registry is named with its fix, everything else continues, and nothing stays behind.
 
 mod nodes;
 mod profile;
@@ -95,7 +95,7 @@ async fn what_is_wrong_here_and_what_is_wrong_there_come_at_once() {
         ]
     );
     let run = sandbox.run(&["preflight", "lab"]);
-    // What is told meanwhile names the probe, and that is drawn. The room differs between machines, and so does what is said of it.
+    // The progress names the probe, which is random. The room differs between machines, and so does what is said of it.
     let lines: Vec<&str> = run.stdout.lines().collect();
     let disk = lines.iter().position(|line| line.contains(" disk "));
     let after = lines.iter().position(|line| line.contains(" bundle and "));
@@ -252,7 +252,7 @@ async fn ctrl_c_removes_the_probe_before_it_ends() {
     }
     assert!(!registry.is_empty());
     let process = i32::try_from(child.id()).unwrap();
-    // SAFETY: the process is our own child, and nobody has waited for it yet.
+    // SAFETY: the process is our own child, and was not waited for yet.
     unsafe { libc::kill(process, libc::SIGINT) };
     let output = tokio::task::spawn_blocking(|| child.wait_with_output());
     let output = output.await.unwrap().unwrap();

@@ -106,7 +106,7 @@ async fn another_lock_is_another_thing_and_a_deploy_must_be_old_enough() {
         "{}",
         other.stderr
     );
-    // A deploy brings the receipt of staging up to date, though nothing is to be sent and nothing to be applied.
+    // A deploy updates the receipt of staging, though nothing is sent or applied.
     let plan = lab.run(&["plan", "staging"]).success();
     assert!(
         plan.stdout
@@ -234,7 +234,7 @@ async fn a_promotion_changes_the_release_and_nothing_else() {
         again.stdout
     );
 
-    // The other way round, by Markdown: a release of its own is changed where it stands.
+    // The other way round, by Markdown: an own release is changed in place.
     let own = text.replace("release: v4.1.5", "release: \"v4.1.2\"  # not yet");
     lab.sandbox.write("environments/lab/environment.yaml", &own);
     let markdown = lab

@@ -16,7 +16,7 @@ const RELEASES: [&str; 3] = ["v4.1.1", "v4.1.2", "v4.1.5"];
 /// The tags that only the first release needs: an index, and an image whose layers are all shared with later ones.
 const NEEDLESS: [&str; 2] = ["mke/four/calico/node:v4.1.1", "mke/four/only-first:1"];
 
-/// A workspace in git whose registry holds three releases, each told of by a receipt.
+/// A workspace in git whose registry holds three releases, each recorded by a receipt.
 struct Site {
     sandbox: Sandbox,
     registry: TestRegistry,
@@ -27,7 +27,7 @@ impl Site {
         Self::with(registry, 3).await
     }
 
-    /// Makes it with receipts that tell of so many artifacts pushed.
+    /// Makes it with receipts that record this many pushed artifacts.
     async fn with(registry: TestRegistry, pushed: usize) -> Self {
         Self::of(registry, pushed, Vec::new()).await
     }
@@ -55,7 +55,7 @@ impl Site {
         site
     }
 
-    /// Locks a release, pushes it, and commits a receipt that tells so.
+    /// Locks a release, pushes it, and commits a receipt that records it.
     fn deploy(&self, release: &str, recipe: &Recipe, pushed: usize) {
         let file = "environments/lab/environment.yaml";
         let text = self.sandbox.read(file);
@@ -565,11 +565,11 @@ async fn a_plan_is_refused_when_anything_in_it_has_moved() {
             run.whole()
         );
     };
-    // The cluster went back to the first release, so that it needs it again.
+    // The cluster went back to the first release, so it needs it again.
     site.receipt(RELEASES[0], 3);
     refused(&obey().exits_with(3), "a lock that is kept names it");
     site.receipt(RELEASES[2], 3);
-    // Another environment of the same registry wants it.
+    // A different environment of the same registry requires it.
     let lab = site.sandbox.read("environments/lab/environment.yaml");
     site.sandbox.write(
         "environments/other/environment.yaml",

@@ -174,7 +174,7 @@ async fn a_missing_blob_tags_nothing(registry: TestRegistry) {
             "{}",
             artifact.name()
         );
-        // And the same client goes on where it failed.
+        // And the same client resumes where it failed.
         client.push(&artifact, &content.store, &()).await.unwrap();
     }
 }
@@ -415,7 +415,7 @@ async fn a_push_to_a_protected_environment_wants_its_name() {
         .run(&["push", "lab", "--confirm", "prod"])
         .exits_with(8);
     sandbox.run(&["push", "lab", "--confirm", "lab"]).success();
-    // Where nothing is to be pushed, nobody has to be asked.
+    // If nothing is pushed, no confirmation is needed.
     sandbox.run(&["push", "lab"]).success();
 }
 
@@ -491,7 +491,7 @@ async fn a_registry_that_serves_nobody_without_credentials_is_found_before_anyth
 async fn credentials_are_found_where_docker_keeps_them() {
     let registry = TestRegistry::with_credentials().await;
     let sandbox = Sandbox::new(AIRLOCK);
-    // Nodes have a secret to pull with, so that a registry which refuses strangers will do.
+    // Nodes have a secret to pull with, so a registry which refuses strangers will do.
     registry.describe(&sandbox, "");
     let file = "environments/lab/environment.yaml";
     let text = sandbox.read(file);
@@ -973,8 +973,8 @@ pub(crate) fn root(artifact: &Artifact) -> &Manifest {
 
 /// Runs the command to its end, and returns its exit code and the most memory that it had, in bytes.
 ///
-/// The kernel's figure only ever grows, so that asking for it now and then misses nothing but the last moments. What
-/// `wait4` tells instead would include the memory of the process that started the command.
+/// The kernel's figure only ever grows, so asking for it now and then misses nothing but the last moments. What
+/// `wait4` returns would include the memory of the process that started the command.
 #[cfg(target_os = "linux")]
 fn memory_of(sandbox: &Sandbox, arguments: &[&str]) -> (Option<i32>, u64) {
     let mut child = sandbox
@@ -1024,7 +1024,7 @@ fn layers(bundle: &[u8], lock: &Lock) -> Vec<(std::ops::Range<usize>, String)> {
             .collect();
         for blob in bundles::untar(&member.bytes) {
             let name = blob.path.rsplit('/').next().unwrap();
-            // What is shared stands in several places, and what crosses a block of gzip in none.
+            // Shared bytes are in several places; bytes that cross a gzip block are in none.
             let mut places = (0..bundle.len() - blob.bytes.len())
                 .filter(|&start| bundle[start..].starts_with(&blob.bytes));
             if let (true, Some(start), None) = (layers.contains(name), places.next(), places.next())

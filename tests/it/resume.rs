@@ -22,7 +22,7 @@ struct Image {
     artifact: Artifact,
 }
 
-/// Asks for the end as soon as two megabytes are on their way, and keeps what it was told.
+/// Stops as soon as two megabytes are on their way, and records the events.
 #[derive(Default)]
 struct Watch {
     stop: Stop,

@@ -71,7 +71,7 @@ async fn an_unchanged_plan_is_obeyed_to_the_letter() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
-    // One artifact is there, one is something else, the others are missing.
+    // One artifact is there, one has different content, the others are missing.
     lab.run(&["push", "lab"]).success();
     let lock = bundles::lock_of(&lab.sandbox);
     let (kept, other) = (&lock.artifacts[2], &lock.artifacts[1]);
@@ -245,7 +245,7 @@ async fn what_is_no_plan_of_this_environment_is_refused() {
         "{}",
         run.stderr
     );
-    // A line that somebody put in is not overlooked.
+    // An inserted line is noticed.
     lab.sandbox.write(
         PLAN,
         &text.replace("registry:\n", "approved: yes\nregistry:\n"),
@@ -272,7 +272,7 @@ async fn what_is_no_plan_of_this_environment_is_refused() {
 async fn what_a_deploy_by_this_plan_has_done_is_progress() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let _ = plan(&lab);
-    // It fails half-way: everything is pushed, the configuration is written, and the receipt tells of the failure.
+    // It fails half-way: everything is pushed, the configuration is written, and the receipt records the failure.
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
     obey(&lab).exits_with(7);
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "0");
@@ -323,7 +323,7 @@ async fn what_a_deploy_by_this_plan_has_done_is_progress() {
     assert!(moved.contains("receipt: was"), "{moved}");
 }
 
-/// Removes a manifest from the registry behind everybody's back.
+/// Removes a manifest from the registry directly.
 async fn delete(registry: &str, repository: &str, digest: &str) {
     let url = format!("http://{registry}/v2/mke/{repository}/manifests/{digest}");
     let answer = support::registries::http()

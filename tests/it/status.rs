@@ -1,4 +1,4 @@
-//! `status`: what is wanted, what was deployed, what is there; all environments at once, and what fixes each difference.
+//! `status`: the required, the deployed and the present state of all environments, and what fixes each difference.
 
 use std::time::{Duration, Instant};
 

@@ -62,7 +62,7 @@ fn gc_shows_what_no_lock_names_and_removes_it() {
     );
     assert_eq!(blobs(&sandbox), 0);
 
-    // What went is brought again where it is wanted again.
+    // What was removed is restored when it is needed again.
     sandbox.write(LOCK, &lock);
     sandbox.run(&["fetch", "demo"]).success();
     assert_eq!(blobs(&sandbox), whole);

@@ -21,7 +21,12 @@ impl Wide {
         let shown = show(sandbox.command(arguments), typed);
         let is_wrong = matches!(shown.code, None | Some(101));
         assert!(!is_wrong, "{arguments:?}: {}", shown.text);
-        for line in shown.lines() {
+        // What is typed ends the line of a question.
+        let lines = shown
+            .lines()
+            .join("\n")
+            .replace("continue: ", "continue:\n");
+        for line in lines.lines() {
             let is_command = line.trim_start().starts_with("$ ");
             let is_word = line.split_whitespace().count() == 1;
             if line.chars().count() > usize::from(COLUMNS) && !is_command && !is_word {

@@ -10,7 +10,7 @@ use support::sandbox::repository;
 mod circles;
 mod prose;
 
-/// Which crate of ours may know which other. Whoever adds an edge adds it here, and says why in ARCHITECTURE.md.
+/// Which crate may use which other. A new edge is added here and explained in ARCHITECTURE.md.
 const EDGES: &[(&str, &[&str])] = &[
     ("files", &[]),
     ("redaction", &[]),
@@ -279,7 +279,7 @@ fn every_verb_has_its_three_files() {
             repository().join(format!("tests/it/{verb}.rs")).is_file(),
             "`{verb}` has no tests/it/{verb}.rs"
         );
-        // `show` prints what `environment` has read, `ci` starts cargo; there is no step to them.
+        // `show` prints what `environment` has read, `ci` starts cargo; they have no step.
         if !["show", "ci"].contains(&verb) {
             let step = format!("/{verb}.rs");
             let mut files = sources().into_iter();

@@ -147,7 +147,7 @@ impl Road {
         std::fs::write(folder.join("mke.kubeconf"), "apiVersion: v1\n").unwrap();
     }
 
-    /// Returns what mkectl was told to do since the first installation, each with the release of that mkectl. Questions about itself
+    /// Returns the commands of mkectl since the first installation, each with the release of that mkectl. Questions about itself
     /// are left out.
     fn commands(&self) -> Vec<String> {
         let calls = self.lab.calls();
@@ -170,7 +170,7 @@ impl Road {
             .collect()
     }
 
-    /// Checks that mkectl was told nothing that changes a cluster, and the registry has what it had.
+    /// Checks that mkectl got no command that changes a cluster, and that the registry is unchanged.
     #[track_caller]
     fn assert_untouched(&self) {
         for command in self.commands() {
@@ -227,7 +227,7 @@ async fn a_later_release_is_an_upgrade_that_the_plan_shows_first() {
     );
     insta::assert_snapshot!("receipt", road.lab.receipt());
     let sandbox = &road.lab.sandbox;
-    // What it was before is kept for whoever restores it, and the matrix is the vendor's to the byte.
+    // What it was before is kept for a restore, and the matrix is the vendor's to the byte.
     let before = sandbox.read("environments/lab/backups/v4.1.1-to-v4.1.2_mke4.yaml");
     assert!(before.contains("version: v4.1.1\n"), "{before}");
     let lock = bundle::Lock::read(&road.lock_path("v4.1.2")).unwrap();
@@ -237,7 +237,7 @@ async fn a_later_release_is_an_upgrade_that_the_plan_shows_first() {
         hex::encode(sha2::Sha256::digest(matrix)),
         lock.release_matrix.unwrap().sha256
     );
-    // What the upgrade added is there for adoption, and what is rendered is there: nothing is to do.
+    // What the upgrade added can be adopted, and what is rendered is applied: nothing to do.
     let adopted = sandbox.path("environments/lab/mke4.adopted.yaml");
     let mode = std::fs::metadata(&adopted).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -284,7 +284,7 @@ async fn every_pair_of_releases_has_its_commands_or_a_reason() {
         road.lock(release);
         road.keep(release);
     }
-    // What was applied is rendered for 4.1.0, so that each other release finds another configuration.
+    // What was applied is rendered for 4.1.0, so each other release finds another configuration.
     let receipt = road.lab.sandbox.read(RECEIPT);
     let cluster = road.lab.sandbox.home().join("cluster.yaml");
     let mut upgraded = 0;
@@ -551,7 +551,7 @@ async fn what_is_missing_is_told_before_anything_is_touched() {
     );
     road.lab
         .edit_environment("config:\n", &format!("config:\n{PORTS}"));
-    // The same cluster in another registry.
+    // The same cluster in a different registry.
     road.edit_cluster(|text| text.replace("/mke", "/other"));
     refused(
         3,
@@ -587,7 +587,7 @@ async fn what_is_missing_is_told_before_anything_is_touched() {
 async fn without_a_receipt_the_cluster_itself_says_what_it_is() {
     let road = Road::new("v4.1.1", "v4.1.2").await;
     std::fs::remove_file(road.lab.sandbox.path(RECEIPT)).unwrap();
-    // Without a kubeconfig there is nobody to be asked: a first installation. But the registry records the deploy before.
+    // Without a kubeconfig no cluster can be read: a first installation. But the registry records the deploy before.
     let plan = road.run("plan").exits_with(8);
     assert!(plan.stdout.contains("mkectl apply -f"), "{}", plan.stdout);
     assert!(road.commands().is_empty());
@@ -673,7 +673,7 @@ async fn a_deploy_fetches_the_mkectl_that_it_lacks() {
     })
     .await;
     road.lose("v4.2.0");
-    // Where nobody answers, the plan says what is missing.
+    // Without a response, the plan names what is missing.
     road.lock_mkectl(
         "v4.2.1",
         "http://127.0.0.1:1/mkectl".to_owned(),
@@ -694,7 +694,7 @@ async fn a_deploy_fetches_the_mkectl_that_it_lacks() {
     for release in ["v4.2.0", "v4.2.1"] {
         road.lock_mkectl(release, server.url(release), &download(release));
     }
-    // So does `fetch`, for whoever carries both across.
+    // So does `fetch`, for carrying both across the gap.
     road.run("fetch").success();
     for release in ["v4.2.0", "v4.2.1"] {
         let folder = road
@@ -811,7 +811,7 @@ async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_nobody_sees_the
          --no-color --no-pretty-print --chart-registry-username {USER} --image-registry-username {USER}\n"
     );
     assert!(plan.stdout.contains(&command), "{}", plan.stdout);
-    // What failed is told as it was run, but for secrets.
+    // The failed command is shown as it ran, without secrets.
     road.lab.sandbox.variable("FAKE_MKECTL_EXIT", "3");
     let failed = ["deploy", "lab", "--take-over", "--format", "json"];
     let failed = road.lab.run(&failed);
@@ -864,7 +864,7 @@ async fn each_registry_is_pulled_from_with_its_own_secret() {
         .sandbox
         .variable("LAB_PULL_USERNAME", "puller")
         .variable("LAB_PULL_PASSWORD", PASSWORD);
-    // Charts are pulled without, and the registry wants credentials for them.
+    // Charts are pulled without, but the registry requires credentials for them.
     road.run("push").exits_with(5);
     let plan = road.run("plan").exits_with(8);
     assert!(
@@ -1200,7 +1200,7 @@ async fn a_receipt_that_names_a_later_release_than_the_cluster_runs_stops_a_depl
     road.assert_untouched();
 }
 
-/// The file is replaced by a rename, so that half of it means that something else wrote it.
+/// The file is replaced by a rename, so half of it means that something else wrote it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_note_of_mkectl_that_cannot_be_read_stops_a_deploy() {
     let road = Road::new("v4.1.4", "v4.1.5").await;

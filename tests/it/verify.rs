@@ -1,5 +1,5 @@
 //! Tests of `verify`: what the registry lacks is named exactly, and nothing else is; what is repaired is that, and nothing else;
-//! a watch tells of changes and of nothing else.
+//! a watch reports only changes.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -266,7 +266,7 @@ fn a_byte_that_turned_over_in_the_registry_is_found_by_reading_all_of_them() {
     assert_eq!(finding["kind"], "wrong-digest");
     assert_eq!(finding["digest"], layer.digest.as_ref());
 
-    // The registry believes that it has the blob, so that nobody can send it one.
+    // The registry believes that it has the blob, so none can be sent.
     let run = sandbox
         .run(&["verify", "demo", "--full", "--repair"])
         .exits_with(5);
@@ -449,7 +449,7 @@ async fn a_single_look_writes_metrics_whatever_came_of_it() {
     assert_eq!(metric("airlock_verify_success").as_deref(), Some("0"));
     assert_eq!(metric("airlock_verify_completed").as_deref(), Some("0"));
     assert_eq!(metric("airlock_verify_artifacts"), None);
-    // A folder that is not there was mistyped.
+    // A folder that is missing was mistyped.
     let nowhere = ["verify", "lab", "--textfile", "nowhere/lab.prom"];
     let run = sandbox.run(&nowhere).exits_with(1);
     assert!(
@@ -633,7 +633,7 @@ own: { repository: registry.mirantis.com/mke/late, tag: '' }
         "{}",
         run.whole()
     );
-    // It is in the store now, so that whoever asks hears it before anything is done.
+    // It is in the store now, so a plan reports it before anything is done.
     std::fs::remove_file(lab.sandbox.path("environments/lab/receipt.yaml")).unwrap();
     // The registry records the deploy that the receipt lacks.
     let plan = lab.run(&["plan", "lab"]).exits_with(8);
@@ -643,7 +643,7 @@ own: { repository: registry.mirantis.com/mke/late, tag: '' }
         "{}",
         plan.whole()
     );
-    // A plan's file is the same where nobody has the bundle in a store.
+    // A plan's file is the same without the bundle in a store.
     let written = || {
         lab.run(&["plan", "lab", "--out", "plan.yaml"])
             .exits_with(8);

@@ -153,7 +153,7 @@ pub fn lock_at(sandbox: &Sandbox, bundle: &[u8], url: &str) {
     sandbox.write(LOCK, &lock.to_yaml());
 }
 
-/// Takes the downloads of mkectl out of the lock, so that `fetch` does not ask the vendor's server for one.
+/// Takes the downloads of mkectl out of the lock, so `fetch` does not ask the vendor's server for one.
 pub fn forget_mkectl(sandbox: &Sandbox) {
     let mut lock = lock_of(sandbox);
     lock.mkectl.clear();
@@ -230,7 +230,7 @@ pub fn unpack(bundle: &[u8]) -> Vec<Member> {
     untar(&tar)
 }
 
-/// Returns a bundle of these files, without compression, so that what is in it can be found in it.
+/// Returns a bundle of these files, without compression, so what is in it can be found in it.
 pub fn pack(members: &[Member]) -> Vec<u8> {
     gzip(&tar(members))
 }

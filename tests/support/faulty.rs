@@ -44,23 +44,23 @@ pub struct Quirks {
     pub checks_manifests: bool,
     /// Whether it refuses manifests that do not name their media type themselves.
     pub wants_media_type: bool,
-    /// The status of what is not there.
+    /// The status of missing content.
     pub unknown: u16,
     /// The most that one request may carry, in bytes.
     pub body_limit: Option<u64>,
-    /// The least that it wants in each part, in bytes.
+    /// The minimum size of each part, in bytes.
     pub least_part: u64,
-    /// Whether it wants tokens, and for how many requests each is good.
+    /// Whether it requires tokens, and for how many requests each is valid.
     pub token_life: Option<u32>,
-    /// How many requests it works on at once; to more it says 503.
+    /// How many concurrent requests it accepts; it answers more with 503.
     pub at_once: Option<usize>,
     /// The media types, of manifests or of their configurations, that it does not take.
     pub refuses: &'static [&'static str],
-    /// Whether it wants credentials only of those who change something.
+    /// Whether it requires credentials only for changes.
     pub open_for_reading: bool,
     /// Whether it asks for the password itself, and knows no tokens. With `open_for_reading`, it asks only those who write.
     pub wants_password: bool,
-    /// Whether its token server refuses everybody a token for writing.
+    /// Whether its token server refuses tokens for writing.
     pub no_tokens_for_writing: bool,
     /// Its token server gives tokens without credentials, too.
     pub tokens_for_nobody: bool,
@@ -271,7 +271,7 @@ impl FaultyRegistry {
         Some(sha256(&bytes))
     }
 
-    /// Tells whether it holds nothing at all: no manifest, no blob, no open upload.
+    /// Returns whether it holds nothing at all: no manifest, no blob, no open upload.
     pub fn is_empty(&self) -> bool {
         self.inner.content().is_empty()
     }
@@ -286,7 +286,7 @@ impl FaultyRegistry {
         self.inner.content().tags()
     }
 
-    /// Waits until nobody is connected any more, so that whatever a client sent before it was killed has been dealt with.
+    /// Waits until no client is connected, so everything that a client sent before it was killed was handled.
     pub async fn is_left_alone(&self) {
         while self.inner.connections.load(Ordering::SeqCst) > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -299,7 +299,7 @@ impl Inner {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until so many more bytes may be read.
+    /// Waits until this many more bytes may be read.
     async fn wait(&self, bytes: usize, rate: Option<u64>) {
         let Some(rate) = rate else { return };
         let until = {

@@ -1,4 +1,4 @@
-//! An environment that is deployed to a registry of the test, by a mkectl that does as it is told.
+//! An environment that is deployed to a registry of the test, by a fake mkectl.
 
 use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 //! registries to push to, and a server to download from.
 //!
 //! A sandbox sees nothing of the machine: its environment is cleared, its HOME is its own, PATH holds only what a
-//! test puts there. What it prints is redacted, so that snapshots hold on every machine.
+//! test puts there. What it prints is redacted, so snapshots hold on every machine.
 
 pub mod bundles;
 pub mod courier;

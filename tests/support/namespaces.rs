@@ -52,7 +52,7 @@ pub struct Special {
     pub lacks: &'static [&'static str],
     /// Shell commands in its namespaces before the server starts.
     pub before: String,
-    /// The node, by its index, that this one is behind, in a network that nobody else is in.
+    /// The node, by its index, that this one is behind, in a network of their own.
     pub behind: Option<usize>,
 }
 
@@ -258,7 +258,7 @@ fn node(folder: &Utf8Path, index: usize, special: &Special) -> Machine {
     ] {
         std::fs::write(own.join(name), text).expect("a file");
     }
-    // Nobody is asked for names.
+    // No name server is used.
     std::fs::write(own.join("resolv.conf"), "").expect("a file");
     std::fs::write(
         own.join("sshd_config"),
@@ -332,7 +332,7 @@ fn make_key(path: &Utf8Path) {
     assert!(made.expect("`ssh-keygen` of OpenSSH").success());
 }
 
-/// Waits until a log says that somebody is listening.
+/// Waits until a log says that a program is listening.
 fn wait_for(log: &Utf8Path) {
     let begun = Instant::now();
     loop {

@@ -15,7 +15,7 @@ use crate::tls::{self, Signed};
 pub const USER: &str = "courier";
 /// That user's password.
 pub const PASSWORD: &str = "correct-horse";
-/// The line of that user for htpasswd, which wants bcrypt.
+/// The line of that user for htpasswd, which requires bcrypt.
 const HTPASSWD: &str = include_str!("htpasswd");
 
 /// Debian's package asks for credentials in its configuration; with this one every `registry:2` is alike.
@@ -45,7 +45,7 @@ pub struct TestRegistry {
     pub address: String,
     /// The CA that signed its certificate, if it has one.
     pub ca_pem: Option<String>,
-    /// Whether it wants [`USER`] and [`PASSWORD`].
+    /// Whether it requires [`USER`] and [`PASSWORD`].
     pub wants_credentials: bool,
     _running: Running,
 }
@@ -72,12 +72,12 @@ impl TestRegistry {
         }
     }
 
-    /// Starts `registry:2` over plain HTTP, open to everybody.
+    /// Starts `registry:2` over plain HTTP, without credentials.
     pub async fn plain() -> Self {
         Self::container(image(), None, false).await
     }
 
-    /// Starts `registry:2` over plain HTTP, which removes nothing, as it does unless it is told otherwise.
+    /// Starts `registry:2` over plain HTTP, which removes nothing, its default.
     pub async fn without_delete() -> Self {
         let image = image().with_env_var("REGISTRY_STORAGE_DELETE_ENABLED", "false");
         Self::container(image, None, false).await

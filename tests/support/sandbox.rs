@@ -99,7 +99,7 @@ impl Sandbox {
         let text = self.read(&format!("environments/{environment}/receipt.yaml"));
         let mut redacted = String::new();
         for line in self.redact(&text).lines() {
-            // The configuration names the registry's port, and programs are built anew, so that their digests differ each time.
+            // The configuration names the registry's port, and programs are built anew, so their digests differ each time.
             let line = match line.split_once(": ") {
                 Some((key, digest))
                     if digest.len() == 64
@@ -259,7 +259,7 @@ pub fn repository() -> Utf8PathBuf {
         .to_owned()
 }
 
-/// Returns a port on which nobody listens at this moment.
+/// Returns a port that is free at this moment.
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
@@ -301,7 +301,7 @@ fn collect(folder: &Utf8Path, files: &mut BTreeMap<Utf8PathBuf, Vec<u8>>) {
     }
 }
 
-/// Removes how long a step took, `, 2.10 MB in 1.2 s, 1.75 MB/s`, which is told only of steps that took a while.
+/// Removes how long a step took, `, 2.10 MB in 1.2 s, 1.75 MB/s`, which is reported only for steps that took a while.
 fn redact_speeds(text: &str) -> String {
     let mut redacted = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {

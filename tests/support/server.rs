@@ -1,4 +1,4 @@
-//! A web server on loopback that answers as a test tells it, and notes what it was asked.
+//! A web server on loopback that responds as a test defines, and records the requests.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -185,7 +185,7 @@ pub fn hold_back(bytes: &Bytes, held: usize, released: Arc<AtomicBool>) -> Respo
         .into_response()
 }
 
-/// Answers like a registry that holds nothing, and lets nobody push.
+/// Answers like a registry that holds nothing, and refuses pushes.
 pub fn closed_registry(asked: &Asked) -> Response {
     let status = match asked.path.as_str() {
         "/v2/" => StatusCode::OK,

@@ -65,7 +65,7 @@ pub fn open() -> (File, File) {
         ws_ypixel: 0,
     };
     let (mut controller, mut terminal) = (0, 0);
-    // SAFETY: the pointers are to locals; null stands for a name and settings that are not needed.
+    // SAFETY: the pointers are to locals; null represents a name and settings that are not needed.
     let opened = unsafe {
         libc::openpty(
             &raw mut controller,

@@ -48,7 +48,7 @@ impl TlsProxy {
             while let Ok((stream, _)) = listener.accept().await {
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
-                    // Clients that do not like the certificate leave, which is what tests want of them.
+                    // Clients that reject the certificate disconnect, as the tests expect.
                     let Ok(mut outer) = acceptor.accept(stream).await else {
                         return;
                     };

@@ -1,4 +1,4 @@
-//! Counts the requests that reach a registry: an optimisation is there only if the wire shows it.
+//! Counts the requests that reach a registry: an optimisation counts only if the wire shows it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

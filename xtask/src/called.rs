@@ -3,7 +3,7 @@
 /// How the program is called by its alias.
 pub(crate) const BY_CARGO: &str = "cargo xtask";
 
-/// Returns how the program was called: by its alias, which `cargo` tells by a variable, or by a path.
+/// Returns how the program was called: by its alias, which a variable of `cargo` shows, or by a path.
 #[expect(
     clippy::disallowed_methods,
     reason = "how the program was called is what the process's variables and arguments tell"

@@ -70,7 +70,7 @@ pub(crate) struct CommonArgs {
     pub(crate) trace: Option<Utf8PathBuf>,
 }
 
-/// Where the options that all commands have stand in a help: behind the command's own, before `--help`.
+/// Where a help lists the options of all commands: behind the command's own, before `--help`.
 const LAST: usize = 900;
 
 /// The commands, by the road. A test holds that none is forgotten.
@@ -637,7 +637,7 @@ impl Cli {
         }
     }
 
-    /// Says whether secrets may stand in the process list.
+    /// Returns whether secrets may be in the process list.
     pub(crate) fn allows_visible_secrets(&self) -> bool {
         match &self.command {
             Command::Deploy { consent, .. }
@@ -753,7 +753,7 @@ fn instead_of_dry_run(mut arguments: impl Iterator<Item = std::ffi::OsString>) -
     }
 }
 
-/// Says whether a command line that cannot be understood asks for JSON: a machine that reads on waits for the last object.
+/// Returns whether a command line that cannot be parsed asks for JSON: a machine that reads on waits for the last object.
 fn wants_json(arguments: impl Iterator<Item = std::ffi::OsString>) -> bool {
     let arguments: Vec<_> = arguments.take_while(|argument| argument != "--").collect();
     arguments.iter().any(|argument| argument == "--format=json")

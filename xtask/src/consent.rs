@@ -13,7 +13,7 @@ use crate::ui::edge;
 /// Asks at the terminal, unless a flag of ours has said it.
 pub(crate) struct TerminalConsent {
     is_given: bool,
-    /// The flags that were told of and may be seen.
+    /// The flags that were explained and may be visible.
     allowed: Mutex<Vec<String>>,
 }
 
@@ -41,7 +41,7 @@ impl Consent for TerminalConsent {
     }
 
     fn show_password(&self, username: &str, password: &SecretString) -> Result<(), Refused> {
-        // Where standard error goes to a file, it would be in that file for good.
+        // If standard error goes to a file, it would stay in that file.
         if !std::io::stderr().is_terminal() {
             return Err(Refused("a terminal is required to show it".to_owned()));
         }

@@ -53,7 +53,7 @@ impl<'a> EnvironmentCredentials<'a> {
     fn in_files(&self, environment: &Environment) -> Result<Credentials, CredentialFileError> {
         let registry = &environment.registry;
         let key = (registry.address.clone(), registry.project.clone());
-        // Held while a helper runs, so that it runs once.
+        // Held while a helper runs, so it runs once.
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(credentials) = found.get(&key) {
             return Ok(credentials.clone());

@@ -1,4 +1,4 @@
-//! What people are told when something fails: the words, the advice, the exit code. Libraries describe; this decides.
+//! The message, the hints and the exit code of each failure. Libraries describe; this decides.
 
 use std::collections::BTreeSet;
 
@@ -133,7 +133,7 @@ impl Failure {
         }
     }
 
-    /// Says whether everything that failed did so because it was asked to stop.
+    /// Returns whether everything that failed did so because it was asked to stop.
     pub(crate) fn is_stopped(&self) -> bool {
         match self {
             Self::Release(
@@ -549,7 +549,7 @@ fn kubeconfig_hint(error: &kubeconfig::Error) -> String {
 }
 
 fn conflict_hints(conflict: &Conflict) -> Vec<String> {
-    // The other operator may not have pushed the receipt yet: then `git pull` alone brings nothing.
+    // The other operator may not have pushed the receipt yet: then `git pull` alone gets nothing.
     let unpushed =
         "if `git pull` brings no receipt, wait until the other operator commits and pushes it";
     match conflict {
@@ -589,7 +589,7 @@ fn replace(path: &Utf8Path) -> String {
     )
 }
 
-/// Returns what to do about a registry that serves other bytes under a digest than were pushed.
+/// Returns what to do about a registry that serves different bytes under a digest than were pushed.
 fn damage(environment: &str) -> Vec<String> {
     vec![
         "the registry's storage is damaged, and the registry keeps the damaged bytes when the right ones are sent again. Delete the named \
@@ -611,7 +611,7 @@ fn meant(name: &str) -> Option<String> {
     (meant != name && !meant.is_empty() && meant.chars().all(fits)).then_some(meant)
 }
 
-/// Says whether something came, and was not what it should be.
+/// Returns whether the downloaded content is not the expected one.
 fn is_another_file(error: &release::DownloadError) -> bool {
     use release::DownloadError::{Html, NotGzip, Sha256, Size};
     matches!(

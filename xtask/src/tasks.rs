@@ -144,7 +144,7 @@ fn one_or_all(app: &App<'_>, name: Option<&str>) -> Result<Vec<String>, Failure>
     }
 }
 
-/// Does something with each environment, and goes on where one of them is wrong.
+/// Does something with each environment, and continues if one of them is wrong.
 ///
 /// # Errors
 /// What is wrong with all of them.

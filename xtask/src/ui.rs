@@ -98,7 +98,7 @@ impl Ui {
         .map_err(Failure::Output)
     }
 
-    /// Tells people something beside the result; machines have it in the result.
+    /// Shows people something beside the result; machines have it in the result.
     pub(crate) fn note(&self, text: &str) {
         if let Form::Human(human) = &*self.0 {
             human.print(text);
@@ -142,7 +142,7 @@ impl Ui {
         ExitCode::from(code)
     }
 
-    /// Tells that a signal was heard.
+    /// Reports that a signal was received.
     pub(crate) fn stopping(&self) {
         if let Form::Human(human) = &*self.0 {
             human.print_after_echo(
@@ -160,7 +160,7 @@ impl Ui {
     }
 }
 
-/// Tells machines of a command line that cannot be understood; people have been told.
+/// Reports an invalid command line to machines; people have seen the message already.
 pub(crate) fn wrong_command_line(message: &str, code: u8) {
     json::Json.emit(
         "error",

@@ -17,7 +17,7 @@ pub(crate) enum Until {
 }
 
 impl Until {
-    /// Returns how long it is from `now`; nothing where it is over.
+    /// Returns how long it is from `now`; none if it is over.
     pub(crate) fn from(self, now: &Zoned) -> Duration {
         let at = |moment: DateTime| moment.to_zoned(now.time_zone().clone());
         let wait = match self {

@@ -9,7 +9,7 @@ use std::thread::{Builder, Scope};
 
 use crate::digest::Hasher;
 
-/// How many compressed bytes are read at once.
+/// How many compressed bytes are read at a time.
 const CHUNK: usize = 256 << 10;
 
 /// How many chunks there are. Two would do if both sides were equally fast at every moment.
@@ -80,7 +80,7 @@ impl Ahead {
     /// Returns the next bytes, none at the end, and takes back a chunk that is used up.
     pub(crate) fn next(&mut self, used: Option<Chunk>) -> io::Result<Option<Chunk>> {
         if let Some(used) = used {
-            // There is room for every chunk there is; a thread that has read everything wants none.
+            // There is room for every chunk there is; a thread that has read everything needs none.
             let _ = self.emptied.send(used);
         }
         if self.sha256.is_some() {
@@ -103,7 +103,7 @@ impl Ahead {
     }
 }
 
-/// The thread's work. It ends when the input does, and when nobody listens any more.
+/// The thread's work. It ends when the input does, and when the receiver is dropped.
 fn read(mut input: impl Read, fill: &SyncSender<Filled>, reuse: &Receiver<Chunk>) {
     let mut hasher = Hasher::new();
     let mut made = 0;
@@ -129,7 +129,7 @@ fn read(mut input: impl Read, fill: &SyncSender<Filled>, reuse: &Receiver<Chunk>
             Ok(()) if is_last => Filled::End(hasher.hex()),
             Ok(()) => continue,
         };
-        // Nobody may be interested any more.
+        // The receiver may be dropped.
         let _ = fill.send(last);
         return;
     }
@@ -181,7 +181,7 @@ mod tests {
             let mut ahead = Ahead::start(scope, Endless(&taken)).unwrap();
             let first = ahead.next(None).unwrap();
             assert!(first.is_some());
-            // The scope ends only when the thread has, so that a thread that went on for ever would be seen.
+            // The scope ends only when the thread has, so a thread that went on for ever would be seen.
         });
         assert!(taken.load(Ordering::SeqCst) <= CHUNKS * CHUNK);
     }

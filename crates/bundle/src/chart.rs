@@ -1,6 +1,6 @@
-//! The images that a Helm chart names in plain text: what a cluster may want besides what the lock holds.
+//! The images that a Helm chart names in plain text: what a cluster may need beside what the lock contains.
 //!
-//! A chart is a program, and only Helm with all values at hand knows what it comes to. Here only what stands in it literally is read: images in
+//! A chart is a program, and only Helm with all values at hand knows its result. Only literal text is read here: images in
 //! `values.yaml`, and `image:` in templates where nothing is put in. Everything else is counted as unknown. Nothing is unpacked; a chart
 //! that is larger, or nested deeper, than charts are is read as far as the bounds reach.
 
@@ -25,7 +25,7 @@ const DEEPEST: usize = 3;
 /// What a chart names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChartImages {
-    /// References with a tag, as they stand there: `registry.mirantis.com/mke/calico/node:v3.30.2`, `pause:3.10`.
+    /// References with a tag, as they are there: `registry.mirantis.com/mke/calico/node:v3.30.2`, `pause:3.10`.
     pub references: BTreeSet<String>,
     /// How many images there are whose name or tag is put together only when the chart is used.
     pub unknown: usize,
@@ -100,7 +100,7 @@ fn read_chart(
     }
 }
 
-/// A reader that ends after so many bytes, which all charts within one share.
+/// A reader that ends after this many bytes, which all charts within one share.
 struct Bounded<'a, R> {
     inner: R,
     left: &'a mut u64,
@@ -128,7 +128,7 @@ enum Kind {
     Other,
 }
 
-/// Says what a file of a chart is by its path, which is used for nothing else.
+/// Returns what a file of a chart is by its path, which is used for nothing else.
 fn kind_of(path: &str) -> Kind {
     let mut parts = path.rsplit('/');
     let name = parts.next().unwrap_or_default();
@@ -166,7 +166,7 @@ fn walk(value: &Value, found: &mut ChartImages) {
                     .as_str()
                     .is_some_and(|key| key == "image" || key.ends_with("Image"));
                 match value.as_str() {
-                    // Its tag may stand beside it, which was looked at above.
+                    // Its tag may be beside it, which was looked at above.
                     Some(_) if key.as_str() == Some("image") && mapping.contains_key("tag") => {}
                     Some(text) if is_image && !text.is_empty() => reference(text, found),
                     _ => walk(value, found),
@@ -204,7 +204,7 @@ fn image(value: &Value, found: &mut ChartImages) {
     }
 }
 
-/// Looks for `image:` in a template, where all of the value stands there.
+/// Looks for `image:` in a template, where all of the value is there.
 fn template(text: &str, found: &mut ChartImages) {
     for line in text.lines() {
         let line = line.trim_start();

@@ -1,4 +1,4 @@
-//! What a reading found: everything that a lock says of a bundle, and what it does not say but people want to know.
+//! What a reading found: everything that a lock says of a bundle, and what it does not say but is worth showing.
 
 use std::collections::BTreeMap;
 

@@ -32,7 +32,7 @@ pub enum DigestError {
     },
 }
 
-/// How much of a text is shown that is no digest, in characters: more than the longest digest has.
+/// How much of a text is shown that is not a digest, in characters: more than the longest digest has.
 const LONGEST_SHOWN: usize = 150;
 
 /// Returns `text` as a digest.
@@ -40,7 +40,7 @@ const LONGEST_SHOWN: usize = 150;
 /// # Errors
 /// When it is none, or uses another algorithm than sha256.
 pub fn sha256_digest(text: &str) -> Result<Digest, DigestError> {
-    // It may be from a document that somebody else wrote, of any characters and any length.
+    // It may be from a foreign document, of any characters and any length.
     let shown = |text: &str| redaction::line(text, LONGEST_SHOWN);
     let digest =
         Digest::from_str(text).map_err(|_| DigestError::Malformed { text: shown(text) })?;
@@ -91,7 +91,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     deserializer.deserialize_str(DigestVisitor)
 }
 
-/// Returns the size and the sha256 of a file. Tells `observer` how far it is.
+/// Returns the size and the sha256 of a file. Reports progress to `observer`.
 ///
 /// # Errors
 /// When it cannot be read, or is not a regular file.

@@ -265,7 +265,7 @@ fn optional_media_type<'de, D: Deserializer<'de>>(
     Ok(text.map(|text| MediaType::from(text.as_str())))
 }
 
-/// Returns whether `text` can be a media type (RFC 6838, section 4.2). It goes into an HTTP header as it stands.
+/// Returns whether `text` can be a media type (RFC 6838, section 4.2). It goes into an HTTP header as it is.
 pub(crate) fn is_media_type(text: &str) -> bool {
     let is_name = |part: &str| {
         part.len() <= 127

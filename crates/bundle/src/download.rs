@@ -25,7 +25,7 @@ pub use error::DownloadError;
 pub use following::{Feed, FollowError, Following, following};
 use part::{Note, Part, Writing};
 
-/// How often progress is told and bytes are brought to the file, in bytes.
+/// How often progress is reported and bytes are written to the file, in bytes.
 const REPORT: u64 = 1 << 20;
 
 /// For how long bytes that have come may stay in memory when no more come.
@@ -36,7 +36,7 @@ const IDLE: Duration = Duration::from_millis(100);
 pub struct Download {
     /// The URL, of HTTP or HTTPS.
     pub url: String,
-    /// The file to make. Beside it stand `<destination>.part` and `<destination>.part.json` until it is whole.
+    /// The file to make. Beside it are `<destination>.part` and `<destination>.part.json` until it is whole.
     pub destination: Utf8PathBuf,
     /// What it is known to be, if something is known.
     pub expected: Option<Expected>,
@@ -76,11 +76,11 @@ impl Download {
     }
 }
 
-/// Downloads a file, or goes on with a download. A file that is there already and is what is expected is not asked for
+/// Downloads a file, or resumes a download. A file that already exists and is what is expected is not asked for
 /// again; one that is something else is replaced when the new one is whole.
 ///
 /// # Errors
-/// When requests fail for good or too often, when something else comes than was expected, or when it cannot be written.
+/// When requests fail permanently or too often, when the content is not the expected one, or when it cannot be written.
 pub async fn download(
     request: &Download,
     client: &HttpClient,
@@ -139,7 +139,7 @@ async fn download_to(
     loop {
         if let Err(error) = transfer.run(&part, &mut writing).await {
             if writing.length() == 0 {
-                // There is nothing to go on with.
+                // There is nothing to resume.
                 part.remove();
             }
             return Err(error);
@@ -175,7 +175,7 @@ impl Transfer<'_> {
     async fn begin(&self, part: &Part<'_>) -> Result<Writing, DownloadError> {
         let mut writing = part.take_up().await?;
         let note = part.note();
-        // Without a validator only the hash can tell whether the rest belongs to the beginning.
+        // Without a validator only the hash shows whether the rest belongs to the beginning.
         let can_tell = self.request.expected.is_some()
             || note.as_ref().is_some_and(|note| note.validator().is_some());
         let too_long = self.size().is_some_and(|size| writing.length() > size);
@@ -342,7 +342,7 @@ impl Transfer<'_> {
             if let Some(expected) = self.size()
                 && length > expected
             {
-                // It is another file, and nobody knows where it ends.
+                // It is a different file of unknown length.
                 part.remove();
                 return Err(self.wrong_size(expected, length));
             }
@@ -359,7 +359,7 @@ impl Transfer<'_> {
         }
     }
 
-    /// Returns whether the answer goes on just where the file on disk ends.
+    /// Returns whether the response starts exactly where the file on disk ends.
     fn continues(&self, response: &Response, offset: u64, note: Option<&Note>) -> bool {
         let before = note.and_then(|note| note.etag.as_deref());
         let now = etag(response.headers());
@@ -435,7 +435,7 @@ fn last_modified(headers: &HeaderMap) -> Option<String> {
     Some(headers.get(LAST_MODIFIED)?.to_str().ok()?.to_owned())
 }
 
-/// Returns the error and what it comes from in the end, in one line. It is told with every attempt, so what lies between is left out.
+/// Returns the error and what it comes from in the end, in one line. It is told with every attempt, so what is between is left out.
 fn reason(error: &RequestError) -> String {
     let mut root: &dyn std::error::Error = error;
     while let Some(cause) = root.source() {

@@ -14,7 +14,7 @@ use crate::event::{Event, Observer};
 /// How many bytes at the beginning decide what a file is: a tar says so at offset 257.
 const HEAD: usize = 512;
 
-/// How often progress is told, in bytes.
+/// How often progress is reported, in bytes.
 const REPORT: u64 = 1 << 20;
 
 /// What is wrong with the stream. It travels inside [`io::Error`], through readers that know nothing of it.
@@ -132,7 +132,7 @@ impl Read for Gunzip<'_> {
     }
 }
 
-/// Says what a file is whose beginning is not gzip's.
+/// Returns what kind of file has this beginning, which is not gzip's.
 fn what_else(head: &[u8]) -> StreamFault {
     let text = head.trim_ascii_start();
     if head.is_empty() {
@@ -152,7 +152,7 @@ struct Source<'a> {
     chunk: Option<Chunk>,
     /// How many bytes of the chunk have been consumed.
     start: usize,
-    /// The bytes at the seam of two chunks, where somebody looked over it. They come before the chunk.
+    /// The bytes at the seam of two chunks, that were looked at across it. They come before the chunk.
     seam: Vec<u8>,
     total: u64,
     reported: u64,

@@ -66,7 +66,7 @@ pub enum RequestError {
         /// The URL.
         url: String,
     },
-    /// The server redirects from HTTPS to HTTP, where nobody knows who answers.
+    /// The server redirects from HTTPS to HTTP, which does not identify the server.
     #[error("{url} redirects from https to http")]
     InsecureRedirect {
         /// The URL.
@@ -137,7 +137,7 @@ pub enum RequestError {
 /// When to try again after failures that may pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Retry {
-    /// How many failures in a row are too many. An attempt that brought bytes begins a new row.
+    /// How many consecutive failures are too many. An attempt that received bytes resets the count.
     pub failures: u32,
     /// How long to wait after the first failure; twice as long after each further one.
     pub first_wait: Duration,
@@ -156,7 +156,7 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// Returns how long to wait after so many failures in a row, or none if that are too many or the error is final.
+    /// Returns how long to wait after this many failures in a row; none if they are too many or the error is final.
     pub(crate) fn wait(&self, failures: u32, error: &RequestError) -> Option<Duration> {
         if failures >= self.failures || !error.is_transient() {
             return None;
@@ -275,7 +275,7 @@ fn builder(proxies: &Arc<Proxies>) -> ClientBuilder {
         }))
 }
 
-/// Says why a redirect is not to be followed, if it is not. `previous` are the URLs so far, the first one included.
+/// Returns why a redirect is not to be followed, if it is not. `previous` are the URLs so far, the first one included.
 fn refusal(previous: &[Url], next: &Url) -> Option<Refused> {
     if previous.len() > REDIRECTS {
         return Some(Refused::TooManyRedirects);
@@ -328,7 +328,7 @@ impl RequestError {
         }
     }
 
-    /// Tells by a failed request what failed.
+    /// Returns what failed in a failed request.
     fn of(url: String, error: reqwest::Error) -> Self {
         match find::<Refused>(&error) {
             Some(Refused::TooManyRedirects) => return Self::TooManyRedirects { url },
@@ -353,7 +353,7 @@ impl RequestError {
         }
     }
 
-    /// Tells by an answer that is no success what is wrong.
+    /// Returns what is wrong, by a response without success.
     pub(crate) fn status(url: &Url, response: &Response) -> Self {
         let url = shown(url);
         let status = response.status();

@@ -31,7 +31,7 @@ pub struct Lock {
     /// What contradicts release and architecture, although `lock --force-release` locked the bundle as that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forced_release: Vec<String>,
-    /// The vendor's release matrix, if the bundle holds one. `mkectl upgrade --release-matrix` wants it unchanged.
+    /// The vendor's release matrix, if the bundle holds one. `mkectl upgrade --release-matrix` requires it unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release_matrix: Option<LockedFile>,
     /// The downloads of `mkectl`, by platform.
@@ -81,12 +81,12 @@ pub struct LockedMkectl {
     pub url: String,
     /// The sha256 of the download, 64 hexadecimal digits.
     pub sha256: String,
-    /// Whether nobody publishes that hash, so that the download was trusted when it was locked.
+    /// Whether that hash is not published, so the download was trusted when it was locked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trusted_on_first_use: bool,
 }
 
-/// A file of the bundle that is no archive.
+/// A file of the bundle that is not an archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LockedFile {
@@ -188,7 +188,7 @@ pub enum LockError {
         /// What is wrong there.
         source: serde_yaml::Error,
     },
-    /// The lock was written by another version of this tool.
+    /// The lock was written by a different version of this tool.
     #[error(
         "{path}: the lock has format version {found}; this version of Airlock supports {VERSION}"
     )]
@@ -230,7 +230,7 @@ impl Lock {
     /// Reads the lock at `path`.
     ///
     /// # Errors
-    /// When it cannot be read, is no lock, is of another version, or contradicts itself.
+    /// When it cannot be read, is not a lock, is of a different version, or contradicts itself.
     pub fn read(path: &Utf8Path) -> Result<Self, LockError> {
         let text = files::read_text(path).map_err(|source| LockError::Read {
             path: path.to_owned(),
@@ -242,7 +242,7 @@ impl Lock {
     /// Reads the lock in `text`. `path` is named in errors.
     ///
     /// # Errors
-    /// When it is no lock, is of another version, or contradicts itself.
+    /// When it is not a lock, is of a different version, or contradicts itself.
     pub fn parse(text: &str, path: &Utf8Path) -> Result<Self, LockError> {
         /// The one key that every version of the form has. The others are not looked at yet: a lock of a later
         /// version is to be called that, and not to be accused of an unknown key.

@@ -1,7 +1,7 @@
 //! An archive's file name is its only statement of where it belongs: `calico&apiserver@v3.30.2.tar` is to become
 //! `calico/apiserver:v3.30.2`. So the name is decoded strictly, and refused rather than guessed at.
 //!
-//! The encoding is the vendor's (offline installation of MKE 4k 4.1.1, the upload loop): `&` stands for `/` and `@`
+//! The encoding is the vendor's (offline installation of MKE 4k 4.1.1, the upload loop): `&` represents `/` and `@`
 //! for `:`. Neither can occur in a repository or a tag, so there is one reading only. The shell in that text removes
 //! the first `.tar` of the name; what is meant is the last.
 
@@ -110,7 +110,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// Returns what stands after the last slash.
+/// Returns what is after the last slash.
 pub(crate) fn base_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }

@@ -17,7 +17,7 @@ use crate::digest::Hasher;
 use crate::sink::BlobSink;
 use crate::store::StoreError;
 
-/// How many bytes are read, hashed and written at once.
+/// How many bytes are read, hashed and written at a time.
 const PIECE: usize = 256 << 10;
 
 /// How many pieces there are.
@@ -128,7 +128,7 @@ impl Pipeline {
         })
     }
 
-    /// Returns an error once something has failed, so that no more is read in vain. What failed says [`Self::finish`].
+    /// Returns an error once something has failed, so no more is read in vain. What failed says [`Self::finish`].
     pub(crate) fn check(&self) -> io::Result<()> {
         match locked(&self.kept).failure {
             None => Ok(()),
@@ -176,7 +176,7 @@ impl Pipeline {
         self.send(Work::Bytes(piece))
     }
 
-    /// Tells that the blob is complete.
+    /// Reports that the blob is complete.
     pub(crate) fn end(&self) -> io::Result<()> {
         self.send(Work::End)
     }
@@ -239,7 +239,7 @@ fn hash_and_write(
                         *written = sink.write(piece.bytes());
                     }
                 }
-                // There is room for every piece there is. Whoever reads may have stopped.
+                // There is room for every piece. The reader may have stopped.
                 let _ = give_back.send(piece);
             }
             Work::End => {
@@ -293,8 +293,8 @@ fn commit_all(to_commit: &Receiver<Ended>, kept: &Mutex<Kept>) {
     }
 }
 
-/// What is said when a thread has stopped. Nobody gets to see it: either a blob's failure is the reason, which is
-/// reported instead, or a panic, which goes on when the threads are joined.
+/// The error after a thread has stopped. It is never shown: either a blob's failure is the reason, which is
+/// reported instead, or a panic, which continues when the threads are joined.
 fn gone() -> io::Error {
     io::ErrorKind::BrokenPipe.into()
 }

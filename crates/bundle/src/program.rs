@@ -136,7 +136,7 @@ fn program_in(
     };
     let mut input = Hashed::new(files::open(archive).map_err(read)?);
     let unpacked = copy_program(&mut input, out);
-    // What a wrong file holds is of no interest, so that its hash is looked at first.
+    // What a wrong file holds is of no interest, so its hash is looked at first.
     io::copy(&mut input, &mut io::sink()).map_err(read)?;
     let found = input.finish();
     if found != sha256 {

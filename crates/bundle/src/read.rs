@@ -35,7 +35,7 @@ pub use error::{Place, ReadError};
 /// it waits for the read of `bundle` that is under way, and for no other.
 ///
 /// To stop it from outside, let `bundle` return an error of any kind but [`io::ErrorKind::Interrupted`], after which
-/// reading goes on: it comes back as the source of [`ReadError::Input`].
+/// reading continues: it comes back as the source of [`ReadError::Input`].
 ///
 /// # Errors
 /// At the first thing that is wrong. Blobs that were handed on before are right nevertheless.
@@ -108,7 +108,7 @@ impl From<ReadError> for Stop {
 struct Reading<'a> {
     observer: &'a dyn Observer,
     archives: ArchiveReader<'a>,
-    /// The artifacts that the sink has not been told of, since not all of their blobs are committed: how many blobs
+    /// The artifacts that were not reported to the sink yet, since not all of their blobs are committed: how many blobs
     /// must be, and the artifact's place in `artifacts`.
     untold: VecDeque<(u64, usize)>,
     place: Place,
@@ -272,7 +272,7 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// Tells the sink of the artifacts whose blobs are among the first `kept` ones.
+    /// Reports to the sink the artifacts whose blobs are among the first `kept` ones.
     fn tell(&mut self, kept: u64) -> Result<(), ReadError> {
         while let Some(&(blobs, place)) = self.untold.front()
             && blobs <= kept
@@ -392,7 +392,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Says what an error of the outer readers means.
+    /// Returns what an error of the outer readers means.
     fn explain(&self, stop: Stop) -> ReadError {
         match stop {
             Stop::Error(error) => *error,

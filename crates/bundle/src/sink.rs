@@ -13,7 +13,7 @@ use crate::store::StoreError;
 /// while it is on its way, and one that was committed is right whatever becomes of the archive, since its content has
 /// been compared with its digest.
 pub trait Sink {
-    /// Offers a blob of `size` bytes. Returns where to write it, or none if the sink holds or wants it not; the
+    /// Offers a blob of `size` bytes. Returns where to write it, or none if the sink has it or does not need it; the
     /// reader hashes it in either case.
     ///
     /// # Errors
@@ -21,13 +21,13 @@ pub trait Sink {
     fn blob(&mut self, digest: &Digest, size: u64)
     -> Result<Option<Box<dyn BlobSink>>, StoreError>;
 
-    /// Tells that an archive was read to its end, is whole and, if there is a lock, as the lock says.
+    /// Reports that an archive was read to its end, is whole and, if there is a lock, as the lock says.
     ///
     /// # Errors
     /// When the sink cannot note it.
     fn artifact(&mut self, artifact: &Artifact) -> Result<(), StoreError>;
 
-    /// Tells that the bundle was read to its end and is whole and, if there is a lock, as the lock says.
+    /// Reports that the bundle was read to its end and is whole and, if there is a lock, as the lock says.
     ///
     /// # Errors
     /// When the sink cannot bring its work to an end.

@@ -74,7 +74,7 @@ pub struct MissingBlob {
 }
 
 impl Store {
-    /// Opens the store in `directory`. A folder that is not there is an empty store, and made by the first write.
+    /// Opens the store in `directory`. A folder that is missing is an empty store, and made by the first write.
     ///
     /// # Errors
     /// When the folder holds something else, or cannot be read.
@@ -125,7 +125,7 @@ impl Store {
     /// Reads a blob of at most `limit` bytes, and compares it with its digest.
     ///
     /// # Errors
-    /// When it is not there, is larger, or has other content.
+    /// When it is missing, is larger, or has different content.
     pub fn read(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>, StoreError> {
         let path = self.path(digest);
         let file = self.open_blob(digest)?;
@@ -144,10 +144,10 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Opens a blob for reading. Its content is not compared with its digest; whoever sends it on hashes it on the way.
+    /// Opens a blob for reading. Its content is not compared with its digest; the sender hashes it on the way.
     ///
     /// # Errors
-    /// When it is not there or cannot be read.
+    /// When it is missing or cannot be read.
     pub fn open_blob(&self, digest: &Digest) -> Result<File, StoreError> {
         let path = self.path(digest);
         files::open(&path).map_err(|source| match source.kind() {
@@ -159,7 +159,7 @@ impl Store {
         })
     }
 
-    /// Says whether an opened blob is the file that this process hashed as it wrote it, and nobody has touched it since.
+    /// Returns whether an opened blob is the file that this process hashed as it wrote it, and was not touched since.
     pub fn is_checked(&self, digest: &Digest, file: &File) -> bool {
         self.shared().checked.holds(digest, file)
     }
@@ -167,7 +167,7 @@ impl Store {
     /// Reads a blob from beginning to end and compares it with its digest and `size`.
     ///
     /// # Errors
-    /// When it is not there, or is something else.
+    /// When it is missing, or is something else.
     pub fn verify_blob(&self, digest: &Digest, size: u64) -> Result<(), StoreError> {
         let path = self.path(digest);
         let mut file = self.open_blob(digest)?;
@@ -190,10 +190,10 @@ impl Store {
         same(digest, hasher.digest(), path)
     }
 
-    /// Removes a blob that was found to be something else than its name says, so that the next reading brings it again.
+    /// Removes a blob that was found to be something else than its name says, so the next reading restores it.
     ///
     /// # Errors
-    /// When it cannot be removed. That it is not there is none.
+    /// When it cannot be removed. A missing one is not an error.
     pub fn discard(&self, digest: &Digest) -> Result<(), StoreError> {
         let path = self.path(digest);
         match fs::remove_file(&path) {
@@ -204,7 +204,7 @@ impl Store {
         }
     }
 
-    /// Begins to write a blob of `size` bytes. The writer trusts whoever calls [`BlobSink::commit`] with the digest,
+    /// Begins to write a blob of `size` bytes. The writer trusts the digest that [`BlobSink::commit`] is called with,
     /// and checks the size.
     ///
     /// # Errors
@@ -246,10 +246,10 @@ impl Store {
         index::read(&self.directory)
     }
 
-    /// Returns every blob that is there with its size in bytes, by digest.
+    /// Returns every blob with its size in bytes, by digest.
     ///
     /// # Errors
-    /// When the folder cannot be read. That it is not there is none.
+    /// When the folder cannot be read. A missing one is not an error.
     pub fn blobs(&self) -> Result<BTreeMap<String, u64>, StoreError> {
         let folder = self.directory.join("blobs").join("sha256");
         let read = |source| io_error("read", &folder, source);
@@ -261,7 +261,7 @@ impl Store {
         let mut blobs = BTreeMap::new();
         for file in files {
             let file = file.map_err(read)?;
-            // What is no blob is not ours.
+            // What is not a blob is not ours.
             let Some(digest) = digest::from_hex(file.file_name()) else {
                 continue;
             };
@@ -275,10 +275,10 @@ impl Store {
         Ok(blobs)
     }
 
-    /// Returns the store for removing from it, while nobody writes to it; none if there is no store.
+    /// Returns the store for removing from it while no process writes to it; none if there is no store.
     ///
     /// # Errors
-    /// When somebody writes to it at this moment, another [`Store`] of this process or a clone of this one included, or
+    /// When something writes to it at this moment, another [`Store`] of this process or a clone of this one included, or
     /// it cannot be locked.
     pub fn exclusive(&self) -> Result<Option<Exclusive<'_>>, StoreError> {
         if !self.directory.join("oci-layout").exists() {
@@ -346,7 +346,7 @@ impl Sink for Store {
         digest: &Digest,
         size: u64,
     ) -> Result<Option<Box<dyn BlobSink>>, StoreError> {
-        // Also where nothing needs to be written: from here to the end of the reading, nobody may remove what is there.
+        // Also where nothing needs to be written: from here to the end of the reading, nothing may be removed.
         self.prepare()?;
         if self.has(digest, size) {
             return Ok(None);

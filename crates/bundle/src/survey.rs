@@ -1,4 +1,4 @@
-//! Looks at a bundle without expecting anything of its form, and reports what is there. Only the bundle's own gzip and tar
+//! Looks at a bundle without expecting anything of its form, and reports what it contains. Only the bundle's own gzip and tar
 //! must hold; an archive that does not is one of the findings.
 
 use std::collections::BTreeSet;
@@ -65,7 +65,7 @@ pub struct SurveyedRoot {
     pub called: Option<String>,
 }
 
-/// Reads the bundle in `bundle` to its end and returns what is there. Nothing is kept.
+/// Reads the bundle in `bundle` to its end and returns its contents. Nothing is kept.
 ///
 /// # Errors
 /// When the bundle is not a whole gzip'd tar, or cannot be read.

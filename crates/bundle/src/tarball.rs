@@ -12,10 +12,10 @@ use tar::{Archive, EntryType};
 
 use crate::gzip::StreamFault;
 
-/// How many bytes of headers may stand before a member: 1 MiB, for a name that no file system would take.
+/// How many bytes of headers may precede a member: 1 MiB, for a name that no file system would take.
 const LARGEST_HEADERS: u64 = 1 << 20;
 
-/// The longest path of a member, in bytes: what Linux takes for one. Whoever reads a bundle keeps those of its archives.
+/// The longest path of a member, in bytes: the limit of Linux. A reader of a bundle keeps those of its archives.
 const LONGEST_PATH: usize = 4096;
 
 /// What is wrong with a tar. It travels inside [`io::Error`].
@@ -44,7 +44,7 @@ impl From<TarFault> for io::Error {
 }
 
 /// Whether a tar must have its end marker. A tar whose writer died may be packed without a flaw; without the marker
-/// nobody can tell that members are missing.
+/// missing members cannot be detected.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     Required,
@@ -102,7 +102,7 @@ pub(crate) fn walk<E: From<io::Error>>(
         if entry.path_bytes().len() > LONGEST_PATH {
             return Err(io::Error::from(TarFault::LongPath).into());
         }
-        // The member's own bytes are not limited: whoever visits it reads them in pieces.
+        // The member's own bytes are not limited: the visitor reads them in pieces.
         allowance.set(u64::MAX);
         let mut member = Member {
             path: without_dot(&entry.path_bytes()).to_vec(),
@@ -177,7 +177,7 @@ fn without_dot(mut path: &[u8]) -> &[u8] {
     path
 }
 
-/// Lets so many bytes through as are allowed, and notes when there are no more.
+/// Lets as many bytes through as are allowed, and notes when there are no more.
 struct Metered<'a> {
     reader: &'a mut dyn Read,
     allowance: &'a Cell<u64>,

@@ -149,10 +149,10 @@ pub(crate) struct Authorities {
 /// Checks that a text holds certificates of authorities which may sign for a host, and no key.
 ///
 /// A server's certificate in the place of its authority's is refused, although some clients would take it: mkectl
-/// does not (LAB). Dates are for whoever knows the time.
+/// does not (LAB). Dates are checked where the time is known.
 pub(crate) fn check(text: &str, host: &str) -> Result<Authorities, Fault> {
     let text = text.trim_start_matches('\u{feff}');
-    // A label is enough: whoever put a key here, of whatever kind and however encrypted, is to hear of it.
+    // A label is enough: any private key here is reported, whatever its kind and encryption.
     let has_key = text
         .lines()
         .any(|line| line.trim_start().starts_with("-----BEGIN") && line.contains("PRIVATE KEY"));
@@ -257,7 +257,7 @@ fn may_sign_for(certificate: &X509Certificate<'_>, host: &str) -> bool {
         return true;
     };
     let address: Option<IpAddr> = host.parse().ok();
-    // Nothing for a subtree of another kind of name, which says nothing of this host.
+    // Nothing for a subtree of a different kind of name, which says nothing of this host.
     let holds = |subtree: &GeneralSubtree<'_>| match (&subtree.base, address) {
         (GeneralName::DNSName(name), None) => Some(is_below(host, name)),
         (GeneralName::IPAddress(network), Some(address)) => Some(is_in(address, network)),

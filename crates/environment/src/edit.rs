@@ -7,7 +7,7 @@ use semver::Version;
 use crate::problem::Problem;
 use crate::yaml::{self, Source, Value};
 
-/// Returns the text of an `environment.yaml` with another release. A file that names none, since it inherits it, gets a line for it.
+/// Returns the text of an `environment.yaml` with a different release. A file that names none, since it inherits it, gets a line for it.
 ///
 /// # Errors
 ///
@@ -17,7 +17,7 @@ pub fn with_release(source: &Arc<Source>, release: &Version) -> Result<String, P
     let text = &source.text;
     let wanted = format!("v{release}");
     let edited = match document.as_mapping().and_then(|keys| keys.pair("release")) {
-        // An alias stands for what is written elsewhere, and others may mean that place, too.
+        // An alias refers to text elsewhere, which other aliases may use too.
         Some((key, value)) if value.span.start < key.span.end && !value.span.is_empty() => {
             String::new()
         }

@@ -25,7 +25,7 @@ keyed! {
         pub protected: bool,
         /// Whether nothing outside this machine takes part: the registry is embedded and `mkectl` has a stand-in.
         pub rehearsal: bool,
-        /// The `mkectl` to use instead of the one on the PATH. Whether it is there has not been checked.
+        /// The `mkectl` to use instead of the one on the PATH. Whether it exists has not been checked.
         pub mkectl: Option<Utf8PathBuf>,
         /// How it is run.
         pub operation: Operation,
@@ -49,7 +49,7 @@ keyed! {
         pub directory: Utf8PathBuf,
         /// The machines of the file that `inventory` names: a mapping from column to single value each.
         pub inventory: Vec<Node>,
-        /// The file whose values stand in `config` where no file of the environment says anything, by [`Environment::put_over`].
+        /// The file whose values `config` has where no file of the environment sets them, by [`Environment::put_over`].
         pub defaults: Option<Arc<Source>>,
         /// The whole document as merged, without `inherit` and without keys that `null` removed.
         pub merged: Node,
@@ -59,7 +59,7 @@ keyed! {
 }
 
 keyed! {
-    /// Facts of the release that stand in the place of what the table of releases says; `None` where the table stands.
+    /// Facts of the release that override the table of releases; `None` if the table applies.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
     pub struct Facts {
         /// Whether nodes trust a registry whose certificate is of a private authority.
@@ -75,7 +75,7 @@ keyed! {
     /// The registry that an environment's nodes pull from.
     #[derive(Debug, Clone, Default, PartialEq, Eq)]
     pub struct Registry {
-        /// `host[:port]`, in lower case, without a scheme. An IPv6 address stands in brackets.
+        /// `host[:port]`, in lower case, without a scheme. An IPv6 address is in brackets.
         pub address: String,
         /// The path below the address, such as `platform/mke`; empty for none.
         pub project: String,
@@ -83,20 +83,20 @@ keyed! {
         pub ca: Option<CertificateAuthority>,
         /// Where the credentials for pushing are; nothing for the files and helpers of Docker and Podman.
         pub push_credentials: Option<CredentialSource>,
-        /// Where the credentials are that nodes pull with; nothing where they pull without, or where mkectl has them already.
+        /// Where the credentials are that nodes pull with; none if they pull without, or where mkectl has them already.
         pub pull_credentials: Option<CredentialSource>,
     }
 }
 
 keyed! {
-    /// The MKE 3 cluster that becomes this one, by `migrate`: what is there, and who may change it.
+    /// The MKE 3 cluster that becomes this one, by `migrate`: its version, and the credentials that may change it.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Mke3 {
         /// Its version.
         pub version: Version,
         /// Where the credentials of its administrator are.
         pub credentials: CredentialSource,
-        /// Its configuration, as MKE 3 gives it out: a TOML file. Whether it is there has not been checked.
+        /// Its configuration, as MKE 3 gives it out: a TOML file. Whether it exists has not been checked.
         pub config: Option<Utf8PathBuf>,
     }
 }
@@ -185,7 +185,7 @@ impl Environment {
 }
 
 impl Registry {
-    /// Returns the host without port and brackets, as certificates and resolvers want it.
+    /// Returns the host without port and brackets, as certificates and resolvers expect it.
     pub fn host(&self) -> &str {
         let (host, _) = split_address(&self.address);
         host.strip_prefix('[')

@@ -1,4 +1,4 @@
-//! The values under `config` that stand for something else: `{ $env: NAME }`, `{ $file: path }` and
+//! The values under `config` that represent something else: `{ $env: NAME }`, `{ $file: path }` and
 //! `{ $merge: [...], $by: key }`.
 //!
 //! A reference is kept as it is in everything that is written into the repository. Only [`resolve`] puts the value in
@@ -151,7 +151,7 @@ fn has_one_line(key: &str) -> bool {
 /// A list that is to be merged into the one that is inherited.
 pub(crate) struct Patch<'node> {
     pub(crate) items: &'node [Node],
-    /// The key that tells which items are the same, with dots between its parts.
+    /// The key that identifies items, with dots between its parts.
     pub(crate) by: &'node str,
 }
 
@@ -243,7 +243,7 @@ fn check_items(list: &Node, keys: &Mapping, findings: &mut Findings) {
     }
 }
 
-/// Returns what tells an item of a list from the others: the text at a path with dots between its keys.
+/// Returns what identifies an item of a list: the text at a path with dots between its keys.
 pub(crate) fn identity<'node>(item: &'node Node, by: &str) -> Option<&'node str> {
     by.split('.')
         .try_fold(item, |node, key| node.get(key))?

@@ -250,7 +250,7 @@ pub(crate) fn environment_name(text: &str) -> Result<(), Error> {
 pub(crate) fn split_address(address: &str) -> (&str, Option<&str>) {
     let host_end = match address.rfind(']') {
         Some(bracket) => bracket,
-        // An open bracket leaves no way to tell a port.
+        // After an open bracket, a port cannot be recognised.
         None if address.starts_with('[') => address.len(),
         None => 0,
     };

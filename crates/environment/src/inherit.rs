@@ -19,7 +19,7 @@ pub(crate) struct Chain {
     pub(crate) files: Vec<Arc<Source>>,
     /// The documents that could be parsed, in the order of the files. Each is a mapping, or null if its file is empty.
     pub(crate) documents: Vec<Node>,
-    /// Whether every file was found and parsed, so that what is missing in `documents` is missing.
+    /// Whether every file was found and parsed, so what is missing in `documents` is missing.
     pub(crate) is_complete: bool,
 }
 

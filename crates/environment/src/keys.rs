@@ -1,4 +1,4 @@
-//! The engine of tables of keys: what may stand under each key of a document, as a tree.
+//! The engine of tables of keys: what may be under each key of a document, as a tree.
 //!
 //! There are two tables: that of `environment.yaml`, which is `keys.yaml` beside this file, and that of the cluster's
 //! configuration, which the crate `mke` has. The types of values, the JSON Schema and the reference page are made for both here.
@@ -25,7 +25,7 @@ pub(crate) static KEYS: LazyLock<Key> = LazyLock::new(|| {
         .tree()
 });
 
-/// A place where a value can stand.
+/// A place where a value can be.
 #[derive(Debug, Default)]
 pub struct Key {
     /// What is known of the value. Nothing, for a mapping that is only there for the keys below it.
@@ -55,7 +55,7 @@ pub struct Rule {
     pub default: Option<String>,
     /// What it is, for readers of the schema and the reference page.
     pub about: Option<String>,
-    /// What to write, where something else stands or nothing.
+    /// What to write instead, if the value is wrong or missing.
     pub help: Option<String>,
     /// Whether something must be written.
     #[serde(default)]
@@ -100,7 +100,7 @@ pub struct Caution {
     values: Vec<String>,
     since: Option<Version>,
     until: Option<Version>,
-    /// What is to know, to stand behind the key and its value.
+    /// A note for readers, to follow the key and its value.
     pub what: String,
     /// What to do.
     pub help: String,
@@ -202,7 +202,7 @@ impl Key {
             })
     }
 
-    /// Returns whether keys that are not in [`Key::fields`] may stand below it.
+    /// Returns whether keys that are not in [`Key::fields`] may be below it.
     pub fn is_open(&self) -> bool {
         self.rule
             .as_ref()

@@ -28,7 +28,7 @@ const FILE: &str = "environment.yaml";
 
 /// Returns the names of all environments, sorted: the folders below `environments` that contain an `environment.yaml`.
 ///
-/// `root` is the workspace root. A name that no environment may have is among them, so that loading it says what is
+/// `root` is the workspace root. A name that no environment may have is among them, so loading it says what is
 /// wrong with it.
 ///
 /// # Errors
@@ -192,7 +192,7 @@ fn with_settled_config(mut document: Node) -> Node {
     document
 }
 
-/// Notes a rehearsal whose registry is not on this machine, where the embedded one could not stand in for it.
+/// Notes a rehearsal whose registry is not on this machine, which the embedded one could not replace.
 fn check_rehearsal(merged: &Node, findings: &mut Findings) {
     const HELP: &str = "write an address such as `127.0.0.1:5443`, or remove `rehearsal: true`";
     let rehearsal = merged.get("rehearsal").and_then(Node::text);

@@ -147,7 +147,7 @@ mod tests {
             ("a: {b: 1}\n", "a: 2\n", "a: 2\n"),
             ("a: 1\n", "a: {b: 2}\n", "a:\n  b: 2\n"),
             ("a: {b: 1}\n", "a: {}\n", "a:\n  b: 1\n"),
-            // Null removes, also what is not there, also at a distance.
+            // Null removes, also what is missing, also at a distance.
             ("a: 1\nb: 2\n", "a: null\n", "b: 2\n"),
             ("a: 1\n", "b: ~\n", "a: 1\n"),
             ("a: 1\n", "b: {c: null, d: {e: }}\n", "a: 1\nb:\n  d: {}\n"),

@@ -14,7 +14,7 @@ pub fn nearest<'candidate>(
             (distance, candidate)
         })
         .filter(|(distance, candidate)| {
-            // A third of the letters may differ, so that short names do not look like each other.
+            // A third of the letters may differ, so short names do not look like each other.
             *distance <= candidate.chars().count().max(word.chars().count()) / 3
         })
         .min_by_key(|(distance, _)| *distance)

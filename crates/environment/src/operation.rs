@@ -19,7 +19,7 @@ keyed! {
         pub apply_timeout: Option<Duration>,
         /// The folder that the backups before upgrades go to; one of the tool's choice where nothing is said.
         pub backups: Option<Utf8PathBuf>,
-        /// The vendor's release matrix, for a release whose bundle has none. Whether it is there has not been checked.
+        /// The vendor's release matrix, for a release whose bundle has none. Whether it exists has not been checked.
         pub release_matrix: Option<Utf8PathBuf>,
         /// The kubeconfig of the environment's cluster. The file may not exist yet.
         pub kubeconfig: Option<Utf8PathBuf>,
@@ -31,7 +31,7 @@ keyed! {
 pub enum AdminPassword {
     /// A file, which only its owner may read.
     File(Utf8PathBuf),
-    /// Whoever sits at the terminal, after a question. It is in a file until they say that they have it.
+    /// The operator at the terminal, after a question. It is in a file until the operator confirms to have it.
     Ask,
     /// A program and its arguments. It reads the password from its standard input.
     Command(Vec<String>),

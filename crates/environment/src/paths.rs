@@ -32,7 +32,7 @@ pub(crate) fn directory(source: &Source) -> &Utf8Path {
     source.path.parent().unwrap_or(Utf8Path::new(""))
 }
 
-/// Says where a path that was not found was looked for.
+/// Returns where a path that was not found was looked for.
 pub(crate) fn looked_for_from(source: &Source) -> String {
     format!(
         "the path is relative to {}, the folder of this file",

@@ -9,7 +9,7 @@ use crate::yaml::{Node, Source};
 /// It displays as one line: `environments/prod/environment.yaml:4:3: unknown key `adress`; did you mean `address`?`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The file. Where somebody wrote a secret into it, the secret is covered here, so that whoever shows the text
+    /// The file. A secret that was written into it is masked here, so code that shows the text
     /// shows no secret; offsets, lines and columns are those of the file.
     pub source: Arc<Source>,
     /// The offending text, in bytes. Empty where something is missing.

@@ -1,4 +1,4 @@
-//! What an environment wants to have happened elsewhere before a deploy: `requires`.
+//! What an environment requires to have happened elsewhere before a deploy: `requires`.
 
 use std::time::Duration;
 

@@ -28,7 +28,7 @@ pub(crate) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Returns the path that a value means, read from the folder of the file that it stands in.
+    /// Returns the path that a value means, read from the folder of the file that it is in.
     pub(crate) fn path(&self, node: &Node) -> Option<Utf8PathBuf> {
         let written = Utf8Path::new(node.text()?);
         let directory = paths::directory(&node.source);
@@ -42,7 +42,7 @@ impl Reader<'_> {
 
 /// What the value of a key is read as.
 pub(crate) trait Read: Sized {
-    /// Reads the value of a key, or what stands for it where nothing is written. Nothing, if that is impossible.
+    /// Reads the value of a key, or its default if it is not written; none if that is impossible.
     fn read(key: &Key, node: Option<&Node>, reader: &mut Reader<'_>) -> Option<Self>;
 }
 

@@ -51,5 +51,5 @@ pub use split::split;
 pub use stream::{PieceSink, read_stream, write_stream};
 pub use write::{Files, parallel, write};
 
-/// Is told of bytes as they are done, and returns whether to continue.
+/// Receives the number of bytes done, and returns whether to continue.
 pub type Progress<'a> = &'a (dyn Fn(u64) -> bool + Sync);

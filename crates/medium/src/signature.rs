@@ -83,7 +83,7 @@ pub enum SignatureError {
         /// The key.
         signer: Signer,
     },
-    /// A file of allowed signers cannot be understood.
+    /// A file of allowed signers cannot be parsed.
     #[error("line {line} of the allowed signers is not valid: {reason}")]
     Signers {
         /// The line, from 1.

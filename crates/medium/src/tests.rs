@@ -406,7 +406,7 @@ fn a_manifest_that_contradicts_itself_is_refused() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Whichever bit flips in whichever file: it is named, and every other content is still read.
+    /// Whichever bit flips in whichever file: it is named, and every different content is still read.
     #[test]
     fn one_flipped_bit_is_named_and_the_rest_is_usable(file in any::<prop::sample::Index>(), bit in any::<prop::sample::Index>()) {
         let case = Case::new(&[10, 900, 70_000], 30_000, Some(1_200_000));

@@ -229,7 +229,7 @@ fn check_not_in_bundle(config: &Mapping, notes: &mut Notes) {
     }
 }
 
-/// Warns of telemetry that is sent: unless MKE is told not to (the default in CONF-132 and KAIROS), and always without a licence
+/// Warns of telemetry that is sent: unless MKE is configured not to (the default in CONF-132 and KAIROS), and always without a licence
 /// (DOCS-SRC, configuration/telemetry.md).
 fn check_telemetry(config: &Mapping, notes: &mut Notes) {
     if notes.accepts(Rule::Telemetry) {

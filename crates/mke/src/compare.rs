@@ -1,4 +1,4 @@
-//! What differs between two `mke4.yaml`, by meaning: a host is the same host wherever it stands in the list, and what decides
+//! What differs between two `mke4.yaml`, by meaning: a host is the same host wherever it is in the list, and what decides
 //! most comes first.
 
 use std::collections::BTreeSet;
@@ -14,12 +14,12 @@ use crate::keys::KEYS;
 pub struct Change {
     /// What it is about.
     pub area: Area,
-    /// Where it stands: `spec.hosts[10.0.0.1].role`. Hosts are named by their address, other items by their `name`, and
+    /// Where it is: `spec.hosts[10.0.0.1].role`. Hosts are named by their address, other items by their `name`, and
     /// those without one by their place from 0.
     pub path: String,
-    /// What was there, on one line; nothing where it is new.
+    /// What was there, on one line; none if it is new.
     pub old: Option<String>,
-    /// What is there now, on one line; nothing where it is gone.
+    /// The new value, on one line; none if it was removed.
     pub new: Option<String>,
 }
 
@@ -54,7 +54,7 @@ const SECRETS: [&str; 6] = [
 /// How the names of keys end that say where a secret is.
 const PLACES: [&str; 5] = ["name", "path", "file", "ref", "url"];
 
-/// What stands in the place of a value that may be a secret.
+/// What replaces a value that may be a secret.
 const COVERED: &str = "(not shown)";
 
 /// Compares two documents. The order of keys, of hosts and of named items says nothing, and neither does the way in which a
@@ -74,7 +74,7 @@ pub fn secrets(document: &Mapping) -> Vec<&Node> {
     found
 }
 
-/// Where a value stands.
+/// The path of a value.
 #[derive(Debug, Clone, Default)]
 struct Place {
     path: String,
@@ -139,7 +139,7 @@ impl Place {
         }
     }
 
-    /// Returns a value that stands here on one line, as it would stand in a file; secrets are covered.
+    /// Returns a value that is here on one line, as it would be in a file; secrets are masked.
     fn shown(&self, node: &Node) -> String {
         match &node.value {
             Value::Scalar(scalar) => {
@@ -171,7 +171,7 @@ impl Place {
         }
     }
 
-    /// Says whether what stands here is a secret, by what is known of the key, or may be one, by how it is named. The name of
+    /// Returns whether what is here is a secret, by what is known of the key, or may be one, by how it is named. The name of
     /// a Kubernetes secret and the path of a key are none.
     fn is_of_a_secret(&self) -> bool {
         let path = self.path.strip_prefix("spec.").unwrap_or(&self.path);

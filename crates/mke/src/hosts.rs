@@ -169,7 +169,7 @@ fn check_login(login: &Node, path: &str, notes: &mut Notes) {
     }
 }
 
-/// Says once that keys must come from an agent.
+/// Warns once that keys must come from an agent.
 fn check_keys(without_key: &[&Node], notes: &mut Notes) {
     let Some(first) = without_key.first() else {
         return;

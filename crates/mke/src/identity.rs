@@ -359,7 +359,7 @@ mod tests {
             found("4.2.0", "arm64", Some(matrix), &bundle),
             ["2 of its images are for amd64, 1 for arm64"]
         );
-        // Without a matrix, the table is asked: what it only infers contradicts if it is of another release.
+        // Without a matrix, the table is asked: what it only infers contradicts if it is of a different release.
         assert_eq!(found("4.2.0", "amd64", None, &bundle), [""; 0]);
         assert_eq!(
             found("4.1.5", "amd64", None, &bundle),

@@ -47,7 +47,7 @@ pub(crate) fn with_hosts(
     let given = config.get("hosts").filter(|hosts| !hosts.is_null());
     let given = match given.map(Node::as_sequence) {
         Some(Some(hosts)) => hosts.to_vec(),
-        // What is no list is refused with the other values.
+        // What is not a list is refused with the other values.
         Some(None) => return config,
         None => Vec::new(),
     };
@@ -168,7 +168,7 @@ fn label(host: &mut Node, zone: &Node) {
                 flags.push(label);
             }
         }
-        // What is no list is refused with the other values.
+        // What is not a list is refused with the other values.
         Some(_) => {}
         None => {
             host.insert(Node::string("installFlags"), Node::sequence([label]));

@@ -11,7 +11,7 @@
 //! file back with another reader and checks it as MKE would.
 //!
 //! [`compare()`] says what differs between two such files, by meaning, and [`refuse_changes`] what an environment would change
-//! that its cluster keeps for good. [`Release::upgrade_from`] answers whether the vendor supports the way from one release to
+//! that its cluster keeps permanently. [`Release::upgrade_from`] answers whether the vendor supports the way from one release to
 //! another.
 //!
 //! This crate must not know files, the network or the clock: the same input gives the same text, on every machine and

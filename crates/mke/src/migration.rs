@@ -35,7 +35,7 @@ pub enum MigrationError {
     /// The vendor does not list the version as a source.
     #[error("MKE {from} cannot be upgraded to v{to}; supported source versions: {listed} ({})", sources.join(", "))]
     NotASource {
-        /// What is there.
+        /// The present release.
         from: Version,
         /// What is wanted.
         to: Version,

@@ -14,7 +14,7 @@ pub(crate) struct Notes {
     /// The warnings of unknown keys that resemble a known one. They are among the problems if there are any: a
     /// misspelt key is often the reason for another problem.
     pub(crate) near_misses: Vec<Problem>,
-    /// Secrets that somebody wrote into a file.
+    /// Secrets that were written into a file.
     pub(crate) secrets: Secrets,
     /// The rules that the environment does without.
     accepted: BTreeSet<Rule>,
@@ -27,7 +27,7 @@ pub(crate) struct Notes {
 pub(crate) enum Rule {
     /// A number of controllers that is not odd.
     EvenControllers,
-    /// Hosts without a `keyPath`, so that an SSH agent has the keys.
+    /// Hosts without a `keyPath`, so an SSH agent has the keys.
     SshAgent,
     /// A cloud's interface that can be reached from inside.
     CloudProvider,
@@ -39,7 +39,7 @@ pub(crate) enum Rule {
     IncompleteLock,
     /// What no bundle has and the nodes were prepared with.
     NotInBundle,
-    /// A changed key that a cluster keeps for good.
+    /// A changed key that a cluster keeps permanently.
     WriteOnce,
     /// A mkectl that takes no credentials for the nodes' pulls.
     PullSecret,
@@ -93,7 +93,7 @@ impl Notes {
         notes
     }
 
-    /// Whether something stands in the file of the release's own mkectl, and not in one that people wrote.
+    /// Whether something is in the file of the release's own mkectl, and not in one that people wrote.
     pub(crate) fn is_default(&self, node: &Node) -> bool {
         let defaults = self.defaults.as_ref();
         defaults.is_some_and(|defaults| Arc::ptr_eq(defaults, &node.source))

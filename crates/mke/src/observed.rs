@@ -47,7 +47,7 @@ impl Observed {
         }
     }
 
-    /// Says whether both can be of one cluster: they have a machine or the address for clients in common. Nothing speaks against it
+    /// Returns whether both can be of one cluster: they have a machine or the address for clients in common. Nothing speaks against it
     /// where one of them names neither.
     pub fn may_be_of_one_cluster(&self, other: &Self) -> bool {
         let is_silent = |one: &Self| one.hosts.is_empty() && one.external_address.is_none();

@@ -1,4 +1,4 @@
-//! Where the nodes of a cluster pull from, read from its `mke4.yaml` and from nowhere else: what stands there is what they do.
+//! Where the nodes of a cluster pull from, read from its `mke4.yaml` and from nowhere else: what is there is what they do.
 
 use serde_yaml::Value;
 
@@ -39,7 +39,7 @@ impl PulledRegistry {
     }
 }
 
-/// Reads where nodes pull from out of the text of an `mke4.yaml`. Whatever else is wrong with the file is no concern here.
+/// Reads where nodes pull from out of the text of an `mke4.yaml`. Other faults of the file are not checked here.
 ///
 /// # Errors
 ///

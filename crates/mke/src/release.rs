@@ -15,7 +15,7 @@ use crate::observations::Observations;
 use crate::table::{Row, Since, Sourced, TABLE, at};
 use crate::{migration, upgrade};
 
-/// One release of MKE 4k, or a version for which the newest release before it stands in.
+/// One release of MKE 4k, or a version for which the newest release before it is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Release {
     version: Version,
@@ -125,8 +125,8 @@ impl Release {
         }
     }
 
-    /// Returns the release as people know it who know better than the table: where they say something, it stands, and
-    /// nobody is warned that it is unverified. [`Release::facts`] still returns what the table says.
+    /// Returns the release with facts that the operator states, which override the table, and
+    /// without a warning that they are unverified. [`Release::facts`] still returns what the table says.
     #[must_use]
     pub fn with(self, facts: Facts) -> Self {
         Self { facts, ..self }
@@ -210,7 +210,7 @@ impl Release {
         }
     }
 
-    /// Whether nodes pull without credentials only, so that the registry must allow it.
+    /// Whether nodes pull without credentials only, so the registry must allow it.
     pub fn anonymous_pull_required(&self) -> bool {
         let known = self.row.anonymous_pull_required.value;
         let seen = self

@@ -25,7 +25,7 @@ pub struct Rendered {
 pub struct Resolved {
     /// The file's text.
     pub text: SecretString,
-    /// The values in it that nobody else may see.
+    /// The values in it that are secret.
     pub secrets: Vec<SecretString>,
 }
 
@@ -39,7 +39,7 @@ pub struct PullSecrets {
 }
 
 impl PullSecrets {
-    /// Tells what an environment's cluster pulls with a secret.
+    /// Reports what an environment's cluster pulls with a secret.
     pub fn of(environment: &Environment) -> Self {
         let has = |registry: &str| {
             let path = ["registries", registry, "credentialsSecretName"];
@@ -182,7 +182,7 @@ fn text(environment: &Environment, document: &Node) -> String {
     format!("{}\n{}", first_line(environment), yaml::emit(document))
 }
 
-/// Sorts problems in the order of the files, which is the order in which they are mended. Of several with one value, the
+/// Sorts problems in the order of the files, which is the order in which they are fixed. Of several with one value, the
 /// first that was noted stays: the rules that know most about a value come before those of its type.
 fn in_order(mut problems: Vec<Problem>, environment: &Environment) -> Problems {
     let file = |problem: &Problem| {

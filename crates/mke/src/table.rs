@@ -1,4 +1,4 @@
-//! The table of releases as it stands in `releases.yaml`.
+//! The table of releases as it is in `releases.yaml`.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -105,7 +105,7 @@ pub(crate) fn at<'a, T>(values: &'a [Since<T>], release: &Version) -> &'a Since<
     found.unwrap_or(&values[0])
 }
 
-/// A key that a cluster keeps for good.
+/// A key that a cluster keeps permanently.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct WriteOnce {
@@ -173,17 +173,17 @@ pub(crate) struct FromMke3 {
     pub(crate) private_addresses: Sourced<bool>,
 }
 
-/// The release as the target of an upgrade from another release of MKE 4k.
+/// The release as the target of an upgrade from a different release of MKE 4k.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Upgrades {
-    /// The releases that the vendor lists as sources; nothing where no list is known.
+    /// The releases that the vendor lists as sources; none if no list is known.
     pub(crate) from: Sourced<Option<Vec<Version>>>,
     /// Why it is a target of no upgrade at all.
     pub(crate) refused: Option<String>,
     /// The backup that `mkectl upgrade` to this release makes for its automatic rollback.
     pub(crate) rollback_backup: Option<Sourced<String>>,
-    /// The command of this release's mkectl that writes an archive to a local file; none where it has no such command.
+    /// The command of this release's mkectl that writes an archive to a local file; none if it has no such command.
     pub(crate) archive: Sourced<Option<String>>,
     /// The chart whose CRDs the vendor suggests to apply before an upgrade to this release.
     pub(crate) monitoring_crds: Option<Sourced<MonitoringCrds>>,

@@ -29,7 +29,7 @@ pub struct Upgrade {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpgradeError {
-    /// It is no other release.
+    /// It is the same release.
     #[error("v{version} is already installed")]
     Same {
         /// The release.
@@ -38,7 +38,7 @@ pub enum UpgradeError {
     /// The target is the older one. No page of the vendor has a way back but to restore a backup.
     #[error("v{to} is older than v{from}; only a backup restores an older release")]
     Downgrade {
-        /// What is there.
+        /// The present release.
         from: Version,
         /// What is wanted.
         to: Version,
@@ -56,7 +56,7 @@ pub enum UpgradeError {
     /// The vendor lists the sources of the target, and this one is not among them.
     #[error("the vendor lists {listed} as the sources of an upgrade to v{to}, not v{from} ({})", sources.join(", "))]
     NotASource {
-        /// What is there.
+        /// The present release.
         from: Version,
         /// What is wanted.
         to: Version,
@@ -68,9 +68,9 @@ pub enum UpgradeError {
 }
 
 impl Release {
-    /// Returns what is known of the upgrade to this release from another release of MKE 4k.
+    /// Returns what is known of the upgrade to this release from a different release of MKE 4k.
     ///
-    /// Of a release that is not in the table nothing is known, so that every way to it from an older one is allowed and
+    /// Of a release that is not in the table nothing is known, so every way to it from an older one is allowed and
     /// warned of. The vendor lists releases only: a pre-release of a listed source is warned of, too.
     ///
     /// # Errors

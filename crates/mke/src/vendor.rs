@@ -6,7 +6,7 @@ const PREFIXES: [&str; 2] = [
     "registry.mirantis.com/k0rdent-enterprise/",
 ];
 
-/// Returns the name that an image or a chart of the vendor's registry has in a bundle: `calico/node:v3.30.200`. `None` where the reference is
+/// Returns the name that an image or a chart of the vendor's registry has in a bundle: `calico/node:v3.30.200`. `None` if the reference is
 /// to another registry.
 pub fn vendor_name(reference: &str) -> Option<&str> {
     let reference = reference.strip_prefix("oci://").unwrap_or(reference);

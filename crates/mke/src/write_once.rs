@@ -1,4 +1,4 @@
-//! The keys whose value a cluster keeps for good. Which keys these are, and by which rule, is in the table of releases.
+//! The keys whose value a cluster keeps permanently. Which keys these are, and by which rule, is in the table of releases.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub struct Installed<'a> {
     pub kept: Option<&'a BTreeMap<String, String>>,
 }
 
-/// Returns the values of the keys that a cluster keeps for good, by path. The registry and the external address, which have
+/// Returns the values of the keys that a cluster keeps permanently, by path. The registry and the external address, which have
 /// rules of their own, are not among them; neither is what is not written.
 pub fn kept_values(environment: &Environment) -> BTreeMap<String, String> {
     kept_values_of(&environment.config)
@@ -68,7 +68,7 @@ fn nodes<'a>(node: &'a Node, path: &[(&str, bool)]) -> Vec<&'a Node> {
         .collect()
 }
 
-/// Returns a value on one line. Of a long one it counts that it is there.
+/// Returns a value on one line. For a long one, only its presence counts.
 fn shown(node: &Node) -> String {
     match node.text() {
         Some(text) if text.contains('\n') => "(given)".to_owned(),
@@ -95,7 +95,7 @@ pub fn external_port(environment: &Environment) -> u16 {
     port.and_then(|(_, port)| port.parse().ok()).unwrap_or(443)
 }
 
-/// Returns every place where an environment would change what its cluster keeps for good.
+/// Returns every place where an environment would change what its cluster keeps permanently.
 pub fn refuse_changes(environment: &Environment, installed: Installed<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let registry = environment.registry.image_url();
@@ -243,7 +243,7 @@ mod tests {
         insta::assert_snapshot!(refused(&before, &before.replace("10.0.0.0/16", "10.2.0.0/16")), @r#"
         environments/prod/environment.yaml:8:63: the cluster of prod was installed with `network.providers[].extraConfig.cidrV4`: 10.0.0.0/16, but the environment has 10.2.0.0/16; set it back to 10.0.0.0/16: "Contact Mirantis Support if you need to modify it once your cluster has been deployed", says the vendor. If the cluster was changed with the vendor's help, write `accept: [write-once]`
         "#);
-        // What is switched off may change, and a default is the value that it stands for.
+        // What is switched off may change, and a default equals its value.
         assert_eq!(
             refused(&before, &before.replace("10.1.0.0/16", "10.3.0.0/16")),
             ""

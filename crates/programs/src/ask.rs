@@ -18,7 +18,7 @@ pub(crate) struct Question<'a> {
     pub(crate) arguments: &'a [&'a str],
     /// What it reads from its standard input.
     pub(crate) input: &'a [u8],
-    /// Whether what it writes to standard error is part of the answer. Where it is not, a failure still tells it.
+    /// Whether what it writes to standard error is part of the answer. If it is not, an error still contains it.
     pub(crate) with_errors: bool,
     /// How long it may take.
     pub(crate) limit: Duration,

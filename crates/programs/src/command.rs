@@ -41,9 +41,9 @@ pub enum Results {
     /// It is reported and logged line by line together with standard error, in the order in which both were written.
     #[default]
     Mixed,
-    /// Its lines are told apart, as [`Event::Result`](crate::Event::Result), and logged.
+    /// Its lines are reported as [`Event::Result`](crate::Event::Result), and logged.
     Apart,
-    /// Its lines are told apart, as they are, and neither logged nor among the last lines: all of it is a secret.
+    /// Its lines are reported separately and unchanged, and are not logged: all of it is a secret.
     Unlogged,
 }
 

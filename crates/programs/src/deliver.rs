@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::process::{self, Input, Output};
 use crate::{Error, Executable, Exit, Variables};
 
-/// How long such a program may take: it may ask somebody for a passphrase.
+/// How long such a program may take: it may ask the operator for a passphrase.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Runs a program, which is looked for in `PATH` unless it is a path, with its arguments, and gives it `secret` and a line end on its

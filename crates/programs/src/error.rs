@@ -27,13 +27,13 @@ pub enum Error {
         /// The path that was named.
         path: Utf8PathBuf,
     },
-    /// The file is there, but it is no regular file or nobody may execute it.
+    /// The file exists, but it is not a regular file or not executable.
     #[error("{path} is not executable")]
     NotExecutable {
         /// The file that was found.
         path: Utf8PathBuf,
     },
-    /// The file is no program, or one for another operating system or another architecture.
+    /// The file is not a program, or one for another operating system or another architecture.
     #[error("this machine cannot run {program}: it is {found}")]
     WrongPlatform {
         /// The file that was found.
@@ -128,7 +128,7 @@ impl Error {
         match source.kind() {
             _ if is_limit => Self::Limit { program, source },
             // The message is better than the system's: for a missing interpreter it says "no such file" too, but then
-            // the file itself is there.
+            // the file itself exists.
             io::ErrorKind::NotFound if !program.exists() => Self::Missing { path: program },
             io::ErrorKind::PermissionDenied => Self::NotExecutable { path: program },
             _ => Self::Start { program, source },

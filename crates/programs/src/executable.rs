@@ -30,7 +30,7 @@ impl Executable {
     /// Returns the first executable file called `name` in the folders of `PATH`, as `variables` has it.
     ///
     /// Empty and relative entries of `PATH` are skipped: a program that is handed a registry's password must not depend on
-    /// the folder the operator stands in.
+    /// the folder the operator is in.
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl Executable {
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`] when nothing is there, [`Error::NotExecutable`] when it may not be executed,
+    /// [`Error::Missing`] when the file does not exist, [`Error::NotExecutable`] when it may not be executed,
     /// [`Error::WrongPlatform`] when it is not for this machine.
     pub fn at(path: impl Into<Utf8PathBuf>, variables: Variables) -> Result<Self, Error> {
         let path = path.into();
@@ -135,7 +135,7 @@ fn check(path: &Utf8Path) -> Result<(), Error> {
     }
 }
 
-/// Returns as much of a file as tells what it is.
+/// Returns enough of a file to recognise its kind.
 fn beginning(path: &Utf8Path) -> io::Result<Vec<u8>> {
     let mut header = Vec::with_capacity(platform::HEADER);
     files::open(path)?

@@ -1,6 +1,6 @@
 //! What git knows of the workspace: which revision it is at, whether anything differs from it, what a file once held.
 //!
-//! Git is asked and never told: nothing is written, not even its index. Only [`Receiver`] writes. Receipts and locks have no other history than this one.
+//! Git is only read: nothing is written, not even its index. Only [`Receiver`] writes. Receipts and locks have no other history than this one.
 //!
 //! A workspace may arrive as a folder, with a configuration of its own that names programs. Questions run none of them: commands are
 //! plumbing where there is some, and every setting by which `status` would start a program is overridden.
@@ -34,7 +34,7 @@ const SETTINGS: &[&str] = &[
 /// The settings of a filter by which git starts a program, and what they become.
 const FILTER: &[&str] = &["clean=", "smudge=", "process=", "required=false"];
 
-/// Of how many revisions a file's content is read at once.
+/// Of how many revisions a file's content is read at a time.
 const REVISIONS_AT_ONCE: usize = 256;
 
 /// The variables that git gets: those by which it finds itself, its settings and its user. No other, since it has no use for
@@ -81,10 +81,10 @@ impl Absent {
     }
 }
 
-/// Where a workspace stands.
+/// The commit of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
-    /// The commit that is checked out, in full; none where nothing was committed yet.
+    /// The commit that is checked out, in full; none if nothing was committed yet.
     pub revision: Option<String>,
     /// The files that differ from it or are not in it, relative to the repository's root, sorted.
     pub changed: Vec<String>,
@@ -126,7 +126,7 @@ impl Git {
         })
     }
 
-    /// Returns where the folder stands, but for files that match one of the patterns in `aside`. Ignored files count for nothing.
+    /// Returns the commit of the folder, ignoring files that match a pattern in `aside`. Ignored files count for nothing.
     ///
     /// # Errors
     ///
@@ -156,7 +156,7 @@ impl Git {
     }
 
     /// Returns what a file held at each commit that changed it, the newest first, over all merged branches and also where it is no
-    /// more. Equal contents are told once. `file` is relative to the folder.
+    /// more. Equal contents are returned once. `file` is relative to the folder.
     ///
     /// # Errors
     ///
@@ -218,7 +218,7 @@ impl Git {
         Ok(names.collect())
     }
 
-    /// Says whether the history was cut when the repository was cloned, so that [`Git::history`] may lack its beginning.
+    /// Returns whether the clone is shallow, so [`Git::history`] may lack its beginning.
     ///
     /// # Errors
     ///
@@ -228,7 +228,7 @@ impl Git {
         Ok(answer.trim_ascii() == b"true")
     }
 
-    /// Returns a setting such as `user.email`, of the repository or of the user; none where it is not set.
+    /// Returns a setting such as `user.email`, of the repository or of the user; none if it is not set.
     ///
     /// # Errors
     ///
@@ -316,7 +316,7 @@ fn state(answer: &str) -> State {
     }
 }
 
-/// Reads `git cat-file --batch`: the content of each object that was asked for, nothing for one that is not there or no text.
+/// Reads `git cat-file --batch`: the content of each object that was asked for, nothing for one that is missing or no text.
 fn contents(answer: &[u8]) -> Vec<Option<String>> {
     let mut contents = Vec::new();
     let mut rest = answer;

@@ -14,7 +14,7 @@ const LONGEST: usize = 1 << 20;
 pub(crate) struct Lines {
     partial: Vec<u8>,
     secrets: Secrets,
-    /// None where the text is to stay as it is.
+    /// None if the text is to stay as it is.
     catcher: Option<Catcher>,
     caught: Vec<AdminPassword>,
 }

@@ -33,7 +33,7 @@ pub struct Mkectl {
     pub program: Executable,
     /// The folder in which its help pages are kept, if anywhere.
     pub memory: Option<Utf8PathBuf>,
-    /// The kubeconfig that leads to the cluster; none where mkectl looks for one itself, and for a cluster that does not exist yet,
+    /// The kubeconfig that leads to the cluster; none if mkectl looks for one itself, and for a cluster that does not exist yet,
     /// where the vendor forbids the flag.
     pub kubeconfig: Option<Utf8PathBuf>,
 }
@@ -114,9 +114,9 @@ impl Command {
         self
     }
 
-    /// Returns the command with what these are pulled with from a registry that wants credentials (APPLY-421): the user's name by the
+    /// Returns the command with what these are pulled with from a registry that requires credentials (APPLY-421): the user's name by the
     /// flags that `help` lists, and the password by the variable that belongs to each. Of the two variables the one for charts is
-    /// documented, and the other one inferred. A flag wants the configuration to name a Secret for its registry, so that none is given for another.
+    /// documented, and the other one inferred. A flag requires the configuration to name a Secret for its registry, so no flag is passed for other registries.
     #[must_use]
     pub fn pulling_with(
         mut self,
@@ -156,7 +156,7 @@ impl Pulled {
     }
 }
 
-/// Returns the flags for the names of users that pull these which `help` does not list: what they stand for cannot be handed over.
+/// Returns the flags for the names of users that pull these which `help` does not list: what they represent cannot be handed over.
 pub fn unlisted_registry_users(pulled: &[Pulled], help: &Help) -> Vec<&'static str> {
     pulled
         .iter()

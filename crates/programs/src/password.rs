@@ -25,7 +25,7 @@ const ANNOUNCED: &[&str] = &[
 /// For how many lines after the last of [`ANNOUNCED`] the password is awaited.
 const AWAITED: u32 = 12;
 
-/// A shorter word is no generated password.
+/// A shorter word is not a generated password.
 const SHORTEST: usize = 8;
 
 /// The administrator's credentials, as mkectl generated them. There is no other copy: the cluster keeps a hash.
@@ -46,9 +46,9 @@ pub(crate) struct Catcher {
 }
 
 impl Catcher {
-    /// Looks at one line, before anybody else sees it.
+    /// Looks at one line, before it is shown or logged.
     pub(crate) fn look(&mut self, line: &[u8]) -> Option<AdminPassword> {
-        // A line of a million bytes is no box.
+        // A line of a million bytes is not a box.
         if line.len() > 1024 {
             return None;
         }
@@ -73,7 +73,7 @@ impl Catcher {
         (!is_known).then_some(found)
     }
 
-    /// Whether the box was seen and no password in it, so that it is in the log.
+    /// Whether the box was seen and no password in it, so it is in the log.
     pub(crate) fn missed(&self) -> bool {
         self.announced && self.caught.is_none()
     }
@@ -193,7 +193,7 @@ mod tests {
         let text =
             "They are only showed once\nhttps://mke.example.com:443\nroot:aLSgtjNiusU_GF90hgvy\n";
         assert_eq!(caught(text).0, ["root aLSgtjNiusU_GF90hgvy"]);
-        // Who repeats it tells nothing new.
+        // A repetition adds nothing.
         let text = "admin:aLSgtjNiusU_GF90hgvy\nadmin:aLSgtjNiusU_GF90hgvy\n";
         assert_eq!(caught(text).0, ["admin aLSgtjNiusU_GF90hgvy"]);
     }

@@ -1,4 +1,4 @@
-//! Whether a file is a program for this machine, told from its first bytes.
+//! Whether a file is a program for this machine, by its first bytes.
 //!
 //! The operating system's own answer comes too late: for a file that it does not know, the C library starts a shell
 //! that reads the file as a script, and the error becomes a line of garbage.

@@ -22,11 +22,11 @@ pub(crate) const GRACE: Duration = Duration::from_secs(5);
 /// Makes a program that is about to be started the leader of a session and process group of its own.
 ///
 /// A group alone would do for signals. The session also takes the terminal away: a question that a program asks there
-/// (`ssh` does, for an unknown host key) fails at once, where a mere background group would be stopped by the system
+/// (`ssh` does, for an unknown host key) fails immediately; a mere background group would be stopped by the system
 /// and wait for ever.
 ///
 /// On Linux it also asks for SIGINT when the thread that starts it ends before it does, which is when this process is
-/// killed: a program that nobody supervises must not work on a cluster unseen.
+/// killed: an unsupervised program must not change a cluster.
 fn lead_own_session(command: &mut std::process::Command) -> io::Result<()> {
     // SAFETY: `setsid` and `prctl` are async-signal-safe and touch no memory.
     unsafe {
@@ -46,7 +46,7 @@ fn lead_own_session(command: &mut std::process::Command) -> io::Result<()> {
 
 /// Returns whether a program that was started by [`run`](crate::run()), perhaps of a process that was killed since, still runs.
 ///
-/// It leads a session, so that another process which got its number is taken for it only if it leads one too.
+/// It leads a session, so another process which got its number is taken for it only if it leads one too.
 pub fn is_running(process: u32) -> bool {
     let process = process.cast_signed();
     // SAFETY: `getsid` touches no memory. Of a process that is gone it says so.
@@ -201,7 +201,7 @@ pub(crate) fn start(
 
 /// The process group of a program that leads one and has not been reaped; or the program alone, if it leads none.
 ///
-/// As long as its leader is not reaped, no other process can get its number, so that a signal cannot hit a stranger.
+/// As long as its leader is not reaped, no other process can get its number, so a signal cannot hit a stranger.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Group {
     leader: libc::pid_t,
@@ -252,10 +252,10 @@ impl Group {
     }
 }
 
-/// Reads what a group writes until its leader has ended and the pipes are closed, and returns then. `chunk` is told which of the
+/// Reads what a group writes until its leader has ended and the pipes are closed, and returns then. `chunk` receives which of the
 /// pipes it came from.
 ///
-/// `tick` is called at least every 50 milliseconds. Whoever still holds a pipe open [`GRACE`] after the leader's end
+/// `tick` is called at least every 50 milliseconds. A process that still holds a pipe open [`GRACE`] after the leader's end
 /// is killed, and what is in the pipes by then is still read.
 ///
 /// One thread does it all, with a wait that is bounded: a thread that blocked in `read` could not be called back.
@@ -289,7 +289,7 @@ fn drain(
             }
         }
     }
-    // A program may close its output and work on. Most end at once.
+    // A program may close its output and work on. Most end immediately.
     let mut pause = Duration::from_millis(1);
     while !group.leader_has_ended()? {
         tick();
@@ -300,7 +300,7 @@ fn drain(
 }
 
 /// Reads what is in the pipe now, at most as much as a pipe holds by default times sixteen: a process that left the
-/// group could go on writing for ever.
+/// group could write for ever.
 fn drain_rest(pipe: &mut PipeReader, chunk: &mut dyn FnMut(&[u8])) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     let mut left = 1 << 20;
@@ -333,7 +333,7 @@ fn readable(pipes: &[PipeReader], open: &[usize], limit: Duration) -> io::Result
         .collect();
     let milliseconds = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
     let count = libc::nfds_t::try_from(wanted.len()).map_err(io::Error::other)?;
-    // SAFETY: the pointer is to so many valid `pollfd`, and the descriptors are open as long as they are borrowed.
+    // SAFETY: the pointer is to this many valid `pollfd`, and the descriptors are open as long as they are borrowed.
     if unsafe { libc::poll(wanted.as_mut_ptr(), count, milliseconds) } == -1 {
         let error = io::Error::last_os_error();
         return match error.kind() {

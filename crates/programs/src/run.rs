@@ -117,8 +117,8 @@ pub struct Finished {
 ///
 /// # Errors
 ///
-/// [`Error::Log`] and what starting a program can end in; [`Error::Supervise`] if the operating system refused to tell
-/// about the child, which is killed then. An exit code other than zero is no error here.
+/// [`Error::Log`] and what starting a program can end in; [`Error::Supervise`] if the operating system did not report
+/// about the child, which is killed then. An exit code other than zero is not an error here.
 pub fn run(
     command: &Command,
     log: &Utf8Path,
@@ -147,7 +147,7 @@ pub fn run(
     };
     let secrets = redaction::run();
     command.unspoken().for_each(|secret| secrets.add(secret));
-    // The log and everything else that is told comes first, and after it what is kept apart.
+    // The log and other output come first, then the output that is kept apart.
     let mut streams = vec![Lines::new(secrets.clone())];
     match command.results {
         Results::Mixed => {}
@@ -248,7 +248,7 @@ enum Passed {
 
 impl Limit {
     fn new(started: Instant, limit: Option<Duration>) -> Self {
-        // A limit that no clock can tell is none.
+        // A limit beyond the clock's range is none.
         let at = limit.and_then(|limit| started.checked_add(limit));
         Self {
             next: at.map(|at| (Passed::Limit, at)),
@@ -294,7 +294,7 @@ fn open_log(path: &Utf8Path) -> io::Result<File> {
 /// What a line is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Everything that is told as it comes.
+    /// Everything that is reported as it arrives.
     Line,
     /// Standard output, kept apart.
     Result,
@@ -336,7 +336,7 @@ impl Record<'_> {
         self.last_lines.push_back(text.into_owned());
     }
 
-    /// Makes the log say as much as the observer was told, for whoever follows it.
+    /// Flushes the log up to what the observer received, for a reader that follows it.
     fn flush(&mut self) {
         if self.log_failure.is_none() {
             self.log_failure = self.log.flush().err();

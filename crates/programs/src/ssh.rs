@@ -18,11 +18,11 @@ pub use refusal::{NotAnswered, Why};
 use crate::process::{self, Input, Output};
 use crate::{Command, Error, Executable, Variables};
 
-/// How many connections are made through one bastion at once. OpenSSH's server drops some of more than ten that have not logged in
+/// How many connections are made through one bastion at a time. OpenSSH's server drops some of more than ten that have not logged in
 /// yet (`MaxStartups 10:30:100`).
 const THROUGH_ONE_BASTION: usize = 8;
 
-/// What the remote shell prints when it is there. Whatever comes before is of its start-up files.
+/// What the remote shell prints when it is ready. Earlier output is from its start-up files.
 const READY: &str = "airlock-is-here";
 
 /// How much of an answer is kept, in bytes.
@@ -45,10 +45,10 @@ const VARIABLES: &[&str] = &[
 #[derive(Debug, Clone)]
 pub struct Ssh(Executable);
 
-/// How much is done at once, and how long it may take.
+/// How much is done concurrently, and how long it may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// How many machines are asked at once.
+    /// How many machines are asked concurrently.
     pub at_once: usize,
     /// How long one may take.
     pub each: Duration,
@@ -79,7 +79,7 @@ impl Ssh {
 
     /// Has `script` run by the shell of each machine, and returns what each printed, in their order.
     ///
-    /// `is_stopped` is asked at least every 50 milliseconds; when it says so, all connections are ended at once. `answered` is called
+    /// `is_stopped` is asked at least every 50 milliseconds; when it returns true, all connections are ended immediately. `answered` is called
     /// for each machine when it is done.
     pub fn ask_all(
         &self,
@@ -153,7 +153,7 @@ impl Ssh {
     fn command(&self, destination: &Destination) -> Command {
         let mut names = VARIABLES.to_vec();
         names.extend(destination.variables());
-        // A script that is sent before the shell is there would be lost in its start-up files, and its first line could not be timed.
+        // A script that is sent before the shell is ready would be lost in its start-up files, and its first line could not be timed.
         let remote = format!("echo {READY}; exec sh -s");
         let arguments = destination.arguments(self.0.path.as_str());
         let arguments = arguments.iter().map(AsRef::as_ref).chain([remote.as_str()]);
@@ -180,7 +180,7 @@ struct Heard {
 }
 
 impl Heard {
-    /// Takes what came, and tells whether the shell has just said that it is there.
+    /// Takes what arrived, and returns whether the shell has just become ready.
     fn add(&mut self, chunk: &[u8]) -> bool {
         let room = LONGEST.saturating_sub(self.bytes.len());
         self.bytes

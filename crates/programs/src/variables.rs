@@ -9,7 +9,7 @@ use std::fmt;
 
 /// The environment of a program, in full: it gets these variables and no others.
 ///
-/// Values may be secrets of the operator's shell, so that `Debug` shows names only.
+/// Values may be secrets of the operator's shell, so `Debug` shows names only.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Variables(BTreeMap<OsString, OsString>);
 

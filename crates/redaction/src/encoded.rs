@@ -44,7 +44,7 @@ pub(crate) fn runs(text: &[u8]) -> Vec<Run> {
 impl Run {
     /// Decodes the run from each digit with which the encoding of a byte may begin.
     pub(crate) fn decoded(&self) -> impl Iterator<Item = Decoded<'_>> {
-        // After so many digits, the encoding of a byte begins at the same bit again.
+        // After this many digits, the encoding of a byte begins at the same bit again.
         let phases = match self.bits {
             6 => 4,
             5 => 8,

@@ -1,4 +1,4 @@
-//! Secrets that are recognised by what stands around them: tokens that a library received by itself, and URLs that a redirect brought.
+//! Secrets that are recognised by their context: tokens that a library received, and URLs in redirects.
 
 use std::ops::Range;
 

@@ -1,8 +1,8 @@
 //! What is done to a cluster: the steps of a deploy, which [`executor`] does, and the rest of a cluster's life.
 //!
-//! Each command runs with the mkectl, the configuration and the masking that its environment wants. The mkectl is that of the release
+//! Each command runs with the mkectl, the configuration and the masking of its environment. The mkectl is that of the release
 //! which the cluster runs, by the receipt. An environment that names a later release already is about to be upgraded, and a backup
-//! before that is taken by the program that is there.
+//! before that is checked with the present program.
 
 use std::sync::Mutex;
 

@@ -33,7 +33,7 @@ pub enum CredentialFileError {
         /// The file.
         path: PathBuf,
     },
-    /// An entry cannot be understood.
+    /// An entry cannot be parsed.
     #[error("{path}: the entry `{key}` {rule}", path = path.display())]
     Entry {
         /// The file.
@@ -88,7 +88,7 @@ struct Answer {
 /// registry may need no credentials.
 ///
 /// # Errors
-/// A file that exists cannot be read, or its entry for the registry cannot be understood.
+/// A file that exists cannot be read, or its entry for the registry cannot be parsed.
 pub fn find(
     files: &[PathBuf],
     wanted: Wanted<'_>,

@@ -7,7 +7,7 @@ mod error;
 
 pub use error::Error;
 
-/// What stands in the demo's lock in place of the vendor's URL.
+/// What the demo's lock has instead of the vendor's URL.
 pub const URL: &str = "airlock:demo";
 
 /// Returns the release whose committed lock is the demo's.
@@ -18,7 +18,7 @@ pub fn release() -> Version {
     }
 }
 
-/// Says whether a release is the demo's: a pre-release named `demo` of a real one.
+/// Returns whether a release is the demo's: a pre-release named `demo` of a real one.
 pub fn is_demo(release: &Version) -> bool {
     release.pre.as_str() == "demo"
 }

@@ -30,7 +30,7 @@ pub struct Deployed {
 /// The first step that failed. Everything before it is done and need not be done again.
 pub async fn deploy(context: &Context<'_>, permit: &Permit<'_>) -> Result<Deployed, Error> {
     let plan = permit.plan();
-    // A missing or wrong mkectl is found before the registry is touched, and so is a lock that lacks what it wants.
+    // A missing or wrong mkectl is found before the registry is touched, and so is a lock that lacks what it requires.
     executor::check(context, &plan.target(), &plan.cluster)?;
     require_all_locked(plan)?;
     before_push::files(context, &plan.files_to_write())?;
@@ -51,7 +51,7 @@ fn require_all_locked(plan: &Plan) -> Result<(), Error> {
     .into())
 }
 
-/// Tells what the charts of a bundle that came only now name and the lock lacks; the plan tells it where the bundle was here before.
+/// Reports what the charts of a bundle that was just downloaded name but the lock lacks. If the bundle was here before, the plan reports it.
 fn tell_what_charts_want(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
     if plan.bundle == fetch::Source::Store || plan.cluster.program().is_none() {
         return Ok(());
@@ -66,7 +66,7 @@ fn tell_what_charts_want(context: &Context<'_>, plan: &Plan) -> Result<(), Error
 /// How far a deploy has come, for the receipt that is written whatever becomes of it.
 struct Course {
     began: String,
-    /// None where the deploy changes nothing, so that no receipt will want it.
+    /// None if the deploy changes nothing and writes no receipt.
     by: Option<By>,
     overridden: Option<Overridden>,
     /// SHA-256 of the plan.
@@ -108,7 +108,7 @@ async fn steps(context: &Context<'_>, plan: &Plan, course: &mut Course) -> Resul
         course.sent = sent_nevertheless(error);
     })?;
     course.sent = Some(sent);
-    // Nothing was left that could be stopped, and whoever asked for it still wants no cluster to be touched.
+    // Nothing was left to stop, but the operator who stopped it does not want the cluster to change.
     if context.tool.signals.stop().is_requested() {
         course.step = Step::Push;
         return Err(push::Error::Stopped {
@@ -169,7 +169,7 @@ fn subject(plan: &Plan) -> Subject<'_> {
 /// Brings the bundle here and pushes what the registry lacks; neither where it lacks nothing.
 ///
 /// # Errors
-/// The bundle cannot be had or is not what its lock says, or the registry did not take all of it.
+/// The bundle is not available or is not what its lock says, or the registry did not take all of it.
 pub async fn send(context: &Context<'_>, plan: &Plan) -> Result<Sent, Error> {
     let mut outcomes = stream::carry(context, &plan.lock, &[plan.delivery()]).await?;
     outcomes
@@ -259,7 +259,7 @@ async fn conclude(
     outcome
 }
 
-/// Returns why the receipt that is there has to stay, if it has to.
+/// Returns why the existing receipt must stay, if it must.
 fn keeps_receipt(plan: &Plan, course: &Course, mkectl_ran: bool) -> Result<Option<String>, Error> {
     if mkectl_ran {
         return Ok(None);
@@ -286,8 +286,8 @@ fn keeps_receipt(plan: &Plan, course: &Course, mkectl_ran: bool) -> Result<Optio
         .map(|failed| format!("{name} keeps the earlier failure at {}", failed.step)))
 }
 
-/// Says whether a success is worth a receipt. A deploy that changed nothing leaves the tree as clean as it was, unless the receipt
-/// tells of a failure that is overcome.
+/// Returns whether a success is worth a receipt. A deploy that changed nothing leaves the tree as clean as it was, unless the receipt
+/// records a failure that is resolved.
 fn writes_receipt(plan: &Plan) -> bool {
     let failed_before = plan
         .receipt
@@ -296,7 +296,7 @@ fn writes_receipt(plan: &Plan) -> bool {
     !plan.is_empty() || failed_before || plan.shared.conflict().is_some()
 }
 
-/// Says which of the steps that go on at the same time an error is of.
+/// Returns which of the concurrent steps an error belongs to.
 fn step_of(error: &Error) -> Step {
     match error {
         Error::Fetch(fetch::Error::Download { .. })
@@ -312,7 +312,7 @@ fn step_of(error: &Error) -> Step {
     }
 }
 
-/// Returns what a push that failed has sent all the same.
+/// Returns what a push that failed has sent anyway.
 fn sent_nevertheless(error: &Error) -> Option<Sent> {
     match error {
         Error::Push(push::Error::Failed { sent, .. })
@@ -334,11 +334,11 @@ fn receipt_of_success(
         .and_then(|receipt| receipt.applied.as_ref());
     let mkectl = match (&deployed.applied, before) {
         (Some(applied), _) => applied.mkectl.clone(),
-        // mkectl was not needed, so the one that applied this configuration still stands.
+        // mkectl was not needed, so the one that applied this configuration stays recorded.
         (None, Some(before)) => before.mkectl.clone(),
         (None, None) => receipt::RecordedProgram::default(),
     };
-    // An upgrade takes no configuration. What it did not bring is applied by the next deploy.
+    // An upgrade takes no configuration. What it did not apply is applied by the next deploy.
     let config = match (&deployed.applied, before) {
         (Some(applied), Some(before)) if !applied.config_is_there => before.config.clone(),
         (Some(applied), None) if !applied.config_is_there => String::new(),

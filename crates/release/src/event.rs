@@ -23,7 +23,7 @@ pub enum Step {
     Render,
     /// Run mkectl on the configuration.
     Apply,
-    /// Have the mkectl of the release that is there write a backup.
+    /// The mkectl of the installed release writes a backup.
     Backup,
     /// Bring the cluster to a later release.
     Upgrade,
@@ -72,14 +72,14 @@ pub enum Event<'a> {
         /// How many bytes it will go through, where that is known.
         bytes: Option<u64>,
     },
-    /// A step went further by so many bytes.
+    /// A step advanced by this many bytes.
     Advanced {
         /// Which one.
         step: Step,
         /// Bytes since the last event.
         bytes: u64,
     },
-    /// So many bytes of a step need not be moved, since they are there already.
+    /// This many bytes of a step need not be moved, since they already exist.
     Spared {
         /// Which one.
         step: Step,
@@ -109,7 +109,7 @@ pub enum Event<'a> {
     },
     /// A line that mkectl printed, without its line end.
     Mkectl(&'a str),
-    /// A line that mkectl printed as a result, which somebody may want to have in a file.
+    /// A line that mkectl printed as a result, which an operator may redirect to a file.
     MkectlResult(&'a str),
     /// A line of a result that is a secret as a whole, for which the operator asked: of `mkectl login`, for example.
     Revealed(&'a str),

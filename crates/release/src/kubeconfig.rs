@@ -54,7 +54,7 @@ impl Kubeconfig {
         self.path.is_file()
     }
 
-    /// Returns what is passed to mkectl to reach the cluster; none where it finds the file itself.
+    /// Returns what is passed to mkectl to reach the cluster; none if it finds the file itself.
     pub(crate) fn flag(&self) -> Option<Utf8PathBuf> {
         (self.named_by != NamedBy::Default).then(|| self.path.clone())
     }

@@ -99,7 +99,7 @@ pub struct Context<'a> {
     pub consent: &'a dyn cluster::consent::Consent,
     /// How much registries are asked for.
     pub limits: transfer::connect::Limits,
-    /// The operator's reason for an upgrade without a backup that could be restored; none where such an upgrade is refused.
+    /// The operator's reason for an upgrade without a backup that could be restored; none if such an upgrade is refused.
     pub without_backup: Option<&'a str>,
     /// What registries said of accounts so far in this run.
     pub accounts: registry::Accounts,
@@ -118,7 +118,7 @@ impl Context<'_> {
     /// Returns what may be used to push to an environment's registry.
     ///
     /// # Errors
-    /// The credentials that the environment names cannot be had.
+    /// The credentials that the environment names are not available.
     pub fn credentials(
         &self,
         environment: &environment::Environment,
@@ -137,10 +137,10 @@ impl Context<'_> {
 
 impl Context<'_> {
     /// Returns what nodes pull with from an environment's registry. Where the environment does not say what that is, the push
-    /// credentials stand in for it.
+    /// credentials replace it.
     ///
     /// # Errors
-    /// The credentials that the environment names cannot be had.
+    /// The credentials that the environment names are not available.
     pub fn pull_credentials(
         &self,
         environment: &environment::Environment,
@@ -189,7 +189,7 @@ pub trait CredentialProvider: Send + Sync {
     /// Returns what may be used to push to an environment's registry; [`Credentials::Anonymous`] where nothing is kept.
     ///
     /// # Errors
-    /// What the environment names is not there.
+    /// Something that the environment names is missing.
     fn credentials(
         &self,
         environment: &environment::Environment,
@@ -198,7 +198,7 @@ pub trait CredentialProvider: Send + Sync {
     /// Returns what nodes pull with from an environment's registry, if the environment names it.
     ///
     /// # Errors
-    /// What the environment names is not there.
+    /// Something that the environment names is missing.
     fn pull_credentials(
         &self,
         environment: &environment::Environment,
@@ -207,7 +207,7 @@ pub trait CredentialProvider: Send + Sync {
     /// Returns the credentials of the administrator of an environment's MKE 3 cluster, if the environment names one.
     ///
     /// # Errors
-    /// What the environment names is not there.
+    /// Something that the environment names is missing.
     fn mke3_credentials(
         &self,
         environment: &environment::Environment,

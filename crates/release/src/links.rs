@@ -154,7 +154,7 @@ mod tests {
             let workspace = Workspace::new(root.join("workspace"));
             let link = workspace.root().join(place);
             std::fs::create_dir_all(link.parent().unwrap()).unwrap();
-            // Dangling, so that a write would make a file there.
+            // Dangling, so a write would make a file there.
             symlink(root.join("outside"), &link).unwrap();
             let error = refuse(&workspace, &["lab"]).unwrap_err();
             let text = error.to_string();

@@ -5,7 +5,7 @@ use semver::Version;
 
 use crate::{Workspace, sha256, workspace};
 
-/// A committed lock and where it lies.
+/// A committed lock and its path.
 #[derive(Debug)]
 pub struct Locked {
     /// Its file.

@@ -6,8 +6,8 @@ use crate::{Error, Workspace};
 
 /// Returns the text of a new `environment.yaml`, commented and valid as it is.
 ///
-/// It inherits `environments/base.yaml` where there is one. Unless told, it takes the newest release that is locked, since that one can be
-/// deployed at once, or else the newest that is known.
+/// It inherits `environments/base.yaml` if that exists. By default it takes the newest locked release, which can be
+/// deployed immediately, or else the newest known release.
 ///
 /// # Errors
 /// The name cannot be an environment's, or the release has no offline procedure.

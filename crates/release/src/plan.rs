@@ -77,7 +77,7 @@ pub struct Plan {
     pub unmet: Option<Unmet>,
     /// What the mkectl that is to be run lists and the lock lacks, unless the environment accepts that. Deploy would refuse.
     pub unlocked: Vec<String>,
-    /// What people should know before they go on.
+    /// What the operator should know before continuing.
     pub warnings: Warnings,
 }
 
@@ -115,7 +115,7 @@ impl Plan {
         }
     }
 
-    /// Says whether `deploy` would change nothing.
+    /// Returns whether `deploy` would change nothing.
     pub fn is_empty(&self) -> bool {
         self.artifacts
             .iter()
@@ -145,7 +145,7 @@ impl Plan {
         files
     }
 
-    /// Says whether the receipt records a different lock than the one that holds now: then a deploy confirms the present one, and says so.
+    /// Returns whether the receipt records a different lock than the current one: then a deploy confirms the current one and records it.
     pub fn is_receipt_stale(&self) -> bool {
         let applied = self
             .receipt
@@ -154,7 +154,7 @@ impl Plan {
         applied.is_some_and(|applied| applied.lock != self.lock_digest)
     }
 
-    /// Says whether anything is to be pushed.
+    /// Returns whether anything is to be pushed.
     pub fn pushes(&self) -> bool {
         self.artifacts
             .iter()
@@ -195,7 +195,7 @@ pub enum Purpose {
 ///
 /// # Errors
 /// The release is unknown or not locked, the configuration cannot be rendered, the registry cannot be asked,
-/// or the receipt forbids what the files want. A missing mkectl is part of the plan, not an error.
+/// or the receipt forbids what the files require. A missing mkectl is part of the plan, not an error.
 pub async fn plan(
     context: &Context<'_>,
     environment: Environment,
@@ -210,14 +210,14 @@ pub async fn plan(
 pub enum Eyes<'a> {
     /// It is asked.
     Registry,
-    /// It was asked before, and somebody carried the answer here.
+    /// A snapshot of it was taken earlier and carried here.
     Snapshot(&'a snapshot::Read),
 }
 
 /// Computes the plan of a loaded environment, whose registry need not be asked.
 ///
 /// # Errors
-/// What [`plan`] returns, or the snapshot is of another registry.
+/// What [`plan`] returns, or the snapshot is of a different registry.
 pub async fn seen_by(
     context: &Context<'_>,
     environment: Environment,
@@ -229,8 +229,8 @@ pub async fn seen_by(
     of_locked(context, environment, locked, output, purpose, eyes).await
 }
 
-/// Computes the plan that is about to be obeyed: a mkectl that it lacks and that a lock knows is brought first, so that every command
-/// is in it. Nothing else is brought for it, and nothing where mkectl has nothing to do.
+/// Computes the plan that is about to be executed. A missing mkectl that a lock lists is downloaded first, so every command
+/// is in it. Nothing else is downloaded, and nothing if mkectl is not needed.
 ///
 /// # Errors
 /// What [`plan`] returns, or the mkectl that came is not the one that was locked.
@@ -471,7 +471,7 @@ fn taken_from(
     Ok(seen)
 }
 
-/// Says what each artifact of a lock needs, by what the registry was seen to have.
+/// Returns what each artifact of a lock needs, by what the registry has.
 fn planned(lock: &bundle::Lock, seen: &[look::Seen]) -> Vec<Planned> {
     let artifacts = lock.artifacts.iter().zip(seen);
     artifacts
@@ -479,7 +479,7 @@ fn planned(lock: &bundle::Lock, seen: &[look::Seen]) -> Vec<Planned> {
         .collect()
 }
 
-/// mkectl alone sends nothing, so that whatever the registry lacks now it would lack half-way through an installation.
+/// mkectl alone sends nothing, so whatever the registry lacks now it would lack half-way through an installation.
 fn refuse_what_the_registry_lacks(
     environment: &Environment,
     lock: &bundle::Lock,

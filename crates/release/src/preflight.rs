@@ -1,6 +1,6 @@
 //! Finds everything from here that would stop an installation, before it begins: all problems in one run.
 //!
-//! The registry is tried by [`registry::probe`], which leaves nothing there. What nodes see of it can only be told as far as this machine
+//! The registry is tried by [`registry::probe`], which leaves nothing there. What nodes see of it is known only as far as this machine
 //! sees the same, unless they are asked themselves ([`nodes`]).
 
 pub mod nodes;
@@ -93,7 +93,7 @@ pub enum WorkspaceFault {
     Configuration,
     /// The certificate in `registry.ca` is out of its time.
     AuthorityOutOfDate,
-    /// The credentials that the environment names are not there.
+    /// The credentials that the environment names are missing.
     CredentialsMissing,
     /// The release is not locked.
     NotLocked,
@@ -196,7 +196,7 @@ pub async fn preflight(
             }),
     };
     let pull = match secrets.all() {
-        // What is pulled without a secret the registry has to serve to everybody.
+        // What is pulled without a secret must be served without credentials.
         false => registry::probe::Pull::Anonymously,
         true => registry::probe::Pull::WithSecret(puller),
     };
@@ -539,7 +539,7 @@ fn disk(directory: &Utf8Path, to_write: u64) -> Check {
     }
 }
 
-/// Says how much a release takes in the registry, which does not say how much is free.
+/// Returns how much a release takes in the registry, which does not report its free space.
 fn registry_room(lock: &bundle::Lock) -> Check {
     let blobs = lock.artifacts.iter().flat_map(bundle::Artifact::blobs);
     let blobs: std::collections::BTreeMap<String, u64> = blobs
@@ -638,7 +638,7 @@ async fn registry(
     Ok(())
 }
 
-/// Keeps what was measured, for the next push to begin with. What tells nothing of uploads is in the way of nothing that was kept.
+/// Stores what was measured, for the next push to begin with. A measurement without uploads replaces nothing.
 fn keep(context: &Context<'_>, address: &str, profile: &registry::Profile) {
     if profile.chunks.is_none() {
         return;

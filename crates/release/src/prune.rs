@@ -1,7 +1,7 @@
 //! Finds the tags in an environment's registry that no release of it needs any more, and removes them by a reviewed plan.
 //!
 //! What this tool put there is known by the receipts of this environment and the locks that they name, now and in git's history. What stays is
-//! everything that an environment which shares the registry's host runs, ran last, failed at or wants. Removing tags frees no byte by itself: that
+//! everything that an environment which shares the registry's host runs, ran last, failed at or requires. Removing tags frees no byte by itself: that
 //! is the registry's own garbage collection.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +29,7 @@ pub use remove::{Pruned, prune};
 use history::History;
 use propose::{Held, Holding, Proposal, candidates, propose};
 
-/// How many repositories are looked into at once.
+/// How many repositories are looked into at a time.
 const REPOSITORIES_AT_ONCE: usize = 8;
 
 /// How many tags a note names.
@@ -38,16 +38,16 @@ const NAMES: usize = 10;
 /// How widely is looked for what may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// What receipts tell to have been pushed.
+    /// What receipts record as pushed.
     Pushed,
-    /// Also what they tell to have been found, as after `push`.
+    /// Also what they record as already present, as after `push`.
     Found,
 }
 
 /// Computes what may be removed. Nothing is.
 ///
 /// # Errors
-/// A lock or an environment cannot be read, so that nobody knows what is needed, or the registry cannot be asked.
+/// A lock or an environment cannot be read, so what is needed is unknown, or the registry cannot be reached.
 pub async fn plan(
     context: &Context<'_>,
     environment: &Environment,
@@ -183,7 +183,7 @@ async fn look(
     Ok(propose(&known.kept, &candidates, &holdings))
 }
 
-/// Returns what every tag of a repository leads to, or why nobody knows, so that all of it stays.
+/// Returns what every tag of a repository points to, or why that is unknown; then all of it stays.
 async fn known_holding(
     registry: &registry::Registry,
     repository: &str,
@@ -211,12 +211,12 @@ impl From<RegistryError> for Unknown {
     }
 }
 
-/// Returns what every tag of a repository leads to, whoever put it there.
+/// Returns what every tag of a repository points to, Airlock's or not.
 async fn holding(registry: &registry::Registry, repository: &str) -> Result<Holding, Unknown> {
     let mut holding = Holding::new();
     for tag in registry.tags(repository).await? {
         let Some(found) = registry.head_manifest(repository, &tag).await? else {
-            // Its manifest was removed; some registries go on listing it.
+            // Its manifest was removed; some registries still list it.
             continue;
         };
         let is_plain = matches!(found.media_type, Some(MediaType::ImageManifest))
@@ -244,7 +244,7 @@ async fn holding(registry: &registry::Registry, repository: &str) -> Result<Hold
     Ok(holding)
 }
 
-/// Returns what a manifest lists; nothing where it is no index. `None` where it cannot be read.
+/// Returns what a manifest lists; nothing if it is not an index. `None` if it cannot be read.
 fn children(fetched: &registry::Fetched) -> Option<BTreeSet<String>> {
     if let Ok(index) = ImageIndex::from_reader(fetched.bytes.as_ref()) {
         let children = index.manifests().iter();
@@ -255,7 +255,7 @@ fn children(fetched: &registry::Fetched) -> Option<BTreeSet<String>> {
         .map(|_| BTreeSet::new())
 }
 
-/// Says whether only one repository is concerned, which then stays as it is.
+/// Returns whether only one repository is concerned, which then stays as it is.
 fn is_about_repository(error: &RegistryError) -> bool {
     matches!(
         error,

@@ -49,7 +49,7 @@ pub struct Applied {
     /// Where clients find the cluster, if that was configured; it cannot be cleared any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_address: Option<String>,
-    /// The values of the other keys that a cluster keeps for good, by path. Earlier receipts do not have them.
+    /// The values of the other keys that a cluster keeps permanently, by path. Earlier receipts do not have them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<BTreeMap<String, String>>,
     /// SHA-256 of the lock file.
@@ -65,7 +65,7 @@ pub struct Applied {
     pub artifacts: usize,
     /// What was done for that.
     pub pushed: Pushed,
-    /// When it began, in UTC. A rebuilt receipt does not tell.
+    /// When it began, in UTC. A rebuilt receipt has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<String>,
     /// When it ended, in UTC.
@@ -109,7 +109,7 @@ pub struct Failed {
     /// mkectl's own exit code, where mkectl failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mkectl_exit_code: Option<i32>,
-    /// What had been pushed until then. Nothing where nobody knows.
+    /// What had been pushed until then. None if that is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pushed: Option<Pushed>,
     /// When it began, in UTC.
@@ -168,7 +168,7 @@ pub struct Amount {
 pub struct Overridden {
     /// What was missing, in words.
     pub missing: String,
-    /// Why that was no obstacle, in the words of whoever said so.
+    /// Why that was accepted, in the words of the operator.
     pub reason: String,
 }
 
@@ -176,7 +176,7 @@ impl Receipt {
     /// The format that this version reads and writes.
     pub const VERSION: u32 = 2;
 
-    /// Reads a receipt, or answers `None` where nothing was deployed yet.
+    /// Reads a receipt, or answers `None` if nothing was deployed yet.
     ///
     /// # Errors
     /// The file cannot be read, is not a receipt, or is of a later format.

@@ -51,7 +51,7 @@ pub async fn serve(
 }
 
 /// Starts the embedded registry of an environment like [`serve`], for a command that reads. In a workspace that cannot be
-/// written to, a registry without content stands in for one that was never filled.
+/// written to, a registry without content replaces one that was never filled.
 ///
 /// # Errors
 /// Those of [`serve`].
@@ -104,7 +104,7 @@ async fn start(
 pub struct Rehearsal {
     /// What it will do.
     pub plan: Plan,
-    /// The release of the demo's bundle, where it stands in because the environment's own is not here.
+    /// The release of the demo's bundle, if it replaces the environment's own, which is missing.
     pub stand_in: Option<String>,
     _registry: Embedded,
 }
@@ -271,7 +271,7 @@ pub async fn apply(
     Ok(0)
 }
 
-/// Checks the configuration as MKE would, and pulls everything as nodes would; nothing where something is wrong, which is printed.
+/// Checks the configuration as MKE would, and pulls everything as nodes would; none if something is wrong, which is printed.
 async fn look(
     release: &str,
     lock: &Utf8Path,

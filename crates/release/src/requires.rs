@@ -19,7 +19,7 @@ pub struct Unmet {
     pub missing: String,
 }
 
-/// Returns what an environment's requirement lacks for the lock with this digest; nothing where it requires nothing.
+/// Returns what an environment's requirement lacks for the lock with this digest; none if it requires nothing.
 ///
 /// # Errors
 /// There is no such environment, or its receipt cannot be read.
@@ -74,7 +74,7 @@ pub(crate) fn unmet(
     }))
 }
 
-/// Checks that the environment which another one requires is there.
+/// Checks that the environment which another one requires exists.
 ///
 /// # Errors
 /// It is not, at the place in the file that names it.
@@ -113,7 +113,7 @@ pub(crate) fn rehearsal(workspace: &Workspace, environment: &Environment) -> Opt
     })
 }
 
-/// Says that a deploy is not long enough ago, if it is not.
+/// Returns that a deploy is too recent, if it is.
 fn too_young(
     name: &str,
     ended: &str,

@@ -98,7 +98,7 @@ pub enum Conflict {
         /// What this checkout has.
         here: String,
     },
-    /// The artifact cannot be understood.
+    /// The artifact cannot be parsed.
     #[error("the shared state of {environment} in {reference} is not valid: {problem}")]
     Invalid {
         /// The environment.
@@ -251,7 +251,7 @@ pub(crate) async fn read(
     standing
 }
 
-/// Says what a state means for a checkout with this receipt, whose own interrupted run has this name.
+/// Returns what a state means for a checkout with this receipt, whose own interrupted run has this name.
 fn judge(
     environment: &str,
     state: &State,
@@ -689,7 +689,7 @@ fn own_run_path(output: &Output) -> Utf8PathBuf {
     output.logs.join("unfinished-run.yaml")
 }
 
-/// A file that cannot be understood was cut by a crash, and names no run.
+/// A file that cannot be parsed was cut by a crash, and names no run.
 fn own_run(output: &Output) -> Option<String> {
     let text = read_if_there(&own_run_path(output)).ok()??;
     let own: OwnRun = serde_yaml::from_str(&text).ok()?;

@@ -25,16 +25,16 @@ struct UnderWay {
 pub enum Delivered {
     /// A running mkectl gets it, and is waited for.
     ToMkectl,
-    /// Pushes finish what is in flight, so that the next run goes on from there.
+    /// Pushes finish what is in flight, so the next run resumes there.
     ToPushes,
     /// A watch of a registry ends.
     ToWatch,
-    /// Nobody wants it: everything that is under way may be left at any instant.
+    /// Everything in progress may be abandoned at any time.
     ToNobody,
 }
 
 impl Signals {
-    /// Hands a signal to whom it concerns. A push that is stopping already does not want another one.
+    /// Passes a signal on. A push that is already stopping ignores further ones.
     pub fn deliver(&self, signal: Signal) -> Delivered {
         let under_way = self.lock();
         if let Some(mkectl) = &under_way.mkectl

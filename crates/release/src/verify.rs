@@ -109,9 +109,9 @@ pub async fn registry(
     Ok(Confirmed::of(expected.lock, expected.environment))
 }
 
-/// Looks at the tags that the plan has not confirmed already as a node does, after a push that goes on to no cluster.
+/// Checks the tags that the plan has not confirmed yet as a node does, after a push without a cluster.
 ///
-/// The push has heard of each blob and manifest, by the registry's own answer, that it is there, and a tag tells whether nodes may pull.
+/// The registry confirmed each blob and manifest during the push, and a tag shows whether nodes may pull.
 /// So it makes no [`Confirmed`].
 ///
 /// # Errors

@@ -1,11 +1,11 @@
 //! What an operator should know about a plan before deploying it.
 
-/// What people should know before they go on.
+/// What the operator should know before continuing.
 #[derive(Debug, Default)]
 pub struct Warnings {
     /// What follows from everything that the plan names.
     pub of_plan: Vec<String>,
-    /// What only this machine knows, or only for now. It is in no file, so that the same plan has the same bytes everywhere.
+    /// What only this machine knows, or only for now. It is in no file, so the same plan has the same bytes everywhere.
     pub of_here: Vec<String>,
 }
 

@@ -103,7 +103,7 @@ impl Workspace {
         self.mkectl().join(release).join("release-matrix.json")
     }
 
-    /// Returns the folder that remembers uploads which were cut, so that another run goes on with them.
+    /// Returns the folder of interrupted upload sessions, which a later run resumes.
     pub fn sessions(&self) -> Utf8PathBuf {
         self.bundles().join("sessions")
     }
@@ -123,7 +123,7 @@ impl Workspace {
         self.bundles().join("rehearsal").join(name)
     }
 
-    /// Returns `path` as people are shown it: relative to the root where it lies below it.
+    /// Returns `path` as it is shown: relative to the root if it is below it.
     pub fn shown<'p>(&self, path: &'p Utf8Path) -> &'p Utf8Path {
         path.strip_prefix(&self.root).unwrap_or(path)
     }
@@ -227,7 +227,7 @@ pub(crate) fn mask_secrets_of(path: &Utf8Path, text: &str) {
     }
 }
 
-/// Writes `text` to `path` by a temporary file beside it and a rename, so that no reader sees half of it.
+/// Writes `text` to `path` by a temporary file beside it and a rename, so no reader sees half of it.
 ///
 /// # Errors
 /// The folder cannot be made, or the file not be written.
@@ -264,7 +264,7 @@ fn write_file(path: &Utf8Path, text: &str) -> Result<(), crate::Error> {
     Ok(())
 }
 
-/// Reads `path`, or answers `None` where there is no such file.
+/// Reads `path`, or returns `None` if the file does not exist.
 ///
 /// # Errors
 /// The file exists and cannot be read.

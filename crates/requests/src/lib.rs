@@ -30,7 +30,7 @@ pub fn may_pass(status: StatusCode) -> bool {
     }
 }
 
-/// Returns how long to wait after so many failures in a row: `first`, then twice as long each time, at most `longest`.
+/// Returns how long to wait after this many failures in a row: `first`, then twice as long each time, at most `longest`.
 pub fn back_off(first: Duration, longest: Duration, failures: u32) -> Duration {
     let doubled = failures.saturating_sub(1).min(16);
     first.saturating_mul(1 << doubled).min(longest)
@@ -38,7 +38,7 @@ pub fn back_off(first: Duration, longest: Duration, failures: u32) -> Duration {
 
 /// Returns how long the server asks to wait, in seconds or until a date.
 ///
-/// A date is compared with the server's own, because clocks differ in places without a network. A date that has passed is no wait.
+/// A date is compared with the server's own, because clocks differ in places without a network. A date in the past means no wait.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse::<u32>() {
@@ -49,7 +49,7 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(until.duration_since(now).unwrap_or_default())
 }
 
-/// What is shown in place of a URL in which secrets cannot be told from the rest.
+/// What replaces a URL in which secrets cannot be found reliably.
 pub const UNREADABLE: &str = "a URL that is not valid";
 
 /// Returns a URL as it may be shown and stored: without credentials, query and fragment, which may contain secrets.

@@ -61,7 +61,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// What a registry says when it is busy or in trouble, on each verb, for a while and for good.
+/// What a registry says when it is busy or in trouble, on each verb, for a while and permanently.
 fn statuses() -> Vec<Case> {
     let busy = |retry_after| Fault::TooManyRequests { retry_after };
     let mut cases = Vec::new();
@@ -80,7 +80,7 @@ fn statuses() -> Vec<Case> {
                 let is_asked_otherwise = fault == answer(500, "UNKNOWN")
                     && matches!(kind, Kind::HeadManifest | Kind::HeadBlob);
                 let end = match is_asked_otherwise {
-                    // case 5.4: GET tells the same.
+                    // case 5.4: GET says the same.
                     true => End::Complete,
                     false => End::Named(named),
                 };
@@ -165,7 +165,7 @@ fn broken_connections() -> Vec<Case> {
             )
         },
         Case {
-            // What nobody reads fits into buffers on the way, so that either is true: nothing moves, or nothing is answered.
+            // Unread bytes fit into buffers on the way, so either is true: nothing moves, or there is no response.
             settings: brief,
             ..with(
                 "stalls for good",
@@ -389,7 +389,7 @@ fn registries_of_a_kind() -> Vec<Case> {
     cases
 }
 
-/// Returns a registry behind nginx, so that the large blob comes in parts.
+/// Returns a registry behind nginx, so the large blob comes in parts.
 fn in_parts() -> Quirks {
     Quirks {
         body_limit: Some(1 << 20),

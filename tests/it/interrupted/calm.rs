@@ -1,4 +1,4 @@
-//! A push that is asked to stop: it ends by itself in seconds, and the next one goes on where it was, before distribution 2 as well,
+//! A push that is asked to stop: it ends by itself in seconds, and the next one resumes there, with distribution 2 as well,
 //! which forgets a session of which a request was cut.
 
 use std::process::Child;

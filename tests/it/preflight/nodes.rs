@@ -435,7 +435,7 @@ async fn ctrl_c_ends_every_connection() {
     // The command itself, an `ssh` for each node, and on each a session and what it runs.
     until(&|now| now >= before + 7).await;
     let process = i32::try_from(child.id()).unwrap();
-    // SAFETY: the process is our own child, and nobody has waited for it yet.
+    // SAFETY: the process is our own child, and was not waited for yet.
     unsafe { libc::kill(process, libc::SIGINT) };
     let begun = Instant::now();
     let output = tokio::task::spawn_blocking(|| child.wait_with_output());
@@ -447,7 +447,7 @@ async fn ctrl_c_ends_every_connection() {
     until(&|now| now <= before + 4).await;
 }
 
-/// The script that nodes run, run here: by each program that can ask a registry, where tokens are given to nobody and where they are not.
+/// The script that nodes run, run here: by each program that can ask a registry, where token servers refuse and where they do not.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_asks_for_a_token_as_one_without_credentials() {
     let look = std::fs::read_to_string(
@@ -516,7 +516,7 @@ async fn mkectls_own_checks_are_offered_where_its_help_has_them() {
     for (release, offered) in [("v4.1.5", false), ("v4.2.0", true)] {
         let mut lab = support::Lab::new(crate::AIRLOCK, crate::FAKE_MKECTL).await;
         let sandbox = lab.sandbox.variable("FAKE_MKECTL_VERSION", release);
-        // An `ssh` that reaches nobody.
+        // An `ssh` that reaches no machine.
         std::fs::write(sandbox.bin().join("ssh"), "#!/bin/sh\nexit 255\n").unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(sandbox.bin().join("ssh"), mode).unwrap();

@@ -75,7 +75,7 @@ async fn a_profile_that_is_wrong_makes_no_push_fail_and_is_forgotten() {
     for (name, quirks, rules) in [
         // Parts are refused now, and whole blobs are taken.
         ("no-parts", Quirks::default(), vec![no_parts]),
-        // Less is taken at once than was measured.
+        // Less is accepted in one request than was measured.
         (
             "narrower",
             Quirks {

@@ -42,7 +42,7 @@ impl Listener {
 }
 
 impl Breaker {
-    /// Lets whatever is read or written next fail. Bytes that nobody has read make the system send a reset.
+    /// Lets whatever is read or written next fail. Unread bytes make the system send a reset.
     pub(super) fn break_off(&self) {
         self.0.store(true, Ordering::SeqCst);
     }

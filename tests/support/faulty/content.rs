@@ -10,7 +10,7 @@ use sha2::Digest as _;
 use super::fault::{Faults, Kind};
 use super::{Mounts, Parts, Quirks};
 
-/// How much of what came by a session is kept to tell later which blob it was.
+/// How much of a session's content is kept to identify the blob later.
 const HEAD: usize = 4096;
 
 /// A session that was opened, and what became of it.
@@ -26,7 +26,7 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    /// Tells whether what came for it is this blob's beginning.
+    /// Returns whether what came for it is this blob's beginning.
     pub fn is_of(&self, blob: &[u8]) -> bool {
         !self.head.is_empty() && blob.starts_with(&self.head)
     }
@@ -221,7 +221,7 @@ impl Content {
         }
     }
 
-    /// Says whether a repository has a blob, by what is remembered.
+    /// Returns whether a repository has a blob, by what is remembered.
     pub(super) fn head_blob(&self, quirks: &Quirks, repository: &str, digest: &str) -> Response {
         let key = (repository.to_owned(), digest.to_owned());
         match self.bytes.get(digest).filter(|_| self.lost.contains(&key)) {
@@ -275,7 +275,7 @@ impl Content {
         self.going_on(quirks, StatusCode::ACCEPTED, &id)
     }
 
-    /// Says how far a session is, or that there is none.
+    /// Returns the position of a session, or none.
     pub(super) fn ask(&self, quirks: &Quirks, id: &str) -> Response {
         match self.sessions.contains_key(id) {
             true => self.going_on(quirks, StatusCode::NO_CONTENT, id),
@@ -283,7 +283,7 @@ impl Content {
         }
     }
 
-    /// Says why bytes for a session are not taken, before any of them is read.
+    /// Returns why bytes for a session are not taken, before any of them is read.
     pub(super) fn refuse(
         &mut self,
         quirks: &Quirks,

@@ -71,14 +71,14 @@ pub enum Fault {
         /// The header, in seconds.
         retry_after: Option<u32>,
     },
-    /// The connection breaks after so many bytes of the request's body.
+    /// The connection breaks after this many bytes of the request's body.
     Reset {
         /// How many bytes are still taken.
         after: u64,
     },
     /// It is carried out, and the connection breaks before the answer.
     LoseAnswer,
-    /// Nothing is read any more after so many bytes, and nothing is answered.
+    /// Nothing is read any more after this many bytes, and nothing is answered.
     Stall {
         /// How many bytes are still taken.
         after: u64,
@@ -103,7 +103,7 @@ pub enum Fault {
         /// How much its end is moved, in bytes.
         by: i64,
     },
-    /// The body is read at so many bytes a second.
+    /// The body is read at this many bytes a second.
     Slow {
         /// Bytes a second.
         rate: u64,
@@ -115,7 +115,7 @@ pub enum Fault {
 pub enum When {
     /// By every request.
     Always,
-    /// By the first so many requests.
+    /// By the first requests, up to this number.
     First(u32),
     /// By each so-many-th request.
     Each(u32),
@@ -168,7 +168,7 @@ impl Faults {
         }
     }
 
-    /// Says what goes wrong with a request about `subject`: the first rule that is met.
+    /// Returns what goes wrong with a request about `subject`: the first rule that is met.
     pub(super) fn decide(&mut self, kind: Kind, repository: &str, subject: &str) -> Option<Fault> {
         let depth = repository.split('/').count();
         let key = format!("{kind:?} {repository} {subject}");

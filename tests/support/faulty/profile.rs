@@ -1,7 +1,7 @@
 //! Registries as they are said to be: the quirks and faults that users of other tools have met, under the names of the products.
 //!
 //! A profile is not the product: it plays what is known to trouble clients, more often than the product would. Where each comes from
-//! stands beside it: an issue of another client, that client's source, or the product's documentation.
+//! is beside it: an issue of another client, that client's source, or the product's documentation.
 
 use super::{Fault, Kind, Mounts, Parts, Quirks, Rule, UPLOADS, When};
 
@@ -74,7 +74,7 @@ pub fn profiles() -> Vec<Profile> {
                 When::Chance(0.1),
             )],
         ),
-        // 403 for what is not there (RTFACT-13797, from go-containerregistry's source), 404 for a live session
+        // 403 for missing content (RTFACT-13797, from go-containerregistry's source), 404 for a live session
         // (GoogleContainerTools/jib#3399), trouble with parallel requests (openshift/origin#24514).
         of(
             "Artifactory",
@@ -197,7 +197,7 @@ pub fn profiles() -> Vec<Profile> {
                 Rule::new(BEGINNINGS, busy(Some(1)), When::Chance(0.03)),
             ],
         ),
-        // Connections that end in the middle (google/go-containerregistry#2084), 503 for many at once (containerd/nerdctl#4428).
+        // Connections that end in the middle (google/go-containerregistry#2084), 503 for many concurrent ones (containerd/nerdctl#4428).
         of(
             "a load balancer",
             Quirks {
@@ -209,7 +209,7 @@ pub fn profiles() -> Vec<Profile> {
                 Rule::new(MANIFESTS, Fault::LoseAnswer, When::Chance(0.1)),
             ],
         ),
-        // "Disable redeploy" refuses a manifest that is there already with 400 (GoogleContainerTools/jib#3057), also one whose first answer
+        // "Disable redeploy" refuses an existing manifest with 400 (GoogleContainerTools/jib#3057), also one whose first answer
         // was lost.
         of(
             "Nexus without redeploy",

@@ -1,4 +1,4 @@
-//! How values of options are written: what people type, and what they are told where it is none.
+//! How values of options are written: what people type, and the message if it is not valid.
 
 use bytesize::ByteSize;
 

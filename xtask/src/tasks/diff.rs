@@ -1,4 +1,4 @@
-//! `diff`: what a reviewer wants to know, in words, in Markdown, or for machines.
+//! `diff`: what a reviewer needs to know, as text, as Markdown, or for machines.
 
 use std::process::ExitCode;
 
@@ -112,7 +112,7 @@ fn show(app: &App<'_>, arguments: &DiffArgs, result: &impl Shown) -> Result<(), 
     }
 }
 
-/// Says what became of the last apply, in sentences that both forms share.
+/// Returns what became of the last apply, in sentences that both forms share.
 fn applied(drift: &Drift) -> Vec<String> {
     use release::config::diff::Which;
     let Some(last) = &drift.applied else {
@@ -143,7 +143,7 @@ fn applied(drift: &Drift) -> Vec<String> {
     lines
 }
 
-/// Says how the committed file stands to what is rendered.
+/// Returns how the committed file compares with what is rendered.
 fn committed(drift: &Drift) -> String {
     use release::config::diff::State;
     let path = &drift.path;
@@ -169,7 +169,7 @@ fn area(area: Area) -> &'static str {
     }
 }
 
-/// Says how many artifacts came, went and stayed.
+/// Returns how many artifacts came, went and stayed.
 fn shares(releases: &Releases) -> String {
     format!(
         "{} added, {} removed, {} changed, {} the same",
@@ -180,7 +180,7 @@ fn shares(releases: &Releases) -> String {
     )
 }
 
-/// Says what a registry that holds the one release lacks of the other.
+/// Returns what a registry that holds the one release lacks of the other.
 fn lacks(releases: &Releases) -> String {
     format!(
         "a registry that holds {} lacks {} of {} and manifests of {}; all of {} is {}",

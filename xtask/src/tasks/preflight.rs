@@ -111,7 +111,7 @@ fn text(report: &Report, fixes: &[Option<Fix>]) -> String {
                 );
             }
         }
-        // What was skipped for the same reason is one line, so that it does not hide the reason.
+        // What was skipped for the same reason is one line, so it does not hide the reason.
         let mut more = 0;
         while check.verdict == Verdict::Skipped
             && checks

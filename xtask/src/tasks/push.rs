@@ -111,7 +111,7 @@ fn report(app: &App<'_>, asked: usize, done: &[(&Plan, Sent, usize)]) -> Result<
             })
         })
         .collect();
-    // Whoever asked for one gets one.
+    // For one environment, the result is one object.
     match (asked, values.pop()) {
         (1, Some(value)) => app.ui.result(&text, &value),
         (_, last) => {

@@ -12,7 +12,7 @@ use crate::ui::coloured;
 pub(crate) fn run(app: &App<'_>, name: Option<&str>, check: bool) -> Result<ExitCode, Failure> {
     let names = super::one_or_all(app, name)?;
     let outcomes = super::with_each(&names, |name| one(&app.workspace, name))?;
-    // Only now, so that one wrong environment does not leave the others half-way between two commits.
+    // Only now, so one wrong environment does not leave the others half-way between two commits.
     if !check {
         let stale = outcomes.iter().filter(|outcome| !outcome.diff.is_empty());
         let locked = stale.map(|outcome| app.lock_environment(&outcome.environment, "render"));

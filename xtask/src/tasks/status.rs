@@ -1,4 +1,4 @@
-//! `status`: how environments stand, a line each, and what fixes a difference.
+//! `status`: the state of environments, a line each, and what fixes a difference.
 
 use std::process::ExitCode;
 

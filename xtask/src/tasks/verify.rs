@@ -130,7 +130,7 @@ fn other_release(
     }
 }
 
-/// Says that everything is served, and what that was found by.
+/// Returns the sentence that everything is served, and how that was checked.
 fn sentence(served: &Served, release: &str) -> String {
     let mut text = format!("{} serves ", served.images);
     if served.charts != served.images {

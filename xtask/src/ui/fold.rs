@@ -14,7 +14,7 @@ const NARROWEST: usize = 20;
 /// The widest label, such as `registry`, that text hangs behind.
 const WIDEST_LABEL: usize = 18;
 
-/// What stands in the place of the middle of a name.
+/// What replaces the middle of a name.
 const CUT: char = '…';
 
 /// Starts of lines that text hangs behind. All but the signs are followed by a space.
@@ -114,7 +114,7 @@ impl Columns {
     }
 }
 
-/// Returns a name that has at most so many columns: what is in the middle of a longer one is cut.
+/// Returns a name that has at most this many columns: what is in the middle of a longer one is cut.
 pub(super) fn shorten(name: &str, columns: usize) -> String {
     let letters: Vec<char> = name.chars().collect();
     if letters.len() <= columns {

@@ -34,7 +34,7 @@ const LAST_LINES: usize = 5;
 /// How many environments that are wrong are named, and how many artifacts that failed for one reason.
 const NAMES: usize = 10;
 
-/// How many requests that are tried again are told of within [`LINE_EVERY`]: a registry that is down fails all of them.
+/// How many retried requests are reported within [`LINE_EVERY`]: a registry that is down fails all of them.
 const RETRIES: usize = 3;
 
 /// The widest that a bar is drawn.
@@ -57,7 +57,7 @@ pub(super) struct Human {
     retries: Mutex<Retries>,
 }
 
-/// Which of the requests that are tried again were told of.
+/// Which of the retried requests were reported.
 #[derive(Default)]
 struct Retries {
     since: Option<Instant>,
@@ -179,7 +179,7 @@ impl Human {
                 )),
             }
         }
-        // In the order of the environments, so that what is next to each other was found next to each other.
+        // In the order of the environments, so what is next to each other was found next to each other.
         let mut seen: Vec<&environment::Problem> = Vec::new();
         for problem in found {
             if !seen.contains(&problem) {
@@ -225,7 +225,7 @@ impl Human {
         }
     }
 
-    /// Writes a message after a signal. A terminal has echoed `^C`, which goes with the bar that it stands behind, if there is one.
+    /// Writes a message after a signal. A terminal has echoed `^C`, which disappears with the bar before it, if there is one.
     pub(super) fn print_after_echo(&self, text: &str) {
         let is_bar_there = self.lock().iter().any(|running| running.is_drawn);
         match self.terminal && !is_bar_there {
@@ -251,7 +251,7 @@ impl Human {
         lock(&self.running)
     }
 
-    /// Takes note that a step went further by so many bytes, of which some were moved.
+    /// Records that a step advanced by `bytes`, of which `moved` were transferred.
     fn advance(&self, step: Step, bytes: u64, moved: u64) {
         if let Some(running) = (self.lock().iter_mut()).find(|running| running.step == step) {
             running.done += bytes;
@@ -287,7 +287,7 @@ impl Human {
 }
 
 impl Retries {
-    /// Counts one, and answers how many before it were not told of, if this one is to be.
+    /// Counts one, and returns how many before it were not reported, if this one is.
     fn comes(&mut self) -> Option<usize> {
         if self.since.is_none_or(|since| since.elapsed() > LINE_EVERY) {
             self.since = Some(Instant::now());
@@ -301,13 +301,13 @@ impl Retries {
         Some(self.ends())
     }
 
-    /// Returns how many were not told of, and forgets them.
+    /// Returns how many were not reported, and forgets them.
     fn ends(&mut self) -> usize {
         std::mem::take(&mut self.untold)
     }
 }
 
-/// Says how many others there are, if there are any.
+/// Returns how many others there are, if there are any.
 fn more(count: usize) -> String {
     match count {
         0 => String::new(),
@@ -387,7 +387,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the template of a line with a bar that fits into so many columns, and the columns that are left for numbers
+/// Returns the template of a line with a bar that fits into this many columns, and the columns that are left for numbers
 /// and a name. A line that wraps leaves its first half behind when something is written above it.
 fn template(columns: usize, is_total_known: bool) -> (String, usize) {
     let bar = match is_total_known {

@@ -100,7 +100,7 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
     if let Some(problem) = &plan.requirement_problem {
         field(&mut text, "refused", problem);
     }
-    // A new file is all new: what is in it stands in the environment.
+    // A new file is all new: its content follows from the environment.
     let is_new = plan.config_diff.starts_with("--- /dev/null");
     if !plan.config_diff.is_empty() && (detail == Detail::Full || !is_new) {
         text.push('\n');

@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(speed.words(Some(1), now), "100.00 kB/s, 1s left");
         assert_eq!(speed.words(Some(0), now), "100.00 kB/s, finishing");
         assert_eq!(speed.words(None, now), "100.00 kB/s");
-        // It stands still.
+        // It stalls.
         let now = after(began, 200);
         assert_eq!(speed.words(Some(7), now), "0 B/s, waiting");
         assert_eq!(speed.moved(), 63_000_000);

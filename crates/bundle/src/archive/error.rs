@@ -59,25 +59,25 @@ pub enum ArchiveError {
         /// Why not.
         source: serde_json::Error,
     },
-    /// A descriptor leads to a blob that is no manifest.
+    /// A descriptor leads to a blob that is not a manifest.
     #[error("`{digest}` is listed as a manifest but is not one")]
     NoManifest {
         /// The blob.
         digest: Digest,
     },
-    /// `index.json` names no manifest, or several, so the archive's name can stand for none of them.
+    /// `index.json` names no manifest, or several, so the archive's name identifies none of them.
     #[error("its `index.json` lists {count} manifests; expected one")]
     Roots {
         /// How many.
         count: usize,
     },
-    /// A blob, or a document of the layout, is a link or something else that is no file.
+    /// A blob, or a document of the layout, is a link or something else that is not a file.
     #[error("`{path}` in it is not a regular file")]
     NotRegular {
         /// The member.
         path: String,
     },
-    /// A blob's content has another digest than its name.
+    /// A blob's content has a different digest than its name.
     #[error("blob `{digest}` is corrupt: its content has digest `{found}`")]
     WrongBlob {
         /// The blob by its name.
@@ -121,7 +121,7 @@ pub enum ArchiveError {
         /// The media type of the descriptor.
         media_type: String,
     },
-    /// Indexes are nested deeper than anybody does.
+    /// Indexes are nested deeper than is plausible.
     #[error("its indexes are nested deeper than {DEEPEST} levels")]
     TooDeep,
     /// The archive has more blobs or descriptors than anything real.

@@ -9,7 +9,7 @@ use crate::http::RequestError;
 /// Why a file was not downloaded.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
-    /// The request failed, for good or too many times.
+    /// The request failed, permanently or too many times.
     #[error(transparent)]
     Request(RequestError),
     /// An HTML page came instead of the file.
@@ -24,7 +24,7 @@ pub enum DownloadError {
         /// The URL.
         url: String,
     },
-    /// The file has another size than it should.
+    /// The file has a different size than it should.
     #[error("{url} has {found} bytes; expected {expected}")]
     Size {
         /// The URL.
@@ -53,7 +53,7 @@ pub enum DownloadError {
     /// The disk, or the quota, is full.
     #[error("no space left for `{path}`{}", still_wanted(.wanted))]
     Full {
-        /// The unfinished file. It is kept, and gone on with next time.
+        /// The unfinished file. It is kept and resumed next time.
         path: Utf8PathBuf,
         /// How many bytes are still to come, if that is known.
         wanted: Option<u64>,

@@ -18,7 +18,7 @@ pub enum FollowError {
     /// The download failed. Why says the [`super::DownloadError`] that it returned.
     #[error("the download failed")]
     Failed,
-    /// The download was given up before its end: nobody waits for it any more.
+    /// The download was aborted before its end: nothing waits for it any more.
     #[error("the download was aborted")]
     GivenUp,
 }
@@ -87,17 +87,17 @@ struct State {
 }
 
 impl Feed {
-    /// Hands over the file that is going to be read, opened for nobody else. To be called before [`Self::advance`].
+    /// Hands over the file that is going to be read, opened for it alone. To be called before [`Self::advance`].
     pub(super) fn open(&self, file: File) {
         self.change(|state| state.file = Some(file));
     }
 
-    /// Tells that `length` bytes are on disk, and that they are the file's, as far as can be known.
+    /// Reports that `length` bytes are on disk, and that they are the file's, as far as can be known.
     pub(super) fn advance(&self, length: u64) {
         self.change(|state| state.length = length);
     }
 
-    /// Tells that the file is about to be emptied. To be called before it is.
+    /// Reports that the file is about to be emptied. To be called before it is.
     pub(super) fn start_over(&self) {
         self.change(|state| {
             state.length = 0;
@@ -107,7 +107,7 @@ impl Feed {
         });
     }
 
-    /// Tells how the download ended.
+    /// Reports how the download ended.
     pub(super) fn end(&self, is_whole: bool) {
         self.finish(if is_whole {
             Ok(())

@@ -36,7 +36,7 @@ impl Note {
         }
     }
 
-    /// Returns what `If-Range` is to say, so that the server sends the rest only of the same file.
+    /// Returns what `If-Range` is to say, so the server sends the rest only of the same file.
     pub(super) fn validator(&self) -> Option<&str> {
         self.etag.as_deref().or(self.last_modified.as_deref())
     }
@@ -94,7 +94,7 @@ impl Writing {
         self.hasher.clone().hex()
     }
 
-    /// Says by the first bytes of the file, of which `next` are the next, if it is not gzip.
+    /// Returns whether the first bytes of the file, of which `next` are the next, are not gzip's.
     pub(super) fn not_gzip(&mut self, next: &[u8], url: &str) -> Option<DownloadError> {
         if self.length >= MAGIC.len() as u64 {
             return None;
@@ -235,7 +235,7 @@ impl<'a> Part<'a> {
         Ok(())
     }
 
-    /// Brings everything that was appended to the file, where whoever follows it may read it.
+    /// Flushes everything that was appended to the file, so a reader that follows it can read it.
     pub(super) async fn flush(
         &self,
         writing: &mut Writing,
@@ -283,7 +283,7 @@ impl<'a> Part<'a> {
         synced.map_err(|source| self.error(&self.path, None, source))?;
         fs::rename(&self.path, &self.destination)
             .map_err(|source| io_error("rename", &self.path, source))?;
-        // The note means nothing without its file, so that it stays is no failure.
+        // The note means nothing without its file, so failing to remove it is not an error.
         let _ = fs::remove_file(&self.note);
         let folder = match self.destination.parent() {
             Some(folder) if folder != "" => folder,
@@ -293,7 +293,7 @@ impl<'a> Part<'a> {
         Ok(downloaded)
     }
 
-    /// Removes what can be of no use. That it stays is no failure: the next run finds out too.
+    /// Removes what is useless. If removing fails, the next run tries again.
     pub(super) fn remove(&self) {
         let _ = fs::remove_file(&self.note);
         let _ = fs::remove_file(&self.path);
@@ -321,7 +321,7 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Returns the finished file if it is there and just what is expected.
+/// Returns the finished file if it exists and just what is expected.
 pub(super) async fn present(request: &Download) -> Result<Option<Downloaded>, DownloadError> {
     let Some(expected) = &request.expected else {
         return Ok(None);
@@ -345,7 +345,7 @@ pub(super) async fn present(request: &Download) -> Result<Option<Downloaded>, Do
     Ok((sha256 == expected.sha256).then_some(Downloaded { path, size, sha256 }))
 }
 
-/// Lets a file be read that is there already.
+/// Lets a file be read that already exists.
 pub(super) fn feed_whole(feed: &Feed, present: &Downloaded) -> Result<(), DownloadError> {
     open_for(feed, &present.path)?;
     feed.advance(present.size);

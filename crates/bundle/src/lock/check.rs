@@ -122,13 +122,13 @@ pub enum Contradiction {
         /// Its size where it is named again.
         second: u64,
     },
-    /// Nobody could add up what there is to do.
+    /// The total could not be computed.
     #[error("the sum of its sizes is too large")]
     TooLarge,
 }
 
 impl Lock {
-    /// Returns what is wrong with the name of the lock's file: a lock under the name of another release would install that one.
+    /// Returns what is wrong with the name of the lock's file: a lock under the name of a different release would install that one.
     pub(super) fn check_name(&self, path: &camino::Utf8Path) -> Result<(), Contradiction> {
         let named = path.file_name().and_then(Self::named);
         match named {
@@ -142,7 +142,7 @@ impl Lock {
         }
     }
 
-    /// Says what is wrong with the lock, if something is.
+    /// Returns what is wrong with the lock, if something is.
     pub(super) fn check(&self) -> Result<(), Contradiction> {
         self.check_source()?;
         if self.artifacts.is_empty() {

@@ -251,7 +251,7 @@ fn refuses_contradictions_between_artifacts() {
                 unreachable!()
             };
             (one.size, other.size) = (u64::MAX, 1);
-            // Named once, so that it has no other size anywhere.
+            // Named once, so it has no other size anywhere.
             lock.artifacts.truncate(1);
             lock.artifacts[0].manifests[1].blobs.clear();
         }),

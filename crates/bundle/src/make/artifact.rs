@@ -114,7 +114,7 @@ impl Layout {
             description,
             kind: "application",
         };
-        // JSON is YAML, so that one text is both the chart's own metadata and the config of the artifact.
+        // JSON is YAML, so one text is both the chart's own metadata and the config of the artifact.
         let chart = json(&metadata);
         let values = "greeting: hello\n";
         let template = concat!(

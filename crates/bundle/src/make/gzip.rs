@@ -86,7 +86,7 @@ impl<W: Write> Write for Encoder<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            // A block that is not full would make the bytes depend on when somebody flushed.
+            // A block that is not full would make the bytes depend on when the writer was flushed.
             Self::Stored { output, .. } => output.flush(),
             Self::Compressed(encoder) => encoder.flush(),
         }

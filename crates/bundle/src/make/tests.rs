@@ -16,7 +16,7 @@ fn demonstration() -> (Vec<u8>, Contents) {
 fn the_demonstration_is_the_same_on_every_machine() {
     let (bundle, contents) = demonstration();
     assert_eq!(contents.size, bundle.len() as u64);
-    // A change of this hash changes the lock of everybody who uses the demonstration.
+    // A change of this hash changes the lock of every workspace with the demo.
     insta::assert_snapshot!(format!("{} {}", contents.size, contents.sha256), @"5228962 582a29318a41a06bd24549c801cdafde08564f049d71b81addb5e304632ed74b");
 }
 

@@ -19,7 +19,7 @@ pub enum ReadError {
     /// The bundle is an HTML page: a proxy's or a portal's answer that was saved under the bundle's name.
     #[error("the bundle is an HTML page, not a gzip file")]
     Html,
-    /// The bundle is a tar that somebody has unpacked.
+    /// The bundle is a tar that was unpacked.
     #[error("the bundle is an uncompressed tar; expected the compressed file")]
     UncompressedTar,
     /// The bundle is something else.
@@ -31,7 +31,7 @@ pub enum ReadError {
         /// How far reading came.
         place: Place,
     },
-    /// The bundle goes on behind its end.
+    /// Data follows the end of the bundle.
     #[error("the bundle's gzip stream ends at byte {offset}, but more data follows")]
     TrailingGarbage {
         /// Where, in bytes from the beginning.
@@ -166,7 +166,7 @@ pub enum ReadError {
     /// The release matrix is not the lock's, or one of the two has none.
     #[error("the bundle's release matrix differs from the lock's")]
     Matrix,
-    /// The bundle has another size than the lock says.
+    /// The bundle has a different size than the lock says.
     #[error("the bundle has {found} bytes, but the lock records {locked}")]
     Size {
         /// The size in the lock, in bytes.

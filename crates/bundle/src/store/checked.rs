@@ -23,14 +23,14 @@ struct Stamp {
 }
 
 impl Checked {
-    /// Takes note of a file that is its digest. A file that tells nothing of itself is hashed again.
+    /// Takes note of a file that is its digest. A file without usable metadata is hashed again.
     pub(super) fn note(&mut self, digest: &Digest, file: &File) {
         if let Some(stamp) = Stamp::of(file) {
             self.0.insert(digest.clone(), stamp);
         }
     }
 
-    /// Says whether this is the file that was noted, as it was then.
+    /// Returns whether this is the file that was noted, as it was then.
     pub(super) fn holds(&self, digest: &Digest, file: &File) -> bool {
         self.0
             .get(digest)

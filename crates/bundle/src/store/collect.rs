@@ -7,7 +7,7 @@ use oci_spec::image::Digest;
 use super::incoming::sweep;
 use super::{Listed, Store, StoreError, index};
 
-/// A store to which nobody writes as long as this lives: other processes wait with their first write, and this one
+/// A store to which nothing writes as long as this lives: other processes wait with their first write, and this one
 /// was refused if another had written and was not done. So what is not needed now cannot become needed meanwhile.
 #[derive(Debug)]
 pub struct Exclusive<'a> {
@@ -20,12 +20,12 @@ impl Exclusive<'_> {
     /// Removes a blob. It must not be named by `index.json` any more.
     ///
     /// # Errors
-    /// When it cannot be removed. That it is not there is none.
+    /// When it cannot be removed. A missing one is not an error.
     pub fn remove(&self, digest: &Digest) -> Result<(), StoreError> {
         self.store.discard(digest)
     }
 
-    /// Takes those artifacts out of `index.json` which `keep` does not want.
+    /// Removes the artifacts that `keep` rejects from `index.json`.
     ///
     /// # Errors
     /// When `index.json` cannot be read or written.

@@ -8,7 +8,7 @@ use oci_spec::image::Digest;
 /// Why the store cannot do what it was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The folder holds something else, or a layout of another version.
+    /// The folder holds something else, or a layout of a different version.
     #[error("`{path}` is not an OCI image layout of version 1.0.0, and not empty")]
     NotAStore {
         /// The folder.
@@ -50,7 +50,7 @@ pub enum StoreError {
         /// The digest of its content.
         found: Digest,
     },
-    /// A blob in the store has another size than it should.
+    /// A blob in the store has a different size than it should.
     #[error("`{path}` has {found} bytes; expected {size}")]
     Size {
         /// The file.
@@ -76,7 +76,7 @@ pub enum StoreError {
         /// The folder of the store.
         path: Utf8PathBuf,
     },
-    /// `index.json` or `oci-layout` cannot be understood.
+    /// `index.json` or `oci-layout` cannot be parsed.
     #[error("cannot parse `{path}`")]
     Json {
         /// The file.

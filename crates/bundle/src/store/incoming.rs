@@ -8,10 +8,10 @@ use camino::Utf8Path;
 use super::StoreError;
 use super::error::io_error;
 
-/// Removes the files of processes that are no more, and returns what tells other processes that this one is there.
+/// Removes the files of processes that have ended, and returns the guard that shows other processes that this one runs.
 ///
-/// Whoever writes holds the lock in common with the other writers. So whoever gets it alone knows that no file in the
-/// folder belongs to anybody.
+/// Writers share the lock. So a process that gets it exclusively knows that no file in the
+/// folder is in use.
 ///
 /// A file system may have no locks. Then nothing is removed, since its owner may be at work.
 pub(super) fn take_over(incoming: &Utf8Path) -> Result<File, StoreError> {

@@ -65,7 +65,7 @@ impl Entry {
     }
 }
 
-/// Says whether `directory` is a store, or may become one.
+/// Returns whether `directory` is a store, or may become one.
 pub(super) fn check_layout(directory: &Utf8Path) -> Result<(), StoreError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -106,7 +106,7 @@ pub(super) fn check_layout(directory: &Utf8Path) -> Result<(), StoreError> {
     }
 }
 
-/// Writes `oci-layout` if it is not there.
+/// Writes `oci-layout` if it is missing.
 pub(super) fn write_layout(directory: &Utf8Path) -> Result<(), StoreError> {
     let path = directory.join("oci-layout");
     if path.exists() {
@@ -137,7 +137,7 @@ pub(super) fn add(directory: &Utf8Path, artifacts: &[&Artifact]) -> Result<(), S
     })
 }
 
-/// Keeps those entries that `keep` wants.
+/// Keeps the entries that `keep` accepts.
 pub(super) fn retain(
     directory: &Utf8Path,
     keep: &dyn Fn(&Listed) -> bool,
@@ -147,7 +147,7 @@ pub(super) fn retain(
     })
 }
 
-/// Changes the entries in one step, after whoever else is about to.
+/// Changes the entries in one step, after other writers.
 fn change(directory: &Utf8Path, change: &dyn Fn(&mut Vec<Entry>)) -> Result<(), StoreError> {
     // The lock is on a file of its own, since index.json itself is replaced.
     let lock_path = directory.join("index.lock");
@@ -182,7 +182,7 @@ fn read_entries(directory: &Utf8Path) -> Result<Vec<Entry>, StoreError> {
     }
 }
 
-/// Replaces a file in one step: whoever reads it sees the old text or the new one.
+/// Replaces a file in one step: a reader sees the old text or the new one.
 fn replace(directory: &Utf8Path, path: &Utf8Path, text: &[u8]) -> Result<(), StoreError> {
     let write = || -> io::Result<()> {
         let mut file = tempfile::Builder::new().tempfile_in(directory.join("incoming"))?;

@@ -303,7 +303,7 @@ fn nobody_removes_while_somebody_writes() {
         Err(StoreError::InUse { .. })
     ));
     drop(writing);
-    // A reading that finds everything there writes nothing, and relies on it all the same.
+    // A reading that finds everything there writes nothing, and relies on it anyway.
     let mut reading = Store::open(folder.path()).unwrap();
     assert!(reading.blob(&digest, 3).unwrap().is_none());
     assert!(matches!(

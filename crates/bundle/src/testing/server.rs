@@ -15,7 +15,7 @@ pub(crate) struct Server {
     requests: Arc<Mutex<Vec<String>>>,
 }
 
-/// An answer that stops in the middle until it is told to go on.
+/// An answer that stops in the middle until it may continue.
 struct Answer {
     first: Vec<u8>,
     rest: Vec<u8>,

@@ -82,7 +82,7 @@ pub enum Kind {
 /// What is wrong with a value.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// What the value is, to stand behind `is`.
+    /// What the value is, to follow `is`.
     pub is: String,
     /// What to do about it.
     pub help: String,
@@ -90,7 +90,7 @@ pub struct Fault {
     pub is_warning: bool,
 }
 
-/// Returns what is wrong with a value, if something is. A null is right everywhere: it stands for nothing.
+/// Returns what is wrong with a value, if something is. A null is valid everywhere: it means no value.
 pub fn fault(rule: &Rule, node: &Node) -> Option<Fault> {
     if node.is_null() {
         return None;

@@ -49,7 +49,7 @@ pub fn schema(config: &Key, rules: &[&str]) -> String {
     format!("{:#}\n", sorted(schema))
 }
 
-/// Returns the schema of a key of our own: no other key may stand below it, and no reference.
+/// Returns the schema of a key of our own: no other key may be below it, and no reference.
 pub(super) fn own(key: &Key) -> Value {
     let mut schema = match &key.rule {
         Some(rule) if key.fields.is_empty() => of_value(rule),
@@ -104,7 +104,7 @@ fn of(key: &Key) -> Value {
     schema
 }
 
-/// Returns the schema of a single value or a list, where references may stand for texts.
+/// Returns the schema of a single value or a list, where references may replace texts.
 fn of_value(rule: &Rule) -> Value {
     let mut value = match rule.kind {
         Kind::Boolean => json!({ "type": ["boolean", "null"] }),
@@ -181,7 +181,7 @@ fn pattern(pattern: &str) -> Value {
     json!({ "type": ["string", "null"], "pattern": pattern })
 }
 
-/// Returns the schema of a text, or of the reference that stands for it.
+/// Returns the schema of a text, or of the reference that represents it.
 fn text(text: Value) -> Value {
     json!({ "anyOf": [text, { "$ref": "#/$defs/reference" }] })
 }

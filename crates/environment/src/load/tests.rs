@@ -481,7 +481,7 @@ fn secrets_are_refused_and_not_repeated() {
             assert!(!problem.excerpt().contains(SECRET));
             assert_eq!(problem.source.text.len(), text.len());
         }
-        // What stands behind the secret on the same line keeps its place.
+        // What follows the secret on the same line keeps its place.
         if let Some(problem) = problems
             .0
             .iter()

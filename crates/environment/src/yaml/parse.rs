@@ -34,7 +34,7 @@ const MOST_COPIED_BYTES: usize = 8 << 20;
 ///
 /// # Errors
 ///
-/// Returns the first problem with the file: text that is not YAML, a second document, a key that is there twice or
+/// Returns the first problem with the file: text that is not YAML, a second document, a duplicate key or
 /// is not a single value, a tag on a collection, more than 128 levels, aliases that grow without measure.
 pub fn parse(source: Arc<Source>) -> Result<Node, Problem> {
     let body = source
@@ -94,7 +94,7 @@ struct OpenMapping {
     merge: Option<Merge>,
 }
 
-/// What `<<` brings, and before which pair it stands.
+/// What `<<` merges, and before which pair.
 struct Merge {
     index: usize,
     mappings: Vec<Mapping>,
@@ -380,7 +380,7 @@ impl OpenMapping {
         Ok(())
     }
 
-    /// Puts what `<<` brings in its place. The mapping's own keys win, then those of the earlier mappings.
+    /// Puts what `<<` merges in its place. The mapping's own keys win, then those of the earlier mappings.
     fn close(mut self) -> Mapping {
         let Some(Merge { index, mappings }) = self.merge else {
             return Mapping::of_distinct(self.pairs);

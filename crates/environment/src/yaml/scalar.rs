@@ -1,4 +1,4 @@
-//! A single value as it stands in a file, and what readers make of it.
+//! A single value as it is in a file, and what readers make of it.
 
 /// The prefix of the tags that YAML itself defines.
 pub(super) const CORE_TAG: &str = "tag:yaml.org,2002:";
@@ -79,7 +79,7 @@ pub(super) fn is_plain_string(text: &str) -> bool {
     !text.is_empty() && can_be_plain(text) && !is_special_word(text) && !is_like_a_number(text)
 }
 
-/// Returns whether a character can stand for itself in a YAML file of any version and ends no line there.
+/// Returns whether a character can be written literally in a YAML file of any version and ends no line there.
 pub(super) fn is_printable(character: char) -> bool {
     match character {
         '\t' | ' '..='~' => true,
@@ -98,7 +98,7 @@ fn is_special_word(text: &str) -> bool {
     WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
 }
 
-/// Returns whether this begins and goes on like a number, a date or a time of day of some YAML version.
+/// Returns whether this looks like a number, a date or a time of day of some YAML version.
 fn is_like_a_number(text: &str) -> bool {
     let unsigned = text.trim_start_matches(['+', '-']);
     let begins = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.');

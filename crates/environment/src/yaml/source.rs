@@ -39,7 +39,7 @@ impl Source {
         Arc::clone(&BUILT)
     }
 
-    /// Returns whether this stands for code instead of a file.
+    /// Returns whether this represents code instead of a file.
     pub fn is_built(&self) -> bool {
         self.path.as_str().is_empty()
     }

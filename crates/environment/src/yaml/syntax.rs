@@ -381,7 +381,7 @@ impl Scan {
     }
 }
 
-/// Returns whether the rest of a line can stand behind `|` or `>`.
+/// Returns whether the rest of a line can follow `|` or `>`.
 fn is_header(rest: &str) -> bool {
     let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-'));
     rest.trim().is_empty() || rest.starts_with(" #")

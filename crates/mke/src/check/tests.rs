@@ -211,7 +211,7 @@ kubelet: {maxPods: many}
     for problem in &problems.0 {
         assert!(!problem.source.text.contains("planted-secret"));
         assert!(!problem.source.text.contains("20261122"));
-        // What is no secret is shown.
+        // What is not a secret is shown.
         assert!(problem.source.text.contains("maxPods: many"));
     }
     assert!(!problems.to_string().contains("20261122"));
@@ -427,7 +427,7 @@ fn what_comes_from_elsewhere_is_refused_wherever_it_stands() {
     assert!(said(&moved, "4.1.1").contains("is not `kubeletVolumePluginPath: /data/kubelet`"));
 }
 
-/// Items 22 and 23: what no bundle has is named until the operator says that it is there.
+/// Items 22 and 23: what no bundle has is named until the operator confirms that it is present.
 #[test]
 fn what_no_bundle_has_is_warned_of() {
     let config = format!(

@@ -39,7 +39,7 @@ fn the_table_is_complete_and_in_order() {
 fn every_fact_has_a_certainty_and_sources_that_fit_it() {
     use crate::table::tests::assert_sourced;
 
-    // Read as it stands, so that a fact which `facts()` forgets is found as well.
+    // Read as it is, so a fact which `facts()` forgets is found as well.
     let table: serde_yaml::Value = serde_yaml::from_str(include_str!("../releases.yaml")).unwrap();
     fn walk(path: &str, value: &serde_yaml::Value, count: &mut usize) {
         if let Some(sources) = value.get("source") {

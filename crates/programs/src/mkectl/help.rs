@@ -58,7 +58,7 @@ impl Help {
         self.commands.iter().map(String::as_str)
     }
 
-    /// Returns the flags, of those that there are, for output that is no terminal's. Without them the log would hold control
+    /// Returns the flags, of those that there are, for output that is not a terminal's. Without them the log would hold control
     /// sequences.
     pub(crate) fn plain(&self) -> Vec<&str> {
         ["--no-color", "--no-pretty-print"]

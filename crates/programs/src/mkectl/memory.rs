@@ -13,7 +13,7 @@ use super::{Help, Mkectl};
 use crate::Error;
 
 impl Mkectl {
-    /// Returns the program with a folder in which its help pages are kept, so that it is asked once only.
+    /// Returns the program with a folder in which its help pages are kept, so it is asked once only.
     #[must_use]
     pub fn remembering(mut self, folder: impl Into<Utf8PathBuf>) -> Self {
         self.memory = Some(folder.into());
@@ -74,7 +74,7 @@ fn hash(program: &Utf8Path) -> io::Result<Option<String>> {
     })
 }
 
-/// Returns the SHA-256 of a file, or none where `wanted` does not want it by its beginning.
+/// Returns the SHA-256 of a file, or none if `wanted` rejects it by its beginning.
 fn digest(mut file: File, wanted: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<Option<String>> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 64 * 1024];
@@ -96,7 +96,7 @@ fn remembered(page: &Utf8Path) -> Option<String> {
     files::read_text(page).ok().filter(|text| !text.is_empty())
 }
 
-/// Keeps a page, by a rename, so that nobody reads half of it.
+/// Keeps a page, by a rename: readers never see half of it.
 fn remember(page: &Utf8Path, text: &str) {
     let part = page.with_extension(format!("{}.part", std::process::id()));
     let kept = page

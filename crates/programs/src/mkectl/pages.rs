@@ -35,7 +35,7 @@ impl Mkectl {
     /// Returns the help page of each command, by its words; the program's own page is `mkectl`.
     ///
     /// # Errors
-    /// What starting a program can end in. A command whose page cannot be had is left out.
+    /// What starting a program can end in. A command whose page is not available is left out.
     pub fn help_pages(&self) -> Result<BTreeMap<String, String>, Error> {
         let mut pages = BTreeMap::new();
         let mut to_ask: VecDeque<Vec<String>> = VecDeque::from([Vec::new()]);

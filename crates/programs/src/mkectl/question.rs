@@ -29,7 +29,7 @@ impl Mkectl {
 
     /// Returns the configuration of the cluster, by `mkectl config get`, as YAML.
     ///
-    /// Before 4.1.3 log lines stand among it, which are left out.
+    /// Before 4.1.3 it contains log lines, which are left out.
     ///
     /// # Errors
     ///
@@ -89,7 +89,7 @@ impl Mkectl {
     }
 }
 
-/// Returns the document in an answer of mkectl: from `apiVersion:` on, without lines that are of the log; none where there is no document.
+/// Returns the document in an answer of mkectl: from `apiVersion:` on, without lines that are of the log; none if there is no document.
 pub fn document(answer: &str) -> Option<String> {
     let document: Vec<&str> = answer
         .lines()
@@ -108,7 +108,7 @@ fn is_of_log(line: &str) -> bool {
     };
     line.starts_with('\u{1b}')
         || !line.starts_with(char::is_whitespace)
-            // A time may stand before the level.
+            // A time may precede the level.
             && (is_level(words.next()) || !line.contains(": ") && is_level(words.next()))
 }
 

@@ -47,7 +47,7 @@ pub enum Archives {
 }
 
 impl Mkectl {
-    /// Returns how the program writes archives to a local file; none where its help lists no such command. The `backup` of 4.1.0 has
+    /// Returns how the program writes archives to a local file; none if its help lists no such command. The `backup` of 4.1.0 has
     /// subcommands and keeps its backups in object storage (DOCS-SRC).
     ///
     /// # Errors

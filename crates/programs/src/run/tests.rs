@@ -12,7 +12,7 @@ use crate::{Executable, Variables, is_running};
 
 mod output;
 
-/// Keeps what it is told, and sends signals at the lines that it was told to watch for.
+/// Records what it receives, and sends signals at the lines that it watches for.
 #[derive(Default)]
 struct Recorder {
     lines: Mutex<Vec<(Instant, String)>>,

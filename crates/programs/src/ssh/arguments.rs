@@ -8,7 +8,7 @@ use crate::command::Quoted;
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// The same through a bastion: longer than the bastion itself may take, so that it is told apart from the machine behind it.
+/// The same through a bastion: longer than the bastion itself may take, so its failure is distinguished from the machine's.
 const CONNECT_THROUGH: Duration = Duration::from_secs(8);
 
 /// What is wanted of every connection: no question, no waiting for ever, nothing forwarded, no connection that outlives this one,
@@ -50,12 +50,12 @@ pub struct Login {
     pub key: Option<Key>,
 }
 
-/// Where a private key lies.
+/// Where a private key is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Key {
     /// In this file; `~` is understood.
     File(String),
-    /// In the file that this environment variable names. `ssh` reads it, so that it is in no argument.
+    /// In the file that this environment variable names. `ssh` reads it, so it is in no argument.
     Variable(String),
 }
 

@@ -24,7 +24,7 @@ pub enum Why {
     Refused,
     /// There is no way to the address.
     NoRoute,
-    /// The connection ends before anybody is let in.
+    /// The connection ends before the login.
     Closed,
     /// The machine's key is not among the known ones.
     HostKeyUnknown,
@@ -44,7 +44,7 @@ pub enum Why {
     Other,
 }
 
-/// What tells them, in the words of OpenSSH, the more telling ones first.
+/// OpenSSH's messages for each, the more specific ones first.
 const WORDS: [(&str, Why); 24] = [
     (
         "remote host identification has changed",
@@ -94,7 +94,7 @@ impl NotAnswered {
         let beyond = text
             .lines()
             .find(|line| line.contains("open failed") || line.contains("stdio forwarding failed"));
-        // What the outer one says of what comes over the bastion, whoever ended it.
+        // The outer ssh's message about the connection through the bastion, whichever side ended it.
         let is_closed = text.contains("UNKNOWN port");
         let of_outer = |line: &str| {
             through_bastion

@@ -154,7 +154,7 @@ fn base32(bytes: &[u8]) -> String {
     groups.collect()
 }
 
-/// Returns what would tell a reader the secret: longer pieces of a form are looked for in what is left.
+/// Returns what would reveal the secret: longer pieces of a form are looked for in what is left.
 fn tells(left: &str, form: &str, secret: &str) -> bool {
     // Of a secret of quotation marks alone, nothing is left that could be looked for.
     let form = form.trim_matches(['"', '\'', '\\']);

@@ -1,4 +1,4 @@
-//! A backup of the cluster, by the mkectl of the release that it runs, and the note that tells which one that was.
+//! A backup of the cluster, by the mkectl of the release that it runs, and the note that identifies that mkectl.
 
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -112,7 +112,7 @@ pub fn backup(
     let (Some(folder), Some(name)) = (archive.parent(), archive.file_name()) else {
         return Err(cluster::Error::Backup(BackupError::NotAFile { path: shown }).into());
     };
-    // Any other folder is somebody's: one that is missing may be a share that is not mounted.
+    // Any other folder belongs to the operator: one that is missing may be a share that is not mounted.
     let there = if folder == cluster.backups() {
         std::fs::create_dir_all(folder)
     } else {

@@ -32,7 +32,7 @@ pub struct Outcome {
     pub command: String,
     /// Whether this mkectl has it.
     pub is_known: bool,
-    /// mkectl's exit code; `None` where it did not run, or a signal ended it.
+    /// mkectl's exit code; `None` if it did not run, or a signal ended it.
     pub exit_code: Option<i32>,
     /// The log, relative to the workspace.
     pub log: Option<Utf8PathBuf>,

@@ -12,19 +12,19 @@ mod error;
 
 pub use error::Error;
 
-/// Says whether a secret may be seen.
+/// Returns whether a secret may be seen.
 pub trait Consent: Send + Sync {
-    /// Returns when the values of these flags may stand in the process list. `tell` tells what that means; it need not be told twice.
+    /// Returns when the values of these flags may be in the process list. `tell` explains what that means; it is called once.
     ///
     /// # Errors
-    /// They may not, or nobody can be asked.
+    /// They may not, or a terminal is missing.
     fn visible_secrets(&self, flags: &[String], tell: &dyn Fn()) -> Result<(), Refused>;
 
-    /// Shows the administrator's password to whoever sits at the terminal and wants to see it. Returns when they have said that they have it,
+    /// Shows the administrator's password at the terminal if the operator agrees. Returns when the operator has stored it,
     /// so that it need not be kept elsewhere.
     ///
     /// # Errors
-    /// Nobody sits there, or they did not say so.
+    /// A terminal is missing, or the operator declined.
     fn show_password(&self, username: &str, password: &SecretString) -> Result<(), Refused>;
 }
 
@@ -32,7 +32,7 @@ pub trait Consent: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused(pub String);
 
-/// Tells which secrets a command would show, and asks whether it may. Most commands show none.
+/// Names the secrets that a command would show, and asks whether it may. Most commands show none.
 ///
 /// # Errors
 /// It may not.

@@ -8,10 +8,10 @@ use crate::Kind;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A backup would be written over something that is there.
+    /// A backup would overwrite a file.
     #[error("{path} already exists; backups are never overwritten")]
     BackupExists {
-        /// What is there.
+        /// The present release.
         path: Utf8PathBuf,
     },
     /// There is no backup that could be restored.
@@ -79,7 +79,7 @@ pub enum Error {
         /// The SHA-256 of its file.
         sha256: String,
     },
-    /// There is no host to begin with.
+    /// There is no first host.
     #[error("{environment} has no controller")]
     NoController {
         /// The environment.

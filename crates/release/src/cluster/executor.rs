@@ -63,7 +63,7 @@ pub(crate) struct ClusterStep {
 /// What is done.
 #[derive(Debug, Clone)]
 pub(crate) enum Task {
-    /// Puts the release matrix of the bundle where mkectl is told that it is.
+    /// Puts the release matrix of the bundle at the path that mkectl is given.
     PutMatrix {
         path: Utf8PathBuf,
         file: bundle::LockedFile,
@@ -118,7 +118,7 @@ pub struct Applied {
     pub log: Utf8PathBuf,
     /// Whether the cluster has everything now that the rendered configuration says. An upgrade takes no configuration.
     pub config_is_there: bool,
-    /// What the upgrade changed in the cluster's configuration, against what is rendered; nothing where nothing was upgraded.
+    /// What the upgrade changed in the cluster's configuration, against what is rendered; none if nothing was upgraded.
     pub after_upgrade: Option<After>,
 }
 

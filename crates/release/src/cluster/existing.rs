@@ -30,7 +30,7 @@ pub(crate) enum Word {
     NotAsked,
     /// There was no answer.
     Silent(crate::Error),
-    /// It told its configuration.
+    /// It returned its configuration.
     Told(mke::Observed),
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn ask(
     asked
 }
 
-/// Returns the release that the cluster runs; nothing where there is none yet. `warnings` gets what people should know.
+/// Returns the release that the cluster runs; none if there is none yet. `warnings` gets what people should know.
 ///
 /// # Errors
 /// The receipt and the cluster contradict each other, or the cluster keeps what the environment would change.
@@ -307,7 +307,7 @@ fn other_cluster(
     }))
 }
 
-/// Returns what to do after a change of kubelet settings, which k0s reads when it starts; nothing where `rendered` changes none of those that
+/// Returns what to do after a change of kubelet settings, which k0s reads when it starts; none if `rendered` changes none of those that
 /// the cluster has now, by `live`.
 ///
 /// # Errors

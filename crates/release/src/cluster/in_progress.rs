@@ -1,4 +1,4 @@
-//! The note that mkectl is at work: written before it starts, removed when the receipt tells how it ended.
+//! The note that mkectl is running: written before it starts, removed when the receipt records how it ended.
 //!
 //! A note that is found means that the program was killed while mkectl ran: the cluster may be anywhere between two states.
 
@@ -45,7 +45,7 @@ impl InvalidNote {
 }
 
 impl UnderWay {
-    /// Reads the note, if one is there.
+    /// Reads the note, if one exists.
     ///
     /// # Errors
     /// The file cannot be read, or is not a note.
@@ -61,7 +61,7 @@ impl UnderWay {
         self.process.is_some_and(programs::is_running)
     }
 
-    /// Returns what people are told of it.
+    /// Returns the message about it.
     pub fn told(&self) -> String {
         let Self {
             command,
@@ -91,7 +91,7 @@ impl UnderWay {
     }
 }
 
-/// Removes the note of the run with this log, since the receipt tells the rest. One of an earlier run, of which nobody knows how it ended, stays.
+/// Removes the note of the run with this log, since the receipt records the rest. The note of an earlier run with an unknown end stays.
 pub(crate) fn remove(output: &Output, log: &Utf8Path) -> Result<(), Error> {
     if UnderWay::read(output)?.is_some_and(|note| note.log != log) {
         return Ok(());

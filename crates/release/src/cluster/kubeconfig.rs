@@ -41,10 +41,10 @@ pub fn kubeconfig(
     }
 }
 
-/// Writes a kubeconfig to a file that its owner alone may read. One that is there is replaced only if that was asked for.
+/// Writes a kubeconfig to a file that its owner alone may read. An existing file is replaced only on request.
 ///
 /// # Errors
-/// The file is there, the path is that of a device, a pipe or a file of the workspace, or the file cannot be written.
+/// The file exists, the path is that of a device, a pipe or a file of the workspace, or the file cannot be written.
 pub fn keep(
     workspace: &Workspace,
     kubeconfig: &SecretString,

@@ -42,7 +42,7 @@ pub(crate) fn of(environment: &Environment) -> Result<&Mke3, crate::Error> {
 ///
 /// # Errors
 /// The vendor supports no way from there, the environment lacks what it asks for, the right mkectl is missing or cannot do it, the
-/// administrator's credentials cannot be had, or an earlier try has left its kubeconfig.
+/// administrator's credentials are not available, or an earlier try has left its kubeconfig.
 pub(crate) fn prepare(
     context: &Context<'_>,
     environment: &Environment,
@@ -214,7 +214,7 @@ fn check(
 
 /// Refuses while the kubeconfig of an earlier try is where mkectl keeps it, even an empty one: the upgrade would fail half-way (DOCS-SRC).
 fn refuse_a_leftover(context: &Context<'_>) -> Result<(), crate::Error> {
-    // mkectl gets the same variable, so that it looks at the same place.
+    // mkectl gets the same variable, so it looks at the same place.
     let Some(home) = context.tool.variables.get("HOME") else {
         return Ok(());
     };

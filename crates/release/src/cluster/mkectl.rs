@@ -8,7 +8,7 @@ use crate::cluster::run::{self, Ran};
 use crate::cluster::{Cluster, Logged};
 use crate::{Context, Error};
 
-/// Commands that print secrets as their result, so that it is not logged.
+/// Commands that print secrets as their result, so it is not logged.
 const SECRETIVE: &[&str] = &["certs", "kubeconfig", "login", "reset-password"];
 
 /// Commands that leave the cluster as it is, whatever becomes of them.
@@ -38,12 +38,12 @@ impl Typed {
         Self { arguments }
     }
 
-    /// Says whether it is the end of the cluster.
+    /// Returns whether it removes the cluster.
     pub fn resets(&self) -> bool {
         self.changes() && self.arguments.first().is_some_and(|word| word == "reset")
     }
 
-    /// Says whether it may change the cluster. What is not known may.
+    /// Returns whether it may change the cluster. Unknown commands may.
     pub fn changes(&self) -> bool {
         let mut words = self.arguments.iter().map(String::as_str);
         let first = words.next().unwrap_or("help");
@@ -53,7 +53,7 @@ impl Typed {
     }
 }
 
-/// Runs mkectl with arguments that somebody typed. The configuration as it is rendered now, with the values of its references, is put in by
+/// Runs mkectl with arguments that the operator typed. The configuration as it is rendered now, with the values of its references, is put in by
 /// `--file` where the command has that flag and it was not typed.
 ///
 /// # Errors
@@ -76,7 +76,7 @@ pub fn run(
             .other(&typed.arguments, Some(config), &help);
         command.results(results)
     });
-    // It is over, however it ended, and nobody but mkectl's own output knows what it means.
+    // It has ended, and only mkectl's own output shows how.
     if let Ok(Ran { log })
     | Err(
         Error::Run(run::Error::Failed { log, .. })

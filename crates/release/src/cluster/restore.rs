@@ -32,7 +32,7 @@ pub struct Restorable {
 }
 
 impl Restorable {
-    /// Looks at the backup `archive`, and changes nothing: whoever is asked whether to go on is asked about something that can be done.
+    /// Looks at the backup `archive`, and changes nothing, so the operator only confirms what can be done.
     ///
     /// # Errors
     /// The archive has no note or is not what its note says, or its mkectl is not here.

@@ -29,11 +29,11 @@ pub(crate) struct Run<'a> {
     pub(crate) name: &'a str,
     /// The step that it belongs to.
     pub(crate) step: Step,
-    /// Who gets what it prints as a result, instead of whoever hears of progress.
+    /// What receives the result that it prints, instead of the progress reporter.
     pub(crate) results: Option<&'a Mutex<String>>,
-    /// Whether it changes the cluster, so that whoever finds it killed must know.
+    /// Whether it changes the cluster, so a later run must know if it was killed.
     pub(crate) changes: bool,
-    /// What to do where the administrator's password was missed, to be appended to a message; none where this mkectl has no way.
+    /// What to do where the administrator's password was missed, to be appended to a message; none if this mkectl has no way.
     pub(crate) password_way_out: Option<String>,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct Ran {
 impl Run<'_> {
     /// Runs the command to its end.
     ///
-    /// A command that changes the cluster leaves its note there: whoever writes down how it ended removes it.
+    /// A command that changes the cluster leaves its note there; the code that records how it ended removes it.
     ///
     /// # Errors
     /// It shows secrets and may not, cannot be started, failed, or was interrupted.

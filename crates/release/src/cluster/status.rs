@@ -12,13 +12,13 @@ use crate::cluster::in_progress::UnderWay;
 use crate::config::render;
 use crate::{Context, Error, chain, sha256};
 
-/// What can be told of one cluster.
+/// What is known about one cluster.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Status {
     /// The environment.
     pub environment: String,
-    /// What the cluster runs, by the receipt; nothing where nothing was deployed.
+    /// What the cluster runs, by the receipt; none if nothing was deployed.
     pub release: Option<String>,
     /// When that was deployed, in UTC.
     pub since: Option<String>,
@@ -30,7 +30,7 @@ pub struct Status {
     pub under_way: Option<String>,
     /// The mkectl that is taken, by its version.
     pub mkectl: String,
-    /// What the cluster itself says; nothing where it cannot be asked.
+    /// What the cluster itself says; none if it cannot be asked.
     pub cluster: Option<Reached>,
     /// Why it cannot be asked.
     pub unreached: Option<String>,
@@ -50,7 +50,7 @@ pub struct Reached {
     pub differences: usize,
 }
 
-/// Tells what is known of a cluster. One that cannot be asked is no error.
+/// Returns what is known about a cluster. A cluster that cannot be read is not an error.
 ///
 /// # Errors
 /// The environment or its receipt is wrong, it is a rehearsal, or there is no fitting mkectl.

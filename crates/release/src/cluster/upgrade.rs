@@ -168,7 +168,7 @@ pub(crate) fn prepare(
     })
 }
 
-/// Returns the mkectl that writes the archive before an upgrade, and how it does that; none where the upgrade goes without. `warnings`
+/// Returns the mkectl that writes the archive before an upgrade, and how it does that; none if the upgrade goes without. `warnings`
 /// gets what the operator should know.
 ///
 /// # Errors
@@ -209,7 +209,7 @@ fn backup<'p>(
     }
 }
 
-/// The names of what an upgrade leaves in the folder of backups. None of them is there already.
+/// The names of what an upgrade leaves in the folder of backups. None of them exists yet.
 struct Names {
     stem: String,
     from: Version,

@@ -21,7 +21,7 @@ pub struct Checked {
 }
 
 /// Checks one environment: its files, its release, all of its configuration, its registry's certificate at the time `now`,
-/// and what its cluster keeps for good.
+/// and what its cluster keeps permanently.
 ///
 /// # Errors
 /// Everything that is wrong with it, or what keeps it from being read.
@@ -149,7 +149,7 @@ pub(crate) fn rendered(
     render::render(workspace, environment, &release)
 }
 
-/// Asks the table about the way from what a cluster runs to another release; nothing where the receipt names no version.
+/// Asks the table about the way from what a cluster runs to another release; none if the receipt names no version.
 pub(crate) fn upgrade(
     to: &mke::Release,
     applied: &Applied,
@@ -158,7 +158,7 @@ pub(crate) fn upgrade(
     Some(to.upgrade_from(&from))
 }
 
-/// Checks that an environment leaves alone what its cluster keeps for good.
+/// Checks that an environment leaves alone what its cluster keeps permanently.
 ///
 /// # Errors
 /// It does not.

@@ -1,5 +1,5 @@
 //! What a release's own mkectl would configure: the output of `mkectl init`, kept beside the lock and named in it. An environment therefore
-//! says only what it wants otherwise.
+//! sets only what differs.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use environment::{Environment, Problem};
 
 use crate::{Context, Error, Workspace, sha256, workspace};
 
-/// What the tool decides itself, and what only a placeholder can stand for.
+/// What Airlock decides itself, and what needs a placeholder.
 const NOT_DEFAULTS: [&str; 4] = ["version", "airgap", "registries", "hosts"];
 
 /// Returns what the release's own mkectl would configure, if it is on the PATH; else what was kept of it before.
 ///
 /// # Errors
-/// What it prints is no configuration, or what was kept cannot be read.
+/// Its output is not a configuration, or the stored file cannot be read.
 pub(crate) fn ask(
     context: &Context<'_>,
     release: &semver::Version,
@@ -33,7 +33,7 @@ pub(crate) fn ask(
 /// Puts an environment over what its release's mkectl would configure, if that was kept.
 ///
 /// # Errors
-/// The file is not the one that was locked, or is no configuration.
+/// The file is not the one that was locked, or is not a configuration.
 pub(crate) fn put_under(workspace: &Workspace, environment: &mut Environment) -> Result<(), Error> {
     if let Some(spec) = kept(workspace, &environment.release)? {
         environment.put_over(spec);
@@ -44,7 +44,7 @@ pub(crate) fn put_under(workspace: &Workspace, environment: &mut Environment) ->
 /// Returns what a release's mkectl would configure, the keys of its `spec`, if that was kept.
 ///
 /// # Errors
-/// The file is not the one that was locked, or is no configuration.
+/// The file is not the one that was locked, or is not a configuration.
 pub(crate) fn kept(
     workspace: &Workspace,
     release: &semver::Version,
@@ -80,9 +80,9 @@ pub fn restore(context: &Context<'_>, release: &semver::Version) -> Result<(), E
     }
 }
 
-/// Returns the SHA-256 that the lock of a release names; none where there is no lock, or it names none.
+/// Returns the SHA-256 that the lock of a release names; none if there is no lock, or it names none.
 ///
-/// Whoever uses a lock parses and checks all of it. Here a line is enough: environments are rendered by the hundred.
+/// Users of a lock parse and check all of it. Here one line is enough, since hundreds of environments may be rendered.
 fn locked(workspace: &Workspace, release: &semver::Version) -> Result<Option<String>, Error> {
     let path = workspace.lock(&format!("v{release}"), crate::workspace::DEFAULT_ARCH);
     let text = crate::workspace::read_if_there(&path)?.unwrap_or_default();

@@ -25,15 +25,15 @@ pub struct Drift {
     pub environment: String,
     /// The committed file, relative to the workspace.
     pub path: Utf8PathBuf,
-    /// How the committed file stands to what is rendered.
+    /// How the committed file compares with what is rendered.
     pub committed: State,
     /// What differs from the committed to the rendered configuration, by meaning.
     pub changes: Vec<Change>,
-    /// What the receipt tells; nothing where nothing was applied yet.
+    /// What the receipt records; none if nothing was applied yet.
     pub applied: Option<Last>,
 }
 
-/// How a committed file stands to what is rendered.
+/// How a committed file compares with what is rendered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
@@ -74,7 +74,7 @@ pub enum Which {
 }
 
 impl Drift {
-    /// Says whether committing or deploying would change anything.
+    /// Returns whether committing or deploying would change anything.
     pub fn differs(&self) -> bool {
         self.committed != State::Same
             || self

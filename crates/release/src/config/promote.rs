@@ -34,9 +34,9 @@ pub struct Promoted {
     pub edit: String,
     /// The rendered configuration's file, relative to the workspace.
     pub config_path: Utf8PathBuf,
-    /// How it changed; nothing where there was none.
+    /// How it changed; none if there was none.
     pub config: Option<Pair>,
-    /// What the new release brings, where both are locked.
+    /// What the new release adds, if both are locked.
     pub releases: Option<Releases>,
     /// What people should know.
     pub warnings: Vec<String>,
@@ -48,7 +48,7 @@ pub enum Senseless {
     /// Both are the same environment.
     #[error("they are the same environment")]
     Same,
-    /// The release was not deployed to the first one with success.
+    /// The release was not deployed to the first one successfully.
     #[error("{0}")]
     Unproven(String),
     /// The first one is a rehearsal, which has no cluster.
@@ -68,7 +68,7 @@ pub enum Senseless {
 
 /// Writes the release of `from` into the file of `to`, and renders `to` anew.
 ///
-/// With `unproven` the receipt of `from` need not show that its release was deployed there with success, and `from` may be a rehearsal.
+/// With `unproven` the receipt of `from` need not show that its release was deployed there successfully, and `from` may be a rehearsal.
 ///
 /// # Errors
 /// One of the files is wrong, the release is not locked, the promotion makes no sense, or `to` cannot be rendered with that
@@ -169,7 +169,7 @@ fn rendered(
     }))
 }
 
-/// Says what is missing of a proof that the files of an environment were deployed to it.
+/// Returns what is missing of a proof that the files of an environment were deployed to it.
 fn unproven_by(
     workspace: &Workspace,
     environment: &Environment,
@@ -203,7 +203,7 @@ fn unproven_by(
     Ok(missing.map(Senseless::Unproven))
 }
 
-/// Asks the table about the way from what the cluster runs. A cluster that is not there yet can become anything.
+/// Checks the table for an upgrade from what the cluster runs. A new cluster can get any release.
 fn upgrade(
     workspace: &Workspace,
     target: &Environment,

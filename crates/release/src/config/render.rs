@@ -86,7 +86,7 @@ impl Config {
         removed
     }
 
-    /// Says whether the file is to be written.
+    /// Returns whether the file is to be written.
     pub fn is_stale(&self) -> bool {
         self.committed.as_deref() != Some(&self.text)
     }

@@ -40,7 +40,7 @@ impl Resolved {
     }
 }
 
-/// Says whether an environment's configuration has values that only mkectl is to see. A rehearsal's stand-in has no use for them.
+/// Returns whether an environment's configuration has values that only mkectl may see. A rehearsal's stand-in does not need them.
 fn is_needed(environment: &Environment) -> bool {
     !environment.rehearsal && !environment::references(&environment.config).is_empty()
 }

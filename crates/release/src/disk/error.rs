@@ -22,7 +22,7 @@ pub enum Error {
     /// A disk is full.
     #[error(transparent)]
     Full(DiskFull),
-    /// The bundle's file is there and not of the size that the lock says.
+    /// The bundle's file does not have the size in the lock.
     #[error("{path} has {found} bytes, but its lock records {expected}")]
     BundleSize {
         /// The bundle.
@@ -61,7 +61,7 @@ pub enum Error {
     StoreLost {
         /// The store.
         path: Utf8PathBuf,
-        /// What is not there any more.
+        /// What no longer exists.
         digest: String,
     },
 }
@@ -77,7 +77,7 @@ impl Error {
         }
     }
 
-    /// Tells what is wrong with a bundle from what is wrong with the machine that reads it: nobody shall throw a bundle away since the
+    /// Distinguishes faults of a bundle from faults of the machine that reads it: no bundle should be deleted because the
     /// disk is full.
     pub(crate) fn bundle(
         workspace: &Workspace,

@@ -69,7 +69,7 @@ impl Question<'_> {
         }
     }
 
-    /// Says whether this was what failed in the last deploy.
+    /// Returns whether this was what failed in the last deploy.
     fn failed_at(&self, step: Step) -> bool {
         self.receipt
             .and_then(|receipt| receipt.failed.as_ref())

@@ -54,7 +54,7 @@ pub enum Error {
         /// Everything that has moved.
         moved: Vec<super::Moved>,
     },
-    /// A plan is to be written, and nobody can say what mkectl would be run for.
+    /// A plan cannot be written, because it is unknown what mkectl would run for.
     #[error("cannot plan for {environment}: {problem}")]
     WithoutMkectl {
         /// The environment.

@@ -34,7 +34,7 @@ pub(crate) fn recheck(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
         None => "none".to_owned(),
     };
     let written = read_if_there(&plan.output.config)?;
-    // What the plan itself writes is no change.
+    // What the plan itself writes is not a change.
     let written = match written.as_deref() == Some(plan.config.text.as_str()) {
         true => plan.config.committed.clone(),
         false => written,

@@ -1,7 +1,7 @@
 //! A plan as a file: to be read, signed, carried over the gap, and obeyed to the letter or not at all.
 //!
 //! It names everything that it was computed from by digest, and everything that a deploy will do. The same input makes the same bytes,
-//! and nothing in it is secret: what mkectl gets of secrets stands in no plan.
+//! and nothing in it is secret: the secrets that mkectl gets are in no plan.
 //!
 //! What a deploy by this very plan has done already is progress, and no move: artifacts that are there since, the written
 //! configuration, and a receipt that records its failure.
@@ -29,7 +29,7 @@ pub struct Saved {
     pub release: String,
     /// SHA-256 of the lock.
     pub lock: String,
-    /// The receipt; nothing where there was none.
+    /// The receipt; none if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<SavedReceipt>,
     /// SHA-256 of the registry snapshot that the plan was made from; `inventory` in earlier plans.
@@ -52,7 +52,7 @@ pub struct Saved {
 pub struct SavedReceipt {
     /// SHA-256 of its file.
     pub sha256: String,
-    /// SHA-256 of what it says of the last success; nothing where it tells of none.
+    /// SHA-256 of what it records of the last success; none if it records none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<String>,
 }
@@ -85,7 +85,7 @@ pub struct SavedArtifact {
     pub artifact: String,
     /// Its digest.
     pub digest: String,
-    /// What is there now: `nothing`, a digest, or `untold`.
+    /// What the registry has now: `nothing`, a digest, or `untold`.
     pub found: String,
 }
 
@@ -97,7 +97,7 @@ pub struct SavedConfig {
     pub path: String,
     /// Its SHA-256, as it is to be.
     pub sha256: String,
-    /// How the file changes, as a unified diff; nothing where it does not.
+    /// How the file changes, as a unified diff; none if it does not.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub change: String,
 }
@@ -139,7 +139,7 @@ impl Saved {
     /// Returns a plan as its file says it.
     ///
     /// # Errors
-    /// There is no mkectl that would do, so that nobody could say what will be run; or the receipt cannot be read.
+    /// There is no suitable mkectl, so the commands are unknown; or the receipt cannot be read.
     pub fn of(plan: &Plan, workspace: &Workspace) -> Result<Self, Error> {
         let path = workspace.shown(&plan.output.config);
         let text = read_if_there(&plan.output.receipt)?;
@@ -192,7 +192,7 @@ impl Saved {
 /// Writes a plan to a file, and returns the file's SHA-256.
 ///
 /// # Errors
-/// There is no mkectl that would do, the path leads to a different kind of file, or the file cannot be written.
+/// There is no suitable mkectl, the path leads to a different kind of file, or the file cannot be written.
 pub fn save(plan: &Plan, workspace: &Workspace, path: &Utf8Path) -> Result<String, Error> {
     let text = Saved::of(plan, workspace)?.text(path)?;
     write_named(workspace, path, FileKind::Plan, &text)?;
@@ -214,7 +214,7 @@ pub(crate) fn digest(plan: &Plan, workspace: &Workspace) -> Result<String, Error
 /// Makes a plan that was computed now the one in a file, where it is that one still.
 ///
 /// # Errors
-/// The file is no plan, or something has moved since it was made: everything that did is named.
+/// The file is not a plan, or something changed since it was made: each change is named.
 pub fn obey(plan: &mut Plan, workspace: &Workspace, path: &Utf8Path) -> Result<(), Error> {
     let text = files::read_text(path).map_err(|source| Error::io("read", path, source))?;
     let saved = parse(&text, path)?;
@@ -332,7 +332,7 @@ fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<Moved> {
             }
         }
     }
-    // Another lock names other artifacts, so that nothing could be compared.
+    // Another lock names other artifacts, so nothing could be compared.
     if saved.lock == now.lock && saved.registry.url == now.registry.url {
         moved.extend(moved_in_registry(&saved.registry, plan));
     }
@@ -348,7 +348,7 @@ impl Moved {
     }
 }
 
-/// Says whether a receipt tells of the failure of a deploy by this very plan, and of nothing else that is new.
+/// Returns whether a receipt records the failure of a deploy by this very plan, and nothing else that is new.
 fn is_own_failure(saved: &Saved, plan: &Plan, digest: &str) -> bool {
     let failed = plan
         .receipt
@@ -377,7 +377,7 @@ fn unnumbered(command: &str, release: &str) -> String {
     text
 }
 
-/// Returns the artifacts that the registry has not as the plan found them, and not as the plan wants them, either.
+/// Returns the artifacts that the registry has not as the plan found them, nor as the plan makes them.
 fn moved_in_registry(saved: &SavedRegistry, plan: &Plan) -> Vec<Moved> {
     let mut moved = Vec::new();
     for ((artifact, seen), planned) in plan
@@ -461,7 +461,7 @@ fn mkectl(plan: &Plan, workspace: &Workspace) -> Result<SavedMkectl, Error> {
         .into());
     }
     let commands = cluster.printed().map(|(_, command)| {
-        // Where the program lies is an affair of each machine. Which one it is, its digest says.
+        // The program's path differs between machines; its digest identifies it.
         let program = command.program.file_name().unwrap_or("mkectl").into();
         let command = programs::Command { program, ..command };
         workspace.shown_command(&command.without_kubeconfig())

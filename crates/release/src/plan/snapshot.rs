@@ -46,9 +46,9 @@ pub struct Snapshot {
 pub struct Tag {
     /// Repository and tag, `calico/node:v3.30.2`.
     pub artifact: String,
-    /// What is there: `nothing`, a digest, or `untold` where the registry tells no digest.
+    /// What the registry has: `nothing`, a digest, or `untold` if the registry reports no digest.
     pub found: String,
-    /// Said where nodes are refused what is there.
+    /// Whether nodes are refused it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub refused_to_nodes: bool,
 }
@@ -116,7 +116,7 @@ impl Snapshot {
         ))
     }
 
-    /// Returns what the registry has under each tag of a lock, in its order, and how many of them nobody has looked at: the lock
+    /// Returns what the registry has under each tag of a lock, in its order, and how many of them were not checked: the lock
     /// was not here when the snapshot was taken. Those are taken for missing.
     pub(crate) fn seen(&self, lock: &bundle::Lock) -> (Vec<Seen>, usize) {
         let tags: BTreeMap<&str, &Tag> = self

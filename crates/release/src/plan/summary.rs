@@ -42,15 +42,15 @@ pub struct Summary {
     pub removed_hosts: Vec<String>,
     /// What mkectl is run for, and every command of it.
     pub mkectl: MkectlSummary,
-    /// Why the receipt is written although nothing else is to be done for it; `None` where it needs no reason.
+    /// Why the receipt is written although nothing else is to be done for it; `None` if it needs no reason.
     pub receipt_reason: Option<&'static str>,
-    /// What the environment requires and is missing, so that deploy would refuse.
+    /// What the environment requires and is missing, so deploy would refuse.
     pub requirement_problem: Option<String>,
-    /// What a different deploy did that this checkout does not know, so that deploy would refuse.
+    /// What a different deploy did that this checkout does not know, so deploy would refuse.
     pub shared_problem: Option<String>,
     /// What would stop the deploy and was set aside on the command line.
     pub set_aside: Vec<String>,
-    /// What mkectl lists and the lock lacks, so that deploy would refuse.
+    /// What mkectl lists and the lock lacks, so deploy would refuse.
     pub unlocked: Vec<String>,
     /// What people should know.
     pub warnings: Vec<String>,
@@ -80,9 +80,9 @@ pub struct MkectlSummary {
     pub from: Option<String>,
     /// Why mkectl is run.
     pub reason: Option<&'static str>,
-    /// Every command in its order; none where there is a problem.
+    /// Every command in its order; none if there is a problem.
     pub commands: Vec<CommandSummary>,
-    /// What is missing, so that deploy would refuse.
+    /// What is missing, so deploy would refuse.
     pub problem: Option<String>,
 }
 
@@ -162,7 +162,7 @@ impl Plan {
         };
         let missing = names(Planned::Missing);
         let different = names(Planned::Different);
-        // An upgrade wants the release matrix, too.
+        // An upgrade requires the release matrix, too.
         let needs_bundle =
             !(missing.is_empty() && different.is_empty()) || self.cluster.action == Action::Upgrade;
         let config = workspace.shown(&self.output.config).to_owned();

@@ -1,10 +1,10 @@
 //! What only the nodes can see: each is asked by `ssh`, concurrently, by a script that only reads.
 //!
 //! ```text
-//! script   what is sent: look.sh, with what this environment wants in variables before it
+//! script   what is sent: look.sh, after variables with this environment's values
 //! judge    what came back, a check for each aspect
 //! identity what no two nodes may share
-//! gather   what many nodes share, told once
+//! gather   what many nodes share, reported once
 //! ```
 
 mod gather;
@@ -28,7 +28,7 @@ use hosts::Host;
 use identity::Identity;
 use judge::Wanted;
 
-/// How much is done at once. A node that answers does so within some seconds; what it asks of others has limits of its own.
+/// How many nodes are checked concurrently. A node responds within seconds; its own requests have limits of their own.
 const BOUNDS: Bounds = Bounds {
     at_once: 32,
     each: Duration::from_secs(20),
@@ -103,7 +103,7 @@ pub enum Aspect {
     Machine,
     /// The rights of root for the account.
     Sudo,
-    /// What tells it from the others: its machine id and its host name.
+    /// What identifies it: its machine id and its host name.
     Identity,
     /// Its operating system, processors and memory.
     System,
@@ -143,7 +143,7 @@ pub enum NodeFault {
     HostNotResolved,
     /// Nothing answers at its address, or nothing listens at the port.
     HostNotReached,
-    /// It ends the connection before anybody is let in.
+    /// It ends the connection before the login.
     ConnectionClosed,
     /// Its host key is not among the known ones.
     HostKeyUnknown,
@@ -157,7 +157,7 @@ pub enum NodeFault {
     NoShell,
     /// The registry's or the load balancer's name has no address there.
     NameNotResolved,
-    /// The name stands for the node's own loopback.
+    /// The name resolves to the node's own loopback address.
     NameOfLoopback,
     /// The registry cannot be reached from there.
     RegistryNotReached,
@@ -165,11 +165,11 @@ pub enum NodeFault {
     NotTrusted,
     /// No HTTPS connection comes about for another reason.
     NoHttps,
-    /// What answers there is no registry.
+    /// The service there is not a registry.
     NotARegistry,
-    /// The registry wants credentials, and nodes have none.
+    /// The registry requires credentials, and nodes have none.
     NotAnonymous,
-    /// The registry's token server gives nobody without credentials a token there.
+    /// The registry's token server issues no token without credentials.
     NoToken,
     /// The registry fails.
     NotServed,
@@ -179,17 +179,17 @@ pub enum NodeFault {
     DiskFull,
     /// Cgroups are of version 1.
     CgroupVersion,
-    /// A proxy stands before the registry.
+    /// A proxy is configured for the registry.
     ProxyForRegistry,
-    /// A proxy stands before the load balancer.
+    /// A proxy is configured for the load balancer.
     ProxyForBalancer,
-    /// A service runs that the vendor wants off.
+    /// A service runs that the vendor requires to be off.
     ServiceInTheWay,
     /// SELinux is enforcing, and the release may not run under it.
     Selinux,
     /// The images are for another kind of machine.
     OtherMachine,
-    /// A proxy stands before the registry or the load balancer in the units of k0s.
+    /// A proxy is configured for the registry or the load balancer in the units of k0s.
     ProxyInUnits,
     /// The account is not root, and cannot become root without a password.
     SudoPassword,
@@ -261,7 +261,7 @@ impl Node {
         self.checks.iter().find(|check| check.aspect == aspect)
     }
 
-    /// Says whether an installation would fail by it.
+    /// Returns whether an installation would fail by it.
     pub fn has_problem(&self) -> bool {
         let mut checks = self.checks.iter();
         checks.any(|check| check.verdict == NodeVerdict::Problem)
@@ -314,7 +314,7 @@ pub(super) async fn ask(
         none: Some((fault, text)),
         ..Nodes::default()
     };
-    // Its hosts are made up, and their addresses may be somebody's.
+    // Its hosts are made up, and their addresses may belong to real machines.
     if environment.rehearsal {
         return Nodes::default();
     }

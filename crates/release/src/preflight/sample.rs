@@ -37,7 +37,7 @@ struct Blob {
 }
 
 impl Sample {
-    /// Makes a sample whose contents no other one has, so that no registry holds any of it already.
+    /// Makes a sample whose contents no other one has, so no registry holds any of it already.
     pub(super) fn make(tag: &str) -> Result<Self, Error> {
         let path = Utf8Path::new("the probe");
         let mut tar = Vec::new();
@@ -67,7 +67,7 @@ impl Sample {
     }
 }
 
-/// Makes an artifact of one file, and puts its bytes to the others. Its config is its own, so that removing it takes nothing from
+/// Makes an artifact of one file, and puts its bytes to the others. Its config is its own, so removing it takes nothing from
 /// artifacts with the empty one.
 fn artifact(tag: &str, bytes: &mut HashMap<String, Bytes>) -> registry::Manifest {
     let mut keep = |content: String| {

@@ -7,7 +7,7 @@ use camino::Utf8PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No lock is known of a release that a cluster runs, so that nobody knows what of the registry it needs.
+    /// The lock of a release that a cluster runs was not found, so what it needs is unknown.
     #[error(
         "{environment} needs {release}, and its lock was not found: {path} is not in the workspace or in git's history"
     )]

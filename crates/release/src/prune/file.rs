@@ -16,7 +16,7 @@ pub struct PrunePlan {
     pub registry: String,
     /// When it was computed, in UTC.
     pub made: String,
-    /// Whether it is also about what receipts tell to have been found there, and not pushed.
+    /// Whether it also covers what receipts record as already present, not pushed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub also_found: bool,
     /// What it was computed from.

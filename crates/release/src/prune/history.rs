@@ -129,7 +129,7 @@ pub(super) fn gather(
     Ok(known)
 }
 
-/// What receipts tell of a lock.
+/// What receipts record about a lock.
 struct Told {
     release: String,
     was_put: bool,
@@ -164,7 +164,7 @@ fn told(environment: &Environment, receipts: &[Receipt]) -> BTreeMap<String, Tol
     all
 }
 
-/// Returns the releases that an environment needs: the one that it wants, the one that it runs, the one before, and the one that it last failed at.
+/// Returns the releases that an environment needs: the one that it requires, the one that it runs, the one before, and the one that it last failed at.
 /// Each comes with its reasons: `wanted`, `running`, `previous`, `failed`.
 fn needed(environment: &Environment, receipts: &[Receipt]) -> BTreeMap<String, Vec<&'static str>> {
     let mut needed = BTreeMap::from([(format!("v{}", environment.release), vec!["wanted"])]);

@@ -22,7 +22,7 @@ pub(crate) struct Kept {
 #[derive(Debug, Clone)]
 pub(crate) struct Past {
     pub(crate) lock: Lock,
-    /// Whether a receipt tells that something of it was put into the registry, and not only found there.
+    /// Whether a receipt records that something of it was pushed to the registry, and not only found there.
     pub(crate) was_put: bool,
 }
 
@@ -141,7 +141,7 @@ pub(crate) fn candidates<'a>(
     candidates
 }
 
-/// Says what may be removed of what a registry holds. A repository that could not be looked into has the reason in its place.
+/// Returns what may be removed from a registry. A repository that could not be looked into has the reason in its place.
 pub(crate) fn propose(
     kept: &Kept,
     candidates: &Candidates<'_>,
@@ -276,7 +276,7 @@ fn of_repository(
             }
         }
     }
-    // What is removed by itself is nobody's child any more.
+    // What is removed by itself has no parent any more.
     let roots: BTreeSet<String> = going.keys().map(|digest| (*digest).to_owned()).collect();
     for mut removal in going.into_values() {
         removal.children.retain(|child| !roots.contains(child));

@@ -105,7 +105,7 @@ struct Work<'a> {
     children: BTreeSet<(&'a str, String)>,
 }
 
-/// Says what would go with a manifest that nobody has reviewed, or what the plan names that is not to go any more.
+/// Returns what would be removed with a manifest without review, or what the plan names but is needed again.
 fn unreviewed(reviewed: &Remove, now: &Remove) -> Option<String> {
     let repository = &reviewed.repository;
     if let Some(tag) = now.tags.iter().find(|tag| !reviewed.tags.contains(tag)) {
@@ -121,7 +121,7 @@ fn unreviewed(reviewed: &Remove, now: &Remove) -> Option<String> {
     Some(format!("{repository}@{child} is needed by something else"))
 }
 
-/// Says why a manifest of the plan is no longer proposed.
+/// Returns why a manifest of the plan is no longer proposed.
 fn why_not(removal: &Remove, now: &PrunePlan) -> String {
     let stays = now
         .stays
@@ -165,8 +165,8 @@ async fn left_behind<'a>(
     Ok(left)
 }
 
-/// Removes one after the other, so that a registry which removes nothing is noticed at the first one. An index goes before its children, and all
-/// of them before any child, which several may list: so nothing is ever served without its children. Whoever is interrupted finishes by the same plan.
+/// Removes one after the other, so a registry which removes nothing is noticed at the first one. An index goes before its children, and all
+/// of them before any child, which several may list: so nothing is ever served without its children. After an interruption, the same plan finishes the work.
 async fn remove_all(
     registry: &registry::Registry,
     environment: &Environment,

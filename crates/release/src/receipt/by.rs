@@ -1,4 +1,4 @@
-//! By what a deploy was done, and by whom, as far as anybody can tell.
+//! The provenance of a deploy: the program and the operator, as far as known.
 
 use environment::Environment;
 use serde::{Deserialize, Serialize};
@@ -15,13 +15,13 @@ const OF_RUNS: &[&str] = &["environments/*/receipt.yaml"];
 pub struct By {
     /// The version of Airlock.
     pub airlock: String,
-    /// The commit of the workspace that was checked out when it began; nothing where git does not tell.
+    /// The commit of the workspace that was checked out when it began; none if git does not report one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// Whether nothing in the workspace differed from that commit, receipts aside; nothing where git does not tell.
+    /// Whether nothing in the workspace differed from that commit, receipts aside; none if git does not report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clean: Option<bool>,
-    /// Who did it, where the environment wants that.
+    /// The operator, if the environment records that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operator: Option<Operator>,
 }

@@ -14,7 +14,7 @@ pub enum Error {
         /// Why.
         source: registry::embedded::EmbeddedError,
     },
-    /// A rehearsal's registry wants an IP address, since it is listened at.
+    /// A rehearsal's registry requires an IP address to listen on.
     #[error("a rehearsal's registry.address must be an IP address with a port, not {address}")]
     Address {
         /// What was given.

@@ -101,7 +101,7 @@ pub fn of_lock(lock: &bundle::Lock) -> Inspection {
 /// Inspects a bundle's file. Nothing is written.
 ///
 /// # Errors
-/// The file cannot be read, or is no bundle.
+/// The file cannot be read, or is not a bundle.
 pub async fn of_file(context: &Context<'_>, path: &Utf8Path) -> Result<Inspection, Error> {
     let file = files::open(path).map_err(|source| Error::io("open", path, source))?;
     context.reporter.report(Event::Started {
@@ -116,7 +116,7 @@ pub async fn of_file(context: &Context<'_>, path: &Utf8Path) -> Result<Inspectio
             .map_err(|source| Error::bundle(context.workspace, path, source))?;
     crate::transfer::lock::tell_of_odd(context, &contents);
     let name = path.file_name().unwrap_or(path.as_str());
-    // Only what the bundle itself says is shown, so that it does not matter which release this is.
+    // Only what the bundle itself says is shown, so it does not matter which release this is.
     let unknown = semver::Version::new(0, 0, 0);
     let lock = bundle::Lock::from_contents(&unknown, "", name, "", Vec::new(), contents);
     context.reporter.report(Event::Finished {

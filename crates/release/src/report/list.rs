@@ -30,7 +30,7 @@ pub struct EnvironmentRow {
     pub registry: String,
     /// Whether deploy asks before it changes anything.
     pub protected: bool,
-    /// Where it stands.
+    /// Its state.
     pub state: String,
 }
 
@@ -137,7 +137,7 @@ fn environment_row(workspace: &Workspace, name: String) -> EnvironmentRow {
     }
 }
 
-/// Returns where an environment stands, in a few words. What cannot be read is said, too: it is no reason not to list the
+/// Returns the state of an environment, in a few words. What cannot be read is reported, too: it is no reason not to list the
 /// others.
 fn state(workspace: &Workspace, environment: &environment::Environment) -> String {
     let output = Output::below(&workspace.environment(&environment.name));

@@ -50,7 +50,7 @@ pub struct Answer {
 pub struct ReleaseFacts {
     /// The release, `v4.1.5`.
     pub release: String,
-    /// Whether the table has it; otherwise the newest release before it stands in.
+    /// Whether the table has it; otherwise the newest release before it is used.
     pub is_known: bool,
     /// How many of the facts are known how well.
     pub certainties: Certainties,
@@ -58,7 +58,7 @@ pub struct ReleaseFacts {
     pub facts: Vec<Fact>,
     /// Where its mkectl is, by platform.
     pub mkectl: Vec<Mkectl>,
-    /// What whoever installs it should know first.
+    /// What an operator should know before installing it.
     pub warnings: Vec<String>,
 }
 

@@ -21,31 +21,31 @@ use crate::{Context, Error, chain, cluster, locked, rehearse, requires, sha256, 
 /// How long a registry has to answer all that it is asked.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How an environment stands.
+/// The state of an environment.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Status {
     /// Its name.
     pub environment: String,
-    /// The release that its files want, `v4.1.5`; nothing where they are wrong.
+    /// The release that its files require, `v4.1.5`; none if they are invalid.
     pub release: Option<String>,
-    /// What its receipt tells; nothing where nothing was deployed yet.
+    /// What its receipt records; none if nothing was deployed yet.
     pub deployed: Option<Deployed>,
-    /// What its registry has; nothing where nobody knows what it should have.
+    /// What its registry has; none if what it should have is unknown.
     pub registry: Option<Registry>,
-    /// What its registry records of the last deploy from any checkout; nothing where it was not asked, or records none.
+    /// What its registry records of the last deploy from any checkout; none if it was not asked, or records none.
     pub shared: Option<State>,
-    /// How many values of its cluster are not what is rendered; nothing where it was not asked, or has no answer.
+    /// How many values of its cluster are not what is rendered; none if it was not asked, or has no answer.
     pub cluster_changes: Option<usize>,
     /// Everything that differs, with what fixes it.
     pub drift: Vec<Drift>,
 }
 
-/// What the receipt tells.
+/// What the receipt records.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Deployed {
-    /// The release that was deployed with success; nothing where none was.
+    /// The release that was deployed successfully; none if none was.
     pub release: Option<String>,
     /// When the last deploy ended, in UTC.
     pub ended: String,
@@ -61,7 +61,7 @@ pub struct Registry {
     pub url: String,
     /// How many artifacts the lock names.
     pub artifacts: usize,
-    /// How many of them are served; nothing where it could not be asked.
+    /// How many of them are served; none if it could not be asked.
     pub served: Option<usize>,
 }
 
@@ -281,7 +281,7 @@ fn compare(
     status.drift.len() > before
 }
 
-/// Says why a deploy would be refused, if it would.
+/// Returns why a deploy would be refused, if it would.
 fn requirement(context: &Context<'_>, environment: &Environment, lock: &str, status: &mut Status) {
     let now = (context.tool.now)();
     match requires::unmet(context.workspace, environment, lock, now) {
@@ -341,7 +341,7 @@ async fn registry(
         let artifacts = lock.artifacts.iter().zip(&seen);
         artifacts
             .filter(|(artifact, seen)| match wanted {
-                // A node that is refused cannot tell what is there.
+                // A node that is refused cannot see what is there.
                 Planned::Unconfirmed => !seen.is_open,
                 wanted => seen.is_open && seen.planned(&artifact.digest) == wanted,
             })
@@ -409,7 +409,7 @@ fn ask_cluster(context: &Context<'_>, status: &mut Status) {
             let deployed = status.deployed.as_ref();
             let is_upgrade =
                 deployed.and_then(|deployed| deployed.release.as_ref()) != status.release.as_ref();
-            // What an upgrade will bring is no drift of the cluster.
+            // What an upgrade will change is not drift of the cluster.
             if changes > 0 && !is_upgrade {
                 let what = format!(
                     "the cluster differs from what is rendered in {}: `cargo xtask diff {name} --live`",

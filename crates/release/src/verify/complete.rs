@@ -1,4 +1,4 @@
-//! Whether the lock holds what a cluster will want: what the release's own mkectl lists, and what the bundle's charts name in plain text.
+//! Whether the lock contains what a cluster will need: what the release's own mkectl lists, and what the bundle's charts name in plain text.
 //!
 //! mkectl knows what it installs. What it lists and the lock lacks therefore stops a deploy before anything is sent. Charts are programs, and their
 //! values may be overridden. What they name therefore only warns.
@@ -14,7 +14,7 @@ use crate::transfer::{fetch, program};
 use crate::warnings::Warnings;
 use crate::{Context, Error, chain, locked};
 
-/// Compares the lock with what the mkectl that is to be run lists, and with what the bundle's charts name. A deploy that runs no mkectl asks nobody.
+/// Compares the lock with what the mkectl that is to be run lists, and with what the bundle's charts name. A deploy that does not run mkectl compares nothing.
 ///
 /// Returns what mkectl lists, the lock lacks and the environment does not accept; everything else becomes a warning.
 ///
@@ -111,9 +111,9 @@ struct ByMkectl {
     silence: Option<String>,
 }
 
-/// Compares a lock with what `mkectl airgap` lists; nothing where that mkectl has no such command.
+/// Compares a lock with what `mkectl airgap` lists; none if that mkectl has no such command.
 ///
-/// The command is in no page of the vendor's, and known from a lab alone (LAB): what it lists of other registries is told and stops nothing.
+/// The command is in no page of the vendor's, and known from a lab alone (LAB): what it lists of other registries is reported and stops nothing.
 fn by_mkectl(mkectl: &programs::Mkectl, lock: &Lock) -> ByMkectl {
     let mut found = ByMkectl::default();
     let listed = match listed(mkectl) {
@@ -166,7 +166,7 @@ pub(crate) fn listed(mkectl: &programs::Mkectl) -> Result<Vec<String>, programs:
 
 /// Compares a lock with the images that its charts name, as far as their content is in the store, and says what it lacks.
 ///
-/// Only what the lock should have is told: what is in the vendor's registry, and other tags of names that the lock has. Whatever else a chart
+/// Only what the lock should have is reported: what is in the vendor's registry, and other tags of names that the lock has. Whatever else a chart
 /// names comes from elsewhere, and its values say so for a cluster without internet.
 pub(crate) fn by_charts(store: &bundle::Store, lock: &Lock) -> Vec<String> {
     let held: BTreeSet<String> = lock.artifacts.iter().map(Artifact::reference).collect();
@@ -218,7 +218,7 @@ fn images(store: &bundle::Store, chart: &Artifact) -> BTreeSet<String> {
     images
 }
 
-/// Says whether a reference without registry is another tag of something that the lock has.
+/// Returns whether a reference without registry is a different tag of something that the lock has.
 fn is_of_this_lock(reference: &str, names: &BTreeSet<&str>) -> bool {
     let repository = reference
         .rsplit_once(':')
@@ -226,7 +226,7 @@ fn is_of_this_lock(reference: &str, names: &BTreeSet<&str>) -> bool {
     names.contains(repository)
 }
 
-/// Tells what a lock may lack, by its charts and by a mkectl that is at hand. Nothing of it is an error: what is locked is served.
+/// Reports what a lock may lack, according to its charts and an installed mkectl. Nothing of it is an error: what is locked is served.
 ///
 /// Returns what mkectl lists and the lock lacks.
 pub fn tell_what_is_unlocked(
@@ -241,7 +241,7 @@ pub fn tell_what_is_unlocked(
     if environment.rehearsal {
         return Vec::new();
     }
-    // Without a fitting mkectl there is nobody to ask, which is deploy's affair.
+    // Without a suitable mkectl nothing can be compared; `deploy` reports that.
     let Ok(program) = program::for_apply(context, environment, &locked.lock, &locked.path) else {
         return Vec::new();
     };

@@ -36,16 +36,16 @@ pub enum Error {
         /// What is wrong with it.
         wrong: Vec<String>,
     },
-    /// Nodes pull from a registry that is not the environment's, so that nothing can be sent there.
+    /// Nodes pull from a registry that is not the environment's, so nothing can be sent there.
     #[error("{path} makes nodes pull from {url}, but the registry of {environment} is {registry}")]
     PullsElsewhere {
         /// The file.
         path: Utf8PathBuf,
         /// The environment.
         environment: String,
-        /// What stands in the file.
+        /// What the file has.
         url: String,
-        /// What stands in the environment.
+        /// What the environment has.
         registry: String,
     },
 }

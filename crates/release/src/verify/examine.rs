@@ -13,7 +13,7 @@ use crate::Error;
 use crate::event::{Event, Reporter, Step};
 use crate::transfer::look::QUESTIONS_AT_ONCE;
 
-/// How many blobs are read at once. Each holds one piece of a blob in memory.
+/// How many blobs are read at a time. Each holds one piece of a blob in memory.
 const READS_AT_ONCE: usize = 6;
 
 /// How often a read that broke off is begun.
@@ -103,7 +103,7 @@ pub(crate) async fn examine(
     Ok(examined)
 }
 
-/// Leaves out that a manifest is missing where its tag is wrong, too: whoever puts the tag back puts the manifest back.
+/// Leaves out that a manifest is missing where its tag is wrong, too: restoring the tag restores the manifest.
 fn without_repetition(findings: impl Iterator<Item = Finding>) -> Vec<Finding> {
     let mut kept: Vec<Finding> = Vec::new();
     for finding in findings {
@@ -225,7 +225,7 @@ impl Question<'_> {
                 };
                 let digest = match found.digest {
                     Some(digest) => digest,
-                    // Some registries tell no digest; what they serve has one.
+                    // Some registries report no digest; what they serve has one.
                     None => {
                         let fetched = registry.get_manifest(&repository, tag).await;
                         fetched.map_err(failed)?.digest
@@ -265,7 +265,7 @@ impl Question<'_> {
         Ok(None)
     }
 
-    /// Reads and hashes all of it, and tells how far it got. A read that breaks off is begun again.
+    /// Reads and hashes all of it, and reports progress. A read that breaks off is started again.
     async fn read(&self, reporter: &dyn Reporter) -> Result<Option<Finding>, Error> {
         let mut told = 0;
         let mut attempt = 1;
@@ -326,7 +326,7 @@ impl Question<'_> {
     }
 }
 
-/// Says whether a read that ended so may go better the next time.
+/// Returns whether a read that ended so may go better the next time.
 fn may_pass(error: &registry::Error) -> bool {
     matches!(
         error,

@@ -18,7 +18,7 @@ pub struct Finding {
     pub digest: String,
     /// The size in bytes of what should be there.
     pub size: u64,
-    /// What is there instead, where that is known: a digest, or for [`FindingKind::WrongSize`] a number of bytes.
+    /// What is there instead, if that is known: a digest, or for [`FindingKind::WrongSize`] a number of bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<String>,
 }
@@ -31,15 +31,15 @@ pub enum FindingKind {
     MissingTag,
     /// The tag points at something else.
     MovedTag,
-    /// The manifest that the tag is to point at cannot be had by its digest.
+    /// The manifest that the tag is to point at is not available by its digest.
     MissingManifest,
-    /// A manifest that an index lists is not there.
+    /// A manifest that an index lists is missing.
     MissingChild,
-    /// A config or a layer is not there.
+    /// A config or a layer is missing.
     MissingBlob,
-    /// Something of another size stands under the digest.
+    /// Content of a different size is stored under the digest.
     WrongSize,
-    /// Something that has another digest stands under the digest.
+    /// Content with a different digest is stored under the digest.
     WrongDigest,
 }
 
@@ -55,7 +55,7 @@ impl FindingKind {
         Self::WrongDigest,
     ];
 
-    /// Returns the name that machines are told, such as `missing-tag`.
+    /// Returns the name for machines, such as `missing-tag`.
     pub fn name(self) -> &'static str {
         match self {
             Self::MissingTag => "missing-tag",
@@ -73,13 +73,13 @@ impl FindingKind {
         matches!(self, Self::WrongSize | Self::WrongDigest)
     }
 
-    /// Says whether it is about a tag, which a push looks at, and not about what a tag leads to.
+    /// Returns whether it is about a tag, which a push looks at, and not about what a tag leads to.
     pub fn is_of_tag(self) -> bool {
         matches!(self, Self::MissingTag | Self::MovedTag)
     }
 }
 
-/// Says whether something is wrong below a tag that is right, where no push looks.
+/// Returns whether something is wrong below a tag that is right, where no push looks.
 pub fn is_below_right_tags(findings: &[Finding]) -> bool {
     let has_wrong_tag = |artifact: &str| {
         let mut of_tags = findings.iter().filter(|finding| finding.kind.is_of_tag());

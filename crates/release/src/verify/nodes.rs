@@ -31,7 +31,7 @@ impl NodeRegistries {
     /// Reads where nodes pull from out of `text`, which is that of `file`. No request is made.
     ///
     /// # Errors
-    /// The text names no registries, or the credentials of nodes cannot be had.
+    /// The text names no registries, or the credentials of nodes are not available.
     pub(crate) fn of(
         context: &Context<'_>,
         environment: &Environment,
@@ -75,7 +75,7 @@ impl NodeRegistries {
         (&self.images.pulls.url, &self.charts.pulls.url)
     }
 
-    /// Says in what the file differs from the environment's own registry, which is the only one that is pushed to.
+    /// Returns how the file differs from the environment's own registry, the only one that is pushed to.
     ///
     /// # Errors
     /// It names another one.
@@ -95,7 +95,7 @@ impl NodeRegistries {
     }
 
     /// Asks whether the registries are there before anything is asked of them: while a request for an artifact is tried again
-    /// and again over a minute, a wrong address or certificate should be told at once.
+    /// and again over a minute, a wrong address or certificate should be reported immediately.
     pub(crate) async fn knock(&self, context: &Context<'_>) -> Result<(), Error> {
         let mut readers = vec![&self.images];
         if self.charts.pulls.address() != self.images.pulls.address() {

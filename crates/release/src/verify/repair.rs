@@ -22,7 +22,7 @@ use crate::transfer::push::{self, Delivery, Sent};
 use crate::transfer::{fetch, present, stream};
 use crate::{Context, Error, RegistryError, verify};
 
-/// How many blobs are sent, or manifests put, at once.
+/// How many blobs are sent, or manifests put, at a time.
 const REPAIRS_AT_ONCE: usize = 6;
 
 /// What was put back.
@@ -62,7 +62,7 @@ enum Place {
 /// other repositories of the registry.
 ///
 /// # Errors
-/// Nodes pull from another registry than the environment's, the bundle cannot be had, the registry does not take something, or it
+/// Nodes pull from a different registry than the environment's, the bundle is not available, the registry does not take something, or it
 /// still serves something else than the lock says.
 pub async fn repair(
     context: &Context<'_>,

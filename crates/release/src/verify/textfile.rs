@@ -12,7 +12,7 @@ use super::watch::Round;
 use crate::workspace::{FileKind, write_named};
 use crate::{Error, Workspace};
 
-/// Writes the metrics of a look, the file as a whole, so that nobody reads half of it.
+/// Writes the metrics of a look, in one step: readers never see half of the file.
 ///
 /// # Errors
 /// The path leads to a different kind of file, or the file cannot be written.

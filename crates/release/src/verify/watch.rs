@@ -13,7 +13,7 @@ use crate::{Context, Error, chain, locked};
 pub struct Round {
     /// The environment.
     pub environment: String,
-    /// Its release, `v4.1.5`; nothing where its files could not be read.
+    /// Its release, `v4.1.5`; none if its files could not be read.
     pub release: Option<String>,
     /// When the look ended.
     pub at: Timestamp,
@@ -23,7 +23,7 @@ pub struct Round {
     pub outcome: Result<Served, Error>,
 }
 
-/// What people want to hear of, when it becomes another one.
+/// The state that is reported when it changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     /// Nodes get everything of a release.
@@ -35,7 +35,7 @@ pub enum State {
     },
     /// Something is not as the lock says.
     Wrong(Vec<Finding>),
-    /// Nobody knows: the registry cannot be asked, or the files cannot be read.
+    /// Unknown: the registry cannot be reached, or the files cannot be read.
     Unknown(String),
 }
 
@@ -84,7 +84,7 @@ async fn look(
     served(context, environment, &locked.lock, depth).await
 }
 
-/// Looks, tells `each` of it, and waits for `interval`, until the program is asked to stop. A look that fails is told like every
+/// Checks, passes the result to `each`, and waits for `interval`, until the program is asked to stop. A check that fails is reported like every
 /// other: what cannot be read or reached now may be there the next time.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ pub enum Error {
     /// The configuration cannot be rendered.
     #[error("{0}")]
     Configuration(environment::Problems),
-    /// The environment would change what its cluster keeps for good.
+    /// The environment would change what its cluster keeps permanently.
     #[error("{0}")]
     WriteOnce(environment::Problems),
     /// What was observed of a release cannot be used.

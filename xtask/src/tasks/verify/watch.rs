@@ -51,7 +51,7 @@ pub(super) fn run(
     Ok(ExitCode::from(failure::INTERRUPTED))
 }
 
-/// Says nothing of each look's progress, and each warning once.
+/// Hides the progress of each check, and reports each warning once.
 struct Quiet<'a> {
     ui: &'a Ui,
     told: Mutex<BTreeSet<String>>,

@@ -129,7 +129,7 @@ async fn take_error(following: Following) -> Option<FollowError> {
     FollowError::of(&take_all(following).await.unwrap_err())
 }
 
-/// Tells of every archive that was read.
+/// Reports every archive that was read.
 struct Finished(UnboundedSender<String>);
 
 impl Observer for Finished {

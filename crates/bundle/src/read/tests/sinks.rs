@@ -174,7 +174,7 @@ struct Troubled {
     on_the_way: std::sync::Arc<Mutex<HashSet<Digest>>>,
     /// How many blobs are committed.
     committed: std::sync::Arc<Mutex<usize>>,
-    /// The artifacts, and how many blobs were committed when each was told.
+    /// The artifacts, and how many blobs were committed when each was reported.
     told: Vec<(String, usize)>,
 }
 

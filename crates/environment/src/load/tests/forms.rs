@@ -1,4 +1,4 @@
-//! The values under `config` that stand for something else, in whole environments.
+//! The values under `config` that represent something else, in whole environments.
 
 use super::{GOOD, PROD, Workspace, wrong};
 use crate::{Reference, references, yaml::emit};

@@ -132,7 +132,7 @@ fn anchors_aliases_and_merge_keys_are_resolved() {
         // An anchor that is set again means the later value from there on.
         ("a: &x 1\nb: &x 2\nc: *x\n", "a: 1\nb: 2\nc: 2\n"),
         ("a: &x k\n*x : 1\n", "a: k\nk: 1\n"),
-        // The mapping's own keys win wherever they stand.
+        // The mapping's own keys win wherever they are.
         (
             "d: &d {p: 1, q: 2}\ne:\n  o: 0\n  <<: *d\n  q: 3\n",
             "d:\n  p: 1\n  q: 2\ne:\n  o: 0\n  p: 1\n  q: 3\n",

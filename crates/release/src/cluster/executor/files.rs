@@ -18,7 +18,7 @@ use crate::{Context, Error, workspace};
 /// A release matrix has some kilobytes.
 const LARGEST_MATRIX: u64 = 16 << 20;
 
-/// Puts the release matrix where mkectl is told that it is, unmodified: the vendor supports no other one (DOCS-SRC).
+/// Puts the release matrix at the path that mkectl is given, unmodified: the vendor supports no other one (DOCS-SRC).
 pub(super) async fn put_matrix(
     context: &Context<'_>,
     lock: &bundle::Lock,
@@ -112,7 +112,7 @@ pub(super) fn remove(path: &Utf8Path) -> Result<(), Error> {
     }
 }
 
-/// What is done about a file that is there already.
+/// What to do about a file that already exists.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum IfThere {
     Refuse,

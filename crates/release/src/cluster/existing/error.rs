@@ -6,7 +6,7 @@ use crate::Kind;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The receipt tells of another cluster, or of another release, than the cluster itself.
+    /// The receipt records a different cluster or release than the cluster reports.
     #[error(
         "the receipt of {environment} records {receipt}, but the cluster that mkectl reaches {cluster}"
     )]

@@ -17,7 +17,7 @@ pub enum Error {
         process: u32,
         /// Its log.
         log: Utf8PathBuf,
-        /// The note that tells of it.
+        /// Its note.
         note: Utf8PathBuf,
     },
     /// mkectl ran and failed.

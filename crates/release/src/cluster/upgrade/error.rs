@@ -6,7 +6,7 @@ use crate::Kind;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An upgrade without internet wants the vendor's release matrix, and the bundle had none.
+    /// An upgrade without internet requires the vendor's release matrix, but the bundle has none.
     #[error("the upgrade requires a release matrix, but the bundle of {release} has none")]
     NoReleaseMatrix {
         /// The release to come to.

@@ -22,7 +22,7 @@ pub struct Releases {
     pub added: Vec<Entry>,
     /// The artifacts that only the one has.
     pub removed: Vec<Entry>,
-    /// The artifacts that the other has with another tag or other content.
+    /// The artifacts that the other has with another tag or different content.
     pub changed: Vec<Changed>,
     /// How many artifacts are the same.
     pub unchanged: usize,
@@ -76,7 +76,7 @@ pub struct Changed {
 pub struct Fact {
     /// What it is about.
     pub subject: &'static str,
-    /// What is known of the one; nothing where nothing is.
+    /// What is known of the one; none if nothing is.
     pub old: Option<String>,
     /// What is known of the other.
     pub new: Option<String>,
@@ -101,7 +101,7 @@ impl Update {
 }
 
 impl Releases {
-    /// Says whether anything differs.
+    /// Returns whether anything differs.
     pub fn differs(&self) -> bool {
         !(self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty())
     }
@@ -178,7 +178,7 @@ fn compare(
         .copied()
         .filter(|new| !one.iter().any(|old| old.tag == new.tag))
         .collect();
-    // One for one is a new version. Of several nobody can tell which one replaces which.
+    // One for one is a new version. With several it is unknown which one replaces which.
     if let ([old], [new]) = (&gone[..], &come[..]) {
         releases.changed.push(changed(old, new, before));
         gone.clear();
@@ -222,7 +222,7 @@ fn entry(artifact: &Artifact, known: &BTreeMap<String, u64>) -> Entry {
     }
 }
 
-/// Compares what is kept of the two mkectl; nothing where one was not asked.
+/// Compares what is kept of the two mkectl; none if one was not asked.
 fn defaults(workspace: &Workspace, old: &Version, new: &Version) -> Result<Vec<Change>, Error> {
     let spec = |keys| Node::mapping([("spec", keys)]);
     let one = crate::config::defaults::kept(workspace, old)?;
@@ -249,7 +249,7 @@ fn facts(old: &Version, new: &Version) -> Result<Vec<Fact>, Error> {
         let release = mke::Release::of(version)?;
         let mut facts: BTreeMap<&'static str, String> = BTreeMap::new();
         for fact in release.facts() {
-            // Names and addresses stand as patterns here, so that the version alone makes no difference.
+            // Names and addresses are patterns here: the version alone makes no difference.
             facts
                 .entry(fact.subject)
                 .and_modify(|known| *known = format!("{known}; {}", fact.value))

@@ -1,4 +1,4 @@
-//! What many nodes share, told once with the nodes named.
+//! What many nodes share, reported once with the names of the nodes.
 
 use super::{Aspect, Node, NodeCheck, NodeFault, NodeVerdict, Nodes};
 use crate::preflight::{Check, Fault, Group, Verdict};
@@ -22,7 +22,7 @@ pub struct Shared {
     pub has_bastion: bool,
 }
 
-/// What is to be told, once for each thing that is wrong.
+/// What to report, once for each fault.
 struct Told {
     aspect: Aspect,
     verdict: NodeVerdict,
@@ -71,7 +71,7 @@ pub(in crate::preflight) fn checks(nodes: &Nodes) -> Vec<Check> {
 /// A sentence, and the nodes that it is about.
 type Sentence = (String, Vec<String>);
 
-/// Gathers what is wrong, and what could not be told, over all nodes.
+/// Collects faults, and what could not be checked, over all nodes.
 fn gather(nodes: &Nodes) -> Vec<Told> {
     let mut told: Vec<(Told, Vec<Sentence>)> = Vec::new();
     for aspect in Aspect::ALL {

@@ -16,7 +16,7 @@ pub(super) struct Host {
     pub(super) destination: Destination,
 }
 
-/// A host that nobody can log in to by what its description says.
+/// A host whose description does not allow a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Undescribed {
     /// Its address, or its place in the list where that is not known.
@@ -27,7 +27,7 @@ pub(super) struct Undescribed {
 
 /// Returns the hosts of an environment, those of its inventory among them, in their order.
 ///
-/// References are not followed, since whoever logs in shows an address to every user of the machine; only a key's path may be one.
+/// References are not followed, since a login shows the address to every user of the machine; only a key's path may be a reference.
 pub(super) fn hosts(environment: &Environment) -> Vec<Result<Host, Undescribed>> {
     let hosts = mke::hosts(environment);
     let hosts = hosts.iter().enumerate();

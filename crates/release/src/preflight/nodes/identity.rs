@@ -2,10 +2,10 @@
 
 use super::{Aspect, Node, NodeCheck, NodeFault};
 
-/// What tells a node from the others.
+/// What identifies a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {
-    /// The content of `/etc/machine-id`; nothing where there is none.
+    /// The content of `/etc/machine-id`; none if there is none.
     pub(super) machine_id: Option<String>,
     /// Its host name.
     pub(super) hostname: String,

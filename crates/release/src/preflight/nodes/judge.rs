@@ -112,7 +112,7 @@ pub(super) fn judge(
     ]
 }
 
-/// Returns what tells a node from the others, if its answer came so far.
+/// Returns what identifies a node, if it responded.
 pub(super) fn identity(answer: &Answer) -> Option<Identity> {
     let mut lines = answer.lines.iter().filter_map(|line| read(line));
     let line = lines.find(|line| line.what == "identity")?;
@@ -363,7 +363,7 @@ fn cgroup(needs_2: bool, line: Option<&Line>) -> NodeCheck {
     }
 }
 
-/// Looks for what the vendor wants off on Red Hat's systems (LAB), which is as well told of others.
+/// Looks for what the vendor requires to be off on Red Hat's systems (LAB); other systems are checked too.
 fn services<'a>(
     wanted: &Wanted,
     lines: impl Iterator<Item = &'a Line>,

@@ -1,4 +1,4 @@
-//! The script that a node's shell runs: what this environment wants in variables, then `look.sh`.
+//! The script that a node's shell runs: variables with this environment's values, then `look.sh`.
 //!
 //! No secret is in it. The CA is none, and it stays out of every argument, too, since it comes by standard input.
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A digest of a small universe, so that locks share much.
+/// A digest of a small universe, so locks share much.
 fn digest(number: u8) -> oci_spec::image::Digest {
     bundle::sha256_digest(&format!("sha256:{}", format!("{number:02x}").repeat(32))).unwrap()
 }
@@ -85,7 +85,7 @@ fn images() -> impl Strategy<Value = Vec<Image>> {
     prop::collection::vec(image, 0..6)
 }
 
-/// What stands in the registry besides what locks put there: tags of others, and tags that moved.
+/// What the registry contains besides what locks list: tags of others, and tags that moved.
 fn others() -> impl Strategy<Value = Vec<Image>> {
     let image = (
         0..3u8,
