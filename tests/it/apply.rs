@@ -64,7 +64,7 @@ async fn after_a_push_it_renders_applies_and_writes_the_receipt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_mkectl_is_told_first() {
+async fn a_missing_mkectl_is_reported_first() {
     let lab = Lab::without_mkectl(AIRLOCK).await;
     support::bundles::forget_mkectl(&lab.sandbox);
     lab.run(&["push", "lab"]).success();
@@ -79,7 +79,7 @@ async fn a_missing_mkectl_is_told_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_protected_environment_wants_its_name() {
+async fn a_protected_environment_requires_its_name() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("protected: true\n");
     lab.run(&["push", "lab"]).exits_with(8);

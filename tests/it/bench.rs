@@ -36,7 +36,7 @@ fn path() -> String {
 #[test]
 #[cfg_attr(without_docker_registry, ignore = "docker-registry is not on PATH")]
 #[cfg_attr(without_skopeo, ignore = "skopeo is not on PATH")]
-fn everybody_is_measured_at_the_same_work() {
+fn every_contender_is_measured_at_the_same_work() {
     let mut sandbox = Sandbox::new(BENCH);
     sandbox.variable("PATH", &path());
     let report = report(

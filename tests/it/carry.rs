@@ -178,7 +178,7 @@ async fn a_registry_that_fails_stops_no_other_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_push_stops_at_its_time_and_the_next_one_goes_on() {
+async fn a_push_stops_at_its_time_and_the_next_one_continues() {
     let bundle = bundles::bytes(&bundles::small());
     let server = Server::of(bundle.clone()).await;
     let registry = TestRegistry::embedded().await;

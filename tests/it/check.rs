@@ -44,7 +44,7 @@ fn what_is_shipped_is_right_and_nothing_is_written() {
 }
 
 #[test]
-fn a_lock_that_cannot_be_read_is_found_and_one_that_is_not_there_is_no_matter() {
+fn a_lock_that_cannot_be_read_is_found_and_a_missing_one_is_ignored() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     let lock = "bundles/v4.1.5-demo-amd64.lock.yaml";
     let text = sandbox.read(lock);
@@ -242,7 +242,7 @@ fn render_shows_all_wrong_environments_and_writes_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_cluster_keeps_for_good_is_refused_from_the_receipt() {
+async fn what_a_cluster_keeps_permanently_is_refused_from_the_receipt() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run(&["deploy", "lab"]).success();
     lab.run(&["check", "lab"]).success();
@@ -285,7 +285,7 @@ async fn another_external_address_is_allowed_and_another_release_warned_of() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_release_that_no_upgrade_leads_to_is_told_with_the_reason() {
+async fn a_release_without_an_upgrade_path_is_reported_with_the_reason() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run(&["deploy", "lab"]).success();
     let receipt = "environments/lab/receipt.yaml";

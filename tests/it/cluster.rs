@@ -295,7 +295,7 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restore_that_fails_is_told_and_done_again_by_the_next_deploy() {
+async fn a_restore_that_fails_is_reported_and_done_again_by_the_next_deploy() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run(&["deploy", "lab"]).success();
     let archive = "environments/lab/backups/before.tar";
@@ -379,7 +379,7 @@ async fn a_mkectl_that_says_nothing_gives_no_kubeconfig() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn checks_run_where_mkectl_has_them_and_it_is_told_where_not() {
+async fn checks_run_where_mkectl_has_them_and_it_is_reported_where_not() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     insta::assert_snapshot!("no_checks", lab.run(&["cluster", "check", "lab"]).whole());
     let mut lab = lab_of("v4.2.0").await;

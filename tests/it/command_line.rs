@@ -55,7 +55,7 @@ fn a_mistyped_command_is_guessed_and_has_a_code_of_its_own() {
 
 // case 7.6b
 #[test]
-fn what_people_type_out_of_habit_is_answered_with_the_way_to_it() {
+fn habitual_options_get_a_hint_at_the_right_command() {
     let sandbox = Sandbox::new(AIRLOCK);
     for command in ["deploy", "push", "apply"] {
         let run = sandbox.run(&[command, "lab", "--dry-run"]).exits_with(64);
@@ -229,7 +229,7 @@ fn a_checkout_that_cannot_be_written_to_can_be_read() {
 }
 
 #[test]
-fn machines_are_told_of_a_mistyped_command_too() {
+fn json_output_reports_a_mistyped_command_too() {
     let sandbox = Sandbox::new(AIRLOCK);
     for format in [&["--format", "json"][..], &["--format=json"]] {
         let run = sandbox.run(&[format, &["depoly"]].concat()).exits_with(64);
@@ -269,7 +269,7 @@ fn the_options_of_all_commands_come_last_in_each_help() {
 }
 
 #[test]
-fn no_command_shows_what_there_is() {
+fn without_a_command_the_help_is_shown() {
     let sandbox = Sandbox::new(AIRLOCK);
     insta::assert_snapshot!(sandbox.run(&[]).whole(), @"
     exit code: 64
@@ -337,7 +337,7 @@ fn no_command_shows_what_there_is() {
 }
 
 #[test]
-fn help_fits_a_screen_and_names_the_road() {
+fn help_fits_a_screen_and_names_every_command() {
     let sandbox = Sandbox::new(AIRLOCK);
     let run = sandbox.run(&["--help"]);
     insta::assert_snapshot!("help", run.whole());
@@ -395,7 +395,7 @@ fn the_version_is_that_of_the_package() {
 }
 
 #[test]
-fn what_is_written_to_a_closed_pipe_is_no_failure() {
+fn writing_to_a_closed_pipe_is_not_a_failure() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

@@ -69,7 +69,7 @@ async fn a_command_that_was_killed_is_named_by_the_next_one() {
     first.kill();
     assert_eq!(first.end().code, None);
     // The system ends mkectl.
-    while lab.run(&["plan", "lab"]).stdout.contains("still at work") {
+    while lab.run(&["plan", "lab"]).stdout.contains("still running") {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     lab.sandbox.variable("FAKE_MKECTL_HANG", "no");
@@ -295,7 +295,7 @@ async fn a_killed_deploy_is_explained_and_taken_over() {
         first.wait_for("waiting for nodes");
         first.kill();
         assert_eq!(first.end().code, None);
-        while lab.run(&["plan", "lab"]).stdout.contains("still at work") {
+        while lab.run(&["plan", "lab"]).stdout.contains("still running") {
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
         lab.sandbox.variable("FAKE_MKECTL_HANG", "no");

@@ -180,7 +180,7 @@ const WRONG: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn each_rule_is_told_with_file_line_and_cure() {
+fn each_rule_is_reported_with_file_line_and_fix() {
     assert!(WRONG.len() >= 30);
     let mut all = String::new();
     for (name, release, config) in WRONG {

@@ -88,7 +88,7 @@ fn two_releases_are_compared_in_what_their_mkectl_configure() {
         &["diff", "v4.1.2", "v4.1.5", "--markdown"],
     ] {
         let text = sandbox.run(arguments).success().stdout;
-        let (_, defaults) = text.split_once("configures where nothing is said").unwrap();
+        let (_, defaults) = text.split_once("configures by default").unwrap();
         assert!(defaults.contains("spec.network.serviceCIDR"), "{text}");
         assert!(!defaults.contains("version"), "{text}");
     }

@@ -233,7 +233,7 @@ async fn an_older_mkectl_is_not_given_flags_that_it_does_not_know() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mkectls_failure_is_told_from_ours_and_kept() {
+async fn mkectls_failure_is_distinguished_from_ours_and_kept() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "7");
     let run = lab.run(&["deploy", "lab"]);
@@ -307,7 +307,7 @@ async fn after_a_failed_apply_mkectl_runs_again_even_if_the_files_are_set_back()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failure_is_told_though_no_receipt_can_be_written() {
+async fn a_failure_is_reported_though_no_receipt_can_be_written() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let folder = lab.sandbox.path("environments/lab");
     // A full disk, as far as one can be played: where the receipt would go is not a folder any more. The note that mkectl has started is
@@ -508,7 +508,7 @@ async fn another_registry_is_refused_once_a_cluster_runs_from_the_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_release_is_no_apply_and_an_older_one_no_upgrade() {
+async fn a_different_release_is_not_applied_and_an_older_one_not_an_upgrade() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run(&["deploy", "lab"]).success();
     let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");

@@ -66,7 +66,7 @@ fn what_differs_from_the_committed_file_is_shown_by_meaning() {
 }
 
 #[test]
-fn a_file_with_the_same_values_in_other_words_is_told_from_one_that_differs() {
+fn a_file_with_the_same_values_is_distinguished_from_one_that_differs() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     let path = "environments/staging/mke4.yaml";
     let text = sandbox.read(path);
@@ -106,7 +106,7 @@ fn a_file_with_the_same_values_in_other_words_is_told_from_one_that_differs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_receipt_tells_what_was_applied() {
+async fn the_receipt_records_what_was_applied() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let detailed = ["diff", "lab", "--detailed-exitcode"];
     lab.run(&detailed).exits_with(2);

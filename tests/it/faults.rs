@@ -79,7 +79,7 @@ async fn each_profile_ends_complete_or_says_what_is_missing() {
 
 // case 5.2
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_manifest_makes_a_push_read_what_it_was_told_is_there() {
+async fn a_refused_manifest_makes_a_push_read_blobs_that_are_reported_present() {
     let content = &content();
     for unchecked in [false, true] {
         let quirks = Quirks {
@@ -149,7 +149,7 @@ async fn sessions_of_requests_that_were_too_large_are_closed() {
 }
 
 #[test]
-fn whatever_is_drawn_of_faults_nothing_is_reported_that_is_not_there() {
+fn whatever_faults_are_drawn_only_existing_artifacts_are_reported() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -71,7 +71,7 @@ async fn a_fetch_that_was_killed_is_gone_on_with() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_file_at_the_url_is_not_glued_to_what_is_there() {
+async fn a_different_file_at_the_url_is_not_appended_to_the_first() {
     let bundle = bundle();
     let server = Server::of(bundle.clone()).await;
     let sandbox = locked(&bundle, &server.url(FILE));
@@ -111,7 +111,7 @@ async fn redirects_without_end_are_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bundle_that_is_not_there_is_asked_for_once() {
+async fn a_bundle_that_is_missing_is_requested_once() {
     let server = Server::start(|_| StatusCode::NOT_FOUND.into_response()).await;
     let sandbox = locked(&bundle(), &server.url(FILE));
     insta::assert_snapshot!(sandbox.run(&["fetch", "v4.1.5"]).whole());
@@ -174,7 +174,7 @@ async fn what_a_url_holds_of_secrets_is_not_told() {
 }
 
 #[test]
-fn what_is_neither_environment_nor_release_is_said_to_be_so() {
+fn names_that_are_neither_environment_nor_release_are_refused() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     insta::assert_snapshot!(sandbox.run(&["fetch", "nowhere"]).whole());
     insta::assert_snapshot!(sandbox.run(&["fetch", "stagin"]).whole());

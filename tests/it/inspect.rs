@@ -52,7 +52,7 @@ fn machines_get_every_artifact() {
 }
 
 #[test]
-fn what_is_no_bundle_is_named() {
+fn what_is_not_a_bundle_is_named() {
     let sandbox = Sandbox::new(AIRLOCK);
     let bundle = sandbox.path("whole.tar.gz");
     bundles::make(&bundles::small(), &bundle);
@@ -88,7 +88,7 @@ fn what_is_no_bundle_is_named() {
 }
 
 #[test]
-fn what_is_not_there_is_named() {
+fn what_is_missing_is_named() {
     let sandbox = Sandbox::new(AIRLOCK);
     insta::assert_snapshot!(sandbox.run(&["inspect", "v4.1.5"]).whole(), @"
     exit code: 3

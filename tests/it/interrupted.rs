@@ -73,14 +73,14 @@ async fn a_push_that_is_killed_again_and_again_sends_nothing_twice_that_was_comp
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_blob_goes_on_where_it_was_cut_if_the_registry_keeps_what_came() {
+async fn a_large_blob_resumes_where_it_was_cut_if_the_registry_keeps_the_session() {
     goes_on_after_a_kill(64_000_000, 60_000_000).await;
 }
 
 /// The size that the promise is made for. It takes memory and time, and shows nothing that the smaller one does not.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "sends 500 MB"]
-async fn a_blob_of_500_mb_goes_on_where_it_was_cut_if_the_registry_keeps_what_came() {
+async fn a_blob_of_500_mb_resumes_where_it_was_cut_if_the_registry_keeps_the_session() {
     goes_on_after_a_kill(500_000_000, 120_000_000).await;
 }
 

@@ -105,7 +105,7 @@ async fn what_was_done_is_listed() {
 }
 
 #[test]
-fn a_lock_that_cannot_be_read_and_names_that_are_no_text_do_not_hide_the_others() {
+fn an_unreadable_lock_and_names_that_are_not_text_do_not_hide_the_others() {
     use std::os::unix::ffi::OsStrExt as _;
 
     let sandbox = Sandbox::shipped(AIRLOCK);

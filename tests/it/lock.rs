@@ -218,7 +218,7 @@ fn a_bundle_that_is_wrong_inside_is_refused_by_the_archives_name() {
 }
 
 #[test]
-fn what_is_no_bundle_is_refused() {
+fn what_is_not_a_bundle_is_refused() {
     let whole = bundles::bytes(&bundles::tiny());
     assert_refused("nothing", b"");
     assert_refused("a_page", b"<!DOCTYPE html><title>Log in</title>");
@@ -248,7 +248,7 @@ async fn a_secret_in_a_url_is_not_committed() {
 }
 
 #[test]
-fn a_lock_that_nobody_could_read_is_not_written() {
+fn an_unreadable_lock_is_not_written() {
     let sandbox = Sandbox::new(AIRLOCK);
     let bundle = bundles::bytes(&bundles::tiny());
     let run = lock(&sandbox, &bundle, &["--url", "packages.example.com/bundle"]);
@@ -431,7 +431,7 @@ fn a_bundle_in_hand_is_taken_before_a_url_and_named() {
 }
 
 #[test]
-fn a_release_matrix_that_an_upgrade_cannot_use_is_told() {
+fn a_release_matrix_that_an_upgrade_cannot_use_is_reported() {
     let sandbox = Sandbox::new(AIRLOCK);
     let bundle = sandbox.path("bundle.tar.gz");
     for (matrix, expected) in [
@@ -677,7 +677,7 @@ fn lock(sandbox: &Sandbox, bundle: &[u8], more: &[&str]) -> Run {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mkectl_whose_hash_nobody_publishes_is_trusted_once() {
+async fn a_mkectl_without_a_published_hash_is_trusted_once() {
     let server = Server::start(|asked| match asked.path.as_str() {
         "/linux/x86_64" | "/darwin/arm64" => {
             let program = bundles::Member::new("mkectl", asked.path.clone());

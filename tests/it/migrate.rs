@@ -126,7 +126,7 @@ async fn each_release_is_migrated_to_by_the_flags_that_it_lists() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_stands_in_the_way_is_told_before_anything_is_pushed() {
+async fn what_stands_in_the_way_is_reported_before_anything_is_pushed() {
     let lab = lab_of("v4.1.5", MKE3).await;
     let refused = |code: i32, expected: &str| {
         let run = lab.run(&["migrate", "lab"]).exits_with(code);
@@ -161,7 +161,7 @@ async fn what_stands_in_the_way_is_told_before_anything_is_pushed() {
     refused(3, "MKE 3.9.0 cannot be upgraded to v4.1.5");
     lab.edit_environment("version: 3.9.0", "version: 3.8.2");
     lab.edit_environment("http: 33000, ", "");
-    refused(3, "`config.gatewayMKEIngress.nodePorts` does not have both");
+    refused(3, "`config.gatewayMKEIngress.nodePorts` does not set both");
     lab.edit_environment("{ https: 33001 }", "{ http: 33000, https: 33001 }");
     lab.edit_environment("env: LAB_MKE3", "env: NOBODYS");
     refused(3, "no credentials for the MKE 3 cluster of lab");
@@ -207,7 +207,7 @@ async fn what_stands_in_the_way_is_told_before_anything_is_pushed() {
     lab.write_environment("");
     let run = lab.run(&["migrate", "lab"]).exits_with(3);
     assert!(
-        run.stderr.contains("says nothing of an MKE 3 cluster"),
+        run.stderr.contains("describes no MKE 3 cluster"),
         "{}",
         run.stderr
     );
@@ -251,7 +251,7 @@ async fn the_check_of_mke_3_runs_first_and_stops_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_migration_that_fails_is_told_with_its_rollback_and_tried_again() {
+async fn a_migration_that_fails_is_reported_with_its_rollback_and_tried_again() {
     let mut lab = lab_of("v4.1.5", MKE3).await;
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
     let run = lab

@@ -180,7 +180,7 @@ async fn any_other_command_gets_the_right_program_and_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_that_others_would_see_is_told_and_can_be_refused() {
+async fn a_secret_that_others_would_see_is_reported_and_can_be_refused() {
     const SECRET: &str = "planted-admin-4410";
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.sandbox.variable("FAKE_MKECTL_LEAK", "arguments");
@@ -222,7 +222,7 @@ async fn the_program_is_that_of_what_the_cluster_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failure_is_told_also_where_the_file_for_mkectl_is_gone() {
+async fn a_failure_is_reported_also_where_the_file_for_mkectl_is_gone() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let real = lab.sandbox.path("../bin/real-mkectl");
     let program = lab.sandbox.path("../bin/mkectl");

@@ -101,7 +101,7 @@ fn names_that_cannot_be_are_refused_and_leave_nothing() {
     error: `a b` is not a valid name of an environment: only lower-case letters, digits and hyphens are allowed
     error: `-lab-` is not a valid name of an environment: it begins or ends with a hyphen
     error: `lab_1` is not a valid name of an environment: only lower-case letters, digits and hyphens are allowed
-    error: `` cannot be the name of an environment: it is empty
+    error: `` is not a valid name of an environment: it is empty
     error: `.` is not a valid name of an environment: only lower-case letters, digits and hyphens are allowed
     error: `ö` is not a valid name of an environment: only lower-case letters, digits and hyphens are allowed
     error: `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa` is not a valid name of an environment: it has more than 63 characters

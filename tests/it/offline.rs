@@ -260,7 +260,7 @@ async fn preflight_compares_the_content_of_the_bundle() {
     bundles::forget_store(&lab.sandbox);
     let run = lab.run(&["preflight", "lab", "--offline"]);
     assert!(
-        run.stdout.contains("has the SHA-256 of the lock"),
+        run.stdout.contains("has the SHA-256 in the lock"),
         "{}",
         run.whole()
     );

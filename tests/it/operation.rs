@@ -84,7 +84,9 @@ async fn where_nobody_can_be_asked_the_administrators_password_stays_in_its_file
     assert!(
         run.stderr
             .contains("was not shown on the terminal: a terminal is required to show it")
-            && run.stderr.contains(&format!("is in {KEPT}, for you alone")),
+            && run
+                .stderr
+                .contains(&format!("is in {KEPT}, which only you can read")),
         "{}",
         run.stderr
     );
@@ -220,7 +222,7 @@ async fn mkectl_is_asked_to_end_when_its_time_is_up() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_kill_mkectl_ends_and_the_next_run_tells_what_happened() {
+async fn after_a_kill_mkectl_ends_and_the_next_run_records_what_happened() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let cleaned = lab.sandbox.home().join("cleaned");
     lab.sandbox

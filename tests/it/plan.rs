@@ -19,7 +19,7 @@ async fn a_plan_says_everything_and_does_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_exit_code_tells_whether_something_is_to_be_done() {
+async fn the_exit_code_shows_whether_something_is_to_be_done() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let plan = ["plan", "lab", "--detailed-exitcode"];
     lab.run(&plan).exits_with(2);

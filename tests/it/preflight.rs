@@ -43,7 +43,7 @@ enum Way {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_fault_is_named_with_its_cure_and_nothing_stays() {
+async fn each_fault_is_named_with_its_fix_and_nothing_stays() {
     let sandbox = Arc::new(sandbox());
     let problems: Vec<String> = futures_util::stream::iter(cases().into_iter().enumerate())
         .map(|(number, case)| {
@@ -80,7 +80,7 @@ async fn a_registry_that_is_as_it_should_be_passes_and_is_left_empty() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_here_and_what_is_wrong_there_come_at_once() {
+async fn local_and_registry_problems_are_reported_together() {
     let sandbox = Sandbox::new(AIRLOCK);
     let free = format!("127.0.0.1:{}", support::sandbox::free_port());
     describe(&sandbox, "lab", &free, None);
@@ -108,7 +108,7 @@ async fn what_is_wrong_here_and_what_is_wrong_there_come_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mkectl_that_is_not_here_or_another_is_found_before_a_deploy_wants_it() {
+async fn a_missing_or_different_mkectl_is_found_before_a_deploy_needs_it() {
     let registry = FaultyRegistry::start(limited(), &[], 1).await;
     let mut sandbox = sandbox();
     describe(&sandbox, "lab", &registry.address, None);
@@ -128,7 +128,7 @@ async fn a_mkectl_that_is_not_here_or_another_is_found_before_a_deploy_wants_it(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bundle_that_is_cut_and_one_that_is_not_there_are_told_apart() {
+async fn a_cut_bundle_is_distinguished_from_a_missing_one() {
     let registry = FaultyRegistry::start(limited(), &[], 1).await;
     let sandbox = sandbox();
     describe(&sandbox, "lab", &registry.address, None);
@@ -168,7 +168,7 @@ async fn what_no_bundle_has_is_named_with_the_way_to_prepare_for_it() {
         "the symlink `libcrypto-k0s.so.3` and the FIPS k0s binary",
         "accept: [not-in-bundle]",
         "no bundle has it",
-        "a registry does not say how much is free",
+        "a registry does not report its free space",
         "other OCI artifacts are accepted",
     ] {
         assert!(run.stdout.contains(expected), "{expected}\n{}", run.stdout);
@@ -187,11 +187,7 @@ async fn what_no_bundle_has_is_named_with_the_way_to_prepare_for_it() {
         &text.replace("release: v4.1.5", "release: v4.2.1-rc.3"),
     );
     let run = sandbox.run(&["preflight", "lab"]);
-    assert!(
-        run.stdout.contains("a bundle has about 22 GB"),
-        "{}",
-        run.stdout
-    );
+    assert!(run.stdout.contains("expect about 22 GB"), "{}", run.stdout);
 }
 
 /// Before the monitoring CRDs are upgraded by hand, kubectl and helm must be on this machine.

@@ -147,7 +147,7 @@ async fn whoever_goes_without_gives_a_reason_and_the_receipt_keeps_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_environment_that_is_not_there_cannot_be_required() {
+async fn an_environment_that_is_missing_cannot_be_required() {
     let lab = with_staging("requires: stagin\n").await;
     for command in ["check", "plan", "deploy"] {
         let run = lab.run(&[command, "lab"]);

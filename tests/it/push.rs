@@ -234,7 +234,7 @@ async fn nodes_read_everything_back_where_nobody_is_refused(registry: TestRegist
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
-async fn a_wrong_password_is_unauthorized_and_never_told() {
+async fn a_wrong_password_is_unauthorized_and_never_reported() {
     let registry = TestRegistry::with_credentials().await;
     let content = Content::of(&bundles::tiny());
     let wrong = Credentials::Basic {
@@ -298,7 +298,7 @@ async fn the_command_pushes_once_and_then_finds_nothing_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_push_goes_on_after_some_artifacts_are_there() {
+async fn a_push_continues_after_some_artifacts_are_there() {
     let registry = TestRegistry::embedded().await;
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
@@ -402,7 +402,7 @@ async fn a_push_that_is_killed_tags_nothing_that_is_incomplete_and_the_next_one_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_push_to_a_protected_environment_wants_its_name() {
+async fn a_push_to_a_protected_environment_requires_its_name() {
     let registry = TestRegistry::embedded().await;
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
@@ -452,7 +452,7 @@ async fn the_command_trusts_the_authority_that_the_environment_names() {
 // case 5.6
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
-async fn a_registry_that_serves_nobody_without_credentials_is_found_before_anything_is_sent() {
+async fn a_registry_that_refuses_anonymous_pulls_is_found_before_anything_is_sent() {
     let registry = TestRegistry::with_credentials().await;
     let mut sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "  push-credentials: { env: LAB }\n");

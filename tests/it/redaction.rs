@@ -289,7 +289,7 @@ async fn a_password_may_end_in_a_line_end_and_has_one_line() {
 
 // case 2.5
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_else_may_write_what_a_run_leaves_whatever_the_umask() {
+async fn others_cannot_write_the_files_of_a_run_whatever_the_umask() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let bundle = lab.sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
     std::fs::remove_file(lab.sandbox.path("bundles/v4.1.5-amd64.lock.yaml")).unwrap();

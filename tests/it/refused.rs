@@ -103,7 +103,7 @@ async fn a_registry_that_refuses_writes_sees_one_of_each_command() {
 
 // The login is tried by a write, since this registry serves reads without one.
 #[tokio::test(flavor = "multi_thread")]
-async fn preflight_finds_a_wrong_password_where_reading_wants_none() {
+async fn preflight_finds_a_wrong_password_where_reading_requires_none() {
     let quirks = Quirks {
         wants_password: true,
         open_for_reading: true,

@@ -35,7 +35,7 @@ async fn neither_registry_nor_mkectl_nor_credentials_are_touched() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("protected: true\n");
     let run = lab.run(&["rehearse", "lab"]).success();
-    assert!(!run.stderr.contains("stands in for it"), "{}", run.stderr);
+    assert!(!run.stderr.contains("is used instead"), "{}", run.stderr);
     // Item 27: the release's own mkectl checks the configuration, and is asked nothing else.
     let is_question = |words: &[String]| {
         words == ["version"] || words.ends_with(&["--help".to_owned()]) || words[0] == "init"

@@ -246,7 +246,7 @@ fn one_wrong_environment_keeps_all_from_being_written() {
 }
 
 #[test]
-fn what_contradicts_the_tool_is_shown_where_it_stands() {
+fn what_contradicts_the_tool_is_shown_in_place() {
     let sandbox = Sandbox::new(AIRLOCK);
     sandbox.write(
         "environments/lab/environment.yaml",
@@ -304,7 +304,7 @@ config:
 }
 
 #[test]
-fn render_wants_a_name_or_all() {
+fn render_requires_a_name_or_all() {
     let sandbox = Sandbox::new(AIRLOCK);
     insta::assert_snapshot!(sandbox.run(&["render"]).whole(), @r#"
     exit code: 64

@@ -67,7 +67,7 @@ async fn a_plan_is_a_readable_file_that_is_the_same_each_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unchanged_plan_is_obeyed_to_the_letter() {
+async fn an_unchanged_plan_is_executed_to_the_letter() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
@@ -228,7 +228,7 @@ async fn whatever_moved_is_named_and_nothing_is_touched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_plan_of_this_environment_is_refused() {
+async fn what_is_not_a_plan_of_this_environment_is_refused() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let text = plan(&lab);
     lab.sandbox

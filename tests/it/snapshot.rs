@@ -6,7 +6,7 @@ use support::{Lab, bundles};
 use crate::{AIRLOCK, FAKE_MKECTL};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plan_of_a_snapshot_needs_no_registry_and_is_obeyed_by_one() {
+async fn a_plan_of_a_snapshot_needs_no_registry_and_is_executed_by_one() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
@@ -84,7 +84,7 @@ async fn a_plan_of_a_snapshot_needs_no_registry_and_is_obeyed_by_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_not_asked_for_is_told_and_taken_for_missing() {
+async fn what_was_not_asked_for_is_reported_and_taken_for_missing() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run(&["push", "lab"]).success();
     let path = "bundles/v4.1.5-amd64.lock.yaml";
@@ -138,7 +138,7 @@ async fn a_snapshot_of_another_registry_or_none_at_all_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_that_is_not_there_is_a_mistake_and_is_not_made() {
+async fn a_folder_that_is_missing_is_a_mistake_and_is_not_made() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     for command in ["snapshot", "plan"] {
         let run = lab

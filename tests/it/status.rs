@@ -180,7 +180,7 @@ async fn each_difference_has_its_command() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_does_not_answer_is_a_line_and_keeps_nobody_waiting() {
+async fn a_registry_that_does_not_answer_is_one_line_and_does_not_block_the_others() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run(&["deploy", "lab"]).success();
     // Takes connections and says nothing.

@@ -51,7 +51,10 @@ fn gc_shows_what_no_lock_names_and_removes_it() {
     let before = sandbox.state();
     let text = sandbox.run(&["store", "gc", "--dry-run"]).success().whole();
     assert!(text.contains("  k0sproject/pause:3.10\n"), "{text}");
-    assert!(text.contains("would be removed. Nothing was."), "{text}");
+    assert!(
+        text.contains("would be removed. Nothing was removed."),
+        "{text}"
+    );
     assert_eq!(sandbox.changes_since(&before), Vec::<String>::new());
 
     let text = sandbox.run(&["store", "gc"]).success().whole();

@@ -364,7 +364,7 @@ fn described(from: &str, to: &str, plan: &serde_json::Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_upgrade_is_told_and_run_again() {
+async fn a_failed_upgrade_is_reported_and_run_again() {
     let mut road = Road::new("v4.1.1", "v4.1.2").await;
     road.lab
         .sandbox
@@ -495,16 +495,16 @@ async fn an_interrupt_reaches_the_upgrade_and_a_kill_leaves_a_note_of_it() {
     road.edit_cluster(|text| text.replace("version: v4.1.1", "version: v4.1.2"));
     let plan = road.run("plan").success();
     assert!(
-        plan.stdout.contains(
-            "nobody heard how the upgrade to v4.1.2 ended, and the cluster of lab runs it"
-        ) && plan.stdout.contains("mkectl apply -f"),
+        plan.stdout
+            .contains("the upgrade to v4.1.2 was interrupted, but the cluster of lab runs it")
+            && plan.stdout.contains("mkectl apply -f"),
         "{}",
         plan.stdout
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_missing_is_told_before_anything_is_touched() {
+async fn what_is_missing_is_reported_before_anything_is_touched() {
     let road = Road::new("v4.1.2", "v4.2.1").await;
     let refused = |code: i32, text: &str| {
         let run = road.run("deploy").exits_with(code);
@@ -542,7 +542,7 @@ async fn what_is_missing_is_told_before_anything_is_touched() {
         .edit_environment("release:", "release-matrix: matrix.json\nrelease:");
     // The ports.
     road.lab.edit_environment(PORTS, "");
-    refused(3, "this upgrade has to be given the gateway's node ports");
+    refused(3, "this upgrade requires the gateway's node ports");
     let check = road.run("check").exits_with(3);
     assert!(
         check.stderr.contains("the gateway's node ports"),
@@ -632,8 +632,7 @@ async fn without_a_receipt_the_cluster_itself_says_what_it_is() {
     std::fs::remove_file(road.lab.sandbox.home().join("cluster.yaml")).unwrap();
     let plan = road.run("plan").exits_with(8);
     assert!(
-        plan.stdout
-            .contains("this is taken for a first installation")
+        plan.stdout.contains("this counts as a first installation")
             && plan.stdout.contains("mkectl apply -f"),
         "{}",
         plan.stdout
@@ -647,7 +646,8 @@ async fn what_the_upgrade_did_not_bring_is_applied_by_the_next_deploy() {
         .edit_environment("config:\n", "config:\n  kubelet: { maxPods: 250 }\n");
     let run = road.run("deploy").success();
     assert!(
-        run.stderr.contains("is not what is rendered, in 2 places"),
+        run.stderr
+            .contains("differs from what is rendered, in 2 places"),
         "{}",
         run.stderr
     );
@@ -777,7 +777,7 @@ async fn a_mkectl_that_takes_no_pull_credentials_stops_a_deploy_unless_it_is_acc
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_nobody_sees_them() {
+async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_no_output_shows_them() {
     const USER: &str = "planted-puller-3e9b";
     const PASSWORD: &str = "planted-pull-password-c2d8";
     let mut road = Road::new("v4.2.0", "v4.2.1").await;
@@ -873,7 +873,7 @@ async fn each_registry_is_pulled_from_with_its_own_secret() {
         "{}",
         plan.stdout
     );
-    let private = "nodes are refused without credentials";
+    let private = "the registry refuses nodes without credentials";
     assert!(plan.stdout.contains(private), "{}", plan.stdout);
     road.lab
         .edit_environment("    imageRegistry:", "    chartRegistry:");
@@ -1246,7 +1246,7 @@ async fn every_command_uses_the_mkectl_that_was_kept() {
 
 /// The attempt that failed keeps its files, so those of the next one have a number in their names.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signed_plan_is_obeyed_again_after_its_upgrade_failed() {
+async fn a_signed_plan_is_executed_again_after_its_upgrade_failed() {
     let mut road = Road::new("v4.1.3", "v4.1.5").await;
     road.keep("v4.1.3");
     road.lab

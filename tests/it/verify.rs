@@ -327,7 +327,7 @@ async fn images_and_charts_are_looked_for_where_the_rendered_file_says() {
     sandbox.write(file, &text);
     let run = sandbox.run(&["verify", "lab"]).success();
     assert!(
-        run.stderr.contains("has nodes pull from"),
+        run.stderr.contains("makes nodes pull from"),
         "{}",
         run.whole()
     );
@@ -358,14 +358,15 @@ async fn images_and_charts_are_looked_for_where_the_rendered_file_says() {
     sandbox.write(file, "spec: {}\n");
     let run = sandbox.run(&["verify", "lab"]).exits_with(3);
     assert!(
-        run.stderr.contains("does not say where nodes pull from"),
+        run.stderr
+            .contains("does not specify where nodes pull from"),
         "{}",
         run.whole()
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watch_tells_of_each_change_once_and_ends_calmly() {
+async fn a_watch_reports_each_change_once_and_ends_calmly() {
     let registry = TestRegistry::embedded().await;
     let sandbox = pushed(&registry, &bundles::tiny());
     let metrics = sandbox.path("metrics/airlock.prom");
@@ -460,15 +461,14 @@ async fn a_single_look_writes_metrics_whatever_came_of_it() {
     assert!(!sandbox.path("nowhere").exists());
     let run = sandbox.run(&["verify", "--watch", "lab"]).exits_with(64);
     assert!(
-        run.stderr
-            .contains("the environment stands before `--watch`"),
+        run.stderr.contains("the environment goes before `--watch`"),
         "{}",
         run.whole()
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_is_not_there_is_said_to_be_so() {
+async fn a_missing_registry_is_reported() {
     let registry = TestRegistry::embedded().await;
     let sandbox = pushed(&registry, &bundles::tiny());
     let file = "environments/lab/environment.yaml";
@@ -478,7 +478,7 @@ async fn a_registry_that_is_not_there_is_said_to_be_so() {
 }
 
 #[test]
-fn an_environment_whose_release_is_not_locked_is_told_how_to_lock_it() {
+fn an_environment_without_a_lock_gets_the_command_to_lock_it() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     insta::assert_snapshot!(sandbox.run(&["verify", "prod"]).whole());
 }

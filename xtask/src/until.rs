@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_refused() {
+    fn what_is_not_a_time_is_refused() {
         for text in ["", "tomorrow", "25:00", "-5m", "0s", "2026-03-02", "6"] {
             assert!(parse(text).is_err(), "{text}");
         }

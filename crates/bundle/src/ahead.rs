@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_no_further_ahead_than_it_may_and_ends_when_nobody_listens() {
+    fn reads_no_further_ahead_than_it_may_and_ends_without_a_receiver() {
         let taken = AtomicUsize::new(0);
         scope(|scope| {
             let mut ahead = Ahead::start(scope, Endless(&taken)).unwrap();

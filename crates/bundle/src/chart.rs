@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn images_are_found_where_they_stand_and_counted_where_they_are_put_together() {
+    fn images_are_found_in_place_and_counted_where_they_are_put_together() {
         let values = "\
 image: { repository: mke/one, tag: v1, registry: registry.mirantis.com }
 two: { image: 'two:2.0' }
@@ -330,7 +330,7 @@ templated: { image: '{{ .Values.global.registry }}/eight:v8' }
     }
 
     #[test]
-    fn what_is_no_chart_or_too_large_ends_early_and_says_so() {
+    fn what_is_not_a_chart_or_too_large_ends_early_and_says_so() {
         for bytes in [&b"no gzip"[..], &pack(&[("a/values.yaml", b"a: [\n")])] {
             let found = chart_images(bytes);
             assert!(found.is_cut && found.references.is_empty(), "{found:?}");

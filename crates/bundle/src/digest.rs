@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_digest() {
+    fn refuses_what_is_not_a_digest() {
         for text in ["", "sha256", "sha256:12", "sha256:../../etc/passwd"] {
             assert!(
                 matches!(sha256_digest(text), Err(DigestError::Malformed { .. })),

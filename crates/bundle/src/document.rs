@@ -331,7 +331,7 @@ mod tests {
             panic!("not broken");
         };
         assert!(
-            error.to_string().contains("only `sha256` is accepted"),
+            error.to_string().contains("only `sha256` is supported"),
             "{error}"
         );
     }

@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_what_is_no_gzip() {
+    fn names_what_is_not_gzip() {
         let mut tar = vec![0; 512];
         tar[257..262].copy_from_slice(b"ustar");
         assert!(matches!(inflate(Trickle(b"")), Err(StreamFault::Empty)));

@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_servers_certificate_is_no_authority() {
+    fn a_servers_certificate_is_not_an_authority() {
         for is_ca in [rcgen::IsCa::NoCa, rcgen::IsCa::ExplicitNoCa] {
             let server = certificate(|parameters| parameters.is_ca = is_ca);
             assert_eq!(pem(&server), Err(Fault::NotAnAuthority(1)));

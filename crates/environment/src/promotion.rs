@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_requirement_says_what_one_is() {
+    fn what_is_not_a_requirement_says_what_one_is() {
         for (text, expected) in [
             (
                 "requires: [staging]\n",

@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_with_one_address_are_told_apart_by_their_place() {
+    fn hosts_with_one_address_are_distinguished_by_their_place() {
         let old = "spec: { hosts: [{ role: a, ssh: { address: x } }, { role: b, ssh: { address: x } }] }\n";
         let new = "spec: { hosts: [{ role: a, ssh: { address: x } }, { role: c, ssh: { address: x } }] }\n";
         assert_eq!(changes(old, new), ["Hosts spec.hosts[1].role: b > c"]);
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_covered_wherever_they_stand() {
+    fn secrets_are_covered_everywhere() {
         let old = "idp: { clientSecret: planted-1, clientSecretName: dex }\n";
         let new = "idp: { clientSecret: planted-2, clientSecretName: other }\nsmtp: { password: planted-3 }\n";
         assert_eq!(

@@ -197,7 +197,7 @@ spec:
     }
 
     #[test]
-    fn what_is_no_configuration_has_no_machines() {
+    fn what_is_not_a_configuration_has_no_machines() {
         assert!(machines("spec: {}").unwrap().is_empty());
         assert!(machines("hosts: []").is_err());
         assert!(machines("spec: { hosts: [{ role: worker }] }").is_err());

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn clusters_are_told_apart_by_their_machines_and_addresses() {
+    fn clusters_are_distinguished_by_their_machines_and_addresses() {
         let one = observed(
             "spec:\n  version: v4.1.5\n  apiServer: { externalAddress: mke.lab }\n  hosts:\n  - ssh: { address: 10.0.0.1 }\n  \
              - ssh: { address: 10.0.0.2 }\n  registries: { imageRegistry: { url: r.lab/mke } }\n",

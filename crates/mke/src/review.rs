@@ -403,7 +403,7 @@ spec:
     }
 
     #[test]
-    fn everything_wrong_is_told_at_once() {
+    fn every_problem_is_reported_together() {
         let wrong = review("spec: {registries: {imageRegistry: {URL: a/}}}").unwrap_err();
         assert_eq!(
             wrong,

@@ -278,7 +278,7 @@ mod tests {
         );
         let values = refused(&before, &values);
         assert!(
-            values.contains(r#""values.yaml"`: nothing, and this says (given)"#),
+            values.contains(r#""values.yaml"`: nothing, but the environment has (given)"#),
             "{values}"
         );
     }

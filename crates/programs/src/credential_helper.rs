@@ -98,7 +98,7 @@ mod tests {
 
     // case 3.3
     #[test]
-    fn a_helper_gets_the_server_and_its_failures_are_told_apart() {
+    fn a_helper_gets_the_server_and_its_failures_are_distinguished() {
         assert_eq!(
             ask("read server; echo \"$1 $server\"; echo noise >&2"),
             Ok(Some("get registry.example.com:5000\n".to_owned()))

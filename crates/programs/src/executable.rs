@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn not_found_and_not_executable_are_told_apart() {
+    fn not_found_and_not_executable_are_distinguished() {
         let folders = Folders::new();
         folders.file("a/mkectl", 0o644);
         assert_eq!(

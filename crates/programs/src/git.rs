@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_from_the_revision_is_told() {
+    fn what_differs_from_the_revision_is_reported() {
         let repository = Repository::new();
         let asked = repository.asked();
         repository.write("receipt.yaml", "1\n");
@@ -593,7 +593,7 @@ mod tests {
     }
 
     #[test]
-    fn without_git_or_a_repository_there_is_no_answer() {
+    fn without_git_or_a_repository_nothing_is_returned() {
         let repository = Repository::empty();
         let asked = repository.asked();
         for answer in [

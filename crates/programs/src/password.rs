@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_in_the_box_is_no_second_password() {
+    fn what_follows_in_the_box_is_not_a_second_password() {
         let text = "They are only showed once\nadmin:aLSgtjNiusU_GF90hgvy\nhttps://mke.example.com:443\nimage:calico/node:v3.30.2\n";
         assert_eq!(caught(text).0, ["admin aLSgtjNiusU_GF90hgvy"]);
         let text =
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_box_without_a_password_is_told() {
+    fn a_box_without_a_password_is_reported() {
         let filler = "INF still waiting\n".repeat(20);
         let text = format!("They are only showed once\n{filler}calico:v3.30.2-long-enough\n");
         assert_eq!(caught(&text), (vec![], true));

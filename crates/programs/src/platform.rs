@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_told_apart_by_their_beginning() {
+    fn files_are_distinguished_by_their_beginning() {
         for (system, architecture, header, expected) in [
             ("linux", "x86_64", &elf(62)[..], None),
             ("linux", "aarch64", &elf(183), None),

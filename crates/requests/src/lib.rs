@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn statuses_that_may_pass_are_told_from_the_others() {
+    fn statuses_that_may_pass_are_distinguished_from_the_others() {
         for (status, expected) in [
             (400, false),
             (403, false),

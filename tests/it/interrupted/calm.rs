@@ -22,13 +22,13 @@ const SIZE: usize = 160_000_000;
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
-async fn a_push_that_sigint_stops_goes_on_where_it_was_in_registry_2() {
+async fn a_push_that_sigint_stops_resumes_where_it_was_in_registry_2() {
     stops_calmly(libc::SIGINT).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
-async fn a_push_that_sigterm_stops_goes_on_where_it_was_in_registry_2() {
+async fn a_push_that_sigterm_stops_resumes_where_it_was_in_registry_2() {
     stops_calmly(libc::SIGTERM).await;
 }
 

@@ -87,11 +87,14 @@ impl Columns {
         let Some(columns) = self.0.filter(|columns| measure_text_width(line) > *columns) else {
             return line.to_owned();
         };
-        let lead = line.len() - line.trim_start_matches(' ').len();
-        let words = words(&line[lead..], columns);
-        let longest = words.iter().map(|word| word.width).max();
-        let hang = hang.min(columns.saturating_sub(longest.unwrap_or_default()));
-        if columns < NARROWEST.max(lead + 1) {
+        let content = line.trim_start_matches(' ');
+        let words = words(content, columns);
+        // A word that fits into a line begins further left rather than being broken.
+        let widths = words.iter().map(|word| word.width);
+        let longest = widths.filter(|width| *width <= columns).max();
+        let most = columns - longest.unwrap_or_default();
+        let (lead, hang) = ((line.len() - content.len()).min(most), hang.min(most));
+        if columns < NARROWEST {
             return line.to_owned();
         }
         #[expect(clippy::cast_precision_loss, reason = "a line has few columns")]
@@ -99,7 +102,7 @@ impl Columns {
         let mut wrapped = String::new();
         for (number, line_words) in wrap_first_fit(&words, &room).into_iter().enumerate() {
             match number {
-                0 => wrapped.push_str(&line[..lead]),
+                0 => wrapped.push_str(&format!("{:lead$}", "")),
                 _ => wrapped.push_str(&format!("\n{:hang$}", "")),
             }
             for (place, word) in line_words.iter().enumerate() {

@@ -581,7 +581,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_requests_that_are_tried_again_only_some_are_told_of() {
+    fn of_many_retried_requests_only_some_are_reported() {
         let mut retries = Retries::default();
         let told: Vec<_> = (0..10).filter_map(|_| retries.comes()).collect();
         assert_eq!(told, [0, 0, 0]);
@@ -593,7 +593,7 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_for_one_reason_is_told_together() {
+    fn failures_with_one_reason_are_reported_together() {
         let stopped = Arc::new(release::RegistryError::Stopped);
         let many: Vec<_> = (0..12)
             .map(|n| (format!("image:{n}"), Arc::clone(&stopped)))

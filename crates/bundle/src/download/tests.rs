@@ -497,7 +497,7 @@ async fn a_full_disk_has_its_own_error() {
         "{error}"
     );
     assert!(
-        error.to_string().contains("more bytes are to come"),
+        error.to_string().contains("more bytes are needed"),
         "{error}"
     );
 }

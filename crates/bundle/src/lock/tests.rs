@@ -159,8 +159,8 @@ fn names_the_place_of_a_wrong_key() {
     assert_eq!(
         wrong("digest: sha256:", "digest: sha1:x"),
         "bundles/x.lock.yaml:23:11: this is not a lock: artifacts[0].digest: digest \
-         `sha1:xd8d4d77d87c8711272a68b744a3634416bfa455b2316be035baf4ad4b3bf8453` uses `sha1`, and only `sha256` is \
-         accepted at line 23 column 11"
+         `sha1:xd8d4d77d87c8711272a68b744a3634416bfa455b2316be035baf4ad4b3bf8453` uses `sha1`; only `sha256` is \
+         supported at line 23 column 11"
     );
 }
 

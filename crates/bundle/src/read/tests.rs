@@ -174,7 +174,7 @@ fn garbage_behind_the_end_is_an_error() {
 }
 
 #[test]
-fn tells_what_is_no_bundle() {
+fn names_what_is_not_a_bundle() {
     let cases: [(&[u8], &str); 5] = [
         (b"", "the bundle is empty"),
         (
@@ -236,7 +236,7 @@ fn compares_archives_with_the_lock() {
                 let node = files[PAUSE - 1].bytes.clone();
                 files[PAUSE].bytes = node;
             }),
-            "`bundles/images/pause@v1.0.tar` holds `",
+            "`bundles/images/pause@v1.0.tar` contains `",
         ),
         (
             changed(|files| files[0].bytes = b"{}\n".to_vec()),
@@ -358,7 +358,7 @@ fn lists_files_that_may_be_meant_as_archives() {
 }
 
 #[test]
-fn counts_blobs_that_nobody_names() {
+fn counts_blobs_that_no_lock_names() {
     let bundle = changed_archive(|files| {
         files.push(file(&format!("blobs/sha256/{}", hex_of(b"stray")), "stray"));
     });

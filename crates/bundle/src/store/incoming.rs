@@ -95,7 +95,7 @@ mod tests {
 
     // case 4.7
     #[test]
-    fn file_systems_without_locks_are_told_apart_from_failures() {
+    fn file_systems_without_locks_are_distinguished_from_failures() {
         for (errno, without) in [
             (libc::ENOLCK, true),
             (libc::EOPNOTSUPP, true),

@@ -52,7 +52,7 @@ fn gives_back_what_it_was_given() {
 }
 
 #[test]
-fn only_what_this_process_wrote_and_nobody_touched_counts_as_checked() {
+fn only_unchanged_files_of_this_process_count_as_checked() {
     let folder = Folder::new();
     let path = folder.join("store");
     let store = Store::open(&path).unwrap();
@@ -200,7 +200,7 @@ fn notices_damage_and_gets_over_it() {
 
 #[cfg(unix)]
 #[test]
-fn a_link_is_no_blob() {
+fn a_link_is_not_a_blob() {
     let folder = Folder::new();
     let store = Store::open(folder.path()).unwrap();
     let digest = put(&store, b"right");
@@ -242,7 +242,7 @@ fn lists_artifacts_by_name_and_the_last_one_wins() {
 }
 
 #[test]
-fn nobody_is_lost_when_many_list_at_once() {
+fn no_entry_is_lost_when_many_list_concurrently() {
     let folder = Folder::new();
     let store = Store::open(folder.path()).unwrap();
     put(&store, b"one");
@@ -293,7 +293,7 @@ fn says_what_is_there_and_leaves_foreign_files_alone() {
 }
 
 #[test]
-fn nobody_removes_while_somebody_writes() {
+fn nothing_is_removed_while_a_process_writes() {
     let folder = Folder::new();
     let writing = Store::open(folder.path()).unwrap();
     let digest = put(&writing, b"one");
@@ -315,7 +315,7 @@ fn nobody_removes_while_somebody_writes() {
 }
 
 #[test]
-fn nobody_writes_while_somebody_removes() {
+fn nothing_is_written_while_a_process_removes() {
     let folder = Folder::new();
     put(&Store::open(folder.path()).unwrap(), b"one");
     let collecting = Store::open(folder.path()).unwrap();
@@ -336,7 +336,7 @@ fn nobody_writes_while_somebody_removes() {
 }
 
 #[test]
-fn several_may_begin_a_store_at_once() {
+fn several_processes_may_create_a_store_concurrently() {
     for _ in 0..400 {
         let folder = Folder::new();
         let begin = std::sync::Barrier::new(4);

@@ -9,7 +9,7 @@ const INTRODUCTION: &str = "\
 This page lists every key, for readers who write an environment. [Environments](../environments/README.md) explains how to
 use them.
 
-- A key stands in `environments/<name>/environment.yaml`, or in a file that this one inherits from.
+- A key is in `environments/<name>/environment.yaml`, or in a file that this one inherits from.
 - `a.b` is the key `b` below `a`. A key with keys below it takes a mapping of them.
 - Bold keys are required. Below an optional key, they are required with it.
 

@@ -42,7 +42,7 @@ pub fn schema(config: &Key, rules: &[&str]) -> String {
             "required": ["$merge", "$by"],
             "properties": {
                 "$merge": { "type": "array" },
-                "$by": { "description": "The key that tells items apart.", "type": "string" },
+                "$by": { "description": "The key that identifies items.", "type": "string" },
             },
         },
     });

@@ -203,7 +203,7 @@ fn an_empty_parent_says_nothing() {
 }
 
 #[test]
-fn names_that_are_no_environment_are_told_apart() {
+fn invalid_environment_names_are_distinguished() {
     let workspace = Workspace::new(&[
         (PROD, GOOD),
         ("environments/staging/environment.yaml", GOOD),
@@ -226,7 +226,7 @@ fn names_that_are_no_environment_are_told_apart() {
 }
 
 #[test]
-fn files_that_are_not_text_are_told_apart() {
+fn files_that_are_not_text_are_distinguished() {
     let refusal = |workspace: &Workspace, file: &str| match workspace.load() {
         Err(Error::Read { path, source }) if path.ends_with(file) => files::Refusal::of(&source),
         other => panic!("{other:?}"),
@@ -287,7 +287,7 @@ fn a_byte_order_mark_is_not_part_of_the_text() {
 }
 
 #[test]
-fn everything_wrong_is_reported_at_once_in_the_order_of_the_files() {
+fn every_problem_is_reported_in_the_order_of_the_files() {
     let workspace = Workspace::new(&[
         (
             BASE,

@@ -172,7 +172,7 @@ fn an_exception_is_decided_by_what_it_lacks_or_by_skip() {
 }
 
 #[test]
-fn the_form_of_a_checksum_file_is_told_by_its_first_line() {
+fn the_form_of_a_checksum_file_follows_from_its_first_line() {
     let hash = "0f".repeat(32);
     for (text, form) in [
         (hash.clone(), "HASH"),

@@ -251,7 +251,7 @@ fn rendering_twice_gives_the_same_bytes() {
 }
 
 #[test]
-fn what_contradicts_the_tool_is_refused_where_it_stands() {
+fn what_contradicts_the_tool_is_refused_in_place() {
     let config = "\
 version: v4.1.4
 airgap:
@@ -310,7 +310,7 @@ fn what_says_the_same_as_the_tool_is_accepted() {
 }
 
 #[test]
-fn hosts_are_checked_where_they_stand() {
+fn hosts_are_checked_in_place() {
     let config = "\
 hosts:
   - role: manager

@@ -156,7 +156,7 @@ fn monitoring_crds_are_for_the_way_from_4_1_to_4_2() {
 }
 
 #[test]
-fn a_pre_release_obeys_the_rules_of_the_release_that_it_leads_to() {
+fn a_pre_release_follows_the_rules_of_the_release_that_it_leads_to() {
     assert!(matches!(
         upgrade("4.1.2", "4.1.3-rc.1"),
         Err(UpgradeError::NotATarget { .. })

@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn log_lines_are_no_part_of_a_configuration() {
+    fn log_lines_are_not_part_of_a_configuration() {
         let wanted = "apiVersion: mke.mirantis.com/v1alpha1\nkind: MkeConfig\nspec:\n  notes: |\n    INF kept\n";
         for answer in [
             wanted.to_owned(),
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn references_are_told_from_the_log() {
+    fn references_are_distinguished_from_the_log() {
         assert_eq!(
             references(
                 "INF listing\nregistry.mirantis.com/mke/calico/node:v3.30.200\n\

@@ -220,7 +220,7 @@ fn a_program_that_closes_its_output_is_still_waited_for() {
 }
 
 #[test]
-fn a_program_can_ask_nobody() {
+fn a_program_cannot_ask_the_operator() {
     let (_, recorder, _) = Bench::new().run(
         "cat; echo \"input ended\"; if (: </dev/tty) 2>/dev/null; then echo terminal; else echo none; fi",
     );
@@ -310,7 +310,7 @@ fn after_a_time_limit_a_program_has_some_time_to_end() {
 }
 
 #[test]
-fn a_program_is_told_from_one_that_has_ended() {
+fn a_running_program_is_distinguished_from_one_that_has_ended() {
     let bench = Bench::answering(&[("ready", Signal::Terminate)]);
     let (_, recorder, _) = bench.run("echo $$; sleep 0.2; echo ready; exec sleep 60");
     let process = recorder.lines()[0].parse().unwrap();

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bastion_is_told_apart_from_what_is_behind_it() {
+    fn a_bastion_is_distinguished_from_what_is_behind_it() {
         for (text, why, at_bastion) in [
             (
                 "jump@jump: Permission denied (publickey).\r\nkex_exchange_identification: Connection closed by remote host\r\n\

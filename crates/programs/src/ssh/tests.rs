@@ -109,7 +109,7 @@ fn one_that_hangs_holds_up_no_other_and_leaves_nothing() {
 }
 
 #[test]
-fn a_stop_ends_all_of_them_at_once() {
+fn a_stop_ends_all_of_them_immediately() {
     let played = played("run");
     let destinations: Vec<Destination> =
         (1..=40).map(|last| to(&format!("10.0.0.{last}"))).collect();
@@ -166,7 +166,7 @@ fn machines_behind_one_bastion_take_turns() {
 }
 
 #[test]
-fn a_shell_that_ends_early_is_no_answer() {
+fn a_shell_that_ends_early_gives_no_result() {
     for (text, why) in [
         ("run; exit 255", Why::Cut),
         (
@@ -182,7 +182,7 @@ fn a_shell_that_ends_early_is_no_answer() {
 }
 
 #[test]
-fn a_machine_without_ssh_is_told() {
+fn a_machine_without_ssh_is_reported() {
     let error = Ssh::find(&Variables::inherited([("PATH", "/nowhere")])).unwrap_err();
     assert!(matches!(error, Error::NotFound { .. }), "{error}");
 }

@@ -198,7 +198,7 @@ proptest! {
 }
 
 #[test]
-fn secrets_are_masked_wherever_they_stand() {
+fn secrets_are_masked_everywhere() {
     for (secrets, text, expected) in [
         (
             &["hunter2"][..],

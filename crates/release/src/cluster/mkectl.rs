@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_change_the_cluster_is_told_from_what_cannot() {
+    fn what_may_change_the_cluster_is_distinguished_from_what_cannot() {
         for (typed, expected) in [
             ("apply", true),
             ("certs rotate", true),

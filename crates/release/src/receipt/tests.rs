@@ -109,14 +109,14 @@ fn another_format_and_unknown_keys_are_refused() {
 }
 
 #[test]
-fn a_release_that_is_none_is_refused_where_it_stands() {
+fn an_invalid_release_is_refused_with_its_place() {
     for release in ["banana", "4.1.5"] {
         let text = serde_yaml::to_string(&whole()).unwrap();
         let text = text.replacen("release: v4.1.5", &format!("release: {release}"), 1);
         let error = Receipt::parse(&text, "receipt.yaml".into()).unwrap_err();
         let told = crate::chain(&error);
         assert!(
-            told.contains(&format!("`{release}` is no release")),
+            told.contains(&format!("`{release}` is not a release")),
             "{told}"
         );
         assert!(told.contains("line "), "{told}");

@@ -124,7 +124,7 @@ impl fmt::Display for Finding {
             FindingKind::WrongDigest => write!(
                 formatter,
                 "{artifact}: the content of {digest} is {}",
-                found.unwrap_or("something else")
+                found.unwrap_or("different content")
             ),
         }
     }

@@ -189,7 +189,7 @@ async fn bytes_that_have_come_are_not_kept_from_the_reader_while_the_line_is_idl
 }
 
 #[tokio::test]
-async fn there_is_no_end_before_the_file_was_found_right() {
+async fn a_download_does_not_end_before_the_file_is_verified() {
     let bytes = body();
     let mut wrong = bytes.clone();
     wrong[9000] ^= 1;
@@ -214,7 +214,7 @@ async fn a_reader_does_not_notice_that_the_line_broke() {
 }
 
 #[tokio::test]
-async fn what_an_earlier_run_left_is_handed_out_when_the_server_goes_on_with_it() {
+async fn what_an_earlier_run_left_is_handed_out_when_the_server_continues_with_it() {
     let bytes = body();
     let held = bytes.len() - BEGINNING;
     let mut case = Case::new(vec![(rest(&bytes, BEGINNING), held)], Some(&bytes)).await;
@@ -256,7 +256,7 @@ async fn a_whole_part_and_a_finished_file_need_no_server() {
 }
 
 #[tokio::test]
-async fn a_reader_is_told_that_the_download_started_over() {
+async fn a_reader_learns_that_the_download_started_over() {
     let (old, new) = (body(), other_body());
     let second = Server::ok(&[r#"ETag: "two""#], &new);
     let held = second.len();
@@ -270,7 +270,7 @@ async fn a_reader_is_told_that_the_download_started_over() {
 }
 
 #[tokio::test]
-async fn a_reader_of_a_damaged_beginning_is_told_before_the_end() {
+async fn a_reader_of_a_damaged_beginning_learns_it_before_the_end() {
     let bytes = body();
     let answers = vec![
         (rest(&bytes, BEGINNING), 1),
@@ -289,7 +289,7 @@ async fn a_reader_of_a_damaged_beginning_is_told_before_the_end() {
 }
 
 #[tokio::test]
-async fn a_reader_is_told_that_the_download_failed() {
+async fn a_reader_learns_that_the_download_failed() {
     // Before it had a byte.
     let case = Case::new(vec![(Server::status(403), 0)], None).await;
     let (task, following) = case.start();
@@ -315,7 +315,7 @@ async fn a_reader_is_told_that_the_download_failed() {
 }
 
 #[tokio::test]
-async fn a_reader_is_told_that_nobody_downloads_any_more() {
+async fn a_reader_learns_that_the_download_was_abandoned() {
     let bytes = body();
     // The download was dropped in the middle.
     let case = Case::new(vec![(Server::ok(&[ETAG], &bytes), 1)], None).await;
@@ -363,7 +363,7 @@ async fn a_bundle_that_is_given_up_ends_its_reading() {
 }
 
 #[test]
-fn wherever_a_bundle_breaks_off_the_reason_is_told_and_no_thread_stays() {
+fn wherever_a_bundle_breaks_off_the_reason_is_reported_and_no_thread_stays() {
     /// Gives some bytes, is interrupted, and breaks off.
     struct Breaking<'a>(&'a [u8], bool);
     impl Read for Breaking<'_> {

@@ -295,7 +295,7 @@ fn a_sink_that_fails_stops_the_reading_and_the_archive_is_named() {
 }
 
 #[test]
-fn the_sink_is_told_of_an_artifact_only_when_its_blobs_are_committed() {
+fn the_sink_gets_an_artifact_only_when_its_blobs_are_committed() {
     let mut sink = Troubled::new(Manner::IsSlow, 0);
     let bundle = layers(3, 5000);
     let contents = read(bundle.as_slice(), &mut sink, None, &Silent).unwrap();
@@ -335,14 +335,14 @@ fn a_sink_is_not_offered_a_blob_that_is_on_its_way_to_it() {
 
 #[test]
 #[should_panic(expected = "a scoped thread panicked")]
-fn a_sink_that_panics_hangs_nobody() {
+fn a_sink_that_panics_blocks_no_thread() {
     let bundle = layers(4, 3 << 20);
     let mut sink = Troubled::new(Manner::Panics, 3);
     let _ = read(bundle.as_slice(), &mut sink, None, &Silent);
 }
 
 #[test]
-fn the_first_error_is_told_though_the_walk_was_further() {
+fn the_first_error_is_reported_though_the_walk_was_further() {
     // The last blob of the first archive is wrong, and the tar is cut right behind it.
     let mut files = untar(&gunzip(&make(&small_recipe())));
     files.truncate(2);
@@ -359,5 +359,8 @@ fn the_first_error_is_told_though_the_walk_was_further() {
     // Both tars end with two blocks.
     whole.truncate(whole.len() - 4 * 512);
     let text = chain(&inspect(&gzip(&whole)).unwrap_err());
-    assert!(text.contains("has the content of"), "{text}");
+    assert!(
+        text.contains("is corrupt: its content has digest"),
+        "{text}"
+    );
 }

@@ -118,7 +118,7 @@ fn what_is_right_passes_and_what_is_not_does_not() {
 }
 
 #[test]
-fn the_cure_is_what_to_write() {
+fn the_fix_is_what_to_write() {
     let numbers = Rule {
         min: Some(0),
         max: Some(10),

@@ -92,7 +92,7 @@ fn a_reference_is_one_value_and_knows_its_file() {
 }
 
 #[test]
-fn half_a_form_is_refused_where_it_stands() {
+fn an_incomplete_form_is_refused_with_its_place() {
     let text = "\
 config:
   a: { $env: NAME, other: 1 }

@@ -200,7 +200,7 @@ fn values_made_in_code_are_read_as_what_they_are() {
 }
 
 #[test]
-fn origins_stand_in_comments_that_change_nothing() {
+fn origins_are_in_comments_that_change_nothing() {
     let text = "a: 1\nb:\n  - 'x'\n  - {}\n  - []\nc: |\n  # no remark\n  y\nd:\ne: a#b\n";
     let node = parsed(text);
     let written = emit_with_origins(&node);

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fifty_nodes_share_is_told_once() {
+    fn what_fifty_nodes_share_is_reported_once() {
         let missing =
             || NodeCheck::wrong(Aspect::Name, NodeFault::NameNotResolved, "has no address");
         let off = |seconds: usize| {

@@ -74,7 +74,7 @@ fn with(wanted: &Wanted, line: &str) -> Vec<(Aspect, NodeVerdict, Option<NodeFau
 }
 
 #[test]
-fn a_node_that_is_as_it_should_be_has_nothing_to_tell() {
+fn a_correct_node_has_no_findings() {
     let checks = judged(&wanted(), FINE);
     assert_eq!(checks.len(), Aspect::ALL.len() - 1);
     for check in checks {
@@ -322,7 +322,7 @@ fn what_follows_from_a_fault_is_not_told_as_another_one() {
 }
 
 #[test]
-fn a_slow_line_is_no_wrong_clock() {
+fn a_slow_line_is_not_taken_for_a_wrong_clock() {
     // Forty seconds apart, of which the line may have taken all but five.
     let text = FINE.replace("1800000000", "1800000040");
     let clock = |round_trip| {
@@ -338,7 +338,7 @@ fn a_slow_line_is_no_wrong_clock() {
 }
 
 #[test]
-fn a_cut_answer_cannot_tell_and_is_not_fine() {
+fn a_cut_answer_is_unknown_and_not_fine() {
     let checks = judged(
         &wanted(),
         "airlock\ttime\t1800000000\t\nairlock\tname\tfound\t10.0.0.5",
@@ -367,7 +367,7 @@ fn texts_of_nodes_cannot_move_the_cursor() {
 }
 
 #[test]
-fn a_unit_without_a_proxy_hides_no_other_one_and_the_worse_one_is_told() {
+fn a_unit_without_a_proxy_hides_no_other_one_and_the_worse_one_is_reported() {
     let fine = with(&wanted(), "airlock\tunit\tvariable\tNO_PROXY=10.0.0.0/8");
     assert_eq!(fine, []);
     // A login's proxy for the registry alone is a warning; in the units of k0s it stops the pulls.
