@@ -271,7 +271,7 @@ async fn another_external_address_is_allowed_and_another_release_warned_of() {
     let run = lab.run(&["check", "lab"]).success();
     assert!(
         run.stderr
-            .contains("warning: lab: the cluster runs v4.1.5, and v4.2.1 is an upgrade"),
+            .contains("warning: lab: the cluster runs v4.1.5, so v4.2.1 is an upgrade"),
         "{}",
         run.stderr
     );
@@ -296,7 +296,7 @@ async fn a_release_without_an_upgrade_path_is_reported_with_the_reason() {
     let run = lab.run(&["check", "lab"]).success();
     assert!(
         run.stderr.contains(
-            "warning: lab: the cluster runs v4.1.2, and v4.1.3 is not an upgrade target: Mirantis supports only fresh \
+            "warning: lab: the cluster runs v4.1.2, but v4.1.3 is not an upgrade target: Mirantis supports only fresh \
              installations of it"
         ),
         "{}",

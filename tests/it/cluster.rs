@@ -70,7 +70,7 @@ async fn a_backup_is_restored_by_the_build_that_wrote_it() {
             .run(&["cluster", "backup", "lab", "--output", archive])
             .success();
         assert!(
-            run.stdout.starts_with(&format!("lab: {archive} has ")),
+            run.stdout.starts_with(&format!("lab: wrote {archive}, ")),
             "{}",
             run.stdout
         );

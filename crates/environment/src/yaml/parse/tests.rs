@@ -230,11 +230,11 @@ fn aliases_that_grow_without_measure_are_refused() {
         let below = format!("*a{}, ", level - 1).repeat(10);
         writeln!(text, "a{level}: &a{level} [{below}]").unwrap();
     }
-    assert!(refused(&text).rule.contains("copy more"), "nodes");
+    assert!(refused(&text).rule.contains("expand to more"), "nodes");
 
     let long = "x".repeat(1 << 20);
     let text = format!("a: &a {long}\nb: [*a, *a, *a, *a, *a, *a, *a, *a]\n");
-    assert!(refused(&text).rule.contains("copy more"), "bytes");
+    assert!(refused(&text).rule.contains("expand to more"), "bytes");
 
     // What a person writes is far from it.
     let many = "- *a\n".repeat(1000);
