@@ -1,8 +1,6 @@
 //! Approval: what is asked before a plan is executed, at a terminal and without one.
 
-use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::FromRawFd as _;
 
 use support::{Lab, Run, Sandbox};
 
@@ -133,21 +131,7 @@ async fn at_a_terminal_the_name_is_asked_for() {
 /// Runs the command with a terminal for standard input, on which this is typed.
 #[must_use]
 fn answer(lab: &Lab, arguments: &[&str], typed: &str) -> Run {
-    let (mut controller, mut terminal) = (0, 0);
-    // SAFETY: both pointers are to locals, and null stands for a name, settings and a size that nobody asks for.
-    let opened = unsafe {
-        libc::openpty(
-            &raw mut controller,
-            &raw mut terminal,
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-        )
-    };
-    assert_eq!(opened, 0, "{}", std::io::Error::last_os_error());
-    // SAFETY: both descriptors were just opened and belong to nobody else.
-    let (mut controller, terminal) =
-        unsafe { (File::from_raw_fd(controller), File::from_raw_fd(terminal)) };
+    let (mut controller, terminal) = support::terminal::open();
     controller.write_all(typed.as_bytes()).unwrap();
     let output = lab
         .sandbox

@@ -13,7 +13,7 @@ struct Wide(Vec<String>);
 impl Wide {
     #[track_caller]
     fn look(&mut self, sandbox: &Sandbox, arguments: &[&str]) -> Shown {
-        self.look_typing(sandbox, arguments, "")
+        self.look_typing(sandbox, arguments, "y\n")
     }
 
     #[track_caller]
@@ -25,7 +25,8 @@ impl Wide {
         let lines = shown
             .lines()
             .join("\n")
-            .replace("continue: ", "continue:\n");
+            .replace("continue: ", "continue:\n")
+            .replace("[y/N] ", "[y/N]\n");
         for line in lines.lines() {
             let is_command = line.trim_start().starts_with("$ ");
             let is_word = line.split_whitespace().count() == 1;
@@ -157,7 +158,7 @@ async fn every_error_fits_80_columns() {
     }
     lab.sandbox
         .write(file, &format!("protected: true\n{sound}"));
-    let _ = wide.look_typing(&lab.sandbox, &["deploy", "lab"], "prod\n");
+    let _ = wide.look_typing(&lab.sandbox, &["deploy", "lab"], "prod\ny\n");
     lab.sandbox.write(file, &sound);
     lab.sandbox.variable("FAKE_MKECTL_EXIT", "1");
     let _ = wide.look(&lab.sandbox, &["deploy", "lab"]);

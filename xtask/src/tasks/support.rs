@@ -43,7 +43,7 @@ pub(crate) fn run(app: &App<'_>, name: &str, out: Option<&Utf8Path>) -> Result<E
         entries.join(", ")
     );
     let value = json!({ "environment": name, "archive": shown, "entries": entries });
-    app.ui.folded_result(&text, &value)?;
+    app.ui.result(&text, &value)?;
     Ok(ExitCode::SUCCESS)
 }
 
