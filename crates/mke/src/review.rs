@@ -164,7 +164,7 @@ impl<'a> Review<'a> {
             )),
             Some(rest) if rest.contains("://") => {
                 self.note(format!(
-                    "`{path}` is `{url}`, which has a scheme, not a host"
+                    "`{path}` is `{url}`, which has a scheme; expected a host"
                 ));
             }
             Some(rest) if rest.is_empty() || rest.starts_with('/') => {

@@ -570,7 +570,7 @@ mod tests {
         let rest = beside_bar("12.00 MB/48.00 MB", "9.00 MB/s, 4s left", item, 60);
         assert_eq!(
             console::strip_ansi_codes(&rest),
-            "12.00 MB/48.00 MB 9.00 MB/s, 4s left k0sproject/…0.1-amd64"
+            "12.00 MB/48.00 MB 9.00 MB/s, 4s left k0sproject/….30.1-amd64"
         );
     }
 
