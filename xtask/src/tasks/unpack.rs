@@ -57,7 +57,7 @@ fn confirm(algorithm: &str, fingerprint: &str) -> Result<(), String> {
     ));
     let mut answer = String::new();
     if std::io::stdin().lock().read_line(&mut answer).is_err() {
-        return Err("nothing could be read from the terminal".to_owned());
+        return Err("cannot read from the terminal".to_owned());
     }
     match answer.trim() {
         "yes" => Ok(()),

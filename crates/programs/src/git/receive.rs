@@ -45,7 +45,7 @@ pub struct Receiver {
 pub struct Head {
     /// The branch that is checked out; none if a commit is.
     pub branch: Option<String>,
-    /// The commit; none where nothing was committed yet.
+    /// The commit; none if nothing was committed yet.
     pub commit: Option<String>,
 }
 
@@ -83,7 +83,7 @@ impl Receiver {
     /// Returns the root of the repository.
     ///
     /// # Errors
-    /// [`Absent::NoRepository`], or git has no answer.
+    /// [`Absent::NoRepository`], or git returned no result.
     pub fn top_level(&self) -> Result<Utf8PathBuf, Absent> {
         let answer = self.line(&["rev-parse", "--show-toplevel"])?;
         Ok(answer.map_or_else(|| self.root.clone(), Utf8PathBuf::from))
