@@ -42,7 +42,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &UnpackArgs) -> Result<ExitCode, Fai
             line.trim_end()
         ));
     }
-    app.ui.folded_result(&text(&unpacked), &unpacked)?;
+    app.ui.result(&text(&unpacked), &unpacked)?;
     Ok(ExitCode::SUCCESS)
 }
 
