@@ -74,9 +74,8 @@ impl<'a> ArchiveReader<'a> {
         }
     }
 
-    /// Reads the archive in `reader` to its end. Returns its artifact and how many blobs no manifest names. Every blob
-    /// of it has then been hashed and is right; it may not be committed yet. `root` is the root that counts if there are
-    /// several.
+    /// Reads the archive in `reader` to its end. Returns its artifact and how many blobs no manifest names. Its blobs may
+    /// not be hashed yet: the pipeline reports a wrong one. `root` is the root that counts if there are several.
     pub(crate) fn read(
         &mut self,
         reader: &mut dyn Read,
@@ -85,6 +84,7 @@ impl<'a> ArchiveReader<'a> {
         root: Option<&Digest>,
     ) -> Result<(Artifact, u64), Fault> {
         let layout = self.layout(reader, path)?;
+        self.pipeline.forget_kept();
         Ok(layout.artifact(path, name, root)?)
     }
 
@@ -101,7 +101,6 @@ impl<'a> ArchiveReader<'a> {
         tarball::walk::<Fault>(&mut whole, End::Optional, &mut |member| {
             self.member(member, &mut layout, &archive)
         })?;
-        self.pipeline.settle()?;
         Ok(layout)
     }
 
@@ -135,9 +134,9 @@ impl<'a> ArchiveReader<'a> {
         } else {
             None
         };
-        self.pipeline.begin(archive, &digest, offered)?;
+        self.pipeline
+            .begin(archive, &digest, member.size, offered)?;
         let document = self.blob(member)?;
-        self.pipeline.end()?;
         layout.blob(&digest, member.size, document)?;
         Ok(())
     }
@@ -168,7 +167,7 @@ impl<'a> ArchiveReader<'a> {
             if left < member.size {
                 self.pipeline.check()?;
             }
-            let mut piece = self.pipeline.piece()?;
+            let mut piece = self.pipeline.piece(left)?;
             piece.fill(member)?;
             let bytes = piece.bytes();
             left -= bytes.len() as u64;
@@ -178,7 +177,7 @@ impl<'a> ArchiveReader<'a> {
             if may_be_document {
                 self.document.extend_from_slice(bytes);
             }
-            self.pipeline.bytes(piece)?;
+            self.pipeline.bytes(piece, left == 0)?;
         }
         Ok(if may_be_document {
             Document::parse(&self.document)

@@ -263,14 +263,20 @@ impl Lock {
                 source,
             }
         };
-        let versioned: Versioned = redaction::yaml::read_lines(text).map_err(syntax)?;
-        if versioned.version != u64::from(VERSION) {
+        let lock = redaction::yaml::read_lines::<Self>(text);
+        let version = match &lock {
+            Ok(lock) => u64::from(lock.version),
+            Err(_) => redaction::yaml::read_lines(text)
+                .map(|Versioned { version }| version)
+                .map_err(syntax)?,
+        };
+        if version != u64::from(VERSION) {
             return Err(LockError::Version {
                 path: path.to_owned(),
-                found: versioned.version,
+                found: version,
             });
         }
-        let mut lock: Self = redaction::yaml::read_lines(text).map_err(syntax)?;
+        let mut lock = lock.map_err(syntax)?;
         // Earlier versions kept queries, which may contain a secret, and what is parsed is shown.
         lock.bundle.url = http::stored_url(&lock.bundle.url);
         for mkectl in &mut lock.mkectl {

@@ -20,8 +20,14 @@ use crate::store::StoreError;
 /// How many bytes are read, hashed and written at a time.
 const PIECE: usize = 256 << 10;
 
-/// How many pieces there are.
+/// How many pieces of that size there are.
 const PIECES: usize = 8;
+
+/// A blob of at most this size has a piece of its own: 32 KiB. Most blobs are that small, and would use up the large pieces.
+const SMALL: u64 = 32 << 10;
+
+/// How many parts of blobs may wait to be hashed. The small pieces among them take 2 MiB at most.
+const PARTS: usize = 64;
 
 /// How many blobs may wait to be committed. Each may hold a file open.
 const COMMITS: usize = 32;
@@ -55,6 +61,8 @@ pub(crate) struct Failure {
 pub(crate) struct Pipeline {
     /// None once everything has been handed in.
     work: Option<SyncSender<Work>>,
+    /// The blob that was begun, until its first bytes are handed in.
+    begin: Option<Blob>,
     emptied: Receiver<Piece>,
     /// How many pieces have been made.
     made: usize,
@@ -76,10 +84,16 @@ struct Kept {
     failure: Option<Failure>,
 }
 
+/// One message for most blobs: waking up a thread costs more than hashing a small blob.
 enum Work {
-    Begin(Blob),
-    Bytes(Piece),
-    End,
+    Part {
+        /// The blob, before its first bytes.
+        begin: Option<Blob>,
+        /// Its next bytes; none if it is empty.
+        piece: Option<Piece>,
+        /// Whether the blob is complete.
+        ends: bool,
+    },
     /// Asks whether every blob so far has the right content.
     Ask(SyncSender<bool>),
 }
@@ -102,7 +116,7 @@ impl Pipeline {
     /// # Errors
     /// When they cannot be started.
     pub(crate) fn start<'scope>(scope: &'scope Scope<'scope, '_>) -> io::Result<Self> {
-        let (work, to_do) = sync_channel(2 * PIECES);
+        let (work, to_do) = sync_channel(PARTS);
         let (give_back, emptied) = sync_channel(PIECES);
         let (commit, to_commit) = sync_channel(COMMITS);
         let (ending, end) = sync_channel(0);
@@ -119,6 +133,7 @@ impl Pipeline {
             })?;
         Ok(Self {
             work: Some(work),
+            begin: None,
             emptied,
             made: 0,
             begun: 0,
@@ -141,26 +156,37 @@ impl Pipeline {
         self.on_the_way.contains_key(digest)
     }
 
-    /// Hands in a blob. Its bytes and [`Self::end`] are to follow.
+    /// Begins a blob of `size` bytes. Unless it is empty, its bytes are to follow.
     pub(crate) fn begin(
         &mut self,
         archive: &Arc<str>,
         digest: &Digest,
+        size: u64,
         sink: Option<Box<dyn BlobSink>>,
     ) -> io::Result<()> {
         self.begun += 1;
         if sink.is_some() {
             self.on_the_way.insert(digest.clone(), self.begun);
         }
-        self.send(Work::Begin(Blob {
+        self.begin = Some(Blob {
             archive: archive.clone(),
             digest: digest.clone(),
             sink,
-        }))
+        });
+        match size {
+            0 => self.part(None, true),
+            _ => Ok(()),
+        }
     }
 
-    /// Returns a piece to be filled, and waits until there is one.
-    pub(crate) fn piece(&mut self) -> io::Result<Piece> {
+    /// Returns a piece to be filled with bytes of a blob of `size` bytes, and waits until there is one.
+    pub(crate) fn piece(&mut self, size: u64) -> io::Result<Piece> {
+        if size <= SMALL {
+            return Ok(Piece {
+                bytes: vec![0; size as usize].into_boxed_slice(),
+                length: 0,
+            });
+        }
         if self.made < PIECES {
             self.made += 1;
             return Ok(Piece {
@@ -171,14 +197,20 @@ impl Pipeline {
         self.emptied.recv().map_err(|_| gone())
     }
 
-    /// Hands in the next bytes of the blob.
-    pub(crate) fn bytes(&self, piece: Piece) -> io::Result<()> {
-        self.send(Work::Bytes(piece))
+    /// Hands in the next bytes of the blob, which `ends` with them or not.
+    pub(crate) fn bytes(&mut self, piece: Piece, ends: bool) -> io::Result<()> {
+        self.part(Some(piece), ends)
     }
 
-    /// Reports that the blob is complete.
-    pub(crate) fn end(&self) -> io::Result<()> {
-        self.send(Work::End)
+    fn part(&mut self, piece: Option<Piece>, ends: bool) -> io::Result<()> {
+        let begin = self.begin.take();
+        self.send(Work::Part { begin, piece, ends })
+    }
+
+    /// Forgets which blobs were on the way and are committed by now.
+    pub(crate) fn forget_kept(&mut self) {
+        let kept = self.kept();
+        self.on_the_way.retain(|_, number| *number > kept);
     }
 
     /// Waits until every blob that was handed in has been hashed, though perhaps not committed, and returns an error if
@@ -186,8 +218,6 @@ impl Pipeline {
     pub(crate) fn settle(&mut self) -> io::Result<()> {
         let (answer, answered) = sync_channel(1);
         self.send(Work::Ask(answer))?;
-        let kept = self.kept();
-        self.on_the_way.retain(|_, number| *number > kept);
         match answered.recv() {
             Ok(true) => Ok(()),
             Ok(false) | Err(_) => Err(gone()),
@@ -231,21 +261,27 @@ fn hash_and_write(
     let mut current: Option<(Blob, Hasher, Result<(), StoreError>)> = None;
     while let Ok(work) = work.recv() {
         match work {
-            Work::Begin(blob) => current = Some((blob, Hasher::new(), Ok(()))),
-            Work::Bytes(piece) => {
-                if let Some((blob, hasher, written)) = &mut current {
-                    hasher.update(piece.bytes());
-                    if let (Some(sink), Ok(())) = (&mut blob.sink, &*written) {
-                        *written = sink.write(piece.bytes());
-                    }
+            Work::Part { begin, piece, ends } => {
+                if let Some(blob) = begin {
+                    current = Some((blob, Hasher::new(), Ok(())));
                 }
-                // There is room for every piece. The reader may have stopped.
-                let _ = give_back.send(piece);
-            }
-            Work::End => {
-                let Some((blob, hasher, written)) = current.take() else {
+                let Some((mut blob, mut hasher, mut written)) = current.take() else {
                     continue;
                 };
+                if let Some(piece) = piece {
+                    hasher.update(piece.bytes());
+                    if let (Some(sink), Ok(())) = (&mut blob.sink, &written) {
+                        written = sink.write(piece.bytes());
+                    }
+                    if piece.bytes.len() == PIECE {
+                        // There is room for every piece. The reader may have stopped.
+                        let _ = give_back.send(piece);
+                    }
+                }
+                if !ends {
+                    current = Some((blob, hasher, written));
+                    continue;
+                }
                 let ended = Ended::new(blob, hasher.digest(), written);
                 is_right &= ended.result.is_ok();
                 if commit.send(ended).is_err() {

@@ -44,6 +44,10 @@ use error::io_error;
 pub use index::Listed;
 pub use writer::BlobWriter;
 
+/// How many small blobs are synced one by one. For more, the whole file system is synced: one request instead of thousands,
+/// each of which would wait for the disk.
+const FEW: usize = 64;
+
 /// A store in a folder. Cheap to clone; clones share the folder and may be used from several threads.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -318,9 +322,14 @@ impl Store {
         Ok(())
     }
 
-    /// Syncs the small blobs of this process, and the folder with their names.
-    fn sync(&self) -> Result<(), StoreError> {
+    /// Syncs the small blobs of this process, and the folder with their names. Returns how many requests to the disk that took.
+    fn sync(&self) -> Result<usize, StoreError> {
         let unsynced = std::mem::take(&mut self.shared().unsynced);
+        let blobs = self.directory.join("blobs").join("sha256");
+        if unsynced.len() > FEW && files::sync_filesystem(&blobs).is_ok() {
+            return Ok(1);
+        }
+        let requests = unsynced.len() + 1;
         for digest in unsynced {
             let path = self.path(&digest);
             match files::open(&path).and_then(|file| file.sync_data()) {
@@ -330,8 +339,8 @@ impl Store {
                 _ => {}
             }
         }
-        let folder = self.directory.join("blobs").join("sha256");
-        files::sync_folder(&folder).map_err(|source| io_error("write", &folder, source))
+        files::sync_folder(&blobs).map_err(|source| io_error("write", &blobs, source))?;
+        Ok(requests)
     }
 
     fn shared(&self) -> std::sync::MutexGuard<'_, Shared> {

@@ -131,7 +131,11 @@ fn archive(
     };
     let mut nothing_kept = Inspection;
     let mut reader = ArchiveReader::new(pipeline, None, &mut nothing_kept);
-    let layout = match reader.layout(member, &found.path) {
+    let layout = reader.layout(member, &found.path).and_then(|layout| {
+        reader.pipeline.settle()?;
+        Ok(layout)
+    });
+    let layout = match layout {
         Ok(layout) => layout,
         Err(Fault::Io(error)) => match StreamFault::of(error) {
             Ok(fault) => return Err(std::io::Error::from(fault).into()),

@@ -46,15 +46,20 @@ fn read_without<T: DeserializeOwned>(
     text: &str,
     is_refused: &dyn Fn(char) -> bool,
 ) -> Result<T, Error> {
-    // Without an escape, a value has no other characters than the text. A block of several lines has line ends.
-    let may_have = text.contains('\\') || text.contains(['|', '>']) || has_hidden_characters(text);
-    if may_have {
+    if may_have_more(text) {
         refuse(
             &Value::deserialize(serde_yaml::Deserializer::from_str(text))?,
             is_refused,
         )?;
     }
     serde_yaml::from_str(text)
+}
+
+/// Returns whether a value may have hidden characters. Without an escape, it has no other characters than the text. A block of several
+/// lines has line ends.
+fn may_have_more(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    bytes.any(|byte| matches!(byte, b'\\' | b'|' | b'>')) || has_hidden_characters(text)
 }
 
 fn refuse(value: &Value, is_refused: &dyn Fn(char) -> bool) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! The layout's two documents: `oci-layout`, and `index.json` with the artifacts by name.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 
@@ -124,16 +125,20 @@ pub(super) fn read(directory: &Utf8Path) -> Result<Vec<Listed>, StoreError> {
 /// Lists `artifacts`, in place of others of the same name.
 pub(super) fn add(directory: &Utf8Path, artifacts: &[&Artifact]) -> Result<(), StoreError> {
     change(directory, &|entries| {
-        for artifact in artifacts {
+        let added = artifacts.iter().map(|artifact| {
             let name = artifact.reference();
-            entries.retain(|entry| entry.annotations.name != name);
-            entries.push(Entry {
+            let entry = Entry {
                 media_type: artifact.media_type.clone(),
                 digest: artifact.digest.clone(),
                 size: artifact.size,
-                annotations: Annotations { name },
-            });
-        }
+                annotations: Annotations { name: name.clone() },
+            };
+            (name, entry)
+        });
+        let before = std::mem::take(entries).into_iter();
+        let before = before.map(|entry| (entry.annotations.name.clone(), entry));
+        let by_name: BTreeMap<String, Entry> = before.chain(added).collect();
+        entries.extend(by_name.into_values());
     })
 }
 
@@ -161,7 +166,6 @@ fn change(directory: &Utf8Path, change: &dyn Fn(&mut Vec<Entry>)) -> Result<(), 
         .map_err(|source| io_error("lock", &lock_path, source))?;
     let mut entries = read_entries(directory)?;
     change(&mut entries);
-    entries.sort_by(|one, other| one.annotations.name.cmp(&other.annotations.name));
     let index = Index {
         schema_version: 2,
         media_type: OCI_INDEX.to_owned(),

@@ -383,3 +383,19 @@ fn takes_artifacts_out_of_the_index_and_sweeps() {
         .collect();
     assert_eq!(incoming, ["incoming/lock"]);
 }
+
+#[test]
+fn many_small_blobs_are_synced_by_one_request() {
+    let folder = Folder::new();
+    let store = Store::open(&folder.join("store")).unwrap();
+    put(&store, b"one");
+    put(&store, b"two");
+    // The folder is the third.
+    assert_eq!(store.sync().unwrap(), 3);
+    for number in 0..=FEW {
+        put(&store, number.to_string().as_bytes());
+    }
+    if cfg!(target_os = "linux") {
+        assert_eq!(store.sync().unwrap(), 1);
+    }
+}

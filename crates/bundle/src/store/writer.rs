@@ -65,7 +65,10 @@ impl BlobWriter {
         digest: &Digest,
         size: u64,
     ) -> Result<Self, StoreError> {
-        let file = tempfile::Builder::new()
+        let mut builder = tempfile::Builder::new();
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(MODE));
+        let file = builder
             .prefix(digest.digest())
             .tempfile_in(incoming)
             .map_err(|source| write_error(incoming, &store.directory, size, source))?;
@@ -88,11 +91,19 @@ impl BlobWriter {
     }
 }
 
-/// Temporary files are private, and a store is shared by a team and read by other tools.
+/// The mode of files in a store. Temporary files are private, and a store is shared by a team and read by other tools.
+#[cfg(unix)]
+const MODE: u32 = 0o644;
+
+/// Sets the mode of a file that the process's umask made private.
 #[cfg(unix)]
 pub(super) fn readable_by_all(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(fs::Permissions::from_mode(0o644))
+    let mode = file.metadata()?.permissions().mode() & 0o777;
+    match mode == MODE {
+        true => Ok(()),
+        false => file.set_permissions(fs::Permissions::from_mode(MODE)),
+    }
 }
 
 #[cfg(not(unix))]

@@ -364,3 +364,57 @@ fn the_first_error_is_reported_though_the_walk_was_further() {
         "{text}"
     );
 }
+
+/// Takes a blob only when the archive after the next one is being read, for as long as a test waits.
+struct Waiting {
+    offered: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+    enough: usize,
+}
+
+impl Sink for Waiting {
+    fn blob(&mut self, _: &Digest, _: u64) -> Result<Option<Box<dyn BlobSink>>, StoreError> {
+        use std::sync::atomic::Ordering;
+        let number = self.offered.fetch_add(1, Ordering::SeqCst);
+        Ok((number == 0).then(|| -> Box<dyn BlobSink> {
+            Box::new(Self {
+                offered: self.offered.clone(),
+                enough: self.enough,
+            })
+        }))
+    }
+
+    fn artifact(&mut self, _: &Artifact) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+impl BlobSink for Waiting {
+    fn write(&mut self, _: &[u8]) -> Result<(), StoreError> {
+        let began = std::time::Instant::now();
+        while self.offered.load(std::sync::atomic::Ordering::SeqCst) < self.enough {
+            assert!(
+                began.elapsed().as_secs() < 30,
+                "the end of an archive waits for its blobs"
+            );
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn the_end_of_an_archive_does_not_wait_for_its_blobs() {
+    // Each archive has a layer, a config and a manifest.
+    let bundle = layers(5, 500);
+    let offered = std::sync::Arc::default();
+    let mut sink = Waiting { offered, enough: 7 };
+    read(bundle.as_slice(), &mut sink, None, &Silent).unwrap();
+}
