@@ -152,10 +152,21 @@ fn with_each<T>(
     names: &[String],
     mut work: impl FnMut(&str) -> Result<T, release::Error>,
 ) -> Result<Vec<T>, Failure> {
+    all_done(names, names.iter().map(|name| work(name)).collect())
+}
+
+/// Returns what was done with each environment.
+///
+/// # Errors
+/// What is wrong with all of them.
+fn all_done<T>(
+    names: &[String],
+    results: Vec<Result<T, release::Error>>,
+) -> Result<Vec<T>, Failure> {
     let mut done = Vec::with_capacity(names.len());
     let mut wrong = Vec::new();
-    for name in names {
-        match work(name) {
+    for (name, result) in names.iter().zip(results) {
+        match result {
             Ok(one) => done.push(one),
             Err(error) => wrong.push((name.clone(), error)),
         }

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use url::{Host, Url};
 
 /// The proxies that a set of variables names, and the hosts that need none.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
     https: Option<Result<Proxy, ProxyError>>,
     http: Option<Result<Proxy, ProxyError>>,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
+use crate::clients::Clients;
 use crate::{Answer, Credentials, Endpoint, Error, Place};
 
 /// How many 401s end the login of an account that was let in before. Some registries say 401 for what they forbid.
@@ -24,7 +25,11 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 ///
 /// Handles that share it do not repeat a login that one of them was refused.
 #[derive(Debug, Clone, Default)]
-pub struct Accounts(Arc<Mutex<HashMap<Key, Arc<Account>>>>);
+pub struct Accounts {
+    accounts: Arc<Mutex<HashMap<Key, Arc<Account>>>>,
+    /// The connections, which handles of all registries share if they trust the same authorities.
+    pub(crate) clients: Arc<Clients>,
+}
 
 /// A registry's address, and the hash of the credentials, if there are any.
 type Key = (String, Option<[u8; 32]>);
@@ -82,7 +87,7 @@ enum Kind {
 impl Accounts {
     pub(crate) fn of(&self, endpoint: &Endpoint, credentials: &Credentials) -> Arc<Account> {
         let key = (endpoint.address().to_owned(), hash(credentials));
-        Arc::clone(lock(&self.0).entry(key).or_default())
+        Arc::clone(lock(&self.accounts).entry(key).or_default())
     }
 }
 

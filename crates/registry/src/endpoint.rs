@@ -6,11 +6,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use network::Proxies;
+use requests::Cause;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use url::{Host, Url};
 
-use crate::Error;
+use crate::{Error, Place};
 
 /// How a registry is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +114,31 @@ impl Endpoint {
     /// Tells whether the registry is on this machine.
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.base)
+    }
+
+    /// Looks up the registry's host name, unless it is an address or a proxy looks it up.
+    ///
+    /// Whoever asks many registries finds out here, without an HTTP client, which of them cannot be reached.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NameNotResolved`].
+    pub async fn look_up(&self) -> Result<(), Error> {
+        let Some(Host::Domain(name)) = self.base.host() else {
+            return Ok(());
+        };
+        // A proxy that cannot be used is the error of the first request.
+        if !matches!(self.proxies.of(&self.base), Ok(None)) {
+            return Ok(());
+        }
+        let port = self.base.port_or_known_default().unwrap_or_default();
+        match tokio::net::lookup_host((name, port)).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Error::NameNotResolved {
+                at: Box::new(Place::new("GET", &self.url("/v2/"), "")),
+                source: Cause::of(&error),
+            }),
+        }
     }
 
     pub(crate) fn proxies(&self) -> &Arc<Proxies> {

@@ -108,6 +108,7 @@ mod authentication;
 mod retry;
 
 mod classify;
+mod clients;
 
 mod identify;
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use reqwest::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
 };
-use reqwest::{Client, Method, StatusCode, redirect};
+use reqwest::{Client, Method, StatusCode};
 use tokio::time::timeout;
 use tracing::Instrument as _;
 use url::Url;
@@ -198,18 +198,7 @@ impl Transport {
         credentials: Credentials,
         settings: Settings,
     ) -> Result<Self, Error> {
-        let authorities = endpoint.certificates().to_vec();
-        let client = network::client(authorities, endpoint.proxies())
-            .connect_timeout(settings.connect_timeout)
-            // Followed here, where it is known which requests can be repeated and who may see credentials.
-            .redirect(redirect::Policy::none())
-            // No read timeout: reqwest counts the time of sending a body against it, so it would cut every long upload.
-            .pool_max_idle_per_host(settings.uploads_at_once.max(1) * 2)
-            .build()
-            .map_err(|error| Error::Client {
-                address: endpoint.address().to_owned(),
-                source: error.into(),
-            })?;
+        let client = settings.accounts.clients.of(&endpoint, &settings)?;
         let account = settings.accounts.of(&endpoint, &credentials);
         Ok(Self {
             client,

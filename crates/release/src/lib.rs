@@ -63,6 +63,7 @@ pub mod links;
 pub mod locked;
 pub mod new;
 mod observe;
+pub mod parallel;
 pub mod proof;
 pub mod receipt;
 pub mod requires;

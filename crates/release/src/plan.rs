@@ -42,7 +42,7 @@ pub struct Plan {
     /// What is known of the release.
     pub release: mke::Release,
     /// What is carried.
-    pub lock: bundle::Lock,
+    pub lock: std::sync::Arc<bundle::Lock>,
     /// SHA-256 of the lock's file.
     pub lock_digest: String,
     /// The lock's file.

@@ -201,7 +201,7 @@ pub async fn preflight(
         true => registry::probe::Pull::WithSecret(puller),
     };
     let _probing = context.tool.signals.push_begins();
-    let lock = lock.as_ref();
+    let lock = lock.as_deref();
     let asking = async {
         match asks_nodes {
             true => Some(nodes::ask(context, environment, lock).await),
@@ -292,7 +292,7 @@ fn lock(
     context: &Context<'_>,
     environment: &Environment,
     checks: &mut Vec<Check>,
-) -> Option<bundle::Lock> {
+) -> Option<std::sync::Arc<bundle::Lock>> {
     let name = "lock";
     match locked::read(context.workspace, &environment.release) {
         Ok(locked) => {

@@ -2,6 +2,8 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::locked::Parsed;
+
 mod error;
 mod named;
 
@@ -13,6 +15,7 @@ pub(crate) use named::{refuse, write_named};
 #[derive(Debug, Clone)]
 pub struct Workspace {
     root: Utf8PathBuf,
+    pub(crate) parsed: Parsed,
 }
 
 /// The architecture whose bundle is meant when nothing else is said. The vendor documents no other one
@@ -22,7 +25,10 @@ pub const DEFAULT_ARCH: &str = "amd64";
 impl Workspace {
     /// Takes the folder that holds `environments/` and `bundles/`.
     pub fn new(root: impl Into<Utf8PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self {
+            root: root.into(),
+            parsed: Parsed::default(),
+        }
     }
 
     /// Returns the folder that holds `environments/` and `bundles/`.

@@ -16,9 +16,10 @@ pub(crate) fn run(
 ) -> Result<ExitCode, Failure> {
     let names = super::one_or_all(app, name)?;
     let now = (app.tool.now)();
-    let checked = super::with_each(&names, |name| {
+    let checked = release::parallel::map(&names, |name| {
         release::config::check::one(&app.workspace, name, now)
-    })?;
+    });
+    let checked = super::all_done(&names, checked)?;
     if with_mkectl {
         super::with_each(&names, |name| {
             let environment = app.workspace.load(name)?;

@@ -119,7 +119,7 @@ pub async fn rebuild(
         config,
         plan: None,
         mkectl: receipt::RecordedProgram {
-            version: locked.lock.release,
+            version: locked.lock.release.clone(),
             sha256: is_current.then(|| cluster.mkectl().sha256()).flatten(),
         },
         artifacts,

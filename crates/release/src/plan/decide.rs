@@ -206,7 +206,7 @@ fn migration(
         .into());
     }
     let from = migrate::of(environment)?.version.clone();
-    let lock = (&locked.lock, locked.path.as_path());
+    let lock = (&*locked.lock, locked.path.as_path());
     let prepared = migrate::prepare(
         context,
         environment,
@@ -236,7 +236,7 @@ fn upgrade(
     way: &mke::Upgrade,
     warnings: &mut Warnings,
 ) -> (ClusterPlan, Option<mke::Observed>) {
-    let lock = (&question.locked.lock, question.locked.path.as_path());
+    let lock = (&*question.locked.lock, question.locked.path.as_path());
     let prepared = upgrade::prepare(
         context,
         question.environment,

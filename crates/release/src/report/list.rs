@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::receipt::Receipt;
 use crate::transfer::fetch;
 use crate::workspace::Output;
-use crate::{Error, Workspace, chain, locked, workspace};
+use crate::{Error, Workspace, chain, locked, parallel, workspace};
 
 /// What a workspace holds.
 #[derive(Debug, Serialize)]
@@ -56,10 +56,7 @@ pub struct ReleaseRow {
 /// Folders that cannot be listed.
 pub fn list(workspace: &Workspace) -> Result<Listing, Error> {
     let names = environment::names(workspace.root())?;
-    let environments = names
-        .into_iter()
-        .map(|name| environment_row(workspace, name))
-        .collect();
+    let environments = parallel::map(&names, |name| environment_row(workspace, name.clone()));
     let mut releases = Vec::new();
     for path in workspace.locks()? {
         let lock = match bundle::Lock::read(&path) {

@@ -3,23 +3,25 @@
 //!
 //! Nothing is written. What does not answer is a line of its own and delays nothing else.
 
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
 
 use environment::Environment;
-use futures_util::future::join_all;
 use serde::Serialize;
 
 use crate::cluster::in_progress::UnderWay;
 use crate::config::check;
 use crate::receipt::Receipt;
-use crate::shared_state::{self, Conflict, State};
-use crate::transfer::look::{self, Planned};
+use crate::shared_state::State;
 use crate::transfer::program;
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Error, chain, cluster, locked, rehearse, requires, sha256, workspace};
+use crate::{Context, Error, chain, cluster, locked, parallel, requires, sha256, workspace};
 
-/// How long a registry has to answer all that it is asked.
-const PATIENCE: Duration = Duration::from_secs(20);
+mod registries;
+
+use registries::Question;
+
+/// How many clusters are asked concurrently. A process of mkectl asks each.
+const CLUSTERS_AT_ONCE: usize = 16;
 
 /// The state of an environment.
 #[derive(Debug, Serialize)]
@@ -75,9 +77,12 @@ pub struct Drift {
     pub fix: String,
 }
 
-/// Compares environments, all of them at the same time.
+/// Compares environments: first their files, then all registries, then all clusters.
 pub async fn status(context: &Context<'_>, names: &[String], live: bool) -> Vec<Status> {
-    let mut all = join_all(names.iter().map(|name| one(context, name))).await;
+    let compared =
+        tokio::task::block_in_place(|| parallel::map(names, |name| files_of(context, name)));
+    let (mut all, questions): (Vec<Status>, Vec<Option<Question>>) = compared.into_iter().unzip();
+    registries::ask(context, &mut all, questions).await;
     if live {
         ask_clusters(context, &mut all);
     }
@@ -93,7 +98,8 @@ impl Status {
     }
 }
 
-async fn one(context: &Context<'_>, name: &str) -> Status {
+/// Compares what is on this machine. Returns with it what is to be asked of the registry.
+fn files_of(context: &Context<'_>, name: &str) -> (Status, Option<Question>) {
     let mut status = Status {
         environment: name.to_owned(),
         release: None,
@@ -126,7 +132,7 @@ async fn one(context: &Context<'_>, name: &str) -> Status {
                 error => chain(error),
             };
             status.add(what, format!("cargo xtask check {name}"));
-            return status;
+            return (status, None);
         }
     };
     let release = format!("v{}", environment.release);
@@ -161,18 +167,9 @@ async fn one(context: &Context<'_>, name: &str) -> Status {
     if let Some(lock) = lock.filter(|_| wants_deploy) {
         requirement(context, &environment, lock, &mut status);
     }
-    if let Some(locked) = &locked {
-        registry(
-            context,
-            &environment,
-            &locked.lock,
-            &output,
-            receipt.as_ref().ok().map(Option::as_ref),
-            &mut status,
-        )
-        .await;
-    }
-    status
+    let question =
+        locked.map(|locked| Question::new(environment, locked.lock, output, receipt.ok()));
+    (status, question)
 }
 
 fn deployed(receipt: &Receipt) -> Option<Deployed> {
@@ -299,102 +296,17 @@ fn requirement(context: &Context<'_>, environment: &Environment, lock: &str, sta
     }
 }
 
-/// Looks at each tag of the lock once, as a node, and at what the registry records of the last deploy. `receipt` is nothing where it
-/// cannot be read: then it is compared with nothing.
-async fn registry(
-    context: &Context<'_>,
-    environment: &Environment,
-    lock: &bundle::Lock,
-    output: &Output,
-    receipt: Option<Option<&Receipt>>,
-    status: &mut Status,
-) {
-    let name = &environment.name;
-    let look = async {
-        let _registry = rehearse::serve_for_reading(context.workspace, environment).await?;
-        let seen = look::look_as_node(context, environment, &look::tags_of(lock)).await?;
-        let standing = shared_state::read(context, environment, output, receipt.flatten()).await;
-        Ok::<_, Error>((seen, standing))
-    };
-    let mut found = Registry {
-        url: environment.registry.image_url(),
-        artifacts: lock.artifacts.len(),
-        served: None,
-    };
-    let (seen, standing) = match tokio::time::timeout(PATIENCE, look).await {
-        Ok(Ok(found)) => found,
-        failed => {
-            let why = match failed {
-                Ok(Err(error)) => chain(&error),
-                _ => format!(
-                    "registry {} did not respond within {} s",
-                    environment.registry.address,
-                    PATIENCE.as_secs()
-                ),
-            };
-            status.add(why, format!("cargo xtask preflight {name}"));
-            status.registry = Some(found);
-            return;
-        }
-    };
-    let count = |wanted: Planned| {
-        let artifacts = lock.artifacts.iter().zip(&seen);
-        artifacts
-            .filter(|(artifact, seen)| match wanted {
-                // A node that is refused cannot see what is there.
-                Planned::Unconfirmed => !seen.is_open,
-                wanted => seen.is_open && seen.planned(&artifact.digest) == wanted,
-            })
-            .count()
-    };
-    found.served = Some(count(Planned::Confirmed));
-    status.registry = Some(found);
-    status.shared = standing.state().cloned();
-    if let Some(conflict) = standing.conflict().filter(|_| receipt.is_some()) {
-        let fix = match conflict {
-            Conflict::Invalid { .. } => format!("cargo xtask plan {name}"),
-            _ => "git pull".to_owned(),
-        };
-        status.add(conflict.to_string(), fix);
-    }
-    let push = format!("cargo xtask push {name}");
-    for (kind, what, fix) in [
-        (Planned::Missing, "the registry lacks", push.clone()),
-        (
-            Planned::Different,
-            "the registry has different content under the tags of",
-            push,
-        ),
-        (
-            Planned::Unconfirmed,
-            "the registry refuses nodes",
-            format!("cargo xtask preflight {name}"),
-        ),
-    ] {
-        let count = count(kind);
-        if count > 0 {
-            let what = format!(
-                "{what} {count} of {}",
-                environment::count(lock.artifacts.len(), "artifact")
-            );
-            status.add(what, fix);
-        }
-    }
-}
-
-/// Asks each cluster, all of them at the same time.
+/// Asks the clusters.
 fn ask_clusters(context: &Context<'_>, all: &mut [Status]) {
+    let all: Vec<Mutex<&mut Status>> = all.iter_mut().map(Mutex::new).collect();
     tokio::task::block_in_place(|| {
-        std::thread::scope(|scope| {
-            for status in all {
-                // Where the files are wrong, there is nothing to compare with. Before a deploy there is no cluster.
-                let is_there = status
-                    .deployed
-                    .as_ref()
-                    .is_some_and(|deployed| deployed.release.is_some());
-                if status.release.is_some() && is_there {
-                    scope.spawn(|| ask_cluster(context, status));
-                }
+        parallel::map_in(CLUSTERS_AT_ONCE, &all, |status| {
+            let mut status = status.lock().unwrap_or_else(PoisonError::into_inner);
+            // Where the files are wrong, there is nothing to compare with. Before a deploy there is no cluster.
+            let is_there =
+                (status.deployed.as_ref()).is_some_and(|deployed| deployed.release.is_some());
+            if status.release.is_some() && is_there {
+                ask_cluster(context, &mut status);
             }
         });
     });

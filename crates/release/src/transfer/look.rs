@@ -195,7 +195,7 @@ pub(crate) async fn require_open(
     }
 }
 
-/// Looks at a tag of each of these as a node does, and no further.
+/// Looks at a tag of each of these as a node does, and no further, in a registry that has answered before.
 ///
 /// # Errors
 /// The registry cannot be reached, or answers nonsense.
@@ -204,7 +204,8 @@ pub(crate) async fn look_as_node(
     environment: &Environment,
     tags: &[Tag<'_>],
 ) -> Result<Vec<Seen>, Error> {
-    let looked = as_node(context, environment, tags).await?;
+    let nodes = Registries::as_node(context, environment)?;
+    let looked = tags_as_node(&nodes, environment, tags).await?;
     Ok(looked.seen)
 }
 
@@ -215,8 +216,16 @@ async fn as_node(
 ) -> Result<Looked, Error> {
     let nodes = Registries::as_node(context, environment)?;
     knock(context, &nodes.images, environment).await?;
+    tags_as_node(&nodes, environment, tags).await
+}
+
+async fn tags_as_node(
+    nodes: &Registries,
+    environment: &Environment,
+    tags: &[Tag<'_>],
+) -> Result<Looked, Error> {
     let shut = Mutex::new(None);
-    let seen = look_at_tags(&nodes, environment, tags, |repository, error| {
+    let seen = look_at_tags(nodes, environment, tags, |repository, error| {
         if !is_refusal(&error) {
             return Err(error);
         }
@@ -349,7 +358,7 @@ pub(crate) async fn ping(
 
 /// Asks whether the registry is there before anything is asked of it: while a request for an artifact is tried again and
 /// again over a minute, a wrong address or certificate should be told at once.
-async fn knock(
+pub(crate) async fn knock(
     context: &Context<'_>,
     node: &registry::Registry,
     environment: &Environment,

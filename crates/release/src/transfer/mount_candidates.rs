@@ -51,7 +51,7 @@ fn applied(
     context: &Context<'_>,
     environment: &Environment,
     name: &str,
-) -> Option<(Environment, bundle::Lock)> {
+) -> Option<(Environment, std::sync::Arc<bundle::Lock>)> {
     let ours = &environment.registry;
     let neighbour = mke::load(context.workspace.root(), name).ok()?;
     if neighbour.registry.address != ours.address || neighbour.registry.project == ours.project {

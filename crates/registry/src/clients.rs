@@ -1,0 +1,56 @@
+//! The HTTP clients of a run. A client has connections to any number of registries, and what TLS needs once: a command that asks
+//! hundreds of registries, or one registry for hundreds of environments, makes one.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use network::Proxies;
+use reqwest::{Client, redirect};
+use rustls::pki_types::CertificateDer;
+
+use crate::{Endpoint, Error, Settings};
+
+/// The clients, with what distinguishes them.
+#[derive(Debug, Default)]
+pub(crate) struct Clients(Mutex<Vec<(Key, Client)>>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Key {
+    authorities: Vec<CertificateDer<'static>>,
+    proxies: Arc<Proxies>,
+    connect_timeout: Duration,
+    idle: usize,
+}
+
+impl Clients {
+    /// Returns the client for a registry.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Client`] if none can be set up on this machine.
+    pub(crate) fn of(&self, endpoint: &Endpoint, settings: &Settings) -> Result<Client, Error> {
+        let key = Key {
+            authorities: endpoint.certificates().to_vec(),
+            proxies: Arc::clone(endpoint.proxies()),
+            connect_timeout: settings.connect_timeout,
+            idle: settings.uploads_at_once.max(1) * 2,
+        };
+        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, client)) = clients.iter().find(|(known, _)| *known == key) {
+            return Ok(client.clone());
+        }
+        let client = network::client(key.authorities.clone(), &key.proxies)
+            .connect_timeout(key.connect_timeout)
+            // Followed by the transport, where it is known which requests can be repeated and who may see credentials.
+            .redirect(redirect::Policy::none())
+            // No read timeout: reqwest counts the time of sending a body against it, so it would cut every long upload.
+            .pool_max_idle_per_host(key.idle)
+            .build()
+            .map_err(|error| Error::Client {
+                address: endpoint.address().to_owned(),
+                source: error.into(),
+            })?;
+        clients.push((key, client.clone()));
+        Ok(client)
+    }
+}

@@ -1,0 +1,261 @@
+//! Asks the registries of many environments: each name is looked up once, each registry is asked once whether it is one, and each tag
+//! is asked for once. One deadline holds for all of it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use environment::yaml::Node;
+use environment::{CredentialSource, Environment};
+use futures_util::StreamExt as _;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Registry, Status};
+use crate::receipt::Receipt;
+use crate::shared_state::{self, Conflict, Standing};
+use crate::transfer::connect::{self, connect};
+use crate::transfer::look::{self, Planned, QUESTIONS_AT_ONCE, Seen};
+use crate::workspace::Output;
+use crate::{Context, Credentials, Error, chain, rehearse};
+
+/// How long all registries together have to answer all that they are asked.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How many projects of one registry are asked about concurrently.
+const PROJECTS_AT_ONCE: usize = 4;
+
+/// What is to be asked of an environment's registry.
+pub(super) struct Question {
+    environment: Environment,
+    lock: Arc<bundle::Lock>,
+    output: Output,
+    /// Nothing if it cannot be read: then it is compared with nothing.
+    receipt: Option<Option<Receipt>>,
+    answer: OnceLock<Result<Answer, String>>,
+}
+
+struct Answer {
+    /// What is under each tag of the lock.
+    seen: Arc<Vec<Seen>>,
+    standing: Standing,
+}
+
+/// What makes two environments ask the same of a registry.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Asked<'a> {
+    project: &'a str,
+    release: &'a str,
+    /// Whether images and charts are pulled with credentials, and with which.
+    secrets: (bool, bool),
+    credentials: [Option<&'a str>; 2],
+}
+
+impl Question {
+    pub(super) fn new(
+        environment: Environment,
+        lock: Arc<bundle::Lock>,
+        output: Output,
+        receipt: Option<Option<Receipt>>,
+    ) -> Self {
+        Self {
+            environment: for_registry(environment),
+            lock,
+            output,
+            receipt,
+            answer: OnceLock::new(),
+        }
+    }
+
+    /// Returns where the registry is and by whose certificate it is known. Rehearsals have a registry each.
+    fn registry(&self) -> (&str, Option<&str>, Option<&str>) {
+        let Environment {
+            name,
+            registry,
+            rehearsal,
+            ..
+        } = &self.environment;
+        let ca = registry.ca.as_ref().map(|ca| ca.pem.as_str());
+        (&registry.address, ca, rehearsal.then_some(name))
+    }
+
+    fn asked(&self) -> Asked<'_> {
+        let registry = &self.environment.registry;
+        let secrets = mke::PullSecrets::of(&self.environment);
+        let [push, pull] = [&registry.push_credentials, &registry.pull_credentials];
+        Asked {
+            project: &registry.project,
+            release: &self.lock.release,
+            secrets: (secrets.images, secrets.charts),
+            credentials: [push, pull].map(|source| {
+                let CredentialSource::Environment(name) = source.as_ref()?;
+                Some(name.as_str())
+            }),
+        }
+    }
+
+    fn fail(&self, why: &Error) {
+        // The first answer counts.
+        let _ = self.answer.set(Err(chain(why)));
+    }
+}
+
+/// Removes what no registry is asked about, the machines above all. It is kept for every environment until its registry has answered.
+fn for_registry(mut environment: Environment) -> Environment {
+    let registries = environment.config.get("registries").cloned();
+    environment.config = Node::mapping(registries.map(|node| ("registries", node)));
+    environment.merged = Node::mapping::<String>([]);
+    environment.inventory = Vec::new();
+    environment.files = Vec::new();
+    environment.accept = Vec::new();
+    environment.defaults = None;
+    environment
+}
+
+/// Asks, and adds the answers to the states of the environments.
+pub(super) async fn ask(
+    context: &Context<'_>,
+    all: &mut [Status],
+    questions: Vec<Option<Question>>,
+) {
+    let mut registries: BTreeMap<_, Vec<&Question>> = BTreeMap::new();
+    for question in questions.iter().flatten() {
+        registries
+            .entry(question.registry())
+            .or_default()
+            .push(question);
+    }
+    let asking = futures_util::stream::iter(registries.into_values())
+        .for_each_concurrent(None, |questions| one_registry(context, questions));
+    // What was answered before the deadline counts.
+    let _ = timeout_at(Instant::now() + PATIENCE, asking).await;
+    for (status, question) in all.iter_mut().zip(questions) {
+        if let Some(question) = question {
+            question.answered(status);
+        }
+    }
+}
+
+async fn one_registry(context: &Context<'_>, questions: Vec<&Question>) {
+    let Some(first) = questions.first() else {
+        return;
+    };
+    let _registry = match reached(context, &first.environment).await {
+        Ok(registry) => registry,
+        Err(error) => return questions.iter().for_each(|question| question.fail(&error)),
+    };
+    let mut projects: BTreeMap<Asked<'_>, Vec<&Question>> = BTreeMap::new();
+    for question in questions {
+        projects.entry(question.asked()).or_default().push(question);
+    }
+    futures_util::stream::iter(projects.into_values())
+        .for_each_concurrent(PROJECTS_AT_ONCE, |questions| {
+            one_project(context, questions)
+        })
+        .await;
+}
+
+/// Looks up the registry's name and asks whether it is a registry. Returns the embedded one of a rehearsal.
+async fn reached(
+    context: &Context<'_>,
+    environment: &Environment,
+) -> Result<Option<registry::embedded::Embedded>, Error> {
+    let served = rehearse::serve_for_reading(context.workspace, environment).await?;
+    let endpoint = connect::endpoint(context, environment)?;
+    let resolved = endpoint.look_up().await;
+    resolved.map_err(|source| look::unusable(environment, source))?;
+    let registry = connect(context, environment, Credentials::Anonymous)?;
+    look::knock(context, &registry, environment).await?;
+    Ok(served)
+}
+
+/// Looks at each tag of a lock once, as a node, and at what the registry records of the last deploy of each environment.
+async fn one_project(context: &Context<'_>, questions: Vec<&Question>) {
+    let Some(first) = questions.first() else {
+        return;
+    };
+    let tags = look::tags_of(&first.lock);
+    let seen = match look::look_as_node(context, &first.environment, &tags).await {
+        Ok(seen) => Arc::new(seen),
+        Err(error) => return questions.iter().for_each(|question| question.fail(&error)),
+    };
+    futures_util::stream::iter(questions)
+        .for_each_concurrent(QUESTIONS_AT_ONCE, |question| {
+            let seen = Arc::clone(&seen);
+            async move {
+                let receipt = question.receipt.as_ref().and_then(Option::as_ref);
+                let (environment, output) = (&question.environment, &question.output);
+                let standing = shared_state::read(context, environment, output, receipt).await;
+                let _ = question.answer.set(Ok(Answer { seen, standing }));
+            }
+        })
+        .await;
+}
+
+impl Question {
+    /// Adds to an environment's state what its registry has.
+    fn answered(self, status: &mut Status) {
+        let Self {
+            environment,
+            lock,
+            receipt,
+            answer,
+            ..
+        } = self;
+        let name = &environment.name;
+        let artifacts = lock.artifacts.len();
+        let registry = status.registry.insert(Registry {
+            url: environment.registry.image_url(),
+            artifacts,
+            served: None,
+        });
+        let answer = answer.into_inner().unwrap_or_else(|| {
+            let (address, seconds) = (&environment.registry.address, PATIENCE.as_secs());
+            Err(format!(
+                "registry {address} did not respond within {seconds} s"
+            ))
+        });
+        let Answer { seen, standing } = match answer {
+            Ok(answer) => answer,
+            Err(why) => return status.add(why, format!("cargo xtask preflight {name}")),
+        };
+        let count = |wanted: Planned| {
+            let artifacts = lock.artifacts.iter().zip(seen.iter());
+            artifacts
+                .filter(|(artifact, seen)| match wanted {
+                    // A node that is refused cannot see what is there.
+                    Planned::Unconfirmed => !seen.is_open,
+                    wanted => seen.is_open && seen.planned(&artifact.digest) == wanted,
+                })
+                .count()
+        };
+        registry.served = Some(count(Planned::Confirmed));
+        status.shared = standing.state().cloned();
+        if let Some(conflict) = standing.conflict().filter(|_| receipt.is_some()) {
+            let fix = match conflict {
+                Conflict::Invalid { .. } => format!("cargo xtask plan {name}"),
+                _ => "git pull".to_owned(),
+            };
+            status.add(conflict.to_string(), fix);
+        }
+        let push = format!("cargo xtask push {name}");
+        for (kind, what, fix) in [
+            (Planned::Missing, "the registry lacks", push.clone()),
+            (
+                Planned::Different,
+                "the registry has different content under the tags of",
+                push,
+            ),
+            (
+                Planned::Unconfirmed,
+                "the registry refuses nodes",
+                format!("cargo xtask preflight {name}"),
+            ),
+        ] {
+            let count = count(kind);
+            if count > 0 {
+                let all = environment::count(artifacts, "artifact");
+                status.add(format!("{what} {count} of {all}"), fix);
+            }
+        }
+    }
+}
