@@ -1,6 +1,6 @@
 //! Finds out what this machine can test with, so tests which need more are shown as ignored, with the reason.
 //!
-//! `registry:2` needs Docker, skopeo is the referee of what was pushed, `bench` starts docker-registry itself, and machines that are asked by SSH
+//! `registry:2` needs Docker, a portable build needs `cargo zigbuild`, skopeo is the referee of what was pushed, `bench` starts docker-registry itself, and machines that are asked by SSH
 //! are namespaces, which only root makes. Under `CI` nothing is ignored: there a missing program is a failure.
 
 #![expect(
@@ -20,6 +20,7 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(without_skopeo)");
     println!("cargo::rustc-check-cfg=cfg(without_docker_registry)");
     println!("cargo::rustc-check-cfg=cfg(without_namespaces)");
+    println!("cargo::rustc-check-cfg=cfg(without_zigbuild)");
     println!("cargo::rustc-check-cfg=cfg(without_check_jsonschema)");
     if std::env::var_os("CI").is_some() {
         return;
@@ -35,6 +36,9 @@ fn main() {
     }
     if !on_path("check-jsonschema") {
         println!("cargo::rustc-cfg=without_check_jsonschema");
+    }
+    if !on_path("cargo-zigbuild") {
+        println!("cargo::rustc-cfg=without_zigbuild");
     }
     let needed = ["ssh", "ssh-keygen", "ip", "nsenter", "unshare"];
     let has_sshd = on_path("sshd") || Path::new("/usr/sbin/sshd").is_file();

@@ -11,7 +11,14 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 
 /// Has every request that does not go to this machine come to `proxy`.
 fn through(sandbox: &mut Sandbox, proxy: &Server) {
-    for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
+    for name in [
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+    ] {
         sandbox.variable(name, &proxy.url(""));
     }
     for name in ["NO_PROXY", "no_proxy"] {
@@ -33,7 +40,21 @@ async fn an_offline_run_makes_no_request_beyond_the_registry() {
     let bytes = std::fs::read(&bundle).unwrap();
     let elsewhere = lab.sandbox.path("elsewhere.tar.gz");
     std::fs::write(&elsewhere, &bytes).unwrap();
-    let commands: [&[&str]; 13] = [
+    let commands: [&[&str]; 27] = [
+        &["check", "lab", "--with-mkectl"],
+        &["render", "lab"],
+        &["inspect", "v4.1.5"],
+        &["learn", "v4.1.5"],
+        &["releases", "v4.1.5"],
+        &["diff", "lab", "--live"],
+        &["snapshot", "lab"],
+        &["prune", "lab"],
+        &["receipt", "rebuild", "lab"],
+        &["cluster", "check", "lab"],
+        &["migrate", "lab"],
+        &["store"],
+        &["verify", "lab", "--full", "--repair"],
+        &["push", "lab", "lab"],
         &["fetch", "v4.1.5"],
         &["fetch", "lab", "--platform", "darwin-arm64"],
         &["fetch", "v4.1.5", "--check"],
@@ -270,4 +291,52 @@ async fn preflight_compares_the_content_of_the_bundle() {
     std::fs::write(&bundle, bytes).unwrap();
     let run = lab.run(&["preflight", "lab", "--offline"]).exits_with(4);
     assert!(run.stdout.contains("but the lock has"), "{}", run.whole());
+}
+
+/// Returns the advice of a run: hints, and the fixes of `preflight`.
+fn advice(run: &support::Run) -> String {
+    let mut advice = String::new();
+    for line in run.stderr.lines().filter(|line| line.starts_with("hint:")) {
+        advice.push_str(line);
+    }
+    let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap_or_default();
+    for check in value["result"]["checks"].as_array().into_iter().flatten() {
+        for key in ["fix", "command"] {
+            advice.push_str(check[key].as_str().unwrap_or_default());
+            advice.push('\n');
+        }
+    }
+    advice
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inside_no_hint_needs_internet_or_cargo() {
+    let mut lab = Lab::without_mkectl(AIRLOCK).await;
+    lab.sandbox.as_of_medium();
+    lab.sandbox.variable("AIRLOCK_OFFLINE", "1");
+    let bundle = lab.sandbox.path(&format!("bundles/{FILE}"));
+    let assert_inside = |arguments: &[&str], expected: &str| {
+        let run = lab.run(arguments);
+        let advice = advice(&run);
+        assert!(advice.contains(expected), "{advice}\n{}", run.whole());
+        for word in ["internet", "download", "cargo", "fetch"] {
+            assert!(!advice.contains(word), "{word}: {advice}");
+        }
+    };
+    let preflight = ["preflight", "lab", "--format", "json"];
+    assert_inside(&["deploy", "lab"], "copy it to bundles/mkectl/");
+    assert_inside(&preflight, "bundles/mkectl/ from outside");
+    std::fs::write(&bundle, "another file").unwrap();
+    bundles::forget_store(&lab.sandbox);
+    assert_inside(&["push", "lab"], "copy it again");
+    assert_inside(&preflight, "copy the file again");
+    std::fs::remove_file(&bundle).unwrap();
+    assert_inside(&["push", "lab"], "copy the file to bundles/");
+    assert_inside(&preflight, "copy the bundle to bundles/");
+    assert_inside(&["fetch", "lab"], "copy the file to bundles/");
+    std::fs::remove_file(lab.sandbox.path(LOCK)).unwrap();
+    assert_inside(&["deploy", "lab"], "carry the repository here");
+    assert_inside(&preflight, "carry the repository here");
+    let list = lab.run(&["list"]).success();
+    assert!(list.stdout.contains("from outside"), "{}", list.whole());
 }

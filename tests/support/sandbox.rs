@@ -12,6 +12,7 @@ pub struct Sandbox {
     _folder: tempfile::TempDir,
     root: Utf8PathBuf,
     program: Utf8PathBuf,
+    is_alias: bool,
     variables: BTreeMap<String, String>,
 }
 
@@ -43,9 +44,17 @@ impl Sandbox {
         Self {
             root,
             program: Utf8PathBuf::from(program),
+            is_alias: true,
             variables: BTreeMap::new(),
             _folder: folder,
         }
+    }
+
+    /// Runs the command from now on as the program `airlock` of a medium, without cargo.
+    pub fn as_of_medium(&mut self) {
+        self.install(self.program.as_str(), "airlock");
+        self.program = self.bin().join("airlock");
+        self.is_alias = false;
     }
 
     /// Makes a workspace with the environments and locks that this repository ships, the demo's registry at a free port.
@@ -175,7 +184,7 @@ impl Sandbox {
             .env("PATH", self.bin())
             .env("NO_COLOR", "1")
             // As the alias `cargo xtask` calls it.
-            .env("CARGO", "cargo")
+            .envs(self.is_alias.then_some(("CARGO", "cargo")))
             .envs(&self.variables)
             .stdin(Stdio::null());
         command

@@ -6,6 +6,22 @@ use release::preflight::RegistryFault;
 /// What to do without the push credentials that an environment names.
 pub(crate) const CREDENTIALS: &str = "set the variables that registry.push-credentials names, or remove it and log in with Docker, Podman or Skopeo";
 
+/// Returns the words for the side of the gap that this run is on: inside, nothing is downloaded.
+pub(crate) fn here<T>(outside: T, inside: T) -> T {
+    match crate::called::is_inside() {
+        true => inside,
+        false => outside,
+    }
+}
+
+/// Returns what to say of a workspace without locks.
+pub(crate) fn no_locks() -> &'static str {
+    here(
+        "No release is locked. Lock one with `cargo xtask lock v4.1.5`.\n",
+        "No release is locked. Locks come with the repository, from outside.\n",
+    )
+}
+
 /// Returns what to do about blobs that neither the store nor the registry has.
 pub(crate) fn to_be_carried() -> Vec<String> {
     vec![

@@ -66,7 +66,8 @@ impl<'a> App<'a> {
             consent: TerminalConsent::new(false),
             limits: release::transfer::connect::Limits::default(),
             accounts: release::Accounts::default(),
-            offline: common.offline || is_offline(std::env::var_os("AIRLOCK_OFFLINE").as_deref()),
+            offline: common.offline
+                || crate::called::is_offline(std::env::var_os("AIRLOCK_OFFLINE").as_deref()),
         })
     }
 
@@ -101,12 +102,6 @@ impl<'a> App<'a> {
     pub(crate) fn environment(&self, name: &str) -> Result<environment::Environment, Failure> {
         Ok(self.workspace.load(name)?)
     }
-}
-
-/// Returns whether AIRLOCK_OFFLINE asks for an offline run. An unknown value does: a request cannot be undone.
-fn is_offline(value: Option<&std::ffi::OsStr>) -> bool {
-    let value = value.unwrap_or_default().to_ascii_lowercase();
-    !["", "0", "false", "no"].iter().any(|off| value == **off)
 }
 
 /// Finds the workspace: the folder that was named, else the nearest one upwards that holds `environments/`, else
@@ -207,6 +202,9 @@ fn tool() -> Result<Tool, Failure> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         executable,
         variables: release::Variables::inherited(std::env::vars_os()),
+        cargo_variables: release::Variables::for_cargo(std::env::vars_os()),
+        // Cargo tells it. Only a program that cargo runs can be built again.
+        package: std::env::var("CARGO_PKG_NAME").unwrap_or_else(|_| "xtask".to_owned()),
         // The clock was checked when the program started.
         now: || timestamp(SystemTime::now()).unwrap_or(jiff::Timestamp::UNIX_EPOCH),
         signals: std::sync::Arc::default(),
@@ -235,21 +233,5 @@ mod tests {
         ] {
             assert!(matches!(timestamp(far), Err(Failure::Clock)), "{far:?}");
         }
-    }
-
-    // case 7.2
-    #[test]
-    fn an_unknown_value_of_the_variable_means_offline() {
-        for (value, expected) in [
-            ("1", true),
-            ("true", true),
-            ("on", true),
-            ("0", false),
-            ("False", false),
-            ("", false),
-        ] {
-            assert_eq!(is_offline(Some(value.as_ref())), expected, "{value}");
-        }
-        assert!(!is_offline(None));
     }
 }

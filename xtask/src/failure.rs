@@ -17,6 +17,8 @@ use release::{
     kubeconfig, plan, prune, receipt, rehearse, requires, verify, workspace,
 };
 
+use crate::advice::here;
+
 mod registry_error;
 pub(crate) mod unpack;
 
@@ -287,9 +289,15 @@ fn hints(error: &Error) -> Vec<String> {
             "free some space; `cargo xtask store gc` removes what no lock names".to_owned()
         }
         Error::EnvironmentInUse(_) => "wait until that command ends, then run this one again".to_owned(),
-        Error::Workspace(workspace::Error::NotLocked { release, .. }) => format!(
-            "on a machine with internet: `cargo xtask lock {release}`, and commit the lock; \
-             with the bundle at hand: `cargo xtask lock {release} --bundle FILE`"
+        Error::Workspace(workspace::Error::NotLocked { release, .. }) => here(
+            format!(
+                "on a machine with internet: `cargo xtask lock {release}`, and commit the lock; \
+                 with the bundle at hand: `cargo xtask lock {release} --bundle FILE`"
+            ),
+            format!(
+                "carry the repository here with the lock of {release}, which is made outside; \
+                 with the bundle at hand: `cargo xtask lock {release} --bundle FILE`"
+            ),
         ),
         Error::Workspace(workspace::Error::Defaults { release, .. }) => format!(
             "restore the committed file, or lock again on a machine that has mkectl {release}: `cargo xtask lock {release} --replace`"
@@ -329,7 +337,8 @@ fn hints(error: &Error) -> Vec<String> {
             None => return Vec::new(),
         },
         Error::Lock(lock::Error::VendorChecksum { path, .. }) => {
-            format!("replace {path} by a new download; if the checksum still differs, ask the vendor")
+            let what = here("download", "copy");
+            format!("replace {path} by a new {what}; if the checksum still differs, ask the vendor")
         }
         Error::Lock(lock::Error::Checksum { .. }) => {
             "no lock was written: run it again, or compare the bundle by other means and lock it with `--bundle FILE`".to_owned()
@@ -359,7 +368,8 @@ fn hints(error: &Error) -> Vec<String> {
             replace(path)
         }
         Error::Disk(disk::Error::Bundle { path, .. }) => {
-            format!("check that {path} is the complete and unchanged bundle of the vendor; download or copy it again")
+            let again = here("download or copy", "copy");
+            format!("check that {path} is the complete and unchanged bundle of the vendor; {again} it again")
         }
         Error::Disk(disk::Error::Store { source: StoreError::InUse { .. }, .. }) => {
             "run it again after the other command ends".to_owned()
@@ -420,10 +430,16 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Plan(plan::Error::ReleaseChanged { refusal: None, .. }) => {
             "run `cargo xtask deploy`, which upgrades the cluster".to_owned()
         }
-        Error::Program(program::Error::NoOldMkectl { release }) => format!(
-            "`cargo xtask fetch {release}` downloads it if {release} is locked; or put it on PATH, with the new one fetched or named in \
-             the environment: `mkectl: ./path/to/mkectl`"
-        ),
+        Error::Program(program::Error::NoOldMkectl { release }) => {
+            let first = here(
+                format!("`cargo xtask fetch {release}` downloads it if {release} is locked"),
+                format!("copy it to bundles/mkectl/{release}/"),
+            );
+            let new = here("fetched", "there");
+            format!(
+                "{first}; or put it on PATH, with the new one {new} or named in the environment: `mkectl: ./path/to/mkectl`"
+            )
+        }
         Error::Upgrade(upgrade::Error::NoReleaseMatrix { .. }) => {
             "take the vendor's release-matrix.json, unmodified, and name it in the environment: `release-matrix: ./release-matrix.json`"
                 .to_owned()
@@ -447,7 +463,10 @@ fn hints(error: &Error) -> Vec<String> {
             "nothing was changed: compute a new plan with `cargo xtask plan {environment} --out {path}` and have it signed"
         ),
         Error::Plan(plan::Error::WithoutMkectl { environment, .. }) => {
-            format!("`cargo xtask fetch {environment}` downloads the mkectl of the release")
+            here(
+                format!("`cargo xtask fetch {environment}` downloads the mkectl of the release"),
+                "copy the mkectl of the release to bundles/mkectl/, or put it on PATH".to_owned(),
+            )
         }
         Error::Snapshot(snapshot::Error::OtherRegistry { .. }) => {
             "take a snapshot of this environment: `cargo xtask snapshot ENVIRONMENT --out FILE`".to_owned()
@@ -463,8 +482,10 @@ fn hints(error: &Error) -> Vec<String> {
         ),
         Error::Connect(connect::Error::Credentials { .. }) => crate::advice::CREDENTIALS.to_owned(),
         Error::Mkectl(MkectlError::NotFound { .. } | MkectlError::Missing { .. }) => {
-            "install the release's mkectl on PATH, or fetch it with `cargo xtask fetch`, or name it in the environment: `mkectl: ./path/to/mkectl`"
-                .to_owned()
+            let second = here("fetch it with `cargo xtask fetch`", "copy it to bundles/mkectl/");
+            format!(
+                "install the release's mkectl on PATH, or {second}, or name it in the environment: `mkectl: ./path/to/mkectl`"
+            )
         }
         Error::Mkectl(MkectlError::Limit { .. }) => {
             "raise the limits of this shell or container: `ulimit -u`, `ulimit -n`, pids.max".to_owned()
@@ -487,7 +508,10 @@ fn hints(error: &Error) -> Vec<String> {
                 .to_owned()
         }
         Error::Program(program::Error::Refused { folder, .. }) => {
-            format!("delete {folder} and run `cargo xtask fetch` again, or copy it again")
+            here(
+                format!("delete {folder} and run `cargo xtask fetch` again, or copy it again"),
+                format!("delete {folder} and copy it again"),
+            )
         }
         Error::Run(run::Error::Running { note, .. }) => {
             format!("wait until it ends; if the process is not mkectl, delete {note}")
@@ -584,8 +608,10 @@ fn conflict_hints(conflict: &Conflict) -> Vec<String> {
 
 /// Returns what to do about a bundle that is not the one that was locked. The file may be the only copy that the operator has.
 fn replace(path: &Utf8Path) -> String {
+    let download = "; to download it, move it away and run `cargo xtask fetch`";
     format!(
-        "compare {path} with its source, and copy it again; to download it, move it away and run `cargo xtask fetch`"
+        "compare {path} with its source, and copy it again{}",
+        here(download, "")
     )
 }
 
@@ -625,13 +651,14 @@ fn missing(path: &Utf8Path) -> String {
     let folder = path.parent().unwrap_or(Utf8Path::new("."));
     match path.file_name() {
         Some("mkectl.tar.gz") => format!(
-            "copy mkectl's download to {path}, or put the release's mkectl on PATH; a connected machine downloads it with \
-             `cargo xtask fetch --platform`"
+            "copy mkectl's archive to {path}, or put the release's mkectl on PATH{}",
+            here(
+                "; a connected machine downloads it with `cargo xtask fetch --platform`",
+                ""
+            )
         ),
         Some(name) if folder == "bundles" => format!("copy the file to bundles/{name}"),
-        _ if path.as_str().contains(' ') => {
-            "give it as a file with `--checksum FILE`, or run without `--offline` and AIRLOCK_OFFLINE".to_owned()
-        }
+        _ if path.as_str().contains(' ') => "give it as a file with `--checksum FILE`".to_owned(),
         _ => "check the path".to_owned(),
     }
 }

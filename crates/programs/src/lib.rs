@@ -27,6 +27,7 @@ mod lines;
 mod mkectl;
 mod password;
 mod platform;
+pub mod portable;
 mod process;
 mod run;
 pub mod ssh;

@@ -30,6 +30,20 @@ impl Variables {
         )
     }
 
+    /// Returns `variables` like [`Variables::inherited`], with those by which cargo and rustup find their own files: a build needs them.
+    pub fn for_cargo<N, V>(variables: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: Into<OsString>,
+        V: Into<OsString>,
+    {
+        const OWN: &[&str] = &["CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"];
+        let variables = variables.into_iter();
+        let variables = variables.map(|(name, value)| (name.into(), value.into()));
+        let is_own = |name: &OsStr| name.to_str().is_some_and(|name| OWN.contains(&name));
+        let kept = variables.filter(|(name, _)| is_own(name) || !is_of_cargo(name));
+        Self(kept.collect())
+    }
+
     /// Returns those of the variables that have one of these names.
     #[must_use]
     pub fn only(&self, names: &[&str]) -> Self {
@@ -88,6 +102,18 @@ fn is_of_cargo(name: &OsStr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_build_gets_the_variables_by_which_cargo_finds_its_files() {
+        let variables = Variables::for_cargo([
+            ("CARGO_HOME", "/usr/local/cargo"),
+            ("CARGO_PKG_NAME", "xtask"),
+            ("LD_LIBRARY_PATH", "/lib"),
+            ("PATH", "/bin"),
+        ]);
+        let names: Vec<_> = variables.iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["CARGO_HOME", "PATH"]);
+    }
 
     #[test]
     fn only_the_variables_of_cargo_are_left_out() {

@@ -223,6 +223,10 @@ pub struct Tool {
     pub executable: camino::Utf8PathBuf,
     /// The environment variables that programs started by it shall have; `PATH` among them is where they are looked for.
     pub variables: Variables,
+    /// The environment variables that cargo shall have, which builds the program for a medium.
+    pub cargo_variables: Variables,
+    /// The package that this program is built from: `xtask`, or that of a team.
+    pub package: String,
     /// The present time.
     pub now: fn() -> jiff::Timestamp,
     /// Signals for what is under way.

@@ -18,7 +18,7 @@ pub(crate) fn run(app: &App<'_>) -> Result<ExitCode, Failure> {
     };
     text.push('\n');
     if listing.releases.is_empty() {
-        text.push_str("No release is locked. Lock one with `cargo xtask lock v4.1.5`.\n");
+        text.push_str(crate::advice::no_locks());
     } else {
         text.push_str(&releases(&listing));
     }

@@ -56,7 +56,7 @@ pub(crate) fn collect(app: &App<'_>, dry_run: bool) -> Result<ExitCode, Failure>
 fn report_text(report: &Report) -> String {
     let mut text = String::new();
     if report.releases.is_empty() {
-        text.push_str("No release is locked. Lock one with `cargo xtask lock v4.1.5`.\n");
+        text.push_str(crate::advice::no_locks());
     } else {
         let bytes = |amount: &Amount| DecimalBytes(amount.bytes).to_string();
         text.push_str(&table(

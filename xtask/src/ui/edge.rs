@@ -111,9 +111,8 @@ fn shown(text: &str, is_coloured: bool) -> String {
 fn mask(value: &mut Value) {
     match value {
         Value::String(text) => {
-            if let Cow::Owned(masked) = redaction::run().mask(text) {
-                *text = masked;
-            }
+            let shown = named(text, &crate::called::program()).into_owned();
+            *text = redaction::run().mask(&shown).into_owned();
         }
         Value::Array(items) => items.iter_mut().for_each(mask),
         Value::Object(fields) => {

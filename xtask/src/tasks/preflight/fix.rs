@@ -6,6 +6,7 @@ use environment::Environment;
 use release::preflight::{Check, Fault, RegistryFault, WorkspaceFault};
 
 use crate::advice;
+use crate::called::is_inside;
 
 /// What is to be done.
 pub(super) struct Fix {
@@ -37,6 +38,22 @@ fn here(fault: WorkspaceFault, environment: &Environment) -> Fix {
         }
         WorkspaceFault::CredentialsMissing => {
             return words(advice::CREDENTIALS);
+        }
+        WorkspaceFault::NotLocked if is_inside() => {
+            return words("carry the repository here with the lock, which is made outside");
+        }
+        WorkspaceFault::BundleMissing if is_inside() => {
+            return words(
+                "copy the bundle to bundles/, or what the registry lacks of it to the store",
+            );
+        }
+        WorkspaceFault::BundleDiffers if is_inside() => {
+            return words("copy the file again: it differs from the lock or is incomplete");
+        }
+        WorkspaceFault::MkectlMissing if is_inside() => {
+            return words(
+                "copy the release's mkectl to bundles/mkectl/ from outside, or put it on PATH",
+            );
         }
         WorkspaceFault::NotLocked => (
             "lock the release on a machine with internet, and commit the lock",
