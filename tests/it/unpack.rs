@@ -65,10 +65,8 @@ async fn an_empty_folder_becomes_a_workspace_and_the_next_medium_continues_it() 
 
     // The second medium has the key's line, and only what is new.
     let known = courier.git(&["rev-parse", "HEAD"]);
-    let line = first
-        .stderr
-        .lines()
-        .find(|line| line.starts_with("courier "));
+    let mut lines = first.stdout.lines().map(str::trim);
+    let line = lines.find(|line| line.starts_with("courier "));
     let signers = format!("{}\n", line.unwrap());
     courier
         .lab

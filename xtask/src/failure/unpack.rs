@@ -62,11 +62,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Lacks { .. } => "unpack the media before this one first, in their order",
         Error::Rewritten { .. } => "do not use the medium; ask its sender why history changed",
         Error::Diverged { .. } => {
-            return vec![
-                "carry the commits of this workspace to the other side first: `cargo xtask pack --return --out DIR`"
-                    .to_owned(),
-                "or merge here, then unpack again: `git merge refs/airlock/incoming`".to_owned(),
-            ];
+            "merge here, then unpack again: `git merge refs/airlock/incoming`"
         }
         Error::Conflict { .. } => {
             "merge by hand: `git merge refs/airlock/incoming`, then unpack again"

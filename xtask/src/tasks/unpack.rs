@@ -36,13 +36,8 @@ pub(crate) fn run(app: &App<'_>, arguments: &UnpackArgs) -> Result<ExitCode, Fai
             )?)
         })
     })?;
-    if let Some(line) = &unpacked.signer_line {
-        app.ui.note(&format!(
-            "to accept this key from now on, commit this line as {SIGNERS}:\n{}",
-            line.trim_end()
-        ));
-    }
-    app.ui.result(&text(&unpacked), &unpacked)?;
+    // It is not folded: a line of it is to be copied.
+    app.ui.document(&text(&unpacked), &unpacked)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -67,12 +62,9 @@ fn confirm(algorithm: &str, fingerprint: &str) -> Result<(), String> {
 }
 
 fn text(unpacked: &Unpacked) -> String {
-    let signer = match &unpacked.signer {
-        Some(signer) => format!("signed by {signer}"),
-        None => "not signed".to_owned(),
-    };
-    let mut text = format!("pack {} is unpacked, {signer}\n", &unpacked.pack[..12]);
+    let mut text = format!("pack {} is unpacked\n", &unpacked.pack[..12]);
     let mut line = |what: &str, value: &str| text.push_str(&format!("  {what:<10}  {value}\n"));
+    line("signed by", unpacked.signer.as_deref().unwrap_or("no key"));
     if let Some(moved) = &unpacked.repository {
         line("repository", &repository(moved));
     }
@@ -126,6 +118,12 @@ fn text(unpacked: &Unpacked) -> String {
             text.push_str(&format!("  {program} plan {environment}\n"));
             text.push_str(&format!("  {program} deploy {environment}\n"));
         }
+    }
+    if let Some(line) = &unpacked.signer_line {
+        text.push_str(&format!(
+            "To accept this key from now on, commit this line as {SIGNERS}:\n  {}\n",
+            line.trim_end()
+        ));
     }
     text
 }

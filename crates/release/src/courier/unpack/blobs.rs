@@ -137,7 +137,10 @@ pub(super) fn fill(
     unpacked.assumed = assumed
         .filter(|blob| !digest(&blob.sha256).is_ok_and(|digest| store.has(&digest, blob.size)))
         .count();
-    settle(workspace, &store)
+    match unpacked.blobs + unpacked.kept {
+        0 => Ok(()),
+        _ => settle(workspace, &store),
+    }
 }
 
 /// Makes all blobs durable, and names the artifacts of all locks that are complete in the store.
