@@ -22,6 +22,7 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(without_namespaces)");
     println!("cargo::rustc-check-cfg=cfg(without_zigbuild)");
     println!("cargo::rustc-check-cfg=cfg(without_check_jsonschema)");
+    println!("cargo::rustc-check-cfg=cfg(without_ssh_keygen)");
     if std::env::var_os("CI").is_some() {
         return;
     }
@@ -39,6 +40,9 @@ fn main() {
     }
     if !on_path("cargo-zigbuild") {
         println!("cargo::rustc-cfg=without_zigbuild");
+    }
+    if !on_path("ssh-keygen") {
+        println!("cargo::rustc-cfg=without_ssh_keygen");
     }
     let needed = ["ssh", "ssh-keygen", "ip", "nsenter", "unshare"];
     let has_sshd = on_path("sshd") || Path::new("/usr/sbin/sshd").is_file();

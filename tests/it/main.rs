@@ -37,6 +37,7 @@ mod mutations;
 mod new;
 mod offline;
 mod operation;
+mod pack;
 mod partial;
 mod plan;
 mod preflight;

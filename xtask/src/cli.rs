@@ -17,11 +17,13 @@ use crate::ui::Format;
 mod cluster;
 mod examples;
 mod look;
+mod pack;
 mod rehearsal;
 mod values;
 
 pub(crate) use cluster::{ClusterCommand, MkectlArgs};
 pub(crate) use look::{DiffArgs, PlanArgs, StatusArgs};
+pub(crate) use pack::PackArgs;
 pub(crate) use rehearsal::{RehearsalArgs, RehearsalCommand};
 
 /// Install and upgrade Mirantis Kubernetes Engine 4 across an air gap
@@ -100,6 +102,7 @@ Prepare
   render     Write an environment's mke4.yaml
   promote    Write the release of one environment into another
   rehearse   Run a deploy without touching registry or cluster
+  pack       Write a medium for a site without internet
 
 Deploy
   deploy     Fetch, verify, push, render and apply a release
@@ -239,6 +242,12 @@ pub(crate) enum Command {
     /// Verifies the signature and every piece. Makes the workspace if it does not exist. An interrupted run resumes.
     #[command(after_help = examples::UNPACK)]
     Unpack(UnpackArgs),
+    /// Write a medium for a site without internet
+    ///
+    /// The medium has the repository, mkectl, this program, and the blobs that the site lacks according to its receipts. `START.txt` on it
+    /// explains how to unpack it.
+    #[command(after_help = examples::PACK)]
+    Pack(PackArgs),
     /// Write an environment's mke4.yaml
     #[command(group = ArgGroup::new("which").required(true).args(["environment", "all"]))]
     Render {
@@ -807,6 +816,7 @@ mod tests {
             "verify",
             "diff",
             "prune",
+            "pack",
         ] {
             let mut command = Cli::command();
             command.build();

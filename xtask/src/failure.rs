@@ -19,6 +19,7 @@ use release::{
 
 use crate::advice::here;
 
+mod pack;
 mod registry_error;
 pub(crate) mod unpack;
 
@@ -106,6 +107,8 @@ pub(crate) enum Failure {
         task: String,
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    #[error("a medium is not written to a terminal")]
+    StreamToTerminal,
     #[error("cannot write to standard output")]
     Output(#[source] std::io::Error),
     #[error(transparent)]
@@ -168,6 +171,7 @@ impl Failure {
             | Self::NeitherEnvironmentNorRelease(_)
             | Self::NeitherReleaseNorFile(_)
             | Self::Kinds { .. }
+            | Self::StreamToTerminal
             | Self::OneRelease(_) => Kind::Usage,
             Self::Declined { .. } | Self::NotApproved(_) | Self::NoApproval(_) => Kind::NotAllowed,
             Self::Exists(_)
@@ -254,6 +258,9 @@ impl Failure {
             Self::NeitherEnvironmentNorRelease(_) => {
                 vec!["`cargo xtask list` shows both".to_owned()]
             }
+            Self::StreamToTerminal => {
+                vec!["redirect standard output, or name a folder with `--out DIR`".to_owned()]
+            }
             _ => Vec::new(),
         }
     }
@@ -329,6 +336,7 @@ fn hints(error: &Error) -> Vec<String> {
             "free space on {} and run the command again: it resumes; `cargo xtask store gc` removes blobs that no lock names",
             full.mount
         ),
+        Error::Pack(error) => return pack::hints(error),
         Error::Fetch(fetch::Error::Offline { what, .. }) => missing(what),
         Error::Fetch(fetch::Error::NoBundle { path }) => missing(path),
         Error::Fetch(fetch::Error::Nowhere { .. } | fetch::Error::NoMatrix(_)) => return crate::advice::to_be_carried(),

@@ -14,6 +14,7 @@ mod lock;
 mod migrate;
 mod mkectl;
 mod new;
+mod pack;
 mod plan;
 mod preflight;
 mod promote;
@@ -93,6 +94,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             without_backup.as_deref(),
             take_over.take_over,
         ),
+        Command::Pack(arguments) => pack::run(app, arguments),
         Command::Push(arguments) => push::run(app, arguments),
         Command::Apply {
             environment,

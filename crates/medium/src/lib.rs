@@ -48,8 +48,8 @@ pub use piece::{LARGEST_PIECE, Source};
 pub use signature::{SignatureError, Signer, signer};
 pub use signers::Signers;
 pub use split::split;
-pub use stream::{PieceSink, read_stream, write_stream};
-pub use write::{Files, parallel, write};
+pub use stream::{PieceSink, read_stream, tar_folder, write_stream};
+pub use write::{Files, parallel, to_write, write};
 
 /// Receives the number of bytes done, and returns whether to continue.
 pub type Progress<'a> = &'a (dyn Fn(u64) -> bool + Sync);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{Error, Source, Volume};
 
 /// The largest cluster of FAT32 and common for exFAT: a file takes a multiple of it.
-const CLUSTER: u64 = 32 << 10;
+pub(crate) const CLUSTER: u64 = 32 << 10;
 
 /// What a volume has beside its pieces and copies of the manifest: folders, `volume.yaml`.
 const OVERHEAD: u64 = 1 << 20;

@@ -1,7 +1,9 @@
 //! The tar form of a medium, for a data diode or a pipe. The manifest comes first, so pieces can be used as they arrive.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::PermissionsExt as _;
 
 use camino::Utf8Path;
 use sha2::{Digest as _, Sha256};
@@ -152,6 +154,47 @@ pub fn read_stream<E: From<Error>>(
         (Some(_), Some(piece)) => Err(faulty(piece, Fault::Missing).into()),
         (Some(medium), None) => Ok(medium),
     }
+}
+
+/// Writes a folder to a tar file, under the name `prefix`. The same folder gives the same bytes.
+///
+/// # Errors
+/// Something cannot be read or written.
+pub fn tar_folder(folder: &Utf8Path, prefix: &str, to: &Utf8Path) -> Result<(), Error> {
+    let out = File::create(to).map_err(Error::io("write", to))?;
+    let mut tar = Builder::new(BufWriter::new(out));
+    let mut waiting = vec![folder.to_owned()];
+    let mut found = Vec::new();
+    while let Some(next) = waiting.pop() {
+        for entry in next.read_dir_utf8().map_err(Error::io("read", &next))? {
+            let entry = entry.map_err(Error::io("read", &next))?;
+            let kind = entry.file_type().map_err(Error::io("read", &next))?;
+            match kind.is_dir() {
+                true => waiting.push(entry.into_path()),
+                false => found.push(entry.into_path()),
+            }
+        }
+    }
+    found.sort();
+    for path in found {
+        let read = || Error::io("read", &path);
+        let mut from = files::open(&path).map_err(read())?;
+        let metadata = from.metadata().map_err(read())?;
+        let is_program = metadata.permissions().mode() & 0o111 != 0;
+        let mut header = Header::new_gnu();
+        header.set_size(metadata.len());
+        header.set_mode(if is_program { 0o755 } else { 0o644 });
+        header.set_mtime(0);
+        let name = Utf8Path::new(prefix).join(path.strip_prefix(folder).unwrap_or(&path));
+        tar.append_data(&mut header, name, &mut from)
+            .map_err(read())?;
+    }
+    let finish = || {
+        tar.into_inner()?
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)
+    };
+    finish().map(drop).map_err(Error::io("write", to))
 }
 
 /// Receives a piece of a stream.

@@ -98,6 +98,20 @@ pub fn write(
     files::sync_filesystem(folder).map_err(Error::io("write", folder))
 }
 
+/// Returns how many bytes a medium still takes in a folder. A file takes a multiple of a cluster, as on FAT.
+pub fn to_write(folder: &Utf8Path, manifest: &Manifest, manifest_size: u64) -> u64 {
+    let size = |bytes: u64| bytes.next_multiple_of(crate::split::CLUSTER);
+    let is_missing = |piece: &&Piece| {
+        let path = layout::piece(&folder.join(layout::volume(piece.volume)), &piece.sha256);
+        !path.metadata().is_ok_and(|found| found.len() == piece.size)
+    };
+    let pieces = manifest.pieces().into_iter().filter(is_missing);
+    let files = manifest.files.iter().map(|file| file.size);
+    let copies = 1 + manifest.volumes.len() as u64;
+    let bytes = pieces.map(|piece| piece.size).chain(files).map(size);
+    bytes.sum::<u64>() + copies * size(manifest_size)
+}
+
 /// Runs jobs on several threads until all are done or one fails.
 ///
 /// # Errors
@@ -143,6 +157,14 @@ fn occupied(folder: &Utf8Path, manifest: &[u8]) -> Result<(), Error> {
 
 /// Makes the folders of a volume, and removes pieces that an interrupted run for different contents has left.
 fn prepare(volume: &Utf8Path, kept: &BTreeSet<&str>) -> Result<(), Error> {
+    let starts = volume.join("pieces");
+    let above = volume.ancestors().take(2).chain([starts.as_path()]);
+    for folder in above {
+        if folder.is_symlink() {
+            let refusal = io::Error::other("it is a symbolic link");
+            return Err(Error::io("write", folder)(refusal));
+        }
+    }
     let starts: BTreeSet<&str> = kept.iter().map(|sha256| &sha256[..2]).collect();
     for start in starts {
         let folder = volume.join("pieces").join(start);
@@ -178,7 +200,7 @@ fn place(job: &Job<'_>, volume: &Utf8Path, progress: Progress<'_>) -> Result<(),
     let part = Utf8PathBuf::from(format!("{path}{PART}"));
     let read = || Error::io("read", job.path);
     let mut from = open_at(job.path, job.offset, job.piece.size).map_err(read())?;
-    let mut into = File::create(&part).map_err(Error::io("write", &part))?;
+    let mut into = create(&part).map_err(Error::io("write", &part))?;
     let (found, size) = copy(&mut from, &mut into, progress).map_err(|failed| match failed {
         Failed::Read(source) => read()(source),
         Failed::Write(source) => Error::io("write", &part)(source),
@@ -216,10 +238,19 @@ fn place_program(program: &Utf8Path, folder: &Utf8Path) -> Result<(), Error> {
     let path = folder.join(PROGRAM);
     let mut from = files::open(program).map_err(Error::io("read", program))?;
     let write = || Error::io("write", &path);
-    let mut into = File::create(&path).map_err(write())?;
+    let mut into = create(&path).map_err(write())?;
     io::copy(&mut from, &mut into).map_err(write())?;
     executable(&into);
     Ok(())
+}
+
+/// Makes a file anew. A link of its name is removed and not followed.
+fn create(path: &Utf8Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    File::create_new(path)
 }
 
 /// Lets the program be started, on file systems that have modes.
@@ -247,7 +278,7 @@ fn write_manifest(folder: &Utf8Path, files: &Files<'_>) -> Result<(), Error> {
 fn replace(path: &Utf8Path, bytes: &[u8]) -> Result<(), Error> {
     let part = Utf8PathBuf::from(format!("{path}{PART}"));
     let write = || -> io::Result<()> {
-        let mut file = File::create(&part)?;
+        let mut file = create(&part)?;
         file.write_all(bytes)?;
         file.sync_data()?;
         fs::rename(&part, path)

@@ -12,6 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::ask::Question;
 use crate::{Error, Executable, Variables};
 
+mod bundle;
 mod receive;
 
 pub use receive::{Head, Receiver};
@@ -267,11 +268,20 @@ impl Git {
     }
 
     fn ask(&self, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, Absent> {
+        self.ask_within(LIMIT, arguments, input)
+    }
+
+    fn ask_within(
+        &self,
+        limit: Duration,
+        arguments: &[&str],
+        input: &[u8],
+    ) -> Result<Vec<u8>, Absent> {
         self.question(Question {
             arguments,
             input,
             with_errors: false,
-            limit: LIMIT,
+            limit,
             longest: LONGEST,
         })
     }

@@ -16,6 +16,7 @@
 //! Nor does it read this process's environment: what a program is to inherit is passed in.
 
 mod ask;
+mod cargo;
 mod command;
 mod credential_helper;
 mod deliver;
@@ -31,8 +32,10 @@ pub mod portable;
 mod process;
 mod run;
 pub mod ssh;
+mod ssh_keygen;
 mod variables;
 
+pub use cargo::vendor;
 pub use command::{Command, Results};
 pub use credential_helper::{HelperError, ask_credential_helper};
 pub use deliver::deliver;
@@ -47,4 +50,5 @@ pub use mkectl::{
 pub use password::AdminPassword;
 pub use process::is_running;
 pub use run::{CLEANUP, Exit, Finished, Signal, run};
+pub use ssh_keygen::sign;
 pub use variables::Variables;

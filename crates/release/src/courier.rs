@@ -1,5 +1,6 @@
 //! Carries a workspace and releases across the air gap, on a medium that a courier takes along.
 
+pub mod pack;
 pub mod unpack;
 
 pub use medium::{Error as MediumError, Fault, SignatureError};

@@ -94,6 +94,9 @@ pub enum Error {
     /// Something that a lock names is not on this machine.
     #[error(transparent)]
     Fetch(#[from] crate::transfer::fetch::Error),
+    /// A medium is not packed.
+    #[error(transparent)]
+    Pack(#[from] crate::courier::pack::Error),
     /// A release cannot be learned.
     #[error(transparent)]
     Learn(#[from] crate::transfer::learn::Error),
@@ -152,6 +155,7 @@ impl Error {
             Self::Disk(error) => error.kind(),
             Self::Connect(error) => error.kind(),
             Self::Fetch(error) => error.kind(),
+            Self::Pack(error) => error.kind(),
             Self::Learn(error) => error.kind(),
             Self::Kubeconfig(error) => error.kind(),
             Self::Program(error) => error.kind(),

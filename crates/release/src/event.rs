@@ -33,6 +33,8 @@ pub enum Step {
     Cluster,
     /// Bring the contents of a medium to the workspace.
     Unpack,
+    /// Write a medium.
+    Pack,
 }
 
 impl Step {
@@ -50,6 +52,7 @@ impl Step {
             Self::Migrate => "migrate",
             Self::Cluster => "mkectl",
             Self::Unpack => "unpack",
+            Self::Pack => "pack",
         }
     }
 }

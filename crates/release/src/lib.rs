@@ -42,9 +42,8 @@ pub mod cluster;
 
 pub mod deploy;
 
-pub mod courier;
-
 // Beside the road.
+pub mod courier;
 pub mod preflight;
 pub mod prune;
 pub mod rehearse;

@@ -63,3 +63,11 @@ Examples:
   cargo xtask prune prod --out prune.yaml
   cargo xtask prune prod --plan prune.yaml
 ";
+
+pub(crate) const PACK: &str = "\
+Examples:
+  cargo xtask pack prod --dry-run
+  cargo xtask pack prod --out /media/disk --sign ~/.ssh/id_ed25519
+  cargo xtask pack prod --out /media/disk --have prod.snapshot.yaml
+  cargo xtask pack staging prod --out - | ssh diode
+";

@@ -25,6 +25,25 @@ pub(super) fn rate(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Reads the size of a volume.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    match text.parse::<ByteSize>() {
+        Ok(size) if size.as_u64() > 0 && !text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Ok(size.as_u64())
+        }
+        _ => Err("a size is written like 700MB or 4GiB".to_owned()),
+    }
+}
+
+/// Reads the beginning of a piece's name.
+pub(super) fn piece(text: &str) -> Result<String, String> {
+    let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match is_hex && (8..=64).contains(&text.len()) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err("a piece is named by at least 8 hexadecimal digits".to_owned()),
+    }
+}
+
 /// Reads how long to wait, in the form that environments use.
 pub(super) fn interval(text: &str) -> Result<std::time::Duration, String> {
     environment::span(text).ok_or_else(|| {

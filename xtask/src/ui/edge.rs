@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::fold::Columns;
 use crate::called::BY_CARGO;
+use crate::failure::Failure;
 
 /// Writes a text to standard output, wrapped to the terminal. A reader that has read enough (`| head`) is not an error.
 ///
@@ -56,6 +57,17 @@ pub(crate) fn object(mut value: Value) -> String {
 /// Standard output cannot be written to.
 pub(super) fn reveal_json(value: &Value) -> io::Result<()> {
     write_out(&format!("{}\n", redaction::escape_json(&value.to_string())))
+}
+
+/// Returns standard output for the bytes of a medium, which are for a program and not for people.
+///
+/// # Errors
+/// It is a terminal.
+pub(crate) fn stream() -> Result<impl io::Write, Failure> {
+    match console::Term::stdout().is_term() {
+        true => Err(Failure::StreamToTerminal),
+        false => Ok(io::BufWriter::with_capacity(1 << 20, io::stdout())),
+    }
 }
 
 /// Writes a text to standard error, wrapped to the terminal. A standard error that is closed is ignored.

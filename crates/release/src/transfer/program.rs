@@ -601,6 +601,64 @@ pub async fn fetch_for(
     Ok(())
 }
 
+/// A download of mkectl that is on this machine.
+pub(crate) struct LocalArchive {
+    pub(crate) release: String,
+    pub(crate) platform: String,
+    pub(crate) sha256: String,
+    pub(crate) path: Utf8PathBuf,
+}
+
+/// Returns the downloads of mkectl that these environments need on these platforms: of their releases, and of the releases that their
+/// clusters run. What is not here is downloaded, or left out if only sizes are asked for.
+///
+/// # Errors
+/// A receipt or a lock cannot be read, a download failed, or is not the one that was locked.
+pub(crate) async fn archives(
+    context: &Context<'_>,
+    environments: &[Environment],
+    platforms: &[String],
+    only_local: bool,
+) -> Result<Vec<LocalArchive>, crate::Error> {
+    let mut releases = std::collections::BTreeSet::new();
+    for environment in environments {
+        let output = Output::below(&context.workspace.environment(&environment.name));
+        let applied = Receipt::read(&output.receipt)?.and_then(|receipt| receipt.applied);
+        let runs = applied.and_then(|applied| applied.release.strip_prefix('v')?.parse().ok());
+        releases.extend(runs);
+        releases.insert(environment.release.clone());
+    }
+    let mut archives = Vec::new();
+    for release in releases {
+        let lock = match locked::read(context.workspace, &release) {
+            Ok(locked) => locked.lock,
+            // A cluster may run what was never locked here.
+            Err(crate::Error::Workspace(workspace::Error::NotLocked { .. })) => continue,
+            Err(error) => return Err(error),
+        };
+        match lock.mkectl.is_empty() {
+            true => context.reporter.report(Event::Warning(format!(
+                "the lock of {} has no mkectl, so the medium has none",
+                lock.release
+            ))),
+            false if only_local => {}
+            false => fetch_for(context, &lock, platforms).await?,
+        }
+        for locked in &lock.mkectl {
+            let kept = Kept::of(context.workspace, &lock, locked);
+            if platforms.contains(&locked.platform) && kept.archive.exists() {
+                archives.push(LocalArchive {
+                    release: lock.release.clone(),
+                    platform: locked.platform.clone(),
+                    sha256: locked.sha256.clone(),
+                    path: kept.archive,
+                });
+            }
+        }
+    }
+    Ok(archives)
+}
+
 /// Compares the downloads of mkectl on this machine with their hashes in the lock, for every platform.
 ///
 /// # Errors

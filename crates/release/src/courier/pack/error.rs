@@ -1,0 +1,121 @@
+//! Why a medium is not packed.
+
+use camino::Utf8PathBuf;
+
+use crate::Kind;
+
+/// Why a medium is not packed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Git has no answer, or the workspace is not a repository.
+    #[error("the history of the workspace cannot be packed")]
+    Git {
+        /// Why not.
+        source: programs::Absent,
+    },
+    /// Files that the other side needs are not committed.
+    #[error("a medium carries commits, and {} not committed: {}", environment::count_are(files.len(), "file"), files.join(", "))]
+    Uncommitted {
+        /// The files.
+        files: Vec<String>,
+    },
+    /// Nothing was committed yet.
+    #[error("the repository of the workspace has no commit")]
+    NoCommit,
+    /// Another command packs.
+    #[error("another command uses `{folder}`")]
+    InUse {
+        /// The folder of temporary files.
+        folder: Utf8PathBuf,
+    },
+    /// The repository is a shallow clone.
+    #[error(
+        "the repository of the workspace is a shallow clone, which the other side cannot clone"
+    )]
+    Cut,
+    /// A file that lists what the other side has cannot be understood.
+    #[error("`{path}` is not a registry snapshot and not the manifest of a medium")]
+    Have {
+        /// The file.
+        path: Utf8PathBuf,
+        /// What the manifest's reader says.
+        source: medium::Error,
+    },
+    /// A file lists what an environment has that is not packed.
+    #[error("`{path}` is of {}, which {} not packed", of.join(", "), if of.len() == 1 { "is" } else { "are" })]
+    OtherEnvironment {
+        /// The file.
+        path: Utf8PathBuf,
+        /// The environments that it is of.
+        of: Vec<String>,
+    },
+    /// A piece is not in this pack.
+    #[error("no content of this pack has a piece `{piece}`")]
+    UnknownPiece {
+        /// The beginning of its name.
+        piece: String,
+    },
+    /// The manifest cannot be signed.
+    #[error("the manifest cannot be signed with `{key}`")]
+    Sign {
+        /// The key.
+        key: Utf8PathBuf,
+        /// Why not.
+        source: programs::Error,
+    },
+    /// The signature that was made is not accepted.
+    #[error("the signature by `{key}` cannot be verified")]
+    Signature {
+        /// The key.
+        key: Utf8PathBuf,
+        /// Why not.
+        source: medium::SignatureError,
+    },
+    /// The sources of the dependencies cannot be collected.
+    #[error("the sources of the dependencies cannot be collected")]
+    Vendor {
+        /// Why not.
+        source: programs::Error,
+    },
+    /// The medium has too little space.
+    #[error("{} are free in {folder}, but {} must still be written", bytesize::ByteSize(*free).display().si(), bytesize::ByteSize(*needed).display().si())]
+    NoRoom {
+        /// The folder.
+        folder: Utf8PathBuf,
+        /// How many bytes are free.
+        free: u64,
+        /// How many are needed.
+        needed: u64,
+    },
+    /// The medium cannot be written.
+    #[error("the medium is not complete")]
+    Medium {
+        /// Why not.
+        source: medium::Error,
+    },
+}
+
+impl Error {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Git { .. }
+            | Self::Uncommitted { .. }
+            | Self::NoCommit
+            | Self::Cut
+            | Self::Have { .. }
+            | Self::OtherEnvironment { .. } => Kind::Workspace,
+            Self::UnknownPiece { .. } => Kind::Usage,
+            Self::Medium {
+                source: medium::Error::Changed { .. },
+            } => Kind::Content,
+            Self::InUse { .. }
+            | Self::Sign { .. }
+            | Self::Signature { .. }
+            | Self::Vendor { .. }
+            | Self::NoRoom { .. }
+            | Self::Medium { .. } => Kind::Machine,
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Signs the manifest by `ssh-keygen`, and checks what came of it.
+
+use camino::Utf8Path;
+use medium::{Signer, Signers};
+
+use super::Error;
+use crate::Context;
+use crate::courier::SIGNERS;
+use crate::event::Event;
+use crate::workspace::read_if_there;
+
+/// Returns the signature of a manifest. Warns if the other side would not accept the key.
+///
+/// # Errors
+/// The key does not sign, or its signature cannot be verified.
+pub(super) fn sign(
+    context: &Context<'_>,
+    key: &Utf8Path,
+    manifest: &[u8],
+    scratch: &Utf8Path,
+) -> Result<(String, Signer), crate::Error> {
+    let file = scratch.join(medium::MANIFEST);
+    std::fs::write(&file, manifest).map_err(|source| crate::Error::io("write", &file, source))?;
+    programs::sign(key, medium::NAMESPACE, &file, &context.tool.variables).map_err(|source| {
+        Error::Sign {
+            key: key.to_owned(),
+            source,
+        }
+    })?;
+    let path = scratch.join(medium::SIGNATURE);
+    let signature =
+        files::read_text(&path).map_err(|source| crate::Error::io("read", &path, source))?;
+    let wrong = |source| Error::Signature {
+        key: key.to_owned(),
+        source,
+    };
+    let signer = medium::signer(manifest, &signature).map_err(wrong)?;
+    let text = read_if_there(&context.workspace.root().join(SIGNERS))?;
+    let signers = Signers::parse(text.as_deref().unwrap_or_default()).map_err(wrong)?;
+    if !signers.permits(&signer) {
+        context.reporter.report(Event::Warning(format!(
+            "{SIGNERS} does not list the key {}, so unpack asks before it accepts the medium",
+            signer.fingerprint()
+        )));
+    }
+    Ok((signature, signer))
+}

@@ -1,0 +1,76 @@
+//! `START.txt`: what a person on the other side types, in plain words.
+
+use std::collections::BTreeMap;
+
+use semver::Version;
+
+use super::Options;
+use crate::locked::Locked;
+
+/// Returns the text. The same medium has the same text, so it contains no time.
+pub(super) fn text(
+    environments: &[String],
+    locks: &BTreeMap<Version, Locked>,
+    glibc: Option<&str>,
+    options: &Options,
+) -> String {
+    let releases: Vec<String> = locks.keys().map(|release| format!("v{release}")).collect();
+    let names = environments.join(" ");
+    let unsigned = match options.sign {
+        Some(_) => "",
+        None => " --allow-unsigned",
+    };
+    let mut text = format!(
+        "\
+This is an Airlock medium with {} for: {names}.
+
+1. Connect this disk to a machine at the site that reaches the registry.
+   Open a terminal and change to the folder with this file.
+
+2. Unpack. DIR is the folder for the workspace; it may exist already.
+
+   ./airlock unpack . -C DIR{unsigned}
+
+   If the system does not start programs from this disk, copy it first:
+
+   cp airlock /tmp/airlock
+   chmod +x /tmp/airlock
+   /tmp/airlock unpack . -C DIR{unsigned}
+
+   If there are several disks, name the folder of each: unpack . /media/disk2
+",
+        releases.join(", ")
+    );
+    text.push_str(match options.sign {
+        Some(_) => {
+            "
+   Compare the fingerprint that it shows with the one that you were told.
+"
+        }
+        None => {
+            "
+   The medium is not signed: be sure where it comes from.
+"
+        }
+    });
+    text.push_str(
+        "
+3. Read the plan, and deploy.
+
+   cd DIR
+   export AIRLOCK_OFFLINE=1
+",
+    );
+    for name in environments {
+        text.push_str(&format!(
+            "   ./airlock plan {name}\n   ./airlock deploy {name}\n"
+        ));
+    }
+    if let Some(glibc) = glibc {
+        text.push_str(&format!(
+            "\nThe program needs Linux with glibc {glibc} or later: `ldd --version` shows it.\n"
+        ));
+    }
+    // Editors on other systems show a file without these as one line.
+    text.replace('\n', "\r\n")
+}

@@ -1,0 +1,517 @@
+//! Tests of `pack`: what a medium has, what is left out, how it is signed, and what happens when a run ends early.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Stdio;
+use std::time::Duration;
+
+use bundle::Lock;
+use bundle::make::Recipe;
+use camino::{Utf8Path, Utf8PathBuf};
+use medium::{Medium, What};
+use sha2::Digest as _;
+use support::{Sandbox, bundles};
+
+use crate::AIRLOCK;
+
+const OLD: &str = "v4.1.3";
+const NEW: &str = "v4.1.5";
+
+/// A workspace in git with two releases, of which the second shares four fifths of its bytes with the first. The environment `lab` is at
+/// the second one, and both are in the store.
+struct Site {
+    sandbox: Sandbox,
+}
+
+fn recipe(release: &str) -> Recipe {
+    let mut layers = vec![
+        ("base", 3_500_000),
+        ("middle", 2_500_000),
+        ("top", 2_000_000),
+    ];
+    let own = if release == OLD { "own-old" } else { "own-new" };
+    layers.push((own, 2_000_000));
+    bundles::of(vec![
+        bundles::image("calico/node", release, &["linux/amd64"], &layers),
+        bundles::dex(),
+    ])
+}
+
+impl Site {
+    fn new() -> Self {
+        let sandbox = Sandbox::new(AIRLOCK);
+        for program in ["git", "ssh-keygen"] {
+            let folders = ["/usr/bin", "/usr/local/bin"].into_iter();
+            let mut found = folders.map(|folder| Utf8Path::new(folder).join(program));
+            if let Some(path) = found.find(|path| path.exists()) {
+                sandbox.install(path.as_str(), program);
+            }
+        }
+        sandbox.write(
+            ".gitignore",
+            "/bundles/store/\n/bundles/pack/\n/bundles/mkectl/\n*.tar.gz\n",
+        );
+        sandbox.write("program", "#!/bin/sh\necho airlock\n");
+        let site = Self { sandbox };
+        site.git(&["init", "--quiet", "--initial-branch=main"]);
+        for release in [OLD, NEW] {
+            let bundle = site.sandbox.path("bundles/b.tar.gz");
+            bundles::make(&recipe(release), &bundle);
+            let lock = [
+                "lock",
+                release,
+                "--bundle",
+                bundle.as_str(),
+                "--force-release",
+            ];
+            site.sandbox.run(&lock).success();
+            site.lock_mkectl(release);
+        }
+        site.sandbox.write(
+            "environments/lab/environment.yaml",
+            "release: v4.1.5
+registry: { address: registry.example.com, project: mke }
+config:
+  apiServer: { externalAddress: mke.lab.example.com }
+  hosts:
+    - role: controller+worker
+      ssh: { address: 192.0.2.10, user: ubuntu, port: 22, keyPath: ~/.ssh/id_ed25519 }
+",
+        );
+        site.commit("lab");
+        site
+    }
+
+    /// Keeps a download of mkectl as the lock's own.
+    fn lock_mkectl(&self, release: &str) {
+        let archive = bundles::pack(&[bundles::Member::new("mkectl", release)]);
+        let mut lock = self.lock(release);
+        lock.mkectl.retain(|one| one.platform == "linux-x86_64");
+        lock.mkectl[0].sha256 = hex::encode(sha2::Sha256::digest(&archive));
+        self.sandbox.write(&lock_path(release), &lock.to_yaml());
+        let folder = self
+            .sandbox
+            .path(&format!("bundles/mkectl/{release}/linux-x86_64"));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("mkectl.tar.gz"), archive).unwrap();
+    }
+
+    fn git(&self, arguments: &[&str]) {
+        #[expect(clippy::disallowed_methods, reason = "the workspace's owner commits")]
+        let mut git = std::process::Command::new("git");
+        git.args(["-c", "user.name=Jane", "-c", "user.email=jane@example.com"])
+            .args(arguments)
+            .current_dir(self.sandbox.path(""));
+        let output = git.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    fn commit(&self, message: &str) {
+        self.git(&["add", "."]);
+        self.git(&["commit", "--quiet", "--message", message]);
+    }
+
+    /// Commits a receipt that records the first release.
+    fn receipt(&self) {
+        let lock = self.sandbox.read(&lock_path(OLD));
+        self.sandbox.write(
+            "environments/lab/receipt.yaml",
+            &format!(
+                "version: 2\napplied:\n  release: {OLD}\n  lock: {}\n  registry: registry.example.com/mke\n  config: aa\n  mkectl: {{ version: \
+                 {OLD} }}\n  artifacts: 2\n  pushed:\n    artifacts: 2\n    sent: {{ blobs: 1, bytes: 7 }}\n    \
+                 mounted: {{ blobs: 0, bytes: 0 }}\n    present: {{ blobs: 0, bytes: 0 }}\n  \
+                 ended: 2026-01-02T03:04:05Z\n  by: {{ airlock: 0.1.0 }}\n",
+                Lock::digest(&lock),
+            ),
+        );
+        self.commit("receipt");
+    }
+
+    fn arguments<'a>(&self, more: &[&'a str]) -> Vec<&'a str> {
+        [&["pack", "lab", "--program", "program"], more].concat()
+    }
+
+    fn pack(&self, more: &[&str]) -> support::Run {
+        self.sandbox.run(&self.arguments(more))
+    }
+
+    /// Packs to a new folder.
+    fn packed(&self, name: &str, more: &[&str]) -> Utf8PathBuf {
+        let folder = self.sandbox.path("..").join(name);
+        self.pack(&[&["--out", folder.as_str()], more].concat())
+            .success();
+        folder
+    }
+
+    fn lock(&self, release: &str) -> Lock {
+        Lock::read(&self.sandbox.path(&lock_path(release))).unwrap()
+    }
+
+    /// Returns the bytes of the second release that the first one does not have.
+    fn new_bytes(&self) -> u64 {
+        let old = self.lock(OLD).blobs();
+        let new = self.lock(NEW).blobs().into_iter();
+        new.filter(|(digest, _)| !old.contains_key(digest))
+            .map(|(_, size)| size)
+            .sum()
+    }
+}
+
+fn lock_path(release: &str) -> String {
+    format!("bundles/{release}-amd64.lock.yaml")
+}
+
+fn open(folder: &Utf8Path) -> Medium {
+    let found = medium::find(&[folder.to_owned()]).unwrap();
+    let medium = found.trust_unsigned().unwrap();
+    assert_eq!(medium.examine(&|_| true).unwrap(), []);
+    medium
+}
+
+/// Returns the digests and sizes of the blobs of a medium.
+fn blobs(medium: &Medium) -> BTreeMap<String, u64> {
+    let contents = medium.manifest().contents.iter();
+    let blobs = contents.filter(|content| content.what == What::Blob {});
+    blobs
+        .map(|content| (format!("sha256:{}", content.sha256), content.size))
+        .collect()
+}
+
+/// Returns every file of a folder, by its path in it.
+fn tree(folder: &Utf8Path) -> BTreeMap<String, Vec<u8>> {
+    fn collect(root: &Utf8Path, folder: &Utf8Path, files: &mut BTreeMap<String, Vec<u8>>) {
+        for entry in folder.read_dir_utf8().unwrap() {
+            let path = entry.unwrap().into_path();
+            match path.is_dir() {
+                true => collect(root, &path, files),
+                false => {
+                    let name = path.strip_prefix(root).unwrap().to_string();
+                    files.insert(name, fs::read(&path).unwrap());
+                }
+            }
+        }
+    }
+    let mut files = BTreeMap::new();
+    collect(folder, folder, &mut files);
+    files
+}
+
+fn size(folder: &Utf8Path) -> u64 {
+    tree(folder).values().map(|bytes| bytes.len() as u64).sum()
+}
+
+#[test]
+fn a_medium_has_everything_and_the_same_input_gives_the_same_bytes() {
+    let site = Site::new();
+    let before = site.sandbox.state();
+    let one = site.packed("one", &[]);
+    assert_eq!(
+        site.sandbox.changes_since(&before),
+        ["bundles/mkectl/v4.1.5/linux-x86_64/mkectl"]
+    );
+    assert_eq!(tree(&one), tree(&site.packed("two", &[])));
+    let medium = open(&one);
+    assert_eq!(blobs(&medium), site.lock(NEW).blobs());
+    let manifest = medium.manifest();
+    assert_eq!(manifest.serves.environments, ["lab"]);
+    assert_eq!(manifest.serves.locks[0].path, lock_path(NEW));
+    let mkectl = What::Mkectl {
+        release: NEW.to_owned(),
+        platform: "linux-x86_64".to_owned(),
+        file: "mkectl.tar.gz".to_owned(),
+    };
+    let kinds = manifest
+        .contents
+        .iter()
+        .filter(|content| content.what == mkectl);
+    assert_eq!(kinds.count(), 1);
+    assert!(manifest.assumes.is_empty(), "{:?}", manifest.assumes);
+    assert_eq!(
+        fs::read(one.join("airlock")).unwrap(),
+        fs::read(site.sandbox.path("program")).unwrap()
+    );
+    let start = fs::read_to_string(one.join("START.txt")).unwrap();
+    assert!(
+        start.contains("./airlock unpack . -C DIR --allow-unsigned\r\n"),
+        "{start}"
+    );
+    assert!(start.contains("./airlock deploy lab\r\n"), "{start}");
+
+    // The history can be cloned from it.
+    let is_history = |content: &&medium::Content| matches!(content.what, What::Repository { .. });
+    let history = manifest.contents.iter().find(is_history).unwrap();
+    let bundle = site.sandbox.path("../history.bundle");
+    let mut file = fs::File::create(&bundle).unwrap();
+    medium.copy(history, &mut file, &|_| true).unwrap();
+    let clone = site.sandbox.path("../clone");
+    site.git(&["clone", "--quiet", bundle.as_str(), clone.as_str()]);
+    let lock = fs::read_to_string(clone.join(lock_path(NEW))).unwrap();
+    assert_eq!(lock, site.sandbox.read(&lock_path(NEW)));
+
+    // A second run finds everything there, and a different pack is not mixed with it.
+    site.pack(&["--out", one.as_str()]).success();
+    let run = site
+        .pack(&["--out", one.as_str(), "--since", OLD])
+        .exits_with(1);
+    assert!(
+        run.stderr.contains("already contains a different medium"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn a_release_that_shares_most_bytes_travels_as_its_new_part() {
+    let site = Site::new();
+    let first = site.packed("first", &["--all"]);
+    site.sandbox.write(
+        "../snapshot.yaml",
+        &format!(
+            "version: 1\nenvironment: lab\nregistry: registry.example.com/mke\ntags:\n{}",
+            site.lock(OLD)
+                .artifacts
+                .iter()
+                .map(|one| format!("- artifact: {}\n  found: {}\n", one.reference(), one.digest))
+                .collect::<String>()
+        ),
+    );
+    let snapshot = site.sandbox.path("../snapshot.yaml");
+    site.receipt();
+    let missing = site.new_bytes();
+    assert!(missing * 4 < site.lock(NEW).unique_bytes(), "{missing}");
+    for (name, more) in [
+        ("receipts", vec![]),
+        ("since", vec!["--since", OLD]),
+        ("snapshot", vec!["--have", snapshot.as_str()]),
+    ] {
+        let folder = site.packed(name, &more);
+        let medium = open(&folder);
+        assert_eq!(blobs(&medium).values().sum::<u64>(), missing, "{name}");
+        let assumed = medium.manifest().assumes.blobs.iter();
+        let assumed: u64 = assumed.map(|blob| blob.size).sum();
+        assert_eq!(missing + assumed, site.lock(NEW).unique_bytes(), "{name}");
+        // Nothing but the missing bytes costs more than a few kilobytes.
+        let allowed = missing + missing / 50 + 100_000;
+        assert!(
+            size(&folder) <= allowed,
+            "{name}: {} of {allowed}",
+            size(&folder)
+        );
+    }
+    // The cluster runs the first release, whose mkectl writes the backup before the upgrade.
+    let packed = open(&site.sandbox.path("../receipts"));
+    let contents = packed.manifest().contents.iter();
+    let releases: Vec<&str> = contents
+        .filter_map(|content| match &content.what {
+            What::Mkectl { release, .. } => Some(release.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(releases, [OLD, NEW]);
+    // An earlier medium has all of it, and the history up to its commit.
+    let manifest = first.join("manifest.yaml");
+    let medium = open(&site.packed("have", &["--have", manifest.as_str()]));
+    assert_eq!(blobs(&medium), BTreeMap::new());
+    assert_eq!(medium.manifest().assumes.commits.len(), 1);
+    assert_eq!(
+        medium.manifest().contents.len(),
+        3,
+        "history, program, and the mkectl of {OLD}"
+    );
+    let all = open(&site.packed("all", &["--all"]));
+    assert_eq!(blobs(&all), site.lock(NEW).blobs());
+
+    let other = site
+        .sandbox
+        .read("../snapshot.yaml")
+        .replace("environment: lab", "environment: other");
+    site.sandbox.write("../snapshot.yaml", &other);
+    let run = site
+        .pack(&["--dry-run", "--have", snapshot.as_str()])
+        .exits_with(3);
+    assert!(
+        run.stderr.contains("is of other, which is not packed"),
+        "{}",
+        run.stderr
+    );
+    let run = site.pack(&["--dry-run", "--have", "program"]).exits_with(3);
+    assert!(
+        run.stderr.contains("is not a registry snapshot"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn a_dry_run_prints_the_size_and_writes_nothing() {
+    let site = Site::new();
+    bundles::forget_store(&site.sandbox);
+    let before = site.sandbox.state();
+    let run = site.pack(&["--dry-run", "--out", "nowhere"]).success();
+    assert_eq!(site.sandbox.changes_since(&before), Vec::<String>::new());
+    assert!(
+        run.stdout.starts_with("A pack for lab has 10."),
+        "{}",
+        run.stdout
+    );
+    assert!(run.stdout.contains("blobs"), "{}", run.stdout);
+    // What the store lacks is read from the bundle.
+    let folder = site.packed("medium", &[]);
+    assert_eq!(blobs(&open(&folder)), site.lock(NEW).blobs());
+}
+
+#[test]
+fn what_is_not_committed_is_not_packed() {
+    let site = Site::new();
+    site.sandbox.write("notes.txt", "not carried");
+    site.pack(&["--dry-run"]).success();
+    site.sandbox
+        .write("environments/other/environment.yaml", "release: v4.1.5\n");
+    let run = site.pack(&["--out", "medium"]).exits_with(3);
+    assert!(
+        run.stderr
+            .contains("1 file is not committed: environments/other/environment.yaml"),
+        "{}",
+        run.stderr
+    );
+    assert!(!site.sandbox.path("medium").exists());
+    fs::remove_dir_all(site.sandbox.path(".git")).unwrap();
+    let run = site.pack(&["--out", "medium"]).exits_with(3);
+    assert!(run.stderr.contains("git init"), "{}", run.stderr);
+}
+
+#[test]
+fn volumes_are_limited_and_a_replacement_has_single_pieces() {
+    let site = Site::new();
+    let folder = site.packed("medium", &["--volume", "6MB"]);
+    let medium = open(&folder);
+    let volumes = &medium.manifest().volumes;
+    assert!(volumes.len() > 1, "{volumes:?}");
+    for volume in volumes {
+        let path = folder.join(format!("volumes/{:04}", volume.number));
+        assert!(size(&path) <= 6_000_000, "{path}");
+    }
+    let pieces = medium.manifest().pieces();
+    // A content is replaced with all of its pieces.
+    let piece = pieces.iter().max_by_key(|piece| piece.size).unwrap();
+    let only = ["--only", &piece.sha256[..10], "--volume", "6MB"];
+    let replacement = open(&site.packed("replacement", &only));
+    let [content] = &replacement.manifest().contents[..] else {
+        panic!("{:?}", replacement.manifest());
+    };
+    assert!(content.pieces.iter().any(|one| one.sha256 == piece.sha256));
+    assert!(content.pieces.len() > 1, "half a volume is the largest piece");
+    let run = site
+        .pack(&["--out", "x", "--only", "00000000"])
+        .exits_with(64);
+    assert!(
+        run.stderr.contains("no content of this pack"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn a_stream_is_a_medium_in_a_tar() {
+    let site = Site::new();
+    let arguments = site.arguments(&["--out", "-"]);
+    let output = site.sandbox.command(&arguments).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let folder = site.sandbox.path("../unpacked");
+    tar::Archive::new(&output.stdout[..])
+        .unpack(&folder)
+        .unwrap();
+    open(&folder);
+    assert_eq!(tree(&folder), tree(&site.packed("medium", &[])));
+}
+
+#[test]
+#[cfg_attr(without_ssh_keygen, ignore = "needs `ssh-keygen`")]
+fn a_signature_is_by_a_key_that_the_workspace_lists_or_a_warning_says_so() {
+    let site = Site::new();
+    let key = site.sandbox.path("../key");
+    #[expect(clippy::disallowed_methods, reason = "the courier's key")]
+    let made = std::process::Command::new("ssh-keygen")
+        .args([
+            "-q",
+            "-t",
+            "ed25519",
+            "-N",
+            "",
+            "-C",
+            "courier",
+            "-f",
+            key.as_str(),
+        ])
+        .status();
+    assert!(made.unwrap().success());
+    let public = fs::read_to_string(format!("{key}.pub")).unwrap();
+    let folder = site.sandbox.path("../signed");
+    let run = site
+        .pack(&["--out", folder.as_str(), "--sign", key.as_str()])
+        .success();
+    assert!(
+        run.stderr
+            .contains("environments/allowed_signers does not list the key SHA256:"),
+        "{}",
+        run.stderr
+    );
+    assert!(run.stdout.contains("Signed by SHA256:"), "{}", run.stdout);
+    let signers = medium::Signers::parse(&format!("courier@example.com {public}")).unwrap();
+    let found = medium::find(std::slice::from_ref(&folder)).unwrap();
+    let medium = found.trust(&signers).unwrap();
+    assert_eq!(medium.examine(&|_| true).unwrap(), []);
+    assert!(found.trust(&medium::Signers::default()).is_err());
+    assert!(
+        !fs::read_to_string(folder.join("START.txt"))
+            .unwrap()
+            .contains("--allow-unsigned")
+    );
+
+    site.sandbox.write(
+        "environments/allowed_signers",
+        &format!("courier@example.com namespaces=\"airlock\" {public}"),
+    );
+    site.commit("signers");
+    let other = site.sandbox.path("../listed");
+    let run = site
+        .pack(&["--out", other.as_str(), "--sign", key.as_str()])
+        .success();
+    assert!(!run.stderr.contains("does not list"), "{}", run.stderr);
+    let run = site.pack(&["--out", "x", "--sign", "absent"]).exits_with(1);
+    assert!(
+        run.stderr.contains("cannot be signed with `absent`"),
+        "{}",
+        run.stderr
+    );
+    assert!(!site.sandbox.path("x").exists());
+}
+
+// promise 2
+#[test]
+fn a_run_that_is_killed_at_any_moment_is_completed_by_the_next() {
+    let site = Site::new();
+    let folder = site.sandbox.path("../medium");
+    let arguments = site.arguments(&["--out", folder.as_str()]);
+    for round in 0..10 {
+        let mut command = site.sandbox.command(&arguments);
+        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(15 * round));
+        child.kill().unwrap();
+        let was_killed = !child.wait().unwrap().success();
+        // A folder with a manifest is complete.
+        if folder.join("manifest.yaml").exists() {
+            open(&folder);
+        } else {
+            assert!(was_killed);
+        }
+    }
+    site.pack(&["--out", folder.as_str()]).success();
+    open(&folder);
+    assert_eq!(tree(&folder), tree(&site.packed("whole", &[])));
+    assert!(!site.sandbox.path("bundles/pack").exists());
+}

@@ -1,0 +1,46 @@
+//! What can be typed of `pack`. The comments of this file are the help texts.
+
+use camino::Utf8PathBuf;
+use clap::Args;
+
+use super::values;
+
+#[derive(Debug, Args)]
+pub(crate) struct PackArgs {
+    /// Environments
+    #[arg(required = true, value_name = "ENVIRONMENT")]
+    pub(crate) environments: Vec<String>,
+    /// Folder of the medium, or - for a tar stream to standard output
+    #[arg(long, value_name = "DIR", required_unless_present = "dry_run")]
+    pub(crate) out: Option<Utf8PathBuf>,
+    /// Print sizes; download and write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Sign with this OpenSSH key; a public key selects one of the agent
+    #[arg(long, value_name = "KEY")]
+    pub(crate) sign: Option<Utf8PathBuf>,
+    /// Split into volumes of at most this size, such as 4GiB
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    pub(crate) volume: Option<u64>,
+    /// Leave out the blobs of this release, instead of those in receipts
+    #[arg(long, value_name = "RELEASE")]
+    pub(crate) since: Option<String>,
+    /// Leave out what a registry snapshot or an earlier manifest.yaml lists, instead of what receipts record; repeatable
+    #[arg(long, value_name = "FILE")]
+    pub(crate) have: Vec<Utf8PathBuf>,
+    /// Leave out nothing
+    #[arg(long, conflicts_with_all = ["since", "have"])]
+    pub(crate) all: bool,
+    /// Replace these pieces of an earlier medium: the first digits of their names
+    #[arg(long, value_name = "PIECES", value_delimiter = ',', value_parser = values::piece, conflicts_with_all = ["since", "have"])]
+    pub(crate) only: Vec<String>,
+    /// Platform of mkectl; repeatable [default: linux-x86_64]
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Vec<String>,
+    /// Program for the medium [default: this one]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) program: Option<Utf8PathBuf>,
+    /// Add the sources of all dependencies, for cargo inside
+    #[arg(long)]
+    pub(crate) sources: bool,
+}

@@ -1,0 +1,33 @@
+//! What can be done when a medium is not packed.
+
+use release::courier::MediumError;
+use release::courier::pack::Error;
+
+pub(super) fn hints(error: &Error) -> Vec<String> {
+    let hint = match error {
+        Error::Git { .. } => "keep the workspace in git: `git init`, and commit it",
+        Error::Uncommitted { .. } => "commit them, then pack again",
+        Error::InUse { .. } => "wait until that command ends",
+        Error::Cut => "`git fetch --unshallow` completes the history",
+        Error::Sign { .. } => {
+            "check the key and its passphrase; for a key of an agent, name its public half"
+        }
+        Error::NoRoom { .. } => "free some space, or use `--volume SIZE` and several disks",
+        Error::Have { .. } => {
+            "name the file of `cargo xtask snapshot`, or manifest.yaml of a medium"
+        }
+        Error::OtherEnvironment { .. } => "name a file of an environment that is packed",
+        Error::UnknownPiece { .. } => "copy the names from the output of `unpack`",
+        Error::Medium { source } => match source {
+            MediumError::Occupied { .. } => "name an empty folder, or delete the old medium first",
+            MediumError::Changed { .. } => {
+                "delete that file and pack again: it is read from the bundle"
+            }
+            MediumError::SmallVolume { .. } => "choose larger volumes",
+            source if source.is_full() => "free some space and pack again: the run resumes",
+            _ => return Vec::new(),
+        },
+        _ => return Vec::new(),
+    };
+    vec![hint.to_owned()]
+}
