@@ -1,7 +1,7 @@
 //! Finds out what this machine can test with, so tests which need more are shown as ignored, with the reason.
 //!
-//! `registry:2` needs Docker, a portable build needs `cargo zigbuild`, skopeo is the referee of what was pushed, `bench` starts docker-registry itself, and machines that are asked by SSH
-//! are namespaces, which only root makes. Under `CI` nothing is ignored: there a missing program is a failure.
+//! Docker runs `registry:2`, `cargo zigbuild` makes the portable program, skopeo is the referee of what was pushed, and
+//! nodes are namespaces, which only root makes. Under `CI` nothing is ignored: there a missing program is a failure.
 
 #![expect(
     clippy::disallowed_methods,
@@ -21,6 +21,8 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(without_docker_registry)");
     println!("cargo::rustc-check-cfg=cfg(without_namespaces)");
     println!("cargo::rustc-check-cfg=cfg(without_zigbuild)");
+    println!("cargo::rustc-check-cfg=cfg(without_shells)");
+    println!("cargo::rustc-check-cfg=cfg(without_mandoc)");
     println!("cargo::rustc-check-cfg=cfg(without_check_jsonschema)");
     println!("cargo::rustc-check-cfg=cfg(without_ssh_keygen)");
     if std::env::var_os("CI").is_some() {
@@ -28,6 +30,12 @@ fn main() {
     }
     if !docker_answers() {
         println!("cargo::rustc-cfg=without_docker");
+    }
+    if !["bash", "zsh", "fish"].into_iter().all(on_path) {
+        println!("cargo::rustc-cfg=without_shells");
+    }
+    if !on_path("mandoc") {
+        println!("cargo::rustc-cfg=without_mandoc");
     }
     if !on_path("skopeo") {
         println!("cargo::rustc-cfg=without_skopeo");

@@ -280,42 +280,44 @@ fn without_a_command_the_help_is_shown() {
     Usage: cargo xtask [OPTIONS] <COMMAND>
 
     Look
-      list       List environments and locked releases
-      show       Print an environment with everything it inherits
-      inspect    List the contents of a bundle
-      plan       Show what deploy would do
-      snapshot   Write what a registry contains, for plan --snapshot
-      diff       Compare configurations, environments or releases
-      releases   Show the recorded facts of releases and their sources
-      status     Compare files, receipts, registries and clusters
-      preflight  Find what would stop an installation
+      list        List environments and locked releases
+      show        Print an environment with everything it inherits
+      inspect     List the contents of a bundle
+      plan        Show what deploy would do
+      snapshot    Write what a registry contains, for plan --snapshot
+      diff        Compare configurations, environments or releases
+      releases    Show the recorded facts of releases and their sources
+      status      Compare files, receipts, registries and clusters
+      preflight   Find what would stop an installation
 
     Prepare
-      new        Write a new environment
-      check      Validate environments from their files alone
-      lock       Record every digest of a bundle in a lock file
-      learn      Record facts from a real bundle and a real mkectl
-      fetch      Download a locked bundle and verify it
-      unpack     Bring the contents of a medium to the workspace
-      render     Write an environment's mke4.yaml
-      promote    Write the release of one environment into another
-      rehearse   Run a deploy without touching registry or cluster
+      new         Write a new environment
+      check       Validate environments from their files alone
+      lock        Record every digest of a bundle in a lock file
+      learn       Record facts from a real bundle and a real mkectl
+      fetch       Download a locked bundle and verify it
+      unpack      Bring the contents of a medium to the workspace
+      render      Write an environment's mke4.yaml
+      promote     Write the release of one environment into another
+      rehearse    Run a deploy without touching registry or cluster
 
     Deploy
-      deploy     Fetch, verify, push, render and apply a release
-      push       Push missing artifacts to the registry
-      apply      Run mkectl on the rendered mke4.yaml
-      migrate    Upgrade an MKE 3 cluster to the release
+      deploy      Fetch, verify, push, render and apply a release
+      push        Push missing artifacts to the registry
+      apply       Run mkectl on the rendered mke4.yaml
+      migrate     Upgrade an MKE 3 cluster to the release
 
     Care
-      verify     Read the registry as a node does
-      store      Report the contents of the store by release
-      receipt    Rebuild a lost receipt from the cluster and the registry
-      cluster    Manage the cluster of an environment
-      mkectl     Run another command of the environment's mkectl
-      prune      Remove tags that no release needs, by a reviewed plan
-      support    Write an archive for a colleague who helps
-      ci         Run the checks of this workspace's CI
+      verify      Read the registry as a node does
+      store       Report the contents of the store by release
+      receipt     Rebuild a lost receipt from the cluster and the registry
+      cluster     Manage the cluster of an environment
+      mkectl      Run another command of the environment's mkectl
+      prune       Remove tags that no release needs, by a reviewed plan
+      support     Write an archive for a colleague who helps
+      completion  Print a script that completes commands in a shell
+      man         Write a manual page for each command
+      ci          Run the checks of this workspace's CI
 
     Options:
           --format <FORMAT>  Output format: human or json [default: human]
@@ -342,7 +344,7 @@ fn help_fits_a_screen_and_names_every_command() {
     let run = sandbox.run(&["--help"]);
     insta::assert_snapshot!("help", run.whole());
     assert!(
-        run.stdout.lines().count() <= 59,
+        run.stdout.lines().count() <= 61,
         "{}",
         run.stdout.lines().count()
     );
@@ -386,12 +388,22 @@ fn every_command_has_help() {
 }
 
 #[test]
-fn the_version_is_that_of_the_package() {
+fn the_version_is_that_of_the_package_and_names_the_revision() {
     let run = Sandbox::new(AIRLOCK).run(&["--version"]).success();
-    assert_eq!(
-        run.stdout,
-        format!("cargo xtask {}\n", env!("CARGO_PKG_VERSION"))
-    );
+    let version = run.stdout.trim_end();
+    let package = concat!("airlock ", env!("CARGO_PKG_VERSION"));
+    // A tarball without Git has no revision.
+    let revision = version.strip_prefix(package).unwrap();
+    if support::sandbox::repository().join(".git").exists() {
+        let revision = revision
+            .strip_prefix(" (")
+            .and_then(|rest| rest.strip_suffix(')'));
+        let revision = revision.unwrap_or_else(|| panic!("{version}"));
+        assert!(
+            revision.len() == 12 && u64::from_str_radix(revision, 16).is_ok(),
+            "{version}"
+        );
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ fn the_help_lists_the_teams_task_and_all_commands() {
     let sandbox = Sandbox::shipped(TEAM);
     let help = sandbox.run(&["--help"]).success().stdout.clone();
     assert!(
-        help.contains("Of this team\n  announce   Post what an environment runs to a webhook\n"),
+        help.contains("Of this team\n  announce    Post what an environment runs to a webhook\n"),
         "{help}"
     );
     assert!(help.contains("\n  deploy "), "{help}");

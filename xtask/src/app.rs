@@ -106,7 +106,7 @@ impl<'a> App<'a> {
 
 /// Finds the workspace: the folder that was named, else the nearest one upwards that holds `environments/`, else
 /// the one that this program was built in.
-fn root(named: Option<&Utf8Path>) -> Result<Utf8PathBuf, Failure> {
+pub(crate) fn root(named: Option<&Utf8Path>) -> Result<Utf8PathBuf, Failure> {
     if let Some(named) = named {
         if named.join("environments").is_dir() {
             return std::path::absolute(named)

@@ -29,9 +29,9 @@ pub(crate) use rehearsal::{RehearsalArgs, RehearsalCommand};
 /// Install and upgrade Mirantis Kubernetes Engine 4 across an air gap
 #[derive(Debug, Parser)]
 #[command(
-    name = "cargo xtask",
+    name = "airlock",
     bin_name = "cargo xtask",
-    version,
+    version = env!("AIRLOCK_VERSION"),
     help_template = HELP,
     disable_help_subcommand = true,
     max_term_width = 80,
@@ -82,43 +82,45 @@ const HELP: &str = "\
 {usage-heading} {usage}
 
 Look
-  list       List environments and locked releases
-  show       Print an environment with everything it inherits
-  inspect    List the contents of a bundle
-  plan       Show what deploy would do
-  snapshot   Write what a registry contains, for plan --snapshot
-  diff       Compare configurations, environments or releases
-  releases   Show the recorded facts of releases and their sources
-  status     Compare files, receipts, registries and clusters
-  preflight  Find what would stop an installation
+  list        List environments and locked releases
+  show        Print an environment with everything it inherits
+  inspect     List the contents of a bundle
+  plan        Show what deploy would do
+  snapshot    Write what a registry contains, for plan --snapshot
+  diff        Compare configurations, environments or releases
+  releases    Show the recorded facts of releases and their sources
+  status      Compare files, receipts, registries and clusters
+  preflight   Find what would stop an installation
 
 Prepare
-  new        Write a new environment
-  check      Validate environments from their files alone
-  lock       Record every digest of a bundle in a lock file
-  learn      Record facts from a real bundle and a real mkectl
-  fetch      Download a locked bundle and verify it
-  unpack     Bring the contents of a medium to the workspace
-  render     Write an environment's mke4.yaml
-  promote    Write the release of one environment into another
-  rehearse   Run a deploy without touching registry or cluster
-  pack       Write a medium for a site without internet
+  new         Write a new environment
+  check       Validate environments from their files alone
+  lock        Record every digest of a bundle in a lock file
+  learn       Record facts from a real bundle and a real mkectl
+  fetch       Download a locked bundle and verify it
+  unpack      Bring the contents of a medium to the workspace
+  render      Write an environment's mke4.yaml
+  promote     Write the release of one environment into another
+  rehearse    Run a deploy without touching registry or cluster
+  pack        Write a medium for a site without internet
 
 Deploy
-  deploy     Fetch, verify, push, render and apply a release
-  push       Push missing artifacts to the registry
-  apply      Run mkectl on the rendered mke4.yaml
-  migrate    Upgrade an MKE 3 cluster to the release
+  deploy      Fetch, verify, push, render and apply a release
+  push        Push missing artifacts to the registry
+  apply       Run mkectl on the rendered mke4.yaml
+  migrate     Upgrade an MKE 3 cluster to the release
 
 Care
-  verify     Read the registry as a node does
-  store      Report the contents of the store by release
-  receipt    Rebuild a lost receipt from the cluster and the registry
-  cluster    Manage the cluster of an environment
-  mkectl     Run another command of the environment's mkectl
-  prune      Remove tags that no release needs, by a reviewed plan
-  support    Write an archive for a colleague who helps
-  ci         Run the checks of this workspace's CI
+  verify      Read the registry as a node does
+  store       Report the contents of the store by release
+  receipt     Rebuild a lost receipt from the cluster and the registry
+  cluster     Manage the cluster of an environment
+  mkectl      Run another command of the environment's mkectl
+  prune       Remove tags that no release needs, by a reviewed plan
+  support     Write an archive for a colleague who helps
+  completion  Print a script that completes commands in a shell
+  man         Write a manual page for each command
+  ci          Run the checks of this workspace's CI
 
 Options:
 {options}
@@ -349,6 +351,19 @@ pub(crate) enum Command {
     /// environment on this registry runs, ran before, failed to deploy or names in its files stay. So do tags of others.
     #[command(after_help = examples::PRUNE)]
     Prune(PruneArgs),
+    /// Print a script that completes commands in a shell
+    #[command(after_help = examples::COMPLETION)]
+    Completion {
+        /// Shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Write a manual page for each command
+    Man {
+        /// Folder of the pages
+        #[arg(long, value_name = "DIR")]
+        out: Utf8PathBuf,
+    },
     /// Run the checks of this workspace's CI
     Ci {
         /// Steps to run [default: all]
@@ -371,6 +386,14 @@ pub(crate) enum CiStep {
     Docs,
     /// Run all tests
     Test,
+}
+
+/// A shell that completes commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 /// What can be done with a receipt.
@@ -625,6 +648,8 @@ impl Cli {
             | Command::Diff(_)
             | Command::Releases { .. }
             | Command::Check { .. }
+            | Command::Completion { .. }
+            | Command::Man { .. }
             | Command::Ci { .. } => None,
             Command::Fetch(arguments) if arguments.check => None,
             Command::Push(arguments) => {
@@ -720,23 +745,29 @@ pub(crate) fn parse(tasks: &[&dyn Task]) -> Result<Typed, ExitCode> {
     })
 }
 
-fn typed(tasks: &[&dyn Task]) -> Result<Typed, clap::Error> {
+/// Returns all commands, with the tasks of the team.
+pub(crate) fn command(tasks: &[&dyn Task]) -> clap::Command {
     let mut command = Cli::command();
-    // clap's own `help` would be listed among the commands.
-    let mut typed: Vec<OsString> = std::env::args_os().collect();
-    if typed.get(1).is_some_and(|first| first == "help") {
-        typed.remove(1);
-        typed.push("--help".into());
-    }
     if !tasks.is_empty() {
         let mut listed = "Of this team\n".to_owned();
         for task in tasks.iter().map(|task| task.command()) {
             let about = task.get_about().map(ToString::to_string);
             let about = about.unwrap_or_default();
-            listed.push_str(&format!("  {:<9}  {about}\n", task.get_name()));
+            listed.push_str(&format!("  {:<10}  {about}\n", task.get_name()));
             command = command.subcommand(task);
         }
         command = command.help_template(HELP.replace("Options:", &format!("{listed}\nOptions:")));
+    }
+    command
+}
+
+fn typed(tasks: &[&dyn Task]) -> Result<Typed, clap::Error> {
+    let mut command = command(tasks);
+    // clap's own `help` would be listed among the commands.
+    let mut typed: Vec<OsString> = std::env::args_os().collect();
+    if typed.get(1).is_some_and(|first| first == "help") {
+        typed.remove(1);
+        typed.push("--help".into());
     }
     let matches = command.clone().try_get_matches_from(typed)?;
     if let Some((name, arguments)) = matches.subcommand() {

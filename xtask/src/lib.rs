@@ -34,6 +34,9 @@ pub fn main() -> ExitCode {
 /// Runs the command that the process was started with, which may be a task of the team's own.
 pub fn main_with(tasks: &[&dyn Task]) -> ExitCode {
     withhold_writing();
+    if tasks::answer(|| cli::command(tasks)) {
+        return ExitCode::SUCCESS;
+    }
     let typed = match cli::parse(tasks) {
         Ok(typed) => typed,
         Err(code) => return code,
@@ -57,6 +60,11 @@ pub fn main_with(tasks: &[&dyn Task]) -> ExitCode {
         Err(failure) => ui.failure(&failure),
     }
 }
+
+#[cfg(test)]
+#[path = "../build.rs"]
+#[expect(dead_code, reason = "only its functions are tested here")]
+mod build_script;
 
 /// Withholds from others the permission to write what this process and its programs create, whatever umask it was started with.
 fn withhold_writing() {

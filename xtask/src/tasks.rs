@@ -4,6 +4,7 @@ mod apply;
 mod check;
 mod ci;
 mod cluster;
+mod completion;
 mod deploy;
 mod diff;
 mod fetch;
@@ -11,6 +12,7 @@ mod inspect;
 mod learn;
 mod list;
 mod lock;
+mod man;
 mod migrate;
 mod mkectl;
 mod new;
@@ -119,10 +121,14 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
             command: Some(StoreCommand::Gc { dry_run }),
         } => store::collect(app, *dry_run),
         Command::Prune(arguments) => prune::run(app, arguments),
+        Command::Completion { shell } => completion::run(*shell),
+        Command::Man { out } => man::run(app, out),
         Command::Ci { steps } => ci::run(app, steps),
         Command::RehearsalMkectl(arguments) => rehearsal_mkectl(arguments),
     }
 }
+
+pub(crate) use completion::answer;
 
 /// Plays mkectl in a rehearsal. All its paths are absolute, so it needs no workspace: the folder that it is started in
 /// may be outside.

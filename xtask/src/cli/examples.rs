@@ -71,3 +71,10 @@ Examples:
   cargo xtask pack prod --out /media/disk --have prod.snapshot.yaml
   cargo xtask pack staging prod --out - | ssh diode
 ";
+
+pub(crate) const COMPLETION: &str = "\
+Examples:
+  source <(cargo xtask completion bash)      # in ~/.bashrc
+  source <(cargo xtask completion zsh)       # in ~/.zshrc, after compinit
+  cargo xtask completion fish | source       # in config.fish
+";

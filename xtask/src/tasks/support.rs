@@ -28,7 +28,7 @@ pub(crate) fn run(app: &App<'_>, name: &str, out: Option<&Utf8Path>) -> Result<E
     };
     let now = (app.tool.now)();
     let versions = json!({
-        "airlock": app.tool.version,
+        "airlock": env!("AIRLOCK_VERSION"),
         "environment": name,
         "system": std::env::consts::OS,
         "machine": std::env::consts::ARCH,

@@ -1,0 +1,120 @@
+//! `completion`: a script that lets a shell complete commands, options, environments and releases.
+//!
+//! The script asks the program for candidates at each Tab, by a variable. Then the program answers and does nothing else.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shells ask by a variable, and paths are completed in the present folder"
+)]
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Arg, Command, ValueHint};
+use clap_complete::CompleteEnv;
+use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
+use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
+use release::Workspace;
+
+use crate::cli::Shell;
+use crate::failure::Failure;
+use crate::ui::edge;
+
+/// The variable by which a script asks for candidates.
+const VARIABLE: &str = "AIRLOCK_COMPLETE";
+
+/// The command that scripts complete, beside `cargo xtask`.
+const NAME: &str = "airlock";
+
+pub(crate) fn run(shell: Shell) -> Result<ExitCode, Failure> {
+    let (completer, more): (&dyn EnvCompleter, &str) = match shell {
+        Shell::Bash => (&Bash, include_str!("completion/cargo.bash")),
+        Shell::Zsh => (&Zsh, include_str!("completion/cargo.zsh")),
+        Shell::Fish => (&Fish, include_str!("completion/cargo.fish")),
+    };
+    let program = std::env::current_exe().map_err(|_| Failure::NoExecutable)?;
+    let program = program.to_str().ok_or(Failure::NoExecutable)?;
+    let mut script = Vec::new();
+    completer
+        .write_registration(VARIABLE, NAME, NAME, program, &mut script)
+        .map_err(Failure::Output)?;
+    let mut script = String::from_utf8_lossy(&script).into_owned();
+    script.push_str(&more.replace("PROGRAM", program));
+    edge::out(&script).map_err(Failure::Output)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Answers a shell that asks for candidates, and returns whether one did.
+pub(crate) fn answer(command: impl Fn() -> Command) -> bool {
+    let here = std::env::current_dir().ok();
+    let factory = || completed(command());
+    let answering = CompleteEnv::with_factory(factory).var(VARIABLE).bin(NAME);
+    // A shell shows nothing of an error.
+    let answered = answering.try_complete(std::env::args_os(), here.as_deref());
+    answered.unwrap_or(true)
+}
+
+/// Adds to each argument what its values may be.
+fn completed(command: Command) -> Command {
+    command.mut_args(with_candidates).mut_subcommands(completed)
+}
+
+fn with_candidates(arg: Arg) -> Arg {
+    let of =
+        |find: fn(&Workspace) -> Vec<String>| ArgValueCandidates::new(move || candidates(find));
+    let added = match arg.get_id().as_str() {
+        "environment" | "environments" | "from" | "to" | "confirm" => of(environments),
+        "release" => of(releases),
+        "what" | "old" | "new" => {
+            of(|workspace| [environments(workspace), locked(workspace)].concat())
+        }
+        _ => {
+            let name = arg.get_value_names().and_then(<[_]>::first);
+            return match name.map(clap::builder::Str::as_str) {
+                Some("FILE") => arg.value_hint(ValueHint::FilePath),
+                Some("DIR") => arg.value_hint(ValueHint::DirPath),
+                _ => arg,
+            };
+        }
+    };
+    arg.add(added)
+}
+
+fn candidates(find: fn(&Workspace) -> Vec<String>) -> Vec<CompletionCandidate> {
+    let found = crate::app::root(None).map(Workspace::new);
+    let names = found.map(|workspace| find(&workspace)).unwrap_or_default();
+    let shown = names
+        .into_iter()
+        .filter(|name| !redaction::has_hidden_characters(name));
+    shown.map(CompletionCandidate::new).collect()
+}
+
+fn environments(workspace: &Workspace) -> Vec<String> {
+    environment::names(workspace.root()).unwrap_or_default()
+}
+
+/// Returns the releases that are locked, by the names of the files alone.
+fn locked(workspace: &Workspace) -> Vec<String> {
+    let locks = workspace.locks().unwrap_or_default();
+    let names = locks.iter().filter_map(|path| {
+        let name = Path::new(path)
+            .file_name()?
+            .to_str()?
+            .split(".lock.")
+            .next()?;
+        Some(name.rsplit_once('-')?.0.to_owned())
+    });
+    let mut names: Vec<String> = names.collect();
+    names.dedup();
+    names
+}
+
+/// Returns the releases that are locked or known.
+fn releases(workspace: &Workspace) -> Vec<String> {
+    let known = release::report::releases::all(workspace).unwrap_or_default();
+    let known = known.into_iter().map(|row| row.release);
+    let mut all: Vec<String> = known.chain(locked(workspace)).collect();
+    all.sort();
+    all.dedup();
+    all
+}

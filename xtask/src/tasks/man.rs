@@ -1,0 +1,58 @@
+//! `man`: a manual page for each command.
+
+use std::process::ExitCode;
+
+use camino::Utf8Path;
+use clap::Command;
+use clap_mangen::Man;
+use serde_json::json;
+
+use crate::app::App;
+use crate::failure::Failure;
+
+/// The name of the manual that the pages belong to.
+const MANUAL: &str = "Airlock";
+
+pub(crate) fn run(app: &App<'_>, folder: &Utf8Path) -> Result<ExitCode, Failure> {
+    std::fs::create_dir_all(folder).map_err(|source| Failure::io("make", folder, source))?;
+    let mut command = crate::cli::command(&[])
+        .bin_name("airlock")
+        .help_template("{all-args}");
+    command.build();
+    let date = (app.tool.now)().strftime("%Y-%m-%d").to_string();
+    let count = pages(command, &date, folder)?;
+    app.ui.result(
+        &format!("{count} pages in {folder}; read one with `man -l {folder}/airlock.1`\n"),
+        &json!({ "folder": folder, "pages": count }),
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the page of a command, and those of its subcommands. Returns how many there are.
+fn pages(command: Command, date: &str, folder: &Utf8Path) -> Result<usize, Failure> {
+    let mut count = 1;
+    let shown = command.get_subcommands().filter(|one| !one.is_hide_set());
+    for subcommand in shown.cloned().collect::<Vec<_>>() {
+        count += pages(subcommand, date, folder)?;
+    }
+    let page = Man::new(command).manual(MANUAL).date(date);
+    let path = folder.join(page.get_filename());
+    let failed = |source| Failure::io("write", &path, source);
+    let mut text = Vec::new();
+    page.render(&mut text).map_err(failed)?;
+    std::fs::write(&path, without_breaks(&text)).map_err(failed)?;
+    Ok(count)
+}
+
+/// Removes line breaks beside paragraphs, which formatters skip with a warning.
+fn without_breaks(page: &[u8]) -> String {
+    let page = String::from_utf8_lossy(page);
+    let lines: Vec<&str> = page.lines().collect();
+    let is_beside = |place: usize| {
+        let before = place.checked_sub(1).map(|before| lines[before]);
+        let after = lines.get(place + 1).copied();
+        [before, after].contains(&Some(".sp"))
+    };
+    let kept = (0..lines.len()).filter(|place| lines[*place] != ".br" || !is_beside(*place));
+    kept.map(|place| format!("{}\n", lines[place])).collect()
+}
