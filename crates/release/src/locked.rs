@@ -22,7 +22,9 @@ pub struct Locked {
 /// The locks that were parsed in this run, by path and SHA-256. Many environments have one release, and parsing its lock takes longer
 /// than all else that is read for an environment.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Parsed(Arc<Mutex<HashMap<(Utf8PathBuf, String), Arc<bundle::Lock>>>>);
+pub(crate) struct Parsed(Arc<Mutex<ByFile>>);
+
+type ByFile = HashMap<(Utf8PathBuf, String), Arc<bundle::Lock>>;
 
 /// Reads the lock of a release.
 ///
