@@ -46,8 +46,9 @@ config:
 }
 
 fn blobs_sent(requests: &[String]) -> usize {
-    let puts = requests.iter().filter(|one| one.starts_with("PUT "));
-    puts.filter(|one| one.contains("/blobs/uploads/")).count()
+    let sends = |one: &&String| one.starts_with("PUT ") || one.ends_with("?digest");
+    let sent = requests.iter().filter(sends);
+    sent.filter(|one| one.contains("/blobs/uploads/")).count()
 }
 
 fn manifests_put(requests: &[String]) -> usize {
@@ -191,12 +192,12 @@ async fn a_push_stops_at_its_time_and_the_next_one_continues() {
     assert!(began.elapsed() < PATIENCE);
     let run = run.exits_with(9);
     assert!(
-        run.whole().contains("stopped with 14 of 14 artifacts"),
+        run.whole().contains("of 14 artifacts still to be pushed"),
         "{}",
         run.whole()
     );
     let before = wire.take();
-    assert_eq!(manifests_put(&before), 0);
+    assert!(manifests_put(&before) < 14, "{before:#?}");
     sandbox.run(&["push", "lab"]).success();
     let after = wire.take();
     assert!(blobs_sent(&before) > 0, "{before:#?}");

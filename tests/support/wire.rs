@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
 /// A proxy on loopback that hands every request on and remembers it.
@@ -61,7 +61,8 @@ impl Wire {
         }
     }
 
-    /// Returns the requests since the last call, each as its method and path.
+    /// Returns the requests since the last call, each as its method and path. A request for an upload session that carries the blob ends
+    /// in `?digest`.
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -101,11 +102,16 @@ async fn hand_on(State(proxy): State<Proxy>, request: Request) -> Response {
     let is_slow = (proxy.slow.lock())
         .unwrap_or_else(PoisonError::into_inner)
         .contains(&line);
+    let carries_blob = (head.uri.query()).is_some_and(|query| query.starts_with("digest="));
+    let seen = match head.method == Method::POST && carries_blob {
+        true => format!("{line}?digest"),
+        false => line,
+    };
     proxy
         .seen
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .push(line);
+        .push(seen);
     if is_slow {
         tokio::time::sleep(SLOW).await;
     }

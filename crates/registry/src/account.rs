@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use crate::clients::Clients;
-use crate::{Answer, Credentials, Endpoint, Error, Place};
+use crate::{Answer, Credentials, Endpoint, Error, Place, limiter};
 
 /// How many 401s end the login of an account that was let in before. Some registries say 401 for what they forbid.
 const MOST_REFUSALS: u32 = 3;
@@ -29,6 +29,8 @@ pub struct Accounts {
     accounts: Arc<Mutex<HashMap<Key, Arc<Account>>>>,
     /// The connections, which handles of all registries share if they trust the same authorities.
     pub(crate) clients: Arc<Clients>,
+    /// By address: what a registry bears does not depend on who asks.
+    limits: Arc<Mutex<HashMap<String, Arc<limiter::Shared>>>>,
 }
 
 /// A registry's address, and the hash of the credentials, if there are any.
@@ -88,6 +90,12 @@ impl Accounts {
     pub(crate) fn of(&self, endpoint: &Endpoint, credentials: &Credentials) -> Arc<Account> {
         let key = (endpoint.address().to_owned(), hash(credentials));
         Arc::clone(lock(&self.accounts).entry(key).or_default())
+    }
+
+    /// Returns the limits that all handles of a registry share.
+    pub(crate) fn limits(&self, endpoint: &Endpoint) -> Arc<limiter::Shared> {
+        let address = endpoint.address().to_owned();
+        Arc::clone(lock(&self.limits).entry(address).or_default())
     }
 }
 

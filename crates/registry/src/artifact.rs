@@ -79,6 +79,16 @@ impl Artifact {
         })
     }
 
+    /// Returns how many manifests, from the first, list no others and are not the last: their order does not matter.
+    pub(crate) fn leaves(&self) -> usize {
+        let (_, before) = self.manifests.split_last().unzip();
+        let before: &[Manifest] = before.unwrap_or_default();
+        before
+            .iter()
+            .take_while(|manifest| !manifest.blobs.is_empty())
+            .count()
+    }
+
     /// Returns each blob once, the largest first, since a large blob that is begun last is waited for alone.
     pub(crate) fn blobs_by_size(&self) -> Vec<&Blob> {
         let mut seen = BTreeSet::new();

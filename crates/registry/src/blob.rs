@@ -10,7 +10,7 @@ use url::Url;
 use crate::artifact::check_repository;
 use crate::digest::{check_digest, written};
 use crate::response::Response;
-use crate::transport::{Access, Call};
+use crate::transport::{Access, Request};
 use crate::{Blob, Error, Observer, Registry, Settings};
 
 /// The header in which registries say what they hold.
@@ -74,7 +74,7 @@ impl Registry {
         check_digest(digest)?;
         let transport = self.transport();
         let url = self.blob_url(repository, digest);
-        let call = Call::new(Method::GET, url, repository).access(Access::Pull);
+        let call = Request::new(Method::GET, url, repository).access(Access::Pull);
         let response = transport.send(&call, &()).await?;
         Ok(BlobReader {
             size: content_length(response.headers()),
@@ -104,20 +104,20 @@ impl Registry {
         observer: &dyn Observer,
     ) -> Result<Option<Response>, Error> {
         let url = self.blob_url(repository, digest);
-        let head = Call::new(Method::HEAD, url, repository)
+        let head = Request::new(Method::HEAD, url, repository)
             .access(Access::Pull)
-            .wants(&[StatusCode::OK, StatusCode::NOT_FOUND]);
+            .expect_status(&[StatusCode::OK, StatusCode::NOT_FOUND]);
         let get = self.first_byte(repository, digest);
         let response = self.transport().look(&head, &get, observer).await?;
         Ok((response.status() != StatusCode::NOT_FOUND).then_some(response))
     }
 
     /// Returns the request for the first byte of a blob. Registries that know no ranges send the whole, which is not read.
-    fn first_byte<'a>(&self, repository: &'a str, digest: &Digest) -> Call<'a> {
-        Call::new(Method::GET, self.blob_url(repository, digest), repository)
+    fn first_byte<'a>(&self, repository: &'a str, digest: &Digest) -> Request<'a> {
+        Request::new(Method::GET, self.blob_url(repository, digest), repository)
             .access(Access::Pull)
             .header(RANGE, HeaderValue::from_static("bytes=0-0"))
-            .wants(&[
+            .expect_status(&[
                 StatusCode::OK,
                 StatusCode::PARTIAL_CONTENT,
                 StatusCode::NOT_FOUND,

@@ -21,11 +21,15 @@ use tokio_util::io::ReaderStream;
 
 use crate::digest::{sha256, written};
 use crate::limiter::Limiter;
+use crate::queues::SMALL;
 use crate::retry::Failure;
 use crate::{Blob, BlobSource, Error, Event, Observer, Place, Settings, Stop, classify};
 
 /// How much of a file is read at a time, in bytes. Smaller pieces cost processor time; larger ones only memory.
 const PIECE: usize = 512 * 1024;
+
+/// The same for a blob that is small, of which many may be on their way.
+const SMALL_PIECE: usize = 128 * 1024;
 
 /// How often progress is told and the watch looks.
 const BEAT: Duration = Duration::from_millis(200);
@@ -305,7 +309,12 @@ fn body(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
         None => left,
     };
     let file = tokio::fs::File::from_std(body.file);
-    let piece = body.limiter.piece(PIECE);
+    let largest = if body.early.is_some() || left > SMALL {
+        PIECE
+    } else {
+        SMALL_PIECE
+    };
+    let piece = body.limiter.piece(largest);
     let state = State {
         pieces: ReaderStream::with_capacity(tokio::io::AsyncReadExt::take(file, most), piece),
         hasher: body.hasher,

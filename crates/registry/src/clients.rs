@@ -19,8 +19,10 @@ struct Key {
     authorities: Vec<CertificateDer<'static>>,
     proxies: Arc<Proxies>,
     connect_timeout: Duration,
-    idle: usize,
 }
+
+/// How many idle connections are kept: as many as there may be requests, since a new connection costs several round trips.
+const IDLE: usize = 64;
 
 impl Clients {
     /// Returns the client for a registry.
@@ -33,7 +35,6 @@ impl Clients {
             authorities: endpoint.certificates().to_vec(),
             proxies: Arc::clone(endpoint.proxies()),
             connect_timeout: settings.connect_timeout,
-            idle: settings.uploads_at_once.max(1) * 2,
         };
         let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, client)) = clients.iter().find(|(known, _)| *known == key) {
@@ -44,7 +45,7 @@ impl Clients {
             // Followed by the transport, where it is known which requests can be repeated and who may see credentials.
             .redirect(redirect::Policy::none())
             // No read timeout: reqwest counts the time of sending a body against it, so it would cut every long upload.
-            .pool_max_idle_per_host(key.idle)
+            .pool_max_idle_per_host(IDLE)
             .build()
             .map_err(|error| Error::Client {
                 address: endpoint.address().to_owned(),

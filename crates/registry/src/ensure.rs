@@ -2,7 +2,8 @@
 //!
 //! Where the registry is known to answer it, one request asks whether a blob is there and opens the upload if it is not:
 //! a mount from the repository to itself. 201 says that the blob is there, 202 that it is not. Whether a registry answers so
-//! is found out once, with a blob that it has just confirmed. All others are asked by `HEAD` first.
+//! is found out once, with a blob that it has just confirmed. All others are asked by `HEAD` first. A registry that takes a small
+//! blob by the request that opens a session is sent it without a question.
 
 use std::time::Duration;
 
@@ -10,8 +11,9 @@ use oci_spec::image::Digest;
 use reqwest::{Method, StatusCode};
 use url::Url;
 
-use crate::parts::Opened;
-use crate::transport::{Access, Call, TAKEN};
+use crate::parts::UploadSession;
+use crate::transport::{Access, Request, TAKEN};
+use crate::upload::SINGLE;
 use crate::{Artifact, Blob, BlobSource, Error, Event, Observer, Registry};
 
 /// How long a registry may take to take a session back.
@@ -39,7 +41,7 @@ enum Asked {
     /// The repository holds the blob now.
     Held,
     /// It does not; the blob may be sent to this session.
-    Session(Opened),
+    Session(UploadSession),
     /// It does not, and nothing was opened.
     Refused,
 }
@@ -57,12 +59,19 @@ impl Registry {
         let known = &self.inner.known;
         let turn = known.turn(repository, digest);
         let _only_one = turn.lock().await;
+        if supply.find_out {
+            known.try_single_post();
+        }
         let outcome = if known.holds(repository, digest) {
             Outcome::Present
         } else {
             self.bring(repository, blob, supply).await?
         };
         known.note(repository, digest);
+        if supply.find_out && outcome == Outcome::Present {
+            // An earlier push has left it. What is sent without a question may then be there already.
+            known.forgo_single_posts();
+        }
         supply.observer.event(match outcome {
             Outcome::Present => Event::BlobPresent {
                 repository,
@@ -160,6 +169,10 @@ impl Registry {
             } else {
                 known.mount_answered(false);
             }
+        } else if known.takes_single_posts() && blob.size <= SINGLE && !known.is_held(&blob.digest)
+        {
+            // It is sent by as many requests as it would be asked about. What another repository holds, this one may hold too.
+            asked = true;
         } else if known.self_mounts_answer() {
             match self
                 .mount(repository, &blob.digest, repository, observer)
@@ -202,10 +215,10 @@ impl Registry {
         url.query_pairs_mut()
             .append_pair("mount", digest.as_ref())
             .append_pair("from", from);
-        let call = Call::new(Method::POST, url, repository)
+        let call = Request::new(Method::POST, url, repository)
             .access(Access::Push)
             .and_pull_from(from)
-            .wants(&[StatusCode::CREATED, StatusCode::ACCEPTED]);
+            .expect_status(&[StatusCode::CREATED, StatusCode::ACCEPTED]);
         let answer = match transport.send(&call, observer).await {
             Ok(answer) => answer,
             // The account may not read there, or the registry does not know mounts. A plain upload says more if it fails as well.
@@ -224,7 +237,7 @@ impl Registry {
                 _ => Asked::Held,
             });
         }
-        match Opened::by(self, &answer) {
+        match UploadSession::by(self, &answer) {
             Ok(opened) => Ok(Asked::Session(opened)),
             Err(_) => Ok(Asked::Refused),
         }
@@ -252,7 +265,7 @@ impl Registry {
         &self,
         repository: &str,
         observer: &dyn Observer,
-    ) -> Result<Option<Opened>, Error> {
+    ) -> Result<Option<UploadSession>, Error> {
         if self.transport().knows_of_writes() {
             return Ok(None);
         }
@@ -265,9 +278,9 @@ impl Registry {
 
     /// Gives a session back that is not needed. A registry that does not want it back forgets it in time.
     pub(crate) async fn abandon(&self, repository: &str, session: Url, observer: &dyn Observer) {
-        let call = Call::new(Method::DELETE, session, repository)
+        let call = Request::new(Method::DELETE, session, repository)
             .access(Access::Push)
-            .wants(&TAKEN);
+            .expect_status(&TAKEN);
         let giving_back = self.transport().exchange(&call, observer);
         let _ = tokio::time::timeout(PATIENCE, giving_back).await;
     }

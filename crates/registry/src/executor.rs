@@ -1,8 +1,9 @@
 //! What is done next, and what comes of a failure: the loop that carries a plan out.
 //!
-//! First the tags are asked for, then blobs move, and an artifact is finished as soon as nothing is missing any more, and
-//! nothing that is still to arrive could turn out to be wrong. Everything runs in the one future of the caller: dropping
-//! it stops everything.
+//! First the tags are asked for, unless the caller has done so. Then blobs are sent: small ones beside large ones. An artifact is
+//! finished as soon as its blobs are there, and nothing that is still to arrive could turn out to be wrong: first the
+//! manifests of an index, concurrently, then the tag. Everything runs in the one future of the caller: dropping it stops
+//! everything.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::future::pending;
@@ -44,31 +45,58 @@ pub(crate) struct Executor<'a> {
     arrivals: Option<UnboundedReceiver<Arrival>>,
     /// Whether everything has arrived and is right, so that manifests may be put.
     whole: bool,
-    /// Artifacts of which nothing is missing but their manifests.
+    /// Manifests of artifacts whose blobs are there, by artifact and place, that go before the tag.
+    manifests: VecDeque<(usize, usize)>,
+    /// Artifacts of which nothing is missing but the tag.
     complete: VecDeque<usize>,
+    /// Whether this push asks for each tag, before and after.
+    asks: bool,
     /// Whether the registry has answered this account at all.
     accepted: bool,
+    trial: Trial,
     failures: u32,
     /// Why everything ends before it is done.
     ended: Option<Arc<Error>>,
     report: PushReport,
 }
 
+/// Who asks for tags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tags {
+    /// The push: before, since a tag that is right needs nothing, and after, as its proof.
+    Asked,
+    /// The caller, before and after.
+    AskedByCaller,
+}
+
+/// The first small blob goes alone, and finds out in how few requests this registry takes blobs.
+enum Trial {
+    Due,
+    Running,
+    Over,
+}
+
 /// How far an artifact is.
 enum State {
-    Begun { missing: usize, pushed: Pushed },
+    Begun {
+        /// Blobs, and after them manifests, that the tag waits for.
+        missing: usize,
+        pushed: Pushed,
+    },
     Done(Result<Pushed, Arc<Error>>),
 }
 
 enum Work<'a> {
     Ask(usize),
     Bring(Transfer<'a>, Need<'a>),
+    Put(usize, usize),
     Finish(usize),
 }
 
 enum Done<'a> {
     Asked(usize, Result<Option<Digest>, Error>),
     Brought(Transfer<'a>, Need<'a>, Result<Outcome, Error>),
+    Put(usize, Result<(), Error>),
     Finished(usize, Result<(), Error>),
 }
 
@@ -78,8 +106,10 @@ impl<'a> Executor<'a> {
         artifacts: &'a [Artifact],
         source: &'a dyn BlobSource,
         arrivals: Option<UnboundedReceiver<Arrival>>,
+        tags: Tags,
         observer: &'a dyn Observer,
     ) -> Self {
+        let asks = tags == Tags::Asked;
         let mut names = BTreeSet::new();
         let states: Vec<State> = artifacts
             .iter()
@@ -89,9 +119,9 @@ impl<'a> Executor<'a> {
             })
             .collect();
         let questions: VecDeque<usize> = (0..artifacts.len())
-            .filter(|number| matches!(states[*number], State::Begun { .. }))
+            .filter(|number| asks && states[*number].is_begun())
             .collect();
-        Self {
+        let mut executor = Self {
             registry,
             artifacts,
             source,
@@ -102,8 +132,11 @@ impl<'a> Executor<'a> {
             queues: Queues::new(&registry.inner.known, arrivals.is_some()),
             whole: arrivals.is_none(),
             arrivals,
+            manifests: VecDeque::new(),
             complete: VecDeque::new(),
-            accepted: false,
+            asks,
+            accepted: !asks,
+            trial: Trial::Due,
             failures: 0,
             ended: None,
             report: PushReport {
@@ -114,7 +147,11 @@ impl<'a> Executor<'a> {
                 manifests: 0,
                 stopped: false,
             },
+        };
+        if executor.unanswered == 0 {
+            executor.make_plan();
         }
+        executor
     }
 
     /// Carries everything out, or as much as is done when the end is asked for, and returns what came of it.
@@ -158,21 +195,48 @@ impl<'a> Executor<'a> {
         }
     }
 
-    /// Returns the work that is most urgent of what there is room for.
+    /// Returns the work that is most urgent of what there is room for: what is small does not wait for what is large.
     fn next(&mut self, limiter: &'a Limiter) -> Option<(Permit<'a>, Work<'a>)> {
-        if !self.questions.is_empty() {
-            let permit = limiter.try_permit(Priority::Question)?;
-            return Some((permit, Work::Ask(self.questions.pop_front()?)));
-        }
-        if self.whole && !self.complete.is_empty() {
-            let permit = limiter.try_permit(Priority::Small)?;
-            return Some((permit, Work::Finish(self.complete.pop_front()?)));
-        }
         let states = &self.states;
         // What only artifacts wait for that failed in the meantime is not brought any more.
         let wants = |need: &Need<'_>| need.artifacts.iter().any(|n| states[*n].is_begun());
-        let (permit, transfer, need) = self.queues.next(limiter, wants)?;
+        self.queues.retain(wants);
+        let finishes = self.whole && !(self.manifests.is_empty() && self.complete.is_empty());
+        let brings = self.queues.has_small() && !matches!(self.trial, Trial::Running);
+        if (finishes || brings || !self.questions.is_empty())
+            && let Some(permit) = limiter.try_permit(Priority::Small)
+        {
+            return Some((permit, self.next_small()?));
+        }
+        if !self.queues.has_large() {
+            return None;
+        }
+        let permit = limiter.try_permit(Priority::Large)?;
+        let (transfer, need) = self.queues.next_large()?;
         Some((permit, Work::Bring(transfer, need)))
+    }
+
+    /// Returns the most urgent work that carries little.
+    fn next_small(&mut self) -> Option<Work<'a>> {
+        if let Some(number) = self.questions.pop_front() {
+            return Some(Work::Ask(number));
+        }
+        if self.whole {
+            if let Some((number, place)) = self.manifests.pop_front() {
+                return Some(Work::Put(number, place));
+            }
+            if let Some(number) = self.complete.pop_front() {
+                return Some(Work::Finish(number));
+            }
+        }
+        if matches!(self.trial, Trial::Due) {
+            self.trial = match self.queues.unsent() >= WORTH_FINDING_OUT {
+                true => Trial::Running,
+                false => Trial::Over,
+            };
+        }
+        let (transfer, need) = self.queues.next_small()?;
+        Some(Work::Bring(transfer, need))
     }
 
     fn perform(&self, work: Work<'a>) -> impl Future<Output = Done<'a>> + Send + 'a {
@@ -184,6 +248,7 @@ impl<'a> Executor<'a> {
             find_out: self.queues.unsent() >= WORTH_FINDING_OUT,
         };
         let span = self.span(&work);
+        let asks = self.asks;
         let working = async move {
             match work {
                 Work::Ask(number) => {
@@ -198,18 +263,18 @@ impl<'a> Executor<'a> {
                     let outcome = bringing.await;
                     Done::Brought(transfer, need, outcome)
                 }
+                Work::Put(number, place) => {
+                    let artifact = &artifacts[number];
+                    let range = place..place + 1;
+                    Done::Put(number, registry.put_surely(artifact, range, supply).await)
+                }
                 Work::Finish(number) => {
                     let artifact = &artifacts[number];
-                    let mut outcome = registry.finish(artifact, source, observer).await;
-                    if let Err(error) = &outcome
-                        && makes_doubt(error)
-                    {
-                        match registry.bring_surely(artifact, supply).await {
-                            // It holds everything, so that this is not what it refuses the manifest for.
-                            Ok(0) if !misses_blobs(error) => {}
-                            Ok(_) => outcome = registry.finish(artifact, source, observer).await,
-                            Err(error) => outcome = Err(error),
-                        }
+                    let first = artifact.leaves();
+                    let range = first..artifact.manifests.len();
+                    let mut outcome = registry.put_surely(artifact, range, supply).await;
+                    if outcome.is_ok() {
+                        outcome = registry.confirm(artifact, asks, observer).await;
                     }
                     Done::Finished(number, outcome)
                 }
@@ -221,7 +286,7 @@ impl<'a> Executor<'a> {
     /// Returns the span of some work, for the log: the artifact, and the blob that it is about.
     fn span(&self, work: &Work<'_>) -> Span {
         let (number, blob) = match work {
-            Work::Ask(number) | Work::Finish(number) => (Some(number), None),
+            Work::Ask(number) | Work::Put(number, _) | Work::Finish(number) => (Some(number), None),
             Work::Bring(transfer, need) => (need.artifacts.first(), Some(transfer.blob)),
         };
         let artifact = number.map(|number| &self.artifacts[*number]);
@@ -247,11 +312,21 @@ impl<'a> Executor<'a> {
                     self.make_plan();
                 }
             }
+            Done::Put(number, Ok(())) => {
+                self.succeeded();
+                self.has_one_more(number);
+            }
+            Done::Put(number, Err(error)) => {
+                let error = self.judge(error);
+                self.fail(number, &error);
+            }
             Done::Brought(transfer, need, Ok(outcome)) => {
+                self.trial = Trial::Over;
                 self.succeeded();
                 self.brought(transfer, need, outcome);
             }
             Done::Brought(mut transfer, need, Err(error)) => {
+                self.trial = Trial::Over;
                 // What is wrong with the file is wrong wherever it goes.
                 let everywhere = matches!(error, Error::SourceContent { .. });
                 let error = self.judge(error);
@@ -319,7 +394,7 @@ impl<'a> Executor<'a> {
                 *missing = artifact.blobs_by_size().len();
                 wanted.push((number, artifact));
                 if *missing == 0 {
-                    self.complete.push_back(number);
+                    self.has_blobs(number);
                 }
             }
         }
@@ -343,11 +418,33 @@ impl<'a> Executor<'a> {
                 tally(pushed, seen);
                 *missing -= 1;
                 if *missing == 0 {
-                    self.complete.push_back(number);
+                    self.has_blobs(number);
                 }
             }
         }
         self.queues.push(transfer);
+    }
+
+    /// Takes note that an artifact's blobs are there: its manifests are next.
+    fn has_blobs(&mut self, number: usize) {
+        let first = self.artifacts[number].leaves();
+        if let State::Begun { missing, .. } = &mut self.states[number] {
+            *missing = first;
+            match first {
+                0 => self.complete.push_back(number),
+                _ => (self.manifests).extend((0..first).map(|place| (number, place))),
+            }
+        }
+    }
+
+    /// Takes note that one of the manifests before the tag is there.
+    fn has_one_more(&mut self, number: usize) {
+        if let State::Begun { missing, .. } = &mut self.states[number] {
+            *missing -= 1;
+            if *missing == 0 {
+                self.complete.push_back(number);
+            }
+        }
     }
 
     fn fail(&mut self, number: usize, error: &Arc<Error>) {
@@ -469,7 +566,7 @@ fn begin<'a>(
 }
 
 /// Returns whether a registry refuses a manifest in a way that may be about what it refers to.
-fn makes_doubt(error: &Error) -> bool {
+pub(crate) fn makes_doubt(error: &Error) -> bool {
     match error {
         Error::NotFound { at, .. } => at.method == "PUT",
         Error::Rejected { at, answer } => {
@@ -480,7 +577,7 @@ fn makes_doubt(error: &Error) -> bool {
 }
 
 /// Tells whether the registry denies to hold what it said it held.
-fn misses_blobs(error: &Error) -> bool {
+pub(crate) fn misses_blobs(error: &Error) -> bool {
     let code = error.answer().and_then(|answer| answer.code.as_deref());
     matches!(code, Some("MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN"))
 }

@@ -28,6 +28,11 @@ pub(crate) struct Known {
     self_mounts_tried: AtomicBool,
     /// Whether a mount from a repository to itself answers the question if the blob is there.
     self_mounts_answer: AtomicBool,
+    /// Whether a blob is to be sent by the request that opens a session, to see what comes of it.
+    single_post_is_due: AtomicBool,
+    single_post_was_due: AtomicBool,
+    /// Whether such a request is taken.
+    single_posts_taken: AtomicBool,
     /// The most that one request may carry, in bytes, where the registry has refused more; otherwise 0.
     at_once: AtomicU64,
     /// Whether a body whose length is not told was refused.
@@ -151,6 +156,32 @@ impl Known {
 
     pub(crate) fn self_mounts_are_good(&self) {
         self.self_mounts_answer.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether a blob may be sent by the request that opens a session.
+    pub(crate) fn takes_single_posts(&self) -> bool {
+        self.single_posts_taken.load(Ordering::Relaxed)
+    }
+
+    /// Has the next small blob find out whether that is so, unless one did before.
+    pub(crate) fn try_single_post(&self) {
+        if !self.single_post_was_due.swap(true, Ordering::Relaxed) {
+            self.single_post_is_due.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Leaves it unknown.
+    pub(crate) fn forgo_single_posts(&self) {
+        self.single_post_is_due.store(false, Ordering::Relaxed);
+    }
+
+    /// Lets one caller find it out.
+    pub(crate) fn may_try_single_post(&self) -> bool {
+        self.single_post_is_due.swap(false, Ordering::Relaxed)
+    }
+
+    pub(crate) fn single_post_answered(&self, taken: bool) {
+        self.single_posts_taken.store(taken, Ordering::Relaxed);
     }
 
     /// Returns how many bytes one request may carry.

@@ -1,10 +1,15 @@
-//! Adapts concurrency to a registry: more while throughput grows, less as soon as the registry fails.
+//! Adapts concurrency to a registry, and tells its latency from its bandwidth.
 //!
-//! The limit starts low. While work waits for it, it is raised by one and stays so only if more got done in the same time.
-//! Trouble halves it: 429, 5xx, resets, sessions that were lost. What was in progress at that moment fails together; only
-//! what began after the last cut can cut again. A pause that the registry ordered holds for every request.
+//! Work that carries little waits for latency, so many pieces of it run concurrently, in places of their own. Large blobs
+//! wait for bandwidth, so few suffice. Each kind has a limit that is raised while work waits for it, and stays raised only
+//! if more gets done. A registry that becomes much slower gets less.
+//!
+//! All requests together stay below a ceiling. Congestion halves it: 429, 5xx, resets, lost sessions. Requests that were in
+//! flight at that moment fail together, so only those that began after the last cut can cut again. The ceiling grows back
+//! to just below what was refused, and is tested beyond that only rarely. A pause that the registry ordered holds for every
+//! request.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -13,67 +18,132 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::known::lock;
 
-/// Where every registry starts.
-const FIRST_LIMIT: usize = 3;
+/// The bounds of concurrent large blobs.
+const LARGE: Bounds = Bounds {
+    first: 6,
+    least: 2,
+    most: 12,
+    step: 1,
+};
 
-/// How many questions may be under way for each upload that may: they carry nothing.
-const QUESTIONS: usize = 4;
+/// The bounds of concurrent work that carries little: four times as much, since each piece mostly waits.
+const SMALL: Bounds = Bounds {
+    first: 24,
+    least: 4,
+    most: 48,
+    step: 4,
+};
 
-/// How long work is counted before the limit is thought about.
+/// How long work is counted before a limit is adapted.
 const PERIOD: Duration = Duration::from_millis(250);
-
-/// What a finished piece of work counts beside its bytes: a request takes about as long as so many of them.
-const REQUEST: u64 = 128 * 1024;
 
 /// How many periods pass before a limit that did not help is tried again.
 const REST: u32 = 4;
 
-/// How many periods pass after trouble before the limit is raised again.
-const REST_AFTER_TROUBLE: u32 = 20;
+/// How many periods pass after congestion before a limit is raised again.
+const REST_AFTER_CONGESTION: u32 = 20;
+
+/// How many periods without congestion pass before the ceiling is tested beyond what was refused.
+const REST_BELOW_REFUSED: u32 = 20;
+
+/// So many requests in flight are not taken for too many before they were refused.
+const FEW: usize = 8;
+
+/// How many periods fill buffers before the rate is that of the registry.
+const FILLING: u32 = 8;
+
+/// After how many slow periods in a row a registry has become slow.
+const SLOW: u32 = 2;
 
 /// What a permit is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Priority {
-    /// A request that asks.
-    Question,
-    /// A request or two that carry little.
+    /// A few requests that carry little: questions, mounts, small blobs, manifests, tags.
     Small,
-    /// An upload that takes its time. One permit is always left to the others.
+    /// An upload that takes bandwidth.
     Large,
 }
 
+/// A handle's view of the limits of a registry.
 #[derive(Debug)]
 pub(crate) struct Limiter {
+    shared: Arc<Shared>,
+    /// The most pieces of work that the operator allows.
+    jobs: usize,
+    bucket: Option<Bucket>,
+}
+
+/// What all handles of a registry share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
     state: Mutex<State>,
     freed: Notify,
-    bucket: Option<Bucket>,
 }
 
 #[derive(Debug)]
 struct State {
+    small: Pool,
+    large: Pool,
+    ceiling: Ceiling,
+    /// Since when no work has been in progress.
+    idle_since: Option<Instant>,
+    paused_until: Option<Instant>,
+    since: Instant,
+}
+
+#[derive(Debug)]
+struct Bounds {
+    first: usize,
+    least: usize,
     most: usize,
+    step: usize,
+}
+
+/// A limit for one kind of work.
+#[derive(Debug)]
+struct Pool {
+    bounds: &'static Bounds,
     limit: usize,
     busy: usize,
-    busy_large: usize,
-    /// Since when nothing has been under way.
-    idle_since: Option<Instant>,
-    /// Counts the cuts.
-    generation: u64,
-    paused_until: Option<Instant>,
     /// Whether work had to wait for the limit in this period.
     wanted: bool,
-    since: Instant,
+    /// What got done in this period: bytes, or pieces of work.
     done: u64,
     /// What got done each second before the limit was raised, if it was raised at the end of the last period.
     before: Option<f64>,
+    /// What gets done each second as a rule.
+    usual: f64,
+    /// How many periods have been judged.
+    judged: u32,
+    /// How many periods in a row less than a third of the usual got done.
+    slow: u32,
     rest: u32,
 }
 
-/// Leave to work. It ends when this is dropped.
+/// A limit for requests in flight, whatever they carry.
+#[derive(Debug)]
+struct Ceiling {
+    limit: usize,
+    in_flight: usize,
+    /// Counts the cuts.
+    generation: u64,
+    /// How many requests in flight were too many.
+    refused: Option<usize>,
+    rest: u32,
+}
+
+/// Permission to work. It ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit<'a> {
     limiter: &'a Limiter,
     priority: Priority,
+}
+
+/// A request in flight.
+#[derive(Debug)]
+pub(crate) struct InFlight<'a> {
+    limiter: &'a Limiter,
+    generation: u64,
 }
 
 /// Lets so many bytes a second pass.
@@ -85,25 +155,11 @@ struct Bucket {
 }
 
 impl Limiter {
-    /// Returns a limiter of `most` concurrent pieces of work, and `max_rate` bytes a second.
-    pub(crate) fn new(most: usize, max_rate: Option<u64>) -> Self {
-        let most = most.max(1);
+    /// Returns a limiter of at most `jobs` concurrent pieces of work, and `max_rate` bytes a second.
+    pub(crate) fn new(shared: Arc<Shared>, jobs: Option<usize>, max_rate: Option<u64>) -> Self {
         Self {
-            state: Mutex::new(State {
-                most,
-                limit: most.min(FIRST_LIMIT),
-                busy: 0,
-                busy_large: 0,
-                idle_since: None,
-                generation: 0,
-                paused_until: None,
-                wanted: false,
-                since: Instant::now(),
-                done: 0,
-                before: None,
-                rest: 0,
-            }),
-            freed: Notify::new(),
+            shared,
+            jobs: jobs.unwrap_or(usize::MAX).max(1),
             bucket: max_rate.map(|rate| Bucket {
                 rate: rate.max(1),
                 next: Mutex::new(Instant::now()),
@@ -111,10 +167,11 @@ impl Limiter {
         }
     }
 
-    /// Returns leave to work, if there is any left.
+    /// Returns permission to work, if there is room.
     pub(crate) fn try_permit(&self, priority: Priority) -> Option<Permit<'_>> {
-        let entered = lock(&self.state).enter(priority, Instant::now());
-        // Made only if there is leave: a permit gives it back when it is dropped.
+        let mut state = lock(&self.shared.state);
+        let entered = state.enter(priority, self.jobs, Instant::now());
+        // Made only if there is room: a permit gives its place back when it is dropped.
         entered.then(|| Permit {
             limiter: self,
             priority,
@@ -123,22 +180,26 @@ impl Limiter {
 
     /// Returns what becomes ready when a permit may be free. To be made before [`Limiter::try_permit`] is called, so that nothing is missed.
     pub(crate) fn freed(&self) -> Notified<'_> {
-        self.freed.notified()
+        self.shared.freed.notified()
     }
 
-    /// Returns what [`Limiter::on_congestion`] is to be told about work that begins now.
-    pub(crate) fn generation(&self) -> u64 {
-        lock(&self.state).generation
-    }
-
-    /// Takes note of trouble with work that began in `generation`.
-    pub(crate) fn on_congestion(&self, generation: u64) {
-        lock(&self.state).cut(generation);
+    /// Waits until a request may be sent.
+    pub(crate) async fn request(&self) -> InFlight<'_> {
+        loop {
+            let freed = self.freed();
+            if let Some(generation) = lock(&self.shared.state).ceiling.enter() {
+                return InFlight {
+                    limiter: self,
+                    generation,
+                };
+            }
+            freed.await;
+        }
     }
 
     /// Holds every request back for so long.
     pub(crate) fn hold_back(&self, order: Duration) {
-        let mut state = lock(&self.state);
+        let mut state = lock(&self.shared.state);
         let until = Instant::now() + order;
         state.paused_until = state.paused_until.max(Some(until));
     }
@@ -146,7 +207,7 @@ impl Limiter {
     /// Waits until requests may be made.
     pub(crate) async fn gate(&self) {
         loop {
-            let until = lock(&self.state).paused_until;
+            let until = lock(&self.shared.state).paused_until;
             match until {
                 Some(until) if until > Instant::now() => sleep_until(until).await,
                 _ => return,
@@ -156,8 +217,10 @@ impl Limiter {
 
     /// Takes note of bytes that were sent.
     pub(crate) fn sent(&self, bytes: u64) {
-        if lock(&self.state).work(bytes, Instant::now()) {
-            self.freed.notify_waiters();
+        let mut state = lock(&self.shared.state);
+        state.large.done += bytes;
+        if state.adapt(Instant::now()) {
+            self.shared.freed.notify_waiters();
         }
     }
 
@@ -178,31 +241,59 @@ impl Limiter {
         }
     }
 
+    /// Returns how many requests may be in flight.
     #[cfg(test)]
-    pub(crate) fn limit(&self) -> usize {
-        lock(&self.state).limit
+    pub(crate) fn ceiling(&self) -> usize {
+        lock(&self.shared.state).ceiling.limit
+    }
+}
+
+impl InFlight<'_> {
+    /// Takes note that the request met congestion.
+    pub(crate) fn on_congestion(&self) {
+        let mut state = lock(&self.limiter.shared.state);
+        if state.ceiling.cut(self.generation) {
+            state.small.rest();
+            state.large.rest();
+        }
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            small: Pool::new(&SMALL),
+            large: Pool::new(&LARGE),
+            ceiling: Ceiling::default(),
+            idle_since: None,
+            paused_until: None,
+            since: Instant::now(),
+        }
     }
 }
 
 impl State {
-    fn enter(&mut self, priority: Priority, now: Instant) -> bool {
-        let limit = match priority {
-            Priority::Question => (self.limit * QUESTIONS).min(self.most),
-            Priority::Small | Priority::Large => self.limit,
+    fn enter(&mut self, priority: Priority, jobs: usize, now: Instant) -> bool {
+        let most = jobs.min(self.ceiling.limit);
+        let busy = self.small.busy + self.large.busy;
+        let (pool, most) = match priority {
+            Priority::Small => (&mut self.small, most),
+            // Some places are always left to what is small.
+            Priority::Large => (
+                &mut self.large,
+                most.saturating_sub((most / 4).max(1)).max(1),
+            ),
         };
-        if self.busy >= limit {
-            self.wanted = true;
+        let full = match priority {
+            Priority::Small => busy >= most,
+            Priority::Large => pool.busy >= most || busy >= jobs,
+        };
+        if full || pool.busy >= pool.limit {
+            pool.wanted = true;
             return false;
         }
-        if priority == Priority::Large {
-            if self.busy_large >= (limit - 1).max(1) {
-                self.wanted = true;
-                return false;
-            }
-            self.busy_large += 1;
-        }
-        self.busy += 1;
-        // Time in which there was nothing to do, since nothing had arrived, says nothing of the registry.
+        pool.busy += 1;
+        // Time in which nothing had arrived says nothing about the registry.
         if let Some(idle) = self.idle_since.take() {
             self.since += now.duration_since(idle);
         }
@@ -210,72 +301,176 @@ impl State {
     }
 
     fn leave(&mut self, priority: Priority, now: Instant) {
-        self.busy -= 1;
-        if self.busy == 0 {
-            self.idle_since = Some(now);
+        match priority {
+            Priority::Small => {
+                self.small.busy -= 1;
+                self.small.done += 1;
+            }
+            Priority::Large => self.large.busy -= 1,
         }
-        if priority == Priority::Large {
-            self.busy_large -= 1;
+        self.adapt(now);
+        if self.small.busy + self.large.busy == 0 {
+            self.idle_since = Some(now);
         }
     }
 
-    /// Counts work, and returns whether the limit was raised.
-    fn work(&mut self, units: u64, now: Instant) -> bool {
-        self.done += units;
+    /// Adapts the limits at the end of a period, and returns whether one may have been raised.
+    fn adapt(&mut self, now: Instant) -> bool {
         let elapsed = now.duration_since(self.since);
         if elapsed < PERIOD {
             return false;
         }
+        let wanted = self.small.wanted || self.large.wanted;
+        self.ceiling.adapt(wanted);
+        self.small.adapt(elapsed);
+        self.large.adapt(elapsed);
+        self.since = now;
+        true
+    }
+}
+
+impl Pool {
+    fn new(bounds: &'static Bounds) -> Self {
+        Self {
+            bounds,
+            limit: bounds.first,
+            busy: 0,
+            wanted: false,
+            done: 0,
+            before: None,
+            usual: 0.0,
+            judged: 0,
+            slow: 0,
+            rest: 0,
+        }
+    }
+
+    fn adapt(&mut self, elapsed: Duration) {
         let rate = self.done as f64 / elapsed.as_secs_f64();
-        let before = self.limit;
+        let wanted = std::mem::take(&mut self.wanted);
+        self.done = 0;
+        // There was too little to do to judge the limit.
+        if !wanted {
+            return;
+        }
+        let bounds = self.bounds;
+        self.judged += 1;
+        // What is sent first fills the buffers on the way, and says little about the registry.
+        self.usual = match self.judged <= FILLING {
+            true => rate,
+            false => self.usual + (rate - self.usual) / 8.0,
+        };
+        self.slow = match rate < self.usual / 3.0 {
+            true => self.slow + 1,
+            false => 0,
+        };
         match self.before.take() {
             Some(slower) if rate > slower * 1.03 => self.raise(rate),
-            // There was too little to do to tell whether more helps.
-            Some(slower) if !self.wanted => self.before = Some(slower),
             Some(_) => {
-                self.limit = (self.limit - 1).max(1);
+                self.limit = (self.limit - bounds.step).max(bounds.least);
                 self.rest = REST;
+            }
+            None if self.slow >= SLOW => {
+                self.limit = (self.limit * 3 / 4).max(bounds.least);
+                self.usual = rate;
+                self.slow = 0;
+                self.rest = REST_AFTER_CONGESTION;
             }
             None if self.rest > 0 => self.rest -= 1,
             None => self.raise(rate),
         }
-        self.since = now;
-        self.done = 0;
-        self.wanted = false;
-        self.limit > before
+    }
+
+    /// Takes note of congestion: what got done meanwhile says nothing about the limit.
+    fn rest(&mut self) {
+        self.before = None;
+        self.rest = REST_AFTER_CONGESTION;
     }
 
     fn raise(&mut self, rate: f64) {
-        if self.wanted && self.limit < self.most {
-            self.limit += 1;
+        if self.limit < self.bounds.most {
+            self.limit += self.bounds.step;
             self.before = Some(rate);
         }
     }
+}
 
-    fn cut(&mut self, generation: u64) {
+impl Default for Ceiling {
+    fn default() -> Self {
+        Self {
+            limit: Self::MOST,
+            in_flight: 0,
+            generation: 0,
+            refused: None,
+            rest: 0,
+        }
+    }
+}
+
+impl Ceiling {
+    const MOST: usize = SMALL.most + LARGE.most;
+
+    fn enter(&mut self) -> Option<u64> {
+        (self.in_flight < self.limit).then(|| {
+            self.in_flight += 1;
+            self.generation
+        })
+    }
+
+    /// Halves the limit, unless the request began before the last cut.
+    fn cut(&mut self, generation: u64) -> bool {
         if generation != self.generation {
-            return;
+            return false;
         }
         self.generation += 1;
-        self.limit = (self.limit / 2).max(1);
-        self.before = None;
-        self.rest = REST_AFTER_TROUBLE;
+        // A request that fails alone says little about how many would be too many.
+        let refused = self.limit.min(self.in_flight.max(FEW));
+        self.refused = Some(refused);
+        self.limit = (refused / 2).max(1);
+        self.rest = REST_BELOW_REFUSED;
+        true
+    }
+
+    fn adapt(&mut self, wanted: bool) {
+        if !wanted || self.limit >= Self::MOST {
+            return;
+        }
+        match self.refused {
+            Some(refused) if self.limit + 1 >= refused => {
+                self.rest = self.rest.saturating_sub(1);
+                if self.rest == 0 {
+                    self.refused = Some(refused + (refused / 4).max(1));
+                    self.rest = REST_BELOW_REFUSED;
+                }
+            }
+            _ => self.limit += 1,
+        }
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let mut state = lock(&self.limiter.state);
-        let now = Instant::now();
-        state.work(REQUEST, now);
-        state.leave(self.priority, now);
+        let shared = &self.limiter.shared;
+        lock(&shared.state).leave(self.priority, Instant::now());
+        shared.freed.notify_waiters();
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        let shared = &self.limiter.shared;
+        let mut state = lock(&shared.state);
+        let was_full = state.ceiling.in_flight >= state.ceiling.limit;
+        state.ceiling.in_flight -= 1;
         drop(state);
-        self.limiter.freed.notify_waiters();
+        if was_full {
+            shared.freed.notify_waiters();
+        }
     }
 }
 
 impl Bucket {
-    /// Returns when so many bytes may be sent, after everybody who asked before.
+    /// Returns when so many bytes may be sent, after everything that was asked for before.
     fn turn(&self, bytes: u64, now: Instant) -> Instant {
         let mut next = lock(&self.next);
         let turn = (*next).max(now);
@@ -291,138 +486,189 @@ mod tests {
     /// Plays `seconds` of work that always waits for the limit, at a rate that depends on it.
     fn play(state: &mut State, seconds: u64, rate: impl Fn(usize) -> f64) {
         for _ in 0..seconds * 4 {
-            state.wanted = true;
-            let done = rate(state.limit) * PERIOD.as_secs_f64();
+            state.large.wanted = true;
+            state.large.done = (rate(state.large.limit) * PERIOD.as_secs_f64()) as u64;
             let now = state.since + PERIOD;
-            state.work(done as u64, now);
+            state.adapt(now);
         }
     }
 
-    fn state(most: usize) -> State {
-        let Limiter { state, .. } = Limiter::new(most, None);
-        state.into_inner().unwrap()
+    fn limiter(jobs: Option<usize>, max_rate: Option<u64>) -> Limiter {
+        Limiter::new(Arc::default(), jobs, max_rate)
+    }
+
+    fn permits(limiter: &Limiter, priority: Priority) -> Vec<Permit<'_>> {
+        std::iter::from_fn(|| limiter.try_permit(priority)).collect()
     }
 
     #[test]
     fn the_limit_grows_while_more_gets_done_and_no_further() {
-        let mut state = state(32);
-        assert_eq!(state.limit, 3);
-        play(&mut state, 10, |limit| limit.min(8) as f64 * 1e7);
-        assert!((8..=9).contains(&state.limit), "{}", state.limit);
-        // Where nothing is gained it stays low.
-        let mut state = super::tests::state(32);
-        play(&mut state, 10, |_| 1e7);
-        assert!((3..=4).contains(&state.limit), "{}", state.limit);
-    }
-
-    #[test]
-    fn the_limit_does_not_pass_the_one_that_was_set() {
-        let mut state = state(5);
+        let mut state = State::default();
+        assert_eq!(state.large.limit, 6);
+        play(&mut state, 10, |limit| limit.min(9) as f64 * 1e7);
+        assert!(
+            (9..=10).contains(&state.large.limit),
+            "{}",
+            state.large.limit
+        );
         play(&mut state, 10, |limit| limit as f64 * 1e7);
-        assert_eq!(state.limit, 5);
-        assert_eq!(super::tests::state(1).limit, 1);
+        assert_eq!(state.large.limit, 12);
+        // If nothing is gained, it stays.
+        let mut state = State::default();
+        play(&mut state, 10, |_| 1e7);
+        assert!(
+            (6..=7).contains(&state.large.limit),
+            "{}",
+            state.large.limit
+        );
     }
 
     #[test]
-    fn the_limit_does_not_grow_while_nobody_wants_it() {
-        let mut state = state(32);
+    fn the_limit_does_not_grow_while_no_work_waits() {
+        let mut state = State::default();
         for _ in 0..40 {
+            state.large.done = 10_000_000;
             let now = state.since + PERIOD;
-            state.work(10_000_000, now);
+            state.adapt(now);
         }
-        assert_eq!(state.limit, 3);
+        assert_eq!(state.large.limit, 6);
+    }
+
+    #[test]
+    fn a_registry_that_becomes_slow_gets_less() {
+        let mut state = State::default();
+        // A burst fills buffers and is not the usual rate.
+        play(&mut state, 1, |_| 1e9);
+        play(&mut state, 3, |_| 1e8);
+        assert!(state.large.limit >= 6, "{}", state.large.limit);
+        play(&mut state, 2, |_| 1e7);
+        assert!(state.large.limit <= 5, "{}", state.large.limit);
+        play(&mut state, 20, |_| 1e7);
+        assert!(state.large.limit >= 4, "{}", state.large.limit);
     }
 
     #[test]
     fn waiting_for_work_does_not_make_a_registry_slow() {
-        let mut state = state(32);
-        play(&mut state, 10, |limit| limit.min(8) as f64 * 1e7);
-        let grown = state.limit;
-        let rest = state.rest;
+        let mut state = State::default();
+        play(&mut state, 10, |limit| limit.min(9) as f64 * 1e7);
+        let grown = state.large.limit;
         // A minute in which nothing arrives, and then as much each period as before.
         let mut now = state.since;
         for _ in 0..20 {
-            state.busy = 1;
+            state.small.busy = 1;
             state.leave(Priority::Small, now);
             now += Duration::from_secs(60);
-            assert!(state.enter(Priority::Small, now));
+            assert!(state.enter(Priority::Small, usize::MAX, now));
             assert!(now.duration_since(state.since) < PERIOD);
             now += PERIOD;
-            state.wanted = true;
-            state.work((grown as f64 * 1e7 * PERIOD.as_secs_f64()) as u64, now);
+            state.large.wanted = true;
+            state.large.done = (grown as f64 * 1e7 * PERIOD.as_secs_f64()) as u64;
+            state.adapt(now);
         }
-        assert!(state.limit >= grown, "{} of {grown}", state.limit);
-        assert!(state.rest <= rest.max(REST));
+        assert!(state.large.limit + 1 >= grown, "{}", state.large.limit);
     }
 
     #[test]
-    fn a_limit_that_nobody_needed_is_not_judged() {
-        let mut state = state(32);
-        state.wanted = true;
-        state.work(10_000_000, state.since + PERIOD);
-        assert_eq!(state.limit, 4);
+    fn a_limit_that_no_work_needed_is_not_judged() {
+        let mut state = State::default();
+        play(&mut state, 1, |limit| limit as f64 * 1e7);
+        let limit = state.large.limit;
         // The source is slow now: less gets done, and nothing waits.
         for _ in 0..10 {
-            state.work(10, state.since + PERIOD);
+            state.large.done = 10;
+            let now = state.since + PERIOD;
+            state.adapt(now);
         }
-        assert_eq!(state.limit, 4);
-        // Once work waits again, the limit has to prove itself.
-        state.wanted = true;
-        state.work(10, state.since + PERIOD);
-        assert_eq!(state.limit, 3);
+        assert_eq!(state.large.limit, limit);
     }
 
     #[test]
-    fn one_event_cuts_once() {
-        let mut state = state(32);
-        play(&mut state, 10, |limit| limit as f64 * 1e7);
-        let grown = state.limit;
-        assert!(grown >= 16, "{grown}");
-        // Everything that was under way fails at the same time.
-        let generation = state.generation;
-        for _ in 0..grown {
-            state.cut(generation);
-        }
-        assert_eq!(state.limit, grown / 2);
-        state.cut(state.generation);
-        assert_eq!(state.limit, grown / 4);
-        for _ in 0..10 {
-            state.cut(state.generation);
-        }
-        assert_eq!(state.limit, 1);
-        // It recovers.
-        play(&mut state, 20, |limit| limit as f64 * 1e7);
-        assert!(state.limit >= 8, "{}", state.limit);
-    }
-
-    #[test]
-    fn one_permit_is_kept_for_what_is_small() {
-        let limiter = Limiter::new(3, None);
-        let large: Vec<_> = std::iter::from_fn(|| limiter.try_permit(Priority::Large)).collect();
-        assert_eq!(large.len(), 2);
-        let small = limiter.try_permit(Priority::Small);
-        assert!(small.is_some());
+    fn small_work_has_places_beside_large_blobs() {
+        let limiter = limiter(None, None);
+        let large = permits(&limiter, Priority::Large);
+        assert_eq!(large.len(), 6);
+        let small = permits(&limiter, Priority::Small);
+        assert_eq!(small.len(), 24);
+        drop(large);
         assert!(limiter.try_permit(Priority::Small).is_none());
-        drop(small);
-        assert!(limiter.try_permit(Priority::Small).is_some());
-        // With a single permit there is nothing to keep.
-        let limiter = Limiter::new(1, None);
-        assert!(limiter.try_permit(Priority::Large).is_some());
+        assert_eq!(permits(&limiter, Priority::Large).len(), 6);
     }
 
     #[test]
-    fn questions_go_before_the_limit_and_not_before_the_one_that_was_set() {
-        for (most, questions) in [(1, 1), (8, 8), (100, 12)] {
-            let limiter = Limiter::new(most, None);
-            let asked: Vec<_> =
-                std::iter::from_fn(|| limiter.try_permit(Priority::Question)).collect();
-            assert_eq!(asked.len(), questions);
+    fn jobs_bound_both_together_and_one_is_kept_for_what_is_small() {
+        for (jobs, large, small) in [(1, 1, 0), (2, 1, 1), (3, 2, 1), (8, 6, 2)] {
+            let limiter = limiter(Some(jobs), None);
+            let all_large = permits(&limiter, Priority::Large);
+            assert_eq!(all_large.len(), large, "{jobs} jobs");
+            assert_eq!(
+                permits(&limiter, Priority::Small).len(),
+                small,
+                "{jobs} jobs"
+            );
+            drop(all_large);
+            assert_eq!(permits(&limiter, Priority::Small).len(), jobs);
         }
+    }
+
+    /// A registry that refuses what is beyond `bears` requests at a time, for `periods`. Returns how many were refused.
+    fn overload(ceiling: &mut Ceiling, bears: usize, periods: usize) -> usize {
+        let mut refused = 0;
+        for _ in 0..periods {
+            let generation = ceiling.generation;
+            ceiling.in_flight = ceiling.limit;
+            let too_many = ceiling.limit.saturating_sub(bears);
+            for _ in 0..too_many {
+                ceiling.cut(generation);
+            }
+            refused += too_many;
+            ceiling.adapt(true);
+        }
+        refused
+    }
+
+    #[test]
+    fn one_event_cuts_once_and_the_ceiling_stays_below_what_was_refused() {
+        let mut ceiling = Ceiling {
+            in_flight: 40,
+            ..Ceiling::default()
+        };
+        let generation = ceiling.generation;
+        for _ in 0..40 {
+            ceiling.cut(generation);
+        }
+        assert_eq!(ceiling.limit, 20);
+        let mut ceiling = Ceiling::default();
+        overload(&mut ceiling, 8, 8);
+        // In a minute, a few requests find out that it is still the same.
+        let refused = overload(&mut ceiling, 8, 240);
+        assert!(refused <= 24, "{refused}");
+        assert!((4..=10).contains(&ceiling.limit), "{}", ceiling.limit);
+        // It recovers when the registry does.
+        overload(&mut ceiling, usize::MAX, 240);
+        assert!(ceiling.limit >= 30, "{}", ceiling.limit);
+    }
+
+    #[tokio::test]
+    async fn requests_wait_below_the_ceiling() {
+        let limiter = limiter(None, None);
+        let mut all: Vec<_> = Vec::new();
+        for _ in 0..16 {
+            all.push(limiter.request().await);
+        }
+        for request in &all {
+            request.on_congestion();
+        }
+        assert_eq!(limiter.ceiling(), 8);
+        all.truncate(8);
+        let waits = tokio::time::timeout(Duration::from_millis(50), limiter.request());
+        waits.await.unwrap_err();
+        all.pop();
+        limiter.request().await;
     }
 
     #[tokio::test]
     async fn bytes_pass_at_their_rate_and_share_it() {
-        let limiter = Limiter::new(4, Some(1_000_000));
+        let limiter = limiter(None, Some(1_000_000));
         assert_eq!(limiter.piece(512 * 1024), 125_000);
         let begun = Instant::now();
         futures_util::future::join(limiter.allow(125_000), limiter.allow(125_000)).await;
@@ -431,8 +677,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_ordered_pause_holds_for_everybody() {
-        let limiter = Limiter::new(4, None);
+    async fn an_ordered_pause_holds_for_every_request() {
+        let limiter = limiter(None, None);
         limiter.hold_back(Duration::from_millis(200));
         limiter.hold_back(Duration::from_millis(20));
         let begun = Instant::now();

@@ -15,7 +15,7 @@ use crate::blob::{answered_digest, content_length, mismatch};
 use crate::digest::{check_digest, sha256};
 use crate::response::Response;
 use crate::retry::{Attempts, Failure};
-use crate::transport::{Access, Call, Content, TAKEN};
+use crate::transport::{Access, Content, Request, TAKEN};
 
 use crate::{Error, Manifest, Observer, Registry};
 
@@ -88,7 +88,7 @@ impl Registry {
     ) -> Result<Option<Found>, Error> {
         let call = self
             .manifest_call(Method::HEAD, repository, reference)
-            .wants(&[StatusCode::OK, StatusCode::NOT_FOUND]);
+            .expect_status(&[StatusCode::OK, StatusCode::NOT_FOUND]);
         let answer = self.transport().send(&call, &()).await?;
         Ok((answer.status() == StatusCode::OK).then(|| Found::by(&answer)))
     }
@@ -166,10 +166,10 @@ impl Registry {
             })?;
         let path = format!("/v2/{repository}/manifests/{reference}");
         let url = self.endpoint().url(&path);
-        let call = Call::new(Method::PUT, url, repository)
+        let call = Request::new(Method::PUT, url, repository)
             .access(Access::Push)
             .content(Content::Bytes(bytes.clone()), media_type)
-            .wants(&TAKEN);
+            .expect_status(&TAKEN);
         let transport = self.transport();
         let mut attempts = Attempts::new(transport.settings(), observer);
         let answer = loop {
@@ -218,17 +218,22 @@ impl Registry {
         let wanted = &[StatusCode::OK, StatusCode::NOT_FOUND];
         let call = |method| {
             self.manifest_call(method, repository, reference)
-                .wants(wanted)
+                .expect_status(wanted)
         };
         let (head, get) = (call(Method::HEAD), call(Method::GET));
         let answer = self.transport().look(&head, &get, observer).await?;
         Ok((answer.status() == StatusCode::OK).then_some(answer))
     }
 
-    fn manifest_call<'a>(&self, method: Method, repository: &'a str, reference: &str) -> Call<'a> {
+    fn manifest_call<'a>(
+        &self,
+        method: Method,
+        repository: &'a str,
+        reference: &str,
+    ) -> Request<'a> {
         let path = format!("/v2/{repository}/manifests/{reference}");
         let url = self.endpoint().url(&path);
-        let mut call = Call::new(method, url, repository).access(Access::Pull);
+        let mut call = Request::new(method, url, repository).access(Access::Pull);
         for media_type in MANIFEST_MEDIA_TYPES {
             call = call.header(ACCEPT, HeaderValue::from_static(media_type));
         }

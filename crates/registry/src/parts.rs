@@ -11,7 +11,7 @@ use crate::body::Upload;
 use crate::response::Response;
 use crate::retry::Failure;
 use crate::sessions::Remembered;
-use crate::transport::{Access, Call, Content};
+use crate::transport::{Access, Content, Request};
 use crate::upload::{session_lost, session_url};
 use crate::{Error, Observer, Registry};
 
@@ -20,14 +20,14 @@ const PARTS: [u64; 4] = [64 << 20, 8 << 20, 900 * 1024, 256 * 1024];
 
 /// A session, and how much the registry holds of it in bytes.
 #[derive(Debug, Clone)]
-pub(crate) struct Opened {
+pub(crate) struct UploadSession {
     pub(crate) url: Url,
     pub(crate) offset: u64,
     /// The least that the registry wants in each part but the last.
     pub(crate) least: u64,
 }
 
-impl Opened {
+impl UploadSession {
     /// Reads what an answer says of the session that it opens.
     pub(crate) fn by(registry: &Registry, answer: &Response) -> Result<Self, Failure> {
         Ok(Self {
@@ -44,19 +44,19 @@ pub(crate) fn smaller_part(too_much: u64) -> Option<u64> {
 }
 
 /// Returns the request that adds to a session what `upload` names.
-pub(crate) fn add_to<'a>(session: &Opened, upload: &'a Upload<'a>) -> Call<'a> {
-    Call::new(Method::PATCH, session.url.clone(), upload.repository)
+pub(crate) fn add_to<'a>(session: &UploadSession, upload: &'a Upload<'a>) -> Request<'a> {
+    Request::new(Method::PATCH, session.url.clone(), upload.repository)
         .access(Access::Push)
         .content(
             Content::Upload(upload),
             HeaderValue::from_static("application/octet-stream"),
         )
-        .wants(&[
+        .expect_status(&[
             StatusCode::ACCEPTED,
             StatusCode::CREATED,
             StatusCode::NO_CONTENT,
         ])
-        .understood_by(session_lost)
+        .map_failure(session_lost)
 }
 
 impl Registry {
@@ -65,7 +65,7 @@ impl Registry {
     pub(crate) async fn send_parts(
         &self,
         upload: &Upload<'_>,
-        session: &mut Opened,
+        session: &mut UploadSession,
         part: u64,
         journal: Remembered<'_>,
         observer: &dyn Observer,
@@ -99,7 +99,7 @@ impl Registry {
     /// Follows a session after it took what ended at `end`, by the registry's own word.
     pub(crate) fn went_on(
         &self,
-        session: &mut Opened,
+        session: &mut UploadSession,
         answer: &Response,
         end: u64,
         journal: Remembered<'_>,
@@ -134,16 +134,16 @@ impl Registry {
         url: Url,
         size: u64,
         observer: &dyn Observer,
-    ) -> Option<Opened> {
-        let call = Call::new(Method::GET, url.clone(), repository)
+    ) -> Option<UploadSession> {
+        let call = Request::new(Method::GET, url.clone(), repository)
             .access(Access::Push)
-            .wants(&[StatusCode::NO_CONTENT, StatusCode::OK, StatusCode::ACCEPTED])
+            .expect_status(&[StatusCode::NO_CONTENT, StatusCode::OK, StatusCode::ACCEPTED])
             .briefly();
         let answer = self.transport().send(&call, observer).await.ok()?;
         let last = last_byte(answer.headers()).filter(|last| *last > 0)?;
         // What holds more than the blob is another one's.
         let offset = last.checked_add(1).filter(|offset| *offset <= size)?;
-        Some(Opened {
+        Some(UploadSession {
             url: session_url(self, &answer).unwrap_or(url),
             offset,
             least: least_part(answer.headers()),

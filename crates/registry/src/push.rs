@@ -3,22 +3,24 @@
 //! Blobs first, then the manifests that refer to them, then the indexes that list those, the tag last: at no instant does
 //! a registry serve something that is incomplete. Nothing here speaks HTTP.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use oci_spec::image::Digest;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::body::read_whole;
-use crate::executor::Executor;
+use crate::ensure::Supply;
+use crate::executor::{Executor, Tags, makes_doubt, misses_blobs};
 use crate::manifest::LARGEST_MANIFEST;
 use crate::{Artifact, Blob, BlobSource, Error, Event, Manifest, Observer, Place, Registry};
 
 /// The proof that a registry holds an artifact, and what it took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pushed {
-    /// What the tag points at, by the registry's own answer at the end of this push.
+    /// What the tag points at, by the registry's own answer.
     pub digest: Digest,
-    /// What the tag pointed at before, if that was something else.
+    /// What the tag pointed at before, if this push asked and it was something else.
     pub replaced: Option<Digest>,
     /// Blobs that were sent.
     pub uploaded: Tally,
@@ -103,7 +105,7 @@ impl Registry {
     /// Makes the registry hold many artifacts, as one transfer.
     ///
     /// Each tag is asked for first; what points at its artifact is done. Of the others, each blob is sent once to the registry and
-    /// mounted from there into the other repositories that need it. The largest are sent first, with room kept for small ones.
+    /// mounted from there into the other repositories that need it. Small ones are sent beside large ones.
     /// An artifact is tagged as soon as everything that it refers to is there. One that fails stops no other one, and its
     /// tag has not moved; but a registry that cannot be reached, or refuses the credentials, stops them all.
     ///
@@ -115,18 +117,18 @@ impl Registry {
         blobs: &dyn BlobSource,
         observer: &dyn Observer,
     ) -> PushReport {
-        Executor::new(self, artifacts, blobs, None, observer)
+        Executor::new(self, artifacts, blobs, None, Tags::Asked, observer)
             .run()
             .await
     }
 
     /// Makes the registry hold many artifacts like [`Registry::push_all`], while their blobs are still arriving.
     ///
-    /// Tags are asked for at once; what is right already needs no arrival. A blob is sent when it has arrived, the largest first
-    /// of those that are there. Manifests, and with them tags, are put only after [`Arrival::Whole`], so that nothing can
-    /// be pulled of what may still turn out to be wrong. What arrives twice, or is needed by nobody, changes nothing.
+    /// The caller has asked for each tag, and asks again afterwards: no tag is asked for here, and each artifact is one that the
+    /// registry lacks. A blob is sent when it has arrived. Manifests, and with them tags, are put only after [`Arrival::Whole`],
+    /// so nothing can be pulled that may still turn out to be wrong. What arrives twice, or is not needed, changes nothing.
     ///
-    /// If `arrivals` closes before [`Arrival::Whole`], the push ends at once, and every artifact that is not done has [`Error::SourceEnded`].
+    /// If `arrivals` closes before [`Arrival::Whole`], the push ends, and every artifact that is not done has [`Error::SourceEnded`].
     /// After a [`Stop`](crate::Stop) it ends as calmly as without.
     pub async fn push_as_they_come(
         &self,
@@ -135,7 +137,8 @@ impl Registry {
         arrivals: UnboundedReceiver<Arrival>,
         observer: &dyn Observer,
     ) -> PushReport {
-        Executor::new(self, artifacts, blobs, Some(arrivals), observer)
+        let tags = Tags::AskedByCaller;
+        Executor::new(self, artifacts, blobs, Some(arrivals), tags, observer)
             .run()
             .await
     }
@@ -152,27 +155,52 @@ impl Registry {
         self.inner.known.note(repository, digest);
     }
 
-    /// Puts the manifests of an artifact whose blobs are there, the tag last, and asks for the tag.
-    pub(crate) async fn finish(
+    /// Puts manifests of an artifact whose blobs are there, the last one under the tag. If the registry contradicts itself about what
+    /// they refer to, that is brought first, and they are put once more.
+    pub(crate) async fn put_surely(
         &self,
         artifact: &Artifact,
-        blobs: &dyn BlobSource,
-        observer: &dyn Observer,
+        places: Range<usize>,
+        supply: Supply<'_>,
     ) -> Result<(), Error> {
+        let last = artifact.manifests.len();
+        let again = match places.end == last {
+            true => 0..last,
+            false => places.clone(),
+        };
+        match self.put_manifests(artifact, places, supply).await {
+            Err(error) if makes_doubt(&error) => {
+                match self.bring_surely(artifact, supply).await? {
+                    // It holds everything, so that is not what it refuses the manifest for.
+                    0 if !misses_blobs(&error) => Err(error),
+                    _ => self.put_manifests(artifact, again, supply).await,
+                }
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn put_manifests(
+        &self,
+        artifact: &Artifact,
+        places: Range<usize>,
+        supply: Supply<'_>,
+    ) -> Result<(), Error> {
+        let Supply {
+            source, observer, ..
+        } = supply;
         let Artifact {
             repository,
             tag,
             manifests,
         } = artifact;
-        let root = artifact.root()?;
-        for manifest in manifests {
-            let is_root = manifest.digest == root.digest;
-            let reference = if is_root {
-                tag.as_str()
-            } else {
-                manifest.digest.as_ref()
+        for place in places {
+            let manifest = &manifests[place];
+            let reference = match place + 1 == manifests.len() {
+                true => tag.as_str(),
+                false => manifest.digest.as_ref(),
             };
-            let bytes = read_manifest(blobs, manifest)?;
+            let bytes = read_manifest(source, manifest)?;
             self.put_manifest(repository, reference, manifest, bytes, observer)
                 .await?;
             observer.event(Event::ManifestPut {
@@ -181,35 +209,38 @@ impl Registry {
                 size: manifest.size,
             });
         }
-        self.confirm(repository, tag, &root.digest, observer)
-            .await?;
-        observer.event(Event::Tagged {
-            repository,
-            tag,
-            digest: &root.digest,
-        });
         Ok(())
     }
 
-    /// Asks the registry what the tag points at now.
-    async fn confirm(
+    /// Reports that an artifact is tagged, after asking the registry what the tag points at now if `asks` is set.
+    pub(crate) async fn confirm(
         &self,
-        repository: &str,
-        tag: &str,
-        digest: &Digest,
+        artifact: &Artifact,
+        asks: bool,
         observer: &dyn Observer,
     ) -> Result<(), Error> {
-        let found = self.tag_digest(repository, tag, observer).await?;
-        if found.as_ref() == Some(digest) {
-            return Ok(());
+        let Artifact {
+            repository, tag, ..
+        } = artifact;
+        let digest = &artifact.root()?.digest;
+        if asks {
+            let found = self.tag_digest(repository, tag, observer).await?;
+            if found.as_ref() != Some(digest) {
+                let path = format!("/v2/{repository}/manifests/{tag}");
+                let url = self.endpoint().url(&path);
+                return Err(Error::DigestMismatch {
+                    at: Box::new(Place::new("HEAD", &url, repository)),
+                    expected: digest.clone(),
+                    found: found.map_or_else(|| "nothing".to_owned(), |found| found.to_string()),
+                });
+            }
         }
-        let path = format!("/v2/{repository}/manifests/{tag}");
-        let url = self.endpoint().url(&path);
-        Err(Error::DigestMismatch {
-            at: Box::new(Place::new("HEAD", &url, repository)),
-            expected: digest.clone(),
-            found: found.map_or_else(|| "nothing".to_owned(), |found| found.to_string()),
-        })
+        observer.event(Event::Tagged {
+            repository,
+            tag,
+            digest,
+        });
+        Ok(())
     }
 }
 

@@ -1,4 +1,5 @@
-//! What is still to be brought, in the order in which it is: what is large first, with room kept for what is small.
+//! What is still to be brought, in the order in which it is: large blobs beside small ones. The largest is first among the large,
+//! since one that is begun last is waited for alone. The smallest is first among the small.
 //!
 //! A blob that its source cannot open yet waits aside until it arrives.
 
@@ -7,11 +8,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use oci_spec::image::Digest;
 
 use crate::known::Known;
-use crate::limiter::{Limiter, Permit, Priority};
 use crate::plan::{Need, Transfer};
 
-/// The largest blob that may take the permit that is kept for small ones, in bytes.
-pub(crate) const SMALL: u64 = 1024 * 1024;
+/// The largest blob that counts as small, in bytes: over a distance, its requests wait for latency about as long as its bytes take.
+pub(crate) const SMALL: u64 = 4 << 20;
 
 pub(crate) struct Queues<'a> {
     known: &'a Known,
@@ -57,14 +57,14 @@ impl<'a> Queues<'a> {
         if transfer.needs.is_empty() {
             return;
         }
-        let queue = if blob.size > SMALL {
-            &mut self.large
+        if blob.size > SMALL {
+            // What others wait for before what is as large.
+            let place = (self.large).partition_point(|other| other.blob.size > blob.size);
+            self.large.insert(place, transfer);
         } else {
-            &mut self.small
-        };
-        // The largest first, and what others wait for before what is as large.
-        let place = queue.partition_point(|other| other.blob.size > blob.size);
-        queue.insert(place, transfer);
+            let place = (self.small).partition_point(|other| other.blob.size < blob.size);
+            self.small.insert(place, transfer);
+        }
     }
 
     /// Takes note that a blob can be opened. One that nobody needs, or that arrived before, changes nothing.
@@ -92,37 +92,44 @@ impl<'a> Queues<'a> {
         self.large.len() + self.small.len() + self.away.len()
     }
 
-    /// Returns what is brought next of what there is room for. What nobody `wants` any more is left out.
-    pub(crate) fn next(
-        &mut self,
-        limiter: &'a Limiter,
-        wants: impl Fn(&Need<'_>) -> bool,
-    ) -> Option<(Permit<'a>, Transfer<'a>, Need<'a>)> {
-        for (queue, priority) in [
-            (&mut self.mounts, Priority::Small),
-            (&mut self.large, Priority::Large),
-            (&mut self.small, Priority::Small),
-        ] {
+    /// Leaves out, at the front of each queue, what is not needed any more.
+    pub(crate) fn retain(&mut self, needed: impl Fn(&Need<'_>) -> bool) {
+        for queue in [&mut self.mounts, &mut self.large, &mut self.small] {
             while let Some(transfer) = queue.front_mut() {
-                transfer.needs.retain(&wants);
+                transfer.needs.retain(&needed);
                 if !transfer.needs.is_empty() {
                     break;
                 }
                 queue.pop_front();
             }
-            if queue.is_empty() {
-                continue;
-            }
-            // Where there is no room for what is large, there may be some for what is small.
-            let Some(permit) = limiter.try_permit(priority) else {
-                continue;
-            };
-            let mut transfer = queue.pop_front()?;
-            let need = transfer.needs.pop_front()?;
-            return Some((permit, transfer, need));
         }
-        None
     }
+
+    /// Returns whether there is something to mount or a small blob to send.
+    pub(crate) fn has_small(&self) -> bool {
+        !(self.mounts.is_empty() && self.small.is_empty())
+    }
+
+    /// Returns whether there is a large blob to send.
+    pub(crate) fn has_large(&self) -> bool {
+        !self.large.is_empty()
+    }
+
+    /// Returns what is mounted next, or the next small blob.
+    pub(crate) fn next_small(&mut self) -> Option<(Transfer<'a>, Need<'a>)> {
+        first(&mut self.mounts).or_else(|| first(&mut self.small))
+    }
+
+    /// Returns the next large blob.
+    pub(crate) fn next_large(&mut self) -> Option<(Transfer<'a>, Need<'a>)> {
+        first(&mut self.large)
+    }
+}
+
+fn first<'a>(queue: &mut VecDeque<Transfer<'a>>) -> Option<(Transfer<'a>, Need<'a>)> {
+    let mut transfer = queue.pop_front()?;
+    let need = transfer.needs.pop_front()?;
+    Some((transfer, need))
 }
 
 #[cfg(test)]

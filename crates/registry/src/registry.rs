@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::Method;
 
 use crate::known::Known;
-use crate::transport::{Call, Transport};
+use crate::transport::{Request, Transport};
 use crate::{Accounts, Credentials, Endpoint, Error, Profile, Sessions, Stop};
 
 /// A registry that can be pushed to and read from.
@@ -43,11 +43,12 @@ pub struct Settings {
     pub stall_timeout: Duration,
     /// How long the answer may take after the last byte of an upload: registries hash and move the blob then.
     pub finish_timeout: Duration,
-    /// How many pieces of work may be under way at once, over all pushes to this registry: what operators set as `--jobs`.
+    /// The most pieces of work in progress, over all pushes by this handle: what operators set as `--jobs`. With 1, one request
+    /// follows the other; 0 means the same.
     ///
-    /// It is an upper bound. Work begins with three at once, and goes up to this number only as long as the registry gets faster by it.
-    /// Uploads, mounts and questions count alike. With 1, one request follows the other; 0 means the same.
-    pub uploads_at_once: usize,
+    /// Without it, large blobs begin with six at a time, and what carries little with four times as many beside them. Both grow to
+    /// twice that as long as the registry gets faster, and shrink when it refuses or becomes slow.
+    pub uploads_at_once: Option<usize>,
     /// How many bytes of blobs are sent each second at most, over all pushes to this registry together: what operators set as
     /// `--max-rate`. `None` sets no bound.
     ///
@@ -75,7 +76,7 @@ impl Default for Settings {
             answer_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(60),
             finish_timeout: Duration::from_secs(600),
-            uploads_at_once: 12,
+            uploads_at_once: None,
             max_rate: None,
             resume_from: 16 << 20,
             stop: Stop::default(),
@@ -156,7 +157,7 @@ impl Registry {
     /// [`Error::NotARegistry`] if something else answers there; otherwise why the request failed.
     pub async fn ping(&self) -> Result<(), Error> {
         let transport = &self.inner.transport;
-        let call = Call::new(Method::GET, transport.endpoint().url("/v2/"), "").briefly();
+        let call = Request::new(Method::GET, transport.endpoint().url("/v2/"), "").briefly();
         match transport.send(&call, &()).await {
             Ok(_) => Ok(()),
             Err(Error::NotFound { at, answer }) => Err(Error::NotARegistry {

@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::artifact::{check_repository, check_tag};
 use crate::digest::check_digest;
-use crate::transport::{Access, Call};
+use crate::transport::{Access, Request};
 use crate::{Error, Registry};
 
 /// The largest page of a list of tags that is read, in bytes.
@@ -51,9 +51,9 @@ impl Registry {
                 0 => &[StatusCode::OK, StatusCode::NOT_FOUND],
                 _ => &[StatusCode::OK],
             };
-            let call = Call::new(Method::GET, url.clone(), repository)
+            let call = Request::new(Method::GET, url.clone(), repository)
                 .access(Access::Pull)
-                .wants(wanted);
+                .expect_status(wanted);
             let transport = self.transport();
             let answer = transport.send(&call, &()).await?;
             if answer.status() == StatusCode::NOT_FOUND {
@@ -130,10 +130,10 @@ impl Registry {
 }
 
 /// Returns the request that removes what is at `url`. That it is not there is as good.
-pub(crate) fn removal(url: Url, repository: &str) -> Call<'_> {
-    Call::new(Method::DELETE, url, repository)
+pub(crate) fn removal(url: Url, repository: &str) -> Request<'_> {
+    Request::new(Method::DELETE, url, repository)
         .access(Access::Delete)
-        .wants(&[
+        .expect_status(&[
             StatusCode::ACCEPTED,
             StatusCode::OK,
             StatusCode::NO_CONTENT,

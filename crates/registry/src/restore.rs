@@ -12,7 +12,7 @@ use crate::artifact::{check_reference, check_repository};
 use crate::digest::{check_digest, sha256};
 use crate::ensure::{Outcome, Supply};
 use crate::push::read_manifest;
-use crate::transport::{Access, Call, Content, TAKEN};
+use crate::transport::{Access, Content, Request, TAKEN};
 use crate::{Blob, BlobSource, Error, Event, Manifest, Observer, Registry};
 
 /// How a blob came back.
@@ -81,13 +81,13 @@ impl Registry {
         let mut url = session.map_err(|failure| failure.error)?.url;
         url.query_pairs_mut().append_pair("digest", digest.as_ref());
         let content = Content::Bytes(Bytes::from_static(EMPTY));
-        let call = Call::new(Method::PUT, url, repository)
+        let call = Request::new(Method::PUT, url, repository)
             .access(Access::Push)
             .content(
                 content,
                 HeaderValue::from_static("application/octet-stream"),
             )
-            .wants(&TAKEN);
+            .expect_status(&TAKEN);
         let answer = self.transport().exchange(&call, &()).await;
         answer.map_err(|failure| failure.error)?;
         Ok(digest)

@@ -5,7 +5,7 @@
 //! No `Content-Range` is sent: what comes is appended to what the session holds, and the digest at the end covers the whole.
 
 use crate::body::{OpenEnd, Upload};
-use crate::parts::{Opened, add_to};
+use crate::parts::{UploadSession, add_to};
 use crate::retry::Failure;
 use crate::sessions::Remembered;
 use crate::{Error, Observer, Registry};
@@ -17,7 +17,7 @@ impl Registry {
     pub(crate) async fn send_stream(
         &self,
         upload: &Upload<'_>,
-        session: &mut Opened,
+        session: &mut UploadSession,
         journal: Remembered<'_>,
         observer: &dyn Observer,
     ) -> Result<(), Failure> {

@@ -57,14 +57,14 @@ pub(crate) enum Access {
 }
 
 /// A request, to be made as often as it takes.
-pub(crate) struct Call<'a> {
+pub(crate) struct Request<'a> {
     method: Method,
     url: Url,
     repository: &'a str,
     scopes: Scopes,
     headers: HeaderMap,
     content: Content<'a>,
-    wanted: &'a [StatusCode],
+    expected: &'a [StatusCode],
     attempts: u32,
     understood: fn(Failure) -> Failure,
     finishes: bool,
@@ -78,7 +78,7 @@ pub(crate) enum Content<'a> {
 }
 
 /// Whatever answered, with what it said.
-pub(crate) struct Glance {
+pub(crate) struct RawResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -102,7 +102,7 @@ pub(crate) struct Transport {
     is_silent: AtomicBool,
 }
 
-impl<'a> Call<'a> {
+impl<'a> Request<'a> {
     /// Returns a request that wants the answer 200, carries nothing and needs no rights.
     pub(crate) fn new(method: Method, url: Url, repository: &'a str) -> Self {
         Self {
@@ -112,7 +112,7 @@ impl<'a> Call<'a> {
             scopes: Vec::new(),
             headers: HeaderMap::new(),
             content: Content::Nothing,
-            wanted: &[StatusCode::OK],
+            expected: &[StatusCode::OK],
             attempts: u32::MAX,
             understood: |failure| failure,
             finishes: false,
@@ -150,8 +150,8 @@ impl<'a> Call<'a> {
         self
     }
 
-    pub(crate) fn wants(mut self, wanted: &'a [StatusCode]) -> Self {
-        self.wanted = wanted;
+    pub(crate) fn expect_status(mut self, expected: &'a [StatusCode]) -> Self {
+        self.expected = expected;
         self
     }
 
@@ -168,7 +168,7 @@ impl<'a> Call<'a> {
     }
 
     /// Has failures read in another way than their status says by itself, so that it is known what may pass.
-    pub(crate) fn understood_by(mut self, understood: fn(Failure) -> Failure) -> Self {
+    pub(crate) fn map_failure(mut self, understood: fn(Failure) -> Failure) -> Self {
         self.understood = understood;
         self
     }
@@ -206,7 +206,11 @@ impl Transport {
             account,
             writes: Gate::default(),
             heads_failed: AtomicU32::new(0),
-            limiter: Arc::new(Limiter::new(settings.uploads_at_once, settings.max_rate)),
+            limiter: Arc::new(Limiter::new(
+                settings.accounts.limits(&endpoint),
+                settings.uploads_at_once,
+                settings.max_rate,
+            )),
             settings,
             endpoint,
             speaks_tls: AtomicBool::new(false),
@@ -245,12 +249,12 @@ impl Transport {
     }
 
     /// Asks for `path` once, and returns whatever answers: nothing is authenticated, followed or taken for an error.
-    pub(crate) async fn glance(&self, path: &str) -> Result<Glance, Error> {
+    pub(crate) async fn get_raw(&self, path: &str) -> Result<RawResponse, Error> {
         let url = self.endpoint.url(path);
-        let call = Call::new(Method::GET, url.clone(), "");
+        let call = Request::new(Method::GET, url.clone(), "");
         let response = self.traced(&call, &url, None, &()).await;
         let response = response.map_err(|failure| failure.error)?;
-        Ok(Glance {
+        Ok(RawResponse {
             status: response.status(),
             headers: response.headers().clone(),
             body: read_error(response, &self.settings).await,
@@ -260,7 +264,7 @@ impl Transport {
     /// Makes a request until it gets a wanted answer, one that will not change, or the attempts are used up.
     pub(crate) async fn send(
         &self,
-        call: &Call<'_>,
+        call: &Request<'_>,
         observer: &dyn Observer,
     ) -> Result<Response, Error> {
         let mut attempts = Attempts::new(&self.settings, observer).at_most(call.attempts);
@@ -276,8 +280,8 @@ impl Transport {
     /// Makes a request like [`Transport::send`], by `get` where the registry fails to answer `head`.
     pub(crate) async fn look(
         &self,
-        head: &Call<'_>,
-        get: &Call<'_>,
+        head: &Request<'_>,
+        get: &Request<'_>,
         observer: &dyn Observer,
     ) -> Result<Response, Error> {
         if self.heads_failed.load(Ordering::Relaxed) >= MOST_FAILED_HEADS {
@@ -303,10 +307,10 @@ impl Transport {
     /// Makes a request once, when the limiter permits. A challenge and redirects belong to the one attempt.
     pub(crate) async fn exchange(
         &self,
-        call: &Call<'_>,
+        call: &Request<'_>,
         observer: &dyn Observer,
     ) -> Result<Response, Failure> {
-        let generation = self.limiter.generation();
+        let in_flight = self.limiter.request().await;
         let answer = self.attempt(call, observer).await;
         let answer =
             answer.map_err(|failure| self.blame_location(call, (call.understood)(failure)));
@@ -316,7 +320,7 @@ impl Transport {
         }) = &answer
             && !error.is_about_reaching()
         {
-            self.limiter.on_congestion(generation);
+            in_flight.on_congestion();
             if let Some(order) = order.filter(|order| *order <= self.settings.longest_wait) {
                 self.limiter.hold_back(order);
             }
@@ -325,7 +329,11 @@ impl Transport {
     }
 
     /// Makes one attempt. The first write is made alone, and decides whether there are others.
-    async fn attempt(&self, call: &Call<'_>, observer: &dyn Observer) -> Result<Response, Failure> {
+    async fn attempt(
+        &self,
+        call: &Request<'_>,
+        observer: &dyn Observer,
+    ) -> Result<Response, Failure> {
         if !call.writes() {
             return self.attempt_as(call, false, observer).await;
         }
@@ -357,7 +365,7 @@ impl Transport {
 
     async fn attempt_as(
         &self,
-        call: &Call<'_>,
+        call: &Request<'_>,
         is_first_write: bool,
         observer: &dyn Observer,
     ) -> Result<Response, Failure> {
@@ -429,7 +437,7 @@ impl Transport {
                 self.account.login.pass();
             }
             drop(alone);
-            if call.wanted.contains(&status) {
+            if call.expected.contains(&status) {
                 let place = call.place(&url).through(self.endpoint.proxies(), &url)?;
                 // Login pages come with 200 too, and must not be taken for a blob that is there.
                 if status.is_success() && classify::is_html(response.headers()) {
@@ -454,7 +462,7 @@ impl Transport {
     /// Sends one request as [`Transport::once`] does, and logs it.
     async fn traced(
         &self,
-        call: &Call<'_>,
+        call: &Request<'_>,
         url: &Url,
         authorization: Option<&Authorization>,
         observer: &dyn Observer,
@@ -466,7 +474,7 @@ impl Transport {
     /// Sends one request and waits for the head of its answer.
     async fn once(
         &self,
-        call: &Call<'_>,
+        call: &Request<'_>,
         url: &Url,
         authorization: Option<&Authorization>,
         observer: &dyn Observer,
@@ -558,7 +566,7 @@ impl Transport {
     /// Returns where an answer sends the request, if it is one that may be made there.
     fn redirect(
         &self,
-        call: &Call<'_>,
+        call: &Request<'_>,
         asked: &Url,
         response: &reqwest::Response,
     ) -> Result<Option<Url>, Failure> {
@@ -613,7 +621,7 @@ impl Transport {
 
     /// Names the `Location` that a request followed if the host there fails it: a registry that knows its own name wrongly sends
     /// uploads to where its clients cannot go.
-    fn blame_location(&self, call: &Call<'_>, failure: Failure) -> Failure {
+    fn blame_location(&self, call: &Request<'_>, failure: Failure) -> Failure {
         let is_lost = match &failure.error {
             Error::TimedOut { after, .. } => *after == self.settings.connect_timeout,
             Error::Unauthorized { .. } | Error::Forbidden { .. } | Error::NotARegistry { .. } => {

@@ -7,17 +7,23 @@ use url::Url;
 
 use crate::blob::{answered_digest, mismatch};
 use crate::body::Upload;
-use crate::parts::{Opened, smaller_part};
+use crate::parts::{UploadSession, smaller_part};
 use crate::response::Response;
 use crate::retry::{Again, Attempts, Failure};
 use crate::sessions::Remembered;
 use crate::stream::refuses_streams;
-use crate::transport::{Access, Call, Content, TAKEN};
+use crate::transport::{Access, Content, Request, TAKEN};
 use crate::{Blob, BlobSource, Error, Event, Observer, Registry};
 
 /// How many streams may be lost with all that they carried before a blob is sent with its length: a proxy that breaks what it does not
 /// understand looks like a bad line.
 const MOST_LOST_STREAMS: u32 = 2;
+
+/// The largest blob that is sent by the request that opens a session, in bytes: what is there already may be sent again.
+pub(crate) const SINGLE: u64 = 256 * 1024;
+
+/// The largest blob that is sent to find out whether a registry takes it by the request that opens a session, in bytes.
+const TRIAL: u64 = 32 * 1024;
 
 impl Registry {
     /// Uploads a blob that the repository lacks, and returns when the registry has confirmed its digest.
@@ -28,7 +34,7 @@ impl Registry {
         repository: &str,
         blob: &Blob,
         source: &dyn BlobSource,
-        mut session: Option<Opened>,
+        mut session: Option<UploadSession>,
         observer: &dyn Observer,
     ) -> Result<(), Error> {
         let upload = Upload {
@@ -150,19 +156,22 @@ impl Registry {
 
     /// Uploads a blob in one session, which is left in `session` with where it would go on if it was cut.
     ///
-    /// One request opens it. A small blob goes in one more, with its length. A large one goes as a `stream`, or where that is refused
+    /// One request opens it, and carries a small blob if the registry takes that. Otherwise a small blob goes in one more, with its length. A large one goes as a `stream`, or where that is refused
     /// in the one request as well, and in parts where a registry has said that so many bytes are too much at once.
     async fn upload_once(
         &self,
         upload: &Upload<'_>,
-        session: &mut Option<Opened>,
+        session: &mut Option<UploadSession>,
         stream: bool,
         journal: Remembered<'_>,
         observer: &dyn Observer,
     ) -> Result<(), Failure> {
         let opened = match session.take() {
             Some(opened) => opened,
-            None => self.open_session(upload.repository, observer).await?,
+            None => match self.open_or_send(upload, observer).await? {
+                Some(opened) => opened,
+                None => return Ok(()),
+            },
         };
         let opened = session.insert(opened);
         journal.store(&opened.url);
@@ -193,8 +202,72 @@ impl Registry {
         }
     }
 
+    /// Opens a session, or returns none if the request for it has carried the blob.
+    async fn open_or_send(
+        &self,
+        upload: &Upload<'_>,
+        observer: &dyn Observer,
+    ) -> Result<Option<UploadSession>, Failure> {
+        let known = &self.inner.known;
+        let size = upload.blob.size;
+        let is_taken = known.takes_single_posts();
+        let is_small = size <= SINGLE && size <= known.at_once();
+        if is_small && (is_taken || size <= TRIAL && known.may_try_single_post()) {
+            match self.single_post(upload, observer).await {
+                Ok(session) => {
+                    known.single_post_answered(session.is_none());
+                    return Ok(session);
+                }
+                // What refuses the trial may be anything between here and the registry.
+                Err(failure) if !is_taken && self.is_about_request(&failure.error) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        self.open_session(upload.repository, observer)
+            .await
+            .map(Some)
+    }
+
+    /// Sends a blob by the request that opens a session. Returns the session if the registry has ignored the blob.
+    async fn single_post(
+        &self,
+        upload: &Upload<'_>,
+        observer: &dyn Observer,
+    ) -> Result<Option<UploadSession>, Failure> {
+        let path = format!("/v2/{}/blobs/uploads/", upload.repository);
+        let mut url = self.endpoint().url(&path);
+        let digest = upload.blob.digest.as_ref();
+        url.query_pairs_mut().append_pair("digest", digest);
+        let media_type = HeaderValue::from_static("application/octet-stream");
+        let call = Request::new(Method::POST, url, upload.repository)
+            .access(Access::Push)
+            .content(Content::Upload(upload), media_type)
+            .expect_status(&TAKEN)
+            .finishes();
+        let answer = self.transport().exchange(&call, observer).await?;
+        if answer.status() == StatusCode::ACCEPTED {
+            return UploadSession::by(self, &answer).map(Some);
+        }
+        confirmed(self, upload, &answer, observer).await?;
+        Ok(None)
+    }
+
+    /// Returns whether an error says nothing about the blob's source or the account, so the request may be at fault.
+    fn is_about_request(&self, error: &Error) -> bool {
+        let is_source = matches!(
+            error,
+            Error::Stopped | Error::Source { .. } | Error::SourceContent { .. }
+        );
+        !is_source && self.transport().write_refusal().is_none()
+    }
+
     /// Gives a session back that nothing is sent to any more.
-    async fn give_up(&self, repository: &str, session: Option<Opened>, observer: &dyn Observer) {
+    async fn give_up(
+        &self,
+        repository: &str,
+        session: Option<UploadSession>,
+        observer: &dyn Observer,
+    ) {
         if let Some(session) = session {
             self.abandon(repository, session.url, observer).await;
         }
@@ -204,7 +277,7 @@ impl Registry {
     pub(crate) async fn close_session(
         &self,
         upload: &Upload<'_>,
-        session: &Opened,
+        session: &UploadSession,
         observer: &dyn Observer,
     ) -> Result<(), Failure> {
         self.close_with(upload, session, Content::Nothing, observer)
@@ -215,7 +288,7 @@ impl Registry {
     async fn close_with(
         &self,
         upload: &Upload<'_>,
-        session: &Opened,
+        session: &UploadSession,
         content: Content<'_>,
         observer: &dyn Observer,
     ) -> Result<(), Failure> {
@@ -223,10 +296,10 @@ impl Registry {
         let digest = upload.blob.digest.as_ref();
         // What the session put into its URL stays: registries keep their state there.
         url.query_pairs_mut().append_pair("digest", digest);
-        let mut call = Call::new(Method::PUT, url, upload.repository)
+        let mut call = Request::new(Method::PUT, url, upload.repository)
             .access(Access::Push)
-            .wants(&TAKEN)
-            .understood_by(|failure| starts_over(session_lost(failure)))
+            .expect_status(&TAKEN)
+            .map_failure(|failure| starts_over(session_lost(failure)))
             .finishes();
         if !matches!(content, Content::Nothing) {
             let media_type = HeaderValue::from_static("application/octet-stream");
@@ -241,14 +314,14 @@ impl Registry {
         &self,
         repository: &str,
         observer: &dyn Observer,
-    ) -> Result<Opened, Failure> {
+    ) -> Result<UploadSession, Failure> {
         let transport = self.transport();
         let path = format!("/v2/{repository}/blobs/uploads/");
-        let call = Call::new(Method::POST, transport.endpoint().url(&path), repository)
+        let call = Request::new(Method::POST, transport.endpoint().url(&path), repository)
             .access(Access::Push)
-            .wants(&[StatusCode::ACCEPTED]);
+            .expect_status(&[StatusCode::ACCEPTED]);
         let answer = transport.exchange(&call, observer).await?;
-        Opened::by(self, &answer)
+        UploadSession::by(self, &answer)
     }
 }
 

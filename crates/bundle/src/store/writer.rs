@@ -14,6 +14,10 @@ use crate::sink::BlobSink;
 /// From this size in bytes a blob is synced on its own: 1 MiB.
 pub(super) const LARGE: u64 = 1 << 20;
 
+/// After so many bytes the system is asked to begin writing them to the disk. So little is left to wait for at the end of a large
+/// blob, and the blobs behind it are not held up.
+const WRITEBACK: u64 = 8 << 20;
+
 /// A blob on its way into the store. It has its final name only after [`BlobSink::commit`].
 #[derive(Debug)]
 pub struct BlobWriter {
@@ -21,6 +25,8 @@ pub struct BlobWriter {
     digest: Digest,
     size: u64,
     written: u64,
+    /// How much the system was asked to write to the disk, in bytes.
+    handed_over: u64,
     pub(super) file: NamedTempFile,
 }
 
@@ -29,6 +35,11 @@ impl BlobSink for BlobWriter {
         let result = self.file.write_all(bytes);
         result.map_err(|source| self.error(source))?;
         self.written += bytes.len() as u64;
+        let behind = self.written - self.handed_over;
+        if behind >= WRITEBACK {
+            begin_writeback(self.file.as_file(), self.handed_over, behind);
+            self.handed_over = self.written;
+        }
         Ok(())
     }
 
@@ -77,6 +88,7 @@ impl BlobWriter {
             digest: digest.clone(),
             size,
             written: 0,
+            handed_over: 0,
             file,
         })
     }
@@ -90,6 +102,19 @@ impl BlobWriter {
         )
     }
 }
+
+/// Asks the system to begin writing a part of a file to the disk, without waiting for it. It is a hint: a failure shows when the file
+/// is synced.
+#[cfg(target_os = "linux")]
+fn begin_writeback(file: &File, start: u64, length: u64) {
+    use std::os::fd::AsRawFd as _;
+    let (start, length) = (start.cast_signed(), length.cast_signed());
+    // SAFETY: the descriptor is open for as long as `file`, and no memory is passed.
+    unsafe { libc::sync_file_range(file.as_raw_fd(), start, length, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn begin_writeback(_: &File, _: u64, _: u64) {}
 
 /// The mode of files in a store. Temporary files are private, and a store is shared by a team and read by other tools.
 #[cfg(unix)]

@@ -7,7 +7,7 @@ use super::*;
 use crate::fake::Blobs;
 
 fn free() -> Arc<Limiter> {
-    Arc::new(Limiter::new(1, None))
+    Arc::new(Limiter::new(Arc::default(), None, None))
 }
 
 /// Returns what the body of a whole blob is made of.
@@ -140,7 +140,7 @@ async fn an_open_body_does_not_wait_for_its_rate_once_the_end_is_asked_for() {
     let mut stream = Box::pin(body(Body {
         early: Some((stop.clone(), 0)),
         // A byte a second, in pieces that take a quarter of an hour each.
-        limiter: Arc::new(Limiter::new(1, Some(1))),
+        limiter: Arc::new(Limiter::new(Arc::default(), None, Some(1))),
         ..whole(&blobs, &blob, &progress)
     }));
     stream.next().await.unwrap().unwrap();

@@ -9,7 +9,7 @@ use url::Host;
 
 use super::finding::{Aspect, Fault, Findings};
 use super::{Probe, certificate, product};
-use crate::transport::Glance;
+use crate::transport::RawResponse;
 use crate::{Error, Place, Profile, Registry, Scheme, classify};
 
 /// How long a resolver may take.
@@ -31,7 +31,7 @@ pub(super) async fn reach(
     if !resolves(probe, findings).await {
         return false;
     }
-    let glance = registry.transport().glance("/v2/").await;
+    let answer = registry.transport().get_raw("/v2/").await;
     let now = (probe.now)();
     let trusted = match probe.endpoint.scheme() {
         Scheme::Https => certificate::look(probe.endpoint, now, findings).await,
@@ -41,8 +41,8 @@ pub(super) async fn reach(
             true
         }
     };
-    let glance = match glance {
-        Ok(glance) => glance,
+    let answer = match answer {
+        Ok(answer) => answer,
         // The certificate has been found to be the reason.
         Err(_) if !trusted => {
             findings.fine(Aspect::Connection, "the port accepts connections");
@@ -54,11 +54,11 @@ pub(super) async fn reach(
         }
     };
     findings.fine(Aspect::Connection, "the port accepts connections");
-    clock(&glance.headers, now, findings);
-    if !is_registry(probe, &glance, findings) {
+    clock(&answer.headers, now, findings);
+    if !is_registry(probe, &answer, findings) {
         return false;
     }
-    let product = product::guess(probe.endpoint.address(), &glance.headers);
+    let product = product::guess(probe.endpoint.address(), &answer.headers);
     findings.fine(Aspect::Product, product.text());
     profile.product = product.name().map(str::to_owned);
     trusted && login(probe, registry, findings).await
@@ -126,16 +126,16 @@ fn clock(headers: &HeaderMap, now: i64, findings: &mut Findings) {
 }
 
 /// Tells whether what answers is a registry's API.
-fn is_registry(probe: &Probe<'_>, glance: &Glance, findings: &mut Findings) -> bool {
-    let status = glance.status;
-    if classify::is_html(&glance.headers) {
+fn is_registry(probe: &Probe<'_>, answer: &RawResponse, findings: &mut Findings) -> bool {
+    let status = answer.status;
+    if classify::is_html(&answer.headers) {
         let text = format!("an HTML page answers, with {status}");
         findings.wrong(Aspect::Api, Fault::LoginPage, text);
         return false;
     }
     if status.is_redirection() {
         let asked = probe.endpoint.url("/v2/");
-        let location = glance.headers.get(LOCATION);
+        let location = answer.headers.get(LOCATION);
         let target = location
             .and_then(|value| value.to_str().ok())
             .and_then(|value| asked.join(value).ok())
@@ -152,7 +152,7 @@ fn is_registry(probe: &Probe<'_>, glance: &Glance, findings: &mut Findings) -> b
         return true;
     }
     let place = Place::new("GET", &probe.endpoint.url("/v2/"), "");
-    let error = classify::status(status, &glance.headers, &glance.body, place, 0).error;
+    let error = classify::status(status, &answer.headers, &answer.body, place, 0).error;
     let fault = match &error {
         Error::NotFound { .. } | Error::Rejected { .. } => Fault::NotARegistry,
         error => Fault::of(error),

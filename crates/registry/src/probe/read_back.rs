@@ -7,7 +7,7 @@ use url::Url;
 use super::finding::{Aspect, Fault};
 use super::send::Sending;
 use super::{Pull, client};
-use crate::transport::{Access, Call};
+use crate::transport::{Access, Request};
 use crate::{Credentials, Error, Registry};
 
 impl Sending<'_> {
@@ -46,7 +46,7 @@ impl Sending<'_> {
         };
         let endpoint = self.registry.endpoint();
         let url = endpoint.url(&format!("/v2/{}/blobs/{}", self.repository, blob.digest));
-        let call = Call::new(Method::GET, url, &self.repository).access(Access::Pull);
+        let call = Request::new(Method::GET, url, &self.repository).access(Access::Pull);
         let aspect = Aspect::Storage;
         match self.registry.transport().send(&call, &()).await {
             Ok(answer) if endpoint.owns(answer.url()) => self

@@ -11,7 +11,7 @@ use super::remove::Left;
 use super::{FOLDER, Probe, limit};
 use crate::parts::least_part;
 use crate::response::Response;
-use crate::transport::{Access, Call, Content, TAKEN};
+use crate::transport::{Access, Content, Request, TAKEN};
 use crate::upload::session_url;
 use crate::{Blob, Credentials, Error, Manifest, Profile, Registry};
 
@@ -222,10 +222,10 @@ impl Sending<'_> {
         url.query_pairs_mut()
             .append_pair("mount", blob.digest.as_ref())
             .append_pair("from", &self.repository);
-        let call = Call::new(Method::POST, url, &other)
+        let call = Request::new(Method::POST, url, &other)
             .access(Access::Push)
             .and_pull_from(&self.repository)
-            .wants(&[StatusCode::CREATED, StatusCode::ACCEPTED]);
+            .expect_status(&[StatusCode::CREATED, StatusCode::ACCEPTED]);
         match self.registry.transport().send(&call, &()).await {
             Ok(answer) if answer.status() == StatusCode::CREATED => {
                 self.left.blob(&other, &blob.digest);
@@ -337,9 +337,9 @@ impl Sending<'_> {
         let url = transport
             .endpoint()
             .url(&format!("/v2/{repository}/blobs/uploads/"));
-        let call = Call::new(Method::POST, url, repository)
+        let call = Request::new(Method::POST, url, repository)
             .access(Access::Push)
-            .wants(&[StatusCode::ACCEPTED]);
+            .expect_status(&[StatusCode::ACCEPTED]);
         let answer = transport.send(&call, &()).await?;
         let session = self.session(&answer)?;
         self.left.repository = repository.to_owned();
@@ -359,11 +359,11 @@ impl Sending<'_> {
         let range = format!("{from}-{}", (from + bytes.len()).saturating_sub(1));
         let range = HeaderValue::from_str(&range)
             .unwrap_or_else(|_| unreachable!("numbers are always a header's value"));
-        let call = Call::new(Method::PATCH, url, &self.repository)
+        let call = Request::new(Method::PATCH, url, &self.repository)
             .access(Access::Push)
             .header(CONTENT_RANGE, range)
             .content(Content::Bytes(bytes), OCTETS)
-            .wants(&[
+            .expect_status(&[
                 StatusCode::ACCEPTED,
                 StatusCode::CREATED,
                 StatusCode::NO_CONTENT,
@@ -384,10 +384,10 @@ impl Sending<'_> {
     ) -> Result<(), Error> {
         url.query_pairs_mut().append_pair("digest", digest.as_ref());
         self.left.blob(&self.repository, digest);
-        let call = Call::new(Method::PUT, url, &self.repository)
+        let call = Request::new(Method::PUT, url, &self.repository)
             .access(Access::Push)
             .content(Content::Bytes(bytes), OCTETS)
-            .wants(&TAKEN);
+            .expect_status(&TAKEN);
         let answer = self.registry.transport().exchange(&call, &()).await;
         answer.map_err(|failure| failure.error)?;
         self.left.session = None;

@@ -141,7 +141,7 @@ async fn pushes_side_by_side_send_each_blob_once_and_keep_to_the_limit() {
     let fake = Fake::over_registry(|_| None).await;
     let blobs = Blobs::new();
     let settings = Settings {
-        uploads_at_once: 2,
+        uploads_at_once: Some(2),
         ..hasty()
     };
     let registry =

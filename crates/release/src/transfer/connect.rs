@@ -26,7 +26,7 @@ impl Limits {
     fn settings(self) -> registry::Settings {
         let usual = registry::Settings::default();
         registry::Settings {
-            uploads_at_once: self.jobs.unwrap_or(usual.uploads_at_once),
+            uploads_at_once: self.jobs,
             max_rate: self.max_rate.or(usual.max_rate),
             ..usual
         }

@@ -16,8 +16,8 @@ use crate::{Context, Credentials, Error};
 /// How long a registry may take to answer before the operator is told what is waited for.
 const LONG_WAIT: Duration = Duration::from_secs(3);
 
-/// How many requests are under way at once while the registry is only asked.
-pub(crate) const QUESTIONS_AT_ONCE: usize = 16;
+/// How many requests are in flight while the registry is only asked. The limiter allows fewer to a registry that refuses some.
+pub(crate) const QUESTIONS_AT_ONCE: usize = 32;
 
 /// What one artifact needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -67,7 +67,7 @@ async fn an_ordered_pause_holds_for_every_request_and_halves_the_limit_once() {
     let (report, waited) = futures_util::future::join(pushing, bystander).await;
     all_good(&report);
     assert!(waited >= Duration::from_millis(600), "{waited:?}");
-    assert_eq!(client.transport().limiter().limit(), 1);
+    assert_eq!(client.transport().limiter().ceiling(), 4);
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn jobs_are_the_most_that_is_under_way() {
     }
     let registry = Distribution::start().await;
     let settings = Settings {
-        uploads_at_once: 1,
+        uploads_at_once: Some(1),
         ..hasty()
     };
     let client =
@@ -109,7 +109,7 @@ async fn jobs_are_the_most_that_is_under_way() {
 async fn one_job_at_a_megabyte_a_second_gets_there() {
     let registry = Distribution::start().await;
     let settings = Settings {
-        uploads_at_once: 1,
+        uploads_at_once: Some(1),
         max_rate: Some(1_000_000),
         // So that it is a stream, which keeps to the rate as well.
         resume_from: 1_000_000,
@@ -143,8 +143,41 @@ async fn a_registry_that_bears_more_gets_more_at_once() {
     let blobs = Blobs::new();
     let artifacts = images(&blobs, 200);
     let client = registry.registry();
-    assert_eq!(client.transport().limiter().limit(), 3);
+    assert_eq!(client.transport().limiter().ceiling(), 60);
     all_good(&client.push_all(&artifacts, &blobs, &()).await);
     let most = most.load(Ordering::SeqCst);
-    assert!((4..=12).contains(&most), "{most} at once");
+    assert!((8..=48).contains(&most), "{most} at once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 24)]
+async fn a_registry_that_bears_eight_requests_is_rarely_sent_more() {
+    const BEARS: usize = 8;
+    let in_flight = AtomicUsize::new(0);
+    let begun = Instant::now();
+    let counts = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
+    let counted = Arc::clone(&counts);
+    let registry = Distribution::with(Quirks::default(), move |_| {
+        let refuses = in_flight.fetch_add(1, Ordering::SeqCst) >= BEARS;
+        if begun.elapsed() > Duration::from_secs(2) {
+            counted.0.fetch_add(1, Ordering::SeqCst);
+            counted.1.fetch_add(usize::from(refuses), Ordering::SeqCst);
+        }
+        if !refuses {
+            std::thread::sleep(Duration::from_millis(15));
+        }
+        in_flight.fetch_sub(1, Ordering::SeqCst);
+        refuses.then(|| StatusCode::TOO_MANY_REQUESTS.into_response())
+    })
+    .await;
+    let blobs = Blobs::new();
+    let artifacts = images(&blobs, 500);
+    let report = push_arrived(&registry.registry(), &artifacts, &blobs).await;
+    all_good(&report);
+    let requests = counts.0.load(Ordering::SeqCst);
+    let refused = counts.1.load(Ordering::SeqCst);
+    assert!(requests > 300, "{requests} requests after two seconds");
+    assert!(
+        refused * 100 < requests * 3,
+        "{refused} of {requests} refused"
+    );
 }
