@@ -507,3 +507,109 @@ async fn a_replacement_of_pieces_completes_a_workspace() {
         run.stderr
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_site_returns_is_merged_and_nothing_later_is_replaced() {
+    let courier = courier().await;
+    courier.pack(&Choice::default());
+    courier.unpack(&[&courier.medium], UNSIGNED).success();
+    let inside = courier.inside("");
+    let base = courier.git_in(&inside, &["rev-parse", "HEAD"]);
+    let commit_inside = |file: &str, text: &str| {
+        std::fs::write(inside.join(file), text).unwrap();
+        courier.git_in(&inside, &["add", "--all"]);
+        courier.git_in(&inside, &["commit", "--quiet", "--message", file]);
+        courier.git_in(&inside, &["rev-parse", "HEAD"])
+    };
+    let sandbox = &courier.lab.sandbox;
+    let file = |name: &str, text: &str| {
+        let path = sandbox.path(&format!("../{name}"));
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let receipt = |ended: &str| {
+        format!(
+            "version: 2\nfailed:\n  release: v4.1.5\n  step: push\n  error: stopped\n  ended: {ended}\n  by: {{ airlock: 0.1.0 }}\n"
+        )
+    };
+    let snapshot = |taken: &str| {
+        format!("version: 1\nenvironment: lab\nregistry: r/mke\ntaken: {taken}\ntags: []\n")
+    };
+    let lab = || "lab".to_owned();
+    let unpack_return = |commit: &str, time: &str| {
+        let history = sandbox.path("../back");
+        let without = format!("^{base}");
+        let create = [
+            "bundle",
+            "create",
+            "--quiet",
+            history.as_str(),
+            "main",
+            &without,
+        ];
+        courier.git_in(&inside, &create);
+        let commits = What::Commits {
+            branch: "main".to_owned(),
+            commit: commit.to_owned(),
+        };
+        let log = What::Log {
+            environment: lab(),
+            file: "push.log".to_owned(),
+        };
+        courier.pack(&Choice {
+            known: vec![base.clone()],
+            without: Some(|_| false),
+            more: vec![
+                (commits, history),
+                (
+                    What::Receipt { environment: lab() },
+                    file("receipt", &receipt(time)),
+                ),
+                (
+                    What::Snapshot { environment: lab() },
+                    file("snapshot", &snapshot(time)),
+                ),
+                (log, file("log", "a line\n")),
+            ],
+            ..Choice::default()
+        });
+        courier
+            .lab
+            .run(&["unpack", courier.medium.as_str(), "--allow-unsigned"])
+    };
+    // Both sides have moved on.
+    courier.commit("Outside");
+    let commit = commit_inside("inside.txt", "inside\n");
+    let (first, second) = ("2026-01-02T03:04:05Z", "2026-01-03T03:04:05Z");
+    let run = unpack_return(&commit, second).success();
+    assert!(run.stdout.contains("1 commit new"), "{}", run.stdout);
+    courier.git(&["merge-base", "--is-ancestor", &commit, "HEAD"]);
+    let (at_receipt, at_snapshot) = (
+        "environments/lab/receipt.yaml",
+        "environments/lab/registry.snapshot.yaml",
+    );
+    assert_eq!(sandbox.read(at_receipt), receipt(second));
+    assert_eq!(sandbox.read(at_snapshot), snapshot(second));
+    assert_eq!(sandbox.read("environments/lab/logs/push.log"), "a line\n");
+    // Again, and an older one: nothing is new, and nothing is replaced.
+    for time in [second, first] {
+        let before = sandbox.state();
+        let run = unpack_return(&commit, time).success();
+        assert!(run.stdout.contains("nothing new"), "{}", run.stdout);
+        let mut changes = sandbox.changes_since(&before);
+        changes.retain(|path| !path.starts_with(".git/"));
+        assert_eq!(changes, [""; 0]);
+    }
+    // A file was changed on both sides.
+    sandbox.write("both.txt", "outside\n");
+    let head = courier.commit("Outside");
+    let commit = commit_inside("both.txt", "inside, too\n");
+    let run = unpack_return(&commit, second).exits_with(8);
+    assert!(
+        run.stderr.contains("both.txt changed here too"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(courier.git(&["rev-parse", "HEAD"]), head);
+    assert_eq!(courier.git(&["status", "--porcelain"]), "");
+}

@@ -36,6 +36,8 @@ pub struct Choice {
     pub known: Vec<String>,
     /// Contents are left out of which this returns false.
     pub without: Option<fn(&What) -> bool>,
+    /// What it has besides.
+    pub more: Vec<(What, Utf8PathBuf)>,
 }
 
 impl Courier {
@@ -181,6 +183,7 @@ impl Courier {
         blobs.sort();
         wanted.extend(blobs.into_iter().map(|path| (What::Blob {}, path)));
         wanted.retain(|(what, _)| choice.without.is_none_or(|keeps| keeps(what)));
+        wanted.extend(choice.more.iter().cloned());
         let piece = choice.piece.unwrap_or(medium::LARGEST_PIECE);
         let mut sources: Vec<Source> = wanted
             .into_iter()
