@@ -296,6 +296,7 @@ fn without_a_command_the_help_is_shown() {
       lock        Record every digest of a bundle in a lock file
       learn       Record facts from a real bundle and a real mkectl
       fetch       Download a locked bundle and verify it
+      pack        Write a medium for a site without internet
       unpack      Bring the contents of a medium to the workspace
       render      Write an environment's mke4.yaml
       promote     Write the release of one environment into another

@@ -400,7 +400,10 @@ fn volumes_are_limited_and_a_replacement_has_single_pieces() {
         panic!("{:?}", replacement.manifest());
     };
     assert!(content.pieces.iter().any(|one| one.sha256 == piece.sha256));
-    assert!(content.pieces.len() > 1, "half a volume is the largest piece");
+    assert!(
+        content.pieces.len() > 1,
+        "half a volume is the largest piece"
+    );
     let run = site
         .pack(&["--out", "x", "--only", "00000000"])
         .exits_with(64);

@@ -98,11 +98,11 @@ Prepare
   lock        Record every digest of a bundle in a lock file
   learn       Record facts from a real bundle and a real mkectl
   fetch       Download a locked bundle and verify it
+  pack        Write a medium for a site without internet
   unpack      Bring the contents of a medium to the workspace
   render      Write an environment's mke4.yaml
   promote     Write the release of one environment into another
   rehearse    Run a deploy without touching registry or cluster
-  pack        Write a medium for a site without internet
 
 Deploy
   deploy      Fetch, verify, push, render and apply a release

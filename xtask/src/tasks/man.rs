@@ -51,7 +51,10 @@ fn without_breaks(page: &[u8]) -> String {
     let is_beside = |place: usize| {
         let before = place.checked_sub(1).map(|before| lines[before]);
         let after = lines.get(place + 1).copied();
-        [before, after].contains(&Some(".sp"))
+        // An empty line is a paragraph, too.
+        [before, after]
+            .iter()
+            .any(|line| matches!(line, Some(".sp" | "")))
     };
     let kept = (0..lines.len()).filter(|place| lines[*place] != ".br" || !is_beside(*place));
     kept.map(|place| format!("{}\n", lines[place])).collect()
