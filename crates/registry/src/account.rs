@@ -226,7 +226,7 @@ impl Refusal {
 
 /// Returns whether an error that refuses a write is about the account and not about what was to be written.
 ///
-/// 401 always is. 403 is, unless the answer speaks of a quota, of a tag or manifest that is there and cannot be changed, or of a rule for
+/// 401 always is. 403 is, unless the response mentions a quota, an immutable tag or manifest, or a rule for
 /// content; Harbor says 412 for those as well. 405 to the request that opens an upload is a registry that is read-only.
 pub(crate) fn refuses_account(error: &Error) -> bool {
     match error {

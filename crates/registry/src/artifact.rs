@@ -29,7 +29,7 @@ pub struct Artifact {
 pub struct Manifest {
     /// The digest of the manifest's bytes.
     pub digest: Digest,
-    /// What the registry is told that it is.
+    /// The media type that the registry receives.
     pub media_type: MediaType,
     /// Its length in bytes.
     pub size: u64,
@@ -58,7 +58,7 @@ pub trait BlobSource: Send + Sync {
     /// Whatever the file system says; it is reported as [`Error::Source`] with the digest.
     fn open(&self, digest: &Digest) -> io::Result<File>;
 
-    /// Says whether this file, which [`BlobSource::open`] returned, was compared with its digest in this run and nobody has touched
+    /// Returns whether this file, which [`BlobSource::open`] returned, was compared with its digest in this run and nothing has changed
     /// it since. Then it is not hashed once more; the registry compares what it gets in any case.
     fn is_checked(&self, _digest: &Digest, _file: &File) -> bool {
         false
@@ -142,7 +142,7 @@ static REPOSITORY: LazyLock<Regex> = LazyLock::new(|| {
 });
 static TAG: LazyLock<Regex> = LazyLock::new(|| grammar(r"^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$"));
 
-/// The specification tells of clients that allow so many bytes for a name; oci-client, by which nodes are played, is one of them.
+/// The specification mentions clients that limit names to this many bytes; oci-client, which plays the nodes, is one of them.
 const LONGEST_REPOSITORY: usize = 255;
 
 /// Checks a repository path by the grammar of the OCI distribution specification.

@@ -29,7 +29,7 @@ use challenge::{Demand, read_demand, scopes_asked};
 /// Empty for requests about the registry as a whole.
 pub(crate) type Scopes = Vec<String>;
 
-/// The life of a token whose server does not tell it, by the token protocol.
+/// The lifetime of a token whose server reports none, by the token protocol.
 const DEFAULT_LIFE: Duration = Duration::from_secs(60);
 
 /// The largest answer of a token server that is read, in bytes.
@@ -82,7 +82,7 @@ struct Learnt {
 struct Token {
     header: HeaderValue,
     serial: u64,
-    /// When it is no longer used: earlier than it expires, so that it does not expire on the way.
+    /// When it is no longer used: earlier than it expires, so it does not expire on the way.
     until: Instant,
 }
 
@@ -210,7 +210,7 @@ impl Authentication {
         })
     }
 
-    /// Takes note of a login that was refused, so that the password is not shown again.
+    /// Takes note of a login that was refused, so the password is not shown again.
     pub(crate) fn hear_refusal(&self, error: &Error) {
         let shown = matches!(self.credentials, Credentials::Basic { .. });
         if let Error::Unauthorized { is_login: true, .. } = error
@@ -220,7 +220,7 @@ impl Authentication {
         }
     }
 
-    /// Returns a token that is not `refused`, from memory or from the server. Whoever comes while it is fetched waits for it.
+    /// Returns a token that is not `refused`, from memory or from the server. Concurrent callers wait while it is fetched.
     async fn token(
         &self,
         demand: &Demand,

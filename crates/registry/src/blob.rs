@@ -46,7 +46,7 @@ impl Registry {
         }))
     }
 
-    /// Tells whether the repository holds the blob. A blob that only other repositories of the registry hold is not there.
+    /// Returns whether the repository holds the blob. A blob that only other repositories of the registry hold is missing.
     ///
     /// # Errors
     ///
@@ -150,9 +150,9 @@ impl Registry {
         }
     }
 
-    /// Tells whether the repository holds the blob, and not something of another size under its name.
+    /// Returns whether the repository holds the blob, and not something of a different size under its name.
     ///
-    /// 403 counts as no: some registries say it for what is not there, and one that means it says it again to the upload.
+    /// 403 counts as no: some registries say it for what is missing, and if it is meant, the upload gets it again.
     pub(crate) async fn holds(
         &self,
         repository: &str,
@@ -195,7 +195,7 @@ impl BlobReader {
     /// # Errors
     ///
     /// [`Error::DigestMismatch`] if they are not; [`Error::TimedOut`] or [`Error::ConnectionLost`] if they stop coming.
-    /// A read that failed does not go on.
+    /// A read that failed does not continue.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         let Some(hasher) = &mut self.hasher else {
             return Ok(None);
@@ -239,13 +239,13 @@ impl BlobSize {
         }
     }
 
-    /// Tells whether a blob of this size can be meant. A length of 0 is what some proxies make of an answer without a body.
+    /// Returns whether a blob of this size can be meant. A length of 0 is what some proxies make of an answer without a body.
     fn may_be(&self, size: u64) -> bool {
         self.0.is_none_or(|found| found == size || found == 0)
     }
 }
 
-/// Returns the digest that an answer names, as it stands there.
+/// Returns the digest that a response names, unchanged.
 pub(crate) fn answered_digest(headers: &HeaderMap) -> Option<&str> {
     headers.get(DOCKER_CONTENT_DIGEST)?.to_str().ok()
 }

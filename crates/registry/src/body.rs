@@ -31,7 +31,7 @@ const PIECE: usize = 512 * 1024;
 /// The same for a blob that is small, of which many may be on their way.
 const SMALL_PIECE: usize = 128 * 1024;
 
-/// How often progress is told and the watch looks.
+/// How often progress is reported and the watch looks.
 const BEAT: Duration = Duration::from_millis(200);
 
 /// A blob on its way into a repository.
@@ -41,7 +41,7 @@ pub(crate) struct Upload<'a> {
     pub(crate) source: &'a dyn BlobSource,
     /// The bytes that are sent: all of them, or a part.
     pub(crate) range: Range<u64>,
-    /// How the body may end before its end, if the request does not tell its length.
+    /// How the body may end early, if the request has no length.
     pub(crate) open_end: Option<&'a OpenEnd>,
 }
 
@@ -71,7 +71,7 @@ impl OpenEnd {
     }
 }
 
-/// What the body, which belongs to the connection, tells the watch.
+/// What the body, which belongs to the connection, reports to the watch.
 #[derive(Debug, Default)]
 struct Progress {
     sent: AtomicU64,
@@ -85,7 +85,7 @@ impl Upload<'_> {
         self.range.end - self.range.start
     }
 
-    /// Checks the whole file before a part of it is sent, since a part cannot be told by its digest.
+    /// Checks the whole file before a part of it is sent, since a part has no digest.
     pub(crate) async fn check_whole(&self, stop: &Stop) -> Result<(), Failure> {
         let digest = &self.blob.digest;
         let file = open(self.source, self.blob).map_err(Failure::last)?;
@@ -188,7 +188,7 @@ impl Upload<'_> {
                 _ = beat.tick() => {}
             }
             let sent = progress.sent.load(Ordering::Relaxed);
-            // Nobody who waits for the limit that was set stands still.
+            // Waiting for the configured limit is not a stall.
             if progress.waits.load(Ordering::Relaxed) {
                 moved = Instant::now();
             }
@@ -284,7 +284,7 @@ struct Body {
     range: Range<u64>,
     /// Covers what comes before the range; nothing for a part and for a file that were checked beforehand.
     hasher: Option<Sha256>,
-    /// What ends the body early, once it has carried so many bytes.
+    /// What ends the body early, once it has carried this many bytes.
     early: Option<(Stop, u64)>,
     limiter: Arc<Limiter>,
     progress: Arc<Progress>,
@@ -304,7 +304,7 @@ fn body(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     }
     let left = body.range.end - body.range.start;
     let most = match body.hasher {
-        // One byte more than there should be tells a file that has grown.
+        // One byte too many shows that the file has grown.
         Some(_) => left.saturating_add(1),
         None => left,
     };
@@ -384,7 +384,7 @@ fn body(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
         };
         state.progress.fail(fault);
         state.ended = true;
-        // Breaks the request off, so that the registry sees an upload that was cut.
+        // Breaks the request off, so the registry sees an upload that was cut.
         let cut = io::Error::new(io::ErrorKind::InvalidData, "the source of the blob failed");
         Some((Err(cut), state))
     })

@@ -1,6 +1,6 @@
 //! What a failed connection or a status means: which error it is, and whether it may pass.
 //!
-//! reqwest tells little by itself. What happened is further down its chain of sources: the TLS library's error, the system's error.
+//! reqwest reports little by itself. The cause is further down its chain of sources: the TLS library's error, the system's error.
 
 use std::io;
 use std::time::Duration;
@@ -129,7 +129,7 @@ pub(crate) fn status(
     }
 }
 
-/// Tells whether a server complains that plain HTTP was spoken to its TLS port, in the words of Go's and nginx's servers.
+/// Returns whether a server complains that plain HTTP was spoken to its TLS port, in the words of Go's and nginx's servers.
 fn speaks_of_https(text: &str) -> bool {
     text.contains("HTTP request to an HTTPS server")
         || text.contains("plain HTTP request was sent to HTTPS port")

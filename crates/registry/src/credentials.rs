@@ -2,10 +2,10 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-/// What is shown to a registry that asks who is there.
+/// The credentials for a registry that requires a login.
 #[derive(Debug, Clone)]
 pub enum Credentials {
-    /// Nothing: the registry has to let everybody in.
+    /// None: the registry must allow anonymous access.
     Anonymous,
     /// A name and a password, or a token in the password's place. Sent to the registry and to the token server that it names, nowhere else,
     /// and only after one of them asked.

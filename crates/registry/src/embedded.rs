@@ -3,7 +3,7 @@
 //! It is ferro-oci-server with its limits lifted. What holds of it, and does not of a registry for clusters:
 //!
 //! - it has no TLS and no credentials, which is why it listens on loopback and nowhere else;
-//! - it knows blobs by digest alone, so a blob that one repository has is there for all of them, and mounting does nothing;
+//! - it knows blobs by digest alone, so a blob of one repository exists in all of them, and mounting does nothing;
 //! - it takes a manifest with external layers, which are named by URL and never pushed;
 //! - it holds each upload in memory, about twice, until the blob is complete. Its own limit of 512 MiB a request is lifted here;
 //!   what remains is the machine's memory.
@@ -75,7 +75,7 @@ impl Embedded {
     ///
     /// # Errors
     ///
-    /// See [`EmbeddedError`]. A port that is taken is never shared: talking to somebody else's registry would be worse than to none.
+    /// See [`EmbeddedError`]. A port that is taken is never shared: talking to a foreign registry would be worse than to none.
     pub async fn start(
         address: SocketAddr,
         directory: Option<&Utf8Path>,
@@ -99,7 +99,7 @@ impl Embedded {
                 // A sender that is gone means the same as one that speaks.
                 let _ = stopped.await;
             });
-            // It ends without an error once it is told to stop.
+            // It ends without an error when it is stopped.
             let _ = server.await;
         });
         Ok(Self {

@@ -111,7 +111,7 @@ impl Endpoint {
         self.authority.as_ref().map(|a| a.pem.as_str())
     }
 
-    /// Tells whether the registry is on this machine.
+    /// Returns whether the registry is on this machine.
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.base)
     }
@@ -158,7 +158,7 @@ impl Endpoint {
         url
     }
 
-    /// Tells whether `url` is this registry itself, so that credentials may go there.
+    /// Returns whether `url` is this registry itself, so credentials may go there.
     pub(crate) fn owns(&self, url: &Url) -> bool {
         url.origin() == self.base.origin()
     }

@@ -1,7 +1,7 @@
-//! How one blob comes into one repository in as few requests as this registry allows: it is there, it is mounted, or it is sent.
+//! How one blob gets into one repository with as few requests as this registry allows: it exists, it is mounted, or it is sent.
 //!
-//! Where the registry is known to answer it, one request asks whether a blob is there and opens the upload if it is not:
-//! a mount from the repository to itself. 201 says that the blob is there, 202 that it is not. Whether a registry answers so
+//! Where the registry is known to answer it, one request asks whether a blob exists and opens the upload if it does not:
+//! a mount from the repository to itself. 201 means that the blob exists, 202 that it does not. Whether a registry answers so
 //! is found out once, with a blob that it has just confirmed. All others are asked by `HEAD` first. A registry that takes a small
 //! blob by the request that opens a session is sent it without a question.
 
@@ -198,7 +198,7 @@ impl Registry {
         Ok(Outcome::Uploaded)
     }
 
-    /// Asks the registry to take a blob over from another repository, or from the same one to hear if it is there.
+    /// Asks the registry to take a blob over from another repository, or from the same one to learn if it exists.
     ///
     /// `from` is always named, since some registries reject a mount without it.
     async fn mount(
@@ -243,7 +243,7 @@ impl Registry {
         }
     }
 
-    /// Finds out whether self-mounts say that a blob is there, with one that is.
+    /// Finds out whether self-mounts report an existing blob, with one that exists.
     async fn try_self_mount(&self, repository: &str, digest: &Digest, observer: &dyn Observer) {
         match self.mount(repository, digest, repository, observer).await {
             Ok(Asked::Held) => self.inner.known.self_mounts_are_good(),
@@ -276,7 +276,7 @@ impl Registry {
         }
     }
 
-    /// Gives a session back that is not needed. A registry that does not want it back forgets it in time.
+    /// Gives a session back that is not needed. A registry that does not accept it expires the session.
     pub(crate) async fn abandon(&self, repository: &str, session: Url, observer: &dyn Observer) {
         let call = Request::new(Method::DELETE, session, repository)
             .access(Access::Push)

@@ -80,7 +80,7 @@ pub enum Error {
         found: String,
     },
 
-    /// 401: the registry, or its token server, wants credentials or refuses those it was shown.
+    /// 401: the registry, or its token server, requires credentials or refuses those it was shown.
     #[error("{at}: not authenticated: {answer}")]
     Unauthorized {
         /// The request.
@@ -123,7 +123,7 @@ pub enum Error {
         at: Box<Place>,
         /// The answer.
         answer: Box<Answer>,
-        /// How long the registry wants to be left alone, where it said so.
+        /// How long the registry asks to wait, if it said so.
         retry_after: Option<Duration>,
     },
     /// 408 or 5xx, still after every attempt: the registry or its storage is in trouble.
@@ -152,7 +152,7 @@ pub enum Error {
         /// The digest that was computed or answered, or `nothing`.
         found: String,
     },
-    /// An answer lacks what the specification demands, so that one cannot go on.
+    /// An answer lacks what the specification demands, so the request cannot continue.
     #[error("{at}: the answer {problem}")]
     Protocol {
         /// The request.
@@ -322,10 +322,10 @@ pub enum Error {
         source: Cause,
     },
 
-    /// [`Stop`](crate::Stop) was requested before this was done. Nothing failed; the next run goes on from here.
+    /// [`Stop`](crate::Stop) was requested before this was done. Nothing failed; the next run resumes here.
     #[error("stopped before it was complete")]
     Stopped,
-    /// Whoever was to deliver the blobs ended before everything was there.
+    /// The source of the blobs ended before all had arrived.
     #[error("the source of the blobs ended early")]
     SourceEnded,
 
@@ -339,7 +339,7 @@ pub enum Error {
         /// What oci-client says.
         source: Box<OciDistributionError>,
     },
-    /// The independent reader got something that is no manifest, or one that breaks a rule.
+    /// The independent reader got something that is not a manifest, or one that breaks a rule.
     #[error("{reference} in registry {address} {problem}")]
     NodeContent {
         /// The registry's address.
@@ -407,7 +407,7 @@ impl Error {
         }
     }
 
-    /// Tells whether the registry could not be reached at all, so that it is not a matter of how much is asked of it.
+    /// Returns whether the registry could not be reached at all, so it is not a matter of how much is asked of it.
     pub(crate) fn is_about_reaching(&self) -> bool {
         matches!(
             self,

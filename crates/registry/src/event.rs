@@ -77,7 +77,7 @@ pub enum Event<'a> {
     },
 }
 
-/// Whoever wants to know what happens. Called from several tasks at once; it must return quickly.
+/// Receives the events of a push. Called from several tasks concurrently; it must return quickly.
 pub trait Observer: Send + Sync {
     /// Takes note of one event.
     fn event(&self, event: Event<'_>);

@@ -41,9 +41,9 @@ pub(crate) struct Executor<'a> {
     /// How many answers are missing before a plan can be made.
     unanswered: usize,
     queues: Queues<'a>,
-    /// Tells what the source can open, unless that was everything from the start.
+    /// Reports what the source can open, unless that was everything from the start.
     arrivals: Option<UnboundedReceiver<Arrival>>,
-    /// Whether everything has arrived and is right, so that manifests may be put.
+    /// Whether everything has arrived and is right, so manifests may be put.
     whole: bool,
     /// Manifests of artifacts whose blobs are there, by artifact and place, that go before the tag.
     manifests: VecDeque<(usize, usize)>,
@@ -162,7 +162,7 @@ impl<'a> Executor<'a> {
         loop {
             let freed = limiter.freed();
             let stopping = stop.is_requested();
-            // The first answer tells whether this registry can be talked to at all, and what it asks its callers for.
+            // The first response shows whether this registry is reachable, and which login it requires.
             while !stopping && (self.accepted || running.is_empty()) {
                 let Some((permit, work)) = self.next(limiter) else {
                     break;
@@ -182,7 +182,7 @@ impl<'a> Executor<'a> {
                         self.whole = true;
                         self.queues.all_arrived();
                     }
-                    // Whoever delivers may have heard of the same wish first.
+                    // The source may have received the same request first.
                     None if stop.is_requested() => self.arrivals = None,
                     None => return self.conclude(Error::SourceEnded),
                 },
@@ -198,7 +198,7 @@ impl<'a> Executor<'a> {
     /// Returns the work that is most urgent of what there is room for: what is small does not wait for what is large.
     fn next(&mut self, limiter: &'a Limiter) -> Option<(Permit<'a>, Work<'a>)> {
         let states = &self.states;
-        // What only artifacts wait for that failed in the meantime is not brought any more.
+        // Blobs that only failed artifacts wait for are not sent any more.
         let wants = |need: &Need<'_>| need.artifacts.iter().any(|n| states[*n].is_begun());
         self.queues.retain(wants);
         let finishes = self.whole && !(self.manifests.is_empty() && self.complete.is_empty());
@@ -300,7 +300,7 @@ impl<'a> Executor<'a> {
             Done::Asked(number, answer) => {
                 match answer {
                     Ok(found) => self.answered(number, found),
-                    // Some registries answer so for what is not there yet; if it is meant, the first upload hears it again.
+                    // Some registries answer so for what does not exist yet; if it is meant, the first upload gets it again.
                     Err(Error::Forbidden { .. }) => self.answered(number, None),
                     Err(error) => {
                         let error = self.judge(error);
@@ -576,13 +576,13 @@ pub(crate) fn makes_doubt(error: &Error) -> bool {
     }
 }
 
-/// Tells whether the registry denies to hold what it said it held.
+/// Returns whether the registry denies having what it said it has.
 pub(crate) fn misses_blobs(error: &Error) -> bool {
     let code = error.answer().and_then(|answer| answer.code.as_deref());
     matches!(code, Some("MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN"))
 }
 
-/// Tells whether an error would meet every other artifact as well, so that trying them would only take time, or lock an account.
+/// Returns whether an error would meet every other artifact as well, so trying them would only take time, or lock an account.
 fn ends_everything(error: &Error, accepted: bool) -> bool {
     match error {
         error if error.is_about_reaching() || error.is_about_tls() => true,

@@ -1,4 +1,4 @@
-//! What the tests of this crate talk to: servers that do what they are told, with every request on record, over plain HTTP or TLS;
+//! What the tests of this crate talk to: scripted servers that record every request, over plain HTTP or TLS;
 //! and artifacts made on the spot.
 
 use std::collections::HashMap;
@@ -132,7 +132,7 @@ impl Fake {
                     };
                     if !whole {
                         cut(&seen);
-                        // There is nobody to answer.
+                        // No server is left to respond.
                         return Response::new(Body::empty());
                     }
                     record.lock().unwrap().push(seen.clone());
@@ -196,7 +196,7 @@ pub(crate) fn hasty() -> Settings {
     }
 }
 
-/// Returns a loopback address where nobody listens.
+/// Returns a loopback address without a listener.
 pub(crate) async fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap().to_string()
@@ -336,7 +336,7 @@ impl BlobSource for Blobs {
     }
 }
 
-/// Makes an image with these layers; its second to last bytes are odd on purpose, so that a re-written manifest would differ.
+/// Makes an image with these layers; its second to last bytes are odd on purpose, so a re-written manifest would differ.
 pub(crate) fn image(blobs: &Blobs, repository: &str, tag: &str, layers: &[&[u8]]) -> Artifact {
     let manifest = image_manifest(blobs, layers);
     Artifact {

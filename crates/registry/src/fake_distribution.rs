@@ -20,11 +20,11 @@ pub(crate) struct Quirks {
     /// Whether a session survives a request that was cut, with what came of it, and the use of a place that is not the newest:
     /// a question is answered, anything else refused. So does distribution 3. Distribution 2 gives the session up for either.
     pub(crate) keeps_cut_sessions: bool,
-    /// Whether it takes a body that does not tell its length.
+    /// Whether it accepts a body without a length.
     pub(crate) streams: bool,
     /// The most that one request may carry, in bytes.
     pub(crate) limit: usize,
-    /// The least that it wants in each part, in bytes.
+    /// The minimum size of each part, in bytes.
     pub(crate) least: usize,
 }
 
@@ -102,7 +102,7 @@ impl Distribution {
         assert!(self.content.lock().unwrap().blobs.remove(&key));
     }
 
-    /// Tells what a tag points at.
+    /// Reports what a tag points at.
     pub(crate) fn tag(&self, repository: &str, tag: &str) -> Option<String> {
         let content = self.content.lock().unwrap();
         let found = content

@@ -77,7 +77,7 @@ pub(crate) fn foreign(at: Box<Place>, text: &str) -> Error {
     }
 }
 
-/// Returns what a request for `url` that got no answer failed by. Asks once more where the error does not tell.
+/// Returns what a request for `url` that got no answer failed by. Sends it once more if the error does not show it.
 pub(crate) async fn failure(
     error: reqwest::Error,
     at: Place,

@@ -1,6 +1,6 @@
 //! What is known of a registry from this run, for all pushes to it.
 //!
-//! Only what the registry confirmed is known. A blob is there for one repository, never for its neighbours.
+//! Only what the registry confirmed is known. A blob is known for one repository, never for others.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -17,16 +17,16 @@ const MOST_REFUSALS: u32 = 3;
 pub(crate) struct Known {
     /// The repositories that hold a blob by the registry's own word.
     held: Mutex<HashMap<Digest, BTreeSet<String>>>,
-    /// One lock for each blob of a repository that somebody works on, so that no two uploads carry the same bytes there.
+    /// One lock for each blob of a repository in progress, so no two uploads send the same bytes there.
     worked_on: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>,
-    /// Where else a blob may be, by the word of whoever pushes.
+    /// Where else a blob may be, according to the caller.
     offered: Mutex<HashMap<Digest, String>>,
     offers_refused: AtomicU32,
     mounts_granted: AtomicBool,
     mounts_refused: AtomicU32,
-    /// Whether somebody has begun to find out what the next one says.
+    /// Whether a task has begun to find out what the next field says.
     self_mounts_tried: AtomicBool,
-    /// Whether a mount from a repository to itself answers the question if the blob is there.
+    /// Whether a mount from a repository to itself shows if the blob exists.
     self_mounts_answer: AtomicBool,
     /// Whether a blob is to be sent by the request that opens a session, to see what comes of it.
     single_post_is_due: AtomicBool,
@@ -35,7 +35,7 @@ pub(crate) struct Known {
     single_posts_taken: AtomicBool,
     /// The most that one request may carry, in bytes, where the registry has refused more; otherwise 0.
     at_once: AtomicU64,
-    /// Whether a body whose length is not told was refused.
+    /// Whether a body without a length was refused.
     streams_refused: AtomicBool,
     /// Whether what one request may carry is from a profile, and not from this run.
     at_once_is_a_guess: AtomicBool,
@@ -69,7 +69,7 @@ impl Known {
         held.get(digest).is_some_and(|by| by.contains(repository))
     }
 
-    /// Tells whether any repository holds the blob.
+    /// Returns whether any repository holds the blob.
     pub(crate) fn is_held(&self, digest: &Digest) -> bool {
         lock(&self.held)
             .get(digest)
@@ -81,7 +81,7 @@ impl Known {
             .entry(digest.clone())
             .or_default()
             .insert(repository.to_owned());
-        // Whoever comes from now on finds the blob noted, so the lock has served.
+        // Later callers find the blob noted, so the lock is no longer needed.
         lock(&self.worked_on).remove(&(repository.to_owned(), digest.clone()));
     }
 
@@ -130,7 +130,7 @@ impl Known {
         self.offers_refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Tells whether mounts are still worth asking for.
+    /// Returns whether mounts are still worth asking for.
     pub(crate) fn mounts(&self) -> bool {
         self.mounts_granted.load(Ordering::Relaxed)
             || self.mounts_refused.load(Ordering::Relaxed) < MOST_REFUSALS
@@ -144,12 +144,12 @@ impl Known {
         }
     }
 
-    /// Tells whether a mount from a repository to itself says if a blob is there.
+    /// Returns whether a mount from a repository to itself shows if a blob exists.
     pub(crate) fn self_mounts_answer(&self) -> bool {
         self.self_mounts_answer.load(Ordering::Relaxed)
     }
 
-    /// Lets the first one who comes, and nobody else, find out what self-mounts say.
+    /// Lets only the first caller find out what self-mounts report.
     pub(crate) fn may_try_self_mounts(&self) -> bool {
         !self.self_mounts_tried.swap(true, Ordering::Relaxed)
     }
@@ -192,13 +192,13 @@ impl Known {
         }
     }
 
-    /// Takes note that one request may not carry more than so many bytes.
+    /// Takes note that one request may not carry more than this many bytes.
     pub(crate) fn may_send_at_once(&self, most: u64) {
         let most = most.min(self.at_once());
         self.at_once.store(most, Ordering::Relaxed);
     }
 
-    /// Tells whether what one request may carry is from a profile alone.
+    /// Returns whether what one request may carry is from a profile alone.
     pub(crate) fn guesses_at_once(&self) -> bool {
         self.at_once_is_a_guess.load(Ordering::Relaxed)
     }
@@ -218,17 +218,17 @@ impl Known {
         }
     }
 
-    /// Tells whether a profile was found wrong.
+    /// Returns whether a profile was found wrong.
     pub(crate) fn profile_is_wrong(&self) -> bool {
         self.profile_is_wrong.load(Ordering::Relaxed)
     }
 
-    /// Tells whether a body may be sent without its length.
+    /// Returns whether a body may be sent without its length.
     pub(crate) fn streams(&self) -> bool {
         !self.streams_refused.load(Ordering::Relaxed)
     }
 
-    /// Takes note that every body has to tell its length.
+    /// Records that every body must have a length.
     pub(crate) fn streams_are_refused(&self) {
         self.streams_refused.store(true, Ordering::Relaxed);
     }

@@ -146,7 +146,7 @@ pub(crate) struct InFlight<'a> {
     generation: u64,
 }
 
-/// Lets so many bytes a second pass.
+/// Lets this many bytes a second pass.
 #[derive(Debug)]
 struct Bucket {
     rate: u64,
@@ -178,7 +178,7 @@ impl Limiter {
         })
     }
 
-    /// Returns what becomes ready when a permit may be free. To be made before [`Limiter::try_permit`] is called, so that nothing is missed.
+    /// Returns what becomes ready when a permit may be free. To be made before [`Limiter::try_permit`] is called, so nothing is missed.
     pub(crate) fn freed(&self) -> Notified<'_> {
         self.shared.freed.notified()
     }
@@ -228,12 +228,12 @@ impl Limiter {
     pub(crate) fn piece(&self, most: usize) -> usize {
         match &self.bucket {
             None => most,
-            // About eight pieces a second, so that a slow line is not used in bursts.
+            // About eight pieces a second, so a slow line is not used in bursts.
             Some(bucket) => (bucket.rate / 8).clamp(1024, most as u64) as usize,
         }
     }
 
-    /// Waits until so many bytes may be sent.
+    /// Waits until this many bytes may be sent.
     pub(crate) async fn allow(&self, bytes: usize) {
         if let Some(bucket) = &self.bucket {
             let turn = bucket.turn(bytes as u64, Instant::now());
@@ -470,7 +470,7 @@ impl Drop for InFlight<'_> {
 }
 
 impl Bucket {
-    /// Returns when so many bytes may be sent, after everything that was asked for before.
+    /// Returns when this many bytes may be sent, after everything that was asked for before.
     fn turn(&self, bytes: u64, now: Instant) -> Instant {
         let mut next = lock(&self.next);
         let turn = (*next).max(now);

@@ -23,7 +23,7 @@ use crate::{
 /// How deep indexes may list indexes. The specification allows any depth; real ones have one.
 const DEEPEST_INDEX: usize = 8;
 
-/// How many blobs are read at once.
+/// How many blobs are read at a time.
 const READS_AT_ONCE: usize = 4;
 
 /// How often a read is begun.
@@ -47,7 +47,7 @@ pub struct Pulled {
     pub blobs: Tally,
 }
 
-/// As much of a manifest or an index as leads on; written by others, so that unknown fields are no concern of ours.
+/// As much of a manifest or an index as leads on; written by others, so unknown fields are no concern of ours.
 #[derive(Deserialize)]
 struct Shape {
     #[serde(default)]
@@ -106,7 +106,7 @@ impl Node {
             ..ClientConfig::default()
         };
         if endpoint.is_loopback() {
-            // oci-client cannot be told to use no proxy, only to use another one than the environment's, and where not to.
+            // oci-client cannot be configured to use no proxy, only to use a different one than the environment's, with exceptions.
             let unused = Some("http://127.0.0.1:9".to_owned());
             config.http_proxy = unused.clone();
             config.https_proxy = unused;
@@ -264,7 +264,7 @@ impl Node {
         while let Some(piece) = stream.try_next().await? {
             size += piece.len() as u64;
             if size > blob.size {
-                // Nobody knows how much more there is.
+                // The remaining length is unknown.
                 break;
             }
         }
@@ -276,7 +276,7 @@ impl Node {
         Reference::with_digest(registry, repository.to_owned(), digest.to_string())
     }
 
-    /// Tells what of oci-client's errors is one of ours, and what may pass.
+    /// Reports what of oci-client's errors is one of ours, and what may pass.
     fn failure(&self, error: OciDistributionError, reference: &Reference, kind: &str) -> Failure {
         let repository = reference.repository();
         let named = reference.digest().or(reference.tag()).unwrap_or_default();

@@ -1,6 +1,6 @@
-//! The way of a blob in several requests that each tell their length: where one request may not carry it.
+//! Sends a blob in several requests with a length each, if one request may not contain it.
 //!
-//! What a session holds is the registry's word alone: it is asked before anything is sent after a cut, and told by each answer.
+//! Only the registry knows the position of a session: it is asked after a cut, and each response reports it.
 //! The digest at the end covers the whole. A wrong offset is detected, and the blob starts over.
 
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
@@ -23,7 +23,7 @@ const PARTS: [u64; 4] = [64 << 20, 8 << 20, 900 * 1024, 256 * 1024];
 pub(crate) struct UploadSession {
     pub(crate) url: Url,
     pub(crate) offset: u64,
-    /// The least that the registry wants in each part but the last.
+    /// The least that the registry requires in each part but the last.
     pub(crate) least: u64,
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn add_to<'a>(session: &UploadSession, upload: &'a Upload<'a>) -> Req
 
 impl Registry {
     /// Sends what a session lacks, `part` bytes at a time, and closes it. `session` follows the registry, and so does the journal,
-    /// so that both say at any time where the upload would go on.
+    /// so both show at any time where the upload would resume.
     pub(crate) async fn send_parts(
         &self,
         upload: &Upload<'_>,
@@ -106,7 +106,7 @@ impl Registry {
     ) -> Result<(), Failure> {
         let held = held_after(answer.headers(), end);
         let nothing = held <= session.offset && end > session.offset;
-        // A registry that names no new place goes on at the old one.
+        // Without a new Location, the upload continues at the old one.
         if let Ok(url) = session_url(self, answer)
             && url != session.url
         {
@@ -151,7 +151,7 @@ impl Registry {
     }
 }
 
-/// Returns the least that a registry wants in each part.
+/// Returns the least that a registry requires in each part.
 pub(crate) fn least_part(headers: &HeaderMap) -> u64 {
     let value = headers
         .get("oci-chunk-min-length")

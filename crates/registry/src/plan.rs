@@ -77,7 +77,7 @@ where
         for repository in uncovered.iter().copied().flatten() {
             *shares.entry(repository).or_default() += 1;
         }
-        // Of equal ones the first by name, so that a plan is the same every time.
+        // Of equal ones the first by name, so a plan is the same every time.
         let best = shares.iter().rev().max_by_key(|(_, shared)| **shared);
         let Some((&best, _)) = best else { break };
         ranks.insert(best, ranks.len());
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn few_repositories_are_mounted_from() {
-        // `z` shares something with everybody, so it leads wherever it takes part.
+        // `z` shares something with all others, so it always leads.
         let artifacts = [
             artifact("a", "v1", &[("one", 1)]),
             artifact("b", "v1", &[("two", 2)]),

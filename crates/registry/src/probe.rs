@@ -1,4 +1,4 @@
-//! Tries on a registry what an installation will want of it, before anything depends on the answers.
+//! Tries on a registry what an installation will need of it, before anything depends on that.
 //!
 //! Everything is tried that can be, whatever failed before; each [`Aspect`] gets one [`Finding`]. What is put into the registry for
 //! that is put into repositories of its own and removed again. `xtask` adds the fix for each [`Fault`].
@@ -79,9 +79,9 @@ pub struct Probe<'a> {
 
 /// With what nodes pull.
 pub enum Pull {
-    /// With nothing: everybody may.
+    /// Without credentials: anonymous pulls are allowed.
     Anonymously,
-    /// With a secret. Where nothing is known of it, the push credentials stand in for it.
+    /// With a secret. Where nothing is known of it, the push credentials replace it.
     WithSecret(Option<Credentials>),
 }
 

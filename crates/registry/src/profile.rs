@@ -22,7 +22,7 @@ pub struct Profile {
     /// Which product it may be, by its headers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub product: Option<String>,
-    /// The most that one request was seen to carry, in bytes, where twice as much was refused. `None` where nothing was refused.
+    /// The most that one request was seen to carry, in bytes, where twice as much was refused. `None` if nothing was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub largest_request: Option<u64>,
     /// Whether a blob may come in several requests.
@@ -62,7 +62,7 @@ impl ProfileFolder {
         }
     }
 
-    /// Returns what was kept, and when it was measured, in seconds since 1970. What cannot be read, is of another registry, is old or
+    /// Returns what was kept, and when it was measured, in seconds since 1970. What cannot be read, is of a different registry, is old or
     /// of the future, is nothing.
     pub fn load(&self, now: i64) -> Option<(Profile, i64)> {
         let text = files::read_text(self.path()).ok()?;

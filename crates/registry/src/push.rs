@@ -78,7 +78,7 @@ impl Registry {
     /// Makes the registry hold an artifact: whatever is missing is sent, and the tag's own answer is the proof at the end.
     ///
     /// If the tag points at the artifact already, one request finds it out and nothing else is done. A tag that points at
-    /// something else is moved, which [`Pushed::replaced`] tells. Pushes may run side by side; a blob that two of them want in one
+    /// something else is moved, which [`Pushed::replaced`] counts. Pushes may run concurrently; a blob that two of them need in one
     /// repository is sent once. When a push fails, or its future is dropped, the tag has not moved; the next push sends what is still missing.
     ///
     /// # Errors
@@ -106,7 +106,7 @@ impl Registry {
     ///
     /// Each tag is asked for first; what points at its artifact is done. Of the others, each blob is sent once to the registry and
     /// mounted from there into the other repositories that need it. Small ones are sent beside large ones.
-    /// An artifact is tagged as soon as everything that it refers to is there. One that fails stops no other one, and its
+    /// An artifact is tagged as soon as everything that it refers to exists. One that fails stops no other one, and its
     /// tag has not moved; but a registry that cannot be reached, or refuses the credentials, stops them all.
     ///
     /// Once [`Settings::stop`](crate::Settings) is requested, nothing new is begun. Small uploads and manifests that are under way are finished,
@@ -143,9 +143,9 @@ impl Registry {
             .await
     }
 
-    /// Says that a repository of this registry is believed to hold a blob, so that a push asks to mount it from there before it sends it.
+    /// Reports that a repository of this registry is believed to hold a blob, so a push asks to mount it from there before it sends it.
     ///
-    /// It need not be true, and the account need not be allowed to read there: after a few refusals nobody asks any more.
+    /// It need not be true, and the account need not be allowed to read there: after a few refusals it is not tried again.
     pub fn offer(&self, repository: &str, digest: &Digest) {
         self.inner.known.offer(repository, digest);
     }
@@ -171,7 +171,7 @@ impl Registry {
         match self.put_manifests(artifact, places, supply).await {
             Err(error) if makes_doubt(&error) => {
                 match self.bring_surely(artifact, supply).await? {
-                    // It holds everything, so that is not what it refuses the manifest for.
+                    // It has every blob, so it refuses the manifest for a different reason.
                     0 if !misses_blobs(&error) => Err(error),
                     _ => self.put_manifests(artifact, again, supply).await,
                 }

@@ -47,7 +47,7 @@ impl<'a> Queues<'a> {
             return;
         }
         if self.known.mounts() && self.known.is_held(&blob.digest) {
-            // Nobody has to wait for the others any more.
+            // Nothing waits for the others any more.
             self.mounts.extend(transfer.needs.drain(..).map(|need| {
                 let needs = VecDeque::from([need]);
                 Transfer { blob, needs }
@@ -67,7 +67,7 @@ impl<'a> Queues<'a> {
         }
     }
 
-    /// Takes note that a blob can be opened. One that nobody needs, or that arrived before, changes nothing.
+    /// Takes note that a blob can be opened. One that is not needed, or that arrived before, changes nothing.
     pub(crate) fn arrived(&mut self, digest: Digest) {
         let Some(arrived) = &mut self.arrived else {
             return;

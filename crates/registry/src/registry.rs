@@ -39,7 +39,7 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// How long the answer to a request without a large body may take.
     pub answer_timeout: Duration,
-    /// How long an upload or a download may stand still before it is given up.
+    /// How long an upload or a download may stall before it is aborted.
     pub stall_timeout: Duration,
     /// How long the answer may take after the last byte of an upload: registries hash and move the blob then.
     pub finish_timeout: Duration,
@@ -52,16 +52,16 @@ pub struct Settings {
     /// How many bytes of blobs are sent each second at most, over all pushes to this registry together: what operators set as
     /// `--max-rate`. `None` sets no bound.
     ///
-    /// The bytes are spread over the second, so that a line that is shared is not used in bursts. What is sent again counts again;
+    /// The bytes are spread over the second, so a line that is shared is not used in bursts. What is sent again counts again;
     /// manifests, headers and TLS do not count. A registry that is waited for because of it is not taken for a slow one.
     pub max_rate: Option<u64>,
-    /// The size in bytes from which an upload that was cut is worth going on with. Such a blob is sent as a stream that may end anywhere.
+    /// The size in bytes from which an upload that was cut is worth resuming. Such a blob is sent as a stream that may end anywhere.
     pub resume_from: u64,
     /// What ends the pushes to this registry calmly. Several registries may share one.
     pub stop: Stop,
-    /// What was measured of the registry before. A push begins accordingly, and goes on without it where it is wrong.
+    /// What was measured of the registry before. A push begins with it, and drops it if it is wrong.
     pub profile: Profile,
-    /// What registries said of accounts before. Handles of one run share it, so that a wrong password is shown once.
+    /// What registries said of accounts before. Handles of one run share it, so a wrong password is shown once.
     pub accounts: Accounts,
 }
 
@@ -110,7 +110,7 @@ impl Registry {
     }
 
     /// Returns a handle like [`Registry::with_settings`] that remembers uploads of large blobs in `sessions`, so that
-    /// another run goes on with those that were cut, wherever the registry has kept them.
+    /// another run resumes those that were cut, if the registry kept them.
     ///
     /// # Errors
     ///
@@ -131,7 +131,7 @@ impl Registry {
         })
     }
 
-    /// Tells whether pushes found [`Settings::profile`] wrong, so that it is better forgotten.
+    /// Returns whether pushes found [`Settings::profile`] wrong, so it is better forgotten.
     pub fn profile_is_wrong(&self) -> bool {
         self.inner.known.profile_is_wrong()
     }
@@ -147,9 +147,9 @@ impl Registry {
         self.inner.transport.endpoint()
     }
 
-    /// Asks the registry whether it is one, and whether it accepts the credentials where it wants any.
+    /// Asks the registry whether it is one, and whether it accepts the credentials where it requires any.
     ///
-    /// Tried twice at most: somebody is waiting for the answer. A registry that lets everybody read does not look at
+    /// Tried twice at most: the operator is waiting. A registry that allows anonymous reads does not look at
     /// credentials here, so a wrong password may still show at the first push.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Removes manifests and tags, and lists what stands beside them. Only a caller with a reviewed list uses this.
+//! Removes manifests and tags, and lists the other tags. Only a caller with a reviewed list uses this.
 
 use oci_spec::image::Digest;
 use reqwest::header::{HeaderMap, LINK};
@@ -17,7 +17,7 @@ const LARGEST_PAGE: usize = 8 << 20;
 /// How many pages of a list of tags are read. Each has a hundred at least, wherever registries cut.
 const MOST_PAGES: usize = 1_000;
 
-/// As much of a list of tags as matters; written by others, so that unknown fields are no concern of ours.
+/// As much of a list of tags as matters; written by others, so unknown fields are no concern of ours.
 #[derive(Deserialize)]
 struct Page {
     /// `null` where the last tag was removed.
@@ -36,7 +36,7 @@ pub enum Removed {
 }
 
 impl Registry {
-    /// Returns every tag of a repository; none where there is no such repository.
+    /// Returns every tag of a repository; none if there is no such repository.
     ///
     /// # Errors
     ///
@@ -46,7 +46,7 @@ impl Registry {
         let mut tags = Vec::new();
         let mut url = self.endpoint().url(&format!("/v2/{repository}/tags/list"));
         for number in 0..MOST_PAGES {
-            // Only a whole list says what is not in it, so that one which breaks off is an error.
+            // Only a whole list says what is not in it, so one which breaks off is an error.
             let wanted: &[StatusCode] = match number {
                 0 => &[StatusCode::OK, StatusCode::NOT_FOUND],
                 _ => &[StatusCode::OK],
@@ -129,7 +129,7 @@ impl Registry {
     }
 }
 
-/// Returns the request that removes what is at `url`. That it is not there is as good.
+/// Returns the request that removes what is at `url`. A missing one is no error.
 pub(crate) fn removal(url: Url, repository: &str) -> Request<'_> {
     Request::new(Method::DELETE, url, repository)
         .access(Access::Delete)
@@ -141,7 +141,7 @@ pub(crate) fn removal(url: Url, repository: &str) -> Request<'_> {
         ])
 }
 
-/// Says whether an answer means that such things are never removed here: 405, or the code that the specification has for it.
+/// Returns whether an answer means that such things are never removed here: 405, or the code that the specification has for it.
 fn is_unsupported(answer: &crate::Answer) -> bool {
     answer.status == 405 || answer.code.as_deref() == Some("UNSUPPORTED")
 }

@@ -45,7 +45,7 @@ impl Registry {
     ) -> Result<Restored, Error> {
         check_repository(repository)?;
         check_digest(&blob.digest)?;
-        // Whoever calls has looked.
+        // The caller has checked.
         self.inner.known.forget(repository, &blob.digest);
         for holder in holders {
             self.inner.known.note(holder, &blob.digest);

@@ -63,7 +63,7 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Allows no more than `most` attempts, for requests that somebody is waiting for.
+    /// Allows no more than `most` attempts, for requests that the operator is waiting for.
     pub(crate) fn at_most(mut self, most: u32) -> Self {
         self.most = self.most.min(most);
         self
@@ -96,7 +96,7 @@ impl<'a> Attempts<'a> {
         if ordered > self.settings.longest_wait {
             return Err(failure.error);
         }
-        // What a registry orders is a minimum: some always say a second, whatever the trouble is. Everybody was told at the same time,
+        // What a registry orders is a minimum: some always say a second, whatever the trouble is. All requests were told at the same time,
         // hence the jitter on top.
         let (first, longest) = (self.settings.first_pause, self.settings.longest_pause);
         let own = requests::back_off(first, longest, self.failed);

@@ -12,7 +12,7 @@ use oci_spec::image::Digest;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-/// Remembers where uploads of large blobs would go on.
+/// Records where uploads of large blobs would resume.
 pub trait Sessions: Debug + Send + Sync {
     /// Returns the URL of the session that was last stored for a blob of a repository.
     fn load(&self, repository: &str, digest: &Digest) -> Option<String>;
@@ -27,7 +27,7 @@ pub trait Sessions: Debug + Send + Sync {
     fn remove(&self, repository: &str, digest: &Digest);
 }
 
-/// What is remembered of one blob of a repository; nothing where no journal is kept.
+/// What is remembered of one blob of a repository; none if no journal is kept.
 #[derive(Clone, Copy)]
 pub(crate) struct Remembered<'a> {
     pub(crate) sessions: Option<&'a dyn Sessions>,
@@ -53,7 +53,7 @@ impl Remembered<'_> {
     }
 }
 
-/// Sessions in a folder, a small file each. The URLs may carry what lets anybody write to a session, so only the owner reads them.
+/// Sessions in a folder, a small file each. The URLs may contain a token that allows writes to a session, so only the owner may read them.
 #[derive(Debug)]
 pub struct SessionFolder {
     folder: Utf8PathBuf,
@@ -98,7 +98,7 @@ impl SessionFolder {
         };
         let path = self.path(repository, digest);
         fs::create_dir_all(&self.folder)?;
-        // One worker a blob and repository: nobody else writes this name in this process, and another process that does means the same.
+        // One worker per blob and repository: this process writes the name once, and other processes write the same.
         let part = path.with_extension(format!("{}.part", std::process::id()));
         let mut options = fs::OpenOptions::new();
         options.write(true).create(true).truncate(true);

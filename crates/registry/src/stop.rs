@@ -2,21 +2,21 @@
 
 use tokio_util::sync::CancellationToken;
 
-/// Ends pushes calmly: nothing new is begun, and what is under way is brought to a point from which another run goes on.
+/// Ends pushes calmly: nothing new is begun, and work in progress ends at a point from which another run resumes.
 ///
-/// Clones are one and the same wish, so that whoever hears of a signal can tell every registry that is pushed to. It cannot be taken back.
+/// Clones share one state, so a signal handler can stop every push. It cannot be undone.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     token: CancellationToken,
 }
 
 impl Stop {
-    /// Asks everybody who has a clone to come to an end.
+    /// Asks every holder of a clone to stop.
     pub fn request(&self) {
         self.token.cancel();
     }
 
-    /// Tells whether the end was asked for.
+    /// Returns whether the end was asked for.
     pub fn is_requested(&self) -> bool {
         self.token.is_cancelled()
     }

@@ -44,7 +44,7 @@ impl Registry {
     }
 }
 
-/// Tells whether an answer says that a body has to tell its length: 411 by the book, others by servers that do not know such bodies.
+/// Returns whether an answer says that a body must have a length: 411 by the standard, other codes by servers that do not support such bodies.
 pub(crate) fn refuses_streams(error: &Error, offset: u64) -> bool {
     if error.place().is_none_or(|place| place.method != "PATCH") {
         return false;

@@ -33,13 +33,13 @@ const LONG_HANDSHAKE: Duration = Duration::from_millis(1500);
 /// How many redirects of one request are followed.
 const MOST_REDIRECTS: usize = 5;
 
-/// How many requests by `HEAD` may fail that `GET` answers, before `GET` is used at once.
+/// How many requests by `HEAD` may fail that `GET` answers, before `GET` is used first.
 const MOST_FAILED_HEADS: u32 = 3;
 
-/// How often a request that somebody waits for is made.
+/// How often a request that the operator waits for is sent.
 const BRIEF_ATTEMPTS: u32 = 2;
 
-/// The statuses of an answer that says that something was taken. Registries differ in which one they choose; what they hold is told by
+/// The statuses of a response that accepts something. Registries choose different ones; what they have is shown by
 /// digests.
 pub(crate) const TAKEN: [StatusCode; 4] = [
     StatusCode::CREATED,
@@ -103,7 +103,7 @@ pub(crate) struct Transport {
 }
 
 impl<'a> Request<'a> {
-    /// Returns a request that wants the answer 200, carries nothing and needs no rights.
+    /// Returns a request that expects status 200, has no body and needs no rights.
     pub(crate) fn new(method: Method, url: Url, repository: &'a str) -> Self {
         Self {
             method,
@@ -155,7 +155,7 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Makes fewer attempts, since somebody is waiting for the answer.
+    /// Makes fewer attempts, since the operator is waiting.
     pub(crate) fn briefly(mut self) -> Self {
         self.attempts = BRIEF_ATTEMPTS;
         self
@@ -167,7 +167,7 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Has failures read in another way than their status says by itself, so that it is known what may pass.
+    /// Has failures read in another way than their status says by itself, so it is known what may pass.
     pub(crate) fn map_failure(mut self, understood: fn(Failure) -> Failure) -> Self {
         self.understood = understood;
         self
@@ -386,7 +386,7 @@ impl Transport {
                 .await?;
         }
         if is_first_write && authorization.is_none() {
-            // A registry that serves everybody has not asked yet. A write without the password would be refused first.
+            // A registry with anonymous access has not asked yet. A write without the password would be refused first.
             authorization = self.authentication.password();
         }
         loop {
@@ -417,7 +417,7 @@ impl Transport {
                 challenged = true;
                 let headers = response.headers().clone();
                 let place = call.place(&url);
-                // Read to its end, so that the connection can carry the next request.
+                // Read to its end, so the connection can carry the next request.
                 read_error(response, &self.settings).await;
                 let answer = self
                     .authentication
@@ -439,7 +439,7 @@ impl Transport {
             drop(alone);
             if call.expected.contains(&status) {
                 let place = call.place(&url).through(self.endpoint.proxies(), &url)?;
-                // Login pages come with 200 too, and must not be taken for a blob that is there.
+                // Login pages come with 200 too, and must not be taken for an existing blob.
                 if status.is_success() && classify::is_html(response.headers()) {
                     return Err(Failure::last(Error::NotARegistry {
                         at: Box::new(place),
@@ -502,7 +502,7 @@ impl Transport {
         if let Content::Bytes(bytes) = &call.content {
             request = request.body(bytes.clone());
         } else if !matches!(call.method, Method::GET | Method::HEAD) {
-            // Some registries wait for a body unless they are told that there is none.
+            // Some registries wait for a body without `Content-Length: 0`.
             request = request.header(CONTENT_LENGTH, 0);
         }
         let patience = match call.finishes {

@@ -19,7 +19,7 @@ use crate::{Blob, BlobSource, Error, Event, Observer, Registry};
 /// understand looks like a bad line.
 const MOST_LOST_STREAMS: u32 = 2;
 
-/// The largest blob that is sent by the request that opens a session, in bytes: what is there already may be sent again.
+/// The largest blob that is sent by the request that opens a session, in bytes: what already exists may be sent again.
 pub(crate) const SINGLE: u64 = 256 * 1024;
 
 /// The largest blob that is sent to find out whether a registry takes it by the request that opens a session, in bytes.
@@ -154,10 +154,10 @@ impl Registry {
         }
     }
 
-    /// Uploads a blob in one session, which is left in `session` with where it would go on if it was cut.
+    /// Uploads a blob in one session, which is left in `session` with the position to resume at if it was cut.
     ///
     /// One request opens it, and carries a small blob if the registry takes that. Otherwise a small blob goes in one more, with its length. A large one goes as a `stream`, or where that is refused
-    /// in the one request as well, and in parts where a registry has said that so many bytes are too much at once.
+    /// in the one request as well, and in parts where a registry has said that this many bytes are too many for one request.
     async fn upload_once(
         &self,
         upload: &Upload<'_>,
@@ -353,18 +353,18 @@ async fn confirmed(
     }
 }
 
-/// Returns whether an error says that the session is not there any more.
+/// Returns whether an error says that the session no longer exists.
 fn is_gone(error: &Error) -> bool {
     let code = error.answer().and_then(|answer| answer.code.as_deref());
     matches!(error, Error::NotFound { .. }) || code == Some("BLOB_UPLOAD_UNKNOWN")
 }
 
-/// Tells whether an error is about the request that opens a session, which is the same however the bytes go.
+/// Returns whether an error is about the request that opens a session, which is the same however the bytes are sent.
 fn opens_session(error: &Error) -> bool {
     error.place().is_some_and(|place| place.method == "POST")
 }
 
-/// Reads where an upload goes on.
+/// Reads the position of an upload.
 pub(crate) fn session_url(registry: &Registry, session: &Response) -> Result<Url, Failure> {
     let at = session.place().clone();
     registry
@@ -393,7 +393,7 @@ pub(crate) fn session_lost(failure: Failure) -> Failure {
     }
 }
 
-/// Lets a blob start over in a new session of which the registry says that it has another digest. The digest is right, since it was
+/// Lets a blob start over in a new session of which the registry says that it has a different digest. The digest is right, since it was
 /// compared before the last byte left: the session held something else, or another push wrote to it.
 fn starts_over(failure: Failure) -> Failure {
     match &failure.error {

@@ -1,4 +1,4 @@
-//! What `bench` can be told, and the parts that it runs in processes of their own.
+//! The arguments of `bench`, and the parts that it runs in processes of their own.
 
 use std::net::SocketAddr;
 

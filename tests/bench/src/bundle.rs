@@ -58,7 +58,7 @@ pub(crate) struct Held {
     pub(crate) unique_bytes: u64,
 }
 
-/// Says what the locked bundle of [`release()`] in a workspace comes to.
+/// Returns what the locked bundle of [`release()`] in a workspace comes to.
 pub(crate) fn held(workspace: &Workspace) -> Result<Held, Failure> {
     let lock = release::locked::read(workspace, &release())?.lock;
     let store = ::bundle::Store::open(&workspace.store()).map_err(Failure::Store)?;
@@ -82,7 +82,7 @@ pub(crate) fn held(workspace: &Workspace) -> Result<Held, Failure> {
 /// Reads a bundle, hashes it, inflates it and hashes what comes out, with the same libraries as everything else here
 /// and nothing between them: no tar, no store. Returns how many bytes came out.
 ///
-/// Three threads, one for each of the works that can go on side by side.
+/// Three threads, one for each of the works that can continue side by side.
 pub(crate) fn inflate_and_hash(path: &Utf8Path) -> Result<u64, Failure> {
     let failed = |source| Failure::io("read", path, source);
     let mut file = files::open(path).map_err(failed)?;
@@ -121,7 +121,7 @@ pub(crate) fn inflate_and_hash(path: &Utf8Path) -> Result<u64, Failure> {
 
 /// Moves everything from a reader into a pipe, and hashes it on the way if it is to be hashed.
 fn pump(from: &mut impl Read, to: &Filling, mut hash: Option<Sha256>) -> io::Result<()> {
-    // When the other end is gone, whoever took from there has met an error, and tells of it.
+    // When the other end is gone, the receiver has met an error, and reports it.
     while let Ok(mut buffer) = to.empty.recv() {
         let count = from.read(&mut buffer)?;
         if count == 0 {
@@ -153,7 +153,7 @@ struct Emptying {
 
 impl Emptying {
     fn give_back(&self, buffer: Vec<u8>) {
-        // Nobody wants it when everything has been read.
+        // It is not needed when everything has been read.
         let _ = self.empty.send(buffer);
     }
 }

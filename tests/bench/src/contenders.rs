@@ -198,7 +198,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Makes the registry empty, at a port that nobody's cache has heard of.
+    /// Makes the registry empty, at a port that no cache knows.
     fn empty(&mut self) -> Result<(), Failure> {
         Registry::empty(self.scratch)?;
         self.content = Content::Other;
@@ -229,7 +229,7 @@ impl<'a> Bench<'a> {
 }
 
 impl Contender {
-    /// Returns the name that stands in the table.
+    /// Returns the name that is in the table.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Cold => "push, cold",
@@ -278,7 +278,7 @@ pub(crate) fn missing(contender: Contender) -> Option<&'static str> {
         .find(|program| !on_path(program))
 }
 
-/// Says whether a program is on PATH.
+/// Returns whether a program is on PATH.
 #[expect(clippy::disallowed_methods, reason = "PATH is the environment's")]
 pub(crate) fn on_path(program: &str) -> bool {
     std::env::var_os("PATH").is_some_and(|path| {
@@ -291,7 +291,7 @@ pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Returns how many copies and how many curls run at once: two for each processor.
+/// Returns how many copies and how many curls run at a time: two for each processor.
 pub(crate) fn at_once() -> usize {
     2 * cores()
 }

@@ -13,7 +13,7 @@ mod proxy;
 mod timer;
 mod window;
 
-/// What lies between a client and a server.
+/// What is between a client and a server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Args)]
 pub(crate) struct Distance {
     /// Round-trip time to the registry, such as 20ms [default: loopback]
@@ -28,12 +28,12 @@ pub(crate) struct Distance {
 }
 
 impl Distance {
-    /// Returns whether nothing lies between.
+    /// Returns whether nothing is between.
     pub(crate) fn is_loopback(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Returns the time that so many bytes take at this rate, in seconds.
+    /// Returns the time that this many bytes take at this rate, in seconds.
     #[expect(clippy::cast_precision_loss, reason = "a duration to be shown")]
     pub(crate) fn floor(&self, bytes: u64) -> Option<f64> {
         Some(bytes as f64 * 8.0 / self.rate? as f64)

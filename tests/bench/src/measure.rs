@@ -29,7 +29,7 @@ pub(crate) struct Cost {
     pub(crate) proxy_cpu_seconds: f64,
     /// The most memory that one of its processes had resident, in bytes.
     pub(crate) peak_memory: u64,
-    /// What it wrote to file systems that are disks, in bytes; none where the system keeps no such account.
+    /// What it wrote to file systems that are disks, in bytes; none if the system keeps no such account.
     pub(crate) written: Option<u64>,
     /// The requests that the registry noted, by their methods.
     pub(crate) requests: BTreeMap<String, u64>,
@@ -55,7 +55,7 @@ pub(crate) struct Ended {
 
 /// Runs `command` to its end, its output into the file `log`, and returns how long it took and what it cost.
 ///
-/// What others have written is brought to the disk first, so that nobody pays for somebody else.
+/// What others have written is brought to the disk first, so no contender pays for another.
 pub(crate) fn run(
     mut command: Command,
     what: &str,
@@ -87,10 +87,10 @@ pub(crate) fn run(
     })
 }
 
-/// Waits for a child and returns what it and everybody whom it waited for cost.
+/// Waits for a child and returns what it and the processes that it waited for cost.
 pub(crate) fn wait(child: u32) -> io::Result<Ended> {
     let id = libc::pid_t::try_from(child).map_err(io::Error::other)?;
-    // What it wrote is told for as long as nobody has waited for it, so this only looks.
+    // The system reports what it wrote until it is waited for, so this only looks.
     retried(|| {
         let mut information = MaybeUninit::<libc::siginfo_t>::zeroed();
         // SAFETY: `information` is as large as the kernel's, and nothing else is written.
@@ -132,7 +132,7 @@ fn retried(mut call: impl FnMut() -> libc::c_int) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns what a process and everybody whom it waited for gave to disks, in bytes: proc_pid_io(5).
+/// Returns what a process and the processes that it waited for wrote to disks, in bytes: proc_pid_io(5).
 fn written(process: u32) -> Option<u64> {
     let text = files::read_text(format!("/proc/{process}/io")).ok()?;
     let line = text

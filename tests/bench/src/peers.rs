@@ -1,7 +1,7 @@
 //! What a skilled user of other programs types to bring a bundle into a registry.
 //!
 //! The archives are unpacked from the bundle first, as the vendor documents it (DOCS-SRC). There is no log-in, since this
-//! registry has none, and plain HTTP is allowed. What stands in `$archive` is one archive, in `$img` its reference.
+//! registry has none, and plain HTTP is allowed. What is in `$archive` is one archive, in `$img` its reference.
 
 use crate::arguments::Contender;
 use crate::contenders::at_once;

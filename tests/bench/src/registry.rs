@@ -20,7 +20,7 @@ const PROGRAM: &str = "docker-registry";
 /// How long it may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Says whether the program is there.
+/// Returns whether the program exists.
 pub(crate) fn installed() -> Result<(), Failure> {
     if on_path(PROGRAM) {
         Ok(())
@@ -138,7 +138,7 @@ impl<'a> Registry<'a> {
 
 impl Drop for Registry<'_> {
     fn drop(&mut self) {
-        // Whatever led here is told already.
+        // The cause was reported already.
         let _ = end(&mut self.proxy, libc::SIGKILL);
         let _ = end(&mut self.process, libc::SIGTERM);
     }
@@ -168,7 +168,7 @@ fn wait_for(port: u16, program: &Utf8Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns a port on which nobody listens at this moment.
+/// Returns a port that is free at this moment.
 pub(crate) fn free_port() -> Result<u16, Failure> {
     TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())

@@ -78,7 +78,7 @@ impl Scratch {
             );
             measure::run(make.into(), "the making of a bundle", &self.log("make"))?;
         }
-        // Where a push looks for it; the same file, so that it is in the page cache for everybody or for nobody.
+        // Where a push looks for it; the same file, so it is in the page cache for all or for none.
         let linked = Workspace::new(&workspace).bundle(FILE);
         let _ = fs::remove_file(&linked);
         fs::hard_link(&bundle, &linked).map_err(|source| Failure::io("link", &linked, source))?;
@@ -114,7 +114,7 @@ impl Scratch {
         fs::write(&path, text).map_err(|source| Failure::io("write", &path, source))
     }
 
-    /// Returns a shell whose programs keep to this folder, so that no setting of this machine's users matters, and what
+    /// Returns a shell whose programs keep to this folder, so no setting of this machine's users matters, and what
     /// is written for a while is written to the same disk by all.
     pub(crate) fn shell(&self) -> Result<Shell, Failure> {
         let failed =
@@ -158,7 +158,7 @@ impl Scratch {
     /// Puts a folder out of the way of the next measurement.
     ///
     /// It is not removed: for half a minute after files were removed, ext4 looks at each inode that it gives to a new one, to not give
-    /// one that may still be needed for recovery. Whoever is measured next would pay for that with each file that it makes.
+    /// one that may still be needed for recovery. The next contender would pay for that with each file that it creates.
     pub(crate) fn put_away(&self, name: &str) -> Result<(), Failure> {
         let folder = self.path(name);
         let away = self.path("away");
@@ -191,7 +191,7 @@ impl Scratch {
         remove_folder(&self.path("away"))
     }
 
-    /// Waits until everything that was written is on the disk, so that nobody is measured while it works for the one before.
+    /// Waits until everything that was written is on the disk, so no contender is measured while the disk works for the one before.
     pub(crate) fn settle() {
         rustix::fs::sync();
     }
@@ -207,7 +207,7 @@ pub(crate) fn make_folder(path: &Utf8Path) -> Result<(), Failure> {
     fs::create_dir_all(path).map_err(|source| Failure::io("make", path, source))
 }
 
-/// Removes a folder and everything in it, if it is there.
+/// Removes a folder and everything in it, if it exists.
 pub(crate) fn remove_folder(path: &Utf8Path) -> Result<(), Failure> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

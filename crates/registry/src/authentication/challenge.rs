@@ -80,7 +80,7 @@ pub(super) fn scopes_asked(headers: &HeaderMap) -> Vec<String> {
     asked.collect()
 }
 
-/// Tells whether a 401 says that the token is good and does not reach for this request: the account may not do it.
+/// Returns whether a 401 says that the token is good and does not reach for this request: the account may not do it.
 pub(crate) fn says_insufficient_scope(headers: &HeaderMap) -> bool {
     challenges(headers)
         .iter()

@@ -27,7 +27,7 @@ fn challenge(challenge: &str) -> Response {
     (StatusCode::UNAUTHORIZED, [("www-authenticate", challenge)]).into_response()
 }
 
-/// A registry that wants a name and a password.
+/// A registry that requires a name and a password.
 async fn basic_registry() -> Fake {
     Fake::over_registry(|seen| {
         (seen.header("authorization") != Some(&basic()))

@@ -16,7 +16,7 @@ use crate::{Artifact, Credentials, Endpoint, SessionFolder, Sessions, Settings};
 const REPOSITORY: &str = "mke/calico/node";
 const SIZE: usize = 12 << 20;
 
-/// Stands between a client and a registry, and cuts one connection after so many bytes to the registry.
+/// Stands between a client and a registry, and cuts one connection after this many bytes to the registry.
 struct Cutter {
     address: SocketAddr,
     passed: Arc<AtomicU64>,

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long before its end a certificate is worth a word, in seconds: 30 days.
 const SOON: i64 = 30 * 24 * 60 * 60;
 
-/// Looks at the certificate, and tells whether the registry can be spoken to by it. `now` is in seconds since 1970.
+/// Checks the certificate, and returns whether requests can use it. `now` is in seconds since 1970.
 pub(super) async fn look(endpoint: &Endpoint, now: i64, findings: &mut Findings) -> bool {
     let aspect = Aspect::Certificate;
     let url = endpoint.url("/v2/");
@@ -169,7 +169,7 @@ impl About {
 
 fn readable(name: &GeneralName<'_>) -> Option<String> {
     match name {
-        // It may be anybody's certificate, with anything in it.
+        // It may be any certificate, with any content.
         GeneralName::DNSName(name) => Some(name.escape_debug().to_string()),
         GeneralName::IPAddress(bytes) => match bytes.len() {
             4 => <[u8; 4]>::try_from(*bytes)

@@ -123,7 +123,7 @@ pub enum Verdict {
 pub enum Fault {
     /// The name has no address.
     NameNotResolved,
-    /// The name stands for this machine's loopback here, and so for something else on a node.
+    /// The name represents this machine's loopback here, and so for something else on a node.
     NameOfLoopback,
     /// Nothing answers, or the connection breaks.
     NotReached,
@@ -155,7 +155,7 @@ pub enum Fault {
     LoginPage,
     /// Callers are sent to another host.
     Redirected,
-    /// It is no registry.
+    /// It is not a registry.
     NotARegistry,
     /// The two clocks are far apart.
     ClockOff,
@@ -167,7 +167,7 @@ pub enum Fault {
     DeepPath,
     /// The account may not push.
     NotAllowed,
-    /// The project is not there.
+    /// The project is missing.
     NoProject,
     /// Nothing is taken at all.
     ReadOnly,
@@ -232,7 +232,7 @@ impl Fault {
             .and_then(|answer| answer.message.as_deref())
             .unwrap_or_default()
             .to_lowercase();
-        // The second is in Harbor's words, by which its own tests tell a quota (goharbor/harbor, tests/robot-cases).
+        // The second is in Harbor's words, by which its own tests recognise a quota (goharbor/harbor, tests/robot-cases).
         if message.contains("quota")
             || message.contains("exceed the configured upper limit")
             || answer.is_some_and(|answer| answer.status == 507)

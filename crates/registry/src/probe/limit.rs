@@ -17,7 +17,7 @@ const FIRST: usize = 64 * 1024;
 /// When a request took so long, no larger one is tried.
 const LONG: Duration = Duration::from_secs(3);
 
-/// Below so many bytes a second, a release of some gigabytes takes hours.
+/// Below this many bytes a second, a release of some gigabytes takes hours.
 const SLOW: f64 = 1_000_000.0;
 
 /// Doubles what one request carries until it is refused, takes too long, or is as much as is wanted.

@@ -1,6 +1,6 @@
 //! Which registry it may be, by its headers, and what users of other clients have met with it.
 //!
-//! A guess: headers are set by whatever stands before the registry, too. Where each quirk comes from stands beside it.
+//! A guess: headers are also set by proxies before the registry. Each quirk has its source beside it.
 
 use reqwest::header::{HeaderMap, SERVER, WWW_AUTHENTICATE};
 
@@ -21,7 +21,7 @@ pub(super) enum Product {
 }
 
 impl Product {
-    /// Returns its name, where it could be told.
+    /// Returns its name, if it was recognised.
     pub(super) fn name(self) -> Option<&'static str> {
         (self != Self::Unknown).then(|| self.about().0)
     }

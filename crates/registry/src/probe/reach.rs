@@ -21,7 +21,7 @@ const CLOCKS_DIFFER: u64 = 60;
 /// From which difference on tokens and certificates fail by it, in seconds.
 const CLOCKS_FAIL: u64 = 300;
 
-/// Looks at everything up to the login, and tells whether there is a registry that may be pushed to.
+/// Checks everything up to the login, and returns whether a push can start.
 pub(super) async fn reach(
     probe: &Probe<'_>,
     registry: &Registry,
@@ -125,7 +125,7 @@ fn clock(headers: &HeaderMap, now: i64, findings: &mut Findings) {
     }
 }
 
-/// Tells whether what answers is a registry's API.
+/// Returns whether what answers is a registry's API.
 fn is_registry(probe: &Probe<'_>, answer: &RawResponse, findings: &mut Findings) -> bool {
     let status = answer.status;
     if classify::is_html(&answer.headers) {
@@ -161,8 +161,8 @@ fn is_registry(probe: &Probe<'_>, answer: &RawResponse, findings: &mut Findings)
     false
 }
 
-/// Shows the credentials to a registry that asks for some. One that serves everybody does not look at them here, so that only a write
-/// tells whether they are accepted.
+/// Shows the credentials to a registry that asks for some. A registry with anonymous access ignores them here, so only a write
+/// shows whether they are accepted.
 async fn login(probe: &Probe<'_>, registry: &Registry, findings: &mut Findings) -> bool {
     match registry.ping().await {
         Ok(()) => true,

@@ -72,7 +72,7 @@ impl Sending<'_> {
         }
     }
 
-    /// Reads everything back with what nodes have: nothing, a secret, or what stands in for a secret.
+    /// Reads everything back with what nodes have: nothing, a secret, or what replaces a secret.
     pub(super) async fn pull(&mut self, tags: &[(String, Digest)]) {
         if tags.is_empty() {
             return;
@@ -132,7 +132,7 @@ impl Sending<'_> {
         Ok(())
     }
 
-    /// Says why nodes cannot pull.
+    /// Returns why nodes cannot pull.
     async fn not_pulled(&mut self, tag: &str, error: &Error) {
         let is_refusal = match error {
             Error::Unauthorized { .. } | Error::Forbidden { .. } => true,

@@ -46,7 +46,7 @@ impl Left {
             .collect()
     }
 
-    /// Cancels the open session. Registries forget sessions by themselves as well, so a refusal is nothing to tell.
+    /// Cancels the open session. Registries forget sessions by themselves as well, so a refusal is not reported.
     pub(super) async fn cancel(&mut self, registry: &Registry) {
         if let Some(url) = self.session.take() {
             let _ = delete(registry, &self.repository, url).await;
@@ -97,7 +97,7 @@ pub(super) async fn remove(registry: &Registry, left: &Left, findings: &mut Find
     }
 }
 
-/// Tells whether a tag went with its manifest, and removes it by itself where it did not.
+/// Returns whether a tag went with its manifest, and removes it by itself where it did not.
 async fn is_gone(registry: &Registry, repository: &str, tag: &str, refused: bool) -> bool {
     let there = || registry.head_manifest(repository, tag);
     match there().await {

@@ -15,7 +15,7 @@ use crate::transport::{Access, Content, Request, TAKEN};
 use crate::upload::session_url;
 use crate::{Blob, Credentials, Error, Manifest, Profile, Registry};
 
-/// What uploads are told that they carry.
+/// The content type of uploads.
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// A probe under way.
@@ -28,7 +28,7 @@ pub(super) struct Sending<'a> {
     pub(super) repository: String,
 }
 
-/// An upload session, and the least that it wants in each part but the last, in bytes.
+/// An upload session, and the least that it requires in each part but the last, in bytes.
 pub(super) struct Session {
     pub(super) url: Url,
     least: u64,
@@ -99,7 +99,7 @@ impl Sending<'_> {
         true
     }
 
-    /// Opens an upload in a deep repository, or where that is refused in a shallow one, to tell which of the two it is about.
+    /// Opens an upload in a deep repository, or where that is refused in a shallow one, to find out which of the two is refused.
     async fn path(&mut self) -> Option<Session> {
         let refused = match self.open().await {
             Ok(session) => {
@@ -190,7 +190,7 @@ impl Sending<'_> {
         sent.is_ok()
     }
 
-    /// Sends a blob in two parts, or in one where the registry wants larger ones, which it returns.
+    /// Sends a blob in two parts, or in one where the registry requires larger ones, which it returns.
     async fn in_two(&mut self, blob: &Blob) -> Result<bool, Error> {
         let bytes = self.bytes(&blob.digest);
         let half = bytes.len() / 2;
@@ -318,7 +318,7 @@ impl Sending<'_> {
         is_tag: bool,
     ) -> Result<(), Error> {
         let bytes = self.bytes(&manifest.digest);
-        // Noted before it is there, since the answer may be lost.
+        // Noted before it exists, since the response may be lost.
         let tag = is_tag.then_some(reference);
         self.left.manifest(&self.repository, &manifest.digest, tag);
         self.registry

@@ -11,7 +11,7 @@ use crate::{Credentials, Settings};
 
 const REPOSITORY: &str = "mke/calico/node";
 
-/// Remembers how many uploads there were, and how many at once.
+/// Remembers how many uploads there were, and how many of them concurrently.
 #[derive(Default)]
 struct Uploads {
     now: AtomicUsize,

@@ -48,7 +48,7 @@ fn stoppable(endpoint: Endpoint, stop: &Stop) -> Registry {
     Registry::with_settings(endpoint, Credentials::Anonymous, settings).unwrap()
 }
 
-/// Waits until the registry has seen so many requests of a kind, and a little longer for those that should not come.
+/// Waits until the registry has seen this many requests of a kind, and a little longer for those that should not come.
 async fn until(registry: &Distribution, method: &str, part: &str, count: usize) {
     while registry.count(method, part) < count {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -74,7 +74,7 @@ async fn blobs_are_sent_as_they_arrive_and_manifests_only_when_everything_is_rig
     let arriving = async {
         until(&registry, "HEAD", "", 0).await;
         announce(&sender, &digests(&artifacts[..1]));
-        // Twice, and what nobody needs.
+        // Twice, and a blob that is not needed.
         announce(&sender, &digests(&artifacts[..1]));
         announce(&sender, &[sha256(b"another").parse().unwrap()]);
         until(&registry, "PUT", UPLOADS, 2).await;

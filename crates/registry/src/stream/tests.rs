@@ -1,4 +1,4 @@
-//! Streams, seen on the wire: that they tell no length, where they end, and what the next run sends.
+//! Streams, seen on the wire: that they have no length, where they end, and what the next run sends.
 
 use std::sync::{Arc, Mutex};
 
@@ -58,7 +58,7 @@ impl Run {
     }
 }
 
-/// Asks for the end as soon as so many bytes of a blob are on their way.
+/// Asks for the end as soon as this many bytes of a blob are on their way.
 struct StopsAt(u64, Stop);
 
 impl Observer for StopsAt {

@@ -342,7 +342,7 @@ async fn an_upload_that_is_never_answered_is_given_up() {
 
 #[tokio::test]
 async fn a_slow_upload_is_not_a_stalled_one() {
-    // Reads for longer than the stall time-out in all, and never stands still for as long.
+    // Reads for longer than the stall time-out in all, and never stalls for as long.
     let bytes = vec![1; 15 << 20];
     let registry = bare(|mut stream| async move {
         let mut piece = vec![0; 1 << 20];
@@ -372,7 +372,7 @@ async fn a_413_that_comes_early_is_heard() {
         let answer = "HTTP/1.1 413 Payload Too Large\r\ncontent-length: 0\r\n\
             connection: close\r\n\r\n";
         stream.write_all(answer.as_bytes()).await.unwrap();
-        // As nginx does: what still comes is read and thrown away for a while, so that the answer is not lost.
+        // As nginx does: what still comes is read and thrown away for a while, so the answer is not lost.
         let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
     })
     .await;
@@ -450,7 +450,7 @@ impl Observer for StopsSoon {
 #[tokio::test]
 async fn a_registry_that_is_silent_after_a_calm_stop_is_not_waited_for_for_ever() {
     let registry = bare(|mut stream| async move {
-        // Slower than the blob could go, so that it is under way when the end is asked for.
+        // Slower than the blob could go, so it is under way when the end is asked for.
         let mut piece = vec![0; 1 << 20];
         while let Ok(1..) = stream.read(&mut piece).await {
             tokio::time::sleep(Duration::from_millis(5)).await;

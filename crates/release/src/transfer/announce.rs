@@ -18,7 +18,7 @@ use crate::proof::Proven;
 use crate::transfer::present::AllPresent;
 use crate::transfer::push::Delivery;
 
-/// Speaks to all pushes at once. When it is dropped before it said that everything is there, they end without a tag.
+/// Speaks to all pushes at once. If it is dropped before it reported that everything arrived, they end without a tag.
 #[derive(Debug, Clone)]
 pub(crate) struct Announcer {
     /// Each push, with what its tags will speak for.
@@ -40,7 +40,7 @@ impl Announcer {
         (Self { pushes }, receivers)
     }
 
-    /// Tells of everything in the store that the lock names.
+    /// Reports everything in the store that the lock names.
     pub(crate) fn stored(&self, lock: &bundle::Lock, store: &bundle::Store) {
         let mut told = BTreeSet::new();
         for (digest, size) in lock.artifacts.iter().flat_map(bundle::Artifact::blobs) {
@@ -50,7 +50,7 @@ impl Announcer {
         }
     }
 
-    /// Tells that the store has a blob.
+    /// Reports that the store has a blob.
     pub(crate) fn blob(&self, digest: &Digest) {
         for (_, sender) in &self.pushes {
             // A push that has failed listens no more.
@@ -87,7 +87,7 @@ impl Sink for AnnouncingStore {
         size: u64,
     ) -> Result<Option<Box<dyn BlobSink>>, StoreError> {
         let Some(writer) = self.store.blob(digest, size)? else {
-            // It is there, perhaps by another process and since a moment ago.
+            // It exists, perhaps written just now by another process.
             self.announcer.blob(digest);
             return Ok(None);
         };
@@ -125,7 +125,7 @@ impl BlobSink for AnnouncingBlob {
     }
 }
 
-/// A reader that ends with an error once nobody has a use for its bytes any more.
+/// A reader that ends with an error once its bytes are not needed any more.
 #[derive(Debug)]
 pub(crate) struct Abandonable<R> {
     pub(crate) input: R,

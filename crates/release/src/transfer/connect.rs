@@ -13,7 +13,7 @@ mod error;
 
 pub use error::Error;
 
-/// How much a registry is asked for at most, where somebody has an opinion.
+/// The limits for requests to a registry, if the operator set them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Limits {
     /// The most uploads at once. Without it, as many as the registry gets faster by, up to a bound.
@@ -46,7 +46,7 @@ pub(crate) fn connect(
     connect_with(context, environment, credentials, settings, None)
 }
 
-/// Makes a client that may push: with credentials for that, at the pace that was asked for, going on with cut uploads, until it is
+/// Makes a client that may push: with credentials for that, at the pace that was asked for, resuming cut uploads, until it is
 /// asked to stop.
 pub(crate) fn connect_to_push(
     context: &Context<'_>,
@@ -70,7 +70,7 @@ pub(crate) fn connect_to_push(
     )
 }
 
-/// Makes a client with other settings, that goes on with uploads which an earlier run left.
+/// Makes a client with other settings, that resumes uploads of an earlier run.
 fn connect_with(
     context: &Context<'_>,
     environment: &Environment,
@@ -107,7 +107,7 @@ pub(crate) fn endpoint(
     Ok(endpoint.through(context.proxies()))
 }
 
-/// Says what the registry is to hold for an artifact of the lock.
+/// Returns what the registry is to hold for an artifact of the lock.
 pub(crate) fn target(environment: &Environment, artifact: &bundle::Artifact) -> registry::Artifact {
     registry::Artifact {
         repository: environment.registry.repository(&artifact.repository),
@@ -116,7 +116,7 @@ pub(crate) fn target(environment: &Environment, artifact: &bundle::Artifact) -> 
     }
 }
 
-/// Returns what an artifact of a bundle consists of, as registries are told.
+/// Returns what an artifact of a bundle consists of, as registries see it.
 pub(crate) fn manifests(artifact: &bundle::Artifact) -> Vec<registry::Manifest> {
     let blob = |blob: &bundle::Blob| registry::Blob {
         digest: blob.digest.clone(),

@@ -63,7 +63,7 @@ impl Source {
 /// Finds out where the bytes of a locked bundle would come from.
 ///
 /// # Errors
-/// The store cannot be looked at, or the bundle's file is there with another size than the lock's.
+/// The store cannot be looked at, or the bundle's file is there with a different size than the lock's.
 pub fn source(workspace: &Workspace, lock: &bundle::Lock) -> Result<Source, crate::Error> {
     let store = open_store(workspace)?;
     if store.missing(lock).is_empty() {
@@ -89,7 +89,7 @@ pub fn source(workspace: &Workspace, lock: &bundle::Lock) -> Result<Source, crat
     }
 }
 
-/// Says that a download is about to begin.
+/// Reports that a download is about to begin.
 pub(crate) fn report_start(context: &Context<'_>, url: &str, size: Option<u64>) {
     context.reporter.report(Event::Started {
         step: Step::Fetch,

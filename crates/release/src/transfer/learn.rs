@@ -61,7 +61,7 @@ pub struct Outcome {
 /// Learns what a bundle and a mkectl show.
 ///
 /// # Errors
-/// There is nothing to look at, or what is there cannot be read.
+/// There is nothing to read, or it cannot be read.
 pub fn learn(context: &Context<'_>, request: &Request) -> Result<Outcome, crate::Error> {
     let workspace = context.workspace;
     let known = workspace.release(&request.release)?;
@@ -203,7 +203,7 @@ pub(crate) fn rules(
     Ok(Rules(rules))
 }
 
-/// Refuses a bundle of another release: what it shows would be recorded of the wrong one.
+/// Refuses a bundle of a different release: what it shows would be recorded of the wrong one.
 fn require_release(
     context: &Context<'_>,
     request: &Request,

@@ -126,7 +126,7 @@ fn check_store(context: &Context<'_>, lock: &bundle::Lock) -> Result<Option<Read
     }))
 }
 
-/// Says that a bundle is about to be read.
+/// Reports that a bundle is about to be read.
 pub(crate) fn report_start(context: &Context<'_>, lock: &bundle::Lock, path: &Utf8Path) {
     context.reporter.report(Event::Started {
         step: Step::Verify,
@@ -153,7 +153,7 @@ pub(crate) fn read(
     }
 }
 
-/// Says that a bundle was read to its end and is what the lock says.
+/// Reports that a bundle was read to its end and is what the lock says.
 ///
 /// # Errors
 /// Something is not in the store, or its index cannot be written.
@@ -172,10 +172,10 @@ pub(crate) fn read_to_its_end(
     stored(context, lock, store)
 }
 
-/// Finds everything that the lock names in the store. What is there was checked when it came.
+/// Finds everything that the lock names in the store. Its content was checked when it was written.
 ///
 /// # Errors
-/// Something is not there, or the store's index cannot be written.
+/// Something is missing, or the store's index cannot be written.
 pub(crate) fn stored(
     context: &Context<'_>,
     lock: &bundle::Lock,
@@ -186,7 +186,7 @@ pub(crate) fn stored(
     Ok(proof)
 }
 
-/// Names the lock's artifacts in the store's index, so that other tools find them by name, where another release has
+/// Names the lock's artifacts in the store's index, so other tools find them by name, where another release has
 /// taken their names or the bundle was read for another lock. Nothing is written where they are named already.
 fn list(store: &bundle::Store, lock: &bundle::Lock) -> Result<(), bundle::StoreError> {
     match unlisted(store, lock)? {
@@ -225,8 +225,8 @@ fn unlisted<'a>(
         .collect())
 }
 
-/// Discards the blobs by whose damage a push failed, and every other damaged one of the same artifacts, so that they
-/// are read again from the bundle. Returns their digests; none where the push failed by something else.
+/// Discards the blobs by whose damage a push failed, and every other damaged one of the same artifacts, so they
+/// are read again from the bundle. Returns their digests; none if the push failed by something else.
 ///
 /// Blobs are compared with their digests when they come into the store and when they are sent, and a damaged one is
 /// never sent whole. Between the two, only their sizes are looked at.
@@ -251,7 +251,7 @@ pub(crate) fn discard_damaged(
         .map_err(|source| Error::store(context.workspace, source))
 }
 
-/// Says whether a push failed by what is in the store.
+/// Returns whether a push failed by what is in the store.
 pub(crate) fn is_by_damage(error: &Error) -> bool {
     !damaged(error).is_empty()
 }

@@ -23,7 +23,7 @@ pub use keep::Kept;
 pub struct Request {
     /// The release.
     pub release: Version,
-    /// The bundle's architecture, as it stands in its file name; [`DEFAULT_ARCH`] where nothing is said.
+    /// The bundle's architecture, as it is in its file name; [`DEFAULT_ARCH`] where nothing is said.
     pub arch: Option<String>,
     /// A bundle that is here already, instead of a download.
     pub bundle: Option<Utf8PathBuf>,
@@ -34,7 +34,7 @@ pub struct Request {
     /// Where to find the bundle's checksum, instead of the vendor's URL for this release. The vendor's is asked only for
     /// a bundle that comes from the vendor; this one always. A `file:` URL is a file on this machine.
     pub checksum_url: Option<String>,
-    /// Where to download mkectl, instead of the vendor's URL for this release; `{system}` and `{machine}` stand for `linux` and `x86_64`.
+    /// Where to download mkectl, instead of the vendor's URL for this release; `{system}` and `{machine}` represent `linux` and `x86_64`.
     pub mkectl_url: Option<String>,
     /// Whether a committed lock that differs may be replaced.
     pub replace: bool,
@@ -81,7 +81,7 @@ pub enum Checksum {
 /// Locks a release.
 ///
 /// # Errors
-/// The bundle cannot be had or read, it does not have the vendor's checksum, or the committed lock differs.
+/// The bundle is not available or read, it does not have the vendor's checksum, or the committed lock differs.
 pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, crate::Error> {
     let facts = context.workspace.release(&request.release)?;
     if !facts.is_known() {
@@ -266,7 +266,7 @@ fn source(
         return Ok((vendor_url, request.bundle.clone()));
     };
     let failed = |source| crate::Error::Lock(Error::Url(source));
-    // A path on this machine means nothing on another one, so that the vendor's URL is locked.
+    // A path on this machine means nothing on another one, so the vendor's URL is locked.
     if let Some(path) = bundle::local_path(url).map_err(failed)? {
         return Ok((vendor_url, Some(request.bundle.clone().unwrap_or(path))));
     }
@@ -446,7 +446,7 @@ async fn mkectl(
     Ok(all)
 }
 
-/// Has the bundle here: the file that was given, the one that is there, the demo's, or a download.
+/// Provides the bundle: the given file, the existing one, the demo's, or a download.
 async fn local_bundle(
     context: &Context<'_>,
     request: &Request,

@@ -13,7 +13,7 @@ use crate::event::Event;
 use crate::transfer::connect::{self, connect, connect_to_push};
 use crate::{Context, Credentials, Error};
 
-/// How long a registry may take to answer before the operator is told what is waited for.
+/// How long a registry may take to answer before the operator sees what is waited for.
 const LONG_WAIT: Duration = Duration::from_secs(3);
 
 /// How many requests are in flight while the registry is only asked. The limiter allows fewer to a registry that refuses some.
@@ -23,7 +23,7 @@ pub(crate) const QUESTIONS_AT_ONCE: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Planned {
-    /// The registry serves it, with the right digest, to everybody.
+    /// The registry serves it, with the right digest, without credentials.
     Confirmed,
     /// The registry has it and does not serve it without credentials.
     Unconfirmed,
@@ -34,7 +34,7 @@ pub enum Planned {
 }
 
 impl Planned {
-    /// Says whether the artifact has to be pushed.
+    /// Returns whether the artifact has to be pushed.
     pub fn is_to_be_pushed(self) -> bool {
         matches!(self, Self::Missing | Self::Different)
     }
@@ -43,7 +43,7 @@ impl Planned {
 /// What a registry has under a tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
-    /// What is there.
+    /// The present release.
     pub held: Held,
     /// Whether nodes are let see it.
     pub is_open: bool,
@@ -62,9 +62,9 @@ pub(crate) struct Tag<'a> {
 /// What is under a tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Held {
-    /// Nothing, or nothing that anybody who was asked may see.
+    /// Nothing, or nothing that the account may see.
     Nothing,
-    /// Something whose digest the registry does not tell.
+    /// Something whose digest the registry does not report.
     Untold,
     /// The manifest with this digest.
     Manifest(Digest),
@@ -84,7 +84,7 @@ pub(crate) struct Looked {
 pub struct Shut {
     repository: String,
     refusal: registry::Refusal,
-    /// Whether it is about nodes. Some registries refuse everybody what they do not have.
+    /// Whether it is about nodes. Some registries refuse every request for content that they do not have.
     is_certain: bool,
 }
 
@@ -109,7 +109,7 @@ impl Seen {
         }
     }
 
-    /// Says what that means for what is to be there.
+    /// Returns what that means for what is to be there.
     pub fn planned(&self, wanted: &Digest) -> Planned {
         match &self.held {
             Held::Nothing => Planned::Missing,
@@ -121,7 +121,7 @@ impl Seen {
 }
 
 /// Looks at a tag of each of these in the registry as a node would, one request each. What a node is refused is looked at once
-/// more with push credentials, so that the plan can tell a private artifact from a missing one.
+/// more with push credentials, so the plan can tell a private artifact from a missing one.
 ///
 /// # Errors
 /// The registry cannot be reached, does not accept the push credentials, or answers nonsense.
@@ -136,7 +136,7 @@ pub(crate) async fn look(
     }
     let credentials = context.credentials(environment)?;
     let pusher = Registries::one(connect(context, environment, credentials)?);
-    // Some registries forbid looking at what is not there yet; if it is meant, the push hears it again. Credentials that
+    // Some registries forbid looking at what is missing yet; if it is meant, the push gets it again. Credentials that
     // are not accepted, or are wanted and not there, are the user's affair now and not after the bundle was read.
     let seen_by_pusher = look_at_tags(&pusher, environment, tags, |_, error| match error {
         registry::Error::Forbidden { .. } => Ok(Seen::REFUSED),
@@ -161,7 +161,7 @@ pub(crate) async fn look(
     Ok(Looked { seen, shut })
 }
 
-/// Refuses to push what nodes could not pull. Where their answer may only say that nothing is there yet, something is put there first: an
+/// Refuses to push what nodes could not pull. If their refusal may only mean that nothing exists yet, something is pushed first: an
 /// empty blob.
 ///
 /// # Errors
@@ -298,7 +298,7 @@ struct Registries {
 }
 
 impl Registries {
-    /// Returns it as somebody sees it who pulls both.
+    /// Returns it as a client sees it that pulls both.
     fn one(registry: registry::Registry) -> Self {
         Self {
             images: registry.clone(),
@@ -356,8 +356,8 @@ pub(crate) async fn ping(
     }
 }
 
-/// Asks whether the registry is there before anything is asked of it: while a request for an artifact is tried again and
-/// again over a minute, a wrong address or certificate should be told at once.
+/// Checks that the registry responds before anything else is requested: while a request for an artifact is tried again and
+/// again over a minute, a wrong address or certificate should be reported immediately.
 pub(crate) async fn knock(
     context: &Context<'_>,
     node: &registry::Registry,
@@ -370,7 +370,7 @@ pub(crate) async fn knock(
 }
 
 /// Returns the credentials that nodes have: none, or those of their secret. What is in that secret the environment may say; else the push
-/// credentials stand in for it.
+/// credentials replace it.
 pub(crate) fn credentials(
     context: &Context<'_>,
     environment: &Environment,

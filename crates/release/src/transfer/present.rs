@@ -233,7 +233,7 @@ pub(crate) async fn read_back(
         if !wanted.contains(need.digest.as_ref()) {
             continue;
         }
-        // What is to be repaired is not there.
+        // What is to be repaired is missing.
         need.repositories.clear();
         let found = site.find(&need, &[], &store, context, Reads::Unmountable);
         if matches!(found.await?, Found::Nowhere) {

@@ -105,11 +105,11 @@ pub(crate) struct Pull {
 }
 
 impl Pull {
-    /// Returns what an environment says of it; nothing where everything is pulled without, since there is no secret then that they could go
+    /// Returns what an environment says of it; none if everything is pulled without, since there is no secret then that they could go
     /// into (APPLY-421).
     ///
     /// # Errors
-    /// The credentials that it names cannot be had.
+    /// The credentials that it names are not available.
     pub(crate) fn of(
         context: &Context<'_>,
         environment: &Environment,
@@ -436,8 +436,8 @@ pub(crate) fn archive_hashes(
     Ok(hashes)
 }
 
-/// Keeps a copy of the program that changes a cluster, unless it is kept already: whoever replaces the one on PATH would lose the only
-/// build that restores its backups. That it cannot be kept is told, and stops nothing.
+/// Keeps a copy of the program that changes a cluster, unless it is kept already: replacing the one on PATH would lose the only
+/// build that restores its backups. If it cannot be kept, that is reported and stops nothing.
 pub(crate) fn keep(context: &Context<'_>, program: &Program) {
     let Program {
         mkectl, release, ..
@@ -502,7 +502,7 @@ pub(crate) async fn provide(
     if of_this_machine(lock).is_none() || kept(context.workspace, lock).is_some() {
         return Ok(false);
     }
-    // Somebody waits, and whoever sits behind a gap waits in vain.
+    // The operator waits, and behind an air gap in vain.
     let patience = bundle::Retry {
         failures: 2,
         ..bundle::Retry::default()
@@ -688,8 +688,8 @@ pub(crate) fn check(
     lock.mkectl.iter().map(found).collect()
 }
 
-/// Brings the mkectl of the release that an environment's cluster runs, by its receipt, where that is another one than `release` and a lock
-/// knows it: the backup before an upgrade may want it.
+/// Brings the mkectl of the release that an environment's cluster runs, according to its receipt, where that is another one than `release` and a lock
+/// knows it: the backup before an upgrade may need it.
 ///
 /// # Errors
 /// The receipt cannot be read, the download failed, or it is not the one that was locked.
@@ -714,11 +714,11 @@ pub async fn fetch_earlier(
     }
 }
 
-/// Downloads the mkectl of a release for a platform whose hash nobody publishes, and returns the hash of what came. What is for this
+/// Downloads the mkectl of a release for a platform without a published hash, and returns the hash of the download. What is for this
 /// machine stays.
 ///
 /// # Errors
-/// It cannot be had, or holds no mkectl.
+/// It is not available, or holds no mkectl.
 pub(crate) async fn first_use(
     context: &Context<'_>,
     release: &str,

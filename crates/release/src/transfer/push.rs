@@ -69,7 +69,7 @@ impl From<&Sent> for receipt::Pushed {
     }
 }
 
-/// Says that a push is about to begin.
+/// Reports that a push is about to begin.
 pub(crate) fn report_start(context: &Context<'_>, deliveries: &[Delivery<'_>]) {
     if deliveries.is_empty() {
         return;

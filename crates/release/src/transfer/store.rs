@@ -90,7 +90,7 @@ impl Garbage {
     }
 }
 
-/// Says what the store holds, by release.
+/// Returns what the store holds, by release.
 ///
 /// # Errors
 /// The store or a lock cannot be read.
@@ -126,7 +126,7 @@ pub fn report(workspace: &Workspace) -> Result<Report, Error> {
         };
         for (digest, size) in blobs(lock) {
             match held.get(&digest) {
-                // A file of another size is no more than its name: it takes room, and is read again.
+                // A file of a different size is no more than its name: it takes room, and is read again.
                 Some(&found) if found == size => row.held.add(size),
                 _ => row.missing.add(size),
             }
@@ -144,7 +144,7 @@ pub fn report(workspace: &Workspace) -> Result<Report, Error> {
     Ok(report)
 }
 
-/// Says what [`collect`] would remove at this moment.
+/// Returns what [`collect`] would remove at this moment.
 ///
 /// # Errors
 /// The store or a lock cannot be read.
@@ -154,7 +154,7 @@ pub fn garbage(workspace: &Workspace) -> Result<Garbage, Error> {
 
 /// Removes what no lock in `bundles/` names, after it has been shown by `show`.
 ///
-/// Nobody can write to the store meanwhile, and whoever reads a bundle into it keeps this one waiting from the first
+/// No process can write to the store meanwhile, and a process that reads a bundle into it blocks this one from the first
 /// blob until its lock is written. So no blob goes that a lock is about to name.
 ///
 /// # Errors
@@ -170,7 +170,7 @@ pub fn collect(workspace: &Workspace, show: &dyn Fn(&Garbage)) -> Result<Garbage
         return Ok(garbage);
     };
     exclusive.sweep().map_err(fail)?;
-    // First the names and then what they stand for: whatever stops this, the index names nothing that is gone.
+    // First the names and then what they represent: whatever stops this, the index names nothing that is gone.
     if !garbage.artifacts.is_empty() {
         let unnamed: BTreeSet<&str> = garbage.artifacts.iter().map(String::as_str).collect();
         exclusive
@@ -321,7 +321,7 @@ mod tests {
             Store::open(&self.workspace.store()).unwrap()
         }
 
-        /// Collects, and tells that nothing was gone when it was shown.
+        /// Collects, and checks that nothing was removed when it was shown.
         fn collect(&self) -> Result<Garbage, Error> {
             let before = self.store().blobs().unwrap();
             collect(&self.workspace, &|_| {

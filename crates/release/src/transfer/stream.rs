@@ -32,7 +32,7 @@ pub type Outcomes = Vec<Result<Sent, Error>>;
 /// Brings a locked bundle here and has every blob of it in the store.
 ///
 /// # Errors
-/// The bundle cannot be had, or is not what its lock says.
+/// The bundle is not available, or is not what its lock says.
 pub async fn bring(context: &Context<'_>, lock: &bundle::Lock) -> Result<AllPresent, Error> {
     let streamed = stream(context, lock, &[], &Parts::none()).await?;
     Ok(streamed
@@ -40,13 +40,13 @@ pub async fn bring(context: &Context<'_>, lock: &bundle::Lock) -> Result<AllPres
         .unwrap_or_else(|| unreachable!("only a failed push makes a bundle unwanted")))
 }
 
-/// Pushes to each registry what it lacks of one bundle, which is brought here where it is needed.
+/// Pushes to each registry what it lacks of one bundle, which is downloaded if needed.
 ///
 /// Each byte is downloaded and read once, for however many registries. One that fails stops no other. Nothing is done for a
 /// registry that lacks nothing.
 ///
 /// # Errors
-/// The bundle cannot be had, or is not what its lock says. Then nothing was tagged anywhere.
+/// The bundle is not available, or is not what its lock says. Then nothing was tagged anywhere.
 pub async fn carry(
     context: &Context<'_>,
     lock: &bundle::Lock,
@@ -293,13 +293,13 @@ async fn read_and_push(
     let (brought, outcomes) = tokio::task::block_in_place(|| {
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                // Nobody may want to know any more.
+                // The receiver may be gone.
                 let _ = told.send(local::read(context, lock, path, input, sink));
             });
             let done = Handle::current().block_on(async {
                 match future::select(pin!(bringing), pin!(pushing)).await {
                     Either::Left((brought, pushing)) => (Some(brought), pushing.await),
-                    // Tags want the whole bundle, so that whoever ends before has failed, and wants nothing more.
+                    // Tags require the whole bundle, so a push that ends before has failed and needs nothing more.
                     Either::Right((outcomes, _)) if failed(&outcomes) => (None, outcomes),
                     Either::Right((outcomes, bringing)) => (Some(bringing.await), outcomes),
                 }

@@ -106,7 +106,7 @@ impl Shape {
         }
     }
 
-    /// Returns images with so many layers of their own, all of one size.
+    /// Returns images with this many layers of their own, all of one size.
     #[expect(
         clippy::cast_precision_loss,
         reason = "a bundle's size need not be met to the byte"

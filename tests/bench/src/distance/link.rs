@@ -37,7 +37,7 @@ impl Link {
         }
     }
 
-    /// Sends so many bytes. A lost packet is sent again and arrives one round trip later.
+    /// Sends this many bytes. A lost packet is sent again and arrives one round trip later.
     pub(super) fn send(&mut self, bytes: u32, now: Instant) -> Sent {
         let begins = self.free.max(now);
         let takes = self.distance.floor(bytes.into()).unwrap_or(0.0);

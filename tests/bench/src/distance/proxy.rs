@@ -1,6 +1,6 @@
 //! The proxy that keeps every byte back for as long as a real line would.
 //!
-//! It has one thread, so that it takes little from the programs that are measured. A connection costs a round trip before
+//! It has one thread, so it takes little from the programs that are measured. A connection costs a round trip before
 //! its first byte. Acknowledgements are not limited by the rate. The last packet of a message is never what is lost.
 
 use std::collections::VecDeque;
@@ -96,7 +96,7 @@ struct Half<'a> {
     opens: Instant,
     ended: bool,
     flying: VecDeque<Flying>,
-    /// When the sender hears that so many bytes arrived, and whether its window was full when they left.
+    /// When the sender hears that this many bytes arrived, and whether its window was full when they left.
     acknowledged: VecDeque<(Instant, u32, bool)>,
     /// How many bytes the sender has not heard of.
     unheard: u32,

@@ -41,7 +41,7 @@ fn distances_are_read_as_people_write_them() {
     assert_eq!(rate("10000000bit"), Ok(10_000_000));
 }
 
-/// Sends so many bytes over `connections` at once on a clock of its own, and returns the seconds until the last arrives.
+/// Sends this many bytes over `connections` at once on a clock of its own, and returns the seconds until the last arrives.
 fn send(distance: Distance, connections: usize, bytes: u64) -> f64 {
     let began = Instant::now();
     let mut now = began;
@@ -185,9 +185,9 @@ fn server(distance: Distance) -> SocketAddr {
     receiver.recv().unwrap()
 }
 
-/// Writes so many bytes, each of which tells its place, or reads them and looks at each.
+/// Writes this many bytes, each derived from its place, or reads and checks them.
 fn pass(stream: &mut TcpStream, written: Option<u8>, bytes: u64) {
-    // A prime, so that blocks that change places are noticed.
+    // A prime, so blocks that change places are noticed.
     let pattern: Vec<u8> = (0..251_u8).cycle().take(251 * 1000).collect();
     let mut place = 0;
     let mut buffer = vec![0; pattern.len()];
@@ -205,7 +205,7 @@ fn pass(stream: &mut TcpStream, written: Option<u8>, bytes: u64) {
     }
 }
 
-/// Sends so many bytes, waits for so many, and returns how long that took.
+/// Sends this many bytes, waits for this many, and returns how long that took.
 fn exchange(stream: &mut TcpStream, up: u64, down: u64) -> Duration {
     let began = Instant::now();
     let sizes = [up.to_be_bytes(), down.to_be_bytes()].concat();

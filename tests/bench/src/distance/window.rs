@@ -61,7 +61,7 @@ impl Window {
         self.used = now;
     }
 
-    /// Notes that so many bytes have arrived, and whether the window was what kept the sender back.
+    /// Notes that this many bytes have arrived, and whether the window was what kept the sender back.
     pub(super) fn acknowledge(&mut self, bytes: u32, was_full: bool, now: Instant) {
         self.used = now;
         if !was_full {

@@ -24,7 +24,7 @@ pub enum Error {
         /// What the registry answered.
         source: registry::Error,
     },
-    /// Credentials for the registry cannot be had.
+    /// Credentials for the registry are not available.
     #[error("no credentials for registry {address}")]
     Credentials {
         /// The registry.
@@ -32,7 +32,7 @@ pub enum Error {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The credentials of MKE 3's administrator cannot be had.
+    /// The credentials of MKE 3's administrator are not available.
     #[error("no credentials for the MKE 3 cluster of {environment}")]
     Mke3Credentials {
         /// The environment.

@@ -22,7 +22,7 @@ pub enum Error {
         /// The file, relative to the workspace.
         bundle: Utf8PathBuf,
     },
-    /// The bundle is of another release.
+    /// The bundle is of a different release.
     #[error("this bundle is not {release} for {arch}: {}", contradictions.join("; "))]
     OtherBundle {
         /// The release that is learnt.
@@ -32,7 +32,7 @@ pub enum Error {
         /// What in the bundle says otherwise.
         contradictions: Vec<String>,
     },
-    /// The mkectl that was named is of another release.
+    /// The mkectl that was named is of a different release.
     #[error("{program} is mkectl {found}, not {expected}")]
     OtherMkectl {
         /// The program.

@@ -49,7 +49,7 @@ pub enum Error {
         /// What the bundle has.
         found: String,
     },
-    /// The vendor's checksum cannot be had.
+    /// The vendor's checksum is not available.
     #[error("cannot compare the bundle with its checksum")]
     Checksum {
         /// Why not.

@@ -14,7 +14,7 @@ pub enum Kept {
     Copied(Utf8PathBuf),
 }
 
-/// Links or copies `bundle` to its place in `bundles/`, unless it is there. The lock is written by then, so what fails is a warning.
+/// Links or copies `bundle` to its place in `bundles/`, unless it exists. The lock is written by then, so what fails is a warning.
 pub(super) fn keep(context: &Context<'_>, bundle: &Utf8Path, lock: &bundle::Lock) -> Option<Kept> {
     let place = context.workspace.bundle(&lock.bundle.file);
     let shown = context.workspace.shown(&place).to_owned();

@@ -26,10 +26,10 @@ pub enum Error {
         /// What is wrong with it.
         source: bundle::ProgramError,
     },
-    /// The mkectl of the release that is there is needed, for the backup before an upgrade.
+    /// The mkectl of the installed release is needed, for the backup before an upgrade.
     #[error("the backup before the upgrade requires mkectl {release}, which was not found")]
     NoOldMkectl {
-        /// The release that is there.
+        /// The installed release.
         release: String,
     },
     /// This mkectl cannot do what it is wanted for.
