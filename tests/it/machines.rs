@@ -51,6 +51,73 @@ fn the_demo_runs_where_there_is_nothing_but_the_program() {
     assert!(!root.path().join("etc").exists());
 }
 
+/// Commits everything in the folder.
+const COMMIT: &str = "git init --quiet --initial-branch=main && git add --all && \
+    git -c user.name=team -c user.email=team@example.com commit --quiet --message Start";
+
+/// Unpacks the medium in an empty folder and deploys from it, without network, home folder and variables.
+const INSIDE: &str = r#"
+ip link set lo up
+exec env -i HOME=/nonexistent PATH=/usr/bin:/bin NO_COLOR=1 AIRLOCK_OFFLINE=1 sh -euc '
+    "$1/airlock" unpack "$1" --allow-unsigned
+    cd airlock-workspace
+    ./airlock plan demo
+    ./airlock deploy demo --yes
+    ./airlock deploy demo --yes
+' sh "$1"
+"#;
+
+#[test]
+#[cfg_attr(
+    without_namespaces,
+    ignore = "namespaces cannot be made, or a program for them is missing"
+)]
+fn a_medium_is_all_that_a_deploy_without_network_needs() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    for program in ["/usr/bin/git", "/usr/local/bin/git"] {
+        if std::path::Path::new(program).exists() {
+            sandbox.install(program, "git");
+            break;
+        }
+    }
+    sandbox.run(&["fetch", "demo"]).success();
+    let shell = |program: &str, arguments: &[&str], folder: &camino::Utf8Path| {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the machine of this test is made by programs"
+        )]
+        let output = std::process::Command::new(program)
+            .args(arguments)
+            .current_dir(folder)
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{stderr}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    shell("sh", &["-euc", COMMIT], &sandbox.path(""));
+    let medium = tempfile::tempdir().unwrap();
+    let medium = camino::Utf8Path::from_path(medium.path()).unwrap();
+    sandbox
+        .run(&["pack", "demo", "--out", medium.as_str()])
+        .success();
+
+    let inside = tempfile::tempdir().unwrap();
+    let inside = camino::Utf8Path::from_path(inside.path()).unwrap();
+    let arguments = ["--net", "--mount", "--pid", "--fork", "sh", "-euc", INSIDE];
+    let arguments = [&arguments[..], &["sh", medium.as_str()]].concat();
+    let stdout = shell("unshare", &arguments, inside);
+    assert!(stdout.contains("14 pushed"), "{stdout}");
+    assert!(stdout.contains("demo: nothing to do"), "{stdout}");
+    let workspace = inside.join("airlock-workspace");
+    assert!(workspace.join("environments/demo/receipt.yaml").exists());
+    assert!(
+        !workspace
+            .join("bundles/mke_bundle_v4.1.5-demo_amd64.tar.gz")
+            .exists()
+    );
+}
+
 /// Returns a sandbox of a machine without CA certificates.
 fn without_certificates() -> Sandbox {
     let mut sandbox = Sandbox::shipped(AIRLOCK);

@@ -148,7 +148,7 @@ fn every_exit_code_is_explained() {
 
 #[test]
 fn commands_in_documents_are_understood() {
-    let block = Regex::new(r"(?m)^\s*\$ .*?xtask (.*)$").unwrap();
+    let block = Regex::new(r"(?m)^\s*\$ .*?(?:xtask|airlock) (.*)$").unwrap();
     let span = Regex::new(r"`cargo xtask ([^`]*)`").unwrap();
     let sandbox = Sandbox::new(crate::AIRLOCK);
     let mut seen = 0;
@@ -159,7 +159,7 @@ fn commands_in_documents_are_understood() {
             // Neither a comment, a second command, nor what is passed on to mkectl.
             let mut command: Vec<&str> = found[1]
                 .split_whitespace()
-                .take_while(|word| !matches!(*word, "#" | "&&" | "|" | "--"))
+                .take_while(|word| !matches!(*word, "#" | "&&" | "|" | "--" | "\\"))
                 .collect();
             if command.contains(&"COMMAND") {
                 continue;
