@@ -31,7 +31,7 @@ async fn after_a_push_it_renders_applies_and_writes_the_receipt() {
       registry  14 artifacts already there
       config    write environments/lab/mke4.yaml
       mkectl    [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml --no-color --no-pretty-print
-                since it was asked for
+                because it was asked for
       confirm 14 artifacts as a node pulls them
       confirm 14 artifacts are served to nodes
         apply [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml --no-color --no-pretty-print

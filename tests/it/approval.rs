@@ -112,7 +112,7 @@ async fn at_a_terminal_the_name_is_asked_for() {
     let wrong = answer(&lab, &["deploy", "lab"], "prod\n");
     insta::assert_snapshot!(last_stderr(&wrong, 4), @r#"
     exit code: 8
-                since no receipt records a successful deploy
+                because no receipt records a successful deploy
 
     lab is protected. Type its name to continue: error: lab was not confirmed: `prod` was typed
     hint: add `--confirm lab` for runs without a terminal

@@ -14,7 +14,7 @@ fn what_is_shipped_is_right_and_nothing_is_written() {
             insta::assert_snapshot!(run.whole(), @r#"
             exit code: 0
             --- stdout
-            nothing is wrong with 3 environments; 2 warnings
+            no errors in 3 environments; 2 warnings
             --- stderr
             warning: prod: release v4.1.5 is not locked: `deploy` is refused until `cargo xtask lock v4.1.5` is run
             warning: staging: release v4.1.5 is not locked: `deploy` is refused until `cargo xtask lock v4.1.5` is run
@@ -22,7 +22,7 @@ fn what_is_shipped_is_right_and_nothing_is_written() {
         }
     }
     let one = sandbox.run(&["check", "prod"]).success();
-    assert_eq!(one.stdout, "nothing is wrong with prod; 1 warning\n");
+    assert_eq!(one.stdout, "no errors in prod; 1 warning\n");
     assert_eq!(sandbox.changes_since(&before), [""; 0]);
     insta::assert_snapshot!(sandbox.run(&["check", "prod", "--all"]).whole(), @r#"
     exit code: 64
@@ -61,7 +61,7 @@ fn a_lock_that_cannot_be_read_is_found_and_a_missing_one_is_ignored() {
 async fn warnings_are_counted_and_strict_makes_them_fail() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let run = lab.run(&["check", "lab", "--strict"]).success();
-    assert_eq!(run.stdout, "nothing is wrong with lab\n");
+    assert_eq!(run.stdout, "no errors in lab\n");
     // A release that is not locked, and that the vendor has removed.
     lab.edit_environment("release: v4.1.5", "release: v4.1.4");
     let run = lab.run(&["check", "lab"]).success();

@@ -288,7 +288,7 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
     assert_eq!(receipt(), before);
     let plan = lab.run(&["plan", "lab"]).success();
     assert!(
-        plan.stdout.contains("since the configuration changed"),
+        plan.stdout.contains("because the configuration changed"),
         "{}",
         plan.stdout
     );
@@ -319,7 +319,7 @@ async fn a_restore_that_fails_is_reported_and_done_again_by_the_next_deploy() {
     );
     let plan = lab.run(&["plan", "lab"]).success();
     assert!(
-        plan.stdout.contains("since the last one failed"),
+        plan.stdout.contains("because the last one failed"),
         "{}",
         plan.stdout
     );
@@ -439,7 +439,7 @@ async fn only_what_is_not_protected_is_reset_and_only_by_name() {
     let plan = lab.run(&["plan", "lab"]).success();
     assert!(
         plan.stdout
-            .contains("since no receipt records a successful deploy"),
+            .contains("because no receipt records a successful deploy"),
         "{}",
         plan.stdout
     );

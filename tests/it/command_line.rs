@@ -297,7 +297,7 @@ fn without_a_command_the_help_is_shown() {
       learn       Record facts from a real bundle and a real mkectl
       fetch       Download a locked bundle and verify it
       pack        Write a medium for a site without internet
-      unpack      Bring the contents of a medium to the workspace
+      unpack      Verify a medium and import it into the workspace
       render      Write an environment's mke4.yaml
       promote     Write the release of one environment into another
       rehearse    Run a deploy without touching registry or cluster
@@ -306,7 +306,7 @@ fn without_a_command_the_help_is_shown() {
       deploy      Fetch, verify, push, render and apply a release
       push        Push missing artifacts to the registry
       apply       Run mkectl on the rendered mke4.yaml
-      migrate     Upgrade an MKE 3 cluster to the release
+      migrate     Upgrade an MKE 3 cluster to MKE 4
 
     Care
       verify      Read the registry as a node does
@@ -315,8 +315,8 @@ fn without_a_command_the_help_is_shown() {
       cluster     Manage the cluster of an environment
       mkectl      Run another command of the environment's mkectl
       prune       Remove tags that no release needs, by a reviewed plan
-      support     Write an archive for a colleague who helps
-      completion  Print a script that completes commands in a shell
+      support     Write a support archive without secrets
+      completion  Print a shell completion script
       man         Write a manual page for each command
       ci          Run the checks of this workspace's CI
 

@@ -289,7 +289,7 @@ async fn after_a_failed_apply_mkectl_runs_again_even_if_the_files_are_set_back()
       registry  14 artifacts already there
       config    write environments/lab/mke4.yaml
       mkectl    [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml --no-color --no-pretty-print
-                since the last one failed
+                because the last one failed
 
     --- a/environments/lab/mke4.yaml
     +++ b/environments/lab/mke4.yaml
@@ -637,7 +637,7 @@ async fn credentials_that_are_named_and_not_set_are_missed_before_anything_is_se
     exit code: 3
     error: no credentials for registry 127.0.0.1:[PORT]
       because: the variable LAB_REGISTRY_PASSWORD is empty
-    hint: set the variables that registry.push-credentials names, or remove it and log in with Docker, Podman or Skopeo
+    hint: set the variables that `push-credentials` names, or remove `push-credentials` and log in with Docker, Podman or Skopeo
     "#);
     assert!(lab.repositories().await.is_empty());
 }

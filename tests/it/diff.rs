@@ -114,7 +114,7 @@ async fn the_receipt_records_what_was_applied() {
     insta::assert_snapshot!(lab.run(&detailed).whole(), @r#"
     exit code: 0
     --- stdout
-    environments/lab/mke4.yaml is what is rendered
+    environments/lab/mke4.yaml is up to date
 
     the rendered configuration was applied at [TIME]
     --- stderr
@@ -139,7 +139,7 @@ async fn the_receipt_records_what_was_applied() {
     insta::assert_snapshot!(another.whole(), @r#"
     exit code: 2
     --- stdout
-    environments/lab/mke4.yaml is what is rendered
+    environments/lab/mke4.yaml is up to date
 
     a different configuration was applied at [TIME]; the receipt records only its digest, but the git history of environments/lab/mke4.yaml has its text
     --- stderr

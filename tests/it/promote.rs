@@ -110,7 +110,7 @@ async fn another_lock_is_another_thing_and_a_deploy_must_be_old_enough() {
     let plan = lab.run(&["plan", "staging"]).success();
     assert!(
         plan.stdout
-            .contains("  receipt   write, since the receipt records a different lock\n"),
+            .contains("  receipt   write, because the receipt records a different lock\n"),
         "{}",
         plan.stdout
     );
@@ -203,7 +203,7 @@ async fn a_promotion_changes_the_release_and_nothing_else() {
     exit code: 3
     --- stdout
     --- stderr
-    error: lab cannot receive the release of staging
+    error: cannot promote staging to lab
       because: according to its receipt, v4.1.5 was not deployed to staging
     hint: deploy to staging first, then promote; to promote anyway: `cargo xtask promote staging lab --unproven`
     ");
@@ -275,7 +275,7 @@ async fn a_rehearsal_proves_nothing() {
     exit code: 3
     --- stdout
     --- stderr
-    error: lab cannot receive the release of staging
+    error: cannot promote staging to lab
       because: staging is a rehearsal: a deploy to it reaches no cluster
     hint: promote from an environment with a cluster; to promote anyway: `cargo xtask promote staging lab --unproven`
     ");
@@ -306,7 +306,7 @@ async fn a_promotion_that_makes_no_sense_is_refused_and_changes_nothing() {
     exit code: 3
     --- stdout
     --- stderr
-    error: lab cannot receive the release of staging
+    error: cannot promote staging to lab
       because: the cluster of lab runs v4.1.5
       because: v4.1.2 is older than v4.1.5; only a backup restores an older release
     ");

@@ -398,7 +398,7 @@ async fn a_failed_upgrade_is_reported_and_run_again() {
         let plan = road.run("plan").success();
         assert!(
             plan.stdout.contains("upgrade from v4.1.1")
-                && plan.stdout.contains("since the last upgrade failed"),
+                && plan.stdout.contains("because the last upgrade failed"),
             "{}",
             plan.whole()
         );
@@ -654,7 +654,7 @@ async fn what_the_upgrade_did_not_bring_is_applied_by_the_next_deploy() {
     let plan = road.run("plan").success();
     assert!(
         plan.stdout.contains("mkectl apply -f")
-            && plan.stdout.contains("since the configuration changed"),
+            && plan.stdout.contains("because the configuration changed"),
         "{}",
         plan.stdout
     );

@@ -4,7 +4,7 @@ use release::RegistryError;
 use release::preflight::RegistryFault;
 
 /// What to do without the push credentials that an environment names.
-pub(crate) const CREDENTIALS: &str = "set the variables that registry.push-credentials names, or remove it and log in with Docker, Podman or Skopeo";
+pub(crate) const CREDENTIALS: &str = "set the variables that `push-credentials` names, or remove `push-credentials` and log in with Docker, Podman or Skopeo";
 
 /// Returns the words for the side of the gap that this run is on: inside, nothing is downloaded.
 pub(crate) fn here<T>(outside: T, inside: T) -> T {
@@ -18,7 +18,7 @@ pub(crate) fn here<T>(outside: T, inside: T) -> T {
 pub(crate) fn no_locks() -> &'static str {
     here(
         "No release is locked. Lock one with `cargo xtask lock v4.1.5`.\n",
-        "No release is locked. Locks come with the repository, from outside.\n",
+        "No release is locked. Run `cargo xtask lock` on a machine with internet, and copy the repository here.\n",
     )
 }
 

@@ -99,7 +99,7 @@ Prepare
   learn       Record facts from a real bundle and a real mkectl
   fetch       Download a locked bundle and verify it
   pack        Write a medium for a site without internet
-  unpack      Bring the contents of a medium to the workspace
+  unpack      Verify a medium and import it into the workspace
   render      Write an environment's mke4.yaml
   promote     Write the release of one environment into another
   rehearse    Run a deploy without touching registry or cluster
@@ -108,7 +108,7 @@ Deploy
   deploy      Fetch, verify, push, render and apply a release
   push        Push missing artifacts to the registry
   apply       Run mkectl on the rendered mke4.yaml
-  migrate     Upgrade an MKE 3 cluster to the release
+  migrate     Upgrade an MKE 3 cluster to MKE 4
 
 Care
   verify      Read the registry as a node does
@@ -117,8 +117,8 @@ Care
   cluster     Manage the cluster of an environment
   mkectl      Run another command of the environment's mkectl
   prune       Remove tags that no release needs, by a reviewed plan
-  support     Write an archive for a colleague who helps
-  completion  Print a script that completes commands in a shell
+  support     Write a support archive without secrets
+  completion  Print a shell completion script
   man         Write a manual page for each command
   ci          Run the checks of this workspace's CI
 
@@ -191,7 +191,7 @@ pub(crate) enum Command {
         #[arg(long)]
         nodes: bool,
     },
-    /// Write an archive for a colleague who helps
+    /// Write a support archive without secrets
     ///
     /// Contains versions, configuration, plan, receipt, the registry's profile, the last logs and what preflight finds. Secrets
     /// are masked and searched for.
@@ -206,7 +206,7 @@ pub(crate) enum Command {
     New {
         /// Name of the folder in environments/
         environment: String,
-        /// The release that it shall have [default: the newest that is locked, or else known]
+        /// Release of the environment [default: newest locked, else newest known]
         #[arg(long)]
         release: Option<String>,
     },
@@ -239,7 +239,7 @@ pub(crate) enum Command {
     ///
     /// With --check, compares the bundle in bundles/ and the downloads of mkectl with the lock. Nothing is downloaded or written.
     Fetch(FetchArgs),
-    /// Bring the contents of a medium to the workspace
+    /// Verify a medium and import it into the workspace
     ///
     /// Verifies the signature and every piece. Makes the workspace if it does not exist. An interrupted run resumes.
     #[command(after_help = examples::UNPACK)]
@@ -326,7 +326,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<StoreCommand>,
     },
-    /// Upgrade an MKE 3 cluster to the release
+    /// Upgrade an MKE 3 cluster to MKE 4
     ///
     /// Fetches, verifies and pushes the whole release before mkectl starts.
     Migrate(MigrateArgs),
@@ -351,7 +351,7 @@ pub(crate) enum Command {
     /// environment on this registry runs, ran before, failed to deploy or names in its files stay. So do tags of others.
     #[command(after_help = examples::PRUNE)]
     Prune(PruneArgs),
-    /// Print a script that completes commands in a shell
+    /// Print a shell completion script
     #[command(after_help = examples::COMPLETION)]
     Completion {
         /// Shell

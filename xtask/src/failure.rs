@@ -299,11 +299,11 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Workspace(workspace::Error::NotLocked { release, .. }) => here(
             format!(
                 "on a machine with internet: `cargo xtask lock {release}`, and commit the lock; \
-                 with the bundle at hand: `cargo xtask lock {release} --bundle FILE`"
+                 if you have the bundle: `cargo xtask lock {release} --bundle FILE`"
             ),
             format!(
-                "carry the repository here with the lock of {release}, which is made outside; \
-                 with the bundle at hand: `cargo xtask lock {release} --bundle FILE`"
+                "on a machine with internet: `cargo xtask lock {release}`, commit the lock, and copy the repository here; \
+                 if you have the bundle: `cargo xtask lock {release} --bundle FILE`"
             ),
         ),
         Error::Workspace(workspace::Error::Defaults { release, .. }) => format!(
@@ -403,7 +403,7 @@ fn hints(error: &Error) -> Vec<String> {
             "the registry lost blobs of existing tags, and a push trusts tags: \
              `cargo xtask verify {environment} --repair` restores them"
         ),
-        Error::Verify(verify::Error::NotConfirmed { environment, .. }) => format!("`cargo xtask push {environment}` pushes what is missing"),
+        Error::Verify(verify::Error::NotConfirmed { environment, .. }) => format!("`cargo xtask push {environment}` pushes what is missing or different"),
         Error::Verify(verify::Error::NotRepaired { environment, .. }) => return damage(environment),
         Error::Lock(lock::Error::Incomplete { release, .. }) => format!(
             "check that the bundle is complete and mkectl is that of {release}; push what is missing to the registry by other means, or \

@@ -52,7 +52,7 @@ pub enum Error {
         what: String,
     },
     /// A folder contains no medium.
-    #[error("`{path}` contains no medium and no volume of one")]
+    #[error("`{path}` contains no medium")]
     NotFound {
         /// The folder.
         path: Utf8PathBuf,

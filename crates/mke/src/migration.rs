@@ -201,7 +201,7 @@ pub(crate) fn facts(of: &'static Row) -> Vec<Fact> {
     ];
     if row.gateway_node_ports.value {
         facts.push(row.gateway_node_ports.to_fact("from MKE 3", |_| {
-            "the gateway's node ports are to be given".to_owned()
+            "the gateway's node ports are required".to_owned()
         }));
     }
     facts

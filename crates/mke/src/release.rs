@@ -392,7 +392,7 @@ impl Release {
             at(&nodes.processors, release).to_fact(|least| at_least("processors", least)),
             at(&nodes.memory, release)
                 .to_fact(|least| format!("memory: {} or more", gigabytes(*least))),
-            at(&nodes.cgroup_2, release).to_fact(|yes| yes_or_no("only version 2 of cgroups", yes)),
+            at(&nodes.cgroup_2, release).to_fact(|yes| yes_or_no("requires cgroup v2", yes)),
             at(&nodes.selinux, release).to_fact(|yes| yes_or_no("SELinux may be enforcing", yes)),
             at(&nodes.inotify_instances, release)
                 .to_fact(|least| at_least("fs.inotify.max_user_instances", least)),

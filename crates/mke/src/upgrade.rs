@@ -243,7 +243,7 @@ pub(crate) fn facts(row: &'static Row) -> Vec<Fact> {
     facts.extend(upgrade.gateway_node_ports_from.as_ref().map(|known| {
         known.to_fact("gateway ports", |from| {
             format!(
-                "to be given in an upgrade from {}: --gateway-http-node-port, --gateway-https-node-port, --gateway-listener-port",
+                "required in an upgrade from {}: --gateway-http-node-port, --gateway-https-node-port, --gateway-listener-port",
                 names(from)
             )
         })

@@ -31,7 +31,7 @@ pub enum Step {
     Migrate,
     /// Run another command of mkectl.
     Cluster,
-    /// Bring the contents of a medium to the workspace.
+    /// Verify a medium and import it into the workspace.
     Unpack,
     /// Write a medium.
     Pack,

@@ -514,7 +514,7 @@ fn disk_before_lock(context: &Context<'_>, environment: &Environment) -> Check {
     };
     let bundle = release.bundle_size();
     let text = format!(
-        "not locked: expect about {} GB for the bundle, as much again for its content in bundles/, and again in the registry",
+        "not locked: plan for about {} GB for the bundle, the same for bundles/store, and the same in the registry",
         bundle / 1_000_000_000
     );
     match before_push::free(&context.workspace.bundles()) {

@@ -26,7 +26,7 @@ Examples:
 pub(crate) const UNPACK: &str = "\
 Examples:
   cargo xtask unpack /media/disk             # into this workspace
-  cargo xtask unpack /media/disk -C airlock  # makes the workspace
+  cargo xtask unpack /media/disk -C new-site # creates the workspace
   cargo xtask unpack /media/disk1 /media/disk2
 ";
 
@@ -69,12 +69,12 @@ Examples:
   cargo xtask pack prod --dry-run
   cargo xtask pack prod --out /media/disk --sign ~/.ssh/id_ed25519
   cargo xtask pack prod --out /media/disk --have prod.snapshot.yaml
-  cargo xtask pack staging prod --out - | ssh diode
+  cargo xtask pack staging prod --out - | diode-send   # to a data diode
 ";
 
 pub(crate) const COMPLETION: &str = "\
 Examples:
-  source <(cargo xtask completion bash)      # in ~/.bashrc
+  source <(/path/to/airlock completion bash) # in ~/.bashrc
   source <(cargo xtask completion zsh)       # in ~/.zshrc, after compinit
   cargo xtask completion fish | source       # in config.fish
 ";

@@ -16,7 +16,7 @@ pub(crate) struct PackArgs {
     /// Print sizes; download and write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Sign with this OpenSSH key; a public key selects one of the agent
+    /// Sign with this OpenSSH key; with a public key, ssh-agent signs
     #[arg(long, value_name = "KEY")]
     pub(crate) sign: Option<Utf8PathBuf>,
     /// Split into volumes of at most this size, such as 4GiB
@@ -31,7 +31,7 @@ pub(crate) struct PackArgs {
     /// Leave out nothing
     #[arg(long, conflicts_with_all = ["since", "have"])]
     pub(crate) all: bool,
-    /// Replace these pieces of an earlier medium: the first digits of their names
+    /// Replace these pieces of an earlier medium: at least 8 digits of each name
     #[arg(long, value_name = "PIECES", value_delimiter = ',', value_parser = values::piece, conflicts_with_all = ["since", "have"])]
     pub(crate) only: Vec<String>,
     /// Platform of mkectl; repeatable [default: linux-x86_64]

@@ -47,9 +47,9 @@ pub(crate) fn run(
         ([], _) => {
             "No environment exists yet. Create one with `cargo xtask new NAME`.\n".to_owned()
         }
-        ([one], Some(_)) => format!("nothing is wrong with {}{warned}\n", one.environment),
+        ([one], Some(_)) => format!("no errors in {}{warned}\n", one.environment),
         (several, _) => format!(
-            "nothing is wrong with {}{warned}\n",
+            "no errors in {}{warned}\n",
             super::count(several.len(), "environment")
         ),
     };

@@ -148,7 +148,7 @@ fn committed(drift: &Drift) -> String {
     use release::config::diff::State;
     let path = &drift.path;
     match drift.committed {
-        State::Same => format!("{path} is what is rendered"),
+        State::Same => format!("{path} is up to date"),
         State::SameValues => {
             format!("{path} has the same values as what is rendered, written differently")
         }

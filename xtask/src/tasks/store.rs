@@ -37,7 +37,7 @@ pub(crate) fn collect(app: &App<'_>, dry_run: bool) -> Result<ExitCode, Failure>
         DecimalBytes(garbage.bytes)
     );
     let text = if garbage.is_empty() {
-        "Nothing to remove: the locks in bundles/ name everything in the store.\n".to_owned()
+        "Nothing to remove: every blob in the store belongs to a lock.\n".to_owned()
     } else if dry_run {
         format!(
             "{}\n{amount} would be removed. Nothing was removed.\n",
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(
             report_text(&report),
             "\
-RELEASE  ARCH   BLOBS     HELD   MISSING   SHARED    FREES
+RELEASE  ARCH   BLOBS  PRESENT   MISSING   SHARED  RECLAIM
 v4.1.5   amd64      9  4.00 MB  20.00 kB  1.50 MB  2.50 MB
 
 bundles/store: 12 blobs of 5.00 MB, 1.50 MB of them shared by releases

@@ -38,8 +38,8 @@ pub(super) fn lines(findings: &[Finding]) -> String {
                 .count();
             match below {
                 0 => {}
-                1 => text.push_str(", and 1 item below it"),
-                below => text.push_str(&format!(", and {below} items below it")),
+                1 => text.push_str(", and 1 of its manifests and blobs"),
+                below => text.push_str(&format!(", and {below} of its manifests and blobs")),
             }
         }
         text.push('\n');
@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(
             lines(&findings),
             [
-                "  pause:3.10 is missing, and 2 items below it\n",
+                "  pause:3.10 is missing, and 2 of its manifests and blobs\n",
                 "  node:v1 is missing\n",
                 "  dex:v2: blob sha256:aa is missing; the same in cni:v1, apiserver:v1\n",
             ]

@@ -81,7 +81,7 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
     }
     mkectl(&mut text, &plan.mkectl);
     if let Some(reason) = plan.receipt_reason {
-        field(&mut text, "receipt", &format!("write, since {reason}"));
+        field(&mut text, "receipt", &format!("write, because {reason}"));
     }
     if !plan.unlocked.is_empty() {
         let lacking = plan.unlocked.join(", ");
@@ -140,7 +140,7 @@ fn mkectl(text: &mut String, mkectl: &MkectlSummary) {
             }
         }
     }
-    text.push_str(&format!("            since {reason}\n"));
+    text.push_str(&format!("            because {reason}\n"));
 }
 
 /// Returns a unified diff with its lines coloured. The signs stay: colour never carries meaning alone.

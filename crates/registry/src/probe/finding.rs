@@ -327,7 +327,7 @@ impl Findings {
     pub(super) fn complete(mut self) -> Vec<Finding> {
         for aspect in Aspect::ALL {
             if !self.has(aspect) {
-                self.skip(aspect, "not tried, because of what was found before");
+                self.skip(aspect, "not tried, because of a problem above");
             }
         }
         self.0.sort_by_key(|finding| finding.aspect);

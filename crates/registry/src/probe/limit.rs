@@ -64,7 +64,7 @@ pub(super) async fn limit(sending: &mut Sending<'_>, chunks: bool) {
             return sending.findings.warn(Aspect::BodyLimit, Fault::Slow, text);
         }
         if size == most || took > LONG {
-            let text = format!("one request may carry {}; no more was tried", shown(size));
+            let text = format!("requests of up to {} work, the largest tried", shown(size));
             return sending.findings.fine(Aspect::BodyLimit, text);
         }
         size = (size * 2).min(most);

@@ -36,7 +36,7 @@ pub(super) async fn reach(
     let trusted = match probe.endpoint.scheme() {
         Scheme::Https => certificate::look(probe.endpoint, now, findings).await,
         Scheme::HttpOnLoopback => {
-            let text = "plain HTTP is spoken on loopback; nodes elsewhere want HTTPS";
+            let text = "plain HTTP on loopback; other nodes need HTTPS";
             findings.skip(Aspect::Certificate, text);
             true
         }
@@ -68,7 +68,7 @@ pub(super) async fn reach(
 async fn resolves(probe: &Probe<'_>, findings: &mut Findings) -> bool {
     let url = probe.endpoint.url("/v2/");
     let Some(Host::Domain(name)) = url.host() else {
-        let text = "the registry has an address in place of a name; there is nothing to resolve";
+        let text = "the registry is an IP address; nothing to resolve";
         findings.fine(Aspect::Name, text);
         return true;
     };

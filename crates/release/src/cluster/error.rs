@@ -92,7 +92,7 @@ pub enum Error {
         log: Utf8PathBuf,
     },
     /// A protected cluster is not taken down.
-    #[error("{environment} is protected, and a protected cluster is not reset")]
+    #[error("{environment} is protected, and cannot be reset")]
     Protected {
         /// The environment.
         environment: String,

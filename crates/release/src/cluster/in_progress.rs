@@ -91,7 +91,7 @@ impl UnderWay {
     }
 }
 
-/// Removes the note of the run with this log, since the receipt records the rest. The note of an earlier run with an unknown end stays.
+/// Removes the note of the run with this log, because the receipt records the rest. The note of an earlier run with an unknown end stays.
 pub(crate) fn remove(output: &Output, log: &Utf8Path) -> Result<(), Error> {
     if UnderWay::read(output)?.is_some_and(|note| note.log != log) {
         return Ok(());

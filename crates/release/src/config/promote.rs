@@ -163,8 +163,8 @@ fn rendered(
         write_whole(&output.config, &text)?;
     }
     Ok((drift.committed != diff::State::Missing).then(|| Pair {
-        old: "the mke4.yaml before".to_owned(),
-        new: "the one that is rendered now".to_owned(),
+        old: "the current mke4.yaml".to_owned(),
+        new: "the rendered one".to_owned(),
         changes: drift.changes,
     }))
 }

@@ -79,14 +79,16 @@ pub(super) fn plan(plan: &Summary) -> String {
                 Some(from) => format!("an upgrade from {from}"),
                 None => mkectl.action.to_owned(),
             };
-            text.push_str(&format!("\nmkectl is run for {what}, since {reason}:\n\n"));
+            text.push_str(&format!(
+                "\nmkectl is run for {what}, because {reason}:\n\n"
+            ));
             for (number, command) in mkectl.commands.iter().enumerate() {
                 text.push_str(&format!("{}. {}\n", number + 1, code(&command.command)));
             }
         }
     }
     if let Some(reason) = plan.receipt_reason {
-        text.push_str(&format!("\nThe receipt is written, since {reason}.\n"));
+        text.push_str(&format!("\nThe receipt is written, because {reason}.\n"));
     }
     text
 }

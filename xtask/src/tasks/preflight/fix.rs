@@ -40,7 +40,9 @@ fn here(fault: WorkspaceFault, environment: &Environment) -> Fix {
             return words(advice::CREDENTIALS);
         }
         WorkspaceFault::NotLocked if is_inside() => {
-            return words("carry the repository here with the lock, which is made outside");
+            return words(
+                "lock the release on a machine with internet, commit the lock, and copy the repository here",
+            );
         }
         WorkspaceFault::BundleMissing if is_inside() => {
             return words(

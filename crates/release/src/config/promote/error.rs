@@ -7,7 +7,7 @@ use crate::Kind;
 #[non_exhaustive]
 pub enum Error {
     /// A promotion that makes no sense.
-    #[error("{to} cannot receive the release of {from}")]
+    #[error("cannot promote {from} to {to}")]
     Refused {
         /// The environment with the release.
         from: String,

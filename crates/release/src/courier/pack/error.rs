@@ -15,7 +15,7 @@ pub enum Error {
         source: programs::Absent,
     },
     /// Files that the other side needs are not committed.
-    #[error("a medium carries commits, and {} not committed: {}", environment::count_are(files.len(), "file"), files.join(", "))]
+    #[error("a medium has only commits, and {} not committed: {}", environment::count_are(files.len(), "file"), files.join(", "))]
     Uncommitted {
         /// The files.
         files: Vec<String>,
