@@ -81,7 +81,7 @@ pub(crate) fn write_named(
 /// Empties a trace at a path that the operator typed, or makes a new one, and opens it for its owner alone.
 ///
 /// # Errors
-/// What [`refuse`] returns, the path is a symbolic link, or the file cannot be written.
+/// The path holds something else or is a symbolic link, or the file cannot be written.
 pub fn create_trace(workspace: &Workspace, path: &Utf8Path) -> Result<std::fs::File, crate::Error> {
     use std::os::unix::fs::OpenOptionsExt as _;
     refuse(workspace, path, FileKind::Trace)?;
