@@ -413,7 +413,7 @@ async fn only_what_is_not_protected_is_reset_and_only_by_name() {
     for command in [&["cluster", "reset", "lab", "--confirm", "lab"][..], &typed] {
         let run = lab.run(command).exits_with(8);
         assert!(
-            run.stderr.contains("a protected cluster is not reset"),
+            run.stderr.contains("is protected, and cannot be reset"),
             "{}",
             run.stderr
         );

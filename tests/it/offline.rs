@@ -335,8 +335,8 @@ async fn inside_no_hint_needs_internet_or_cargo() {
     assert_inside(&preflight, "copy the bundle to bundles/");
     assert_inside(&["fetch", "lab"], "copy the file to bundles/");
     std::fs::remove_file(lab.sandbox.path(LOCK)).unwrap();
-    assert_inside(&["deploy", "lab"], "carry the repository here");
-    assert_inside(&preflight, "carry the repository here");
+    assert_inside(&["deploy", "lab"], "copy the repository here");
+    assert_inside(&preflight, "copy the repository here");
     let list = lab.run(&["list"]).success();
     assert!(list.stdout.contains("from outside"), "{}", list.whole());
 }

@@ -125,12 +125,12 @@ fn a_release_without_a_lock_says_how_to_lock_it() {
     --- stdout
     --- stderr
     error: release v4.1.5 is not locked: bundles/v4.1.5-amd64.lock.yaml does not exist
-    hint: on a machine with internet: `cargo xtask lock v4.1.5`, and commit the lock; with the bundle at hand: `cargo xtask lock v4.1.5 --bundle FILE`
+    hint: on a machine with internet: `cargo xtask lock v4.1.5`, and commit the lock; if you have the bundle: `cargo xtask lock v4.1.5 --bundle FILE`
     ");
     insta::assert_snapshot!(sandbox.run(&["plan", "staging", "--format", "json"]).whole(), @r#"
     exit code: 3
     --- stdout
-    {"error":{"causes":[],"exit-code":3,"hints":["on a machine with internet: `cargo xtask lock v4.1.5`, and commit the lock; with the bundle at hand: `cargo xtask lock v4.1.5 --bundle FILE`"],"message":"release v4.1.5 is not locked: bundles/v4.1.5-amd64.lock.yaml does not exist"}}
+    {"error":{"causes":[],"exit-code":3,"hints":["on a machine with internet: `cargo xtask lock v4.1.5`, and commit the lock; if you have the bundle: `cargo xtask lock v4.1.5 --bundle FILE`"],"message":"release v4.1.5 is not locked: bundles/v4.1.5-amd64.lock.yaml does not exist"}}
     --- stderr
     "#);
 }

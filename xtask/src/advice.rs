@@ -18,7 +18,7 @@ pub(crate) fn here<T>(outside: T, inside: T) -> T {
 pub(crate) fn no_locks() -> &'static str {
     here(
         "No release is locked. Lock one with `cargo xtask lock v4.1.5`.\n",
-        "No release is locked. Run `cargo xtask lock` on a machine with internet, and copy the repository here.\n",
+        "No release is locked. Copy the repository here again, with a lock from outside.\n",
     )
 }
 

@@ -302,7 +302,7 @@ fn hints(error: &Error) -> Vec<String> {
                  if you have the bundle: `cargo xtask lock {release} --bundle FILE`"
             ),
             format!(
-                "on a machine with internet: `cargo xtask lock {release}`, commit the lock, and copy the repository here; \
+                "outside: `cargo xtask lock {release}`, commit the lock, and copy the repository here; \
                  if you have the bundle: `cargo xtask lock {release} --bundle FILE`"
             ),
         ),

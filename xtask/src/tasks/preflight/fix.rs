@@ -41,7 +41,7 @@ fn here(fault: WorkspaceFault, environment: &Environment) -> Fix {
         }
         WorkspaceFault::NotLocked if is_inside() => {
             return words(
-                "lock the release on a machine with internet, commit the lock, and copy the repository here",
+                "lock the release outside, commit the lock, and copy the repository here",
             );
         }
         WorkspaceFault::BundleMissing if is_inside() => {
