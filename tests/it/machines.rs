@@ -80,6 +80,8 @@ fn a_medium_is_all_that_a_deploy_without_network_needs() {
             break;
         }
     }
+    let ignored = std::fs::read_to_string(support::sandbox::repository().join(".gitignore"));
+    sandbox.write(".gitignore", &ignored.unwrap());
     sandbox.run(&["fetch", "demo"]).success();
     let shell = |program: &str, arguments: &[&str], folder: &camino::Utf8Path| {
         #[expect(
