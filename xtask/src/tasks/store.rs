@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(
             report_text(&report),
             "\
-RELEASE  ARCH   BLOBS  PRESENT   MISSING   SHARED  RECLAIM
+RELEASE  ARCH   BLOBS     HELD   MISSING   SHARED    FREES
 v4.1.5   amd64      9  4.00 MB  20.00 kB  1.50 MB  2.50 MB
 
 bundles/store: 12 blobs of 5.00 MB, 1.50 MB of them shared by releases
