@@ -187,7 +187,11 @@ async fn what_no_bundle_has_is_named_with_the_way_to_prepare_for_it() {
         &text.replace("release: v4.1.5", "release: v4.2.1-rc.3"),
     );
     let run = sandbox.run(&["preflight", "lab"]);
-    assert!(run.stdout.contains("plan for about 22 GB"), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("plan for about 22 GB"),
+        "{}",
+        run.stdout
+    );
 }
 
 /// Before the monitoring CRDs are upgraded by hand, kubectl and helm must be on this machine.
