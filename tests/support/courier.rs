@@ -44,9 +44,7 @@ impl Courier {
     /// Makes a repository of a lab's workspace, and a key.
     pub async fn new(program: &str, fake_mkectl: &str) -> Self {
         let lab = Lab::new(program, fake_mkectl).await;
-        let git = ["/usr/bin/git", "/usr/local/bin/git"];
-        let git = git.into_iter().find(|git| Utf8Path::new(git).exists());
-        lab.sandbox.install(git.expect("git"), "git");
+        lab.sandbox.install_system("git");
         let ignored = std::fs::read_to_string(repository().join(".gitignore"));
         lab.sandbox.write(".gitignore", &ignored.expect("a file"));
         let courier = Self {
@@ -111,20 +109,12 @@ impl Courier {
 
     /// Runs git in the workspace of the connected side.
     pub fn git(&self, arguments: &[&str]) -> String {
-        self.git_in(&self.lab.sandbox.path(""), arguments)
+        self.lab.sandbox.git(arguments)
     }
 
     /// Runs git in a folder, as the owner of that side.
     pub fn git_in(&self, folder: &Utf8Path, arguments: &[&str]) -> String {
-        let leading = [
-            "-C",
-            folder.as_str(),
-            "-c",
-            "user.name=Jane",
-            "-c",
-            "user.email=j@example.com",
-        ];
-        self.output("git", &[&leading[..], arguments].concat())
+        self.lab.sandbox.git_in(folder, arguments)
     }
 
     fn output(&self, program: &str, arguments: &[&str]) -> String {

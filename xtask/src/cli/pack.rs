@@ -40,6 +40,9 @@ pub(crate) struct PackArgs {
     /// Program for the medium [default: this one]
     #[arg(long, value_name = "FILE")]
     pub(crate) program: Option<Utf8PathBuf>,
+    /// Build the program for Linux with glibc 2.17 or later
+    #[arg(long, conflicts_with = "program")]
+    pub(crate) portable: bool,
     /// Add the sources of all dependencies, for cargo inside
     #[arg(long)]
     pub(crate) sources: bool,

@@ -1,7 +1,7 @@
 //! What can be done when a medium is not packed.
 
 use release::courier::MediumError;
-use release::courier::pack::Error;
+use release::courier::pack::{Error, ZIGBUILD};
 
 pub(super) fn hints(error: &Error) -> Vec<String> {
     let hint = match error {
@@ -11,6 +11,11 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Cut => "`git fetch --unshallow` completes the history",
         Error::Sign { .. } => {
             "check the key and its passphrase; for a key of an agent, name its public half"
+        }
+        Error::Portable {
+            source: release::MkectlError::NotFound { name, .. },
+        } if name == ZIGBUILD => {
+            "`pip install cargo-zigbuild ziglang` installs it; or name a program with `--program FILE`"
         }
         Error::NoRoom { .. } => "free some space, or use `--volume SIZE` and several disks",
         Error::Have { .. } => {

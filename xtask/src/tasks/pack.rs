@@ -26,6 +26,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &PackArgs) -> Result<ExitCode, Failu
         everything: arguments.all,
         platforms: arguments.platform.clone(),
         program: arguments.program.clone(),
+        portable: arguments.portable,
         sources: arguments.sources,
         only: arguments.only.clone(),
         sign: arguments.sign.clone(),

@@ -28,6 +28,7 @@ mod start;
 mod summary;
 
 pub use error::Error;
+pub use programs::portable::ZIGBUILD;
 pub use summary::{Amount, Summary};
 
 /// The platform that is meant when nothing else is said.
@@ -48,6 +49,8 @@ pub struct Options {
     pub platforms: Vec<String>,
     /// The program for the medium, instead of the running one.
     pub program: Option<Utf8PathBuf>,
+    /// Whether the program is built for old systems, instead of the running one.
+    pub portable: bool,
     /// Whether the sources of all dependencies are packed too.
     pub sources: bool,
     /// The beginnings of the names of pieces that a replacement is made of; everything if there are none.
@@ -113,10 +116,7 @@ pub async fn prepare(
         .map_or(medium::LARGEST_PIECE, |volume| volume / 2);
     let mut sources = Vec::new();
     let commits = repository(context, &scratch, &have, &mut sources)?;
-    let program = options
-        .program
-        .clone()
-        .unwrap_or_else(|| context.tool.executable.clone());
+    let program = program::choose(context, options)?;
     let platform = program::platform(&program)?;
     sources.push(read(What::Program { platform }, &program, largest)?);
     let mkectl = crate::transfer::program::archives(

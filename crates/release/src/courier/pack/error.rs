@@ -72,6 +72,12 @@ pub enum Error {
         /// Why not.
         source: medium::SignatureError,
     },
+    /// The program cannot be built for old systems.
+    #[error("the portable program cannot be built")]
+    Portable {
+        /// Why not.
+        source: programs::Error,
+    },
     /// The sources of the dependencies cannot be collected.
     #[error("the sources of the dependencies cannot be collected")]
     Vendor {
@@ -113,6 +119,7 @@ impl Error {
             Self::InUse { .. }
             | Self::Sign { .. }
             | Self::Signature { .. }
+            | Self::Portable { .. }
             | Self::Vendor { .. }
             | Self::NoRoom { .. }
             | Self::Medium { .. } => Kind::Machine,
