@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -41,11 +42,7 @@ impl Site {
     fn new() -> Self {
         let sandbox = Sandbox::new(AIRLOCK);
         for program in ["git", "ssh-keygen"] {
-            let folders = ["/usr/bin", "/usr/local/bin"].into_iter();
-            let mut found = folders.map(|folder| Utf8Path::new(folder).join(program));
-            if let Some(path) = found.find(|path| path.exists()) {
-                sandbox.install(path.as_str(), program);
-            }
+            sandbox.install_system(program);
         }
         sandbox.write(
             ".gitignore",
@@ -53,7 +50,8 @@ impl Site {
         );
         sandbox.write("program", "#!/bin/sh\necho airlock\n");
         let site = Self { sandbox };
-        site.git(&["init", "--quiet", "--initial-branch=main"]);
+        site.sandbox
+            .git(&["init", "--quiet", "--initial-branch=main"]);
         for release in [OLD, NEW] {
             let bundle = site.sandbox.path("bundles/b.tar.gz");
             bundles::make(&recipe(release), &bundle);
@@ -96,19 +94,10 @@ config:
         fs::write(folder.join("mkectl.tar.gz"), archive).unwrap();
     }
 
-    fn git(&self, arguments: &[&str]) {
-        #[expect(clippy::disallowed_methods, reason = "the workspace's owner commits")]
-        let mut git = std::process::Command::new("git");
-        git.args(["-c", "user.name=Jane", "-c", "user.email=jane@example.com"])
-            .args(arguments)
-            .current_dir(self.sandbox.path(""));
-        let output = git.output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-    }
-
     fn commit(&self, message: &str) {
-        self.git(&["add", "."]);
-        self.git(&["commit", "--quiet", "--message", message]);
+        self.sandbox.git(&["add", "."]);
+        self.sandbox
+            .git(&["commit", "--quiet", "--message", message]);
     }
 
     /// Commits a receipt that records the first release.
@@ -244,7 +233,8 @@ fn a_medium_has_everything_and_the_same_input_gives_the_same_bytes() {
     let mut file = fs::File::create(&bundle).unwrap();
     medium.copy(history, &mut file, &|_| true).unwrap();
     let clone = site.sandbox.path("../clone");
-    site.git(&["clone", "--quiet", bundle.as_str(), clone.as_str()]);
+    site.sandbox
+        .git(&["clone", "--quiet", bundle.as_str(), clone.as_str()]);
     let lock = fs::read_to_string(clone.join(lock_path(NEW))).unwrap();
     assert_eq!(lock, site.sandbox.read(&lock_path(NEW)));
 
@@ -358,6 +348,47 @@ fn a_dry_run_prints_the_size_and_writes_nothing() {
     // What the store lacks is read from the bundle.
     let folder = site.packed("medium", &[]);
     assert_eq!(blobs(&open(&folder)), site.lock(NEW).blobs());
+}
+
+/// Plays cargo: what it is asked for is written down, and the program appears.
+const CARGO: &str = r#"#!/bin/sh
+PATH=/usr/bin:/bin
+echo "$@" > "$HOME/cargo"
+mkdir -p target/x86_64-unknown-linux-gnu/portable
+cp program target/x86_64-unknown-linux-gnu/portable/xtask
+"#;
+
+#[test]
+fn a_portable_program_is_built_for_the_medium() {
+    let site = Site::new();
+    let pack = ["pack", "lab", "--portable", "--out", "medium"];
+    let run = site.sandbox.run(&pack).exits_with(1);
+    assert!(
+        run.stderr.contains("pip install cargo-zigbuild ziglang"),
+        "{}",
+        run.stderr
+    );
+    let both = [&pack[..], &["--program", "program"]].concat();
+    site.sandbox.run(&both).exits_with(64);
+    for name in ["cargo", "cargo-zigbuild"] {
+        let path = site.sandbox.bin().join(name);
+        fs::write(&path, CARGO).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    // A dry run builds nothing.
+    site.sandbox
+        .run(&["pack", "lab", "--portable", "--dry-run"])
+        .success();
+    assert!(!site.sandbox.path("target").exists());
+    site.sandbox.run(&pack).success();
+    assert_eq!(
+        fs::read(site.sandbox.path("medium/airlock")).unwrap(),
+        fs::read(site.sandbox.path("program")).unwrap()
+    );
+    let asked = fs::read_to_string(site.sandbox.home().join("cargo")).unwrap();
+    assert!(asked.starts_with("zigbuild --locked "), "{asked}");
+    let target = "--package xtask --profile portable --target x86_64-unknown-linux-gnu.2.17\n";
+    assert!(asked.ends_with(target), "{asked}");
 }
 
 #[test]

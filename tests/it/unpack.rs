@@ -203,7 +203,7 @@ async fn history_that_does_not_continue_and_local_changes_stop_it() {
 }
 
 /// Cuts digests of hashes, which differ from run to run.
-fn hashes(text: &str) -> String {
+pub(crate) fn hashes(text: &str) -> String {
     let mut shown = String::new();
     for word in text.split_inclusive(|character: char| !character.is_ascii_alphanumeric()) {
         let bare = word.trim_end_matches(|character: char| !character.is_ascii_alphanumeric());

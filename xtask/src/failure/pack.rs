@@ -17,6 +17,12 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         } if name == ZIGBUILD => {
             "`pip install cargo-zigbuild ziglang` installs it; or name a program with `--program FILE`"
         }
+        Error::NothingToReturn => {
+            "name the environments: `cargo xtask pack NAME --return --out DIR`"
+        }
+        Error::Secret { .. } => {
+            "replace the secret by a reference such as `{ env: NAME }`, in a commit by `git rebase`; then return again"
+        }
         Error::NoRoom { .. } => "free some space, or use `--volume SIZE` and several disks",
         Error::Have { .. } => {
             "name the file of `cargo xtask snapshot`, or manifest.yaml of a medium"

@@ -84,6 +84,15 @@ pub enum Error {
         /// Why not.
         source: programs::Error,
     },
+    /// The site has nothing to return.
+    #[error("nothing to return: no environment was deployed in this workspace")]
+    NothingToReturn,
+    /// Something that would be returned has a secret.
+    #[error("a secret would be in {part} of what is returned; nothing was written")]
+    Secret {
+        /// What has it.
+        part: String,
+    },
     /// The medium has too little space.
     #[error("{} are free in {folder}, but {} must still be written", bytesize::ByteSize(*free).display().si(), bytesize::ByteSize(*needed).display().si())]
     NoRoom {
@@ -110,9 +119,11 @@ impl Error {
             | Self::Uncommitted { .. }
             | Self::NoCommit
             | Self::Cut
+            | Self::NothingToReturn
             | Self::Have { .. }
             | Self::OtherEnvironment { .. } => Kind::Workspace,
             Self::UnknownPiece { .. } => Kind::Usage,
+            Self::Secret { .. } => Kind::NotAllowed,
             Self::Medium {
                 source: medium::Error::Changed { .. },
             } => Kind::Content,

@@ -17,12 +17,13 @@ pub(super) fn choose(context: &Context<'_>, options: &Options) -> Result<Utf8Pat
     if let Some(program) = &options.program {
         return Ok(program.clone());
     }
-    if !options.portable {
+    // A dry run builds nothing.
+    if !options.portable || options.dry_run {
         return Ok(context.tool.executable.clone());
     }
     context.reporter.report(Event::Started {
         step: Step::Pack,
-        what: "the portable program is built".to_owned(),
+        what: "the portable program by cargo zigbuild".to_owned(),
         bytes: None,
     });
     let build = Build {
@@ -32,7 +33,12 @@ pub(super) fn choose(context: &Context<'_>, options: &Options) -> Result<Utf8Pat
         is_offline: context.offline,
     };
     let built = build.run(&context.tool.cargo_variables);
-    built.map_err(|source| Error::Portable { source })
+    let built = built.map_err(|source| Error::Portable { source })?;
+    context.reporter.report(Event::Finished {
+        step: Step::Pack,
+        what: "the portable program is built".to_owned(),
+    });
+    Ok(built)
 }
 
 /// Returns the platform that a program is for, `linux-x86_64`, according to its ELF header.
