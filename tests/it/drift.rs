@@ -7,7 +7,6 @@ use std::fs;
 use bundle::Lock;
 use camino::{Utf8Path, Utf8PathBuf};
 use medium::What;
-use sha2::Digest as _;
 use support::{Run, Sandbox, TestRegistry, bundles, registries};
 
 use crate::AIRLOCK;
@@ -49,13 +48,8 @@ fn lock_path(release: &str) -> String {
 impl World {
     async fn new(seed: u64) -> Self {
         let outside = Sandbox::new(AIRLOCK);
-        outside.install_system("git");
-        outside.write(
-            ".gitignore",
-            "/airlock\n/bundles/*/\n*.tar.gz\n/environments/*/logs/\n/program\n",
-        );
+        outside.init_git();
         outside.write("program", "#!/bin/sh\n");
-        outside.git(&["init", "--quiet", "--initial-branch=main"]);
         let mut sites = Vec::new();
         for name in ["north", "south"] {
             sites.push(Site {
@@ -91,24 +85,8 @@ impl World {
             bundles::image(name, release, &["linux/amd64"], &layers)
         };
         let recipe = bundles::of(vec![image("calico/node"), image("coredns"), bundles::dex()]);
-        let bundle = self.outside.path("bundles/b.tar.gz");
-        bundles::make(&recipe, &bundle);
-        let lock = [
-            "lock",
-            release,
-            "--force-release",
-            "--bundle",
-            bundle.as_str(),
-        ];
-        self.outside.run(&lock).success();
-        let archive = bundles::pack(&[bundles::Member::new("mkectl", release)]);
-        let mut lock = Lock::read(&self.outside.path(&lock_path(release))).unwrap();
-        lock.mkectl.retain(|one| one.platform == "linux-x86_64");
-        lock.mkectl[0].sha256 = hex::encode(sha2::Sha256::digest(&archive));
-        self.outside.write(&lock_path(release), &lock.to_yaml());
-        let folder = format!("bundles/mkectl/{release}/linux-x86_64");
-        fs::create_dir_all(self.outside.path(&folder)).unwrap();
-        fs::write(self.outside.path(&folder).join("mkectl.tar.gz"), archive).unwrap();
+        bundles::lock_release(&self.outside, release, &recipe);
+        bundles::lock_mkectl(&self.outside, release, release.as_bytes());
     }
 
     /// Moves a site to any release, and returns its lock.
@@ -125,12 +103,6 @@ impl World {
             ),
         );
         Lock::read(&self.outside.path(&lock_path(release))).unwrap()
-    }
-
-    fn commit(&self, message: &str) {
-        self.outside.git(&["add", "--all"]);
-        let commit = ["commit", "--quiet", "--allow-empty", "--message", message];
-        self.outside.git(&commit);
     }
 
     fn inside(&self, site: usize) -> Utf8PathBuf {
@@ -214,7 +186,7 @@ impl World {
         self.outside
             .run(&["unpack", back.as_str(), "--allow-unsigned"])
             .success();
-        self.commit(&format!("Return of {name}"));
+        self.outside.commit(&format!("Return of {name}"));
         self.sites[site].had = self.has(site).await;
     }
 }
@@ -258,7 +230,7 @@ async fn no_blob_is_carried_twice_and_none_is_ever_missing() {
             needed += blobs.len();
             expected.extend(blobs.difference(&world.sites[*site].had).cloned());
         }
-        world.commit("Choose releases");
+        world.outside.commit("Choose releases");
         let medium = world.outside.path("..").join(format!("medium-{round}"));
         let mut pack = vec!["pack", "--program", "program", "--out", medium.as_str()];
         pack.extend(chosen.iter().map(|site| world.sites[*site].name));

@@ -10,7 +10,6 @@ use bundle::Lock;
 use bundle::make::Recipe;
 use camino::{Utf8Path, Utf8PathBuf};
 use medium::{Medium, What};
-use sha2::Digest as _;
 use support::{Sandbox, bundles};
 
 use crate::AIRLOCK;
@@ -41,30 +40,14 @@ fn recipe(release: &str) -> Recipe {
 impl Site {
     fn new() -> Self {
         let sandbox = Sandbox::new(AIRLOCK);
-        for program in ["git", "ssh-keygen"] {
-            sandbox.install_system(program);
-        }
-        sandbox.write(
-            ".gitignore",
-            "/bundles/store/\n/bundles/pack/\n/bundles/mkectl/\n*.tar.gz\n",
-        );
+        sandbox.install_system("ssh-keygen");
         sandbox.write("program", "#!/bin/sh\necho airlock\n");
-        let site = Self { sandbox };
-        site.sandbox
-            .git(&["init", "--quiet", "--initial-branch=main"]);
+        sandbox.init_git();
         for release in [OLD, NEW] {
-            let bundle = site.sandbox.path("bundles/b.tar.gz");
-            bundles::make(&recipe(release), &bundle);
-            let lock = [
-                "lock",
-                release,
-                "--bundle",
-                bundle.as_str(),
-                "--force-release",
-            ];
-            site.sandbox.run(&lock).success();
-            site.lock_mkectl(release);
+            bundles::lock_release(&sandbox, release, &recipe(release));
+            bundles::lock_mkectl(&sandbox, release, release.as_bytes());
         }
+        let site = Self { sandbox };
         site.sandbox.write(
             "environments/lab/environment.yaml",
             "release: v4.1.5
@@ -76,28 +59,8 @@ config:
       ssh: { address: 192.0.2.10, user: ubuntu, port: 22, keyPath: ~/.ssh/id_ed25519 }
 ",
         );
-        site.commit("lab");
+        site.sandbox.commit("lab");
         site
-    }
-
-    /// Keeps a download of mkectl as the lock's own.
-    fn lock_mkectl(&self, release: &str) {
-        let archive = bundles::pack(&[bundles::Member::new("mkectl", release)]);
-        let mut lock = self.lock(release);
-        lock.mkectl.retain(|one| one.platform == "linux-x86_64");
-        lock.mkectl[0].sha256 = hex::encode(sha2::Sha256::digest(&archive));
-        self.sandbox.write(&lock_path(release), &lock.to_yaml());
-        let folder = self
-            .sandbox
-            .path(&format!("bundles/mkectl/{release}/linux-x86_64"));
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("mkectl.tar.gz"), archive).unwrap();
-    }
-
-    fn commit(&self, message: &str) {
-        self.sandbox.git(&["add", "."]);
-        self.sandbox
-            .git(&["commit", "--quiet", "--message", message]);
     }
 
     /// Commits a receipt that records the first release.
@@ -113,7 +76,7 @@ config:
                 Lock::digest(&lock),
             ),
         );
-        self.commit("receipt");
+        self.sandbox.commit("receipt");
     }
 
     fn arguments<'a>(&self, more: &[&'a str]) -> Vec<&'a str> {
@@ -510,7 +473,7 @@ fn a_signature_is_by_a_key_that_the_workspace_lists_or_a_warning_says_so() {
         "environments/allowed_signers",
         &format!("courier@example.com namespaces=\"airlock\" {public}"),
     );
-    site.commit("signers");
+    site.sandbox.commit("signers");
     let other = site.sandbox.path("../listed");
     let run = site
         .pack(&["--out", other.as_str(), "--sign", key.as_str()])
@@ -523,6 +486,64 @@ fn a_signature_is_by_a_key_that_the_workspace_lists_or_a_warning_says_so() {
         run.stderr
     );
     assert!(!site.sandbox.path("x").exists());
+}
+
+/// Runs a program of OpenSSH, with what answers its questions.
+fn ssh(site: &Site, program: &str, arguments: &[&str], socket: &Utf8Path) -> std::process::Command {
+    #[expect(clippy::disallowed_methods, reason = "the courier's keys")]
+    let mut command = std::process::Command::new(program);
+    command
+        .args(arguments)
+        .env("SSH_ASKPASS", site.sandbox.path("../askpass"))
+        .env("SSH_ASKPASS_REQUIRE", "force")
+        .env("SSH_AUTH_SOCK", socket);
+    command
+}
+
+#[test]
+#[cfg_attr(without_ssh_keygen, ignore = "needs `ssh-keygen`")]
+fn an_encrypted_key_and_a_key_of_an_agent_sign() {
+    let mut site = Site::new();
+    let askpass = site.sandbox.path("../askpass");
+    fs::write(&askpass, "#!/bin/sh\necho open sesame\n").unwrap();
+    fs::set_permissions(&askpass, fs::Permissions::from_mode(0o755)).unwrap();
+    let (key, socket) = (site.sandbox.path("../key"), site.sandbox.path("../agent"));
+    let make = [
+        "-q",
+        "-t",
+        "ed25519",
+        "-N",
+        "open sesame",
+        "-f",
+        key.as_str(),
+    ];
+    let made = ssh(&site, "ssh-keygen", &make, &socket).status().unwrap();
+    assert!(made.success());
+    site.sandbox
+        .variable("SSH_ASKPASS", askpass.as_str())
+        .variable("SSH_ASKPASS_REQUIRE", "force");
+    let signed = |site: &Site, name: &str, key: &str| {
+        let folder = site.packed(name, &["--sign", key]);
+        let found = medium::find(&[folder]).unwrap();
+        found.signer().unwrap().fingerprint()
+    };
+    let encrypted = signed(&site, "encrypted", key.as_str());
+
+    let serve = ["-D", "-a", socket.as_str()];
+    let mut agent = ssh(&site, "ssh-agent", &serve, &socket);
+    let mut agent = agent.stdout(Stdio::null()).spawn().unwrap();
+    while !socket.exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let added = ssh(&site, "ssh-add", &["-q", key.as_str()], &socket).output();
+    assert!(added.unwrap().status.success());
+    // Its private half is with the agent alone.
+    fs::remove_file(&key).unwrap();
+    site.sandbox.variable("SSH_AUTH_SOCK", socket.as_str());
+    let of_agent = signed(&site, "by-agent", &format!("{key}.pub"));
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    assert_eq!(of_agent, encrypted);
 }
 
 // promise 2

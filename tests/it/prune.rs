@@ -1,7 +1,5 @@
 //! Tests of `prune`: what no release needs any more is planned and, by the plan alone, removed; all else is served as before.
 
-use std::path::Path;
-
 use bundle::Lock;
 use bundle::make::{ArtifactRecipe, Recipe};
 use serde_json::Value;

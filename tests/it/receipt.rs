@@ -1,7 +1,5 @@
 //! `receipt.yaml`: what was deployed, what was sent for it, from which revision and by whom; also of what failed.
 
-use std::path::Path;
-
 use support::faulty::{FaultyRegistry, Quirks};
 use support::{Lab, bundles};
 

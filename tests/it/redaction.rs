@@ -12,7 +12,6 @@ use base64::Engine as _;
 use base64::prelude::{
     BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD,
 };
-use camino::Utf8PathBuf;
 use support::server::{Asked, Server};
 use support::{Lab, lab};
 

@@ -170,6 +170,21 @@ impl Sandbox {
         program
     }
 
+    /// Makes a repository of the workspace, which ignores what this one ignores.
+    pub fn init_git(&self) {
+        self.install_system("git");
+        let ignored = std::fs::read_to_string(repository().join(".gitignore"));
+        self.write(".gitignore", &ignored.expect("a file"));
+        self.git(&["init", "--quiet", "--initial-branch=main"]);
+    }
+
+    /// Commits everything, and returns the commit.
+    pub fn commit(&self, message: &str) -> String {
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--allow-empty", "--message", message]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
     /// Runs git in the workspace, as its owner, and returns what it printed.
     pub fn git(&self, arguments: &[&str]) -> String {
         self.git_in(&self.path(""), arguments)

@@ -3,6 +3,8 @@
 use release::courier::MediumError;
 use release::courier::pack::{Error, ZIGBUILD};
 
+use crate::called::is_inside;
+
 pub(super) fn hints(error: &Error) -> Vec<String> {
     let hint = match error {
         Error::Git { .. } => "keep the workspace in git: `git init`, and commit it",
@@ -14,9 +16,12 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         }
         Error::Portable {
             source: release::MkectlError::NotFound { name, .. },
-        } if name == ZIGBUILD => {
-            "`pip install cargo-zigbuild ziglang` installs it; or name a program with `--program FILE`"
-        }
+        } if name == ZIGBUILD => match is_inside() {
+            true => "name a program that was built elsewhere with `--program FILE`",
+            false => {
+                "`pip install cargo-zigbuild ziglang` installs it; or name a program with `--program FILE`"
+            }
+        },
         Error::NothingToReturn => {
             "name the environments: `cargo xtask pack NAME --return --out DIR`"
         }

@@ -277,6 +277,7 @@ async fn snapshot_of(
     repository: Option<&Repository>,
 ) -> Result<Snapshot, crate::Error> {
     let workspace = context.workspace;
+    let _registry = crate::rehearse::serve_for_reading(workspace, environment).await?;
     let mut snapshot = snapshot::take(context, environment).await?;
     snapshot.taken = Some(receipt::now(context));
     snapshot.commit = repository.and_then(|one| one.head.clone());
