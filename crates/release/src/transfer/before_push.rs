@@ -94,6 +94,10 @@ pub(crate) fn to_write(workspace: &Workspace, lock: &bundle::Lock) -> u64 {
 pub(crate) fn free(folder: &Utf8Path) -> io::Result<u64> {
     let there = folder.ancestors().find(|folder| folder.is_dir());
     let room = rustix::fs::statvfs(there.unwrap_or(folder).as_std_path())?;
+    // Some of FUSE have no answer, and no size either.
+    if room.f_blocks == 0 {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     Ok(room.f_bavail.saturating_mul(room.f_frsize))
 }
 

@@ -250,6 +250,41 @@ pub(crate) async fn read_back(
     }
 }
 
+/// Returns the digests that the locks name and that neither the store nor the registry of an environment has. Only asks.
+///
+/// # Errors
+/// The store cannot be used, or the registry cannot be asked.
+pub(crate) async fn nowhere(
+    context: &Context<'_>,
+    environment: &environment::Environment,
+    locks: &[Lock],
+) -> Result<BTreeSet<String>, Error> {
+    let Some(first) = locks.first() else {
+        return Ok(BTreeSet::new());
+    };
+    let store = open_store(context.workspace)?;
+    let site = &Site::new(context, first, environment)?;
+    let all = Delivery {
+        environment,
+        artifacts: locks.iter().flat_map(|lock| &lock.artifacts).collect(),
+        shut: None,
+    };
+    let store = &store;
+    let mut finding = futures_util::stream::iter(needs(&all, store))
+        .map(|need| async move {
+            let found = site.find(&need, &[], store, context, Reads::Nothing).await;
+            (need, found)
+        })
+        .buffered(QUESTIONS_AT_ONCE);
+    let mut nowhere = BTreeSet::new();
+    while let Some((need, found)) = finding.next().await {
+        if matches!(found?, Found::Nowhere) {
+            nowhere.insert(need.digest.digest().to_owned());
+        }
+    }
+    Ok(nowhere)
+}
+
 fn holds_any(store: &bundle::Store, delivery: &Delivery<'_>) -> bool {
     let mut blobs = delivery.artifacts.iter().flat_map(|one| one.blobs());
     blobs.any(|(digest, size)| store.has(digest, size))

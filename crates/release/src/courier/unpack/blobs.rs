@@ -11,6 +11,7 @@ use super::{Damaged, Unpacked, advanced};
 use crate::event::{Event, Step};
 use crate::transfer::before_push::{self, Unready};
 use crate::transfer::fetch::open_store;
+use crate::transfer::local;
 use crate::{Context, Workspace};
 
 /// Writes into the store. The blob gets its name by [`Into::commit`].
@@ -147,11 +148,7 @@ pub(super) fn fill(
 fn settle(workspace: &Workspace, store: &Store) -> Result<(), crate::Error> {
     for path in workspace.locks()? {
         let lock = bundle::Lock::read(&path)?;
-        let mut complete: Vec<&bundle::Artifact> = lock.artifacts.iter().collect();
-        complete.retain(|one| one.blobs().all(|(digest, size)| store.has(digest, size)));
-        store
-            .list(complete)
-            .map_err(|source| crate::Error::store(workspace, source))?;
+        local::settle(store, &lock).map_err(|source| crate::Error::store(workspace, source))?;
     }
     Ok(())
 }
