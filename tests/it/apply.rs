@@ -28,12 +28,12 @@ async fn after_a_push_it_renders_applies_and_writes_the_receipt() {
     --- stderr
     Plan for lab: v4.1.5 to 127.0.0.1:[PORT]/mke
       bundle    not needed
-      registry  14 artifacts already there
+      registry  14 artifacts already present
       config    write environments/lab/mke4.yaml
       mkectl    [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml --no-color --no-pretty-print
                 because it was asked for
       confirm 14 artifacts as a node pulls them
-      confirm 14 artifacts are served to nodes
+      confirm done: 14 artifacts are served to nodes
         apply [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml --no-color --no-pretty-print
     mkectl | INF mkectl v4.1.5 reads [WORKSPACE]/environments/lab/mke4.yaml
     mkectl | !!! Make sure to save the admin credentials shown below !!!
@@ -43,7 +43,7 @@ async fn after_a_push_it_renders_applies_and_writes_the_receipt() {
     mkectl |         admin:***
     mkectl | INF MKE v4.1.5 is installed
         apply the password of user admin is in environments/lab/admin-password, which only you can read; no other copy exists
-        apply applied; log in environments/lab/logs/[TIME]-apply.log
+        apply done: applied; log in environments/lab/logs/[TIME]-apply.log
     "#);
     let receipt = lab.receipt();
     assert!(

@@ -44,7 +44,7 @@ async fn the_exit_code_shows_whether_something_is_to_be_done() {
     --- stdout
     Plan for lab: v4.1.5 to 127.0.0.1:[PORT]/mke
       bundle    not needed
-      registry  14 artifacts already there
+      registry  14 artifacts already present
       config    write environments/lab/mke4.yaml
       mkectl    not needed
 

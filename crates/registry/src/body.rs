@@ -1,8 +1,7 @@
-//! The body of an upload: read from a file in pieces, hashed on the way, and watched while it goes.
+//! The body of an upload: read from a file in pieces, hashed, and reported while it is sent.
 //!
-//! Memory holds a piece or two whatever the size of the blob. The last piece leaves only when the hash of the whole is right,
-//! because no registry may get to accept a file that is not its digest. A body without a declared length ends early, and
-//! in good order, when the end was asked for.
+//! Memory holds at most two pieces, whatever the size of the blob. The last piece is sent only if the digest of the whole is
+//! right, so no registry can accept a wrong file. A body without a declared length ends early when a stop was requested.
 
 use std::fs::File;
 use std::io;

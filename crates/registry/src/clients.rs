@@ -1,5 +1,5 @@
-//! The HTTP clients of a run. A client has connections to any number of registries, and what TLS needs once: a command that asks
-//! hundreds of registries, or one registry for hundreds of environments, makes one.
+//! The HTTP clients of a run. One client has the connections to all registries and the TLS configuration, so a command that
+//! contacts hundreds of registries makes one.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

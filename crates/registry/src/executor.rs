@@ -1,9 +1,8 @@
-//! What is done next, and what comes of a failure: the loop that carries a plan out.
+//! The loop that executes a plan: it decides what is done next, and what a failure means.
 //!
-//! First the tags are asked for, unless the caller has done so. Then blobs are sent: small ones beside large ones. An artifact is
-//! finished as soon as its blobs are there, and nothing that is still to arrive could turn out to be wrong: first the
-//! manifests of an index, concurrently, then the tag. Everything runs in the one future of the caller: dropping it stops
-//! everything.
+//! First the tags are looked up, unless the caller has done so. Then blobs are sent, small ones beside large ones. An artifact
+//! is finished when its blobs are in the registry and the whole bundle is verified: first the manifests of an index,
+//! concurrently, then the tag. Everything runs in the future of the caller: dropping it stops everything.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::future::pending;
@@ -177,8 +176,8 @@ impl<'a> Executor<'a> {
             tokio::select! {
                 Some(done) = running.next() => self.on_done(done),
                 arrival = next_arrival(&mut self.arrivals), if !self.whole => match arrival {
-                    Some(Arrival::Blob(digest)) => self.queues.arrived(digest),
-                    Some(Arrival::Whole) => {
+                    Some(Arrival::BlobReady(digest)) => self.queues.arrived(digest),
+                    Some(Arrival::BundleVerified) => {
                         self.whole = true;
                         self.queues.all_arrived();
                     }

@@ -1,6 +1,6 @@
-//! What is known of a registry from this run, for all pushes to it.
+//! What a registry confirmed in this run, shared by all pushes to it.
 //!
-//! Only what the registry confirmed is known. A blob is known for one repository, never for others.
+//! A blob is recorded for one repository, never for others.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! Adapts concurrency to a registry, and tells its latency from its bandwidth.
+//! Adapts concurrency to a registry, separately for latency and bandwidth.
 //!
 //! Work that carries little waits for latency, so many pieces of it run concurrently, in places of their own. Large blobs
 //! wait for bandwidth, so few suffice. Each kind has a limit that is raised while work waits for it, and stays raised only

@@ -1,5 +1,5 @@
-//! What is still to be brought, in the order in which it is: large blobs beside small ones. The largest is first among the large,
-//! since one that is begun last is waited for alone. The smallest is first among the small.
+//! The blobs to be sent, in order: large ones beside small ones. Among the large ones the largest is first, because the push
+//! would wait for it alone at the end. Among the small ones the smallest is first.
 //!
 //! A blob that its source cannot open yet waits aside until it arrives.
 

@@ -1,6 +1,6 @@
-//! The one place that sends requests: it authenticates, follows, watches, and turns answers that are errors into errors.
+//! Sends requests: authenticates, follows redirects, limits the time, and turns error responses into errors.
 //!
-//! It knows methods, URLs, headers and bodies, and nothing of what they are for. [`Transport::exchange`] is one attempt;
+//! It knows methods, URLs, headers and bodies, but not their purpose. [`Transport::exchange`] is one attempt;
 //! [`Transport::send`] is as many as the settings allow. Work that takes several requests makes its own attempts of exchanges.
 
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 
 use semver::Version;
 
+use crate::workspace::DEFAULT_ARCH;
 use crate::{Error, Workspace};
 
 /// Returns the text of a new `environment.yaml`, commented and valid as it is.
@@ -22,6 +23,17 @@ pub fn scaffold(
     };
     let inherits = workspace.root().join("environments/base.yaml").exists();
     environment::scaffold(name, &release, inherits).map_err(Error::Environment)
+}
+
+/// Returns whether a release is in the table of releases or locked.
+pub fn is_known(workspace: &Workspace, release: &Version) -> bool {
+    let core = |version: &Version| (version.major, version.minor, version.patch);
+    mke::releases()
+        .iter()
+        .any(|known| core(known.version()) == core(release))
+        || workspace
+            .lock(&format!("v{release}"), DEFAULT_ARCH)
+            .exists()
 }
 
 /// Returns the newest release that has a lock, judged by the locks' names. The demo's is none to install.

@@ -1,5 +1,5 @@
-//! What operators share of an environment beside git: a small artifact in its registry names the deploy that touched the cluster last,
-//! and records whether it ended.
+//! The shared state of an environment: a small artifact in its registry that records the deploy that changed the cluster last,
+//! and whether it ended.
 //!
 //! A receipt reaches other checkouts only when it is committed and pulled. A deploy from a checkout that lacks it is found out here,
 //! before mkectl runs. The artifact names no operator and no host, since nodes may read it. A registry that refuses it costs a warning.

@@ -8,11 +8,22 @@ use serde_json::json;
 use crate::app::App;
 use crate::failure::Failure;
 
+/// The environment that comes with every workspace. A deploy to it reaches no cluster.
+const DEMO: &str = "demo";
+
 pub(crate) fn run(app: &App<'_>, name: &str, release: Option<&str>) -> Result<ExitCode, Failure> {
     let release = match release {
         Some(text) => Some(super::release(text)?),
         None => None,
     };
+    if name == DEMO {
+        return Err(Failure::NameOfDemo);
+    }
+    if let Some(release) = &release
+        && !release::new::is_known(&app.workspace, release)
+    {
+        return Err(Failure::UnknownRelease(format!("v{release}")));
+    }
     let text = release::new::scaffold(&app.workspace, name, release.as_ref())?;
     let directory = app.workspace.environment(name);
     let path = directory.join("environment.yaml");

@@ -1,4 +1,4 @@
-//! `store`: what the store holds, by release; and `store gc`, which removes what no lock names.
+//! `store`: what the store contains, by release; and `store gc`, which removes what no lock names.
 
 use std::process::ExitCode;
 
@@ -61,9 +61,9 @@ fn report_text(report: &Report) -> String {
         let bytes = |amount: &Amount| DecimalBytes(amount.bytes).to_string();
         text.push_str(&table(
             &[
-                "release", "arch", "blobs", "held", "missing", "shared", "frees",
+                "release", "arch", "blobs", "stored", "missing", "shared", "unique",
             ],
-            &["blobs", "held", "missing", "shared", "frees"],
+            &["blobs", "stored", "missing", "shared", "unique"],
             report
                 .releases
                 .iter()
@@ -82,15 +82,20 @@ fn report_text(report: &Report) -> String {
         ));
     }
     text.push_str(&format!(
-        "\n{}: {} of {}, {} of them shared by releases\n",
+        "\n{}: {}, {}; {} are shared by several releases\n",
         report.path,
         super::count(report.blobs, "blob"),
         DecimalBytes(report.bytes),
         DecimalBytes(report.shared_bytes),
     ));
+    if !report.releases.is_empty() {
+        text.push_str(
+            "To free the unique bytes of a release, delete its lock, then run `cargo xtask store gc`.\n",
+        );
+    }
     if report.unnamed.blobs > 0 {
         text.push_str(&format!(
-            "No lock names {} of {}: `cargo xtask store gc` frees that.\n",
+            "No lock names {}, {}: `cargo xtask store gc` removes them.\n",
             super::count(report.unnamed.blobs, "blob"),
             DecimalBytes(report.unnamed.bytes),
         ));

@@ -203,9 +203,9 @@ kubelet: {maxPods: many}
 ";
     let problems = render(&environment(config), URLS, &release("4.1.5")).unwrap_err();
     insta::assert_snapshot!(problems, @r#"
-    environments/prod/environment.yaml:2:18: `license.token` is not what belongs there; write `{ $env: NAME }` or `{ $file: path }` in its place
-    environments/prod/environment.yaml:3:86: `authentication.ldap.bindPW` is not what belongs there; write `{ $env: NAME }` or `{ $file: path }` in its place
-    environments/prod/environment.yaml:4:21: `certificates.key` is not what belongs there; write `{ $env: NAME }` or `{ $file: path }` in its place
+    environments/prod/environment.yaml:2:18: `license.token` has an invalid value; write `{ $env: NAME }` or `{ $file: path }` in its place
+    environments/prod/environment.yaml:3:86: `authentication.ldap.bindPW` has an invalid value; write `{ $env: NAME }` or `{ $file: path }` in its place
+    environments/prod/environment.yaml:4:21: `certificates.key` has an invalid value; write `{ $env: NAME }` or `{ $file: path }` in its place
     environments/prod/environment.yaml:6:20: `kubelet.maxPods` is `many`, not a number; write a whole number of 1 or more, without quotes
     "#);
     for problem in &problems.0 {

@@ -147,9 +147,9 @@ async fn a_registry_that_refuses_a_blob_in_the_first_request_gets_it_in_two() {
 /// Announces everything, and pushes it as a caller does that has asked for the tags.
 async fn push_arrived(registry: &Registry, artifacts: &[Artifact], blobs: &Blobs) -> PushReport {
     let (sender, arrivals) = tokio::sync::mpsc::unbounded_channel();
-    sender.send(Arrival::Whole).unwrap();
+    sender.send(Arrival::BundleVerified).unwrap();
     registry
-        .push_as_they_come(artifacts, blobs, arrivals, &())
+        .push_streamed(artifacts, blobs, arrivals, &())
         .await
 }
 

@@ -164,7 +164,7 @@ pub async fn prepare(
         sources.push(
             match *size > largest.min(medium::LARGEST_PIECE) && !options.dry_run {
                 true => read(what, &path, largest)?,
-                false => Source::whole(what, &path, sha256, *size),
+                false => Source::of_file(what, &path, sha256, *size),
             },
         );
     }

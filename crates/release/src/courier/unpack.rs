@@ -1,4 +1,4 @@
-//! Brings what a medium has to a workspace: history, program, mkectl and blobs.
+//! Imports a medium into a workspace: history, program, mkectl and blobs.
 //!
 //! - Nothing is used before the signature and its own hash are verified. Each content is hashed while it is copied, and gets its final
 //!   name afterwards. Therefore a run that was killed is repeated, and does only what is left.

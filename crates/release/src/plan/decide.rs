@@ -1,4 +1,4 @@
-//! Whether mkectl is to be run, for what, and by which commands.
+//! Decides whether mkectl runs, why, and with which commands.
 
 use environment::Environment;
 use semver::Version;

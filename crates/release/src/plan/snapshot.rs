@@ -1,6 +1,6 @@
 //! The snapshot of a registry: which artifacts of the locks it has, in a file that is carried over the air gap.
 //!
-//! A plan is made from the file when the registry cannot be reached. The deploy that obeys such a plan reads the registry itself.
+//! A plan is made from the file when the registry cannot be reached. The deploy that executes such a plan reads the registry itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! One archive for a colleague: what is known of an environment, without its secrets.
+//! The support archive: the state of an environment, without its secrets.
 //!
 //! Every text passes the masker. The whole archive is searched for secrets before it is written, names included.
 

@@ -1,7 +1,7 @@
-//! What other environments have in the same registry: those blobs are mounted instead of being sent again.
+//! Finds mount candidates: blobs that other environments have in the same registry.
 //!
-//! Staging and prod often are two projects of one registry. What is said here is believed and not known: the other environment's
-//! files say what its registry held after its last deploy. The registry decides.
+//! Staging and prod often are two projects of one registry. Candidates come from the files of the other environment, which record
+//! its last deploy. The registry decides whether it mounts them.
 
 use std::collections::{HashMap, HashSet};
 

@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use oci_spec::image::Digest;
 
 use crate::proof::Proven;
-use crate::transfer::fetch::{self, Lacking, open_store};
+use crate::transfer::fetch::{self, MissingDigest, open_store};
 use crate::transfer::look::QUESTIONS_AT_ONCE;
 use crate::transfer::push::Delivery;
 use crate::{Context, Error, disk};
@@ -291,10 +291,10 @@ fn holds_any(store: &bundle::Store, delivery: &Delivery<'_>) -> bool {
 }
 
 /// Returns the release matrix as lacking, if the store does not have it: no registry does.
-pub(crate) fn missing_matrix(lock: &Lock, store: &bundle::Store) -> Option<Lacking> {
+pub(crate) fn missing_matrix(lock: &Lock, store: &bundle::Store) -> Option<MissingDigest> {
     let matrix = lock.release_matrix.as_ref()?;
     let digest = bundle::sha256_digest(&format!("sha256:{}", matrix.sha256)).ok()?;
-    (!store.has(&digest, matrix.size)).then(|| Lacking {
+    (!store.has(&digest, matrix.size)).then(|| MissingDigest {
         artifact: matrix.path.clone(),
         digest: digest.to_string(),
         size: matrix.size,

@@ -1,4 +1,4 @@
-//! `START.txt`: what a person on the other side types, in plain words.
+//! `START.txt`: the commands to type on the other side.
 
 use std::collections::BTreeMap;
 

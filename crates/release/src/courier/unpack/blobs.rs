@@ -9,7 +9,7 @@ use medium::{Content, Medium, What};
 
 use super::{Damaged, Unpacked, advanced};
 use crate::event::{Event, Step};
-use crate::transfer::before_push::{self, Unready};
+use crate::transfer::before_push::{self, NotReady};
 use crate::transfer::fetch::open_store;
 use crate::transfer::local;
 use crate::{Context, Workspace};
@@ -72,7 +72,7 @@ pub(super) fn check_room(workspace: &Workspace, medium: &Medium) -> Result<(), c
     let needed = missing.map(|content| content.size).sum();
     let folder = workspace.bundles();
     match before_push::free(&folder) {
-        Ok(free) if free < needed => Err(Unready::NoRoom {
+        Ok(free) if free < needed => Err(NotReady::NoRoom {
             folder: workspace.shown(&folder).to_owned(),
             free,
             needed,
