@@ -1,7 +1,7 @@
 //! Finds out what this machine can test with, so tests which need more are shown as ignored, with the reason.
 //!
-//! Docker runs `registry:2`, `cargo zigbuild` makes the portable program, skopeo is the referee of what was pushed, and
-//! nodes are namespaces, which only root makes. Under `CI` nothing is ignored: there a missing program is a failure.
+//! Docker runs `registry:2`, `cargo zigbuild` makes the portable program, skopeo, containerd, podman, helm and oras are referees of what
+//! was pushed, nginx and haproxy stand before registries, and nodes are namespaces, which only root makes. Under `CI` nothing is ignored: there a missing program is a failure.
 
 #![expect(
     clippy::disallowed_methods,
@@ -25,6 +25,9 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(without_mandoc)");
     println!("cargo::rustc-check-cfg=cfg(without_check_jsonschema)");
     println!("cargo::rustc-check-cfg=cfg(without_ssh_keygen)");
+    for referee in ["containerd", "podman", "helm", "oras", "nginx", "haproxy"] {
+        println!("cargo::rustc-check-cfg=cfg(without_{referee})");
+    }
     if std::env::var_os("CI").is_some() {
         return;
     }
@@ -52,9 +55,26 @@ fn main() {
     if !on_path("ssh-keygen") {
         println!("cargo::rustc-cfg=without_ssh_keygen");
     }
+    let mounts = makes_namespaces();
+    if !mounts || !["containerd", "ctr"].into_iter().all(on_path) {
+        println!("cargo::rustc-cfg=without_containerd");
+    }
+    for client in ["podman", "helm"] {
+        if !on_path(client) {
+            println!("cargo::rustc-cfg=without_{client}");
+        }
+    }
+    if !python_has("oras") {
+        println!("cargo::rustc-cfg=without_oras");
+    }
+    for server in ["nginx", "haproxy"] {
+        if !on_path(server) && !Path::new("/usr/sbin").join(server).is_file() {
+            println!("cargo::rustc-cfg=without_{server}");
+        }
+    }
     let needed = ["ssh", "ssh-keygen", "ip", "nsenter", "unshare"];
     let has_sshd = on_path("sshd") || Path::new("/usr/sbin/sshd").is_file();
-    if !needed.into_iter().all(on_path) || !has_sshd || !makes_namespaces() {
+    if !needed.into_iter().all(on_path) || !has_sshd || !mounts {
         println!("cargo::rustc-cfg=without_namespaces");
     }
 }
@@ -63,6 +83,15 @@ fn main() {
 fn makes_namespaces() -> bool {
     let tried = std::process::Command::new("unshare")
         .args(["--net", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/run"])
+        .stderr(std::process::Stdio::null())
+        .status();
+    tried.is_ok_and(|status| status.success())
+}
+
+/// Returns whether the `python3` on PATH can import a module.
+fn python_has(module: &str) -> bool {
+    let tried = std::process::Command::new("python3")
+        .args(["-c", &format!("import {module}")])
         .stderr(std::process::Stdio::null())
         .status();
     tried.is_ok_and(|status| status.success())

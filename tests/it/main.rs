@@ -1,8 +1,8 @@
 //! The integration tests: one program, a file for each verb, `approval` for the questions before a plan, `diagnosis` for the log,
 //! `carry` for reading and pushing at the same time, `concurrency` for several commands on one environment, `fleet` for many of both, `resume`, `faults` and `interrupted`
-//! for what goes wrong on the way, `terminal` for the width of what is shown, and `tidy` for the rules of the repository.
+//! for what goes wrong on the way, `referees` for programs of other authors that pull what was pushed, `terminal` for the width of what is shown, and `tidy` for the rules of the repository.
 //!
-//! Tests that need Docker or skopeo are shown as ignored, with the reason, where those are missing; `build.rs` looks.
+//! Tests that need other programs are shown as ignored, with the reason, where those are missing; `build.rs` looks.
 //! Under `CI` they run and fail instead.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -50,6 +50,7 @@ mod prune;
 mod push;
 mod receipt;
 mod redaction;
+mod referees;
 mod refused;
 mod rehearse;
 mod releases;

@@ -14,6 +14,7 @@ pub mod sandbox;
 pub mod server;
 pub mod tap;
 pub mod terminal;
+pub mod terminators;
 pub mod tls;
 pub mod wire;
 
@@ -24,4 +25,5 @@ pub use namespaces::Namespaces;
 pub use registries::TestRegistry;
 pub use sandbox::{Run, Sandbox};
 pub use server::Server;
+pub use terminators::Terminator;
 pub use tls::TlsProxy;

@@ -1,0 +1,463 @@
+//! Referees: programs of other authors, as nodes and operators run them, pull what was pushed and must get the digests of the lock.
+//!
+//! containerd, Docker and Podman unpack the layers too. What they cannot run is not run: the images contain files, not programs.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use bundle::make::{ArtifactRecipe, ContentsRecipe, Recipe};
+use bundle::{Artifact, Kind, Lock};
+use camino::{Utf8Path, Utf8PathBuf};
+use support::{Sandbox, Terminator, TestRegistry, bundles};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+/// The archives of the bundle: those of the demo, and as many more.
+const ARCHIVES: usize = 60;
+
+/// How many pulls run concurrently. Most of their time is waiting.
+const CONCURRENT: usize = 4;
+
+/// A layer that needs several requests where one may have 1 MiB, and one that is large enough to be streamed.
+const LAYERS: [usize; 2] = [3 << 20, 17 << 20];
+
+/// A registry with a CA of its own, and what was pushed to it.
+struct Pushed {
+    sandbox: Sandbox,
+    registry: TestRegistry,
+    lock: Lock,
+}
+
+impl Pushed {
+    async fn new() -> Self {
+        let registry = TestRegistry::tls().await;
+        let sandbox = Sandbox::new(AIRLOCK);
+        registry.describe(&sandbox, "");
+        bundles::make_locked(&sandbox, &sixty());
+        sandbox.run(&["push", "lab"]).success();
+        let lock = bundles::lock_of(&sandbox);
+        assert_eq!(lock.artifacts.len(), ARCHIVES);
+        Self {
+            sandbox,
+            registry,
+            lock,
+        }
+    }
+
+    /// Returns the artifacts of a kind.
+    fn of(&self, kind: Kind) -> Vec<&Artifact> {
+        let artifacts = self.lock.artifacts.iter();
+        artifacts.filter(|one| one.kind == kind).collect()
+    }
+
+    /// Returns what a client calls an artifact.
+    fn name(&self, artifact: &Artifact) -> String {
+        let (address, name) = (&self.registry.address, artifact.reference());
+        format!("{address}/mke/four/{name}")
+    }
+
+    /// Returns a repository with the digest that the lock names.
+    fn by_digest(&self, artifact: &Artifact) -> String {
+        let (address, repository) = (&self.registry.address, &artifact.repository);
+        format!("{address}/mke/four/{repository}@{}", artifact.digest)
+    }
+
+    /// Returns the file of the registry's CA.
+    fn ca(&self) -> Utf8PathBuf {
+        self.sandbox.path("environments/lab/registry-ca.pem")
+    }
+
+    /// Returns a folder in which Docker's tools look for the CA of a registry.
+    fn certificates(&self) -> Utf8PathBuf {
+        self.sandbox.write(
+            "certificates/ca.crt",
+            self.registry.ca_pem.as_deref().unwrap(),
+        );
+        self.sandbox.path("certificates")
+    }
+}
+
+/// Returns a bundle with the demo's artifacts and others that differ in depth of their names, platforms and kind.
+fn sixty() -> Recipe {
+    let mut recipe = bundles::small();
+    for number in recipe.artifacts.len()..ARCHIVES {
+        recipe.artifacts.push(match number % 6 {
+            0 => chart(number),
+            1 | 2 => image(number, &["linux/amd64", "linux/arm64"]),
+            _ => image(number, &["linux/amd64"]),
+        });
+    }
+    recipe
+}
+
+fn image(number: usize, platforms: &[&str]) -> ArtifactRecipe {
+    let path = ["a", "a/b", "a/b/c", "a/b/c/d"][number % 4];
+    let layers = [
+        ("base", 20_000),
+        (&*format!("layer-{number}"), 1_000 * number),
+    ];
+    let repository = format!("{path}/image-{number}");
+    bundles::image(&repository, &format!("v1.{number}"), platforms, &layers)
+}
+
+/// Returns a chart whose version has a `+`, for which tags have `_`.
+fn chart(number: usize) -> ArtifactRecipe {
+    ArtifactRecipe {
+        repository: format!("charts/chart-{number}"),
+        tag: format!("1.0.{number}_k0s.0"),
+        contents: ContentsRecipe::Chart {
+            name: format!("chart-{number}"),
+            version: format!("1.0.{number}+k0s.0"),
+            description: "A chart".to_owned(),
+        },
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+#[cfg_attr(without_skopeo, ignore = "skopeo is not on PATH")]
+async fn skopeo_copies_every_artifact_with_its_digests() {
+    let pushed = Pushed::new().await;
+    let certificates = pushed.certificates();
+    each(&pushed.lock.artifacts, |artifact| {
+        copied(
+            &pushed.sandbox,
+            &pushed.name(artifact),
+            &certificates,
+            artifact,
+        );
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+#[cfg_attr(
+    without_containerd,
+    ignore = "containerd is not on PATH, or this user may not mount"
+)]
+async fn containerd_pulls_every_image_as_nodes_do() {
+    let pushed = Pushed::new().await;
+    let containerd = Containerd::start(&pushed.sandbox);
+    let (address, ca) = (&pushed.registry.address, pushed.ca());
+    pushed.sandbox.write(
+        &format!("hosts/{address}/hosts.toml"),
+        &format!(
+            "server = \"https://{address}\"\n[host.\"https://{address}\"]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = \"{ca}\"\n"
+        ),
+    );
+    let hosts = pushed.sandbox.path("hosts");
+    let images = pushed.of(Kind::Image);
+    each(&images, |artifact| {
+        let name = pushed.name(artifact);
+        // Several pulls of a blob that images share: one is told that the other has locked it.
+        let pull = [
+            "images",
+            "pull",
+            "--snapshotter",
+            "native",
+            "--all-platforms",
+        ];
+        let pull = [&pull[..], &["--hosts-dir", hosts.as_str(), &name]].concat();
+        containerd.ctr(&pushed.sandbox, &pull);
+    });
+    let listed = containerd.ctr(&pushed.sandbox, &["images", "ls"]);
+    for artifact in images {
+        let name = pushed.name(artifact);
+        let row = listed
+            .lines()
+            .find(|line| line.starts_with(&format!("{name} ")));
+        let digest = row.and_then(|row| row.split_whitespace().nth(2));
+        assert_eq!(digest, Some(artifact.digest.as_ref()), "{name}\n{listed}");
+    }
+}
+
+/// Docker's daemon takes any certificate from a registry on loopback.
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn docker_pulls_every_image() {
+    let pushed = Pushed::new().await;
+    let docker = |arguments: &[&str]| run(&pushed.sandbox, "docker", arguments);
+    each(&pushed.of(Kind::Image), |artifact| {
+        let name = pushed.name(artifact);
+        docker(&["pull", "--quiet", "--platform", "linux/amd64", &name]);
+        let format = r#"{{join .RepoDigests "\n"}}"#;
+        let digests = docker(&["image", "inspect", "--format", format, &name]);
+        docker(&["image", "rm", &name]);
+        let expected = pushed.by_digest(artifact);
+        assert!(
+            digests.lines().any(|digest| digest == expected),
+            "{expected}: {digests}"
+        );
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+#[cfg_attr(without_podman, ignore = "podman is not on PATH")]
+async fn podman_pulls_every_image() {
+    let pushed = Pushed::new().await;
+    let (certificates, images) = (pushed.certificates(), pushed.of(Kind::Image));
+    let names: Vec<String> = images.iter().map(|image| pushed.name(image)).collect();
+    let [root, state] = ["podman/root", "podman/run"].map(|path| pushed.sandbox.path(path));
+    let podman = |arguments: &[&str]| {
+        let place = ["--root", root.as_str(), "--runroot", state.as_str()];
+        let driver = ["--storage-driver", "vfs"];
+        let mut all = [&place[..], &driver, arguments].concat();
+        all.extend(names.iter().map(String::as_str));
+        run(&pushed.sandbox, "podman", &all)
+    };
+    let platform = ["--quiet", "--os", "linux", "--arch", "amd64"];
+    let pull = [
+        &["pull", "--cert-dir", certificates.as_str()],
+        &platform[..],
+    ]
+    .concat();
+    podman(&pull);
+    let digests = podman(&["image", "inspect", "--format", "{{.RepoDigests}}"]);
+    assert_eq!(digests.lines().count(), images.len(), "{digests}");
+    for (line, image) in digests.lines().zip(images) {
+        let expected = pushed.by_digest(image);
+        let mut digests = line.trim_matches(['[', ']']).split(' ');
+        assert!(
+            digests.any(|digest| digest == expected),
+            "{expected}: {line}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+#[cfg_attr(without_helm, ignore = "helm is not on PATH")]
+async fn helm_shows_pulls_and_renders_every_chart() {
+    let pushed = Pushed::new().await;
+    let ca = pushed.ca();
+    let charts = pushed.of(Kind::Chart);
+    assert!(charts.len() > 8, "{}", charts.len());
+    each(&charts, |chart| {
+        let (address, repository) = (&pushed.registry.address, &chart.repository);
+        let url = format!("oci://{address}/mke/four/{repository}");
+        let version = chart.tag.replace('_', "+");
+        let named = [
+            url.as_str(),
+            "--version",
+            &version,
+            "--ca-file",
+            ca.as_str(),
+        ];
+        let helm = |command: &[&str]| run(&pushed.sandbox, "helm", &[command, &named].concat());
+        let shown = helm(&["show", "chart"]);
+        assert!(shown.contains(&format!("version: {version}")), "{shown}");
+        let folder = pushed.sandbox.path(&format!("charts/{repository}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        let pulled = helm(&["pull", "--destination", folder.as_str()]);
+        assert!(
+            pulled.contains(&format!("Digest: {}", chart.digest)),
+            "{url}: {pulled}"
+        );
+        let file = folder.read_dir_utf8().unwrap().next().unwrap().unwrap();
+        let digest = sha256(file.path());
+        let is_locked = chart.blobs().any(|(blob, _)| blob.as_ref() == digest);
+        assert!(is_locked, "{url}: {digest}");
+        let rendered = helm(&["template", "lab"]);
+        assert!(rendered.contains("kind: ConfigMap\n"), "{rendered}");
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+#[cfg_attr(without_oras, ignore = "python3 has no module oras")]
+async fn oras_pulls_every_artifact_with_its_blobs() {
+    let pushed = Pushed::new().await;
+    let script = support::sandbox::repository().join("tests/support/oras_pull.py");
+    let references = pushed.lock.artifacts.iter();
+    let references = references.map(|artifact| format!("mke/four/{}", artifact.reference()));
+    let references: Vec<String> = references.collect();
+    let ca = pushed.ca();
+    let mut arguments = vec![script.as_str(), &pushed.registry.address, ca.as_str()];
+    arguments.extend(references.iter().map(String::as_str));
+    let pulled = run(&pushed.sandbox, "python3", &arguments);
+    assert_eq!(pulled.lines().count(), ARCHIVES, "{pulled}");
+    for (line, artifact) in pulled.lines().zip(&pushed.lock.artifacts) {
+        let mut words = line.split(' ').skip(1);
+        assert_eq!(words.next(), Some(artifact.digest.as_ref()), "{line}");
+        let blobs: Vec<&str> = words.collect();
+        // The config, and at least one layer.
+        assert!(blobs.len() >= 2, "{line}");
+        for pulled in blobs {
+            let is_locked = artifact.blobs().any(|(blob, _)| blob.as_ref() == pulled);
+            assert!(is_locked, "{line}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+#[cfg_attr(without_skopeo, ignore = "skopeo is not on PATH")]
+#[cfg_attr(without_nginx, ignore = "nginx is not installed")]
+async fn nginx_with_its_defaults_costs_requests_and_no_human() {
+    let registry = TestRegistry::plain().await;
+    let nginx = Terminator::nginx(&registry.address).await;
+    deploys_through(&nginx);
+    // Its limit was met, and stayed what it is.
+    let log = nginx.log("access.log");
+    let refused = log.lines().filter(|line| line.contains("\" 413 "));
+    assert!((1..10).contains(&refused.count()), "{log}");
+    let parts = log.lines().filter(|line| line.contains("\"PATCH "));
+    let taken = parts.filter(|line| line.contains("\" 202 ")).count();
+    let least: usize = LAYERS.iter().map(|size| size >> 20).sum();
+    assert!(taken >= least, "{taken} parts\n{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+#[cfg_attr(without_skopeo, ignore = "skopeo is not on PATH")]
+#[cfg_attr(without_haproxy, ignore = "haproxy is not installed")]
+async fn haproxy_with_its_defaults_is_passed() {
+    let registry = TestRegistry::plain().await;
+    let haproxy = Terminator::haproxy(&registry.address).await;
+    deploys_through(&haproxy);
+}
+
+/// Pushes and deploys through a proxy with nothing but its address and CA, and lets skopeo fetch all of it through the same proxy.
+fn deploys_through(proxy: &Terminator) {
+    let mut sandbox = Sandbox::new(AIRLOCK);
+    let record = sandbox.home().join("mkectl-calls");
+    sandbox.variable("FAKE_MKECTL_RECORD", record.as_str());
+    sandbox.install(FAKE_MKECTL, "mkectl");
+    TestRegistry::describe_at(&proxy.address, Some(&proxy.ca_pem), &sandbox, "");
+    let mut recipe = bundles::small();
+    for (number, size) in LAYERS.into_iter().enumerate() {
+        let layers = [("base", 900), (&*format!("large-{number}"), size)];
+        let repository = format!("large/image-{number}");
+        recipe
+            .artifacts
+            .push(bundles::image(&repository, "v1", &["linux/amd64"], &layers));
+    }
+    bundles::make_locked(&sandbox, &recipe);
+    sandbox.run(&["push", "lab"]).success();
+    let deployed = sandbox.run(&["deploy", "lab"]).success();
+    assert!(
+        sandbox.path("environments/lab/receipt.yaml").exists(),
+        "{}",
+        deployed.whole()
+    );
+    sandbox.write("certificates/ca.crt", &proxy.ca_pem);
+    let certificates = sandbox.path("certificates");
+    for artifact in &bundles::lock_of(&sandbox).artifacts {
+        let name = format!("{}/mke/four/{}", proxy.address, artifact.reference());
+        copied(&sandbox, &name, &certificates, artifact);
+    }
+}
+
+/// Lets skopeo copy an artifact with all its platforms, which compares every digest, and compares the root with the lock.
+fn copied(sandbox: &Sandbox, name: &str, certificates: &Utf8Path, artifact: &Artifact) {
+    let out = sandbox.path(&format!(
+        "copies/{}",
+        artifact.reference().replace(':', "_")
+    ));
+    std::fs::create_dir_all(out.parent().unwrap()).unwrap();
+    let (from, to) = (format!("docker://{name}"), format!("dir:{out}"));
+    let how = ["--insecure-policy", "copy", "--all", "--preserve-digests"];
+    let trust = ["--src-cert-dir", certificates.as_str()];
+    run(
+        sandbox,
+        "skopeo",
+        &[&how[..], &trust, &[&from, &to]].concat(),
+    );
+    assert_eq!(
+        sha256(&out.join("manifest.json")),
+        artifact.digest.as_ref(),
+        "{name}"
+    );
+}
+
+/// A containerd with everything of it in a sandbox. It stops when this is dropped.
+struct Containerd {
+    socket: Utf8PathBuf,
+    process: Child,
+}
+
+impl Containerd {
+    fn start(sandbox: &Sandbox) -> Self {
+        let folder = sandbox.home().join("containerd");
+        let socket = folder.join("socket");
+        sandbox.write(
+            "containerd.toml",
+            &format!(
+                "version = 2\nroot = \"{folder}/root\"\nstate = \"{folder}/state\"\n\
+                 disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\n  address = \"{socket}\"\n"
+            ),
+        );
+        let log = sandbox.path("containerd.log");
+        let output = std::fs::File::create(&log).unwrap();
+        let process = program(sandbox, "containerd")
+            .args(["--config", sandbox.path("containerd.toml").as_str()])
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .spawn()
+            .unwrap();
+        let started = Self { socket, process };
+        for _ in 0..200 {
+            if started.socket.exists() {
+                return started;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("{}", std::fs::read_to_string(log).unwrap());
+    }
+
+    fn ctr(&self, sandbox: &Sandbox, arguments: &[&str]) -> String {
+        let place = ["--address", self.socket.as_str()];
+        run(sandbox, "ctr", &[&place[..], arguments].concat())
+    }
+}
+
+impl Drop for Containerd {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Does something with each of these, with some of them concurrently.
+fn each<T: Sync>(all: &[T], work: impl Fn(&T) + Sync) {
+    let next = Mutex::new(all.iter());
+    std::thread::scope(|scope| {
+        for _ in 0..CONCURRENT {
+            scope.spawn(|| {
+                loop {
+                    let Some(one) = next.lock().unwrap().next() else {
+                        return;
+                    };
+                    work(one);
+                }
+            });
+        }
+    });
+}
+
+/// Returns another program, which sees no settings of the user that runs the tests.
+fn program(sandbox: &Sandbox, name: &str) -> Command {
+    #[expect(clippy::disallowed_methods, reason = "another program is the referee")]
+    let mut command = Command::new(name);
+    command
+        .env("HOME", sandbox.home())
+        .env_remove("XDG_RUNTIME_DIR");
+    command
+}
+
+/// Runs another program to its end and returns everything that it printed.
+fn run(sandbox: &Sandbox, name: &str, arguments: &[&str]) -> String {
+    let output = program(sandbox, name).args(arguments).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name} {arguments:?}: {text}");
+    text.into_owned()
+}
+
+fn sha256(path: &Utf8Path) -> String {
+    use sha2::Digest as _;
+    let bytes = std::fs::read(path).unwrap();
+    format!("sha256:{}", hex::encode(sha2::Sha256::digest(bytes)))
+}
