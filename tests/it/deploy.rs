@@ -289,7 +289,7 @@ async fn after_a_failed_apply_mkectl_runs_again_even_if_the_files_are_set_back()
       registry  14 artifacts already present
       config    write environments/lab/mke4.yaml
       mkectl    [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml --no-color --no-pretty-print
-                because the last one failed
+                because the last deploy failed
 
     --- a/environments/lab/mke4.yaml
     +++ b/environments/lab/mke4.yaml
