@@ -42,7 +42,7 @@ async fn after_a_push_it_renders_applies_and_writes_the_receipt() {
     mkectl |              Generated username:password
     mkectl |         admin:***
     mkectl | INF MKE v4.1.5 is installed
-        apply the password of user admin is in environments/lab/admin-password, which only you can read; no other copy exists
+        apply done: the password of user admin is in environments/lab/admin-password, which only you can read; no other copy exists
         apply done: applied; log in environments/lab/logs/[TIME]-apply.log
     "#);
     let receipt = lab.receipt();

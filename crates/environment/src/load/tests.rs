@@ -369,7 +369,7 @@ fn wrong_kinds() {
     ");
     insta::assert_snapshot!(wrong(&format!("{GOOD}config: text\n")), @"environments/prod/environment.yaml:3:9: `config` is a single value, not a mapping");
     insta::assert_snapshot!(wrong(&format!("{GOOD}mkectl: ''\n")), @"environments/prod/environment.yaml:3:9: `mkectl` is empty; write a path, or remove the key");
-    insta::assert_snapshot!(wrong_registry("  project: { a: b }\n"), @"environments/prod/environment.yaml:4:12: `registry.project` is a mapping, not a path in a registry");
+    insta::assert_snapshot!(wrong_registry("  project: { a: b }\n"), @"environments/prod/environment.yaml:4:12: `registry.project` is a mapping, not a repository path");
 }
 
 #[test]
@@ -509,7 +509,7 @@ fn secrets_are_refused_and_not_repeated() {
     environments/prod/environment.yaml:2:13: `password` does not belong in a file; files contain the names of secrets, not secrets: write `push-credentials: { env: NAME }` below `registry`
     environments/prod/environment.yaml:2:66: unknown key `projekt` in `registry`; did you mean `project`?
 
-    environments/prod/environment.yaml:2:52: this is not the name of an environment variable; files contain the names of secrets, not secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD, in capital letters, digits and underscores
+    environments/prod/environment.yaml:2:52: this is not an environment variable name; files contain the names of secrets, not secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD, in capital letters, digits and underscores
     environments/prod/environment.yaml:2:66: unknown key `projekt` in `registry`; did you mean `project`?
 
     environments/prod/environment.yaml:2:45: `registry.push-credentials` is a single value, not a mapping; files contain the names of secrets, not secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD
@@ -522,7 +522,7 @@ fn secrets_are_refused_and_not_repeated() {
     environments/prod/environment.yaml:2:69: `password` does not belong in a file; files contain the names of secrets, not secrets: write `push-credentials: { env: NAME }` below `registry`
     environments/prod/environment.yaml:2:93: unknown key `projekt` in `registry`; did you mean `project`?
 
-    environments/prod/environment.yaml:6:7: this is not the name of an environment variable; files contain the names of secrets, not secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD, in capital letters, digits and underscores
+    environments/prod/environment.yaml:6:7: this is not an environment variable name; files contain the names of secrets, not secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD, in capital letters, digits and underscores
     environments/prod/environment.yaml:8:3: unknown key `projekt` in `registry`; did you mean `project`?
     ");
 }

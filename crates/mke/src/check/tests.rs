@@ -43,7 +43,7 @@ cloudProvider: {provider: gcp}
     environments/prod/environment.yaml:11:18: `network.nodePortRange` is `35535-32768`, not a port range; write the first and the last, such as `32768-35535`
     environments/prod/environment.yaml:12:21: `network.kubeProxy.mode` is `iptable`, which is not one of its values; did you mean `iptables`?
     environments/prod/environment.yaml:13:10: `kubelet` is a list, not a mapping; write keys below it
-    environments/prod/environment.yaml:14:22: `etcd.storageQuota` is `much`, not a number of bytes; write it with its unit, such as `8GB`
+    environments/prod/environment.yaml:14:22: `etcd.storageQuota` is `much`, not a size; write it with its unit, such as `8GB`
     environments/prod/environment.yaml:15:27: `cloudProvider.provider` is `gcp`, which is not one of its values; write one of `aws`, `external`
     "#);
 }
@@ -238,7 +238,7 @@ etcd: {storageQuota: much}
     environments/prod/environment.yaml:5:41: warning: unknown key `hosts[].ssh.keypath`; did you mean `keyPath`?
     environments/prod/environment.yaml:7:5: warning: unknown key `hosts[].address`; did you mean `ssh.address`?
     environments/prod/environment.yaml:8:10: a host has no `ssh.address`; write `address: 10.0.0.1`
-    environments/prod/environment.yaml:9:22: `etcd.storageQuota` is `much`, not a number of bytes; write it with its unit, such as `8GB`
+    environments/prod/environment.yaml:9:22: `etcd.storageQuota` is `much`, not a size; write it with its unit, such as `8GB`
     ");
 }
 
@@ -326,9 +326,7 @@ backup: {schedule: {path: /backup}}
 k8sProviderSpecs: {dataDir: /data}
 "
     );
-    insta::assert_snapshot!(said(&config, "4.2.0"), @"
-    environments/prod/environment.yaml:9:29: `k8sProviderSpecs.dataDir` is `/data`, not a path that ends in `/k0s`; write the whole path of a folder `k0s`, such as `/data/k0s`
-    ");
+    insta::assert_snapshot!(said(&config, "4.2.0"), @"environments/prod/environment.yaml:9:29: `k8sProviderSpecs.dataDir` is `/data`, not an absolute path that ends in `/k0s`; write the absolute path of a folder `k0s`, such as `/data/k0s`");
     let config = config.replace("/data}", "/data/k0s}");
     insta::assert_snapshot!(said(&config, "4.2.0"), @"
     environments/prod/environment.yaml:7:18: `apiServer.audit.level` is `metadata`, which the vendor's page has in its table, while its text has a capital letter; write `None`, `Metadata` or `Request`

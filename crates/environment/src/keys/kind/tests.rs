@@ -157,7 +157,7 @@ fn the_fix_is_what_to_write() {
         (
             &self::rule(Kind::Cidr),
             "10.96.3.0/16",
-            "`10.96.3.0/16`, whose address is within the range; write `10.96.0.0/16`",
+            "`10.96.3.0/16`, whose address has host bits set; write `10.96.0.0/16`",
         ),
     ] {
         let fault = fault(rule, &node(text)).unwrap();

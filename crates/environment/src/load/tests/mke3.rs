@@ -42,7 +42,7 @@ fn an_mke_3_cluster_is_checked() {
         ),
         (
             "mke3: { version: 3.8.2, credentials: { env: hunter2 } }",
-            "this is not the name of an environment variable",
+            "this is not an environment variable name",
         ),
         (
             "mke3: { version: 3.8.2, credentials: swordfish }",
