@@ -271,7 +271,7 @@ async fn what_the_mkectl_of_a_kept_release_lists_stays() {
     );
     assert!(
         run.stdout
-            .contains("kept: v4.1.5 for lab: wanted, running\n"),
+            .contains("kept: v4.1.5: required by lab, running in lab\n"),
         "{}",
         run.stdout
     );

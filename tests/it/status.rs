@@ -38,8 +38,8 @@ async fn what_was_deployed_costs_a_request_an_artifact_and_has_no_drift() {
     insta::assert_snapshot!(run.whole(), @r"
     exit code: 0
     --- stdout
-    ENVIRONMENT  WANTED  DEPLOYED                     REGISTRY  SHARED STATE                       DRIFT
-    lab          v4.1.5  v4.1.5 [TIME]  14 of 14  v4.1.5 ended [TIME]   none
+    ENVIRONMENT  WANTED  DEPLOYED                     REGISTRY  SHARED STATE                          DIFFERENCES
+    lab          v4.1.5  v4.1.5 [TIME]  14 of 14  v4.1.5 deployed [TIME]         none
     --- stderr
     ");
     // One more for the registry itself, and two for the shared state.

@@ -32,7 +32,7 @@ fn says_what_each_release_holds() {
         "{text}"
     );
     assert!(
-        text.contains("bundles/store: 65 blobs of 3.10 MB"),
+        text.contains("bundles/store: 65 blobs, 3.10 MB"),
         "{text}"
     );
     assert!(!text.contains("No lock names"), "{text}");

@@ -104,9 +104,7 @@ pub(crate) fn ask(
         return declined(format!("`--confirm` has `{given}`, but expected `{name}`"));
     }
     if !std::io::stdin().is_terminal() {
-        return declined(format!(
-            "its name is required, from `--confirm {name}` or a terminal"
-        ));
+        return declined("a terminal is required to confirm".to_owned());
     }
     edge::err(&format!("\n{question}"));
     let Ok(answer) = line() else {

@@ -227,7 +227,7 @@ impl Failure {
             }
             Self::Declined { environment, .. } => {
                 vec![format!(
-                    "confirm with `--confirm {environment}`, or type `{environment}` at the prompt; `--yes` does not confirm"
+                    "add `--confirm {environment}` for runs without a terminal; `--yes` alone does not confirm"
                 )]
             }
             Self::NoApproval(_) => {

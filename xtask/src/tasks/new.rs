@@ -19,12 +19,12 @@ pub(crate) fn run(app: &App<'_>, name: &str, release: Option<&str>) -> Result<Ex
     if name == DEMO {
         return Err(Failure::NameOfDemo);
     }
+    let text = release::new::scaffold(&app.workspace, name, release.as_ref())?;
     if let Some(release) = &release
         && !release::new::is_known(&app.workspace, release)
     {
         return Err(Failure::UnknownRelease(format!("v{release}")));
     }
-    let text = release::new::scaffold(&app.workspace, name, release.as_ref())?;
     let directory = app.workspace.environment(name);
     let path = directory.join("environment.yaml");
     let shown = app.workspace.shown(&path).to_owned();

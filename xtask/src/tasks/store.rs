@@ -164,11 +164,12 @@ mod tests {
         assert_eq!(
             report_text(&report),
             "\
-RELEASE  ARCH   BLOBS     HELD   MISSING   SHARED    FREES
+RELEASE  ARCH   BLOBS   STORED   MISSING   SHARED   UNIQUE
 v4.1.5   amd64      9  4.00 MB  20.00 kB  1.50 MB  2.50 MB
 
-bundles/store: 12 blobs of 5.00 MB, 1.50 MB of them shared by releases
-No lock names 1 blob of 1.00 MB: `cargo xtask store gc` frees that.
+bundles/store: 12 blobs, 5.00 MB; 1.50 MB are shared by several releases
+To free the unique bytes of a release, delete its lock, then run `cargo xtask store gc`.
+No lock names 1 blob, 1.00 MB: `cargo xtask store gc` removes them.
 "
         );
         report.releases.clear();
@@ -178,7 +179,7 @@ No lock names 1 blob of 1.00 MB: `cargo xtask store gc` frees that.
             "\
 No release is locked. Lock one with `cargo xtask lock v4.1.5`.
 
-bundles/store: 12 blobs of 5.00 MB, 1.50 MB of them shared by releases
+bundles/store: 12 blobs, 5.00 MB; 1.50 MB are shared by several releases
 "
         );
     }

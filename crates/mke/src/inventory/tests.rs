@@ -223,7 +223,5 @@ config:
 
 #[test]
 fn a_reference_cannot_become_a_number() {
-    insta::assert_snapshot!(rendered("config: { kubelet: { maxPods: { $env: PODS } } }\n", ""), @r#"
-    environments/prod/environment.yaml:3:31: `kubelet.maxPods` is a reference, which becomes text; a different type is expected here; write the value itself, since it is no secret
-    "#);
+    insta::assert_snapshot!(rendered("config: { kubelet: { maxPods: { $env: PODS } } }\n", ""), @"environments/prod/environment.yaml:3:31: `kubelet.maxPods` is a reference, which becomes a string; a different type is expected here; write the value itself: it is not a secret");
 }

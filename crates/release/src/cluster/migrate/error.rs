@@ -9,7 +9,7 @@ use crate::Kind;
 #[non_exhaustive]
 pub enum Error {
     /// The environment describes no MKE 3 cluster.
-    #[error("{environment} has no `mke3` section, so there is no MKE 3 cluster to upgrade")]
+    #[error("{environment} has no `mke3` section in environment.yaml")]
     NoMke3 {
         /// The environment.
         environment: String,
