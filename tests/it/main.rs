@@ -53,6 +53,7 @@ mod refused;
 mod rehearse;
 mod releases;
 mod render;
+mod report;
 mod resume;
 mod show;
 mod signed;
