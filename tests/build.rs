@@ -1,7 +1,7 @@
 //! Finds out what this machine can test with, so tests which need more are shown as ignored, with the reason.
 //!
 //! Docker runs `registry:2`, `cargo zigbuild` makes the portable program, skopeo, containerd, podman, helm and oras are referees of what
-//! was pushed, nginx and haproxy stand before registries, and nodes are namespaces, which only root makes. Under `CI` nothing is ignored: there a missing program is a failure.
+//! was pushed, nginx and haproxy stand before registries, chromium opens reports, and nodes are namespaces, which only root makes. Under `CI` nothing is ignored: there a missing program is a failure.
 
 #![expect(
     clippy::disallowed_methods,
@@ -25,7 +25,15 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(without_mandoc)");
     println!("cargo::rustc-check-cfg=cfg(without_check_jsonschema)");
     println!("cargo::rustc-check-cfg=cfg(without_ssh_keygen)");
-    for referee in ["containerd", "podman", "helm", "oras", "nginx", "haproxy"] {
+    for referee in [
+        "containerd",
+        "podman",
+        "helm",
+        "oras",
+        "nginx",
+        "haproxy",
+        "chromium",
+    ] {
         println!("cargo::rustc-check-cfg=cfg(without_{referee})");
     }
     if std::env::var_os("CI").is_some() {
@@ -59,7 +67,7 @@ fn main() {
     if !mounts || !["containerd", "ctr"].into_iter().all(on_path) {
         println!("cargo::rustc-cfg=without_containerd");
     }
-    for client in ["podman", "helm"] {
+    for client in ["podman", "helm", "chromium"] {
         if !on_path(client) {
             println!("cargo::rustc-cfg=without_{client}");
         }

@@ -192,6 +192,7 @@ fn a_checkout_that_cannot_be_written_to_can_be_read() {
         &["diff", "demo"],
         &["plan", "demo"],
         &["status"],
+        &["report", "demo"],
         &["inspect", "v4.1.5-demo"],
         &["releases"],
         &["store"],
@@ -288,6 +289,7 @@ fn without_a_command_the_help_is_shown() {
       diff        Compare configurations, environments or releases
       releases    Show the recorded facts of releases and their sources
       status      Compare files, receipts, registries and clusters
+      report      Write a page about environments for a browser
       preflight   Find what would stop an installation
 
     Prepare
@@ -345,7 +347,7 @@ fn help_fits_a_screen_and_names_every_command() {
     let run = sandbox.run(&["--help"]);
     insta::assert_snapshot!("help", run.whole());
     assert!(
-        run.stdout.lines().count() <= 61,
+        run.stdout.lines().count() <= 62,
         "{}",
         run.stdout.lines().count()
     );
@@ -363,6 +365,7 @@ fn every_command_has_help() {
         "plan",
         "diff",
         "releases",
+        "report",
         "preflight",
         "new",
         "check",
@@ -460,6 +463,7 @@ async fn a_result_replaces_only_a_file_of_its_kind() {
         (["plan", "lab", "--out"], "lab.plan.yaml"),
         (["snapshot", "lab", "--out"], "lab.snapshot.yaml"),
         (["prune", "lab", "--out"], "prune.yaml"),
+        (["report", "lab", "--out"], "lab.html"),
         (["verify", "lab", "--textfile"], "lab.prom"),
     ];
     let run =
@@ -487,7 +491,8 @@ async fn a_result_replaces_only_a_file_of_its_kind() {
         run(kinds[0].0, "prune.yaml"),
         run(kinds[0].0, "environments/lab/receipt.yaml"),
         run(kinds[1].0, "pipe"),
-        run(kinds[3].0, "pipe"),
+        run(kinds[3].0, "lab.plan.yaml"),
+        run(kinds[4].0, "pipe"),
     ];
     let refused: Vec<&str> = refused
         .iter()
@@ -500,6 +505,8 @@ async fn a_result_replaces_only_a_file_of_its_kind() {
     hint: name a different file
     error: pipe is a named pipe, not a regular file
     hint: name a regular file; without --out, the result goes to standard output
+    error: lab.plan.yaml exists and is not a report
+    hint: name a different file
     error: pipe is a named pipe, not a regular file
     hint: name a regular file
     ");

@@ -55,6 +55,7 @@ mod refused;
 mod rehearse;
 mod releases;
 mod render;
+mod report;
 mod resume;
 mod returned;
 mod show;

@@ -40,7 +40,7 @@ async fn an_offline_run_makes_no_request_beyond_the_registry() {
     let bytes = std::fs::read(&bundle).unwrap();
     let elsewhere = lab.sandbox.path("elsewhere.tar.gz");
     std::fs::write(&elsewhere, &bytes).unwrap();
-    let commands: [&[&str]; 27] = [
+    let commands: [&[&str]; 28] = [
         &["check", "lab", "--with-mkectl"],
         &["render", "lab"],
         &["inspect", "v4.1.5"],
@@ -65,6 +65,7 @@ async fn an_offline_run_makes_no_request_beyond_the_registry() {
         &["verify", "lab"],
         &["rehearse", "lab"],
         &["status"],
+        &["report", "--all"],
         &["lock", "v4.1.3"],
         &["lock", "v4.1.5"],
         &[

@@ -226,6 +226,7 @@ fn names_values_and_arguments_cannot_steer_the_terminal() {
         &["render", &name],
         &["plan", &name],
         &["status", "demo"],
+        &["report", "demo"],
         &["plan", "demo"],
         &[HIDDEN.trim_start_matches('\0')],
         &["inspect", HIDDEN],

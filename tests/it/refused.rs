@@ -161,6 +161,7 @@ async fn a_wrong_password_is_shown_once_by_each_command() {
         sandbox.run(&["render", "lab"]).success();
         for command in [
             &["status", "lab"][..],
+            &["report", "lab"],
             &["plan", "lab"],
             &["verify", "lab"],
             &["verify", "lab", "--full"],

@@ -206,7 +206,7 @@ fn script(release: &str) -> String {
     format!("#!/bin/sh\nFAKE_MKECTL_VERSION={release} exec {FAKE_MKECTL} \"$@\"\n")
 }
 
-fn write_script(path: &Utf8Path, release: &str) {
+pub(crate) fn write_script(path: &Utf8Path, release: &str) {
     let _ = std::fs::remove_file(path);
     std::fs::write(path, script(release)).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();

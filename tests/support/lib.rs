@@ -4,6 +4,7 @@
 //! A sandbox sees nothing of the machine: its environment is cleared, its HOME is its own, PATH holds only what a
 //! test puts there. What it prints is redacted, so snapshots hold on every machine.
 
+pub mod browser;
 pub mod bundles;
 pub mod courier;
 pub mod faulty;

@@ -22,7 +22,7 @@ mod rehearsal;
 mod values;
 
 pub(crate) use cluster::{ClusterCommand, MkectlArgs};
-pub(crate) use look::{DiffArgs, PlanArgs, StatusArgs};
+pub(crate) use look::{DiffArgs, PlanArgs, ReportArgs, StatusArgs};
 pub(crate) use pack::PackArgs;
 pub(crate) use rehearsal::{RehearsalArgs, RehearsalCommand};
 
@@ -90,6 +90,7 @@ Inspect
   diff        Compare configurations, environments or releases
   releases    Show the recorded facts of releases and their sources
   status      Compare files, receipts, registries and clusters
+  report      Write a page about environments for a browser
   preflight   Find what would stop an installation
 
 Prepare
@@ -175,6 +176,11 @@ pub(crate) enum Command {
     /// Prints a line for each environment, then each difference with the command that resolves it. Column DRIFT counts the
     /// differences. Nothing is written.
     Status(StatusArgs),
+    /// Write a page about environments for a browser
+    ///
+    /// Shows what runs where, the plan as a change request, what the last deploy proved, and the deploys that receipts record. The page is
+    /// one HTML file that loads nothing.
+    Report(ReportArgs),
     /// Show the recorded facts of releases and their sources
     Releases {
         /// Release, such as v4.1.5 [default: all]

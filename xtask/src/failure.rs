@@ -70,6 +70,8 @@ pub(crate) enum Failure {
     NoFolder(Utf8PathBuf),
     #[error("cannot find the path of this program")]
     NoExecutable,
+    #[error("cannot make the report")]
+    Report(#[source] minijinja::Error),
     #[error("cannot start the runtime")]
     Runtime(#[source] std::io::Error),
     #[error("cannot start threads: a limit on processes or memory is reached")]
@@ -203,7 +205,8 @@ impl Failure {
             | Self::Io { .. }
             | Self::CiStep { .. }
             | Self::Team { .. }
-            | Self::Output(_) => Kind::Machine,
+            | Self::Output(_)
+            | Self::Report(_) => Kind::Machine,
         }
     }
 

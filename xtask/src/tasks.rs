@@ -27,6 +27,7 @@ mod rehearsal_mkectl;
 mod rehearse;
 mod releases;
 mod render;
+mod report;
 mod show;
 mod snapshot;
 mod status;
@@ -55,6 +56,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Diff(arguments) => diff::run(app, arguments),
         Command::Releases { release } => releases::run(app, release.as_deref()),
         Command::Status(arguments) => status::run(app, arguments),
+        Command::Report(arguments) => report::run(app, arguments),
         Command::Promote(arguments) => promote::run(app, arguments),
         Command::Preflight { environment, nodes } => preflight::run(app, environment, *nodes),
         Command::Support { environment, out } => support::run(app, environment, out.as_deref()),

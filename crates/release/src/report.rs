@@ -2,6 +2,7 @@
 
 pub mod inspect;
 pub mod list;
+pub mod page;
 pub mod releases;
 pub mod status;
 pub mod support;

@@ -1,7 +1,7 @@
 //! The options of the commands that look and change nothing.
 
 use camino::Utf8PathBuf;
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
@@ -34,6 +34,19 @@ pub(crate) struct StatusArgs {
     /// Exit with code 2 if something differs or does not answer
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("reported").required(true).args(["environment", "all"]))]
+pub(crate) struct ReportArgs {
+    /// Environment
+    pub(crate) environment: Option<String>,
+    /// All environments
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Output file [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<Utf8PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -21,13 +21,15 @@ pub enum FileKind {
     Kubeconfig,
     /// A log for diagnosis.
     Trace,
+    /// A report on environments.
+    Report,
 }
 
 impl FileKind {
     /// Returns the option without which the result goes to standard output, if there is one.
     pub fn option(self) -> Option<&'static str> {
         match self {
-            Self::Plan | Self::Snapshot | Self::PrunePlan => Some("--out"),
+            Self::Plan | Self::Snapshot | Self::PrunePlan | Self::Report => Some("--out"),
             Self::Kubeconfig => Some("--output"),
             Self::Metrics | Self::Trace => None,
         }
@@ -39,13 +41,16 @@ impl FileKind {
         if self == Self::Trace {
             return text.is_empty() || first.starts_with("{\"timestamp\":");
         }
+        if self == Self::Report {
+            return text.is_empty() || first.contains("<!-- Written by `cargo xtask report");
+        }
         let mark = match self {
             Self::Plan => "`cargo xtask deploy ",
             Self::Snapshot => "`cargo xtask snapshot ",
             Self::PrunePlan => "`cargo xtask prune ",
             Self::Metrics => "HELP airlock_",
             // It is replaced only with `--replace`.
-            Self::Kubeconfig | Self::Trace => return true,
+            Self::Kubeconfig | Self::Trace | Self::Report => return true,
         };
         text.is_empty() || first.starts_with("# ") && first.contains(mark)
     }
@@ -60,6 +65,7 @@ impl std::fmt::Display for FileKind {
             Self::Metrics => "a file of Airlock's metrics",
             Self::Kubeconfig => "a kubeconfig",
             Self::Trace => "a trace",
+            Self::Report => "a report",
         })
     }
 }

@@ -1,0 +1,246 @@
+//! Gathers what a report of environments shows, from what the other reports, the plan and the receipts contain. A registry that does not
+//! answer, a clone without history or a plan that cannot be made is part of the report.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use camino::Utf8Path;
+use environment::Environment;
+use futures_util::StreamExt as _;
+use semver::Version;
+use serde::Serialize;
+use tokio::time::timeout;
+
+use crate::config::diff::{self, Releases};
+use crate::plan::snapshot::{Read, Snapshot};
+use crate::plan::{self, Eyes, Purpose, Summary};
+use crate::receipt::{Applied, Receipt};
+use crate::report::inspect::{self, Inspection};
+use crate::report::status::{self, Status};
+use crate::workspace::{FileKind, Output, write_named};
+use crate::{Context, Error, Workspace, chain, locked, receipt, rehearse};
+
+/// How long the plan of one environment may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How many plans are computed concurrently.
+const PLANS_AT_ONCE: usize = 4;
+
+/// How many deploys of an environment the timeline has.
+const MOST_DEPLOYS: usize = 30;
+
+/// What a report shows.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Page {
+    /// When it was written, in UTC.
+    pub written: String,
+    /// Each environment.
+    pub environments: Vec<Section>,
+}
+
+/// What a report shows of one environment.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Section {
+    /// What is wanted, deployed and served, and what differs.
+    pub status: Status,
+    /// Whether deploy asks before it changes anything.
+    pub protected: bool,
+    /// The last deploy that succeeded, with what it proved.
+    pub applied: Option<Applied>,
+    /// What was deployed, the newest first.
+    pub timeline: Vec<Deploy>,
+    /// Why the timeline may lack its beginning.
+    pub timeline_note: Option<String>,
+    /// What deploy would do; none if that is unknown.
+    pub plan: Option<Summary>,
+    /// Whether the plan was made without the registry, so everything counts as missing there.
+    pub is_assumed: bool,
+    /// Why there is no plan.
+    pub plan_problem: Option<String>,
+    /// How the wanted release differs from the one that runs, if both are locked.
+    pub change: Option<Releases>,
+    /// What the wanted release consists of, if it is locked.
+    pub contents: Option<Inspection>,
+}
+
+/// A deploy that a receipt records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Deploy {
+    /// When it ended, in UTC.
+    pub ended: String,
+    /// When it began, in UTC.
+    pub began: Option<String>,
+    /// The release, `v4.1.5`.
+    pub release: String,
+    /// The step at which it failed, if it did.
+    pub failed_at: Option<String>,
+    /// What went wrong, with its causes.
+    pub error: Option<String>,
+    /// The bytes that were sent.
+    pub bytes_sent: Option<u64>,
+    /// The operator, if that is recorded.
+    pub operator: Option<String>,
+    /// The commit of the workspace.
+    pub revision: Option<String>,
+}
+
+/// Gathers the report of these environments.
+pub async fn gather(context: &Context<'_>, names: &[String]) -> Page {
+    let all = status::status(context, names, false).await;
+    let sections = futures_util::stream::iter(all)
+        .map(|status| section(context, status))
+        .buffered(PLANS_AT_ONCE)
+        .collect()
+        .await;
+    Page {
+        written: receipt::now(context),
+        environments: sections,
+    }
+}
+
+/// Writes the page to a path that the operator typed.
+///
+/// # Errors
+/// The path leads to a different kind of file, or the file cannot be written.
+pub fn write(workspace: &Workspace, path: &Utf8Path, html: &str) -> Result<(), Error> {
+    write_named(workspace, path, FileKind::Report, html)
+}
+
+async fn section(context: &Context<'_>, status: Status) -> Section {
+    let workspace = context.workspace;
+    let output = Output::below(&workspace.environment(&status.environment));
+    let (timeline, timeline_note) = timeline(context, &output.receipt);
+    let applied = Receipt::read(&output.receipt).ok().flatten();
+    let mut section = Section {
+        protected: false,
+        applied: applied.and_then(|receipt| receipt.applied),
+        timeline,
+        timeline_note,
+        plan: None,
+        is_assumed: false,
+        plan_problem: None,
+        change: None,
+        contents: None,
+        status,
+    };
+    // What is wrong with the files is in the status.
+    let Ok(environment) = workspace.load(&section.status.environment) else {
+        return section;
+    };
+    section.protected = environment.protected;
+    if let Ok(locked) = locked::read(workspace, &environment.release) {
+        section.contents = Some(inspect::of_lock(&locked.lock));
+    }
+    section.change = section.applied.as_ref().and_then(|applied| {
+        let old: Version = applied.release.strip_prefix('v')?.parse().ok()?;
+        let differs = old != environment.release;
+        differs.then(|| diff::releases(workspace, &old, &environment.release).ok())?
+    });
+    let answers = section.status.registry.as_ref();
+    section.is_assumed = !answers.is_some_and(|registry| registry.served.is_some());
+    let planned = planned(context, environment, output, section.is_assumed);
+    match timeout(PATIENCE, planned).await {
+        Ok(Ok(summary)) => section.plan = Some(summary),
+        Ok(Err(error)) => section.plan_problem = Some(chain(&error)),
+        Err(_) => {
+            let seconds = PATIENCE.as_secs();
+            section.plan_problem = Some(format!("no plan was made within {seconds} s"));
+        }
+    }
+    section
+}
+
+/// Computes what deploy would do. Without the registry the plan is that of an empty one.
+async fn planned(
+    context: &Context<'_>,
+    environment: Environment,
+    output: Output,
+    is_assumed: bool,
+) -> Result<Summary, Error> {
+    let empty = Read {
+        snapshot: Snapshot {
+            version: Snapshot::VERSION,
+            environment: environment.name.clone(),
+            registry: environment.registry.image_url(),
+            taken: None,
+            commit: None,
+            blobs: Vec::new(),
+            tags: Vec::new(),
+        },
+        digest: String::new(),
+    };
+    let (eyes, _registry) = match is_assumed {
+        true => (Eyes::Snapshot(&empty), None),
+        false => {
+            let served = rehearse::serve_for_reading(context.workspace, &environment).await?;
+            (Eyes::Registry, served)
+        }
+    };
+    let plan = plan::seen_by(context, environment, output, Purpose::Deploy, eyes).await?;
+    let mut summary = plan.summary(context.workspace);
+    if is_assumed {
+        // Of a snapshot that does not exist.
+        summary
+            .warnings
+            .retain(|it| !it.starts_with("the snapshot "));
+    }
+    Ok(summary)
+}
+
+/// Returns the deploys that the receipt and its history record, the newest first, and why there may be more.
+fn timeline(context: &Context<'_>, path: &Utf8Path) -> (Vec<Deploy>, Option<String>) {
+    let mut texts: Vec<String> = files::read_text(path).into_iter().collect();
+    let git = programs::Git::of(context.workspace.root(), &context.tool.variables);
+    let history = git.and_then(|git| {
+        let past = git.history(context.workspace.shown(path))?;
+        Ok((past, git.is_cut()?))
+    });
+    let note = match history {
+        Ok((past, is_cut)) => {
+            texts.extend(past.into_iter().map(|past| past.text));
+            is_cut.then(|| "the git clone is shallow".to_owned())
+        }
+        Err(absent) => Some(chain(&absent)),
+    };
+    let receipts = texts
+        .iter()
+        .filter_map(|text| Receipt::parse(text, path).ok());
+    let mut deploys: Vec<Deploy> = receipts.flat_map(deploys).collect();
+    deploys.sort_by(|one, other| other.ended.cmp(&one.ended));
+    let mut known = BTreeSet::new();
+    deploys.retain(|one| known.insert((one.ended.clone(), one.failed_at.clone())));
+    deploys.truncate(MOST_DEPLOYS);
+    (deploys, note)
+}
+
+/// Returns the deploys that one receipt records.
+fn deploys(receipt: Receipt) -> impl Iterator<Item = Deploy> {
+    let operator = |by: &receipt::By| {
+        let operator = by.operator.as_ref()?;
+        operator.git.clone().or_else(|| operator.login.clone())
+    };
+    let applied = receipt.applied.map(|applied| Deploy {
+        operator: operator(&applied.by),
+        ended: applied.ended,
+        began: applied.began,
+        release: applied.release,
+        failed_at: None,
+        error: None,
+        bytes_sent: Some(applied.pushed.sent.bytes).filter(|_| !applied.rebuilt),
+        revision: applied.by.revision,
+    });
+    let failed = receipt.failed.map(|failed| Deploy {
+        operator: operator(&failed.by),
+        ended: failed.ended,
+        began: failed.began,
+        release: failed.release,
+        failed_at: Some(failed.step),
+        error: Some(failed.error),
+        bytes_sent: failed.pushed.map(|pushed| pushed.sent.bytes),
+        revision: failed.by.revision,
+    });
+    failed.into_iter().chain(applied)
+}
