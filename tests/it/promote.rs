@@ -41,9 +41,8 @@ async fn a_deploy_waits_for_what_its_environment_requires() {
     lab.run(&["apply", "lab"]).exits_with(5);
     let plan = lab.run(&["plan", "lab"]).exits_with(8);
     assert!(
-        plan.stdout.contains(
-            "  refused   staging has no receipt of a deploy\n"
-        ),
+        plan.stdout
+            .contains("  refused   staging has no receipt of a deploy\n"),
         "{}",
         plan.stdout
     );
@@ -173,9 +172,7 @@ async fn an_environment_that_is_missing_cannot_be_required() {
     lab.edit_environment("stagin", "staging");
     report = lab.run(&["preflight", "lab"]).exits_with(8);
     assert!(
-        report
-            .stdout
-            .contains("staging has no receipt of a deploy"),
+        report.stdout.contains("staging has no receipt of a deploy"),
         "{}",
         report.stdout
     );
