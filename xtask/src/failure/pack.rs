@@ -23,7 +23,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
             }
         },
         Error::NothingToReturn => {
-            "name the environments: `cargo xtask pack NAME --return --out DIR`"
+            "deploy first, or name an environment whose registry can be reached: `cargo xtask pack NAME --return --out DIR`"
         }
         Error::Secret { .. } => {
             "replace the secret by a reference such as `{ env: NAME }`, in a commit by `git rebase`; then return again"

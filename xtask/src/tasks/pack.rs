@@ -7,7 +7,6 @@ use indicatif::DecimalBytes;
 use release::courier::pack::{self, Options, Summary};
 
 use crate::app::App;
-use crate::called::BY_CARGO;
 use crate::cli::PackArgs;
 use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
@@ -53,10 +52,8 @@ pub(crate) fn run(app: &App<'_>, arguments: &PackArgs) -> Result<ExitCode, Failu
     })?;
     let mut text = text(&packed.summary, out.is_some());
     if let Some(out) = out.filter(|_| arguments.returns) {
-        let unsigned = packed.summary.signed_by.is_none();
-        let unsigned = if unsigned { " --allow-unsigned" } else { "" };
         text.push_str(&format!(
-            "Next, in the workspace on the other side:\n  {BY_CARGO} unpack {out}{unsigned}\n"
+            "Next: carry {out} to the other side, and `unpack` it in the workspace there\n"
         ));
     }
     match stream {

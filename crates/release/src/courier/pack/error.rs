@@ -85,7 +85,7 @@ pub enum Error {
         source: programs::Error,
     },
     /// The site has nothing to return.
-    #[error("nothing to return: no environment was deployed in this workspace")]
+    #[error("nothing to return: no receipt, log or commit is new, and no registry was read")]
     NothingToReturn,
     /// Something that would be returned has a secret.
     #[error("a secret would be in {part} of what is returned; nothing was written")]
