@@ -19,7 +19,7 @@ use tracing::{Instrument as _, Span, debug_span};
 use crate::ensure::{Outcome, Supply};
 use crate::limiter::{Limiter, Permit, Priority};
 use crate::plan::{Need, Transfer, plan};
-use crate::queues::Queues;
+use crate::queues::{Queues, WHOLE};
 use crate::{
     Arrival, Artifact, Blob, BlobSource, Error, Event, Observer, PushReport, Pushed, Registry,
     Tally,
@@ -209,7 +209,13 @@ impl<'a> Executor<'a> {
         {
             return Some((permit, self.next_small()?));
         }
-        if !self.queues.has_large() {
+        let least = match self.trial {
+            // Only what takes the line for long does not wait for the trial.
+            Trial::Running => WHOLE,
+            Trial::Due if self.queues.has_small() => WHOLE,
+            Trial::Due | Trial::Over => 0,
+        };
+        if !self.queues.has_large(least) {
             return None;
         }
         let permit = limiter.try_permit(Priority::Large)?;
@@ -361,9 +367,9 @@ impl<'a> Executor<'a> {
     }
 
     fn bring_ended(&mut self, blob: &Blob, priority: Priority) {
-        self.trial = Trial::Over;
-        if priority == Priority::Large {
-            self.queues.large_is_done(blob);
+        match priority {
+            Priority::Small => self.trial = Trial::Over,
+            Priority::Large => self.queues.large_is_done(blob),
         }
     }
 

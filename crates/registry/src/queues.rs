@@ -19,7 +19,7 @@ pub(crate) const SMALL: u64 = 64 << 10;
 const LARGE_BLOBS: u64 = 8;
 
 /// From this size a blob counts as one; of smaller ones, as many are sent concurrently as are so large together.
-const WHOLE: u64 = 4 << 20;
+pub(crate) const WHOLE: u64 = 4 << 20;
 
 pub(crate) struct Queues<'a> {
     known: &'a Known,
@@ -123,11 +123,11 @@ impl<'a> Queues<'a> {
         !self.mounts.is_empty() || smallest.is_some_and(|((size, _), _)| *size <= SMALL)
     }
 
-    /// Returns whether there is a large blob to send that has room beside the others.
-    pub(crate) fn has_large(&self) -> bool {
+    /// Returns whether there is a large blob of at least this size that has room beside the others.
+    pub(crate) fn has_large(&self, least: u64) -> bool {
         let largest = self.blobs.last_key_value();
         let fits = |size| self.in_progress + share(size) <= LARGE_BLOBS * WHOLE;
-        largest.is_some_and(|((size, _), _)| *size > SMALL && fits(*size))
+        largest.is_some_and(|((size, _), _)| *size >= least && *size > SMALL && fits(*size))
     }
 
     /// Returns what is mounted next, or the next small blob.
