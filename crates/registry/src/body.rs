@@ -20,14 +20,13 @@ use tokio_util::io::ReaderStream;
 
 use crate::digest::{sha256, written};
 use crate::limiter::Limiter;
-use crate::queues::SMALL;
 use crate::retry::Failure;
 use crate::{Blob, BlobSource, Error, Event, Observer, Place, Settings, Stop, classify};
 
 /// How much of a file is read at a time, in bytes. Smaller pieces cost processor time; larger ones only memory.
 const PIECE: usize = 512 * 1024;
 
-/// The same for a blob that is small, of which many may be on their way.
+/// The same for a blob of a few pieces, of which many may be on their way.
 const SMALL_PIECE: usize = 128 * 1024;
 
 /// How often progress is reported and the watch looks.
@@ -308,7 +307,7 @@ fn body(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
         None => left,
     };
     let file = tokio::fs::File::from_std(body.file);
-    let largest = if body.early.is_some() || left > SMALL {
+    let largest = if body.early.is_some() || left > 8 * PIECE as u64 {
         PIECE
     } else {
         SMALL_PIECE

@@ -169,7 +169,10 @@ impl Registry {
             } else {
                 known.mount_answered(false);
             }
-        } else if known.takes_single_posts() && blob.size <= SINGLE && !known.is_held(&blob.digest)
+        } else if known.takes_single_posts()
+            && blob.size <= SINGLE
+            && !known.is_held(&blob.digest)
+            && !known.is_expected(repository, &blob.digest)
         {
             // It is sent by as many requests as it would be asked about. What another repository holds, this one may hold too.
             asked = true;

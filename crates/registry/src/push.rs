@@ -150,6 +150,13 @@ impl Registry {
         self.inner.known.offer(repository, digest);
     }
 
+    /// Reports that a repository may hold a blob from an earlier push, so a push asks before it sends the blob.
+    ///
+    /// It need not be true: a blob that is small and not expected may be sent without a question.
+    pub fn expect(&self, repository: &str, digest: &Digest) {
+        self.inner.known.expect(repository, digest);
+    }
+
     /// Takes note that a repository was found to hold a blob in this run: a push neither asks for it there nor sends it.
     pub fn note_held(&self, repository: &str, digest: &Digest) {
         self.inner.known.note(repository, digest);

@@ -174,6 +174,9 @@ async fn push_one(
     for (repository, digest) in mount_candidates::offers(context, environment, to_be_pushed) {
         registry.offer(&repository, &digest);
     }
+    for (repository, digest) in mount_candidates::expected(context, environment, to_be_pushed) {
+        registry.expect(&repository, digest);
+    }
     for (repository, digest) in held.into_iter().flat_map(Held::blobs) {
         registry.note_held(repository, &digest);
     }
