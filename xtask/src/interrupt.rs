@@ -21,7 +21,7 @@ pub(crate) fn until_interrupted<T>(
         .enable_all()
         .build()
         .map_err(Failure::Runtime)?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Runtime)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Runtime)?;
         let signals = app.tool.signals.clone();
@@ -59,5 +59,8 @@ pub(crate) fn until_interrupted<T>(
                 failure
             }
         })
-    })
+    });
+    // What the work no longer waits for, such as a name that a resolver does not answer, does not keep the process.
+    runtime.shutdown_background();
+    done
 }

@@ -2,16 +2,22 @@
 //!
 //! The scheme follows from the address, never from a flag: credentials must not leave this machine in clear text.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use network::Proxies;
 use requests::Cause;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use tokio::time::timeout;
 use url::{Host, Url};
 
 use crate::{Error, Place};
+
+/// How long the resolver of this machine may take. It repeats what was lost after five seconds only.
+const RESOLVER: Duration = Duration::from_secs(2);
 
 /// How a registry is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +128,7 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// [`Error::NameNotResolved`].
+    /// [`Error::NameNotResolved`], after two seconds without an answer as well.
     pub async fn look_up(&self) -> Result<(), Error> {
         let Some(Host::Domain(name)) = self.base.host() else {
             return Ok(());
@@ -132,7 +138,8 @@ impl Endpoint {
             return Ok(());
         }
         let port = self.base.port_or_known_default().unwrap_or_default();
-        match tokio::net::lookup_host((name, port)).await {
+        let found = timeout(RESOLVER, tokio::net::lookup_host((name, port))).await;
+        match found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(_) => Ok(()),
             Err(error) => Err(Error::NameNotResolved {
                 at: Box::new(Place::new("GET", &self.url("/v2/"), "")),

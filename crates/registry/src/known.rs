@@ -2,7 +2,7 @@
 //!
 //! A blob is recorded for one repository, never for others.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,8 +21,8 @@ pub(crate) struct Known {
     worked_on: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>,
     /// Where else a blob may be, according to the caller.
     offered: Mutex<HashMap<Digest, String>>,
-    /// What a repository may hold from an earlier push, according to the caller.
-    expected: Mutex<HashSet<Key>>,
+    /// The repositories that may hold a blob from an earlier push, according to the caller.
+    expected: Mutex<HashMap<Digest, BTreeSet<String>>>,
     offers_refused: AtomicU32,
     mounts_granted: AtomicBool,
     mounts_refused: AtomicU32,
@@ -120,6 +120,12 @@ impl Known {
         if !self.mounts() || self.offers_refused.load(Ordering::Relaxed) >= MOST_REFUSALS {
             return None;
         }
+        let expected = lock(&self.expected);
+        if let Some(by) = expected.get(digest) {
+            // What may be here is asked for here.
+            let other = by.first().filter(|_| !by.contains(repository));
+            return other.cloned();
+        }
         let offered = lock(&self.offered);
         offered
             .get(digest)
@@ -128,12 +134,15 @@ impl Known {
     }
 
     pub(crate) fn expect(&self, repository: &str, digest: &Digest) {
-        lock(&self.expected).insert((repository.to_owned(), digest.clone()));
+        let mut expected = lock(&self.expected);
+        let by = expected.entry(digest.clone()).or_default();
+        by.insert(repository.to_owned());
     }
 
     /// Returns whether a repository may hold a blob from an earlier push.
     pub(crate) fn is_expected(&self, repository: &str, digest: &Digest) -> bool {
-        lock(&self.expected).contains(&(repository.to_owned(), digest.clone()))
+        let expected = lock(&self.expected);
+        (expected.get(digest)).is_some_and(|by| by.contains(repository))
     }
 
     /// Takes note that a registry knew nothing of what was offered. It says nothing of what the registry itself confirmed.

@@ -150,9 +150,10 @@ impl Registry {
         self.inner.known.offer(repository, digest);
     }
 
-    /// Reports that a repository may hold a blob from an earlier push, so a push asks before it sends the blob.
+    /// Reports that a repository may hold a blob from an earlier push, so a push asks for it there, or asks to mount it from there, before
+    /// it sends the blob.
     ///
-    /// It need not be true: a blob that is small and not expected may be sent without a question.
+    /// It need not be true. A blob that is small and not expected may be sent without a question.
     pub fn expect(&self, repository: &str, digest: &Digest) {
         self.inner.known.expect(repository, digest);
     }

@@ -1,5 +1,5 @@
 //! Finds mount candidates: blobs that other environments have in the same registry. Also finds blobs that other releases may have
-//! left in the same repositories, so that they are asked for before they are sent.
+//! left in this registry, so that they are asked for, or mounted, before they are sent.
 //!
 //! Staging and prod often are two projects of one registry. Candidates come from the files of the other environment, which record
 //! its last deploy. The registry decides whether it mounts them.
@@ -21,11 +21,7 @@ pub(crate) fn offers(
     environment: &Environment,
     artifacts: &[&bundle::Artifact],
 ) -> Vec<(String, Digest)> {
-    let wanted: HashSet<&Digest> = artifacts
-        .iter()
-        .flat_map(|artifact| artifact.blobs())
-        .map(|(digest, _)| digest)
-        .collect();
+    let wanted = wanted(artifacts);
     let mut offers = HashMap::new();
     let names = environment::names(context.workspace.root()).unwrap_or_default();
     for name in names.iter().filter(|name| **name != environment.name) {
@@ -47,15 +43,16 @@ pub(crate) fn offers(
         .collect()
 }
 
-/// Returns the blobs of the artifacts that another committed lock has as well, each with its repository: an earlier push may have left
-/// them there.
+/// Returns the blobs of the artifacts that another committed lock has as well, each with the repositories where an earlier push may
+/// have left it.
 ///
 /// A lock that cannot be read has nothing to say, and is not what this run is about.
-pub(crate) fn expected<'a>(
+pub(crate) fn expected(
     context: &Context<'_>,
     environment: &Environment,
-    artifacts: &[&'a bundle::Artifact],
-) -> Vec<(String, &'a Digest)> {
+    artifacts: &[&bundle::Artifact],
+) -> Vec<(String, Digest)> {
+    let wanted = wanted(artifacts);
     let workspace = context.workspace;
     let ours = workspace.lock(&format!("v{}", environment.release), DEFAULT_ARCH);
     let others = workspace.locks().unwrap_or_default();
@@ -63,25 +60,26 @@ pub(crate) fn expected<'a>(
         .filter(|path| **path != ours)
         .filter_map(|path| bundle::Lock::read(path).ok())
         .collect();
-    let mut left: HashMap<&str, HashSet<&Digest>> = HashMap::new();
-    for artifact in locks.iter().flat_map(|lock| &lock.artifacts) {
-        let blobs = artifact.blobs().map(|(digest, _)| digest);
-        left.entry(&artifact.repository).or_default().extend(blobs);
-    }
     let mut expected = Vec::new();
-    for artifact in artifacts {
-        let Some(left) = left.get(artifact.repository.as_str()) else {
-            continue;
-        };
+    for artifact in locks.iter().flat_map(|lock| &lock.artifacts) {
         let repository = environment.registry.repository(&artifact.repository);
         let blobs = artifact.blobs().map(|(digest, _)| digest);
         expected.extend(
             blobs
-                .filter(|digest| left.contains(digest))
-                .map(|digest| (repository.clone(), digest)),
+                .filter(|digest| wanted.contains(digest))
+                .map(|digest| (repository.clone(), digest.clone())),
         );
     }
     expected
+}
+
+/// Returns what the artifacts consist of.
+fn wanted<'a>(artifacts: &[&'a bundle::Artifact]) -> HashSet<&'a Digest> {
+    artifacts
+        .iter()
+        .flat_map(|artifact| artifact.blobs())
+        .map(|(digest, _)| digest)
+        .collect()
 }
 
 /// Returns another environment and the lock of what it has, if that is in the same registry and in another project of it.

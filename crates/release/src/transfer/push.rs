@@ -175,7 +175,7 @@ async fn push_one(
         registry.offer(&repository, &digest);
     }
     for (repository, digest) in mount_candidates::expected(context, environment, to_be_pushed) {
-        registry.expect(&repository, digest);
+        registry.expect(&repository, &digest);
     }
     for (repository, digest) in held.into_iter().flat_map(Held::blobs) {
         registry.note_held(repository, &digest);
