@@ -1,6 +1,7 @@
 //! `new`: a first environment.yaml that is valid as it is.
 
 use support::Sandbox;
+use support::terminal::show;
 
 use crate::AIRLOCK;
 
@@ -164,4 +165,91 @@ fn machines_get_the_path() {
         .run(&["new", "lab", "--format", "json"])
         .exits_with(3);
     insta::assert_snapshot!(run.stdout, @r#"{"error":{"causes":[],"exit-code":3,"hints":[],"message":"environments/lab/environment.yaml already exists"}}"#);
+}
+
+#[test]
+fn on_a_terminal_a_few_questions_are_asked() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    // The release by default, an address that is refused, one that is not, and so on.
+    let typed = "\nhttps://harbor.lan\nharbor.lan:8443\n\n10.0.0.5\nnode-1.lan\n\n";
+    let shown = show(sandbox.command(&["new", "lab"]), typed);
+    assert_eq!(shown.code, Some(0), "{}", shown.text);
+    let lines = shown.lines().join("\n");
+    for text in [
+        "release",
+        "registry address",
+        "project in the registry",
+        "external address of the API server",
+        "address of the first controller",
+        "SSH user",
+        "wrote environments/lab/environment.yaml",
+    ] {
+        assert!(lines.contains(text), "{text}: {lines}");
+    }
+    let written = sandbox.read("environments/lab/environment.yaml");
+    for text in [
+        "release: v4.2.1\n",
+        "  address: harbor.lan:8443\n",
+        "  project: mke\n",
+        "externalAddress: 10.0.0.5\n",
+        "        address: node-1.lan\n        user: ubuntu\n",
+    ] {
+        assert!(written.contains(text), "{text}: {written}");
+    }
+    sandbox.run(&["check", "lab"]).success();
+
+    // What would be refused is refused before anything is asked.
+    let shown = show(sandbox.command(&["new", "lab"]), "");
+    assert_eq!(shown.code, Some(3), "{}", shown.text);
+    assert!(!shown.text.contains("registry address"), "{}", shown.text);
+}
+
+#[test]
+fn options_and_machines_are_asked_nothing() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let written = |name: &str| {
+        let text = sandbox.read(&format!("environments/{name}/environment.yaml"));
+        text.replace(name, "NAME")
+            .replace(&name.to_uppercase(), "NAME")
+    };
+    for (name, arguments) in [
+        ("site1", vec!["new", "site1", "--defaults"]),
+        ("site2", vec!["new", "site2", "--format", "json"]),
+        ("site3", vec!["new", "site3", "--release", "v4.2.1"]),
+    ] {
+        let shown = show(sandbox.command(&arguments), "");
+        assert_eq!(shown.code, Some(0), "{}", shown.text);
+        assert_eq!(written(name), written("site1"));
+    }
+    let arguments = [
+        "new",
+        "site4",
+        "--registry",
+        "harbor.lan",
+        "--project",
+        "teams/mke",
+        "--host",
+        "10.0.0.9",
+        "--user",
+        "core",
+        "--external-address",
+        "10.0.0.5",
+    ];
+    sandbox.run(&arguments).success();
+    let written = written("site4");
+    assert!(
+        written.contains("  address: harbor.lan\n  # The path"),
+        "{written}"
+    );
+    assert!(
+        written.contains("        address: 10.0.0.9\n        user: core\n"),
+        "{written}"
+    );
+    insta::assert_snapshot!(sandbox.run(&["new", "site5", "--registry", "https://harbor.lan"]).whole(), @"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: not a valid registry address: the address `https://harbor.lan` has a scheme; write `harbor.lan`
+    ");
+    assert!(!sandbox.path("environments/site5").exists());
 }

@@ -76,3 +76,133 @@ fn a_release_that_came_later_is_a_guess_and_one_that_was_before_is_refused() {
     error: `4.1.5` is not a release; expected a version such as v4.1.5
     "#);
 }
+
+/// Facts of a release that this program does not know.
+const OVERLAY: &str = "\
+sources: { NOTES: https://docs.example.com/4.2.2 }
+releases:
+  - version: 4.2.2
+    anonymous-pull-required: { value: false, certainty: documented, source: [NOTES] }
+    mkectl:
+      certainty: documented
+      source: [NOTES/hashes]
+      sha256: { linux-x86_64: 8816a0e91b5d9385c62729571c2479edcd670967d9e55b752324c77f7866d714 }
+    upgrade:
+      from: { value: [4.2.1], certainty: documented, source: [NOTES] }
+  - version: 4.2.1
+    external-address-required: { value: true, certainty: documented, source: [NOTES] }
+";
+
+#[test]
+fn a_team_adds_a_release_without_building() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    sandbox
+        .run(&["new", "lab", "--release", "v4.2.2"])
+        .success();
+    let unknown = "is unknown to this version of Airlock";
+    let run = sandbox.run(&["render", "lab"]).success();
+    assert!(run.stderr.contains(unknown), "{}", run.whole());
+    let run = sandbox.run(&["releases", "--check"]).success();
+    assert!(
+        run.stdout
+            .contains("environments/releases.yaml does not exist"),
+        "{}",
+        run.whole()
+    );
+
+    sandbox.write("environments/releases.yaml", OVERLAY);
+    insta::assert_snapshot!(sandbox.run(&["releases", "--check"]).whole(), @"
+    exit code: 0
+    --- stdout
+    no errors in environments/releases.yaml
+    adds v4.2.2
+    changes v4.2.1
+    --- stderr
+    ");
+    // Each command that consults the table sees it.
+    let commands: [&[&str]; 8] = [
+        &["releases"],
+        &["releases", "v4.2.2"],
+        &["render", "lab"],
+        &["check", "lab"],
+        &["status"],
+        &["preflight", "lab"],
+        &["diff", "lab"],
+        &["rehearse", "demo"],
+    ];
+    for command in commands {
+        let text = sandbox.run(command).whole();
+        assert!(!text.contains(unknown), "{command:?}: {text}");
+    }
+    let facts = sandbox.run(&["releases", "v4.2.2"]).success().stdout;
+    for text in [
+        "mke_bundle_v4.2.2_amd64.tar.gz",
+        "https://docs.example.com/4.2.2/hashes",
+        "SHA-256 8816a0e91b5d",
+    ] {
+        assert!(facts.contains(text), "{text}: {facts}");
+    }
+    sandbox.run(&["new", "next"]).success();
+    let written = sandbox.read("environments/next/environment.yaml");
+    assert!(written.contains("release: v4.2.2\n"), "{written}");
+}
+
+#[test]
+fn a_wrong_file_of_facts_is_named_with_its_places() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    let wrong = OVERLAY
+        .replace("sha256: { linux-x86_64: 88", "sha256: { linux-x86_64: zz")
+        .replace("external-address-required", "external-adress-required")
+        .replace("[4.2.1]", "[newest]");
+    sandbox.write("environments/releases.yaml", &wrong);
+    insta::assert_snapshot!(sandbox.run(&["releases", "--check"]).whole(), @"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: `zz16a0e91b5d9385c62729571c2479edcd670967d9e55b752324c77f7866…` is not a SHA-256
+     --> environments/releases.yaml:8:31
+      |
+    8 |       sha256: { linux-x86_64: zz16a0e91b5d9385c62729571c2479edcd670967d9e55b752324c77f7866d714 }
+      |                               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+
+    error: value[0]: unexpected character 'n' while parsing major version number
+      --> environments/releases.yaml:10:13
+       |
+    10 |       from: { value: [newest], certainty: documented, source: [NOTES] }
+       |             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+
+    error: unknown key `external-adress-required`
+      --> environments/releases.yaml:12:5
+       |
+    12 |     external-adress-required: { value: true, certainty: documented, source: [NOTES] }
+       |     ^^^^^^^^^^^^^^^^^^^^^^^^
+       |
+       = help: did you mean `external-address-required`?
+
+    3 problems
+    ");
+    sandbox.run(&["check"]).exits_with(3);
+    // What does not need facts works, and a colleague is told.
+    sandbox.run(&["store"]).success();
+    let run = sandbox
+        .run(&["support", "demo", "--out", "demo.tar.gz"])
+        .success();
+    assert!(run.stdout.contains("problems.json"), "{}", run.whole());
+
+    sandbox.write(
+        "environments/releases.yaml",
+        &OVERLAY.replace(
+            "external-address-required: { value: true",
+            "anonymous-pull-required: { value: true",
+        ),
+    );
+    insta::assert_snapshot!(sandbox.run(&["releases", "--check"]).whole(), @"
+    exit code: 0
+    --- stdout
+    no errors in environments/releases.yaml
+    adds v4.2.2
+    changes v4.2.1
+    --- stderr
+    environments/releases.yaml:12:30: warning: `anonymous-pull-required` differs from the documented fact of the table (DOCS-421, APPLY-421)
+    ");
+}

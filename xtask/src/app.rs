@@ -38,6 +38,10 @@ impl<'a> App<'a> {
             _ => root(named)?,
         };
         let app = Self::at(root, &cli.common, ui)?;
+        let overlaid = app.workspace.overlay_releases();
+        if cli.relies_on_facts() {
+            overlaid?;
+        }
         if let Some(environments) = cli.writes() {
             release::links::refuse(&app.workspace, &environments)?;
         }
@@ -50,7 +54,9 @@ impl<'a> App<'a> {
 
     /// Prepares a task of a team, which has the options of every command alone.
     pub(crate) fn of_team(common: &CommonArgs, ui: &'a Ui) -> Result<Self, Failure> {
-        Self::at(root(common.directory.as_deref())?, common, ui)
+        let app = Self::at(root(common.directory.as_deref())?, common, ui)?;
+        app.workspace.overlay_releases()?;
+        Ok(app)
     }
 
     fn at(root: Utf8PathBuf, common: &CommonArgs, ui: &'a Ui) -> Result<Self, Failure> {

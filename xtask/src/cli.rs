@@ -182,9 +182,14 @@ pub(crate) enum Command {
     /// one HTML file that loads nothing.
     Report(ReportArgs),
     /// Show the recorded facts of releases and their sources
+    ///
+    /// A team adds facts in environments/releases.yaml, without building.
     Releases {
         /// Release, such as v4.1.5 [default: all]
         release: Option<String>,
+        /// Validate environments/releases.yaml and list what it adds
+        #[arg(long, conflicts_with = "release")]
+        check: bool,
     },
     /// Find what would stop an installation
     ///
@@ -210,13 +215,9 @@ pub(crate) enum Command {
         out: Option<Utf8PathBuf>,
     },
     /// Write a new environment
-    New {
-        /// Name of the folder in environments/
-        environment: String,
-        /// MKE release [default: newest locked, else newest known]
-        #[arg(long)]
-        release: Option<String>,
-    },
+    ///
+    /// On a terminal, asks a few questions. With options, or without a terminal, asks nothing and writes examples for the rest.
+    New(NewArgs),
     /// Validate environments from their files alone
     Check {
         /// Environment [default: all]
@@ -432,6 +433,33 @@ pub(crate) enum StoreCommand {
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewArgs {
+    /// Name of the folder in environments/
+    pub(crate) environment: String,
+    /// Release of the environment [default: newest locked, else newest known]
+    #[arg(long)]
+    pub(crate) release: Option<String>,
+    /// Address of the registry, HOST[:PORT]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) registry: Option<String>,
+    /// Path in the registry
+    #[arg(long, value_name = "PATH")]
+    pub(crate) project: Option<String>,
+    /// Address at which clients find the API server
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) external_address: Option<String>,
+    /// Address of the first controller
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) host: Option<String>,
+    /// User of the SSH login
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// Write examples without asking
+    #[arg(long)]
+    pub(crate) defaults: bool,
 }
 
 #[derive(Debug, Args)]
@@ -681,6 +709,19 @@ impl Cli {
             Command::Cluster { command } => Some(vec![command.environment()]),
             _ => Some(Vec::new()),
         }
+    }
+
+    /// Returns whether the command is wrong without the facts of the team's file. The others work if that file is wrong.
+    pub(crate) fn relies_on_facts(&self) -> bool {
+        !matches!(
+            self.command,
+            Command::Unpack(_)
+                | Command::Support { .. }
+                | Command::Store { .. }
+                | Command::Completion { .. }
+                | Command::Man { .. }
+                | Command::Ci { .. }
+        )
     }
 
     /// Returns whether secrets may be in the process list.

@@ -70,6 +70,8 @@ pub(crate) enum Failure {
     NoFolder(Utf8PathBuf),
     #[error("cannot find the path of this program")]
     NoExecutable,
+    #[error("a question was not answered")]
+    Questions(#[from] dialoguer::Error),
     #[error("cannot make the report")]
     Report(#[source] minijinja::Error),
     #[error("cannot start the runtime")]
@@ -206,6 +208,7 @@ impl Failure {
             | Self::CiStep { .. }
             | Self::Team { .. }
             | Self::Output(_)
+            | Self::Questions(_)
             | Self::Report(_) => Kind::Machine,
         }
     }

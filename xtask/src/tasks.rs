@@ -54,16 +54,13 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Plan(arguments) => plan::run(app, arguments),
         Command::Snapshot { environment, out } => snapshot::run(app, environment, out.as_deref()),
         Command::Diff(arguments) => diff::run(app, arguments),
-        Command::Releases { release } => releases::run(app, release.as_deref()),
+        Command::Releases { release, check } => releases::run(app, release.as_deref(), *check),
         Command::Status(arguments) => status::run(app, arguments),
         Command::Report(arguments) => report::run(app, arguments),
         Command::Promote(arguments) => promote::run(app, arguments),
         Command::Preflight { environment, nodes } => preflight::run(app, environment, *nodes),
         Command::Support { environment, out } => support::run(app, environment, out.as_deref()),
-        Command::New {
-            environment,
-            release,
-        } => new::run(app, environment, release.as_deref()),
+        Command::New(arguments) => new::run(app, arguments),
         Command::Check {
             environment,
             all: _,

@@ -98,6 +98,11 @@ impl Ui {
         .map_err(Failure::Output)
     }
 
+    /// Returns whether people read what is written.
+    pub(crate) fn is_human(&self) -> bool {
+        matches!(&*self.0, Form::Human(_))
+    }
+
     /// Shows people something beside the result; machines have it in the result.
     pub(crate) fn note(&self, text: &str) {
         if let Form::Human(human) = &*self.0 {

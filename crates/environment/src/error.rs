@@ -27,6 +27,14 @@ pub enum Error {
         /// What is wrong with it.
         rule: String,
     },
+    /// An answer about a new environment cannot be one.
+    #[error("not a valid {question}: {rule}")]
+    Answer {
+        /// What was asked.
+        question: String,
+        /// What is wrong with the answer.
+        rule: String,
+    },
     /// A file or folder is there but cannot be read.
     #[error("cannot read `{path}`")]
     Read {

@@ -51,5 +51,5 @@ pub use nearest::nearest;
 pub use operation::{AdminPassword, Operation};
 pub use problem::{Problem, Problems, count, count_are, counted, quote};
 pub use promotion::Requirement;
-pub use scaffold::scaffold;
+pub use scaffold::{Question, scaffold};
 pub use span::span;

@@ -2,18 +2,106 @@
 
 use semver::Version;
 
-use crate::{error::Error, grammar};
+use crate::grammar::Fault;
+use crate::{error::Error, grammar, problem::quote};
+
+/// What may be answered about a new environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// The registry's address.
+    Registry,
+    /// The path below it.
+    Project,
+    /// Where clients find the cluster.
+    ExternalAddress,
+    /// The first machine.
+    Host,
+    /// The user of its SSH login.
+    User,
+}
+
+impl Question {
+    /// Returns an answer that is an example.
+    pub fn example(self, name: &str) -> String {
+        match self {
+            Self::Registry => format!("registry.{name}.example.com:5000"),
+            Self::Project => "mke".to_owned(),
+            Self::ExternalAddress => format!("mke.{name}.example.com"),
+            Self::Host => "192.0.2.10".to_owned(),
+            Self::User => "ubuntu".to_owned(),
+        }
+    }
+
+    /// Checks an answer.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Answer`] if it cannot be one.
+    pub fn check(self, answer: &str) -> Result<(), Error> {
+        let host = |text: &str| {
+            grammar::address(text)?;
+            match grammar::split_address(text).1 {
+                None => Ok(()),
+                Some(_) => Err(Fault::new("expected a host without a port")),
+            }
+        };
+        let is_user = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        let checked = match self {
+            Self::Registry => grammar::address(answer),
+            Self::Project => grammar::project(answer),
+            Self::ExternalAddress | Self::Host => host(answer),
+            Self::User if !answer.is_empty() && answer.chars().all(is_user) => Ok(()),
+            Self::User => Err(Fault::new(format!("{} is not a user", quote(answer)))),
+        };
+        checked.map_err(|fault| Error::Answer {
+            question: self.to_string(),
+            rule: match fault.help {
+                Some(help) => format!("{}; {help}", fault.rule),
+                None => fault.rule,
+            },
+        })
+    }
+}
+
+impl std::fmt::Display for Question {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Registry => "registry address",
+            Self::Project => "project in the registry",
+            Self::ExternalAddress => "external address of the API server",
+            Self::Host => "address of the first controller",
+            Self::User => "SSH user",
+        })
+    }
+}
 
 /// Returns the text of a new, commented `environment.yaml`, which loads as it is.
 ///
-/// With `has_parent` it inherits from `environments/base.yaml`, which the caller knows to be there. The name becomes
-/// part of the addresses in it, which are examples.
+/// With `has_parent` it inherits from `environments/base.yaml`, which the caller knows to be there. What `answer` does not know
+/// is an example, with the name in it.
 ///
 /// # Errors
 ///
-/// Returns [`Error::Name`] if this cannot be the name of an environment.
-pub fn scaffold(name: &str, release: &Version, has_parent: bool) -> Result<String, Error> {
+/// Returns [`Error::Name`] if this cannot be the name of an environment, and [`Error::Answer`] for a wrong answer.
+pub fn scaffold(
+    name: &str,
+    release: &Version,
+    has_parent: bool,
+    answer: impl Fn(Question) -> Option<String>,
+) -> Result<String, Error> {
     grammar::environment_name(name)?;
+    let answered = |question: Question| -> Result<String, Error> {
+        let Some(answer) = answer(question) else {
+            return Ok(question.example(name));
+        };
+        question.check(&answer)?;
+        Ok(answer)
+    };
+    let registry = answered(Question::Registry)?;
+    let project = answered(Question::Project)?;
+    let external_address = answered(Question::ExternalAddress)?;
+    let host = answered(Question::Host)?;
+    let user = answered(Question::User)?;
     let variable = name.to_uppercase().replace('-', "_");
     // A variable's name cannot begin with a digit.
     let variable = if variable.starts_with(|c: char| c.is_ascii_digit()) {
@@ -41,9 +129,9 @@ release: v{release}
 # The registry that the nodes of {name} pull from. Once the cluster runs, it cannot be changed.
 registry:
   # host[:port], without a scheme.
-  address: registry.{name}.example.com:5000
+  address: {registry}
   # The path below the address, if there is one.
-  project: mke
+  project: {project}
   # The certificate of the registry's CA, if it is a private one: a PEM file next to this file.
   # ca: registry-ca.pem
   # Names the variables {variable}_USERNAME and {variable}_PASSWORD.
@@ -57,12 +145,12 @@ protected: false
 config:
   apiServer:
     # Where the API server is reached: the load balancer, or the only controller.
-    externalAddress: mke.{name}.example.com
+    externalAddress: {external_address}
   hosts:
     - role: controller+worker
       ssh:
-        address: 192.0.2.10
-        user: ubuntu
+        address: {host}
+        user: {user}
         port: 22
         keyPath: ~/.ssh/id_ed25519
 "
@@ -91,7 +179,11 @@ mod tests {
     #[test]
     fn what_is_written_loads_with_and_without_a_parent() {
         let release = Version::new(4, 1, 5);
-        let alone = loaded("prod", &scaffold("prod", &release, false).unwrap(), None);
+        let alone = loaded(
+            "prod",
+            &scaffold("prod", &release, false, |_| None).unwrap(),
+            None,
+        );
         assert_eq!(alone.release, release);
         assert_eq!(
             alone.registry.image_url(),
@@ -102,7 +194,7 @@ mod tests {
         let base = "release: v4.1.0\nprotected: true\nconfig: { tracking: { enabled: false } }\n";
         let child = loaded(
             "prod",
-            &scaffold("prod", &release, true).unwrap(),
+            &scaffold("prod", &release, true, |_| None).unwrap(),
             Some(base),
         );
         assert_eq!(child.release, release);
@@ -113,7 +205,7 @@ mod tests {
     #[test]
     fn the_settings_in_comments_are_right_too() {
         for name in ["eu-1", "1-eu"] {
-            let text = scaffold(name, &Version::new(4, 1, 5), false)
+            let text = scaffold(name, &Version::new(4, 1, 5), false, |_| None)
                 .unwrap()
                 .replace("  # push-credentials:", "  push-credentials:");
             let expected = match name {
@@ -130,8 +222,44 @@ mod tests {
     #[test]
     fn a_name_that_would_not_load_is_refused() {
         for name in ["Prod", "../prod", ""] {
-            let result = scaffold(name, &Version::new(4, 1, 5), false);
+            let result = scaffold(name, &Version::new(4, 1, 5), false, |_| None);
             assert!(matches!(result, Err(Error::Name { .. })), "{name}");
+        }
+    }
+
+    #[test]
+    fn answers_take_the_place_of_examples_and_are_checked() {
+        let release = Version::new(4, 1, 5);
+        let answer = |question| {
+            let text = match question {
+                Question::Registry => "harbor.lan",
+                Question::Project => "teams/mke",
+                Question::ExternalAddress => "10.0.0.5",
+                Question::Host => "node-1.lan",
+                Question::User => "core",
+            };
+            Some(text.to_owned())
+        };
+        let loaded = loaded(
+            "lab",
+            &scaffold("lab", &release, false, answer).unwrap(),
+            None,
+        );
+        assert_eq!(loaded.registry.image_url(), "harbor.lan/teams/mke");
+        for (question, wrong) in [
+            (Question::Registry, "https://harbor.lan"),
+            (Question::Project, "mke/"),
+            (Question::ExternalAddress, "10.0.0.5:6443"),
+            (Question::Host, "a: b"),
+            (Question::User, "root #"),
+            (Question::User, ""),
+        ] {
+            let answer = |asked| (asked == question).then(|| wrong.to_owned());
+            let refused = scaffold("lab", &release, false, answer);
+            assert!(
+                matches!(refused, Err(Error::Answer { .. })),
+                "{wrong}: {refused:?}"
+            );
         }
     }
 }

@@ -7,7 +7,7 @@ use semver::Version;
 use serde::Deserialize;
 
 use crate::Certainty;
-use crate::table::{Components, TABLE};
+use crate::table::{Components, table};
 
 /// What a bundle shows of itself.
 #[derive(Debug, Clone, Copy)]
@@ -123,7 +123,7 @@ pub fn contradictions(release: &Version, arch: &str, signs: Signs<'_>) -> Vec<St
 
 /// Compares tags with the versions that the table has for the release, unless those are inferred and no other release has the tags.
 fn against_table(release: &Version, artifacts: &[Artifact<'_>]) -> Vec<String> {
-    let row = (TABLE.releases.iter()).find(|row| row.version == *release);
+    let row = (table().releases.iter()).find(|row| row.version == *release);
     let Some(known) = row.and_then(|row| row.components.as_ref()) else {
         return Vec::new();
     };
@@ -135,7 +135,7 @@ fn against_table(release: &Version, artifacts: &[Artifact<'_>]) -> Vec<String> {
         ]
     };
     let is_of_another = |part: Part| {
-        let mut others = TABLE
+        let mut others = table()
             .releases
             .iter()
             .filter_map(|row| row.components.as_ref());
@@ -384,7 +384,7 @@ mod tests {
     // case 1.3
     #[test]
     fn no_release_of_the_table_contradicts_itself() {
-        for row in &TABLE.releases {
+        for row in &table().releases {
             let Some(known) = &row.components else {
                 continue;
             };

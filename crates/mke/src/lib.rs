@@ -30,6 +30,7 @@ mod network;
 mod notes;
 pub mod observations;
 mod observed;
+mod overlay;
 mod owned;
 mod pulls;
 mod release;
@@ -52,6 +53,7 @@ pub use migration::{
 pub use notes::{accepts_incomplete_lock, accepts_pull_secret};
 pub use observations::{Contradiction, Observations, ObservationsError};
 pub use observed::Observed;
+pub use overlay::{Overlay, overlay};
 pub use owned::RegistryUrls;
 pub use pulls::{PulledRegistry, Pulls, pulls};
 pub use release::{Certainty, Download, Fact, NodeNeeds, Release, ReleaseError, Support, releases};

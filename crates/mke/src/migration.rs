@@ -4,7 +4,7 @@ use environment::{Environment, Problem};
 use semver::Version;
 
 use crate::release::{core, sources};
-use crate::table::{FromMke3, Row, TABLE};
+use crate::table::{FromMke3, Row, table};
 use crate::{Certainty, Fact, Release, upgrade};
 
 /// A way from MKE 3 that the vendor supports, or that nothing is known against.
@@ -183,7 +183,7 @@ impl Migration {
 /// Returns what holds for a release.
 fn row(release: &Version) -> &'static FromMke3 {
     let wanted = core(release);
-    let rows = &TABLE.from_mke3;
+    let rows = &table().from_mke3;
     rows.iter()
         .rfind(|row| row.since <= wanted)
         .unwrap_or(&rows[0])
@@ -211,6 +211,7 @@ pub(crate) fn facts(of: &'static Row) -> Vec<Fact> {
 mod tests {
     use super::*;
     use crate::releases;
+    use crate::table::BUILT_IN;
 
     #[test]
     fn settings_that_cannot_be_upgraded_are_refused() {
@@ -265,8 +266,8 @@ mod tests {
         let later = Release::of(&Version::new(4, 9, 0)).unwrap();
         let way = later.migrate_from(&Version::new(3, 9, 0)).unwrap();
         assert_eq!(way.warnings.len(), 1);
-        assert!(TABLE.from_mke3.is_sorted_by_key(|row| &row.since));
-        for row in &TABLE.from_mke3 {
+        assert!(BUILT_IN.from_mke3.is_sorted_by_key(|row| &row.since));
+        for row in &BUILT_IN.from_mke3 {
             for known in [
                 &row.versions.source,
                 &row.gateway_node_ports.source,
@@ -275,7 +276,7 @@ mod tests {
                 assert!(
                     known
                         .iter()
-                        .all(|name| crate::release::address(&TABLE.sources, name).is_some()),
+                        .all(|name| crate::release::address(&BUILT_IN.sources, name).is_some()),
                     "{known:?}"
                 );
             }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::table::TABLE;
+use crate::table::table;
 use crate::{Certainty, Release};
 
 /// The flag of `mkectl apply` that only releases have whose clusters can pull with credentials (APPLY-421).
@@ -265,7 +265,7 @@ impl ObservedBundle {
     /// Returns what is known of the insides of bundles, for the rows of [`Release::facts`]: the subject, what the table has, what
     /// was observed, and whether the two agree.
     pub(crate) fn layout(&self) -> Vec<(&'static str, String, bool)> {
-        let layout = &TABLE.layout;
+        let layout = &table().layout;
         let names = |problem: &str| -> Vec<&str> {
             let of_problem = self.exceptions.iter().filter(|one| one.problem == problem);
             of_problem.map(|one| base_name(&one.archive)).collect()
@@ -336,7 +336,7 @@ impl ObservedBundle {
         });
         let inside = self.layout().into_iter().filter(|(_, _, agrees)| !agrees);
         let inside = inside.map(|(subject, observed, _)| {
-            let known = TABLE.layout.of(subject);
+            let known = table().layout.of(subject);
             Contradiction {
                 subject,
                 known: known.value.clone(),

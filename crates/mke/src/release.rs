@@ -12,7 +12,7 @@ use semver::{BuildMetadata, Prerelease, Version};
 use serde::Deserialize;
 
 use crate::observations::Observations;
-use crate::table::{Row, Since, Sourced, TABLE, at};
+use crate::table::{Row, Since, Sourced, at, table};
 use crate::{migration, upgrade};
 
 /// One release of MKE 4k, or a version for which the newest release before it is used.
@@ -111,7 +111,7 @@ impl Release {
     /// For versions before the first that has an offline installation.
     pub fn of(version: &Version) -> Result<Self, ReleaseError> {
         let wanted = core(version);
-        match TABLE.releases.iter().rfind(|row| row.version <= wanted) {
+        match table().releases.iter().rfind(|row| row.version <= wanted) {
             Some(row) => Ok(Self {
                 version: version.clone(),
                 row,
@@ -120,7 +120,7 @@ impl Release {
             }),
             None => Err(ReleaseError::NoOfflineInstallation {
                 version: version.clone(),
-                oldest: TABLE.releases[0].version.clone(),
+                oldest: table().releases[0].version.clone(),
             }),
         }
     }
@@ -171,7 +171,7 @@ impl Release {
 
     /// Returns the address of the bundle. It can be downloaded without credentials.
     pub fn bundle_url(&self, arch: &str) -> String {
-        self.fill(&TABLE.bundle_url.value, arch)
+        self.fill(&table().bundle_url.value, arch)
     }
 
     /// Returns the address of the bundle's checksum, a line in the format of `sha256sum`. v4.1.0 has none.
@@ -187,7 +187,7 @@ impl Release {
             .map(|(platform, system, machine)| Download {
                 platform,
                 url: self
-                    .fill(&TABLE.mkectl_url.value, "")
+                    .fill(&table().mkectl_url.value, "")
                     .replace("{system}", system)
                     .replace("{machine}", machine),
                 sha256: self
@@ -238,7 +238,7 @@ impl Release {
 
     /// Returns what it needs of each machine.
     pub fn node_needs(&self) -> NodeNeeds {
-        let (nodes, release) = (&TABLE.nodes, &core(&self.version));
+        let (nodes, release) = (&table().nodes, &core(&self.version));
         NodeNeeds {
             systems: &at(&nodes.systems, release).value,
             processors: at(&nodes.processors, release).value,
@@ -252,7 +252,7 @@ impl Release {
 
     /// Returns about how many bytes its bundle has. The content takes as much again in the store, and once more in the registry.
     pub fn bundle_size(&self) -> u64 {
-        TABLE.bundle_size.value
+        table().bundle_size.value
     }
 
     /// Returns what an operator should know before an installation: that the release is not in the table, its known faults,
@@ -297,7 +297,7 @@ impl Release {
         };
         let mut facts = vec![
             row.bundle.to_fact("bundle", |name| name.clone()),
-            TABLE
+            table()
                 .bundle_url
                 .to_fact("bundle address", |url| url.clone()),
             row.checksum.to_fact("checksum", |url| {
@@ -316,15 +316,15 @@ impl Release {
             row.external_address_required
                 .to_fact("externalAddress", |required| required_or_not(*required)),
             fact("mkectl", mkectl, row.mkectl.certainty, &row.mkectl.source),
-            TABLE
+            table()
                 .mkectl_url
                 .to_fact("mkectl address", |url| url.clone()),
-            TABLE.bundle_size.to_fact("bundle size", |bytes| {
+            table().bundle_size.to_fact("bundle size", |bytes| {
                 format!("about {}, packed and unpacked alike", gigabytes(*bytes))
             }),
         ];
         facts.extend(self.node_facts());
-        facts.extend(TABLE.write_once.iter().map(|kept| {
+        facts.extend(table().write_once.iter().map(|kept| {
             let value = format!("{}: {}", kept.key, kept.rule);
             self::fact("write-once", value, kept.certainty, &kept.source)
         }));
@@ -335,7 +335,7 @@ impl Release {
             self::fact("known issue", value, fault.certainty, &fault.source)
         }));
         facts.extend(
-            TABLE
+            table()
                 .layout
                 .all()
                 .map(|(subject, known)| known.to_fact(subject, String::clone)),
@@ -382,7 +382,7 @@ impl Release {
     }
 
     fn node_facts(&self) -> [Fact; 7] {
-        let (nodes, release) = (&TABLE.nodes, &core(&self.version));
+        let (nodes, release) = (&table().nodes, &core(&self.version));
         let yes_or_no =
             |what: &str, yes: &bool| format!("{what}: {}", if *yes { "yes" } else { "no" });
         let at_least = |what: &str, least: &u64| format!("{what}: {least} or more");
@@ -415,7 +415,7 @@ impl Release {
 
 /// Returns the table, oldest release first.
 pub fn releases() -> Vec<Release> {
-    TABLE
+    table()
         .releases
         .iter()
         .map(|row| Release {
@@ -468,14 +468,17 @@ pub(crate) fn fact(
 pub(crate) fn sources(names: &[String]) -> Vec<String> {
     let addresses = names.iter();
     addresses
-        .filter_map(|name| address(&TABLE.sources, name))
+        .filter_map(|name| address(&table().sources, name))
         .collect()
 }
 
-/// Returns the address of a document: that of its name, or that of a name and what follows it after a slash.
+/// Returns the address of a document: that of its name, that of a name and what follows it after a slash, or the address itself.
 pub(crate) fn address(sources: &BTreeMap<String, String>, name: &str) -> Option<String> {
     if let Some(address) = sources.get(name) {
         return Some(address.clone());
+    }
+    if name.starts_with("https://") {
+        return Some(name.to_owned());
     }
     let (name, path) = name.split_once('/')?;
     Some(format!("{}/{path}", sources.get(name)?))

@@ -1,20 +1,33 @@
 //! The table of releases as it is in `releases.yaml`.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use semver::{Version, VersionReq};
 use serde::Deserialize;
 
 use crate::{Certainty, Support};
 
-/// The table. It is read once.
-pub(crate) static TABLE: LazyLock<Table> = LazyLock::new(|| {
+/// The table with what the file of a team adds.
+static OVERLAID: OnceLock<Table> = OnceLock::new();
+
+/// The table that is part of the program. It is read once.
+pub(crate) static BUILT_IN: LazyLock<Table> = LazyLock::new(|| {
     serde_yaml::from_str(include_str!("releases.yaml"))
         .expect("releases.yaml is part of the program and read by its tests")
 });
 
-#[derive(Debug, Deserialize)]
+/// Returns the table.
+pub(crate) fn table() -> &'static Table {
+    OVERLAID.get().unwrap_or(&BUILT_IN)
+}
+
+/// Replaces the table for the rest of the process. The first replacement counts.
+pub(crate) fn replace(table: Table) {
+    let _ = OVERLAID.set(table);
+}
+
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Table {
     pub(crate) sources: BTreeMap<String, String>,
@@ -31,7 +44,7 @@ pub(crate) struct Table {
 }
 
 /// What a bundle looks like inside.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Layout {
     /// The folder that holds all archives.
@@ -70,7 +83,7 @@ impl Layout {
 }
 
 /// What a machine of the cluster needs. Each list is sorted by `since` and begins with the first release.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct NodeNeeds {
     /// Operating systems, each as ID and VERSION_ID of `/etc/os-release`.
@@ -90,7 +103,7 @@ pub(crate) struct NodeNeeds {
 }
 
 /// A value from one release on.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Since<T> {
     pub(crate) since: Version,
@@ -106,7 +119,7 @@ pub(crate) fn at<'a, T>(values: &'a [Since<T>], release: &Version) -> &'a Since<
 }
 
 /// A key that a cluster keeps permanently.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct WriteOnce {
     /// Its path below `spec`.
@@ -117,7 +130,7 @@ pub(crate) struct WriteOnce {
     pub(crate) source: Vec<String>,
 }
 
-#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Row {
     pub(crate) version: Version,
@@ -134,7 +147,7 @@ pub(crate) struct Row {
     pub(crate) faults: Vec<Fault>,
 }
 
-#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Sourced<T> {
     pub(crate) value: T,
@@ -151,7 +164,7 @@ pub(crate) struct Components {
     pub(crate) operator_chart: String,
 }
 
-#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Hashes {
     pub(crate) certainty: Certainty,
@@ -160,7 +173,7 @@ pub(crate) struct Hashes {
 }
 
 /// Releases as the targets of an upgrade from MKE 3.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct FromMke3 {
     /// The first release that this holds for.
@@ -174,7 +187,7 @@ pub(crate) struct FromMke3 {
 }
 
 /// The release as the target of an upgrade from a different release of MKE 4k.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Upgrades {
     /// The releases that the vendor lists as sources; none if no list is known.
@@ -203,7 +216,7 @@ pub struct MonitoringCrds {
     pub version: Version,
 }
 
-#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Fault {
     pub(crate) what: String,

@@ -8,7 +8,7 @@ use environment::{Environment, Problem};
 
 use crate::keys::default_of;
 use crate::notes::{self, Rule};
-use crate::table::{TABLE, WriteOnce};
+use crate::table::{WriteOnce, table};
 
 /// What a cluster was installed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub fn kept_values_of(spec: &Node) -> BTreeMap<String, String> {
 }
 
 fn others() -> impl Iterator<Item = &'static WriteOnce> {
-    let kept = TABLE.write_once.iter();
+    let kept = table().write_once.iter();
     kept.filter(|kept| {
         !matches!(
             kept.key.as_str(),
@@ -193,7 +193,7 @@ fn registry_node<'a>(environment: &'a Environment, installed: &str) -> &'a Node 
 
 /// Returns the vendor's rule for a key.
 fn rule(key: &str) -> &'static str {
-    let kept = TABLE.write_once.iter().find(|kept| kept.key == key);
+    let kept = table().write_once.iter().find(|kept| kept.key == key);
     kept.map_or("", |kept| &kept.rule)
 }
 

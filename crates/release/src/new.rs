@@ -1,5 +1,6 @@
 //! Returns the first text of a new environment, adapted to this workspace. Writes nothing.
 
+use environment::Question;
 use semver::Version;
 
 use crate::workspace::DEFAULT_ARCH;
@@ -8,21 +9,27 @@ use crate::{Error, Workspace};
 /// Returns the text of a new `environment.yaml`, commented and valid as it is.
 ///
 /// It inherits `environments/base.yaml` if that exists. By default it takes the newest locked release, which can be
-/// deployed immediately, or else the newest known release.
+/// deployed immediately, or else the newest known release. What `answer` does not know is an example.
 ///
 /// # Errors
-/// The name cannot be an environment's, or the release has no offline procedure.
+/// The name cannot be an environment's, an answer is wrong, or the release has no offline procedure.
 pub fn scaffold(
     workspace: &Workspace,
     name: &str,
     release: Option<&Version>,
+    answer: impl Fn(Question) -> Option<String>,
 ) -> Result<String, Error> {
     let release = match release {
         Some(release) => mke::Release::of(release)?.version().clone(),
-        None => newest_locked(workspace).unwrap_or_else(newest),
+        None => default_release(workspace),
     };
     let inherits = workspace.root().join("environments/base.yaml").exists();
-    environment::scaffold(name, &release, inherits).map_err(Error::Environment)
+    environment::scaffold(name, &release, inherits, answer).map_err(Error::Environment)
+}
+
+/// Returns the release that a new environment has by default: the newest that is locked, or else the newest that is known.
+pub fn default_release(workspace: &Workspace) -> Version {
+    newest_locked(workspace).unwrap_or_else(newest)
 }
 
 /// Returns whether a release is in the table of releases or locked.

@@ -63,6 +63,30 @@ impl Workspace {
             .join(format!("v{release}.yaml"))
     }
 
+    /// Returns the file of facts that a team adds to the table of releases.
+    pub fn releases(&self) -> Utf8PathBuf {
+        self.root.join("environments/releases.yaml")
+    }
+
+    /// Adds the facts of that file to the table, for the rest of the process. Returns what it adds; none if it does not exist.
+    ///
+    /// # Errors
+    /// The file cannot be read, or something is wrong with it.
+    pub fn overlay_releases(&self) -> Result<Option<mke::Overlay>, crate::Error> {
+        let path = self.releases();
+        let Some(text) = read_if_there(&path)? else {
+            return Ok(None);
+        };
+        let source = environment::yaml::Source {
+            path: self.shown(&path).to_owned(),
+            text,
+        };
+        let overlay = mke::overlay(&std::sync::Arc::new(source));
+        let overlay = overlay
+            .map_err(|problems| crate::Error::Environment(environment::Error::Wrong(problems)))?;
+        Ok(Some(overlay))
+    }
+
     /// Reads what was observed of a release, if anything was.
     ///
     /// # Errors

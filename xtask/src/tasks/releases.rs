@@ -3,13 +3,21 @@
 use std::process::ExitCode;
 
 use console::style;
-use release::report::releases::{Answer, Certainties, ReleaseFacts, Row, all, one};
+use release::report::releases::{Answer, Certainties, ReleaseFacts, Row, all, check, one};
+use serde_json::json;
 
 use crate::app::App;
 use crate::failure::Failure;
 use crate::ui::table;
 
-pub(crate) fn run(app: &App<'_>, release: Option<&str>) -> Result<ExitCode, Failure> {
+pub(crate) fn run(
+    app: &App<'_>,
+    release: Option<&str>,
+    only_check: bool,
+) -> Result<ExitCode, Failure> {
+    if only_check {
+        return checked(app);
+    }
     match release {
         Some(release) => {
             let facts = one(&app.workspace, &super::release(release)?)?;
@@ -20,6 +28,28 @@ pub(crate) fn run(app: &App<'_>, release: Option<&str>) -> Result<ExitCode, Fail
             app.ui.result(&overview(&rows), &rows)?;
         }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what the file of the team adds. Every command has refused a file that is wrong.
+fn checked(app: &App<'_>) -> Result<ExitCode, Failure> {
+    let Some(overlaid) = check(&app.workspace)? else {
+        let path = app.workspace.releases();
+        let path = app.workspace.shown(&path);
+        let text = format!("{path} does not exist; only the facts of this program are used\n");
+        app.ui.result(&text, &json!({ "file": null }))?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    for warning in &overlaid.warnings {
+        app.ui.note(warning);
+    }
+    let mut text = format!("no errors in {}\n", overlaid.file);
+    for (what, releases) in [("adds", &overlaid.added), ("changes", &overlaid.changed)] {
+        if !releases.is_empty() {
+            text.push_str(&format!("{what} {}\n", releases.join(", ")));
+        }
+    }
+    app.ui.result(&text, &overlaid)?;
     Ok(ExitCode::SUCCESS)
 }
 

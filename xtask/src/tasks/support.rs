@@ -22,7 +22,8 @@ pub(crate) fn run(app: &App<'_>, name: &str, out: Option<&Utf8Path>) -> Result<E
         }
         check_writable(out)?;
     }
-    let mut support = match app.environment(name) {
+    let facts = app.workspace.overlay_releases().map_err(Failure::from);
+    let mut support = match facts.and_then(|_| app.environment(name)) {
         Ok(environment) => of(app, &environment)?,
         // Without its folder there is nothing to send.
         Err(failure) if !folder.is_dir() => return Err(failure),

@@ -64,7 +64,7 @@ fn every_file_of_this_repository_names_the_schema_and_keeps_to_it() {
     }
     let version = semver::Version::new(4, 1, 5);
     assert_eq!(
-        faults(&environment::scaffold("lab", &version, true).unwrap()),
+        faults(&environment::scaffold("lab", &version, true, |_| None).unwrap()),
         None
     );
 }

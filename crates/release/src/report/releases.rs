@@ -91,6 +91,35 @@ pub struct Mkectl {
     pub sha256: Option<&'static str>,
 }
 
+/// What a team's file adds to the table.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Overlaid {
+    /// The file, relative to the workspace.
+    pub file: camino::Utf8PathBuf,
+    /// The releases that it adds, `v4.2.2`.
+    pub added: Vec<String>,
+    /// The releases of the table of which it replaces facts.
+    pub changed: Vec<String>,
+    /// What it says differently from documented facts, with places.
+    pub warnings: Vec<String>,
+}
+
+/// Checks the file of a team, and returns what it adds; none if it does not exist.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check(workspace: &Workspace) -> Result<Option<Overlaid>, Error> {
+    let overlay = workspace.overlay_releases()?;
+    let names = |versions: &[Version]| versions.iter().map(|it| format!("v{it}")).collect();
+    Ok(overlay.map(|overlay| Overlaid {
+        file: workspace.shown(&workspace.releases()).to_owned(),
+        added: names(&overlay.added),
+        changed: names(&overlay.changed),
+        warnings: overlay.warnings.iter().map(ToString::to_string).collect(),
+    }))
+}
+
 /// Returns the table, oldest release first.
 ///
 /// # Errors

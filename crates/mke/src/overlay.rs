@@ -1,0 +1,500 @@
+//! Facts of releases that a team adds to the table without building: `environments/releases.yaml`.
+//!
+//! A row of a release that the table has replaces some of its facts. A row of a new release begins with the patterns of the release before
+//! it, none of which is called documented any more. Faults, hashes and sources of upgrades are of one release and are not inherited.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use environment::yaml::{self, Mapping, Node, Source};
+use environment::{Problem, Problems, nearest, quote};
+use semver::Version;
+use serde::de::DeserializeOwned;
+
+use crate::Certainty;
+use crate::release::{address, core};
+use crate::table::{self, BUILT_IN, Fault, Hashes, Row, Sourced, Table, Upgrades};
+
+/// The keys of the file.
+const KEYS: [&str; 2] = ["sources", "releases"];
+
+/// The keys of a row.
+const ROW_KEYS: [&str; 10] = [
+    "version",
+    "bundle",
+    "checksum",
+    "private-ca",
+    "anonymous-pull-required",
+    "external-address-required",
+    "components",
+    "mkectl",
+    "upgrade",
+    "faults",
+];
+
+/// The keys of `upgrade`.
+const UPGRADE_KEYS: [&str; 6] = [
+    "from",
+    "refused",
+    "rollback-backup",
+    "archive",
+    "monitoring-crds",
+    "gateway-node-ports-from",
+];
+
+/// What a file adds to the table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overlay {
+    /// The releases that the table does not have.
+    pub added: Vec<Version>,
+    /// The releases of the table of which it replaces facts.
+    pub changed: Vec<Version>,
+    /// What it says differently from a documented fact of the table.
+    pub warnings: Vec<Problem>,
+}
+
+/// Adds the facts of a team's file to the table, for the rest of the process. Facts belong to the process, not to a call, so no function
+/// can be given the wrong ones. The first file counts.
+///
+/// # Errors
+/// Everything that is wrong with the file. Then the table stays as it is.
+pub fn overlay(source: &Arc<Source>) -> Result<Overlay, Problems> {
+    let (table, overlay) = overlaid(&BUILT_IN, source)?;
+    table::replace(table);
+    Ok(overlay)
+}
+
+/// Returns a table with what a file adds to it.
+///
+/// # Errors
+/// Everything that is wrong with the file.
+fn overlaid(base: &Table, source: &Arc<Source>) -> Result<(Table, Overlay), Problems> {
+    let document = yaml::parse(Arc::clone(source)).map_err(|problem| Problems(vec![problem]))?;
+    let mut reading = Reading {
+        problems: Vec::new(),
+        overlay: Overlay::default(),
+        table: base.clone(),
+    };
+    if !document.is_null() {
+        reading.file(&document);
+    }
+    let Reading {
+        mut problems,
+        overlay,
+        table,
+    } = reading;
+    problems.sort_by_key(|problem| problem.span.start);
+    match problems.is_empty() {
+        true => Ok((table, overlay)),
+        false => Err(Problems(problems)),
+    }
+}
+
+struct Reading {
+    problems: Vec<Problem>,
+    overlay: Overlay,
+    table: Table,
+}
+
+impl Reading {
+    fn file(&mut self, document: &Node) {
+        let Some(keys) = self.mapping(document, &KEYS) else {
+            return;
+        };
+        if let Some(sources) = keys.get("sources")
+            && let Some(sources) = self.read::<BTreeMap<String, String>>(sources)
+        {
+            self.table.sources.extend(sources);
+        }
+        let rows = keys.get("releases").map(|rows| match rows.as_sequence() {
+            Some(rows) => rows,
+            None => {
+                self.problem(rows, "expected a list of releases");
+                &[]
+            }
+        });
+        let mut known = BTreeSet::new();
+        let mut rows: Vec<(Version, &Node)> = rows
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|row| Some((self.version(row, &mut known)?, row)))
+            .collect();
+        // Each begins with the release before it, which may be one of them.
+        rows.sort_by(|(one, _), (other, _)| one.cmp(other));
+        for (version, row) in rows {
+            self.row(version, row);
+        }
+    }
+
+    fn version(&mut self, row: &Node, known: &mut BTreeSet<Version>) -> Option<Version> {
+        let keys = self.mapping(row, &ROW_KEYS)?;
+        let Some(node) = keys.get("version") else {
+            self.problem(row, "`version` is missing");
+            return None;
+        };
+        let text = node.text().unwrap_or_default();
+        let version = Version::parse(text.strip_prefix('v').unwrap_or(text)).ok();
+        let Some(version) = version.filter(|version| core(version) == *version) else {
+            let rule = format!(
+                "{} is not a release; expected a version such as 4.2.2",
+                quote(text)
+            );
+            self.problem(node, rule);
+            return None;
+        };
+        let oldest = &self.table.releases[0].version;
+        if version < *oldest {
+            let rule = format!(
+                "v{version} is older than v{oldest}, the first release with an offline installation"
+            );
+            self.problem(node, rule);
+            return None;
+        }
+        if !known.insert(version.clone()) {
+            self.problem(node, format!("v{version} has two rows"));
+            return None;
+        }
+        Some(version)
+    }
+
+    fn row(&mut self, version: Version, node: &Node) {
+        let Some(keys) = node.as_mapping() else {
+            return;
+        };
+        let place = self
+            .table
+            .releases
+            .partition_point(|row| row.version < version);
+        let is_known = self
+            .table
+            .releases
+            .get(place)
+            .is_some_and(|row| row.version == version);
+        let mut row = match is_known {
+            true => self.table.releases[place].clone(),
+            false => following(&self.table.releases[place - 1], version.clone()),
+        };
+        self.fact(keys, "bundle", &mut row.bundle);
+        self.fact(keys, "checksum", &mut row.checksum);
+        self.fact(keys, "private-ca", &mut row.private_ca);
+        self.fact(
+            keys,
+            "anonymous-pull-required",
+            &mut row.anonymous_pull_required,
+        );
+        self.fact(
+            keys,
+            "external-address-required",
+            &mut row.external_address_required,
+        );
+        self.optional(keys, "components", &mut row.components);
+        if let Some(node) = keys.get("mkectl")
+            && let Some(hashes) = self.read::<Hashes>(node)
+        {
+            self.hashes(node, &row.mkectl, &hashes);
+            row.mkectl.sha256.extend(hashes.sha256);
+            (row.mkectl.certainty, row.mkectl.source) = (hashes.certainty, hashes.source);
+        }
+        if let Some(node) = keys.get("upgrade")
+            && let Some(keys) = self.mapping(node, &UPGRADE_KEYS)
+        {
+            let upgrade = &mut row.upgrade;
+            self.fact(keys, "from", &mut upgrade.from);
+            self.optional(keys, "rollback-backup", &mut upgrade.rollback_backup);
+            self.fact(keys, "archive", &mut upgrade.archive);
+            self.optional(keys, "monitoring-crds", &mut upgrade.monitoring_crds);
+            self.optional(
+                keys,
+                "gateway-node-ports-from",
+                &mut upgrade.gateway_node_ports_from,
+            );
+            if let Some(node) = keys.get("refused")
+                && let Some(refused) = self.read::<Option<String>>(node)
+            {
+                upgrade.refused = refused;
+            }
+        }
+        for node in keys
+            .get("faults")
+            .and_then(Node::as_sequence)
+            .unwrap_or_default()
+        {
+            if let Some(fault) = self.read::<Fault>(node) {
+                self.sources(node, &fault.source);
+                row.faults.push(fault);
+            }
+        }
+        match is_known {
+            true => {
+                self.table.releases[place] = row;
+                self.overlay.changed.push(version);
+            }
+            false => {
+                self.table.releases.insert(place, row);
+                self.overlay.added.push(version);
+            }
+        }
+    }
+
+    /// Replaces a fact that is written.
+    fn fact<T>(&mut self, keys: &Mapping, key: &str, fact: &mut Sourced<T>)
+    where
+        T: DeserializeOwned + PartialEq,
+    {
+        let Some(node) = keys.get(key) else {
+            return;
+        };
+        if let Some(new) = self.sourced::<T>(node) {
+            let differs = new.value != fact.value;
+            if differs && fact.certainty == Certainty::Documented {
+                let rule = format!(
+                    "`{key}` differs from the documented fact of the table ({})",
+                    fact.source.join(", ")
+                );
+                let warning = Problem {
+                    is_warning: true,
+                    ..Problem::at(node, rule)
+                };
+                self.overlay.warnings.push(warning);
+            }
+            *fact = new;
+        }
+    }
+
+    fn optional<T: DeserializeOwned + PartialEq>(
+        &mut self,
+        keys: &Mapping,
+        key: &str,
+        fact: &mut Option<Sourced<T>>,
+    ) {
+        match (fact, keys.get(key)) {
+            (_, None) => {}
+            (Some(fact), Some(_)) => self.fact(keys, key, fact),
+            (fact @ None, Some(node)) => *fact = self.sourced(node),
+        }
+    }
+
+    fn sourced<T: DeserializeOwned>(&mut self, node: &Node) -> Option<Sourced<T>> {
+        let fact = self.read::<Sourced<T>>(node)?;
+        self.sources(node, &fact.source);
+        Some(fact)
+    }
+
+    /// A published hash is what keeps a download from being replaced. The file adds some and changes none.
+    fn hashes(&mut self, node: &Node, known: &Hashes, hashes: &Hashes) {
+        self.sources(node, &hashes.source);
+        let written = node.get("sha256");
+        for (platform, hash) in &hashes.sha256 {
+            let node = written
+                .and_then(|written| written.get(platform))
+                .unwrap_or(node);
+            let is_hash = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+            if !is_hash {
+                self.problem(node, format!("{} is not a SHA-256", quote(hash)));
+            } else if known
+                .sha256
+                .get(platform)
+                .is_some_and(|known| known != hash)
+            {
+                let from = known.source.join(", ");
+                self.problem(
+                    node,
+                    format!("the table has a different hash of {platform} ({from})"),
+                );
+            }
+        }
+    }
+
+    /// Checks that sources have addresses.
+    fn sources(&mut self, node: &Node, names: &[String]) {
+        let node = node.get("source").unwrap_or(node);
+        if names.is_empty() {
+            self.problem(node, "a fact needs a source");
+        }
+        for name in names {
+            if address(&self.table.sources, name).is_none() {
+                let known = self.table.sources.keys().map(String::as_str);
+                let help = match nearest(name, known) {
+                    Some(known) => format!("did you mean `{known}`?"),
+                    None => "add it to `sources`, or write its https address".to_owned(),
+                };
+                let problem = Problem::at(node, format!("the source {} is unknown", quote(name)));
+                self.problems.push(problem.with_help(help));
+            }
+        }
+    }
+
+    /// Returns a mapping, all keys of which are known.
+    fn mapping<'a>(&mut self, node: &'a Node, known: &[&'static str]) -> Option<&'a Mapping> {
+        let Some(mapping) = node.as_mapping() else {
+            self.problem(
+                node,
+                format!("expected keys and values, found {}", node.kind()),
+            );
+            return None;
+        };
+        for (key, _) in mapping.iter() {
+            let name = key.text().unwrap_or_default();
+            if !known.contains(&name) {
+                let help = match nearest(name, known.iter().copied()) {
+                    Some(known) => format!("did you mean `{known}`?"),
+                    None => format!("known keys: {}", known.join(", ")),
+                };
+                let problem = Problem::at(key, format!("unknown key {}", quote(name)));
+                self.problems.push(problem.with_help(help));
+            }
+        }
+        Some(mapping)
+    }
+
+    /// Reads a value.
+    fn read<T: DeserializeOwned>(&mut self, node: &Node) -> Option<T> {
+        match serde_yaml::from_str(&yaml::emit(node)) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let said = error.to_string();
+                // The place is that in a part of the file.
+                let said = said
+                    .split(" at line ")
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned();
+                self.problem(node, said);
+                None
+            }
+        }
+    }
+
+    fn problem(&mut self, node: &Node, rule: impl Into<String>) {
+        self.problems.push(Problem::at(node, rule));
+    }
+}
+
+/// Returns what is taken for granted of a release by the one before it.
+fn following(before: &Row, version: Version) -> Row {
+    let Row {
+        bundle,
+        checksum,
+        private_ca,
+        anonymous_pull_required,
+        external_address_required,
+        upgrade,
+        mkectl,
+        ..
+    } = before.clone();
+    Row {
+        version,
+        bundle: inherited(bundle),
+        checksum: inherited(checksum),
+        private_ca: inherited(private_ca),
+        anonymous_pull_required: inherited(anonymous_pull_required),
+        external_address_required: inherited(external_address_required),
+        components: None,
+        mkectl: Hashes {
+            certainty: Certainty::Unverified,
+            source: mkectl.source,
+            sha256: BTreeMap::new(),
+        },
+        upgrade: Upgrades {
+            from: Sourced {
+                value: None,
+                certainty: Certainty::Unverified,
+                source: upgrade.from.source,
+            },
+            refused: None,
+            rollback_backup: upgrade.rollback_backup.map(inherited),
+            archive: inherited(upgrade.archive),
+            monitoring_crds: upgrade.monitoring_crds.map(inherited),
+            gateway_node_ports_from: upgrade.gateway_node_ports_from.map(inherited),
+        },
+        faults: Vec::new(),
+    }
+}
+
+fn inherited<T>(fact: Sourced<T>) -> Sourced<T> {
+    let certainty = match fact.certainty {
+        Certainty::Documented => Certainty::Inferred,
+        certainty => certainty,
+    };
+    Sourced { certainty, ..fact }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<(Table, Overlay), Problems> {
+        let source = Source {
+            path: "environments/releases.yaml".into(),
+            text: text.to_owned(),
+        };
+        overlaid(&BUILT_IN, &Arc::new(source))
+    }
+
+    #[test]
+    fn a_new_release_begins_with_the_one_before_and_claims_less() {
+        let (table, overlay) = read(
+            "releases:\n- version: v4.2.3\n- version: 4.2.2\n  upgrade:\n    from: { value: [4.2.1], certainty: documented, source: [\"https://docs.example.com/a\"] }\n",
+        )
+        .unwrap();
+        let versions = [Version::new(4, 2, 2), Version::new(4, 2, 3)];
+        assert_eq!(overlay.added, versions);
+        assert_eq!((overlay.changed.len(), overlay.warnings.len()), (0, 0));
+        let rows = &table.releases[table.releases.len() - 3..];
+        assert_eq!(rows[1].bundle.value, rows[0].bundle.value);
+        assert_eq!(rows[0].private_ca.certainty, Certainty::Documented);
+        assert_eq!(rows[1].private_ca.certainty, Certainty::Inferred);
+        assert_eq!(
+            rows[1].upgrade.from.value.as_deref(),
+            Some(&[Version::new(4, 2, 1)][..])
+        );
+        assert_eq!(rows[2].upgrade.from.value, None);
+        assert!(rows[1].faults.is_empty() && !rows[0].faults.is_empty());
+        assert!(rows[1].mkectl.sha256.is_empty());
+        assert_eq!(read("").unwrap().1, Overlay::default());
+    }
+
+    #[test]
+    fn facts_of_a_known_release_are_replaced_and_contradictions_named() {
+        let (table, overlay) = read(
+            "sources: { NOTES: https://docs.example.com/notes }\nreleases:\n- version: 4.2.1\n  anonymous-pull-required: { value: true, certainty: observed, source: [NOTES] }\n  \
+             mkectl: { certainty: documented, source: [NOTES], sha256: { linux-x86_64: \
+             8816a0e91b5d9385c62729571c2479edcd670967d9e55b752324c77f7866d714 } }\n",
+        )
+        .unwrap();
+        let row = table.releases.last().unwrap();
+        assert!(row.anonymous_pull_required.value);
+        assert_eq!(row.mkectl.sha256.len(), 1);
+        assert_eq!(overlay.changed, [Version::new(4, 2, 1)]);
+        let warnings: Vec<String> = overlay.warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            warnings,
+            [
+                "environments/releases.yaml:4:28: warning: `anonymous-pull-required` differs from the documented fact of the table (DOCS-421, APPLY-421)"
+            ]
+        );
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_named_with_its_place() {
+        let problems = read(
+            "sorces: {}\nreleases:\n- version: 4.2.2\n  bundel: x\n  private-ca: { value: maybe, certainty: documented, source: [DOCS-421] }\n  \
+             checksum: { value: null, certainty: inferred, source: [DOCS-422] }\n- version: 4.2.2\n- version: 4.0.9\n- version: latest\n- bundle: {}\n\
+             - version: 4.1.5\n  mkectl: { certainty: documented, source: [BREW], sha256: { linux-x86_64: ab, darwin-arm64: \
+             8816a0e91b5d9385c62729571c2479edcd670967d9e55b752324c77f7866d714 } }\n",
+        )
+        .unwrap_err();
+        insta::assert_snapshot!(problems, @"
+        environments/releases.yaml:1:1: unknown key `sorces`; did you mean `sources`?
+        environments/releases.yaml:4:3: unknown key `bundel`; did you mean `bundle`?
+        environments/releases.yaml:5:15: value: unknown variant `maybe`, expected one of `supported`, `unsupported`, `unverified`
+        environments/releases.yaml:6:57: the source `DOCS-422` is unknown; did you mean `DOCS-421`?
+        environments/releases.yaml:7:12: v4.2.2 has two rows
+        environments/releases.yaml:8:12: v4.0.9 is older than v4.1.0, the first release with an offline installation
+        environments/releases.yaml:9:12: `latest` is not a release; expected a version such as 4.2.2
+        environments/releases.yaml:10:3: `version` is missing
+        environments/releases.yaml:12:76: `ab` is not a SHA-256
+        environments/releases.yaml:12:94: the table has a different hash of darwin-arm64 (BREW)
+        ");
+    }
+}
