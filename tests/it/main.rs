@@ -53,6 +53,7 @@ mod rehearse;
 mod releases;
 mod render;
 mod resume;
+mod sets;
 mod show;
 mod signed;
 mod snapshot;

@@ -15,6 +15,7 @@ pub mod server;
 pub mod tap;
 pub mod terminal;
 pub mod tls;
+pub mod upstream;
 pub mod wire;
 
 pub use courier::Courier;

@@ -95,9 +95,9 @@ Look
 Prepare
   new         Write a new environment
   check       Validate environments from their files alone
-  lock        Record every digest of a bundle in a lock file
+  lock        Record every digest of a bundle or a set
   learn       Record facts from a real bundle and a real mkectl
-  fetch       Download a locked bundle and verify it
+  fetch       Download a locked bundle or set and verify it
   pack        Write a medium for a site without internet
   unpack      Verify a medium and import it into the workspace
   render      Write an environment's mke4.yaml
@@ -225,9 +225,10 @@ pub(crate) enum Command {
         #[arg(long)]
         strict: bool,
     },
-    /// Record every digest of a bundle in a lock file
+    /// Record every digest of a bundle or a set
     ///
-    /// Review and commit the lock. A bundle that differs from it is refused.
+    /// Review and commit the lock. A bundle that differs from it is refused. A set is a file bundles/NAME.set.yaml that lists images and
+    /// charts.
     #[command(after_help = examples::LOCK)]
     Lock(LockArgs),
     /// Record facts from a real bundle and a real mkectl
@@ -235,7 +236,7 @@ pub(crate) enum Command {
     /// Writes environments/facts/RELEASE.yaml, which overlays the recorded facts of the release. Prints every contradiction as a
     /// diff. The file and the diff contain no path, host or user of this machine.
     Learn(LearnArgs),
-    /// Download a locked bundle and verify it
+    /// Download a locked bundle or set and verify it
     ///
     /// With --check, compares the bundle in bundles/ and the downloads of mkectl with the lock. Nothing is downloaded or written.
     Fetch(FetchArgs),
@@ -578,8 +579,15 @@ pub(crate) struct LearnArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct LockArgs {
-    /// Release, such as v4.1.5
+    /// Release, such as v4.1.5, or set
+    #[arg(value_name = "RELEASE|SET")]
     pub(crate) release: String,
+    /// Compare a set's lock with its registries; exit with code 2 if it differs
+    #[arg(long, conflicts_with_all = ["update", "replace"])]
+    pub(crate) check: bool,
+    /// Entry of a set to lock as it is upstream now; repeatable
+    #[arg(long, value_name = "NAME", conflicts_with = "replace")]
+    pub(crate) update: Vec<String>,
     /// Bundle on this machine, instead of a download; linked or copied to bundles/
     #[arg(long, value_name = "FILE")]
     pub(crate) bundle: Option<Utf8PathBuf>,
@@ -598,7 +606,7 @@ pub(crate) struct LockArgs {
     /// Architecture of the bundle [default: amd64]
     #[arg(long)]
     pub(crate) arch: Option<String>,
-    /// Replace a committed lock that differs
+    /// Replace a committed lock that differs; for a set, update all entries
     #[arg(long)]
     pub(crate) replace: bool,
     /// Show all lines that differ from a committed lock
@@ -611,8 +619,8 @@ pub(crate) struct LockArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct FetchArgs {
-    /// Environment or locked release (v4.1.5)
-    #[arg(value_name = "ENVIRONMENT|RELEASE")]
+    /// Environment, locked release (v4.1.5) or set
+    #[arg(value_name = "ENVIRONMENT|RELEASE|SET")]
     pub(crate) what: String,
     /// Compare the bundle with its lock; download and write nothing
     #[arg(long)]
@@ -652,6 +660,7 @@ impl Cli {
             | Command::Man { .. }
             | Command::Ci { .. } => None,
             Command::Fetch(arguments) if arguments.check => None,
+            Command::Lock(arguments) if arguments.check => None,
             Command::Push(arguments) => {
                 Some(arguments.environments.iter().map(String::as_str).collect())
             }

@@ -21,6 +21,7 @@ use crate::advice::here;
 
 mod pack;
 mod registry_error;
+mod set;
 pub(crate) mod unpack;
 
 /// Something differs: `plan --detailed-exitcode`, `diff --detailed-exitcode`, `render --check`.
@@ -76,7 +77,14 @@ pub(crate) enum Failure {
     Clock,
     #[error("`{0}` is not a release; expected a version such as v4.1.5")]
     NotARelease(String),
-    #[error("`{0}` is neither an environment nor a locked release")]
+    #[error("{option} is for sets, and {release} is not a set")]
+    OptionOfSets {
+        option: &'static str,
+        release: String,
+    },
+    #[error("{option} is for bundles, and {set} is a set")]
+    OptionOfBundles { option: &'static str, set: String },
+    #[error("`{0}` is neither an environment, a locked release nor a set")]
     NeitherEnvironmentNorRelease(String),
     #[error("`{0}` is neither a release nor a bundle's file")]
     NeitherReleaseNorFile(String),
@@ -169,6 +177,8 @@ impl Failure {
             Self::NotARelease(_)
             | Self::Log(_)
             | Self::NeitherEnvironmentNorRelease(_)
+            | Self::OptionOfSets { .. }
+            | Self::OptionOfBundles { .. }
             | Self::NeitherReleaseNorFile(_)
             | Self::Kinds { .. }
             | Self::StreamToTerminal
@@ -256,7 +266,7 @@ impl Failure {
                 )]
             }
             Self::NeitherEnvironmentNorRelease(_) => {
-                vec!["`cargo xtask list` shows both".to_owned()]
+                vec!["`cargo xtask list` shows all of them".to_owned()]
             }
             Self::StreamToTerminal => {
                 vec!["redirect standard output, or name a folder with `--out DIR`".to_owned()]
@@ -291,6 +301,7 @@ fn hints(error: &Error) -> Vec<String> {
         }
         Error::Plan(plan::Error::Outdated(_)) => "run it again: it computes a new plan".to_owned(),
         Error::Unpack(error) => return unpack::hints(error),
+        Error::Set(error) => return set::hints(error),
         Error::Unready(Unready::Unwritable { .. }) => "make it writable; nothing was sent".to_owned(),
         Error::Unready(Unready::NoRoom { .. }) => {
             "free some space; `cargo xtask store gc` removes what no lock names".to_owned()

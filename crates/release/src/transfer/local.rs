@@ -76,7 +76,12 @@ pub async fn check(
     report_start(context, lock, &path);
     let observer = BundleObserver::new(context.reporter, Step::Verify);
     tokio::task::block_in_place(|| {
-        bundle::read(input, &mut bundle::Inspection, Some(lock), &observer)
+        bundle::read(
+            input,
+            &mut bundle::Inspection,
+            Some(&lock.of_bundle()),
+            &observer,
+        )
     })
     .map_err(|source| Error::bundle(workspace, &path, source))?;
     context.reporter.report(Event::Finished {
@@ -147,7 +152,7 @@ pub(crate) fn read(
     mut sink: impl bundle::Sink,
 ) -> Result<(), Error> {
     let observer = BundleObserver::new(context.reporter, Step::Verify);
-    match bundle::read(input, &mut sink, Some(lock), &observer) {
+    match bundle::read(input, &mut sink, Some(&lock.of_bundle()), &observer) {
         Ok(_) => Ok(()),
         Err(source) => Err(Error::bundle(context.workspace, path, source)),
     }
@@ -188,7 +193,7 @@ pub(crate) fn stored(
 
 /// Names the lock's artifacts in the store's index, so other tools find them by name, where another release has
 /// taken their names or the bundle was read for another lock. Nothing is written where they are named already.
-fn list(store: &bundle::Store, lock: &bundle::Lock) -> Result<(), bundle::StoreError> {
+pub(crate) fn list(store: &bundle::Store, lock: &bundle::Lock) -> Result<(), bundle::StoreError> {
     match unlisted(store, lock)? {
         none if none.is_empty() => Ok(()),
         unlisted => store.list(unlisted),
