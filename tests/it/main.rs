@@ -26,6 +26,7 @@ mod faults;
 mod fetch;
 mod files;
 mod gallery;
+mod images;
 mod inspect;
 mod interrupted;
 mod learn;

@@ -84,7 +84,8 @@ const HELP: &str = "\
 Look
   list        List environments and locked releases
   show        Print an environment with everything it inherits
-  inspect     List the contents of a bundle
+  inspect     List the contents of a bundle or a set
+  images      Map upstream references to those of the registry
   plan        Show what deploy would do
   snapshot    Write what a registry contains, for plan --snapshot
   diff        Compare configurations, environments or releases
@@ -145,14 +146,19 @@ pub(crate) enum Command {
         /// Environment
         environment: String,
     },
-    /// List the contents of a bundle
+    /// List the contents of a bundle or a set
     ///
     /// Shows artifacts with kinds, platforms, sizes and shared bytes.
     Inspect {
-        /// Locked release (v4.1.5) or bundle file
-        #[arg(value_name = "RELEASE|FILE")]
+        /// Locked release (v4.1.5), set or bundle file
+        #[arg(value_name = "RELEASE|SET|FILE")]
         what: String,
     },
+    /// Map upstream references to those of the registry
+    ///
+    /// Lists every artifact of the release and of the sets, with its digest. With --as, prints what a consumer reads: a kustomization,
+    /// hosts.toml files of containerd, an ImageDigestMirrorSet, or a CycloneDX document.
+    Images(ImagesArgs),
     /// Show what deploy would do
     #[command(after_help = examples::PLAN)]
     Plan(PlanArgs),
@@ -580,7 +586,7 @@ pub(crate) struct LearnArgs {
 #[derive(Debug, Args)]
 pub(crate) struct LockArgs {
     /// Release, such as v4.1.5, or set
-    #[arg(value_name = "RELEASE|SET")]
+    #[arg(id = "release-or-set", value_name = "RELEASE|SET")]
     pub(crate) release: String,
     /// Compare a set's lock with its registries; exit with code 2 if it differs
     #[arg(long, conflicts_with_all = ["update", "replace"])]
@@ -634,6 +640,28 @@ pub(crate) struct FetchArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ImagesArgs {
+    /// Environment
+    pub(crate) environment: String,
+    /// Form of the output [default: a line for each artifact]
+    #[arg(long = "as", value_name = "FORM", value_enum)]
+    pub(crate) form: Option<ImagesForm>,
+}
+
+/// Who reads the references of an environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImagesForm {
+    /// The `images:` of a kustomization
+    Kustomize,
+    /// A hosts.toml of containerd for each upstream host
+    Containerd,
+    /// An ImageDigestMirrorSet
+    Idms,
+    /// A CycloneDX 1.6 document with digests and purls
+    Cyclonedx,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct UnpackArgs {
     /// Media or their volumes, or - for a tar stream on standard input
     #[arg(required = true, value_name = "DIR")]
@@ -653,6 +681,7 @@ impl Cli {
             Command::List
             | Command::Show { .. }
             | Command::Inspect { .. }
+            | Command::Images(_)
             | Command::Diff(_)
             | Command::Releases { .. }
             | Command::Check { .. }

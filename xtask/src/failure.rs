@@ -86,7 +86,7 @@ pub(crate) enum Failure {
     OptionOfBundles { option: &'static str, set: String },
     #[error("`{0}` is neither an environment, a locked release nor a set")]
     NeitherEnvironmentNorRelease(String),
-    #[error("`{0}` is neither a release nor a bundle's file")]
+    #[error("`{0}` is neither a release, a set nor a bundle's file")]
     NeitherReleaseNorFile(String),
     #[error("`{old}` and `{new}` cannot be compared: name two environments or two releases")]
     Kinds { old: String, new: String },

@@ -72,11 +72,12 @@ async fn a_deploy_carries_the_sets_of_its_environment() {
     );
     assert!(
         plan.stdout
-            .contains("platform: fetch 11 blobs from registries"),
+            .contains("platform: fetch 10 blobs from registries"),
         "{}",
         plan.stdout
     );
-    lab.run(&["preflight", "lab"]);
+    let preflight = lab.run(&["preflight", "lab"]);
+    assert!(preflight.stdout.contains("3 artifacts, 10 blobs to be fetched from registries"), "{}", preflight.whole());
     lab.run(&["deploy", "lab"]).success();
     carried.everything_is_served().await;
     let receipt = lab.receipt();

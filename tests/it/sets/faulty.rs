@@ -179,8 +179,8 @@ async fn tokens_that_expire_are_asked_for_again_and_never_go_to_another_host() {
         }
         let number = given.load(Ordering::SeqCst);
         let is_right = asked.header("authorization") == format!("Bearer token-{number}");
-        // Each token is good for two requests.
-        if !is_right || number == 0 || uses.fetch_add(1, Ordering::SeqCst) >= 2 {
+        // Each token is good for five requests.
+        if !is_right || number == 0 || uses.fetch_add(1, Ordering::SeqCst) >= 5 {
             let challenge = format!("Bearer realm=\"http://{address}/token\",service=\"hub\"");
             return Some(
                 (StatusCode::UNAUTHORIZED, [("www-authenticate", challenge)]).into_response(),
@@ -245,7 +245,7 @@ async fn ten_interruptions_fetch_no_finished_blob_twice() {
             .collect();
         let body =
             futures_util::StreamExt::then(futures_util::stream::iter(pieces), |piece| async move {
-                tokio::time::sleep(Duration::from_millis(15)).await;
+                tokio::time::sleep(Duration::from_millis(120)).await;
                 Ok::<_, std::io::Error>(piece)
             });
         let body = axum::body::Body::from_stream(body);

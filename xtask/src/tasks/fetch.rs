@@ -80,16 +80,27 @@ fn fetch_set(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Failure> 
             set: set.to_owned(),
         });
     }
-    let fetched = until_interrupted(app, async {
+    let (fetched, unlocked) = until_interrupted(app, async {
         Ok(release::transfer::set::pull::fetch(&app.context(), set).await?)
     })?;
+    let mut text = format!(
+        "the set {set} is fetched and matches its lock: {}, {}\n",
+        super::count(fetched.blobs, "new blob"),
+        indicatif::DecimalBytes(fetched.bytes),
+    );
+    for one in &unlocked {
+        text.push_str(&format!(
+            "in no lock: {}, which {} names\n",
+            one.image,
+            one.charts.join(" and ")
+        ));
+    }
+    let unlocked: Vec<_> = (unlocked.iter())
+        .map(|one| json!({ "image": one.image, "charts": one.charts }))
+        .collect();
     app.ui.result(
-        &format!(
-            "the set {set} is fetched and matches its lock: {}, {}\n",
-            super::count(fetched.blobs, "new blob"),
-            indicatif::DecimalBytes(fetched.bytes),
-        ),
-        &json!({ "set": set, "blobs": fetched.blobs, "bytes": fetched.bytes }),
+        &text,
+        &json!({ "set": set, "blobs": fetched.blobs, "bytes": fetched.bytes, "unlocked": unlocked }),
     )?;
     Ok(ExitCode::SUCCESS)
 }

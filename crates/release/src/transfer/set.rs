@@ -7,6 +7,7 @@ use crate::locked::Locked;
 use crate::workspace::read_if_there;
 use crate::{Error as AnyError, Workspace, locked};
 
+mod charts;
 mod error;
 pub mod lock;
 pub mod pull;
@@ -14,6 +15,7 @@ mod resolve;
 mod upstream;
 
 pub use bundle::set::SetError;
+pub use charts::Unlocked;
 pub use error::{Error, Moved};
 
 /// A set's file, read and checked.

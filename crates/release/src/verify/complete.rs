@@ -176,7 +176,7 @@ pub(crate) fn by_charts(store: &bundle::Store, lock: &Lock) -> Vec<String> {
     let mut lacking: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let charts = (lock.artifacts.iter()).filter(|artifact| artifact.kind == Kind::Chart);
     for chart in charts {
-        for reference in images(store, chart) {
+        for reference in chart_images(store, chart) {
             let wanted = match mke::vendor_name(&reference) {
                 Some(name) => name.to_owned(),
                 None if is_of_this_lock(&reference, &names) => reference.clone(),
@@ -203,7 +203,7 @@ pub(crate) fn by_charts(store: &bundle::Store, lock: &Lock) -> Vec<String> {
 }
 
 /// Returns the images that a chart names, if its content is in the store.
-fn images(store: &bundle::Store, chart: &Artifact) -> BTreeSet<String> {
+pub(crate) fn chart_images(store: &bundle::Store, chart: &Artifact) -> BTreeSet<String> {
     let blobs = chart
         .manifests
         .iter()

@@ -11,6 +11,7 @@ use oci_spec::image::Digest;
 use registry::BlobTarget;
 use sha2::{Digest as _, Sha256};
 
+use super::charts::{Unlocked, unlocked};
 use super::resolve::keep;
 use super::upstream::{Repository, Upstreams};
 use super::{Error, load};
@@ -38,17 +39,21 @@ pub struct Fetched {
     pub bytes: u64,
 }
 
-/// Fetches what the lock of a set names, and looks whether its references still point there.
+/// Fetches what the lock of a set names, and looks whether its references still point there. Also returns the images that its charts name
+/// and no lock has.
 ///
 /// # Errors
 /// The set is not locked, the lock does not fit the set's file, a registry does not serve a digest, or a reference has moved. In the
 /// last case, everything that is locked was fetched.
-pub async fn fetch(context: &Context<'_>, set: &str) -> Result<Fetched, crate::Error> {
+pub async fn fetch(
+    context: &Context<'_>,
+    set: &str,
+) -> Result<(Fetched, Vec<Unlocked>), crate::Error> {
     let (loaded, locked) = super::locked(context.workspace, set)?;
     let fetched = bring(context, &locked.lock, &|_| ()).await?;
     let moved = super::lock::all_moved(context, &loaded, &locked.lock).await?;
     match moved.is_empty() {
-        true => Ok(fetched),
+        true => Ok((fetched, unlocked(context.workspace, &locked.lock)?)),
         false => Err(Error::Moved {
             set: set.to_owned(),
             moved,
