@@ -282,7 +282,8 @@ fn without_a_command_the_help_is_shown() {
     Look
       list        List environments and locked releases
       show        Print an environment with everything it inherits
-      inspect     List the contents of a bundle
+      inspect     List the contents of a bundle or a set
+      images      Map upstream references to those of the registry
       plan        Show what deploy would do
       snapshot    Write what a registry contains, for plan --snapshot
       diff        Compare configurations, environments or releases
@@ -293,9 +294,9 @@ fn without_a_command_the_help_is_shown() {
     Prepare
       new         Write a new environment
       check       Validate environments from their files alone
-      lock        Record every digest of a bundle in a lock file
+      lock        Record every digest of a bundle or a set
       learn       Record facts from a real bundle and a real mkectl
-      fetch       Download a locked bundle and verify it
+      fetch       Download a locked bundle or set and verify it
       pack        Write a medium for a site without internet
       unpack      Verify a medium and import it into the workspace
       render      Write an environment's mke4.yaml
@@ -345,7 +346,7 @@ fn help_fits_a_screen_and_names_every_command() {
     let run = sandbox.run(&["--help"]);
     insta::assert_snapshot!("help", run.whole());
     assert!(
-        run.stdout.lines().count() <= 61,
+        run.stdout.lines().count() <= 62,
         "{}",
         run.stdout.lines().count()
     );

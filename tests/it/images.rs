@@ -36,29 +36,50 @@ async fn references_are_listed_in_both_registries() {
     let (lab, _upstream) = lab().await;
     let run = lab.run(&["images", "lab"]).success();
     let text = of_set(&run);
-    let short: Vec<&str> = text.lines().map(|line| line.split("@sha256:").next().unwrap()).collect();
+    let short: Vec<&str> = text
+        .lines()
+        .map(|line| line.split("@sha256:").next().unwrap())
+        .collect();
     insta::assert_snapshot!(short.join("\n"), @"
     docker.io/library/nginx:1.29 127.0.0.1:[PORT]/mke/library/nginx:1.29
     ghcr.io/charts/extra:1.0.0 127.0.0.1:[PORT]/mke/charts/extra:1.0.0
     quay.io/org/tool:v1 127.0.0.1:[PORT]/mke/tools/tool:v1
     ");
-    assert!(run.stdout.contains("registry.mirantis.com/mke/calico/node:"), "{}", run.stdout);
+    assert!(
+        run.stdout
+            .contains("registry.mirantis.com/mke/calico/node:"),
+        "{}",
+        run.stdout
+    );
     let json = lab.run(&["images", "lab", "--format", "json"]).success();
     let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
-    assert_eq!(json["artifacts"][0]["upstream"], "docker.io/library/nginx:1.29");
+    assert_eq!(
+        json["result"]["artifacts"][0]["upstream"],
+        "docker.io/library/nginx:1.29"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_consumer_gets_its_own_form() {
     let (lab, _upstream) = lab().await;
-    let kustomize = lab.run(&["images", "lab", "--as", "kustomize"]).success().stdout;
+    let kustomize = lab
+        .run(&["images", "lab", "--as", "kustomize"])
+        .success()
+        .stdout;
     for name in ["docker.io/library/nginx", "library/nginx", "nginx"] {
         let entry = format!("- name: {name}\n  newName: 127.0.0.1:[PORT]/mke/library/nginx\n");
         assert!(kustomize.contains(&entry), "{kustomize}");
     }
-    assert!(kustomize.contains("- name: quay.io/org/tool\n  newName: 127.0.0.1:[PORT]/mke/tools/tool\n"), "{kustomize}");
+    assert!(
+        kustomize
+            .contains("- name: quay.io/org/tool\n  newName: 127.0.0.1:[PORT]/mke/tools/tool\n"),
+        "{kustomize}"
+    );
     assert!(!kustomize.contains("charts/extra"), "{kustomize}");
-    let hosts = lab.run(&["images", "lab", "--as", "containerd"]).success().stdout;
+    let hosts = lab
+        .run(&["images", "lab", "--as", "containerd"])
+        .success()
+        .stdout;
     assert!(
         hosts.contains(
             "# /etc/containerd/certs.d/docker.io/hosts.toml\nserver = \"https://registry-1.docker.io\"\n\n\
@@ -66,10 +87,21 @@ async fn each_consumer_gets_its_own_form() {
         ),
         "{hosts}"
     );
-    assert!(hosts.contains("# not by this file: quay.io/org/tool:v1 is 127.0.0.1:[PORT]/mke/tools/tool:v1\n"), "{hosts}");
-    let bom = lab.run(&["images", "lab", "--as", "cyclonedx"]).success().stdout;
+    assert!(
+        hosts.contains(
+            "# not by this file: quay.io/org/tool:v1 is 127.0.0.1:[PORT]/mke/tools/tool:v1\n"
+        ),
+        "{hosts}"
+    );
+    let bom = lab
+        .run(&["images", "lab", "--as", "cyclonedx"])
+        .success()
+        .stdout;
     let bom: serde_json::Value = serde_json::from_str(&bom).unwrap();
-    assert_eq!((&bom["bomFormat"], &bom["specVersion"]), (&"CycloneDX".into(), &"1.6".into()));
+    assert_eq!(
+        (&bom["bomFormat"], &bom["specVersion"]),
+        (&"CycloneDX".into(), &"1.6".into())
+    );
     let nginx = &bom["components"][0];
     let digest = nginx["hashes"][0]["content"].as_str().unwrap();
     assert_eq!(

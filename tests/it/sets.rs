@@ -71,7 +71,9 @@ async fn a_set_is_locked_by_digest_and_the_same_upstream_gives_the_same_bytes() 
     insta::assert_snapshot!(run.stdout, @"wrote bundles/platform.lock.yaml: 3 artifacts, 19.34 kB");
     let first = place.sandbox.read("bundles/platform.lock.yaml");
     let head: Vec<&str> = first.lines().take(9).collect();
-    let head = head.join("\n").replace(&place.upstream.address, "127.0.0.1:[PORT]");
+    let head = head
+        .join("\n")
+        .replace(&place.upstream.address, "127.0.0.1:[PORT]");
     insta::assert_snapshot!(head, @"
     # What the set platform carries. Written by `cargo xtask lock platform`; not to be edited.
     version: 1

@@ -8,7 +8,6 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::lock::Kind;
 use crate::name::{Name, NameError};
 
 mod reference;
@@ -222,16 +221,6 @@ impl Entry {
     /// Returns its name in the mirror, `repository:tag`.
     pub fn place(&self) -> String {
         format!("{}:{}", self.repository, self.tag)
-    }
-
-    /// Returns whether a locked artifact is what this entry names, whatever it was when it was locked.
-    pub fn is_locked_as(&self, artifact: &crate::Artifact) -> bool {
-        let is_source = artifact.source.as_ref().is_some_and(|source| {
-            source.reference == self.reference.to_string() && source.platforms == self.platforms
-        });
-        is_source
-            && artifact.reference() == self.place()
-            && (artifact.kind == Kind::Chart) == self.is_chart
     }
 }
 

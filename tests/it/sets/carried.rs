@@ -77,7 +77,13 @@ async fn a_deploy_carries_the_sets_of_its_environment() {
         plan.stdout
     );
     let preflight = lab.run(&["preflight", "lab"]);
-    assert!(preflight.stdout.contains("3 artifacts, 10 blobs to be fetched from registries"), "{}", preflight.whole());
+    assert!(
+        preflight
+            .stdout
+            .contains("3 artifacts, 10 blobs to be fetched from registries"),
+        "{}",
+        preflight.whole()
+    );
     lab.run(&["deploy", "lab"]).success();
     carried.everything_is_served().await;
     let receipt = lab.receipt();
@@ -92,7 +98,7 @@ async fn a_deploy_carries_the_sets_of_its_environment() {
     // Nothing to do asks no upstream.
     let before = carried.upstream.count();
     let again = lab.run(&["deploy", "lab"]).success();
-    assert!(again.stdout.contains("Nothing to do"), "{}", again.whole());
+    assert!(again.whole().contains("Nothing to do"), "{}", again.whole());
     assert_eq!(carried.upstream.count(), before);
 
     // A new lock of the set is a difference, and the next deploy brings it.
@@ -149,25 +155,22 @@ async fn success_is_reported_only_if_the_sets_are_served_too() {
     lab.run(&["deploy", "lab"]).success();
     carried.everything_is_served().await;
 
-    // A tag of the set that is moved in the registry is found, and repaired.
-    let other = client
-        .get_manifest("mke/library/nginx", "1.29")
+    // A manifest of the set that the registry loses is found, and restored.
+    let set = carried.set();
+    let exporter = set
+        .artifacts
+        .iter()
+        .find(|one| one.repository == "tools/exporter")
+        .unwrap();
+    let url = format!(
+        "http://{}/v2/mke/tools/exporter/manifests/{}",
+        lab.registry.address, exporter.digest
+    );
+    support::registries::http()
+        .delete(url)
+        .send()
         .await
         .unwrap();
-    let http = support::registries::http();
-    let url = format!(
-        "http://{}/v2/mke/tools/exporter/manifests/v1.9",
-        lab.registry.address
-    );
-    http.delete(format!(
-        "http://{}/v2/mke/tools/exporter/manifests/{}",
-        lab.registry.address,
-        carried.set().artifacts[2].digest
-    ))
-    .send()
-    .await
-    .unwrap();
-    drop((other, url));
     let run = lab.run(&["verify", "lab"]).exits_with(5);
     assert!(run.stderr.contains("tools/exporter"), "{}", run.whole());
     lab.run(&["verify", "lab", "--repair"]).success();
@@ -230,13 +233,45 @@ async fn what_does_not_fit_is_named_before_anything_is_sent() {
     assert!(lab.repositories().await.is_empty());
 }
 
+/// Runs git in a workspace, as its owner.
+fn git(folder: &camino::Utf8Path, arguments: &[&str]) {
+    #[expect(clippy::disallowed_methods, reason = "the workspace's owner commits")]
+    let mut git = std::process::Command::new("git");
+    git.args(["-c", "user.name=Jane", "-c", "user.email=jane@example.com"])
+        .args(arguments)
+        .current_dir(folder);
+    let output = git.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// Makes a repository of the workspace, and commits it.
+fn commit(carried: &Carried) {
+    let sandbox = &carried.lab.sandbox;
+    if !sandbox.path(".git").exists() {
+        let known = ["/usr/bin/git", "/usr/local/bin/git"];
+        let found = known
+            .into_iter()
+            .find(|git| std::path::Path::new(git).exists());
+        sandbox.install(found.unwrap(), "git");
+        sandbox.write(".gitignore", "/bundles/store/\n/bundles/pack/\n/bundles/registries/\n*.tar.gz\nlogs/\nadmin-password\n");
+        git(
+            &sandbox.path(""),
+            &["init", "--quiet", "--initial-branch=main"],
+        );
+    }
+    git(&sandbox.path(""), &["add", "."]);
+    git(
+        &sandbox.path(""),
+        &["commit", "--quiet", "--message", "deployed"],
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn prune_keeps_what_sets_need_and_removes_what_they_needed() {
     let carried = Carried::new().await;
     let lab = &carried.lab;
     lab.run(&["deploy", "lab"]).success();
-    let first = carried.set();
-    // Two updates later, the first image is neither running nor previous.
+    commit(&carried);
     for seed in ["2", "3"] {
         carried
             .upstream
@@ -253,11 +288,58 @@ async fn prune_keeps_what_sets_need_and_removes_what_they_needed() {
         );
         lab.run(&["lock", "platform"]).success();
         lab.run(&["deploy", "lab"]).success();
+        commit(&carried);
     }
-    drop(first);
-    // Without git's history, earlier receipts are unknown, and what only they record stays.
-    let run = lab.run(&["prune", "lab"]).success();
-    assert!(!run.stdout.contains("1.29-3"), "{}", run.stdout);
+    // The third one runs and the second one ran before it.
+    lab.run(&["prune", "lab", "--out", "prune.yaml"]).success();
+    let plan = lab.sandbox.read("prune.yaml");
+    let (_, remove) = plan.split_once("\nremove:").unwrap();
+    assert!(remove.contains("- '1.29'\n"), "{plan}");
+    assert!(
+        !remove.contains("1.29-2") && !remove.contains("1.29-3"),
+        "{plan}"
+    );
+    assert!(!remove.contains("tools/exporter"), "{plan}");
+    lab.run(&["prune", "lab", "--plan", "prune.yaml"]).success();
+    let client = lab.registry.client();
+    let held = |tag: &'static str| client.head_manifest("mke/library/nginx", tag);
+    assert_eq!(held("1.29").await.unwrap(), None);
+    assert!(held("1.29-2").await.unwrap().is_some());
+    carried.everything_is_served().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_medium_carries_the_sets_over_the_gap() {
+    let carried = Carried::new().await;
+    let lab = &carried.lab;
+    lab.run(&["fetch", "platform"]).success();
+    commit(&carried);
+    lab.sandbox.write("program", &"#!/bin/sh\n".repeat(40));
+    let medium = lab.sandbox.path("../medium");
+    let packed = lab.run(&[
+        "pack",
+        "lab",
+        "--program",
+        "/bin/true",
+        "--out",
+        medium.as_str(),
+    ]);
+    assert_eq!(packed.code, Some(0), "{}", packed.whole());
+    // Inside, there is no upstream and no bundle.
+    let inside = lab.sandbox.path("../inside");
+    let run = lab.run(&[
+        "unpack",
+        medium.as_str(),
+        "-C",
+        inside.as_str(),
+        "--allow-unsigned",
+    ]);
+    assert_eq!(run.code, Some(0), "{}", run.whole());
+    let before = carried.upstream.count();
+    lab.run(&["push", "lab", "-C", inside.as_str(), "--offline"])
+        .success();
+    assert_eq!(carried.upstream.count(), before);
+    carried.everything_is_served().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,6 +24,9 @@ pub(crate) fn run(app: &App<'_>, arguments: &ImagesArgs) -> Result<ExitCode, Fai
         Some(ImagesForm::Cyclonedx) => images.cyclone_dx(),
         Some(ImagesForm::Idms) => images.digest_mirrors(),
     };
-    app.ui.document(&form, &json!({ "environment": images.environment, "text": form }))?;
+    app.ui.document(
+        &form,
+        &json!({ "environment": images.environment, "text": form }),
+    )?;
     Ok(ExitCode::SUCCESS)
 }

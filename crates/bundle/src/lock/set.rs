@@ -3,8 +3,9 @@
 use oci_spec::image::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::{Artifact, Lock, LockedBundle};
+use super::{Artifact, Kind, Lock, LockedBundle};
 use crate::digest;
+use crate::set::Entry;
 
 /// Where in which registry an artifact comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +54,18 @@ impl From<Form> for Lock {
         let mut lock = Self::of_set(&form.set, form.artifacts);
         lock.version = form.version;
         lock
+    }
+}
+
+impl Artifact {
+    /// Returns whether it is what an entry of a set names, whatever that was when it was locked.
+    pub fn is_of(&self, entry: &Entry) -> bool {
+        let is_source = self.source.as_ref().is_some_and(|source| {
+            source.reference == entry.reference.to_string() && source.platforms == entry.platforms
+        });
+        is_source
+            && self.reference() == entry.place()
+            && (self.kind == Kind::Chart) == entry.is_chart
     }
 }
 

@@ -219,7 +219,10 @@ impl Images {
             }
             text.push_str(&format!("# /etc/containerd/certs.d/{host}/hosts.toml\n"));
             for one in &moved {
-                text.push_str(&format!("# not by this file: {} is {}\n", one.upstream, one.mirrored));
+                text.push_str(&format!(
+                    "# not by this file: {} is {}\n",
+                    one.upstream, one.mirrored
+                ));
             }
             if same.is_empty() {
                 continue;
@@ -233,7 +236,10 @@ impl Images {
                 self.address
             ));
             if self.has_ca {
-                text.push_str(&format!("  ca = \"/etc/containerd/certs.d/{}/ca.crt\"\n", self.address));
+                text.push_str(&format!(
+                    "  ca = \"/etc/containerd/certs.d/{}/ca.crt\"\n",
+                    self.address
+                ));
             }
         }
         text

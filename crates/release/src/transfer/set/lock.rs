@@ -85,7 +85,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     let (locked, update, upstreams, store) = (&locked, &update, &upstreams, &store);
     let resolved: Vec<(Artifact, Option<Moved>)> = futures_util::stream::iter(&loaded.entries)
         .map(|entry| async move {
-            let known = locked.iter().find(|one| entry.is_locked_as(one));
+            let known = locked.iter().find(|one| one.is_of(entry));
             let may_move = request.replace || update.iter().any(|one| **one == *entry);
             let moved = match known {
                 None => None,
@@ -164,7 +164,7 @@ pub(super) async fn all_moved(
     let upstreams = Upstreams::new(context, [&loaded.set]);
     let upstreams = &upstreams;
     let both = loaded.entries.iter().filter_map(|entry| {
-        let known = lock.artifacts.iter().find(|one| entry.is_locked_as(one))?;
+        let known = lock.artifacts.iter().find(|one| one.is_of(entry))?;
         Some((entry, known))
     });
     futures_util::stream::iter(both.collect::<Vec<_>>())
@@ -179,11 +179,11 @@ pub(super) async fn all_moved(
 pub(crate) fn differences(loaded: &Loaded, lock: &Lock) -> Vec<String> {
     let is_listed = |artifact: &&Artifact| {
         let mut entries = loaded.entries.iter();
-        !entries.any(|entry| entry.is_locked_as(artifact))
+        !entries.any(|entry| artifact.is_of(entry))
     };
     let unlocked = loaded.entries.iter().filter(|entry| {
         let mut artifacts = lock.artifacts.iter();
-        !artifacts.any(|artifact| entry.is_locked_as(artifact))
+        !artifacts.any(|artifact| artifact.is_of(entry))
     });
     let unlocked = unlocked.map(|entry| format!("{} is not locked", entry.reference));
     let unlisted = lock.artifacts.iter().filter(is_listed);
