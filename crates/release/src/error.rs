@@ -51,7 +51,7 @@ pub enum Error {
     Lock(#[from] crate::transfer::lock::Error),
     /// A set cannot be locked or fetched.
     #[error(transparent)]
-    Set(#[from] crate::transfer::set::Error),
+    Set(#[from] crate::set::Error),
     /// A receipt cannot be read or written.
     #[error(transparent)]
     Receipt(#[from] crate::receipt::Error),

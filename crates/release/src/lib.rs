@@ -66,6 +66,7 @@ pub mod parallel;
 pub mod proof;
 pub mod receipt;
 pub mod requires;
+pub mod set;
 pub mod shared_state;
 pub mod signals;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use camino::Utf8PathBuf;
 use environment::Environment;
 use semver::Version;
 
-use crate::transfer::set;
+use crate::set::{self, Loaded};
 use crate::{Workspace, sha256, workspace};
 
 /// A committed lock and its path.
@@ -67,7 +67,7 @@ pub(crate) fn of_release(
     let mut sets = Vec::new();
     let mut key = locked.digest.clone();
     for name in names {
-        let (_, set) = set::locked(workspace, name)?;
+        let (_, set) = of_set(workspace, name)?;
         key.push_str(&format!(" {} {}", set.digest, name));
         locked.sets.insert(name.to_owned(), set.digest.clone());
         sets.push(set.lock);
@@ -115,6 +115,25 @@ fn joined(
         }
     }
     Ok(joined)
+}
+
+/// Reads a set and its lock, which must be of what the set lists.
+///
+/// # Errors
+/// One of them is missing or wrong, or they differ.
+pub fn of_set(workspace: &Workspace, name: &str) -> Result<(Loaded, Locked), crate::Error> {
+    let loaded = set::load(workspace, name)?;
+    let locked = read_set(workspace, name)?;
+    let differences = set::differences(&loaded, &locked.lock);
+    match differences.is_empty() {
+        true => Ok((loaded, locked)),
+        false => Err(set::Error::Outdated {
+            set: name.to_owned(),
+            path: workspace.shown(&locked.path).to_owned(),
+            differences,
+        }
+        .into()),
+    }
 }
 
 /// Reads the lock of a set.

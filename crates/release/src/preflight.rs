@@ -308,7 +308,7 @@ fn lock(
         Err(error) => {
             let fault = match &error {
                 Error::Workspace(workspace::Error::NotLocked { .. })
-                | Error::Set(set::Error::NotLocked { .. }) => WorkspaceFault::NotLocked,
+                | Error::Set(crate::set::Error::NotLocked { .. }) => WorkspaceFault::NotLocked,
                 _ => WorkspaceFault::LockBroken,
             };
             checks.push(Check::wrong(name, fault, chain(&error)));

@@ -23,7 +23,7 @@ mod textfile;
 mod watch;
 
 pub use complete::tell_what_is_unlocked;
-pub(crate) use complete::{by_charts, chart_images, listed, unlocked, unserved};
+pub(crate) use complete::{by_charts, listed, unlocked, unserved};
 pub use error::Error;
 pub use finding::{Finding, FindingKind, is_below_right_tags};
 pub use repair::{Repaired, repair};

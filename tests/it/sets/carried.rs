@@ -1,6 +1,6 @@
 //! Sets of an environment: planned, pushed, verified, packed and pruned with its release.
 
-use support::{Lab, TestRegistry, bundles};
+use support::{Courier, Lab, TestRegistry, bundles};
 
 use super::*;
 use crate::FAKE_MKECTL;
@@ -13,7 +13,10 @@ struct Carried {
 
 impl Carried {
     async fn new() -> Self {
-        let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+        Self::of(Lab::new(AIRLOCK, FAKE_MKECTL).await).await
+    }
+
+    async fn of(lab: Lab) -> Self {
         let upstream = Upstream::start().await;
         upstream.image("library/nginx", "1.29", BOTH, 3000, "1");
         upstream.image("monitoring/exporter", "v1.9", BOTH, 2 << 20, "1");
@@ -310,11 +313,10 @@ async fn prune_keeps_what_sets_need_and_removes_what_they_needed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_medium_carries_the_sets_over_the_gap() {
-    let carried = Carried::new().await;
+    let Courier { lab, .. } = Courier::new(AIRLOCK, FAKE_MKECTL).await;
+    let carried = Carried::of(lab).await;
     let lab = &carried.lab;
-    lab.run(&["fetch", "platform"]).success();
     commit(&carried);
-    lab.sandbox.write("program", &"#!/bin/sh\n".repeat(40));
     let medium = lab.sandbox.path("../medium");
     let packed = lab.run(&[
         "pack",

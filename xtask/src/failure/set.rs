@@ -1,6 +1,6 @@
 //! The hints for sets.
 
-use release::transfer::set::{Error, SetError};
+use release::set::{Error, SetError};
 
 use super::registry_error;
 

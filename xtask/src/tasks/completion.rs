@@ -113,7 +113,7 @@ fn locked(workspace: &Workspace) -> Vec<String> {
 }
 
 fn sets(workspace: &Workspace) -> Vec<String> {
-    release::transfer::set::names(workspace).unwrap_or_default()
+    release::set::names(workspace).unwrap_or_default()
 }
 
 /// Returns the releases that are locked or known.

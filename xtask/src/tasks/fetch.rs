@@ -15,7 +15,7 @@ use crate::interrupt::until_interrupted;
 
 pub(crate) fn run(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Failure> {
     let what = arguments.what.as_str();
-    if super::release(what).is_err() && release::transfer::set::exists(&app.workspace, what) {
+    if super::release(what).is_err() && release::set::exists(&app.workspace, what) {
         return fetch_set(app, arguments);
     }
     let (release, environment) = match super::release(what) {

@@ -14,7 +14,7 @@ use crate::ui::table;
 pub(crate) fn run(app: &App<'_>, what: &str) -> Result<ExitCode, Failure> {
     let inspection = match super::release(what) {
         Ok(release) => of_lock(&release::locked::read(&app.workspace, &release)?.lock),
-        Err(_) if release::transfer::set::exists(&app.workspace, what) => {
+        Err(_) if release::set::exists(&app.workspace, what) => {
             of_lock(&release::locked::read_set(&app.workspace, what)?.lock)
         }
         Err(_) if !Utf8Path::new(what).is_file() => {

@@ -15,7 +15,7 @@ mod set;
 
 pub(crate) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failure> {
     if super::release(&arguments.release).is_err()
-        && release::transfer::set::exists(&app.workspace, &arguments.release)
+        && release::set::exists(&app.workspace, &arguments.release)
     {
         return set::run(app, arguments);
     }

@@ -2,9 +2,6 @@
 
 use std::fmt;
 
-use oci_spec::image::Digest;
-
-use crate::digest::{DigestError, sha256_digest};
 use crate::name::{Name, NameError};
 
 /// The host that short names belong to.
@@ -35,15 +32,12 @@ pub enum ReferenceError {
     /// Repository or tag is outside the grammar.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The digest is not one.
-    #[error("{0}")]
-    Digest(String),
-}
-
-impl From<DigestError> for ReferenceError {
-    fn from(error: DigestError) -> Self {
-        Self::Digest(error.to_string())
-    }
+    /// The digest is not one that is accepted.
+    #[error("`{digest}` is not `sha256:` and 64 lower-case hexadecimal digits")]
+    Digest {
+        /// What stands in its place.
+        digest: String,
+    },
 }
 
 impl Reference {
@@ -53,7 +47,7 @@ impl Reference {
     /// When a part of it is outside the grammar.
     pub fn parse(text: &str) -> Result<Self, ReferenceError> {
         let (name, digest) = match text.split_once('@') {
-            Some((name, digest)) => (name, Some(sha256_digest(digest)?.to_string())),
+            Some((name, digest)) => (name, Some(checked(digest)?)),
             None => (text, None),
         };
         // A colon before the last slash belongs to a port.
@@ -110,11 +104,6 @@ impl Reference {
             (None, digest) => digest.as_deref().unwrap_or_default().replace(':', "-"),
         }
     }
-
-    /// Returns the digest, if the reference names one.
-    pub fn pinned(&self) -> Option<Digest> {
-        sha256_digest(self.digest.as_deref()?).ok()
-    }
 }
 
 impl fmt::Display for Reference {
@@ -127,6 +116,18 @@ impl fmt::Display for Reference {
             Some(digest) => write!(formatter, "@{digest}"),
             None => Ok(()),
         }
+    }
+}
+
+/// Returns a digest as it is, if it is one that is accepted.
+fn checked(digest: &str) -> Result<String, ReferenceError> {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    let hex = digest.strip_prefix("sha256:").unwrap_or_default();
+    match hex.len() == 64 && hex.bytes().all(is_digit) {
+        true => Ok(digest.to_owned()),
+        false => Err(ReferenceError::Digest {
+            digest: redaction::line(digest, 100),
+        }),
     }
 }
 

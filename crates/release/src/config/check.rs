@@ -5,9 +5,8 @@ use serde::Serialize;
 
 use crate::config::render;
 use crate::receipt::{Applied, Receipt};
-use crate::transfer::set;
 use crate::workspace::Output;
-use crate::{Error, Workspace, locked, requires, workspace};
+use crate::{Error, Workspace, locked, requires, set, workspace};
 
 /// An environment that nothing is wrong with.
 #[derive(Debug, Serialize)]

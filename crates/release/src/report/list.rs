@@ -4,9 +4,9 @@ use camino::Utf8Path;
 use serde::Serialize;
 
 use crate::receipt::Receipt;
-use crate::transfer::{fetch, set};
+use crate::transfer::fetch;
 use crate::workspace::Output;
-use crate::{Error, Workspace, chain, locked, parallel, workspace};
+use crate::{Error, Workspace, chain, locked, parallel, set, workspace};
 
 /// What a workspace holds.
 #[derive(Debug, Serialize)]
@@ -124,7 +124,7 @@ fn sets(workspace: &Workspace) -> Result<Vec<SetRow>, Error> {
             size,
             state: state.to_owned(),
         };
-        match set::locked(workspace, &name) {
+        match locked::of_set(workspace, &name) {
             Ok((_, locked)) => {
                 let missing = store.missing(&locked.lock).len();
                 let state = match missing {

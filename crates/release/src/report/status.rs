@@ -13,9 +13,9 @@ use crate::config::check;
 use crate::locked::Locked;
 use crate::receipt::Receipt;
 use crate::shared_state::State;
-use crate::transfer::{program, set};
+use crate::transfer::program;
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Error, chain, cluster, locked, parallel, requires, sha256, workspace};
+use crate::{Context, Error, chain, cluster, locked, parallel, requires, set, sha256, workspace};
 
 mod registries;
 

@@ -313,6 +313,22 @@ fn discard_damaged_of<'a>(
     Ok(discarded)
 }
 
+/// Returns the images that a chart names, if its content is in the store.
+pub(crate) fn chart_images(store: &bundle::Store, chart: &bundle::Artifact) -> BTreeSet<String> {
+    let blobs = chart
+        .manifests
+        .iter()
+        .flat_map(|one| one.blobs.iter().skip(1));
+    let mut images = BTreeSet::new();
+    // The config comes first; the chart is a layer.
+    for layer in blobs.filter(|layer| store.has(&layer.digest, layer.size)) {
+        if let Ok(file) = store.open_blob(&layer.digest) {
+            images.extend(bundle::chart_images(file).references);
+        }
+    }
+    images
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

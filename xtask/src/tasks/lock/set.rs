@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use indicatif::DecimalBytes;
-use release::transfer::set::Moved;
+use release::set::Moved;
 use release::transfer::set::lock::{Request, compare, lock};
 use serde_json::{Value, json};
 

@@ -6,7 +6,7 @@ use bundle::set::Reference;
 use bundle::{Kind, Lock};
 
 use crate::transfer::fetch::open_store;
-use crate::verify::chart_images;
+use crate::transfer::local::chart_images;
 use crate::{Error, Workspace};
 
 /// An image that charts name and no lock has.

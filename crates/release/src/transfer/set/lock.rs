@@ -10,9 +10,9 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::resolve::resolve;
 use super::upstream::Upstreams;
-use super::{Error, Loaded, Moved, load};
 use crate::Context;
 use crate::event::{Event, Step};
+use crate::set::{self, Error, Loaded, Moved, load};
 use crate::transfer::fetch::open_store;
 use crate::workspace::{read_if_there, write_whole};
 
@@ -148,7 +148,7 @@ pub async fn compare(context: &Context<'_>, set: &str) -> Result<Comparison, cra
         path: context.workspace.shown(&locked.path).to_owned(),
         artifacts: locked.lock.artifacts.len(),
         moved,
-        differences: differences(&loaded, &locked.lock),
+        differences: set::differences(&loaded, &locked.lock),
     })
 }
 
@@ -173,26 +173,6 @@ pub(super) async fn all_moved(
         .try_filter_map(|moved| async move { Ok(moved) })
         .try_collect()
         .await
-}
-
-/// Returns how a lock differs from the file of its set.
-pub(crate) fn differences(loaded: &Loaded, lock: &Lock) -> Vec<String> {
-    let is_listed = |artifact: &&Artifact| {
-        let mut entries = loaded.entries.iter();
-        !entries.any(|entry| artifact.is_of(entry))
-    };
-    let unlocked = loaded.entries.iter().filter(|entry| {
-        let mut artifacts = lock.artifacts.iter();
-        !artifacts.any(|artifact| artifact.is_of(entry))
-    });
-    let unlocked = unlocked.map(|entry| format!("{} is not locked", entry.reference));
-    let unlisted = lock.artifacts.iter().filter(is_listed);
-    let unlisted = unlisted.map(|artifact| {
-        let source = artifact.source.as_ref();
-        let reference = source.map_or_else(|| artifact.reference(), |one| one.reference.clone());
-        format!("{reference} is locked otherwise than the set lists it")
-    });
-    unlocked.chain(unlisted).collect()
 }
 
 /// Returns how a locked reference has moved, if it has. A digest does not move.

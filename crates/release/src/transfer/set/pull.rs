@@ -14,12 +14,12 @@ use sha2::{Digest as _, Sha256};
 use super::charts::{Unlocked, unlocked};
 use super::resolve::keep;
 use super::upstream::{Repository, Upstreams};
-use super::{Error, load};
-use crate::Context;
 use crate::event::{Event, Reporter, Step};
 use crate::observe::FetchObserver;
+use crate::set::{self, Error, load};
 use crate::transfer::fetch::open_store;
 use crate::transfer::local;
+use crate::{Context, locked};
 
 /// How many blobs are read at a time.
 const BLOBS_AT_ONCE: usize = 8;
@@ -49,7 +49,7 @@ pub async fn fetch(
     context: &Context<'_>,
     set: &str,
 ) -> Result<(Fetched, Vec<Unlocked>), crate::Error> {
-    let (loaded, locked) = super::locked(context.workspace, set)?;
+    let (loaded, locked) = locked::of_set(context.workspace, set)?;
     let fetched = bring(context, &locked.lock, &|_| ()).await?;
     let moved = super::lock::all_moved(context, &loaded, &locked.lock).await?;
     match moved.is_empty() {
@@ -86,7 +86,7 @@ pub(crate) async fn bring(
         list(context, lock, &store)?;
         return Ok(fetched);
     }
-    let sets = super::names(context.workspace)?;
+    let sets = set::names(context.workspace)?;
     let sets = sets
         .iter()
         .filter_map(|name| load(context.workspace, name).ok());

@@ -10,9 +10,9 @@ use bundle::{
 };
 use oci_spec::image::{Digest, MediaType};
 
-use super::Error;
 use super::upstream::Repository;
 use crate::Context;
+use crate::set::Error;
 
 /// How deep indexes may list indexes.
 const DEEPEST: usize = 4;

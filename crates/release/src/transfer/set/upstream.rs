@@ -7,8 +7,8 @@ use bundle::set::{DOCKER_HUB, Reference, Upstream};
 use camino::Utf8Path;
 use registry::{Credentials, Endpoint, Registry};
 
-use super::Error;
 use crate::Context;
+use crate::set::Error;
 use crate::transfer::fetch;
 
 /// Where Docker Hub has its registry.
