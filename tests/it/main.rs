@@ -1,5 +1,5 @@
 //! The integration tests: one program, a file for each verb, `approval` for the questions before a plan, `diagnosis` for the log,
-//! `carry` for reading and pushing at the same time, `concurrency` for several commands on one environment, `resume`, `faults` and `interrupted`
+//! `carry` for reading and pushing at the same time, `concurrency` for several commands on one environment, `fleet` for many of both, `resume`, `faults` and `interrupted`
 //! for what goes wrong on the way, `terminal` for the width of what is shown, and `tidy` for the rules of the repository.
 //!
 //! Tests that need Docker or skopeo are shown as ignored, with the reason, where those are missing; `build.rs` looks.
@@ -25,6 +25,7 @@ mod diff;
 mod faults;
 mod fetch;
 mod files;
+mod fleet;
 mod gallery;
 mod images;
 mod inspect;
