@@ -283,7 +283,8 @@ fn without_a_command_the_help_is_shown() {
     Inspect
       list        List environments and locked releases
       show        Print an environment with everything it inherits
-      inspect     List the contents of a bundle
+      inspect     List the contents of a bundle or a set
+      images      Map upstream references to those of the registry
       plan        Show what deploy would do
       snapshot    Write what a registry contains, for plan --snapshot
       diff        Compare configurations, environments or releases
@@ -295,9 +296,9 @@ fn without_a_command_the_help_is_shown() {
     Prepare
       new         Write a new environment
       check       Validate environments from their files alone
-      lock        Record every digest of a bundle in a lock file
+      lock        Record every digest of a bundle or a set
       learn       Record facts from a real bundle and a real mkectl
-      fetch       Download a locked bundle and verify it
+      fetch       Download a locked bundle or set and verify it
       pack        Write a medium for a site without internet
       unpack      Verify a medium and import it into the workspace
       render      Write an environment's mke4.yaml

@@ -101,14 +101,14 @@ fn what_is_missing_is_named() {
     exit code: 64
     --- stdout
     --- stderr
-    error: `nowhere.tar.gz` is neither a release nor a bundle's file
+    error: `nowhere.tar.gz` is neither a release, a set nor a bundle's file
     hint: name a release such as v4.1.5; `cargo xtask list` shows the locked releases
     "#);
     insta::assert_snapshot!(sandbox.run(&["inspect", "environments"]).whole(), @r#"
     exit code: 64
     --- stdout
     --- stderr
-    error: `environments` is neither a release nor a bundle's file
+    error: `environments` is neither a release, a set nor a bundle's file
     hint: name a release such as v4.1.5; `cargo xtask list` shows the locked releases
     "#);
 }

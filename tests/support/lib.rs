@@ -17,6 +17,7 @@ pub mod tap;
 pub mod terminal;
 pub mod terminators;
 pub mod tls;
+pub mod upstream;
 pub mod wire;
 
 pub use courier::Courier;

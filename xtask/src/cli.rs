@@ -84,7 +84,8 @@ const HELP: &str = "\
 Inspect
   list        List environments and locked releases
   show        Print an environment with everything it inherits
-  inspect     List the contents of a bundle
+  inspect     List the contents of a bundle or a set
+  images      Map upstream references to those of the registry
   plan        Show what deploy would do
   snapshot    Write what a registry contains, for plan --snapshot
   diff        Compare configurations, environments or releases
@@ -96,9 +97,9 @@ Inspect
 Prepare
   new         Write a new environment
   check       Validate environments from their files alone
-  lock        Record every digest of a bundle in a lock file
+  lock        Record every digest of a bundle or a set
   learn       Record facts from a real bundle and a real mkectl
-  fetch       Download a locked bundle and verify it
+  fetch       Download a locked bundle or set and verify it
   pack        Write a medium for a site without internet
   unpack      Verify a medium and import it into the workspace
   render      Write an environment's mke4.yaml
@@ -146,14 +147,19 @@ pub(crate) enum Command {
         /// Environment
         environment: String,
     },
-    /// List the contents of a bundle
+    /// List the contents of a bundle or a set
     ///
     /// Shows artifacts with kinds, platforms, sizes and shared bytes.
     Inspect {
-        /// Locked release (v4.1.5) or bundle file
-        #[arg(value_name = "RELEASE|FILE")]
+        /// Locked release (v4.1.5), set or bundle file
+        #[arg(value_name = "RELEASE|SET|FILE")]
         what: String,
     },
+    /// Map upstream references to those of the registry
+    ///
+    /// Lists every artifact of the release and of the sets, with its digest. With --as, prints what a consumer reads: a kustomization,
+    /// hosts.toml files of containerd, an ImageDigestMirrorSet, or a CycloneDX document.
+    Images(ImagesArgs),
     /// Show what deploy would do
     #[command(after_help = examples::PLAN)]
     Plan(PlanArgs),
@@ -233,9 +239,10 @@ pub(crate) enum Command {
         #[arg(long)]
         strict: bool,
     },
-    /// Record every digest of a bundle in a lock file
+    /// Record every digest of a bundle or a set
     ///
-    /// Review and commit the lock. A bundle that differs from it is refused.
+    /// Review and commit the lock. A bundle that differs from it is refused. A set is a file bundles/NAME.set.yaml that lists images and
+    /// charts.
     #[command(after_help = examples::LOCK)]
     Lock(LockArgs),
     /// Record facts from a real bundle and a real mkectl
@@ -243,7 +250,7 @@ pub(crate) enum Command {
     /// Writes environments/facts/RELEASE.yaml, which overlays the recorded facts of the release. Prints every contradiction as a
     /// diff. The file and the diff contain no path, host or user of this machine.
     Learn(LearnArgs),
-    /// Download a locked bundle and verify it
+    /// Download a locked bundle or set and verify it
     ///
     /// With --check, compares the bundle in bundles/ and the downloads of mkectl with the lock. Nothing is downloaded or written.
     Fetch(FetchArgs),
@@ -618,8 +625,15 @@ pub(crate) struct LearnArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct LockArgs {
-    /// Release, such as v4.1.5
+    /// Release, such as v4.1.5, or set
+    #[arg(id = "release-or-set", value_name = "RELEASE|SET")]
     pub(crate) release: String,
+    /// Compare a set's lock with its registries; exit with code 2 if it differs
+    #[arg(long, conflicts_with_all = ["update", "replace"])]
+    pub(crate) check: bool,
+    /// Entry of a set to lock as it is upstream now; repeatable
+    #[arg(long, value_name = "NAME", conflicts_with = "replace")]
+    pub(crate) update: Vec<String>,
     /// Bundle on this machine, instead of a download; linked or copied to bundles/
     #[arg(long, value_name = "FILE")]
     pub(crate) bundle: Option<Utf8PathBuf>,
@@ -638,7 +652,7 @@ pub(crate) struct LockArgs {
     /// Architecture of the bundle [default: amd64]
     #[arg(long)]
     pub(crate) arch: Option<String>,
-    /// Replace a committed lock that differs
+    /// Replace a committed lock that differs; for a set, update all entries
     #[arg(long)]
     pub(crate) replace: bool,
     /// Show all lines that differ from a committed lock
@@ -651,8 +665,8 @@ pub(crate) struct LockArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct FetchArgs {
-    /// Environment or locked release (v4.1.5)
-    #[arg(value_name = "ENVIRONMENT|RELEASE")]
+    /// Environment, locked release (v4.1.5) or set
+    #[arg(value_name = "ENVIRONMENT|RELEASE|SET")]
     pub(crate) what: String,
     /// Compare the bundle with its lock; download and write nothing
     #[arg(long)]
@@ -663,6 +677,28 @@ pub(crate) struct FetchArgs {
     /// Download mkectl for this platform, such as linux-x86_64; repeatable [default: this machine's]
     #[arg(long, value_name = "PLATFORM", conflicts_with = "check")]
     pub(crate) platform: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImagesArgs {
+    /// Environment
+    pub(crate) environment: String,
+    /// Form of the output [default: a line for each artifact]
+    #[arg(long = "as", value_name = "FORM", value_enum)]
+    pub(crate) form: Option<ImagesForm>,
+}
+
+/// Who reads the references of an environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImagesForm {
+    /// The `images:` of a kustomization
+    Kustomize,
+    /// A hosts.toml of containerd for each upstream host
+    Containerd,
+    /// An ImageDigestMirrorSet
+    Idms,
+    /// A CycloneDX 1.6 document with digests and purls
+    Cyclonedx,
 }
 
 #[derive(Debug, Args)]
@@ -685,6 +721,7 @@ impl Cli {
             Command::List
             | Command::Show { .. }
             | Command::Inspect { .. }
+            | Command::Images(_)
             | Command::Diff(_)
             | Command::Releases { .. }
             | Command::Check { .. }
@@ -692,6 +729,7 @@ impl Cli {
             | Command::Man { .. }
             | Command::Ci { .. } => None,
             Command::Fetch(arguments) if arguments.check => None,
+            Command::Lock(arguments) if arguments.check => None,
             Command::Push(arguments) => {
                 Some(arguments.environments.iter().map(String::as_str).collect())
             }

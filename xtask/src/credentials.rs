@@ -50,18 +50,13 @@ impl<'a> EnvironmentCredentials<'a> {
         }
     }
 
-    fn in_files(&self, environment: &Environment) -> Result<Credentials, CredentialFileError> {
-        let registry = &environment.registry;
-        let key = (registry.address.clone(), registry.project.clone());
+    fn in_files(&self, wanted: Wanted<'_>) -> Result<Credentials, CredentialFileError> {
+        let key = (wanted.address.to_owned(), wanted.project.to_owned());
         // Held while a helper runs, so it runs once.
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(credentials) = found.get(&key) {
             return Ok(credentials.clone());
         }
-        let wanted = Wanted {
-            address: &registry.address,
-            project: &registry.project,
-        };
         let mut warn = |text| self.reporter.report(Event::Warning(text));
         let credentials = credential_files::find(&files(), wanted, &self.variables, &mut warn)?;
         found.insert(key, credentials.clone());
@@ -79,7 +74,10 @@ impl CredentialProvider for EnvironmentCredentials<'_> {
         }
         match &environment.registry.push_credentials {
             Some(source) => Ok(named(source)?),
-            None => Ok(self.in_files(environment)?),
+            None => Ok(self.in_files(Wanted {
+                address: &environment.registry.address,
+                project: &environment.registry.project,
+            })?),
         }
     }
 
@@ -91,6 +89,26 @@ impl CredentialProvider for EnvironmentCredentials<'_> {
             Some(source) if !environment.rehearsal => Ok(Some(named(source)?)),
             _ => Ok(None),
         }
+    }
+
+    fn upstream_credentials(
+        &self,
+        host: &str,
+        repository: &str,
+    ) -> Result<Credentials, Box<dyn std::error::Error + Send + Sync>> {
+        let addresses = match host {
+            // Docker's older name for it is still what `docker login` writes.
+            "docker.io" => &["docker.io", "index.docker.io"][..],
+            host => &[host],
+        };
+        for address in addresses {
+            let project = repository;
+            match self.in_files(Wanted { address, project })? {
+                Credentials::Anonymous => {}
+                found => return Ok(found),
+            }
+        }
+        Ok(Credentials::Anonymous)
     }
 
     fn mke3_credentials(

@@ -21,6 +21,7 @@ use crate::advice::here;
 
 mod pack;
 mod registry_error;
+mod set;
 pub(crate) mod unpack;
 
 /// Something differs: `plan --detailed-exitcode`, `diff --detailed-exitcode`, `render --check`.
@@ -86,9 +87,16 @@ pub(crate) enum Failure {
     UnknownRelease(String),
     #[error("the name `demo` is reserved for the demo, which reaches no cluster")]
     NameOfDemo,
-    #[error("`{0}` is neither an environment nor a locked release")]
+    #[error("{option} is for sets, and {release} is not a set")]
+    OptionOfSets {
+        option: &'static str,
+        release: String,
+    },
+    #[error("{option} is for bundles, and {set} is a set")]
+    OptionOfBundles { option: &'static str, set: String },
+    #[error("`{0}` is neither an environment, a locked release nor a set")]
     NeitherEnvironmentNorRelease(String),
-    #[error("`{0}` is neither a release nor a bundle's file")]
+    #[error("`{0}` is neither a release, a set nor a bundle's file")]
     NeitherReleaseNorFile(String),
     #[error("`{old}` and `{new}` cannot be compared: name two environments or two releases")]
     Kinds { old: String, new: String },
@@ -181,6 +189,8 @@ impl Failure {
             | Self::NameOfDemo
             | Self::Log(_)
             | Self::NeitherEnvironmentNorRelease(_)
+            | Self::OptionOfSets { .. }
+            | Self::OptionOfBundles { .. }
             | Self::NeitherReleaseNorFile(_)
             | Self::Kinds { .. }
             | Self::StreamToTerminal
@@ -276,7 +286,7 @@ impl Failure {
                 )]
             }
             Self::NeitherEnvironmentNorRelease(_) => {
-                vec!["`cargo xtask list` shows both".to_owned()]
+                vec!["`cargo xtask list` shows all of them".to_owned()]
             }
             Self::StreamToTerminal => {
                 vec!["redirect standard output, or name a folder with `--out DIR`".to_owned()]
@@ -311,6 +321,7 @@ fn hints(error: &Error) -> Vec<String> {
         }
         Error::Plan(plan::Error::Outdated(_)) => "run it again: it computes a new plan".to_owned(),
         Error::Unpack(error) => return unpack::hints(error),
+        Error::Set(error) => return set::hints(error),
         Error::NotReady(NotReady::Unwritable { .. }) => "make it writable; nothing was sent".to_owned(),
         Error::NotReady(NotReady::NoRoom { .. }) => {
             "free some space; `cargo xtask store gc` removes what no lock names".to_owned()

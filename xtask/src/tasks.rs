@@ -8,6 +8,7 @@ mod completion;
 mod deploy;
 mod diff;
 mod fetch;
+mod images;
 mod inspect;
 mod learn;
 mod list;
@@ -50,6 +51,7 @@ pub(crate) fn run(app: &App<'_>, cli: &Cli) -> Result<ExitCode, Failure> {
     match &cli.command {
         Command::List => list::run(app),
         Command::Show { environment } => show::run(app, environment),
+        Command::Images(arguments) => images::run(app, arguments),
         Command::Inspect { what } => inspect::run(app, what),
         Command::Plan(arguments) => plan::run(app, arguments),
         Command::Snapshot { environment, out } => snapshot::run(app, environment, out.as_deref()),

@@ -47,6 +47,7 @@ impl Lock {
     ) -> Self {
         let mut lock = Self {
             version: VERSION,
+            set: None,
             release: format!("v{release}"),
             arch: arch.to_owned(),
             bundle: LockedBundle {

@@ -116,7 +116,7 @@ pub fn hash_file(path: &Utf8Path, observer: &dyn Observer) -> io::Result<(u64, S
 }
 
 /// A sha256 in the making.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Hasher(Sha256);
 
 impl Hasher {

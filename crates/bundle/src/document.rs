@@ -96,6 +96,13 @@ pub(crate) struct Annotations {
         deserialize_with = "optional_text"
     )]
     pub(crate) image_name: Option<String>,
+    /// The manifest that an attestation is of, as builders write it.
+    #[serde(
+        default,
+        rename = "vnd.docker.reference.digest",
+        deserialize_with = "optional_text"
+    )]
+    pub(crate) attests: Option<String>,
 }
 
 /// A manifest's descriptor of its config.

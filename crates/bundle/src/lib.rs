@@ -4,7 +4,7 @@
 //! each Helm chart of a release. This crate knows four things about it:
 //!
 //! - [`name`]: how an archive's file name says repository and tag;
-//! - [`Lock`]: the committed record of everything that a bundle holds;
+//! - [`Lock`]: the committed record of everything that a bundle holds, or that a [`set`] names in registries;
 //! - [`download()`] and [`checksum()`]: how to get one, across interruptions;
 //! - [`read()`]: how to take one apart in a single pass, into a [`Store`] or, just to look, an [`Inspection`].
 //!
@@ -31,6 +31,7 @@ pub mod name;
 
 mod digest;
 mod lock;
+pub mod set;
 
 mod event;
 mod sink;
@@ -40,6 +41,7 @@ mod ahead;
 mod archive;
 mod chart;
 mod contents;
+mod describe;
 mod document;
 mod gzip;
 mod pipeline;
@@ -63,6 +65,10 @@ pub use archive::ArchiveError;
 pub use chart::{ChartImages, chart_images};
 pub use checksum::{Checksum, ChecksumError, checksum, checksum_in_file};
 pub use contents::Contents;
+pub use describe::{
+    Child, Content, DescribeError, Described, LARGEST_MANIFEST, describe, platform_of_config,
+    reduce,
+};
 pub use digest::{DigestError, hash_file, sha256_digest};
 pub use download::{
     Download, DownloadError, Downloaded, Expected, Feed, FollowError, Following, download,
@@ -74,12 +80,12 @@ pub use http::{
 };
 pub use lock::{
     Artifact, Blob, Contradiction, Kind, Lock, LockError, LockedBundle, LockedFile, LockedMkectl,
-    Manifest, SkippedArchive,
+    Manifest, SkippedArchive, Source,
 };
 pub use program::{ProgramError, check_archive, check_program, unpack_program};
 pub use read::{Place, ReadError, read, read_observed};
 pub use rules::{Rule, Rules};
 pub use sink::{BlobSink, Inspection, Sink};
-pub use store::{BlobWriter, Exclusive, Listed, MissingBlob, Store, StoreError};
+pub use store::{BlobWriter, Exclusive, Listed, MissingBlob, PartialBlob, Store, StoreError};
 pub use survey::{Survey, SurveyedArchive, SurveyedRoot, survey};
 pub use tarball::count_members;

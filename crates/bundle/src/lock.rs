@@ -1,6 +1,7 @@
-//! The lock: the committed record of a bundle. It is read by people in reviews and by every later step in place of the
-//! bundle, so it is sorted, the same to the byte on every machine, and refused when it contradicts itself.
+//! The lock: the committed record of a bundle, or of a set of artifacts from registries. It is read by people in reviews and by every
+//! later step in place of the bundle, so it is sorted, the same to the byte on every machine, and refused when it contradicts itself.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -10,19 +11,24 @@ use serde::{Deserialize, Serialize};
 use crate::{digest, http};
 
 mod check;
+mod set;
 
 pub use check::Contradiction;
+pub use set::Source;
 
 /// The version of the lock's own form that this crate reads and writes.
 pub(crate) const VERSION: u32 = 1;
 
-/// Everything that is in one bundle, and the `mkectl` that belongs to it.
+/// Everything that is in one bundle, and the `mkectl` that belongs to it; or everything that a set carries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Lock {
     /// The version of this form: 1.
     pub version: u32,
-    /// The release with a leading `v`, such as `v4.1.5`.
+    /// The set that it is of; none for a release. The lock of a set has a form of its own, without what only a bundle has.
+    #[serde(skip)]
+    pub set: Option<String>,
+    /// The release with a leading `v`, such as `v4.1.5`; empty for a set.
     pub release: String,
     /// The architecture in the bundle's name, such as `amd64`.
     pub arch: String,
@@ -58,7 +64,7 @@ pub struct SkippedArchive {
 }
 
 /// The bundle as a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LockedBundle {
     /// Its file name, such as `mke_bundle_v4.1.5_amd64.tar.gz`.
@@ -98,7 +104,7 @@ pub struct LockedFile {
     pub sha256: String,
 }
 
-/// What one archive holds.
+/// What one archive holds, or one reference in a registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Artifact {
@@ -108,8 +114,12 @@ pub struct Artifact {
     pub tag: String,
     /// What kind of thing it is.
     pub kind: Kind,
-    /// The path of its archive in the bundle.
+    /// The path of its archive in the bundle; empty if it comes from a registry.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub archive: String,
+    /// Where it comes from, if it is not in the bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     /// The digest of its root manifest: what the tag is to point at.
     #[serde(deserialize_with = "digest::deserialize")]
     pub digest: Digest,
@@ -263,7 +273,10 @@ impl Lock {
                 source,
             }
         };
-        let lock = redaction::yaml::read_lines::<Self>(text);
+        let lock = match set::is_of_set(text) {
+            true => redaction::yaml::read_lines::<set::Form>(text).map(Self::from),
+            false => redaction::yaml::read_lines::<Self>(text),
+        };
         let version = match &lock {
             Ok(lock) => u64::from(lock.version),
             Err(_) => redaction::yaml::read_lines(text)
@@ -295,11 +308,31 @@ impl Lock {
     pub fn to_yaml(&self) -> String {
         let mut sorted = self.clone();
         sorted.sort();
+        if let Some(set) = &self.set {
+            return set::to_yaml(set, sorted);
+        }
         let body = serde_yaml::to_string(&sorted).expect("a lock holds nothing YAML cannot say");
         format!(
             "# What is in {}. Written by `cargo xtask lock {}`; not to be edited.\n{body}",
             self.bundle.file, self.release
         )
+    }
+
+    /// Returns what it is of: the release, or the set.
+    pub fn name(&self) -> &str {
+        self.set.as_deref().unwrap_or(&self.release)
+    }
+
+    /// Returns the part of it that is in its bundle.
+    pub fn of_bundle(&self) -> Cow<'_, Self> {
+        match self.artifacts.iter().any(|one| one.source.is_some()) {
+            false => Cow::Borrowed(self),
+            true => {
+                let mut part = self.clone();
+                part.artifacts.retain(|one| one.source.is_none());
+                Cow::Owned(part)
+            }
+        }
     }
 
     /// Returns the unique blobs that a registry must hold, manifests included, with their sizes in bytes. The release

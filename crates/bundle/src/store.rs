@@ -5,6 +5,7 @@
 //! index.json             every artifact that was ingested, as `<repository>:<tag>`
 //! blobs/sha256/<hex>     the blobs
 //! incoming/              blobs that are being written, under names of their own
+//! partial/<digits>       blobs that are fetched in pieces, kept for the next run
 //! incoming/lock          shared by writers, exclusive for a removal
 //! index.lock             held while index.json is changed
 //! ```
@@ -35,6 +36,7 @@ mod collect;
 mod error;
 pub(crate) mod incoming;
 mod index;
+mod partial;
 mod writer;
 
 use checked::Checked;
@@ -42,6 +44,7 @@ pub use collect::Exclusive;
 pub use error::StoreError;
 use error::io_error;
 pub use index::Listed;
+pub use partial::PartialBlob;
 pub use writer::BlobWriter;
 
 /// How many small blobs are synced one by one. For more, the whole file system is synced: one request instead of thousands,

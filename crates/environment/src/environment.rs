@@ -21,6 +21,8 @@ keyed! {
         pub release: Version,
         /// The registry that its nodes pull from.
         pub registry: Registry,
+        /// The names of the sets that it carries beside the release, texts; whether they exist has not been checked.
+        pub sets: Vec<Node>,
         /// Whether a deploy asks for the environment's name first.
         pub protected: bool,
         /// Whether nothing outside this machine takes part: the registry is embedded and `mkectl` has a stand-in.
@@ -139,6 +141,14 @@ impl Read for CredentialSource {
 }
 
 impl Environment {
+    /// Returns the names of its sets, in order, each once.
+    pub fn set_names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.sets.iter().filter_map(Node::text).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// Puts `config` over `defaults`, the keys of a `spec` that hold where the environment says nothing.
     pub fn apply_defaults(&mut self, defaults: Node) {
         self.files.push(Arc::clone(&defaults.source));

@@ -166,7 +166,7 @@ impl Registry {
         }
     }
 
-    fn blob_url(&self, repository: &str, digest: &Digest) -> Url {
+    pub(crate) fn blob_url(&self, repository: &str, digest: &Digest) -> Url {
         let path = format!("/v2/{repository}/blobs/{digest}");
         self.transport().endpoint().url(&path)
     }

@@ -118,6 +118,7 @@ pub(crate) fn status(
                 at,
                 answer,
                 retry_after,
+                quota: requests::quota(headers),
             },
             again: Again::After(retry_after),
         },

@@ -79,6 +79,14 @@ pub enum Error {
         /// Its digest or size as found.
         found: String,
     },
+    /// The bytes of a blob that is read cannot be kept.
+    #[error("cannot keep {digest}")]
+    Target {
+        /// The blob.
+        digest: Digest,
+        /// What the file system says.
+        source: io::Error,
+    },
 
     /// 401: the registry, or its token server, requires credentials or refuses those it was shown.
     #[error("{at}: not authenticated: {answer}")]
@@ -117,7 +125,7 @@ pub enum Error {
         size: u64,
     },
     /// 429, still after every attempt, or with an order to wait for longer than this program does.
-    #[error("{at}: too many requests: {answer}")]
+    #[error("{at}: too many requests: {answer}{}", limits(quota.as_deref(), *retry_after))]
     RateLimited {
         /// The request.
         at: Box<Place>,
@@ -125,6 +133,8 @@ pub enum Error {
         answer: Box<Answer>,
         /// How long the registry asks to wait, if it said so.
         retry_after: Option<Duration>,
+        /// How many requests it allows, if it said so: `100 in 6 h, 0 left`.
+        quota: Option<String>,
     },
     /// 408 or 5xx, still after every attempt: the registry or its storage is in trouble.
     #[error("{at}: the registry fails: {answer}")]
@@ -351,6 +361,16 @@ pub enum Error {
     },
 }
 
+/// Returns what a registry says of its limits, to follow its answer. A pause that is waited out is not worth a word.
+fn limits(quota: Option<&str>, retry_after: Option<Duration>) -> String {
+    const SHORT: Duration = Duration::from_secs(60);
+    let mut text = quota.map_or_else(String::new, |quota| format!("; requests: {quota}"));
+    if let Some(after) = retry_after.filter(|after| *after > SHORT) {
+        text.push_str(&format!("; again in {}", requests::rounded(after)));
+    }
+    text
+}
+
 impl Error {
     /// Returns whether the registry refused a manifest because of its content.
     pub fn is_refused_manifest(&self) -> bool {
@@ -400,6 +420,7 @@ impl Error {
             | Self::Artifact { .. }
             | Self::Source { .. }
             | Self::SourceContent { .. }
+            | Self::Target { .. }
             | Self::Stopped
             | Self::SourceEnded
             | Self::NodePull { .. }

@@ -13,6 +13,7 @@
 //!   blob       one blob: is it there, read it back
 //!   manifest   one manifest: is it there, put it, read it back
 //!   remove     one manifest or tag is removed, and what tags there are
+//!   pull       one blob is read, across connections that are cut
 //!   restore    one blob or manifest that a registry lost, and nothing else
 //!     transport  one request: authenticate, send, follow, retry, classify the answer, which is a `response` if it was wanted
 //!       account          what the registry said of the login and of the first write
@@ -90,6 +91,9 @@ mod profile;
 pub use profile::{Profile, ProfileFolder};
 
 mod body;
+
+mod pull;
+pub use pull::BlobTarget;
 
 mod remove;
 pub use remove::Removed;

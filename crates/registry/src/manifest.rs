@@ -101,28 +101,48 @@ impl Registry {
     pub async fn get_manifest(&self, repository: &str, reference: &str) -> Result<Fetched, Error> {
         check_repository(repository)?;
         let asked = check_reference(reference)?;
+        let mut attempts = Attempts::new(self.transport().settings(), &());
+        loop {
+            let reading = self.get_manifest_once(repository, reference, asked.clone());
+            match reading.instrument(attempts.span()).await {
+                Ok(fetched) => return Ok(fetched),
+                // A body that was cut is read again.
+                Err(failure) => attempts.pause(failure).await?,
+            }
+        }
+    }
+
+    async fn get_manifest_once(
+        &self,
+        repository: &str,
+        reference: &str,
+        asked: Option<Digest>,
+    ) -> Result<Fetched, Failure> {
         let transport = self.transport();
         let call = self.manifest_call(Method::GET, repository, reference);
-        let response = transport.send(&call, &()).await?;
+        let response = transport.exchange(&call, &()).await?;
         let place = response.place().clone();
         let headers = response.headers().clone();
         let bytes = response
             .body(LARGEST_MANIFEST, transport.settings())
-            .await
-            .map_err(|failure| failure.error)?;
+            .await?;
         let found = sha256(&bytes);
-        let wrong = |expected: Digest| Error::DigestMismatch {
-            at: Box::new(place.clone()),
-            expected,
-            found: found.clone(),
+        let wrong = |expected: Digest| {
+            Failure::last(Error::DigestMismatch {
+                at: Box::new(place.clone()),
+                expected,
+                found: found.clone(),
+            })
         };
-        let digest: Digest = found.parse().map_err(|_| Error::Name {
-            kind: "digest",
-            name: found.clone(),
+        let digest: Digest = found.parse().map_err(|_| {
+            Failure::last(Error::Name {
+                kind: "digest",
+                name: found.clone(),
+            })
         })?;
         let answered = answered_digest(&headers).and_then(|digest| digest.parse().ok());
         for expected in asked.into_iter().chain(answered) {
-            check_digest(&expected)?;
+            check_digest(&expected).map_err(Failure::last)?;
             if expected != digest {
                 return Err(wrong(expected));
             }

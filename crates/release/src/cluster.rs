@@ -275,6 +275,7 @@ impl Cluster {
                     release: self.release(),
                     registry: None,
                     lock: None,
+                    sets: std::collections::BTreeMap::new(),
                     config: None,
                     plan: None,
                     step: Step::Cluster.to_string(),

@@ -49,6 +49,9 @@ pub enum Error {
     /// A lock is not written.
     #[error(transparent)]
     Lock(#[from] crate::transfer::lock::Error),
+    /// A set cannot be locked or fetched.
+    #[error(transparent)]
+    Set(#[from] crate::set::Error),
     /// A receipt cannot be read or written.
     #[error(transparent)]
     Receipt(#[from] crate::receipt::Error),
@@ -140,6 +143,7 @@ impl Error {
             Self::Proof(error) => error.kind(),
             Self::Prune(error) => error.kind(),
             Self::Lock(error) => error.kind(),
+            Self::Set(error) => error.kind(),
             Self::Receipt(error) => error.kind(),
             Self::Snapshot(error) => error.kind(),
             Self::Support(error) => error.kind(),

@@ -66,6 +66,7 @@ pub mod parallel;
 pub mod proof;
 pub mod receipt;
 pub mod requires;
+pub mod set;
 pub mod shared_state;
 pub mod signals;
 #[cfg(test)]
@@ -203,6 +204,16 @@ pub trait CredentialProvider: Send + Sync {
         &self,
         environment: &environment::Environment,
     ) -> Result<Option<Credentials>, Box<dyn std::error::Error + Send + Sync>>;
+
+    /// Returns the credentials for a repository in a registry that sets come from; [`Credentials::Anonymous`] where nothing is kept.
+    ///
+    /// # Errors
+    /// A file of credentials cannot be read.
+    fn upstream_credentials(
+        &self,
+        host: &str,
+        repository: &str,
+    ) -> Result<Credentials, Box<dyn std::error::Error + Send + Sync>>;
 
     /// Returns the credentials of the administrator of an environment's MKE 3 cluster, if the environment names one.
     ///

@@ -54,6 +54,7 @@ pub fn refuse(workspace: &Workspace, environments: &[&str]) -> Result<(), Error>
         refuse_one(workspace, &store.join(name))?;
     }
     refuse_below(workspace, &store.join("incoming"))?;
+    refuse_below(workspace, &store.join("partial"))?;
     for name in environments {
         let output = Output::below(&workspace.environment(name));
         for file in [

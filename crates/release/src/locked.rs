@@ -1,11 +1,13 @@
-//! The committed lock of a release.
+//! The committed locks: of a release, and of sets.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use camino::Utf8PathBuf;
+use environment::Environment;
 use semver::Version;
 
+use crate::set::{self, Loaded};
 use crate::{Workspace, sha256, workspace};
 
 /// A committed lock and its path.
@@ -15,8 +17,10 @@ pub struct Locked {
     pub path: Utf8PathBuf,
     /// SHA-256 of the file.
     pub digest: String,
-    /// What it says.
+    /// What it says. The lock of an environment also has what the locks of its sets say.
     pub lock: Arc<bundle::Lock>,
+    /// The sets whose artifacts are in it, with the SHA-256 of their locks.
+    pub sets: BTreeMap<String, String>,
 }
 
 /// The locks that were parsed in this run, by path and SHA-256. Many environments have one release, and parsing its lock takes longer
@@ -38,6 +42,118 @@ pub fn read(workspace: &Workspace, release: &Version) -> Result<Locked, crate::E
             path: workspace.shown(&path).to_owned(),
             release,
         })?;
+    parsed(workspace, path, &text)
+}
+
+/// Reads everything that an environment carries: the lock of its release, and with it the locks of its sets.
+///
+/// # Errors
+/// The release or a set is not locked, a lock cannot be read or does not fit its set, or two locks have different content under one name.
+pub fn of(workspace: &Workspace, environment: &Environment) -> Result<Locked, crate::Error> {
+    of_release(workspace, environment, &environment.release)
+}
+
+/// Reads what [`of`] reads, for a release that need not be the environment's own.
+pub(crate) fn of_release(
+    workspace: &Workspace,
+    environment: &Environment,
+    release: &Version,
+) -> Result<Locked, crate::Error> {
+    let mut locked = read(workspace, release)?;
+    let names = environment.set_names();
+    if names.is_empty() {
+        return Ok(locked);
+    }
+    let mut sets = Vec::new();
+    let mut key = locked.digest.clone();
+    for name in names {
+        let (_, set) = of_set(workspace, name)?;
+        key.push_str(&format!(" {} {}", set.digest, name));
+        locked.sets.insert(name.to_owned(), set.digest.clone());
+        sets.push(set.lock);
+    }
+    let key = (locked.path.clone(), key);
+    let mut parsed = (workspace.parsed.0.lock()).unwrap_or_else(PoisonError::into_inner);
+    locked.lock = match parsed.get(&key) {
+        Some(lock) => Arc::clone(lock),
+        None => {
+            let lock = Arc::new(joined(&locked.lock, &sets)?);
+            parsed.insert(key, Arc::clone(&lock));
+            lock
+        }
+    };
+    Ok(locked)
+}
+
+/// Returns one lock of all artifacts. What two locks have alike is listed once.
+fn joined(
+    release: &bundle::Lock,
+    sets: &[Arc<bundle::Lock>],
+) -> Result<bundle::Lock, crate::Error> {
+    let mut joined = release.clone();
+    let mut owners: HashMap<String, &str> = HashMap::new();
+    for artifact in &release.artifacts {
+        owners.insert(artifact.reference(), release.name());
+    }
+    for set in sets {
+        for artifact in &set.artifacts {
+            let reference = artifact.reference();
+            let Some(owner) = owners.get(&reference) else {
+                owners.insert(reference, set.name());
+                joined.artifacts.push(artifact.clone());
+                continue;
+            };
+            let mut known = joined.artifacts.iter();
+            if known.any(|one| one.reference() == reference && one.digest != artifact.digest) {
+                return Err(set::Error::Collision {
+                    one: (*owner).to_owned(),
+                    other: set.name().to_owned(),
+                    reference,
+                }
+                .into());
+            }
+        }
+    }
+    Ok(joined)
+}
+
+/// Reads a set and its lock, which must be of what the set lists.
+///
+/// # Errors
+/// One of them is missing or wrong, or they differ.
+pub fn of_set(workspace: &Workspace, name: &str) -> Result<(Loaded, Locked), crate::Error> {
+    let loaded = set::load(workspace, name)?;
+    let locked = read_set(workspace, name)?;
+    let differences = set::differences(&loaded, &locked.lock);
+    match differences.is_empty() {
+        true => Ok((loaded, locked)),
+        false => Err(set::Error::Outdated {
+            set: name.to_owned(),
+            path: workspace.shown(&locked.path).to_owned(),
+            differences,
+        }
+        .into()),
+    }
+}
+
+/// Reads the lock of a set.
+///
+/// # Errors
+/// The set is not locked, or the lock cannot be read.
+pub fn read_set(workspace: &Workspace, set: &str) -> Result<Locked, crate::Error> {
+    let path = workspace.set_lock(set);
+    let text = match bundle::set::is_name(set) {
+        true => crate::workspace::read_if_there(&path)?,
+        false => None,
+    };
+    let text = text.ok_or_else(|| set::Error::NotLocked {
+        set: set.to_owned(),
+        path: workspace.shown(&path).to_owned(),
+    })?;
+    parsed(workspace, path, &text)
+}
+
+fn parsed(workspace: &Workspace, path: Utf8PathBuf, text: &str) -> Result<Locked, crate::Error> {
     let digest = sha256(text.as_bytes());
     // Held while a lock is parsed, so it is parsed once.
     let mut parsed = (workspace.parsed.0.lock()).unwrap_or_else(PoisonError::into_inner);
@@ -45,10 +161,15 @@ pub fn read(workspace: &Workspace, release: &Version) -> Result<Locked, crate::E
     let lock = match parsed.get(&key) {
         Some(lock) => Arc::clone(lock),
         None => {
-            let lock = Arc::new(bundle::Lock::parse(&text, workspace.shown(&path))?);
+            let lock = Arc::new(bundle::Lock::parse(text, workspace.shown(&path))?);
             parsed.insert(key, Arc::clone(&lock));
             lock
         }
     };
-    Ok(Locked { path, digest, lock })
+    Ok(Locked {
+        path,
+        digest,
+        lock,
+        sets: BTreeMap::new(),
+    })
 }

@@ -55,6 +55,20 @@ impl bundle::Observer for BundleObserver<'_> {
     }
 }
 
+/// Reports requests of a fetch that are made again.
+pub(crate) struct FetchObserver<'a>(pub(crate) &'a dyn Reporter);
+
+impl registry::Observer for FetchObserver<'_> {
+    fn event(&self, event: registry::Event<'_>) {
+        if let registry::Event::Retrying { error, pause, .. } = event {
+            self.0.report(Event::Retried {
+                step: Step::Fetch,
+                why: format!("{error}; again in {:.1} s", pause.as_secs_f32()),
+            });
+        }
+    }
+}
+
 /// Reports how a push goes. A blob that is sent again after a failure counts only where it goes further than before.
 pub(crate) struct PushObserver<'a> {
     reporter: &'a dyn Reporter,

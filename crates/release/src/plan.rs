@@ -13,7 +13,7 @@ use crate::requires::{self, Unmet};
 use crate::shared_state::{self, Standing};
 use crate::transfer::look::{self, Planned};
 use crate::transfer::push::Delivery;
-use crate::transfer::{connect, fetch, present, program};
+use crate::transfer::{connect, fetch, present, program, set};
 use crate::warnings::Warnings;
 use crate::workspace::Output;
 use crate::{Context, chain, locked, sha256, verify};
@@ -45,12 +45,16 @@ pub struct Plan {
     pub lock: std::sync::Arc<bundle::Lock>,
     /// SHA-256 of the lock's file.
     pub lock_digest: String,
+    /// The sets that are carried with the release, with the SHA-256 of their locks.
+    pub sets: std::collections::BTreeMap<String, String>,
     /// The lock's file.
     pub lock_path: camino::Utf8PathBuf,
     /// Where the bundle's bytes come from.
     pub bundle: fetch::Source,
     /// How many blobs the registry has of what the store lacks, if the bundle is not needed because of them.
     pub held: Option<usize>,
+    /// What has to be fetched from registries, because neither the store nor the registry has it.
+    pub to_fetch: set::pull::Fetched,
     /// What the registry has under the tag of each artifact of the lock, in its order.
     pub seen: Vec<look::Seen>,
     /// Why nodes may not be able to pull, if they were refused something.
@@ -151,7 +155,7 @@ impl Plan {
             .receipt
             .as_ref()
             .and_then(|receipt| receipt.applied.as_ref());
-        applied.is_some_and(|applied| applied.lock != self.lock_digest)
+        applied.is_some_and(|applied| applied.lock != self.lock_digest || applied.sets != self.sets)
     }
 
     /// Returns whether anything is to be pushed.
@@ -225,7 +229,7 @@ pub async fn with_state(
     purpose: Purpose,
     state: RegistryState<'_>,
 ) -> Result<Plan, crate::Error> {
-    let locked = locked::read(context.workspace, &environment.release)?;
+    let locked = locked::of(context.workspace, &environment)?;
     of_locked(context, environment, locked, output, purpose, state).await
 }
 
@@ -311,7 +315,7 @@ pub(crate) async fn of_locked(
         Purpose::Deploy | Purpose::Apply | Purpose::Migrate => requires::unmet(
             context.workspace,
             &environment,
-            &locked.digest,
+            &locked,
             (context.tool.now)(),
         )?,
     };
@@ -365,6 +369,11 @@ pub(crate) async fn of_locked(
         },
         RegistryState::Snapshot(_) => None,
     };
+    let pushes = artifacts.iter().any(|planned| planned.is_to_be_pushed());
+    let to_fetch = match held {
+        None if pushes => set::pull::amount(&locked.lock, &fetch::open_store(context.workspace)?),
+        _ => set::pull::Fetched::default(),
+    };
     if !artifacts.is_empty() && artifacts.contains(&Planned::Different) {
         warnings.of_plan.push(
             "the registry has different content under tags of this release; the push will move those tags".to_owned(),
@@ -384,9 +393,11 @@ pub(crate) async fn of_locked(
         release,
         lock: locked.lock,
         lock_digest: locked.digest,
+        sets: locked.sets,
         lock_path: locked.path,
         bundle,
         held,
+        to_fetch,
         seen,
         shut: looked.shut,
         artifacts,

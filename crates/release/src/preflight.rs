@@ -23,7 +23,7 @@ use crate::observe::BundleObserver;
 use crate::receipt::Receipt;
 use crate::transfer::fetch::{self, Source};
 use crate::transfer::push::Delivery;
-use crate::transfer::{before_push, connect, look, present, program};
+use crate::transfer::{before_push, connect, look, present, program, set};
 use crate::workspace::Output;
 use crate::{Context, Credentials, Error, chain, disk, requires, workspace};
 
@@ -294,7 +294,7 @@ fn lock(
     checks: &mut Vec<Check>,
 ) -> Option<std::sync::Arc<bundle::Lock>> {
     let name = "lock";
-    match locked::read(context.workspace, &environment.release) {
+    match locked::of(context.workspace, environment) {
         Ok(locked) => {
             let path = context.workspace.shown(&locked.path);
             let artifacts = locked.lock.artifacts.len();
@@ -302,12 +302,13 @@ fn lock(
                 name,
                 format!("{path} lists {}", environment::count(artifacts, "artifact")),
             ));
-            requirement(context, environment, &locked.digest, checks);
+            requirement(context, environment, &locked, checks);
             Some(locked.lock)
         }
         Err(error) => {
             let fault = match &error {
-                Error::Workspace(workspace::Error::NotLocked { .. }) => WorkspaceFault::NotLocked,
+                Error::Workspace(workspace::Error::NotLocked { .. })
+                | Error::Set(crate::set::Error::NotLocked { .. }) => WorkspaceFault::NotLocked,
                 _ => WorkspaceFault::LockBroken,
             };
             checks.push(Check::wrong(name, fault, chain(&error)));
@@ -320,7 +321,7 @@ fn lock(
 fn requirement(
     context: &Context<'_>,
     environment: &Environment,
-    lock: &str,
+    locked: &locked::Locked,
     checks: &mut Vec<Check>,
 ) {
     let name = "requirement";
@@ -329,7 +330,7 @@ fn requirement(
     };
     let now = (context.tool.now)();
     checks.push(
-        match requires::unmet(context.workspace, environment, lock, now) {
+        match requires::unmet(context.workspace, environment, locked, now) {
             Ok(None) => Check::fine(
                 name,
                 format!("{} was deployed from the same lock", required.environment),
@@ -395,8 +396,46 @@ async fn bundle_and_disk(
             Check::wrong(name, fault, format!("{file}: {}", chain(&error)))
         }
     });
+    checks.extend(of_registries(context, environment, lock).await);
     let to_write = before_push::to_write(workspace, lock);
     checks.push(disk(&workspace.bundles(), to_write));
+}
+
+/// Looks where the artifacts of sets would come from; returns nothing if there are none.
+async fn of_registries(
+    context: &Context<'_>,
+    environment: &Environment,
+    lock: &bundle::Lock,
+) -> Option<Check> {
+    let name = "sets";
+    let artifacts = lock.artifacts.iter().filter(|one| one.source.is_some());
+    let artifacts = environment::count(artifacts.count(), "artifact");
+    if environment.sets.is_empty() {
+        return None;
+    }
+    let store = fetch::open_store(context.workspace).ok()?;
+    let missing = set::pull::amount(lock, &store);
+    if missing.blobs == 0 {
+        return Some(Check::fine(
+            name,
+            format!("{artifacts}, everything is in the store"),
+        ));
+    }
+    if let Some(check) = parts(context, environment, lock).await {
+        return Some(Check { name, ..check });
+    }
+    let blobs = environment::count(missing.blobs, "blob");
+    Some(match context.offline {
+        false => Check::fine(
+            name,
+            format!("{artifacts}, {blobs} to be fetched from registries"),
+        ),
+        true => Check::wrong(
+            name,
+            WorkspaceFault::BlobsMissing,
+            format!("{artifacts}, {blobs} are neither in the store nor in the registry"),
+        ),
+    })
 }
 
 /// Looks whether store and registry together have what the lock names; returns nothing if that cannot be told, or if neither has anything.

@@ -54,6 +54,9 @@ pub struct Applied {
     pub kept: Option<BTreeMap<String, String>>,
     /// SHA-256 of the lock file.
     pub lock: String,
+    /// The sets that were carried with the release, with the SHA-256 of their locks.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sets: BTreeMap<String, String>,
     /// SHA-256 of the rendered `mke4.yaml`.
     pub config: String,
     /// SHA-256 of the plan that was executed, as `plan --out` writes it. A rebuilt receipt has none.
@@ -96,6 +99,9 @@ pub struct Failed {
     /// SHA-256 of the lock file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<String>,
+    /// The sets that were to be carried, with the SHA-256 of their locks.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sets: BTreeMap<String, String>,
     /// SHA-256 of the rendered `mke4.yaml`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,

@@ -17,10 +17,11 @@ use semver::Version;
 use crate::cluster::validate;
 use crate::deploy::{self, Deployed};
 use crate::environment_lock::EnvironmentLock;
+use crate::event::Event;
 use crate::locked::{self, Locked};
 use crate::plan::{self, Permit, Plan};
 use crate::receipt::Receipt;
-use crate::transfer::fetch;
+use crate::transfer::{fetch, set};
 use crate::workspace::Output;
 use crate::{Context, Workspace, demo, workspace};
 
@@ -157,7 +158,7 @@ pub async fn prepare(
         };
         receipt.write(&output.receipt)?;
     }
-    let (locked, stand_in) = bundle_at_hand(context.workspace, &environment.release)?;
+    let (locked, stand_in) = at_hand(context, &environment)?;
     let plan = plan::of_locked(
         context,
         environment,
@@ -205,6 +206,28 @@ pub async fn run<'a>(
     let permit = plan::permit(plan, None, false, lock)?;
     let deployed = deploy::deploy(context, &permit).await?;
     Ok((permit, deployed))
+}
+
+/// Returns what can be rehearsed without a download: the release, or the demo's in its place, and sets that are in the store.
+fn at_hand(
+    context: &Context<'_>,
+    environment: &Environment,
+) -> Result<(Locked, Option<String>), crate::Error> {
+    let (locked, stand_in) = bundle_at_hand(context.workspace, &environment.release)?;
+    if environment.sets.is_empty() || stand_in.is_some() {
+        return Ok((locked, stand_in));
+    }
+    let all = locked::of(context.workspace, environment)?;
+    match set::pull::is_needed(&all.lock, &fetch::open_store(context.workspace)?) {
+        false => Ok((all, None)),
+        true => {
+            context.reporter.report(Event::Warning(format!(
+                "not rehearsed, because they are not fetched: {}",
+                environment.set_names().join(", ")
+            )));
+            Ok((locked, None))
+        }
+    }
 }
 
 /// Returns the lock of the release if its bundle is on this machine, else the demo's: a rehearsal downloads nothing.

@@ -1,5 +1,6 @@
 //! Reports on releases, environments and bundles. Nothing is changed.
 
+pub mod images;
 pub mod inspect;
 pub mod list;
 pub mod page;

@@ -1,7 +1,10 @@
 //! Checks `requires`: the same lock must have been deployed successfully to another environment, for a minimum time.
 
+use std::collections::BTreeMap;
+
 use environment::{Environment, Problem, Problems, nearest};
 
+use crate::locked::Locked;
 use crate::receipt::Receipt;
 use crate::workspace::Output;
 use crate::{Workspace, workspace};
@@ -19,14 +22,14 @@ pub struct Unmet {
     pub missing: String,
 }
 
-/// Returns what an environment's requirement lacks for the lock with this digest; none if it requires nothing.
+/// Returns what an environment's requirement lacks for these locks; none if it requires nothing.
 ///
 /// # Errors
 /// There is no such environment, or its receipt cannot be read.
 pub(crate) fn unmet(
     workspace: &Workspace,
     environment: &Environment,
-    lock: &str,
+    locked: &Locked,
     now: jiff::Timestamp,
 ) -> Result<Option<Unmet>, crate::Error> {
     let Some(requirement) = &environment.requires else {
@@ -52,7 +55,7 @@ pub(crate) fn unmet(
         Some(Receipt {
             applied: Some(applied),
             ..
-        }) if applied.lock != lock => {
+        }) if applied.lock != locked.digest => {
             Some(if applied.release == format!("v{}", environment.release) {
                 format!("{name} got {} from a different lock", applied.release)
             } else {
@@ -62,9 +65,10 @@ pub(crate) fn unmet(
         Some(Receipt {
             applied: Some(applied),
             ..
-        }) => requirement
-            .minimum_age
-            .and_then(|age| too_young(name, &applied.ended, age, now)),
+        }) => set_missing(name, &applied.sets, &locked.sets).or_else(|| {
+            let age = requirement.minimum_age?;
+            too_young(name, &applied.ended, age, now)
+        }),
     };
     Ok(missing.map(|missing| Unmet {
         environment: name.clone(),
@@ -108,6 +112,21 @@ pub(crate) fn rehearsal(workspace: &Workspace, environment: &Environment) -> Opt
         format!(
             "it requires {name}, which is a rehearsal: a deploy to it reaches no cluster and proves nothing; require an environment with a cluster"
         )
+    })
+}
+
+/// Returns which set was not carried as it is locked here, if one was not.
+fn set_missing(
+    name: &str,
+    carried: &BTreeMap<String, String>,
+    wanted: &BTreeMap<String, String>,
+) -> Option<String> {
+    let (set, _) = wanted
+        .iter()
+        .find(|(set, digest)| carried.get(*set) != Some(*digest))?;
+    Some(match carried.contains_key(set) {
+        true => format!("{name} got the set {set} from a different lock"),
+        false => format!("{name} does not have the set {set}"),
     })
 }
 

@@ -51,6 +51,17 @@ impl Workspace {
         self.bundles().join(bundle::Lock::file_name(release, arch))
     }
 
+    /// Returns the file of a set, whether it exists or not.
+    pub fn set(&self, name: &str) -> Utf8PathBuf {
+        self.bundles()
+            .join(format!("{name}{}", bundle::set::Set::SUFFIX))
+    }
+
+    /// Returns the lock of a set, whether it exists or not.
+    pub fn set_lock(&self, name: &str) -> Utf8PathBuf {
+        self.bundles().join(bundle::Lock::set_file_name(name))
+    }
+
     /// Returns where the output of a release's `mkectl init` is kept.
     pub fn init(&self, release: &semver::Version) -> Utf8PathBuf {
         self.bundles().join(format!("v{release}.init.yaml"))
@@ -183,25 +194,33 @@ impl Workspace {
     /// # Errors
     /// A `bundles/` folder that cannot be listed. One that is missing holds no lock.
     pub fn locks(&self) -> Result<Vec<Utf8PathBuf>, crate::Error> {
+        self.files_with(bundle::Lock::SUFFIX)
+    }
+
+    /// Returns the files of `bundles/` whose names end so, sorted.
+    ///
+    /// # Errors
+    /// The folder cannot be listed. One that is missing holds none.
+    pub(crate) fn files_with(&self, suffix: &str) -> Result<Vec<Utf8PathBuf>, crate::Error> {
         let directory = self.bundles();
         let listing = match directory.read_dir() {
             Ok(listing) => listing,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(source) => return Err(crate::Error::io("list", &directory, source)),
         };
-        let mut locks = Vec::new();
+        let mut files = Vec::new();
         for entry in listing {
             let entry = entry.map_err(|source| crate::Error::io("list", &directory, source))?;
-            // No lock has a name that is not UTF-8.
+            // No file of ours has a name that is not UTF-8.
             let Ok(path) = Utf8PathBuf::try_from(entry.path()) else {
                 continue;
             };
-            if path.as_str().ends_with(bundle::Lock::SUFFIX) {
-                locks.push(path);
+            if path.as_str().ends_with(suffix) {
+                files.push(path);
             }
         }
-        locks.sort();
-        Ok(locks)
+        files.sort();
+        Ok(files)
     }
 }
 

@@ -40,13 +40,60 @@ pub fn back_off(first: Duration, longest: Duration, failures: u32) -> Duration {
 ///
 /// A date is compared with the server's own, because clocks differ in places without a network. A date in the past means no wait.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let Some(text) = headers.get(RETRY_AFTER) else {
+        return until(headers);
+    };
+    let text = text.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse::<u32>() {
         return Some(Duration::from_secs(seconds.into()));
     }
     let until = httpdate::parse_http_date(text).ok()?;
     let now = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
     Some(until.duration_since(now).unwrap_or_default())
+}
+
+/// Returns how long to wait by the headers of Docker Hub and others, which name the second of the reset.
+fn until(headers: &HeaderMap) -> Option<Duration> {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    let reset = number("x-retry-after").or_else(|| number("x-ratelimit-reset"))?;
+    let now = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+    let now = now.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
+    // A small number counts from now.
+    const A_YEAR: u64 = 366 * 24 * 3600;
+    Some(Duration::from_secs(match reset < A_YEAR {
+        true => reset,
+        false => reset.saturating_sub(now),
+    }))
+}
+
+/// Returns how many requests a server allows, by its headers `ratelimit-limit` and `ratelimit-remaining`: `100 in 6 h, 0 left`.
+pub fn quota(headers: &HeaderMap) -> Option<String> {
+    let read = |name: &str| {
+        let text = headers.get(name)?.to_str().ok()?;
+        let (count, window) = text.split_once(";w=").unwrap_or((text, ""));
+        Some((
+            count.trim().parse::<u64>().ok()?,
+            window.trim().parse::<u64>().ok(),
+        ))
+    };
+    let (limit, window) = read("ratelimit-limit")?;
+    let mut text = limit.to_string();
+    if let Some(window) = window {
+        text.push_str(&format!(" in {}", rounded(Duration::from_secs(window))));
+    }
+    if let Some((left, _)) = read("ratelimit-remaining") {
+        text.push_str(&format!(", {left} left"));
+    }
+    Some(text)
+}
+
+/// Returns a span of time in its largest whole unit: `6 h`, `15 min`, `40 s`.
+pub fn rounded(span: Duration) -> String {
+    match span.as_secs() {
+        seconds if seconds >= 3600 => format!("{} h", seconds.div_ceil(3600)),
+        seconds if seconds >= 60 => format!("{} min", seconds.div_ceil(60)),
+        seconds => format!("{seconds} s"),
+    }
 }
 
 /// What replaces a URL in which secrets cannot be found reliably.
@@ -149,6 +196,24 @@ mod tests {
             let expected = expected.map(Duration::from_secs);
             assert_eq!(wait(date, asked), expected, "{asked}");
         }
+    }
+
+    #[test]
+    fn limits_are_read_as_docker_hub_writes_them() {
+        let headers = |pairs: &[(&'static str, &str)]| -> HeaderMap {
+            let pairs = pairs.iter();
+            let pairs = pairs.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            pairs.collect()
+        };
+        let hub = headers(&[
+            ("ratelimit-limit", "100;w=21600"),
+            ("ratelimit-remaining", "0;w=21600"),
+            ("date", "Sun, 22 Nov 2026 10:00:00 GMT"),
+            ("x-retry-after", "1795342200"),
+        ]);
+        assert_eq!(quota(&hub).as_deref(), Some("100 in 6 h, 0 left"));
+        assert_eq!(retry_after(&hub), Some(Duration::from_secs(600)));
+        assert_eq!(quota(&headers(&[])), None);
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub(super) fn hints(error: &RegistryError) -> Vec<String> {
             "check the port; a firewall, or a load balancer whose registry is down, also accepts connections"
         }
         RegistryError::UntrustedRealm { .. } => "the registry's token server must speak HTTPS",
+        RegistryError::RateLimited { quota: Some(_), .. } => {
+            "wait until the limit is reset; with a login for that registry it is higher, and `mirror` in the set's file asks a mirror instead"
+        }
         RegistryError::SourceContent { .. } | RegistryError::Source { .. } => {
             "the store is damaged: delete bundles/store, then run it again"
         }

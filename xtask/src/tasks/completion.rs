@@ -65,9 +65,11 @@ fn with_candidates(arg: Arg) -> Arg {
     let added = match arg.get_id().as_str() {
         "environment" | "environments" | "from" | "to" | "confirm" => of(environments),
         "release" => of(releases),
-        "what" | "old" | "new" => {
-            of(|workspace| [environments(workspace), locked(workspace)].concat())
+        "release-or-set" => of(|workspace| [releases(workspace), sets(workspace)].concat()),
+        "what" => {
+            of(|workspace| [environments(workspace), locked(workspace), sets(workspace)].concat())
         }
+        "old" | "new" => of(|workspace| [environments(workspace), locked(workspace)].concat()),
         _ => {
             let name = arg.get_value_names().and_then(<[_]>::first);
             return match name.map(clap::builder::Str::as_str) {
@@ -102,11 +104,16 @@ fn locked(workspace: &Workspace) -> Vec<String> {
             .to_str()?
             .split(".lock.")
             .next()?;
-        Some(name.rsplit_once('-')?.0.to_owned())
+        let release = name.rsplit_once('-')?.0;
+        super::release(release).ok().map(|_| release.to_owned())
     });
     let mut names: Vec<String> = names.collect();
     names.dedup();
     names
+}
+
+fn sets(workspace: &Workspace) -> Vec<String> {
+    release::set::names(workspace).unwrap_or_default()
 }
 
 /// Returns the releases that are locked or known.

@@ -1,4 +1,4 @@
-//! `fetch`: a locked bundle, downloaded and verified, or only verified.
+//! `fetch`: a locked bundle or set, downloaded and verified, or only verified.
 
 use std::process::ExitCode;
 
@@ -15,6 +15,9 @@ use crate::interrupt::until_interrupted;
 
 pub(crate) fn run(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Failure> {
     let what = arguments.what.as_str();
+    if super::release(what).is_err() && release::set::exists(&app.workspace, what) {
+        return fetch_set(app, arguments);
+    }
     let (release, environment) = match super::release(what) {
         Ok(release) => (release, None),
         Err(_) => match app.environment(what) {
@@ -28,7 +31,10 @@ pub(crate) fn run(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Fail
             Err(failure) => return Err(failure),
         },
     };
-    let locked = release::locked::read(&app.workspace, &release)?;
+    let locked = match &environment {
+        Some(environment) => release::locked::of(&app.workspace, environment)?,
+        None => release::locked::read(&app.workspace, &release)?,
+    };
     if arguments.check {
         return check(app, &locked, arguments.bundle.as_deref());
     }
@@ -56,6 +62,45 @@ pub(crate) fn run(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Fail
             super::count(artifacts, "artifact")
         ),
         &json!({ "release": format!("v{release}"), "artifacts": artifacts }),
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Fetches what the lock of a set names.
+fn fetch_set(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Failure> {
+    let set = arguments.what.as_str();
+    let option = match (arguments.check, arguments.platform.is_empty()) {
+        (true, _) => Some("--check"),
+        (false, false) => Some("--platform"),
+        (false, true) => None,
+    };
+    if let Some(option) = option {
+        return Err(Failure::OptionOfBundles {
+            option,
+            set: set.to_owned(),
+        });
+    }
+    let (fetched, unlocked) = until_interrupted(app, async {
+        Ok(release::transfer::set::pull::fetch(&app.context(), set).await?)
+    })?;
+    let mut text = format!(
+        "the set {set} is fetched and matches its lock: {}, {}\n",
+        super::count(fetched.blobs, "new blob"),
+        indicatif::DecimalBytes(fetched.bytes),
+    );
+    for one in &unlocked {
+        text.push_str(&format!(
+            "in no lock: {}, which {} names\n",
+            one.image,
+            one.charts.join(" and ")
+        ));
+    }
+    let unlocked: Vec<_> = (unlocked.iter())
+        .map(|one| json!({ "image": one.image, "charts": one.charts }))
+        .collect();
+    app.ui.result(
+        &text,
+        &json!({ "set": set, "blobs": fetched.blobs, "bytes": fetched.bytes, "unlocked": unlocked }),
     )?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! `inspect`: what a bundle holds.
+//! `inspect`: what a bundle or a set holds.
 
 use std::process::ExitCode;
 
@@ -14,6 +14,9 @@ use crate::ui::table;
 pub(crate) fn run(app: &App<'_>, what: &str) -> Result<ExitCode, Failure> {
     let inspection = match super::release(what) {
         Ok(release) => of_lock(&release::locked::read(&app.workspace, &release)?.lock),
+        Err(_) if release::set::exists(&app.workspace, what) => {
+            of_lock(&release::locked::read_set(&app.workspace, what)?.lock)
+        }
         Err(_) if !Utf8Path::new(what).is_file() => {
             return Err(Failure::NeitherReleaseNorFile(what.to_owned()));
         }
@@ -50,11 +53,17 @@ pub(crate) fn run(app: &App<'_>, what: &str) -> Result<ExitCode, Failure> {
             super::count(row.external_layers, "external layer"),
         ));
     }
+    let of = match (&inspection.set, &inspection.bundle) {
+        (Some(set), _) => format!("set {set}"),
+        (None, bundle) => format!(
+            "{}: {}, SHA-256 {}",
+            bundle.as_deref().unwrap_or_default(),
+            DecimalBytes(inspection.size.unwrap_or_default()),
+            inspection.sha256.as_deref().unwrap_or_default(),
+        ),
+    };
     text.push_str(&format!(
-        "\n{}: {}, SHA-256 {}\n{}, {} of them unique\n",
-        inspection.bundle,
-        DecimalBytes(inspection.size),
-        inspection.sha256,
+        "\n{of}\n{}, {} of them unique\n",
         super::count(inspection.artifacts.len(), "artifact")
             + &format!(" of {}", DecimalBytes(inspection.total_bytes)),
         DecimalBytes(inspection.unique_bytes),

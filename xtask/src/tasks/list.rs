@@ -22,6 +22,10 @@ pub(crate) fn run(app: &App<'_>) -> Result<ExitCode, Failure> {
     } else {
         text.push_str(&releases(&listing));
     }
+    if !listing.sets.is_empty() {
+        text.push('\n');
+        text.push_str(&sets(&listing));
+    }
     app.ui.result(&text, &listing)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -39,6 +43,25 @@ fn environments(listing: &Listing) -> String {
                     row.release.clone(),
                     row.registry.clone(),
                     if row.protected { "yes" } else { "no" }.to_owned(),
+                    row.state.clone(),
+                ]
+            })
+            .collect(),
+    )
+}
+
+fn sets(listing: &Listing) -> String {
+    table(
+        &["set", "artifacts", "size", "state"],
+        &["artifacts", "size"],
+        listing
+            .sets
+            .iter()
+            .map(|row| {
+                vec![
+                    row.set.clone(),
+                    row.artifacts.to_string(),
+                    DecimalBytes(row.size).to_string(),
                     row.state.clone(),
                 ]
             })

@@ -1,4 +1,4 @@
-//! `lock`: the record of a release's bundle.
+//! `lock`: the record of a release's bundle, or of a set.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,20 @@ use crate::failure::Failure;
 use crate::interrupt::until_interrupted;
 use crate::ui::lock_changes;
 
+mod set;
+
 pub(crate) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failure> {
+    if super::release(&arguments.release).is_err()
+        && release::set::exists(&app.workspace, &arguments.release)
+    {
+        return set::run(app, arguments);
+    }
+    if let Some(option) = set::option_of_sets(arguments) {
+        return Err(Failure::OptionOfSets {
+            option,
+            release: arguments.release.clone(),
+        });
+    }
     let request = Request {
         release: super::release(&arguments.release)?,
         arch: arguments.arch.clone(),

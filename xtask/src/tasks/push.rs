@@ -47,9 +47,10 @@ pub(crate) fn run(app: &App<'_>, arguments: &PushArgs) -> Result<ExitCode, Failu
                 confirm(&plan.environment, answer(arguments, plan))?;
             }
         }
-        let mut by_bundle: BTreeMap<&str, Vec<&Plan>> = BTreeMap::new();
+        let mut by_bundle: BTreeMap<_, Vec<&Plan>> = BTreeMap::new();
         for plan in &plans {
-            by_bundle.entry(&plan.lock_digest).or_default().push(plan);
+            let key = (&plan.lock_digest, &plan.sets);
+            by_bundle.entry(key).or_default().push(plan);
         }
         let mut done = Vec::new();
         let mut failed = Vec::new();

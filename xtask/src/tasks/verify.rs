@@ -43,7 +43,7 @@ fn once(app: &App<'_>, arguments: &VerifyArgs, depth: Depth) -> Result<ExitCode,
     }
     let served = round.outcome?;
     let mut value = value(name, &served);
-    let locked = release::locked::read(&app.workspace, &environment.release)?;
+    let locked = release::locked::of(&app.workspace, &environment)?;
     value["unlocked"] = json!(release::verify::warn_of_incomplete_lock(
         &app.context(),
         &environment,
@@ -64,7 +64,7 @@ fn once(app: &App<'_>, arguments: &VerifyArgs, depth: Depth) -> Result<ExitCode,
 fn repair(app: &App<'_>, arguments: &VerifyArgs, depth: Depth) -> Result<ExitCode, Failure> {
     let name = &arguments.environment;
     let (environment, _lock) = app.lock_environment(name, "verify --repair")?;
-    let locked = release::locked::read(&app.workspace, &environment.release)?;
+    let locked = release::locked::of(&app.workspace, &environment)?;
     let (served, repaired) = until_interrupted(app, async {
         let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
         let context = app.context();

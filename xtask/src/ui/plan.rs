@@ -1,6 +1,7 @@
 //! A plan, for people to read before it is executed.
 
 use console::style;
+use environment::count;
 use indicatif::DecimalBytes;
 use release::plan::{MkectlSummary, Summary};
 
@@ -53,6 +54,18 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
         ),
     };
     field(&mut text, "bundle", &bundle);
+    if let Some(sets) = &plan.sets {
+        let names: Vec<&str> = sets.locks.keys().map(String::as_str).collect();
+        let from = match sets.blobs_to_fetch {
+            0 => String::new(),
+            blobs => format!(
+                ": fetch {} from registries ({})",
+                count(blobs, "blob"),
+                DecimalBytes(sets.bytes_to_fetch)
+            ),
+        };
+        field(&mut text, "sets", &format!("{}{from}", names.join(", ")));
+    }
     let registry = if to_push == 0 {
         format!("{} already present", artifacts(plan.artifacts))
     } else {

@@ -111,6 +111,7 @@ impl Layout {
             tag: name.tag().to_owned(),
             kind: tree.kind(root),
             archive: path.to_owned(),
+            source: None,
             digest: root.digest.clone(),
             media_type: root.media_type.clone(),
             size: root.size,

@@ -8,6 +8,7 @@ use super::{Artifact, Lock};
 use crate::digest;
 use crate::document::is_media_type;
 use crate::name::{Name, NameError};
+use crate::set::{Reference, ReferenceError, is_name};
 
 /// Something that a lock says and that cannot be.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,32 @@ pub enum Contradiction {
     UrlWithCredentials {
         /// Of what.
         what: String,
+    },
+    /// The file of a set's lock is named after a different set.
+    #[error("it is the lock of the set {set}, but its file name differs")]
+    SetFileName {
+        /// The set that it records.
+        set: String,
+    },
+    /// A set has a name that is not one.
+    #[error("`{set}` is not a valid name of a set")]
+    Set {
+        /// What it says.
+        set: String,
+    },
+    /// An artifact comes from both a bundle and a registry, or from neither.
+    #[error("`{reference}` must come from either an archive or a registry")]
+    Source {
+        /// The artifact.
+        reference: String,
+    },
+    /// The reference of an artifact's source cannot be read.
+    #[error("the source of `{reference}` is not valid")]
+    SourceReference {
+        /// The artifact.
+        reference: String,
+        /// What is wrong with it.
+        source: ReferenceError,
     },
     /// There are two downloads of `mkectl` for one platform.
     #[error("mkectl for `{platform}` is listed twice")]
@@ -130,6 +157,14 @@ pub enum Contradiction {
 impl Lock {
     /// Returns what is wrong with the name of the lock's file: a lock under the name of a different release would install that one.
     pub(super) fn check_name(&self, path: &camino::Utf8Path) -> Result<(), Contradiction> {
+        if let Some(set) = &self.set {
+            let name = path.file_name().unwrap_or_default();
+            let is_lock = name.ends_with(Self::SUFFIX);
+            return match is_lock && name != format!("{set}{}", Self::SUFFIX) {
+                true => Err(Contradiction::SetFileName { set: set.clone() }),
+                false => Ok(()),
+            };
+        }
         let named = path.file_name().and_then(Self::named);
         match named {
             Some((release, arch)) if (release, arch) != (&*self.release, &*self.arch) => {
@@ -144,7 +179,11 @@ impl Lock {
 
     /// Returns what is wrong with the lock, if something is.
     pub(super) fn check(&self) -> Result<(), Contradiction> {
-        self.check_source()?;
+        match &self.set {
+            None => self.check_source()?,
+            Some(set) if is_name(set) => {}
+            Some(set) => return Err(Contradiction::Set { set: set.clone() }),
+        }
         if self.artifacts.is_empty() {
             return Err(Contradiction::NoArtifacts);
         }
@@ -153,6 +192,12 @@ impl Lock {
         let mut total = self.release_matrix.as_ref().map_or(0, |matrix| matrix.size);
         for artifact in &self.artifacts {
             check_artifact(artifact)?;
+            check_origin(artifact)?;
+            if artifact.source.is_some() != self.set.is_some() {
+                return Err(Contradiction::Source {
+                    reference: artifact.reference(),
+                });
+            }
             if !references.insert(artifact.reference()) {
                 return Err(Contradiction::Twice {
                     reference: artifact.reference(),
@@ -209,6 +254,29 @@ impl Lock {
         }
         Ok(())
     }
+}
+
+/// Checks that an artifact comes from one place, and that a registry can be asked for it.
+fn check_origin(artifact: &Artifact) -> Result<(), Contradiction> {
+    let Some(source) = &artifact.source else {
+        return match artifact.archive.is_empty() {
+            true => Err(Contradiction::Source {
+                reference: artifact.reference(),
+            }),
+            false => Ok(()),
+        };
+    };
+    if !artifact.archive.is_empty() {
+        return Err(Contradiction::Source {
+            reference: artifact.reference(),
+        });
+    }
+    Reference::parse(&source.reference)
+        .map(drop)
+        .map_err(|wrong| Contradiction::SourceReference {
+            reference: artifact.reference(),
+            source: wrong,
+        })
 }
 
 fn check_artifact(artifact: &Artifact) -> Result<(), Contradiction> {

@@ -38,6 +38,11 @@ impl Exclusive<'_> {
     /// # Errors
     /// When something cannot be removed.
     pub fn sweep(&self) -> Result<(), StoreError> {
-        sweep(&self.store.incoming())
+        sweep(&self.store.incoming())?;
+        let partials = self.store.partials();
+        match partials.is_dir() {
+            true => sweep(&partials),
+            false => Ok(()),
+        }
     }
 }

@@ -22,6 +22,7 @@ fn artifact(tag: &str, root: &[u8]) -> Artifact {
         tag: tag.to_owned(),
         kind: Kind::Image,
         archive: format!("pause@{tag}.tar"),
+        source: None,
         digest: digest.clone(),
         media_type: MediaType::ImageManifest,
         size: root.len() as u64,

@@ -136,7 +136,12 @@ pub(super) fn readable_by_all(_: &File) -> io::Result<()> {
     Ok(())
 }
 
-fn write_error(path: &Utf8Path, store: &Utf8Path, size: u64, source: io::Error) -> StoreError {
+pub(super) fn write_error(
+    path: &Utf8Path,
+    store: &Utf8Path,
+    size: u64,
+    source: io::Error,
+) -> StoreError {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full {
             path: store.to_owned(),

@@ -65,7 +65,7 @@ pub async fn rebuild(
         ));
         cluster.environment.release.clone()
     });
-    let locked = locked::read(context.workspace, &release)?;
+    let locked = locked::of_release(context.workspace, &cluster.environment, &release)?;
     let tags = look::tags_of(&locked.lock);
     let held = look::look(context, &cluster.environment, &tags).await?.seen;
     let held = locked.lock.artifacts.iter().zip(&held);
@@ -116,6 +116,7 @@ pub async fn rebuild(
         external_address: seen.external_address.clone(),
         kept,
         lock: locked.digest,
+        sets: locked.sets,
         config,
         plan: None,
         mkectl: receipt::RecordedProgram {

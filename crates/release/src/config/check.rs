@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::config::render;
 use crate::receipt::{Applied, Receipt};
 use crate::workspace::Output;
-use crate::{Error, Workspace, locked, requires, workspace};
+use crate::{Error, Workspace, locked, requires, set, workspace};
 
 /// A valid environment.
 #[derive(Debug, Serialize)]
@@ -109,7 +109,7 @@ fn requirement(
     applied: Option<&Applied>,
     now: jiff::Timestamp,
 ) -> Result<Option<String>, Error> {
-    let locked = match locked::read(workspace, &environment.release) {
+    let locked = match locked::of(workspace, environment) {
         Ok(locked) => locked,
         // A release may be named before it is locked. A lock that cannot be read is wrong for every command.
         Err(Error::Workspace(workspace::Error::NotLocked { release, .. })) => {
@@ -117,12 +117,18 @@ fn requirement(
                 "release {release} is not locked: `deploy` is refused until `cargo xtask lock {release}` is run"
             )));
         }
+        // So may a set.
+        Err(Error::Set(set::Error::NotLocked { set, .. })) => {
+            return Ok(Some(format!(
+                "the set {set} is not locked: `deploy` is refused until `cargo xtask lock {set}` is run"
+            )));
+        }
         Err(error) => return Err(error),
     };
-    if applied.is_some_and(|applied| applied.lock == locked.digest) {
+    if applied.is_some_and(|applied| applied.lock == locked.digest && applied.sets == locked.sets) {
         return Ok(None);
     }
-    let unmet = requires::unmet(workspace, environment, &locked.digest, now)?;
+    let unmet = requires::unmet(workspace, environment, &locked, now)?;
     Ok(unmet.map(|unmet| {
         format!(
             "it requires {}, but {}: until then `deploy` and `apply` are refused",

@@ -99,7 +99,7 @@ pub async fn prepare(
     let mut needed = BTreeMap::new();
     let mut assumed = BTreeMap::new();
     for environment in environments {
-        let locked = locked::read(workspace, &environment.release)?;
+        let locked = locked::of(workspace, environment)?;
         let is_there = |sha256: &String| have.has(&environment.name, sha256);
         for (digest, size) in locked.lock.blobs() {
             let sha256 = digest.trim_start_matches("sha256:").to_owned();
@@ -114,7 +114,8 @@ pub async fn prepare(
         {
             needed.insert(matrix.sha256.clone(), matrix.size);
         }
-        locks.insert(environment.release.clone(), locked);
+        let key = (environment.release.clone(), locked.sets.clone());
+        locks.insert(key, locked);
     }
     assumed.retain(|sha256, _| !needed.contains_key(sha256));
 
@@ -174,18 +175,15 @@ pub async fn prepare(
 
     let glibc = program::glibc(&program)?;
     let names: Vec<String> = environments.iter().map(|one| one.name.clone()).collect();
-    let start = start::text(&names, &locks, glibc.as_deref(), options);
-    let served = locks.values().map(|locked| ServedLock {
-        path: workspace.shown(&locked.path).to_string(),
-        sha256: locked.digest.clone(),
-    });
+    let releases = locks.keys().map(|(release, _)| release.clone()).collect();
+    let start = start::text(&names, &releases, glibc.as_deref(), options);
     let blobs = assumed.into_iter();
     let blobs = blobs.map(|(sha256, size)| AssumedBlob { sha256, size });
     let draft = Draft {
         scratch,
         serves: Served {
             environments: names,
-            locks: served.collect(),
+            locks: served(workspace, locks.values()),
         },
         assumes: Assumed {
             because: have.because,
@@ -290,6 +288,7 @@ fn repository(
     let is_carried = |file: &String| {
         file.contains("environments/")
             || file.ends_with(bundle::Lock::SUFFIX)
+            || file.ends_with(bundle::set::Set::SUFFIX)
             || file.ends_with(".init.yaml")
     };
     let files: Vec<String> = state.changed.into_iter().filter(is_carried).collect();
@@ -316,6 +315,25 @@ fn repository(
     };
     sources.push(read(what, &file, medium::LARGEST_PIECE)?);
     Ok(known)
+}
+
+/// Returns the locks that a medium is for, those of sets included, each once.
+fn served<'a>(
+    workspace: &crate::Workspace,
+    locks: impl Iterator<Item = &'a locked::Locked>,
+) -> Vec<ServedLock> {
+    let mut served = BTreeMap::new();
+    for locked in locks {
+        served.insert(locked.path.clone(), locked.digest.clone());
+        for (set, digest) in &locked.sets {
+            served.insert(workspace.set_lock(set), digest.clone());
+        }
+    }
+    let locks = served.into_iter().map(|(path, sha256)| ServedLock {
+        path: workspace.shown(&path).to_string(),
+        sha256,
+    });
+    locks.collect()
 }
 
 /// Describes a file by reading it.

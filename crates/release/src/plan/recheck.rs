@@ -1,5 +1,6 @@
 //! Compares a plan with the files once more, immediately before the cluster is touched: a push may take hours, and files change meanwhile.
 
+use super::saved::listed;
 use super::{Moved, Plan};
 use crate::config::render;
 use crate::workspace::{Output, read_if_there};
@@ -27,7 +28,7 @@ pub(crate) fn recheck(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
     }
     let mut environment = workspace.load(name)?;
     let release = mke::Release::of(&environment.release)?;
-    let locked = locked::read(workspace, &environment.release)?;
+    let locked = locked::of(workspace, &environment)?;
     let text = render::render(workspace, &mut environment, &release)?.text;
     let digest = |text: &Option<String>| match text {
         Some(text) => sha256(text.as_bytes()),
@@ -48,6 +49,7 @@ pub(crate) fn recheck(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
             format!("v{}", environment.release),
         ),
         ("lock", plan.lock_digest.clone(), locked.digest),
+        ("sets", listed(&plan.sets), listed(&locked.sets)),
         (
             "config",
             plan.config.digest.clone(),

@@ -6,6 +6,8 @@
 //! What a deploy of this plan has already done does not count as a change: pushed artifacts, the written configuration, and a
 //! receipt that records its failure.
 
+use std::collections::BTreeMap;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use redaction::yaml::free_text;
 use serde::{Deserialize, Serialize};
@@ -29,6 +31,9 @@ pub struct Saved {
     pub release: String,
     /// SHA-256 of the lock.
     pub lock: String,
+    /// The sets that are carried with the release, with the SHA-256 of their locks.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sets: BTreeMap<String, String>,
     /// The receipt; none if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<SavedReceipt>,
@@ -148,6 +153,7 @@ impl Saved {
             environment: plan.environment.name.clone(),
             release: format!("v{}", plan.environment.release),
             lock: plan.lock_digest.clone(),
+            sets: plan.sets.clone(),
             receipt: text.map(|text| SavedReceipt {
                 sha256: sha256(text.as_bytes()),
                 applied: applied_digest(plan.receipt.as_ref()),
@@ -291,7 +297,9 @@ fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<Moved> {
             what: format!("this plan was applied successfully at {}", applied.ended),
         }];
     }
+    let (old_sets, new_sets) = (listed(&saved.sets), listed(&now.sets));
     for (subject, old, new) in [
+        ("sets", &old_sets, &new_sets),
         ("environment", &saved.environment, &now.environment),
         ("release", &saved.release, &now.release),
         ("lock", &saved.lock, &now.lock),
@@ -353,10 +361,19 @@ fn moved(saved: &Saved, now: &Saved, plan: &Plan, digest: &str) -> Vec<Moved> {
         }
     }
     // Another lock names other artifacts, so nothing could be compared.
-    if saved.lock == now.lock && saved.registry.url == now.registry.url {
+    if saved.lock == now.lock && saved.sets == now.sets && saved.registry.url == now.registry.url {
         moved.extend(moved_in_registry(&saved.registry, plan));
     }
     moved
+}
+
+/// Returns sets with the digests of their locks, in one line.
+pub(super) fn listed(sets: &BTreeMap<String, String>) -> String {
+    let sets = sets.iter().map(|(name, digest)| format!("{name} {digest}"));
+    match sets.collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => "none".to_owned(),
+        listed => listed,
+    }
 }
 
 impl Moved {

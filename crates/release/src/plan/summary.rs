@@ -1,5 +1,7 @@
 //! The plan as it is printed: what it comes to, for people and for machines.
 
+use std::collections::BTreeMap;
+
 use camino::Utf8PathBuf;
 use serde::Serialize;
 
@@ -20,6 +22,9 @@ pub struct Summary {
     pub lock: String,
     /// What has to be done to have the bundle here.
     pub bundle: BundleSummary,
+    /// What has to be done for the sets; none if the environment has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sets: Option<SetsSummary>,
     /// The registry and project.
     pub registry: String,
     /// How many artifacts the lock names.
@@ -68,6 +73,18 @@ pub struct BundleSummary {
     pub file: String,
     /// Its size in bytes.
     pub size: u64,
+}
+
+/// What has to be done for the sets of an environment.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SetsSummary {
+    /// Their names, with the SHA-256 of their locks.
+    pub locks: BTreeMap<String, String>,
+    /// How many blobs have to be fetched from registries.
+    pub blobs_to_fetch: usize,
+    /// Their bytes.
+    pub bytes_to_fetch: u64,
 }
 
 /// What mkectl is to be run for, as it is printed.
@@ -179,6 +196,11 @@ impl Plan {
                 file: self.lock.bundle.file.clone(),
                 size: self.lock.bundle.size,
             },
+            sets: (!self.sets.is_empty()).then(|| SetsSummary {
+                locks: self.sets.clone(),
+                blobs_to_fetch: self.to_fetch.blobs,
+                bytes_to_fetch: self.to_fetch.bytes,
+            }),
             registry: self.environment.registry.image_url(),
             artifacts: self.lock.artifacts.len(),
             missing,

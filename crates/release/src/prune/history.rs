@@ -89,6 +89,7 @@ pub(super) fn gather(
             }
         }
     }
+    keep_sets(context, environment, &mut past, &mut known)?;
     known.locks.sort();
     known.locks.dedup();
     let receipts = past.receipts(workspace, &environment.name)?;
@@ -98,7 +99,10 @@ pub(super) fn gather(
         if kept.contains(digest.as_str()) {
             continue;
         }
-        let locks = past.locks(workspace, &recorded.release)?;
+        let locks = match recorded.is_set {
+            true => past.set_locks(workspace, &recorded.release)?,
+            false => past.locks(workspace, &recorded.release)?,
+        };
         match locks.into_iter().find(|(known, _)| *known == digest) {
             Some((_, lock)) => known.past.push(Past {
                 lock,
@@ -129,9 +133,89 @@ pub(super) fn gather(
     Ok(known)
 }
 
+/// Keeps the locks of sets that environments with the same registry need: as they are now, and as receipts record them of what runs, of
+/// what ran before, and of what failed last.
+fn keep_sets(
+    context: &Context<'_>,
+    environment: &Environment,
+    past: &mut Archive,
+    known: &mut History,
+) -> Result<(), Error> {
+    let workspace = context.workspace;
+    for name in environment::names(workspace.root())? {
+        let other = workspace.load(&name)?;
+        if other.registry.address != environment.registry.address {
+            continue;
+        }
+        let receipts = past.receipts(workspace, &name)?;
+        for ((set, digest), why) in needed_sets(&other, &receipts) {
+            let locks = past.set_locks(workspace, &set)?;
+            let found = match &digest {
+                Some(digest) => locks.into_iter().find(|(known, _)| known == digest),
+                // The present one comes first.
+                None => locks.into_iter().next(),
+            };
+            let Some((digest, lock)) = found else {
+                if why.iter().any(|why| ["running", "previous"].contains(why)) {
+                    return Err(prune::Error::LockUnknown {
+                        environment: name,
+                        path: workspace.shown(&workspace.set_lock(&set)).to_owned(),
+                        release: set,
+                    }
+                    .into());
+                }
+                continue;
+            };
+            known.kept.keep(&other.registry, &lock);
+            known.locks.push(KeptLock {
+                release: set,
+                lock: digest,
+                needed_by: name.clone(),
+                why: why.into_iter().map(str::to_owned).collect(),
+            });
+        }
+    }
+    Ok(())
+}
+
+type NeededSets = BTreeMap<(String, Option<String>), Vec<&'static str>>;
+
+/// Returns the locks of sets that an environment needs, with the reasons; without a digest, the present lock is meant.
+fn needed_sets(environment: &Environment, receipts: &[Receipt]) -> NeededSets {
+    let mut needed = NeededSets::new();
+    for set in environment.set_names() {
+        needed.insert((set.to_owned(), None), vec!["wanted"]);
+    }
+    let mut need = |sets: &BTreeMap<String, String>, why| {
+        for (set, digest) in sets {
+            let key = (set.clone(), Some(digest.clone()));
+            needed.entry(key).or_default().push(why);
+        }
+    };
+    let mut applied = receipts
+        .iter()
+        .filter_map(|receipt| receipt.applied.as_ref());
+    if let Some(present) = applied.next() {
+        need(&present.sets, "running");
+        let is_different = |one: &&crate::receipt::Applied| {
+            (&one.lock, &one.sets) != (&present.lock, &present.sets)
+        };
+        if let Some(previous) = applied.find(is_different) {
+            need(&previous.sets, "previous");
+        }
+    }
+    let failed = receipts.first().and_then(|receipt| receipt.failed.as_ref());
+    if let Some(failed) = failed {
+        need(&failed.sets, "failed");
+    }
+    needed
+}
+
 /// What receipts record about a lock.
 struct Recorded {
+    /// The release, or the set.
     release: String,
+    is_set: bool,
     was_put: bool,
 }
 
@@ -139,12 +223,13 @@ struct Recorded {
 fn recorded(environment: &Environment, receipts: &[Receipt]) -> BTreeMap<String, Recorded> {
     let url = environment.registry.image_url();
     let mut all: BTreeMap<String, Recorded> = BTreeMap::new();
-    let mut take = |registry: &str, lock: &str, release: &str, pushed: usize| {
+    let mut take = |registry: &str, name: (&str, bool), lock: &str, pushed: usize| {
         if registry != url {
             return;
         }
         let recorded = all.entry(lock.to_owned()).or_insert_with(|| Recorded {
-            release: release.to_owned(),
+            release: name.0.to_owned(),
+            is_set: name.1,
             was_put: false,
         });
         recorded.was_put |= pushed > 0;
@@ -152,13 +237,24 @@ fn recorded(environment: &Environment, receipts: &[Receipt]) -> BTreeMap<String,
     for receipt in receipts {
         if let Some(applied) = &receipt.applied {
             let pushed = applied.pushed.artifacts;
-            take(&applied.registry, &applied.lock, &applied.release, pushed);
+            take(
+                &applied.registry,
+                (&applied.release, false),
+                &applied.lock,
+                pushed,
+            );
+            for (set, lock) in &applied.sets {
+                take(&applied.registry, (set, true), lock, pushed);
+            }
         }
         if let Some(failed) = &receipt.failed
             && let (Some(registry), Some(lock), Some(pushed)) =
                 (&failed.registry, &failed.lock, &failed.pushed)
         {
-            take(registry, lock, &failed.release, pushed.artifacts);
+            take(registry, (&failed.release, false), lock, pushed.artifacts);
+            for (set, lock) in &failed.sets {
+                take(registry, (set, true), lock, pushed.artifacts);
+            }
         }
     }
     all
@@ -224,7 +320,7 @@ fn listed(
 /// The files of the workspace as they are and as they were.
 struct Archive {
     git: Option<programs::Git>,
-    locks: BTreeMap<String, Vec<(String, Lock)>>,
+    locks: BTreeMap<Utf8PathBuf, Vec<(String, Lock)>>,
     notes: Vec<String>,
 }
 
@@ -310,10 +406,26 @@ impl Archive {
         workspace: &Workspace,
         release: &str,
     ) -> Result<Vec<(String, Lock)>, Error> {
-        if let Some(locks) = self.locks.get(release) {
+        self.locks_at(workspace, workspace.lock(release, DEFAULT_ARCH))
+    }
+
+    /// Returns every lock that is known of a set, by the SHA-256 of its file, the present one first.
+    fn set_locks(
+        &mut self,
+        workspace: &Workspace,
+        set: &str,
+    ) -> Result<Vec<(String, Lock)>, Error> {
+        self.locks_at(workspace, workspace.set_lock(set))
+    }
+
+    fn locks_at(
+        &mut self,
+        workspace: &Workspace,
+        path: Utf8PathBuf,
+    ) -> Result<Vec<(String, Lock)>, Error> {
+        if let Some(locks) = self.locks.get(&path) {
             return Ok(locks.clone());
         }
-        let path = workspace.lock(release, DEFAULT_ARCH);
         let is_there = path.exists();
         let mut locks = Vec::new();
         for (number, text) in self.texts(workspace, &path)?.into_iter().enumerate() {
@@ -327,7 +439,7 @@ impl Archive {
                 )),
             }
         }
-        self.locks.insert(release.to_owned(), locks.clone());
+        self.locks.insert(path, locks.clone());
         Ok(locks)
     }
 }

@@ -127,12 +127,12 @@ pub(crate) fn candidates<'a>(
                 .find(|known| known.artifact.digest == artifact.digest)
             {
                 Some(known) => {
-                    known.releases.insert(lock.release.clone());
+                    known.releases.insert(lock.name().to_owned());
                     known.was_put |= was_put;
                 }
                 None => of_tag.push(Candidate {
                     artifact,
-                    releases: BTreeSet::from([lock.release.clone()]),
+                    releases: BTreeSet::from([lock.name().to_owned()]),
                     was_put: *was_put,
                 }),
             }

@@ -35,6 +35,7 @@ fn whole() -> Receipt {
             external_address: Some("mke.example.com".to_owned()),
             kept: Some([("network.serviceCIDR".to_owned(), "10.96.0.0/16".to_owned())].into()),
             lock: "7f28".to_owned(),
+            sets: BTreeMap::new(),
             config: "5c62".to_owned(),
             plan: Some("b1d2".to_owned()),
             mkectl: RecordedProgram {
@@ -54,6 +55,7 @@ fn whole() -> Receipt {
             release: "v4.1.5".to_owned(),
             registry: Some("registry.example.com:5000/mke".to_owned()),
             lock: Some("7f28".to_owned()),
+            sets: BTreeMap::new(),
             config: Some("5c62".to_owned()),
             plan: Some("b1d2".to_owned()),
             step: "apply".to_owned(),

@@ -1,4 +1,4 @@
-//! Lists the contents of a bundle, from its lock or from the file itself.
+//! Lists the contents of a bundle or a set, from its lock or from the file itself.
 
 use camino::Utf8Path;
 use serde::Serialize;
@@ -8,16 +8,22 @@ use crate::event::{Event, Step};
 use crate::observe::BundleObserver;
 use crate::{Context, Error};
 
-/// The contents of a bundle.
+/// The contents of a bundle or a set.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Inspection {
-    /// The bundle's file name.
-    pub bundle: String,
-    /// Its size in bytes.
-    pub size: u64,
-    /// Its SHA-256.
-    pub sha256: String,
+    /// The set; none for a bundle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
+    /// The bundle's file name; none for a set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<String>,
+    /// The bundle's size in bytes; none for a set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// The bundle's SHA-256; none for a set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
     /// What contradicts the lock's release, which was forced.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub forced_release: Vec<String>,
@@ -47,8 +53,12 @@ pub struct Row {
     pub external_layers: usize,
     /// Its root digest.
     pub digest: String,
-    /// Its archive in the bundle.
+    /// Its archive in the bundle; empty for an artifact of a set.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub archive: String,
+    /// The reference that it comes from; none for an artifact of a bundle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
 }
 
 /// Inspects a lock.
@@ -84,13 +94,16 @@ pub fn of_lock(lock: &bundle::Lock) -> Inspection {
                 external_layers: artifact.external().len(),
                 digest: artifact.digest.to_string(),
                 archive: artifact.archive.clone(),
+                source: (artifact.source.as_ref()).map(|source| source.reference.clone()),
             }
         })
         .collect();
+    let bundle = lock.set.is_none().then_some(&lock.bundle);
     Inspection {
-        bundle: lock.bundle.file.clone(),
-        size: lock.bundle.size,
-        sha256: lock.bundle.sha256.clone(),
+        set: lock.set.clone(),
+        bundle: bundle.map(|bundle| bundle.file.clone()),
+        size: bundle.map(|bundle| bundle.size),
+        sha256: bundle.map(|bundle| bundle.sha256.clone()),
         forced_release: lock.forced_release.clone(),
         unique_bytes: holders.values().map(|(size, _)| size).sum(),
         total_bytes: artifacts.iter().map(|row| row.bytes).sum(),

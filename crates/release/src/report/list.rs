@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::receipt::Receipt;
 use crate::transfer::fetch;
 use crate::workspace::Output;
-use crate::{Error, Workspace, chain, locked, parallel, workspace};
+use crate::{Error, Workspace, chain, locked, parallel, set, workspace};
 
 /// The environments and locked releases of a workspace.
 #[derive(Debug, Serialize)]
@@ -16,6 +16,9 @@ pub struct Listing {
     pub environments: Vec<EnvironmentRow>,
     /// Its locked releases, by file name.
     pub releases: Vec<ReleaseRow>,
+    /// Its sets, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sets: Vec<SetRow>,
 }
 
 /// One environment.
@@ -50,7 +53,21 @@ pub struct ReleaseRow {
     pub state: String,
 }
 
-/// Lists environments and locked releases. An environment whose files are wrong is listed as such, and so is such a lock.
+/// A set.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SetRow {
+    /// Its name.
+    pub set: String,
+    /// How many artifacts its lock has.
+    pub artifacts: usize,
+    /// Their bytes, each blob counted once.
+    pub size: u64,
+    /// Whether its bytes are on this machine.
+    pub state: String,
+}
+
+/// Lists environments, locked releases and sets. An environment whose files are wrong is listed as such, and so is such a lock.
 ///
 /// # Errors
 /// Folders that cannot be listed.
@@ -60,7 +77,9 @@ pub fn list(workspace: &Workspace) -> Result<Listing, Error> {
     let mut releases = Vec::new();
     for path in workspace.locks()? {
         let lock = match bundle::Lock::read(&path) {
+            Ok(lock) if lock.set.is_some() => continue,
             Ok(lock) => lock,
+            Err(_) if is_of_set(&path) => continue,
             Err(_) => {
                 releases.push(wrong(&path));
                 continue;
@@ -85,7 +104,46 @@ pub fn list(workspace: &Workspace) -> Result<Listing, Error> {
     Ok(Listing {
         environments,
         releases,
+        sets: sets(workspace)?,
     })
+}
+
+/// Returns whether the name of a lock's file is that of a set's.
+fn is_of_set(path: &Utf8Path) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    let bare = name.strip_suffix(bundle::Lock::SUFFIX).unwrap_or(name);
+    bundle::set::is_name(bare)
+}
+
+fn sets(workspace: &Workspace) -> Result<Vec<SetRow>, Error> {
+    let store = fetch::open_store(workspace)?;
+    let rows = set::names(workspace)?.into_iter().map(|name| {
+        let row = |artifacts, size, state: &str| SetRow {
+            set: name.clone(),
+            artifacts,
+            size,
+            state: state.to_owned(),
+        };
+        match locked::of_set(workspace, &name) {
+            Ok((_, locked)) => {
+                let missing = store.missing(&locked.lock).len();
+                let state = match missing {
+                    0 => "in the store",
+                    missing if missing < locked.lock.blobs().len() => "partly in the store",
+                    _ => "not fetched",
+                };
+                row(
+                    locked.lock.artifacts.len(),
+                    locked.lock.unique_bytes(),
+                    state,
+                )
+            }
+            Err(Error::Set(set::Error::NotLocked { .. })) => row(0, 0, "not locked"),
+            Err(Error::Set(set::Error::Outdated { .. })) => row(0, 0, "its lock does not fit"),
+            Err(_) => row(0, 0, "cannot be read"),
+        }
+    });
+    Ok(rows.collect())
 }
 
 fn is_partial(workspace: &Workspace, lock: &bundle::Lock) -> bool {

@@ -10,11 +10,12 @@ use serde::Serialize;
 
 use crate::cluster::in_progress::UnderWay;
 use crate::config::check;
+use crate::locked::Locked;
 use crate::receipt::Receipt;
 use crate::shared_state::State;
 use crate::transfer::program;
 use crate::workspace::{Output, read_if_there};
-use crate::{Context, Error, chain, cluster, locked, parallel, requires, sha256, workspace};
+use crate::{Context, Error, chain, cluster, locked, parallel, requires, set, sha256, workspace};
 
 mod registries;
 
@@ -137,13 +138,27 @@ fn files_of(context: &Context<'_>, name: &str) -> (Status, Option<Question>) {
     };
     let release = format!("v{}", environment.release);
     status.release = Some(release.clone());
-    let locked = match locked::read(context.workspace, &environment.release) {
+    let locked = match locked::of(context.workspace, &environment) {
         Ok(locked) => Some(locked),
         Err(Error::Workspace(workspace::Error::NotLocked { .. })) => {
             status.add(
                 format!("{release} is not locked"),
                 format!("cargo xtask lock {release}"),
             );
+            None
+        }
+        Err(Error::Set(error @ (set::Error::NotLocked { .. } | set::Error::Outdated { .. }))) => {
+            let fix = match &error {
+                set::Error::NotLocked { set, .. } | set::Error::Outdated { set, .. } => {
+                    format!("cargo xtask lock {set}")
+                }
+                _ => unreachable!("the pattern above has no other"),
+            };
+            status.add(chain(&error), fix);
+            None
+        }
+        Err(error @ Error::Set(_)) => {
+            status.add(chain(&error), format!("cargo xtask check {name}"));
             None
         }
         Err(error) => {
@@ -155,7 +170,7 @@ fn files_of(context: &Context<'_>, name: &str) -> (Status, Option<Question>) {
         }
     };
     let config = configuration(context, &environment, &output, &mut status);
-    let lock = locked.as_ref().map(|locked| locked.digest.as_str());
+    let lock = locked.as_ref();
     let wants_deploy = compare(
         &environment,
         &output,
@@ -167,8 +182,7 @@ fn files_of(context: &Context<'_>, name: &str) -> (Status, Option<Question>) {
     if let Some(lock) = lock.filter(|_| wants_deploy) {
         requirement(context, &environment, lock, &mut status);
     }
-    let question =
-        locked.map(|locked| Question::new(environment, locked.lock, output, receipt.ok()));
+    let question = locked.map(|locked| Question::new(environment, locked, output, receipt.ok()));
     (status, question)
 }
 
@@ -234,7 +248,7 @@ fn compare(
     environment: &Environment,
     output: &Output,
     receipt: Result<Option<&Receipt>, Unknown>,
-    lock: Option<&str>,
+    lock: Option<&Locked>,
     config: Option<&str>,
     status: &mut Status,
 ) -> bool {
@@ -282,14 +296,19 @@ fn compare(
     } else if config.is_some_and(|config| config != applied.config) {
         let what = format!("the configuration changed since {}", applied.ended);
         status.add(what, deploy);
-    } else if lock.is_some_and(|lock| lock != applied.lock) {
+    } else if lock.is_some_and(|lock| lock.digest != applied.lock || lock.sets != applied.sets) {
         status.add("it was deployed from a different lock", deploy);
     }
     status.drift.len() > before
 }
 
 /// Returns why a deploy would be refused, if it would.
-fn requirement(context: &Context<'_>, environment: &Environment, lock: &str, status: &mut Status) {
+fn requirement(
+    context: &Context<'_>,
+    environment: &Environment,
+    lock: &Locked,
+    status: &mut Status,
+) {
     let now = (context.tool.now)();
     match requires::unmet(context.workspace, environment, lock, now) {
         Ok(None) => {}

@@ -60,13 +60,13 @@ impl Source {
     }
 }
 
-/// Finds out where the bytes of a locked bundle would come from.
+/// Finds out where the bytes of a locked bundle would come from. What a lock has from registries is not asked about.
 ///
 /// # Errors
 /// The store cannot be looked at, or the bundle's file is there with a different size than the lock's.
 pub fn source(workspace: &Workspace, lock: &bundle::Lock) -> Result<Source, crate::Error> {
     let store = open_store(workspace)?;
-    if store.missing(lock).is_empty() {
+    if store.missing(&lock.of_bundle()).is_empty() {
         return Ok(Source::Store);
     }
     let path = workspace.bundle(&lock.bundle.file);

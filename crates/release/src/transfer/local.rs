@@ -76,7 +76,12 @@ pub async fn check(
     report_start(context, lock, &path);
     let observer = BundleObserver::new(context.reporter, Step::Verify);
     tokio::task::block_in_place(|| {
-        bundle::read(input, &mut bundle::Inspection, Some(lock), &observer)
+        bundle::read(
+            input,
+            &mut bundle::Inspection,
+            Some(&lock.of_bundle()),
+            &observer,
+        )
     })
     .map_err(|source| Error::bundle(workspace, &path, source))?;
     context.reporter.report(Event::Finished {
@@ -147,7 +152,7 @@ pub(crate) fn read(
     mut sink: impl bundle::Sink,
 ) -> Result<(), Error> {
     let observer = BundleObserver::new(context.reporter, Step::Verify);
-    match bundle::read(input, &mut sink, Some(lock), &observer) {
+    match bundle::read(input, &mut sink, Some(&lock.of_bundle()), &observer) {
         Ok(_) => Ok(()),
         Err(source) => Err(Error::bundle(context.workspace, path, source)),
     }
@@ -188,7 +193,7 @@ pub(crate) fn stored(
 
 /// Names the lock's artifacts in the store's index, so other tools find them by name, where another release has
 /// taken their names or the bundle was read for another lock. Nothing is written where they are named already.
-fn list(store: &bundle::Store, lock: &bundle::Lock) -> Result<(), bundle::StoreError> {
+pub(crate) fn list(store: &bundle::Store, lock: &bundle::Lock) -> Result<(), bundle::StoreError> {
     match unlisted(store, lock)? {
         none if none.is_empty() => Ok(()),
         unlisted => store.list(unlisted),
@@ -306,6 +311,22 @@ fn discard_damaged_of<'a>(
         discarded.insert(name);
     }
     Ok(discarded)
+}
+
+/// Returns the images that a chart names, if its content is in the store.
+pub(crate) fn chart_images(store: &bundle::Store, chart: &bundle::Artifact) -> BTreeSet<String> {
+    let blobs = chart
+        .manifests
+        .iter()
+        .flat_map(|one| one.blobs.iter().skip(1));
+    let mut images = BTreeSet::new();
+    // The config comes first; the chart is a layer.
+    for layer in blobs.filter(|layer| store.has(&layer.digest, layer.size)) {
+        if let Ok(file) = store.open_blob(&layer.digest) {
+            images.extend(bundle::chart_images(file).references);
+        }
+    }
+    images
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::proof::Proven;
 use crate::transfer::fetch::{self, MissingDigest, open_store};
 use crate::transfer::look::QUESTIONS_AT_ONCE;
 use crate::transfer::push::Delivery;
+use crate::transfer::set;
 use crate::{Context, Error, disk};
 
 mod site;
@@ -113,7 +114,9 @@ pub(crate) async fn survey(
 ) -> Result<Option<usize>, Error> {
     let source = fetch::source(context.workspace, lock)?;
     let store = open_store(context.workspace)?;
-    let is_partial = matches!(source, fetch::Source::Download(_))
+    let is_incomplete =
+        matches!(source, fetch::Source::Download(_)) || set::pull::is_needed(lock, &store);
+    let is_partial = is_incomplete
         && !delivery.artifacts.is_empty()
         && may_be_partial(context, &store, delivery);
     if !is_partial {

@@ -30,9 +30,9 @@ pub struct Report {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Row {
-    /// The release, `v4.1.5`.
+    /// The release, `v4.1.5`, or the set.
     pub release: String,
-    /// The bundle's architecture.
+    /// The bundle's architecture; empty for a set.
     pub arch: String,
     /// What is in the store of it.
     pub held: Amount,
@@ -117,7 +117,7 @@ pub fn report(workspace: &Workspace) -> Result<Report, Error> {
     }
     for lock in &named.locks {
         let mut row = Row {
-            release: lock.release.clone(),
+            release: lock.name().to_owned(),
             arch: lock.arch.clone(),
             held: Amount::default(),
             missing: Amount::default(),

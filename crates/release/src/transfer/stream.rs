@@ -23,7 +23,7 @@ use crate::transfer::announce::{Abandonable, Announcer, AnnouncingStore};
 use crate::transfer::fetch::{self, Source};
 use crate::transfer::present::{self, AllPresent, Held, Reads};
 use crate::transfer::push::{self, Delivery, Sent};
-use crate::transfer::{before_push, local, look};
+use crate::transfer::{before_push, local, look, set};
 use crate::{Context, Error, demo, disk};
 
 /// What came of the push to each registry, in the order of the deliveries.
@@ -154,7 +154,8 @@ async fn stream(
     parts: &Parts<'_>,
 ) -> Result<Streamed, Error> {
     let source = fetch::source(context.workspace, lock)?;
-    if let Source::Download(_) = source
+    let needs_registries = set::pull::is_needed(lock, &fetch::open_store(context.workspace)?);
+    if (needs_registries || matches!(source, Source::Download(_)))
         && let Some(streamed) = from_parts(context, lock, deliveries, parts).await?
     {
         return Ok(streamed);
@@ -162,7 +163,13 @@ async fn stream(
     if !deliveries.is_empty() {
         before_push::room(context.workspace, lock)?;
     }
+    if needs_registries && source != Source::Store {
+        set::pull::bring(context, lock, &|_| ()).await?;
+    }
     let path = match source {
+        Source::Store if needs_registries => {
+            return from_registries(context, lock, deliveries).await;
+        }
         Source::Store => return from_store(context, lock, deliveries).await,
         Source::File(path) => path,
         Source::Made(path) => {
@@ -189,6 +196,48 @@ async fn stream(
     let file = files::open(&path).map_err(|source| Error::io("open", &path, source))?;
     let nothing = std::future::ready(Ok(()));
     read_and_push(context, lock, &path, file, nothing, deliveries).await
+}
+
+/// Fetches what comes from registries, and pushes it meanwhile. Everything else is in the store.
+async fn from_registries(
+    context: &Context<'_>,
+    lock: &bundle::Lock,
+    deliveries: &[Delivery<'_>],
+) -> Result<Streamed, Error> {
+    let store = fetch::open_store(context.workspace)?;
+    let (announcer, arrivals) = Announcer::new(lock, deliveries);
+    announcer.stored(lock, &store);
+    push::report_start(context, deliveries);
+    let stored = &store;
+    // Owns its announcer: when it ends by an error, the pushes hear that nothing more comes.
+    let bringing = async move {
+        set::pull::bring(context, lock, &|digest| announcer.blob(digest)).await?;
+        let proof = local::stored(context, lock, stored)?;
+        announcer.whole(&proof)?;
+        Ok::<_, Error>(proof)
+    };
+    let pushing = push::push(context, deliveries, &store, arrivals, &[]);
+    let (brought, outcomes) = together(deliveries, bringing, pushing).await;
+    Ok(Streamed {
+        proof: brought.transpose()?,
+        outcomes,
+    })
+}
+
+/// Brings what is pushed, and pushes it. Nothing more is brought when all pushes have failed.
+async fn together(
+    deliveries: &[Delivery<'_>],
+    bringing: impl Future<Output = Result<AllPresent, Error>>,
+    pushing: impl Future<Output = Outcomes>,
+) -> (Option<Result<AllPresent, Error>>, Outcomes) {
+    let failed =
+        |outcomes: &Outcomes| !deliveries.is_empty() && outcomes.iter().all(Result::is_err);
+    match future::select(pin!(bringing), pin!(pushing)).await {
+        Either::Left((brought, pushing)) => (Some(brought), pushing.await),
+        // Tags require everything, so a push that ends before has failed and needs nothing more.
+        Either::Right((outcomes, _)) if failed(&outcomes) => (None, outcomes),
+        Either::Right((outcomes, bringing)) => (Some(bringing.await), outcomes),
+    }
 }
 
 async fn from_store(
@@ -287,8 +336,6 @@ async fn read_and_push(
         Ok::<_, Error>(bundle)
     };
     let pushing = push::push(context, deliveries, &store, arrivals, &[]);
-    let failed =
-        |outcomes: &Outcomes| !deliveries.is_empty() && outcomes.iter().all(Result::is_err);
     // Reading is work for a processor and a disk, not for the runtime.
     let (brought, outcomes) = tokio::task::block_in_place(|| {
         std::thread::scope(|scope| {
@@ -296,14 +343,7 @@ async fn read_and_push(
                 // The receiver may be gone.
                 let _ = told.send(local::read(context, lock, path, input, sink));
             });
-            let done = Handle::current().block_on(async {
-                match future::select(pin!(bringing), pin!(pushing)).await {
-                    Either::Left((brought, pushing)) => (Some(brought), pushing.await),
-                    // Tags require the whole bundle, so a push that ends before has failed and needs nothing more.
-                    Either::Right((outcomes, _)) if failed(&outcomes) => (None, outcomes),
-                    Either::Right((outcomes, bringing)) => (Some(bringing.await), outcomes),
-                }
-            });
+            let done = Handle::current().block_on(together(deliveries, bringing, pushing));
             abandoned.store(true, Ordering::Relaxed);
             done
         })

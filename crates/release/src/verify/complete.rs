@@ -10,7 +10,7 @@ use environment::Environment;
 
 use crate::event::Event;
 use crate::transfer::look::{Held, Tag, look};
-use crate::transfer::{fetch, program};
+use crate::transfer::{fetch, local, program};
 use crate::warnings::Warnings;
 use crate::{Context, Error, chain, locked};
 
@@ -176,7 +176,7 @@ pub(crate) fn by_charts(store: &bundle::Store, lock: &Lock) -> Vec<String> {
     let mut lacking: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let charts = (lock.artifacts.iter()).filter(|artifact| artifact.kind == Kind::Chart);
     for chart in charts {
-        for reference in images(store, chart) {
+        for reference in local::chart_images(store, chart) {
             let wanted = match mke::vendor_name(&reference) {
                 Some(name) => name.to_owned(),
                 None if is_of_this_lock(&reference, &names) => reference.clone(),
@@ -200,22 +200,6 @@ pub(crate) fn by_charts(store: &bundle::Store, lock: &Lock) -> Vec<String> {
             )
         })
         .collect()
-}
-
-/// Returns the images that a chart names, if its content is in the store.
-fn images(store: &bundle::Store, chart: &Artifact) -> BTreeSet<String> {
-    let blobs = chart
-        .manifests
-        .iter()
-        .flat_map(|one| one.blobs.iter().skip(1));
-    let mut images = BTreeSet::new();
-    // The config comes first; the chart is a layer.
-    for layer in blobs.filter(|layer| store.has(&layer.digest, layer.size)) {
-        if let Ok(file) = store.open_blob(&layer.digest) {
-            images.extend(bundle::chart_images(file).references);
-        }
-    }
-    images
 }
 
 /// Returns whether a reference without registry is a different tag of something that the lock has.

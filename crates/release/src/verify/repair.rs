@@ -19,7 +19,7 @@ use crate::observe::PushObserver;
 use crate::transfer::connect::{self, StoreSource, connect_to_push, target};
 use crate::transfer::look::ping;
 use crate::transfer::push::{self, Delivery, Sent};
-use crate::transfer::{fetch, present, stream};
+use crate::transfer::{fetch, present, set, stream};
 use crate::{Context, Error, RegistryError, verify};
 
 /// How many blobs are sent, or manifests put, at a time.
@@ -337,7 +337,7 @@ async fn stocked(
     let is_download = matches!(
         fetch::source(context.workspace, lock)?,
         fetch::Source::Download(_)
-    );
+    ) || set::pull::is_needed(lock, &store);
     if is_download && present::may_be_partial(context, &store, &delivery) {
         let wanted = findings.iter().map(|one| one.digest.as_str()).collect();
         match present::read_back(context, lock, &delivery, &wanted).await {

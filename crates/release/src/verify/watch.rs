@@ -80,7 +80,7 @@ async fn look(
     environment: &Environment,
     depth: Depth,
 ) -> Result<Served, Error> {
-    let locked = locked::read(context.workspace, &environment.release)?;
+    let locked = locked::of(context.workspace, environment)?;
     served(context, environment, &locked.lock, depth).await
 }
 

@@ -221,11 +221,17 @@ impl Have {
             let Some((path, text)) = locks.get(&applied.lock).filter(|_| !pulls.is_empty()) else {
                 continue;
             };
-            let lock = bundle::Lock::parse(text, workspace.shown(path))?;
+            let mut of_sets = applied.sets.values().filter_map(|digest| locks.get(digest));
+            let mut known = vec![bundle::Lock::parse(text, workspace.shown(path))?];
+            for (path, text) in of_sets.by_ref() {
+                known.push(bundle::Lock::parse(text, workspace.shown(path))?);
+            }
             self.because
                 .push(format!("the receipt of {name} records {}", applied.release));
             for environment in pulls {
-                self.add(&environment.name, hashes(&lock));
+                for lock in &known {
+                    self.add(&environment.name, hashes(lock));
+                }
             }
         }
         Ok(())

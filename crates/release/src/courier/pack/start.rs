@@ -1,20 +1,22 @@
 //! `START.txt`: the commands to type on the other side.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use semver::Version;
 
 use super::Options;
-use crate::locked::Locked;
 
 /// Returns the text. The same medium has the same text, so it contains no time.
 pub(super) fn text(
     environments: &[String],
-    locks: &BTreeMap<Version, Locked>,
+    releases: &BTreeSet<Version>,
     glibc: Option<&str>,
     options: &Options,
 ) -> String {
-    let releases: Vec<String> = locks.keys().map(|release| format!("v{release}")).collect();
+    let releases: Vec<String> = releases
+        .iter()
+        .map(|release| format!("v{release}"))
+        .collect();
     let names = environments.join(" ");
     let unsigned = match options.sign {
         Some(_) => "",

@@ -98,6 +98,7 @@ mod tests {
             tag: "1".to_owned(),
             kind,
             archive: String::new(),
+            source: None,
             digest: format!("sha256:{}", "0".repeat(64)).parse().unwrap(),
             media_type: oci_spec::image::MediaType::ImageManifest,
             size: 1,

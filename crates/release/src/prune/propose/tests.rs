@@ -47,6 +47,7 @@ fn artifact((repository, tag, root, children): &Image) -> Artifact {
         tag: format!("t{tag}"),
         kind: Kind::Image,
         archive: "a.tar".to_owned(),
+        source: None,
         digest: digest(*root),
         media_type: "application/vnd.oci.image.index.v1+json".into(),
         size: 10,

@@ -11,6 +11,7 @@ use futures_util::StreamExt as _;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Registry, Status};
+use crate::locked::Locked;
 use crate::receipt::Receipt;
 use crate::shared_state::{self, Conflict, Standing};
 use crate::transfer::connect::{self, connect};
@@ -28,6 +29,8 @@ const PROJECTS_AT_ONCE: usize = 4;
 pub(super) struct Question {
     environment: Environment,
     lock: Arc<bundle::Lock>,
+    /// The sets whose artifacts are in it, with the SHA-256 of their locks.
+    sets: BTreeMap<String, String>,
     output: Output,
     /// Nothing if it cannot be read: then it is compared with nothing.
     receipt: Option<Option<Receipt>>,
@@ -45,6 +48,7 @@ struct Answer {
 struct Asked<'a> {
     project: &'a str,
     release: &'a str,
+    sets: &'a BTreeMap<String, String>,
     /// Whether images and charts are pulled with credentials, and with which.
     secrets: (bool, bool),
     credentials: [Option<&'a str>; 2],
@@ -53,13 +57,14 @@ struct Asked<'a> {
 impl Question {
     pub(super) fn new(
         environment: Environment,
-        lock: Arc<bundle::Lock>,
+        locked: Locked,
         output: Output,
         receipt: Option<Option<Receipt>>,
     ) -> Self {
         Self {
             environment: for_registry(environment),
-            lock,
+            lock: locked.lock,
+            sets: locked.sets,
             output,
             receipt,
             answer: OnceLock::new(),
@@ -85,6 +90,7 @@ impl Question {
         Asked {
             project: &registry.project,
             release: &self.lock.release,
+            sets: &self.sets,
             secrets: (secrets.images, secrets.charts),
             credentials: [push, pull].map(|source| {
                 let CredentialSource::Environment(name) = source.as_ref()?;

@@ -1,0 +1,113 @@
+//! The lock of a set: the same artifacts as in the lock of a release, from registries instead of a bundle.
+
+use oci_spec::image::Digest;
+use serde::{Deserialize, Serialize};
+
+use super::{Artifact, Kind, Lock, LockedBundle};
+use crate::digest;
+use crate::set::Entry;
+
+/// Where in which registry an artifact comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Source {
+    /// The reference that was resolved, with its host, such as `docker.io/library/nginx:1.29`.
+    pub reference: String,
+    /// The platforms that are carried, sorted; empty for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub platforms: Vec<String>,
+    /// What the reference pointed to, if only some platforms of it are carried.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "some_digest"
+    )]
+    pub whole: Option<Digest>,
+}
+
+fn some_digest<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Digest>, D::Error> {
+    digest::deserialize(deserializer).map(Some)
+}
+
+/// The keys of a set's lock.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Form {
+    version: u32,
+    set: String,
+    artifacts: Vec<Artifact>,
+}
+
+/// The same, to be written.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Written<'a> {
+    version: u32,
+    set: &'a str,
+    artifacts: Vec<Artifact>,
+}
+
+impl From<Form> for Lock {
+    fn from(form: Form) -> Self {
+        let mut lock = Self::of_set(&form.set, form.artifacts);
+        lock.version = form.version;
+        lock
+    }
+}
+
+impl Artifact {
+    /// Returns whether it is what an entry of a set names, whatever that was when it was locked.
+    pub fn is_of(&self, entry: &Entry) -> bool {
+        let is_source = self.source.as_ref().is_some_and(|source| {
+            source.reference == entry.reference.to_string() && source.platforms == entry.platforms
+        });
+        is_source
+            && self.reference() == entry.place()
+            && (self.kind == Kind::Chart) == entry.is_chart
+    }
+}
+
+impl Lock {
+    /// Returns the lock of a set.
+    pub fn of_set(set: &str, artifacts: Vec<Artifact>) -> Self {
+        let mut lock = Self {
+            version: super::VERSION,
+            set: Some(set.to_owned()),
+            release: String::new(),
+            arch: String::new(),
+            bundle: LockedBundle::default(),
+            forced_release: Vec::new(),
+            release_matrix: None,
+            mkectl: Vec::new(),
+            init: None,
+            skipped: Vec::new(),
+            artifacts,
+        };
+        lock.sort();
+        lock
+    }
+
+    /// Returns the name of the file of a set's lock, such as `platform.lock.yaml`.
+    pub fn set_file_name(set: &str) -> String {
+        format!("{set}{}", Self::SUFFIX)
+    }
+}
+
+/// Returns whether a text is meant as the lock of a set.
+pub(super) fn is_of_set(text: &str) -> bool {
+    text.lines().any(|line| line.starts_with("set:"))
+}
+
+pub(super) fn to_yaml(set: &str, lock: Lock) -> String {
+    let written = Written {
+        version: lock.version,
+        set,
+        artifacts: lock.artifacts,
+    };
+    let body = serde_yaml::to_string(&written).expect("a lock holds nothing YAML cannot say");
+    format!(
+        "# What the set {set} carries. Written by `cargo xtask lock {set}`; not to be edited.\n{body}"
+    )
+}

@@ -1,0 +1,376 @@
+//! A set: the committed list of images and charts that a cluster needs beside its release. An operator writes it; a lock of it
+//! records what they were when it was locked.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::name::{Name, NameError};
+
+mod reference;
+
+pub use reference::{DOCKER_HUB, Reference, ReferenceError};
+
+/// What a set's file says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Set {
+    /// The images.
+    pub images: Vec<Item>,
+    /// The charts in registries.
+    pub charts: Vec<Item>,
+    /// What is to be known of registries, by host.
+    pub registries: BTreeMap<String, Upstream>,
+}
+
+/// What is to be known of a registry that a set names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Upstream {
+    /// The registry that is asked instead, `host[:port]` or `host[:port]/path`.
+    pub mirror: Option<String>,
+    /// A PEM file with the private CA of its certificate, relative to the set's file.
+    pub ca: Option<Utf8PathBuf>,
+}
+
+/// An image or a chart of a set: a reference, or a mapping with more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// The reference as it is written.
+    pub reference: String,
+    /// The platforms that are carried; empty for all.
+    pub platforms: Vec<String>,
+    /// The repository in the mirror, with or without a tag; nothing for the upstream's own path.
+    pub place: Option<String>,
+}
+
+/// An item whose words have been checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Where it comes from.
+    pub reference: Reference,
+    /// Whether it is listed as a chart.
+    pub is_chart: bool,
+    /// The platforms that are carried, sorted; empty for all.
+    pub platforms: Vec<String>,
+    /// The repository in the mirror, below its project.
+    pub repository: String,
+    /// The tag in the mirror.
+    pub tag: String,
+}
+
+/// Why a set cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SetError {
+    /// The text is not YAML, or not a set.
+    #[error("{path}:{line}:{column}: this is not a set")]
+    Syntax {
+        /// The set's file.
+        path: Utf8PathBuf,
+        /// The line, from 1; 1 if the place is not known.
+        line: usize,
+        /// The column, from 1; 1 if the place is not known.
+        column: usize,
+        /// What is wrong there.
+        source: serde_yaml::Error,
+    },
+    /// A reference cannot be read.
+    #[error("{path}: `{text}` is not a reference")]
+    Reference {
+        /// The set's file.
+        path: Utf8PathBuf,
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        source: ReferenceError,
+    },
+    /// A place in the mirror is outside the grammar.
+    #[error("{path}: `as: {text}` is not a repository")]
+    Place {
+        /// The set's file.
+        path: Utf8PathBuf,
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        source: NameError,
+    },
+    /// A platform is not `os/architecture[/variant]`.
+    #[error("{path}: `{text}` is not a platform, such as `linux/amd64`")]
+    Platform {
+        /// The set's file.
+        path: Utf8PathBuf,
+        /// The text.
+        text: String,
+    },
+    /// Two entries would get one name in the mirror.
+    #[error("{path}: {one} and {other} would both become {place} in the mirror")]
+    Collision {
+        /// The set's file.
+        path: Utf8PathBuf,
+        /// The first one.
+        one: String,
+        /// The second one.
+        other: String,
+        /// The name, below the registry and project.
+        place: String,
+    },
+    /// The set lists nothing.
+    #[error("{path}: the set lists neither images nor charts")]
+    Empty {
+        /// The set's file.
+        path: Utf8PathBuf,
+    },
+}
+
+impl Set {
+    /// What the names of sets' files end with.
+    pub const SUFFIX: &str = ".set.yaml";
+
+    /// Reads the set in `text`. `path` is named in errors.
+    ///
+    /// # Errors
+    /// When it is not a set.
+    pub fn parse(text: &str, path: &Utf8Path) -> Result<Self, SetError> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        redaction::yaml::read_lines(text).map_err(|source: serde_yaml::Error| {
+            let place = source.location();
+            SetError::Syntax {
+                path: path.to_owned(),
+                line: place.as_ref().map_or(1, serde_yaml::Location::line),
+                column: place.as_ref().map_or(1, serde_yaml::Location::column),
+                source,
+            }
+        })
+    }
+
+    /// Returns what the set lists, checked, images first. `path` is named in errors.
+    ///
+    /// # Errors
+    /// When a word is outside its grammar, or two entries would become one in the mirror.
+    pub fn entries(&self, path: &Utf8Path) -> Result<Vec<Entry>, SetError> {
+        let mut entries: Vec<Entry> = Vec::new();
+        let items = self.images.iter().map(|item| (item, false));
+        for (item, is_chart) in items.chain(self.charts.iter().map(|item| (item, true))) {
+            let entry = item.entry(is_chart, path)?;
+            if let Some(first) = entries.iter().find(|one| one.place() == entry.place()) {
+                return Err(SetError::Collision {
+                    path: path.to_owned(),
+                    one: first.reference.to_string(),
+                    other: entry.reference.to_string(),
+                    place: entry.place(),
+                });
+            }
+            entries.push(entry);
+        }
+        match entries.is_empty() {
+            true => Err(SetError::Empty {
+                path: path.to_owned(),
+            }),
+            false => Ok(entries),
+        }
+    }
+}
+
+impl Item {
+    fn entry(&self, is_chart: bool, path: &Utf8Path) -> Result<Entry, SetError> {
+        let bare = match is_chart {
+            true => self.reference.strip_prefix("oci://"),
+            false => None,
+        };
+        let bare = bare.unwrap_or(&self.reference);
+        let reference = Reference::parse(bare).map_err(|source| SetError::Reference {
+            path: path.to_owned(),
+            text: self.reference.clone(),
+            source,
+        })?;
+        let (repository, tag) = match &self.place {
+            None => (reference.repository.clone(), reference.mirrored_tag()),
+            Some(place) => match place.rsplit_once(':') {
+                Some((repository, tag)) => (repository.to_owned(), tag.to_owned()),
+                None => (place.clone(), reference.mirrored_tag()),
+            },
+        };
+        Name::new(&repository, &tag).map_err(|source| SetError::Place {
+            path: path.to_owned(),
+            text: self.place.clone().unwrap_or_default(),
+            source,
+        })?;
+        let mut platforms = self.platforms.clone();
+        platforms.sort();
+        platforms.dedup();
+        if let Some(wrong) = platforms.iter().find(|one| !is_platform(one)) {
+            return Err(SetError::Platform {
+                path: path.to_owned(),
+                text: wrong.clone(),
+            });
+        }
+        Ok(Entry {
+            reference,
+            is_chart,
+            platforms,
+            repository,
+            tag,
+        })
+    }
+}
+
+impl Entry {
+    /// Returns its name in the mirror, `repository:tag`.
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.repository, self.tag)
+    }
+}
+
+/// Returns whether a platform of an image is one that was asked for: `linux/arm64` asks for each variant of it.
+pub fn is_platform_of(asked: &str, platform: &str) -> bool {
+    platform
+        .strip_prefix(asked)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Returns whether `name` can be a set's: lower-case letters, digits and hyphens, and not the look of a release.
+pub fn is_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    let first = bytes.next().is_some_and(|byte| byte.is_ascii_lowercase());
+    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_release =
+        name.starts_with('v') && name[1..].starts_with(|one: char| one.is_ascii_digit());
+    first && bytes.all(is_word) && !name.ends_with('-') && !is_release && name.len() <= 64
+}
+
+fn is_platform(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('/').collect();
+    let is_word = |part: &&str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    };
+    (2..=3).contains(&parts.len()) && parts.iter().all(is_word)
+}
+
+impl<'de> Deserialize<'de> for Item {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// The mapping.
+        #[derive(Deserialize)]
+        #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+        struct Form {
+            reference: String,
+            #[serde(default)]
+            platforms: Vec<String>,
+            #[serde(default, rename = "as")]
+            place: Option<String>,
+        }
+
+        struct ItemVisitor;
+
+        impl<'de> Visitor<'de> for ItemVisitor {
+            type Value = Item;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a reference, or a mapping with `reference`")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Item, E> {
+                Ok(Item {
+                    reference: text.to_owned(),
+                    platforms: Vec::new(),
+                    place: None,
+                })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Item, A::Error> {
+                let form = Form::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+                Ok(Item {
+                    reference: form.reference,
+                    platforms: form.platforms,
+                    place: form.place,
+                })
+            }
+        }
+
+        deserializer.deserialize_any(ItemVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(text: &str) -> Result<Vec<Entry>, SetError> {
+        let path = Utf8Path::new("bundles/platform.set.yaml");
+        Set::parse(text, path)?.entries(path)
+    }
+
+    #[test]
+    fn a_set_lists_references_and_mappings() {
+        let listed = entries(
+            "images:\n- nginx:1.29\n- reference: quay.io/a/b:v1\n  platforms: [linux/arm64, linux/amd64]\n  as: mirror/b\n\
+             charts:\n- oci://ghcr.io/org/chart:1.0.0\nregistries:\n  docker.io: { mirror: 'mirror.example.com:5000/hub' }\n",
+        )
+        .unwrap();
+        let places: Vec<String> = listed.iter().map(Entry::place).collect();
+        assert_eq!(
+            places,
+            ["library/nginx:1.29", "mirror/b:v1", "org/chart:1.0.0"]
+        );
+        assert_eq!(listed[1].platforms, ["linux/amd64", "linux/arm64"]);
+        assert!(listed[2].is_chart);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, wrong) in [
+            ("images: []\n", "neither images nor charts"),
+            ("images: [a b]\n", "`a b` is not a reference"),
+            (
+                "images: [{ reference: nginx, as: A }]\n",
+                "`as: A` is not a repository",
+            ),
+            (
+                "images: [{ reference: nginx, platforms: [amd64] }]\n",
+                "`amd64` is not a platform",
+            ),
+            ("image: [nginx]\n", ":1:1: this is not a set"),
+            (
+                "images: [quay.io/a/b:1, ghcr.io/a/b:1]\n",
+                "quay.io/a/b:1 and ghcr.io/a/b:1 would both become a/b:1 in the mirror",
+            ),
+        ] {
+            let error = entries(text).unwrap_err().to_string();
+            assert!(error.contains(wrong), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn names_of_sets_do_not_look_like_releases() {
+        for name in ["platform", "gpu-operators", "v", "vault", "a1"] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in [
+            "",
+            "v4",
+            "v4-1-5-amd64",
+            "A",
+            "a_b",
+            "-a",
+            "a-",
+            "a.b",
+            "../a",
+            "1a",
+        ] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_platform_asks_for_its_variants() {
+        assert!(is_platform_of("linux/arm64", "linux/arm64/v8"));
+        assert!(is_platform_of("linux/arm/v7", "linux/arm/v7"));
+        assert!(!is_platform_of("linux/arm", "linux/arm64"));
+        assert!(!is_platform_of("linux/arm/v7", "linux/arm"));
+    }
+}

@@ -1,0 +1,236 @@
+//! A blob that comes in pieces, over several runs if need be. It has its final name only when all of it was found right.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+
+use camino::Utf8PathBuf;
+use oci_spec::image::Digest;
+
+use super::error::io_error;
+use super::incoming::has_no_locks;
+use super::writer::{readable_by_all, write_error};
+use super::{Store, StoreError};
+use crate::digest::Hasher;
+
+/// What is in the store of a blob that is not whole. No other process writes it meanwhile.
+#[derive(Debug)]
+pub struct PartialBlob {
+    store: Store,
+    digest: Digest,
+    size: u64,
+    path: Utf8PathBuf,
+    file: File,
+    hasher: Hasher,
+    written: u64,
+}
+
+impl Store {
+    /// Opens what earlier runs wrote of a blob of `size` bytes, or begins it. Returns nothing while another process writes it.
+    ///
+    /// # Errors
+    /// When nothing can be written.
+    pub fn partial(&self, digest: &Digest, size: u64) -> Result<Option<PartialBlob>, StoreError> {
+        self.prepare()?;
+        let folder = self.partials();
+        fs::create_dir_all(&folder).map_err(|source| io_error("create", &folder, source))?;
+        let path = folder.join(digest.digest());
+        let open = |path: &Utf8PathBuf| {
+            let mut options = File::options();
+            options.create(true).truncate(false).read(true).write(true);
+            #[cfg(unix)]
+            {
+                use std::os::unix::fs::OpenOptionsExt as _;
+                options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+            }
+            options.open(path)
+        };
+        let file = open(&path).map_err(|source| io_error("write", &path, source))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) if has_no_locks(&error) => {}
+            Err(TryLockError::Error(source)) => return Err(io_error("lock", &path, source)),
+        }
+        if self.has(digest, size) || !is_named(&file, &path) {
+            // Another process has finished it since.
+            return Ok(None);
+        }
+        let mut partial = PartialBlob {
+            store: self.clone(),
+            digest: digest.clone(),
+            size,
+            path,
+            file,
+            hasher: Hasher::new(),
+            written: 0,
+        };
+        partial.read_what_is_there()?;
+        Ok(Some(partial))
+    }
+
+    pub(super) fn partials(&self) -> Utf8PathBuf {
+        self.directory.join("partial")
+    }
+}
+
+impl PartialBlob {
+    /// Returns how many bytes it has.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Returns the digest of the bytes that it has.
+    pub fn found(&self) -> Digest {
+        self.hasher.clone().digest()
+    }
+
+    /// Adds the next bytes.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let written = self.file.write_all(bytes);
+        written.map_err(|source| self.error(source))?;
+        self.hasher.update(bytes);
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Forgets all bytes.
+    ///
+    /// # Errors
+    /// When the file cannot be emptied.
+    pub fn restart(&mut self) -> Result<(), StoreError> {
+        let emptied = self.file.set_len(0).and_then(|()| self.file.rewind());
+        emptied.map_err(|source| self.error(source))?;
+        self.hasher = Hasher::new();
+        self.written = 0;
+        Ok(())
+    }
+
+    /// Keeps the blob under its digest.
+    ///
+    /// # Errors
+    /// When its size or its digest is wrong, which removes it, or it cannot be kept.
+    pub fn commit(self) -> Result<(), StoreError> {
+        let path = self.store.path(&self.digest);
+        let found = self.found();
+        if self.written != self.size || found != self.digest {
+            fs::remove_file(&self.path).map_err(|source| io_error("remove", &self.path, source))?;
+            return Err(match self.written == self.size {
+                true => StoreError::Corrupt { path, found },
+                false => StoreError::Size {
+                    path,
+                    size: self.size,
+                    found: self.written,
+                },
+            });
+        }
+        let synced = self.file.sync_data();
+        synced.map_err(|source| self.error(source))?;
+        readable_by_all(&self.file)
+            .and_then(|()| fs::rename(&self.path, &path))
+            .map_err(|source| io_error("write", &path, source))?;
+        self.store.shared().checked.note(&self.digest, &self.file);
+        Ok(())
+    }
+
+    /// Hashes what an earlier run wrote.
+    fn read_what_is_there(&mut self) -> Result<(), StoreError> {
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            match self.file.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => {
+                    self.hasher.update(&buffer[..count]);
+                    self.written += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(io_error("read", &self.path, source)),
+            }
+        }
+        if self.written > self.size {
+            return self.restart();
+        }
+        self.file
+            .seek(SeekFrom::Start(self.written))
+            .map(drop)
+            .map_err(|source| io_error("read", &self.path, source))
+    }
+
+    fn error(&self, source: io::Error) -> StoreError {
+        write_error(&self.path, &self.store.directory, self.size, source)
+    }
+}
+
+/// Returns whether `path` still names this file.
+#[cfg(unix)]
+fn is_named(file: &File, path: &Utf8PathBuf) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let (ours, named) = (file.metadata(), fs::symlink_metadata(path));
+    ours.is_ok_and(|ours| {
+        named.is_ok_and(|named| {
+            named.is_file() && (named.dev(), named.ino()) == (ours.dev(), ours.ino())
+        })
+    })
+}
+
+#[cfg(not(unix))]
+fn is_named(_: &File, _: &Utf8PathBuf) -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use camino::Utf8Path;
+
+    use super::*;
+    use crate::digest::digest_of;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(folder.path()).unwrap().join("store");
+        let store = Store::open(&path).unwrap();
+        (folder, store)
+    }
+
+    #[test]
+    fn a_blob_is_resumed_where_it_was_cut_and_named_when_it_is_whole() {
+        let (_folder, store) = store();
+        let digest = digest_of(b"twelve bytes");
+        let mut partial = store.partial(&digest, 12).unwrap().unwrap();
+        partial.write(b"twelve").unwrap();
+        assert!(
+            store.partial(&digest, 12).unwrap().is_none(),
+            "it is in use"
+        );
+        drop(partial);
+        let mut partial = store.partial(&digest, 12).unwrap().unwrap();
+        assert_eq!(partial.written(), 6);
+        partial.write(b" bytes").unwrap();
+        assert!(!store.has(&digest, 12));
+        partial.commit().unwrap();
+        store.verify_blob(&digest, 12).unwrap();
+        assert!(store.partial(&digest, 12).unwrap().is_none(), "it is there");
+    }
+
+    #[test]
+    fn wrong_content_never_gets_the_name() {
+        let (_folder, store) = store();
+        let digest = digest_of(b"twelve bytes");
+        let mut partial = store.partial(&digest, 12).unwrap().unwrap();
+        partial.write(b"twelve lines").unwrap();
+        assert!(matches!(partial.commit(), Err(StoreError::Corrupt { .. })));
+        assert!(!store.path(&digest).exists());
+        let mut partial = store.partial(&digest, 12).unwrap().unwrap();
+        assert_eq!(partial.written(), 0);
+        partial.write(b"short").unwrap();
+        assert!(matches!(partial.commit(), Err(StoreError::Size { .. })));
+        let mut partial = store.partial(&digest, 12).unwrap().unwrap();
+        partial.write(b"wrong").unwrap();
+        partial.restart().unwrap();
+        partial.write(b"twelve bytes").unwrap();
+        partial.commit().unwrap();
+        store.verify_blob(&digest, 12).unwrap();
+    }
+}

@@ -1,0 +1,294 @@
+//! One blob from a registry, in as many pieces as the connection makes of it.
+
+use std::io;
+
+use oci_spec::image::Digest;
+use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
+use reqwest::{Method, StatusCode};
+use tracing::Instrument as _;
+
+use crate::artifact::check_repository;
+use crate::blob::mismatch;
+use crate::digest::check_digest;
+use crate::retry::{Attempts, Failure};
+use crate::transport::{Access, Request};
+use crate::{Blob, Error, Observer, Registry};
+
+/// A blob that came so much further before it was cut, in bytes, has not used up an attempt.
+const PROGRESS: u64 = 1 << 20;
+
+/// Takes the bytes of a blob as they come, and hashes them.
+pub trait BlobTarget: Send {
+    /// Returns how many bytes it has.
+    fn written(&self) -> u64;
+
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// When they cannot be kept.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Forgets all bytes.
+    ///
+    /// # Errors
+    /// When they cannot be forgotten.
+    fn restart(&mut self) -> io::Result<()>;
+
+    /// Returns the digest of the bytes that it has.
+    fn found(&self) -> Digest;
+}
+
+impl Registry {
+    /// Reads a blob into `target`, from where the target ends. A connection that is cut is resumed there, if the registry knows ranges.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DigestMismatch`] if the registry served something else twice; otherwise why the blob could not be read.
+    pub async fn pull_blob(
+        &self,
+        repository: &str,
+        blob: &Blob,
+        target: &mut dyn BlobTarget,
+        observer: &dyn Observer,
+    ) -> Result<(), Error> {
+        check_repository(repository)?;
+        check_digest(&blob.digest)?;
+        let settings = self.transport().settings();
+        let kept = |source| Error::Target {
+            digest: blob.digest.clone(),
+            source,
+        };
+        let mut attempts = Attempts::new(settings, observer);
+        let mut was_wrong = false;
+        loop {
+            let before = target.written();
+            let piece = self.pull_piece(repository, blob, target, observer);
+            let failure = match piece.instrument(attempts.span()).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure,
+            };
+            if target.written() >= before.saturating_add(PROGRESS) {
+                attempts = Attempts::new(settings, observer);
+            }
+            if matches!(failure.error, Error::DigestMismatch { .. }) {
+                if was_wrong {
+                    return Err(failure.error);
+                }
+                was_wrong = true;
+                target.restart().map_err(kept)?;
+            }
+            attempts.pause(failure).await?;
+        }
+    }
+
+    /// Reads what the target lacks by one request.
+    async fn pull_piece(
+        &self,
+        repository: &str,
+        blob: &Blob,
+        target: &mut dyn BlobTarget,
+        observer: &dyn Observer,
+    ) -> Result<(), Failure> {
+        let transport = self.transport();
+        let kept = |source| {
+            Failure::last(Error::Target {
+                digest: blob.digest.clone(),
+                source,
+            })
+        };
+        if target.written() > blob.size
+            || target.written() == blob.size && target.found() != blob.digest
+        {
+            target.restart().map_err(kept)?;
+        }
+        let from = target.written();
+        if from > 0 && from == blob.size {
+            return Ok(());
+        }
+        let mut call = Request::new(
+            Method::GET,
+            self.blob_url(repository, &blob.digest),
+            repository,
+        )
+        .access(Access::Pull)
+        .expect_status(&[
+            StatusCode::OK,
+            StatusCode::PARTIAL_CONTENT,
+            StatusCode::RANGE_NOT_SATISFIABLE,
+        ]);
+        if from > 0
+            && let Ok(range) = HeaderValue::try_from(format!("bytes={from}-"))
+        {
+            call = call.header(RANGE, range);
+        }
+        let mut response = transport.exchange(&call, observer).await?;
+        let broken = |problem: String, place: &crate::Place| {
+            Failure::passing(Error::Protocol {
+                at: Box::new(place.clone()),
+                problem,
+            })
+        };
+        match response.status() {
+            StatusCode::OK => {
+                if from > 0 {
+                    target.restart().map_err(kept)?;
+                }
+            }
+            StatusCode::PARTIAL_CONTENT if begin_of(response.headers()) == Some(from) => {}
+            _ => {
+                target.restart().map_err(kept)?;
+                let problem = format!("does not resume the blob at byte {from}");
+                return Err(broken(problem, response.place()));
+            }
+        }
+        let settings = transport.settings();
+        loop {
+            let chunk = tokio::select! {
+                biased;
+                () = settings.stop.requested() => return Err(Failure::last(Error::Stopped)),
+                chunk = response.chunk(settings.stall_timeout) => chunk,
+            };
+            let Some(chunk) = chunk.map_err(|fault| fault.failure(response.place()))? else {
+                break;
+            };
+            if target.written() + chunk.len() as u64 > blob.size {
+                return Err(Failure::passing(mismatch(
+                    &response,
+                    &blob.digest,
+                    "a longer blob",
+                )));
+            }
+            target.write(&chunk).map_err(kept)?;
+        }
+        if target.written() < blob.size {
+            let problem = format!("ended after {} of {} bytes", target.written(), blob.size);
+            return Err(broken(problem, response.place()));
+        }
+        let found = target.found();
+        match found == blob.digest {
+            true => Ok(()),
+            false => Err(Failure::passing(mismatch(
+                &response,
+                &blob.digest,
+                found.as_ref(),
+            ))),
+        }
+    }
+}
+
+/// Returns the first byte of the part that an answer carries.
+fn begin_of(headers: &HeaderMap) -> Option<u64> {
+    let range = headers.get(CONTENT_RANGE)?.to_str().ok()?;
+    let (first, _) = range.strip_prefix("bytes ")?.split_once('-')?;
+    first.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use axum::body::Body;
+    use axum::http::StatusCode as Status;
+    use axum::response::IntoResponse as _;
+    use sha2::{Digest as _, Sha256};
+
+    use super::*;
+    use crate::fake::{Blobs, Fake};
+
+    const REPOSITORY: &str = "library/nginx";
+
+    #[derive(Default)]
+    struct Memory(Vec<u8>);
+
+    impl BlobTarget for Memory {
+        fn written(&self) -> u64 {
+            self.0.len() as u64
+        }
+
+        fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+            self.0.extend_from_slice(bytes);
+            Ok(())
+        }
+
+        fn restart(&mut self) -> io::Result<()> {
+            self.0.clear();
+            Ok(())
+        }
+
+        fn found(&self) -> Digest {
+            crate::digest::written(Sha256::new_with_prefix(&self.0))
+                .parse()
+                .unwrap()
+        }
+    }
+
+    fn blob() -> Blob {
+        Blobs::new().blob(b"twelve bytes")
+    }
+
+    #[tokio::test]
+    async fn a_blob_is_resumed_by_its_range() {
+        let fake = Fake::start(|seen| match seen.header("range") {
+            Some("bytes=6-") => (
+                Status::PARTIAL_CONTENT,
+                [("content-range", "bytes 6-11/12")],
+                " bytes",
+            )
+                .into_response(),
+            _ => Status::BAD_REQUEST.into_response(),
+        })
+        .await;
+        let mut target = Memory(b"twelve".to_vec());
+        let pulled = fake
+            .registry()
+            .pull_blob(REPOSITORY, &blob(), &mut target, &());
+        pulled.await.unwrap();
+        assert_eq!(target.0, b"twelve bytes");
+    }
+
+    #[tokio::test]
+    async fn a_registry_without_ranges_begins_again() {
+        let fake = Fake::start(|_| "twelve bytes".into_response()).await;
+        let mut target = Memory(b"twelve".to_vec());
+        let pulled = fake
+            .registry()
+            .pull_blob(REPOSITORY, &blob(), &mut target, &());
+        pulled.await.unwrap();
+        assert_eq!(target.0, b"twelve bytes");
+    }
+
+    #[tokio::test]
+    async fn a_truncated_body_is_asked_for_again_from_its_end() {
+        let count = AtomicU32::new(0);
+        let fake = Fake::start(move |seen| {
+            let Some(range) = seen.header("range") else {
+                return "twel".into_response();
+            };
+            assert!(count.fetch_add(1, Ordering::Relaxed) == 0);
+            assert_eq!(range, "bytes=4-");
+            let range = [("content-range", "bytes 4-11/12")];
+            (Status::PARTIAL_CONTENT, range, "ve bytes").into_response()
+        })
+        .await;
+        let mut target = Memory::default();
+        let pulled = fake
+            .registry()
+            .pull_blob(REPOSITORY, &blob(), &mut target, &());
+        pulled.await.unwrap();
+        assert_eq!(target.0, b"twelve bytes");
+    }
+
+    #[tokio::test]
+    async fn a_wrong_blob_is_named_after_a_second_look() {
+        for wrong in ["twelve lines", "twelve bytes and more"] {
+            let fake = Fake::start(move |_| Body::from(wrong).into_response()).await;
+            let mut target = Memory::default();
+            let pulled = fake
+                .registry()
+                .pull_blob(REPOSITORY, &blob(), &mut target, &());
+            let error = pulled.await.unwrap_err();
+            assert!(matches!(error, Error::DigestMismatch { .. }), "{error:?}");
+            assert_eq!(fake.requests().len(), 2);
+        }
+    }
+}

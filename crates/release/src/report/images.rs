@@ -1,0 +1,247 @@
+//! Maps each reference of an environment, as charts and manifests write it, to the reference in the environment's registry.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bundle::Kind;
+use bundle::set::{DOCKER_HUB, Reference};
+use environment::Environment;
+use serde::Serialize;
+
+use crate::{Error, Workspace, locked};
+
+/// Where the vendor's releases come from.
+const VENDOR: &str = "registry.mirantis.com";
+
+/// The vendor's path of what a release has.
+const VENDOR_PATH: &str = "mke";
+
+/// Where an environment's artifacts are.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Images {
+    /// The environment.
+    pub environment: String,
+    /// The release, `v4.1.5`.
+    pub release: String,
+    /// The registry and project.
+    pub registry: String,
+    /// The artifacts, by upstream reference.
+    pub artifacts: Vec<Mirrored>,
+    #[serde(skip)]
+    address: String,
+    #[serde(skip)]
+    project: String,
+    #[serde(skip)]
+    has_ca: bool,
+    #[serde(skip)]
+    is_loopback: bool,
+}
+
+/// An artifact in both registries.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Mirrored {
+    /// The upstream reference, with its host.
+    pub upstream: String,
+    /// The reference in the environment's registry, by tag.
+    pub mirrored: String,
+    /// The digest.
+    pub digest: String,
+    /// `image`, `chart` or `artifact`.
+    pub kind: String,
+    #[serde(skip)]
+    from: (String, String),
+    #[serde(skip)]
+    to: String,
+}
+
+/// Returns where the artifacts of an environment are, of its release and of its sets.
+///
+/// # Errors
+/// A lock is missing or cannot be read.
+pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images, Error> {
+    let lock = locked::of(workspace, environment)?.lock;
+    let registry = &environment.registry;
+    let mut artifacts: Vec<Mirrored> = Vec::with_capacity(lock.artifacts.len());
+    for artifact in &lock.artifacts {
+        let parsed = match &artifact.source {
+            Some(source) => Reference::parse(&source.reference).ok(),
+            None => None,
+        };
+        let (host, repository, upstream) = match parsed {
+            Some(reference) => {
+                let upstream = reference.to_string();
+                (reference.host, reference.repository, upstream)
+            }
+            None => {
+                let repository = format!("{VENDOR_PATH}/{}", artifact.repository);
+                let upstream = format!("{VENDOR}/{repository}:{}", artifact.tag);
+                (VENDOR.to_owned(), repository, upstream)
+            }
+        };
+        let to = format!("{}/{}", registry.image_url(), artifact.repository);
+        artifacts.push(Mirrored {
+            upstream,
+            mirrored: format!("{to}:{}", artifact.tag),
+            digest: artifact.digest.to_string(),
+            kind: artifact.kind.to_string(),
+            from: (host, repository),
+            to,
+        });
+    }
+    artifacts.sort();
+    Ok(Images {
+        environment: environment.name.clone(),
+        release: format!("v{}", environment.release),
+        registry: registry.image_url(),
+        artifacts,
+        address: registry.address.clone(),
+        project: registry.project.clone(),
+        has_ca: registry.ca.is_some(),
+        is_loopback: registry.is_loopback(),
+    })
+}
+
+impl Images {
+    /// Returns the images alone: charts are not pulled by nodes.
+    fn pulled(&self) -> impl Iterator<Item = &Mirrored> {
+        let chart = Kind::Chart.to_string();
+        self.artifacts.iter().filter(move |one| one.kind != chart)
+    }
+
+    /// Returns the repositories in the environment's registry, by upstream host and repository.
+    fn repositories(&self) -> BTreeMap<&(String, String), BTreeSet<&str>> {
+        let mut repositories: BTreeMap<_, BTreeSet<&str>> = BTreeMap::new();
+        for one in self.pulled() {
+            repositories.entry(&one.from).or_default().insert(&one.to);
+        }
+        repositories
+    }
+
+    /// Returns the `images:` of a kustomization. Short names of Docker Hub are listed as manifests write them, too. If different tags of
+    /// a repository are in different places, the first one counts.
+    pub fn kustomize(&self) -> String {
+        let mut text = "images:\n".to_owned();
+        for ((host, repository), places) in self.repositories() {
+            let Some(place) = places.first() else {
+                continue;
+            };
+            let mut names = vec![format!("{host}/{repository}")];
+            if host == DOCKER_HUB {
+                names.push(repository.clone());
+                names.extend(repository.strip_prefix("library/").map(str::to_owned));
+            }
+            for name in names {
+                text.push_str(&format!("- name: {name}\n  newName: {place}\n"));
+            }
+        }
+        text
+    }
+
+    /// Returns a CycloneDX 1.6 document of every artifact. The same locks give the same document, so it has neither a time nor a serial number.
+    pub fn cyclone_dx(&self) -> String {
+        let components = self.artifacts.iter().map(|one| {
+            let (host, repository) = &one.from;
+            let name = repository.rsplit('/').next().unwrap_or(repository);
+            let tag = one.mirrored.rsplit(':').next().unwrap_or_default();
+            let digest = one.digest.trim_start_matches("sha256:");
+            let purl = format!(
+                "pkg:oci/{name}@sha256%3A{digest}?repository_url={}&tag={tag}",
+                format!("{host}/{repository}").replace(':', "%3A")
+            );
+            serde_json::json!({
+                "type": "container",
+                "bom-ref": one.mirrored,
+                "name": format!("{host}/{repository}"),
+                "version": tag,
+                "hashes": [{ "alg": "SHA-256", "content": digest }],
+                "purl": purl,
+                "properties": [
+                    { "name": "airlock:kind", "value": one.kind },
+                    { "name": "airlock:mirrored", "value": format!("{}@{}", one.mirrored, one.digest) },
+                ],
+            })
+        });
+        let document = serde_json::json!({
+            "bomFormat": "CycloneDX",
+            "specVersion": "1.6",
+            "version": 1,
+            "metadata": { "component": { "type": "platform", "name": self.environment, "version": self.release } },
+            "components": components.collect::<Vec<_>>(),
+        });
+        format!("{document:#}\n")
+    }
+
+    /// Returns an `ImageDigestMirrorSet`, as OpenShift and others read it.
+    pub fn digest_mirrors(&self) -> String {
+        let mut text = format!(
+            "apiVersion: config.openshift.io/v1\nkind: ImageDigestMirrorSet\nmetadata:\n  name: airlock-{}\nspec:\n  imageDigestMirrors:\n",
+            self.environment
+        );
+        for ((host, repository), places) in self.repositories() {
+            text.push_str(&format!("  - source: {host}/{repository}\n    mirrors:\n"));
+            for place in places {
+                text.push_str(&format!("    - {place}\n"));
+            }
+        }
+        text
+    }
+
+    /// Returns a `hosts.toml` of containerd for each upstream host, with the path that each is to have. What is in a different place than
+    /// its upstream path is listed in a comment, since containerd changes no path.
+    pub fn containerd(&self) -> String {
+        let mut hosts: BTreeMap<&str, Vec<&Mirrored>> = BTreeMap::new();
+        for one in self.pulled() {
+            hosts.entry(&one.from.0).or_default().push(one);
+        }
+        let scheme = match self.is_loopback && !self.has_ca {
+            true => "http",
+            false => "https",
+        };
+        let mut text = String::new();
+        for (host, artifacts) in hosts {
+            let server = match host {
+                DOCKER_HUB => "registry-1.docker.io",
+                host => host,
+            };
+            // The release lands without the vendor's own path.
+            let below = match host {
+                VENDOR => format!("{}/", self.registry),
+                _ => String::new(),
+            };
+            let is_same = |one: &&&Mirrored| {
+                one.to == format!("{}/{}", self.registry, one.from.1) && below.is_empty()
+            };
+            let (same, moved): (Vec<&Mirrored>, Vec<&Mirrored>) =
+                artifacts.into_iter().partition(|one| is_same(&one));
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            text.push_str(&format!("# /etc/containerd/certs.d/{host}/hosts.toml\n"));
+            for one in &moved {
+                text.push_str(&format!(
+                    "# not by this file: {} is {}\n",
+                    one.upstream, one.mirrored
+                ));
+            }
+            if same.is_empty() {
+                continue;
+            }
+            let path = match self.project.as_str() {
+                "" => "/v2".to_owned(),
+                project => format!("/v2/{project}"),
+            };
+            text.push_str(&format!(
+                "server = \"https://{server}\"\n\n[host.\"{scheme}://{}{path}\"]\n  capabilities = [\"pull\", \"resolve\"]\n  override_path = true\n",
+                self.address
+            ));
+            if self.has_ca {
+                text.push_str(&format!(
+                    "  ca = \"/etc/containerd/certs.d/{}/ca.crt\"\n",
+                    self.address
+                ));
+            }
+        }
+        text
+    }
+}

@@ -1,0 +1,106 @@
+//! Sets: images and charts from registries that a cluster needs beside its release. What their locks name is fetched, pushed and
+//! verified as what the lock of a release names.
+//!
+//! Here are their files. [`crate::transfer::set`] locks and fetches them, and [`crate::locked`] joins their locks with a release's.
+
+use bundle::{Artifact, Lock};
+use camino::Utf8PathBuf;
+
+use crate::workspace::read_if_there;
+use crate::{Error as AnyError, Workspace};
+
+mod error;
+
+pub use bundle::set::SetError;
+pub use error::{Error, Moved};
+
+/// A set's file, read and checked.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The set's name.
+    pub name: String,
+    /// Its file, relative to the workspace.
+    pub path: Utf8PathBuf,
+    /// What it says.
+    pub set: bundle::set::Set,
+    /// What it lists.
+    pub entries: Vec<bundle::set::Entry>,
+}
+
+/// Reads the file of a set.
+///
+/// # Errors
+/// It does not exist or is not a set, or an environment has the same name.
+pub fn load(workspace: &Workspace, name: &str) -> Result<Loaded, AnyError> {
+    let file = workspace.set(name);
+    let path = workspace.shown(&file).to_owned();
+    let text = match bundle::set::is_name(name) {
+        true => read_if_there(&file)?,
+        false => None,
+    };
+    let Some(text) = text else {
+        return Err(Error::Missing {
+            name: name.to_owned(),
+            path,
+            known: names(workspace)?,
+        }
+        .into());
+    };
+    if environment::names(workspace.root())?
+        .iter()
+        .any(|one| one == name)
+    {
+        return Err(Error::NameOfEnvironment {
+            name: name.to_owned(),
+            path,
+        }
+        .into());
+    }
+    let set = bundle::set::Set::parse(&text, &path).map_err(Error::Invalid)?;
+    let entries = set.entries(&path).map_err(Error::Invalid)?;
+    Ok(Loaded {
+        name: name.to_owned(),
+        path,
+        set,
+        entries,
+    })
+}
+
+/// Returns whether the workspace has a set of this name.
+pub fn exists(workspace: &Workspace, name: &str) -> bool {
+    bundle::set::is_name(name)
+        && (workspace.set(name).is_file() || workspace.set_lock(name).is_file())
+}
+
+/// Returns the names of the workspace's sets, sorted.
+///
+/// # Errors
+/// `bundles/` cannot be listed.
+pub fn names(workspace: &Workspace) -> Result<Vec<String>, AnyError> {
+    let files = workspace.files_with(bundle::set::Set::SUFFIX)?;
+    let names = files.iter().filter_map(|path| {
+        let name = path.file_name()?.strip_suffix(bundle::set::Set::SUFFIX)?;
+        bundle::set::is_name(name).then(|| name.to_owned())
+    });
+    Ok(names.collect())
+}
+
+/// Returns how a lock differs from the file of its set.
+pub(crate) fn differences(loaded: &Loaded, lock: &Lock) -> Vec<String> {
+    let is_listed = |artifact: &&Artifact| {
+        let mut entries = loaded.entries.iter();
+        !entries.any(|entry| artifact.is_of(entry))
+    };
+    let unlocked = loaded.entries.iter().filter(|entry| {
+        let mut artifacts = lock.artifacts.iter();
+        !artifacts.any(|artifact| artifact.is_of(entry))
+    });
+    let unlocked = unlocked.map(|entry| format!("{} is not locked", entry.reference));
+    let unlisted = lock.artifacts.iter().filter(is_listed);
+    let unlisted = unlisted.map(|artifact| {
+        let source = artifact.source.as_ref();
+        let reference = source.map_or_else(|| artifact.reference(), |one| one.reference.clone());
+        format!("{reference} is locked otherwise than the set lists it")
+    });
+    unlocked.chain(unlisted).collect()
+}

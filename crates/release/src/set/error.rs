@@ -1,0 +1,190 @@
+//! Why a set cannot be locked or fetched.
+
+use camino::Utf8PathBuf;
+
+use crate::Kind;
+
+/// A reference whose target changed after it was locked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// The reference, with its host.
+    pub reference: String,
+    /// The digest that is locked.
+    pub locked: String,
+    /// What the registry has now; nothing if the tag is gone.
+    pub now: Option<String>,
+}
+
+impl std::fmt::Display for Moved {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            formatter,
+            "{} was {} when it was locked",
+            self.reference, self.locked
+        )?;
+        match &self.now {
+            Some(now) => write!(formatter, " and is {now} now"),
+            None => write!(formatter, " and is gone now"),
+        }
+    }
+}
+
+/// Why a set cannot be locked or fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The set's file is wrong.
+    #[error(transparent)]
+    Invalid(bundle::set::SetError),
+    /// There is no set of this name.
+    #[error("`{name}` is not a set: {path} does not exist")]
+    Missing {
+        /// The name.
+        name: String,
+        /// Where its file would be, relative to the workspace.
+        path: Utf8PathBuf,
+        /// The sets that exist.
+        known: Vec<String>,
+    },
+    /// An environment has the same name, and commands take both.
+    #[error("{path}: `{name}` is the name of an environment, too")]
+    NameOfEnvironment {
+        /// The name.
+        name: String,
+        /// The set's file, relative to the workspace.
+        path: Utf8PathBuf,
+    },
+    /// The set has no lock.
+    #[error("the set {set} is not locked: {path} does not exist")]
+    NotLocked {
+        /// The set.
+        set: String,
+        /// Where its lock would be, relative to the workspace.
+        path: Utf8PathBuf,
+    },
+    /// The lock is not of what the set's file lists.
+    #[error("{path} does not fit its set: {}", differences.join("; "))]
+    Outdated {
+        /// The set.
+        set: String,
+        /// The lock, relative to the workspace.
+        path: Utf8PathBuf,
+        /// What differs.
+        differences: Vec<String>,
+    },
+    /// `--update` names no entry of the set, or several.
+    #[error("`{name}` names {} of the set {set}", if matching.is_empty() { "no entry" } else { "several entries" })]
+    Entry {
+        /// The set.
+        set: String,
+        /// What was named.
+        name: String,
+        /// The entries that it fits.
+        matching: Vec<String>,
+        /// All entries.
+        known: Vec<String>,
+    },
+    /// The private CA of a registry cannot be read.
+    #[error("cannot read {path}, the CA of {host}")]
+    Ca {
+        /// The registry.
+        host: String,
+        /// The file, relative to the workspace.
+        path: Utf8PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A registry does not serve what is asked of it.
+    #[error("cannot read {reference} from {host}")]
+    Registry {
+        /// What is asked for.
+        reference: String,
+        /// The registry that was asked.
+        host: String,
+        /// Why not.
+        source: registry::Error,
+    },
+    /// A registry serves something that cannot be carried.
+    #[error("{reference} cannot be carried")]
+    Content {
+        /// What was asked for.
+        reference: String,
+        /// Why not.
+        source: bundle::DescribeError,
+    },
+    /// A document of an image is too large, or its parts are nested too deeply.
+    #[error("{reference} cannot be carried: {rule}")]
+    Shape {
+        /// What was asked for.
+        reference: String,
+        /// What is wrong with it.
+        rule: &'static str,
+    },
+    /// An image does not have a platform.
+    #[error("{reference} has no {platform}, only: {}", known.join(", "))]
+    Platform {
+        /// The image.
+        reference: String,
+        /// The platform.
+        platform: String,
+        /// What it has.
+        known: Vec<String>,
+    },
+    /// A chart is listed as an image, or something else as a chart.
+    #[error("{reference} is listed under `{listed}`, but is {article} {kind}", article = if *kind == bundle::Kind::Chart { "a" } else { "an" })]
+    ListedAs {
+        /// The reference.
+        reference: String,
+        /// The list that has it.
+        listed: &'static str,
+        /// What it is.
+        kind: bundle::Kind,
+    },
+    /// What was locked is fetched, but references point to something else by now.
+    #[error("the set {set} is fetched as it was locked, but upstream has moved: {}", moved.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Moved {
+        /// The set.
+        set: String,
+        /// Which references, and how.
+        moved: Vec<Moved>,
+    },
+    /// Two locks of an environment give one name to different things.
+    #[error("{one} and {other} both have {reference}, with different content")]
+    Collision {
+        /// `repository:tag`.
+        reference: String,
+        /// The first lock, by its release or set.
+        one: String,
+        /// The second one.
+        other: String,
+    },
+    /// Credentials for a registry are not available.
+    #[error("no credentials for registry {host}")]
+    Credentials {
+        /// The registry.
+        host: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl Error {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Invalid(_)
+            | Self::Missing { .. }
+            | Self::NameOfEnvironment { .. }
+            | Self::NotLocked { .. }
+            | Self::Outdated { .. }
+            | Self::Ca { .. }
+            | Self::Platform { .. }
+            | Self::ListedAs { .. }
+            | Self::Collision { .. }
+            | Self::Credentials { .. } => Kind::Workspace,
+            Self::Entry { .. } => Kind::Usage,
+            Self::Registry { .. } => Kind::Registry,
+            Self::Content { .. } | Self::Shape { .. } => Kind::Content,
+            Self::Moved { .. } => Kind::Outdated,
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! What registries have for sets: it is locked by digest, compared with its lock, and fetched into the store.
+
+mod charts;
+pub mod lock;
+pub mod pull;
+mod resolve;
+mod upstream;
+
+pub use charts::Unlocked;

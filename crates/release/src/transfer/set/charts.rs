@@ -1,0 +1,66 @@
+//! Lists the images that the charts of a set name in plain text and that no lock of the workspace has. A cluster without internet lacks them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bundle::set::Reference;
+use bundle::{Kind, Lock};
+
+use crate::transfer::fetch::open_store;
+use crate::transfer::local::chart_images;
+use crate::{Error, Workspace};
+
+/// An image that charts name and no lock has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unlocked {
+    /// The reference, with its host.
+    pub image: String,
+    /// The charts that name it, `repository:tag`.
+    pub charts: Vec<String>,
+}
+
+/// Returns what the charts of a lock name and no lock has, as far as the charts are in the store.
+///
+/// # Errors
+/// A lock or the store cannot be read.
+pub(super) fn unlocked(workspace: &Workspace, lock: &Lock) -> Result<Vec<Unlocked>, Error> {
+    let charts = lock.artifacts.iter().filter(|one| one.kind == Kind::Chart);
+    let store = open_store(workspace)?;
+    let mut named: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for chart in charts {
+        for image in chart_images(&store, chart) {
+            // What is put together when the chart is used is not a reference.
+            if let Ok(reference) = Reference::parse(&image) {
+                let charts = named.entry(reference.to_string()).or_default();
+                charts.insert(chart.reference());
+            }
+        }
+    }
+    if named.is_empty() {
+        return Ok(Vec::new());
+    }
+    for path in workspace.locks()? {
+        let lock = Lock::read(&path)?;
+        for artifact in &lock.artifacts {
+            match &artifact.source {
+                Some(source) => {
+                    let reference = Reference::parse(&source.reference);
+                    let bare = reference.map(|reference| Reference {
+                        digest: None,
+                        ..reference
+                    });
+                    if let Ok(bare) = bare {
+                        named.remove(&bare.to_string());
+                    }
+                }
+                None => named.retain(|image, _| {
+                    mke::vendor_name(image).is_none_or(|name| name != artifact.reference())
+                }),
+            }
+        }
+    }
+    let unlocked = named.into_iter().map(|(image, charts)| Unlocked {
+        image,
+        charts: charts.into_iter().collect(),
+    });
+    Ok(unlocked.collect())
+}

@@ -1,0 +1,232 @@
+//! Makes the lock of a set, and compares it with what registries have now.
+//!
+//! What is locked stays locked: a tag that has moved since is reported, and moves in the lock only on request. What the set's file
+//! adds or drops is added to or dropped from the lock.
+
+use bundle::set::Entry;
+use bundle::{Artifact, Lock};
+use camino::Utf8PathBuf;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+
+use super::resolve::resolve;
+use super::upstream::Upstreams;
+use crate::Context;
+use crate::event::{Event, Step};
+use crate::set::{self, Error, Loaded, Moved, load};
+use crate::transfer::fetch::open_store;
+use crate::workspace::{read_if_there, write_whole};
+
+/// How many references are resolved at a time.
+const ENTRIES_AT_ONCE: usize = 8;
+
+/// What to lock.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The set.
+    pub set: String,
+    /// The entries that may move, by reference, place or name.
+    pub update: Vec<String>,
+    /// Whether all entries may move.
+    pub replace: bool,
+}
+
+/// What locking came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The lock's file, relative to the workspace.
+    pub path: Utf8PathBuf,
+    /// What it says.
+    pub lock: Lock,
+    /// Whether the file was written; false where it held the same already.
+    pub written: bool,
+    /// What has moved upstream and stays as it was locked.
+    pub moved: Vec<Moved>,
+    /// What has moved in the lock.
+    pub updated: Vec<Moved>,
+}
+
+/// What a comparison of a lock with its set and with registries found.
+#[derive(Debug)]
+pub struct Comparison {
+    /// The lock's file, relative to the workspace.
+    pub path: Utf8PathBuf,
+    /// How many artifacts it has.
+    pub artifacts: usize,
+    /// What has moved upstream.
+    pub moved: Vec<Moved>,
+    /// How the lock differs from the set's file.
+    pub differences: Vec<String>,
+}
+
+/// Locks a set.
+///
+/// # Errors
+/// The set is wrong, a registry does not serve what it names, or the lock cannot be written.
+pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, crate::Error> {
+    let loaded = load(context.workspace, &request.set)?;
+    let update = named(&loaded, &request.update)?;
+    let file = context.workspace.set_lock(&request.set);
+    let path = context.workspace.shown(&file).to_owned();
+    let before = read_if_there(&file)?;
+    let locked = match &before {
+        Some(text) => Lock::parse(text, &path)?.artifacts,
+        None => Vec::new(),
+    };
+    let store = open_store(context.workspace)?;
+    let upstreams = Upstreams::new(context, [&loaded.set]);
+    context.reporter.report(Event::Started {
+        step: Step::Fetch,
+        what: format!(
+            "the manifests of {}",
+            environment::count(loaded.entries.len(), "reference")
+        ),
+        bytes: None,
+    });
+    let (locked, update, upstreams, store) = (&locked, &update, &upstreams, &store);
+    let resolved: Vec<(Artifact, Option<Moved>)> = futures_util::stream::iter(&loaded.entries)
+        .map(|entry| async move {
+            let known = locked.iter().find(|one| one.is_of(entry));
+            let may_move = request.replace || update.iter().any(|one| **one == *entry);
+            let moved = match known {
+                None => None,
+                Some(known) => match moved(upstreams, entry, known).await? {
+                    None => return Ok((known.clone(), None)),
+                    Some(moved) if !may_move => return Ok((known.clone(), Some(moved))),
+                    Some(moved) => Some(moved),
+                },
+            };
+            let repository = upstreams.repository(&entry.reference)?;
+            let artifact = resolve(context, &repository, entry, store).await?;
+            Ok::<_, crate::Error>((artifact, moved))
+        })
+        .buffered(ENTRIES_AT_ONCE)
+        .try_collect()
+        .await?;
+    let (mut kept, mut updated, mut artifacts) = (Vec::new(), Vec::new(), Vec::new());
+    for (artifact, moved) in resolved {
+        if let Some(moved) = moved {
+            match locked.iter().any(|one| *one == artifact) {
+                true => kept.push(moved),
+                false => updated.push(moved),
+            }
+        }
+        artifacts.push(artifact);
+    }
+    let lock = Lock::of_set(&request.set, artifacts);
+    let text = lock.to_yaml();
+    // What is written must be readable.
+    Lock::parse(&text, &path)?;
+    let written = before.as_deref() != Some(text.as_str());
+    if written {
+        write_whole(&file, &text)?;
+    }
+    context.reporter.report(Event::Finished {
+        step: Step::Fetch,
+        what: format!(
+            "{} resolved",
+            environment::count(lock.artifacts.len(), "reference")
+        ),
+    });
+    Ok(Outcome {
+        path,
+        lock,
+        written,
+        moved: kept,
+        updated,
+    })
+}
+
+/// Compares the lock of a set with its file and with registries: one request for each reference. Writes nothing.
+///
+/// # Errors
+/// The set or its lock is wrong or missing, or a registry cannot be asked.
+pub async fn compare(context: &Context<'_>, set: &str) -> Result<Comparison, crate::Error> {
+    let loaded = load(context.workspace, set)?;
+    let locked = crate::locked::read_set(context.workspace, set)?;
+    let moved = all_moved(context, &loaded, &locked.lock).await?;
+    Ok(Comparison {
+        path: context.workspace.shown(&locked.path).to_owned(),
+        artifacts: locked.lock.artifacts.len(),
+        moved,
+        differences: set::differences(&loaded, &locked.lock),
+    })
+}
+
+/// Returns which references of a lock point to something else by now, in the order of the set's file.
+///
+/// # Errors
+/// A registry cannot be asked.
+pub(super) async fn all_moved(
+    context: &Context<'_>,
+    loaded: &Loaded,
+    lock: &Lock,
+) -> Result<Vec<Moved>, crate::Error> {
+    let upstreams = Upstreams::new(context, [&loaded.set]);
+    let upstreams = &upstreams;
+    let both = loaded.entries.iter().filter_map(|entry| {
+        let known = lock.artifacts.iter().find(|one| one.is_of(entry))?;
+        Some((entry, known))
+    });
+    futures_util::stream::iter(both.collect::<Vec<_>>())
+        .map(|(entry, known)| moved(upstreams, entry, known))
+        .buffered(ENTRIES_AT_ONCE * 2)
+        .try_filter_map(|moved| async move { Ok(moved) })
+        .try_collect()
+        .await
+}
+
+/// Returns how a locked reference has moved, if it has. A digest does not move.
+async fn moved(
+    upstreams: &Upstreams<'_>,
+    entry: &Entry,
+    known: &Artifact,
+) -> Result<Option<Moved>, crate::Error> {
+    if entry.reference.digest.is_some() {
+        return Ok(None);
+    }
+    let repository = upstreams.repository(&entry.reference)?;
+    let now = repository.digest(entry.reference.asked()).await?;
+    let whole = known
+        .source
+        .as_ref()
+        .and_then(|source| source.whole.as_ref());
+    let locked = whole.unwrap_or(&known.digest).to_string();
+    Ok((now.as_deref() != Some(locked.as_str())).then(|| Moved {
+        reference: entry.reference.to_string(),
+        locked,
+        now,
+    }))
+}
+
+/// Returns the entries that these names mean, one each.
+fn named<'a>(loaded: &'a Loaded, names: &[String]) -> Result<Vec<&'a Entry>, crate::Error> {
+    let mut entries = Vec::new();
+    for name in names {
+        let exact = |entry: &&Entry| entry.reference.to_string() == *name || entry.place() == *name;
+        let by_path = |entry: &&Entry| {
+            let repository = &entry.reference.repository;
+            repository == name || repository.rsplit('/').next() == Some(name)
+        };
+        let mut matching: Vec<&Entry> = loaded.entries.iter().filter(exact).collect();
+        if matching.is_empty() {
+            matching = loaded.entries.iter().filter(by_path).collect();
+        }
+        match matching.as_slice() {
+            [entry] => entries.push(*entry),
+            _ => {
+                let references = |entries: Vec<&Entry>| {
+                    let entries = entries.into_iter();
+                    entries.map(|entry| entry.reference.to_string()).collect()
+                };
+                return Err(Error::Entry {
+                    set: loaded.name.clone(),
+                    name: name.clone(),
+                    matching: references(matching),
+                    known: references(loaded.entries.iter().collect()),
+                }
+                .into());
+            }
+        }
+    }
+    Ok(entries)
+}

@@ -1,0 +1,361 @@
+//! Brings the blobs that the locks of sets name into the store, each once, by digest. What is in the store was compared with its digest.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use bundle::set::Reference;
+use bundle::{Artifact, Lock, PartialBlob, Store};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use oci_spec::image::Digest;
+use registry::BlobTarget;
+use sha2::{Digest as _, Sha256};
+
+use super::charts::{Unlocked, unlocked};
+use super::resolve::keep;
+use super::upstream::{Repository, Upstreams};
+use crate::event::{Event, Reporter, Step};
+use crate::observe::FetchObserver;
+use crate::set::{self, Error, load};
+use crate::transfer::fetch::open_store;
+use crate::transfer::local;
+use crate::{Context, locked};
+
+/// How many blobs are read at a time.
+const BLOBS_AT_ONCE: usize = 8;
+
+/// From this size in bytes, a blob is kept in pieces, which a later run resumes. Smaller ones are read into memory.
+const IN_PIECES: u64 = 1 << 20;
+
+/// How long to wait for another process that reads the same blob.
+const WAIT: Duration = Duration::from_millis(200);
+
+/// What a fetch came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Fetched {
+    /// How many blobs were read, manifests included.
+    pub blobs: usize,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Fetches what the lock of a set names, and looks whether its references still point there. Also returns the images that its charts name
+/// and no lock has.
+///
+/// # Errors
+/// The set is not locked, the lock does not fit the set's file, a registry does not serve a digest, or a reference has moved. In the
+/// last case, everything that is locked was fetched.
+pub async fn fetch(
+    context: &Context<'_>,
+    set: &str,
+) -> Result<(Fetched, Vec<Unlocked>), crate::Error> {
+    let (loaded, locked) = locked::of_set(context.workspace, set)?;
+    let fetched = bring(context, &locked.lock, &|_| ()).await?;
+    let moved = super::lock::all_moved(context, &loaded, &locked.lock).await?;
+    match moved.is_empty() {
+        true => Ok((fetched, unlocked(context.workspace, &locked.lock)?)),
+        false => Err(Error::Moved {
+            set: set.to_owned(),
+            moved,
+        }
+        .into()),
+    }
+}
+
+/// One digest that the store lacks.
+struct Need<'a> {
+    digest: &'a Digest,
+    size: u64,
+    artifact: &'a Artifact,
+    is_manifest: bool,
+}
+
+/// Brings everything into the store that a lock names and that comes from registries. `each` hears of every blob that came.
+///
+/// # Errors
+/// A registry does not serve a digest, or the store cannot be written.
+pub(crate) async fn bring(
+    context: &Context<'_>,
+    lock: &Lock,
+    each: &(dyn Fn(&Digest) + Sync),
+) -> Result<Fetched, crate::Error> {
+    let store = open_store(context.workspace)?;
+    let needs = needs(lock, &store);
+    let mut fetched = Fetched::default();
+    if needs.is_empty() {
+        list(context, lock, &store)?;
+        return Ok(fetched);
+    }
+    let sets = set::names(context.workspace)?;
+    let sets = sets
+        .iter()
+        .filter_map(|name| load(context.workspace, name).ok());
+    let sets: Vec<_> = sets.collect();
+    let upstreams = Upstreams::new(context, sets.iter().map(|loaded| &loaded.set));
+    context.reporter.report(Event::Started {
+        step: Step::Fetch,
+        what: format!(
+            "{} from registries",
+            environment::count(needs.len(), "blob")
+        ),
+        bytes: Some(needs.iter().map(|need| need.size).sum()),
+    });
+    let (upstreams, store) = (&upstreams, &store);
+    let mut reading = futures_util::stream::iter(needs)
+        .map(|need| async move {
+            read(context, upstreams, store, &need).await?;
+            Ok::<_, crate::Error>(need)
+        })
+        .buffer_unordered(BLOBS_AT_ONCE);
+    while let Some(need) = reading.try_next().await? {
+        fetched.blobs += 1;
+        fetched.bytes += need.size;
+        each(need.digest);
+    }
+    drop(reading);
+    list(context, lock, store)?;
+    context.reporter.report(Event::Finished {
+        step: Step::Fetch,
+        what: format!(
+            "{} fetched and verified",
+            environment::count(fetched.blobs, "blob")
+        ),
+    });
+    Ok(fetched)
+}
+
+/// Returns how much the store lacks of what comes from registries.
+pub(crate) fn amount(lock: &Lock, store: &Store) -> Fetched {
+    let needs = needs(lock, store);
+    Fetched {
+        blobs: needs.len(),
+        bytes: needs.iter().map(|need| need.size).sum(),
+    }
+}
+
+/// Returns whether the store lacks something that comes from registries.
+pub(crate) fn is_needed(lock: &Lock, store: &Store) -> bool {
+    !needs(lock, store).is_empty()
+}
+
+/// Returns what the store lacks, each digest once, the largest first: they take longest.
+fn needs<'a>(lock: &'a Lock, store: &Store) -> Vec<Need<'a>> {
+    let mut needs: BTreeMap<&str, Need<'a>> = BTreeMap::new();
+    for artifact in lock.artifacts.iter().filter(|one| one.source.is_some()) {
+        for manifest in &artifact.manifests {
+            let blobs = manifest
+                .blobs
+                .iter()
+                .map(|blob| (&blob.digest, blob.size, false));
+            for (digest, size, is_manifest) in
+                blobs.chain([(&manifest.digest, manifest.size, true)])
+            {
+                if !needs.contains_key(digest.as_ref()) && !store.has(digest, size) {
+                    let need = Need {
+                        digest,
+                        size,
+                        artifact,
+                        is_manifest,
+                    };
+                    needs.insert(digest.as_ref(), need);
+                }
+            }
+        }
+    }
+    let mut needs: Vec<Need<'a>> = needs.into_values().collect();
+    needs.sort_by_key(|need| std::cmp::Reverse(need.size));
+    needs
+}
+
+/// Names the artifacts in the store's index, after making them durable.
+fn list(context: &Context<'_>, lock: &Lock, store: &Store) -> Result<(), crate::Error> {
+    local::list(store, lock).map_err(|source| crate::Error::store(context.workspace, source))
+}
+
+async fn read(
+    context: &Context<'_>,
+    upstreams: &Upstreams<'_>,
+    store: &Store,
+    need: &Need<'_>,
+) -> Result<(), crate::Error> {
+    let Some(source) = &need.artifact.source else {
+        unreachable!("only artifacts of registries are needed here");
+    };
+    let Ok(reference) = Reference::parse(&source.reference) else {
+        unreachable!("a lock was checked when it was read");
+    };
+    let repository = upstreams.repository(&reference)?;
+    if need.is_manifest {
+        let bytes = read_manifest(&repository, need).await?;
+        keep(context, store, need.digest, &bytes)?;
+        advanced(context.reporter, need.size);
+        return Ok(());
+    }
+    let blob = registry::Blob {
+        digest: need.digest.clone(),
+        size: need.size,
+    };
+    let observer = FetchObserver(context.reporter);
+    let failed = |source| match source {
+        registry::Error::Target { source, .. }
+            if source
+                .get_ref()
+                .is_some_and(|one| one.is::<bundle::StoreError>()) =>
+        {
+            match source.downcast::<bundle::StoreError>() {
+                Ok(source) => crate::Error::store(context.workspace, source),
+                Err(source) => crate::Error::io("write", &context.workspace.store(), source),
+            }
+        }
+        source => repository.failed(Some(need.digest.as_ref()), source),
+    };
+    if need.size < IN_PIECES {
+        let mut target = Memory::default();
+        let pulled = repository
+            .registry
+            .pull_blob(&repository.path, &blob, &mut target, &observer);
+        pulled.await.map_err(failed)?;
+        keep(context, store, need.digest, &target.0)?;
+        advanced(context.reporter, need.size);
+        return Ok(());
+    }
+    let stored = |source| crate::Error::store(context.workspace, source);
+    loop {
+        if store.has(need.digest, need.size) {
+            advanced(context.reporter, need.size);
+            return Ok(());
+        }
+        let partial = tokio::task::block_in_place(|| store.partial(need.digest, need.size));
+        let Some(partial) = partial.map_err(stored)? else {
+            tokio::time::sleep(WAIT).await;
+            continue;
+        };
+        let mut target = Pieces::new(partial, context.reporter);
+        let pulled = repository
+            .registry
+            .pull_blob(&repository.path, &blob, &mut target, &observer);
+        pulled.await.map_err(failed)?;
+        return tokio::task::block_in_place(|| target.partial.commit()).map_err(stored);
+    }
+}
+
+/// Reads a manifest, or makes the reduced index that was locked.
+async fn read_manifest(repository: &Repository, need: &Need<'_>) -> Result<Vec<u8>, crate::Error> {
+    let artifact = need.artifact;
+    let whole = artifact
+        .source
+        .as_ref()
+        .and_then(|source| source.whole.as_ref());
+    let is_made = artifact.manifests.len() > 1 && *need.digest == artifact.digest;
+    let asked = whole.filter(|_| is_made).unwrap_or(need.digest);
+    let fetched = repository
+        .registry
+        .get_manifest(&repository.path, asked.as_ref())
+        .await;
+    let fetched = fetched.map_err(|source| repository.failed(Some(asked.as_ref()), source))?;
+    if asked == need.digest {
+        return Ok(fetched.bytes.to_vec());
+    }
+    let locked: Vec<&str> = artifact
+        .manifests
+        .iter()
+        .map(|one| one.digest.as_ref())
+        .collect();
+    let reduced = bundle::reduce(&fetched.bytes, &|digest| locked.contains(&digest));
+    let reduced = reduced.map_err(|source| Error::Content {
+        reference: need.digest.to_string(),
+        source,
+    })?;
+    match format!("sha256:{}", crate::sha256(&reduced)) == need.digest.as_ref() {
+        true => Ok(reduced),
+        false => Err(Error::Shape {
+            reference: artifact.reference(),
+            rule: "its platforms do not give the index that was locked",
+        }
+        .into()),
+    }
+}
+
+fn advanced(reporter: &dyn Reporter, bytes: u64) {
+    reporter.report(Event::Advanced {
+        step: Step::Fetch,
+        bytes,
+    });
+}
+
+/// A small blob on its way into the store.
+#[derive(Debug, Default)]
+pub(super) struct Memory(pub(super) Vec<u8>);
+
+impl BlobTarget for Memory {
+    fn written(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn restart(&mut self) -> io::Result<()> {
+        self.0.clear();
+        Ok(())
+    }
+
+    fn found(&self) -> Digest {
+        digest_of(&Sha256::digest(&self.0))
+    }
+}
+
+fn digest_of(hash: &[u8]) -> Digest {
+    match bundle::sha256_digest(&format!("sha256:{}", hex::encode(hash))) {
+        Ok(digest) => digest,
+        Err(_) => unreachable!("a SHA-256 is a digest"),
+    }
+}
+
+/// A large blob on its way into the store. It reports how far it is, never backwards.
+struct Pieces<'a> {
+    partial: PartialBlob,
+    reporter: &'a dyn Reporter,
+    reported: u64,
+}
+
+impl<'a> Pieces<'a> {
+    fn new(partial: PartialBlob, reporter: &'a dyn Reporter) -> Self {
+        let reported = partial.written();
+        reporter.report(Event::Spared {
+            step: Step::Fetch,
+            bytes: reported,
+        });
+        Self {
+            partial,
+            reporter,
+            reported,
+        }
+    }
+}
+
+impl BlobTarget for Pieces<'_> {
+    fn written(&self) -> u64 {
+        self.partial.written()
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.partial.write(bytes).map_err(io::Error::other)?;
+        let written = self.partial.written();
+        if written > self.reported {
+            advanced(self.reporter, written - self.reported);
+            self.reported = written;
+        }
+        Ok(())
+    }
+
+    fn restart(&mut self) -> io::Result<()> {
+        self.partial.restart().map_err(io::Error::other)
+    }
+
+    fn found(&self) -> Digest {
+        self.partial.found()
+    }
+}

@@ -1,0 +1,354 @@
+//! Finds out what a reference is: its manifests, their blobs and their sizes. Manifests are kept in the store as they come, since
+//! registries count how often they are asked for.
+
+use std::collections::HashSet;
+
+use bundle::set::{Entry, is_platform_of};
+use bundle::{
+    Artifact, BlobSink as _, Child, Content, Described, Kind, LARGEST_MANIFEST, Manifest, Source,
+    Store,
+};
+use oci_spec::image::{Digest, MediaType};
+
+use super::upstream::Repository;
+use crate::Context;
+use crate::set::Error;
+
+/// How deep indexes may list indexes.
+const DEEPEST: usize = 4;
+
+/// Resolves an entry of a set.
+///
+/// # Errors
+/// The registry does not serve it, or it cannot be carried.
+pub(super) async fn resolve(
+    context: &Context<'_>,
+    repository: &Repository,
+    entry: &Entry,
+    store: &Store,
+) -> Result<Artifact, crate::Error> {
+    let mut walk = Walk {
+        context,
+        repository,
+        reference: entry.reference.to_string(),
+        store,
+        manifests: Vec::new(),
+        done: HashSet::new(),
+        kinds: Vec::new(),
+    };
+    let asked = entry.reference.asked();
+    let (described, bytes, digest) = walk.read(asked, None).await?;
+    let root = Child {
+        digest: digest.clone(),
+        media_type: described.media_type.clone(),
+        size: bytes.len() as u64,
+        platform: None,
+        attests: None,
+    };
+    let (root, described, is_whole) = match entry.platforms.is_empty() {
+        true => (root, described, true),
+        false => {
+            walk.choose(root, described, &bytes, &entry.platforms)
+                .await?
+        }
+    };
+    let is_artifact = matches!(
+        described.content,
+        Content::Index {
+            is_artifact: true,
+            ..
+        }
+    );
+    walk.add(root.clone(), described, 0).await?;
+    let has = |kind: Kind| walk.kinds.contains(&kind);
+    let kind = match (has(Kind::Image) && !is_artifact, has(Kind::Chart)) {
+        (true, _) => Kind::Image,
+        (false, true) => Kind::Chart,
+        (false, false) => Kind::Artifact,
+    };
+    if (kind == Kind::Chart) != entry.is_chart {
+        return Err(Error::ListedAs {
+            reference: walk.reference,
+            listed: if entry.is_chart { "charts" } else { "images" },
+            kind,
+        }
+        .into());
+    }
+    Ok(Artifact {
+        repository: entry.repository.clone(),
+        tag: entry.tag.clone(),
+        kind,
+        archive: String::new(),
+        source: Some(Source {
+            reference: walk.reference,
+            platforms: entry.platforms.clone(),
+            whole: (!is_whole).then_some(digest),
+        }),
+        digest: root.digest,
+        media_type: root.media_type,
+        size: root.size,
+        manifests: walk.manifests,
+    })
+}
+
+/// Keeps bytes that are this digest in the store.
+///
+/// # Errors
+/// They cannot be written.
+pub(super) fn keep(
+    context: &Context<'_>,
+    store: &Store,
+    digest: &Digest,
+    bytes: &[u8],
+) -> Result<(), crate::Error> {
+    let size = bytes.len() as u64;
+    if store.has(digest, size) {
+        return Ok(());
+    }
+    let stored = |source| crate::Error::store(context.workspace, source);
+    let mut writer = Box::new(store.writer(digest, size).map_err(stored)?);
+    writer.write(bytes).map_err(stored)?;
+    writer.commit().map_err(stored)
+}
+
+/// The walk from the root of an artifact over its manifests, children first.
+struct Walk<'a> {
+    context: &'a Context<'a>,
+    repository: &'a Repository,
+    reference: String,
+    store: &'a Store,
+    manifests: Vec<Manifest>,
+    done: HashSet<String>,
+    kinds: Vec<Kind>,
+}
+
+type Read = (Described, Vec<u8>, Digest);
+
+impl Walk<'_> {
+    /// Reads a manifest by tag or digest, from the store if it has it.
+    async fn read(
+        &self,
+        asked: &str,
+        media_type: Option<&MediaType>,
+    ) -> Result<Read, crate::Error> {
+        let kept = bundle::sha256_digest(asked).ok();
+        let kept = kept.and_then(|digest| {
+            let bytes = self.store.read(&digest, LARGEST_MANIFEST).ok()?;
+            Some((bytes, digest))
+        });
+        let said = media_type.map(ToString::to_string);
+        let (bytes, digest, said) = match kept {
+            Some((bytes, digest)) => (bytes, digest, said),
+            None => {
+                let fetched = self
+                    .repository
+                    .registry
+                    .get_manifest(&self.repository.path, asked);
+                let below = asked.starts_with("sha256:").then_some(asked);
+                let fetched =
+                    (fetched.await).map_err(|source| self.repository.failed(below, source))?;
+                let said = said.or(fetched.media_type.map(|one| one.to_string()));
+                keep(self.context, self.store, &fetched.digest, &fetched.bytes)?;
+                (fetched.bytes.to_vec(), fetched.digest, said)
+            }
+        };
+        let described = bundle::describe(&bytes, said.as_deref());
+        let described = described.map_err(|source| Error::Content {
+            reference: self.reference.clone(),
+            source,
+        })?;
+        Ok((described, bytes, digest))
+    }
+
+    /// Returns the root that carries only some platforms: the manifest of the one image, or an index of several, which is kept in the
+    /// store. Also returns whether that is the root that was there.
+    async fn choose(
+        &self,
+        root: Child,
+        described: Described,
+        bytes: &[u8],
+        platforms: &[String],
+    ) -> Result<(Child, Described, bool), crate::Error> {
+        let children = match &described.content {
+            Content::Index { children, .. } => children.clone(),
+            Content::Manifest { .. } => {
+                let platform = self.platform(&described).await?;
+                self.require(platforms, platform.iter().map(String::as_str))?;
+                return Ok((root, described, true));
+            }
+        };
+        let known = children
+            .iter()
+            .filter_map(|child| child.platform.as_deref());
+        self.require(platforms, known)?;
+        let is_chosen = |child: &&Child| {
+            let is_asked =
+                |platform: &String| platforms.iter().any(|one| is_platform_of(one, platform));
+            child.platform.as_ref().is_some_and(is_asked)
+        };
+        let chosen: Vec<&Child> = children.iter().filter(is_chosen).collect();
+        if let [only] = chosen.as_slice() {
+            let (described, ..) = self
+                .read(only.digest.as_ref(), Some(&only.media_type))
+                .await?;
+            return Ok(((*only).clone(), described, false));
+        }
+        let digests: HashSet<&str> = chosen.iter().map(|child| child.digest.as_ref()).collect();
+        let attestations = children.iter().filter(|child| {
+            let attested = child.attests.as_deref();
+            attested.is_some_and(|digest| digests.contains(digest))
+        });
+        let kept: HashSet<&str> = (digests.iter().copied())
+            .chain(attestations.map(|child| child.digest.as_ref()))
+            .collect();
+        if kept.len() == children.len() {
+            return Ok((root, described, true));
+        }
+        let reduced = bundle::reduce(bytes, &|digest| kept.contains(digest));
+        let content = |source| Error::Content {
+            reference: self.reference.clone(),
+            source,
+        };
+        let reduced = reduced.map_err(content)?;
+        let digest = format!("sha256:{}", crate::sha256(&reduced));
+        let Ok(digest) = bundle::sha256_digest(&digest) else {
+            unreachable!("a SHA-256 is a digest");
+        };
+        keep(self.context, self.store, &digest, &reduced)?;
+        let media_type = root.media_type.to_string();
+        let described = bundle::describe(&reduced, Some(&media_type)).map_err(content)?;
+        let child = Child {
+            digest,
+            size: reduced.len() as u64,
+            ..root
+        };
+        Ok((child, described, false))
+    }
+
+    fn require<'p>(
+        &self,
+        platforms: &[String],
+        known: impl Iterator<Item = &'p str>,
+    ) -> Result<(), crate::Error> {
+        let known: Vec<&str> = known.collect();
+        let missing = platforms
+            .iter()
+            .find(|one| !known.iter().any(|platform| is_platform_of(one, platform)));
+        match missing {
+            None => Ok(()),
+            Some(platform) => Err(Error::Platform {
+                reference: self.reference.clone(),
+                platform: platform.clone(),
+                known: known.into_iter().map(str::to_owned).collect(),
+            }
+            .into()),
+        }
+    }
+
+    /// Returns the platform of an image that no index lists, which its config names.
+    async fn platform(&self, described: &Described) -> Result<Option<String>, crate::Error> {
+        let Content::Manifest {
+            kind: Kind::Image,
+            blobs,
+            ..
+        } = &described.content
+        else {
+            return Ok(None);
+        };
+        let Some(config) = blobs
+            .first()
+            .filter(|config| config.size <= LARGEST_MANIFEST)
+        else {
+            return Ok(None);
+        };
+        let bytes = match self.store.read(&config.digest, LARGEST_MANIFEST) {
+            Ok(bytes) => bytes,
+            Err(_) => {
+                let mut target = super::pull::Memory::default();
+                let blob = registry::Blob {
+                    digest: config.digest.clone(),
+                    size: config.size,
+                };
+                let (registry, path) = (&self.repository.registry, &self.repository.path);
+                let pulled = registry.pull_blob(path, &blob, &mut target, &());
+                let failed = |source| self.repository.failed(Some(config.digest.as_ref()), source);
+                pulled.await.map_err(failed)?;
+                keep(self.context, self.store, &config.digest, &target.0)?;
+                target.0
+            }
+        };
+        Ok(bundle::platform_of_config(&bytes))
+    }
+
+    /// Adds a manifest after everything that it lists.
+    async fn add(
+        &mut self,
+        child: Child,
+        described: Described,
+        depth: usize,
+    ) -> Result<(), crate::Error> {
+        if !self.done.insert(child.digest.to_string()) {
+            return Ok(());
+        }
+        let manifest = |platform, blobs, external| Manifest {
+            digest: child.digest.clone(),
+            media_type: child.media_type.clone(),
+            size: child.size,
+            platform,
+            blobs,
+            external,
+        };
+        let added = match described.content {
+            Content::Index { children, .. } => {
+                if depth >= DEEPEST {
+                    return Err(self.shape("its indexes are nested too deeply"));
+                }
+                for child in children {
+                    if child.size > LARGEST_MANIFEST {
+                        return Err(self.shape("a manifest of it is larger than 4 MiB"));
+                    }
+                    let asked = child.digest.to_string();
+                    let (described, bytes, _) = self.read(&asked, Some(&child.media_type)).await?;
+                    if bytes.len() as u64 != child.size {
+                        return Err(self.shape("an index names a wrong size"));
+                    }
+                    Box::pin(self.add(child, described, depth + 1)).await?;
+                }
+                manifest(None, Vec::new(), Vec::new())
+            }
+            Content::Manifest {
+                kind,
+                blobs,
+                external,
+            } => {
+                let platform = match (&child.platform, depth) {
+                    (None, 0) => {
+                        let content = Content::Manifest {
+                            kind,
+                            blobs: blobs.clone(),
+                            external: Vec::new(),
+                        };
+                        self.platform(&Described {
+                            media_type: child.media_type.clone(),
+                            content,
+                        })
+                        .await?
+                    }
+                    (platform, _) => platform.clone(),
+                };
+                self.kinds.push(kind);
+                manifest(platform, blobs, external)
+            }
+        };
+        self.manifests.push(added);
+        Ok(())
+    }
+
+    fn shape(&self, rule: &'static str) -> crate::Error {
+        Error::Shape {
+            reference: self.reference.clone(),
+            rule,
+        }
+        .into()
+    }
+}

@@ -1,0 +1,113 @@
+//! Tests of `images`: the references of an environment, for those who pull them.
+
+use support::upstream::Upstream;
+use support::{Lab, Run};
+
+use crate::{AIRLOCK, FAKE_MKECTL};
+
+/// A lab with a set of an image of Docker Hub, one in a different place, and a chart.
+async fn lab() -> (Lab, Upstream) {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let upstream = Upstream::start().await;
+    upstream.image("library/nginx", "1.29", &["linux/amd64"], 100, "1");
+    upstream.image("org/tool", "v1", &["linux/amd64"], 100, "1");
+    upstream.chart("charts/extra", "1.0.0");
+    let address = &upstream.address;
+    lab.sandbox.write(
+        "bundles/platform.set.yaml",
+        &format!(
+            "images: [nginx:1.29, {{ reference: 'quay.io/org/tool:v1', as: tools/tool }}]\ncharts: [ghcr.io/charts/extra:1.0.0]\n\
+             registries: {{ docker.io: {{ mirror: '{address}' }}, quay.io: {{ mirror: '{address}' }}, ghcr.io: {{ mirror: '{address}' }} }}\n"
+        ),
+    );
+    lab.write_environment("sets: [platform]\n");
+    lab.run(&["lock", "platform"]).success();
+    (lab, upstream)
+}
+
+/// Returns the lines that are not of the release.
+fn of_set(run: &Run) -> String {
+    let lines = run.stdout.lines().filter(|line| !line.contains("mirantis"));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn references_are_listed_in_both_registries() {
+    let (lab, _upstream) = lab().await;
+    let run = lab.run(&["images", "lab"]).success();
+    let text = of_set(&run);
+    let short: Vec<&str> = text
+        .lines()
+        .map(|line| line.split("@sha256:").next().unwrap())
+        .collect();
+    insta::assert_snapshot!(short.join("\n"), @"
+    docker.io/library/nginx:1.29 127.0.0.1:[PORT]/mke/library/nginx:1.29
+    ghcr.io/charts/extra:1.0.0 127.0.0.1:[PORT]/mke/charts/extra:1.0.0
+    quay.io/org/tool:v1 127.0.0.1:[PORT]/mke/tools/tool:v1
+    ");
+    assert!(
+        run.stdout
+            .contains("registry.mirantis.com/mke/calico/node:"),
+        "{}",
+        run.stdout
+    );
+    let json = lab.run(&["images", "lab", "--format", "json"]).success();
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(
+        json["result"]["artifacts"][0]["upstream"],
+        "docker.io/library/nginx:1.29"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_consumer_gets_its_own_form() {
+    let (lab, _upstream) = lab().await;
+    let kustomize = lab
+        .run(&["images", "lab", "--as", "kustomize"])
+        .success()
+        .stdout;
+    for name in ["docker.io/library/nginx", "library/nginx", "nginx"] {
+        let entry = format!("- name: {name}\n  newName: 127.0.0.1:[PORT]/mke/library/nginx\n");
+        assert!(kustomize.contains(&entry), "{kustomize}");
+    }
+    assert!(
+        kustomize
+            .contains("- name: quay.io/org/tool\n  newName: 127.0.0.1:[PORT]/mke/tools/tool\n"),
+        "{kustomize}"
+    );
+    assert!(!kustomize.contains("charts/extra"), "{kustomize}");
+    let hosts = lab
+        .run(&["images", "lab", "--as", "containerd"])
+        .success()
+        .stdout;
+    assert!(
+        hosts.contains(
+            "# /etc/containerd/certs.d/docker.io/hosts.toml\nserver = \"https://registry-1.docker.io\"\n\n\
+             [host.\"http://127.0.0.1:[PORT]/v2/mke\"]\n  capabilities = [\"pull\", \"resolve\"]\n  override_path = true\n"
+        ),
+        "{hosts}"
+    );
+    assert!(
+        hosts.contains(
+            "# not by this file: quay.io/org/tool:v1 is 127.0.0.1:[PORT]/mke/tools/tool:v1\n"
+        ),
+        "{hosts}"
+    );
+    let bom = lab
+        .run(&["images", "lab", "--as", "cyclonedx"])
+        .success()
+        .stdout;
+    let bom: serde_json::Value = serde_json::from_str(&bom).unwrap();
+    assert_eq!(
+        (&bom["bomFormat"], &bom["specVersion"]),
+        (&"CycloneDX".into(), &"1.6".into())
+    );
+    let nginx = &bom["components"][0];
+    let digest = nginx["hashes"][0]["content"].as_str().unwrap();
+    assert_eq!(
+        nginx["purl"],
+        format!("pkg:oci/nginx@sha256%3A{digest}?repository_url=docker.io/library/nginx&tag=1.29")
+    );
+    let mirrors = lab.run(&["images", "lab", "--as", "idms"]).success().stdout;
+    assert!(mirrors.contains("  - source: docker.io/library/nginx\n    mirrors:\n    - 127.0.0.1:[PORT]/mke/library/nginx\n"), "{mirrors}");
+}

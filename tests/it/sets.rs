@@ -1,0 +1,334 @@
+//! Tests of sets: how they are locked and fetched, what registries may do meanwhile, and how an environment carries them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
+use bundle::{Lock, Store};
+use support::upstream::Upstream;
+use support::{Sandbox, Server};
+
+use crate::AIRLOCK;
+
+mod carried;
+mod faulty;
+
+const BOTH: &[&str] = &["linux/amd64", "linux/arm64/v8"];
+
+/// A workspace with the set `platform` of an image, one with a short name, and a chart.
+struct Place {
+    sandbox: Sandbox,
+    upstream: Upstream,
+}
+
+impl Place {
+    async fn new() -> Self {
+        let upstream = Upstream::start().await;
+        upstream.image("library/nginx", "1.29", BOTH, 3000, "1");
+        upstream.image("prometheus/node-exporter", "v1.9", BOTH, 2000, "1");
+        upstream.chart("charts/monitoring", "1.0.0");
+        let sandbox = Sandbox::new(AIRLOCK);
+        let place = Self { sandbox, upstream };
+        place.write("");
+        place
+    }
+
+    /// Writes the set's file, with more lines for its images.
+    fn write(&self, more: &str) {
+        let address = &self.upstream.address;
+        self.sandbox.write(
+            "bundles/platform.set.yaml",
+            &format!(
+                "images:\n- nginx:1.29\n- {address}/prometheus/node-exporter:v1.9\n{more}charts:\n- oci://{address}/charts/monitoring:1.0.0\n\
+                 registries:\n  docker.io: {{ mirror: '{address}' }}\n"
+            ),
+        );
+    }
+
+    fn lock(&self) -> Lock {
+        Lock::read(&self.sandbox.path("bundles/platform.lock.yaml")).unwrap()
+    }
+
+    fn store(&self) -> Store {
+        Store::open(&self.sandbox.path("bundles/store")).unwrap()
+    }
+
+    /// Checks that the store has everything, whole.
+    fn everything_is_there(&self) {
+        let store = self.store();
+        for (digest, size) in self.lock().artifacts.iter().flat_map(|one| one.blobs()) {
+            store.verify_blob(digest, size).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_is_locked_by_digest_and_the_same_upstream_gives_the_same_bytes() {
+    let place = Place::new().await;
+    let run = place.sandbox.run(&["lock", "platform"]).success();
+    insta::assert_snapshot!(run.stdout, @"wrote bundles/platform.lock.yaml: 3 artifacts, 19.34 kB");
+    let first = place.sandbox.read("bundles/platform.lock.yaml");
+    let head: Vec<&str> = first.lines().take(9).collect();
+    let head = head
+        .join("\n")
+        .replace(&place.upstream.address, "127.0.0.1:[PORT]");
+    insta::assert_snapshot!(head, @"
+    # What the set platform carries. Written by `cargo xtask lock platform`; not to be edited.
+    version: 1
+    set: platform
+    artifacts:
+    - repository: charts/monitoring
+      tag: 1.0.0
+      kind: chart
+      source:
+        reference: 127.0.0.1:[PORT]/charts/monitoring:1.0.0
+    ");
+    let names: Vec<String> = place
+        .lock()
+        .artifacts
+        .iter()
+        .map(|one| one.reference())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "charts/monitoring:1.0.0",
+            "library/nginx:1.29",
+            "prometheus/node-exporter:v1.9"
+        ]
+    );
+
+    // Known tags are only looked at.
+    let before = place.upstream.count();
+    place.sandbox.run(&["lock", "platform"]).success();
+    assert_eq!(place.upstream.count() - before, 3);
+    std::fs::remove_file(place.sandbox.path("bundles/platform.lock.yaml")).unwrap();
+    std::fs::remove_dir_all(place.sandbox.path("bundles/store")).unwrap();
+    place.sandbox.run(&["lock", "platform"]).success();
+    assert_eq!(place.sandbox.read("bundles/platform.lock.yaml"), first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_locked_stays_until_it_is_updated() {
+    let place = Place::new().await;
+    place.sandbox.run(&["lock", "platform"]).success();
+    let before = place.lock();
+    place
+        .sandbox
+        .run(&["lock", "platform", "--check"])
+        .success();
+    let nginx = place
+        .upstream
+        .image("library/nginx", "1.29", BOTH, 3000, "2");
+    let exporter = place
+        .upstream
+        .image("prometheus/node-exporter", "v1.9", BOTH, 2000, "2");
+    let checked = place
+        .sandbox
+        .run(&["lock", "platform", "--check"])
+        .exits_with(2);
+    assert!(
+        checked.stdout.contains(&format!("and is {nginx} now")),
+        "{}",
+        checked.stdout
+    );
+    let kept = place.sandbox.run(&["lock", "platform"]).success();
+    assert!(
+        kept.stdout
+            .contains("moved upstream, kept as locked: docker.io/library/nginx:1.29"),
+        "{}",
+        kept.stdout
+    );
+    assert_eq!(place.lock(), before);
+    place
+        .sandbox
+        .run(&["lock", "platform", "--update", "nginx"])
+        .success();
+    let digests = |lock: &Lock| -> BTreeMap<String, String> {
+        lock.artifacts
+            .iter()
+            .map(|one| (one.repository.clone(), one.digest.to_string()))
+            .collect()
+    };
+    let updated = digests(&place.lock());
+    assert_eq!(updated["library/nginx"], nginx);
+    assert_eq!(
+        updated["prometheus/node-exporter"],
+        digests(&before)["prometheus/node-exporter"]
+    );
+    place
+        .sandbox
+        .run(&["lock", "platform", "--replace"])
+        .success();
+    assert_eq!(digests(&place.lock())["prometheus/node-exporter"], exporter);
+    let unknown = place
+        .sandbox
+        .run(&["lock", "platform", "--update", "redis"])
+        .exits_with(64);
+    assert!(
+        unknown
+            .stderr
+            .contains("`redis` names no entry of the set platform"),
+        "{}",
+        unknown.stderr
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_platforms_that_are_listed_are_carried() {
+    let place = Place::new().await;
+    let three = ["linux/amd64", "linux/arm64/v8", "linux/s390x"];
+    let whole = place.upstream.image("a/one", "1", &three, 500, "1");
+    let address = place.upstream.address.clone();
+    place.write(&format!(
+        "- {{ reference: '{address}/a/one:1', platforms: [linux/arm64], as: some/one }}\n\
+         - {{ reference: '{address}/a/one:1', platforms: [linux/s390x, linux/amd64], as: 'some/two:both' }}\n\
+         - {{ reference: '{address}/a/one@{whole}', as: some/all }}\n"
+    ));
+    place.sandbox.run(&["lock", "platform"]).success();
+    place.sandbox.run(&["fetch", "platform"]).success();
+    place.everything_is_there();
+    let lock = place.lock();
+    let platforms = |place: &str| -> Vec<String> {
+        let artifact = lock
+            .artifacts
+            .iter()
+            .find(|one| one.reference() == place)
+            .unwrap();
+        artifact
+            .manifests
+            .iter()
+            .filter_map(|one| one.platform.clone())
+            .collect()
+    };
+    assert_eq!(platforms("some/one:1"), ["linux/arm64/v8"]);
+    assert_eq!(platforms("some/two:both"), ["linux/amd64", "linux/s390x"]);
+    let by_digest = format!("some/all:{}", whole.replace(':', "-"));
+    assert_eq!(platforms(&by_digest), three);
+    // A reduced index is made again from the whole one.
+    std::fs::remove_dir_all(place.sandbox.path("bundles/store")).unwrap();
+    place.sandbox.run(&["fetch", "platform"]).success();
+    place.everything_is_there();
+
+    place.write(&format!(
+        "- {{ reference: '{address}/a/one:1', platforms: [linux/ppc64le] }}\n"
+    ));
+    let run = place.sandbox.run(&["lock", "platform"]).exits_with(3);
+    assert!(
+        run.stderr
+            .contains("has no linux/ppc64le, only: linux/amd64, linux/arm64/v8, linux/s390x"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_brings_each_blob_once_and_nothing_to_do_costs_a_request_an_artifact() {
+    let place = Place::new().await;
+    place.sandbox.run(&["lock", "platform"]).success();
+    // Manifests are in the store since they were locked.
+    assert!(
+        place
+            .upstream
+            .asked()
+            .iter()
+            .all(|one| !one.contains("/blobs/"))
+    );
+    place.sandbox.run(&["fetch", "platform"]).success();
+    place.everything_is_there();
+    let asked = place.upstream.asked();
+    let blobs: Vec<&String> = asked.iter().filter(|one| one.contains("/blobs/")).collect();
+    let unique: BTreeSet<_> = blobs.iter().collect();
+    assert_eq!(blobs.len(), unique.len(), "{blobs:?}");
+    let again = place.sandbox.run(&["fetch", "platform"]).success();
+    insta::assert_snapshot!(again.stdout, @"the set platform is fetched and matches its lock: 0 new blobs, 0 B");
+    assert_eq!(place.upstream.count() - asked.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_moved_after_it_was_locked_is_named_and_the_digest_is_fetched() {
+    let place = Place::new().await;
+    place.sandbox.run(&["lock", "platform"]).success();
+    place
+        .upstream
+        .image("library/nginx", "1.29", BOTH, 3000, "2");
+    let run = place.sandbox.run(&["fetch", "platform"]).exits_with(2);
+    assert!(run.stderr.contains("the set platform is fetched as it was locked, but upstream has moved: docker.io/library/nginx:1.29"), "{}", run.stderr);
+    place.everything_is_there();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_in_a_set_are_named() {
+    let place = Place::new().await;
+    let address = place.upstream.address.clone();
+    let refused = |more: &str, code: i32, words: &str| {
+        place.write(more);
+        let run = place.sandbox.run(&["lock", "platform"]).exits_with(code);
+        assert!(run.stderr.contains(words), "{}", run.stderr);
+        assert!(!place.sandbox.path("bundles/platform.lock.yaml").exists());
+    };
+    refused(
+        "- quay.io/library/nginx:1.29\n",
+        3,
+        "would both become library/nginx:1.29 in the mirror",
+    );
+    refused("- 'a b'\n", 3, "`a b` is not a reference");
+    refused(
+        &format!("- {address}/charts/monitoring:1.0.0\n"),
+        3,
+        "would both become charts/monitoring:1.0.0",
+    );
+    refused(
+        &format!("- {{ reference: '{address}/charts/monitoring:1.0.0', as: x }}\n"),
+        3,
+        "is listed under `images`, but is a chart",
+    );
+    refused(&format!("- {address}/no/such:1\n"), 5, "cannot read ");
+    place.write("");
+    place.sandbox.run(&["lock", "platform"]).success();
+    // The lock must be of what is listed.
+    place.write(&format!("- {address}/charts/other:1\n"));
+    let run = place.sandbox.run(&["fetch", "platform"]).exits_with(3);
+    assert!(
+        run.stderr.contains("charts/other:1 is not locked"),
+        "{}",
+        run.stderr
+    );
+    let run = place
+        .sandbox
+        .run(&["lock", "v4.1.5", "--update", "nginx"])
+        .exits_with(64);
+    assert!(
+        run.stderr
+            .contains("--update is for sets, and v4.1.5 is not a set"),
+        "{}",
+        run.stderr
+    );
+    let run = place
+        .sandbox
+        .run(&["lock", "platform", "--url", "https://a"])
+        .exits_with(64);
+    assert!(
+        run.stderr
+            .contains("--url is for bundles, and platform is a set"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offline_run_asks_no_upstream() {
+    let place = Place::new().await;
+    place.sandbox.run(&["lock", "platform"]).success();
+    let before = place.upstream.count();
+    for arguments in [
+        &["lock", "platform", "--check", "--offline"],
+        &["fetch", "platform", "--offline", "-v"],
+    ] {
+        let run = place.sandbox.run(arguments).exits_with(1);
+        assert!(run.stderr.contains("offline"), "{}", run.stderr);
+    }
+    assert_eq!(place.upstream.count(), before);
+}

@@ -1,0 +1,416 @@
+//! Sets of an environment: planned, pushed, verified, packed and pruned with its release.
+
+use support::{Courier, Lab, TestRegistry, bundles};
+
+use super::*;
+use crate::FAKE_MKECTL;
+
+/// A lab whose environment carries the set `platform`, locked.
+struct Carried {
+    lab: Lab,
+    upstream: Upstream,
+}
+
+impl Carried {
+    async fn new() -> Self {
+        Self::of(Lab::new(AIRLOCK, FAKE_MKECTL).await).await
+    }
+
+    async fn of(lab: Lab) -> Self {
+        let upstream = Upstream::start().await;
+        upstream.image("library/nginx", "1.29", BOTH, 3000, "1");
+        upstream.image("monitoring/exporter", "v1.9", BOTH, 2 << 20, "1");
+        upstream.chart("charts/extra", "1.0.0");
+        let address = &upstream.address;
+        lab.sandbox.write(
+            "bundles/platform.set.yaml",
+            &format!(
+                "images:\n- nginx:1.29\n- {{ reference: '{address}/monitoring/exporter:v1.9', as: tools/exporter }}\n\
+                 charts:\n- oci://{address}/charts/extra:1.0.0\nregistries: {{ docker.io: {{ mirror: '{address}' }} }}\n"
+            ),
+        );
+        lab.write_environment("sets: [platform]\n");
+        lab.run(&["lock", "platform"]).success();
+        Self { lab, upstream }
+    }
+
+    fn set(&self) -> Lock {
+        Lock::read(&self.lab.sandbox.path("bundles/platform.lock.yaml")).unwrap()
+    }
+
+    /// Checks that the registry serves everything of the set, byte for byte.
+    async fn everything_is_served(&self) {
+        let client = self.lab.registry.client();
+        for artifact in &self.set().artifacts {
+            let repository = format!("mke/{}", artifact.repository);
+            let found = client
+                .get_manifest(&repository, &artifact.tag)
+                .await
+                .unwrap();
+            assert_eq!(found.digest, artifact.digest);
+            for manifest in &artifact.manifests {
+                let found = client
+                    .get_manifest(&repository, manifest.digest.as_ref())
+                    .await
+                    .unwrap();
+                assert_eq!(found.digest, manifest.digest);
+                for blob in &manifest.blobs {
+                    assert!(client.has_blob(&repository, &blob.digest).await.unwrap());
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_carries_the_sets_of_its_environment() {
+    let carried = Carried::new().await;
+    let lab = &carried.lab;
+    let plan = lab.run(&["plan", "lab"]).success();
+    assert!(
+        plan.stdout.contains("+ library/nginx:1.29")
+            && plan.stdout.contains("+ tools/exporter:v1.9"),
+        "{}",
+        plan.stdout
+    );
+    assert!(
+        plan.stdout
+            .contains("platform: fetch 10 blobs from registries"),
+        "{}",
+        plan.stdout
+    );
+    let preflight = lab.run(&["preflight", "lab"]);
+    assert!(
+        preflight
+            .stdout
+            .contains("3 artifacts, 10 blobs to be fetched from registries"),
+        "{}",
+        preflight.whole()
+    );
+    lab.run(&["deploy", "lab"]).success();
+    carried.everything_is_served().await;
+    let receipt = lab.receipt();
+    assert!(receipt.contains("  sets:\n    platform: "), "{receipt}");
+    lab.run(&["verify", "lab"]).success();
+    let status = lab.run(&["status", "lab"]).success();
+    assert!(
+        !status.stdout.contains("different lock"),
+        "{}",
+        status.stdout
+    );
+    // Nothing to do asks no upstream.
+    let before = carried.upstream.count();
+    let again = lab.run(&["deploy", "lab"]).success();
+    assert!(again.whole().contains("Nothing to do"), "{}", again.whole());
+    assert_eq!(carried.upstream.count(), before);
+
+    // A new lock of the set is a difference, and the next deploy brings it.
+    carried
+        .upstream
+        .image("library/nginx", "1.29", BOTH, 3000, "2");
+    lab.run(&["lock", "platform", "--update", "nginx"])
+        .success();
+    let status = lab.run(&["status", "lab"]);
+    assert!(
+        status
+            .stdout
+            .contains("it was deployed from a different lock"),
+        "{}",
+        status.whole()
+    );
+    lab.run(&["deploy", "lab"]).success();
+    carried.everything_is_served().await;
+}
+
+// promise 1, of sets
+#[tokio::test(flavor = "multi_thread")]
+async fn success_is_reported_only_if_the_sets_are_served_too() {
+    let carried = Carried::new().await;
+    let lab = &carried.lab;
+    // A blob that upstream lost: nothing is tagged, and no cluster is touched.
+    let lost = carried.upstream.blobs()[0].clone();
+    let digest = lost.clone();
+    carried.upstream.instead(move |asked| {
+        asked
+            .path
+            .ends_with(&digest)
+            .then(|| StatusCode::NOT_FOUND.into_response())
+    });
+    let run = lab.run(&["deploy", "lab"]).exits_with(5);
+    assert!(run.stderr.contains(&lost), "{}", run.stderr);
+    assert!(lab.applies().is_empty());
+    let client = lab.registry.client();
+    assert!(
+        client
+            .head_manifest("mke/library/nginx", "1.29")
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert!(
+        client
+            .head_manifest("mke/calico/node", "v3.30.2")
+            .await
+            .unwrap()
+            .is_none()
+    );
+    carried.upstream.as_usual();
+    lab.run(&["deploy", "lab"]).success();
+    carried.everything_is_served().await;
+
+    // A manifest of the set that the registry loses is found, and restored.
+    let set = carried.set();
+    let exporter = set
+        .artifacts
+        .iter()
+        .find(|one| one.repository == "tools/exporter")
+        .unwrap();
+    let url = format!(
+        "http://{}/v2/mke/tools/exporter/manifests/{}",
+        lab.registry.address, exporter.digest
+    );
+    support::registries::http()
+        .delete(url)
+        .send()
+        .await
+        .unwrap();
+    let run = lab.run(&["verify", "lab"]).exits_with(5);
+    assert!(run.stderr.contains("tools/exporter"), "{}", run.whole());
+    lab.run(&["verify", "lab", "--repair"]).success();
+    carried.everything_is_served().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_fit_is_named_before_anything_is_sent() {
+    let carried = Carried::new().await;
+    let lab = &carried.lab;
+    lab.write_environment("sets: [platform, gpu]\n");
+    let check = lab.run(&["check", "lab"]).exits_with(3);
+    assert!(
+        check.stderr.contains("`gpu` is not a set"),
+        "{}",
+        check.whole()
+    );
+    lab.sandbox.write(
+        "bundles/gpu.set.yaml",
+        &format!(
+            "images: [{}/monitoring/exporter:v1.9]\n",
+            carried.upstream.address
+        ),
+    );
+    let check = lab.run(&["check", "lab"]).success();
+    assert!(
+        check.stderr.contains("the set gpu is not locked"),
+        "{}",
+        check.whole()
+    );
+    let plan = lab.run(&["plan", "lab"]).exits_with(3);
+    assert!(
+        plan.stderr
+            .contains("hint: on a machine with internet: `cargo xtask lock gpu`"),
+        "{}",
+        plan.stderr
+    );
+    // Different content under one name.
+    carried
+        .upstream
+        .image("library/nginx", "1.29", BOTH, 10, "other");
+    lab.sandbox.write(
+        "bundles/gpu.set.yaml",
+        &format!(
+            "images: [{}/library/nginx:1.29]\n",
+            carried.upstream.address
+        ),
+    );
+    lab.run(&["lock", "gpu"]).success();
+    let plan = lab.run(&["plan", "lab"]).exits_with(3);
+    assert!(
+        plan.stderr
+            .contains("platform and gpu both have library/nginx:1.29, with different content")
+            || plan
+                .stderr
+                .contains("gpu and platform both have library/nginx:1.29, with different content"),
+        "{}",
+        plan.stderr
+    );
+    assert!(lab.repositories().await.is_empty());
+}
+
+/// Runs git in a workspace, as its owner.
+fn git(folder: &camino::Utf8Path, arguments: &[&str]) {
+    #[expect(clippy::disallowed_methods, reason = "the workspace's owner commits")]
+    let mut git = std::process::Command::new("git");
+    git.args(["-c", "user.name=Jane", "-c", "user.email=jane@example.com"])
+        .args(arguments)
+        .current_dir(folder);
+    let output = git.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// Makes a repository of the workspace, and commits it.
+fn commit(carried: &Carried) {
+    let sandbox = &carried.lab.sandbox;
+    if !sandbox.path(".git").exists() {
+        let known = ["/usr/bin/git", "/usr/local/bin/git"];
+        let found = known
+            .into_iter()
+            .find(|git| std::path::Path::new(git).exists());
+        sandbox.install(found.unwrap(), "git");
+        sandbox.write(".gitignore", "/bundles/store/\n/bundles/pack/\n/bundles/registries/\n*.tar.gz\nlogs/\nadmin-password\n");
+        git(
+            &sandbox.path(""),
+            &["init", "--quiet", "--initial-branch=main"],
+        );
+    }
+    git(&sandbox.path(""), &["add", "."]);
+    git(
+        &sandbox.path(""),
+        &["commit", "--quiet", "--message", "deployed"],
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prune_keeps_what_sets_need_and_removes_what_they_needed() {
+    let carried = Carried::new().await;
+    let lab = &carried.lab;
+    lab.run(&["deploy", "lab"]).success();
+    commit(&carried);
+    for seed in ["2", "3"] {
+        carried
+            .upstream
+            .image("library/nginx", &format!("1.29-{seed}"), BOTH, 3000, seed);
+        let set = lab.sandbox.read("bundles/platform.set.yaml");
+        let line = set
+            .lines()
+            .find(|line| line.starts_with("- nginx:"))
+            .unwrap()
+            .to_owned();
+        lab.sandbox.write(
+            "bundles/platform.set.yaml",
+            &set.replace(&line, &format!("- nginx:1.29-{seed}")),
+        );
+        lab.run(&["lock", "platform"]).success();
+        lab.run(&["deploy", "lab"]).success();
+        commit(&carried);
+    }
+    // The third one runs and the second one ran before it.
+    lab.run(&["prune", "lab", "--out", "prune.yaml"]).success();
+    let plan = lab.sandbox.read("prune.yaml");
+    let (_, remove) = plan.split_once("\nremove:").unwrap();
+    assert!(remove.contains("- '1.29'\n"), "{plan}");
+    assert!(
+        !remove.contains("1.29-2") && !remove.contains("1.29-3"),
+        "{plan}"
+    );
+    assert!(!remove.contains("tools/exporter"), "{plan}");
+    lab.run(&["prune", "lab", "--plan", "prune.yaml"]).success();
+    let client = lab.registry.client();
+    let held = |tag: &'static str| client.head_manifest("mke/library/nginx", tag);
+    assert_eq!(held("1.29").await.unwrap(), None);
+    assert!(held("1.29-2").await.unwrap().is_some());
+    carried.everything_is_served().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_medium_carries_the_sets_over_the_gap() {
+    let Courier { lab, .. } = Courier::new(AIRLOCK, FAKE_MKECTL).await;
+    let carried = Carried::of(lab).await;
+    let lab = &carried.lab;
+    commit(&carried);
+    let medium = lab.sandbox.path("../medium");
+    let packed = lab.run(&[
+        "pack",
+        "lab",
+        "--program",
+        "/bin/true",
+        "--out",
+        medium.as_str(),
+    ]);
+    assert_eq!(packed.code, Some(0), "{}", packed.whole());
+    // Inside, there is no upstream and no bundle.
+    let inside = lab.sandbox.path("../inside");
+    let run = lab.run(&[
+        "unpack",
+        medium.as_str(),
+        "-C",
+        inside.as_str(),
+        "--allow-unsigned",
+    ]);
+    assert_eq!(run.code, Some(0), "{}", run.whole());
+    let before = carried.upstream.count();
+    lab.run(&["push", "lab", "-C", inside.as_str(), "--offline"])
+        .success();
+    assert_eq!(carried.upstream.count(), before);
+    carried.everything_is_served().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(without_docker, ignore = "Docker does not answer")]
+async fn a_push_from_distribution_to_distribution_keeps_every_digest() {
+    let upstream = TestRegistry::plain().await;
+    let target = TestRegistry::plain().await;
+    let mut sandbox = Sandbox::new(AIRLOCK);
+    let bundle = sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
+    bundles::make(&bundles::small(), &bundle);
+    sandbox
+        .run(&["lock", "v4.1.5", "--bundle", bundle.as_str()])
+        .success();
+    let release = Lock::read(&sandbox.path("bundles/v4.1.5-amd64.lock.yaml")).unwrap();
+    target.describe(&sandbox, "");
+    let environment = sandbox.read("environments/lab/environment.yaml");
+    // The release itself is what the set is made of: under the same project of another registry.
+    let moved = environment.replace(&target.address, &upstream.address);
+    sandbox.write("environments/lab/environment.yaml", &moved);
+    sandbox.run(&["push", "lab"]).success();
+    sandbox.write(
+        "environments/lab/environment.yaml",
+        &format!("sets: [copied]\n{environment}"),
+    );
+    let (charts, images): (Vec<_>, Vec<_>) = release
+        .artifacts
+        .iter()
+        .partition(|one| one.kind == bundle::Kind::Chart);
+    let list = |artifacts: &[&bundle::Artifact]| -> String {
+        artifacts
+            .iter()
+            .map(|one| {
+                format!(
+                    "- {{ reference: '{}/mke/four/{}', as: 'copy/{}' }}\n",
+                    upstream.address,
+                    one.reference(),
+                    one.reference()
+                )
+            })
+            .collect()
+    };
+    sandbox.write(
+        "bundles/copied.set.yaml",
+        &format!("images:\n{}charts:\n{}", list(&images), list(&charts)),
+    );
+    sandbox.run(&["lock", "copied"]).success();
+    // What is fetched is not what the release brought.
+    std::fs::remove_dir_all(sandbox.path("bundles/store")).unwrap();
+    sandbox.run(&["push", "lab"]).success();
+    sandbox.variable("NO_PROXY", "127.0.0.1");
+    let copied = Lock::read(&sandbox.path("bundles/copied.lock.yaml")).unwrap();
+    assert_eq!(copied.artifacts.len(), release.artifacts.len());
+    let client = target.client();
+    for artifact in &copied.artifacts {
+        let name = artifact.reference();
+        let original = release
+            .artifacts
+            .iter()
+            .find(|one| format!("copy/{}", one.reference()) == name)
+            .unwrap();
+        assert_eq!(
+            (&artifact.digest, &artifact.manifests),
+            (&original.digest, &original.manifests),
+            "{name}"
+        );
+        let found = client
+            .get_manifest(&format!("mke/four/{}", artifact.repository), &artifact.tag)
+            .await
+            .unwrap();
+        assert_eq!(found.digest, original.digest, "{name}");
+    }
+}

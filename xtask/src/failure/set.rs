@@ -1,0 +1,50 @@
+//! The hints for sets.
+
+use release::set::{Error, SetError};
+
+use super::registry_error;
+
+/// Returns what can be done about a set that is not locked or fetched.
+pub(super) fn hints(error: &Error) -> Vec<String> {
+    let hint = match error {
+        Error::Missing { name, known, .. } => match known.as_slice() {
+            [] => format!("write bundles/{name}.set.yaml; docs/sets.md has an example"),
+            known => format!("sets of this workspace: {}", known.join(", ")),
+        },
+        Error::NameOfEnvironment { .. } => "rename the set's file and its lock".to_owned(),
+        Error::NotLocked { set, .. } => {
+            format!("on a machine with internet: `cargo xtask lock {set}`, and commit the lock")
+        }
+        Error::Outdated { set, .. } => {
+            format!("run `cargo xtask lock {set}`, and commit the lock")
+        }
+        Error::Entry {
+            matching, known, ..
+        } => match matching.as_slice() {
+            [] => format!("name one of: {}", known.join(", ")),
+            matching => format!("name one of: {}", matching.join(", ")),
+        },
+        Error::Moved { set, moved } => match moved.first() {
+            Some(one) => format!(
+                "to take what upstream has now: `cargo xtask lock {set} --update {}`; to keep what is locked, nothing",
+                one.reference
+            ),
+            None => return Vec::new(),
+        },
+        Error::Collision { .. } => {
+            "give one of them a different place with `as:` in the set's file".to_owned()
+        }
+        Error::Invalid(SetError::Collision { .. }) => {
+            "give one of them a different place with `as:`".to_owned()
+        }
+        Error::Platform { .. } => "name platforms that the image has, or none for all".to_owned(),
+        Error::ListedAs { .. } => "list it in the other list of the set's file".to_owned(),
+        Error::Registry { source, .. } => return registry_error::hints(source),
+        Error::Invalid(_)
+        | Error::Ca { .. }
+        | Error::Content { .. }
+        | Error::Shape { .. }
+        | Error::Credentials { .. } => return Vec::new(),
+    };
+    vec![hint]
+}

@@ -1,0 +1,32 @@
+//! `images`: where the artifacts of an environment are, in the words of those who pull them.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use crate::app::App;
+use crate::cli::{ImagesArgs, ImagesForm};
+use crate::failure::Failure;
+
+pub(crate) fn run(app: &App<'_>, arguments: &ImagesArgs) -> Result<ExitCode, Failure> {
+    let environment = app.environment(&arguments.environment)?;
+    let images = release::report::images::images(&app.workspace, &environment)?;
+    let form = match arguments.form {
+        None => {
+            let text: String = (images.artifacts.iter())
+                .map(|one| format!("{} {}@{}\n", one.upstream, one.mirrored, one.digest))
+                .collect();
+            app.ui.result(&text, &images)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(ImagesForm::Kustomize) => images.kustomize(),
+        Some(ImagesForm::Containerd) => images.containerd(),
+        Some(ImagesForm::Cyclonedx) => images.cyclone_dx(),
+        Some(ImagesForm::Idms) => images.digest_mirrors(),
+    };
+    app.ui.document(
+        &form,
+        &json!({ "environment": images.environment, "text": form }),
+    )?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,128 @@
+//! `lock` of a set: what registries have is recorded, or compared with what was recorded.
+
+use std::process::ExitCode;
+
+use indicatif::DecimalBytes;
+use release::set::Moved;
+use release::transfer::set::lock::{Request, compare, lock};
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::cli::LockArgs;
+use crate::failure::{DIFFERS, Failure};
+use crate::interrupt::until_interrupted;
+
+/// Returns the option that only a set has, if one was typed.
+pub(super) fn option_of_sets(arguments: &LockArgs) -> Option<&'static str> {
+    match (arguments.check, arguments.update.is_empty()) {
+        (true, _) => Some("--check"),
+        (false, false) => Some("--update"),
+        (false, true) => None,
+    }
+}
+
+/// Returns the option that only a bundle has, if one was typed.
+fn option_of_bundles(arguments: &LockArgs) -> Option<&'static str> {
+    let options = [
+        (arguments.bundle.is_some(), "--bundle"),
+        (arguments.url.is_some(), "--url"),
+        (arguments.checksum.is_some(), "--checksum"),
+        (arguments.checksum_url.is_some(), "--checksum-url"),
+        (arguments.mkectl_url.is_some(), "--mkectl-url"),
+        (arguments.arch.is_some(), "--arch"),
+        (arguments.diff, "--diff"),
+        (arguments.force_release, "--force-release"),
+    ];
+    let typed = options.into_iter().find(|(is_typed, _)| *is_typed);
+    typed.map(|(_, option)| option)
+}
+
+pub(super) fn run(app: &App<'_>, arguments: &LockArgs) -> Result<ExitCode, Failure> {
+    let set = arguments.release.as_str();
+    if let Some(option) = option_of_bundles(arguments) {
+        return Err(Failure::OptionOfBundles {
+            option,
+            set: set.to_owned(),
+        });
+    }
+    if arguments.check {
+        return check(app, set);
+    }
+    let request = Request {
+        set: set.to_owned(),
+        update: arguments.update.clone(),
+        replace: arguments.replace,
+    };
+    let outcome = until_interrupted(app, async { Ok(lock(&app.context(), &request).await?) })?;
+    let action = match outcome.written {
+        true => "wrote",
+        false => "unchanged:",
+    };
+    let bytes = outcome.lock.unique_bytes();
+    let mut text = format!(
+        "{action} {}: {}, {}\n",
+        outcome.path,
+        super::super::count(outcome.lock.artifacts.len(), "artifact"),
+        DecimalBytes(bytes),
+    );
+    for moved in &outcome.updated {
+        text.push_str(&format!("updated: {moved}\n"));
+    }
+    for moved in &outcome.moved {
+        text.push_str(&format!("moved upstream, kept as locked: {moved}\n"));
+    }
+    if let Some(moved) = outcome.moved.first() {
+        text.push_str(&format!(
+            "`cargo xtask lock {set} --update {}` updates one entry, `--replace` all\n",
+            moved.reference
+        ));
+    }
+    app.ui.result(
+        &text,
+        &json!({
+            "path": outcome.path,
+            "written": outcome.written,
+            "artifacts": outcome.lock.artifacts.len(),
+            "bytes": bytes,
+            "updated": outcome.updated.iter().map(value).collect::<Vec<_>>(),
+            "moved": outcome.moved.iter().map(value).collect::<Vec<_>>(),
+        }),
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check(app: &App<'_>, set: &str) -> Result<ExitCode, Failure> {
+    let found = until_interrupted(app, async { Ok(compare(&app.context(), set).await?) })?;
+    let is_same = found.moved.is_empty() && found.differences.is_empty();
+    let mut text = String::new();
+    for difference in &found.differences {
+        text.push_str(&format!("{difference}\n"));
+    }
+    for moved in &found.moved {
+        text.push_str(&format!("moved upstream: {moved}\n"));
+    }
+    if is_same {
+        text.push_str(&format!(
+            "{}: {} as upstream has them\n",
+            found.path,
+            super::super::count(found.artifacts, "artifact")
+        ));
+    }
+    app.ui.result(
+        &text,
+        &json!({
+            "path": found.path,
+            "artifacts": found.artifacts,
+            "differences": found.differences,
+            "moved": found.moved.iter().map(value).collect::<Vec<_>>(),
+        }),
+    )?;
+    Ok(match is_same {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(DIFFERS),
+    })
+}
+
+fn value(moved: &Moved) -> Value {
+    json!({ "reference": moved.reference, "locked": moved.locked, "now": moved.now })
+}
