@@ -1,6 +1,5 @@
 //! `report`: a page for people, judged by a browser.
 
-
 use bundle::make::{ContentsRecipe, LayerRecipe};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};

@@ -213,7 +213,7 @@ async fn from_registries(
     let bringing = async move {
         set::pull::bring(context, lock, &|digest| announcer.blob(digest)).await?;
         let proof = local::stored(context, lock, stored)?;
-        announcer.whole(&proof)?;
+        announcer.bundle_verified(&proof)?;
         Ok::<_, Error>(proof)
     };
     let pushing = push::push(context, deliveries, &store, arrivals, &[]);
