@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use bundle::{Lock, Store};
 use support::upstream::Upstream;
-use support::{Sandbox, Server};
+use support::{Sandbox, Server, bundles};
 
 use crate::AIRLOCK;
 
@@ -331,4 +331,40 @@ async fn an_offline_run_asks_no_upstream() {
         assert!(run.stderr.contains("offline"), "{}", run.stderr);
     }
     assert_eq!(place.upstream.count(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_that_charts_name_and_no_lock_has_are_listed() {
+    let place = Place::new().await;
+    let values =
+        "image: { repository: nginx, tag: '1.29' }\nsidecar: { image: 'quay.io/org/sidecar:v2' }\n";
+    let member = bundles::Member::new("chart/values.yaml", values.as_bytes());
+    let packed = bundles::gzip(&bundles::tar(&[member]));
+    place
+        .upstream
+        .chart_of("charts/monitoring", "1.0.0", packed);
+    place.sandbox.run(&["lock", "platform"]).success();
+    let run = place.sandbox.run(&["fetch", "platform"]).success();
+    assert!(
+        run.stdout
+            .contains("in no lock: quay.io/org/sidecar:v2, which charts/monitoring:1.0.0 names\n"),
+        "{}",
+        run.stdout
+    );
+    assert!(!run.stdout.contains("nginx"), "{}", run.stdout);
+    let inspected = place.sandbox.run(&["inspect", "platform"]).success();
+    assert!(
+        inspected.stdout.contains("library/nginx:1.29"),
+        "{}",
+        inspected.stdout
+    );
+    assert!(
+        inspected.stdout.contains("\nset platform\n3 artifacts of "),
+        "{}",
+        inspected.stdout
+    );
+    let listed = place.sandbox.run(&["list"]).success();
+    assert!(listed.stdout.contains("platform"), "{}", listed.stdout);
+    let stored = place.sandbox.run(&["store"]).success();
+    assert!(stored.stdout.contains("platform"), "{}", stored.stdout);
 }

@@ -125,13 +125,18 @@ impl Upstream {
         digest
     }
 
-    /// Puts a chart under a tag. Returns the digest of its manifest.
+    /// Puts a chart under a tag, whose content is not read. Returns the digest of its manifest.
     pub fn chart(&self, repository: &str, tag: &str) -> String {
+        self.chart_of(repository, tag, filled(repository, 500))
+    }
+
+    /// Puts a chart with this content, a `tar.gz`, under a tag. Returns the digest of its manifest.
+    pub fn chart_of(&self, repository: &str, tag: &str, packed: impl Into<Bytes>) -> String {
         let mut content = lock(&self.content);
         let config = content.blob(Bytes::from(format!(
             r#"{{"name":"{repository}","version":"{tag}"}}"#
         )));
-        let layer = content.blob(filled(repository, 500));
+        let layer = content.blob(packed.into());
         let manifest = format!(
             r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{},"layers":[{}]}}"#,
             descriptor(CHART, &config),

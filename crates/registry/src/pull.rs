@@ -222,8 +222,10 @@ mod tests {
         }
     }
 
-    fn blob() -> Blob {
-        Blobs::new().blob(b"twelve bytes")
+    async fn pull(fake: &Fake, target: &mut Memory) -> Result<(), Error> {
+        let blob = Blobs::new().blob(b"twelve bytes");
+        let registry = fake.registry();
+        registry.pull_blob(REPOSITORY, &blob, target, &()).await
     }
 
     #[tokio::test]
@@ -239,10 +241,7 @@ mod tests {
         })
         .await;
         let mut target = Memory(b"twelve".to_vec());
-        let pulled = fake
-            .registry()
-            .pull_blob(REPOSITORY, &blob(), &mut target, &());
-        pulled.await.unwrap();
+        pull(&fake, &mut target).await.unwrap();
         assert_eq!(target.0, b"twelve bytes");
     }
 
@@ -250,10 +249,7 @@ mod tests {
     async fn a_registry_without_ranges_begins_again() {
         let fake = Fake::start(|_| "twelve bytes".into_response()).await;
         let mut target = Memory(b"twelve".to_vec());
-        let pulled = fake
-            .registry()
-            .pull_blob(REPOSITORY, &blob(), &mut target, &());
-        pulled.await.unwrap();
+        pull(&fake, &mut target).await.unwrap();
         assert_eq!(target.0, b"twelve bytes");
     }
 
@@ -271,10 +267,7 @@ mod tests {
         })
         .await;
         let mut target = Memory::default();
-        let pulled = fake
-            .registry()
-            .pull_blob(REPOSITORY, &blob(), &mut target, &());
-        pulled.await.unwrap();
+        pull(&fake, &mut target).await.unwrap();
         assert_eq!(target.0, b"twelve bytes");
     }
 
@@ -283,10 +276,7 @@ mod tests {
         for wrong in ["twelve lines", "twelve bytes and more"] {
             let fake = Fake::start(move |_| Body::from(wrong).into_response()).await;
             let mut target = Memory::default();
-            let pulled = fake
-                .registry()
-                .pull_blob(REPOSITORY, &blob(), &mut target, &());
-            let error = pulled.await.unwrap_err();
+            let error = pull(&fake, &mut target).await.unwrap_err();
             assert!(matches!(error, Error::DigestMismatch { .. }), "{error:?}");
             assert_eq!(fake.requests().len(), 2);
         }

@@ -105,7 +105,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     let (mut kept, mut updated, mut artifacts) = (Vec::new(), Vec::new(), Vec::new());
     for (artifact, moved) in resolved {
         if let Some(moved) = moved {
-            match locked.iter().any(|one| *one == artifact) {
+            match locked.contains(&artifact) {
                 true => kept.push(moved),
                 false => updated.push(moved),
             }
