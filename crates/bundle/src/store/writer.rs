@@ -103,18 +103,22 @@ impl BlobWriter {
     }
 }
 
-/// Asks the system to begin writing a part of a file to the disk, without waiting for it. It is a hint: a failure shows when the file
-/// is synced.
+/// Asks the system to begin writing a part of a file to the disk, without waiting for it, and returns whether it does. It is a hint: a
+/// failure shows when the file is synced.
 #[cfg(target_os = "linux")]
-fn begin_writeback(file: &File, start: u64, length: u64) {
+fn begin_writeback(file: &File, start: u64, length: u64) -> bool {
     use std::os::fd::AsRawFd as _;
     let (start, length) = (start.cast_signed(), length.cast_signed());
     // SAFETY: the descriptor is open for as long as `file`, and no memory is passed.
-    unsafe { libc::sync_file_range(file.as_raw_fd(), start, length, libc::SYNC_FILE_RANGE_WRITE) };
+    unsafe {
+        libc::sync_file_range(file.as_raw_fd(), start, length, libc::SYNC_FILE_RANGE_WRITE) == 0
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn begin_writeback(_: &File, _: u64, _: u64) {}
+fn begin_writeback(_: &File, _: u64, _: u64) -> bool {
+    true
+}
 
 /// The mode of files in a store. Temporary files are private, and a store is shared by a team and read by other tools.
 #[cfg(unix)]
@@ -149,5 +153,26 @@ pub(super) fn write_error(
             source,
         },
         _ => io_error("write", path, source),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_is_asked_to_write_while_a_large_blob_is_still_coming() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Utf8Path::from_path(folder.path()).unwrap()).unwrap();
+        let digest = crate::digest::digest_of(&[]);
+        let mut writer = store.writer(&digest, 3 * WRITEBACK).unwrap();
+        let half = vec![1; WRITEBACK as usize / 2];
+        let mut handed_over = Vec::new();
+        for _ in 0..5 {
+            writer.write(&half).unwrap();
+            handed_over.push(writer.handed_over / WRITEBACK);
+        }
+        assert_eq!(handed_over, [0, 1, 1, 2, 2]);
+        assert!(begin_writeback(writer.file.as_file(), 0, WRITEBACK));
     }
 }
