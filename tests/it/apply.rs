@@ -28,12 +28,12 @@ async fn after_a_push_it_renders_applies_and_writes_the_receipt() {
     --- stderr
     Plan for lab: v4.1.5 to 127.0.0.1:[PORT]/mke
       bundle    not needed
-      registry  14 artifacts already there
+      registry  14 artifacts already present
       config    write environments/lab/mke4.yaml
       mkectl    [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml --no-color --no-pretty-print
-                because it was asked for
+                because `apply` always runs mkectl
       confirm 14 artifacts as a node pulls them
-      confirm 14 artifacts are served to nodes
+      confirm done: 14 artifacts are served to nodes
         apply [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml --no-color --no-pretty-print
     mkectl | INF mkectl v4.1.5 reads [WORKSPACE]/environments/lab/mke4.yaml
     mkectl | !!! Make sure to save the admin credentials shown below !!!
@@ -42,8 +42,8 @@ async fn after_a_push_it_renders_applies_and_writes_the_receipt() {
     mkectl |              Generated username:password
     mkectl |         admin:***
     mkectl | INF MKE v4.1.5 is installed
-        apply the password of user admin is in environments/lab/admin-password, which only you can read; no other copy exists
-        apply applied; log in environments/lab/logs/[TIME]-apply.log
+        apply done: the password of user admin is in environments/lab/admin-password, which only you can read; no other copy exists
+        apply done: applied; log in environments/lab/logs/[TIME]-apply.log
     "#);
     let receipt = lab.receipt();
     assert!(
@@ -87,7 +87,7 @@ async fn a_protected_environment_requires_its_name() {
     let run = lab.run(&["apply", "lab"]).exits_with(8);
     assert!(
         run.stderr
-            .ends_with("hint: add `--confirm lab` for runs without a terminal\n"),
+            .ends_with("hint: add `--confirm lab` for runs without a terminal; `--yes` alone does not confirm\n"),
         "{}",
         run.stderr
     );

@@ -89,8 +89,8 @@ async fn a_protected_environment_wants_its_name() {
     assert_eq!(wrong.code, Some(8));
     insta::assert_snapshot!(last_stderr(&wrong, 2), @r#"
     exit code: 8
-    error: lab was not confirmed: --confirm says `prod`
-    hint: add `--confirm lab` for runs without a terminal
+    error: lab was not confirmed: `--confirm` has `prod`, but expected `lab`
+    hint: add `--confirm lab` for runs without a terminal; `--yes` alone does not confirm
     "#);
     let machine = lab
         .run(&["deploy", "lab", "--format", "json"])
@@ -114,14 +114,14 @@ async fn at_a_terminal_the_name_is_asked_for() {
     exit code: 8
                 because no receipt records a successful deploy
 
-    lab is protected. Type its name to continue: error: lab was not confirmed: `prod` was typed
-    hint: add `--confirm lab` for runs without a terminal
+    lab is protected. Type its name to continue: error: lab was not confirmed: `prod` was typed; expected `lab`
+    hint: add `--confirm lab` for runs without a terminal; `--yes` alone does not confirm
     "#);
     let nothing = answer(&lab, &["deploy", "lab"], "\n");
     insta::assert_snapshot!(last_stderr(&nothing, 2), @r#"
     exit code: 8
-    lab is protected. Type its name to continue: error: lab was not confirmed: nothing was typed
-    hint: add `--confirm lab` for runs without a terminal
+    lab is protected. Type its name to continue: error: lab was not confirmed: nothing was typed; expected `lab`
+    hint: add `--confirm lab` for runs without a terminal; `--yes` alone does not confirm
     "#);
     assert!(lab.repositories().await.is_empty());
     answer(&lab, &["deploy", "lab"], "lab\n").success();

@@ -319,7 +319,7 @@ async fn a_restore_that_fails_is_reported_and_done_again_by_the_next_deploy() {
     );
     let plan = lab.run(&["plan", "lab"]).success();
     assert!(
-        plan.stdout.contains("because the last one failed"),
+        plan.stdout.contains("because the last deploy failed"),
         "{}",
         plan.stdout
     );

@@ -280,7 +280,7 @@ fn without_a_command_the_help_is_shown() {
 
     Usage: cargo xtask [OPTIONS] <COMMAND>
 
-    Look
+    Inspect
       list        List environments and locked releases
       show        Print an environment with everything it inherits
       inspect     List the contents of a bundle
@@ -310,12 +310,12 @@ fn without_a_command_the_help_is_shown() {
       apply       Run mkectl on the rendered mke4.yaml
       migrate     Upgrade an MKE 3 cluster to MKE 4
 
-    Care
+    Maintain
       verify      Read the registry as a node does
       store       Report the contents of the store by release
       receipt     Rebuild a lost receipt from the cluster and the registry
       cluster     Manage the cluster of an environment
-      mkectl      Run another command of the environment's mkectl
+      mkectl      Run any command of the cluster's mkectl
       prune       Remove tags that no release needs, by a reviewed plan
       support     Write a support archive without secrets
       completion  Print a shell completion script

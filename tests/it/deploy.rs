@@ -286,10 +286,10 @@ async fn after_a_failed_apply_mkectl_runs_again_even_if_the_files_are_set_back()
     Plan for lab: v4.1.5 to 127.0.0.1:[PORT]/mke
     warning: the cluster of lab does not respond, so only the receipt is used: `[SANDBOX]/bin/mkectl config get` exited with code 1: FTL there is no kubeconfig
       bundle    not needed
-      registry  14 artifacts already there
+      registry  14 artifacts already present
       config    write environments/lab/mke4.yaml
       mkectl    [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml --no-color --no-pretty-print
-                because the last one failed
+                because the last deploy failed
 
     --- a/environments/lab/mke4.yaml
     +++ b/environments/lab/mke4.yaml
@@ -310,8 +310,8 @@ async fn after_a_failed_apply_mkectl_runs_again_even_if_the_files_are_set_back()
     mkectl |              Generated username:password
     mkectl |         admin:***
     mkectl | INF MKE v4.1.5 is installed
-        apply the password of user admin is in environments/lab/admin-password-[TIME], which only you can read; no other copy exists
-        apply applied; log in environments/lab/logs/[TIME]-apply.log
+        apply done: the password of user admin is in environments/lab/admin-password-[TIME], which only you can read; no other copy exists
+        apply done: applied; log in environments/lab/logs/[TIME]-apply.log
     "#);
     assert_eq!(lab.applies().len(), 3);
     let receipt = lab.receipt();
@@ -356,7 +356,7 @@ async fn what_cannot_be_written_is_found_before_anything_is_pushed() {
             "logs" => std::fs::write(&path, "").unwrap(),
             _ => std::fs::create_dir(&path).unwrap(),
         }
-        let run = lab.run(&["deploy", "lab"]).exits_with(1);
+        let run = lab.run(&["deploy", "lab"]).exits_with(3);
         assert!(
             run.stderr.contains(&format!("environments/lab/{name}")),
             "{}",

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use registry::{Credentials, Endpoint, PushReport, Registry, Settings};
+use registry::{Artifact, Credentials, Endpoint, PushReport, Registry, Settings};
 use secrecy::SecretString;
 use support::bundles;
 use support::faulty::{
@@ -248,6 +248,7 @@ async fn finishes(
 /// Compares what a push reports with what the registry holds.
 fn judge(registry: &FaultyRegistry, content: &Content, report: &PushReport) -> Result<(), String> {
     let artifacts = content.artifacts();
+    let mut ended = None;
     for (artifact, outcome) in artifacts.iter().zip(&report.artifacts) {
         let name = artifact.name();
         let wanted = root(artifact).digest.to_string();
@@ -261,12 +262,15 @@ fn judge(registry: &FaultyRegistry, content: &Content, report: &PushReport) -> R
         }
         if let Err(error) = outcome {
             let text = error.to_string();
-            // A reason that stops them all is reported by the request that met it.
-            let alone = Arc::strong_count(error) == 1;
-            let mut about = artifacts
-                .iter()
-                .filter(|other| !alone || other.repository == artifact.repository);
-            if !about.any(|other| text.contains(&other.repository)) {
+            let is_about = |other: &&Artifact| text.contains(&other.repository);
+            // A push ends once, for a reason that the remaining artifacts share. It is about one that failed as well.
+            let mut is_end = || {
+                let mut failed = (artifacts.iter().zip(&report.artifacts))
+                    .filter(|(_, outcome)| outcome.is_err())
+                    .map(|(artifact, _)| artifact);
+                Arc::ptr_eq(ended.get_or_insert(error), error) && failed.any(|one| is_about(&one))
+            };
+            if !is_about(&artifact) && !is_end() {
                 return Err(format!("{name}: {text:?} does not say what it is about"));
             }
         }

@@ -51,10 +51,6 @@ fn the_demo_runs_where_there_is_nothing_but_the_program() {
     assert!(!root.path().join("etc").exists());
 }
 
-/// Commits everything in the folder.
-const COMMIT: &str = "git init --quiet --initial-branch=main && git add --all && \
-    git -c user.name=team -c user.email=team@example.com commit --quiet --message Start";
-
 /// Unpacks the medium in an empty folder and deploys from it, without network, home folder and variables.
 const INSIDE: &str = r#"
 ip link set lo up
@@ -74,14 +70,8 @@ exec env -i HOME=/nonexistent PATH=/usr/bin:/bin NO_COLOR=1 AIRLOCK_OFFLINE=1 sh
 )]
 fn a_medium_is_all_that_a_deploy_without_network_needs() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    for program in ["/usr/bin/git", "/usr/local/bin/git"] {
-        if std::path::Path::new(program).exists() {
-            sandbox.install(program, "git");
-            break;
-        }
-    }
-    let ignored = std::fs::read_to_string(support::sandbox::repository().join(".gitignore"));
-    sandbox.write(".gitignore", &ignored.unwrap());
+    sandbox.init_git();
+    sandbox.commit("Start");
     sandbox.run(&["fetch", "demo"]).success();
     let shell = |program: &str, arguments: &[&str], folder: &camino::Utf8Path| {
         #[expect(
@@ -97,7 +87,6 @@ fn a_medium_is_all_that_a_deploy_without_network_needs() {
         assert!(output.status.success(), "{stderr}");
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    shell("sh", &["-euc", COMMIT], &sandbox.path(""));
     let medium = tempfile::tempdir().unwrap();
     let medium = camino::Utf8Path::from_path(medium.path()).unwrap();
     sandbox

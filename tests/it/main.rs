@@ -1,5 +1,5 @@
 //! The integration tests: one program, a file for each verb, `approval` for the questions before a plan, `diagnosis` for the log,
-//! `carry` for reading and pushing at the same time, `concurrency` for several commands on one environment, `resume`, `faults` and `interrupted`
+//! `carry` for reading and pushing at the same time, `concurrency` for several commands on one environment, `fleet` for many of both, `resume`, `faults` and `interrupted`
 //! for what goes wrong on the way, `referees` for programs of other authors that pull what was pushed, `terminal` for the width of what is shown, and `tidy` for the rules of the repository.
 //!
 //! Tests that need other programs are shown as ignored, with the reason, where those are missing; `build.rs` looks.
@@ -22,9 +22,11 @@ mod defaults;
 mod deploy;
 mod diagnosis;
 mod diff;
+mod drift;
 mod faults;
 mod fetch;
 mod files;
+mod fleet;
 mod gallery;
 mod inspect;
 mod interrupted;
@@ -55,6 +57,7 @@ mod releases;
 mod render;
 mod report;
 mod resume;
+mod returned;
 mod show;
 mod signed;
 mod snapshot;

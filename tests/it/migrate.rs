@@ -207,7 +207,7 @@ async fn what_stands_in_the_way_is_reported_before_anything_is_pushed() {
     lab.write_environment("");
     let run = lab.run(&["migrate", "lab"]).exits_with(3);
     assert!(
-        run.stderr.contains("describes no MKE 3 cluster"),
+        run.stderr.contains("has no `mke3` section"),
         "{}",
         run.stderr
     );

@@ -320,7 +320,7 @@ async fn the_locked_mkectl_is_fetched_and_taken_before_the_one_on_the_path() {
     let run = lab.run(&["fetch", "v4.1.5"]).success();
     assert!(
         run.stderr
-            .contains(&format!("mkectl v4.1.5 is here: {folder}/mkectl")),
+            .contains(&format!("mkectl v4.1.5 is in {folder}/mkectl")),
         "{}",
         run.stderr
     );

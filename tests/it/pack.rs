@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -9,7 +10,6 @@ use bundle::Lock;
 use bundle::make::Recipe;
 use camino::{Utf8Path, Utf8PathBuf};
 use medium::{Medium, What};
-use sha2::Digest as _;
 use support::{Sandbox, bundles};
 
 use crate::AIRLOCK;
@@ -40,33 +40,14 @@ fn recipe(release: &str) -> Recipe {
 impl Site {
     fn new() -> Self {
         let sandbox = Sandbox::new(AIRLOCK);
-        for program in ["git", "ssh-keygen"] {
-            let folders = ["/usr/bin", "/usr/local/bin"].into_iter();
-            let mut found = folders.map(|folder| Utf8Path::new(folder).join(program));
-            if let Some(path) = found.find(|path| path.exists()) {
-                sandbox.install(path.as_str(), program);
-            }
-        }
-        sandbox.write(
-            ".gitignore",
-            "/bundles/store/\n/bundles/pack/\n/bundles/mkectl/\n*.tar.gz\n",
-        );
+        sandbox.install_system("ssh-keygen");
         sandbox.write("program", "#!/bin/sh\necho airlock\n");
-        let site = Self { sandbox };
-        site.git(&["init", "--quiet", "--initial-branch=main"]);
+        sandbox.init_git();
         for release in [OLD, NEW] {
-            let bundle = site.sandbox.path("bundles/b.tar.gz");
-            bundles::make(&recipe(release), &bundle);
-            let lock = [
-                "lock",
-                release,
-                "--bundle",
-                bundle.as_str(),
-                "--force-release",
-            ];
-            site.sandbox.run(&lock).success();
-            site.lock_mkectl(release);
+            bundles::lock_release(&sandbox, release, &recipe(release));
+            bundles::lock_mkectl(&sandbox, release, release.as_bytes());
         }
+        let site = Self { sandbox };
         site.sandbox.write(
             "environments/lab/environment.yaml",
             "release: v4.1.5
@@ -78,37 +59,8 @@ config:
       ssh: { address: 192.0.2.10, user: ubuntu, port: 22, keyPath: ~/.ssh/id_ed25519 }
 ",
         );
-        site.commit("lab");
+        site.sandbox.commit("lab");
         site
-    }
-
-    /// Keeps a download of mkectl as the lock's own.
-    fn lock_mkectl(&self, release: &str) {
-        let archive = bundles::pack(&[bundles::Member::new("mkectl", release)]);
-        let mut lock = self.lock(release);
-        lock.mkectl.retain(|one| one.platform == "linux-x86_64");
-        lock.mkectl[0].sha256 = hex::encode(sha2::Sha256::digest(&archive));
-        self.sandbox.write(&lock_path(release), &lock.to_yaml());
-        let folder = self
-            .sandbox
-            .path(&format!("bundles/mkectl/{release}/linux-x86_64"));
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("mkectl.tar.gz"), archive).unwrap();
-    }
-
-    fn git(&self, arguments: &[&str]) {
-        #[expect(clippy::disallowed_methods, reason = "the workspace's owner commits")]
-        let mut git = std::process::Command::new("git");
-        git.args(["-c", "user.name=Jane", "-c", "user.email=jane@example.com"])
-            .args(arguments)
-            .current_dir(self.sandbox.path(""));
-        let output = git.output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-    }
-
-    fn commit(&self, message: &str) {
-        self.git(&["add", "."]);
-        self.git(&["commit", "--quiet", "--message", message]);
     }
 
     /// Commits a receipt that records the first release.
@@ -124,7 +76,7 @@ config:
                 Lock::digest(&lock),
             ),
         );
-        self.commit("receipt");
+        self.sandbox.commit("receipt");
     }
 
     fn arguments<'a>(&self, more: &[&'a str]) -> Vec<&'a str> {
@@ -244,7 +196,8 @@ fn a_medium_has_everything_and_the_same_input_gives_the_same_bytes() {
     let mut file = fs::File::create(&bundle).unwrap();
     medium.copy(history, &mut file, &|_| true).unwrap();
     let clone = site.sandbox.path("../clone");
-    site.git(&["clone", "--quiet", bundle.as_str(), clone.as_str()]);
+    site.sandbox
+        .git(&["clone", "--quiet", bundle.as_str(), clone.as_str()]);
     let lock = fs::read_to_string(clone.join(lock_path(NEW))).unwrap();
     assert_eq!(lock, site.sandbox.read(&lock_path(NEW)));
 
@@ -358,6 +311,47 @@ fn a_dry_run_prints_the_size_and_writes_nothing() {
     // What the store lacks is read from the bundle.
     let folder = site.packed("medium", &[]);
     assert_eq!(blobs(&open(&folder)), site.lock(NEW).blobs());
+}
+
+/// Plays cargo: what it is asked for is written down, and the program appears.
+const CARGO: &str = r#"#!/bin/sh
+PATH=/usr/bin:/bin
+echo "$@" > "$HOME/cargo"
+mkdir -p target/x86_64-unknown-linux-gnu/portable
+cp program target/x86_64-unknown-linux-gnu/portable/xtask
+"#;
+
+#[test]
+fn a_portable_program_is_built_for_the_medium() {
+    let site = Site::new();
+    let pack = ["pack", "lab", "--portable", "--out", "medium"];
+    let run = site.sandbox.run(&pack).exits_with(1);
+    assert!(
+        run.stderr.contains("pip install cargo-zigbuild ziglang"),
+        "{}",
+        run.stderr
+    );
+    let both = [&pack[..], &["--program", "program"]].concat();
+    site.sandbox.run(&both).exits_with(64);
+    for name in ["cargo", "cargo-zigbuild"] {
+        let path = site.sandbox.bin().join(name);
+        fs::write(&path, CARGO).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    // A dry run builds nothing.
+    site.sandbox
+        .run(&["pack", "lab", "--portable", "--dry-run"])
+        .success();
+    assert!(!site.sandbox.path("target").exists());
+    site.sandbox.run(&pack).success();
+    assert_eq!(
+        fs::read(site.sandbox.path("medium/airlock")).unwrap(),
+        fs::read(site.sandbox.path("program")).unwrap()
+    );
+    let asked = fs::read_to_string(site.sandbox.home().join("cargo")).unwrap();
+    assert!(asked.starts_with("zigbuild --locked "), "{asked}");
+    let target = "--package xtask --profile portable --target x86_64-unknown-linux-gnu.2.17\n";
+    assert!(asked.ends_with(target), "{asked}");
 }
 
 #[test]
@@ -479,7 +473,7 @@ fn a_signature_is_by_a_key_that_the_workspace_lists_or_a_warning_says_so() {
         "environments/allowed_signers",
         &format!("courier@example.com namespaces=\"airlock\" {public}"),
     );
-    site.commit("signers");
+    site.sandbox.commit("signers");
     let other = site.sandbox.path("../listed");
     let run = site
         .pack(&["--out", other.as_str(), "--sign", key.as_str()])
@@ -492,6 +486,64 @@ fn a_signature_is_by_a_key_that_the_workspace_lists_or_a_warning_says_so() {
         run.stderr
     );
     assert!(!site.sandbox.path("x").exists());
+}
+
+/// Runs a program of OpenSSH, with what answers its questions.
+fn ssh(site: &Site, program: &str, arguments: &[&str], socket: &Utf8Path) -> std::process::Command {
+    #[expect(clippy::disallowed_methods, reason = "the courier's keys")]
+    let mut command = std::process::Command::new(program);
+    command
+        .args(arguments)
+        .env("SSH_ASKPASS", site.sandbox.path("../askpass"))
+        .env("SSH_ASKPASS_REQUIRE", "force")
+        .env("SSH_AUTH_SOCK", socket);
+    command
+}
+
+#[test]
+#[cfg_attr(without_ssh_keygen, ignore = "needs `ssh-keygen`")]
+fn an_encrypted_key_and_a_key_of_an_agent_sign() {
+    let mut site = Site::new();
+    let askpass = site.sandbox.path("../askpass");
+    fs::write(&askpass, "#!/bin/sh\necho open sesame\n").unwrap();
+    fs::set_permissions(&askpass, fs::Permissions::from_mode(0o755)).unwrap();
+    let (key, socket) = (site.sandbox.path("../key"), site.sandbox.path("../agent"));
+    let make = [
+        "-q",
+        "-t",
+        "ed25519",
+        "-N",
+        "open sesame",
+        "-f",
+        key.as_str(),
+    ];
+    let made = ssh(&site, "ssh-keygen", &make, &socket).status().unwrap();
+    assert!(made.success());
+    site.sandbox
+        .variable("SSH_ASKPASS", askpass.as_str())
+        .variable("SSH_ASKPASS_REQUIRE", "force");
+    let signed = |site: &Site, name: &str, key: &str| {
+        let folder = site.packed(name, &["--sign", key]);
+        let found = medium::find(&[folder]).unwrap();
+        found.signer().unwrap().fingerprint()
+    };
+    let encrypted = signed(&site, "encrypted", key.as_str());
+
+    let serve = ["-D", "-a", socket.as_str()];
+    let mut agent = ssh(&site, "ssh-agent", &serve, &socket);
+    let mut agent = agent.stdout(Stdio::null()).spawn().unwrap();
+    while !socket.exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let added = ssh(&site, "ssh-add", &["-q", key.as_str()], &socket).output();
+    assert!(added.unwrap().status.success());
+    // Its private half is with the agent alone.
+    fs::remove_file(&key).unwrap();
+    site.sandbox.variable("SSH_AUTH_SOCK", socket.as_str());
+    let of_agent = signed(&site, "by-agent", &format!("{key}.pub"));
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    assert_eq!(of_agent, encrypted);
 }
 
 // promise 2

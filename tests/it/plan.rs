@@ -44,7 +44,7 @@ async fn the_exit_code_shows_whether_something_is_to_be_done() {
     --- stdout
     Plan for lab: v4.1.5 to 127.0.0.1:[PORT]/mke
       bundle    not needed
-      registry  14 artifacts already there
+      registry  14 artifacts already present
       config    write environments/lab/mke4.yaml
       mkectl    not needed
 
@@ -203,11 +203,7 @@ async fn what_is_confirmed_shows_how_the_applied_configuration_changes() {
     insta::assert_snapshot!("removed_host", run.stderr);
 
     // It is rendered and committed, as on the way through a review: only git's history has what was applied.
-    let git = ["/usr/bin/git", "/usr/local/bin/git"]
-        .into_iter()
-        .find(|git| std::path::Path::new(git).exists())
-        .expect("git, which every machine that builds this has");
-    lab.sandbox.install(git, "git");
+    lab.sandbox.install_system("git");
     for arguments in [
         &["init", "--quiet"][..],
         &["config", "user.name", "Jane Doe"],
@@ -215,14 +211,11 @@ async fn what_is_confirmed_shows_how_the_applied_configuration_changes() {
         &["add", "environments"],
         &["commit", "--quiet", "--message=first"],
     ] {
-        crate::receipt::git_of(&lab, git, arguments);
+        lab.sandbox.git(arguments);
     }
     lab.run(&["render", "lab"]).success();
-    crate::receipt::git_of(
-        &lab,
-        git,
-        &["commit", "--quiet", "--all", "--message=second"],
-    );
+    lab.sandbox
+        .git(&["commit", "--quiet", "--all", "--message=second"]);
     let run = lab.run(&["deploy", "lab"]).exits_with(8);
     insta::assert_snapshot!("removed_host_committed", run.stderr);
     let json = lab.run(&["plan", "lab", "--format", "json"]).success();

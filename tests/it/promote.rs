@@ -35,21 +35,20 @@ async fn a_deploy_waits_for_what_its_environment_requires() {
     let mut lab = with_staging("requires: staging\n").await;
     insta::assert_snapshot!(lab.run(&["deploy", "lab"]).whole().lines().rev().take(2).collect::<Vec<_>>().join("\n"), @r"
     hint: `cargo xtask status staging` shows more; `cargo xtask deploy lab --override-requires REASON` ignores the requirement, and the receipt records the reason
-    error: lab requires staging: according to its receipt, nothing was deployed to staging yet
+    error: lab requires staging: staging has no receipt of a deploy
     ");
     lab.run(&["deploy", "lab"]).exits_with(8);
     lab.run(&["apply", "lab"]).exits_with(5);
     let plan = lab.run(&["plan", "lab"]).exits_with(8);
     assert!(
-        plan.stdout.contains(
-            "  refused   according to its receipt, nothing was deployed to staging yet\n"
-        ),
+        plan.stdout
+            .contains("  refused   staging has no receipt of a deploy\n"),
         "{}",
         plan.stdout
     );
     let check = lab.run(&["check", "lab"]).success();
     assert!(
-        check.stderr.contains("warning: lab: it requires staging, but according to its receipt, nothing was deployed to staging yet: until then `deploy` and `apply` are refused\n"),
+        check.stderr.contains("warning: lab: it requires staging, but staging has no receipt of a deploy: until then `deploy` and `apply` are refused\n"),
         "{}",
         check.stderr
     );
@@ -134,7 +133,7 @@ async fn whoever_goes_without_gives_a_reason_and_the_receipt_keeps_it() {
     let receipt = lab.receipt();
     assert!(
         receipt.ends_with(
-            "  overridden:\n    missing: according to its receipt, nothing was deployed to staging yet\n    reason: 'staging burnt down: see #17'\n"
+            "  overridden:\n    missing: staging has no receipt of a deploy\n    reason: 'staging burnt down: see #17'\n"
         ),
         "{receipt}"
     );
@@ -173,9 +172,7 @@ async fn an_environment_that_is_missing_cannot_be_required() {
     lab.edit_environment("stagin", "staging");
     report = lab.run(&["preflight", "lab"]).exits_with(8);
     assert!(
-        report
-            .stdout
-            .contains("according to its receipt, nothing was deployed to staging yet"),
+        report.stdout.contains("staging has no receipt of a deploy"),
         "{}",
         report.stdout
     );
@@ -204,7 +201,7 @@ async fn a_promotion_changes_the_release_and_nothing_else() {
     --- stdout
     --- stderr
     error: cannot promote staging to lab
-      because: according to its receipt, v4.1.5 was not deployed to staging
+      because: staging has no receipt of a deploy of v4.1.5
     hint: deploy to staging first, then promote; to promote anyway: `cargo xtask promote staging lab --unproven`
     ");
     lab.run(&["deploy", "staging"]).success();

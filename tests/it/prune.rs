@@ -1,7 +1,5 @@
 //! Tests of `prune`: what no release needs any more is planned and, by the plan alone, removed; all else is served as before.
 
-use std::path::Path;
-
 use bundle::Lock;
 use bundle::make::{ArtifactRecipe, Recipe};
 use serde_json::Value;
@@ -36,15 +34,11 @@ impl Site {
     async fn of(registry: TestRegistry, pushed: usize, first: Vec<ArtifactRecipe>) -> Self {
         let sandbox = Sandbox::new(AIRLOCK);
         registry.describe(&sandbox, "");
-        let git = ["/usr/bin/git", "/usr/local/bin/git"]
-            .into_iter()
-            .find(|git| Path::new(git).exists())
-            .expect("git, which every machine that builds this has");
-        sandbox.install(git, "git");
+        sandbox.install_system("git");
         let site = Self { sandbox, registry };
         site.sandbox
             .write(".gitignore", "/bundles/store/\n*.tar.gz\n");
-        site.git(&["init", "--quiet"]);
+        site.sandbox.git(&["init", "--quiet"]);
         for release in RELEASES {
             let mut recipe = recipe(release);
             if release == RELEASES[0] {
@@ -75,8 +69,9 @@ impl Site {
             .success();
         self.sandbox.run(&["push", "lab"]).success();
         self.receipt(release, pushed);
-        self.git(&["add", "."]);
-        self.git(&["commit", "--quiet", "--message", release]);
+        self.sandbox.git(&["add", "."]);
+        self.sandbox
+            .git(&["commit", "--quiet", "--message", release]);
     }
 
     fn receipt(&self, release: &str, pushed: usize) {
@@ -92,16 +87,6 @@ impl Site {
                 self.registry.address,
             ),
         );
-    }
-
-    fn git(&self, arguments: &[&str]) {
-        #[expect(clippy::disallowed_methods, reason = "the workspace's owner commits")]
-        let mut git = std::process::Command::new("git");
-        git.args(["-c", "user.name=Jane", "-c", "user.email=jane@example.com"])
-            .args(arguments)
-            .current_dir(self.sandbox.path(""));
-        let output = git.output().unwrap();
-        assert!(output.status.success(), "{output:?}");
     }
 
     fn plan(&self) -> Value {
@@ -229,9 +214,9 @@ async fn a_lock_that_no_receipt_names_is_noted_with_the_tags_that_the_registry_h
     let site = Site::new(TestRegistry::embedded().await).await;
     // The receipts of the first two deploys were never committed.
     std::fs::remove_dir_all(site.sandbox.path(".git")).unwrap();
-    site.git(&["init", "--quiet"]);
-    site.git(&["add", "."]);
-    site.git(&["commit", "--quiet", "--message", "all"]);
+    site.sandbox.git(&["init", "--quiet"]);
+    site.sandbox.git(&["add", "."]);
+    site.sandbox.git(&["commit", "--quiet", "--message", "all"]);
     let run = site.sandbox.run(&["prune", "lab"]).success();
     for release in &RELEASES[..2] {
         let note = format!(
@@ -286,7 +271,7 @@ async fn what_the_mkectl_of_a_kept_release_lists_stays() {
     );
     assert!(
         run.stdout
-            .contains("kept: v4.1.5 for lab: wanted, running\n"),
+            .contains("kept: v4.1.5: required by lab, running in lab\n"),
         "{}",
         run.stdout
     );

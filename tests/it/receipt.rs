@@ -1,7 +1,5 @@
 //! `receipt.yaml`: what was deployed, what was sent for it, from which revision and by whom; also of what failed.
 
-use std::path::Path;
-
 use support::faulty::{FaultyRegistry, Quirks};
 use support::{Lab, bundles};
 
@@ -78,11 +76,7 @@ async fn a_receipt_is_kept_where_nothing_is_to_do_and_when_an_apply_fails() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_says_from_which_revision_and_by_whom() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let git = ["/usr/bin/git", "/usr/local/bin/git"]
-        .into_iter()
-        .find(|git| Path::new(git).exists())
-        .expect("git, which every machine that builds this has");
-    lab.sandbox.install(git, "git");
+    lab.sandbox.install_system("git");
     lab.sandbox
         .variable("USER", "planted-login")
         .variable("GIT_DIR", "/nowhere");
@@ -101,9 +95,9 @@ async fn a_receipt_says_from_which_revision_and_by_whom() {
         &["add", "environments"],
         &["commit", "--quiet", "--message=first"],
     ] {
-        git_of(&lab, git, arguments);
+        lab.sandbox.git(arguments);
     }
-    let revision = git_of(&lab, git, &["rev-parse", "HEAD"]);
+    let revision = lab.sandbox.git(&["rev-parse", "HEAD"]);
     lab.sandbox.write(".gitignore", "/bundles/\nlogs/\n");
     lab.run(&["apply", "lab"]).success();
     let receipt = lab.receipt();
@@ -115,13 +109,10 @@ async fn a_receipt_says_from_which_revision_and_by_whom() {
 
     // The receipt that the last one wrote makes no tree dirty.
     lab.edit_environment("release:", "record-operator: true\nrelease:");
-    git_of(&lab, git, &["add", ".gitignore", "environments"]);
-    git_of(
-        &lab,
-        git,
-        &["reset", "--quiet", "--", "environments/lab/receipt.yaml"],
-    );
-    git_of(&lab, git, &["commit", "--quiet", "--message=second"]);
+    lab.sandbox.git(&["add", ".gitignore", "environments"]);
+    lab.sandbox
+        .git(&["reset", "--quiet", "--", "environments/lab/receipt.yaml"]);
+    lab.sandbox.git(&["commit", "--quiet", "--message=second"]);
     lab.run(&["apply", "lab"]).success();
     let receipt = lab.receipt();
     assert!(receipt.contains("    clean: true\n"), "{receipt}");
@@ -145,25 +136,6 @@ async fn an_unknown_operator_causes_a_warning() {
 }
 
 /// Runs git in the workspace, as its owner would.
-pub(crate) fn git_of(lab: &Lab, git: &str, arguments: &[&str]) -> String {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the workspace's owner starts git, not the code under test"
-    )]
-    let output = std::process::Command::new(git)
-        .args(arguments)
-        .current_dir(lab.sandbox.path(""))
-        .env_clear()
-        .env("HOME", lab.sandbox.home())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "git {arguments:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
-}
 
 // case 1.6a
 #[tokio::test(flavor = "multi_thread")]

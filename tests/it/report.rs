@@ -1,7 +1,5 @@
 //! `report`: a page for people, judged by a browser.
 
-use std::path::Path;
-
 use bundle::make::{ContentsRecipe, LayerRecipe};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
@@ -9,7 +7,6 @@ use sha2::Digest as _;
 use support::browser::{Browser, Look, Scheme};
 use support::{Lab, Sandbox, bundles};
 
-use crate::receipt::git_of;
 use crate::upgrade::write_script;
 use crate::{AIRLOCK, FAKE_MKECTL};
 
@@ -25,27 +22,13 @@ const ENVIRONMENT: &str = "environments/lab/environment.yaml";
 /// as wanted, and some are not, each in its own way.
 async fn fleet() -> Lab {
     let mut lab = Lab::without_mkectl(AIRLOCK).await;
-    let git = ["/usr/bin/git", "/usr/local/bin/git"]
-        .into_iter()
-        .find(|git| Path::new(git).exists())
-        .expect("git, which every machine that builds this has");
-    lab.sandbox.install(git, "git");
+    lab.sandbox.install_system("git");
     let commit = |lab: &Lab, message: &str| {
-        git_of(lab, git, &["add", "environments"]);
-        let who = [
-            "-c",
-            "user.name=Jane Doe",
-            "-c",
-            "user.email=jane@example.com",
-        ];
+        lab.sandbox.git(&["add", "environments"]);
         let message = format!("--message={message}");
-        git_of(
-            lab,
-            git,
-            &[&who[..], &["commit", "--quiet", &message]].concat(),
-        );
+        lab.sandbox.git(&["commit", "--quiet", &message]);
     };
-    git_of(&lab, git, &["init", "--quiet"]);
+    lab.sandbox.git(&["init", "--quiet"]);
     let cluster = lab.sandbox.home().join("cluster.yaml");
     lab.sandbox
         .variable("FAKE_MKECTL_CLUSTER", cluster.as_str())

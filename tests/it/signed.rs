@@ -257,7 +257,7 @@ async fn what_is_not_a_plan_of_this_environment_is_refused() {
         run.stderr
     );
     std::fs::remove_file(lab.sandbox.path(PLAN)).unwrap();
-    obey(&lab).exits_with(1);
+    obey(&lab).exits_with(3);
     assert!(lab.repositories().await.is_empty());
     assert!(!lab.sandbox.path(RECEIPT).exists());
 

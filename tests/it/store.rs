@@ -31,10 +31,7 @@ fn says_what_each_release_holds() {
         text.contains("v4.1.5-demo  amd64     65  3.10 MB"),
         "{text}"
     );
-    assert!(
-        text.contains("bundles/store: 65 blobs of 3.10 MB"),
-        "{text}"
-    );
+    assert!(text.contains("bundles/store: 65 blobs, 3.10 MB"), "{text}");
     assert!(!text.contains("No lock names"), "{text}");
 }
 
@@ -110,25 +107,11 @@ fn a_damaged_blob_is_read_again_in_the_run_that_comes_upon_it() {
 #[test]
 fn gc_names_a_lock_that_is_only_missing_from_the_working_tree() {
     let sandbox = fetched();
-    let git = ["/usr/bin/git", "/usr/local/bin/git"]
-        .into_iter()
-        .find(|git| fs::exists(git).unwrap())
-        .expect("git, which every machine that builds this has");
-    sandbox.install(git, "git");
-    let run_git = |arguments: &[&str]| {
-        #[expect(clippy::disallowed_methods, reason = "the workspace's owner commits")]
-        let mut command = std::process::Command::new(git);
-        command
-            .args(["-c", "user.name=Jane", "-c", "user.email=jane@example.com"])
-            .args(arguments)
-            .current_dir(sandbox.path(""));
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-    };
+    sandbox.install_system("git");
     let names = |lock: &str| format!("`git restore {lock}` restores it");
-    run_git(&["init", "--quiet"]);
-    run_git(&["add", "--force", LOCK]);
-    run_git(&["commit", "--quiet", "--message", "lock"]);
+    sandbox.git(&["init", "--quiet"]);
+    sandbox.git(&["add", "--force", LOCK]);
+    sandbox.git(&["commit", "--quiet", "--message", "lock"]);
     // One that git never had is not named.
     let unknown = "bundles/v4.1.4-demo-amd64.lock.yaml";
     sandbox.write(unknown, &sandbox.read(LOCK));
@@ -154,13 +137,13 @@ fn gc_names_a_lock_that_is_only_missing_from_the_working_tree() {
         serde_json::from_str(json.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(last["result"]["missing-locks"], serde_json::json!([LOCK]));
 
-    run_git(&["restore", LOCK]);
+    sandbox.git(&["restore", LOCK]);
     let run = sandbox.run(&gc).success();
     assert!(run.stdout.contains("Nothing to remove"), "{}", run.whole());
 
     // One whose removal is committed is gone, and gc says so of the content only.
-    run_git(&["rm", "--quiet", LOCK]);
-    run_git(&["commit", "--quiet", "--message", "remove"]);
+    sandbox.git(&["rm", "--quiet", LOCK]);
+    sandbox.git(&["commit", "--quiet", "--message", "remove"]);
     let run = sandbox.run(&gc).success();
     assert!(!run.whole().contains("working tree"), "{}", run.whole());
     assert!(run.stdout.contains("would be removed"), "{}", run.whole());

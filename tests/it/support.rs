@@ -80,7 +80,7 @@ async fn an_archive_has_what_a_colleague_asks_for_and_nothing_else() {
     assert_eq!(mode & 0o777, 0o600);
     // An archive is not replaced.
     lab.run(&["support", "lab", "--out", "lab.tar.gz"])
-        .exits_with(1);
+        .exits_with(3);
 
     // An environment that is not valid has its problems in the archive.
     lab.edit_environment("release:", "relaese:");

@@ -203,7 +203,7 @@ async fn history_that_does_not_continue_and_local_changes_stop_it() {
 }
 
 /// Cuts digests of hashes, which differ from run to run.
-fn hashes(text: &str) -> String {
+pub(crate) fn hashes(text: &str) -> String {
     let mut shown = String::new();
     for word in text.split_inclusive(|character: char| !character.is_ascii_alphanumeric()) {
         let bare = word.trim_end_matches(|character: char| !character.is_ascii_alphanumeric());
@@ -245,16 +245,28 @@ async fn a_flipped_bit_anywhere_is_named_or_finished() {
     };
     let manifest = courier.pack(&choice);
     let fingerprint = courier.fingerprint(&courier.key);
-    let all = files(&courier.medium);
+    let is_piece = |path: &Utf8PathBuf| path.file_name().unwrap().len() == 64;
+    let (pieces, others): (Vec<_>, Vec<_>) = files(&courier.medium).into_iter().partition(is_piece);
+    let names = [
+        "START.txt",
+        "airlock",
+        "manifest.yaml",
+        "manifest.yaml.sig",
+        "volume.yaml",
+    ];
+    for name in names {
+        assert!(others.iter().any(|path| path.ends_with(name)), "{others:?}");
+    }
     let arguments = ["--fingerprint", fingerprint.as_str()];
-    let mut runner = TestRunner::new(Config::with_cases(24));
+    let mut runner = TestRunner::new(Config::with_cases(32));
     let place = (
+        prop::bool::ANY.prop_map(|one| if one { &pieces } else { &others }),
         any::<prop::sample::Index>(),
         any::<prop::sample::Index>(),
         0..8_u32,
     );
-    let result = runner.run(&place, |(file, at, bit)| {
-        let path = file.get(&all);
+    let result = runner.run(&place, |(all, file, at, bit)| {
+        let path = file.get(all);
         let whole = std::fs::read(path).unwrap();
         let mut flipped = whole.clone();
         let at = at.index(flipped.len());
@@ -275,7 +287,8 @@ async fn a_flipped_bit_anywhere_is_named_or_finished() {
         } else {
             prop_assert_eq!(run.code, Some(0), "{}: {}", path, run.whole());
             let is_named = run.stderr.contains(&format!("{name} on the medium is"));
-            prop_assert_eq!(is_named, name == "START.txt", "{}", run.whole());
+            let is_beside = ["START.txt", "airlock"].contains(&name);
+            prop_assert_eq!(is_named, is_beside, "{}", run.whole());
         }
         courier.assert_complete(&manifest);
         Ok(())

@@ -24,13 +24,12 @@ fn a_portable_program_runs_on_glibc_2_17_and_needs_no_workspace_to_start() {
         is_offline: false,
     };
     let built = build.run(&variables).unwrap();
-    assert!(built.is_portable);
-    assert!(Glibc::needed_by(&built.path).unwrap() <= Some(OLDEST_GLIBC));
+    assert!(Glibc::needed_by(&built).unwrap() <= Some(OLDEST_GLIBC));
 
     let folder = tempfile::tempdir().unwrap();
     let folder = Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap();
     let airlock = folder.join("airlock");
-    std::fs::copy(&built.path, &airlock).unwrap();
+    std::fs::copy(&built, &airlock).unwrap();
     let run = |arguments: &[&str]| {
         let mut command = std::process::Command::new("./airlock");
         command.args(arguments).current_dir(&folder).env_clear();

@@ -153,6 +153,31 @@ pub fn lock_at(sandbox: &Sandbox, bundle: &[u8], url: &str) {
     sandbox.write(LOCK, &lock.to_yaml());
 }
 
+/// Locks a release whose bundle is made of a recipe, and reads it into the store.
+pub fn lock_release(sandbox: &Sandbox, release: &str, recipe: &Recipe) {
+    let bundle = sandbox.path("bundles/b.tar.gz");
+    make(recipe, &bundle);
+    let file = bundle.as_str();
+    sandbox
+        .run(&["lock", release, "--force-release", "--bundle", file])
+        .success();
+}
+
+/// Locks a download of a release's mkectl with this content, and keeps it on this machine.
+pub fn lock_mkectl(sandbox: &Sandbox, release: &str, program: &[u8]) {
+    let archive = pack(&[Member::new("mkectl", program)]);
+    let folder = sandbox.path(&format!("bundles/mkectl/{release}/linux-x86_64"));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join("mkectl.tar.gz"), &archive).expect("a file");
+    let path = format!("bundles/{release}-amd64.lock.yaml");
+    let mut lock = Lock::read(&sandbox.path(&path)).expect("a lock");
+    lock.mkectl.retain(|one| one.platform == "linux-x86_64");
+    for locked in &mut lock.mkectl {
+        locked.sha256 = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&archive));
+    }
+    sandbox.write(&path, &lock.to_yaml());
+}
+
 /// Takes the downloads of mkectl out of the lock, so `fetch` does not ask the vendor's server for one.
 pub fn forget_mkectl(sandbox: &Sandbox) {
     let mut lock = lock_of(sandbox);

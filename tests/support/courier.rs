@@ -7,11 +7,13 @@ use bundle::Lock;
 use camino::{Utf8Path, Utf8PathBuf};
 use medium::{Assumed, Files, Manifest, RootFile, Served, ServedLock, Source, What, split};
 
-use crate::sandbox::repository;
 use crate::{Lab, Run, bundles};
 
 /// What `START.txt` of the medium says.
 const START: &str = "Start here.\n";
+
+/// The program on the medium.
+const PROGRAM: &str = "#!/bin/sh\necho the program\n";
 
 /// Both sides: the workspace of a lab, which is a repository, and a folder for another one, which is empty.
 pub struct Courier {
@@ -44,39 +46,17 @@ impl Courier {
     /// Makes a repository of a lab's workspace, and a key.
     pub async fn new(program: &str, fake_mkectl: &str) -> Self {
         let lab = Lab::new(program, fake_mkectl).await;
-        let git = ["/usr/bin/git", "/usr/local/bin/git"];
-        let git = git.into_iter().find(|git| Utf8Path::new(git).exists());
-        lab.sandbox.install(git.expect("git"), "git");
-        let ignored = std::fs::read_to_string(repository().join(".gitignore"));
-        lab.sandbox.write(".gitignore", &ignored.expect("a file"));
+        let script = b"#!/bin/sh\nexec mkectl \"$@\"\n";
+        bundles::lock_mkectl(&lab.sandbox, "v4.1.5", script);
+        lab.sandbox.init_git();
         let courier = Self {
             medium: lab.sandbox.path("../medium"),
             key: lab.sandbox.path("../key"),
             lab,
         };
-        courier.lock_mkectl();
-        courier.git(&["init", "--quiet", "--initial-branch=main"]);
         courier.commit("Lock v4.1.5");
         courier.new_key(&courier.key);
         courier
-    }
-
-    /// Locks a download of mkectl, which is on this machine.
-    fn lock_mkectl(&self) {
-        let sandbox = &self.lab.sandbox;
-        let program = bundles::gzip(&bundles::tar(&[bundles::Member::new(
-            "mkectl",
-            b"#!/bin/sh\nexec mkectl \"$@\"\n".as_slice(),
-        )]));
-        let folder = sandbox.path("bundles/mkectl/v4.1.5/linux-x86_64");
-        std::fs::create_dir_all(&folder).expect("a folder");
-        std::fs::write(folder.join("mkectl.tar.gz"), &program).expect("a file");
-        let mut lock = bundles::lock_of(sandbox);
-        lock.mkectl.retain(|one| one.platform == "linux-x86_64");
-        for locked in &mut lock.mkectl {
-            locked.sha256 = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&program));
-        }
-        sandbox.write(bundles::LOCK, &lock.to_yaml());
     }
 
     /// Makes a key without a passphrase.
@@ -104,27 +84,17 @@ impl Courier {
 
     /// Commits everything, and returns the commit.
     pub fn commit(&self, message: &str) -> String {
-        self.git(&["add", "--all"]);
-        self.git(&["commit", "--quiet", "--allow-empty", "--message", message]);
-        self.git(&["rev-parse", "HEAD"])
+        self.lab.sandbox.commit(message)
     }
 
     /// Runs git in the workspace of the connected side.
     pub fn git(&self, arguments: &[&str]) -> String {
-        self.git_in(&self.lab.sandbox.path(""), arguments)
+        self.lab.sandbox.git(arguments)
     }
 
     /// Runs git in a folder, as the owner of that side.
     pub fn git_in(&self, folder: &Utf8Path, arguments: &[&str]) -> String {
-        let leading = [
-            "-C",
-            folder.as_str(),
-            "-c",
-            "user.name=Jane",
-            "-c",
-            "user.email=j@example.com",
-        ];
-        self.output("git", &[&leading[..], arguments].concat())
+        self.lab.sandbox.git_in(folder, arguments)
     }
 
     fn output(&self, program: &str, arguments: &[&str]) -> String {
@@ -154,7 +124,7 @@ impl Courier {
         let mut create = vec!["bundle", "create", "--quiet", history.as_str(), "main"];
         create.extend(without.iter().map(String::as_str));
         let program = sandbox.path("../program");
-        std::fs::write(&program, "the program\n".repeat(100)).expect("a file");
+        std::fs::write(&program, PROGRAM).expect("a file");
         let mut wanted = vec![
             (
                 What::Program {
@@ -205,7 +175,10 @@ impl Courier {
                 commits: choice.known.clone(),
                 ..Assumed::default()
             },
-            files: vec![RootFile::of(medium::START, START.as_bytes())],
+            files: vec![
+                RootFile::of(medium::START, START.as_bytes()),
+                RootFile::of(medium::PROGRAM, PROGRAM.as_bytes()),
+            ],
             volumes,
             contents: sources.iter().map(|one| one.content.clone()).collect(),
         };
@@ -240,7 +213,7 @@ impl Courier {
             manifest: &bytes,
             signature: signature.as_deref(),
             start: START,
-            program: None,
+            program: Some(&self.lab.sandbox.path("../program")),
         });
     }
 

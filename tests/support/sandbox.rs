@@ -163,6 +163,50 @@ impl Sandbox {
         std::os::unix::fs::symlink(source, self.bin().join(name)).expect("a link");
     }
 
+    /// Puts a program that every machine has which builds this on the command's PATH, and returns its file.
+    pub fn install_system(&self, name: &str) -> Utf8PathBuf {
+        let program = system(name);
+        self.install(program.as_str(), name);
+        program
+    }
+
+    /// Makes a repository of the workspace, which ignores what this one ignores.
+    pub fn init_git(&self) {
+        self.install_system("git");
+        let ignored = std::fs::read_to_string(repository().join(".gitignore"));
+        self.write(".gitignore", &ignored.expect("a file"));
+        self.git(&["init", "--quiet", "--initial-branch=main"]);
+    }
+
+    /// Commits everything, and returns the commit.
+    pub fn commit(&self, message: &str) -> String {
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--allow-empty", "--message", message]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    /// Runs git in the workspace, as its owner, and returns what it printed.
+    pub fn git(&self, arguments: &[&str]) -> String {
+        self.git_in(&self.path(""), arguments)
+    }
+
+    /// Runs git in a folder, as the owner of the workspace, and returns what it printed.
+    pub fn git_in(&self, folder: &Utf8Path, arguments: &[&str]) -> String {
+        #[expect(clippy::disallowed_methods, reason = "the workspace's owner commits")]
+        let mut git = Command::new(system("git"));
+        let identity = ["user.name=Jane Doe", "user.email=jane@example.com"];
+        let output = git
+            .args(["-C", folder.as_str()])
+            .args(identity.iter().flat_map(|setting| ["-c", setting]))
+            .args(arguments)
+            .env_clear()
+            .env("HOME", self.home())
+            .output()
+            .expect("git");
+        assert!(output.status.success(), "git {arguments:?}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
     /// Sets a variable for all runs to come.
     pub fn variable(&mut self, name: &str, value: &str) -> &mut Self {
         self.variables.insert(name.to_owned(), value.to_owned());
@@ -258,6 +302,13 @@ impl Run {
         assert_eq!(self.code, Some(code), "{}", self.whole());
         self
     }
+}
+
+/// Returns where a program is that every machine has which builds this.
+fn system(name: &str) -> Utf8PathBuf {
+    let folders = ["/usr/bin", "/usr/local/bin"].into_iter();
+    let mut paths = folders.map(|folder| Utf8Path::new(folder).join(name));
+    paths.find(|path| path.exists()).expect("the program")
 }
 
 /// Returns this repository's root.

@@ -120,7 +120,10 @@ pub(crate) fn root(named: Option<&Utf8Path>) -> Result<Utf8PathBuf, Failure> {
                 .and_then(|path| Utf8PathBuf::from_path_buf(path).ok())
                 .ok_or_else(|| Failure::NotAWorkspace(named.to_owned()));
         }
-        return Err(Failure::NotAWorkspace(named.to_owned()));
+        return Err(match named.exists() {
+            true => Failure::NotAWorkspace(named.to_owned()),
+            false => Failure::NoFolder(named.to_owned()),
+        });
     }
     let here = std::env::current_dir()
         .ok()

@@ -81,7 +81,7 @@ const HELP: &str = "\
 
 {usage-heading} {usage}
 
-Look
+Inspect
   list        List environments and locked releases
   show        Print an environment with everything it inherits
   inspect     List the contents of a bundle
@@ -111,12 +111,12 @@ Deploy
   apply       Run mkectl on the rendered mke4.yaml
   migrate     Upgrade an MKE 3 cluster to MKE 4
 
-Care
+Maintain
   verify      Read the registry as a node does
   store       Report the contents of the store by release
   receipt     Rebuild a lost receipt from the cluster and the registry
   cluster     Manage the cluster of an environment
-  mkectl      Run another command of the environment's mkectl
+  mkectl      Run any command of the cluster's mkectl
   prune       Remove tags that no release needs, by a reviewed plan
   support     Write a support archive without secrets
   completion  Print a shell completion script
@@ -173,7 +173,8 @@ pub(crate) enum Command {
     Diff(DiffArgs),
     /// Compare files, receipts, registries and clusters
     ///
-    /// Prints a line for each environment. A difference is shown with the command that resolves it. Nothing is written.
+    /// Prints a line for each environment, then each difference with the command that resolves it. Column DRIFT counts the
+    /// differences. Nothing is written.
     Status(StatusArgs),
     /// Write a page about environments for a browser
     ///
@@ -248,7 +249,8 @@ pub(crate) enum Command {
     Fetch(FetchArgs),
     /// Verify a medium and import it into the workspace
     ///
-    /// Verifies the signature and every piece. Makes the workspace if it does not exist. An interrupted run resumes.
+    /// Verifies the signature and every piece. Outside a workspace and without -C, creates ./airlock-workspace. An interrupted
+    /// run resumes.
     #[command(after_help = examples::UNPACK)]
     Unpack(UnpackArgs),
     /// Write a medium for a site without internet
@@ -309,7 +311,7 @@ pub(crate) enum Command {
     Push(PushArgs),
     /// Run mkectl on the rendered mke4.yaml
     ///
-    /// Verifies the registry first.
+    /// Verifies the registry first. Pushes nothing.
     Apply {
         /// Environment
         environment: String,
@@ -347,18 +349,22 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ClusterCommand,
     },
-    /// Run another command of the environment's mkectl
+    /// Run any command of the cluster's mkectl
     ///
-    /// Passes the rendered configuration, with the values of its references, by --file if the command has that flag. The log
-    /// records everything that mkectl prints, with secrets masked.
+    /// If the command has the flag --file, it gets the rendered configuration, with the values of its references. The output is
+    /// logged with secrets masked; the result of kubeconfig, login and certs is not logged.
     Mkectl(MkectlArgs),
     /// Remove tags that no release needs, by a reviewed plan
     ///
-    /// Without --plan nothing is removed. Candidates are tags that receipts record, now and in the history of git. Tags that any
-    /// environment on this registry runs, ran before, failed to deploy or names in its files stay. So do tags of others.
+    /// Without --plan, shows what would be removed and removes nothing. Only tags that Airlock pushed are removed, according to
+    /// the receipts in the workspace and in git's history. What stays: every release that an environment on this registry requires,
+    /// runs, ran before or failed to deploy.
     #[command(after_help = examples::PRUNE)]
     Prune(PruneArgs),
     /// Print a shell completion script
+    ///
+    /// The script completes `cargo xtask`, `airlock` and `xtask`. It runs the program that printed it, so keep that program
+    /// in place.
     #[command(after_help = examples::COMPLETION)]
     Completion {
         /// Shell
@@ -406,7 +412,7 @@ pub(crate) enum Shell {
 /// What can be done with a receipt.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ReceiptCommand {
-    /// Compute the receipt anew, show it, and write it if confirmed
+    /// Compute the receipt, show it, and write it if confirmed
     Rebuild {
         /// Environment
         environment: String,
@@ -423,7 +429,7 @@ pub(crate) enum ReceiptCommand {
 pub(crate) enum StoreCommand {
     /// Remove blobs that no lock in bundles/ names
     Gc {
-        /// Remove nothing
+        /// Show what would be removed, and remove nothing
         #[arg(long)]
         dry_run: bool,
     },
@@ -433,7 +439,7 @@ pub(crate) enum StoreCommand {
 pub(crate) struct NewArgs {
     /// Name of the folder in environments/
     pub(crate) environment: String,
-    /// Release of the environment [default: newest locked, else newest known]
+    /// MKE release [default: newest locked, else newest known]
     #[arg(long)]
     pub(crate) release: Option<String>,
     /// Address of the registry, HOST[:PORT]

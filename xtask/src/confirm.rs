@@ -40,7 +40,11 @@ pub(crate) fn approve(plan: &Plan, given: &ApprovalArgs, is_saved: bool) -> Resu
         false => ("", "continue"),
     };
     if environment.protected || given.confirm.is_some() {
-        let question = format!("{name} is protected. {danger}Type its name to {verb}: ");
+        let yes = match given.yes {
+            true => "`--yes` approves plans of unprotected environments only. ",
+            false => "",
+        };
+        let question = format!("{name} is protected. {yes}{danger}Type its name to {verb}: ");
         return ask(environment, &question, given.confirm.as_deref());
     }
     if given.yes || is_saved || environment.rehearsal {
@@ -97,7 +101,7 @@ pub(crate) fn ask(
         if given == name {
             return Ok(());
         }
-        return declined(format!("--confirm says `{given}`"));
+        return declined(format!("`--confirm` has `{given}`, but expected `{name}`"));
     }
     if !std::io::stdin().is_terminal() {
         return declined("a terminal is required to confirm".to_owned());
@@ -108,8 +112,8 @@ pub(crate) fn ask(
     };
     match answer.trim() {
         answer if answer == name => Ok(()),
-        "" => declined("nothing was typed".to_owned()),
-        answer => declined(format!("`{answer}` was typed")),
+        "" => declined(format!("nothing was typed; expected `{name}`")),
+        answer => declined(format!("`{answer}` was typed; expected `{name}`")),
     }
 }
 

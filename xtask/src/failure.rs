@@ -13,7 +13,7 @@ use release::preflight::RegistryFault;
 use release::shared_state::Conflict;
 use release::transfer::{connect, fetch, learn, lock, program, push};
 use release::{
-    ArchiveError, Error, Kind, MkectlError, ReadError, StoreError, Unready, cluster, disk,
+    ArchiveError, Error, Kind, MkectlError, NotReady, ReadError, StoreError, cluster, disk,
     kubeconfig, plan, prune, receipt, rehearse, requires, verify, workspace,
 };
 
@@ -66,6 +66,8 @@ pub(crate) enum Failure {
     NoWorkspace(Utf8PathBuf),
     #[error("{0} is not a workspace: it has no folder environments/")]
     NotAWorkspace(Utf8PathBuf),
+    #[error("the folder {0}, named by `-C`, does not exist")]
+    NoFolder(Utf8PathBuf),
     #[error("cannot find the path of this program")]
     NoExecutable,
     #[error("a question was not answered")]
@@ -80,6 +82,10 @@ pub(crate) enum Failure {
     Clock,
     #[error("`{0}` is not a release; expected a version such as v4.1.5")]
     NotARelease(String),
+    #[error("release {0} is neither known to Airlock nor locked")]
+    UnknownRelease(String),
+    #[error("the name `demo` is reserved for the demo, which reaches no cluster")]
+    NameOfDemo,
     #[error("`{0}` is neither an environment nor a locked release")]
     NeitherEnvironmentNorRelease(String),
     #[error("`{0}` is neither a release nor a bundle's file")]
@@ -171,6 +177,8 @@ impl Failure {
         match self {
             Self::Release(error) => error.kind(),
             Self::NotARelease(_)
+            | Self::UnknownRelease(_)
+            | Self::NameOfDemo
             | Self::Log(_)
             | Self::NeitherEnvironmentNorRelease(_)
             | Self::NeitherReleaseNorFile(_)
@@ -181,6 +189,7 @@ impl Failure {
             Self::Exists(_)
             | Self::NoWorkspace(_)
             | Self::NotAWorkspace(_)
+            | Self::NoFolder(_)
             | Self::Wrong { .. } => Kind::Workspace,
             Self::Interrupted(_) => Kind::Interrupted,
             Self::Several { failed, total } if failed.len() < *total => Kind::Partial,
@@ -224,7 +233,7 @@ impl Failure {
             }
             Self::Declined { environment, .. } => {
                 vec![format!(
-                    "add `--confirm {environment}` for runs without a terminal"
+                    "add `--confirm {environment}` for runs without a terminal; `--yes` alone does not confirm"
                 )]
             }
             Self::NoApproval(_) => {
@@ -245,6 +254,11 @@ impl Failure {
             Self::NotAWorkspace(_) => {
                 vec!["name the workspace folder itself with `-C DIR`".to_owned()]
             }
+            Self::UnknownRelease(release) => vec![format!(
+                "`cargo xtask releases` lists the known releases; to use a different one, lock it first: `cargo xtask lock {release}`"
+            )],
+            Self::NameOfDemo => vec!["choose a different name".to_owned()],
+            Self::NoFolder(_) => vec!["correct the path after `-C`".to_owned()],
             Self::NeitherReleaseNorFile(_) => {
                 vec![
                     "name a release such as v4.1.5; `cargo xtask list` shows the locked releases"
@@ -297,8 +311,8 @@ fn hints(error: &Error) -> Vec<String> {
         }
         Error::Plan(plan::Error::Outdated(_)) => "run it again: it computes a new plan".to_owned(),
         Error::Unpack(error) => return unpack::hints(error),
-        Error::Unready(Unready::Unwritable { .. }) => "make it writable; nothing was sent".to_owned(),
-        Error::Unready(Unready::NoRoom { .. }) => {
+        Error::NotReady(NotReady::Unwritable { .. }) => "make it writable; nothing was sent".to_owned(),
+        Error::NotReady(NotReady::NoRoom { .. }) => {
             "free some space; `cargo xtask store gc` removes what no lock names".to_owned()
         }
         Error::EnvironmentInUse(_) => "wait until that command ends, then run this one again".to_owned(),
@@ -331,7 +345,7 @@ fn hints(error: &Error) -> Vec<String> {
             "check the URL and the mkectl on PATH; `--diff` shows all lines, `--replace` writes the new lock".to_owned()
         }
         Error::Lock(lock::Error::Differs { .. }) => {
-            "find out whether the vendor replaced the bundle; `--diff` shows all lines, `--replace` writes the new lock".to_owned()
+            "keep the committed lock, which was reviewed, unless the vendor confirms that the bundle was replaced; `--diff` shows all lines, `--replace` writes the new lock".to_owned()
         }
         Error::Link(link) => format!(
             "move {} away; to keep data on another disk, only bundles/, bundles/store/, environments/ and an environment's folder may be \
@@ -488,14 +502,17 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Requires(requires::Error::Unmet { environment, requires, .. }) => format!(
             "`cargo xtask status {requires}` shows more; `cargo xtask deploy {environment} --override-requires REASON` ignores the requirement, and the receipt records the reason"
         ),
-        Error::Promote(promote::Error::Refused { source, from, to }) if matches!(**source, release::config::promote::Senseless::Unproven(_)) => format!(
+        Error::Promote(promote::Error::Refused { source, from, to }) if matches!(**source, release::config::promote::Refusal::Unproven(_)) => format!(
             "deploy to {from} first, then promote; to promote anyway: `cargo xtask promote {from} {to} --unproven`"
         ),
-        Error::Promote(promote::Error::Refused { source, from, to }) if matches!(**source, release::config::promote::Senseless::Rehearsal(_)) => format!(
+        Error::Promote(promote::Error::Refused { source, from, to }) if matches!(**source, release::config::promote::Refusal::Rehearsal(_)) => format!(
             "promote from an environment with a cluster; to promote anyway: `cargo xtask promote {from} {to} --unproven`"
         ),
         Error::Connect(connect::Error::Credentials { .. }) => crate::advice::CREDENTIALS.to_owned(),
-        Error::Mkectl(MkectlError::NotFound { .. } | MkectlError::Missing { .. }) => {
+        Error::Mkectl(MkectlError::Missing { .. }) => {
+            "correct the path after `mkectl:` in environment.yaml, or remove the key to use a downloaded mkectl".to_owned()
+        }
+        Error::Mkectl(MkectlError::NotFound { .. }) => {
             let second = here("fetch it with `cargo xtask fetch`", "copy it to bundles/mkectl/");
             format!(
                 "install the release's mkectl on PATH, or {second}, or name it in the environment: `mkectl: ./path/to/mkectl`"
@@ -533,11 +550,18 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Plan(plan::Error::StillMke3 { environment, .. }) => format!(
             "`cargo xtask migrate {environment}` upgrades them; if they are new machines, remove `mke3` from the environment"
         ),
+        Error::Migrate(migrate::Error::NoMke3 { environment }) => format!(
+            "describe the cluster in environment.yaml: `mke3: {{ version: 3.8.2, credentials: {{ env: NAME }} }}`; if there is none, run \
+             `cargo xtask deploy {environment}`"
+        ),
         Error::Migrate(migrate::Error::StaleKubeconfig { path }) => {
             format!("if it is not needed, move it: mv {path} {path}.before")
         }
         Error::Connect(connect::Error::Mke3Credentials { .. }) => {
             "set the variables that mke3.credentials names".to_owned()
+        }
+        Error::Cluster(cluster::Error::NoChecks { .. }) => {
+            "check the machines with `cargo xtask preflight ENVIRONMENT --nodes`".to_owned()
         }
         Error::Cluster(cluster::Error::Protected { .. }) => {
             "to reset it, remove `protected` from environment.yaml in a reviewed change".to_owned()
@@ -624,9 +648,23 @@ fn conflict_hints(conflict: &Conflict) -> Vec<String> {
 fn replace(path: &Utf8Path) -> String {
     let download = "; to download it, move it away and run `cargo xtask fetch`";
     format!(
-        "compare {path} with its source, and copy it again{}",
+        "trust {}, which was reviewed and committed, not the copied bundle: compare {path} with its source, and copy it again{}",
+        lock_of(path),
         here(download, "")
     )
+}
+
+/// Returns the lock of a bundle with the vendor's file name.
+fn lock_of(path: &Utf8Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    let named = name
+        .strip_prefix("mke_bundle_")
+        .and_then(|name| name.strip_suffix(".tar.gz"))
+        .and_then(|name| name.rsplit_once('_'));
+    match named {
+        Some((release, arch)) => format!("the lock bundles/{release}-{arch}.lock.yaml"),
+        None => "the lock".to_owned(),
+    }
 }
 
 /// Returns what to do about a registry that serves different bytes under a digest than were pushed.
@@ -673,7 +711,7 @@ fn missing(path: &Utf8Path) -> String {
         ),
         Some(name) if folder == "bundles" => format!("copy the file to bundles/{name}"),
         _ if path.as_str().contains(' ') => "give it as a file with `--checksum FILE`".to_owned(),
-        _ => "check the path".to_owned(),
+        _ => format!("check the path {path}"),
     }
 }
 
@@ -709,7 +747,7 @@ fn download_hints(error: &release::DownloadError, path: &Utf8Path) -> Vec<String
              bundles/ is not downloaded"
         }
         error if is_another_file(error) => {
-            "the file at the URL is not the one that was locked, and nothing of it was kept: find out which of the two changed"
+            "trust the committed lock, and ask the vendor whether the file at the URL was replaced; nothing of the download was kept"
         }
         release::DownloadError::Request(
             release::RequestError::TooManyRedirects { .. }

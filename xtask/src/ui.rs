@@ -124,7 +124,7 @@ impl Ui {
         self.note(findings::lines(found).trim_end());
     }
 
-    /// Shows a plan that is about to be obeyed.
+    /// Shows a plan that is about to be executed.
     pub(crate) fn plan(&self, summary: &release::plan::Summary) {
         match &*self.0 {
             Form::Human(human) => human.print(plan::text(summary, Detail::Short).trim_end()),

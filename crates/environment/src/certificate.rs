@@ -58,7 +58,7 @@ impl Read for CertificateAuthority {
         };
         let checked = match files::read_text(&path) {
             Ok(text) => check(&text, registry.host())
-                .map_err(|fault| fault.told(&written, &quote(registry.host()))),
+                .map_err(|fault| fault.explain(&written, &quote(registry.host()))),
             Err(error) => Err(unreadable(&error, &written, node)),
         };
         match checked {
@@ -98,7 +98,7 @@ fn unreadable(error: &io::Error, written: &str, node: &Node) -> (String, String)
 
 impl Fault {
     /// Returns what is wrong with the file `written` of the registry `host`, both in quotes, and what to do about it.
-    fn told(self, written: &str, host: &str) -> (String, String) {
+    fn explain(self, written: &str, host: &str) -> (String, String) {
         let (rule, help) = match self {
             Fault::NotAnAuthority(number) => (
                 format!("certificate {number} in {written} is not a CA certificate"),

@@ -49,7 +49,7 @@ keyed! {
         pub directory: Utf8PathBuf,
         /// The machines of the file that `inventory` names: a mapping from column to single value each.
         pub inventory: Vec<Node>,
-        /// The file whose values `config` has where no file of the environment sets them, by [`Environment::put_over`].
+        /// The file whose values `config` has where no file of the environment sets them, by [`Environment::apply_defaults`].
         pub defaults: Option<Arc<Source>>,
         /// The whole document as merged, without `inherit` and without keys that `null` removed.
         pub merged: Node,
@@ -140,7 +140,7 @@ impl Read for CredentialSource {
 
 impl Environment {
     /// Puts `config` over `defaults`, the keys of a `spec` that hold where the environment says nothing.
-    pub fn put_over(&mut self, defaults: Node) {
+    pub fn apply_defaults(&mut self, defaults: Node) {
         self.files.push(Arc::clone(&defaults.source));
         self.defaults = Some(Arc::clone(&defaults.source));
         self.config = crate::merge(defaults, self.config.clone());

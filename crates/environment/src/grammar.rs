@@ -45,7 +45,7 @@ pub(crate) fn release(text: &str) -> Result<Version, Fault> {
 pub(crate) fn mke3_version(text: &str) -> Result<Version, Fault> {
     let version = Version::parse(text.strip_prefix('v').unwrap_or(text)).ok();
     version.filter(|version| version.major == 3).ok_or_else(|| {
-        Fault::new(format!("{} is not a version of MKE 3", quote(text)))
+        Fault::new(format!("{} is not an MKE 3 version", quote(text)))
             .help("write all three numbers, such as `3.8.2`")
     })
 }
@@ -108,8 +108,10 @@ pub(crate) fn address(text: &str) -> Result<(), Fault> {
     };
     let is_number = !port.is_empty() && port.chars().all(|c| c.is_ascii_digit());
     if !is_number || !port.parse::<u16>().is_ok_and(|port| port > 0) {
-        return Err(Fault::new(format!("{} is not a port", quote(port)))
-            .help("a port is a number from 1 to 65535"));
+        return Err(
+            Fault::new(format!("the registry's port {} is not valid", quote(port)))
+                .help("a port is a number from 1 to 65535"),
+        );
     }
     Ok(())
 }
@@ -120,16 +122,16 @@ fn check_host(host: &str) -> Result<(), Fault> {
         return match rest.strip_suffix(']') {
             Some(inner) if inner.parse::<Ipv6Addr>().is_ok() => Ok(()),
             _ => Err(Fault::new(format!(
-                "{quoted} is not an IPv6 address in brackets"
+                "the registry's address {quoted} is not an IPv6 address in brackets"
             ))),
         };
     }
     let lower = host.to_lowercase();
     if lower != host && check_host(&lower).is_ok() {
-        return Err(
-            Fault::new(format!("the host {quoted} has upper-case letters"))
-                .help(format!("write {}", quote(&lower))),
-        );
+        return Err(Fault::new(format!(
+            "the registry's host {quoted} has upper-case letters"
+        ))
+        .help(format!("write {}", quote(&lower))));
     }
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -140,8 +142,10 @@ fn check_host(host: &str) -> Result<(), Fault> {
                 .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
     };
     if host.len() > 253 || !host.split('.').all(is_label) {
-        return Err(Fault::new(format!("{quoted} is not a host name"))
-            .help("a host name is made of letters, digits and hyphens between single dots"));
+        return Err(
+            Fault::new(format!("the registry's host {quoted} is not a host name"))
+                .help("a host name is made of letters, digits and hyphens between single dots"),
+        );
     }
     // A name whose last part is a number is an IPv4 address to every resolver, or a broken one.
     let ends_in_number = host
@@ -149,7 +153,10 @@ fn check_host(host: &str) -> Result<(), Fault> {
         .next()
         .is_some_and(|label| label.chars().all(|c| c.is_ascii_digit()));
     if ends_in_number && host.parse::<Ipv4Addr>().is_err() {
-        return Err(Fault::new(format!("{quoted} is not an IPv4 address")));
+        return Err(Fault::new(format!(
+            "the registry's address {quoted} is neither a host name nor an IPv4 address"
+        ))
+        .help("write `host` or `host:port`, such as `registry.example.com:5000`"));
     }
     Ok(())
 }

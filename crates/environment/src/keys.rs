@@ -211,6 +211,17 @@ impl Key {
 }
 
 impl Rule {
+    /// Returns the values to suggest: all but the empty one and those that a later release dropped.
+    pub(crate) fn current_values(&self) -> impl Iterator<Item = &str> {
+        let dropped = |value: &String| {
+            (self.cautions.iter())
+                .any(|caution| caution.since.is_some() && caution.values.contains(value))
+        };
+        (self.values.iter())
+            .filter(move |value| !value.is_empty() && !dropped(value))
+            .map(String::as_str)
+    }
+
     /// Returns whether a release knows the key.
     pub fn is_known_to(&self, release: &Version) -> bool {
         self.since.as_ref().is_none_or(|since| since <= release)

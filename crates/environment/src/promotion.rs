@@ -73,11 +73,11 @@ mod tests {
         for (text, expected) in [
             (
                 "requires: [staging]\n",
-                "`requires` is a list, not the name of an environment",
+                "`requires` is a list, not an environment name",
             ),
             (
                 "requires: Staging!\n",
-                "`Staging!` is not the name of an environment",
+                "`Staging!` is not an environment name",
             ),
             (
                 "requires: { environment: staging, age: 1h }\n",
@@ -85,11 +85,11 @@ mod tests {
             ),
             (
                 "requires: { environment: staging, minimum-age: 24 }\n",
-                "`requires.minimum-age` is not a span of time",
+                "`requires.minimum-age` is not a duration",
             ),
             (
                 "requires: { environment: staging, minimum-age: 0h }\n",
-                "`requires.minimum-age` is not a span of time",
+                "`requires.minimum-age` is not a duration",
             ),
             (
                 "requires: { minimum-age: 1h }\n",

@@ -25,7 +25,7 @@ pub struct Source {
 
 impl Source {
     /// Describes a file of known hash that is one piece, without reading it: it is compared while it is copied.
-    pub fn whole(what: What, path: &Utf8Path, sha256: &str, size: u64) -> Self {
+    pub fn of_file(what: What, path: &Utf8Path, sha256: &str, size: u64) -> Self {
         let piece = Piece {
             sha256: sha256.to_owned(),
             size,

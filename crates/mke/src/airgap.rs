@@ -196,7 +196,7 @@ fn refuse_elsewhere(what: &str, node: &Node, at: &Node, notes: &mut Notes) {
     let problem = Problem::at(at, format!("{what} from {from}, which is not the registry"));
     let help = match what {
         "an add-on comes" => "take its chart from the registry, or write `enabled: false`",
-        _ => "push it to the registry and write its address there",
+        _ => "push it to the registry and write that address",
     };
     notes.refuse(Rule::OnlineAddons, problem, help);
 }

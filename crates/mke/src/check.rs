@@ -105,7 +105,7 @@ impl Walk<'_> {
             if let Some(fault) = keys::fault(rule, node) {
                 let problem = if is_written_secret {
                     // Neither the value nor its fix, which may repeat it.
-                    Problem::at(node, format!("`{path}` is not what belongs there"))
+                    Problem::at(node, format!("`{path}` has an invalid value"))
                         .with_help("write `{ $env: NAME }` or `{ $file: path }` in its place")
                 } else {
                     Problem::at(node, format!("`{path}` is {}", fault.is)).with_help(fault.help)

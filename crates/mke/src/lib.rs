@@ -47,7 +47,9 @@ pub use check::{load, near_misses};
 pub use compare::{Area, Change, compare, secrets};
 pub use inventory::hosts;
 pub use machines::{Host, Login, machines, migration_hosts, restore_hosts};
-pub use migration::{Migration, MigrationError, Mke3Unfit, managers_unfit, mke3_unfit};
+pub use migration::{
+    Migration, MigrationError, Mke3Unsupported, managers_unsupported, mke3_unsupported,
+};
 pub use notes::{accepts_incomplete_lock, accepts_pull_secret};
 pub use observations::{Contradiction, Observations, ObservationsError};
 pub use observed::Observed;

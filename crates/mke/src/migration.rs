@@ -49,7 +49,7 @@ pub enum MigrationError {
 /// What keeps an MKE 3 cluster from an upgrade, whatever its version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Mke3Unfit {
+pub enum Mke3Unsupported {
     /// Calico keeps its data in etcd.
     #[error(
         "MKE 3 has `calico_kdd = false`: Calico uses the etcdv3 datastore, and only clusters with KDD can be upgraded (MKE3-FIX)"
@@ -80,7 +80,7 @@ pub enum Mke3Unfit {
 /// have is mkectl's to judge.
 ///
 /// The three settings have names of their own and one value a line, so they are read by line.
-pub fn mke3_unfit(config: &str) -> Option<Mke3Unfit> {
+pub fn mke3_unsupported(config: &str) -> Option<Mke3Unsupported> {
     let value = |wanted: &str| {
         let mut lines = config.lines().filter_map(|line| line.split_once('='));
         let found = lines.find(|(key, _)| key.trim() == wanted);
@@ -94,19 +94,19 @@ pub fn mke3_unfit(config: &str) -> Option<Mke3Unfit> {
         })
     };
     if value("calico_kdd") == Some("false") {
-        return Some(Mke3Unfit::Datastore);
+        return Some(Mke3Unsupported::Datastore);
     }
     if value("calico_ebpf_enabled") == Some("true") {
-        return Some(Mke3Unfit::Ebpf);
+        return Some(Mke3Unsupported::Ebpf);
     }
     let mode = value("kube_proxy_mode").filter(|mode| !["", "iptables"].contains(mode));
-    mode.map(|mode| Mke3Unfit::Proxier {
+    mode.map(|mode| Mke3Unsupported::Proxier {
         mode: mode.to_owned(),
     })
 }
 
 /// Returns whether the managers that an environment names keep its MKE 3 cluster from an upgrade.
-pub fn managers_unfit(environment: &Environment) -> Option<Mke3Unfit> {
+pub fn managers_unsupported(environment: &Environment) -> Option<Mke3Unsupported> {
     let hosts = environment
         .config
         .get("hosts")
@@ -118,7 +118,7 @@ pub fn managers_unfit(environment: &Environment) -> Option<Mke3Unfit> {
     let count = roles
         .filter(|role| crate::hosts::is_controller(role))
         .count();
-    (count > 0 && count % 2 == 0).then_some(Mke3Unfit::Managers { count })
+    (count > 0 && count % 2 == 0).then_some(Mke3Unsupported::Managers { count })
 }
 
 impl Release {
@@ -222,25 +222,25 @@ mod tests {
                 None,
             ),
             ("", None),
-            ("  calico_kdd = false\n", Some(Mke3Unfit::Datastore)),
+            ("  calico_kdd = false\n", Some(Mke3Unsupported::Datastore)),
             (
                 "  calico_ebpf_enabled = true # since 3.6\n",
-                Some(Mke3Unfit::Ebpf),
+                Some(Mke3Unsupported::Ebpf),
             ),
             (
                 "  kube_proxy_mode = \"ipvs\"\n",
-                Some(Mke3Unfit::Proxier {
+                Some(Mke3Unsupported::Proxier {
                     mode: "ipvs".to_owned(),
                 }),
             ),
             (
                 "  kube_proxy_mode = \"disabled\"\n",
-                Some(Mke3Unfit::Proxier {
+                Some(Mke3Unsupported::Proxier {
                     mode: "disabled".to_owned(),
                 }),
             ),
         ] {
-            assert_eq!(mke3_unfit(&config(lines)), expected, "{lines}");
+            assert_eq!(mke3_unsupported(&config(lines)), expected, "{lines}");
         }
     }
 

@@ -117,7 +117,7 @@ fn check_hosts(ranges: &[Range<'_>], hosts: &[Node], notes: &mut Notes) {
                 continue;
             };
             let rule = format!(
-                "the host `{address}` lies in `{}`, which is {}: the cluster assigns these addresses itself",
+                "the host `{address}` is in `{}`, which is {}: the cluster assigns these addresses itself",
                 range.path, range.network
             );
             let help = "give the cluster a range that contains no machine";

@@ -59,7 +59,7 @@ impl Observed {
     }
 
     /// Returns it in a few words.
-    pub fn told(&self) -> String {
+    pub fn summary(&self) -> String {
         let version = match &self.version {
             Some(version) => format!("v{version}"),
             None => "an unknown release".to_owned(),
@@ -100,7 +100,7 @@ mod tests {
              - ssh: { address: 10.0.0.2 }\n  registries: { imageRegistry: { url: r.lab/mke } }\n",
         );
         assert_eq!(
-            one.told(),
+            one.summary(),
             "runs v4.1.5 at mke.lab and pulls from r.lab/mke"
         );
         for (other, is_same) in [
@@ -126,6 +126,6 @@ mod tests {
             assert_eq!(other.may_be_of_one_cluster(&one), is_same, "{other:?}");
             assert_eq!(other.version, None);
         }
-        assert_eq!(observed("{}").told(), "runs an unknown release");
+        assert_eq!(observed("{}").summary(), "runs an unknown release");
     }
 }

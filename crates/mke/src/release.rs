@@ -332,7 +332,7 @@ impl Release {
         facts.extend(migration::facts(row));
         facts.extend(row.faults.iter().map(|fault| {
             let value = format!("{}; {}", fault.what, fault.fix);
-            self::fact("fault", value, fault.certainty, &fault.source)
+            self::fact("known issue", value, fault.certainty, &fault.source)
         }));
         facts.extend(
             table()

@@ -10,7 +10,8 @@ pub fn schema() -> String {
 
 /// Returns the page, in Markdown.
 pub fn reference() -> String {
-    environment::keys::reference(&KEYS)
+    let rules = RULES.map(|(_, name)| name);
+    environment::keys::reference(&KEYS, &rules, &["version", "airgap.enabled"])
 }
 
 #[cfg(test)]

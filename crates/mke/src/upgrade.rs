@@ -213,7 +213,7 @@ pub(crate) fn facts(row: &'static Row) -> Vec<Fact> {
     let upgrade = &row.upgrade;
     let from = match (&upgrade.refused, &upgrade.from.value) {
         (Some(reason), _) => format!("none: {reason}"),
-        (None, None) => "unverified".to_owned(),
+        (None, None) => "not known".to_owned(),
         (None, Some(listed)) if listed.is_empty() => "none".to_owned(),
         (None, Some(listed)) => names(listed),
     };

@@ -118,7 +118,7 @@ impl Command {
     /// flags that `help` lists, and the password by the variable that belongs to each. Of the two variables the one for charts is
     /// documented, and the other one inferred. A flag requires the configuration to name a Secret for its registry, so no flag is passed for other registries.
     #[must_use]
-    pub fn pulling_with(
+    pub fn with_pull_credentials(
         mut self,
         username: &str,
         password: &SecretString,
@@ -253,7 +253,7 @@ mod tests {
             let help = Help::parse(help);
             let command = mkectl()
                 .apply(file, &help)
-                .pulling_with("puller", &password, pulled, &help);
+                .with_pull_credentials("puller", &password, pulled, &help);
             assert_eq!(command.display().to_string(), expected);
             assert!(!command.arguments.concat().contains("hunter2"));
         }

@@ -1,11 +1,11 @@
 //! Builds this program so that old systems run it, by `cargo zigbuild`, and reads from a file which C library it needs.
 
-use std::io::Read as _;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use object::elf::FileHeader64;
 use object::read::elf::FileHeader as _;
+use object::{ReadCache, ReadRef};
 
 use crate::ask::Question;
 use crate::{Error, Executable, Variables};
@@ -13,14 +13,11 @@ use crate::{Error, Executable, Variables};
 /// The oldest glibc that a portable program runs on: that of RHEL 7, from 2012. Rust's own minimum is the same.
 pub const OLDEST_GLIBC: Glibc = Glibc(2, 17);
 
-/// How to install what a portable build needs.
-pub const INSTALL: &str = "pip install cargo-zigbuild ziglang";
+/// The program by which cargo builds for an older glibc.
+pub const ZIGBUILD: &str = "cargo-zigbuild";
 
 /// How long a build may take. An old machine with one processor needs half an hour.
 const LIMIT: Duration = Duration::from_secs(3 * 3600);
-
-/// The largest program that is read, in bytes. A development build has about 100 MB.
-const LARGEST: u64 = 1 << 30;
 
 /// A version of glibc.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,35 +36,27 @@ pub struct Build<'a> {
     pub is_offline: bool,
 }
 
-/// A program that was built.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Built {
-    /// Its file.
-    pub path: Utf8PathBuf,
-    /// Whether it was built by `cargo zigbuild`. If not, it needs the glibc of this machine.
-    pub is_portable: bool,
-}
-
 impl Build<'_> {
-    /// Builds the program for this machine's architecture, for [`OLDEST_GLIBC`] if `cargo zigbuild` is installed, otherwise by
-    /// `cargo build`.
+    /// Builds the program for this machine's architecture and [`OLDEST_GLIBC`], and returns its file.
     ///
     /// # Errors
-    /// There is no cargo, or the build fails.
-    pub fn run(&self, variables: &Variables) -> Result<Built, Error> {
-        let zig = Executable::find("cargo-zigbuild", variables.clone()).ok();
+    /// There is no cargo or no `cargo zigbuild`, or the build fails.
+    pub fn run(&self, variables: &Variables) -> Result<Utf8PathBuf, Error> {
+        // Cargo's own message about a missing subcommand names no way to install it.
+        Executable::find(ZIGBUILD, variables.clone())?;
         let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-        let target = match &zig {
-            Some(_) => format!("{triple}.{OLDEST_GLIBC}"),
-            None => triple.clone(),
-        };
+        let target = format!("{triple}.{OLDEST_GLIBC}");
         let manifest = self.workspace.join("Cargo.toml");
+        // A configuration of cargo may name a different folder.
+        let folder = self.workspace.join("target");
         let mut arguments = vec![
-            if zig.is_some() { "zigbuild" } else { "build" },
+            "zigbuild",
             "--locked",
             "--quiet",
             "--manifest-path",
             manifest.as_str(),
+            "--target-dir",
+            folder.as_str(),
             "--package",
             self.package,
             "--profile",
@@ -83,18 +72,11 @@ impl Build<'_> {
             limit: LIMIT,
             ..Question::new(&arguments)
         })?;
-        let folder = match self.profile {
+        let profile = match self.profile {
             "dev" => "debug",
             profile => profile,
         };
-        // Cargo does not get CARGO_TARGET_DIR.
-        Ok(Built {
-            path: (self.workspace.join("target"))
-                .join(triple)
-                .join(folder)
-                .join(self.package),
-            is_portable: zig.is_some(),
-        })
+        Ok(folder.join(triple).join(profile).join(self.package))
     }
 }
 
@@ -105,16 +87,14 @@ impl Glibc {
     /// # Errors
     /// The file cannot be read, or is not a 64-bit ELF program.
     pub fn needed_by(program: &Utf8Path) -> std::io::Result<Option<Self>> {
-        let mut bytes = Vec::new();
-        files::open(program)?
-            .take(LARGEST)
-            .read_to_end(&mut bytes)?;
-        needed(&bytes)
+        // Only the parts that are looked at are kept in memory.
+        let program = ReadCache::new(files::open(program)?);
+        needed(&program)
             .map_err(|source| std::io::Error::new(std::io::ErrorKind::InvalidData, source))
     }
 }
 
-fn needed(program: &[u8]) -> object::Result<Option<Glibc>> {
+fn needed<'data>(program: impl ReadRef<'data>) -> object::Result<Option<Glibc>> {
     let header = FileHeader64::<object::Endianness>::parse(program)?;
     let endian = header.endian()?;
     let sections = header.sections(endian, program)?;

@@ -52,6 +52,13 @@ pub(crate) fn secrets_of_url(url: &str) -> Vec<String> {
             .map_or(userinfo, |(_, password)| password);
         found.push(password);
     }
+    // A password may have an unencoded `/`, `?` or `#`: then it ends at the last `@`. Too much rather than too little is masked.
+    if let Some((userinfo, _)) = rest.rsplit_once('@')
+        && let Some((_, password)) = userinfo.split_once(':')
+        && !found.contains(&password)
+    {
+        found.push(password);
+    }
     let query = query.split('#').next().unwrap_or_default();
     let values = query.split('&').filter_map(|pair| pair.split_once('='));
     // Short values are flags and numbers, which occur everywhere.

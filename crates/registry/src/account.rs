@@ -1,8 +1,8 @@
-//! What a registry said of an account in this run: whether it may log in, and whether it may write.
+//! Records whether an account may log in and write in this run.
 //!
-//! A wrong password that many requests show locks the account, and a registry that refuses one write mostly refuses them all. The first
-//! request that shows a password, and the first one that writes, are therefore made alone. If one is refused, the others that wait for
-//! it fail with the same error, and none of them is sent.
+//! Many requests with a wrong password lock the account, and a registry that refuses one write usually refuses them all. The
+//! first request with a password and the first write are therefore sent alone. If one is refused, the requests that wait for
+//! it fail with the same error and are not sent.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! One blob: is it there, read it back.
+//! Looks up one blob, and reads it back.
 
 use bytes::Bytes;
 use oci_spec::image::Digest;

@@ -1,8 +1,7 @@
-//! The body of an upload: read from a file in pieces, hashed on the way, and watched while it goes.
+//! The body of an upload: read from a file in pieces, hashed, and reported while it is sent.
 //!
-//! Memory holds a piece or two whatever the size of the blob. The last piece leaves only when the hash of the whole is right,
-//! because no registry may get to accept a file that is not its digest. A body without a declared length ends early, and
-//! in good order, when the end was asked for.
+//! Memory holds at most two pieces, whatever the size of the blob. The last piece is sent only if the digest of the whole is
+//! right, so no registry can accept a wrong file. A body without a declared length ends early when a stop was requested.
 
 use std::fs::File;
 use std::io;
@@ -21,14 +20,13 @@ use tokio_util::io::ReaderStream;
 
 use crate::digest::{sha256, written};
 use crate::limiter::Limiter;
-use crate::queues::SMALL;
 use crate::retry::Failure;
 use crate::{Blob, BlobSource, Error, Event, Observer, Place, Settings, Stop, classify};
 
 /// How much of a file is read at a time, in bytes. Smaller pieces cost processor time; larger ones only memory.
 const PIECE: usize = 512 * 1024;
 
-/// The same for a blob that is small, of which many may be on their way.
+/// The same for a blob of a few pieces, of which many may be on their way.
 const SMALL_PIECE: usize = 128 * 1024;
 
 /// How often progress is reported and the watch looks.
@@ -309,7 +307,7 @@ fn body(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
         None => left,
     };
     let file = tokio::fs::File::from_std(body.file);
-    let largest = if body.early.is_some() || left > SMALL {
+    let largest = if body.early.is_some() || left > 8 * PIECE as u64 {
         PIECE
     } else {
         SMALL_PIECE

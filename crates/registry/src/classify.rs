@@ -1,4 +1,4 @@
-//! What a failed connection or a status means: which error it is, and whether it may pass.
+//! Classifies failed connections and statuses: which error it is, and whether it is transient.
 //!
 //! reqwest reports little by itself. The cause is further down its chain of sources: the TLS library's error, the system's error.
 

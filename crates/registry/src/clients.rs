@@ -1,5 +1,5 @@
-//! The HTTP clients of a run. A client has connections to any number of registries, and what TLS needs once: a command that asks
-//! hundreds of registries, or one registry for hundreds of environments, makes one.
+//! The HTTP clients of a run. One client has the connections to all registries and the TLS configuration, so a command that
+//! contacts hundreds of registries makes one.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,6 +19,19 @@ struct Key {
     authorities: Vec<CertificateDer<'static>>,
     proxies: Arc<Proxies>,
     connect_timeout: Duration,
+    carries: Carries,
+}
+
+/// What the connections of a client are for.
+///
+/// A connection that shares a full line with large uploads may send little at a time for long after, so what is large has connections of
+/// its own, which find out what the line bears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carries {
+    /// Everything else.
+    Requests,
+    /// Large uploads.
+    Uploads,
 }
 
 /// How many idle connections are kept: as many as there may be requests, since a new connection costs several round trips.
@@ -30,8 +43,14 @@ impl Clients {
     /// # Errors
     ///
     /// [`Error::Client`] if none can be set up on this machine.
-    pub(crate) fn of(&self, endpoint: &Endpoint, settings: &Settings) -> Result<Client, Error> {
+    pub(crate) fn of(
+        &self,
+        endpoint: &Endpoint,
+        settings: &Settings,
+        carries: Carries,
+    ) -> Result<Client, Error> {
         let key = Key {
+            carries,
             authorities: endpoint.certificates().to_vec(),
             proxies: Arc::clone(endpoint.proxies()),
             connect_timeout: settings.connect_timeout,

@@ -1,4 +1,4 @@
-//! Who pushes. Where the secret was found is the caller's affair.
+//! The credentials of a push. The caller finds the secret.
 
 use secrecy::{ExposeSecret as _, SecretString};
 

@@ -1,4 +1,4 @@
-//! The one kind of digest that is accepted, computed and checked.
+//! Computes and checks SHA-256 digests, the only kind that is accepted.
 
 use oci_spec::image::{Digest, DigestAlgorithm};
 use sha2::{Digest as _, Sha256};

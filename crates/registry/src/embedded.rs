@@ -1,6 +1,6 @@
-//! A registry in this process, for rehearsals and tests: a real one by protocol, on this machine only.
+//! A registry in this process, for rehearsals and tests. It listens on this machine only.
 //!
-//! It is ferro-oci-server with its limits lifted. What holds of it, and does not of a registry for clusters:
+//! It is ferro-oci-server with its limits lifted. It differs from a registry for clusters:
 //!
 //! - it has no TLS and no credentials, which is why it listens on loopback and nowhere else;
 //! - it knows blobs by digest alone, so a blob of one repository exists in all of them, and mounting does nothing;

@@ -1,9 +1,9 @@
-//! How one blob gets into one repository with as few requests as this registry allows: it exists, it is mounted, or it is sent.
+//! Ensures that a repository has a blob, with as few requests as the registry allows: it exists, is mounted, or is sent.
 //!
-//! Where the registry is known to answer it, one request asks whether a blob exists and opens the upload if it does not:
-//! a mount from the repository to itself. 201 means that the blob exists, 202 that it does not. Whether a registry answers so
-//! is found out once, with a blob that it has just confirmed. All others are asked by `HEAD` first. A registry that takes a small
-//! blob by the request that opens a session is sent it without a question.
+//! If the registry supports it, one request looks the blob up and opens an upload if it is missing: a mount from the
+//! repository to itself. 201 means that the blob exists, 202 that it does not. This is tried once, with a blob that the
+//! registry has just confirmed. Otherwise `HEAD` comes first. If the registry accepts a small blob in the request that opens
+//! a session, the blob is sent without a lookup.
 
 use std::time::Duration;
 
@@ -169,7 +169,10 @@ impl Registry {
             } else {
                 known.mount_answered(false);
             }
-        } else if known.takes_single_posts() && blob.size <= SINGLE && !known.is_held(&blob.digest)
+        } else if known.takes_single_posts()
+            && blob.size <= SINGLE
+            && !known.is_held(&blob.digest)
+            && !known.is_expected(repository, &blob.digest)
         {
             // It is sent by as many requests as it would be asked about. What another repository holds, this one may hold too.
             asked = true;

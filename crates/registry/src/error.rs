@@ -1,6 +1,6 @@
-//! Everything that can go wrong between here and a registry, each thing under its own name.
+//! The errors of requests to a registry.
 //!
-//! The variants are what an operator would act on differently. `xtask` adds the hint for each.
+//! A variant exists for each case in which an operator acts differently. `xtask` adds the hints.
 
 use std::fmt;
 use std::io;

@@ -1,9 +1,8 @@
-//! What is done next, and what comes of a failure: the loop that carries a plan out.
+//! The loop that executes a plan: it decides what is done next, and what a failure means.
 //!
-//! First the tags are asked for, unless the caller has done so. Then blobs are sent: small ones beside large ones. An artifact is
-//! finished as soon as its blobs are there, and nothing that is still to arrive could turn out to be wrong: first the
-//! manifests of an index, concurrently, then the tag. Everything runs in the one future of the caller: dropping it stops
-//! everything.
+//! First the tags are looked up, unless the caller has done so. Then blobs are sent, small ones beside large ones. An artifact
+//! is finished when its blobs are in the registry and the whole bundle is verified: first the manifests of an index,
+//! concurrently, then the tag. Everything runs in the future of the caller: dropping it stops everything.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::future::pending;
@@ -19,9 +18,10 @@ use tracing::{Instrument as _, Span, debug_span};
 use crate::ensure::{Outcome, Supply};
 use crate::limiter::{Limiter, Permit, Priority};
 use crate::plan::{Need, Transfer, plan};
-use crate::queues::Queues;
+use crate::queues::{Queues, WHOLE};
 use crate::{
-    Arrival, Artifact, BlobSource, Error, Event, Observer, PushReport, Pushed, Registry, Tally,
+    Arrival, Artifact, Blob, BlobSource, Error, Event, Observer, PushReport, Pushed, Registry,
+    Tally,
 };
 
 /// How many blobs have to be left for it to pay to find out how this registry is asked best.
@@ -88,14 +88,14 @@ enum State {
 
 enum Work<'a> {
     Ask(usize),
-    Bring(Transfer<'a>, Need<'a>),
+    Bring(Transfer<'a>, Need<'a>, Priority),
     Put(usize, usize),
     Finish(usize),
 }
 
 enum Done<'a> {
     Asked(usize, Result<Option<Digest>, Error>),
-    Brought(Transfer<'a>, Need<'a>, Result<Outcome, Error>),
+    Brought(Transfer<'a>, Need<'a>, Priority, Result<Outcome, Error>),
     Put(usize, Result<(), Error>),
     Finished(usize, Result<(), Error>),
 }
@@ -177,8 +177,8 @@ impl<'a> Executor<'a> {
             tokio::select! {
                 Some(done) = running.next() => self.on_done(done),
                 arrival = next_arrival(&mut self.arrivals), if !self.whole => match arrival {
-                    Some(Arrival::Blob(digest)) => self.queues.arrived(digest),
-                    Some(Arrival::Whole) => {
+                    Some(Arrival::BlobReady(digest)) => self.queues.arrived(digest),
+                    Some(Arrival::BundleVerified) => {
                         self.whole = true;
                         self.queues.all_arrived();
                     }
@@ -208,12 +208,18 @@ impl<'a> Executor<'a> {
         {
             return Some((permit, self.next_small()?));
         }
-        if !self.queues.has_large() {
+        let least = match self.trial {
+            // Only what takes the line for long does not wait for the trial.
+            Trial::Running => WHOLE,
+            Trial::Due if self.queues.has_small() => WHOLE,
+            Trial::Due | Trial::Over => 0,
+        };
+        if !self.queues.has_large(least) {
             return None;
         }
         let permit = limiter.try_permit(Priority::Large)?;
         let (transfer, need) = self.queues.next_large()?;
-        Some((permit, Work::Bring(transfer, need)))
+        Some((permit, Work::Bring(transfer, need, Priority::Large)))
     }
 
     /// Returns the most urgent work that carries little.
@@ -236,7 +242,7 @@ impl<'a> Executor<'a> {
             };
         }
         let (transfer, need) = self.queues.next_small()?;
-        Some(Work::Bring(transfer, need))
+        Some(Work::Bring(transfer, need, Priority::Small))
     }
 
     fn perform(&self, work: Work<'a>) -> impl Future<Output = Done<'a>> + Send + 'a {
@@ -258,10 +264,10 @@ impl<'a> Executor<'a> {
                     let answer = registry.tag_digest(repository, tag, observer).await;
                     Done::Asked(number, answer)
                 }
-                Work::Bring(transfer, need) => {
+                Work::Bring(transfer, need, priority) => {
                     let bringing = registry.ensure_blob(need.repository, transfer.blob, supply);
                     let outcome = bringing.await;
-                    Done::Brought(transfer, need, outcome)
+                    Done::Brought(transfer, need, priority, outcome)
                 }
                 Work::Put(number, place) => {
                     let artifact = &artifacts[number];
@@ -287,7 +293,7 @@ impl<'a> Executor<'a> {
     fn span(&self, work: &Work<'_>) -> Span {
         let (number, blob) = match work {
             Work::Ask(number) | Work::Put(number, _) | Work::Finish(number) => (Some(number), None),
-            Work::Bring(transfer, need) => (need.artifacts.first(), Some(transfer.blob)),
+            Work::Bring(transfer, need, _) => (need.artifacts.first(), Some(transfer.blob)),
         };
         let artifact = number.map(|number| &self.artifacts[*number]);
         let artifact = artifact.map(|one| format!("{}:{}", one.repository, one.tag));
@@ -320,13 +326,13 @@ impl<'a> Executor<'a> {
                 let error = self.judge(error);
                 self.fail(number, &error);
             }
-            Done::Brought(transfer, need, Ok(outcome)) => {
-                self.trial = Trial::Over;
+            Done::Brought(transfer, need, priority, Ok(outcome)) => {
+                self.bring_ended(transfer.blob, priority);
                 self.succeeded();
                 self.brought(transfer, need, outcome);
             }
-            Done::Brought(mut transfer, need, Err(error)) => {
-                self.trial = Trial::Over;
+            Done::Brought(mut transfer, need, priority, Err(error)) => {
+                self.bring_ended(transfer.blob, priority);
                 // What is wrong with the file is wrong wherever it goes.
                 let everywhere = matches!(error, Error::SourceContent { .. });
                 let error = self.judge(error);
@@ -356,6 +362,13 @@ impl<'a> Executor<'a> {
                 let error = self.judge(error);
                 self.fail(number, &error);
             }
+        }
+    }
+
+    fn bring_ended(&mut self, blob: &Blob, priority: Priority) {
+        match priority {
+            Priority::Small => self.trial = Trial::Over,
+            Priority::Large => self.queues.large_is_done(blob),
         }
     }
 

@@ -1,5 +1,5 @@
-//! What answers in place of the registry: asked on a second connection and without credentials, after a request that failed in a way
-//! that does not say.
+//! Identifies what answers in place of a registry, on a second connection and without credentials, after a request that failed
+//! without a clear cause.
 
 use std::time::Duration;
 

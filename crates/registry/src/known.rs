@@ -1,8 +1,8 @@
-//! What is known of a registry from this run, for all pushes to it.
+//! What a registry confirmed in this run, shared by all pushes to it.
 //!
-//! Only what the registry confirmed is known. A blob is known for one repository, never for others.
+//! A blob is recorded for one repository, never for others.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +21,8 @@ pub(crate) struct Known {
     worked_on: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>,
     /// Where else a blob may be, according to the caller.
     offered: Mutex<HashMap<Digest, String>>,
+    /// What a repository may hold from an earlier push, according to the caller.
+    expected: Mutex<HashSet<Key>>,
     offers_refused: AtomicU32,
     mounts_granted: AtomicBool,
     mounts_refused: AtomicU32,
@@ -123,6 +125,15 @@ impl Known {
             .get(digest)
             .filter(|other| *other != repository)
             .cloned()
+    }
+
+    pub(crate) fn expect(&self, repository: &str, digest: &Digest) {
+        lock(&self.expected).insert((repository.to_owned(), digest.clone()));
+    }
+
+    /// Returns whether a repository may hold a blob from an earlier push.
+    pub(crate) fn is_expected(&self, repository: &str, digest: &Digest) -> bool {
+        lock(&self.expected).contains(&(repository.to_owned(), digest.clone()))
     }
 
     /// Takes note that a registry knew nothing of what was offered. It says nothing of what the registry itself confirmed.

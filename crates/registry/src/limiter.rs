@@ -1,13 +1,12 @@
-//! Adapts concurrency to a registry, and tells its latency from its bandwidth.
+//! Adapts concurrency to a registry, separately for latency and bandwidth.
 //!
 //! Work that carries little waits for latency, so many pieces of it run concurrently, in places of their own. Large blobs
-//! wait for bandwidth, so few suffice. Each kind has a limit that is raised while work waits for it, and stays raised only
-//! if more gets done. A registry that becomes much slower gets less.
+//! wait for bandwidth, so few suffice.
 //!
 //! All requests together stay below a ceiling. Congestion halves it: 429, 5xx, resets, lost sessions. Requests that were in
-//! flight at that moment fail together, so only those that began after the last cut can cut again. The ceiling grows back
-//! to just below what was refused, and is tested beyond that only rarely. A pause that the registry ordered holds for every
-//! request.
+//! flight at that moment fail together, so only those that began after the last cut can cut again. A registry that becomes much
+//! slower lowers it by a quarter. The ceiling grows back to just below what was refused, and is tested beyond that only rarely. A
+//! pause that the registry ordered holds for every request.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,30 +17,14 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::known::lock;
 
-/// The bounds of concurrent large blobs.
-const LARGE: Bounds = Bounds {
-    first: 6,
-    least: 2,
-    most: 12,
-    step: 1,
-};
+/// The most concurrent pieces of work that carry little.
+const SMALL: usize = 24;
 
-/// The bounds of concurrent work that carries little: four times as much, since each piece mostly waits.
-const SMALL: Bounds = Bounds {
-    first: 24,
-    least: 4,
-    most: 48,
-    step: 4,
-};
+/// The most concurrent uploads that take bandwidth. [`Queues`](crate::queues::Queues) bounds their bytes as well.
+const LARGE: usize = 24;
 
-/// How long work is counted before a limit is adapted.
+/// How long work is counted before the ceiling is adapted.
 const PERIOD: Duration = Duration::from_millis(250);
-
-/// How many periods pass before a limit that did not help is tried again.
-const REST: u32 = 4;
-
-/// How many periods pass after congestion before a limit is raised again.
-const REST_AFTER_CONGESTION: u32 = 20;
 
 /// How many periods without congestion pass before the ceiling is tested beyond what was refused.
 const REST_BELOW_REFUSED: u32 = 20;
@@ -49,11 +32,14 @@ const REST_BELOW_REFUSED: u32 = 20;
 /// So many requests in flight are not taken for too many before they were refused.
 const FEW: usize = 8;
 
+/// The lowest ceiling that a slow registry gets.
+const LEAST: usize = 4;
+
 /// How many periods fill buffers before the rate is that of the registry.
 const FILLING: u32 = 8;
 
 /// After how many slow periods in a row a registry has become slow.
-const SLOW: u32 = 2;
+const SLOW: u32 = 4;
 
 /// What a permit is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,39 +71,26 @@ struct State {
     small: Pool,
     large: Pool,
     ceiling: Ceiling,
+    /// Whether work had to wait for the ceiling in this period.
+    wanted: bool,
     /// Since when no work has been in progress.
     idle_since: Option<Instant>,
     paused_until: Option<Instant>,
     since: Instant,
 }
 
-#[derive(Debug)]
-struct Bounds {
-    first: usize,
-    least: usize,
-    most: usize,
-    step: usize,
-}
-
-/// A limit for one kind of work.
-#[derive(Debug)]
+/// One kind of work.
+#[derive(Debug, Default)]
 struct Pool {
-    bounds: &'static Bounds,
-    limit: usize,
     busy: usize,
-    /// Whether work had to wait for the limit in this period.
-    wanted: bool,
     /// What got done in this period: bytes, or pieces of work.
     done: u64,
-    /// What got done each second before the limit was raised, if it was raised at the end of the last period.
-    before: Option<f64>,
-    /// What gets done each second as a rule.
-    usual: f64,
+    /// What gets done each second as a rule, and how many places are busy then.
+    usual: (f64, f64),
     /// How many periods have been judged.
     judged: u32,
     /// How many periods in a row less than a third of the usual got done.
     slow: u32,
-    rest: u32,
 }
 
 /// A limit for requests in flight, whatever they carry.
@@ -251,20 +224,19 @@ impl Limiter {
 impl InFlight<'_> {
     /// Takes note that the request met congestion.
     pub(crate) fn on_congestion(&self) {
-        let mut state = lock(&self.limiter.shared.state);
-        if state.ceiling.cut(self.generation) {
-            state.small.rest();
-            state.large.rest();
-        }
+        lock(&self.limiter.shared.state)
+            .ceiling
+            .cut(self.generation);
     }
 }
 
 impl Default for State {
     fn default() -> Self {
         Self {
-            small: Pool::new(&SMALL),
-            large: Pool::new(&LARGE),
+            small: Pool::default(),
+            large: Pool::default(),
             ceiling: Ceiling::default(),
+            wanted: false,
             idle_since: None,
             paused_until: None,
             since: Instant::now(),
@@ -276,20 +248,20 @@ impl State {
     fn enter(&mut self, priority: Priority, jobs: usize, now: Instant) -> bool {
         let most = jobs.min(self.ceiling.limit);
         let busy = self.small.busy + self.large.busy;
-        let (pool, most) = match priority {
-            Priority::Small => (&mut self.small, most),
-            // Some places are always left to what is small.
-            Priority::Large => (
-                &mut self.large,
-                most.saturating_sub((most / 4).max(1)).max(1),
-            ),
+        let (pool, full) = match priority {
+            Priority::Small => {
+                let full = busy >= most || self.small.busy >= SMALL;
+                (&mut self.small, full)
+            }
+            Priority::Large => {
+                // Some places are always left to what is small.
+                let most = most.saturating_sub((most / 4).max(1)).clamp(1, LARGE);
+                let full = self.large.busy >= most || busy >= jobs;
+                (&mut self.large, full)
+            }
         };
-        let full = match priority {
-            Priority::Small => busy >= most,
-            Priority::Large => pool.busy >= most || busy >= jobs,
-        };
-        if full || pool.busy >= pool.limit {
-            pool.wanted = true;
+        self.wanted |= full;
+        if full {
             return false;
         }
         pool.busy += 1;
@@ -314,84 +286,48 @@ impl State {
         }
     }
 
-    /// Adapts the limits at the end of a period, and returns whether one may have been raised.
+    /// Adapts the ceiling at the end of a period, and returns whether it may have been raised.
     fn adapt(&mut self, now: Instant) -> bool {
         let elapsed = now.duration_since(self.since);
         if elapsed < PERIOD {
             return false;
         }
-        let wanted = self.small.wanted || self.large.wanted;
-        self.ceiling.adapt(wanted);
-        self.small.adapt(elapsed);
-        self.large.adapt(elapsed);
+        let wanted = std::mem::take(&mut self.wanted);
+        let is_slow = [&mut self.small, &mut self.large].map(|pool| pool.is_slow(elapsed));
+        match is_slow.contains(&true) {
+            true => self.ceiling.lower(),
+            false => self.ceiling.adapt(wanted),
+        }
         self.since = now;
         true
     }
 }
 
 impl Pool {
-    fn new(bounds: &'static Bounds) -> Self {
-        Self {
-            bounds,
-            limit: bounds.first,
-            busy: 0,
-            wanted: false,
-            done: 0,
-            before: None,
-            usual: 0.0,
-            judged: 0,
-            slow: 0,
-            rest: 0,
+    /// Judges a period, and returns whether the registry has become slow.
+    fn is_slow(&mut self, elapsed: Duration) -> bool {
+        let rate = std::mem::take(&mut self.done) as f64 / elapsed.as_secs_f64();
+        let busy = self.busy as f64;
+        if self.busy == 0 {
+            return false;
         }
-    }
-
-    fn adapt(&mut self, elapsed: Duration) {
-        let rate = self.done as f64 / elapsed.as_secs_f64();
-        let wanted = std::mem::take(&mut self.wanted);
-        self.done = 0;
-        // There was too little to do to judge the limit.
-        if !wanted {
-            return;
-        }
-        let bounds = self.bounds;
         self.judged += 1;
         // What is sent first fills the buffers on the way, and says little about the registry.
-        self.usual = match self.judged <= FILLING {
-            true => rate,
-            false => self.usual + (rate - self.usual) / 8.0,
-        };
-        self.slow = match rate < self.usual / 3.0 {
-            true => self.slow + 1,
-            false => 0,
-        };
-        match self.before.take() {
-            Some(slower) if rate > slower * 1.03 => self.raise(rate),
-            Some(_) => {
-                self.limit = (self.limit - bounds.step).max(bounds.least);
-                self.rest = REST;
-            }
-            None if self.slow >= SLOW => {
-                self.limit = (self.limit * 3 / 4).max(bounds.least);
-                self.usual = rate;
-                self.slow = 0;
-                self.rest = REST_AFTER_CONGESTION;
-            }
-            None if self.rest > 0 => self.rest -= 1,
-            None => self.raise(rate),
+        if self.judged <= FILLING {
+            self.usual = (rate, busy);
+            return false;
         }
-    }
-
-    /// Takes note of congestion: what got done meanwhile says nothing about the limit.
-    fn rest(&mut self) {
-        self.before = None;
-        self.rest = REST_AFTER_CONGESTION;
-    }
-
-    fn raise(&mut self, rate: f64) {
-        if self.limit < self.bounds.most {
-            self.limit += self.bounds.step;
-            self.before = Some(rate);
+        // Where less is in progress, less gets done.
+        let is_less = rate < self.usual.0 / 3.0 && busy >= self.usual.1 * 0.75;
+        self.slow = if is_less { self.slow + 1 } else { 0 };
+        let nearer = |usual: f64, now: f64| usual + (now - usual) / 8.0;
+        self.usual = (nearer(self.usual.0, rate), nearer(self.usual.1, busy));
+        if self.slow < SLOW {
+            return false;
         }
+        self.usual = (rate, busy);
+        self.slow = 0;
+        true
     }
 }
 
@@ -408,7 +344,7 @@ impl Default for Ceiling {
 }
 
 impl Ceiling {
-    const MOST: usize = SMALL.most + LARGE.most;
+    const MOST: usize = SMALL + LARGE;
 
     fn enter(&mut self) -> Option<u64> {
         (self.in_flight < self.limit).then(|| {
@@ -429,6 +365,12 @@ impl Ceiling {
         self.limit = (refused / 2).max(1);
         self.rest = REST_BELOW_REFUSED;
         true
+    }
+
+    /// Lowers the limit for a registry that has become slow.
+    fn lower(&mut self) {
+        let busy = self.limit.min(self.in_flight.max(FEW));
+        self.limit = (busy * 3 / 4).max(LEAST);
     }
 
     fn adapt(&mut self, wanted: bool) {
@@ -483,11 +425,12 @@ impl Bucket {
 mod tests {
     use super::*;
 
-    /// Plays `seconds` of work that always waits for the limit, at a rate that depends on it.
-    fn play(state: &mut State, seconds: u64, rate: impl Fn(usize) -> f64) {
+    /// Plays `seconds` of six uploads at a rate, while more work waits.
+    fn play(state: &mut State, seconds: u64, rate: f64) {
         for _ in 0..seconds * 4 {
-            state.large.wanted = true;
-            state.large.done = (rate(state.large.limit) * PERIOD.as_secs_f64()) as u64;
+            state.wanted = true;
+            state.large.busy = 6;
+            state.large.done = (rate * PERIOD.as_secs_f64()) as u64;
             let now = state.since + PERIOD;
             state.adapt(now);
         }
@@ -502,58 +445,33 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_grows_while_more_gets_done_and_no_further() {
+    fn a_registry_that_becomes_slow_gets_less_and_what_it_bears_later() {
         let mut state = State::default();
-        assert_eq!(state.large.limit, 6);
-        play(&mut state, 10, |limit| limit.min(9) as f64 * 1e7);
-        assert!(
-            (9..=10).contains(&state.large.limit),
-            "{}",
-            state.large.limit
-        );
-        play(&mut state, 10, |limit| limit as f64 * 1e7);
-        assert_eq!(state.large.limit, 12);
-        // If nothing is gained, it stays.
-        let mut state = State::default();
-        play(&mut state, 10, |_| 1e7);
-        assert!(
-            (6..=7).contains(&state.large.limit),
-            "{}",
-            state.large.limit
-        );
+        // A burst fills buffers and is not the usual rate.
+        play(&mut state, 1, 1e9);
+        play(&mut state, 3, 1e8);
+        assert_eq!(state.ceiling.limit, Ceiling::MOST);
+        play(&mut state, 1, 1e7);
+        assert_eq!(state.ceiling.limit, FEW * 3 / 4);
+        // It is not slower than before any more.
+        play(&mut state, 20, 1e7);
+        assert_eq!(state.ceiling.limit, Ceiling::MOST);
     }
 
     #[test]
-    fn the_limit_does_not_grow_while_no_work_waits() {
+    fn what_is_little_in_progress_or_has_not_arrived_does_not_make_a_registry_slow() {
         let mut state = State::default();
-        for _ in 0..40 {
-            state.large.done = 10_000_000;
+        play(&mut state, 10, 1e8);
+        for _ in 0..20 {
+            state.large.busy = 1;
+            state.large.done = 2_000_000;
             let now = state.since + PERIOD;
             state.adapt(now);
         }
-        assert_eq!(state.large.limit, 6);
-    }
-
-    #[test]
-    fn a_registry_that_becomes_slow_gets_less() {
-        let mut state = State::default();
-        // A burst fills buffers and is not the usual rate.
-        play(&mut state, 1, |_| 1e9);
-        play(&mut state, 3, |_| 1e8);
-        assert!(state.large.limit >= 6, "{}", state.large.limit);
-        play(&mut state, 2, |_| 1e7);
-        assert!(state.large.limit <= 5, "{}", state.large.limit);
-        play(&mut state, 20, |_| 1e7);
-        assert!(state.large.limit >= 4, "{}", state.large.limit);
-    }
-
-    #[test]
-    fn waiting_for_work_does_not_make_a_registry_slow() {
-        let mut state = State::default();
-        play(&mut state, 10, |limit| limit.min(9) as f64 * 1e7);
-        let grown = state.large.limit;
+        assert_eq!(state.ceiling.limit, Ceiling::MOST);
         // A minute in which nothing arrives, and then as much each period as before.
         let mut now = state.since;
+        state.large.busy = 0;
         for _ in 0..20 {
             state.small.busy = 1;
             state.leave(Priority::Small, now);
@@ -561,37 +479,24 @@ mod tests {
             assert!(state.enter(Priority::Small, usize::MAX, now));
             assert!(now.duration_since(state.since) < PERIOD);
             now += PERIOD;
-            state.large.wanted = true;
-            state.large.done = (grown as f64 * 1e7 * PERIOD.as_secs_f64()) as u64;
+            state.large.busy = 1;
+            state.large.done = 4_000_000;
             state.adapt(now);
+            state.large.busy = 0;
         }
-        assert!(state.large.limit + 1 >= grown, "{}", state.large.limit);
-    }
-
-    #[test]
-    fn a_limit_that_no_work_needed_is_not_judged() {
-        let mut state = State::default();
-        play(&mut state, 1, |limit| limit as f64 * 1e7);
-        let limit = state.large.limit;
-        // The source is slow now: less gets done, and nothing waits.
-        for _ in 0..10 {
-            state.large.done = 10;
-            let now = state.since + PERIOD;
-            state.adapt(now);
-        }
-        assert_eq!(state.large.limit, limit);
+        assert_eq!(state.ceiling.limit, Ceiling::MOST);
     }
 
     #[test]
     fn small_work_has_places_beside_large_blobs() {
         let limiter = limiter(None, None);
         let large = permits(&limiter, Priority::Large);
-        assert_eq!(large.len(), 6);
+        assert_eq!(large.len(), LARGE);
         let small = permits(&limiter, Priority::Small);
-        assert_eq!(small.len(), 24);
+        assert_eq!(small.len(), SMALL);
         drop(large);
         assert!(limiter.try_permit(Priority::Small).is_none());
-        assert_eq!(permits(&limiter, Priority::Large).len(), 6);
+        assert_eq!(permits(&limiter, Priority::Large).len(), LARGE);
     }
 
     #[test]

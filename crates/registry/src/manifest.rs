@@ -1,4 +1,4 @@
-//! One manifest: is it there, put it, read it back. Its bytes are never parsed here.
+//! Looks up, puts and reads back one manifest. Its bytes are never parsed here.
 
 use bytes::Bytes;
 use oci_client::manifest::{

@@ -1,6 +1,6 @@
-//! Reads an artifact back the way a cluster's node does: without credentials, and by code that did not push it.
+//! Reads an artifact as a cluster's node does: without credentials, and with code that did not push it.
 //!
-//! The push is this crate's own; this reader is oci-client's. What both agree on is not one program's idea of itself.
+//! The push is this crate's own; this reader is oci-client. A fault of one is not repeated by the other.
 
 use std::collections::HashSet;
 

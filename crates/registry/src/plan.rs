@@ -1,4 +1,4 @@
-//! What has to go where: each blob once to the registry, and from there into the other repositories that need it.
+//! Plans a push: each blob is sent once, and mounted in the other repositories that need it.
 //!
 //! A plan is made from digests and names alone, before the first byte is sent.
 

@@ -1,4 +1,4 @@
-//! Tries on a registry what an installation will need of it, before anything depends on that.
+//! Tests what an installation will need of a registry.
 //!
 //! Everything is tried that can be, whatever failed before; each [`Aspect`] gets one [`Finding`]. What is put into the registry for
 //! that is put into repositories of its own and removed again. `xtask` adds the fix for each [`Fault`].

@@ -1,7 +1,6 @@
-//! What was measured of a registry, kept for the beginning of the next push.
+//! The measurements of a registry, kept for the next push.
 //!
-//! It is only a hint. A push that finds it outdated uses the default and reports it: the profile is
-//! forgotten; one that is old is not taken up.
+//! A push that finds the profile outdated uses the defaults and deletes it. An old profile is ignored.
 
 use std::fs;
 use std::io::{self, Write as _};

@@ -1,4 +1,4 @@
-//! Many artifacts as one transfer, or one of them, and the proof at the end that they are there.
+//! Pushes artifacts, and proves that the registry has them.
 //!
 //! Blobs first, then the manifests that refer to them, then the indexes that list those, the tag last: at no instant does
 //! a registry serve something that is incomplete. Nothing here speaks HTTP.
@@ -65,13 +65,13 @@ pub struct PushReport {
     pub stopped: bool,
 }
 
-/// What becomes of the blobs of a push that begins before they are all there.
+/// What becomes available during a push that begins before the bundle is complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Arrival {
     /// The source can open this blob or manifest now.
-    Blob(Digest),
+    BlobReady(Digest),
     /// Everything can be opened, and everything that was announced is right and complete: tags may be set.
-    Whole,
+    BundleVerified,
 }
 
 impl Registry {
@@ -125,12 +125,12 @@ impl Registry {
     /// Makes the registry hold many artifacts like [`Registry::push_all`], while their blobs are still arriving.
     ///
     /// The caller has asked for each tag, and asks again afterwards: no tag is asked for here, and each artifact is one that the
-    /// registry lacks. A blob is sent when it has arrived. Manifests, and with them tags, are put only after [`Arrival::Whole`],
+    /// registry lacks. A blob is sent when it has arrived. Manifests, and with them tags, are put only after [`Arrival::BundleVerified`],
     /// so nothing can be pulled that may still turn out to be wrong. What arrives twice, or is not needed, changes nothing.
     ///
-    /// If `arrivals` closes before [`Arrival::Whole`], the push ends, and every artifact that is not done has [`Error::SourceEnded`].
+    /// If `arrivals` closes before [`Arrival::BundleVerified`], the push ends, and every artifact that is not done has [`Error::SourceEnded`].
     /// After a [`Stop`](crate::Stop) it ends as calmly as without.
-    pub async fn push_as_they_come(
+    pub async fn push_streamed(
         &self,
         artifacts: &[Artifact],
         blobs: &dyn BlobSource,
@@ -148,6 +148,13 @@ impl Registry {
     /// It need not be true, and the account need not be allowed to read there: after a few refusals it is not tried again.
     pub fn offer(&self, repository: &str, digest: &Digest) {
         self.inner.known.offer(repository, digest);
+    }
+
+    /// Reports that a repository may hold a blob from an earlier push, so a push asks before it sends the blob.
+    ///
+    /// It need not be true: a blob that is small and not expected may be sent without a question.
+    pub fn expect(&self, repository: &str, digest: &Digest) {
+        self.inner.known.expect(repository, digest);
     }
 
     /// Takes note that a repository was found to hold a blob in this run: a push neither asks for it there nor sends it.

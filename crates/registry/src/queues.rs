@@ -1,22 +1,32 @@
-//! What is still to be brought, in the order in which it is: large blobs beside small ones. The largest is first among the large,
-//! since one that is begun last is waited for alone. The smallest is first among the small.
+//! The blobs to be sent, in order: large ones beside small ones. Among the large ones the largest is first, because the push
+//! would wait for it alone at the end. Among the small ones the smallest is first.
 //!
 //! A blob that its source cannot open yet waits aside until it arrives.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use oci_spec::image::Digest;
 
+use crate::Blob;
 use crate::known::Known;
 use crate::plan::{Need, Transfer};
 
-/// The largest blob that counts as small, in bytes: over a distance, its requests wait for latency about as long as its bytes take.
-pub(crate) const SMALL: u64 = 4 << 20;
+/// The largest blob that counts as small, in bytes: it fits into what a connection sends without waiting for an answer or two.
+pub(crate) const SMALL: u64 = 64 << 10;
+
+/// How many large blobs are sent concurrently. Each must get enough of the line: a connection that was crowded out for a while stays
+/// slow for seconds, and its blob is waited for alone.
+const LARGE_BLOBS: u64 = 8;
+
+/// From this size a blob counts as one; of smaller ones, as many are sent concurrently as are so large together.
+pub(crate) const WHOLE: u64 = 4 << 20;
 
 pub(crate) struct Queues<'a> {
     known: &'a Known,
-    large: VecDeque<Transfer<'a>>,
-    small: VecDeque<Transfer<'a>>,
+    /// Blobs to be sent, by size and digest.
+    blobs: BTreeMap<(u64, &'a str), Transfer<'a>>,
+    /// The bytes of large blobs in progress, [`WHOLE`] of each at most.
+    in_progress: u64,
     /// Blobs that other repositories have. They cost little, and artifacts wait for them.
     mounts: VecDeque<Transfer<'a>>,
     /// Blobs that have not arrived.
@@ -30,8 +40,8 @@ impl<'a> Queues<'a> {
     pub(crate) fn new(known: &'a Known, arrive: bool) -> Self {
         Self {
             known,
-            large: VecDeque::new(),
-            small: VecDeque::new(),
+            blobs: BTreeMap::new(),
+            in_progress: 0,
             mounts: VecDeque::new(),
             away: HashMap::new(),
             arrived: arrive.then(HashSet::new),
@@ -57,14 +67,8 @@ impl<'a> Queues<'a> {
         if transfer.needs.is_empty() {
             return;
         }
-        if blob.size > SMALL {
-            // What others wait for before what is as large.
-            let place = (self.large).partition_point(|other| other.blob.size > blob.size);
-            self.large.insert(place, transfer);
-        } else {
-            let place = (self.small).partition_point(|other| other.blob.size < blob.size);
-            self.small.insert(place, transfer);
-        }
+        let place = (blob.size, blob.digest.as_ref());
+        self.blobs.insert(place, transfer);
     }
 
     /// Takes note that a blob can be opened. One that is not needed, or that arrived before, changes nothing.
@@ -89,45 +93,71 @@ impl<'a> Queues<'a> {
 
     /// Returns how many blobs are still to be sent.
     pub(crate) fn unsent(&self) -> usize {
-        self.large.len() + self.small.len() + self.away.len()
+        self.blobs.len() + self.away.len()
     }
 
-    /// Leaves out, at the front of each queue, what is not needed any more.
+    /// Leaves out what is not needed any more of what would be next.
     pub(crate) fn retain(&mut self, needed: impl Fn(&Need<'_>) -> bool) {
-        for queue in [&mut self.mounts, &mut self.large, &mut self.small] {
-            while let Some(transfer) = queue.front_mut() {
-                transfer.needs.retain(&needed);
-                if !transfer.needs.is_empty() {
-                    break;
-                }
-                queue.pop_front();
-            }
+        let is_needed = |transfer: &mut Transfer<'_>| {
+            transfer.needs.retain(&needed);
+            !transfer.needs.is_empty()
+        };
+        while self.mounts.front_mut().is_some_and(|next| !is_needed(next)) {
+            self.mounts.pop_front();
+        }
+        while let Some(mut smallest) = self.blobs.first_entry()
+            && !is_needed(smallest.get_mut())
+        {
+            smallest.remove();
+        }
+        while let Some(mut largest) = self.blobs.last_entry()
+            && !is_needed(largest.get_mut())
+        {
+            largest.remove();
         }
     }
 
     /// Returns whether there is something to mount or a small blob to send.
     pub(crate) fn has_small(&self) -> bool {
-        !(self.mounts.is_empty() && self.small.is_empty())
+        let smallest = self.blobs.first_key_value();
+        !self.mounts.is_empty() || smallest.is_some_and(|((size, _), _)| *size <= SMALL)
     }
 
-    /// Returns whether there is a large blob to send.
-    pub(crate) fn has_large(&self) -> bool {
-        !self.large.is_empty()
+    /// Returns whether there is a large blob of at least this size that has room beside the others.
+    pub(crate) fn has_large(&self, least: u64) -> bool {
+        let largest = self.blobs.last_key_value();
+        let fits = |size| self.in_progress + share(size) <= LARGE_BLOBS * WHOLE;
+        largest.is_some_and(|((size, _), _)| *size >= least && *size > SMALL && fits(*size))
     }
 
     /// Returns what is mounted next, or the next small blob.
     pub(crate) fn next_small(&mut self) -> Option<(Transfer<'a>, Need<'a>)> {
-        first(&mut self.mounts).or_else(|| first(&mut self.small))
+        let smallest = |blobs: &mut BTreeMap<_, _>| blobs.pop_first().map(|(_, smallest)| smallest);
+        first(
+            self.mounts
+                .pop_front()
+                .or_else(|| smallest(&mut self.blobs))?,
+        )
     }
 
-    /// Returns the next large blob.
+    /// Returns the next large blob. It is in progress until [`Queues::large_is_done`].
     pub(crate) fn next_large(&mut self) -> Option<(Transfer<'a>, Need<'a>)> {
-        first(&mut self.large)
+        let ((size, _), largest) = self.blobs.pop_last()?;
+        self.in_progress += share(size);
+        first(largest)
+    }
+
+    /// Takes note that a large blob is not in progress any more.
+    pub(crate) fn large_is_done(&mut self, blob: &Blob) {
+        self.in_progress -= share(blob.size);
     }
 }
 
-fn first<'a>(queue: &mut VecDeque<Transfer<'a>>) -> Option<(Transfer<'a>, Need<'a>)> {
-    let mut transfer = queue.pop_front()?;
+fn share(size: u64) -> u64 {
+    size.min(WHOLE)
+}
+
+fn first<'a>(mut transfer: Transfer<'a>) -> Option<(Transfer<'a>, Need<'a>)> {
     let need = transfer.needs.pop_front()?;
     Some((transfer, need))
 }

@@ -1,4 +1,4 @@
-//! The registry as its callers hold it: one handle that is cheap to clone and shares connections, tokens and limits.
+//! The handle of a registry. It is cheap to clone and shares connections, tokens and limits.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A wanted answer, and its body: read in pieces or whole, never for longer than the settings allow.
+//! An expected response. Its body is read in pieces or completely, within the time limit of the settings.
 
 use std::time::Duration;
 

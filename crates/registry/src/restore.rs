@@ -1,4 +1,4 @@
-//! One blob or manifest that a registry lost is put back, and nothing else is touched.
+//! Restores one blob or manifest that a registry lost.
 //!
 //! A push trusts tags: an artifact whose tag is right is done. What is missing below a correct tag is named by the caller that looked
 //! there, and comes back through here.

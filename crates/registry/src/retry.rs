@@ -1,6 +1,6 @@
-//! When a request is made again, and when it is not.
+//! Decides whether a request is retried, and when.
 //!
-//! [`classify`](crate::classify) distinguishes what may pass from what will not; this module only counts and waits.
+//! [`classify`](crate::classify) decides which errors are transient; this module only counts and waits.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;

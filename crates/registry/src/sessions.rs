@@ -1,7 +1,7 @@
-//! Records an upload that may be cut, for a run that resumes it.
+//! Records upload sessions for a later run to resume.
 //!
-//! It is a hint and nothing more: the registry is asked how far a session came, and the digest covers the whole blob. So a journal
-//! that cannot be read or written costs an upload that starts over, and no error.
+//! A record is only a hint: the registry reports the position of a session, and the digest covers the whole blob. A record that
+//! cannot be read or written makes an upload start over; it is not an error.
 
 use std::fmt::Debug;
 use std::fs;

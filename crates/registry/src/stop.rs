@@ -1,4 +1,4 @@
-//! The request to stop a push, made once and seen by all its tasks.
+//! The request to stop a push, shared by all its tasks.
 
 use tokio_util::sync::CancellationToken;
 

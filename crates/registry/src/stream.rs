@@ -1,8 +1,8 @@
 //! Sends a large blob as one stream that may end anywhere: a request without a length, as `docker push` sends it.
 //!
-//! A request that is cut costs distribution 2 its session. One that ends in good order costs nothing anywhere, and without a length
-//! every byte is a good end. A push that is asked to stop therefore leaves sessions that the next run resumes.
-//! No `Content-Range` is sent: what comes is appended to what the session holds, and the digest at the end covers the whole.
+//! distribution 2 loses the session of a request that is cut, but not of one that ends regularly, and without a length a request
+//! can end after any byte. A push that is asked to stop therefore leaves sessions that the next run resumes.
+//! No `Content-Range` is sent: the registry appends the bytes to the session, and the digest at the end covers the whole.
 
 use crate::body::{OpenEnd, Upload};
 use crate::parts::{UploadSession, add_to};

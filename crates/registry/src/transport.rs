@@ -1,6 +1,6 @@
-//! The one place that sends requests: it authenticates, follows, watches, and turns answers that are errors into errors.
+//! Sends requests: authenticates, follows redirects, limits the time, and turns error responses into errors.
 //!
-//! It knows methods, URLs, headers and bodies, and nothing of what they are for. [`Transport::exchange`] is one attempt;
+//! It knows methods, URLs, headers and bodies, but not their purpose. [`Transport::exchange`] is one attempt;
 //! [`Transport::send`] is as many as the settings allow. Work that takes several requests makes its own attempts of exchanges.
 
 use std::sync::Arc;
@@ -21,8 +21,10 @@ use crate::authentication::{
     Authentication, Authorization, Scopes, TokenClient, says_insufficient_scope,
 };
 use crate::body::Upload;
+use crate::clients::Carries;
 use crate::identify::Port;
 use crate::limiter::Limiter;
+use crate::queues::SMALL;
 use crate::response::{Response, read_error};
 use crate::retry::{Again, Attempts, Failure};
 use crate::{Credentials, Endpoint, Error, Observer, Place, Settings, classify, identify};
@@ -88,6 +90,8 @@ pub(crate) struct RawResponse {
 pub(crate) struct Transport {
     endpoint: Endpoint,
     client: Client,
+    /// For large uploads.
+    uploads: Client,
     authentication: Authentication,
     account: Arc<Account>,
     /// What the first write of this handle came to.
@@ -198,10 +202,13 @@ impl Transport {
         credentials: Credentials,
         settings: Settings,
     ) -> Result<Self, Error> {
-        let client = settings.accounts.clients.of(&endpoint, &settings)?;
+        let clients = &settings.accounts.clients;
+        let client = clients.of(&endpoint, &settings, Carries::Requests)?;
+        let uploads = clients.of(&endpoint, &settings, Carries::Uploads)?;
         let account = settings.accounts.of(&endpoint, &credentials);
         Ok(Self {
             client,
+            uploads,
             authentication: Authentication::new(credentials, Arc::clone(&account)),
             account,
             writes: Gate::default(),
@@ -479,8 +486,11 @@ impl Transport {
         authorization: Option<&Authorization>,
         observer: &dyn Observer,
     ) -> Result<reqwest::Response, Failure> {
-        let mut request = self
-            .client
+        let client = match call.size() > SMALL {
+            true => &self.uploads,
+            false => &self.client,
+        };
+        let mut request = client
             .request(call.method.clone(), url.clone())
             .headers(call.headers.clone());
         if let Some(authorization) = authorization {

@@ -1,4 +1,4 @@
-//! The way of one blob into a repository: a session, its bytes, and the registry's word that it has them.
+//! Uploads one blob: opens a session, sends the bytes, and requires the registry's confirmation.
 
 use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode};

@@ -1,4 +1,4 @@
-//! What is done to a cluster: the steps of a deploy, which [`executor`] does, and the rest of a cluster's life.
+//! The commands for a cluster: the steps of a deploy, which [`executor`] runs, and backup, restore and others.
 //!
 //! Each command runs with the mkectl, the configuration and the masking of its environment. The mkectl is that of the release
 //! which the cluster runs, by the receipt. An environment that names a later release already is about to be upgraded, and a backup
@@ -50,7 +50,7 @@ pub use note::Note;
 pub use rebuild::{Rebuilt, rebuild};
 pub use reset::reset;
 pub use restore::{Restorable, Restored};
-pub use status::{Reached, Status, status};
+pub use status::{ReportedCluster, Status, status};
 
 /// The cluster of an environment, and the program that it is spoken to with.
 pub(crate) struct Cluster {

@@ -1,4 +1,4 @@
-//! Carries a workspace and releases across the air gap, on a medium that a courier takes along.
+//! Carries a workspace and releases across the air gap on a medium.
 
 pub mod pack;
 pub mod unpack;

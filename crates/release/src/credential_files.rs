@@ -45,7 +45,7 @@ pub enum CredentialFileError {
     },
 }
 
-/// What credentials are looked for.
+/// The registry and project whose credentials are looked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
     /// The registry, `host[:port]`.
@@ -64,7 +64,7 @@ struct File {
     creds_store: Option<String>,
 }
 
-/// What a file holds for one key. Docker leaves an empty entry where a helper keeps the secret.
+/// The entry of one key. Docker leaves it empty if a helper has the secret.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Entry {

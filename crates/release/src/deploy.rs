@@ -1,4 +1,4 @@
-//! The whole way, step after step, as the plan says, and the receipt at its end.
+//! Executes a plan step by step, and writes the receipt.
 
 use crate::cluster::executor::{self, Applied};
 use crate::cluster::{in_progress, run};

@@ -1,4 +1,4 @@
-//! A full disk, by the name of its file system: an operator frees space there, not in the folder that happened to be written.
+//! Reports a full disk by its file system: that is where an operator frees space.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;

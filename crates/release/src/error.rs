@@ -1,6 +1,6 @@
-//! Everything that can go wrong on the way, each with what a reader needs to act.
+//! The errors of all steps.
 //!
-//! Causes are sources and never repeated in a message: the whole chain is shown.
+//! A message does not repeat its cause: the whole chain of sources is shown.
 
 use camino::Utf8Path;
 
@@ -18,7 +18,7 @@ pub enum Error {
     SharedState(#[from] crate::shared_state::Conflict),
     /// What comes after a push would fail.
     #[error(transparent)]
-    Unready(#[from] crate::transfer::before_push::Unready),
+    NotReady(#[from] crate::transfer::before_push::NotReady),
     /// The note of a running mkectl is not valid.
     #[error(transparent)]
     UnderWay(#[from] crate::cluster::in_progress::InvalidNote),
@@ -132,7 +132,7 @@ impl Error {
         match self {
             Self::Mkectl(programs::Error::Limit { .. }) => Kind::Machine,
             Self::SharedState(error) => error.kind(),
-            Self::Unready(error) => error.kind(),
+            Self::NotReady(error) => error.kind(),
             Self::UnderWay(error) => error.kind(),
             Self::EnvironmentInUse(error) => error.kind(),
             Self::Link(error) => error.kind(),

@@ -1,14 +1,14 @@
-//! What the steps report while they work: one closed enum, one trait. Drawing is xtask's.
+//! The events that steps report while they run. xtask displays them.
 
 use std::fmt;
 
-/// Hears of progress. Called from several threads.
+/// Receives events, from several threads.
 pub trait Reporter: Send + Sync {
     /// Takes note of `event`; must return soon.
     fn report(&self, event: Event<'_>);
 }
 
-/// A step of the way, by the name of its command.
+/// A step, named like its command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Bring what the lock names to this machine.
@@ -63,7 +63,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// Something that happened.
+/// What a step reports.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A step begins.

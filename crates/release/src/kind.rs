@@ -1,4 +1,4 @@
-//! What kind of failure an error is. The exit code of a command is decided by this alone.
+//! The kinds of failures. The kind alone decides the exit code.
 
 /// The kind of a failure: what the operator has to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,4 +1,4 @@
-//! The file by which mkectl finds the cluster of an environment, and what to do where it leads to a different one.
+//! Finds the kubeconfig of an environment, and refuses one that leads to a different cluster.
 //!
 //! mkectl takes `--kubeconfig`, then the variable `KUBECONFIG`, then `~/.mke/mke.kubeconf` (KUBECTL). The variable is never handed down:
 //! the vendor has it unset for a backup, and a new cluster must be made without any kubeconfig (BACKUP-CLI). Where a cluster exists, the

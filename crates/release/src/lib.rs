@@ -1,4 +1,4 @@
-//! The steps that carry a release across the gap, in their order, and the proof that each hands to the next.
+//! The steps of a deploy in their order, and the proof that each passes to the next.
 //!
 //! ```text
 //! environments/prod/  ─┐
@@ -6,7 +6,7 @@
 //! receipt, registry   ─┘
 //! ```
 //!
-//! A step that needs another to have happened takes what only that one can make:
+//! A step that depends on another takes a value that only the other can make:
 //!
 //! | step | takes | makes |
 //! |---|---|---|
@@ -81,7 +81,7 @@ pub use plan::Plan;
 pub use registry::embedded::EmbeddedError;
 pub use registry::{Accounts, Credentials, Error as RegistryError};
 pub use requests::chain;
-pub use transfer::before_push::Unready;
+pub use transfer::before_push::NotReady;
 pub use workspace::Workspace;
 
 /// What a step is given of the world outside: where files lie, whom to report to, and what only

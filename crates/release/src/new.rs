@@ -3,6 +3,7 @@
 use environment::Question;
 use semver::Version;
 
+use crate::workspace::DEFAULT_ARCH;
 use crate::{Error, Workspace};
 
 /// Returns the text of a new `environment.yaml`, commented and valid as it is.
@@ -29,6 +30,17 @@ pub fn scaffold(
 /// Returns the release that a new environment has by default: the newest that is locked, or else the newest that is known.
 pub fn default_release(workspace: &Workspace) -> Version {
     newest_locked(workspace).unwrap_or_else(newest)
+}
+
+/// Returns whether a release is in the table of releases or locked.
+pub fn is_known(workspace: &Workspace, release: &Version) -> bool {
+    let core = |version: &Version| (version.major, version.minor, version.patch);
+    mke::releases()
+        .iter()
+        .any(|known| core(known.version()) == core(release))
+        || workspace
+            .lock(&format!("v{release}"), DEFAULT_ARCH)
+            .exists()
 }
 
 /// Returns the newest release that has a lock, judged by the locks' names. The demo's is none to install.

@@ -1,7 +1,7 @@
-//! The plan: everything that `deploy` would do, computed first. The steps obey it and decide nothing.
+//! The plan: everything that `deploy` would do, computed first. The steps execute it and decide nothing.
 //!
-//! The registry is looked at as a node looks at it, without credentials: what is found right that way
-//! needs no second look: a deploy that changes nothing costs one request an artifact.
+//! The registry is read as a node reads it, without credentials. What is right is not read again: a deploy that changes
+//! nothing costs one request per artifact.
 
 use environment::Environment;
 
@@ -31,7 +31,7 @@ pub use permit::{Permit, permit};
 pub use recheck::Outdated;
 pub(crate) use recheck::recheck;
 pub(crate) use saved::digest;
-pub use saved::{Moved, Saved, obey, save};
+pub use saved::{Moved, Saved, SavedFile, save};
 pub use summary::{BundleSummary, CommandSummary, MkectlSummary, Summary};
 
 /// What `deploy` will do.
@@ -54,7 +54,7 @@ pub struct Plan {
     /// What the registry has under the tag of each artifact of the lock, in its order.
     pub seen: Vec<look::Seen>,
     /// Why nodes may not be able to pull, if they were refused something.
-    pub shut: Option<look::Shut>,
+    pub shut: Option<look::PullRefusal>,
     /// What each of them needs.
     pub artifacts: Vec<Planned>,
     /// The configuration, as it is to be.
@@ -65,8 +65,8 @@ pub struct Plan {
     pub output: Output,
     /// SHA-256 of the registry snapshot that the plan was made from.
     pub snapshot: Option<String>,
-    /// SHA-256 of the file that this plan was compared with, and that is obeyed by it.
-    pub obeyed: Option<String>,
+    /// SHA-256 of the saved plan that this one was compared with.
+    pub saved_as: Option<String>,
     /// What the last deploy did.
     pub receipt: Option<Receipt>,
     /// SHA-256 of the receipt's file.
@@ -202,15 +202,15 @@ pub async fn plan(
     output: Output,
     purpose: Purpose,
 ) -> Result<Plan, crate::Error> {
-    seen_by(context, environment, output, purpose, Eyes::Registry).await
+    with_state(context, environment, output, purpose, RegistryState::Live).await
 }
 
-/// Where a plan takes from what the registry has.
+/// Where a plan reads the state of the registry.
 #[derive(Debug, Clone, Copy)]
-pub enum Eyes<'a> {
-    /// It is asked.
-    Registry,
-    /// A snapshot of it was taken earlier and carried here.
+pub enum RegistryState<'a> {
+    /// The registry is asked.
+    Live,
+    /// A snapshot that was taken earlier is read instead.
     Snapshot(&'a snapshot::Read),
 }
 
@@ -218,15 +218,15 @@ pub enum Eyes<'a> {
 ///
 /// # Errors
 /// What [`plan`] returns, or the snapshot is of a different registry.
-pub async fn seen_by(
+pub async fn with_state(
     context: &Context<'_>,
     environment: Environment,
     output: Output,
     purpose: Purpose,
-    eyes: Eyes<'_>,
+    state: RegistryState<'_>,
 ) -> Result<Plan, crate::Error> {
     let locked = locked::read(context.workspace, &environment.release)?;
-    of_locked(context, environment, locked, output, purpose, eyes).await
+    of_locked(context, environment, locked, output, purpose, state).await
 }
 
 /// Computes the plan that is about to be executed. A missing mkectl that a lock lists is downloaded first, so every command
@@ -261,7 +261,7 @@ pub(crate) async fn of_locked(
     locked: locked::Locked,
     output: Output,
     purpose: Purpose,
-    eyes: Eyes<'_>,
+    state: RegistryState<'_>,
 ) -> Result<Plan, crate::Error> {
     let release = context.workspace.release(&environment.release)?;
     environment
@@ -289,7 +289,7 @@ pub(crate) async fn of_locked(
     let under_way = UnderWay::read(&output)?;
     let mut warnings = Warnings {
         of_plan: rendered.warnings,
-        of_here: under_way.iter().map(UnderWay::told).collect(),
+        of_here: under_way.iter().map(UnderWay::message).collect(),
     };
     let question = decide::Question {
         environment: &environment,
@@ -315,23 +315,25 @@ pub(crate) async fn of_locked(
             (context.tool.now)(),
         )?,
     };
-    let looked = match eyes {
-        Eyes::Registry => look::look(context, &environment, &look::tags_of(&locked.lock)).await?,
-        Eyes::Snapshot(read) => {
+    let looked = match state {
+        RegistryState::Live => {
+            look::look(context, &environment, &look::tags_of(&locked.lock)).await?
+        }
+        RegistryState::Snapshot(read) => {
             taken_from(read, &environment, &locked.lock, &mut warnings.of_plan)?.into()
         }
     };
     let seen = looked.seen;
-    let unlocked = match eyes {
-        Eyes::Registry if !unlocked.is_empty() => {
+    let unlocked = match state {
+        RegistryState::Live if !unlocked.is_empty() => {
             verify::unserved(context, &environment, unlocked, &mut warnings).await?
         }
         _ => unlocked,
     };
     let is_shared =
         output.receipt == Output::below(&context.workspace.environment(&environment.name)).receipt;
-    let shared = match (eyes, purpose) {
-        (Eyes::Registry, Purpose::Deploy | Purpose::Apply | Purpose::Migrate) if is_shared => {
+    let shared = match (state, purpose) {
+        (RegistryState::Live, Purpose::Deploy | Purpose::Apply | Purpose::Migrate) if is_shared => {
             shared_state::read(context, &environment, &output, receipt.as_ref()).await
         }
         _ => Standing::unasked(),
@@ -350,8 +352,8 @@ pub(crate) async fn of_locked(
         artifacts: pushed.collect(),
         shut: None,
     };
-    let held = match eyes {
-        Eyes::Registry => match present::survey(context, &locked.lock, &delivery).await {
+    let held = match state {
+        RegistryState::Live => match present::survey(context, &locked.lock, &delivery).await {
             Ok(held) => held,
             Err(error @ crate::Error::Fetch(_)) => {
                 warnings
@@ -361,7 +363,7 @@ pub(crate) async fn of_locked(
             }
             Err(error) => return Err(error),
         },
-        Eyes::Snapshot(_) => None,
+        RegistryState::Snapshot(_) => None,
     };
     if !artifacts.is_empty() && artifacts.contains(&Planned::Different) {
         warnings.of_plan.push(
@@ -393,11 +395,11 @@ pub(crate) async fn of_locked(
         receipt,
         receipt_sha256: receipt_text.map(|text| sha256(text.as_bytes())),
         shared,
-        snapshot: match eyes {
-            Eyes::Registry => None,
-            Eyes::Snapshot(read) => Some(read.digest.clone()),
+        snapshot: match state {
+            RegistryState::Live => None,
+            RegistryState::Snapshot(read) => Some(read.digest.clone()),
         },
-        obeyed: None,
+        saved_as: None,
         unmet,
         unlocked,
         warnings,

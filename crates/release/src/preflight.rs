@@ -1,7 +1,7 @@
-//! Finds everything from here that would stop an installation, before it begins: all problems in one run.
+//! Finds everything that would stop an installation, in one run.
 //!
-//! The registry is tried by [`registry::probe`], which leaves nothing there. What nodes see of it is known only as far as this machine
-//! sees the same, unless they are asked themselves ([`nodes`]).
+//! [`registry::probe`] tests the registry and leaves nothing there. This machine may see it differently than the nodes do;
+//! [`nodes`] asks them.
 
 pub mod nodes;
 mod sample;
@@ -30,7 +30,7 @@ use crate::{Context, Credentials, Error, chain, disk, requires, workspace};
 /// The most that one request to the registry carries to find out how much it may, in bytes. Proxies' usual limits are below.
 const MOST_IN_A_REQUEST: usize = 64 << 20;
 
-/// What was found.
+/// The results of all checks.
 #[derive(Debug)]
 pub struct Report {
     /// The environment's name.
@@ -45,7 +45,7 @@ pub struct Report {
     pub nodes: Option<Nodes>,
 }
 
-/// One thing that was looked at.
+/// One check and its result.
 #[derive(Debug)]
 pub struct Check {
     /// Where it belongs to.
@@ -443,7 +443,7 @@ fn mkectl(context: &Context<'_>, environment: &Environment, lock: &bundle::Lock)
     let name = "mkectl";
     let path = context.workspace.lock(&lock.release, &lock.arch);
     match program::for_command(context, environment, lock, &path, &[]) {
-        Ok(_) => Check::fine(name, format!("mkectl {} was found", lock.release)),
+        Ok(_) => Check::fine(name, format!("mkectl {} is available", lock.release)),
         Err(error) => Check::wrong(name, WorkspaceFault::MkectlMissing, chain(&error)),
     }
 }
@@ -551,7 +551,7 @@ fn registry_room(lock: &bundle::Lock) -> Check {
         ..Check::fine(
             "room",
             format!(
-                "{} takes {size} there; a registry does not report its free space",
+                "{} needs {size} in the registry, which does not report its free space",
                 lock.release
             ),
         )

@@ -1,5 +1,5 @@
-//! What a proof is of. A proof keeps it in private fields, and the step that uses the proof compares it: a proof for a different lock or
-//! environment is refused.
+//! The subject of a proof: a lock and an environment, in private fields. The step that uses a proof compares them; a proof for
+//! a different lock or environment is refused.
 
 use crate::{Error, Kind, sha256};
 
@@ -11,7 +11,7 @@ pub(crate) struct Proven {
     environment: Option<String>,
 }
 
-/// A proof is used for something that it does not prove.
+/// A proof was used for a different lock or environment.
 #[derive(Debug, thiserror::Error)]
 #[error("`{proof}` proves {proven}, not {wanted}")]
 pub struct Mismatch {

@@ -1,8 +1,8 @@
-//! Finds the tags in an environment's registry that no release of it needs any more, and removes them by a reviewed plan.
+//! Finds the tags in an environment's registry that no release needs, and removes them by a reviewed plan.
 //!
-//! What this tool put there is known by the receipts of this environment and the locks that they name, now and in git's history. What stays is
-//! everything that an environment which shares the registry's host runs, ran last, failed at or requires. Removing tags frees no byte by itself: that
-//! is the registry's own garbage collection.
+//! Candidates are the tags in the locks that the receipts of this environment name, now and in git's history. Everything stays that
+//! an environment on the same registry requires, runs, ran before or failed to deploy. The bytes are freed by the registry's own
+//! garbage collection.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,9 +35,9 @@ const REPOSITORIES_AT_ONCE: usize = 8;
 /// How many tags a note names.
 const NAMES: usize = 10;
 
-/// How widely is looked for what may go.
+/// Which tags are candidates for removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
+pub enum Scope {
     /// What receipts record as pushed.
     Pushed,
     /// Also what they record as already present, as after `push`.
@@ -51,13 +51,13 @@ pub enum Reach {
 pub async fn plan(
     context: &Context<'_>,
     environment: &Environment,
-    reach: Reach,
+    scope: Scope,
 ) -> Result<PrunePlan, crate::Error> {
-    let mut known = history::gather(context, environment, reach)?;
+    let mut known = history::gather(context, environment, scope)?;
     let proposal = look(context, environment, &known).await?;
     let unclaimed = unclaimed(context, environment, &known, &proposal).await?;
     known.notes.extend(unclaimed);
-    written(context, environment, reach, &known, proposal)
+    written(context, environment, scope, &known, proposal)
 }
 
 /// Returns a note for each lock of the workspace that no receipt names although the registry holds tags of it: the receipt of that
@@ -145,11 +145,11 @@ pub fn read(path: &Utf8Path) -> Result<PrunePlan, crate::Error> {
 async fn of_known(
     context: &Context<'_>,
     environment: &Environment,
-    reach: Reach,
+    scope: Scope,
     known: &History,
 ) -> Result<PrunePlan, crate::Error> {
     let proposal = look(context, environment, known).await?;
-    written(context, environment, reach, known, proposal)
+    written(context, environment, scope, known, proposal)
 }
 
 /// Asks the registry what it holds of what might go, and proposes what may.
@@ -270,7 +270,7 @@ fn is_about_repository(error: &RegistryError) -> bool {
 fn written(
     context: &Context<'_>,
     environment: &Environment,
-    reach: Reach,
+    scope: Scope,
     known: &History,
     proposal: Proposal,
 ) -> Result<PrunePlan, crate::Error> {
@@ -299,7 +299,7 @@ fn written(
         made: (context.tool.now)()
             .strftime("%Y-%m-%dT%H:%M:%SZ")
             .to_string(),
-        also_found: reach == Reach::Found,
+        also_found: scope == Scope::Found,
         computed_from: ComputedFrom {
             revision: known.revision.clone(),
             receipt,

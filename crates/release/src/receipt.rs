@@ -1,7 +1,7 @@
 //! The receipt: what the last deploy did to an environment, committed beside it.
 //!
-//! The next plan reads it: what is applied already need not be applied again, a registry cannot be changed
-//! once a cluster runs from it, and another release is an upgrade. Its history is git's.
+//! The next plan reads it: an applied configuration is not applied again, the registry of a running cluster cannot be changed,
+//! and a different release is an upgrade. Git has its history.
 
 use std::collections::BTreeMap;
 
@@ -56,7 +56,7 @@ pub struct Applied {
     pub lock: String,
     /// SHA-256 of the rendered `mke4.yaml`.
     pub config: String,
-    /// SHA-256 of the plan that was obeyed, as `plan --out` writes it. A rebuilt receipt has none.
+    /// SHA-256 of the plan that was executed, as `plan --out` writes it. A rebuilt receipt has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
     /// The mkectl that applied it.
@@ -99,7 +99,7 @@ pub struct Failed {
     /// SHA-256 of the rendered `mke4.yaml`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,
-    /// SHA-256 of the plan that was obeyed, as `plan --out` writes it.
+    /// SHA-256 of the plan that was executed, as `plan --out` writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
     /// The step that failed, by the name of its command.

@@ -1,18 +1,17 @@
-//! Rehearsals: the whole way with an embedded registry on loopback and a stand-in for mkectl,
-//! so that an environment can be tried without its registry or its cluster being touched.
+//! Rehearsals: a deploy against an embedded registry on loopback and a stand-in for mkectl. The environment's own registry
+//! and cluster are not touched.
 //!
-//! The stand-in is a program like the real one: Airlock's own executable, run by the `programs` crate with
-//! [`COMMAND`] in front of mkectl's arguments. It checks the file as MKE would, pulls every artifact without
-//! credentials through the URLs in that file, by oci-client and not by the code that pushed it, and says plainly
-//! that it is a rehearsal.
+//! The stand-in is Airlock's own executable, run by the `programs` crate with [`COMMAND`] in front of mkectl's arguments. It
+//! checks the file as MKE would, pulls every artifact without credentials through the URLs in that file, and reports that
+//! it is a rehearsal.
 
-use std::io::ErrorKind;
 use std::io::Write;
 use std::net::SocketAddr;
 
 use camino::Utf8Path;
 use environment::Environment;
-use registry::embedded::{Embedded, EmbeddedError};
+use futures_util::StreamExt as _;
+use registry::embedded::Embedded;
 use semver::Version;
 
 use crate::cluster::validate;
@@ -30,6 +29,9 @@ mod error;
 pub use error::Error;
 
 pub use crate::transfer::program::STAND_IN as COMMAND;
+
+/// How many artifacts the stand-in pulls concurrently.
+const PULLS_AT_ONCE: usize = 16;
 
 /// Starts the embedded registry of an environment that is a rehearsal; does nothing for others.
 /// The registry serves until the answer is dropped, and keeps its content for the next time.
@@ -50,8 +52,8 @@ pub async fn serve(
     start(workspace, &environment.name, socket).await.map(Some)
 }
 
-/// Starts the embedded registry of an environment like [`serve`], for a command that reads. In a workspace that cannot be
-/// written to, a registry without content replaces one that was never filled.
+/// Starts the embedded registry of an environment like [`serve`], for a command that reads: nothing is written to the
+/// workspace. A registry that was never filled is an empty one in memory.
 ///
 /// # Errors
 /// Those of [`serve`].
@@ -59,28 +61,24 @@ pub async fn serve_for_reading(
     workspace: &Workspace,
     environment: &Environment,
 ) -> Result<Option<Embedded>, crate::Error> {
-    let served = serve(workspace, environment).await;
-    let Err(crate::Error::Rehearse(Error::Registry {
-        address,
-        source: EmbeddedError::Directory { path, source },
-    })) = served
-    else {
-        return served;
-    };
-    let is_read_only = matches!(
-        source.kind(),
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem
-    );
-    let fail = |source| {
-        crate::Error::Rehearse(Error::Registry {
-            address: address.clone(),
-            source,
-        })
-    };
+    let address = &environment.registry.address;
     match address.parse() {
-        Ok(socket) if is_read_only => Embedded::start(socket, None).await.map(Some).map_err(fail),
-        _ => Err(fail(EmbeddedError::Directory { path, source })),
+        Ok(socket) if environment.rehearsal && !content(workspace, &environment.name).exists() => {
+            let started = Embedded::start(socket, None).await;
+            started.map(Some).map_err(|source| {
+                crate::Error::Rehearse(Error::Registry {
+                    address: address.clone(),
+                    source,
+                })
+            })
+        }
+        _ => serve(workspace, environment).await,
     }
+}
+
+/// Returns the folder that keeps what a rehearsal's registry has.
+fn content(workspace: &Workspace, name: &str) -> camino::Utf8PathBuf {
+    workspace.rehearsal(name).join("registry")
 }
 
 async fn start(
@@ -88,7 +86,7 @@ async fn start(
     name: &str,
     address: SocketAddr,
 ) -> Result<Embedded, crate::Error> {
-    let directory = workspace.rehearsal(name).join("registry");
+    let directory = content(workspace, name);
     Embedded::start(address, Some(&directory))
         .await
         .map_err(|source| {
@@ -166,7 +164,7 @@ pub async fn prepare(
         locked,
         output,
         plan::Purpose::Deploy,
-        plan::Eyes::Registry,
+        plan::RegistryState::Live,
     )
     .await?;
     Ok(Rehearsal {
@@ -192,7 +190,7 @@ fn check_config(
     }
 }
 
-/// Runs a rehearsal, and returns what it came to with the plan that it obeyed.
+/// Runs a rehearsal, and returns what it came to with the plan that it executed.
 ///
 /// # Errors
 /// What [`deploy::deploy`] returns.
@@ -428,7 +426,7 @@ async fn pull_all(
 ) -> std::io::Result<bool> {
     let mut bytes = 0;
     let mut complete = true;
-    for artifact in &lock.artifacts {
+    let pulls = futures_util::stream::iter(&lock.artifacts).map(async |artifact| {
         let (url, ca_pem) = match artifact.kind {
             bundle::Kind::Chart => (&reviewed.chart_registry, &reviewed.chart_ca),
             bundle::Kind::Image | bundle::Kind::Artifact => {
@@ -436,7 +434,12 @@ async fn pull_all(
             }
         };
         let url = url.strip_prefix("oci://").unwrap_or(url);
-        match pull(url, ca_pem.as_deref(), artifact).await {
+        (artifact, pull(url, ca_pem.as_deref(), artifact).await)
+    });
+    // A registry that does not answer is retried for seconds: one artifact after the other, that takes minutes.
+    let mut pulls = std::pin::pin!(pulls.buffered(PULLS_AT_ONCE));
+    while let Some((artifact, pulled)) = pulls.next().await {
+        match pulled {
             Ok(pulled) => bytes += pulled,
             Err(error) => {
                 complete = false;

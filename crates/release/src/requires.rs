@@ -1,4 +1,4 @@
-//! What an environment requires of another one before a deploy: that the same lock was deployed there successfully, and some time ago.
+//! Checks `requires`: the same lock must have been deployed successfully to another environment, for a minimum time.
 
 use environment::{Environment, Problem, Problems, nearest};
 
@@ -10,7 +10,7 @@ mod error;
 
 pub use error::Error;
 
-/// What a requirement lacks.
+/// A requirement that is not met.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unmet {
     /// The environment that is required.
@@ -41,9 +41,7 @@ pub(crate) fn unmet(
             applied: None,
             failed: None,
             ..
-        }) => Some(format!(
-            "according to its receipt, nothing was deployed to {name} yet"
-        )),
+        }) => Some(format!("{name} has no receipt of a deploy")),
         Some(Receipt {
             failed: Some(failed),
             ..

@@ -1,5 +1,5 @@
-//! What operators share of an environment beside git: a small artifact in its registry names the deploy that touched the cluster last,
-//! and records whether it ended.
+//! The shared state of an environment: a small artifact in its registry that records the deploy that changed the cluster last,
+//! and whether it ended.
 //!
 //! A receipt reaches other checkouts only when it is committed and pulled. A deploy from a checkout that lacks it is found out here,
 //! before mkectl runs. The artifact names no operator and no host, since nodes may read it. A registry that refuses it costs a warning.
@@ -9,7 +9,7 @@
 
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 use environment::Environment;
@@ -31,8 +31,11 @@ const REPOSITORY: &str = "airlock/state";
 /// The largest state that is read, in bytes.
 const LARGEST: u64 = 64 << 10;
 
-/// How long a deploy that has written its mark waits for the mark of a deploy that began at the same time.
+/// How long a deploy that has written its mark waits for the mark of a deploy that began at the same time, at least.
 const SETTLE: Duration = Duration::from_millis(300);
+
+/// How many times as long as its own mark took a deploy waits for that of another, which may take longer.
+const PATIENCE: u32 = 5;
 
 /// What the artifact holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -354,13 +357,13 @@ pub(crate) async fn begin(
         Ok(client) => client
             .put(&state, expected)
             .await
-            .map(|digest| (client, digest)),
+            .map(|(digest, took)| (client, digest, took)),
         Err(error) => Err(Put::Refused(chain(&error))),
     };
     match written {
-        Ok((client, digest)) => {
+        Ok((client, digest, took)) => {
             if !environment.rehearsal {
-                tokio::time::sleep(SETTLE).await;
+                tokio::time::sleep(SETTLE.max(took * PATIENCE)).await;
             }
             match client.digest().await {
                 Ok(Some(now)) if now != digest => {
@@ -548,12 +551,18 @@ impl Client {
         }
     }
 
-    /// Writes a state in the place of the one with this digest, and returns the digest of the new one.
-    async fn put(&self, state: &State, expected: Option<&Digest>) -> Result<Digest, Put> {
+    /// Writes a state in the place of the one with this digest. Returns the digest of the new one, and the time from looking at the
+    /// tag to its being written.
+    async fn put(
+        &self,
+        state: &State,
+        expected: Option<&Digest>,
+    ) -> Result<(Digest, Duration), Put> {
         let written = Written::of(state).map_err(|error| Put::Refused(error.to_string()))?;
         self.registry
             .restore_blob(&self.repository, &written.blob(), &[], &written, &())
             .await?;
+        let looked = Instant::now();
         if self.digest().await?.as_ref() != expected {
             return Err(Put::Overtaken);
         }
@@ -566,7 +575,7 @@ impl Client {
                 &(),
             )
             .await?;
-        Ok(written.manifest.digest)
+        Ok((written.manifest.digest, looked.elapsed()))
     }
 }
 

@@ -1,11 +1,11 @@
-//! Who gets a signal that reaches the program: a running mkectl, the pushes in progress, or neither.
+//! Passes a signal to a running mkectl or to the pushes in progress.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use programs::Signal;
 
-/// Where the program leaves signals for what is under way.
+/// Passes signals to what is running.
 #[derive(Debug, Default)]
 pub struct Signals(Mutex<UnderWay>);
 

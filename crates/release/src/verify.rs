@@ -1,7 +1,7 @@
-//! Checks both ends of the way: the bundle against its lock, and the registry as a node sees it.
+//! Verifies the registry as a node sees it.
 //!
-//! A plan asks for each tag: a request an artifact. [`registry()`] confirms what a push did. [`served()`] looks at everything,
-//! through the URLs in `mke4.yaml`, and [`repair()`] puts back what it found missing.
+//! A plan looks up each tag, with one request per artifact. [`registry()`] confirms a push. [`served()`] reads everything through
+//! the URLs in `mke4.yaml`, and [`repair()`] restores what is missing.
 
 use camino::Utf8Path;
 use environment::Environment;
@@ -22,14 +22,14 @@ mod served;
 mod textfile;
 mod watch;
 
-pub use complete::tell_what_is_unlocked;
+pub use complete::warn_of_incomplete_lock;
 pub(crate) use complete::{by_charts, listed, unlocked, unserved};
 pub use error::Error;
 pub use finding::{Finding, FindingKind, is_below_right_tags};
 pub use repair::{Repaired, repair};
 pub use served::{Served, served};
 pub use textfile::write_textfile;
-pub use watch::{Round, State, look_once, watch};
+pub use watch::{Round, State, verify_once, watch};
 
 /// Every digest of the lock was confirmed in the registry during this run, through the eyes of a node. Only [`registry()`]
 /// and a look at all tags make one:

@@ -3,9 +3,9 @@
 /// What the operator should know before continuing.
 #[derive(Debug, Default)]
 pub struct Warnings {
-    /// What follows from everything that the plan names.
+    /// Warnings that follow from the inputs of the plan.
     pub of_plan: Vec<String>,
-    /// What only this machine knows, or only for now. It is in no file, so the same plan has the same bytes everywhere.
+    /// Warnings about this machine or this moment. They are not saved, so the same plan has the same bytes everywhere.
     pub of_here: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Where everything is kept below the workspace's root. No other file puts paths together.
+//! The paths of the workspace. No other file composes them.
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -8,7 +8,7 @@ mod error;
 mod named;
 
 pub use error::Error;
-pub use named::{FileKind, create_trace};
+pub use named::{FileKind, check_named, check_writable, create_trace};
 pub(crate) use named::{refuse, write_named};
 
 /// The repository that a platform team keeps: environments, locks, and the bundles beside them.
@@ -205,7 +205,7 @@ impl Workspace {
     }
 }
 
-/// Where the results of a run for one environment go.
+/// The paths of the results of one environment.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// The rendered configuration.

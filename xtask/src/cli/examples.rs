@@ -75,6 +75,6 @@ Examples:
 pub(crate) const COMPLETION: &str = "\
 Examples:
   source <(/path/to/airlock completion bash) # in ~/.bashrc
-  source <(cargo xtask completion zsh)       # in ~/.zshrc, after compinit
-  cargo xtask completion fish | source       # in config.fish
+  source <(/path/to/airlock completion zsh)  # in ~/.zshrc, after compinit
+  /path/to/airlock completion fish | source  # in ~/.config/fish/config.fish
 ";

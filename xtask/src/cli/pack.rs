@@ -7,8 +7,8 @@ use super::values;
 
 #[derive(Debug, Args)]
 pub(crate) struct PackArgs {
-    /// Environments
-    #[arg(required = true, value_name = "ENVIRONMENT")]
+    /// Environments [with --return, default: all that were deployed here]
+    #[arg(required_unless_present = "returns", value_name = "ENVIRONMENT")]
     pub(crate) environments: Vec<String>,
     /// Folder of the medium, or - for a tar stream to standard output
     #[arg(long, value_name = "DIR", required_unless_present = "dry_run")]
@@ -40,7 +40,13 @@ pub(crate) struct PackArgs {
     /// Program for the medium [default: this one]
     #[arg(long, value_name = "FILE")]
     pub(crate) program: Option<Utf8PathBuf>,
+    /// Build the program for Linux with glibc 2.17 or later
+    #[arg(long, conflicts_with = "program")]
+    pub(crate) portable: bool,
     /// Add the sources of all dependencies, for cargo inside
     #[arg(long)]
     pub(crate) sources: bool,
+    /// Return receipts, logs, commits and a registry snapshot to the other side
+    #[arg(long = "return", conflicts_with_all = ["volume", "since", "have", "all", "only", "platform", "program", "portable", "sources"])]
+    pub(crate) returns: bool,
 }

@@ -1,7 +1,9 @@
 //! What can be done when a medium is not packed.
 
 use release::courier::MediumError;
-use release::courier::pack::Error;
+use release::courier::pack::{Error, ZIGBUILD};
+
+use crate::called::is_inside;
 
 pub(super) fn hints(error: &Error) -> Vec<String> {
     let hint = match error {
@@ -11,6 +13,20 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Cut => "`git fetch --unshallow` completes the history",
         Error::Sign { .. } => {
             "check the key and its passphrase; for a key of an agent, name its public half"
+        }
+        Error::Portable {
+            source: release::MkectlError::NotFound { name, .. },
+        } if name == ZIGBUILD => match is_inside() {
+            true => "name a program that was built elsewhere with `--program FILE`",
+            false => {
+                "`pip install cargo-zigbuild ziglang` installs it; or name a program with `--program FILE`"
+            }
+        },
+        Error::NothingToReturn => {
+            "deploy first, or name an environment whose registry can be reached: `cargo xtask pack NAME --return --out DIR`"
+        }
+        Error::Secret { .. } => {
+            "replace the secret by a reference such as `{ env: NAME }`, in a commit by `git rebase`; then return again"
         }
         Error::NoRoom { .. } => "free some space, or use `--volume SIZE` and several disks",
         Error::Have { .. } => {

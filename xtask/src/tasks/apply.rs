@@ -26,7 +26,7 @@ pub(crate) fn run(
         let output = Output::below(&app.workspace.environment(name));
         let plan = release::plan::prepare(&context, environment, output, Purpose::Apply).await?;
         let summary = plan.summary(&app.workspace);
-        app.ui.plan(&summary.setting_aside(take_over, reason));
+        app.ui.plan(&summary.with_overrides(take_over, reason));
         let take_over = confirm::take_over(&plan, take_over)?;
         let permit = release::plan::permit(plan, reason, take_over, &lock)?;
         confirm::approve(permit.plan(), approval, false)?;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use camino::{Utf8Path, Utf8PathBuf};
 use indicatif::DecimalBytes;
 use release::cluster::{self, Checked, Status};
+use release::workspace::{FileKind, check_named};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
@@ -20,7 +21,7 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
             let environment = app.environment(environment)?;
             until_interrupted(app, async {
                 let status = cluster::status(&app.context(), environment)?;
-                app.ui.result(&told(&status), &status)
+                app.ui.result(&text(&status), &status)
             })?;
         }
         ClusterCommand::Backup {
@@ -89,6 +90,9 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
                 && !replace
             {
                 return Err(Failure::Exists(output.clone()));
+            }
+            if let Some(output) = output {
+                check_named(&app.workspace, output, FileKind::Kubeconfig)?;
             }
             until_interrupted(app, async {
                 let kubeconfig = cluster::kubeconfig(&app.context(), environment, &more.flags)?;
@@ -159,7 +163,7 @@ fn absolute(path: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
 }
 
 /// Returns what is known of a cluster, a line each.
-fn told(status: &Status) -> String {
+fn text(status: &Status) -> String {
     let mut lines = vec![match (&status.release, &status.since) {
         (Some(release), Some(since)) => {
             format!("runs {release} since {since}, according to its receipt")

@@ -1,4 +1,4 @@
-//! `deploy`: the whole way.
+//! `deploy`: plans, asks for approval, and executes the plan.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use camino::Utf8Path;
 use indicatif::DecimalBytes;
 use release::Context;
 use release::deploy::Deployed;
-use release::plan::{Plan, Purpose};
+use release::plan::{Plan, Purpose, SavedFile};
 use release::workspace::Output;
 use serde_json::json;
 
@@ -25,6 +25,7 @@ pub(crate) fn run(
     without_backup: Option<&str>,
     take_over: bool,
 ) -> Result<ExitCode, Failure> {
+    let saved = file.map(SavedFile::read).transpose()?;
     let (environment, lock) = app.lock_environment(name, "deploy")?;
     until_interrupted(app, async {
         let _registry = release::rehearse::serve(&app.workspace, &environment).await?;
@@ -35,11 +36,11 @@ pub(crate) fn run(
         let output = Output::below(&app.workspace.environment(name));
         let mut plan =
             release::plan::prepare(&context, environment, output, Purpose::Deploy).await?;
-        if let Some(file) = file {
-            release::plan::obey(&mut plan, &app.workspace, file)?;
+        if let Some(saved) = &saved {
+            saved.bind(&mut plan, &app.workspace)?;
         }
         let summary = plan.summary(&app.workspace);
-        app.ui.plan(&summary.setting_aside(take_over, reason));
+        app.ui.plan(&summary.with_overrides(take_over, reason));
         let take_over = confirm::take_over(&plan, take_over)?;
         let permit = release::plan::permit(plan, reason, take_over, &lock)?;
         if !permit.plan().is_empty() {

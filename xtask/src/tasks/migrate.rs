@@ -27,7 +27,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &MigrateArgs) -> Result<ExitCode, Fa
         }
         let reason = arguments.overrides.override_requires.as_deref();
         app.ui
-            .plan(&summary.setting_aside(arguments.take_over.take_over, reason));
+            .plan(&summary.with_overrides(arguments.take_over.take_over, reason));
         let take_over = confirm::take_over(&plan, arguments.take_over.take_over)?;
         let permit = release::plan::permit(plan, reason, take_over, &lock)?;
         confirm::approve(permit.plan(), &arguments.approval, false)?;

@@ -26,6 +26,7 @@ pub(crate) fn run(app: &App<'_>, arguments: &PackArgs) -> Result<ExitCode, Failu
         everything: arguments.all,
         platforms: arguments.platform.clone(),
         program: arguments.program.clone(),
+        portable: arguments.portable,
         sources: arguments.sources,
         only: arguments.only.clone(),
         sign: arguments.sign.clone(),
@@ -38,7 +39,10 @@ pub(crate) fn run(app: &App<'_>, arguments: &PackArgs) -> Result<ExitCode, Failu
     };
     let packed = until_interrupted(app, async {
         let context = app.context();
-        let packed = pack::prepare(&context, &environments, &options).await?;
+        let packed = match arguments.returns {
+            true => pack::returned::prepare(&context, &environments, &options).await?,
+            false => pack::prepare(&context, &environments, &options).await?,
+        };
         tokio::task::block_in_place(|| match (&mut stream, out) {
             (Some(stream), _) => packed.stream(&context, stream),
             (None, Some(folder)) => packed.write(&context, folder),
@@ -46,11 +50,12 @@ pub(crate) fn run(app: &App<'_>, arguments: &PackArgs) -> Result<ExitCode, Failu
         })?;
         Ok(packed)
     })?;
-    let text = text(
-        &packed.summary,
-        &arguments.environments.join(", "),
-        out.is_some(),
-    );
+    let mut text = text(&packed.summary, out.is_some());
+    if let Some(out) = out.filter(|_| arguments.returns) {
+        text.push_str(&format!(
+            "Next: carry {out} to the other side, and `unpack` it in the workspace there\n"
+        ));
+    }
     match stream {
         // Standard output is the medium.
         Some(_) => app.ui.note(text.trim_end()),
@@ -59,7 +64,8 @@ pub(crate) fn run(app: &App<'_>, arguments: &PackArgs) -> Result<ExitCode, Failu
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(summary: &Summary, environments: &str, is_written: bool) -> String {
+fn text(summary: &Summary, is_written: bool) -> String {
+    let environments = summary.environments.join(", ");
     let volumes = count(summary.volumes.len(), "volume");
     let mut text = match is_written {
         true => format!("Pack {} for {environments}: ", &summary.pack[..12]),

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use release::Context;
 use release::plan::snapshot::Snapshot;
-use release::plan::{Eyes, Purpose};
-use release::workspace::Output;
+use release::plan::{Purpose, RegistryState};
+use release::workspace::{FileKind, Output, check_named};
 use serde_json::json;
 
 use crate::app::App;
@@ -18,6 +18,9 @@ mod markdown;
 
 pub(crate) fn run(app: &App<'_>, arguments: &PlanArgs) -> Result<ExitCode, Failure> {
     let environment = app.environment(&arguments.environment)?;
+    if let Some(path) = &arguments.out {
+        check_named(&app.workspace, path, FileKind::Plan)?;
+    }
     let snapshot = arguments
         .snapshot
         .as_deref()
@@ -29,13 +32,15 @@ pub(crate) fn run(app: &App<'_>, arguments: &PlanArgs) -> Result<ExitCode, Failu
             None => release::rehearse::serve_for_reading(&app.workspace, &environment).await?,
         };
         let output = Output::below(&app.workspace.environment(&arguments.environment));
-        let eyes = snapshot.as_ref().map_or(Eyes::Registry, Eyes::Snapshot);
+        let state = snapshot
+            .as_ref()
+            .map_or(RegistryState::Live, RegistryState::Snapshot);
         let context = Context {
             without_backup: arguments.without_backup.as_deref(),
             ..app.context()
         };
-        let plan =
-            release::plan::seen_by(&context, environment, output, Purpose::Deploy, eyes).await?;
+        let plan = release::plan::with_state(&context, environment, output, Purpose::Deploy, state)
+            .await?;
         Ok(plan)
     })?;
     let summary = plan.summary(&app.workspace);

@@ -1,10 +1,11 @@
-//! `prune`: what an environment's registry needs no more, as a plan to be reviewed; and `prune --plan`, which obeys one.
+//! `prune`: plans the removal of tags that no release needs; `prune --plan` executes a reviewed plan.
 
 use std::process::ExitCode;
 
 use camino::Utf8Path;
 use indicatif::DecimalBytes;
-use release::prune::{PrunePlan, Reach};
+use release::prune::{KeptLock, PrunePlan, Scope};
+use release::workspace::{FileKind, check_named};
 use serde_json::json;
 
 use crate::app::App;
@@ -33,13 +34,16 @@ pub(crate) fn run(app: &App<'_>, arguments: &PruneArgs) -> Result<ExitCode, Fail
 
 fn plan(app: &App<'_>, arguments: &PruneArgs) -> Result<ExitCode, Failure> {
     let environment = app.environment(&arguments.environment)?;
-    let reach = match arguments.also_found {
-        true => Reach::Found,
-        false => Reach::Pushed,
+    if let Some(path) = &arguments.out {
+        check_named(&app.workspace, path, FileKind::PrunePlan)?;
+    }
+    let scope = match arguments.also_found {
+        true => Scope::Found,
+        false => Scope::Pushed,
     };
     let plan = until_interrupted(app, async {
         let _registry = release::rehearse::serve_for_reading(&app.workspace, &environment).await?;
-        Ok(release::prune::plan(&app.context(), &environment, reach).await?)
+        Ok(release::prune::plan(&app.context(), &environment, scope).await?)
     })?;
     if let Some(path) = &arguments.out {
         release::prune::write(&plan, &app.workspace, path)?;
@@ -86,18 +90,29 @@ fn remove(app: &App<'_>, arguments: &PruneArgs, path: &Utf8Path) -> Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
+/// Returns which environment needs a release, and why.
+fn needed_by(kept: &KeptLock) -> String {
+    let name = &kept.needed_by;
+    let why: Vec<String> = (kept.why.iter())
+        .map(|why| match why.as_str() {
+            "wanted" => format!("required by {name}"),
+            "running" => format!("running in {name}"),
+            "previous" => format!("previously deployed to {name}"),
+            "failed" => format!("last deploy to {name} failed"),
+            other => format!("{other}: {name}"),
+        })
+        .collect();
+    match why.is_empty() {
+        true => format!("needed by {name}"),
+        false => why.join(", "),
+    }
+}
+
 fn text(plan: &PrunePlan, out: Option<&Utf8Path>) -> String {
     let name = &plan.environment;
     let mut text = String::new();
     for kept in &plan.computed_from.kept {
-        let why = match kept.why.is_empty() {
-            true => String::new(),
-            false => format!(": {}", kept.why.join(", ")),
-        };
-        text.push_str(&format!(
-            "kept: {} for {}{why}\n",
-            kept.release, kept.needed_by
-        ));
+        text.push_str(&format!("kept: {}: {}\n", kept.release, needed_by(kept)));
     }
     for note in &plan.notes {
         text.push_str(&format!("note: {note}\n"));
@@ -138,10 +153,10 @@ fn text(plan: &PrunePlan, out: Option<&Utf8Path>) -> String {
     ));
     match out {
         Some(out) => text.push_str(&format!(
-            "Review {out}; then `cargo xtask prune {name} --plan {out}` removes exactly that.\n"
+            "Review {out}, then run `cargo xtask prune {name} --plan {out}`: it removes exactly that, or refuses.\n"
         )),
         None => text.push_str(&format!(
-            "`cargo xtask prune {name} --out FILE` writes the plan; only a plan in a file is executed.\n"
+            "To remove them, save the plan with `cargo xtask prune {name} --out FILE`, review it, and run `cargo xtask prune {name} --plan FILE`.\n"
         )),
     }
     text

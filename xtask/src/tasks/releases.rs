@@ -62,9 +62,9 @@ fn overview(rows: &[Row]) -> String {
             "anonymous pull",
             "external address",
             "mkectl hashes",
-            "faults",
+            "issues",
         ],
-        &["mkectl hashes", "faults"],
+        &["mkectl hashes", "issues"],
         rows.iter()
             .map(|row| {
                 vec![

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use camino::Utf8Path;
+use release::workspace::{FileKind, check_named};
 
 use crate::app::App;
 use crate::failure::Failure;
@@ -10,17 +11,20 @@ use crate::interrupt::until_interrupted;
 
 pub(crate) fn run(app: &App<'_>, name: &str, out: Option<&Utf8Path>) -> Result<ExitCode, Failure> {
     let environment = app.environment(name)?;
+    if let Some(path) = out {
+        check_named(&app.workspace, path, FileKind::Snapshot)?;
+    }
     let snapshot = until_interrupted(app, async {
         let _registry = release::rehearse::serve_for_reading(&app.workspace, &environment).await?;
         Ok(release::plan::snapshot::take(&app.context(), &environment).await?)
     })?;
-    let there = snapshot
+    let found = snapshot
         .tags
         .iter()
         .filter(|tag| tag.found != "nothing")
         .count();
     let mut text = format!(
-        "{} has {there} of {} that the locks name\n",
+        "{} has {found} of {} that the locks name\n",
         snapshot.registry,
         super::count(snapshot.tags.len(), "tag")
     );

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use release::report::status::Status;
+use release::shared_state::Phase;
 use serde_json::json;
 
 use crate::app::App;
@@ -43,11 +44,11 @@ fn text(all: &[Status], live: bool) -> String {
     if live {
         titles.push("cluster");
     }
-    titles.push("drift");
+    titles.push("differences");
     let rows = (all.iter())
         .map(|status| row(status, shares, live))
         .collect();
-    let mut text = table(&titles, &["drift"], rows);
+    let mut text = table(&titles, &["differences"], rows);
     let drifts = all.iter().flat_map(|status| {
         let drifts = status.drift.iter();
         drifts.map(|drift| (&status.environment, drift))
@@ -83,20 +84,27 @@ fn row(status: &Status, shares: bool, live: bool) -> Vec<String> {
             });
     let mut row = vec![
         status.environment.clone(),
-        status.release.clone().unwrap_or_else(|| "wrong".to_owned()),
+        status
+            .release
+            .clone()
+            .unwrap_or_else(|| "invalid".to_owned()),
         deployed,
         registry,
     ];
     if shares {
         row.push(status.shared.as_ref().map_or_else(nothing, |state| {
-            format!("{} {} {}", state.release, state.phase, state.time)
+            let phase = match state.phase {
+                Phase::Began => "deploying since",
+                Phase::Ended => "deployed",
+            };
+            format!("{} {phase} {}", state.release, state.time)
         }));
     }
     if live {
         row.push(match status.cluster_changes {
             None => nothing(),
             Some(0) => "as rendered".to_owned(),
-            Some(changes) => super::count(changes, "other value"),
+            Some(changes) => super::count(changes, "difference"),
         });
     }
     row.push(match status.drift.len() {

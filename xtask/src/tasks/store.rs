@@ -1,4 +1,4 @@
-//! `store`: what the store holds, by release; and `store gc`, which removes what no lock names.
+//! `store`: what the store contains, by release; and `store gc`, which removes what no lock names.
 
 use std::process::ExitCode;
 
@@ -61,9 +61,9 @@ fn report_text(report: &Report) -> String {
         let bytes = |amount: &Amount| DecimalBytes(amount.bytes).to_string();
         text.push_str(&table(
             &[
-                "release", "arch", "blobs", "held", "missing", "shared", "frees",
+                "release", "arch", "blobs", "stored", "missing", "shared", "unique",
             ],
-            &["blobs", "held", "missing", "shared", "frees"],
+            &["blobs", "stored", "missing", "shared", "unique"],
             report
                 .releases
                 .iter()
@@ -82,15 +82,20 @@ fn report_text(report: &Report) -> String {
         ));
     }
     text.push_str(&format!(
-        "\n{}: {} of {}, {} of them shared by releases\n",
+        "\n{}: {}, {}; {} are shared by several releases\n",
         report.path,
         super::count(report.blobs, "blob"),
         DecimalBytes(report.bytes),
         DecimalBytes(report.shared_bytes),
     ));
+    if !report.releases.is_empty() {
+        text.push_str(
+            "To free the unique bytes of a release, delete its lock, then run `cargo xtask store gc`.\n",
+        );
+    }
     if report.unnamed.blobs > 0 {
         text.push_str(&format!(
-            "No lock names {} of {}: `cargo xtask store gc` frees that.\n",
+            "No lock names {}, {}: `cargo xtask store gc` removes them.\n",
             super::count(report.unnamed.blobs, "blob"),
             DecimalBytes(report.unnamed.bytes),
         ));
@@ -159,11 +164,12 @@ mod tests {
         assert_eq!(
             report_text(&report),
             "\
-RELEASE  ARCH   BLOBS     HELD   MISSING   SHARED    FREES
+RELEASE  ARCH   BLOBS   STORED   MISSING   SHARED   UNIQUE
 v4.1.5   amd64      9  4.00 MB  20.00 kB  1.50 MB  2.50 MB
 
-bundles/store: 12 blobs of 5.00 MB, 1.50 MB of them shared by releases
-No lock names 1 blob of 1.00 MB: `cargo xtask store gc` frees that.
+bundles/store: 12 blobs, 5.00 MB; 1.50 MB are shared by several releases
+To free the unique bytes of a release, delete its lock, then run `cargo xtask store gc`.
+No lock names 1 blob, 1.00 MB: `cargo xtask store gc` removes them.
 "
         );
         report.releases.clear();
@@ -173,7 +179,7 @@ No lock names 1 blob of 1.00 MB: `cargo xtask store gc` frees that.
             "\
 No release is locked. Lock one with `cargo xtask lock v4.1.5`.
 
-bundles/store: 12 blobs of 5.00 MB, 1.50 MB of them shared by releases
+bundles/store: 12 blobs, 5.00 MB; 1.50 MB are shared by several releases
 "
         );
     }

@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 use release::plan::Purpose;
 use release::report::support::Support;
-use release::workspace::Output;
+use release::workspace::{Output, check_writable};
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -16,6 +16,12 @@ use crate::ui::{Detail, Ui};
 
 pub(crate) fn run(app: &App<'_>, name: &str, out: Option<&Utf8Path>) -> Result<ExitCode, Failure> {
     let folder = app.workspace.environment(name);
+    if let Some(out) = out {
+        if out.exists() {
+            return Err(Failure::Exists(out.to_owned()));
+        }
+        check_writable(out)?;
+    }
     let facts = app.workspace.overlay_releases().map_err(Failure::from);
     let mut support = match facts.and_then(|_| app.environment(name)) {
         Ok(environment) => of(app, &environment)?,
@@ -40,7 +46,7 @@ pub(crate) fn run(app: &App<'_>, name: &str, out: Option<&Utf8Path>) -> Result<E
     let entries = support.write(&path)?;
     let shown = app.workspace.shown(&path);
     let text = format!(
-        "{name}: wrote {shown}: {}\nSecrets that this run knows are masked. Look through it before you send it.\n",
+        "{name}: wrote {shown}, which contains {}\nThe secrets of this run are masked. Review the archive before you send it.\n",
         entries.join(", ")
     );
     let value = json!({ "environment": name, "archive": shown, "entries": entries });

@@ -98,8 +98,11 @@ fn text(unpacked: &Unpacked) -> String {
     for path in &unpacked.returned {
         line("returned", path.as_str());
     }
-    if !unpacked.returned.is_empty() {
-        text.push_str("Next:\n  git add environments && git commit\n");
+    if unpacked.is_return {
+        text.push_str("Next:\n");
+        if !unpacked.returned.is_empty() {
+            text.push_str("  git add environments && git commit\n");
+        }
         for environment in &unpacked.environments {
             let program = program();
             text.push_str(&format!("  {program} pack {environment} --out DIR\n"));

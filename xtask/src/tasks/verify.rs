@@ -1,12 +1,11 @@
-//! `verify`: the registry, as a node sees it; once, again and again, or with what is missing put back.
+//! `verify`: reads the registry as a node does; once, repeatedly, or with a repair.
 
 use std::process::ExitCode;
 
-use environment::Environment;
 use indicatif::DecimalBytes;
 use release::receipt::Receipt;
 use release::verify::{Depth, Repaired, Served};
-use release::workspace::Output;
+use release::workspace::{FileKind, Output, check_named};
 use serde_json::json;
 
 use crate::app::App;
@@ -18,6 +17,9 @@ use crate::interrupt::until_interrupted;
 mod watch;
 
 pub(crate) fn run(app: &App<'_>, arguments: &VerifyArgs) -> Result<ExitCode, Failure> {
+    if let Some(path) = &arguments.textfile {
+        check_named(&app.workspace, path, FileKind::Metrics)?;
+    }
     let depth = match arguments.full {
         true => Depth::Bytes,
         false => Depth::Full,
@@ -34,7 +36,7 @@ fn once(app: &App<'_>, arguments: &VerifyArgs, depth: Depth) -> Result<ExitCode,
     let environment = app.environment(name)?;
     let round = until_interrupted(app, async {
         let _registry = release::rehearse::serve_for_reading(&app.workspace, &environment).await?;
-        Ok(release::verify::look_once(&app.context(), name, depth).await)
+        Ok(release::verify::verify_once(&app.context(), name, depth).await)
     })?;
     if let Some(path) = &arguments.textfile {
         release::verify::write_textfile(&app.workspace, path, &round)?;
@@ -42,21 +44,17 @@ fn once(app: &App<'_>, arguments: &VerifyArgs, depth: Depth) -> Result<ExitCode,
     let served = round.outcome?;
     let mut value = value(name, &served);
     let locked = release::locked::read(&app.workspace, &environment.release)?;
-    value["unlocked"] = json!(release::verify::tell_what_is_unlocked(
+    value["unlocked"] = json!(release::verify::warn_of_incomplete_lock(
         &app.context(),
         &environment,
         &locked
     ));
-    let elsewhere = other_release(app, &environment, &mut value);
-    let text = format!(
-        "{name}: {}{elsewhere}\n",
-        sentence(&served, &format!("v{}", environment.release))
-    );
+    let release = format!("v{}", environment.release);
+    let elsewhere = other_release(app, name, &release, &mut value);
+    let text = format!("{name}: {}{elsewhere}\n", sentence(&served, &release));
     if !(served.findings.is_empty() || elsewhere.is_empty()) {
-        app.ui.note(&format!(
-            "{name} requires v{}{elsewhere}",
-            environment.release
-        ));
+        app.ui
+            .note(&format!("{name} requires {release}{elsewhere}"));
     }
     served.require_all(&environment)?;
     app.ui.result(&text, &value)?;
@@ -101,10 +99,11 @@ fn repair(app: &App<'_>, arguments: &VerifyArgs, depth: Depth) -> Result<ExitCod
         "sent-bytes": repaired.sent_bytes,
         "mounted-blobs": repaired.mounted_blobs,
     });
-    let elsewhere = other_release(app, &environment, &mut value);
+    let release = format!("v{}", environment.release);
+    let elsewhere = other_release(app, name, &release, &mut value);
     let text = format!(
         "{name}: {done}; {}{elsewhere}\n",
-        sentence(&served, &format!("v{}", environment.release))
+        sentence(&served, &release)
     );
     app.ui.result(&text, &value)?;
     Ok(ExitCode::SUCCESS)
@@ -114,14 +113,14 @@ fn repair(app: &App<'_>, arguments: &VerifyArgs, depth: Depth) -> Result<ExitCod
 /// A receipt that cannot be read names none: `status` reports it.
 fn other_release(
     app: &App<'_>,
-    environment: &Environment,
+    name: &str,
+    verified: &str,
     value: &mut serde_json::Value,
 ) -> String {
-    let output = Output::below(&app.workspace.environment(&environment.name));
+    let output = Output::below(&app.workspace.environment(name));
     let receipt = Receipt::read(&output.receipt).ok().flatten();
     let applied = receipt.and_then(|receipt| receipt.applied);
     let runs = applied.map(|applied| applied.release);
-    let verified = format!("v{}", environment.release);
     value["release"] = json!(verified);
     value["deployed"] = json!(runs);
     match runs.filter(|runs| *runs != verified) {

@@ -1,4 +1,4 @@
-//! A plan, for people to read before it is obeyed.
+//! A plan, for people to read before it is executed.
 
 use console::style;
 use indicatif::DecimalBytes;
@@ -54,7 +54,7 @@ pub(super) fn text(plan: &Summary, detail: Detail) -> String {
     };
     field(&mut text, "bundle", &bundle);
     let registry = if to_push == 0 {
-        format!("{} already there", artifacts(plan.artifacts))
+        format!("{} already present", artifacts(plan.artifacts))
     } else {
         format!(
             "push {to_push} of {}, {} at most",

@@ -51,7 +51,10 @@ fn addresses() {
         Some("a host name is made of letters, digits and hyphens between single dots");
     const PORT: Option<&str> = Some("a port is a number from 1 to 65535");
     let long_label = "a".repeat(64);
-    let long_rule = format!("`{}…` is not a host name", "a".repeat(60));
+    let long_rule = format!(
+        "the registry's host `{}…` is not a host name",
+        "a".repeat(60)
+    );
     check_table(
         address,
         &[
@@ -97,55 +100,87 @@ fn addresses() {
             ),
             (
                 "Registry.example.com:5000",
-                "the host `Registry.example.com` has upper-case letters",
+                "the registry's host `Registry.example.com` has upper-case letters",
                 Some("write `registry.example.com`"),
             ),
             // In lower case it would be none either.
             (
                 "My_registry.example.com",
-                "`My_registry.example.com` is not a host name",
+                "the registry's host `My_registry.example.com` is not a host name",
                 NAME,
             ),
-            ("registry.example.com:", "`` is not a port", PORT),
-            ("registry.example.com:0", "`0` is not a port", PORT),
-            ("registry.example.com:65536", "`65536` is not a port", PORT),
-            ("registry.example.com:+80", "`+80` is not a port", PORT),
-            ("registry.example.com:https", "`https` is not a port", PORT),
-            (":5000", "`` is not a host name", NAME),
+            (
+                "registry.example.com:",
+                "the registry's port `` is not valid",
+                PORT,
+            ),
+            (
+                "registry.example.com:0",
+                "the registry's port `0` is not valid",
+                PORT,
+            ),
+            (
+                "registry.example.com:65536",
+                "the registry's port `65536` is not valid",
+                PORT,
+            ),
+            (
+                "registry.example.com:+80",
+                "the registry's port `+80` is not valid",
+                PORT,
+            ),
+            (
+                "registry.example.com:https",
+                "the registry's port `https` is not valid",
+                PORT,
+            ),
+            (":5000", "the registry's host `` is not a host name", NAME),
             (
                 "registry..example.com",
-                "`registry..example.com` is not a host name",
+                "the registry's host `registry..example.com` is not a host name",
                 NAME,
             ),
             (
                 "registry.example.com.",
-                "`registry.example.com.` is not a host name",
+                "the registry's host `registry.example.com.` is not a host name",
                 NAME,
             ),
             (
                 "-registry.example.com",
-                "`-registry.example.com` is not a host name",
+                "the registry's host `-registry.example.com` is not a host name",
                 NAME,
             ),
             (
                 "my_registry.example.com",
-                "`my_registry.example.com` is not a host name",
+                "the registry's host `my_registry.example.com` is not a host name",
                 NAME,
             ),
             (
                 "registry example.com",
-                "`registry example.com` is not a host name",
+                "the registry's host `registry example.com` is not a host name",
                 NAME,
             ),
             (
                 "größe.example.com",
-                "`größe.example.com` is not a host name",
+                "the registry's host `größe.example.com` is not a host name",
                 NAME,
             ),
             (&long_label, &long_rule, NAME),
-            ("256.0.0.1", "`256.0.0.1` is not an IPv4 address", None),
-            ("10.0.1", "`10.0.1` is not an IPv4 address", None),
-            ("5000", "`5000` is not an IPv4 address", None),
+            (
+                "256.0.0.1",
+                "the registry's address `256.0.0.1` is neither a host name nor an IPv4 address",
+                Some("write `host` or `host:port`, such as `registry.example.com:5000`"),
+            ),
+            (
+                "10.0.1",
+                "the registry's address `10.0.1` is neither a host name nor an IPv4 address",
+                Some("write `host` or `host:port`, such as `registry.example.com:5000`"),
+            ),
+            (
+                "5000",
+                "the registry's address `5000` is neither a host name nor an IPv4 address",
+                Some("write `host` or `host:port`, such as `registry.example.com:5000`"),
+            ),
             (
                 "::1",
                 "the address `::1` has more than one colon",
@@ -156,15 +191,19 @@ fn addresses() {
                 "the address `a:1:2` has more than one colon",
                 SHAPE,
             ),
-            ("[::1", "`[::1` is not an IPv6 address in brackets", None),
+            (
+                "[::1",
+                "the registry's address `[::1` is not an IPv6 address in brackets",
+                None,
+            ),
             (
                 "[127.0.0.1]:80",
-                "`[127.0.0.1]` is not an IPv6 address in brackets",
+                "the registry's address `[127.0.0.1]` is not an IPv6 address in brackets",
                 None,
             ),
             (
                 "[::1]5000",
-                "`[::1]5000` is not an IPv6 address in brackets",
+                "the registry's address `[::1]5000` is not an IPv6 address in brackets",
                 None,
             ),
             (

@@ -27,9 +27,9 @@ pub enum Kind {
     Port,
     /// Two ports with a hyphen between them.
     PortRange,
-    /// Any text.
+    /// Any string.
     Text,
-    /// A list of texts.
+    /// A list of strings.
     Texts,
     /// A duration as Go writes it, such as `1m30s`.
     Duration,
@@ -71,11 +71,11 @@ pub enum Kind {
     EnvironmentName,
     /// The name of environment variables.
     Variable,
-    /// A span of time, such as `90m`.
+    /// A duration with one unit, such as `90m`.
     Span,
     /// One of a few words.
     Word,
-    /// A list of texts, whatever they look like to other readers.
+    /// A list of strings, whatever type YAML gives them.
     Words,
 }
 
@@ -102,8 +102,8 @@ pub fn fault(rule: &Rule, node: &Node) -> Option<Fault> {
         );
         return (!becomes_right).then(|| {
             Fault::new(
-                "a reference, which becomes text; a different type is expected here",
-                "write the value itself, since it is no secret",
+                "a reference, which becomes a string; a different type is expected here",
+                "write the value itself: it is not a secret",
             )
         });
     }
@@ -134,7 +134,7 @@ pub fn fault(rule: &Rule, node: &Node) -> Option<Fault> {
             )),
         }),
         _ => scalar(node, |value| {
-            text_or_quantity(rule.kind, value).or_else(|| one_of(&rule.values, &value.text))
+            text_or_quantity(rule.kind, value).or_else(|| one_of(rule, &value.text))
         }),
     }
 }
@@ -144,32 +144,67 @@ impl Kind {
     pub(crate) fn what(self) -> &'static str {
         match self {
             Kind::Boolean => "a boolean",
-            Kind::Integer => "a whole number",
+            Kind::Integer => "an integer",
             Kind::Port => "a port",
-            Kind::PortRange => "a range of ports",
-            Kind::Text => "a text",
-            Kind::Texts | Kind::Words => "a list of texts",
+            Kind::PortRange => "a port range",
+            Kind::Text => "a string",
+            Kind::Texts | Kind::Words => "a list of strings",
             Kind::Duration => "a duration",
-            Kind::Quantity => "an amount",
-            Kind::Size => "a number of bytes",
-            Kind::Cidr => "a range of addresses",
-            Kind::Address => "an address",
-            Kind::Host => "an address with an optional port",
+            Kind::Quantity => "a Kubernetes quantity",
+            Kind::Size => "a size",
+            Kind::Cidr => "a CIDR block",
+            Kind::Address => "a host name or IP address",
+            Kind::Host => "a host name or IP address with an optional port",
             Kind::Url => "a URL",
-            Kind::Pem => "PEM",
+            Kind::Pem => "a PEM text",
             Kind::Map => "a mapping",
             Kind::List => "a list",
-            Kind::Interface => "an address with a prefix length",
+            Kind::Interface => "an IP address with a prefix length",
             Kind::K0sFolder | Kind::Path => "a path",
             Kind::Any => "anything",
             Kind::Release => "a release",
-            Kind::RegistryAddress => "a registry's address",
-            Kind::Project => "a path in a registry",
-            Kind::Mke3Version => "a version of MKE 3",
-            Kind::EnvironmentName => "the name of an environment",
-            Kind::Variable => "the name of an environment variable",
-            Kind::Span => "a span of time",
+            Kind::RegistryAddress => "a registry address",
+            Kind::Project => "a repository path",
+            Kind::Mke3Version => "an MKE 3 version",
+            Kind::EnvironmentName => "an environment name",
+            Kind::Variable => "an environment variable name",
+            Kind::Span => "a duration",
             Kind::Word => "a word",
+        }
+    }
+
+    /// Returns a value of this type, if its syntax is not obvious.
+    pub(crate) fn example(self) -> Option<&'static str> {
+        match self {
+            Kind::PortRange => Some("32768-35535"),
+            Kind::Duration => Some("1m30s"),
+            Kind::Quantity => Some("500Mi"),
+            Kind::Size => Some("8GB"),
+            Kind::Cidr => Some("10.96.0.0/16"),
+            Kind::Host => Some("mke.example.com:6443"),
+            Kind::Url => Some("https://idp.example.com"),
+            Kind::Interface => Some("172.16.0.100/16"),
+            Kind::K0sFolder => Some("/data/k0s"),
+            Kind::Release => Some("v4.1.5"),
+            Kind::RegistryAddress => Some("registry.example.com:5000"),
+            Kind::Project => Some("platform/mke"),
+            Kind::Mke3Version => Some("3.8.2"),
+            Kind::Variable => Some("PROD_REGISTRY"),
+            Kind::Span => Some("90m"),
+            Kind::Boolean
+            | Kind::Texts
+            | Kind::Words
+            | Kind::Integer
+            | Kind::Port
+            | Kind::Text
+            | Kind::Address
+            | Kind::Pem
+            | Kind::Map
+            | Kind::List
+            | Kind::Any
+            | Kind::Path
+            | Kind::EnvironmentName
+            | Kind::Word => None,
         }
     }
 }
@@ -240,7 +275,7 @@ pub(crate) fn own_fault(key: &Key, path: &str, node: &Node) -> Option<grammar::F
             })
         }
         (Kind::Span, Some(text)) => span(text).is_none().then(|| grammar::Fault {
-            rule: format!("`{path}` is not a span of time"),
+            rule: format!("`{path}` is not a duration"),
             help: Some(
                 "write a number from 1 and a unit (`s`, `m`, `h` or `d`), such as `90m`".to_owned(),
             ),
@@ -293,7 +328,7 @@ impl Fault {
 enum Reading {
     Text,
     Boolean,
-    /// A boolean in YAML 1.1 and a text in YAML 1.2.
+    /// A boolean in YAML 1.1 and a string in YAML 1.2.
     OldBoolean(bool),
     Integer(i64),
     /// A number that is written otherwise than in decimal digits.
@@ -362,12 +397,14 @@ fn boolean(value: &Scalar) -> Option<Fault> {
         Reading::OldBoolean(meant) => Some(Fault {
             is_warning: true,
             ..Fault::new(
-                format!("{quoted}, which is a boolean for some readers and a text for others"),
+                format!(
+                    "{quoted}, which some YAML readers take for a boolean and others for a string"
+                ),
                 format!("write `{meant}`"),
             )
         }),
         Reading::Text if matches!(value.text.as_str(), "true" | "false") => Some(Fault::new(
-            "a text, not a boolean",
+            "a string, not a boolean",
             format!("write {quoted} without quotes"),
         )),
         _ => Some(Fault::new(
@@ -380,10 +417,10 @@ fn boolean(value: &Scalar) -> Option<Fault> {
 fn integer(value: &Scalar, (least, most): (Option<i64>, Option<i64>)) -> Option<Fault> {
     let quoted = quote(&value.text);
     let range = match (least, most) {
-        (Some(least), Some(most)) => format!("a whole number from {least} to {most}"),
-        (Some(least), None) => format!("a whole number of {least} or more"),
-        (None, Some(most)) => format!("a whole number of {most} or less"),
-        (None, None) => "a whole number".to_owned(),
+        (Some(least), Some(most)) => format!("an integer from {least} to {most}"),
+        (Some(least), None) => format!("an integer of {least} or more"),
+        (None, Some(most)) => format!("an integer of {most} or less"),
+        (None, None) => "an integer".to_owned(),
     };
     match reading(value) {
         Reading::Integer(number)
@@ -397,7 +434,7 @@ fn integer(value: &Scalar, (least, most): (Option<i64>, Option<i64>)) -> Option<
             format!("write {range}"),
         )),
         Reading::Number => Some(Fault::new(
-            format!("{quoted}, which readers of YAML take for different numbers"),
+            format!("{quoted}, which YAML readers take for different numbers"),
             format!("write {range}, in decimal digits"),
         )),
         _ => Some(Fault::new(
@@ -415,7 +452,7 @@ fn text_fault(value: &Scalar) -> Option<Fault> {
     };
     Some(Fault::new(
         format!(
-            "{}, which YAML reads as {what}, not as text",
+            "{}, which YAML reads as {what}, not as a string",
             quote(&value.text)
         ),
         format!("write it in quotes: `\"{}\"`", value.text),
@@ -435,7 +472,7 @@ fn text_or_quantity(kind: Kind, value: &Scalar) -> Option<Fault> {
     let fault = |is: &str, help: &str| Some(Fault::new(format!("{}, {is}", quote(text)), help));
     match kind {
         Kind::PortRange if port_range(text).is_none() => fault(
-            "not a range of ports",
+            "not a port range",
             "write the first and the last, such as `32768-35535`",
         ),
         Kind::Duration if !is_duration(text) => fault(
@@ -443,38 +480,37 @@ fn text_or_quantity(kind: Kind, value: &Scalar) -> Option<Fault> {
             "write numbers with units, such as `1m30s`",
         ),
         Kind::Quantity if !has_unit(text, QUANTITY_UNITS) => fault(
-            "not an amount",
-            "write a number with a unit of Kubernetes, such as `250m` or `500Mi`",
+            "not a Kubernetes quantity",
+            "write a number with a unit, such as `250m` or `500Mi`",
         ),
-        Kind::Size if !has_unit(text, SIZE_UNITS) => fault(
-            "not a number of bytes",
-            "write it with its unit, such as `8GB`",
-        ),
+        Kind::Size if !has_unit(text, SIZE_UNITS) => {
+            fault("not a size", "write it with its unit, such as `8GB`")
+        }
         Kind::Cidr => match networks(text) {
             None => fault(
-                "not a range of addresses",
-                "write an address and the length of its prefix, such as `10.96.0.0/16`",
+                "not a CIDR block",
+                "write an address and a prefix length, such as `10.96.0.0/16`",
             ),
             Some(networks) => {
                 let network = networks.iter().find(|net| net.trunc() != **net)?;
                 Some(Fault::new(
-                    format!("{}, whose address is within the range", quote(text)),
+                    format!("{}, whose address has host bits set", quote(text)),
                     format!("write `{}`", network.trunc()),
                 ))
             }
         },
         Kind::Interface if text.parse::<IpNet>().is_err() => fault(
-            "not an address with the length of its prefix",
+            "not an IP address with a prefix length",
             "write both, such as `172.16.0.100/16`",
         ),
         Kind::K0sFolder if !(text.starts_with('/') && text.ends_with("/k0s")) => fault(
-            "not a path that ends in `/k0s`",
-            "write the whole path of a folder `k0s`, such as `/data/k0s`",
+            "not an absolute path that ends in `/k0s`",
+            "write the absolute path of a folder `k0s`, such as `/data/k0s`",
         ),
         Kind::Address | Kind::Host => host(kind, text),
         Kind::Url if !text.contains("://") => fault(
             "without a scheme",
-            "write the whole address, such as `https://idp.example.com`",
+            "write the full URL, such as `https://idp.example.com`",
         ),
         Kind::Pem if !text.contains("-----BEGIN ") => Some(Fault::new(
             "not in PEM format",
@@ -484,16 +520,15 @@ fn text_or_quantity(kind: Kind, value: &Scalar) -> Option<Fault> {
     }
 }
 
-fn one_of(values: &[String], text: &str) -> Option<Fault> {
-    if values.is_empty() || values.iter().any(|value| value == text) {
+fn one_of(rule: &Rule, text: &str) -> Option<Fault> {
+    if rule.values.is_empty() || rule.values.iter().any(|value| value == text) {
         return None;
     }
-    let known: Vec<String> = values
-        .iter()
-        .filter(|value| !value.is_empty())
+    let known: Vec<String> = rule
+        .current_values()
         .map(|value| format!("`{value}`"))
         .collect();
-    let help = match nearest(text, values.iter().map(String::as_str)) {
+    let help = match nearest(text, rule.current_values()) {
         Some(nearest) => format!("did you mean `{nearest}`?"),
         None => format!("write one of {}", known.join(", ")),
     };
@@ -511,7 +546,7 @@ fn host(kind: Kind, text: &str) -> Option<Fault> {
     }
     if text.is_empty() || text.contains(|c: char| c.is_whitespace() || "/@<>".contains(c)) {
         return fault(
-            "not the address of a machine",
+            "not a host name or IP address",
             "write an IP address or a host name",
         );
     }
@@ -536,7 +571,10 @@ fn host(kind: Kind, text: &str) -> Option<Fault> {
         .next()
         .is_some_and(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
     if ends_in_number && host.parse::<Ipv4Addr>().is_err() {
-        return fault("not an IPv4 address", "write four numbers from 0 to 255");
+        return fault(
+            "which is neither a host name nor an IPv4 address",
+            "write a host name, or an IPv4 address such as `10.0.0.5`",
+        );
     }
     None
 }

@@ -12,6 +12,8 @@ use them.
 - A key is in `environments/<name>/environment.yaml`, or in a file that this one inherits from.
 - `a.b` is the key `b` below `a`. A key with keys below it takes a mapping of them.
 - Bold keys are required. Below an optional key, they are required with it.
+- A path is relative to the file that names it. A list is written `[a, b]`, or one item per line after `- `.
+- A duration of `environment.yaml` has one unit: `s`, `m`, `h` or `d`. A duration below `config` is one of Go: `1m30s`.
 
 | key | value | meaning |
 |---|---|---|
@@ -21,14 +23,15 @@ const CONFIG: &str = "
 ## Keys below config
 
 Keys below `config` arrive in `mke4.yaml` as they are written. Airlock checks the keys in this table. It passes any other key
-on, with a warning. `[]` stands for each item of a list.
+on, with a warning. `[]` stands for each item of a list. Leave out the keys that Airlock sets: a contradicting value is an error.
 
 | key | value | default | releases |
 |---|---|---|---|
 ";
 
-/// Returns the page, in Markdown. `config` has what is known of the keys below `config`.
-pub fn reference(config: &Key) -> String {
+/// Returns the page, in Markdown. `config` has what is known of the keys below `config`; `rules` are the names that `accept` may
+/// have; `managed` are the paths below `config` that Airlock sets.
+pub fn reference(config: &Key, rules: &[&str], managed: &[&str]) -> String {
     let mut page = INTRODUCTION.to_owned();
     rows(&KEYS, "", &mut |path, key, rule| {
         let about = rule.about.as_deref().unwrap_or_default();
@@ -36,11 +39,16 @@ pub fn reference(config: &Key) -> String {
             true => format!("**`{path}`**"),
             false => format!("`{path}`"),
         };
-        page += &format!("| {name} | {} | {about} |\n", value(key, rule));
+        let value = match path {
+            "accept" => format!("list of {}", quoted(rules)),
+            _ => value(key, rule),
+        };
+        page += &format!("| {name} | {value} | {about} |\n");
     });
     page += CONFIG;
     rows(config, "", &mut |path, key, rule| {
-        let default = rule.default.as_ref();
+        let is_managed = managed.contains(&path);
+        let default = rule.default.as_ref().filter(|_| !is_managed);
         let default = default.map_or_else(String::new, |default| format!("`{default}`"));
         let releases = match (&rule.since, &rule.until) {
             (None, None) => String::new(),
@@ -48,10 +56,11 @@ pub fn reference(config: &Key) -> String {
             (None, Some(until)) => format!("up to v{until}"),
             (Some(since), Some(until)) => format!("v{since} to v{until}"),
         };
-        page += &format!(
-            "| `{path}` | {} | {default} | {releases} |\n",
-            value(key, rule)
-        );
+        let value = match is_managed {
+            true => "set by Airlock".to_owned(),
+            false => value(key, rule),
+        };
+        page += &format!("| `{path}` | {value} | {default} | {releases} |\n");
     });
     page
 }
@@ -73,22 +82,30 @@ fn rows(key: &Key, path: &str, row: &mut dyn FnMut(&str, &Key, &Rule)) {
     }
 }
 
+/// Returns names as they are typed, with commas between them.
+fn quoted(names: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
+}
+
 /// Returns what a value may be.
 fn value(key: &Key, rule: &Rule) -> String {
-    let values = rule.values.iter().filter(|value| !value.is_empty());
-    let values: Vec<String> = values.map(|value| format!("`{value}`")).collect();
+    let values: Vec<&str> = rule.current_values().collect();
     let what = rule.kind.what();
     let what = ["a ", "an ", "the "]
         .iter()
         .find_map(|article| what.strip_prefix(article));
     let mut what = match (values.is_empty(), rule.min, rule.max) {
-        (false, ..) => values.join(", "),
-        (true, Some(min), Some(max)) => format!("whole number from {min} to {max}"),
-        (true, Some(min), None) if rule.kind == Kind::Integer => format!("whole number from {min}"),
+        (false, ..) => quoted(&values),
+        (true, Some(min), Some(max)) => format!("integer from {min} to {max}"),
+        (true, Some(min), None) if rule.kind == Kind::Integer => format!("integer from {min}"),
         _ => what.unwrap_or(rule.kind.what()).to_owned(),
     };
+    if let Some(example) = rule.kind.example().filter(|_| values.is_empty()) {
+        what += &format!(", such as `{example}`");
+    }
     if rule.kind != Kind::Map && !key.fields.is_empty() {
-        what += ", or mapping";
+        what += ", or a mapping";
     }
     if rule.is_secret && rule.certainty.is_some() {
         what += "; a secret";

@@ -144,7 +144,11 @@ fn of_value(rule: &Rule) -> Value {
         }
         Kind::Url => text(json!({ "type": ["string", "null"], "pattern": "://" })),
         Kind::Pem => text(json!({ "type": ["string", "null"], "pattern": "-----BEGIN " })),
-        Kind::Text if !rule.values.is_empty() => text(json!({ "enum": rule.values })),
+        Kind::Text if !rule.values.is_empty() => {
+            let empty = rule.values.iter().filter(|value| value.is_empty());
+            let values = rule.current_values().chain(empty.map(String::as_str));
+            text(json!({ "enum": values.collect::<Vec<_>>() }))
+        }
         Kind::Text | Kind::Duration => text(json!({ "type": ["string", "null"] })),
         Kind::Path | Kind::Project | Kind::Mke3Version | Kind::EnvironmentName => {
             json!({ "type": ["string", "null"] })

@@ -51,7 +51,7 @@ fn a_key_is_checked_read_and_described_by_its_row_and_its_field() {
     assert_eq!(fault("maintenance-window: 2h"), None);
     assert_eq!(
         fault("maintenance-window: soon").as_deref(),
-        Some("`maintenance-window` is not a span of time")
+        Some("`maintenance-window` is not a duration")
     );
     let merged = document("maintenance-window: 2h");
     let mut reader = Reader {

@@ -304,7 +304,7 @@ fn every_problem_is_reported_in_the_order_of_the_files() {
     environments/prod/environment.yaml:1:9: `config` is a list, not a mapping
     environments/prod/environment.yaml:3:12: the project `/mke/` has a leading, trailing or doubled slash; write `mke`
     environments/prod/environment.yaml:4:3: unknown key `adress` in `registry`; did you mean `address`?
-    environments/prod/environment.yaml:5:12: `rehearsal` is `yes`, which is a boolean for some readers and a text for others; write `true`
+    environments/prod/environment.yaml:5:12: `rehearsal` is `yes`, which some YAML readers take for a boolean and others for a string; write `true`
     environments/prod/environment.yaml:7:12: `protected` is `maybe`, not a boolean; write `true` or `false`
     environments/base.yaml:1:1: unknown key `relase`; did you mean `release`?
     environments/base.yaml:3:12: the address `https://registry.example.com/mke` has a scheme; write `registry.example.com`, and `mke` as `project`
@@ -325,7 +325,7 @@ fn a_mistake_in_a_parent_is_found_where_a_child_hides_it() {
     ]);
     insta::assert_snapshot!(workspace.problems(), @"
     environments/base.yaml:1:10: `4.1.5` is not a release; write `v4.1.5`
-    environments/base.yaml:2:12: `protected` is a text, not a boolean; write `true` without quotes
+    environments/base.yaml:2:12: `protected` is a string, not a boolean; write `true` without quotes
     ");
 }
 
@@ -369,18 +369,18 @@ fn wrong_kinds() {
     ");
     insta::assert_snapshot!(wrong(&format!("{GOOD}config: text\n")), @"environments/prod/environment.yaml:3:9: `config` is a single value, not a mapping");
     insta::assert_snapshot!(wrong(&format!("{GOOD}mkectl: ''\n")), @"environments/prod/environment.yaml:3:9: `mkectl` is empty; write a path, or remove the key");
-    insta::assert_snapshot!(wrong_registry("  project: { a: b }\n"), @"environments/prod/environment.yaml:4:12: `registry.project` is a mapping, not a path in a registry");
+    insta::assert_snapshot!(wrong_registry("  project: { a: b }\n"), @"environments/prod/environment.yaml:4:12: `registry.project` is a mapping, not a repository path");
 }
 
 #[test]
 fn wrong_values() {
     insta::assert_snapshot!(wrong("release: 4.10\nregistry: { address: Registry.example.com:99999 }\n"), @"
     environments/prod/environment.yaml:1:10: `4.10` is not a release; write `v` and three numbers, such as `v4.1.5`
-    environments/prod/environment.yaml:2:22: the host `Registry.example.com` has upper-case letters; write `registry.example.com`
+    environments/prod/environment.yaml:2:22: the registry's host `Registry.example.com` has upper-case letters; write `registry.example.com`
     ");
-    insta::assert_snapshot!(wrong(&format!("{GOOD}protected: yes\n")), @"environments/prod/environment.yaml:3:12: `protected` is `yes`, which is a boolean for some readers and a text for others; write `true`");
-    insta::assert_snapshot!(wrong(&format!("{GOOD}protected: \"false\"\n")), @"environments/prod/environment.yaml:3:12: `protected` is a text, not a boolean; write `false` without quotes");
-    insta::assert_snapshot!(wrong(&format!("{GOOD}protected: !!str true\n")), @"environments/prod/environment.yaml:3:12: `protected` is a text, not a boolean; write `true` without quotes");
+    insta::assert_snapshot!(wrong(&format!("{GOOD}protected: yes\n")), @"environments/prod/environment.yaml:3:12: `protected` is `yes`, which some YAML readers take for a boolean and others for a string; write `true`");
+    insta::assert_snapshot!(wrong(&format!("{GOOD}protected: \"false\"\n")), @"environments/prod/environment.yaml:3:12: `protected` is a string, not a boolean; write `false` without quotes");
+    insta::assert_snapshot!(wrong(&format!("{GOOD}protected: !!str true\n")), @"environments/prod/environment.yaml:3:12: `protected` is a string, not a boolean; write `true` without quotes");
     insta::assert_snapshot!(wrong(&format!("{GOOD}protected: {{}}\n")), @"environments/prod/environment.yaml:3:12: `protected` is a mapping, not a boolean; write `true` or `false`");
     insta::assert_snapshot!(wrong_registry("  project: platform//mke\n"), @"environments/prod/environment.yaml:4:12: the project `platform//mke` has a leading, trailing or doubled slash; write `platform/mke`");
     insta::assert_snapshot!(wrong(&format!("{GOOD}rehearsal: true\n")), @"environments/prod/environment.yaml:2:22: a rehearsal's registry runs on this machine, but `registry.example.com` is another one; write an address such as `127.0.0.1:5443`, or remove `rehearsal: true`");
@@ -509,7 +509,7 @@ fn secrets_are_refused_and_not_repeated() {
     environments/prod/environment.yaml:2:13: `password` does not belong in a file; files contain the names of secrets, not secrets: write `push-credentials: { env: NAME }` below `registry`
     environments/prod/environment.yaml:2:66: unknown key `projekt` in `registry`; did you mean `project`?
 
-    environments/prod/environment.yaml:2:52: this is not the name of an environment variable; files contain the names of secrets, not secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD, in capital letters, digits and underscores
+    environments/prod/environment.yaml:2:52: this is not an environment variable name; files contain the names of secrets, not secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD, in capital letters, digits and underscores
     environments/prod/environment.yaml:2:66: unknown key `projekt` in `registry`; did you mean `project`?
 
     environments/prod/environment.yaml:2:45: `registry.push-credentials` is a single value, not a mapping; files contain the names of secrets, not secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD
@@ -522,7 +522,7 @@ fn secrets_are_refused_and_not_repeated() {
     environments/prod/environment.yaml:2:69: `password` does not belong in a file; files contain the names of secrets, not secrets: write `push-credentials: { env: NAME }` below `registry`
     environments/prod/environment.yaml:2:93: unknown key `projekt` in `registry`; did you mean `project`?
 
-    environments/prod/environment.yaml:6:7: this is not the name of an environment variable; files contain the names of secrets, not secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD, in capital letters, digits and underscores
+    environments/prod/environment.yaml:6:7: this is not an environment variable name; files contain the names of secrets, not secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD, in capital letters, digits and underscores
     environments/prod/environment.yaml:8:3: unknown key `projekt` in `registry`; did you mean `project`?
     ");
 }

@@ -49,10 +49,10 @@ fn how_mkectl_is_run_is_checked() {
     insta::assert_snapshot!(wrong_key("admin-password: { show: true }\n"), @"environments/prod/environment.yaml:3:19: unknown key `show` in `admin-password`; the keys are `file`, `command`");
     insta::assert_snapshot!(wrong_key("admin-password: { file: a, command: [b] }\n"), @"environments/prod/environment.yaml:3:17: `admin-password` names a file and a command; keep one of them; `null` removes an inherited key");
     insta::assert_snapshot!(wrong_key("admin-password: { command: [] }\n"), @"environments/prod/environment.yaml:3:28: `admin-password.command` is empty; write a program and its arguments in brackets");
-    insta::assert_snapshot!(wrong_key("apply-timeout: []\n"), @"environments/prod/environment.yaml:3:16: `apply-timeout` is a list, not a span of time");
+    insta::assert_snapshot!(wrong_key("apply-timeout: []\n"), @"environments/prod/environment.yaml:3:16: `apply-timeout` is a list, not a duration");
     for timeout in ["90", "0m", "-1m", "+5m", "1 h", "1.5h", "99999999999s"] {
         insta::allow_duplicates! {
-            insta::assert_snapshot!(wrong_key(&format!("apply-timeout: {timeout}\n")), @"environments/prod/environment.yaml:3:16: `apply-timeout` is not a span of time; write a number from 1 and a unit (`s`, `m`, `h` or `d`), such as `90m`");
+            insta::assert_snapshot!(wrong_key(&format!("apply-timeout: {timeout}\n")), @"environments/prod/environment.yaml:3:16: `apply-timeout` is not a duration; write a number from 1 and a unit (`s`, `m`, `h` or `d`), such as `90m`");
         }
     }
 }

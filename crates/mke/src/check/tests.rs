@@ -34,16 +34,16 @@ cloudProvider: {provider: gcp}
 "
     );
     insta::assert_snapshot!(said(&config, "4.1.5"), @r#"
-    environments/prod/environment.yaml:6:19: `apiServer.requestTimeout` is `60`, which YAML reads as a number, not as text; write it in quotes: `"60"`
-    environments/prod/environment.yaml:7:20: `apiServer.audit.enabled` is a text, not a boolean; write `true` without quotes
+    environments/prod/environment.yaml:6:19: `apiServer.requestTimeout` is `60`, which YAML reads as a number, not as a string; write it in quotes: `"60"`
+    environments/prod/environment.yaml:7:20: `apiServer.audit.enabled` is a string, not a boolean; write `true` without quotes
     environments/prod/environment.yaml:7:35: `apiServer.audit.level` is `metdata`, which is not one of its values; did you mean `Metadata`?
-    environments/prod/environment.yaml:7:52: `apiServer.audit.maxAge` is `-1`, which is out of range; write a whole number of 0 or more
-    environments/prod/environment.yaml:8:9: `apiServer.sans` is `1.10`, which YAML reads as a number, not as text; write it in quotes: `"1.10"`
-    environments/prod/environment.yaml:10:16: `network.serviceCIDR` is `10.96.0.0`, not a range of addresses; write an address and the length of its prefix, such as `10.96.0.0/16`
-    environments/prod/environment.yaml:11:18: `network.nodePortRange` is `35535-32768`, not a range of ports; write the first and the last, such as `32768-35535`
+    environments/prod/environment.yaml:7:52: `apiServer.audit.maxAge` is `-1`, which is out of range; write an integer of 0 or more
+    environments/prod/environment.yaml:8:9: `apiServer.sans` is `1.10`, which YAML reads as a number, not as a string; write it in quotes: `"1.10"`
+    environments/prod/environment.yaml:10:16: `network.serviceCIDR` is `10.96.0.0`, not a CIDR block; write an address and a prefix length, such as `10.96.0.0/16`
+    environments/prod/environment.yaml:11:18: `network.nodePortRange` is `35535-32768`, not a port range; write the first and the last, such as `32768-35535`
     environments/prod/environment.yaml:12:21: `network.kubeProxy.mode` is `iptable`, which is not one of its values; did you mean `iptables`?
     environments/prod/environment.yaml:13:10: `kubelet` is a list, not a mapping; write keys below it
-    environments/prod/environment.yaml:14:22: `etcd.storageQuota` is `much`, not a number of bytes; write it with its unit, such as `8GB`
+    environments/prod/environment.yaml:14:22: `etcd.storageQuota` is `much`, not a size; write it with its unit, such as `8GB`
     environments/prod/environment.yaml:15:27: `cloudProvider.provider` is `gcp`, which is not one of its values; write one of `aws`, `external`
     "#);
 }
@@ -66,7 +66,7 @@ network: {controlPlaneLoadBalancing: {enabled: true}}
 license: {token: planted-secret}
 ";
     insta::assert_snapshot!(said(config, "4.1.5"), @r#"
-    environments/prod/environment.yaml:1:21: `tracking.enabled` is `no`, which is a boolean for some readers and a text for others; write `false`
+    environments/prod/environment.yaml:1:21: `tracking.enabled` is `no`, which some YAML readers take for a boolean and others for a string; write `false`
     environments/prod/environment.yaml:4:42: `hosts[].ssh.keypath` is unknown to v4.1.5 and passed on unchanged; did you mean `keyPath`?
     environments/prod/environment.yaml:5:5: `hosts[].labels` is unknown to v4.1.5 and passed on unchanged
     environments/prod/environment.yaml:9:11: `kubelet.maxPod` is unknown to v4.1.5 and passed on unchanged; did you mean `maxPods`?
@@ -135,7 +135,7 @@ hosts:
     environments/prod/environment.yaml:6:63: `network.providers[].extraConfig.cidrV4` overlaps `network.serviceCIDR`, in line 3: 192.168.128.0/17; give each a range of its own
     environments/prod/environment.yaml:8:39: `gatewayMKEIngress.nodePorts.http` is 33000, outside of `network.nodePortRange`: 30000-32767; write a port from 30000 to 32767
     environments/prod/environment.yaml:9:54: `ingressController.nodePorts.http` is 30001, which `gatewayMKEIngress.nodePorts.https` in line 8 already uses; give each a port of its own
-    environments/prod/environment.yaml:13:20: the host `192.168.3.4` lies in `network.providers[].extraConfig.cidrV4`, which is 192.168.0.0/16: the cluster assigns these addresses itself; give the cluster a range that contains no machine
+    environments/prod/environment.yaml:13:20: the host `192.168.3.4` is in `network.providers[].extraConfig.cidrV4`, which is 192.168.0.0/16: the cluster assigns these addresses itself; give the cluster a range that contains no machine
     "#);
     let defaults = "\
 tracking: {enabled: false}
@@ -145,7 +145,7 @@ hosts:
     ssh: {address: 192.168.3.4, user: root, keyPath: key}
 ";
     insta::assert_snapshot!(said(defaults, "4.1.5"), @"
-    environments/prod/environment.yaml:5:20: the host `192.168.3.4` lies in `network.providers[].extraConfig.cidrV4`, which is 192.168.0.0/16: the cluster assigns these addresses itself by default; give the cluster a range that contains no machine
+    environments/prod/environment.yaml:5:20: the host `192.168.3.4` is in `network.providers[].extraConfig.cidrV4`, which is 192.168.0.0/16: the cluster assigns these addresses itself by default; give the cluster a range that contains no machine
     environments/prod/environment.yaml:2:26: `network.nodePortRange` does not contain 33000, the default of `gatewayMKEIngress.nodePorts.http`; write `gatewayMKEIngress.nodePorts.http` too, from 30000 to 32767
     environments/prod/environment.yaml:2:26: `network.nodePortRange` does not contain 33001, the default of `gatewayMKEIngress.nodePorts.https`; write `gatewayMKEIngress.nodePorts.https` too, from 30000 to 32767
     ");
@@ -203,10 +203,10 @@ kubelet: {maxPods: many}
 ";
     let problems = render(&environment(config), URLS, &release("4.1.5")).unwrap_err();
     insta::assert_snapshot!(problems, @r#"
-    environments/prod/environment.yaml:2:18: `license.token` is not what belongs there; write `{ $env: NAME }` or `{ $file: path }` in its place
-    environments/prod/environment.yaml:3:86: `authentication.ldap.bindPW` is not what belongs there; write `{ $env: NAME }` or `{ $file: path }` in its place
-    environments/prod/environment.yaml:4:21: `certificates.key` is not what belongs there; write `{ $env: NAME }` or `{ $file: path }` in its place
-    environments/prod/environment.yaml:6:20: `kubelet.maxPods` is `many`, not a number; write a whole number of 1 or more, without quotes
+    environments/prod/environment.yaml:2:18: `license.token` has an invalid value; write `{ $env: NAME }` or `{ $file: path }` in its place
+    environments/prod/environment.yaml:3:86: `authentication.ldap.bindPW` has an invalid value; write `{ $env: NAME }` or `{ $file: path }` in its place
+    environments/prod/environment.yaml:4:21: `certificates.key` has an invalid value; write `{ $env: NAME }` or `{ $file: path }` in its place
+    environments/prod/environment.yaml:6:20: `kubelet.maxPods` is `many`, not a number; write an integer of 1 or more, without quotes
     "#);
     for problem in &problems.0 {
         assert!(!problem.source.text.contains("planted-secret"));
@@ -238,7 +238,7 @@ etcd: {storageQuota: much}
     environments/prod/environment.yaml:5:41: warning: unknown key `hosts[].ssh.keypath`; did you mean `keyPath`?
     environments/prod/environment.yaml:7:5: warning: unknown key `hosts[].address`; did you mean `ssh.address`?
     environments/prod/environment.yaml:8:10: a host has no `ssh.address`; write `address: 10.0.0.1`
-    environments/prod/environment.yaml:9:22: `etcd.storageQuota` is `much`, not a number of bytes; write it with its unit, such as `8GB`
+    environments/prod/environment.yaml:9:22: `etcd.storageQuota` is `much`, not a size; write it with its unit, such as `8GB`
     ");
 }
 
@@ -326,9 +326,7 @@ backup: {schedule: {path: /backup}}
 k8sProviderSpecs: {dataDir: /data}
 "
     );
-    insta::assert_snapshot!(said(&config, "4.2.0"), @"
-    environments/prod/environment.yaml:9:29: `k8sProviderSpecs.dataDir` is `/data`, not a path that ends in `/k0s`; write the whole path of a folder `k0s`, such as `/data/k0s`
-    ");
+    insta::assert_snapshot!(said(&config, "4.2.0"), @"environments/prod/environment.yaml:9:29: `k8sProviderSpecs.dataDir` is `/data`, not an absolute path that ends in `/k0s`; write the absolute path of a folder `k0s`, such as `/data/k0s`");
     let config = config.replace("/data}", "/data/k0s}");
     insta::assert_snapshot!(said(&config, "4.2.0"), @"
     environments/prod/environment.yaml:7:18: `apiServer.audit.level` is `metadata`, which the vendor's page has in its table, while its text has a capital letter; write `None`, `Metadata` or `Request`

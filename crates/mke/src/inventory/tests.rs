@@ -133,9 +133,9 @@ address,role,user,keypath,rack
     environments/prod/hosts.csv:1:27: unknown column `rack` in the inventory; the columns are `role`, `address`, `user`, `port`, `keyPath`, `hostname`, `privateAddress`, `privateInterface`, `zone`
     environments/prod/hosts.csv:2:1: 3 hosts have no `keyPath`, so only an SSH agent can provide their keys; write the path of the private key, or write `accept: [ssh-agent]`
     environments/prod/hosts.csv:3:1: `10.0.0.1` is also the address of the host in line 2; list each host once
-    environments/prod/hosts.csv:3:10: `manager` is not a role; roles are `controller+worker`, `worker` and `single`
+    environments/prod/hosts.csv:3:10: `manager` is not a role; write `controller+worker` or `worker`
     environments/prod/hosts.csv:6:1: a host has no `ssh.user`; write `user: root`
-    environments/prod/hosts.csv:6:1: `hosts[].ssh.address` is `10.0.0.300`, not an IPv4 address; write four numbers from 0 to 255
+    environments/prod/hosts.csv:6:1: `hosts[].ssh.address` is `10.0.0.300`, which is neither a host name nor an IPv4 address; write a host name, or an IPv4 address such as `10.0.0.5`
     "#);
     insta::assert_snapshot!(rendered(csv, "address,role,role\na,b,c,d\n"), @r"
     environments/prod/hosts.csv:1:14: duplicate column `role`; name each column once
@@ -223,7 +223,5 @@ config:
 
 #[test]
 fn a_reference_cannot_become_a_number() {
-    insta::assert_snapshot!(rendered("config: { kubelet: { maxPods: { $env: PODS } } }\n", ""), @r#"
-    environments/prod/environment.yaml:3:31: `kubelet.maxPods` is a reference, which becomes text; a different type is expected here; write the value itself, since it is no secret
-    "#);
+    insta::assert_snapshot!(rendered("config: { kubelet: { maxPods: { $env: PODS } } }\n", ""), @"environments/prod/environment.yaml:3:31: `kubelet.maxPods` is a reference, which becomes a string; a different type is expected here; write the value itself: it is not a secret");
 }

@@ -198,7 +198,7 @@ fn warnings_name_faults_and_what_is_unverified() {
     }
     assert_eq!(warnings("4.1.3").len(), 2);
     assert!(warnings("4.1.3")[0].starts_with("v4.1.3: fresh installations only"));
-    assert!(warnings("4.1.3")[1].contains("doubles the project, such as mke/mke"));
+    assert!(warnings("4.1.3")[1].contains("has the project twice, such as mke/mke"));
     assert!(warnings("4.1.4")[0].contains("removed it from the release matrix"));
     assert!(warnings("4.1.4")[0].ends_with("; install v4.1.5 instead"));
     assert!(warnings("4.2.1")[0].starts_with("v4.2.1: a field lab runs it with k0rdent 1.4.1"));

@@ -323,8 +323,8 @@ apiServer:
   externalAddress: https://mke.example.com
 ";
     insta::assert_snapshot!(problems(config, URLS), @r#"
-    environments/prod/environment.yaml:2:11: `manager` is not a role; roles are `controller+worker`, `worker` and `single`
-    environments/prod/environment.yaml:4:5: a host has no `role`; roles are `controller+worker`, `worker` and `single`
+    environments/prod/environment.yaml:2:11: `manager` is not a role; write `controller+worker` or `worker`
+    environments/prod/environment.yaml:4:5: a host has no `role`; write `controller+worker` or `worker`
     environments/prod/environment.yaml:4:10: a host has no `ssh.user`; write `user: root`
     environments/prod/environment.yaml:4:20: `10.0.0.1` is also the address of the host in line 3; list each host once
     environments/prod/environment.yaml:4:36: `hosts[].ssh.port` is `ssh`, not a port; a port is a number from 1 to 65535

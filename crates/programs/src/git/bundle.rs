@@ -25,10 +25,30 @@ impl Git {
         }
     }
 
-    /// Returns whether the history that is checked out contains a commit.
-    pub fn contains(&self, commit: &str) -> bool {
-        let arguments = ["merge-base", "--is-ancestor", commit, "HEAD"];
-        self.ask(&arguments, &[]).is_ok()
+    /// Returns whether a commit is the other one or among its ancestors. A commit that the repository lacks is not.
+    pub fn is_ancestor(&self, older: &str, newer: &str) -> bool {
+        let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let arguments = ["merge-base", "--is-ancestor", older, newer];
+        is_name(older) && is_name(newer) && self.ask(&arguments, &[]).is_ok()
+    }
+
+    /// Returns the files that differ between a commit and what is checked out, relative to the repository's root.
+    ///
+    /// # Errors
+    /// Git has no answer.
+    pub fn differing(&self, commit: &str) -> Result<Vec<String>, Absent> {
+        let arguments = [
+            "diff-tree",
+            "-r",
+            "--no-renames",
+            "--name-only",
+            "-z",
+            commit,
+            "HEAD",
+        ];
+        let names = self.ask(&arguments, &[])?;
+        let names = String::from_utf8_lossy(&names);
+        Ok(names.split_terminator('\0').map(str::to_owned).collect())
     }
 
     /// Writes the history that is checked out to a bundle, without what `without` and its ancestors contain. The same repository gives

@@ -30,6 +30,9 @@ const SETTINGS: &[&str] = &[
 /// Where commits are kept that a bundle has brought, until the branch has them.
 const INCOMING: &str = "refs/airlock/incoming";
 
+/// The tree without files, which every repository has.
+const EMPTY_TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+
 /// The last commit that the other side has brought.
 const OUTSIDE: &str = "refs/airlock/outside";
 
@@ -163,7 +166,7 @@ impl Receiver {
         Ok(answer.and_then(|count| count.parse().ok()).unwrap_or(0))
     }
 
-    /// Returns the messages and changes of all commits that are checked out and not in `without`, as text.
+    /// Returns the messages and changes of all commits that are checked out and not in `without`, as text without context.
     ///
     /// # Errors
     /// Git has no answer.
@@ -172,7 +175,9 @@ impl Receiver {
         let answer = self.tell(&[
             "log",
             "-p",
-            "-m",
+            // Of a merge, only what none of its parents has.
+            "--cc",
+            "--unified=0",
             "--text",
             "--no-color",
             "--no-ext-diff",
@@ -219,6 +224,28 @@ impl Receiver {
         }
         self.update_ref("HEAD", to)?;
         self.brought(to)
+    }
+
+    /// Returns the files with local changes that a merge of a commit would change.
+    ///
+    /// # Errors
+    /// Git has no answer.
+    pub fn overwritten(&self, commit: &str) -> Result<Vec<String>, Absent> {
+        let base = self.line(&["merge-base", "HEAD", commit])?;
+        let base = base.unwrap_or_else(|| EMPTY_TREE.to_owned());
+        let arguments = [
+            "diff-tree",
+            "-r",
+            "--no-renames",
+            "--name-only",
+            "-z",
+            &base,
+            commit,
+        ];
+        let mut files = names(&self.tell(&arguments)?);
+        let changed = self.git.state(&[])?.changed;
+        files.retain(|file| changed.contains(file));
+        Ok(files)
     }
 
     /// Merges a commit into the branch, with a commit of its own where the branch has moved on too. Nothing changes on a conflict.

@@ -362,6 +362,23 @@ fn urls_have_secrets() {
 }
 
 #[test]
+fn a_password_in_a_url_may_have_unencoded_characters() {
+    for password in ["pa/ss-word", "pa?ss#word", "p@ss/w@rd", "12345/secret"] {
+        let known = Secrets::default();
+        known.add_url(&format!("http://me:{password}@proxy:3128"));
+        let masked = known.mask(password).into_owned();
+        assert_eq!(masked, MASK, "{password}");
+    }
+    // An `@` in a path does not begin a host.
+    let known = Secrets::default();
+    known.add_url("https://me:hunter22@registry.example/image@sha256:00");
+    assert_eq!(
+        known.mask("hunter22 registry.example"),
+        "*** registry.example"
+    );
+}
+
+#[test]
 fn clones_share_what_is_known_and_debug_shows_none_of_it() {
     let known = Secrets::default();
     known.clone().add("hunter2");

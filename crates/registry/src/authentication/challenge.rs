@@ -1,7 +1,7 @@
-//! What a registry asks its callers for, read from the challenges of a 401.
+//! Parses the challenges of a 401 response (`WWW-Authenticate`).
 //!
-//! Registries write them in many ways, and name token servers that are not what they seem. They are read leniently, with one exception:
-//! credentials go by TLS, or do not leave this machine.
+//! Registries write them in many ways, and some name token servers that are not what they seem. Parsing is lenient, with one
+//! exception: credentials are sent over TLS, or not at all.
 
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 use url::Url;

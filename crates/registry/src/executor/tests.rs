@@ -130,6 +130,28 @@ async fn what_an_earlier_push_left_is_not_sent_again_in_one_request() {
 }
 
 #[tokio::test]
+async fn what_is_expected_is_asked_for_and_the_rest_is_sent_in_one_request() {
+    let fake = Fake::over_registry(|_| None).await;
+    let blobs = Blobs::new();
+    let old: Vec<_> = (0..8).map(|n| format!("a layer that stays, {n}")).collect();
+    let old: Vec<&[u8]> = old.iter().map(String::as_bytes).collect();
+    let earlier = [image(&blobs, "mke/a", "v1", &old)];
+    all_good(&fake.registry().push_all(&earlier, &blobs, &()).await);
+    let sent = single_posts(&fake);
+    // The smallest blob is new, so it is the one that shows that this registry takes blobs in one request.
+    let upgraded = image(&blobs, "mke/a", "v2", &[&old[..], &[&b"new"[..]]].concat());
+    let registry = fake.registry();
+    for blob in &earlier[0].manifests[0].blobs {
+        registry.expect("mke/a", &blob.digest);
+    }
+    let report = registry.push_all(&[upgraded], &blobs, &()).await;
+    all_good(&report);
+    assert_eq!(report.uploaded.blobs, 2);
+    assert_eq!(report.present.blobs, 8);
+    assert_eq!(single_posts(&fake), sent + 2);
+}
+
+#[tokio::test]
 async fn a_registry_that_refuses_a_blob_in_the_first_request_gets_it_in_two() {
     for status in [400, 411, 415, 500] {
         let registry = Distribution::with(Quirks::default(), move |seen| {
@@ -147,9 +169,9 @@ async fn a_registry_that_refuses_a_blob_in_the_first_request_gets_it_in_two() {
 /// Announces everything, and pushes it as a caller does that has asked for the tags.
 async fn push_arrived(registry: &Registry, artifacts: &[Artifact], blobs: &Blobs) -> PushReport {
     let (sender, arrivals) = tokio::sync::mpsc::unbounded_channel();
-    sender.send(Arrival::Whole).unwrap();
+    sender.send(Arrival::BundleVerified).unwrap();
     registry
-        .push_as_they_come(artifacts, blobs, arrivals, &())
+        .push_streamed(artifacts, blobs, arrivals, &())
         .await
 }
 

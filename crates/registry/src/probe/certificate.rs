@@ -45,7 +45,7 @@ pub(super) async fn look(endpoint: &Endpoint, now: i64, findings: &mut Findings)
         }
         // What keeps requests from the server is found by the request.
         Err(_) => {
-            findings.skip(aspect, "there is no connection to look at it");
+            findings.skip(aspect, "not checked: no connection");
             return true;
         }
     };

@@ -1,4 +1,4 @@
-//! What a probe found: an aspect, a verdict, and the fault by a name that advice can be given for.
+//! A finding of a probe: an aspect, a verdict, and a fault, for which `xtask` has advice.
 
 use std::time::Duration;
 

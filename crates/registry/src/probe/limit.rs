@@ -1,4 +1,4 @@
-//! How much one request may carry: zeros, twice as many each time, in uploads that are given up.
+//! Finds the body limit: sends zeros, twice as many each time, in uploads that are cancelled.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Which registry it may be, by its headers, and what users of other clients have met with it.
+//! Guesses the product by its headers, and lists its known limitations.
 //!
 //! A guess: headers are also set by proxies before the registry. Each quirk has its source beside it.
 
@@ -41,47 +41,47 @@ impl Product {
             // goharbor/harbor#18860, #3270.
             Self::Harbor => (
                 "Harbor",
-                "projects are made before the first push and may have a quota; nginx before it may limit the size of a request",
+                "a project must exist before the first push and may have a quota; its nginx may limit the size of a request",
             ),
             // GitLab's documentation of its token endpoint.
             Self::GitLab => (
                 "GitLab",
-                "the project is there before the first push; tokens are good for minutes",
+                "the project must exist before the first push; tokens expire after minutes",
             ),
             // RTFACT-13797; GoogleContainerTools/jib#3399.
             Self::Artifactory => (
                 "Artifactory",
-                "it says 403 for what is not there, and 404 for sessions that are",
+                "it answers 403 for missing repositories, and 404 for existing upload sessions",
             ),
             // containers/buildah#575; Nexus' documentation of its Docker connectors.
             Self::Nexus => (
                 "Nexus",
-                "the registry has a port of its own, and its Docker Bearer Token Realm is needed for anonymous pulls",
+                "the registry has its own port; anonymous pulls require its Docker Bearer Token Realm",
             ),
             // GoogleContainerTools/jib#703; Quay's documentation of FEATURE_EXTENDED_REPOSITORY_NAMES.
             Self::Quay => (
                 "Quay",
-                "deep paths are a setting, mounts may be refused, and requests are limited",
+                "deep paths must be enabled, mounts may be refused, and the request rate is limited",
             ),
             // The documentation of ECR: repositories, quotas of its API.
             Self::Ecr => (
                 "ECR",
-                "each repository is made before the first push, tokens are good for 12 hours, and nobody pulls without one",
+                "each repository must exist before the first push, tokens expire after 12 hours, and every pull requires one",
             ),
             // ACR's documentation of anonymous pull.
             Self::Acr => (
                 "ACR",
-                "anonymous pulls are a setting of the standard and premium tiers",
+                "anonymous pulls must be enabled, in the standard or premium tier",
             ),
             // oras-project/rust-oci-client#35.
             Self::Ghcr => ("GHCR", "each package is private until it is made public"),
             Self::Zot => ("zot", ""),
             // distribution's documentation of its configuration.
             Self::Distribution => (
-                "distribution, or something built on it",
-                "nothing can be deleted unless storage.delete.enabled says so",
+                "distribution (registry:2), or based on it",
+                "it deletes nothing unless storage.delete.enabled is set",
             ),
-            Self::Unknown => ("not to be told by its headers", ""),
+            Self::Unknown => ("unknown: its headers do not name it", ""),
         }
     }
 }

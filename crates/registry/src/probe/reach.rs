@@ -1,4 +1,4 @@
-//! The way to the registry: its name, the connection, what answers there, its clock, and whether it lets the account in.
+//! Tests the connection: name, port, API, clock and login.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -148,7 +148,7 @@ fn is_registry(probe: &Probe<'_>, answer: &RawResponse, findings: &mut Findings)
         return false;
     }
     if status == StatusCode::OK || status == StatusCode::UNAUTHORIZED {
-        findings.fine(Aspect::Api, "it is a registry");
+        findings.fine(Aspect::Api, "it speaks the registry API");
         return true;
     }
     let place = Place::new("GET", &probe.endpoint.url("/v2/"), "");

@@ -1,4 +1,4 @@
-//! Looks at a probe as those do who pull it: by `HEAD`, where its blobs are served from, and read whole as a node reads it.
+//! Reads the probe back as a node does: by `HEAD`, with redirects of blobs, and completely.
 
 use oci_spec::image::Digest;
 use reqwest::Method;
@@ -30,7 +30,7 @@ impl Sending<'_> {
                 _ => self.findings.fine(aspect, "tags are looked up by HEAD"),
             },
             Ok(None) => {
-                let text = format!("{tag} was taken, and is not there");
+                let text = format!("{tag} was accepted, but is not served");
                 self.findings.wrong(aspect, Fault::NotServed, text);
             }
             Err(error) => self

@@ -59,7 +59,7 @@ async fn until(registry: &Distribution, method: &str, part: &str, count: usize) 
 
 fn announce(sender: &UnboundedSender<Arrival>, digests: &[Digest]) {
     for digest in digests {
-        sender.send(Arrival::Blob(digest.clone())).unwrap();
+        sender.send(Arrival::BlobReady(digest.clone())).unwrap();
     }
 }
 
@@ -70,7 +70,7 @@ async fn blobs_are_sent_as_they_arrive_and_manifests_only_when_everything_is_rig
     let artifacts = images(&blobs, 3);
     let (sender, arrivals) = unbounded_channel();
     let client = registry.registry();
-    let pushing = client.push_as_they_come(&artifacts, &blobs, arrivals, &());
+    let pushing = client.push_streamed(&artifacts, &blobs, arrivals, &());
     let arriving = async {
         until(&registry, "HEAD", "", 0).await;
         announce(&sender, &digests(&artifacts[..1]));
@@ -83,7 +83,7 @@ async fn blobs_are_sent_as_they_arrive_and_manifests_only_when_everything_is_rig
         announce(&sender, &digests(&artifacts));
         until(&registry, "PUT", UPLOADS, 4).await;
         assert_eq!(registry.count("PUT", "/manifests/"), 0);
-        sender.send(Arrival::Whole).unwrap();
+        sender.send(Arrival::BundleVerified).unwrap();
     };
     let (report, ()) = futures_util::future::join(pushing, arriving).await;
     all_good(&report);
@@ -97,12 +97,12 @@ async fn what_was_never_announced_is_there_once_everything_is() {
     let blobs = Blobs::new();
     let artifacts = images(&blobs, 3);
     let (sender, arrivals) = unbounded_channel();
-    sender.send(Arrival::Whole).unwrap();
+    sender.send(Arrival::BundleVerified).unwrap();
     drop(sender);
     let client = registry.registry();
     all_good(
         &client
-            .push_as_they_come(&artifacts, &blobs, arrivals, &())
+            .push_streamed(&artifacts, &blobs, arrivals, &())
             .await,
     );
 }
@@ -115,7 +115,7 @@ async fn a_source_that_ends_too_early_tags_nothing() {
     let client = registry.registry();
     all_good(&client.push_all(&artifacts[..1], &blobs, &()).await);
     let (sender, arrivals) = unbounded_channel();
-    let pushing = client.push_as_they_come(&artifacts[1..], &blobs, arrivals, &());
+    let pushing = client.push_streamed(&artifacts[1..], &blobs, arrivals, &());
     let arriving = async {
         announce(&sender, &digests(&artifacts));
         until(&registry, "PUT", UPLOADS, 2 + 2).await;
@@ -139,7 +139,7 @@ async fn whoever_waits_for_arrivals_hears_of_a_stop_also_if_the_source_hears_it_
         let (sender, arrivals) = unbounded_channel();
         let stop = Stop::default();
         let client = stoppable(registry.endpoint(), &stop);
-        let pushing = client.push_as_they_come(&artifacts, &blobs, arrivals, &());
+        let pushing = client.push_streamed(&artifacts, &blobs, arrivals, &());
         let stopping = async {
             until(&registry, "HEAD", "", 0).await;
             stop.request();

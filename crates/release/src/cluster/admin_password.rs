@@ -1,7 +1,7 @@
-//! The administrator's password, which mkectl prints once: caught, kept, handed over.
+//! The administrator password, which mkectl prints once.
 //!
-//! It is written to a file immediately, because it must survive an end of this program, and given to the command that
-//! the environment names only when mkectl has ended. The file goes when the command has taken it.
+//! It is written to a file immediately, and survives if this program is killed. After mkectl has ended, the command
+//! that the environment names gets it; if the command succeeds, the file is deleted.
 
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;

@@ -1,4 +1,4 @@
-//! What mkectl itself finds wrong with the machines and with the ports between them, where it can look.
+//! Runs mkectl's own checks of the machines and the ports between them.
 
 use camino::Utf8PathBuf;
 use environment::Environment;
@@ -42,7 +42,7 @@ pub struct Outcome {
 /// given to both.
 ///
 /// # Errors
-/// A suitable mkectl is missing, or it cannot be run. That a check fails is part of the answer.
+/// A suitable mkectl is missing, has no checks, or cannot be run. That a check fails is part of the answer.
 pub fn check(
     context: &Context<'_>,
     environment: Environment,
@@ -85,6 +85,12 @@ pub fn check(
             }
         }
         checked.checks.push(outcome);
+    }
+    if !checked.checks.iter().any(|check| check.is_known) {
+        return Err(super::Error::NoChecks {
+            mkectl: checked.mkectl,
+        }
+        .into());
     }
     Ok(checked)
 }

@@ -1,7 +1,8 @@
-//! Leave to let a secret be seen, and showing one to whom it is for: some of them mkectl takes only as an argument, and every user of the machine can read arguments.
+//! Consent to pass a secret as an argument: mkectl accepts some secrets only so, and every user of the machine can read
+//! arguments.
 //!
-//! The program decides how consent is given: by a flag, or at the terminal. That it is said before such a command runs is held
-//! here: every run passes by `ask`.
+//! The program decides how consent is given: by a flag, or at the terminal. Every run of mkectl calls `ask`, so none starts
+//! without it.
 
 use secrecy::SecretString;
 

@@ -18,7 +18,9 @@ pub enum Error {
     #[error(transparent)]
     Backup(super::BackupError),
     /// A backup has no note, so no program is known that restores it.
-    #[error("{path} does not exist, and a backup is restored according to its note")]
+    #[error(
+        "{path} does not exist; a backup is restored only with the note that was written beside it"
+    )]
     NoNote {
         /// Where the note would be.
         path: Utf8PathBuf,
@@ -91,6 +93,12 @@ pub enum Error {
         /// The log.
         log: Utf8PathBuf,
     },
+    /// mkectl has none of the checks.
+    #[error("mkectl {mkectl} has no `check` command; nothing was checked")]
+    NoChecks {
+        /// The version of mkectl.
+        mkectl: String,
+    },
     /// A protected cluster is not taken down.
     #[error("{environment} is protected, and cannot be reset")]
     Protected {
@@ -112,7 +120,7 @@ impl Error {
             | Self::BackupChanged { .. }
             | Self::BackupNotAFile { .. }
             | Self::NoController { .. } => Kind::Workspace,
-            Self::NoMatchingMkectl { .. } => Kind::Mkectl,
+            Self::NoMatchingMkectl { .. } | Self::NoChecks { .. } => Kind::Mkectl,
             Self::NoKubeconfig { .. } => Kind::MkectlFailed,
             Self::Protected { .. } => Kind::NotAllowed,
             Self::Backup(error) => error.kind(),

@@ -1,7 +1,7 @@
-//! What a deploy does to a cluster: planned as a list of steps, and done by one executor.
+//! Executes the steps that a deploy has planned for a cluster.
 //!
 //! Apply, upgrade and migrate differ only in the steps that they plan: see [`crate::cluster::apply`], [`crate::cluster::upgrade`] and
-//! [`crate::cluster::migrate`]. `plan` prints these steps and `deploy` does them; nothing is computed in between.
+//! [`crate::cluster::migrate`]. `plan` prints these steps and `deploy` runs them; nothing is computed in between.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;

@@ -1,9 +1,9 @@
-//! What the cluster is before mkectl is run: by the receipt, and by its own word where it can be asked.
+//! Compares the cluster with the receipt before mkectl runs.
 //!
-//! It is asked only when mkectl is to be run anyway: a deploy with nothing to do asks no cluster. For an upgrade it has to answer.
-//! Otherwise it is asked if a receipt records it, or a kubeconfig exists by which mkectl would find it, and a cluster that does not answer
-//! within the time of a short question stops nothing: before the first installation it does not exist. A cluster that answers and is not the environment's
-//! stops the deploy, since mkectl might change that one.
+//! A deploy with nothing to do asks no cluster. Before an upgrade the cluster must answer. Otherwise it is asked if a receipt
+//! records it, or if a kubeconfig exists by which mkectl would find it. Then a cluster that does not answer within a short time
+//! stops nothing: before the first installation it does not exist. An answer from a different cluster stops the deploy, because
+//! mkectl might change that one.
 
 use camino::Utf8Path;
 use environment::yaml::{self, Node, Source};
@@ -158,7 +158,7 @@ pub(crate) fn release(
         }
         warnings.of_plan.push(format!(
             "no receipt records the cluster of {name}, but it responds: it {}",
-            seen.told()
+            seen.summary()
         ));
         return Ok(seen.version.clone());
     };
@@ -166,7 +166,7 @@ pub(crate) fn release(
         crate::Error::Existing(Error::Contradiction {
             environment: name.clone(),
             receipt: format!("{} from {}", applied.release, applied.registry),
-            cluster: seen.told(),
+            cluster: seen.summary(),
             is_meant,
         })
     };
@@ -266,8 +266,8 @@ pub(crate) fn refuse_different(
         Some(kubeconfig) => other_cluster(environment, seen, &wanted, kubeconfig),
         None => crate::Error::Existing(Error::Contradiction {
             environment: environment.name.clone(),
-            receipt: wanted.told(),
-            cluster: seen.told(),
+            receipt: wanted.summary(),
+            cluster: seen.summary(),
             is_meant: false,
         }),
     })
@@ -298,7 +298,7 @@ fn other_cluster(
         environment: environment.name.clone(),
         address: place(seen),
         kubeconfig,
-        cluster: seen.told(),
+        cluster: seen.summary(),
         expected: format!(
             "at {} and pulls from {}",
             place(wanted),

@@ -62,7 +62,7 @@ impl UnderWay {
     }
 
     /// Returns the message about it.
-    pub fn told(&self) -> String {
+    pub fn message(&self) -> String {
         let Self {
             command,
             release,

@@ -1,4 +1,4 @@
-//! The kubeconfig of the cluster: a secret as a whole, in no log and written to one place.
+//! The kubeconfig of the cluster. All of it is a secret: it is in no log and written to one place.
 
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};

@@ -1,6 +1,6 @@
-//! The upgrade of an MKE 3 cluster to a release, without internet: the third road beside apply and upgrade (DOCS-SRC, MKE3-421).
+//! Upgrades an MKE 3 cluster to a release, without internet (DOCS-SRC, MKE3-421).
 //!
-//! It is a deploy with another command at its end: everything is in the registry, and confirmed as a node sees it, before the cluster is
+//! It is a deploy with a different last step: everything is in the registry, and verified as a node sees it, before the cluster is
 //! touched. MKE 3 loads its images from a file; MKE 4 pulls them from the registry, for as long as the cluster lives.
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -30,11 +30,9 @@ pub(crate) struct Prepared {
 /// It names none.
 pub(crate) fn of(environment: &Environment) -> Result<&Mke3, crate::Error> {
     environment.mke3.as_ref().ok_or_else(|| {
-        let rule = "the environment describes no MKE 3 cluster";
-        crate::Error::from(
-            Problem::at(&environment.merged, rule)
-                .with_help("write `mke3: { version: 3.8.2, credentials: { env: NAME } }`"),
-        )
+        crate::Error::Migrate(Error::NoMke3 {
+            environment: environment.name.clone(),
+        })
     })
 }
 
@@ -175,8 +173,8 @@ fn refuse_unfit(environment: &Environment, mke3: &Mke3) -> Result<(), crate::Err
         .map(|path| read_if_there(path))
         .transpose()?
         .flatten();
-    let unfit = text.as_deref().and_then(mke::mke3_unfit);
-    match unfit.or_else(|| mke::managers_unfit(environment)) {
+    let unfit = text.as_deref().and_then(mke::mke3_unsupported);
+    match unfit.or_else(|| mke::managers_unsupported(environment)) {
         Some(unfit) => Err(Error::Unfit(unfit).into()),
         None => Ok(()),
     }

@@ -1,4 +1,4 @@
-//! Any other command of mkectl, with the right program and the right file.
+//! Runs any command of mkectl, with the program of the cluster's release and the rendered configuration.
 
 use environment::Environment;
 use programs::Results;

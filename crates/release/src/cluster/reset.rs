@@ -1,4 +1,4 @@
-//! The end of a cluster.
+//! Uninstalls MKE from the machines of an environment.
 
 use environment::Environment;
 

@@ -1,4 +1,4 @@
-//! A backup, put back by the very mkectl that wrote it.
+//! Restores a backup with the mkectl that wrote it.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;

@@ -1,5 +1,4 @@
-//! One run of mkectl, from the note that it is at work to what became of it: what `apply` shares with every other command that
-//! takes its time.
+//! Runs one command of mkectl: writes a note that it is running, its log, and its result.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -31,7 +31,7 @@ pub struct Status {
     /// The mkectl that is taken, by its version.
     pub mkectl: String,
     /// What the cluster itself says; none if it cannot be asked.
-    pub cluster: Option<Reached>,
+    pub cluster: Option<ReportedCluster>,
     /// Why it cannot be asked.
     pub unreached: Option<String>,
     /// Its backups that are here, the oldest first, relative to the workspace.
@@ -41,7 +41,7 @@ pub struct Status {
 /// What a cluster says of itself, by `mkectl config get`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Reached {
+pub struct ReportedCluster {
     /// The release in its configuration, `v4.1.5`.
     pub release: Option<String>,
     /// How many machines are in its configuration.
@@ -71,7 +71,7 @@ pub fn status(context: &Context<'_>, environment: Environment) -> Result<Status,
         failed: receipt
             .and_then(|receipt| receipt.failed.as_ref())
             .map(|failed| format!("{}: {}", failed.step, failed.error)),
-        under_way: UnderWay::read(&cluster.output)?.map(|note| note.told()),
+        under_way: UnderWay::read(&cluster.output)?.map(|note| note.message()),
         mkectl: cluster.release(),
         unreached: asked.as_ref().err().map(|error| chain(error)),
         cluster: asked.ok(),
@@ -79,10 +79,10 @@ pub fn status(context: &Context<'_>, environment: Environment) -> Result<Status,
     })
 }
 
-fn reached(live: &str, rendered: &str) -> Result<Reached, Error> {
+fn reached(live: &str, rendered: &str) -> Result<ReportedCluster, Error> {
     let live = parse("mkectl config get", live)?;
     let spec = live.get("spec");
-    Ok(Reached {
+    Ok(ReportedCluster {
         release: spec
             .and_then(|spec| spec.get("version"))
             .and_then(Node::text)

@@ -1,4 +1,4 @@
-//! The steps of an upgrade by the book: what has to be there first, and which commands run in which order.
+//! Plans an upgrade: its requirements, and the order of its commands.
 //!
 //! The order (DOCS-SRC, UPG-421): the release is in the same registry, the release matrix is at hand unmodified, the mkectl of the old
 //! release writes a backup, the mkectl of the new one upgrades. Then the cluster is asked for its configuration, which an upgrade

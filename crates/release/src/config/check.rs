@@ -8,7 +8,7 @@ use crate::receipt::{Applied, Receipt};
 use crate::workspace::Output;
 use crate::{Error, Workspace, locked, requires, workspace};
 
-/// An environment that nothing is wrong with.
+/// A valid environment.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Checked {
@@ -67,6 +67,13 @@ pub fn one(workspace: &Workspace, name: &str, now: jiff::Timestamp) -> Result<Ch
     let authority = environment.registry.ca.as_ref();
     warnings.extend(authority.and_then(|authority| authority.warning.clone()));
     let release = format!("v{}", environment.release);
+    let mkectl = environment.mkectl.as_ref().filter(|path| !path.exists());
+    warnings.extend(mkectl.map(|path| {
+        format!(
+            "`mkectl` names {}, which does not exist on this machine",
+            workspace.shown(path)
+        )
+    }));
     warnings.extend(requires::rehearsal(workspace, &environment));
     warnings.extend(requirement(workspace, &environment, applied.as_ref(), now)?);
     if let Some(applied) = applied.filter(|applied| applied.release != release) {

@@ -36,7 +36,7 @@ pub(crate) fn ask(
 /// The file is not the one that was locked, or is not a configuration.
 pub(crate) fn put_under(workspace: &Workspace, environment: &mut Environment) -> Result<(), Error> {
     if let Some(spec) = kept(workspace, &environment.release)? {
-        environment.put_over(spec);
+        environment.apply_defaults(spec);
     }
     Ok(())
 }

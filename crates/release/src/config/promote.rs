@@ -1,4 +1,4 @@
-//! Promotion: what was tried on one environment is written into the file of another, for review. Nothing is deployed.
+//! Promotion: writes the release of one environment into the file of another, for review. Nothing is deployed.
 
 use camino::Utf8PathBuf;
 use environment::Environment;
@@ -42,9 +42,9 @@ pub struct Promoted {
     pub warnings: Vec<String>,
 }
 
-/// Why a promotion makes no sense.
+/// Why a promotion is refused.
 #[derive(Debug, thiserror::Error)]
-pub enum Senseless {
+pub enum Refusal {
     /// Both are the same environment.
     #[error("they are the same environment")]
     Same,
@@ -87,7 +87,7 @@ pub fn promote(
         })
     };
     if from == to {
-        return Err(refused(Senseless::Same));
+        return Err(refused(Refusal::Same));
     }
     let load = |name: &str| workspace.load(name);
     let source = load(from)?;
@@ -103,7 +103,7 @@ pub fn promote(
     }
     warnings.extend(
         upgrade(workspace, &target, &release).map_err(|error| match error {
-            Ok(senseless) => refused(senseless),
+            Ok(refusal) => refused(refusal),
             Err(error) => error,
         })?,
     );
@@ -174,10 +174,10 @@ fn unproven_by(
     workspace: &Workspace,
     environment: &Environment,
     lock: &str,
-) -> Result<Option<Senseless>, crate::Error> {
+) -> Result<Option<Refusal>, crate::Error> {
     let name = &environment.name;
     if environment.rehearsal {
-        return Ok(Some(Senseless::Rehearsal(name.clone())));
+        return Ok(Some(Refusal::Rehearsal(name.clone())));
     }
     let release = format!("v{}", environment.release);
     let receipt = Receipt::read(&Output::below(&workspace.environment(name)).receipt)?;
@@ -188,11 +188,9 @@ fn unproven_by(
             "the last deploy to {name}, of {}, failed at {}",
             failed.release, failed.step
         )),
-        (None, None) => Some(format!(
-            "according to its receipt, {release} was not deployed to {name}"
-        )),
+        (None, None) => Some(format!("{name} has no receipt of a deploy of {release}")),
         (Some(applied), None) if applied.release != release => Some(format!(
-            "{name} requires {release}, but runs {} according to its receipt",
+            "the files of {name} require {release}, but its receipt records {}",
             applied.release
         )),
         (Some(applied), None) if applied.lock != lock => {
@@ -200,7 +198,7 @@ fn unproven_by(
         }
         (Some(_), None) => None,
     };
-    Ok(missing.map(Senseless::Unproven))
+    Ok(missing.map(Refusal::Unproven))
 }
 
 /// Checks the table for an upgrade from what the cluster runs. A new cluster can get any release.
@@ -208,7 +206,7 @@ fn upgrade(
     workspace: &Workspace,
     target: &Environment,
     release: &Version,
-) -> Result<Vec<String>, Result<Senseless, crate::Error>> {
+) -> Result<Vec<String>, Result<Refusal, crate::Error>> {
     let receipt =
         Receipt::read(&Output::below(&workspace.environment(&target.name)).receipt).map_err(Err)?;
     let Some(applied) = receipt.and_then(|receipt| receipt.applied) else {
@@ -219,7 +217,7 @@ fn upgrade(
     }
     let facts = mke::Release::of(release).map_err(|error| Err(crate::Error::Release(error)))?;
     match check::upgrade(&facts, &applied) {
-        Some(Err(source)) => Err(Ok(Senseless::Upgrade {
+        Some(Err(source)) => Err(Ok(Refusal::Upgrade {
             to: target.name.clone(),
             applied: applied.release,
             source,

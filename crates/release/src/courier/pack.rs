@@ -12,7 +12,7 @@ use std::io::Write;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
-use medium::{Assumed, AssumedBlob, Files, Manifest, RootFile, Served, ServedLock, Source, What};
+use medium::{Assumed, AssumedBlob, Files, Manifest, Served, ServedLock, Source, What};
 use semver::Version;
 
 use crate::event::{Event, Step};
@@ -22,13 +22,20 @@ use crate::{Context, locked};
 mod error;
 mod have;
 mod program;
+pub mod returned;
+mod scratch;
+mod seal;
 mod signature;
 mod sources;
 mod start;
 mod summary;
 
 pub use error::Error;
+pub use programs::portable::ZIGBUILD;
 pub use summary::{Amount, Summary};
+
+use scratch::Scratch;
+use seal::Draft;
 
 /// The platform that is meant when nothing else is said.
 const PLATFORM: &str = "linux-x86_64";
@@ -48,6 +55,8 @@ pub struct Options {
     pub platforms: Vec<String>,
     /// The program for the medium, instead of the running one.
     pub program: Option<Utf8PathBuf>,
+    /// Whether the program is built for old systems, instead of the running one.
+    pub portable: bool,
     /// Whether the sources of all dependencies are packed too.
     pub sources: bool,
     /// The beginnings of the names of pieces that a replacement is made of; everything if there are none.
@@ -65,7 +74,8 @@ pub struct Pack {
     bytes: Vec<u8>,
     signature: Option<String>,
     start: String,
-    program: Utf8PathBuf,
+    /// None if the medium is to have no program.
+    program: Option<Utf8PathBuf>,
     sources: Vec<Source>,
     /// Temporary files among the sources.
     _scratch: Scratch,
@@ -90,17 +100,17 @@ pub async fn prepare(
     let mut assumed = BTreeMap::new();
     for environment in environments {
         let locked = locked::read(workspace, &environment.release)?;
-        let there = have.blobs.get(&environment.name);
+        let is_there = |sha256: &String| have.has(&environment.name, sha256);
         for (digest, size) in locked.lock.blobs() {
             let sha256 = digest.trim_start_matches("sha256:").to_owned();
-            match there.is_some_and(|there| there.contains(&sha256)) {
+            match is_there(&sha256) {
                 true => assumed.insert(sha256, size),
                 false => needed.insert(sha256, size),
             };
         }
         // Registries never get the matrix, so they cannot have it.
         if let Some(matrix) = &locked.lock.release_matrix
-            && !have.contents.contains(&matrix.sha256)
+            && !is_there(&matrix.sha256)
         {
             needed.insert(matrix.sha256.clone(), matrix.size);
         }
@@ -112,11 +122,8 @@ pub async fn prepare(
         .volume
         .map_or(medium::LARGEST_PIECE, |volume| volume / 2);
     let mut sources = Vec::new();
-    let commits = repository(context, &scratch, &have, &mut sources)?;
-    let program = options
-        .program
-        .clone()
-        .unwrap_or_else(|| context.tool.executable.clone());
+    let commits = repository(context, &scratch, &have, environments, &mut sources)?;
+    let program = program::choose(context, options)?;
     let platform = program::platform(&program)?;
     sources.push(read(What::Program { platform }, &program, largest)?);
     let mkectl = crate::transfer::program::archives(
@@ -127,7 +134,8 @@ pub async fn prepare(
     )
     .await?;
     for archive in mkectl {
-        if !have.contents.contains(&archive.sha256) {
+        let mut sites = environments.iter();
+        if !sites.all(|one| have.has(&one.name, &archive.sha256)) {
             let what = What::Mkectl {
                 release: archive.release,
                 platform: archive.platform,
@@ -156,7 +164,7 @@ pub async fn prepare(
         sources.push(
             match *size > largest.min(medium::LARGEST_PIECE) && !options.dry_run {
                 true => read(what, &path, largest)?,
-                false => Source::whole(what, &path, sha256, *size),
+                false => Source::of_file(what, &path, sha256, *size),
             },
         );
     }
@@ -167,76 +175,29 @@ pub async fn prepare(
     let glibc = program::glibc(&program)?;
     let names: Vec<String> = environments.iter().map(|one| one.name.clone()).collect();
     let start = start::text(&names, &locks, glibc.as_deref(), options);
-    let root = RootFile::of(medium::START, start.as_bytes());
-    let of_program = program_file(&sources);
-    let first = root.size + of_program.as_ref().map_or(0, |file| file.size);
-    let volumes = medium::split(&mut sources, options.volume, first, assumed.len() as u64)
-        .map_err(|source| Error::Medium { source })?;
-    let manifest = Manifest {
-        format: Manifest::FORMAT,
-        airlock: context.tool.version.clone(),
+    let served = locks.values().map(|locked| ServedLock {
+        path: workspace.shown(&locked.path).to_string(),
+        sha256: locked.digest.clone(),
+    });
+    let blobs = assumed.into_iter();
+    let blobs = blobs.map(|(sha256, size)| AssumedBlob { sha256, size });
+    let draft = Draft {
+        scratch,
         serves: Served {
             environments: names,
-            locks: locks
-                .values()
-                .map(|locked| ServedLock {
-                    path: workspace.shown(&locked.path).to_string(),
-                    sha256: locked.digest.clone(),
-                })
-                .collect(),
+            locks: served.collect(),
         },
         assumes: Assumed {
-            because: have.because.clone(),
+            because: have.because,
             commits,
-            blobs: assumed
-                .iter()
-                .map(|(sha256, size)| AssumedBlob {
-                    sha256: sha256.clone(),
-                    size: *size,
-                })
-                .collect(),
+            blobs: blobs.collect(),
         },
-        files: std::iter::once(root).chain(of_program).collect(),
-        volumes,
-        contents: sources
-            .iter()
-            .map(|source| source.content.clone())
-            .collect(),
-    };
-    let bytes = manifest
-        .to_bytes()
-        .map_err(|source| Error::Medium { source })?;
-    let (signature, signed_by) = match &options.sign {
-        Some(key) if !options.dry_run => {
-            let (signature, signer) = signature::sign(context, key, &bytes, &scratch.folder)?;
-            (Some(signature), Some(signer.fingerprint()))
-        }
-        _ => (None, None),
-    };
-    let summary = Summary {
-        pack: crate::sha256(&bytes),
-        signed_by,
-        glibc,
-        contents: summary::amounts(&manifest.contents),
-        bytes: manifest.size(),
-        volumes: manifest.volumes.iter().map(|volume| volume.size).collect(),
-        assumed: Amount {
-            what: "blobs",
-            files: assumed.len(),
-            bytes: assumed.values().sum(),
-        },
-        because: have.because,
-    };
-    Ok(Pack {
-        manifest,
-        bytes,
-        signature,
         start,
         program,
+        glibc,
         sources,
-        _scratch: scratch,
-        summary,
-    })
+    };
+    draft.seal(context, options)
 }
 
 impl Pack {
@@ -285,7 +246,7 @@ impl Pack {
             manifest: &self.bytes,
             signature: self.signature.as_deref(),
             start: &self.start,
-            program: program_file(&self.sources).map(|_| self.program.as_path()),
+            program: self.program.as_deref(),
         }
     }
 
@@ -314,56 +275,12 @@ impl Pack {
     }
 }
 
-/// Temporary files, in a folder of `bundles/` that git ignores.
-#[derive(Debug)]
-struct Scratch {
-    folder: Utf8PathBuf,
-    /// Held as long as the folder is used.
-    _lock: std::fs::File,
-}
-
-impl Scratch {
-    /// The file that is locked.
-    const LOCK: &str = "lock";
-
-    fn new(workspace: &crate::Workspace) -> Result<Self, crate::Error> {
-        let folder = workspace.bundles().join("pack");
-        crate::links::refuse_one(workspace, &folder)?;
-        let make = |source| crate::Error::io("make", &folder, source);
-        std::fs::create_dir_all(&folder).map_err(make)?;
-        let lock = folder.join(Self::LOCK);
-        crate::links::refuse_one(workspace, &lock)?;
-        let lock = std::fs::File::create(lock).map_err(make)?;
-        if matches!(lock.try_lock(), Err(std::fs::TryLockError::WouldBlock)) {
-            return Err(Error::InUse { folder }.into());
-        }
-        // A run that was killed has left its own.
-        for entry in folder.read_dir_utf8().map_err(make)?.flatten() {
-            let _ = match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                true => std::fs::remove_dir_all(entry.path()),
-                false if entry.file_name() != Self::LOCK => std::fs::remove_file(entry.path()),
-                false => Ok(()),
-            };
-        }
-        Ok(Self {
-            folder,
-            _lock: lock,
-        })
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // The next run tries again.
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
 /// Adds the history of the workspace, unless the other side has all of it. Returns the commits that it builds on.
 fn repository(
     context: &Context<'_>,
     scratch: &Scratch,
     have: &have::Have,
+    environments: &[Environment],
     sources: &mut Vec<Source>,
 ) -> Result<Vec<String>, crate::Error> {
     let workspace = context.workspace;
@@ -385,10 +302,7 @@ fn repository(
     if git.is_cut().map_err(wrong)? {
         return Err(Error::Cut.into());
     }
-    let known: Vec<String> = (have.commits.iter())
-        .filter(|commit| git.contains(commit))
-        .cloned()
-        .collect();
+    let known = have.commits(&git, environments);
     if known.contains(&commit) {
         return Ok(known);
     }
@@ -431,16 +345,4 @@ fn platforms(options: &Options) -> Vec<String> {
         true => vec![PLATFORM.to_owned()],
         false => options.platforms.clone(),
     }
-}
-
-/// Returns the entry of the program that is placed beside the manifest.
-fn program_file(sources: &[Source]) -> Option<RootFile> {
-    let mut programs = sources
-        .iter()
-        .filter(|source| matches!(source.content.what, What::Program { .. }));
-    programs.next().map(|source| RootFile {
-        name: medium::PROGRAM.to_owned(),
-        sha256: source.content.sha256.clone(),
-        size: source.content.size,
-    })
 }

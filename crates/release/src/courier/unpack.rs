@@ -1,4 +1,4 @@
-//! Brings what a medium has to a workspace: history, program, mkectl and blobs.
+//! Imports a medium into a workspace: history, program, mkectl and blobs.
 //!
 //! - Nothing is used before the signature and its own hash are verified. Each content is hashed while it is copied, and gets its final
 //!   name afterwards. Therefore a run that was killed is repeated, and does only what is left.
@@ -62,6 +62,8 @@ pub struct Unpacked {
     pub kept: usize,
     /// How many blobs of the locks are assumed to be in the registry or the store, and are not in the store.
     pub assumed: usize,
+    /// Whether it is what a site returned.
+    pub is_return: bool,
     /// The files that came back from a site, relative to the workspace.
     pub returned: Vec<Utf8PathBuf>,
     /// The environments that it was made for.
@@ -96,6 +98,7 @@ pub fn unpack(
         signer: medium.signer().map(medium::Signer::fingerprint),
         signer_line: line,
         environments: medium.manifest().serves.environments.clone(),
+        is_return: is_return(medium.manifest()),
         ..Unpacked::default()
     };
     for damage in medium.examine_files() {
@@ -193,6 +196,21 @@ fn bring(
         what: format!("every piece of pack {} is verified", &medium.pack()[..12]),
     });
     Ok(())
+}
+
+/// Returns whether a medium is what a site returned.
+fn is_return(manifest: &medium::Manifest) -> bool {
+    let mut contents = manifest.contents.iter();
+    contents.any(|content| match content.what {
+        What::Commits { .. } | What::Receipt { .. } | What::Snapshot { .. } | What::Log { .. } => {
+            true
+        }
+        What::Repository { .. }
+        | What::Program { .. }
+        | What::Mkectl { .. }
+        | What::Sources { .. }
+        | What::Blob {} => false,
+    })
 }
 
 fn report_start(context: &Context<'_>, medium: &Medium) {

@@ -70,6 +70,8 @@ impl Error {
     /// Returns the kind of the failure.
     pub fn kind(&self) -> Kind {
         match self {
+            // A file that the operator wrote, committed or named.
+            Self::Io { doing: "read", .. } => Kind::Workspace,
             Self::Io { .. } | Self::Full(_) | Self::BundleUnread { .. } | Self::Store { .. } => {
                 Kind::Machine
             }

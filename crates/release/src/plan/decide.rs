@@ -1,4 +1,4 @@
-//! Whether mkectl is to be run, for what, and by which commands.
+//! Decides whether mkectl runs, why, and with which commands.
 
 use environment::Environment;
 use semver::Version;
@@ -16,8 +16,11 @@ use crate::warnings::Warnings;
 use crate::workspace::{Output, read_if_there};
 use crate::{Context, Error, kubeconfig, plan};
 
+/// Why mkectl runs in a migration.
+const MIGRATES: &str = "`migrate` always runs mkectl";
+
 /// Why mkectl runs again after a run that was killed.
-const UNKNOWN_END: &str = "the result of the last one is unknown";
+const UNKNOWN_END: &str = "the result of the last deploy is unknown";
 
 /// What it depends on.
 pub(super) struct Question<'a> {
@@ -47,7 +50,8 @@ impl Question<'_> {
     fn reason(&self) -> Option<&'static str> {
         match (self.purpose, self.applied()) {
             (Purpose::Push, _) => None,
-            (Purpose::Apply | Purpose::Migrate, _) => Some("it was asked for"),
+            (Purpose::Apply, _) => Some("`apply` always runs mkectl"),
+            (Purpose::Migrate, _) => Some(MIGRATES),
             (Purpose::Deploy, None) => Some("no receipt records a successful deploy"),
             (Purpose::Deploy, Some(_)) if self.failed_at(Step::Upgrade) => {
                 Some("the last upgrade failed")
@@ -63,7 +67,7 @@ impl Question<'_> {
             (Purpose::Deploy, Some(_))
                 if self.failed_at(Step::Apply) || self.failed_at(Step::Cluster) =>
             {
-                Some("the last one failed")
+                Some("the last deploy failed")
             }
             (Purpose::Deploy, Some(_)) => None,
         }
@@ -221,7 +225,7 @@ fn migration(
     Ok(ClusterPlan {
         action: Action::Migrate,
         from: Some(from),
-        reason: Some("it was asked for"),
+        reason: Some(MIGRATES),
         without_backup: None,
         steps,
     })

@@ -1,10 +1,10 @@
-//! Why a plan cannot be made, read or obeyed.
+//! Why a plan cannot be computed, read or executed.
 
 use camino::Utf8PathBuf;
 
 use crate::Kind;
 
-/// Why a plan cannot be made, read or obeyed.
+/// Why a plan cannot be computed, read or executed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -26,7 +26,7 @@ pub enum Error {
         #[source]
         refusal: Option<Box<mke::UpgradeError>>,
     },
-    /// A file that was given as a plan is none.
+    /// A file is not a plan.
     #[error("{path} is not a plan")]
     File {
         /// The file.
@@ -44,7 +44,7 @@ pub enum Error {
         /// Its format's version.
         version: u32,
     },
-    /// Something is not any more as it was when a plan was made.
+    /// Something changed since the plan was made.
     #[error("{path} is outdated: a deploy would now do something different")]
     Moved {
         /// The environment.
@@ -62,7 +62,7 @@ pub enum Error {
         /// What is wrong with mkectl.
         problem: String,
     },
-    /// A cluster that was deployed is no MKE 3 any more.
+    /// The cluster already runs MKE 4.
     #[error("the cluster of {environment} already runs {applied}, according to its receipt")]
     AlreadyMigrated {
         /// The environment.
@@ -70,7 +70,7 @@ pub enum Error {
         /// What it runs.
         applied: String,
     },
-    /// An installation would go over a cluster of MKE 3.
+    /// An installation would overwrite an MKE 3 cluster.
     #[error(
         "the machines of {environment} are an MKE {version} cluster, which `mkectl apply` is not for"
     )]

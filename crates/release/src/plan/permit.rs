@@ -1,11 +1,11 @@
-//! The leave to obey a plan. A deploy takes one, so none begins without the environment's lock or what the environment requires.
+//! The permission to execute a plan. A deploy takes one, so none begins without the environment's lock or what the environment requires.
 
 use super::Plan;
 use crate::environment_lock::EnvironmentLock;
 use crate::receipt::Overridden;
 use crate::{Error, requires};
 
-/// The leave to obey a plan: nothing is missing for it, and what its environment requires has happened, or the operator gave a reason to
+/// The permission to execute a plan: nothing is missing for it, and what its environment requires has happened, or the operator gave a reason to
 /// continue without. It owns the plan, so it is of no use for a different one. Only [`permit`] makes one:
 ///
 /// ```compile_fail,E0451
@@ -23,7 +23,7 @@ pub struct Permit<'a> {
 }
 
 impl Permit<'_> {
-    /// Returns the plan that may be obeyed.
+    /// Returns the plan that may be executed.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -33,7 +33,7 @@ impl Permit<'_> {
     }
 }
 
-/// Returns the leave to obey a plan.
+/// Returns the permission to execute a plan.
 ///
 /// A plan that changes nothing needs none, and a `reason` where nothing is missing overrides nothing.
 ///

@@ -5,7 +5,7 @@ use crate::config::render;
 use crate::workspace::{Output, read_if_there};
 use crate::{Context, Error, locked, plan, sha256};
 
-/// A plan does not fit the files any more.
+/// A plan no longer matches the files.
 #[derive(Debug, thiserror::Error)]
 #[error("{environment} changed after its plan was computed: {}", moved.iter().map(|moved| format!("{}: {}", moved.subject, moved.what)).collect::<Vec<_>>().join("; "))]
 pub struct Outdated {

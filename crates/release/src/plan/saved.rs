@@ -1,12 +1,12 @@
-//! A plan as a file: to be read, signed, carried over the gap, and obeyed to the letter or not at all.
+//! A plan as a file: reviewed, signed, carried across the gap, and executed exactly or refused.
 //!
 //! It names everything that it was computed from by digest, and everything that a deploy will do. The same input makes the same bytes,
 //! and nothing in it is secret: the secrets that mkectl gets are in no plan.
 //!
-//! What a deploy by this very plan has done already is progress, and no move: artifacts that are there since, the written
-//! configuration, and a receipt that records its failure.
+//! What a deploy of this plan has already done does not count as a change: pushed artifacts, the written configuration, and a
+//! receipt that records its failure.
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use redaction::yaml::free_text;
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ use crate::transfer::program::Program;
 use crate::workspace::{FileKind, read_if_there, write_named};
 use crate::{Error, Workspace, chain, plan, sha256};
 
-/// A plan as its file says it.
+/// The contents of a plan's file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Saved {
@@ -176,7 +176,7 @@ impl Saved {
     /// Returns the text of the file.
     ///
     /// # Errors
-    /// It cannot be said in YAML.
+    /// It cannot be written as YAML.
     pub fn text(&self, path: &Utf8Path) -> Result<String, Error> {
         let yaml = redaction::yaml::write(self, &[]).map_err(|source| plan::Error::File {
             path: path.to_owned(),
@@ -199,38 +199,58 @@ pub fn save(plan: &Plan, workspace: &Workspace, path: &Utf8Path) -> Result<Strin
     Ok(sha256(text.as_bytes()))
 }
 
-/// Returns the digest by which receipts know a plan: that of the file, whether it was obeyed or would only have been written.
+/// Returns the digest that receipts record of a plan: that of its file, whether the file exists or would only have been written.
 ///
 /// # Errors
 /// What [`Saved::of`] returns.
 pub(crate) fn digest(plan: &Plan, workspace: &Workspace) -> Result<String, Error> {
-    if let Some(obeyed) = &plan.obeyed {
-        return Ok(obeyed.clone());
+    if let Some(digest) = &plan.saved_as {
+        return Ok(digest.clone());
     }
     let text = Saved::of(plan, workspace)?.text("plan".into())?;
     Ok(sha256(text.as_bytes()))
 }
 
-/// Makes a plan that was computed now the one in a file, where it is that one still.
-///
-/// # Errors
-/// The file is not a plan, or something changed since it was made: each change is named.
-pub fn obey(plan: &mut Plan, workspace: &Workspace, path: &Utf8Path) -> Result<(), Error> {
-    let text = files::read_text(path).map_err(|source| Error::io("read", path, source))?;
-    let saved = parse(&text, path)?;
-    let digest = sha256(text.as_bytes());
-    let now = Saved::of(plan, workspace)?;
-    let moved = moved(&saved, &now, plan, &digest);
-    if !moved.is_empty() {
-        return Err(plan::Error::Moved {
-            environment: plan.environment.name.clone(),
+/// A saved plan that was read from a file.
+#[derive(Debug)]
+pub struct SavedFile {
+    path: Utf8PathBuf,
+    digest: String,
+    saved: Saved,
+}
+
+impl SavedFile {
+    /// Reads a saved plan.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not a plan.
+    pub fn read(path: &Utf8Path) -> Result<Self, Error> {
+        let text = files::read_text(path).map_err(|source| Error::io("read", path, source))?;
+        Ok(Self {
             path: path.to_owned(),
-            moved,
-        }
-        .into());
+            digest: sha256(text.as_bytes()),
+            saved: parse(&text, path)?,
+        })
     }
-    plan.obeyed = Some(digest);
-    Ok(())
+
+    /// Compares a plan that was computed now with this one, and binds it to this file.
+    ///
+    /// # Errors
+    /// Something changed since the file was written: each change is named.
+    pub fn bind(&self, plan: &mut Plan, workspace: &Workspace) -> Result<(), Error> {
+        let now = Saved::of(plan, workspace)?;
+        let moved = moved(&self.saved, &now, plan, &self.digest);
+        if !moved.is_empty() {
+            return Err(plan::Error::Moved {
+                environment: plan.environment.name.clone(),
+                path: self.path.clone(),
+                moved,
+            }
+            .into());
+        }
+        plan.saved_as = Some(self.digest.clone());
+        Ok(())
+    }
 }
 
 fn parse(text: &str, path: &Utf8Path) -> Result<Saved, Error> {
@@ -240,7 +260,7 @@ fn parse(text: &str, path: &Utf8Path) -> Result<Saved, Error> {
             source,
         })
     };
-    /// All that plans of every version have.
+    /// The fields that plans of every version have.
     #[derive(Deserialize)]
     #[serde(expecting = "keys and values, `version` among them")]
     struct Versioned {

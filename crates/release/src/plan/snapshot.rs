@@ -1,8 +1,8 @@
 //! The snapshot of a registry: which artifacts of the locks it has, in a file that is carried over the air gap.
 //!
-//! A plan is made from the file when the registry cannot be reached. The deploy that obeys such a plan reads the registry itself.
+//! A plan is made from the file when the registry cannot be reached. The deploy that executes such a plan reads the registry itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8Path;
 use environment::Environment;
@@ -30,12 +30,16 @@ pub struct Snapshot {
     /// When it was taken, in UTC; only what a site returns says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken: Option<String>,
-    /// The last commit that a medium brought to the site.
+    /// The commit that the site is at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// The SHA-256 of blobs that the site's store has, beside those of the tags that are what a lock names.
+    /// The SHA-256 of what the site has beside the blobs of tags that are what a lock names: blobs in its store or registry, and
+    /// downloads of mkectl.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blobs: Vec<String>,
+    /// The SHA-256 of blobs of such tags that the registry has lost, and the store lacks too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<String>,
     /// Every tag that a lock names, by repository and tag.
     pub tags: Vec<Tag>,
 }
@@ -110,10 +114,41 @@ impl Snapshot {
             path: path.to_owned(),
             source,
         })?;
-        Ok(format!(
-            "# Artifacts of the locks that {} has. Written by `cargo xtask snapshot {} --out FILE`.\n{yaml}",
-            self.registry, self.environment
-        ))
+        Ok(match self.taken {
+            None => format!(
+                "# Artifacts of the locks that {} has. Written by `cargo xtask snapshot {} --out FILE`.\n{yaml}",
+                self.registry, self.environment
+            ),
+            Some(_) => format!(
+                "# What the site of {} has. Written by `pack --return`; the next `pack` reads it. Commit it.\n{yaml}",
+                self.environment
+            ),
+        })
+    }
+
+    /// Returns the SHA-256 of the blobs of all tags that are what a lock names.
+    ///
+    /// # Errors
+    /// A lock cannot be read.
+    pub(crate) fn tagged_blobs(
+        &self,
+        workspace: &Workspace,
+    ) -> Result<BTreeSet<String>, crate::Error> {
+        let tags: BTreeMap<&str, &str> = self
+            .tags
+            .iter()
+            .map(|tag| (tag.artifact.as_str(), tag.found.as_str()))
+            .collect();
+        let mut blobs = BTreeSet::new();
+        for path in workspace.locks()? {
+            for artifact in bundle::Lock::read(&path)?.artifacts {
+                if tags.get(artifact.reference().as_str()) == Some(&artifact.digest.as_ref()) {
+                    let digests = artifact.blobs().map(|(digest, _)| digest.digest());
+                    blobs.extend(digests.map(str::to_owned));
+                }
+            }
+        }
+        Ok(blobs)
     }
 
     /// Returns what the registry has under each tag of a lock, in its order, and how many of them were not checked: the lock
@@ -174,6 +209,7 @@ pub async fn take(
         taken: None,
         commit: None,
         blobs: Vec::new(),
+        lost: Vec::new(),
         tags: asked
             .iter()
             .zip(&seen)

@@ -114,7 +114,7 @@ impl MkectlSummary {
 
 impl Summary {
     /// Returns the summary for a command that takes over from a different deploy, or has a reason to do without what is required.
-    pub fn setting_aside(mut self, takes_over: bool, reason: Option<&str>) -> Self {
+    pub fn with_overrides(mut self, takes_over: bool, reason: Option<&str>) -> Self {
         let shared = self.shared_problem.take_if(|_| takes_over);
         let required = self.requirement_problem.take_if(|_| reason.is_some());
         self.set_aside.extend(shared.into_iter().chain(required));

@@ -1,4 +1,4 @@
-//! What only the nodes can see: each is asked by `ssh`, concurrently, by a script that only reads.
+//! Checks the nodes: runs a read-only script on each by `ssh`, concurrently.
 //!
 //! ```text
 //! script   what is sent: look.sh, after variables with this environment's values

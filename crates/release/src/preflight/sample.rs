@@ -1,5 +1,5 @@
-//! What goes to a registry to try it: an image for two platforms and a Helm chart of a few kilobytes, made as
-//! bundles are made, and an artifact that is neither.
+//! The probe for a registry: an image for two platforms and a Helm chart of a few kilobytes, made like bundles, and an
+//! artifact of another kind.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

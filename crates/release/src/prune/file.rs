@@ -1,4 +1,4 @@
-//! The plan of a removal, as a file: what is reviewed, and the only thing that is obeyed.
+//! The plan of a removal, as a file. Only a reviewed file is executed.
 
 use crate::{Error, prune};
 use camino::Utf8Path;

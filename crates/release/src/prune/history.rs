@@ -1,4 +1,4 @@
-//! What receipts and locks say, now and in git's history: what is needed, and what this tool once put there.
+//! Gathers from receipts and locks, now and in git's history, what is needed and what Airlock pushed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use bundle::Lock;
 use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 
-use super::Reach;
+use super::Scope;
 use super::file::KeptLock;
 use super::propose::{Kept, Past};
 use crate::receipt::Receipt;
@@ -38,7 +38,7 @@ pub(super) struct History {
 pub(super) fn gather(
     context: &Context<'_>,
     environment: &Environment,
-    reach: Reach,
+    scope: Scope,
 ) -> Result<History, Error> {
     let mut past = Archive::open(context);
     let workspace = context.workspace;
@@ -94,26 +94,26 @@ pub(super) fn gather(
     let receipts = past.receipts(workspace, &environment.name)?;
     known.receipts = receipts.len();
     let kept: BTreeSet<&str> = known.locks.iter().map(|kept| kept.lock.as_str()).collect();
-    for (digest, told) in told(environment, &receipts) {
+    for (digest, recorded) in recorded(environment, &receipts) {
         if kept.contains(digest.as_str()) {
             continue;
         }
-        let locks = past.locks(workspace, &told.release)?;
+        let locks = past.locks(workspace, &recorded.release)?;
         match locks.into_iter().find(|(known, _)| *known == digest) {
             Some((_, lock)) => known.past.push(Past {
                 lock,
-                was_put: told.was_put || reach == Reach::Found,
+                was_put: recorded.was_put || scope == Scope::Found,
             }),
             None => known.notes.push(format!(
                 "a receipt names the lock {digest} of {}, which is neither here nor in git's history: its tags stay",
-                told.release
+                recorded.release
             )),
         }
     }
     if !known.past.is_empty() {
         known.notes.extend(unlisted);
     }
-    let named: BTreeSet<String> = told(environment, &receipts).into_keys().collect();
+    let named: BTreeSet<String> = recorded(environment, &receipts).into_keys().collect();
     for path in workspace.locks()? {
         let Some(text) = read_if_there(&path)? else {
             continue;
@@ -130,24 +130,24 @@ pub(super) fn gather(
 }
 
 /// What receipts record about a lock.
-struct Told {
+struct Recorded {
     release: String,
     was_put: bool,
 }
 
 /// Returns the locks that receipts name for the environment's registry, by digest.
-fn told(environment: &Environment, receipts: &[Receipt]) -> BTreeMap<String, Told> {
+fn recorded(environment: &Environment, receipts: &[Receipt]) -> BTreeMap<String, Recorded> {
     let url = environment.registry.image_url();
-    let mut all: BTreeMap<String, Told> = BTreeMap::new();
+    let mut all: BTreeMap<String, Recorded> = BTreeMap::new();
     let mut take = |registry: &str, lock: &str, release: &str, pushed: usize| {
         if registry != url {
             return;
         }
-        let told = all.entry(lock.to_owned()).or_insert_with(|| Told {
+        let recorded = all.entry(lock.to_owned()).or_insert_with(|| Recorded {
             release: release.to_owned(),
             was_put: false,
         });
-        told.was_put |= pushed > 0;
+        recorded.was_put |= pushed > 0;
     };
     for receipt in receipts {
         if let Some(applied) = &receipt.applied {

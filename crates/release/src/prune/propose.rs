@@ -1,7 +1,7 @@
-//! What may be removed: pure, from what files, history and registry say. Whatever is not known to be needless stays.
+//! Decides what may be removed. Pure: files, history and registry are its inputs. In doubt a tag stays.
 //!
-//! A manifest is removed by its digest, since most registries remove nothing else, and with it goes every tag that points at it. So a digest is
-//! proposed only if no kept lock names it, and if no tag that stays leads to it, also a tag that Airlock did not push.
+//! A manifest is removed by its digest, since most registries remove nothing else, and with it every tag that points at it. So a
+//! digest is proposed only if no kept lock names it and no tag that stays leads to it, also a tag that Airlock did not push.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,10 +1,10 @@
-//! Obeys a reviewed plan: removes what it names, and nothing that has moved since or that is needed again.
+//! Executes a reviewed plan: removes what it lists, except what has moved since or is needed again.
 
 use std::collections::BTreeSet;
 
 use super::file::{PrunePlan, Remove};
 use super::history::{self, History};
-use super::{Reach, known_holding, of_known, propose};
+use super::{Scope, known_holding, of_known, propose};
 use crate::transfer::connect::{self, connect};
 use crate::{Context, Error, RegistryError, chain, prune};
 use environment::Environment;
@@ -52,9 +52,9 @@ pub async fn prune<E: From<Error>>(
             plan.registry, environment.name
         )]);
     }
-    let reach = match plan.also_found {
-        true => Reach::Found,
-        false => Reach::Pushed,
+    let scope = match plan.also_found {
+        true => Scope::Found,
+        false => Scope::Pushed,
     };
     let failed = |source| {
         E::from(Error::Connect(connect::Error::Registry {
@@ -62,8 +62,8 @@ pub async fn prune<E: From<Error>>(
             source,
         }))
     };
-    let known = history::gather(context, environment, reach)?;
-    let now = of_known(context, environment, reach, &known).await?;
+    let known = history::gather(context, environment, scope)?;
+    let now = of_known(context, environment, scope, &known).await?;
     let mut pruned = Pruned::default();
     let mut moved = Vec::new();
     let mut work = Work::default();

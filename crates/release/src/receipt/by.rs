@@ -9,7 +9,7 @@ use crate::event::Event;
 /// The files that every run may leave uncommitted without anything being different for the next.
 const OF_RUNS: &[&str] = &["environments/*/receipt.yaml"];
 
-/// By what a deploy was done, and by whom.
+/// The provenance of a deploy: program, revision and operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct By {
@@ -26,7 +26,7 @@ pub struct By {
     pub operator: Option<Operator>,
 }
 
-/// Who did it, by whom that is said. Neither is a proof.
+/// The operator, according to Git and to the login. Neither is a proof.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Operator {

@@ -1,4 +1,4 @@
-//! Lists what a bundle holds, from its lock or from the file itself.
+//! Lists the contents of a bundle, from its lock or from the file itself.
 
 use camino::Utf8Path;
 use serde::Serialize;
@@ -8,7 +8,7 @@ use crate::event::{Event, Step};
 use crate::observe::BundleObserver;
 use crate::{Context, Error};
 
-/// What a bundle holds.
+/// The contents of a bundle.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Inspection {
@@ -103,7 +103,7 @@ pub fn of_lock(lock: &bundle::Lock) -> Inspection {
 /// # Errors
 /// The file cannot be read, or is not a bundle.
 pub async fn of_file(context: &Context<'_>, path: &Utf8Path) -> Result<Inspection, Error> {
-    let file = files::open(path).map_err(|source| Error::io("open", path, source))?;
+    let file = files::open(path).map_err(|source| Error::io("read", path, source))?;
     context.reporter.report(Event::Started {
         step: Step::Verify,
         what: path.to_string(),

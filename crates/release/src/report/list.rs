@@ -8,7 +8,7 @@ use crate::transfer::fetch;
 use crate::workspace::Output;
 use crate::{Error, Workspace, chain, locked, parallel, workspace};
 
-/// What a workspace holds.
+/// The environments and locked releases of a workspace.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Listing {

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::config::diff::{self, Releases};
 use crate::plan::snapshot::{Read, Snapshot};
-use crate::plan::{self, Eyes, Purpose, Summary};
+use crate::plan::{self, Purpose, RegistryState, Summary};
 use crate::receipt::{Applied, Receipt};
 use crate::report::inspect::{self, Inspection};
 use crate::report::status::{self, Status};
@@ -169,17 +169,18 @@ async fn planned(
             commit: None,
             blobs: Vec::new(),
             tags: Vec::new(),
+            lost: Vec::new(),
         },
         digest: String::new(),
     };
-    let (eyes, _registry) = match is_assumed {
-        true => (Eyes::Snapshot(&empty), None),
+    let (state, _registry) = match is_assumed {
+        true => (RegistryState::Snapshot(&empty), None),
         false => {
             let served = rehearse::serve_for_reading(context.workspace, &environment).await?;
-            (Eyes::Registry, served)
+            (RegistryState::Live, served)
         }
     };
-    let plan = plan::seen_by(context, environment, output, Purpose::Deploy, eyes).await?;
+    let plan = plan::with_state(context, environment, output, Purpose::Deploy, state).await?;
     let mut summary = plan.summary(context.workspace);
     if is_assumed {
         // Of a snapshot that does not exist.

@@ -1,4 +1,4 @@
-//! Shows what is known of releases, how well, and from where.
+//! Lists the recorded facts of releases, with their certainty and sources.
 
 use std::collections::BTreeMap;
 
@@ -156,9 +156,9 @@ pub fn one(workspace: &Workspace, version: &Version) -> Result<ReleaseFacts, Err
             overridden_by: match fact.subject {
                 "bundle address" => Some("lock --url URL"),
                 "checksum" => Some("lock --checksum-url URL"),
-                "private CA" => Some("facts: { private-ca: supported }, or unsupported"),
-                "anonymous pull" => Some("facts: { anonymous-pull: optional }, or required"),
-                "externalAddress" => Some("facts: { external-address: optional }, or required"),
+                "private CA" => Some("facts: { private-ca: supported|unsupported }"),
+                "anonymous pull" => Some("facts: { anonymous-pull: optional|required }"),
+                "externalAddress" => Some("facts: { external-address: optional|required }"),
                 _ => None,
             },
         })
@@ -221,7 +221,7 @@ fn row(release: &Release) -> Row {
             .count(),
         faults: facts
             .iter()
-            .filter(|fact| fact.subject == "fault")
+            .filter(|fact| fact.subject == "known issue")
             .map(|fact| fact.value.clone())
             .collect(),
         certainties,

@@ -1,7 +1,7 @@
-//! Compares the wanted with the actual state of all environments: what the files say, what the receipt records, what the
-//! registry has and, if that is asked for, what the cluster has. Each difference is named with the command that fixes it.
+//! Compares the state of environments: files, receipt, registry and, on request, cluster. Each difference has the command that
+//! resolves it.
 //!
-//! Nothing is written. What does not answer is a line of its own and delays nothing else.
+//! Nothing is written. What does not answer is reported and delays nothing else.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -172,6 +172,15 @@ fn files_of(context: &Context<'_>, name: &str) -> (Status, Option<Question>) {
     (status, question)
 }
 
+/// Returns the first problem, and how many follow it.
+fn first(problems: &environment::Problems) -> String {
+    let first = problems.0.first().map_or("", |problem| &problem.rule);
+    match problems.0.len() {
+        0 | 1 => first.to_owned(),
+        count => format!("{first} (and {} more)", count - 1),
+    }
+}
+
 fn deployed(receipt: &Receipt) -> Option<Deployed> {
     let applied = receipt.applied.as_ref();
     let failed = receipt.failed.as_ref();
@@ -197,7 +206,7 @@ fn configuration(
         Ok(rendered) => rendered.text,
         Err(error) => {
             let what = match error.problems() {
-                Some(problems) => format!("it cannot be rendered: {}", problems.0[0].rule),
+                Some(problems) => format!("it cannot be rendered: {}", first(problems)),
                 None => chain(&error),
             };
             status.add(what, format!("cargo xtask check {name}"));
@@ -220,7 +229,7 @@ fn configuration(
 /// A receipt that cannot be read: what the cluster runs is not known.
 struct Unknown;
 
-/// Compares the files with the receipt, and says whether a deploy is wanted.
+/// Compares the files with the receipt. Returns whether a deploy is required.
 fn compare(
     environment: &Environment,
     output: &Output,
@@ -234,10 +243,10 @@ fn compare(
     match UnderWay::read(output) {
         // As long as it is at work, a deploy would be refused, whatever it was for.
         Ok(Some(note)) if note.is_running() => {
-            status.add(note.told(), format!("tail -f {}", note.log));
+            status.add(note.message(), format!("tail -f {}", note.log));
             return true;
         }
-        Ok(Some(note)) => status.add(note.told(), deploy.clone()),
+        Ok(Some(note)) => status.add(note.message(), deploy.clone()),
         Ok(None) => {}
         Err(error) => {
             status.add(chain(&error), deploy);
@@ -262,12 +271,13 @@ fn compare(
     };
     let release = format!("v{}", environment.release);
     if applied.release != release {
-        let what = format!("it runs {}, but requires {release}", applied.release);
+        let what = format!(
+            "it runs {}, but its files require {release}",
+            applied.release
+        );
         status.add(what, deploy);
     } else if let Err(error) = check::write_once(environment, applied) {
-        let what = error
-            .problems()
-            .map_or_else(|| chain(&error), |problems| problems.0[0].rule.clone());
+        let what = error.problems().map_or_else(|| chain(&error), first);
         status.add(what, format!("cargo xtask check {}", environment.name));
     } else if config.is_some_and(|config| config != applied.config) {
         let what = format!("the configuration changed since {}", applied.ended);
@@ -288,9 +298,7 @@ fn requirement(context: &Context<'_>, environment: &Environment, lock: &str, sta
             format!("cargo xtask deploy {}", unmet.environment),
         ),
         Err(error) => {
-            let what = error
-                .problems()
-                .map_or_else(|| chain(&error), |problems| problems.0[0].rule.clone());
+            let what = error.problems().map_or_else(|| chain(&error), first);
             status.add(what, format!("cargo xtask check {}", environment.name));
         }
     }

@@ -1,4 +1,4 @@
-//! One archive for a colleague: what is known of an environment, without its secrets.
+//! The support archive: the state of an environment, without its secrets.
 //!
 //! Every text passes the masker. The whole archive is searched for secrets before it is written, names included.
 
@@ -55,18 +55,10 @@ impl Support {
         environment: &Environment,
     ) -> Result<Self, crate::Error> {
         let output = Output::below(&context.workspace.environment(&environment.name));
-        // It may be in a log of mkectl that was written without the masker.
-        if let Ok(password) = files::read_text(&output.admin_password) {
-            redaction::run().add(&password);
-        }
-        // The values of references are in no file, but perhaps in a log.
-        if let Ok(release) = context.workspace.release(&environment.release) {
-            _ = crate::config::resolve::check(context, environment, &release);
-        }
+        remember_secrets(context, environment, &output)?;
         let mut support = Self::default();
         for path in [&output.config, &output.receipt] {
             if let Some(text) = crate::workspace::read_if_there(path)? {
-                crate::workspace::mask_secrets_of(path, &text);
                 support.add(path.file_name().unwrap_or_default(), text);
             }
         }
@@ -153,8 +145,33 @@ impl Support {
     }
 }
 
+/// Masks, from now on, the secrets of an environment that its files have or name.
+///
+/// # Errors
+/// A file exists and cannot be read.
+pub(crate) fn remember_secrets(
+    context: &Context<'_>,
+    environment: &Environment,
+    output: &Output,
+) -> Result<(), crate::Error> {
+    // It may be in a log of mkectl that was written without the masker.
+    if let Ok(password) = files::read_text(&output.admin_password) {
+        redaction::run().add(&password);
+    }
+    // The values of references are in no file, but perhaps in a log.
+    if let Ok(release) = context.workspace.release(&environment.release) {
+        _ = crate::config::resolve::check(context, environment, &release);
+    }
+    for path in [&output.config, &output.receipt] {
+        if let Some(text) = crate::workspace::read_if_there(path)? {
+            crate::workspace::mask_secrets_of(path, &text);
+        }
+    }
+    Ok(())
+}
+
 /// Returns the logs that were written last, the newest first. A folder that cannot be listed has none.
-fn last_logs(folder: &Utf8Path) -> Vec<Utf8PathBuf> {
+pub(crate) fn last_logs(folder: &Utf8Path) -> Vec<Utf8PathBuf> {
     let entries = folder.read_dir_utf8().into_iter().flatten().flatten();
     let mut logs: Vec<Utf8PathBuf> = entries
         .map(camino::Utf8DirEntry::into_path)
@@ -166,7 +183,7 @@ fn last_logs(folder: &Utf8Path) -> Vec<Utf8PathBuf> {
 }
 
 /// Returns the last lines of a log.
-fn end_of(path: &Utf8Path) -> std::io::Result<String> {
+pub(crate) fn end_of(path: &Utf8Path) -> std::io::Result<String> {
     let mut file = files::open(path)?;
     let length = file.metadata()?.len();
     let skipped = length.saturating_sub(MOST_OF_A_LOG);

@@ -1,7 +1,7 @@
-//! Tells pushes of each blob as soon as the store has it, while the bundle is still being read.
+//! Announces each blob to the pushes as soon as the store has it, while the bundle is still being read.
 //!
-//! A blob may be pushed by itself, since it was compared with its own digest. A tag may not: it speaks for the whole bundle, and only
-//! [`Announcer::whole`] lets tags be set, which takes the proof that everything that the lock names is present.
+//! A blob can be pushed when it matches its own digest. A tag stands for the whole bundle: only
+//! [`Announcer::bundle_verified`] lets tags be set, and it takes the proof that everything in the lock is present.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -54,7 +54,7 @@ impl Announcer {
     pub(crate) fn blob(&self, digest: &Digest) {
         for (_, sender) in &self.pushes {
             // A push that has failed listens no more.
-            let _ = sender.send(Arrival::Blob(digest.clone()));
+            let _ = sender.send(Arrival::BlobReady(digest.clone()));
         }
     }
 
@@ -62,11 +62,11 @@ impl Announcer {
     ///
     /// # Errors
     /// The proof is of a different lock. Then no tag is set.
-    pub(crate) fn whole(&self, proof: &AllPresent) -> Result<(), Error> {
+    pub(crate) fn bundle_verified(&self, proof: &AllPresent) -> Result<(), Error> {
         for (wanted, sender) in &self.pushes {
             if proof.holds_for(wanted)? {
                 // A push that has failed listens no more.
-                let _ = sender.send(Arrival::Whole);
+                let _ = sender.send(Arrival::BundleVerified);
             }
         }
         Ok(())

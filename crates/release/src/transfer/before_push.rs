@@ -1,4 +1,4 @@
-//! Finds out before a push whether what comes after it can be written: a push may take hours.
+//! Checks before a push that the files after it can be written: a push may take hours.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use crate::{Context, Error, Kind, Workspace};
 
 /// Why a deploy would fail after its push.
 #[derive(Debug, thiserror::Error)]
-pub enum Unready {
+pub enum NotReady {
     /// A file cannot be written.
     #[error("cannot write {path}, which the deploy needs after the push")]
     Unwritable {
@@ -31,7 +31,7 @@ pub enum Unready {
     },
 }
 
-impl Unready {
+impl NotReady {
     /// Returns the kind of the failure.
     pub fn kind(&self) -> Kind {
         match self {
@@ -47,7 +47,7 @@ impl Unready {
 pub(crate) fn files(context: &Context<'_>, files: &[Utf8PathBuf]) -> Result<(), Error> {
     for path in files {
         try_to_write(path).map_err(|source| {
-            Error::Unready(Unready::Unwritable {
+            Error::NotReady(NotReady::Unwritable {
                 path: context.workspace.shown(path).to_owned(),
                 source,
             })
@@ -94,6 +94,10 @@ pub(crate) fn to_write(workspace: &Workspace, lock: &bundle::Lock) -> u64 {
 pub(crate) fn free(folder: &Utf8Path) -> io::Result<u64> {
     let there = folder.ancestors().find(|folder| folder.is_dir());
     let room = rustix::fs::statvfs(there.unwrap_or(folder).as_std_path())?;
+    // Some of FUSE have no answer, and no size either.
+    if room.f_blocks == 0 {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     Ok(room.f_bavail.saturating_mul(room.f_frsize))
 }
 
@@ -111,7 +115,7 @@ pub(crate) fn room(workspace: &Workspace, lock: &bundle::Lock) -> Result<(), Err
 
 fn enough(folder: &Utf8Path, free: u64, needed: u64) -> Result<(), Error> {
     match free < needed {
-        true => Err(Error::Unready(Unready::NoRoom {
+        true => Err(Error::NotReady(NotReady::NoRoom {
             folder: folder.to_owned(),
             free,
             needed,

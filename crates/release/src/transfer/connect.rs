@@ -1,6 +1,4 @@
-//! An environment's registry: how it is reached, and what it gets of a lock.
-//!
-//! The only place where a blob of the store and a blob of the registry are seen together.
+//! Connects to an environment's registry, and describes what it gets of a lock.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

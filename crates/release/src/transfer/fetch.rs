@@ -1,4 +1,4 @@
-//! Brings what a lock names to this machine, and does nothing where it is here already.
+//! Downloads what a lock names, unless this machine already has it.
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -9,7 +9,7 @@ use crate::{Context, Workspace, demo, disk};
 
 mod error;
 
-pub use error::{Error, Lacking};
+pub use error::{Error, MissingDigest};
 
 /// Whether a file of the lock is on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

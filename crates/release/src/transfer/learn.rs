@@ -1,4 +1,4 @@
-//! Looks at a real bundle and a real mkectl, and records what was seen in `environments/facts/<release>.yaml`, which overlays
+//! Reads a real bundle and a real mkectl, and records their facts in `environments/facts/<release>.yaml`, which overlays
 //! the table of releases. Nothing of the machine is recorded: no path, host or user.
 
 use std::collections::BTreeMap;
@@ -246,7 +246,7 @@ fn require_release(
 
 /// Looks at a bundle.
 fn survey(context: &Context<'_>, path: &Utf8Path) -> Result<Survey, crate::Error> {
-    let file = files::open(path).map_err(|source| crate::Error::io("open", path, source))?;
+    let file = files::open(path).map_err(|source| crate::Error::io("read", path, source))?;
     context.reporter.report(Event::Started {
         step: Step::Verify,
         what: context.workspace.shown(path).to_string(),
@@ -257,7 +257,10 @@ fn survey(context: &Context<'_>, path: &Utf8Path) -> Result<Survey, crate::Error
         .map_err(|source| crate::Error::bundle(context.workspace, path, source))?;
     context.reporter.report(Event::Finished {
         step: Step::Verify,
-        what: format!("{} archives looked at", survey.archives.len()),
+        what: format!(
+            "{} read",
+            environment::count(survey.archives.len(), "archive")
+        ),
     });
     Ok(survey)
 }

@@ -1,4 +1,4 @@
-//! The bundle against its lock: what is in its file, what is read, and what is in the store already.
+//! Compares a bundle's file and the store with the lock.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -153,7 +153,7 @@ pub(crate) fn read(
     }
 }
 
-/// Reports that a bundle was read to its end and is what the lock says.
+/// Reports that a bundle was read to its end and matches the lock.
 ///
 /// # Errors
 /// Something is not in the store, or its index cannot be written.
@@ -164,10 +164,10 @@ pub(crate) fn read_to_its_end(
 ) -> Result<AllPresent, Error> {
     context.reporter.report(Event::Finished {
         step: Step::Verify,
-        what: format!(
-            "{} what the lock says",
-            environment::count_are(lock.artifacts.len(), "artifact")
-        ),
+        what: match lock.artifacts.len() {
+            1 => "1 artifact matches the lock".to_owned(),
+            count => format!("{count} artifacts match the lock"),
+        },
     });
     stored(context, lock, store)
 }

@@ -1,4 +1,4 @@
-//! Makes the lock of a release from its bundle: the one time that the bundle itself is believed.
+//! Makes the lock of a release from its bundle: the only time that the bundle is trusted.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use semver::Version;
@@ -546,7 +546,7 @@ fn read(
     rules: &bundle::Rules,
 ) -> Result<bundle::Contents, crate::Error> {
     let mut store = store.clone();
-    let file = files::open(path).map_err(|source| crate::Error::io("open", path, source))?;
+    let file = files::open(path).map_err(|source| crate::Error::io("read", path, source))?;
     let observer = BundleObserver::new(context.reporter, Step::Verify);
     // Reading is work for a processor and a disk, not for the runtime.
     tokio::task::block_in_place(|| bundle::read_observed(file, &mut store, rules, &observer))

@@ -1,4 +1,4 @@
-//! A look at tags: a request an artifact, through a node's eyes first.
+//! Looks up tags with one request per artifact, as a node does first.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -76,12 +76,12 @@ pub(crate) struct Looked {
     /// What is under each tag, in the order in which they were named.
     pub(crate) seen: Vec<Seen>,
     /// Why nodes may not be able to pull.
-    pub(crate) shut: Option<Shut>,
+    pub(crate) shut: Option<PullRefusal>,
 }
 
-/// What nodes were refused.
+/// A pull that the registry refused without credentials.
 #[derive(Debug, Clone)]
-pub struct Shut {
+pub struct PullRefusal {
     repository: String,
     refusal: registry::Refusal,
     /// Whether it is about nodes. Some registries refuse every request for content that they do not have.
@@ -169,7 +169,7 @@ pub(crate) async fn look(
 pub(crate) async fn require_open(
     context: &Context<'_>,
     environment: &Environment,
-    shut: Option<&Shut>,
+    shut: Option<&PullRefusal>,
 ) -> Result<(), Error> {
     let Some(shut) = shut else {
         return Ok(());
@@ -232,12 +232,12 @@ async fn tags_as_node(
         let is_certain = matches!(error, registry::Error::Unauthorized { is_login: true, .. });
         let mut shut = shut.lock().unwrap_or_else(PoisonError::into_inner);
         // The same one is named whichever answer comes first.
-        let counts_more = |kept: &Shut| match is_certain == kept.is_certain {
+        let counts_more = |kept: &PullRefusal| match is_certain == kept.is_certain {
             true => *repository < *kept.repository,
             false => is_certain,
         };
         if shut.as_ref().is_none_or(counts_more) {
-            *shut = registry::Refusal::of(&error).map(|refusal| Shut {
+            *shut = registry::Refusal::of(&error).map(|refusal| PullRefusal {
                 repository: repository.to_owned(),
                 refusal,
                 is_certain,

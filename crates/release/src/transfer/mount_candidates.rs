@@ -1,7 +1,8 @@
-//! What other environments have in the same registry: those blobs are mounted instead of being sent again.
+//! Finds mount candidates: blobs that other environments have in the same registry. Also finds blobs that other releases may have
+//! left in the same repositories, so they are asked for before they are sent.
 //!
-//! Staging and prod often are two projects of one registry. What is said here is believed and not known: the other environment's
-//! files say what its registry held after its last deploy. The registry decides.
+//! Staging and prod often are two projects of one registry. Candidates come from the files of the other environment, which record
+//! its last deploy. The registry decides whether it mounts them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,7 +10,7 @@ use environment::Environment;
 use oci_spec::image::Digest;
 
 use crate::receipt::Receipt;
-use crate::workspace::Output;
+use crate::workspace::{DEFAULT_ARCH, Output};
 use crate::{Context, locked};
 
 /// Returns, for each blob of the artifacts, a repository of another environment in the same registry that should hold it.
@@ -44,6 +45,43 @@ pub(crate) fn offers(
         .into_iter()
         .map(|(digest, repository)| (repository, digest))
         .collect()
+}
+
+/// Returns the blobs of the artifacts that another committed lock has as well, each with its repository: an earlier push may have left
+/// them there.
+///
+/// A lock that cannot be read has nothing to say, and is not what this run is about.
+pub(crate) fn expected<'a>(
+    context: &Context<'_>,
+    environment: &Environment,
+    artifacts: &[&'a bundle::Artifact],
+) -> Vec<(String, &'a Digest)> {
+    let workspace = context.workspace;
+    let ours = workspace.lock(&format!("v{}", environment.release), DEFAULT_ARCH);
+    let others = workspace.locks().unwrap_or_default();
+    let locks: Vec<bundle::Lock> = (others.iter())
+        .filter(|path| **path != ours)
+        .filter_map(|path| bundle::Lock::read(path).ok())
+        .collect();
+    let mut left: HashMap<&str, HashSet<&Digest>> = HashMap::new();
+    for artifact in locks.iter().flat_map(|lock| &lock.artifacts) {
+        let blobs = artifact.blobs().map(|(digest, _)| digest);
+        left.entry(&artifact.repository).or_default().extend(blobs);
+    }
+    let mut expected = Vec::new();
+    for artifact in artifacts {
+        let Some(left) = left.get(artifact.repository.as_str()) else {
+            continue;
+        };
+        let repository = environment.registry.repository(&artifact.repository);
+        let blobs = artifact.blobs().map(|(digest, _)| digest);
+        expected.extend(
+            blobs
+                .filter(|digest| left.contains(digest))
+                .map(|digest| (repository.clone(), digest)),
+        );
+    }
+    expected
 }
 
 /// Returns another environment and the lock of what it has, if that is in the same registry and in another project of it.

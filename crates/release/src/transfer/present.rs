@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use oci_spec::image::Digest;
 
 use crate::proof::Proven;
-use crate::transfer::fetch::{self, Lacking, open_store};
+use crate::transfer::fetch::{self, MissingDigest, open_store};
 use crate::transfer::look::QUESTIONS_AT_ONCE;
 use crate::transfer::push::Delivery;
 use crate::{Context, Error, disk};
@@ -250,16 +250,51 @@ pub(crate) async fn read_back(
     }
 }
 
+/// Returns the digests that the locks name and that neither the store nor the registry of an environment has. Only asks.
+///
+/// # Errors
+/// The store cannot be used, or the registry cannot be asked.
+pub(crate) async fn nowhere(
+    context: &Context<'_>,
+    environment: &environment::Environment,
+    locks: &[Lock],
+) -> Result<BTreeSet<String>, Error> {
+    let Some(first) = locks.first() else {
+        return Ok(BTreeSet::new());
+    };
+    let store = open_store(context.workspace)?;
+    let site = &Site::new(context, first, environment)?;
+    let all = Delivery {
+        environment,
+        artifacts: locks.iter().flat_map(|lock| &lock.artifacts).collect(),
+        shut: None,
+    };
+    let store = &store;
+    let mut finding = futures_util::stream::iter(needs(&all, store))
+        .map(|need| async move {
+            let found = site.find(&need, &[], store, context, Reads::Nothing).await;
+            (need, found)
+        })
+        .buffered(QUESTIONS_AT_ONCE);
+    let mut nowhere = BTreeSet::new();
+    while let Some((need, found)) = finding.next().await {
+        if matches!(found?, Found::Nowhere) {
+            nowhere.insert(need.digest.digest().to_owned());
+        }
+    }
+    Ok(nowhere)
+}
+
 fn holds_any(store: &bundle::Store, delivery: &Delivery<'_>) -> bool {
     let mut blobs = delivery.artifacts.iter().flat_map(|one| one.blobs());
     blobs.any(|(digest, size)| store.has(digest, size))
 }
 
 /// Returns the release matrix as lacking, if the store does not have it: no registry does.
-pub(crate) fn missing_matrix(lock: &Lock, store: &bundle::Store) -> Option<Lacking> {
+pub(crate) fn missing_matrix(lock: &Lock, store: &bundle::Store) -> Option<MissingDigest> {
     let matrix = lock.release_matrix.as_ref()?;
     let digest = bundle::sha256_digest(&format!("sha256:{}", matrix.sha256)).ok()?;
-    (!store.has(&digest, matrix.size)).then(|| Lacking {
+    (!store.has(&digest, matrix.size)).then(|| MissingDigest {
         artifact: matrix.path.clone(),
         digest: digest.to_string(),
         size: matrix.size,

@@ -1,4 +1,4 @@
-//! The right mkectl: the one that the environment names, the one that the lock knows by its hash, or the one on PATH.
+//! Finds mkectl: the one that the environment names, the downloaded one whose hash is in the lock, or the one on PATH.
 //!
 //! What was fetched is kept in `bundles/mkectl/<release>/<platform>/`, also when another release is deployed since: a backup is restored
 //! only by the build that wrote it. The download stays beside the program, to compare the program with the lock each time.
@@ -140,7 +140,7 @@ impl Pull {
         command: programs::Command,
         help: &programs::Help,
     ) -> programs::Command {
-        command.pulling_with(&self.username, &self.password, &self.pulled, help)
+        command.with_pull_credentials(&self.username, &self.password, &self.pulled, help)
     }
 
     /// Requires the flags in a command's help by which mkectl gets them.
@@ -231,7 +231,7 @@ impl Program {
     pub(crate) fn password_way_out(&self) -> Option<String> {
         let root = self.mkectl.help(&[]).ok()?;
         root.has_command("reset-password").then(|| {
-            "; if it is not there, set a new one with `mkectl reset-password --user admin --password-stdin`".to_owned()
+            "; if the log does not have it, set a new one with `mkectl reset-password --user admin --password-stdin`".to_owned()
         })
     }
 
@@ -796,7 +796,7 @@ async fn fetch_with(
     context.reporter.report(Event::Finished {
         step: Step::Fetch,
         what: format!(
-            "mkectl {} is here: {}",
+            "mkectl {} is in {}",
             lock.release,
             context.workspace.shown(&kept.program)
         ),

@@ -1,4 +1,4 @@
-//! Sends the registry what it lacks of a release.
+//! Pushes a release to registries.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::event::{Event, Step};
 use crate::observe::PushObserver;
 use crate::transfer::connect::{self, StoreSource, connect_to_push, target, unique_bytes};
-use crate::transfer::look::{Shut, ping};
+use crate::transfer::look::{PullRefusal, ping};
 use crate::transfer::mount_candidates;
 use crate::transfer::present::Held;
 use crate::{Context, receipt};
@@ -28,7 +28,7 @@ pub struct Delivery<'a> {
     /// What it lacks.
     pub artifacts: Vec<&'a bundle::Artifact>,
     /// Why nodes may not be able to pull, if they were refused something.
-    pub shut: Option<&'a Shut>,
+    pub shut: Option<&'a PullRefusal>,
 }
 
 impl Delivery<'_> {
@@ -133,7 +133,7 @@ pub(crate) async fn push(
         context.reporter.report(Event::Finished {
             step: Step::Push,
             what: format!(
-                "{} pushed: {} sent, {} mounted or there already",
+                "{} pushed: {} sent, {} mounted or already present",
                 counted(sum(|sent| sent.artifacts as u64), "artifact"),
                 counted(sum(|sent| sent.uploaded_blobs), "blob"),
                 sum(|sent| sent.mounted_blobs + sent.present_blobs),
@@ -174,6 +174,9 @@ async fn push_one(
     for (repository, digest) in mount_candidates::offers(context, environment, to_be_pushed) {
         registry.offer(&repository, &digest);
     }
+    for (repository, digest) in mount_candidates::expected(context, environment, to_be_pushed) {
+        registry.expect(&repository, digest);
+    }
     for (repository, digest) in held.into_iter().flat_map(Held::blobs) {
         registry.note_held(repository, &digest);
     }
@@ -184,7 +187,7 @@ async fn push_one(
         .map(|artifact| target(environment, artifact))
         .collect();
     let report = registry
-        .push_as_they_come(&targets, source, arrivals, &observer)
+        .push_streamed(&targets, source, arrivals, &observer)
         .await;
     if let Some(source) = registry.refuses_writes() {
         return Err(connect::Error::Registry {

@@ -1,9 +1,9 @@
-//! Brings the bytes of a bundle here, and on to registries, as one stream: what is downloaded is read, and what is read and right
-//! is pushed, all at the same time. So the way takes about as long as its slowest part, and not as long as all of them.
+//! Downloads, verifies and pushes a bundle as one stream. It takes about as long as its slowest part, not as all of them
+//! together.
 //!
 //! ```text
 //! download ─▶ unfinished file ─▶ read: inflate, hash, compare ─▶ store ─▶ push to each registry ─┐
-//!                                  └────────── the whole bundle is what the lock says ───────────┴─▶ tags
+//!                                  └────────── the whole bundle matches the lock ────────────────┴─▶ tags
 //! ```
 
 use std::collections::BTreeSet;
@@ -29,7 +29,7 @@ use crate::{Context, Error, demo, disk};
 /// What came of the push to each registry, in the order of the deliveries.
 pub type Outcomes = Vec<Result<Sent, Error>>;
 
-/// Brings a locked bundle here and has every blob of it in the store.
+/// Fetches a locked bundle and fills the store with its blobs.
 ///
 /// # Errors
 /// The bundle is not available, or is not what its lock says.
@@ -199,7 +199,7 @@ async fn from_store(
     let store = fetch::open_store(context.workspace)?;
     let proof = local::stored(context, lock, &store)?;
     let (announcer, arrivals) = Announcer::new(lock, deliveries);
-    announcer.whole(&proof)?;
+    announcer.bundle_verified(&proof)?;
     push::report_start(context, deliveries);
     let outcomes = push::push(context, deliveries, &store, arrivals, &[]).await;
     Ok(Streamed {
@@ -238,7 +238,7 @@ async fn from_parts(
     }
     let (announcer, arrivals) = Announcer::new(lock, &ready);
     for held in &held {
-        announcer.whole(&AllPresent::prove(context, lock, &store, Some(held))?)?;
+        announcer.bundle_verified(&AllPresent::prove(context, lock, &store, Some(held))?)?;
     }
     push::report_start(context, &ready);
     let pushed = push::push(context, &ready, &store, arrivals, &held).await;
@@ -283,7 +283,7 @@ async fn read_and_push(
         besides?;
         read.unwrap_or_else(|_| unreachable!("a reader that panics is seen below"))?;
         let bundle = local::read_to_its_end(context, lock, stored)?;
-        announcer.whole(&bundle)?;
+        announcer.bundle_verified(&bundle)?;
         Ok::<_, Error>(bundle)
     };
     let pushing = push::push(context, deliveries, &store, arrivals, &[]);

@@ -1,7 +1,7 @@
-//! Whether the lock contains what a cluster will need: what the release's own mkectl lists, and what the bundle's charts name in plain text.
+//! Compares the lock with what a cluster needs: the lists of the release's mkectl, and the images that the charts name.
 //!
-//! mkectl knows what it installs. What it lists and the lock lacks therefore stops a deploy before anything is sent. Charts are programs, and their
-//! values may be overridden. What they name therefore only warns.
+//! mkectl knows what it installs: an artifact that it lists and the lock lacks stops a deploy before anything is sent. Values of
+//! charts may be overridden: an image that only they name causes a warning.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -229,7 +229,7 @@ fn is_of_this_lock(reference: &str, names: &BTreeSet<&str>) -> bool {
 /// Reports what a lock may lack, according to its charts and an installed mkectl. Nothing of it is an error: what is locked is served.
 ///
 /// Returns what mkectl lists and the lock lacks.
-pub fn tell_what_is_unlocked(
+pub fn warn_of_incomplete_lock(
     context: &Context<'_>,
     environment: &Environment,
     locked: &locked::Locked,

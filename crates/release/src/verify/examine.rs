@@ -1,4 +1,4 @@
-//! Asks a registry for every tag, manifest and blob that it should serve, each once, and names what is not as the lock says.
+//! Requests every tag, manifest and blob of a lock from a registry, each once, and reports the differences.
 
 use std::collections::BTreeSet;
 

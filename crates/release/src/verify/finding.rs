@@ -1,4 +1,4 @@
-//! What a registry serves differently from what the lock names, each thing once and by its kind.
+//! The differences between a registry and a lock, each once and with its kind.
 
 use std::fmt;
 

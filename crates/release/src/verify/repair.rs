@@ -1,7 +1,7 @@
-//! Puts back what a registry lost, from the store, and sends nothing else.
+//! Restores what a registry lost, from the store or the bundle.
 //!
-//! What is wrong was found by a look before. Blobs come first, then the manifests that refer to them, then the tags: at no
-//! instant something is served that is incomplete. At the end what was repaired is read again, as a node does.
+//! The findings come from a verification. Blobs come first, then the manifests that refer to them, then the tags, so the registry
+//! never serves anything incomplete. At the end, what was repaired is read again as a node does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What a registry serves to nodes, of everything that a lock names: the whole look, which `verify` takes.
+//! Reads everything in a lock from the registry as a node does, for `verify`.
 
 use camino::Utf8PathBuf;
 use environment::Environment;

@@ -1,6 +1,6 @@
-//! What a look at a registry came to, as Prometheus reads it: a file for node_exporter's textfile collector.
+//! Writes the result of a verification as metrics for node_exporter's textfile collector.
 //!
-//! Names and labels are an interface: alerts are written on them. They hold no secret, and nothing that grows without bound.
+//! Names and labels are an interface: alerts depend on them. They contain no secret and have few values.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use super::watch::Round;
 use crate::workspace::{FileKind, write_named};
 use crate::{Error, Workspace};
 
-/// Writes the metrics of a look, in one step: readers never see half of the file.
+/// Writes the metrics of a verification in one step: readers never see half of the file.
 ///
 /// # Errors
 /// The path leads to a different kind of file, or the file cannot be written.

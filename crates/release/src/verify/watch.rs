@@ -1,4 +1,4 @@
-//! Looks at a registry again and again: a cluster depends on it for its whole life.
+//! Verifies a registry at an interval: a cluster depends on it as long as it exists.
 
 use std::time::Duration;
 
@@ -53,8 +53,8 @@ impl Round {
     }
 }
 
-/// Looks once, by the files as they are now.
-pub async fn look_once(context: &Context<'_>, name: &str, depth: Depth) -> Round {
+/// Verifies once, with the files as they are now.
+pub async fn verify_once(context: &Context<'_>, name: &str, depth: Depth) -> Round {
     let began = (context.tool.now)();
     let loaded = context.workspace.load(name);
     let release = loaded
@@ -100,7 +100,7 @@ pub async fn watch<E>(
     let stop = context.tool.signals.stop();
     loop {
         let round = tokio::select! {
-            round = look_once(context, name, depth) => round,
+            round = verify_once(context, name, depth) => round,
             () = stop.requested() => return Ok(()),
         };
         each(&round)?;

@@ -84,6 +84,37 @@ pub(crate) fn write_named(
     write_file(path, text)
 }
 
+/// Checks that a file of this kind can be written to a path that the operator typed, before a command works for it.
+///
+/// # Errors
+/// Those of [`write_named`].
+pub fn check_named(
+    workspace: &Workspace,
+    path: &Utf8Path,
+    kind: FileKind,
+) -> Result<(), crate::Error> {
+    refuse(workspace, path, kind)?;
+    check_writable(path)
+}
+
+/// Checks that a file can be written to a path that the operator typed.
+///
+/// # Errors
+/// The path is a symbolic link, or its folder is missing or cannot be written to.
+pub fn check_writable(path: &Utf8Path) -> Result<(), crate::Error> {
+    crate::links::check(path, path)?;
+    let folder = match path.parent() {
+        Some(folder) if folder != "" => folder,
+        _ => Utf8Path::new("."),
+    };
+    let failed = |source| crate::Error::io("write", path, source);
+    std::fs::metadata(folder).map_err(failed)?;
+    // The library's own error names a temporary file.
+    tempfile::NamedTempFile::new_in(folder)
+        .map(drop)
+        .map_err(|error| failed(error.kind().into()))
+}
+
 /// Empties a trace at a path that the operator typed, or makes a new one, and opens it for its owner alone.
 ///
 /// # Errors

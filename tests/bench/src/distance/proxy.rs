@@ -22,8 +22,9 @@ use super::window::Window;
 /// How much is read at a time, in bytes.
 const CHUNK: u32 = 64 * 1024;
 
-/// What the kernel may take from a sender before the proxy does, in bytes. It is not on the line yet.
-const RECEIVE_BUFFER: u32 = 256 * 1024;
+/// What the kernel may take from a sender before the proxy does, in bytes. It is not on the line yet; Linux gives a sender up to
+/// 4 MiB for that. With much less, the line stands still whenever the proxy gets the processor a few milliseconds late.
+const RECEIVE_BUFFER: u32 = 1024 * 1024;
 
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1024;

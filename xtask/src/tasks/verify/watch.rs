@@ -1,4 +1,4 @@
-//! `verify --watch`: a line whenever the state of a registry becomes another one, until a signal ends it.
+//! `verify --watch`: a line whenever the state of a registry changes, until a signal ends it.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::cli::VerifyArgs;
 use crate::failure::{self, Failure};
 use crate::interrupt::until_interrupted;
+use crate::tasks::verify::other_release;
 use crate::ui::Ui;
 
 pub(super) fn run(
@@ -35,7 +36,12 @@ pub(super) fn run(
         }
         let state = round.state();
         if last.as_ref() != Some(&state) {
-            app.ui.result(&text(round, &state), &value(round, &state))?;
+            let mut value = value(round, &state);
+            let elsewhere = match &round.release {
+                Some(release) => other_release(app, name, release, &mut value),
+                None => String::new(),
+            };
+            app.ui.result(&text(round, &state, &elsewhere), &value)?;
             last = Some(state);
         }
         Ok::<_, Failure>(())
@@ -67,11 +73,11 @@ impl Reporter for Quiet<'_> {
     }
 }
 
-fn text(round: &Round, state: &State) -> String {
+fn text(round: &Round, state: &State, elsewhere: &str) -> String {
     let (at, name) = (round.at.strftime("%Y-%m-%dT%H:%M:%SZ"), &round.environment);
     match state {
         State::Served { artifacts, .. } => format!(
-            "{at} {name}: {} of {} are served\n",
+            "{at} {name}: {} of {} are served{elsewhere}\n",
             crate::tasks::count(*artifacts, "artifact"),
             round.release.as_deref().unwrap_or_default()
         ),
@@ -81,12 +87,15 @@ fn text(round: &Round, state: &State) -> String {
                 0 | 1 => String::new(),
                 all => format!(", and {} more", all - 1),
             };
-            format!("{at} {name}: {}{more}\n", first.unwrap_or_default())
+            format!(
+                "{at} {name}: {}{more}{elsewhere}\n",
+                first.unwrap_or_default()
+            )
         }
         State::Unknown(error) => {
             // Several problems are several lines; a state is one.
             let error: Vec<&str> = error.lines().map(str::trim).collect();
-            format!("{at} {name}: unknown: {}\n", error.join("; "))
+            format!("{at} {name}: unknown: {}{elsewhere}\n", error.join("; "))
         }
     }
 }

@@ -132,12 +132,12 @@ fn the_fix_is_what_to_write() {
         (
             &numbers,
             "11",
-            "`11`, which is out of range; write a whole number from 0 to 10",
+            "`11`, which is out of range; write an integer from 0 to 10",
         ),
         (
             &numbers,
             "010",
-            "`010`, which readers of YAML take for different numbers; write a whole number from 0 to 10, in decimal digits",
+            "`010`, which YAML readers take for different numbers; write an integer from 0 to 10, in decimal digits",
         ),
         (
             &modes,
@@ -152,12 +152,12 @@ fn the_fix_is_what_to_write() {
         (
             &modes,
             "1.10",
-            "`1.10`, which YAML reads as a number, not as text; write it in quotes: `\"1.10\"`",
+            "`1.10`, which YAML reads as a number, not as a string; write it in quotes: `\"1.10\"`",
         ),
         (
             &self::rule(Kind::Cidr),
             "10.96.3.0/16",
-            "`10.96.3.0/16`, whose address is within the range; write `10.96.0.0/16`",
+            "`10.96.3.0/16`, whose address has host bits set; write `10.96.0.0/16`",
         ),
     ] {
         let fault = fault(rule, &node(text)).unwrap();

@@ -34,15 +34,15 @@ fn an_mke_3_cluster_is_checked() {
         ),
         (
             "mke3: { version: 4.1.0, credentials: { env: A } }",
-            "`4.1.0` is not a version of MKE 3",
+            "`4.1.0` is not an MKE 3 version",
         ),
         (
             "mke3: { version: 3.8, credentials: { env: A } }",
-            "`3.8` is not a version of MKE 3",
+            "`3.8` is not an MKE 3 version",
         ),
         (
             "mke3: { version: 3.8.2, credentials: { env: hunter2 } }",
-            "this is not the name of an environment variable",
+            "this is not an environment variable name",
         ),
         (
             "mke3: { version: 3.8.2, credentials: swordfish }",

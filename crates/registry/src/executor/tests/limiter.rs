@@ -143,7 +143,7 @@ async fn a_registry_that_bears_more_gets_more_at_once() {
     let blobs = Blobs::new();
     let artifacts = images(&blobs, 200);
     let client = registry.registry();
-    assert_eq!(client.transport().limiter().ceiling(), 60);
+    assert_eq!(client.transport().limiter().ceiling(), 48);
     all_good(&client.push_all(&artifacts, &blobs, &()).await);
     let most = most.load(Ordering::SeqCst);
     assert!((8..=48).contains(&most), "{most} at once");

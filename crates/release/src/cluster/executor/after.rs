@@ -1,4 +1,4 @@
-//! What an upgrade left the cluster's configuration as, and whether people have to write something of it into the environment.
+//! Compares the live configuration after an upgrade with the rendered one, and reports what to add to the environment.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use secrecy::ExposeSecret as _;

@@ -1,4 +1,4 @@
-//! The files that mkectl is given or leaves: written before it runs, read and removed after.
+//! The files that mkectl gets or writes: written before it runs, read and removed afterwards.
 
 use std::io::Write as _;
 

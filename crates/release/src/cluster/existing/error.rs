@@ -1,4 +1,4 @@
-//! Why a cluster is not changed as it was found.
+//! Why a cluster is not changed.
 
 use crate::Kind;
 

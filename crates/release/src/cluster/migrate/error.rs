@@ -8,6 +8,12 @@ use crate::Kind;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The environment describes no MKE 3 cluster.
+    #[error("{environment} has no `mke3` section in environment.yaml")]
+    NoMke3 {
+        /// The environment.
+        environment: String,
+    },
     /// The vendor supports no way from the MKE 3 cluster to the release.
     #[error("the MKE 3 cluster cannot be upgraded")]
     Unsupported {
@@ -24,16 +30,17 @@ pub enum Error {
     },
     /// The settings of the MKE 3 cluster keep it from an upgrade.
     #[error(transparent)]
-    Unfit(mke::Mke3Unfit),
+    Unfit(mke::Mke3Unsupported),
 }
 
 impl Error {
     /// Returns the kind of the failure.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Unsupported { .. } | Self::StaleKubeconfig { .. } | Self::Unfit(_) => {
-                Kind::Workspace
-            }
+            Self::NoMke3 { .. }
+            | Self::Unsupported { .. }
+            | Self::StaleKubeconfig { .. }
+            | Self::Unfit(_) => Kind::Workspace,
         }
     }
 }

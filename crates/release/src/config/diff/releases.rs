@@ -1,4 +1,4 @@
-//! Two releases, by their locks: what came, went and changed, and what a registry that holds the one lacks of the other.
+//! Compares two releases by their locks: what was added, removed and changed, and how much must be sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 

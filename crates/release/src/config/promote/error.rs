@@ -14,7 +14,7 @@ pub enum Error {
         /// The environment that was to get it.
         to: String,
         /// Why not.
-        source: Box<super::Senseless>,
+        source: Box<super::Refusal>,
     },
 }
 

@@ -72,11 +72,26 @@ pub enum Error {
         /// Why not.
         source: medium::SignatureError,
     },
+    /// The program cannot be built for old systems.
+    #[error("the portable program cannot be built")]
+    Portable {
+        /// Why not.
+        source: programs::Error,
+    },
     /// The sources of the dependencies cannot be collected.
     #[error("the sources of the dependencies cannot be collected")]
     Vendor {
         /// Why not.
         source: programs::Error,
+    },
+    /// The site has nothing to return.
+    #[error("nothing to return: no receipt, log or commit is new, and no registry was read")]
+    NothingToReturn,
+    /// Something that would be returned has a secret.
+    #[error("a secret would be in {part} of what is returned; nothing was written")]
+    Secret {
+        /// What has it.
+        part: String,
     },
     /// The medium has too little space.
     #[error("{} are free in {folder}, but {} must still be written", bytesize::ByteSize(*free).display().si(), bytesize::ByteSize(*needed).display().si())]
@@ -104,15 +119,18 @@ impl Error {
             | Self::Uncommitted { .. }
             | Self::NoCommit
             | Self::Cut
+            | Self::NothingToReturn
             | Self::Have { .. }
             | Self::OtherEnvironment { .. } => Kind::Workspace,
             Self::UnknownPiece { .. } => Kind::Usage,
+            Self::Secret { .. } => Kind::NotAllowed,
             Self::Medium {
                 source: medium::Error::Changed { .. },
             } => Kind::Content,
             Self::InUse { .. }
             | Self::Sign { .. }
             | Self::Signature { .. }
+            | Self::Portable { .. }
             | Self::Vendor { .. }
             | Self::NoRoom { .. }
             | Self::Medium { .. } => Kind::Machine,

@@ -15,14 +15,19 @@ use crate::{Context, locked};
 /// What the other side has.
 #[derive(Debug, Default)]
 pub(super) struct Have {
-    /// The blobs that each environment's registry has or gets without this medium, by SHA-256.
-    pub(super) blobs: BTreeMap<String, BTreeSet<String>>,
-    /// The commits of its repository.
-    pub(super) commits: Vec<String>,
-    /// The contents of earlier media, by SHA-256.
-    pub(super) contents: BTreeSet<String>,
+    /// By environment, since each may be at a site of its own.
+    sites: BTreeMap<String, Site>,
     /// Where that is known from.
     pub(super) because: Vec<String>,
+}
+
+/// What the site of an environment has.
+#[derive(Debug, Default)]
+struct Site {
+    /// The SHA-256 of blobs that its store or registry has, or gets without this medium, and of other contents.
+    contents: BTreeSet<String>,
+    /// The commits of its repository.
+    commits: Vec<String>,
 }
 
 /// Finds out what the other side has. Options replace receipts.
@@ -57,11 +62,34 @@ pub(super) fn have(
 }
 
 impl Have {
-    fn add(&mut self, environment: &str, blobs: impl IntoIterator<Item = String>) {
-        self.blobs
-            .entry(environment.to_owned())
-            .or_default()
-            .extend(blobs);
+    /// Returns whether the site of an environment has a content.
+    pub(super) fn has(&self, environment: &str, sha256: &str) -> bool {
+        let site = self.sites.get(environment);
+        site.is_some_and(|site| site.contents.contains(sha256))
+    }
+
+    /// Returns the commits that the site of every environment has.
+    pub(super) fn commits(&self, git: &programs::Git, environments: &[Environment]) -> Vec<String> {
+        let all = self.sites.values().flat_map(|site| &site.commits);
+        let known: BTreeSet<&String> = all.filter(|one| git.is_ancestor(one, "HEAD")).collect();
+        let is_at = |commit: &String, environment: &Environment| {
+            let site = self.sites.get(&environment.name);
+            let mut heads = site.into_iter().flat_map(|site| &site.commits);
+            heads.any(|head| known.contains(head) && git.is_ancestor(commit, head))
+        };
+        known
+            .iter()
+            .filter(|commit| environments.iter().all(|one| is_at(commit, one)))
+            .map(|commit| (*commit).clone())
+            .collect()
+    }
+
+    fn add(&mut self, environment: &str, contents: impl IntoIterator<Item = String>) {
+        self.site(environment).contents.extend(contents);
+    }
+
+    fn site(&mut self, environment: &str) -> &mut Site {
+        self.sites.entry(environment.to_owned()).or_default()
     }
 
     /// Adds what a file lists.
@@ -75,7 +103,7 @@ impl Have {
         let of = match Manifest::parse(&bytes) {
             Ok(manifest) => {
                 let of = manifest.serves.environments.clone();
-                self.carried(&manifest, environments);
+                self.carried(&manifest);
                 of
             }
             Err(source) => {
@@ -86,9 +114,9 @@ impl Have {
                     }
                     .into());
                 };
-                let blobs = in_registry(context, &read.snapshot)?;
-                self.add(&read.snapshot.environment, blobs);
-                vec![read.snapshot.environment]
+                let name = read.snapshot.environment.clone();
+                self.recorded(context, &name, &read.snapshot)?;
+                vec![name]
             }
         };
         let is_packed = |name: &String| environments.iter().any(|one| one.name == *name);
@@ -105,51 +133,89 @@ impl Have {
         Ok(())
     }
 
-    /// Adds what an earlier medium carried, and what was assumed for it.
-    fn carried(&mut self, manifest: &Manifest, environments: &[Environment]) {
-        let contents = manifest.contents.iter();
-        let carried: BTreeSet<String> = contents.map(|content| content.sha256.clone()).collect();
-        let assumed = manifest.assumes.blobs.iter();
-        let assumed: Vec<String> = assumed.map(|blob| blob.sha256.clone()).collect();
-        // What was unpacked is in the store of all environments over there.
-        for environment in environments {
-            self.add(&environment.name, carried.iter().cloned());
-        }
+    /// Adds what an earlier medium carried to the sites that it was made for, and what was assumed of them.
+    fn carried(&mut self, manifest: &Manifest) {
+        let contents = manifest.contents.iter().map(|content| &content.sha256);
+        let assumed = manifest.assumes.blobs.iter().map(|blob| &blob.sha256);
+        let there: Vec<String> = contents.chain(assumed).cloned().collect();
+        let commits = manifest.contents.iter();
+        let commits = commits.filter_map(|content| match &content.what {
+            What::Repository { commit, .. } => Some(commit),
+            _ => None,
+        });
+        // A medium without history was made for a site that had all of it.
+        let commits: Vec<String> = commits.chain(&manifest.assumes.commits).cloned().collect();
         for environment in &manifest.serves.environments {
-            self.add(environment, assumed.iter().cloned());
+            self.add(environment, there.iter().cloned());
+            self.site(environment).commits.extend(commits.clone());
         }
-        self.contents.extend(carried);
-        self.commits.extend(
-            manifest
-                .contents
-                .iter()
-                .filter_map(|content| match &content.what {
-                    What::Repository { commit, .. } => Some(commit.clone()),
-                    _ => None,
-                }),
-        );
     }
 
-    /// Adds what receipts record: of an environment, and of others with the same registry.
+    /// Adds what a snapshot records: blobs of tags that are what a lock names, and what a site says of itself.
+    fn recorded(
+        &mut self,
+        context: &Context<'_>,
+        environment: &str,
+        snapshot: &Snapshot,
+    ) -> Result<(), crate::Error> {
+        let mut there = snapshot.tagged_blobs(context.workspace)?;
+        there.retain(|blob| !snapshot.lost.contains(blob));
+        self.add(environment, there);
+        self.add(environment, snapshot.blobs.iter().cloned());
+        self.site(environment)
+            .commits
+            .extend(snapshot.commit.clone());
+        Ok(())
+    }
+
+    /// Adds what sites have returned, and what receipts record since: of an environment, and of others with the same registry.
     fn received(
         &mut self,
         context: &Context<'_>,
         environments: &[Environment],
     ) -> Result<(), crate::Error> {
         let workspace = context.workspace;
+        let names = environment::names(workspace.root()).map_err(crate::Error::Environment)?;
+        let output = |name: &str| Output::below(&workspace.environment(name));
+        // The last of each registry.
+        let mut returned: BTreeMap<String, Snapshot> = BTreeMap::new();
+        for name in &names {
+            let path = output(name).snapshot;
+            if !path.exists() {
+                continue;
+            }
+            let new = Snapshot::read(&path)?.snapshot;
+            match returned.get(&new.registry) {
+                Some(known) if known.taken >= new.taken => {}
+                _ => drop(returned.insert(new.registry.clone(), new)),
+            }
+        }
+        for environment in environments {
+            let Some(snapshot) = returned.get(&environment.registry.image_url()) else {
+                continue;
+            };
+            self.recorded(context, &environment.name, snapshot)?;
+            self.because.push(format!(
+                "the site of {} returned what it had at {}",
+                snapshot.environment,
+                snapshot.taken.as_deref().unwrap_or("an unknown time")
+            ));
+        }
         let mut locks = BTreeMap::new();
         for path in workspace.locks()? {
             let text = files::read_text(&path)
                 .map_err(|source| crate::Error::io("read", &path, source))?;
             locks.insert(bundle::Lock::digest(&text), (path, text));
         }
-        for name in environment::names(workspace.root()).map_err(crate::Error::Environment)? {
-            let output = Output::below(&workspace.environment(&name));
-            let applied = Receipt::read(&output.receipt)?.and_then(|receipt| receipt.applied);
+        for name in &names {
+            let applied = Receipt::read(&output(name).receipt)?.and_then(|receipt| receipt.applied);
             let Some(applied) = applied else { continue };
+            // What a site returned is later and more exact.
+            let is_outdated = (returned.get(&applied.registry))
+                .is_some_and(|one| one.taken.as_deref() >= Some(applied.ended.as_str()));
             let pulls: Vec<&Environment> = environments
                 .iter()
-                .filter(|one| one.registry.image_url() == applied.registry)
+                .filter(|one| one.registry.image_url() == applied.registry && !is_outdated)
                 .collect();
             // A lock that was replaced since lists different blobs.
             let Some((path, text)) = locks.get(&applied.lock).filter(|_| !pulls.is_empty()) else {
@@ -164,28 +230,6 @@ impl Have {
         }
         Ok(())
     }
-}
-
-/// Returns the blobs that a registry has according to a snapshot: those of tags that are what a lock names.
-fn in_registry(context: &Context<'_>, snapshot: &Snapshot) -> Result<Vec<String>, crate::Error> {
-    let tags: BTreeMap<&str, &str> = snapshot
-        .tags
-        .iter()
-        .map(|tag| (tag.artifact.as_str(), tag.found.as_str()))
-        .collect();
-    let mut blobs = Vec::new();
-    for path in context.workspace.locks()? {
-        for artifact in bundle::Lock::read(&path)?.artifacts {
-            if tags.get(artifact.reference().as_str()) == Some(&artifact.digest.as_ref()) {
-                blobs.extend(
-                    artifact
-                        .blobs()
-                        .map(|(digest, _)| digest.digest().to_owned()),
-                );
-            }
-        }
-    }
-    Ok(blobs)
 }
 
 /// Returns the SHA-256 of every blob of a lock.

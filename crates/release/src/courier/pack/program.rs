@@ -1,8 +1,45 @@
-//! What a program needs of the machine that it runs on, read from its file.
+//! The program of a medium, and what it needs of the machine that it runs on.
 
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
+use programs::portable::{Build, Glibc};
+
+use super::{Error, Options};
+use crate::Context;
+use crate::event::{Event, Step};
+
+/// Returns the program that is packed: the one that is named, one that is built for old systems, or the running one.
+///
+/// # Errors
+/// The build fails, or cannot begin.
+pub(super) fn choose(context: &Context<'_>, options: &Options) -> Result<Utf8PathBuf, Error> {
+    if let Some(program) = &options.program {
+        return Ok(program.clone());
+    }
+    // A dry run builds nothing.
+    if !options.portable || options.dry_run {
+        return Ok(context.tool.executable.clone());
+    }
+    context.reporter.report(Event::Started {
+        step: Step::Pack,
+        what: "the portable program by cargo zigbuild".to_owned(),
+        bytes: None,
+    });
+    let build = Build {
+        workspace: context.workspace.root(),
+        package: &context.tool.package,
+        profile: "portable",
+        is_offline: context.offline,
+    };
+    let built = build.run(&context.tool.cargo_variables);
+    let built = built.map_err(|source| Error::Portable { source })?;
+    context.reporter.report(Event::Finished {
+        step: Step::Pack,
+        what: "the portable program is built".to_owned(),
+    });
+    Ok(built)
+}
 
 /// Returns the platform that a program is for, `linux-x86_64`, according to its ELF header.
 ///
@@ -22,38 +59,14 @@ pub(super) fn platform(program: &Utf8Path) -> Result<String, crate::Error> {
     })
 }
 
-/// Returns the oldest C library that has every symbol of a program, `2.34`; none if it names no version.
+/// Returns the oldest C library that has every symbol of a program, `2.34`; none if it names no version, like a static one or a script.
 ///
 /// # Errors
 /// The file cannot be read.
 pub(super) fn glibc(program: &Utf8Path) -> Result<Option<String>, crate::Error> {
-    const MARK: &[u8] = b"GLIBC_2.";
-    /// How many bytes of a chunk are looked at again with the next one.
-    const OVERLAP: usize = 16;
-    let read = |source| crate::Error::io("read", program, source);
-    let mut file = files::open(program).map_err(read)?;
-    let mut buffer = vec![0; 256 << 10];
-    let (mut kept, mut newest) = (0, None);
-    loop {
-        let count = file.read(&mut buffer[kept..]).map_err(read)?;
-        let end = kept + count;
-        let chunk = &buffer[..end];
-        let mut at = 0;
-        while let Some(found) = chunk[at..]
-            .windows(MARK.len())
-            .position(|bytes| bytes == MARK)
-        {
-            at += found + MARK.len();
-            let digits = chunk[at..].iter().take_while(|byte| byte.is_ascii_digit());
-            let minor = digits.fold(0_u32, |minor, digit| {
-                minor.saturating_mul(10) + u32::from(digit - b'0')
-            });
-            newest = newest.max(Some(minor));
-        }
-        if count == 0 {
-            return Ok(newest.map(|minor| format!("2.{minor}")));
-        }
-        kept = end.min(OVERLAP);
-        buffer.copy_within(end - kept..end, 0);
+    match Glibc::needed_by(program) {
+        Ok(glibc) => Ok(glibc.map(|glibc| glibc.to_string())),
+        Err(error) if error.kind() == ErrorKind::InvalidData => Ok(None),
+        Err(source) => Err(crate::Error::io("read", program, source)),
     }
 }

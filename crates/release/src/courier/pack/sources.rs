@@ -19,8 +19,13 @@ pub(super) fn vendored(
     let lock = root.join("Cargo.lock");
     let text = files::read(&lock).map_err(|source| crate::Error::io("read", &lock, source))?;
     let folder = scratch.join("vendor");
-    let config = programs::vendor(root, &folder, context.offline, &context.tool.variables)
-        .map_err(|source| Error::Vendor { source })?;
+    let config = programs::vendor(
+        root,
+        &folder,
+        context.offline,
+        &context.tool.cargo_variables,
+    )
+    .map_err(|source| Error::Vendor { source })?;
     let to = folder.join("config.toml");
     let config = config.replace(folder.as_str(), "vendor");
     std::fs::write(&to, config).map_err(|source| crate::Error::io("write", &to, source))?;

@@ -1,4 +1,4 @@
-//! `START.txt`: what a person on the other side types, in plain words.
+//! `START.txt`: the commands to type on the other side.
 
 use std::collections::BTreeMap;
 
@@ -66,11 +66,50 @@ This is an Airlock medium with {} for: {names}.
             "   ./airlock plan {name}\n   ./airlock deploy {name}\n"
         ));
     }
+    text.push_str(
+        "
+4. Return what the site reports: receipts, logs, and what its registry has.
+   BACK is a new folder on a disk that travels back.
+
+",
+    );
+    text.push_str(&format!("   ./airlock pack {names} --return --out BACK\n"));
     if let Some(glibc) = glibc {
         text.push_str(&format!(
             "\nThe program needs Linux with glibc {glibc} or later: `ldd --version` shows it.\n"
         ));
     }
-    // Editors on other systems show a file without these as one line.
+    for_every_editor(&text)
+}
+
+/// Returns the text for what a site returns.
+pub(super) fn of_return(environments: &[String], options: &Options) -> String {
+    let names = environments.join(" ");
+    let unsigned = match options.sign {
+        Some(_) => "",
+        None => " --allow-unsigned",
+    };
+    for_every_editor(&format!(
+        "\
+This is what a site returns for: {names}.
+It has receipts, logs, and what the registry has. Secrets are masked.
+
+1. Connect this disk to the machine with the workspace that media are packed in.
+
+2. In that workspace, unpack and commit. DIR is the folder with this file.
+
+   cargo xtask unpack DIR{unsigned}
+   git add environments
+   git commit -m \"Return of {names}\"
+
+3. The next medium has only what the site lacks.
+
+   cargo xtask pack {names} --out DISK
+"
+    ))
+}
+
+/// Ends lines so that editors of other systems do not show a file as one line.
+fn for_every_editor(text: &str) -> String {
     text.replace('\n', "\r\n")
 }

@@ -10,6 +10,8 @@ use medium::{Content, What};
 pub struct Summary {
     /// The name of the pack: the SHA-256 of its manifest.
     pub pack: String,
+    /// The environments that it is for, or of.
+    pub environments: Vec<String>,
     /// The fingerprint of the key that signed it.
     pub signed_by: Option<String>,
     /// The oldest C library that the program runs on, such as `2.34`; none if it needs none.

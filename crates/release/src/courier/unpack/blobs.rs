@@ -9,8 +9,9 @@ use medium::{Content, Medium, What};
 
 use super::{Damaged, Unpacked, advanced};
 use crate::event::{Event, Step};
-use crate::transfer::before_push::{self, Unready};
+use crate::transfer::before_push::{self, NotReady};
 use crate::transfer::fetch::open_store;
+use crate::transfer::local;
 use crate::{Context, Workspace};
 
 /// Writes into the store. The blob gets its name by [`Into::commit`].
@@ -71,7 +72,7 @@ pub(super) fn check_room(workspace: &Workspace, medium: &Medium) -> Result<(), c
     let needed = missing.map(|content| content.size).sum();
     let folder = workspace.bundles();
     match before_push::free(&folder) {
-        Ok(free) if free < needed => Err(Unready::NoRoom {
+        Ok(free) if free < needed => Err(NotReady::NoRoom {
             folder: workspace.shown(&folder).to_owned(),
             free,
             needed,
@@ -147,11 +148,7 @@ pub(super) fn fill(
 fn settle(workspace: &Workspace, store: &Store) -> Result<(), crate::Error> {
     for path in workspace.locks()? {
         let lock = bundle::Lock::read(&path)?;
-        let mut complete: Vec<&bundle::Artifact> = lock.artifacts.iter().collect();
-        complete.retain(|one| one.blobs().all(|(digest, size)| store.has(digest, size)));
-        store
-            .list(complete)
-            .map_err(|source| crate::Error::store(workspace, source))?;
+        local::settle(store, &lock).map_err(|source| crate::Error::store(workspace, source))?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The history of the workspace: a repository is made of it, or moves on by it.
+//! Imports the history: creates the repository, or moves its branch forward.
 
 use camino::Utf8Path;
 use medium::{Content, Medium};

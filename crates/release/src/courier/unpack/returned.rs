@@ -39,6 +39,10 @@ pub(super) fn commits(
     }
     let copied = copied(context, medium, content, &temporary(context.workspace))?;
     take(&git, medium, &copied, branch, commit)?;
+    let files = git.overwritten(commit)?;
+    if !files.is_empty() {
+        return Err(Error::LocalChanges { files }.into());
+    }
     let commits = git.count(Some(&from), commit)?;
     let message = format!(
         "Merge what {} returned",

@@ -1,4 +1,4 @@
-//! Where and as whom each host of an environment is reached before there is a cluster: by what its files say, and no secret of theirs.
+//! Finds address, user, port and key of each host in the files of an environment, without any secret.
 
 use environment::yaml::Node;
 use environment::{Environment, Reference, reference};

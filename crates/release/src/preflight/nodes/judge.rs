@@ -1,4 +1,4 @@
-//! Judges what a node's lines mean. Nothing is asked here, because every judgement is tested.
+//! Judges the output of the script on a node. Pure, so each judgement is tested.
 
 mod proxy;
 
@@ -181,7 +181,7 @@ fn resolved(aspect: Aspect, name: &str, line: Option<&Line>) -> NodeCheck {
             }
         }
         "missing" => {
-            let text = format!("{name} does not resolve there");
+            let text = format!("{name} does not resolve on this node");
             NodeCheck::wrong(aspect, NodeFault::NameNotResolved, text)
         }
         "late" => {
@@ -209,14 +209,14 @@ fn registry(
         return both("the registry listens on the loopback of one machine");
     }
     if has_no_address {
-        return both("not tried, since the registry's name does not resolve there");
+        return both("not checked: the registry's name does not resolve");
     }
     let Some(https) = https else {
         return (unanswered(Aspect::Https), unanswered(Aspect::Pull));
     };
     let https = connection(wanted, https);
     let pull = match (https.fault, pull) {
-        (Some(_), _) => NodeCheck::skipped(Aspect::Pull, "not checked: there is no connection"),
+        (Some(_), _) => NodeCheck::skipped(Aspect::Pull, "not checked: no connection"),
         (None, Some(line)) => pulled(wanted, line),
         (None, None) => NodeCheck::skipped(Aspect::Pull, "not checked: the release is not locked"),
     };
@@ -236,7 +236,7 @@ fn connection(wanted: &Wanted, line: &Line) -> NodeCheck {
             format!("the registry's certificate is trusted {of}"),
         ),
         "verified" => {
-            let text = format!("the service there is not a registry: {said}");
+            let text = format!("the service at this address is not a registry: {said}");
             NodeCheck::wrong(aspect, NodeFault::NotARegistry, text)
         }
         "untrusted" => {

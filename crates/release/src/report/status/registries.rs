@@ -1,5 +1,5 @@
-//! Asks the registries of many environments: each name is looked up once, each registry is asked once whether it is one, and each tag
-//! is asked for once. One deadline holds for all of it.
+//! Asks the registries of many environments: each name is looked up once, each registry API is checked once, and each tag
+//! is requested once. One deadline holds for all of it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};

@@ -6,7 +6,7 @@ use crate::Kind;
 
 /// A digest that is nowhere within reach.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lacking {
+pub struct MissingDigest {
     /// An artifact that needs it, `repository:tag`.
     pub artifact: String,
     /// The digest.
@@ -34,11 +34,11 @@ pub enum Error {
         /// The registry and project.
         registry: String,
         /// What is nowhere.
-        lacking: Vec<Lacking>,
+        lacking: Vec<MissingDigest>,
     },
     /// The store lacks the release matrix, which no registry has.
     #[error("{} ({}) is not in bundles/store, and an upgrade needs it", .0.artifact, .0.digest)]
-    NoMatrix(Lacking),
+    NoMatrix(MissingDigest),
     /// The bundle that is to be checked does not exist.
     #[error("{path} does not exist")]
     NoBundle {
@@ -81,7 +81,7 @@ impl Error {
     }
 }
 
-fn names(lacking: &[Lacking]) -> String {
+fn names(lacking: &[MissingDigest]) -> String {
     const NAMES: usize = 5;
     let names = lacking.iter().take(NAMES);
     let names: Vec<String> = names

@@ -1,4 +1,4 @@
-//! What differs between two locks, in a few lines: two releases differ in thousands of digests.
+//! Summarizes the differences of two locks: two releases differ in thousands of digests.
 
 use std::collections::BTreeMap;
 

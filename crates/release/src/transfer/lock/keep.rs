@@ -1,4 +1,4 @@
-//! Has a bundle that was locked elsewhere in `bundles/`, where every later step looks for it.
+//! Links or copies a locked bundle to `bundles/`, where every later step looks for it.
 
 use camino::{Utf8Path, Utf8PathBuf};
 

@@ -1,4 +1,4 @@
-//! One registry that is asked for what the store lacks, and read from.
+//! A registry that may have what the store lacks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use registry::Registry;
 use super::Reads;
 use crate::event::Event;
 use crate::transfer::connect::connect;
-use crate::transfer::fetch::Lacking;
+use crate::transfer::fetch::MissingDigest;
 use crate::transfer::look::{is_refusal, unusable};
 use crate::transfer::mount_candidates;
 use crate::transfer::push::Delivery;
@@ -68,8 +68,8 @@ pub(super) fn needs<'a>(delivery: &Delivery<'a>, store: &bundle::Store) -> Vec<N
 }
 
 impl Need<'_> {
-    pub(super) fn lacking(&self) -> Lacking {
-        Lacking {
+    pub(super) fn lacking(&self) -> MissingDigest {
+        MissingDigest {
             artifact: self.artifact.reference(),
             digest: self.digest.to_string(),
             size: self.size,

@@ -31,7 +31,7 @@ pub(super) fn on_nodes(fault: NodeFault, shared: &Shared, environment: &Environm
             shared.ssh.clone(),
         ),
         NodeFault::ConnectionClosed => (
-            "look at the log of its sshd, which closes the connection (MaxStartups, hosts.deny, a restart under way)",
+            "read the log of its sshd, which closes the connection (MaxStartups, hosts.deny, a restart)",
             shared.ssh.clone(),
         ),
         NodeFault::HostKeyUnknown if shared.has_bastion => (
@@ -47,7 +47,7 @@ pub(super) fn on_nodes(fault: NodeFault, shared: &Shared, environment: &Environm
             forget(shared),
         ),
         NodeFault::KeyRefused => (
-            "put the public key into the account's authorized_keys there, or correct ssh.user and ssh.keyPath; \
+            "put the public key into the account's authorized_keys on the node, or correct ssh.user and ssh.keyPath; \
              without keyPath, load the key into the agent (`ssh-add`)",
             shared.ssh.clone(),
         ),
@@ -56,7 +56,7 @@ pub(super) fn on_nodes(fault: NodeFault, shared: &Shared, environment: &Environm
             shared.ssh.clone(),
         ),
         NodeFault::NoShell => (
-            "find out why a script does not finish there: a login shell that exits, a forced command, a hanging machine",
+            "find out why a script does not finish on the node: a login shell that exits, a forced command, a hanging machine",
             there("echo it works"),
         ),
         NodeFault::NameNotResolved | NodeFault::NameOfLoopback => (
@@ -72,11 +72,11 @@ pub(super) fn on_nodes(fault: NodeFault, shared: &Shared, environment: &Environm
         ),
         NodeFault::NotTrusted if registry.ca.is_some() => (
             "check which certificate the node receives: it differs from the one trusted here; \
-             a proxy that opens TLS, or another machine under the same name, are likely",
+             a proxy that intercepts TLS, or a different machine with the same name, is likely",
             there(&show_certificate(host, port)),
         ),
         NodeFault::NotTrusted => (
-            "name the authority that signed the certificate in registry.ca, so that nodes get it, or add it to the node's own",
+            "name the CA that signed the certificate as registry.ca, which nodes get, or add it to the CA certificates of the node",
             there(&show_certificate(host, port)),
         ),
         NodeFault::NoHttps | NodeFault::NotARegistry | NodeFault::NotServed => (
@@ -106,7 +106,7 @@ pub(super) fn on_nodes(fault: NodeFault, shared: &Shared, environment: &Environm
             there("df -h /var/lib"),
         ),
         NodeFault::CgroupVersion => (
-            "boot with version 2 of cgroups (kernel argument systemd.unified_cgroup_hierarchy=1), or take a newer system",
+            "boot with cgroup v2 (kernel argument systemd.unified_cgroup_hierarchy=1), or use a newer system",
             there("stat -fc %T /sys/fs/cgroup"),
         ),
         NodeFault::ProxyForRegistry | NodeFault::ProxyForBalancer => (
@@ -132,15 +132,15 @@ pub(super) fn on_nodes(fault: NodeFault, shared: &Shared, environment: &Environm
             there("sudo -n true"),
         ),
         NodeFault::NoMachineId => (
-            "give the machine an id of its own",
+            "give the machine its own id",
             there("sudo systemd-machine-id-setup"),
         ),
         NodeFault::SameMachineId => (
-            "give each machine an id of its own, as images that are cloned need it, and restart it",
+            "give each machine its own id, also after cloning an image, and restart it",
             there("sudo rm /etc/machine-id; sudo systemd-machine-id-setup"),
         ),
         NodeFault::SameHostname => (
-            "give each machine a host name of its own",
+            "give each machine its own host name",
             there("sudo hostnamectl set-hostname NAME"),
         ),
         NodeFault::SystemUnlisted => (
@@ -159,17 +159,17 @@ pub(super) fn on_nodes(fault: NodeFault, shared: &Shared, environment: &Environm
             ),
         ),
         NodeFault::PackagesMissing => (
-            "install the packages before the installation; otherwise MKE takes them from a repository of dnf, which must be reachable",
+            "install the packages before the installation; otherwise MKE needs a reachable dnf repository",
             there(
                 "sudo dnf install -y container-selinux policycoreutils policycoreutils-python-utils",
             ),
         ),
         NodeFault::FipsMissing => (
-            "install the packages of libcrypto3-mirantis and make the symlink libcrypto-k0s.so.3, as the vendor's prepare-fips.sh does",
+            "install the libcrypto3-mirantis packages and create the symlink libcrypto-k0s.so.3, as the vendor's prepare-fips.sh does",
             there("ls /usr/lib64/libcrypto-k0s.so.3 /usr/lib/x86_64-linux-gnu/libcrypto-k0s.so.3"),
         ),
         NodeFault::OtherMachine => {
-            return words("use machines of the bundle's architecture, or a bundle for theirs");
+            return words("use machines of the bundle's architecture, or lock a bundle for theirs");
         }
     };
     with(text, command)

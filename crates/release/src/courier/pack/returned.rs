@@ -1,0 +1,310 @@
+//! The way back: what a site returns to the other side, so the next medium for it has only what it lacks.
+//!
+//! Commits, receipts, a snapshot of registry and store, and the last logs. All of it is text, and is searched for secrets.
+
+use std::collections::BTreeSet;
+
+use camino::Utf8Path;
+use environment::Environment;
+use medium::{Assumed, Served, Source, What};
+use programs::{Absent, Git, Receiver};
+
+use super::{Draft, Error, Options, Pack, Scratch, read, start};
+use crate::event::Event;
+use crate::plan::snapshot::{self, Snapshot};
+use crate::report::support;
+use crate::transfer::fetch::open_store;
+use crate::transfer::present;
+use crate::transfer::program::Kept;
+use crate::workspace::{Output, read_if_there};
+use crate::{Context, chain, receipt};
+
+/// Collects what the site of these environments returns, and signs its manifest. Without environments it is of all that were
+/// deployed here.
+///
+/// # Errors
+/// There is nothing to return, a secret would be in it, or the manifest cannot be signed.
+pub async fn prepare(
+    context: &Context<'_>,
+    environments: &[Environment],
+    options: &Options,
+) -> Result<Pack, crate::Error> {
+    let workspace = context.workspace;
+    let scratch = Scratch::new(workspace)?;
+    let repository = Repository::of(context)?;
+    let deployed = match environments.is_empty() {
+        true => deployed(context, repository.as_ref())?,
+        false => environments.to_vec(),
+    };
+    let mut parts = Parts {
+        folder: &scratch.folder,
+        sources: Vec::new(),
+    };
+    for environment in &deployed {
+        let output = Output::below(&workspace.environment(&environment.name));
+        support::remember_secrets(context, environment, &output)?;
+    }
+    for environment in &deployed {
+        let name = || environment.name.clone();
+        let output = Output::below(&workspace.environment(&environment.name));
+        match snapshot_of(context, environment, repository.as_ref()).await {
+            Ok(snapshot) => {
+                let what = What::Snapshot {
+                    environment: name(),
+                };
+                parts.add(what, &snapshot.text(&output.snapshot)?)?;
+            }
+            Err(error) => context.reporter.report(Event::Warning(format!(
+                "what the site of {} has is not returned: {}",
+                environment.name,
+                chain(&error)
+            ))),
+        }
+        if let Some(text) = read_if_there(&output.receipt)? {
+            let what = What::Receipt {
+                environment: name(),
+            };
+            parts.add(what, &text)?;
+        }
+        for log in support::last_logs(&output.logs) {
+            let text =
+                support::end_of(&log).map_err(|source| crate::Error::io("read", &log, source))?;
+            let what = What::Log {
+                environment: name(),
+                file: log.file_name().unwrap_or_default().to_owned(),
+            };
+            parts.add(what, &redaction::yaml::free_text(&text))?;
+        }
+    }
+    let mut assumes = Assumed::default();
+    if let Some(repository) = &repository {
+        repository.warn(context);
+        if let Some(outside) = &repository.outside {
+            repository.add_commits(&mut parts, outside)?;
+            assumes.commits.push(outside.clone());
+        }
+    }
+    let sources = parts.sources;
+    if sources.is_empty() {
+        return Err(Error::NothingToReturn.into());
+    }
+    let names: Vec<String> = deployed.into_iter().map(|one| one.name).collect();
+    let draft = Draft {
+        start: start::of_return(&names, options),
+        scratch,
+        serves: Served {
+            environments: names,
+            locks: Vec::new(),
+        },
+        assumes,
+        program: context.tool.executable.clone(),
+        glibc: None,
+        sources,
+    };
+    draft.seal(context, options)
+}
+
+/// The texts that are returned.
+struct Parts<'a> {
+    folder: &'a Utf8Path,
+    sources: Vec<Source>,
+}
+
+impl Parts<'_> {
+    /// Adds a text without secrets.
+    fn add(&mut self, what: What, text: &str) -> Result<(), crate::Error> {
+        let part = match &what {
+            What::Receipt { environment } => format!("the receipt of {environment}"),
+            What::Snapshot { environment } => format!("the snapshot of {environment}"),
+            What::Log { environment, file } => format!("the log {file} of {environment}"),
+            _ => String::new(),
+        };
+        refuse_secrets(text, || part.clone())?;
+        let path = self.folder.join(self.sources.len().to_string());
+        std::fs::write(&path, text).map_err(|source| crate::Error::io("write", &path, source))?;
+        self.sources.push(read(what, &path, medium::LARGEST_PIECE)?);
+        Ok(())
+    }
+}
+
+fn refuse_secrets(text: &str, part: impl FnOnce() -> String) -> Result<(), Error> {
+    let secrets = redaction::run();
+    match secrets.is_in(text) {
+        true => Err(Error::Secret {
+            part: secrets.mask(&part()).into_owned(),
+        }),
+        false => Ok(()),
+    }
+}
+
+/// The repository of the site.
+struct Repository {
+    git: Git,
+    receiver: Receiver,
+    /// The commit that is checked out.
+    head: Option<String>,
+    /// The last commit that a medium has brought.
+    outside: Option<String>,
+    /// The files that are not committed.
+    changed: Vec<String>,
+}
+
+impl Repository {
+    /// Returns it, unless the workspace is in none.
+    fn of(context: &Context<'_>) -> Result<Option<Self>, Error> {
+        let root = context.workspace.root();
+        let variables = &context.tool.variables;
+        let found = || {
+            let git = Git::of(root, variables)?;
+            let state = git.state(&[])?;
+            let receiver = Receiver::of(root, variables)?;
+            Ok(Self {
+                outside: receiver.outside()?,
+                head: state.revision,
+                changed: state.changed,
+                git,
+                receiver,
+            })
+        };
+        match found() {
+            Ok(found) => Ok(Some(found)),
+            Err(Absent::NotInstalled | Absent::NoRepository { .. }) => Ok(None),
+            Err(source) => Err(Error::Git { source }),
+        }
+    }
+
+    /// Names the files that stay here because they are not committed.
+    fn warn(&self, context: &Context<'_>) {
+        // These travel without a commit, or are made again.
+        let ours = ["receipt.yaml", "registry.snapshot.yaml", "mke4.yaml"];
+        let stays = |file: &&String| {
+            let name = Utf8Path::new(file).file_name().unwrap_or_default();
+            file.contains("environments/") && !ours.contains(&name)
+        };
+        let files: Vec<&str> = self
+            .changed
+            .iter()
+            .filter(stays)
+            .map(String::as_str)
+            .collect();
+        if !files.is_empty() {
+            context.reporter.report(Event::Warning(format!(
+                "{} not committed, and not returned: {}",
+                environment::count_are(files.len(), "file"),
+                files.join(", ")
+            )));
+        }
+    }
+
+    /// Adds the commits that no medium has brought.
+    fn add_commits(&self, parts: &mut Parts<'_>, outside: &str) -> Result<(), crate::Error> {
+        let wrong = |source| Error::Git { source };
+        let Some(head) = self
+            .head
+            .as_deref()
+            .filter(|head| !self.git.is_ancestor(head, outside))
+        else {
+            return Ok(());
+        };
+        let changes = self.receiver.changes(Some(outside)).map_err(wrong)?;
+        for (commit, text) in added(&changes) {
+            refuse_secrets(&text, || format!("commit {}", &commit[..12]))?;
+        }
+        let branch = self.git.branch().map_err(wrong)?;
+        let file = parts.folder.join("commits.bundle");
+        self.git
+            .write_bundle(&file, branch.as_deref(), &[outside.to_owned()])
+            .map_err(wrong)?;
+        let what = What::Commits {
+            branch: branch.unwrap_or_else(|| "HEAD".to_owned()),
+            commit: head.to_owned(),
+        };
+        parts
+            .sources
+            .push(read(what, &file, medium::LARGEST_PIECE)?);
+        Ok(())
+    }
+}
+
+/// Returns what each commit of a log adds: its message and its new lines.
+fn added(log: &str) -> Vec<(&str, String)> {
+    let mut commits: Vec<(&str, String)> = Vec::new();
+    for line in log.lines() {
+        // Messages are indented.
+        if let Some(name) = line.strip_prefix("commit ").and_then(|rest| rest.get(..40)) {
+            commits.push((name, String::new()));
+        }
+        // What is removed is in an earlier commit. In merges, a column stands for each parent.
+        let is_removed = line.starts_with('-') || line.starts_with(" -");
+        if let Some((_, text)) = commits.last_mut().filter(|_| !is_removed) {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    commits
+}
+
+/// Returns the environments that were deployed in this workspace: they have logs, which git ignores, or a receipt that no medium has
+/// brought.
+fn deployed(
+    context: &Context<'_>,
+    repository: Option<&Repository>,
+) -> Result<Vec<Environment>, crate::Error> {
+    let workspace = context.workspace;
+    let mut changed = BTreeSet::new();
+    if let Some(repository) = repository {
+        changed.extend(repository.changed.iter().cloned());
+        if let Some(outside) = &repository.outside {
+            let since = repository.git.differing(outside);
+            changed.extend(since.map_err(|source| Error::Git { source })?);
+        }
+    }
+    let names = environment::names(workspace.root()).map_err(crate::Error::Environment)?;
+    let is_deployed = |name: &String| {
+        let output = Output::below(&workspace.environment(name));
+        let receipt = workspace.shown(&output.receipt).as_str().to_owned();
+        let is_new = changed.iter().any(|file| file.ends_with(&receipt));
+        (is_new && output.receipt.exists()) || !support::last_logs(&output.logs).is_empty()
+    };
+    let deployed = names.into_iter().filter(is_deployed);
+    deployed.map(|name| workspace.load(&name)).collect()
+}
+
+/// Returns what the registry of an environment and the store have.
+async fn snapshot_of(
+    context: &Context<'_>,
+    environment: &Environment,
+    repository: Option<&Repository>,
+) -> Result<Snapshot, crate::Error> {
+    let workspace = context.workspace;
+    let _registry = crate::rehearse::serve_for_reading(workspace, environment).await?;
+    let mut snapshot = snapshot::take(context, environment).await?;
+    snapshot.taken = Some(receipt::now(context));
+    snapshot.commit = repository.and_then(|one| one.head.clone());
+    let paths = workspace.locks()?;
+    let locks = paths.iter().map(|path| bundle::Lock::read(path));
+    let locks: Vec<bundle::Lock> = locks.collect::<Result<_, _>>()?;
+    let nowhere = present::nowhere(context, environment, &locks).await?;
+    let store = open_store(workspace)?;
+    let mut there = BTreeSet::new();
+    for lock in &locks {
+        let blobs = lock.blobs().into_keys();
+        there.extend(blobs.map(|digest| digest.trim_start_matches("sha256:").to_owned()));
+        if let Some(matrix) = &lock.release_matrix
+            && present::missing_matrix(lock, &store).is_none()
+        {
+            there.insert(matrix.sha256.clone());
+        }
+        for locked in &lock.mkectl {
+            let kept = Kept::of(workspace, lock, locked);
+            if bundle::check_program(&kept.archive, &locked.sha256, &kept.program).is_ok() {
+                there.insert(locked.sha256.clone());
+            }
+        }
+    }
+    there.retain(|sha256| !nowhere.contains(sha256));
+    let tagged = snapshot.tagged_blobs(workspace)?;
+    snapshot.blobs = there.difference(&tagged).cloned().collect();
+    snapshot.lost = tagged.intersection(&nowhere).cloned().collect();
+    Ok(snapshot)
+}

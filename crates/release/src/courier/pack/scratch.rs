@@ -1,0 +1,50 @@
+//! Temporary files of a pack.
+
+use camino::Utf8PathBuf;
+
+use super::Error;
+
+/// Temporary files, in a folder of `bundles/` that git ignores.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    pub(super) folder: Utf8PathBuf,
+    /// Held as long as the folder is used.
+    _lock: std::fs::File,
+}
+
+impl Scratch {
+    /// The file that is locked.
+    const LOCK: &str = "lock";
+
+    pub(super) fn new(workspace: &crate::Workspace) -> Result<Self, crate::Error> {
+        let folder = workspace.bundles().join("pack");
+        crate::links::refuse_one(workspace, &folder)?;
+        let make = |source| crate::Error::io("make", &folder, source);
+        std::fs::create_dir_all(&folder).map_err(make)?;
+        let lock = folder.join(Self::LOCK);
+        crate::links::refuse_one(workspace, &lock)?;
+        let lock = std::fs::File::create(lock).map_err(make)?;
+        if matches!(lock.try_lock(), Err(std::fs::TryLockError::WouldBlock)) {
+            return Err(Error::InUse { folder }.into());
+        }
+        // A run that was killed has left its own.
+        for entry in folder.read_dir_utf8().map_err(make)?.flatten() {
+            let _ = match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                true => std::fs::remove_dir_all(entry.path()),
+                false if entry.file_name() != Self::LOCK => std::fs::remove_file(entry.path()),
+                false => Ok(()),
+            };
+        }
+        Ok(Self {
+            folder,
+            _lock: lock,
+        })
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // The next run tries again.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
