@@ -96,9 +96,14 @@ releases:
 #[test]
 fn a_team_adds_a_release_without_building() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    sandbox
-        .run(&["new", "lab", "--release", "v4.2.2"])
-        .success();
+    let refused = sandbox.run(&["new", "lab", "--release", "v4.2.2"]);
+    assert_ne!(refused.code, Some(0), "{}", refused.whole());
+    sandbox.run(&["new", "lab", "--defaults"]).success();
+    let path = "environments/lab/environment.yaml";
+    let text = sandbox
+        .read(path)
+        .replace("release: v4.2.1", "release: v4.2.2");
+    sandbox.write(path, &text);
     let unknown = "is unknown to this version of Airlock";
     let run = sandbox.run(&["render", "lab"]).success();
     assert!(run.stderr.contains(unknown), "{}", run.whole());

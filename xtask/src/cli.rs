@@ -446,7 +446,7 @@ pub(crate) enum StoreCommand {
 pub(crate) struct NewArgs {
     /// Name of the folder in environments/
     pub(crate) environment: String,
-    /// Release of the environment [default: newest locked, else newest known]
+    /// MKE release [default: newest locked, else newest known]
     #[arg(long)]
     pub(crate) release: Option<String>,
     /// Address of the registry, HOST[:PORT]

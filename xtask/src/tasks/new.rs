@@ -5,14 +5,12 @@ use std::process::ExitCode;
 
 use dialoguer::Input;
 use environment::Question;
+use semver::Version;
 use serde_json::json;
 
 use crate::app::App;
 use crate::cli::NewArgs;
 use crate::failure::Failure;
-
-/// The environment that comes with every workspace. A deploy to it reaches no cluster.
-const DEMO: &str = "demo";
 
 /// What is asked, in this order.
 const QUESTIONS: [Question; 5] = [
@@ -22,6 +20,9 @@ const QUESTIONS: [Question; 5] = [
     Question::Host,
     Question::User,
 ];
+
+/// The environment that comes with every workspace. A deploy to it reaches no cluster.
+const DEMO: &str = "demo";
 
 pub(crate) fn run(app: &App<'_>, arguments: &NewArgs) -> Result<ExitCode, Failure> {
     let name = &arguments.environment;
@@ -36,10 +37,8 @@ pub(crate) fn run(app: &App<'_>, arguments: &NewArgs) -> Result<ExitCode, Failur
     let text = release::new::scaffold(&app.workspace, name, release.as_ref(), |question| {
         arguments.answer(question)
     })?;
-    if let Some(release) = &release
-        && !release::new::is_known(&app.workspace, release)
-    {
-        return Err(Failure::UnknownRelease(format!("v{release}")));
+    if let Some(release) = &release {
+        known(app, release)?;
     }
     let directory = app.workspace.environment(name);
     let path = directory.join("environment.yaml");
@@ -83,6 +82,14 @@ impl NewArgs {
     }
 }
 
+/// Refuses a release that is neither in the table nor locked.
+fn known(app: &App<'_>, release: &Version) -> Result<(), Failure> {
+    match release::new::is_known(&app.workspace, release) {
+        true => Ok(()),
+        false => Err(Failure::UnknownRelease(format!("v{release}"))),
+    }
+}
+
 /// Returns whether an operator is there to be asked, and has answered nothing on the command line.
 fn asks(app: &App<'_>, arguments: &NewArgs) -> bool {
     let is_answered = arguments.release.is_some()
@@ -99,7 +106,7 @@ fn asked(app: &App<'_>, name: &str) -> Result<String, Failure> {
     let release: String = Input::new()
         .with_prompt("release")
         .default(default)
-        .validate_with(|answer: &String| super::release(answer).map(drop))
+        .validate_with(|answer: &String| known(app, &super::release(answer)?))
         .interact_text()?;
     let release = super::release(&release)?;
     let mut answers = Vec::new();

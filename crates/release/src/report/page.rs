@@ -140,7 +140,7 @@ async fn section(context: &Context<'_>, status: Status) -> Section {
         differs.then(|| diff::releases(workspace, &old, &environment.release).ok())?
     });
     let answers = section.status.registry.as_ref();
-    section.is_assumed = !answers.is_some_and(|registry| registry.served.is_some());
+    section.is_assumed = answers.is_none_or(|registry| registry.served.is_none());
     let planned = planned(context, environment, output, section.is_assumed);
     match timeout(PATIENCE, planned).await {
         Ok(Ok(summary)) => section.plan = Some(summary),
