@@ -57,6 +57,7 @@ fn artifact((repository, tag, root, children): &Image) -> Artifact {
 
 fn lock(number: usize, images: &[Image]) -> Lock {
     Lock {
+        set: None,
         version: 1,
         release: format!("v4.1.{number}"),
         arch: "amd64".to_owned(),
