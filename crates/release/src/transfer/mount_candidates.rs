@@ -1,5 +1,5 @@
 //! Finds mount candidates: blobs that other environments have in the same registry. Also finds blobs that other releases may have
-//! left in this registry, so that they are asked for, or mounted, before they are sent.
+//! left in this registry. They are asked for, or mounted, before they are sent.
 //!
 //! Staging and prod often are two projects of one registry. Candidates come from the files of the other environment, which record
 //! its last deploy. The registry decides whether it mounts them.

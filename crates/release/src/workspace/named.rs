@@ -87,7 +87,7 @@ pub(crate) fn write_named(
 /// Checks that a file of this kind can be written to a path that the operator typed, before a command works for it.
 ///
 /// # Errors
-/// Those of [`write_named`].
+/// Those of `write_named`.
 pub fn check_named(
     workspace: &Workspace,
     path: &Utf8Path,
