@@ -168,7 +168,7 @@ async fn what_no_bundle_has_is_named_with_the_way_to_prepare_for_it() {
         "the symlink `libcrypto-k0s.so.3` and the FIPS k0s binary",
         "accept: [not-in-bundle]",
         "no bundle has it",
-        "a registry does not report its free space",
+        "in the registry, which does not report its free space",
         "other OCI artifacts are accepted",
     ] {
         assert!(run.stdout.contains(expected), "{expected}\n{}", run.stdout);

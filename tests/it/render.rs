@@ -297,7 +297,7 @@ config:
     9 |     - role: master
       |             ^^^^^^
       |
-      = help: roles are `controller+worker`, `worker` and `single`
+      = help: write `controller+worker` or `worker`
 
     4 problems
     "#);

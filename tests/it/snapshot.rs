@@ -133,7 +133,7 @@ async fn a_snapshot_of_another_registry_or_none_at_all_is_refused() {
     insta::assert_snapshot!(plan(&text.replace("version: 1", "version: 2")), @"error: other.yaml is a registry snapshot of version 2, which this version of Airlock does not support");
     insta::assert_snapshot!(plan("version: 1\nwhat: this\n"), @r"
     error: other.yaml is not a registry snapshot
-      because: unknown field `what`, expected one of `version`, `environment`, `registry`, `taken`, `commit`, `blobs`, `tags` at line 2 column 1
+      because: unknown field `what`, expected one of `version`, `environment`, `registry`, `taken`, `commit`, `blobs`, `lost`, `tags` at line 2 column 1
     ");
 }
 

@@ -332,7 +332,7 @@ fn a_mistake_in_a_parent_is_found_where_a_child_hides_it() {
 #[test]
 fn wrong_keys() {
     insta::assert_snapshot!(wrong(&format!("{GOOD}realese: v4.1.5\n")), @"environments/prod/environment.yaml:3:1: unknown key `realese`; did you mean `release`?");
-    insta::assert_snapshot!(wrong(&format!("{GOOD}hosts: []\n")), @"environments/prod/environment.yaml:3:1: unknown key `hosts`; the keys are `inherit`, `release`, `registry`, `protected`, `rehearsal`, `mkectl`, `admin-password`, `apply-timeout`, `backups`, `release-matrix`, `kubeconfig`, `mke3`, `requires`, `record-operator`, `accept`, `facts`, `inventory`, `config`; settings of the cluster belong below `config`");
+    insta::assert_snapshot!(wrong(&format!("{GOOD}hosts: []\n")), @"environments/prod/environment.yaml:3:1: unknown key `hosts`; the keys are `inherit`, `release`, `registry`, `sets`, `protected`, `rehearsal`, `mkectl`, `admin-password`, `apply-timeout`, `backups`, `release-matrix`, `kubeconfig`, `mke3`, `requires`, `record-operator`, `accept`, `facts`, `inventory`, `config`; settings of the cluster belong below `config`");
     insta::assert_snapshot!(wrong(&format!("{GOOD}address: registry\n")), @"environments/prod/environment.yaml:3:1: unknown key `address`; `address` belongs below `registry`");
     insta::assert_snapshot!(wrong(&format!("{GOOD}Protected: true\n")), @"environments/prod/environment.yaml:3:1: unknown key `Protected`; did you mean `protected`?");
     insta::assert_snapshot!(wrong(&format!("{GOOD}release: v4.1.4\n")), @"environments/prod/environment.yaml:3:1: duplicate key `release`; keep one; the first is in line 1");
