@@ -102,8 +102,12 @@ pub(super) fn snapshot(
     let file = copied(context, medium, content, &temporary(context.workspace))?;
     let (path, text) = text(&file)?;
     let new = Snapshot::read(&path)?.snapshot;
-    if output.snapshot.exists() && new.taken <= Snapshot::read(&output.snapshot)?.snapshot.taken {
-        return Ok(None);
+    if output.snapshot.exists() {
+        let known = Snapshot::read(&output.snapshot)?.snapshot;
+        // Times are in seconds: of two returns in one second, the one that is unpacked last counts.
+        if new.taken < known.taken || new == known {
+            return Ok(None);
+        }
     }
     write(context, &output.snapshot, &text).map(Some)
 }
