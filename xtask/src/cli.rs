@@ -35,7 +35,8 @@ pub(crate) use rehearsal::{RehearsalArgs, RehearsalCommand};
     help_template = HELP,
     disable_help_subcommand = true,
     max_term_width = 80,
-    subcommand_required = true
+    subcommand_required = true,
+    arg_required_else_help = true
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -179,8 +180,8 @@ pub(crate) enum Command {
     Diff(DiffArgs),
     /// Compare files, receipts, registries and clusters
     ///
-    /// Prints a line for each environment, then each difference with the command that resolves it. Column DRIFT counts the
-    /// differences. Nothing is written.
+    /// Prints a line for each environment, then each difference with the command that resolves it. SHARED STATE is what the
+    /// registry records of the last deploy from any checkout; DIFFERENCES counts the differences. Nothing is written.
     Status(StatusArgs),
     /// Write a page about environments for a browser
     ///

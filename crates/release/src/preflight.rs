@@ -309,6 +309,7 @@ fn lock(
             let fault = match &error {
                 Error::Workspace(workspace::Error::NotLocked { .. })
                 | Error::Set(crate::set::Error::NotLocked { .. }) => WorkspaceFault::NotLocked,
+                Error::Set(_) => WorkspaceFault::Configuration,
                 _ => WorkspaceFault::LockBroken,
             };
             checks.push(Check::wrong(name, fault, chain(&error)));

@@ -1,8 +1,10 @@
 //! The hints for sets.
 
+use release::preflight::RegistryFault;
 use release::set::{Error, SetError};
 
 use super::registry_error;
+use crate::advice;
 
 /// Returns what can be done about a set that is not locked or fetched.
 pub(super) fn hints(error: &Error) -> Vec<String> {
@@ -39,7 +41,13 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         }
         Error::Platform { .. } => "name platforms that the image has, or none for all".to_owned(),
         Error::ListedAs { .. } => "list it in the other list of the set's file".to_owned(),
-        Error::Registry { source, .. } => return registry_error::hints(source),
+        // Its address is in the set's file.
+        Error::Registry { source, .. } => match advice::fault(source) {
+            Some(RegistryFault::NameNotResolved | RegistryFault::NotReached) => {
+                "run it on a machine with internet, or name a `mirror` for this host in the set's file".to_owned()
+            }
+            _ => return registry_error::hints(source),
+        },
         Error::Invalid(_)
         | Error::Ca { .. }
         | Error::Content { .. }

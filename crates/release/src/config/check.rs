@@ -113,6 +113,9 @@ fn requirement(
         Ok(locked) => locked,
         // A release may be named before it is locked. A lock that cannot be read is wrong for every command.
         Err(Error::Workspace(workspace::Error::NotLocked { release, .. })) => {
+            for name in environment.set_names() {
+                set::load(workspace, name)?;
+            }
             return Ok(Some(format!(
                 "release {release} is not locked: `deploy` is refused until `cargo xtask lock {release}` is run"
             )));

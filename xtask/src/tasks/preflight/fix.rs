@@ -31,7 +31,7 @@ fn here(fault: WorkspaceFault, environment: &Environment) -> Fix {
     let (text, command) = match fault {
         WorkspaceFault::Configuration => (
             "correct environment.yaml; the command shows each problem with its line",
-            format!("cargo xtask render {name} --check"),
+            format!("cargo xtask check {name}"),
         ),
         WorkspaceFault::AuthorityOutOfDate => {
             return words("put the current certificate into the file of registry.ca");

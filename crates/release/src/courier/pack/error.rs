@@ -104,7 +104,7 @@ pub enum Error {
         needed: u64,
     },
     /// The medium cannot be written.
-    #[error("the medium is not complete")]
+    #[error("cannot write the medium")]
     Medium {
         /// Why not.
         source: medium::Error,
