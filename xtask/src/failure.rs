@@ -448,7 +448,7 @@ fn hints(error: &Error) -> Vec<String> {
             "check that the bundle is complete and mkectl is that of {release}; push what is missing to the registry by other means, or \
              write `accept: [incomplete-lock]` if the cluster does not need it"
         ),
-        Error::Prune(prune::Error::LockUnknown { .. }) => "restore the lock: without it the artifacts to keep are unknown".to_owned(),
+        Error::Prune(prune::Error::LockUnknown { .. }) => "lock it, or restore its lock: without it the artifacts to keep are unknown".to_owned(),
         Error::Prune(prune::Error::Refused { .. }) => "nothing was removed; compute and review a new plan: `cargo xtask prune ENVIRONMENT --out FILE`".to_owned(),
         Error::Prune(prune::Error::RemovesNothing { .. }) => {
             "for registry:2, set REGISTRY_STORAGE_DELETE_ENABLED=true; for other registries, ask the administrator, or remove there what the plan names"

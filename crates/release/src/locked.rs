@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use environment::Environment;
 use semver::Version;
 
@@ -153,6 +153,28 @@ pub fn read_set(workspace: &Workspace, set: &str) -> Result<Locked, crate::Error
     parsed(workspace, path, &text)
 }
 
+/// Compares the lock of a set with those of its manifests that are in the store.
+///
+/// # Errors
+/// It lists something else.
+pub(crate) fn agrees(
+    workspace: &Workspace,
+    path: &Utf8Path,
+    lock: &bundle::Lock,
+) -> Result<(), crate::Error> {
+    let store = bundle::Store::open(&workspace.store())
+        .map_err(|source| crate::Error::store(workspace, source))?;
+    match set::contradiction(lock, &store) {
+        None => Ok(()),
+        Some((artifact, manifest)) => Err(set::Error::Contradiction {
+            path: workspace.shown(path).to_owned(),
+            reference: artifact.reference(),
+            manifest,
+        }
+        .into()),
+    }
+}
+
 fn parsed(workspace: &Workspace, path: Utf8PathBuf, text: &str) -> Result<Locked, crate::Error> {
     let digest = sha256(text.as_bytes());
     // Held while a lock is parsed, so it is parsed once.
@@ -162,6 +184,9 @@ fn parsed(workspace: &Workspace, path: Utf8PathBuf, text: &str) -> Result<Locked
         Some(lock) => Arc::clone(lock),
         None => {
             let lock = Arc::new(bundle::Lock::parse(text, workspace.shown(&path))?);
+            if lock.set.is_some() {
+                agrees(workspace, &path, &lock)?;
+            }
             parsed.insert(key, Arc::clone(&lock));
             lock
         }

@@ -9,7 +9,10 @@ use camino::Utf8PathBuf;
 use crate::workspace::read_if_there;
 use crate::{Error as AnyError, Workspace};
 
+mod agree;
 mod error;
+
+pub(crate) use agree::contradiction;
 
 pub use bundle::set::SetError;
 pub use error::{Error, Moved};

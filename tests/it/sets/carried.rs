@@ -34,6 +34,10 @@ impl Carried {
         Self { lab, upstream }
     }
 
+    fn store(&self) -> Store {
+        Store::open(&self.lab.sandbox.path("bundles/store")).unwrap()
+    }
+
     fn set(&self) -> Lock {
         Lock::read(&self.lab.sandbox.path("bundles/platform.lock.yaml")).unwrap()
     }
@@ -123,6 +127,76 @@ async fn a_deploy_carries_the_sets_of_its_environment() {
 }
 
 // promise 1, of sets
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_lists_less_than_its_manifests_is_refused_by_every_command() {
+    let carried = Carried::new().await;
+    let lab = &carried.lab;
+    lab.run(&["fetch", "lab"]).success();
+    lab.run(&["push", "lab"]).success();
+    let path = "bundles/platform.lock.yaml";
+    let good = lab.sandbox.read(path);
+    let layer = carried.set().artifacts[0].manifests[0].blobs[1].clone();
+    // The line with the digest, and the one with the size.
+    let mut lines: Vec<&str> = good.lines().collect();
+    let at = lines
+        .iter()
+        .position(|line| line.contains(layer.digest.as_ref()))
+        .unwrap();
+    lines.drain(at..at + 2);
+    let without = lines.join("\n") + "\n";
+    let size = format!("size: {}", layer.size);
+    let resized = good.replace(&size, &format!("size: {}", layer.size + 1));
+    let retyped = good.replace("application/vnd.oci.image.manifest.v1+json", "text/html");
+    for wrong in [without, resized, retyped] {
+        assert_ne!(wrong, good);
+        lab.sandbox.write(path, &wrong);
+        for command in [
+            &["lock", "platform"][..],
+            &["lock", "platform", "--check"],
+            &["fetch", "platform"],
+            &["fetch", "lab", "--check"],
+            &["plan", "lab"],
+            &["push", "lab"],
+            &["verify", "lab", "--full"],
+        ] {
+            let run = lab.run(command).exits_with(4);
+            assert!(
+                run.stderr
+                    .contains("bundles/platform.lock.yaml does not list what manifest sha256:")
+                    && run
+                        .stderr
+                        .contains("git checkout -- bundles/platform.lock.yaml"),
+                "{command:?}: {}",
+                run.stderr
+            );
+        }
+    }
+    lab.sandbox.write(path, &good);
+    lab.run(&["verify", "lab", "--full"]).success();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_of_what_was_fetched_reads_the_sets_too() {
+    let carried = Carried::new().await;
+    let lab = &carried.lab;
+    lab.run(&["fetch", "lab"]).success();
+    lab.run(&["fetch", "lab", "--check"]).success();
+    let layer = carried.set().artifacts[0].manifests[0].blobs[1].clone();
+    let path = carried.store().path(&layer.digest);
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let run = lab.run(&["fetch", "lab", "--check"]).exits_with(4);
+    assert!(
+        run.stderr
+            .contains("bundles/store lacks 1 blob that sets name"),
+        "{}",
+        run.stderr
+    );
+    std::fs::write(&path, vec![b'x'; bytes.len()]).unwrap();
+    let run = lab.run(&["fetch", "lab", "--check"]);
+    assert_ne!(run.code, Some(0), "{}", run.whole());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn success_is_reported_only_if_the_sets_are_served_too() {
     let carried = Carried::new().await;
@@ -309,6 +383,23 @@ async fn prune_keeps_what_sets_need_and_removes_what_they_needed() {
     assert_eq!(held("1.29").await.unwrap(), None);
     assert!(held("1.29-2").await.unwrap().is_some());
     carried.everything_is_served().await;
+
+    // What another environment needs by a set that nobody has locked is not known.
+    let other = (lab.sandbox.read("environments/lab/environment.yaml"))
+        .replace("sets: [platform]", "sets: [unlocked]");
+    lab.sandbox
+        .write("environments/other/environment.yaml", &other);
+    lab.sandbox
+        .write("bundles/unlocked.set.yaml", "images: [nginx:1.29-2]\n");
+    let run = lab
+        .run(&["prune", "lab", "--out", "again.yaml"])
+        .exits_with(3);
+    assert!(
+        run.stderr
+            .contains("other needs unlocked, and its lock was not found"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

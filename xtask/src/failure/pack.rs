@@ -37,7 +37,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Medium { source } => match source {
             MediumError::Occupied { .. } => "name an empty folder, or delete the old medium first",
             MediumError::Changed { .. } => {
-                "delete that file and pack again: it is read from the bundle"
+                "delete that file and pack again: it is read from its bundle or registry"
             }
             MediumError::SmallVolume { .. } => "choose larger volumes",
             source if source.is_full() => "free some space and pack again: the run resumes",

@@ -42,12 +42,21 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Invalid(SetError::Reserved { .. }) => {
             "give it a different place with `as:`".to_owned()
         }
+        Error::Contradiction { path, .. } => {
+            format!("restore the reviewed lock: `git checkout -- {path}`")
+        }
+        Error::Unfetched { .. } => {
+            "on a machine with internet: `cargo xtask fetch SET`; what the registry has need not be here".to_owned()
+        }
         Error::Platform { .. } => "name platforms that the image has, or none for all".to_owned(),
         Error::ListedAs { .. } => "list it in the other list of the set's file".to_owned(),
         // Its address is in the set's file.
         Error::Registry { source, .. } => match advice::fault(source) {
             Some(RegistryFault::NameNotResolved | RegistryFault::NotReached) => {
                 "run it on a machine with internet, or name a `mirror` for this host in the set's file".to_owned()
+            }
+            Some(RegistryFault::NoProject) => {
+                "check the reference in the set's file: its registry has no such repository, tag or digest".to_owned()
             }
             _ => return registry_error::hints(source),
         },

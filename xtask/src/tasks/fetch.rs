@@ -84,7 +84,7 @@ fn fetch_set(app: &App<'_>, arguments: &FetchArgs) -> Result<ExitCode, Failure> 
         Ok(release::transfer::set::pull::fetch(&app.context(), set).await?)
     })?;
     let mut text = format!(
-        "the set {set} is fetched and matches its lock: {}, {}\n",
+        "the set {set} is fetched: {}, {}\n",
         super::count(fetched.blobs, "new blob"),
         indicatif::DecimalBytes(fetched.bytes),
     );

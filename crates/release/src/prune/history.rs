@@ -156,7 +156,10 @@ fn keep_sets(
                 None => locks.into_iter().next(),
             };
             let Some((digest, lock)) = found else {
-                if why.iter().any(|why| ["running", "previous"].contains(why)) {
+                if why
+                    .iter()
+                    .any(|why| ["wanted", "running", "previous"].contains(why))
+                {
                     return Err(prune::Error::LockUnknown {
                         environment: name,
                         path: workspace.shown(&workspace.set_lock(&set)).to_owned(),

@@ -111,6 +111,22 @@ pub enum Error {
         /// Why not.
         source: bundle::DescribeError,
     },
+    /// The lock of a set was changed by hand, or it was not written for these manifests.
+    #[error("{path} does not list what manifest {manifest} of {reference} contains")]
+    Contradiction {
+        /// The lock's file, relative to the workspace.
+        path: Utf8PathBuf,
+        /// What is locked.
+        reference: String,
+        /// The digest of its manifest.
+        manifest: String,
+    },
+    /// A check found that the store lacks blobs of sets.
+    #[error("bundles/store lacks {} that sets name", environment::count(*blobs, "blob"))]
+    Unfetched {
+        /// How many.
+        blobs: usize,
+    },
     /// A document of an image is too large, or its parts are nested too deeply.
     #[error("{reference} cannot be carried: {rule}")]
     Shape {
@@ -183,7 +199,10 @@ impl Error {
             | Self::Credentials { .. } => Kind::Workspace,
             Self::Entry { .. } => Kind::Usage,
             Self::Registry { .. } => Kind::Registry,
-            Self::Content { .. } | Self::Shape { .. } => Kind::Content,
+            Self::Content { .. }
+            | Self::Contradiction { .. }
+            | Self::Unfetched { .. }
+            | Self::Shape { .. } => Kind::Content,
             Self::Moved { .. } => Kind::Outdated,
         }
     }

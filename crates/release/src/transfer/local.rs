@@ -88,10 +88,32 @@ pub async fn check(
         step: Step::Verify,
         what: format!("{shown} matches its lock"),
     });
+    check_sets(context, lock)?;
     Ok(Checked {
         read: Read::Bundle(shown),
         mkectl: program::check(context, lock)?,
     })
+}
+
+/// Compares what sets carry with its digests. No bundle has that, so it must be in the store.
+fn check_sets(context: &Context<'_>, lock: &bundle::Lock) -> Result<(), Error> {
+    let of_sets = lock.artifacts.iter().filter(|one| one.source.is_some());
+    let all: BTreeMap<&str, _> = of_sets
+        .flat_map(bundle::Artifact::blobs)
+        .map(|(digest, size)| (digest.as_ref(), (digest, size)))
+        .collect();
+    let store = open_store(context.workspace)?;
+    let (here, missing): (Vec<_>, Vec<_>) = all
+        .into_values()
+        .partition(|(digest, _)| store.path(digest).exists());
+    for (digest, size) in here {
+        tokio::task::block_in_place(|| store.verify_blob(digest, size))
+            .map_err(|source| Error::store(context.workspace, source))?;
+    }
+    match missing.len() {
+        0 => Ok(()),
+        blobs => Err(crate::set::Error::Unfetched { blobs }.into()),
+    }
 }
 
 /// Compares what the store has of a lock with its digests; returns nothing if it has nothing.

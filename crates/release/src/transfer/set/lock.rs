@@ -69,7 +69,11 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     let path = context.workspace.shown(&file).to_owned();
     let before = read_if_there(&file)?;
     let locked = match &before {
-        Some(text) => Lock::parse(text, &path)?.artifacts,
+        Some(text) => {
+            let lock = Lock::parse(text, &path)?;
+            crate::locked::agrees(context.workspace, &file, &lock)?;
+            lock.artifacts
+        }
         None => Vec::new(),
     };
     let store = open_store(context.workspace)?;

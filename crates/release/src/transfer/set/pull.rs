@@ -51,6 +51,8 @@ pub async fn fetch(
 ) -> Result<(Fetched, Vec<Unlocked>), crate::Error> {
     let (loaded, locked) = locked::of_set(context.workspace, set)?;
     let fetched = bring(context, &locked.lock, &|_| ()).await?;
+    // Now with every manifest.
+    locked::agrees(context.workspace, &locked.path, &locked.lock)?;
     let moved = super::lock::all_moved(context, &loaded, &locked.lock).await?;
     match moved.is_empty() {
         true => Ok((fetched, unlocked(context.workspace, &locked.lock)?)),
