@@ -111,3 +111,65 @@ async fn each_consumer_gets_its_own_form() {
     let mirrors = lab.run(&["images", "lab", "--as", "idms"]).success().stdout;
     assert!(mirrors.contains("  - source: docker.io/library/nginx\n    mirrors:\n    - 127.0.0.1:[PORT]/mke/library/nginx\n"), "{mirrors}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn artifacts_whose_tag_changes_are_mapped_or_listed() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    let upstream = Upstream::start().await;
+    for (repository, tag) in [("org/one", "1"), ("org/two", "1"), ("org/two", "2")] {
+        upstream.image(repository, tag, &["linux/amd64"], 100, tag);
+    }
+    let by_digest = upstream.image("org/three", "1", &["linux/amd64"], 100, "3");
+    let address = &upstream.address;
+    lab.sandbox.write(
+        "bundles/platform.set.yaml",
+        &format!(
+            "images:\n- {{ reference: 'quay.io/org/one:1', as: 'org/one:1.0' }}\n- {{ reference: 'quay.io/org/two:1', as: 'old/two' }}\n\
+             - quay.io/org/two:2\n- {{ reference: 'quay.io/org/three@{by_digest}', as: 'org/three:3' }}\n\
+             registries: {{ quay.io: {{ mirror: '{address}' }} }}\n"
+        ),
+    );
+    lab.write_environment("sets: [platform]\n");
+    lab.run(&["lock", "platform"]).success();
+    let form = |form: &str| lab.run(&["images", "lab", "--as", form]).success().stdout;
+    let kustomize = form("kustomize");
+    for text in [
+        "- name: quay.io/org/one\n  newName: 127.0.0.1:[PORT]/mke/org/one\n  newTag: \"1.0\"\n",
+        "- name: quay.io/org/three\n  newName: 127.0.0.1:[PORT]/mke/org/three\n#",
+        "# not expressible: quay.io/org/two:1 is 127.0.0.1:[PORT]/mke/old/two:1\n\
+         # not expressible: quay.io/org/two:2 is 127.0.0.1:[PORT]/mke/org/two:2\n",
+    ] {
+        assert!(kustomize.contains(text), "{text}: {kustomize}");
+    }
+    assert!(!kustomize.contains("name: quay.io/org/two"), "{kustomize}");
+    let hosts = form("containerd");
+    assert!(
+        hosts.contains(
+            "# /etc/containerd/certs.d/quay.io/hosts.toml\n\
+             # not by this file: quay.io/org/one:1 is 127.0.0.1:[PORT]/mke/org/one:1.0\n\
+             # not by this file: quay.io/org/two:1 is 127.0.0.1:[PORT]/mke/old/two:1\nserver"
+        ),
+        "{hosts}"
+    );
+    let bom: serde_json::Value = serde_json::from_str(&form("cyclonedx")).unwrap();
+    let of = |name: &str| {
+        let mut components = bom["components"].as_array().unwrap().iter();
+        let found = components.find(|one| one["name"] == name).unwrap();
+        (
+            found["purl"].as_str().unwrap(),
+            found["version"].as_str().unwrap(),
+        )
+    };
+    let (purl, version) = of("quay.io/org/one");
+    assert!(
+        purl.ends_with("?repository_url=quay.io/org/one&tag=1"),
+        "{purl}"
+    );
+    assert_eq!(version, "1");
+    let (purl, version) = of("quay.io/org/three");
+    assert!(
+        purl.ends_with("?repository_url=quay.io/org/three"),
+        "{purl}"
+    );
+    assert_eq!(version, by_digest);
+}

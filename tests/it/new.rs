@@ -116,6 +116,26 @@ fn names_that_cannot_be_are_refused_and_leave_nothing() {
 }
 
 #[test]
+fn names_of_sets_and_of_other_folders_are_refused() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    sandbox.write("bundles/platform.set.yaml", "images: [nginx:1]\n");
+    let before = sandbox.state();
+    let mut all = String::new();
+    for name in ["platform", "facts", "ci"] {
+        all.push_str(&sandbox.run(&["new", name]).exits_with(64).stderr);
+    }
+    insta::assert_snapshot!(all, @"
+    error: the name `platform` is that of a set, and commands take both
+    hint: choose a different name
+    error: environments/facts is reserved for files that are not of an environment
+    hint: choose a different name
+    error: environments/ci is reserved for files that are not of an environment
+    hint: choose a different name
+    ");
+    assert_eq!(sandbox.changes_since(&before), [""; 0]);
+}
+
+#[test]
 fn the_release_can_be_named() {
     let sandbox = Sandbox::new(AIRLOCK);
     sandbox

@@ -318,6 +318,94 @@ async fn mistakes_in_a_set_are_named() {
     );
 }
 
+#[test]
+fn what_airlock_keeps_in_the_registry_is_not_a_place_for_a_set() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    sandbox.write(
+        "bundles/platform.set.yaml",
+        "images: [{ reference: 'nginx:1', as: 'airlock/state:qa' }]\n",
+    );
+    insta::assert_snapshot!(sandbox.run(&["lock", "platform"]).whole(), @"
+    exit code: 3
+    --- stdout
+    --- stderr
+    error: bundles/platform.set.yaml: docker.io/library/nginx:1 would become airlock/state:qa in the mirror, and airlock/ is reserved for Airlock
+    hint: give it a different place with `as:`
+    ");
+    for places in [
+        format!("images: ['quay.io/{}/a:1']\n", registry::probe::FOLDER),
+        "charts: ['quay.io/airlock/state:lab']\n".to_owned(),
+    ] {
+        sandbox.write("bundles/platform.set.yaml", &places);
+        let run = sandbox.run(&["fetch", "platform"]).exits_with(3);
+        assert!(run.stderr.contains("is reserved"), "{}", run.stderr);
+    }
+    sandbox.write(
+        "bundles/platform.set.yaml",
+        "images: ['quay.io/airlocks/state:1']\n",
+    );
+    let run = sandbox.run(&["fetch", "platform"]).exits_with(3);
+    assert!(run.stderr.contains("is not locked"), "{}", run.stderr);
+}
+
+#[test]
+fn credentials_and_mirrors_that_cannot_be_are_refused_when_the_file_is_read() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let mut all = String::new();
+    for text in [
+        "images: ['bob:secret@quay.io/a:1']\n",
+        "images:\n- nginx:1\n- 'bob:secret@quay.io:5000'\n",
+        "images:\n- reference: 'https://bob:secret@quay.io/a:1'\n",
+        "images:\n- { reference: nginx:1, as: 'bob:secret@quay.io/a:1' }\n",
+        "charts:\n- 'oci://bob:secret@quay.io/a:1'\n",
+        "images: [nginx:1]\nregistries:\n  docker.io: { mirror: 'bob:secret@quay.io:5000' }\n",
+        "images: [nginx:1]\nregistries:\n  docker.io: { mirror: 'https://bob:secret@quay.io' }\n",
+        "images: [nginx:1]\nregistries:\n  'bob:secret@docker.io': { ca: a.pem }\n",
+        "images: [nginx:1]\nregistries:\n  docker.io: { mirror: 'https://quay.io' }\n",
+        "images: [nginx:1]\nregistries:\n  docker.io: { mirror: 'quay.io/Hub?a=b' }\n",
+        "images: [nginx:1]\nregistries:\n  docker.io: { mirror: 'quay.io:port' }\n",
+        "images: [nginx:1]\nregistries:\n  docker.io/library: { mirror: quay.io }\n",
+    ] {
+        sandbox.write("bundles/platform.set.yaml", text);
+        let run = sandbox.run(&["lock", "platform"]).exits_with(3);
+        assert!(!run.whole().contains("secret"), "{}", run.whole());
+        all.push_str(&run.stderr);
+    }
+    insta::assert_snapshot!(all, @"
+    error: bundles/platform.set.yaml:1:10: this is not a set
+      because: images[0]: after `@` only a digest is allowed; credentials come from the files of Podman, Skopeo or Docker at line 1 column 10
+    error: bundles/platform.set.yaml:3:3: this is not a set
+      because: images[1]: after `@` only a digest is allowed; credentials come from the files of Podman, Skopeo or Docker at line 3 column 3
+    error: bundles/platform.set.yaml:2:3: this is not a set
+      because: images[0]: after `@` only a digest is allowed; credentials come from the files of Podman, Skopeo or Docker at line 2 column 3
+    error: bundles/platform.set.yaml:2:3: this is not a set
+      because: images[0]: after `@` only a digest is allowed; credentials come from the files of Podman, Skopeo or Docker at line 2 column 3
+    error: bundles/platform.set.yaml:2:3: this is not a set
+      because: charts[0]: after `@` only a digest is allowed; credentials come from the files of Podman, Skopeo or Docker at line 2 column 3
+    error: bundles/platform.set.yaml:3:14: this is not a set
+      because: registries.docker.io: a registry is `host[:port]`; credentials come from the files of Podman, Skopeo or Docker at line 3 column 14
+    error: bundles/platform.set.yaml:3:14: this is not a set
+      because: registries.docker.io: a registry is `host[:port]`; credentials come from the files of Podman, Skopeo or Docker at line 3 column 14
+    error: bundles/platform.set.yaml:3:3: this is not a set
+      because: registries: a registry is `host[:port]`; credentials come from the files of Podman, Skopeo or Docker at line 3 column 3
+    error: bundles/platform.set.yaml:3:14: this is not a set
+      because: registries.docker.io: `https://quay.io` has a scheme; a registry is `host[:port]` at line 3 column 14
+    error: bundles/platform.set.yaml:3:14: this is not a set
+      because: registries.docker.io: `Hub?a=b` is not a repository name: only lower-case letters, digits, `.`, `_`, `-` and `/` are allowed at line 3 column 14
+    error: bundles/platform.set.yaml:3:14: this is not a set
+      because: registries.docker.io: `quay.io:port` is not `host[:port]` at line 3 column 14
+    error: bundles/platform.set.yaml:3:3: this is not a set
+      because: registries: `docker.io/library` is not `host[:port]` at line 3 column 3
+    ");
+    let digest = format!("sha256:{}", "0".repeat(64));
+    sandbox.write(
+        "bundles/platform.set.yaml",
+        &format!("images: ['nginx@{digest}']\nregistries: {{ docker.io: {{ mirror: 'quay.io:443/hub/' }} }}\n"),
+    );
+    let run = sandbox.run(&["fetch", "platform"]).exits_with(3);
+    assert!(run.stderr.contains("is not locked"), "{}", run.stderr);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_offline_run_asks_no_upstream() {
     let place = Place::new().await;

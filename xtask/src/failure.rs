@@ -87,6 +87,10 @@ pub(crate) enum Failure {
     UnknownRelease(String),
     #[error("the name `demo` is reserved for the demo, which reaches no cluster")]
     NameOfDemo,
+    #[error("the name `{0}` is that of a set, and commands take both")]
+    NameOfSet(String),
+    #[error("environments/{0} is reserved for files that are not of an environment")]
+    NameOfFolder(String),
     #[error("{option} is for sets, and {release} is not a set")]
     OptionOfSets {
         option: &'static str,
@@ -187,6 +191,8 @@ impl Failure {
             Self::NotARelease(_)
             | Self::UnknownRelease(_)
             | Self::NameOfDemo
+            | Self::NameOfSet(_)
+            | Self::NameOfFolder(_)
             | Self::Log(_)
             | Self::NeitherEnvironmentNorRelease(_)
             | Self::OptionOfSets { .. }
@@ -267,7 +273,9 @@ impl Failure {
             Self::UnknownRelease(release) => vec![format!(
                 "`cargo xtask releases` lists the known releases; to use a different one, lock it first: `cargo xtask lock {release}`"
             )],
-            Self::NameOfDemo => vec!["choose a different name".to_owned()],
+            Self::NameOfDemo | Self::NameOfSet(_) | Self::NameOfFolder(_) => {
+                vec!["choose a different name".to_owned()]
+            }
             Self::NoFolder(_) => vec!["correct the path after `-C`".to_owned()],
             Self::NeitherReleaseNorFile(_) => {
                 vec![

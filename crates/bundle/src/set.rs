@@ -11,8 +11,12 @@ use serde::{Deserialize, Deserializer};
 use crate::name::{Name, NameError};
 
 mod reference;
+mod written;
 
 pub use reference::{DOCKER_HUB, Reference, ReferenceError};
+
+/// Where Airlock keeps its own in a project: the state of environments, and the uploads of a preflight.
+const RESERVED: [&str; 2] = ["airlock", "airlock-preflight"];
 
 /// What a set's file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -23,6 +27,7 @@ pub struct Set {
     /// The charts in registries.
     pub charts: Vec<Item>,
     /// What is to be known of registries, by host.
+    #[serde(deserialize_with = "written::registries")]
     pub registries: BTreeMap<String, Upstream>,
 }
 
@@ -31,6 +36,7 @@ pub struct Set {
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Upstream {
     /// The registry that is asked instead, `host[:port]` or `host[:port]/path`.
+    #[serde(deserialize_with = "written::mirror")]
     pub mirror: Option<String>,
     /// A PEM file with the private CA of its certificate, relative to the set's file.
     pub ca: Option<Utf8PathBuf>,
@@ -117,6 +123,20 @@ pub enum SetError {
         /// The name, below the registry and project.
         place: String,
     },
+    /// An entry would be where Airlock keeps something of its own.
+    #[error(
+        "{path}: {reference} would become {place} in the mirror, and {folder}/ is reserved for Airlock"
+    )]
+    Reserved {
+        /// The set's file.
+        path: Utf8PathBuf,
+        /// The entry's reference.
+        reference: String,
+        /// The name, below the registry and project.
+        place: String,
+        /// The folder that is reserved.
+        folder: &'static str,
+    },
     /// The set lists nothing.
     #[error("{path}: the set lists neither images nor charts")]
     Empty {
@@ -198,6 +218,15 @@ impl Item {
             text: self.place.clone().unwrap_or_default(),
             source,
         })?;
+        let first = repository.split('/').next();
+        if let Some(folder) = RESERVED.into_iter().find(|one| Some(*one) == first) {
+            return Err(SetError::Reserved {
+                path: path.to_owned(),
+                reference: reference.to_string(),
+                place: format!("{repository}:{tag}"),
+                folder,
+            });
+        }
         let mut platforms = self.platforms.clone();
         platforms.sort();
         platforms.dedup();
@@ -276,7 +305,7 @@ impl<'de> Deserialize<'de> for Item {
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Item, E> {
                 Ok(Item {
-                    reference: text.to_owned(),
+                    reference: written::without_credentials(text)?.to_owned(),
                     platforms: Vec::new(),
                     place: None,
                 })
@@ -284,6 +313,8 @@ impl<'de> Deserialize<'de> for Item {
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Item, A::Error> {
                 let form = Form::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+                written::without_credentials(&form.reference)?;
+                written::without_credentials(form.place.as_deref().unwrap_or_default())?;
                 Ok(Item {
                     reference: form.reference,
                     platforms: form.platforms,

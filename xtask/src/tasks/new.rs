@@ -24,6 +24,9 @@ const QUESTIONS: [Question; 5] = [
 /// The environment that comes with every workspace. A deploy to it reaches no cluster.
 const DEMO: &str = "demo";
 
+/// What else is in `environments/`: what `learn` records, and the pipelines.
+const FOLDERS: [&str; 2] = ["facts", "ci"];
+
 pub(crate) fn run(app: &App<'_>, arguments: &NewArgs) -> Result<ExitCode, Failure> {
     let name = &arguments.environment;
     let release = match &arguments.release {
@@ -32,6 +35,12 @@ pub(crate) fn run(app: &App<'_>, arguments: &NewArgs) -> Result<ExitCode, Failur
     };
     if name == DEMO {
         return Err(Failure::NameOfDemo);
+    }
+    if FOLDERS.contains(&name.as_str()) {
+        return Err(Failure::NameOfFolder(name.clone()));
+    }
+    if release::set::exists(&app.workspace, name) {
+        return Err(Failure::NameOfSet(name.clone()));
     }
     // A name that cannot be one, and one that exists, are found before anything is asked.
     let text = release::new::scaffold(&app.workspace, name, release.as_ref(), |question| {

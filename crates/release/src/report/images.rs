@@ -53,6 +53,12 @@ pub struct Mirrored {
     from: (String, String),
     #[serde(skip)]
     to: String,
+    /// The upstream tag. A reference by digest alone has none.
+    #[serde(skip)]
+    tag: Option<String>,
+    /// The tag in the environment's registry, if it is a different one.
+    #[serde(skip)]
+    new_tag: Option<String>,
 }
 
 /// Returns where the artifacts of an environment are, of its release and of its sets.
@@ -68,17 +74,25 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
             Some(source) => Reference::parse(&source.reference).ok(),
             None => None,
         };
-        let (host, repository, upstream) = match parsed {
+        let (host, repository, tag, upstream) = match parsed {
             Some(reference) => {
                 let upstream = reference.to_string();
-                (reference.host, reference.repository, upstream)
+                let Reference {
+                    host,
+                    repository,
+                    tag,
+                    ..
+                } = reference;
+                (host, repository, tag, upstream)
             }
             None => {
                 let repository = format!("{VENDOR_PATH}/{}", artifact.repository);
                 let upstream = format!("{VENDOR}/{repository}:{}", artifact.tag);
-                (VENDOR.to_owned(), repository, upstream)
+                let tag = Some(artifact.tag.clone());
+                (VENDOR.to_owned(), repository, tag, upstream)
             }
         };
+        let is_renamed = tag.as_ref().is_some_and(|tag| *tag != artifact.tag);
         let to = format!("{}/{}", registry.image_url(), artifact.repository);
         artifacts.push(Mirrored {
             upstream,
@@ -87,6 +101,8 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
             kind: artifact.kind.to_string(),
             from: (host, repository),
             to,
+            tag,
+            new_tag: is_renamed.then(|| artifact.tag.clone()),
         });
     }
     artifacts.sort();
@@ -118,12 +134,26 @@ impl Images {
         repositories
     }
 
-    /// Returns the `images:` of a kustomization. Short names of Docker Hub are listed as manifests write them, too. If different tags of
-    /// a repository are in different places, the first one counts.
+    /// Returns the `images:` of a kustomization. Short names of Docker Hub are listed as manifests write them, too. An entry changes all
+    /// tags of a name alike, so artifacts of one name that land differently are listed in comments.
     pub fn kustomize(&self) -> String {
+        let mut names: BTreeMap<_, Vec<&Mirrored>> = BTreeMap::new();
+        for one in self.pulled() {
+            names.entry(&one.from).or_default().push(one);
+        }
         let mut text = "images:\n".to_owned();
-        for ((host, repository), places) in self.repositories() {
-            let Some(place) = places.first() else {
+        for ((host, repository), artifacts) in names {
+            let changes: BTreeSet<_> = (artifacts.iter())
+                .map(|one| (&one.to, &one.new_tag))
+                .collect();
+            let mut changes = changes.into_iter();
+            let (Some((place, new_tag)), None) = (changes.next(), changes.next()) else {
+                for one in artifacts {
+                    text.push_str(&format!(
+                        "# not expressible: {} is {}\n",
+                        one.upstream, one.mirrored
+                    ));
+                }
                 continue;
             };
             let mut names = vec![format!("{host}/{repository}")];
@@ -133,6 +163,9 @@ impl Images {
             }
             for name in names {
                 text.push_str(&format!("- name: {name}\n  newName: {place}\n"));
+                if let Some(tag) = new_tag {
+                    text.push_str(&format!("  newTag: \"{tag}\"\n"));
+                }
             }
         }
         text
@@ -143,17 +176,19 @@ impl Images {
         let components = self.artifacts.iter().map(|one| {
             let (host, repository) = &one.from;
             let name = repository.rsplit('/').next().unwrap_or(repository);
-            let tag = one.mirrored.rsplit(':').next().unwrap_or_default();
+            let tag = one.tag.as_deref();
+            let version = tag.unwrap_or(&one.digest);
+            let tag = tag.map_or_else(String::new, |tag| format!("&tag={tag}"));
             let digest = one.digest.trim_start_matches("sha256:");
             let purl = format!(
-                "pkg:oci/{name}@sha256%3A{digest}?repository_url={}&tag={tag}",
+                "pkg:oci/{name}@sha256%3A{digest}?repository_url={}{tag}",
                 format!("{host}/{repository}").replace(':', "%3A")
             );
             serde_json::json!({
                 "type": "container",
                 "bom-ref": one.mirrored,
                 "name": format!("{host}/{repository}"),
-                "version": tag,
+                "version": version,
                 "hashes": [{ "alg": "SHA-256", "content": digest }],
                 "purl": purl,
                 "properties": [
@@ -188,7 +223,7 @@ impl Images {
     }
 
     /// Returns a `hosts.toml` of containerd for each upstream host, with the path that each is to have. What is in a different place than
-    /// its upstream path is listed in a comment, since containerd changes no path.
+    /// its upstream path, or has a different tag, is listed in a comment, since containerd changes neither.
     pub fn containerd(&self) -> String {
         let mut hosts: BTreeMap<&str, Vec<&Mirrored>> = BTreeMap::new();
         for one in self.pulled() {
@@ -210,7 +245,8 @@ impl Images {
                 _ => String::new(),
             };
             let is_same = |one: &&&Mirrored| {
-                one.to == format!("{}/{}", self.registry, one.from.1) && below.is_empty()
+                let is_there = one.to == format!("{}/{}", self.registry, one.from.1);
+                is_there && one.new_tag.is_none() && below.is_empty()
             };
             let (same, moved): (Vec<&Mirrored>, Vec<&Mirrored>) =
                 artifacts.into_iter().partition(|one| is_same(&one));
