@@ -39,14 +39,14 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Invalid(SetError::Collision { .. }) => {
             "give one of them a different place with `as:`".to_owned()
         }
-        Error::Invalid(SetError::Reserved { .. }) => {
-            "give it a different place with `as:`".to_owned()
-        }
         Error::Contradiction { path, .. } => {
             format!("restore the reviewed lock: `git checkout -- {path}`")
         }
         Error::Unfetched { .. } => {
             "on a machine with internet: `cargo xtask fetch SET`; what the registry has need not be here".to_owned()
+        }
+        Error::Invalid(SetError::Reserved { .. }) => {
+            "give it a different place with `as:`".to_owned()
         }
         Error::Platform { .. } => "name platforms that the image has, or none for all".to_owned(),
         Error::ListedAs { .. } => "list it in the other list of the set's file".to_owned(),
