@@ -355,6 +355,31 @@ fn a_portable_program_is_built_for_the_medium() {
 }
 
 #[test]
+fn folders_of_the_workspace_are_no_medium() {
+    let site = Site::new();
+    let before = site.sandbox.state();
+    for folder in [
+        ".",
+        ".git",
+        "bundles/store",
+        "environments/lab",
+        "environments/new/below",
+    ] {
+        let run = site.pack(&["--out", folder]).exits_with(64);
+        assert!(
+            run.stderr.contains(&format!(
+                "error: {folder} belongs to the workspace, and a medium is a folder of its own\n\
+                 hint: name a folder outside the workspace, such as that of a disk\n"
+            )),
+            "{}",
+            run.stderr
+        );
+    }
+    assert_eq!(site.sandbox.changes_since(&before), [""; 0]);
+    site.pack(&["--out", "medium"]).success();
+}
+
+#[test]
 fn what_is_not_committed_is_not_packed() {
     let site = Site::new();
     site.sandbox.write("notes.txt", "not carried");

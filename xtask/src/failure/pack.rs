@@ -28,6 +28,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Secret { .. } => {
             "replace the secret by a reference such as `{ env: NAME }`, in a commit by `git rebase`; then return again"
         }
+        Error::Folder { .. } => "name a folder outside the workspace, such as that of a disk",
         Error::NoRoom { .. } => "free some space, or use `--volume SIZE` and several disks",
         Error::Have { .. } => {
             "name the file of `cargo xtask snapshot`, or manifest.yaml of a medium"

@@ -35,7 +35,11 @@ pub(crate) fn run(app: &App<'_>, arguments: &PackArgs) -> Result<ExitCode, Failu
     let out = arguments.out.as_deref().filter(|_| !arguments.dry_run);
     let mut stream = match out {
         Some(out) if out == "-" => Some(edge::stream()?),
-        _ => None,
+        Some(out) => {
+            pack::check_folder(&app.workspace, out)?;
+            None
+        }
+        None => None,
     };
     let packed = until_interrupted(app, async {
         let context = app.context();

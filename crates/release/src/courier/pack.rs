@@ -204,7 +204,7 @@ impl Pack {
     /// # Errors
     /// The folder has a different medium or too little space, or something cannot be written.
     pub fn write(&self, context: &Context<'_>, folder: &Utf8Path) -> Result<(), crate::Error> {
-        crate::links::check(folder, folder)?;
+        check_folder(context.workspace, folder)?;
         std::fs::create_dir_all(folder)
             .map_err(|source| crate::Error::io("make", folder, source))?;
         let needed = medium::to_write(folder, &self.manifest, self.bytes.len() as u64);
@@ -363,4 +363,36 @@ fn platforms(options: &Options) -> Vec<String> {
         true => vec![PLATFORM.to_owned()],
         false => options.platforms.clone(),
     }
+}
+
+/// Checks the folder that a medium is to be written to, before a command works for it.
+///
+/// # Errors
+/// The path leads through a symbolic link, or the folder belongs to the workspace.
+pub fn check_folder(workspace: &crate::Workspace, folder: &Utf8Path) -> Result<(), crate::Error> {
+    crate::links::check(folder, folder)?;
+    match belongs_to(workspace, folder) {
+        false => Ok(()),
+        true => Err(Error::Folder {
+            folder: folder.to_owned(),
+        }
+        .into()),
+    }
+}
+
+/// Returns whether a folder, which need not exist, is the workspace itself or in one of its own folders.
+fn belongs_to(workspace: &crate::Workspace, folder: &Utf8Path) -> bool {
+    let real = |path: &Utf8Path| path.canonicalize_utf8().ok();
+    let Some(root) = real(workspace.root()) else {
+        return false;
+    };
+    // What does not exist yet is below the nearest folder that does.
+    let Some(place) = folder.ancestors().find_map(|one| match one.as_str() {
+        "" => real(Utf8Path::new(".")),
+        _ => real(one),
+    }) else {
+        return false;
+    };
+    let own = [".git", "bundles", "environments"];
+    (place == root && folder.exists()) || own.iter().any(|name| place.starts_with(root.join(name)))
 }

@@ -93,6 +93,12 @@ pub enum Error {
         /// What has it.
         part: String,
     },
+    /// The folder has files of the workspace.
+    #[error("{folder} belongs to the workspace, and a medium is a folder of its own")]
+    Folder {
+        /// The folder.
+        folder: Utf8PathBuf,
+    },
     /// The medium has too little space.
     #[error("{} are free in {folder}, but {} must still be written", bytesize::ByteSize(*free).display().si(), bytesize::ByteSize(*needed).display().si())]
     NoRoom {
@@ -122,7 +128,7 @@ impl Error {
             | Self::NothingToReturn
             | Self::Have { .. }
             | Self::OtherEnvironment { .. } => Kind::Workspace,
-            Self::UnknownPiece { .. } => Kind::Usage,
+            Self::UnknownPiece { .. } | Self::Folder { .. } => Kind::Usage,
             Self::Secret { .. } => Kind::NotAllowed,
             Self::Medium {
                 source: medium::Error::Changed { .. },
