@@ -248,6 +248,18 @@ async fn a_fetch_brings_each_blob_once_and_nothing_to_do_costs_a_request_an_arti
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_set_is_fetched_from_the_mirrors_of_its_own_file() {
+    let place = Place::new().await;
+    place.sandbox.write(
+        "bundles/zeta.set.yaml",
+        "images: [busybox:1]\nregistries: { docker.io: { mirror: '127.0.0.1:1' } }\n",
+    );
+    place.sandbox.run(&["lock", "platform"]).success();
+    place.sandbox.run(&["fetch", "platform"]).success();
+    place.everything_is_there();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tag_that_moved_after_it_was_locked_is_named_and_the_digest_is_fetched() {
     let place = Place::new().await;
     place.sandbox.run(&["lock", "platform"]).success();

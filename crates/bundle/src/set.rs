@@ -1,7 +1,7 @@
 //! A set: the committed list of images and charts that a cluster needs beside its release. An operator writes it; a lock of it
 //! records what they were when it was locked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -172,14 +172,16 @@ impl Set {
     /// When a word is outside its grammar, or two entries would become one in the mirror.
     pub fn entries(&self, path: &Utf8Path) -> Result<Vec<Entry>, SetError> {
         let mut entries: Vec<Entry> = Vec::new();
+        let mut places: HashMap<String, String> = HashMap::new();
         let items = self.images.iter().map(|item| (item, false));
         for (item, is_chart) in items.chain(self.charts.iter().map(|item| (item, true))) {
             let entry = item.entry(is_chart, path)?;
-            if let Some(first) = entries.iter().find(|one| one.place() == entry.place()) {
+            let reference = entry.reference.to_string();
+            if let Some(first) = places.insert(entry.place(), reference.clone()) {
                 return Err(SetError::Collision {
                     path: path.to_owned(),
-                    one: first.reference.to_string(),
-                    other: entry.reference.to_string(),
+                    one: first,
+                    other: reference,
                     place: entry.place(),
                 });
             }

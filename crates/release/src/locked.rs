@@ -166,13 +166,23 @@ pub(crate) fn agrees(
         .map_err(|source| crate::Error::store(workspace, source))?;
     match set::contradiction(lock, &store) {
         None => Ok(()),
-        Some((artifact, manifest)) => Err(set::Error::Contradiction {
-            path: workspace.shown(path).to_owned(),
-            reference: artifact.reference(),
-            manifest,
-        }
-        .into()),
+        Some((artifact, manifest)) => Err(contradicts(workspace, path, artifact, manifest)),
     }
+}
+
+/// Returns the error for a lock that a manifest contradicts.
+pub(crate) fn contradicts(
+    workspace: &Workspace,
+    path: &Utf8Path,
+    artifact: &bundle::Artifact,
+    manifest: String,
+) -> crate::Error {
+    set::Error::Contradiction {
+        path: workspace.shown(path).to_owned(),
+        reference: artifact.reference(),
+        manifest,
+    }
+    .into()
 }
 
 fn parsed(workspace: &Workspace, path: Utf8PathBuf, text: &str) -> Result<Locked, crate::Error> {

@@ -3,6 +3,8 @@
 //!
 //! Here are their files. [`crate::transfer::set`] locks and fetches them, and [`crate::locked`] joins their locks with a release's.
 
+use std::collections::HashMap;
+
 use bundle::{Artifact, Lock};
 use camino::Utf8PathBuf;
 
@@ -88,18 +90,27 @@ pub fn names(workspace: &Workspace) -> Result<Vec<String>, AnyError> {
     Ok(names.collect())
 }
 
+/// Returns the artifacts of a set's lock by their place, which an entry of the set's file has too.
+pub(crate) fn by_place(lock: &Lock) -> HashMap<String, &Artifact> {
+    let artifacts = lock.artifacts.iter();
+    artifacts.map(|one| (one.reference(), one)).collect()
+}
+
 /// Returns how a lock differs from the file of its set.
 pub(crate) fn differences(loaded: &Loaded, lock: &Lock) -> Vec<String> {
-    let is_listed = |artifact: &&Artifact| {
-        let mut entries = loaded.entries.iter();
-        !entries.any(|entry| artifact.is_of(entry))
+    let artifacts = by_place(lock);
+    let entries = loaded.entries.iter();
+    let entries: HashMap<String, _> = entries.map(|entry| (entry.place(), entry)).collect();
+    let is_unlisted = |artifact: &&Artifact| {
+        let entry = entries.get(&artifact.reference());
+        entry.is_none_or(|entry| !artifact.is_of(entry))
     };
     let unlocked = loaded.entries.iter().filter(|entry| {
-        let mut artifacts = lock.artifacts.iter();
-        !artifacts.any(|artifact| artifact.is_of(entry))
+        let artifact = artifacts.get(&entry.place());
+        artifact.is_none_or(|artifact| !artifact.is_of(entry))
     });
     let unlocked = unlocked.map(|entry| format!("{} is not locked", entry.reference));
-    let unlisted = lock.artifacts.iter().filter(is_listed);
+    let unlisted = lock.artifacts.iter().filter(is_unlisted);
     let unlisted = unlisted.map(|artifact| {
         let source = artifact.source.as_ref();
         let reference = source.map_or_else(|| artifact.reference(), |one| one.reference.clone());

@@ -171,7 +171,14 @@ async fn a_lock_that_lists_less_than_its_manifests_is_refused_by_every_command()
             );
         }
     }
+    // Without manifests in the store, those that are fetched decide.
+    let wrong = lab.sandbox.read(path);
+    bundles::forget_store(&lab.sandbox);
+    lab.sandbox.write(path, &wrong);
+    let run = lab.run(&["fetch", "lab"]);
+    assert_ne!(run.code, Some(0), "{}", run.whole());
     lab.sandbox.write(path, &good);
+    lab.run(&["fetch", "lab"]).success();
     lab.run(&["verify", "lab", "--full"]).success();
 }
 
@@ -384,7 +391,7 @@ async fn prune_keeps_what_sets_need_and_removes_what_they_needed() {
     assert!(held("1.29-2").await.unwrap().is_some());
     carried.everything_is_served().await;
 
-    // What another environment needs by a set that nobody has locked is not known.
+    // Without the lock of a set, what another environment needs is unknown.
     let other = (lab.sandbox.read("environments/lab/environment.yaml"))
         .replace("sets: [platform]", "sets: [unlocked]");
     lab.sandbox
@@ -418,7 +425,7 @@ async fn a_medium_carries_the_sets_over_the_gap() {
         medium.as_str(),
     ]);
     assert_eq!(packed.code, Some(0), "{}", packed.whole());
-    // Inside, there is no upstream and no bundle.
+    // The site has neither upstream nor bundle.
     let inside = lab.sandbox.path("../inside");
     let run = lab.run(&[
         "unpack",

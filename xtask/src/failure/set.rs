@@ -60,7 +60,8 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
             }
             _ => return registry_error::hints(source),
         },
-        Error::Invalid(_)
+        Error::Unlisted { .. }
+        | Error::Invalid(_)
         | Error::Ca { .. }
         | Error::Content { .. }
         | Error::Shape { .. }

@@ -35,7 +35,7 @@ pub enum Error {
     /// The set's file is wrong.
     #[error(transparent)]
     Invalid(bundle::set::SetError),
-    /// There is no set of this name.
+    /// No set has this name.
     #[error("`{name}` is not a set: {path} does not exist")]
     Missing {
         /// The name.
@@ -121,6 +121,12 @@ pub enum Error {
         /// The digest of its manifest.
         manifest: String,
     },
+    /// The set's file was changed while the command ran.
+    #[error("no set lists {reference} any more")]
+    Unlisted {
+        /// What is locked.
+        reference: String,
+    },
     /// A check found that the store lacks blobs of sets.
     #[error("bundles/store lacks {} that sets name", environment::count(*blobs, "blob"))]
     Unfetched {
@@ -192,6 +198,7 @@ impl Error {
             | Self::NameOfEnvironment { .. }
             | Self::NotLocked { .. }
             | Self::Outdated { .. }
+            | Self::Unlisted { .. }
             | Self::Ca { .. }
             | Self::Platform { .. }
             | Self::ListedAs { .. }

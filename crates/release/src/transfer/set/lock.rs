@@ -72,12 +72,13 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
         Some(text) => {
             let lock = Lock::parse(text, &path)?;
             crate::locked::agrees(context.workspace, &file, &lock)?;
-            lock.artifacts
+            lock
         }
-        None => Vec::new(),
+        None => Lock::of_set(&request.set, Vec::new()),
     };
+    let locked = set::by_place(&locked);
     let store = open_store(context.workspace)?;
-    let upstreams = Upstreams::new(context, [&loaded.set]);
+    let upstreams = Upstreams::new(context, &loaded.set);
     context.reporter.report(Event::Started {
         step: Step::Fetch,
         what: format!(
@@ -89,7 +90,8 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     let (locked, update, upstreams, store) = (&locked, &update, &upstreams, &store);
     let resolved: Vec<(Artifact, Option<Moved>)> = futures_util::stream::iter(&loaded.entries)
         .map(|entry| async move {
-            let known = locked.iter().find(|one| one.is_of(entry));
+            let known = locked.get(&entry.place()).copied();
+            let known = known.filter(|one| one.is_of(entry));
             let may_move = request.replace || update.iter().any(|one| **one == *entry);
             let moved = match known {
                 None => None,
@@ -109,7 +111,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     let (mut kept, mut updated, mut artifacts) = (Vec::new(), Vec::new(), Vec::new());
     for (artifact, moved) in resolved {
         if let Some(moved) = moved {
-            match locked.contains(&artifact) {
+            match locked.get(&artifact.reference()) == Some(&&artifact) {
                 true => kept.push(moved),
                 false => updated.push(moved),
             }
@@ -165,11 +167,12 @@ pub(super) async fn all_moved(
     loaded: &Loaded,
     lock: &Lock,
 ) -> Result<Vec<Moved>, crate::Error> {
-    let upstreams = Upstreams::new(context, [&loaded.set]);
+    let upstreams = Upstreams::new(context, &loaded.set);
     let upstreams = &upstreams;
+    let locked = set::by_place(lock);
     let both = loaded.entries.iter().filter_map(|entry| {
-        let known = lock.artifacts.iter().find(|one| one.is_of(entry))?;
-        Some((entry, known))
+        let known = locked.get(&entry.place()).copied();
+        Some((entry, known.filter(|one| one.is_of(entry))?))
     });
     futures_util::stream::iter(both.collect::<Vec<_>>())
         .map(|(entry, known)| moved(upstreams, entry, known))

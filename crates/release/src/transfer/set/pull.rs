@@ -1,6 +1,6 @@
 //! Brings the blobs that the locks of sets name into the store, each once, by digest. What is in the store was compared with its digest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::time::Duration;
 
@@ -51,8 +51,6 @@ pub async fn fetch(
 ) -> Result<(Fetched, Vec<Unlocked>), crate::Error> {
     let (loaded, locked) = locked::of_set(context.workspace, set)?;
     let fetched = bring(context, &locked.lock, &|_| ()).await?;
-    // Now with every manifest.
-    locked::agrees(context.workspace, &locked.path, &locked.lock)?;
     let moved = super::lock::all_moved(context, &loaded, &locked.lock).await?;
     match moved.is_empty() {
         true => Ok((fetched, unlocked(context.workspace, &locked.lock)?)),
@@ -72,10 +70,53 @@ struct Need<'a> {
     is_manifest: bool,
 }
 
+/// Where each artifact of sets comes from: its set, with the registries that the set's file describes.
+struct Origins<'a> {
+    sets: Vec<(String, Upstreams<'a>)>,
+    /// The set of each entry, by place and reference.
+    entries: HashMap<(String, String), usize>,
+}
+
+impl<'a> Origins<'a> {
+    /// Reads the files of the sets that a lock has artifacts of. A file that is wrong is not of the lock, which was compared with them.
+    fn of(context: &'a Context<'a>, lock: &Lock) -> Result<Self, crate::Error> {
+        let names = match &lock.set {
+            Some(set) => vec![set.clone()],
+            None => set::names(context.workspace)?,
+        };
+        let (mut sets, mut entries) = (Vec::new(), HashMap::new());
+        for name in names {
+            let Ok(loaded) = load(context.workspace, &name) else {
+                continue;
+            };
+            for entry in &loaded.entries {
+                let key = (entry.place(), entry.reference.to_string());
+                entries.entry(key).or_insert(sets.len());
+            }
+            sets.push((name, Upstreams::new(context, &loaded.set)));
+        }
+        Ok(Self { sets, entries })
+    }
+
+    /// Returns the set of an artifact.
+    ///
+    /// # Errors
+    /// The set's file changed since the lock was read.
+    fn set(&self, artifact: &Artifact) -> Result<&(String, Upstreams<'a>), crate::Error> {
+        let reference = artifact.source.as_ref().map(|source| &source.reference);
+        let reference = reference.cloned().unwrap_or_default();
+        let set = self.entries.get(&(artifact.reference(), reference.clone()));
+        match set {
+            Some(set) => Ok(&self.sets[*set]),
+            None => Err(Error::Unlisted { reference }.into()),
+        }
+    }
+}
+
 /// Brings everything into the store that a lock names and that comes from registries. `each` hears of every blob that came.
 ///
 /// # Errors
-/// A registry does not serve a digest, or the store cannot be written.
+/// A registry does not serve a digest, a manifest contradicts the lock, or the store cannot be written.
 pub(crate) async fn bring(
     context: &Context<'_>,
     lock: &Lock,
@@ -88,12 +129,7 @@ pub(crate) async fn bring(
         list(context, lock, &store)?;
         return Ok(fetched);
     }
-    let sets = set::names(context.workspace)?;
-    let sets = sets
-        .iter()
-        .filter_map(|name| load(context.workspace, name).ok());
-    let sets: Vec<_> = sets.collect();
-    let upstreams = Upstreams::new(context, sets.iter().map(|loaded| &loaded.set));
+    let origins = Origins::of(context, lock)?;
     context.reporter.report(Event::Started {
         step: Step::Fetch,
         what: format!(
@@ -102,10 +138,10 @@ pub(crate) async fn bring(
         ),
         bytes: Some(needs.iter().map(|need| need.size).sum()),
     });
-    let (upstreams, store) = (&upstreams, &store);
+    let (origins, store) = (&origins, &store);
     let mut reading = futures_util::stream::iter(needs)
         .map(|need| async move {
-            read(context, upstreams, store, &need).await?;
+            read(context, origins, store, &need).await?;
             Ok::<_, crate::Error>(need)
         })
         .buffer_unordered(BLOBS_AT_ONCE);
@@ -115,6 +151,17 @@ pub(crate) async fn bring(
         each(need.digest);
     }
     drop(reading);
+    // With every manifest now, the lock can be compared with all of them.
+    if let Some((artifact, manifest)) = set::contradiction(lock, store) {
+        let (set, _) = origins.set(artifact)?;
+        let path = context.workspace.set_lock(set);
+        return Err(locked::contradicts(
+            context.workspace,
+            &path,
+            artifact,
+            manifest,
+        ));
+    }
     list(context, lock, store)?;
     context.reporter.report(Event::Finished {
         step: Step::Fetch,
@@ -176,7 +223,7 @@ fn list(context: &Context<'_>, lock: &Lock, store: &Store) -> Result<(), crate::
 
 async fn read(
     context: &Context<'_>,
-    upstreams: &Upstreams<'_>,
+    origins: &Origins<'_>,
     store: &Store,
     need: &Need<'_>,
 ) -> Result<(), crate::Error> {
@@ -186,6 +233,7 @@ async fn read(
     let Ok(reference) = Reference::parse(&source.reference) else {
         unreachable!("a lock was checked when it was read");
     };
+    let (_, upstreams) = origins.set(need.artifact)?;
     let repository = upstreams.repository(&reference)?;
     if need.is_manifest {
         let bytes = read_manifest(&repository, need).await?;

@@ -32,15 +32,11 @@ pub(super) struct Repository {
 }
 
 impl<'a> Upstreams<'a> {
-    /// Prepares requests to registries, of which sets know more. No request is made.
-    pub(super) fn new<'s>(
-        context: &'a Context<'a>,
-        sets: impl IntoIterator<Item = &'s bundle::set::Set>,
-    ) -> Self {
-        let known = sets.into_iter().flat_map(|set| set.registries.clone());
+    /// Prepares requests to the registries of a set, which may describe them. No request is made.
+    pub(super) fn new(context: &'a Context<'a>, set: &bundle::set::Set) -> Self {
         Self {
             context,
-            known: known.collect(),
+            known: set.registries.clone(),
             clients: Mutex::default(),
         }
     }
