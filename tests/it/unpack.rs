@@ -483,6 +483,22 @@ async fn a_run_that_is_killed_at_any_moment_is_finished_by_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_git_of_a_killed_run_that_still_holds_a_lock_is_waited_for() {
+    let courier = courier().await;
+    let manifest = courier.pack(&Choice::default());
+    let lock = courier.inside(".git/config.lock");
+    std::fs::create_dir_all(lock.parent().unwrap()).unwrap();
+    std::fs::write(&lock, "").unwrap();
+    let ending = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(600));
+        std::fs::remove_file(lock).unwrap();
+    });
+    courier.unpack(&[&courier.medium], UNSIGNED).success();
+    ending.join().unwrap();
+    courier.assert_complete(&manifest);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_replacement_of_pieces_completes_a_workspace() {
     let courier = courier().await;
     let manifest = courier.pack(&Choice::default());

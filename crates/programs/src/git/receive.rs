@@ -15,7 +15,7 @@ use crate::{Error, Exit, Variables};
 /// How long git may take to write. A history of a gigabyte on a slow disk takes minutes.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 
-/// How often an index that a different git has locked is tried again, and after what time.
+/// How often a file that a different git has locked is tried again, and after what time.
 const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -207,7 +207,7 @@ impl Receiver {
     /// Git refuses; the branch is where it was.
     pub fn advance(&self, from: Option<&str>, to: &str) -> Result<(), Absent> {
         match from {
-            None => drop(self.unlocked(&["read-tree", "--reset", "-u", to], &[])?),
+            None => drop(self.unfiltered(&["read-tree", "--reset", "-u", to], &[])?),
             Some(from) => {
                 // Git takes changes for local ones even if they are what the commit has: it gets them as changes of the index.
                 let done = self.moves(Some(from), to)?.into_iter();
@@ -217,9 +217,9 @@ impl Receiver {
                     .collect();
                 if !done.is_empty() {
                     let update = ["update-index", "--add", "--remove", "-z", "--stdin"];
-                    self.unlocked(&update, done.concat().as_bytes())?;
+                    self.unfiltered(&update, done.concat().as_bytes())?;
                 }
-                self.unlocked(&["read-tree", "-m", "-u", from, to], &[])?;
+                self.unfiltered(&["read-tree", "-m", "-u", from, to], &[])?;
             }
         }
         self.update_ref("HEAD", to)?;
@@ -265,7 +265,7 @@ impl Receiver {
         arguments
             .extend(["merge", "--quiet", "--no-edit", "-m", message, commit].map(str::to_owned));
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let Err(refused) = self.unlocked(&arguments, &[]) else {
+        let Err(refused) = self.unfiltered(&arguments, &[]) else {
             return Ok(Ok(()));
         };
         let unmerged = ["diff", "--name-only", "--diff-filter=U", "-z"];
@@ -364,19 +364,11 @@ impl Receiver {
         }
     }
 
-    /// Runs a command that locks the index, again while a different git holds the lock: that of a run that was killed ends soon.
-    fn unlocked(&self, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, Absent> {
+    /// Runs a command that writes files, without the filters of the configuration.
+    fn unfiltered(&self, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, Absent> {
         let without_filters = self.git.without_filters()?;
         let filters = without_filters.iter().map(String::as_str);
         let arguments: Vec<&str> = filters.chain(arguments.iter().copied()).collect();
-        for _ in 1..TRIES {
-            match self.tell_with(&arguments, input) {
-                Err(Absent::Refused {
-                    source: Error::Failed { output, .. },
-                }) if output.contains("index.lock") => std::thread::sleep(PAUSE),
-                result => return result,
-            }
-        }
         self.tell_with(&arguments, input)
     }
 
@@ -384,15 +376,30 @@ impl Receiver {
         self.tell_with(arguments, &[])
     }
 
+    /// Runs git, again while a different git holds a lock on a file: that of a run that was killed ends soon.
     fn tell_with(&self, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, Absent> {
-        self.git.question(Question {
+        let question = Question {
             arguments,
             input,
             with_errors: false,
             limit: LIMIT,
             longest: LONGEST,
-        })
+        };
+        for _ in 1..TRIES {
+            match self.git.question(question) {
+                Err(Absent::Refused {
+                    source: Error::Failed { output, .. },
+                }) if is_locked(&output) => std::thread::sleep(PAUSE),
+                result => return result,
+            }
+        }
+        self.git.question(question)
     }
+}
+
+/// Returns whether git found the lock of a file, `index.lock: File exists` or `could not lock config file`.
+fn is_locked(output: &str) -> bool {
+    output.contains("lock") && output.contains("File exists")
 }
 
 /// What a file goes through.
