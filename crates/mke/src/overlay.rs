@@ -102,9 +102,15 @@ impl Reading {
             return;
         };
         if let Some(sources) = keys.get("sources")
-            && let Some(sources) = self.read::<BTreeMap<String, String>>(sources)
+            && let Some(named) = self.read::<BTreeMap<String, String>>(sources)
         {
-            self.table.sources.extend(sources);
+            for (name, address) in named {
+                if !address.starts_with("https://") {
+                    let node = sources.get(&name).unwrap_or(sources);
+                    self.problem(node, format!("{} is not an https address", quote(&address)));
+                }
+                self.table.sources.insert(name, address);
+            }
         }
         let rows = keys.get("releases").map(|rows| match rows.as_sequence() {
             Some(rows) => rows,
@@ -200,6 +206,14 @@ impl Reading {
         {
             let upgrade = &mut row.upgrade;
             self.fact(keys, "from", &mut upgrade.from);
+            if let Some(node) = keys.get("from")
+                && let Some(from) =
+                    (upgrade.from.value.iter().flatten()).find(|from| **from >= version)
+            {
+                let rule =
+                    format!("v{version} cannot be an upgrade of v{from}, which is not older");
+                self.problem(node, rule);
+            }
             self.optional(keys, "rollback-backup", &mut upgrade.rollback_backup);
             self.fact(keys, "archive", &mut upgrade.archive);
             self.optional(keys, "monitoring-crds", &mut upgrade.monitoring_crds);
@@ -495,6 +509,19 @@ mod tests {
         environments/releases.yaml:10:3: `version` is missing
         environments/releases.yaml:12:76: `ab` is not a SHA-256
         environments/releases.yaml:12:94: the table has a different hash of darwin-arm64 (BREW)
+        ");
+    }
+
+    #[test]
+    fn an_upgrade_from_a_newer_release_and_a_source_that_is_no_address_are_wrong() {
+        let problems = read(
+            "sources: { N: 'javascript:alert(1)' }\nreleases:\n- version: 4.2.2\n  upgrade:\n    from: { value: [4.2.1, 4.2.2], certainty: \
+             inferred, source: [DOCS-421] }\n",
+        )
+        .unwrap_err();
+        insta::assert_snapshot!(problems, @"
+        environments/releases.yaml:1:15: `javascript:alert(1)` is not an https address
+        environments/releases.yaml:5:11: v4.2.2 cannot be an upgrade of v4.2.2, which is not older
         ");
     }
 }
