@@ -377,6 +377,17 @@ fn folders_of_the_workspace_are_no_medium() {
     }
     assert_eq!(site.sandbox.changes_since(&before), [""; 0]);
     site.pack(&["--out", "medium"]).success();
+    // A disk with a file of somebody else under the name of a medium's.
+    site.sandbox.write("disk/START.txt", "hi");
+    let run = site.pack(&["--out", "disk"]).exits_with(1);
+    assert!(
+        run.stderr
+            .contains("has a file `START.txt` that is not of a medium")
+            && run.stderr.contains("hint: name an empty folder\n"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(site.sandbox.read("disk/START.txt"), "hi");
 }
 
 #[test]

@@ -77,6 +77,14 @@ pub enum Error {
         /// The folder.
         path: Utf8PathBuf,
     },
+    /// The folder that is written has files of somebody else under the names of a medium's.
+    #[error("`{path}` has a file `{name}` that is not of a medium")]
+    Foreign {
+        /// The folder.
+        path: Utf8PathBuf,
+        /// The file.
+        name: &'static str,
+    },
     /// A source no longer has the content that it had, or that its name promises.
     #[error("`{path}` is not what was expected: its content has SHA-256 {found}")]
     Changed {

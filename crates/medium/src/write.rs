@@ -142,7 +142,7 @@ pub fn parallel<T: Sync, E: Send>(
     failed.map_or(Ok(()), Err)
 }
 
-/// Refuses a folder with a complete medium of a different pack.
+/// Refuses a folder with a complete medium of a different pack, or with files that no pack wrote: each begins with its volumes.
 fn occupied(folder: &Utf8Path, manifest: &[u8]) -> Result<(), Error> {
     let path = folder.join(MANIFEST);
     match files::read(&path) {
@@ -150,7 +150,16 @@ fn occupied(folder: &Utf8Path, manifest: &[u8]) -> Result<(), Error> {
             path: folder.to_owned(),
         }),
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let has = |name: &&str| folder.join(name).symlink_metadata().is_ok();
+            match [START, PROGRAM].into_iter().find(has) {
+                Some(name) if !has(&layout::VOLUMES) => Err(Error::Foreign {
+                    path: folder.to_owned(),
+                    name,
+                }),
+                _ => Ok(()),
+            }
+        }
         Err(source) => Err(Error::io("read", &path)(source)),
     }
 }

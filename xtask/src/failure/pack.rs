@@ -37,6 +37,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::UnknownPiece { .. } => "copy the names from the output of `unpack`",
         Error::Medium { source } => match source {
             MediumError::Occupied { .. } => "name an empty folder, or delete the old medium first",
+            MediumError::Foreign { .. } => "name an empty folder",
             MediumError::Changed { .. } => {
                 "delete that file and pack again: it is read from its bundle or registry"
             }

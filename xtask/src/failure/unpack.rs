@@ -21,7 +21,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
                 );
             }
             hints.push(format!(
-                "on the other side, make a replacement: `cargo xtask {replacement}`; then unpack it here"
+                "on the other side, make a replacement by `{replacement}`; then unpack it here"
             ));
             return hints;
         }

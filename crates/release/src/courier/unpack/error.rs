@@ -171,11 +171,11 @@ impl Error {
 
 fn of_medium(error: &medium::Error) -> Kind {
     use medium::Error::{
-        Changed, Contradiction, Format, Io, Manifest, NoManifest, NoMedium, NotFound, Occupied,
-        OtherPack, Piece, Signature, SmallVolume, Stopped, Stream,
+        Changed, Contradiction, Foreign, Format, Io, Manifest, NoManifest, NoMedium, NotFound,
+        Occupied, OtherPack, Piece, Signature, SmallVolume, Stopped, Stream,
     };
     match error {
-        Io { .. } | Stream { .. } | Occupied { .. } => Kind::Machine,
+        Io { .. } | Stream { .. } | Occupied { .. } | Foreign { .. } => Kind::Machine,
         NoMedium | Manifest { .. } | Format { .. } | Contradiction { .. } => Kind::Content,
         NoManifest { .. } | Changed { .. } | Piece { .. } => Kind::Content,
         NotFound { .. } | OtherPack { .. } | SmallVolume { .. } => Kind::Usage,
