@@ -28,7 +28,7 @@ struct Team {
 
 #[derive(Default)]
 struct Jobs {
-    /// Environments to be deployed, each as often as somebody pushed to the repository.
+    /// Environments to be deployed, once for each push to the repository.
     queue: VecDeque<String>,
     /// How many deploys of an environment run now.
     running: BTreeMap<String, usize>,
@@ -177,7 +177,7 @@ impl Team {
             // What operators do who know that no other job of the environment runs.
             let take_over = is_alone && jobs.interrupted.remove(environment);
             let is_lost = is_alone && jobs.lost.remove(environment);
-            // Whoever repairs is left alone, so that one environment is not killed forever.
+            // A repair is never killed, so that each environment is finished.
             let kill = (!take_over && !is_lost).then(|| jobs.kills.pop());
             (take_over, is_lost, kill.flatten())
         };

@@ -150,7 +150,7 @@ async fn containerd_pulls_every_image_as_nodes_do() {
     let images = pushed.of(Kind::Image);
     each(&images, |artifact| {
         let name = pushed.name(artifact);
-        // Several pulls of a blob that images share: one is told that the other has locked it.
+        // Several pulls of a blob that images share: one finds it locked by the other.
         let pull = [
             "images",
             "pull",

@@ -187,7 +187,7 @@ fn a_wrong_file_of_facts_is_named_with_its_places() {
     3 problems
     ");
     sandbox.run(&["check"]).exits_with(3);
-    // What does not need facts works, and a colleague is told.
+    // What does not need facts works, and the archive says so.
     sandbox.run(&["store"]).success();
     let run = sandbox
         .run(&["support", "demo", "--out", "demo.tar.gz"])

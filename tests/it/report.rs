@@ -308,13 +308,13 @@ async fn a_registry_without_an_answer_is_part_of_the_page() {
         "{html}"
     );
     assert!(!html.contains("Images and charts to push"), "{html}");
-    // Its registry cannot be changed: there is no plan.
-    assert!(html.contains("There is no plan: "), "{html}");
+    // Its registry cannot be changed, so no plan is computed.
+    assert!(html.contains("No plan could be computed: "), "{html}");
 
     lab.edit_environment("release:", "relaese:");
     let html = lab.run(&["report", "--all"]).success().stdout;
     assert!(
-        html.contains("There is no plan while the files are invalid."),
+        html.contains("No plan can be computed while the files are invalid."),
         "{html}"
     );
     lab.run(&["report", "nowhere"]).exits_with(3);

@@ -40,7 +40,7 @@ impl Build<'_> {
     /// Builds the program for this machine's architecture and [`OLDEST_GLIBC`], and returns its file.
     ///
     /// # Errors
-    /// There is no cargo or no `cargo zigbuild`, or the build fails.
+    /// cargo or `cargo zigbuild` is missing, or the build fails.
     pub fn run(&self, variables: &Variables) -> Result<Utf8PathBuf, Error> {
         // Cargo's own message about a missing subcommand names no way to install it.
         Executable::find(ZIGBUILD, variables.clone())?;

@@ -57,7 +57,7 @@ pub struct Section {
     pub plan: Option<Summary>,
     /// Whether the plan was made without the registry, so everything counts as missing there.
     pub is_assumed: bool,
-    /// Why there is no plan.
+    /// Why no plan could be computed.
     pub plan_problem: Option<String>,
     /// How the wanted release differs from the one that runs, if both are locked.
     pub change: Option<Releases>,
