@@ -208,7 +208,7 @@ fn on_a_terminal_a_few_questions_are_asked() {
     }
     let written = sandbox.read("environments/lab/environment.yaml");
     for text in [
-        "release: v4.2.1\n",
+        "release: v4.2.0\n",
         "  address: harbor.lan:8443\n",
         "  project: mke\n",
         "externalAddress: 10.0.0.5\n",
@@ -235,7 +235,7 @@ fn options_and_machines_are_asked_nothing() {
     for (name, arguments) in [
         ("site1", vec!["new", "site1", "--defaults"]),
         ("site2", vec!["new", "site2", "--format", "json"]),
-        ("site3", vec!["new", "site3", "--release", "v4.2.1"]),
+        ("site3", vec!["new", "site3", "--release", "v4.2.0"]),
     ] {
         let shown = show(sandbox.command(&arguments), "");
         assert_eq!(shown.code, Some(0), "{}", shown.text);
@@ -256,6 +256,13 @@ fn options_and_machines_are_asked_nothing() {
         "10.0.0.5",
     ];
     sandbox.run(&arguments).success();
+    let run = sandbox
+        .run(&["new", "site5", "--host", "300.1.1.1"])
+        .exits_with(3);
+    assert_eq!(
+        run.stderr,
+        "error: not a valid address of the first controller: the address `300.1.1.1` is neither a host name nor an IPv4 address\n"
+    );
     let written = written("site4");
     assert!(
         written.contains("  address: harbor.lan\n  # The path"),

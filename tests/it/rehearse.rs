@@ -143,3 +143,20 @@ async fn an_upgrade_is_rehearsed_where_the_cluster_runs_an_earlier_release() {
         run.stderr
     );
 }
+
+#[test]
+fn commands_for_a_cluster_refuse_a_rehearsal_before_they_ask() {
+    let sandbox = Sandbox::shipped(AIRLOCK);
+    for command in [
+        &["migrate", "demo"][..],
+        &["cluster", "reset", "demo"],
+        &["cluster", "status", "demo"],
+        &["diff", "demo", "--live"],
+    ] {
+        let run = sandbox.run(command).exits_with(3);
+        assert_eq!(
+            run.stderr, "error: demo is a rehearsal and has no cluster\n",
+            "{command:?}"
+        );
+    }
+}

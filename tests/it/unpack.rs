@@ -354,6 +354,16 @@ async fn what_is_no_medium_is_cut_off_or_of_a_different_pack_is_named() {
     let nothing = courier.lab.sandbox.home();
     let run = courier.unpack(&[&nothing], UNSIGNED).exits_with(64);
     assert!(run.stderr.contains("contains no medium"), "{}", run.stderr);
+    let file = courier
+        .lab
+        .sandbox
+        .path("environments/lab/environment.yaml");
+    let run = courier.unpack(&[&file], UNSIGNED).exits_with(64);
+    assert!(
+        run.stderr.contains("is a file, not the folder of a medium"),
+        "{}",
+        run.stderr
+    );
     let on_medium = courier.medium.join("workspace");
     let run = courier.lab.run(&[
         "unpack",

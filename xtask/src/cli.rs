@@ -165,6 +165,9 @@ pub(crate) enum Command {
     #[command(after_help = examples::PLAN)]
     Plan(PlanArgs),
     /// Write what a registry contains, for plan --snapshot
+    ///
+    /// Lists which tags and blobs of the lock the registry has. Inside an air gap, write the file and carry it out: outside, `plan
+    /// --snapshot` and `pack --have` read it.
     #[command(alias = "inventory")]
     Snapshot {
         /// Environment
@@ -339,6 +342,8 @@ pub(crate) enum Command {
     #[command(after_help = examples::VERIFY)]
     Verify(VerifyArgs),
     /// Report the contents of the store by release
+    ///
+    /// Configs and manifests count as blobs, too.
     Store {
         #[command(subcommand)]
         command: Option<StoreCommand>,
@@ -447,7 +452,7 @@ pub(crate) enum StoreCommand {
 pub(crate) struct NewArgs {
     /// Name of the folder in environments/
     pub(crate) environment: String,
-    /// MKE release [default: newest locked, else newest known]
+    /// MKE release [default: newest locked or published]
     #[arg(long)]
     pub(crate) release: Option<String>,
     /// Address of the registry, HOST[:PORT]

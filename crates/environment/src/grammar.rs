@@ -108,10 +108,8 @@ pub(crate) fn address(text: &str) -> Result<(), Fault> {
     };
     let is_number = !port.is_empty() && port.chars().all(|c| c.is_ascii_digit());
     if !is_number || !port.parse::<u16>().is_ok_and(|port| port > 0) {
-        return Err(
-            Fault::new(format!("the registry's port {} is not valid", quote(port)))
-                .help("a port is a number from 1 to 65535"),
-        );
+        return Err(Fault::new(format!("the port {} is not valid", quote(port)))
+            .help("a port is a number from 1 to 65535"));
     }
     Ok(())
 }
@@ -122,16 +120,16 @@ fn check_host(host: &str) -> Result<(), Fault> {
         return match rest.strip_suffix(']') {
             Some(inner) if inner.parse::<Ipv6Addr>().is_ok() => Ok(()),
             _ => Err(Fault::new(format!(
-                "the registry's address {quoted} is not an IPv6 address in brackets"
+                "the address {quoted} is not an IPv6 address in brackets"
             ))),
         };
     }
     let lower = host.to_lowercase();
     if lower != host && check_host(&lower).is_ok() {
-        return Err(Fault::new(format!(
-            "the registry's host {quoted} has upper-case letters"
-        ))
-        .help(format!("write {}", quote(&lower))));
+        return Err(
+            Fault::new(format!("the host {quoted} has upper-case letters"))
+                .help(format!("write {}", quote(&lower))),
+        );
     }
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -142,10 +140,8 @@ fn check_host(host: &str) -> Result<(), Fault> {
                 .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
     };
     if host.len() > 253 || !host.split('.').all(is_label) {
-        return Err(
-            Fault::new(format!("the registry's host {quoted} is not a host name"))
-                .help("a host name is made of letters, digits and hyphens between single dots"),
-        );
+        return Err(Fault::new(format!("the host {quoted} is not a host name"))
+            .help("a host name is made of letters, digits and hyphens between single dots"));
     }
     // A name whose last part is a number is an IPv4 address to every resolver, or a broken one.
     let ends_in_number = host
@@ -154,7 +150,7 @@ fn check_host(host: &str) -> Result<(), Fault> {
         .is_some_and(|label| label.chars().all(|c| c.is_ascii_digit()));
     if ends_in_number && host.parse::<Ipv4Addr>().is_err() {
         return Err(Fault::new(format!(
-            "the registry's address {quoted} is neither a host name nor an IPv4 address"
+            "the address {quoted} is neither a host name nor an IPv4 address"
         ))
         .help("write `host` or `host:port`, such as `registry.example.com:5000`"));
     }

@@ -39,7 +39,7 @@ impl Question {
     /// Returns [`Error::Answer`] if it cannot be one.
     pub fn check(self, answer: &str) -> Result<(), Error> {
         let host = |text: &str| {
-            grammar::address(text)?;
+            grammar::address(text).map_err(|fault| Fault::new(fault.rule))?;
             match grammar::split_address(text).1 {
                 None => Ok(()),
                 Some(_) => Err(Fault::new("expected a host without a port")),

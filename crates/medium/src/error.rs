@@ -57,6 +57,12 @@ pub enum Error {
         /// The folder.
         path: Utf8PathBuf,
     },
+    /// What was named is a file, and a medium is a folder.
+    #[error("`{path}` is a file, not the folder of a medium")]
+    File {
+        /// The file.
+        path: Utf8PathBuf,
+    },
     /// The folders contain volumes of different packs.
     #[error("`{path}` belongs to a different pack than `{first}`")]
     OtherPack {

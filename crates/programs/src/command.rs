@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::Variables;
+use crate::mkectl::stand_in;
 
 /// One command, ready to be shown by [`Command::display`] and run by [`run`](crate::run()).
 #[derive(Debug, Clone)]
@@ -141,14 +142,21 @@ impl fmt::Display for Shown<'_> {
         for (name, _) in &self.0.secrets {
             write!(formatter, "{name}=*** ")?;
         }
-        write!(formatter, "{}", Quoted(self.0.program.as_str()))?;
-        for argument in &self.0.arguments {
+        let played = stand_in::played(&self.0.arguments);
+        match played {
+            Some(_) => formatter.write_str("mkectl")?,
+            None => write!(formatter, "{}", Quoted(self.0.program.as_str()))?,
+        }
+        for argument in played.unwrap_or(&self.0.arguments) {
             write!(formatter, " {}", Quoted(argument))?;
         }
         for (flag, _) in &self.0.secret_arguments {
             write!(formatter, " {flag}=***")?;
         }
-        Ok(())
+        match played {
+            Some(_) => formatter.write_str(" (stand-in)"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -45,7 +45,7 @@ pub use executable::Executable;
 pub use git::{Absent, Git, Head, Past, Receiver, State};
 pub use mkectl::{
     Archives, Check, GATEWAY_LISTENER_PORT, GATEWAY_PORTS, GatewayPorts, Help, Migration, Mkectl,
-    Needed, NodePorts, Pulled, Upgrade, document, unlisted_registry_users,
+    Needed, NodePorts, Pulled, STAND_IN, Upgrade, document, unlisted_registry_users,
 };
 pub use password::AdminPassword;
 pub use process::is_running;

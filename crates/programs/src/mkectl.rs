@@ -7,6 +7,7 @@ mod migrate;
 mod other;
 mod pages;
 mod question;
+pub(crate) mod stand_in;
 mod upgrade;
 mod version;
 
@@ -19,6 +20,7 @@ pub use cluster::Check;
 pub use help::Help;
 pub use migrate::Migration;
 pub use question::{Needed, document};
+pub use stand_in::STAND_IN;
 pub use upgrade::{
     Archives, GATEWAY_LISTENER_PORT, GATEWAY_PORTS, GatewayPorts, NodePorts, Upgrade,
 };

@@ -350,12 +350,7 @@ fn program(
 pub fn differences(context: &Context<'_>, name: &str) -> Result<Pair, crate::Error> {
     let workspace = context.workspace;
     let mut environment = workspace.load(name)?;
-    if environment.rehearsal {
-        return Err(program::Error::NoCluster {
-            environment: environment.name,
-        }
-        .into());
-    }
+    refuse_a_rehearsal(&environment)?;
     let text = crate::config::check::rendered(workspace, &mut environment)?.text;
     let live = live(context, &environment)?;
     let path = workspace.environment(name).join("mke4.yaml");
@@ -383,7 +378,10 @@ fn live(context: &Context<'_>, environment: &Environment) -> Result<String, crat
 }
 
 /// Refuses an environment that has no cluster.
-fn refuse_a_rehearsal(environment: &Environment) -> Result<(), crate::Error> {
+///
+/// # Errors
+/// It is a rehearsal.
+pub fn refuse_a_rehearsal(environment: &Environment) -> Result<(), crate::Error> {
     match environment.rehearsal {
         true => Err(program::Error::NoCluster {
             environment: environment.name.clone(),

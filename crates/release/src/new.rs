@@ -9,7 +9,7 @@ use crate::{Error, Workspace};
 /// Returns the text of a new `environment.yaml`, commented and valid as it is.
 ///
 /// It inherits `environments/base.yaml` if that exists. By default it takes the newest locked release, which can be
-/// deployed immediately, or else the newest known release. What `answer` does not know is an example.
+/// deployed immediately, or else the newest release whose mkectl has published hashes. What `answer` does not know is an example.
 ///
 /// # Errors
 /// The name cannot be an environment's, an answer is wrong, or the release has no offline procedure.
@@ -27,7 +27,7 @@ pub fn scaffold(
     environment::scaffold(name, &release, inherits, answer).map_err(Error::Environment)
 }
 
-/// Returns the release that a new environment has by default: the newest that is locked, or else the newest that is known.
+/// Returns the release that a new environment has by default: the newest that is locked, or else the newest with published hashes.
 pub fn default_release(workspace: &Workspace) -> Version {
     newest_locked(workspace).unwrap_or_else(newest)
 }
@@ -55,10 +55,13 @@ fn newest_locked(workspace: &Workspace) -> Option<Version> {
         .max()
 }
 
-/// Returns the newest release of the table.
+/// Returns the newest release of the table whose mkectl can be compared with published hashes.
 fn newest() -> Version {
+    let has_hashes =
+        |release: &&mke::Release| release.mkectl().iter().any(|one| one.sha256.is_some());
     mke::releases()
         .iter()
+        .filter(has_hashes)
         .map(|release| release.version().clone())
         .max()
         .unwrap_or(Version::new(4, 1, 5))

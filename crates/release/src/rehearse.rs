@@ -29,7 +29,7 @@ mod error;
 
 pub use error::Error;
 
-pub use crate::transfer::program::STAND_IN as COMMAND;
+pub use programs::STAND_IN as COMMAND;
 
 /// How many artifacts the stand-in pulls concurrently.
 const PULLS_AT_ONCE: usize = 16;

@@ -27,7 +27,11 @@ pub(crate) struct PlanArgs {
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
     /// Environment [default: all]
+    #[arg(conflicts_with = "all")]
     pub(crate) environment: Option<String>,
+    /// All environments
+    #[arg(long)]
+    pub(crate) all: bool,
     /// Compare with the live configuration of clusters too
     #[arg(long)]
     pub(crate) live: bool,

@@ -129,6 +129,7 @@ pub(crate) fn run(app: &App<'_>, command: &ClusterCommand) -> Result<ExitCode, F
             more,
         } => {
             let (environment, _lock) = app.lock_environment(environment, "cluster reset")?;
+            cluster::refuse_a_rehearsal(&environment)?;
             if environment.protected {
                 return Err(Failure::from(release::Error::Cluster(
                     release::cluster::Error::Protected {

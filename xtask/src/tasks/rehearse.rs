@@ -21,13 +21,17 @@ pub(crate) fn run(app: &App<'_>, name: &str) -> Result<ExitCode, Failure> {
         ));
         if let Some(stand_in) = &rehearsal.stand_in {
             app.ui.note(&format!(
-                "The bundle of v{} is missing; the small bundle of {stand_in} is used instead.",
+                "v{} is not locked or its bundle is missing; the small bundle of {stand_in} is used instead.",
                 rehearsal.plan.environment.release
             ));
         }
+        let done = match &rehearsal.stand_in {
+            Some(stand_in) => format!("rehearsed with the bundle of {stand_in}"),
+            None => "rehearsed".to_owned(),
+        };
         app.ui.plan(&rehearsal.plan.summary(&app.workspace));
         let (permit, deployed) = release::rehearse::run(&context, rehearsal, &lock).await?;
-        super::deploy::report(app, "rehearsed", permit.plan(), &deployed)
+        super::deploy::report(app, &done, permit.plan(), &deployed)
     })?;
     Ok(ExitCode::SUCCESS)
 }

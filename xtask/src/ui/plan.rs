@@ -6,7 +6,7 @@ use indicatif::DecimalBytes;
 use release::plan::{MkectlSummary, Summary};
 
 /// How many names are listed before a plan says "and N more".
-const NAMES: usize = 10;
+const NAMES: usize = 20;
 
 /// How much of a plan is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,7 +191,7 @@ fn names(text: &mut String, sign: &str, names: &[String], detail: Detail) {
     }
     if names.len() > shown {
         text.push_str(&format!(
-            "            {sign} and {} more\n",
+            "            {sign} and {} more; `cargo xtask plan` lists all\n",
             names.len() - shown
         ));
     }

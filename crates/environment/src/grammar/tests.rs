@@ -51,10 +51,7 @@ fn addresses() {
         Some("a host name is made of letters, digits and hyphens between single dots");
     const PORT: Option<&str> = Some("a port is a number from 1 to 65535");
     let long_label = "a".repeat(64);
-    let long_rule = format!(
-        "the registry's host `{}…` is not a host name",
-        "a".repeat(60)
-    );
+    let long_rule = format!("the host `{}…` is not a host name", "a".repeat(60));
     check_table(
         address,
         &[
@@ -100,85 +97,77 @@ fn addresses() {
             ),
             (
                 "Registry.example.com:5000",
-                "the registry's host `Registry.example.com` has upper-case letters",
+                "the host `Registry.example.com` has upper-case letters",
                 Some("write `registry.example.com`"),
             ),
             // In lower case it would be none either.
             (
                 "My_registry.example.com",
-                "the registry's host `My_registry.example.com` is not a host name",
+                "the host `My_registry.example.com` is not a host name",
                 NAME,
             ),
-            (
-                "registry.example.com:",
-                "the registry's port `` is not valid",
-                PORT,
-            ),
-            (
-                "registry.example.com:0",
-                "the registry's port `0` is not valid",
-                PORT,
-            ),
+            ("registry.example.com:", "the port `` is not valid", PORT),
+            ("registry.example.com:0", "the port `0` is not valid", PORT),
             (
                 "registry.example.com:65536",
-                "the registry's port `65536` is not valid",
+                "the port `65536` is not valid",
                 PORT,
             ),
             (
                 "registry.example.com:+80",
-                "the registry's port `+80` is not valid",
+                "the port `+80` is not valid",
                 PORT,
             ),
             (
                 "registry.example.com:https",
-                "the registry's port `https` is not valid",
+                "the port `https` is not valid",
                 PORT,
             ),
-            (":5000", "the registry's host `` is not a host name", NAME),
+            (":5000", "the host `` is not a host name", NAME),
             (
                 "registry..example.com",
-                "the registry's host `registry..example.com` is not a host name",
+                "the host `registry..example.com` is not a host name",
                 NAME,
             ),
             (
                 "registry.example.com.",
-                "the registry's host `registry.example.com.` is not a host name",
+                "the host `registry.example.com.` is not a host name",
                 NAME,
             ),
             (
                 "-registry.example.com",
-                "the registry's host `-registry.example.com` is not a host name",
+                "the host `-registry.example.com` is not a host name",
                 NAME,
             ),
             (
                 "my_registry.example.com",
-                "the registry's host `my_registry.example.com` is not a host name",
+                "the host `my_registry.example.com` is not a host name",
                 NAME,
             ),
             (
                 "registry example.com",
-                "the registry's host `registry example.com` is not a host name",
+                "the host `registry example.com` is not a host name",
                 NAME,
             ),
             (
                 "größe.example.com",
-                "the registry's host `größe.example.com` is not a host name",
+                "the host `größe.example.com` is not a host name",
                 NAME,
             ),
             (&long_label, &long_rule, NAME),
             (
                 "256.0.0.1",
-                "the registry's address `256.0.0.1` is neither a host name nor an IPv4 address",
+                "the address `256.0.0.1` is neither a host name nor an IPv4 address",
                 Some("write `host` or `host:port`, such as `registry.example.com:5000`"),
             ),
             (
                 "10.0.1",
-                "the registry's address `10.0.1` is neither a host name nor an IPv4 address",
+                "the address `10.0.1` is neither a host name nor an IPv4 address",
                 Some("write `host` or `host:port`, such as `registry.example.com:5000`"),
             ),
             (
                 "5000",
-                "the registry's address `5000` is neither a host name nor an IPv4 address",
+                "the address `5000` is neither a host name nor an IPv4 address",
                 Some("write `host` or `host:port`, such as `registry.example.com:5000`"),
             ),
             (
@@ -193,17 +182,17 @@ fn addresses() {
             ),
             (
                 "[::1",
-                "the registry's address `[::1` is not an IPv6 address in brackets",
+                "the address `[::1` is not an IPv6 address in brackets",
                 None,
             ),
             (
                 "[127.0.0.1]:80",
-                "the registry's address `[127.0.0.1]` is not an IPv6 address in brackets",
+                "the address `[127.0.0.1]` is not an IPv6 address in brackets",
                 None,
             ),
             (
                 "[::1]5000",
-                "the registry's address `[::1]5000` is not an IPv6 address in brackets",
+                "the address `[::1]5000` is not an IPv6 address in brackets",
                 None,
             ),
             (

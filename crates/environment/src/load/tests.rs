@@ -376,7 +376,7 @@ fn wrong_kinds() {
 fn wrong_values() {
     insta::assert_snapshot!(wrong("release: 4.10\nregistry: { address: Registry.example.com:99999 }\n"), @"
     environments/prod/environment.yaml:1:10: `4.10` is not a release; write `v` and three numbers, such as `v4.1.5`
-    environments/prod/environment.yaml:2:22: the registry's host `Registry.example.com` has upper-case letters; write `registry.example.com`
+    environments/prod/environment.yaml:2:22: the host `Registry.example.com` has upper-case letters; write `registry.example.com`
     ");
     insta::assert_snapshot!(wrong(&format!("{GOOD}protected: yes\n")), @"environments/prod/environment.yaml:3:12: `protected` is `yes`, which some YAML readers take for a boolean and others for a string; write `true`");
     insta::assert_snapshot!(wrong(&format!("{GOOD}protected: \"false\"\n")), @"environments/prod/environment.yaml:3:12: `protected` is a string, not a boolean; write `false` without quotes");

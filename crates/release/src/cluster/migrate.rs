@@ -27,8 +27,9 @@ pub(crate) struct Prepared {
 /// Returns the MKE 3 cluster that an environment names.
 ///
 /// # Errors
-/// It names none.
+/// It names none, or is a rehearsal.
 pub(crate) fn of(environment: &Environment) -> Result<&Mke3, crate::Error> {
+    super::refuse_a_rehearsal(environment)?;
     environment.mke3.as_ref().ok_or_else(|| {
         crate::Error::Migrate(Error::NoMke3 {
             environment: environment.name.clone(),
@@ -48,12 +49,6 @@ pub(crate) fn prepare(
     (lock, lock_path): (&bundle::Lock, &Utf8Path),
     output: &Output,
 ) -> Result<Prepared, crate::Error> {
-    if environment.rehearsal {
-        return Err(program::Error::NoCluster {
-            environment: environment.name.clone(),
-        }
-        .into());
-    }
     let mke3 = of(environment)?;
     let way = facts
         .migrate_from(&mke3.version)

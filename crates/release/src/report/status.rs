@@ -278,7 +278,8 @@ fn compare(
         status.add(what, deploy.clone());
     }
     let Some(applied) = receipt.and_then(|receipt| receipt.applied.as_ref()) else {
-        if receipt.is_none_or(|receipt| receipt.failed.is_none()) {
+        // Without a lock, a deploy is refused.
+        if lock.is_some() && receipt.is_none_or(|receipt| receipt.failed.is_none()) {
             status.add("nothing was deployed yet", deploy);
         }
         return true;

@@ -23,9 +23,6 @@ pub use error::Error;
 /// The home folder that mkectl is asked with: its help shows paths below it.
 const HOME: &str = "/home/operator";
 
-/// The hidden command of Airlock's executable that plays mkectl in a rehearsal.
-pub const STAND_IN: &str = "rehearsal-mkectl";
-
 /// Returns the mkectl that an environment is to use, after asking it for its version.
 ///
 /// # Errors
@@ -258,14 +255,7 @@ fn stand_in(
     release: &semver::Version,
     lock: &Utf8Path,
 ) -> programs::Mkectl {
-    let leading = [
-        STAND_IN,
-        "--release",
-        &format!("v{release}"),
-        "--lock",
-        lock.as_str(),
-    ];
-    programs::Mkectl::new(&tool.executable, variables).leading(leading)
+    programs::Mkectl::stand_in(&tool.executable, variables, &format!("v{release}"), lock)
 }
 
 /// A program and the download that it came in.

@@ -171,14 +171,14 @@ impl Error {
 
 fn of_medium(error: &medium::Error) -> Kind {
     use medium::Error::{
-        Changed, Contradiction, Foreign, Format, Io, Manifest, NoManifest, NoMedium, NotFound,
-        Occupied, OtherPack, Piece, Signature, SmallVolume, Stopped, Stream,
+        Changed, Contradiction, File, Foreign, Format, Io, Manifest, NoManifest, NoMedium,
+        NotFound, Occupied, OtherPack, Piece, Signature, SmallVolume, Stopped, Stream,
     };
     match error {
         Io { .. } | Stream { .. } | Occupied { .. } | Foreign { .. } => Kind::Machine,
         NoMedium | Manifest { .. } | Format { .. } | Contradiction { .. } => Kind::Content,
         NoManifest { .. } | Changed { .. } | Piece { .. } => Kind::Content,
-        NotFound { .. } | OtherPack { .. } | SmallVolume { .. } => Kind::Usage,
+        NotFound { .. } | File { .. } | OtherPack { .. } | SmallVolume { .. } => Kind::Usage,
         Signature(_) => Kind::NotAllowed,
         Stopped => Kind::Interrupted,
     }
