@@ -14,7 +14,7 @@ fn json(run: Run) -> serde_json::Value {
 
 /// Makes the shipped workspace with changes in everything that prod says.
 fn changed() -> Sandbox {
-    let sandbox = Sandbox::shipped(AIRLOCK);
+    let sandbox = Sandbox::with_examples(AIRLOCK);
     let path = "environments/prod/environment.yaml";
     let text = sandbox
         .read(path)
@@ -67,7 +67,7 @@ fn what_differs_from_the_committed_file_is_shown_by_meaning() {
 
 #[test]
 fn a_file_with_the_same_values_is_distinguished_from_one_that_differs() {
-    let sandbox = Sandbox::shipped(AIRLOCK);
+    let sandbox = Sandbox::with_examples(AIRLOCK);
     let path = "environments/staging/mke4.yaml";
     let text = sandbox.read(path);
     sandbox.write(path, &format!("{text}# by hand\n"));
@@ -160,7 +160,7 @@ async fn the_receipt_records_what_was_applied() {
 
 #[test]
 fn two_environments_are_compared_by_meaning() {
-    let sandbox = Sandbox::shipped(AIRLOCK);
+    let sandbox = Sandbox::with_examples(AIRLOCK);
     insta::assert_snapshot!(
         "environments",
         sandbox.run(&["diff", "staging", "prod"]).whole()
@@ -182,7 +182,7 @@ fn two_environments_are_compared_by_meaning() {
 
 #[test]
 fn secrets_are_in_no_form_of_a_diff() {
-    let sandbox = Sandbox::shipped(AIRLOCK);
+    let sandbox = Sandbox::with_examples(AIRLOCK);
     let path = "environments/prod/environment.yaml";
     let text = sandbox.read(path);
     sandbox.write(
@@ -299,7 +299,7 @@ fn json_of_last_line(run: &Run) -> serde_json::Value {
 
 #[test]
 fn only_two_of_a_kind_are_compared() {
-    let sandbox = Sandbox::shipped(AIRLOCK);
+    let sandbox = Sandbox::with_examples(AIRLOCK);
     insta::assert_snapshot!(sandbox.run(&["diff", "prod", "v4.1.5"]).whole(), @r#"
     exit code: 64
     --- stdout

@@ -10,10 +10,8 @@ fn a_fresh_checkout_is_listed() {
     insta::assert_snapshot!(sandbox.run(&["list"]).whole(), @r#"
     exit code: 0
     --- stdout
-    ENVIRONMENT  RELEASE      REGISTRY                                   PROTECTED  STATE
-    demo         v4.1.5-demo  127.0.0.1:[PORT]/mke                        no         never deployed
-    prod         v4.1.5       registry.prod.example.com:5000/mke         yes        never deployed, release not locked
-    staging      v4.1.5       registry.staging.example.com/platform/mke  no         never deployed, release not locked
+    ENVIRONMENT  RELEASE      REGISTRY             PROTECTED  STATE
+    demo         v4.1.5-demo  127.0.0.1:[PORT]/mke  no         never deployed
 
     RELEASE      ARCH   ARTIFACTS   BUNDLE  STATE
     v4.1.5-demo  amd64         14  5.23 MB  made when needed
@@ -36,7 +34,7 @@ fn an_empty_workspace_says_how_to_begin() {
 
 #[test]
 fn a_wrong_environment_does_not_hide_the_others() {
-    let sandbox = Sandbox::shipped(AIRLOCK);
+    let sandbox = Sandbox::with_examples(AIRLOCK);
     sandbox.write(
         "environments/staging/environment.yaml",
         "release: 4.1.5\nprotectd: true\n",
@@ -108,7 +106,7 @@ async fn what_was_done_is_listed() {
 fn an_unreadable_lock_and_names_that_are_not_text_do_not_hide_the_others() {
     use std::os::unix::ffi::OsStrExt as _;
 
-    let sandbox = Sandbox::shipped(AIRLOCK);
+    let sandbox = Sandbox::with_examples(AIRLOCK);
     sandbox.write("bundles/v4.1.3-amd64.lock.yaml", "version: 1\n");
     for below in ["environments", "bundles"] {
         let name = std::ffi::OsStr::from_bytes(b"b\xffd.lock.yaml");

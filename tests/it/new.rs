@@ -64,7 +64,7 @@ fn it_has_the_newest_release_that_is_locked() {
 
 #[test]
 fn one_that_exists_is_left_alone() {
-    let sandbox = Sandbox::shipped(AIRLOCK);
+    let sandbox = Sandbox::with_examples(AIRLOCK);
     let before = sandbox.state();
     insta::assert_snapshot!(sandbox.run(&["new", "prod"]).whole(), @"
     exit code: 3
@@ -121,16 +121,16 @@ fn names_of_sets_and_of_other_folders_are_refused() {
     sandbox.write("bundles/platform.set.yaml", "images: [nginx:1]\n");
     let before = sandbox.state();
     let mut all = String::new();
-    for name in ["platform", "facts", "ci"] {
-        all.push_str(&sandbox.run(&["new", name]).exits_with(64).stderr);
+    all.push_str(&sandbox.run(&["new", "platform"]).exits_with(64).stderr);
+    for name in ["facts", "ci", "examples"] {
+        all.push_str(&sandbox.run(&["new", name]).exits_with(3).stderr);
     }
     insta::assert_snapshot!(all, @"
     error: the name `platform` is that of a set, and commands take both
     hint: choose a different name
-    error: environments/facts is reserved for files that are not of an environment
-    hint: choose a different name
-    error: environments/ci is reserved for files that are not of an environment
-    hint: choose a different name
+    error: `facts` is not a valid name of an environment: its folder is reserved for other files
+    error: `ci` is not a valid name of an environment: its folder is reserved for other files
+    error: `examples` is not a valid name of an environment: its folder is reserved for other files
     ");
     assert_eq!(sandbox.changes_since(&before), [""; 0]);
 }

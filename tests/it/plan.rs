@@ -119,7 +119,7 @@ async fn machines_get_the_same_plan() {
 
 #[test]
 fn a_release_without_a_lock_says_how_to_lock_it() {
-    let sandbox = Sandbox::shipped(AIRLOCK);
+    let sandbox = Sandbox::with_examples(AIRLOCK);
     insta::assert_snapshot!(sandbox.run(&["plan", "staging"]).whole(), @"
     exit code: 3
     --- stdout

@@ -7,7 +7,7 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 #[test]
 fn what_is_shipped_can_be_rehearsed_without_any_bundle() {
     for name in ["prod", "staging"] {
-        let sandbox = Sandbox::shipped(AIRLOCK);
+        let sandbox = Sandbox::with_examples(AIRLOCK);
         let before = sandbox.state();
         let run = sandbox.run(&["rehearse", name]).success();
         insta::assert_snapshot!(format!("rehearse_{name}"), run.whole());
@@ -19,7 +19,7 @@ fn what_is_shipped_can_be_rehearsed_without_any_bundle() {
 
 #[test]
 fn a_second_rehearsal_is_like_the_first() {
-    let sandbox = Sandbox::shipped(AIRLOCK);
+    let sandbox = Sandbox::with_examples(AIRLOCK);
     sandbox.run(&["rehearse", "staging"]).success();
     let again = sandbox.run(&["rehearse", "staging"]).success();
     assert!(again.stdout.contains(", 0 pushed, "), "{}", again.stdout);
@@ -59,7 +59,7 @@ async fn neither_registry_nor_mkectl_nor_credentials_are_touched() {
 
 #[test]
 fn machines_get_the_result() {
-    let sandbox = Sandbox::shipped(AIRLOCK);
+    let sandbox = Sandbox::with_examples(AIRLOCK);
     let run = sandbox
         .run(&["rehearse", "prod", "--format", "json"])
         .success();
@@ -80,7 +80,7 @@ fn machines_get_the_result() {
 
 #[test]
 fn a_configuration_that_cannot_be_is_refused() {
-    let sandbox = Sandbox::shipped(AIRLOCK);
+    let sandbox = Sandbox::with_examples(AIRLOCK);
     let path = "environments/staging/environment.yaml";
     let text = sandbox.read(path);
     sandbox.write(
@@ -95,9 +95,9 @@ fn a_configuration_that_cannot_be_is_refused() {
     --- stdout
     --- stderr
     error: `apiServer.externalAddress` is a host with an optional port, without a scheme
-      --> environments/staging/environment.yaml:14:22
+      --> environments/staging/environment.yaml:15:22
        |
-    14 |     externalAddress: https://mke
+    15 |     externalAddress: https://mke
        |                      ^^^^^^^^^^^
        |
        = help: remove everything up to `://`

@@ -1,9 +1,8 @@
-//! `render`: mke4.yaml from the files of an environment. Every environment of this repository is tested by existing.
+//! `render`: mke4.yaml from the files of an environment. Every environment and example of this repository is tested by existing.
 
-use camino::Utf8PathBuf;
 use serde_yaml::Value;
 use support::Sandbox;
-use support::sandbox::repository;
+use support::sandbox::{environments, examples, repository};
 
 use crate::AIRLOCK;
 
@@ -63,21 +62,52 @@ fn every_environment_is_rendered_as_committed() {
 }
 
 #[test]
-fn every_environment_has_a_snapshot() {
+fn every_environment_and_example_has_a_snapshot() {
+    let committed = Sandbox::committed(AIRLOCK);
+    let copied = Sandbox::with_examples(AIRLOCK);
+    for (sandbox, kind, names) in [
+        (&committed, "environment", environments()),
+        (&copied, "example", examples()),
+    ] {
+        for name in names {
+            sandbox.run(&["render", &name]).success();
+            let path = format!("environments/{name}/mke4.yaml");
+            let text = sandbox.redact(&sandbox.read(&path));
+            insta::with_settings!({ omit_expression => true }, {
+                insta::assert_snapshot!(format!("{kind}_{name}"), text);
+            });
+        }
+    }
+}
+
+#[test]
+fn a_copied_example_is_valid_and_rendered_as_committed() {
     let sandbox = Sandbox::shipped(AIRLOCK);
-    for name in environments() {
-        sandbox.run(&["render", &name]).success();
-        let path = format!("environments/{name}/mke4.yaml");
-        let text = sandbox.redact(&sandbox.read(&path));
-        insta::with_settings!({ omit_expression => true }, {
-            insta::assert_snapshot!(format!("environment_{name}"), text);
-        });
+    for name in examples() {
+        let example = format!("environments/examples/{name}");
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "operators copy an example with this program"
+        )]
+        let copied = std::process::Command::new("cp")
+            .args(["-r", &example, "environments/"])
+            .current_dir(sandbox.path(""))
+            .status();
+        assert!(copied.unwrap().success(), "{name}");
+        sandbox.run(&["check", &name]).success();
+        sandbox.run(&["render", &name, "--check"]).success();
     }
 }
 
 #[test]
 fn every_environment_is_read_back_with_the_values_that_were_meant() {
-    for name in environments() {
+    let folders = environments().into_iter();
+    let folders = folders.chain(
+        examples()
+            .into_iter()
+            .map(|name| format!("examples/{name}")),
+    );
+    for name in folders {
         let folder = repository().join("environments").join(&name);
         let written = yaml(&std::fs::read_to_string(folder.join("environment.yaml")).unwrap());
         let rendered = yaml(&std::fs::read_to_string(folder.join("mke4.yaml")).unwrap());
@@ -135,7 +165,7 @@ fn what_people_write_arrives_as_they_wrote_it() {
 
 #[test]
 fn a_stale_file_is_shown_by_check_and_written_without() {
-    let sandbox = Sandbox::shipped(AIRLOCK);
+    let sandbox = Sandbox::with_examples(AIRLOCK);
     let path = "environments/staging/environment.yaml";
     let text = sandbox.read(path);
     sandbox.write(path, &text.replace("10.20.0.21", "10.20.0.22"));
@@ -200,7 +230,7 @@ fn a_missing_file_is_stale_too() {
 
 #[test]
 fn machines_get_the_diff() {
-    let sandbox = Sandbox::shipped(AIRLOCK);
+    let sandbox = Sandbox::with_examples(AIRLOCK);
     sandbox.write("environments/prod/mke4.yaml", "");
     let run = sandbox
         .run(&["render", "--all", "--check", "--format", "json"])
@@ -232,7 +262,7 @@ fn machines_get_the_diff() {
 
 #[test]
 fn one_wrong_environment_keeps_all_from_being_written() {
-    let sandbox = Sandbox::shipped(AIRLOCK);
+    let sandbox = Sandbox::with_examples(AIRLOCK);
     sandbox.write("environments/staging/environment.yaml", "release: 4.1.5\n");
     let before = sandbox.state();
     let run = sandbox.run(&["render", "--all"]).exits_with(3);
@@ -327,21 +357,6 @@ fn render_requires_a_name_or_all() {
 
     For more information, try '--help'.
     "#);
-}
-
-/// Returns the environments of this repository.
-fn environments() -> Vec<String> {
-    let folder: Utf8PathBuf = repository().join("environments");
-    let mut names: Vec<String> = folder
-        .read_dir_utf8()
-        .unwrap()
-        .map(|entry| entry.unwrap())
-        .filter(|entry| entry.path().join("environment.yaml").exists())
-        .map(|entry| entry.file_name().to_owned())
-        .collect();
-    names.sort();
-    assert!(names.len() >= 3, "{names:?}");
-    names
 }
 
 fn yaml(text: &str) -> Value {

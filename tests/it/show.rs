@@ -177,7 +177,7 @@ fn what_is_wrong_is_shown_with_file_line_and_rule() {
 
 #[test]
 fn each_value_says_where_it_comes_from() {
-    let sandbox = Sandbox::shipped(AIRLOCK);
+    let sandbox = Sandbox::with_examples(AIRLOCK);
     insta::assert_snapshot!(sandbox.run(&["show", "staging"]).whole(), @r#"
     exit code: 0
     --- stdout
@@ -190,32 +190,32 @@ fn each_value_says_where_it_comes_from() {
       cloudProvider:
         enabled: false # environments/base.yaml:16
       apiServer:
-        externalAddress: mke.staging.example.com # environments/staging/environment.yaml:14
+        externalAddress: mke.staging.example.com # environments/staging/environment.yaml:15
       hosts:
-        - role: controller+worker # environments/staging/environment.yaml:16
+        - role: controller+worker # environments/staging/environment.yaml:17
           ssh:
-            address: 10.20.0.11 # environments/staging/environment.yaml:17
-            user: ubuntu # environments/staging/environment.yaml:17
-            port: 22 # environments/staging/environment.yaml:17
-            keyPath: ~/.ssh/mke-staging # environments/staging/environment.yaml:17
-        - role: worker # environments/staging/environment.yaml:18
+            address: 10.20.0.11 # environments/staging/environment.yaml:18
+            user: ubuntu # environments/staging/environment.yaml:18
+            port: 22 # environments/staging/environment.yaml:18
+            keyPath: ~/.ssh/mke-staging # environments/staging/environment.yaml:18
+        - role: worker # environments/staging/environment.yaml:19
           ssh:
-            address: 10.20.0.21 # environments/staging/environment.yaml:19
-            user: ubuntu # environments/staging/environment.yaml:19
-            port: 22 # environments/staging/environment.yaml:19
-            keyPath: ~/.ssh/mke-staging # environments/staging/environment.yaml:19
+            address: 10.20.0.21 # environments/staging/environment.yaml:20
+            user: ubuntu # environments/staging/environment.yaml:20
+            port: 22 # environments/staging/environment.yaml:20
+            keyPath: ~/.ssh/mke-staging # environments/staging/environment.yaml:20
     registry:
-      address: registry.staging.example.com # environments/staging/environment.yaml:6
-      project: platform/mke # environments/staging/environment.yaml:7
+      address: registry.staging.example.com # environments/staging/environment.yaml:7
+      project: platform/mke # environments/staging/environment.yaml:8
       push-credentials:
-        env: STAGING_REGISTRY # environments/staging/environment.yaml:10
+        env: STAGING_REGISTRY # environments/staging/environment.yaml:11
     --- stderr
     "#);
 }
 
 #[test]
 fn what_is_shown_is_yaml_and_says_the_same() {
-    let sandbox = Sandbox::shipped(AIRLOCK);
+    let sandbox = Sandbox::with_examples(AIRLOCK);
     for name in ["demo", "prod", "staging"] {
         let shown = sandbox.run(&["show", name]).success().stdout;
         let machine = sandbox
@@ -238,7 +238,7 @@ fn what_is_shown_is_yaml_and_says_the_same() {
 
 #[test]
 fn a_name_that_is_nearly_right_is_guessed() {
-    let sandbox = Sandbox::shipped(AIRLOCK);
+    let sandbox = Sandbox::with_examples(AIRLOCK);
     insta::assert_snapshot!(sandbox.run(&["show", "stagin"]).whole(), @r#"
     exit code: 3
     --- stdout
@@ -277,7 +277,7 @@ fn without_a_workspace_there_is_nothing_to_show() {
 
 #[test]
 fn the_nearest_workspace_upwards_is_taken() {
-    let sandbox = Sandbox::shipped(AIRLOCK);
+    let sandbox = Sandbox::with_examples(AIRLOCK);
     let from_below = sandbox
         .command(&["show", "prod"])
         .current_dir(sandbox.path("environments/prod"))

@@ -9,7 +9,7 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 
 #[test]
 fn environments_that_were_never_deployed_say_what_is_missing() {
-    let sandbox = Sandbox::shipped(AIRLOCK);
+    let sandbox = Sandbox::with_examples(AIRLOCK);
     let nobody = support::sandbox::free_port();
     for environment in ["prod", "staging"] {
         let path = format!("environments/{environment}/environment.yaml");

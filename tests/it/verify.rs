@@ -479,7 +479,7 @@ async fn a_missing_registry_is_reported() {
 
 #[test]
 fn an_environment_without_a_lock_gets_the_command_to_lock_it() {
-    let sandbox = Sandbox::shipped(AIRLOCK);
+    let sandbox = Sandbox::with_examples(AIRLOCK);
     insta::assert_snapshot!(sandbox.run(&["verify", "prod"]).whole());
 }
 

@@ -24,9 +24,6 @@ const QUESTIONS: [Question; 5] = [
 /// The environment that comes with every workspace. A deploy to it reaches no cluster.
 const DEMO: &str = "demo";
 
-/// What else is in `environments/`: what `learn` records, and the pipelines.
-const FOLDERS: [&str; 2] = ["facts", "ci"];
-
 pub(crate) fn run(app: &App<'_>, arguments: &NewArgs) -> Result<ExitCode, Failure> {
     let name = &arguments.environment;
     let release = match &arguments.release {
@@ -35,9 +32,6 @@ pub(crate) fn run(app: &App<'_>, arguments: &NewArgs) -> Result<ExitCode, Failur
     };
     if name == DEMO {
         return Err(Failure::NameOfDemo);
-    }
-    if FOLDERS.contains(&name.as_str()) {
-        return Err(Failure::NameOfFolder(name.clone()));
     }
     if release::set::exists(&app.workspace, name) {
         return Err(Failure::NameOfSet(name.clone()));
